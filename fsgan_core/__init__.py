@@ -1,0 +1,3 @@
+"""Face swapping and reenactment (FSGAN) for compositing: scene-linear plates in, plates out."""
+
+__version__ = "0.1.0"

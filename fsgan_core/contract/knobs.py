@@ -1,0 +1,187 @@
+"""How a stage parameter is declared: a dataclass field with its label, range and help.
+
+The command line, the Nuke knobs, job templates and reference pages read `knobs_of(cls)`;
+nothing about a parameter is written anywhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Iterator, Mapping, TypeVar
+
+from fsgan_core.contract.errors import ParameterError
+
+_KEY = "knob"
+T = TypeVar("T", bound="Params")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One declared parameter.
+
+    kind: "float" | "int" | "bool" | "choice" | "text" | "floats" (a fixed count of numbers) |
+    "texts" (a list of strings). minimum and maximum are hard limits, inclusive; `soft_maximum`
+    is where a slider ends. `unit` is shown beside the value.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    label: str
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    soft_maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+
+
+def number(default: float | None, label: str, help: str, *, minimum: float | None = None,
+           maximum: float | None = None, soft_maximum: float | None = None, unit: str = "") -> Any:
+    """A float; `default=None` makes it optional."""
+    return _declare("float", default, label, help, minimum=minimum, maximum=maximum,
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None)
+
+
+def integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
+            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "") -> Any:
+    """An int; `default=None` makes it optional."""
+    return _declare("int", default, label, help, minimum=minimum, maximum=maximum,
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None)
+
+
+def switch(default: bool, label: str, help: str) -> Any:
+    return _declare("bool", default, label, help)
+
+
+def choice(default: str, choices: tuple[str, ...], label: str, help: str) -> Any:
+    return _declare("choice", default, label, help, choices=choices)
+
+
+def text(default: str, label: str, help: str) -> Any:
+    return _declare("text", default, label, help)
+
+
+def texts(label: str, help: str) -> Any:
+    return _declare("texts", (), label, help)
+
+
+def point(label: str, help: str, *, unit: str = "") -> Any:
+    """Two floats or None."""
+    return _declare("floats", None, label, help, unit=unit, optional=True)
+
+
+def _declare(kind: str, default: Any, label: str, help: str, **rest: Any) -> Any:
+    return field(default=default, metadata={_KEY: dict(kind=kind, default=default, label=label, help=help, **rest)})
+
+
+class Params:
+    """Base of a stage's parameters: frozen, checked when made, read from and written to plain dicts."""
+
+    def __post_init__(self) -> None:
+        for knob in knobs_of(type(self)):
+            object.__setattr__(self, knob.name, _checked(type(self), knob, getattr(self, knob.name)))
+
+    @classmethod
+    def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
+        """Raises ParameterError for an unknown name (with near matches) or a bad value."""
+        names = [knob.name for knob in knobs_of(cls)]
+        for name in values:
+            if name not in names:
+                near = get_close_matches(name, names, n=3)
+                hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+                raise ParameterError(f"{stage_name(cls)} has no parameter '{name}'; {hint}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, unset optional ones left out."""
+        values = {knob.name: getattr(self, knob.name) for knob in knobs_of(type(self))}
+        return {name: list(value) if isinstance(value, tuple) else value
+                for name, value in values.items() if value is not None}
+
+    def replace(self: T, **changes: Any) -> T:
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+
+def knobs_of(cls: type[Params]) -> Iterator[Knob]:
+    """Declarations of `cls` in the order they are written."""
+    for declared in dataclasses.fields(cls):  # type: ignore[arg-type]
+        yield Knob(name=declared.name, **declared.metadata[_KEY])
+
+
+def stage_name(cls: type[Params]) -> str:
+    return cls.__name__.removesuffix("Params").lower() if hasattr(str, "removesuffix") else cls.__name__.lower()
+
+
+def parse(cls: type[Params], name: str, value: str) -> Any:
+    """The value of parameter `name` from what a person typed. Raises ParameterError."""
+    for knob in knobs_of(cls):
+        if knob.name == name:
+            return _checked(cls, knob, _from_text(cls, knob, value))
+    return cls.from_dict({name: value})  # raises, with near matches
+
+
+def _from_text(cls: type[Params], knob: Knob, value: str) -> Any:
+    if knob.optional and value.lower() in ("", "none"):
+        return None
+    try:
+        if knob.kind == "float":
+            return float(value)
+        if knob.kind == "int":
+            return int(value)
+        if knob.kind == "bool":
+            return {"true": True, "on": True, "yes": True, "1": True,
+                    "false": False, "off": False, "no": False, "0": False}[value.lower()]
+        if knob.kind == "floats":
+            return tuple(float(part) for part in value.split(","))
+    except (ValueError, KeyError):
+        raise _refused(cls, knob, value) from None
+    if knob.kind == "texts":
+        return tuple(part for part in value.split(",") if part)
+    return value
+
+
+def _checked(cls: type[Params], knob: Knob, value: Any) -> Any:
+    if value is None:
+        if knob.optional:
+            return None
+        raise _refused(cls, knob, value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if knob.kind == "float" and is_number:
+        value = float(value)
+    elif knob.kind == "int" and is_number and value == int(value):
+        value = int(value)
+    elif knob.kind == "bool" and isinstance(value, bool):
+        return value
+    elif knob.kind == "choice" and value in knob.choices:
+        return value
+    elif knob.kind == "text" and isinstance(value, str):
+        return value
+    elif knob.kind == "texts" and not isinstance(value, str):
+        return tuple(str(item) for item in value)
+    elif knob.kind == "floats" and not isinstance(value, str) and len(value) == 2:
+        return tuple(float(item) for item in value)
+    else:
+        raise _refused(cls, knob, value)
+    low = -math.inf if knob.minimum is None else knob.minimum
+    high = math.inf if knob.maximum is None else knob.maximum
+    if not low <= value <= high:
+        raise _refused(cls, knob, value)
+    return value
+
+
+def _refused(cls: type[Params], knob: Knob, value: Any) -> ParameterError:
+    if knob.choices:
+        wanted = "one of " + ", ".join(knob.choices)
+    else:
+        wanted = {"float": "a number", "int": "a whole number", "bool": "true or false", "text": "text",
+                  "texts": "a list of texts", "floats": "two numbers, x,y"}[knob.kind]
+        if knob.minimum is not None:
+            wanted += f", at least {knob.minimum:g}"
+        if knob.maximum is not None:
+            wanted += f", at most {knob.maximum:g}"
+    return ParameterError(f"{stage_name(cls)}.{knob.name} = {value!r} is not possible: it takes {wanted}")

@@ -1,0 +1,155 @@
+"""The parameters of every stage, declared once.
+
+Units: pixels are of the plate; a length given "of the face" is a share of the face's width, so that a
+setting holds when the face grows. Command line flags, knobs and reference pages are made from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping
+
+from fsgan_core.contract.knobs import Params, choice, integer, number, point, switch, text, texts
+
+
+@dataclass(frozen=True)
+class AnalyseParams(Params):
+    """Who is where in a clip: detection, landmarks, pose, tracks."""
+
+    detector: str = choice("auto", ("auto", "dlib", "dlib-cnn", "sfd", "blazeface"), "detector",
+                           "What finds faces. auto: the best that is installed; dlib works offline.")
+    landmarks: str = choice("auto", ("auto", "dlib", "fan"), "landmarks",
+                            "What places the 68 landmarks. fan is face-alignment's network.")
+    person: str = choice("largest", ("largest", "index", "point", "reference"), "person",
+                         "Whom to work on: the largest face, a number, the one nearest to a point, "
+                         "or the one most like a reference still.")
+    person_index: int = integer(0, "index", "Number of the person, largest first, with person = index.", minimum=0)
+    person_point: tuple[float, float] | None = point("point", "A point near the face, with person = point.", unit="px")
+    person_reference: str = text("", "reference", "A still of the person, with person = reference.")
+    minimum_size: float = number(32.0, "smallest face", "Smaller faces are ignored.", minimum=0.0, soft_maximum=256.0,
+                                 unit="px")
+    minimum_confidence: float = number(0.15, "confidence", "Detections that are less sure are ignored.",
+                                       minimum=0.0, maximum=1.0)
+    gap: int = integer(8, "bridge gaps", "A face that is lost for up to this many frames is interpolated.",
+                       minimum=0, soft_maximum=50, unit="frames")
+    smooth: float = number(1.0, "smoothing", "Scales the smoothing over time of landmarks, pose and region; 0 is off.",
+                           minimum=0.0, maximum=4.0)
+
+
+@dataclass(frozen=True)
+class ReenactParams(Params):
+    """The source's face in the target's pose and expression."""
+
+    engine: str = choice("auto", ("auto", "warp"), "engine",
+                         "warp: the source's pixels, warped to the target's landmarks.")
+    combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
+                          "How the views are put together. detail: light from all by barycentric weights, detail from "
+                          "the leading one; barycentric: all by weight; leading: one view alone.")
+    minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
+                                   "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees")
+    expression: float = number(1.0, "match expression", "How much a view's likeness in mouth and eye opening counts "
+                               "against its likeness in pose.", minimum=0.0, soft_maximum=4.0)
+    hold: float = number(1.0, "hold views", "Reluctance to change the leading view from frame to frame.",
+                         minimum=0.0, soft_maximum=10.0)
+    inner_mouth: str = choice("auto", ("auto", "source", "target"), "inner mouth",
+                              "Whose teeth and tongue. auto: the target's where the source's mouth is not open enough.")
+    views: tuple[str, ...] = texts("use views", "Source views to use, as CLIP:FRAME or FRAME; empty is all.")
+    exclude: tuple[str, ...] = texts("exclude views", "Source views to leave out, as CLIP:FRAME or FRAME.")
+    weights: tuple[str, ...] = texts("view weights", "Preference of single views, as FRAME=WEIGHT (1 is neutral).")
+    margin: float = number(0.35, "region margin", "Space around the face in the region.", minimum=0.1, maximum=2.0,
+                           unit="of the face")
+
+
+@dataclass(frozen=True)
+class MaskParams(Params):
+    """What of the target is replaced."""
+
+    engine: str = choice("auto", ("auto", "geometric"), "engine", "geometric: landmarks, refined to the picture.")
+    forehead: float = number(1.0, "forehead", "How far up the face reaches; 1 is the hairline, 0 the brows.",
+                             minimum=0.0, maximum=1.5)
+    refine: float = number(1.0, "refine to picture", "How much of what is not skin is taken out.", minimum=0.0,
+                           maximum=1.0)
+    keep_glasses: bool = switch(True, "keep glasses", "The target's glasses stay in front of the new face.")
+    occlusions: float = number(1.0, "occlusions", "How much of what is in front of the face (hands, hair, a "
+                               "microphone) is taken out.", minimum=0.0, maximum=1.0)
+    mouth: bool = switch(True, "include mouth", "Whether the inner mouth is replaced too.")
+    size: float = number(0.0, "erode / dilate", "Grows (positive) or shrinks the matte.", minimum=-200.0, maximum=200.0,
+                         unit="px")
+    feather: float = number(0.06, "feather", "Width of the matte's soft edge, inside the face.", minimum=0.0,
+                            maximum=0.5, unit="of the face")
+    smooth: int = integer(2, "smooth over time", "Neighbouring frames on either side that the matte is averaged with.",
+                          minimum=0, maximum=12, unit="frames")
+
+
+@dataclass(frozen=True)
+class InpaintParams(Params):
+    """What the views do not show."""
+
+    engine: str = choice("auto", ("auto", "fill"), "engine",
+                         "fill: from other views first, then by a smooth extension.")
+    other_views: bool = switch(True, "other views", "Look for the missing parts in other views first.")
+
+
+@dataclass(frozen=True)
+class BlendParams(Params):
+    """The new face seated in the plate."""
+
+    engine: str = choice("auto", ("auto", "poisson", "multiband", "over"), "method",
+                         "poisson: gradient domain; multiband: Laplacian pyramid; over: a plain soft matte.")
+    colour: float = number(1.0, "colour match", "How much the source's light is matched to the target's.", minimum=0.0,
+                           maximum=1.0)
+    sharpness: float = number(1.0, "sharpness match", "How much the face's sharpness is matched to the plate's.",
+                              minimum=0.0, maximum=1.0)
+    grain: float = number(1.0, "grain match", "How much of the plate's own grain is added.", minimum=0.0, maximum=2.0)
+    seed: int = integer(1, "grain seed", "Another seed, another grain.", minimum=0)
+    mix: float = number(1.0, "mix", "0 is the target, 1 the result.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class DriveParams(Params):
+    """Another performer's expression for the plate's own actor."""
+
+    brows: float = number(1.0, "brows", "Amount of the driver's brows.", minimum=0.0, maximum=2.0)
+    eyes: float = number(1.0, "eyes", "Amount of the driver's lids.", minimum=0.0, maximum=2.0)
+    mouth: float = number(1.0, "mouth", "Amount of the driver's lips.", minimum=0.0, maximum=2.0)
+    jaw: float = number(1.0, "jaw", "Amount of the driver's jaw.", minimum=0.0, maximum=2.0)
+    pose: float = number(0.0, "head pose", "Amount of the driver's head turn, relative to its own mean.", minimum=0.0,
+                         maximum=1.0)
+    offset: float = number(0.0, "time offset", "The driver's frame that meets the plate's first one, counted from its "
+                           "own first.", unit="frames")
+    speed: float = number(1.0, "retime", "Driver frames per plate frame.", minimum=0.01, maximum=100.0)
+
+
+@dataclass(frozen=True)
+class ColourParams(Params):
+    """How pixels reach the display-like values that analysis and networks see."""
+
+    config: str = text("", "OCIO config", "A path or ocio://NAME; empty: $OCIO, else the built-in default.")
+    exposure: float | None = number(None, "exposure", "Stops added before the curve; empty: measured on the face.",
+                                    minimum=-20.0, maximum=20.0, unit="stops")
+
+
+@dataclass(frozen=True)
+class OutputParams(Params):
+    """How frames are written."""
+
+    compression: str = choice("zip", ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"),
+                              "compression", "EXR compression.")
+    depth: str = choice("auto", ("auto", "half", "float"), "bit depth",
+                        "auto: as the target for the picture, half for a target that is not EXR.")
+    layers: str = choice("result", ("result", "all"), "layers",
+                         "all: raw reenactment, completed face, mattes, confidence and STMap beside the picture.")
+    missing: str = choice("error", ("error", "hold", "skip"), "missing frames",
+                          "What a missing input frame means: an error, the frame before it, or no output frame.")
+
+
+STAGES: Mapping[str, type[Params]] = {
+    "analyse": AnalyseParams,
+    "reenact": ReenactParams,
+    "mask": MaskParams,
+    "inpaint": InpaintParams,
+    "blend": BlendParams,
+    "drive": DriveParams,
+    "colour": ColourParams,
+    "output": OutputParams,
+}

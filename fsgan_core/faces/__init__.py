@@ -1,0 +1,1 @@
+"""Who is where, in which pose: detection, landmarks, Euler angles, tracks, the appearance map."""

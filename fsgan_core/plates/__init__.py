@@ -1,0 +1,1 @@
+"""Frames in, frames out: sequences and movies, EXR windows and channels, colour, regions."""

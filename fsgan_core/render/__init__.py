@@ -1,0 +1,1 @@
+"""A shot, from files to files: the pipeline, its cache, evaluation and reports."""
