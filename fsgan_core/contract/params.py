@@ -153,3 +153,6 @@ STAGES: Mapping[str, type[Params]] = {
     "colour": ColourParams,
     "output": OutputParams,
 }
+
+# Other names for a parameter, as people say them.
+ALIASES: Mapping[str, str] = {"blend.method": "blend.engine"}

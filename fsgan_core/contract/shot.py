@@ -29,8 +29,8 @@ from typing import Any, Mapping
 
 from fsgan_core.contract.errors import ParameterError, ShotError
 from fsgan_core.contract.knobs import parse
-from fsgan_core.contract.params import (STAGES, AnalyseParams, BlendParams, ColourParams, DriveParams, InpaintParams,
-                                        MaskParams, OutputParams, Params, ReenactParams)
+from fsgan_core.contract.params import (ALIASES, STAGES, AnalyseParams, BlendParams, ColourParams, DriveParams,
+                                        InpaintParams, MaskParams, OutputParams, Params, ReenactParams)
 
 SHOT_VERSION = 1
 JOBS = ("swap", "drive")
@@ -39,12 +39,17 @@ JOBS = ("swap", "drive")
 @dataclass(frozen=True)
 class Clip:
     """An input: path or frame pattern, colour space (empty: by file), track file (empty: analysed when needed),
-    hold-out part or view name for multi-part files."""
+    part or view name for multi-part files, and whom to work on in it.
+
+    person: "" (target: as [stages.analyse] says; source: the largest face) | "largest" | "2" (index, largest is 0) |
+    "x,y" (nearest to a point, in plate coordinates) | the path of a reference still.
+    """
 
     path: str
     colorspace: str = ""
     track: str = ""
     part: str = ""
+    person: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class Stages:
         """Changed by {"stage.parameter": "typed value"}. Raises ParameterError with near matches."""
         changed: dict[str, Params] = {}
         for name, value in settings.items():
+            name = ALIASES.get(name, name)
             stage, dot, parameter = name.partition(".")
             if stage not in STAGES or not dot:
                 known = [f"{s}.{p.name}" for s, cls in STAGES.items() for p in fields(cls)]  # type: ignore[arg-type]
@@ -137,7 +143,7 @@ class Shot:
         source = data["source"] if isinstance(data["source"], (list, tuple)) else [data["source"]]
         tables = data.get("stages", {})
         _refuse_unknown("[stages]", tables, tuple(STAGES))
-        stages = Stages(**{name: STAGES[name].from_dict(values) for name, values in tables.items()})
+        stages = Stages(**{name: STAGES[name].from_dict(_known_names(name, values)) for name, values in tables.items()})
         return cls(
             source=tuple(_table(Clip, "source", clip) for clip in source),
             target=_table(Clip, "target", data["target"]),
@@ -147,6 +153,29 @@ class Shot:
             holdout=_table(Clip, "holdout", data["holdout"]) if data.get("holdout") else None,
             stages=stages,
         )
+
+
+def person_settings(person: str) -> dict[str, Any]:
+    """`Clip.person` as values of AnalyseParams: {"person": ..., "person_index": ...}; empty for an empty text."""
+    if person == "":
+        return {}
+    if person == "largest":
+        return {"person": "largest"}
+    if person.isdecimal():
+        return {"person": "index", "person_index": int(person)}
+    try:
+        x, y = (float(part) for part in person.split(","))
+    except ValueError:
+        return {"person": "reference", "person_reference": person}
+    return {"person": "point", "person_point": (x, y)}
+
+
+def _known_names(stage: str, values: Any) -> dict[str, Any]:
+    """The table of a stage with other names of parameters replaced by the declared ones."""
+    if not isinstance(values, Mapping):
+        raise ShotError(f"[stages.{stage}] must be a table of keys")
+    return {ALIASES.get(f"{stage}.{name}", f"{stage}.{name}").partition(".")[2]: value
+            for name, value in values.items()}
 
 
 def _filled(item: Any) -> dict[str, Any]:

@@ -1,0 +1,200 @@
+"""What need not be done twice: digests that name a result, finished frames, and values kept in memory.
+
+A key is the digest of everything that a result depends on. It holds between machines: it is made from the
+contents of files, never from their dates or places.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+import struct
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from fsgan_core.contract.errors import FsganError, OutputError
+from fsgan_core.contract.layers import META_KEY
+
+__all__ = ["ByteLRU", "cache_folder", "code_digest", "digest", "has_key", "kept_file"]
+
+log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "FSGAN_CACHE"
+DIGEST_BYTES = 16
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+def cache_folder() -> Path:
+    """The folder for analysed tracks: $FSGAN_CACHE, else the user's cache folder. It need not exist yet."""
+    given = os.environ.get(CACHE_VARIABLE, "")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("fsgan", appauthor=False))
+
+
+def digest(*parts: Any) -> str:
+    """Hexadecimal digest of plain data (None, bool, int, float, str, bytes, lists, mappings, sets of names, dataclasses,
+    arrays, paths), equal on every machine. Kinds are told apart: 1, 1.0, True and "1" differ.
+
+    Raises TypeError for anything else, so that nothing enters a key by its address.
+    """
+    hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for part in parts:
+        _feed(hashed.update, part)
+    return hashed.hexdigest()
+
+
+def _feed(update: Callable[[bytes], None], value: Any) -> None:
+    if value is None:
+        update(b"N;")
+    elif isinstance(value, (bool, np.bool_)):
+        update(b"T;" if value else b"F;")
+    elif isinstance(value, (int, np.integer)):
+        update(b"i%d;" % int(value))
+    elif isinstance(value, (float, np.floating)):
+        update(b"f" + struct.pack("<d", float(value)))
+    elif isinstance(value, (str, Path)):
+        text = str(value).encode("utf-8", "surrogateescape")
+        update(b"s%d:" % len(text) + text)
+    elif isinstance(value, (bytes, bytearray)):
+        update(b"b%d:" % len(value) + bytes(value))
+    elif isinstance(value, np.ndarray):
+        update(b"a" + f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        update(b"d" + type(value).__name__.encode() + b":")
+        _feed(update, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    elif isinstance(value, Mapping):
+        update(b"m%d:" % len(value))
+        for key in sorted(value, key=lambda key: (type(key).__name__, key)):
+            _feed(update, key)
+            _feed(update, value[key])
+    elif isinstance(value, (list, tuple)):
+        update(b"l%d:" % len(value))
+        for item in value:
+            _feed(update, item)
+    else:
+        raise TypeError(f"{type(value).__name__} cannot be part of a key")
+
+
+@functools.cache
+def code_digest(packages: tuple[str, ...]) -> str:
+    """Digest of the Python files of these packages of fsgan_core: the code version that enters keys."""
+    root = Path(__file__).resolve().parent.parent
+    hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for package in packages:
+        for path in sorted((root / package).rglob("*.py")):
+            hashed.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return hashed.hexdigest()
+
+
+def has_key(path: Path, key: str) -> bool:
+    """Whether the file is there, readable, and says that it is the result of `key`. Reads the header only."""
+    from fsgan_core.plates.exr import read_header
+
+    if not path.is_file():
+        return False
+    try:
+        return read_header(path).metadata.get(META_KEY) == key
+    except FsganError as error:
+        log.info("%s is rendered again: %s", path, error)
+        return False
+
+
+def kept_file(path: Path, make: Callable[[Path], None], load: Callable[[Path], T]) -> T:
+    """`load(path)`; when that file is missing or broken it is first made, beside its name, and renamed.
+
+    What is returned was always read back from a file, so that a first run and a later one see the same value.
+    Processes that make the same file at once do the work twice and neither harms the other. A cache folder
+    that cannot be written is said once and does without.
+
+    Raises whatever `make` raises.
+    """
+    if path.is_file():
+        try:
+            return load(path)
+        except (FsganError, OSError, ValueError) as error:
+            log.warning("cached file %s is not usable and is made again: %s", path, error)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder: Path | None = path.parent
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        log.warning("nothing is kept in the cache folder %s: %s", path.parent, error)
+        folder = None
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as temporary:
+        made = Path(temporary) / path.name
+        make(made)
+        value = load(made)
+        if folder is not None:
+            try:
+                made.replace(path)
+            except OSError as error:
+                log.warning("nothing is kept in the cache folder %s: %s", folder, error)
+        return value
+
+
+class ByteLRU(Generic[K, T]):
+    """Values by key, the ones used last kept, up to a number of bytes. Safe to use from several threads.
+
+    One value that alone is larger than the limit is handed out and not kept.
+    """
+
+    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
+        self._limit = limit
+        self._size = size
+        self._held: OrderedDict[K, T] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def get(self, key: K, make: Callable[[], T]) -> T:
+        """The value of `key`, made when it is not held. Two threads that miss at once both make it."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        value = make()
+        size = self._size(value)
+        with self._lock:
+            if key not in self._held and size <= self._limit:
+                self._held[key] = value
+                self._bytes += size
+                while self._bytes > self._limit:
+                    _, dropped = self._held.popitem(last=False)
+                    self._bytes -= self._size(dropped)
+        return value
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def make_folder(path: Path) -> None:
+    """Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {path} cannot be made: {error.strerror or error}") from error
+
+
+def total_bytes(arrays: Iterable[np.ndarray]) -> int:
+    return sum(array.nbytes for array in arrays)
