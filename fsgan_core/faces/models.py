@@ -1,0 +1,78 @@
+"""The networks and tables that face analysis loads: found on disk, loaded once per process, used under a lock."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fsgan_core.contract.errors import EngineError
+
+SHAPE_68 = "shape_predictor_68_face_landmarks.dat"
+RESNET = "dlib_face_recognition_resnet_model_v1.dat"
+MMOD_CNN = "mmod_human_face_detector.dat"
+
+# File names that face-alignment's own download leaves in torch's checkpoint folder.
+FAN_FILES = {
+    "sfd": ("s3fd-619a316812.pth",),
+    "blazeface": ("blazeface.pth", "anchors.npy"),
+    "fan": ("2DFAN4-11f355bf06.pth.tar",),
+}
+
+_loaded: dict[tuple[str, ...], Any] = {}
+_loading = threading.RLock()
+
+
+def shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
+    """The process's one object for `key`, made by `load` at the first call. Safe from several threads."""
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = load()
+        return _loaded[key]
+
+
+def dlib_module() -> Any:
+    """dlib. Raises EngineError when it is not installed."""
+    try:
+        import dlib
+    except ImportError as error:
+        raise EngineError(f"face analysis by dlib needs the package dlib-bin, which does not load here ({error}); "
+                          "install it with: pip install dlib-bin") from error
+    return dlib
+
+
+def dlib_model(name: str) -> Path:
+    """Path of a dlib model file in the package face-recognition-models (which is located, never imported: its
+    own code needs an old setuptools). Raises EngineError."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    folders = list(spec.submodule_search_locations or []) if spec is not None else []
+    for folder in folders:
+        path = Path(folder) / "models" / name
+        if path.is_file():
+            return path
+    raise EngineError(f"the dlib model {name} is not installed; it comes with: pip install face-recognition-models")
+
+
+def checkpoint_folder() -> Path:
+    """Where torch keeps fetched checkpoints: $TORCH_HOME/hub/checkpoints or ~/.cache/torch/hub/checkpoints."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch")
+    return home / "hub" / "checkpoints"
+
+
+def has_fan_files(name: str) -> bool:
+    """Whether face-alignment's network `name` ("sfd", "blazeface" or "fan") can be loaded without a download."""
+    folder = checkpoint_folder()
+    return (importlib.util.find_spec("face_alignment") is not None
+            and all((folder / file).is_file() for file in FAN_FILES[name]))
+
+
+def fan_error(name: str, error: Exception) -> EngineError:
+    """What to do when face-alignment's network `name` could not be loaded."""
+    files = ", ".join(FAN_FILES[name])
+    return EngineError(f"the network '{name}' of face-alignment is not on this machine and could not be fetched "
+                       f"({type(error).__name__}: {error}); put {files} into {checkpoint_folder()}, or choose dlib, "
+                       "which works offline")

@@ -1,0 +1,201 @@
+"""Head pose from 68 landmarks: a generic face in millimetres, fitted by least squares.
+
+Camera axes: x to the picture's right, y down, z away from the viewer. The fitted model is
+    picture = scale * (R X)_xy / (1 + (R X)_z / DISTANCE) + translation
+with DISTANCE in millimetres: a camera that looks at the face from DISTANCE, whatever part of the picture the face
+is in. So the angles are those of the head relative to the line of sight, as a network that sees only a crop of the
+face would say them, and need no knowledge of the lens. A known focal length (in pixels) puts the true distance in.
+
+R = Roll(z) Pitch(x) Yaw(y), each positive as: yaw, face turns to the picture's right; pitch, face looks up; roll,
+head tilts clockwise in the picture. Roll is the last rotation, in the picture's plane, so taking it away from a
+picture leaves yaw and pitch as they are. Pitch is the middle angle: it would have to reach 90 degrees for the
+decomposition to break down; a full profile (yaw 90) is safe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.faces.geometry import Box, square
+
+DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
+BOX_SIDE = 152.0  # mm; what dlib's frontal detector draws around a face, median over footage
+BOX_CENTRE = np.array([0.0, 32.0, 10.0])  # mm
+
+# Right half of the face (picture's right), then the middle: index pairs (left, right) and x, y, z in mm.
+# Origin: the middle between the outer corners of the eyes. Sizes of an average adult.
+_PAIRS = (
+    (0, 16, (72, 5, 75)), (1, 15, (71, 23, 72)), (2, 14, (69, 41, 68)), (3, 13, (65, 58, 60)),
+    (4, 12, (58, 74, 48)), (5, 11, (48, 88, 32)), (6, 10, (35, 99, 16)), (7, 9, (18, 106, 4)),
+    (17, 26, (58, -14, 14)), (18, 25, (51, -22, 3)), (19, 24, (40, -26, -5)), (20, 23, (28, -24, -9)),
+    (21, 22, (16, -20, -10)), (31, 35, (14, 43, -12)), (32, 34, (7, 45, -17)),
+    (36, 45, (45, 0, 8)), (37, 44, (38, -4, 2)), (38, 43, (27, -4, 1)), (39, 42, (17, 1, 5)),
+    (40, 47, (27, 4, 3)), (41, 46, (37, 4, 4)),
+    (48, 54, (25, 68, -3)), (49, 53, (16, 63, -12)), (50, 52, (6, 61, -17)), (58, 56, (7, 79, -14)),
+    (59, 55, (17, 75, -9)), (60, 64, (21, 68, -5)), (61, 63, (7, 68, -14)), (67, 65, (7, 71, -13)),
+)
+_MIDDLE = (
+    (8, (108, -2)), (27, (-3, -14)), (28, (10, -20)), (29, (22, -27)), (30, (34, -33)), (33, (46, -20)),
+    (51, (62, -18)), (57, (80, -14)), (62, (68, -15)), (66, (71, -14)),
+)
+
+
+def _face() -> np.ndarray:
+    points = np.zeros((68, 3))
+    for left, right, (x, y, z) in _PAIRS:
+        points[left], points[right] = (-x, y, z), (x, y, z)
+    for index, (y, z) in _MIDDLE:
+        points[index] = (0, y, z)
+    points.setflags(write=False)
+    return points
+
+
+def _mirror() -> np.ndarray:
+    order = np.arange(68)
+    for left, right, _ in _PAIRS:
+        order[left], order[right] = right, left
+    return order
+
+
+FACE = _face()  # (68, 3) mm
+MIRROR = _mirror()  # landmark order of the mirrored face
+
+
+def _rigidity() -> np.ndarray:
+    """How much each point says about the skull: the eyes' corners and the nose most; the jaw's outline slides
+    along the skin as the head turns, brows and lips move by themselves."""
+    weights = np.zeros(68)
+    weights[0:17] = 0.05
+    weights[6:11] = 0.1
+    weights[17:27] = 0.3
+    weights[27:31] = 1.0
+    weights[31:36] = 1.0
+    weights[36:48] = 0.3
+    weights[[36, 39, 42, 45]] = 1.0
+    weights[48:60] = 0.15
+    weights[[48, 54]] = 0.3
+    weights[51] = 0.4
+    weights[60:68] = 0.05
+    return weights
+
+
+RIGIDITY = _rigidity()
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """rotation: (3, 3), model to camera axes. translation: (2,) picture position, square pixels, of the model's
+    origin. scale: pixels per millimetre at the origin. distance: camera distance in mm. error: weighted rms of the
+    reprojection in pixels of the fitted points."""
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    scale: float
+    distance: float
+    error: float
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Model points (..., 3) in mm to the picture (..., 2) in square pixels."""
+        turned = points @ self.rotation.T
+        return self.scale * turned[..., :2] / (1 + turned[..., 2:] / self.distance) + self.translation
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """(yaw, pitch, roll) in degrees."""
+        return angles_of(self.rotation)
+
+
+def rotation_of(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """(3, 3) from degrees; the inverse of `angles_of`."""
+    y, p, r = np.radians([-yaw, -pitch, roll])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
+    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_x @ about_y)
+
+
+def angles_of(rotation: np.ndarray) -> tuple[float, float, float]:
+    """(yaw, pitch, roll) in degrees of a rotation matrix."""
+    yaw = np.arctan2(rotation[2, 0], rotation[2, 2])
+    pitch = -np.arcsin(np.clip(rotation[2, 1], -1.0, 1.0))
+    roll = np.arctan2(-rotation[0, 1], rotation[1, 1])
+    return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
+
+
+def head_pose(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
+    """Pose of the generic face that meets `landmarks` (68, 2), plate coordinates.
+
+    focal: focal length in square pixels when the lens is known; else the face is taken as seen from DISTANCE.
+    """
+    points = np.asarray(landmarks, np.float64) * (pixel_aspect, 1.0)
+    distance = DISTANCE
+    pose = _fit(points, distance)
+    if focal is not None:
+        distance = max(200.0, focal / pose.scale)  # the scale of a pinhole at that distance
+        pose = _fit(points, distance)
+    return pose
+
+
+def euler(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> tuple[float, float, float]:
+    """(yaw, pitch, roll) in degrees of `landmarks` (68, 2), plate coordinates; signs as in the module's text."""
+    return head_pose(landmarks, pixel_aspect, focal).angles
+
+
+def face_box(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> Box:
+    """The face's box (x, y, width, height) in plate coordinates: a square in square pixels, from the fitted head,
+    so that it neither shrinks when the head turns nor grows when the mouth opens."""
+    return box_of(head_pose(landmarks, pixel_aspect), pixel_aspect)
+
+
+def box_of(pose: HeadPose, pixel_aspect: float = 1.0) -> Box:
+    """`face_box` of a head that is already fitted."""
+    x, y, width, height = square(pose.project(BOX_CENTRE), BOX_SIDE * pose.scale)
+    return (x / pixel_aspect, y, width / pixel_aspect, height)
+
+
+def _fit(points: np.ndarray, distance: float) -> HeadPose:
+    """Weighted Gauss-Newton on rotation vector, log scale and translation."""
+    weights = RIGIDITY
+    rotation, scale, translation = _weak_perspective(points, weights)
+    root = np.sqrt(weights)[:, None]
+    error, damping = np.inf, 1e-3
+    for _ in range(50):
+        turned = FACE @ rotation.T
+        depth = 1 + turned[:, 2:] / distance
+        flat = turned[:, :2] / depth
+        residual = (points - translation - scale * flat) * root
+        now = float((residual**2).sum())
+        jacobian = np.empty((68, 2, 6))
+        for axis in range(3):
+            moved = np.cross(np.eye(3)[axis], turned)
+            jacobian[:, :, axis] = scale * (moved[:, :2] - flat * moved[:, 2:] / distance) / depth
+        jacobian[:, :, 3] = scale * flat
+        jacobian[:, :, 4:] = np.eye(2)
+        jacobian *= root[..., None]
+        j = jacobian.reshape(-1, 6)
+        normal = j.T @ j
+        normal[np.diag_indices(6)] *= 1 + damping
+        step = np.linalg.solve(normal + 1e-12 * np.eye(6), j.T @ residual.ravel())
+        rotation = cv2.Rodrigues(step[:3])[0] @ rotation
+        scale *= float(np.exp(np.clip(step[3], -0.5, 0.5)))
+        translation = translation + step[4:]
+        if abs(error - now) <= 1e-12 * (1 + now):
+            break
+        error = now
+    return HeadPose(rotation, translation, scale, distance, float(np.sqrt(now / weights.sum())))
+
+
+def _weak_perspective(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """A closed-form start: the affine camera nearest to the points, made a rotation."""
+    share = weights / weights.sum()
+    model_mean, point_mean = share @ FACE, share @ points
+    root = np.sqrt(share)[:, None]
+    rows = np.linalg.lstsq((FACE - model_mean) * root, (points - point_mean) * root, rcond=None)[0].T  # (2, 3)
+    u, values, vt = np.linalg.svd(rows, full_matrices=False)
+    top = u @ vt
+    rotation = np.vstack([top, np.cross(top[0], top[1])])
+    scale = max(float(values.mean()), 1e-6)
+    return rotation, scale, point_mean - scale * (rotation @ model_mean)[:2]
