@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -41,14 +42,28 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Typed:
+    """A metadata value of a type that plain Python does not tell apart.
+
+    type: OpenImageIO's name for it ("timecode", "keycode", "rational", "matrix", "box2i", "float[3]", ...).
+    value: a tuple of numbers or texts, row by row for a matrix; bytes for an opaque blob.
+    """
+
+    type: str
+    value: Any
+
+
+@dataclass(frozen=True)
 class Plate:
     """One frame.
 
     pixels: float32, (data_window.height, data_window.width, len(channels)), row 0 on top; values as in the
     file (scene-linear for EXR), unclamped. channels: full EXR names ("R", "A", "matte.face", ...).
     data_window and display_window: in the same pixel coordinates; either may stick out of the other.
-    metadata: what the file said beyond the above. formats: file type of each channel ("half", "float",
-    "uint", ...), the same order as channels; empty = writer's choice.
+    metadata: what the file said beyond the above; text, int and float as they are, everything else as Typed.
+    formats: file type of each channel ("half", "float", "uint", ...), the same order as channels; empty =
+    writer's choice. integers: exact values, uint32 (height, width), of the channels that an EXR keeps as
+    "uint" (ids); `pixels` has them too, rounded to float32. They win on writing wherever the two agree.
     """
 
     pixels: np.ndarray
@@ -58,11 +73,15 @@ class Plate:
     pixel_aspect: float = 1.0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     formats: tuple[str, ...] = ()
+    integers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = (self.data_window.height, self.data_window.width, len(self.channels))
         if self.pixels.shape != expected:
             raise PlateError(f"plate pixels have shape {self.pixels.shape}, windows and channels say {expected}")
+        for name, exact in self.integers.items():
+            if exact.shape != expected[:2]:
+                raise PlateError(f"the exact values of {name} have shape {exact.shape}, not {expected[:2]}")
 
     def index(self, names: Sequence[str]) -> list[int]:
         """Positions of `names`. Raises PlateError that lists what is there."""
@@ -83,11 +102,9 @@ class Plate:
 
     def crop(self, window: Window) -> Plate:
         """The same plate on another data window; zero where it has no pixels."""
-        pixels = np.zeros((window.height, window.width, len(self.channels)), np.float32)
-        common = window.intersect(self.data_window)
-        if not common.empty:
-            pixels[slices(common, window)] = self.pixels[slices(common, self.data_window)]
-        return replace(self, pixels=pixels, data_window=window)
+        return replace(self, pixels=_moved(self.pixels, self.data_window, window), data_window=window,
+                       integers={name: _moved(exact, self.data_window, window)
+                                 for name, exact in self.integers.items()})
 
     def with_metadata(self, **values: Any) -> Plate:
         return replace(self, metadata={**self.metadata, **values})
@@ -96,3 +113,12 @@ class Plate:
 def slices(inner: Window, outer: Window) -> tuple[slice, slice]:
     """Array slices (rows, columns) of `inner` in an array that covers `outer`."""
     return (slice(inner.y - outer.y, inner.bottom - outer.y), slice(inner.x - outer.x, inner.right - outer.x))
+
+
+def _moved(array: np.ndarray, old: Window, new: Window) -> np.ndarray:
+    """`array`, which covers `old`, on `new`; zero where there was nothing."""
+    moved = np.zeros((new.height, new.width, *array.shape[2:]), array.dtype)
+    common = new.intersect(old)
+    if not common.empty:
+        moved[slices(common, new)] = array[slices(common, old)]
+    return moved

@@ -1,0 +1,101 @@
+"""A file is written whole or not at all: under a temporary name beside its final one, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from fsgan_core.contract.errors import OutputError
+
+_numbers = itertools.count()
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Hands out a temporary path to write to; when the block ends well, the file takes its final name.
+
+    The folder is made if it is not there. On any failure the temporary file is removed and what lay at `path`
+    before stays. Raises OutputError for what the machine refuses (full, read-only, not a folder).
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder")
+    _remove_abandoned(path)
+    temporary = path.parent / f".{path.name}.{_host()}.{os.getpid()}.{next(_numbers)}.tmp"
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise OutputError(explain(path, error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Raises OutputError when `folder` is not there and cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"cannot write into {folder}: a part of that path is a file, not a folder") from error
+    except OSError as error:
+        raise OutputError(explain(folder, error)) from error
+
+
+def explain(path: Path, error: OSError) -> str:
+    """What a person can do about `error`."""
+    reasons = {
+        errno.ENOSPC: "the disk is full; free some space or write elsewhere",
+        errno.EDQUOT: "your disk quota is used up; free some space or write elsewhere",
+        errno.EROFS: "the disk is read-only; write elsewhere",
+        errno.EACCES: "no permission; change the folder's permissions or write elsewhere",
+        errno.EPERM: "no permission; change the folder's permissions or write elsewhere",
+        errno.ENAMETOOLONG: "the name is too long",
+    }
+    return f"cannot write {path}: {reasons.get(error.errno or 0, error.strerror or str(error))}"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems do not sync folders; a full disk must still be told.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Removes temporary files that a killed process of this machine left for `path`."""
+    pattern = re.compile(re.escape(f".{path.name}.{_host()}.") + r"(\d+)\.\d+\.tmp")
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path.parent):
+            found = pattern.fullmatch(entry.name)
+            if found and not _alive(int(found.group(1))):
+                with contextlib.suppress(OSError):
+                    Path(entry.path).unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"\W+", "-", socket.gethostname())[:40] or "host"

@@ -1,0 +1,181 @@
+"""One frame from a file and back: EXR bit for bit through OpenImageIO, other images as floats.
+
+Channels keep their full names, windows their place, and every channel its own file type: a half that is read
+and written is the same half, NaN and infinity included; whole-number channels (ids) keep every bit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio
+
+from fsgan_core.contract.errors import PlateError
+from fsgan_core.plates.exrwrite import PartRef, write_exr
+from fsgan_core.plates.metadata import read_metadata
+from fsgan_core.plates.multiview import views_of, with_view
+from fsgan_core.plates.openimage import OpenedImage, part_name
+from fsgan_core.plates.plate import Plate, Window
+
+__all__ = ["Header", "PartRef", "other_parts", "read_header", "read_image", "write_exr"]
+
+log = logging.getLogger(__name__)
+
+_RGB = {"R", "G", "B"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says before its pixels; fields as in Plate. parts: names of all parts of the file."""
+
+    channels: tuple[str, ...]
+    data_window: Window
+    display_window: Window
+    pixel_aspect: float = 1.0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    formats: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+
+def read_image(path: Path | str, part: str = "") -> Plate:
+    """The frame in `path`: float32, values as in the file; integer files (PNG, JPEG, DPX) scaled to 0..1.
+
+    part: name, view or number of a part of a multi-part EXR; empty takes the first part that has R, G and B,
+    else the first. A grey picture that is not an EXR is given as R = G = B. A photo's orientation is applied.
+    Raises PlateError when the file is missing, broken or no picture, or has no such part.
+    """
+    path = Path(path)
+    with OpenedImage(path) as file:
+        spec = file.seek(_choose(file, part))
+        if spec.deep:
+            raise PlateError(f"{path} holds deep pixels in part '{part_name(spec)}'; flatten it first")
+        header = _header(file, spec)
+        formats = header.formats
+        if file.is_exr:
+            pixels, integers = _read_exr(file, spec, formats)
+            return with_view(Plate(pixels, header.channels, header.data_window, header.display_window,
+                                    header.pixel_aspect, header.metadata, formats, integers), part)
+        return _upright(_grey_to_rgb(Plate(_read_other(file, spec), header.channels, header.data_window,
+                                           header.display_window, header.pixel_aspect, header.metadata, formats)))
+
+
+def read_header(path: Path | str, part: str = "") -> Header:
+    """As read_image, without the pixels (windows and channels of a photo as they lie in the file)."""
+    with OpenedImage(Path(path)) as file:
+        return _header(file, file.seek(_choose(file, part)))
+
+
+def other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
+    """The parts of `path` that read_image(path, part) does not read, for write_exr to keep."""
+    path = Path(path)
+    with OpenedImage(path) as file:
+        chosen = _choose(file, part)
+        return tuple(PartRef(path, index, name) for index, name in enumerate(file.names) if index != chosen)
+
+
+def _choose(file: OpenedImage, part: str) -> int:
+    """Number of the part that `part` names. Raises PlateError that lists what there is."""
+    if not part:
+        with_rgb = [i for i, spec in enumerate(file.specs) if set(spec.channelnames) >= _RGB and not spec.deep]
+        return with_rgb[0] if with_rgb else 0
+    names = file.names
+    if part in names:
+        return names.index(part)
+    views = [spec.get_string_attribute("view") for spec in file.specs]
+    if part in views:
+        of_view = [i for i, view in enumerate(views) if view == part]
+        return next((i for i in of_view if set(file.specs[i].channelnames) >= _RGB), of_view[0])
+    if part.isdecimal() and int(part) < len(names):
+        return int(part)
+    inner = list(views_of(read_metadata(file.specs[0])))
+    if part in inner:
+        return 0
+    known = f"parts: {', '.join(name or str(i) for i, name in enumerate(names))}"
+    if any(views) or inner:
+        known += f"; views: {', '.join(dict.fromkeys([view for view in views if view] + inner))}"
+    raise PlateError(f"{file.path} has no part or view '{part}'; it has {known}")
+
+
+def _header(file: OpenedImage, spec: oiio.ImageSpec) -> Header:
+    data = Window(spec.x, spec.y, spec.width, spec.height)
+    display = Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
+    formats = tuple(str(spec.channelformat(index)) for index in range(spec.nchannels))
+    aspect = spec.get_float_attribute("PixelAspectRatio", 1.0)
+    if not (np.isfinite(aspect) and aspect > 0):
+        log.warning("%s says that its pixel aspect is %g; taken as 1", file.path, aspect)
+        aspect = 1.0
+    return Header(tuple(spec.channelnames), data, display, aspect, read_metadata(spec), formats, tuple(file.names))
+
+
+def _read_exr(file: OpenedImage, spec: oiio.ImageSpec,
+              formats: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    count = spec.nchannels
+    if "uint" not in formats:
+        kind = "half" if set(formats) == {"half"} else "float"
+        return file.read(0, count, kind).astype(np.float32, copy=False), {}
+    pixels = np.empty((spec.height, spec.width, count), np.float32)
+    integers: dict[str, np.ndarray] = {}
+    begin = 0
+    while begin < count:
+        end = begin
+        while end < count and formats[end] == formats[begin]:
+            end += 1
+        block = file.read(begin, end, formats[begin])
+        pixels[..., begin:end] = block
+        if formats[begin] == "uint":
+            for index in range(begin, end):
+                integers[spec.channelnames[index]] = np.ascontiguousarray(block[..., index - begin])
+        begin = end
+    return pixels, integers
+
+
+def _read_other(file: OpenedImage, spec: oiio.ImageSpec) -> np.ndarray:
+    kind = str(spec.format)
+    pixels = file.read(0, spec.nchannels, kind)
+    if np.issubdtype(pixels.dtype, np.integer):
+        full = float(np.iinfo(pixels.dtype).max)
+        return (pixels / full).astype(np.float32)
+    return pixels.astype(np.float32)
+
+
+def _grey_to_rgb(plate: Plate) -> Plate:
+    """Photos only: one channel (and alpha) as three, since there it means a grey picture."""
+    if set(plate.channels) >= _RGB:
+        return plate
+    grey = [name for name in plate.channels if name != "A"]
+    if len(grey) != 1 or len(plate.channels) > 2:
+        return plate
+    order = [plate.channels.index(grey[0])] * 3 + ([plate.channels.index("A")] if "A" in plate.channels else [])
+    return Plate(np.ascontiguousarray(plate.pixels[..., order]), ("R", "G", "B", "A")[:len(order)],
+                 plate.data_window, plate.display_window, plate.pixel_aspect, plate.metadata,
+                 tuple(plate.formats[index] for index in order))
+
+
+def _upright(plate: Plate) -> Plate:
+    """The picture as a viewer shows it: EXIF orientation 1..8 applied and taken out of the metadata."""
+    orientation = plate.metadata.get("Orientation", 1)
+    metadata = {name: value for name, value in plate.metadata.items() if name != "Orientation"}
+    pixels = plate.pixels
+    if orientation in (2, 3):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4):
+        pixels = pixels[::-1]
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (7, 8):
+        pixels = pixels[::-1]
+    if orientation not in range(2, 9):
+        return Plate(plate.pixels, plate.channels, plate.data_window, plate.display_window, plate.pixel_aspect,
+                     metadata, plate.formats)
+    window = Window(0, 0, pixels.shape[1], pixels.shape[0])
+    aspect = 1.0 / plate.pixel_aspect if orientation >= 5 else plate.pixel_aspect
+    return Plate(np.ascontiguousarray(pixels), plate.channels, window, window, aspect, metadata, plate.formats)
+
+
