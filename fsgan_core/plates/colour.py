@@ -58,6 +58,7 @@ LARGEST = 65504.0
 
 # Exact operations only: OCIO's default set allows fast, inexact powers.
 _OPTIMIZATION = ocio.OptimizationFlags(int(ocio.OPTIMIZATION_LOSSLESS) | int(ocio.OPTIMIZATION_COMP_MATRIX))
+_OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
 
 
 def open_config(text: str = "") -> ColourConfig:
@@ -81,7 +82,7 @@ def open_config(text: str = "") -> ColourConfig:
     try:
         config = ocio.Config.CreateFromFile(wanted)
         config.validate()
-    except ocio.Exception as error:
+    except _OCIO_ERRORS as error:
         hint = f" Built-in configs: {', '.join(builtin)}." if wanted.startswith("ocio://") else ""
         raise ColourError(f"OCIO config '{wanted}' cannot be used: {error} {remedy}{hint}") from error
     return ColourConfig(config, config.getName() or Path(wanted).name)
@@ -118,8 +119,8 @@ class ColourConfig:
         """The canonical name of a space.
 
         name: a space, an alias or a role; sRGB is always known. Empty: a movie or an 8/16-bit picture (kind "movie"
-        or "image") is sRGB; for any other kind the config's file rules say, where one fits `path` better than the
-        rule for everything, else the role scene_linear. Raises ColourError with near matches.
+        or "image") is sRGB; for any other kind a file rule of the config says, where one is particular about `path`,
+        else it is the role scene_linear. Raises ColourError with near matches.
         """
         wanted = name.strip()
         if wanted.casefold() == SRGB.casefold():
@@ -129,6 +130,8 @@ class ColourConfig:
             space = self._config.getColorSpace(wanted)
             if space is None:
                 raise ColourError(f"'{wanted}' is no colour space of OCIO config '{self.name}'; {self._hint(wanted)}")
+            if space.getName() == SRGB:
+                self._compare_srgb()
             return str(space.getName())
         if kind in ("image", "movie"):
             return SRGB
@@ -188,11 +191,19 @@ class ColourConfig:
         return self._config.getColorSpace(self.resolve(name))
 
     def _by_file_rule(self, path: str) -> str:
-        """What a rule for this very path says; empty where none does. (Configs of version 1 have no rules: OCIO would
-        look for any colour space's name anywhere in the path.)"""
+        """What a rule that is particular about the path says; empty where none does.
+
+        A rule for all EXR files is not: the built-in configs have one, to the ACES exchange space, while plates on
+        their way through compositing are in the working space. Configs of version 1 have no rules: OCIO would look
+        for any colour space's name anywhere in the path.
+        """
         if not path or self._config.getMajorVersion() < 2 or self._config.filepathOnlyMatchesDefaultRule(path):
             return ""
-        space = self._config.getColorSpace(self._config.getColorSpaceFromFilepath(path)[0])
+        name, index = self._config.getColorSpaceFromFilepath(path)
+        rules = self._config.getFileRules()
+        if rules.getPattern(index) == "*" and not rules.getRegex(index):
+            return ""
+        space = self._config.getColorSpace(name)
         return "" if space is None or space.isData() else str(space.getName())
 
     def _hint(self, wanted: str) -> str:
@@ -221,8 +232,8 @@ class ColourConfig:
             return self._ways.setdefault(space, made)
 
     def _make_way(self, space: str) -> _Way:
-        transform = self._rec709_transform(space)
         try:
+            transform = self._rec709_transform(space)
             forward = self._config.getProcessor(transform, ocio.TRANSFORM_DIR_FORWARD)
             matrix = _matrix_of(forward)
             if matrix is not None:
@@ -231,7 +242,7 @@ class ColourConfig:
             return _Way(
                 forward.getOptimizedCPUProcessor(_OPTIMIZATION), backward.getOptimizedCPUProcessor(_OPTIMIZATION)
             )
-        except ocio.Exception as error:
+        except _OCIO_ERRORS as error:
             raise ColourError(
                 f"OCIO config '{self.name}' has no way from '{space}' to linear Rec.709 and back: {error}"
             ) from error
@@ -243,7 +254,7 @@ class ColourConfig:
             return found
         try:
             made = self._config.getProcessor(source, destination).getOptimizedCPUProcessor(_OPTIMIZATION)
-        except ocio.Exception as error:
+        except _OCIO_ERRORS as error:
             raise ColourError(
                 f"OCIO config '{self.name}' has no way from '{source}' to '{destination}': {error}"
             ) from error
@@ -288,7 +299,7 @@ class ColourConfig:
         theirs = np.array([[0.02, 0.02, 0.02], [0.2, 0.5, 0.8], [0.9, 0.4, 0.1]], np.float32)
         ours = theirs.T.astype(np.float64)
         try:
-            way = self._way(str(own.getName()))
+            way = self._make_way(str(own.getName()))
         except ColourError:
             return
         way.enter(theirs)
@@ -380,8 +391,9 @@ class Codec:
         return rgb
 
     def _brighten(self, planes: np.ndarray) -> np.ndarray:
-        planes = np.nan_to_num(planes, nan=0.0)
-        return np.clip(planes * self._gain, -curve.LINEAR_LIMIT, curve.LINEAR_LIMIT)
+        limit = curve.LINEAR_LIMIT  # a log space makes absurd values, and infinity, of large ones
+        planes = np.nan_to_num(planes, nan=0.0, posinf=limit, neginf=-limit) * self._gain
+        return np.clip(planes, -limit, limit, out=planes)
 
     def _darken(self, planes: np.ndarray) -> np.ndarray:
         return planes / self._gain
