@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,3 +100,13 @@ def _alive(process: int) -> bool:
 
 def _host() -> str:
     return re.sub(r"\W+", "-", socket.gethostname())[:40] or "host"
+
+
+def probe_folder(folder: Path) -> None:
+    """Makes `folder` and a file in it, which is removed again. Raises OutputError when that is refused."""
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        raise OutputError(explain(folder, error)) from error

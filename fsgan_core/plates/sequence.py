@@ -1,0 +1,292 @@
+"""A clip on disk, frame by frame: EXR and image sequences, stills, movies, and the patterns that name them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from bisect import bisect_right
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+
+import fileseq
+
+from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
+from fsgan_core.contract.shot import Clip
+from fsgan_core.plates import exr
+from fsgan_core.plates.atomic import probe_folder
+from fsgan_core.plates.movie import SUFFIXES as MOVIE_SUFFIXES
+from fsgan_core.plates.movie import Movie, file_digest
+from fsgan_core.plates.openimage import check_readable, near_names
+from fsgan_core.plates.plate import Plate
+
+log = logging.getLogger(__name__)
+
+MISSING = ("error", "hold", "skip")
+# ####, %04d, $F4 and @@@@ all stand for a frame number with at least so many digits.
+_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
+# plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
+_NUMBERED = re.compile(r"\.(\d{3,})$")
+
+
+class Sequence:
+    """A clip: its available frames and their pixels. Made by open_clip; `read` may be called from any thread.
+
+    kind: "exr", "image" or "movie". frames: what is on disk, ascending. name: short, for logs and file names.
+    """
+
+    def __init__(self, clip: Clip, kind: str, files: dict[int, Path], missing: str, movie: Movie | None = None) -> None:
+        self.clip = clip
+        self.kind = kind
+        self.missing = missing
+        self.frames: tuple[int, ...] = tuple(sorted(files)) if movie is None else movie.frames
+        self._files = files
+        self._movie = movie
+        self._digests: dict[tuple[Path, int, int], str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        stem = _TOKEN.sub("", Path(self.clip.path).stem).strip("._- *?")
+        return stem or Path(self.clip.path).parent.name or self.kind
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second of a movie; None for stills, whose metadata may say it."""
+        return self._movie.fps if self._movie is not None else None
+
+    def read(self, frame: int) -> Plate:
+        """Values as in the file; integer files scaled to 0..1. A missing frame is the one before it under the
+        policy "hold". Raises PlateError."""
+        held = self._held(frame)
+        if self._movie is not None:
+            return self._movie.read(held)
+        return exr.read_image(self._files[held], self.clip.part)
+
+    def header(self, frame: int) -> exr.Header:
+        """As read, without the pixels. Raises PlateError."""
+        held = self._held(frame)
+        if self._movie is not None:
+            plate = self._movie.read(held)
+            return exr.Header(plate.channels, plate.data_window, plate.display_window, plate.pixel_aspect,
+                              plate.metadata, plate.formats)
+        return exr.read_header(self._files[held], self.clip.part)
+
+    def path_of(self, frame: int) -> Path:
+        """The file that `read(frame)` reads. Raises PlateError."""
+        held = self._held(frame)
+        return self._movie.path if self._movie is not None else self._files[held]
+
+    def other_parts(self, frame: int) -> tuple[exr.PartRef, ...]:
+        """Further parts of the frame's file, for write_exr to keep."""
+        return exr.other_parts(self.path_of(frame), self.clip.part) if self.kind == "exr" else ()
+
+    def fingerprint(self, frame: int) -> str:
+        """Digest of what `read(frame)` depends on, the same on every machine: file content, part, frame."""
+        held = self._held(frame)
+        if self._movie is not None:
+            return f"{self._movie.digest}:{held}"
+        path = self._files[held]
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+        key = (path, state.st_size, state.st_mtime_ns)
+        with self._lock:
+            known = self._digests.get(key)
+        if known is None:
+            known = file_digest(path)
+            with self._lock:
+                self._digests[key] = known
+        return f"{known}:{self.clip.part}" if self.clip.part else known
+
+    def close(self) -> None:
+        if self._movie is not None:
+            self._movie.close()
+
+    def __enter__(self) -> Sequence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _held(self, frame: int) -> int:
+        place = bisect_right(self.frames, frame) - 1
+        if place >= 0 and self.frames[place] == frame:
+            return frame
+        if self.missing == "hold":
+            return self.frames[max(0, place)]
+        raise PlateError(f"{self.clip.path} has no frame {frame}; it has {frames_text(self.frames)}")
+
+
+def open_clip(clip: Clip, missing: str = "error") -> Sequence:
+    """The clip that `clip.path` names: a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?.
+
+    Stills by wildcard are sorted by name and numbered from 1; so is a single still, unless it is called
+    name.NUMBER.suffix. missing: what a frame without a file means: error, hold (the frame before it), skip.
+    Raises PlateError when there is nothing.
+    """
+    if missing not in MISSING:
+        raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING)}")
+    path = Path(clip.path).expanduser()
+    if path.is_dir():
+        raise PlateError(f"{path} is a folder; name its files by a pattern{_patterns_in(path)}")
+    if not path.exists() and _TOKEN.search(path.name):
+        files = _numbered_files(path)
+    elif not path.exists() and re.search(r"[*?]", path.name):
+        files = dict(enumerate(sorted(_matching(path)), start=1))
+    else:
+        check_readable(path)
+        if path.suffix.lower() in MOVIE_SUFFIXES:
+            return Sequence(clip, "movie", {}, missing, Movie(path))
+        number = _NUMBERED.search(path.stem)
+        files = {int(number.group(1)) if number else 1: path}
+    if not files:
+        raise PlateError(f"no file matches {path}{_like(path)}")
+    first = next(iter(files.values()))
+    return Sequence(clip, "exr" if first.suffix.lower() == ".exr" else "image", files, missing)
+
+
+def select_frames(text: str, available: SequenceOf[int], missing: str = "error") -> tuple[int, ...]:
+    """The frames that a person asked for, ascending: "1001-1048x2,1060"; empty is all, gaps included.
+
+    missing: a frame that is not in `available` is an error, is kept ("hold"), or left out ("skip").
+    Raises FrameRangeError for a malformed or empty range, or missing frames.
+    """
+    have = set(available)
+    if text.strip():
+        wanted = parse_frames(text)
+    elif have:
+        wanted = tuple(sorted(have)) if missing == "skip" else tuple(range(min(have), max(have) + 1))
+    else:
+        wanted = ()
+    absent = [frame for frame in wanted if frame not in have]
+    if absent and missing == "error":
+        raise FrameRangeError(f"missing frames: {frames_text(absent)} (there are {frames_text(sorted(have))}); "
+                              "ask for other frames, or set output.missing to hold or skip")
+    chosen = tuple(frame for frame in wanted if frame in have or (missing == "hold" and have))
+    if not chosen:
+        raise FrameRangeError(f"no frames to work on: '{text}' holds none of {frames_text(sorted(have))}")
+    return chosen
+
+
+def parse_frames(text: str) -> tuple[int, ...]:
+    """Ascending frame numbers of a range as fileseq writes it. Raises FrameRangeError."""
+    try:
+        frames = fileseq.FrameSet(text.replace(" ", ""))
+    except (fileseq.FileSeqException, ValueError) as error:
+        raise FrameRangeError(f"'{text}' is no frame range; write it like 1001-1048x2,1060") from error
+    if any(int(frame) != frame for frame in frames):
+        raise FrameRangeError(f"'{text}' has fractions of frames; write whole ones, like 1001-1048x2,1060")
+    return tuple(sorted({int(frame) for frame in frames}))
+
+
+def frames_text(frames: SequenceOf[int]) -> str:
+    """Short text of frame numbers: "1001-1003,1007"; "none" when there are none."""
+    if not frames:
+        return "none"
+    text = str(fileseq.framesToFrameRange(sorted(frames)))
+    return text if len(text) <= 200 else text[:200].rsplit(",", 1)[0] + ",..."
+
+
+def output_path(pattern: str, frame: int) -> Path:
+    """The file of `frame`: "out/a.####.exr", 7 -> out/a.0007.exr. The pattern without a token as it is."""
+    path = Path(pattern).expanduser()
+    return path.with_name(_TOKEN.sub(lambda token: f"{frame:0{_digits(token)}d}", path.name))
+
+
+def has_token(pattern: str) -> bool:
+    """True when `pattern` names a file per frame."""
+    return bool(_TOKEN.search(Path(pattern).name))
+
+
+def check_output(pattern: str, inputs: Iterable[Sequence | Path | str], frames: SequenceOf[int] = ()) -> None:
+    """Refuses an output that could not be written, or would overwrite an input. Makes the folder.
+
+    frames: those to be written; more than one needs a pattern. Raises InputError for a wrong name, OutputError
+    for a folder that cannot be written.
+    """
+    path = Path(pattern).expanduser()
+    if path.suffix.lower() != ".exr":
+        raise InputError(f"the output {pattern} is not an EXR; call it like {path.with_suffix('').name or 'swap'}"
+                         ".####.exr")
+    if path.is_dir():
+        raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
+    if len(frames) > 1 and not has_token(pattern):
+        raise InputError(f"{len(frames)} frames would all be written to {pattern}; put #### into the name")
+    written = re.compile(_regex(path.name))
+    folder = path.parent.resolve()
+    for source in inputs:
+        for file in _files_of(source):
+            real = file.resolve()
+            clash = real.parent == folder and written.fullmatch(real.name) is not None
+            if clash or any(_same_file(output_path(pattern, frame), real) for frame in frames):
+                raise InputError(f"the output {pattern} would overwrite the input {file}; write elsewhere")
+    probe_folder(path.parent)
+
+
+def _files_of(source: Sequence | Path | str) -> list[Path]:
+    if isinstance(source, Sequence):
+        return [source.path_of(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])]
+    return [Path(source)]
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
+
+
+def _digits(token: re.Match[str]) -> int:
+    if token.group("hashes") or token.group("ats"):
+        return len(token.group(0))
+    return int(token.group("printf") or token.group("houdini") or 1)
+
+
+def _regex(name: str) -> str:
+    """Regular expression of a pattern's file names; group 1 is the frame."""
+    parts, last, seen = [], 0, False
+    for token in _TOKEN.finditer(name):
+        parts.append(re.escape(name[last:token.start()]))
+        digits = _digits(token)
+        # More digits than asked for are fine when the number needs them; "007" for "#" is another sequence.
+        parts.append(r"\1" if seen else rf"(-?\d{{{digits}}}|-?[1-9]\d{{{digits},}})")
+        seen, last = True, token.end()
+    return "".join(parts) + re.escape(name[last:])
+
+
+def _numbered_files(path: Path) -> dict[int, Path]:
+    wanted = re.compile(_regex(path.name))
+    files = {}
+    for entry in _entries(path.parent):
+        found = wanted.fullmatch(entry.name)
+        if found:
+            files[int(found.group(1))] = entry
+    return dict(sorted(files.items()))
+
+
+def _matching(path: Path) -> list[Path]:
+    return [entry for entry in path.parent.glob(path.name) if entry.is_file() and not entry.name.startswith(".")]
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _like(path: Path) -> str:
+    patterns = _patterns_in(path.parent)
+    return patterns or near_names(path)
+
+
+def _patterns_in(folder: Path) -> str:
+    """"; there is ..." with the sequences of a folder, for an error message."""
+    try:
+        found = [str(sequence) for sequence in fileseq.findSequencesOnDisk(str(folder))][:3]
+    except (fileseq.FileSeqException, OSError):
+        found = []
+    return f"; there is {', '.join(found)}" if found else ""

@@ -1,0 +1,38 @@
+"""Pictures that tests share: public-domain stills, and real footage where it is at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    """Folder of real clips: FSGAN_FOOTAGE, or shared/footage beside the checkout. Skips where there is none."""
+    folder = Path(os.environ.get("FSGAN_FOOTAGE") or Path(__file__).parents[2] / "shared" / "footage")
+    if not (folder / "MANIFEST.json").is_file():
+        pytest.skip(f"no footage at {folder} (set FSGAN_FOOTAGE)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """uint8 (512, 512, 3) RGB: Eileen Collins, NASA, public domain."""
+    data = pytest.importorskip("skimage.data")
+    picture: np.ndarray = data.astronaut()
+    picture.setflags(write=False)
+    return picture
+
+
+@pytest.fixture(scope="session")
+def grace_hopper() -> np.ndarray:
+    """uint8 (600, 512, 3) RGB: Grace Hopper, US Navy, public domain."""
+    cbook = pytest.importorskip("matplotlib.cbook")
+    image = pytest.importorskip("PIL.Image")
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        picture = np.asarray(image.open(file).convert("RGB"))
+    picture.setflags(write=False)
+    return picture
