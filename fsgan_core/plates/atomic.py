@@ -31,6 +31,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     _remove_abandoned(path)
     temporary = path.parent / f".{path.name}.{_host()}.{os.getpid()}.{next(_numbers)}.tmp"
     try:
+        temporary.touch()
         yield temporary
         _sync(temporary)
         temporary.replace(path)
@@ -79,7 +80,7 @@ def _sync(path: Path) -> None:
 
 def _remove_abandoned(path: Path) -> None:
     """Removes temporary files that a killed process of this machine left for `path`."""
-    pattern = re.compile(re.escape(f".{path.name}.{_host()}.") + r"(\d+)\.\d+\.tmp")
+    pattern = re.compile(re.escape(f".{path.name}.{_host()}.") + r"(\d+)\.\d+(\.raw)?\.tmp")
     with contextlib.suppress(OSError):
         for entry in os.scandir(path.parent):
             found = pattern.fullmatch(entry.name)

@@ -17,7 +17,6 @@ import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exrwrite import PartRef, write_exr
-from fsgan_core.plates.metadata import read_metadata
 from fsgan_core.plates.multiview import views_of, with_view
 from fsgan_core.plates.openimage import OpenedImage, part_name
 from fsgan_core.plates.plate import Plate, Window
@@ -51,10 +50,11 @@ def read_image(path: Path | str, part: str = "") -> Plate:
     """
     path = Path(path)
     with OpenedImage(path) as file:
-        spec = file.seek(_choose(file, part))
+        index = _choose(file, part)
+        spec = file.seek(index)
         if spec.deep:
             raise PlateError(f"{path} holds deep pixels in part '{part_name(spec)}'; flatten it first")
-        header = _header(file, spec)
+        header = _header(file, index)
         formats = header.formats
         if file.is_exr:
             pixels, integers = _read_exr(file, spec, formats)
@@ -67,7 +67,7 @@ def read_image(path: Path | str, part: str = "") -> Plate:
 def read_header(path: Path | str, part: str = "") -> Header:
     """As read_image, without the pixels (windows and channels of a photo as they lie in the file)."""
     with OpenedImage(Path(path)) as file:
-        return _header(file, file.seek(_choose(file, part)))
+        return _header(file, _choose(file, part))
 
 
 def other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
@@ -92,7 +92,7 @@ def _choose(file: OpenedImage, part: str) -> int:
         return next((i for i in of_view if set(file.specs[i].channelnames) >= _RGB), of_view[0])
     if part.isdecimal() and int(part) < len(names):
         return int(part)
-    inner = list(views_of(read_metadata(file.specs[0])))
+    inner = list(views_of(file.metadata(0)))
     if part in inner:
         return 0
     known = f"parts: {', '.join(name or str(i) for i, name in enumerate(names))}"
@@ -101,15 +101,16 @@ def _choose(file: OpenedImage, part: str) -> int:
     raise PlateError(f"{file.path} has no part or view '{part}'; it has {known}")
 
 
-def _header(file: OpenedImage, spec: oiio.ImageSpec) -> Header:
+def _header(file: OpenedImage, index: int) -> Header:
+    spec = file.specs[index]
     data = Window(spec.x, spec.y, spec.width, spec.height)
     display = Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
-    formats = tuple(str(spec.channelformat(index)) for index in range(spec.nchannels))
+    formats = tuple(str(spec.channelformat(channel)) for channel in range(spec.nchannels))
     aspect = spec.get_float_attribute("PixelAspectRatio", 1.0)
     if not (np.isfinite(aspect) and aspect > 0):
         log.warning("%s says that its pixel aspect is %g; taken as 1", file.path, aspect)
         aspect = 1.0
-    return Header(tuple(spec.channelnames), data, display, aspect, read_metadata(spec), formats, tuple(file.names))
+    return Header(tuple(spec.channelnames), data, display, aspect, file.metadata(index), formats, tuple(file.names))
 
 
 def _read_exr(file: OpenedImage, spec: oiio.ImageSpec,

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.plates.atomic import atomic_file
-from fsgan_core.plates.metadata import read_metadata, write_metadata
+from fsgan_core.plates.exrheader import Attributes, placeholder, read_attributes, replace_placeholders
+from fsgan_core.plates.metadata import PART_NAME, THROUGH_OIIO, pack, unpack
 from fsgan_core.plates.multiview import without_view
 from fsgan_core.plates.openimage import short
-from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.plate import Plate, Typed
 from fsgan_core.plates.rawexr import write_raw
 
 log = logging.getLogger(__name__)
 
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
 LARGEST_HALF = 65504.0
+_LITTLE = 2**20
+_SHARED = ("timeCode", "chromaticities")
 
 
 @dataclass(frozen=True)
@@ -84,56 +89,62 @@ def _is_data(name: str) -> bool:
                                                             "backward") or layer.startswith("crypto")
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One part to be written: its header, its further attributes, and the file to copy pixels from (None: ours)."""
+
+    spec: oiio.ImageSpec
+    attributes: Attributes
+    source: oiio.ImageInput | None
+
+
 def _write(temporary: Path, final: Path, plate: Plate, formats: Sequence[str], twin: Path | None, compression: str,
            others: Sequence[PartRef]) -> None:
     """All parts into `temporary`: those of `others` at their places, the plate in the first place left free."""
-    spec = _spec(plate, formats, compression)
-    parts: list[tuple[oiio.ImageSpec, oiio.ImageInput | None]] = []
     with contextlib.ExitStack() as opened:
-        for other in sorted(others, key=lambda part: part.index):
-            parts.append(_other_part(other, opened))
+        ours = _our_part(plate, formats, compression, None if twin is None else _open(twin, opened))
+        parts = [_other_part(other, plate, opened) for other in sorted(others, key=lambda part: part.index)]
         place = next(i for i in range(len(others) + 1) if i not in {part.index for part in others})
-        source = None
-        if twin is not None:
-            source = _open(twin, opened)
-            spec.channelnames = source.spec().channelnames
-            spec.channelformats = source.spec().channelformats
-        parts.insert(place, (spec, source))
+        parts.insert(place, ours)
         output = oiio.ImageOutput.create("openexr")
         assert output is not None  # OpenImageIO is never built without it
         try:
-            specs = [part[0] for part in parts]
-            name = str(temporary)
-            _must(output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, spec), output, final)
-            for index, (part_spec, part_input) in enumerate(parts):
+            name, specs = str(temporary), [part.spec for part in parts]
+            _must(output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, specs[0]), output, final)
+            for index, part in enumerate(parts):
                 if index:
-                    _must(output.open(name, part_spec, "AppendSubimage"), output, final)
-                if part_input is not None:
-                    _must(output.copy_image(part_input), output, final)
+                    _must(output.open(name, part.spec, "AppendSubimage"), output, final)
+                if part.source is not None:
+                    _must(output.copy_image(part.source), output, final)
                 else:
                     _must(output.write_image(_buffer(plate, formats)), output, final)
         finally:
             output.close()
+    try:
+        replace_placeholders(temporary, [part.attributes for part in parts])
+    except PlateError as error:
+        raise OutputError(f"cannot write {final}: {_reason(final)}") from error
 
 
-def _spec(plate: Plate, formats: Sequence[str], compression: str) -> oiio.ImageSpec:
+def _our_part(plate: Plate, formats: Sequence[str], compression: str, source: oiio.ImageInput | None) -> _Part:
     data, display = plate.data_window, plate.display_window
     spec = oiio.ImageSpec(data.width, data.height, len(plate.channels), "half")
-    spec.channelnames = plate.channels
-    if len(set(formats)) == 1:
+    if source is not None:
+        spec.channelnames = source.spec().channelnames
+        spec.channelformats = source.spec().channelformats
+    elif len(set(formats)) == 1:
+        spec.channelnames = plate.channels
         spec.set_format(oiio.TypeDesc(formats[0]))
     else:
+        spec.channelnames = plate.channels
         spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in formats)
     spec.x, spec.y = data.x, data.y
-    spec.full_x, spec.full_y, spec.full_width, spec.full_height = (display.x, display.y, display.width,
-                                                                   display.height)
-    write_metadata(spec, plate.metadata)
-    spec.attribute("PixelAspectRatio", float(plate.pixel_aspect))
-    spec.attribute("compression", compression)
-    return spec
+    spec.full_x, spec.full_y = display.x, display.y
+    spec.full_width, spec.full_height = display.width, display.height
+    return _Part(spec, _describe(spec, plate.metadata, plate.pixel_aspect, compression), source)
 
 
-def _other_part(part: PartRef, opened: contextlib.ExitStack) -> tuple[oiio.ImageSpec, oiio.ImageInput]:
+def _other_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _Part:
     source = _open(part.path, opened)
     if not source.seek_subimage(part.index, 0):
         raise PlateError(f"{part.path} has no part {part.index} any more")
@@ -143,12 +154,32 @@ def _other_part(part: PartRef, opened: contextlib.ExitStack) -> tuple[oiio.Image
     spec = old.copy()
     for item in old.extra_attribs:
         spec.erase_attribute(item.name)
-    # OpenEXR wants all parts of one file alike; ours are scanlines.
+    # OpenImageIO wants all parts of one file alike; ours are scanlines.
     spec.tile_width = spec.tile_height = 0
-    write_metadata(spec, read_metadata(old))
-    spec.attribute("PixelAspectRatio", old.get_float_attribute("PixelAspectRatio", 1.0))
-    spec.attribute("compression", old.get_string_attribute("compression", "zip"))
-    return spec, source
+    metadata = unpack(read_attributes(part.path)[part.index])
+    # OpenEXR wants these to be the same in all parts.
+    metadata.update({name: plate.metadata[name] for name in _SHARED if name in plate.metadata})
+    attributes = _describe(spec, metadata, plate.pixel_aspect, old.get_string_attribute("compression", "zip"))
+    return _Part(spec, attributes, source)
+
+
+def _describe(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> Attributes:
+    """Completes the header `spec`; returns the attributes that take the place of its placeholder."""
+    attributes = pack(metadata)
+    stand_in = placeholder(attributes)
+    if stand_in is not None:
+        spec.attribute(*stand_in)
+    for name, kind in THROUGH_OIIO.items():
+        value = metadata.get(name)
+        if value is not None:
+            spec.attribute(name, oiio.TypeDesc(kind), value.value if isinstance(value, Typed) else value)
+    if metadata.get(PART_NAME):
+        spec.attribute("oiio:subimagename", str(metadata[PART_NAME]))
+    # Absent, OpenImageIO would fill in the clock, and two renders of one shot would differ.
+    spec.attribute("DateTime", "")
+    spec.attribute("PixelAspectRatio", float(aspect))
+    spec.attribute("compression", compression)
+    return attributes
 
 
 def _open(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
@@ -161,7 +192,13 @@ def _open(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
 
 def _must(done: bool, output: oiio.ImageOutput, path: Path) -> None:
     if not done:
-        raise OutputError(f"cannot write {path}: {short(output.geterror())}")
+        message = short(output.geterror())
+        raise OutputError(f"cannot write {path}: {_reason(path)} ({message})")
+
+
+def _reason(path: Path) -> str:
+    free = shutil.disk_usage(path.parent).free
+    return "the disk is full" if free < _LITTLE else "the file was cut short; is there a quota or a limit on file size?"
 
 
 def _buffer(plate: Plate, formats: Sequence[str]) -> np.ndarray:
@@ -183,10 +220,13 @@ def _buffer(plate: Plate, formats: Sequence[str]) -> np.ndarray:
 
 def as_half(pixels: np.ndarray) -> np.ndarray:
     """float16, nearest even; finite values out of range become the largest half; NaN and infinity stay."""
-    beyond = np.isfinite(pixels) & (np.abs(pixels) > LARGEST_HALF)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        half = np.ascontiguousarray(pixels, np.float16)
+    beyond = np.isinf(half)
     if beyond.any():
-        pixels = np.where(beyond, np.copysign(np.float32(LARGEST_HALF), pixels), pixels)
-    return np.ascontiguousarray(pixels.astype(np.float16))
+        beyond &= np.isfinite(pixels)
+        half[beyond] = np.copysign(LARGEST_HALF, pixels[beyond])
+    return half
 
 
 def _whole(plate: Plate, name: str) -> np.ndarray:
@@ -227,12 +267,16 @@ def _raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> Iterator
 
 def _verify(temporary: Path, final: Path) -> None:
     """The last lines of every part can be read: OpenImageIO does not tell when closing fails on a full disk."""
+    whole = True
     with contextlib.ExitStack() as opened:
-        source = _open(temporary, opened)
+        source = oiio.ImageInput.open(str(temporary))
+        if source is not None:
+            opened.callback(source.close)
         index = 0
-        while source.seek_subimage(index, 0):
+        while source is not None and source.seek_subimage(index, 0):
             spec = source.spec()
             last = spec.y + spec.height - 1
-            if source.read_scanlines(index, 0, last, last + 1, 0, 0, 1, oiio.TypeDesc("float")) is None:
-                raise OutputError(f"cannot write {final}: it was cut short (is the disk full?)")
+            whole &= source.read_scanlines(index, 0, last, last + 1, 0, 0, 1, oiio.TypeDesc("float")) is not None
             index += 1
+        if not index or not whole:
+            raise OutputError(f"cannot write {final}: {_reason(final)}")

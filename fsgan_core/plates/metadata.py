@@ -1,89 +1,154 @@
 """A file's metadata as plain Python values, and back.
 
-Text, whole numbers and floats stay what they are; all else becomes `Typed` with the name of its type, so that
-a timecode comes out of a rewrite as a timecode and a matrix as a matrix.
+Text, whole numbers and floats stay what they are; all else becomes `Typed` with the name of its EXR type, so
+that a timecode comes out of a rewrite as a timecode, a matrix as a matrix, and a type that nobody here knows as
+the same bytes. Names are EXR's own ("timeCode", "capDate"), whatever the file was.
 """
 
 from __future__ import annotations
 
-import logging
+import json
+import struct
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
 
+from fsgan_core.plates.exrheader import Attributes
 from fsgan_core.plates.plate import Typed
 
-log = logging.getLogger(__name__)
-
-# What describes how pixels lie in the file, or is computed from it, and would be a lie in the next file.
-_OF_THE_FILE = frozenset({
-    "compression", "openexr:lineOrder", "openexr:dwaCompressionLevel", "openexr:chunkCount",
-    "openexr:maxSamplesPerPixel", "openexr:roundingmode", "openexr:levelmode", "textureformat", "wrapmodes",
-    "planarconfig", "PixelAspectRatio", "YResolution", "thumbnail_width", "thumbnail_height",
-    "thumbnail_nchannels", "thumbnail_image", "chunkCount", "type", "tiles",
-    # A strict promise on compression, type and channels; OpenImageIO refuses to write a frame that breaks it.
+# Numbers of a fixed count, as struct writes them.
+_NUMBERS = {
+    "box2f": "4f", "box2i": "4i", "chromaticities": "8f", "double": "d", "keycode": "7i", "m33d": "9d", "m33f": "9f",
+    "m44d": "16d", "m44f": "16f", "rational": "iI", "timecode": "II", "v2d": "2d", "v2f": "2f", "v2i": "2i",
+    "v3d": "3d", "v3f": "3f", "v3i": "3i",
+}
+# What says how pixels lie in the file has its own place in a Plate, or is decided when a file is written.
+OF_THE_FILE = frozenset({
+    "channels", "chunkCount", "compression", "dataWindow", "displayWindow", "dwaCompressionLevel", "lineOrder",
+    "maxSamplesPerPixel", "pixelAspectRatio", "tiles", "type", "version", "deepImageState",
+    # A small picture of the frame before it was changed.
+    "preview",
+    # A promise on compression, types and channels that a changed frame does not keep.
     "acesImageContainerFlag",
 })
-_KEPT_OIIO = frozenset({"oiio:subimagename", "oiio:ColorSpace"})
-# OpenImageIO renames this EXR attribute on the way in, and takes it for another one on the way out.
-_READ_AS = {"worldtocamera": "cameraTransform"}
-# Types whose printed name OpenImageIO does not read back.
-_TYPES = {
-    "vector2i": oiio.TypeDesc(oiio.INT, oiio.VEC2),
-    "vectori": oiio.TypeDesc(oiio.INT, oiio.VEC3, oiio.VECTOR),
-    "vector3i": oiio.TypeDesc(oiio.INT, oiio.VEC3, oiio.VECTOR),
+# Written through OpenImageIO, which always puts these into a header.
+THROUGH_OIIO = {"screenWindowCenter": "float2", "screenWindowWidth": "float"}
+PART_NAME = "name"
+# What ties the numbers of a picture to a colour space: wrong as soon as the picture is in another one.
+COLOUR = frozenset({"chromaticities", "whiteLuminance", "adoptedNeutral", "renderingTransform", "lookModTransform",
+                    "colorInteropID", "oiio:ColorSpace"})
+
+_FROM_OIIO = {
+    "smpte:TimeCode": "timeCode", "smpte:KeyCode": "keyCode", "DateTime": "capDate", "ImageDescription": "comments",
+    "Copyright": "owner", "ExposureTime": "expTime", "FNumber": "aperture", "XResolution": "xDensity",
 }
+_OIIO_ONLY = ("oiio:", "jpeg:", "png:", "tiff:", "dpx:", "ICCProfile", "thumbnail_", "PixelAspectRatio",
+              "YResolution", "ResolutionUnit", "compression", "planarconfig")
 
 
-def read_metadata(spec: oiio.ImageSpec) -> dict[str, Any]:
-    """Everything that a file says beyond its windows, channels and packing."""
+def unpack(attributes: Attributes) -> dict[str, Any]:
+    """Metadata of an EXR part from its raw attributes."""
+    return {name: _value(kind, raw) for name, (kind, raw) in attributes.items() if name not in OF_THE_FILE}
+
+
+def pack(metadata: Mapping[str, Any]) -> dict[str, tuple[str, bytes]]:
+    """Raw attributes of an EXR part; None is left out. Any value has a form: what EXR has no type for is text."""
+    skipped = OF_THE_FILE | set(THROUGH_OIIO) | {PART_NAME}
+    return {name: _raw(value) for name, value in metadata.items() if name not in skipped and value is not None}
+
+
+def from_image(spec: oiio.ImageSpec) -> dict[str, Any]:
+    """Metadata of a file that is not an EXR, under the names that an EXR would give it."""
     values: dict[str, Any] = {}
     for item in spec.extra_attribs:
-        if item.name in _OF_THE_FILE or (item.name.startswith("oiio:") and item.name not in _KEPT_OIIO):
+        name = _FROM_OIIO.get(item.name)
+        if name is None and not item.name.startswith(_OIIO_ONLY):
+            name = item.name
+        if name is None:
             continue
-        value = _plain(str(item.type), item.value)
-        if value is not None:
-            values[_READ_AS.get(item.name, item.name)] = value
+        kind, value = str(item.type), item.value
+        if kind in ("string", "int", "float"):
+            values[name] = value
+        elif kind in ("timecode", "keycode", "rational") and isinstance(value, tuple):
+            values[name] = Typed(kind, value)
     return values
 
 
-def write_metadata(spec: oiio.ImageSpec, metadata: Mapping[str, Any]) -> None:
-    """Puts `metadata` into a header that is to be written. What the format cannot hold is logged and left out."""
-    for name, value in metadata.items():
-        if value is None or name in _OF_THE_FILE or name == "oiio:ColorSpace":
-            continue
-        if isinstance(value, Typed):
-            kind = _TYPES.get(value.type) or oiio.TypeDesc(value.type)
-            data = np.frombuffer(value.value, np.uint8) if isinstance(value.value, bytes) else value.value
-            spec.attribute(name, kind, data)
-        elif isinstance(value, bool | np.bool_):
-            spec.attribute(name, int(value))
-        elif isinstance(value, int | np.integer):
-            spec.attribute(name, int(value) if -2**31 <= value < 2**31 else str(value))
-        elif isinstance(value, float | np.floating):
-            spec.attribute(name, float(value))
-        elif isinstance(value, str):
-            spec.attribute(name, value)
-        elif isinstance(value, list | tuple) and value and all(isinstance(item, str) for item in value):
-            spec.attribute(name, oiio.TypeDesc(f"string[{len(value)}]"), tuple(value))
-        elif isinstance(value, list | tuple) and value and all(isinstance(item, int | float) for item in value):
-            spec.attribute(name, oiio.TypeDesc(f"float[{len(value)}]"), tuple(float(item) for item in value))
-        else:
-            log.warning("metadata %s is left out: %s cannot be written", name, type(value).__name__)
-    # Absent, OpenImageIO would fill in the clock, and two renders of one shot would differ.
-    if "DateTime" not in metadata:
-        spec.attribute("DateTime", "")
+def without_colour(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """`metadata` for a picture that was brought to another colour space."""
+    return {name: value for name, value in metadata.items() if name not in COLOUR}
 
 
-def _plain(kind: str, value: Any) -> Any:
-    if kind in ("string", "int", "float"):
-        return value
-    if value is None:
-        return None
-    if isinstance(value, np.ndarray):
-        return Typed(kind, value.tobytes() if value.dtype == np.uint8 else tuple(value.ravel().tolist()))
+def _value(kind: str, raw: bytes) -> Any:
+    try:
+        if kind == "string":
+            return raw.decode("utf-8", "surrogateescape")
+        if kind == "int":
+            return struct.unpack("<i", raw)[0]
+        if kind == "float":
+            return struct.unpack("<f", raw)[0]
+        if kind == "double":
+            number = struct.unpack("<d", raw)[0]
+            # A number that only a double holds comes back as a double by itself.
+            return number if _only_double(number) else Typed(kind, (number,))
+        if kind in _NUMBERS:
+            return Typed(kind, struct.unpack("<" + _NUMBERS[kind], raw))
+        if kind == "floatvector":
+            return Typed(kind, struct.unpack(f"<{len(raw) // 4}f", raw))
+        if kind == "stringvector":
+            return Typed(kind, tuple(_texts(raw)))
+    except (struct.error, IndexError):
+        pass
+    return Typed(kind, raw)
+
+
+def _raw(value: Any) -> tuple[str, bytes]:
+    if isinstance(value, Typed):
+        return value.type, _typed_bytes(value)
+    if isinstance(value, str):
+        return "string", value.encode("utf-8", "surrogateescape")
+    if isinstance(value, bool | np.bool_):
+        return "int", struct.pack("<i", int(value))
+    if isinstance(value, int | np.integer) and -2**31 <= value < 2**31:
+        return "int", struct.pack("<i", int(value))
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return ("double", struct.pack("<d", number)) if _only_double(number) else ("float", struct.pack("<f", number))
     if isinstance(value, list | tuple):
-        return Typed(kind, tuple(value))
-    return Typed(kind, value)
+        if value and all(isinstance(item, str) for item in value):
+            return "stringvector", _typed_bytes(Typed("stringvector", value))
+        if value and all(isinstance(item, float) and not _only_double(item) for item in value):
+            return "floatvector", struct.pack(f"<{len(value)}f", *value)
+    return "string", json.dumps(value, default=str).encode()
+
+
+def _typed_bytes(value: Typed) -> bytes:
+    data = value.value
+    if isinstance(data, bytes):
+        return data
+    items = tuple(data) if isinstance(data, list | tuple | np.ndarray) else (data,)
+    if value.type == "stringvector":
+        texts = [item.encode("utf-8", "surrogateescape") for item in items]
+        return b"".join(struct.pack("<i", len(item)) + item for item in texts)
+    form = f"{len(items)}f" if value.type == "floatvector" else _NUMBERS[value.type]
+    return struct.pack("<" + form, *items)
+
+
+def _texts(raw: bytes) -> list[str]:
+    texts, place = [], 0
+    while place < len(raw):
+        size = struct.unpack_from("<i", raw, place)[0]
+        if size < 0 or place + 4 + size > len(raw):
+            raise IndexError
+        texts.append(raw[place + 4:place + 4 + size].decode("utf-8", "surrogateescape"))
+        place += 4 + size
+    return texts
+
+
+def _only_double(number: float) -> bool:
+    try:
+        return struct.unpack("<f", struct.pack("<f", number))[0] != number and number == number
+    except OverflowError:
+        return True

@@ -6,11 +6,14 @@ import logging
 import os
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.plates.exrheader import read_attributes
+from fsgan_core.plates.metadata import from_image, unpack
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +42,15 @@ class OpenedImage:
         if not self.specs:
             opened.close()
             raise PlateError(f"{path} has no picture in it")
+        self._attributes = read_attributes(path) if self.is_exr else []
 
     @property
     def names(self) -> list[str]:
         return [part_name(spec) for spec in self.specs]
+
+    def metadata(self, index: int) -> dict[str, Any]:
+        """What part `index` says beyond its windows, channels and packing."""
+        return unpack(self._attributes[index]) if self.is_exr else from_image(self.specs[index])
 
     def seek(self, index: int) -> oiio.ImageSpec:
         self.input.seek_subimage(index, 0)

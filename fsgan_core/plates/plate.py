@@ -45,8 +45,8 @@ class Window:
 class Typed:
     """A metadata value of a type that plain Python does not tell apart.
 
-    type: OpenImageIO's name for it ("timecode", "keycode", "rational", "matrix", "box2i", "float[3]", ...).
-    value: a tuple of numbers or texts, row by row for a matrix; bytes for an opaque blob.
+    type: EXR's name for it ("timecode", "keycode", "rational", "m44f", "box2i", "floatvector", ...).
+    value: a tuple of numbers or texts, row by row for a matrix; bytes for a type that is not known here.
     """
 
     type: str

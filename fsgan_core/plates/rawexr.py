@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fsgan_core.plates.exrheader import LONG_NAMES, MAGIC, packed, text
 from fsgan_core.plates.plate import Window
 
-_MAGIC = b"\x76\x2f\x31\x01"
 _PIXEL_TYPES = {np.dtype(np.uint32): 0, np.dtype(np.float16): 1, np.dtype(np.float32): 2}
-_LONG_NAMES = 0x400
 
 
 def write_raw(path: Path, channels: Mapping[str, np.ndarray], data_window: Window, display_window: Window) -> None:
@@ -38,26 +37,20 @@ def write_raw(path: Path, channels: Mapping[str, np.ndarray], data_window: Windo
 
 
 def _header(names: list[str], channels: Mapping[str, np.ndarray], data: Window, display: Window) -> bytes:
-    listed = b"".join(_text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1)
+    listed = b"".join(text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1)
                       for name in names)
-    flags = _LONG_NAMES if any(len(name.encode()) > 31 for name in names) else 0
-    attributes = (
-        ("channels", "chlist", listed + b"\0"),
-        ("compression", "compression", b"\0"),
-        ("dataWindow", "box2i", _box(data)),
-        ("displayWindow", "box2i", _box(display)),
-        ("lineOrder", "lineOrder", b"\0"),
-        ("pixelAspectRatio", "float", struct.pack("<f", 1.0)),
-        ("screenWindowCenter", "v2f", struct.pack("<ff", 0.0, 0.0)),
-        ("screenWindowWidth", "float", struct.pack("<f", 1.0)),
-    )
-    body = b"".join(_text(name) + _text(kind) + struct.pack("<i", len(value)) + value
-                    for name, kind, value in attributes)
-    return _MAGIC + struct.pack("<i", 2 | flags) + body + b"\0"
-
-
-def _text(value: str) -> bytes:
-    return value.encode() + b"\0"
+    flags = LONG_NAMES if any(len(name.encode()) > 31 for name in names) else 0
+    attributes = {
+        "channels": ("chlist", listed + b"\0"),
+        "compression": ("compression", b"\0"),
+        "dataWindow": ("box2i", _box(data)),
+        "displayWindow": ("box2i", _box(display)),
+        "lineOrder": ("lineOrder", b"\0"),
+        "pixelAspectRatio": ("float", struct.pack("<f", 1.0)),
+        "screenWindowCenter": ("v2f", struct.pack("<ff", 0.0, 0.0)),
+        "screenWindowWidth": ("float", struct.pack("<f", 1.0)),
+    }
+    return MAGIC + struct.pack("<i", 2 | flags) + packed(attributes) + b"\0"
 
 
 def _box(window: Window) -> bytes:
