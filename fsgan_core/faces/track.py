@@ -1,0 +1,215 @@
+"""Who is where in a clip: the result of analysis, as plain data.
+
+A person's `measured` faces are what was seen in each frame by itself; `faces` are final: smoothed over time, short
+gaps bridged, manual overrides in place. `settle` makes the final ones from the measured ones, so a track can be
+edited and settled again without reading a pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fsgan_core.contract.errors import NoFaceError, TrackError
+from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.faces.geometry import Box, overlap
+from fsgan_core.faces.pose import euler, face_box
+from fsgan_core.faces.smooth import Sample, smoothed
+
+TRACK_VERSION = 1
+ORIGINS = ("detected", "followed", "bridged", "edited")
+_DIGITS = 3  # a thousandth of a pixel or degree is kept
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one frame, in plate coordinates.
+
+    box: (x, y, width, height), square in square pixels. landmarks: float64 (68, 2). euler: (yaw, pitch, roll) in
+    degrees. confidence: 0..1. origin: "detected"; "followed" from the frame before where the detector was blind;
+    "bridged" over a gap; "edited" by hand. motion, of measured faces: float64 (68, 3), how far the picture moved
+    under each landmark since the frame before (x, y, pixels) and how far back-tracking missed (pixels); None where
+    there is no such frame.
+    """
+
+    frame: int
+    box: Box
+    landmarks: np.ndarray
+    euler: tuple[float, float, float]
+    confidence: float
+    origin: str = "detected"
+    motion: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Override:
+    """What a person changed on one face: single landmarks by index, or the whole face removed."""
+
+    landmarks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person of a clip. index: 0 is the largest. descriptor: float64 (128,), mean over clear frames."""
+
+    index: int
+    faces: Mapping[int, Face]
+    measured: Mapping[int, Face]
+    descriptor: np.ndarray
+    overrides: Mapping[int, Override] = field(default_factory=dict)
+
+    @property
+    def size(self) -> float:
+        """Median height of the face's box, in plate rows."""
+        return float(np.median([face.box[3] for face in self.measured.values()])) if self.measured else 0.0
+
+
+@dataclass(frozen=True)
+class Track:
+    """A clip's analysis. `clip` is the clip's path as it was given; `frames` those analysed, ascending; `exposure`
+    the stops that bring the chosen person's face to a usual display level; `gap` and `smooth` as in AnalyseParams;
+    `related` is False for stills that have nothing to do with one another, which are not smoothed over time."""
+
+    clip: str
+    frames: tuple[int, ...]
+    width: int
+    height: int
+    pixel_aspect: float
+    exposure: float
+    people: tuple[Person, ...]
+    detector: str
+    landmarker: str
+    gap: int = 8
+    smooth: float = 1.0
+    related: bool = True
+    version: int = TRACK_VERSION
+
+    def choose(self, params: AnalyseParams, reference_descriptor: np.ndarray | None = None) -> Person:
+        """The person that `params` ask for. Raises NoFaceError when there is nobody, TrackError when there is no
+        such person or no reference."""
+        if not self.people:
+            raise NoFaceError(f"no face was found in {self.clip} ({len(self.frames)} frames looked at); check the "
+                              "colour space, or set analyse.detector, analyse.minimum_confidence or "
+                              "analyse.minimum_size")
+        if params.person == "index":
+            if params.person_index >= len(self.people):
+                raise TrackError(f"{self.clip} has no person {params.person_index}; it has 0 to {len(self.people) - 1}")
+            return self.people[params.person_index]
+        if params.person == "point":
+            if params.person_point is None:
+                raise TrackError("analyse.person = point needs analyse.person_point = x,y")
+            point = params.person_point
+            return min(self.people, key=lambda person: _nearness(person, point))
+        if params.person == "reference":
+            if reference_descriptor is None:
+                raise TrackError("analyse.person = reference needs analyse.person_reference, a still of the person")
+            return min(self.people, key=lambda p: float(np.linalg.norm(p.descriptor - reference_descriptor)))
+        return self.people[0]
+
+    def with_override(self, person: int, frame: int, landmarks: Mapping[int, tuple[float, float]] | None = None,
+                      hidden: bool = False) -> Track:
+        """A new track in which landmarks of one face are put where a person wants them (plate coordinates), or the
+        face is hidden. `landmarks=None` and `hidden=False` take the frame's override away. Raises TrackError."""
+        if not 0 <= person < len(self.people):
+            raise TrackError(f"{self.clip} has no person {person}; it has {len(self.people)}")
+        if frame not in self.frames:
+            raise TrackError(f"frame {frame} of {self.clip} was not analysed")
+        placed = {int(index): (float(x), float(y)) for index, (x, y) in (landmarks or {}).items()}
+        if any(not 0 <= index < 68 for index in placed):
+            raise TrackError(f"landmarks are numbered 0 to 67, not {', '.join(map(str, placed))}")
+        overrides = {key: value for key, value in self.people[person].overrides.items() if key != frame}
+        if placed or hidden:
+            overrides[frame] = Override(placed, hidden)
+        people = list(self.people)
+        people[person] = replace(people[person], overrides=dict(sorted(overrides.items())))
+        return settle(replace(self, people=tuple(people)))
+
+
+def settle(track: Track) -> Track:
+    """The track with every person's final faces made anew from what was measured and overridden."""
+    return replace(track, people=tuple(replace(person, faces=_final(track, person)) for person in track.people))
+
+
+def make_face(frame: int, landmarks: np.ndarray, confidence: float, *, origin: str = "detected",
+              pixel_aspect: float = 1.0, motion: np.ndarray | None = None) -> Face:
+    """A face with its box and angles from its landmarks, rounded as the file will hold it."""
+    landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
+    box = tuple(round(value, _DIGITS) for value in face_box(landmarks, pixel_aspect))
+    angles = tuple(round(value, _DIGITS) for value in euler(landmarks, pixel_aspect))
+    return Face(frame, box, landmarks, angles, round(float(confidence), _DIGITS), origin,  # type: ignore[arg-type]
+                None if motion is None else np.round(motion, _DIGITS))
+
+
+def carry_overrides(track: Track, previous: Track) -> Track:
+    """`track` with the manual overrides of an earlier analysis of the same clip, each given to the person that
+    stands where the earlier one stood (or looks most like it)."""
+    people = list(track.people)
+    for old in previous.people:
+        if not old.overrides or not people:
+            continue
+        best = max(range(len(people)), key=lambda i: _likeness(people[i], old))
+        merged = {**people[best].overrides, **old.overrides}
+        people[best] = replace(people[best], overrides=dict(sorted(merged.items())))
+    return settle(replace(track, people=tuple(people)))
+
+
+def _final(track: Track, person: Person) -> dict[int, Face]:
+    order = {frame: place for place, frame in enumerate(track.frames)}
+    samples = [Sample(order[frame], face.landmarks * (track.pixel_aspect, 1.0),
+                      None if face.motion is None else face.motion * (track.pixel_aspect, 1.0, 1.0),
+                      np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1), face.euler, face.confidence)
+               for frame, face in person.measured.items()
+               if frame in order and not person.overrides.get(frame, Override()).hidden]
+    faces: dict[int, Face] = {}
+    for result in smoothed(samples, gap=track.gap, amount=track.smooth if track.related else 0.0):
+        frame = track.frames[result.place]
+        measured = person.measured.get(frame)
+        origin = measured.origin if measured is not None and not result.bridged else "bridged"
+        faces[frame] = _rounded(Face(frame, _tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
+                                     result.landmarks / (track.pixel_aspect, 1.0), result.euler, result.confidence,
+                                     origin))
+    for frame, override in person.overrides.items():
+        if override.hidden:
+            faces.pop(frame, None)
+        elif frame in faces:
+            faces[frame] = _overridden(faces[frame], override, track.pixel_aspect)
+        elif len(override.landmarks) == 68:
+            placed = np.array([override.landmarks[index] for index in range(68)])
+            faces[frame] = make_face(frame, placed, 1.0, origin="edited", pixel_aspect=track.pixel_aspect)
+    return dict(sorted(faces.items()))
+
+
+def _overridden(face: Face, override: Override, pixel_aspect: float) -> Face:
+    landmarks = face.landmarks.copy()
+    for index, point in override.landmarks.items():
+        landmarks[index] = point
+    # The box stays the smoothed one unless the whole face was moved.
+    edited = make_face(face.frame, landmarks, face.confidence, origin="edited", pixel_aspect=pixel_aspect)
+    return edited if len(override.landmarks) > 34 else replace(edited, box=face.box)
+
+
+def _rounded(face: Face) -> Face:
+    return replace(face, box=_tuple(np.round(face.box, _DIGITS)), landmarks=np.round(face.landmarks, _DIGITS),
+                   euler=_tuple(np.round(face.euler, _DIGITS)), confidence=round(float(face.confidence), _DIGITS))
+
+
+def _tuple(values: np.ndarray | Sequence[float]) -> Any:
+    return tuple(float(value) + 0.0 for value in values)
+
+
+def _nearness(person: Person, point: tuple[float, float]) -> float:
+    """Median distance of the face's middle to the point, in plate pixels."""
+    faces = person.faces or person.measured
+    return float(np.median([np.hypot(face.box[0] + face.box[2] / 2 - point[0], face.box[1] + face.box[3] / 2 - point[1])
+                            for face in faces.values()]))
+
+
+def _likeness(person: Person, other: Person) -> float:
+    common = [frame for frame in person.measured if frame in other.measured]
+    together = (float(np.mean([overlap(person.measured[frame].box, other.measured[frame].box) for frame in common]))
+                if common else 0.0)
+    return together - float(np.linalg.norm(person.descriptor - other.descriptor))
