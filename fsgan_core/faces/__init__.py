@@ -1,1 +1,34 @@
-"""Who is where, in which pose: detection, landmarks, Euler angles, tracks, the appearance map."""
+"""Who is where, in which pose: detection, landmarks, Euler angles, tracks, the appearance map.
+
+    from fsgan_core.faces.analyse import analyse
+
+    track = analyse(open_clip(Clip("plates/target.####.exr")), open_config())
+    save_track("target.track.json", track)
+    person = track.choose(AnalyseParams())
+    person.faces[1001].landmarks        # (68, 2), plate coordinates
+
+Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "reference_descriptor": "analyse",
+    "Face": "track", "Person": "track", "Track": "track", "settle": "track",
+    "load_track": "trackfile", "save_track": "trackfile",
+    "Detection": "detect", "make_detector": "detect",
+    "make_landmarker": "landmarks", "mouth_opening": "landmarks", "eye_opening": "landmarks",
+    "descriptor": "identity",
+    "euler": "pose", "head_pose": "pose", "face_box": "pose",
+    "AppearanceMap": "appearance",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

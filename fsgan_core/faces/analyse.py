@@ -24,7 +24,6 @@ from fsgan_core.faces import exposure as exposures
 from fsgan_core.faces.detect import Detector, make_detector
 from fsgan_core.faces.exposure import Encoder, exposure_for, frame_exposure, skin_samples
 from fsgan_core.faces.follow import Follower, Thread, people
-from fsgan_core.faces.identity import descriptor
 from fsgan_core.faces.landmarks import Landmarker, make_landmarker
 from fsgan_core.faces.track import Face, Person, Track, carry_overrides, make_face, settle
 from fsgan_core.plates.plate import Plate, Window

@@ -10,38 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fsgan_core.contract.errors import OutputError, TrackError
+from fsgan_core.contract.errors import TrackError
 from fsgan_core.faces.track import ORIGINS, TRACK_VERSION, Face, Override, Person, Track, settle
+from fsgan_core.plates.atomic import atomic_file
 
 FORMAT = "fsgan-track"
 
 
 def save_track(path: Path | str, track: Track) -> None:
     """Write the track, whole or not at all. Raises OutputError."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(track_text(track))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"the track {path} could not be written: {error.strerror or error}") from error
+    with atomic_file(path) as temporary:
+        temporary.write_text(track_text(track), encoding="utf-8", newline="\n")
 
 
 def load_track(path: Path | str) -> Track:
@@ -213,6 +199,6 @@ def _expanded(runs: Any) -> list[int]:
         if not isinstance(first, int) or not isinstance(last, int) or last < first or last - first > 10_000_000:
             raise ValueError(f"frames: {first!r} to {last!r} is no run of frames")
         frames.extend(range(first, last + 1))
-    if any(b <= a for a, b in zip(frames, frames[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(frames)):
         raise ValueError("frames must ascend")
     return frames

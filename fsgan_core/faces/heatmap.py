@@ -1,0 +1,44 @@
+"""Landmarks to heat maps, as the published reenactment network takes them, and heat maps back to landmarks, as the
+published landmark network's are read (FSGANv2, arXiv 2202.12972)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_REACH = np.sqrt(2.0)  # of the crop's side: where a point's cone ends
+_POWER = 8
+_FLOOR = 0.8
+_KEPT = 0.5
+
+
+def heat_maps(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """float32 (n, size, size), 0..1: one map for each of `landmarks` (n, 2), x and y as shares 0..1 of the crop.
+
+    A map is ((sqrt2 - distance) / sqrt2) ^ 8 at pixel centres, then (m - 0.8) / 0.2 with negatives to 0; distance in
+    units of the crop's side.
+    """
+    centres = (np.arange(size) + 0.5) / size
+    points = np.asarray(landmarks, np.float64)
+    across = (centres[None, :] - points[:, 0, None]) ** 2
+    down = (centres[None, :] - points[:, 1, None]) ** 2
+    distance = np.sqrt(down[:, :, None] + across[:, None, :])
+    cone = np.clip((_REACH - distance) / _REACH, 0.0, None) ** _POWER
+    return np.maximum((cone - _FLOOR) / (1 - _FLOOR), 0.0).astype(np.float32)
+
+
+def landmarks_of(maps: np.ndarray) -> np.ndarray:
+    """float64 (n, 2), x and y as shares 0..1 of the crop, of heat maps (n, height, width).
+
+    Each map is stretched to 0..1, values below 0.5 dropped, and the centre of mass taken at pixel centres. A flat map
+    gives the crop's middle.
+    """
+    maps = np.asarray(maps, np.float64)
+    low = maps.min(axis=(1, 2), keepdims=True)
+    reach = maps.max(axis=(1, 2), keepdims=True) - low
+    stretched = np.where(reach > 0, (maps - low) / np.where(reach > 0, reach, 1.0), 1.0)
+    mass = np.where(stretched >= _KEPT, stretched, 0.0)
+    height, width = maps.shape[1:]
+    total = mass.sum(axis=(1, 2))
+    x = mass.sum(axis=1) @ ((np.arange(width) + 0.5) / width) / total
+    y = mass.sum(axis=2) @ ((np.arange(height) + 0.5) / height) / total
+    return np.stack([x, y], axis=1)
