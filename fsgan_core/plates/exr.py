@@ -18,7 +18,7 @@ import OpenImageIO as oiio
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exrwrite import PartRef, write_exr
 from fsgan_core.plates.multiview import views_of, with_view
-from fsgan_core.plates.openimage import OpenedImage, part_name
+from fsgan_core.plates.openimage import OpenedImage
 from fsgan_core.plates.plate import Plate, Window
 
 __all__ = ["Header", "PartRef", "other_parts", "read_header", "read_image", "write_exr"]
@@ -53,7 +53,7 @@ def read_image(path: Path | str, part: str = "") -> Plate:
         index = _choose(file, part)
         spec = file.seek(index)
         if spec.deep:
-            raise PlateError(f"{path} holds deep pixels in part '{part_name(spec)}'; flatten it first")
+            raise PlateError(f"{path} holds deep pixels; flatten it first" + (f" (part {part})" if part else ""))
         header = _header(file, index)
         formats = header.formats
         if file.is_exr:

@@ -17,7 +17,7 @@ MAGIC = b"\x76\x2f\x31\x01"
 LONG_NAMES = 0x400
 _MULTIPART = 0x1000
 _SHORT_NAME = 31
-_PLACEHOLDER = "~"
+PLACEHOLDER = "~"
 
 Attributes = Mapping[str, tuple[str, bytes]]
 
@@ -33,12 +33,14 @@ def packed(attributes: Attributes) -> bytes:
                     for name, (kind, value) in attributes.items())
 
 
-def placeholder(attributes: Attributes) -> tuple[str, str] | None:
-    """Name and value of a text attribute that takes as many bytes as `attributes`; None when there are none."""
+def with_placeholder(attributes: Attributes) -> tuple[Attributes, tuple[str, str] | None]:
+    """`attributes`, and name and value of a text attribute that takes as many bytes; None when there are none."""
     if not attributes:
-        return None
-    overhead = len(text(_PLACEHOLDER) + text("string")) + 4
-    return _PLACEHOLDER, "x" * (len(packed(attributes)) - overhead)
+        return attributes, None
+    smallest = len(packed({PLACEHOLDER: ("string", b"x")}))
+    if len(packed(attributes)) < smallest:
+        attributes = {**attributes, PLACEHOLDER: ("string", b"x")}
+    return attributes, (PLACEHOLDER, "x" * (len(packed(attributes)) - smallest + 1))
 
 
 def replace_placeholders(path: Path, parts: Sequence[Attributes]) -> None:
@@ -53,7 +55,7 @@ def replace_placeholders(path: Path, parts: Sequence[Attributes]) -> None:
             file.write(struct.pack("<I", flags))
         for written, part in zip(found, parts, strict=True):
             if part:
-                file.seek(next(begin for name, _, _, begin in written if name == _PLACEHOLDER))
+                file.seek(next(begin for name, _, _, begin in written if name == PLACEHOLDER))
                 file.write(packed(part))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.plates.atomic import atomic_file
-from fsgan_core.plates.exrheader import Attributes, placeholder, read_attributes, replace_placeholders
+from fsgan_core.plates.exrheader import Attributes, read_attributes, replace_placeholders, with_placeholder
 from fsgan_core.plates.metadata import PART_NAME, THROUGH_OIIO, pack, unpack
 from fsgan_core.plates.multiview import without_view
 from fsgan_core.plates.openimage import short
 from fsgan_core.plates.plate import Plate, Typed
 from fsgan_core.plates.rawexr import write_raw
 
-log = logging.getLogger(__name__)
-
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
+LOSSLESS = ("none", "rle", "zips", "zip", "piz")
 LARGEST_HALF = 65504.0
 _LITTLE = 2**20
 _SHARED = ("timeCode", "chromaticities")
@@ -159,20 +157,24 @@ def _other_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _P
     metadata = unpack(read_attributes(part.path)[part.index])
     # OpenEXR wants these to be the same in all parts.
     metadata.update({name: plate.metadata[name] for name in _SHARED if name in plate.metadata})
-    attributes = _describe(spec, metadata, plate.pixel_aspect, old.get_string_attribute("compression", "zip"))
+    compression = old.get_string_attribute("compression", "zip")
+    # Packing decoded pixels lossily once more would change them.
+    compression = compression if compression in LOSSLESS else "zip"
+    attributes = _describe(spec, metadata, plate.pixel_aspect, compression)
     return _Part(spec, attributes, source)
 
 
 def _describe(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> Attributes:
     """Completes the header `spec`; returns the attributes that take the place of its placeholder."""
-    attributes = pack(metadata)
-    stand_in = placeholder(attributes)
+    attributes, stand_in = with_placeholder(pack(metadata))
     if stand_in is not None:
         spec.attribute(*stand_in)
     for name, kind in THROUGH_OIIO.items():
         value = metadata.get(name)
-        if value is not None:
-            spec.attribute(name, oiio.TypeDesc(kind), value.value if isinstance(value, Typed) else value)
+        if isinstance(value, Typed) and value.type == kind:
+            spec.attribute(name, oiio.TypeDesc(oiio.FLOAT, oiio.VEC2), value.value)
+        elif isinstance(value, float) and kind == "float":
+            spec.attribute(name, value)
     if metadata.get(PART_NAME):
         spec.attribute("oiio:subimagename", str(metadata[PART_NAME]))
     # Absent, OpenImageIO would fill in the clock, and two renders of one shot would differ.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
-from fsgan_core.plates.exrheader import Attributes
+from fsgan_core.plates.exrheader import PLACEHOLDER, Attributes
 from fsgan_core.plates.plate import Typed
 
 # Numbers of a fixed count, as struct writes them.
@@ -28,13 +28,14 @@ _NUMBERS = {
 OF_THE_FILE = frozenset({
     "channels", "chunkCount", "compression", "dataWindow", "displayWindow", "dwaCompressionLevel", "lineOrder",
     "maxSamplesPerPixel", "pixelAspectRatio", "tiles", "type", "version", "deepImageState",
-    # A small picture of the frame before it was changed.
-    "preview",
+    # A small picture, sums and texture hints of the frame before it was changed.
+    "preview", "oiio:AverageColor", "oiio:ConstantColor", "oiio:SHA-1", "textureformat", "wrapmodes", "fovcot",
     # A promise on compression, types and channels that a changed frame does not keep.
     "acesImageContainerFlag",
+    PLACEHOLDER,
 })
 # Written through OpenImageIO, which always puts these into a header.
-THROUGH_OIIO = {"screenWindowCenter": "float2", "screenWindowWidth": "float"}
+THROUGH_OIIO = {"screenWindowCenter": "v2f", "screenWindowWidth": "float"}
 PART_NAME = "name"
 # What ties the numbers of a picture to a colour space: wrong as soon as the picture is in another one.
 COLOUR = frozenset({"chromaticities", "whiteLuminance", "adoptedNeutral", "renderingTransform", "lookModTransform",
