@@ -45,6 +45,11 @@ class ReenactParams(Params):
     combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
                           "How the views are put together. detail: light from all by barycentric weights, detail from "
                           "the leading one; barycentric: all by weight; leading: one view alone.")
+    likeness: float = number(0.25, "likeness", "How far the face keeps the source's own proportions: 0 meets the "
+                             "target's landmarks exactly, 1 is the source's shape in the target's pose.", minimum=0.0,
+                             maximum=1.5)
+    stiffness: float = number(0.03, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
+                              "meets every landmark.", minimum=0.0, maximum=1.0)
     minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
                                    "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees")
     expression: float = number(1.0, "match expression", "How much a view's likeness in mouth and eye opening counts "
@@ -69,7 +74,7 @@ class MaskParams(Params):
                              minimum=0.0, maximum=1.5)
     refine: float = number(1.0, "refine to picture", "How much of what is not skin is taken out.", minimum=0.0,
                            maximum=1.0)
-    keep_glasses: bool = switch(True, "keep glasses", "The target's glasses stay in front of the new face.")
+    keep_glasses: bool = switch(False, "keep glasses", "The target's glasses stay in front of the new face.")
     occlusions: float = number(1.0, "occlusions", "How much of what is in front of the face (hands, hair, a "
                                "microphone) is taken out.", minimum=0.0, maximum=1.0)
     mouth: bool = switch(True, "include mouth", "Whether the inner mouth is replaced too.")
@@ -96,6 +101,8 @@ class BlendParams(Params):
 
     engine: str = choice("auto", ("auto", "poisson", "multiband", "over"), "method",
                          "poisson: gradient domain; multiband: Laplacian pyramid; over: a plain soft matte.")
+    reach: float = number(0.12, "poisson reach", "How far into the face poisson carries what differs at the edge.",
+                          minimum=0.01, maximum=10.0, unit="of the face")
     colour: float = number(1.0, "colour match", "How much the source's light is matched to the target's.", minimum=0.0,
                            maximum=1.0)
     sharpness: float = number(1.0, "sharpness match", "How much the face's sharpness is matched to the plate's.",

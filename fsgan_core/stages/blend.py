@@ -1,0 +1,127 @@
+"""Blending: the new face seated in the plate.
+
+The completed face is brought to the target's light, sharpness and grain, then blended in perceptual steps, where a
+highlight weighs no more than it is seen: `poisson` (gradient domain), `multiband` (Burt and Adelson 1983) or `over`.
+The plate gets matte x (result - plate) added in its own float values, so that a soft edge neither quantises nor clips
+what lies under it. Outside the matte nothing is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, RGB
+from fsgan_core.contract.params import BlendParams
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate
+from fsgan_core.stages import mesh
+from fsgan_core.stages.mask import META_TEXTURE
+from fsgan_core.stages.match import match_light, match_texture
+from fsgan_core.stages.picture import padded, perceived, scene, straight
+from fsgan_core.stages.poisson import membrane
+
+
+@dataclass(frozen=True)
+class Blended:
+    """plate: the whole target with the new face. matte: float32 (h, w) on the completed face's region, what was
+    mixed by; 0 means untouched, bit for bit."""
+
+    plate: Plate
+    matte: np.ndarray
+
+
+def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
+          holdout: np.ndarray | None = None) -> Blended:
+    """The target with the face in it.
+
+    target: the whole frame, R, G, B in the codec's space; every other channel, the windows and the metadata come back
+    as they are. completed: R, G, B, A premultiplied; mattes: of `mask`, both on one region. holdout: float32 (h, w),
+    1 where nothing is to be changed. An empty matte gives the target back. NaN and infinity stay outside the matte
+    and are replaced inside.
+    """
+    region = completed.data_window
+    window = region.intersect(target.data_window)
+    rgb, alpha = straight(completed)
+    matte = mattes.matte(MATTE_FACE) * (alpha > 0) * np.float32(params.mix)
+    if holdout is not None:
+        matte = matte * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
+    inside = np.zeros_like(matte)
+    rows = slice(window.y - region.y, window.bottom - region.y)
+    columns = slice(window.x - region.x, window.right - region.x)
+    if not window.empty:
+        inside[rows, columns] = 1
+    matte = (matte * inside).astype(np.float32)
+    if not (matte > 0).any():
+        return Blended(target, np.zeros_like(matte))
+
+    width = mesh.face_width(face.landmarks, target.pixel_aspect)
+    own = perceived(padded(target, region), codec.exposure)
+    new = perceived(rgb, codec.exposure)
+    skin = matte * (1 - mattes.matte(MATTE_MOUTH))
+    new = match_light(new, own, skin, width, params.colour)
+    new = match_texture(new, skin, mattes.metadata[META_TEXTURE], width, params.sharpness, params.grain,
+                        (params.seed, face.frame & 0xFFFFFFFF))
+    foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
+    engine = ENGINES["poisson" if params.engine == "auto" else params.engine]
+    seated = engine(new, own, matte, foreign, width, params)
+
+    pixels = target.pixels.copy()
+    slot = (slice(window.y - target.data_window.y, window.bottom - target.data_window.y),
+            slice(window.x - target.data_window.x, window.right - target.data_window.x))
+    channels = target.index(RGB)
+    before = target.pixels[slot][..., channels]
+    clean = scene(own[rows, columns], codec.exposure)
+    before = np.where(np.isfinite(before), before, clean)
+    mixed = before + matte[rows, columns, None] * (scene(seated[rows, columns], codec.exposure) - clean)
+    touched = matte[rows, columns] > 0
+    for k, channel in enumerate(channels):
+        part = pixels[slot][..., channel]
+        part[touched] = mixed[..., k][touched]
+    return Blended(replace(target, pixels=pixels), matte)
+
+
+def _over(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.ndarray, width: float,
+           params: BlendParams) -> np.ndarray:
+    return new
+
+
+def _poisson(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.ndarray, width: float,
+           params: BlendParams) -> np.ndarray:
+    difference = own - new
+    # A border pixel that differs far more than the border around it shows something else than this face's skin.
+    usual = cv2.GaussianBlur(difference, (0, 0), max(1.0, 0.03 * width))
+    odd = np.abs(difference - usual).max(-1) / 0.06 + np.abs(usual).max(-1) / 0.25
+    trust = (1 - foreign) ** 2 / (1 + odd**2)
+    return new + membrane(usual, matte > 0, trust, params.reach * width)
+
+
+def _multiband(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.ndarray, width: float,
+           params: BlendParams) -> np.ndarray:
+    """Laplacian pyramids mixed by the matte's Gaussian pyramid; the matte's support is drawn in first, so that the
+    coarse bands' spread ends where the matte does."""
+    levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * width)))))
+    reach = max(1, round(0.04 * width))
+    mask = cv2.erode((matte > 0.05).astype(np.float32), np.ones((2 * reach + 1,) * 2, np.uint8))
+    a, b, m = [new], [own], [mask]
+    for _ in range(levels):
+        a.append(cv2.pyrDown(a[-1]))
+        b.append(cv2.pyrDown(b[-1]))
+        m.append(cv2.pyrDown(m[-1]))
+    result = b[-1] + m[-1][..., None] * (a[-1] - b[-1])
+    for level in range(levels - 1, -1, -1):
+        size = a[level].shape[1::-1]
+        fine = (a[level] - cv2.pyrUp(a[level + 1], dstsize=size)), (b[level] - cv2.pyrUp(b[level + 1], dstsize=size))
+        result = cv2.pyrUp(result, dstsize=size) + fine[1] + m[level][..., None] * (fine[0] - fine[1])
+    return result
+
+
+ENGINES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, BlendParams], np.ndarray]] = {
+    "poisson": _poisson,
+    "multiband": _multiband,
+    "over": _over,
+}

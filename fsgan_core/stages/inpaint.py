@@ -1,0 +1,87 @@
+"""Inpainting: what the matte calls face and the reenacted picture does not show.
+
+Engine `fill`: no network. Other views give what they have, brought to the picture's light where both show it; the rest
+is a smooth extension. `matte.completed` says where anything was made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, RGBA
+from fsgan_core.contract.params import InpaintParams
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate
+from fsgan_core.stages.picture import perceived, premultiplied, scene, straight, weighted_blur
+
+ENOUGH = 0.002  # of the region: less than this missing is not worth another view
+MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
+
+
+def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
+            params: InpaintParams, holdout: np.ndarray | None = None) -> Plate:
+    """The completed face: R, G, B, A premultiplied (A = 1 where there is anything), matte.completed.
+
+    reenacted, mattes: on the same region. others: called when something is missing; gives reenactments of further
+    views on that region. holdout: float32 (h, w), 1 where nothing is to be changed, so nothing need be filled.
+    """
+    rgb, alpha = straight(reenacted)
+    picture = perceived(rgb, codec.exposure)
+    wanted = mattes.matte(MATTE_FACE)
+    if holdout is not None:
+        wanted = wanted * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
+    needed = cv2.dilate((wanted > 0).astype(np.float32), np.ones((2 * MARGIN + 1,) * 2, np.uint8))
+    shown = alpha.copy()
+    missing = needed * (1 - shown)
+    if params.other_views and missing.sum() > ENOUGH * missing.size:
+        for other in others():
+            picture, shown = _added(picture, shown, other, codec)
+            missing = needed * (1 - shown)
+            if missing.sum() <= ENOUGH * missing.size:
+                break
+    picture = _extended(picture, shown, needed)
+    completed = (needed * (1 - alpha)).astype(np.float32)
+    cover = np.maximum(alpha, needed)
+    pixels = np.dstack([premultiplied(scene(picture, codec.exposure), cover), completed * (wanted > 0)]).astype(np.float32)
+    return Plate(pixels, (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,
+                 reenacted.pixel_aspect)
+
+
+def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec) -> tuple[np.ndarray, np.ndarray]:
+    """`picture` with what `other` shows beyond it, in the picture's light."""
+    rgb, alpha = straight(other)
+    extra = perceived(rgb, codec.exposure)
+    both = np.minimum(shown, alpha)
+    if both.sum() < 16:
+        return picture, shown
+    sigma = 0.08 * picture.shape[1]
+    light = weighted_blur(np.maximum(picture, 0), both, sigma) + 0.02
+    own = weighted_blur(np.maximum(extra, 0), both, sigma) + 0.02
+    extra = (extra + 0.02) * np.clip(light / own, 0.25, 4.0) - 0.02
+    share = (alpha * (1 - shown))[..., None]
+    total = np.maximum(shown[..., None] + share, 1e-6)
+    mixed = (picture * shown[..., None] + extra * share) / total
+    return np.where(total > 1e-6, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
+
+
+def _extended(picture: np.ndarray, shown: np.ndarray, needed: np.ndarray) -> np.ndarray:
+    """`picture` continued smoothly into what is not shown: blurs of what is shown, as narrow as reaches there."""
+    if not (needed * (1 - shown) > 0).any():
+        return picture
+    result = picture.copy()
+    filled = shown.copy()
+    confident = (shown > 0.5).astype(np.float32) * shown
+    if not confident.any():
+        return result
+    sigma = 1.5
+    while sigma < 2 * max(shown.shape) and (filled < 0.999).any():
+        weight = weighted_blur(confident, np.ones_like(confident), sigma)
+        blurred = weighted_blur(picture, confident, sigma)
+        share = np.clip(weight / 0.1, 0, 1) * (1 - filled)
+        result = (result * filled[..., None] + blurred * share[..., None]) / np.maximum(filled + share, 1e-6)[..., None]
+        filled = filled + share
+        sigma *= 2
+    return result.astype(np.float32)

@@ -1,0 +1,115 @@
+"""Making the new face fit the plate before it is blended: light, sharpness, grain.
+
+All on display-like pictures. What the plate has is measured on the target's own skin (in `mask`, averaged over
+neighbouring frames); what the new face has is measured on it; the difference is taken away or added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from fsgan_core.stages.picture import weighted_blur
+
+LIGHT_SIZE = 0.3  # of the face: shading coarser than this is the light's, finer is the face's own
+FLOOR = 0.02  # display value below which colours are not divided by each other
+GAIN_LIMIT = 4.0  # largest change of light, either way
+BAND_SIGMAS = (0.7, 1.4, 2.8, 5.6)  # pixels of the plate: limits of the bands of detail, finest first
+LEAST_BAND, MOST_BAND = 0.15, 2.0  # a band may fade to this, or grow to that; more would bring up noise
+BANDS = len(BAND_SIGMAS)
+GRAIN_BANDS = 2
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def match_light(face: np.ndarray, target: np.ndarray, weight: np.ndarray, width: float, amount: float) -> np.ndarray:
+    """`face` (h, w, 3) with the broad light and colour of `target` (h, w, 3).
+
+    weight: (h, w), where both show skin. width: of the face in pixels. The gain is a smooth field per channel, so that
+    light from one side comes along.
+    """
+    if amount <= 0 or weight.sum() < 16:
+        return face
+    sigma = LIGHT_SIZE * width
+    wanted = weighted_blur(np.maximum(target, 0), weight, sigma) + FLOOR
+    own = weighted_blur(np.maximum(face, 0), weight, sigma) + FLOOR
+    gain = np.clip(wanted / own, 1 / GAIN_LIMIT, GAIN_LIMIT) ** np.float32(amount)
+    return np.asarray((face + FLOOR) * gain - FLOOR)
+
+
+def measure_texture(display: np.ndarray, weight: np.ndarray, width: float) -> tuple[float, ...]:
+    """(BANDS + GRAIN_BANDS) numbers: strength of each band of detail on the skin, then of the grain in the finest
+    ones, in display units. weight: (h, w), where skin is. All zero where there is too little skin to say."""
+    sure = cv2.erode((weight > 0.7).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if sure.sum() < 64:
+        return (0.0,) * (BANDS + GRAIN_BANDS)
+    luma = display @ _LUMA
+    bands = _bands(luma)
+    strengths = []
+    for band in bands:
+        values = np.abs(band[sure])
+        limit = 4.0 * np.median(values) + 1e-6  # glasses, moles and edges shall not set the whole skin's sharpness
+        strengths.append(float(np.sqrt(np.mean(np.minimum(values, limit) ** 2))))
+    grain = [_noise(band, sure) for band in bands[:GRAIN_BANDS]]
+    return (*strengths, *grain)
+
+
+def mean_texture(measured: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Mean over frames, those without skin left out."""
+    known = [values for values in measured if values[0] > 0]
+    if not known:
+        return (0.0,) * (BANDS + GRAIN_BANDS)
+    return tuple(float(value) for value in np.mean(known, axis=0))
+
+
+def match_texture(face: np.ndarray, weight: np.ndarray, wanted: Sequence[float], width: float, sharpness: float,
+                  grain: float, seed: tuple[int, int]) -> np.ndarray:
+    """`face` (h, w, 3) with the plate's sharpness and grain.
+
+    wanted: what `measure_texture` gave for the plate. sharpness: 0..1, how much detail is brought to the plate's.
+    grain: how much of the missing grain is added. seed: the artist's number and the frame's: the same pair, the same
+    grain.
+    """
+    own = measure_texture(face, weight, width)
+    if not own[0] or not wanted[0]:
+        return face
+    wanted_grain, own_grain = np.zeros(BANDS), np.zeros(BANDS)
+    wanted_grain[:GRAIN_BANDS], own_grain[:GRAIN_BANDS] = wanted[BANDS:], own[BANDS:]
+    signal = np.sqrt(np.maximum(np.square(wanted[:BANDS]) - wanted_grain**2, 1e-9))
+    present = np.sqrt(np.maximum(np.square(own[:BANDS]) - own_grain**2, 1e-9))
+    gains = 1 + sharpness * (np.clip(signal / present, LEAST_BAND, MOST_BAND) - 1)
+    bands = _bands(face)
+    result = face + sum(np.float32(gain - 1) * band for gain, band in zip(gains, bands, strict=True))
+    missing = np.sqrt(np.maximum(wanted_grain**2 - (gains * own_grain) ** 2, 0))[:GRAIN_BANDS]
+    if grain > 0 and missing.any():
+        result = result + np.float32(grain) * _grain(face.shape[:2], missing, seed)
+    return np.asarray(result, np.float32)
+
+
+def _bands(picture: np.ndarray) -> list[np.ndarray]:
+    """Differences of Gaussians, finest first; what is coarser than the last is left out."""
+    levels = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in BAND_SIGMAS)]
+    return [finer - coarser for finer, coarser in zip(levels, levels[1:], strict=False)]
+
+
+def _noise(band: np.ndarray, sure: np.ndarray) -> float:
+    """Deviation of the band where the skin is flattest: the lower quarter of small blocks."""
+    size = 8
+    count = cv2.boxFilter(sure.astype(np.float32), -1, (size, size))
+    energy = cv2.boxFilter(np.where(sure, band, 0).astype(np.float32) ** 2, -1, (size, size))
+    whole = count > 0.99
+    if whole.sum() < 16:
+        return 0.0
+    return float(np.sqrt(np.percentile(energy[whole], 25)))
+
+
+def _grain(shape: tuple[int, int], deviations: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
+    """Grain (h, w, 3) with a deviation per band, mostly the same in all channels, as film and sensors have it."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    noise = random.standard_normal((*shape, 4), np.float32)
+    noise = np.float32(0.85) * noise[..., :1] + np.float32(0.53) * noise[..., 1:]
+    result = np.zeros_like(noise)
+    for band, deviation in zip(_bands(noise)[:GRAIN_BANDS], deviations, strict=True):
+        result += band * np.float32(deviation / max(float(band.std()), 1e-6))
+    return result

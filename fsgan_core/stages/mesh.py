@@ -1,0 +1,135 @@
+"""The points that a face is warped by and outlined with: 68 landmarks, and a forehead that landmarks lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fsgan_core.faces.pose import FACE, HeadPose, head_pose
+from fsgan_core.faces.track import Face
+
+JAW = slice(0, 17)
+BROWS = slice(17, 27)
+NOSE = slice(27, 36)
+EYES = slice(36, 48)
+LIPS = slice(48, 60)
+INNER_LIPS = slice(60, 68)
+
+# Hairline and middle of the forehead of an average adult, mm, in the axes of faces.pose; temple to temple.
+HAIRLINE = np.array([(-71, -18, 66), (-66, -42, 48), (-53, -63, 28), (-30, -74, 14), (0, -78, 9),
+                     (30, -74, 14), (53, -63, 28), (66, -42, 48), (71, -18, 66)], np.float64)
+FOREHEAD = np.array([(-50, -42, 18), (-26, -48, 1), (0, -49, -4), (26, -48, 1), (50, -42, 18)], np.float64)
+
+# The landmarks whose misfit to the generic head the forehead follows: temples and brows.
+_ANCHORS = np.array([0, 16, *range(17, 27)])
+
+
+def forehead(landmarks: np.ndarray, pixel_aspect: float = 1.0, up: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Hairline (9, 2), temple to temple, and mid forehead (5, 2), plate coordinates.
+
+    The generic head's, posed as the landmarks say, shifted by what brows and temples differ from it. up: 1 is the
+    hairline, 0 the brows.
+    """
+    pose = head_pose(landmarks, pixel_aspect)
+    square = landmarks * (pixel_aspect, 1.0)
+    misfit = square[_ANCHORS] - pose.project(FACE[_ANCHORS])
+    brow_line = FACE[17:27, 1].mean()
+
+    def place(points: np.ndarray) -> np.ndarray:
+        raised = points.copy()
+        raised[:, 1] = brow_line + (points[:, 1] - brow_line) * up
+        distance = np.linalg.norm(points[:, None] - FACE[_ANCHORS][None], axis=2)
+        near = np.exp(-((distance / 40.0) ** 2)) + 1e-6
+        placed = pose.project(raised) + (near / near.sum(1, keepdims=True)) @ misfit
+        return np.asarray(placed / (pixel_aspect, 1.0))
+
+    return place(HAIRLINE), place(FOREHEAD)
+
+
+def control_points(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> np.ndarray:
+    """(82, 2): the 68 landmarks, hairline, mid forehead."""
+    return np.vstack([landmarks, *forehead(landmarks, pixel_aspect)])
+
+
+def outline(landmarks: np.ndarray, pixel_aspect: float = 1.0, up: float = 1.0) -> np.ndarray:
+    """The face's outline as a closed polygon (26, 2): the jaw, then the hairline from right to left."""
+    return np.vstack([landmarks[JAW], forehead(landmarks, pixel_aspect, up)[0][::-1]])
+
+
+def face_width(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> float:
+    """Width of the head in square pixels, whatever way it is turned: the unit of lengths given "of the face"."""
+    return 144.0 * head_pose(landmarks, pixel_aspect).scale
+
+
+@dataclass(frozen=True)
+class Actor:
+    """One person through a clip. shape: (68, 3) mm, `personal_shape` of the faces."""
+
+    faces: Mapping[int, Face]
+    pixel_aspect: float
+    shape: np.ndarray
+
+
+def actor(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Actor:
+    """An actor with his or her own shape measured."""
+    return Actor(faces, pixel_aspect, personal_shape(faces, pixel_aspect))
+
+
+def likeness(sources: Sequence[Actor], target: Actor) -> np.ndarray:
+    """(68, 3) mm: what the source's proportions differ from the target's. The jaw's outline is left out: it is the
+    target's head that wears the face."""
+    weights = np.array([max(len(source.faces), 1) for source in sources], np.float64)
+    mean = np.tensordot(weights / weights.sum(), np.stack([source.shape for source in sources]), 1)
+    change = mean - target.shape
+    change[JAW] = 0
+    return np.asarray(change)
+
+
+def expression(face: Face, who: Actor) -> np.ndarray:
+    """(68, 2) mm: what a face's landmarks differ from the actor's own face at rest in the same pose, roll taken out."""
+    pose = head_pose(face.landmarks, who.pixel_aspect)
+    rows, values = _rows(pose, face.landmarks * (who.pixel_aspect, 1.0))
+    residual = values - np.einsum("pki,pi->pk", rows, who.shape)
+    roll = np.radians(pose.angles[2])
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    return np.asarray(residual @ turn.T)
+
+
+def personal_shape(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> np.ndarray:
+    """(68, 3) mm: the person's own proportions at rest, in the axes of faces.pose.
+
+    Least squares over all frames, pulled towards the generic face (depth strongly: few clips show it); frames with an
+    open mouth count less, so that speech does not become shape.
+    """
+    normal = np.zeros((68, 3, 3))
+    right = np.zeros((68, 3))
+    total = 0.0
+    for face in faces.values():
+        pose, points = head_pose(face.landmarks, pixel_aspect), face.landmarks * (pixel_aspect, 1.0)
+        rows, values = _rows(pose, points)
+        opening = np.linalg.norm(points[62] - points[66]) / np.linalg.norm(points[45] - points[36])
+        weight = face.confidence / (1 + (opening / 0.08) ** 2) + 1e-3
+        normal += weight * np.einsum("pki,pkj->pij", rows, rows)
+        right += weight * np.einsum("pki,pk->pi", rows, values)
+        total += weight
+    if total == 0:
+        return FACE.copy()
+    prior = np.diag([0.05, 0.05, 2.0]) * total
+    return np.linalg.solve(normal + prior, (right + FACE @ prior)[..., None])[..., 0]
+
+
+def _rows(pose: HeadPose, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per point the two linear equations (in mm) that the picture gives for its place on the head."""
+    depth = 1 + (FACE @ pose.rotation.T)[:, 2] / pose.distance
+    rows = pose.rotation[None, :2, :] / depth[:, None, None]
+    return rows, (points - pose.translation) / pose.scale
+
+
+def displaced(landmarks: np.ndarray, change: np.ndarray, pixel_aspect: float = 1.0) -> np.ndarray:
+    """`landmarks` (68, 2) moved by `change` (68, 3) mm on the head as it is posed."""
+    pose = head_pose(landmarks, pixel_aspect)
+    depth = 1 + (FACE @ pose.rotation.T)[:, 2:] / pose.distance
+    move = pose.scale * (change @ pose.rotation.T)[:, :2] / depth
+    return np.asarray(landmarks + move / (pixel_aspect, 1.0))

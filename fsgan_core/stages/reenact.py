@@ -1,0 +1,130 @@
+"""Reenactment: the source's face in the target's pose and expression.
+
+Engine `warp`: no network. Each chosen view is warped at the plate's own resolution so that its landmarks meet the
+target's, and the views are put together by the weights of the plan (paper, section 3.2: three views of the appearance
+map, barycentric). `likeness` moves the landmarks that are aimed at towards the source's own proportions, on the
+target's head in its pose: a face that meets the target's landmarks exactly has the target's proportions, and looks
+like neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.layers import CONFIDENCE, RGBA, ST_U, ST_V
+from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.region import region_of
+from fsgan_core.stages import mesh
+from fsgan_core.stages.mask import measure_mattes
+from fsgan_core.stages.picture import display_of, polygon_matte, premultiplied
+from fsgan_core.stages.views import FramePlan, ViewRef
+from fsgan_core.stages.warp import cell_areas, sample, spline_map
+
+DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
+VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
+
+
+@dataclass(frozen=True)
+class View:
+    """One source frame, ready to be warped.
+
+    display: float32 (h, w, 3), display-like, of `window`, a part of the source picture around the face. matte: float32
+    (h, w), 1 where it shows skin, 0 on hair, occluders, background. picture: the whole source picture's window (for
+    STMaps). face, pixel_aspect: in the source's own coordinates.
+    """
+
+    display: np.ndarray
+    matte: np.ndarray
+    window: Window
+    picture: Window
+    face: Face
+    pixel_aspect: float = 1.0
+
+
+def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams) -> View:
+    """A view from a source plate (R, G, B in the codec's space) and the face in it."""
+    window = region_of(face.box, VIEW_MARGIN, plate.pixel_aspect)
+    mattes = measure_mattes(plate, face, window, codec, mask)
+    matte = mattes.matte("matte.face")
+    return View(display_of(plate, window, codec), matte, window, plate.data_window, face, plate.pixel_aspect)
+
+
+def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: dict[ViewRef, View], codec: Codec,
+            params: ReenactParams, likeness: np.ndarray | None = None) -> Plate:
+    """The reenacted face on `region`: R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
+
+    target: the frame to be changed, for its inner mouth. face: where the new face is to be. plan: which of `views`
+    with which weights. likeness: (68, 3) mm, source's proportions minus the target's (`mesh.personal_shape`); None is
+    no change. A is 1 where the views show skin of the source.
+    """
+    aspect = target.pixel_aspect
+    goal = face.landmarks
+    if likeness is not None and params.likeness > 0:
+        goal = mesh.displaced(goal, params.likeness * likeness, aspect)
+    points = mesh.control_points(goal, aspect)
+    width = mesh.face_width(face.landmarks, aspect)
+
+    warped = [(_warp(views[w.view], points, region, params.stiffness), w) for w in plan.views]
+    lead = max(warped, key=lambda pair: pair[1].detail)[0]
+    picture = _combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE)
+    alpha = sum(w.matte * weight.detail for w, weight in warped)
+    alpha = np.clip(alpha, 0, 1).astype(np.float32)
+    confidence = lead.confidence * np.float32(face.confidence)
+
+    if plan.inner_mouth < 1.0:
+        mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region, feather=0.012 * width)
+        own = (1 - plan.inner_mouth) * mouth
+        picture = picture + own[..., None] * (display_of(target, region, codec) - picture)
+        alpha = np.maximum(alpha, own)
+    rgb = codec.decode(picture)
+    pixels = np.dstack([premultiplied(rgb, alpha), lead.st, confidence]).astype(np.float32)
+    return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, aspect)
+
+
+@dataclass(frozen=True)
+class _Warped:
+    picture: np.ndarray
+    matte: np.ndarray
+    st: np.ndarray
+    confidence: np.ndarray
+
+
+def _warp(view: View, points: np.ndarray, region: Window, stiffness: float) -> _Warped:
+    """A view brought to the control points `points` of the region."""
+    own = mesh.control_points(view.face.landmarks, view.pixel_aspect)
+    mapping = spline_map(points, own, region, _stiffness(stiffness))
+    local = mapping - np.float32((view.window.x, view.window.y))
+    picture = sample(view.display, local)
+    matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
+    height, width = view.picture.height, view.picture.width
+    st = np.stack([(mapping[..., 0] - view.picture.x + 0.5) / width,
+                   1 - (mapping[..., 1] - view.picture.y + 0.5) / height], -1)
+    # A view enlarged four times, or turned far away, shows little of what it should.
+    area = np.abs(cell_areas(mapping.astype(np.float64)))
+    confidence = (np.clip(area * 4, 0, 1) * matte * view.face.confidence).astype(np.float32)
+    return _Warped(picture, matte, st, confidence)
+
+
+def _stiffness(amount: float) -> np.ndarray:
+    """Per control point: lips and lids carry the expression and must be met; the forehead's points are a guess."""
+    stiffness = np.full(82, amount)
+    stiffness[mesh.EYES] *= 0.1
+    stiffness[48:68] *= 0.1
+    stiffness[68:] *= 3.0
+    return stiffness
+
+
+def _combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float) -> np.ndarray:
+    """Low frequencies by the weights of light, high ones by those of detail."""
+    if len(views) == 1:
+        return views[0][0]
+    light = sum((picture * np.float32(share) for picture, share, _ in views if share > 0), np.float32(0))
+    detail = sum((picture * np.float32(share) for picture, _, share in views if share > 0), np.float32(0))
+    return np.asarray(detail + cv2.GaussianBlur(light - detail, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))

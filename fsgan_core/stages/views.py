@@ -1,0 +1,211 @@
+"""Which source frames a target frame is made from: the plan of views over a whole clip, from tracks alone.
+
+The appearance map (paper, section 3.2) gives three views and their barycentric weights for the target's pose. From
+each cell the view that is nearest in mouth and eye opening stands in. One leading view gives the detail: the cheapest
+way through the clip, where a frame costs what its view differs in pose and expression and a change of view costs
+extra. Weights are smoothed over neighbouring frames, so that views fade and never pop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fsgan_core.contract.errors import NoFaceError, ParameterError
+from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.appearance import AppearanceMap
+from fsgan_core.faces.landmarks import eye_opening, mouth_opening
+from fsgan_core.faces.track import Face
+from fsgan_core.stages import mesh
+from fsgan_core.stages.mesh import Actor
+
+FADE = 3  # frames on either side over which a change of view is spread
+POSE_UNIT = 8.0  # degrees that cost as much as one unit of expression
+MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # openings, shares of the eye distance, that cost one unit of expression
+EXPRESSION_UNIT = 2.0  # mm, root of the mean square over lids, lips and brows, that cost one unit
+MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
+SWITCH_COST = 4.0  # what a change of the leading view costs, in units
+NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
+MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
+
+
+@dataclass(frozen=True, order=True)
+class ViewRef:
+    """A source frame: the number of the source clip in the shot, and the frame."""
+
+    clip: int
+    frame: int
+
+
+@dataclass(frozen=True)
+class WeightedView:
+    """light: share in the low frequencies, barycentric. detail: share in the high ones, 1 for a single leading view."""
+
+    view: ViewRef
+    light: float
+    detail: float
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """views: leading first; light and detail each sum to 1. others: further views, for what these do not show.
+    inner_mouth: share of the source's own inner mouth, 1, or of the target's, 0. flags: "pose-clamped"."""
+
+    views: tuple[WeightedView, ...]
+    others: tuple[ViewRef, ...] = ()
+    inner_mouth: float = 1.0
+    flags: tuple[str, ...] = field(default=())
+
+
+def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
+               names: Sequence[str]) -> dict[int, FramePlan]:
+    """A plan for every frame of `target`.
+
+    sources: the person in each source clip. names: a short name of each clip, for `params.views` and such.
+    Raises NoFaceError when no view is left, ParameterError for a view that is not there.
+    """
+    pool = _pool(sources, params, names)
+    if not target.faces:
+        return {}
+    frames = sorted(target.faces)
+    faces = [target.faces[frame] for frame in frames]
+    poses = np.array([[face.euler[0], face.euler[1]] for _, face, _ in pool])
+    appearance = AppearanceMap(poses, params.minimum_radius)
+    shown = np.stack([_features(face, sources[ref.clip]) for ref, face, _ in pool])
+    wanted = np.stack([_features(face, target) for face in faces])
+    wanted_poses = np.array([face.euler[:2] for face in faces])
+    preference = -np.log([weight for _, _, weight in pool])
+    expression = params.expression * _distances(wanted, shown)
+    pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
+    cost = pose + expression + preference[None]
+    leading = _cheapest_path(cost, SWITCH_COST * params.hold)
+
+    detail = np.zeros((len(frames), len(pool)))
+    detail[np.arange(len(frames)), leading] = 1.0
+    light = np.zeros_like(detail)
+    clamped = np.zeros(len(frames), bool)
+    cells = appearance.cells()
+    for t, (yaw, pitch) in enumerate(wanted_poses):
+        query = appearance.query(float(yaw), float(pitch))
+        clamped[t] = query.clamped
+        for kept, weight in zip(query.indices, query.weights, strict=True):
+            if weight > 0:
+                members = np.asarray(cells[int(kept)])
+                light[t, members[np.argmin((expression + preference)[t, members])]] += weight
+    if params.combine == "leading":
+        light = detail.copy()
+    detail, light = _faded(detail, frames), _faded(light, frames)
+    if params.combine == "barycentric":
+        detail = light
+    mouths = np.array([mouth_opening(face.landmarks) for _, face, _ in pool])
+    inner = _inner_mouth(params, detail @ mouths, np.array([mouth_opening(face.landmarks) for face in faces]))
+    inner = _faded(inner[:, None], frames)[:, 0]
+
+    plans = {}
+    for t, frame in enumerate(frames):
+        chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > NEGLIGIBLE]
+        sums = detail[t, chosen].sum(), light[t, chosen].sum()
+        plans[frame] = FramePlan(
+            views=tuple(WeightedView(pool[v][0], float(light[t, v] / sums[1]), float(detail[t, v] / sums[0]))
+                        for v in chosen),
+            others=_others(poses, set(chosen), pool),
+            inner_mouth=float(inner[t]),
+            flags=("pose-clamped",) if clamped[t] else (),
+        )
+    return plans
+
+
+def _pool(sources: Sequence[Person], params: ReenactParams,
+          names: Sequence[str]) -> list[tuple[ViewRef, Face, float]]:
+    """All views that may be used, with the artist's preference of each."""
+    everything = {ViewRef(clip, frame): face for clip, person in enumerate(sources)
+                  for frame, face in sorted(person.faces.items())}
+    use = _named(params.views, everything, names, "views")
+    leave = _named(params.exclude, everything, names, "exclude")
+    preferred = {}
+    for text in params.weights:
+        name, equals, value = text.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = -1.0
+        if not equals or not 0 < weight < 1e6:
+            raise ParameterError(f"reenact.weights: '{text}' is not FRAME=WEIGHT with a weight above 0")
+        for ref in _named((name,), everything, names, "weights"):
+            preferred[ref] = weight
+    pool = [(ref, face, preferred.get(ref, 1.0)) for ref, face in everything.items()
+            if (not use or ref in use) and ref not in leave]
+    if not pool:
+        raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
+                          "leave none")
+    pool = [entry for entry in pool if entry[1].origin != "bridged"] or pool
+    spread = np.unique(np.linspace(0, len(pool) - 1, min(len(pool), MAX_VIEWS)).round().astype(int))
+    return [pool[index] for index in spread]
+
+
+def _named(texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str) -> set[ViewRef]:
+    found = set()
+    for text in texts:
+        clip, _, number = text.rpartition(":")
+        matching = {ref for ref in known if str(ref.frame) == number.strip() and clip in ("", names[ref.clip])}
+        if not matching:
+            raise ParameterError(f"reenact.{where}: no source view is called '{text}'; it is written FRAME or "
+                                 f"CLIP:FRAME, with CLIP one of {', '.join(names)} and a frame that shows the face")
+        found |= matching
+    return found
+
+
+def _features(face: Face, who: Actor) -> np.ndarray:
+    """Expression as one vector in units of cost: what lids, lips and (half) brows differ from the actor's face at rest,
+    and how far mouth and eyes stand open, whoever it is."""
+    moved = mesh.expression(face, who)
+    parts = [0.5 * moved[mesh.BROWS], 1.5 * moved[mesh.EYES], moved[mesh.LIPS], moved[mesh.INNER_LIPS]]
+    vector = np.concatenate(parts).ravel()
+    vector = vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2))
+    landmarks = face.landmarks * (who.pixel_aspect, 1.0)
+    return np.append(vector, [mouth_opening(landmarks) / MOUTH_UNIT, eye_opening(landmarks) / EYE_UNIT])
+
+
+def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance of every row of `a` (n, k) to every row of `b` (m, k)."""
+    square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    return np.asarray(np.sqrt(np.maximum(square, 0)))
+
+
+def _cheapest_path(cost: np.ndarray, switch: float) -> np.ndarray:
+    """For each row of cost (t, v) the view, so that costs and changes of view together are least (Viterbi)."""
+    total = cost[0].copy()
+    came_from = np.zeros(cost.shape, int)
+    for t in range(1, len(cost)):
+        best = int(np.argmin(total))
+        stay = total <= total[best] + switch
+        came_from[t] = np.where(stay, np.arange(len(total)), best)
+        total = np.where(stay, total, total[best] + switch) + cost[t]
+    path = np.empty(len(cost), int)
+    path[-1] = int(np.argmin(total))
+    for t in range(len(cost) - 1, 0, -1):
+        path[t - 1] = came_from[t, path[t]]
+    return path
+
+
+def _faded(weights: np.ndarray, frames: Sequence[int]) -> np.ndarray:
+    """Weights (t, v) averaged over frames at most FADE away, by frame number."""
+    numbers = np.asarray(frames)
+    kernel = np.clip(1 - np.abs(numbers[:, None] - numbers[None]) / (FADE + 1), 0, None)
+    return np.asarray(kernel @ weights / kernel.sum(1, keepdims=True))
+
+
+def _inner_mouth(params: ReenactParams, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Share of the source's inner mouth per frame."""
+    if params.inner_mouth != "auto":
+        return np.full(len(target), 1.0 if params.inner_mouth == "source" else 0.0)
+    enough = source >= 0.6 * target
+    return np.where(enough | (target < MOUTH_NEEDED), 1.0, 0.0)
+
+
+def _others(poses: np.ndarray, chosen: set[int], pool: Sequence[tuple[ViewRef, Face, float]]) -> tuple[ViewRef, ...]:
+    """The views that turn furthest to either side, and up: they show what a single pose hides."""
+    extremes = [int(np.argmin(poses[:, 0])), int(np.argmax(poses[:, 0])), int(np.argmax(poses[:, 1]))]
+    return tuple(dict.fromkeys(pool[v][0] for v in extremes if v not in chosen))
