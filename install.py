@@ -1,0 +1,444 @@
+#!/usr/bin/env python3
+"""Make .venv beside this file, install the pinned dependencies and the project in it, and try it out.
+
+Standard library only. The syntax is Python 3.6's, so that an old Python gets as far as saying what is wrong.
+"""
+
+import sys
+
+OLDEST = (3, 11)
+
+
+def too_old() -> str:
+    """What to tell an old Python."""
+    from shutil import which
+
+    text = f"install.py: this is Python {sys.version.split()[0]}; the project needs {OLDEST[0]}.{OLDEST[1]} or newer."
+    newer = [name for name in ("python3.11", "python3.12", "python3.13", "python3.14") if which(name)]
+    if newer:
+        return f"{text} Run: {newer[0]} install.py"
+    return f"{text} Install one (python.org, your system's packages, pyenv or conda) and run install.py with it."
+
+
+if sys.version_info < OLDEST:
+    sys.stderr.write(too_old() + "\n")
+    sys.exit(2)
+
+import argparse  # noqa: E402
+import hashlib  # noqa: E402
+import importlib.util  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import re  # noqa: E402
+import shutil  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent
+INPUTS = ("constraints.txt", "pyproject.toml")
+NEED_GB = 3.0
+"""What a finished .venv takes, and what pip unpacks on the way."""
+NEED_AGAIN_GB, NEED_TEMPORARY_GB = 1.0, 0.5
+COVERAGE = 85
+"""Per cent of fsgan_core's lines that the tests must run through."""
+
+OK, FAILED, WRONG, MACHINE, INTERRUPTED = 0, 1, 2, 3, 130
+
+DESCRIPTION = """\
+Makes .venv beside this file, installs the dependencies in the versions that constraints.txt names (PyTorch for the
+CPU among them), and the project itself, so that .venv/bin/fsgan runs. Nothing outside this folder is changed but pip's
+own cache. Run it again whenever you like: what is done already is left alone, what was interrupted is made anew.
+"""
+
+EPILOG = """\
+exit codes:
+  0  done
+  1  installed, but the demo or a test failed
+  2  cannot work as asked: Python too old, no venv module, a .venv that is something else (do not retry)
+  3  this machine failed: no network, no space, no permission (mend that, then run the same command again)
+
+Needs Python 3.11 or newer, about 3 GB of disk and, the first time, a package index. pip's own settings (PIP_INDEX_URL,
+PIP_FIND_LINKS, pip.conf) are honoured, so a studio's mirror or a folder of wheels works without a network.
+"""
+
+TROUBLE = (
+    (r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b",
+     "the disk is full. Free {need:g} GB (or set TMPDIR to a folder on a larger disk) and run this again."),
+    (r"Permission denied|Errno 13\b|Read-only file system|Errno 30\b",
+     "a file could not be written. Check the permissions of {root} and of pip's cache, and run this again."),
+    (r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
+     "the package index's certificate is not trusted here. Set PIP_CERT to your company's certificate bundle."),
+    (r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|Name or service not known|"
+     r"Connection refused|Network is unreachable|Max retries exceeded|ReadTimeout|ConnectTimeout|Read timed out|"
+     r"ProxyError|getaddrinfo failed|No route to host|Connection reset|RemoteDisconnected|IncompleteRead",
+     "the package index could not be reached. Check the network, HTTPS_PROXY and pip's settings, or point pip to a "
+     "mirror (PIP_INDEX_URL) or to a folder of wheels (PIP_NO_INDEX=1 and PIP_FIND_LINKS), and run this again."),
+    (r"\(from versions: none\)",
+     "nothing was found under that name: there is no network, or the package index in use has nothing for Python "
+     "{python} on this platform. Check the network and pip's settings (PIP_INDEX_URL, PIP_FIND_LINKS), or use another "
+     "Python, and run this again."),
+    (r"No matching distribution found|Could not find a version that satisfies",
+     "the package index in use has no such version for Python {python} on this platform. Use another index, or "
+     "another Python."),
+    (r"DO NOT MATCH THE HASHES|BadZipFile|is not a valid wheel|has an invalid wheel",
+     "a download was damaged. Run 'pip cache purge' and then this again."),
+)
+"""(what pip prints, what it means); the first that is found counts."""
+
+
+class Trouble(Exception):
+    """Something to tell and stop for; `code` is the exit code."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie in a checkout."""
+
+    root: Path
+
+    @property
+    def venv(self) -> Path:
+        return self.root / ".venv"
+
+    @property
+    def python(self) -> Path:
+        return self._program("python")
+
+    @property
+    def fsgan(self) -> Path:
+        return self._program("fsgan")
+
+    @property
+    def stamp(self) -> Path:
+        """Written last: what is there is whole."""
+        return self.venv / "fsgan-install.json"
+
+    @property
+    def marker(self) -> Path:
+        """There while an install is under way."""
+        return self.venv / "fsgan-install.unfinished"
+
+    @property
+    def log(self) -> Path:
+        return self.venv / "fsgan-install.log"
+
+    def _program(self, name: str) -> Path:
+        return self.venv / ("Scripts" if os.name == "nt" else "bin") / (f"{name}.exe" if os.name == "nt" else name)
+
+    def shown(self, path: "Path | str") -> str:
+        """Relative to the checkout where it lies inside, and quoted where it needs to be."""
+        path = Path(path)
+        text = str(path.relative_to(self.root)) if path.is_absolute() and path.is_relative_to(self.root) else str(path)
+        return f'"{text}"' if " " in text else text
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to do; no steps: all is there. fresh: .venv is made (anew)."""
+
+    steps: "tuple[str, ...]" = ()
+    why: str = ""
+    fresh: bool = False
+
+
+def main(arguments: "list[str] | None" = None, root: Path = ROOT) -> int:
+    options = parse(arguments)
+    try:
+        return run(options, Places(root))
+    except Trouble as trouble:
+        sys.stderr.write(f"install.py: {trouble}\n")
+        return trouble.code
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninstall.py: interrupted; run it again to start over.\n")
+        return INTERRUPTED
+
+
+def parse(arguments: "list[str] | None") -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="install.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", action="store_true",
+                        help="then run the main job on public-domain stills that installed packages carry: a face swap "
+                             "on a 24-frame 1920x1080 ACEScg plate; results lie in out/demo")
+    parser.add_argument("--test", action="store_true",
+                        help=f"then run ruff, mypy and the whole test suite; fails below {COVERAGE} %% coverage")
+    parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
+    parser.add_argument("--torch-index", metavar="URL", default="",
+                        help="take torch from this package index, for example PyTorch's own one with the builds for "
+                             "the CPU (on Linux the one on PyPI is a CUDA build, several GB larger)")
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace, places: Places) -> int:
+    plan = make_plan(places)
+    if options.dry_run:
+        describe(plan, options, places)
+        return OK
+    if plan.steps:
+        install(plan, places, options.torch_index)
+    else:
+        say(".venv is up to date.")
+    code = demo(places) if options.demo else OK
+    if options.test:
+        code = test(places) or code
+    if not (options.demo or options.test):
+        say(f"Next: python3 install.py --demo, or {places.shown(places.fsgan)} --help")
+    return code
+
+
+def make_plan(places: Places) -> Plan:
+    """Raises Trouble where it cannot be done."""
+    state, why = inspect(places)
+    if state == "foreign":
+        raise Trouble(WRONG, f"{places.venv} is there but is no Python environment. Move it away and run this again.")
+    if state == "whole":
+        return Plan()
+    fresh = state in ("none", "broken")
+    check_machine(places, NEED_GB if fresh else NEED_AGAIN_GB)
+    steps = [f"remove .venv ({why})"] if state == "broken" else []
+    if fresh:
+        steps.append(f"make .venv with Python {sys.version.split()[0]}")
+    steps.append(f"install {len(pins(places))} pinned packages (constraints.txt) with pip")
+    steps.append(f"install the project, editable, so that {places.shown(places.fsgan)} runs")
+    steps.append("check that every library loads")
+    return Plan(tuple(steps), why, fresh)
+
+
+def inspect(places: Places) -> "tuple[str, str]":
+    """("none" | "foreign" | "broken" | "stale" | "whole", why)."""
+    if not os.path.lexists(places.venv):
+        return "none", "there is no .venv yet"
+    if not places.venv.is_dir():
+        return "foreign", ""
+    if not any(places.venv.iterdir()):
+        return "none", ".venv is empty"
+    if places.marker.exists():
+        return "broken", "an earlier install did not finish"
+    if not (places.venv / "pyvenv.cfg").exists():
+        return "foreign", ""
+    version = answer([str(places.python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+    if version is None:
+        return "broken", "its Python does not run"
+    if version != python_version():
+        return "broken", f"it was made with Python {version}"
+    stamp = read_stamp(places)
+    if stamp.get("root", str(places.root)) != str(places.root):
+        return "broken", "the folder was moved"
+    if stamp.get("digest") == digest(places) and places.fsgan.exists():
+        return "whole", ""
+    if answer([str(places.python), "-m", "pip", "--version"]) is None:
+        return "broken", "its pip does not run"
+    return "stale", "the pinned packages have changed" if stamp else "it was not made by install.py"
+
+
+def check_machine(places: Places, need_gb: float) -> None:
+    """Raises Trouble where an install cannot work."""
+    missing = [name for name in INPUTS if not (places.root / name).is_file()]
+    if missing:
+        raise Trouble(WRONG, f"{missing[0]} is missing beside install.py; clone the project again.")
+    missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Trouble(WRONG, f"this Python has no module {missing[0]}. On Debian or Ubuntu: "
+                             f"apt install python{python_version()}-venv. Elsewhere use a Python from python.org, "
+                             "pyenv or conda.")
+    if not os.access(places.root, os.W_OK):
+        raise Trouble(MACHINE, f"no permission to write in {places.root}. Run as its owner, or clone elsewhere.")
+    for folder, amount in ((places.root, need_gb), (Path(tempfile.gettempdir()), NEED_TEMPORARY_GB)):
+        free = shutil.disk_usage(folder).free / 1e9
+        if free < amount:
+            raise Trouble(MACHINE, f"{free:.1f} GB are free on the disk of {folder}, {amount:g} GB are needed. Free "
+                                   "some space and run this again.")
+
+
+def describe(plan: Plan, options: argparse.Namespace, places: Places) -> None:
+    say(f"Python {sys.version.split()[0]}, folder {places.root}")
+    say(f"To do, because {plan.why}:" if plan.steps else "Nothing to install: .venv is up to date.")
+    steps = list(plan.steps)
+    if options.demo:
+        steps.append("run " + " ".join(map(places.shown, demo_command(places))))
+    if options.test:
+        steps.extend("run " + " ".join(map(places.shown, command)) for command in test_commands(places))
+    for number, step in enumerate(steps, 1):
+        say(f"  {number}. {step}")
+
+
+def install(plan: Plan, places: Places, torch_index: str = "") -> None:
+    """Raises Trouble; leaves the marker then, so that the next run starts over."""
+    started = time.monotonic()
+    try:
+        if plan.fresh and os.path.lexists(places.venv):
+            remove(places.venv)
+        places.venv.mkdir(exist_ok=True)
+        places.marker.write_text("An install is under way or was interrupted; install.py makes this folder anew.\n")
+    except OSError as error:
+        raise Trouble(MACHINE, f"{places.venv} cannot be made: {error}") from error
+    if plan.fresh:
+        say("Making .venv ...")
+        made = subprocess.run([sys.executable, "-m", "venv", str(places.venv)], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        if made.returncode:
+            raise Trouble(MACHINE, f"python -m venv failed:\n{indented(made.stdout)}")
+    pip = [str(places.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
+           "-c", "constraints.txt"]
+    say("Installing pinned packages ...")
+    follow([*pip, "setuptools"], places)  # first what builds packages that come as source, so that it is pinned too
+    follow([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places)
+    follow([*pip, "--no-build-isolation", "-e", ".[test]"], places)
+    say("Checking ...")
+    check_libraries(places)
+    seconds = time.monotonic() - started
+    places.stamp.write_text(json.dumps({"digest": digest(places), "root": str(places.root), "seconds": round(seconds)}))
+    places.marker.unlink()
+    say(f"Installed in {duration(seconds)}.")
+
+
+def remove(venv: Path) -> None:
+    try:
+        if venv.is_symlink():
+            venv.unlink()
+        else:
+            shutil.rmtree(venv)
+    except OSError as error:
+        raise Trouble(MACHINE, f"{venv} cannot be removed ({error}). Close programs that use it, remove it, and run "
+                               "this again.") from error
+
+
+def follow(command: "list[str]", places: Places) -> None:
+    """Run pip, show what it collects, keep all it says in the log. Raises Trouble that says what a failure means."""
+    said = []
+    with places.log.open("a") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        with subprocess.Popen(command, cwd=places.root, env=environment(), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+            for line in process.stdout or ():
+                log.write(line)
+                said.append(line)
+                if re.match(r"(Collecting|Installing|Building|Retrying|WARNING: Retrying)\b", line.strip()):
+                    say("  " + (line.strip() if len(line) < 100 else line.strip()[:97] + "..."))
+    if process.returncode:
+        raise Trouble(MACHINE, explain("".join(said), places))
+
+
+def explain(output: str, places: Places) -> str:
+    """What a failed pip means, by what it said."""
+    text = f"pip failed:\n{indented(output, last=6)}\n"
+    for pattern, meaning in TROUBLE:
+        if re.search(pattern, output):
+            return text + "That means: " + meaning.format(need=NEED_GB, root=places.root, python=python_version())
+    return text + f"All that it said is in {places.shown(places.log)}."
+
+
+def check_libraries(places: Places) -> None:
+    code = "import cv2, dlib, numpy, OpenImageIO, PyOpenColorIO, scipy, skimage, torch, fsgan_core.contract.params"
+    result = subprocess.run([str(places.python), "-c", code], cwd=places.root, env=environment(),
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if result.returncode:
+        last = (result.stdout.strip().splitlines() or ["no message"])[-1]
+        library = re.search(r"lib\w[\w.+-]*\.so[\d.]*", last)
+        hint = f" Install the system library {library.group(0)} with your system's packages." if library else ""
+        raise Trouble(MACHINE, f"a library does not load: {last}.{hint}")
+
+
+def demo_command(places: Places) -> "list[str]":
+    output = places.root / "out" / "demo"
+    return [str(places.python), str(places.root / "examples" / "demo.py"), "--output", str(output)]
+
+
+def test_commands(places: Places) -> "list[list[str]]":
+    python = str(places.python)
+    return [
+        [python, "-m", "ruff", "check", "."],
+        [python, "-m", "mypy"],
+        [python, "-m", "pytest", "--cov=fsgan_core", "--cov-report=term:skip-covered", f"--cov-fail-under={COVERAGE}"],
+    ]
+
+
+def demo(places: Places) -> int:
+    say("Running the demo ...")
+    started = time.monotonic()
+    code = subprocess.call(demo_command(places), cwd=places.root, env=environment())
+    if code:
+        sys.stderr.write(f"install.py: the demo failed (exit code {code}).\n")
+        return FAILED
+    say(f"Demo done in {duration(time.monotonic() - started)}.")
+    return OK
+
+
+def test(places: Places) -> int:
+    failed = []
+    for command in test_commands(places):
+        say(f"Running {command[2]} ...")
+        started = time.monotonic()
+        code = subprocess.call(command, cwd=places.root, env=environment())
+        say(f"{command[2]} {'failed' if code else 'passed'} in {duration(time.monotonic() - started)}.")
+        if code:
+            failed.append(command[2])
+    if failed:
+        sys.stderr.write(f"install.py: failed: {', '.join(failed)}.\n")
+        return FAILED
+    return OK
+
+
+def environment() -> "dict[str, str]":
+    """This one, without what would let another Python's packages in or send these elsewhere."""
+    away = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "PIP_USER", "PIP_TARGET", "PIP_PREFIX",
+            "PIP_REQUIRE_VIRTUALENV")
+    kept = {name: value for name, value in os.environ.items() if name not in away}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+
+
+def digest(places: Places) -> str:
+    """Of all that decides what is installed."""
+    whole = hashlib.sha256(python_version().encode())
+    for name in INPUTS:
+        whole.update((places.root / name).read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return whole.hexdigest()
+
+
+def pins(places: Places) -> "list[str]":
+    lines = (places.root / "constraints.txt").read_text().splitlines()
+    return [line.strip() for line in lines if "==" in line and not line.startswith("#")]
+
+
+def read_stamp(places: Places) -> "dict[str, str]":
+    try:
+        stamp = json.loads(places.stamp.read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def answer(command: "list[str]") -> "str | None":
+    """What a quick command prints; None when it does not run."""
+    try:
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120,
+                                env=environment(), check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def python_version() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def indented(text: str, last: int = 20) -> str:
+    return "\n".join("  " + line for line in text.strip().splitlines()[-last:])
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 90 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
