@@ -15,7 +15,7 @@ import struct
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -23,8 +23,9 @@ import numpy as np
 
 from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.contract.layers import META_KEY
+from fsgan_core.plates.atomic import make_folder
 
-__all__ = ["ByteLRU", "cache_folder", "code_digest", "digest", "has_key", "kept_file"]
+__all__ = ["ByteLRU", "cache_folder", "code_digest", "digest", "finished", "kept_file"]
 
 log = logging.getLogger(__name__)
 
@@ -100,51 +101,45 @@ def code_digest(packages: tuple[str, ...]) -> str:
     return hashed.hexdigest()
 
 
-def has_key(path: Path, key: str) -> bool:
-    """Whether the file is there, readable, and says that it is the result of `key`. Reads the header only."""
+def finished(path: Path, key: str) -> Mapping[str, Any] | None:
+    """The metadata of the file at `path` when it is there, readable, and says that it is the result of `key`; else
+    None. Reads the header only."""
     from fsgan_core.plates.exr import read_header
 
     if not path.is_file():
-        return False
+        return None
     try:
-        return read_header(path).metadata.get(META_KEY) == key
+        metadata = read_header(path).metadata
     except FsganError as error:
         log.info("%s is rendered again: %s", path, error)
-        return False
+        return None
+    return metadata if metadata.get(META_KEY) == key else None
 
 
-def kept_file(path: Path, make: Callable[[Path], None], load: Callable[[Path], T]) -> T:
-    """`load(path)`; when that file is missing or broken it is first made, beside its name, and renamed.
+def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
+    """`load(path)`; when that file is missing or broken its value is first computed and saved.
 
     What is returned was always read back from a file, so that a first run and a later one see the same value.
-    Processes that make the same file at once do the work twice and neither harms the other. A cache folder
-    that cannot be written is said once and does without.
+    `save` writes whole or not at all. Processes that make the same file at once do the work twice and neither harms
+    the other. A cache folder that cannot be written is said and done without.
 
-    Raises whatever `make` raises.
+    Raises whatever `compute` raises.
     """
     if path.is_file():
         try:
             return load(path)
         except (FsganError, OSError, ValueError) as error:
             log.warning("cached file %s is not usable and is made again: %s", path, error)
+    value = compute()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder: Path | None = path.parent
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        log.warning("nothing is kept in the cache folder %s: %s", path.parent, error)
-        folder = None
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=folder) as temporary:
-        made = Path(temporary) / path.name
-        make(made)
-        value = load(made)
-        if folder is not None:
-            try:
-                made.replace(path)
-            except OSError as error:
-                log.warning("nothing is kept in the cache folder %s: %s", folder, error)
-        return value
+        make_folder(path.parent)
+        save(path, value)
+        return load(path)
+    except OutputError as error:
+        log.warning("nothing is kept in the cache: %s", error)
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder) / path.name, value)
+        return load(Path(folder) / path.name)
 
 
 class ByteLRU(Generic[K, T]):
@@ -186,15 +181,3 @@ class ByteLRU(Generic[K, T]):
 
     def __len__(self) -> int:
         return len(self._held)
-
-
-def make_folder(path: Path) -> None:
-    """Raises OutputError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {path} cannot be made: {error.strerror or error}") from error
-
-
-def total_bytes(arrays: Iterable[np.ndarray]) -> int:
-    return sum(array.nbytes for array in arrays)

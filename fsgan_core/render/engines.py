@@ -51,7 +51,7 @@ class Engine:
 
 
 _REENACT = {"reenact": "fsgan_core.stages.reenact:reenact"}
-_MASK = {"measure": "fsgan_core.stages.mask:measure_matte", "combine": "fsgan_core.stages.mask:combine_mattes"}
+_MASK = {"measure": "fsgan_core.stages.mask:measure_mattes", "combine": "fsgan_core.stages.mask:combine_mattes"}
 _INPAINT = {"inpaint": "fsgan_core.stages.inpaint:inpaint"}
 _BLEND = {"blend": "fsgan_core.stages.blend:blend"}
 

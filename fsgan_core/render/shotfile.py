@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fsgan_core.contract.errors import FsganError, OutputError, ShotError
+from fsgan_core.contract.errors import FsganError, ShotError
 from fsgan_core.contract.shot import Clip, Shot, person_settings
+from fsgan_core.plates.atomic import atomic_file
 
 __all__ = ["format_shot", "load_shot", "parse_shot", "save_shot"]
 
@@ -68,20 +69,8 @@ def save_shot(path: Path | str, shot: Shot) -> None:
     path = Path(path)
     folder = path.absolute().parent
     text = format_shot(_with_paths(shot, lambda given: _portable(given, folder)), path.name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"the shot file {path} cannot be written: {error.strerror or error}") from error
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _portable(given: str, folder: Path) -> str:

@@ -1,0 +1,172 @@
+"""What each command does: options to a call of `render`, the result to the presenter; the exit code is returned."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.params import STAGES
+from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+
+if TYPE_CHECKING:
+    from fsgan_core.cli.present import Presenter
+
+# What the flags of the stage commands call the files of a stage.
+UPSTREAM_FLAGS = {"reenacted": "reenact", "mask": "mask", "completed": "inpaint"}
+
+
+def swap(options: Namespace, presenter: Presenter) -> int:
+    """`fsgan swap` and `fsgan drive`."""
+    shot = Shot(
+        source=sources_of(options),
+        target=target_of(options),
+        output=Output(options.output, options.output_colorspace),
+        job=options.command,
+        frames=options.frames,
+        holdout=holdout_of(options),
+        stages=stages_of(options),
+    )
+    if options.save_shot:
+        from fsgan_core.render.shotfile import save_shot
+
+        save_shot(options.save_shot, shot)
+        if not options.json:
+            presenter.say(f"shot: {options.save_shot}")
+    return _render(shot, "", options, presenter)
+
+
+def render(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.shotfile import load_shot
+
+    shot = load_shot(options.shot)
+    changes = {"path": options.output, "colorspace": options.output_colorspace}
+    output = dataclasses.replace(shot.output, **{name: value for name, value in changes.items() if value is not None})
+    shot = dataclasses.replace(shot, output=output, stages=stages_of(options, shot.stages))
+    return _render(shot, options.frames, options, presenter)
+
+
+def _render(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.pipeline import render_shot
+
+    device = choose_device(options.device)
+    result = render_shot(shot, frames=frames, device=device, force=options.force, listen=presenter.listen)
+    if options.report:
+        from fsgan_core.render.report import write_report
+
+        write_report(Path(options.report), shot, result)
+    return presenter.result(result)
+
+
+def stage(options: Namespace, presenter: Presenter) -> int:
+    """`fsgan reenact`, `mask`, `inpaint`, `blend`."""
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.pipeline import render_stage
+
+    upstream = {name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items()
+                if getattr(options, flag, None)}
+    result = render_stage(
+        options.command,
+        sources=sources_of(options) if getattr(options, "source", None) else (),
+        target=target_of(options),
+        output=options.output,
+        stages=stages_of(options),
+        holdout=holdout_of(options),
+        upstream=upstream,
+        output_colorspace=getattr(options, "output_colorspace", ""),
+        frames=options.frames,
+        device=choose_device(options.device),
+        force=options.force,
+        listen=presenter.listen,
+    )
+    return presenter.result(result)
+
+
+def analyse(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.tracks import write_track
+
+    clip = Clip(options.target or options.source, options.colorspace, part=options.part)
+    facts = write_track(clip, Path(options.output), stages_of(options), of_target=bool(options.target),
+                        frames=options.frames, device=choose_device(options.device), listen=presenter.listen)
+    if options.json:
+        presenter.data({"ok": True, "exit_code": 0, **facts})
+        return 0
+    presenter.say(f"analyse: {facts['frames']} frames, {len(facts['people'])} people; {facts['output']}")
+    for person in facts["people"]:
+        presenter.say(f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high")
+    if not facts["people"]:
+        presenter.say("  no face was found; check --colorspace, or set analyse.detector or analyse.minimum_confidence")
+    return 0
+
+
+def evaluate(options: Namespace, presenter: Presenter) -> int:
+    raise InputError("evaluate is not there yet")
+
+
+def doctor(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.doctor import examine, report_lines
+
+    found = examine()
+    if options.json:
+        presenter.data(found)
+    else:
+        for line in report_lines(found):
+            presenter.say(line)
+    return 0 if found["ok"] else 3
+
+
+def params(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.reference import parameter_data, parameter_lines, parameter_page
+
+    stages = {name: cls for name, cls in STAGES.items() if options.stage in (None, name)}
+    if options.json:
+        presenter.data(parameter_data(stages))
+    elif options.markdown:
+        presenter.say(parameter_page(stages).rstrip("\n"))
+    else:
+        for line in parameter_lines(stages):
+            presenter.say(line)
+    return 0
+
+
+def sources_of(options: Namespace) -> tuple[Clip, ...]:
+    """Every source with what was said of it: once for all, or as often as there are sources."""
+    count = len(options.source)
+    said = {name: _for_each(getattr(options, f"source_{name}"), count, f"--source-{name}")
+            for name in ("colorspace", "track", "part", "person")}
+    return tuple(Clip(path, **{name: values[place] for name, values in said.items()})
+                 for place, path in enumerate(options.source))
+
+
+def _for_each(values: list[str], count: int, flag: str) -> list[str]:
+    if len(values) == count:
+        return values
+    if len(values) <= 1 and (flag != "--source-track" or not values):
+        return (values or [""]) * count
+    raise InputError(f"{flag} is given {len(values)} times for {count} sources; give it once for each")
+
+
+def target_of(options: Namespace) -> Clip:
+    return Clip(options.target, options.target_colorspace, options.target_track, options.target_part,
+                options.target_person)
+
+
+def holdout_of(options: Namespace) -> Clip | None:
+    return Clip(options.holdout, part=options.holdout_part) if options.holdout else None
+
+
+def stages_of(options: Namespace, base: Stages | None = None) -> Stages:
+    """Parameters with --set and the flags that stand for one. Raises ParameterError, InputError."""
+    settings = {}
+    for setting in options.settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set {setting}: write it as stage.parameter=value, like --set blend.engine=multiband")
+        settings[name.strip()] = value.strip()
+    if getattr(options, "layers", None):
+        settings["output.layers"] = options.layers
+    return (base or Stages()).with_settings(settings)

@@ -1,0 +1,159 @@
+"""What a person or a program is told: progress bars, the summary of a result, errors; or JSON."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import logging
+import sys
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fsgan_core.contract.errors import FramesFailedError, FsganError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from fsgan_core.render.events import Event, RenderResult
+
+__all__ = ["Presenter"]
+
+# Fields that every log record has; what is beyond them was said by the caller.
+_USUAL = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+
+
+class Presenter:
+    """Tells what happens. Standard output holds results alone; progress, log and errors go to standard error.
+
+    json: the result as one JSON object, events and log as JSON lines. quiet: errors only. verbose: 0 warnings,
+    1 what is done, 2 everything. Progress bars are drawn on a terminal alone.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: int = 0) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose
+        self._lock = threading.Lock()
+        self._progress: Progress | None = None
+        self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._handler: logging.Handler | None = None
+
+    def __enter__(self) -> Presenter:
+        self._set_up_log()
+        if not (self.json or self.quiet) and sys.stderr.isatty():
+            self._progress = _bars()
+            self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if self._handler is not None:
+            logging.getLogger("fsgan_core").removeHandler(self._handler)
+
+    def listen(self, event: Event) -> None:
+        """A step of the work. May be called from any thread."""
+        if self.json:
+            self._line(event.to_dict())
+        if self._progress is None:
+            return
+        with self._lock:
+            key = (event.kind, event.subject)
+            if key not in self._tasks:
+                text = f"analysing {event.subject}" if event.kind == "analyse" else event.subject
+                self._tasks[key] = self._progress.add_task(text, total=event.total)
+            self._progress.update(self._tasks[key], completed=event.done, total=event.total)
+            if event.state == "failed":
+                self._progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
+
+    def result(self, result: RenderResult) -> int:
+        """Prints what was done; the exit code."""
+        failures = result.failures
+        code = FramesFailedError.exit_code if failures else 0
+        if self.json:
+            self.data({"ok": not failures, "exit_code": code, **result.to_dict()})
+            return code
+        if not self.quiet:
+            for line in summary(result):
+                self.say(line)
+        if failures:
+            print(f"fsgan: {FramesFailedError(failures)}", file=sys.stderr)
+        return code
+
+    def data(self, data: Mapping[str, Any] | list[Any]) -> None:
+        """One JSON object on standard output."""
+        print(jsonlib.dumps(data, default=str), flush=True)
+
+    def say(self, line: str) -> None:
+        """A line of a result, for people."""
+        if not self.quiet:
+            print(line, flush=True)
+
+    def error(self, error: FsganError) -> None:
+        if self.json:
+            self.data({"ok": False, "exit_code": error.exit_code,
+                       "error": {"kind": type(error).__name__, "message": str(error)}})
+        print(f"fsgan: {error}", file=sys.stderr, flush=True)
+
+    def interrupted(self) -> None:
+        message = "interrupted; the same command goes on where it stopped"
+        if self.json:
+            self.data({"ok": False, "exit_code": 130, "error": {"kind": "Interrupted", "message": message}})
+        print(f"fsgan: {message}", file=sys.stderr, flush=True)
+
+    def _line(self, data: Mapping[str, Any]) -> None:
+        with self._lock:
+            print(jsonlib.dumps(data, default=str), file=sys.stderr, flush=True)
+
+    def _set_up_log(self) -> None:
+        level = logging.ERROR if self.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)]
+        self._handler = _Handler(self)
+        self._handler.setLevel(level)
+        logger = logging.getLogger("fsgan_core")
+        logger.setLevel(level)
+        logger.addHandler(self._handler)
+
+
+class _Handler(logging.Handler):
+    """Log records as JSON lines, above the progress bars, or as plain lines."""
+
+    def __init__(self, presenter: Presenter) -> None:
+        super().__init__()
+        self._presenter = presenter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        presenter = self._presenter
+        if presenter.json:
+            facts = {name: value for name, value in record.__dict__.items() if name not in _USUAL}
+            presenter._line({"event": "log", "level": record.levelname.lower(), "logger": record.name,
+                             "message": message, **facts})
+        elif presenter._progress is not None:
+            presenter._progress.console.print(f"{record.levelname.lower()}: {message}", markup=False, highlight=False)
+        else:
+            print(f"{record.levelname.lower()}: {message}", file=sys.stderr, flush=True)
+
+
+def summary(result: RenderResult) -> list[str]:
+    """A result in a few lines."""
+    counts = [f"{len(result.numbers(state))} {state}" for state in ("rendered", "kept", "passed", "failed")
+              if result.numbers(state)]
+    lines = [f"{result.command}: {', '.join(counts)}; {result.output} ({result.colorspace})"]
+    engines = ", ".join(f"{stage} {name}" for stage, name in result.engines.items())
+    lines.append(f"  engines: {engines}; device: {result.device}")
+    lines += [f"  {note}" for note in result.notes]
+    spent = [f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items() if seconds >= 0.05]
+    lines.append(f"  seconds: {', '.join(spent)}")
+    return lines
+
+
+def _bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                    TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))

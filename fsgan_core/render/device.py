@@ -1,0 +1,39 @@
+"""Which device networks run on. Engines without networks always run on the CPU."""
+
+from __future__ import annotations
+
+import re
+
+from fsgan_core.contract.errors import EngineError, InputError
+
+__all__ = ["available_devices", "choose_device"]
+
+
+def choose_device(name: str = "auto") -> str:
+    """"cpu", "cuda:0", "mps", ...; "auto" is the best that is there.
+
+    Raises InputError (no such name) or EngineError (not on this machine, or torch lacks it).
+    """
+    if name == "cpu":
+        return name
+    if name != "auto" and not re.fullmatch(r"cuda(:\d+)?|mps", name):
+        raise InputError(f"--device {name} is not known; it is auto, cpu, cuda, cuda:NUMBER or mps")
+    there = available_devices()
+    if name == "auto":
+        return there[0]
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in there:
+        raise EngineError(f"the device {name} is not there; torch sees {', '.join(there)}")
+    return wanted
+
+
+def available_devices() -> tuple[str, ...]:
+    """Devices that torch can use, best first; only the CPU where torch is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return ("cpu",)
+    found = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return (*found, "cpu")

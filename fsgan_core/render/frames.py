@@ -1,0 +1,399 @@
+"""Every stage's picture of a frame, made when asked for: the same code for a swap in memory and for single stages with
+files between them.
+
+A `FrameMaker` holds what frames share (opened clips, scenes, values kept in memory up to a number of bytes) and
+answers, for a frame, `reenacted`, `mattes`, `completed` and `blended`. An upstream stage may be replaced by the files
+that it wrote; since those hold the same float32 pixels, the result is the same bit for bit. Beside each picture stands
+its key, which is known without making the picture.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import fsgan_core
+from fsgan_core.contract import layers
+from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.layers import RGB
+from fsgan_core.contract.params import MaskParams
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.region import region_of
+from fsgan_core.render.cache import ByteLRU, code_digest, digest
+from fsgan_core.render.engines import Engine, resolve_engine
+from fsgan_core.render.events import Clock
+from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
+from fsgan_core.render.scene import Scene
+from fsgan_core.stages.mask import META_TEXTURE
+from fsgan_core.stages.match import BANDS, GRAIN_BANDS
+from fsgan_core.stages.reenact import View, prepare_view
+from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+
+__all__ = ["NO_FACE", "FrameMaker", "TargetFrame"]
+
+log = logging.getLogger(__name__)
+
+NO_FACE = "no-face"
+BRIDGED = "bridged"
+
+# Bytes kept in memory: whole plates, crops of source views, mattes on the region.
+PLATES_LIMIT = 768 << 20
+VIEWS_LIMIT = 256 << 20
+MATTES_LIMIT = 256 << 20
+
+STAGES = ("reenact", "mask", "inpaint", "blend")
+
+
+@dataclass(frozen=True)
+class TargetFrame:
+    """original: as in the file. plate: the same with RGB in the working space (the same object where that is so)."""
+
+    original: Plate
+    plate: Plate
+
+    @property
+    def nbytes(self) -> int:
+        return self.plate.pixels.nbytes + (self.original.pixels.nbytes if self.original is not self.plate else 0)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Result of the last stage: the whole target plate in the working space, and the soft matte on the region."""
+
+    plate: Plate
+    matte: np.ndarray
+    region: Window
+
+
+class FrameMaker:
+    """Stage pictures and keys of the frames of one job. Pictures may be asked for in any order.
+
+    scene_of: frame -> its Scene. upstream: stage name -> its files, read instead of made.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        scene_of: Callable[[int], Scene],
+        *,
+        upstream: Mapping[str, Input] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.inputs = inputs
+        self.stages = inputs.stages
+        self.scene_of = scene_of
+        self.upstream = dict(upstream or {})
+        self.clock = clock or Clock()
+        self.engines: dict[str, Engine] = {
+            stage: resolve_engine(stage, getattr(inputs.stages, stage).engine)
+            for stage in STAGES if stage not in self.upstream
+        }
+        self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes)
+        self._views: ByteLRU[tuple[int, ViewRef], View] = ByteLRU(
+            VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
+        self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes)
+        self._base = ("1", fsgan_core.__version__, code_digest(("faces", "plates", "stages", "networks")),
+                      inputs.config.digest, inputs.working, inputs.target.space)
+
+    # The target and its face.
+
+    def has_face(self, frame: int) -> bool:
+        return frame in self.scene_of(frame).faces
+
+    def region(self, frame: int) -> Window:
+        """Where the stages work: the same for all of them."""
+        scene = self.scene_of(frame)
+        return region_of(scene.faces[frame].box, self.stages.reenact.margin, scene.pixel_aspect)
+
+    def target(self, frame: int) -> TargetFrame:
+        """The target's frame. Raises PlateError."""
+        return self._plates.get(frame, lambda: self._read_target(frame))
+
+    def _read_target(self, frame: int) -> TargetFrame:
+        item = self.inputs.target
+        original = item.sequence.read(frame)
+        check_rgb(original, str(item.sequence.path_of(frame)))
+        if item.space == self.inputs.working:
+            return TargetFrame(original, original)
+        return TargetFrame(original, converted(original, self.inputs, item.space, self.inputs.working))
+
+    def fetch(self, frame: int) -> None:
+        """Brings into memory what `frame` needs and the frame before it did not. Raises PlateError."""
+        self.target(frame)
+        for near in self._neighbours(frame)[-1:]:
+            self._is_readable(near)
+
+    # Pictures.
+
+    def reenacted(self, frame: int) -> Plate:
+        if "reenact" in self.upstream:
+            return self._from_file("reenact", frame)
+        plate = self._reenact(frame, self.scene_of(frame).plan[frame])
+        return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "reenact")})
+
+    def _reenact(self, frame: int, plan: FramePlan) -> Plate:
+        scene = self.scene_of(frame)
+        target = self.target(frame).plate
+        views = {chosen.view: self._view(scene, chosen.view) for chosen in plan.views}
+        with self.clock.time("reenact"):
+            function = self.engines["reenact"].function("reenact")
+            plate: Plate = function(target, scene.wanted[frame], self.region(frame), plan, views, scene.codec,
+                                    self._params("reenact"), scene.likeness)
+        return plate
+
+    def _view(self, scene: Scene, ref: ViewRef) -> View:
+        """A source's picture, ready to be warped."""
+        return self._views.get((scene.number, ref), lambda: self._read_view(scene, ref))
+
+    def _read_view(self, scene: Scene, ref: ViewRef) -> View:
+        with self.clock.time("views"):
+            source = scene.views[ref.clip]
+            plate = source.item.sequence.read(ref.frame)
+            check_rgb(plate, str(source.item.sequence.path_of(ref.frame)))
+            # The skin of a view is found with usual settings: those of the shot say what of the target is replaced.
+            return prepare_view(plate, source.actor.faces[ref.frame], source.codec, MaskParams())
+
+    def mattes(self, frame: int) -> Plate:
+        if "mask" in self.upstream:
+            return self._from_file("mask", frame)
+        scene = self.scene_of(frame)
+        neighbours = [(scene.faces[near], self._measure(near)) for near in self._neighbours(frame)
+                      if near == frame or self._is_readable(near)]
+        holdout = self._holdout(frame)
+        with self.clock.time("mask"):
+            combine = self.engines["mask"].function("combine")
+            plate: Plate = combine(scene.faces[frame], self.region(frame), neighbours, self._params("mask"),
+                                   self.target(frame).plate, holdout)
+        return replace(plate, metadata=packed({**plate.metadata, **self._provenance(frame, "mask")}))
+
+    def _neighbours(self, frame: int) -> list[int]:
+        """Frames that the matte of `frame` is averaged with, itself among them; none where there is no face."""
+        faces = self.scene_of(frame).faces
+        if frame not in faces:
+            return []
+        there = self.inputs.target.sequence.frames
+        reach = self.stages.mask.smooth
+        return [near for near in range(frame - reach, frame + reach + 1)
+                if near == frame or (near in faces and _held(there, near))]
+
+    def _is_readable(self, frame: int) -> bool:
+        """Whether a neighbour's plate can be read. One that cannot be read counts as not being there."""
+        if frame in self._measured:
+            return True
+        try:
+            self.target(frame)
+        except PlateError:
+            return False
+        return True
+
+    def _measure(self, frame: int) -> Plate:
+        scene = self.scene_of(frame)
+
+        def measured() -> Plate:
+            target = self.target(frame).plate
+            with self.clock.time("mask"):
+                function = self.engines["mask"].function("measure")
+                plate: Plate = function(target, scene.faces[frame], self.region(frame), scene.codec,
+                                        self._params("mask"))
+            return plate
+
+        return self._measured.get(frame, measured)
+
+    def completed(self, frame: int, reenacted: Plate | None = None, mattes: Plate | None = None) -> Plate:
+        if "inpaint" in self.upstream:
+            return self._from_file("inpaint", frame)
+        first = self.reenacted(frame) if reenacted is None else reenacted
+        mattes = self.mattes(frame) if mattes is None else mattes
+        holdout = self._holdout(frame)
+        with self.clock.time("inpaint"):
+            function = self.engines["inpaint"].function("inpaint")
+            plate: Plate = function(first, unpacked(mattes), lambda: self._others(frame), self.scene_of(frame).codec,
+                                    self._params("inpaint"), holdout)
+        said = self._provenance(frame, "inpaint", first.metadata, mattes.metadata)
+        return replace(plate, metadata={**plate.metadata, **said})
+
+    def _others(self, frame: int) -> Iterator[Plate]:
+        """Reenactments of further views, made one by one as they are asked for."""
+        scene = self.scene_of(frame)
+        if frame not in scene.plan or not self.stages.inpaint.other_views:
+            return
+        for ref in scene.plan[frame].others:
+            yield self._reenact(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
+
+    def blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> Blend:
+        completed = self.completed(frame) if completed is None else completed
+        mattes = self.mattes(frame) if mattes is None else mattes
+        scene = self.scene_of(frame)
+        target = self.target(frame).plate
+        holdout = self._holdout(frame)
+        with self.clock.time("blend"):
+            function = self.engines["blend"].function("blend")
+            result = function(target, completed, unpacked(mattes), scene.faces[frame], scene.codec,
+                              self._params("blend"), holdout)
+        metadata = self._provenance(frame, "blend", completed.metadata, mattes.metadata)
+        plate = replace(result.plate, metadata={**target.metadata, **metadata})
+        return Blend(plate, result.matte, completed.data_window)
+
+    def _holdout(self, frame: int) -> np.ndarray | None:
+        if self.inputs.holdout is None:
+            return None
+        return holdout_matte(self.inputs.holdout, frame, self.region(frame))
+
+    def _from_file(self, stage: str, frame: int) -> Plate:
+        """A stage's picture as its file has it, on the region. Raises PlateError."""
+        with self.clock.time("read"):
+            plate = self.upstream[stage].sequence.read(frame).crop(self.region(frame))
+        return replace(plate, metadata=named_as_ours(plate.metadata))
+
+    def _params(self, stage: str) -> Any:
+        """The stage's parameters with the engine that was chosen in place of "auto"."""
+        return getattr(self.stages, stage).replace(engine=self.engines[stage].name)
+
+    # Keys.
+
+    def key(self, stage: str, frame: int) -> str:
+        """Digest of everything that the stage's picture of this frame depends on. Raises PlateError (an input that is
+        not there)."""
+        if stage in self.upstream:
+            return digest("file", stage, self.upstream[stage].sequence.fingerprint(frame))
+        if not self.has_face(frame):
+            return digest(stage, NO_FACE, self._base, self.inputs.target.sequence.fingerprint(frame))
+        own = (stage, self._base, self.engines[stage].name, dict(self.engines[stage].weights()),
+               self._params(stage).to_dict(), self._target_part(frame))
+        return digest(own, *getattr(self, f"_{stage}_part")(frame))
+
+    def _target_part(self, frame: int) -> tuple[Any, ...]:
+        scene = self.scene_of(frame)
+        region = self.region(frame)
+        return (self.inputs.target.sequence.fingerprint(frame), face_digest(scene.faces[frame]),
+                (region.x, region.y, region.width, region.height), scene.exposure)
+
+    def _reenact_part(self, frame: int) -> tuple[Any, ...]:
+        scene = self.scene_of(frame)
+        plan = scene.plan[frame]
+        views = [(self._view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
+                 for chosen in plan.views]
+        return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6), views, scene.likeness)
+
+    def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
+        source = scene.views[ref.clip]
+        return (source.item.name, ref.frame, source.item.sequence.fingerprint(ref.frame), source.item.space,
+                source.exposure, face_digest(source.actor.faces[ref.frame]))
+
+    def _mask_part(self, frame: int) -> tuple[Any, ...]:
+        return ([self._target_part(near) for near in self._neighbours(frame)], self._holdout_part(frame))
+
+    def _inpaint_part(self, frame: int) -> tuple[Any, ...]:
+        scene = self.scene_of(frame)
+        others: list[Any] = []
+        if self.stages.inpaint.other_views and frame in scene.plan:
+            others = [self._view_part(scene, ref) for ref in scene.plan[frame].others]
+        return (self.key("reenact", frame), self.key("mask", frame), others, self._holdout_part(frame))
+
+    def _blend_part(self, frame: int) -> tuple[Any, ...]:
+        return (self.key("inpaint", frame), self.key("mask", frame), self._holdout_part(frame))
+
+    def _holdout_part(self, frame: int) -> tuple[Any, ...] | None:
+        item = self.inputs.holdout
+        if item is None:
+            return None
+        return (item.sequence.fingerprint(holdout_frame(item, frame)), item.channel, item.clip.part)
+
+    # Provenance.
+
+    def flags(self, frame: int) -> tuple[str, ...]:
+        """What is worth knowing about a frame: "no-face", "bridged", and what the choice of views found."""
+        scene = self.scene_of(frame)
+        if frame not in scene.faces:
+            return (NO_FACE,)
+        found = [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
+        if frame in scene.plan:
+            found += scene.plan[frame].flags
+        return tuple(found)
+
+    def _provenance(self, frame: int, stage: str, *before: Mapping[str, Any]) -> dict[str, Any]:
+        """Metadata of a stage's picture: what the stages before it say, and this one."""
+        scene = self.scene_of(frame)
+        engine = self.engines[stage]
+        said = [_listed(values, layers.META_ENGINE) for values in before] + [(f"{stage}={engine.name}",)]
+        weights = [_listed(values, layers.META_WEIGHTS) for values in before] + [
+            tuple(f"{name}:{sha[:12]}" for name, sha in sorted(engine.weights().items()))]
+        flags = [_listed(values, layers.META_FLAGS) for values in before] + [self.flags(frame)]
+        box = scene.faces[frame].box
+        values: dict[str, Any] = {
+            layers.META_ENGINE: _joined(said),
+            layers.META_WEIGHTS: _joined(weights) or "none",
+            layers.META_VERSION: fsgan_core.__version__,
+            layers.META_COLORSPACE: self.inputs.working,
+            layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
+        }
+        if _joined(flags):
+            values[layers.META_FLAGS] = _joined(flags)
+        if stage != "mask":
+            values[layers.META_SYNTHETIC] = 1
+        # A target that already holds a synthesised face (another person's, in an earlier pass) goes on saying so.
+        sources = [_listed(given, layers.META_SOURCE) for given in before]
+        if stage == "blend":
+            sources.insert(0, _listed(self.target(frame).plate.metadata, layers.META_SOURCE))
+        if stage == "reenact":
+            chosen = scene.plan[frame].views
+            sources.append(tuple(dict.fromkeys(scene.views[weighted.view.clip].item.name for weighted in chosen)))
+        if _joined(sources):
+            values[layers.META_SOURCE] = _joined(sources)
+        return values
+
+
+def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names: tuple[str, ...] = RGB) -> Plate:
+    """A plate with three of its channels brought to another colour space."""
+    if source == destination:
+        return plate
+    pixels = plate.pixels.copy()
+    where = plate.index(names)
+    pixels[..., where] = inputs.config.convert(plate.get(*names), source, destination)
+    return replace(plate, pixels=pixels)
+
+
+def packed(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as a file gives it back: rows of numbers as text, every digit kept."""
+    return {name: " ".join(repr(float(number)) for number in value) if isinstance(value, (tuple, list)) else value
+            for name, value in metadata.items()}
+
+
+def unpacked(mattes: Plate) -> Plate:
+    """The mask's picture with its measured texture as numbers again. Files that came through other programs may have
+    lost it; then nothing is known, and nothing is matched to it."""
+    text = mattes.metadata.get(META_TEXTURE)
+    if text is None:
+        log.warning("the mask's files have lost %s: sharpness and grain are not matched", META_TEXTURE)
+    numbers = tuple(float(word) for word in str(text).split()) if text else (0.0,) * (BANDS + GRAIN_BANDS)
+    return replace(mattes, metadata={**mattes.metadata, META_TEXTURE: numbers})
+
+
+def named_as_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata with our own names where another program put a prefix before them ("exr/fsgan/key")."""
+    prefix = layers.META_PREFIX
+    return {name[name.index(prefix):] if prefix in name else name: value for name, value in metadata.items()}
+
+
+def face_digest(face: Any) -> str:
+    """Digest of what stages can see of a face."""
+    return digest(list(face.box), np.asarray(face.landmarks, np.float64), list(face.euler), face.confidence, face.origin)
+
+
+def _held(frames: Sequence[int], frame: int) -> bool:
+    """Whether a sorted sequence holds a number."""
+    place = bisect_left(frames, frame)
+    return place < len(frames) and frames[place] == frame
+
+
+def _listed(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(part for part in str(values.get(name, "")).split(", ") if part and part != "none")
+
+
+def _joined(groups: list[tuple[str, ...]]) -> str:
+    return ", ".join(dict.fromkeys(item for group in groups for item in group))

@@ -1,0 +1,149 @@
+"""A job's inputs, opened and checked: clips, colour spaces, the space that the stages work in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.layers import RGB
+from fsgan_core.contract.shot import Clip, Stages
+from fsgan_core.plates.colour import ColourConfig, open_config
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.sequence import open_clip
+
+if TYPE_CHECKING:
+    from fsgan_core.plates.sequence import Sequence as FrameSequence
+
+__all__ = ["Input", "Inputs", "check_rgb", "holdout_matte", "open_input", "open_inputs"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Input:
+    """An opened clip with the colour space of its pixels. channel: the one channel wanted of a hold-out, or ""."""
+
+    clip: Clip
+    sequence: FrameSequence
+    space: str
+    channel: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.sequence.name
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a job reads. working: the scene-linear space of the stages' pictures.
+    output_space: the space of the final picture."""
+
+    stages: Stages
+    config: ColourConfig
+    sources: tuple[Input, ...]
+    target: Input
+    holdout: Input | None
+    working: str
+    output_space: str
+    device: str
+
+
+def open_input(clip: Clip, config: ColourConfig, missing: str = "error") -> Input:
+    """Raises PlateError, FrameRangeError or ColourError."""
+    sequence = open_clip(clip, missing)
+    return Input(clip, sequence, config.resolve(clip.colorspace, clip.path, sequence.kind))
+
+
+def open_inputs(
+    sources: Sequence[Clip],
+    target: Clip,
+    stages: Stages,
+    *,
+    holdout: Clip | None = None,
+    output_colorspace: str = "",
+    device: str = "auto",
+) -> Inputs:
+    """Opens every clip. The working space is the target's own where that is scene-linear, else the config's role
+    scene_linear; the final picture is in `output_colorspace`, empty: the working space.
+
+    Raises PlateError, FrameRangeError, ColourError.
+    """
+    config = open_config(stages.colour.config)
+    opened = open_input(target, config, stages.output.missing)
+    working = opened.space if config.is_scene_linear(opened.space) else config.scene_linear
+    inputs = Inputs(
+        stages=stages,
+        config=config,
+        sources=tuple(open_input(source, config) for source in sources),
+        target=opened,
+        holdout=_open_holdout(holdout, config) if holdout is not None else None,
+        working=working,
+        output_space=config.resolve(output_colorspace) if output_colorspace else working,
+        device=device,
+    )
+    for item in (*inputs.sources, opened):
+        log.info("%s: %d frames, %s, %s", item.name, len(item.sequence.frames), item.sequence.kind, item.space)
+    log.info("working space %s, output space %s (%s)", working, inputs.output_space, config.name)
+    return inputs
+
+
+def check_rgb(plate: Plate, what: str) -> None:
+    """Raises PlateError for a plate without red, green and blue."""
+    if any(name not in plate.channels for name in RGB):
+        raise PlateError(
+            f"{what} has no R, G and B; it has {', '.join(plate.channels) or 'no channels'}. "
+            "Choose another part, or shuffle the layer that is wanted into rgb."
+        )
+
+
+def first_readable(item: Input, frames: Iterable[int]) -> Plate:
+    """The first frame that can be read and has RGB. Raises the first frame's error when none can."""
+    first: PlateError | None = None
+    for frame in frames:
+        try:
+            plate = item.sequence.read(frame)
+            check_rgb(plate, str(item.sequence.path_of(frame)))
+            return plate
+        except PlateError as error:
+            first = first or error
+    raise first or PlateError(f"{item.clip.path} has no frames")
+
+
+def _open_holdout(clip: Clip, config: ColourConfig) -> Input:
+    """`clip.part` may name a part or view of the file, or one of its channels."""
+    try:
+        return open_input(clip, config)
+    except PlateError:
+        if not clip.part:
+            raise
+        whole = open_input(replace(clip, part=""), config)
+        plate = whole.sequence.read(whole.sequence.frames[0])
+        if clip.part not in plate.channels:
+            raise PlateError(
+                f"the hold-out {clip.path} has no part and no channel '{clip.part}'; "
+                f"its channels are {', '.join(plate.channels)}"
+            ) from None
+        return replace(whole, channel=clip.part)
+
+
+def holdout_frame(item: Input, frame: int) -> int:
+    """The hold-out's frame for a frame of the target: its own number, or the only one there is."""
+    frames = item.sequence.frames
+    return frames[0] if len(frames) == 1 else frame
+
+
+def holdout_matte(item: Input, frame: int, region: Window) -> np.ndarray:
+    """The artist's matte on the region, float32 (h, w) in 0..1, 1 where the plate stays as it is.
+
+    The named channel, else alpha, else the first channel. Outside the file's data window it is 0.
+    Raises PlateError for a frame that is missing or unreadable.
+    """
+    plate = item.sequence.read(holdout_frame(item, frame))
+    channel = item.channel or ("A" if "A" in plate.channels else plate.channels[0])
+    matte = plate.crop(region).get(channel)[..., 0]
+    return np.clip(np.nan_to_num(matte, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)

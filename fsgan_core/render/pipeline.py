@@ -1,0 +1,283 @@
+"""A shot, from files to files: the whole job in memory, or one stage alone with files between stages.
+
+Frames are independent of each other: what spans a clip (analysis, the plan of views) is made first, from the whole
+clip, whatever frames are rendered. A frame whose file carries the right key is kept. A frame that fails is listed and
+the others go on; a machine that fails (disk full, no memory) ends the render.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fsgan_core.contract import layers
+from fsgan_core.contract.errors import FsganError, InputError, MachineError
+from fsgan_core.contract.shot import Clip, Shot, Stages
+from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.sequence import check_output, frames_text, output_path, select_frames
+from fsgan_core.plates.stream import WriteBehind, read_ahead
+from fsgan_core.render.cache import digest, finished
+from fsgan_core.render.events import (
+    FAILED,
+    KEPT,
+    PASSED,
+    RENDERED,
+    Event,
+    FrameReport,
+    Listener,
+    RenderResult,
+    ignore,
+)
+from fsgan_core.render.final import STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
+from fsgan_core.render.frames import BRIDGED, NO_FACE, FrameMaker
+from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
+from fsgan_core.render.scene import Scenes
+
+__all__ = ["render_shot", "render_stage"]
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD = 2  # frames
+WRITE_BEHIND = 2  # frames
+LOSSLESS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bits
+
+
+def render_shot(shot: Shot, *, frames: str = "", device: str = "auto", force: bool = False,
+                listen: Listener = ignore) -> RenderResult:
+    """Renders a shot (swap or drive) in one pass, without files between stages.
+
+    frames: which frames, empty: those of the shot; never changes what a frame looks like. force: render frames
+    whose file is already right. Raises FsganError for what concerns the whole shot; failures of single frames are
+    in the result.
+    """
+    inputs = open_inputs(shot.source, shot.target, shot.stages, holdout=shot.holdout,
+                         output_colorspace=shot.output.colorspace, device=device)
+    return _render(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames, force, listen)
+
+
+def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, output: str, stages: Stages | None = None,
+                 job: str = "swap", holdout: Clip | None = None, upstream: Mapping[str, Clip] | None = None,
+                 output_colorspace: str = "", frames: str = "", device: str = "auto", force: bool = False,
+                 listen: Listener = ignore) -> RenderResult:
+    """Renders one stage ("reenact", "mask", "inpaint" or "blend") to files.
+
+    upstream: the files of the stages before it, by stage: inpaint needs "reenact" and "mask", blend needs "inpaint"
+    and "mask". sources: for reenact, and for inpaint where it may fill from other views (without them it does not).
+    The rest as in render_shot.
+    """
+    stages = stages or Stages()
+    upstream = dict(upstream or {})
+    missing = [name for name in UPSTREAM[stage] if name not in upstream]
+    if missing:
+        raise InputError(f"{stage} needs the files of {' and '.join(missing)}")
+    if stage == "reenact" and not sources and job == "swap":
+        raise InputError("reenact needs a source; name at least one still, sequence or movie")
+    if stage == "inpaint" and not sources and job == "swap" and stages.inpaint.other_views:
+        log.warning("inpaint has no source: nothing is filled from other views")
+        stages = replace(stages, inpaint=stages.inpaint.replace(other_views=False))
+    inputs = open_inputs(sources, target, stages, holdout=holdout, output_colorspace=output_colorspace, device=device)
+    opened = {name: open_input(clip, inputs.config) for name, clip in upstream.items() if name in UPSTREAM[stage]}
+    return _render(stage, job, inputs, opened, output, frames, force, listen)
+
+
+def _render(command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input], output: str, frames: str,
+            force: bool, listen: Listener) -> RenderResult:
+    target = inputs.target.sequence
+    chosen = select_frames(frames, target.frames, target.missing)
+    read = [inputs.target, *inputs.sources, *upstream.values(), inputs.holdout]
+    check_output(output, [item.sequence for item in read if item is not None], chosen)
+    first_readable(inputs.target, chosen)
+    return _Work(command, job, inputs, upstream, output, chosen, force, listen).run()
+
+
+UPSTREAM: Mapping[str, tuple[str, ...]] = {
+    "reenact": (), "mask": (), "inpaint": ("reenact", "mask"), "blend": ("inpaint", "mask"),
+}
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    """What is known of a frame before it is rendered. kept: the metadata of the file that is already right."""
+
+    key: str = ""
+    kept: Mapping[str, Any] | None = None
+    error: Exception | None = None
+
+
+class _Work:
+    """One render: opened inputs to files. stage: what is written, "final" or a stage's own picture."""
+
+    def __init__(self, command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input], output: str,
+                 frames: tuple[int, ...], force: bool, listen: Listener) -> None:
+        self.command = command
+        self.stage = command if command in STAGE_CHANNELS else "final"
+        self.inputs = inputs
+        self.output = output
+        self.frames = frames
+        self.force = force
+        self.listen = listen
+        with_views = command in ("swap", "drive", "reenact") or (
+            command == "inpaint" and inputs.stages.inpaint.other_views)
+        self.scenes = Scenes(inputs, job, with_views=with_views, listen=listen)
+        self.maker = FrameMaker(inputs, self.scenes, upstream=upstream)
+        self._lock = threading.Lock()
+        self._reports: dict[int, FrameReport] = {}
+        self._seconds: dict[str, float] = {}
+
+    def run(self) -> RenderResult:
+        start = time.perf_counter()
+        for stage, engine in self.maker.engines.items():
+            log.info("%s: engine %s, weights %s", stage, engine.name, engine.weights_text)
+        with self._timed("analyse"):
+            for frame in self.frames:
+                self.scenes(self._held(frame))
+        movie = self.inputs.target.sequence.kind == "movie"
+        fetched = read_ahead(self._fetch, self.frames, workers=1 if movie else 2, ahead=READ_AHEAD)
+        with WriteBehind(WRITE_BEHIND) as writer, closing(fetched):
+            while True:
+                with self._timed("read"):
+                    following = next(fetched, None)
+                if following is None:
+                    break
+                self._render(*following, writer)
+        self._seconds["total"] = time.perf_counter() - start
+        return self._result()
+
+    def _held(self, frame: int) -> int:
+        """The target's frame that stands for `frame`: itself, or the one before it where it is missing and held."""
+        there = self.inputs.target.sequence.frames
+        return there[max(0, bisect_right(there, frame) - 1)]
+
+    def _fetch(self, frame: int) -> _Fetched:
+        """Key of a frame, and whether its file is right; if not, its plates are brought into memory."""
+        try:
+            key = self._key(self._held(frame))
+            kept = None if self.force else finished(output_path(self.output, frame), key)
+            if kept is None:
+                self.maker.fetch(self._held(frame))
+            return _Fetched(key, kept)
+        except Exception as error:
+            return _Fetched(error=error)
+
+    def _key(self, frame: int) -> str:
+        """Key of what is written for a frame."""
+        output = self.inputs.stages.output
+        if self.stage != "final":
+            return digest(self.stage, self.maker.key(self.stage, frame))
+        return digest("final", self.maker.key("blend", frame), output.compression, output.depth, output.layers,
+                      self.inputs.output_space)
+
+    def _render(self, frame: int, fetched: _Fetched, writer: WriteBehind) -> None:
+        """Makes one frame and hands it to the writer. Raises MachineError; all else is the frame's own failure."""
+        if fetched.kept is not None:
+            self._done(frame, KEPT, {}, flags_of(fetched.kept))
+            return
+        try:
+            if fetched.error is not None:
+                raise fetched.error
+            plate, state = self._make(self._held(frame))
+            plate = replace(plate, metadata={**plate.metadata, layers.META_KEY: fetched.key})
+        except Exception as error:
+            self._failed(frame, error)
+            return
+        writer.submit(self._write, frame, plate, state, self.maker.clock.taken())
+
+    def _make(self, frame: int) -> tuple[Plate, str]:
+        maker = self.maker
+        if not maker.has_face(frame):
+            if self.stage == "final":
+                return passed_plate(maker, frame), PASSED
+            return empty_stage_picture(maker, self.stage, frame), PASSED
+        made = {"final": lambda: final_plate(maker, frame), "reenact": lambda: maker.reenacted(frame),
+                "mask": lambda: maker.mattes(frame), "inpaint": lambda: maker.completed(frame)}
+        return made[self.stage](), RENDERED
+
+    def _write(self, frame: int, plate: Plate, state: str, seconds: dict[str, float]) -> None:
+        """In a writer's thread."""
+        output = self.inputs.stages.output
+        start = time.perf_counter()
+        try:
+            if self.stage == "final":
+                others = self.inputs.target.sequence.other_parts(self._held(frame))
+                write_exr(output_path(self.output, frame), plate, compression=output.compression, depth=output.depth,
+                          other_parts=others)
+            else:
+                # What stands between two stages must come back bit for bit.
+                lossless = output.compression if output.compression in LOSSLESS else "zip"
+                write_exr(output_path(self.output, frame), plate, compression=lossless, depth="float")
+        except MachineError:
+            raise
+        except Exception as error:
+            self._failed(frame, error)
+            return
+        self._done(frame, state, {**seconds, "write": time.perf_counter() - start}, flags_of(plate.metadata))
+
+    def _failed(self, frame: int, error: Exception) -> None:
+        """Lists a frame's failure. Raises MachineError for what the next frame would meet as well."""
+        if isinstance(error, MachineError):
+            raise error
+        if isinstance(error, MemoryError):
+            raise MachineError(f"not enough memory for frame {frame}") from error
+        message = str(error)
+        if not isinstance(error, FsganError):
+            message = f"internal error, {type(error).__name__}: {error}"
+            log.debug("frame %d", frame, exc_info=error)
+        self._done(frame, FAILED, self.maker.clock.taken(), (), message)
+
+    def _done(self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...],
+              message: str = "") -> None:
+        path = str(output_path(self.output, frame))
+        with self._lock:
+            self._reports[frame] = FrameReport(frame, state, path, seconds, flags, message)
+            for stage, spent in seconds.items():
+                self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+            event = Event("frame", self.command, len(self._reports), len(self.frames), frame, state,
+                          sum(seconds.values()), message or ", ".join(flags))
+            self.listen(event)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
+
+    def _result(self) -> RenderResult:
+        inputs = self.inputs
+        reports = tuple(self._reports[frame] for frame in self.frames)
+        return RenderResult(
+            command=self.command, output=self.output,
+            colorspace=inputs.output_space if self.stage == "final" else inputs.working,
+            frames=reports, seconds=self._seconds,
+            engines={stage: engine.name for stage, engine in self.maker.engines.items()},
+            device=inputs.device, notes=tuple(self._notes(reports)),
+        )
+
+    def _notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:
+        without = [report.frame for report in reports if NO_FACE in report.flags]
+        if without and len(without) == len(reports):
+            yield "no face was found in any of these frames of the target; they are the plate, unchanged"
+        elif without:
+            yield f"no face in {frames_text(without)}; these frames are the plate, unchanged"
+        for flag, meaning in FLAG_MEANINGS.items():
+            frames = [report.frame for report in reports if flag in report.flags]
+            if frames:
+                yield f"{flag} in {frames_text(frames)}: {meaning}"
+
+
+FLAG_MEANINGS: Mapping[str, str] = {
+    "pose-clamped": "the head turns further than any source view; the nearest pose was used",
+    BRIDGED: "the face was not detected there and is interpolated from the frames around",
+}
+
+
+def flags_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(flag for flag in str(metadata.get(layers.META_FLAGS, "")).split(", ") if flag)

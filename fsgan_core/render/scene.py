@@ -1,0 +1,130 @@
+"""What is known of a section of a clip before any pixel is changed: tracks, chosen people, the plan of views."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fsgan_core.contract.errors import NoFaceError
+from fsgan_core.faces.track import Face, Track
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.sequence import frames_text
+from fsgan_core.render.events import Listener, ignore
+from fsgan_core.render.inputs import Input, Inputs
+from fsgan_core.render.tracks import Section, choose_person, clip_track, sections, source_frames
+from fsgan_core.stages.mesh import Actor, actor, likeness
+from fsgan_core.stages.views import FramePlan, plan_views
+
+__all__ = ["Scene", "Scenes", "SourceClip"]
+
+log = logging.getLogger(__name__)
+
+SHAPE_DIGITS = 4  # of a likeness in mm: kept short, so that it is the same number on every machine
+
+
+@dataclass(frozen=True)
+class SourceClip:
+    """A clip that views come from: whose face, the stops that bring it to display brightness, the way to display."""
+
+    item: Input
+    actor: Actor
+    exposure: float
+    codec: Codec
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One section of the target.
+
+    faces: the target person's face by frame. wanted: the face that it shall show (the same, for a swap). plan: the
+    views of each frame; empty where no source is needed. likeness: source's proportions minus the target's, (68, 3)
+    mm, or None. exposure: stops of the target's codec.
+    """
+
+    number: int
+    faces: Mapping[int, Face]
+    wanted: Mapping[int, Face]
+    codec: Codec
+    exposure: float
+    pixel_aspect: float
+    views: tuple[SourceClip, ...] = ()
+    plan: Mapping[int, FramePlan] = field(default_factory=dict)
+    likeness: np.ndarray | None = None
+
+
+class Scenes:
+    """The scene of any frame of a job; a section is analysed when the first of its frames is asked for.
+
+    job: "swap" or "drive". with_views: whether sources are needed at all (mask and blend work without, and so does an
+    inpaint that looks at no other views). Safe from several threads.
+    """
+
+    def __init__(self, inputs: Inputs, job: str, *, with_views: bool = True, listen: Listener = ignore) -> None:
+        self._inputs = inputs
+        self._job = job
+        self._with_views = with_views
+        self._listen = listen
+        self._lock = threading.RLock()
+        self._scenes: dict[int, Scene] = {}
+        self._sources: tuple[SourceClip, ...] | None = None
+        self._sections = sections(inputs.target.sequence.frames)
+        self._number = {frame: number for number, section in enumerate(self._sections) for frame in section.core}
+
+    def __call__(self, frame: int) -> Scene:
+        """The scene of an available frame. Raises NoFaceError (source), TrackError, PlateError, EngineError."""
+        number = self._number[frame]
+        with self._lock:
+            if number not in self._scenes:
+                self._scenes[number] = self._make(number, self._sections[number])
+            return self._scenes[number]
+
+    def _make(self, number: int, section: Section) -> Scene:
+        inputs = self._inputs
+        track = self._track(inputs.target, section.frames, of_target=True)
+        unseen = sorted(set(section.core) - set(track.frames))
+        if unseen and inputs.target.clip.track:
+            log.warning("the track %s does not hold frames %s of the target", inputs.target.clip.track,
+                        frames_text(unseen))
+        exposure = inputs.stages.colour.exposure
+        exposure = track.exposure if exposure is None else exposure
+        try:
+            person = choose_person(inputs.target, track, inputs, of_target=True)
+        except NoFaceError as error:
+            log.warning("%s", error)
+            return Scene(number, {}, {}, inputs.config.codec(inputs.working, exposure), exposure, track.pixel_aspect)
+        faces = dict(person.faces)
+        scene = Scene(number, faces, faces, inputs.config.codec(inputs.working, exposure), exposure, track.pixel_aspect)
+        if self._job == "drive":
+            return self._driven(scene)
+        return self._swapped(scene) if self._with_views else scene
+
+    def _swapped(self, scene: Scene) -> Scene:
+        views = self._source_clips()
+        target = actor(scene.faces, scene.pixel_aspect)
+        sources = [view.actor for view in views]
+        plan = plan_views(sources, target, self._inputs.stages.reenact, [view.item.name for view in views])
+        return replace(scene, views=views, plan=plan, likeness=np.round(likeness(sources, target), SHAPE_DIGITS))
+
+    def _driven(self, scene: Scene) -> Scene:
+        raise NotImplementedError
+
+    def _source_clips(self) -> tuple[SourceClip, ...]:
+        """The sources with their tracks; the same for every section."""
+        if self._sources is None:
+            self._sources = tuple(self._source_clip(item) for item in self._inputs.sources)
+        return self._sources
+
+    def _source_clip(self, item: Input) -> SourceClip:
+        track = self._track(item, source_frames(item.sequence.frames), of_target=False)
+        person = choose_person(item, track, self._inputs, of_target=False)
+        if not person.faces:
+            raise NoFaceError(f"no face was found in the source {item.clip.path}")
+        codec = self._inputs.config.codec(item.space, track.exposure)
+        return SourceClip(item, actor(person.faces, track.pixel_aspect), track.exposure, codec)
+
+    def _track(self, item: Input, frames: tuple[int, ...], of_target: bool) -> Track:
+        return clip_track(item, frames, self._inputs, self._listen, of_target=of_target)
