@@ -25,6 +25,7 @@ if sys.version_info < OLDEST:
     sys.exit(2)
 
 import argparse  # noqa: E402
+import contextlib  # noqa: E402
 import hashlib  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
@@ -34,6 +35,7 @@ import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -176,20 +178,47 @@ def parse(arguments: "list[str] | None") -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, places: Places) -> int:
-    plan = make_plan(places)
     if options.dry_run:
-        describe(plan, options, places)
+        describe(make_plan(places), options, places)
         return OK
-    if plan.steps:
-        install(plan, places, options.torch_index)
-    else:
-        say(".venv is up to date.")
+    with alone(places) as held:
+        plan = make_plan(places)
+        if plan.steps:
+            install(plan, places, options.torch_index, held)
+        else:
+            say(".venv is up to date.")
     code = demo(places) if options.demo else OK
     if options.test:
         code = test(places) or code
     if not (options.demo or options.test):
         say(f"Next: python3 install.py --demo, or {places.shown(places.fsgan)} --help")
     return code
+
+
+@contextlib.contextmanager
+def alone(places: Places) -> "Iterator[tuple[int, ...]]":
+    """Wait until no other install works in this folder; yields the descriptors that hold the lock.
+
+    pip inherits them: where install.py is killed, its pip may live on for a while and write into .venv.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield ()
+        return
+    folder = os.open(places.root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("Another install is at work in this folder; waiting for it ...")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            yield ()
+            return
+        yield (folder,)
+    finally:
+        os.close(folder)
 
 
 def make_plan(places: Places) -> Plan:
@@ -268,7 +297,7 @@ def describe(plan: Plan, options: argparse.Namespace, places: Places) -> None:
         say(f"  {number}. {step}")
 
 
-def install(plan: Plan, places: Places, torch_index: str = "") -> None:
+def install(plan: Plan, places: Places, torch_index: str = "", held: "tuple[int, ...]" = ()) -> None:
     """Raises Trouble; leaves the marker then, so that the next run starts over."""
     started = time.monotonic()
     try:
@@ -287,9 +316,9 @@ def install(plan: Plan, places: Places, torch_index: str = "") -> None:
     pip = [str(places.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
            "-c", "constraints.txt"]
     say("Installing pinned packages ...")
-    follow([*pip, "setuptools"], places)  # first what builds packages that come as source, so that it is pinned too
-    follow([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places)
-    follow([*pip, "--no-build-isolation", "-e", ".[test]"], places)
+    follow([*pip, "setuptools"], places, held)  # first: it builds packages that come as source
+    follow([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places, held)
+    follow([*pip, "--no-build-isolation", "-e", ".[test]"], places, held)
     say("Checking ...")
     check_libraries(places)
     seconds = time.monotonic() - started
@@ -309,13 +338,13 @@ def remove(venv: Path) -> None:
                                "this again.") from error
 
 
-def follow(command: "list[str]", places: Places) -> None:
-    """Run pip, show what it collects, keep all it says in the log. Raises Trouble that says what a failure means."""
+def follow(command: "list[str]", places: Places, held: "tuple[int, ...]" = ()) -> None:
+    """Run pip, show what it collects, keep all it says in the log. Raises Trouble that says what went wrong."""
     said = []
     with places.log.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")
         with subprocess.Popen(command, cwd=places.root, env=environment(), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+                              stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=held) as process:
             for line in process.stdout or ():
                 log.write(line)
                 said.append(line)
@@ -327,11 +356,12 @@ def follow(command: "list[str]", places: Places) -> None:
 
 def explain(output: str, places: Places) -> str:
     """What a failed pip means, by what it said."""
-    text = f"pip failed:\n{indented(output, last=6)}\n"
     for pattern, meaning in TROUBLE:
-        if re.search(pattern, output):
-            return text + "That means: " + meaning.format(need=NEED_GB, root=places.root, python=python_version())
-    return text + f"All that it said is in {places.shown(places.log)}."
+        telling = [line for line in output.splitlines() if re.search(pattern, line)]
+        if telling:
+            means = meaning.format(need=NEED_GB, root=places.root, python=python_version())
+            return f"pip failed:\n{indented(telling[-1][:300])}\nThat means: {means}"
+    return f"pip failed:\n{indented(output, last=6)}\nAll that it said is in {places.shown(places.log)}."
 
 
 def check_libraries(places: Places) -> None:
