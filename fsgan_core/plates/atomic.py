@@ -26,11 +26,11 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder")
     _remove_abandoned(path)
     temporary = path.parent / f".{path.name}.{_host()}.{os.getpid()}.{next(_numbers)}.tmp"
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         temporary.touch()
         yield temporary
         _sync(temporary)

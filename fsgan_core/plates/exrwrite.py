@@ -200,7 +200,8 @@ def _must(done: bool, output: oiio.ImageOutput, path: Path) -> None:
 
 def _reason(path: Path) -> str:
     free = shutil.disk_usage(path.parent).free
-    return "the disk is full" if free < _LITTLE else "the file was cut short; is there a quota or a limit on file size?"
+    full = "the disk is full; free some space or write elsewhere"
+    return full if free < _LITTLE else "the file was cut short; is there a quota or a limit on file size?"
 
 
 def _buffer(plate: Plate, formats: Sequence[str]) -> np.ndarray:

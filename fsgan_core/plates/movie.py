@@ -225,5 +225,8 @@ def _pixel_aspect(capture: cv2.VideoCapture) -> float:
     return down / across if turned else across / down
 
 
-# FFmpeg talks to the terminal about every damaged packet; what matters is told by exceptions and the log.
+# FFmpeg and OpenCV tell the terminal of every damaged packet and of every file that is no movie; what matters
+# is told by exceptions and the log.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)

@@ -75,10 +75,13 @@ class OpenedImage:
 
 def check_readable(path: Path) -> None:
     """Raises PlateError that says why `path` is no file that can be read, with near names where it is missing."""
-    if path.is_dir():
-        raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")
-    if not path.exists():
-        raise PlateError(f"there is no file {path}{near_names(path)}")
+    try:
+        if path.is_dir():
+            raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")
+        if not path.exists():
+            raise PlateError(f"there is no file {path}{near_names(path)}")
+    except OSError as error:
+        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not os.access(path, os.R_OK):
         raise PlateError(f"no permission to read {path}")
 

@@ -130,21 +130,15 @@ def open_clip(clip: Clip, missing: str = "error") -> Sequence:
     if missing not in MISSING:
         raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING)}")
     path = Path(clip.path).expanduser()
-    if path.is_dir():
-        raise PlateError(f"{path} is a folder; name its files by a pattern{_patterns_in(path)}")
-    if not path.exists() and _TOKEN.search(path.name):
-        files = _numbered_files(path)
-    elif not path.exists() and re.search(r"[*?]", path.name):
-        files = dict(enumerate(sorted(_matching(path)), start=1))
-    else:
-        check_readable(path)
-        if path.suffix.lower() in MOVIE_SUFFIXES:
-            return Sequence(clip, "movie", {}, missing, Movie(path))
-        number = _NUMBERED.search(path.stem)
-        files = {int(number.group(1)) if number else 1: path}
+    try:
+        files = _files(path)
+    except OSError as error:
+        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not files:
         raise PlateError(f"no file matches {path}{_like(path)}")
     first = next(iter(files.values()))
+    if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
+        return Sequence(clip, "movie", {}, missing, Movie(path))
     return Sequence(clip, "exr" if first.suffix.lower() == ".exr" else "image", files, missing)
 
 
@@ -174,7 +168,10 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
 def parse_frames(text: str) -> tuple[int, ...]:
     """Ascending frame numbers of a range as fileseq writes it. Raises FrameRangeError."""
     try:
-        frames = fileseq.FrameSet(text.replace(" ", ""))
+        # fileseq passes over paddings and empty text in silence.
+        if not re.fullmatch(r"[-\d,xy:.\s]*\d[-\d,xy:.\s]*", text):
+            raise ValueError(text)
+        frames = fileseq.FrameSet(re.sub(r"\s", "", text))
     except (fileseq.FileSeqException, ValueError) as error:
         raise FrameRangeError(f"'{text}' is no frame range; write it like 1001-1048x2,1060") from error
     if any(int(frame) != frame for frame in frames):
@@ -226,6 +223,22 @@ def check_output(pattern: str, inputs: Iterable[Sequence | Path | str], frames: 
     probe_folder(path.parent)
 
 
+def _files(path: Path) -> dict[int, Path]:
+    """The files that `path` stands for, by frame. Raises PlateError, OSError."""
+    if path.is_dir():
+        raise PlateError(f"{path} is a folder; name its files by a pattern{_patterns_in(path)}")
+    if path.exists():
+        number = _NUMBERED.search(path.stem)
+        return {int(number.group(1)) if number else 1: path}
+    if _TOKEN.search(path.name):
+        # "#" alone is often written for any padding.
+        return _numbered_files(path, _regex(path.name)) or _numbered_files(path, _regex(path.name, any_padding=True))
+    if re.search(r"[*?]", path.name):
+        return dict(enumerate(sorted(_matching(path)), start=1))
+    check_readable(path)
+    return {}
+
+
 def _files_of(source: Sequence | Path | str) -> list[Path]:
     if isinstance(source, Sequence):
         return [source.path_of(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])]
@@ -245,20 +258,21 @@ def _digits(token: re.Match[str]) -> int:
     return int(token.group("printf") or token.group("houdini") or 1)
 
 
-def _regex(name: str) -> str:
+def _regex(name: str, any_padding: bool = False) -> str:
     """Regular expression of a pattern's file names; group 1 is the frame."""
     parts, last, seen = [], 0, False
     for token in _TOKEN.finditer(name):
         parts.append(re.escape(name[last:token.start()]))
         digits = _digits(token)
-        # More digits than asked for are fine when the number needs them; "007" for "#" is another sequence.
-        parts.append(r"\1" if seen else rf"(-?\d{{{digits}}}|-?[1-9]\d{{{digits},}})")
+        # More digits than asked for are fine when the number needs them; "007" for "##" is another sequence.
+        strict = rf"-?\d{{{digits}}}|-?[1-9]\d{{{digits},}}"
+        parts.append(r"\1" if seen else r"(-?\d+)" if any_padding and digits == 1 else f"({strict})")
         seen, last = True, token.end()
     return "".join(parts) + re.escape(name[last:])
 
 
-def _numbered_files(path: Path) -> dict[int, Path]:
-    wanted = re.compile(_regex(path.name))
+def _numbered_files(path: Path, pattern: str) -> dict[int, Path]:
+    wanted = re.compile(pattern)
     files = {}
     for entry in _entries(path.parent):
         found = wanted.fullmatch(entry.name)
@@ -286,7 +300,8 @@ def _like(path: Path) -> str:
 def _patterns_in(folder: Path) -> str:
     """"; there is ..." with the sequences of a folder, for an error message."""
     try:
-        found = [str(sequence) for sequence in fileseq.findSequencesOnDisk(str(folder))][:3]
+        found = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
     except (fileseq.FileSeqException, OSError):
         found = []
-    return f"; there is {', '.join(found)}" if found else ""
+    names = sorted(f"{one.dirname()}{one.basename()}{one.padding()}{one.extension()}" for one in found)
+    return f"; there is {', '.join(names[:3])}" if names else ""
