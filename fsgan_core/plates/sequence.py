@@ -216,9 +216,10 @@ def check_output(pattern: str, inputs: Iterable[Sequence | Path | str], frames: 
     folder = path.parent.resolve()
     for source in inputs:
         for file in _files_of(source):
-            real = file.resolve()
-            clash = real.parent == folder and written.fullmatch(real.name) is not None
-            if clash or any(_same_file(output_path(pattern, frame), real) for frame in frames):
+            # Under its own name and, where that is a link, under the name of what it leads to.
+            names = {file.parent.resolve() / file.name, file.resolve()}
+            clash = any(name.parent == folder and written.fullmatch(name.name) for name in names)
+            if clash or any(_same_file(output_path(pattern, frame), file) for frame in frames):
                 raise InputError(f"the output {pattern} would overwrite the input {file}; write elsewhere")
     probe_folder(path.parent)
 

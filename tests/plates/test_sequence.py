@@ -253,6 +253,11 @@ class TestOutput:
         (sequence / "swap.1002.exr").symlink_to(sequence / "plate.1002.exr")
         with pytest.raises(InputError, match="would overwrite"):
             check_output(str(sequence / "swap.####.exr"), [clip], clip.frames)
+        (sequence / "sub").mkdir()
+        (sequence / "sub" / "link.0001.exr").symlink_to(sequence / "plate.1002.exr")
+        linked = str(sequence / "sub" / "link.####.exr")
+        with pytest.raises(InputError, match="would overwrite"):
+            check_output(linked, [open_clip(Clip(linked))])
         with pytest.raises(InputError, match="would overwrite"):
             check_output(str(sequence / "plate.1001.exr"), [sequence / "plate.1001.exr"], [1001])
 
