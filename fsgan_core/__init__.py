@@ -1,3 +1,99 @@
-"""Face swapping and reenactment (FSGAN) for compositing: scene-linear plates in, plates out."""
+"""Face swapping and reenactment (FSGAN) for compositing: scene-linear plates in, plates out.
+
+    import fsgan_core
+    result = fsgan_core.swap("shot.toml")                  # or a Shot, or plain data as in a shot file
+    track = fsgan_core.analyse(clip, config, params)       # each stage is a function of plates, tracks, parameters
+
+Nothing heavy is imported before it is used: `import fsgan_core` costs milliseconds and needs the standard library
+alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fsgan_core.contract.errors import FsganError
+    from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+    from fsgan_core.faces.analyse import analyse
+    from fsgan_core.plates.colour import open_config
+    from fsgan_core.plates.exr import read_image, write_exr
+    from fsgan_core.plates.plate import Plate, Window
+    from fsgan_core.plates.sequence import open_clip
+    from fsgan_core.render.pipeline import drive, render_shot, render_stage, swap
+    from fsgan_core.render.shotfile import load_shot, save_shot
+    from fsgan_core.stages.blend import blend
+    from fsgan_core.stages.inpaint import inpaint
+    from fsgan_core.stages.mask import combine_mattes, measure_mattes
+    from fsgan_core.stages.reenact import prepare_view, reenact
+    from fsgan_core.stages.views import plan_views
+
+# Public name -> the module that has it.
+_HOMES = {
+    "FsganError": "contract.errors",
+    "Clip": "contract.shot",
+    "Output": "contract.shot",
+    "Shot": "contract.shot",
+    "Stages": "contract.shot",
+    "swap": "render.pipeline",
+    "drive": "render.pipeline",
+    "render_shot": "render.pipeline",
+    "render_stage": "render.pipeline",
+    "load_shot": "render.shotfile",
+    "save_shot": "render.shotfile",
+    "open_clip": "plates.sequence",
+    "open_config": "plates.colour",
+    "read_image": "plates.exr",
+    "write_exr": "plates.exr",
+    "Plate": "plates.plate",
+    "Window": "plates.plate",
+    "analyse": "faces.analyse",
+    "plan_views": "stages.views",
+    "prepare_view": "stages.reenact",
+    "reenact": "stages.reenact",
+    "measure_mattes": "stages.mask",
+    "combine_mattes": "stages.mask",
+    "inpaint": "stages.inpaint",
+    "blend": "stages.blend",
+}
+
+__all__ = [
+    "Clip",
+    "FsganError",
+    "Output",
+    "Plate",
+    "Shot",
+    "Stages",
+    "Window",
+    "analyse",
+    "blend",
+    "combine_mattes",
+    "drive",
+    "inpaint",
+    "load_shot",
+    "measure_mattes",
+    "open_clip",
+    "open_config",
+    "plan_views",
+    "prepare_view",
+    "read_image",
+    "reenact",
+    "render_shot",
+    "render_stage",
+    "save_shot",
+    "swap",
+    "write_exr",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fsgan_core' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"fsgan_core.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -120,7 +120,7 @@ def doctor(options: Namespace, presenter: Presenter) -> int:
 
 
 def params(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.reference import parameter_data, parameter_lines, parameter_page
+    from fsgan_core.cli.reference import parameter_data, parameter_lines, parameter_page
 
     stages = {name: cls for name, cls in STAGES.items() if options.stage in (None, name)}
     if options.json:

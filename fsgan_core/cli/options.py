@@ -129,12 +129,13 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
     from fsgan_core.cli import commands
 
-    parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter())
+    parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter(),
+                                     allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"fsgan {fsgan_core.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, short: str, text: str, run: Callable[..., int]) -> argparse.ArgumentParser:
-        made = subparsers.add_parser(name, help=short, description=text, epilog=EXIT_CODES,
+        made = subparsers.add_parser(name, help=short, description=text, epilog=EXIT_CODES, allow_abbrev=False,
                                      formatter_class=_formatter())
         made.set_defaults(run=run, command=name)
         return made
@@ -145,7 +146,7 @@ def make_parser() -> argparse.ArgumentParser:
     _work(swap, whole_shot=True)
 
     drive = command("drive", "the plate's own actor, moved by another performer", DRIVE, commands.swap)
-    _inputs(drive, source=True, names=("plate", "driver"))
+    _inputs(drive, source=True, driven=True)
     _output(drive, final=True)
     _work(drive, whole_shot=True)
 
@@ -218,36 +219,37 @@ def _formatter() -> Any:
     return Formatter
 
 
-def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = True,
-            names: tuple[str, str] = ("target", "source")) -> None:
+def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = True, driven: bool = False) -> None:
+    """The flags of the clips. driven: a drive's, which are called --plate and --driver (the others work too)."""
     group = parser.add_argument_group("inputs")
-    target_name, source_name = names
-    aliases = {"target": ("--target", "--plate"), "plate": ("--plate", "--target"),
-               "source": ("--source", "--driver"), "driver": ("--driver", "--source")}
+
+    def flags(name: str, rest: str = "") -> tuple[str, ...]:
+        other = {"source": "driver", "target": "plate"}[name]
+        return (f"--{other}{rest}", f"--{name}{rest}") if driven else (f"--{name}{rest}",)
+
+    def add(name: str, rest: str, metavar: str, help: str, **options: Any) -> None:
+        dest = name + rest.replace("-", "_")
+        group.add_argument(*flags(name, rest), dest=dest, metavar=metavar, help=help, **options)
+
+    each: dict[str, Any] = {"action": "append", "default": []}
     if source:
-        group.add_argument(*aliases[source_name], dest="source", metavar="CLIP", nargs="+", action="extend",
-                           required=required, default=None,
-                           help="the performer whose expression is wanted" if source_name == "driver" else
-                           "the person whose face is wanted: stills, sequences, movies; several at once or repeated")
-    group.add_argument(*aliases[target_name], dest="target", metavar="CLIP", required=True, help="the plate to change")
-    spaces = "by name, role or alias; empty: by file (EXR: file rules or scene_linear; movie, PNG, JPEG: sRGB)"
+        add("source", "", "CLIP", "the performer whose expression is wanted" if driven else
+            "the person whose face is wanted: stills, sequences, movies; several at once, or repeat it",
+            nargs="+", action="extend", required=required)
+    add("target", "", "CLIP", "the plate to change", required=True)
     if source:
-        group.add_argument("--source-colorspace", "--driver-colorspace", metavar="SPACE", action="append", default=[],
-                           help=f"colour space of the source, {spaces}; repeat it for each source, or once for all")
-        group.add_argument("--source-track", "--driver-track", metavar="FILE", action="append", default=[],
-                           help="track file of each source; else it is analysed")
-        group.add_argument("--source-part", "--driver-part", metavar="NAME", action="append", default=[],
-                           help="part or view of each source, for multi-part EXR")
-        group.add_argument("--source-person", "--driver-person", metavar="WHO", action="append", default=[],
-                           help="whom in each source: largest, a number (0 is the largest), X,Y (nearest to a point), "
-                           "or a still of the person")
-    group.add_argument("--target-colorspace", "--plate-colorspace", metavar="SPACE", default="",
-                       help="colour space of the target, likewise")
-    group.add_argument("--target-track", "--plate-track", metavar="FILE", default="", help="track file of the target")
-    group.add_argument("--target-part", "--plate-part", metavar="NAME", default="", help="part or view of the target")
-    group.add_argument("--target-person", "--plate-person", metavar="WHO", default="", help="whom in the target")
+        add("source", "-colorspace", "SPACE", "colour space by name, role or alias; empty: by file (movie, PNG, JPEG: "
+            "sRGB; EXR: file rules, else scene_linear); once for all sources or once for each", **each)
+        add("source", "-track", "FILE", "track file, once for each; else the clip is analysed", **each)
+        add("source", "-part", "NAME", "part or view of a multi-part EXR", **each)
+        add("source", "-person", "WHO", "whom: largest, a number (0 is the largest), X,Y (nearest to a point), or a "
+            "still of the person", **each)
+    add("target", "-colorspace", "SPACE", "colour space, likewise", default="")
+    add("target", "-track", "FILE", "track file; else the clip is analysed", default="")
+    add("target", "-part", "NAME", "part or view of a multi-part EXR", default="")
+    add("target", "-person", "WHO", "whom in the target; likewise", default="")
     group.add_argument("--holdout", metavar="CLIP", default="",
-                       help="a matte of what must stay as it is (1 = stays): its alpha, else its first channel")
+                       help="a matte of what must stay as it is (1 stays): its alpha, else its first channel")
     group.add_argument("--holdout-part", metavar="NAME", default="", help="part, view or channel of the hold-out")
     _frames(parser)
 

@@ -29,8 +29,19 @@ from typing import Any, Mapping
 
 from fsgan_core.contract.errors import ParameterError, ShotError
 from fsgan_core.contract.knobs import parse
-from fsgan_core.contract.params import (ALIASES, STAGES, AnalyseParams, BlendParams, ColourParams, DriveParams,
-                                        InpaintParams, MaskParams, OutputParams, Params, ReenactParams)
+from fsgan_core.contract.params import (
+    ALIASES,
+    STAGES,
+    AnalyseParams,
+    BlendParams,
+    ColourParams,
+    DriveParams,
+    InpaintParams,
+    MaskParams,
+    OutputParams,
+    Params,
+    ReenactParams,
+)
 
 SHOT_VERSION = 1
 JOBS = ("swap", "drive")
@@ -143,7 +154,9 @@ class Shot:
         source = data["source"] if isinstance(data["source"], (list, tuple)) else [data["source"]]
         tables = data.get("stages", {})
         _refuse_unknown("[stages]", tables, tuple(STAGES))
-        stages = Stages(**{name: STAGES[name].from_dict(_known_names(name, values)) for name, values in tables.items()})
+        given: dict[str, Any] = {name: STAGES[name].from_dict(_known_names(name, values))
+                                 for name, values in tables.items()}
+        stages = Stages(**given)
         return cls(
             source=tuple(_table(Clip, "source", clip) for clip in source),
             target=_table(Clip, "target", data["target"]),

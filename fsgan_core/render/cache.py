@@ -47,8 +47,8 @@ def cache_folder() -> Path:
 
 
 def digest(*parts: Any) -> str:
-    """Hexadecimal digest of plain data (None, bool, int, float, str, bytes, lists, mappings, sets of names, dataclasses,
-    arrays, paths), equal on every machine. Kinds are told apart: 1, 1.0, True and "1" differ.
+    """Hexadecimal digest of plain data (None, bool, int, float, str, bytes, lists, mappings, dataclasses, arrays,
+    paths), equal on every machine. Kinds are told apart: 1, 1.0, True and "1" differ.
 
     Raises TypeError for anything else, so that nothing enters a key by its address.
     """

@@ -22,6 +22,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.params import MaskParams
+from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
 from fsgan_core.render.cache import ByteLRU, code_digest, digest
@@ -380,9 +381,10 @@ def named_as_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name[name.index(prefix):] if prefix in name else name: value for name, value in metadata.items()}
 
 
-def face_digest(face: Any) -> str:
+def face_digest(face: Face) -> str:
     """Digest of what stages can see of a face."""
-    return digest(list(face.box), np.asarray(face.landmarks, np.float64), list(face.euler), face.confidence, face.origin)
+    landmarks = np.asarray(face.landmarks, np.float64)
+    return digest(list(face.box), landmarks, list(face.euler), face.confidence, face.origin)
 
 
 def _held(frames: Sequence[int], frame: int) -> bool:

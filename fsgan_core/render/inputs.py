@@ -66,7 +66,7 @@ def open_inputs(
     *,
     holdout: Clip | None = None,
     output_colorspace: str = "",
-    device: str = "auto",
+    device: str = "cpu",
 ) -> Inputs:
     """Opens every clip. The working space is the target's own where that is scene-linear, else the config's role
     scene_linear; the final picture is in `output_colorspace`, empty: the working space.

@@ -12,12 +12,12 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import FsganError, InputError, MachineError
+from fsgan_core.contract.errors import FsganError, InputError, MachineError, ShotError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate
@@ -39,8 +39,9 @@ from fsgan_core.render.final import STAGE_CHANNELS, empty_stage_picture, final_p
 from fsgan_core.render.frames import BRIDGED, NO_FACE, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.scene import Scenes
+from fsgan_core.render.shotfile import load_shot
 
-__all__ = ["render_shot", "render_stage"]
+__all__ = ["drive", "render_shot", "render_stage", "swap"]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ WRITE_BEHIND = 2  # frames
 LOSSLESS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bits
 
 
-def render_shot(shot: Shot, *, frames: str = "", device: str = "auto", force: bool = False,
+def render_shot(shot: Shot, *, frames: str = "", device: str = "cpu", force: bool = False,
                 listen: Listener = ignore) -> RenderResult:
     """Renders a shot (swap or drive) in one pass, without files between stages.
 
@@ -62,9 +63,33 @@ def render_shot(shot: Shot, *, frames: str = "", device: str = "auto", force: bo
     return _render(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames, force, listen)
 
 
+def swap(shot: Shot | Mapping[str, Any] | str | Path, **options: Any) -> RenderResult:
+    """Puts the source's face on the target's head: `render_shot` of a shot, a shot file's path, or plain data as in a
+    shot file (whose relative paths start at the working directory). options: as in render_shot.
+
+    Raises ShotError when the shot is another job.
+    """
+    return _render_job("swap", shot, options)
+
+
+def drive(shot: Shot | Mapping[str, Any] | str | Path, **options: Any) -> RenderResult:
+    """Moves the plate's own actor with the driver's (the shot's source's) expression; else as `swap`."""
+    return _render_job("drive", shot, options)
+
+
+def _render_job(job: str, shot: Shot | Mapping[str, Any] | str | Path, options: Mapping[str, Any]) -> RenderResult:
+    if isinstance(shot, (str, Path)):
+        shot = load_shot(shot)
+    elif not isinstance(shot, Shot):
+        shot = Shot.from_dict({"job": job, **shot})
+    if shot.job != job:
+        raise ShotError(f"the shot's job is {shot.job}, not {job}")
+    return render_shot(shot, **options)
+
+
 def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, output: str, stages: Stages | None = None,
                  job: str = "swap", holdout: Clip | None = None, upstream: Mapping[str, Clip] | None = None,
-                 output_colorspace: str = "", frames: str = "", device: str = "auto", force: bool = False,
+                 output_colorspace: str = "", frames: str = "", device: str = "cpu", force: bool = False,
                  listen: Listener = ignore) -> RenderResult:
     """Renders one stage ("reenact", "mask", "inpaint" or "blend") to files.
 
@@ -135,19 +160,17 @@ class _Work:
         start = time.perf_counter()
         for stage, engine in self.maker.engines.items():
             log.info("%s: engine %s, weights %s", stage, engine.name, engine.weights_text)
-        with self._timed("analyse"):
-            for frame in self.frames:
-                self.scenes(self._held(frame))
+        for frame in self.frames:
+            self.scenes(self._held(frame))
+        self._add({"analyse": time.perf_counter() - start})
         movie = self.inputs.target.sequence.kind == "movie"
-        fetched = read_ahead(self._fetch, self.frames, workers=1 if movie else 2, ahead=READ_AHEAD)
-        with WriteBehind(WRITE_BEHIND) as writer, closing(fetched):
-            while True:
-                with self._timed("read"):
-                    following = next(fetched, None)
-                if following is None:
-                    break
-                self._render(*following, writer)
-        self._seconds["total"] = time.perf_counter() - start
+        with WriteBehind(WRITE_BEHIND) as writer:
+            waiting = time.perf_counter()
+            for frame, fetched in read_ahead(self._fetch, self.frames, workers=1 if movie else 2, ahead=READ_AHEAD):
+                self._add({"read": time.perf_counter() - waiting})
+                self._render(frame, fetched, writer)
+                waiting = time.perf_counter()
+        self._add({"total": time.perf_counter() - start})
         return self._result()
 
     def _held(self, frame: int) -> int:
@@ -236,19 +259,14 @@ class _Work:
         path = str(output_path(self.output, frame))
         with self._lock:
             self._reports[frame] = FrameReport(frame, state, path, seconds, flags, message)
-            for stage, spent in seconds.items():
-                self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+            self._add(seconds)
             event = Event("frame", self.command, len(self._reports), len(self.frames), frame, state,
                           sum(seconds.values()), message or ", ".join(flags))
             self.listen(event)
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
+    def _add(self, seconds: Mapping[str, float]) -> None:
+        for stage, spent in seconds.items():
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
 
     def _result(self) -> RenderResult:
         inputs = self.inputs

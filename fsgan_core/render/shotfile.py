@@ -27,7 +27,7 @@ HEADER = """\
 def load_shot(path: Path | str) -> Shot:
     """The shot in a TOML file, its relative paths resolved against the file's folder.
 
-    Raises ShotError (missing, unreadable, not TOML, unknown or contradictory keys) or ParameterError; both name the file.
+    Raises ShotError (missing, unreadable, not TOML, unknown or contradictory keys) or ParameterError, naming the file.
     """
     path = Path(path)
     try:
@@ -91,7 +91,8 @@ def _with_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
 
     stages = shot.stages
     if stages.analyse.person_reference:
-        stages = replace(stages, analyse=stages.analyse.replace(person_reference=change(stages.analyse.person_reference)))
+        reference = change(stages.analyse.person_reference)
+        stages = replace(stages, analyse=stages.analyse.replace(person_reference=reference))
     config = stages.colour.config
     if config and "://" not in config:
         stages = replace(stages, colour=stages.colour.replace(config=change(config)))

@@ -16,27 +16,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.params import AnalyseParams
-from fsgan_core.contract.shot import Clip, person_settings
+from fsgan_core.contract.shot import Clip, Stages, person_settings
 from fsgan_core.faces.analyse import analyse, reference_descriptor
 from fsgan_core.faces.detect import make_detector
 from fsgan_core.faces.landmarks import make_landmarker
 from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.trackfile import load_track, save_track
 from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.sequence import frames_text, select_frames
 from fsgan_core.render.cache import cache_folder, code_digest, digest, kept_file
-from fsgan_core.render.events import Event, Listener
-from fsgan_core.render.inputs import Input, Inputs, check_rgb, first_readable, open_input
+from fsgan_core.render.events import Event, Listener, ignore
+from fsgan_core.render.inputs import Input, Inputs, check_rgb, first_readable, open_input, open_inputs
 
-if TYPE_CHECKING:
-    from fsgan_core.plates.sequence import Sequence as FrameSequence
-
-__all__ = ["Section", "analyse_clip", "choose_person", "clip_track", "sections", "source_frames"]
+__all__ = ["Section", "analyse_clip", "choose_person", "clip_track", "sections", "source_frames", "write_track"]
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +104,28 @@ def analyse_clip(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: L
     log.info("analysed %s: %d frames, %d people, %.1f s", item.name, len(frames), len(track.people),
              time.perf_counter() - start)
     return track
+
+
+def write_track(clip: Clip, output: Path, stages: Stages, *, of_target: bool = True, frames: str = "",
+                device: str = "cpu", listen: Listener = ignore) -> dict[str, Any]:
+    """Analyses a clip and writes its track file; corrections by hand in a track that is already there are kept.
+
+    frames: which to look at, empty: all. Returns what was found, as plain data for JSON. Raises PlateError,
+    FrameRangeError, TrackError (the file that is there is no track), OutputError.
+    """
+    inputs = open_inputs((), clip, stages, device=device)
+    item = inputs.target
+    if output.suffix.lower() != ".json":
+        raise InputError(f"the track {output} must be called .json")
+    wanted = select_frames(frames, item.sequence.frames, "skip")
+    previous = load_track(output) if output.exists() else None
+    track = analyse_clip(item, wanted, inputs, listen, of_target=of_target, previous=previous)
+    save_track(output, track)
+    people = [{"index": person.index, "frames": len(person.faces), "height": round(person.size, 1),
+               "missing": frames_text([frame for frame in wanted if frame not in person.faces])}
+              for person in track.people]
+    return {"command": "analyse", "output": str(output), "frames": len(wanted), "exposure": track.exposure,
+            "detector": track.detector, "landmarks": track.landmarker, "people": people}
 
 
 def choose_person(item: Input, track: Track, inputs: Inputs, *, of_target: bool) -> Person:

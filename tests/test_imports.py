@@ -1,0 +1,99 @@
+"""What may import what: arrows point one way, the contract is standard library alone, heavy things wait."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "fsgan_core"
+
+# A package may import those that stand after it here, and itself.
+ORDER = ("cli", "training", "render", "stages", "networks", "faces", "plates", "contract")
+SIDE_BY_SIDE = {("training", "render"), ("networks", "faces")}
+HEAVY = ("torch", "dlib", "face_alignment", "cv2", "OpenImageIO", "PyOpenColorIO", "numpy", "scipy", "skimage",
+         "matplotlib", "rich", "rich_argparse", "platformdirs", "tomli_w", "fileseq")
+MODULES = sorted(CORE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of ours that a file imports, at its top or inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add("a relative import")
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(CORE)) for path in MODULES])
+def test_arrows_point_one_way(path: Path) -> None:
+    inside = path.relative_to(CORE).parts
+    names = imported(path)
+    assert "a relative import" not in names, "imports are absolute here"
+    assert not any(name.split(".")[0] == "nuke" for name in names), "the core never imports nuke"
+    if len(inside) == 1:
+        return  # fsgan_core/__init__.py hands out names of every package, when they are asked for
+    package = inside[0]
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "fsgan_core" and len(parts) > 1 and parts[1] in ORDER:
+            assert ORDER.index(parts[1]) >= ORDER.index(package), f"{package} must not import {name}"
+            assert (package, parts[1]) not in SIDE_BY_SIDE, f"{package} stands beside {parts[1]}"
+
+
+def fresh(code: str, *flags: str) -> str:
+    """Output of `code` in an interpreter of its own."""
+    done = subprocess.run([sys.executable, "-W", "error", *flags, "-c", code], capture_output=True, text=True,
+                          cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_contract_is_standard_library_alone() -> None:
+    """-S leaves site-packages out, -I the environment: what is imported there has no third-party library."""
+    names = sorted(path.stem for path in (CORE / "contract").glob("*.py") if path.stem != "__init__")
+    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+            + "\n".join(f"import fsgan_core.contract.{name}" for name in names)
+            + "\nfrom fsgan_core.contract.shot import Shot"
+            + "\nprint(Shot.from_dict({'source': 'a', 'target': 'b', 'output': 'c'}).job)")
+    assert fresh(code, "-I", "-S") == "swap"
+
+
+@pytest.mark.parametrize("path", sorted((CORE / "contract").glob("*.py")), ids=lambda path: path.name)
+def test_contract_is_python_3_9(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def test_import_is_light() -> None:
+    loaded = fresh(f"import sys, fsgan_core; print([name for name in {HEAVY!r} if name in sys.modules])")
+    assert loaded == "[]"
+
+
+def test_command_line_parses_without_heavy_libraries() -> None:
+    heavy = HEAVY[:HEAVY.index("rich")]
+    code = (f"import sys; from fsgan_core.cli.options import make_parser\n"
+            f"make_parser().parse_args(['swap', '--source', 'a', '--target', 'b', '--output', 'c.exr'])\n"
+            f"print([name for name in {heavy!r} if name in sys.modules])")
+    assert fresh(code) == "[]"
+
+
+def test_public_names_are_there() -> None:
+    code = ("import fsgan_core\n"
+            "missing = [name for name in fsgan_core.__all__ if not (getattr(fsgan_core, name).__doc__ or '').strip()]\n"
+            "print(missing, set(fsgan_core._HOMES) ^ set(fsgan_core.__all__), 'swap' in dir(fsgan_core))")
+    assert fresh(code) == "[] set() True"
+
+
+def test_unknown_name() -> None:
+    import fsgan_core
+
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = fsgan_core.nothing_like_it
