@@ -24,7 +24,7 @@ from fsgan_core.faces.detect import HogDetector, make_detector
 from fsgan_core.faces.geometry import Box, apply, invert, sampled
 from fsgan_core.faces.identity import descriptor
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
-from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, euler, face_box
+from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, box_of, euler, head_pose
 from fsgan_core.plates.atomic import atomic_file
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ _FACE_SIDE = 160  # pixels that a face's box gets in the searched window; the de
 _WINDOW_SIDE = 352
 _PART = 3.2  # side of the cut around the face over the side of its box: all that a measurement may see
 _OFF_CENTRE = 0.5  # how far from the expected place a face is still taken for the same, in box sides
+_NEAR = 1.5  # and how far away it is looked for when it is not there
 _CONFIDENCE = 0.15  # of detections in a whole picture
 _KEPT = 4096
 _NUMBERS = 68 * 2 + 3 + 128
@@ -60,6 +61,11 @@ class MeasuredFace:
     descriptor: np.ndarray
     place: Place
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """float64 (267,): landmarks, Euler angles, descriptor."""
+        return np.concatenate([self.landmarks.ravel(), self.euler, self.descriptor])
+
 
 class FaceGauge:
     """Measures faces and remembers what it measured.
@@ -72,18 +78,19 @@ class FaceGauge:
         self._aspect = pixel_aspect
         self._memory: OrderedDict[str, np.ndarray] = OrderedDict()
 
-    def find(self, picture: np.ndarray, near: Sequence[float] | None = None) -> Box | None:
-        """The box (x, y, width, height) of a face somewhere in `picture` (uint8, height x width x RGB): the one
-        nearest to the box `near`, else the largest. None when there is none."""
-        square = _squared(picture, self._aspect)
+    def find(self, picture: np.ndarray, near: Sequence[float] | None = None) -> Place | None:
+        """A face somewhere in `picture` (uint8, height x width x RGB): the one nearest to the box `near`, else the
+        largest. None when there is none."""
         detector = make_detector("dlib")
         assert isinstance(detector, HogDetector)
-        boxes = [found.box for found in detector.detect(square) if found.confidence >= _CONFIDENCE]
-        boxes = [(x / self._aspect, y, width / self._aspect, height) for x, y, width, height in boxes]
+        places = []
+        for found in detector.detect(_squared(picture, self._aspect)):
+            if found.confidence >= _CONFIDENCE and found.landmarks is not None:
+                places.append(self._place(found.landmarks / (self._aspect, 1.0)))
         if near is not None:
-            boxes = [box for box in boxes if _apart(box, near) < 1.5]
-            return min(boxes, key=lambda box: _apart(box, near), default=None)
-        return max(boxes, key=lambda box: box[2] * box[3], default=None)
+            places = [place for place in places if _apart(place.box, near) < _NEAR]
+            return min(places, key=lambda place: _apart(place.box, near), default=None)
+        return max(places, key=lambda place: place.box[2] * place.box[3], default=None)
 
     def at(self, picture: np.ndarray, place: Place, rough: bool = False) -> MeasuredFace | None:
         """The face at `place`; None when none is found there. rough: landmarks less steady, a descriptor of zeros."""
@@ -104,26 +111,32 @@ class FaceGauge:
         return MeasuredFace(values[:136].reshape(68, 2) + low, (yaw, pitch, roll), values[139:], place)
 
     def follow(self, picture: np.ndarray, last: MeasuredFace | None = None, hint: Box | None = None,
-               ) -> MeasuredFace | None:
+               *, search: bool = True) -> MeasuredFace | None:
         """A clip's face in its next frame: near the box `hint` if there is one, else near where it was (`last`),
-        else anywhere."""
-        near = hint if hint is not None else self._box(last.landmarks) if last is not None else None
-        face = None
+        else, with `search`, anywhere in the picture."""
+        near = hint if hint is not None else self.box(last) if last is not None else None
         if near is not None:
-            face = self.at(picture, Place(near, last.euler[2] if last is not None else 0.0), rough=True)
-        if face is None:
-            box = self.find(picture, near)
-            face = self.at(picture, Place(box), rough=True) if box is not None else None
-        # Measured again in a window around itself, so that it is in the middle, as it shall be in the result.
-        return self.at(picture, Place(self._box(face.landmarks), round(face.euler[2]))) if face is not None else None
+            rough = self.at(picture, Place(near, last.euler[2] if last is not None else 0.0), rough=True)
+            face = self.at(picture, self._place(rough.landmarks)) if rough is not None else None
+            if face is not None:
+                return face
+        place = self.find(picture, near) if search else None
+        return self.at(picture, place) if place is not None else None
 
     def again(self, picture: np.ndarray, face: MeasuredFace) -> MeasuredFace | None:
         """The face in `picture` where another picture has `face`, looked for in the same way."""
         return self.at(picture, face.place)
 
-    def _box(self, landmarks: np.ndarray) -> Box:
-        x, y, width, height = face_box(landmarks, self._aspect)
-        return (float(round(x)), float(round(y)), float(round(width)), float(round(height)))
+    def box(self, face: MeasuredFace) -> Box:
+        """The square around a face as dlib's detector would draw it, on whole pixels."""
+        return self._place(face.landmarks).box
+
+    def _place(self, landmarks: np.ndarray) -> Place:
+        # On whole numbers, so that how the face was found has no part in how it is measured.
+        pose = head_pose(landmarks, self._aspect)
+        x, y, width, height = box_of(pose, self._aspect)
+        box = (float(round(x)), float(round(y)), float(round(width)), float(round(height)))
+        return Place(box, float(round(pose.angles[2])))
 
     def kept(self, key: str, measure: Callable[[], np.ndarray]) -> np.ndarray:
         """What `measure` gave for `key` when it was first asked for: numbers of a face, or an empty array."""

@@ -67,6 +67,8 @@ FIGURES = (
     Figure("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
 )
 NAMES = tuple(figure.name for figure in FIGURES)
+EXTRA = ("flicker_target", "flicker_result", "replaced")
+"""Also measured: both terms of the flicker, and the share of the face's pixels that differ from the target at all."""
 
 
 def luma(rgb8: np.ndarray) -> np.ndarray:
@@ -164,15 +166,17 @@ def changed_outside(result: np.ndarray, target: np.ndarray, matte: np.ndarray,
     result, target: (height, width, 3), any type; NaN in the same place is equal. tolerance: differences up to this
     (a number, or per value) are none.
     """
-    if result.dtype == np.uint8:
-        difference = cv2.absdiff(result, target)
-    else:
-        same = (result == target) | (np.isnan(result) & np.isnan(target))
-        with np.errstate(invalid="ignore", over="ignore"):
-            difference = np.where(same, 0.0, np.abs(result.astype(np.float64) - target))
-        difference[np.isnan(difference)] = np.inf
-    changed = (difference > tolerance).any(axis=2) & (matte <= 0)
-    return int(np.count_nonzero(changed)), float(difference[changed].max(initial=0))
+    outside = matte <= 0
+    # Most pixels are equal: the costly comparison is made for the others alone.
+    unlike = result != target
+    differs = (unlike[..., 0] | unlike[..., 1] | unlike[..., 2]) & outside
+    a, b = result[differs].astype(np.float64), target[differs].astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    difference[np.isnan(difference)] = np.inf
+    allowed = tolerance[differs] if isinstance(tolerance, np.ndarray) else tolerance
+    changed = difference > allowed
+    return int(np.count_nonzero(changed.any(axis=1))), float(difference[changed].max(initial=0.0))
 
 
 def evenly(count: int, wanted: int = SOURCE_FRAMES) -> list[int]:
@@ -192,7 +196,8 @@ def mean(values: Iterable[float]) -> float:
 class Frame:
     """One frame of target and result, in the same array pixels, with what was found in them.
 
-    changed: pixels changed outside the matte, and the largest change; NaN when not taken.
+    changed: pixels changed outside the matte, and the largest change; NaN when not taken. origin: where the arrays'
+    upper left pixel lies, (x, y); frames may be cut out differently.
     """
 
     number: int
@@ -202,6 +207,7 @@ class Frame:
     result_face: MeasuredFace | None
     changed: tuple[float, float] = (float("nan"), float("nan"))
     pixel_aspect: float = 1.0
+    origin: tuple[int, int] = (0, 0)
 
 
 def figures(frames: Iterable[Frame], sources: Sequence[np.ndarray],
@@ -209,7 +215,7 @@ def figures(frames: Iterable[Frame], sources: Sequence[np.ndarray],
     """(number, figures by name) of each frame, in order; holds three frames at a time.
 
     sources: descriptors of the source. step: the distance of frame numbers that flicker is taken over; a frame
-    without both neighbours has none. `flicker_target` and `flicker_result` come beside the names in FIGURES.
+    without both neighbours has none. The names in EXTRA come beside those in FIGURES.
     """
     before: Frame | None = None
     now: Frame | None = None
@@ -223,7 +229,7 @@ def figures(frames: Iterable[Frame], sources: Sequence[np.ndarray],
 
 def _figures(before: Frame | None, now: Frame, after: Frame | None, sources: Sequence[np.ndarray],
              step: int) -> dict[str, float]:
-    row = dict.fromkeys((*NAMES, "flicker_target", "flicker_result"), float("nan"))
+    row = dict.fromkeys((*NAMES, *EXTRA), float("nan"))
     row["outside"], row["outside_max"] = now.changed
     face, found = now.target_face, now.result_face
     if found is not None:
@@ -235,27 +241,42 @@ def _figures(before: Frame | None, now: Frame, after: Frame | None, sources: Seq
     if found is not None:
         row["euler"] = euler_error(found.euler, face.euler)
         row["landmarks"] = landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
-    region, cut = _cut(face.landmarks, now.target.shape[:2])
+    region, corner = _tight(face_region(face.landmarks, (now.target.shape[0], now.target.shape[1])))
     if not region.any():
         return row
-    ratio = sharpness(luma(now.result[cut]), region) / max(sharpness(luma(now.target[cut]), region), 1e-6)
+    shown, wanted = _cut(now.result, corner, region), _cut(now.target, corner, region)
+    if shown is None or wanted is None:
+        return row
+    row["replaced"] = float((shown != wanted).any(axis=2)[region].mean())
+    ratio = sharpness(luma(shown), region) / max(sharpness(luma(wanted), region), 1e-6)
     row["sharpness"], row["sharpness_off"] = ratio, off_by(ratio)
-    if before is not None and after is not None and after.number - now.number == now.number - before.number == step:
-        trio = (before, now, after)
-        row["flicker_target"] = flicker(*[luma(frame.target[cut]) for frame in trio], region=region)
-        row["flicker_result"] = flicker(*[luma(frame.result[cut]) for frame in trio], region=region)
-        row["flicker"] = row["flicker_result"] - row["flicker_target"]
+    if before is None or after is None or not after.number - now.number == now.number - before.number == step:
+        return row
+    corner = (corner[0] + now.origin[0], corner[1] + now.origin[1])
+    for name in ("target", "result"):
+        cuts = [_cut(getattr(frame, name), (corner[0] - frame.origin[0], corner[1] - frame.origin[1]), region)
+                for frame in (before, now, after)]
+        if cuts[0] is not None and cuts[1] is not None and cuts[2] is not None:
+            row[f"flicker_{name}"] = flicker(luma(cuts[0]), luma(cuts[1]), luma(cuts[2]), region)
+    row["flicker"] = row["flicker_result"] - row["flicker_target"]
     return row
 
 
-def _cut(landmarks: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """The face region and the part of the picture that holds it, with a pixel around for the Laplacian."""
-    region = face_region(landmarks, (shape[0], shape[1]))
+def _tight(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The part of a region that is not empty, with a pixel around for the Laplacian, and its corner (x, y)."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     if not len(rows):
-        return region, (slice(0, shape[0]), slice(0, shape[1]))
-    cut = (slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, columns[0] - 1), columns[-1] + 2))
-    return region[cut], cut
+        return region, (0, 0)
+    y, x = max(0, int(rows[0]) - 1), max(0, int(columns[0]) - 1)
+    return region[y:rows[-1] + 2, x:columns[-1] + 2], (x, y)
+
+
+def _cut(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np.ndarray | None:
+    """The part of a picture under `region`; None where the picture does not hold all of it."""
+    (x, y), (height, width) = corner, region.shape
+    if x < 0 or y < 0 or x + width > picture.shape[1] or y + height > picture.shape[0]:
+        return None
+    return picture[y:y + height, x:x + width]
 
 
 @lru_cache(maxsize=1)
