@@ -20,7 +20,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages import mesh
-from fsgan_core.stages.mask import META_TEXTURE
+from fsgan_core.stages.mask import texture_of
 from fsgan_core.stages.match import match_light, match_texture
 from fsgan_core.stages.picture import padded, perceived, scene, straight
 from fsgan_core.stages.poisson import membrane
@@ -64,7 +64,7 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     new = perceived(rgb, codec.exposure)
     skin = matte * (1 - mattes.matte(MATTE_MOUTH))
     new = match_light(new, own, skin, width, params.colour)
-    new = match_texture(new, skin, mattes.metadata[META_TEXTURE], width, params.sharpness, params.grain,
+    new = match_texture(new, skin, texture_of(mattes), width, params.sharpness, params.grain,
                         (params.seed, face.frame & 0xFFFFFFFF))
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
     engine = ENGINES["poisson" if params.engine == "auto" else params.engine]

@@ -14,7 +14,8 @@ KERNEL = 21  # pixels at 256, published
 THRESHOLD = 0.6
 
 
-def soft_erosion(matte: np.ndarray, kernel: int = KERNEL, threshold: float = THRESHOLD) -> tuple[np.ndarray, np.ndarray]:
+def soft_erosion(matte: np.ndarray, kernel: int = KERNEL,
+                 threshold: float = THRESHOLD) -> tuple[np.ndarray, np.ndarray]:
     """The soft and the hard matte, float32 (height, width), of `matte` (height, width), 0..1.
 
     Hard: 1 where the blurred matte reaches `threshold`, else 0. Soft: 1 there, elsewhere the blurred matte divided by

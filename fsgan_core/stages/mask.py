@@ -10,20 +10,19 @@ in the middle (eyes, brows, nostrils, lips) belongs to the face. `measure_mattes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 from skimage.morphology import reconstruction
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, MATTES
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import similarity
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import mesh
-from fsgan_core.stages.match import measure_texture, mean_texture
+from fsgan_core.stages.match import mean_texture, measure_texture
 from fsgan_core.stages.picture import (
     display_of,
     guided,
@@ -88,7 +87,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
     texture = measure_texture(display, matte * (1 - mouth), width)
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
-    return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: texture})
+    return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: texture_text(texture)})
 
 
 def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
@@ -114,9 +113,19 @@ def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
     if holdout is not None:
         matte = matte * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
     mattes[MATTE_FACE] = matte
-    texture = mean_texture([measured.metadata[META_TEXTURE] for _, measured in neighbours])
+    texture = mean_texture([texture_of(measured) for _, measured in neighbours])
     pixels = np.dstack([mattes[name] for name in MATTES]).astype(np.float32)
-    return Plate(pixels, MATTES, region, inside.display_window, aspect, {META_TEXTURE: texture})
+    return Plate(pixels, MATTES, region, inside.display_window, aspect, {META_TEXTURE: texture_text(texture)})
+
+
+def texture_text(texture: Sequence[float]) -> str:
+    """As metadata holds it: text that gives every number back exactly."""
+    return " ".join(repr(float(value)) for value in texture)
+
+
+def texture_of(mattes: Plate) -> tuple[float, ...]:
+    """What was measured of the plate's skin, from a mask's metadata; () where there is none."""
+    return tuple(float(value) for value in str(mattes.metadata.get(META_TEXTURE, "")).split())
 
 
 def _unlike_skin(small: np.ndarray, points: np.ndarray, shape: np.ndarray, window: Window) -> np.ndarray:
@@ -250,6 +259,3 @@ def _sized(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.
     if aspect != 1:
         work = cv2.resize(work, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(work, 0, 1).astype(np.float32)
-
-
-__all__: list[Any] = ["combine_mattes", "measure_mattes"]

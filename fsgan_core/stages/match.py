@@ -7,6 +7,7 @@ neighbouring frames); what the new face has is measured on it; the difference is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ from fsgan_core.stages.picture import weighted_blur
 LIGHT_SIZE = 0.3  # of the face: shading coarser than this is the light's, finer is the face's own
 FLOOR = 0.02  # display value below which colours are not divided by each other
 GAIN_LIMIT = 4.0  # largest change of light, either way
-BAND_SIGMAS = (0.7, 1.4, 2.8, 5.6)  # pixels of the plate: limits of the bands of detail, finest first
+BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: limits of the bands of detail, finest first
+BAND_SHARES = (1.0, 1.0, 0.5)  # coarser bands are the face's features more than the lens's sharpness
 LEAST_BAND, MOST_BAND = 0.15, 2.0  # a band may fade to this, or grow to that; more would bring up noise
 BANDS = len(BAND_SIGMAS)
 GRAIN_BANDS = 2
@@ -49,7 +51,7 @@ def measure_texture(display: np.ndarray, weight: np.ndarray, width: float) -> tu
     strengths = []
     for band in bands:
         values = np.abs(band[sure])
-        limit = 4.0 * np.median(values) + 1e-6  # glasses, moles and edges shall not set the whole skin's sharpness
+        limit = np.percentile(values, 99.5)  # a glint or the frame of glasses shall not set the whole face's sharpness
         strengths.append(float(np.sqrt(np.mean(np.minimum(values, limit) ** 2))))
     grain = [_noise(band, sure) for band in bands[:GRAIN_BANDS]]
     return (*strengths, *grain)
@@ -72,13 +74,13 @@ def match_texture(face: np.ndarray, weight: np.ndarray, wanted: Sequence[float],
     grain.
     """
     own = measure_texture(face, weight, width)
-    if not own[0] or not wanted[0]:
+    if not own[0] or len(wanted) != len(own) or not wanted[0]:
         return face
     wanted_grain, own_grain = np.zeros(BANDS), np.zeros(BANDS)
     wanted_grain[:GRAIN_BANDS], own_grain[:GRAIN_BANDS] = wanted[BANDS:], own[BANDS:]
     signal = np.sqrt(np.maximum(np.square(wanted[:BANDS]) - wanted_grain**2, 1e-9))
     present = np.sqrt(np.maximum(np.square(own[:BANDS]) - own_grain**2, 1e-9))
-    gains = 1 + sharpness * (np.clip(signal / present, LEAST_BAND, MOST_BAND) - 1)
+    gains = np.clip(signal / present, LEAST_BAND, MOST_BAND) ** (sharpness * np.array(BAND_SHARES))
     bands = _bands(face)
     result = face + sum(np.float32(gain - 1) * band for gain, band in zip(gains, bands, strict=True))
     missing = np.sqrt(np.maximum(wanted_grain**2 - (gains * own_grain) ** 2, 0))[:GRAIN_BANDS]
@@ -90,7 +92,7 @@ def match_texture(face: np.ndarray, weight: np.ndarray, wanted: Sequence[float],
 def _bands(picture: np.ndarray) -> list[np.ndarray]:
     """Differences of Gaussians, finest first; what is coarser than the last is left out."""
     levels = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in BAND_SIGMAS)]
-    return [finer - coarser for finer, coarser in zip(levels, levels[1:], strict=False)]
+    return [finer - coarser for finer, coarser in pairwise(levels)]
 
 
 def _noise(band: np.ndarray, sure: np.ndarray) -> float:

@@ -83,8 +83,8 @@ def signed_distance(matte: np.ndarray) -> np.ndarray:
     if inside.all():
         return np.full(matte.shape, 1e6, np.float32)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance -= cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance += np.where(inside > 0, np.float32(-0.5), np.float32(0.5))
+    distance = distance - cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance = distance + np.where(inside > 0, np.float32(-0.5), np.float32(0.5))
     # At the edge itself the matte's own value says where within the pixel it passes.
     edge = np.abs(distance) <= 0.5
     return np.where(edge, np.clip(matte - 0.5, -0.5, 0.5), distance).astype(np.float32)

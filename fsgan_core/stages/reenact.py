@@ -100,7 +100,7 @@ def _warp(view: View, points: np.ndarray, region: Window, stiffness: float) -> _
     """A view brought to the control points `points` of the region."""
     own = mesh.control_points(view.face.landmarks, view.pixel_aspect)
     mapping = spline_map(points, own, region, _stiffness(stiffness))
-    local = mapping - np.float32((view.window.x, view.window.y))
+    local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample(view.display, local)
     matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
     height, width = view.picture.height, view.picture.width
@@ -125,6 +125,9 @@ def _combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float) ->
     """Low frequencies by the weights of light, high ones by those of detail."""
     if len(views) == 1:
         return views[0][0]
-    light = sum((picture * np.float32(share) for picture, share, _ in views if share > 0), np.float32(0))
-    detail = sum((picture * np.float32(share) for picture, _, share in views if share > 0), np.float32(0))
+    light = np.zeros_like(views[0][0])
+    detail = np.zeros_like(light)
+    for picture, light_share, detail_share in views:
+        light += np.float32(light_share) * picture
+        detail += np.float32(detail_share) * picture
     return np.asarray(detail + cv2.GaussianBlur(light - detail, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))

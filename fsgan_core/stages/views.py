@@ -22,9 +22,11 @@ from fsgan_core.stages import mesh
 from fsgan_core.stages.mesh import Actor
 
 FADE = 3  # frames on either side over which a change of view is spread
-POSE_UNIT = 8.0  # degrees that cost as much as one unit of expression
+POSE_UNIT = 10.0  # degrees that cost as much as one unit of expression
 MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # openings, shares of the eye distance, that cost one unit of expression
 EXPRESSION_UNIT = 2.0  # mm, root of the mean square over lids, lips and brows, that cost one unit
+CALM = 1.0  # what a unit of a view's own expression costs
+ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
@@ -77,6 +79,7 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
     wanted = np.stack([_features(face, target) for face in faces])
     wanted_poses = np.array([face.euler[:2] for face in faces])
     preference = -np.log([weight for _, _, weight in pool])
+    preference = preference + np.array([_doubt(face, sources[ref.clip]) for ref, face, _ in pool])
     expression = params.expression * _distances(wanted, shown)
     pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
     cost = pose + expression + preference[None]
@@ -117,11 +120,11 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
     return plans
 
 
-def _pool(sources: Sequence[Person], params: ReenactParams,
+def _pool(sources: Sequence[Actor], params: ReenactParams,
           names: Sequence[str]) -> list[tuple[ViewRef, Face, float]]:
     """All views that may be used, with the artist's preference of each."""
-    everything = {ViewRef(clip, frame): face for clip, person in enumerate(sources)
-                  for frame, face in sorted(person.faces.items())}
+    everything = {ViewRef(clip, frame): face for clip, who in enumerate(sources)
+                  for frame, face in sorted(who.faces.items())}
     use = _named(params.views, everything, names, "views")
     leave = _named(params.exclude, everything, names, "exclude")
     preferred = {}
@@ -166,6 +169,14 @@ def _features(face: Face, who: Actor) -> np.ndarray:
     vector = vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2))
     landmarks = face.landmarks * (who.pixel_aspect, 1.0)
     return np.append(vector, [mouth_opening(landmarks) / MOUTH_UNIT, eye_opening(landmarks) / EYE_UNIT])
+
+
+def _doubt(face: Face, who: Actor) -> float:
+    """What a view costs by itself: landmarks that hardly fit a head (the detector was wrong), and a strong expression
+    of its own (a grimace cannot be warped into another one; a face at rest can)."""
+    pose = mesh.head_pose(face.landmarks, who.pixel_aspect)
+    strength = float(np.linalg.norm(_features(face, who)[:-2]))
+    return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + CALM * strength
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
