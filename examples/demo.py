@@ -20,6 +20,8 @@ from pathlib import Path
 import demo_plate
 
 ROOT = Path(__file__).resolve().parent.parent
+REPORT = {"contact sheet": {".png"}, "preview movie": {".mp4", ".avi"}, "summary": {".md", ".txt", ".html"}}
+"""What the report holds, by the names' ends."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,10 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
 def show_results(swapped: Path, numbers: tuple[int, ...], report: Path) -> int:
     """Print the summary and where everything lies; 1 where something is missing."""
     missing = [path for path in frames(swapped, numbers) if not path.is_file()]
-    found = {name: sorted(report.glob(pattern)) for name, pattern in
-             (("contact sheet", "*.png"), ("preview movie", "*.mp4"), ("summary", "summary.*"))}
-    for path in found["summary"][:1]:
-        say("\n" + path.read_text(encoding="utf-8").strip() + "\n")
+    written = sorted(report.iterdir()) if report.is_dir() else []
+    found = {name: [path for path in written if path.suffix in suffixes] for name, suffixes in REPORT.items()}
+    for path in found["summary"]:
+        if path.suffix != ".html":
+            say("\n" + path.read_text(encoding="utf-8").strip() + "\n")
     say("Results:")
     say(f"  {'EXR sequence':14} {shown(swapped)}  ({numbers[0]}-{numbers[-1]})")
     for name, paths in found.items():
