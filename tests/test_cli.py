@@ -163,7 +163,8 @@ class TestShotFromFlags:
         assert shot.target == Clip("t.####.exr", "ACEScg", "t.json", "left", "1")
         assert (shot.output.path, shot.output.colorspace) == ("o.####.exr", "ACES2065-1")
         assert shot.holdout == Clip("h.exr", part="matte.roto")
-        assert (shot.stages.blend.engine, shot.stages.mask.feather, shot.stages.output.layers) == ("multiband", 0.1, "all")
+        stages = shot.stages
+        assert (stages.blend.engine, stages.mask.feather, stages.output.layers) == ("multiband", 0.1, "all")
         assert made.options == {"frames": "", "device": "cpu", "force": True}
 
     def test_drive_has_its_own_names(self, fake: Callable[..., FakeRender]) -> None:
@@ -173,7 +174,8 @@ class TestShotFromFlags:
         assert made.shot.target == Clip("p.exr") and made.shot.source == (Clip("d.mov", "sRGB"),)
 
     def test_one_space_for_each_source(self) -> None:
-        options = make_parser().parse_args([*SWAP, "--source", "b", "--source-colorspace", "x", "--source-colorspace", "y"])
+        spaces = ["--source-colorspace", "x", "--source-colorspace", "y"]
+        options = make_parser().parse_args([*SWAP, "--source", "b", *spaces])
         assert sources_of(options) == (Clip("a.mov", "x"), Clip("b", "y"))
 
     def test_settings_on_top_of_a_shot(self) -> None:

@@ -36,7 +36,7 @@ def final_plate(maker: FrameMaker, frame: int) -> Plate:
     everything = maker.stages.output.layers == "all"
     target = maker.target(frame)
     mattes = maker.mattes(frame)
-    reenacted = maker.reenacted(frame) if "reenact" in maker.engines else None
+    reenacted = maker.reenacted(frame) if "inpaint" not in maker.upstream else None
     completed = maker.completed(frame, reenacted, mattes)
     blend = maker.blended(frame, completed, mattes)
     plate = in_output_space(maker.inputs, target, blend.plate)

@@ -19,7 +19,7 @@ import numpy as np
 
 import fsgan_core
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.errors import PlateError, TrackError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
@@ -30,7 +30,7 @@ from fsgan_core.render.engines import Engine, resolve_engine
 from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.scene import Scene
-from fsgan_core.stages.mask import META_TEXTURE
+from fsgan_core.stages.mask import META_TEXTURE, texture_text
 from fsgan_core.stages.match import BANDS, GRAIN_BANDS
 from fsgan_core.stages.reenact import View, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
@@ -90,10 +90,8 @@ class FrameMaker:
         self.scene_of = scene_of
         self.upstream = dict(upstream or {})
         self.clock = clock or Clock()
-        self.engines: dict[str, Engine] = {
-            stage: resolve_engine(stage, getattr(inputs.stages, stage).engine)
-            for stage in STAGES if stage not in self.upstream
-        }
+        self.engines: dict[str, Engine] = {stage: resolve_engine(stage, getattr(inputs.stages, stage).engine)
+                                           for stage in STAGES}
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes)
         self._views: ByteLRU[tuple[int, ViewRef], View] = ByteLRU(
             VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
@@ -104,7 +102,11 @@ class FrameMaker:
     # The target and its face.
 
     def has_face(self, frame: int) -> bool:
-        return frame in self.scene_of(frame).faces
+        """Raises TrackError for a frame that was never looked at."""
+        scene = self.scene_of(frame)
+        if frame not in scene.seen:
+            raise TrackError(f"frame {frame} is not in the track {self.inputs.target.clip.track}; analyse it as well")
+        return frame in scene.faces
 
     def region(self, frame: int) -> Window:
         """Where the stages work: the same for all of them."""
@@ -170,7 +172,7 @@ class FrameMaker:
             combine = self.engines["mask"].function("combine")
             plate: Plate = combine(scene.faces[frame], self.region(frame), neighbours, self._params("mask"),
                                    self.target(frame).plate, holdout)
-        return replace(plate, metadata=packed({**plate.metadata, **self._provenance(frame, "mask")}))
+        return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "mask")})
 
     def _neighbours(self, frame: int) -> list[int]:
         """Frames that the matte of `frame` is averaged with, itself among them; none where there is no face."""
@@ -213,7 +215,7 @@ class FrameMaker:
         holdout = self._holdout(frame)
         with self.clock.time("inpaint"):
             function = self.engines["inpaint"].function("inpaint")
-            plate: Plate = function(first, unpacked(mattes), lambda: self._others(frame), self.scene_of(frame).codec,
+            plate: Plate = function(first, mattes, lambda: self._others(frame), self.scene_of(frame).codec,
                                     self._params("inpaint"), holdout)
         said = self._provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
@@ -234,7 +236,7 @@ class FrameMaker:
         holdout = self._holdout(frame)
         with self.clock.time("blend"):
             function = self.engines["blend"].function("blend")
-            result = function(target, completed, unpacked(mattes), scene.faces[frame], scene.codec,
+            result = function(target, completed, mattes, scene.faces[frame], scene.codec,
                               self._params("blend"), holdout)
         metadata = self._provenance(frame, "blend", completed.metadata, mattes.metadata)
         plate = replace(result.plate, metadata={**target.metadata, **metadata})
@@ -249,7 +251,11 @@ class FrameMaker:
         """A stage's picture as its file has it, on the region. Raises PlateError."""
         with self.clock.time("read"):
             plate = self.upstream[stage].sequence.read(frame).crop(self.region(frame))
-        return replace(plate, metadata=named_as_ours(plate.metadata))
+        metadata = named_as_ours(plate.metadata)
+        if stage == "mask" and not metadata.get(META_TEXTURE):
+            log.warning("the mask's files have lost %s: sharpness and grain are not matched", META_TEXTURE)
+            metadata[META_TEXTURE] = texture_text((0.0,) * (BANDS + GRAIN_BANDS))
+        return replace(plate, metadata=metadata)
 
     def _params(self, stage: str) -> Any:
         """The stage's parameters with the engine that was chosen in place of "auto"."""
@@ -357,22 +363,6 @@ def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names
     where = plate.index(names)
     pixels[..., where] = inputs.config.convert(plate.get(*names), source, destination)
     return replace(plate, pixels=pixels)
-
-
-def packed(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as a file gives it back: rows of numbers as text, every digit kept."""
-    return {name: " ".join(repr(float(number)) for number in value) if isinstance(value, (tuple, list)) else value
-            for name, value in metadata.items()}
-
-
-def unpacked(mattes: Plate) -> Plate:
-    """The mask's picture with its measured texture as numbers again. Files that came through other programs may have
-    lost it; then nothing is known, and nothing is matched to it."""
-    text = mattes.metadata.get(META_TEXTURE)
-    if text is None:
-        log.warning("the mask's files have lost %s: sharpness and grain are not matched", META_TEXTURE)
-    numbers = tuple(float(word) for word in str(text).split()) if text else (0.0,) * (BANDS + GRAIN_BANDS)
-    return replace(mattes, metadata={**mattes.metadata, META_TEXTURE: numbers})
 
 
 def named_as_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:

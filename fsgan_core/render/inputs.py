@@ -116,19 +116,20 @@ def first_readable(item: Input, frames: Iterable[int]) -> Plate:
 
 def _open_holdout(clip: Clip, config: ColourConfig) -> Input:
     """`clip.part` may name a part or view of the file, or one of its channels."""
+    item = open_input(clip, config)
+    first = item.sequence.frames[0]
     try:
-        return open_input(clip, config)
+        item.sequence.header(first)
+        return item
     except PlateError:
         if not clip.part:
             raise
-        whole = open_input(replace(clip, part=""), config)
-        plate = whole.sequence.read(whole.sequence.frames[0])
-        if clip.part not in plate.channels:
-            raise PlateError(
-                f"the hold-out {clip.path} has no part and no channel '{clip.part}'; "
-                f"its channels are {', '.join(plate.channels)}"
-            ) from None
-        return replace(whole, channel=clip.part)
+    whole = open_input(replace(clip, part=""), config)
+    channels = whole.sequence.header(first).channels
+    if clip.part not in channels:
+        raise PlateError(f"the hold-out {clip.path} has no part, view or channel '{clip.part}'; its channels are "
+                         f"{', '.join(channels)}")
+    return replace(whole, channel=clip.part)
 
 
 def holdout_frame(item: Input, frame: int) -> int:

@@ -36,7 +36,7 @@ from fsgan_core.render.events import (
     ignore,
 )
 from fsgan_core.render.final import STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
-from fsgan_core.render.frames import BRIDGED, NO_FACE, FrameMaker
+from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
@@ -143,6 +143,7 @@ class _Work:
                  frames: tuple[int, ...], force: bool, listen: Listener) -> None:
         self.command = command
         self.stage = command if command in STAGE_CHANNELS else "final"
+        self.running = (command,) if command in UPSTREAM else STAGES
         self.inputs = inputs
         self.output = output
         self.frames = frames
@@ -158,7 +159,8 @@ class _Work:
 
     def run(self) -> RenderResult:
         start = time.perf_counter()
-        for stage, engine in self.maker.engines.items():
+        for stage in self.running:
+            engine = self.maker.engines[stage]
             log.info("%s: engine %s, weights %s", stage, engine.name, engine.weights_text)
         for frame in self.frames:
             self.scenes(self._held(frame))
@@ -275,7 +277,7 @@ class _Work:
             command=self.command, output=self.output,
             colorspace=inputs.output_space if self.stage == "final" else inputs.working,
             frames=reports, seconds=self._seconds,
-            engines={stage: engine.name for stage, engine in self.maker.engines.items()},
+            engines={stage: self.maker.engines[stage].name for stage in self.running},
             device=inputs.device, notes=tuple(self._notes(reports)),
         )
 

@@ -12,7 +12,6 @@ import numpy as np
 from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.sequence import frames_text
 from fsgan_core.render.events import Listener, ignore
 from fsgan_core.render.inputs import Input, Inputs
 from fsgan_core.render.tracks import Section, choose_person, clip_track, sections, source_frames
@@ -40,12 +39,13 @@ class SourceClip:
 class Scene:
     """One section of the target.
 
-    faces: the target person's face by frame. wanted: the face that it shall show (the same, for a swap). plan: the
+    seen: frames that were analysed. faces: the target person's face by frame. wanted: the face that it shall show (the same, for a swap). plan: the
     views of each frame; empty where no source is needed. likeness: source's proportions minus the target's, (68, 3)
     mm, or None. exposure: stops of the target's codec.
     """
 
     number: int
+    seen: frozenset[int]
     faces: Mapping[int, Face]
     wanted: Mapping[int, Face]
     codec: Codec
@@ -85,19 +85,16 @@ class Scenes:
     def _make(self, number: int, section: Section) -> Scene:
         inputs = self._inputs
         track = self._track(inputs.target, section.frames, of_target=True)
-        unseen = sorted(set(section.core) - set(track.frames))
-        if unseen and inputs.target.clip.track:
-            log.warning("the track %s does not hold frames %s of the target", inputs.target.clip.track,
-                        frames_text(unseen))
         exposure = inputs.stages.colour.exposure
         exposure = track.exposure if exposure is None else exposure
+        codec = inputs.config.codec(inputs.working, exposure)
+        scene = Scene(number, frozenset(track.frames), {}, {}, codec, exposure, track.pixel_aspect)
         try:
             person = choose_person(inputs.target, track, inputs, of_target=True)
         except NoFaceError as error:
             log.warning("%s", error)
-            return Scene(number, {}, {}, inputs.config.codec(inputs.working, exposure), exposure, track.pixel_aspect)
-        faces = dict(person.faces)
-        scene = Scene(number, faces, faces, inputs.config.codec(inputs.working, exposure), exposure, track.pixel_aspect)
+            return scene
+        scene = replace(scene, faces=person.faces, wanted=person.faces)
         if self._job == "drive":
             return self._driven(scene)
         return self._swapped(scene) if self._with_views else scene

@@ -9,7 +9,15 @@ import pytest
 
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.contract.knobs import Params, knobs_of, parse, stage_name
-from fsgan_core.contract.params import ALIASES, STAGES, AnalyseParams, BlendParams, MaskParams, OutputParams, ReenactParams
+from fsgan_core.contract.params import (
+    ALIASES,
+    STAGES,
+    AnalyseParams,
+    BlendParams,
+    MaskParams,
+    OutputParams,
+    ReenactParams,
+)
 
 EVERY = [(stage, cls, knob) for stage, cls in STAGES.items() for knob in knobs_of(cls)]
 NAMES = [f"{stage}.{knob.name}" for stage, _, knob in EVERY]
@@ -49,7 +57,8 @@ class TestDeclarations:
 
 
 class TestParse:
-    @pytest.mark.parametrize(("text", "value"), [("on", True), ("True", True), ("1", True), ("no", False), ("0", False)])
+    @pytest.mark.parametrize(("text", "value"), [("on", True), ("True", True), ("1", True), ("no", False),
+                                                 ("0", False)])
     def test_switches(self, text: str, value: bool) -> None:
         assert parse(MaskParams, "mouth", text) is value
 

@@ -30,12 +30,13 @@ class TestDigest:
         value = [None, True, 1, -2.5, "é", b"x", {"b": 1, "a": [1, 2]}, (1, 2)]
         code = f"from fsgan_core.render.cache import digest; print(digest({value!r}))"
         environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
-        other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+                               check=True)
         assert other.stdout.strip() == digest(value)
 
     @pytest.mark.parametrize(("one", "two"), [
-        (1, 1.0), (1, True), (0, None), ("1", 1), ("", None), ([1, 2], [12]), (["ab"], ["a", "b"]), ([[1], 2], [[1, 2]]),
-        ({"a": 1}, {"a": 2}), ({"a": 1}, [("a", 1)]), (0.0, -0.0), (b"a", "a"), (Pair(1, 2.0), Pair(2, 2.0)),
+        (1, 1.0), (1, True), (0, None), ("1", 1), ("", None), ([1, 2], [12]), (["ab"], ["a", "b"]),
+        ([[1], 2], [[1, 2]]), ({"a": 1}, {"a": 2}), ({"a": 1}, [("a", 1)]), (0.0, -0.0), (b"a", "a"), (Pair(1, 2.0), Pair(2, 2.0)),
         (np.zeros(2), np.zeros((2, 1))), (np.zeros(2), np.zeros(2, np.float32)),
     ])
     def test_tells_apart(self, one: object, two: object) -> None:

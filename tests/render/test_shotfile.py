@@ -17,7 +17,8 @@ def shot(folder: Path) -> Shot:
                                      "colour.config": str(folder / "config.ocio")})
     return Shot((Clip(str(folder / "source.mov"), track=str(folder / "s.json"), person="1"), Clip("/elsewhere/b.jpg")),
                 Clip(str(folder / "plates" / "t.####.exr"), person=str(folder / "who.png")),
-                Output(str(folder / "out" / "o.####.exr")), frames="1-3", holdout=Clip(str(folder / "h.exr")), stages=stages)
+                Output(str(folder / "out" / "o.####.exr")), frames="1-3",
+                holdout=Clip(str(folder / "h.exr")), stages=stages)
 
 
 class TestRoundTrip:
