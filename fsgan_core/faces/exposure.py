@@ -8,7 +8,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-USUAL = 0.55  # display-like luminance of a face's median pixel in ordinary footage
+USUAL = 0.5  # display-like luminance of a face's median pixel in ordinary footage
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _RANGE = 16.0  # stops
 _SAMPLES = 400

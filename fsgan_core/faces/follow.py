@@ -28,6 +28,8 @@ SAME = 0.5  # descriptor distance below which two threads may be one person
 _NOT_SAME = 0.65  # beyond this a face is not the one that was followed
 _FINE_EVERY = 24  # frames between looks for small faces
 _SURE = 0.5  # confidence from which a face is described
+_CLEAR = 1.2  # mm of scatter (DlibLandmarker.located) below which a face is a face
+_WIDER = 1.5  # what the wider test (DlibLandmarker.spread) says for each mm of it
 _DESCRIPTIONS = 16  # per thread, spread over its length
 
 
@@ -156,10 +158,8 @@ class Follower:
         landmarks, proof = self._placed(picture, guess, None)
         if proof < 0.5 and candidate is not None:
             landmarks, proof = max((landmarks, proof), self._placed(picture, None, candidate.box), key=lambda p: p[1])
-        if candidate is not None:
-            if candidate.confidence * proof < self._minimum_confidence:
-                return None
-            return Seen(landmarks, candidate.confidence * proof, "detected", None)
+        if candidate is not None and (proof >= 0.5 or candidate.confidence * proof >= self._minimum_confidence):
+            return Seen(landmarks, max(candidate.confidence, 0.5) * proof, "detected", None)
         height = face_box(landmarks)[3]
         if proof < 0.5 or not 0.7 < height / thread.boxes[place - 1][3] < 1.4:
             return None
@@ -173,7 +173,9 @@ class Follower:
         if isinstance(self._landmarker, DlibLandmarker):
             start = self._landmarker.coarse(picture, box) if guess is None and box is not None else guess
             assert start is not None
-            landmarks = self._landmarker.locate_from(picture, start)
+            landmarks, scatter = self._landmarker.located(picture, start)
+            if scatter < _CLEAR:  # beyond doubt; the wider test would cost as much again
+                return landmarks, evidence(_WIDER * scatter)
         else:
             landmarks = self._landmarker.locate(picture, [face_box(guess) if guess is not None else box])[0]  # type: ignore[list-item]
         return landmarks, evidence(self._judge.spread(picture, landmarks))

@@ -1,0 +1,151 @@
+import sys
+import types
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import EngineError
+from fsgan_core.faces import detect, models
+from fsgan_core.faces.detect import CnnDetector, Detection, FanDetector, HogDetector, make_detector
+from fsgan_core.faces.geometry import overlap
+
+ASTRONAUT = (176.0, 70.0, 102.0, 102.0)  # box of the face
+PATCH = (325.0, 330.0, 70.0, 70.0)  # the patches on the suit, which HOG takes for faces
+
+
+def turned(picture: np.ndarray, degrees: float) -> np.ndarray:
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1.0)
+    return cv2.warpAffine(picture, matrix, (width, height))
+
+
+class TestHog:
+    def test_the_patches_on_the_suit_do_not_win(self, detector: HogDetector, astronaut: np.ndarray) -> None:
+        found = detector.detect(astronaut)
+        assert overlap(found[0].box, ASTRONAUT) > 0.7
+        assert found[0].confidence > 0.9
+        assert all(other.confidence < 0.12 for other in found[1:])
+
+    def test_hog_alone_is_fooled(self, detector: HogDetector, astronaut: np.ndarray) -> None:
+        """The reason for the check by landmarks."""
+        assert len(detector.candidates(astronaut)) > 1
+
+    def test_glasses_and_hat(self, detector: HogDetector, grace_hopper: np.ndarray) -> None:
+        found = detector.detect(grace_hopper)
+        assert found[0].confidence > 0.8 and overlap(found[0].box, (165, 140, 200, 200)) > 0.7
+
+    @pytest.mark.parametrize("degrees", [-35, 35])
+    def test_tilted_head(self, detector: HogDetector, astronaut: np.ndarray, degrees: float) -> None:
+        found = detector.detect(turned(astronaut, degrees))
+        assert found[0].confidence > 0.5 and 85 < found[0].box[2] < 120
+
+    def test_face_of_sixty_pixels(self, detector: HogDetector, astronaut: np.ndarray) -> None:
+        small = cv2.resize(astronaut, None, fx=0.58, fy=0.58, interpolation=cv2.INTER_AREA)
+        canvas = np.full((480, 640, 3), 90, np.uint8)
+        canvas[100:100 + small.shape[0], 200:200 + small.shape[1]] = small
+        found = detector.detect(canvas)
+        assert found[0].confidence > 0.8 and 52 < found[0].box[2] < 68
+
+    def test_no_face(self, detector: HogDetector) -> None:
+        noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3)).astype(np.uint8)
+        assert all(found.confidence < 0.15 for found in detector.detect(noise))
+
+    @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 300, 3)])
+    def test_tiny_pictures(self, detector: HogDetector, shape: tuple[int, ...]) -> None:
+        assert detector.detect(np.zeros(shape, np.uint8)) == []
+
+    def test_near_finds_the_face_where_it_should_be(self, detector: HogDetector, astronaut: np.ndarray) -> None:
+        found = detector.near(astronaut, (186.0, 80.0, 100.0, 100.0))
+        assert found is not None and overlap(found.box, ASTRONAUT) > 0.6
+        assert detector.near(astronaut, (20.0, 300.0, 100.0, 100.0)) is None
+        assert detector.near(astronaut, (900.0, 900.0, 50.0, 50.0)) is None
+
+    def test_the_answer_comes_with_landmarks(self, detector: HogDetector, astronaut: np.ndarray) -> None:
+        landmarks = detector.detect(astronaut)[0].landmarks
+        assert landmarks is not None and landmarks.shape == (68, 2)
+
+
+class TestCnn:
+    def test_finds_the_face(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(detect, "_PIXELS", 60_000)  # quick enough for a test
+        found = make_detector("dlib-cnn").detect(np.ascontiguousarray(astronaut[20:220, 130:330]))
+        assert len(found) == 1 and overlap(found[0].box, (46, 50, 102, 102)) > 0.6
+        assert found[0].confidence > 0.8
+
+    def test_unreadable_model_is_an_engine_error(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        broken = tmp_path / "broken.dat"
+        broken.write_bytes(b"nothing")
+        monkeypatch.setattr(models, "dlib_model", lambda name: broken)
+        with pytest.raises(EngineError, match="reinstall"):
+            CnnDetector()
+
+
+class TestMake:
+    def test_one_object_per_process(self, detector: HogDetector) -> None:
+        assert make_detector("dlib") is detector
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(EngineError, match="known: auto, dlib"):
+            make_detector("yolo")
+
+    def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr(detect, "_fan_detector", lambda *_: pytest.fail("tried to fetch"))
+        assert make_detector("auto").name == "dlib"
+
+    def test_auto_takes_what_is_on_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(models, "has_fan_files", lambda name: True)
+        monkeypatch.setattr(models, "_loaded", {})
+        monkeypatch.setattr(detect, "_fan_detector", lambda name, device: FakeNetwork([]))
+        assert make_detector("auto").name == "sfd"
+
+
+class FakeNetwork:
+    """Answers as face-alignment's detectors do."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        self._rows = rows
+
+    def detect_from_image(self, picture: np.ndarray) -> list[list[float]]:
+        assert picture.dtype == np.uint8 and picture[..., 0].size <= 530_000
+        return self._rows
+
+
+class TestFan:
+    def test_boxes_come_back_to_the_pictures_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = FakeNetwork([[96.0, 50.0, 196.0, 150.0, 0.9], [100.0, 52.0, 190.0, 150.0, 0.8]])
+        monkeypatch.setattr(detect, "_fan_detector", lambda name, device: network)
+        found = FanDetector("sfd").detect(np.zeros((1080, 1920, 3), np.uint8))
+        assert len(found) == 1  # the second lies in the first
+        assert found[0].confidence == 0.9
+        np.testing.assert_allclose(found[0].box, (192, 100, 200, 200), atol=4)
+
+    def test_what_cannot_be_fetched_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(**_: object) -> None:
+            raise OSError("no network")
+
+        for package in ("sfd", "blazeface"):
+            module = types.ModuleType(f"face_alignment.detection.{package}")
+            module.FaceDetector = refuse  # type: ignore[attr-defined]
+            monkeypatch.setitem(sys.modules, "face_alignment", types.ModuleType("face_alignment"))
+            monkeypatch.setitem(sys.modules, "face_alignment.detection", types.ModuleType("face_alignment.detection"))
+            monkeypatch.setitem(sys.modules, f"face_alignment.detection.{package}", module)
+            with pytest.raises(EngineError, match="no network.*choose dlib"):
+                FanDetector(package)
+
+    def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "face_alignment", None)
+        monkeypatch.setitem(sys.modules, "face_alignment.detection", None)
+        monkeypatch.setitem(sys.modules, "face_alignment.detection.sfd", None)
+        with pytest.raises(EngineError, match="face-alignment; install it"):
+            FanDetector("sfd")
+
+    def test_a_detector_without_proof_of_its_own_knows_no_near(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = FakeNetwork([[0.0, 0.0, 9.0, 9.0, 0.9]])
+        monkeypatch.setattr(detect, "_fan_detector", lambda name, device: network)
+        fan = FanDetector("blazeface")
+        picture = np.zeros((100, 100, 3), np.uint8)
+        assert fan.near(picture, (0, 0, 9, 9)) is None
+        assert fan.candidates(picture) == [Detection(fan.detect(picture)[0].box, 0.9)]
