@@ -169,16 +169,28 @@ def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow:
 
 
 def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Smooth, but for parts of the face that leave their smooth course by far more than usual: measured."""
+    """Smooth, but for parts of the face that leave their smooth course by far more than usual, and for more than one
+    frame: those as measured. A single point or a single frame that jumps is a slip, not life."""
     result = smooth.copy()
     away = np.where(seen[:, None, None], points - smooth, 0.0)
     for part in _PARTS:
-        size = np.sqrt((away[:, part] ** 2).sum(-1).mean(1))
+        off = away[:, part]
+        distance = np.sort((off**2).sum(-1), axis=1)
+        size = np.sqrt(distance[:, :-1].mean(1))  # all but the farthest point
         usual = max(float(np.median(size[seen])), 0.15)
         share = np.clip((size / usual - 2) / 2, 0, 1)
-        share = share * share * (3 - 2 * share)
-        result[:, part] += share[:, None, None] * away[:, part]
+        share = share * share * (3 - 2 * share) * _company(off)
+        result[:, part] += share[:, None, None] * off
     return result
+
+
+def _company(off: np.ndarray) -> np.ndarray:
+    """(n,) 0..1: how much a frame's deviations (n, k, 2) are shared by the frame before or after."""
+    flat = off.reshape(len(off), -1)
+    norm = np.linalg.norm(flat, axis=1) + 1e-12
+    likeness = np.zeros(len(off) + 1)
+    likeness[1:-1] = (flat[1:] * flat[:-1]).sum(1) / (norm[1:] * norm[:-1])
+    return np.clip(2 * np.maximum(likeness[:-1], likeness[1:]), 0.0, 1.0)
 
 
 def _smooth_boxes(boxes: np.ndarray, amount: float) -> np.ndarray:

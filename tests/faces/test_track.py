@@ -1,0 +1,204 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
+from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.faces.pose import euler
+from fsgan_core.faces.track import Person, Track, carry_overrides, make_face, settle
+from fsgan_core.faces.trackfile import load_track, save_track, track_of, track_text
+
+from .helpers import head
+
+STILL = np.zeros((68, 3))
+
+
+def person(index: int, at: tuple[float, float], scale: float = 1.0, frames: range = range(1001, 1013),
+           code: float = 0.0) -> Person:
+    noise = np.random.default_rng(index).normal(size=(len(frames), 68, 2)) * 0.3
+    measured = {frame: make_face(frame, head(5, 0, 0, scale=scale, at=at) + noise[i], 0.9,
+                                 motion=None if i == 0 else STILL) for i, frame in enumerate(frames)}
+    return Person(index, {}, measured, np.full(128, code))
+
+
+@pytest.fixture
+def track() -> Track:
+    people = (person(0, (500.0, 300.0), 2.0), person(1, (1200.0, 280.0), 1.0, code=0.2))
+    return settle(Track("plates/a.####.exr", tuple(range(1001, 1013)), 1920, 1080, 1.0, 0.25, people, "dlib", "dlib"))
+
+
+class TestChoose:
+    def test_largest_index_point_reference(self, track: Track) -> None:
+        assert track.choose(AnalyseParams()).index == 0
+        assert track.choose(AnalyseParams(person="index", person_index=1)).index == 1
+        assert track.choose(AnalyseParams(person="point", person_point=(1300, 300))).index == 1
+        assert track.choose(AnalyseParams(person="reference"), np.full(128, 0.19)).index == 1
+
+    def test_what_is_not_there_is_refused(self, track: Track) -> None:
+        with pytest.raises(TrackError, match="no person 2; it has 0 to 1"):
+            track.choose(AnalyseParams(person="index", person_index=2))
+        with pytest.raises(TrackError, match="person_point"):
+            track.choose(AnalyseParams(person="point"))
+        with pytest.raises(TrackError, match="person_reference"):
+            track.choose(AnalyseParams(person="reference"))
+        with pytest.raises(NoFaceError, match="no face was found in plates/a"):
+            replace(track, people=()).choose(AnalyseParams())
+
+
+class TestFace:
+    def test_angles_and_box_follow_from_the_landmarks(self) -> None:
+        face = make_face(1, head(20, -5, 10), 0.5)
+        np.testing.assert_allclose(face.euler, (20, -5, 10), atol=0.1)
+        assert face.box[2] == pytest.approx(face.box[3], abs=2e-3)
+
+    def test_pixel_aspect_is_undone_in_every_measure(self, track: Track) -> None:
+        landmarks = head(20, -5, 10) / (2.0, 1.0)
+        face = make_face(1001, landmarks, 0.5, pixel_aspect=2.0)
+        np.testing.assert_allclose(face.euler, (20, -5, 10), atol=0.1)
+        assert face.box[2] == pytest.approx(face.box[3] / 2, abs=2e-3)
+        wide = settle(replace(track, pixel_aspect=2.0, people=(Person(0, {}, {1001: face}, np.zeros(128)),)))
+        final = wide.people[0].faces[1001]
+        np.testing.assert_allclose(final.landmarks, face.landmarks, atol=2e-3)
+        np.testing.assert_allclose(final.box, face.box, atol=2e-3)
+
+
+class TestSettle:
+    def test_is_stable(self, track: Track) -> None:
+        assert track_text(settle(track)) == track_text(track)
+
+    def test_final_faces_are_smoother_than_measured(self, track: Track) -> None:
+        def shake(faces: object) -> float:
+            return float(np.diff([face.landmarks for face in faces.values()], axis=0).std())  # type: ignore[attr-defined]
+
+        assert shake(track.people[0].faces) < 0.7 * shake(track.people[0].measured)
+
+    def test_unrelated_stills_are_not_smoothed(self, track: Track) -> None:
+        loose = settle(replace(track, related=False)).people[0]
+        for frame, face in loose.faces.items():
+            np.testing.assert_array_equal(face.landmarks, loose.measured[frame].landmarks)
+
+    def test_gap_of_the_analysed_frames_is_bridged(self, track: Track) -> None:
+        measured = {frame: face for frame, face in track.people[0].measured.items() if frame not in (1005, 1006)}
+        measured[1007] = replace(measured[1007], motion=None)
+        bridged = settle(replace(track, people=(replace(track.people[0], measured=measured),))).people[0]
+        assert bridged.faces[1005].origin == "bridged" and bridged.faces[1004].origin == "detected"
+        alone = settle(replace(track, gap=1, people=(replace(track.people[0], measured=measured),))).people[0]
+        assert 1005 not in alone.faces
+
+
+class TestOverrides:
+    def test_landmark_is_put_exactly_there(self, track: Track) -> None:
+        edited = track.with_override(0, 1003, {30: (512.5, 310.25)})
+        face = edited.people[0].faces[1003]
+        np.testing.assert_array_equal(face.landmarks[30], (512.5, 310.25))
+        assert face.origin == "edited" and face.box == track.people[0].faces[1003].box
+        np.testing.assert_allclose(face.euler, euler(face.landmarks), atol=2e-3)
+        np.testing.assert_array_equal(np.delete(face.landmarks, 30, 0),
+                                      np.delete(track.people[0].faces[1003].landmarks, 30, 0))
+
+    def test_taking_it_away_gives_the_track_back(self, track: Track) -> None:
+        edited = track.with_override(0, 1003, {30: (512.5, 310.25)})
+        assert track_text(edited.with_override(0, 1003)) == track_text(track)
+
+    def test_hidden_face(self, track: Track) -> None:
+        assert 1001 not in track.with_override(1, 1001, hidden=True).people[1].faces
+
+    def test_whole_face_where_none_was_found(self, track: Track) -> None:
+        frames = (*track.frames, 1050)
+        placed = {index: tuple(point) for index, point in enumerate(head(scale=2.0, at=(700.0, 300.0)).round(2))}
+        edited = replace(track, frames=frames).with_override(0, 1050, placed)  # type: ignore[arg-type]
+        assert edited.people[0].faces[1050].origin == "edited"
+        few = replace(track, frames=frames).with_override(0, 1050, {3: (1.0, 1.0)})
+        assert 1050 not in few.people[0].faces
+
+    def test_nonsense_is_refused(self, track: Track) -> None:
+        for arguments, text in (((5, 1001), "no person 5"), ((0, 7), "frame 7"), ((0, 1001, {68: (0, 0)}), "0 to 67")):
+            with pytest.raises(TrackError, match=text):
+                track.with_override(*arguments)  # type: ignore[arg-type]
+
+    def test_survive_a_new_analysis_even_if_people_changed_places(self, track: Track) -> None:
+        edited = track.with_override(1, 1004, {8: (1210.0, 400.0)}).with_override(0, 1005, hidden=True)
+        swapped = settle(replace(track, people=(replace(track.people[1], index=0), replace(track.people[0], index=1))))
+        carried = carry_overrides(swapped, edited)
+        assert carried.people[0].overrides[1004].landmarks == {8: (1210.0, 400.0)}
+        assert 1005 not in carried.people[1].faces and 1005 in carried.people[0].faces
+        nobody = carry_overrides(replace(track, people=()), edited)
+        assert nobody.people == ()
+
+
+class TestFile:
+    def test_load_and_save_give_the_same_bytes(self, track: Track, tmp_path: Path) -> None:
+        edited = track.with_override(0, 1003, {30: (512.5, 310.25)}).with_override(1, 1002, hidden=True)
+        save_track(tmp_path / "a" / "first.json", edited)
+        save_track(tmp_path / "second.json", load_track(tmp_path / "a" / "first.json"))
+        assert (tmp_path / "a" / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+        assert [path.name for path in (tmp_path / "a").iterdir()] == ["first.json"]
+
+    def test_everything_comes_back(self, track: Track, tmp_path: Path) -> None:
+        save_track(tmp_path / "t.json", track)
+        loaded = load_track(tmp_path / "t.json")
+        assert (loaded.frames, loaded.exposure, loaded.detector) == (track.frames, track.exposure, track.detector)
+        for frame, face in track.people[1].faces.items():
+            again = loaded.people[1].faces[frame]
+            np.testing.assert_array_equal(again.landmarks, face.landmarks)
+            assert (again.box, again.euler, again.confidence) == (face.box, face.euler, face.confidence)
+        np.testing.assert_array_equal(loaded.people[0].measured[1002].motion, STILL)
+
+    def test_is_json_with_a_face_a_line(self, track: Track) -> None:
+        text = track_text(track)
+        data = json.loads(text)
+        assert data["format"] == "fsgan-track" and data["version"] == 1 and data["frames"] == [[1001, 1012]]
+        assert len(data["people"][0]["faces"]["1001"]["landmarks"]) == 68
+        assert sum(line.startswith('    "1001": ') for line in text.splitlines()) == 4
+
+    def test_an_override_written_by_hand_takes_effect(self, track: Track, tmp_path: Path) -> None:
+        data = json.loads(track_text(track))
+        data["people"][0]["overrides"] = {"1002": {"landmarks": {"30": [1, 2]}}, "1003": {"hidden": True}}
+        (tmp_path / "t.json").write_text(json.dumps(data))
+        loaded = load_track(tmp_path / "t.json").people[0]
+        np.testing.assert_array_equal(loaded.faces[1002].landmarks[30], (1, 2))
+        assert 1003 not in loaded.faces and 1003 in loaded.measured
+
+    def test_no_people(self, track: Track) -> None:
+        empty = replace(track, people=())
+        assert track_of(json.loads(track_text(empty))).people == ()
+
+    @pytest.mark.parametrize(("change", "text"), [
+        (lambda d: d.update(format="x"), "no track"),
+        (lambda d: d.update(version=2), "version 2; this program reads 1"),
+        (lambda d: d.pop("width"), "'width' is missing"),
+        (lambda d: d.update(frames=[[5, 1]]), "no run of frames"),
+        (lambda d: d.update(frames=[[1, 2], [2, 3]]), "ascend"),
+        (lambda d: d.update(exposure=float("inf")), "finite"),
+        (lambda d: d["people"][1].pop("measured"), "person 1.*'measured' is missing"),
+        (lambda d: d["people"][0].update(descriptor=[1.0]), "1 numbers, not 128"),
+        (lambda d: d["people"][0]["measured"]["1001"].pop("box"), "frame 1001: 'box' is missing"),
+        (lambda d: d["people"][0]["measured"]["1001"].update(box=[1]), "box takes 4"),
+        (lambda d: d["people"][0]["measured"]["1001"].update(origin="guessed"), "'guessed' is none of"),
+        (lambda d: d["people"][0]["measured"]["1001"]["landmarks"].pop(), "needs 68 points"),
+        (lambda d: d["people"][0].update(overrides={"1001": {"landmarks": {"99": [0, 0]}}}), "0 to 67"),
+        (lambda d: d["people"][0].update(overrides=[1]), "broken in person 0"),
+    ])
+    def test_broken_files_are_refused_with_the_place(self, track: Track, change: object, text: str) -> None:
+        data = json.loads(track_text(track))
+        change(data)  # type: ignore[operator]
+        with pytest.raises(TrackError, match=text):
+            track_of(data, "a.json")
+
+    def test_not_json_not_there_not_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text("{nonsense")
+        with pytest.raises(TrackError, match="line 1"):
+            load_track(tmp_path / "a.json")
+        with pytest.raises(TrackError, match="cannot be read"):
+            load_track(tmp_path / "none.json")
+        (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(TrackError, match="cannot be read"):
+            load_track(tmp_path / "b.json")
+
+    def test_a_folder_that_cannot_be_made(self, track: Track, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError):
+            save_track(tmp_path / "file" / "t.json", track)
