@@ -12,7 +12,8 @@ from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.plates.plate import Window
 
-GRID = 4  # pixels between the points at which the spline is evaluated; in between it is interpolated
+# The spline is evaluated at this many points across, FINEST to COARSEST pixels apart; in between it is interpolated.
+POINTS, FINEST, COARSEST = 85, 2, 4
 MIN_AREA = 0.02  # a cell counts as folding when it keeps less than this share of the typical cell
 
 
@@ -33,13 +34,17 @@ def spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stif
     target[:n] = source
     coefficients = np.linalg.solve(system, target)
 
-    x = np.arange(-GRID, region.width + 2 * GRID, GRID)
-    y = np.arange(-GRID, region.height + 2 * GRID, GRID)
+    step = int(np.clip(region.width // POINTS, FINEST, COARSEST))
+    x = np.arange(-step, region.width + 2 * step, step)
+    y = np.arange(-step, region.height + 2 * step, step)
     grid = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) / scale
     values = _kernel(grid, knots) @ coefficients[:n] + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
     coarse = unfolded(values.reshape(len(y), len(x), 2))
     rows, columns = np.arange(region.height), np.arange(region.width)
-    return np.stack([RectBivariateSpline(y, x, coarse[..., k])(rows, columns) for k in (0, 1)], -1).astype(np.float32)
+    fine = np.stack([RectBivariateSpline(y, x, coarse[..., k])(rows, columns) for k in (0, 1)], -1)
+    if folded(fine):  # a cubic may overshoot into a fold, straight lines cannot
+        fine = np.stack([RectBivariateSpline(y, x, coarse[..., k], kx=1, ky=1)(rows, columns) for k in (0, 1)], -1)
+    return fine.astype(np.float32)
 
 
 def cell_areas(mapping: np.ndarray) -> np.ndarray:
@@ -48,22 +53,45 @@ def cell_areas(mapping: np.ndarray) -> np.ndarray:
     return np.asarray(dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0])
 
 
+def corner_areas(mapping: np.ndarray) -> np.ndarray:
+    """(4, h - 1, w - 1) signed area of the parallelogram at each corner of each cell. Where all four have one sign,
+    the cell does not fold anywhere in between, interpolated bilinearly."""
+    right, down = np.diff(mapping, axis=1), np.diff(mapping, axis=0)
+    return np.stack([right[r:len(right) - 1 + r, :, 0] * down[:, c:down.shape[1] - 1 + c, 1]
+                     - right[r:len(right) - 1 + r, :, 1] * down[:, c:down.shape[1] - 1 + c, 0]
+                     for r in (0, 1) for c in (0, 1)])
+
+
+def folded(mapping: np.ndarray) -> bool:
+    """Whether any cell is flipped against the others."""
+    areas = corner_areas(mapping)
+    return bool((areas * np.sign(np.median(areas)) <= 0).any())
+
+
 def unfolded(mapping: np.ndarray, rounds: int = 40) -> np.ndarray:
     """The map (h, w, 2) with folds damped: around flipped cells the displacement from the best affine map is smoothed,
-    wider from round to round; what still folds in the end becomes affine there."""
+    wider from round to round; what still folds in the end comes nearer to the affine map as a whole. No cell of the
+    result is flipped."""
     height, width = mapping.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
     basis = np.column_stack([np.ones(height * width), x.ravel(), y.ravel()])
     affine = (basis @ np.linalg.lstsq(basis, mapping.reshape(-1, 2), rcond=None)[0]).reshape(mapping.shape)
-    orientation = np.sign(np.median(cell_areas(affine))) or 1.0
-    floor = MIN_AREA * abs(np.median(cell_areas(affine)))
+    usual = float(np.median(cell_areas(affine)))
     offset = mapping - affine
-    for turn in range(rounds):
-        flipped = (cell_areas(affine + offset) * orientation < floor).astype(np.float32)
+    if usual == 0:
+        return mapping
+    for turn in range(rounds + 200):
+        flipped = (corner_areas(affine + offset) / usual).min(0) < MIN_AREA
         if not flipped.any():
             break
+        if turn >= rounds:
+            offset = offset * 0.8
+            continue
         sigma = 1.0 + 0.25 * turn
-        near = np.clip(cv2.GaussianBlur(cv2.dilate(flipped, np.ones((3, 3))), (0, 0), sigma) * 2, 0, 1)[..., None]
+        at = np.zeros((height, width), np.float32)
+        at[:-1, :-1] = flipped
+        at = cv2.dilate(at, np.ones((4, 4)), anchor=(2, 2))
+        near = np.clip(cv2.GaussianBlur(at, (0, 0), sigma) * 2, 0, 1)[..., None]
         smooth = cv2.GaussianBlur(offset, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         offset = offset + near * (smooth - offset)
     return affine + offset
@@ -73,18 +101,40 @@ def sample(picture: np.ndarray, mapping: np.ndarray) -> np.ndarray:
     """`picture` (h, w) or (h, w, c), float32, at the array coordinates `mapping` (H, W, 2); its border is continued.
 
     Lanczos of 8 x 8 taps near 1:1, so that nothing softens; where the map shrinks the picture, that is first filtered
-    to what the new raster can hold, as much as each pixel needs.
+    to what the new raster can hold, as much as each pixel needs; more across than down, or less, where the map as a
+    whole shrinks so (pixels that are not square).
     """
-    shrink = np.sqrt(np.abs(cell_areas(mapping.astype(np.float64)))).astype(np.float32)
-    shrink = cv2.GaussianBlur(shrink, (0, 0), 4)  # from pixel to pixel the need changes slowly
-    level = np.log2(np.maximum(shrink, 1.0)) * 2  # half octaves
-    result = _lanczos(picture, mapping)
-    for step in range(1, int(np.ceil(level.max())) + 1):
-        sigma = 0.5 * np.sqrt(max(2.0**step - 1, 0))
-        coarser = _lanczos(cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE), mapping)
+    across, down = (_calm(np.hypot(*np.gradient(mapping[..., k]))) for k in (0, 1))
+    shrink = np.sqrt(across * down)
+    ratio = float(np.clip(np.median(across) / max(float(np.median(down)), 1e-6), 0.125, 8.0))
+    if abs(np.log2(ratio)) < 0.3:
+        ratio = 1.0
+    level = np.log2(np.maximum(shrink, 1e-3)) * 2  # half octaves
+    first = int(np.floor(max(float(level.min()), -abs(np.log2(ratio)))))
+    result = _lanczos(_filtered(picture, first, ratio), mapping)
+    for step in range(first + 1, int(np.ceil(level.max())) + 1):
+        coarser = _lanczos(_filtered(picture, step, ratio), mapping)
         share = np.clip(level - (step - 1), 0, 1)
         result += (share if picture.ndim == 2 else share[..., None]) * (coarser - result)
     return result
+
+
+def _calm(need: np.ndarray) -> np.ndarray:
+    """From pixel to pixel the need of filtering changes slowly."""
+    return cv2.GaussianBlur(need.astype(np.float32), (0, 0), 4)
+
+
+def _filtered(picture: np.ndarray, level: int, ratio: float) -> np.ndarray:
+    """`picture` without what a raster coarser by `level` half octaves cannot hold; by `ratio` more across than down."""
+    shrink = 2.0 ** (level / 2) * np.sqrt([ratio, 1 / ratio])
+    if (shrink <= 1).all():
+        return picture
+    across, down = (_gaussian(0.5 * np.sqrt(max(size**2 - 1, 0.0))) for size in shrink)
+    return cv2.sepFilter2D(picture, -1, across, down, borderType=cv2.BORDER_REPLICATE)
+
+
+def _gaussian(sigma: float) -> np.ndarray:
+    return cv2.getGaussianKernel(2 * int(np.ceil(4 * sigma)) + 1, sigma) if sigma > 0.05 else np.ones((1, 1))
 
 
 def _lanczos(picture: np.ndarray, mapping: np.ndarray) -> np.ndarray:
