@@ -54,11 +54,14 @@ def _render(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -
 
     device = choose_device(options.device)
     result = render_shot(shot, frames=frames, device=device, force=options.force, listen=presenter.listen)
+    code = presenter.result(result)
     if options.report:
-        from fsgan_core.render.report import write_report
+        from fsgan_core.render.reportfiles import write_report
 
-        write_report(Path(options.report), shot, result)
-    return presenter.result(result)
+        written = write_report(Path(options.report), shot, result, presenter.listen)
+        if not options.json:
+            presenter.say(f"report: {written[0]}")
+    return code
 
 
 def stage(options: Namespace, presenter: Presenter) -> int:
@@ -104,7 +107,27 @@ def analyse(options: Namespace, presenter: Presenter) -> int:
 
 
 def evaluate(options: Namespace, presenter: Presenter) -> int:
-    raise InputError("evaluate is not there yet")
+    from fsgan_core.plates.colour import open_config
+    from fsgan_core.render.charts import lines, plots, table, write_json
+    from fsgan_core.render.evaluate import evaluate as measure
+
+    clips = sources_of(options)
+    stages = stages_of(options)
+    found = measure(clips, target_of(options), Clip(options.result, options.result_colorspace), options.frames,
+                    offset=options.offset, matte=Clip(options.matte) if options.matte else None,
+                    config=open_config(stages.colour.config), exposure=stages.colour.exposure or 0.0,
+                    listen=presenter.listen)
+    if options.output:
+        folder = Path(options.output)
+        write_json(found, folder / "evaluation.json")
+        plots(found, folder / "evaluation.png")
+    if options.json:
+        presenter.data({"ok": True, "exit_code": 0, **found.to_dict()})
+        return 0
+    presenter.table(table(found))
+    for line in lines(found):
+        presenter.say(line)
+    return 0
 
 
 def doctor(options: Namespace, presenter: Presenter) -> int:

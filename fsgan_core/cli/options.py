@@ -300,7 +300,15 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
                        help="the person whose face was wanted")
     group.add_argument("--target", metavar="CLIP", required=True, help="the untouched plate")
     group.add_argument("--result", metavar="CLIP", required=True, help="what was made of it")
-    for name in ("source", "target", "result"):
-        group.add_argument(f"--{name}-colorspace", metavar="SPACE", default="", help=f"colour space of the {name}")
-    group.add_argument("--output", "-o", metavar="DIR", default="", help="write table, JSON and plots there")
+    group.add_argument("--source-colorspace", metavar="SPACE", action="append", default=[],
+                       help="colour space of the source, once for all or once for each")
+    group.add_argument("--target-colorspace", metavar="SPACE", default="", help="colour space of the target")
+    group.add_argument("--result-colorspace", metavar="SPACE", default="",
+                       help="colour space of the result; empty: what its metadata says, else by file")
+    group.add_argument("--target-part", metavar="NAME", default="", help="part or view of the target")
+    group.add_argument("--matte", metavar="CLIP", default="",
+                       help="above 0 where pixels may have changed; else the result's matte.soft, else the face's outline")
+    group.add_argument("--offset", metavar="N", type=int, default=0, help="the result's frame number minus the target's")
+    group.add_argument("--output", "-o", metavar="DIR", default="", help="write evaluation.json and plots there")
+    parser.set_defaults(source_track=[], source_part=[], source_person=[], target_track="", target_person="")
     _frames(parser)

@@ -14,6 +14,7 @@ from fsgan_core.contract.errors import FramesFailedError, FsganError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
     from fsgan_core.render.events import Event, RenderResult
 
@@ -62,7 +63,8 @@ class Presenter:
         with self._lock:
             key = (event.kind, event.subject)
             if key not in self._tasks:
-                text = f"analysing {event.subject}" if event.kind == "analyse" else event.subject
+                doing = {"analyse": "analysing ", "evaluate": "measuring ", "report": "writing the "}.get(event.kind, "")
+                text = doing + event.subject
                 self._tasks[key] = self._progress.add_task(text, total=event.total)
             self._progress.update(self._tasks[key], completed=event.done, total=event.total)
             if event.state == "failed":
@@ -90,6 +92,13 @@ class Presenter:
         """A line of a result, for people."""
         if not self.quiet:
             print(line, flush=True)
+
+    def table(self, table: Table) -> None:
+        """A table of a result, for people."""
+        if not self.quiet:
+            from rich.console import Console
+
+            Console(width=None if sys.stdout.isatty() else 120).print(table)
 
     def error(self, error: FsganError) -> None:
         if self.json:

@@ -1,0 +1,327 @@
+"""What people get wrong and machines do: a clear message or a documented result, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import fsgan_core
+from fsgan_core.cli import main
+from fsgan_core.contract import layers
+from fsgan_core.contract.errors import (
+    ColourError,
+    FrameRangeError,
+    InputError,
+    MachineError,
+    NoFaceError,
+    OutputError,
+    PlateError,
+)
+from fsgan_core.contract.layers import RGB
+from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.plates.exr import read_header, read_image
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.sequence import output_path
+from fsgan_core.render.pipeline import render_shot
+
+from .conftest import FRAMES, Small, plate_of
+
+
+def copied(small: Small, folder: Path) -> Small:
+    """The small shot in a folder where its plates may be spoilt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in small.folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return Small(folder)
+
+
+def nothing_is_left(folder: Path) -> bool:
+    return not folder.exists() or not list(folder.iterdir())
+
+
+class TestFaces:
+    def test_no_face_in_the_source(self, small: Small, tmp_path: Path) -> None:
+        cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 90, np.uint8))
+        shot = replace(small.shot(tmp_path / "out", "1"), source=(Clip(str(tmp_path / "wall.png")),))
+        with pytest.raises(NoFaceError, match=r"wall\.png"):
+            render_shot(shot)
+        assert nothing_is_left(tmp_path / "out")
+
+    def test_no_face_in_some_target_frames(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
+        """Passed through bit for bit, and listed; analysed here, not given."""
+        plates = copied(small, tmp_path / "in")
+        wall = np.full_like(grace_hopper, 60)
+        for frame in (1, 2, 3):
+            fsgan_core.write_exr(plates.folder / f"plate.{frame:04d}.exr", plate_of(wall, frame))
+        shot = plates.shot(tmp_path / "out", "3-4")
+        shot = replace(shot, target=replace(shot.target, track=""))
+        result = render_shot(shot)
+        assert result.numbers("passed") == (3,) and result.numbers("rendered") == (4,)
+        assert result.flagged["no-face"] == (3,) and any("no face in 3" in note for note in result.notes)
+        before, after = read_image(plates.folder / "plate.0003.exr"), read_image(tmp_path / "out" / "swap.0003.exr")
+        assert before.get(*before.channels).tobytes() == after.get(*before.channels).tobytes()
+        assert after.metadata[layers.META_SYNTHETIC] == 0 and after.metadata[layers.META_FLAGS] == "no-face"
+        again = render_shot(shot)
+        assert again.numbers("kept") == (3, 4) and again.flagged["no-face"] == (3,)
+
+    def test_no_face_in_any_target_frame(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
+        fsgan_core.write_exr(tmp_path / "t.0001.exr", plate_of(np.full_like(grace_hopper, 60), 1))
+        shot = replace(small.shot(tmp_path / "out", layers="all"), target=Clip(str(tmp_path / "t.####.exr")))
+        result = render_shot(shot)
+        assert result.numbers("passed") == (1,) and "no face was found" in result.notes[0]
+        assert read_image(tmp_path / "out" / "swap.0001.exr").matte(layers.MATTE_SOFT).max() == 0
+
+    def test_single_stages_pass_too(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
+        fsgan_core.write_exr(tmp_path / "t.0001.exr", plate_of(np.full_like(grace_hopper, 60), 1))
+        target = str(tmp_path / "t.####.exr")
+        work = {name: str(tmp_path / f"{name}.####.exr") for name in ("re", "mask", "fill", "out")}
+        source = ["--source", str(small.folder / "source.png"), "--source-track", str(small.folder / "source.json")]
+        assert main(["reenact", *source, "--target", target, "-o", work["re"], "-q"]) == 0
+        assert main(["mask", "--target", target, "-o", work["mask"], "-q"]) == 0
+        between = ["--mask", work["mask"], "--target", target]
+        assert main(["inpaint", "--reenacted", work["re"], *source, *between, "-o", work["fill"], "-q"]) == 0
+        assert main(["blend", "--completed", work["fill"], *between, "-o", work["out"], "-q"]) == 0
+        before, after = read_image(tmp_path / "t.0001.exr"), read_image(tmp_path / "out.0001.exr")
+        assert before.get(*before.channels).tobytes() == after.get(*before.channels).tobytes()
+
+    def test_a_plate_of_one_pixel(self, small: Small, tmp_path: Path) -> None:
+        """Documented result: no face, so it is passed through."""
+        window = Window(0, 0, 1, 1)
+        fsgan_core.write_exr(tmp_path / "dot.exr", Plate(np.full((1, 1, 3), 0.5, np.float32), RGB, window, window))
+        shot = replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "dot.exr")))
+        result = render_shot(shot)
+        assert result.numbers("passed") == (1,)
+        assert read_image(tmp_path / "out" / "swap.0001.exr").pixels.ravel().tolist() == [0.5] * 3
+
+
+class TestPixels:
+    def test_what_is_no_number_stays_outside_and_goes_inside(self, small: Small, tmp_path: Path) -> None:
+        plates = copied(small, tmp_path / "in")
+        path = plates.folder / "plate.0002.exr"
+        plate = read_image(path)
+        pixels = plate.pixels.copy()
+        pixels[0:2, 0:2, 0] = np.nan
+        pixels[3, :5, 1] = -np.inf
+        x, y = 124 - plate.data_window.x, 125 - plate.data_window.y  # beside the nose
+        pixels[y:y + 2, x:x + 2, :3] = (np.nan, np.inf, -np.inf)
+        fsgan_core.write_exr(path, replace(plate, pixels=pixels))
+        before = read_image(path).get(*RGB)
+        render_shot(plates.shot(tmp_path / "out", "2", layers="all"))
+        after = read_image(tmp_path / "out" / "swap.0002.exr")
+        outside = after.matte(layers.MATTE_SOFT) == 0
+        assert after.get(*RGB)[outside].tobytes() == before[outside].tobytes()
+        assert np.isnan(after.get("R")[0, 0, 0]) and np.isneginf(after.get("G")[3, 2, 0])
+        assert not outside[y, x] and np.isfinite(after.get(*RGB)[~outside]).all()
+
+    def test_not_an_exr(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "note.exr").write_text("this is a text")
+        assert main(["swap", "--source", str(small.folder / "source.png"), "--target", str(tmp_path / "note.exr"),
+                     "--output", str(tmp_path / "out" / "o.exr")]) == 2
+        assert "note.exr" in capsys.readouterr().err
+        assert nothing_is_left(tmp_path / "out")
+
+    def test_no_rgb(self, small: Small, tmp_path: Path) -> None:
+        window = Window(0, 0, 8, 8)
+        fsgan_core.write_exr(tmp_path / "z.exr", Plate(np.ones((8, 8, 1), np.float32), ("Z",), window, window))
+        with pytest.raises(PlateError, match="no R, G and B; it has Z"):
+            render_shot(replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "z.exr"))))
+        assert nothing_is_left(tmp_path / "out")
+
+    def test_a_truncated_frame_fails_alone(self, small: Small, tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+        """It is listed, the others are rendered; a whole file later mends it, and what it enters."""
+        plates = copied(small, tmp_path / "in")
+        path = plates.folder / "plate.0003.exr"
+        intact = path.read_bytes()
+        path.write_bytes(intact[: len(intact) // 2])
+        fsgan_core.save_shot(tmp_path / "shot.toml", plates.shot(tmp_path / "out", "2-4"))
+        assert main(["render", str(tmp_path / "shot.toml"), "--json"]) == 1
+        result = json.loads(capsys.readouterr().out)
+        assert [row["frame"] for row in result["failed"]] == [3] and "plate.0003.exr" in result["failed"][0]["message"]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["swap.0002.exr", "swap.0004.exr"]
+        path.write_bytes(intact)
+        assert main(["render", str(tmp_path / "shot.toml"), "-q"]) == 0
+        render_shot(small.shot(tmp_path / "never_broken", "2-4"))
+        for frame in (2, 3, 4):
+            name = f"swap.{frame:04d}.exr"
+            assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "never_broken" / name).read_bytes()
+
+    def test_a_truncated_frame_does_not_end_the_analysis(self, small: Small, tmp_path: Path) -> None:
+        plates = copied(small, tmp_path / "in")
+        path = plates.folder / "plate.0001.exr"
+        path.write_bytes(path.read_bytes()[:3000])
+        shot = plates.shot(tmp_path / "out", "1,4")
+        result = render_shot(replace(shot, target=replace(shot.target, track="")))
+        assert result.numbers("failed") == (1,) and result.numbers("rendered") == (4,)
+
+
+class TestWhatIsAskedFor:
+    @pytest.mark.parametrize(("change", "error", "says"), [
+        ({"target": Clip("/no/such/plate.####.exr")}, PlateError, "plate"),
+        ({"source": (Clip("/no/such/still.jpg"),)}, PlateError, "still"),
+        ({"frames": "90-99"}, FrameRangeError, "90-99"),
+        ({"frames": "1-x"}, FrameRangeError, "1-x"),
+    ])
+    def test_wrong_paths_and_ranges(self, small: Small, tmp_path: Path, change: dict[str, object], error: type,
+                                    says: str) -> None:
+        with pytest.raises(error, match=says):
+            render_shot(replace(small.shot(tmp_path / "out"), **change))
+        assert nothing_is_left(tmp_path / "out")
+
+    def test_unknown_colour_space(self, small: Small, tmp_path: Path) -> None:
+        shot = small.shot(tmp_path / "out")
+        with pytest.raises(ColourError, match="ACEScg"):
+            render_shot(replace(shot, target=replace(shot.target, colorspace="ACESgc")))
+
+    def test_output_equal_to_input(self, small: Small, tmp_path: Path) -> None:
+        plates = copied(small, tmp_path / "in")
+        before = (plates.folder / "plate.0001.exr").read_bytes()
+        shot = plates.shot(tmp_path)
+        with pytest.raises(InputError, match="overwrite"):
+            render_shot(replace(shot, output=replace(shot.output, path=plates.plate)))
+        assert (plates.folder / "plate.0001.exr").read_bytes() == before
+
+    def test_many_frames_to_one_file(self, small: Small, tmp_path: Path) -> None:
+        shot = small.shot(tmp_path)
+        with pytest.raises(InputError, match="####"):
+            render_shot(replace(shot, output=replace(shot.output, path=str(tmp_path / "o.exr"))))
+
+    @pytest.mark.parametrize("missing", ["error", "hold", "skip"])
+    def test_missing_frames(self, small: Small, tmp_path: Path, missing: str) -> None:
+        plates = copied(small, tmp_path / "in")
+        (plates.folder / "plate.0003.exr").unlink()
+        shot = plates.shot(tmp_path / "out", "2-4", output__missing=missing)
+        if missing == "error":
+            with pytest.raises(FrameRangeError, match="missing frames: 3"):
+                render_shot(shot)
+            return
+        render_shot(shot)
+        names = [path.name for path in sorted((tmp_path / "out").iterdir())]
+        assert names == [f"swap.{n:04d}.exr" for n in ((2, 3, 4) if missing == "hold" else (2, 4))]
+        if missing == "hold":
+            held, own = (read_image(tmp_path / "out" / f"swap.000{n}.exr").pixels for n in (3, 2))
+            assert held.tobytes() == own.tobytes()
+
+
+class TestMachine:
+    def test_a_folder_that_cannot_be_made(self, small: Small, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError):
+            render_shot(small.shot(tmp_path / "file" / "out", "1"))
+
+    @pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="the superuser may write everywhere")
+    def test_a_folder_that_is_read_only(self, small: Small, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir(mode=0o555)
+        with pytest.raises(OutputError):
+            render_shot(small.shot(tmp_path / "out", "1"))
+
+    def test_a_full_disk_ends_the_render(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("fsgan_core.plates.atomic._sync", full)
+        with pytest.raises(OutputError, match="full") as caught:
+            render_shot(small.shot(tmp_path / "out", "1-2"))
+        assert caught.value.exit_code == 3
+        assert nothing_is_left(tmp_path / "out")
+
+    def test_no_memory(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def greedy(*_: object, **__: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("fsgan_core.stages.blend.blend", greedy)
+        with pytest.raises(MachineError, match="memory"):
+            render_shot(small.shot(tmp_path / "out", "1"))
+
+    def test_a_fault_of_ours_is_one_frames_failure(self, small: Small, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+        from fsgan_core.stages import blend
+
+        real = blend.blend
+
+        def faulty(*given: object) -> object:
+            if given[3].frame == 2:  # type: ignore[attr-defined]
+                raise ZeroDivisionError("by zero")
+            return real(*given)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(blend, "blend", faulty)
+        result = render_shot(small.shot(tmp_path / "out", "1-3"))
+        assert result.numbers("rendered") == (1, 3)
+        assert result.failures == ((2, "internal error, ZeroDivisionError: by zero"),)
+
+
+class TestProcesses:
+    """Whole processes, as a farm starts and ends them."""
+
+    @staticmethod
+    def start(shot: Shot, folder: Path, *flags: str) -> subprocess.Popen[str]:
+        file = folder / "shot.toml"
+        if not file.exists():
+            fsgan_core.save_shot(file, shot)
+        environment = {**os.environ, "PYTHONPATH": str(Path(fsgan_core.__file__).parents[1])}
+        return subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "render", str(file), *flags], env=environment,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def wait_for_a_frame(folder: Path, process: subprocess.Popen[str]) -> None:
+        limit = time.monotonic() + 60
+        while not list(folder.glob("swap.*.exr")) and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.005)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def whole(cls, small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        render_shot(small.shot(folder))
+        return folder
+
+    @staticmethod
+    def same(folder: Path, other: Path) -> bool:
+        names = [f"swap.{n:04d}.exr" for n in range(1, FRAMES + 1)]
+        return (sorted(path.name for path in folder.iterdir()) == names
+                and all((folder / name).read_bytes() == (other / name).read_bytes() for name in names))
+
+    def test_killed_and_started_again(self, small: Small, tmp_path: Path, whole: Path) -> None:
+        out = tmp_path / "out"
+        first = self.start(small.shot(out), tmp_path)
+        self.wait_for_a_frame(out, first)
+        first.kill()
+        first.communicate()
+        for path in out.glob("swap.*.exr"):
+            assert layers.META_KEY in read_header(path).metadata, "what has its name is whole"
+        second = self.start(small.shot(out), tmp_path)
+        said, _ = second.communicate()
+        assert second.returncode == 0 and "kept" in said
+        assert self.same(out, whole)
+
+    @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+    def test_interrupted(self, small: Small, tmp_path: Path, by: signal.Signals) -> None:
+        out = tmp_path / "out"
+        process = self.start(small.shot(out), tmp_path, "--json")
+        self.wait_for_a_frame(out, process)
+        process.send_signal(by)
+        said, errors = process.communicate()
+        assert process.returncode == 130 and "Traceback" not in errors
+        assert json.loads(said)["exit_code"] == 130
+        assert all(path.name.startswith("swap.") for path in out.iterdir()), "nothing half-written"
+
+    def test_two_at_once(self, small: Small, tmp_path: Path, whole: Path) -> None:
+        """One output folder, one cache, no track files: both do it, and every file is whole."""
+        out = tmp_path / "out"
+        shot = small.shot(out)
+        shot = replace(shot, target=replace(shot.target, track=""), source=(replace(shot.source[0], track=""),))
+        both = [self.start(shot, tmp_path), self.start(shot, tmp_path)]
+        for process in both:
+            _, errors = process.communicate()
+            assert process.returncode == 0, errors
+        assert self.same(out, whole)
