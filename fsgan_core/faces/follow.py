@@ -203,7 +203,7 @@ class Follower:
     def _lost_nearby(self, picture: np.ndarray, landmarks: np.ndarray, place: int) -> Thread | None:
         box = face_box(landmarks)
         near = [thread for thread in self.threads
-                if 1 < place - thread.last <= self._gap + 1 and thread.last >= self._cut
+                if 0 < place - thread.last <= self._gap + 1 and thread.last >= self._cut
                 and overlap(box, _grown(thread.boxes[thread.last], 1.5)) > 0.15]
         if not near:
             return None

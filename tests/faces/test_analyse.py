@@ -1,0 +1,223 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import EngineError, NoFaceError, PlateError
+from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.faces import reference_descriptor
+from fsgan_core.faces.analyse import analyse, picture_of
+from fsgan_core.faces.exposure import exposure_for, frame_exposure, level_exposure, skin_samples
+from fsgan_core.faces.landmarks import eye_distance
+from fsgan_core.faces.trackfile import track_text
+from fsgan_core.plates.colour import ColourConfig, open_config
+from fsgan_core.plates.plate import Plate, Window
+
+from .helpers import Pictures, movie, plate, shifted
+
+DLIB = AnalyseParams(detector="dlib", landmarks="dlib")
+
+
+@pytest.fixture(scope="module")
+def config() -> ColourConfig:
+    return open_config("ocio://default")
+
+
+@pytest.fixture(scope="module")
+def moving(astronaut: np.ndarray) -> list[np.ndarray]:
+    """A head that drifts through 320 x 280 pixels."""
+    return [shifted(astronaut, 1.5 * i - 60, 0.6 * i - 5, (320, 280)) for i in range(6)]
+
+
+def linear(picture: np.ndarray, config: ColourConfig, stops: float = 0.0, **more: object) -> Plate:
+    """A scene-linear plate (ACEScg) of a display picture, `stops` off."""
+    shown = plate(picture, **more)  # type: ignore[arg-type]
+    return replace(shown, pixels=config.convert(shown.pixels, "sRGB", config.scene_linear) * np.float32(2.0**stops))
+
+
+class TestMovie:
+    def test_one_person_in_plate_coordinates(self, moving: list[np.ndarray], config: ColourConfig) -> None:
+        seen: list[tuple[int, int]] = []
+        track = analyse(movie(moving, first=1001), config, DLIB, progress=lambda done, of: seen.append((done, of)))
+        assert len(track.people) == 1 and track.frames == tuple(range(1001, 1007))
+        assert (track.width, track.height, track.detector, track.landmarker) == (320, 280, "dlib", "dlib")
+        faces = track.people[0].faces
+        assert sorted(faces) == list(track.frames) and seen[-1] == (6, 6) and len(seen) == 6
+        moved = faces[1006].landmarks - faces[1001].landmarks
+        np.testing.assert_allclose(moved.mean(0), (7.5, 3.0), atol=0.2)
+        np.testing.assert_allclose(faces[1003].landmarks[36:48].mean(0), (225 - 57, 103 - 3.8), atol=3)
+
+    def test_same_again(self, moving: list[np.ndarray], config: ColourConfig) -> None:
+        clip = movie(moving)
+        assert track_text(analyse(clip, config, DLIB)) == track_text(analyse(clip, config, DLIB))
+
+    def test_only_the_frames_asked_for(self, moving: list[np.ndarray], config: ColourConfig) -> None:
+        track = analyse(movie(moving), config, DLIB, frames=(2, 4))
+        assert track.frames == (2, 4) and sorted(track.people[0].faces) == [2, 4]
+
+    def test_manual_overrides_survive(self, moving: list[np.ndarray], config: ColourConfig) -> None:
+        clip = movie(moving[:2])
+        first = analyse(clip, config, DLIB).with_override(0, 2, {30: (170.0, 130.0)})
+        again = analyse(clip, config, DLIB, previous=first)
+        np.testing.assert_array_equal(again.people[0].faces[2].landmarks[30], (170, 130))
+
+    def test_still(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        track = analyse(Pictures({1: plate(astronaut)}, "a.png", "image"), config, DLIB)
+        assert list(track.people[0].faces) == [1] and track.people[0].faces[1].origin == "detected"
+
+    def test_stills_by_wildcard_are_not_smoothed(self, moving: list[np.ndarray], config: ColourConfig) -> None:
+        pictures = Pictures({i: plate(picture) for i, picture in enumerate(moving[:3])}, "stills/*.png", "image")
+        track = analyse(pictures, config, DLIB)
+        assert not track.related and len(track.people) == 1
+        for frame, face in track.people[0].faces.items():
+            np.testing.assert_array_equal(face.landmarks, track.people[0].measured[frame].landmarks)
+
+    def test_nobody(self, config: ColourConfig) -> None:
+        noise = np.random.default_rng(3).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+        track = analyse(movie([noise, noise]), config, DLIB)
+        assert track.people == () and track.exposure == pytest.approx(track.exposure)
+        with pytest.raises(NoFaceError):
+            track.choose(DLIB)
+
+    def test_unknown_engine(self, moving: list[np.ndarray], config: ColourConfig,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+        from fsgan_core.faces import detect
+
+        def refuse(name: str, device: str) -> None:
+            raise EngineError("not here")
+
+        monkeypatch.setattr(detect, "_fan_detector", refuse)
+        with pytest.raises(EngineError, match="not here"):
+            analyse(movie(moving[:1]), config, AnalyseParams(detector="blazeface"))
+
+
+class TestPlates:
+    @pytest.mark.parametrize("stops", [-7.0, 0.0, 5.0])
+    def test_any_exposure_of_a_linear_plate(self, astronaut: np.ndarray, config: ColourConfig, stops: float) -> None:
+        clip = Pictures({1: linear(astronaut, config, stops)}, "a.exr", "exr")
+        track = analyse(clip, config, DLIB)
+        assert len(track.people) >= 1 and track.people[0].faces[1].confidence > 0.9
+        assert track.exposure == pytest.approx(-stops - 1.1, abs=0.15)  # the face is a stop above usual
+        np.testing.assert_allclose(track.people[0].faces[1].landmarks[36:48].mean(0), (225, 103), atol=3)
+
+    def test_given_exposure_is_kept(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        assert analyse(movie([astronaut]), config, DLIB, exposure=0.75).exposure == 0.75
+
+    def test_negative_origin_and_overscan(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        there = plate(astronaut, origin=(-150, -20))
+        there = replace(there, display_window=Window(0, 0, 300, 200))
+        track = analyse(Pictures({7: there}), config, DLIB)
+        assert (track.width, track.height) == (300, 200)
+        np.testing.assert_allclose(track.people[0].faces[7].landmarks[36:48].mean(0), (75, 83), atol=3)
+
+    @pytest.mark.parametrize("aspect", [2.0, 0.5])
+    def test_pixel_aspect(self, astronaut: np.ndarray, config: ColourConfig, aspect: float) -> None:
+        square = analyse(movie([astronaut]), config, DLIB).people[0].faces[1]
+        squeezed = cv2.resize(astronaut, (round(512 / aspect), 512), interpolation=cv2.INTER_AREA)
+        track = analyse(Pictures({1: plate(squeezed, pixel_aspect=aspect)}), config, DLIB)
+        face = track.people[0].faces[1]
+        np.testing.assert_allclose(face.euler, square.euler, atol=1.5)
+        assert face.box[2] * aspect == pytest.approx(face.box[3], rel=1e-3)
+        back = (face.landmarks + 0.5) * (aspect, 1) - 0.5
+        assert np.linalg.norm(back - square.landmarks, axis=1).mean() < 0.015 * eye_distance(square.landmarks)
+
+    def test_nan_infinity_and_negative_pixels(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        there = linear(astronaut, config)
+        pixels = there.pixels.copy()
+        pixels[5:40, 5:40] = np.nan
+        pixels[300:310, 300:310] = np.inf
+        pixels[:4] = -3
+        track = analyse(Pictures({1: replace(there, pixels=pixels)}, "a.exr", "exr"), config, DLIB)
+        assert track.people[0].faces[1].confidence > 0.9
+
+    def test_one_pixel(self, config: ColourConfig) -> None:
+        assert analyse(movie([np.zeros((1, 1, 3), np.uint8)]), config, DLIB).people == ()
+
+    def test_face_at_the_edge_and_larger_than_the_frame(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        edge = np.ascontiguousarray(astronaut[:, 195:])  # a third of the face is cut off
+        huge = cv2.resize(astronaut[75:175, 180:275], None, fx=5, fy=5, interpolation=cv2.INTER_CUBIC)
+        for picture in (edge, huge):
+            track = analyse(movie([picture]), config, DLIB)
+            for person in track.people:
+                assert np.isfinite(person.faces[1].landmarks).all()
+
+    def test_no_rgb(self, config: ColourConfig) -> None:
+        window = Window(0, 0, 4, 4)
+        depth = Plate(np.zeros((4, 4, 1), np.float32), ("Z",), window, window)
+        with pytest.raises(PlateError, match="no channel R"):
+            analyse(Pictures({1: depth}), config, DLIB)
+
+
+class TestReference:
+    def test_descriptor_of_a_still_chooses_the_person(self, astronaut: np.ndarray, grace_hopper: np.ndarray,
+                                                      config: ColourConfig) -> None:
+        hopper = cv2.resize(grace_hopper, (437, 512), interpolation=cv2.INTER_AREA)
+        both = np.concatenate([astronaut[:, 100:400], hopper], axis=1)
+        wanted = reference_descriptor(Pictures({1: plate(astronaut)}, "a.png", "image"), config, DLIB)
+        params = DLIB.replace(person="reference", person_reference="a.png")
+        track = analyse(movie([both]), config, params, reference=wanted)
+        assert len([person for person in track.people if person.faces[1].confidence > 0.5]) == 2
+        chosen = track.choose(params, wanted)
+        assert chosen.faces[1].box[0] < 300 and chosen.index == 1  # hers is the smaller face
+
+    def test_reference_without_a_face(self, config: ColourConfig) -> None:
+        with pytest.raises(NoFaceError, match=r"reference blank\.png"):
+            reference_descriptor(Pictures({1: plate(np.zeros((64, 64, 3), np.uint8))}, "blank.png", "image"), config)
+
+
+class TestExposure:
+    def test_level_is_reached(self, config: ColourConfig) -> None:
+        pixels = np.full((10, 3), 0.01, np.float32)
+        stops = level_exposure(pixels, config, config.scene_linear, 0.5)
+        shown = config.codec(config.scene_linear, stops).encode(pixels[None])
+        assert np.median(shown) == pytest.approx(0.5, abs=0.01)
+
+    def test_frames_that_differ_do_not_sway_it(self, config: ColourConfig) -> None:
+        usual = [np.full((20, 3), 0.2, np.float32)] * 5
+        odd = [*usual, np.full((20, 3), 50.0, np.float32), np.zeros((20, 3), np.float32)]
+        assert exposure_for(odd, config, config.scene_linear) == exposure_for(usual, config, config.scene_linear)
+
+    def test_nothing_to_measure(self, config: ColourConfig) -> None:
+        assert exposure_for([], config, config.scene_linear) == 0
+        assert exposure_for([np.zeros((5, 3), np.float32)], config, config.scene_linear) == 0
+        assert frame_exposure(np.zeros((8, 8, 3), np.float32), config, config.scene_linear) == 0
+        assert frame_exposure(np.full((8, 8, 3), np.nan, np.float32), config, config.scene_linear) == 0
+
+    def test_usual_frames_are_left_alone(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        shown = astronaut.astype(np.float32) / 255
+        assert frame_exposure(shown, config, "sRGB") == 0
+        dark = config.convert(shown, "sRGB", config.scene_linear) / 256
+        assert 5 < frame_exposure(dark, config, config.scene_linear) < 11
+
+    def test_skin_without_eyes_and_mouth(self) -> None:
+        from .helpers import head
+
+        landmarks = head(scale=1.0, at=(100.0, 60.0))
+        rgb = np.full((200, 200, 3), 0.3, np.float32)
+        for part in (slice(36, 42), slice(42, 48), slice(48, 60)):
+            cv2.fillPoly(rgb, [np.round(landmarks[part]).astype(np.int32)], (9.0, 9.0, 9.0))
+        samples = skin_samples(rgb, landmarks)
+        assert 100 < len(samples) <= 400 and samples.max() < 1
+        assert len(skin_samples(rgb, landmarks + 5000)) <= 1
+
+    def test_picture_is_what_a_person_would_see(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        shown = picture_of(plate(astronaut), config.codec("sRGB"))
+        dark = astronaut < 200  # below the curve's shoulder
+        dark = dark.all(axis=2)
+        assert np.abs(shown.pixels[dark].astype(int) - astronaut[dark]).max() <= 1
+
+
+class TestFootage:
+    def test_every_frame_of_a_real_clip(self, footage: object, config: ColourConfig) -> None:
+        from pathlib import Path
+
+        from fsgan_core.contract.shot import Clip
+        from fsgan_core.plates.sequence import open_clip
+
+        with open_clip(Clip(str(Path(str(footage)) / "clips" / "asl_eat.mp4"))) as clip:  # a hand before the mouth
+            track = analyse(clip, config, DLIB, frames=range(8, 20))
+        person = track.choose(DLIB)
+        assert sorted(person.faces) == list(range(8, 20)) and len(track.people) == 1
+        assert min(face.confidence for face in person.faces.values()) > 0.3
+        assert max(abs(face.euler[0]) for face in person.faces.values()) < 25
