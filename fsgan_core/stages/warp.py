@@ -88,9 +88,9 @@ def unfolded(mapping: np.ndarray, rounds: int = 40) -> np.ndarray:
             offset = offset * 0.8
             continue
         sigma = 1.0 + 0.25 * turn
-        at = np.zeros((height, width), np.float32)
+        at: np.ndarray = np.zeros((height, width), np.float32)
         at[:-1, :-1] = flipped
-        at = cv2.dilate(at, np.ones((4, 4)), anchor=(2, 2))
+        at = np.asarray(cv2.dilate(at, np.ones((4, 4)), anchor=(2, 2)), np.float32)
         near = np.clip(cv2.GaussianBlur(at, (0, 0), sigma) * 2, 0, 1)[..., None]
         smooth = cv2.GaussianBlur(offset, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         offset = offset + near * (smooth - offset)
