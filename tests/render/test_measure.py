@@ -22,8 +22,8 @@ def face(grace_hopper: np.ndarray) -> measure.MeasuredFace:
 class TestFollow:
     def test_landmarks_lie_on_the_face(self, face: measure.MeasuredFace) -> None:
         x, y, width, height = face.place.box
-        inside = (face.landmarks > (x, y - 0.1 * height)).all() and (face.landmarks < (x + width, y + 1.2 * height)).all()
-        assert inside
+        assert (face.landmarks > (x, y - 0.1 * height)).all()
+        assert (face.landmarks < (x + width, y + 1.2 * height)).all()
         assert face.landmarks[45, 0] - face.landmarks[36, 0] > 60
         assert face.descriptor.shape == (128,) and np.linalg.norm(face.descriptor) > 0.5
 
@@ -80,7 +80,7 @@ class TestAt:
         squeezed = cv2.resize(grace_hopper, (256, 600), interpolation=cv2.INTER_AREA)
         found = FaceGauge(pixel_aspect=2.0).follow(squeezed)
         assert found is not None
-        wide = (found.landmarks + (0.5, 0.5)) * (2.0, 1.0) - (0.5, 0.5)
+        wide = np.add(found.landmarks, 0.5) * (2.0, 1.0) - 0.5
         assert np.linalg.norm(wide - face.landmarks, axis=1).mean() < 3
         assert np.abs(np.array(found.euler) - face.euler).max() < 3
         assert np.linalg.norm(found.descriptor - face.descriptor) < 0.35

@@ -44,11 +44,11 @@ class TestEuler:
 class TestLandmarks:
     def test_shift_over_eye_distance(self) -> None:
         target = square_landmarks(size=60.0)
-        assert metrics.landmark_error(target + (3.0, 4.0), target) == pytest.approx(5.0 / 60.0)
+        assert metrics.landmark_error(np.add(target, (3.0, 4.0)), target) == pytest.approx(5.0 / 60.0)
 
     def test_pixel_aspect_counts_in_both(self) -> None:
         target = square_landmarks(size=60.0)
-        assert metrics.landmark_error(target + (3.0, 0.0), target, 2.0) == pytest.approx(6.0 / 120.0)
+        assert metrics.landmark_error(np.add(target, (3.0, 0.0)), target, 2.0) == pytest.approx(6.0 / 120.0)
 
 
 class TestFlicker:
