@@ -59,7 +59,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     scale = min(1.0, WORKING_WIDTH / width)
     outline = mesh.outline(face.landmarks, aspect, params.forehead)
     inside = inside_of(target, region)
-    hull = polygon_matte(outline, region) * inside
+    hull = np.maximum(*(polygon_matte(part, region) for part in outline)) * inside
     mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region, 0.004 * width)
 
     # Colours are compared on a small raster of square pixels.

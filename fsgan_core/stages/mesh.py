@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from fsgan_core.faces.pose import FACE, HeadPose, head_pose
 from fsgan_core.faces.track import Face
@@ -53,9 +54,13 @@ def control_points(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> np.ndarr
     return np.vstack([landmarks, *forehead(landmarks, pixel_aspect)])
 
 
-def outline(landmarks: np.ndarray, pixel_aspect: float = 1.0, up: float = 1.0) -> np.ndarray:
-    """The face's outline as a closed polygon (26, 2): the jaw, then the hairline from right to left."""
-    return np.vstack([landmarks[JAW], forehead(landmarks, pixel_aspect, up)[0][::-1]])
+def outline(landmarks: np.ndarray, pixel_aspect: float = 1.0, up: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """The face as two polygons (n, 2) whose union it is: from jaw to hairline, and the hull of hairline, brows and
+    eyes, since on the far side of a turned head brow and lid stand out beyond temple and jaw."""
+    hairline = forehead(landmarks, pixel_aspect, up)[0]
+    upper = np.vstack([hairline, landmarks[[0, 16]], landmarks[BROWS], landmarks[EYES]])
+    hull = ConvexHull(upper * (pixel_aspect, 1.0)).vertices
+    return np.vstack([landmarks[JAW], hairline[::-1]]), upper[hull]
 
 
 def face_width(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> float:
