@@ -145,7 +145,8 @@ def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], No
 class ByteLRU(Generic[K, T]):
     """Values by key, the ones used last kept, up to a number of bytes. Safe to use from several threads.
 
-    One value that alone is larger than the limit is handed out and not kept.
+    One value that alone is larger than the limit is handed out and not kept. While a value is made, other threads
+    that want it wait for it.
     """
 
     def __init__(self, limit: int, size: Callable[[T], int]) -> None:
@@ -154,27 +155,41 @@ class ByteLRU(Generic[K, T]):
         self._held: OrderedDict[K, T] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self._making: dict[K, threading.RLock] = {}
 
     @property
     def bytes(self) -> int:
         return self._bytes
 
     def get(self, key: K, make: Callable[[], T]) -> T:
-        """The value of `key`, made when it is not held. Two threads that miss at once both make it."""
+        """The value of `key`, made when it is not held. What `make` raises is raised, and the next one tries again."""
         with self._lock:
             if key in self._held:
                 self._held.move_to_end(key)
                 return self._held[key]
-        value = make()
+            making = self._making.setdefault(key, threading.RLock())
+        with making:
+            with self._lock:
+                if key in self._held:
+                    return self._held[key]
+            try:
+                value = make()
+                with self._lock:
+                    self._keep(key, value)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
+            return value
+
+    def _keep(self, key: K, value: T) -> None:
         size = self._size(value)
-        with self._lock:
-            if key not in self._held and size <= self._limit:
-                self._held[key] = value
-                self._bytes += size
-                while self._bytes > self._limit:
-                    _, dropped = self._held.popitem(last=False)
-                    self._bytes -= self._size(dropped)
-        return value
+        if key in self._held or size > self._limit:
+            return
+        self._held[key] = value
+        self._bytes += size
+        while self._bytes > self._limit:
+            _, dropped = self._held.popitem(last=False)
+            self._bytes -= self._size(dropped)
 
     def __contains__(self, key: K) -> bool:
         return key in self._held

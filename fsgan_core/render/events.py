@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -123,8 +124,8 @@ class RenderResult:
         }
 
 
-class Clock:
-    """Seconds by stage, added up. A stage inside another counts for itself alone."""
+class Clock(threading.local):
+    """Seconds by stage, added up, for each thread by itself. A stage inside another counts for itself alone."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -115,7 +115,8 @@ class FrameMaker:
 
     def target(self, frame: int) -> TargetFrame:
         """The target's frame. Raises PlateError."""
-        return self._plates.get(frame, lambda: self._read_target(frame))
+        with self.clock.time("read"):
+            return self._plates.get(frame, lambda: self._read_target(frame))
 
     def _read_target(self, frame: int) -> TargetFrame:
         item = self.inputs.target
@@ -124,12 +125,6 @@ class FrameMaker:
         if item.space == self.inputs.working:
             return TargetFrame(original, original)
         return TargetFrame(original, converted(original, self.inputs, item.space, self.inputs.working))
-
-    def fetch(self, frame: int) -> None:
-        """Brings into memory what `frame` needs and the frame before it did not. Raises PlateError."""
-        self.target(frame)
-        for near in self._neighbours(frame)[-1:]:
-            self._is_readable(near)
 
     # Pictures.
 

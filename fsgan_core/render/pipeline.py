@@ -12,7 +12,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,12 @@ from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
+from fsgan_core.render.threads import frame_workers, one_thread_algebra
 
 __all__ = ["drive", "render_shot", "render_stage", "swap"]
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD = 2  # frames
 WRITE_BEHIND = 2  # frames
 LOSSLESS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bits
 
@@ -128,11 +128,13 @@ UPSTREAM: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class _Fetched:
-    """What is known of a frame before it is rendered. kept: the metadata of the file that is already right."""
+class _Made:
+    """A frame as a worker leaves it: the plate to be written, or why there is none."""
 
-    key: str = ""
-    kept: Mapping[str, Any] | None = None
+    state: str
+    plate: Plate | None = None
+    flags: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
     error: Exception | None = None
 
 
@@ -162,34 +164,43 @@ class _Work:
         for stage in self.running:
             engine = self.maker.engines[stage]
             log.info("%s: engine %s, weights %s", stage, engine.name, engine.weights_text)
-        for frame in self.frames:
-            self.scenes(self._held(frame))
-        self._add({"analyse": time.perf_counter() - start})
-        movie = self.inputs.target.sequence.kind == "movie"
-        with WriteBehind(WRITE_BEHIND) as writer:
-            waiting = time.perf_counter()
-            for frame, fetched in read_ahead(self._fetch, self.frames, workers=1 if movie else 2, ahead=READ_AHEAD):
-                self._add({"read": time.perf_counter() - waiting})
-                self._render(frame, fetched, writer)
-                waiting = time.perf_counter()
+        with one_thread_algebra():
+            for frame in self.frames:
+                self.scenes(self._held(frame))
+            self._add({"analyse": time.perf_counter() - start})
+            workers = frame_workers(self._plate_bytes())
+            with WriteBehind(WRITE_BEHIND) as writer:
+                for frame, made in read_ahead(self._make, self.frames, workers=workers, ahead=workers):
+                    self._finish(frame, made, writer)
         self._add({"total": time.perf_counter() - start})
         return self._result()
+
+    def _plate_bytes(self) -> int:
+        """Size of a plate in memory, by the first one's header."""
+        header = self.inputs.target.sequence.header(self._held(self.frames[0]))
+        return 4 * header.data_window.width * header.data_window.height * len(header.channels)
 
     def _held(self, frame: int) -> int:
         """The target's frame that stands for `frame`: itself, or the one before it where it is missing and held."""
         there = self.inputs.target.sequence.frames
         return there[max(0, bisect_right(there, frame) - 1)]
 
-    def _fetch(self, frame: int) -> _Fetched:
-        """Key of a frame, and whether its file is right; if not, its plates are brought into memory."""
+    def _make(self, frame: int) -> _Made:
+        """In a worker's thread: one frame, unless its file is already right."""
+        clock = self.maker.clock
+        clock.taken()
+        source = self._held(frame)
         try:
-            key = self._key(self._held(frame))
-            kept = None if self.force else finished(output_path(self.output, frame), key)
-            if kept is None:
-                self.maker.fetch(self._held(frame))
-            return _Fetched(key, kept)
+            with clock.time("check"):
+                key = self._key(source)
+                kept = None if self.force else finished(output_path(self.output, frame), key)
+            if kept is not None:
+                return _Made(KEPT, None, flags_of(kept))
+            plate, state = self._picture(source)
+            plate = replace(plate, metadata={**plate.metadata, layers.META_KEY: key})
+            return _Made(state, plate, flags_of(plate.metadata), clock.taken())
         except Exception as error:
-            return _Fetched(error=error)
+            return _Made(FAILED, error=error, seconds=clock.taken())
 
     def _key(self, frame: int) -> str:
         """Key of what is written for a frame."""
@@ -199,22 +210,7 @@ class _Work:
         return digest("final", self.maker.key("blend", frame), output.compression, output.depth, output.layers,
                       self.inputs.output_space)
 
-    def _render(self, frame: int, fetched: _Fetched, writer: WriteBehind) -> None:
-        """Makes one frame and hands it to the writer. Raises MachineError; all else is the frame's own failure."""
-        if fetched.kept is not None:
-            self._done(frame, KEPT, {}, flags_of(fetched.kept))
-            return
-        try:
-            if fetched.error is not None:
-                raise fetched.error
-            plate, state = self._make(self._held(frame))
-            plate = replace(plate, metadata={**plate.metadata, layers.META_KEY: fetched.key})
-        except Exception as error:
-            self._failed(frame, error)
-            return
-        writer.submit(self._write, frame, plate, state, self.maker.clock.taken())
-
-    def _make(self, frame: int) -> tuple[Plate, str]:
+    def _picture(self, frame: int) -> tuple[Plate, str]:
         maker = self.maker
         if not maker.has_face(frame):
             if self.stage == "final":
@@ -224,27 +220,35 @@ class _Work:
                 "mask": lambda: maker.mattes(frame), "inpaint": lambda: maker.completed(frame)}
         return made[self.stage](), RENDERED
 
-    def _write(self, frame: int, plate: Plate, state: str, seconds: dict[str, float]) -> None:
+    def _finish(self, frame: int, made: _Made, writer: WriteBehind) -> None:
+        """Hands a frame to the writer, or lists it. Raises MachineError."""
+        if made.error is not None:
+            self._failed(frame, made.error, made.seconds)
+        elif made.plate is None:
+            self._done(frame, made.state, made.seconds, made.flags)
+        else:
+            writer.submit(self._write, frame, made)
+
+    def _write(self, frame: int, made: _Made) -> None:
         """In a writer's thread."""
+        assert made.plate is not None
         output = self.inputs.stages.output
         start = time.perf_counter()
         try:
             if self.stage == "final":
                 others = self.inputs.target.sequence.other_parts(self._held(frame))
-                write_exr(output_path(self.output, frame), plate, compression=output.compression, depth=output.depth,
-                          other_parts=others)
+                write_exr(output_path(self.output, frame), made.plate, compression=output.compression,
+                          depth=output.depth, other_parts=others)
             else:
                 # What stands between two stages must come back bit for bit.
                 lossless = output.compression if output.compression in LOSSLESS else "zip"
-                write_exr(output_path(self.output, frame), plate, compression=lossless, depth="float")
-        except MachineError:
-            raise
+                write_exr(output_path(self.output, frame), made.plate, compression=lossless, depth="float")
         except Exception as error:
-            self._failed(frame, error)
+            self._failed(frame, error, made.seconds)
             return
-        self._done(frame, state, {**seconds, "write": time.perf_counter() - start}, flags_of(plate.metadata))
+        self._done(frame, made.state, {**made.seconds, "write": time.perf_counter() - start}, made.flags)
 
-    def _failed(self, frame: int, error: Exception) -> None:
+    def _failed(self, frame: int, error: Exception, seconds: Mapping[str, float]) -> None:
         """Lists a frame's failure. Raises MachineError for what the next frame would meet as well."""
         if isinstance(error, MachineError):
             raise error
@@ -254,7 +258,7 @@ class _Work:
         if not isinstance(error, FsganError):
             message = f"internal error, {type(error).__name__}: {error}"
             log.debug("frame %d", frame, exc_info=error)
-        self._done(frame, FAILED, self.maker.clock.taken(), (), message)
+        self._done(frame, FAILED, seconds, (), message)
 
     def _done(self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...],
               message: str = "") -> None:

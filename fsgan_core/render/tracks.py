@@ -33,6 +33,7 @@ from fsgan_core.plates.sequence import frames_text, select_frames
 from fsgan_core.render.cache import cache_folder, code_digest, digest, kept_file
 from fsgan_core.render.events import Event, Listener, ignore
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, first_readable, open_input, open_inputs
+from fsgan_core.render.threads import one_thread_algebra
 
 __all__ = ["Section", "analyse_clip", "choose_person", "clip_track", "sections", "source_frames", "write_track"]
 
@@ -119,7 +120,8 @@ def write_track(clip: Clip, output: Path, stages: Stages, *, of_target: bool = T
         raise InputError(f"the track {output} must be called .json")
     wanted = select_frames(frames, item.sequence.frames, "skip")
     previous = load_track(output) if output.exists() else None
-    track = analyse_clip(item, wanted, inputs, listen, of_target=of_target, previous=previous)
+    with one_thread_algebra():
+        track = analyse_clip(item, wanted, inputs, listen, of_target=of_target, previous=previous)
     save_track(output, track)
     people = [{"index": person.index, "frames": len(person.faces), "height": round(person.size, 1),
                "missing": frames_text([frame for frame in wanted if frame not in person.faces])}

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,6 +166,24 @@ class TestByteLRU:
         with pytest.raises(ZeroDivisionError):
             held.get(1, lambda: 1 // 0)
         assert held.get(1, lambda: b"ok") == b"ok"
+
+    def test_who_comes_while_a_value_is_made_waits_for_it(self) -> None:
+        held = self.make()
+        made: list[int] = []
+        begun = threading.Event()
+
+        def slowly() -> bytes:
+            made.append(1)
+            begun.set()
+            time.sleep(0.05)
+            return b"x"
+
+        first = threading.Thread(target=held.get, args=(1, slowly))
+        first.start()
+        begun.wait()
+        assert held.get(1, slowly) == b"x"
+        first.join()
+        assert len(made) == 1
 
     def test_from_several_threads(self) -> None:
         held = self.make(1000)

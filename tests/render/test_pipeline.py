@@ -114,10 +114,6 @@ class TestKeys:
         assert again.numbers("kept") == (1, 2) and again.numbers("rendered") == (3,)
         assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
-    def test_flags_of_kept_frames_are_still_told(self, small: Small, tmp_path: Path) -> None:
-        first = render_shot(small.shot(tmp_path, "1"))
-        assert render_shot(small.shot(tmp_path, "1")).flagged == first.flagged != {}
-
     @pytest.mark.parametrize("settings", [{"blend__mix": "0.5"}, {"mask__feather": "0.1"}, {"reenact__likeness": "0"},
                                           {"output__compression": "piz"}, {"colour__exposure": "0.5"},
                                           {"reenact__margin": "0.4"}])

@@ -1,0 +1,33 @@
+"""How many threads work on a shot, so that results do not depend on it and memory stays bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["frame_workers", "one_thread_algebra"]
+
+MOST_WORKERS = 4
+WORKING_BYTES = 1 << 30  # of all frames that are worked on at once, beside what is kept in memory
+FRAME_SHARE = 4  # whole plates that a frame holds while it is worked on
+
+
+@contextmanager
+def one_thread_algebra() -> Iterator[None]:
+    """Linear algebra on one thread while the block runs.
+
+    Split over threads, sums come out in another order on a machine with another number of processors, and the same
+    shot would differ in its last bits. Our systems are small, too: one thread each is faster, and frames run side by
+    side instead.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def frame_workers(plate_bytes: int) -> int:
+    """How many frames are worked on side by side, for plates of that size."""
+    room = WORKING_BYTES // (FRAME_SHARE * max(1, plate_bytes))
+    return max(1, min(MOST_WORKERS, room, os.cpu_count() or 1))
