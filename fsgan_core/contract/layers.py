@@ -24,6 +24,7 @@ META_PREFIX = "fsgan/"
 META_KEY = "fsgan/key"
 META_SYNTHETIC = "fsgan/synthetic"
 META_SOURCE = "fsgan/source"
+META_DRIVER = "fsgan/driver"  # whose expression the plate's own actor wears
 META_ENGINE = "fsgan/engine"
 META_WEIGHTS = "fsgan/weights"
 META_VERSION = "fsgan/version"

@@ -125,6 +125,10 @@ class DriveParams(Params):
     offset: float = number(0.0, "time offset", "The driver's frame that meets the plate's first one, counted from its "
                            "own first.", unit="frames")
     speed: float = number(1.0, "retime", "Driver frames per plate frame.", minimum=0.01, maximum=100.0)
+    rest: int | None = integer(None, "driver at rest", "A frame in which the driver's face is at rest; empty: found "
+                               "over the clip.", unit="frame")
+    plate_rest: int | None = integer(None, "actor at rest", "A frame in which the plate's actor's face is at rest; "
+                                     "empty: found over the clip.", unit="frame")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from fsgan_core.render.engines import Engine, resolve_engine
 from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.scene import Scene
+from fsgan_core.stages.drive import DRIVER, Driven, drive_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
 from fsgan_core.stages.match import BANDS, GRAIN_BANDS
 from fsgan_core.stages.reenact import View, prepare_view
@@ -111,7 +112,10 @@ class FrameMaker:
     def region(self, frame: int) -> Window:
         """Where the stages work: the same for all of them."""
         scene = self.scene_of(frame)
-        return region_of(scene.faces[frame].box, self.stages.reenact.margin, scene.pixel_aspect)
+        margin = self.stages.reenact.margin
+        if scene.driven:
+            margin = max(margin, drive_margin(self.stages.drive))
+        return region_of(scene.faces[frame].box, margin, scene.pixel_aspect)
 
     def target(self, frame: int) -> TargetFrame:
         """The target's frame. Raises PlateError."""
@@ -137,11 +141,20 @@ class FrameMaker:
     def _reenact(self, frame: int, plan: FramePlan) -> Plate:
         scene = self.scene_of(frame)
         target = self.target(frame).plate
+        if frame in scene.driven:
+            return self._drive(scene, target, scene.driven[frame], self.region(frame))
         views = {chosen.view: self._view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
             function = self.engines["reenact"].function("reenact")
             plate: Plate = function(target, scene.wanted[frame], self.region(frame), plan, views, scene.codec,
                                     self._params("reenact"), scene.likeness)
+        return plate
+
+    def _drive(self, scene: Scene, target: Plate, driven: Driven, region: Window) -> Plate:
+        views = {patch.view: self._view(scene, patch.view) for patch in driven.patches}
+        with self.clock.time("reenact"):
+            function = self.engines["reenact"].function("drive")
+            plate: Plate = function(target, driven, region, views, scene.codec, self._params("reenact"))
         return plate
 
     def _view(self, scene: Scene, ref: ViewRef) -> View:
@@ -167,6 +180,9 @@ class FrameMaker:
             combine = self.engines["mask"].function("combine")
             plate: Plate = combine(scene.faces[frame], self.region(frame), neighbours, self._params("mask"),
                                    self.target(frame).plate, holdout)
+            if frame in scene.driven:
+                function = self.engines["mask"].function("drive")
+                plate = function(plate, self.target(frame).plate, scene.driven[frame], self._params("mask"), holdout)
         return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "mask")})
 
     def _neighbours(self, frame: int) -> list[int]:
@@ -280,7 +296,15 @@ class FrameMaker:
         plan = scene.plan[frame]
         views = [(self._view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
                  for chosen in plan.views]
-        return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6), views, scene.likeness)
+        return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6), views, scene.likeness,
+                self._driven_part(scene, frame))
+
+    def _driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
+        if frame not in scene.driven:
+            return None
+        one = scene.driven[frame]
+        return (face_digest(one.face), face_digest(one.wanted), list(one.turn),
+                [(self._view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
 
     def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
         source = scene.views[ref.clip]
@@ -288,7 +312,8 @@ class FrameMaker:
                 source.exposure, face_digest(source.actor.faces[ref.frame]))
 
     def _mask_part(self, frame: int) -> tuple[Any, ...]:
-        return ([self._target_part(near) for near in self._neighbours(frame)], self._holdout_part(frame))
+        return ([self._target_part(near) for near in self._neighbours(frame)], self._holdout_part(frame),
+                self._driven_part(self.scene_of(frame), frame))
 
     def _inpaint_part(self, frame: int) -> tuple[Any, ...]:
         scene = self.scene_of(frame)
@@ -342,6 +367,8 @@ class FrameMaker:
         sources = [_listed(given, layers.META_SOURCE) for given in before]
         if stage == "blend":
             sources.insert(0, _listed(self.target(frame).plate.metadata, layers.META_SOURCE))
+        if frame in scene.driven and stage != "mask":
+            values[layers.META_DRIVER] = scene.views[DRIVER].item.name
         if stage == "reenact":
             chosen = scene.plan[frame].views
             sources.append(tuple(dict.fromkeys(scene.views[weighted.view.clip].item.name for weighted in chosen)))

@@ -40,6 +40,7 @@ from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
+from fsgan_core.stages.drive import drive_stages
 from fsgan_core.render.threads import frame_workers, one_thread_algebra
 
 __all__ = ["drive", "render_shot", "render_stage", "swap"]
@@ -114,6 +115,8 @@ def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, outp
 
 def _render(command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input], output: str, frames: str,
             force: bool, listen: Listener) -> RenderResult:
+    if job == "drive":
+        inputs = replace(inputs, stages=drive_stages(inputs.stages))
     target = inputs.target.sequence
     chosen = select_frames(frames, target.frames, target.missing)
     read = [inputs.target, *inputs.sources, *upstream.values(), inputs.holdout]
@@ -298,6 +301,8 @@ class _Work:
 
 
 FLAG_MEANINGS: Mapping[str, str] = {
+    "driver-held": "outside the driver's clip; its first or last frame is held",
+    "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }

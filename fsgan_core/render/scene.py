@@ -9,14 +9,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fsgan_core.contract.errors import NoFaceError
+from fsgan_core.contract.errors import NoFaceError, ShotError
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.render.events import Listener, ignore
 from fsgan_core.render.inputs import Input, Inputs
 from fsgan_core.render.tracks import Section, choose_person, clip_track, sections, source_frames
+from fsgan_core.stages.drive import PLATE, Driven, drive_faces, settled_actor
 from fsgan_core.stages.mesh import Actor, actor, likeness
-from fsgan_core.stages.views import FramePlan, plan_views
+from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
 
 __all__ = ["Scene", "Scenes", "SourceClip"]
 
@@ -39,9 +40,10 @@ class SourceClip:
 class Scene:
     """One section of the target.
 
-    seen: frames that were analysed. faces: the target person's face by frame. wanted: the face that it shall show (the same, for a swap). plan: the
-    views of each frame; empty where no source is needed. likeness: source's proportions minus the target's, (68, 3)
-    mm, or None. exposure: stops of the target's codec.
+    seen: frames that were analysed. faces: the target person's face by frame. wanted: the face that it shall show (the
+    same, for a swap). plan: the views of each frame; empty where no source is needed. likeness: source's proportions
+    minus the target's, (68, 3) mm, or None. exposure: stops of the target's codec. driven: what a drive makes of each
+    frame; its views are of the target's own clip and of the driver.
     """
 
     number: int
@@ -54,6 +56,7 @@ class Scene:
     views: tuple[SourceClip, ...] = ()
     plan: Mapping[int, FramePlan] = field(default_factory=dict)
     likeness: np.ndarray | None = None
+    driven: Mapping[int, Driven] = field(default_factory=dict)
 
 
 class Scenes:
@@ -107,7 +110,21 @@ class Scenes:
         return replace(scene, views=views, plan=plan, likeness=np.round(likeness(sources, target), SHAPE_DIGITS))
 
     def _driven(self, scene: Scene) -> Scene:
-        raise NotImplementedError
+        inputs = self._inputs
+        if len(inputs.sources) != 1:
+            raise ShotError(f"a drive takes one driver, not {len(inputs.sources)}")
+        plate = actor(scene.faces, scene.pixel_aspect)
+        driver = self._source_clips()[0]
+        driven = drive_faces(plate, driver.actor, inputs.stages.drive, first=inputs.target.sequence.frames[0],
+                             driver_first=driver.item.sequence.frames[0], reenact=inputs.stages.reenact)
+        codec = inputs.config.codec(inputs.target.space, scene.exposure)
+        views = (SourceClip(inputs.target, settled_actor(plate), scene.exposure, codec),
+                 replace(driver, actor=settled_actor(driver.actor)))
+        plan = {frame: FramePlan((WeightedView(ViewRef(PLATE, frame), 1.0, 1.0),
+                                  *(WeightedView(patch.view, 0.0, 0.0) for patch in one.patches)), flags=one.flags)
+                for frame, one in driven.items()}
+        wanted = {frame: one.wanted for frame, one in driven.items()}
+        return replace(scene, views=views, plan=plan, wanted=wanted, driven=driven)
 
     def _source_clips(self) -> tuple[SourceClip, ...]:
         """The sources with their tracks; the same for every section."""
@@ -116,7 +133,8 @@ class Scenes:
         return self._sources
 
     def _source_clip(self, item: Input) -> SourceClip:
-        track = self._track(item, source_frames(item.sequence.frames), of_target=False)
+        frames = item.sequence.frames if self._job == "drive" else source_frames(item.sequence.frames)
+        track = self._track(item, frames, of_target=False)
         person = choose_person(item, track, self._inputs, of_target=False)
         if not person.faces:
             raise NoFaceError(f"no face was found in the source {item.clip.path}")
