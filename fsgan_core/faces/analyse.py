@@ -185,7 +185,7 @@ def _note(notes: _Notes, thread: Thread, place: int, frame: int, picture: Pictur
         scale = picture.pixels.shape[1] / picture.rgb.shape[1]
         moved = seen.motion / (scale, 1.0, 1.0)
     notes.faces[place] = make_face(frame, picture.to_plate(seen.landmarks), seen.confidence, origin=seen.origin,
-                                   pixel_aspect=picture.pixel_aspect, motion=moved)
+                                   pixel_aspect=picture.pixel_aspect, scatter=seen.scatter, motion=moved)
     if place % every == 0 or not notes.skin:
         notes.skin[place] = skin_samples(picture.rgb, picture.to_array(seen.landmarks))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -35,12 +35,22 @@ _DESCRIPTIONS = 16  # per thread, spread over its length
 
 @dataclass(frozen=True)
 class Seen:
-    """A face in a picture: landmarks (68, 2) in the picture's pixels, and motion as track.Face.motion."""
+    """A face in a picture: landmarks (68, 2) in the picture's pixels; scatter and motion as in track.Face."""
 
     landmarks: np.ndarray
     confidence: float
     origin: str
-    motion: np.ndarray | None
+    scatter: np.ndarray | None = None
+    motion: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Landmarks, the evidence (0..1) that they are of a face, and their scatter (68,) in mm where it is known."""
+
+    landmarks: np.ndarray
+    proof: float
+    scatter: np.ndarray | None
 
 
 @dataclass
@@ -105,8 +115,7 @@ class Follower:
         for number, thread in enumerate(alive):
             seen = self._seen(picture, thread, guesses[number], given.get(number), place)
             if seen is not None and self._is_free(seen.landmarks, found, place):
-                self._keep(thread, place, picture, Seen(seen.landmarks, seen.confidence, seen.origin,
-                                                        moves[number] - (*shift, 0.0)))
+                self._keep(thread, place, picture, replace(seen, motion=moves[number] - (*shift, 0.0)))
                 found.append(thread)
         taken = {id(candidate) for candidate in given.values()}
         for candidate in candidates:
@@ -155,30 +164,32 @@ class Follower:
         """The thread's face in this picture, or None when it is lost."""
         if candidate is None:
             candidate = self._detector.near(picture, face_box(guess))
-        landmarks, proof = self._placed(picture, guess, None)
-        if proof < 0.5 and candidate is not None:
-            landmarks, proof = max((landmarks, proof), self._placed(picture, None, candidate.box), key=lambda p: p[1])
+        placed = self._placed(picture, guess, None)
+        if placed.proof < 0.5 and candidate is not None:
+            placed = max(placed, self._placed(picture, None, candidate.box), key=lambda p: p.proof)
+        landmarks, proof, scatter = placed.landmarks, placed.proof, placed.scatter
         if candidate is not None and (proof >= 0.5 or candidate.confidence * proof >= self._minimum_confidence):
-            return Seen(landmarks, max(candidate.confidence, 0.5) * proof, "detected", None)
+            return Seen(landmarks, max(candidate.confidence, 0.5) * proof, "detected", scatter)
         height = face_box(landmarks)[3]
         if proof < 0.5 or not 0.7 < height / thread.boxes[place - 1][3] < 1.4:
             return None
         mine = thread.descriptor
         if mine is not None and np.linalg.norm(descriptor(picture, landmarks) - mine) > _NOT_SAME:
             return None
-        return Seen(landmarks, 0.5 * proof, "followed", None)
+        return Seen(landmarks, 0.5 * proof, "followed", scatter)
 
-    def _placed(self, picture: np.ndarray, guess: np.ndarray | None, box: Box | None) -> tuple[np.ndarray, float]:
-        """Landmarks near a guess or in a box, and the evidence (0..1) that they are of a face."""
+    def _placed(self, picture: np.ndarray, guess: np.ndarray | None, box: Box | None) -> _Placed:
+        """Landmarks near a guess or in a box, and the evidence that they are of a face."""
+        scatter = None
         if isinstance(self._landmarker, DlibLandmarker):
             start = self._landmarker.coarse(picture, box) if guess is None and box is not None else guess
             assert start is not None
             landmarks, scatter = self._landmarker.located(picture, start)
-            if scatter < _CLEAR:  # beyond doubt; the wider test would cost as much again
-                return landmarks, evidence(_WIDER * scatter)
+            if scatter.mean() < _CLEAR:  # beyond doubt; the wider test would cost as much again
+                return _Placed(landmarks, evidence(_WIDER * float(scatter.mean())), scatter)
         else:
             landmarks = self._landmarker.locate(picture, [face_box(guess) if guess is not None else box])[0]  # type: ignore[list-item]
-        return landmarks, evidence(self._judge.spread(picture, landmarks))
+        return _Placed(landmarks, evidence(self._judge.spread(picture, landmarks)), scatter)
 
     def _begun(self, picture: np.ndarray, candidate: Detection, place: int, found: Sequence[Thread]) -> Thread | None:
         """A thread for a candidate that belongs to none: a new one, or one that was lost nearby."""
@@ -187,8 +198,8 @@ class Follower:
             return None
         if any(overlap(candidate.box, box) > 0.7 for _, box in self._refused):
             return None
-        landmarks, proof = self._placed(picture, None, candidate.box)
-        confidence = candidate.confidence * proof
+        placed = self._placed(picture, None, candidate.box)
+        landmarks, confidence = placed.landmarks, candidate.confidence * placed.proof
         if (confidence < self._minimum_confidence or face_box(landmarks)[3] < self._minimum_size
                 or not self._is_free(landmarks, found, place)):
             self._refused.append((place, candidate.box))
@@ -197,7 +208,7 @@ class Follower:
         thread = lost if lost is not None else Thread()
         if lost is None:
             self.threads.append(thread)
-        self._keep(thread, place, picture, Seen(landmarks, confidence, "detected", None))
+        self._keep(thread, place, picture, Seen(landmarks, confidence, "detected", placed.scatter))
         return thread
 
     def _lost_nearby(self, picture: np.ndarray, landmarks: np.ndarray, place: int) -> Thread | None:

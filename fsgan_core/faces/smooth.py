@@ -9,8 +9,9 @@ agrees best, in least squares, with where the landmarks were measured and with h
 
 both made robust. So it is the measuring noise that is averaged, over about sqrt(2) s/q frames, never the motion. Lids
 and lips are held to the measurement more tightly, and where a whole part leaves its smooth course by more than its
-usual noise (a blink) the measurement is taken as it is. Box: centre over 25 frames, size over 51, pose over 5, as
-published.
+usual noise (a blink) the measurement is taken as it is. Where repeated answers for a part of the face scatter widely,
+something hides it: there the landmarks go with the head instead of with the hand in front of it. Box: centre over 25
+frames, size over 51, pose over 5, as published.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from fsgan_core.faces.geometry import square
+from fsgan_core.faces.geometry import apply, similarity, square
 
 _CENTRE_WINDOW = 25  # frames, published
 _SIZE_WINDOW = 51
@@ -33,15 +34,19 @@ _STRENGTH = 3.0  # (s / q)^2 at amount 1
 _LIVELY = 0.3  # of that for lids and lips
 _PARTS = (slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68))
 _ROUNDS = 4
+_HIDDEN = 1.7  # mm of scatter from which a part of the face is rather hidden than seen
+_UNSURE = 1.3  # mm of scatter from which a landmark is measured worse than usual
+_WORST = 4.0  # times the usual noise, at most: a scattered answer is still an answer
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A measured face. place: position among the analysed frames. Everything in square pixels; motion as in
-    track.Face."""
+    """A measured face. place: position among the analysed frames. Everything in square pixels; scatter and motion as
+    in track.Face."""
 
     place: int
     landmarks: np.ndarray
+    scatter: np.ndarray | None
     motion: np.ndarray | None
     box: np.ndarray
     euler: tuple[float, float, float]
@@ -113,7 +118,8 @@ def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
         for before, sample in pairwise(run):
             if sample.motion is not None and sample.place == before.place + 1:
                 motion[sample.place - first - 1] = sample.motion
-        landmarks = smooth_landmarks(measured, motion, seen, amount)
+        scatter = filled(np.array([np.zeros(68) if s.scatter is None else s.scatter for s in run]))
+        landmarks = smooth_landmarks(measured, motion, seen, amount, scatter)
         boxes = _smooth_boxes(boxes, amount)
         angles = box_mean(angles, round(_POSE_WINDOW // 2 * amount))
     else:
@@ -122,20 +128,25 @@ def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
                     float(confidence[i]), not seen[i]) for i in range(count)]
 
 
-def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray, amount: float) -> np.ndarray:
+def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray, amount: float,
+                     scatter: np.ndarray | None = None) -> np.ndarray:
     """(n, 68, 2) smooth landmarks of `measured` (n, 68, 2). motion (n - 1, 68, 3): x, y and miss of the picture's
     motion from each frame to the next, NaN where unknown. seen (n,): where `measured` is a measurement. amount: the
-    averaged span grows with it."""
+    averaged span grows with it. scatter (n, 68): mm, see track.Face."""
     unit = np.median(np.linalg.norm(measured[:, 45] - measured[:, 36], axis=1)) / _EYES_MM  # pixels per mm
     points = measured / unit
+    scatter = np.zeros(points.shape[:2]) if scatter is None else _by_part(scatter)
+    visible = 1 / (1 + (scatter / _HIDDEN) ** 6)
     steps = np.diff(points, axis=0)
     known = np.isfinite(motion[..., 0])
     moved = np.where(known[..., None], motion[..., :2] / unit, steps)
     miss = np.where(known, motion[..., 2] / unit, 0.3)
+    moved, miss = _with_the_head(points, moved, miss, np.minimum(visible[:-1], visible[1:]))
     strength = np.full(68, _STRENGTH * amount**2)
     strength[36:] *= _LIVELY
     drift = _NOISE / np.sqrt(strength)
-    pull = np.where(seen, _NOISE**-2, 1e-6)[:, None] * np.ones(68)
+    noise = _NOISE * np.minimum(1 + (scatter / _UNSURE) ** 6, _WORST)
+    pull = np.where(seen, 1.0, 1e-6)[:, None] / noise**2
     follow = 1 / (drift**2 + (2 * miss) ** 2)
     now_pull, now_follow = pull, follow
     smooth = points
@@ -144,8 +155,30 @@ def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray,
         off = np.linalg.norm(np.diff(smooth, axis=0) - moved, axis=-1)
         now_follow = follow / (1 + (off / (12 * np.maximum(drift, 0.2))) ** 2) ** 2
         away = np.linalg.norm(smooth - points, axis=-1)
-        now_pull = pull / (1 + (away / (4 * _NOISE)) ** 2)
-    return _with_life(smooth, points, seen) * unit
+        now_pull = pull / (1 + (away / (4 * noise)) ** 2)
+    return _with_life(smooth, points, seen, visible) * unit
+
+
+def _by_part(scatter: np.ndarray) -> np.ndarray:
+    """(n, 68) scatter shared within each part of the face, but for the long outline of the jaw."""
+    shared = scatter.copy()
+    for part in _PARTS[1:]:
+        shared[:, part] = np.sqrt((scatter[:, part] ** 2).mean(axis=1, keepdims=True))
+    return shared
+
+
+def _with_the_head(points: np.ndarray, moved: np.ndarray, miss: np.ndarray,
+                   visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`moved` (n - 1, 68, 2) with hidden landmarks moving as the visible ones do as a whole."""
+    moved, miss = moved.copy(), miss.copy()
+    for step in np.flatnonzero(visible.min(axis=1) < 0.9):
+        share = visible[step]
+        weights = share**2 / (0.2 + miss[step]) ** 2
+        fit = similarity(points[step], points[step] + moved[step], weights)
+        whole = apply(fit, points[step]) - points[step]
+        moved[step] = share[:, None] * moved[step] + (1 - share[:, None]) * whole
+        miss[step] = share * miss[step] + (1 - share) * 0.1
+    return moved, miss
 
 
 def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow: np.ndarray) -> np.ndarray:
@@ -168,7 +201,7 @@ def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow:
     return result
 
 
-def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Smooth, but for parts of the face that leave their smooth course by far more than usual, and for more than one
     frame: those as measured. A single point or a single frame that jumps is a slip, not life."""
     result = smooth.copy()
@@ -179,7 +212,7 @@ def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray) -> np.n
         size = np.sqrt(distance[:, :-1].mean(1))  # all but the farthest point
         usual = max(float(np.median(size[seen])), 0.15)
         share = np.clip((size / usual - 2) / 2, 0, 1)
-        share = share * share * (3 - 2 * share) * _company(off)
+        share = share * share * (3 - 2 * share) * _company(off) * visible[:, part].mean(1) ** 2
         result[:, part] += share[:, None, None] * off
     return result
 

@@ -30,7 +30,9 @@ class Face:
 
     box: (x, y, width, height), square in square pixels. landmarks: float64 (68, 2). euler: (yaw, pitch, roll) in
     degrees. confidence: 0..1. origin: "detected"; "followed" from the frame before where the detector was blind;
-    "bridged" over a gap; "edited" by hand. motion, of measured faces: float64 (68, 3), how far the picture moved
+    "bridged" over a gap; "edited" by hand.
+    Of measured faces: scatter, float64 (68,), how much repeated answers for a landmark differed (mm on an average
+    face; large where something hides the face), None if not known. motion, float64 (68, 3), how far the picture moved
     under each landmark since the frame before (x, y, pixels) and how far back-tracking missed (pixels); None where
     there is no such frame.
     """
@@ -41,15 +43,18 @@ class Face:
     euler: tuple[float, float, float]
     confidence: float
     origin: str = "detected"
+    scatter: np.ndarray | None = None
     motion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Override:
-    """What a person changed on one face: single landmarks by index, or the whole face removed."""
+    """What a person changed on one face. landmarks: put exactly there, by index. hidden: the frame has no face.
+    ignored: what was measured there is wrong; bridge it."""
 
     landmarks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     hidden: bool = False
+    ignored: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,10 @@ class Track:
         return self.people[0]
 
     def with_override(self, person: int, frame: int, landmarks: Mapping[int, tuple[float, float]] | None = None,
-                      hidden: bool = False) -> Track:
+                      hidden: bool = False, ignored: bool = False) -> Track:
         """A new track in which landmarks of one face are put where a person wants them (plate coordinates), or the
-        face is hidden. `landmarks=None` and `hidden=False` take the frame's override away. Raises TrackError."""
+        face is hidden, or its measurement ignored. Without any of these the frame's override is taken away. Raises
+        TrackError."""
         if not 0 <= person < len(self.people):
             raise TrackError(f"{self.clip} has no person {person}; it has {len(self.people)}")
         if frame not in self.frames:
@@ -122,8 +128,8 @@ class Track:
         if any(not 0 <= index < 68 for index in placed):
             raise TrackError(f"landmarks are numbered 0 to 67, not {', '.join(map(str, placed))}")
         overrides = {key: value for key, value in self.people[person].overrides.items() if key != frame}
-        if placed or hidden:
-            overrides[frame] = Override(placed, hidden)
+        if placed or hidden or ignored:
+            overrides[frame] = Override(placed, hidden, ignored)
         people = list(self.people)
         people[person] = replace(people[person], overrides=dict(sorted(overrides.items())))
         return settle(replace(self, people=tuple(people)))
@@ -135,12 +141,14 @@ def settle(track: Track) -> Track:
 
 
 def make_face(frame: int, landmarks: np.ndarray, confidence: float, *, origin: str = "detected",
-              pixel_aspect: float = 1.0, motion: np.ndarray | None = None) -> Face:
+              pixel_aspect: float = 1.0, scatter: np.ndarray | None = None,
+              motion: np.ndarray | None = None) -> Face:
     """A face with its box and angles from its landmarks, rounded as the file will hold it."""
     landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
     box = tuple(round(value, _DIGITS) for value in face_box(landmarks, pixel_aspect))
     angles = tuple(round(value, _DIGITS) for value in euler(landmarks, pixel_aspect))
     return Face(frame, box, landmarks, angles, round(float(confidence), _DIGITS), origin,  # type: ignore[arg-type]
+                None if scatter is None else np.round(scatter, _DIGITS),
                 None if motion is None else np.round(motion, _DIGITS))
 
 
@@ -159,11 +167,12 @@ def carry_overrides(track: Track, previous: Track) -> Track:
 
 def _final(track: Track, person: Person) -> dict[int, Face]:
     order = {frame: place for place, frame in enumerate(track.frames)}
-    samples = [Sample(order[frame], face.landmarks * (track.pixel_aspect, 1.0),
+    unseen = {frame for frame, override in person.overrides.items() if override.hidden or override.ignored}
+    samples = [Sample(order[frame], face.landmarks * (track.pixel_aspect, 1.0), face.scatter,
                       None if face.motion is None else face.motion * (track.pixel_aspect, 1.0, 1.0),
                       np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1), face.euler, face.confidence)
                for frame, face in person.measured.items()
-               if frame in order and not person.overrides.get(frame, Override()).hidden]
+               if frame in order and frame not in unseen]
     faces: dict[int, Face] = {}
     for result in smoothed(samples, gap=track.gap, amount=track.smooth if track.related else 0.0):
         frame = track.frames[result.place]
@@ -175,7 +184,7 @@ def _final(track: Track, person: Person) -> dict[int, Face]:
     for frame, override in person.overrides.items():
         if override.hidden:
             faces.pop(frame, None)
-        elif frame in faces:
+        elif frame in faces and override.landmarks:
             faces[frame] = _overridden(faces[frame], override, track.pixel_aspect)
         elif len(override.landmarks) == 68:
             placed = np.array([override.landmarks[index] for index in range(68)])

@@ -114,13 +114,15 @@ def _person_text(person: Person, data: Mapping[str, Any]) -> str:
 def _face_data(face: Face) -> dict[str, Any]:
     data: dict[str, Any] = {"confidence": face.confidence, "origin": face.origin, "euler": list(face.euler),
                             "box": list(face.box), "landmarks": _plain(face.landmarks)}
+    if face.scatter is not None:
+        data["scatter"] = face.scatter.tolist()
     if face.motion is not None:
         data["motion"] = _plain(face.motion)
     return data
 
 
 def _override_data(override: Override) -> dict[str, Any]:
-    data: dict[str, Any] = {"hidden": True} if override.hidden else {}
+    data: dict[str, Any] = {name: True for name in ("hidden", "ignored") if getattr(override, name)}
     if override.landmarks:
         data["landmarks"] = {str(index): list(point) for index, point in sorted(override.landmarks.items())}
     return data
@@ -132,7 +134,7 @@ def _person_of(index: int, data: Mapping[str, Any]) -> Person:
         placed = {int(key): (_number(point[0]), _number(point[1])) for key, point in entry.get("landmarks", {}).items()}
         if any(not 0 <= key < 68 for key in placed):
             raise ValueError(f"override of frame {frame}: landmarks are numbered 0 to 67")
-        overrides[int(frame)] = Override(placed, bool(entry.get("hidden", False)))
+        overrides[int(frame)] = Override(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)))
     descriptor = np.array([_number(value) for value in data["descriptor"]])
     if descriptor.shape != (128,):
         raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")
@@ -145,6 +147,7 @@ def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
     for key, data in table.items():
         try:
             motion = _points(data["motion"], 3) if "motion" in data else None
+            scatter = _points([[value] for value in data["scatter"]], 1)[:, 0] if "scatter" in data else None
             if data["origin"] not in ORIGINS:
                 raise ValueError(f"origin {data['origin']!r} is none of {', '.join(ORIGINS)}")
             box = tuple(_number(value) for value in data["box"])
@@ -152,7 +155,7 @@ def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
             if len(box) != 4 or len(angles) != 3:
                 raise ValueError("box takes 4 numbers, euler 3")
             faces[int(key)] = Face(int(key), box, _points(data["landmarks"], 2), angles,
-                                   _number(data["confidence"]), data["origin"], motion)
+                                   _number(data["confidence"]), data["origin"], scatter, motion)
         except KeyError as error:
             raise ValueError(f"frame {key}: {error} is missing") from error
         except (TypeError, ValueError) as error:

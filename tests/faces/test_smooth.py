@@ -12,7 +12,7 @@ RNG = np.random.default_rng(11)
 
 
 def sample(place: int, landmarks: np.ndarray, motion: np.ndarray | None = None, roll: float = 0.0) -> Sample:
-    return Sample(place, landmarks, motion, np.array(face_box(landmarks)), (0.0, 0.0, roll), 0.9)
+    return Sample(place, landmarks, None, motion, np.array(face_box(landmarks)), (0.0, 0.0, roll), 0.9)
 
 
 def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[Sample], np.ndarray]:
@@ -81,6 +81,23 @@ class TestLandmarks:
         samples[30] = sample(30, bad, samples[30].motion)
         result = smoothed(samples, gap=8, amount=1.0)[30].landmarks
         assert np.linalg.norm(result[33] - truth[30, 33]) < 8
+
+    def test_hidden_lips_go_with_the_head_not_with_the_hand(self) -> None:
+        path = np.column_stack([np.linspace(0, 60, COUNT), np.zeros(COUNT)])
+        samples, truth = clip(path, 0.3)
+        covered = []
+        for place, seen in enumerate(samples):
+            landmarks, motion, scatter = seen.landmarks.copy(), seen.motion, np.full(68, 0.5)
+            if 25 <= place < 33:  # a hand goes down before the mouth and takes the points along
+                landmarks[48:, 1] += 4.0 * (place - 24)
+                scatter[48:] = 2.6
+                motion = motion + np.where(np.arange(68) >= 48, 1, 0)[:, None] * np.array([0.0, 4.0, 0.0])
+            covered.append(Sample(place, landmarks, scatter, motion, seen.box, seen.euler, 0.5))
+        result = np.array([face.landmarks for face in smoothed(covered, gap=8, amount=1.0)])
+        raw = np.array([seen.landmarks for seen in covered])
+        hidden = np.s_[25:33, 48:]
+        assert np.abs(result - truth)[hidden].mean() < 0.5 * np.abs(raw - truth)[hidden].mean()
+        assert np.abs(result - truth)[25:33, :48].mean() < 0.4
 
     def test_amount_zero_is_the_measurement(self) -> None:
         samples, _ = clip(RNG.normal(size=(9, 2)), 1.0)

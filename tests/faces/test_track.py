@@ -20,7 +20,8 @@ def person(index: int, at: tuple[float, float], scale: float = 1.0, frames: rang
            code: float = 0.0) -> Person:
     noise = np.random.default_rng(index).normal(size=(len(frames), 68, 2)) * 0.3
     measured = {frame: make_face(frame, head(5, 0, 0, scale=scale, at=at) + noise[i], 0.9,
-                                 motion=None if i == 0 else STILL) for i, frame in enumerate(frames)}
+                                 scatter=np.full(68, 0.5), motion=None if i == 0 else STILL)
+                for i, frame in enumerate(frames)}
     return Person(index, {}, measured, np.full(128, code))
 
 
@@ -106,6 +107,12 @@ class TestOverrides:
     def test_hidden_face(self, track: Track) -> None:
         assert 1001 not in track.with_override(1, 1001, hidden=True).people[1].faces
 
+    def test_ignored_measurement_is_bridged(self, track: Track) -> None:
+        edited = track.with_override(0, 1005, ignored=True)
+        assert edited.people[0].faces[1005].origin == "bridged" and 1005 in edited.people[0].measured
+        again = track_of(json.loads(track_text(edited)))
+        assert again.people[0].overrides[1005].ignored and track_text(again) == track_text(edited)
+
     def test_whole_face_where_none_was_found(self, track: Track) -> None:
         frames = (*track.frames, 1050)
         placed = {index: tuple(point) for index, point in enumerate(head(scale=2.0, at=(700.0, 300.0)).round(2))}
@@ -179,6 +186,7 @@ class TestFile:
         (lambda d: d["people"][0]["measured"]["1001"].update(box=[1]), "box takes 4"),
         (lambda d: d["people"][0]["measured"]["1001"].update(origin="guessed"), "'guessed' is none of"),
         (lambda d: d["people"][0]["measured"]["1001"]["landmarks"].pop(), "needs 68 points"),
+        (lambda d: d["people"][0]["measured"]["1001"].update(scatter=[1, 2]), "needs 68 points"),
         (lambda d: d["people"][0].update(overrides={"1001": {"landmarks": {"99": [0, 0]}}}), "0 to 67"),
         (lambda d: d["people"][0].update(overrides=[1]), "broken in person 0"),
     ])
