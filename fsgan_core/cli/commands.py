@@ -71,9 +71,15 @@ def stage(options: Namespace, presenter: Presenter) -> int:
 
     upstream = {name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items()
                 if getattr(options, flag, None)}
+    sources = sources_of(options) if getattr(options, "source", None) else ()
+    if options.driver:
+        if sources:
+            raise InputError("a stage has a --source (of a swap) or a --driver (of a drive), not both")
+        sources = (Clip(options.driver, options.driver_colorspace, options.driver_track),)
     result = render_stage(
         options.command,
-        sources=sources_of(options) if getattr(options, "source", None) else (),
+        sources=sources,
+        job="drive" if options.driver else "swap",
         target=target_of(options),
         output=options.output,
         stages=stages_of(options),

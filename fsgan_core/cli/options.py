@@ -170,26 +170,26 @@ def make_parser() -> argparse.ArgumentParser:
     _work(analyse)
 
     reenact = command("reenact", "stage 1: the source's face in the target's pose", REENACT, commands.stage)
-    _inputs(reenact, source=True)
+    _inputs(reenact, source=True, required=False, stage=True)
     _output(reenact)
     _work(reenact)
 
     mask = command("mask", "stage 2: what of the target is replaced", MASK, commands.stage)
-    _inputs(mask, source=False)
+    _inputs(mask, source=False, stage=True)
     _output(mask)
     _work(mask)
 
     inpaint = command("inpaint", "stage 3: what the views do not show", INPAINT, commands.stage)
     inpaint.add_argument("--reenacted", metavar="PATTERN", required=True, help="files of `fsgan reenact`")
     inpaint.add_argument("--mask", metavar="PATTERN", required=True, help="files of `fsgan mask`")
-    _inputs(inpaint, source=True, required=False)
+    _inputs(inpaint, source=True, required=False, stage=True)
     _output(inpaint)
     _work(inpaint)
 
     blend = command("blend", "stage 4: the new face seated in the plate", BLEND, commands.stage)
     blend.add_argument("--completed", metavar="PATTERN", required=True, help="files of `fsgan inpaint`")
     blend.add_argument("--mask", metavar="PATTERN", required=True, help="files of `fsgan mask`")
-    _inputs(blend, source=False)
+    _inputs(blend, source=False, stage=True)
     _output(blend, final=True)
     _work(blend)
 
@@ -219,8 +219,10 @@ def _formatter() -> Any:
     return Formatter
 
 
-def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = True, driven: bool = False) -> None:
-    """The flags of the clips. driven: a drive's, which are called --plate and --driver (the others work too)."""
+def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = True, driven: bool = False,
+            stage: bool = False) -> None:
+    """The flags of the clips. driven: a drive's, which are called --plate and --driver (the others work too). stage: of
+    a single stage."""
     group = parser.add_argument_group("inputs")
 
     def flags(name: str, rest: str = "") -> tuple[str, ...]:
@@ -248,6 +250,11 @@ def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = T
     add("target", "-track", "FILE", "track file; else the clip is analysed", default="")
     add("target", "-part", "NAME", "part or view of a multi-part EXR", default="")
     add("target", "-person", "WHO", "whom in the target; likewise", default="")
+    if stage:
+        # A single stage of a drive is told by its driver.
+        group.add_argument("--driver", metavar="CLIP", default="", help="the performer; makes it a stage of a drive")
+        group.add_argument("--driver-colorspace", metavar="SPACE", default="", help="colour space of the driver")
+        group.add_argument("--driver-track", metavar="FILE", default="", help="track file of the driver")
     group.add_argument("--holdout", metavar="CLIP", default="",
                        help="a matte of what must stay as it is (1 stays): its alpha, else its first channel")
     group.add_argument("--holdout-part", metavar="NAME", default="", help="part, view or channel of the hold-out")

@@ -40,8 +40,8 @@ from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
-from fsgan_core.stages.drive import drive_stages
 from fsgan_core.render.threads import frame_workers, one_thread_algebra
+from fsgan_core.stages.drive import drive_stages
 
 __all__ = ["drive", "render_shot", "render_stage", "swap"]
 
@@ -103,7 +103,9 @@ def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, outp
     missing = [name for name in UPSTREAM[stage] if name not in upstream]
     if missing:
         raise InputError(f"{stage} needs the files of {' and '.join(missing)}")
-    if stage == "reenact" and not sources and job == "swap":
+    if job == "drive" and not sources:
+        raise InputError("every stage of a drive needs the driver")
+    if stage == "reenact" and not sources:
         raise InputError("reenact needs a source; name at least one still, sequence or movie")
     if stage == "inpaint" and not sources and job == "swap" and stages.inpaint.other_views:
         log.warning("inpaint has no source: nothing is filled from other views")

@@ -85,7 +85,8 @@ def clip_track(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: Lis
                  make_landmarker(params.landmarks, inputs.device).name]
     prints = [item.sequence.fingerprint(frame) for frame in frames]
     key = digest("track", code_digest(("faces", "plates")), params.replace(person_reference=""),
-                 _reference(params, inputs), analysers, list(frames), prints, item.space, inputs.config.digest)
+                 _reference(params, inputs), analysers, list(frames), prints, item.space, inputs.config.digest,
+                 _exposure(inputs, of_target))
     return kept_file(cache_folder() / "tracks" / f"{key}.json",
                      lambda: analyse_clip(item, frames, inputs, listen, of_target=of_target), save_track, load_track)
 
@@ -101,7 +102,8 @@ def analyse_clip(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: L
     params = person_params(item, inputs, of_target)
     track = analyse(_Readable(item, frames), inputs.config, params, frames,
                     lambda done, total: listen(Event("analyse", item.name, done, total)),
-                    previous=previous, reference=_reference(params, inputs), device=inputs.device)
+                    exposure=_exposure(inputs, of_target), previous=previous, reference=_reference(params, inputs),
+                    device=inputs.device)
     log.info("analysed %s: %d frames, %d people, %.1f s", item.name, len(frames), len(track.people),
              time.perf_counter() - start)
     return track
@@ -143,6 +145,11 @@ def person_params(item: Input, inputs: Inputs, of_target: bool) -> AnalyseParams
     if not of_target:
         params = params.replace(**{name: getattr(AnalyseParams(), name) for name in _PERSON})
     return params.replace(**person_settings(item.clip.person))
+
+
+def _exposure(inputs: Inputs, of_target: bool) -> float | None:
+    """Stops that a person gave, for the target; a source's are always measured."""
+    return inputs.stages.colour.exposure if of_target else None
 
 
 def _reference(params: AnalyseParams, inputs: Inputs) -> np.ndarray | None:
