@@ -314,8 +314,9 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
                        help="colour space of the result; empty: what its metadata says, else by file")
     group.add_argument("--target-part", metavar="NAME", default="", help="part or view of the target")
     group.add_argument("--matte", metavar="CLIP", default="",
-                       help="above 0 where pixels may have changed; else the result's matte.soft, else the face's outline")
-    group.add_argument("--offset", metavar="N", type=int, default=0, help="the result's frame number minus the target's")
+                       help="above 0 where pixels may have changed; else the result's matte.soft, else the face's hull")
+    group.add_argument("--offset", metavar="N", type=int, default=0,
+                       help="the result's frame number minus the target's")
     group.add_argument("--output", "-o", metavar="DIR", default="", help="write evaluation.json and plots there")
     parser.set_defaults(source_track=[], source_part=[], source_person=[], target_track="", target_person="")
     _frames(parser)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Presenter"]
 
+# What stands before the subject of a progress bar, by kind of event.
+DOING = {"analyse": "analysing ", "evaluate": "measuring ", "report": "writing the "}
+
 # Fields that every log record has; what is beyond them was said by the caller.
 _USUAL = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
@@ -63,8 +66,7 @@ class Presenter:
         with self._lock:
             key = (event.kind, event.subject)
             if key not in self._tasks:
-                doing = {"analyse": "analysing ", "evaluate": "measuring ", "report": "writing the "}.get(event.kind, "")
-                text = doing + event.subject
+                text = DOING.get(event.kind, "") + event.subject
                 self._tasks[key] = self._progress.add_task(text, total=event.total)
             self._progress.update(self._tasks[key], completed=event.done, total=event.total)
             if event.state == "failed":
