@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -22,10 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fsgan_core.cli.present import Presenter
 
     options = make_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _ended)
     presenter = Presenter(json=options.json, quiet=options.quiet, verbose=options.verbose)
     try:
-        with presenter:
+        with _polite_kill(), presenter:
             return int(options.run(options, presenter))
     except FsganError as error:
         presenter.error(error)
@@ -42,8 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MachineError.exit_code
 
 
-def _ended(number: int, frame: FrameType | None) -> NoReturn:
-    """A polite kill leaves by the same way as Ctrl-C: what is half-written goes away."""
-    raise KeyboardInterrupt
+@contextmanager
+def _polite_kill() -> Iterator[None]:
+    """A kill that can be caught leaves by the same way as Ctrl-C: what is half-written goes away."""
+    def ended(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
 
-
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, ended)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -29,6 +29,7 @@ from fsgan_core.render.cache import ByteLRU, code_digest, digest
 from fsgan_core.render.engines import Engine, resolve_engine
 from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
+from fsgan_core.render.provenance import named_as_ours, provenance
 from fsgan_core.render.scene import Scene
 from fsgan_core.stages.drive import DRIVER, Driven, drive_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
@@ -346,35 +347,16 @@ class FrameMaker:
     def _provenance(self, frame: int, stage: str, *before: Mapping[str, Any]) -> dict[str, Any]:
         """Metadata of a stage's picture: what the stages before it say, and this one."""
         scene = self.scene_of(frame)
-        engine = self.engines[stage]
-        said = [_listed(values, layers.META_ENGINE) for values in before] + [(f"{stage}={engine.name}",)]
-        weights = [_listed(values, layers.META_WEIGHTS) for values in before] + [
-            tuple(f"{name}:{sha[:12]}" for name, sha in sorted(engine.weights().items()))]
-        flags = [_listed(values, layers.META_FLAGS) for values in before] + [self.flags(frame)]
-        box = scene.faces[frame].box
-        values: dict[str, Any] = {
-            layers.META_ENGINE: _joined(said),
-            layers.META_WEIGHTS: _joined(weights) or "none",
-            layers.META_VERSION: fsgan_core.__version__,
-            layers.META_COLORSPACE: self.inputs.working,
-            layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
-        }
-        if _joined(flags):
-            values[layers.META_FLAGS] = _joined(flags)
-        if stage != "mask":
-            values[layers.META_SYNTHETIC] = 1
-        # A target that already holds a synthesised face (another person's, in an earlier pass) goes on saying so.
-        sources = [_listed(given, layers.META_SOURCE) for given in before]
-        if stage == "blend":
-            sources.insert(0, _listed(self.target(frame).plate.metadata, layers.META_SOURCE))
-        if frame in scene.driven and stage != "mask":
-            values[layers.META_DRIVER] = scene.views[DRIVER].item.name
+        sources: tuple[str, ...] = ()
         if stage == "reenact":
-            chosen = scene.plan[frame].views
-            sources.append(tuple(dict.fromkeys(scene.views[weighted.view.clip].item.name for weighted in chosen)))
-        if _joined(sources):
-            values[layers.META_SOURCE] = _joined(sources)
-        return values
+            sources = tuple(scene.views[chosen.view.clip].item.name for chosen in scene.plan[frame].views)
+        if stage == "blend":
+            # A target that already holds a synthesised face (another person's, in an earlier pass) goes on saying so.
+            old = self.target(frame).plate.metadata
+            before = ({layers.META_SOURCE: old.get(layers.META_SOURCE, "")}, *before)
+        driver = scene.views[DRIVER].item.name if frame in scene.driven and stage == "reenact" else ""
+        return provenance(self.engines[stage], box=scene.faces[frame].box, space=self.inputs.working,
+                          flags=self.flags(frame), before=before, sources=sources, driver=driver)
 
 
 def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names: tuple[str, ...] = RGB) -> Plate:
@@ -387,12 +369,6 @@ def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names
     return replace(plate, pixels=pixels)
 
 
-def named_as_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata with our own names where another program put a prefix before them ("exr/fsgan/key")."""
-    prefix = layers.META_PREFIX
-    return {name[name.index(prefix):] if prefix in name else name: value for name, value in metadata.items()}
-
-
 def face_digest(face: Face) -> str:
     """Digest of what stages can see of a face."""
     landmarks = np.asarray(face.landmarks, np.float64)
@@ -403,11 +379,3 @@ def _held(frames: Sequence[int], frame: int) -> bool:
     """Whether a sorted sequence holds a number."""
     place = bisect_left(frames, frame)
     return place < len(frames) and frames[place] == frame
-
-
-def _listed(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    return tuple(part for part in str(values.get(name, "")).split(", ") if part and part != "none")
-
-
-def _joined(groups: list[tuple[str, ...]]) -> str:
-    return ", ".join(dict.fromkeys(item for group in groups for item in group))

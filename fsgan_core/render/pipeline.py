@@ -38,6 +38,7 @@ from fsgan_core.render.events import (
 from fsgan_core.render.final import STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
 from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
+from fsgan_core.render.provenance import flags_of
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
 from fsgan_core.render.threads import frame_workers, one_thread_algebra
@@ -308,7 +309,3 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }
-
-
-def flags_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(flag for flag in str(metadata.get(layers.META_FLAGS, "")).split(", ") if flag)

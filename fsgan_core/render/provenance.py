@@ -1,0 +1,59 @@
+"""What a picture's metadata says of how it came to be. Each stage adds to what the stages before it said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import fsgan_core
+from fsgan_core.contract import layers
+from fsgan_core.render.engines import Engine
+
+__all__ = ["flags_of", "named_as_ours", "provenance"]
+
+
+def provenance(engine: Engine, *, box: Sequence[float], space: str, flags: Iterable[str],
+               before: Sequence[Mapping[str, Any]] = (), sources: Iterable[str] = (),
+               driver: str = "") -> dict[str, Any]:
+    """Metadata of a stage's picture.
+
+    engine: what made it. box: the face's, in plate coordinates. space: of the pixels. before: metadata of the pictures
+    that it was made from. sources: names of the clips whose pixels come in here. driver: whose expression comes in.
+    """
+    own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.weights().items())]
+    values: dict[str, Any] = {
+        layers.META_ENGINE: _joined(before, layers.META_ENGINE, [f"{engine.stage}={engine.name}"]),
+        layers.META_WEIGHTS: _joined(before, layers.META_WEIGHTS, own_weights) or "none",
+        layers.META_VERSION: fsgan_core.__version__,
+        layers.META_COLORSPACE: space,
+        layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
+    }
+    optional = {
+        layers.META_FLAGS: _joined(before, layers.META_FLAGS, flags),
+        layers.META_SOURCE: _joined(before, layers.META_SOURCE, sources),
+        layers.META_DRIVER: _joined(before, layers.META_DRIVER, [driver] if driver else []),
+    }
+    values.update({name: text for name, text in optional.items() if text})
+    if engine.stage != "mask":
+        values[layers.META_SYNTHETIC] = 1
+    return values
+
+
+def flags_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    return _listed(metadata, layers.META_FLAGS)
+
+
+def named_as_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata with our own names where another program put a prefix before them ("exr/fsgan/key")."""
+    prefix = layers.META_PREFIX
+    return {name[name.index(prefix):] if prefix in name else name: value for name, value in metadata.items()}
+
+
+def _listed(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(part for part in str(metadata.get(name, "")).split(", ") if part and part != "none")
+
+
+def _joined(before: Sequence[Mapping[str, Any]], name: str, own: Iterable[str]) -> str:
+    """What was said before and what is new, each once, in order."""
+    said = [part for metadata in before for part in _listed(metadata, name)]
+    return ", ".join(dict.fromkeys([*said, *own]))

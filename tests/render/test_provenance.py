@@ -1,0 +1,33 @@
+"""What pictures say of how they came to be."""
+
+from __future__ import annotations
+
+from fsgan_core.contract import layers
+from fsgan_core.render.engines import Engine
+from fsgan_core.render.provenance import flags_of, named_as_ours, provenance
+
+REENACT = Engine("reenact", "warp", {})
+NETWORK = Engine("inpaint", "fsgan", {}, weights=lambda: {"gc.safetensors": "ab" * 32})
+
+
+def test_a_first_stage() -> None:
+    said = provenance(REENACT, box=(1, 2.345, 3, 4), space="ACEScg", flags=["pose-clamped"], sources=["a", "b", "a"])
+    assert said[layers.META_ENGINE] == "reenact=warp" and said[layers.META_WEIGHTS] == "none"
+    assert said[layers.META_SOURCE] == "a, b" and said[layers.META_SYNTHETIC] == 1
+    assert said[layers.META_FACE] in ("1.00 2.35 3.00 4.00", "1.00 2.34 3.00 4.00")
+    assert layers.META_DRIVER not in said
+
+
+def test_a_later_stage_says_all() -> None:
+    first = provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
+    mask = provenance(Engine("mask", "geometric", {}), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"])
+    assert layers.META_SYNTHETIC not in mask
+    said = provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])
+    assert said[layers.META_ENGINE] == "reenact=warp, mask=geometric, inpaint=fsgan"
+    assert said[layers.META_WEIGHTS] == "gc.safetensors:abababababab"
+    assert (said[layers.META_SOURCE], said[layers.META_DRIVER]) == ("a", "d")
+    assert flags_of(said) == ("bridged",)
+
+
+def test_names_that_another_program_prefixed() -> None:
+    assert named_as_ours({"exr/fsgan/key": "x", "exr/owner": "y"}) == {"fsgan/key": "x", "exr/owner": "y"}
