@@ -45,10 +45,10 @@ class ReenactParams(Params):
     combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
                           "How the views are put together. detail: light from all by barycentric weights, detail from "
                           "the leading one; barycentric: all by weight; leading: one view alone.")
-    likeness: float = number(0.25, "likeness", "How far the face keeps the source's own proportions: 0 meets the "
+    likeness: float = number(0.1, "likeness", "How far the face keeps the source's own proportions: 0 meets the "
                              "target's landmarks exactly, 1 is the source's shape in the target's pose.", minimum=0.0,
                              maximum=1.5)
-    stiffness: float = number(0.03, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
+    stiffness: float = number(0.01, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
                               "meets every landmark.", minimum=0.0, maximum=1.0)
     minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
                                    "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees")
@@ -80,7 +80,7 @@ class MaskParams(Params):
     mouth: bool = switch(True, "include mouth", "Whether the inner mouth is replaced too.")
     size: float = number(0.0, "erode / dilate", "Grows (positive) or shrinks the matte.", minimum=-200.0, maximum=200.0,
                          unit="px")
-    feather: float = number(0.06, "feather", "Width of the matte's soft edge, inside the face.", minimum=0.0,
+    feather: float = number(0.04, "feather", "Width of the matte's soft edge, inside the face.", minimum=0.0,
                             maximum=0.5, unit="of the face")
     smooth: int = integer(2, "smooth over time", "Neighbouring frames on either side that the matte is averaged with.",
                           minimum=0, maximum=12, unit="frames")
@@ -101,7 +101,7 @@ class BlendParams(Params):
 
     engine: str = choice("auto", ("auto", "poisson", "multiband", "over"), "method",
                          "poisson: gradient domain; multiband: Laplacian pyramid; over: a plain soft matte.")
-    reach: float = number(0.12, "poisson reach", "How far into the face poisson carries what differs at the edge.",
+    reach: float = number(0.06, "poisson reach", "How far into the face poisson carries what differs at the edge.",
                           minimum=0.01, maximum=10.0, unit="of the face")
     colour: float = number(1.0, "colour match", "How much the source's light is matched to the target's.", minimum=0.0,
                            maximum=1.0)
