@@ -49,8 +49,8 @@ log = logging.getLogger(__name__)
 
 SAME_PERSON = 0.6
 """dlib's own limit for two descriptors of one person; source frames further from the others are left out."""
-_AROUND = 5.0  # side of the cut that is brought to sRGB, over the side of the face's box
-_NEEDED = 3.4  # and what of it must be there, so that no figure sees the cut
+_AROUND = 3.8  # side of the cut that is brought to sRGB, over the side of the face's box
+_NEEDED = 3.25  # and what of it must be there, so that no figure sees the cut
 
 
 @dataclass(frozen=True)
@@ -245,8 +245,7 @@ class _Pair:
         tolerance: np.ndarray | float = 0.0
         if space != self.target.space:
             wanted = self.config.convert(wanted, self.target.space, space)
-        half = "half" in result.formats
-        if half:
+        if result.formats and all(result.formats[index] == "half" for index in result.index(RGB)):
             with np.errstate(over="ignore"):
                 wanted = wanted.astype(np.float16).astype(np.float32)
         if self.result.sequence.kind != "exr":

@@ -279,10 +279,10 @@ def _cut(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np
     return picture[y:y + height, x:x + width]
 
 
-@lru_cache(maxsize=1)
-def shared_gauge() -> FaceGauge:
+@lru_cache(maxsize=8)
+def shared_gauge(pixel_aspect: float = 1.0) -> FaceGauge:
     """The process's own memory of measurements."""
-    return FaceGauge()
+    return FaceGauge(pixel_aspect=pixel_aspect)
 
 
 def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence[np.ndarray],
@@ -292,7 +292,7 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
 
     source_frames: of the person whose face is wanted; up to 40 of them, evenly spread, are measured. target_frames
     and result_frames: the same frames, in order, of equal size. mattes: (height, width) per frame, above 0 where the
-    picture may have changed; without them the face's hull and a margin.
+    picture may have changed; without them the face's hull and a margin. pixel_aspect: of all frames, source's too.
 
     Returns {"frames": {figure: list}, "means": {figure: float}, "lost": indices without a face in the result,
     "target_lost": the same of the target}. Raises FrameRangeError when the frames do not match.
@@ -300,7 +300,7 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
     if len(target_frames) != len(result_frames):
         raise FrameRangeError(f"there are {len(target_frames)} target frames and {len(result_frames)} result frames; "
                               "give the same frames of both")
-    gauge = shared_gauge() if gauge is None else gauge
+    gauge = shared_gauge(pixel_aspect) if gauge is None else gauge
     sources: list[np.ndarray] = []
     last: MeasuredFace | None = None
     for index in evenly(len(source_frames)):

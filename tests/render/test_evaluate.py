@@ -122,6 +122,17 @@ class TestOutside:
         assert 0 < found.figures["outside_max"][1] < 0.5
         assert found.worst("outside") == 2
 
+    def test_float_picture_beside_half_layers(self, bench: Bench) -> None:
+        folder = bench.folder / "float"
+        for frame in (1, 2):
+            plate = read_image(bench.small.plate.replace("####", f"{frame:04d}"))
+            fine = replace(plate, pixels=plate.pixels * np.float32(1.001), formats=("float",) * 5)
+            write_exr(folder / f"plate.{frame:04d}.exr", fine)
+            write_exr(folder / f"swap.{frame:04d}.exr", darker_face(fine, frame))
+        found = evaluate(bench.source, Clip(str(folder / "plate.####.exr")), Clip(str(folder / "swap.####.exr")),
+                         config=bench.config, cache=bench.kept)
+        assert found.matte == MATTE_SOFT and found.exact and found.outside_total == 0
+
     def test_given_matte(self, bench: Bench) -> None:
         ones = np.full((214, 224), 255, np.uint8)
         cv2.imwrite(str(bench.folder / "matte.png"), ones)

@@ -249,6 +249,15 @@ class TestEvaluateFrames:
         assert means["landmarks"] < 0.003
         assert abs(means["identity"] - means["identity_target"]) < 0.05
 
+    def test_pixel_aspect(self, astronaut: np.ndarray, clip: list[np.ndarray]) -> None:
+        squeezed = cv2.resize(clip[0], (256, 600), interpolation=cv2.INTER_AREA)
+        shifted = np.roll(squeezed, 3, axis=1)
+        found = metrics.evaluate_frames([squeezed], [squeezed], [shifted], pixel_aspect=2.0)
+        face = metrics.shared_gauge(2.0).follow(squeezed)
+        assert face is not None
+        eyes = np.linalg.norm((face.landmarks[36] - face.landmarks[45]) * (2.0, 1.0))
+        assert found["means"]["landmarks"] == pytest.approx(6 / eyes, abs=0.008)
+
     def test_other_number_of_frames(self, clip: list[np.ndarray]) -> None:
         with pytest.raises(FrameRangeError, match="4 target frames and 3 result frames"):
             metrics.evaluate_frames([], clip, clip[:3])
