@@ -45,7 +45,8 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     picture = _extended(picture, shown, needed)
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
-    pixels = np.dstack([premultiplied(scene(picture, codec.exposure), cover), completed * (wanted > 0)]).astype(np.float32)
+    straight_rgb = scene(picture, codec.exposure)
+    pixels = np.dstack([premultiplied(straight_rgb, cover), completed * (wanted > 0)]).astype(np.float32)
     return Plate(pixels, (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,
                  reenacted.pixel_aspect)
 

@@ -1,9 +1,7 @@
 """Mask: what of the target is replaced, and what lies in front of it.
 
-Engine `geometric`: no network. The landmarks' outline says where a face must be; the colour of its own skin, fitted as
-a smooth field over the inner face so that light from one side does not count as something else, says what within it is
-skin. What differs and comes in from outside is hair (from above) or something in front (from elsewhere); what differs
-in the middle (eyes, brows, nostrils, lips) belongs to the face. `measure_mattes` looks at one frame,
+Engine `geometric`: no network. The landmarks' outline says where a face must be; its own colours (`skin`) say what
+within it is hair (from above) or something in front (from elsewhere). `measure_mattes` looks at one frame,
 `combine_mattes` averages neighbouring frames, moved along with the face, and gives the matte its size and soft edge.
 """
 
@@ -13,7 +11,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from skimage.morphology import reconstruction
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES
 from fsgan_core.contract.params import MaskParams
@@ -31,19 +28,11 @@ from fsgan_core.stages.picture import (
     signed_distance,
     smoothstep,
 )
+from fsgan_core.stages.skin import Sight, foreign, glasses
 
 WORKING_WIDTH = 160  # pixels across the face at which colours are compared
+MOST_ENLARGED = 2.5  # times, for a small face
 META_TEXTURE = "fsgan/texture"
-
-# Squared distance from the skin's colour, in its own deviations, that still counts as skin, and that surely does not.
-SKIN, NOT_SKIN = 9.0, 36.0
-LEAST_DEVIATION = np.array([9.0, 3.5, 3.5], np.float32)  # Lab units: shading and blotches that every skin has
-LEAST_ROUGHNESS = 0.7  # Lab lightness
-
-_BROW_R, _BROW_L = [*range(17, 22)], [*range(22, 27)]
-_EYE_R, _EYE_L = [*range(36, 42)], [*range(42, 48)]
-_LIPS = [*range(48, 60)]
-_NOSTRILS = [31, 32, 33, 34, 35, 30]
 
 
 def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams) -> Plate:
@@ -56,7 +45,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     aspect = target.pixel_aspect
     display = display_of(target, region, codec)
     width = mesh.face_width(face.landmarks, aspect)
-    scale = min(1.0, WORKING_WIDTH / width)
+    scale = min(MOST_ENLARGED, WORKING_WIDTH / width)
     outline = mesh.outline(face.landmarks, aspect, params.forehead)
     inside = inside_of(target, region)
     hull = np.maximum(*(polygon_matte(part, region) for part in outline)) * inside
@@ -64,26 +53,21 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
 
     # Colours are compared on a small raster of square pixels.
     size = (max(8, round(region.width * aspect * scale)), max(8, round(region.height * scale)))
-    small = cv2.resize(np.clip(display, 0, 1), size, interpolation=cv2.INTER_AREA)
-    to_small = np.array([size[0] / region.width, size[1] / region.height])
-    points = (face.landmarks - (region.x, region.y) + 0.5) * to_small - 0.5
-    window = Window(0, 0, *size)
-    shape = cv2.resize(hull, size, interpolation=cv2.INTER_AREA)
-    unlike = _unlike_skin(small, points, shape, window)
-    features = _features(points, window) * cv2.erode(shape, np.ones((3, 3), np.uint8), iterations=6)
-    foreign = _from_outside(unlike * (1 - features), shape)
-    brow = float(points[17:27, 1].min())
-    up = np.clip((brow - np.arange(size[1])) / (0.05 * WORKING_WIDTH) + 0.5, 0, 1)[:, None].astype(np.float32)
-    temple = _temples(points, window)
-    above = np.maximum(up, temple)
-    foreign = guided(foreign, small, np.clip(display, 0, 1), max(2, round(0.03 * WORKING_WIDTH)), 1e-4)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(np.clip(display, 0, 1), size, interpolation=way)
+    points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
+    roll = np.radians(face.euler[2])
+    sight = Sight(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
+                  np.array([np.sin(roll), -np.cos(roll)]))
+    other, above = foreign(sight)
+    other = guided(other, small, np.clip(display, 0, 1), max(2, round(0.03 * sight.unit)), 1e-4)
     above = cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
-    hair = np.clip(foreign * above, 0, 1) * inside * near
-    occlusion = np.clip(foreign * (1 - above), 0, 1) * hull
+    hair = np.clip(other * above, 0, 1) * inside * near
+    occlusion = np.clip(other * (1 - above), 0, 1) * hull
     if params.keep_glasses:
-        occlusion = np.maximum(occlusion, _glasses(display, face.landmarks, region, width, aspect) * hull)
+        occlusion = np.maximum(occlusion, glasses(display, face.landmarks, region, width, aspect) * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
     texture = measure_texture(display, matte * (1 - mouth), width)
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
@@ -126,107 +110,6 @@ def texture_text(texture: Sequence[float]) -> str:
 def texture_of(mattes: Plate) -> tuple[float, ...]:
     """What was measured of the plate's skin, from a mask's metadata; () where there is none."""
     return tuple(float(value) for value in str(mattes.metadata.get(META_TEXTURE, "")).split())
-
-
-def _unlike_skin(small: np.ndarray, points: np.ndarray, shape: np.ndarray, window: Window) -> np.ndarray:
-    """0 where the colour is the face's skin at that place, 1 where it surely is not."""
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2Lab)
-    rough = cv2.GaussianBlur(np.abs(lab[..., 0] - cv2.GaussianBlur(lab[..., 0], (0, 0), 2.0)), (0, 0), 2.0)
-    core = polygon_matte(_inner_face(points), window) * (1 - _features(points, window)) * (shape > 0.5)
-    sure = core > 0.5
-    if sure.sum() < 30:
-        return np.zeros(shape.shape, np.float32)
-    height, width = shape.shape
-    y, x = np.mgrid[0:height, 0:width]
-    x = (x - points[30, 0]) / WORKING_WIDTH
-    y = (y - points[30, 1]) / WORKING_WIDTH
-    # Beyond the sampled part a fitted slope is a guess: hold it there.
-    low, high = np.array([x[sure].min(), y[sure].min()]), np.array([x[sure].max(), y[sure].max()])
-    x, y = np.clip(x, *(low[0] - 0.05, high[0] + 0.05)), np.clip(y, *(low[1] - 0.1, high[1] + 0.05))
-    basis = np.stack([np.ones_like(x), x, y, x * x], -1)
-    rows, values = basis[sure], lab[sure]
-    weight = np.ones(len(rows))
-    for _ in range(6):  # reweighted: shadows of the nose and stray hair shall not bend the field
-        root = np.sqrt(weight)[:, None]
-        field = np.linalg.lstsq(rows * root, values * root, rcond=None)[0]
-        residual = values - rows @ field
-        deviation = np.maximum(1.48 * np.median(np.abs(residual), axis=0), LEAST_DEVIATION)
-        weight = 1 / (1 + ((residual / deviation) ** 2).sum(1) / 4)
-    difference = (lab - basis @ field) / deviation
-    # A darker patch of the same hue is a shadow far more often than an object.
-    distance = (difference[..., 0] * np.where(difference[..., 0] < 0, 0.75, 1.0)) ** 2
-    distance = distance + (difference[..., 1:] ** 2).sum(-1)
-    # Hair of the skin's own colour gives itself away by its strands.
-    usual = np.median(rough[sure])
-    spread = max(1.48 * float(np.median(np.abs(rough[sure] - usual))), LEAST_ROUGHNESS)
-    distance = distance + np.maximum((rough - usual) / spread, 0) ** 2 / 2
-    return smoothstep((distance - SKIN) / (NOT_SKIN - SKIN)).astype(np.float32)
-
-
-def _inner_face(points: np.ndarray) -> np.ndarray:
-    """Polygon of the part that is skin on almost everybody: from the brows to the mouth, within the cheeks."""
-    jaw = points[[1, 2, 3, 4, 5, 11, 12, 13, 14, 15]]
-    centre = points[[30, 33]].mean(0)
-    cheeks = centre + 0.75 * (jaw - centre)
-    raised = points[[26, 24, 19, 17]] + 0.35 * (points[[26, 24, 19, 17]] - points[[45, 43, 38, 36]])
-    return np.vstack([cheeks, raised])
-
-
-def _features(points: np.ndarray, window: Window) -> np.ndarray:
-    """1 on eyes, brows, lips and nostrils: they differ from skin and belong to the face."""
-    size = 0.02 * WORKING_WIDTH
-    matte = np.zeros((window.height, window.width), np.float32)
-    for indices in (_EYE_R, _EYE_L, _LIPS, _NOSTRILS):
-        matte = np.maximum(matte, polygon_matte(cv2.convexHull(points[indices].astype(np.float32))[:, 0], window))
-    for indices in (_BROW_R, _BROW_L):
-        cv2.polylines(matte, [np.round(points[indices] * 16).astype(np.int32)], False, 1.0,
-                      max(1, round(3.5 * size)), cv2.LINE_AA, 4)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(1.6 * size) + 1,) * 2)
-    return np.clip(cv2.GaussianBlur(cv2.dilate(matte, kernel), (0, 0), size / 2), 0, 1)
-
-
-def _temples(points: np.ndarray, window: Window) -> np.ndarray:
-    """1 beside the eyes, outside the brows' ends: hair falls there too."""
-    matte = np.zeros((window.height, window.width), np.float32)
-    for brow, eye, side in ((17, 36, 0), (26, 45, 16)):
-        corner = np.vstack([points[brow], points[eye], points[side], 2 * points[side] - points[eye],
-                            2 * points[brow] - points[eye] + 0.5 * (points[brow] - points[eye])])
-        matte = np.maximum(matte, polygon_matte(cv2.convexHull(corner.astype(np.float32))[:, 0], window))
-    return cv2.GaussianBlur(matte, (0, 0), 0.02 * WORKING_WIDTH)
-
-
-def _from_outside(unlike: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """What of `unlike` reaches the face's outline: grey-scale reconstruction from outside. Specks are opened away."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    opened = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, kernel)
-    border = 1 - cv2.erode(shape, np.ones((5, 5), np.uint8))
-    marker = np.minimum(opened, (border > 0.5).astype(np.float32))
-    return reconstruction(marker, opened).astype(np.float32) if marker.any() else marker
-
-
-def _glasses(display: np.ndarray, landmarks: np.ndarray, region: Window, width: float, aspect: float) -> np.ndarray:
-    """Thin dark lines around the eyes, off the lids and brows: the frame of a pair of glasses."""
-    luma = np.clip(display, 0, 1) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
-    reach = max(3, 2 * round(0.03 * width) + 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(reach / aspect)) | 1, reach))
-    line = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel) - luma
-    eyes = landmarks[mesh.EYES]
-    gap = np.linalg.norm(landmarks[45] - landmarks[36])
-    zone = np.zeros(luma.shape, np.float32)
-    for eye in (eyes[:6], eyes[6:]):
-        centre = eye.mean(0)
-        angle = np.linspace(0, 2 * np.pi, 40)
-        ring = centre + 0.36 * gap * np.column_stack([np.cos(angle), 0.85 * np.sin(angle)])
-        zone = np.maximum(zone, polygon_matte(ring, region))
-        zone *= 1 - polygon_matte(centre + 1.5 * (eye - centre), region, 0.01 * width)
-    for brow in (landmarks[17:22], landmarks[22:27]):
-        lower = brow + (0, 0.02 * width)
-        zone *= 1 - polygon_matte(np.vstack([brow - (0, 0.04 * width), lower[::-1]]), region, 0.01 * width)
-    zone = np.maximum(zone, polygon_matte(np.vstack([landmarks[[27, 28]] - (0.09 * gap, 0),
-                                                     landmarks[[28, 27]] + (0.09 * gap, 0)]), region))
-    typical = np.median(line[zone > 0.5]) if (zone > 0.5).any() else 1.0
-    found = smoothstep((line - 2 * typical - 0.03) / 0.08) * zone
-    return np.asarray(cv2.dilate(found, np.ones((3, 3), np.uint8)))
 
 
 def _carried(measured: Plate, old: Face, new: Face, region: Window, aspect: float) -> np.ndarray:

@@ -17,6 +17,9 @@ from fsgan_core.stages.picture import weighted_blur
 LIGHT_SIZE = 0.3  # of the face: shading coarser than this is the light's, finer is the face's own
 FLOOR = 0.02  # display value below which colours are not divided by each other
 GAIN_LIMIT = 4.0  # largest change of light, either way
+NEUTRAL_SHARE = 0.3  # of the difference between the skins' tints that a neutral colour takes
+TINT_LIMIT = 0.5  # logarithm: a difference beyond any two skins' must be the light's
+SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skins differ: red up, blue down (logarithms)
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: limits of the bands of detail, finest first
 BAND_SHARES = (1.0, 1.0, 0.5)  # coarser bands are the face's features more than the lens's sharpness
 LEAST_BAND, MOST_BAND = 0.15, 2.0  # a band may fade to this, or grow to that; more would bring up noise
@@ -29,15 +32,25 @@ def match_light(face: np.ndarray, target: np.ndarray, weight: np.ndarray, width:
     """`face` (h, w, 3) with the broad light and colour of `target` (h, w, 3).
 
     weight: (h, w), where both show skin. width: of the face in pixels. The gain is a smooth field per channel, so that
-    light from one side comes along.
+    light from one side comes along. What one skin is more tanned than the other is not light: teeth, the whites of
+    the eyes and glints take only a part of that, else they turn blue or orange.
     """
     if amount <= 0 or weight.sum() < 16:
         return face
     sigma = LIGHT_SIZE * width
     wanted = weighted_blur(np.maximum(target, 0), weight, sigma) + FLOOR
     own = weighted_blur(np.maximum(face, 0), weight, sigma) + FLOOR
-    gain = np.clip(wanted / own, 1 / GAIN_LIMIT, GAIN_LIMIT) ** np.float32(amount)
-    return np.asarray((face + FLOOR) * gain - FLOOR)
+    gain = np.log(np.clip(wanted / own, 1 / GAIN_LIMIT, GAIN_LIMIT))
+    light = np.log((wanted @ _LUMA) / (own @ _LUMA))[..., None]
+    skin = np.clip((gain - light) @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT)[..., None] * SKIN_TINT
+    pale = np.clip(1.25 * _saturation(face) / np.maximum(_saturation(own), 0.05), NEUTRAL_SHARE, 1)[..., None]
+    gain = gain - (1 - pale) * skin
+    return np.asarray((face + FLOOR) * np.exp(np.float32(amount) * gain) - FLOOR, np.float32)
+
+
+def _saturation(picture: np.ndarray) -> np.ndarray:
+    top = picture.max(-1)
+    return np.clip((top - picture.min(-1)) / (np.maximum(top, 0) + 2 * FLOOR), 0, 1)
 
 
 def measure_texture(display: np.ndarray, weight: np.ndarray, width: float) -> tuple[float, ...]:

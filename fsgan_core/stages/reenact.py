@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import CONFIDENCE, RGBA, ST_U, ST_V
+from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_HAIR, MATTE_OCCLUSION, RGBA, ST_U, ST_V
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -28,6 +28,7 @@ from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
 DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
+FOREIGN_EDGE = 0.015  # of the face: how near to hair or an occluder a view's skin is not trusted
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
 
 
@@ -52,7 +53,11 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams) -> Vi
     """A view from a source plate (R, G, B in the codec's space) and the face in it."""
     window = region_of(face.box, VIEW_MARGIN, plate.pixel_aspect)
     mattes = measure_mattes(plate, face, window, codec, mask)
-    matte = mattes.matte("matte.face")
+    # Strands and shadows at the edge of hair or of something in front would be taken for skin.
+    foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
+    size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
+    foreign = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1))
     return View(display_of(plate, window, codec), matte, window, plate.data_window, face, plate.pixel_aspect)
 
 
