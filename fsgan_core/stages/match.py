@@ -25,6 +25,7 @@ BAND_SHARES = (1.0, 1.0, 0.5)  # coarser bands are the face's features more than
 LEAST_BAND, MOST_BAND = 0.15, 2.0  # a band may fade to this, or grow to that; more would bring up noise
 BANDS = len(BAND_SIGMAS)
 GRAIN_BANDS = 2
+QUARTER_BIAS = 0.92  # what the lower quarter of blocks of pure noise shows of its deviation
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -116,7 +117,7 @@ def _noise(band: np.ndarray, sure: np.ndarray) -> float:
     whole = count > 0.99
     if whole.sum() < 16:
         return 0.0
-    return float(np.sqrt(np.percentile(energy[whole], 25)))
+    return float(np.sqrt(np.percentile(energy[whole], 25))) / QUARTER_BIAS
 
 
 def _grain(shape: tuple[int, int], deviations: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
@@ -124,7 +125,9 @@ def _grain(shape: tuple[int, int], deviations: np.ndarray, seed: tuple[int, int]
     random = np.random.Generator(np.random.PCG64(seed))
     noise = random.standard_normal((*shape, 4), np.float32)
     noise = np.float32(0.85) * noise[..., :1] + np.float32(0.53) * noise[..., 1:]
-    result = np.zeros_like(noise)
-    for band, deviation in zip(_bands(noise)[:GRAIN_BANDS], deviations, strict=True):
-        result += band * np.float32(deviation / max(float(band.std()), 1e-6))
-    return result
+    bands = _bands(noise)[:GRAIN_BANDS]
+    shares = deviations / [max(float(band.std()), 1e-6) for band in bands]
+    for _ in range(4):  # bands overlap: what one adds, the others measure too
+        luma = sum(np.float32(share) * (band @ _LUMA) for share, band in zip(shares, bands, strict=True))
+        shares = shares * deviations / [max(float(band.std()), 1e-6) for band in _bands(np.asarray(luma))[:GRAIN_BANDS]]
+    return np.asarray(sum(np.float32(share) * band for share, band in zip(shares, bands, strict=True)))

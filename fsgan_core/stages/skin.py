@@ -152,7 +152,7 @@ def _like_around(sight: Sight, skin: Skin, above: np.ndarray) -> np.ndarray:
         worth = np.float32(smoothstep(_skin_distance(mean, middle, spread) / DISTINCT - 0.5))
         if mean[0] > middle[0]:  # bright hair shows strands; a bright wall, and a forehead that shines, do not
             rough = np.percentile(strands[ring & (distance < 6)], 30) if (ring & (distance < 6)).any() else 0.0
-            worth *= np.float32(smoothstep((rough - BRIGHT_STRANDS) / BRIGHT_STRANDS))
+            worth *= np.float32(smoothstep(np.asarray((rough - BRIGHT_STRANDS) / BRIGHT_STRANDS)))
         rather = worth * smoothstep((unlike_skin - distance - DOUBT) / SURENESS + 0.5).astype(np.float32)
         # It must come in from outside by itself.
         like = np.maximum(like, reconstruction(np.where(ring, rather, 0), rather))

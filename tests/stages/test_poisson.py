@@ -1,4 +1,4 @@
-"""The gradient-domain solver: small residuals, equal to a dense solution, and Poisson's equation where reach is huge."""
+"""The gradient-domain solver: small residuals, equal to a dense solution, Poisson's equation where reach is huge."""
 
 from __future__ import annotations
 
