@@ -102,8 +102,8 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
     detail, light = _faded(detail, frames), _faded(light, frames)
     if params.combine == "barycentric":
         detail = light
-    mouths = np.array([mouth_opening(face.landmarks) for _, face, _ in pool])
-    inner = _inner_mouth(params, detail @ mouths, np.array([mouth_opening(face.landmarks) for face in faces]))
+    mouths = np.array([_mouth(face, sources[ref.clip]) for ref, face, _ in pool])
+    inner = _inner_mouth(params, detail @ mouths, np.array([_mouth(face, target) for face in faces]))
     inner = _faded(inner[:, None], frames)[:, 0]
 
     plans = {}
@@ -177,6 +177,11 @@ def _doubt(face: Face, who: Actor) -> float:
     pose = mesh.head_pose(face.landmarks, who.pixel_aspect)
     strength = float(np.linalg.norm(_features(face, who)[:-2]))
     return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + CALM * strength
+
+
+def _mouth(face: Face, who: Actor) -> float:
+    """How far the inner mouth is open, relative to the eyes' distance, in square pixels."""
+    return mouth_opening(face.landmarks * (who.pixel_aspect, 1.0))
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
