@@ -181,7 +181,7 @@ def _doubt(face: Face, who: Actor) -> float:
 
 def _mouth(face: Face, who: Actor) -> float:
     """How far the inner mouth is open, relative to the eyes' distance, in square pixels."""
-    return mouth_opening(face.landmarks * (who.pixel_aspect, 1.0))
+    return float(mouth_opening(face.landmarks * (who.pixel_aspect, 1.0)))
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
