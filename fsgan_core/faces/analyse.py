@@ -35,6 +35,7 @@ _PROBES = 5  # frames that are tried for a first look at a face
 _TRIES = (0.0, 3.0, -3.0)  # stops around the guess
 _FAR = 1.0  # stops off the usual level from which the analysis changes its exposure
 _EXPOSURE_FRAMES = 24
+_CLEAR = 0.35  # confidence that a person reaches at least once
 
 
 class Frames(Protocol):
@@ -201,5 +202,9 @@ def _people(threads: Sequence[Thread], notes: dict[int, _Notes], count: int,
         person = Person(0, {}, dict(sorted(measured.items())), np.round(described, 6))
         if person.size >= params.minimum_size:
             found.append((person, skin))
+    # What was never seen clearly does not stand beside somebody who was.
+    best = {id(person): max(face.confidence for face in person.measured.values()) for person, _ in found}
+    if max(best.values(), default=0.0) >= _CLEAR:
+        found = [entry for entry in found if best[id(entry[0])] >= _CLEAR]
     found.sort(key=lambda entry: -entry[0].size * np.sqrt(len(entry[0].measured) / count))
     return [(replace(person, index=index), skin) for index, (person, skin) in enumerate(found)]

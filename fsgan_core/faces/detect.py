@@ -30,6 +30,7 @@ _FACE = 120.0  # pixels that a face gets when it is looked for where it should b
 _THRESHOLD = -0.4  # of the HOG score; 0 is dlib's own
 _SPREAD = 3.6  # mm: between the worst real face (2.4) and the best false one (5.1) on footage
 _WORTH_A_LOOK = 0.35  # of 0..1: a spread this good on a first look deserves the full one
+_SURE = 0.8  # a candidate that HOG is so sure of is not given up at the first look
 _TILTS = (-30.0, 30.0)  # degrees
 
 
@@ -140,9 +141,13 @@ class HogDetector:
             landmarks = self._tilted(picture, box, tilt)
         else:
             landmarks = self._landmarker.coarse(picture, box)
-            if self.evidence(picture, landmarks) < _WORTH_A_LOOK:
-                return Detection(box, confidence * self.evidence(picture, landmarks), landmarks)
-            landmarks = self._landmarker.locate_from(picture, landmarks)
+            proof = self.evidence(picture, landmarks)
+            if proof < _WORTH_A_LOOK and confidence > _SURE:
+                landmarks = self._landmarker.search(picture, box)[0]
+            elif proof < _WORTH_A_LOOK:
+                return Detection(box, confidence * proof, landmarks)
+            else:
+                landmarks = self._landmarker.locate_from(picture, landmarks)
         return Detection(face_box(landmarks), confidence * self.evidence(picture, landmarks), landmarks)
 
     def evidence(self, picture: np.ndarray, landmarks: np.ndarray) -> float:

@@ -29,6 +29,7 @@ _NOT_SAME = 0.65  # beyond this a face is not the one that was followed
 _FINE_EVERY = 24  # frames between looks for small faces
 _SURE = 0.5  # confidence from which a face is described
 _CLEAR = 1.2  # mm of scatter (DlibLandmarker.located) below which a face is a face
+_HARD = 1.5  # mm of scatter from which other starts are worth their time
 _WIDER = 1.5  # what the wider test (DlibLandmarker.spread) says for each mm of it
 _DESCRIPTIONS = 16  # per thread, spread over its length
 
@@ -165,9 +166,12 @@ class Follower:
         if candidate is None:
             candidate = self._detector.near(picture, face_box(guess))
         placed = self._placed(picture, guess, None)
-        if placed.proof < 0.5 and candidate is not None:
+        if placed.proof < 0.7 and candidate is not None:
             placed = max(placed, self._placed(picture, None, candidate.box), key=lambda p: p.proof)
         landmarks, proof, scatter = placed.landmarks, placed.proof, placed.scatter
+        if candidate is not None and candidate.confidence > 0.8 and scatter is not None:
+            # A pose that the landmarks hold only from good starts: the detector vouches for half of it.
+            proof = max(proof, 0.5 * evidence(_WIDER * float(scatter.mean())))
         if candidate is not None and (proof >= 0.5 or candidate.confidence * proof >= self._minimum_confidence):
             return Seen(landmarks, max(candidate.confidence, 0.5) * proof, "detected", scatter)
         height = face_box(landmarks)[3]
@@ -185,6 +189,10 @@ class Follower:
             start = self._landmarker.coarse(picture, box) if guess is None and box is not None else guess
             assert start is not None
             landmarks, scatter = self._landmarker.located(picture, start)
+            if scatter.mean() >= _HARD:
+                other = self._landmarker.search(picture, face_box(start) if box is None else box)
+                if other[1].mean() < 0.75 * scatter.mean():
+                    landmarks, scatter = other
             if scatter.mean() < _CLEAR:  # beyond doubt; the wider test would cost as much again
                 return _Placed(landmarks, evidence(_WIDER * float(scatter.mean())), scatter)
         else:

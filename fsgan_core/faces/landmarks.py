@@ -108,6 +108,20 @@ class DlibLandmarker:
         no face scatters (5 mm and more)."""
         return float(_scatter(self._answers(upright(picture, landmarks)[0], _PROBES)).mean())
 
+    def search(self, picture: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """As `located`, for a face in `box` that is hard to place (looking up, far turned): of many starts the one
+        whose answers agree best. Takes several times as long."""
+        x, y, width, height = box
+        starts = []
+        for scale in (0.8, 0.9, 1.0, 1.12):
+            for dx, dy in ((0.0, 0.0), (-0.1, 0.1), (0.1, 0.1), (-0.1, -0.1), (0.1, -0.1), (0.0, 0.1)):
+                moved = (x + width * (0.5 + dx - scale / 2), y + height * (0.5 + dy - scale / 2),
+                         width * scale, height * scale)
+                start = self.coarse(picture, moved)
+                starts.append((float(_scatter(self._answers(upright(picture, start)[0], _SHIFTS)).mean()), start))
+        starts.sort(key=lambda entry: entry[0])
+        return min((self.located(picture, start) for _, start in starts[:3]), key=lambda found: float(found[1].mean()))
+
     def coarse(self, picture: np.ndarray, box: Box) -> np.ndarray:
         """A first answer, float64 (68, 2), from a detector's box, which may be off and stands upright."""
         x, y, width, height = box
