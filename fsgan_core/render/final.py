@@ -11,11 +11,11 @@ import numpy as np
 import fsgan_core
 from fsgan_core.contract import layers
 from fsgan_core.contract.layers import RGB, RGBA
-from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.plate import Plate, Window, slices
 from fsgan_core.render.frames import NO_FACE, Blend, FrameMaker, TargetFrame, converted
 from fsgan_core.render.inputs import Inputs
 
-__all__ = ["STAGE_CHANNELS", "empty_stage_picture", "final_plate", "passed_plate", "with_layers"]
+__all__ = ["EXTRA_CHANNELS", "STAGE_CHANNELS", "empty_stage_picture", "final_plate", "passed_plate", "with_layers"]
 
 STAGE_CHANNELS: Mapping[str, tuple[str, ...]] = {
     "reenact": (*RGBA, layers.ST_U, layers.ST_V, layers.CONFIDENCE),
@@ -23,7 +23,7 @@ STAGE_CHANNELS: Mapping[str, tuple[str, ...]] = {
     "inpaint": (*RGBA, layers.MATTE_COMPLETED),
 }
 
-_EXTRA = (
+EXTRA_CHANNELS = (
     *layers.layer(layers.LAYER_REENACTED), *layers.layer(layers.LAYER_COMPLETED), *layers.MATTES,
     layers.MATTE_COMPLETED, layers.MATTE_SOFT, layers.CONFIDENCE, layers.ST_U, layers.ST_V,
 )
@@ -96,12 +96,22 @@ def with_layers(plate: Plate, inputs: Inputs, reenacted: Plate | None, mattes: P
                 blend: Blend | None) -> Plate:
     """`plate` with every stage's picture as further channels, cut to its data window; zero where there is none.
     Channels of the same name that the target had are replaced."""
-    values: dict[str, np.ndarray] = {}
+    kept = [index for index, name in enumerate(plate.channels) if name not in EXTRA_CHANNELS]
+    channels = tuple(plate.channels[index] for index in kept) + EXTRA_CHANNELS
+    # A 4K frame with all layers is 850 MB: it is filled in place.
+    pixels = np.zeros((*plate.pixels.shape[:2], len(channels)), np.float32)
+    for place, index in enumerate(kept):
+        pixels[..., place] = plate.pixels[..., index]
 
-    def put(picture: Plate | None, names: tuple[str, ...], channels: tuple[str, ...]) -> None:
-        if picture is not None:
-            cut = picture.crop(plate.data_window)
-            values.update({name: cut.matte(channel) for name, channel in zip(names, channels, strict=True)})
+    def put(picture: Plate | None, names: tuple[str, ...], given: tuple[str, ...]) -> None:
+        if picture is None:
+            return
+        common = picture.data_window.intersect(plate.data_window)
+        if common.empty:
+            return
+        into, out_of = slices(common, plate.data_window), slices(common, picture.data_window)
+        for name, channel in zip(names, given, strict=True):
+            pixels[(*into, channels.index(name))] = picture.matte(channel)[out_of]
 
     for picture, layer in ((reenacted, layers.LAYER_REENACTED), (completed, layers.LAYER_COMPLETED)):
         shown = converted(picture, inputs, inputs.working, inputs.output_space) if picture is not None else None
@@ -113,17 +123,13 @@ def with_layers(plate: Plate, inputs: Inputs, reenacted: Plate | None, mattes: P
     if blend is not None:
         soft = Plate(blend.matte[..., None].astype(np.float32), (layers.MATTE_SOFT,), blend.region, blend.region)
         put(soft, (layers.MATTE_SOFT,), (layers.MATTE_SOFT,))
-
-    kept = [index for index, name in enumerate(plate.channels) if name not in _EXTRA]
     formats = plate.formats or ("half",) * len(plate.channels)
-    nothing = np.zeros(plate.pixels.shape[:2], np.float32)
-    extra = np.stack([values.get(name, nothing) for name in _EXTRA], axis=-1)
     return replace(
         plate,
-        pixels=np.concatenate([plate.pixels[..., kept], extra], axis=-1),
-        channels=tuple(plate.channels[index] for index in kept) + _EXTRA,
-        formats=tuple(formats[index] for index in kept) + tuple("float" if n in _FLOAT else "half" for n in _EXTRA),
-        integers={name: exact for name, exact in plate.integers.items() if name not in _EXTRA},
+        pixels=pixels,
+        channels=channels,
+        formats=(*(formats[index] for index in kept), *("float" if name in _FLOAT else "half" for name in EXTRA_CHANNELS)),
+        integers={name: exact for name, exact in plate.integers.items() if name not in EXTRA_CHANNELS},
     )
 
 

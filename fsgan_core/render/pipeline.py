@@ -12,7 +12,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from fsgan_core.render.events import (
     RenderResult,
     ignore,
 )
-from fsgan_core.render.final import STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
+from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
 from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.provenance import flags_of
@@ -48,7 +48,7 @@ __all__ = ["drive", "render_shot", "render_stage", "swap"]
 
 log = logging.getLogger(__name__)
 
-WRITE_BEHIND = 2  # frames
+WRITTEN_BEHIND = 256 << 20  # bytes: a larger plate is written before its worker begins the next one
 LOSSLESS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bits
 
 
@@ -133,17 +133,6 @@ UPSTREAM: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Made:
-    """A frame as a worker leaves it: the plate to be written, or why there is none."""
-
-    state: str
-    plate: Plate | None = None
-    flags: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    error: Exception | None = None
-
-
 class _Work:
     """One render: opened inputs to files. stage: what is written, "final" or a stage's own picture."""
 
@@ -175,24 +164,29 @@ class _Work:
                 self.scenes(self._held(frame))
             self._add({"analyse": time.perf_counter() - start})
             workers = frame_workers(self._plate_bytes())
-            with WriteBehind(WRITE_BEHIND) as writer:
-                for frame, made in read_ahead(self._make, self.frames, workers=workers, ahead=workers):
-                    self._finish(frame, made, writer)
+            with WriteBehind(limit=1, workers=1) as writer:
+                for frame, error in read_ahead(lambda frame: self._frame(frame, writer), self.frames, workers=workers,
+                                               ahead=workers):
+                    if error is not None:
+                        self._failed(frame, error)
         self._add({"total": time.perf_counter() - start})
         return self._result()
 
     def _plate_bytes(self) -> int:
-        """Size of a plate in memory, by the first one's header."""
+        """Size of a plate as it is written, by the first one's header."""
         header = self.inputs.target.sequence.header(self._held(self.frames[0]))
-        return 4 * header.data_window.width * header.data_window.height * len(header.channels)
+        channels = len(header.channels)
+        if self.stage == "final" and self.inputs.stages.output.layers == "all":
+            channels += len(EXTRA_CHANNELS)
+        return 4 * header.data_window.width * header.data_window.height * channels
 
     def _held(self, frame: int) -> int:
         """The target's frame that stands for `frame`: itself, or the one before it where it is missing and held."""
         there = self.inputs.target.sequence.frames
         return there[max(0, bisect_right(there, frame) - 1)]
 
-    def _make(self, frame: int) -> _Made:
-        """In a worker's thread: one frame, unless its file is already right."""
+    def _frame(self, frame: int, writer: WriteBehind) -> Exception | None:
+        """In a worker's thread: one frame, unless its file is already right. What went wrong, if anything."""
         clock = self.maker.clock
         clock.taken()
         source = self._held(frame)
@@ -201,12 +195,17 @@ class _Work:
                 key = self._key(source)
                 kept = None if self.force else finished(output_path(self.output, frame), key)
             if kept is not None:
-                return _Made(KEPT, None, flags_of(kept))
+                self._done(frame, KEPT, clock.taken(), flags_of(kept))
+                return None
             plate, state = self._picture(source)
             plate = replace(plate, metadata={**plate.metadata, layers.META_KEY: key})
-            return _Made(state, plate, flags_of(plate.metadata), clock.taken())
+            if plate.pixels.nbytes > WRITTEN_BEHIND:
+                self._write(frame, plate, state, clock.taken())
+            else:
+                writer.submit(self._write, frame, plate, state, clock.taken())
         except Exception as error:
-            return _Made(FAILED, error=error, seconds=clock.taken())
+            return error
+        return None
 
     def _key(self, frame: int) -> str:
         """Key of what is written for a frame."""
@@ -226,35 +225,26 @@ class _Work:
                 "mask": lambda: maker.mattes(frame), "inpaint": lambda: maker.completed(frame)}
         return made[self.stage](), RENDERED
 
-    def _finish(self, frame: int, made: _Made, writer: WriteBehind) -> None:
-        """Hands a frame to the writer, or lists it. Raises MachineError."""
-        if made.error is not None:
-            self._failed(frame, made.error, made.seconds)
-        elif made.plate is None:
-            self._done(frame, made.state, made.seconds, made.flags)
-        else:
-            writer.submit(self._write, frame, made)
-
-    def _write(self, frame: int, made: _Made) -> None:
-        """In a writer's thread."""
-        assert made.plate is not None
+    def _write(self, frame: int, plate: Plate, state: str, seconds: dict[str, float]) -> None:
+        """In a thread. Raises MachineError."""
         output = self.inputs.stages.output
         start = time.perf_counter()
         try:
             if self.stage == "final":
                 others = self.inputs.target.sequence.other_parts(self._held(frame))
-                write_exr(output_path(self.output, frame), made.plate, compression=output.compression,
+                write_exr(output_path(self.output, frame), plate, compression=output.compression,
                           depth=output.depth, other_parts=others)
             else:
                 # What stands between two stages must come back bit for bit.
                 lossless = output.compression if output.compression in LOSSLESS else "zip"
-                write_exr(output_path(self.output, frame), made.plate, compression=lossless, depth="float")
+                write_exr(output_path(self.output, frame), plate, compression=lossless, depth="float")
         except Exception as error:
-            self._failed(frame, error, made.seconds)
+            self._failed(frame, error)
             return
-        self._done(frame, made.state, {**made.seconds, "write": time.perf_counter() - start}, made.flags)
+        seconds["write"] = time.perf_counter() - start
+        self._done(frame, state, seconds, flags_of(plate.metadata))
 
-    def _failed(self, frame: int, error: Exception, seconds: Mapping[str, float]) -> None:
+    def _failed(self, frame: int, error: Exception) -> None:
         """Lists a frame's failure. Raises MachineError for what the next frame would meet as well."""
         if isinstance(error, MachineError):
             raise error
@@ -264,7 +254,7 @@ class _Work:
         if not isinstance(error, FsganError):
             message = f"internal error, {type(error).__name__}: {error}"
             log.debug("frame %d", frame, exc_info=error)
-        self._done(frame, FAILED, seconds, (), message)
+        self._done(frame, FAILED, {}, (), message)
 
     def _done(self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...],
               message: str = "") -> None:

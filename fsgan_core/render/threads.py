@@ -10,7 +10,7 @@ __all__ = ["frame_workers", "one_thread_algebra"]
 
 MOST_WORKERS = 4
 WORKING_BYTES = 1 << 30  # of all frames that are worked on at once, beside what is kept in memory
-FRAME_SHARE = 4  # whole plates that a frame holds while it is worked on
+FRAME_SHARE = 3  # whole plates that a frame holds while it is worked on and written
 
 
 @contextmanager
