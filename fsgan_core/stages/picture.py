@@ -35,13 +35,33 @@ def scene(perceptual: np.ndarray, exposure: float) -> np.ndarray:
 
 def padded(plate: Plate, window: Window) -> np.ndarray:
     """float32 (height, width, 3): the plate's R, G, B on `window`; outside the plate its nearest pixels are repeated,
-    so that nothing is measured on black that is not there. All zero where they do not meet."""
+    so that nothing is measured on black that is not there; pixels that are no numbers are filled from around. All
+    zero where they do not meet."""
     common = window.intersect(plate.data_window)
     if common.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
-    part = plate.get(*RGB)[slices(common, plate.data_window)]
+    part = cleaned(plate.get(*RGB)[slices(common, plate.data_window)])
     return cv2.copyMakeBorder(part, common.y - window.y, window.bottom - common.bottom, common.x - window.x,
                               window.right - common.right, cv2.BORDER_REPLICATE)
+
+
+def cleaned(rgb: np.ndarray) -> np.ndarray:
+    """`rgb` (h, w, 3) with its NaN and infinite pixels replaced by a smooth continuation of those around them; the
+    same array where there are none."""
+    good = np.isfinite(rgb).all(-1)
+    if good.all():
+        return rgb
+    filled = np.where(good[..., None], rgb, np.float32(0))
+    weight = good.astype(np.float32)
+    known, sigma = weight.copy(), 1.0
+    while sigma < max(good.shape) and (known < 0.01).any():
+        blurred = cv2.GaussianBlur(filled * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        total = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        reached = (known < 0.01) & (total > 0.01)
+        filled[reached] = blurred[reached] / total[reached, None]
+        known[reached] = 1
+        sigma *= 2
+    return np.asarray(filled)
 
 
 def inside_of(plate: Plate, window: Window) -> np.ndarray:

@@ -37,8 +37,8 @@ class View:
     """One source frame, ready to be warped.
 
     display: float32 (h, w, 3), display-like, of `window`, a part of the source picture around the face. matte: float32
-    (h, w), 1 where it shows skin, 0 on hair, occluders, background. picture: the whole source picture's window (for
-    STMaps). face, pixel_aspect: in the source's own coordinates.
+    (h, w), 1 where it shows skin, 0 on hair, occluders, background. picture: the source's display window, which
+    STMaps count by. face, pixel_aspect: in the source's own coordinates.
     """
 
     display: np.ndarray
@@ -58,7 +58,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams) -> Vi
     size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
     foreign = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1))
-    return View(display_of(plate, window, codec), matte, window, plate.data_window, face, plate.pixel_aspect)
+    return View(display_of(plate, window, codec), matte, window, plate.display_window, face, plate.pixel_aspect)
 
 
 def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: dict[ViewRef, View], codec: Codec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -45,9 +46,9 @@ def plate_at(rgb: np.ndarray, x: int = 0, y: int = 0, aspect: float = 1.0) -> Pl
     return Plate(np.ascontiguousarray(rgb, np.float32), ("R", "G", "B"), window, window, aspect)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Still:
-    """A plate with the face in it."""
+    """A plate with the face in it; told apart by identity, so that views of it are made once."""
 
     plate: Plate
     face: Face
@@ -77,12 +78,17 @@ class Still:
         return combine_mattes(self.face, self.region, [(self.face, measured)], params, self.plate, holdout)
 
     def view(self, codec: Codec) -> View:
-        return prepare_view(self.plate, self.face, codec, MaskParams())
+        return _view(self, codec)
 
     def reenacted(self, source: Still, codec: Codec, params: ReenactParams | None = None,
                   plan: FramePlan = ONE) -> Plate:
         return reenact(self.plate, self.face, self.region, plan, {ViewRef(0, 1): source.view(codec)}, codec,
                        params or ReenactParams())
+
+
+@lru_cache(maxsize=32)
+def _view(still: Still, codec: Codec) -> View:
+    return prepare_view(still.plate, still.face, codec, MaskParams())
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.picture import (
+    cleaned,
     display_of,
     guided,
     inside_of,
@@ -85,11 +86,37 @@ class TestPadded:
         assert np.isfinite(display_of(wild, Window(-1, -1, 5, 4), codec)).all()
 
 
+class TestCleaned:
+    def test_holes_take_what_is_around(self) -> None:
+        y, x = np.mgrid[0:40, 0:50].astype(np.float32)
+        picture = np.dstack([x, y, x + y])
+        holed = picture.copy()
+        holed[10, 10] = np.nan
+        holed[20:23, 30:33, 1] = np.inf
+        holed[0, 0] = -np.inf
+        filled = cleaned(holed)
+        assert np.abs(filled - picture).max() < 2.5
+        good = np.isfinite(holed).all(-1)
+        assert np.array_equal(filled[good], picture[good])
+        assert np.isnan(holed[10, 10]).all()
+
+    def test_nothing_to_do_and_nothing_to_go_by(self) -> None:
+        picture = np.ones((4, 5, 3), np.float32)
+        assert cleaned(picture) is picture
+        assert not cleaned(picture * np.nan).any()
+        assert not cleaned(np.full((1, 1, 3), np.inf, np.float32)).any()
+
+    def test_a_large_hole(self) -> None:
+        picture = np.full((60, 60, 3), 0.3, np.float32)
+        picture[5:55, 5:55] = np.nan
+        assert cleaned(picture) == pytest.approx(0.3, abs=1e-4)
+
+
 class TestPolygon:
     def test_area_and_place(self) -> None:
         square = np.array([(10.0, 5.0), (20.0, 5.0), (20.0, 12.0), (10.0, 12.0)])
         matte = polygon_matte(square + 100, Window(100, 100, 40, 30))
-        assert matte.sum() == pytest.approx(8 * 11, rel=0.08)  # the border's pixels count, OpenCV's soft edge a little more
+        assert matte.sum() == pytest.approx(8 * 11, rel=0.08)  # the border's own pixels count
         assert matte[8, 15] == 1 and matte[8, 25] == 0
         y, x = np.mgrid[0:30, 0:40]
         assert (matte * x).sum() / matte.sum() == pytest.approx(15, abs=0.1)

@@ -1,0 +1,232 @@
+"""The plan of views: which, how they fade, what an artist may choose, what is flagged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import NoFaceError, ParameterError
+from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.pose import FACE
+from fsgan_core.faces.track import Face
+from fsgan_core.stages import mesh
+from fsgan_core.stages.mesh import Actor
+from fsgan_core.stages.views import FADE, FramePlan, ViewRef, plan_views
+from tests.stages.conftest import face_at, posed
+
+
+def opened(amount: float) -> np.ndarray:
+    """The generic face with its mouth open by `amount` mm."""
+    shape = FACE.copy()
+    shape[[55, 56, 57, 58, 59, 65, 66, 67], 1] += amount
+    return shape
+
+
+def clip(poses: Iterable[tuple[float, float]] | Mapping[int, tuple[float, float]], mouth: float = 0.0,
+         first: int = 1, aspect: float = 1.0) -> Actor:
+    """An actor who shows these yaws and pitches, one a frame."""
+    numbered = poses if isinstance(poses, Mapping) else dict(enumerate(poses, first))
+    faces = {frame: face_at(posed(yaw, pitch, scale=2, shape=opened(mouth), aspect=aspect), frame, aspect)
+             for frame, (yaw, pitch) in numbered.items()}
+    return Actor(faces, aspect, FACE)
+
+
+def leading(plan: FramePlan) -> ViewRef:
+    return plan.views[0].view
+
+
+AROUND = [(yaw, pitch) for yaw in (-30, -15, 0, 15, 30) for pitch in (-10, 0, 10)]
+PLAIN = ReenactParams()
+
+
+def plan(source: Actor | list[Actor], target: Actor, names: tuple[str, ...] = ("a", "b", "c"),
+         **params: object) -> dict[int, FramePlan]:
+    sources = source if isinstance(source, list) else [source]
+    return plan_views(sources, target, PLAIN.replace(**params), names[:len(sources)])
+
+
+class TestPlan:
+    def test_weights_sum_to_one_and_the_leading_view_is_first(self) -> None:
+        plans = plan(clip(AROUND), clip([(yaw, 3) for yaw in range(-25, 26, 2)]))
+        assert sorted(plans) == list(range(1, 27))
+        for one in plans.values():
+            assert sum(view.light for view in one.views) == pytest.approx(1)
+            assert sum(view.detail for view in one.views) == pytest.approx(1)
+            assert one.views[0].detail == max(view.detail for view in one.views)
+            assert len({view.view for view in one.views}) == len(one.views)
+            assert not one.flags
+
+    def test_the_nearest_pose_leads(self) -> None:
+        for wanted, index in (((-29, 9), 3), ((1, -1), 8), ((28, -9), 13)):
+            assert leading(plan(clip(AROUND), clip([wanted] * 3))[2]) == ViewRef(0, index)
+
+    def test_light_is_barycentric(self) -> None:
+        """Between two views, each has its share of the light."""
+        one = plan(clip([(-20, 0), (20, 0), (0, 20), (0, -20)]), clip([(10, 0)] * 9))[5]
+        light = {view.view.frame: view.light for view in one.views}
+        assert sum(light.values()) == pytest.approx(1)
+        yaw = sum(share * {1: -20, 2: 20, 3: 0, 4: 0}[frame] for frame, share in light.items())
+        assert yaw == pytest.approx(10, abs=1.5)
+
+    def test_a_still_is_a_map_of_one_view(self) -> None:
+        plans = plan(clip([(0, 0)]), clip([(0, 0), (40, 0), (-40, 20)]))
+        for one in plans.values():
+            assert [view.view for view in one.views] == [ViewRef(0, 1)]
+            assert one.views[0].light == one.views[0].detail == 1
+            assert one.others == ()
+
+    def test_an_open_mouth_asks_for_an_open_mouth(self) -> None:
+        """Of views of one pose the one with the target's expression leads."""
+        still, speaking = clip([(0, 0)]), clip([(1, 0)], mouth=14, first=2)
+        source = Actor({**still.faces, **speaking.faces}, 1.0, FACE)
+        assert leading(plan(source, clip([(0.5, 0)]))[1]).frame == 1
+        assert leading(plan(source, clip([(0.5, 0)], mouth=14), hold=0.0)[1]).frame == 2
+
+    def test_combine(self) -> None:
+        source, target = clip(AROUND), clip([(7, 4)] * 9)
+        assert len(plan(source, target, combine="leading")[5].views) == 1
+        for view in plan(source, target, combine="barycentric")[5].views:
+            assert view.light == view.detail
+        lead, *rest = plan(source, target, combine="detail")[5].views
+        assert lead.detail == pytest.approx(1)
+        assert rest and all(view.light > 0 for view in rest)
+
+    def test_no_target_no_plan(self) -> None:
+        assert plan(clip(AROUND), clip([])) == {}
+
+    def test_the_same_call_gives_the_same_plan(self) -> None:
+        source, target = clip(AROUND), clip([(yaw, 3) for yaw in range(-25, 26, 5)])
+        assert plan(source, target) == plan(source, target)
+
+    def test_wide_pixels_change_nothing(self) -> None:
+        target = [(yaw, 3) for yaw in range(-20, 21, 8)]
+        square = plan(clip(AROUND), clip(target, mouth=6))
+        wide = plan(clip(AROUND, aspect=2.0), clip(target, mouth=6, aspect=2.0))
+        for frame, one in square.items():
+            assert [view.view for view in one.views] == [view.view for view in wide[frame].views]
+            assert one.inner_mouth == wide[frame].inner_mouth
+
+
+class TestTime:
+    wobble = clip([(7.5 + (1.5 if n % 2 else -1.5), 0) for n in range(20)])
+    pair = clip([(0, 0), (15, 0)])
+
+    def test_hold_keeps_the_leading_view(self) -> None:
+        """A pose that wobbles between two views: with hold one of them stays, without they alternate."""
+        held = {leading(one) for one in plan(self.pair, self.wobble, hold=2.0).values()}
+        assert len(held) == 1
+        restless = plan(self.pair, self.wobble, hold=0.0)
+        shares = [view.detail for one in restless.values() for view in one.views]
+        assert 0.3 < np.median(shares) < 0.7  # alternating, faded over neighbours
+
+    def test_a_change_of_view_fades(self) -> None:
+        turning = clip([(0, 0)] * 12 + [(15, 0)] * 12)
+        plans = plan(self.pair, turning, hold=0.1)
+        share = np.array([sum(view.detail for view in one.views if view.view.frame == 2) for one in plans.values()])
+        assert share[0] == 0 and share[-1] == 1
+        assert (np.diff(share) >= 0).all()
+        assert np.abs(np.diff(share)).max() < 0.35
+        assert ((share > 0) & (share < 1)).sum() >= 2 * FADE - 2
+
+    def test_frames_far_apart_do_not_fade_into_each_other(self) -> None:
+        plans = plan(self.pair, clip({1: (0, 0), 2: (0, 0), 100: (15, 0), 101: (15, 0)}), hold=0.1)
+        assert len(plans[2].views) == len(plans[100].views) == 1
+
+
+class TestChoice:
+    source = clip(AROUND)
+    target = clip([(1, 1)] * 5)
+
+    def test_listed_and_excluded(self) -> None:
+        assert leading(plan(self.source, self.target)[3]).frame == 8
+        assert leading(plan(self.source, self.target, exclude=("8",))[3]).frame != 8
+        for one in plan(self.source, self.target, views=("1", "2")).values():
+            assert {view.view.frame for view in one.views} | {ref.frame for ref in one.others} <= {1, 2}
+
+    def test_weighted(self) -> None:
+        """A view next to the best one is preferred when it weighs more, avoided when it weighs less."""
+        assert leading(plan(self.source, self.target, weights=("5=1000",))[3]).frame == 5
+        assert leading(plan(self.source, self.target, weights=("8=0.0001",))[3]).frame != 8
+
+    def test_several_clips(self) -> None:
+        left, right = clip([(-30, 0), (-10, 0)]), clip([(10, 0), (30, 0)], first=101)
+        plans = plan([left, right], clip([(-30, 0)] * 9 + [(30, 0)] * 9), hold=0.1)
+        assert leading(plans[2]) == ViewRef(0, 1)
+        assert leading(plans[17]) == ViewRef(1, 102)
+        only = plan([left, right], clip([(-30, 0)]), views=("b:101",))
+        assert leading(only[1]) == ViewRef(1, 101)
+        without = plan([left, right], clip([(-30, 0)]), exclude=("a:1", "a:2"))
+        assert leading(without[1]).clip == 1
+
+    @pytest.mark.parametrize("params", [{"views": ("77",)}, {"exclude": ("b:1",)}, {"weights": ("77=2",)},
+                                        {"weights": ("8",)}, {"weights": ("8=0",)}, {"weights": ("8=nan",)},
+                                        {"weights": ("8=x",)}, {"weights": ("8=-1",)}])
+    def test_what_is_not_there_is_refused(self, params: dict[str, tuple[str, ...]]) -> None:
+        with pytest.raises(ParameterError, match=r"reenact\.(views|exclude|weights)"):
+            plan(self.source, self.target, **params)
+
+    def test_no_view_left(self) -> None:
+        with pytest.raises(NoFaceError, match="no source view is left"):
+            plan(clip([(0, 0)]), self.target, exclude=("1",))
+        with pytest.raises(NoFaceError):
+            plan(clip([]), self.target)
+
+    def test_bridged_faces_are_no_views(self) -> None:
+        faces = dict(self.source.faces)
+        faces[8] = replace(faces[8], origin="bridged")
+        assert leading(plan(Actor(faces, 1.0, FACE), self.target)[3]).frame != 8
+        bridged: dict[int, Face] = {8: faces[8]}
+        assert leading(plan(Actor(bridged, 1.0, FACE), self.target)[3]).frame == 8
+
+    def test_a_misfit_is_avoided(self) -> None:
+        """Landmarks that hardly fit a head: the detector was wrong."""
+        faces = dict(self.source.faces)
+        shaken = faces[8].landmarks + np.random.default_rng(0).normal(0, 12, (68, 2))
+        faces[8] = replace(faces[8], landmarks=shaken)
+        assert leading(plan(Actor(faces, 1.0, FACE), self.target)[3]).frame != 8
+
+    def test_a_long_source_is_thinned(self) -> None:
+        long = clip([(-20 + 40 * n / 450, 0) for n in range(450)])
+        assert leading(plan(long, clip([(10, 0)]))[1]).frame == pytest.approx(338, abs=30)
+
+
+class TestPose:
+    def test_outside_the_views_is_flagged(self) -> None:
+        plans = plan(clip(AROUND), clip([(0, 0), (60, 0), (0, -45), (28, 8)]))
+        assert [bool(plans[frame].flags) for frame in (1, 2, 3, 4)] == [False, True, True, False]
+        assert plans[2].flags == ("pose-clamped",)
+        assert plans[2].views
+
+    def test_others_are_the_extremes_that_are_not_chosen(self) -> None:
+        one = plan(clip(AROUND), clip([(0, 0)] * 9))[5]
+        yaws = {frame: AROUND[frame - 1][0] for frame in range(1, 16)}
+        assert {yaws[ref.frame] for ref in one.others} >= {-30, 30}
+        assert not {view.view for view in one.views} & set(one.others)
+
+
+class TestMouth:
+    closed, open_wide = clip([(0, 0)] * 9), clip([(0, 0)] * 9, mouth=16)
+
+    def test_auto(self) -> None:
+        """The target's own where the source's mouth is not open enough."""
+        assert plan(self.closed, self.open_wide)[5].inner_mouth == 0
+        assert plan(self.open_wide, self.open_wide)[5].inner_mouth == 1
+        assert plan(self.closed, self.closed)[5].inner_mouth == 1
+
+    def test_chosen(self) -> None:
+        assert plan(self.closed, self.open_wide, inner_mouth="source")[5].inner_mouth == 1
+        assert plan(self.open_wide, self.open_wide, inner_mouth="target")[5].inner_mouth == 0
+
+    def test_fades(self) -> None:
+        speaking = {n: face for n, face in self.closed.faces.items() if n < 5}
+        speaking |= {n: replace(self.open_wide.faces[n], frame=n) for n in range(5, 10)}
+        shares = [one.inner_mouth for one in plan(self.closed, Actor(speaking, 1.0, FACE)).values()]
+        assert shares[0] > 0.9 and shares[-1] < 0.1
+        assert np.abs(np.diff(shares)).max() < 0.35
+
+
+def test_face_unit_is_the_heads_width() -> None:
+    assert mesh.face_width(posed(scale=2)) == pytest.approx(288, rel=1e-3)
