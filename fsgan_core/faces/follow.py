@@ -29,7 +29,7 @@ _NOT_SAME = 0.65  # beyond this a face is not the one that was followed
 _FINE_EVERY = 24  # frames between looks for small faces
 _SURE = 0.5  # confidence from which a face is described
 _CLEAR = 1.2  # mm of scatter (DlibLandmarker.located) below which a face is a face
-_HARD = 1.5  # mm of scatter from which other starts are worth their time
+_HARD = 1.4  # mm of scatter, of half the landmarks, from which other starts are worth their time
 _WIDER = 1.5  # what the wider test (DlibLandmarker.spread) says for each mm of it
 _DESCRIPTIONS = 16  # per thread, spread over its length
 
@@ -189,7 +189,7 @@ class Follower:
             start = self._landmarker.coarse(picture, box) if guess is None and box is not None else guess
             assert start is not None
             landmarks, scatter = self._landmarker.located(picture, start)
-            if scatter.mean() >= _HARD:
+            if np.median(scatter) >= _HARD:
                 other = self._landmarker.search(picture, face_box(start) if box is None else box)
                 if other[1].mean() < 0.75 * scatter.mean():
                     landmarks, scatter = other
