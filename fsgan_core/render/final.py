@@ -124,11 +124,12 @@ def with_layers(plate: Plate, inputs: Inputs, reenacted: Plate | None, mattes: P
         soft = Plate(blend.matte[..., None].astype(np.float32), (layers.MATTE_SOFT,), blend.region, blend.region)
         put(soft, (layers.MATTE_SOFT,), (layers.MATTE_SOFT,))
     formats = plate.formats or ("half",) * len(plate.channels)
+    extra_formats = tuple("float" if name in _FLOAT else "half" for name in EXTRA_CHANNELS)
     return replace(
         plate,
         pixels=pixels,
         channels=channels,
-        formats=(*(formats[index] for index in kept), *("float" if name in _FLOAT else "half" for name in EXTRA_CHANNELS)),
+        formats=tuple(formats[index] for index in kept) + extra_formats,
         integers={name: exact for name, exact in plate.integers.items() if name not in EXTRA_CHANNELS},
     )
 
