@@ -143,7 +143,7 @@ class FrameMaker:
         scene = self.scene_of(frame)
         target = self.target(frame).plate
         if frame in scene.driven:
-            return self._drive(scene, target, scene.driven[frame], self.region(frame))
+            return self._drive(scene, target, scene.driven[frame], self._measure(frame))
         views = {chosen.view: self._view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
             function = self.engines["reenact"].function("reenact")
@@ -151,11 +151,11 @@ class FrameMaker:
                                     self._params("reenact"), scene.likeness)
         return plate
 
-    def _drive(self, scene: Scene, target: Plate, driven: Driven, region: Window) -> Plate:
+    def _drive(self, scene: Scene, target: Plate, driven: Driven, measured: Plate) -> Plate:
         views = {patch.view: self._view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
             function = self.engines["reenact"].function("drive")
-            plate: Plate = function(target, driven, region, views, scene.codec, self._params("reenact"))
+            plate: Plate = function(target, driven, measured, views, scene.codec, self._params("mask"))
         return plate
 
     def _view(self, scene: Scene, ref: ViewRef) -> View:
@@ -304,7 +304,7 @@ class FrameMaker:
         if frame not in scene.driven:
             return None
         one = scene.driven[frame]
-        return (face_digest(one.face), face_digest(one.wanted), list(one.turn),
+        return (face_digest(one.face), face_digest(one.wanted), list(one.turn), self._params("mask").to_dict(),
                 [(self._view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
 
     def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:

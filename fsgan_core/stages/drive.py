@@ -42,6 +42,7 @@ _PIVOT = np.array([0.0, 60.0, 90.0])  # mm: where head and neck meet
 MOST_TURN = 15.0  # degrees that a head is turned away from how the plate shows it
 
 _SHUT = 0.4  # a lid gap that landmarks give for a shut eye, over the open one, where a clip shows no blink
+_SLIT = 0.1  # of the open eye: a gap that lashes close
 _LIPS_SHUT = 3.0  # mm: most that landmarks give for closed lips
 _DEPTH_SURE = 0.1  # variance of depth over that of x and y in what an expression moves
 
@@ -176,7 +177,7 @@ def settled(face: Face, pixel_aspect: float, bias: Reading) -> Face:
     """The face with lids and inner lips as far open as they are: gaps that landmarks give for shut ones become 0."""
     pose = head_pose(face.landmarks, pixel_aspect)
     lids, lips = _gaps(face, pixel_aspect)
-    usual, shut = np.repeat(0.85 * bias.lids, 2), np.repeat(bias.lids_shut, 2)
+    usual, shut = np.repeat(0.85 * bias.lids, 2), np.repeat(bias.lids_shut + _SLIT * bias.lids, 2)
     lid_change = _unbiased(lids, shut, usual) - lids
     lip_change = _unbiased(lips, np.full(3, bias.lips_shut), np.full(3, 4 * bias.lips_shut)) - lips
     change = np.zeros((68, 3))
