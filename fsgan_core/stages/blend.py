@@ -67,6 +67,9 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     new = match_texture(new, skin, texture_of(mattes), width, params.sharpness, params.grain,
                         (params.seed, face.frame & 0xFFFFFFFF))
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
+    # At the frame's edge the face goes on: there is nothing to be seated in.
+    beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    foreign = np.maximum(foreign, beyond)
     engine = ENGINES["poisson" if params.engine == "auto" else params.engine]
     seated = engine(new, own, matte, foreign, width, params)
 

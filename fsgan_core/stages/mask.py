@@ -28,19 +28,19 @@ from fsgan_core.stages.picture import (
     signed_distance,
     smoothstep,
 )
-from fsgan_core.stages.skin import Sight, foreign, glasses
+from fsgan_core.stages.skin import Sight, foreign, glasses, wears_glasses
 
 WORKING_WIDTH = 160  # pixels across the face at which colours are compared
 MOST_ENLARGED = 2.5  # times, for a small face
+LEVELS = 16  # of a soft matte that is grown
 META_TEXTURE = "fsgan/texture"
 
 
 def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams) -> Plate:
     """The mattes of one frame by itself, on `region`: matte.face, matte.hair, matte.mouth, matte.occlusion, each 0..1,
-    not yet smoothed over time, not yet soft at the edge.
+    not yet smoothed over time, not yet soft at the edge, and going on beyond the plate where the face does.
 
     target: R, G, B in the codec's space. The plate's metadata holds what `match` measured of the skin's texture.
-    A face outside the plate gives empty mattes.
     """
     aspect = target.pixel_aspect
     display = display_of(target, region, codec)
@@ -48,7 +48,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     scale = min(MOST_ENLARGED, WORKING_WIDTH / width)
     outline = mesh.outline(face.landmarks, aspect, params.forehead)
     inside = inside_of(target, region)
-    hull = np.maximum(*(polygon_matte(part, region) for part in outline)) * inside
+    hull = np.maximum(*(polygon_matte(part, region) for part in outline))
     mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region, 0.004 * width)
 
     # Colours are compared on a small raster of square pixels.
@@ -58,18 +58,20 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
     roll = np.radians(face.euler[2])
     sight = Sight(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
-                  np.array([np.sin(roll), -np.cos(roll)]))
-    other, above = foreign(sight)
+                  np.array([np.sin(roll), -np.cos(roll)]), cv2.resize(inside, size, interpolation=way) > 0.99)
+    worn = wears_glasses(sight)
+    other, above = foreign(sight, 0.0 if params.keep_glasses else worn)
     other = guided(other, small, np.clip(display, 0, 1), max(2, round(0.03 * sight.unit)), 1e-4)
     above = cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
-    if params.keep_glasses:
-        occlusion = np.maximum(occlusion, glasses(display, face.landmarks, region, width, aspect) * hull)
+    if params.keep_glasses and worn > 0:
+        frames = glasses(display, face.landmarks, region, width, aspect)
+        occlusion = np.maximum(occlusion, np.float32(worn) * frames * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
-    texture = measure_texture(display, matte * (1 - mouth), width)
+    texture = measure_texture(display, matte * (1 - mouth) * inside, width)
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
     return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: texture_text(texture)})
 
@@ -132,9 +134,7 @@ def _sized(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.
     height, width = matte.shape
     work = cv2.resize(matte, (round(width * aspect), height), interpolation=cv2.INTER_LINEAR) if aspect != 1 else matte
     if size != 0:
-        side = 2 * round(abs(size)) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        work = cv2.dilate(work, kernel) if size > 0 else cv2.erode(work, kernel)
+        work = _grown(work, size) if size > 0 else 1 - _grown(1 - work, -size)
     if feather > 0.5:
         distance = signed_distance(work)
         work = np.minimum(work, 1) * smoothstep((distance + 0.5) / feather)
@@ -142,3 +142,15 @@ def _sized(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.
     if aspect != 1:
         work = cv2.resize(work, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(work, 0, 1).astype(np.float32)
+
+
+def _grown(matte: np.ndarray, radius: float) -> np.ndarray:
+    """Every level of a matte (h, w) grown by `radius` pixels, any number."""
+    total = np.zeros_like(matte)
+    levels = (np.arange(LEVELS) + 0.5) / LEVELS
+    for level in levels:
+        there = matte >= level
+        if there.any():
+            distance = cv2.distanceTransform((~there).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            total += np.clip(radius + 0.5 - distance, 0, 1)
+    return np.asarray(np.maximum(total / np.float32(LEVELS), matte), np.float32)

@@ -23,7 +23,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mask import measure_mattes
-from fsgan_core.stages.picture import display_of, polygon_matte, premultiplied
+from fsgan_core.stages.picture import display_of, inside_of, polygon_matte, premultiplied
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
@@ -57,7 +57,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams) -> Vi
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
     size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
     foreign = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1))
+    matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1)) * inside_of(plate, window)
     return View(display_of(plate, window, codec), matte, window, plate.display_window, face, plate.pixel_aspect)
 
 

@@ -34,6 +34,9 @@ HAIR_SPREAD = np.array([5.0, 2.5, 2.5], np.float32)
 BRIGHT_STRANDS = 0.8  # roughness, in the skin's deviations above its usual one
 DISTINCT, DOUBT, SURENESS = 4.0, 3.0, 6.0
 
+BRIDGE = 0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _BROWS = ([*range(17, 22)], [*range(22, 27)])
 _HOLES = ([*range(36, 42)], [*range(42, 48)], [*range(48, 60)], [31, 32, 33, 34, 35, 30])  # eyes, lips, nostrils
 
@@ -43,7 +46,8 @@ class Sight:
     """A look at a face on a small raster of square pixels.
 
     rgb: float32 (h, w, 3), display-like, 0..1. points: (68, 2) landmarks on it. unit: width of the face in its pixels.
-    shape: float32 (h, w), the face's outline. up: (2,), the head's upward direction.
+    shape: float32 (h, w), the face's outline. up: (2,), the head's upward direction. seen: bool (h, w), where the
+    picture really is.
     """
 
     rgb: np.ndarray
@@ -51,6 +55,7 @@ class Sight:
     unit: float
     shape: np.ndarray
     up: np.ndarray
+    seen: np.ndarray
 
     @property
     def window(self) -> Window:
@@ -71,14 +76,19 @@ class Skin:
     sure: np.ndarray
 
 
-def foreign(sight: Sight) -> tuple[np.ndarray, np.ndarray]:
-    """What is not the face, and where that would be hair rather than something in front: float32 (h, w) each, 0..1."""
+def foreign(sight: Sight, worn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """What is not the face, and where that would be hair rather than something in front: float32 (h, w) each, 0..1.
+
+    worn: how surely the face wears glasses that are to go with it (`wears_glasses`).
+    """
     above = np.maximum(_over_brows(sight), _temples(sight))
     skin = own_skin(sight)
     if skin is None:
         return np.zeros_like(sight.shape), above
     unlike = np.maximum(_unlike_skin(sight.lab, skin), above * _like_around(sight, skin, above))
     reach = 2 * max(1, round(0.04 * sight.unit)) + 1
+    if worn > 0:
+        unlike = unlike * (1 - np.float32(worn) * _hinges(sight))
     kept = _features(sight) * cv2.erode(sight.shape, np.ones((reach, reach), np.uint8))
     other = _from_outside(unlike * (1 - kept), sight.shape)
     other = _grown(other, unlike * kept, sight, skin, above)
@@ -88,7 +98,7 @@ def foreign(sight: Sight) -> tuple[np.ndarray, np.ndarray]:
 def own_skin(sight: Sight) -> Skin | None:
     """A smooth field fitted to the inner face; None where there is too little of it."""
     core = polygon_matte(_inner_face(sight.points), sight.window) * (1 - _features(sight)) * (sight.shape > 0.5)
-    sure = core > 0.5
+    sure = (core > 0.5) & sight.seen
     if sure.sum() < ENOUGH:
         return None
     # Across and up the head, so that a tilted head is fitted like an upright one.
@@ -138,7 +148,7 @@ def _like_around(sight: Sight, skin: Skin, above: np.ndarray) -> np.ndarray:
     lab = cv2.GaussianBlur(sight.lab, (0, 0), 0.7)
     reach = 2 * round(RING * sight.unit) + 1
     near = cv2.dilate(sight.shape, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    ring = (near > 0.5) & (above > 0.5) & (cv2.dilate(sight.shape, np.ones((3, 3), np.uint8)) < 0.1)
+    ring = sight.seen & (near > 0.5) & (above > 0.5) & (cv2.dilate(sight.shape, np.ones((3, 3), np.uint8)) < 0.1)
     if ring.sum() < ENOUGH:
         return np.zeros_like(sight.shape)
     spread = np.maximum(skin.deviation, SKIN_SPREAD)
@@ -264,9 +274,44 @@ def _islands(face: np.ndarray, shape: np.ndarray, sure: np.ndarray) -> np.ndarra
     return np.asarray(face - reconstruction(face * sure, face), np.float32)
 
 
+def wears_glasses(sight: Sight) -> float:
+    """0..1: whether a dark line runs all across the bridge of the nose. Nothing but glasses has one there."""
+    skin = own_skin(sight)
+    if skin is None:
+        return 0.0
+    luma = sight.rgb @ _LUMA
+    line = _lines(luma, 0.03 * sight.unit) / np.float32(max(float(np.median(luma[skin.sure])), 0.05))
+    points, down, across = sight.points, -sight.up, np.array([-sight.up[1], sight.up[0]])
+    gap = float(np.linalg.norm(points[45] - points[36]))
+    columns = np.linspace(-0.07, 0.07, 9)[:, None, None] * gap * across
+    rows = np.linspace(-0.12, 0.16, 30)[None, :, None] * gap * down
+    at = np.asarray(points[[39, 42]].mean(0) + columns + rows, np.float32)
+    strength = cv2.remap(line, at[..., 0], at[..., 1], cv2.INTER_LINEAR).max(1).min()
+    return float(smoothstep(np.asarray((strength - BRIDGE) / BRIDGE)))
+
+
+def _hinges(sight: Sight) -> np.ndarray:
+    """Dark, narrow things beside the eyes: hinges and arms of glasses."""
+    points = sight.points
+    zone = np.zeros_like(sight.shape)
+    for brow, eye, side in ((17, 36, 0), (26, 45, 16)):
+        out = points[side] + 0.4 * (points[side] - points[eye])
+        corner = np.vstack([points[eye], points[brow], points[side], out, out + points[brow] - points[eye]])
+        zone = np.maximum(zone, polygon_matte(cv2.convexHull(corner.astype(np.float32))[:, 0], sight.window))
+    found = smoothstep((_lines(sight.rgb @ _LUMA, 0.07 * sight.unit) - 0.08) / 0.1).astype(np.float32)
+    return np.asarray(cv2.dilate(found * zone, np.ones((5, 5), np.uint8)))
+
+
+def _lines(luma: np.ndarray, radius: float) -> np.ndarray:
+    """How much darker than around, where something dark is narrower than twice `radius`."""
+    side = 2 * max(1, round(radius)) + 1
+    closed = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return np.asarray(closed - luma, np.float32)
+
+
 def glasses(display: np.ndarray, landmarks: np.ndarray, region: Window, width: float, aspect: float) -> np.ndarray:
     """Thin dark lines around the eyes, off the lids and brows: the frame of a pair of glasses."""
-    luma = np.clip(display, 0, 1) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    luma = np.clip(display, 0, 1) @ _LUMA
     reach = max(3, 2 * round(0.03 * width) + 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(reach / aspect)) | 1, reach))
     line = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel) - luma
