@@ -42,6 +42,7 @@ class Presenter:
         self._progress: Progress | None = None
         self._tasks: dict[tuple[str, str], TaskID] = {}
         self._handler: logging.Handler | None = None
+        self._level = logging.NOTSET
 
     def __enter__(self) -> Presenter:
         self._set_up_log()
@@ -55,7 +56,9 @@ class Presenter:
         if self._progress is not None:
             self._progress.stop()
         if self._handler is not None:
-            logging.getLogger("fsgan_core").removeHandler(self._handler)
+            logger = logging.getLogger("fsgan_core")
+            logger.removeHandler(self._handler)
+            logger.setLevel(self._level)
 
     def listen(self, event: Event) -> None:
         """A step of the work. May be called from any thread."""
@@ -123,6 +126,7 @@ class Presenter:
         self._handler = _Handler(self)
         self._handler.setLevel(level)
         logger = logging.getLogger("fsgan_core")
+        self._level = logger.level
         logger.setLevel(level)
         logger.addHandler(self._handler)
 

@@ -37,7 +37,8 @@ class TestDigest:
 
     @pytest.mark.parametrize(("one", "two"), [
         (1, 1.0), (1, True), (0, None), ("1", 1), ("", None), ([1, 2], [12]), (["ab"], ["a", "b"]),
-        ([[1], 2], [[1, 2]]), ({"a": 1}, {"a": 2}), ({"a": 1}, [("a", 1)]), (0.0, -0.0), (b"a", "a"), (Pair(1, 2.0), Pair(2, 2.0)),
+        ([[1], 2], [[1, 2]]), ({"a": 1}, {"a": 2}), ({"a": 1}, [("a", 1)]), (0.0, -0.0), (b"a", "a"),
+        (Pair(1, 2.0), Pair(2, 2.0)),
         (np.zeros(2), np.zeros((2, 1))), (np.zeros(2), np.zeros(2, np.float32)),
     ])
     def test_tells_apart(self, one: object, two: object) -> None:
