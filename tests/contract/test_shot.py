@@ -74,8 +74,10 @@ class TestSettings:
     def test_another_name(self) -> None:
         assert Stages().with_settings({"blend.method": "multiband"}).blend.engine == "multiband"
 
-    @pytest.mark.parametrize(("name", "says"), [("blend.mixx", "did you mean mix"),
-                                                ("blnd.mix", "did you mean blend.mix"), ("blend", "stage.parameter"), ("", "stages: ")])
+    @pytest.mark.parametrize(("name", "says"), [
+        ("blend.mixx", "did you mean mix"), ("blnd.mix", "did you mean blend.mix"), ("blend", "stage.parameter"),
+        ("", "stages: "),
+    ])
     def test_unknown(self, name: str, says: str) -> None:
         with pytest.raises(ParameterError, match=says):
             Stages().with_settings({name: "1"})
