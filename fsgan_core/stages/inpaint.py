@@ -17,6 +17,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.picture import perceived, premultiplied, scene, straight, weighted_blur
 
+CONFIDENT = 0.5  # what is shown by more than this is continued into what is not shown
 ENOUGH = 0.002  # of the region: less than this missing is not worth another view
 MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
@@ -42,7 +43,10 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
             missing = needed * (1 - shown)
             if missing.sum() <= ENOUGH * missing.size:
                 break
-    picture = _extended(picture, shown, needed)
+    if (shown > CONFIDENT).any():
+        picture = _extended(picture, shown, needed)
+    else:
+        needed = np.zeros_like(needed)  # there is nothing to go by
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
     straight_rgb = scene(picture, codec.exposure)
@@ -74,9 +78,7 @@ def _extended(picture: np.ndarray, shown: np.ndarray, needed: np.ndarray) -> np.
         return picture
     result = picture.copy()
     filled = shown.copy()
-    confident = (shown > 0.5).astype(np.float32) * shown
-    if not confident.any():
-        return result
+    confident = (shown > CONFIDENT).astype(np.float32) * shown
     sigma = 1.5
     while sigma < 2 * max(shown.shape) and (filled < 0.999).any():
         weight = weighted_blur(confident, np.ones_like(confident), sigma)

@@ -1,0 +1,185 @@
+"""Filling what the matte wants and the views do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.contract.layers import MATTES
+from fsgan_core.contract.params import InpaintParams
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages.inpaint import inpaint
+from fsgan_core.stages.picture import perceived, scene, straight
+
+SIDE = 96
+WINDOW = Window(10, 20, SIDE, SIDE)
+PARAMS = InpaintParams()
+X, Y = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(SIDE, dtype=np.float32))
+SKIN = scene(np.dstack([0.6 + 0.001 * X, 0.5 - 0.001 * Y, 0.4 + 0 * X]), 0.0)
+ELLIPSE = (((X - 48) / 34) ** 2 + ((Y - 48) / 42) ** 2 < 1).astype(np.float32)
+
+
+def reenacted(rgb: np.ndarray, alpha: np.ndarray) -> Plate:
+    pixels = np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32)
+    return Plate(pixels, ("R", "G", "B", "A"), WINDOW, Window(0, 0, 200, 200))
+
+
+def wanted(matte: np.ndarray) -> Plate:
+    return Plate(np.dstack([matte, 0 * matte, 0 * matte, 0 * matte]).astype(np.float32), MATTES, WINDOW, WINDOW)
+
+
+def nothing() -> Iterator[Plate]:
+    raise AssertionError("no further view is needed")
+    yield
+
+
+LEFT = (X < 40).astype(np.float32)
+
+
+class TestFill:
+    def test_layers(self, codec: Codec) -> None:
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        assert result.channels == ("R", "G", "B", "A", "matte.completed")
+        assert result.data_window == WINDOW
+        assert result.display_window == Window(0, 0, 200, 200)
+        assert np.isfinite(result.pixels).all()
+
+    def test_nothing_missing_nothing_made_up(self, codec: Codec) -> None:
+        result = inpaint(reenacted(SKIN, np.ones_like(X)), wanted(ELLIPSE), nothing, codec, PARAMS)
+        assert not result.matte("matte.completed").any()
+        assert np.allclose(result.get("R", "G", "B"), SKIN, rtol=1e-5)
+
+    def test_what_is_missing_is_filled_smoothly(self, codec: Codec) -> None:
+        """On smooth skin the extension is skin: no seam, no black."""
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        rgb, alpha = straight(result)
+        inside = ELLIPSE > 0
+        assert (alpha[inside] == 1).all()
+        there, original = perceived(rgb, 0.0), perceived(SKIN, 0.0)
+        assert np.abs(there - original)[inside].max() < 0.06
+        assert np.abs(np.diff(there, axis=1))[:, 35:45][inside[:, 36:46]].max() < 0.02
+        assert np.allclose(rgb[inside & (LEFT == 0)], SKIN[inside & (LEFT == 0)], rtol=1e-4)
+
+    def test_completed_says_where(self, codec: Codec) -> None:
+        completed = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).matte("matte.completed")
+        assert np.array_equal(completed > 0, (ELLIPSE > 0) & (LEFT > 0))
+        assert set(np.unique(completed)) == {0.0, 1.0}
+
+    def test_a_soft_edge_is_completed_in_part(self, codec: Codec) -> None:
+        alpha = np.clip((X - 30) / 20, 0, 1)
+        result = inpaint(reenacted(SKIN, alpha), wanted(ELLIPSE), list, codec, PARAMS)
+        assert np.allclose(result.matte("matte.completed")[48, 20:], (1 - alpha)[48, 20:] * ELLIPSE[48, 20:], atol=1e-6)
+        assert (result.matte("A")[ELLIPSE > 0] == 1).all()
+
+    def test_a_margin_around_the_matte_is_there_too(self, codec: Codec) -> None:
+        """So that blending has something under the matte's edge."""
+        result = inpaint(reenacted(SKIN * (1 - LEFT[..., None]), 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        near = cv2.dilate(ELLIPSE, np.ones((7, 7), np.uint8)) > 0
+        assert (result.matte("A")[near] == 1).all()
+        assert result.get("R", "G", "B")[near].min() > 0.05
+
+    def test_nothing_shown_stays_nothing(self, codec: Codec) -> None:
+        """There is nothing to go by: the face stays empty, so that blending leaves the plate as it is."""
+        result = inpaint(reenacted(SKIN, 0 * X), wanted(ELLIPSE), list, codec, PARAMS)
+        assert not result.matte("A").any()
+        assert not result.pixels.any()
+
+    def test_an_empty_matte_changes_nothing(self, codec: Codec) -> None:
+        given = reenacted(SKIN, 1 - LEFT)
+        result = inpaint(given, wanted(0 * X), nothing, codec, PARAMS)
+        assert np.allclose(result.get("R", "G", "B", "A"), given.pixels, atol=1e-6)
+        assert not result.matte("matte.completed").any()
+
+    def test_highlights_and_negatives_survive(self, codec: Codec) -> None:
+        rgb = SKIN.copy()
+        rgb[50, 60], rgb[52, 60] = 64.0, -0.1
+        result, _ = straight(inpaint(reenacted(rgb, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS))
+        assert result[50, 60] == pytest.approx(64.0, rel=1e-3)
+        assert result[52, 60] == pytest.approx(-0.1, rel=1e-3)
+
+
+class TestOtherViews:
+    other = SKIN * 0.5  # in another light
+
+    def test_give_what_they_have_in_the_pictures_light(self, codec: Codec) -> None:
+        detail = self.other.copy()
+        detail[46:50, 24:28] *= 0.3
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(detail, np.ones_like(X))],
+                         codec, PARAMS)
+        rgb, _ = straight(result)
+        inside = (ELLIPSE > 0) & (LEFT > 0) & (np.hypot(X - 26, Y - 48) > 6)
+        assert np.abs(perceived(rgb, 0.0) - perceived(SKIN, 0.0))[inside].mean() < 0.03
+        assert perceived(rgb, 0.0)[48, 26].mean() < 0.75 * perceived(SKIN, 0.0)[48, 26].mean()
+        assert result.matte("matte.completed")[48, 26] == 1
+
+    def test_are_asked_for_one_by_one(self, codec: Codec) -> None:
+        asked = []
+
+        def views() -> Iterator[Plate]:
+            for number in range(3):
+                asked.append(number)
+                yield reenacted(self.other, np.ones_like(X))
+
+        inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
+        assert asked == [0]
+
+    def test_may_be_left_out(self, codec: Codec) -> None:
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS.replace(other_views=False))
+        assert (result.matte("A")[ELLIPSE > 0] == 1).all()
+
+    def test_a_view_that_shows_nothing_in_common_is_left_out(self, codec: Codec) -> None:
+        strange = reenacted(np.full_like(SKIN, 5.0), LEFT)
+        alone = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [strange], codec, PARAMS)
+        assert np.array_equal(result.pixels, alone.pixels)
+
+    def test_views_beyond_each_other(self, codec: Codec) -> None:
+        """What the first further view lacks comes from the next."""
+        half = reenacted(SKIN, (Y < 50).astype(np.float32))
+        whole = reenacted(self.other, np.ones_like(X))
+        asked = []
+
+        def views() -> Iterator[Plate]:
+            for view in (half, whole):
+                asked.append(view)
+                yield view
+
+        inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
+        assert len(asked) == 2
+
+
+class TestHoldout:
+    def test_held_out_is_not_filled(self, codec: Codec) -> None:
+        holdout = np.zeros_like(X)
+        holdout[:, :50] = 1
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS, holdout)
+        assert not result.matte("matte.completed").any()
+
+    def test_odd_values(self, codec: Codec) -> None:
+        holdout = np.full_like(X, np.nan)
+        holdout[:48] = 3.0
+        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS, holdout)
+        completed = result.matte("matte.completed")
+        assert not completed[:48].any()
+        assert completed[60, 30] == 1
+
+
+def test_the_same_call_is_bit_equal(codec: Codec) -> None:
+    def once() -> np.ndarray:
+        return inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(SKIN * 0.5, (Y < 60) * 1.0)],
+                       codec, PARAMS).pixels
+
+    first = once()
+    threads = cv2.getNumThreads()
+    try:
+        for count in (1, 2):
+            cv2.setNumThreads(count)
+            assert np.array_equal(first, once())
+    finally:
+        cv2.setNumThreads(threads)
+
+
