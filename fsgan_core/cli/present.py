@@ -46,37 +46,48 @@ class Presenter:
 
     def __enter__(self) -> Presenter:
         self._set_up_log()
-        if not (self.json or self.quiet) and sys.stderr.isatty():
-            self._progress = _bars()
-            self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self._end_progress()
         if self._handler is not None:
             logger = logging.getLogger("fsgan_core")
             logger.removeHandler(self._handler)
             logger.setLevel(self._level)
 
+    def _end_progress(self) -> None:
+        """Results are printed below bars that stand still."""
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            progress.stop()
+
+    def _begin_progress(self) -> Progress | None:
+        if self._progress is None and not (self.json or self.quiet) and sys.stderr.isatty():
+            self._progress = _bars()
+            self._tasks = {}
+            self._progress.start()
+        return self._progress
+
     def listen(self, event: Event) -> None:
         """A step of the work. May be called from any thread."""
         if self.json:
             self._line(event.to_dict())
-        if self._progress is None:
-            return
         with self._lock:
+            progress = self._begin_progress()
+            if progress is None:
+                return
             key = (event.kind, event.subject)
             if key not in self._tasks:
                 text = DOING.get(event.kind, "") + event.subject
-                self._tasks[key] = self._progress.add_task(text, total=event.total)
-            self._progress.update(self._tasks[key], completed=event.done, total=event.total)
+                self._tasks[key] = progress.add_task(text, total=event.total)
+            progress.update(self._tasks[key], completed=event.done, total=event.total)
             if event.state == "failed":
-                self._progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
+                progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
 
     def result(self, result: RenderResult) -> int:
         """Prints what was done; the exit code."""
+        self._end_progress()
         failures = result.failures
         code = FramesFailedError.exit_code if failures else 0
         if self.json:
@@ -95,11 +106,13 @@ class Presenter:
 
     def say(self, line: str) -> None:
         """A line of a result, for people."""
+        self._end_progress()
         if not self.quiet:
             print(line, flush=True)
 
     def table(self, table: Table) -> None:
         """A table of a result, for people."""
+        self._end_progress()
         if not self.quiet:
             from rich.console import Console
 
@@ -178,4 +191,5 @@ def _bars() -> Progress:
     )
 
     return Progress(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                    TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+                    TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), redirect_stdout=False,
+                    redirect_stderr=False)
