@@ -91,12 +91,13 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
 
 
 @functools.cache
-def code_digest(packages: tuple[str, ...]) -> str:
-    """Digest of the Python files of these packages of fsgan_core: the code version that enters keys."""
+def code_digest(parts: tuple[str, ...]) -> str:
+    """Digest of the Python files of these packages of fsgan_core, and single files: the code version that enters
+    keys."""
     root = Path(__file__).resolve().parent.parent
     hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    for package in packages:
-        for path in sorted((root / package).rglob("*.py")):
+    for part in parts:
+        for path in [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py")):
             hashed.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return hashed.hexdigest()
 

@@ -49,6 +49,10 @@ PLATES_LIMIT = 768 << 20
 VIEWS_LIMIT = 256 << 20
 MATTES_LIMIT = 256 << 20
 
+# What decides how a frame looks.
+CODE = ("faces", "plates", "stages", "networks", "render/inputs.py", "render/tracks.py", "render/scene.py",
+        "render/frames.py", "render/final.py")
+
 STAGES = ("reenact", "mask", "inpaint", "blend")
 
 
@@ -98,7 +102,7 @@ class FrameMaker:
         self._views: ByteLRU[tuple[int, ViewRef], View] = ByteLRU(
             VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
         self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes)
-        self._base = ("1", fsgan_core.__version__, code_digest(("faces", "plates", "stages", "networks")),
+        self._base = ("1", fsgan_core.__version__, code_digest(CODE),
                       inputs.config.digest, inputs.working, inputs.target.space)
 
     # The target and its face.

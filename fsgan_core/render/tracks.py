@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.contract.errors import InputError, PlateError
+from fsgan_core.contract.errors import InputError, PlateError, TrackError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip, Stages, person_settings
 from fsgan_core.faces.analyse import analyse, reference_descriptor
@@ -79,7 +79,7 @@ def clip_track(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: Lis
     Raises TrackError (track file), PlateError (no frame can be read), EngineError (detector not installed).
     """
     if item.clip.track:
-        return load_track(Path(item.clip.track).expanduser())
+        return _own_track(item)
     params = person_params(item, inputs, of_target)
     analysers = [make_detector(params.detector, inputs.device).name,
                  make_landmarker(params.landmarks, inputs.device).name]
@@ -89,6 +89,16 @@ def clip_track(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: Lis
                  _exposure(inputs, of_target))
     return kept_file(cache_folder() / "tracks" / f"{key}.json",
                      lambda: analyse_clip(item, frames, inputs, listen, of_target=of_target), save_track, load_track)
+
+
+def _own_track(item: Input) -> Track:
+    """The track file that the clip names. Raises TrackError, also for a track of pictures of another size."""
+    track = load_track(Path(item.clip.track).expanduser())
+    window = item.sequence.header(item.sequence.frames[0]).display_window
+    if track.related and (track.width, track.height) != (window.width, window.height):
+        raise TrackError(f"the track {item.clip.track} is of another clip: {track.width}x{track.height} pixels, "
+                         f"{item.clip.path} has {window.width}x{window.height}; analyse this one")
+    return track
 
 
 def analyse_clip(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: Listener, *, of_target: bool,

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import OpenImageIO as oiio
 import pytest
 
 import fsgan_core
@@ -16,6 +17,7 @@ from fsgan_core.contract.errors import InputError, ShotError, TrackError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.plates.exr import read_header, read_image
+from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import output_path
 from fsgan_core.render.events import Event, RenderResult
 from fsgan_core.render.pipeline import render_shot, render_stage
@@ -26,6 +28,23 @@ from .conftest import FRAMES, Small
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def write_parts(path: Path, parts: dict[str, np.ndarray], like: Plate) -> None:
+    """A multi-part half EXR, R, G and B in each part."""
+    specs = []
+    for name, pixels in parts.items():
+        spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], 3, "half")
+        spec.x, spec.y = like.data_window.x, like.data_window.y
+        spec.full_width, spec.full_height = like.display_window.width, like.display_window.height
+        spec.attribute("oiio:subimagename", name)
+        specs.append(spec)
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), tuple(specs)), output.geterror()
+    for index, (spec, pixels) in enumerate(zip(specs, parts.values(), strict=True)):
+        assert not index or output.open(str(path), spec, "AppendSubimage"), output.geterror()
+        assert output.write_image(np.ascontiguousarray(pixels, np.float32)), output.geterror()
+    output.close()
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +77,18 @@ class TestSwap:
         assert after.get("A", "id.roto").tobytes() == before.get("A", "id.roto").tobytes()
         inside = after.matte(layers.MATTE_SOFT) > 0.9
         assert np.abs(after.get(*RGB) - before.get(*RGB))[inside].mean() > 0.01
+
+    def test_other_parts_of_the_file_are_kept(self, small: Small, tmp_path: Path) -> None:
+        """A stereo plate: one eye is worked on, the other comes along."""
+        plate = read_image(output_path(small.plate, 2))
+        write_parts(tmp_path / "stereo.0002.exr", {"left": plate.pixels[..., :3] * 0.5, "right": plate.pixels[..., :3]},
+                    plate)
+        shot = small.shot(tmp_path / "out", "2")
+        render_shot(replace(shot, target=replace(shot.target, path=str(tmp_path / "stereo.####.exr"), part="right")))
+        for part in ("left", "right"):
+            before, after = (read_image(path, part).get(*RGB) for path in (tmp_path / "stereo.0002.exr",
+                                                                             tmp_path / "out" / "swap.0002.exr"))
+            assert np.array_equal(before, after) == (part == "left")
 
     def test_metadata_says_what_it_is(self, small: Small, whole: tuple[Path, RenderResult]) -> None:
         said = read_header(whole[0] / "swap.0002.exr").metadata
@@ -325,6 +356,11 @@ class TestTracks:
         result = render_shot(replace(shot, target=replace(shot.target, track=str(tmp_path / "part.json"))))
         assert result.numbers("rendered") == (3,)
         assert [frame for frame, _ in result.failures] == [4] and "not in the track" in result.failures[0][1]
+
+    def test_a_track_of_another_clip(self, small: Small, tmp_path: Path) -> None:
+        shot = small.shot(tmp_path)
+        with pytest.raises(TrackError, match="another clip"):
+            render_shot(replace(shot, target=replace(shot.target, track=str(small.folder / "source.json"))))
 
     def test_no_such_track(self, small: Small, tmp_path: Path) -> None:
         shot = small.shot(tmp_path)
