@@ -124,8 +124,9 @@ def _render(command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input
     chosen = select_frames(frames, target.frames, target.missing)
     read = [inputs.target, *inputs.sources, *upstream.values(), inputs.holdout]
     check_output(output, [item.sequence for item in read if item is not None], chosen)
-    first_readable(inputs.target, chosen)
-    return _Work(command, job, inputs, upstream, output, chosen, force, listen).run()
+    first = first_readable(inputs.target, chosen)
+    work = _Work(command, job, inputs, upstream, output, chosen, force, listen)
+    return work.run(workers=frame_workers(work.written_bytes(first)))
 
 
 UPSTREAM: Mapping[str, tuple[str, ...]] = {
@@ -154,7 +155,7 @@ class _Work:
         self._reports: dict[int, FrameReport] = {}
         self._seconds: dict[str, float] = {}
 
-    def run(self) -> RenderResult:
+    def run(self, workers: int) -> RenderResult:
         start = time.perf_counter()
         for stage in self.running:
             engine = self.maker.engines[stage]
@@ -163,7 +164,6 @@ class _Work:
             for frame in self.frames:
                 self.scenes(self._held(frame))
             self._add({"analyse": time.perf_counter() - start})
-            workers = frame_workers(self._plate_bytes())
             with WriteBehind(limit=1, workers=1) as writer:
                 for frame, error in read_ahead(lambda frame: self._frame(frame, writer), self.frames, workers=workers,
                                                ahead=workers):
@@ -172,13 +172,12 @@ class _Work:
         self._add({"total": time.perf_counter() - start})
         return self._result()
 
-    def _plate_bytes(self) -> int:
-        """Size of a plate as it is written, by the first one's header."""
-        header = self.inputs.target.sequence.header(self._held(self.frames[0]))
-        channels = len(header.channels)
+    def written_bytes(self, plate: Plate) -> int:
+        """Size in memory of what is written for a plate."""
+        height, width, channels = plate.pixels.shape
         if self.stage == "final" and self.inputs.stages.output.layers == "all":
             channels += len(EXTRA_CHANNELS)
-        return 4 * header.data_window.width * header.data_window.height * channels
+        return 4 * width * height * channels
 
     def _held(self, frame: int) -> int:
         """The target's frame that stands for `frame`: itself, or the one before it where it is missing and held."""
@@ -259,6 +258,8 @@ class _Work:
     def _done(self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...],
               message: str = "") -> None:
         path = str(output_path(self.output, frame))
+        log.info("frame %d %s%s", frame, state, f": {message}" if message else "",
+                 extra={"frame": frame, "state": state, "seconds": dict(seconds), "flags": flags})
         with self._lock:
             self._reports[frame] = FrameReport(frame, state, path, seconds, flags, message)
             self._add(seconds)
