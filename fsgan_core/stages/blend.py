@@ -22,7 +22,7 @@ from fsgan_core.plates.plate import Plate
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mask import texture_of
 from fsgan_core.stages.match import match_light, match_texture
-from fsgan_core.stages.picture import padded, perceived, scene, straight
+from fsgan_core.stages.picture import cleaned, padded, perceived, scene, straight, unit
 from fsgan_core.stages.poisson import membrane
 
 
@@ -47,32 +47,33 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     region = completed.data_window
     window = region.intersect(target.data_window)
     rgb, alpha = straight(completed)
-    matte = mattes.matte(MATTE_FACE) * (alpha > 0) * np.float32(params.mix)
+    matte = unit(mattes.matte(MATTE_FACE)) * (alpha > 0)
     if holdout is not None:
-        matte = matte * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
+        matte = matte * (1 - unit(holdout))
     inside = np.zeros_like(matte)
     rows = slice(window.y - region.y, window.bottom - region.y)
     columns = slice(window.x - region.x, window.right - region.x)
     if not window.empty:
         inside[rows, columns] = 1
     matte = (matte * inside).astype(np.float32)
-    if not (matte > 0).any():
+    if params.mix == 0 or not (matte > 0).any():
         return Blended(target, np.zeros_like(matte))
 
     width = mesh.face_width(face.landmarks, target.pixel_aspect)
     own = perceived(padded(target, region), codec.exposure)
-    new = perceived(rgb, codec.exposure)
-    skin = matte * (1 - mattes.matte(MATTE_MOUTH))
-    new = match_light(new, own, skin, width, params.colour)
+    new = perceived(cleaned(rgb), codec.exposure)
+    skin = matte * (1 - unit(mattes.matte(MATTE_MOUTH)))
+    new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
     new = match_texture(new, skin, texture_of(mattes), width, params.sharpness, params.grain,
                         (params.seed, face.frame & 0xFFFFFFFF))
-    foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
+    foreign = unit(np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION)))
     # At the frame's edge the face goes on: there is nothing to be seated in.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     foreign = np.maximum(foreign, beyond)
     engine = ENGINES["poisson" if params.engine == "auto" else params.engine]
-    seated = engine(new, own, matte, foreign, width, params)
+    seated = engine(_Pictures(new, own, matte, foreign, width, target.pixel_aspect), params)
 
+    matte = matte * np.float32(params.mix)
     pixels = target.pixels.copy()
     slot = (slice(window.y - target.data_window.y, window.bottom - target.data_window.y),
             slice(window.x - target.data_window.x, window.right - target.data_window.x))
@@ -88,29 +89,40 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     return Blended(replace(target, pixels=pixels), matte)
 
 
-def _over(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.ndarray, width: float,
-           params: BlendParams) -> np.ndarray:
-    return new
+@dataclass(frozen=True)
+class _Pictures:
+    """What an engine blends. new, own: float32 (h, w, 3), perceived; matte, foreign: (h, w), what of the target is not
+    face; width: of the face in square pixels."""
+
+    new: np.ndarray
+    own: np.ndarray
+    matte: np.ndarray
+    foreign: np.ndarray
+    width: float
+    aspect: float
 
 
-def _poisson(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.ndarray, width: float,
-           params: BlendParams) -> np.ndarray:
-    difference = own - new
+def _over(given: _Pictures, params: BlendParams) -> np.ndarray:
+    return given.new
+
+
+def _poisson(given: _Pictures, params: BlendParams) -> np.ndarray:
+    difference = given.own - given.new
     # A border pixel that differs far more than the border around it shows something else than this face's skin.
-    usual = cv2.GaussianBlur(difference, (0, 0), max(1.0, 0.03 * width))
+    sigma = max(1.0, 0.03 * given.width)
+    usual = cv2.GaussianBlur(difference, (0, 0), sigmaX=max(0.5, sigma / given.aspect), sigmaY=sigma)
     odd = np.abs(difference - usual).max(-1) / 0.06 + np.abs(usual).max(-1) / 0.25
-    trust = (1 - foreign) ** 2 / (1 + odd**2)
-    return new + membrane(usual, matte > 0, trust, params.reach * width)
+    trust = (1 - given.foreign) ** 2 / (1 + odd**2)
+    return given.new + membrane(usual, given.matte > 0, trust, params.reach * given.width, given.aspect)
 
 
-def _multiband(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.ndarray, width: float,
-           params: BlendParams) -> np.ndarray:
+def _multiband(given: _Pictures, params: BlendParams) -> np.ndarray:
     """Laplacian pyramids mixed by the matte's Gaussian pyramid; the matte's support is drawn in first, so that the
     coarse bands' spread ends where the matte does."""
-    levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * width)))))
-    reach = max(1, round(0.04 * width))
-    mask = cv2.erode((matte > 0.05).astype(np.float32), np.ones((2 * reach + 1,) * 2, np.uint8))
-    a, b, m = [new], [own], [mask]
+    levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * given.width)))))
+    reach = max(1, round(0.04 * given.width))
+    kernel = np.ones((2 * reach + 1, 2 * max(1, round(reach / given.aspect)) + 1), np.uint8)
+    a, b, m = [given.new], [given.own], [cv2.erode((given.matte > 0.05).astype(np.float32), kernel)]
     for _ in range(levels):
         a.append(cv2.pyrDown(a[-1]))
         b.append(cv2.pyrDown(b[-1]))
@@ -120,10 +132,10 @@ def _multiband(new: np.ndarray, own: np.ndarray, matte: np.ndarray, foreign: np.
         size = a[level].shape[1::-1]
         fine = (a[level] - cv2.pyrUp(a[level + 1], dstsize=size)), (b[level] - cv2.pyrUp(b[level + 1], dstsize=size))
         result = cv2.pyrUp(result, dstsize=size) + fine[1] + m[level][..., None] * (fine[0] - fine[1])
-    return result
+    return np.asarray(result)
 
 
-ENGINES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float, BlendParams], np.ndarray]] = {
+ENGINES: dict[str, Callable[[_Pictures, BlendParams], np.ndarray]] = {
     "poisson": _poisson,
     "multiband": _multiband,
     "over": _over,

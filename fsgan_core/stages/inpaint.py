@@ -15,7 +15,7 @@ from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, RGBA
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.picture import perceived, premultiplied, scene, straight, weighted_blur
+from fsgan_core.stages.picture import cleaned, perceived, premultiplied, scene, straight, unit, weighted_blur
 
 CONFIDENT = 0.5  # what is shown by more than this is continued into what is not shown
 ENOUGH = 0.002  # of the region: less than this missing is not worth another view
@@ -30,10 +30,10 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     views on that region. holdout: float32 (h, w), 1 where nothing is to be changed, so nothing need be filled.
     """
     rgb, alpha = straight(reenacted)
-    picture = perceived(rgb, codec.exposure)
-    wanted = mattes.matte(MATTE_FACE)
+    picture = perceived(cleaned(rgb), codec.exposure)
+    wanted = unit(mattes.matte(MATTE_FACE))
     if holdout is not None:
-        wanted = wanted * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
+        wanted = wanted * (1 - unit(holdout))
     needed = cv2.dilate((wanted > 0).astype(np.float32), np.ones((2 * MARGIN + 1,) * 2, np.uint8))
     shown = alpha.copy()
     missing = needed * (1 - shown)
@@ -62,9 +62,9 @@ def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec) -
     both = np.minimum(shown, alpha)
     if both.sum() < 16:
         return picture, shown
-    sigma = 0.08 * picture.shape[1]
-    light = weighted_blur(np.maximum(picture, 0), both, sigma) + 0.02
-    own = weighted_blur(np.maximum(extra, 0), both, sigma) + 0.02
+    sigma, aspect = 0.08 * picture.shape[0], other.pixel_aspect
+    light = weighted_blur(np.maximum(picture, 0), both, sigma, aspect) + 0.02
+    own = weighted_blur(np.maximum(extra, 0), both, sigma, aspect) + 0.02
     extra = (extra + 0.02) * np.clip(light / own, 0.25, 4.0) - 0.02
     share = (alpha * (1 - shown))[..., None]
     total = np.maximum(shown[..., None] + share, 1e-6)

@@ -27,6 +27,7 @@ from fsgan_core.stages.picture import (
     polygon_matte,
     signed_distance,
     smoothstep,
+    unit,
 )
 from fsgan_core.stages.skin import Sight, foreign, glasses, wears_glasses
 
@@ -97,7 +98,7 @@ def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
         matte = matte * (1 - mattes[MATTE_MOUTH])
     matte = _sized(matte, params.size, params.feather * width, aspect) * inside_of(inside, region)
     if holdout is not None:
-        matte = matte * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
+        matte = matte * (1 - unit(holdout))
     mattes[MATTE_FACE] = matte
     texture = mean_texture([texture_of(measured) for _, measured in neighbours])
     pixels = np.dstack([mattes[name] for name in MATTES]).astype(np.float32)

@@ -29,18 +29,19 @@ QUARTER_BIAS = 0.92  # what the lower quarter of blocks of pure noise shows of i
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def match_light(face: np.ndarray, target: np.ndarray, weight: np.ndarray, width: float, amount: float) -> np.ndarray:
+def match_light(face: np.ndarray, target: np.ndarray, weight: np.ndarray, width: float, amount: float,
+                aspect: float = 1.0) -> np.ndarray:
     """`face` (h, w, 3) with the broad light and colour of `target` (h, w, 3).
 
-    weight: (h, w), where both show skin. width: of the face in pixels. The gain is a smooth field per channel, so that
-    light from one side comes along. What one skin is more tanned than the other is not light: teeth, the whites of
-    the eyes and glints take only a part of that, else they turn blue or orange.
+    weight: (h, w), where both show skin. width: of the face in square pixels. aspect: of the pixels. The gain is a
+    smooth field per channel, so that light from one side comes along. What one skin is more tanned than the other is
+    not light: teeth, the whites of the eyes and glints take only a part of that, else they turn blue or orange.
     """
     if amount <= 0 or weight.sum() < 16:
         return face
     sigma = LIGHT_SIZE * width
-    wanted = weighted_blur(np.maximum(target, 0), weight, sigma) + FLOOR
-    own = weighted_blur(np.maximum(face, 0), weight, sigma) + FLOOR
+    wanted = weighted_blur(np.maximum(target, 0), weight, sigma, aspect) + FLOOR
+    own = weighted_blur(np.maximum(face, 0), weight, sigma, aspect) + FLOOR
     gain = np.log(np.clip(wanted / own, 1 / GAIN_LIMIT, GAIN_LIMIT))
     light = np.log((wanted @ _LUMA) / (own @ _LUMA))[..., None]
     skin = np.clip((gain - light) @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT)[..., None] * SKIN_TINT

@@ -64,6 +64,11 @@ def cleaned(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(filled)
 
 
+def unit(matte: np.ndarray) -> np.ndarray:
+    """A matte whoever made it: within 0..1, 0 where it is no number."""
+    return np.asarray(np.clip(np.nan_to_num(matte), 0, 1), np.float32)
+
+
 def inside_of(plate: Plate, window: Window) -> np.ndarray:
     """float32 (height, width): 1 where `window` lies in the plate's data window."""
     inside = np.zeros((window.height, window.width), np.float32)
@@ -90,7 +95,7 @@ def premultiplied(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def straight(plate: Plate) -> tuple[np.ndarray, np.ndarray]:
     """Straight colour (h, w, 3), 0 where alpha is 0, and alpha (h, w) of a premultiplied plate."""
-    alpha = plate.matte("A")
+    alpha = unit(plate.matte("A"))
     safe = np.where(alpha > 1e-6, alpha, 1)[..., None]
     return np.where(alpha[..., None] > 1e-6, plate.get(*RGB) / safe, 0).astype(np.float32), alpha
 
@@ -116,16 +121,18 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def weighted_blur(picture: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
-    """Blur of `picture` (h, w[, c]) that only looks where `weight` (h, w) is: normalised convolution."""
+def weighted_blur(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect: float = 1.0) -> np.ndarray:
+    """Blur of `picture` (h, w[, c]) that only looks where `weight` (h, w) is: normalised convolution. sigma: rows;
+    `aspect` times fewer columns."""
     full = weight if picture.ndim == 2 else weight[..., None]
     # The blur is so wide that it may as well be done on fewer pixels.
-    step = max(1, int(sigma / 4))
-    size = (max(1, -(-picture.shape[1] // step)), max(1, -(-picture.shape[0] // step)))
+    across, down = max(1, int(sigma / aspect / 4)), max(1, int(sigma / 4))
+    size = (max(1, -(-picture.shape[1] // across)), max(1, -(-picture.shape[0] // down)))
+    sizes = sigma / aspect / across, sigma / down
     values = cv2.resize(picture * full, size, interpolation=cv2.INTER_AREA)
     weights = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    values = cv2.GaussianBlur(values, (0, 0), sigma / step, borderType=cv2.BORDER_CONSTANT)
-    weights = cv2.GaussianBlur(weights, (0, 0), sigma / step, borderType=cv2.BORDER_CONSTANT)
+    values = cv2.GaussianBlur(values, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT)
+    weights = cv2.GaussianBlur(weights, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT)
     weights = np.maximum(weights, 1e-6)
     blurred = values / (weights if picture.ndim == 2 else weights[..., None])
     return cv2.resize(blurred, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)

@@ -16,14 +16,15 @@ TOLERANCE = 1e-5  # relative residual that is solved for
 HOLD = 4.0  # weight of a border pixel's value against one link between neighbours
 
 
-def membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float) -> np.ndarray:
+def membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float,
+             aspect: float = 1.0) -> np.ndarray:
     """The correction h, float32 (h, w, c), zero outside `support`.
 
     difference: (h, w, c), target - face. support: bool (h, w), where h is solved. trust: (h, w), 0..1, how much a
     border pixel's difference is to be met; border pixels of no trust (hair behind a soft edge, an occluder) are free.
-    reach: pixels over which the correction fades inside; far larger than the face is Poisson's equation itself, less
+    reach: rows over which the correction fades inside; far larger than the face is Poisson's equation itself, less
     keeps what the border differs by from staining the whole face (a screened equation). Every channel's relative
-    residual is below 1e-3.
+    residual is below 1e-3. aspect: width of a pixel over its height.
     """
     result = np.zeros(difference.shape, np.float32)
     if not support.any():
@@ -31,7 +32,7 @@ def membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, rea
     border = support & (cv2.erode(support.astype(np.uint8), np.ones((3, 3), np.uint8),
                                   borderType=cv2.BORDER_CONSTANT, borderValue=0) == 0)
     hold = np.where(border, HOLD * trust, 0.0)[support]
-    system = _system(support, hold + 1 / reach**2)
+    system = _system(support, hold + 1 / reach**2, 1 / aspect**2)
     right = hold[:, None] * difference[support].astype(np.float64)
     result[support] = _solved(system, right)
     return result
@@ -43,22 +44,20 @@ def relative_residual(system: sp.csr_matrix, solution: np.ndarray, right: np.nda
     return float(np.linalg.norm(system @ solution - right)) / size if size > 0 else 0.0
 
 
-def _system(support: np.ndarray, diagonal: np.ndarray) -> sp.csr_matrix:
-    """The graph Laplacian of the pixels in `support` plus a diagonal."""
+def _system(support: np.ndarray, diagonal: np.ndarray, across: float = 1.0) -> sp.csr_matrix:
+    """The graph Laplacian of the pixels in `support`, links in a row weighing `across`, plus a diagonal."""
     number = np.full(support.shape, -1, np.int32)
     count = int(support.sum())
     number[support] = np.arange(count, dtype=np.int32)
     links = []
-    for a, b in ((number[:, :-1], number[:, 1:]), (number[:-1], number[1:])):
+    for a, b, weight in ((number[:, :-1], number[:, 1:], across), (number[:-1], number[1:], 1.0)):
         both = (a >= 0) & (b >= 0)
-        links.append((a[both], b[both]))
-    first = np.concatenate([link[0] for link in links])
-    second = np.concatenate([link[1] for link in links])
-    degree = np.bincount(np.concatenate([first, second]), minlength=count) + diagonal
+        links.append((a[both], b[both], np.full(int(both.sum()), weight)))
+    first, second, weights = (np.concatenate(column) for column in zip(*links, strict=True))
+    degree = np.bincount(first, weights, count) + np.bincount(second, weights, count) + diagonal
     every = np.arange(count, dtype=np.int32)
-    ones = np.full(len(first), -1.0)
     return sp.csr_matrix(
-        (np.concatenate([degree, ones, ones]),
+        (np.concatenate([degree, -weights, -weights]),
          (np.concatenate([every, first, second]), np.concatenate([every, second, first]))), shape=(count, count))
 
 

@@ -76,9 +76,9 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     points = mesh.control_points(goal, aspect)
     width = mesh.face_width(face.landmarks, aspect)
 
-    warped = [(_warp(views[w.view], points, region, params.stiffness), w) for w in plan.views]
+    warped = [(_warp(views[w.view], points, region, params.stiffness, aspect), w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
-    picture = _combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE)
+    picture = _combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     confidence = lead.confidence * np.float32(face.confidence)
@@ -101,10 +101,10 @@ class _Warped:
     confidence: np.ndarray
 
 
-def _warp(view: View, points: np.ndarray, region: Window, stiffness: float) -> _Warped:
+def _warp(view: View, points: np.ndarray, region: Window, stiffness: float, aspect: float) -> _Warped:
     """A view brought to the control points `points` of the region."""
     own = mesh.control_points(view.face.landmarks, view.pixel_aspect)
-    mapping = spline_map(points, own, region, _stiffness(stiffness))
+    mapping = spline_map(points, own, region, _stiffness(stiffness), aspect)
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample(view.display, local)
     matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
@@ -126,7 +126,7 @@ def _stiffness(amount: float) -> np.ndarray:
     return stiffness
 
 
-def _combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float) -> np.ndarray:
+def _combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float, aspect: float) -> np.ndarray:
     """Low frequencies by the weights of light, high ones by those of detail."""
     if len(views) == 1:
         return views[0][0]
@@ -135,4 +135,5 @@ def _combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float) ->
     for picture, light_share, detail_share in views:
         light += np.float32(light_share) * picture
         detail += np.float32(detail_share) * picture
-    return np.asarray(detail + cv2.GaussianBlur(light - detail, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    return np.asarray(detail + cv2.GaussianBlur(light - detail, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma,
+                                                borderType=cv2.BORDER_REPLICATE))

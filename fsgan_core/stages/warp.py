@@ -17,14 +17,17 @@ POINTS, FINEST, COARSEST = 85, 2, 4
 MIN_AREA = 0.02  # a cell counts as folding when it keeps less than this share of the typical cell
 
 
-def spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stiffness: np.ndarray) -> np.ndarray:
+def spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stiffness: np.ndarray,
+               aspect: float = 1.0) -> np.ndarray:
     """float32 (region.height, region.width, 2): for every pixel of `region` the x, y in the source's coordinates.
 
     destination, source: (n, 2) matching points, plate coordinates of either picture. stiffness: (n,), 0 meets the
-    point exactly; 0.1 gives way by a few percent of the face where neighbours disagree.
+    point exactly; 0.1 gives way by a few percent of the face where neighbours disagree. aspect: of the region's pixels,
+    so that the map bends as it does on square ones.
     """
-    centre, scale = destination.mean(0), np.ptp(destination, axis=0).max()
-    knots = (destination - centre) / scale
+    square = np.array([aspect, 1.0])
+    centre, scale = destination.mean(0), np.ptp(destination * square, axis=0).max()
+    knots = (destination - centre) * square / scale
     n = len(knots)
     system = np.zeros((n + 3, n + 3))
     system[:n, :n] = _kernel(knots, knots) + np.diag(stiffness + 1e-9)
@@ -37,7 +40,7 @@ def spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stif
     step = int(np.clip(region.width // POINTS, FINEST, COARSEST))
     x = np.arange(-step, region.width + 2 * step, step)
     y = np.arange(-step, region.height + 2 * step, step)
-    grid = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) / scale
+    grid = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) * square / scale
     values = _kernel(grid, knots) @ coefficients[:n] + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
     coarse = unfolded(values.reshape(len(y), len(x), 2))
     rows, columns = np.arange(region.height), np.arange(region.width)

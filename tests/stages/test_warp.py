@@ -96,6 +96,14 @@ class TestMap:
         at = wanted[:68, None].astype(np.float32)
         assert np.abs(cv2.remap(mapping, at, None, cv2.INTER_LINEAR)[:, 0] - own[:68]).max() < 0.2
 
+    def test_bends_the_same_on_wide_pixels(self, landmarks: dict[str, np.ndarray]) -> None:
+        own = mesh.control_points(landmarks["astronaut"])
+        wanted = mesh.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
+        plain = spline_map(wanted, own, REGION, np.full(82, 0.03))
+        wide = spline_map(wanted / (2, 1), own, Window(0, 0, 100, 220), np.full(82, 0.03), 2.0)
+        assert np.abs(wide - plain[:, ::2]).max() < 0.5
+        assert np.abs(wide - plain[:, ::2]).mean() < 0.02
+
     def test_stiffness_bends_less(self) -> None:
         points = mesh.control_points(posed(scale=0.9))
         moved = points + np.random.default_rng(2).normal(0, 2, points.shape)
