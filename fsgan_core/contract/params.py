@@ -45,10 +45,10 @@ class ReenactParams(Params):
     combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
                           "How the views are put together. detail: light from all by barycentric weights, detail from "
                           "the leading one; barycentric: all by weight; leading: one view alone.")
-    likeness: float = number(0.1, "likeness", "How far the face keeps the source's own proportions: 0 meets the "
+    likeness: float = number(0.0, "likeness", "How far the face keeps the source's own proportions: 0 meets the "
                              "target's landmarks exactly, 1 is the source's shape in the target's pose.", minimum=0.0,
                              maximum=1.5)
-    stiffness: float = number(0.01, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
+    stiffness: float = number(0.008, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
                               "meets every landmark.", minimum=0.0, maximum=1.0)
     minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
                                    "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees")
