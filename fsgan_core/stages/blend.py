@@ -22,7 +22,7 @@ from fsgan_core.plates.plate import Plate
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mask import texture_of
 from fsgan_core.stages.match import match_light, match_texture
-from fsgan_core.stages.picture import cleaned, padded, perceived, scene, straight, unit
+from fsgan_core.stages.picture import cleaned, padded, perceived, scene, straight, unit, weighted_blur
 from fsgan_core.stages.poisson import membrane
 
 
@@ -108,9 +108,10 @@ def _over(given: _Pictures, params: BlendParams) -> np.ndarray:
 
 def _poisson(given: _Pictures, params: BlendParams) -> np.ndarray:
     difference = given.own - given.new
-    # A border pixel that differs far more than the border around it shows something else than this face's skin.
-    sigma = max(1.0, 0.03 * given.width)
-    usual = cv2.GaussianBlur(difference, (0, 0), sigmaX=max(0.5, sigma / given.aspect), sigmaY=sigma)
+    # What lies behind the jaw, and hair, are not to tint the face; and a border pixel that differs far more than the
+    # border around it shows something else than this face's skin.
+    skin = (given.matte > 0) * (1 - given.foreign) ** 2 + np.float32(1e-4)
+    usual = weighted_blur(difference, skin, max(1.0, 0.03 * given.width), given.aspect)
     odd = np.abs(difference - usual).max(-1) / 0.06 + np.abs(usual).max(-1) / 0.25
     trust = (1 - given.foreign) ** 2 / (1 + odd**2)
     return given.new + membrane(usual, given.matte > 0, trust, params.reach * given.width, given.aspect)

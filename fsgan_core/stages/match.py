@@ -17,7 +17,7 @@ from fsgan_core.stages.picture import weighted_blur
 LIGHT_SIZE = 0.3  # of the face: shading coarser than this is the light's, finer is the face's own
 FLOOR = 0.02  # display value below which colours are not divided by each other
 GAIN_LIMIT = 4.0  # largest change of light, either way
-NEUTRAL_SHARE = 0.3  # of the difference between the skins' tints that a neutral colour takes
+NEUTRAL_SHARE = 0.4  # of the difference between the skins' tints that a neutral colour takes
 TINT_LIMIT = 0.5  # logarithm: a difference beyond any two skins' must be the light's
 SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skins differ: red up, blue down (logarithms)
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: limits of the bands of detail, finest first

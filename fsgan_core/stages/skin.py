@@ -34,6 +34,7 @@ HAIR_SPREAD = np.array([5.0, 2.5, 2.5], np.float32)
 BRIGHT_STRANDS = 0.8  # roughness, in the skin's deviations above its usual one
 DISTINCT, DOUBT, SURENESS = 4.0, 3.0, 6.0
 
+BROW_RISE, BROW_HEIGHT = 0.2, 0.12  # of the face: how far above its landmarks a brow may be, and how tall
 BRIDGE = 0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -87,6 +88,7 @@ def foreign(sight: Sight, worn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros_like(sight.shape), above
     unlike = np.maximum(_unlike_skin(sight.lab, skin), above * _like_around(sight, skin, above))
     reach = 2 * max(1, round(0.04 * sight.unit)) + 1
+    unlike = _without_brows(unlike, sight)
     if worn > 0:
         unlike = unlike * (1 - np.float32(worn) * _hinges(sight))
     kept = _features(sight) * cv2.erode(sight.shape, np.ones((reach, reach), np.uint8))
@@ -213,6 +215,21 @@ def _features(sight: Sight) -> np.ndarray:
     reach = 2 * max(1, round(1.6 * size)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return np.clip(cv2.GaussianBlur(cv2.dilate(matte, kernel), (0, 0), max(0.5, size / 2)), 0, 1)
+
+
+def _without_brows(unlike: np.ndarray, sight: Sight) -> np.ndarray:
+    """`unlike` without what is low and wide over the brow landmarks: brows that are raised higher than those were found
+    to be. Hair that hangs in there is taller."""
+    brows = sight.points[17:27]
+    rise = BROW_RISE * sight.unit * sight.up
+    outward = 0.05 * (brows[-1] - brows[0])
+    outer = np.vstack([brows, brows + rise, brows[:1] - outward, brows[-1:] + outward])
+    zone = polygon_matte(cv2.convexHull(outer.astype(np.float32))[:, 0], sight.window, 0.01 * sight.unit)
+    half = max(1, round(BROW_HEIGHT * sight.unit / 2))
+    line = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
+    tip = np.round(half * sight.up).astype(int)
+    cv2.line(line, (int(half - tip[0]), int(half - tip[1])), (int(half + tip[0]), int(half + tip[1])), 1)
+    return np.asarray(unlike + zone * (cv2.morphologyEx(unlike, cv2.MORPH_OPEN, line) - unlike))
 
 
 def _over_brows(sight: Sight) -> np.ndarray:
