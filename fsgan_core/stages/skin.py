@@ -34,7 +34,7 @@ HAIR_SPREAD = np.array([5.0, 2.5, 2.5], np.float32)
 BRIGHT_STRANDS = 0.8  # roughness, in the skin's deviations above its usual one
 DISTINCT, DOUBT, SURENESS = 4.0, 3.0, 6.0
 
-BROW_RISE, BROW_HEIGHT = 0.2, 0.12  # of the face: how far above its landmarks a brow may be, and how tall
+BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # of the face: how far above its landmarks a brow may be, and how tall
 BRIDGE = 0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
