@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pyamg
 import scipy.sparse as sp
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu
 
 TOLERANCE = 1e-5  # relative residual that is solved for
+DIRECT = 150_000  # unknowns: three times faster than multigrid there, below 150 MB
 HOLD = 4.0  # weight of a border pixel's value against one link between neighbours
 
 
@@ -62,11 +63,19 @@ def _system(support: np.ndarray, diagonal: np.ndarray, across: float = 1.0) -> s
 
 
 def _solved(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
+    """(n, c). Directly up to DIRECT pixels; beyond, where that would take too much memory, by algebraic multigrid."""
+    if system.shape[0] <= DIRECT:
+        return _direct(system, right)
     hierarchy = pyamg.ruge_stuben_solver(system, max_coarse=200)
     columns = []
     for channel in right.T:
         solution = hierarchy.solve(channel, tol=TOLERANCE, accel="cg", maxiter=60)
         if not relative_residual(system, solution, channel) < 1e-3:
-            solution = spsolve(system.tocsc(), channel)
+            solution = _direct(system, channel)
         columns.append(solution)
     return np.column_stack(columns)
+
+
+def _direct(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
+    factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return np.asarray(factors.solve(right))

@@ -43,7 +43,9 @@ def dense(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach:
 
 
 @pytest.mark.parametrize(("reach", "aspect"), [(3.0, 1.0), (20.0, 1.0), (1e5, 1.0), (10.0, 2.0)])
-def test_equals_a_dense_direct_solution(reach: float, aspect: float) -> None:
+@pytest.mark.parametrize("direct", [poisson.DIRECT, 0])
+def test_equals_a_dense_solution(direct: int, reach: float, aspect: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poisson, "DIRECT", direct)
     difference, support, trust = case(26)
     trust[:, :8] = 0.3
     expected = dense(difference, support, trust, reach, aspect)
@@ -51,9 +53,12 @@ def test_equals_a_dense_direct_solution(reach: float, aspect: float) -> None:
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("direct", [poisson.DIRECT, 0])
 @pytest.mark.parametrize("seed", range(3))
-def test_residual_is_small(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every channel's relative residual stays below 1e-3, measured on the very system that is solved."""
+def test_residual_is_small(seed: int, direct: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every channel's relative residual stays below 1e-3, measured on the very system that is solved, directly and by
+    multigrid."""
+    monkeypatch.setattr(poisson, "DIRECT", direct)
     residuals = []
     solve = poisson._solved
 
@@ -77,6 +82,7 @@ def test_a_failed_iteration_is_solved_directly(monkeypatch: pytest.MonkeyPatch) 
         def solve(self, right: np.ndarray, **_: object) -> np.ndarray:
             return np.full_like(right, np.nan)
 
+    monkeypatch.setattr(poisson, "DIRECT", 0)
     monkeypatch.setattr(poisson.pyamg, "ruge_stuben_solver", lambda *_, **__: Stuck())
     assert np.allclose(membrane(difference, support, trust, 30.0), expected, atol=1e-4)
 
