@@ -31,7 +31,7 @@ from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.provenance import named_as_ours, provenance
 from fsgan_core.render.scene import Scene
-from fsgan_core.stages.drive import DRIVER, Driven, drive_margin
+from fsgan_core.stages.drive import DRIVER, drive_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
 from fsgan_core.stages.match import BANDS, GRAIN_BANDS
 from fsgan_core.stages.reenact import View, prepare_view
@@ -147,7 +147,7 @@ class FrameMaker:
         scene = self.scene_of(frame)
         target = self.target(frame).plate
         if frame in scene.driven:
-            return self._drive(scene, target, scene.driven[frame], self._measure(frame))
+            return self._drive(scene, target, frame)
         views = {chosen.view: self._view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
             function = self.engines["reenact"].function("reenact")
@@ -155,11 +155,12 @@ class FrameMaker:
                                     self._params("reenact"), scene.likeness)
         return plate
 
-    def _drive(self, scene: Scene, target: Plate, driven: Driven, measured: Plate) -> Plate:
+    def _drive(self, scene: Scene, target: Plate, frame: int) -> Plate:
+        driven, measured, holdout = scene.driven[frame], self._measure(frame), self._holdout(frame)
         views = {patch.view: self._view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
             function = self.engines["reenact"].function("drive")
-            plate: Plate = function(target, driven, measured, views, scene.codec, self._params("mask"))
+            plate: Plate = function(target, driven, measured, views, scene.codec, self._params("mask"), holdout)
         return plate
 
     def _view(self, scene: Scene, ref: ViewRef) -> View:
@@ -309,6 +310,7 @@ class FrameMaker:
             return None
         one = scene.driven[frame]
         return (face_digest(one.face), face_digest(one.wanted), list(one.turn), self._params("mask").to_dict(),
+                self._holdout_part(frame),
                 [(self._view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
 
     def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:

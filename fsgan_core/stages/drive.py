@@ -41,7 +41,7 @@ _USUAL_JAW = 0.6  # chin's way over the lower lip's, where a clip does not say
 _PIVOT = np.array([0.0, 60.0, 90.0])  # mm: where head and neck meet
 MOST_TURN = 15.0  # degrees that a head is turned away from how the plate shows it
 
-_SHUT = 0.4  # a lid gap that landmarks give for a shut eye, over the open one, where a clip shows no blink
+_SHUT = 0.25  # a lid gap that landmarks give for a shut eye, over the open one, where a clip shows no blink
 _SLIT = 0.1  # of the open eye: a gap that lashes close
 _LIPS_SHUT = 3.0  # mm: most that landmarks give for closed lips
 _DEPTH_SURE = 0.1  # variance of depth over that of x and y in what an expression moves
@@ -49,8 +49,8 @@ _DEPTH_SURE = 0.1  # variance of depth over that of x and y in what an expressio
 # Choice of patches: what costs one unit.
 _LIPS_UNIT, _LIDS_UNIT, _POSE_UNIT = 2.0, 0.3, 8.0  # mm, share of the open eye, degrees
 _FOREIGN = 1.0  # what any frame other than the plate's own costs
-_SWITCH = 1.5
-_FADE = 2  # frames over which patches come and go
+_SWITCH = 3.0
+_FADE = 1  # frames over which patches come and go
 _LEAST = 0.02
 
 
@@ -177,8 +177,9 @@ def settled(face: Face, pixel_aspect: float, bias: Reading) -> Face:
     """The face with lids and inner lips as far open as they are: gaps that landmarks give for shut ones become 0."""
     pose = head_pose(face.landmarks, pixel_aspect)
     lids, lips = _gaps(face, pixel_aspect)
-    usual, shut = np.repeat(0.85 * bias.lids, 2), np.repeat(bias.lids_shut + _SLIT * bias.lids, 2)
-    lid_change = _unbiased(lids, shut, usual) - lids
+    shut = np.repeat(bias.lids_shut + _SLIT * bias.lids, 2)
+    sure = (shut + np.repeat(bias.lids, 2)) / 2
+    lid_change = _unbiased(lids, shut, sure) - lids
     lip_change = _unbiased(lips, np.full(3, bias.lips_shut), np.full(3, 4 * bias.lips_shut)) - lips
     change = np.zeros((68, 3))
     change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -0.7 * lid_change, 0.3 * lid_change
@@ -186,10 +187,10 @@ def settled(face: Face, pixel_aspect: float, bias: Reading) -> Face:
     return replace(face, landmarks=face.landmarks + _seen(change, pose) / (pixel_aspect, 1.0))
 
 
-def _unbiased(gaps: np.ndarray, shut: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Gaps as they are: from `usual` on what landmarks say, below it less, down to 0 at `shut`."""
-    low = np.maximum(0, usual * (gaps - shut) / np.maximum(usual - shut, 1e-6))
-    return np.where(gaps >= usual, gaps, low)
+def _unbiased(gaps: np.ndarray, shut: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Gaps as they are: from `sure` on what landmarks say, below it less, down to 0 at `shut`."""
+    low = np.maximum(0, sure * (gaps - shut) / np.maximum(sure - shut, 1e-6))
+    return np.where(gaps >= sure, gaps, low)
 
 
 def _gaps(face: Face, pixel_aspect: float) -> tuple[np.ndarray, np.ndarray]:
@@ -234,6 +235,9 @@ def performance(who: Actor, bias: Reading, rest_frame: int | None = None, name: 
         speaking = np.r_[0:17, 48:68]
         at_rest[speaking] = np.tensordot(closed / closed.sum(), offsets[:, speaking], 1)
     moved = offsets - at_rest
+    for brow in (slice(17, 22), slice(22, 27)):  # hair and creases are taken for a brow, most often at one point of it
+        five = moved[:, brow]
+        moved[:, brow] = np.median([five[:, [0, 0, 1, 2, 3]], five, five[:, [1, 2, 3, 4, 4]]], axis=0)
     lip, chin = moved[:, _LOWER_LIP, 1].mean(1), moved[:, _CHIN, 1].mean(1)
     # The outline's points are the least steady ones: the chin is taken to follow the lower lip, as much as this
     # person's does.

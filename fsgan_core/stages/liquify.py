@@ -46,8 +46,9 @@ from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import spline_map
 
 STILL = 1 / 64  # pixels: what moves less is the plate itself
-DEEP = 10.0  # mm: what stands in front of the face reaches this far into it
-THICK = 8.0  # mm: thinner things over a brow are the brow
+DEEP = 14.0  # mm: what stands in front of the face reaches this far into it
+THICK, FRAME = 15.0, 8.0  # mm: what is thinner is no hand; what is thicker is no frame of glasses
+BROW = 1.5  # mm around its landmarks
 FEATURE = 5.0  # mm around eyes and brows: what unlike skin is found there alone belongs to them
 PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: whole and end of what another frame gives
 PATCH_LIGHT = 8.0  # mm: how finely a patch takes the light of its surroundings
@@ -56,18 +57,21 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def drive_picture(target: Plate, driven: Driven, measured: Plate, views: Mapping[ViewRef, View], codec: Codec,
-                  mask: MaskParams) -> Plate:
+                  mask: MaskParams, holdout: np.ndarray | None = None) -> Plate:
     """The driven face: R, G, B, A (1 everywhere) premultiplied in the codec's space; st.u, st.v into the plate's own
     frame; confidence.Z.
 
     target: the whole frame. measured: its mattes by itself (`mask.measure_mattes`), on the region that is wanted.
-    views: those that `driven.patches` name, with `settled` faces. Pixels that do not move and are under no patch are
-    the target's own values.
+    views: those that `driven.patches` name, with `settled` faces. holdout: float32 (h, w), 1 where nothing is to be
+    changed. Pixels that do not move and are under no patch are the target's own values.
     """
     aspect, region = target.pixel_aspect, measured.data_window
     own = padded(target, region)
     display = codec.encode(own)
-    front = np.float32(mask.occlusions) * _in_front(measured.matte(MATTE_OCCLUSION), driven, region, aspect)
+    front = _in_front(measured.matte(MATTE_OCCLUSION), driven, region, aspect, mask.keep_glasses)
+    front = np.float32(mask.occlusions) * front
+    if holdout is not None:
+        front = np.maximum(front, np.clip(np.nan_to_num(holdout), 0, 1))
     moves = moves_of(driven, region, aspect, display)
     matte = _support(moves, driven, region, aspect)
     picture = rendered(_without(display, front), moves) if moves.layers else display
@@ -91,7 +95,7 @@ def drive_mattes(mattes: Plate, target: Plate, driven: Driven, params: MaskParam
     """The mask of a driven frame: `mattes` with matte.face put where the picture moves, old face and new, and is
     nowhere in front of the face. mattes: as `mask.combine_mattes` gives them, on the region."""
     region, aspect = mattes.data_window, target.pixel_aspect
-    front = _in_front(mattes.matte(MATTE_OCCLUSION), driven, region, aspect)
+    front = _in_front(mattes.matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
     face = _support(moves_of(driven, region, aspect), driven, region, aspect)
     face = face * (1 - np.float32(params.occlusions) * front) * inside_of(target, region)
     if holdout is not None:
@@ -121,31 +125,38 @@ def _support(moves: Moves, driven: Driven, region: Window, aspect: float) -> np.
 # What stands in front.
 
 
-def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: float) -> np.ndarray:
-    """`occlusion` without what only lines the face's edge (the background behind a jaw that landmarks place a little
-    too far out: it goes with the jaw) and without what only lines eyes and brows."""
+def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: float, glasses: bool) -> np.ndarray:
+    """What of `occlusion` is in front of the face and stays where it is when the face moves: what reaches deep into
+    it and is thick, a hand or a microphone, not the background at a jaw's edge, a strand of hair, make-up; with
+    `glasses` thin things too, unless they line eyes and brows. Nothing when the head is turned: then hair and glasses,
+    which are most of what is found, go with it."""
+    if any(driven.turn):
+        return np.zeros_like(occlusion)
     landmarks = driven.face.landmarks
     scale = head_pose(landmarks, aspect).scale
     face = polygon_matte(np.vstack([landmarks[mesh.JAW], mesh.forehead(landmarks, aspect)[0][::-1]]), region)
-    seed = np.where(signed_distance(face) > DEEP * scale, occlusion, 0).astype(np.float32)
+    deep = np.where(signed_distance(face) > DEEP * scale, occlusion, 0).astype(np.float32)
+    side = max(3, round((FRAME if glasses else THICK) * scale))
+    thick = cv2.morphologyEx(occlusion, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    seed = deep if glasses else np.where(np.minimum(deep, thick) > 0.5, occlusion, 0).astype(np.float32)
     if not seed.any():
         return seed
     front = reconstruction(seed, occlusion).astype(np.float32)
+    if not glasses:
+        return front
 
-    def around(*parts: range) -> np.ndarray:
+    def distance(*parts: range) -> np.ndarray:
         matte = np.maximum.reduce([polygon_matte(convex_hull(landmarks[list(part)]), region) for part in parts])
-        return np.asarray(signed_distance(matte) > -FEATURE * scale)
+        return -signed_distance(matte) / scale
 
-    brows = around(range(17, 22), range(22, 27))
-    features = brows | around(range(36, 42), range(42, 48))
+    brows = distance(range(17, 22), range(22, 27))
+    features = np.minimum(brows, distance(range(36, 42), range(42, 48))) < FEATURE
     _, labels = cv2.connectedComponents((front > 0.1).astype(np.uint8))
     size = np.bincount(labels.ravel())
     inside = np.bincount(labels.ravel(), weights=features.ravel())
     front = front * ((labels == 0) | (inside < 0.6 * size)[labels])
-    # A brow that touches a pair of glasses is no part of them; a hand over it is thicker.
-    side = max(3, round(THICK * scale))
-    thick = cv2.morphologyEx(front, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
-    return np.where(brows, np.minimum(front, thick), front)
+    # A brow that touches a pair of glasses is no part of them.
+    return np.where(brows < BROW, np.minimum(front, thick), front)
 
 
 def _without(display: np.ndarray, front: np.ndarray) -> np.ndarray:
@@ -164,7 +175,8 @@ def _patch_matte(part: str, driven: Driven, region: Window, aspect: float) -> np
     landmarks = driven.wanted.landmarks
     scale = head_pose(driven.face.landmarks, aspect).scale
     if part == "inner mouth":
-        return polygon_matte(landmarks[mesh.INNER_LIPS], region, 0.4 * scale)
+        rim = signed_distance(polygon_matte(landmarks[mesh.INNER_LIPS], region)) / scale
+        return smoothstep((rim - 0.2) / 1.0).astype(np.float32)
     matte = np.zeros((region.height, region.width), np.float32)
     for opening in ((MOUTH,) if part == "mouth" else (EYE_R, EYE_L)):
         rim = convex_hull(landmarks[list(opening.rim)])

@@ -24,7 +24,9 @@ from fsgan_core.stages.picture import polygon_matte, signed_distance, smoothstep
 from fsgan_core.stages.warp import sample, spline_map
 
 REACH, REACH_TURNED = 35.0, 70.0  # mm around the face over which the movement eases out
-FIRM = 4.0  # mm around the face that move with it
+NECK = 20.0  # mm below the chin that ease out by themselves
+BESIDE = 10.0  # mm around face and neck within which the movement ends
+FIRM = 2.0  # mm around the face that move with it
 EDGE = 6.0  # mm at the region's border over which the movement ends in any case
 LID_BAND, LIP_BAND = 14.0, 7.0  # mm beyond an opening that follow their own side of it
 UNDER_LID = 0.2  # of the open eye: how far into it landmarks of the lower lid may stand
@@ -89,8 +91,7 @@ def moves_of(driven: Driven, region: Window, aspect: float, display: np.ndarray 
         skull = np.vstack([mesh.HAIRLINE, mesh.FOREHEAD])
         raised = forehead + turned(driven.face, skull, np.array(driven.turn), aspect)
     hull = convex_hull(np.vstack([own, wanted, forehead, raised]) * square)
-    reach = pose.scale * (REACH_TURNED if any(driven.turn) else REACH)
-    ring = _grown(hull, reach) / square
+    ring = _grown(hull, pose.scale * (REACH_TURNED if any(driven.turn) else REACH)) / square
     edges = own + _lid_edges(own, wanted, square, region, display)
     upper, lower = _beside_corners(own, wanted)
     wider = BEYOND_CORNER * (own[EYE_CORNERS] - own[EYE_CORNERS[[1, 0, 3, 2]]])
@@ -100,7 +101,11 @@ def moves_of(driven: Driven, region: Window, aspect: float, display: np.ndarray 
     source = np.vstack([edges, upper, lower, forehead, _cheekbones(own, pose.scale, square), ring])
     destination[EYE_CORNERS] += wider
     source[EYE_CORNERS] += wider
-    window = _window(hull / square, region, pose.scale, reach)[..., None]
+    # The neck goes along with a chin; what stands beside a face does not.
+    down = pose.rotation[:2, 1] / np.linalg.norm(pose.rotation[:2, 1])
+    neck = convex_hull(np.vstack([hull, wanted[4:13] * square + NECK * pose.scale * down]))
+    beside = pose.scale * (REACH_TURNED if any(driven.turn) else BESIDE)
+    window = _window(neck / square, region, pose.scale, beside)[..., None]
 
     def field(used: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
         mapping = spline_map(destination[used], source[used], region, stiffness[used])
