@@ -15,7 +15,8 @@ import struct
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -121,26 +122,65 @@ def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], No
     """`load(path)`; when that file is missing or broken its value is first computed and saved.
 
     What is returned was always read back from a file, so that a first run and a later one see the same value.
-    `save` writes whole or not at all. Processes that make the same file at once do the work twice and neither harms
-    the other. A cache folder that cannot be written is said and done without.
+    `save` writes whole or not at all. Of processes on one machine that want the same file, one makes it and the
+    others wait; where they cannot know of each other they do the work twice, and neither harms the other. A cache
+    folder that cannot be written is said and done without.
 
     Raises whatever `compute` raises.
     """
-    if path.is_file():
+    found = _loaded(path, load)
+    if found is not None:
+        return found
+    with _alone(path):
+        found = _loaded(path, load)  # made by the process that was waited for
+        if found is not None:
+            return found
+        value = compute()
         try:
+            make_folder(path.parent)
+            save(path, value)
             return load(path)
-        except (FsganError, OSError, ValueError) as error:
-            log.warning("cached file %s is not usable and is made again: %s", path, error)
-    value = compute()
-    try:
-        make_folder(path.parent)
-        save(path, value)
-        return load(path)
-    except OutputError as error:
-        log.warning("nothing is kept in the cache: %s", error)
+        except OutputError as error:
+            log.warning("nothing is kept in the cache: %s", error)
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder) / path.name, value)
         return load(Path(folder) / path.name)
+
+
+def _loaded(path: Path, load: Callable[[Path], T]) -> T | None:
+    if not path.is_file():
+        return None
+    try:
+        return load(path)
+    except (FsganError, OSError, ValueError) as error:
+        log.warning("cached file %s is not usable and is made again: %s", path, error)
+        return None
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds a lock beside `path` while the block runs, where the system has such locks; the death of its holder frees
+    it. Nothing but saved work hangs on it."""
+    try:
+        import fcntl
+
+        make_folder(path.parent)
+        lock = path.with_suffix(".lock").open("w")
+    except (ImportError, OSError, OutputError):
+        yield
+        return
+    with lock:
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("waiting for another process that makes %s", path)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            log.debug("no lock beside %s: %s", path, error)
+        yield
+        with suppress(OSError):
+            Path(lock.name).unlink()
 
 
 class ByteLRU(Generic[K, T]):

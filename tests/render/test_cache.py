@@ -114,6 +114,20 @@ class TestKeptFile:
         assert kept_file(tmp_path / "x", lambda: "NEW", save, load) == "new"
         assert (tmp_path / "x").read_text() == "NEW"
 
+    def test_who_comes_second_waits(self, tmp_path: Path) -> None:
+        """Two processes want the same file; the first is slow. One of them makes it."""
+        code = ("import sys, time; from pathlib import Path; from fsgan_core.render.cache import kept_file\n"
+                "folder = Path(sys.argv[1])\n"
+                "def compute():\n"
+                "    (folder / f'made.{sys.argv[2]}').touch(); time.sleep(1.0); return 'value'\n"
+                "print(kept_file(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text))")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], env=environment, text=True,
+                                 stdout=subprocess.PIPE) for name in "ab"]
+        assert [process.communicate()[0].strip() for process in both] == ["value", "value"]
+        assert len(list(tmp_path.glob("made.*"))) == 1
+        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x.json"]
+
     def test_does_without_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         assert kept_file(tmp_path / "file" / "x", lambda: "NEW", save, load) == "new"
