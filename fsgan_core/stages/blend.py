@@ -26,6 +26,9 @@ from fsgan_core.stages.picture import cleaned, padded, perceived, scene, straigh
 from fsgan_core.stages.poisson import membrane
 
 
+MULTIBAND_LIMIT = 1.25  # perceived
+
+
 @dataclass(frozen=True)
 class Blended:
     """plate: the whole target with the new face. matte: float32 (h, w) on the completed face's region, what was
@@ -123,7 +126,8 @@ def _multiband(given: _Pictures, params: BlendParams) -> np.ndarray:
     levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * given.width)))))
     reach = max(1, round(0.04 * given.width))
     kernel = np.ones((2 * reach + 1, 2 * max(1, round(reach / given.aspect)) + 1), np.uint8)
-    a, b, m = [given.new], [given.own], [cv2.erode((given.matte > 0.05).astype(np.float32), kernel)]
+    own = np.clip(given.own, -MULTIBAND_LIMIT, MULTIBAND_LIMIT)  # a lamp beside the face shall not glow into it
+    a, b, m = [given.new], [own], [cv2.erode((given.matte > 0.05).astype(np.float32), kernel)]
     for _ in range(levels):
         a.append(cv2.pyrDown(a[-1]))
         b.append(cv2.pyrDown(b[-1]))
