@@ -68,6 +68,19 @@ def face_width(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> float:
     return 144.0 * head_pose(landmarks, pixel_aspect).scale
 
 
+def _likeness_shares() -> np.ndarray:
+    """How much of a person's proportions each landmark may carry over. Brows and nose make a likeness; lids and lips
+    make hardly any (measured with a face descriptor) but carry the expression; the jaw's outline is the target's,
+    whose head wears the face."""
+    shares = np.zeros(68)
+    shares[BROWS] = shares[NOSE] = 1.0
+    shares[EYES] = shares[LIPS] = shares[INNER_LIPS] = 0.2
+    return shares
+
+
+LIKENESS = _likeness_shares()
+
+
 @dataclass(frozen=True)
 class Actor:
     """One person through a clip. shape: (68, 3) mm, `personal_shape` of the faces."""
@@ -83,13 +96,10 @@ def actor(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Actor:
 
 
 def likeness(sources: Sequence[Actor], target: Actor) -> np.ndarray:
-    """(68, 3) mm: what the source's proportions differ from the target's. The jaw's outline is left out: it is the
-    target's head that wears the face."""
+    """(68, 3) mm: what the source's proportions differ from the target's, where they make a likeness (LIKENESS)."""
     weights = np.array([max(len(source.faces), 1) for source in sources], np.float64)
     mean = np.tensordot(weights / weights.sum(), np.stack([source.shape for source in sources]), 1)
-    change = mean - target.shape
-    change[JAW] = 0
-    return np.asarray(change)
+    return np.asarray((mean - target.shape) * LIKENESS[:, None])
 
 
 def expression(face: Face, who: Actor) -> np.ndarray:

@@ -30,6 +30,7 @@ ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
+BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged
 MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
 
 
@@ -92,7 +93,7 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
     cells = appearance.cells()
     for t, (yaw, pitch) in enumerate(wanted_poses):
         query = appearance.query(float(yaw), float(pitch))
-        clamped[t] = query.clamped
+        clamped[t] = query.outside > BEYOND
         for kept, weight in zip(query.indices, query.weights, strict=True):
             if weight > 0:
                 members = np.asarray(cells[int(kept)])
