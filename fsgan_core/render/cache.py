@@ -184,14 +184,15 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 class ByteLRU(Generic[K, T]):
-    """Values by key, the ones used last kept, up to a number of bytes. Safe to use from several threads.
+    """Values by key, the ones used last kept, up to a number of bytes and of values. Safe to use from several threads.
 
     One value that alone is larger than the limit is handed out and not kept. While a value is made, other threads
     that want it wait for it.
     """
 
-    def __init__(self, limit: int, size: Callable[[T], int]) -> None:
+    def __init__(self, limit: int, size: Callable[[T], int], count: int | None = None) -> None:
         self._limit = limit
+        self._count = count
         self._size = size
         self._held: OrderedDict[K, T] = OrderedDict()
         self._bytes = 0
@@ -228,7 +229,7 @@ class ByteLRU(Generic[K, T]):
             return
         self._held[key] = value
         self._bytes += size
-        while self._bytes > self._limit:
+        while self._bytes > self._limit or (self._count is not None and len(self._held) > self._count):
             _, dropped = self._held.popitem(last=False)
             self._bytes -= self._size(dropped)
 

@@ -31,6 +31,7 @@ from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.provenance import named_as_ours, provenance
 from fsgan_core.render.scene import Scene
+from fsgan_core.render.threads import MOST_WORKERS
 from fsgan_core.stages.drive import DRIVER, drive_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
 from fsgan_core.stages.match import BANDS, GRAIN_BANDS
@@ -98,10 +99,13 @@ class FrameMaker:
         self.clock = clock or Clock()
         self.engines: dict[str, Engine] = {stage: resolve_engine(stage, getattr(inputs.stages, stage).engine)
                                            for stage in STAGES}
-        self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes)
+        # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
+        ahead = inputs.stages.mask.smooth + MOST_WORKERS + 1
+        self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
         self._views: ByteLRU[tuple[int, ViewRef], View] = ByteLRU(
             VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
-        self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes)
+        self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes,
+                                                      ahead + inputs.stages.mask.smooth)
         self._base = ("1", fsgan_core.__version__, code_digest(CODE),
                       inputs.config.digest, inputs.working, inputs.target.space)
 

@@ -176,6 +176,12 @@ class TestByteLRU:
             held.get(key, lambda: b"x" * 33)
             assert held.bytes <= 100
 
+    def test_never_more_than_so_many(self) -> None:
+        held: ByteLRU[int, bytes] = ByteLRU(1000, len, count=3)
+        for key in range(10):
+            held.get(key, lambda: b"x")
+        assert [key for key in range(10) if key in held] == [7, 8, 9] and held.bytes == 3
+
     def test_failures_are_not_kept(self) -> None:
         held = self.make()
         with pytest.raises(ZeroDivisionError):
