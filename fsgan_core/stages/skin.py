@@ -9,6 +9,7 @@ red or grey hair differs little from skin. All of it on a small raster of square
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -62,9 +63,14 @@ class Sight:
     def window(self) -> Window:
         return Window(0, 0, self.shape.shape[1], self.shape.shape[0])
 
-    @property
+    @cached_property
     def lab(self) -> np.ndarray:
         return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2Lab))
+
+    @cached_property
+    def skin(self) -> Skin | None:
+        """`own_skin` of it."""
+        return own_skin(self)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ def foreign(sight: Sight, worn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     worn: how surely the face wears glasses that are to go with it (`wears_glasses`).
     """
     above = np.maximum(_over_brows(sight), _temples(sight))
-    skin = own_skin(sight)
+    skin = sight.skin
     if skin is None:
         return np.zeros_like(sight.shape), above
     unlike = np.maximum(_unlike_skin(sight.lab, skin), above * _like_around(sight, skin, above))
@@ -167,7 +173,7 @@ def _like_around(sight: Sight, skin: Skin, above: np.ndarray) -> np.ndarray:
             worth *= np.float32(smoothstep(np.asarray((rough - BRIGHT_STRANDS) / BRIGHT_STRANDS)))
         rather = worth * smoothstep((unlike_skin - distance - DOUBT) / SURENESS + 0.5).astype(np.float32)
         # It must come in from outside by itself.
-        like = np.maximum(like, reconstruction(np.where(ring, rather, 0), rather))
+        like = np.maximum(like, _touching(rather, ring))
     return np.asarray(like, np.float32)
 
 
@@ -288,12 +294,21 @@ def _around(points: np.ndarray, factor: float) -> np.ndarray:
 def _islands(face: np.ndarray, shape: np.ndarray, sure: np.ndarray) -> np.ndarray:
     """What of `face` within its outline is cut off from the inner face: a strand's glint, a finger's gap."""
     face = np.minimum(face, shape)
-    return np.asarray(face - reconstruction(face * sure, face), np.float32)
+    return face - _touching(face, sure)
+
+
+def _touching(matte: np.ndarray, seed: np.ndarray) -> np.ndarray:
+    """`matte` where it hangs together with `seed` (bool), with what is soft around that."""
+    _, labels = cv2.connectedComponents((matte > 0.3).astype(np.uint8), connectivity=4)
+    met = np.zeros(int(labels.max()) + 1, np.float32)
+    met[labels[seed]] = 1
+    met[0] = 0
+    return np.asarray(matte * cv2.dilate(met[labels], np.ones((5, 5), np.uint8)), np.float32)
 
 
 def wears_glasses(sight: Sight) -> float:
     """0..1: whether a dark line runs all across the bridge of the nose. Nothing but glasses has one there."""
-    skin = own_skin(sight)
+    skin = sight.skin
     if skin is None:
         return 0.0
     luma = sight.rgb @ _LUMA
