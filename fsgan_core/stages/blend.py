@@ -25,7 +25,6 @@ from fsgan_core.stages.match import match_light, match_texture
 from fsgan_core.stages.picture import cleaned, padded, perceived, scene, straight, unit, weighted_blur
 from fsgan_core.stages.poisson import membrane
 
-
 MULTIBAND_LIMIT = 1.25  # perceived
 
 
