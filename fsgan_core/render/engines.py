@@ -50,14 +50,15 @@ class Engine:
         return ", ".join(f"{name}:{sha[:12]}" for name, sha in sorted(self.weights().items())) or "none"
 
 
-_REENACT = {"reenact": "fsgan_core.stages.reenact:reenact", "drive": "fsgan_core.stages.liquify:drive_picture"}
-_MASK = {"measure": "fsgan_core.stages.mask:measure_mattes", "combine": "fsgan_core.stages.mask:combine_mattes",
-         "drive": "fsgan_core.stages.liquify:drive_mattes"}
+_REENACT = {"reenact": "fsgan_core.stages.reenact:reenact"}
+_DRIVE = {"picture": "fsgan_core.stages.liquify:drive_picture", "mattes": "fsgan_core.stages.liquify:drive_mattes"}
+_MASK = {"measure": "fsgan_core.stages.mask:measure_mattes", "combine": "fsgan_core.stages.mask:combine_mattes"}
 _INPAINT = {"inpaint": "fsgan_core.stages.inpaint:inpaint"}
 _BLEND = {"blend": "fsgan_core.stages.blend:blend"}
 
 ENGINES: tuple[Engine, ...] = (
     Engine("reenact", "warp", _REENACT),
+    Engine("drive", "liquify", _DRIVE),
     Engine("mask", "geometric", _MASK),
     Engine("inpaint", "fill", _INPAINT),
     Engine("blend", "poisson", _BLEND),

@@ -99,6 +99,8 @@ class FrameMaker:
         self.clock = clock or Clock()
         self.engines: dict[str, Engine] = {stage: resolve_engine(stage, getattr(inputs.stages, stage).engine)
                                            for stage in STAGES}
+        # A drive's picture is made in place of the reenactment.
+        self.engines["drive"] = resolve_engine("drive", "auto")
         # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
         ahead = inputs.stages.mask.smooth + MOST_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
@@ -163,7 +165,7 @@ class FrameMaker:
         driven, measured, holdout = scene.driven[frame], self._measure(frame), self._holdout(frame)
         views = {patch.view: self._view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
-            function = self.engines["reenact"].function("drive")
+            function = self.engines["drive"].function("picture")
             plate: Plate = function(target, driven, measured, views, scene.codec, self._params("mask"), holdout)
         return plate
 
@@ -191,7 +193,7 @@ class FrameMaker:
             plate: Plate = combine(scene.faces[frame], self.region(frame), neighbours, self._params("mask"),
                                    self.target(frame).plate, holdout)
             if frame in scene.driven:
-                function = self.engines["mask"].function("drive")
+                function = self.engines["drive"].function("mattes")
                 plate = function(plate, self.target(frame).plate, scene.driven[frame], self._params("mask"), holdout)
         return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "mask")})
 
@@ -313,8 +315,9 @@ class FrameMaker:
         if frame not in scene.driven:
             return None
         one = scene.driven[frame]
-        return (face_digest(one.face), face_digest(one.wanted), list(one.turn), self._params("mask").to_dict(),
-                self._holdout_part(frame),
+        engine = self.engines["drive"]
+        return (engine.name, dict(engine.weights()), face_digest(one.face), face_digest(one.wanted), list(one.turn),
+                self._params("mask").to_dict(), self._holdout_part(frame),
                 [(self._view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
 
     def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
@@ -365,7 +368,8 @@ class FrameMaker:
             old = self.target(frame).plate.metadata
             before = ({layers.META_SOURCE: old.get(layers.META_SOURCE, "")}, *before)
         driver = scene.views[DRIVER].item.name if frame in scene.driven and stage == "reenact" else ""
-        return provenance(self.engines[stage], box=scene.faces[frame].box, space=self.inputs.working,
+        engine = self.engines["drive" if driver else stage]
+        return provenance(engine, box=scene.faces[frame].box, space=self.inputs.working,
                           flags=self.flags(frame), before=before, sources=sources, driver=driver)
 
 

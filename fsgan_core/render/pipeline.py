@@ -141,7 +141,9 @@ class _Work:
                  frames: tuple[int, ...], force: bool, listen: Listener) -> None:
         self.command = command
         self.stage = command if command in STAGE_CHANNELS else "final"
-        self.running = (command,) if command in UPSTREAM else STAGES
+        self.running: tuple[str, ...] = (command,) if command in UPSTREAM else STAGES
+        if job == "drive":
+            self.running = tuple("drive" if stage == "reenact" else stage for stage in self.running)
         self.inputs = inputs
         self.output = output
         self.frames = frames

@@ -37,6 +37,7 @@ def test_something_moves_and_says_who_did_it(small: Small, whole: Path) -> None:
     before, after = read_image(output_path(small.plate, 2)), read_image(whole / "swap.0002.exr")
     assert np.abs(before.get(*RGB) - after.get(*RGB)).max() > 0.01
     assert after.metadata[layers.META_DRIVER] == "source" and after.metadata[layers.META_SYNTHETIC] == 1
+    assert after.metadata[layers.META_ENGINE].startswith("drive=liquify, mask=geometric, ")
     assert "plate" in after.metadata[layers.META_SOURCE]
 
 

@@ -145,9 +145,9 @@ class TestKeys:
         assert again.numbers("kept") == (1, 2) and again.numbers("rendered") == (3,)
         assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
-    @pytest.mark.parametrize("settings", [{"blend__mix": "0.5"}, {"mask__feather": "0.1"}, {"reenact__stiffness": "0.7"},
-                                          {"output__compression": "piz"}, {"colour__exposure": "0.5"},
-                                          {"reenact__margin": "0.4"}])
+    @pytest.mark.parametrize("settings", [{"blend__mix": "0.5"}, {"mask__feather": "0.1"},
+                                          {"reenact__stiffness": "0.7"}, {"output__compression": "piz"},
+                                          {"colour__exposure": "0.5"}, {"reenact__margin": "0.4"}])
     def test_a_setting_renders_again(self, small: Small, tmp_path: Path, settings: dict[str, str]) -> None:
         render_shot(small.shot(tmp_path, "1"))
         assert render_shot(small.shot(tmp_path, "1", **settings)).numbers("rendered") == (1,)
