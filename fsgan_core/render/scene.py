@@ -15,8 +15,9 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.render.events import Listener, ignore
 from fsgan_core.render.inputs import Input, Inputs
 from fsgan_core.render.tracks import Section, choose_person, clip_track, sections, source_frames
-from fsgan_core.stages.drive import PLATE, Driven, drive_faces, settled_actor
+from fsgan_core.stages.drive import PLATE, Driven, drive_faces
 from fsgan_core.stages.mesh import Actor, actor, likeness
+from fsgan_core.stages.performance import settled_actor
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
 
 __all__ = ["Scene", "Scenes", "SourceClip"]

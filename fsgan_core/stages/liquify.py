@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 from skimage.morphology import reconstruction
 
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
@@ -49,6 +50,7 @@ STILL = 1 / 64  # pixels: what moves less is the plate itself
 DEEP = 14.0  # mm: what stands in front of the face reaches this far into it
 THICK, FRAME = 15.0, 8.0  # mm: what is thinner is no hand; what is thicker is no frame of glasses
 BROW = 1.5  # mm around its landmarks
+SURE = 2.0  # mm inside the face's outline from which on a matte is not soft any more
 FEATURE = 5.0  # mm around eyes and brows: what unlike skin is found there alone belongs to them
 PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: whole and end of what another frame gives
 PATCH_LIGHT = 8.0  # mm: how finely a patch takes the light of its surroundings
@@ -135,7 +137,8 @@ def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: flo
     landmarks = driven.face.landmarks
     scale = head_pose(landmarks, aspect).scale
     face = polygon_matte(np.vstack([landmarks[mesh.JAW], mesh.forehead(landmarks, aspect)[0][::-1]]), region)
-    deep = np.where(signed_distance(face) > DEEP * scale, occlusion, 0).astype(np.float32)
+    inward = signed_distance(face) / scale
+    deep = np.where(inward > DEEP, occlusion, 0).astype(np.float32)
     side = max(3, round((FRAME if glasses else THICK) * scale))
     thick = cv2.morphologyEx(occlusion, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     seed = deep if glasses else np.where(np.minimum(deep, thick) > 0.5, occlusion, 0).astype(np.float32)
@@ -143,7 +146,9 @@ def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: flo
         return seed
     front = reconstruction(seed, occlusion).astype(np.float32)
     if not glasses:
-        return front
+        # Beyond the face nothing is known of it: it is taken to go on outwards, as far as anything moves.
+        nearest = distance_transform_edt(inward < SURE, return_distances=False, return_indices=True)
+        return front[nearest[0], nearest[1]]
 
     def distance(*parts: range) -> np.ndarray:
         matte = np.maximum.reduce([polygon_matte(convex_hull(landmarks[list(part)]), region) for part in parts])
