@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from fsgan_core.contract.errors import FsganError
     from fsgan_core.contract.shot import Clip, Output, Shot, Stages
     from fsgan_core.faces.analyse import analyse
+    from fsgan_core.faces.trackfile import load_track, save_track
     from fsgan_core.plates.colour import open_config
     from fsgan_core.plates.exr import read_image, write_exr
     from fsgan_core.plates.plate import Plate, Window
     from fsgan_core.plates.sequence import open_clip
+    from fsgan_core.render.evaluate import evaluate
     from fsgan_core.render.pipeline import drive, render_shot, render_stage, swap
     from fsgan_core.render.shotfile import load_shot, save_shot
     from fsgan_core.stages.blend import blend
+    from fsgan_core.stages.drive import drive_faces
     from fsgan_core.stages.inpaint import inpaint
     from fsgan_core.stages.mask import combine_mattes, measure_mattes
     from fsgan_core.stages.reenact import prepare_view, reenact
@@ -50,8 +53,12 @@ _HOMES = {
     "write_exr": "plates.exr",
     "Plate": "plates.plate",
     "Window": "plates.plate",
+    "evaluate": "render.evaluate",
+    "load_track": "faces.trackfile",
+    "save_track": "faces.trackfile",
     "analyse": "faces.analyse",
     "plan_views": "stages.views",
+    "drive_faces": "stages.drive",
     "prepare_view": "stages.reenact",
     "reenact": "stages.reenact",
     "measure_mattes": "stages.mask",
@@ -72,8 +79,11 @@ __all__ = [
     "blend",
     "combine_mattes",
     "drive",
+    "drive_faces",
+    "evaluate",
     "inpaint",
     "load_shot",
+    "load_track",
     "measure_mattes",
     "open_clip",
     "open_config",
@@ -84,6 +94,7 @@ __all__ = [
     "render_shot",
     "render_stage",
     "save_shot",
+    "save_track",
     "swap",
     "write_exr",
 ]
