@@ -31,6 +31,7 @@ from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.exr import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.sequence import output_path
 from fsgan_core.render.pipeline import render_shot
 
 from .conftest import FRAMES, Small, plate_of
@@ -101,6 +102,39 @@ class TestFaces:
         result = render_shot(shot)
         assert result.numbers("passed") == (1,)
         assert read_image(tmp_path / "out" / "swap.0001.exr").pixels.ravel().tolist() == [0.5] * 3
+
+    @pytest.mark.parametrize("window", [Window(125, 4, 107, 200), Window(-8, 4, 240, 110), Window(100, 100, 40, 40),
+                                        Window(200, 10, 20, 20)],
+                             ids=["right half", "upper half", "larger than the frame", "outside the frame"])
+    def test_a_face_at_the_edge(self, small: Small, tmp_path: Path, window: Window) -> None:
+        """The plate is cut there; windows stay, what is outside the matte stays, nothing becomes nonsense."""
+        plate = read_image(output_path(small.plate, 2))
+        fsgan_core.write_exr(tmp_path / "t.0002.exr", plate.crop(window))
+        shot = small.shot(tmp_path / "out", "2", layers="all", target=str(tmp_path / "t.####.exr"))
+        assert render_shot(shot).numbers("rendered") == (2,)
+        before, after = read_image(tmp_path / "t.0002.exr"), read_image(tmp_path / "out" / "swap.0002.exr")
+        assert after.data_window == window
+        outside = after.matte(layers.MATTE_SOFT) == 0
+        assert outside.all() == (window.width == 20)
+        assert after.get(*RGB)[outside].tobytes() == before.get(*RGB)[outside].tobytes()
+        assert np.isfinite(after.pixels).all() and np.abs(after.get(*RGB)).max() < 8
+
+    @pytest.mark.parametrize(("person", "right"), [("largest", False), ("150,120", False), ("380,120", True),
+                                                   ("1", True)])
+    def test_whom_of_two(self, small: Small, tmp_path: Path, astronaut: np.ndarray, person: str, right: bool) -> None:
+        plate = read_image(output_path(small.plate, 2))
+        face = cv2.resize(astronaut[:300, 80:380], (180, 180), interpolation=cv2.INTER_AREA)
+        other = np.zeros((200, 240, 3), np.float32)
+        other[10:190, 30:210] = (face.astype(np.float32) / 255) ** 2.2
+        pixels = np.concatenate([plate.get(*RGB), other], axis=1)
+        window = Window(0, 0, 480, 200)
+        fsgan_core.write_exr(tmp_path / "two.0001.exr", Plate(pixels, RGB, window, window, formats=("half",) * 3))
+        shot = small.shot(tmp_path / "out")
+        render_shot(replace(shot, target=Clip(str(tmp_path / "two.####.exr"), person=person)))
+        before, after = read_image(tmp_path / "two.0001.exr"), read_image(tmp_path / "out" / "swap.0001.exr")
+        where = np.nonzero((before.pixels != after.pixels).any(-1))[1]
+        assert (where >= 240).all() if right else (where < 240).all()
+        assert len(where) > 1000
 
 
 class TestPixels:
