@@ -150,23 +150,26 @@ def _checked(cls: type[Params], knob: Knob, value: Any) -> Any:
         if knob.optional:
             return None
         raise _refused(cls, knob, value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if knob.kind == "float" and is_number:
-        value = float(value)
-    elif knob.kind == "int" and is_number and value == int(value):
-        value = int(value)
-    elif knob.kind == "bool" and isinstance(value, bool):
-        return value
-    elif knob.kind == "choice" and value in knob.choices:
-        return value
-    elif knob.kind == "text" and isinstance(value, str):
-        return value
-    elif knob.kind == "texts" and not isinstance(value, str):
-        return tuple(str(item) for item in value)
-    elif knob.kind == "floats" and not isinstance(value, str) and len(value) == 2:
-        return tuple(float(item) for item in value)
-    else:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_list = isinstance(value, (list, tuple))
+    fits = {
+        "float": is_number,
+        "int": is_number and value == int(value),
+        "bool": isinstance(value, bool),
+        "choice": value in knob.choices,
+        "text": isinstance(value, str),
+        "texts": is_list and all(isinstance(item, (str, int)) for item in value),
+        "floats": is_list and len(value) == 2 and all(isinstance(item, (int, float)) for item in value),
+    }
+    if not fits[knob.kind]:
         raise _refused(cls, knob, value)
+    if knob.kind == "texts":
+        return tuple(str(item) for item in value)
+    if knob.kind == "floats":
+        return tuple(float(item) for item in value)
+    if knob.kind not in ("float", "int"):
+        return value
+    value = float(value) if knob.kind == "float" else int(value)
     low = -math.inf if knob.minimum is None else knob.minimum
     high = math.inf if knob.maximum is None else knob.maximum
     if not low <= value <= high:
