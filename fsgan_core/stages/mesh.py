@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import ConvexHull
 
+from fsgan_core.faces.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER, MOUTH_OUTER, NOSE
 from fsgan_core.faces.pose import FACE, HeadPose, head_pose
 from fsgan_core.faces.track import Face
 
-JAW = slice(0, 17)
-BROWS = slice(17, 27)
-NOSE = slice(27, 36)
-EYES = slice(36, 48)
-LIPS = slice(48, 60)
-INNER_LIPS = slice(60, 68)
+BROWS = slice(BROW_R.start, BROW_L.stop)
+EYES = slice(EYE_R.start, EYE_L.stop)
+LIPS, INNER_LIPS = MOUTH_OUTER, MOUTH_INNER
 
 # Hairline and middle of the forehead of an average adult, mm, in the axes of faces.pose; temple to temple.
 HAIRLINE = np.array([(-71, -18, 66), (-66, -42, 48), (-53, -63, 28), (-30, -74, 14), (0, -78, 9),
