@@ -61,6 +61,8 @@ def _facts(knob: Knob) -> dict[str, Any]:
         value = getattr(knob, name)
         if value not in (None, ""):
             facts[name] = value
+    if knob.multiple:
+        facts["multiple"] = knob.multiple
     if knob.choices:
         facts["choices"] = list(knob.choices)
     if knob.optional:
@@ -82,6 +84,8 @@ def _takes(knob: Knob) -> str:
         words += f", {knob.minimum:g} to {knob.maximum:g}"
     elif knob.minimum is not None:
         words += f", at least {knob.minimum:g}"
+    if knob.multiple:
+        words += f", a multiple of {knob.multiple}"
     if knob.unit:
         words += f" ({knob.unit})"
     return words + ("; may be empty" if knob.optional else "")

@@ -9,7 +9,8 @@
     |  |- ColourError                  a colour space or an OCIO config
     |  |- TrackError                   a track file: broken, other version, other clip
     |  |- NoFaceError                  a source without a usable face
-    |  `- EngineError                  an engine that is not installed or has no weights
+    |  |- EngineError                  an engine that is not installed or has no weights
+    |  `- WeightsError                 a weights file: missing, broken, foreign, or its licence is not allowed
     |- MachineError                3   this machine failed: retry elsewhere
     |  `- OutputError                  a file could not be written (full, read-only, gone)
     `- FramesFailedError           1   the rest was rendered; the failed frames are listed
@@ -61,6 +62,10 @@ class NoFaceError(InputError):
 
 
 class EngineError(InputError):
+    pass
+
+
+class WeightsError(InputError):
     pass
 
 

@@ -24,7 +24,7 @@ class Knob:
 
     kind: "float" | "int" | "bool" | "choice" | "text" | "floats" (a fixed count of numbers) |
     "texts" (a list of strings). minimum and maximum are hard limits, inclusive; `soft_maximum`
-    is where a slider ends. `unit` is shown beside the value.
+    is where a slider ends. `unit` is shown beside the value. multiple: a whole number must be one of this; 0 is any.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Knob:
     soft_maximum: float | None = None
     choices: tuple[str, ...] = ()
     optional: bool = False
+    multiple: int = 0
 
 
 def number(default: float | None, label: str, help: str, *, minimum: float | None = None,
@@ -48,10 +49,10 @@ def number(default: float | None, label: str, help: str, *, minimum: float | Non
 
 
 def integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
-            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "") -> Any:
+            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "", multiple: int = 0) -> Any:
     """An int; `default=None` makes it optional."""
     return _declare("int", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None)
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple)
 
 
 def switch(default: bool, label: str, help: str) -> Any:
@@ -172,7 +173,7 @@ def _checked(cls: type[Params], knob: Knob, value: Any) -> Any:
     value = float(value) if knob.kind == "float" else int(value)
     low = -math.inf if knob.minimum is None else knob.minimum
     high = math.inf if knob.maximum is None else knob.maximum
-    if not low <= value <= high:
+    if not low <= value <= high or (knob.multiple and value % knob.multiple):
         raise _refused(cls, knob, value)
     return value
 
@@ -187,4 +188,6 @@ def _refused(cls: type[Params], knob: Knob, value: Any) -> ParameterError:
             wanted += f", at least {knob.minimum:g}"
         if knob.maximum is not None:
             wanted += f", at most {knob.maximum:g}"
+        if knob.multiple:
+            wanted += f", a multiple of {knob.multiple}"
     return ParameterError(f"{stage_name(cls)}.{knob.name} = {value!r} is not possible: it takes {wanted}")

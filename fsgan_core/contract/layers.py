@@ -27,6 +27,7 @@ META_SOURCE = "fsgan/source"
 META_DRIVER = "fsgan/driver"  # whose expression the plate's own actor wears
 META_ENGINE = "fsgan/engine"
 META_WEIGHTS = "fsgan/weights"
+META_LICENCE = "fsgan/licence"  # classes of the weights: commercial, non-commercial, research, unknown
 META_VERSION = "fsgan/version"
 META_COLORSPACE = "fsgan/colorspace"
 META_FLAGS = "fsgan/flags"

@@ -7,9 +7,19 @@ setting holds when the face grows. Command line flags, knobs and reference pages
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping
+from typing import Any, Mapping
 
 from fsgan_core.contract.knobs import Params, choice, integer, number, point, switch, text, texts
+
+
+def _network() -> Any:
+    return text("", "network", "Weights of the fsgan engine: a name from `fsgan weights list`, or a file. Empty: the "
+                "best that is installed.")
+
+
+def _resolution() -> Any:
+    return integer(256, "working resolution", "Side of the square that the network sees; 256 is the published one.",
+                   minimum=64, maximum=1024, multiple=32, unit="px")
 
 
 @dataclass(frozen=True)
@@ -18,8 +28,12 @@ class AnalyseParams(Params):
 
     detector: str = choice("auto", ("auto", "dlib", "dlib-cnn", "sfd", "blazeface"), "detector",
                            "What finds faces. auto: the best that is installed; dlib works offline.")
-    landmarks: str = choice("auto", ("auto", "dlib", "fan"), "landmarks",
-                            "What places the 68 landmarks. fan is face-alignment's network.")
+    landmarks: str = choice("auto", ("auto", "hrnet", "fan", "dlib"), "landmarks",
+                            "What places the landmarks. hrnet: the published 98, from which the 68 are taken, once its "
+                            "weights are installed; fan: face-alignment's 68; dlib: 68, works offline.")
+    pose: str = choice("auto", ("auto", "pnp", "hopenet"), "pose",
+                       "What measures the head's pose. pnp: from the landmarks; hopenet: the published network, once "
+                       "its weights are installed.")
     person: str = choice("largest", ("largest", "index", "point", "reference"), "person",
                          "Whom to work on: the largest face, a number, the one nearest to a point, "
                          "or the one most like a reference still.")
@@ -40,8 +54,8 @@ class AnalyseParams(Params):
 class ReenactParams(Params):
     """The source's face in the target's pose and expression."""
 
-    engine: str = choice("auto", ("auto", "warp"), "engine",
-                         "warp: the source's pixels, warped to the target's landmarks.")
+    engine: str = choice("auto", ("auto", "fsgan", "warp"), "engine",
+                         "fsgan: the reenactment network; warp: the source's pixels, warped to the target's landmarks.")
     combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
                           "How the views are put together. detail: light from all by barycentric weights, detail from "
                           "the leading one; barycentric: all by weight; leading: one view alone.")
@@ -63,13 +77,23 @@ class ReenactParams(Params):
     weights: tuple[str, ...] = texts("view weights", "Preference of single views, as FRAME=WEIGHT (1 is neutral).")
     margin: float = number(0.35, "region margin", "Space around the face in the region.", minimum=0.1, maximum=2.0,
                            unit="of the face")
+    network: str = _network()
+    resolution: int = _resolution()
+    steps: int = integer(1, "steps", "The network goes from a view's pose to the target's in so many steps; 0: the "
+                         "farther the poses, the more.", minimum=0, maximum=8)
+    prewarp: str = choice("auto", ("auto", "on", "off"), "prewarp",
+                          "Whether the network refines the warped view instead of the view itself. auto: as it was "
+                          "trained.")
+    detail: float = number(1.0, "detail", "How much of the source's fine detail is added to the network's picture, "
+                           "away from eyes and mouth.", minimum=0.0, maximum=1.0)
 
 
 @dataclass(frozen=True)
 class MaskParams(Params):
     """What of the target is replaced."""
 
-    engine: str = choice("auto", ("auto", "geometric"), "engine", "geometric: landmarks, refined to the picture.")
+    engine: str = choice("auto", ("auto", "fsgan", "geometric"), "engine",
+                         "fsgan: the segmentation network; geometric: landmarks, refined to the picture.")
     forehead: float = number(1.0, "forehead", "How far up the face reaches; 1 is the hairline, 0 the brows.",
                              minimum=0.0, maximum=1.5)
     refine: float = number(1.0, "refine to picture", "How much of what is not skin is taken out.", minimum=0.0,
@@ -84,23 +108,28 @@ class MaskParams(Params):
                             maximum=0.5, unit="of the face")
     smooth: int = integer(2, "smooth over time", "Neighbouring frames on either side that the matte is averaged with.",
                           minimum=0, maximum=12, unit="frames")
+    network: str = _network()
+    resolution: int = _resolution()
 
 
 @dataclass(frozen=True)
 class InpaintParams(Params):
     """What the views do not show."""
 
-    engine: str = choice("auto", ("auto", "fill"), "engine",
-                         "fill: from other views first, then by a smooth extension.")
+    engine: str = choice("auto", ("auto", "fsgan", "fill"), "engine",
+                         "fsgan: the inpainting network; fill: from other views first, then by a smooth extension.")
     other_views: bool = switch(True, "other views", "Look for the missing parts in other views first.")
+    network: str = _network()
+    resolution: int = _resolution()
 
 
 @dataclass(frozen=True)
 class BlendParams(Params):
     """The new face seated in the plate."""
 
-    engine: str = choice("auto", ("auto", "poisson", "multiband", "over"), "method",
-                         "poisson: gradient domain; multiband: Laplacian pyramid; over: a plain soft matte.")
+    engine: str = choice("auto", ("auto", "fsgan", "poisson", "multiband", "over"), "method",
+                         "fsgan: the blending network; poisson: gradient domain; multiband: Laplacian pyramid; over: a "
+                         "plain soft matte.")
     reach: float = number(0.06, "poisson reach", "How far into the face poisson carries what differs at the edge.",
                           minimum=0.01, maximum=10.0, unit="of the face")
     colour: float = number(1.0, "colour match", "How much the source's light is matched to the target's.", minimum=0.0,
@@ -110,6 +139,8 @@ class BlendParams(Params):
     grain: float = number(1.0, "grain match", "How much of the plate's own grain is added.", minimum=0.0, maximum=2.0)
     seed: int = integer(1, "grain seed", "Another seed, another grain.", minimum=0)
     mix: float = number(1.0, "mix", "0 is the target, 1 the result.", minimum=0.0, maximum=1.0)
+    network: str = _network()
+    resolution: int = _resolution()
 
 
 @dataclass(frozen=True)
@@ -141,6 +172,16 @@ class ColourParams(Params):
 
 
 @dataclass(frozen=True)
+class WeightsParams(Params):
+    """Which network weights may be used, and how networks compute."""
+
+    allow: str = choice("any", ("any", "research", "non-commercial", "commercial"), "licences allowed",
+                        "Weights under a less free licence are refused; any: unknown ones too.")
+    precision: str = choice("auto", ("auto", "fp32", "bf16", "fp16"), "precision",
+                            "Of the networks' arithmetic. auto: 16 bit where the machine is faster with it.")
+
+
+@dataclass(frozen=True)
 class OutputParams(Params):
     """How frames are written."""
 
@@ -162,6 +203,7 @@ STAGES: Mapping[str, type[Params]] = {
     "blend": BlendParams,
     "drive": DriveParams,
     "colour": ColourParams,
+    "weights": WeightsParams,
     "output": OutputParams,
 }
 

@@ -41,6 +41,7 @@ from fsgan_core.contract.params import (
     OutputParams,
     Params,
     ReenactParams,
+    WeightsParams,
 )
 
 SHOT_VERSION = 1
@@ -82,6 +83,7 @@ class Stages:
     blend: BlendParams = field(default_factory=BlendParams)
     drive: DriveParams = field(default_factory=DriveParams)
     colour: ColourParams = field(default_factory=ColourParams)
+    weights: WeightsParams = field(default_factory=WeightsParams)
     output: OutputParams = field(default_factory=OutputParams)
 
     def with_settings(self, settings: Mapping[str, str]) -> Stages:
