@@ -104,11 +104,11 @@ def _asked(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _engines() -> dict[str, Any]:
-    from fsgan_core.render.engines import ENGINES
+    from fsgan_core.render.engines import ENGINES, missing_of
 
     found: dict[str, dict[str, str]] = {}
     for engine in ENGINES:
-        found.setdefault(engine.stage, {})[engine.name] = engine.missing()
+        found.setdefault(engine.stage, {})[engine.name] = missing_of(engine)
     return found
 
 

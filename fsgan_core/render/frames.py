@@ -26,7 +26,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
 from fsgan_core.render.cache import ByteLRU, code_digest, digest
-from fsgan_core.render.engines import Engine, resolve_engine
+from fsgan_core.render.engines import Chosen, Machine, choose_engine
 from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.provenance import named_as_ours, provenance
@@ -97,10 +97,10 @@ class FrameMaker:
         self.scene_of = scene_of
         self.upstream = dict(upstream or {})
         self.clock = clock or Clock()
-        self.engines: dict[str, Engine] = {stage: resolve_engine(stage, getattr(inputs.stages, stage).engine)
-                                           for stage in STAGES}
+        machine = Machine(inputs.device, inputs.stages.weights.precision)
         # A drive's picture is made in place of the reenactment.
-        self.engines["drive"] = resolve_engine("drive", "auto")
+        self.engines: dict[str, Chosen] = {stage: choose_engine(stage, inputs.stages, machine)
+                                           for stage in (*STAGES, "drive")}
         # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
         ahead = inputs.stages.mask.smooth + MOST_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
@@ -238,8 +238,9 @@ class FrameMaker:
         holdout = self._holdout(frame)
         with self.clock.time("inpaint"):
             function = self.engines["inpaint"].function("inpaint")
-            plate: Plate = function(first, mattes, lambda: self._others(frame), self.scene_of(frame).codec,
-                                    self._params("inpaint"), holdout)
+            scene = self.scene_of(frame)
+            plate: Plate = function(first, mattes, lambda: self._others(frame), scene.codec, self._params("inpaint"),
+                                    holdout, scene.faces[frame])
         said = self._provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
 
@@ -293,9 +294,12 @@ class FrameMaker:
             return digest("file", stage, self.upstream[stage].sequence.fingerprint(frame))
         if not self.has_face(frame):
             return digest(stage, NO_FACE, self._base, self.inputs.target.sequence.fingerprint(frame))
-        own = (stage, self._base, self.engines[stage].name, dict(self.engines[stage].weights()),
-               self._params(stage).to_dict(), self._target_part(frame))
+        own = (stage, self._base, self._engine_part(stage), self._params(stage).to_dict(), self._target_part(frame))
         return digest(own, *getattr(self, f"_{stage}_part")(frame))
+
+    def _engine_part(self, stage: str) -> tuple[Any, ...]:
+        engine = self.engines[stage]
+        return (engine.name, engine.weights(), engine.machine.precision if engine.installed else "")
 
     def _target_part(self, frame: int) -> tuple[Any, ...]:
         scene = self.scene_of(frame)
@@ -315,8 +319,7 @@ class FrameMaker:
         if frame not in scene.driven:
             return None
         one = scene.driven[frame]
-        engine = self.engines["drive"]
-        return (engine.name, dict(engine.weights()), face_digest(one.face), face_digest(one.wanted), list(one.turn),
+        return (self._engine_part("drive"), face_digest(one.face), face_digest(one.wanted), list(one.turn),
                 self._params("mask").to_dict(), self._holdout_part(frame),
                 [(self._view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
 

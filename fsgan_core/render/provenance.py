@@ -7,12 +7,12 @@ from typing import Any
 
 import fsgan_core
 from fsgan_core.contract import layers
-from fsgan_core.render.engines import Engine
+from fsgan_core.render.engines import Chosen
 
 __all__ = ["flags_of", "named_as_ours", "provenance"]
 
 
-def provenance(engine: Engine, *, box: Sequence[float], space: str, flags: Iterable[str],
+def provenance(engine: Chosen, *, box: Sequence[float], space: str, flags: Iterable[str],
                before: Sequence[Mapping[str, Any]] = (), sources: Iterable[str] = (),
                driver: str = "") -> dict[str, Any]:
     """Metadata of a stage's picture.
@@ -28,7 +28,9 @@ def provenance(engine: Engine, *, box: Sequence[float], space: str, flags: Itera
         layers.META_COLORSPACE: space,
         layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
     }
+    licences = sorted({found.weight.licence for found in engine.installed.values()})
     optional = {
+        layers.META_LICENCE: _joined(before, layers.META_LICENCE, licences),
         layers.META_FLAGS: _joined(before, layers.META_FLAGS, flags),
         layers.META_SOURCE: _joined(before, layers.META_SOURCE, sources),
         layers.META_DRIVER: _joined(before, layers.META_DRIVER, [driver] if driver else []),

@@ -119,9 +119,11 @@ def drive_faces(plate: Actor, driver: Actor, params: DriveParams, *, first: int,
 
 def drive_stages(stages: Stages) -> Stages:
     """The stages of a drive: face and plate are one picture, so nothing has to be matched, and what moves eases out by
-    itself, so a blend that is left to choose is a plain `over`."""
+    itself, so a blend that is left to choose is a plain `over`; nor is there a face that a network should complete."""
     engine = "over" if stages.blend.engine == "auto" else stages.blend.engine
-    return replace(stages, blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, grain=0.0))
+    filling = "fill" if stages.inpaint.engine == "auto" else stages.inpaint.engine
+    return replace(stages, inpaint=stages.inpaint.replace(engine=filling),
+                   blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, grain=0.0))
 
 
 def drive_margin(params: DriveParams) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, RGBA
 from fsgan_core.contract.params import InpaintParams
+from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.picture import cleaned, perceived, premultiplied, scene, straight, unit, weighted_blur
@@ -23,11 +24,12 @@ MARGIN = 6  # pixels around the matte that are filled too, so that blending has 
 
 
 def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
-            params: InpaintParams, holdout: np.ndarray | None = None) -> Plate:
+            params: InpaintParams, holdout: np.ndarray | None = None, face: Face | None = None) -> Plate:
     """The completed face: R, G, B, A premultiplied (A = 1 where there is anything), matte.completed.
 
     reenacted, mattes: on the same region. others: called when something is missing; gives reenactments of further
-    views on that region. holdout: float32 (h, w), 1 where nothing is to be changed, so nothing need be filled.
+    views on that region. holdout: float32 (h, w), 1 where nothing is to be changed, so nothing need be filled. face:
+    the target's, for engines that crop by it; this one needs none.
     """
     rgb, alpha = straight(reenacted)
     picture = perceived(cleaned(rgb), codec.exposure)

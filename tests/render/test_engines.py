@@ -1,40 +1,113 @@
-"""The table of engines: what "auto" takes, what is told of one that cannot run."""
+"""The table of engines: what "auto" takes, which weights it runs with, what is told of one that cannot run."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from fsgan_core.contract.errors import EngineError
-from fsgan_core.render.engines import ENGINES, Engine, resolve_engine
-
-LACKING = Engine("blend", "fsgan", {}, missing=lambda: "it has no weights; run fsgan weights fetch")
-READY = Engine("blend", "poisson", {})
-
-
-def test_auto_takes_the_first_that_lacks_nothing() -> None:
-    assert resolve_engine("blend", "auto", (LACKING, READY)) is READY
-    better = Engine("blend", "better", {})
-    assert resolve_engine("blend", "auto", (LACKING, better, READY)) is better
+from fsgan_core.contract.errors import EngineError, WeightsError
+from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
+from fsgan_core.contract.shot import Stages
+from fsgan_core.networks import catalogue
+from fsgan_core.render.engines import ENGINES, Chosen, Engine, choose_engine, engine_names, missing_of
 
 
-def test_one_by_name() -> None:
-    assert resolve_engine("blend", "poisson", (LACKING, READY)) is READY
+def found(role: str, name: str = "", licence: str = "unknown") -> Any:
+    """Stands for an installed file."""
+    weight = SimpleNamespace(name=name or f"{role}_weights", role=role, licence=licence)
+    return SimpleNamespace(weight=weight, path=Path("nowhere"), sha256=f"{len(name):02d}" + "ab" * 31)
 
 
-@pytest.mark.parametrize(("name", "says"), [("fsgan", "no weights; run"), ("magic", "fsgan, poisson and auto")])
-def test_refusals(name: str, says: str) -> None:
-    with pytest.raises(EngineError, match=says) as caught:
-        resolve_engine("blend", name, (LACKING, READY))
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Roles whose weights are there; a test may change the set."""
+    roles: set[str] = set()
+
+    def find(role: str, name: str = "", allow: str = "any") -> Any:
+        if role not in roles or allow == "commercial":
+            raise WeightsError(f"no weights for {role}; run fsgan weights import")
+        return found(role, name)
+
+    monkeypatch.setattr(catalogue, "find_weights", find)
+    monkeypatch.setattr(catalogue, "best_weights",
+                        lambda role, allow="any": found(role) if role in roles and allow != "commercial" else None)
+    return roles
+
+
+def test_auto_is_classical_without_weights(installed: set[str]) -> None:
+    names = {stage: choose_engine(stage, Stages()).name for stage in ("reenact", "mask", "inpaint", "blend", "drive")}
+    assert names == {"reenact": "warp", "mask": "geometric", "inpaint": "fill", "blend": "poisson", "drive": "liquify"}
+
+
+def test_auto_is_neural_where_its_weights_are(installed: set[str]) -> None:
+    installed.add("blend")
+    chosen = choose_engine("blend", Stages())
+    assert chosen.name == "fsgan" and list(chosen.weights()) == ["blend_weights"]
+    assert choose_engine("reenact", Stages()).name == "warp"
+
+
+def test_auto_leaves_weights_that_are_not_allowed(installed: set[str]) -> None:
+    installed.add("blend")
+    stages = Stages(weights=WeightsParams(allow="commercial"))
+    assert choose_engine("blend", stages).name == "poisson"
+
+
+def test_weights_that_are_named_make_auto_neural(installed: set[str]) -> None:
+    installed.add("blend")
+    chosen = choose_engine("blend", Stages(blend=BlendParams(network="mine")))
+    assert chosen.name == "fsgan" and list(chosen.weights()) == ["mine"]
+    installed.clear()
+    with pytest.raises(WeightsError, match="weights import"):
+        choose_engine("blend", Stages(blend=BlendParams(network="mine")))
+
+
+def test_one_by_name(installed: set[str]) -> None:
+    installed.add("blend")
+    assert choose_engine("blend", Stages(blend=BlendParams(engine="over"))).name == "over"
+
+
+def test_reenact_uses_the_mask_network_that_the_mask_would_run_with(installed: set[str]) -> None:
+    installed.add("reenact")
+    stages = Stages(reenact=ReenactParams(engine="fsgan"))
+    assert set(choose_engine("reenact", stages).installed) == {"reenact"}
+    installed.add("mask")
+    assert set(choose_engine("reenact", stages).installed) == {"reenact", "mask"}
+    without = replace(stages, mask=MaskParams(engine="geometric"))
+    assert set(choose_engine("reenact", without).installed) == {"reenact"}
+
+
+def test_an_engine_without_its_weights_says_what_to_run(installed: set[str]) -> None:
+    with pytest.raises(WeightsError, match="weights import") as caught:
+        choose_engine("mask", Stages(mask=MaskParams(engine="fsgan")))
     assert caught.value.exit_code == 2
 
 
-def test_nothing_runs() -> None:
+def test_an_engine_that_is_not_known() -> None:
+    table = (Engine("blend", "over", {}),)
+    with pytest.raises(EngineError, match="there are over and auto"):
+        choose_engine("blend", Stages(blend=BlendParams(engine="poisson")), table=table)
     with pytest.raises(EngineError, match="doctor"):
-        resolve_engine("blend", "auto", (LACKING,))
+        choose_engine("mask", Stages(), table=table)
+
+
+def test_what_the_metadata_says_of_weights() -> None:
+    chosen = Chosen(ENGINES[0], {"reenact": found("reenact", "gr", "research"), "mask": found("mask", "gs")})
+    assert chosen.weights_text.startswith("gs:02ababababab (unknown), gr:02")
+    assert "(research)" in chosen.weights_text
+    assert Chosen(ENGINES[1]).weights_text == "none"
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: f"{engine.stage}-{engine.name}")
 def test_functions_are_there(engine: Engine) -> None:
-    for role in engine.functions:
-        assert callable(engine.function(role))
-    assert engine.weights_text == "none" and engine.missing() == ""
+    for part in engine.functions:
+        assert callable(Chosen(engine).function(part))
+
+
+def test_what_is_missing(installed: set[str]) -> None:
+    lacking = {f"{engine.stage}-{engine.name}" for engine in ENGINES if missing_of(engine)}
+    assert lacking == {"reenact-fsgan", "mask-fsgan", "inpaint-fsgan", "blend-fsgan"}
+    assert engine_names("blend") == ("fsgan", "poisson", "multiband", "over")

@@ -1,0 +1,25 @@
+"""Weights ready to run: what the stages' neural engines are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fsgan_core.networks.catalogue import Installed, Weight
+    from fsgan_core.networks.inference import Runner
+
+
+@dataclass(frozen=True)
+class Network:
+    """weight: what is known of the weights (landmarks, crop, resolution, ...). runner: runs the network."""
+
+    weight: Weight
+    runner: Runner
+
+    @classmethod
+    def load(cls, installed: Installed, device: str, precision: str) -> Network:
+        """From a file, or the one that is loaded already. Raises WeightsError."""
+        from fsgan_core.networks.inference import runner_for
+
+        return cls(installed.weight, runner_for(installed, device, precision))
