@@ -10,10 +10,13 @@
     |  |- TrackError                   a track file: broken, other version, other clip
     |  |- NoFaceError                  a source without a usable face
     |  |- EngineError                  an engine that is not installed or has no weights
-    |  `- WeightsError                 a weights file: missing, broken, foreign, or its licence is not allowed
+    |  |- WeightsError                 a weights file: missing, broken, foreign, or its licence is not allowed
+    |  `- ProtocolError                what a worker or its client was told is no message, or of another version
     |- MachineError                3   this machine failed: retry elsewhere
-    |  `- OutputError                  a file could not be written (full, read-only, gone)
-    `- FramesFailedError           1   the rest was rendered; the failed frames are listed
+    |  |- OutputError                  a file could not be written (full, read-only, gone)
+    |  `- WorkerError                  a worker that does not start, does not answer, or died
+    |- FramesFailedError           1   the rest was rendered; the failed frames are listed
+    `- CancelledError            130   somebody asked for it to stop
 
 The message of each says what, where and what to do; presenters print it as it is.
 """
@@ -69,12 +72,26 @@ class WeightsError(InputError):
     pass
 
 
+class ProtocolError(InputError):
+    """`request`: number of the request that it concerns, 0 where that is not known."""
+
+    request = 0
+
+
 class MachineError(FsganError):
     exit_code = 3
 
 
 class OutputError(MachineError):
     pass
+
+
+class WorkerError(MachineError):
+    pass
+
+
+class CancelledError(FsganError):
+    exit_code = 130
 
 
 class FramesFailedError(FsganError):
