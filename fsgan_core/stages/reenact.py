@@ -104,7 +104,7 @@ class _Warped:
 def _warp(view: View, points: np.ndarray, region: Window, stiffness: float, aspect: float) -> _Warped:
     """A view brought to the control points `points` of the region."""
     own = mesh.control_points(view.face.landmarks, view.pixel_aspect)
-    mapping = spline_map(points, own, region, _stiffness(stiffness), aspect)
+    mapping = spline_map(points, own, region, spline_stiffness(stiffness), aspect)
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample(view.display, local)
     matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
@@ -117,7 +117,7 @@ def _warp(view: View, points: np.ndarray, region: Window, stiffness: float, aspe
     return _Warped(picture, matte, st, confidence)
 
 
-def _stiffness(amount: float) -> np.ndarray:
+def spline_stiffness(amount: float) -> np.ndarray:
     """Per control point: lips and lids carry the expression and must be met; the forehead's points are a guess."""
     stiffness = np.full(82, amount)
     stiffness[mesh.EYES] *= 0.1
