@@ -1,0 +1,211 @@
+"""What a pickled checkpoint declares, found out before anything of it is loaded.
+
+A .pth file is a pickle with raw numbers beside it, in a zip archive (torch 1.6 and later) or in a stream (before). A
+pickle is a program. It is walked here by an unpickler that knows stand-ins for the few names that a checkpoint needs
+and refuses every other name; no stand-in does anything but hold what it is given. So it is known, before torch reads
+the file, that it asks for nothing but tensors and plain values, that each tensor lies within its storage, and that
+every storage is as long as it says (torch trusts that last point).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fsgan_core.contract.errors import WeightsError
+
+__all__ = ["LEFTOVERS", "Leftover", "check_pickled"]
+
+# The largest published file, a VGG-19 with its classifier and its optimizer's memory, has about 2 GB.
+FILE_LIMIT = 4 << 30
+# Pickles of the published files have some 100 kB; the numbers are not in them.
+PICKLE_LIMIT = 32 << 20
+RECORD_LIMIT = 100_000
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_PICKLES = 5
+
+# Bytes per number. The names of torch's storage classes.
+STORAGES = {"DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
+            "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1}
+
+# What training leaves beside the weights (best loss, options). Never made: a Leftover stands in for each.
+LEFTOVERS = (
+    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray", "argparse.Namespace",
+    "collections.defaultdict", "torch.device", "torch.Size", "_codecs.encode",
+)
+
+
+class Leftover:
+    """Stands for an object that is of no use to us; takes whatever it is given and holds nothing."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _Storage:
+    key: str
+    numbers: int
+    size: int
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def fits(self) -> bool:
+        if len(self.shape) != len(self.stride) or min((self.offset, *self.shape, *self.stride)) < 0:
+            return False
+        if math.prod(self.shape) == 0:
+            return True
+        last = self.offset + sum((side - 1) * step for side, step in zip(self.shape, self.stride, strict=True))
+        return last < self.storage.numbers
+
+
+class _Walker(pickle._Unpickler):
+    """Python's own unpickler in Python: unlike the one in C, its memory does not grow by what a file merely claims."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream, encoding="latin-1")
+        self.storages: dict[str, _Storage] = {}
+        self.tensors: list[_Tensor] = []
+
+    def find_class(self, module: str, name: str) -> Any:
+        known: dict[str, Callable[..., Any]] = {
+            "collections.OrderedDict": _Mapping,
+            "torch._utils._rebuild_tensor": self._tensor,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch._utils._rebuild_parameter": _first,
+            "torch.nn.parameter.Parameter": _first,
+        }
+        full = f"{module}.{name}"
+        if full in known:
+            return known[full]
+        if full in LEFTOVERS:
+            return Leftover
+        if module == "torch" and name in STORAGES:
+            return name
+        raise _Refused(full)
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, name, key, _place, numbers = pid[:5]
+        if kind != "storage" or name not in STORAGES or not isinstance(numbers, int) or numbers < 0:
+            raise ValueError("an entry that is no storage")
+        if len(pid) > 5 and pid[5] is not None:
+            raise ValueError("a storage that is part of another")
+        storage = _Storage(str(key), numbers, STORAGES[name])
+        if self.storages.setdefault(storage.key, storage) != storage:
+            raise ValueError(f"storage {key} is declared in two ways")
+        return storage
+
+    def _tensor(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...],
+                *_rest: Any) -> _Tensor:
+        tensor = _Tensor(storage, offset, tuple(shape), tuple(stride))
+        if not tensor.fits():
+            raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
+        self.tensors.append(tensor)
+        return tensor
+
+
+class _Mapping(dict[Any, Any]):
+    """Stands for an ordered dict, which carries attributes as well."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Refused(Exception):
+    pass
+
+
+def _first(value: Any, *_rest: Any) -> Any:
+    return value
+
+
+def check_pickled(path: Path, stream: BinaryIO) -> None:
+    """Raises WeightsError when the checkpoint open in `stream` (seekable, left at its start) is not one that may be
+    handed to torch. `path` is for the message."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    if size > FILE_LIMIT:
+        raise WeightsError(f"{path}: {size / 2**30:.1f} GiB; no weights that are known have more than "
+                           f"{FILE_LIMIT >> 30} GiB, so it is not read")
+    try:
+        if stream.read(4) == b"PK\3\4":
+            _check_archive(stream, size)
+        else:
+            stream.seek(0)
+            _check_stream(stream, size)
+    except _Refused as refused:
+        raise WeightsError(
+            f"{path}: the file asks for '{refused}', which is neither weights nor what training usually leaves beside "
+            "them, so nothing of it was loaded; if you trust its origin, save its 'arch' and 'state_dict' alone, "
+            "with torch.save, on a machine that has no secrets") from None
+    except (MemoryError, RecursionError) as error:
+        raise WeightsError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from error
+    except Exception as error:
+        # Whatever a hostile or cut file does to the unpickler or the archive reader, it is the file's fault.
+        raise WeightsError(f"{path}: broken, cut off or not a checkpoint ({error or type(error).__name__}); copy or "
+                           "fetch it again") from error
+    stream.seek(0)
+
+
+def _check_archive(stream: BinaryIO, size: int) -> None:
+    with zipfile.ZipFile(stream) as archive:
+        records = archive.infolist()
+        if len(records) > RECORD_LIMIT:
+            raise ValueError(f"{len(records)} records")
+        sizes = {record.filename: record.file_size for record in records}
+        if len(sizes) != len(records):
+            raise ValueError("a record occurs twice")
+        # Checkpoints are never compressed. What claims to be more than the file holds would fill the memory.
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise ValueError("its records are compressed")
+        if sum(sizes.values()) > size:
+            raise ValueError("its records claim to be more than the file holds")
+        root = next((name[:-len("data.pkl")] for name in sizes if name.endswith("/data.pkl") and name.count("/") == 1),
+                    None)
+        if root is None:
+            raise ValueError("an archive without data.pkl")
+        if f"{root}constants.pkl" in sizes:
+            raise ValueError("a TorchScript program, not a state")
+        if sizes[f"{root}data.pkl"] > PICKLE_LIMIT:
+            raise ValueError("its pickle is far too long")
+        walker = _Walker(io.BytesIO(archive.read(f"{root}data.pkl")))
+        walker.load()
+    for storage in walker.storages.values():
+        if sizes.get(f"{root}data/{storage.key}") != storage.numbers * storage.size:
+            raise ValueError(f"record {storage.key} is not as long as is said of it")
+
+
+def _check_stream(stream: BinaryIO, size: int) -> None:
+    head = io.BytesIO(stream.read(PICKLE_LIMIT))
+    values = []
+    for place in range(LEGACY_PICKLES):
+        walker = _Walker(head)
+        value = walker.load()
+        if place == 0 and value != LEGACY_MAGIC:
+            raise ValueError("not written by torch.save")
+        if place == 3:
+            storages = walker.storages
+        values.append(value)
+    declared = sum(storage.numbers * storage.size for storage in storages.values())
+    if head.tell() + declared > size or not set(_texts(values[4])) <= set(storages):
+        raise ValueError("cut off: its tensors are more than the file holds")
+
+
+def _texts(keys: Any) -> Iterator[str]:
+    return (str(key) for key in keys)
