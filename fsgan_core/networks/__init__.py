@@ -1,0 +1,10 @@
+"""The networks: layouts and names as published, built from the string that a checkpoint carries.
+
+Nothing here imports torch before a network is built: `import fsgan_core.networks` is cheap.
+"""
+
+from __future__ import annotations
+
+from fsgan_core.networks.build import Arch, build, parse_arch
+
+__all__ = ["Arch", "build", "parse_arch"]

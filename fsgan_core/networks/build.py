@@ -1,0 +1,266 @@
+"""The architecture string of a checkpoint, read as data: parsed as a literal, looked up in a closed list, never run.
+
+A published checkpoint says what it is in the words of a constructor call,
+`res_unet.MultiScaleResUNet(in_nc=101,out_nc=3,flat_layers=(2,2,2,2),ngf=128)`, maybe with a longer module path before
+it, maybe without the brackets. Constructors, argument names, types and bounds are the table below; anything else is a
+WeightsError, and so is a network that would be larger than any published one by far.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fsgan_core.contract.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["CONSTRUCTORS", "MAX_PARAMETERS", "Arch", "build", "parse_arch"]
+
+MAX_PARAMETERS = 400_000_000  # the largest published one, VGG-19 with its classifier, has 171 million
+_MAX_TEXT = 1000
+_MAX_MODULES = 20_000
+
+
+@dataclass(frozen=True)
+class Arch:
+    """What `parse_arch` read. constructor: "module.Class"; arguments: every one, defaults filled in."""
+
+    constructor: str
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        """The string in its shortest usual form: what `parse_arch` reads back to an equal Arch."""
+        given = CONSTRUCTORS[self.constructor].arguments
+        parts = [f"{name}={_spell(value)}" for name, value in self.arguments.items() if value != given[name].default]
+        return f"{self.constructor}({','.join(parts)})"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An int within bounds."""
+
+    default: int
+    low: int
+    high: int
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            raise ValueError(f"a whole number from {self.low} to {self.high}")
+        return value
+
+
+@dataclass(frozen=True)
+class Wholes:
+    """A tuple of ints, its length and each member within bounds."""
+
+    default: tuple[int, ...]
+    shortest: int
+    longest: int
+    low: int
+    high: int
+
+    def read(self, value: Any) -> Any:
+        member = Whole(self.low, self.low, self.high)
+        if not isinstance(value, tuple) or not self.shortest <= len(value) <= self.longest:
+            raise ValueError(f"{self.shortest} to {self.longest} whole numbers in brackets")
+        return tuple(member.read(item) for item in value)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few values, told apart by type too (True is not 1)."""
+
+    default: Any
+    choices: tuple[Any, ...]
+
+    def read(self, value: Any) -> Any:
+        if not any(type(value) is type(choice) and value == choice for choice in self.choices):
+            raise ValueError(" or ".join(map(repr, self.choices)))
+        return value
+
+
+@dataclass(frozen=True)
+class Constructor:
+    """module and name: where our class is. arguments: as published, with their defaults. unused: what changes nothing
+    in the network that is loaded (who initialised it, whether a training run started from somebody's weights)."""
+
+    module: str
+    name: str
+    arguments: Mapping[str, Whole | Wholes | OneOf]
+    unused: tuple[str, ...] = ()
+
+    def factory(self) -> Callable[..., nn.Module]:
+        return getattr(importlib.import_module(self.module), self.name)
+
+
+_HERE = "fsgan_core.networks"
+_CHANNELS = {"low": 1, "high": 512}
+_WIDTH = {"low": 1, "high": 512}
+_ANY = (True, False)
+
+
+def _res_unet(out_nc: Whole | Wholes, shortest: int) -> dict[str, Whole | Wholes | OneOf]:
+    return {
+        "in_nc": Whole(3, **_CHANNELS),
+        "out_nc": out_nc,
+        "max_nc": Whole(1024, low=1, high=4096),
+        "ngf": Whole(64, **_WIDTH),
+        "flat_layers": Wholes((0, 0, 0, 3), shortest=shortest, longest=8, low=0, high=16),
+        "use_dropout": OneOf(False, (False,)),
+    }
+
+
+def _unet(classes: str, feature_scale: int) -> dict[str, Whole | Wholes | OneOf]:
+    return {
+        classes: Whole(21, **_CHANNELS),
+        "in_channels": Whole(3, **_CHANNELS),
+        "feature_scale": Whole(feature_scale, low=1, high=64),
+        "is_deconv": OneOf(False, (False,)),
+        "is_batchnorm": OneOf(True, (True,)),
+    }
+
+
+_ENHANCER = {"n_local_enhancers": OneOf(1, (1,))}
+_UNET_UNUSED = ("is_deconv", "is_batchnorm")
+_RES_UNET_UNUSED = ("use_dropout",)
+_PICTURE = Whole(3, **_CHANNELS)
+_TWO_HEADS = Wholes((3, 3), shortest=2, longest=2, low=1, high=512)
+
+CONSTRUCTORS: Mapping[str, Constructor] = {
+    "res_unet.MultiScaleResUNet": Constructor(
+        f"{_HERE}.res_unet",
+        "MultiScaleResUNet",
+        _res_unet(_PICTURE, 2) | _ENHANCER,
+        (*_RES_UNET_UNUSED, "n_local_enhancers"),
+    ),
+    "res_unet.ResUNet": Constructor(f"{_HERE}.res_unet", "ResUNet", _res_unet(_PICTURE, 1), _RES_UNET_UNUSED),
+    "res_unet_split.MultiScaleResUNet": Constructor(
+        f"{_HERE}.res_unet",
+        "SplitMultiScaleResUNet",
+        _res_unet(_TWO_HEADS, 2) | _ENHANCER,
+        (*_RES_UNET_UNUSED, "n_local_enhancers"),
+    ),
+    "simple_unet.UNet": Constructor(f"{_HERE}.unet", "unet_of_n_classes", _unet("n_classes", 4), _UNET_UNUSED),
+    "simple_unet_02.UNet": Constructor(f"{_HERE}.unet", "UNet", _unet("num_classes", 1), _UNET_UNUSED),
+    "hrnet.hrnet_wlfw": Constructor(f"{_HERE}.hrnet", "HRNet", {}),
+    "hopenet.Hopenet": Constructor(f"{_HERE}.hopenet", "Hopenet", {}),
+    "vgg.vgg19": Constructor(
+        f"{_HERE}.vgg",
+        "VGG19",
+        {
+            "num_classes": Whole(1000, low=1, high=100_000),
+            "batch_norm": OneOf(True, (True,)),
+            "pretrained": OneOf(False, _ANY),
+            "init_weights": OneOf(True, _ANY),
+            "verification": OneOf(False, (False,)),
+            "verifcation": OneOf(False, _ANY),  # the published spelling; it does nothing there either
+        },
+        ("batch_norm", "pretrained", "init_weights", "verification", "verifcation"),
+    ),
+    # Ours, not published: the convolutions alone, which are all that a perceptual loss needs (20 of 171 million).
+    "vgg.vgg19_features": Constructor(f"{_HERE}.vgg", "VGG19Features", {}),
+    "discriminators_pix2pix.MultiscaleDiscriminator": Constructor(
+        f"{_HERE}.discriminator",
+        "MultiscaleDiscriminator",
+        {
+            "input_nc": Whole(3, **_CHANNELS),
+            "ndf": Whole(64, **_WIDTH),
+            "n_layers": Whole(3, low=1, high=6),
+            "use_sigmoid": OneOf(False, _ANY),
+            "num_D": Whole(3, low=1, high=4),
+            "getIntermFeat": OneOf(False, (False,)),
+        },
+        ("getIntermFeat",),
+    ),
+}
+
+
+def parse_arch(text: str) -> Arch:
+    """The architecture that a checkpoint's string names; nothing of it is run.
+
+    Raises WeightsError: not a plain constructor call, or one that is not in the table.
+    """
+    if not isinstance(text, str) or len(text) > _MAX_TEXT:
+        raise WeightsError(f"an architecture string of more than {_MAX_TEXT} characters, or none: refused")
+    try:
+        node: ast.expr = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise _refusal(text, "it is not a constructor call") from None
+    given: list[ast.keyword] = []
+    if isinstance(node, ast.Call):
+        if node.args:
+            raise _refusal(text, "arguments need their names")
+        given, node = node.keywords, node.func
+    name = _dotted(node, text)
+    constructor = CONSTRUCTORS.get(name)
+    if constructor is None:
+        raise _refusal(text, f"{name} is not known; known are {', '.join(CONSTRUCTORS)}")
+    arguments = {key: allowed.default for key, allowed in constructor.arguments.items()}
+    for keyword in given:
+        allowed = constructor.arguments.get(keyword.arg or "")
+        if allowed is None or keyword.arg is None:
+            raise _refusal(text, f"{name} has no argument {keyword.arg or '**'}")
+        try:
+            arguments[keyword.arg] = allowed.read(_literal(keyword.value))
+        except ValueError as error:
+            raise _refusal(text, f"{keyword.arg} must be {error}") from None
+    return Arch(name, arguments)
+
+
+def build(arch: str | Arch, device: str = "cpu") -> nn.Module:
+    """The network of an architecture string, randomly initialised, in training mode.
+
+    device "meta" makes no storage: for loading with `load_state_dict(state, strict=True, assign=True)`.
+    Raises WeightsError: the string is refused, or the network would have more than MAX_PARAMETERS parameters.
+    """
+    import torch
+
+    parsed = parse_arch(arch) if isinstance(arch, str) else arch
+    constructor = CONSTRUCTORS[parsed.constructor]
+    arguments = {name: value for name, value in parsed.arguments.items() if name not in constructor.unused}
+    factory = constructor.factory()
+    with torch.device("meta"):
+        network = factory(**arguments)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    if count > MAX_PARAMETERS:
+        limit = MAX_PARAMETERS // 1_000_000
+        raise _refusal(str(parsed), f"{count // 1_000_000} million parameters, more than the {limit} allowed")
+    if device == "meta":
+        return network
+    with torch.device(device):
+        return factory(**arguments)
+
+
+def _dotted(node: ast.expr, text: str) -> str:
+    """The last two names of a dotted path."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        raise _refusal(text, "it is not a constructor call")
+    names.append(node.id)
+    return ".".join(reversed(names[:2]))
+
+
+def _literal(node: ast.expr) -> Any:
+    """A constant, or a tuple or list of constants as a tuple. Raises ValueError."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, (ast.Tuple, ast.List)) and all(isinstance(item, ast.Constant) for item in node.elts):
+        return tuple(item.value for item in node.elts if isinstance(item, ast.Constant))
+    raise ValueError("a plain value")
+
+
+def _spell(value: Any) -> str:
+    return f"({','.join(map(str, value))})" if isinstance(value, tuple) else str(value)
+
+
+def _refusal(text: str, why: str) -> WeightsError:
+    shown = text if len(text) <= 200 else text[:200] + "..."
+    return WeightsError(f"architecture string {shown!r} refused: {why}")
