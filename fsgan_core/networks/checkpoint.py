@@ -6,17 +6,17 @@ zip archives and the older stream), which is walked first (`pickled.py`) and the
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
-from fsgan_core.contract.errors import OutputError, WeightsError
+from fsgan_core.contract.errors import WeightsError
 from fsgan_core.networks.header import read_header
 from fsgan_core.networks.pickled import LEFTOVERS, Leftover, check_pickled
 from fsgan_core.plates.atomic import atomic_file
@@ -26,7 +26,9 @@ __all__ = ["Checkpoint", "load_network", "read_checkpoint", "write_checkpoint"]
 ARCH = "arch"
 STATE = "state_dict"
 PARALLEL_PREFIX = "module."
-DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32)
+# What weights may consist of, and what .safetensors calls it.
+DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+          torch.int32: "I32"}
 EXAMPLES = 3
 
 _stand_ins = threading.Lock()
@@ -124,14 +126,25 @@ def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
 def write_checkpoint(path: Path | str, arch: str, state: Mapping[str, torch.Tensor],
                      metadata: Mapping[str, str] | None = None) -> None:
     """Writes `state` as .safetensors, whole or not at all; `arch` goes into the metadata. The tensors are left as they
-    are. Raises OutputError."""
+    are. The same content gives the same bytes on every machine (safetensors' own writer shuffles the metadata), so that
+    what was made with the weights is keyed alike. Raises OutputError."""
     path = Path(path)
-    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
-    try:
-        with atomic_file(path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, {**(metadata or {}), ARCH: arch})
-    except SafetensorError as error:
-        raise OutputError(f"cannot write {path}: {error}") from error
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    said = {**(metadata or {}), ARCH: arch}
+    head: dict[str, Any] = {"__metadata__": {name: said[name] for name in sorted(said)}}
+    # Wider numbers first: so each tensor begins at a multiple of its own width.
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    end = 0
+    for name in order:
+        begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
+        head[name] = {"dtype": DTYPES[tensors[name].dtype], "shape": list(tensors[name].shape),
+                      "data_offsets": [begin, end]}
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            stream.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
 
 
 def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
