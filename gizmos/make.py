@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""Makes the gizmos beside this file from the contract's declarations: `python3 gizmos/make.py`.
+
+Standard library only. A test says when the committed files are not what this makes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "nuke_plugin")]
+
+from fsgan_nuke.knobs import (  # noqa: E402
+    BUTTON,
+    DOUBLE,
+    ENUM,
+    FILE,
+    INT,
+    LINK,
+    STRING,
+    TAB,
+    TEXT,
+    XY,
+    NukeKnob,
+    stage_knobs,
+)
+
+COLOUR = "0x7a5c3cff"
+
+
+@dataclass(frozen=True)
+class Gizmo:
+    """One gizmo: its class, what it says of itself, its knobs, and the text of its inside."""
+
+    name: str
+    help: str
+    knobs: tuple[NukeKnob, ...]
+    body: tuple[str, ...]
+    values: dict[str, str] = field(default_factory=dict)
+
+    def text(self) -> str:
+        lines = ["#! FSGAN, made by gizmos/make.py", "Gizmo {"]
+        lines += [f" tile_color {COLOUR}", f" help {quoted(self.help)}", ' label "\\[value status_line]"']
+        for knob in self.knobs:
+            lines.append(" " + add_user_knob(knob))
+            if knob.value:
+                lines.append(f" {knob.name} {quoted(knob.value)}")
+        lines += [f" {name} {value}" for name, value in self.values.items()]
+        return "\n".join([*lines, "}", *self.body, "end_group", ""])
+
+
+def quoted(text: str) -> str:
+    """A word that means `text` and nothing else to Tcl."""
+    if text and all(letter.isalnum() or letter in "._/%#+-:" for letter in text) and not text.startswith("#"):
+        return text
+    escaped = "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text)
+    return '"' + escaped.replace("\n", "\\n") + '"'
+
+
+def add_user_knob(knob: NukeKnob) -> str:
+    words = [str(knob.code), knob.name or '""']
+    if knob.label or knob.code == TEXT:
+        words += ["l", quoted(knob.label)]
+    if knob.tooltip:
+        words += ["t", quoted(knob.tooltip)]
+    if knob.text:
+        words += ["T", quoted(knob.text) if knob.code != LINK else knob.text]
+    if knob.items:
+        words += ["M", "{" + " ".join(quoted(item) for item in knob.items) + "}"]
+    if knob.low is not None and knob.high is not None:
+        words += ["R", f"{knob.low:g}", f"{knob.high:g}"]
+    return "addUserKnob {" + " ".join([*words, *knob.flags]) + "}"
+
+
+# Knobs that several nodes have.
+
+NETWORK = ("network", "resolution")
+
+
+def tab(name: str, label: str) -> NukeKnob:
+    return NukeKnob(name, TAB, label)
+
+
+def button(name: str, label: str, action: str, tooltip: str, *flags: str) -> NukeKnob:
+    return NukeKnob(name, BUTTON, label, tooltip, text=f"import fsgan_nuke; fsgan_nuke.run('{action}')", flags=flags)
+
+
+def line(label: str = "") -> NukeKnob:
+    return NukeKnob("", TEXT, label)
+
+
+def render_knobs() -> list[NukeKnob]:
+    """What every node that renders has at its top."""
+    return [
+        button("render_frame", "Render frame", "render_frame", "Renders the current frame of this node, after what "
+               "comes before it, if it is not up to date.", "+STARTLINE"),
+        button("render_range", "Render range", "render_range", "Renders the frames named under Output.", "-STARTLINE"),
+        button("render_here", "Render to here", "render_here", "Renders the range of every FSGAN node before this one, "
+               "and of this one; only what has changed.", "-STARTLINE"),
+        button("cancel", "Cancel", "cancel", "Stops the render after the frame at work. Frames that are done stay.",
+               "-STARTLINE"),
+        NukeKnob("status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.", text=" "),
+        NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
+        line(),
+    ]
+
+
+def output_knobs(*more: NukeKnob) -> list[NukeKnob]:
+    return [
+        tab("output_tab", "Output"),
+        NukeKnob("file", FILE, "file", "Where the frames go, as name.####.exr. Empty: a folder beside the script, by "
+                 "this node's name."),
+        NukeKnob("frames", STRING, "frames", "Frames of `Render range`, as 1001-1048x2,1060. Empty: the target's."),
+        NukeKnob("missing_results", ENUM, "missing frames", "What a frame shows that is not rendered yet.",
+                 items=("error", "black", "checkerboard", "nearest frame"), value="black"),
+        *more,
+        NukeKnob("result", FILE, "shown", "The frames that this node shows; set by a render.", flags=("+DISABLED",)),
+        button("reload", "Reload", "reload", "Reads the frames again and asks what is up to date."),
+        NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
+        NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
+        NukeKnob("last", INT, "", "", "1", flags=("+INVISIBLE",)),
+    ]
+
+
+def network_knobs(stage: str) -> list[NukeKnob]:
+    return [tab("network_tab", "Network"), *stage_knobs(stage, only=NETWORK), *stage_knobs("weights", "weights_")]
+
+
+def info_knobs(page: str) -> list[NukeKnob]:
+    return [
+        tab("info_tab", "Info"),
+        NukeKnob("about", TEXT, "", text=f"FSGAN. Manual: docs/nuke.md, docs/{page}"),
+        button("doctor", "Doctor", "doctor", "What is installed, which engines and devices can be used.", "+STARTLINE"),
+        button("open_report", "Open report", "open_report", "A page on this node's last render.", "-STARTLINE"),
+        button("open_log", "Open log", "open_log", "The worker's log.", "-STARTLINE"),
+    ]
+
+
+# Insides. Nodes are connected by a stack: a node takes its inputs from the top, the last pushed being input 0.
+
+
+def node(kind: str, inputs: int | None = None, **knobs: str) -> str:
+    words = [f"inputs {inputs}"] if inputs is not None else []
+    return f" {kind} {{ " + " ".join([*words, *(f"{name} {value}" for name, value in knobs.items())]) + " }"
+
+
+def inside(inputs: Sequence[str]) -> list[str]:
+    """The gizmo's inputs, each remembered under its name, and the frames that it shows."""
+    lines = []
+    for number, name in enumerate(inputs):
+        more = {"number": str(number)} if number else {}
+        lines += [node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"), f"set IN_{name} [stack 0]"]
+    read = node("Read", 0, file_type="exr", file='"\\[value parent.result]"', first="{{parent.first}}",
+                last="{{parent.last}}", origfirst="{{parent.first}}", origlast="{{parent.last}}", before="black",
+                after="black", on_error="{{parent.missing_results}}", raw="true", name="Result", xpos="-200", ypos="0")
+    return [*lines, read, "set RESULT [stack 0]"]
+
+
+def stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
+    """The stage's own layers on the region, over the target's other channels and its metadata; the target as it is
+    while nothing is rendered."""
+    lines = inside(inputs)
+    lines += ["push $IN_target",
+              node("Crop", box="{{Result.bbox.x} {Result.bbox.y} {Result.bbox.r} {Result.bbox.t}}", crop="false",
+                   name="Region", xpos="0", ypos="100")]
+    for number, layer in enumerate(layers):
+        lines += ["set BELOW [stack 0]", "push $RESULT", "push $BELOW",
+                  node("Copy", 2, channels=layer, from0="none", to0="none", metainput="All", bbox='"A\\tA side"',
+                       name=f"Copy{number + 1}", xpos="0", ypos=str(160 + 60 * number))]
+    return (*lines, "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_shown("0"))
+
+
+def final_body(inputs: Sequence[str]) -> tuple[str, ...]:
+    """The rendered picture over the target by channels, mix and mask, which act without a render."""
+    connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
+    return (*inside(inputs), "push $IN_mask",
+            node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="100"),
+            node("Switch", 2, which=connected, name="Mask", xpos="400", ypos="200"), "set MASK [stack 0]",
+            "push $MASK", "push $RESULT", "push $IN_target",
+            node("Keymix", 3, channels="rgb", bbox='"B\\tB side"', name="Mix", xpos="0", ypos="300"),
+            "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_shown("400"))
+
+
+def _shown(ypos: str) -> tuple[str, ...]:
+    """Closes a body: what is on top of the stack where something is rendered, else what is below it."""
+    return (node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
+            node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)))
+
+
+def passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
+    """The first input as it is."""
+    lines = [node("Input", 0, name=name, **({"number": str(number)} if number else {}), xpos=str(200 * number),
+                  ypos="0") for number, name in reversed(list(enumerate(inputs)))]
+    return (*lines, node("Output", name="Output1", xpos="0", ypos="100"))
+
+
+# The nodes.
+
+
+def analyse() -> Gizmo:
+    tracks = [
+        tab("tracks_tab", "Tracks"),
+        NukeKnob("track", FILE, "track file", "Where the track is kept, as JSON. Empty: beside the script."),
+        button("to_tracker", "Tracker", "to_tracker", "A Tracker node with the face's landmarks.", "+STARTLINE"),
+        button("to_corner_pin", "CornerPin", "to_corner_pin", "A CornerPin2D node that follows the face.",
+               "-STARTLINE"),
+        button("to_roto", "Roto", "to_roto", "A Roto node with the outline of the face.", "-STARTLINE"),
+        button("take_edits", "Take edits back", "take_edits", "Points that were moved in the selected Tracker become "
+               "overrides in the track.", "+STARTLINE"),
+        NukeKnob("centre", XY, "face centre", "The analysed face, as curves."),
+        NukeKnob("centre_offset", XY, "offset", "Added to the centre; may be keyed."),
+        NukeKnob("face_size", DOUBLE, "face width (px)", "", low=0, high=1000),
+        NukeKnob("yaw", DOUBLE, "yaw (degrees)", "", low=-90, high=90),
+        NukeKnob("pitch", DOUBLE, "pitch (degrees)", "", low=-90, high=90),
+        NukeKnob("roll", DOUBLE, "roll (degrees)", "", low=-180, high=180),
+        NukeKnob("confidence", DOUBLE, "confidence", "", low=0, high=1),
+    ]
+    head = [button("analyse", "Analyse", "analyse", "Finds and tracks the faces of the whole clip.", "+STARTLINE"),
+            *[knob for knob in render_knobs() if knob.name in ("cancel", "status", "status_line", "")]]
+    return Gizmo("FSGAN_Analyse", "Who is where in a clip. Put it on the target's pipe or on the source's: the nodes "
+                 "after it use its track, its person and its exposure. The picture passes through.",
+                 (tab("analyse_tab", "Analyse"), *head, *stage_knobs("analyse"), tab("colour_tab", "Colour"),
+                  *stage_knobs("colour", only=("exposure",)), *tracks, *info_knobs("track-file.md")),
+                 passing_body(("target",)))
+
+
+def stage(name: str, title: str, stage_name: str, inputs: Sequence[str], layers: Sequence[str], help: str) -> Gizmo:
+    knobs = (tab(f"{stage_name}_tab", title), *render_knobs(), *stage_knobs(stage_name, without=NETWORK),
+             *network_knobs(stage_name), *output_knobs(*stage_knobs("output", only=("compression",))),
+             *info_knobs("stages.md"))
+    return Gizmo(name, help, knobs, stage_body(inputs, layers))
+
+
+MIXING = (NukeKnob("channels", LINK, "channels", text="Mix.channels"),
+          NukeKnob("mix", LINK, "mix", text="Mix.mix"),
+          NukeKnob("invert_mask", LINK, "invert mask", text="Mix.invertMask", flags=("+STARTLINE",)),
+          line())
+
+
+def blend() -> Gizmo:
+    inputs = ("target", "completed", "mattes", "holdout", "mask")
+    knobs = (tab("blend_tab", "Blend"), *render_knobs(), *MIXING, *stage_knobs("blend", without=(*NETWORK, "mix")),
+             *network_knobs("blend"), *output_knobs(*stage_knobs("output", only=("compression", "depth", "layers"))),
+             *info_knobs("stages.md"))
+    return Gizmo("FSGAN_Blend", "The completed face seated in the target: light, sharpness and grain are matched, and "
+                 "the edge is blended. Nothing outside the matte changes. Channels, mix and mask act live.", knobs,
+                 final_body(inputs))
+
+
+def drive() -> Gizmo:
+    inputs = ("target", "driver", "holdout", "mask")
+    knobs = (tab("drive_tab", "Drive"), *render_knobs(), *MIXING, *stage_knobs("drive"), tab("mask_tab", "Mask"),
+             *stage_knobs("mask", "mask_", without=NETWORK),
+             *output_knobs(*stage_knobs("output", only=("compression", "depth", "layers"))), *info_knobs("drive.md"))
+    return Gizmo("FSGAN_Drive", "The plate's own actor with the expression of a driver. One render makes all of it; "
+                 "the layers of the stages come with it where Output > layers is all.", knobs, final_body(inputs))
+
+
+def swap() -> Gizmo:
+    """The stages, wired; its knobs are links to theirs."""
+    inputs = ("target", "source", "holdout", "mask")
+    made = {gizmo.name: gizmo for gizmo in (REENACT, MASK, INPAINT, blend())}
+    knobs: list[NukeKnob] = [tab("swap_tab", "Swap"), *render_knobs()]
+    links: list[NukeKnob] = []
+    for name, gizmo in made.items():
+        inner = name.partition("_")[2]
+        prefix = inner.lower() + "_"
+        links.append(tab(f"{prefix}tab", inner))
+        for knob in gizmo.knobs:
+            if knob.name in LINKED[inner]:
+                links.append(NukeKnob(prefix + knob.name, LINK, knob.label, knob.tooltip,
+                                      text=f"{inner}.{knob.name}", flags=knob.flags))
+    knobs += [NukeKnob(f"live_{knob}", LINK, label, text=f"Blend.{knob}") for knob, label in
+              (("channels", "channels"), ("mix", "mix"), ("invert_mask", "invert mask"))]
+    body = [line for number, name in enumerate(inputs) for line in
+            (node("Input", 0, name=name, **({"number": str(number)} if number else {}), xpos=str(250 * number),
+                  ypos="0"), f"set IN_{name} [stack 0]")]
+    body += ["push $IN_source", "push $IN_target", node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="150"),
+             "set REENACTED [stack 0]", "push $IN_holdout", "push $IN_target",
+             node("FSGAN_Mask", 2, name="Mask", xpos="500", ypos="150"), "set MATTES [stack 0]",
+             "push $IN_holdout", "push $IN_source", "push $MATTES", "push $REENACTED", "push $IN_target",
+             node("FSGAN_Inpaint", 5, name="Inpaint", xpos="250", ypos="300"), "set COMPLETED [stack 0]",
+             "push $IN_mask", "push $IN_holdout", "push $MATTES", "push $COMPLETED", "push $IN_target",
+             node("FSGAN_Blend", 5, name="Blend", xpos="0", ypos="450"),
+             node("Output", name="Output1", xpos="0", ypos="550")]
+    return Gizmo("FSGAN_Swap", "The source's face on the target's head: reenact, mask, inpaint and blend, wired. Open "
+                 "the group to see how, or to put nodes of your own between the stages.",
+                 (*knobs, *links, *info_knobs("stages.md")), tuple(body))
+
+
+REENACT = stage("FSGAN_Reenact", "Reenact", "reenact", ("target", "source"), ("rgba", "st", "confidence"),
+                "The source's face in the target's pose and expression: premultiplied, with the coordinates into the "
+                "source view (st, as an STMap) and a confidence.")
+MASK = stage("FSGAN_Mask", "Mask", "mask", ("target", "holdout"), ("matte",),
+             "What of the target is replaced, and what lies in front of it: matte.face, hair, mouth, occlusion.")
+INPAINT = stage("FSGAN_Inpaint", "Inpaint", "inpaint", ("target", "reenacted", "mattes", "source", "holdout"),
+                ("rgba", "matte"), "What the matte calls face and the reenactment does not show is filled, from other "
+                "views of the source where it is connected.")
+LINKED = {inner: {knob.name for knob in stage_knobs(inner.lower())}
+          for inner in ("Reenact", "Mask", "Inpaint", "Blend")}
+
+
+def gizmos() -> tuple[Gizmo, ...]:
+    return (analyse(), REENACT, MASK, INPAINT, blend(), swap(), drive())
+
+
+def files() -> dict[str, str]:
+    """File name -> text, of everything that this script makes."""
+    return {f"{gizmo.name}.gizmo": gizmo.text() for gizmo in gizmos()}
+
+
+def main() -> None:
+    for name, text in files().items():
+        (HERE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The contract's parameters as Nuke knobs: names, types, ranges, texts; and their values both ways.
+
+Nothing here imports nuke: gizmos are generated from it, nodes are read and written through two functions that the
+caller gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fsgan_core.contract.knobs import Knob, knobs_of
+from fsgan_core.contract.params import STAGES
+
+# Knob type codes of the host, by what they are.
+STRING, FILE, INT, ENUM, BOOL, DOUBLE, XY = 1, 2, 3, 4, 6, 7, 12
+TAB, BUTTON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
+
+OWN = "_on"  # a switch beside a parameter that may be unset: off is unset
+
+
+@dataclass(frozen=True)
+class NukeKnob:
+    """One knob of a node. code: the host's type. value: its default as .nk text, "" for the type's own. text: a
+    button's script, a text's content, a link's target. low, high: ends of a slider. flags: as in addUserKnob."""
+
+    name: str
+    code: int
+    label: str = ""
+    tooltip: str = ""
+    value: str = ""
+    text: str = ""
+    items: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    flags: tuple[str, ...] = ()
+
+
+def stage_knobs(stage: str, prefix: str = "", only: Sequence[str] = (),
+                without: Sequence[str] = ()) -> list[NukeKnob]:
+    """Knobs of a stage's parameters in the order of their declaration. only: these parameters; without: not these."""
+    declared = [knob for knob in knobs_of(STAGES[stage]) if not only or knob.name in only]
+    return [made for knob in declared if knob.name not in without for made in _knobs_of(knob, prefix)]
+
+
+def read_stage(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
+               prefix: str = "") -> dict[str, Any]:
+    """Parameters of a stage as plain data, from the knobs that the node has; the others keep their defaults.
+
+    value_of: name -> value of a knob (a pair of numbers for XY). has: whether the node has a knob.
+    """
+    values: dict[str, Any] = {}
+    for knob in knobs_of(STAGES[stage]):
+        name = prefix + knob.name
+        if not has(name):
+            continue
+        if knob.optional and not value_of(name + OWN):
+            continue
+        values[knob.name] = _from_host(knob, value_of(name))
+    return values
+
+
+def write_stage(stage: str, values: Mapping[str, Any], set_value: Callable[[str, Any], None],
+                has: Callable[[str], bool], prefix: str = "") -> None:
+    """The opposite of `read_stage`: parameters that `values` lacks get their defaults."""
+    for knob in knobs_of(STAGES[stage]):
+        name = prefix + knob.name
+        if not has(name):
+            continue
+        value = values.get(knob.name, knob.default)
+        if knob.optional:
+            set_value(name + OWN, value is not None)
+            if value is None:
+                continue
+        set_value(name, ", ".join(value) if knob.kind == "texts" else value)
+
+
+def _knobs_of(knob: Knob, prefix: str) -> list[NukeKnob]:
+    name = prefix + knob.name
+    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
+    made = NukeKnob(name, _CODES[knob.kind], label, knob.help, _value_text(knob), items=knob.choices,
+                    low=_low(knob), high=_high(knob))
+    if knob.kind == "bool":
+        return [_with(made, flags=("+STARTLINE",))]
+    if not knob.optional:
+        return [made]
+    switch = NukeKnob(name + OWN, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",))
+    return [made, switch]
+
+
+_CODES = {"float": DOUBLE, "int": INT, "bool": BOOL, "choice": ENUM, "text": STRING, "texts": STRING, "floats": XY}
+
+
+def _with(knob: NukeKnob, **changes: Any) -> NukeKnob:
+    return NukeKnob(**{**knob.__dict__, **changes})
+
+
+def _value_text(knob: Knob) -> str:
+    if knob.default is None or knob.default in ("", ()):
+        return ""
+    if knob.kind == "bool":
+        return "true" if knob.default else "false"
+    return f"{knob.default:g}" if knob.kind in ("float", "int") else str(knob.default)
+
+
+def _low(knob: Knob) -> float | None:
+    return knob.minimum if knob.kind in ("float", "int") else None
+
+
+def _high(knob: Knob) -> float | None:
+    if knob.kind not in ("float", "int"):
+        return None
+    return knob.maximum if knob.soft_maximum is None else knob.soft_maximum
+
+
+def _from_host(knob: Knob, value: Any) -> Any:
+    if knob.kind == "texts":
+        return [part.strip() for part in str(value).split(",") if part.strip()]
+    if knob.kind == "bool":
+        return bool(value)
+    if knob.kind == "int":
+        return round(value)
+    if knob.kind == "floats":
+        return [float(part) for part in value]
+    return value

@@ -1,0 +1,90 @@
+"""The committed gizmos: made from the contract, and text that the host can read."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fsgan_core.contract.knobs import knobs_of
+from fsgan_core.contract.params import STAGES
+
+FOLDER = Path(__file__).resolve().parents[2] / "gizmos"
+NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
+# Node classes and knob types that the host is documented to have.
+INNER = {"Input", "Output", "Read", "Crop", "Copy", "Switch", "Keymix", "Constant"}
+CODES = {1, 2, 3, 4, 6, 7, 12, 20, 22, 26, 41}
+
+
+def load_make() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_gizmos", FOLDER / "make.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+MAKE = load_make()
+
+
+def test_the_committed_files_are_what_the_generator_makes() -> None:
+    made = MAKE.files()
+    assert sorted(made) == sorted(f"{name}.gizmo" for name in NODES)
+    for name, text in made.items():
+        assert (FOLDER / name).read_text(encoding="utf-8") == text, f"run: python3 gizmos/make.py ({name} is stale)"
+    assert sorted(path.name for path in FOLDER.glob("*.gizmo")) == sorted(made)
+
+
+@pytest.mark.parametrize("gizmo", MAKE.gizmos(), ids=lambda gizmo: gizmo.name)
+def test_knobs(gizmo: object) -> None:
+    knobs = gizmo.knobs  # type: ignore[attr-defined]
+    names = [knob.name for knob in knobs if knob.name]
+    assert len(names) == len(set(names))
+    assert {knob.code for knob in knobs} <= CODES
+    for knob in knobs:
+        assert re.fullmatch(r"[A-Za-z_]\w*|", knob.name), knob.name
+        if knob.code == MAKE.BUTTON:
+            compile(knob.text, knob.name, "exec")
+            assert knob.tooltip and knob.label
+        if knob.low is not None and knob.high is not None:
+            assert knob.low < knob.high
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_classes_inside(name: str) -> None:
+    text = (FOLDER / f"{name}.gizmo").read_text(encoding="utf-8")
+    kinds = set(re.findall(r"^ (\w+) \{ ", text, re.MULTILINE))
+    assert kinds <= INNER | set(NODES)
+    assert text.count("\n Output {") == 1 and text.endswith("end_group\n")
+
+
+@pytest.mark.parametrize(("name", "stage"), [("FSGAN_Analyse", "analyse"), ("FSGAN_Reenact", "reenact"),
+                                             ("FSGAN_Mask", "mask"), ("FSGAN_Inpaint", "inpaint"),
+                                             ("FSGAN_Blend", "blend"), ("FSGAN_Drive", "drive")])
+def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
+    gizmo = next(gizmo for gizmo in MAKE.gizmos() if gizmo.name == name)
+    made = {knob.name: knob for knob in gizmo.knobs}
+    for knob in knobs_of(STAGES[stage]):
+        assert knob.name in made
+        if made[knob.name].code != MAKE.LINK:
+            assert made[knob.name].tooltip == knob.help and made[knob.name].label.startswith(knob.label)
+            assert made[knob.name].items == knob.choices
+
+
+@pytest.mark.parametrize("text", ["plain", "two words", "a[exec rm]b", "$HOME", "quote\"s", "back\\slash", "{", "}", "",
+                                  "#comment", "line\nbreak", "é"])
+def test_quoted_text_is_one_word_and_means_itself(text: str) -> None:
+    word = MAKE.quoted(text)
+    bare = re.fullmatch(r"[\w./%#+:-]+", word)
+    if bare is None:
+        inside = word[1:-1]
+        assert word[0] == word[-1] == '"'
+        assert not re.search(r'(?<!\\)(?:\\\\)*["\[\]{}$]', inside)
+        assert re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), inside) == text
+    else:
+        assert word == text
