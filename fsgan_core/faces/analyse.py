@@ -24,8 +24,9 @@ from fsgan_core.faces import exposure as exposures
 from fsgan_core.faces.detect import Detector, make_detector
 from fsgan_core.faces.exposure import Encoder, exposure_for, frame_exposure, skin_samples
 from fsgan_core.faces.follow import Follower, Thread, people
-from fsgan_core.faces.landmarks import Landmarker, make_landmarker
-from fsgan_core.faces.track import Face, Person, Track, carry_overrides, make_face, settle
+from fsgan_core.faces.hopenet import HopenetPoser, make_poser, pose_weights
+from fsgan_core.faces.landmarks import Landmarker, landmark_weights, make_landmarker
+from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.stream import read_ahead
 
@@ -95,19 +96,21 @@ class _Notes:
 def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = None,
             frames: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None, *,
             exposure: float | None = None, previous: Track | None = None,
-            reference: np.ndarray | None = None, device: str = "cpu") -> Track:
+            reference: np.ndarray | None = None, device: str = "cpu", allow: str = "any") -> Track:
     """Who is where in the clip.
 
     frames: those to look at, ascending; None is all. progress: called with (done, of) after each. exposure: stops
     before the curve; None measures them on the chosen person's face. previous: an earlier track of the clip, whose
     manual overrides are kept. reference: descriptor of the person to choose, with params.person = "reference".
-    A clip without any face gives a track without people. Raises PlateError, ColourError, EngineError.
+    allow: licences of network weights that may be used, as `weights.allow`.
+    A clip without any face gives a track without people. Raises PlateError, ColourError, EngineError, WeightsError.
     """
     params = params or AnalyseParams()
     wanted = tuple(sequence.frames if frames is None else frames)
     space = config.resolve(sequence.clip.colorspace, sequence.clip.path, sequence.kind)
     detector = make_detector(params.detector, device)
-    landmarker = make_landmarker(params.landmarks, device)
+    landmarker = make_landmarker(params.landmarks, device, allow)
+    poser = make_poser(params.pose, device, allow)
     related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
     stops = exposure if exposure is not None else _first_exposure(sequence, config, space, wanted, detector)
     follower = Follower(detector, landmarker, count=len(wanted), gap=params.gap, minimum_size=params.minimum_size,
@@ -121,7 +124,7 @@ def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = Non
         window, aspect = plate.display_window, plate.pixel_aspect
         fresh = before is None or before.pixels.shape != picture.pixels.shape
         for thread in follower.add(place, picture.pixels, _shift(before, picture), fresh):
-            _note(notes.setdefault(id(thread), _Notes()), thread, place, frame, picture,
+            _note(notes.setdefault(id(thread), _Notes()), thread, place, frame, picture, poser,
                   every=max(1, len(wanted) // _EXPOSURE_FRAMES))
         before = picture
         if progress is not None:
@@ -130,7 +133,7 @@ def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = Non
     track = Track(clip=sequence.clip.path, frames=wanted, width=window.width, height=window.height,
                   pixel_aspect=aspect, exposure=stops, people=tuple(person for person, _ in found),
                   detector=detector.name, landmarker=landmarker.name, gap=params.gap, smooth=params.smooth,
-                  related=related)
+                  related=related, pose="pnp" if poser is None else poser.name, weights=used_weights(params, allow))
     track = settle(track) if previous is None else carry_overrides(track, previous)
     if exposure is None and found:
         chosen = track.people[0]
@@ -142,13 +145,30 @@ def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = Non
 
 
 def reference_descriptor(sequence: Frames, config: Config, params: AnalyseParams | None = None,
-                         device: str = "cpu") -> np.ndarray:
+                         device: str = "cpu", allow: str = "any") -> np.ndarray:
     """float64 (128,) of the largest face in a still (or a clip's first frames). Raises NoFaceError."""
     params = (params or AnalyseParams()).replace(person="largest")
-    track = analyse(sequence, config, params, sequence.frames[:_PROBES], device=device)
+    track = analyse(sequence, config, params, sequence.frames[:_PROBES], device=device, allow=allow)
     if not track.people:
         raise NoFaceError(f"no face was found in the reference {sequence.clip.path}")
     return track.people[0].descriptor
+
+
+def used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWeights, ...]:
+    """The weights of the catalogue that an analysis with these parameters uses on this machine. Raises
+    WeightsError."""
+    wanted = {"landmarks": landmark_weights(params.landmarks, allow), "pose": pose_weights(params.pose, allow)}
+    return tuple(UsedWeights(role, found.weight.name, found.sha256, found.weight.licence)
+                 for role, found in wanted.items() if found is not None)
+
+
+def analyser_names(params: AnalyseParams, device: str = "cpu", allow: str = "any") -> tuple[str, ...]:
+    """What an analysis with these parameters is done by on this machine, for keys of what is kept: names, and digests
+    of weights. Raises EngineError, WeightsError."""
+    weights = {used.role: used.sha256 for used in used_weights(params, allow)}
+    # A network is known by its weights and need not be loaded to be named.
+    landmarks = weights.get("landmarks") or make_landmarker(params.landmarks, device, allow).name
+    return (make_detector(params.detector, device).name, landmarks, weights.get("pose", "pnp"))
 
 
 def _first_exposure(sequence: Frames, config: Config, space: str, wanted: Sequence[int], detector: Detector) -> float:
@@ -179,14 +199,17 @@ def _shift(before: Picture | None, now: Picture) -> tuple[float, float]:
             float(before.data_window.y - now.data_window.y))
 
 
-def _note(notes: _Notes, thread: Thread, place: int, frame: int, picture: Picture, every: int) -> None:
+def _note(notes: _Notes, thread: Thread, place: int, frame: int, picture: Picture, poser: HopenetPoser | None,
+          every: int) -> None:
     seen = thread.seen[place]
+    angles = None if poser is None else poser.angles(picture.pixels, [thread.boxes[place]])[0]
     moved = None
     if seen.motion is not None:
         scale = picture.pixels.shape[1] / picture.rgb.shape[1]
         moved = seen.motion / (scale, 1.0, 1.0)
     notes.faces[place] = make_face(frame, picture.to_plate(seen.landmarks), seen.confidence, origin=seen.origin,
-                                   pixel_aspect=picture.pixel_aspect, scatter=seen.scatter, motion=moved)
+                                   pixel_aspect=picture.pixel_aspect, scatter=seen.scatter, motion=moved,
+                                   wflw=None if seen.wflw is None else picture.to_plate(seen.wflw), angles=angles)
     if place % every == 0 or not notes.skin:
         notes.skin[place] = skin_samples(picture.rgb, picture.to_array(seen.landmarks))
 

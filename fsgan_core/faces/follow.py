@@ -17,10 +17,12 @@ from scipy.optimize import linear_sum_assignment
 
 from fsgan_core.faces.detect import Detection, Detector, evidence
 from fsgan_core.faces.geometry import Box, apply, covered, overlap, similarity
+from fsgan_core.faces.hrnet import HrnetLandmarker
 from fsgan_core.faces.identity import descriptor
 from fsgan_core.faces.landmarks import DlibLandmarker, Landmarker, make_landmarker
 from fsgan_core.faces.motion import motion
 from fsgan_core.faces.pose import face_box
+from fsgan_core.faces.wflw import to_ibug
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +38,25 @@ _DESCRIPTIONS = 16  # per thread, spread over its length
 
 @dataclass(frozen=True)
 class Seen:
-    """A face in a picture: landmarks (68, 2) in the picture's pixels; scatter and motion as in track.Face."""
+    """A face in a picture: landmarks (68, 2) in the picture's pixels; scatter, motion and wflw as in track.Face."""
 
     landmarks: np.ndarray
     confidence: float
     origin: str
     scatter: np.ndarray | None = None
     motion: np.ndarray | None = None
+    wflw: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """Landmarks, the evidence (0..1) that they are of a face, and their scatter (68,) in mm where it is known."""
+    """Landmarks, the evidence (0..1) that they are of a face, their scatter (68,) in mm where it is known, and the 98
+    landmarks that they were taken from, if any."""
 
     landmarks: np.ndarray
     proof: float
     scatter: np.ndarray | None
+    wflw: np.ndarray | None = None
 
 
 @dataclass
@@ -173,18 +178,18 @@ class Follower:
             # A pose that the landmarks hold only from good starts: the detector vouches for half of it.
             proof = max(proof, 0.5 * evidence(_WIDER * float(scatter.mean())))
         if candidate is not None and (proof >= 0.5 or candidate.confidence * proof >= self._minimum_confidence):
-            return Seen(landmarks, max(candidate.confidence, 0.5) * proof, "detected", scatter)
+            return Seen(landmarks, max(candidate.confidence, 0.5) * proof, "detected", scatter, wflw=placed.wflw)
         height = face_box(landmarks)[3]
         if proof < 0.5 or not 0.7 < height / thread.boxes[place - 1][3] < 1.4:
             return None
         mine = thread.descriptor
         if mine is not None and np.linalg.norm(descriptor(picture, landmarks) - mine) > _NOT_SAME:
             return None
-        return Seen(landmarks, 0.5 * proof, "followed", scatter)
+        return Seen(landmarks, 0.5 * proof, "followed", scatter, wflw=placed.wflw)
 
     def _placed(self, picture: np.ndarray, guess: np.ndarray | None, box: Box | None) -> _Placed:
         """Landmarks near a guess or in a box, and the evidence that they are of a face."""
-        scatter = None
+        scatter = many = None
         if isinstance(self._landmarker, DlibLandmarker):
             start = self._landmarker.coarse(picture, box) if guess is None and box is not None else guess
             assert start is not None
@@ -196,8 +201,14 @@ class Follower:
             if scatter.mean() < _CLEAR:  # beyond doubt; the wider test would cost as much again
                 return _Placed(landmarks, evidence(_WIDER * float(scatter.mean())), scatter)
         else:
-            landmarks = self._landmarker.locate(picture, [face_box(guess) if guess is not None else box])[0]  # type: ignore[list-item]
-        return _Placed(landmarks, evidence(self._judge.spread(picture, landmarks)), scatter)
+            where = face_box(guess) if guess is not None else box
+            assert where is not None
+            if isinstance(self._landmarker, HrnetLandmarker):
+                many = self._landmarker.locate_many(picture, [where], settle=guess is None)[0]
+                landmarks = to_ibug(many)
+            else:
+                landmarks = self._landmarker.locate(picture, [where])[0]
+        return _Placed(landmarks, evidence(self._judge.spread(picture, landmarks)), scatter, many)
 
     def _begun(self, picture: np.ndarray, candidate: Detection, place: int, found: Sequence[Thread]) -> Thread | None:
         """A thread for a candidate that belongs to none: a new one, or one that was lost nearby."""
@@ -216,7 +227,7 @@ class Follower:
         thread = lost if lost is not None else Thread()
         if lost is None:
             self.threads.append(thread)
-        self._keep(thread, place, picture, Seen(landmarks, confidence, "detected", placed.scatter))
+        self._keep(thread, place, picture, Seen(landmarks, confidence, "detected", placed.scatter, wflw=placed.wflw))
         return thread
 
     def _lost_nearby(self, picture: np.ndarray, landmarks: np.ndarray, place: int) -> Thread | None:

@@ -56,9 +56,9 @@ def resized(picture: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     return small, np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]])
 
 
-def sampled(picture: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    """A (size, size) crop of `picture` through the affine map `matrix` (picture to crop), anti-aliased;
-    outside the picture its border is continued."""
+def sampled(picture: np.ndarray, matrix: np.ndarray, size: int, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    """A (size, size) crop of `picture` through the affine map `matrix` (picture to crop), anti-aliased; outside the
+    picture its border is continued, or what else OpenCV's `border` says."""
     scale = scale_of(matrix)
     corners = apply(invert(matrix), np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64))
     pad = 2.0 + 2.0 / max(scale, 1e-6)
@@ -73,7 +73,7 @@ def sampled(picture: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
         part, shrink = resized(part, scale)
         matrix = compose(matrix, invert(shrink))
     # cv2.remap-style warps are limited to 32767 pixels a side; a face crop never comes near.
-    return cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(part, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
 
 
 def overlap(a: Box, b: Box) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -19,6 +19,9 @@ from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box, apply, invert, sampled, scale_of, similarity
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, MIRROR
+
+if TYPE_CHECKING:
+    from fsgan_core.networks.catalogue import Installed
 
 JAW = slice(0, 17)
 BROW_R = slice(17, 22)  # the person's right, at the picture's left
@@ -51,16 +54,34 @@ class Landmarker(Protocol):
         ...
 
 
-def make_landmarker(name: str = "auto", device: str = "cpu") -> Landmarker:
-    """The landmarker `name`: "dlib", "fan" (face-alignment's network; may be fetched), or "auto" (fan if it is on
-    disk, else dlib; never fetches). One object per process. Raises EngineError."""
+def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any") -> Landmarker:
+    """The landmarker `name`: "dlib", "fan" (face-alignment's network; may be fetched), "hrnet" (the published 98, if
+    its weights are installed and their licence is among those that `allow` names), or "auto" (the first of hrnet, fan,
+    dlib that is on disk; never fetches). One object per process. Raises EngineError, WeightsError."""
+    weights = landmark_weights(name, allow)
+    if weights is not None:
+        from fsgan_core.faces.hrnet import HrnetLandmarker
+
+        hrnet: Landmarker = models.shared(("landmarks", "hrnet", device, weights.sha256),
+                                          lambda: HrnetLandmarker(models.network(weights, device), weights.weight.crop))
+        return hrnet
     if name == "auto":
         name = "fan" if models.has_fan_files("fan") and models.has_fan_files("sfd") else "dlib"
     makers = {"dlib": DlibLandmarker, "fan": lambda: FanLandmarker(device)}
     if name not in makers:
-        raise EngineError(f"there are no landmarks '{name}'; known: auto, {', '.join(makers)}")
+        raise EngineError(f"there are no landmarks '{name}'; known: auto, hrnet, {', '.join(makers)}")
     landmarker: Landmarker = models.shared(("landmarks", name, device if name == "fan" else ""), makers[name])
     return landmarker
+
+
+def landmark_weights(name: str = "auto", allow: str = "any") -> Installed | None:
+    """The weights that the landmarker `name` runs with; None for one that needs none of the catalogue's. Raises
+    WeightsError: hrnet was asked for and its weights are not there or not allowed, or they are damaged."""
+    if name not in ("auto", "hrnet"):
+        return None
+    from fsgan_core.networks.catalogue import best_weights, find_weights
+
+    return find_weights("landmarks", allow=allow) if name == "hrnet" else best_weights("landmarks", allow)
 
 
 class DlibLandmarker:

@@ -7,9 +7,13 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import EngineError
+
+if TYPE_CHECKING:
+    from fsgan_core.faces.crops import Runs
+    from fsgan_core.networks.catalogue import Installed
 
 SHAPE_68 = "shape_predictor_68_face_landmarks.dat"
 RESNET = "dlib_face_recognition_resnet_model_v1.dat"
@@ -32,6 +36,14 @@ def shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
         if key not in _loaded:
             _loaded[key] = load()
         return _loaded[key]
+
+
+def network(installed: Installed, device: str = "cpu") -> Runs:
+    """A network of the catalogue, ready to run, in full precision: landmarks are read to a fraction of a pixel, and
+    analysis is done once. Raises WeightsError."""
+    from fsgan_core.networks.network import Network
+
+    return Network.load(installed, device, "fp32").runner
 
 
 def dlib_module() -> Any:

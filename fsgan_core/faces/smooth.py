@@ -11,7 +11,8 @@ both made robust. So it is the measuring noise that is averaged, over about sqrt
 and lips are held to the measurement more tightly, and where a whole part leaves its smooth course by more than its
 usual noise (a blink) the measurement is taken as it is. Where repeated answers for a part of the face scatter widely,
 something hides it: there the landmarks go with the head instead of with the hand in front of it. Box: centre over 25
-frames, size over 51, pose over 5, as published.
+frames, size over 51, pose over 5, as published. The 98 landmarks of a network are smoothed in the same way, each with
+the motion of the 68 around it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.linalg import solveh_banded
 
+from fsgan_core.faces import wflw
 from fsgan_core.faces.geometry import apply, similarity, square
 
 _CENTRE_WINDOW = 25  # frames, published
@@ -32,7 +34,6 @@ _NOISE = 0.5  # mm on an average face, of one measured landmark
 _EYES_MM = 90.0  # distance of the outer eye corners of an average adult
 _STRENGTH = 3.0  # (s / q)^2 at amount 1
 _LIVELY = 0.3  # of that for lids and lips
-_PARTS = (slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68))
 _ROUNDS = 4
 _HIDDEN = 1.7  # mm of scatter from which a part of the face is rather hidden than seen
 _UNSURE = 1.3  # mm of scatter from which a landmark is measured worse than usual
@@ -40,9 +41,25 @@ _WORST = 4.0  # times the usual noise, at most: a scattered answer is still an a
 
 
 @dataclass(frozen=True)
+class Layout:
+    """An order of landmarks. parts: of a face, each moves as one; the jaw is the first. lively: the first point of lids
+    and lips. eyes: the outer corners."""
+
+    parts: tuple[slice | np.ndarray, ...]
+    lively: int
+    eyes: tuple[int, int]
+
+
+IBUG = Layout((slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
+              36, (36, 45))
+WFLW = Layout((wflw.CONTOUR, wflw.BROW_R, wflw.BROW_L, wflw.NOSE, np.r_[wflw.EYE_R, wflw.PUPIL_R],
+               np.r_[wflw.EYE_L, wflw.PUPIL_L], wflw.MOUTH), wflw.EYE_R.start, wflw.OUTER_CORNERS)
+
+
+@dataclass(frozen=True)
 class Sample:
-    """A measured face. place: position among the analysed frames. Everything in square pixels; scatter and motion as
-    in track.Face."""
+    """A measured face. place: position among the analysed frames. Everything in square pixels; scatter, motion and wflw
+    as in track.Face."""
 
     place: int
     landmarks: np.ndarray
@@ -51,11 +68,12 @@ class Sample:
     box: np.ndarray
     euler: tuple[float, float, float]
     confidence: float
+    wflw: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Settled:
-    """A final face; `bridged` when nothing was measured at its place."""
+    """A final face; `bridged` when nothing was measured at its place. wflw: None where none of its run has them."""
 
     place: int
     landmarks: np.ndarray
@@ -63,6 +81,7 @@ class Settled:
     euler: tuple[float, float, float]
     confidence: float
     bridged: bool
+    wflw: np.ndarray | None = None
 
 
 def smoothed(samples: Sequence[Sample], *, gap: int, amount: float) -> list[Settled]:
@@ -103,8 +122,8 @@ def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
     seen = np.zeros(count, bool)
     seen[at] = True
 
-    def filled(values: np.ndarray) -> np.ndarray:
-        flat = values.reshape(len(run), -1)
+    def filled(values: np.ndarray, at: np.ndarray = at) -> np.ndarray:
+        flat = values.reshape(len(at), -1)
         return np.stack([np.interp(places, at, column) for column in flat.T], axis=1).reshape(count, *values.shape[1:])
 
     measured = filled(np.array([sample.landmarks for sample in run]))
@@ -113,6 +132,10 @@ def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
     angles = np.degrees(filled(np.unwrap(angles, axis=0)))
     confidence = filled(np.array([sample.confidence for sample in run]))
     confidence[~seen] *= 0.5
+    many = [sample for sample in run if sample.wflw is not None]
+    seen_many = np.zeros(count, bool)
+    seen_many[[sample.place - first for sample in many]] = True
+    points = filled(np.array([sample.wflw for sample in many]), np.flatnonzero(seen_many)) if many else None
     if amount > 0 and count > 1:
         motion = np.full((count - 1, 68, 3), np.nan)
         for before, sample in pairwise(run):
@@ -120,30 +143,40 @@ def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
                 motion[sample.place - first - 1] = sample.motion
         scatter = filled(np.array([np.zeros(68) if s.scatter is None else s.scatter for s in run]))
         landmarks = smooth_landmarks(measured, motion, seen, amount, scatter)
+        if points is not None:
+            points = smooth_landmarks(points, _motion_of_many(motion), seen_many, amount, layout=WFLW)
         boxes = _smooth_boxes(boxes, amount)
         angles = box_mean(angles, round(_POSE_WINDOW // 2 * amount))
     else:
         landmarks = measured
     return [Settled(first + i, landmarks[i], boxes[i], (angles[i, 0], angles[i, 1], angles[i, 2]),
-                    float(confidence[i]), not seen[i]) for i in range(count)]
+                    float(confidence[i]), not seen[i], None if points is None else points[i]) for i in range(count)]
+
+
+def _motion_of_many(motion: np.ndarray) -> np.ndarray:
+    """Motion (n, 98, 3) under the 98 landmarks from that under the 68, (n, 68, 3): as their neighbours do."""
+    near = np.abs(wflw.FROM_IBUG)
+    return np.concatenate([wflw.FROM_IBUG @ motion[..., :2],
+                           near / near.sum(axis=1, keepdims=True) @ motion[..., 2:]], axis=-1)
 
 
 def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray, amount: float,
-                     scatter: np.ndarray | None = None) -> np.ndarray:
-    """(n, 68, 2) smooth landmarks of `measured` (n, 68, 2). motion (n - 1, 68, 3): x, y and miss of the picture's
-    motion from each frame to the next, NaN where unknown. seen (n,): where `measured` is a measurement. amount: the
-    averaged span grows with it. scatter (n, 68): mm, see track.Face."""
-    unit = np.median(np.linalg.norm(measured[:, 45] - measured[:, 36], axis=1)) / _EYES_MM  # pixels per mm
+                     scatter: np.ndarray | None = None, layout: Layout = IBUG) -> np.ndarray:
+    """(n, k, 2) smooth landmarks of `measured` (n, k, 2), in the order of `layout`. motion (n - 1, k, 3): x, y and
+    miss of the picture's motion from each frame to the next, NaN where unknown. seen (n,): where `measured` is a
+    measurement. amount: the averaged span grows with it. scatter (n, k): mm, see track.Face."""
+    right, left = layout.eyes
+    unit = np.median(np.linalg.norm(measured[:, left] - measured[:, right], axis=1)) / _EYES_MM  # pixels per mm
     points = measured / unit
-    scatter = np.zeros(points.shape[:2]) if scatter is None else _by_part(scatter)
+    scatter = np.zeros(points.shape[:2]) if scatter is None else _by_part(scatter, layout)
     visible = 1 / (1 + (scatter / _HIDDEN) ** 6)
     steps = np.diff(points, axis=0)
     known = np.isfinite(motion[..., 0])
     moved = np.where(known[..., None], motion[..., :2] / unit, steps)
     miss = np.where(known, motion[..., 2] / unit, 0.3)
     moved, miss = _with_the_head(points, moved, miss, np.minimum(visible[:-1], visible[1:]))
-    strength = np.full(68, _STRENGTH * amount**2)
-    strength[36:] *= _LIVELY
+    strength = np.full(points.shape[1], _STRENGTH * amount**2)
+    strength[layout.lively:] *= _LIVELY
     drift = _NOISE / np.sqrt(strength)
     noise = _NOISE * np.minimum(1 + (scatter / _UNSURE) ** 6, _WORST)
     pull = np.where(seen, 1.0, 1e-6)[:, None] / noise**2
@@ -156,20 +189,20 @@ def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray,
         now_follow = follow / (1 + (off / (12 * np.maximum(drift, 0.2))) ** 2) ** 2
         away = np.linalg.norm(smooth - points, axis=-1)
         now_pull = pull / (1 + (away / (4 * noise)) ** 2)
-    return _with_life(smooth, points, seen, visible) * unit
+    return _with_life(smooth, points, seen, visible, layout) * unit
 
 
-def _by_part(scatter: np.ndarray) -> np.ndarray:
-    """(n, 68) scatter shared within each part of the face, but for the long outline of the jaw."""
+def _by_part(scatter: np.ndarray, layout: Layout) -> np.ndarray:
+    """(n, k) scatter shared within each part of the face, but for the long outline of the jaw."""
     shared = scatter.copy()
-    for part in _PARTS[1:]:
+    for part in layout.parts[1:]:
         shared[:, part] = np.sqrt((scatter[:, part] ** 2).mean(axis=1, keepdims=True))
     return shared
 
 
 def _with_the_head(points: np.ndarray, moved: np.ndarray, miss: np.ndarray,
                    visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`moved` (n - 1, 68, 2) with hidden landmarks moving as the visible ones do as a whole."""
+    """`moved` (n - 1, k, 2) with hidden landmarks moving as the visible ones do as a whole."""
     moved, miss = moved.copy(), miss.copy()
     for step in np.flatnonzero(visible.min(axis=1) < 0.9):
         share = visible[step]
@@ -201,12 +234,13 @@ def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow:
     return result
 
 
-def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray) -> np.ndarray:
+def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray,
+               layout: Layout) -> np.ndarray:
     """Smooth, but for parts of the face that leave their smooth course by far more than usual, and for more than one
     frame: those as measured. A single point or a single frame that jumps is a slip, not life."""
     result = smooth.copy()
     away = np.where(seen[:, None, None], points - smooth, 0.0)
-    for part in _PARTS:
+    for part in layout.parts:
         off = away[:, part]
         distance = np.sort((off**2).sum(-1), axis=1)
         size = np.sqrt(distance[:, :-1].mean(1))  # all but the farthest point

@@ -18,9 +18,11 @@ from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, overlap
 from fsgan_core.faces.pose import euler, face_box
 from fsgan_core.faces.smooth import Sample, smoothed
+from fsgan_core.faces.wflw import carried
 
 TRACK_VERSION = 1
 ORIGINS = ("detected", "followed", "bridged", "edited")
+POSES = ("pnp", "hopenet")
 _DIGITS = 3  # a thousandth of a pixel or degree is kept
 
 
@@ -35,6 +37,7 @@ class Face:
     face; large where something hides the face), None if not known. motion, float64 (68, 3), how far the picture moved
     under each landmark since the frame before (x, y, pixels) and how far back-tracking missed (pixels); None where
     there is no such frame.
+    wflw: float64 (98, 2), where the landmark network placed them (the 68 are then taken from these), else None.
     """
 
     frame: int
@@ -45,6 +48,12 @@ class Face:
     origin: str = "detected"
     scatter: np.ndarray | None = None
     motion: np.ndarray | None = None
+    wflw: np.ndarray | None = None
+
+    def moved_to(self, landmarks: np.ndarray) -> Face:
+        """The face with other `landmarks` (68, 2); the 98, where it has them, go along as their neighbours do."""
+        wflw = None if self.wflw is None else carried(self.wflw, self.landmarks, landmarks)
+        return replace(self, landmarks=landmarks, wflw=wflw)
 
 
 @dataclass(frozen=True)
@@ -74,10 +83,22 @@ class Person:
 
 
 @dataclass(frozen=True)
+class UsedWeights:
+    """Weights that had a part in an analysis. role: "landmarks" or "pose"; name, sha256 and licence as in the
+    catalogue of networks."""
+
+    role: str
+    name: str
+    sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
 class Track:
     """A clip's analysis. `clip` is the clip's path as it was given; `frames` those analysed, ascending; `exposure`
     the stops that bring the chosen person's face to a usual display level; `gap` and `smooth` as in AnalyseParams;
-    `related` is False for stills that have nothing to do with one another, which are not smoothed over time."""
+    `related` is False for stills that have nothing to do with one another, which are not smoothed over time; `pose` is
+    what measured the head's pose (one of POSES); `weights` those of networks of the catalogue."""
 
     clip: str
     frames: tuple[int, ...]
@@ -91,6 +112,8 @@ class Track:
     gap: int = 8
     smooth: float = 1.0
     related: bool = True
+    pose: str = "pnp"
+    weights: tuple[UsedWeights, ...] = ()
     version: int = TRACK_VERSION
 
     def choose(self, params: AnalyseParams, reference_descriptor: np.ndarray | None = None) -> Person:
@@ -142,14 +165,16 @@ def settle(track: Track) -> Track:
 
 def make_face(frame: int, landmarks: np.ndarray, confidence: float, *, origin: str = "detected",
               pixel_aspect: float = 1.0, scatter: np.ndarray | None = None,
-              motion: np.ndarray | None = None) -> Face:
-    """A face with its box and angles from its landmarks, rounded as the file will hold it."""
+              motion: np.ndarray | None = None, wflw: np.ndarray | None = None,
+              angles: tuple[float, float, float] | None = None) -> Face:
+    """A face with its box from its landmarks, rounded as the file will hold it. angles: (yaw, pitch, roll) in degrees;
+    None: from the landmarks."""
     landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
     box = tuple(round(value, _DIGITS) for value in face_box(landmarks, pixel_aspect))
-    angles = tuple(round(value, _DIGITS) for value in euler(landmarks, pixel_aspect))
-    return Face(frame, box, landmarks, angles, round(float(confidence), _DIGITS), origin,  # type: ignore[arg-type]
-                None if scatter is None else np.round(scatter, _DIGITS),
-                None if motion is None else np.round(motion, _DIGITS))
+    angles = euler(landmarks, pixel_aspect) if angles is None else angles
+    return Face(frame, box, landmarks, _tuple(np.round(angles, _DIGITS)),  # type: ignore[arg-type]
+                round(float(confidence), _DIGITS), origin,
+                *(None if values is None else np.round(values, _DIGITS) for values in (scatter, motion, wflw)))
 
 
 def carry_overrides(track: Track, previous: Track) -> Track:
@@ -167,10 +192,12 @@ def carry_overrides(track: Track, previous: Track) -> Track:
 
 def _final(track: Track, person: Person) -> dict[int, Face]:
     order = {frame: place for place, frame in enumerate(track.frames)}
+    scale = np.array([track.pixel_aspect, 1.0])
     unseen = {frame for frame, override in person.overrides.items() if override.hidden or override.ignored}
-    samples = [Sample(order[frame], face.landmarks * (track.pixel_aspect, 1.0), face.scatter,
+    samples = [Sample(order[frame], face.landmarks * scale, face.scatter,
                       None if face.motion is None else face.motion * (track.pixel_aspect, 1.0, 1.0),
-                      np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1), face.euler, face.confidence)
+                      np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1), face.euler, face.confidence,
+                      None if face.wflw is None else face.wflw * scale)
                for frame, face in person.measured.items()
                if frame in order and frame not in unseen]
     faces: dict[int, Face] = {}
@@ -179,30 +206,42 @@ def _final(track: Track, person: Person) -> dict[int, Face]:
         measured = person.measured.get(frame)
         origin = measured.origin if measured is not None and not result.bridged else "bridged"
         faces[frame] = _rounded(Face(frame, _tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
-                                     result.landmarks / (track.pixel_aspect, 1.0), result.euler, result.confidence,
-                                     origin))
+                                     result.landmarks / scale, result.euler, result.confidence, origin,
+                                     wflw=None if result.wflw is None else result.wflw / scale))
     for frame, override in person.overrides.items():
         if override.hidden:
             faces.pop(frame, None)
         elif frame in faces and override.landmarks:
-            faces[frame] = _overridden(faces[frame], override, track.pixel_aspect)
+            faces[frame] = _overridden(faces[frame], override, track)
         elif len(override.landmarks) == 68:
             placed = np.array([override.landmarks[index] for index in range(68)])
             faces[frame] = make_face(frame, placed, 1.0, origin="edited", pixel_aspect=track.pixel_aspect)
     return dict(sorted(faces.items()))
 
 
-def _overridden(face: Face, override: Override, pixel_aspect: float) -> Face:
+def _overridden(face: Face, override: Override, track: Track) -> Face:
     landmarks = face.landmarks.copy()
     for index, point in override.landmarks.items():
         landmarks[index] = point
+    angles = None
+    if track.pose != "pnp":  # what the network said, and by how much the edit turns the head
+        angles = _sum(face.euler, euler(landmarks, track.pixel_aspect), euler(face.landmarks, track.pixel_aspect))
     # The box stays the smoothed one unless the whole face was moved.
-    edited = make_face(face.frame, landmarks, face.confidence, origin="edited", pixel_aspect=pixel_aspect)
+    edited = make_face(face.frame, landmarks, face.confidence, origin="edited", pixel_aspect=track.pixel_aspect,
+                       wflw=face.moved_to(landmarks).wflw, angles=angles)
     return edited if len(override.landmarks) > 34 else replace(edited, box=face.box)
+
+
+def _sum(angles: tuple[float, float, float], plus: Sequence[float],
+         minus: Sequence[float]) -> tuple[float, float, float]:
+    """angles + plus - minus, in degrees, each within -180 to 180."""
+    total = np.array(angles) + plus - np.array(minus)
+    return _tuple((total + 180.0) % 360.0 - 180.0)
 
 
 def _rounded(face: Face) -> Face:
     return replace(face, box=_tuple(np.round(face.box, _DIGITS)), landmarks=np.round(face.landmarks, _DIGITS),
+                   wflw=None if face.wflw is None else np.round(face.wflw, _DIGITS),
                    euler=_tuple(np.round(face.euler, _DIGITS)), confidence=round(float(face.confidence), _DIGITS))
 
 

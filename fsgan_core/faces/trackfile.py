@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import TrackError
-from fsgan_core.faces.track import ORIGINS, TRACK_VERSION, Face, Override, Person, Track, settle
+from fsgan_core.faces.track import ORIGINS, POSES, TRACK_VERSION, Face, Override, Person, Track, UsedWeights, settle
+from fsgan_core.faces.wflw import COUNT
 from fsgan_core.plates.atomic import atomic_file
 
 FORMAT = "fsgan-track"
+_WEIGHTS_KEYS = ("role", "name", "sha256", "licence")
 
 
 def save_track(path: Path | str, track: Track) -> None:
@@ -75,7 +77,9 @@ def track_of(data: Any, name: str = "the track") -> Track:
             width=int(data["width"]), height=int(data["height"]), pixel_aspect=_number(data["pixel_aspect"]),
             exposure=_number(data["exposure"]), people=tuple(people), detector=str(data["detector"]),
             landmarker=str(data["landmarks"]), gap=int(data["gap"]), smooth=_number(data["smooth"]),
-            related=bool(data["related"]))
+            related=bool(data["related"]), pose=_one_of(data.get("pose", POSES[0]), POSES, "pose"),
+            weights=tuple(UsedWeights(**{key: str(entry[key]) for key in _WEIGHTS_KEYS})
+                          for entry in data.get("weights", ())))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TrackError(f"{name} is broken in {where}: {what}") from error
@@ -84,16 +88,22 @@ def track_of(data: Any, name: str = "the track") -> Track:
 
 def _body(track: Track) -> dict[str, Any]:
     """What the final faces are made from, as JSON data."""
-    return {
+    body: dict[str, Any] = {
         "clip": track.clip, "frames": _compact(track.frames), "width": track.width, "height": track.height,
         "pixel_aspect": track.pixel_aspect, "exposure": track.exposure, "detector": track.detector,
         "landmarks": track.landmarker, "gap": track.gap, "smooth": track.smooth, "related": track.related,
-        "people": [{
-            "descriptor": person.descriptor.tolist(),
-            "overrides": {str(frame): _override_data(override) for frame, override in person.overrides.items()},
-            "measured": {str(frame): _face_data(face) for frame, face in person.measured.items()},
-        } for person in track.people],
     }
+    # Only where they say something: a track without them is the same text for programs that do not know them.
+    if track.pose != POSES[0]:
+        body["pose"] = track.pose
+    if track.weights:
+        body["weights"] = [{key: getattr(used, key) for key in _WEIGHTS_KEYS} for used in track.weights]
+    body["people"] = [{
+        "descriptor": person.descriptor.tolist(),
+        "overrides": {str(frame): _override_data(override) for frame, override in person.overrides.items()},
+        "measured": {str(frame): _face_data(face) for frame, face in person.measured.items()},
+    } for person in track.people]
+    return body
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -118,6 +128,8 @@ def _face_data(face: Face) -> dict[str, Any]:
         data["scatter"] = face.scatter.tolist()
     if face.motion is not None:
         data["motion"] = _plain(face.motion)
+    if face.wflw is not None:
+        data["wflw"] = _plain(face.wflw)
     return data
 
 
@@ -148,14 +160,14 @@ def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
         try:
             motion = _points(data["motion"], 3) if "motion" in data else None
             scatter = _points([[value] for value in data["scatter"]], 1)[:, 0] if "scatter" in data else None
-            if data["origin"] not in ORIGINS:
-                raise ValueError(f"origin {data['origin']!r} is none of {', '.join(ORIGINS)}")
+            wflw = _points(data["wflw"], 2, COUNT) if "wflw" in data else None
+            origin = _one_of(data["origin"], ORIGINS, "origin")
             box = tuple(_number(value) for value in data["box"])
             angles = tuple(_number(value) for value in data["euler"])
             if len(box) != 4 or len(angles) != 3:
                 raise ValueError("box takes 4 numbers, euler 3")
             faces[int(key)] = Face(int(key), box, _points(data["landmarks"], 2), angles,
-                                   _number(data["confidence"]), data["origin"], scatter, motion)
+                                   _number(data["confidence"]), origin, scatter, motion, wflw)
         except KeyError as error:
             raise ValueError(f"frame {key}: {error} is missing") from error
         except (TypeError, ValueError) as error:
@@ -163,11 +175,17 @@ def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
     return dict(sorted(faces.items()))
 
 
-def _points(values: Any, columns: int) -> np.ndarray:
+def _points(values: Any, columns: int, count: int = 68) -> np.ndarray:
     points = np.array(values, np.float64)
-    if points.shape != (68, columns) or not np.isfinite(points).all():
-        raise ValueError(f"needs 68 points of {columns} numbers, not {points.shape}")
+    if points.shape != (count, columns) or not np.isfinite(points).all():
+        raise ValueError(f"needs {count} points of {columns} numbers, not {points.shape}")
     return points
+
+
+def _one_of(value: Any, known: Sequence[str], what: str) -> str:
+    if value not in known:
+        raise ValueError(f"{what} {value!r} is none of {', '.join(known)}")
+    return str(value)
 
 
 def _number(value: Any) -> float:

@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.contract.errors import InputError, PlateError, TrackError
+from fsgan_core.contract.errors import InputError, PlateError, TrackError, WeightsError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip, Stages, person_settings
-from fsgan_core.faces.analyse import analyse, reference_descriptor
-from fsgan_core.faces.detect import make_detector
-from fsgan_core.faces.landmarks import make_landmarker
+from fsgan_core.faces.analyse import analyse, analyser_names, reference_descriptor
 from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.trackfile import load_track, save_track
+from fsgan_core.networks.catalogue import is_allowed, limit
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import frames_text, select_frames
 from fsgan_core.render.cache import cache_folder, code_digest, digest, kept_file
@@ -76,24 +75,31 @@ def clip_track(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: Lis
     """The track of these frames: the clip's own track file where the clip names one, else the one kept in the cache,
     else made now (and kept).
 
-    Raises TrackError (track file), PlateError (no frame can be read), EngineError (detector not installed).
+    Raises TrackError (track file), PlateError (no frame can be read), EngineError (detector not installed),
+    WeightsError (landmarks or pose by a network whose weights are not there or not allowed).
     """
     if item.clip.track:
-        return _own_track(item)
+        return _own_track(item, inputs.stages.weights.allow)
     params = person_params(item, inputs, of_target)
-    analysers = [make_detector(params.detector, inputs.device).name,
-                 make_landmarker(params.landmarks, inputs.device).name]
+    analysers = analyser_names(params, inputs.device, inputs.stages.weights.allow)
     prints = [item.sequence.fingerprint(frame) for frame in frames]
     key = digest("track", code_digest(("faces", "plates")), params.replace(person_reference=""),
-                 _reference(params, inputs), analysers, list(frames), prints, item.space, inputs.config.digest,
+                 _reference(params, inputs), list(analysers), list(frames), prints, item.space, inputs.config.digest,
                  _exposure(inputs, of_target))
     return kept_file(cache_folder() / "tracks" / f"{key}.json",
                      lambda: analyse_clip(item, frames, inputs, listen, of_target=of_target), save_track, load_track)
 
 
-def _own_track(item: Input) -> Track:
-    """The track file that the clip names. Raises TrackError, also for a track of pictures of another size."""
+def _own_track(item: Input, allow: str) -> Track:
+    """The track file that the clip names. Raises TrackError, also for a track of pictures of another size; WeightsError
+    for one that was made with weights whose licence is not allowed."""
     track = load_track(Path(item.clip.track).expanduser())
+    for used in track.weights:
+        if not is_allowed(used.licence, allow):
+            level, setting = limit(allow)
+            raise WeightsError(f"the track {item.clip.track} was made with weights {used.name} of the licence class "
+                               f"'{used.licence}', which {setting} = {level} does not allow; analyse the clip again, "
+                               "or loosen the setting if you may")
     window = item.sequence.header(item.sequence.frames[0]).display_window
     if track.related and (track.width, track.height) != (window.width, window.height):
         raise TrackError(f"the track {item.clip.track} is of another clip: {track.width}x{track.height} pixels, "
@@ -113,7 +119,7 @@ def analyse_clip(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: L
     track = analyse(_Readable(item, frames), inputs.config, params, frames,
                     lambda done, total: listen(Event("analyse", item.name, done, total)),
                     exposure=_exposure(inputs, of_target), previous=previous, reference=_reference(params, inputs),
-                    device=inputs.device)
+                    device=inputs.device, allow=inputs.stages.weights.allow)
     log.info("analysed %s: %d frames, %d people, %.1f s", item.name, len(frames), len(track.people),
              time.perf_counter() - start)
     return track
@@ -139,7 +145,7 @@ def write_track(clip: Clip, output: Path, stages: Stages, *, of_target: bool = T
                "missing": frames_text([frame for frame in wanted if frame not in person.faces])}
               for person in track.people]
     return {"command": "analyse", "output": str(output), "frames": len(wanted), "exposure": track.exposure,
-            "detector": track.detector, "landmarks": track.landmarker, "people": people}
+            "detector": track.detector, "landmarks": track.landmarker, "pose": track.pose, "people": people}
 
 
 def choose_person(item: Input, track: Track, inputs: Inputs, *, of_target: bool) -> Person:
@@ -167,7 +173,8 @@ def _reference(params: AnalyseParams, inputs: Inputs) -> np.ndarray | None:
     if params.person != "reference" or not params.person_reference:
         return None
     still = open_input(Clip(params.person_reference), inputs.config)
-    return np.round(reference_descriptor(still.sequence, inputs.config, AnalyseParams(), inputs.device), 6)
+    return np.round(reference_descriptor(still.sequence, inputs.config, AnalyseParams(), inputs.device,
+                                         inputs.stages.weights.allow), 6)
 
 
 _PERSON = ("person", "person_index", "person_point", "person_reference")
