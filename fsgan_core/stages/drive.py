@@ -112,7 +112,7 @@ def drive_faces(plate: Actor, driver: Actor, params: DriveParams, *, first: int,
             landmarks = landmarks + turned(start, own.rest + own.moved[t] + change[t], limited, plate.pixel_aspect)
         flags = [name for name, on in (("driver-held", held[t] and len(other.frames) > 1),
                                        ("turn-limited", np.abs(turn[t] - limited).max() > 1.0)) if on]
-        driven[int(frame)] = Driven(start, replace(start, landmarks=landmarks), patches[t],
+        driven[int(frame)] = Driven(start, start.moved_to(landmarks), patches[t],
                                     (float(limited[0]), float(limited[1]), float(limited[2])), tuple(flags))
     return driven
 

@@ -85,7 +85,7 @@ def settled(face: Face, pixel_aspect: float, bias: Reading) -> Face:
     change = np.zeros((68, 3))
     change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -0.7 * lid_change, 0.3 * lid_change
     change[UPPER_LIPS, 1], change[LOWER_LIPS, 1] = -0.5 * lip_change, 0.5 * lip_change
-    return replace(face, landmarks=face.landmarks + seen(change, pose) / (pixel_aspect, 1.0))
+    return face.moved_to(face.landmarks + seen(change, pose) / (pixel_aspect, 1.0))
 
 
 def _unbiased(gaps: np.ndarray, shut: np.ndarray, sure: np.ndarray) -> np.ndarray:
