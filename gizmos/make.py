@@ -149,11 +149,16 @@ def node(kind: str, inputs: int | None = None, **knobs: str) -> str:
 
 
 def inside(inputs: Sequence[str]) -> list[str]:
-    """The gizmo's inputs, each remembered under its name, and the frames that it shows."""
+    """The gizmo's inputs, each remembered under its name, with a Write for what the worker cannot read by itself; and
+    the frames that the node shows."""
     lines = []
     for number, name in enumerate(inputs):
         more = {"number": str(number)} if number else {}
         lines += [node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"), f"set IN_{name} [stack 0]"]
+        if name != "mask":  # it acts in the host alone
+            lines.append(node("Write", channels="all", file_type="exr", datatype='"32 bit float"', raw="true",
+                              create_directories="true", disable="true", name=f"Write_{name}",
+                              xpos=str(200 * number), ypos="60"))
     read = node("Read", 0, file_type="exr", file='"\\[value parent.result]"', first="{{parent.first}}",
                 last="{{parent.last}}", origfirst="{{parent.first}}", origlast="{{parent.last}}", before="black",
                 after="black", on_error="{{parent.missing_results}}", raw="true", name="Result", xpos="-200", ypos="0")
@@ -193,9 +198,7 @@ def _shown(ypos: str) -> tuple[str, ...]:
 
 def passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
     """The first input as it is."""
-    lines = [node("Input", 0, name=name, **({"number": str(number)} if number else {}), xpos=str(200 * number),
-                  ypos="0") for number, name in reversed(list(enumerate(inputs)))]
-    return (*lines, node("Output", name="Output1", xpos="0", ypos="100"))
+    return (*inside(inputs)[:-2], f"push $IN_{inputs[0]}", node("Output", name="Output1", xpos="0", ypos="200"))
 
 
 # The nodes.

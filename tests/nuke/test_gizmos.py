@@ -16,7 +16,7 @@ from fsgan_core.contract.params import STAGES
 FOLDER = Path(__file__).resolve().parents[2] / "gizmos"
 NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
 # Node classes and knob types that the host is documented to have.
-INNER = {"Input", "Output", "Read", "Crop", "Copy", "Switch", "Keymix", "Constant"}
+INNER = {"Input", "Output", "Read", "Crop", "Copy", "Switch", "Keymix", "Constant", "Write"}
 CODES = {1, 2, 3, 4, 6, 7, 12, 20, 22, 26, 41}
 
 

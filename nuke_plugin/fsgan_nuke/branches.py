@@ -1,0 +1,113 @@
+"""Inputs that only the host can make: written to files by the Write nodes inside our gizmos, frames that have changed
+and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, Iterable, Sequence
+
+import nuke
+from fsgan_nuke import graph
+from fsgan_nuke.jobs import Branch
+
+from fsgan_core.contract.errors import OutputError
+
+RECORD = "written.json"
+# Knobs that say how a node looks in the graph, not what it does.
+LOOKS = ("name", "label", "note_font", "note_font_size", "note_font_color", "tile_color", "gl_color", "selected",
+         "hide_input", "icon", "indicators", "autolabel", "help", "xpos", "ypos", "bookmark", "postage_stamp",
+         "status_line", "status")
+
+
+def write_branch(node: Any, branch: Branch, frames: Sequence[int]) -> list[int]:
+    """Writes those of `frames` that are not written yet or have changed since; their numbers. On the main thread.
+
+    Raises OutputError with the host's words when its render fails.
+    """
+    folder = os.path.dirname(branch.pattern)
+    record = _read_record(folder)
+    text = tree_text(branch.node)
+    wanted = {frame: _digest(text, file_states(branch.node, frame)) for frame in frames}
+    stale = [frame for frame in frames
+             if record.get(str(frame)) != wanted[frame] or not os.path.isfile(at_frame(branch.pattern, frame))]
+    if not stale:
+        return []
+    write = graph.inner(node, f"Write_{branch.name}")
+    write["file"].setValue(branch.pattern)
+    write["disable"].setValue(False)
+    try:
+        for first, last in runs(stale):
+            nuke.execute(write, first, last, 1)
+    except RuntimeError as error:
+        raise OutputError(f"{node.name()}: the input '{branch.name}' could not be written: {error}") from error
+    finally:
+        write["disable"].setValue(True)
+    record.update({str(frame): wanted[frame] for frame in stale})
+    _write_record(folder, record)
+    return stale
+
+
+def tree_text(node: Any) -> str:
+    """What decides the picture that arrives through `node`, as text: classes and knobs of all that is above it."""
+    parts = []
+    for one in graph.all_above(node):
+        knobs = sorted((knob, one[knob].toScript()) for knob in one.knobs() if knob not in LOOKS)
+        parts.append(f"{one.Class()} {knobs}")
+    return "\n".join(parts)
+
+
+def file_states(node: Any, frame: int) -> list[Any]:
+    """Size and time of every file that is read above `node` for a frame."""
+    states = []
+    for one in graph.all_above(node):
+        if one.Class() == "Read" or graph.is_ours(one):
+            path = at_frame(str(one["result"].value() if graph.is_ours(one) and "result" in one.knobs()
+                                else nuke.filename(one) or ""), frame)
+            try:
+                found = os.stat(path)
+                states.append([path, found.st_size, found.st_mtime_ns])
+            except OSError:
+                states.append([path])
+    return states
+
+
+def at_frame(pattern: str, frame: int) -> str:
+    """A pattern's file for a frame; a path without a frame is itself."""
+    hashes = pattern.count("#")
+    if hashes:
+        return pattern.replace("#" * hashes, f"{frame:0{hashes}d}")
+    return pattern % frame if "%" in pattern else pattern
+
+
+def runs(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """Frames as (first, last) of neighbours."""
+    found: list[tuple[int, int]] = []
+    for frame in sorted(frames):
+        if found and frame == found[-1][1] + 1:
+            found[-1] = (found[-1][0], frame)
+        else:
+            found.append((frame, frame))
+    return found
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _read_record(folder: str) -> dict[str, str]:
+    try:
+        with open(f"{folder}/{RECORD}", encoding="utf-8") as file:
+            data = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _write_record(folder: str, record: dict[str, str]) -> None:
+    os.makedirs(folder, exist_ok=True)
+    beside = f"{folder}/{RECORD}.{os.getpid()}.tmp"
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(record, file)
+    os.replace(beside, f"{folder}/{RECORD}")

@@ -1,0 +1,75 @@
+"""The script's colour management, in the words of the worker."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import nuke
+
+from fsgan_core.contract.errors import ColourError
+
+# What Nuke's own (non-OCIO) names mean in an OCIO config: aliases that the ACES configs and the worker know. The other
+# own names are curves that no config has; pictures in them are handed over by an internal Write, as linear.
+NATIVE = {"linear": "lin_rec709_srgb", "sRGB": "srgb_tx"}
+
+
+@dataclass(frozen=True)
+class Colour:
+    """config: for `colour.config` ("" is the worker's default). working: the space of pictures inside the script, as
+    the config names it. managed: "Nuke" or "OCIO"."""
+
+    config: str
+    working: str
+    managed: str
+
+
+def project_colour() -> Colour:
+    """Raises ColourError where the script names a config that cannot be handed on."""
+    root = nuke.root()
+    managed = str(root["colorManagement"].value())
+    working = _plain(str(root["workingSpaceLUT"].value()))
+    if managed != "OCIO":
+        if working not in NATIVE:
+            raise ColourError(f"the script's working space is {working}; without OCIO the nodes work in linear only. "
+                              "Set Project Settings > Color to linear, or use OCIO.")
+        return Colour(os.environ.get("OCIO", ""), NATIVE[working], managed)
+    if os.environ.get("OCIO"):
+        return Colour(os.environ["OCIO"], working, managed)
+    name = str(root["OCIO_config"].value())
+    path = _path_of(root, "customOCIOConfigPath") if name == "custom" else _path_of(root, "OCIOConfigPath")
+    if path:
+        return Colour(path, working, managed)
+    if name.startswith(("cg-config-", "studio-config-")):
+        return Colour(f"ocio://{name}", working, managed)
+    raise ColourError(f"the script uses the OCIO config {name}, whose file is not known here. Set the environment "
+                      "variable OCIO to it, or choose it as a custom config in the Project Settings.")
+
+
+def read_space(node: Any, colour: Colour) -> str:
+    """The colour space of a Read's file as the worker names it; "" where only the host can convert it."""
+    if node["raw"].value():
+        return colour.working
+    name = _plain(str(node["colorspace"].value()))
+    if name == "default":  # the project's setting for files of this kind
+        return ""
+    if colour.managed == "OCIO":
+        return name
+    return NATIVE.get(name, "")
+
+
+def _plain(name: str) -> str:
+    """The space behind a menu's text: "default (sRGB)" means sRGB, "ACES/ACEScg" stands in a submenu, "a\\tb" is a
+    value and its label."""
+    name = name.partition("\t")[0].strip()
+    if name.startswith("default (") and name.endswith(")"):
+        name = name[len("default ("):-1]
+    return name
+
+
+def _path_of(root: Any, knob: str) -> str:
+    if knob not in root.knobs():
+        return ""
+    path = str(root[knob].value() or "")
+    return path if path and os.path.isfile(path) else ""

@@ -1,0 +1,140 @@
+"""The node graph, seen from one of our nodes: what is connected, and through what."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Optional
+
+import nuke
+
+OURS = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
+INPUTS = {
+    "FSGAN_Analyse": ("target",),
+    "FSGAN_Reenact": ("target", "source"),
+    "FSGAN_Mask": ("target", "holdout"),
+    "FSGAN_Inpaint": ("target", "reenacted", "mattes", "source", "holdout"),
+    "FSGAN_Blend": ("target", "completed", "mattes", "holdout", "mask"),
+    "FSGAN_Swap": ("target", "source", "holdout", "mask"),
+    "FSGAN_Drive": ("target", "driver", "holdout", "mask"),
+}
+# Nodes that hand on what comes in, picture and all.
+PASSING = ("Dot", "NoOp", "FSGAN_Analyse", "StickyNote")
+MOST = 10000  # nodes on one way up
+
+
+def kind_of(node: Any) -> str:
+    """The node's class; of one of ours that was made a group, the class that it had. "" for None."""
+    if node is None:
+        return ""
+    kind = str(node.Class())
+    if kind == "Group" and "fsgan_class" in node.knobs():
+        return str(node["fsgan_class"].value())
+    return kind
+
+
+def is_ours(node: Any) -> bool:
+    return kind_of(node) in OURS
+
+
+def inner(node: Any, name: str) -> Any:
+    """A node inside one of ours, or None."""
+    return nuke.toNode(f"{node.fullName()}.{name}")
+
+
+def owner(node: Any) -> Optional[Any]:
+    """The group or gizmo that holds the node, or None at the root."""
+    above = str(node.fullName()).rpartition(".")[0]
+    return nuke.toNode(above) if above else None
+
+
+def connected(node: Any, name: str) -> Optional[Any]:
+    """What is connected to one of our node's inputs, by its name, as it stands in the graph; None for nothing."""
+    return node.input(INPUTS[kind_of(node)].index(name))
+
+
+def way_up(node: Optional[Any]) -> Iterator[Any]:
+    """`node` and, as long as nodes only hand on what they get, those above it, out of the groups that hold them. The
+    last one makes or changes the picture."""
+    for _ in range(MOST):
+        if node is None:
+            return
+        yield node
+        node = _above(node)
+
+
+def _above(node: Any) -> Optional[Any]:
+    """The node that the picture of `node` comes from unchanged; None where this one makes it."""
+    if node.Class() == "Input":
+        group = owner(node)
+        return None if group is None else group.input(_number(node))
+    if kind_of(node) in PASSING or _is_disabled(node):
+        return node.input(0) if node.inputs() else None
+    return None
+
+
+def maker(node: Optional[Any]) -> Optional[Any]:
+    """The node that makes the picture which arrives through `node`; None where nothing does."""
+    way = list(way_up(node))
+    return way[-1] if way and way[-1].Class() != "Input" else None
+
+
+def analyse_node(node: Optional[Any]) -> Optional[Any]:
+    """The nearest FSGAN_Analyse on the way up that is not disabled, or None."""
+    for one in way_up(node):
+        if kind_of(one) == "FSGAN_Analyse" and not _is_disabled(one):
+            return one
+    return None
+
+
+def ours_above(node: Any) -> Iterator[Any]:
+    """Every node of ours that this one's picture depends on, in the order in which they must be rendered; those
+    inside it and itself included, if they render."""
+    seen: set[str] = set()
+
+    def visit(one: Any) -> Iterator[Any]:
+        name = str(one.fullName())
+        if name in seen:
+            return
+        seen.add(name)
+        if one.Class() == "Input":
+            group = owner(one)
+            above = None if group is None else group.input(_number(one))
+            if above is not None:
+                yield from visit(above)
+            return
+        if kind_of(one) == "FSGAN_Swap":
+            last = inner(one, "Blend")
+            if last is not None:
+                yield from visit(last)
+            return
+        for number in range(one.inputs()):
+            above = one.input(number)
+            if above is not None:
+                yield from visit(above)
+        if is_ours(one) and kind_of(one) != "FSGAN_Analyse" and not _is_disabled(one):
+            yield one
+
+    yield from visit(node)
+
+
+def all_above(node: Any) -> list[Any]:
+    """`node` and every node that its picture may depend on, each once, out of the groups that hold them."""
+    seen: dict[str, Any] = {}
+    stack = [node]
+    while stack:
+        one = stack.pop()
+        if one is None or str(one.fullName()) in seen:
+            continue
+        seen[str(one.fullName())] = one
+        stack += [one.input(number) for number in range(one.inputs())]
+        if one.Class() == "Input":
+            group = owner(one)
+            stack.append(None if group is None else group.input(_number(one)))
+    return list(seen.values())
+
+
+def _number(node: Any) -> int:
+    return int(node["number"].value()) if "number" in node.knobs() else 0
+
+
+def _is_disabled(node: Any) -> bool:
+    return "disable" in node.knobs() and bool(node["disable"].value())

@@ -1,0 +1,200 @@
+"""Track files as what the host works with: curves, Tracker4 and CornerPin2D text, outlines; and edits back.
+
+Nothing here imports nuke. Points are in the host's coordinates: origin at the lower left, pixel centres at one half.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+from fsgan_core.contract.errors import TrackError
+
+# Landmarks that a tracker follows by itself: corners of eyes and mouth, nose, chin.
+STEADY = {"eye_outer_r": 36, "eye_inner_r": 39, "eye_inner_l": 42, "eye_outer_l": 45, "nose_bridge": 27, "nose_tip": 30,
+          "nose_base": 33, "mouth_r": 48, "mouth_l": 54, "chin": 8}
+# The face's outline: jaw, then the brows from left to right and back.
+OUTLINE = (*range(17), 26, 25, 24, 23, 22, 21, 20, 19, 18, 17)
+MOVED = 0.05  # pixels: a point that moved less was not edited
+
+# Columns of a Tracker4's table, as the host writes them.
+_COLUMNS = (
+    "{ 5 1 20 enable e 1 }", "{ 3 1 75 name name 1 }", "{ 2 1 58 track_x track_x 1 }", "{ 2 1 58 track_y track_y 1 }",
+    "{ 2 1 63 offset_x offset_x 1 }", "{ 2 1 63 offset_y offset_y 1 }", "{ 4 1 27 T T 1 }", "{ 4 1 27 R R 1 }",
+    "{ 4 1 27 S S 1 }", "{ 2 0 45 error error 1 }", "{ 1 1 0 error_min error_min 1 }",
+    "{ 1 1 0 error_max error_max 1 }", "{ 1 1 0 pattern_x pattern_x 1 }", "{ 1 1 0 pattern_y pattern_y 1 }",
+    "{ 1 1 0 pattern_r pattern_r 1 }", "{ 1 1 0 pattern_t pattern_t 1 }", "{ 1 1 0 search_x search_x 1 }",
+    "{ 1 1 0 search_y search_y 1 }", "{ 1 1 0 search_r search_r 1 }", "{ 1 1 0 search_t search_t 1 }",
+    "{ 2 1 0 key_track key_track 1 }", "{ 2 1 0 key_search_x key_search_x 1 }", "{ 2 1 0 key_search_y key_search_y 1 }",
+    "{ 2 1 0 key_search_r key_search_r 1 }", "{ 2 1 0 key_search_t key_search_t 1 }",
+    "{ 2 1 0 key_track_x key_track_x 1 }", "{ 2 1 0 key_track_y key_track_y 1 }", "{ 2 1 0 key_track_r key_track_r 1 }",
+    "{ 2 1 0 key_track_t key_track_t 1 }", "{ 2 1 0 key_centre_offset_x key_centre_offset_x 1 }",
+    "{ 2 1 0 key_centre_offset_y key_centre_offset_y 1 }",
+)
+
+
+@dataclass(frozen=True)
+class FaceFrame:
+    """A face in one frame, in the host's coordinates. centre: of the box; width: of the box in pixels; euler: yaw,
+    pitch, roll in degrees."""
+
+    centre: tuple[float, float]
+    width: float
+    euler: tuple[float, float, float]
+    confidence: float
+    landmarks: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One person's faces by frame. height: of the display window, which turns rows over."""
+
+    path: str
+    person: int
+    height: int
+    faces: Mapping[int, FaceFrame]
+
+
+def load(path: str, person: int = 0) -> FaceTrack:
+    """A person's faces from a track file. Raises TrackError (no file, not a track, no such person)."""
+    data = _read(path)
+    try:
+        people = {int(one["index"]): one for one in data["people"]}
+        height = int(data["height"])
+        if person not in people:
+            raise TrackError(f"{path} has no person {person}; it has {len(people)}")
+        faces = {int(frame): _face(face, height) for frame, face in people[person]["faces"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TrackError(f"{path} is no track file of this version ({type(error).__name__}: {error}); analyse the clip "
+                         "again") from error
+    return FaceTrack(path, person, height, dict(sorted(faces.items())))
+
+
+def tracker_knobs(track: FaceTrack) -> dict[str, str]:
+    """Knobs of a Tracker4 with the steady landmarks; `enable` of each is off where there is no face."""
+    rows = []
+    for name, index in STEADY.items():
+        points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
+        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in _with_gaps(points))
+        size = " ".join(["-15 -15 15 15", "-25 -25 25 25"])
+        rows.append(f'{{ {{curve K {enabled}}} "{name}" {curve(_axis(points, 0))} {curve(_axis(points, 1))} '
+                    f"{{curve K x{min(points)} 0}} {{curve K x{min(points)} 0}} 1 1 1 {{curve x{min(points)} 0}} 0 1 "
+                    f"{size} {' '.join(['{}'] * 11)} }}")
+    columns = "\n".join(_COLUMNS)
+    return {"tracks": f"{{ {{ 1 {len(_COLUMNS)} {len(rows)} }}\n{{ {columns} }}\n{{ {' '.join(rows)} }}\n}}"}
+
+
+def corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
+    """Knobs of a CornerPin2D whose `to` corners are a square around the face, turned with its roll, and whose `from`
+    corners are where that square is in the first frame: what is pinned there follows the face."""
+    squares = {frame: _square(face) for frame, face in track.faces.items()}
+    first = squares[min(squares)]
+    knobs = {}
+    for number in range(4):
+        points = {frame: square[number] for frame, square in squares.items()}
+        knobs[f"to{number + 1}"] = "{" + curve(_axis(points, 0)) + " " + curve(_axis(points, 1)) + "}"
+        knobs[f"from{number + 1}"] = "{" + " ".join(f"{value:.3f}" for value in first[number]) + "}"
+    return knobs
+
+
+def curve(values: Mapping[int, float]) -> str:
+    """A curve with a key at every frame, as .nk text: {curve x1001 5 x1002 6}."""
+    return "{curve " + " ".join(f"x{frame} {value:.3f}" for frame, value in sorted(values.items())) + "}"
+
+
+def curves_of(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
+    """Curves for the knobs of FSGAN_Analyse: name -> one mapping of frame to value per component."""
+    faces = track.faces
+    return {
+        "centre": [{frame: face.centre[axis] for frame, face in faces.items()} for axis in (0, 1)],
+        "face_size": [{frame: face.width for frame, face in faces.items()}],
+        "yaw": [{frame: face.euler[0] for frame, face in faces.items()}],
+        "pitch": [{frame: face.euler[1] for frame, face in faces.items()}],
+        "roll": [{frame: face.euler[2] for frame, face in faces.items()}],
+        "confidence": [{frame: face.confidence for frame, face in faces.items()}],
+    }
+
+
+def outlines(track: FaceTrack) -> dict[int, list[tuple[float, float]]]:
+    """The face's outline by frame, as a closed polygon."""
+    return {frame: [face.landmarks[index] for index in OUTLINE] for frame, face in track.faces.items()}
+
+
+def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[int, dict[int, Any]]:
+    """Which points of a tracker were moved: frame -> landmark -> point in the file's coordinates (rows from the top).
+
+    edited: name of a point -> frame -> (x, y).
+    """
+    found: dict[int, dict[int, Any]] = {}
+    for name, points in edited.items():
+        if name not in STEADY:
+            continue
+        index = STEADY[name]
+        for frame, (x, y) in points.items():
+            face = track.faces.get(frame)
+            if face is None:
+                continue
+            was = face.landmarks[index]
+            if math.hypot(x - was[0], y - was[1]) > MOVED:
+                found.setdefault(frame, {})[index] = [round(x - 0.5, 3), round(track.height - 0.5 - y, 3)]
+    return found
+
+
+def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None:
+    """Writes moved points into the track file's overrides; the worker makes the faces anew from them when it reads the
+    file. Raises TrackError, or OSError where the file cannot be written."""
+    data = _read(track.path)
+    person = next(one for one in data["people"] if int(one["index"]) == track.person)
+    overrides = person.setdefault("overrides", {})
+    for frame, points in moved.items():
+        landmarks = overrides.setdefault(str(frame), {}).setdefault("landmarks", {})
+        landmarks.update({str(index): point for index, point in points.items()})
+    beside = f"{track.path}.{os.getpid()}.tmp"
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(data, file)
+    os.replace(beside, track.path)
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except OSError as error:
+        raise TrackError(f"{path} cannot be read ({error.strerror}); press Analyse first") from error
+    except ValueError as error:
+        raise TrackError(f"{path} is no JSON ({error}); analyse the clip again") from error
+    if not isinstance(data, dict) or data.get("format") != "fsgan-track":
+        raise TrackError(f"{path} is no track file")
+    return data
+
+
+def _face(face: Mapping[str, Any], height: int) -> FaceFrame:
+    x, y, width, tall = (float(value) for value in face["box"])
+    yaw, pitch, roll = (float(value) for value in face["euler"])
+    points = tuple((float(px) + 0.5, height - 0.5 - float(py)) for px, py in face["landmarks"])
+    return FaceFrame((x + width / 2 + 0.5, height - 0.5 - (y + tall / 2)), width, (yaw, pitch, roll),
+                     float(face["confidence"]), points)
+
+
+def _square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
+    """Lower left, lower right, upper right, upper left."""
+    half = face.width / 2
+    turn = -math.radians(face.euler[2])  # clockwise in the picture
+    across, up = (math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))
+    return tuple((face.centre[0] + half * (a * across[0] + b * up[0]),
+                  face.centre[1] + half * (a * across[1] + b * up[1]))
+                 for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)))
+
+
+def _axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, float]:
+    return {frame: point[axis] for frame, point in points.items()}
+
+
+def _with_gaps(points: Mapping[int, Any]) -> list[int]:
+    """The frames of a track and, for each gap, the first frame that is missing, so that a step curve ends there."""
+    frames = sorted(points)
+    missing = {frame + 1 for frame in frames if frame + 1 not in points}
+    return sorted({*frames, *missing})
