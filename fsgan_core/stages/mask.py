@@ -46,23 +46,15 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     aspect = target.pixel_aspect
     display = display_of(target, region, codec)
     width = mesh.face_width(face.landmarks, aspect)
-    scale = min(MOST_ENLARGED, WORKING_WIDTH / width)
-    outline = mesh.outline(face.landmarks, aspect, params.forehead)
     inside = inside_of(target, region)
-    hull = np.maximum(*(polygon_matte(part, region) for part in outline))
-    mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region, 0.004 * width)
+    hull = hull_of(face, region, aspect, params.forehead)
+    mouth = mouth_of(face, region, width)
 
     # Colours are compared on a small raster of square pixels.
-    size = (max(8, round(region.width * aspect * scale)), max(8, round(region.height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(np.clip(display, 0, 1), size, interpolation=way)
-    points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
-    roll = np.radians(face.euler[2])
-    sight = Sight(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
-                  np.array([np.sin(roll), -np.cos(roll)]), cv2.resize(inside, size, interpolation=way) > 0.99)
+    sight = look(display, face, hull, inside, region, aspect)
     worn = wears_glasses(sight)
     other, above = foreign(sight, 0.0 if params.keep_glasses else worn)
-    other = guided(other, small, np.clip(display, 0, 1), max(2, round(0.03 * sight.unit)), 1e-4)
+    other = guided(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.unit)), 1e-4)
     above = cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
@@ -77,6 +69,31 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: texture_text(texture)})
 
 
+def hull_of(face: Face, region: Window, aspect: float, forehead: float) -> np.ndarray:
+    """float32 (h, w): where the landmarks say that a face must be."""
+    first, second = mesh.outline(face.landmarks, aspect, forehead)
+    return np.maximum(polygon_matte(first, region), polygon_matte(second, region))
+
+
+def mouth_of(face: Face, region: Window, width: float) -> np.ndarray:
+    """float32 (h, w): the inner mouth. width: of the face."""
+    return polygon_matte(face.landmarks[mesh.INNER_LIPS], region, 0.004 * width)
+
+
+def look(display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window,
+         aspect: float) -> Sight:
+    """The face on a small raster of square pixels, for comparing its colours."""
+    width = mesh.face_width(face.landmarks, aspect)
+    scale = min(MOST_ENLARGED, WORKING_WIDTH / width)
+    size = (max(8, round(region.width * aspect * scale)), max(8, round(region.height * scale)))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(np.clip(display, 0, 1), size, interpolation=way)
+    points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
+    roll = np.radians(face.euler[2])
+    return Sight(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
+                 np.array([np.sin(roll), -np.cos(roll)]), cv2.resize(inside, size, interpolation=way) > 0.99)
+
+
 def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
                    inside: Plate, holdout: np.ndarray | None = None) -> Plate:
     """The mask of a frame: the mattes of its neighbours (itself among them) carried to where the face is now and
@@ -86,23 +103,37 @@ def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
     has pixels. holdout: float32 (region.height, region.width), 1 where the artist wants nothing changed.
     """
     aspect = inside.pixel_aspect
-    total, weights = np.zeros((region.height, region.width, len(MATTES)), np.float32), 0.0
+    mean = averaged(face, region, neighbours, params, aspect)
+    mattes = dict(zip(MATTES, np.moveaxis(mean, -1, 0), strict=True))
+    return finished(mattes, face, region, neighbours, params, inside, holdout)
+
+
+def averaged(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
+             aspect: float) -> np.ndarray:
+    """float32 (h, w, channels): what was measured of the neighbours, carried to where the face is now; nearer frames
+    count more."""
+    total, weights = np.float32(0), 0.0
     for other, measured in neighbours:
         weight = float(np.exp(-0.5 * ((other.frame - face.frame) / max(0.6 * params.smooth, 0.5)) ** 2))
-        total += np.float32(weight) * _carried(measured, other, face, region, aspect)
+        total = total + np.float32(weight) * _carried(measured, other, face, region, aspect)
         weights += weight
-    mattes = dict(zip(MATTES, np.moveaxis(total / np.float32(max(weights, 1e-6)), -1, 0), strict=True))
-    width = mesh.face_width(face.landmarks, aspect)
+    return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
+
+
+def finished(mattes: dict[str, np.ndarray], face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]],
+             params: MaskParams, inside: Plate, holdout: np.ndarray | None) -> Plate:
+    """The mask from its mattes at one moment: size, soft edge, mouth, plate's edge and hold-out."""
+    width = mesh.face_width(face.landmarks, inside.pixel_aspect)
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])
-    matte = _sized(matte, params.size, params.feather * width, aspect) * inside_of(inside, region)
+    matte = _sized(matte, params.size, params.feather * width, inside.pixel_aspect) * inside_of(inside, region)
     if holdout is not None:
         matte = matte * (1 - unit(holdout))
-    mattes[MATTE_FACE] = matte
     texture = mean_texture([texture_of(measured) for _, measured in neighbours])
-    pixels = np.dstack([mattes[name] for name in MATTES]).astype(np.float32)
-    return Plate(pixels, MATTES, region, inside.display_window, aspect, {META_TEXTURE: texture_text(texture)})
+    pixels = np.dstack([{**mattes, MATTE_FACE: matte}[name] for name in MATTES]).astype(np.float32)
+    return Plate(pixels, MATTES, region, inside.display_window, inside.pixel_aspect,
+                 {META_TEXTURE: texture_text(texture)})
 
 
 def texture_text(texture: Sequence[float]) -> str:

@@ -38,7 +38,8 @@ class View:
 
     display: float32 (h, w, 3), display-like, of `window`, a part of the source picture around the face. matte: float32
     (h, w), 1 where it shows skin, 0 on hair, occluders, background. picture: the source's display window, which
-    STMaps count by. face, pixel_aspect: in the source's own coordinates.
+    STMaps count by. face, pixel_aspect: in the source's own coordinates. filled: where the source has pixels; elsewhere
+    `display` repeats its border. None: all of `window`.
     """
 
     display: np.ndarray
@@ -47,18 +48,21 @@ class View:
     picture: Window
     face: Face
     pixel_aspect: float = 1.0
+    filled: Window | None = None
 
 
-def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams) -> View:
-    """A view from a source plate (R, G, B in the codec's space) and the face in it."""
-    window = region_of(face.box, VIEW_MARGIN, plate.pixel_aspect)
+def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> View:
+    """A view from a source plate (R, G, B in the codec's space) and the face in it. margin: of the face, how much
+    around it is kept."""
+    window = region_of(face.box, margin, plate.pixel_aspect)
     mattes = measure_mattes(plate, face, window, codec, mask)
     # Strands and shadows at the edge of hair or of something in front would be taken for skin.
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
     size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
     foreign = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1)) * inside_of(plate, window)
-    return View(display_of(plate, window, codec), matte, window, plate.display_window, face, plate.pixel_aspect)
+    return View(display_of(plate, window, codec), matte, window, plate.display_window, face, plate.pixel_aspect,
+                plate.data_window)
 
 
 def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: dict[ViewRef, View], codec: Codec,
@@ -70,39 +74,54 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     no change. A is 1 where the views show skin of the source.
     """
     aspect = target.pixel_aspect
-    goal = face.landmarks
-    if likeness is not None and params.likeness > 0:
-        goal = mesh.displaced(goal, params.likeness * likeness, aspect)
-    points = mesh.control_points(goal, aspect)
+    goal = aimed_at(face, params, likeness, aspect)
     width = mesh.face_width(face.landmarks, aspect)
 
-    warped = [(_warp(views[w.view], points, region, params.stiffness, aspect), w) for w in plan.views]
+    warped = [(warp_view(views[w.view], goal, region, params.stiffness, aspect), w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
-    picture = _combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
+    picture = combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
-    confidence = lead.confidence * np.float32(face.confidence)
-
     if plan.inner_mouth < 1.0:
-        mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region, feather=0.012 * width)
-        own = (1 - plan.inner_mouth) * mouth
+        own = (1 - plan.inner_mouth) * own_mouth(face, region, width)
         picture = picture + own[..., None] * (display_of(target, region, codec) - picture)
         alpha = np.maximum(alpha, own)
-    rgb = codec.decode(picture)
+    return as_plate(codec.decode(picture), alpha, lead, face, region, target)
+
+
+def aimed_at(face: Face, params: ReenactParams, likeness: np.ndarray | None, aspect: float) -> np.ndarray:
+    """(68, 2) the landmarks that the new face shall meet: the target's, moved towards the source's proportions."""
+    if likeness is None or params.likeness <= 0:
+        return face.landmarks
+    return mesh.displaced(face.landmarks, params.likeness * likeness, aspect)
+
+
+def own_mouth(face: Face, region: Window, width: float) -> np.ndarray:
+    """float32 (h, w): where the target's inner mouth is kept, if it is."""
+    return polygon_matte(face.landmarks[mesh.INNER_LIPS], region, feather=0.012 * width)
+
+
+def as_plate(rgb: np.ndarray, alpha: np.ndarray, lead: Warped, face: Face, region: Window, target: Plate) -> Plate:
+    """The stage's picture. rgb: straight, scene-linear. lead: the leading view, for coordinates and confidence."""
+    confidence = lead.confidence * np.float32(face.confidence)
     pixels = np.dstack([premultiplied(rgb, alpha), lead.st, confidence]).astype(np.float32)
-    return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, aspect)
+    return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, target.pixel_aspect)
 
 
 @dataclass(frozen=True)
-class _Warped:
+class Warped:
+    """A view on the region. picture: float32 (h, w, 3), display-like; its border is continued. matte: (h, w), where it
+    shows skin. st: (h, w, 2). confidence: (h, w), 0..1."""
+
     picture: np.ndarray
     matte: np.ndarray
     st: np.ndarray
     confidence: np.ndarray
 
 
-def _warp(view: View, points: np.ndarray, region: Window, stiffness: float, aspect: float) -> _Warped:
-    """A view brought to the control points `points` of the region."""
+def warp_view(view: View, goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> Warped:
+    """A view brought to the landmarks `goal` (68, 2) on the region; `aspect` is of the region's pixels."""
+    points = mesh.control_points(goal, aspect)
     own = mesh.control_points(view.face.landmarks, view.pixel_aspect)
     mapping = spline_map(points, own, region, spline_stiffness(stiffness), aspect)
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
@@ -114,7 +133,7 @@ def _warp(view: View, points: np.ndarray, region: Window, stiffness: float, aspe
     # A view enlarged four times, or turned far away, shows little of what it should.
     area = np.abs(cell_areas(mapping.astype(np.float64)))
     confidence = (np.clip(area * 4, 0, 1) * matte * view.face.confidence).astype(np.float32)
-    return _Warped(picture, matte, st, confidence)
+    return Warped(picture, matte, st, confidence)
 
 
 def spline_stiffness(amount: float) -> np.ndarray:
@@ -126,7 +145,7 @@ def spline_stiffness(amount: float) -> np.ndarray:
     return stiffness
 
 
-def _combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float, aspect: float) -> np.ndarray:
+def combined(views: Sequence[tuple[np.ndarray, float, float]], sigma: float, aspect: float) -> np.ndarray:
     """Low frequencies by the weights of light, high ones by those of detail."""
     if len(views) == 1:
         return views[0][0]

@@ -1,0 +1,213 @@
+"""Reenactment, engine `fsgan`: the network draws each chosen view in the target's pose and expression.
+
+Published: every view of the appearance map that has a weight is turned in its plane by the difference of rolls,
+cropped, shown to Gr together with heat maps of the target's landmarks in the target's crop, and the answers are added
+by the barycentric weights. `reenact.combine = barycentric` is that; the others keep the leading view's detail whole.
+
+Beyond it: `steps` lets the network go there through interpolated landmarks, as the first version did; `prewarp` shows
+it the geometric engine's picture, which is near the target's pose already, once for all views; `detail` adds what the
+network's raster cannot hold from the source's own pixels, away from eyes and mouth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.heatmap import heat_maps
+from fsgan_core.faces.landmarks import EYE_L, EYE_R
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.stages import mesh
+from fsgan_core.stages.crop import Crop, covered, crop_of, cut, paste
+from fsgan_core.stages.fsgan_mask import FACE, label_matte, scores_of
+from fsgan_core.stages.fsgan_network import limited, network_of, perceptual, picture_of, planes, run, shares_of
+from fsgan_core.stages.mask import hull_of
+from fsgan_core.stages.picture import display_of, polygon_matte, scene
+from fsgan_core.stages.reenact import (
+    DETAIL_SIZE,
+    View,
+    Warped,
+    aimed_at,
+    as_plate,
+    combined,
+    own_mouth,
+    warp_view,
+)
+from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+
+if TYPE_CHECKING:
+    from fsgan_core.networks.network import Network
+
+STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
+MOST_STEPS = 8
+SURE_DETAIL = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
+
+
+def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: Mapping[ViewRef, View], codec: Codec,
+            params: ReenactParams, likeness: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
+    """The reenacted face on `region`, as `reenact.reenact`; A is 1 where the picture shows a face: by the segmentation
+    network where `networks` has one, by the reenactment network's own head, else by the landmarks' outline.
+
+    st.u, st.v and confidence.Z are those of the leading view's geometric warp, which the picture follows. Raises
+    EngineError.
+    """
+    aspect = target.pixel_aspect
+    network = network_of(networks, "reenact")
+    crop = crop_of(face, network.weight.crop, params.resolution, aspect)
+    goal = aimed_at(face, params, likeness, aspect)
+    width = mesh.face_width(face.landmarks, aspect)
+    prewarp = network.weight.prewarp if params.prewarp == "auto" else params.prewarp == "on"
+
+    # What the geometric engine makes of the views, no more of them than are needed.
+    around = _union(region, crop.window())
+    wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
+    lead = max(plan.views, key=lambda w: w.detail)
+    where = around if wanted else region
+    warped = {w.view: warp_view(views[w.view], goal, where, params.stiffness, aspect)
+              for w in dict.fromkeys([lead, *wanted])}
+    if prewarp:
+        picture = combined([(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE,
+                           aspect)
+        shown = np.clip(cut(np.clip(picture, 0, 1), around, crop), 0, 1)
+        answers = _asked(network, shown[None], shares_of(face, goal, network, crop)[None], crop.size)
+        drawn = list(zip(answers[0], [WeightedView(lead.view, 1.0, 1.0)], strict=True))
+        inputs = shown
+    else:
+        used = [w for w in plan.views if w.light > 0 or w.detail > 0]
+        drawn, inputs = _drawn(network, used, views, face, goal, crop, params.steps)
+    answer = combined([(answer[0], w.light, w.detail) for answer, w in drawn], width * DETAIL_SIZE / crop.pixel, 1.0)
+    answer = limited(np.clip(answer, 0, 1), inputs)
+    labels = [(answer[1], w.light) for answer, w in drawn if answer[1] is not None]
+
+    alpha = _alpha(answer, labels, crop, face, goal, region, networks)
+    small = perceptual(answer, codec)
+    picture = np.clip(paste(small, crop, region), small.min(), small.max())
+    if wanted and params.detail > 0:
+        share = params.detail * _detail_share([(warped[w.view], w.detail) for w in plan.views if w.view in warped],
+                                              goal, around, crop, width)
+        fine = combined([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
+        fine = perceptual(fine, codec)
+        fine = fine - paste(cut(fine, around, crop), crop, around)
+        picture = picture + (share[..., None] * fine)[slices(region, around)]
+    rgb = scene(picture, codec.exposure)
+    if params.inner_mouth == "target":
+        own = own_mouth(face, region, width)
+        rgb = rgb + own[..., None] * (codec.decode(display_of(target, region, codec)) - rgb)
+    leading = _on(warped[lead.view], where, region)
+    leading = replace(leading, confidence=leading.confidence * (alpha > 0))
+    return as_plate(rgb, alpha, leading, face, region, target)
+
+
+def steps_between(view: Face, face: Face) -> int:
+    """Steps from a view's pose to a face's, one for every STEP degrees of yaw and pitch."""
+    distance = np.hypot(view.euler[0] - face.euler[0], view.euler[1] - face.euler[1])
+    return int(np.clip(np.ceil(distance / STEP), 1, MOST_STEPS))
+
+
+def view_crop(view: View, face: Face, scale: float, size: int) -> Crop:
+    """The crop of a view, turned so that its roll is that of `face`."""
+    turn = (face.euler[2] - view.face.euler[2] + 180) % 360 - 180
+    return crop_of(view.face, scale, size, view.pixel_aspect, turn)
+
+
+def view_picture(view: View, crop: Crop) -> np.ndarray:
+    """float32 (size, size, 3), 0..1: a view's crop, black where the source has no pixels."""
+    display = np.clip(view.display, 0, 1)
+    if view.filled is not None and not view.filled.contains(view.window):
+        filled = view.window.intersect(view.filled)
+        outside = np.ones(display.shape[:2], bool)
+        outside[slices(filled, view.window)] = False
+        display[outside] = 0
+    return np.clip(cut(display, view.window, crop), 0, 1)
+
+
+Answer = tuple[np.ndarray, np.ndarray | None]  # picture (size, size, 3), 0..1; class scores (size, size, 3) or None
+
+
+def _drawn(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRef, View], face: Face, goal: np.ndarray,
+           crop: Crop, steps: int) -> tuple[list[tuple[Answer, WeightedView]], np.ndarray]:
+    """Each of the views used as the network draws it, and what it was shown, (n, size, size, 3)."""
+    crops = [view_crop(views[w.view], face, network.weight.crop, crop.size) for w in used]
+    shown = np.stack([view_picture(views[w.view], one) for w, one in zip(used, crops, strict=True)])
+    end = shares_of(face, goal, network, crop)
+    counts = np.array([steps or steps_between(views[w.view].face, face) for w in used])
+    if (counts == 1).all():
+        answers = _asked(network, shown, np.broadcast_to(end, (len(used), *end.shape)), crop.size)
+        return list(zip(answers, used, strict=True)), shown
+    starts = [shares_of(views[w.view].face, views[w.view].face.landmarks, network, one)
+              for w, one in zip(used, crops, strict=True)]
+    pictures, latest = shown.copy(), [(picture, None) for picture in shown]
+    for step in range(1, int(counts.max()) + 1):
+        going = np.flatnonzero(counts >= step)
+        points = np.stack([starts[k] + (end - starts[k]) * (step / counts[k]) for k in going])
+        for k, answer in zip(going, _asked(network, pictures[going], points, crop.size), strict=True):
+            pictures[k], latest[k] = answer[0], answer
+    return list(zip(latest, used, strict=True)), shown
+
+
+def _asked(network: Network, shown: np.ndarray, points: np.ndarray, size: int) -> list[Answer]:
+    """The network's answers to pictures (n, size, size, 3) and landmarks (n, points, 2), all at once."""
+    count = points.shape[1]
+    batch = np.empty((len(shown), 3 + count, size, size), np.float32)
+    for k, (picture, one) in enumerate(zip(shown, points, strict=True)):
+        batch[k, :3] = planes(picture)
+        same = k > 0 and np.array_equal(one, points[k - 1])
+        batch[k, 3:] = batch[k - 1, 3:] if same else heat_maps(one, size)
+    outputs = run(network, batch)
+    pictures = outputs[0]
+    heads = [one for one in outputs[1:] if one.shape[1] == 3]
+    return [(picture_of(pictures[k]), np.moveaxis(heads[0][k], 0, -1) if heads else None) for k in range(len(shown))]
+
+
+def _alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop: Crop, face: Face, goal: np.ndarray,
+           region: Window, networks: Mapping[str, Network]) -> np.ndarray:
+    """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face."""
+    if "mask" in networks:
+        judge = networks["mask"]
+        own = crop_of(face, judge.weight.crop, judge.weight.resolution, crop.aspect)
+        picture = answer
+        if own != crop:
+            window = own.window()
+            picture = np.clip(cut(paste(answer, crop, window) * covered(crop, window)[..., None], window, own), 0, 1)
+        alpha = label_matte(scores_of(judge, picture, own, region), FACE, own.pixel, crop.aspect)
+    elif labels:
+        scores = np.sum([weight * one for one, weight in labels], axis=0)
+        alpha = label_matte(paste(scores, crop, region, "cubic"), FACE, crop.pixel, crop.aspect)
+    else:
+        alpha = hull_of(replace(face, landmarks=goal), region, crop.aspect, 1.0)
+    return np.asarray(np.clip(alpha * covered(crop, region), 0, 1), np.float32)
+
+
+def _detail_share(warped: Sequence[tuple[Warped, float]], goal: np.ndarray, window: Window, crop: Crop,
+                  width: float) -> np.ndarray:
+    """float32 (h, w), 0..1: where the source's own detail may be added: on skin that its views show, not on eyes and
+    mouth, whose shape is the network's."""
+    shown = np.clip(np.asarray(sum(np.float32(share) * one.matte for one, share in warped)), 0, 1)
+    reach = max(1, round(SURE_DETAIL * crop.pixel))
+    size = (2 * max(1, round(reach / crop.aspect)) + 1, 2 * reach + 1)
+    shown = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
+    shown = cv2.GaussianBlur(shown, (0, 0), max(0.5, reach / 2))
+    own = np.zeros_like(shown)
+    for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (mesh.LIPS, 1.2)):
+        middle = goal[part].mean(0)
+        own = np.maximum(own, polygon_matte(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
+    hull = polygon_matte(mesh.outline(goal, crop.aspect)[0], window)
+    return np.asarray(np.minimum(shown, hull) * (1 - own), np.float32)
+
+
+def _on(warped: Warped, where: Window, region: Window) -> Warped:
+    """A warped view on a smaller window."""
+    part = slices(region, where)
+    return Warped(warped.picture[part], warped.matte[part], warped.st[part], warped.confidence[part])
+
+
+def _union(a: Window, b: Window) -> Window:
+    x, y = min(a.x, b.x), min(a.y, b.y)
+    return Window(x, y, max(a.right, b.right) - x, max(a.bottom, b.bottom) - y)
