@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from fsgan_core.contract.knobs import knobs_of
@@ -88,3 +89,19 @@ def test_quoted_text_is_one_word_and_means_itself(text: str) -> None:
         assert re.sub(r"\\(.)", lambda match: {"n": "\n"}.get(match[1], match[1]), inside) == text
     else:
         assert word == text
+
+
+def test_icons_are_drawn_by_the_script() -> None:
+    image = pytest.importorskip("PIL.Image")
+    spec = importlib.util.spec_from_file_location("draw_icons", FOLDER / "icons.py")
+    assert spec is not None and spec.loader is not None
+    icons = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(icons)
+    assert set(icons.ICONS) == {"FSGAN", *NODES}
+    for name in icons.ICONS:
+        for suffix, size in icons.SIZES.items():
+            committed = np.asarray(image.open(FOLDER / "icons" / f"{name}{suffix}.png").convert("RGBA"), np.int16)
+            drawn = np.asarray(icons.drawn(name, size), np.int16)
+            assert drawn.shape == (size, size, 4)
+            assert np.abs(committed - drawn).mean() < 2, f"run: python3 gizmos/icons.py ({name}{suffix} is stale)"
+            assert drawn[..., 3].max() == 255
