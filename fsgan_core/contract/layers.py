@@ -22,6 +22,7 @@ MATTE_SOFT = "matte.soft"
 # Metadata of a rendered frame.
 META_PREFIX = "fsgan/"
 META_KEY = "fsgan/key"
+META_PARTS = "fsgan/key-parts"  # short digests of what the key is made of, by name, to tell what has changed
 META_SYNTHETIC = "fsgan/synthetic"
 META_SOURCE = "fsgan/source"
 META_DRIVER = "fsgan/driver"  # whose expression the plate's own actor wears

@@ -172,8 +172,9 @@ class Doctor(Request):
 
 @dataclass(frozen=True)
 class Describe(Request):
-    """What menus are made of. Result: {"parameters": {stage: {name: facts}}, "engines": {stage: {name: what it lacks}},
-    "weights": [{name, role, licence, installed, ...}], "devices": [...]}."""
+    """What menus are made of. Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, "weights":
+    [{"name", "role", "licence", "note", "default", "resolution", "installed", "path"}], "devices": [...],
+    "version"}."""
 
     name = "describe"
 

@@ -124,7 +124,7 @@ class Movie:
         self._position = -1
 
     def _indexed(self) -> MovieIndex:
-        digest = file_digest(self.path)
+        digest = content_digest(self.path)
         with _indexing:
             if digest not in _indexes:
                 _indexes[digest] = self._decode_all(digest)
@@ -196,6 +196,30 @@ class Movie:
 # By content, so that the same movie opened again in one process is not decoded again.
 _indexes: dict[str, MovieIndex] = {}
 _indexing = threading.Lock()
+
+
+# Digests by path and state: who renders the same shot again in one process reads no file twice for its digest.
+_digests: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
+_DIGESTS_KEPT = 100_000
+_digesting = threading.Lock()
+
+
+def content_digest(path: Path) -> str:
+    """`file_digest`, remembered for as long as size, time and inode stay what they are. Raises PlateError."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+    key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
+    with _digesting:
+        known = _digests.get(key)
+    if known is None:
+        known = file_digest(path)
+        with _digesting:
+            _digests[key] = known
+            while len(_digests) > _DIGESTS_KEPT:
+                _digests.popitem(last=False)
+    return known
 
 
 def file_digest(path: Path) -> str:

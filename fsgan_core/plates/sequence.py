@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from bisect import bisect_right
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
@@ -17,7 +16,7 @@ from fsgan_core.contract.shot import Clip
 from fsgan_core.plates import exr
 from fsgan_core.plates.atomic import probe_folder
 from fsgan_core.plates.movie import SUFFIXES as MOVIE_SUFFIXES
-from fsgan_core.plates.movie import Movie, file_digest
+from fsgan_core.plates.movie import Movie, content_digest
 from fsgan_core.plates.openimage import check_readable, near_names
 from fsgan_core.plates.plate import Plate
 
@@ -43,8 +42,6 @@ class Sequence:
         self.frames: tuple[int, ...] = tuple(sorted(files)) if movie is None else movie.frames
         self._files = files
         self._movie = movie
-        self._digests: dict[tuple[Path, int, int], str] = {}
-        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -87,18 +84,7 @@ class Sequence:
         held = self._held(frame)
         if self._movie is not None:
             return f"{self._movie.digest}:{held}"
-        path = self._files[held]
-        try:
-            state = path.stat()
-        except OSError as error:
-            raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
-        key = (path, state.st_size, state.st_mtime_ns)
-        with self._lock:
-            known = self._digests.get(key)
-        if known is None:
-            known = file_digest(path)
-            with self._lock:
-                self._digests[key] = known
+        known = content_digest(self._files[held])
         return f"{known}:{self.clip.part}" if self.clip.part else known
 
     def close(self) -> None:
@@ -179,12 +165,12 @@ def parse_frames(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(frame) for frame in frames}))
 
 
-def frames_text(frames: SequenceOf[int]) -> str:
-    """Short text of frame numbers: "1001-1003,1007"; "none" when there are none."""
+def frames_text(frames: SequenceOf[int], limit: int = 200) -> str:
+    """Short text of frame numbers: "1001-1003,1007"; "none" when there are none. limit: characters, 0 is no limit."""
     if not frames:
         return "none"
     text = str(fileseq.framesToFrameRange(sorted(frames)))
-    return text if len(text) <= 200 else text[:200].rsplit(",", 1)[0] + ",..."
+    return text if not limit or len(text) <= limit else text[:limit].rsplit(",", 1)[0] + ",..."
 
 
 def output_path(pattern: str, frame: int) -> Path:

@@ -17,6 +17,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -26,12 +27,14 @@ from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.contract.layers import META_KEY
 from fsgan_core.plates.atomic import make_folder
 
-__all__ = ["ByteLRU", "cache_folder", "code_digest", "digest", "finished", "kept_file"]
+__all__ = ["ByteLRU", "NotKeptError", "cache_folder", "code_digest", "digest", "finished", "kept_alone", "kept_file"]
 
 log = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "FSGAN_CACHE"
 DIGEST_BYTES = 16
+
+_kept_alone: ContextVar[bool] = ContextVar("kept_alone", default=False)
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -118,6 +121,20 @@ def finished(path: Path, key: str) -> Mapping[str, Any] | None:
     return metadata if metadata.get(META_KEY) == key else None
 
 
+class NotKeptError(FsganError):
+    """Something would have to be made that may not be made now."""
+
+
+@contextmanager
+def kept_alone() -> Iterator[None]:
+    """While the block runs, in its thread, `kept_file` makes nothing: NotKeptError."""
+    token = _kept_alone.set(True)
+    try:
+        yield
+    finally:
+        _kept_alone.reset(token)
+
+
 def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
     """`load(path)`; when that file is missing or broken its value is first computed and saved.
 
@@ -126,11 +143,13 @@ def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], No
     others wait; where they cannot know of each other they do the work twice, and neither harms the other. A cache
     folder that cannot be written is said and done without.
 
-    Raises whatever `compute` raises.
+    Raises whatever `compute` raises, and NotKeptError inside `kept_alone`.
     """
     found = _loaded(path, load)
     if found is not None:
         return found
+    if _kept_alone.get():
+        raise NotKeptError(f"{path} was not made yet")
     with _alone(path):
         found = _loaded(path, load)  # made by the process that was waited for
         if found is not None:

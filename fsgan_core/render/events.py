@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Clock", "Event", "FrameReport", "Listener", "RenderResult", "ignore"]
+from fsgan_core.contract.errors import CancelledError
+
+__all__ = ["Asked", "Clock", "Event", "FrameReport", "Listener", "RenderResult", "go_on", "ignore", "never"]
 
 # What became of a frame.
 RENDERED = "rendered"
@@ -22,8 +24,9 @@ FAILED = "failed"
 class Event:
     """One step of a long work.
 
-    kind: "analyse" (reading a clip for its track) or "frame" (a frame is done). subject: the clip's name or the
-    command's. done of total: steps. For a frame: its number, what became of it, and the seconds it took.
+    kind: "analyse" (reading a clip for its track), "begin" (a frame is begun) or "frame" (a frame is done). subject:
+    the clip's name or the command's. done of total: steps. For a frame: its number, what became of it, and the seconds
+    it took.
     """
 
     kind: str
@@ -38,7 +41,9 @@ class Event:
     def to_dict(self) -> dict[str, Any]:
         data = {"event": self.kind, "subject": self.subject, "done": self.done, "total": self.total}
         if self.frame is not None:
-            data |= {"frame": self.frame, "state": self.state, "seconds": round(self.seconds, 4)}
+            data["frame"] = self.frame
+        if self.kind == "frame":
+            data |= {"state": self.state, "seconds": round(self.seconds, 4)}
         if self.message:
             data["message"] = self.message
         return data
@@ -49,6 +54,20 @@ Listener = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """A listener for those who do not want to know."""
+
+
+Asked = Callable[[], bool]
+
+
+def never() -> bool:
+    """Nobody asks for an end."""
+    return False
+
+
+def go_on(cancelled: Asked) -> None:
+    """Raises CancelledError when somebody has asked for an end."""
+    if cancelled():
+        raise CancelledError("cancelled; what was finished is kept, and the same job goes on from there")
 
 
 @dataclass(frozen=True)
@@ -125,14 +144,19 @@ class RenderResult:
 
 
 class Clock(threading.local):
-    """Seconds by stage, added up, for each thread by itself. A stage inside another counts for itself alone."""
+    """Seconds by stage, added up, for each thread by itself. A stage inside another counts for itself alone.
 
-    def __init__(self) -> None:
+    No stage is begun once `cancelled` says so: CancelledError is raised in its place.
+    """
+
+    def __init__(self, cancelled: Asked = never) -> None:
+        self._cancelled = cancelled
         self.seconds: dict[str, float] = {}
         self._inner = [0.0]
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
+        go_on(self._cancelled)
         start = time.perf_counter()
         self._inner.append(0.0)
         try:

@@ -81,7 +81,9 @@ class Blend:
 class FrameMaker:
     """Stage pictures and keys of the frames of one job. Pictures may be asked for in any order.
 
-    scene_of: frame -> its Scene. upstream: stage name -> its files, read instead of made.
+    scene_of: frame -> its Scene. upstream: stage name -> its files, read instead of made. like: a maker whose clips
+    are the same ones, unchanged on disk, and looked at with the same analysis and colour; what it keeps in memory is
+    shared.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class FrameMaker:
         *,
         upstream: Mapping[str, Input] | None = None,
         clock: Clock | None = None,
+        like: FrameMaker | None = None,
     ) -> None:
         self.inputs = inputs
         self.stages = inputs.stages
@@ -110,6 +113,20 @@ class FrameMaker:
                                                       ahead + inputs.stages.mask.smooth)
         self._base = ("1", fsgan_core.__version__, code_digest(CODE),
                       inputs.config.digest, inputs.working, inputs.target.space)
+        if like is not None:
+            self._plates, self._views = like._plates, like._views
+            if like._measured_by() == self._measured_by():
+                self._measured = like._measured
+
+    @property
+    def bytes(self) -> int:
+        """What is kept in memory."""
+        return self._plates.bytes + self._views.bytes + self._measured.bytes
+
+    def _measured_by(self) -> str:
+        """What the mattes kept in memory depend on, beside the clips."""
+        return digest(self._engine_part("mask"), self._params("mask").to_dict(), self.stages.reenact.margin,
+                      self.stages.drive.to_dict())
 
     # The target and its face.
 
@@ -185,7 +202,7 @@ class FrameMaker:
         if "mask" in self.upstream:
             return self._from_file("mask", frame)
         scene = self.scene_of(frame)
-        neighbours = [(scene.faces[near], self._measure(near)) for near in self._neighbours(frame)
+        neighbours = [(scene.faces[near], self._measure(near)) for near in self.neighbours(frame)
                       if near == frame or self._is_readable(near)]
         holdout = self._holdout(frame)
         with self.clock.time("mask"):
@@ -197,7 +214,7 @@ class FrameMaker:
                 plate = function(plate, self.target(frame).plate, scene.driven[frame], self._params("mask"), holdout)
         return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "mask")})
 
-    def _neighbours(self, frame: int) -> list[int]:
+    def neighbours(self, frame: int) -> list[int]:
         """Frames that the matte of `frame` is averaged with, itself among them; none where there is no face."""
         faces = self.scene_of(frame).faces
         if frame not in faces:
@@ -329,7 +346,7 @@ class FrameMaker:
                 source.exposure, face_digest(source.actor.faces[ref.frame]))
 
     def _mask_part(self, frame: int) -> tuple[Any, ...]:
-        return ([self._target_part(near) for near in self._neighbours(frame)], self._holdout_part(frame),
+        return ([self._target_part(near) for near in self.neighbours(frame)], self._holdout_part(frame),
                 self._driven_part(self.scene_of(frame), frame))
 
     def _inpaint_part(self, frame: int) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import FsganError, InputError, MachineError, ShotError
+from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError, ShotError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate
@@ -29,22 +29,28 @@ from fsgan_core.render.events import (
     KEPT,
     PASSED,
     RENDERED,
+    Asked,
+    Clock,
     Event,
     FrameReport,
     Listener,
     RenderResult,
+    go_on,
     ignore,
+    never,
 )
 from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
 from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
+from fsgan_core.render.keyparts import key_parts, parts_text
 from fsgan_core.render.provenance import flags_of
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
 from fsgan_core.render.threads import frame_workers, one_thread_algebra
+from fsgan_core.render.warm import Warm
 from fsgan_core.stages.drive import drive_stages
 
-__all__ = ["drive", "render_shot", "render_stage", "swap"]
+__all__ = ["Work", "drive", "render_shot", "render_stage", "shot_work", "stage_work", "swap"]
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +59,22 @@ LOSSLESS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bit
 
 
 def render_shot(shot: Shot, *, frames: str = "", device: str = "cpu", force: bool = False,
-                listen: Listener = ignore) -> RenderResult:
+                listen: Listener = ignore, cancelled: Asked = never) -> RenderResult:
     """Renders a shot (swap or drive) in one pass, without files between stages.
 
     frames: which frames, empty: those of the shot; never changes what a frame looks like. force: render frames
-    whose file is already right. Raises FsganError for what concerns the whole shot; failures of single frames are
-    in the result.
+    whose file is already right. cancelled: asked often, from several threads; once it says so, no further step of a
+    frame is begun, and CancelledError is raised. Raises FsganError for what concerns the whole shot; failures of
+    single frames are in the result.
     """
+    return shot_work(shot, frames=frames, device=device, force=force, listen=listen, cancelled=cancelled).run()
+
+
+def shot_work(shot: Shot, *, frames: str = "", device: str = "cpu", **options: Any) -> Work:
+    """A shot's render before it begins. options: as Work has them. Raises as render_shot."""
     inputs = open_inputs(shot.source, shot.target, shot.stages, holdout=shot.holdout,
                          output_colorspace=shot.output.colorspace, device=device)
-    return _render(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames, force, listen)
+    return _work(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames, options)
 
 
 def swap(shot: Shot | Mapping[str, Any] | str | Path, **options: Any) -> RenderResult:
@@ -92,13 +104,24 @@ def _render_job(job: str, shot: Shot | Mapping[str, Any] | str | Path, options: 
 def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, output: str, stages: Stages | None = None,
                  job: str = "swap", holdout: Clip | None = None, upstream: Mapping[str, Clip] | None = None,
                  output_colorspace: str = "", frames: str = "", device: str = "cpu", force: bool = False,
-                 listen: Listener = ignore) -> RenderResult:
+                 listen: Listener = ignore, cancelled: Asked = never) -> RenderResult:
     """Renders one stage ("reenact", "mask", "inpaint" or "blend") to files.
 
     upstream: the files of the stages before it, by stage: inpaint needs "reenact" and "mask", blend needs "inpaint"
     and "mask". sources: for reenact, and for inpaint where it may fill from other views (without them it does not).
     The rest as in render_shot.
     """
+    return stage_work(stage, sources=sources, target=target, output=output, stages=stages, job=job, holdout=holdout,
+                      upstream=upstream, output_colorspace=output_colorspace, frames=frames, device=device,
+                      force=force, listen=listen, cancelled=cancelled).run()
+
+
+def stage_work(stage: str, *, sources: Sequence[Clip] = (), target: Clip, output: str, stages: Stages | None = None,
+               job: str = "swap", holdout: Clip | None = None, upstream: Mapping[str, Clip] | None = None,
+               output_colorspace: str = "", frames: str = "", device: str = "cpu", **options: Any) -> Work:
+    """A stage's render before it begins. options: as Work has them. Raises as render_stage."""
+    if stage not in UPSTREAM:
+        raise InputError(f"there is no stage '{stage}'; there are {', '.join(UPSTREAM)}")
     stages = stages or Stages()
     upstream = dict(upstream or {})
     missing = [name for name in UPSTREAM[stage] if name not in upstream]
@@ -113,20 +136,15 @@ def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, outp
         stages = replace(stages, inpaint=stages.inpaint.replace(other_views=False))
     inputs = open_inputs(sources, target, stages, holdout=holdout, output_colorspace=output_colorspace, device=device)
     opened = {name: open_input(clip, inputs.config) for name, clip in upstream.items() if name in UPSTREAM[stage]}
-    return _render(stage, job, inputs, opened, output, frames, force, listen)
+    return _work(stage, job, inputs, opened, output, frames, options)
 
 
-def _render(command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input], output: str, frames: str,
-            force: bool, listen: Listener) -> RenderResult:
+def _work(command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input], output: str, frames: str,
+          options: Mapping[str, Any]) -> Work:
     if job == "drive":
         inputs = replace(inputs, stages=drive_stages(inputs.stages))
     target = inputs.target.sequence
-    chosen = select_frames(frames, target.frames, target.missing)
-    read = [inputs.target, *inputs.sources, *upstream.values(), inputs.holdout]
-    check_output(output, [item.sequence for item in read if item is not None], chosen)
-    first = first_readable(inputs.target, chosen)
-    work = _Work(command, job, inputs, upstream, output, chosen, force, listen)
-    return work.run(workers=frame_workers(work.written_bytes(first)))
+    return Work(command, job, inputs, upstream, output, select_frames(frames, target.frames, target.missing), **options)
 
 
 UPSTREAM: Mapping[str, tuple[str, ...]] = {
@@ -134,11 +152,15 @@ UPSTREAM: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _Work:
-    """One render: opened inputs to files. stage: what is written, "final" or a stage's own picture."""
+class Work:
+    """One render: opened inputs to files. stage: what is written, "final" or a stage's own picture.
+
+    warm: what earlier renders of this process left in memory.
+    """
 
     def __init__(self, command: str, job: str, inputs: Inputs, upstream: Mapping[str, Input], output: str,
-                 frames: tuple[int, ...], force: bool, listen: Listener) -> None:
+                 frames: tuple[int, ...], *, force: bool = False, listen: Listener = ignore,
+                 cancelled: Asked = never, warm: Warm | None = None) -> None:
         self.command = command
         self.stage = command if command in STAGE_CHANNELS else "final"
         self.running: tuple[str, ...] = (command,) if command in UPSTREAM else STAGES
@@ -149,22 +171,40 @@ class _Work:
         self.frames = frames
         self.force = force
         self.listen = listen
+        self.cancelled = cancelled
         with_views = command in ("swap", "drive", "reenact") or (
             command == "inpaint" and inputs.stages.inpaint.other_views)
-        self.scenes = Scenes(inputs, job, with_views=with_views, listen=listen)
-        self.maker = FrameMaker(inputs, self.scenes, upstream=upstream)
+        self._upstream = upstream
+
+        def scenes() -> Scenes:
+            return Scenes(inputs, job, with_views=with_views)
+
+        def maker(scenes: Scenes, like: FrameMaker | None = None) -> FrameMaker:
+            return FrameMaker(inputs, scenes, upstream=upstream, clock=Clock(cancelled), like=like)
+
+        if warm is None:
+            self.scenes = scenes()
+            self.maker = maker(self.scenes)
+        else:
+            self.scenes, self.maker = warm.renewed(inputs, (job, with_views), scenes, maker)
+        self.scenes.listen = self._analysing
         self._lock = threading.Lock()
         self._reports: dict[int, FrameReport] = {}
         self._seconds: dict[str, float] = {}
 
-    def run(self, workers: int) -> RenderResult:
+    def run(self) -> RenderResult:
+        """Raises FsganError for what concerns all frames, and CancelledError."""
+        read = [self.inputs.target, *self.inputs.sources, *self._upstream.values(), self.inputs.holdout]
+        check_output(self.output, [item.sequence for item in read if item is not None], self.frames)
+        workers = frame_workers(self.written_bytes(first_readable(self.inputs.target, self.frames)))
         start = time.perf_counter()
         for stage in self.running:
             engine = self.maker.engines[stage]
             log.info("%s: engine %s, weights %s", stage, engine.name, engine.weights_text)
         with one_thread_algebra():
             for frame in self.frames:
-                self.scenes(self._held(frame))
+                go_on(self.cancelled)
+                self.scenes(self.held(frame))
             self._add({"analyse": time.perf_counter() - start})
             with WriteBehind(limit=1, workers=1) as writer:
                 for frame, error in read_ahead(lambda frame: self._frame(frame, writer), self.frames, workers=workers,
@@ -181,7 +221,7 @@ class _Work:
             channels += len(EXTRA_CHANNELS)
         return 4 * width * height * channels
 
-    def _held(self, frame: int) -> int:
+    def held(self, frame: int) -> int:
         """The target's frame that stands for `frame`: itself, or the one before it where it is missing and held."""
         there = self.inputs.target.sequence.frames
         return there[max(0, bisect_right(there, frame) - 1)]
@@ -190,16 +230,18 @@ class _Work:
         """In a worker's thread: one frame, unless its file is already right. What went wrong, if anything."""
         clock = self.maker.clock
         clock.taken()
-        source = self._held(frame)
+        source = self.held(frame)
         try:
             with clock.time("check"):
-                key = self._key(source)
+                key = self.key(source)
                 kept = None if self.force else finished(output_path(self.output, frame), key)
             if kept is not None:
                 self._done(frame, KEPT, clock.taken(), flags_of(kept))
                 return None
+            self._begun(frame)
             plate, state = self._picture(source)
-            plate = replace(plate, metadata={**plate.metadata, layers.META_KEY: key})
+            said = {layers.META_KEY: key, layers.META_PARTS: parts_text(self.parts(source))}
+            plate = replace(plate, metadata={**plate.metadata, **said})
             if plate.pixels.nbytes > WRITTEN_BEHIND:
                 self._write(frame, plate, state, clock.taken())
             else:
@@ -208,13 +250,17 @@ class _Work:
             return error
         return None
 
-    def _key(self, frame: int) -> str:
-        """Key of what is written for a frame."""
+    def key(self, frame: int) -> str:
+        """Key of what is written for an available frame. Raises PlateError and what the analysis raises."""
         output = self.inputs.stages.output
         if self.stage != "final":
             return digest(self.stage, self.maker.key(self.stage, frame))
         return digest("final", self.maker.key("blend", frame), output.compression, output.depth, output.layers,
                       self.inputs.output_space)
+
+    def parts(self, frame: int) -> dict[str, str]:
+        """What the key is made of, by name; raises the same."""
+        return key_parts(self.maker, self.stage, frame)
 
     def _picture(self, frame: int) -> tuple[Plate, str]:
         maker = self.maker
@@ -232,7 +278,7 @@ class _Work:
         start = time.perf_counter()
         try:
             if self.stage == "final":
-                others = self.inputs.target.sequence.other_parts(self._held(frame))
+                others = self.inputs.target.sequence.other_parts(self.held(frame))
                 write_exr(output_path(self.output, frame), plate, compression=output.compression,
                           depth=output.depth, other_parts=others)
             else:
@@ -247,7 +293,7 @@ class _Work:
 
     def _failed(self, frame: int, error: Exception) -> None:
         """Lists a frame's failure. Raises MachineError for what the next frame would meet as well."""
-        if isinstance(error, MachineError):
+        if isinstance(error, (MachineError, CancelledError)):
             raise error
         if isinstance(error, MemoryError):
             raise MachineError(f"not enough memory for frame {frame}") from error
@@ -256,6 +302,14 @@ class _Work:
             message = f"internal error, {type(error).__name__}: {error}"
             log.debug("frame %d", frame, exc_info=error)
         self._done(frame, FAILED, {}, (), message)
+
+    def _analysing(self, event: Event) -> None:
+        go_on(self.cancelled)
+        self.listen(event)
+
+    def _begun(self, frame: int) -> None:
+        with self._lock:
+            self.listen(Event("begin", self.command, len(self._reports), len(self.frames), frame))
 
     def _done(self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...],
               message: str = "") -> None:

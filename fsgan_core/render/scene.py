@@ -71,7 +71,7 @@ class Scenes:
         self._inputs = inputs
         self._job = job
         self._with_views = with_views
-        self._listen = listen
+        self.listen = listen
         self._lock = threading.RLock()
         self._scenes: dict[int, Scene] = {}
         self._sources: tuple[SourceClip, ...] | None = None
@@ -143,4 +143,4 @@ class Scenes:
         return SourceClip(item, actor(person.faces, track.pixel_aspect), track.exposure, codec)
 
     def _track(self, item: Input, frames: tuple[int, ...], of_target: bool) -> Track:
-        return clip_track(item, frames, self._inputs, self._listen, of_target=of_target)
+        return clip_track(item, frames, self._inputs, self.listen, of_target=of_target)

@@ -240,7 +240,8 @@ class TestStages:
         assert one.channels == other.channels and one.formats == other.formats
         assert one.pixels.tobytes() == other.pixels.tobytes()
         said, also = dict(one.metadata), dict(other.metadata)
-        assert said.pop(layers.META_KEY) != also.pop(layers.META_KEY)
+        for name in (layers.META_KEY, layers.META_PARTS):
+            assert said.pop(name) != also.pop(name)
         assert said == also
 
     def test_files_between_are_float_and_small(self, staged: Path, small: Small) -> None:

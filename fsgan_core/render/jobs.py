@@ -1,0 +1,141 @@
+"""A worker's requests as calls of the pipeline: what each one asks for, and its answer as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsgan_core
+from fsgan_core.contract import protocol
+from fsgan_core.contract.errors import ProtocolError, ShotError
+from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.plates.sequence import output_path
+from fsgan_core.render.device import available_devices, choose_device
+from fsgan_core.render.events import Asked, Event, Listener, go_on
+from fsgan_core.render.pipeline import Work, shot_work, stage_work
+from fsgan_core.render.states import frame_states, states_data
+from fsgan_core.render.tracks import write_track
+from fsgan_core.render.warm import Warm
+
+__all__ = ["Jobs", "frame_path"]
+
+KNOWN = 16  # renders whose plans are kept for questions; they hold no pixels
+
+
+class Jobs:
+    """What a worker can do. device: for requests that name none.
+
+    Renders and analyses come one at a time; questions, one at a time too, may come beside them.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self._device = device
+        self._warm = Warm()
+        self._known = Warm(count=KNOWN)
+        self._doing: Mapping[type[protocol.Request], Callable[[Any, Listener, Asked], dict[str, Any]]] = {
+            protocol.Render: self._render,
+            protocol.Keys: self._keys,
+            protocol.Analyse: self._analyse,
+            protocol.Doctor: self._doctor,
+            protocol.Describe: self._describe,
+        }
+
+    def answer(self, request: protocol.Request, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        """Raises FsganError."""
+        done = self._doing.get(type(request))
+        if done is None:
+            raise ProtocolError(f"{request.name} is not done by a worker")
+        return done(request, listen, cancelled)
+
+    def forget(self) -> None:
+        """Gives back the memory of earlier renders."""
+        self._warm.clear()
+        self._known.clear()
+
+    def _render(self, request: protocol.Render, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        work = self._work(request, force=request.force, listen=listen, cancelled=cancelled, warm=self._warm)
+        result = work.run()
+        self._warm.trim()
+        data = result.to_dict()
+        del data["frames"]
+        return data
+
+    def _keys(self, request: protocol.Keys, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        work = self._work(request, cancelled=cancelled, warm=self._known)
+        return states_data(work, frame_states(work, cancelled))
+
+    def _work(self, request: protocol.Render | protocol.Keys, **options: Any) -> Work:
+        device = choose_device(request.device or self._device)
+        if not request.stage:
+            if request.upstream:
+                raise ShotError("a whole shot has no files of stages before it")
+            return shot_work(Shot.from_dict(request.shot), frames=request.frames, device=device, **options)
+        # A shot has a source; a stage may do without.
+        given = request.shot.get("source")
+        shot = Shot.from_dict({**request.shot, "source": given or "none"})
+        return stage_work(
+            request.stage,
+            sources=shot.source if given else (),
+            target=shot.target,
+            output=shot.output.path,
+            stages=shot.stages,
+            job=shot.job,
+            holdout=shot.holdout,
+            upstream={stage: _clip(clip) for stage, clip in request.upstream.items()},
+            output_colorspace=shot.output.colorspace,
+            frames=request.frames or shot.frames,
+            device=device,
+            **options,
+        )
+
+    def _analyse(self, request: protocol.Analyse, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        if not request.output:
+            raise ProtocolError("analyse: no output is named")
+        shot = Shot.from_dict({"source": "none", "target": request.clip, "output": "none",
+                               "stages": request.stages})
+
+        def hear(event: Event) -> None:
+            go_on(cancelled)
+            listen(event)
+
+        return write_track(shot.target, Path(request.output), shot.stages, of_target=request.of_target,
+                           frames=request.frames, device=choose_device(request.device or self._device), listen=hear)
+
+    def _doctor(self, request: protocol.Doctor, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        from fsgan_core.render.doctor import examine, report_lines
+
+        found = examine()
+        return {**found, "lines": list(report_lines(found))}
+
+    def _describe(self, request: protocol.Describe, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        from fsgan_core.networks.catalogue import catalogue, present
+        from fsgan_core.render.engines import ENGINES, missing_of
+
+        engines: dict[str, dict[str, str]] = {}
+        for engine in ENGINES:
+            engines.setdefault(engine.stage, {})[engine.name] = missing_of(engine)
+        there = {weight.name: (weight, str(path)) for weight, path in present()}
+        weights = [*(weight for weight, _ in there.values()),
+                   *(weight for name, weight in catalogue().items() if name not in there)]
+        return {
+            "version": fsgan_core.__version__,
+            "engines": engines,
+            "weights": [{"name": weight.name, "role": weight.role, "licence": weight.licence, "note": weight.note,
+                         "default": weight.default, "resolution": weight.resolution,
+                         "installed": weight.name in there, "path": there.get(weight.name, (weight, ""))[1]}
+                        for weight in weights],
+            "devices": list(available_devices()),
+        }
+
+
+def frame_path(request: protocol.Request, frame: int) -> str:
+    """The file that a request's frame is written to."""
+    output = request.shot.get("output", "") if isinstance(request, protocol.Render) else ""
+    pattern = output.get("path", "") if isinstance(output, Mapping) else output
+    return str(output_path(str(pattern), frame)) if pattern else ""
+
+
+def _clip(data: Any) -> Clip:
+    """A path or a table as in a shot. Raises ShotError."""
+    return Shot.from_dict({"source": "none", "target": data, "output": "none"}).target
