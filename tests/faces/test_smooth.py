@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from fsgan_core.faces import wflw
 from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.pose import face_box
 from fsgan_core.faces.smooth import Sample, box_mean, runs, smooth_landmarks, smoothed
@@ -175,3 +178,41 @@ class TestBoxAndPose:
     def test_mean_is_centred_at_the_ends(self) -> None:
         line = np.arange(9.0)[:, None]
         np.testing.assert_allclose(box_mean(line, 3), line)
+
+
+class TestMany:
+    """The 98 landmarks of a network."""
+
+    def smooth(self, samples: list[Sample], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Measured and smooth 98, each (n, 98, 2)."""
+        raw = [wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
+        faces = smoothed([replace(s, wflw=points) for s, points in zip(samples, raw, strict=True)], gap=8, amount=1.0)
+        return np.array(raw), np.array([face.wflw for face in faces])
+
+    def test_a_shaken_camera_is_followed_and_noise_is_halved(self) -> None:
+        path = RNG.normal(size=(COUNT, 2)) * 6
+        samples, truth = clip(path, 0.0)
+        raw, result = self.smooth(samples)
+        error = (result - wflw.from_ibug(truth))[5:-5]
+        assert np.abs(error.mean((0, 1))).max() < 0.05
+        assert error.std() < 0.6 * (raw - wflw.from_ibug(truth)).std()
+
+    def test_a_blink_stays(self) -> None:
+        lids = np.repeat(head()[None], COUNT, axis=0)
+        depth = np.zeros(COUNT)
+        depth[28:33] = (0.4, 0.9, 1.0, 0.8, 0.3)
+        for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+            lids[:, upper] += depth[:, None] * 0.8 * (lids[:, lower] - lids[:, upper])
+        samples, truth = clip(np.zeros((COUNT, 2)), 0.0, lids)
+        _, result = self.smooth(samples, 0.4)
+        drop = eye_opening(truth)[20] - eye_opening(truth).min()
+        opening = eye_opening(wflw.to_ibug(result))
+        assert opening[20] - opening.min() > 0.85 * drop
+
+    def test_they_do_not_touch_the_68(self) -> None:
+        samples, _ = clip(np.zeros((COUNT, 2)), 1.0)
+        alone = smoothed(samples, gap=8, amount=1.0)
+        beside = smoothed([replace(s, wflw=wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0)
+        for one, other in zip(alone, beside, strict=True):
+            np.testing.assert_array_equal(one.landmarks, other.landmarks)
+            assert one.wflw is None and other.wflw is not None

@@ -8,8 +8,9 @@ import pytest
 from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.pose import euler
-from fsgan_core.faces.track import Person, Track, carry_overrides, make_face, settle
+from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
 from fsgan_core.faces.trackfile import load_track, save_track, track_of, track_text
+from fsgan_core.faces.wflw import from_ibug, to_ibug
 
 from .helpers import head
 
@@ -210,3 +211,108 @@ class TestFile:
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError):
             save_track(tmp_path / "file" / "t.json", track)
+
+
+class TestMany:
+    """Tracks whose faces carry 98 landmarks."""
+
+    @pytest.fixture
+    def many(self, track: Track) -> Track:
+        noise = np.random.default_rng(5)
+        people = tuple(replace(person, measured={
+            frame: replace(face, wflw=np.round(from_ibug(face.landmarks) + noise.normal(size=(98, 2)) * 0.3, 3))
+            for frame, face in person.measured.items()}) for person in track.people)
+        used = (UsedWeights("landmarks", "hr18", "ab12", "unknown"),)
+        return settle(replace(track, people=people, landmarker="hrnet", weights=used))
+
+    def test_settled_with_the_68_and_smoother_than_measured(self, many: Track) -> None:
+        one = many.people[0]
+        for face in one.faces.values():
+            assert face.wflw is not None
+            assert np.linalg.norm(to_ibug(face.wflw) - face.landmarks, axis=1).mean() < 0.5
+        final, raw = (np.array([face.wflw for face in found.values()]) for found in (one.faces, one.measured))
+        assert np.diff(final, axis=0).std() < 0.7 * np.diff(raw, axis=0).std()
+
+    def test_the_68_do_not_depend_on_them(self, many: Track, track: Track) -> None:
+        for frame, face in many.people[0].faces.items():
+            np.testing.assert_array_equal(face.landmarks, track.people[0].faces[frame].landmarks)
+
+    def test_file(self, many: Track, track: Track) -> None:
+        text = track_text(many)
+        again = track_of(json.loads(text))
+        assert track_text(again) == text and again.weights == many.weights
+        np.testing.assert_array_equal(again.people[1].faces[1003].wflw, many.people[1].faces[1003].wflw)
+        assert "wflw" not in track_text(track) and '"weights"' not in track_text(track)
+
+    def test_what_another_program_leaves_out_is_made_anew(self, many: Track) -> None:
+        data = json.loads(track_text(many))
+        for person in data["people"]:
+            person["faces"] = {}
+        data["digest"] = "edited"
+        assert track_text(track_of(data)) == track_text(many)
+
+    def test_read_by_a_program_that_does_not_know_them(self, many: Track, track: Track) -> None:
+        """Keys that version 1 did not have are passed over there: what is left is a track with 68 landmarks."""
+        data = json.loads(track_text(many))
+        data.pop("weights")
+        for person in data["people"]:
+            for table in ("faces", "measured"):
+                for face in person[table].values():
+                    face.pop("wflw")
+        assert track_text(track_of(data)) == track_text(replace(track, landmarker="hrnet"))
+
+    @pytest.mark.parametrize(("change", "text"), [
+        (lambda d: d["people"][0]["measured"]["1001"]["wflw"].pop(), "frame 1001: needs 98 points"),
+        (lambda d: d["weights"][0].pop("sha256"), "the head: 'sha256' is missing"),
+        (lambda d: d.update(weights=[1]), "broken in the head"),
+    ])
+    def test_broken_files(self, many: Track, change: object, text: str) -> None:
+        data = json.loads(track_text(many))
+        change(data)  # type: ignore[operator]
+        with pytest.raises(TrackError, match=text):
+            track_of(data)
+
+    def test_bridged_frames_are_interpolated(self, many: Track) -> None:
+        measured = {frame: face for frame, face in many.people[0].measured.items() if frame not in (1005, 1006)}
+        measured[1007] = replace(measured[1007], motion=None)
+        faces = settle(replace(many, smooth=0.0, people=(replace(many.people[0], measured=measured),))).people[0].faces
+        assert faces[1005].origin == "bridged"
+        before, after = faces[1004].wflw, faces[1007].wflw
+        assert before is not None and after is not None
+        np.testing.assert_allclose(faces[1005].wflw, before + (after - before) / 3, atol=2e-3)
+
+    def test_a_face_without_them_between_faces_with_them(self, many: Track) -> None:
+        measured = dict(many.people[0].measured)
+        measured[1004] = replace(measured[1004], wflw=None)
+        faces = settle(replace(many, people=(replace(many.people[0], measured=measured),))).people[0].faces
+        known = many.people[0].faces[1004].wflw
+        assert known is not None and faces[1004].wflw is not None
+        assert np.linalg.norm(faces[1004].wflw - known, axis=1).max() < 2
+
+    def test_an_edit_takes_them_along(self, many: Track) -> None:
+        start = many.people[0].faces[1003]
+        lips = {index: tuple(start.landmarks[index] + (0.0, 6.0)) for index in range(48, 68)}
+        edited = many.with_override(0, 1003, lips).people[0].faces[1003]
+        assert edited.wflw is not None and start.wflw is not None
+        moved = edited.wflw - start.wflw
+        np.testing.assert_allclose(moved[76:96], np.tile((0.0, 6.0), (20, 1)), atol=2e-3)
+        np.testing.assert_allclose(moved[:76], 0, atol=2e-3)
+
+    def test_a_face_made_by_hand_has_none(self, many: Track) -> None:
+        placed = {index: tuple(point) for index, point in enumerate(head(at=(700.0, 300.0)).round(2))}
+        edited = replace(many, frames=(*many.frames, 1050)).with_override(0, 1050, placed)  # type: ignore[arg-type]
+        assert edited.people[0].faces[1050].wflw is None
+
+    def test_pixel_aspect(self, many: Track) -> None:
+        """A track of squeezed plates settles to the squeezed faces."""
+        def squeezed(face: Face) -> Face:
+            assert face.wflw is not None
+            x, y, width, height = face.box
+            return replace(face, box=(x / 2, y, width / 2, height), landmarks=face.landmarks / (2, 1),
+                           wflw=face.wflw / (2, 1))
+
+        people = tuple(replace(p, measured={f: squeezed(face) for f, face in p.measured.items()}) for p in many.people)
+        narrow = settle(replace(many, people=people, pixel_aspect=2.0))
+        for frame, face in many.people[0].faces.items():
+            assert face.wflw is not None
+            np.testing.assert_allclose(narrow.people[0].faces[frame].wflw, face.wflw / (2, 1), atol=2e-3)
