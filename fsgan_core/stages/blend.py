@@ -18,11 +18,11 @@ from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATT
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.plate import Plate, Window, slices
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mask import texture_of
 from fsgan_core.stages.match import match_light, match_texture
-from fsgan_core.stages.picture import cleaned, padded, perceived, scene, straight, unit, weighted_blur
+from fsgan_core.stages.picture import cleaned, inside_of, padded, perceived, scene, straight, unit, weighted_blur
 from fsgan_core.stages.poisson import membrane
 
 MULTIBAND_LIMIT = 1.25  # perceived
@@ -46,69 +46,88 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     1 where nothing is to be changed. An empty matte gives the target back. NaN and infinity stay outside the matte
     and are replaced inside.
     """
+    given = prepared(target, completed, mattes, face, codec, params, holdout)
+    if given is None:
+        return untouched(target, completed)
+    new = textured(given.new, given, mattes, params, face)
+    engine = ENGINES["poisson" if params.engine == "auto" else params.engine]
+    return mixed(target, given, engine(replace(given, new=new), params), codec, params)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What an engine blends, on the completed face's region. new: float32 (h, w, 3), perceived, the face in the
+    target's light; own: the target likewise. matte: (h, w), what is mixed by. skin: the matte without the inner mouth.
+    foreign: what of the target is not face. width: of the face in square pixels. aspect: of the pixels."""
+
+    new: np.ndarray
+    own: np.ndarray
+    matte: np.ndarray
+    skin: np.ndarray
+    foreign: np.ndarray
+    width: float
+    aspect: float
+    region: Window
+
+
+def prepared(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
+             holdout: np.ndarray | None) -> Pictures | None:
+    """What there is to blend, or None where nothing is to be changed."""
     region = completed.data_window
-    window = region.intersect(target.data_window)
     rgb, alpha = straight(completed)
     matte = unit(mattes.matte(MATTE_FACE)) * (alpha > 0)
     if holdout is not None:
         matte = matte * (1 - unit(holdout))
-    inside = np.zeros_like(matte)
-    rows = slice(window.y - region.y, window.bottom - region.y)
-    columns = slice(window.x - region.x, window.right - region.x)
-    if not window.empty:
-        inside[rows, columns] = 1
+    inside = inside_of(target, region)
     matte = (matte * inside).astype(np.float32)
     if params.mix == 0 or not (matte > 0).any():
-        return Blended(target, np.zeros_like(matte))
-
+        return None
     width = mesh.face_width(face.landmarks, target.pixel_aspect)
     own = perceived(padded(target, region), codec.exposure)
     new = perceived(cleaned(rgb), codec.exposure)
     skin = matte * (1 - unit(mattes.matte(MATTE_MOUTH)))
     new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
-    new = match_texture(new, skin, texture_of(mattes), width, params.sharpness, params.grain,
-                        (params.seed, face.frame & 0xFFFFFFFF))
     foreign = unit(np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION)))
     # At the frame's edge the face goes on: there is nothing to be seated in.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    foreign = np.maximum(foreign, beyond)
-    engine = ENGINES["poisson" if params.engine == "auto" else params.engine]
-    seated = engine(_Pictures(new, own, matte, foreign, width, target.pixel_aspect), params)
+    return Pictures(new, own, matte, skin, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
 
-    matte = matte * np.float32(params.mix)
+
+def textured(picture: np.ndarray, given: Pictures, mattes: Plate, params: BlendParams, face: Face) -> np.ndarray:
+    """`picture` (h, w, 3), perceived, with the plate's sharpness and grain."""
+    return match_texture(picture, given.skin, texture_of(mattes), given.width, params.sharpness, params.grain,
+                         (params.seed, face.frame & 0xFFFFFFFF))
+
+
+def mixed(target: Plate, given: Pictures, seated: np.ndarray, codec: Codec, params: BlendParams) -> Blended:
+    """The target with matte x (seated - own) added in its own values; seated: float32 (h, w, 3), perceived."""
+    region = given.region
+    window = region.intersect(target.data_window)
+    inner, slot = slices(window, region), slices(window, target.data_window)
+    matte = given.matte * np.float32(params.mix)
     pixels = target.pixels.copy()
-    slot = (slice(window.y - target.data_window.y, window.bottom - target.data_window.y),
-            slice(window.x - target.data_window.x, window.right - target.data_window.x))
     channels = target.index(RGB)
     before = target.pixels[slot][..., channels]
-    clean = scene(own[rows, columns], codec.exposure)
+    clean = scene(given.own[inner], codec.exposure)
     before = np.where(np.isfinite(before), before, clean)
-    mixed = before + matte[rows, columns, None] * (scene(seated[rows, columns], codec.exposure) - clean)
-    touched = matte[rows, columns] > 0
+    result = before + matte[inner][..., None] * (scene(seated[inner], codec.exposure) - clean)
+    touched = matte[inner] > 0
     for k, channel in enumerate(channels):
         part = pixels[slot][..., channel]
-        part[touched] = mixed[..., k][touched]
+        part[touched] = result[..., k][touched]
     return Blended(replace(target, pixels=pixels), matte)
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """What an engine blends. new, own: float32 (h, w, 3), perceived; matte, foreign: (h, w), what of the target is not
-    face; width: of the face in square pixels."""
-
-    new: np.ndarray
-    own: np.ndarray
-    matte: np.ndarray
-    foreign: np.ndarray
-    width: float
-    aspect: float
+def untouched(target: Plate, completed: Plate) -> Blended:
+    """The target as it is."""
+    return Blended(target, np.zeros((completed.data_window.height, completed.data_window.width), np.float32))
 
 
-def _over(given: _Pictures, params: BlendParams) -> np.ndarray:
+def _over(given: Pictures, params: BlendParams) -> np.ndarray:
     return given.new
 
 
-def _poisson(given: _Pictures, params: BlendParams) -> np.ndarray:
+def _poisson(given: Pictures, params: BlendParams) -> np.ndarray:
     difference = given.own - given.new
     # What lies behind the jaw, and hair, are not to tint the face; and a border pixel that differs far more than the
     # border around it shows something else than this face's skin.
@@ -119,7 +138,7 @@ def _poisson(given: _Pictures, params: BlendParams) -> np.ndarray:
     return given.new + membrane(usual, given.matte > 0, trust, params.reach * given.width, given.aspect)
 
 
-def _multiband(given: _Pictures, params: BlendParams) -> np.ndarray:
+def _multiband(given: Pictures, params: BlendParams) -> np.ndarray:
     """Laplacian pyramids mixed by the matte's Gaussian pyramid; the matte's support is drawn in first, so that the
     coarse bands' spread ends where the matte does."""
     levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * given.width)))))
@@ -139,7 +158,7 @@ def _multiband(given: _Pictures, params: BlendParams) -> np.ndarray:
     return np.asarray(result)
 
 
-ENGINES: dict[str, Callable[[_Pictures, BlendParams], np.ndarray]] = {
+ENGINES: dict[str, Callable[[Pictures, BlendParams], np.ndarray]] = {
     "poisson": _poisson,
     "multiband": _multiband,
     "over": _over,

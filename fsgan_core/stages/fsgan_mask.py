@@ -79,7 +79,7 @@ def scores_of(network: Network, picture: np.ndarray, crop: Crop, region: Window)
     """float32 (h, w, 3): the network's class scores for a crop's `picture` (size, size, 3), 0..1, on the region."""
     scores = run(network, planes(picture)[None])[0][0]
     there = covered(crop, region)[..., None] >= 0.5
-    return np.where(there, paste(np.moveaxis(scores, 0, -1), crop, region, "cubic"), np.float32(BEYOND))
+    return np.where(there, paste(np.moveaxis(scores, 0, -1), crop, region, "cubic"), np.array(BEYOND, np.float32))
 
 
 def label_matte(scores: np.ndarray, label: int, pixel: float, aspect: float) -> np.ndarray:

@@ -45,6 +45,8 @@ from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
 
+Answer = tuple[np.ndarray, np.ndarray | None]  # picture (size, size, 3), 0..1; class scores (size, size, 3) or None
+
 STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
 MOST_STEPS = 8
 SURE_DETAIL = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
@@ -77,8 +79,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
                            aspect)
         shown = np.clip(cut(np.clip(picture, 0, 1), around, crop), 0, 1)
         answers = _asked(network, shown[None], shares_of(face, goal, network, crop)[None], crop.size)
-        drawn = list(zip(answers[0], [WeightedView(lead.view, 1.0, 1.0)], strict=True))
-        inputs = shown
+        drawn, inputs = [(answers[0], WeightedView(lead.view, 1.0, 1.0))], shown
     else:
         used = [w for w in plan.views if w.light > 0 or w.detail > 0]
         drawn, inputs = _drawn(network, used, views, face, goal, crop, params.steps)
@@ -128,9 +129,6 @@ def view_picture(view: View, crop: Crop) -> np.ndarray:
     return np.clip(cut(display, view.window, crop), 0, 1)
 
 
-Answer = tuple[np.ndarray, np.ndarray | None]  # picture (size, size, 3), 0..1; class scores (size, size, 3) or None
-
-
 def _drawn(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRef, View], face: Face, goal: np.ndarray,
            crop: Crop, steps: int) -> tuple[list[tuple[Answer, WeightedView]], np.ndarray]:
     """Each of the views used as the network draws it, and what it was shown, (n, size, size, 3)."""
@@ -143,7 +141,8 @@ def _drawn(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRe
         return list(zip(answers, used, strict=True)), shown
     starts = [shares_of(views[w.view].face, views[w.view].face.landmarks, network, one)
               for w, one in zip(used, crops, strict=True)]
-    pictures, latest = shown.copy(), [(picture, None) for picture in shown]
+    pictures = shown.copy()
+    latest: list[Answer] = [(picture, None) for picture in shown]
     for step in range(1, int(counts.max()) + 1):
         going = np.flatnonzero(counts >= step)
         points = np.stack([starts[k] + (end - starts[k]) * (step / counts[k]) for k in going])

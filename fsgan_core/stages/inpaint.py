@@ -33,10 +33,27 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     """
     rgb, alpha = straight(reenacted)
     picture = perceived(cleaned(rgb), codec.exposure)
+    wanted, needed = wanted_of(mattes, holdout)
+    picture, shown = gathered(picture, alpha, needed, others, codec, params)
+    if (shown > CONFIDENT).any():
+        picture = extended(picture, shown, needed)
+    else:
+        needed = np.zeros_like(needed)  # there is nothing to go by
+    return as_plate(picture, alpha, wanted, needed, codec, reenacted)
+
+
+def wanted_of(mattes: Plate, holdout: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (h, w) each: the face that is wanted, and 1 where something must be there, MARGIN around it too."""
     wanted = unit(mattes.matte(MATTE_FACE))
     if holdout is not None:
         wanted = wanted * (1 - unit(holdout))
-    needed = cv2.dilate((wanted > 0).astype(np.float32), np.ones((2 * MARGIN + 1,) * 2, np.uint8))
+    return wanted, cv2.dilate((wanted > 0).astype(np.float32), np.ones((2 * MARGIN + 1,) * 2, np.uint8))
+
+
+def gathered(picture: np.ndarray, alpha: np.ndarray, needed: np.ndarray, others: Callable[[], Iterable[Plate]],
+             codec: Codec, params: InpaintParams) -> tuple[np.ndarray, np.ndarray]:
+    """`picture` (h, w, 3), perceived, with what further views show of what is missing, and where it shows
+    something."""
     shown = alpha.copy()
     missing = needed * (1 - shown)
     if params.other_views and missing.sum() > ENOUGH * missing.size:
@@ -45,15 +62,16 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
             missing = needed * (1 - shown)
             if missing.sum() <= ENOUGH * missing.size:
                 break
-    if (shown > CONFIDENT).any():
-        picture = _extended(picture, shown, needed)
-    else:
-        needed = np.zeros_like(needed)  # there is nothing to go by
+    return picture, shown
+
+
+def as_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed: np.ndarray, codec: Codec,
+             reenacted: Plate) -> Plate:
+    """The stage's picture. picture: straight, perceived. alpha: where the reenacted face was."""
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
-    straight_rgb = scene(picture, codec.exposure)
-    pixels = np.dstack([premultiplied(straight_rgb, cover), completed * (wanted > 0)]).astype(np.float32)
-    return Plate(pixels, (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,
+    pixels = np.dstack([premultiplied(scene(picture, codec.exposure), cover), completed * (wanted > 0)])
+    return Plate(pixels.astype(np.float32), (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,
                  reenacted.pixel_aspect)
 
 
@@ -74,7 +92,7 @@ def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec) -
     return np.where(total > 1e-6, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
 
 
-def _extended(picture: np.ndarray, shown: np.ndarray, needed: np.ndarray) -> np.ndarray:
+def extended(picture: np.ndarray, shown: np.ndarray, needed: np.ndarray) -> np.ndarray:
     """`picture` continued smoothly into what is not shown: blurs of what is shown, as narrow as reaches there."""
     if not (needed * (1 - shown) > 0).any():
         return picture

@@ -112,7 +112,8 @@ def averaged(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]
              aspect: float) -> np.ndarray:
     """float32 (h, w, channels): what was measured of the neighbours, carried to where the face is now; nearer frames
     count more."""
-    total, weights = np.float32(0), 0.0
+    total: np.ndarray | np.float32 = np.float32(0)
+    weights = 0.0
     for other, measured in neighbours:
         weight = float(np.exp(-0.5 * ((other.frame - face.frame) / max(0.6 * params.smooth, 0.5)) ** 2))
         total = total + np.float32(weight) * _carried(measured, other, face, region, aspect)

@@ -1,0 +1,75 @@
+"""Inpainting, engine `fsgan`: the network completes the face.
+
+Published: the reenacted face, everything else of the picture at -1, and the hard matte of the target's face go through
+Gc, whose answer is the completed face. Here the picture keeps the plate's resolution: where there was a face already,
+what the network changed is brought up and added to it; where there was none, its answer itself. At the network's own
+raster the two are the published result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fsgan_core.contract.errors import EngineError
+from fsgan_core.contract.params import InpaintParams
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate
+from fsgan_core.stages.crop import covered, crop_of, paste
+from fsgan_core.stages.fsgan_network import (
+    SHOWN,
+    change,
+    hard_matte,
+    limited,
+    network_of,
+    perceptual,
+    picture_of,
+    planes,
+    run,
+    shown_in,
+)
+from fsgan_core.stages.inpaint import CONFIDENT, as_plate, extended, gathered, wanted_of
+from fsgan_core.stages.picture import cleaned, perceived, scene, straight
+
+if TYPE_CHECKING:
+    from fsgan_core.networks.network import Network
+
+
+def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
+            params: InpaintParams, holdout: np.ndarray | None = None, face: Face | None = None, *,
+            networks: Mapping[str, Network]) -> Plate:
+    """The completed face, as `inpaint.inpaint`. face: the target's, which says where the crop is. Raises EngineError.
+
+    A picture that shows nothing at all is completed too. What is wanted beyond the crop is a smooth continuation.
+    """
+    if face is None:
+        raise EngineError("inpaint.engine = fsgan needs the target's face")
+    network = network_of(networks, "inpaint")
+    region = reenacted.data_window
+    crop = crop_of(face, network.weight.crop, params.resolution, reenacted.pixel_aspect)
+    rgb, alpha = straight(reenacted)
+    wanted, needed = wanted_of(mattes, holdout)
+    picture = perceived(cleaned(rgb), codec.exposure)
+    picture, shown = gathered(picture, alpha, needed, others, codec, params)
+
+    display = np.clip(codec.encode(scene(picture, codec.exposure)), 0, 1)
+    before, known = shown_in(display, shown, region, crop)
+    before = np.clip(before, 0, 1)
+    given = np.where((known >= SHOWN)[..., None], before, 0)
+    hard = hard_matte(wanted, region, crop)
+    after = picture_of(run(network, np.concatenate([planes(given), hard[None]])[None])[0][0])
+    after = limited(np.clip(after, 0, 1), before)
+
+    drawn = perceptual(after, codec)
+    changed = picture + change(before, after, known, crop, region, codec)
+    there = covered(crop, region)
+    drawn = np.clip(paste(drawn, crop, region), drawn.min(), drawn.max())
+    share = (there * (1 - shown))[..., None]
+    picture = changed * (1 - share) + drawn * share
+    filled = np.maximum(shown, there)
+    if (filled > CONFIDENT).any():
+        picture = extended(picture, filled, needed)
+    return as_plate(picture, alpha, wanted, needed, codec, reenacted)
