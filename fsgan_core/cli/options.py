@@ -127,7 +127,7 @@ Lists the parameters of the stages, as --set and a shot file take them.
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
-    from fsgan_core.cli import commands
+    from fsgan_core.cli import commands, weights
 
     parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter(),
                                      allow_abbrev=False)
@@ -196,6 +196,9 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", "measures a result", EVALUATE, commands.evaluate)
     _evaluate(evaluate)
     _work(evaluate)
+
+    stored = command("weights", "the networks' weights: list, import, fetch, verify", weights.TEXT, weights.show_list)
+    weights.add_flags(stored, _talk, _formatter(), EXIT_CODES)
 
     doctor = command("doctor", "what is installed and what works here", DOCTOR, commands.doctor)
     _talk(doctor)

@@ -271,9 +271,8 @@ def _checked(role: str, weight: Weight, path: Path, allow: str) -> Installed:
 def _absent(role: str, name: str) -> str:
     known = [weight for weight in catalogue().values() if weight.role == role]
     wanted = catalogue().get(name) or next((weight for weight in known if weight.default), None)
-    looked = ", ".join(str(folder) for folder in search_path())
     what = f"weights {name} are not on this machine" if name else f"there are no weights for {role} on this machine"
-    ways = "fsgan weights import FOLDER (a folder with the published files)"
+    ways = "`fsgan weights import FOLDER` (a folder with the published files)"
     if wanted is not None and wanted.source:
-        ways += f", or: fsgan weights fetch {wanted.name}"
-    return f"{what}; get them with: {ways}. Looked in: {looked}"
+        ways += f" or `fsgan weights fetch {wanted.name}`"
+    return f"{what}; get them with {ways}; `fsgan weights list` says where they are looked for"

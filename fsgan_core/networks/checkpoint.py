@@ -21,7 +21,7 @@ from fsgan_core.networks.header import read_header
 from fsgan_core.networks.pickled import LEFTOVERS, Leftover, check_pickled
 from fsgan_core.plates.atomic import atomic_file
 
-__all__ = ["Checkpoint", "load_network", "read_checkpoint", "write_checkpoint"]
+__all__ = ["Checkpoint", "check_state", "export_checkpoint", "load_network", "read_checkpoint", "write_checkpoint"]
 
 ARCH = "arch"
 STATE = "state_dict"
@@ -145,6 +145,19 @@ def write_checkpoint(path: Path | str, arch: str, state: Mapping[str, torch.Tens
         stream.write(len(text).to_bytes(8, "little") + text)
         for name in order:
             stream.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+
+
+def export_checkpoint(source: Path | str, path: Path) -> None:
+    """Writes the weights in the file `source` for other programs: .safetensors, or .pth, .pt and .tar in the published
+    form (a dict with `arch` and `state_dict`). Raises WeightsError, OutputError."""
+    checkpoint = read_checkpoint(source)
+    if path.suffix == ".safetensors":
+        write_checkpoint(path, checkpoint.arch, checkpoint.state, checkpoint.metadata)
+    elif path.suffix in (".pth", ".pt", ".tar"):
+        with atomic_file(path) as temporary:
+            torch.save({ARCH: checkpoint.arch, STATE: checkpoint.state}, temporary)
+    else:
+        raise WeightsError(f"{path}: weights are written as .safetensors or as .pth")
 
 
 def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:

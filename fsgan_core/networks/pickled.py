@@ -158,8 +158,8 @@ def check_pickled(path: Path, stream: BinaryIO) -> None:
         raise WeightsError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from error
     except Exception as error:
         # Whatever a hostile or cut file does to the unpickler or the archive reader, it is the file's fault.
-        raise WeightsError(f"{path}: broken, cut off or not a checkpoint ({error or type(error).__name__}); copy or "
-                           "fetch it again") from error
+        reason = str(error) if isinstance(error, (ValueError, zipfile.BadZipFile)) else type(error).__name__
+        raise WeightsError(f"{path}: broken, cut off or not a checkpoint ({reason}); copy or fetch it again") from error
     stream.seek(0)
 
 

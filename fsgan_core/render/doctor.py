@@ -30,6 +30,8 @@ PACKAGES = {
     "matplotlib": "reports",
     "tomli-w": "shot files",
     "platformdirs": "the cache",
+    "requests": "fetching weights",
+    "safetensors": "weights",
     "rich": "the command line",
     "rich-argparse": "the command line",
 }
@@ -47,6 +49,7 @@ def examine() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "packages": packages,
         "engines": _asked(_engines),
+        "weights": _asked(_weights),
         "faces": _asked(_faces),
         "devices": _asked(_devices),
         "colour": _asked(_colour),
@@ -54,8 +57,8 @@ def examine() -> dict[str, Any]:
     }
     broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL]
     problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
-    problems += [f"{part}: {found[part]['error']}" for part in ("engines", "faces", "devices", "colour", "cache")
-                 if "error" in found[part]]
+    problems += [f"{part}: {found[part]['error']}"
+                 for part in ("engines", "weights", "faces", "devices", "colour", "cache") if "error" in found[part]]
     problems += [f"no engine for {stage}" for stage, rows in found["engines"].items()
                  if stage != "error" and all(rows.values())]
     return {"ok": not problems, "problems": problems, **found}
@@ -73,6 +76,12 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
         if stage != "error":
             yield f"  {stage:24} " + ", ".join(f"{name} ({lacking})" if lacking else name
                                                for name, lacking in rows.items())
+    yield "weights:"
+    for row in found["weights"].get("installed", ()):
+        yield f"  {row['role']:24} {row['name']} (licence {row['licence']}), {row['path']}"
+    yield "  looked for in            " + ", ".join(found["weights"].get("folders", ()))
+    if found["weights"].get("limit"):
+        yield f"  FSGAN_WEIGHTS_ALLOW      {found['weights']['limit']}"
     yield "faces:"
     for what, text in found["faces"].items():
         yield f"  {what:24} {text}"
@@ -110,6 +119,17 @@ def _engines() -> dict[str, Any]:
     for engine in ENGINES:
         found.setdefault(engine.stage, {})[engine.name] = missing_of(engine)
     return found
+
+
+def _weights() -> dict[str, Any]:
+    from fsgan_core.networks.catalogue import limit, present, search_path
+
+    return {
+        "installed": [{"role": weight.role, "name": weight.name, "licence": weight.licence, "path": str(path)}
+                      for weight, path in present()],
+        "folders": [str(folder) for folder in search_path()],
+        "limit": "" if limit("any")[0] == "any" else limit("any")[0],
+    }
 
 
 def _faces() -> dict[str, Any]:
