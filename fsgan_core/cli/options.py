@@ -207,6 +207,11 @@ def make_parser() -> argparse.ArgumentParser:
     params.add_argument("stage", metavar="STAGE", nargs="?", choices=tuple(STAGES), help=", ".join(STAGES))
     params.add_argument("--markdown", action="store_true", help="as docs/parameters.md")
     _talk(params)
+
+    from fsgan_core.cli import worker
+
+    staying = command("worker", "a process that stays, for programs", worker.TEXT, worker.worker)
+    worker.add(staying)
     return parser
 
 

@@ -73,6 +73,8 @@ class Presenter:
         """A step of the work. May be called from any thread."""
         if self.json:
             self._line(event.to_dict())
+        if event.kind == "begin":
+            return
         with self._lock:
             progress = self._begin_progress()
             if progress is None:
