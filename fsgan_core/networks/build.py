@@ -201,6 +201,8 @@ def parse_arch(text: str) -> Arch:
     if constructor is None:
         raise _refusal(text, f"{name} is not known; known are {', '.join(CONSTRUCTORS)}")
     arguments = {key: allowed.default for key, allowed in constructor.arguments.items()}
+    if len({keyword.arg for keyword in given}) < len(given):
+        raise _refusal(text, "an argument is named twice")
     for keyword in given:
         allowed = constructor.arguments.get(keyword.arg or "")
         if allowed is None or keyword.arg is None:

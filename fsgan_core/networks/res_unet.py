@@ -203,7 +203,17 @@ def _halve_with_maps(x: Tensor) -> Tensor:
     return torch.cat([functional.avg_pool2d(picture, 2), functional.avg_pool2d(x[:, 3:], 2)], dim=1)
 
 
-class MultiScaleResUNet(nn.Module):
+class _Pyramid(nn.Module):
+    def __init__(self, in_nc: int) -> None:
+        super().__init__()
+        self.takes_maps = in_nc >= 3 + _LANDMARKS
+
+    def halve(self, x: Tensor) -> Tensor:
+        """The pyramid's next level, as the published pipeline makes it for the network's kind of input."""
+        return _halve_with_maps(x) if self.takes_maps else _halve(x)
+
+
+class MultiScaleResUNet(_Pyramid):
     """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** levels (8 as published).
 
     flat_layers: residual blocks of the enhancer, then of each level of the U-Net `base` at half resolution, whose
@@ -213,28 +223,24 @@ class MultiScaleResUNet(nn.Module):
     """
 
     def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(in_nc)
         self.base = ResUNet(in_nc, out_nc, max_nc, 2 * ngf, flat_layers[1:])
         self.enhancer1 = Enhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
-        self.takes_maps = in_nc >= 3 + _LANDMARKS
 
     def forward(self, x: Tensor) -> Tensor:
-        half = _halve_with_maps(x) if self.takes_maps else _halve(x)
-        return self.enhancer1(x, self.base.features(half))
+        return self.enhancer1(x, self.base.features(self.halve(x)))
 
 
-class SplitMultiScaleResUNet(nn.Module):
+class SplitMultiScaleResUNet(_Pyramid):
     """MultiScaleResUNet with two heads, as the first version's reenactment has it: a picture and a segmentation.
 
     (n, in_nc, h, w) -> ((n, out_nc[0], h, w), (n, out_nc[1], h, w)), both in [-1, 1].
     """
 
     def __init__(self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
-        super().__init__()
+        super().__init__(in_nc)
         self.base = _SplitResUNet(in_nc, out_nc, max_nc, 2 * ngf, flat_layers[1:])
         self.enhancer1 = _SplitEnhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
-        self.takes_maps = in_nc >= 3 + _LANDMARKS
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        half = _halve_with_maps(x) if self.takes_maps else _halve(x)
-        return self.enhancer1(x, self.base.features(half))
+        return self.enhancer1(x, self.base.features(self.halve(x)))
