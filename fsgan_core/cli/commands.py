@@ -29,6 +29,12 @@ def swap(options: Namespace, presenter: Presenter) -> int:
         holdout=holdout_of(options),
         stages=stages_of(options),
     )
+    if getattr(options, "finetune", 0):
+        from fsgan_core.cli.finetune import finetuned_shot
+        from fsgan_core.render.device import choose_device
+
+        shot = finetuned_shot(shot, options.finetune, options.finetune_licence, choose_device(options.device),
+                              presenter.listen)
     if options.save_shot:
         from fsgan_core.render.shotfile import save_shot
 

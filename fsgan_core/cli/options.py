@@ -128,6 +128,7 @@ Lists the parameters of the stages, as --set and a shot file take them.
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
     from fsgan_core.cli import commands, weights
+    from fsgan_core.cli import finetune as finetuning
 
     parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter(),
                                      allow_abbrev=False)
@@ -144,6 +145,7 @@ def make_parser() -> argparse.ArgumentParser:
     _inputs(swap, source=True)
     _output(swap, final=True)
     _work(swap, whole_shot=True)
+    finetuning.add_swap_flags(swap)
 
     drive = command("drive", "the plate's own actor, moved by another performer", DRIVE, commands.swap)
     _inputs(drive, source=True, driven=True)
@@ -193,6 +195,11 @@ def make_parser() -> argparse.ArgumentParser:
     _output(blend, final=True)
     _work(blend)
 
+    finetune = command("finetune", "teaches the reenactment network one source", finetuning.FINETUNE, finetuning.run)
+    _inputs(finetune, source=True, target=False)
+    finetuning.add_flags(finetune)
+    _work(finetune)
+
     evaluate = command("evaluate", "measures a result", EVALUATE, commands.evaluate)
     _evaluate(evaluate)
     _work(evaluate)
@@ -228,7 +235,7 @@ def _formatter() -> Any:
 
 
 def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = True, driven: bool = False,
-            stage: bool = False) -> None:
+            stage: bool = False, target: bool = True) -> None:
     """The flags of the clips. driven: a drive's, which are called --plate and --driver (the others work too). stage: of
     a single stage."""
     group = parser.add_argument_group("inputs")
@@ -246,7 +253,8 @@ def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = T
         add("source", "", "CLIP", "the performer whose expression is wanted" if driven else
             "the person whose face is wanted: stills, sequences, movies; several at once, or repeat it",
             nargs="+", action="extend", required=required)
-    add("target", "", "CLIP", "the plate to change", required=True)
+    if target:
+        add("target", "", "CLIP", "the plate to change", required=True)
     if source:
         add("source", "-colorspace", "SPACE", "colour space by name, role or alias; empty: by file (movie, PNG, JPEG: "
             "sRGB; EXR: file rules, else scene_linear); once for all sources or once for each", **each)
@@ -254,6 +262,8 @@ def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = T
         add("source", "-part", "NAME", "part or view of a multi-part EXR", **each)
         add("source", "-person", "WHO", "whom: largest, a number (0 is the largest), X,Y (nearest to a point), or a "
             "still of the person", **each)
+    if not target:
+        return
     add("target", "-colorspace", "SPACE", "colour space, likewise", default="")
     add("target", "-track", "FILE", "track file; else the clip is analysed", default="")
     add("target", "-part", "NAME", "part or view of a multi-part EXR", default="")

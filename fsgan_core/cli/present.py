@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Presenter"]
 
 # What stands before the subject of a progress bar, by kind of event.
-DOING = {"analyse": "analysing ", "evaluate": "measuring ", "report": "writing the "}
+DOING = {"analyse": "analysing ", "collect": "cutting out faces of ", "train": "training on ",
+         "evaluate": "measuring ", "report": "writing the "}
 
 # Fields that every log record has; what is beyond them was said by the caller.
 _USUAL = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
@@ -84,6 +85,9 @@ class Presenter:
                 text = DOING.get(event.kind, "") + event.subject
                 self._tasks[key] = progress.add_task(text, total=event.total)
             progress.update(self._tasks[key], completed=event.done, total=event.total)
+            if event.kind == "train":
+                text = f"{DOING['train']}{event.subject}, {event.message}"
+                progress.update(self._tasks[key], description=text)
             if event.state == "failed":
                 progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
 

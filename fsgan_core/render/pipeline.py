@@ -40,6 +40,7 @@ from fsgan_core.render.events import (
     never,
 )
 from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
+from fsgan_core.render.finetuned import foreign_sources
 from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.keyparts import key_parts, parts_text
@@ -191,6 +192,7 @@ class Work:
         self._lock = threading.Lock()
         self._reports: dict[int, FrameReport] = {}
         self._seconds: dict[str, float] = {}
+        self._foreign = ""
 
     def run(self) -> RenderResult:
         """Raises FsganError for what concerns all frames, and CancelledError."""
@@ -201,6 +203,9 @@ class Work:
         for stage in self.running:
             engine = self.maker.engines[stage]
             log.info("%s: engine %s, weights %s", stage, engine.name, engine.weights_text)
+        self._foreign = self._weights_of_another()
+        if self._foreign:
+            log.warning("%s", self._foreign)
         with one_thread_algebra():
             for frame in self.frames:
                 go_on(self.cancelled)
@@ -338,7 +343,14 @@ class Work:
             device=inputs.device, notes=tuple(self._notes(reports)),
         )
 
+    def _weights_of_another(self) -> str:
+        """Told where the reenactment's weights were fine-tuned on another source than this one."""
+        found = self.maker.engines["reenact"].installed.get("reenact") if "reenact" in self.running else None
+        return "" if found is None else foreign_sources(found.path, self.inputs.sources)
+
     def _notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:
+        if self._foreign:
+            yield self._foreign
         without = [report.frame for report in reports if NO_FACE in report.flags]
         if without and len(without) == len(reports):
             yield "no face was found in any of these frames of the target; they are the plate, unchanged"

@@ -1,0 +1,26 @@
+"""Teaching networks: faces of a clip as training data, losses, loops that resume, fine-tuning on a source.
+
+It stands beside `render`: it is given opened pictures and tracks, and knows nothing of shots. torch is imported when
+one of these names is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsgan_core.training.data import FaceSet, Layout, collect
+    from fsgan_core.training.finetune import Outcome, finetune
+    from fsgan_core.training.recipe import Recipe
+
+_HOMES = {"FaceSet": "data", "Layout": "data", "collect": "data", "Outcome": "finetune", "finetune": "finetune",
+          "Recipe": "recipe"}
+
+__all__ = ["FaceSet", "Layout", "Outcome", "Recipe", "collect", "finetune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fsgan_core.training' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"fsgan_core.training.{_HOMES[name]}"), name)

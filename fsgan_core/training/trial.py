@@ -1,0 +1,84 @@
+"""How well a generator does on fixed pairs: figures, and a strip of pictures to look at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.errors import EngineError
+from fsgan_core.faces.identity import descriptor, distance
+from fsgan_core.plates.atomic import atomic_file
+from fsgan_core.training.pairs import Pair, Pairs
+
+__all__ = ["Figures", "compared", "strip", "write_strip"]
+
+log = logging.getLogger(__name__)
+
+_GAP = 2  # pixels between the pictures of a strip
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over pairs, against the real frames. l1: of 0..1. psnr: dB, of the mean squared error of all pairs
+    together. identity: distance of face descriptors, None where the descriptor is not installed."""
+
+    l1: float
+    psnr: float
+    identity: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"l1": round(self.l1, 5), "psnr": round(self.psnr, 3),
+                "identity": None if self.identity is None else round(self.identity, 4)}
+
+    def __str__(self) -> str:
+        said = f"L1 {self.l1:.4f}, PSNR {self.psnr:.2f} dB"
+        return said if self.identity is None else f"{said}, identity distance {self.identity:.3f}"
+
+
+def compared(pictures: Sequence[np.ndarray], pairs: Pairs, trial: Sequence[Pair]) -> Figures:
+    """pictures: uint8 (p, p, 3), one for each pair of `trial`."""
+    faces = pairs.faces
+    wanted = [faces.crop(pair.target) for pair in trial]
+    difference = (np.stack(pictures).astype(np.float64) - np.stack(wanted)) / 255
+    error = max(float((difference**2).mean()), 1e-10)
+    size = faces.layout.resolution
+    landmarks = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in trial]
+    try:
+        identity = float(np.mean([distance(descriptor(np.ascontiguousarray(picture), points),
+                                           descriptor(np.ascontiguousarray(real), points))
+                                  for picture, real, points in zip(pictures, wanted, landmarks, strict=True)]))
+    except EngineError as failure:
+        log.info("identity is not measured: %s", failure)
+        return Figures(float(np.abs(difference).mean()), -10 * float(np.log10(error)), None)
+    return Figures(float(np.abs(difference).mean()), -10 * float(np.log10(error)), identity)
+
+
+def strip(made: Sequence[np.ndarray], pairs: Pairs, trial: Sequence[Pair]) -> np.ndarray:
+    """uint8 (h, w, 3), RGB: a row for each pair: source frame, its warped view where that is what the network is
+    shown, the real target frame, what the network made."""
+    rows = []
+    for picture, pair in zip(made, trial, strict=True):
+        row = [pairs.faces.crop(pair.view)]
+        if pairs.prewarp:
+            row.append(pairs.view(pair))
+        row += [pairs.faces.crop(pair.target), picture]
+        rows.append(np.hstack([np.pad(one, ((_GAP, _GAP), (_GAP, _GAP), (0, 0))) for one in row]))
+    return np.vstack(rows)
+
+
+def write_strip(path: Path, picture: np.ndarray) -> None:
+    """As PNG. Raises OutputError."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+
+
+def to_pictures(made: np.ndarray) -> list[np.ndarray]:
+    """uint8 (h, w, 3) each, of float (n, 3, h, w) in [-1, 1]."""
+    levels = np.rint(np.clip((made + 1) * 127.5, 0, 255)).astype(np.uint8)
+    return [np.ascontiguousarray(one.transpose(1, 2, 0)) for one in levels]
