@@ -8,6 +8,7 @@ import numpy as np
 _REACH = np.sqrt(2.0)  # of the crop's side: where a point's cone ends
 _POWER = 8
 _FLOOR = 0.8
+_RADIUS = _REACH * (1 - _FLOOR ** (1 / _POWER))  # of the crop's side: where a map reaches 0
 _KEPT = 0.5
 
 
@@ -17,13 +18,19 @@ def heat_maps(landmarks: np.ndarray, size: int) -> np.ndarray:
     A map is ((sqrt2 - distance) / sqrt2) ^ 8 at pixel centres, then (m - 0.8) / 0.2 with negatives to 0; distance in
     units of the crop's side.
     """
-    centres = (np.arange(size) + 0.5) / size
-    points = np.asarray(landmarks, np.float64)
-    across = (centres[None, :] - points[:, 0, None]) ** 2
-    down = (centres[None, :] - points[:, 1, None]) ** 2
-    distance = np.sqrt(down[:, :, None] + across[:, None, :])
-    cone = np.clip((_REACH - distance) / _REACH, 0.0, None) ** _POWER
-    return np.maximum((cone - _FLOOR) / (1 - _FLOOR), 0.0).astype(np.float32)
+    points = np.asarray(landmarks, np.float64).reshape(-1, 2)
+    maps = np.zeros((len(points), size, size), np.float32)
+    # A map is 0 but for a small disc, so only the square around it is computed.
+    reach = int(np.ceil(_RADIUS * size)) + 1
+    first = np.floor(np.clip(points, -2.0, 3.0) * size).astype(int) - reach
+    for one, (x, y), (left, top) in zip(maps, points, first, strict=True):
+        rows, columns = (slice(max(0, low), max(0, min(size, low + 2 * reach + 1))) for low in (top, left))
+        down = ((np.arange(size)[rows] + 0.5) / size - y) ** 2
+        across = ((np.arange(size)[columns] + 0.5) / size - x) ** 2
+        distance = np.sqrt(down[:, None] + across[None, :])
+        cone = np.clip((_REACH - distance) / _REACH, 0.0, None) ** _POWER
+        one[rows, columns] = np.maximum((cone - _FLOOR) / (1 - _FLOOR), 0.0)
+    return maps
 
 
 def landmarks_of(maps: np.ndarray) -> np.ndarray:
