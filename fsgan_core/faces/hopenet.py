@@ -1,8 +1,8 @@
 """Head pose by the published pose network, Hopenet (arXiv 1710.00925).
 
-As published: a crop of 224 pixels around the face's box, scaled by 1.2, mean 0.5 and deviation 0.5; for each of yaw,
-pitch and roll a softmax over 66 bins of 3 degrees, and their expectation * 3 - 99. That arithmetic is the network's
-(networks.hopenet answers with degrees).
+As published: a crop of 224 pixels, the detector's box scaled by 1.2 (crops.Square), mean 0.5 and deviation 0.5; for
+each of yaw, pitch and roll a softmax over 66 bins of 3 degrees, and their expectation * 3 - 99. That arithmetic is the
+network's (networks.hopenet answers with degrees).
 
 Signs and order. What is relied on is how the authors draw a pose over a picture (x right, y down, the head's third axis
 out of the screen): with y = -yaw, the head's right goes to (cos y cos roll, cos pitch sin roll + sin pitch sin y cos
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fsgan_core.networks.catalogue import Installed
 
 SIDE = 224  # pixels
-CROP = 1.2  # of the box
+CROP = 1.2  # of the detector's box
 _MIDDLE = (0.5, 0.5, 0.5)  # mean and deviation
 Angles = tuple[float, float, float]
 

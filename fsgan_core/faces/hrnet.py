@@ -1,10 +1,10 @@
 """98 landmarks of a face by the published landmark network, HRNet-W18 trained on WFLW.
 
-As published (FSGANv2, arXiv 2202.12972): a crop of 256 pixels around the face's box, scaled by 1.2; mean and deviation
-of ImageNet; one heat map of 64 pixels for each point, decoded by heatmap.landmarks_of. The box is this project's, brows
-to chin (pose.face_box): with its margin nearly what the network was trained on, the landmarks' own box and a quarter
-more. Where all that is known is a detector's box, which every detector draws in its own way, the answer is taken from a
-second look, around the head that the first one saw.
+As published (FSGANv2, arXiv 2202.12972): a crop of 256 pixels, the detector's box scaled by 1.2 (crops.Square); mean
+and deviation of ImageNet; one heat map of 64 pixels for each point, decoded by heatmap.landmarks_of. The reenactment
+network was trained on what the landmark network says of such crops. Every detector draws its boxes in its own way, so
+where a detector's box is all that is known the answer is taken from a second look, around the head that the first one
+saw.
 
 The published weights are not to be had here. What is proved without them: the network's numbers, that a map's point
 comes back to its place in the plate, the way to 68. What is not: how well the points sit on real faces, and how much
@@ -25,14 +25,14 @@ from fsgan_core.faces.pose import face_box
 from fsgan_core.faces.wflw import COUNT, to_ibug
 
 SIDE = 256  # pixels
-CROP = 1.2  # of the box
+CROP = 1.2  # of the detector's box
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SETTLED = 0.8  # overlap from which a second look would see the same
 
 
 class HrnetLandmarker:
-    """Places landmarks by a network that answers with 98 heat maps. crop: what the box is scaled by. Safe from several
-    threads as far as the network is."""
+    """Places landmarks by a network that answers with 98 heat maps. crop: as Weight.crop of the catalogue. Safe from
+    several threads as far as the network is."""
 
     name = "hrnet"
 

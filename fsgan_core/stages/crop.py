@@ -16,16 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from fsgan_core.faces.crops import DETECTOR_SIDE, DETECTOR_UP
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.warp import sample
-
-# The detector's box from ours (faces.pose.face_box, 156 mm of the head), in units of our box's side: longer side, and
-# how far its middle lies towards the forehead. SFD and DSFD were trained on WIDER FACE's boxes, forehead to chin;
-# measured with MTCNN, which was trained on the same, on 138 pictures of 40 people: 0.91 wide (quartiles 0.04 apart),
-# 1.23 high (0.11), middle 0.08 up (0.03). So a crop of 1.2 is 230 mm of the head, from 95 mm above the eyes down.
-DETECTOR_SIDE = 1.23
-DETECTOR_UP = 0.08
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def crop_of(face: Face, scale: float, size: int, pixel_aspect: float = 1.0, turn
     """The crop of a face as a detector's box times `scale` gives it, at `size` pixels.
 
     The face's box is the fitted head's, smoothed over the clip, upright or not; the detector's is placed in it by
-    DETECTOR_SIDE and DETECTOR_UP, along the head's own axis.
+    DETECTOR_SIDE and DETECTOR_UP (faces.crops), along the head's own axis.
     """
     x, y, width, height = face.box
     roll = np.radians(face.euler[2])

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces import hrnet
+from fsgan_core.faces.crops import DETECTOR_SIDE, DETECTOR_UP
 from fsgan_core.faces.landmarks import DlibLandmarker
 from fsgan_core.faces.wflw import from_ibug
 
@@ -60,8 +61,10 @@ class DlibMaps:
         maps = []
         for crop in shown(x, hrnet.MEAN, hrnet.DEVIATION):
             side = crop.shape[0]
-            share = (1 - 1 / hrnet.CROP) / 2 * side
-            points = from_ibug(self.landmarker.locate(crop, [(share, share, side - 2 * share, side - 2 * share)])[0])
+            inner = side / hrnet.CROP / DETECTOR_SIDE
+            corner = (side - inner) / 2
+            box = (corner, corner + DETECTOR_UP * inner, inner, inner)
+            points = from_ibug(self.landmarker.locate(crop, [box])[0])
             centres = (np.arange(64) + 0.5) * side / 64 - 0.5
             across = (centres[None, None, :] - points[:, 0, None, None]) ** 2
             down = (centres[None, :, None] - points[:, 1, None, None]) ** 2

@@ -10,6 +10,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import analyse as analysis
 from fsgan_core.faces.analyse import analyse
+from fsgan_core.faces.crops import Square
 from fsgan_core.faces.hopenet import HopenetPoser, make_poser, ours, pose_weights
 from fsgan_core.faces.pose import rotation_of
 from fsgan_core.faces.track import Person, Track, make_face, settle
@@ -49,14 +50,17 @@ class TestSigns:
 class TestPoser:
     def test_crop_and_values(self) -> None:
         network = Fixed(np.array([10.0, -5.0, 3.0]))
-        found = HopenetPoser(network).angles(ruled(400, 300), [(100.0, 60.0, 150.0, 150.0), (0.0, 0.0, 80.0, 100.0)])
+        boxes = [(100.0, 60.0, 120.0, 120.0), (0.0, 0.0, 80.0, 100.0)]
+        found = HopenetPoser(network).angles(ruled(400, 300), boxes)
         np.testing.assert_allclose(found, [ours(10.0, -5.0, 3.0)] * 2)
         assert tuple(network.asked[0].shape) == (2, 3, 224, 224)
         levels = (network.asked[0].numpy() * 0.5 + 0.5) * 255
-        # Red and green are half the column and the row: the box scaled by 1.2 around its middle.
-        np.testing.assert_allclose(levels[0, :2, 112, 112] * 2, (175, 135), atol=2)
-        np.testing.assert_allclose(levels[0, 0, 112, [0, 223]] * 2, (85, 265), atol=3)
-        np.testing.assert_allclose(levels[1, 1, [112, 223], 112] * 2, (50, 110), atol=3)  # the longer side
+        # Red and green are half the column and the row.
+        for number, box in enumerate(boxes):
+            square = Square.around(box, 1.2)
+            for column, row in ((112, 112), (200, 130)):
+                place = square.points((np.array([column, row]) + 0.5) / 224)
+                np.testing.assert_allclose(levels[number, :2, row, column] * 2, place, atol=2)
         assert (levels[1, :, 112, 5] == 0).all()  # black outside the picture
 
     def test_nobody(self) -> None:
@@ -115,5 +119,5 @@ def test_square_pixels_are_what_the_network_sees(astronaut: np.ndarray) -> None:
     network = Fixed(np.zeros(3))
     HopenetPoser(network).angles(picture.pixels, [(176.0, 70.0, 102.0, 102.0)])
     shown = (network.asked[0][0].numpy().transpose(1, 2, 0) * 0.5 + 0.5) * 255
-    expected = cv2.resize(astronaut[61:182, 167:288], (224, 224), interpolation=cv2.INTER_AREA)
+    expected = Square.around((176.0, 70.0, 102.0, 102.0), 1.2).crop(astronaut, 224)
     assert np.abs(cv2.blur(shown, (9, 9)) - cv2.blur(expected.astype(np.float32), (9, 9))).mean() < 6

@@ -1,22 +1,35 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.contract.params import AnalyseParams, WeightsParams
+from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.faces import analyse as analysis
-from fsgan_core.faces.analyse import analyse
+from fsgan_core.faces.analyse import analyse, analyser_names, used_weights
 from fsgan_core.faces.crops import Square
+from fsgan_core.faces.hopenet import make_poser
 from fsgan_core.faces.hrnet import HrnetLandmarker
-from fsgan_core.faces.landmarks import DlibLandmarker, eye_distance
+from fsgan_core.faces.landmarks import DlibLandmarker, eye_distance, landmark_weights, make_landmarker
 from fsgan_core.faces.pose import face_box
-from fsgan_core.faces.track import Track
+from fsgan_core.faces.track import Track, UsedWeights, make_face
 from fsgan_core.faces.trackfile import load_track, save_track
 from fsgan_core.faces.wflw import from_ibug, to_ibug
+from fsgan_core.networks.catalogue import catalogue, find_weights, weight_metadata
+from fsgan_core.networks.checkpoint import write_checkpoint
 from fsgan_core.plates.colour import open_config
+from fsgan_core.render.events import ignore
+from fsgan_core.render.inputs import open_inputs
+from fsgan_core.render.tracks import clip_track
+from fsgan_core.stages.crop import crop_of
 
+from ..patterns import patterned
 from .helpers import Pictures, head, movie, plate, shifted
 from .standins import DlibMaps, Fixed, Ruler, ruled
 
@@ -34,10 +47,20 @@ def box_of(points: np.ndarray) -> tuple[float, float, float, float]:
 
 class TestSquare:
     def test_shares_and_points(self) -> None:
-        square = Square.around((10.0, 20.0, 40.0, 60.0), 1.2)
-        assert square.side == pytest.approx(72)
+        square = Square(np.array([30.0, 50.0]), 72.0)
         np.testing.assert_allclose(square.points(np.array([[0.5, 0.5], [0.0, 1.0]])), [[30, 50], [-6, 86]])
         np.testing.assert_allclose(square.shares(square.points(np.array([0.3, 0.9]))), (0.3, 0.9))
+
+    def test_the_published_detectors_box_around_ours(self) -> None:
+        square = Square.around((10.0, 20.0, 40.0, 60.0), 1.2)
+        assert square.side == pytest.approx(60 * 1.23 * 1.2)
+        np.testing.assert_allclose(square.centre, (30, 50 - 0.08 * 60))
+        assert Square.around((5.0, 5.0, 0.0, 0.0), 1.2).side == 1
+
+    def test_the_generators_crop_is_the_same(self) -> None:
+        one = make_face(1, head(), 0.9)
+        crop, square = crop_of(replace(one, euler=(0.0, 0.0, 0.0)), 1.2, 256), Square.around(one.box, 1.2)
+        np.testing.assert_allclose(crop.shares(one.landmarks), square.shares(one.landmarks), atol=1e-9)
 
     @pytest.mark.parametrize("side", [100.0, 256.0, 700.0])
     def test_crop_shows_the_square(self, side: float) -> None:
@@ -52,13 +75,13 @@ class TestSquare:
 
 
 class TestPlaces:
-    @pytest.mark.parametrize(("angles", "scale"), [((0.0, 0.0, 0.0), 1.2), ((30.0, -10.0, 25.0), 0.7), ((-50.0,), 1.5)])
+    @pytest.mark.parametrize(("angles", "scale"), [((0.0, 0.0, 0.0), 1.2), ((30.0, -10.0, 25.0), 0.7), ((-50.0,), 1.3)])
     def test_points_land_where_they_are(self, angles: tuple[float, ...], scale: float) -> None:
         points = face(*angles, scale=scale)
         found = HrnetLandmarker(Ruler(points)).locate_many(ruled(500, 400), [box_of(points)], settle=False)
         assert found.shape == (1, 98, 2) and found.dtype == np.float64
         # Map pixels are a 64th of the crop, colours of the picture are whole: a fifth of a map pixel is left.
-        assert np.linalg.norm(found[0] - points, axis=1).max() < 0.2 * 1.2 * box_of(points)[3] / 64 + 1.0
+        assert np.linalg.norm(found[0] - points, axis=1).max() < 0.2 * 1.5 * box_of(points)[3] / 64 + 1.2
         np.testing.assert_allclose((found[0] - points).mean(0), 0, atol=0.35)
 
     def test_the_68_are_taken_from_the_98(self) -> None:
@@ -157,3 +180,89 @@ class TestAnalysis:
         found = self.done(movie([astronaut])).people[0].faces[1].landmarks
         known = landmarker.locate(astronaut, [(176.0, 70.0, 102.0, 102.0)])[0]
         assert np.linalg.norm(found - known, axis=1).mean() < 0.02 * eye_distance(known)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real networks with made-up parameters, as the catalogue's files."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in ("hr18_wflw_landmarks", "hopenet_robust_alpha1"):
+        weight = catalogue()[name]
+        write_checkpoint(folder / f"{name}.safetensors", weight.arch, patterned(weight.arch).state_dict(),
+                         weight_metadata(weight))
+    return folder
+
+
+class TestWeights:
+    """The real network, its parameters made up, by way of the catalogue."""
+
+    @pytest.fixture
+    def there(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FSGAN_WEIGHTS", str(folder))
+        monkeypatch.delenv("FSGAN_WEIGHTS_ALLOW", raising=False)
+
+    @pytest.fixture
+    def absent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("FSGAN_WEIGHTS", str(tmp_path))
+        monkeypatch.setattr("fsgan_core.networks.catalogue.user_folder", lambda: tmp_path)
+
+    @pytest.mark.usefixtures("there")
+    def test_the_networks_run(self, astronaut: np.ndarray) -> None:
+        box = (176.0, 70.0, 102.0, 102.0)
+        found = make_landmarker("hrnet")
+        assert isinstance(found, HrnetLandmarker) and make_landmarker("hrnet") is found
+        many = found.locate_many(astronaut, [box, (0.0, 0.0, 50.0, 50.0)], settle=False)
+        assert many.shape == (2, 98, 2) and np.isfinite(many).all()
+        square = Square.around(box, 1.2)
+        assert (np.abs(many[0] - square.centre) < square.side / 2).all()
+        alone = found.locate_many(astronaut, [box], settle=False)
+        np.testing.assert_array_equal(alone[0], many[0])
+        poser = make_poser("hopenet")
+        assert poser is not None
+        assert np.abs(poser.angles(astronaut, [box])).max() < 180
+
+    @pytest.mark.usefixtures("there")
+    def test_auto_takes_it_where_its_licence_is_allowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert make_landmarker("auto").name == "hrnet"
+        assert landmark_weights("auto", "commercial") is None
+        assert make_landmarker("auto", "cpu", "commercial").name in ("fan", "dlib")
+        with pytest.raises(WeightsError, match="licence class 'unknown'"):
+            make_landmarker("hrnet", "cpu", "commercial")
+        assert make_poser("auto") is None
+        with pytest.raises(WeightsError, match="licence class 'unknown'"):
+            make_poser("hopenet", "cpu", "research")
+
+    @pytest.mark.usefixtures("there")
+    def test_what_is_kept_of_an_analysis_depends_on_the_weights(self, folder: Path) -> None:
+        def names(**changes: str) -> tuple[str, ...]:
+            return analyser_names(AnalyseParams(detector="dlib", **changes))  # type: ignore[arg-type]
+
+        digest = find_weights("landmarks").sha256
+        assert names(landmarks="hrnet") == names() == ("dlib", digest, "pnp") and len(digest) == 64
+        assert names(landmarks="dlib") == ("dlib", "dlib", "pnp")
+        assert names(landmarks="dlib", pose="hopenet")[2] == find_weights("pose").sha256
+        used = used_weights(AnalyseParams(landmarks="hrnet", pose="hopenet"))
+        assert [(one.role, one.name, one.licence) for one in used] == [
+            ("landmarks", "hr18_wflw_landmarks", "unknown"), ("pose", "hopenet_robust_alpha1", "unknown")]
+
+    @pytest.mark.usefixtures("absent")
+    def test_without_weights_it_says_what_to_run(self) -> None:
+        assert make_landmarker("auto").name in ("fan", "dlib")
+        with pytest.raises(WeightsError, match=r"fsgan weights import .*fsgan weights fetch hr18_wflw_landmarks"):
+            make_landmarker("hrnet")
+        with pytest.raises(WeightsError, match="fsgan weights fetch hopenet_robust_alpha1"):
+            make_poser("hopenet")
+
+    @pytest.mark.usefixtures("there")
+    def test_a_track_is_refused_where_its_weights_are(self, tmp_path: Path) -> None:
+        used = (UsedWeights("landmarks", "hr18_wflw_landmarks", "ab" * 32, "unknown"),)
+        save_track(tmp_path / "t.json", Track("a", (1,), 64, 48, 1.0, 0.0, (), "dlib", "hrnet", weights=used))
+        Image.new("RGB", (64, 48)).save(tmp_path / "a.0001.png")
+        clip = Clip(str(tmp_path / "a.####.png"), track=str(tmp_path / "t.json"))
+        for allow in ("any", "commercial"):
+            inputs = open_inputs((), clip, Stages(weights=WeightsParams(allow=allow)))
+            if allow == "any":
+                assert clip_track(inputs.target, (1,), inputs, ignore, of_target=True).weights == used
+            else:
+                with pytest.raises(WeightsError, match="made with weights hr18_wflw_landmarks"):
+                    clip_track(inputs.target, (1,), inputs, ignore, of_target=True)
