@@ -406,7 +406,7 @@ def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names
 def face_digest(face: Face) -> str:
     """Digest of what stages can see of a face."""
     landmarks = np.asarray(face.landmarks, np.float64)
-    return digest(list(face.box), landmarks, list(face.euler), face.confidence, face.origin)
+    return digest(list(face.box), landmarks, face.wflw, list(face.euler), face.confidence, face.origin)
 
 
 def _held(frames: Sequence[int], frame: int) -> bool:
