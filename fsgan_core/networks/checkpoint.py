@@ -7,6 +7,7 @@ zip archives and the older stream), which is walked first (`pickled.py`) and the
 from __future__ import annotations
 
 import json
+import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,8 +50,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """The weights in a file. Nothing in the file is executed. Raises WeightsError with the file's name."""
     path = Path(path)
     try:
-        if path.is_dir():
-            raise WeightsError(f"{path}: a folder, not a weights file")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"{path}: {'a folder' if path.is_dir() else 'not a plain file'}, not a weights file")
         with path.open("rb") as stream:
             head = stream.read(9)
     except (OSError, ValueError) as error:

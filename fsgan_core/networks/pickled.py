@@ -13,10 +13,10 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from fsgan_core.contract.errors import WeightsError
 
@@ -67,6 +67,8 @@ class _Tensor:
     stride: tuple[int, ...]
 
     def fits(self) -> bool:
+        if not all(isinstance(number, int) for number in (self.offset, *self.shape, *self.stride)):
+            return False
         if len(self.shape) != len(self.stride) or min((self.offset, *self.shape, *self.stride)) < 0:
             return False
         if math.prod(self.shape) == 0:
@@ -75,8 +77,45 @@ class _Tensor:
         return last < self.storage.numbers
 
 
+# What torch.save writes; a pickle can do more, and no more is let through.
+OPCODES = (
+    pickle.PROTO, pickle.STOP, pickle.GLOBAL, pickle.NEWOBJ, pickle.REDUCE, pickle.BUILD, pickle.MARK, pickle.BINPERSID,
+    pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.EMPTY_LIST, pickle.EMPTY_DICT,
+    pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.NONE, pickle.NEWTRUE,
+    pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE,
+    pickle.SHORT_BINSTRING, pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET,
+)
+
+
 class _Walker(pickle._Unpickler):
     """Python's own unpickler in Python: unlike the one in C, its memory does not grow by what a file merely claims."""
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {code[0]: pickle._Unpickler.dispatch[code[0]]
+                                                           for code in OPCODES}
+
+    stack: list[Any]
+    pop_mark: Callable[[], list[Any]]
+
+    def load_build(self) -> None:
+        """Attributes are of no use to us; the stand-ins take none."""
+        self.stack.pop()
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set(key, value)
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        for place in range(0, len(items), 2):
+            self._set(items[place], items[place + 1])
+
+    dispatch.update({pickle.BUILD[0]: load_build, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems})
+
+    def _set(self, key: Any, value: Any) -> None:
+        # A tuple of tuples of the same tuples takes for ever to be a key.
+        if not isinstance(key, (str, bytes, int)) or not isinstance(self.stack[-1], dict):
+            raise ValueError("an entry whose name is no text")
+        self.stack[-1][key] = value
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream, encoding="latin-1")
@@ -102,7 +141,8 @@ class _Walker(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, name, key, _place, numbers = pid[:5]
-        if kind != "storage" or name not in STORAGES or not isinstance(numbers, int) or numbers < 0:
+        if (kind != "storage" or not isinstance(name, str) or name not in STORAGES or not isinstance(key, (str, int))
+                or not isinstance(numbers, int) or numbers < 0):
             raise ValueError("an entry that is no storage")
         if len(pid) > 5 and pid[5] is not None:
             raise ValueError("a storage that is part of another")
@@ -203,9 +243,7 @@ def _check_stream(stream: BinaryIO, size: int) -> None:
             storages = walker.storages
         values.append(value)
     declared = sum(storage.numbers * storage.size for storage in storages.values())
-    if head.tell() + declared > size or not set(_texts(values[4])) <= set(storages):
+    if head.tell() + declared > size:
         raise ValueError("cut off: its tensors are more than the file holds")
-
-
-def _texts(keys: Any) -> Iterator[str]:
-    return (str(key) for key in keys)
+    if not isinstance(values[4], list) or not all(isinstance(key, str) and key in storages for key in values[4]):
+        raise ValueError("its list of storages is not that of its tensors")
