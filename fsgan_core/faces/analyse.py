@@ -130,6 +130,9 @@ def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = Non
         if progress is not None:
             progress(place + 1, len(wanted))
     found = _people(follower.threads, notes, len(wanted), params)
+    if not found and follower.misplaced:
+        log.warning("%s: the landmark network %s finds no face where there is one; check its weights with `fsgan "
+                    "weights verify`, or set analyse.landmarks to fan or dlib", sequence.clip.path, landmarker.name)
     track = Track(clip=sequence.clip.path, frames=wanted, width=window.width, height=window.height,
                   pixel_aspect=aspect, exposure=stops, people=tuple(person for person, _ in found),
                   detector=detector.name, landmarker=landmarker.name, gap=params.gap, smooth=params.smooth,

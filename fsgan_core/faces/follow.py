@@ -87,6 +87,7 @@ class Follower:
     def __init__(self, detector: Detector, landmarker: Landmarker, *, count: int, gap: int, minimum_size: float,
                  minimum_confidence: float, related: bool = True) -> None:
         self.threads: list[Thread] = []
+        self.misplaced = 0  # faces for dlib's landmarks that were none for the network's
         self._detector = detector
         self._landmarker = landmarker
         judge = make_landmarker("dlib")
@@ -222,6 +223,7 @@ class Follower:
         if (confidence < self._minimum_confidence or face_box(landmarks)[3] < self._minimum_size
                 or not self._is_free(landmarks, found, place)):
             self._refused.append((place, candidate.box))
+            self._doubt(picture, candidate, placed)
             return None
         lost = self._lost_nearby(picture, landmarks, place)
         thread = lost if lost is not None else Thread()
@@ -229,6 +231,12 @@ class Follower:
             self.threads.append(thread)
         self._keep(thread, place, picture, Seen(landmarks, confidence, "detected", placed.scatter, wflw=placed.wflw))
         return thread
+
+    def _doubt(self, picture: np.ndarray, candidate: Detection, placed: _Placed) -> None:
+        """Counts a refused candidate that is a face beyond doubt, so that it must be the network that is wrong."""
+        if placed.wflw is not None and placed.proof < 0.3 and candidate.confidence > 0.5:
+            known = self._judge.locate(picture, [candidate.box])[0]
+            self.misplaced += evidence(self._judge.spread(picture, known)) > 0.7
 
     def _lost_nearby(self, picture: np.ndarray, landmarks: np.ndarray, place: int) -> Thread | None:
         box = face_box(landmarks)
