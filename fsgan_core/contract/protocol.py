@@ -101,7 +101,7 @@ class Hello(Request):
 
     name = "hello"
 
-    protocol: int = PROTOCOL
+    protocol: int = 0
     client: str = ""
 
 
@@ -211,7 +211,7 @@ class Greeting(Event):
 
     name = "hello"
 
-    protocol: int = PROTOCOL
+    protocol: int = 0
     version: str = ""
     pid: int = 0
     executable: str = ""

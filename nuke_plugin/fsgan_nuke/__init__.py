@@ -1,0 +1,1 @@
+"""The plugin: what runs in Nuke, over `fsgan_core.contract` and the worker."""

@@ -1,0 +1,113 @@
+"""Preferences: which Python runs the worker, where weights, cache and logs lie, on which device.
+
+A small JSON file, written by `install.py --nuke` and by the preferences panel. What holds, the later the stronger: the
+defaults, `fsgan.json` beside the plugin (a studio's, for everybody), the user's file, environment variables.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional
+
+log = logging.getLogger(__name__)
+
+FILE_VARIABLE = "FSGAN_SETTINGS"
+VARIABLES = {"python": "FSGAN_PYTHON", "weights": "FSGAN_WEIGHTS", "cache": "FSGAN_CACHE", "device": "FSGAN_DEVICE"}
+SITE_FILE = Path(__file__).resolve().parent.parent / "fsgan.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """python: the worker's interpreter. root: folder that holds fsgan_core for it, "" where it is installed in that
+    Python. weights, cache, logs: folders, "" for the usual ones. device: auto, cpu, cuda, cuda:1, mps. environment:
+    further variables for the worker, such as a library path that it needs."""
+
+    python: str = ""
+    root: str = ""
+    weights: str = ""
+    cache: str = ""
+    logs: str = ""
+    device: str = "auto"
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def log_folder(self) -> Path:
+        return Path(self.logs).expanduser() if self.logs else user_folder("cache") / "logs"
+
+
+def settings_file(environment: Optional[Mapping[str, str]] = None) -> Path:
+    """The user's file; $FSGAN_SETTINGS names another one. It need not exist."""
+    given = (os.environ if environment is None else environment).get(FILE_VARIABLE, "")
+    return Path(given).expanduser() if given else user_folder("config") / "nuke.json"
+
+
+def user_folder(kind: str, platform: str = sys.platform, environment: Optional[Mapping[str, str]] = None,
+                home: Optional[Path] = None) -> Path:
+    """Where this system keeps a user's "config" or "cache" for us."""
+    variables = os.environ if environment is None else environment
+    home = home or Path(os.path.expanduser("~"))
+    if platform == "win32":
+        if kind == "config":
+            return Path(variables.get("APPDATA") or home / "AppData" / "Roaming") / "fsgan"
+        return Path(variables.get("LOCALAPPDATA") or home / "AppData" / "Local") / "fsgan" / "Cache"
+    if platform == "darwin":
+        return home / "Library" / ("Application Support" if kind == "config" else "Caches") / "fsgan"
+    if kind == "config":
+        return Path(variables.get("XDG_CONFIG_HOME") or home / ".config") / "fsgan"
+    return Path(variables.get("XDG_CACHE_HOME") or home / ".cache") / "fsgan"
+
+
+def load(environment: Optional[Mapping[str, str]] = None, site: Path = SITE_FILE) -> Settings:
+    """What holds now. A file that cannot be read is logged and left out."""
+    variables = os.environ if environment is None else environment
+    values: Dict[str, Any] = {**_read(site), **_read(settings_file(variables))}
+    values.update({name: variables[variable] for name, variable in VARIABLES.items() if variables.get(variable)})
+    return Settings(**values)
+
+
+def save(settings: Settings, file: Optional[Path] = None) -> Path:
+    """Writes the user's file, whole or not at all; what is at its default is left out. Raises OSError."""
+    file = file or settings_file()
+    default = Settings()
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if value != getattr(default, name)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=file.name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(values, stream, indent=2, ensure_ascii=False)
+            stream.write("\n")
+        os.replace(temporary, str(file))
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return file
+
+
+def _read(file: Path) -> Dict[str, Any]:
+    """The known values of a file that are of the right type."""
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("%s is not read: %s", file, error)
+        return {}
+    if not isinstance(data, dict):
+        log.warning("%s is not read: it is no JSON object", file)
+        return {}
+    default = Settings()
+    good = {}
+    for field in dataclasses.fields(Settings):
+        value = data.get(field.name)
+        if isinstance(value, type(getattr(default, field.name))):
+            good[field.name] = value
+        elif value is not None:
+            log.warning("%s: %s is not understood", file, field.name)
+    return good
