@@ -60,6 +60,6 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     there = covered(crop, region)
     core = np.clip(paste(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[..., None]
     seated = given.new * core + given.own * (1 - core)
-    seated = seated + change(before, after, np.ones_like(hard), crop, region, codec)
+    seated = seated + change(before, after, np.ones(hard.shape, bool), crop, region, codec)
     # Around the hard matte it is the plate itself, which has its grain.
     return mixed(target, given, seated + core * (textured(seated, given, mattes, params, face) - seated), codec, params)

@@ -64,11 +64,12 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     after = limited(np.clip(after, 0, 1), before)
 
     drawn = perceptual(after, codec)
-    changed = picture + change(before, after, known, crop, region, codec)
-    there = covered(crop, region)
+    changed = picture + change(before, after, known >= SHOWN, crop, region, codec)
     drawn = np.clip(paste(drawn, crop, region), drawn.min(), drawn.max())
-    share = (there * (1 - shown))[..., None]
-    picture = changed * (1 - share) + drawn * share
+    # What is less than half shown the network did not see: it counts as not being there.
+    there = (covered(crop, region) >= 0.5).astype(np.float32)
+    share = there * (1 - np.clip((shown - SHOWN) / (1 - SHOWN), 0, 1))
+    picture = changed + share[..., None] * (drawn - changed)
     filled = np.maximum(shown, there)
     if (filled > CONFIDENT).any():
         picture = extended(picture, filled, needed)

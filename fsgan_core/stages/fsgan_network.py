@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
-from fsgan_core.faces.heatmap import heat_maps
 from fsgan_core.faces.track import Face
 from fsgan_core.faces.wflw import carried, from_ibug
 from fsgan_core.plates.colour import Codec
@@ -74,11 +73,6 @@ def seen(plate: Plate, crop: Crop, codec: Codec) -> np.ndarray:
     return np.clip(cut(display, window, crop), 0, 1)
 
 
-def maps_of(face: Face, goal: np.ndarray, network: Network, crop: Crop) -> np.ndarray:
-    """float32 (landmarks, size, size): heat maps of the face in the crop, its 68 landmarks moved to `goal` (68, 2)."""
-    return heat_maps(shares_of(face, goal, network, crop), crop.size)
-
-
 def shares_of(face: Face, goal: np.ndarray, network: Network, crop: Crop) -> np.ndarray:
     """(68 or 98, 2): the points that the network was trained on, as shares of the crop. Raises EngineError."""
     count = network.weight.landmarks
@@ -132,9 +126,9 @@ def perceptual(display: np.ndarray, codec: Codec) -> np.ndarray:
 def change(before: np.ndarray, after: np.ndarray, known: np.ndarray, crop: Crop, window: Window,
            codec: Codec) -> np.ndarray:
     """float32 (h, w, 3), perceptual, on `window`: what a network changed. before, after: (size, size, 3), 0..1. known:
-    (size, size), where there was something before; beside it the change goes on. It ends at the crop's edge."""
+    bool (size, size), where it was shown something; beside that the change goes on. It ends at the crop's edge."""
     difference = perceptual(after, codec) - perceptual(before, codec)
-    weight = (known > TRACE).astype(np.float32)
+    weight = known.astype(np.float32)
     if not weight.all():
         around = cv2.GaussianBlur(difference * weight[..., None], (0, 0), 2.0)
         total = cv2.GaussianBlur(weight, (0, 0), 2.0)[..., None]

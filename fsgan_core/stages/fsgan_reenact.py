@@ -191,8 +191,8 @@ def _detail_share(warped: Sequence[tuple[Warped, float]], goal: np.ndarray, wind
     shown = np.clip(np.asarray(sum(np.float32(share) * one.matte for one, share in warped)), 0, 1)
     reach = max(1, round(SURE_DETAIL * crop.pixel))
     size = (2 * max(1, round(reach / crop.aspect)) + 1, 2 * reach + 1)
-    shown = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
-    shown = cv2.GaussianBlur(shown, (0, 0), max(0.5, reach / 2))
+    deep = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
+    shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(0.5, reach / 2)))
     own = np.zeros_like(shown)
     for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (mesh.LIPS, 1.2)):
         middle = goal[part].mean(0)

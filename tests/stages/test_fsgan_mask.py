@@ -1,0 +1,207 @@
+"""Mattes by a segmentation network: what it says lands where it looked, over time, as the artist wants it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import EngineError
+from fsgan_core.contract.layers import MATTES
+from fsgan_core.contract.params import MaskParams
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate
+from fsgan_core.stages.crop import crop_of
+from fsgan_core.stages.fsgan_mask import SCORES, combine_mattes, measure_mattes
+from fsgan_core.stages.mask import texture_of
+from tests.stages.conftest import Still, face_at
+from tests.stages.stand_ins import Function, module_network, network
+
+RAW = MaskParams(feather=0.0, resolution=128)
+X, Y = np.meshgrid(*[(np.arange(128) + 0.5) / 128] * 2)
+OVAL = ((X - 0.5) / 0.3) ** 2 + ((Y - 0.55) / 0.35) ** 2 < 1
+
+
+def labels(face: np.ndarray, hair: np.ndarray | None = None) -> Function:
+    """A network that says face and hair where these are, whatever it sees."""
+    hair = np.zeros_like(face) if hair is None else hair
+    scores = np.stack([~face & ~hair, face & ~hair, hair]).astype(np.float32) * 12 - 6
+    return lambda batch: np.repeat(scores[None], len(batch), 0)
+
+
+def masked(still: Still, codec: Codec, function: Function, params: MaskParams = RAW, holdout: np.ndarray | None = None,
+           **facts: object) -> Plate:
+    networks, _ = network("mask", function, **facts)
+    measured = measure_mattes(still.plate, still.face, still.region, codec, params, networks=networks)
+    return combine_mattes(still.face, still.region, [(still.face, measured)], params, still.plate, holdout,
+                          networks=networks)
+
+
+def shares(still: Still, scale: float = 1.2) -> np.ndarray:
+    """(h, w, 2) of each of the region's pixels in the crop."""
+    crop = crop_of(still.face, scale, 128, still.plate.pixel_aspect)
+    region = still.region
+    x, y = np.arange(region.width) + region.x, np.arange(region.height) + region.y
+    return crop.shares(np.stack(np.meshgrid(x, y), -1))
+
+
+def oval(still: Still, scale: float = 1.2) -> np.ndarray:
+    """How far each of the region's pixels is inside the oval: 0 in its middle, 1 on its edge."""
+    where = (shares(still, scale) - (0.5, 0.55)) / (0.3, 0.35)
+    return np.asarray(np.linalg.norm(where, axis=-1))
+
+
+class TestPlace:
+    @pytest.mark.parametrize("scale", [1.2, 2.0])
+    def test_a_label_lands_where_the_network_saw_it(self, collins: Still, codec: Codec, scale: float) -> None:
+        matte = masked(collins, codec, labels(OVAL), crop=scale).matte("matte.face")
+        inside, seen = oval(collins, scale), matte > 0.5
+        if scale == 1.2:  # at 2.0 the oval is larger than a face may be
+            assert seen.mean() == pytest.approx((inside < 1).mean(), rel=0.02)
+            assert matte[inside > 1.06].max() < 0.02
+        assert matte[inside < 0.5].min() > 0.98
+
+    def test_on_pixels_that_are_not_square(self, collins: Still, codec: Codec) -> None:
+        narrow = collins.squeezed()
+        matte = masked(narrow, codec, labels(OVAL)).matte("matte.face")
+        inside = oval(narrow)
+        assert matte[inside < 0.92].min() > 0.95 and matte[inside > 1.1].max() < 0.05
+
+    def test_the_network_sees_the_face_in_its_crop(self, collins: Still, codec: Codec) -> None:
+        networks, stand_in = network("mask", labels(OVAL))
+        measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks=networks)
+        (given,) = stand_in.given
+        assert given.shape == (1, 3, 128, 128) and given.dtype == np.float32
+        assert given.min() >= -1 and given.max() <= 1
+        crop = crop_of(collins.face, 1.2, 128)
+        x, y = np.round(crop.points(np.array([0.5, 0.5]))).astype(int)
+        share = (crop.shares(np.array([x, y])) * 128 - 0.5).round().astype(int)
+        own = codec.encode(collins.plate.pixels[y, x][None])[0]
+        assert given[0, :, share[1], share[0]] * 0.5 + 0.5 == pytest.approx(own, abs=0.05)
+
+    def test_the_outline_is_as_fine_as_the_plate(self, collins: Still, codec: Codec) -> None:
+        """A coarse network's straight edge does not become a staircase."""
+        slope = (0.8 * X + Y) < 0.9
+        matte = masked(collins, codec, labels(slope)).matte("matte.face")
+        where = shares(collins)
+        distance = (0.8 * where[..., 0] + where[..., 1] - 0.9) / np.hypot(0.8, 1)
+        near = (np.linalg.norm(where - 0.5, axis=-1) < 0.2) & (np.abs(distance) > 1.5 / 128)
+        assert near.sum() > 500
+        assert np.array_equal(matte[near] > 0.5, distance[near] < 0)
+
+    def test_another_face_in_the_crop_is_left_out(self, collins: Still, codec: Codec) -> None:
+        everything = np.ones_like(OVAL)
+        matte = masked(collins, codec, labels(everything)).matte("matte.face")
+        hull = collins.mattes(codec, MaskParams(refine=0.0, occlusions=0.0, feather=0.0)).matte("matte.face") > 0.9
+        assert matte[hull].min() > 0.99
+        distance = cv2.distanceTransform((hull == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        far = distance > 0.25 * collins.width
+        assert far.sum() > 500 and not matte[far].any()
+
+
+class TestLayers:
+    def test_layers(self, collins: Still, codec: Codec) -> None:
+        hair = Y < 0.3
+        networks, _ = network("mask", labels(OVAL, hair))
+        measured = measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks=networks)
+        assert measured.channels[:7] == (*MATTES, *SCORES)
+        result = masked(collins, codec, labels(OVAL, hair))
+        assert result.channels == MATTES
+        assert result.pixels.min() >= 0 and result.pixels.max() <= 1
+        assert len(texture_of(result)) == len(texture_of(collins.mattes(codec)))
+        top = shares(collins)[..., 1] < 0.28
+        inside = (np.abs(shares(collins) - 0.5) < 0.45).all(-1)
+        assert result.matte("matte.hair")[top & inside].min() > 0.95
+        assert result.matte("matte.face")[top].max() < 0.05
+
+    def test_what_is_neither_is_in_front(self, collins: Still, codec: Codec) -> None:
+        hand = (np.abs(X - 0.5) < 0.1) & (np.abs(Y - 0.75) < 0.05)
+        result = masked(collins, codec, labels(OVAL & ~hand))
+        there = (np.abs(shares(collins) - (0.5, 0.75)) < (0.08, 0.03)).all(-1)
+        assert result.matte("matte.occlusion")[there].min() > 0.95
+        assert result.matte("matte.face")[there].max() < 0.05
+
+    def test_the_artists_amounts(self, collins: Still, codec: Codec) -> None:
+        hair, hand = Y < 0.45, (np.abs(X - 0.5) < 0.1) & (np.abs(Y - 0.75) < 0.05)
+        function = labels(OVAL & ~hand, hair)
+        brows = (np.abs(shares(collins) - (0.5, 0.42)) < 0.02).all(-1)
+        front = (np.abs(shares(collins) - (0.5, 0.75)) < (0.08, 0.03)).all(-1)
+        for amount in (0.0, 0.5, 1.0):
+            matte = masked(collins, codec, function, RAW.replace(refine=amount)).matte("matte.face")
+            assert matte[brows] == pytest.approx(1 - amount, abs=0.05)
+            matte = masked(collins, codec, function, RAW.replace(occlusions=amount)).matte("matte.face")
+            assert matte[front] == pytest.approx(1 - amount, abs=0.05)
+
+    def test_mouth_size_feather_and_holdout(self, collins: Still, codec: Codec) -> None:
+        plain = masked(collins, codec, labels(OVAL)).matte("matte.face")
+        holdout = np.zeros_like(plain)
+        holdout[:, :70] = 1
+        held = masked(collins, codec, labels(OVAL), holdout=holdout).matte("matte.face")
+        assert not held[:, :70].any() and np.array_equal(held[:, 70:], plain[:, 70:])
+        small = masked(collins, codec, labels(OVAL), RAW.replace(size=-6.0)).matte("matte.face")
+        assert small.sum() < 0.9 * plain.sum()
+        soft = masked(collins, codec, labels(OVAL), RAW.replace(feather=0.1)).matte("matte.face")
+        assert soft.sum() < 0.95 * plain.sum() and not soft[plain == 0].any()
+        result = masked(collins, codec, labels(OVAL), RAW.replace(mouth=False))
+        mouth = result.matte("matte.mouth") > 0.9
+        assert mouth.sum() > 10 and result.matte("matte.face")[mouth].max() < 0.15
+
+    def test_forehead(self, collins: Still, codec: Codec) -> None:
+        """Above a hairline that is lowered to the brows there is nothing, below it all is as it was."""
+        everything = labels(np.ones_like(OVAL))
+        plain, low = (masked(collins, codec, everything, RAW.replace(forehead=amount)).matte("matte.face")
+                      for amount in (1.0, 0.0))
+        y, x = np.round(collins.face.landmarks[27] - (collins.region.x, collins.region.y)).astype(int)[::-1]
+        height = collins.face.landmarks[8, 1] - collins.face.landmarks[27, 1]
+        assert plain[round(y - 0.35 * height), x] > 0.99 and low[round(y - 0.35 * height), x] < 0.01
+        assert np.abs(plain - low)[y + 3:].max() < 0.02
+
+
+class TestTime:
+    def moved(self, still: Still, shift: tuple[int, int], frame: int) -> Still:
+        pixels = np.roll(still.plate.pixels, shift[::-1], (0, 1))
+        return replace(still.painted(pixels), face=face_at(still.face.landmarks + shift, frame))
+
+    def test_scores_are_carried_along_and_averaged(self, collins: Still, codec: Codec) -> None:
+        """A frame that the network gets wrong is outvoted by its neighbours, moved to where the face is."""
+        before, after = self.moved(collins, (-8, 4), 0), self.moved(collins, (6, 0), 2)
+        measured: list[tuple[Face, Plate]] = []
+        for still, function in ((before, labels(OVAL)), (collins, labels(~OVAL)), (after, labels(OVAL))):
+            networks, _ = network("mask", function)
+            measured.append((still.face, measure_mattes(still.plate, still.face, still.region, codec, RAW,
+                                                        networks=networks)))
+        mean = combine_mattes(collins.face, collins.region, measured, RAW.replace(smooth=4), collins.plate,
+                              networks=networks).matte("matte.face")
+        alone = combine_mattes(collins.face, collins.region, measured[1:2], RAW, collins.plate,
+                               networks=networks).matte("matte.face")
+        inside = oval(collins)
+        assert mean[inside < 0.9].min() > 0.9 and mean[inside > 1.12].max() < 0.1
+        assert alone[inside < 0.9].max() < 0.1
+
+
+class TestTrouble:
+    def test_no_network(self, collins: Still, codec: Codec) -> None:
+        with pytest.raises(EngineError, match=r"mask\.network"):
+            measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks={})
+
+    def test_no_number(self, collins: Still, codec: Codec) -> None:
+        with pytest.raises(EngineError, match="fp32"):
+            masked(collins, codec, lambda batch: np.full((1, 3, 128, 128), np.nan))
+
+    def test_a_face_at_the_frames_edge(self, collins: Still, codec: Codec) -> None:
+        still = Still(collins.plate, face_at(collins.face.landmarks - (90, 0)))
+        result = masked(still, codec, labels(np.ones_like(OVAL)))
+        outside = np.arange(still.region.width) + still.region.x < 0
+        assert outside.sum() > 20
+        assert not result.matte("matte.face")[:, outside].any()
+        assert result.matte("matte.face")[:, ~outside].max() > 0.99
+
+    def test_a_real_network(self, collins: Still, codec: Codec) -> None:
+        networks = module_network("mask", "res_unet.MultiScaleResUNet(in_nc=3,out_nc=3,flat_layers=(1,1),ngf=8)")
+        measured = measure_mattes(collins.plate, collins.face, collins.region, codec, RAW.replace(resolution=64),
+                                  networks=networks)
+        assert np.isfinite(measured.pixels).all()
+        assert np.abs(measured.get(*SCORES)).max() > 0
