@@ -191,7 +191,7 @@ def recognise(checkpoint: Checkpoint, file: Path, name: str = "") -> tuple[Weigh
     arch, state = _fitting(checkpoint, file)
     if checkpoint.metadata.get("role"):
         said = read_weight(file)
-        return dataclasses.replace(said, name=name or said.name, arch=arch), state
+        return dataclasses.replace(said, name=_good_name(name or said.name, file), arch=arch), state
     family = _family(arch)
     for hint in (name, _stem(file)):
         known = catalogue().get(hint)
@@ -260,8 +260,7 @@ def _plays(known: Weight, arch: str, family: tuple[str, int] | None) -> bool:
 
 def _own(name: str, arch: str, family: tuple[str, int] | None, file: Path) -> Weight:
     """Weights that are in no list: their use by their network, their crop scale by their name. Raises WeightsError."""
-    if not NAME.fullmatch(name):
-        raise WeightsError(f"{file}: {name!r} cannot be a name of weights; give it one with --name")
+    _good_name(name, file)
     size, crop = _numbers(name)
     alike = [weight for weight in catalogue().values() if weight.arch and _same(weight.arch, arch)]
     fitting = [weight for weight in alike if crop in (None, weight.crop)] or alike
@@ -276,6 +275,13 @@ def _own(name: str, arch: str, family: tuple[str, int] | None, file: Path) -> We
         raise WeightsError(f"{file}: a network {arch}, which no stage uses")
     return Weight(name, family[0], file.name, arch, family[1], crop or 1.2, resolution=size or 256,
                   note="Not a published file.")
+
+
+def _good_name(name: str, file: Path) -> str:
+    """`name`, which becomes a file's. Raises WeightsError when it might lead elsewhere."""
+    if not NAME.fullmatch(name):
+        raise WeightsError(f"{file}: {name[:100]!r} cannot be a name of weights; give it one with --name")
+    return name
 
 
 def _numbers(name: str) -> tuple[int | None, float | None]:

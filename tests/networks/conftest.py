@@ -37,3 +37,11 @@ def publish(path: Path, arch: str = SMALL, *, legacy: bool = False, **more: obje
     torch.save({"arch": arch, "state_dict": small_state(arch), **more}, path,
                _use_new_zipfile_serialization=not legacy)
     return path
+
+
+def blank_state(arch: str) -> dict[str, torch.Tensor]:
+    """Tensors of a large network, all zero: quickly made."""
+    from fsgan_core.networks.build import build
+
+    return {name: torch.zeros(tensor.shape, dtype=tensor.dtype)
+            for name, tensor in build(arch, device="meta").state_dict().items()}
