@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fsgan_core.networks.operators import resized
+
 __all__ = ["HRNet"]
 
 _LANDMARKS = 98
@@ -70,12 +72,11 @@ class _Row(nn.ModuleList):
 
     def forward(self, branches: list[Tensor]) -> Tensor:
         own = branches[self.target]
-        size = [own.shape[2], own.shape[3]]
         total = torch.zeros_like(own)
         for source, bring in enumerate(self):
             brought = bring(branches[source])
             if source > self.target:
-                brought = functional.interpolate(brought, size=size, mode="bilinear", align_corners=False)
+                brought = resized(brought, own.shape[2], own.shape[3], False)
             total = total + brought
         return functional.relu(total)
 
@@ -156,8 +157,8 @@ class HRNet(nn.Module):
         branches = self.stage2([self.transition1[0](x), self.transition1[1](x)])
         branches = self.stage3([branches[0], branches[1], self.transition2["2"](branches[1])])
         branches = self.stage4([branches[0], branches[1], branches[2], self.transition3["3"](branches[2])])
-        size = [branches[0].shape[2], branches[0].shape[3]]
-        levels = [branches[0]]
+        finest = branches[0]
+        levels = [finest]
         for branch in branches[1:]:
-            levels.append(functional.interpolate(branch, size=size, mode="bilinear", align_corners=False))
+            levels.append(resized(branch, finest.shape[2], finest.shape[3], False))
         return self.head(torch.cat(levels, dim=1))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fsgan_core.networks.operators import resized
+
 __all__ = ["MultiScaleResUNet", "ResUNet", "SplitMultiScaleResUNet"]
 
 _HEAD_KERNEL = 7
@@ -82,7 +84,7 @@ class UpBlock(nn.Module):
         self.model = nn.Sequential(*_convolution(in_nc, out_nc, 3), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
+        return self.model(resized(x, 2 * x.shape[2], 2 * x.shape[3], False))
 
 
 class InnermostLevel(nn.Module):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fsgan_core.networks.operators import resized
+
 __all__ = ["UNet", "unet_of_n_classes"]
 
 _WIDTHS = (64, 128, 256, 512, 1024)
@@ -37,7 +39,7 @@ class _Up(nn.Module):
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
         # The 1x1 convolution and the bilinear interpolation commute (the weights of the four neighbours sum to 1):
         # a quarter of the work is done at the small size, to within the last bits.
-        up = functional.interpolate(self.conv1d(below), scale_factor=2.0, mode="bilinear", align_corners=True)
+        up = resized(self.conv1d(below), 2 * below.shape[2], 2 * below.shape[3], True)
         return self.conv(torch.cat([skip, up], dim=1))
 
 

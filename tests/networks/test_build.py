@@ -146,13 +146,10 @@ class TestBuild:
 
     @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # Nuke's node takes nothing else
     @pytest.mark.parametrize(("text", "channels", "size"), [
-        ("res_unet.MultiScaleResUNet(in_nc=71,ngf=4,flat_layers=(1,0,1,1))", 71, 64),
         ("res_unet.MultiScaleResUNet(in_nc=7,ngf=4,flat_layers=(0,1,1))", 7, 32),
         ("res_unet.ResUNet(in_nc=4,ngf=4,flat_layers=(0,1,1))", 4, 32),
         ("res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),ngf=4,flat_layers=(0,1,1))", 71, 32),
         ("simple_unet.UNet(n_classes=3,feature_scale=16)", 3, 32),
-        ("hrnet.hrnet_wlfw()", 3, 64),
-        ("hopenet.Hopenet()", 3, 64),
     ])
     def test_scripts(self, text: str, channels: int, size: int) -> None:
         network = build(text).eval()
