@@ -73,9 +73,11 @@ class Worker:
         self._greeted = False
         self._ended = threading.Event()
         self._last = time.monotonic()
+        self._main = threading.main_thread()
 
     def run(self) -> int:
-        """The exit code: 0. To be called in the main thread."""
+        """The exit code: 0. Renders are done in the calling thread."""
+        self._main = threading.current_thread()
         threads = [threading.Thread(target=target, name=name, daemon=True) for name, target in (
             ("reader", self._read), ("heart", self._beat), ("questions", lambda: self._lane(self._questions)))]
         self._outbox.start()
@@ -245,9 +247,8 @@ class Worker:
         """The client has gone: nobody reads, nobody waits. What does not stop in time is stopped."""
         self._outbox.abandon()
         self._end()
-        main = threading.main_thread()
-        main.join(GRACE)
-        if main.is_alive():
+        self._main.join(GRACE)
+        if self._main.is_alive() and self._tasks:
             log.warning("not stopped in %g s; the process ends itself", GRACE)
             logging.shutdown()
             os._exit(0)
