@@ -36,7 +36,8 @@ __all__ = ["Patience", "download", "fetch_weights"]
 
 log = logging.getLogger(__name__)
 
-BLOCK = 1 << 18
+# So much at most is lost where a connection breaks.
+BLOCK = 1 << 14
 HOPS = 8
 # Bytes that an attempt must bring for the patience to begin anew.
 PROGRESS = 1 << 20
