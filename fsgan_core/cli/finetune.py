@@ -45,6 +45,7 @@ RANDOM = "random"
 # Part of every key: to be raised when the same settings would give other weights.
 METHOD = 1
 EVENTS_PER_SECOND = 5
+PUBLISHED_RESOLUTION = 256  # and the default of reenact.resolution
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,8 @@ def told(facts: Mapping[str, Any]) -> list[str]:
              f"{facts['device']} in {facts['precision']}; licence class {facts['licence']}"]
     where = f"{facts['held_out']} held-out frames" if facts["held_out"] else "training frames (too few to hold any out)"
     shown = "the warped view" if facts["prewarp"] else "the view"
+    if facts["resolution"] != PUBLISHED_RESOLUTION:
+        lines.append(f"  trained at {facts['resolution']} px: swap with --set reenact.resolution={facts['resolution']}")
     for name, what in (("view", shown), ("before", "network before"), ("after", "network after")):
         identity = facts[name]["identity"]
         lines.append(f"  {what}, on {where}: L1 {facts[name]['l1']:.4f}, PSNR {facts[name]['psnr']:.2f} dB"
@@ -177,16 +180,17 @@ def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, liste
     reenact = shot.stages.reenact
     if reenact.engine not in ("auto", "fsgan"):
         raise InputError(f"--finetune trains the engine fsgan, and reenact.engine = {reenact.engine}")
+    recipe = Recipe(iterations=iterations)
     start = _from_weights(reenact.network, shot.stages, 0)
-    prewarp = {"on": True, "off": False}.get(reenact.prewarp, start.prewarp)
-    job = Job(shot.source, shot.stages, start, Recipe(iterations=iterations, prewarp=prewarp), licence, device=device)
+    recipe = replace(recipe, prewarp={"on": True, "off": False}.get(reenact.prewarp, start.prewarp))
+    job = Job(shot.source, shot.stages, start, recipe, licence, device=device)
     inputs = _opened(job)
     name = f"{_plain_name(shot.source[0].path)}-{_key(job, inputs)[:16]}.safetensors"
     output = cache_folder() / "finetuned" / name
     facts = train(job, output, listen, inputs=inputs)
     log.info("fine-tuned weights: %s (%s)", output, facts["state"])
-    stages = replace(shot.stages, reenact=reenact.replace(network=str(output)))
-    return replace(shot, stages=stages)
+    chosen = reenact.replace(network=str(output), resolution=start.layout.resolution)
+    return replace(shot, stages=replace(shot.stages, reenact=chosen))
 
 
 def train(job: Job, output: Path, listen: Listener, *, force: bool = False, only_resume: bool = False,

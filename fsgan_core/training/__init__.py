@@ -1,7 +1,7 @@
 """Teaching networks: faces of a clip as training data, losses, loops that resume, fine-tuning on a source.
 
-It stands beside `render`: it is given opened pictures and tracks, and knows nothing of shots. torch is imported when
-one of these names is used.
+It stands beside `render`: it is given opened pictures and tracks, and knows nothing of shots. The work is done by
+`training.finetune.finetune`. torch is imported with the modules that need it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fsgan_core.training.data import FaceSet, Layout, collect
-    from fsgan_core.training.finetune import Outcome, finetune
+    from fsgan_core.training.finetune import Outcome
     from fsgan_core.training.recipe import Recipe
 
-_HOMES = {"FaceSet": "data", "Layout": "data", "collect": "data", "Outcome": "finetune", "finetune": "finetune",
-          "Recipe": "recipe"}
+_HOMES = {"FaceSet": "data", "Layout": "data", "collect": "data", "Outcome": "finetune", "Recipe": "recipe"}
 
-__all__ = ["FaceSet", "Layout", "Outcome", "Recipe", "collect", "finetune"]
+__all__ = ["FaceSet", "Layout", "Outcome", "Recipe", "collect"]
 
 
 def __getattr__(name: str) -> Any:

@@ -167,7 +167,8 @@ def load_faces(path: Path, key: str) -> FaceSet | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as data:
+        # numpy leaves a broken file open that it has opened itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             if str(data["key"]) != key:
                 return None
             resolution, crop, count = data["layout"]

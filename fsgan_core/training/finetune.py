@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from fsgan_core.plates.stream import read_ahead
 from fsgan_core.training.data import FaceSet
 from fsgan_core.training.loops import Trainer, seeded
 from fsgan_core.training.losses import Criterion, Features, LossWeights
-from fsgan_core.training.pairs import Batch, Pair, Pairs, held_out, trial_pairs
+from fsgan_core.training.pairs import Batch, Pairs, held_out, trial_pairs
 from fsgan_core.training.recipe import Recipe
 from fsgan_core.training.state import Progress, capture, load_state, restore, save_state
-from fsgan_core.training.trial import Figures, compared, strip, to_pictures, write_strip
+from fsgan_core.training.trial import Figures, Trial, strip, to_pictures, write_strip
 
 __all__ = ["STATE_FILE", "Outcome", "Step", "finetune", "loss_weights"]
 
@@ -34,6 +34,7 @@ STATE_FILE = "state.safetensors"
 TRIALS, SHOWN = 12, 4  # pairs to measure by, and of them in a strip
 CALIBRATION, GLANCE = 32, 8  # batches that batch norm is measured over, at the end and before a look
 SAVE_EVERY = 50  # iterations
+SAVE_SECONDS = 120.0  # where iterations are slow
 AVERAGED = 50  # iterations that a loss is told over
 FINEST_DISCRIMINATOR, SMALLEST_DISCRIMINATOR = 64, 8
 
@@ -82,17 +83,17 @@ def finetune(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Pa
     """
     kept = held_out(faces)
     pairs = Pairs(faces, ~kept, prewarp=recipe.prewarp, seed=recipe.seed)
-    trial = trial_pairs(faces, kept, TRIALS)
+    trial = Trial(pairs, trial_pairs(faces, kept, TRIALS))
     vggs = dict(vggs or {})
     weights = loss_weights(vggs)
     trainer = Trainer(generator, Criterion(weights, vggs), recipe, device=device,
                       discriminator=_discriminator(generator, recipe.seed) if weights.adversarial else None)
-    run = _Run(trainer, pairs, trial, recipe, preview)
+    run = _Run(trainer, trial, recipe, preview)
 
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
-        before = run.look(0)
+        before = run.look(0, identity=True)
         losses: list[float] = []
     else:
         restore(progress.tensors, trainer.modules, trainer.optimizers)
@@ -106,7 +107,7 @@ def finetune(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Pa
         tensors = capture(trainer.modules, trainer.optimizers)
         save_state(state, Progress(len(losses), torch.tensor(losses, dtype=torch.float64), tensors, facts), key)
 
-    start = time.perf_counter()
+    start = since = time.perf_counter()
     steps = range(resumed, recipe.iterations)
     whole = True  # no step is half done
     try:
@@ -117,9 +118,9 @@ def finetune(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Pa
             done = step + 1
             if listen is not None:
                 listen(Step(done, recipe.iterations, float(np.mean(losses[-AVERAGED:]))))
-            if done % save_every == 0:
+            if done % save_every == 0 or time.perf_counter() - since > SAVE_SECONDS:
                 save()
-                saved = done
+                saved, since = done, time.perf_counter()
             if preview is not None and done % preview_every == 0 and done < recipe.iterations:
                 run.look(done)
     except KeyboardInterrupt:
@@ -128,20 +129,18 @@ def finetune(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Pa
         raise
     if len(losses) > saved:
         save()
-    after = run.look(recipe.iterations, CALIBRATION)
-    view = compared([pairs.view(pair) for pair in trial], pairs, trial)
+    after = run.look(recipe.iterations, CALIBRATION, identity=True)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
-    return Outcome(trainer.generator.cpu().eval().requires_grad_(False), np.array(losses), before, after, view,
-                   int(kept.sum()), time.perf_counter() - start, resumed, precision)
+    return Outcome(trainer.generator.cpu().eval().requires_grad_(False), np.array(losses), before, after,
+                   trial.figures(trial.views()), int(kept.sum()), time.perf_counter() - start, resumed, precision)
 
 
 class _Run:
     """What a run looks at: batches by step, and the fixed pairs."""
 
-    def __init__(self, trainer: Trainer, pairs: Pairs, trial: Sequence[Pair], recipe: Recipe,
-                 preview: Path | None) -> None:
+    def __init__(self, trainer: Trainer, trial: Trial, recipe: Recipe, preview: Path | None) -> None:
         self._trainer = trainer
-        self._pairs = pairs
+        self._pairs = trial.pairs
         self._trial = trial
         self._recipe = recipe
         self._preview = preview
@@ -150,18 +149,19 @@ class _Run:
         """In a thread of its own while the step before is computed."""
         return self._pairs.batch(self._pairs.chosen(step, self._recipe.batch))
 
-    def look(self, step: int, batches: int = GLANCE) -> Figures:
+    def look(self, step: int, batches: int = GLANCE, *, identity: bool = False) -> Figures:
         """Figures, and a strip in the folder of previews. A network that has not been trained yet is taken as it is;
         batch norm of one that has is calibrated first."""
         if step:
             # Beyond the last step: pairs that may be trained on, the same ones at every look.
             first = self._recipe.iterations
             self._trainer.calibrate(self.batch(number).inputs for number in range(first, first + batches))
-        made = [to_pictures(self._trainer.made(self._pairs.batch([pair]).inputs).numpy())[0] for pair in self._trial]
+        trial = self._trial.trial
+        made = [to_pictures(self._trainer.made(self._pairs.batch([pair]).inputs).numpy())[0] for pair in trial]
         if self._preview is not None:
             path = self._preview / f"preview_{step:06d}.png"
-            write_strip(path, strip(made[:SHOWN], self._pairs, self._trial[:SHOWN]))
-        figures = compared(made, self._pairs, self._trial)
+            write_strip(path, strip(made[:SHOWN], self._pairs, trial[:SHOWN]))
+        figures = self._trial.figures(made, identity=identity)
         log.info("after %d iterations: %s", step, figures)
         return figures
 

@@ -16,7 +16,7 @@ from fsgan_core.faces.identity import descriptor, distance
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.training.pairs import Pair, Pairs
 
-__all__ = ["Figures", "compared", "strip", "write_strip"]
+__all__ = ["Figures", "Trial", "strip", "to_pictures", "write_strip"]
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _GAP = 2  # pixels between the pictures of a strip
 @dataclass(frozen=True)
 class Figures:
     """Means over pairs, against the real frames. l1: of 0..1. psnr: dB, of the mean squared error of all pairs
-    together. identity: distance of face descriptors, None where the descriptor is not installed."""
+    together. identity: distance of face descriptors; None where it was not measured, or dlib is not installed."""
 
     l1: float
     psnr: float
@@ -41,22 +41,42 @@ class Figures:
         return said if self.identity is None else f"{said}, identity distance {self.identity:.3f}"
 
 
-def compared(pictures: Sequence[np.ndarray], pairs: Pairs, trial: Sequence[Pair]) -> Figures:
-    """pictures: uint8 (p, p, 3), one for each pair of `trial`."""
-    faces = pairs.faces
-    wanted = [faces.crop(pair.target) for pair in trial]
-    difference = (np.stack(pictures).astype(np.float64) - np.stack(wanted)) / 255
-    error = max(float((difference**2).mean()), 1e-10)
-    size = faces.layout.resolution
-    landmarks = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in trial]
-    try:
-        identity = float(np.mean([distance(descriptor(np.ascontiguousarray(picture), points),
-                                           descriptor(np.ascontiguousarray(real), points))
-                                  for picture, real, points in zip(pictures, wanted, landmarks, strict=True)]))
-    except EngineError as failure:
-        log.info("identity is not measured: %s", failure)
-        return Figures(float(np.abs(difference).mean()), -10 * float(np.log10(error)), None)
-    return Figures(float(np.abs(difference).mean()), -10 * float(np.log10(error)), identity)
+class Trial:
+    """Fixed pairs, and what is known of their real frames."""
+
+    def __init__(self, pairs: Pairs, trial: Sequence[Pair]) -> None:
+        self.pairs = pairs
+        self.trial = tuple(trial)
+        self._wanted = [np.ascontiguousarray(pairs.faces.crop(pair.target)) for pair in trial]
+        self._known: list[np.ndarray] | None = None
+
+    def figures(self, pictures: Sequence[np.ndarray], *, identity: bool = True) -> Figures:
+        """pictures: uint8 (p, p, 3), one for each pair. identity: whether it is measured, which takes a while."""
+        difference = (np.stack(pictures).astype(np.float64) - np.stack(self._wanted)) / 255
+        error = max(float((difference**2).mean()), 1e-10)
+        distance = self._identity(pictures) if identity else None
+        return Figures(float(np.abs(difference).mean()), -10 * float(np.log10(error)), distance)
+
+    def views(self) -> list[np.ndarray]:
+        """What the network is shown."""
+        return [self.pairs.view(pair) for pair in self.trial]
+
+    def _identity(self, pictures: Sequence[np.ndarray]) -> float | None:
+        try:
+            if self._known is None:
+                self._known = self._descriptors(self._wanted)
+            found = self._descriptors(pictures)
+        except EngineError as failure:
+            log.info("identity is not measured: %s", failure)
+            return None
+        return float(np.mean([distance(a, b) for a, b in zip(found, self._known, strict=True)]))
+
+    def _descriptors(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        faces = self.pairs.faces
+        size = faces.layout.resolution
+        places = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in self.trial]
+        return [descriptor(np.ascontiguousarray(picture), points)
+                for picture, points in zip(pictures, places, strict=True)]
 
 
 def strip(made: Sequence[np.ndarray], pairs: Pairs, trial: Sequence[Pair]) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""Faces for training without a detector: a portrait whose landmarks were found once, moved a little from frame to
+frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.faces.track import Face, Person, Track, make_face
+from fsgan_core.faces.trackfile import save_track
+from fsgan_core.plates.colour import SRGB, Codec, open_config
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.training import trial
+from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect
+
+FRAMES = 6
+SIZE = 200  # of the made frames, pixels
+# The portrait's 68 landmarks, as dlib finds them in it, pixels.
+LANDMARKS = np.array([
+    (179, 104), (180, 116), (181, 127), (182, 139), (185, 150), (191, 160), (200, 168), (209, 176), (220, 178),
+    (232, 177), (243, 171), (253, 163), (260, 154), (265, 143), (268, 131), (270, 120), (272, 108), (186, 94),
+    (192, 88), (200, 87), (208, 89), (216, 92), (236, 93), (244, 91), (252, 91), (260, 92), (265, 99), (226, 102),
+    (225, 111), (225, 119), (225, 127), (214, 131), (219, 133), (224, 134), (229, 133), (234, 132), (195, 101),
+    (200, 98), (207, 98), (212, 104), (206, 104), (199, 104), (237, 106), (243, 100), (250, 100), (255, 105),
+    (250, 107), (244, 107), (201, 139), (209, 139), (218, 139), (224, 141), (230, 140), (238, 140), (246, 141),
+    (238, 151), (229, 155), (222, 156), (216, 155), (208, 150), (204, 141), (218, 143), (223, 144), (230, 143),
+    (243, 142), (229, 150), (223, 151), (217, 150)], np.float64)
+
+
+def move(frame: int) -> np.ndarray:
+    """(2, 3): from the portrait to a frame."""
+    turn = cv2.getRotationMatrix2D((224.0, 120.0), 4.0 * np.sin(1.3 * frame), 0.9 + 0.02 * np.cos(frame))
+    turn[:, 2] += (SIZE / 2 - 224 + 3 * np.sin(frame), SIZE / 2 - 125 + 2 * np.cos(2 * frame))
+    return turn
+
+
+def picture_of(portrait: np.ndarray, frame: int) -> np.ndarray:
+    """uint8 (SIZE, SIZE, 3)."""
+    moved = cv2.warpAffine(portrait, move(frame), (SIZE, SIZE), flags=cv2.INTER_AREA)
+    return np.clip(moved.astype(np.int16) + 4 * (frame % 3), 0, 255).astype(np.uint8)
+
+
+def face_of(frame: int) -> Face:
+    turn = move(frame)
+    return make_face(frame, LANDMARKS @ turn[:, :2].T + turn[:, 2], 0.9)
+
+
+def track_of(clip: str, frames: int = FRAMES) -> Track:
+    faces = {frame: face_of(frame) for frame in range(1, frames + 1)}
+    person = Person(0, faces, faces, np.zeros(128))
+    return Track(clip, tuple(faces), SIZE, SIZE, 1.0, 0.0, (person,), "made", "made", smooth=0.0)
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    return open_config("ocio://default").codec(SRGB)
+
+
+@pytest.fixture(scope="session")
+def clip(astronaut: np.ndarray, codec: Codec) -> ClipFaces:
+    window = Window(0, 0, SIZE, SIZE)
+
+    def read(frame: int) -> Plate:
+        pixels = picture_of(astronaut, frame).astype(np.float32) / 255
+        return Plate(pixels, ("R", "G", "B"), window, window)
+
+    return ClipFaces("portrait", read, {frame: face_of(frame) for frame in range(1, FRAMES + 1)}, codec)
+
+
+@pytest.fixture(scope="session")
+def faces(clip: ClipFaces) -> FaceSet:
+    """Six faces at 64 pixels."""
+    return collect([clip], Layout(64))
+
+
+@pytest.fixture(scope="session")
+def stills(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    """A folder with source.####.png and source.json, its track."""
+    folder = tmp_path_factory.mktemp("stills")
+    for frame in range(1, FRAMES + 1):
+        cv2.imwrite(str(folder / f"source.{frame:04d}.png"), picture_of(astronaut, frame)[..., ::-1])
+    save_track(folder / "source.json", track_of(str(folder / "source.####.png")))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run looks at besides training is made small; the descriptor is tested once, where it is wanted."""
+    monkeypatch.setattr("fsgan_core.training.finetune.TRIALS", 2)
+    monkeypatch.setattr("fsgan_core.training.finetune.CALIBRATION", 2)
+    monkeypatch.setattr("fsgan_core.training.finetune.GLANCE", 1)
+    monkeypatch.setattr(trial.Trial, "_identity", lambda self, pictures: None)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order, whatever ran before."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,170 @@
+"""Faces and pairs of them: what the network is shown, and what is kept from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages.crop import crop_of, cut
+from fsgan_core.stages.picture import display_of
+from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect, load_faces, save_faces, usable_frames
+from fsgan_core.training.pairs import Pair, Pairs, held_out, trial_pairs
+
+from .conftest import FRAMES, face_of
+
+
+def many(faces: FaceSet, counts: tuple[int, ...]) -> FaceSet:
+    """A set of several clips by repeating faces."""
+    places = np.concatenate([np.arange(count) % len(faces) for count in counts])
+    clips = np.repeat(np.arange(len(counts)), counts)
+    return replace(faces, pictures=faces.pictures[places], landmarks=faces.landmarks[places],
+                   points=faces.points[places], clips=clips, frames=np.arange(sum(counts)))
+
+
+class TestCollect:
+    def test_the_middle_is_the_published_crop(self, clip: ClipFaces, faces: FaceSet) -> None:
+        crop = crop_of(face_of(3), 1.2, 64)
+        plate = clip.read(3)
+        expected = cut(display_of(plate, crop.window(), clip.codec), crop.window(), crop)
+        shown = faces.crop(2).astype(np.float64) / 255
+        assert np.abs(shown - np.clip(expected, 0, 1)).mean() < 0.003
+        assert np.allclose(faces.landmarks[2], crop.shares(face_of(3).landmarks), atol=1e-6)
+        assert faces.pictures.shape == (FRAMES, 96, 96, 3) and faces.frames.tolist() == [1, 2, 3, 4, 5, 6]
+        assert faces.landmarks.min() > 0.05 and faces.landmarks.max() < 0.95
+
+    def test_black_outside_the_plate(self, clip: ClipFaces) -> None:
+        moved = {frame: replace(face, box=(-80.0, *face.box[1:])) for frame, face in clip.faces.items()}
+        faces = collect([replace(clip, faces=moved)], Layout(64))
+        assert (faces.pictures[:, :, :16] == 0).all() and faces.pictures[:, :, 70:].mean() > 20
+
+    def test_square_pixels(self, clip: ClipFaces, faces: FaceSet) -> None:
+        """A plate squeezed to half its width by an anamorphic lens gives the same picture, a little softer."""
+        def read(frame: int) -> Plate:
+            plate = clip.read(frame)
+            narrow = (plate.pixels[:, 0::2] + plate.pixels[:, 1::2]) / 2
+            return Plate(narrow, plate.channels, Window(0, 0, 100, 200), Window(0, 0, 100, 200), 2.0)
+
+        squeezed = {}
+        for frame, face in clip.faces.items():
+            x, y, width, height = face.box
+            squeezed[frame] = replace(face, box=((x - 0.5) / 2, y, width / 2, height),
+                                      landmarks=(face.landmarks - (0.5, 0)) / (2, 1))
+        narrow = collect([replace(clip, read=read, faces=squeezed, pixel_aspect=2.0)], Layout(64))
+        assert np.abs(narrow.pictures.astype(float) - faces.pictures).mean() < 5
+        assert np.allclose(narrow.landmarks, faces.landmarks, atol=1e-6)
+
+    def test_what_is_not_usable(self, clip: ClipFaces) -> None:
+        faces = dict(clip.faces)
+        faces[1] = replace(faces[1], origin="bridged")
+        faces[2] = replace(faces[2], confidence=0.1)
+        assert [frame for _, frame in usable_frames([replace(clip, faces=faces)])] == [3, 4, 5, 6]
+        assert len(usable_frames([clip], most=3)) == 3
+
+    def test_one_face_is_no_pair(self, clip: ClipFaces) -> None:
+        with pytest.raises(NoFaceError, match="at least two frames"):
+            collect([replace(clip, faces={1: face_of(1)})], Layout(64))
+
+    def test_unreadable_frames_are_left_out(self, clip: ClipFaces, caplog: pytest.LogCaptureFixture) -> None:
+        def read(frame: int) -> Plate:
+            if frame in (2, 5):
+                raise PlateError(f"frame {frame} is cut off")
+            return clip.read(frame)
+
+        assert collect([replace(clip, read=read)], Layout(64)).frames.tolist() == [1, 3, 4, 6]
+        assert "frame 2 is cut off" in caplog.text
+
+    def test_98_landmarks(self, clip: ClipFaces) -> None:
+        layout = Layout(64, landmarks=98)
+        with pytest.raises(EngineError, match="hrnet"):
+            collect([clip], layout)
+        faces = {frame: replace(face, wflw=np.repeat(face.landmarks, 2, 0)[:98])
+                 for frame, face in clip.faces.items()}
+        found = collect([replace(clip, faces=faces)], layout)
+        assert found.points.shape == (FRAMES, 98, 2) and found.landmarks.shape == (FRAMES, 68, 2)
+
+    @pytest.mark.parametrize("wrong", [{"resolution": 100}, {"resolution": 16}, {"crop": 9.0}, {"landmarks": 5}])
+    def test_layout(self, wrong: dict[str, float]) -> None:
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            Layout(**wrong)  # type: ignore[arg-type]
+
+
+class TestKept:
+    def test_there_and_back(self, faces: FaceSet, tmp_path: Path) -> None:
+        save_faces(tmp_path / "f.npz", faces, "key")
+        back = load_faces(tmp_path / "f.npz", "key")
+        assert back is not None and back.layout == faces.layout
+        for name in ("pictures", "landmarks", "points", "clips", "frames"):
+            assert np.array_equal(getattr(back, name), getattr(faces, name))
+        assert load_faces(tmp_path / "f.npz", "another") is None
+        assert load_faces(tmp_path / "none.npz", "key") is None
+
+    def test_broken(self, faces: FaceSet, tmp_path: Path) -> None:
+        save_faces(tmp_path / "f.npz", faces, "key")
+        data = (tmp_path / "f.npz").read_bytes()
+        (tmp_path / "f.npz").write_bytes(data[:len(data) // 2])
+        assert load_faces(tmp_path / "f.npz", "key") is None
+        (tmp_path / "f.npz").write_bytes(b"no archive")
+        assert load_faces(tmp_path / "f.npz", "key") is None
+
+
+class TestHeldOut:
+    def test_a_run_of_neighbours_of_each_long_clip(self, faces: FaceSet) -> None:
+        kept = held_out(many(faces, (40, 10)))
+        assert kept.sum() == 4 and not kept[40:].any()
+        assert (np.diff(np.flatnonzero(kept)) == 1).all() and not kept[39]
+
+    def test_trials_look_at_held_out_frames_from_training_ones(self, faces: FaceSet) -> None:
+        several = many(faces, (40, 30))
+        kept = held_out(several)
+        trial = trial_pairs(several, kept, 5)
+        assert len(trial) == 5
+        for pair in trial:
+            assert kept[pair.target] and not kept[pair.view]
+            assert several.clips[pair.target] == several.clips[pair.view]
+
+    def test_short_clips_are_tried_by_themselves(self, faces: FaceSet) -> None:
+        trial = trial_pairs(faces, held_out(faces), 4)
+        assert len(trial) == 4 and all(pair.view != pair.target for pair in trial)
+
+
+class TestPairs:
+    def test_a_step_has_its_pairs(self, faces: FaceSet) -> None:
+        usable = np.ones(len(faces), bool)
+        a, b = (Pairs(faces, usable, prewarp=False, seed=1) for _ in range(2))
+        assert [a.chosen(step, 3) for step in (5, 6)] == [b.chosen(step, 3) for step in (5, 6)]
+        assert a.chosen(5, 3) != a.chosen(6, 3)
+        assert a.chosen(5, 3) != Pairs(faces, usable, prewarp=False, seed=2).chosen(5, 3)
+
+    def test_of_one_clip_and_not_held_out(self, faces: FaceSet) -> None:
+        several = many(faces, (30, 3, 1))
+        kept = held_out(several)
+        pairs = Pairs(several, ~kept, prewarp=False, seed=1)
+        chosen = pairs.chosen(0, 300)
+        assert all(several.clips[pair.view] == several.clips[pair.target] and pair.view != pair.target
+                   for pair in chosen)
+        used = {pair.target for pair in chosen} | {pair.view for pair in chosen}
+        assert used == set(np.flatnonzero(~kept)) - {33}, "all but the held-out ones and the one without a partner"
+
+    def test_what_the_network_is_shown(self, faces: FaceSet) -> None:
+        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
+        batch = pairs.batch([Pair(0, 1), Pair(2, 3)])
+        assert batch.inputs.shape == (2, 71, 64, 64) and batch.inputs.dtype == np.float32
+        assert np.allclose(batch.inputs[0, :3], faces.crop(0).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+        assert np.allclose(batch.targets[1], faces.crop(3).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+        maps = batch.inputs[0, 3:]
+        rows, columns = np.unravel_index(maps.reshape(68, -1).argmax(1), (64, 64))
+        peaks = (np.stack([columns, rows], 1) + 0.5) / 64
+        assert np.abs(peaks - faces.landmarks[1]).max() <= 0.5 / 64 + 1e-6, "of the target's landmarks"
+        assert maps.min() >= 0 and maps.max() <= 1
+
+    def test_prewarp(self, faces: FaceSet) -> None:
+        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
+        same = pairs.view(Pair(2, 2)).astype(float)
+        assert np.abs(same - faces.crop(2)).mean() < 1.0, "onto itself nothing moves"
+        nearer = np.abs(pairs.view(Pair(0, 3)).astype(float) - faces.crop(3)).mean()
+        assert nearer < 0.6 * np.abs(faces.crop(0).astype(float) - faces.crop(3)).mean()
