@@ -193,12 +193,12 @@ def recognise(checkpoint: Checkpoint, file: Path, name: str = "") -> tuple[Weigh
         said = read_weight(file)
         return dataclasses.replace(said, name=_good_name(name or said.name, file), arch=arch), state
     family = _family(arch)
-    for hint in (name, _stem(file)):
-        known = catalogue().get(hint)
-        if known is not None and known.arch and _plays(known, arch, family):
-            return dataclasses.replace(known, arch=arch), state
-        if known is not None and hint == name:
-            raise WeightsError(f"{file}: it is not {name}: its network is {arch}")
+    known = catalogue().get(name or _stem(file))
+    if known is not None and known.arch and _plays(known, arch, family):
+        return dataclasses.replace(known, arch=arch), state
+    if known is not None:
+        raise WeightsError(f"{file}: it is not {known.name}: its network is {arch}; if it is your own, give it another "
+                           "name with --name")
     return _own(name or _stem(file), arch, family, file), state
 
 
@@ -261,7 +261,7 @@ def _plays(known: Weight, arch: str, family: tuple[str, int] | None) -> bool:
 def _own(name: str, arch: str, family: tuple[str, int] | None, file: Path) -> Weight:
     """Weights that are in no list: their use by their network, their crop scale by their name. Raises WeightsError."""
     _good_name(name, file)
-    size, crop = _numbers(name)
+    size, crop = _numbers(name if CROP.search(name) else _stem(file))
     alike = [weight for weight in catalogue().values() if weight.arch and _same(weight.arch, arch)]
     fitting = [weight for weight in alike if crop in (None, weight.crop)] or alike
     if len({(weight.role, weight.landmarks, weight.crop) for weight in fitting}) > 1:

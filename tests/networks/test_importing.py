@@ -81,11 +81,12 @@ class TestRecognise:
         assert bring_in(publish(tmp_path / name), own_folders).weight.name == INPAINT  # type: ignore[union-attr]
 
     def test_content_wins_over_name(self, own_folders: Path, tmp_path: Path) -> None:
-        """An inpainting network in the file of a blending one is none, and a name that was said is an error."""
-        done = bring_in(publish(tmp_path / "ijbc_msrunet_256_1_2_blending_v2.pth", SMALL), own_folders)
-        assert done.weight is not None and done.weight.role == "inpaint"
-        done = bring_in(publish(tmp_path / "x.pth", SMALL), own_folders, name="ijbc_msrunet_256_1_2_blending_v2")
-        assert done.state == "refused" and "it is not ijbc" in done.message
+        """An inpainting network is no blending one, whatever its file is called or somebody says."""
+        blending = "ijbc_msrunet_256_1_2_blending_v2"
+        file = publish(tmp_path / f"{blending}.pth", SMALL)
+        for done in (bring_in(file, own_folders), bring_in(publish(tmp_path / "x.pth"), own_folders, name=blending)):
+            assert done.state == "refused" and f"it is not {blending}" in done.message
+        assert bring_in(file, own_folders, name="ours").weight.role == "inpaint"  # type: ignore[union-attr]
 
     def test_the_detector(self, own_folders: Path, tmp_path: Path) -> None:
         torch.save({"a": torch.zeros(1)}, tmp_path / "WIDERFace_DSFD_RES152.pth")
