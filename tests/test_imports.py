@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "fsgan_core"
 
 # A package may import those that stand after it here, and itself.
-ORDER = ("cli", "training", "render", "stages", "networks", "faces", "plates", "contract")
-SIDE_BY_SIDE = {("training", "render"), ("networks", "faces")}
+ORDER = ("cli", "training", "render", "stages", "faces", "networks", "plates", "contract")
+SIDE_BY_SIDE = {("training", "render")}
 HEAVY = ("torch", "dlib", "face_alignment", "cv2", "OpenImageIO", "PyOpenColorIO", "numpy", "scipy", "skimage",
          "matplotlib", "rich", "rich_argparse", "platformdirs", "tomli_w", "fileseq")
 MODULES = sorted(CORE.rglob("*.py"))
