@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fsgan_core.faces.crops import DETECTOR_SIDE, DETECTOR_UP
 from fsgan_core.networks.catalogue import Weight
 from fsgan_core.networks.network import Network
-from fsgan_core.stages.crop import DETECTOR_SIDE, DETECTOR_UP
 from tests.stages.conftest import Still
 
 Function = Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, ...]]
