@@ -1,0 +1,359 @@
+"""One Nuke session: its graph, its mode, and the module that plugin code imports."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.host import api, constants, tcl
+from tests.host import expression as expressions
+from tests.host.callbacks import Callbacks
+from tests.host.evaluate import Evaluator
+from tests.host.knobs import Array_Knob, Knob
+from tests.host.native import make_knob
+from tests.host.nodes import Group, Node, Root
+from tests.host.picture import Picture
+from tests.host.render import Renderer
+from tests.host.script import Scripts
+from tests.host.textknobs import Link_Knob, String_Knob
+from tests.host.values import Channels, Format, parse_format
+
+MODES = ("gui", "-t", "-x")
+
+
+class Host:
+    """A session. Everything a test asks or does that is no part of Nuke's API is here, not in the module.
+
+    mode: "gui" (an artist's), "-t" (Python in a terminal) or "-x" (a render node). As a context it installs its
+    module as `nuke` in sys.modules, and takes away again what was imported meanwhile from the plugin path.
+    """
+
+    def __init__(self, mode: str = "gui", version: tuple[int, int, int] = (15, 0, 1), group_writes: bool = False
+                 ) -> None:
+        if mode not in MODES:
+            raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+        from tests.host.module import make_module
+
+        self.mode, self.gui, self.version, self.group_writes = mode, mode == "gui", version, group_writes
+        self.main_thread = threading.current_thread()
+        self.frame, self.view, self.modified = 1, "main", False
+        self.constants: dict[str, Any] = {**constants.NUMBERS, **_version(version), "GUI": self.gui,
+                                          "INTERACTIVE": mode == "gui"}
+        # What a test looks at afterwards.
+        self.messages: list[tuple[str, str]] = []  # (kind, text): message, ask, error, warning, tprint, ...
+        self.answers: list[Any] = []  # what questions are answered with, the first one first
+        self.progress: list[dict[str, Any]] = []
+        self.cancel_tasks = False
+        self.startup_errors: list[tuple[Path, BaseException]] = []
+        self.undo_steps: list[str] = []
+        self.undo_disabled = 0
+        self._undo_open: list[str] = []
+        self.clipboard = ""
+        self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._modules: set[str] = set()
+        self._path: list[str] = []
+        self.channels = Channels()
+        self.formats: list[Format] = [parse_format(text) for text in constants.FORMATS]
+        self.plugin_path: list[Path] = []
+        self.knob_defaults: dict[str, str] = {}
+        self.script_file = ""
+        self.menus: dict[str, Any] = {}
+        self.callbacks = Callbacks(self)
+        self.scripts = Scripts(self)
+        self.evaluator = Evaluator(self)
+        self.renderer = Renderer(self)
+        api.push_host(self)
+        try:
+            self.group: Group
+            self.root = self.new_root()
+            self.module: Any = make_module(self)
+        finally:
+            api.pop_host(self)
+
+    # Installing.
+
+    def __enter__(self) -> Host:
+        api.push_host(self)
+        self._modules = set(sys.modules)
+        self._path = list(sys.path)
+        self._before = {name: sys.modules.pop(name) for name in list(sys.modules)
+                        if name == "nuke" or name.startswith("nuke.")}
+        for name, module in self.module._submodules().items():
+            sys.modules[name] = module
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for name in set(sys.modules) - self._modules | {"nuke"}:
+            module = sys.modules.get(name)
+            file = getattr(module, "__file__", None)
+            if name == "nuke" or name.startswith("nuke.") or (file and self._on_plugin_path(Path(file))):
+                sys.modules.pop(name, None)
+        sys.modules.update(self._before)
+        sys.path[:] = self._path
+        api.pop_host(self)
+
+    def _on_plugin_path(self, file: Path) -> bool:
+        return any(folder in file.parents for folder in self.plugin_path)
+
+    # The graph.
+
+    def new_root(self) -> Root:
+        root = Root(self, "Root", None)
+        for name, facts in constants.ROOT_KNOBS.items():
+            root._own(make_knob(name, facts))
+        self.root = self.group = root
+        self.modified = False
+        return root
+
+    def find(self, name: str, group: Group | None = None) -> Node | None:
+        """A node by name or dotted path, from `group` (the current one) down, else from the root."""
+        if name == "root":
+            return self.root
+        for start in (group or self.group, self.root):
+            here: Node | None = start
+            for part in name.removeprefix("root.").split("."):
+                children = here._children if isinstance(here, Group) else []
+                here = next((node for node in children if node.name() == part), None)
+                if here is None:
+                    break
+            if here is not None:
+                return here
+        return None
+
+    def knob_by_path(self, path: str, origin: Knob) -> Knob | None:
+        """`parent.mix`, `Grade1.white`, `this.x`, `mix`, `root.fps`, as seen from a knob."""
+        *steps, last = path.split(".")
+        here: Node | None = origin._node
+        if here is None:
+            return None
+        if steps and steps[0] not in ("parent", "this", "root", "input", "topnode"):
+            # A plain name is a node beside this one, or, for a group's own knobs, one inside it.
+            first = steps[0]
+            inside = here._children if isinstance(here, Group) else []
+            beside = here._parent._children if here._parent is not None else []
+            here = next((node for node in [*inside, *beside] if node.name() == first), None)
+            steps = steps[1:]
+        for step in steps:
+            if here is None:
+                return None
+            if step == "parent":
+                here = here._parent
+            elif step == "root":
+                here = self.root
+            elif step.startswith("input"):
+                here = here.input(int(step.removeprefix("input") or 0))
+            elif step != "this":
+                here = next((n for n in (here._children if isinstance(here, Group) else []) if n.name() == step), None)
+        found = here._knobs.get(last) if here is not None else None
+        return found.getLinkedKnob() if isinstance(found, Link_Knob) and found is not origin else found
+
+    def expression(self, text: str, knob: Knob, frame: float) -> float:
+        """Raises ExpressionError for anything that is not there."""
+        return expressions.evaluate(text, lambda name: self._lookup(name, knob, frame),
+                                    lambda command: self.substitute(command, knob, frame))
+
+    def _lookup(self, name: str, knob: Knob, frame: float) -> float:
+        if name in ("frame", "t", "x"):
+            return frame
+        if name == "$gui":
+            return float(self.gui)
+        if name == "$nuke_version":
+            major, minor, release = self.version
+            return major + minor / 10 + release / 1000
+        found = self.knob_by_path(name, knob)
+        index = 0
+        if found is None and "." in name:
+            stem, _, last = name.rpartition(".")
+            found = self.knob_by_path(stem, knob)
+            places = {letter: place for letters in ("xyz", "rgba", "uv", "wh") for place, letter in enumerate(letters)}
+            if type(found).__name__ == "BBox_Knob":
+                places = {"x": 0, "y": 1, "r": 2, "t": 3}
+            if last not in places and not last.isdigit():
+                found = None
+            else:
+                index = int(last) if last.isdigit() else places[last]
+        if found is None and name.rpartition(".")[2] in ("width", "height"):
+            return self._size(name, knob)
+        if not isinstance(found, Array_Knob):
+            raise expressions.ExpressionError(f"{knob.fullyQualifiedName()}: no number is called {name!r}")
+        return found._number(index, frame)
+
+    def _size(self, name: str, knob: Knob) -> float:
+        node = knob._node
+        for step in name.split(".")[:-1]:
+            if node is not None:
+                node = node._parent if step == "parent" else node.input(0) if step == "input" else self.find(step)
+        shape = node.format() if node is not None else self.root.format()
+        return float(shape.width() if name.endswith("width") else shape.height())
+
+    def substitute(self, text: str, knob: Knob, frame: float) -> str:
+        """Tcl in a text: [value knob], [frame], [knob ...], [expr ...]. Raises TclError for every other command."""
+
+        def value(path: str, *rest: str) -> str:
+            found = self.knob_by_path(path, knob)
+            if found is None:
+                raise tcl.TclError(f"no knob {path}")
+            if isinstance(found, Array_Knob):
+                numbers = [found._number(place, frame) for place in range(len(found._components))]
+                shown = found.value() if not isinstance(found.value(), list) else None
+                return str(shown) if isinstance(shown, str) else " ".join(f"{number:g}" for number in numbers)
+            return str(found._string if isinstance(found, String_Knob) else found._text())
+
+        root_name = Path(self.script_file).as_posix() if self.script_file else ""
+        return tcl.substitute(text, {"value": value, "knob": value, "frame": lambda: f"{frame:g}",
+                                     "root.name": lambda: root_name, "getenv": _getenv})
+
+    def format(self, text: str, node: Node | None) -> Format:
+        """By name or by numbers; "" is the project's. Raises ValueError."""
+        if not text:
+            knob: Any = self.root._knobs["format"]
+            return self.format(knob._format_text or "2K_Super_35", None)
+        for known in self.formats:
+            if known._format_name == text:
+                return known
+        if text[:1].isdigit():
+            return parse_format(text)
+        raise ValueError(f"there is no format {text!r}")
+
+    # Files of the plugin path.
+
+    def find_plugin(self, name: str) -> Path | None:
+        return next((folder / name for folder in self.plugin_path if (folder / name).is_file()), None)
+
+    # Code.
+
+    def run_python(self, code: str, node: Node | None, knob: Any, where: str) -> None:
+        """Code of a knob or a menu item, as Nuke runs it: with `nuke` and what __main__ holds."""
+        names: dict[str, Any] = {"__name__": "__main__", "nuke": self.module}
+        compiled = compile(code, f"<{where}>", "exec")
+        if node is None:
+            exec(compiled, names)
+        else:
+            with self.callbacks.within(node, knob):
+                exec(compiled, names)
+
+    def pump(self, timeout: float = 0.0) -> int:
+        """Runs what other threads asked of the main thread, as an idle Nuke does; waits up to `timeout` seconds for
+        the first. The number of calls that ran."""
+        done = 0
+        while True:
+            try:
+                task = self._queue.get(timeout=timeout) if timeout and not done else self._queue.get_nowait()
+            except queue.Empty:
+                return done
+            task()
+            done += 1
+
+    def pump_until(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
+        """Serves the main thread until `condition()` holds. Raises TimeoutError."""
+        import time
+
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"not so within {timeout} seconds")
+            self.pump(0.02)
+
+    def idle(self) -> None:
+        """What an idle GUI does: calls of other threads, then updateUI for every node."""
+        self.pump()
+        if self.gui:
+            for node in list(self.root._descendants()):
+                self.callbacks.fire("UpdateUI", node)
+
+    # What a person does.
+
+    def require_gui(self, what: str) -> None:
+        if not self.gui:
+            raise RuntimeError(f"{what} needs Nuke's interface; this is nuke {self.mode}")
+
+    def ask(self, kind: str, text: str, default: Any = None) -> Any:
+        """Records a question and answers it from self.answers."""
+        if not isinstance(text, str):
+            raise TypeError(f"{kind} takes a text, not {type(text).__name__}")
+        self.require_gui(f"nuke.{kind}")
+        api.check_thread(f"nuke.{kind}")
+        self.messages.append((kind, text))
+        if kind == "message":
+            return None
+        if not self.answers:
+            raise AssertionError(f"nobody answers nuke.{kind}({text!r}): put the answer in host.answers")
+        return self.answers.pop(0)
+
+    def set_knob(self, node: Node, name: str, value: Any) -> None:
+        """As if typed in the node's panel: opens it, sets, and knobChanged fires."""
+        self.require_gui("a panel")
+        node._panel_open = True
+        knob = node[name]
+        (knob.getLinkedKnob() if isinstance(knob, Link_Knob) else knob).setValue(value)
+
+    def press(self, node: Node, name: str) -> None:
+        """The button `name` of the node's panel."""
+        knob: Any = node.knob(name, True) or node[name]
+        knob.execute()
+
+    def choose(self, path: str, menu: str = "Nuke") -> None:
+        """Menu item `path`, as host.choose("FSGAN/Swap", "Nodes"). Raises KeyError where there is none."""
+        item = self.module.menu(menu).findItem(path)
+        if item is None:
+            raise KeyError(f"menu {menu} has no {path}")
+        item.invoke()
+
+    def picture(self, node: Node | str, frame: float | None = None, view: str = "") -> Picture:
+        """What a node gives. Raises EvaluationError."""
+        found = self.find(node) if isinstance(node, str) else node
+        if found is None:
+            raise KeyError(f"no node {node}")
+        return self.evaluator.picture(found, frame, view)
+
+    # Undo.
+
+    def undo_begin(self, name: str) -> None:
+        self._undo_open.append(name)
+
+    def undo_name(self, name: str) -> None:
+        if self._undo_open:
+            self._undo_open[-1] = name
+
+    def undo_end(self, *, cancelled: bool = False) -> None:
+        if not self._undo_open:
+            raise RuntimeError("Undo.end without Undo.begin")
+        name = self._undo_open.pop()
+        if not self._undo_open and not cancelled and not self.undo_disabled:
+            self.undo_steps.append(name)
+
+    @contextmanager
+    def undo_step(self, name: str) -> Iterator[None]:
+        self.undo_begin(name)
+        try:
+            yield
+        finally:
+            self.undo_end()
+
+
+def _version(version: tuple[int, int, int]) -> dict[str, Any]:
+    major, minor, release = version
+    return {"NUKE_VERSION_MAJOR": major, "NUKE_VERSION_MINOR": minor, "NUKE_VERSION_RELEASE": release,
+            "NUKE_VERSION_STRING": f"{major}.{minor}v{release}", "NUKE_VERSION_PHASE": "", "NUKE_VERSION_DATE": "",
+            "NUKE_VERSION_PHASENUMBER": 0, "EXE_PATH": f"/usr/local/Nuke{major}.{minor}v{release}/Nuke{major}.{minor}",
+            "NUM_CPUS": 2, "THREADS": 2, "PLUGIN_EXT": "so", "rawArgs": []}
+
+
+def _getenv(name: str, default: str = "") -> str:
+    import os
+
+    return os.environ.get(name, default)
+
+
+def new_host(mode: str = "gui", **settings: Any) -> Host:
+    """A fresh session; use it as a context: `with new_host() as host:`."""
+    return Host(mode, **settings)
+
+
+Module = types.ModuleType
