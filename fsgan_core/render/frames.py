@@ -32,10 +32,11 @@ from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, ho
 from fsgan_core.render.provenance import named_as_ours, provenance
 from fsgan_core.render.scene import Scene
 from fsgan_core.render.threads import MOST_WORKERS
+from fsgan_core.stages.crop import view_margin
 from fsgan_core.stages.drive import DRIVER, drive_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
 from fsgan_core.stages.match import BANDS, GRAIN_BANDS
-from fsgan_core.stages.reenact import View, prepare_view
+from fsgan_core.stages.reenact import VIEW_MARGIN, View, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["NO_FACE", "FrameMaker", "TargetFrame"]
@@ -196,7 +197,9 @@ class FrameMaker:
             plate = source.item.sequence.read(ref.frame)
             check_rgb(plate, str(source.item.sequence.path_of(ref.frame)))
             # The skin of a view is found with usual settings: those of the shot say what of the target is replaced.
-            return prepare_view(plate, source.actor.faces[ref.frame], source.codec, MaskParams())
+            margin = max([VIEW_MARGIN, *(view_margin(found.weight.crop) for role, found
+                                         in self.engines["reenact"].installed.items() if role == "reenact")])
+            return prepare_view(plate, source.actor.faces[ref.frame], source.codec, MaskParams(), margin)
 
     def mattes(self, frame: int) -> Plate:
         if "mask" in self.upstream:
@@ -266,6 +269,8 @@ class FrameMaker:
         scene = self.scene_of(frame)
         if frame not in scene.plan or not self.stages.inpaint.other_views:
             return
+        if self.engines["reenact"].engine.needs and frame not in scene.driven:
+            return  # a network draws the whole face from any view: another one shows no more of it
         for ref in scene.plan[frame].others:
             yield self._reenact(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
 
