@@ -50,6 +50,7 @@ Answer = tuple[np.ndarray, np.ndarray | None]  # picture (size, size, 3), 0..1; 
 STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
 MOST_STEPS = 8
 SURE_DETAIL = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
+FLAT = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
 
 
 def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: Mapping[ViewRef, View], codec: Codec,
@@ -95,7 +96,9 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
                                               goal, around, crop, width)
         fine = combined([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
         fine = perceptual(fine, codec)
-        fine = fine - paste(cut(fine, around, crop), crop, around)
+        coarse = cut(fine, around, crop)
+        share = share * np.clip(paste(agreement(small, coarse), crop, around, "linear"), 0, 1)
+        fine = fine - paste(coarse, crop, around)
         picture = picture + (share[..., None] * fine)[slices(region, around)]
     rgb = scene(picture, codec.exposure)
     if params.inner_mouth == "target":
@@ -199,6 +202,20 @@ def _detail_share(warped: Sequence[tuple[Warped, float]], goal: np.ndarray, wind
         own = np.maximum(own, polygon_matte(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
     hull = polygon_matte(mesh.outline(goal, crop.aspect)[0], window)
     return np.asarray(np.minimum(shown, hull) * (1 - own), np.float32)
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """float32 (h, w), 0..1: how far two pictures (h, w, 3) show the same features in the same places, by the local
+    correlation of what is finer than a few pixels; 1 where either is flat. A wrinkle that the network has put elsewhere
+    would be seen twice."""
+    first, second = ((picture - cv2.GaussianBlur(picture, (0, 0), 3.0)).mean(-1) for picture in (one, other))
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(x, (0, 0), 4.0)
+
+    both = mean(first * second) + FLAT
+    each = np.sqrt(np.maximum(mean(first**2) * mean(second**2), 0)) + FLAT
+    return np.asarray(np.clip((both / each - 0.2) / 0.5, 0, 1), np.float32)
 
 
 def _on(warped: Warped, where: Window, region: Window) -> Warped:

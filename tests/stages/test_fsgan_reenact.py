@@ -17,7 +17,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import fsgan_network
 from fsgan_core.stages.crop import crop_of, cut, paste
-from fsgan_core.stages.fsgan_reenact import reenact, steps_between
+from fsgan_core.stages.fsgan_reenact import agreement, reenact, steps_between
 from fsgan_core.stages.picture import straight
 from fsgan_core.stages.reenact import View, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
@@ -289,6 +289,14 @@ class TestDetail:
             x, y = np.round(collins.face.landmarks[part].mean(0) - (collins.region.x, collins.region.y)).astype(int)
             assert change[y - 1:y + 2, x - 1:x + 2].max() < 0.01
         assert change.max() > 0.03
+
+    def test_not_where_the_network_put_the_feature_elsewhere(self) -> None:
+        x = np.mgrid[0:96, 0:96][1]
+        line = np.repeat(np.exp(-((x - 48) ** 2) / 8.0)[..., None], 3, -1).astype(np.float32) * 0.3
+        assert agreement(line, 0.5 * line).min() > 0.9
+        assert agreement(line, np.roll(line, 5, 1))[:, 46:56].max() < 0.1
+        assert agreement(line, np.roll(line, 5, 1))[:, :20].min() > 0.9  # nothing there
+        assert agreement(line, np.full_like(line, 0.4)).min() > 0.9
 
     def test_not_beyond_the_face(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """The edge of a hat is no detail of a face."""
