@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fsgan_core.contract import layers
-from fsgan_core.render.engines import Engine
+from fsgan_core.networks.catalogue import Installed, Weight
+from fsgan_core.render.engines import Chosen, Engine
 from fsgan_core.render.provenance import flags_of, named_as_ours, provenance
 
-REENACT = Engine("reenact", "warp", {})
-NETWORK = Engine("inpaint", "fsgan", {}, weights=lambda: {"gc.safetensors": "ab" * 32})
+REENACT = Chosen(Engine("reenact", "warp", {}))
+GC = Installed(Weight("gc", "inpaint", licence="research"), Path("gc.safetensors"), "ab" * 32)
+NETWORK = Chosen(Engine("inpaint", "fsgan", {}, needs=("inpaint",)), {"inpaint": GC})
 
 
 def test_a_first_stage() -> None:
@@ -20,11 +24,12 @@ def test_a_first_stage() -> None:
 
 def test_a_later_stage_says_all() -> None:
     first = provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
-    mask = provenance(Engine("mask", "geometric", {}), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"])
+    mask = provenance(Chosen(Engine("mask", "geometric", {})), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"])
     assert layers.META_SYNTHETIC not in mask
     said = provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])
     assert said[layers.META_ENGINE] == "reenact=warp, mask=geometric, inpaint=fsgan"
-    assert said[layers.META_WEIGHTS] == "gc.safetensors:abababababab"
+    assert said[layers.META_WEIGHTS] == "gc:abababababab"
+    assert said[layers.META_LICENCE] == "research" and layers.META_LICENCE not in first
     assert (said[layers.META_SOURCE], said[layers.META_DRIVER]) == ("a", "d")
     assert flags_of(said) == ("bridged",)
 
