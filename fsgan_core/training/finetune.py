@@ -147,7 +147,7 @@ class _Run:
 
     def batch(self, step: int) -> Batch:
         """In a thread of its own while the step before is computed."""
-        return self._pairs.batch(self._pairs.chosen(step, self._recipe.batch))
+        return self._pairs.of_step(step, self._recipe.batch)
 
     def look(self, step: int, batches: int = GLANCE, *, identity: bool = False) -> Figures:
         """Figures, and a strip in the folder of previews. A network that has not been trained yet is taken as it is;

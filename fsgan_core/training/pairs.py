@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fsgan_core.faces.heatmap import heat_maps
+from fsgan_core.faces.wflw import carried
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.mesh import control_points
 from fsgan_core.stages.reenact import spline_stiffness
 from fsgan_core.stages.warp import sample, spline_map
 from fsgan_core.training.data import FaceSet
+from fsgan_core.training.vary import SHARE, varied
 
 __all__ = ["Batch", "Pair", "Pairs", "held_out", "trial_pairs"]
 
@@ -73,7 +75,7 @@ def trial_pairs(faces: FaceSet, kept: np.ndarray, count: int) -> tuple[Pair, ...
 
 class Pairs:
     """Makes the network's inputs and targets. faces: all there are. usable: bool (n,), which of them are trained on.
-    prewarp: whether the view is first warped to the target's landmarks."""
+    prewarp: whether the view is first warped to the target's landmarks; some targets of a step are then varied."""
 
     def __init__(self, faces: FaceSet, usable: np.ndarray, *, prewarp: bool, seed: int) -> None:
         self.faces = faces
@@ -93,25 +95,49 @@ class Pairs:
             pairs.append(Pair(int(others[random.integers(len(others))]), int(target)))
         return tuple(pairs)
 
-    def batch(self, pairs: Sequence[Pair]) -> Batch:
+    def of_step(self, step: int, count: int) -> Batch:
+        """What a step is trained on."""
+        return self.batch(self.chosen(step, count), np.random.default_rng([self._seed, step, 1]))
+
+    def batch(self, pairs: Sequence[Pair], random: np.random.Generator | None = None) -> Batch:
+        """random: varies some of the targets where views are warped; None: none."""
+        made = [self._made(pair, random) for pair in pairs]
         size = self.faces.layout.resolution
-        views = np.stack([signed(self.view(pair)) for pair in pairs])
-        maps = np.stack([heat_maps(self.faces.points[pair.target], size) for pair in pairs])
-        targets = np.stack([signed(self.faces.crop(pair.target)) for pair in pairs])
-        return Batch(np.concatenate([views, maps], 1), targets)
+        views = np.stack([signed(view) for view, _, _ in made])
+        maps = np.stack([heat_maps(points, size) for _, points, _ in made])
+        return Batch(np.concatenate([views, maps], 1), np.stack([signed(target) for _, _, target in made]))
 
     def view(self, pair: Pair) -> np.ndarray:
         """uint8 (p, p, 3): what the network is shown of the view."""
+        return self._made(pair, None)[0]
+
+    def _made(self, pair: Pair, random: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """View and target, uint8 (p, p, 3), and the points that the network is given, shares of the crop."""
         faces = self.faces
+        points, target = faces.points[pair.target], faces.crop(pair.target)
         if not self.prewarp:
-            return faces.crop(pair.view)
+            return faces.crop(pair.view), points, target
         size = faces.layout.resolution
-        # Landmarks are shares of the crop that count from its edge; arrays count from the first pixel's centre.
-        goal = control_points(faces.landmarks[pair.target].astype(np.float64) * size - 0.5)
-        own = control_points(faces.landmarks[pair.view].astype(np.float64) * size - 0.5 + faces.layout.margin)
-        mapping = spline_map(goal, own, Window(0, 0, size, size), spline_stiffness(STIFFNESS))
-        warped = sample(faces.pictures[pair.view].astype(np.float32), mapping)
-        return np.rint(np.clip(warped, 0, 255)).astype(np.uint8)
+        own = self._places(pair.target)
+        goal = own
+        if random is not None and random.random() < SHARE:
+            goal = varied(own, size, random)
+            shares = (goal + 0.5) / size
+            points = shares if points.shape[0] == 68 else carried(points, faces.landmarks[pair.target], shares)
+            target = self._warped(pair.target, goal)
+        return self._warped(pair.view, goal), points, target
+
+    def _places(self, index: int) -> np.ndarray:
+        """float64 (68, 2): a face's landmarks in its crop, pixels. Shares count from the crop's edge, arrays from the
+        first pixel's centre."""
+        return np.asarray(self.faces.landmarks[index].astype(np.float64) * self.faces.layout.resolution - 0.5)
+
+    def _warped(self, index: int, goal: np.ndarray) -> np.ndarray:
+        """uint8 (p, p, 3): a face brought to the landmarks `goal` in a crop."""
+        size, margin = self.faces.layout.resolution, self.faces.layout.margin
+        mapping = spline_map(control_points(goal), control_points(self._places(index) + margin),
+                             Window(0, 0, size, size), spline_stiffness(STIFFNESS))
+        return np.rint(np.clip(sample(self.faces.pictures[index].astype(np.float32), mapping), 0, 255)).astype(np.uint8)
 
 
 def signed(picture: np.ndarray) -> np.ndarray:

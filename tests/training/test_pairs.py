@@ -14,6 +14,7 @@ from fsgan_core.stages.crop import crop_of, cut
 from fsgan_core.stages.picture import display_of
 from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect, load_faces, save_faces, usable_frames
 from fsgan_core.training.pairs import Pair, Pairs, held_out, trial_pairs
+from fsgan_core.training.vary import varied
 
 from .conftest import FRAMES, face_of
 
@@ -168,3 +169,30 @@ class TestPairs:
         assert np.abs(same - faces.crop(2)).mean() < 1.0, "onto itself nothing moves"
         nearer = np.abs(pairs.view(Pair(0, 3)).astype(float) - faces.crop(3)).mean()
         assert nearer < 0.6 * np.abs(faces.crop(0).astype(float) - faces.crop(3)).mean()
+
+    def test_varied_faces_are_varied_alike(self, faces: FaceSet) -> None:
+        """View, landmarks and target of a pair onto itself stay together when its proportions change."""
+        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
+        plain = pairs.batch([Pair(2, 2)] * 8)
+        batch = pairs.batch([Pair(2, 2)] * 8, np.random.default_rng(3))
+        moved = np.abs(batch.targets - plain.targets).mean((1, 2, 3))
+        assert 1 <= (moved < 1e-6).sum() <= 7, "some are, some are not"
+        assert np.abs(batch.inputs[:, :3] - batch.targets).mean((1, 2, 3)).max() < 0.01
+        given = np.abs(batch.inputs[:, 3:] - plain.inputs[:, 3:]).mean((1, 2, 3))
+        assert ((given > 1e-6) == (moved > 1e-6)).all()
+        again = pairs.of_step(4, 3)
+        assert np.array_equal(again.inputs, pairs.of_step(4, 3).inputs)
+
+    def test_published_pairs_are_not_varied(self, faces: FaceSet) -> None:
+        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
+        step = pairs.of_step(4, 3)
+        assert np.array_equal(step.inputs, pairs.batch(pairs.chosen(4, 3)).inputs)
+
+
+def test_varied_proportions(faces: FaceSet) -> None:
+    """As far as people differ: a few pixels in a crop of 256, never out of it."""
+    own = faces.landmarks[0].astype(np.float64) * 256 - 0.5
+    random = np.random.default_rng(1)
+    moves = np.array([np.abs(varied(own, 256, random) - own).mean() for _ in range(20)])
+    assert 2 < moves.mean() < 20
+    assert np.array_equal(varied(own, 256, np.random.default_rng(1)), varied(own, 256, np.random.default_rng(1)))
