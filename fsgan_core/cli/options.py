@@ -127,7 +127,7 @@ Lists the parameters of the stages, as --set and a shot file take them.
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
-    from fsgan_core.cli import commands, weights
+    from fsgan_core.cli import commands, export, weights
     from fsgan_core.cli import finetune as finetuning
 
     parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter(),
@@ -206,6 +206,10 @@ def make_parser() -> argparse.ArgumentParser:
 
     stored = command("weights", "the networks' weights: list, import, fetch, verify", weights.TEXT, weights.show_list)
     weights.add_flags(stored, _talk, _formatter(), EXIT_CODES)
+
+    exported = command("export", "what other programs take: the networks for Nuke's Inference", export.TEXT,
+                       export.cattery)
+    export.add_flags(exported, _talk, _formatter(), EXIT_CODES)
 
     doctor = command("doctor", "what is installed and what works here", DOCTOR, commands.doctor)
     _talk(doctor)
