@@ -25,6 +25,7 @@ from fsgan_core.networks.checkpoint import write_checkpoint
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
 from fsgan_core.stages.erosion import soft_erosion
+from tests.host import tcl
 from tests.patterns import image, patterned
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated")
@@ -41,6 +42,16 @@ ARCHS = {
 ALLOWED = {"rgba.red", "rgba.green", "rgba.blue", "rgba.alpha", "depth.Z", "forward.u", "forward.v", "backward.u",
            "backward.v", "deep.front", "deep.back", "disparityL.x", "disparityL.y", "disparityR.x", "disparityR.y",
            "mask.a", "rotopaint_mask.a", "mask_planartrack.a", "mask_splinewarp.a"}
+# Files with these alone were loaded and run in torch 1.12.1, 2.1.1 and 2.7.1.
+OPERATORS = """
+    Float.Scalar Int.float __getitem__.t abs adaptive_avg_pool2d add.Scalar add.Tensor add.float add.int add_.Scalar
+    amax amin append.t arange arange.start asinh avg_pool2d batch_norm cat clamp contiguous conv2d copy_ div.Scalar
+    div.Tensor div.float eq.Tensor eq.int floordiv.int ge.Scalar ge.Tensor ge.int gt.Scalar gt.int le.Scalar le.int
+    len.t max_pool2d maximum minimum mul.Scalar mul.Tensor mul.float mul.int mul.int_float nan_to_num ne.int neg
+    neg.float neg.int ones_like pad pow.Tensor_Scalar pow.float relu relu_ remainder.int select.int sign sinh size
+    slice.Tensor slice.t softmax.int sqrt stack sub.Scalar sub.Tensor sub.int sum sum.dim_IntList tanh tensor.float
+    to.dtype transpose.int unsqueeze upsample_bicubic2d upsample_bilinear2d where.self zeros_like
+"""
 ODD = (75, 91)
 SQUARE = (64, 64)
 POINTS = np.random.default_rng(3).uniform(0.2, 0.8, (98, 2))
@@ -246,6 +257,12 @@ class TestFiles:
             assert set(node.channels_in) <= ALLOWED and set(cattext.RGBA) <= ALLOWED
             assert model.resolution == 64
 
+    def test_no_operator_that_an_older_torch_lacks(self, package: Package) -> None:
+        for node in cattext.NODES:
+            model = torch.jit.load(package.place / f"{node.name}.pt")
+            used = {name.split("::")[1] for name in torch.jit.export_opnames(model) if name.startswith("aten::")}
+            assert used and used <= set(OPERATORS.split()), "try new ones in torch 1.12 first"
+
     @pytest.mark.parametrize("node", cattext.NODES, ids=lambda node: node.name)
     def test_gizmo(self, node: cattext.CatNode) -> None:
         nodes = tcl_nodes(cattext.gizmo(node))
@@ -273,30 +290,8 @@ class TestFiles:
 
 
 def tcl_nodes(text: str) -> list[tuple[str, str]]:
-    """(class, body) of every node at the top of a Nuke script; fails where a Tcl reader would."""
-    nodes, rest = [], text
-    plain = re.compile(r"(#[^\n]*|set \w+ \[stack 0\]|push \$?\w+|end_group|\s*)\n")
-    while rest:
-        match = plain.match(rest)
-        if match:
-            rest = rest[match.end():]
-            continue
-        head = re.match(r" ?([A-Z]\w*) \{\n", rest)
-        assert head, f"not a node: {rest[:60]!r}"
-        depth, place, quoted = 1, head.end(), False
-        while depth:
-            letter = rest[place]
-            if letter == "\\":
-                place += 1
-            elif letter == '"' and depth == 1:
-                quoted = not quoted
-            elif not quoted:
-                depth += (letter == "{") - (letter == "}")
-            place += 1
-        assert not quoted
-        nodes.append((head[1], rest[head.end():place - 1]))
-        rest = rest[place:].removeprefix("\n")
-    return nodes
+    """(class, body) of every node of a Nuke script, as Tcl reads it."""
+    return [(words[0], words[1]) for words in tcl.trace(text) if words[0][0].isupper()]
 
 
 class TestNodes:
