@@ -260,7 +260,9 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _spell(value: Any) -> str:
-    return f"({','.join(map(str, value))})" if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return f"({','.join(map(str, value))}{',' if len(value) == 1 else ''})"
+    return str(value)
 
 
 def _refusal(text: str, why: str) -> WeightsError:

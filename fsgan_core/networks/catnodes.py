@@ -114,7 +114,7 @@ class _Node(nn.Module):
     def picture(self, answer: Tensor, seen: Tensor) -> Tensor:
         """A network's picture, -1..1 and padded, as 0..1, no brighter than what it was shown or white."""
         picture = torch.clamp(answer[:, :3, :seen.shape[2], :seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
-        return torch.minimum(picture, torch.clamp(torch.amax(seen), min=self.white))
+        return torch.minimum(picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white))
 
     def changed(self, before: Tensor, after: Tensor, height: int, width: int) -> Tensor:
         """Scene-linear: what a network changed, at the picture's size. What is brighter than white keeps its surplus:
@@ -132,7 +132,7 @@ class _Node(nn.Module):
         blurred = functional.conv2d(torch.clamp(matte.float(), 0.0, 1.0), kernel, padding=radius)
         core = blurred >= 0.6
         rim = torch.where(core, torch.zeros_like(blurred), blurred)
-        rim = rim / torch.clamp(torch.amax(rim), min=1e-6)
+        rim = rim / torch.clamp(torch.amax(rim, dim=[2, 3], keepdim=True), min=1e-6)
         return torch.where(core, torch.ones_like(rim), rim), core.float()
 
 

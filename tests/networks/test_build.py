@@ -46,6 +46,7 @@ class TestParse:
         "hopenet.Hopenet()",
         "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(2,0,2,3),ngf=64)",
         "vgg.vgg19(num_classes=8631)",
+        "res_unet.ResUNet(flat_layers=(2,))",
     ])
     def test_written_back(self, text: str) -> None:
         assert parse_arch(str(parse_arch(text))) == parse_arch(text)

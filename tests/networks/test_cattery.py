@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -17,6 +18,8 @@ import torch
 from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.faces.heatmap import heat_maps, landmarks_of
+from fsgan_core.faces.track import Person, Track, make_face
+from fsgan_core.faces.trackfile import save_track
 from fsgan_core.networks import cattext
 from fsgan_core.networks.catalogue import Installed, Weight
 from fsgan_core.networks.catnodes import Blend, FacePicture, Mask
@@ -24,7 +27,9 @@ from fsgan_core.networks.cattery import choose, export_cattery, node_of
 from fsgan_core.networks.checkpoint import write_checkpoint
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
+from fsgan_core.plates.exr import read_image
 from fsgan_core.stages.erosion import soft_erosion
+from tests.faces.helpers import head
 from tests.host import tcl
 from tests.patterns import image, patterned
 
@@ -52,6 +57,7 @@ OPERATORS = """
     slice.Tensor slice.t softmax.int sqrt stack sub.Scalar sub.Tensor sub.int sum sum.dim_IntList tanh tensor.float
     to.dtype transpose.int unsqueeze upsample_bicubic2d upsample_bilinear2d where.self zeros_like
 """
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ODD = (75, 91)
 SQUARE = (64, 64)
 POINTS = np.random.default_rng(3).uniform(0.2, 0.8, (98, 2))
@@ -331,6 +337,14 @@ class TestNodes:
             answer = node(torch.zeros(1, channels, *size))
             assert answer.shape == (1, 4, *size) and torch.isfinite(answer).all()
 
+    def test_pictures_of_a_batch_do_not_see_each_other(self) -> None:
+        node = blend_node(64)
+        one = np.concatenate([linear(64, 64), matte(64, 64), linear(64, 64, 2)], 1)
+        other = np.concatenate([linear(64, 64) * 9, np.roll(matte(64, 64), 20, 2), linear(64, 64, 5)], 1)
+        both = node(torch.from_numpy(np.concatenate([one, other])))
+        torch.testing.assert_close(both[:1], node(torch.from_numpy(one)), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(both[1:], node(torch.from_numpy(other)), atol=1e-4, rtol=1e-4)
+
     def test_half(self) -> None:
         for node, x in ((mask_node(32), linear(40, 40)),
                         (blend_node(32), np.concatenate([linear(40, 40), matte(40, 40), linear(40, 40, 2)], 1))):
@@ -403,3 +417,21 @@ class TestChoice:
         install(own_folders, "blend", arch=ARCHS["inpaint"])
         with pytest.raises(WeightsError, match="no network for blend that takes 7 channels"):
             export_cattery(tmp_path / "nuke", choose(["blend"]))
+
+
+def test_tables_of_landmarks_from_a_track(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("landmark_tables", EXAMPLES / "landmark_tables.py")
+    assert spec is not None and spec.loader is not None
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    faces = {7: make_face(7, head(10.0, 5.0), 1.0)}
+    person = Person(0, faces, faces, np.zeros(128))
+    save_track(tmp_path / "t.json", Track("clip", (7,), 800, 600, 1.0, 0.0, (person,), "none", "none"))
+    tables.main([str(tmp_path / "t.json"), str(tmp_path / "lms.####.exr"), "--points", "68", "--rows", "90"])
+    table = read_image(tmp_path / "lms.0007.exr")
+    assert table.channels == ("forward.u", "forward.v") and table.pixels.shape == (90, 68, 2)
+    frame, left, bottom, width, height = map(float, capsys.readouterr().out.split())
+    # What the network is told, on the plate: pixel edges, from the upper left.
+    placed = table.pixels[45].astype(np.float64) * (width, height) + (left, 600 - bottom - height)
+    assert frame == 7
+    np.testing.assert_allclose(placed, faces[7].landmarks + 0.5, atol=0.01)
