@@ -138,6 +138,13 @@ class TestBuild:
         network = build("res_unet.ResUNet(ngf=4,flat_layers=(0,1))")
         assert not any(value.is_meta for value in network.state_dict().values()) and network.training
 
+    def test_vgg_with_its_classifier(self) -> None:
+        state = build("vgg.vgg19(num_classes=28)", "meta").state_dict()
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        alone = build("vgg.vgg19_features", "meta").state_dict()
+        assert {key.removeprefix("features.") for key in shapes if key.startswith("features.")} == set(alone)
+        assert shapes["classifier.0.weight"] == (4096, 512 * 8 * 8) and shapes["classifier.6.bias"] == (28,)
+
     def test_from_what_was_parsed(self) -> None:
         arch = parse_arch("simple_unet_02.UNet(num_classes=3,feature_scale=16)")
         assert isinstance(arch, Arch)
