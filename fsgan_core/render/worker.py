@@ -96,13 +96,10 @@ class Worker:
     def _read(self) -> None:
         splitter = protocol.LineSplitter()
         try:
-            while not self._ended.is_set():
-                data = os.read(self._source, CHUNK)
-                if not data:
-                    log.info("the client has closed its end")
-                    break
+            while data := os.read(self._source, CHUNK):
                 for line in splitter.feed(data):
                     self._take(line)
+            log.info("the client has closed its end")
         except OSError as error:
             log.info("the client cannot be read: %s", error)
         self._leave()
