@@ -22,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; the exit code: 0 done, 1 some frames failed, 2 bad input, 3 machine trouble, 130 interrupted."""
     from fsgan_core.cli.options import make_parser
     from fsgan_core.cli.present import Presenter
+    from fsgan_core.cli.progress import engine_lines
 
     options = make_parser().parse_args(arguments)
-    presenter = Presenter(json=options.json, quiet=options.quiet, verbose=options.verbose)
+    presenter = Presenter(json=options.json, quiet=options.quiet, verbose=options.verbose,
+                          engine=engine_lines(options))
     try:
         with _polite_kill(), presenter:
             return int(options.run(options, presenter))

@@ -168,8 +168,10 @@ def told(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, listen: Listener) -> Shot:
-    """The shot with weights fine-tuned on its sources: those of the cache, or made now.
+def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, listen: Listener,
+                   output: Path | None = None) -> Shot:
+    """The shot with weights fine-tuned on its sources: those of the cache, or made now. output: the file of the
+    weights, in place of one in the cache.
 
     The start is reenact.network, else the best weights installed. Raises InputError (the engine does not use them),
     WeightsError (nothing to start from), and what training raises.
@@ -186,7 +188,7 @@ def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, liste
     job = Job(shot.source, shot.stages, start, recipe, licence, device=device)
     inputs = _opened(job)
     name = f"{_plain_name(shot.source[0].path)}-{_key(job, inputs)[:16]}.safetensors"
-    output = cache_folder() / "finetuned" / name
+    output = output or cache_folder() / "finetuned" / name
     facts = train(job, output, listen, inputs=inputs)
     log.info("fine-tuned weights: %s (%s)", output, facts["state"])
     chosen = reenact.replace(network=str(output), resolution=start.layout.resolution)

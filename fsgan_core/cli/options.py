@@ -127,7 +127,7 @@ Lists the parameters of the stages, as --set and a shot file take them.
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
-    from fsgan_core.cli import commands, export, weights
+    from fsgan_core.cli import commands, export, farm, weights
     from fsgan_core.cli import finetune as finetuning
 
     parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter(),
@@ -210,6 +210,9 @@ def make_parser() -> argparse.ArgumentParser:
     exported = command("export", "what other programs take: the networks for Nuke's Inference", export.TEXT,
                        export.cattery)
     export.add_flags(exported, _talk, _formatter(), EXIT_CODES)
+
+    farming = command("farm", "a shot on a render farm: job bundle, tasks, estimate", farm.TEXT, farm.bundle)
+    farm.add_flags(farming, _talk, _formatter(), EXIT_CODES)
 
     doctor = command("doctor", "what is installed and what works here", DOCTOR, commands.doctor)
     _talk(doctor)
@@ -321,6 +324,9 @@ def _talk(parser: argparse.ArgumentParser) -> None:
                        help="the result as one JSON object on standard output, events as JSON lines on standard error")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice for everything")
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    group.add_argument("--progress", choices=("openjd",), default=None,
+                       help="progress, status and failures as lines that a farm's engine reads, on standard error; "
+                            "$FSGAN_PROGRESS does the same")
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
+    from fsgan_core.cli.progress import EngineLines
     from fsgan_core.render.events import Event, RenderResult
 
 __all__ = ["Presenter"]
@@ -32,10 +33,12 @@ class Presenter:
     """Tells what happens. Standard output holds results alone; progress, log and errors go to standard error.
 
     json: the result as one JSON object, events and log as JSON lines. quiet: errors only. verbose: 0 warnings,
-    1 what is done, 2 everything. Progress bars are drawn on a terminal alone.
+    1 what is done, 2 everything. Progress bars are drawn on a terminal alone. engine: lines for a farm's engine.
     """
 
-    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: int = 0) -> None:
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: int = 0,
+                 engine: EngineLines | None = None) -> None:
+        self._engine = engine
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
@@ -64,7 +67,7 @@ class Presenter:
             progress.stop()
 
     def _begin_progress(self) -> Progress | None:
-        if self._progress is None and not (self.json or self.quiet) and sys.stderr.isatty():
+        if self._progress is None and not (self.json or self.quiet or self._engine) and sys.stderr.isatty():
             self._progress = _bars()
             self._tasks = {}
             self._progress.start()
@@ -74,7 +77,9 @@ class Presenter:
         """A step of the work. May be called from any thread."""
         if self.json:
             self._line(event.to_dict())
-        if event.kind == "begin":
+        if self._engine is not None:
+            self._engine.step(event)
+        if event.kind in ("begin", "unread"):
             return
         with self._lock:
             progress = self._begin_progress()
@@ -96,6 +101,8 @@ class Presenter:
         self._end_progress()
         failures = result.failures
         code = FramesFailedError.exit_code if failures else 0
+        if failures and self._engine is not None:
+            self._engine.fail(FramesFailedError(failures))
         if self.json:
             self.data({"ok": not failures, "exit_code": code, **result.to_dict()})
             return code
@@ -125,6 +132,8 @@ class Presenter:
             Console(width=None if sys.stdout.isatty() else 120).print(table)
 
     def error(self, error: FsganError) -> None:
+        if self._engine is not None:
+            self._engine.fail(error)
         if self.json:
             self.data({"ok": False, "exit_code": error.exit_code,
                        "error": {"kind": type(error).__name__, "message": str(error)}})
@@ -141,6 +150,8 @@ class Presenter:
             print(jsonlib.dumps(data, default=str), file=sys.stderr, flush=True)
 
     def _set_up_log(self) -> None:
+        if self._engine is not None and not self.quiet:
+            self.verbose = max(1, self.verbose)  # a farm's log is read afterwards
         level = logging.ERROR if self.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)]
         self._handler = _Handler(self)
         self._handler.setLevel(level)
@@ -162,6 +173,10 @@ class _Handler(logging.Handler):
         if record.exc_info:
             message += "\n" + logging.Formatter().formatException(record.exc_info)
         presenter = self._presenter
+        if presenter._engine is not None:
+            from fsgan_core.cli.progress import frame_line
+
+            message += frame_line(record)
         if presenter.json:
             facts = {name: value for name, value in record.__dict__.items() if name not in _USUAL}
             presenter._line({"event": "log", "level": record.levelname.lower(), "logger": record.name,

@@ -116,7 +116,7 @@ def analyse_clip(item: Input, frames: tuple[int, ...], inputs: Inputs, listen: L
     """
     start = time.perf_counter()
     params = person_params(item, inputs, of_target)
-    track = analyse(_Readable(item, frames), inputs.config, params, frames,
+    track = analyse(_Readable(item, frames, listen), inputs.config, params, frames,
                     lambda done, total: listen(Event("analyse", item.name, done, total)),
                     exposure=_exposure(inputs, of_target), previous=previous, reference=_reference(params, inputs),
                     device=inputs.device, allow=inputs.stages.weights.allow)
@@ -183,8 +183,9 @@ _PERSON = ("person", "person_index", "person_point", "person_reference")
 class _Readable:
     """A clip in which frames that cannot be read are black, so that one broken file does not end an analysis."""
 
-    def __init__(self, item: Input, frames: Sequence[int]) -> None:
+    def __init__(self, item: Input, frames: Sequence[int], listen: Listener = ignore) -> None:
         self._item = item
+        self._listen = listen
         self.clip, self.kind, self.frames = item.clip, item.sequence.kind, tuple(frames)
         self._blank: Plate | None = None
 
@@ -195,6 +196,7 @@ class _Readable:
             return plate
         except PlateError as error:
             log.warning("frame %d of %s is not analysed: %s", frame, self._item.name, error)
+            self._listen(Event("unread", self._item.name, 0, 0, frame, message=str(error)))
         if self._blank is None:
             shown = first_readable(self._item, self.frames)
             self._blank = replace(shown, pixels=np.zeros_like(shown.pixels), integers={})

@@ -1,0 +1,213 @@
+"""`fsgan farm ...`: a job bundle for a render farm, the tasks that it calls, what a shot will cost."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fsgan_core.contract.errors import InputError
+
+if TYPE_CHECKING:
+    from fsgan_core.cli.present import Presenter
+    from fsgan_core.contract.shot import Shot
+
+__all__ = ["TEXT", "add_flags", "bundle", "estimate", "task"]
+
+TEXT = """\
+A shot on a render farm. See docs/farm.md.
+
+  fsgan farm bundle shot.toml -o job --chunk 10
+  fsgan farm estimate shot.toml
+
+bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folder as it is. Other engines call
+`fsgan render shot.toml --frames A-B --progress openjd`.
+estimate: renders three frames and says the machine-hours of all.
+task: what the job calls on the farm's machines.
+"""
+TASKS = ("analyse-source", "analyse-target", "finetune", "render", "report")
+LICENCES = ("commercial", "non-commercial", "research", "unknown")
+STARTED = time.perf_counter()
+
+Talk = Callable[[argparse.ArgumentParser], None]
+
+
+def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilog: str) -> None:
+    """The actions of `fsgan farm`; `talk` adds the flags that every command has."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    def action(name: str, short: str, run: Callable[..., int]) -> argparse.ArgumentParser:
+        made = actions.add_parser(name, help=short, description=short, epilog=epilog, allow_abbrev=False,
+                                  formatter_class=formatter)
+        made.add_argument("shot", metavar="SHOT", help="the shot file (TOML)")
+        made.set_defaults(run=run, command="farm")
+        talk(made)
+        return made
+
+    made = action("bundle", "A job bundle of a shot.", bundle)
+    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder of the bundle")
+    made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
+    size = made.add_mutually_exclusive_group()
+    size.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
+    size.add_argument("--minutes", metavar="M", type=float, default=0.0,
+                      help="minutes that a task should take; the engine fits the chunks as it learns")
+    made.add_argument("--finetune", metavar="N", type=int, default=0,
+                      help="first teach the reenactment network the source, N iterations, as a step of its own")
+    made.add_argument("--finetune-licence", choices=LICENCES, default="unknown",
+                      help="class under which the source's footage may be used")
+    made.add_argument("--work", metavar="DIR", default="",
+                      help="folder of tracks, times and the report; empty: fsgan_farm beside the frames")
+    made.add_argument("--name", metavar="TEXT", default="", help="the job's name")
+    made.add_argument("--command", metavar="PROGRAM", default="fsgan", dest="program",
+                      help="fsgan on the farm's machines, if it is not on their PATH")
+    made.add_argument("--weights", metavar="DIR", action="append", default=[],
+                      help="a folder of weights that goes with the job; once for each; none: $FSGAN_WEIGHTS")
+    made.add_argument("--gpu", action="store_true", help="ask for a machine with a GPU, and use it")
+    made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="least memory of the GPU")
+    made.add_argument("--cores", metavar="N", type=int, default=0, help="least number of cores")
+    made.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="least memory of the machine")
+    made.add_argument("--timeout", metavar="MINUTES", type=float, default=240.0,
+                      help="after which a task is ended; 0: never (default: 240)")
+
+    made = action("estimate", "Renders three frames and says what all will cost.", estimate)
+    made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
+    made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
+    made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+
+    made = argparse.ArgumentParser(add_help=False)
+    made = actions.add_parser("task", help="What a job calls.", description="One task of a job.", epilog=epilog,
+                              allow_abbrev=False, formatter_class=formatter)
+    made.add_argument("task", choices=TASKS, help=", ".join(TASKS))
+    made.add_argument("shot", metavar="SHOT", help="the bundle's shot file")
+    made.add_argument("--path", metavar="NAME=PATH", action="append", default=[],
+                      help="where something lies on this machine: source.1, target, output, weights.1, ...")
+    made.add_argument("--work", metavar="DIR", required=True, help="folder of tracks, times and the report")
+    made.add_argument("--frames", "-f", metavar="RANGE", default="", help="frames, steps as 1-9:2 or 1-9x2")
+    made.add_argument("--number", metavar="N", type=int, default=1, help="of the source to analyse")
+    made.add_argument("--iterations", metavar="N", type=int, default=800, help="of fine-tuning")
+    made.add_argument("--licence", choices=LICENCES, default="unknown", help="of the source's footage")
+    made.add_argument("--start", metavar="NAME", default="", help="weights that fine-tuning starts from")
+    made.add_argument("--expect", metavar="TEXT", default="",
+                      help="version, engines and weights that the job was made with; others are refused (exit code 3)")
+    made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    made.set_defaults(run=task, command="farm")
+    talk(made)
+
+
+def bundle(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.farm import FarmOptions, make_bundle, write_bundle
+
+    weights = options.weights or [part for part in os.environ.get("FSGAN_WEIGHTS", "").split(os.pathsep) if part]
+    made = make_bundle(_shot(options), FarmOptions(
+        chunk=options.chunk, minutes=options.minutes, finetune=options.finetune,
+        finetune_licence=options.finetune_licence, work=options.work, name=options.name, command=options.program,
+        gpu=options.gpu, gpu_memory=options.gpu_memory, cores=options.cores, memory=options.memory,
+        timeout=options.timeout, weights=tuple(weights)))
+    folder = Path(options.output).expanduser().absolute()
+    files = write_bundle(made, folder)
+    if options.json:
+        presenter.data({"ok": True, "exit_code": 0, "folder": str(folder), "files": [str(path) for path in files],
+                        "steps": [step["name"] for step in made.template["steps"]], "tasks": made.tasks})
+        return 0
+    presenter.say(f"bundle: {folder}; {made.tasks} chunks of {options.chunk} frames, steps "
+                  f"{', '.join(step['name'] for step in made.template['steps'])}")
+    presenter.say(f"  Deadline Cloud: deadline bundle submit {folder}")
+    presenter.say(f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
+                  "--step Report --run-dependencies")
+    return 0
+
+
+def estimate(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.farmtasks import estimate as measure
+
+    if options.chunk < 1:
+        raise InputError("a chunk has at least one frame")
+    found = measure(_shot(options), choose_device(options.device), time.perf_counter() - STARTED, presenter.listen)
+    facts = found.to_dict(options.chunk)
+    if options.json:
+        presenter.data({"ok": True, "exit_code": 0, **facts})
+        return 0
+    presenter.say(f"estimate: {found.frames} frames, {facts['machine_hours']:.2f} machine-hours on machines like this "
+                  f"one ({found.cores} cores), in chunks of {options.chunk}")
+    presenter.say(f"  analysis {found.analyse:.0f} s once, {found.frame:.2f} s a frame, {found.start:.1f} s to start a "
+                  f"task, {found.peak_bytes / 2**30:.1f} GiB of memory")
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stages.items() if spent >= 0.005)
+    presenter.say(f"  of a frame (each on one core of several): {stages}")
+    hours = ", ".join(f"{hours:.2f} h with {machines}" for machines, hours in facts["wall_hours"].items())
+    presenter.say(f"  until the last frame: {hours} machine(s)")
+    return 0
+
+
+def _shot(options: Namespace) -> Shot:
+    import dataclasses
+
+    from fsgan_core.render.shotfile import load_shot
+
+    shot = load_shot(options.shot)
+    return dataclasses.replace(shot, frames=options.frames) if options.frames else shot
+
+
+def task(options: Namespace, presenter: Presenter) -> int:
+    """`fsgan farm task`: one of the things that a job's steps do."""
+    from fsgan_core.render import farmtasks
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.farm import REPORT, TUNED, moved, our_range
+    from fsgan_core.render.shotfile import load_shot
+
+    paths = {}
+    for given in options.path:
+        name, equals, path = given.partition("=")
+        if not equals:
+            raise InputError(f"--path {given}: write it as NAME=PATH")
+        paths[name] = path
+    folders = [paths.pop(name) for name in sorted(paths) if name.startswith("weights.")]
+    if folders:
+        os.environ["FSGAN_WEIGHTS"] = os.pathsep.join(folders)
+    shot = moved(load_shot(options.shot), paths)
+    work = Path(options.work).expanduser()
+    device = choose_device(options.device)
+    frames = our_range(options.frames)
+    if options.task == "render":
+        return presenter.result(farmtasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
+                                                       listen=presenter.listen))
+    if options.task == "report":
+        from fsgan_core.render.reportfiles import write_report
+
+        result = farmtasks.gathered(shot, frames or shot.frames, work)
+        written = write_report(work / REPORT, shot, result, presenter.listen)
+        code = presenter.result(result)
+        if not options.json:
+            presenter.say(f"report: {written[0]}")
+        return code
+    if options.task == "finetune":
+        facts = _finetune(shot, work / TUNED, options, device, "reenact.network" in paths, presenter)
+    elif options.task == "analyse-source":
+        facts = farmtasks.analyse_source(shot, options.number, device, presenter.listen)
+    else:
+        facts = farmtasks.analyse_target(shot, frames, device, presenter.listen)
+    if options.json:
+        presenter.data({"ok": True, "exit_code": 0, **facts})
+        return 0
+    presenter.say(f"{options.task}: {facts['output']}")
+    if facts.get("unread"):
+        presenter.say(f"  frames that could not be read, and will be listed as failed: {facts['unread']}")
+    return 0
+
+
+def _finetune(shot: Shot, output: Path, options: Namespace, device: str, told: bool,
+              presenter: Presenter) -> dict[str, Any]:
+    """told: the weights to start from came as a path."""
+    import dataclasses
+
+    from fsgan_core.cli.finetune import finetuned_shot
+
+    network = shot.stages.reenact.network if told else options.start
+    reenact = shot.stages.reenact.replace(network=network)
+    start = dataclasses.replace(shot, stages=dataclasses.replace(shot.stages, reenact=reenact))
+    finetuned_shot(start, options.iterations, options.licence, device, presenter.listen, output)
+    return {"command": "finetune", "output": str(output)}

@@ -1,0 +1,80 @@
+"""Lines that a render farm's engine reads: how far a task is, what it does, why it failed; and a log of frames.
+
+Open Job Description reads `openjd_progress: PERCENT`, `openjd_status: TEXT` and `openjd_fail: TEXT` in what a task
+prints; other engines are told the same pattern (docs/farm.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from fsgan_core.contract.errors import FsganError
+
+if TYPE_CHECKING:
+    from fsgan_core.render.events import Event
+
+__all__ = ["VARIABLE", "EngineLines", "engine_lines"]
+
+VARIABLE = "FSGAN_PROGRESS"
+OPENJD = "openjd"
+LONGEST = 1000  # characters of a line
+
+# Which steps are the work itself, by command; of the others only the status is told.
+COUNTED = {"analyse": "analyse", "finetune": "train", "evaluate": "evaluate", "report": "report"}
+
+
+def engine_lines(options: Namespace) -> EngineLines | None:
+    """For `--progress` or its variable; None where nobody asked, or for a command that talks otherwise."""
+    wanted = getattr(options, "progress", None) or os.environ.get(VARIABLE, "")
+    if wanted != OPENJD or options.command == "worker":
+        return None
+    return EngineLines(COUNTED.get(getattr(options, "task", None) or options.command, "frame"))
+
+
+class EngineLines:
+    """counted: the kind of event whose steps are the progress. Called from any thread, one call at a time for each
+    frame."""
+
+    def __init__(self, counted: str) -> None:
+        self._counted = counted
+        self._percent = -1.0
+        self._status = ""
+
+    def step(self, event: Event) -> None:
+        if event.kind == self._counted and event.total:
+            percent = min(100.0, 100.0 * event.done / event.total)
+            if percent > self._percent:
+                self._percent = percent
+                _say(f"openjd_progress: {percent:.1f}")
+        if event.kind == "begin":
+            self._tell(f"frame {event.frame}")
+        elif event.kind not in ("frame", "unread"):
+            self._tell(f"{event.kind} {event.subject}")
+
+    def fail(self, error: FsganError) -> None:
+        _say(f"openjd_fail: {error}")
+
+    def _tell(self, status: str) -> None:
+        if status != self._status:
+            self._status = status
+            _say(f"openjd_status: {status}")
+
+
+def _say(line: str) -> None:
+    """One line; what would break it, or be taken for another directive, is made plain."""
+    print(" ".join(line.split())[:LONGEST], file=sys.stderr, flush=True)
+
+
+def frame_line(record: logging.LogRecord) -> str:
+    """What a frame's log record says beyond its text: seconds by stage, memory. Empty for other records."""
+    seconds = getattr(record, "seconds", None)
+    if not isinstance(seconds, dict) or not hasattr(record, "frame"):
+        return ""
+    from fsgan_core.render.worker import resident_bytes
+
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items())
+    return f"; {sum(seconds.values()):.2f} s ({stages}); {resident_bytes() / 2**20:.0f} MiB"

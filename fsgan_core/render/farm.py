@@ -1,0 +1,397 @@
+"""A shot as a job of a render farm: an Open Job Description bundle, as AWS Deadline Cloud and `openjd` take it.
+
+Nothing here schedules anything. The bundle's tasks are calls of `fsgan farm task` (see render.farmtasks); every path
+that they need is a PATH parameter, so that an engine can map it between machines, and no path ever stands in the
+template's own text, where `{{` would mean something.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import fsgan_core
+from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.shot import Clip, Shot, person_settings
+from fsgan_core.plates.atomic import atomic_file
+from fsgan_core.plates.sequence import frames_text
+from fsgan_core.render.cache import code_digest
+from fsgan_core.render.frames import CODE
+from fsgan_core.render.inputs import Input
+from fsgan_core.render.pipeline import Work, shot_work
+from fsgan_core.render.shotfile import format_shot
+from fsgan_core.render.tracks import OVERLAP, WHOLE_CLIP, source_frames
+
+__all__ = ["Bundle", "FarmOptions", "expectation", "make_bundle", "moved", "path_texts", "write_bundle"]
+
+log = logging.getLogger(__name__)
+
+TRACKS, SIDECARS, REPORT, TUNED = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
+NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
+CHUNK = 10
+LONGEST = 1024  # characters of a parameter's value
+NOTICE = 30  # seconds between the polite end of a task and its hard one
+
+# What a node may not share or cannot write: caches lie in the session's own folder; the text encoding is named, since
+# a farm's service often runs in the C locale.
+ENVIRONMENT = {name: "{{Session.WorkingDirectory}}/" + folder for name, folder in (
+    ("FSGAN_CACHE", "fsgan_cache"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
+    ("NUMBA_CACHE_DIR", "numba"))} | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class FarmOptions:
+    """chunk: frames of a task. minutes: that a task should take; the engine then fits the chunks, 0 is not to.
+    finetune: iterations, 0 is none. work: folder of tracks, times and the report; empty: beside the output.
+    gpu_memory, memory: GiB, 0 is any. timeout: minutes of a task. weights: folders for FSGAN_WEIGHTS.
+    """
+
+    chunk: int = CHUNK
+    minutes: float = 0.0
+    finetune: int = 0
+    finetune_licence: str = "unknown"
+    work: str = ""
+    name: str = ""
+    command: str = "fsgan"
+    gpu: bool = False
+    gpu_memory: float = 0.0
+    cores: int = 0
+    memory: float = 0.0
+    timeout: float = 240.0
+    weights: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """template, values and assets: plain data of the three files. shot: that the tasks render, its paths absolute."""
+
+    template: Mapping[str, Any]
+    values: Mapping[str, Any]
+    assets: Mapping[str, Any]
+    shot: Shot
+    tasks: int
+
+
+# Paths of a shot by name.
+
+def path_texts(shot: Shot) -> dict[str, str]:
+    """Every path in a shot by its name on a task's command line: "source.1", "target.track", "reenact.network", ..."""
+    found: dict[str, str] = {}
+    clips = {f"source.{number}": clip for number, clip in enumerate(shot.source, start=1)}
+    clips["target"] = shot.target
+    if shot.holdout is not None:
+        clips["holdout"] = shot.holdout
+    for name, clip in clips.items():
+        found[name] = clip.path
+        found[f"{name}.track"] = clip.track
+        found[f"{name}.person"] = clip.person if "person_reference" in person_settings(clip.person) else ""
+    stages = shot.stages
+    found["analyse.person_reference"] = stages.analyse.person_reference
+    found["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
+    for stage in NETWORK_STAGES:
+        network = getattr(stages, stage).network
+        found[f"{stage}.network"] = network if Path(network).suffix in (".safetensors", ".pth") else ""
+    found["output"] = str(Path(shot.output.path).parent)
+    return {name: text for name, text in found.items() if text}
+
+
+def moved(shot: Shot, paths: Mapping[str, str]) -> Shot:
+    """The shot with these paths in place of its own. "output" is the folder; the file's name stays.
+
+    Raises InputError for a name that this shot has not.
+    """
+    for name, path in paths.items():
+        head, _, rest = name.partition(".")
+        if head == "source" and rest:
+            number, _, key = rest.partition(".")
+            place = int(number) - 1 if number.isdecimal() else -1
+            if not 0 <= place < len(shot.source):
+                raise InputError(f"the shot has no {name}")
+            changed = _with_path(shot.source[place], key, path)
+            shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1:]))
+        elif head == "target":
+            shot = replace(shot, target=_with_path(shot.target, rest, path))
+        elif head == "holdout" and shot.holdout is not None:
+            shot = replace(shot, holdout=_with_path(shot.holdout, rest, path))
+        elif name == "output":
+            folder = os.path.join(path, Path(shot.output.path.replace("\\", "/")).name)  # noqa: PTH118 - keeps "//server"
+            shot = replace(shot, output=replace(shot.output, path=folder))
+        elif name in ("analyse.person_reference", "colour.config") or (head in NETWORK_STAGES and rest == "network"):
+            stage = getattr(shot.stages, head).replace(**{rest: path})
+            shot = replace(shot, stages=replace(shot.stages, **{head: stage}))
+        else:
+            raise InputError(f"the shot has no {name}")
+    return shot
+
+
+def _with_path(clip: Clip, key: str, path: str) -> Clip:
+    if key not in ("", "track", "person"):
+        raise InputError(f"a clip has no {key}")
+    return replace(clip, **{key or "path": path})
+
+
+def expectation(work: Work, *, tuned: bool = False) -> str:
+    """What decides how pixels come out beside the shot: version, engines, weights. Tasks compare it, so that a machine
+    that is installed differently does not render. tuned: the reenactment's weights are made by the job."""
+    texts = [f"fsgan {fsgan_core.__version__} {code_digest(CODE)[:12]}"]
+    for stage in work.running:
+        engine = work.maker.engines[stage]
+        weights = "fine-tuned" if tuned and stage == "reenact" else engine.weights_text
+        texts.append(f"{stage} {engine.name} {weights}")
+    return "; ".join(texts)
+
+
+# The bundle.
+
+def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
+    """The job of a shot whose paths are absolute. Opens every clip; raises what is wrong with the shot as a render
+    would, so that it is told before anything is sent to a farm."""
+    options = options or FarmOptions()
+    if options.chunk < 1:
+        raise InputError("a chunk has at least one frame")
+    shot = _whole_paths(shot)
+    work_folder = str(Path(options.work or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
+    opened = shot_work(shot)
+    made = _tracks_to_make(shot, work_folder)
+    tuned = options.finetune > 0
+    start = shot.stages.reenact.network
+    pinned = _pinned(moved(shot, made), opened, _tuned_resolution(shot) if tuned else 0)
+    if tuned:
+        pinned = moved(pinned, {"reenact.network": f"{work_folder}/{TUNED}"})
+    expected = expectation(opened, tuned=tuned)
+    parameters, arguments = _parameters(shot, pinned, opened, options, work_folder, expected)
+    if tuned:
+        arguments["reenact.network"] = "{{Param.WorkFolder}}/" + TUNED
+    arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
+    steps = _steps(pinned, arguments, made, options, start if tuned else "")
+    definitions = [{"name": name, **declared} for name, (declared, _) in parameters.items()]
+    template = {
+        "specificationVersion": "jobtemplate-2023-09",
+        "extensions": ["TASK_CHUNKING"],
+        "name": "{{Param.JobName}}",
+        "parameterDefinitions": definitions,
+        "jobEnvironments": [{"name": "FSGAN", "variables": dict(ENVIRONMENT)}],
+        "steps": steps,
+    }
+    values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
+                                  if value is not None]}
+    assets = _assets(opened, pinned, made, work_folder, options)
+    return Bundle(template, values, assets, pinned, -(-len(opened.frames) // options.chunk))
+
+
+def write_bundle(bundle: Bundle, folder: Path) -> list[Path]:
+    """The files of the bundle; besides Deadline Cloud's three, the shot and `parameters.json`, the values as
+    `openjd run -p file://...` takes them. Raises OutputError."""
+    import yaml
+
+    plain = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}
+    texts = {"shot.toml": format_shot(bundle.shot)}
+    for name, data in (("parameter_values.yaml", bundle.values), ("asset_references.yaml", bundle.assets),
+                       ("template.yaml", bundle.template)):
+        texts[name] = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+    texts["parameters.json"] = json.dumps(plain, indent=1) + "\n"
+    for name, text in texts.items():
+        with atomic_file(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _whole_paths(shot: Shot) -> Shot:
+    """Absolute paths; the colour config of the environment named, since a farm's machine has another one."""
+    config = shot.stages.colour.config or os.environ.get("OCIO", "")
+    if config and config != shot.stages.colour.config:
+        shot = replace(shot, stages=replace(shot.stages, colour=shot.stages.colour.replace(config=config)))
+    return moved(shot, {name: os.path.normpath(Path(path).expanduser().absolute())
+                        for name, path in path_texts(shot).items()})
+
+
+def _tracks_to_make(shot: Shot, work_folder: str) -> dict[str, str]:
+    """Track files that the job makes: of the clips that name none."""
+    made = {f"source.{number}.track": f"{work_folder}/{TRACKS}/source{number}.json"
+            for number, clip in enumerate(shot.source, start=1) if not clip.track}
+    if not shot.target.track:
+        made["target.track"] = f"{work_folder}/{TRACKS}/target.json"
+    return made
+
+
+def _pinned(shot: Shot, opened: Work, resolution: int) -> Shot:
+    """The shot with the engines that "auto" means here. resolution: of weights that the job fine-tunes, else 0."""
+    stages = shot.stages
+    for name in opened.running:
+        params = getattr(stages, name)
+        if getattr(params, "engine", None) == "auto":
+            stages = replace(stages, **{name: params.replace(engine=opened.maker.engines[name].name)})
+    if resolution:
+        stages = replace(stages, reenact=stages.reenact.replace(engine="fsgan", resolution=resolution))
+    return replace(shot, stages=stages, frames=frames_text(opened.frames, limit=0))
+
+
+def _tuned_resolution(shot: Shot) -> int:
+    """Raises InputError (a job that cannot be fine-tuned), WeightsError (nothing to start from)."""
+    from fsgan_core.networks.catalogue import find_weights
+
+    reenact = shot.stages.reenact
+    if shot.job != "swap" or reenact.engine not in ("auto", "fsgan"):
+        raise InputError(f"--finetune is for a swap with the engine fsgan, not for a {shot.job} with {reenact.engine}")
+    return find_weights("reenact", reenact.network, shot.stages.weights.allow).weight.resolution
+
+
+def _parameters(shot: Shot, pinned: Shot, opened: Work, options: FarmOptions, work_folder: str,
+                expected: str) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
+    """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
+    frames = openjd_range(opened.frames)
+    looked_at = openjd_range(target_frames(opened))
+    if max(len(frames), len(looked_at), len(expected)) > LONGEST:
+        raise InputError("the frames are too scattered for one job's parameter; send the shot in several parts")
+    name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
+    parameters: dict[str, tuple[dict[str, Any], Any]] = {
+        "JobName": ({"type": "STRING"}, "".join(letter for letter in name if letter.isprintable())[:128]),
+        "ShotFile": (_path("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."}, None),
+        "Frames": ({"type": "STRING", "description": "Frames to render, like 1-10,12-20:2."}, frames),
+        "TargetFrames": ({"type": "STRING", "description": "Frames of the plate that are analysed."}, looked_at),
+        "ChunkSize": ({"type": "INT", "minValue": 1, "default": CHUNK, "description": "Frames of a task."},
+                      options.chunk),
+        "TaskSeconds": ({"type": "INT", "minValue": 0, "default": 0,
+                         "description": "Seconds that a task should take; 0: as many frames as ChunkSize says."},
+                        round(options.minutes * 60)),
+        "Device": ({"type": "STRING", "default": "cpu", "description": "cpu, cuda, ...: the same for the whole job."},
+                   "cuda" if options.gpu else "cpu"),
+        "Command": ({"type": "STRING", "default": "fsgan", "description": "fsgan on the farm's machines."},
+                    options.command),
+        "Expected": ({"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
+                     expected),
+        "OutputFolder": (_path("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
+        "WorkFolder": (_path("DIRECTORY", "OUT") | {"description": "Tracks, times, report."}, work_folder),
+    }
+    arguments = {"output": "{{Param.OutputFolder}}"}
+    for place, path in path_texts(shot).items():
+        if place == "output":
+            continue
+        parameter = "".join(part[:1].upper() + part[1:] for part in place.replace("_", ".").split("."))
+        parameters[parameter] = (_path("FILE", "IN" if Path(path).is_file() else "NONE"), path)
+        arguments[place] = "{{Param." + parameter + "}}"
+    for number, folder in enumerate(options.weights, start=1):
+        parameters[f"Weights{number}"] = (_path("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
+        arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
+    return parameters, arguments
+
+
+def _path(kind: str, flow: str) -> dict[str, Any]:
+    return {"type": "PATH", "objectType": kind, "dataFlow": flow}
+
+
+def _steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions,
+           start: str) -> list[dict[str, Any]]:
+    base = dict(arguments)
+
+    def step(name: str, what: str, after: list[str], *more: str, space: Mapping[str, Any] | None = None,
+             paths: Mapping[str, str] = base, light: bool = False) -> dict[str, Any]:
+        args = ["farm", "task", what, "{{Param.ShotFile}}", "--work", "{{Param.WorkFolder}}",
+                "--device", "{{Param.Device}}", "--progress", "openjd", *more]
+        for place, text in paths.items():
+            args += ["--path", f"{place}={text}"]
+        action: dict[str, Any] = {"command": "{{Param.Command}}", "args": args,
+                                  "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTICE}}
+        if options.timeout > 0:
+            action["timeout"] = max(1, round(options.timeout * 60))
+        made_step: dict[str, Any] = {"name": name}
+        if after:
+            made_step["dependencies"] = [{"dependsOn": other} for other in after]
+        needs = _requirements(options, light)
+        if needs:
+            made_step["hostRequirements"] = {"amounts": needs}
+        if space:
+            made_step["parameterSpace"] = {"taskParameterDefinitions": [dict(space)]}
+        return made_step | {"script": {"actions": {"onRun": action}}}
+
+    steps, before = [], []
+    sources = [name.split(".")[1] for name in made if name.startswith("source.")]
+    if sources:
+        steps.append(step("AnalyseSources", "analyse-source", [], "--number", "{{Task.Param.Source}}",
+                          space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]}))
+        before.append("AnalyseSources")
+    if options.finetune:
+        first = {name: text for name, text in base.items() if name != "reenact.network"}
+        if start and "reenact.network" in path_texts(shot) and Path(start).is_file():
+            first["reenact.network"] = "{{Param.ReenactNetwork}}"
+        steps.append(step("Finetune", "finetune", list(before), "--iterations", str(options.finetune), "--licence",
+                          options.finetune_licence, "--start", "" if "reenact.network" in first else start,
+                          paths=first))
+        before.append("Finetune")
+    if "target.track" in made:
+        steps.append(step("AnalyseTarget", "analyse-target", [], "--frames", "{{Param.TargetFrames}}"))
+        before.append("AnalyseTarget")
+    chunks = {"defaultTaskCount": "{{Param.ChunkSize}}", "targetRuntimeSeconds": "{{Param.TaskSeconds}}",
+              "rangeConstraint": "NONCONTIGUOUS"}
+    steps.append(step("Render", "render", before, "--frames", "{{Task.Param.Frames}}", "--expect",
+                      "{{Param.Expected}}",
+                      space={"name": "Frames", "type": "CHUNK[INT]", "range": "{{Param.Frames}}", "chunks": chunks}))
+    steps.append(step("Report", "report", ["Render"], "--frames", "{{Param.Frames}}", light=True))
+    return steps
+
+
+def _requirements(options: FarmOptions, light: bool) -> list[dict[str, Any]]:
+    """light: of a step without networks."""
+    wanted = {"amount.worker.vcpu": float(options.cores), "amount.worker.memory": options.memory * 1024}
+    if not light:
+        wanted |= {"amount.worker.gpu": 1.0 if options.gpu else 0.0,
+                   "amount.worker.gpu.memory": options.gpu_memory * 1024}
+    return [{"name": name, "min": int(value)} for name, value in wanted.items() if value > 0]
+
+
+def _assets(opened: Work, shot: Shot, made: Mapping[str, str], work_folder: str,
+            options: FarmOptions) -> dict[str, Any]:
+    """Files that job attachments carry; on a shared file server nothing of it is used."""
+    inputs = opened.inputs
+    files: list[str] = []
+    for item, frames in [(source, None) for source in inputs.sources] + [(inputs.target, target_frames(opened)),
+                                                                        (inputs.holdout, None)]:
+        if item is not None:
+            files += _files(item, frames)
+    paths = path_texts(shot)
+    files += [path for name, path in paths.items() if name not in made and Path(path).is_file()]
+    folders = [str(Path(folder).expanduser().absolute()) for folder in options.weights]
+    config = paths.get("colour.config")
+    if config:
+        folders.append(str(Path(config).parent))  # its look-up tables lie there
+    return {"assetReferences": {
+        "inputs": {"filenames": list(dict.fromkeys(files)), "directories": folders},
+        "outputs": {"directories": [str(Path(shot.output.path).parent), work_folder]},
+        "referencedPaths": [],
+    }}
+
+
+def _files(item: Input, frames: tuple[int, ...] | None) -> list[str]:
+    sequence = item.sequence
+    wanted = sequence.frames[:1] if sequence.kind == "movie" else frames or sequence.frames
+    return [str(sequence.path_of(frame).absolute()) for frame in wanted]
+
+
+def target_frames(opened: Work) -> tuple[int, ...]:
+    """Frames of the target that the job looks at: all, as a render does; of a very long clip, those around the
+    wanted ones."""
+    available = opened.inputs.target.sequence.frames
+    if len(available) <= WHOLE_CLIP:
+        return available
+    first, last = opened.frames[0] - OVERLAP, opened.frames[-1] + OVERLAP
+    return tuple(frame for frame in available if first <= frame <= last)
+
+
+def source_range(item: Input, job: str) -> tuple[int, ...]:
+    """Frames of a source that are analysed, as `render.scene` does."""
+    return item.sequence.frames if job == "drive" else source_frames(item.sequence.frames)
+
+
+def openjd_range(frames: tuple[int, ...]) -> str:
+    """Frame numbers as Open Job Description writes them: "1-9:2,12"."""
+    return frames_text(frames, limit=0).replace("x", ":")
+
+
+def our_range(text: str) -> str:
+    """The other way."""
+    return text.replace(":", "x")
