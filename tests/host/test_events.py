@@ -189,3 +189,17 @@ def test_panel(with_gizmo: Host, tmp_path: Path) -> None:
     draw_panel(node, tmp_path / "panel.png", scale=1)
     with Image.open(tmp_path / "panel.png") as picture:
         assert picture.size[0] > 400 and len(picture.getcolors(4096) or []) > 5
+
+
+def test_a_process_of_its_own(host: Host, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    rendering(host, tmp_path)
+    host.module.scriptSaveAs((tmp_path / "shot.nk").as_posix(), 1)
+    command = [sys.executable, "-m", "tests.host", "-x", str(tmp_path / "shot.nk"), "-F", "1-2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.0002.exr").is_file() and not (tmp_path / "o.0003.exr").exists()
+    (tmp_path / "shot.nk").write_text("Nothing {\n}\n", encoding="utf-8")
+    assert subprocess.run(command, capture_output=True, check=False, cwd=Path(__file__).parents[2]).returncode == 1

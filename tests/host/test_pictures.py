@@ -69,8 +69,8 @@ def test_switch_copy_shuffle(host: Host) -> None:
     copied = host.module.nodes.Copy(inputs=[a, b], from0="rgba.red", to0="rgba.alpha")
     assert value(host, copied, "rgba.alpha") == pytest.approx(0.5) and value(host, copied) == pytest.approx(0.1)
     host.scripts.read('Shuffle2 {\n inputs 0\n fromInput1 {{0} B}\n fromInput2 {{0} B}\n mappings "4 black -1 -1 '
-                      'rgba.red 0 0 rgba.red 0 0 rgba.green 0 1 white -1 -1 rgba.blue 0 2 rgba.alpha 0 3 rgba.alpha 0 3"\n'
-                      ' name S\n}\n', host.root)
+                      'rgba.red 0 0 rgba.red 0 0 rgba.green 0 1 white -1 -1 rgba.blue 0 2 rgba.alpha 0 3 rgba.alpha '
+                      '0 3"\n name S\n}\n', host.root)
     shuffle = host.module.toNode("S")
     shuffle.setInput(0, a)
     assert [float(value(host, shuffle, f"rgba.{c}")[0, 0]) for c in ("red", "green", "blue", "alpha")] \
