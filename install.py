@@ -35,6 +35,7 @@ import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
+import types  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -52,7 +53,8 @@ OK, FAILED, WRONG, MACHINE, INTERRUPTED = 0, 1, 2, 3, 130
 DESCRIPTION = """\
 Makes .venv beside this file, installs the dependencies in the versions that constraints.txt names (PyTorch for the
 CPU among them), and the project itself, so that .venv/bin/fsgan runs. Nothing outside this folder is changed but pip's
-own cache. Run it again whenever you like: what is done already is left alone, what was interrupted is made anew.
+own cache, and with --nuke what is said there. Run it again whenever you like: what is done already is left alone, what
+was interrupted is made anew.
 """
 
 EPILOG = """\
@@ -171,6 +173,12 @@ def parse(arguments: "list[str] | None") -> argparse.Namespace:
     parser.add_argument("--test", action="store_true",
                         help=f"then run ruff, mypy and the whole test suite; fails below {COVERAGE} %% coverage")
     parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
+    parser.add_argument("--nuke", metavar="DIR", nargs="?", const="",
+                        help="then add the nodes to Nuke: a few lines between marks at the end of init.py in DIR (else "
+                             "the .nuke folder of your home), and your preferences, which say where the worker's "
+                             "Python is. The init.py that was there is kept as init.py.before-fsgan")
+    parser.add_argument("--uninstall", action="store_true",
+                        help="take both out of Nuke again, and do nothing else; with --nuke DIR, out of that folder")
     parser.add_argument("--torch-index", metavar="URL", default="",
                         help="take torch from this package index, for example PyTorch's own one with the builds for "
                              "the CPU (on Linux the one on PyPI is a CUDA build, several GB larger)")
@@ -178,6 +186,9 @@ def parse(arguments: "list[str] | None") -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace, places: Places) -> int:
+    if options.uninstall:
+        remove_from_nuke(nuke_folder(options.nuke or ""), places)
+        return OK
     if options.dry_run:
         describe(make_plan(places), options, places)
         return OK
@@ -187,10 +198,12 @@ def run(options: argparse.Namespace, places: Places) -> int:
             install(plan, places, options.torch_index, held)
         else:
             say(".venv is up to date.")
+    if options.nuke is not None:
+        add_to_nuke(nuke_folder(options.nuke), places)
     code = demo(places) if options.demo else OK
     if options.test:
         code = test(places) or code
-    if not (options.demo or options.test):
+    if not (options.demo or options.test or options.nuke is not None):
         say(f"Next: python3 install.py --demo, or {places.shown(places.fsgan)} --help")
     return code
 
@@ -289,6 +302,11 @@ def describe(plan: Plan, options: argparse.Namespace, places: Places) -> None:
     say(f"Python {sys.version.split()[0]}, folder {places.root}")
     say(f"To do, because {plan.why}:" if plan.steps else "Nothing to install: .venv is up to date.")
     steps = list(plan.steps)
+    if options.nuke is not None:
+        folder = nuke_folder(options.nuke)
+        steps.append(f"add {places.shown(places.root / 'nuke_plugin')} to {places.shown(folder / 'init.py')}")
+        steps.append(f"write the preferences, {places.shown(plugin_settings(places).settings_file())}")
+        steps.append("check that the worker answers")
     if options.demo:
         steps.append("run " + " ".join(map(places.shown, demo_command(places))))
     if options.test:
@@ -413,6 +431,171 @@ def test(places: Places) -> int:
         sys.stderr.write(f"install.py: failed: {', '.join(failed)}.\n")
         return FAILED
     return OK
+
+
+BEGIN, END = b"# >>> fsgan >>>", b"# <<< fsgan <<<"
+NOTES = {"new": b" (a new file)", "line": b" (and the end of the line before)"}
+"""What else the block brought with it, so that taking it out leaves what was there before, byte for byte."""
+BACKUP = "init.py.before-fsgan"
+WORKER_SECONDS = 180
+
+
+def nuke_folder(given: str) -> Path:
+    """Where Nuke looks for a user's init.py, on every system."""
+    return Path(given).expanduser().absolute() if given else Path.home() / ".nuke"
+
+
+def add_to_nuke(folder: Path, places: Places) -> None:
+    """Raises Trouble."""
+    plugin = places.root / "nuke_plugin"
+    if not (plugin / "init.py").is_file():
+        raise Trouble(WRONG, f"{plugin} has no init.py; clone the project again.")
+    init = folder / "init.py"
+    changed = change_init(init, plugin)
+    say(f"{init}: {'the nodes are added' if changed else 'the nodes are there already'}.")
+    settings = plugin_settings(places)
+    file = settings.settings_file()
+    values = {**read_json(file), "python": str(places.python), "root": str(places.root)}
+    try:
+        settings.write(values, file)
+    except OSError as error:
+        raise Trouble(MACHINE, f"the preferences {file} cannot be written: {error}") from error
+    say(f"{file}: the worker's Python is written.")
+    check_worker(places)
+    say("The worker answers. Start Nuke: the nodes are in the toolbar under FSGAN.")
+
+
+def remove_from_nuke(folder: Path, places: Places) -> None:
+    """Raises Trouble."""
+    init = folder / "init.py"
+    say(f"{init}: {'the nodes are taken out' if change_init(init, None) else 'there was nothing of ours'}.")
+    settings = plugin_settings(places)
+    file = settings.settings_file()
+    kept = {name: value for name, value in read_json(file).items() if name not in ("python", "root")}
+    try:
+        if kept:
+            settings.write(kept, file)
+        elif file.exists():
+            file.unlink()
+    except OSError as error:
+        raise Trouble(MACHINE, f"the preferences {file} cannot be changed: {error}") from error
+    say(f"{file}: {'your own settings are left' if kept else 'removed'}.")
+
+
+def change_init(init: Path, plugin: "Path | None") -> bool:
+    """Put the block for `plugin` at the end of init.py, or with None take it out; whether that changed anything.
+
+    Everything else in the file stays, byte for byte. Raises Trouble.
+    """
+    try:
+        before = init.read_bytes() if init.exists() else None
+        rest, was_new = without_block(before or b"", init)
+        if plugin is None:
+            after = None if was_new and not rest.strip() else rest
+            if before is None:
+                return False
+        else:
+            after = with_block(rest, plugin, was_new or before is None)
+        if after == before:
+            return False
+        target = init.resolve()  # where it is a link, what it leads to is changed
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if plugin is not None and before is not None and BEGIN not in before:
+            shutil.copy2(str(target), str(init.with_name(BACKUP)))
+        if after is None:
+            init.unlink()
+        else:
+            replace_file(target, after)
+        if plugin is None and init.with_name(BACKUP).exists() and init.with_name(BACKUP).read_bytes() == (after or b""):
+            init.with_name(BACKUP).unlink()
+    except OSError as error:
+        raise Trouble(MACHINE, f"{init} cannot be changed: {error}. Mend that and run this again.") from error
+    return True
+
+
+def with_block(rest: bytes, plugin: Path, is_new: bool) -> bytes:
+    """`rest` and, at its end, the lines that add the plugin. All ASCII, whatever letters are in the path."""
+    ending = b"\r\n" if b"\r\n" in rest else b"\n"
+    unfinished = bool(rest) and not rest.endswith((b"\n", b"\r"))
+    note = NOTES["new"] if is_new else NOTES["line"] if unfinished else b""
+    path = ascii(plugin.as_posix()).encode("ascii")
+    lines = [BEGIN + note, b"# Added by install.py of fsgan; `install.py --uninstall` takes it out again.", b"try:",
+             b"    import nuke", b"", b"    nuke.pluginAddPath(" + path + b")", b"except Exception as error:",
+             b"    print('fsgan is not loaded: %s' % error)", END, b""]
+    return rest + (ending if unfinished else b"") + ending.join(lines)
+
+
+def without_block(text: bytes, init: Path) -> "tuple[bytes, bool]":
+    """(init.py without our block, whether the file was made for it). Raises Trouble where the marks are torn."""
+    if text.count(BEGIN) != text.count(END) or text.count(BEGIN) > 1 or text.find(END) < text.find(BEGIN):
+        raise Trouble(WRONG, f"the marks of fsgan in {init} are torn. Remove the lines from '{BEGIN.decode()}' to "
+                             f"'{END.decode()}' by hand and run this again.")
+    found = re.search(re.escape(BEGIN) + rb"([^\r\n]*)\r?\n.*?" + re.escape(END) + rb"\r?\n?", text, re.DOTALL)
+    if found is None:
+        return text, False
+    before, note = text[:found.start()], found.group(1)
+    if note == NOTES["line"]:
+        before = re.sub(rb"\r?\n\Z", b"", before)
+    return before + text[found.end():], note == NOTES["new"]
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Whole or not at all, with the permissions that it had."""
+    descriptor, name = tempfile.mkstemp(dir=str(path.parent), prefix=path.name)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        if path.exists():
+            shutil.copymode(str(path), name)
+        else:
+            temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink()
+        raise
+
+
+def plugin_settings(places: Places) -> "types.ModuleType":
+    """The plugin's own module of preferences: it knows where they lie. Standard library only."""
+    path = places.root / "nuke_plugin" / "fsgan_nuke" / "settings.py"
+    spec = importlib.util.spec_from_file_location("fsgan_nuke_settings", str(path))
+    if spec is None or spec.loader is None or not path.is_file():
+        raise Trouble(WRONG, f"{path} is missing; clone the project again.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def read_json(file: Path) -> "dict[str, object]":
+    """What the file holds; nothing where it is missing or is no JSON object."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def check_worker(places: Places) -> None:
+    """Starts the worker as the plugin does and says hello. Raises Trouble."""
+    command = [str(places.python), "-P", "-m", "fsgan_core.cli", "worker"]
+    lines = ({"request": "hello", "id": 1, "protocol": 1, "client": "install.py"}, {"request": "quit", "id": 2})
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace",
+                              timeout=WORKER_SECONDS, check=False,
+                              env={**environment(), "PYTHONPATH": str(places.root)})
+    except subprocess.TimeoutExpired:
+        raise Trouble(MACHINE, f"the worker has not answered within {WORKER_SECONDS} s: {' '.join(command)}") from None
+    except OSError as error:
+        raise Trouble(MACHINE, f"the worker does not start: {error}") from error
+    for line in done.stdout.splitlines():
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") == "hello":
+                return
+    raise Trouble(MACHINE, f"the worker does not answer:\n{indented(done.stdout + done.stderr, last=6)}")
 
 
 def environment() -> "dict[str, str]":

@@ -218,6 +218,7 @@ class Worker:
         while not self._ended.wait(self._heartbeat):
             if self._parent and os.getppid() != self._parent:
                 log.info("the parent process %d has gone", self._parent)
+                self._outbox.abandon()
                 self._leave()
                 return
             running = self._running
@@ -241,8 +242,8 @@ class Worker:
         self._questions.put(None)
 
     def _leave(self) -> None:
-        """The client has gone: nobody reads, nobody waits. What does not stop in time is stopped."""
-        self._outbox.abandon()
+        """Nobody will ask for anything any more. What does not stop in time is stopped; what is to be told still is, to
+        a client that has only closed its end of the one pipe."""
         self._end()
         self._main.join(GRACE)
         if self._main.is_alive() and self._tasks:

@@ -77,6 +77,12 @@ def save(settings: Settings, file: Optional[Path] = None) -> Path:
     file = file or settings_file()
     default = Settings()
     values = {name: value for name, value in dataclasses.asdict(settings).items() if value != getattr(default, name)}
+    write(values, file)
+    return file
+
+
+def write(values: Mapping[str, Any], file: Path) -> None:
+    """Plain data as the preferences' file, whole or not at all. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=file.name)
     try:
@@ -87,7 +93,6 @@ def save(settings: Settings, file: Optional[Path] = None) -> Path:
     except BaseException:
         os.unlink(temporary)
         raise
-    return file
 
 
 def _read(file: Path) -> Dict[str, Any]:
