@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.host.groups import Group
 from tests.host.knobtypes import Boolean_Knob
-from tests.host.nodes import Group, Node
+from tests.host.nodes import Node
 from tests.host.picture import Picture, black, read_picture
 from tests.host.textknobs import Channel_Knob, Link_Knob
 from tests.host.values import Format

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.host import native, tcl
-from tests.host.nodes import OWN_TO_A_CLONE, BackdropNode, Gizmo, Group, Node, Root, Viewer
+from tests.host.groups import BackdropNode, Gizmo, Group, Root, Viewer
+from tests.host.nodes import OWN_TO_A_CLONE, Node
 from tests.host.textknobs import Link_Knob
 from tests.host.userknobs import parse_user_knob
 from tests.host.write import ScriptWriter

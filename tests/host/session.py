@@ -15,9 +15,10 @@ from tests.host import api, constants, tcl
 from tests.host import expression as expressions
 from tests.host.callbacks import Callbacks
 from tests.host.evaluate import Evaluator
+from tests.host.groups import Group, Root
 from tests.host.knobs import Array_Knob, Knob
 from tests.host.native import make_knob
-from tests.host.nodes import Group, Node, Root
+from tests.host.nodes import Node
 from tests.host.picture import Picture
 from tests.host.render import Renderer
 from tests.host.script import Scripts

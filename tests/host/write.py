@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.host import native, tcl
+from tests.host.groups import Gizmo, Group, Root
 from tests.host.knobs import FLAGS, Knob
-from tests.host.nodes import OWN_TO_A_CLONE, Gizmo, Group, Node, Root
+from tests.host.nodes import OWN_TO_A_CLONE, Node
 from tests.host.textknobs import Link_Knob
 from tests.host.userknobs import user_knob_line
 
