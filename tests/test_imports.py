@@ -18,6 +18,9 @@ SIDE_BY_SIDE = {("training", "render")}
 HEAVY = ("torch", "dlib", "face_alignment", "cv2", "OpenImageIO", "PyOpenColorIO", "numpy", "scipy", "skimage",
          "matplotlib", "rich", "rich_argparse", "platformdirs", "tomli_w", "fileseq")
 MODULES = sorted(CORE.rglob("*.py"))
+# fsgan_core/__init__.py is read on the way to the contract.
+IN_NUKE = [CORE / "__init__.py", *sorted((CORE / "contract").glob("*.py")),
+           *sorted((ROOT / "nuke_plugin").rglob("*.py"))]
 
 
 def imported(path: Path) -> set[str]:
@@ -67,9 +70,29 @@ def test_contract_is_standard_library_alone() -> None:
     assert fresh(code, "-I", "-S") == "swap"
 
 
-@pytest.mark.parametrize("path", sorted((CORE / "contract").glob("*.py")), ids=lambda path: path.name)
-def test_contract_is_python_3_9(path: Path) -> None:
+@pytest.mark.parametrize("path", IN_NUKE, ids=lambda path: path.name)
+def test_what_nuke_reads_is_python_3_9(path: Path) -> None:
     ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("path", IN_NUKE, ids=lambda path: path.name)
+def test_what_nuke_reads_needs_nothing_third_party(path: Path) -> None:
+    """The standard library, Nuke's own module, the contract, and the plugin itself."""
+    if path.parent == CORE:
+        return  # its imports wait until a name is asked for
+    for name in imported(path):
+        first = name.split(".")[0]
+        known = first in sys.stdlib_module_names or first in ("nuke", "nukescripts", "fsgan_nuke")
+        assert known or name.startswith("fsgan_core.contract") or name == "fsgan_core", f"{path.name} imports {name}"
+
+
+def test_client_runs_without_nuke_and_without_packages() -> None:
+    """-S leaves site-packages out, -I the environment."""
+    paths = [str(ROOT), str(ROOT / "nuke_plugin")]
+    code = (f"import sys; sys.path[:0] = {paths!r}\n"
+            "from fsgan_nuke import client, process, settings\n"
+            "print('nuke' in sys.modules, 'numpy' in sys.modules, client.shared().pid)")
+    assert fresh(code, "-I", "-S") == "False False 0"
 
 
 def test_import_is_light() -> None:
