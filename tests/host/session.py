@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import sys
 import threading
 import types
@@ -130,15 +131,18 @@ class Host:
     def knob_by_path(self, path: str, origin: Knob) -> Knob | None:
         """`parent.mix`, `Grade1.white`, `this.x`, `mix`, `root.fps`, as seen from a knob."""
         *steps, last = path.split(".")
+        here = self.node_by_steps(steps, origin)
+        found = here._knobs.get(last) if here is not None else None
+        return found.getLinkedKnob() if isinstance(found, Link_Knob) and found is not origin else found
+
+    def node_by_steps(self, steps: list[str], origin: Knob) -> Node | None:
+        """The node that `parent.Grade1` leads to, as seen from a knob; the knob's own for no steps."""
         here: Node | None = origin._node
-        if here is None:
-            return None
-        if steps and steps[0] not in ("parent", "this", "root", "input", "topnode"):
+        if here is not None and steps and not re.fullmatch(r"parent|this|root|input\d*", steps[0]):
             # A plain name is a node beside this one, or, for a group's own knobs, one inside it.
-            first = steps[0]
             inside = here._children if isinstance(here, Group) else []
             beside = here._parent._children if here._parent is not None else []
-            here = next((node for node in [*inside, *beside] if node.name() == first), None)
+            here = next((node for node in [*inside, *beside] if node.name() == steps[0]), None)
             steps = steps[1:]
         for step in steps:
             if here is None:
@@ -147,12 +151,11 @@ class Host:
                 here = here._parent
             elif step == "root":
                 here = self.root
-            elif step.startswith("input"):
+            elif re.fullmatch(r"input\d*", step):
                 here = here.input(int(step.removeprefix("input") or 0))
             elif step != "this":
                 here = next((n for n in (here._children if isinstance(here, Group) else []) if n.name() == step), None)
-        found = here._knobs.get(last) if here is not None else None
-        return found.getLinkedKnob() if isinstance(found, Link_Knob) and found is not origin else found
+        return here
 
     def expression(self, text: str, knob: Knob, frame: float) -> float:
         """Raises ExpressionError for anything that is not there."""
@@ -179,19 +182,30 @@ class Host:
                 found = None
             else:
                 index = int(last) if last.isdigit() else places[last]
-        if found is None and name.rpartition(".")[2] in ("width", "height"):
-            return self._size(name, knob)
+        if found is None:
+            asked = self._of_picture(name, knob, frame)
+            if asked is not None:
+                return asked
         if not isinstance(found, Array_Knob):
             raise expressions.ExpressionError(f"{knob.fullyQualifiedName()}: no number is called {name!r}")
         return found._number(index, frame)
 
-    def _size(self, name: str, knob: Knob) -> float:
-        node = knob._node
-        for step in name.split(".")[:-1]:
-            if node is not None:
-                node = node._parent if step == "parent" else node.input(0) if step == "input" else self.find(step)
-        shape = node.format() if node is not None else self.root.format()
-        return float(shape.width() if name.endswith("width") else shape.height())
+    def _of_picture(self, name: str, knob: Knob, frame: float) -> float | None:
+        """What an expression may ask of a node's picture: width, height, bbox.x ..., format.w ..., first_frame."""
+        found = re.fullmatch(r"(?:(.+)\.)?(width|height|pixel_aspect|first_frame|last_frame|bbox\.[xyrtwh]"
+                             r"|format\.[xyrtwh])", name)
+        node = self.node_by_steps(found[1].split(".") if found[1] else [], knob) if found else None
+        if found is None or node is None:
+            return None
+        if found[2] in ("first_frame", "last_frame"):
+            return float(self.evaluator.frame_range(node)[found[2] == "last_frame"])
+        picture = self.evaluator.header(node, frame)
+        shape, box = picture.format, picture.bbox
+        values = {"width": shape.width(), "height": shape.height(), "pixel_aspect": shape.pixelAspect(),
+                  "bbox.x": box.x, "bbox.y": box.y, "bbox.r": box.r, "bbox.t": box.t, "bbox.w": box.r - box.x,
+                  "bbox.h": box.t - box.y, "format.x": shape.x(), "format.y": shape.y(), "format.r": shape.r(),
+                  "format.t": shape.t(), "format.w": shape.width(), "format.h": shape.height()}
+        return float(values[found[2]])
 
     def substitute(self, text: str, knob: Knob, frame: float) -> str:
         """Tcl in a text: [value knob], [frame], [knob ...], [expr ...]. Raises TclError for every other command."""

@@ -62,6 +62,14 @@ def test_bbox(host: Host) -> None:
     assert value(host, merge).all(), "without black outside the edge goes on for ever"
 
 
+def test_expressions_ask_pictures(host: Host) -> None:
+    crop = host.module.nodes.Crop(inputs=[constant(host, 1, 1, 1, 1)], box="2 1 5 4", name="Cut")
+    other = host.module.nodes.Crop(inputs=[constant(host, 1, 1, 1, 1)], box="{{Cut.bbox.x} {Cut.bbox.y} {Cut.bbox.r-1} "
+                                   "{input.height}}")
+    box = host.picture(other).bbox
+    assert (box.x, box.y, box.r, box.t) == (2, 1, 4, 6) and crop.width() == 8
+
+
 def test_switch_copy_shuffle(host: Host) -> None:
     a, b = constant(host, 0.1, 0.2, 0.3, 0.4), constant(host, 0.5, 0.6, 0.7, 0.8)
     switch = host.module.nodes.Switch(inputs=[a, b], which="{{frame==2}}")
