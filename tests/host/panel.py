@@ -152,7 +152,7 @@ def flat(tabs: Sequence[Tab]) -> list[Widget]:
 
 _COLOURS = {"page": "#2f2f2f", "title": "#4a4a4a", "tab": "#3a3a3a", "body": "#3f3f3f", "field": "#2a2a2a",
             "line": "#5c5c5c", "text": "#dcdcdc", "dim": "#8c8c8c", "knob": "#b8b8b8", "button": "#585858"}
-_WIDTH, _LINE, _LABEL, _PAD = 460, 26, 150, 10
+_WIDTH, _LINE, _LABEL, _PAD = 540, 26, 190, 10
 
 
 def draw_panel(node: Node, path: Path | str, *, scale: int = 2, columns: int = 3) -> None:
@@ -232,6 +232,8 @@ class _Pen:
     def box(self, x: float, y: float, width: float, height: float, colour: str, *, outline: bool = False,
             radius: float = 0.0) -> None:
         s = self.scale
+        if width * s < 2 or height * s < 1:
+            return  # a row that is longer than the panel is cut, as in Nuke
         self.draw.rounded_rectangle((x * s, y * s, (x + width) * s - 1, (y + height) * s - 1), radius * s,
                                     fill=_COLOURS[colour], outline=_COLOURS["line"] if outline else None)
 
