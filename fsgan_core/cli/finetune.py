@@ -45,7 +45,6 @@ RANDOM = "random"
 # Part of every key: to be raised when the same settings would give other weights.
 METHOD = 1
 EVENTS_PER_SECOND = 5
-PUBLISHED_RESOLUTION = 256  # and the default of reenact.resolution
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,6 @@ def told(facts: Mapping[str, Any]) -> list[str]:
              f"{facts['device']} in {facts['precision']}; licence class {facts['licence']}"]
     where = f"{facts['held_out']} held-out frames" if facts["held_out"] else "training frames (too few to hold any out)"
     shown = "the warped view" if facts["prewarp"] else "the view"
-    if facts["resolution"] != PUBLISHED_RESOLUTION:
-        lines.append(f"  trained at {facts['resolution']} px: swap with --set reenact.resolution={facts['resolution']}")
     for name, what in (("view", shown), ("before", "network before"), ("after", "network after")):
         identity = facts[name]["identity"]
         lines.append(f"  {what}, on {where}: L1 {facts[name]['l1']:.4f}, PSNR {facts[name]['psnr']:.2f} dB"

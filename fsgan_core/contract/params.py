@@ -18,8 +18,8 @@ def _network() -> Any:
 
 
 def _resolution() -> Any:
-    return integer(256, "working resolution", "Side of the square that the network sees; 256 is the published one.",
-                   minimum=64, maximum=1024, multiple=32, unit="px")
+    return integer(0, "working resolution", "Side of the square that the network sees; 0: as it was trained (256 as "
+                   "published).", minimum=0, maximum=1024, multiple=32, unit="px")
 
 
 @dataclass(frozen=True)

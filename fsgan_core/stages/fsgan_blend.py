@@ -30,6 +30,7 @@ from fsgan_core.stages.fsgan_network import (
     run,
     seen,
     shown_in,
+    working_size,
 )
 from fsgan_core.stages.picture import scene, straight
 
@@ -45,7 +46,7 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
         return untouched(target, completed)
     network = network_of(networks, "blend")
     region = given.region
-    crop = crop_of(face, network.weight.crop, params.resolution, given.aspect)
+    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), given.aspect)
     own = seen(target, crop, codec)
     alpha = (straight(completed)[1] > 0).astype(np.float32)
     display = np.clip(codec.encode(scene(given.new, codec.exposure)), 0, 1)

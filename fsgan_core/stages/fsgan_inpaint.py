@@ -30,6 +30,7 @@ from fsgan_core.stages.fsgan_network import (
     planes,
     run,
     shown_in,
+    working_size,
 )
 from fsgan_core.stages.inpaint import CONFIDENT, as_plate, extended, gathered, wanted_of
 from fsgan_core.stages.picture import cleaned, perceived, scene, straight
@@ -49,7 +50,7 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
         raise EngineError("inpaint.engine = fsgan needs the target's face")
     network = network_of(networks, "inpaint")
     region = reenacted.data_window
-    crop = crop_of(face, network.weight.crop, params.resolution, reenacted.pixel_aspect)
+    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), reenacted.pixel_aspect)
     rgb, alpha = straight(reenacted)
     wanted, needed = wanted_of(mattes, holdout)
     picture = perceived(cleaned(rgb), codec.exposure)

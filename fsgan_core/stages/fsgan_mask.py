@@ -21,7 +21,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import mesh
 from fsgan_core.stages.crop import Crop, covered, crop_of, paste
-from fsgan_core.stages.fsgan_network import network_of, planes, run, seen
+from fsgan_core.stages.fsgan_network import network_of, planes, run, seen, working_size
 from fsgan_core.stages.mask import META_TEXTURE, averaged, finished, hull_of, look, mouth_of, texture_text
 from fsgan_core.stages.match import measure_texture
 from fsgan_core.stages.picture import display_of, inside_of, polygon_matte
@@ -45,7 +45,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     EngineError."""
     aspect = target.pixel_aspect
     network = network_of(networks, "mask")
-    crop = crop_of(face, network.weight.crop, params.resolution, aspect)
+    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), aspect)
     scores = scores_of(network, seen(target, crop, codec), crop, region)
 
     display = display_of(target, region, codec)
@@ -68,7 +68,8 @@ def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
                    inside: Plate, holdout: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
     """The mask of a frame, as `mask.combine_mattes`, from what `measure_mattes` gave for it and its neighbours."""
     aspect = inside.pixel_aspect
-    crop = crop_of(face, network_of(networks, "mask").weight.crop, params.resolution, aspect)
+    network = network_of(networks, "mask")
+    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), aspect)
     mean = averaged(face, region, neighbours, params, aspect)
     first = len(MATTES)
     mattes = _labelled(mean[..., first:first + 3], mean[..., first + 3], face, region, crop.pixel, params, aspect)

@@ -43,6 +43,11 @@ def network_of(networks: Mapping[str, Network], role: str) -> Network:
     return networks[role]
 
 
+def working_size(network: Network, resolution: int) -> int:
+    """Pixels along a side of the network's picture: the parameter `resolution`; where that is 0, as it was trained."""
+    return resolution or network.weight.resolution
+
+
 def run(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     """The outputs, float32 (n, c, h, w) each, for `batch` float32 (n, c, h, w). Raises EngineError for an answer that
     is no number."""

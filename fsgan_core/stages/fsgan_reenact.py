@@ -27,7 +27,16 @@ from fsgan_core.plates.plate import Plate, Window, slices
 from fsgan_core.stages import mesh
 from fsgan_core.stages.crop import Crop, covered, crop_of, cut, paste
 from fsgan_core.stages.fsgan_mask import FACE, label_matte, scores_of
-from fsgan_core.stages.fsgan_network import limited, network_of, perceptual, picture_of, planes, run, shares_of
+from fsgan_core.stages.fsgan_network import (
+    limited,
+    network_of,
+    perceptual,
+    picture_of,
+    planes,
+    run,
+    shares_of,
+    working_size,
+)
 from fsgan_core.stages.mask import hull_of
 from fsgan_core.stages.picture import display_of, polygon_matte, scene
 from fsgan_core.stages.reenact import (
@@ -63,7 +72,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     """
     aspect = target.pixel_aspect
     network = network_of(networks, "reenact")
-    crop = crop_of(face, network.weight.crop, params.resolution, aspect)
+    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), aspect)
     goal = aimed_at(face, params, likeness, aspect)
     width = mesh.face_width(face.landmarks, aspect)
     prewarp = network.weight.prewarp if params.prewarp == "auto" else params.prewarp == "on"
@@ -88,7 +97,8 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     answer = limited(np.clip(answer, 0, 1), inputs)
     labels = [(answer[1], w.light) for answer, w in drawn if answer[1] is not None]
 
-    alpha = _alpha(answer, labels, crop, face, goal, region, networks)
+    skin = _skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
+    alpha = _alpha(answer, labels, crop, face, goal, region, networks, skin)
     small = perceptual(answer, codec)
     picture = np.clip(paste(small, crop, region), small.min(), small.max())
     if wanted and params.detail > 0:
@@ -168,9 +178,16 @@ def _asked(network: Network, shown: np.ndarray, points: np.ndarray, size: int) -
     return [(picture_of(pictures[k]), np.moveaxis(heads[0][k], 0, -1) if heads else None) for k in range(len(shown))]
 
 
+def _skin(warped: Sequence[tuple[Warped, float]], where: Window, region: Window) -> np.ndarray:
+    """float32 (h, w) on the region: where the warped views, made on `where`, show the source's skin."""
+    shown = sum(np.float32(weight) * one.matte for one, weight in warped)
+    return np.asarray(np.clip(shown, 0, 1)[slices(region, where)], np.float32)
+
+
 def _alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop: Crop, face: Face, goal: np.ndarray,
-           region: Window, networks: Mapping[str, Network]) -> np.ndarray:
-    """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face."""
+           region: Window, networks: Mapping[str, Network], skin: np.ndarray | None) -> np.ndarray:
+    """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face. skin: what the picture was drawn
+    from shows of it, where that lies in place already."""
     if "mask" in networks:
         judge = networks["mask"]
         own = crop_of(face, judge.weight.crop, judge.weight.resolution, crop.aspect)
@@ -184,6 +201,8 @@ def _alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop:
         alpha = label_matte(paste(scores, crop, region, "cubic"), FACE, crop.pixel, crop.aspect)
     else:
         alpha = hull_of(replace(face, landmarks=goal), region, crop.aspect, 1.0)
+        if skin is not None:  # the source's hair stays hair, however it was redrawn
+            alpha = alpha * np.maximum(skin, polygon_matte(goal[mesh.INNER_LIPS], region))
     return np.asarray(np.clip(alpha * covered(crop, region), 0, 1), np.float32)
 
 
