@@ -135,8 +135,8 @@ class Worker:
                 f"{protocol.PROTOCOL}; install the same version of both"))
         self._greeted = True
         log.info("client: %s", request.client or "without a name")
-        self._outbox.put(protocol.Greeting(request.id, protocol.PROTOCOL, version=fsgan_core.__version__, pid=os.getpid(),
-                                           executable=sys.executable, device=self._device, log=self._log_file))
+        self._outbox.put(protocol.Greeting(request.id, protocol.PROTOCOL, fsgan_core.__version__, os.getpid(),
+                                           sys.executable, self._device, self._log_file))
 
     def _enqueue(self, request: protocol.Request) -> None:
         task = _Task(request)
