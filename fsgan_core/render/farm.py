@@ -44,6 +44,12 @@ ENVIRONMENT = {name: "{{Session.WorkingDirectory}}/" + folder for name, folder i
     ("NUMBA_CACHE_DIR", "numba"))} | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
 
+# Which arithmetic the libraries choose for a processor; it decides last bits. Where a studio sets one of them so that
+# machines of several generations agree, the job sets it too.
+ARITHMETIC = ("OPENBLAS_CORETYPE", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES",
+              "OPENCV_CPU_DISABLE")
+
+
 @dataclass(frozen=True)
 class FarmOptions:
     """chunk: frames of a task. minutes: that a task should take; the engine then fits the chunks, 0 is not to.
@@ -175,7 +181,7 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
         "extensions": ["TASK_CHUNKING"],
         "name": "{{Param.JobName}}",
         "parameterDefinitions": definitions,
-        "jobEnvironments": [{"name": "FSGAN", "variables": dict(ENVIRONMENT)}],
+        "jobEnvironments": [{"name": "FSGAN", "variables": ENVIRONMENT | _arithmetic()}],
         "steps": steps,
     }
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
@@ -279,6 +285,11 @@ def _parameters(shot: Shot, pinned: Shot, opened: Work, options: FarmOptions, wo
         parameters[f"Weights{number}"] = (_path("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
         arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
     return parameters, arguments
+
+
+def _arithmetic() -> dict[str, str]:
+    return {name: os.environ[name] for name in ARITHMETIC if os.environ.get(name, "").isascii() and
+            os.environ.get(name) and "{{" not in os.environ[name]}
 
 
 def _path(kind: str, flow: str) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from typing import Any
 from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.layers import META_KEY
 from fsgan_core.contract.shot import Clip, Output, Shot
+from fsgan_core.faces.trackfile import load_track
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.exr import read_header
-from fsgan_core.plates.sequence import frames_text, output_path, parse_frames
+from fsgan_core.plates.sequence import frames_text, open_clip, output_path, parse_frames
 from fsgan_core.render.events import FAILED, KEPT, Event, FrameReport, Listener, RenderResult, ignore
 from fsgan_core.render.farm import SIDECARS, expectation, source_range
 from fsgan_core.render.inputs import open_inputs
@@ -95,6 +96,7 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
     installed otherwise; else as render_shot.
     """
     started = time.time()
+    _check_plate(shot)
     unread = unread_frames(shot)
     wanted = parse_frames(frames) if frames else ()
     spoilt = [frame for frame in wanted if frame in unread]
@@ -116,6 +118,19 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
     result = replace(result, frames=tuple(sorted((*result.frames, *reports), key=lambda report: report.frame)))
     _write_sidecar(result, work, started)
     return result
+
+
+def _check_plate(shot: Shot) -> None:
+    """Every frame of the plate that was analysed must be seen from here: a matte is averaged with its neighbours, and
+    with one of them not yet there (a stale listing of a file server) it would come out a little different, in silence.
+    Raises PlateError, TrackError."""
+    if not shot.target.track:
+        return
+    track = load_track(Path(shot.target.track).expanduser())
+    absent = sorted(set(track.frames) - set(open_clip(shot.target, shot.stages.output.missing).frames))
+    if track.related and absent:
+        raise PlateError(f"{shot.target.path} has no frame {frames_text(absent)} here (yet), which it had when it was "
+                         "analysed; start this task again when the plate is complete")
 
 
 def peak_bytes() -> int:
@@ -179,10 +194,21 @@ def gathered(shot: Shot, frames: str, work: Path) -> RenderResult:
     last = chunks[-1] if chunks else {}
     notes = list(dict.fromkeys(note for chunk in chunks for note in chunk.get("notes", ())))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
+    near = _beside(reports, shot.stages.mask.smooth)
+    if near:
+        notes.append(f"{frames_text(near)} lie beside failed frames and may have been rendered without them; once "
+                     "those are mended, start their chunks again as well")
     notes.append(f"{len(chunks)} chunks on {len(machines)} machine(s), {seconds.get('total', 0.0) / 3600:.2f} "
                  "machine-hours of rendering")
     return RenderResult(shot.job, shot.output.path, str(last.get("colorspace", shot.output.colorspace)),
                         tuple(reports), seconds, last.get("engines", {}), str(last.get("device", "cpu")), tuple(notes))
+
+
+def _beside(reports: Sequence[FrameReport], reach: int) -> list[int]:
+    """Frames that did not fail, whose matte is averaged with one that did."""
+    failed = {report.frame for report in reports if report.state == FAILED}
+    return [report.frame for report in reports if report.frame not in failed
+            and any(abs(report.frame - other) <= reach for other in failed)]
 
 
 def _whole(path: Path) -> bool:
