@@ -174,7 +174,7 @@ def stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
                    name="Region", xpos="0", ypos="100")]
     for number, layer in enumerate(layers):
         lines += ["set BELOW [stack 0]", "push $RESULT", "push $BELOW",
-                  node("Copy", 2, channels=layer, from0="none", to0="none", metainput="All", bbox='"A\\tA side"',
+                  node("Copy", 2, channels=layer, from0="none", to0="none", metainput="All", bbox="A",
                        name=f"Copy{number + 1}", xpos="0", ypos=str(160 + 60 * number))]
     return (*lines, "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_shown("0"))
 
@@ -186,7 +186,7 @@ def final_body(inputs: Sequence[str]) -> tuple[str, ...]:
             node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="100"),
             node("Switch", 2, which=connected, name="Mask", xpos="400", ypos="200"), "set MASK [stack 0]",
             "push $MASK", "push $RESULT", "push $IN_target",
-            node("Keymix", 3, channels="rgb", bbox='"B\\tB side"', name="Mix", xpos="0", ypos="300"),
+            node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="300"),
             "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_shown("400"))
 
 
@@ -279,6 +279,14 @@ def swap() -> Gizmo:
                                       text=f"{inner}.{knob.name}", flags=knob.flags))
     knobs += [NukeKnob(f"live_{knob}", LINK, label, text=f"Blend.{knob}") for knob, label in
               (("channels", "channels"), ("mix", "mix"), ("invert_mask", "invert mask"))]
+    links.append(tab("output_tab", "Output"))
+    for knob in made["FSGAN_Blend"].knobs:
+        if knob.name in SWAP_OUTPUT:
+            links.append(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}"))
+    # What is set inside a gizmo is not saved with the script, but through a link.
+    for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
+        links += [NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
+                  for name in ("result", "ready", "first", "last", *(("file",) if inner != "Blend" else ()))]
     body = [line for number, name in enumerate(inputs) for line in
             (node("Input", 0, name=name, **({"number": str(number)} if number else {}), xpos=str(250 * number),
                   ypos="0"), f"set IN_{name} [stack 0]")]
@@ -303,6 +311,7 @@ MASK = stage("FSGAN_Mask", "Mask", "mask", ("target", "holdout"), ("matte",),
 INPAINT = stage("FSGAN_Inpaint", "Inpaint", "inpaint", ("target", "reenacted", "mattes", "source", "holdout"),
                 ("rgba", "matte"), "What the matte calls face and the reenactment does not show is filled, from other "
                 "views of the source where it is connected.")
+SWAP_OUTPUT = ("file", "frames", "missing_results", "compression", "depth", "layers")
 LINKED = {inner: {knob.name for knob in stage_knobs(inner.lower())}
           for inner in ("Reenact", "Mask", "Inpaint", "Blend")}
 

@@ -78,7 +78,7 @@ class Scripts(ScriptWriter):
         if not reader.gizmo_seen or len(reader.levels) > 1:
             raise RuntimeError(f"{path}: a gizmo is 'Gizmo {{ ... }}', its nodes, and end_group")
         for knob in gizmo._knobs.values():
-            knob._default_text = knob._text()
+            knob._default_text = (knob.getLinkedKnob() if isinstance(knob, Link_Knob) else knob)._text()
             knob._user = False
         return gizmo
 
@@ -110,7 +110,7 @@ class Scripts(ScriptWriter):
             node.setName(value)
             return
         knob = node._knobs[name]
-        if isinstance(knob, Link_Knob):
+        if isinstance(knob, Link_Knob) and not (isinstance(node, Gizmo) and node._children):
             self.late.append((knob, value))
             return
         try:

@@ -83,8 +83,13 @@ class ScriptWriter:
         lines: list[str] = []
         declared = [knob for knob in node._knobs.values() if knob._user or (everything and knob._declared)]
         for knob in (k for k in node._knobs.values() if k not in declared and k._name not in _LAST):
-            if knob._text() != knob._default_text and _saved(knob):
+            if not isinstance(knob, Link_Knob) and knob._text() != knob._default_text and _saved(knob):
                 lines.append(f"{knob._name} {knob._written()}")
+        if isinstance(node, Gizmo) and not everything:
+            # What is changed inside a gizmo is saved by the links to it, and by nothing else.
+            lines += [f"{knob._name} {knob.getLinkedKnob()._written()}" for knob in node._knobs.values()
+                      if isinstance(knob, Link_Knob) and not knob._flags & FLAGS["DO_NOT_WRITE"]
+                      and knob.getLinkedKnob()._text() != knob._default_text]
         for knob in declared:
             lines.append(user_knob_line(knob))
             if _saved(knob) and (knob._text() != knob._empty_text):
