@@ -9,10 +9,10 @@ import os
 from typing import Any, Iterable, Sequence
 
 import nuke
+
+from fsgan_core.contract.errors import CancelledError, OutputError
 from fsgan_nuke import graph
 from fsgan_nuke.jobs import Branch
-
-from fsgan_core.contract.errors import OutputError
 
 RECORD = "written.json"
 # Knobs that say how a node looks in the graph, not what it does.
@@ -26,27 +26,38 @@ def write_branch(node: Any, branch: Branch, frames: Sequence[int]) -> list[int]:
 
     Raises OutputError with the host's words when its render fails.
     """
-    folder = os.path.dirname(branch.pattern)
-    record = _read_record(folder)
-    text = tree_text(branch.node)
-    wanted = {frame: _digest(text, file_states(branch.node, frame)) for frame in frames}
-    stale = [frame for frame in frames
-             if record.get(str(frame)) != wanted[frame] or not os.path.isfile(at_frame(branch.pattern, frame))]
-    if not stale:
+    wanted = to_write(branch, frames)
+    if not wanted:
         return []
-    write = graph.inner(node, f"Write_{branch.name}")
+    folder, stale = os.path.dirname(branch.pattern), list(wanted)
+    write, proxy = graph.inner(node, f"Write_{branch.name}"), nuke.root()["proxy"]
+    was = bool(proxy.value())
     write["file"].setValue(branch.pattern)
     write["disable"].setValue(False)
     try:
+        proxy.setValue(False)  # results are always of full size
         for first, last in runs(stale):
             nuke.execute(write, first, last, 1)
     except RuntimeError as error:
+        if str(error).startswith("Cancelled"):
+            raise CancelledError("cancelled") from error
         raise OutputError(f"{node.name()}: the input '{branch.name}' could not be written: {error}") from error
     finally:
         write["disable"].setValue(True)
+        proxy.setValue(was)
+    record = _read_record(folder)
     record.update({str(frame): wanted[frame] for frame in stale})
     _write_record(folder, record)
     return stale
+
+
+def to_write(branch: Branch, frames: Sequence[int]) -> dict[int, str]:
+    """Those of `frames` that are not written yet or have changed since, with what their record will say."""
+    record = _read_record(os.path.dirname(branch.pattern))
+    text = tree_text(branch.node)
+    wanted = {frame: _digest(text, file_states(branch.node, frame)) for frame in frames}
+    return {frame: known for frame, known in wanted.items()
+            if record.get(str(frame)) != known or not os.path.isfile(at_frame(branch.pattern, frame))}
 
 
 def tree_text(node: Any) -> str:

@@ -52,11 +52,21 @@ def read_space(node: Any, colour: Colour) -> str:
     if node["raw"].value():
         return colour.working
     name = _plain(str(node["colorspace"].value()))
-    if name == "default":  # the project's setting for files of this kind
-        return ""
+    if name == "default":
+        name = _default_space(node)
     if colour.managed == "OCIO":
         return name
     return NATIVE.get(name, "")
+
+
+def _default_space(node: Any) -> str:
+    """The project's setting for files of the Read's kind; "" where the kind is not known for sure."""
+    suffix = os.path.splitext(str(nuke.filename(node) or ""))[1].lower()
+    knob = {".exr": "floatLut", ".hdr": "floatLut", ".jpg": "int8Lut", ".jpeg": "int8Lut", ".dpx": "logLut",
+            ".cin": "logLut"}.get(suffix, "")
+    if not knob:
+        knob = {"8-bit": "int8Lut", "16-bit": "int16Lut"}.get(str(node.metadata("input/bitsperchannel") or ""), "")
+    return _plain(str(nuke.root()[knob].value())) if knob else ""
 
 
 def _plain(name: str) -> str:

@@ -6,6 +6,8 @@ from typing import Any, Iterator, Optional
 
 import nuke
 
+from fsgan_core.contract.errors import InputError
+
 OURS = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
 INPUTS = {
     "FSGAN_Analyse": ("target",),
@@ -47,8 +49,10 @@ def owner(node: Any) -> Optional[Any]:
 
 
 def connected(node: Any, name: str) -> Optional[Any]:
-    """What is connected to one of our node's inputs, by its name, as it stands in the graph; None for nothing."""
-    return node.input(INPUTS[kind_of(node)].index(name))
+    """What is connected to one of our node's inputs, by its name, as it stands in the graph; None for nothing, also
+    where the way leads out of a group to an input that is not connected."""
+    above = node.input(INPUTS[kind_of(node)].index(name))
+    return above if maker(above) is not None else None
 
 
 def way_up(node: Optional[Any]) -> Iterator[Any]:
@@ -74,7 +78,7 @@ def _above(node: Any) -> Optional[Any]:
 def maker(node: Optional[Any]) -> Optional[Any]:
     """The node that makes the picture which arrives through `node`; None where nothing does."""
     way = list(way_up(node))
-    return way[-1] if way and way[-1].Class() != "Input" else None
+    return way[-1] if way and way[-1].Class() != "Input" and kind_of(way[-1]) not in PASSING else None
 
 
 def analyse_node(node: Optional[Any]) -> Optional[Any]:
@@ -114,6 +118,29 @@ def ours_above(node: Any) -> Iterator[Any]:
             yield one
 
     yield from visit(node)
+
+
+def swap_of(node: Any) -> Optional[Any]:
+    """The FSGAN_Swap that holds the node, or None."""
+    above = owner(node)
+    return above if kind_of(above) == "FSGAN_Swap" else None
+
+
+def renders(node: Any) -> Any:
+    """The node whose files one of ours shows: itself, of a swap its inner Blend. Raises InputError where that was
+    taken out."""
+    if kind_of(node) != "FSGAN_Swap":
+        return node
+    last = inner(node, "Blend")
+    if last is None:
+        raise InputError(f"{node.name()} has no node Blend inside any more; make a new one")
+    return last
+
+
+def every_one() -> list[Any]:
+    """All nodes of ours in the script that render, those inside groups included."""
+    found = nuke.allNodes(group=nuke.root(), recurseGroups=True)
+    return [node for node in found if is_ours(node) and kind_of(node) not in ("FSGAN_Analyse", "FSGAN_Swap")]
 
 
 def all_above(node: Any) -> list[Any]:

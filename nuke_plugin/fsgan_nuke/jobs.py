@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 import nuke
+
+from fsgan_core.contract.errors import InputError
 from fsgan_nuke import graph, paths
 from fsgan_nuke.colour import Colour, project_colour, read_space
 from fsgan_nuke.knobs import read_stage
 
-from fsgan_core.contract.errors import InputError
-
 STAGE = {"FSGAN_Reenact": "reenact", "FSGAN_Mask": "mask", "FSGAN_Inpaint": "inpaint", "FSGAN_Blend": "blend"}
 SOURCE = {"FSGAN_Drive": "driver"}
 # Which input of a stage holds the files of which stage before it.
+MOST_FRAMES = 1_000_000
 UPSTREAM = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
 
 
@@ -43,6 +45,7 @@ class Job:
     upstream: Mapping[str, Any]
     output: str
     branches: tuple[Branch, ...] = field(default_factory=tuple)
+    analysis: Optional[str] = None  # "target" or "source" where a clip is to be analysed instead
 
 
 def job_of(node: Any, frames: str = "") -> Job:
@@ -53,26 +56,27 @@ def job_of(node: Any, frames: str = "") -> Job:
     kind = graph.kind_of(node)
     colour = project_colour()
     branches: list[Branch] = []
-    target = _clip(node, "target", colour, branches)
+    target = clip_of(node, "target", colour, branches)
     if target is None:
         raise InputError(f"{node.name()}: nothing is connected to 'target'")
     output = paths.result_pattern(node)
+    _refuse_double(node, output)
     shot: dict[str, Any] = {
         "version": 1,
         "job": "drive" if kind == "FSGAN_Drive" else "swap",
-        "frames": frames or str(node["frames"].value()),
+        "frames": frames or frames_text(node),
         "target": target,
         "output": {"path": output, "colorspace": colour.working},
         "stages": settings(node, colour),
     }
     source = SOURCE.get(kind, "source")
     if source in graph.INPUTS[kind]:
-        clip = _clip(node, source, colour, branches)
+        clip = clip_of(node, source, colour, branches)
         if clip is None and kind != "FSGAN_Inpaint":
             raise InputError(f"{node.name()}: nothing is connected to '{source}'")
         shot["source"] = [clip] if clip is not None else []
     if "holdout" in graph.INPUTS[kind]:
-        holdout = _clip(node, "holdout", colour, branches)
+        holdout = clip_of(node, "holdout", colour, branches)
         if holdout is not None:
             shot["holdout"] = {key: value for key, value in holdout.items() if key in ("path", "part")}
     upstream = {}
@@ -82,33 +86,70 @@ def job_of(node: Any, frames: str = "") -> Job:
     return Job(str(node.fullName()), shot, STAGE.get(kind, ""), upstream, output, tuple(branches))
 
 
+def frames_text(node: Any) -> str:
+    """Which frames a node renders: as its knob says (inside a swap, the swap's), else the target's."""
+    swap = graph.swap_of(node)
+    chosen = str((swap or node)["frames"].value()).strip()
+    if chosen:
+        return ",".join(chosen.replace(",", " ").split())
+    above = graph.connected(node, "target")
+    if above is None:
+        return ""
+    first, last = int(above.firstFrame()), int(above.lastFrame())
+    return str(first) if first == last else f"{first}-{last}"
+
+
+def frame_numbers(text: str) -> list[int]:
+    """Frames of "1001-1048x2,1060", ascending. Raises InputError."""
+    found: set[int] = set()
+    for part in text.replace(",", " ").split():
+        match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", part)
+        if match is None or match[3] == "0":
+            raise InputError(f"'{text}' is no frame range; write it like 1001-1048x2,1060")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first < MOST_FRAMES:
+            raise InputError(f"'{part}' holds no frames, or too many; write it like 1001-1048x2,1060")
+        found.update(range(first, last + 1, int(match[3] or 1)))
+    return sorted(found)
+
+
+def _refuse_double(node: Any, output: str) -> None:
+    """Raises InputError where another node of the script writes the same files, as after a copy with `file` set."""
+    if not paths.named(node, "file"):
+        return
+    for other in graph.every_one():
+        if other.fullName() != node.fullName() and paths.named(other, "file") == output:
+            raise InputError(f"{node.fullName()} and {other.fullName()} would both write {output}; give one of them "
+                             "another path under Output > file")
+
+
 def settings(node: Any, colour: Colour) -> dict[str, Any]:
     """The parameters of every stage, from this node and those of ours above it."""
     stages: dict[str, dict[str, Any]] = {}
     for one in graph.ours_above(node):
         if graph.kind_of(one) in STAGE and one.fullName() != node.fullName():
-            stages[STAGE[graph.kind_of(one)]] = _read(one, STAGE[graph.kind_of(one)])
+            stages[STAGE[graph.kind_of(one)]] = read_knobs(one, STAGE[graph.kind_of(one)])
     kind = graph.kind_of(node)
     if kind in STAGE:
-        stages[STAGE[kind]] = _read(node, STAGE[kind])
+        stages[STAGE[kind]] = read_knobs(node, STAGE[kind])
     else:
-        stages["drive"] = _read(node, "drive")
-        stages["mask"] = _read(node, "mask", "mask_")
-    stages["weights"] = _read(node, "weights", "weights_")
-    stages["output"] = _read(node, "output")
+        stages["drive"] = read_knobs(node, "drive")
+        stages["mask"] = read_knobs(node, "mask", "mask_")
+    stages["weights"] = read_knobs(node, "weights", "weights_")
+    stages["output"] = read_knobs(node, "output")
     stages["colour"] = {"config": colour.config} if colour.config else {}
     analysed = graph.analyse_node(graph.connected(node, "target"))
     if analysed is not None:
-        stages["analyse"] = _read(analysed, "analyse")
-        stages["colour"].update(_read(analysed, "colour"))
+        stages["analyse"] = read_knobs(analysed, "analyse")
+        stages["colour"].update(read_knobs(analysed, "colour"))
     return stages
 
 
-def _read(node: Any, stage: str, prefix: str = "") -> dict[str, Any]:
+def read_knobs(node: Any, stage: str, prefix: str = "") -> dict[str, Any]:
     return read_stage(stage, lambda name: node[name].value(), lambda name: name in node.knobs(), prefix)
 
 
-def _clip(node: Any, name: str, colour: Colour, branches: list[Branch]) -> Optional[dict[str, Any]]:
+def clip_of(node: Any, name: str, colour: Colour, branches: list[Branch]) -> Optional[dict[str, Any]]:
     """What is connected to an input, as a clip of the shot; None for nothing."""
     above = graph.connected(node, name)
     if above is None:
@@ -136,9 +177,12 @@ def _file_of(above: Any, colour: Colour) -> Optional[dict[str, Any]]:
         return None
     space = read_space(made, colour)
     shifted = str(made["frame"].value() or "") or made["frame_mode"].value() != "expression"
-    if not space or shifted or made["premultiplied"].value() or not nuke.filename(made):
+    path = str(nuke.filename(made) or "")
+    if not space or shifted or made["premultiplied"].value() or not path:
         return None
-    return {"path": str(nuke.filename(made)), "colorspace": space}
+    if not os.path.isabs(path):
+        path = os.path.join(paths.script_folder(), path)
+    return {"path": path.replace("\\", "/"), "colorspace": space}
 
 
 def _stage_files(node: Any, name: str, colour: Colour, branches: list[Branch]) -> dict[str, Any]:
@@ -156,7 +200,7 @@ def _stage_files(node: Any, name: str, colour: Colour, branches: list[Branch]) -
 
 def _person(analysed: Any) -> str:
     """`Clip.person` from the knobs of an FSGAN_Analyse."""
-    values = _read(analysed, "analyse")
+    values = read_knobs(analysed, "analyse")
     choice = values["person"]
     if choice == "index":
         return str(values["person_index"])

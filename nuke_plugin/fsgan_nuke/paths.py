@@ -17,14 +17,24 @@ def result_pattern(node: Any) -> str:
     """name.####.exr of the node's frames. Raises InputError for a script that was never saved."""
     chosen = named(node, "file")
     if chosen:
-        return chosen
+        return safe(chosen)
     name = flat_name(node)
-    return f"{work_folder()}/{name}/{name}.####.exr"
+    return safe(f"{work_folder()}/{name}/{name}.####.exr")
 
 
 def input_pattern(node: Any, name: str) -> str:
     """Frames that the host writes of one of the node's inputs."""
-    return f"{work_folder()}/{flat_name(node)}/inputs/{name}/{name}.####.exr"
+    return safe(f"{work_folder()}/{flat_name(node)}/inputs/{name}/{name}.####.exr")
+
+
+def safe(path: str) -> str:
+    """The path, if it may stand in one of the host's file knobs. Raises InputError: the host takes what is in brackets
+    there for a command, and $ for a variable."""
+    found = sorted(set(path) & set("[]{}$\\;\"\n"))
+    if found:
+        raise InputError(f"{path}: files cannot be written there, since Nuke reads {' '.join(found)} in a path as a "
+                         "command; save the script in another folder, or name another path under Output > file")
+    return path
 
 
 def track_path(node: Any) -> str:
@@ -49,14 +59,18 @@ def named(node: Any, knob: str) -> str:
 
 def work_folder() -> str:
     """Raises InputError for a script that was never saved."""
-    script = str(nuke.root().name())
+    script = _script()
     stem = os.path.splitext(os.path.basename(script))[0]
     return f"{script_folder()}/{FOLDER}/{stem}"
 
 
+def _script() -> str:
+    return str(nuke.root()["name"].value() or "")
+
+
 def script_folder() -> str:
     """Raises InputError for a script that was never saved."""
-    script = str(nuke.root().name())
+    script = _script()
     if script in ("", "Root"):
         raise InputError("the script has no file yet; save it first, or name a full path under Output > file")
     return os.path.dirname(os.path.abspath(script)).replace("\\", "/")

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from fsgan_core.contract.errors import TrackError
 
@@ -121,6 +121,69 @@ def curves_of(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
 def outlines(track: FaceTrack) -> dict[int, list[tuple[float, float]]]:
     """The face's outline by frame, as a closed polygon."""
     return {frame: [face.landmarks[index] for index in OUTLINE] for frame, face in track.faces.items()}
+
+
+def tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]:
+    """Name -> frame -> point, of the `tracks` of a Tracker4 as the host writes it; frames that have a key in both
+    coordinates. Raises TrackError for a text of another form."""
+    try:
+        parts = _words(text)
+        if len(parts) == 1:
+            parts = _words(parts[0])
+        found = {}
+        for row in _words(parts[2]):
+            columns = _words(row)
+            x, y = (_keys(columns[place]) for place in (2, 3))
+            found[columns[1]] = {frame: (x[frame], y[frame]) for frame in x if frame in y}
+    except (IndexError, ValueError) as error:
+        raise TrackError(f"the Tracker's points are written in a way that is not known here ({error}); nothing was "
+                         "taken") from error
+    return found
+
+
+def _keys(curve_text: str) -> dict[int, float]:
+    """Frame -> value. "curve x1001 5 6" has keys at 1001 and 1002; letters between them say how it bends."""
+    found: dict[int, float] = {}
+    frame: Optional[int] = None
+    for word in _words(curve_text)[1:]:
+        if word[0] == "x":
+            frame = round(float(word[1:]))
+        elif word[0].isalpha():
+            continue
+        elif frame is not None:
+            found[frame] = float(word)
+            frame += 1
+    return found
+
+
+def _words(text: str) -> list[str]:
+    """Words of a Tcl list; what is in braces or quotes is one, without them. Raises ValueError."""
+    found: list[str] = []
+    place = 0
+    while place < len(text):
+        letter = text[place]
+        if letter.isspace():
+            place += 1
+            continue
+        start = place
+        if letter == "{":
+            depth = 0
+            while place < len(text):
+                depth += {"{": 1, "}": -1}.get(text[place], 0)
+                place += 1
+                if not depth:
+                    break
+            if depth:
+                raise ValueError("a brace is not closed")
+            found.append(text[start + 1:place - 1])
+        elif letter == '"':
+            place = text.index('"', start + 1) + 1
+            found.append(text[start + 1:place - 1])
+        else:
+            while place < len(text) and not text[place].isspace():
+                place += 1
+            found.append(text[start:place])
+    return found
 
 
 def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[int, dict[int, Any]]:

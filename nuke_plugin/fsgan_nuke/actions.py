@@ -1,0 +1,159 @@
+"""What the buttons do. Each takes the node that it is on; errors are shown on that node."""
+
+from __future__ import annotations
+
+import logging
+import os
+import webbrowser
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import nuke
+
+from fsgan_core.contract import protocol
+from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_nuke import analysis, graph, paths, render, status, tracks
+from fsgan_nuke.client import Request, shared
+from fsgan_nuke.host import later, tell
+from fsgan_nuke.jobs import job_of
+from fsgan_nuke.settings import load as load_settings
+
+log = logging.getLogger(__name__)
+
+
+def run(action: str) -> None:
+    node = nuke.thisNode()
+    try:
+        ACTIONS[action](node)
+    except FsganError as error:
+        status.show(node, status.from_error(error))
+        log.debug("%s of %s", action, node.fullName(), exc_info=error)
+    except Exception as error:
+        log.exception("%s of %s", action, node.fullName())
+        status.show(node, status.from_error(FsganError(f"{action} failed, {type(error).__name__}: {error}")))
+
+
+def render_frame(node: Any) -> None:
+    render.start(node, str(int(nuke.frame())))
+
+
+def render_range(node: Any) -> None:
+    """This node alone; what comes before it is taken as it is."""
+    if graph.kind_of(node) == "FSGAN_Swap":
+        render.start(node)
+    else:
+        render.start(node, above=False)
+
+
+def render_here(node: Any) -> None:
+    render.start(node)
+
+
+def cancel(node: Any) -> None:
+    if not render.cancel(node):
+        render.refresh(node)
+
+
+def reload(node: Any) -> None:
+    for one in [one for one in graph.ours_above(node) if graph.swap_of(one) is not None] or [graph.renders(node)]:
+        render.show_result(one, paths.result_pattern(one))
+        render.refresh(one)
+
+
+def analyse(node: Any) -> None:
+    render.analyse(node)
+
+
+def doctor(node: Any = None) -> None:
+    """Tells what is installed, when the worker has answered."""
+
+    def ended(request: Request) -> None:
+        tell(str(request.error) if request.error else "\n".join((request.result or {}).get("lines", ())))
+
+    request = shared().request(protocol.Doctor(), on_end=ended)
+    if not nuke.GUI:
+        request.wait()
+
+
+def open_report(node: Any) -> None:
+    """The page that `fsgan ... --report` wrote beside the node's frames. Raises InputError where there is none."""
+    folder = Path(job_of(graph.renders(node)).output).parent
+    page = next((page for page in (folder / "report" / "index.html", folder / "index.html") if page.is_file()), None)
+    if page is None:
+        raise InputError(f"there is no report in {folder / 'report'}; `fsgan evaluate --report` writes one")
+    webbrowser.open(page.as_uri())
+
+
+def open_log(node: Any) -> None:
+    greeting = shared().greeting
+    path = greeting.log if greeting is not None else ""
+    if not path:
+        logs = sorted(load_settings().log_folder.glob("worker-*.log"), key=os.path.getmtime)
+        path = str(logs[-1]) if logs else ""
+    if not path:
+        raise InputError("the worker was never started; there is no log yet")
+    webbrowser.open(Path(path).as_uri())
+
+
+# Tracks.
+
+
+def to_tracker(node: Any) -> None:
+    _make(node, "Tracker4", tracks.tracker_knobs(analysis.track_of(node)), "FSGAN_Tracker")
+
+
+def to_corner_pin(node: Any) -> None:
+    _make(node, "CornerPin2D", tracks.corner_pin_knobs(analysis.track_of(node)), "FSGAN_CornerPin")
+
+
+def to_roto(node: Any) -> None:
+    """A Roto whose shape is keyed at every frame of the track."""
+    import nuke.rotopaint as paint
+
+    outlines = tracks.outlines(analysis.track_of(node))
+    made = _make(node, "Roto", {}, "FSGAN_Roto")
+    curves = made["curves"]
+    shape = paint.Shape(curves, type="bezier")
+    shape.name = "face"
+    first = outlines[min(outlines)]
+    for index in range(len(first)):
+        shape.append(paint.ShapeControlPoint(first[index][0], first[index][1]))
+        for frame, points in outlines.items():
+            shape[index].center.addPositionKey(frame, (points[index][0], points[index][1]))
+    curves.rootLayer.append(shape)
+
+
+def take_edits(node: Any) -> None:
+    """Points of the selected Tracker that were moved become overrides in the track file."""
+    chosen = [one for one in nuke.selectedNodes() if one.Class() == "Tracker4"]
+    if len(chosen) != 1:
+        raise InputError("select the one Tracker whose points you have moved, then press this again")
+    track = analysis.track_of(node)
+    moved = tracks.moved_points(track, tracks.tracker_points(chosen[0]["tracks"].toScript(False)))
+    if moved:
+        tracks.save_edits(track, moved)
+        analysis.fill_curves(node, track.path)
+    count = sum(len(points) for points in moved.values())
+    status.show(node, status.Status(status.UP_TO_DATE, f"{count} points taken" if count else "no point was moved"))
+
+
+def _make(node: Any, kind: str, knobs: Mapping[str, str], name: str) -> Any:
+    """A node beside ours, in the same group; one step of undo."""
+    nuke.Undo.begin(f"FSGAN: {kind}")
+    try:
+        with graph.owner(node) or nuke.root():
+            made = getattr(nuke.nodes, kind)()
+            made.setName(name)
+            made.setXYpos(int(node.xpos()) + 120, int(node.ypos()))
+        for knob, text in knobs.items():
+            made[knob].fromScript(text)
+    finally:
+        nuke.Undo.end()
+    return made
+
+
+ACTIONS: Mapping[str, Callable[[Any], None]] = {function.__name__: function for function in (
+    render_frame, render_range, render_here, cancel, reload, analyse, doctor, open_report, open_log, to_tracker,
+    to_corner_pin, to_roto, take_edits)}
+
+__all__ = ["ACTIONS", "later", "run"]

@@ -1,0 +1,138 @@
+"""What the host calls: frames that a Write needs on a farm, a panel that is opened or changed, the end of a script."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import nuke
+
+from fsgan_core.contract.errors import FsganError
+from fsgan_nuke import branches, graph, paths, render
+from fsgan_nuke.client import close_all
+from fsgan_nuke.host import later
+from fsgan_nuke.jobs import job_of
+
+QUIET = 0.6  # seconds without a change, after which a node's status is asked for
+NOT_PARAMETERS = ("status", "status_line", "result", "ready", "first", "last", "xpos", "ypos", "selected", "name")
+
+_unwritten: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
+_changed: dict[str, float] = {}
+_waiting: list[threading.Timer] = []
+
+
+def install() -> None:
+    """Once, at the host's start."""
+    nuke.addOnScriptLoad(loaded)
+    nuke.addBeforeRender(before_render)
+    nuke.addBeforeFrameRender(before_frame)
+    nuke.addOnScriptClose(closed)
+    if nuke.GUI:
+        for kind in graph.OURS:
+            nuke.addKnobChanged(knob_changed, nodeClass=kind)
+
+
+# A farm's render.
+
+
+def loaded() -> None:
+    """Without an interface: inputs that only the host can make are written now, since it cannot render them while it
+    renders. What goes wrong is told by the Write that needs them."""
+    if nuke.GUI:
+        return
+    _unwritten.clear()
+    writes = [one for one in nuke.allNodes("Write", nuke.root()) if not one["disable"].value()]
+    for node in {one.fullName(): one for write in writes for one in graph.ours_above(write)}.values():
+        try:
+            render.write_inputs(node, job_of(node))
+        except FsganError as error:
+            _unwritten[str(node.fullName())] = str(error)
+
+
+def before_render() -> None:
+    """Without an interface: the nodes above a Write show the files that its frames will be made into."""
+    if nuke.GUI:
+        return
+    root = nuke.root()
+    for node in graph.ours_above(nuke.thisNode()):
+        try:
+            pattern = paths.result_pattern(node)
+        except FsganError as error:
+            raise RuntimeError(f"{node.fullName()}: {error}") from error
+        for knob, value in (("result", pattern), ("first", min(int(node["first"].value()), int(root.firstFrame()))),
+                            ("last", max(int(node["last"].value()), int(root.lastFrame()))), ("ready", 1),
+                            ("missing_results", "error")):
+            node[knob].setValue(value)
+
+
+def before_frame() -> None:
+    """Without an interface: renders what the frame about to be written needs and has not. A failure ends the host's
+    render with the message. With an interface nothing is rendered behind the artist's back."""
+    if nuke.GUI:
+        return
+    for node in graph.ours_above(nuke.thisNode()):
+        make_frame(node, int(nuke.frame()))
+
+
+def make_frame(node: Any, frame: int) -> None:
+    """Raises RuntimeError, as the host expects it of a render."""
+    name = str(node.fullName())
+    try:
+        if name in _unwritten:
+            raise FsganError(_unwritten[name])
+        job = job_of(node, str(frame))
+        lacking = [branch for branch in job.branches if branches.to_write(branch, [frame])]
+        if lacking:
+            raise FsganError(f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
+                             "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render")
+        render.start(node, str(frame), above=False)
+    except FsganError as error:
+        raise RuntimeError(f"{name}, frame {frame}: {error}") from error
+
+
+# A panel.
+
+
+def knob_changed() -> None:
+    """Only while a panel is open: the status is asked for when the artist has stopped changing things."""
+    knob = nuke.thisKnob().name()
+    if knob in NOT_PARAMETERS:
+        return
+    _changed[str(nuke.thisNode().fullName())] = time.monotonic()
+    if not _waiting:
+        _wait(QUIET)
+
+
+def _wait(seconds: float) -> None:
+    timer = threading.Timer(seconds, _quiet)
+    timer.daemon = True
+    _waiting.append(timer)
+    timer.start()
+
+
+def _quiet() -> None:
+    """In the timer's thread."""
+    _waiting.clear()
+    last = max(_changed.values(), default=0.0)
+    rest = QUIET - (time.monotonic() - last)
+    if rest > 0.01:
+        _wait(rest)
+    else:
+        later(_refresh_changed)
+
+
+def _refresh_changed() -> None:
+    names = list(_changed)
+    _changed.clear()
+    for name in names:
+        node = nuke.toNode(name)
+        if node is not None:
+            render.refresh(node)
+
+
+def closed() -> None:
+    """A script is closed: nobody waits for its renders any more."""
+    render.cancel_all()
+    if not nuke.GUI:
+        close_all()

@@ -1,0 +1,53 @@
+"""The host's main thread: who may touch nodes, and how other threads ask for it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Callable, TypeVar
+
+import nuke
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def on_main(function: Callable[..., T], *arguments: Any) -> T:
+    """The function's value, called on the main thread; what it raises is raised here.
+
+    The host's own helper must not be called from the main thread, has nobody to serve it without an interface, and
+    swallows exceptions: hence this.
+    """
+    if not nuke.GUI or threading.current_thread() is threading.main_thread():
+        return function(*arguments)
+    answer: list[Any] = []
+
+    def called() -> None:
+        try:
+            answer.append((True, function(*arguments)))
+        except BaseException as error:
+            answer.append((False, error))
+
+    nuke.executeInMainThreadWithResult(called)
+    if not answer:
+        raise RuntimeError("the host did not answer")
+    good, value = answer[0]
+    if not good:
+        raise value
+    return value  # type: ignore[no-any-return]
+
+
+def later(function: Callable[..., Any], *arguments: Any) -> None:
+    """Calls on the main thread, soon, and does not wait; at once where there is no interface."""
+    if not nuke.GUI or threading.current_thread() is threading.main_thread():
+        function(*arguments)
+    else:
+        nuke.executeInMainThread(function, arguments)
+
+
+def tell(text: str) -> None:
+    """A message to the artist; to the terminal where there is no interface."""
+    if nuke.GUI:
+        later(nuke.message, text)
+    else:
+        nuke.tprint(text)

@@ -1,0 +1,65 @@
+"""What a node says of itself: up to date, stale and why, rendering, or the error."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import Any, Mapping
+
+UP_TO_DATE, STALE, RENDERING, FAILED, NOTHING = "up to date", "stale", "rendering", "error", "nothing rendered"
+COLOURS = {UP_TO_DATE: "#5fae6b", STALE: "#d9a13b", RENDERING: "#5f93d9", FAILED: "#e0605a", NOTHING: "#999999"}
+
+
+@dataclass(frozen=True)
+class Status:
+    """state: one of the above. line: a short text, for the node. more: the whole text, for the tooltip."""
+
+    state: str
+    line: str
+    more: str = ""
+
+
+def from_keys(answer: Mapping[str, Any]) -> Status:
+    """From the worker's answer to `keys`."""
+    total, stale, missing = int(answer.get("total", 0)), str(answer.get("stale", "")), str(answer.get("missing", ""))
+    changed = [f"{one['frames']}: {one['text']}" for one in answer.get("changed", ())]
+    if not stale and not missing:
+        return Status(UP_TO_DATE, f"up to date ({total} frames)")
+    if not stale and not answer.get("done"):
+        return Status(NOTHING, f"not rendered ({total} frames)")
+    parts = []
+    if stale:
+        why = sorted({one["text"] for one in answer.get("changed", ()) if one.get("text")})
+        parts.append(f"stale {stale}" + (f" ({', '.join(why)})" if why else ""))
+    if missing:
+        parts.append(f"missing {missing}")
+    return Status(STALE, "; ".join(parts), "\n".join(changed))
+
+
+def rendering(done: int, total: int, step: str = "") -> Status:
+    return Status(RENDERING, f"rendering {done}/{total}" if total else (step or "starting"), step)
+
+
+def from_error(error: BaseException) -> Status:
+    text = str(error) or type(error).__name__
+    return Status(FAILED, text.splitlines()[0][:120], text)
+
+
+def show(node: Any, status: Status) -> None:
+    """Writes it onto the node. On the main thread."""
+    knobs = node.knobs()
+    line = plain(status.line)
+    if "status_line" in knobs:
+        node["status_line"].setValue(line)
+    if "status" in knobs:
+        colour = COLOURS[status.state]
+        node["status"].setValue(f'<font color="{colour}">{html.escape(line)}</font>')
+        node["status"].setTooltip(html.escape(plain(status.more or status.line)))
+
+
+def plain(text: str) -> str:
+    """Text that neither Tcl nor the label's HTML takes for anything else, however often it is evaluated."""
+    return text.translate(_PLAIN)
+
+
+_PLAIN = str.maketrans({"[": "(", "]": ")", "{": "(", "}": ")", "$": "", "\\": "/", "<": "(", ">": ")", '"': "'"})

@@ -1,0 +1,25 @@
+"""Run by the host at its start, with and without an interface. Nothing that goes wrong here may stop the host."""
+
+try:
+    import os
+    import sys
+
+    import nuke
+
+    _here = os.path.dirname(os.path.abspath(__file__)).replace("\\", "/")
+    _root = os.path.dirname(_here)
+    if _root not in sys.path:
+        sys.path.append(_root)  # for fsgan_core.contract, which needs the standard library alone
+    nuke.pluginAddPath([_root + "/gizmos", _root + "/gizmos/icons"])
+    nuke.Layer("matte", ["matte.face", "matte.hair", "matte.mouth", "matte.occlusion", "matte.completed"])
+    nuke.Layer("st", ["st.u", "st.v"])
+    nuke.Layer("confidence", ["confidence.Z"])
+
+    from fsgan_nuke import callbacks
+
+    callbacks.install()
+except Exception as _error:
+    import traceback
+
+    traceback.print_exc()
+    print("FSGAN: the plugin could not be loaded: %s" % _error)
