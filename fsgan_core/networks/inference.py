@@ -6,8 +6,13 @@ several threads: one pass at a time runs on a device and has all of its cores.
 
 A sample's result does not depend on its companions in the batch. On the CPU samples are run one by one: a batch gains
 nothing there. Elsewhere a batch of a size and shape not met before is run one by one, too, and once together: only
-where all bits are equal is that size used from then on, else halves of it. Proved by a test on the CPU; on CUDA it
-rests on that comparison and on cuDNN's deterministic algorithms, chosen by shape and without timing.
+where all bits are equal is that size used from then on, else halves of it. Tests prove both on the CPU, the second
+with a network whose samples do depend on each other; on CUDA it rests on that comparison and on cuDNN's deterministic
+algorithms, chosen by shape and without timing (no GPU was at hand to try it).
+
+Nor does it depend on the number of threads: 3x3 and 7x7 convolutions, and all in bfloat16, give the same bits with 1
+to 8 of them (measured, and tested); a 1x1 convolution in float32 does not, so networks with one run on FIXED_THREADS
+then. Another make of CPU is another kind of device: its bits may differ.
 """
 
 from __future__ import annotations
@@ -41,6 +46,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 CPU_INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
 MOST_RUNNERS = 8  # kept loaded: the six networks of a shot and two to change to
 MOST_SAMPLES = 16  # in one pass
+FIXED_THREADS = 2  # where bits would follow the number of threads
 
 COMPILE_VARIABLE = "FSGAN_COMPILE"
 
@@ -106,6 +112,7 @@ class Runner:
         self._call = self._network
         self._most = 1 if torch.device(device).type == "cpu" else MOST_SAMPLES
         self._same: dict[tuple[int, ...], bool] = {}
+        self._thread_bound = self.precision == "fp32" and any(map(_sums_by_threads, self._network.modules()))
 
     def run(self, x: Tensor) -> Answer:
         """float32 (n, c, h, w) on any device, n at least 1 -> what the network gives, float32 on the runner's device.
@@ -118,7 +125,7 @@ class Runner:
                 if device != self.device:  # another thread moved it
                     continue
                 try:
-                    with torch.inference_mode(), _steady_kernels(device):
+                    with torch.inference_mode(), _steady_kernels(device, self._thread_bound):
                         return self._joined(x)
                 except torch.OutOfMemoryError as error:
                     if torch.device(device).type == "cpu":
@@ -241,13 +248,26 @@ def _lock(device: str) -> threading.RLock:
         return _locks.setdefault(device, threading.RLock())
 
 
+def _sums_by_threads(module: nn.Module) -> bool:
+    """Whether its float32 sums on the CPU come out in another order with another number of threads."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
+
+
 @contextmanager
-def _steady_kernels(device: str) -> Iterator[None]:
-    """On CUDA: kernels chosen by shape, not by timing, that give the same bits every time."""
-    if torch.device(device).type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+def _steady_kernels(device: str, thread_bound: bool) -> Iterator[None]:
+    """The same bits every time. On CUDA: kernels that are deterministic, chosen by shape and not by timing. On the CPU,
+    where it matters: always the same number of threads."""
+    if torch.device(device).type == "cuda":
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    elif thread_bound and torch.get_num_threads() != FIXED_THREADS:
+        before = torch.get_num_threads()
+        torch.set_num_threads(FIXED_THREADS)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+    else:
         yield
 
 

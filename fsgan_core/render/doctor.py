@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import sys
@@ -85,7 +86,10 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "faces:"
     for what, text in found["faces"].items():
         yield f"  {what:24} {text}"
-    yield f"devices:                   {', '.join(found['devices'].get('list', ()))}"
+    precision = found["devices"].get("precision", {})
+    devices = [f"{device} ({precision[device]})" if device in precision else device
+               for device in found["devices"].get("list", ())]
+    yield f"devices (precision):       {', '.join(devices)}"
     colour = found["colour"]
     if "error" not in colour:
         yield f"colour config:             {colour['config']} (from {colour['from']})"
@@ -142,7 +146,12 @@ def _faces() -> dict[str, Any]:
 def _devices() -> dict[str, Any]:
     from fsgan_core.render.device import available_devices
 
-    return {"list": list(available_devices())}
+    devices = available_devices()
+    if importlib.util.find_spec("torch") is None:
+        return {"list": list(devices), "precision": {}}
+    from fsgan_core.networks.inference import resolve_precision
+
+    return {"list": list(devices), "precision": {device: resolve_precision(device) for device in devices}}
 
 
 def _colour() -> dict[str, Any]:

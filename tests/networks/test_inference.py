@@ -1,0 +1,278 @@
+"""Running networks: the numbers of plain float32, the same bits in any company, and what happens without memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fsgan_core.contract.errors import MachineError, ParameterError
+from fsgan_core.networks import inference
+from fsgan_core.networks.catalogue import Installed, Weight
+from fsgan_core.networks.fold import folded
+from fsgan_core.networks.inference import load_runner, resolve_precision, runner_for
+from tests.networks.conftest import SMALL, small_state
+from tests.patterns import image, patterned
+
+GENERATOR = "res_unet.MultiScaleResUNet(in_nc=7,out_nc=3,flat_layers=(1,1,1),ngf=8)"
+SPLIT = "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(1,0,1),ngf=8)"
+SEGMENTATION = "simple_unet.UNet(n_classes=3,feature_scale=8)"
+CASES = {GENERATOR: 7, SPLIT: 71, SEGMENTATION: 3}
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The number of threads and the loaded runners are the process's."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    inference._runners.clear()
+
+
+def given(arch: str, count: int = 1, size: int = 64) -> Tensor:
+    return torch.from_numpy(image((count, CASES[arch], size, size)))
+
+
+def parts(answer: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+class TestFold:
+    @pytest.mark.parametrize("arch", [*CASES, "hrnet.hrnet_wlfw()", "hopenet.Hopenet()"])
+    def test_numbers(self, arch: str) -> None:
+        network = patterned(arch)
+        x = torch.from_numpy(image((1, CASES.get(arch, 3), 64, 64)))
+        with torch.inference_mode():
+            truth = parts(network(x))
+            ready = folded(network)
+            answer = parts(ready(x))
+        assert not [module for module in ready.modules() if isinstance(module, nn.BatchNorm2d)]
+        for one, other in zip(answer, truth, strict=True):
+            assert (one - other).abs().max() <= 1e-4 * other.std()
+
+    def test_norm_of_what_is_used_twice_stays(self) -> None:
+        class Twice(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, 4, 3)
+                self.norm = nn.BatchNorm2d(4)
+
+            def forward(self, x: Tensor) -> Tensor:
+                y = self.conv(x)
+                return y - self.norm(y)
+
+        network = Twice()
+        network.norm.running_mean = torch.tensor([0.1, 0.2, 0.3, 0.4])
+        network.eval()
+        x = torch.from_numpy(image((1, 3, 16, 16)))
+        with torch.inference_mode():
+            truth = network(x)
+            assert torch.equal(folded(network)(x), truth)
+
+
+class TestPrecision:
+    def test_resolved(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+        assert [resolve_precision("cpu", name) for name in ("auto", "fp32", "bf16", "fp16")] == [
+            "bf16", "fp32", "bf16", "fp32"]
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+        assert resolve_precision("cpu") == "fp32"
+
+    @pytest.mark.parametrize(("capability", "wanted"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"),
+                                                        ((6, 1), "fp32")])
+    def test_resolved_on_cards(self, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int],
+                               wanted: str) -> None:
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        assert resolve_precision("cuda:0") == wanted
+
+    def test_unknown(self) -> None:
+        with pytest.raises(ParameterError, match="int8"):
+            resolve_precision("cpu", "int8")
+
+    @pytest.mark.parametrize("arch", CASES)
+    def test_float32_is_the_plain_network(self, arch: str) -> None:
+        network, x = patterned(arch), given(arch, 2)
+        with torch.inference_mode():
+            truth = parts(network(x))
+        for one, other in zip(parts(load_runner(network, "cpu", "fp32").run(x)), truth, strict=True):
+            assert one.dtype == torch.float32
+            assert one.is_contiguous()
+            assert (one - other).abs().max() <= 1e-4 * other.std()
+
+    def test_bfloat16_on_a_real_picture(self, astronaut: np.ndarray) -> None:
+        picture = torch.from_numpy(astronaut[80:208, 160:288].astype(np.float32) / 127.5 - 1).permute(2, 0, 1)
+        x = torch.cat([picture, picture.flip(2), torch.ones(1, 128, 128)])[None]
+        network = patterned(GENERATOR)
+        with torch.inference_mode():
+            truth = network(x)
+        error = (load_runner(network, "cpu", "bf16").run(x) - truth).square().mean()
+        assert 10 * torch.log10(4 / error) >= 40
+
+    def test_the_given_network_is_left_alone(self) -> None:
+        network = patterned(SEGMENTATION).train()
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        load_runner(network, "cpu", "bf16").run(given(SEGMENTATION))
+        after = network.state_dict()
+        assert network.training
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+class TestBits:
+    @pytest.mark.parametrize("arch", CASES)
+    def test_any_company(self, arch: str, precision: str) -> None:
+        runner, x = load_runner(patterned(arch), "cpu", precision), given(arch, 5)
+        together = parts(runner.run(x))
+        for number in (0, 2, 4):
+            for output, alone in zip(together, parts(runner.run(x[number:number + 1])), strict=True):
+                assert torch.equal(output[number:number + 1], alone)
+        assert torch.equal(parts(runner.run(x[[2, 0]]))[0][0], together[0][2])
+
+    @pytest.mark.parametrize("arch", CASES)
+    def test_any_number_of_threads(self, arch: str, precision: str) -> None:
+        runner, x = load_runner(patterned(arch), "cpu", precision), given(arch)
+        answers = []
+        for threads in (1, 2, 3, 8):
+            torch.set_num_threads(threads)
+            answers.append(parts(runner.run(x)))
+            assert torch.get_num_threads() == threads
+        assert all(torch.equal(one, other) for answer in answers for one, other in zip(answer, answers[0], strict=True))
+
+    def test_any_layout(self, precision: str) -> None:
+        runner, x = load_runner(patterned(GENERATOR), "cpu", precision), given(GENERATOR)
+        other = x.contiguous(memory_format=torch.channels_last)
+        assert torch.equal(runner.run(x), runner.run(other))
+
+    def test_threads_of_the_caller(self, precision: str) -> None:
+        runner, x = load_runner(patterned(SEGMENTATION), "cpu", precision), given(SEGMENTATION, 4)
+        alone = runner.run(x)
+        got: dict[int, Tensor] = {}
+        workers = [threading.Thread(target=lambda n=n: got.update({n: runner.run(x[n:n + 1])})) for n in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert all(torch.equal(got[number], alone[number:number + 1]) for number in range(4))
+
+
+class Fake(nn.Module):
+    """Doubles; remembers the sizes of its batches; has memory for `room` samples."""
+
+    def __init__(self, room: int = 100, mixes: bool = False) -> None:
+        super().__init__()
+        self.room = room
+        self.mixes = mixes
+        self.sizes: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, torch.fx.Proxy):
+            raise TypeError("not to be traced")
+        self.sizes.append(len(x))
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("a card's memory")
+        return x * 2 + (x.mean() if self.mixes else 0)
+
+
+def batched(fake: Fake, device: str = "cpu") -> inference.Runner:
+    """A runner that runs batches, as on a card."""
+    runner = inference.Runner(fake, device, "fp32")
+    runner._most = 8
+    return runner
+
+
+class TestBatches:
+    x = torch.arange(7.0).reshape(7, 1, 1, 1).expand(7, 1, 2, 2)
+
+    def test_larger_ones_where_bits_are_equal(self) -> None:
+        fake = Fake()
+        runner = batched(fake)
+        assert torch.equal(runner.run(self.x), self.x * 2)
+        assert fake.sizes == [4, 1, 1, 1, 1, 2, 1, 1, 1]  # each size is judged once
+        fake.sizes.clear()
+        assert torch.equal(runner.run(self.x), self.x * 2)
+        assert fake.sizes == [4, 2, 1]
+
+    def test_never_where_they_are_not(self) -> None:
+        fake = Fake(mixes=True)
+        runner = batched(fake)
+        for _ in range(2):
+            fake.sizes.clear()
+            assert torch.equal(runner.run(self.x), self.x * 3)
+        assert set(fake.sizes) == {1}
+
+    def test_out_of_memory_halves_and_says_so_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        fake = Fake(room=2)
+        runner = batched(fake)
+        with caplog.at_level(logging.WARNING):
+            assert torch.equal(runner.run(self.x), self.x * 2)
+            assert torch.equal(runner.run(self.x), self.x * 2)
+        assert [record.message for record in caplog.records] == [
+            "Fake: the memory of cpu does not do for 4 pictures at once; at most 2 from now on"]
+
+    def test_then_the_cpu_once(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        fake = Fake(room=0)
+        runner = batched(fake)
+        runner.device = "cuda:0"  # the fake stays where it is: only what the runner does is looked at
+        monkeypatch.setattr(inference, "_release", lambda device: setattr(fake, "room", 1))
+        monkeypatch.setattr(runner, "_pass", lambda x: fake(x))
+        with caplog.at_level(logging.WARNING):
+            assert torch.equal(runner.run(self.x[:1]), self.x[:1] * 2)
+            assert torch.equal(runner.run(self.x), self.x * 2)
+        assert runner.device == "cpu"
+        assert [record.message for record in caplog.records] == [
+            "Fake: the memory of cuda:0 does not do for one picture; it runs on the CPU from now on"]
+
+    def test_none_on_the_cpu(self) -> None:
+        with pytest.raises(MachineError, match="not enough memory for a picture of 2 x 2 px"):
+            load_runner(Fake(room=0), "cpu", "fp32").run(self.x)
+
+
+class TestCompiled:
+    def test_quietly_as_it_is_where_that_fails(self, monkeypatch: pytest.MonkeyPatch,
+                                               caplog: pytest.LogCaptureFixture) -> None:
+        def broken(network: nn.Module, **options: object) -> Callable[[Tensor], Tensor]:
+            def call(x: Tensor) -> Tensor:
+                raise RuntimeError("no compiler\nand a long story")
+
+            return call
+
+        monkeypatch.setattr(torch, "compile", broken)
+        network, x = patterned(GENERATOR), given(GENERATOR)
+        with caplog.at_level(logging.INFO):
+            runner = load_runner(network, "cpu", "fp32", compiled=True)
+            answers = [runner.run(x), runner.run(x)]
+        assert torch.equal(answers[0], load_runner(network, "cpu", "fp32").run(x))
+        assert torch.equal(answers[0], answers[1])
+        assert [record.message for record in caplog.records] == ["MultiScaleResUNet is not compiled: no compiler"]
+
+
+class TestRunnerFor:
+    def installed(self, folder: Path, name: str) -> Installed:
+        from fsgan_core.networks.checkpoint import write_checkpoint
+
+        path = folder / f"{name}.safetensors"
+        write_checkpoint(path, SMALL, small_state())
+        return Installed(Weight(name, "inpaint", arch=SMALL), path, sha256=name)
+
+    def test_one_per_weights_device_and_precision(self, tmp_path: Path) -> None:
+        entry = self.installed(tmp_path, "one")
+        first = runner_for(entry, "cpu", "fp32")
+        assert runner_for(entry, "cpu", "fp32") is first
+        assert runner_for(entry, "cpu", "bf16") is not first
+        assert (first.weight, first.device, first.precision) == (entry.weight, "cpu", "fp32")
+        assert parts(first.run(torch.zeros(1, 4, 32, 32)))[0].shape == (1, 3, 32, 32)
+
+    def test_only_the_last_used_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inference, "MOST_RUNNERS", 2)
+        one, two, three = (self.installed(tmp_path, name) for name in ("one", "two", "three"))
+        first, second = runner_for(one, "cpu", "fp32"), runner_for(two, "cpu", "fp32")
+        assert runner_for(one, "cpu", "fp32") is first
+        runner_for(three, "cpu", "fp32")
+        assert runner_for(one, "cpu", "fp32") is first
+        assert runner_for(two, "cpu", "fp32") is not second
