@@ -132,15 +132,19 @@ def estimate(options: Namespace, presenter: Presenter) -> int:
     if options.json:
         presenter.data({"ok": True, "exit_code": 0, **facts})
         return 0
-    presenter.say(f"estimate: {found.frames} frames, {facts['machine_hours']:.2f} machine-hours on machines like this "
-                  f"one ({found.cores} cores), in chunks of {options.chunk}")
+    presenter.say(f"estimate: {found.frames} frames in chunks of {options.chunk}, {_hours(facts['machine_hours'])} of "
+                  f"machine time on machines like this one ({found.cores} cores)")
     presenter.say(f"  analysis {found.analyse:.0f} s once, {found.frame:.2f} s a frame, {found.start:.1f} s to start a "
                   f"task, {found.peak_bytes / 2**30:.1f} GiB of memory")
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stages.items() if spent >= 0.005)
     presenter.say(f"  of a frame (each on one core of several): {stages}")
-    hours = ", ".join(f"{hours:.2f} h with {machines}" for machines, hours in facts["wall_hours"].items())
+    hours = ", ".join(f"{_hours(hours)} with {machines}" for machines, hours in facts["wall_hours"].items())
     presenter.say(f"  until the last frame: {hours} machine(s)")
     return 0
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 2 else f"{hours * 60:.1f} minutes"
 
 
 def _shot(options: Namespace) -> Shot:
