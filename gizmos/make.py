@@ -181,13 +181,18 @@ def stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
 
 def final_body(inputs: Sequence[str]) -> tuple[str, ...]:
     """The rendered picture over the target by channels, mix and mask, which act without a render."""
+    return (*inside(inputs), *_mixed(inputs, "RESULT"), "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE",
+            *_shown("400"))
+
+
+def _mixed(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
+    """What is remembered as `picture` over the target, by the node `Mix` and the mask input where it is connected."""
     connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
-    return (*inside(inputs), "push $IN_mask",
-            node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="100"),
-            node("Switch", 2, which=connected, name="Mask", xpos="400", ypos="200"), "set MASK [stack 0]",
-            "push $MASK", "push $RESULT", "push $IN_target",
-            node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="300"),
-            "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_shown("400"))
+    return ("push $IN_mask",
+            node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="500"),
+            node("Switch", 2, which=connected, name="MaskOrAll", xpos="400", ypos="560"), "set MASK [stack 0]",
+            "push $MASK", f"push ${picture}", "push $IN_target",
+            node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="620"))
 
 
 def _shown(ypos: str) -> tuple[str, ...]:
@@ -277,8 +282,8 @@ def swap() -> Gizmo:
             if knob.name in LINKED[inner]:
                 links.append(NukeKnob(prefix + knob.name, LINK, knob.label, knob.tooltip,
                                       text=f"{inner}.{knob.name}", flags=knob.flags))
-    knobs += [NukeKnob(f"live_{knob}", LINK, label, text=f"Blend.{knob}") for knob, label in
-              (("channels", "channels"), ("mix", "mix"), ("invert_mask", "invert mask"))]
+    knobs += [NukeKnob(f"live_{knob}", LINK, label, text=f"Mix.{target}") for knob, target, label in
+              (("channels", "channels", "channels"), ("mix", "mix", "mix"), ("invert_mask", "invertMask", "invert mask"))]
     links.append(tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
         if knob.name in SWAP_OUTPUT:
@@ -295,9 +300,9 @@ def swap() -> Gizmo:
              node("FSGAN_Mask", 2, name="Mask", xpos="500", ypos="150"), "set MATTES [stack 0]",
              "push $IN_holdout", "push $IN_source", "push $MATTES", "push $REENACTED", "push $IN_target",
              node("FSGAN_Inpaint", 5, name="Inpaint", xpos="250", ypos="300"), "set COMPLETED [stack 0]",
-             "push $IN_mask", "push $IN_holdout", "push $MATTES", "push $COMPLETED", "push $IN_target",
-             node("FSGAN_Blend", 5, name="Blend", xpos="0", ypos="450"),
-             node("Output", name="Output1", xpos="0", ypos="550")]
+             "push $IN_holdout", "push $MATTES", "push $COMPLETED", "push $IN_target",
+             node("FSGAN_Blend", 4, name="Blend", xpos="0", ypos="450"), "set BLENDED [stack 0]",
+             *_mixed(inputs, "BLENDED"), node("Output", name="Output1", xpos="0", ypos="700")]
     return Gizmo("FSGAN_Swap", "The source's face on the target's head: reenact, mask, inpaint and blend, wired. Open "
                  "the group to see how, or to put nodes of your own between the stages.",
                  (*knobs, *links, *info_knobs("stages.md")), tuple(body))

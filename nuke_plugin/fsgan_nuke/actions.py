@@ -14,7 +14,7 @@ from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_nuke import analysis, graph, paths, render, status, tracks
 from fsgan_nuke.client import Request, shared
-from fsgan_nuke.host import later, tell
+from fsgan_nuke.host import tell
 from fsgan_nuke.jobs import job_of
 from fsgan_nuke.settings import load as load_settings
 
@@ -138,15 +138,17 @@ def take_edits(node: Any) -> None:
 
 
 def _make(node: Any, kind: str, knobs: Mapping[str, str], name: str) -> Any:
-    """A node beside ours, in the same group; one step of undo."""
+    """A node beside ours, in the same group, from the text of its knobs; one step of undo."""
+    lines = [f" {knob} {text}" for knob, text in knobs.items()]
+    place = [f" xpos {int(node.xpos()) + 120}", f" ypos {int(node.ypos())}"]
+    group = graph.owner(node) or nuke.root()
     nuke.Undo.begin(f"FSGAN: {kind}")
     try:
-        with graph.owner(node) or nuke.root():
-            made = getattr(nuke.nodes, kind)()
+        with group:
+            before = {one.name() for one in nuke.allNodes(kind, group)}
+            nuke.scriptReadText("\n".join([f"{kind} {{", " inputs 0", *lines, *place, "}", ""]))
+            made = next(one for one in nuke.allNodes(kind, group) if one.name() not in before)
             made.setName(name)
-            made.setXYpos(int(node.xpos()) + 120, int(node.ypos()))
-        for knob, text in knobs.items():
-            made[knob].fromScript(text)
     finally:
         nuke.Undo.end()
     return made
@@ -156,4 +158,4 @@ ACTIONS: Mapping[str, Callable[[Any], None]] = {function.__name__: function for 
     render_frame, render_range, render_here, cancel, reload, analyse, doctor, open_report, open_log, to_tracker,
     to_corner_pin, to_roto, take_edits)}
 
-__all__ = ["ACTIONS", "later", "run"]
+__all__ = ["ACTIONS", "run"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
+import nuke
+
 from fsgan_core.contract.errors import InputError, TrackError
 from fsgan_nuke import graph, paths, tracks
 from fsgan_nuke.colour import project_colour
@@ -41,8 +43,10 @@ def fill_curves(node: Any, path: str) -> None:
         knob = node[name]
         knob.clearAnimated()
         if found is not None:
-            parts = [tracks.curve(part) for part in found[name]]
-            knob.fromScript("{" + " ".join(parts) + "}" if len(parts) > 1 else parts[0])
+            for index, part in enumerate(found[name]):
+                knob.setAnimated(index)
+                curve = knob.animation(index)
+                curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
 
 
 def _index(node: Any) -> int:

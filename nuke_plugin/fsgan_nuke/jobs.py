@@ -146,7 +146,11 @@ def settings(node: Any, colour: Colour) -> dict[str, Any]:
 
 
 def read_knobs(node: Any, stage: str, prefix: str = "") -> dict[str, Any]:
-    return read_stage(stage, lambda name: node[name].value(), lambda name: name in node.knobs(), prefix)
+    def value_of(name: str) -> Any:
+        knob = node[name]
+        return (knob.value(0), knob.value(1)) if knob.Class() == "XY_Knob" else knob.value()
+
+    return read_stage(stage, value_of, lambda name: name in node.knobs(), prefix)
 
 
 def clip_of(node: Any, name: str, colour: Colour, branches: list[Branch]) -> Optional[dict[str, Any]]:

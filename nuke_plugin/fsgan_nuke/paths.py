@@ -32,8 +32,8 @@ def safe(path: str) -> str:
     there for a command, and $ for a variable."""
     found = sorted(set(path) & set("[]{}$\\;\"\n"))
     if found:
-        raise InputError(f"{path}: files cannot be written there, since Nuke reads {' '.join(found)} in a path as a "
-                         "command; save the script in another folder, or name another path under Output > file")
+        raise InputError(f"Nuke reads {' '.join(found)} in a path as a command; save the script in another folder, or "
+                         f"name another path under Output > file, than {path}")
     return path
 
 

@@ -155,10 +155,11 @@ def _work(render: Render) -> None:
             answer = _answered(render, job, meter)
             on_main(_finish, name, job, answer)
     except CancelledError as error:
-        render.error = None if nuke.GUI else error
+        # Without its traceback, which would keep the host's bar alive.
+        render.error = None if nuke.GUI else error.with_traceback(None)
     except BaseException as error:
-        render.error = error
         log.debug("%s", name, exc_info=error)
+        render.error = error.with_traceback(None)
     finally:
         for one in render.nodes:
             if _running.get(one) is render:

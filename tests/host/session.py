@@ -222,7 +222,20 @@ class Host:
 
         root_name = Path(self.script_file).as_posix() if self.script_file else ""
         return tcl.substitute(text, {"value": value, "knob": value, "frame": lambda: f"{frame:g}",
+                                     "exists": lambda path: str(int(self._exists(path, knob))),
                                      "root.name": lambda: root_name, "getenv": _getenv})
+
+    def _exists(self, path: str, knob: Knob) -> bool:
+        """Whether there is such a knob, or such a node: `parent.input2` is there where it is connected."""
+        here: Node | None = knob._node
+        for step in path.split("."):
+            if here is None:
+                break
+            if step.startswith("input") and step[5:].isdigit():
+                here = here.input(int(step[5:]))
+            else:
+                here = here._parent if step == "parent" else here if step == "this" else self.find(step)
+        return here is not None or self.knob_by_path(path, knob) is not None
 
     def format(self, text: str, node: Node | None) -> Format:
         """By name or by numbers; "" is the project's. Raises ValueError."""
