@@ -282,8 +282,7 @@ def swap() -> Gizmo:
             if knob.name in LINKED[inner]:
                 links.append(NukeKnob(prefix + knob.name, LINK, knob.label, knob.tooltip,
                                       text=f"{inner}.{knob.name}", flags=knob.flags))
-    knobs += [NukeKnob(f"live_{knob}", LINK, label, text=f"Mix.{target}") for knob, target, label in
-              (("channels", "channels", "channels"), ("mix", "mix", "mix"), ("invert_mask", "invertMask", "invert mask"))]
+    knobs += [NukeKnob(f"live_{knob.name}", LINK, knob.label, text=knob.text) for knob in MIXING if knob.name]
     links.append(tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
         if knob.name in SWAP_OUTPUT:
@@ -325,13 +324,31 @@ def gizmos() -> tuple[Gizmo, ...]:
     return (analyse(), REENACT, MASK, INPAINT, blend(), swap(), drive())
 
 
+def example() -> str:
+    """A tree of all stages, as text to paste."""
+    lines = ["#! FSGAN, made by gizmos/make.py", "set cut_paste_input [stack 0]",
+             node("Read", 0, name="Source", label='"the person whose face is wanted"', xpos="250", ypos="0"),
+             node("FSGAN_Analyse", name="AnalyseSource", xpos="250", ypos="120"), "set SOURCE [stack 0]",
+             node("Read", 0, name="Target", label='"the plate to change"', xpos="0", ypos="0"),
+             node("FSGAN_Analyse", name="AnalyseTarget", xpos="0", ypos="120"), "set TARGET [stack 0]",
+             "push $SOURCE", "push $TARGET", node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="240"),
+             "set REENACTED [stack 0]", "push $TARGET", node("FSGAN_Mask", 1, name="Mask", xpos="500", ypos="240"),
+             "set MATTES [stack 0]", "push $SOURCE", "push $MATTES", "push $REENACTED", "push $TARGET",
+             node("FSGAN_Inpaint", 4, name="Inpaint", xpos="250", ypos="380"), "set COMPLETED [stack 0]",
+             "push $MATTES", "push $COMPLETED", "push $TARGET",
+             node("FSGAN_Blend", 3, name="Blend", xpos="0", ypos="520"),
+             node("Write", file_type="exr", channels="all", name="Write", xpos="0", ypos="640"), ""]
+    return "\n".join(line.strip() for line in lines)
+
+
 def files() -> dict[str, str]:
     """File name -> text, of everything that this script makes."""
-    return {f"{gizmo.name}.gizmo": gizmo.text() for gizmo in gizmos()}
+    return {**{f"{gizmo.name}.gizmo": gizmo.text() for gizmo in gizmos()}, "toolsets/FSGAN_Example.nk": example()}
 
 
 def main() -> None:
     for name, text in files().items():
+        (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(text, encoding="utf-8")
 
 

@@ -34,7 +34,7 @@ def on_main(function: Callable[..., T], *arguments: Any) -> T:
     good, value = answer[0]
     if not good:
         raise value
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def later(function: Callable[..., Any], *arguments: Any) -> None:

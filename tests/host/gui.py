@@ -228,4 +228,34 @@ class Undo:
         return current_host().undo_disabled > 0
 
 
+@offered()
+class Panel:
+    """A dialog of named fields. show() takes its answer from host.answers: None for Cancel, or the fields that the
+    person changes, by name."""
+
+    def __init__(self, title: str = "") -> None:
+        self._title, self._fields = title, {}  # type: ignore[var-annotated]
+
+    def addFilenameSearch(self, name: str, value: str) -> bool:
+        self._fields[name] = value
+        return True
+
+    def addEnumerationPulldown(self, name: str, items: str) -> bool:
+        self._fields[name] = items.split()[0]
+        return True
+
+    def show(self) -> bool:
+        given = current_host().ask("Panel", self._title)
+        if given is None:
+            return False
+        unknown = set(given) - set(self._fields)
+        if unknown:
+            raise AssertionError(f"the panel {self._title!r} has no {', '.join(sorted(unknown))}")
+        self._fields.update(given)
+        return True
+
+    def value(self, name: str) -> Any:
+        return self._fields.get(name)
+
+
 Answer = Callable[[str, str], Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from fsgan_core.plates.plate import Plate, Window
 from tests.host import Host, new_host, start
 
 ROOT = Path(__file__).parents[2]
+NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
 FIRST, LAST = 1001, 1003
 SIZE = (224, 190)
 
@@ -59,7 +61,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, grace
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The worker is this Python and this checkout; cache, logs and preferences are the test's own."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "nuke.json").write_text('{"root": "%s", "logs": "%s"}' % (ROOT.as_posix(), (folder / "logs").as_posix()))
+    (folder / "nuke.json").write_text(json.dumps({"root": str(ROOT), "logs": str(folder / "logs")}))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("FSGAN_PYTHON", sys.executable), ("FSGAN_CACHE", str(folder / "cache")),
                             ("FSGAN_SETTINGS", str(folder / "nuke.json")), ("FSGAN_DEVICE", "cpu")):

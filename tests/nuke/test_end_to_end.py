@@ -205,7 +205,7 @@ def test_a_graded_plate_is_written_and_only_where_it_changed(session: Host, tree
     assert session.renderer.written == [(write, frame, "main") for frame in FRAMES]
     render(session, mask)
     assert len(session.renderer.written) == 3, "nothing has changed"
-    switch = nodes.Switch(inputs=[tree.plate, grade], which="{{frame==%d}}" % LAST)
+    switch = nodes.Switch(inputs=[tree.plate, grade], which=f"{{{{frame=={LAST}}}}}")
     mask.setInput(0, switch)
     render(session, mask)
     assert len(session.renderer.written) == 6

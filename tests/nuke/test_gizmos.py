@@ -13,6 +13,7 @@ import pytest
 
 from fsgan_core.contract.knobs import knobs_of
 from fsgan_core.contract.params import STAGES
+from tests.host import tcl
 
 FOLDER = Path(__file__).resolve().parents[2] / "gizmos"
 NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
@@ -35,10 +36,10 @@ MAKE = load_make()
 
 def test_the_committed_files_are_what_the_generator_makes() -> None:
     made = MAKE.files()
-    assert sorted(made) == sorted(f"{name}.gizmo" for name in NODES)
+    assert sorted(made) == sorted(["toolsets/FSGAN_Example.nk", *(f"{name}.gizmo" for name in NODES)])
     for name, text in made.items():
         assert (FOLDER / name).read_text(encoding="utf-8") == text, f"run: python3 gizmos/make.py ({name} is stale)"
-    assert sorted(path.name for path in FOLDER.glob("*.gizmo")) == sorted(made)
+    assert sorted(path.stem for path in FOLDER.glob("*.gizmo")) == sorted(NODES)
 
 
 @pytest.mark.parametrize("gizmo", MAKE.gizmos(), ids=lambda gizmo: gizmo.name)
@@ -62,6 +63,20 @@ def test_classes_inside(name: str) -> None:
     kinds = set(re.findall(r"^ (\w+) \{ ", text, re.MULTILINE))
     assert kinds <= INNER | set(NODES)
     assert text.count("\n Output {") == 1 and text.endswith("end_group\n")
+
+
+@pytest.mark.parametrize("name", MAKE.files())
+def test_tcl_reads_every_file(name: str) -> None:
+    """By the real interpreter, to the documented classes and knobs; and no code of another kind is in them."""
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    allowed = {"set", "push", "stack", "end_group", "Gizmo", *INNER, *NODES}
+    for command in tcl.trace(text):
+        assert command[0] in allowed
+        if command[0][:1].isupper() and len(command) > 1:
+            words = tcl.split(command[1])
+            assert len(words) % 2 == 0
+            assert not {"onCreate", "knobChanged", "updateUI", "beforeRender", "autolabel"} & set(words[::2])
+    assert set(re.findall(r"import [\w; ]+", text)) <= {"import fsgan_nuke; fsgan_nuke"}
 
 
 @pytest.mark.parametrize(("name", "stage"), [("FSGAN_Analyse", "analyse"), ("FSGAN_Reenact", "reenact"),

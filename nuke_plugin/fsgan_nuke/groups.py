@@ -1,0 +1,34 @@
+"""Our gizmos as groups, whose inside is saved with the script: for machines without this plugin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nuke
+
+from fsgan_nuke import graph
+
+
+def to_group(node: Any) -> Any:
+    """Puts a group in the place of one of our nodes: same name, same connections, same results; the group."""
+    kind, name = str(node.Class()), str(node.name())
+    inputs = [node.input(number) for number in range(node.inputs())]
+    places = [(one, number) for one in node.dependent(nuke.INPUTS, False) for number in range(one.inputs())
+              if one.input(number) is not None and one.input(number).fullName() == node.fullName()]
+    with graph.owner(node) or nuke.root():
+        made = node.makeGroup()
+        for number, one in enumerate(inputs):
+            made.setInput(number, one)
+        for one, number in places:
+            one.setInput(number, made)
+        made.setXYpos(int(node.xpos()), int(node.ypos()))
+        nuke.delete(node)
+        made.setName(name)
+    if "fsgan_class" not in made.knobs():
+        marker = nuke.String_Knob("fsgan_class", "")
+        marker.setFlag(nuke.INVISIBLE)
+        made.addKnob(marker)
+        marker.setValue(kind)
+    for one in [one for one in made.nodes() if one.Class() in graph.OURS]:
+        to_group(one)
+    return made
