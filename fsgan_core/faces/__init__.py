@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
+
 _HOMES = {
     "reference_descriptor": "analyse",
     "Face": "track", "Person": "track", "Track": "track", "settle": "track",

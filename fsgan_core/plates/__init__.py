@@ -9,8 +9,14 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
+
+# What IPP computes inside OpenCV depends on the number of processors and on where arrays lie in memory: now and then
+# a pixel's last bit, so that the same frame was not the same twice. OpenCV reads this at its first call; it would warn.
+os.environ.setdefault("OPENCV_IPP", "disabled")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 _HOMES = {
     "Plate": "plate", "Typed": "plate", "Window": "plate",

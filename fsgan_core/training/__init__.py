@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
+
 if TYPE_CHECKING:
     from fsgan_core.training.data import FaceSet, Layout, collect
     from fsgan_core.training.finetune import Outcome

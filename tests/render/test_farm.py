@@ -229,6 +229,15 @@ class TestTasks:
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("module", ["render.pipeline", "faces.geometry", "stages.poisson", "training.data"])
+def test_arithmetic_of_opencv_is_its_own(module: str) -> None:
+    """IPP's results depend on threads and on the place in memory; chunks would not equal the whole."""
+    code = f"import fsgan_core.{module}, cv2; print(cv2.ipp.useIPP())"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=plain)
+    assert (done.stdout.strip(), done.stderr) == ("False", "")
+
+
 @POSIX
 class TestMachines:
     def test_two_at_one_frame(self, small: Small, tmp_path: Path) -> None:
