@@ -98,8 +98,8 @@ def render_knobs() -> list[NukeKnob]:
     return [
         button("render_frame", "Render frame", "render_frame", "Renders the current frame of this node, after what "
                "comes before it, if it is not up to date.", "+STARTLINE"),
-        button("render_range", "Render range", "render_range", "Renders the frames named under Output.", "-STARTLINE"),
-        button("render_here", "Render to here", "render_here", "Renders the range of every FSGAN node before this one, "
+        button("render_range", "Range", "render_range", "Renders the frames named under Output.", "-STARTLINE"),
+        button("render_here", "To here", "render_here", "Renders the range of every FSGAN node before this one, "
                "and of this one; only what has changed.", "-STARTLINE"),
         button("cancel", "Cancel", "cancel", "Stops the render after the frame at work. Frames that are done stay.",
                "-STARTLINE"),
@@ -114,7 +114,7 @@ def output_knobs(*more: NukeKnob) -> list[NukeKnob]:
         tab("output_tab", "Output"),
         NukeKnob("file", FILE, "file", "Where the frames go, as name.####.exr. Empty: a folder beside the script, by "
                  "this node's name."),
-        NukeKnob("frames", STRING, "frames", "Frames of `Render range`, as 1001-1048x2,1060. Empty: the target's."),
+        NukeKnob("frames", STRING, "frames", "Frames of `Range`, as 1001-1048x2,1060. Empty: the target's."),
         NukeKnob("missing_results", ENUM, "missing frames", "What a frame shows that is not rendered yet.",
                  items=("error", "black", "checkerboard", "nearest frame"), value="black"),
         *more,
@@ -220,7 +220,6 @@ def analyse() -> Gizmo:
         button("take_edits", "Take edits back", "take_edits", "Points that were moved in the selected Tracker become "
                "overrides in the track.", "+STARTLINE"),
         NukeKnob("centre", XY, "face centre", "The analysed face, as curves."),
-        NukeKnob("centre_offset", XY, "offset", "Added to the centre; may be keyed."),
         NukeKnob("face_size", DOUBLE, "face width (px)", "", low=0, high=1000),
         NukeKnob("yaw", DOUBLE, "yaw (degrees)", "", low=-90, high=90),
         NukeKnob("pitch", DOUBLE, "pitch (degrees)", "", low=-90, high=90),
@@ -316,7 +315,7 @@ INPAINT = stage("FSGAN_Inpaint", "Inpaint", "inpaint", ("target", "reenacted", "
                 ("rgba", "matte"), "What the matte calls face and the reenactment does not show is filled, from other "
                 "views of the source where it is connected.")
 SWAP_OUTPUT = ("file", "frames", "missing_results", "compression", "depth", "layers")
-LINKED = {inner: {knob.name for knob in stage_knobs(inner.lower())}
+LINKED = {inner: {knob.name for knob in stage_knobs(inner.lower(), without=("mix",))}
           for inner in ("Reenact", "Mask", "Inpaint", "Blend")}
 
 

@@ -155,16 +155,17 @@ def _work(render: Render) -> None:
             answer = _answered(render, job, meter)
             on_main(_finish, name, job, answer)
     except CancelledError as error:
-        # Without its traceback, which would keep the host's bar alive.
-        render.error = None if nuke.GUI else error.with_traceback(None)
+        error.__traceback__ = None  # it would keep the host's bar alive
+        render.error = None if nuke.GUI else error
     except BaseException as error:
         log.debug("%s", name, exc_info=error)
-        render.error = error.with_traceback(None)
+        error.__traceback__ = None
+        render.error = error
     finally:
         for one in render.nodes:
             if _running.get(one) is render:
                 del _running[one]
-        del meter  # the host's bar goes away with it
+        meter = None  # the host's bar goes away with it
     if render.error is not None:
         later(_show, name, status.from_error(render.error))
         if nuke.GUI:
