@@ -371,3 +371,39 @@ def test_missing_frames_follow_the_knob(session: Host, tree: Tree) -> None:
     session.press(tree.mask, "reload")
     settle(session)
     assert line(tree.mask) == f"missing {LAST}"
+
+
+def test_a_farm_writes_graded_inputs_first(session: Host, tree: Tree, tmp_path: Path) -> None:
+    """The host cannot render while it renders, so what only it can make is written when the script is loaded."""
+    nodes = session.module.nodes
+    tree.mask["missing_results"].setValue("black")
+    graded = nodes.FSGAN_Mask(inputs=[nodes.Grade(inputs=[tree.plate], multiply=1.2)])
+    write = nodes.Write(inputs=[graded], file=(tmp_path / "m.####.exr").as_posix(), file_type="exr", channels="all",
+                        raw=True)
+    script = Path(session.script_file).with_name("graded.nk")
+    kept = session.script_file
+    session.module.scriptSaveAs(script.as_posix(), 1)
+    ran = farm(script, f"{FIRST}-{FIRST + 1}", "")
+    session.module.scriptSaveAs(kept, 1)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"m.{frame}.exr" for frame in (FIRST, FIRST + 1)]
+    assert "matte.face" in read_image(tmp_path / f"m.{FIRST}.exr").channels
+    session.module.delete(write)
+    session.module.delete(graded)
+
+
+def test_nodes_inside_a_group(session: Host, tree: Tree) -> None:
+    nodes = session.module.nodes
+    group = nodes.Group(inputs=[])
+    with group:
+        inlet, mask, outlet = nodes.Input(), nodes.FSGAN_Mask(), nodes.Output()
+        mask.setInput(0, inlet)
+        outlet.setInput(0, mask)
+    group.setInput(0, tree.plate)
+    render(session, mask)
+    assert line(mask) == "up to date (3 frames)"
+    from fsgan_nuke.jobs import job_of
+
+    assert job_of(mask).branches == () and job_of(mask).shot["target"]["path"].endswith("plate.%04d.exr")
+    assert "matte.face" in session.picture(group, FIRST).planes
+    session.module.delete(group)
