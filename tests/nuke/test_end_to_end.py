@@ -407,3 +407,30 @@ def test_nodes_inside_a_group(session: Host, tree: Tree) -> None:
     assert job_of(mask).branches == () and job_of(mask).shot["target"]["path"].endswith("plate.%04d.exr")
     assert "matte.face" in session.picture(group, FIRST).planes
     session.module.delete(group)
+
+
+def test_holdout_keeps_the_target(session: Host, tree: Tree) -> None:
+    nodes = session.module.nodes
+    shape = "224 190 0 0 224 190 1 small"
+    left = nodes.Crop(inputs=[nodes.Constant(color="0 0 0 1", format=shape)], box="0 0 112 190")
+    matte = nodes.Merge2(inputs=[nodes.Constant(color="0 0 0 0", format=shape), left])
+    mask = nodes.FSGAN_Mask(inputs=[tree.plate, matte])
+    session.frame = FIRST
+    render(session, mask, "render_frame")
+    box = session.picture(tree.plate, FIRST).bbox
+    face, held = (session.picture(node, FIRST).over("matte.face", box) for node in (tree.mask, mask))
+    assert face[:, :110].max() > 0.9 and held[:, :110].max() == 0
+    assert held[:, 116:].max() > 0.9
+    session.module.delete(mask)
+
+
+def test_drive(session: Host, tree: Tree, clips: Footage) -> None:
+    driver = read(session, clips.plate, FIRST, LAST)
+    drive = session.module.nodes.FSGAN_Drive(inputs=[tree.plate, driver])
+    session.frame = FIRST
+    render(session, drive, "render_frame")
+    assert line(drive) == f"missing {FIRST + 1}-{LAST}"
+    shown = session.picture(drive, FIRST)
+    assert shown.bbox == session.picture(tree.plate, FIRST).bbox and "depth.Z" in shown.planes
+    assert files(drive)[FIRST].is_file()
+    session.module.delete(drive)
