@@ -75,7 +75,7 @@ def _plain(name: str) -> str:
     name = name.partition("\t")[0].strip()
     if name.startswith("default (") and name.endswith(")"):
         name = name[len("default ("):-1]
-    return name
+    return name.rpartition("/")[2]
 
 
 def _path_of(root: Any, knob: str) -> str:
