@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, nor a process that it starts, sees the weights that a user has here; a test that wants some sets
+    FSGAN_WEIGHTS itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FSGAN_WEIGHTS", raising=False)
+        patch.delenv("FSGAN_WEIGHTS_ALLOW", raising=False)
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 @pytest.fixture(scope="session")

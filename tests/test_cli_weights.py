@@ -17,6 +17,8 @@ import torch
 
 from fsgan_core.cli import main
 from fsgan_core.cli.options import make_parser
+from fsgan_core.networks.catalogue import Weight
+from fsgan_core.networks.importing import Brought
 from tests.networks.conftest import SMALL, own_folders, publish
 
 __all__ = ["own_folders"]  # the fixture that keeps every test away from what this user has
@@ -133,13 +135,22 @@ class TestImport:
         assert main(["weights", "import", str(folder), "--name", "x"]) == 2
         with pytest.raises(SystemExit):
             main(["weights", "import", str(folder), "--licence", "mine"])
+        assert "''" not in capsys.readouterr().err, "nothing is no class"
 
     def test_a_disk_that_cannot_be_written(self, folder: Path, monkeypatch: pytest.MonkeyPatch,
                                            capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setenv("FSGAN_WEIGHTS", "")
         monkeypatch.setenv("XDG_DATA_HOME", str(folder / "notes.bin"))
         assert main(["weights", "import", str(folder)]) == 3
-        assert "cannot write" in capsys.readouterr().err
+        err = capsys.readouterr().err
+        assert "cannot write" in err and "set FSGAN_WEIGHTS" in err
+
+    def test_what_was_there_is_said(self, folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        publish(folder / "other.pth", SMALL.replace("ngf=2", "ngf=3"))
+        before = said(capsys, "import", folder / f"{INPAINT}.pth", "--name", "ours")[1]["files"][0]["sha256"]
+        assert main(["weights", "import", str(folder / "other.pth"), "--name", "ours"]) == 0
+        out = capsys.readouterr().out
+        assert "have been replaced" in out and before in out
 
 
 class TestList:
@@ -160,6 +171,29 @@ class TestList:
         out = capsys.readouterr().out
         for part in ("ours", INPAINT, "unknown (refused)", "raw.pth", "no; fetch or import", "(not there)"):
             assert part in out
+
+
+    def test_through_a_pipe(self, own_folders: Path, monkeypatch: pytest.MonkeyPatch,
+                            capsys: pytest.CaptureFixture[str]) -> None:
+        """A row is a line, however long."""
+        far = own_folders / ("far" * 40)
+        own_folders.mkdir()
+        publish(own_folders / "x.pth")
+        monkeypatch.setenv("FSGAN_WEIGHTS", str(far))
+        main(["weights", "import", str(own_folders / "x.pth"), "--name", "n" * 99, "--quiet"])
+        capsys.readouterr()
+        monkeypatch.setenv("COLUMNS", "80")
+        assert main(["weights", "list"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any("n" * 99 in line and str(far) in line for line in lines)
+        assert max(map(len, lines)) < 500
+
+    def test_marks(self, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["weights", "list"])
+        out = capsys.readouterr().out
+        marked = {line.split()[0] for line in out.splitlines() if " * " in line}
+        assert marked == {"reenact", "mask", "inpaint", "blend", "landmarks", "identity"}
+        assert "for identity, by fine-tuning" in out
 
 
 class TestInfo:
@@ -197,8 +231,30 @@ class TestVerify:
         code, found = said(capsys, "verify")
         assert code == 1 and [row["name"] for row in found["weights"] if not row["ok"]] == ["ours.safetensors"]
         assert said(capsys, "verify", INPAINT)[0] == 0
-        assert main(["weights", "verify", "ours"]) == 2
+        assert main(["weights", "verify", "ours"]) == 1
         assert "SHA-256" in capsys.readouterr().err
+        assert main(["weights", "verify", "theirs"]) == 2
+
+    @pytest.mark.parametrize("name", [INPAINT, "ours"])
+    def test_cut_off(self, folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+        """Alone, beside a sound one, by name, and for whoever wants errors only."""
+        main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--name", name, "--quiet"])
+        path = own_folders / f"{name}.safetensors"
+        path.write_bytes(path.read_bytes()[:-9])
+        capsys.readouterr()
+        for arguments in ((), (name,)):
+            code, found = said(capsys, "verify", *arguments)
+            assert code == 1 and [(row["path"], row["ok"]) for row in found["weights"]] == [(str(path), False)]
+        assert main(["weights", "verify", "-q"]) == 1
+        out, err = capsys.readouterr()
+        assert str(path) in err and out == ""
+        main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--name", "sound", "--quiet"])
+        capsys.readouterr()
+        code, found = said(capsys, "verify")
+        assert code == 1 and {row["name"]: row["ok"] for row in found["weights"]} == {path.name: False, "sound": True}
+        assert [row["path"] for row in said(capsys, "list")[1]["broken"]] == [str(path)]
+        assert main(["weights", "list"]) == 0
+        assert f"not usable: {path}" in capsys.readouterr().out
 
     def test_without_a_record(self, folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--quiet"])
@@ -230,6 +286,18 @@ class TestFetch:
         assert any(json.loads(line)["event"] == "fetch" for line in err.splitlines())
         assert (own_folders / f"{INPAINT}.safetensors").is_file()
 
+    def test_default(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """What 'auto' takes, no more."""
+        asked: list[str] = []
+
+        def fetch_weights(weight: Weight, *_: Any, **__: Any) -> Brought:
+            asked.append(weight.role)
+            return Brought(Path("x"), "kept", weight)
+
+        monkeypatch.setattr("fsgan_core.networks.fetch.fetch_weights", fetch_weights)
+        assert said(capsys, "fetch", "default")[0] == 0
+        assert asked == ["reenact", "mask", "inpaint", "blend", "landmarks"]
+
     def test_refusals(self, address: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["weights", "fetch", "nothing"]) == 2
         assert main(["weights", "fetch", INPAINT, "hopenet_robust_alpha1", "--from", address]) == 2
@@ -248,3 +316,24 @@ def test_doctor_lists_them(folder: Path, own_folders: Path, capsys: pytest.Captu
     assert [row["name"] for row in found["weights"]["installed"]] == [INPAINT]
     lines = "\n".join(report_lines(found))
     assert INPAINT in lines and str(own_folders) in lines
+
+
+def test_doctor_says_what_helps(folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from fsgan_core.render.doctor import examine, report_lines
+
+    main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--quiet"])
+    path = own_folders / f"{INPAINT}.safetensors"
+    whole = path.read_bytes()
+    for data in (whole[:-1] + b"\x7f", whole[:-9]):
+        path.write_bytes(data)
+        found = examine()
+        assert not found["ok"] and any(str(path) in problem for problem in found["problems"])
+        last = list(report_lines(found))[-1]
+        assert "fsgan weights verify" in last and "install.py" not in last
+
+
+def test_no_test_sees_the_weights_of_this_machine(monkeypatch: pytest.MonkeyPatch,
+                                                  tmp_path_factory: pytest.TempPathFactory) -> None:
+    from fsgan_core.networks.catalogue import user_folder
+
+    assert tmp_path_factory.getbasetemp() in user_folder().parents

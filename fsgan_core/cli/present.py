@@ -129,7 +129,14 @@ class Presenter:
         if not self.quiet:
             from rich.console import Console
 
-            Console(width=None if sys.stdout.isatty() else 120).print(table)
+            # What reads a pipe wants a row on a line, however long.
+            terminal = sys.stdout.isatty()
+            Console(width=None if terminal else 10_000).print(table, crop=terminal)
+
+    def problem(self, message: str) -> None:
+        """What is wrong with a part of a result; said to whoever wants errors only, too."""
+        self._end_progress()
+        print(f"fsgan: {message}", file=sys.stderr, flush=True)
 
     def error(self, error: FsganError) -> None:
         if self._engine is not None:

@@ -61,7 +61,7 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     talk(brought)
 
     fetched = action("fetch", "Downloads published weights and brings them in.", fetch)
-    fetched.add_argument("names", metavar="NAME", nargs="+", help="names of the list; 'default' is what a swap uses")
+    fetched.add_argument("names", metavar="NAME", nargs="+", help="names of the list; 'default' is what 'auto' uses")
     fetched.add_argument("--from", metavar="URL", default="", dest="url", help="fetch from there instead; for one name")
     _licence(fetched)
     talk(fetched)
@@ -77,12 +77,13 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
 
 
 def _licence(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--licence", metavar="CLASS", default="", choices=("", *LICENCES),
-                        help=f"what your studio has found: {', '.join(LICENCES)}; else what the list says")
+    parser.add_argument("--licence", metavar="CLASS", default="", choices=LICENCES,
+                        help=f"what your studio has found: {', '.join(LICENCES)}; else what was given for the same "
+                             "file before, or what the list says")
 
 
 def show_list(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import PICKLED_SUFFIXES, catalogue, is_allowed, present, search_path
+    from fsgan_core.networks.catalogue import PICKLED_SUFFIXES, broken, catalogue, is_allowed, present, search_path
 
     here = {weight.name: (weight, path) for weight, path in present()}
     rows = [here.get(name, (weight, None)) for name, weight in catalogue().items()]
@@ -94,17 +95,21 @@ def show_list(options: Namespace, presenter: Presenter) -> int:
         presenter.data({"ok": True, "exit_code": 0, "folders": [str(folder) for folder in folders],
                         "weights": [{**dataclasses.asdict(weight), "path": path and str(path),
                                      "allowed": is_allowed(weight.licence)} for weight, path in rows],
-                        "not_imported": [str(path) for path in raw]})
+                        "not_imported": [str(path) for path in raw],
+                        "broken": [{"path": str(path), "message": message} for path, message in broken()]})
         return 0
     presenter.table(_table(("role", "name", "points", "crop", "licence", "on this machine"), [
         (weight.role, weight.name + (" *" if weight.default else ""), str(weight.landmarks or ""), f"{weight.crop:g}",
          weight.licence + ("" if is_allowed(weight.licence) else " (refused)"), _whereabouts(weight, path))
         for weight, path in rows]))
-    presenter.say("* what engine 'auto' uses. Looked for in, first to last:")
+    presenter.say("* used unless others are named: by 'auto' of engines and landmarks; for identity, by fine-tuning.")
+    presenter.say("Looked for in, first to last:")
     for folder in folders:
         presenter.say(f"  {folder}{'' if folder.is_dir() else ' (not there)'}")
     for path in raw:
         presenter.say(f"not imported yet: {path}; run: fsgan weights import {path}")
+    for _, message in broken():
+        presenter.say(f"not usable: {message}")
     return 0
 
 
@@ -195,15 +200,15 @@ def _told(done: list[Brought], folder: Path, options: Namespace, presenter: Pres
 
 
 def fetch(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import catalogue
+    from fsgan_core.networks.catalogue import AUTO_ROLES, catalogue
     from fsgan_core.networks.fetch import fetch_weights
     from fsgan_core.networks.importing import Brought, writable_folder
     from fsgan_core.render.events import Event
 
     names = list(dict.fromkeys(
         name for given in options.names
-        for name in ([weight.name for weight in catalogue().values() if weight.default and weight.role not in
-                      ("identity", "attributes")] if given == "default" else [given])))
+        for name in ([weight.name for weight in catalogue().values() if weight.default and weight.role in AUTO_ROLES]
+                     if given == "default" else [given])))
     unknown = [name for name in names if name not in catalogue()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` says which are known")
@@ -228,10 +233,16 @@ def fetch(options: Namespace, presenter: Presenter) -> int:
 
 
 def verify(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import present, read_weight
+    from fsgan_core.networks.catalogue import SUFFIX, broken, present, read_weight
 
-    here = {weight.name: path for weight, path in present()}
-    paths = [here.get(name) or Path(name) for name in options.names] or list(here.values())
+    unread = [path for path, _ in broken()]
+    here = {path.name.removesuffix(SUFFIX): path for path in reversed(unread)}
+    here |= {weight.name: path for weight, path in present()}
+    unknown = [name for name in options.names if name not in here and not Path(name).exists()]
+    if unknown:
+        raise WeightsError(f"{', '.join(unknown)}: neither weights on this machine nor a file; see: fsgan weights list")
+    paths = [here.get(name) or Path(name) for name in options.names]
+    paths = paths or list(dict.fromkeys((*here.values(), *unread)))
     if not paths:
         raise WeightsError("there are no weights on this machine; see: fsgan weights list")
     rows = []
@@ -242,14 +253,14 @@ def verify(options: Namespace, presenter: Presenter) -> int:
             name, ok, message = path.name, False, str(error)
         rows.append({"name": name, "path": str(path), "ok": ok, "message": message})
     bad = [row for row in rows if not row["ok"]]
-    if len(bad) == len(rows):
-        raise WeightsError("\n".join(str(row["message"]) for row in bad))
     code = 1 if bad else 0
     if options.json:
         presenter.data({"ok": not bad, "exit_code": code, "weights": rows})
-        return code
     for row in rows:
-        presenter.say(f"{row['name']}: {row['message']}")
+        if row["ok"] and not options.json:
+            presenter.say(f"{row['name']}: {row['message']}")
+    for row in bad:
+        presenter.problem(str(row["message"]))
     return code
 
 

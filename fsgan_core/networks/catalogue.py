@@ -20,12 +20,14 @@ from fsgan_core.contract.errors import WeightsError
 from fsgan_core.networks.digests import file_digest, recorded_digest
 from fsgan_core.networks.header import read_header
 
-__all__ = ["ALLOWS", "LICENCES", "ROLES", "Installed", "Weight", "best_weights", "catalogue", "find_weights",
-           "installed", "is_allowed", "present", "search_path", "user_folder", "weight_metadata"]
+__all__ = ["ALLOWS", "AUTO_ROLES", "LICENCES", "ROLES", "Installed", "Weight", "best_weights", "broken", "catalogue",
+           "find_weights", "installed", "is_allowed", "present", "search_path", "user_folder", "weight_metadata"]
 
 log = logging.getLogger(__name__)
 
 ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks", "pose", "identity", "attributes", "detector")
+# What an analysis and a swap take by themselves; fine-tuning takes "identity".
+AUTO_ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks")
 LICENCES = ("commercial", "non-commercial", "research", "unknown")
 # What a setting allows, from the laxest to the strictest.
 ALLOWS = {"any": LICENCES, "research": ("commercial", "non-commercial", "research"),
@@ -43,8 +45,8 @@ class Weight:
     name: unique. role: one of ROLES. file: the published file's name. arch: its architecture string. landmarks: 0, 68
     or 98 points that it was trained on. crop: side of its square over the face box, 1.2 or 2.0. licence: one of
     LICENCES; note: what is known of it. source: address, "" where it is had otherwise. sha256: of the published file,
-    "" where not known. size: bytes, 0 where not known. default: whether "auto" may take it. prewarp: whether it was
-    trained on views that the geometric engine had warped. resolution: pixels, of its training.
+    "" where not known. size: bytes, 0 where not known. default: whether it may be taken unasked ("auto"). prewarp:
+    whether it was trained on views that the geometric engine had warped. resolution: pixels, of its training.
     """
 
     name: str
@@ -79,6 +81,26 @@ class Installed:
     sha256: str
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A file of the search path. name: its weights' own name, else the file's. fault: why it cannot be read; `weight`
+    is then what stands under that name in the catalogue or further on in the path, if anything does."""
+
+    name: str
+    path: Path
+    weight: Weight | None
+    fault: str = ""
+
+    def sound(self) -> Weight:
+        """Raises WeightsError when the file cannot be read."""
+        if self.fault or self.weight is None:
+            raise WeightsError(f"{self.fault}; as long as it lies there, no other weights are used in its place")
+        return self.weight
+
+
+_told: set[str] = set()
+
+
 def _one_of(what: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise WeightsError(f"weights: {what} {value!r} is none of {', '.join(map(str, choices))}")
@@ -106,24 +128,49 @@ def search_path() -> tuple[Path, ...]:
 
 
 def present(role: str = "") -> tuple[tuple[Weight, Path], ...]:
-    """What lies in the search path for `role` ("" is all), best first; of two with one name the first found. A file
-    that cannot be read is logged and left out."""
-    found: dict[str, tuple[Weight, Path]] = {}
+    """What lies in the search path for `role` ("" is all), best first; of two with one name the first found. What
+    cannot be read is logged, once, and left out, with what it hides."""
+    return tuple((entry.weight, entry.path) for entry in _entries(role) if entry.weight is not None and not entry.fault)
+
+
+def broken() -> tuple[tuple[Path, str], ...]:
+    """The .safetensors of the search path that cannot be read as weights, and why."""
+    return tuple((path, found) for path, found in _looked() if isinstance(found, str))
+
+
+def _looked() -> Iterator[tuple[Path, Weight | str]]:
+    """Every file of the search path, and what it holds or why that cannot be read."""
     for folder in search_path():
         for path in _files(folder):
             try:
-                weight = read_weight(path)
+                yield path, read_weight(path)
             except WeightsError as error:
-                log.warning("weights left out: %s", error)
-                continue
-            found.setdefault(weight.name, (weight, path))
+                if str(error) not in _told:
+                    _told.add(str(error))
+                    log.warning("weights left out: %s", error)
+                yield path, str(error)
+
+
+def _entries(role: str = "") -> list[_Entry]:
+    """The first file of each name, for `role` ("" is all, what is unknown among them), best first. A file that cannot
+    be read keeps its place: on a machine where it is whole it would be used."""
+    found: dict[str, _Entry] = {}
+    for path, held in _looked():
+        if isinstance(held, str):
+            name = path.name.removesuffix(SUFFIX)
+            found.setdefault(name, _Entry(name, path, catalogue().get(name), held))
+            continue
+        before = found.setdefault(held.name, _Entry(held.name, path, held))
+        if before.weight is None:
+            found[held.name] = dataclasses.replace(before, weight=held)
     order = list(catalogue())
 
-    def rank(entry: tuple[Weight, Path]) -> tuple[bool, int, str]:
-        name = entry[0].name
-        return not entry[0].default, order.index(name) if name in order else len(order), name
+    def rank(entry: _Entry) -> tuple[bool, int, str]:
+        default = entry.weight is not None and entry.weight.default
+        return not default, order.index(entry.name) if entry.name in order else len(order), entry.name
 
-    return tuple(sorted((entry for entry in found.values() if role in ("", entry[0].role)), key=rank))
+    return sorted((entry for entry in found.values()
+                   if role == "" or (entry.weight is not None and entry.weight.role == role)), key=rank)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -177,8 +224,9 @@ def weight_metadata(weight: Weight) -> dict[str, str]:
 
 
 def installed(role: str = "") -> tuple[Installed, ...]:
-    """All weights on this machine for `role` ("" is all), best first, with their digests."""
-    return tuple(_with_digest(weight, path) for weight, path in present(role))
+    """All weights on this machine for `role` ("" is all), best first, with their digests. Raises WeightsError when one
+    is damaged; a file that is nobody's weights does not count."""
+    return tuple(_with_digest(entry.sound(), entry.path) for entry in _entries(role) if entry.weight is not None)
 
 
 def _with_digest(weight: Weight, path: Path) -> Installed:
@@ -225,11 +273,12 @@ def best_weights(role: str, allow: str = "any") -> Installed | None:
 
     Raises WeightsError when that file is damaged: machines must not silently differ.
     """
-    for weight, path in present(role):
-        if not weight.default:
+    for entry in _entries(role):
+        weight = entry.weight
+        if weight is None or not weight.default:
             continue
         if is_allowed(weight.licence, allow):
-            return _with_digest(weight, path)
+            return _with_digest(entry.sound(), entry.path)
         log.info("weights %s are not used: licence class %s, allowed is %s", weight.name, weight.licence,
                  limit(allow)[0])
     return None
@@ -243,12 +292,12 @@ def find_weights(role: str, name: str = "", allow: str = "any") -> Installed:
     _one_of("role", role, ROLES)
     if name and (os.sep in name or "/" in name or name.endswith((SUFFIX, *PICKLED_SUFFIXES))):
         return _from_file(role, Path(name).expanduser(), allow)
-    found = [entry for entry in present(role if not name else "") if name in ("", entry[0].name)]
+    found = [entry for entry in _entries(role if not name else "") if name in ("", entry.name)]
     if not found:
         raise WeightsError(_absent(role, name))
-    allowed = [entry for entry in found if is_allowed(entry[0].licence, allow)]
-    weight, path = (allowed or found)[0]
-    return _checked(role, weight, path, allow)
+    allowed = [entry for entry in found if entry.weight is None or is_allowed(entry.weight.licence, allow)]
+    entry = (allowed or found)[0]
+    return _checked(role, entry.sound(), entry.path, allow)
 
 
 def _from_file(role: str, path: Path, allow: str) -> Installed:
@@ -270,7 +319,7 @@ def _checked(role: str, weight: Weight, path: Path, allow: str) -> Installed:
 
 def _absent(role: str, name: str) -> str:
     known = [weight for weight in catalogue().values() if weight.role == role]
-    wanted = catalogue().get(name) or next((weight for weight in known if weight.default), None)
+    wanted = catalogue().get(name) or next(iter(sorted(known, key=lambda weight: not weight.default)), None)
     what = f"weights {name} are not on this machine" if name else f"there are no weights for {role} on this machine"
     ways = "`fsgan weights import FOLDER` (a folder with the published files)"
     if wanted is not None and wanted.source:

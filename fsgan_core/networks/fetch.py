@@ -119,17 +119,20 @@ def fetch_weights(weight: Weight, folder: Path, *, url: str = "", licence: str =
         before = read_header(there).metadata.get(ORIGIN, "")
     # Out of the way of what looks for weights.
     raw = folder / ".fetched" / (weight.file or weight.name)
-    arrived = download(source, raw, sha256=weight.sha256 or before, patience=patience, tell=tell)
     try:
-        brought = bring_in(raw, folder, name=weight.name, licence=licence)
+        arrived = download(source, raw, sha256=weight.sha256 or before, patience=patience, tell=tell)
+        try:
+            brought = bring_in(raw, folder, name=weight.name, licence=licence)
+        finally:
+            raw.unlink(missing_ok=True)
     finally:
-        raw.unlink(missing_ok=True)
-        with suppress(OSError):
+        with suppress(OSError):  # what can be gone on with keeps it
             raw.parent.rmdir()
     if brought.state == "refused":
         raise WeightsError(f"{source}: {brought.message}")
     known = "as known" if weight.sha256 or before else "recorded at this first use, no sum is published"
-    return replace(brought, message=f"SHA-256 of the published file: {arrived} ({known})")
+    said = f"SHA-256 of the published file: {arrived} ({known})"
+    return replace(brought, message=f"{said}; {brought.message}" if brought.message else said)
 
 
 @dataclass
@@ -242,9 +245,10 @@ def _fetch(session: requests.Session, url: str, part: _Part, patience: Patience,
                                    "authority is named by REQUESTS_CA_BUNDLE") from error
             failures = 1 if part.size() - before >= PROGRESS else failures + 1
             if failures >= patience.attempts:
-                raise MachineError(f"{url}: given up after {failures} attempts ({_reason(error)}); {part.size()} bytes "
-                                   "are kept, the same command goes on from there. Without a network: copy the file "
-                                   "here and run: fsgan weights import FILE") from error
+                kept = f"{part.size()} bytes are kept, the same command goes on from there" if part.size() else (
+                    "nothing has arrived")
+                raise MachineError(f"{url}: given up after {failures} attempts ({_reason(error)}); {kept}. Without a "
+                                   "network: copy the file here and run: fsgan weights import FILE") from error
             pause = max(patience.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
             log.info("%s: %s; once more in %.0f s", url, _reason(error), pause)
             time.sleep(pause)

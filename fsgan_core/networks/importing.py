@@ -6,6 +6,7 @@ carries; its name only tells apart what is built alike, as three of the publishe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -42,6 +43,8 @@ __all__ = ["Brought", "bring_in", "recognise", "weights_files", "writable_folder
 log = logging.getLogger(__name__)
 
 ORIGIN = "origin_sha256"
+# How the note of weights ends whose licence class somebody gave.
+GIVEN = "Licence class set at import."
 FEATURES = "features."
 FEATURES_ARCH = "vgg.vgg19_features()"
 DETECTOR_FILE = re.compile(r"dsfd", re.IGNORECASE)
@@ -66,7 +69,7 @@ CROP = re.compile(r"_(\d+)_(\d)_(\d)(?:_|$)")
 @dataclass(frozen=True)
 class Brought:
     """What became of one file. state: "imported", "kept" (it was there already), "unused" (known, of no use here),
-    "refused" (`message` says why). path, sha256: of the .safetensors."""
+    "refused". path, sha256: of the .safetensors. message: why, or what else there is to say."""
 
     file: Path
     state: str
@@ -93,28 +96,35 @@ def weights_files(place: Path) -> tuple[Path, ...]:
 
 
 def writable_folder() -> Path:
-    """Where weights are brought to: the first folder of $FSGAN_WEIGHTS that can be written, else the user's.
-    Raises OutputError when none can."""
+    """Where weights are brought to: the first folder of $FSGAN_WEIGHTS that can be written, else the user's. One that
+    is not there is made. Raises OutputError when none can be written."""
     own = user_folder()
     given = os.environ.get(PATH_VARIABLE, "").strip()
     for folder in search_path() if given else ():
         if folder == own:
             break
+        new = not folder.exists()
         try:
             probe_folder(folder)
         except OutputError as error:
             log.info("weights are not put into %s: %s", folder, error)
             continue
+        if new:
+            log.warning("%s of %s was not there; the folder has been made", folder, PATH_VARIABLE)
         return folder
-    probe_folder(own)
+    try:
+        probe_folder(own)
+    except OutputError as error:
+        raise OutputError(f"{error}; set {PATH_VARIABLE} to a folder for weights that can be written") from error
     return own
 
 
 def bring_in(file: Path, folder: Path, *, name: str = "", licence: str = "") -> Brought:
     """Converts `file` into `folder`; a file that is no weights, or cannot be told, is "refused" and not raised.
 
-    name: which published weights it is, or what to call it. licence: the studio's own finding, one of LICENCES.
-    Doing it again changes nothing. Raises OutputError, and WeightsError for a wrong `name` or `licence`.
+    name: which published weights it is, or what to call it. licence: the studio's own finding, one of LICENCES; ""
+    leaves what was given for the same file before. Doing it again changes nothing. Raises OutputError, and
+    WeightsError for a wrong `name` or `licence`.
     """
     if licence and licence not in LICENCES:
         raise WeightsError(f"licence class {licence!r} is none of {', '.join(LICENCES)}")
@@ -134,18 +144,50 @@ def bring_in(file: Path, folder: Path, *, name: str = "", licence: str = "") -> 
         weight, state = recognise(checkpoint, file, name)
     except WeightsError as error:
         return Brought(file, "refused", message=str(error))
+    licence = licence or _given_before(folder / f"{weight.name}{SUFFIX}", origin)
     if licence:
-        note = f"{weight.note} Licence class set at import.".strip()
+        note = f"{weight.note.removesuffix(GIVEN).rstrip()} {GIVEN}".strip()
         weight = dataclasses.replace(weight, licence=licence, note=note)
     return _store(file, folder, origin, weight, state)
+
+
+def _given_before(path: Path, origin: str) -> str:
+    """The licence class that somebody gave the weights at `path`, where they were made from the same file; else ""."""
+    with contextlib.suppress(WeightsError):
+        if read_header(path).metadata.get(ORIGIN) == origin:
+            weight = read_weight(path)
+            return weight.licence if weight.note.endswith(GIVEN) else ""
+    return ""
 
 
 def _store(file: Path, folder: Path, origin: str, weight: Weight, state: Mapping[str, torch.Tensor]) -> Brought:
     from fsgan_core.networks.checkpoint import write_checkpoint
 
     path = folder / f"{weight.name}{SUFFIX}"
+    before = _replaced(path, origin)
     write_checkpoint(path, weight.arch, state, {**weight_metadata(weight), ORIGIN: origin})
-    return Brought(file, "imported", weight, path, record_digest(path))
+    digest = record_digest(path)
+    message = f"{before[1]}; its SHA-256 was {before[0]}, now it is {digest}" if before and before[0] != digest else ""
+    return Brought(file, "imported", weight, path, digest, message)
+
+
+def _replaced(path: Path, origin: str) -> tuple[str, str] | None:
+    """Digest of the weights that lie at `path`, as recorded, and what it means that others take their place."""
+    try:
+        digest = recorded_digest(path) or file_digest(path)
+    except WeightsError:
+        return None
+    try:
+        said = read_header(path).metadata
+    except WeightsError:
+        return digest, (f"{path.name}, which was broken, has been replaced by other weights; a licence class that was "
+                        "given before must be given again")
+    if said.get(ORIGIN) == origin:
+        return digest, f"what {path.name} says of itself has been changed"
+    lost = ""
+    if said.get("note", "").endswith(GIVEN):
+        lost = f" (their licence class '{said.get('licence', '')}', set at import, was not for these)"
+    return digest, f"other weights under the name {path.name.removesuffix(SUFFIX)} have been replaced{lost}"
 
 
 def _origin(file: Path) -> str:
@@ -166,6 +208,8 @@ def _there(file: Path, folder: Path, origin: str, name: str, licence: str) -> Br
                 continue
             weight = read_weight(path)
             known = catalogue().get(weight.name)
+            if known is not None and weight.note.endswith(GIVEN):
+                known = dataclasses.replace(known, licence=weight.licence, note=f"{known.note} {GIVEN}".strip())
             same_entry = known is None or bool(licence) or weight_metadata(dataclasses.replace(
                 known, arch=weight.arch)) == {key: text for key, text in said.items() if key not in (ORIGIN, "arch")}
             wanted = name in ("", weight.name) and licence in ("", weight.licence)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import fsgan_core
-from fsgan_core.contract.errors import FsganError, OutputError
+from fsgan_core.contract.errors import FsganError, OutputError, WeightsError
 
 __all__ = ["examine", "report_lines"]
 
@@ -58,8 +58,11 @@ def examine() -> dict[str, Any]:
     }
     broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL]
     problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
+    problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
+    said = ("", *found["weights"].get("damaged", ()))
     problems += [f"{part}: {found[part]['error']}"
-                 for part in ("engines", "weights", "faces", "devices", "colour", "cache") if "error" in found[part]]
+                 for part in ("engines", "weights", "faces", "devices", "colour", "cache")
+                 if found[part].get("error", "") not in said]
     problems += [f"no engine for {stage}" for stage, rows in found["engines"].items()
                  if stage != "error" and all(rows.values())]
     return {"ok": not problems, "problems": problems, **found}
@@ -98,7 +101,17 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"cache:                     {found['cache']['folder']} ({found['cache']['tracks']} tracks)"
     for problem in found["problems"]:
         yield f"PROBLEM: {problem}"
-    yield "all is well" if found["ok"] else "this will not work before the problems are solved: python3 install.py"
+    yield "all is well" if found["ok"] else "this will not work before the problems are solved" + _help(found)
+
+
+def _help(found: Mapping[str, Any]) -> str:
+    """What solves the problems, beyond what each says itself."""
+    ways = []
+    if any(version is None and name not in OPTIONAL for name, version in found["packages"].items()):
+        ways.append("python3 install.py")
+    if found["weights"].get("damaged"):
+        ways.append("fsgan weights verify (says which files), then import or fetch those again, or delete them")
+    return "".join(f"{'; ' if number else ': '}{way}" for number, way in enumerate(ways))
 
 
 def _version(package: str) -> str | None:
@@ -126,11 +139,18 @@ def _engines() -> dict[str, Any]:
 
 
 def _weights() -> dict[str, Any]:
-    from fsgan_core.networks.catalogue import limit, present, search_path
+    from fsgan_core.networks.catalogue import ROLES, best_weights, limit, present, search_path
 
+    damaged = []
+    for role in ROLES:
+        try:
+            best_weights(role)
+        except WeightsError as error:
+            damaged.append(str(error))
     return {
         "installed": [{"role": weight.role, "name": weight.name, "licence": weight.licence, "path": str(path)}
                       for weight, path in present()],
+        "damaged": damaged,
         "folders": [str(folder) for folder in search_path()],
         "limit": "" if limit("any")[0] == "any" else limit("any")[0],
     }

@@ -14,10 +14,12 @@ from fsgan_core.networks import catalogue as module
 from fsgan_core.networks import digests, parse_arch
 from fsgan_core.networks.catalogue import (
     ALLOWS,
+    AUTO_ROLES,
     LICENCES,
     ROLES,
     Weight,
     best_weights,
+    broken,
     catalogue,
     find_weights,
     installed,
@@ -43,6 +45,12 @@ def put(folder: Path, name: str = INPAINT, *, record: bool = True, **changes: ob
     write_checkpoint(path, SMALL, small_state(), weight_metadata(weight))
     if record:
         digests.record_digest(path)
+    return path
+
+
+def cut(path: Path) -> Path:
+    """As a copy that did not end leaves it."""
+    path.write_bytes(path.read_bytes()[:-100])
     return path
 
 
@@ -74,8 +82,10 @@ class TestCatalogue:
             assert arguments["in_nc"] == {"inpaint": 4, "blend": 7}[weight.role] and weight.landmarks == 0
 
     def test_one_default_for_each_use(self) -> None:
+        """And none for what nothing takes unasked: poses come from the landmarks, fine-tuning judges identity alone."""
         defaults = [weight.role for weight in catalogue().values() if weight.default]
-        assert sorted(defaults) == sorted(set(ROLES) - {"detector"})
+        assert sorted(defaults) == sorted({*AUTO_ROLES, "identity"})
+        assert set(AUTO_ROLES) < set(ROLES)
 
     def test_v2_before_v1(self) -> None:
         names = list(catalogue())
@@ -143,6 +153,57 @@ class TestSearch:
     def test_a_folder_that_is_a_file(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
         own_folders.write_text("x")
         assert installed() == () and str(own_folders) in caplog.text
+
+
+class TestBroken:
+    """A file that is cut off keeps its place: no machine silently takes something else."""
+
+    @pytest.fixture
+    def two(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+        """The studio's folder and another behind it."""
+        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{module.os.pathsep}{tmp_path / 'b'}")
+        return tmp_path / "a", tmp_path / "b"
+
+    @pytest.mark.parametrize("name", [INPAINT, "ours"])
+    def test_hides_what_is_behind_it(self, two: tuple[Path, Path], name: str) -> None:
+        path = cut(put(two[0], name, default=True))
+        put(two[1], name, default=True)
+        put(two[1], INPAINT_V1)
+        for act in (lambda: best_weights("inpaint"), lambda: find_weights("inpaint"),
+                    lambda: find_weights("inpaint", name), lambda: installed("inpaint"), lambda: installed()):
+            with pytest.raises(WeightsError, match="no other weights are used in its place") as caught:
+                act()
+            assert str(path) in str(caught.value)
+        assert [weight.name for weight, _ in present()] == [INPAINT_V1]
+        assert find_weights("inpaint", INPAINT_V1).weight.name == INPAINT_V1
+
+    def test_of_a_published_name(self, own_folders: Path) -> None:
+        """Elsewhere the file is whole and 'auto' takes it."""
+        path = cut(put(own_folders))
+        with pytest.raises(WeightsError, match="copy, import or fetch it again"):
+            best_weights("inpaint")
+        assert best_weights("mask") is None
+        assert [found for found, _ in broken()] == [path]
+
+    def test_behind_a_sound_one(self, two: tuple[Path, Path]) -> None:
+        put(two[0])
+        path = cut(put(two[1]))
+        assert best_weights("inpaint").path.parent == two[0]  # type: ignore[union-attr]
+        assert [found for found, _ in broken()] == [path]
+
+    def test_of_nobody(self, own_folders: Path) -> None:
+        put(own_folders)
+        (own_folders / "other.safetensors").write_bytes(b"x")
+        assert [one.weight.name for one in installed()] == [INPAINT]
+        with pytest.raises(WeightsError, match=r"other\.safetensors"):
+            find_weights("inpaint", "other")
+
+    def test_is_said_once(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+        cut(put(own_folders))
+        present()
+        present("mask")
+        assert broken()
+        assert caplog.text.count("weights left out") == 1
 
 
 class TestDigest:
@@ -262,11 +323,12 @@ class TestFind:
         with pytest.raises(WeightsError, match="anna are not on this machine"):
             find_weights("inpaint", "anna")
 
-    @pytest.mark.parametrize("role", ["reenact", "mask", "landmarks"])
+    @pytest.mark.parametrize("role", ["reenact", "mask", "landmarks", "pose"])
     def test_none_there(self, role: str) -> None:
         with pytest.raises(WeightsError) as caught:
             find_weights(role)
-        default = next(weight.name for weight in catalogue().values() if weight.role == role and weight.default)
+        default = next(weight.name for weight in catalogue().values() if weight.role == role
+                       and (weight.default or role == "pose"))
         assert "fsgan weights import" in str(caught.value) and f"fsgan weights fetch {default}" in str(caught.value)
 
     def test_for_another_stage(self, own_folders: Path) -> None:

@@ -181,7 +181,7 @@ class TestDownload:
 
     def test_silent_server(self, server: Server, tmp_path: Path) -> None:
         server.plays["/a"] = lambda handler: time.sleep(1.0)
-        with pytest.raises(MachineError, match="no answer"):
+        with pytest.raises(MachineError, match=r"no answer\); nothing has arrived\."):
             download(server.url("/a"), tmp_path / "a", patience=replace(QUICK, attempts=2, read=0.1))
         assert len(server.asked) == 2 and parts(tmp_path) == []
 
@@ -397,6 +397,18 @@ class TestWeights:
         asked = len(server.asked)
         assert fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth")).state == "kept"
         assert len(server.asked) == asked
+
+    def test_nothing_stays_of_what_failed(self, server: Server, own_folders: Path) -> None:
+        with pytest.raises(WeightsError, match="404"):
+            fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+        assert parts(own_folders) == []
+
+    def test_what_has_arrived_stays(self, server: Server, own_folders: Path) -> None:
+        server.plays["/w.pth"] = lambda handler: send(handler, stop=CUT)
+        with pytest.raises(MachineError, match=f"{CUT} bytes are kept"):
+            fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"),
+                          patience=replace(QUICK, attempts=1))
+        assert parts(own_folders) == [".fetched"]
 
     def test_known_sum(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         data = self.serve(server, tmp_path)

@@ -129,6 +129,40 @@ class TestBringIn:
         with pytest.raises(WeightsError, match="licence class"):
             bring_in(file, own_folders, licence="mine")
 
+    def test_licence_of_the_studio_stays(self, own_folders: Path, tmp_path: Path) -> None:
+        """Until another is given; also where the weights are made anew."""
+        file = publish(tmp_path / f"{INPAINT}.pth")
+        done = bring_in(file, own_folders, licence="commercial")
+        again = bring_in(file, own_folders)
+        assert (again.state, again.sha256) == ("kept", done.sha256)
+        assert done.path is not None
+        data = bytearray(done.path.read_bytes())
+        data[-1] ^= 1
+        done.path.write_bytes(data)
+        again = bring_in(file, own_folders)
+        assert (again.state, again.sha256, again.message) == ("imported", done.sha256, "")
+        assert find_weights("inpaint", allow="commercial").weight.licence == "commercial"
+        other = bring_in(file, own_folders, licence="research")
+        assert other.weight is not None and other.weight.note.count("set at import") == 1
+        assert other.message.endswith(f"its SHA-256 was {done.sha256}, now it is {other.sha256}")
+        assert bring_in(file, own_folders, licence="unknown").state == "imported"
+
+    def test_other_content_under_a_name(self, own_folders: Path, tmp_path: Path) -> None:
+        first = bring_in(publish(tmp_path / "a.pth"), own_folders, name="ours", licence="commercial")
+        done = bring_in(publish(tmp_path / "b.pth", SMALL.replace("ngf=2", "ngf=3")), own_folders, name="ours")
+        assert done.state == "imported" and done.weight is not None and done.weight.licence == "unknown"
+        assert "other weights under the name ours have been replaced" in done.message
+        assert "'commercial', set at import" in done.message
+        assert first.sha256 in done.message and done.sha256 in done.message
+
+    def test_in_place_of_what_is_cut_off(self, own_folders: Path, tmp_path: Path) -> None:
+        file = publish(tmp_path / f"{INPAINT}.pth")
+        done = bring_in(file, own_folders, licence="commercial")
+        assert done.path is not None
+        done.path.write_bytes(done.path.read_bytes()[:-9])
+        again = bring_in(file, own_folders)
+        assert "must be given again" in again.message and find_weights("inpaint").sha256 == again.sha256
+
     def test_mends_what_is_damaged(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
         done = bring_in(file, own_folders)
@@ -199,8 +233,15 @@ class TestFolders:
         monkeypatch.setenv("FSGAN_WEIGHTS", str(tmp_path / "file" / "x"))
         assert writable_folder() == tmp_path / "data" / "fsgan" / "weights"
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
-        with pytest.raises(OutputError):
+        with pytest.raises(OutputError, match="set FSGAN_WEIGHTS to a folder"):
             writable_folder()
+
+    def test_a_folder_that_is_not_there(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """It may be a slip of the pen."""
+        assert not own_folders.exists() and writable_folder() == own_folders
+        assert f"{own_folders} of FSGAN_WEIGHTS was not there" in caplog.text
+        caplog.clear()
+        assert writable_folder() == own_folders and caplog.text == ""
 
 
 def test_a_swap_of_the_full_size_is_the_published_one() -> None:
