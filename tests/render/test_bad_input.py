@@ -339,11 +339,16 @@ class TestProcesses:
 
     @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
     def test_interrupted(self, small: Small, tmp_path: Path, by: signal.Signals) -> None:
-        out = tmp_path / "out"
-        process = self.start(small.shot(out), tmp_path, "--json")
-        self.wait_for_a_frame(out, process)
-        process.send_signal(by)
-        said, errors = process.communicate()
+        for attempt in range(8):
+            out = tmp_path / f"out{attempt}"
+            (tmp_path / "shot.toml").unlink(missing_ok=True)
+            process = self.start(small.shot(out), tmp_path, "--json")
+            self.wait_for_a_frame(out, process)
+            process.send_signal(by)
+            said, errors = process.communicate()
+            if process.returncode != 0:
+                break
+            # It was through before the signal came, as may be on a busy machine.
         assert process.returncode == 130 and "Traceback" not in errors
         assert json.loads(said)["exit_code"] == 130
         assert all(path.name.startswith("swap.") for path in out.iterdir()), "nothing half-written"
