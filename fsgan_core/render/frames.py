@@ -108,7 +108,7 @@ class FrameMaker:
         # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
         ahead = inputs.stages.mask.smooth + MOST_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
-        self._views: ByteLRU[tuple[int, ViewRef], View] = ByteLRU(
+        self._views: ByteLRU[tuple[int, ViewRef, float], View] = ByteLRU(
             VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
         self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes,
                                                       ahead + inputs.stages.mask.smooth)
@@ -189,16 +189,18 @@ class FrameMaker:
 
     def _view(self, scene: Scene, ref: ViewRef) -> View:
         """A source's picture, ready to be warped."""
-        return self._views.get((scene.number, ref), lambda: self._read_view(scene, ref))
+        # Makers that share what they keep may want it cut differently wide.
+        wide = [view_margin(found.weight.crop) for role, found in self.engines["reenact"].installed.items()
+                if role == "reenact"]
+        margin = max([VIEW_MARGIN, *wide])
+        return self._views.get((scene.number, ref, margin), lambda: self._read_view(scene, ref, margin))
 
-    def _read_view(self, scene: Scene, ref: ViewRef) -> View:
+    def _read_view(self, scene: Scene, ref: ViewRef, margin: float) -> View:
         with self.clock.time("views"):
             source = scene.views[ref.clip]
             plate = source.item.sequence.read(ref.frame)
             check_rgb(plate, str(source.item.sequence.path_of(ref.frame)))
             # The skin of a view is found with usual settings: those of the shot say what of the target is replaced.
-            margin = max([VIEW_MARGIN, *(view_margin(found.weight.crop) for role, found
-                                         in self.engines["reenact"].installed.items() if role == "reenact")])
             return prepare_view(plate, source.actor.faces[ref.frame], source.codec, MaskParams(), margin)
 
     def mattes(self, frame: int) -> Plate:

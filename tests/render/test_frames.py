@@ -1,0 +1,41 @@
+"""What a maker of frames shares with another: never a view that was cut for another network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fsgan_core.networks.catalogue import Installed, Weight
+from fsgan_core.render.engines import ENGINES, Chosen
+from fsgan_core.render.frames import FrameMaker
+from fsgan_core.stages.crop import view_margin
+from fsgan_core.stages.reenact import VIEW_MARGIN
+from fsgan_core.stages.views import ViewRef
+
+
+def maker(monkeypatch: pytest.MonkeyPatch, engine: Chosen, like: FrameMaker | None = None) -> FrameMaker:
+    """One that reads no files: a view is the margin that it was cut with."""
+    from fsgan_core.contract.shot import Stages
+
+    inputs: Any = SimpleNamespace(stages=Stages(), device="cpu", config=SimpleNamespace(digest=""), working="",
+                                  target=SimpleNamespace(space=""))
+    made = FrameMaker(inputs, lambda frame: None, like=like)  # type: ignore[arg-type, return-value]
+    made.engines["reenact"] = engine
+    picture = SimpleNamespace(nbytes=0)
+    monkeypatch.setattr(made, "_read_view", lambda scene, ref, margin: SimpleNamespace(
+        display=picture, matte=picture, margin=margin))
+    return made
+
+
+def test_views_kept_in_memory_are_as_wide_as_each_network_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsgan, warp = (engine for engine in ENGINES if engine.stage == "reenact")
+    wide = Installed(Weight("v1", "reenact", crop=2.0, landmarks=68), Path("v1"), "00" * 32)
+    scene: Any = SimpleNamespace(number=0)
+    first = maker(monkeypatch, Chosen(warp))
+    second = maker(monkeypatch, Chosen(fsgan, {"reenact": wide}), like=first)
+    margins = [one._view(scene, ViewRef(0, 1)).margin for one in (first, second, first)]  # type: ignore[attr-defined]
+    assert margins == [VIEW_MARGIN, view_margin(2.0), VIEW_MARGIN]
+    assert margins[1] > margins[0]
