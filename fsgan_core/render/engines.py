@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
     from fsgan_core.networks.catalogue import Installed
 
-__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "choose_engine", "engine_names", "missing_of"]
+__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "choose_engine", "missing_of"]
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,6 @@ def choose_engine(stage: str, stages: Stages, machine: Machine | None = None,
     if name == "auto":
         raise EngineError(f"no engine of {stage} can run here; `fsgan doctor` says what each one lacks")
     raise EngineError(f"{stage}.engine = {name} is not known; there are {', '.join(row.name for row in rows)} and auto")
-
-
-def engine_names(stage: str) -> tuple[str, ...]:
-    """Names of the stage's engines, best first."""
-    return tuple(engine.name for engine in ENGINES if engine.stage == stage)
 
 
 def missing_of(engine: Engine, allow: str = "any") -> str:

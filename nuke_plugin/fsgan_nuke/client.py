@@ -247,12 +247,6 @@ class Client:
         """The last one."""
         return self._heartbeat
 
-    @property
-    def silent_for(self) -> float:
-        """Seconds without a sign of life; 0 while there is no worker."""
-        process = self._process
-        return time.monotonic() - process.heard if process is not None else 0.0
-
     # The threads.
 
     def _begin_threads(self) -> None:

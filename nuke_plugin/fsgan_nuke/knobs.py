@@ -1,12 +1,11 @@
-"""The contract's parameters as Nuke knobs: names, types, ranges, texts; and their values both ways.
+"""The contract's parameters as Nuke knobs: names, types, ranges, texts; and their values, read back.
 
-Nothing here imports nuke: gizmos are generated from it, nodes are read and written through two functions that the
-caller gives.
+Nothing here imports nuke: gizmos are generated from it, nodes are read through two functions that the caller gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,21 +58,6 @@ def read_stage(stage: str, value_of: Callable[[str], Any], has: Callable[[str], 
             continue
         values[knob.name] = _from_host(knob, value_of(name))
     return values
-
-
-def write_stage(stage: str, values: Mapping[str, Any], set_value: Callable[[str, Any], None],
-                has: Callable[[str], bool], prefix: str = "") -> None:
-    """The opposite of `read_stage`: parameters that `values` lacks get their defaults."""
-    for knob in knobs_of(STAGES[stage]):
-        name = prefix + knob.name
-        if not has(name):
-            continue
-        value = values.get(knob.name, knob.default)
-        if knob.optional:
-            set_value(name + OWN, value is not None)
-            if value is None:
-                continue
-        set_value(name, ", ".join(value) if knob.kind == "texts" else value)
 
 
 def _knobs_of(knob: Knob, prefix: str) -> list[NukeKnob]:

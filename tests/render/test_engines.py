@@ -13,7 +13,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.networks import catalogue
-from fsgan_core.render.engines import ENGINES, Chosen, Engine, choose_engine, engine_names, missing_of
+from fsgan_core.render.engines import ENGINES, Chosen, Engine, choose_engine, missing_of
 
 
 def found(role: str, name: str = "", licence: str = "unknown") -> Any:
@@ -110,4 +110,3 @@ def test_functions_are_there(engine: Engine) -> None:
 def test_what_is_missing(installed: set[str]) -> None:
     lacking = {f"{engine.stage}-{engine.name}" for engine in ENGINES if missing_of(engine)}
     assert lacking == {"reenact-fsgan", "mask-fsgan", "inpaint-fsgan", "blend-fsgan"}
-    assert engine_names("blend") == ("fsgan", "poisson", "multiband", "over")
