@@ -5,10 +5,11 @@ device has it (`resolve_precision`), under inference mode. Runners are shared (`
 several threads: one pass at a time runs on a device and has all of its cores.
 
 A sample's result does not depend on its companions in the batch. On the CPU samples are run one by one: a batch gains
-nothing there. Elsewhere a batch of a size and shape not met before is run one by one, too, and once together: only
-where all bits are equal is that size used from then on, else halves of it. Tests prove both on the CPU, the second
-with a network whose samples do depend on each other; on CUDA it rests on that comparison and on cuDNN's deterministic
-algorithms, chosen by shape and without timing (no GPU was at hand to try it).
+nothing there. Elsewhere the thread whose turn it is takes along what other threads, at work on other frames, wait for
+from the same network, so that frames share a pass as views do. There a batch of a size and shape not met before is run
+one by one, too, and once together: only where all bits are equal is that size used from then on, else halves of it.
+Tests prove both on the CPU, the second with a network whose samples do depend on each other; on CUDA it rests on that
+comparison and on cuDNN's deterministic algorithms, chosen by shape and without timing (no GPU was at hand to try it).
 
 Nor does it depend on the number of threads: 3x3 and 7x7 convolutions, and all in bfloat16, give the same bits with 1
 to 8 of them (measured, and tested); a 1x1 convolution in float32 does not, so networks with one run on FIXED_THREADS
@@ -94,6 +95,8 @@ class Runner:
         """Takes `network` over; precision as in `resolve_precision`."""
         self.weight = weight
         self._name = weight.name if weight is not None else type(network).__name__
+        self._waiting: list[_Asked] = []
+        self._gathering = threading.Lock()
         self._call: Callable[[Tensor], Answer]
         try:
             self._network: nn.Module = folded(network)
@@ -119,23 +122,60 @@ class Runner:
 
         Raises MachineError: the machine's memory does not do for one sample.
         """
+        asked = _Asked(x)
+        with self._gathering:
+            self._waiting.append(asked)
+        try:
+            return self._answered(asked)
+        finally:
+            with self._gathering:
+                self._waiting.remove(asked)
+
+    def _answered(self, asked: _Asked) -> Answer:
         while True:
             device = self.device
             with _lock(device):
+                if asked.answer is not None:  # another thread took it along
+                    return asked.answer
                 if device != self.device:  # another thread moved it
                     continue
                 try:
                     with torch.inference_mode(), _steady_kernels(device, self._thread_bound):
-                        return self._joined(x)
+                        return self._in_company(asked)
                 except torch.OutOfMemoryError as error:
                     if torch.device(device).type == "cpu":
-                        height, width = x.shape[-2:]
+                        height, width = asked.x.shape[-2:]
                         raise MachineError(f"{self._name}: not enough memory for a picture of {width} x {height} px "
                                            "on the CPU; set a smaller resolution, or use another machine") from error
                     self._place("cpu", self.precision)
                     log.warning("%s: the memory of %s does not do for one picture; it runs on the CPU from now on",
                                 self._name, device)
                     _release(device)
+
+    def _in_company(self, asked: _Asked) -> Answer:
+        """The answer to `asked`; others that wait for pictures of the same shape are answered in the same pass, as
+        many as it has room for. Where that pass fails, each has a pass of its own, and its own error."""
+        company, room = [asked], self._most - len(asked.x)
+        with self._gathering:
+            for other in self._waiting:
+                if (other is not asked and other.answer is None and len(other.x) <= room
+                        and other.x.shape[1:] == asked.x.shape[1:]):
+                    company.append(other)
+                    room -= len(other.x)
+        if len(company) == 1:
+            return self._joined(asked.x)
+        try:
+            answer = self._joined(torch.cat([one.x for one in company]))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # whose samples it was does not show
+            return self._joined(asked.x)
+        counts = [len(one.x) for one in company]
+        outputs = [output.split(counts) for output in (answer if isinstance(answer, tuple) else (answer,))]
+        for one, parts in zip(company, zip(*outputs, strict=True), strict=True):
+            one.answer = parts if isinstance(answer, tuple) else parts[0]
+        assert asked.answer is not None
+        return asked.answer
 
     def _joined(self, x: Tensor) -> Answer:
         answers: list[Answer] = []
@@ -183,6 +223,14 @@ class Runner:
         x = x.to(device=self.device, dtype=self._dtype).contiguous(memory_format=torch.channels_last)
         answer = self._call(x)
         return tuple(map(_finished, answer)) if isinstance(answer, tuple) else _finished(answer)
+
+
+class _Asked:
+    """Samples that a thread waits for, (n, c, h, w), and the answer once a pass has been run with them."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.x = x
+        self.answer: Answer | None = None
 
 
 class _Compiled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,6 +232,81 @@ class TestBatches:
     def test_none_on_the_cpu(self) -> None:
         with pytest.raises(MachineError, match="not enough memory for a picture of 2 x 2 px"):
             load_runner(Fake(room=0), "cpu", "fp32").run(self.x)
+
+
+class TestFramesShareAPass:
+    """Threads at work on different frames, on a device that gains from batches."""
+
+    def together(self, runner: inference.Runner, samples: list[Tensor]) -> list[object]:
+        """What `run` gives (or raises) to a thread each, all of which wait before the first one's turn comes."""
+        got: list[object] = [None] * len(samples)
+
+        def ask(number: int) -> None:
+            try:
+                got[number] = runner.run(samples[number])
+            except Exception as error:
+                got[number] = error
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(samples))]
+        with inference._lock(runner.device):
+            for count, thread in enumerate(threads, 1):
+                thread.start()
+                while len(runner._waiting) < count:
+                    time.sleep(0.001)
+        for thread in threads:
+            thread.join()
+        assert runner._waiting == []
+        return got
+
+    def test_the_same_answers_in_fewer_passes(self) -> None:
+        fake = Fake()
+        runner = batched(fake)
+        samples = [torch.full((count, 1, 2, 2), float(number)) for number, count in enumerate((1, 2, 1))]
+        for sizes in ([4, 1, 1, 1, 1], [4]):  # judged the first time
+            fake.sizes.clear()
+            got = self.together(runner, samples)
+            assert fake.sizes == sizes
+            assert all(isinstance(one, Tensor) and torch.equal(one, 2 * x) for one, x in zip(got, samples, strict=True))
+
+    def test_only_the_same_shape_and_no_more_than_there_is_room_for(self) -> None:
+        fake = Fake()
+        runner = batched(fake)
+        for size in (8, 4, 2):
+            runner.run(torch.zeros(size, 1, 2, 2))  # judged
+        fake.sizes.clear()
+        samples = [torch.zeros(count, 1, side, side) for count, side in ((5, 2), (4, 2), (1, 4), (3, 2))]
+        got = self.together(runner, samples)
+        assert [len(one) for one in got if isinstance(one, Tensor)] == [5, 4, 1, 3]
+        assert sum(fake.sizes) == 13
+        assert len(fake.sizes) <= 6  # whoever's turn comes first: 8 + 4 + 1 or 4 + 2 + 1 + 4 + 1 + 1
+
+    def test_all_outputs_of_a_network_with_heads(self) -> None:
+        runner = load_runner(patterned(SPLIT), "cpu", "fp32")
+        alone = [parts(runner.run(given(SPLIT)[..., shift:shift + 32, :32])) for shift in range(3)]
+        runner._most = 8
+        got = self.together(runner, [given(SPLIT)[..., shift:shift + 32, :32] for shift in range(3)])
+        for answer, truth in zip(got, alone, strict=True):
+            assert isinstance(answer, tuple)
+            assert all(torch.equal(one, other) for one, other in zip(answer, truth, strict=True))
+
+    def test_a_failure_is_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        runner = batched(Fake())
+        whole = runner._pass
+
+        def broken(x: Tensor) -> inference.Answer:
+            if (x == 1).any():
+                raise ValueError("a sample of ones")
+            return whole(x)
+
+        monkeypatch.setattr(runner, "_pass", broken)
+        got = self.together(runner, [torch.full((1, 1, 2, 2), float(number)) for number in range(3)])
+        assert [type(one) for one in got] == [Tensor, ValueError, Tensor]
+
+    def test_none_on_the_cpu(self) -> None:
+        fake = Fake()
+        got = self.together(inference.Runner(fake, "cpu", "fp32"), [torch.ones(1, 1, 2, 2)] * 3)
+        assert fake.sizes == [1, 1, 1]
+        assert all(isinstance(one, Tensor) for one in got)
 
 
 class TestCompiled:
