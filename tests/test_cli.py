@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fsgan_core.cli import main
-from fsgan_core.cli.commands import sources_of, stages_of
+from fsgan_core.cli.given import sources_of, stages_of
 from fsgan_core.cli.options import make_parser
 from fsgan_core.cli.reference import COMMAND, parameter_page
 from fsgan_core.contract.errors import InputError, NoFaceError, OutputError, ParameterError

@@ -7,9 +7,10 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fsgan_core.cli.given import holdout_of, sources_of, stages_of, target_of
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import STAGES
-from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+from fsgan_core.contract.shot import Clip, Output, Shot
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -166,42 +167,3 @@ def params(options: Namespace, presenter: Presenter) -> int:
         for line in parameter_lines(stages):
             presenter.say(line)
     return 0
-
-
-def sources_of(options: Namespace) -> tuple[Clip, ...]:
-    """Every source with what was said of it: once for all, or as often as there are sources."""
-    count = len(options.source)
-    said = {name: _for_each(getattr(options, f"source_{name}"), count, f"--source-{name}")
-            for name in ("colorspace", "track", "part", "person")}
-    return tuple(Clip(path, **{name: values[place] for name, values in said.items()})
-                 for place, path in enumerate(options.source))
-
-
-def _for_each(values: list[str], count: int, flag: str) -> list[str]:
-    if len(values) == count:
-        return values
-    if len(values) <= 1 and (flag != "--source-track" or not values):
-        return (values or [""]) * count
-    raise InputError(f"{flag} is given {len(values)} times for {count} sources; give it once for each")
-
-
-def target_of(options: Namespace) -> Clip:
-    return Clip(options.target, options.target_colorspace, options.target_track, options.target_part,
-                options.target_person)
-
-
-def holdout_of(options: Namespace) -> Clip | None:
-    return Clip(options.holdout, part=options.holdout_part) if options.holdout else None
-
-
-def stages_of(options: Namespace, base: Stages | None = None) -> Stages:
-    """Parameters with --set and the flags that stand for one. Raises ParameterError, InputError."""
-    settings = {}
-    for setting in options.settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"--set {setting}: write it as stage.parameter=value, like --set blend.engine=multiband")
-        settings[name.strip()] = value.strip()
-    if getattr(options, "layers", None):
-        settings["output.layers"] = options.layers
-    return (base or Stages()).with_settings(settings)

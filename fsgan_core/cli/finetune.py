@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fsgan_core.cli.given import sources_of, stages_of
 from fsgan_core.contract.errors import InputError, WeightsError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 
@@ -119,7 +120,6 @@ def add_swap_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.cli.commands import sources_of, stages_of
     from fsgan_core.render.device import choose_device
     from fsgan_core.training.recipe import Recipe
 
