@@ -52,6 +52,16 @@ def test_arrows_point_one_way(path: Path) -> None:
             assert (package, parts[1]) not in SIDE_BY_SIDE, f"{package} stands beside {parts[1]}"
 
 
+def test_no_circles() -> None:
+    """Imports that only types need are counted, too; packages' own __init__ hand names on and are left out."""
+    rooms = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES
+             if path.name != "__init__.py"}
+    needs = {name: imported(path) & set(rooms) - {name} for name, path in rooms.items()}
+    while lone := [name for name, wanted in needs.items() if not wanted]:
+        needs = {name: wanted - set(lone) for name, wanted in needs.items() if name not in lone}
+    assert needs == {}
+
+
 def fresh(code: str, *flags: str) -> str:
     """Output of `code` in an interpreter of its own."""
     done = subprocess.run([sys.executable, "-W", "error", *flags, "-c", code], capture_output=True, text=True,
