@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
+from fsgan_core.contract.landmarks import REGIONS
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box, apply, invert, sampled, scale_of, similarity
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, MIRROR
@@ -23,16 +24,7 @@ from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, MIRROR
 if TYPE_CHECKING:
     from fsgan_core.networks.catalogue import Installed
 
-JAW = slice(0, 17)
-BROW_R = slice(17, 22)  # the person's right, at the picture's left
-BROW_L = slice(22, 27)
-NOSE = slice(27, 36)
-EYE_R = slice(36, 42)
-EYE_L = slice(42, 48)
-MOUTH_OUTER = slice(48, 60)
-MOUTH_INNER = slice(60, 68)
-REGIONS = {"jaw": JAW, "brow_r": BROW_R, "brow_l": BROW_L, "nose": NOSE, "eye_r": EYE_R, "eye_l": EYE_L,
-           "mouth_outer": MOUTH_OUTER, "mouth_inner": MOUTH_INNER}
+JAW, BROW_R, BROW_L, NOSE, EYE_R, EYE_L, MOUTH_OUTER, MOUTH_INNER = (slice(*ends) for ends in REGIONS.values())
 
 _FRONTAL = FACE[:, :2]  # mm
 _FACE_SIDE = 320  # pixels that the face's box gets in the normalised crop

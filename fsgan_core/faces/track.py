@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError, TrackError
+from fsgan_core.contract.landmarks import OFFSETS, offset_of
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, overlap
 from fsgan_core.faces.pose import euler, face_box
@@ -21,6 +22,7 @@ from fsgan_core.faces.smooth import Sample, smoothed
 from fsgan_core.faces.wflw import carried
 
 TRACK_VERSION = 1
+OFFSET_VERSION = 2  # of a track with offsets, which a program that knows of none would leave out
 ORIGINS = ("detected", "followed", "bridged", "edited")
 POSES = ("pnp", "hopenet")
 _DIGITS = 3  # a thousandth of a pixel or degree is kept
@@ -59,11 +61,12 @@ class Face:
 @dataclass(frozen=True)
 class Override:
     """What a person changed on one face. landmarks: put exactly there, by index. hidden: the frame has no face.
-    ignored: what was measured there is wrong; bridge it."""
+    ignored: what was measured there is wrong; bridge it. offset: added last, by the names of contract.landmarks."""
 
     landmarks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     hidden: bool = False
     ignored: bool = False
+    offset: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,10 +142,11 @@ class Track:
         return self.people[0]
 
     def with_override(self, person: int, frame: int, landmarks: Mapping[int, tuple[float, float]] | None = None,
-                      hidden: bool = False, ignored: bool = False) -> Track:
+                      hidden: bool = False, ignored: bool = False,
+                      offset: Mapping[str, tuple[float, ...]] | None = None) -> Track:
         """A new track in which landmarks of one face are put where a person wants them (plate coordinates), or the
-        face is hidden, or its measurement ignored. Without any of these the frame's override is taken away. Raises
-        TrackError."""
+        face is hidden, or its measurement ignored, or something is added to it (`offset`, by the names of
+        contract.landmarks). Without any of these the frame's override is taken away. Raises TrackError."""
         if not 0 <= person < len(self.people):
             raise TrackError(f"{self.clip} has no person {person}; it has {len(self.people)}")
         if frame not in self.frames:
@@ -150,9 +154,13 @@ class Track:
         placed = {int(index): (float(x), float(y)) for index, (x, y) in (landmarks or {}).items()}
         if any(not 0 <= index < 68 for index in placed):
             raise TrackError(f"landmarks are numbered 0 to 67, not {', '.join(map(str, placed))}")
+        try:
+            added = {name: checked_offset(name, values) for name, values in (offset or {}).items()}
+        except ValueError as error:
+            raise TrackError(str(error)) from error
         overrides = {key: value for key, value in self.people[person].overrides.items() if key != frame}
-        if placed or hidden or ignored:
-            overrides[frame] = Override(placed, hidden, ignored)
+        if placed or hidden or ignored or added:
+            overrides[frame] = Override(placed, hidden, ignored, added)
         people = list(self.people)
         people[person] = replace(people[person], overrides=dict(sorted(overrides.items())))
         return settle(replace(self, people=tuple(people)))
@@ -216,6 +224,8 @@ def _final(track: Track, person: Person) -> dict[int, Face]:
         elif len(override.landmarks) == 68:
             placed = np.array([override.landmarks[index] for index in range(68)])
             faces[frame] = make_face(frame, placed, 1.0, origin="edited", pixel_aspect=track.pixel_aspect)
+        if override.offset and frame in faces:
+            faces[frame] = _offset(faces[frame], override.offset, track.pixel_aspect)
     return dict(sorted(faces.items()))
 
 
@@ -230,6 +240,39 @@ def _overridden(face: Face, override: Override, track: Track) -> Face:
     edited = make_face(face.frame, landmarks, face.confidence, origin="edited", pixel_aspect=track.pixel_aspect,
                        wflw=face.moved_to(landmarks).wflw, angles=angles)
     return edited if len(override.landmarks) > 34 else replace(edited, box=face.box)
+
+
+def checked_offset(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """The numbers of an offset. Raises ValueError for a name or numbers that are not possible."""
+    try:
+        declared = offset_of(name)
+    except KeyError:
+        raise ValueError(f"there is no offset '{name}'; a landmark's number or one of {', '.join(OFFSETS)}") from None
+    found = tuple(float(value) for value in values)
+    if len(found) != len(declared.neutral) or not np.isfinite(found).all():
+        raise ValueError(f"the offset '{name}' takes {len(declared.neutral)} numbers, not {list(values)}")
+    if declared.kind == "scale" and not 0.05 <= found[0] <= 20.0:
+        raise ValueError(f"the offset '{name}' = {found[0]:g} is not possible: it takes 0.05 to 20")
+    return found
+
+
+def _offset(face: Face, offset: Mapping[str, tuple[float, ...]], pixel_aspect: float) -> Face:
+    """The face with what a person adds to it. An offset of nothing is the face as it was, and a little more changes it
+    a little: so the angles are those that it had, and by how much the moved landmarks turn the head."""
+    landmarks, box = face.landmarks.copy(), np.array(face.box, np.float64)
+    turn = [0.0, 0.0, 0.0]
+    for name, values in offset.items():
+        declared = offset_of(name)
+        if declared.kind == "move":
+            landmarks[slice(*declared.landmarks)] += values
+            box[:2] += np.array(values) * declared.box
+        elif declared.kind == "scale":
+            box = np.r_[box[:2] - (values[0] - 1) / 2 * box[2:], values[0] * box[2:]]
+        else:
+            turn[("yaw", "pitch", "roll").index(name)] += values[0]
+    angles = _sum(face.euler, euler(landmarks, pixel_aspect), euler(face.landmarks, pixel_aspect))
+    return _rounded(replace(face.moved_to(landmarks), box=_tuple(box), euler=_sum(angles, turn, (0.0, 0.0, 0.0)),
+                            origin="edited"))
 
 
 def _sum(angles: tuple[float, float, float], plus: Sequence[float],

@@ -18,7 +18,19 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import TrackError
-from fsgan_core.faces.track import ORIGINS, POSES, TRACK_VERSION, Face, Override, Person, Track, UsedWeights, settle
+from fsgan_core.faces.track import (
+    OFFSET_VERSION,
+    ORIGINS,
+    POSES,
+    TRACK_VERSION,
+    Face,
+    Override,
+    Person,
+    Track,
+    UsedWeights,
+    checked_offset,
+    settle,
+)
 from fsgan_core.faces.wflw import COUNT
 from fsgan_core.plates.atomic import atomic_file
 
@@ -49,7 +61,9 @@ def load_track(path: Path | str) -> Track:
 def track_text(track: Track) -> str:
     """The file's text; one face or override a line."""
     body = _body(track)
-    head = {"format": FORMAT, "version": track.version, **{key: body[key] for key in body if key != "people"}}
+    offset = any(override.offset for person in track.people for override in person.overrides.values())
+    version = OFFSET_VERSION if offset else track.version
+    head = {"format": FORMAT, "version": version, **{key: body[key] for key in body if key != "people"}}
     lines = ["{"]
     lines += [f" {json.dumps(key)}: {_json(value)}," for key, value in head.items()]
     lines.append(f" \"digest\": \"{_digest(body)}\",")
@@ -62,9 +76,9 @@ def track_of(data: Any, name: str = "the track") -> Track:
     """The track that JSON data hold. Raises TrackError that names the place."""
     if not isinstance(data, Mapping) or data.get("format") != FORMAT:
         raise TrackError(f"{name} is no track: it does not say \"format\": \"{FORMAT}\"")
-    if data.get("version") != TRACK_VERSION:
-        raise TrackError(f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION}. "
-                         "Analyse the clip again")
+    if data.get("version") not in (TRACK_VERSION, OFFSET_VERSION):
+        raise TrackError(f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION} and "
+                         f"{OFFSET_VERSION}. Analyse the clip again")
     where = "the head"
     try:
         people = []
@@ -137,6 +151,9 @@ def _override_data(override: Override) -> dict[str, Any]:
     data: dict[str, Any] = {name: True for name in ("hidden", "ignored") if getattr(override, name)}
     if override.landmarks:
         data["landmarks"] = {str(index): list(point) for index, point in sorted(override.landmarks.items())}
+    if override.offset:
+        data["offset"] = {name: list(values) if len(values) > 1 else values[0]
+                          for name, values in sorted(override.offset.items())}
     return data
 
 
@@ -146,7 +163,13 @@ def _person_of(index: int, data: Mapping[str, Any]) -> Person:
         placed = {int(key): (_number(point[0]), _number(point[1])) for key, point in entry.get("landmarks", {}).items()}
         if any(not 0 <= key < 68 for key in placed):
             raise ValueError(f"override of frame {frame}: landmarks are numbered 0 to 67")
-        overrides[int(frame)] = Override(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)))
+        try:
+            offset = {name: checked_offset(name, values if isinstance(values, (list, tuple)) else [values])
+                      for name, values in entry.get("offset", {}).items()}
+        except ValueError as error:
+            raise ValueError(f"override of frame {frame}: {error}") from error
+        overrides[int(frame)] = Override(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)),
+                                         offset)
     descriptor = np.array([_number(value) for value in data["descriptor"]])
     if descriptor.shape != (128,):
         raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")

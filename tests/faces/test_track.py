@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
+from fsgan_core.contract.landmarks import OFFSETS
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.pose import euler
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
@@ -162,6 +163,37 @@ class TestFile:
         assert len(data["people"][0]["faces"]["1001"]["landmarks"]) == 68
         assert sum(line.startswith('    "1001": ') for line in text.splitlines()) == 4
 
+    def test_offsets_are_added_and_kept(self, track: Track, tmp_path: Path) -> None:
+        before = track.people[0].faces[1003]
+        offset = {"mouth": (2.0, -3.0), "30": (1.0, 0.0), "box": (4.0, 0.0), "box_scale": (1.5,), "yaw": (7.0,)}
+        edited = track.with_override(0, 1003, offset=offset)
+        face = edited.people[0].faces[1003]
+        moved = np.zeros((68, 2))
+        moved[48:], moved[30] = (2.0, -3.0), (1.0, 0.0)
+        np.testing.assert_allclose(face.landmarks - before.landmarks, moved, atol=1e-3)
+        x, y, side, _ = before.box
+        np.testing.assert_allclose(face.box, (x + 4 - side / 4, y - side / 4, 1.5 * side, 1.5 * side), atol=2e-3)
+        turned = np.array(euler(face.landmarks)) - euler(before.landmarks)
+        np.testing.assert_allclose(np.array(face.euler) - before.euler, turned + np.array([7, 0, 0]), atol=2e-3)
+        assert face.origin == "edited"
+        assert all(edited.people[0].faces[frame] is not face and
+                   np.array_equal(edited.people[0].faces[frame].landmarks, track.people[0].faces[frame].landmarks)
+                   for frame in track.frames if frame != 1003)
+        save_track(tmp_path / "a.track.json", edited)
+        text = (tmp_path / "a.track.json").read_text()
+        assert '"version": 2' in text and '"offset": {"30": [1.0, 0.0], "box": [4.0, 0.0], "box_scale": 1.5' in text
+        assert track_text(load_track(tmp_path / "a.track.json")) == text
+        assert '"version": 1' in track_text(track)
+
+    def test_an_offset_of_nothing_changes_no_number(self, track: Track) -> None:
+        nothing = {name: offset.neutral for name, offset in OFFSETS.items()}
+        before, after = (one.people[0].faces[1003] for one in (track, track.with_override(0, 1003, offset=nothing)))
+        assert np.array_equal(before.landmarks, after.landmarks)
+        assert (before.box, before.euler) == (after.box, after.euler)
+        face = track.with_override(0, 1003, {30: (1.0, 2.0)}, offset={"face": (5.0, 6.0)}).people[0].faces[1003]
+        assert tuple(face.landmarks[30]) == (6.0, 8.0)
+        np.testing.assert_allclose(np.array(face.box[:2]) - before.box[:2], (5.0, 6.0), atol=1e-3)
+
     def test_an_override_written_by_hand_takes_effect(self, track: Track, tmp_path: Path) -> None:
         data = json.loads(track_text(track))
         data["people"][0]["overrides"] = {"1002": {"landmarks": {"30": [1, 2]}}, "1003": {"hidden": True}}
@@ -176,7 +208,7 @@ class TestFile:
 
     @pytest.mark.parametrize(("change", "text"), [
         (lambda d: d.update(format="x"), "no track"),
-        (lambda d: d.update(version=2), "version 2; this program reads 1"),
+        (lambda d: d.update(version=3), "version 3; this program reads 1 and 2"),
         (lambda d: d.pop("width"), "'width' is missing"),
         (lambda d: d.update(frames=[[5, 1]]), "no run of frames"),
         (lambda d: d.update(frames=[[1, 2], [2, 3]]), "ascend"),
@@ -190,6 +222,9 @@ class TestFile:
         (lambda d: d["people"][0]["measured"]["1001"].update(scatter=[1, 2]), "needs 68 points"),
         (lambda d: d["people"][0].update(overrides={"1001": {"landmarks": {"99": [0, 0]}}}), "0 to 67"),
         (lambda d: d["people"][0].update(overrides=[1]), "broken in person 0"),
+        (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"ear": [1, 2]}}}), "no offset 'ear'"),
+        (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"jaw": 3}}}), "takes 2 numbers"),
+        (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"box_scale": 0}}}), "0.05 to 20"),
     ])
     def test_broken_files_are_refused_with_the_place(self, track: Track, change: object, text: str) -> None:
         data = json.loads(track_text(track))
