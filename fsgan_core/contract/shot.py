@@ -53,6 +53,7 @@ class Clip:
     """An input: path or frame pattern, colour space (empty: by file), track file (empty: analysed when needed),
     part or view name for multi-part files, and whom to work on in it.
 
+    view: as `part`, in files that have this view; a file without it is taken as it is.
     person: "" (target: as [stages.analyse] says; source: the largest face) | "largest" | "2" (index, largest is 0) |
     "x,y" (nearest to a point, in plate coordinates) | the path of a reference still.
     """
@@ -62,6 +63,7 @@ class Clip:
     track: str = ""
     part: str = ""
     person: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)

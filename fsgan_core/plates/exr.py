@@ -70,6 +70,14 @@ def read_header(path: Path | str, part: str = "") -> Header:
         return _header(file, _choose(file, part))
 
 
+def views_in(path: Path | str) -> tuple[str, ...]:
+    """Views that the file tells apart, in parts of their own or in one; none where it has but one picture. Raises
+    PlateError."""
+    with OpenedImage(Path(path)) as file:
+        named = [spec.get_string_attribute("view") for spec in file.specs]
+        return tuple(dict.fromkeys([*(view for view in named if view and len(named) > 1), *views_of(file.metadata(0))]))
+
+
 def other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
     """The parts of `path` that read_image(path, part) does not read, for write_exr to keep."""
     path = Path(path)

@@ -7,6 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 from pathlib import Path
 
 import fileseq
@@ -125,7 +126,10 @@ def open_clip(clip: Clip, missing: str = "error") -> Sequence:
     first = next(iter(files.values()))
     if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
         return Sequence(clip, "movie", {}, missing, Movie(path))
-    return Sequence(clip, "exr" if first.suffix.lower() == ".exr" else "image", files, missing)
+    kind = "exr" if first.suffix.lower() == ".exr" else "image"
+    if clip.view and not clip.part and kind == "exr" and clip.view in exr.views_in(first):
+        clip = replace(clip, part=clip.view)
+    return Sequence(clip, kind, files, missing)
 
 
 def select_frames(text: str, available: SequenceOf[int], missing: str = "error") -> tuple[int, ...]:

@@ -14,10 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import OutputError, PlateError
-from fsgan_core.plates.exr import other_parts, read_header, read_image, write_exr
+from fsgan_core.contract.shot import Clip
+from fsgan_core.plates.exr import other_parts, read_header, read_image, views_in, write_exr
 from fsgan_core.plates.exrwrite import COMPRESSIONS, LOSSLESS, as_half
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.rawexr import write_raw
+from fsgan_core.plates.sequence import open_clip
 from tests.plates.conftest import random_plate
 
 MakeExr = Callable[..., Path]
@@ -228,6 +230,10 @@ class TestParts:
             assert (old.channels, old.formats, old.data_window) == (new.channels, new.formats, new.data_window)
             assert all(np.array_equal(exact, new.integers[name]) for name, exact in old.integers.items())
 
+    def test_a_view_that_a_clip_wants_where_there_is_one(self, stereo: Path) -> None:
+        assert views_in(stereo) == ("left", "right")
+        assert open_clip(Clip(str(stereo), view="right")).read(1).metadata["name"] == "rgba.right"
+
     def test_writing_over_the_file_with_the_other_parts(self, stereo: Path) -> None:
         before = stereo.read_bytes()
         with pytest.raises(PlateError, match="other parts"):
@@ -249,6 +255,11 @@ class TestParts:
         assert again.channels == plate.channels
         assert np.array_equal(again.pixels, plate.pixels)
         assert "fsgan/view" not in again.metadata
+        assert (views_in(path), views_in(tmp_path / "two.exr")) == ((), ("left", "right"))
+        for view, wanted in (("right", right), ("left", left), ("middle", left)):
+            opened = open_clip(Clip(str(tmp_path / "two.exr"), view=view))
+            assert np.array_equal(opened.read(opened.frames[0]).get("R"), wanted.get("R"))
+        assert open_clip(Clip(str(path), view="right")).clip.part == ""  # no views: the file as it is
 
 
 class TestPictures:
