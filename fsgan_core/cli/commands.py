@@ -123,13 +123,14 @@ def evaluate(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.plates.colour import open_config
     from fsgan_core.render.charts import lines, plots, table, write_json
     from fsgan_core.render.evaluate import evaluate as measure
+    from fsgan_core.render.reportfiles import frame_seconds
 
     clips = sources_of(options)
     stages = stages_of(options)
     found = measure(clips, target_of(options), Clip(options.result, options.result_colorspace), options.frames,
                     offset=options.offset, matte=Clip(options.matte) if options.matte else None,
                     config=open_config(stages.colour.config), exposure=stages.colour.exposure or 0.0,
-                    listen=presenter.listen)
+                    seconds=frame_seconds(Path(options.report)) if options.report else None, listen=presenter.listen)
     if options.output:
         folder = Path(options.output)
         write_json(found, folder / "evaluation.json")

@@ -345,6 +345,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
                        help="above 0 where pixels may have changed; else the result's matte.soft, else the face's hull")
     group.add_argument("--offset", metavar="N", type=int, default=0,
                        help="the result's frame number minus the target's")
+    group.add_argument("--report", metavar="DIR", default="",
+                       help="the folder that the render's --report wrote: tells the seconds per frame")
     group.add_argument("--output", "-o", metavar="DIR", default="", help="write evaluation.json and plots there")
     parser.set_defaults(source_track=[], source_part=[], source_person=[], target_track="", target_person="")
     _frames(parser)

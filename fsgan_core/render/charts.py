@@ -90,7 +90,7 @@ def plots(evaluation: Evaluation, path: Path | str) -> Path:
 
     path = Path(path)
     panels = [("identity", "identity_target"), ("ssim", ""), ("euler", ""), ("landmarks", ""),
-              ("flicker_result", "flicker_target"), ("sharpness", ""), ("outside", ""), ("outside_max", "")]
+              ("flicker_result", "flicker_target"), ("sharpness", ""), ("edge", ""), ("outside", "")]
     picture = Picture(figsize=(14, 11), layout="constrained")
     FigureCanvasAgg(picture)
     axes = picture.subplots(4, 2, sharex=True).ravel()

@@ -105,13 +105,15 @@ class Evaluation:
 
 def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: str = "", *, offset: int = 0,
              matte: Clip | None = None, config: ColourConfig | None = None, exposure: float = 0.0,
-             cache: Path | None = None, keep: bool = True, listen: Listener = ignore) -> Evaluation:
+             seconds: Mapping[int, float] | None = None, cache: Path | None = None, keep: bool = True,
+             listen: Listener = ignore) -> Evaluation:
     """Measures `result` against `target` and the person in `source`.
 
     frames: of the target, like "1001-1060"; empty: all that both have. offset: the result's frame number minus the
     target's. matte: its first channel (or A) is above 0 where pixels may have changed; without it the layer
     matte.soft of the result, else the face's hull and a margin. config: OCIO; None is the usual one. exposure: stops,
-    for plates too dark or bright to find a face in; on target and result alike. cache: folder that keeps measured
+    for plates too dark or bright to find a face in; on target and result alike. seconds: what a frame of the result
+    took to render, by its number (`reportfiles.frame_seconds`). cache: folder that keeps measured
     faces, None is the user's; keep=False keeps them in memory only.
 
     Raises FrameRangeError (no common frames), PlateError (unreadable, sizes differ), ColourError, NoFaceError (no
@@ -130,7 +132,7 @@ def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: 
         raise NoFaceError(f"no face was found in {', '.join(clip.path for clip in clips)}; identity is measured "
                           "against the source's face, so name frames that show it")
     aspect = pair.target.sequence.header(chosen[0]).pixel_aspect
-    walk = _Walk(pair, FaceGauge(folder, aspect), chosen, listen)
+    walk = _Walk(pair, FaceGauge(folder, aspect), chosen, seconds or {}, listen)
     step = min((b - a for a, b in pairwise(chosen)), default=1)
     rows = [row for _, row in figures(walk.frames(), descriptors, step)]
     values = {name: np.array([row[name] for row in rows]) for name in (*NAMES, *EXTRA)}
@@ -262,12 +264,14 @@ class _Pair:
 class _Walk:
     """The frames of a pair in order, measured as they pass. `lost` and `target_lost` fill up meanwhile."""
 
-    def __init__(self, pair: _Pair, gauge: FaceGauge, frames: Sequence[int], listen: Listener) -> None:
+    def __init__(self, pair: _Pair, gauge: FaceGauge, frames: Sequence[int], seconds: Mapping[int, float],
+                 listen: Listener) -> None:
         self.lost: list[int] = []
         self.target_lost: list[int] = []
         self._pair = pair
         self._gauge = gauge
         self._numbers = frames
+        self._seconds = seconds
         self._listen = listen
         self._last: MeasuredFace | None = None  # in plate coordinates
         self._window = Window(0, 0, 0, 0)
@@ -288,13 +292,15 @@ class _Walk:
         window, wanted, face = self._target_face(target, _hint(result))
         shown = pair.srgb8(result, space, window)
         found = self._gauge.again(shown, face) if face is not None else None
+        mixed = matte[slices(window, target.data_window)].astype(np.float32) if matte is not None else None
         if matte is None:
             matte = np.zeros(target.pixels.shape[:2], bool)
             if face is not None:
                 hull = face_region(face.landmarks, (window.height, window.width), OUTSIDE_MARGIN)
                 matte[slices(window, target.data_window)] = hull
         changed = pair.changed(target, result, space, matte)
-        return Frame(number, wanted, shown, face, found, changed, target.pixel_aspect, (window.x, window.y))
+        return Frame(number, wanted, shown, face, found, changed, target.pixel_aspect, (window.x, window.y), mixed,
+                     self._seconds.get(number + pair.offset, math.nan))
 
     def _target_face(self, target: Plate, hint: Box | None) -> tuple[Window, np.ndarray, MeasuredFace | None]:
         """A window of the plate, its pixels as sRGB, and the target's face in them. The window stays where it is

@@ -19,6 +19,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import FrameRangeError
 from fsgan_core.faces.identity import distance
+from fsgan_core.render.edge import edge_difference
 from fsgan_core.render.measure import FaceGauge, MeasuredFace
 
 __all__ = ["FIGURES", "Figure", "Frame", "changed_outside", "euler_error", "evaluate_frames", "evenly", "face_region",
@@ -63,8 +64,10 @@ FIGURES = (
            "x"),
     Figure("sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", 1.0, 2,
            ""),
+    Figure("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
     Figure("outside", "changed outside", "pixels that differ from the target outside the matte", "px", 1.0, 0),
     Figure("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
+    Figure("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
 )
 NAMES = tuple(figure.name for figure in FIGURES)
 EXTRA = ("flicker_target", "flicker_result", "replaced")
@@ -197,7 +200,8 @@ class Frame:
     """One frame of target and result, in the same array pixels, with what was found in them.
 
     changed: pixels changed outside the matte, and the largest change; NaN when not taken. origin: where the arrays'
-    upper left pixel lies, (x, y); frames may be cut out differently.
+    upper left pixel lies, (x, y); frames may be cut out differently. matte: float32 (h, w), what was mixed by, if it
+    is known. seconds: that the frame took to render; NaN when nobody said.
     """
 
     number: int
@@ -208,6 +212,8 @@ class Frame:
     changed: tuple[float, float] = (float("nan"), float("nan"))
     pixel_aspect: float = 1.0
     origin: tuple[int, int] = (0, 0)
+    matte: np.ndarray | None = None
+    seconds: float = float("nan")
 
 
 def figures(frames: Iterable[Frame], sources: Sequence[np.ndarray],
@@ -231,6 +237,7 @@ def _figures(before: Frame | None, now: Frame, after: Frame | None, sources: Seq
              step: int) -> dict[str, float]:
     row = dict.fromkeys((*NAMES, *EXTRA), float("nan"))
     row["outside"], row["outside_max"] = now.changed
+    row["seconds"] = now.seconds
     face, found = now.target_face, now.result_face
     if found is not None:
         row["identity"] = identity_distance(found.descriptor, sources)
@@ -241,6 +248,9 @@ def _figures(before: Frame | None, now: Frame, after: Frame | None, sources: Seq
     if found is not None:
         row["euler"] = euler_error(found.euler, face.euler)
         row["landmarks"] = landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
+    if now.matte is not None:
+        eyes = float(np.linalg.norm((face.landmarks[45] - face.landmarks[36]) * (now.pixel_aspect, 1.0)))
+        row["edge"] = edge_difference(now.result, now.target, now.matte, eyes)
     region, corner = _tight(face_region(face.landmarks, (now.target.shape[0], now.target.shape[1])))
     if not region.any():
         return row
@@ -318,11 +328,12 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
             face = gauge.follow(target, last)
             last = face or last
             found = gauge.again(result, face) if face is not None else None
-            matte = mattes[index] if mattes is not None else None
+            given = mattes[index] if mattes is not None else None
+            matte = given
             if matte is None and face is not None:
                 matte = face_region(face.landmarks, target.shape[:2], OUTSIDE_MARGIN)
             changed = changed_outside(result, target, np.zeros(target.shape[:2]) if matte is None else matte)
-            yield Frame(index, target, result, face, found, changed, pixel_aspect)
+            yield Frame(index, target, result, face, found, changed, pixel_aspect, matte=given)
 
     lost: list[int] = []
     target_lost: list[int] = []

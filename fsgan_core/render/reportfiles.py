@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.atomic import atomic_file, make_folder
 from fsgan_core.plates.colour import open_config
@@ -16,7 +17,9 @@ from fsgan_core.render.inputs import open_input
 from fsgan_core.render.page import summary, write_page
 from fsgan_core.render.report import Look, contact_sheet, looks, picked, preview_movie
 
-__all__ = ["write_report"]
+__all__ = ["frame_seconds", "write_report"]
+
+RESULT = "result.json"
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,24 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, listen: Listene
     seconds = {"report": time.perf_counter() - start}
     page = summary(result, shot, pictures=pictures, movies=movies, seconds=seconds)
     written = [write_page(page, folder / "summary.html"), write_page(page, folder / "summary.md")]
-    with atomic_file(folder / "result.json") as temporary:
+    with atomic_file(folder / RESULT) as temporary:
         temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     log.info("report in %s, %.1f s", folder, seconds["report"])
-    return [*written, folder / "result.json", *pictures.values(), *movies.values()]
+    return [*written, folder / RESULT, *pictures.values(), *movies.values()]
+
+
+def frame_seconds(path: Path) -> dict[int, float]:
+    """What each frame took, by number, from the result.json of a render's report (or its folder): all stages together,
+    reading included, analysis and waiting not. Frames that were only kept have none.
+
+    Raises InputError when there is no such file, or it is not a render's.
+    """
+    path = path / RESULT if path.is_dir() else path
+    try:
+        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        return {int(one["frame"]): float(sum(one["seconds"].values())) for one in frames if one.get("seconds")}
+    except OSError as error:
+        raise InputError(f"the render's report {path} cannot be read ({error.strerror}); give the folder that --report "
+                         "wrote, or the result.json in it") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no result of a render; give the result.json that --report wrote") from error

@@ -18,6 +18,7 @@ from fsgan_core.faces.trackfile import load_track
 from fsgan_core.render import device
 from fsgan_core.render.device import available_devices, choose_device
 from fsgan_core.render.events import Event
+from fsgan_core.render.reportfiles import frame_seconds
 
 from .conftest import FRAMES, Small
 
@@ -73,18 +74,32 @@ class TestSwapReportEvaluate:
         assert cv2.imread(str(report / "contact_sheet.png")).shape[0] > 300
         assert "blend" in (report / "summary.md").read_text()
 
+        assert all(value > 0 for value in frame_seconds(report).values()) and len(frame_seconds(report)) == FRAMES
         assert main(["render", str(tmp_path / "shot.toml")]) == 0
         assert f"{FRAMES} kept" in capsys.readouterr().out
+        (tmp_path / "timed").mkdir()
+        (tmp_path / "timed" / "result.json").write_text(json.dumps({"frames": [
+            {"frame": 1, "seconds": {"read": 0.25, "blend": 0.75}}, {"frame": 2, "state": "kept"},
+            {"frame": 3, "seconds": {"blend": 2.0}}]}))
 
         assert main(["evaluate", "--source", str(small.folder / "source.png"), "--target", small.plate, "--result",
                      result, "--frames", "1-3", "--output", str(tmp_path / "figures")]) == 0
         assert "identity" in capsys.readouterr().out
         assert {path.name for path in (tmp_path / "figures").iterdir()} == {"evaluation.json", "evaluation.png"}
         assert main(["evaluate", "--source", str(small.folder / "source.png"), "--target", small.plate, "--result",
-                     result, "--frames", "1-3", "--json"]) == 0
+                     result, "--frames", "1-3", "--report", str(tmp_path / "timed"), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["ok"] and found["frames"] == [1, 2, 3] and found["outside_total"] == 0
+        assert 0 <= found["means"]["edge"] < 10 and found["means"]["seconds"] == pytest.approx(1.5)
         assert found["means"]["identity"] < found["means"]["identity_target"]
+
+    @pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("[1]", "no result"), ("{", "no result"),
+                                                ('{"frames": [{"frame": 1, "seconds": 3}]}', "no result")])
+    def test_a_report_that_is_none(self, tmp_path: Path, text: str | None, said: str) -> None:
+        if text is not None:
+            (tmp_path / "result.json").write_text(text)
+        with pytest.raises(InputError, match=said):
+            frame_seconds(tmp_path)
 
     def test_nothing_to_show(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """All frames failed: a report without pictures, and the exit code says so."""

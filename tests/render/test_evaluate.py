@@ -198,6 +198,19 @@ class TestResults:
 
         assert bench.evaluate(bench.result(change)).figures["flicker"][1] > 5
 
+    def test_edge_of_a_darker_face(self, bench: Bench) -> None:
+        seam = bench.evaluate(bench.result(darker_face), "1-2").figures["edge"]
+        assert 0.2 < seam.min() < seam.max() < 2  # a tenth less light: steps of the face itself hide the most of it
+        assert np.isnan(bench.evaluate(bench.result(untouched, 1, "plain"), "1").means["edge"])  # no matte, no edge
+
+    def test_seconds_by_the_results_numbers(self, bench: Bench) -> None:
+        for frame in (1, 2, 3):
+            plate = read_image(bench.small.plate.replace("####", f"{frame:04d}"))
+            write_exr(bench.folder / f"late.{frame + 1000}.exr", plate)
+        found = bench.evaluate(Clip(str(bench.folder / "late.####.exr")), "1-3", offset=1000,
+                               seconds={1001: 2.0, 1003: 4.0})
+        assert np.isnan(found.figures["seconds"][1]) and found.means["seconds"] == 3.0
+
     def test_pngs_of_the_display_window(self, bench: Bench) -> None:
         for frame in (1, 2):
             plate = read_image(bench.small.plate.replace("####", f"{frame:04d}"))
