@@ -1,0 +1,254 @@
+"""Quality of a swap by `fsgan evaluate`, engine by engine, over pairs of clips; as JSON, Markdown and contact sheets:
+
+    .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER [--pairs tune] [--engines geometric small]
+        [--frames 1-60] [--engine NAME=stage.parameter=value,...] [--finetune ITERATIONS]
+
+FOLDER of the footage holds pairs.json: {"tune": [...], "validate": [...]}, each pair a name, a source, a target clip.
+Choose settings on `tune` alone; `validate` is for reporting. What is finished is kept: the same command again goes on
+where it stopped, and renders anew what the code or the settings have changed. The output lies outside the repository;
+nothing of the footage is published.
+
+Analysis takes longer than swaps. So a source is analysed at no more than --views frames, spread evenly, and a target
+at the frames that are measured and AROUND more on either side; --whole analyses whole clips, as `fsgan swap` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsgan_core.contract.errors import EngineError, FsganError, WeightsError
+from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+from fsgan_core.plates.atomic import atomic_file
+from fsgan_core.plates.colour import open_config
+from fsgan_core.plates.sequence import frames_text, open_clip, parse_frames
+from fsgan_core.render.cache import code_digest, digest
+from fsgan_core.render.charts import plots, write_json
+from fsgan_core.render.evaluate import evaluate
+from fsgan_core.render.events import FAILED, RenderResult
+from fsgan_core.render.inputs import open_input
+from fsgan_core.render.metrics import FIGURES, mean
+from fsgan_core.render.pipeline import render_shot
+from fsgan_core.render.report import contact_sheet, looks, picked
+from fsgan_core.render.tracks import write_track
+
+AROUND = 8
+CODE = ("contract", "faces", "networks", "plates", "render", "stages")
+
+GEOMETRIC = {"reenact.engine": "warp", "mask.engine": "geometric", "inpaint.engine": "fill", "blend.engine": "poisson"}
+ENGINES: Mapping[str, Mapping[str, str]] = {
+    "geometric": GEOMETRIC,
+    "multiband": {**GEOMETRIC, "blend.engine": "multiband"},
+    "over": {**GEOMETRIC, "blend.engine": "over"},
+    "default": {},  # whatever `auto` takes here
+    "small": {**GEOMETRIC, "reenact.engine": "fsgan"},
+    "small-mask": {**GEOMETRIC, "mask.engine": "fsgan"},
+    "small-inpaint": {**GEOMETRIC, "inpaint.engine": "fsgan"},
+    "small-blend": {**GEOMETRIC, "blend.engine": "fsgan"},
+    "fsgan": {"reenact.engine": "fsgan", "mask.engine": "fsgan", "inpaint.engine": "fsgan", "blend.engine": "fsgan"},
+    "finetuned": {**GEOMETRIC, "reenact.engine": "fsgan"},  # of a copy of the weights, trained on the source first
+}
+GOALS = {"identity": 0.38, "euler": 1.3, "landmarks": 0.015, "flicker": 0.5, "sharpness_off": 1.4}
+"""What the means over pairs have to be at most, all at once."""
+SHOWN = ("identity", "identity_target", "ssim", "euler", "landmarks", "flicker", "sharpness", "sharpness_off", "edge",
+         "seconds")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """part: "tune" or "validate"."""
+
+    name: str
+    part: str
+    source: Path
+    target: Path
+
+
+def read_pairs(footage: Path, wanted: Sequence[str]) -> list[Pair]:
+    """The pairs of pairs.json that are wanted: by part, by name, or "all"."""
+    parts = json.loads((footage / "pairs.json").read_text(encoding="utf-8"))
+    pairs = [Pair(one["name"], part, footage / one["source"], footage / one["target"])
+             for part in ("tune", "validate") for one in parts[part]]
+    unknown = set(wanted) - {"all", "tune", "validate"} - {pair.name for pair in pairs}
+    if unknown:
+        raise SystemExit(f"no such pair: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in pairs)}")
+    return [pair for pair in pairs if "all" in wanted or pair.part in wanted or pair.name in wanted]
+
+
+def tracked(clip: Path, frames: Sequence[int], folder: Path, *, of_target: bool) -> Clip:
+    """The clip with a track of some of its frames, analysed once for all engines."""
+    stages = Stages()
+    name = digest("track", str(clip), list(frames), of_target, code_digest(("faces", "plates")))[:12]
+    path = folder / f"{clip.stem}.{name}.track.json"
+    if not path.is_file():
+        write_track(Clip(str(clip)), path, stages, of_target=of_target, frames=frames_text(frames, limit=0))
+    return Clip(str(clip), track=str(path))
+
+
+def clips_of(pair: Pair, frames: str, folder: Path, views: int, whole: bool) -> tuple[Clip, Clip]:
+    """Source and target, analysed as the head of this file says."""
+    if whole:
+        return Clip(str(pair.source)), Clip(str(pair.target))
+    shown = open_clip(Clip(str(pair.source))).frames
+    shown = shown[::max(1, math.ceil(len(shown) / views))]
+    measured = parse_frames(frames)
+    near = [frame for frame in open_clip(Clip(str(pair.target))).frames
+            if measured[0] - AROUND <= frame <= measured[-1] + AROUND]
+    return tracked(pair.source, shown, folder, of_target=False), tracked(pair.target, near, folder, of_target=True)
+
+
+def rendered(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
+    if engine == "finetuned":
+        from fsgan_core.cli.finetune import finetuned_shot
+        from fsgan_core.render.events import ignore
+
+        shot = finetuned_shot(shot, arguments.finetune, "unknown", arguments.device, ignore)
+    result = render_shot(shot, device=arguments.device)
+    failed = [report for report in result.frames if report.state == FAILED]
+    if failed:
+        raise FsganError(f"frame {failed[0].frame}: {failed[0].message}")
+    return result
+
+
+def measured(pair: Pair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """One pair by one engine: rendered and measured, or read where that has been done."""
+    folder = arguments.output / engine / pair.name
+    key = digest("quality", code_digest(CODE), dict(settings), arguments.frames, arguments.views, arguments.whole,
+                 arguments.finetune, str(pair.source), str(pair.target))
+    kept = read(folder / "run.json")
+    if kept.get("key") == key:
+        return kept
+    source, target = clips_of(pair, arguments.frames, arguments.output / "tracks", arguments.views, arguments.whole)
+    stages = Stages().with_settings({**settings, "output.layers": "all"})
+    result_path = str(folder / "frames" / "swap.####.exr")
+    shot = Shot((source,), target, Output(result_path), frames=arguments.frames, stages=stages)
+    done = rendered(shot, engine, arguments)
+    older = read(folder / "seconds.json")  # a frame that is kept has the time of the run that made it
+    seconds = {str(report.frame): sum(report.seconds.values()) for report in done.frames if report.seconds}
+    seconds = {**older, **seconds}
+    write(folder / "seconds.json", seconds)
+    found = evaluate(source, target, Clip(result_path), arguments.frames,
+                     seconds={int(frame): value for frame, value in seconds.items()})
+    write_json(found, folder / "evaluation.json")
+    plots(found, folder / "evaluation.png")
+    config = open_config()
+    shown = looks(open_input(target, config), open_input(Clip(result_path), config), picked(found.frames), config)
+    contact_sheet(shown, folder / "contact_sheet.png", title=f"{pair.name}, {engine}")
+    flags = {flag: len(frames) for flag, frames in done.flagged.items()}
+    row = {"key": key, "pair": pair.name, "part": pair.part, "engine": engine, "engines": dict(done.engines),
+           "settings": dict(settings), "frames": arguments.frames, "means": found.to_dict()["means"],
+           "lost": list(found.lost), "outside": found.outside_total, "flags": flags}
+    write(folder / "run.json", row)
+    return row
+
+
+def read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def write(path: Path, data: Any) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of engines' means, then one of pairs for each engine."""
+    figures = [next(figure for figure in FIGURES if figure.name == name) for name in SHOWN]
+    head = "".join(f" {figure.label}{', ' + figure.unit if figure.unit else ''} |" for figure in figures)
+    rule = "|---|" + " ---: |" * len(figures)
+
+    def line(name: str, values: Mapping[str, float | None]) -> str:
+        cells = [values.get(figure.name) for figure in figures]
+        texts = ["-" if cell is None or math.isnan(cell) else f"{cell * figure.scale:.{figure.digits}f}"
+                 for figure, cell in zip(figures, cells, strict=True)]
+        return f"| {name} | " + " | ".join(texts) + " |"
+
+    def parts(of: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
+        for part in ("tune", "validate"):
+            some = [row["means"] for row in of if row["part"] == part]
+            if some:
+                yield part, {name: mean([math.nan if one.get(name) is None else one[name] for one in some])
+                             for name in SHOWN}
+
+    engines = list(dict.fromkeys(row["engine"] for row in rows))
+    text = ["## Means over pairs", "", f"| engines, part |{head}", rule]
+    for engine in engines:
+        own = [row for row in rows if row["engine"] == engine]
+        text += [line(f"{engine}, {part}", values) for part, values in parts(own)]
+    text += [line("wanted at most", GOALS)]
+    for engine in engines:
+        own = [row for row in rows if row["engine"] == engine]
+        text += ["", f"## {engine}", "", f"| pair |{head}", rule]
+        for part, values in parts(own):
+            text += [line(row["pair"], row["means"]) for row in own if row["part"] == part]
+            text += [line(f"**mean, {part}**", values)]
+        lost = sum(len(row["lost"]) for row in own)
+        outside = sum(row["outside"] for row in own)
+        text += ["", f"Faces lost: {lost}. Pixels changed outside the matte: {outside}."]
+    return "\n".join(text) + "\n"
+
+
+def engines_of(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
+    """Settings by name: those asked for, and the caller's own."""
+    known = {name: dict(settings) for name, settings in ENGINES.items()}
+    chosen = list(arguments.engines)
+    for text in arguments.engine:
+        name, _, settings = text.partition("=")
+        known[name] = {**GEOMETRIC, **dict(one.split("=", 1) for one in settings.split(",") if one)}
+        chosen.append(name)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise SystemExit(f"no such engines: {', '.join(unknown)}; there are {', '.join(known)}")
+    return {name: known[name] for name in dict.fromkeys(chosen)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--footage", type=Path, required=True, help="the folder of pairs.json")
+    parser.add_argument("--output", type=Path, required=True, help="a folder outside the repository")
+    parser.add_argument("--pairs", nargs="+", default=["tune"], help="tune, validate, all, or names of pairs")
+    parser.add_argument("--engines", nargs="*", default=["geometric"], help=", ".join(ENGINES))
+    parser.add_argument("--engine", action="append", default=[], metavar="NAME=SETTINGS",
+                        help="another one: the geometric engines with stage.parameter=value,...")
+    parser.add_argument("--frames", default="1-60")
+    parser.add_argument("--finetune", type=int, default=800, help="iterations of the engines `finetuned`")
+    parser.add_argument("--views", type=int, default=150, help="frames of a source that are analysed, at most")
+    parser.add_argument("--whole", action="store_true", help="analyse whole clips")
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    failed = False
+    for engine, settings in engines_of(arguments).items():
+        for pair in read_pairs(arguments.footage, arguments.pairs):
+            started = time.perf_counter()
+            try:
+                row = measured(pair, engine, settings, arguments)
+            except (EngineError, WeightsError) as error:
+                print(f"{engine}: left out, {error}", file=sys.stderr)
+                break
+            except Exception:  # one pair's trouble shall not cost the others
+                failed = True
+                traceback.print_exc()
+                continue
+            rows.append(row)
+            means = {name: row["means"][name] for name in GOALS}
+            print(f"{engine} {pair.name} {time.perf_counter() - started:.0f} s", means, flush=True)
+    write(arguments.output / "quality.json", rows)
+    (arguments.output / "quality.md").write_text(markdown(rows), encoding="utf-8")
+    print(markdown(rows))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
