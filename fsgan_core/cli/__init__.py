@@ -9,22 +9,30 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from fsgan_core.contract.errors import FsganError, MachineError
+
+if TYPE_CHECKING:
+    from fsgan_core.render.warm import Warm
 
 __all__ = ["main"]
 
 INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; the exit code: 0 done, 1 some frames failed, 2 bad input, 3 machine trouble, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None, warm: Warm | None = None) -> int:
+    """Runs a command; the exit code: 0 done, 1 some frames failed, 2 bad input, 3 machine trouble, 130 interrupted.
+
+    warm: what a process that runs several commands keeps of them.
+    """
     from fsgan_core.cli.options import make_parser
     from fsgan_core.cli.present import Presenter
     from fsgan_core.cli.progress import engine_lines
 
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments)
+    options.arguments, options.warm = arguments, warm
     presenter = Presenter(json=options.json, quiet=options.quiet, verbose=options.verbose,
                           engine=engine_lines(options))
     try:

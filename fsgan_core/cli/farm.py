@@ -27,9 +27,10 @@ A shot on a render farm. See docs/farm.md.
 bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folder as it is. Other engines call
 `fsgan render shot.toml --frames A-B --progress openjd`.
 estimate: renders three frames and says the machine-hours of all.
-task: what the job calls on the farm's machines.
+task, session: what the job calls on the farm's machines.
 """
 TASKS = ("analyse-source", "analyse-target", "finetune", "render", "report")
+SESSION = ("start", "stop", "serve")
 LICENCES = ("commercial", "non-commercial", "research", "unknown")
 STARTED = time.perf_counter()
 
@@ -70,6 +71,8 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="least memory of the GPU")
     made.add_argument("--cores", metavar="N", type=int, default=0, help="least number of cores")
     made.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="least memory of the machine")
+    made.add_argument("--no-session", action="store_true",
+                      help="no process that stays over a machine's tasks: each loads what it needs by itself")
     made.add_argument("--timeout", metavar="MINUTES", type=float, default=240.0,
                       help="after which a task is ended; 0: never (default: 240)")
 
@@ -78,7 +81,6 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
     made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
-    made = argparse.ArgumentParser(add_help=False)
     made = actions.add_parser("task", help="What a job calls.", description="One task of a job.", epilog=epilog,
                               allow_abbrev=False, formatter_class=formatter)
     made.add_argument("task", choices=TASKS, help=", ".join(TASKS))
@@ -97,6 +99,14 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     made.set_defaults(run=task, command="farm")
     talk(made)
 
+    made = actions.add_parser("session", help="The process that stays over a session's tasks.", epilog=epilog,
+                              description="The process that stays over a session's tasks; see docs/farm.md.",
+                              allow_abbrev=False, formatter_class=formatter)
+    made.add_argument("what", choices=SESSION, help="start it in the background, stop it, or serve: be it")
+    made.add_argument("folder", metavar="DIR", help="the session's folder, on a disk of this machine")
+    made.set_defaults(run=session, command="farm")
+    talk(made)
+
 
 def bundle(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.render.farm import FarmOptions, make_bundle, write_bundle
@@ -106,7 +116,7 @@ def bundle(options: Namespace, presenter: Presenter) -> int:
         chunk=options.chunk, minutes=options.minutes, finetune=options.finetune,
         finetune_licence=options.finetune_licence, work=options.work, name=options.name, command=options.program,
         gpu=options.gpu, gpu_memory=options.gpu_memory, cores=options.cores, memory=options.memory,
-        timeout=options.timeout, weights=tuple(weights)))
+        timeout=options.timeout, weights=tuple(weights), session=not options.no_session))
     folder = Path(options.output).expanduser().absolute()
     files = write_bundle(made, folder)
     if options.json:
@@ -158,6 +168,11 @@ def _shot(options: Namespace) -> Shot:
 
 def task(options: Namespace, presenter: Presenter) -> int:
     """`fsgan farm task`: one of the things that a job's steps do."""
+    from fsgan_core.cli.session import handed_on
+
+    code = handed_on(options.arguments) if options.warm is None else None
+    if code is not None:
+        return code
     from fsgan_core.render import farmtasks
     from fsgan_core.render.device import choose_device
     from fsgan_core.render.farm import REPORT, TUNED, moved, our_range
@@ -178,7 +193,7 @@ def task(options: Namespace, presenter: Presenter) -> int:
     frames = our_range(options.frames)
     if options.task == "render":
         return presenter.result(farmtasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
-                                                       listen=presenter.listen))
+                                                       listen=presenter.listen, warm=options.warm))
     if options.task == "report":
         from fsgan_core.render.reportfiles import write_report
 
@@ -215,3 +230,14 @@ def _finetune(shot: Shot, output: Path, options: Namespace, device: str, told: b
     start = dataclasses.replace(shot, stages=dataclasses.replace(shot.stages, reenact=reenact))
     finetuned_shot(start, options.iterations, options.licence, device, presenter.listen, output)
     return {"command": "finetune", "output": str(output)}
+
+
+def session(options: Namespace, presenter: Presenter) -> int:
+    """`fsgan farm session`. Start and stop succeed whatever happens: a job does not depend on it."""
+    from fsgan_core.cli import session as sessions
+
+    folder = Path(options.folder).expanduser().absolute()
+    if options.what == "serve":
+        return sessions.serve(folder)
+    presenter.say(sessions.start(folder) if options.what == "start" else sessions.stop(folder))
+    return 0

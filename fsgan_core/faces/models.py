@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,8 @@ from fsgan_core.contract.errors import EngineError
 if TYPE_CHECKING:
     from fsgan_core.faces.crops import Runs
     from fsgan_core.networks.catalogue import Installed
+
+log = logging.getLogger(__name__)
 
 SHAPE_68 = "shape_predictor_68_face_landmarks.dat"
 RESNET = "dlib_face_recognition_resnet_model_v1.dat"
@@ -34,7 +38,9 @@ def shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
     """The process's one object for `key`, made by `load` at the first call. Safe from several threads."""
     with _loading:
         if key not in _loaded:
+            begun = time.perf_counter()
             _loaded[key] = load()
+            log.info("loaded %s; %.2f s", " ".join(key), time.perf_counter() - begun)
         return _loaded[key]
 
 

@@ -22,6 +22,7 @@ import copy
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -274,7 +275,9 @@ def runner_for(installed: Installed, device: str = "cpu", precision: str = "auto
         runner = _runners.get(key)
         if runner is None:
             compiled = os.environ.get(COMPILE_VARIABLE, "") == "1"
+            begun = time.perf_counter()
             runner = _runners[key] = Runner(load_network(installed.path), device, precision, installed.weight, compiled)
+            log.info("loaded weights %s; %.2f s", installed.weight.name, time.perf_counter() - begun)
             while len(_runners) > MOST_RUNNERS:
                 _runners.popitem(last=False)
         _runners.move_to_end(key)

@@ -43,6 +43,9 @@ ENVIRONMENT = {name: "{{Session.WorkingDirectory}}/" + folder for name, folder i
     ("FSGAN_CACHE", "fsgan_cache"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
     ("NUMBA_CACHE_DIR", "numba"))} | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
+SESSION = "{{Session.WorkingDirectory}}/fsgan_session"
+SESSION_LIMIT = 120  # seconds to start or to end its process
+
 
 # Which arithmetic the libraries choose for a processor; it decides last bits. Where a studio sets one of them so that
 # machines of several generations agree, the job sets it too.
@@ -55,6 +58,7 @@ class FarmOptions:
     """chunk: frames of a task. minutes: that a task should take; the engine then fits the chunks, 0 is not to.
     finetune: iterations, 0 is none. work: folder of tracks, times and the report; empty: beside the output.
     gpu_memory, memory: GiB, 0 is any. timeout: minutes of a task. weights: folders for FSGAN_WEIGHTS.
+    session: a process stays over the tasks of a machine's session.
     """
 
     chunk: int = CHUNK
@@ -70,6 +74,7 @@ class FarmOptions:
     memory: float = 0.0
     timeout: float = 240.0
     weights: tuple[str, ...] = ()
+    session: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,7 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
         "extensions": ["TASK_CHUNKING"],
         "name": "{{Param.JobName}}",
         "parameterDefinitions": definitions,
-        "jobEnvironments": [{"name": "FSGAN", "variables": ENVIRONMENT | _arithmetic()}],
+        "jobEnvironments": [_environment(options.session)],
         "steps": steps,
     }
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
@@ -285,6 +290,19 @@ def _parameters(shot: Shot, pinned: Shot, opened: Work, options: FarmOptions, wo
         parameters[f"Weights{number}"] = (_path("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
         arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
     return parameters, arguments
+
+
+def _environment(session: bool) -> dict[str, Any]:
+    """Variables of every task, and the process that stays over a session's tasks."""
+    environment: dict[str, Any] = {"name": "FSGAN", "variables": ENVIRONMENT | _arithmetic()}
+    if session:
+        def action(what: str) -> dict[str, Any]:
+            return {"command": "{{Param.Command}}", "args": ["farm", "session", what, SESSION],
+                    "timeout": SESSION_LIMIT}
+
+        environment["variables"] |= {"FSGAN_SESSION": SESSION}
+        environment["script"] = {"actions": {"onEnter": action("start"), "onExit": action("stop")}}
+    return environment
 
 
 def _arithmetic() -> dict[str, str]:

@@ -28,6 +28,7 @@ from fsgan_core.render.farm import SIDECARS, expectation, source_range
 from fsgan_core.render.inputs import open_inputs
 from fsgan_core.render.pipeline import render_shot, shot_work
 from fsgan_core.render.tracks import write_track
+from fsgan_core.render.warm import Warm
 
 __all__ = ["Estimate", "analyse_source", "analyse_target", "estimate", "gathered", "render_chunk", "unread_frames"]
 
@@ -88,12 +89,12 @@ def unread_frames(shot: Shot) -> Mapping[int, str]:
 
 
 def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", device: str = "cpu",
-                 listen: Listener = ignore) -> RenderResult:
+                 listen: Listener = ignore, warm: Warm | None = None) -> RenderResult:
     """Renders a chunk, and writes what it took into `work`, where the report looks for it.
 
     Times stand there and not in the pictures: a picture with its own render time in it would never be the same twice,
     and files are compared bit for bit. expect: of render.farm.expectation. Raises MachineError where this machine is
-    installed otherwise; else as render_shot.
+    installed otherwise; else as render_shot. warm: what this process keeps of earlier chunks.
     """
     started = time.time()
     _check_plate(shot)
@@ -107,7 +108,8 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
     if spoilt and not good:
         result = RenderResult(shot.job, shot.output.path, shot.output.colorspace, (), {"total": 0.0}, {}, device)
     else:
-        job = shot_work(shot, frames=frames_text(good, limit=0) if spoilt else frames, device=device, listen=listen)
+        job = shot_work(shot, frames=frames_text(good, limit=0) if spoilt else frames, device=device, listen=listen,
+                        warm=warm)
         here = expectation(job, tuned="reenact fsgan fine-tuned" in expect)
         if expect and here != expect:
             raise MachineError(f"this machine would not render the same: it has {here}; the job was made with {expect}."
