@@ -119,6 +119,27 @@ def analyse(options: Namespace, presenter: Presenter) -> int:
     return 0
 
 
+def views(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.viewmap import view_map
+    from fsgan_core.render.viewsheet import view_lines, view_sheet, view_table
+
+    if options.output and not options.output.lower().endswith(".png"):
+        raise InputError(f"the contact sheet {options.output} must be called .png")
+    found = view_map(sources_of(options), stages_of(options), target_of(options) if options.target else None,
+                     frames=options.frames, pictures=bool(options.output or options.json),
+                     device=choose_device(options.device), listen=presenter.listen)
+    if options.output:
+        view_sheet(found, options.output)
+    if options.json:
+        presenter.data({"ok": True, "exit_code": 0, **found.to_dict()})
+        return 0
+    presenter.table(view_table(found))
+    for line in view_lines(found):
+        presenter.say(line)
+    return 0
+
+
 def evaluate(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.plates.colour import open_config
     from fsgan_core.render.charts import lines, plots, table, write_json

@@ -76,6 +76,15 @@ Analysis happens by itself when a command needs it; this one is for looking at a
 doing it once for many machines.
 """
 
+VIEWS = """\
+Says what a source offers and what a shot wants of it: every view by yaw and pitch, which ones lead how many
+frames, and the angles that the source lacks. --output writes a contact sheet. Leave views out, or prefer them,
+by --set reenact.exclude=12,40-55 and --set reenact.weights=80=3 (numbers are frames of the source).
+
+  fsgan views --source anna.mov --target plate.####.exr --frames 1001-1060 --output views.png
+  fsgan views --source anna.mov stills/*.jpg --json
+"""
+
 REENACT = """\
 The first stage alone: the source's face in the target's pose, on the region around the face.
 Writes float32 EXR with rgba (premultiplied, in the target's linear space), st.u and st.v (an STMap into the
@@ -170,6 +179,12 @@ def make_parser() -> argparse.ArgumentParser:
     analyse.add_argument("--output", "-o", metavar="FILE", required=True, help="the track file to write (JSON)")
     _frames(analyse)
     _work(analyse)
+
+    views = command("views", "a source's views by pose, and the angles that it lacks", VIEWS, commands.views)
+    _inputs(views, source=True, target=False)
+    _optional_target(views)
+    views.add_argument("--output", "-o", metavar="FILE", default="", help="a contact sheet (PNG)")
+    _work(views)
 
     reenact = command("reenact", "stage 1: the source's face in the target's pose", REENACT, commands.stage)
     _inputs(reenact, source=True, required=False, stage=True)
@@ -283,6 +298,15 @@ def _inputs(parser: argparse.ArgumentParser, *, source: bool, required: bool = T
     group.add_argument("--holdout", metavar="CLIP", default="",
                        help="a matte of what must stay as it is (1 stays): its alpha, else its first channel")
     group.add_argument("--holdout-part", metavar="NAME", default="", help="part, view or channel of the hold-out")
+    _frames(parser)
+
+
+def _optional_target(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("target")
+    group.add_argument("--target", metavar="CLIP", default="", help="the plate that the views are for")
+    for name, metavar, text in (("colorspace", "SPACE", "colour space"), ("track", "FILE", "track file"),
+                                ("part", "NAME", "part or view of a multi-part EXR"), ("person", "WHO", "whom in it")):
+        group.add_argument(f"--target-{name}", metavar=metavar, default="", help=text)
     _frames(parser)
 
 

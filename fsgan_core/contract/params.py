@@ -72,9 +72,11 @@ class ReenactParams(Params):
                          minimum=0.0, soft_maximum=10.0)
     inner_mouth: str = choice("auto", ("auto", "source", "target"), "inner mouth",
                               "Whose teeth and tongue. auto: the target's where the source's mouth is not open enough.")
-    views: tuple[str, ...] = texts("use views", "Source views to use, as CLIP:FRAME or FRAME; empty is all.")
-    exclude: tuple[str, ...] = texts("exclude views", "Source views to leave out, as CLIP:FRAME or FRAME.")
-    weights: tuple[str, ...] = texts("view weights", "Preference of single views, as FRAME=WEIGHT (1 is neutral).")
+    views: tuple[str, ...] = texts("use views", "Source views to use, as FRAME, FIRST-LAST or CLIP:FRAME; empty is "
+                                   "all.")
+    exclude: tuple[str, ...] = texts("exclude views", "Source views to leave out, as FRAME, FIRST-LAST or CLIP:FRAME.")
+    weights: tuple[str, ...] = texts("view weights", "Preference of single views, as FRAME=WEIGHT or "
+                                     "FIRST-LAST=WEIGHT (1 is neutral).")
     margin: float = number(0.35, "region margin", "Space around the face in the region.", minimum=0.1, maximum=2.0,
                            unit="of the face")
     network: str = _network()

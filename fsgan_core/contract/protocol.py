@@ -10,9 +10,9 @@ a request (to the worker) or an event (from it):
   "ProtocolError".
 - Each request has a number of the client's choosing, never used twice. Its events carry that number; the last of them
   is a `result`, an `error` or a `pong`, and exactly one of these comes for each request.
-- `render`, `analyse` wait in a queue and are done one at a time. `keys`, `describe` and `doctor` have a queue of their
-  own, so that a node's status need not wait for another one's render. `hello`, `ping`, `cancel` and `quit` are
-  answered at once.
+- `render`, `analyse` and `views` wait in a queue and are done one at a time (QUEUED). `keys`, `describe` and `doctor`
+  have a queue of their own, so that a node's status need not wait for another one's render. `hello`, `ping`, `cancel`
+  and `quit` are answered at once.
 - Fields that are not known are ignored, fields with a default may be left out. A request that is not known, or has
   wrong fields, is answered by an `error`; an event that is not known is passed over.
 - `log`, `progress` and `heartbeat` are dropped where the reader is too slow; all others arrive.
@@ -164,6 +164,23 @@ class Analyse(Request):
 
 
 @dataclass(frozen=True)
+class Views(Request):
+    """The appearance map of a shot's source: what its panel shows. shot: `source`, `target` (may be missing) and
+    `stages` count. frames: of the target, empty means the shot's. pictures: whether small PNGs of the views are made;
+    they are files in the cache, named in the answer.
+
+    Result: what `fsgan views --json` tells.
+    """
+
+    name = "views"
+
+    shot: Mapping[str, Any] = field(default_factory=dict)
+    frames: str = ""
+    pictures: bool = True
+    device: str = ""
+
+
+@dataclass(frozen=True)
 class Doctor(Request):
     """Result: what `fsgan doctor --json` tells, and "lines", the same for a person."""
 
@@ -299,9 +316,10 @@ class Pong(Event):
 
 
 REQUESTS: Mapping[str, Type[Request]] = {
-    cls.name: cls for cls in (Hello, Render, Keys, Analyse, Doctor, Describe, Cancel, Ping, Quit)}
+    cls.name: cls for cls in (Hello, Render, Keys, Analyse, Views, Doctor, Describe, Cancel, Ping, Quit)}
 EVENTS: Mapping[str, Type[Event]] = {
     cls.name: cls for cls in (Greeting, Progress, Frame, Log, Result, Failure, Heartbeat, Pong)}
+QUEUED = (Render, Analyse, Views)  # done one after the other; the other long ones are questions
 ENDS = (Result, Failure, Pong, Greeting)  # the last event of a request
 DROPPABLE = (Progress, Log, Heartbeat)
 

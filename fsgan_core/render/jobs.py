@@ -37,6 +37,7 @@ class Jobs:
             protocol.Render: self._render,
             protocol.Keys: self._keys,
             protocol.Analyse: self._analyse,
+            protocol.Views: self._views,
             protocol.Doctor: self._doctor,
             protocol.Describe: self._describe,
         }
@@ -101,6 +102,16 @@ class Jobs:
 
         return write_track(shot.target, Path(request.output), shot.stages, of_target=request.of_target,
                            frames=request.frames, device=choose_device(request.device or self._device), listen=hear)
+
+    def _views(self, request: protocol.Views, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        from fsgan_core.render.viewmap import view_map
+
+        given = request.shot.get("target")
+        shot = Shot.from_dict({**request.shot, "target": given or "none", "output": "none"})
+        found = view_map(shot.source, shot.stages, shot.target if given else None, frames=request.frames or shot.frames,
+                         pictures=request.pictures, device=choose_device(request.device or self._device),
+                         listen=listen, cancelled=cancelled)
+        return found.to_dict()
 
     def _doctor(self, request: protocol.Doctor, listen: Listener, cancelled: Asked) -> dict[str, Any]:
         from fsgan_core.render.doctor import examine, report_lines

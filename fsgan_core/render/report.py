@@ -22,7 +22,7 @@ from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Plate
 from fsgan_core.render.inputs import Input, check_rgb
 
-__all__ = ["Look", "contact_sheet", "looks", "picked", "preview_movie", "write_png"]
+__all__ = ["Look", "contact_sheet", "letter", "looks", "paper", "picked", "preview_movie", "write_png"]
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +105,8 @@ def contact_sheet(frames: Iterable[Look], path: Path | str, *, title: str = "") 
         raise OutputError(f"cannot write {path}: there is no frame to show")
     width = max(row.shape[1] for row in rows)
     if title:
-        band = _paper(40, width)
-        _write(band, title, (_GAP, 28), 0.8)
+        band = paper(40, width)
+        letter(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
     sheet = np.concatenate([_fitted(row, width) for row in rows], axis=0)
     return write_png(path, sheet)
@@ -123,13 +123,13 @@ def _row(look: Look) -> np.ndarray:
     height = max(picture.shape[0] for picture in pictures) + 30 + 2 * _GAP
     columns = []
     for picture, name in zip(pictures, names, strict=True):
-        column = _paper(height, picture.shape[1] + 2 * _GAP)
+        column = paper(height, picture.shape[1] + 2 * _GAP)
         column[30 + _GAP:30 + _GAP + picture.shape[0], _GAP:_GAP + picture.shape[1]] = picture
-        _write(column, name, (_GAP, 26), 0.6)
+        letter(column, name, (_GAP, 26), 0.6)
         columns.append(column)
     row = np.concatenate(columns, axis=1)
     if look.flags:
-        _write(row, look.flags, (_GAP + 150, 26), 0.6, _WARNING)
+        letter(row, look.flags, (_GAP + 150, 26), 0.6, _WARNING)
     return row
 
 
@@ -142,7 +142,7 @@ def _face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
     elif wanted < _CROP[0]:
         zoom = float(min(4, -(-_CROP[0] // wanted)))
     x, y = round(box[0] + box[2] / 2 - wanted / 2), round(box[1] + box[3] / 2 - wanted / 2)
-    crop = _paper(wanted, wanted)
+    crop = paper(wanted, wanted)
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + wanted), min(height, y + wanted)
     if x1 > x0 and y1 > y0:
@@ -163,15 +163,17 @@ def _within(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _fitted(row: np.ndarray, width: int) -> np.ndarray:
-    return np.concatenate([row, _paper(row.shape[0], width - row.shape[1])], axis=1)
+    return np.concatenate([row, paper(row.shape[0], width - row.shape[1])], axis=1)
 
 
-def _paper(height: int, width: int) -> np.ndarray:
+def paper(height: int, width: int) -> np.ndarray:
+    """An empty picture, uint8 (height, width, 3)."""
     return np.full((height, width, 3), _PAPER, np.uint8)
 
 
-def _write(picture: np.ndarray, text: str, place: tuple[int, int], size: float,
+def letter(picture: np.ndarray, text: str, place: tuple[int, int], size: float,
            colour: tuple[int, int, int] = _INK) -> None:
+    """A line of text; place: the left end of its base line."""
     ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 

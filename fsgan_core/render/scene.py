@@ -104,7 +104,7 @@ class Scenes:
         return self._swapped(scene) if self._with_views else scene
 
     def _swapped(self, scene: Scene) -> Scene:
-        views = self._source_clips()
+        views = self.source_clips()
         target = actor(scene.faces, scene.pixel_aspect)
         sources = [view.actor for view in views]
         plan = plan_views(sources, target, self._inputs.stages.reenact, [view.item.name for view in views])
@@ -115,7 +115,7 @@ class Scenes:
         if len(inputs.sources) != 1:
             raise ShotError(f"a drive takes one driver, not {len(inputs.sources)}")
         plate = actor(scene.faces, scene.pixel_aspect)
-        driver = self._source_clips()[0]
+        driver = self.source_clips()[0]
         driven = drive_faces(plate, driver.actor, inputs.stages.drive, first=inputs.target.sequence.frames[0],
                              driver_first=driver.item.sequence.frames[0], reenact=inputs.stages.reenact)
         codec = inputs.config.codec(inputs.target.space, scene.exposure)
@@ -127,7 +127,7 @@ class Scenes:
         wanted = {frame: one.wanted for frame, one in driven.items()}
         return replace(scene, views=views, plan=plan, wanted=wanted, driven=driven)
 
-    def _source_clips(self) -> tuple[SourceClip, ...]:
+    def source_clips(self) -> tuple[SourceClip, ...]:
         """The sources with their tracks; the same for every section."""
         if self._sources is None:
             self._sources = tuple(self._source_clip(item) for item in self._inputs.sources)

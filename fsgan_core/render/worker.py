@@ -144,7 +144,7 @@ class Worker:
             if request.id == NO_REQUEST or request.id in self._tasks:
                 raise _about(request, ProtocolError(f"{request.name}: the number {request.id} is taken or none"))
             self._tasks[request.id] = task
-        lane = self._work if isinstance(request, (protocol.Render, protocol.Analyse)) else self._questions
+        lane = self._work if isinstance(request, protocol.QUEUED) else self._questions
         lane.put(task)
 
     def _cancel(self, number: int) -> bool:

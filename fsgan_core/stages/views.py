@@ -8,6 +8,7 @@ extra. Weights are smoothed over neighbouring frames, so that views fade and nev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
+from fsgan_core.contract.viewgrid import EXCLUDED, SPARE, USED
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.track import Face
@@ -121,44 +123,93 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
     return plans
 
 
-def _pool(sources: Sequence[Actor], params: ReenactParams,
-          names: Sequence[str]) -> list[tuple[ViewRef, Face, float]]:
-    """All views that may be used, with the artist's preference of each."""
+@dataclass(frozen=True)
+class Choice:
+    """What becomes of a source frame. state: USED; EXCLUDED by `reenact.views` or `reenact.exclude`; SPARE:
+    left out unasked, because its face is interpolated or the source has more than MAX_VIEWS. weight: the artist's
+    preference."""
+
+    face: Face
+    state: str
+    weight: float = 1.0
+
+
+def chosen_views(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, Choice]:
+    """Every source frame that shows the face, ascending; what the artist says of one frame moves no other in or out.
+
+    sources, names: as for `plan_views`. Raises ParameterError for a view that is not there.
+    """
     everything = {ViewRef(clip, frame): face for clip, who in enumerate(sources)
                   for frame, face in sorted(who.faces.items())}
     use = _named(params.views, everything, names, "views")
     leave = _named(params.exclude, everything, names, "exclude")
-    preferred = {}
+    preferred: dict[ViewRef, float] = {}
     for text in params.weights:
-        name, equals, value = text.partition("=")
+        name, _, value = text.rpartition("=")
         try:
             weight = float(value)
         except ValueError:
             weight = -1.0
-        if not equals or not 0 < weight < 1e6:
+        if not name or not 0 < weight < 1e6:
             raise ParameterError(f"reenact.weights: '{text}' is not FRAME=WEIGHT with a weight above 0")
-        for ref in _named((name,), everything, names, "weights"):
-            preferred[ref] = weight
-    pool = [(ref, face, preferred.get(ref, 1.0)) for ref, face in everything.items()
-            if (not use or ref in use) and ref not in leave]
+        preferred.update(dict.fromkeys(_named((name,), everything, names, "weights"), weight))
+    wanted = [ref for ref in everything if not use or ref in use]
+    seen = [ref for ref in wanted if everything[ref].origin != "bridged"] or wanted
+    spread = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), MAX_VIEWS)).round().astype(int))
+    taken = {seen[index] for index in spread} | (preferred.keys() & set(seen))
+    return {ref: Choice(face, EXCLUDED if ref in leave or (use and ref not in use)
+                        else USED if ref in taken else SPARE, preferred.get(ref, 1.0))
+            for ref, face in everything.items()}
+
+
+def view_name(ref: ViewRef, names: Sequence[str]) -> str:
+    """A view as `reenact.exclude` and the like take it: FRAME; of several clips CLIP:FRAME, CLIP being the clip's
+    name, or its number, 1 being the first, where the name is another one's too or would be read as something else."""
+    if len(names) == 1:
+        return str(ref.frame)
+    name = names[ref.clip]
+    plain = names.count(name) == 1 and not set(name) & set(",=") and not name.isdecimal()
+    return f"{name if plain else ref.clip + 1}:{ref.frame}"
+
+
+def _pool(sources: Sequence[Actor], params: ReenactParams,
+          names: Sequence[str]) -> list[tuple[ViewRef, Face, float]]:
+    """The views that are used, with the artist's preference of each."""
+    chosen = chosen_views(sources, params, names)
+    pool = [(ref, one.face, one.weight) for ref, one in chosen.items() if one.state == USED]
     if not pool:
         raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
                           "leave none")
-    pool = [entry for entry in pool if entry[1].origin != "bridged"] or pool
-    spread = np.unique(np.linspace(0, len(pool) - 1, min(len(pool), MAX_VIEWS)).round().astype(int))
-    return [pool[index] for index in spread]
+    return pool
+
+
+_NAMED = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d+))?")
 
 
 def _named(texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str) -> set[ViewRef]:
     found = set()
     for text in texts:
-        clip, _, number = text.rpartition(":")
-        matching = {ref for ref in known if str(ref.frame) == number.strip() and clip in ("", names[ref.clip])}
+        match = _NAMED.fullmatch(text.strip())
+        matching = set()
+        if match is not None:
+            first = int(match["first"])
+            last = int(match["last"] or first)
+            clips = _clips_named(match["clip"], names)
+            matching = {ref for ref in known if ref.clip in clips and first <= ref.frame <= last}
         if not matching:
-            raise ParameterError(f"reenact.{where}: no source view is called '{text}'; it is written FRAME or "
-                                 f"CLIP:FRAME, with CLIP one of {', '.join(names)} and a frame that shows the face")
+            raise ParameterError(f"reenact.{where}: no source view is called '{text}'; it is written FRAME, "
+                                 f"FIRST-LAST or CLIP:FRAME, with CLIP one of {', '.join(names)} and a frame that "
+                                 "shows the face")
         found |= matching
     return found
+
+
+def _clips_named(text: str | None, names: Sequence[str]) -> set[int]:
+    """Numbers of the clips that are meant: by name, else by number from 1; all where none is said."""
+    if text is None:
+        return set(range(len(names)))
+    return {clip for clip, name in enumerate(names) if name == text} or {
+        clip for clip in range(len(names)) if str(clip + 1) == text}
 
 
 def _features(face: Face, who: Actor) -> np.ndarray:

@@ -23,9 +23,7 @@ VALUES: dict[str, Any] = {"int": 7, "float": 0.25, "str": 'käse "\\ \udcff [x] 
 def filled(cls: Any) -> Any:
     """A message with every field away from its default."""
     values = {declared.name: VALUES[str(declared.type)] for declared in fields(cls)}
-    if "of_target" in values:
-        values["of_target"] = False
-    return cls(**values)
+    return cls(**{**values, **{name: False for name in ("of_target", "pictures") if name in values}})
 
 
 def parsed(line: bytes, cls: Any) -> Any:

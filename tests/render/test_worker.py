@@ -456,6 +456,15 @@ class TestRealWork:
                                                 frames="1-2")).wait(60)
         assert facts["frames"] == 2 and (tmp_path / "track.json").is_file()
 
+    def test_views(self, client: Client, small: Small, tmp_path: Path) -> None:
+        """With the pictures as files; without a target the views alone."""
+        shot = plain(small.shot(tmp_path, "1-2"))
+        found = client.request(protocol.Views(shot=shot)).wait(60)
+        assert found["target"] == 2 and [view["name"] for view in found["views"]] == ["1"]
+        assert Path(found["views"][0]["picture"]).is_file()
+        alone = {name: shot[name] for name in ("source", "stages") if name in shot}
+        assert client.request(protocol.Views(shot=alone, pictures=False)).wait(60)["target"] == 0
+
     def test_errors_come_as_they_are(self, client: Client, small: Small, tmp_path: Path) -> None:
         shot = {**plain(small.shot(tmp_path)), "target": str(tmp_path / "none.####.exr")}
         with pytest.raises(PlateError, match=r"none\.####\.exr"):

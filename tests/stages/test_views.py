@@ -10,11 +10,12 @@ import pytest
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
+from fsgan_core.contract.viewgrid import SPARE, USED
 from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mesh import Actor
-from fsgan_core.stages.views import FADE, FramePlan, ViewRef, plan_views
+from fsgan_core.stages.views import FADE, MAX_VIEWS, FramePlan, ViewRef, chosen_views, plan_views
 from tests.stages.conftest import face_at, posed
 
 
@@ -36,6 +37,12 @@ def clip(poses: Iterable[tuple[float, float]] | Mapping[int, tuple[float, float]
 
 def leading(plan: FramePlan) -> ViewRef:
     return plan.views[0].view
+
+
+def used(source: Actor | list[Actor], names: tuple[str, ...] = ("a", "b"), **params: object) -> list[ViewRef]:
+    sources = source if isinstance(source, list) else [source]
+    chosen = chosen_views(sources, PLAIN.replace(**params), names[:len(sources)])
+    return [ref for ref, one in chosen.items() if one.state == USED]
 
 
 AROUND = [(yaw, pitch) for yaw in (-30, -15, 0, 15, 30) for pitch in (-10, 0, 10)]
@@ -160,6 +167,20 @@ class TestChoice:
         assert leading(only[1]) == ViewRef(1, 101)
         without = plan([left, right], clip([(-30, 0)]), exclude=("a:1", "a:2"))
         assert leading(without[1]).clip == 1
+
+    def test_ranges_and_numbers_of_clips(self) -> None:
+        assert [str(one.frame) for one in used(clip(AROUND), exclude=("1-12",))] == ["13", "14", "15"]
+        assert used([clip(AROUND), clip(AROUND)], names=("a", "a"), exclude=("2:1-15",)) == used(clip(AROUND))
+        weights = chosen_views([clip(AROUND)], PLAIN.replace(weights=("3-4=2.5",)), ("a=b",))
+        assert [one.weight for one in weights.values()][1:5] == [1, 2.5, 2.5, 1]
+
+    def test_of_a_long_source_one_view_more_or_less_changes_no_other(self) -> None:
+        long = clip([(20 * np.sin(number), 5 * np.cos(number / 7)) for number in range(MAX_VIEWS + 100)])
+        everything = used(long)
+        assert len(everything) == MAX_VIEWS
+        assert used(long, exclude=(str(everything[7].frame),)) == everything[:7] + everything[8:]
+        spare = next(ref for ref, one in chosen_views([long], PLAIN, ("a",)).items() if one.state == SPARE)
+        assert sorted({*everything, spare}) == used(long, weights=(f"{spare.frame}=2",)), "what is preferred is used"
 
     @pytest.mark.parametrize("params", [{"views": ("77",)}, {"exclude": ("b:1",)}, {"weights": ("77=2",)},
                                         {"weights": ("8",)}, {"weights": ("8=0",)}, {"weights": ("8=nan",)},
