@@ -112,9 +112,11 @@ class Render(Request):
     shot: as `Shot.to_dict` gives it; paths should be absolute. stage: "" for the whole job, else "reenact", "mask",
     "inpaint" or "blend": then `shot.output` is the stage's, and `shot.source` may be missing where the stage needs
     none. upstream: the files of the stages before it, stage -> clip (a path, or a table as in the shot). frames: empty
-    means the shot's. force: frames whose file is right as well. device: empty means the worker's.
+    means the shot's. force: frames whose file is right as well. device: empty means the worker's. report: a folder for
+    a report on what was rendered, as `--report`; not for a stage before "blend".
 
-    Result: `RenderResult.to_dict` without its list of frames, which were told one by one.
+    Result: `RenderResult.to_dict` without its list of frames, which were told one by one; and "report", the page, where
+    one was asked for and written.
     """
 
     name = "render"
@@ -125,6 +127,7 @@ class Render(Request):
     frames: str = ""
     force: bool = False
     device: str = ""
+    report: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,11 +192,16 @@ class Doctor(Request):
 
 @dataclass(frozen=True)
 class Describe(Request):
-    """What menus are made of. Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, "weights":
-    [{"name", "role", "licence", "note", "default", "resolution", "installed", "path"}], "devices": [...],
-    "version"}."""
+    """What menus are made of. allow: as `weights.allow`.
+
+    Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, best first ("auto" takes the first that can
+    run); "weights": [{"name", "role", "licence", "note", "default", "resolution", "installed", "allowed", "path"}];
+    "devices": [...]; "device": that the worker uses by itself; "version"}.
+    """
 
     name = "describe"
+
+    allow: str = "any"
 
 
 @dataclass(frozen=True)

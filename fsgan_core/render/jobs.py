@@ -56,10 +56,16 @@ class Jobs:
 
     def _render(self, request: protocol.Render, listen: Listener, cancelled: Asked) -> dict[str, Any]:
         work = self._work(request, force=request.force, listen=listen, cancelled=cancelled, warm=self._warm)
+        if request.report and work.stage != "final":
+            raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
         result = work.run()
         self._warm.trim()
         data = result.to_dict()
         del data["frames"]
+        if request.report:
+            from fsgan_core.render.reportfiles import write_report
+
+            data["report"] = str(write_report(Path(request.report), self._shot(request), result, listen)[0])
         return data
 
     def _keys(self, request: protocol.Keys, listen: Listener, cancelled: Asked) -> dict[str, Any]:
@@ -72,12 +78,10 @@ class Jobs:
             if request.upstream:
                 raise ShotError("a whole shot has no files of stages before it")
             return shot_work(Shot.from_dict(request.shot), frames=request.frames, device=device, **options)
-        # A shot has a source; a stage may do without.
-        given = request.shot.get("source")
-        shot = Shot.from_dict({**request.shot, "source": given or "none"})
+        shot = self._shot(request)
         return stage_work(
             request.stage,
-            sources=shot.source if given else (),
+            sources=shot.source if request.shot.get("source") else (),
             target=shot.target,
             output=shot.output.path,
             stages=shot.stages,
@@ -89,6 +93,10 @@ class Jobs:
             device=device,
             **options,
         )
+
+    def _shot(self, request: protocol.Render | protocol.Keys) -> Shot:
+        """A shot has a source; a stage may do without. Raises ShotError, ParameterError."""
+        return Shot.from_dict({**request.shot, "source": request.shot.get("source") or "none"})
 
     def _analyse(self, request: protocol.Analyse, listen: Listener, cancelled: Asked) -> dict[str, Any]:
         if not request.output:
@@ -120,12 +128,12 @@ class Jobs:
         return {**found, "lines": list(report_lines(found))}
 
     def _describe(self, request: protocol.Describe, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        from fsgan_core.networks.catalogue import catalogue, present
+        from fsgan_core.networks.catalogue import catalogue, is_allowed, present
         from fsgan_core.render.engines import ENGINES, missing_of
 
         engines: dict[str, dict[str, str]] = {}
         for engine in ENGINES:
-            engines.setdefault(engine.stage, {})[engine.name] = missing_of(engine)
+            engines.setdefault(engine.stage, {})[engine.name] = missing_of(engine, request.allow)
         there = {weight.name: (weight, str(path)) for weight, path in present()}
         weights = [*(weight for weight, _ in there.values()),
                    *(weight for name, weight in catalogue().items() if name not in there)]
@@ -134,9 +142,11 @@ class Jobs:
             "engines": engines,
             "weights": [{"name": weight.name, "role": weight.role, "licence": weight.licence, "note": weight.note,
                          "default": weight.default, "resolution": weight.resolution,
-                         "installed": weight.name in there, "path": there.get(weight.name, (weight, ""))[1]}
+                         "installed": weight.name in there, "allowed": is_allowed(weight.licence, request.allow),
+                         "path": there.get(weight.name, (weight, ""))[1]}
                         for weight in weights],
             "devices": list(available_devices()),
+            "device": choose_device(self._device),
         }
 
 
