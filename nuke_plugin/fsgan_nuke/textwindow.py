@@ -1,0 +1,38 @@
+"""A window with a text that can be scrolled and copied. Imports Qt; shown through fsgan_nuke.host.show_text."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from fsgan_nuke.qt import QtGui, QtWidgets, own
+
+_open: Dict[str, Any] = {}
+
+
+def show(title: str, text: str) -> Any:
+    """One window for each title; a second text takes the place of the first."""
+    window = QtWidgets.QWidget()
+    window.setWindowTitle(title)
+    window.resize(760, 560)
+    shown = QtWidgets.QPlainTextEdit(text)
+    shown.setReadOnly(True)
+    shown.setLineWrapMode(QtWidgets.QPlainTextEdit.NoWrap)
+    shown.setFont(QtGui.QFontDatabase.systemFont(QtGui.QFontDatabase.FixedFont))
+    copy = QtWidgets.QPushButton("Copy")
+    copy.clicked.connect(lambda *_: QtWidgets.QApplication.clipboard().setText(text))
+    close = QtWidgets.QPushButton("Close")
+    close.clicked.connect(lambda *_: window.close())
+    row = QtWidgets.QHBoxLayout()
+    row.addStretch(1)
+    row.addWidget(copy)
+    row.addWidget(close)
+    whole = QtWidgets.QVBoxLayout(window)
+    whole.addWidget(shown, 1)
+    whole.addLayout(row)
+    own(window)
+    before = _open.get(title)
+    _open[title] = window
+    if before is not None:
+        before.close()
+    window.show()
+    return window
