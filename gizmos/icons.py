@@ -28,9 +28,9 @@ def at(*values: float) -> list[float]:
     return [value * DRAWN for value in values]
 
 
-def head(canvas: Canvas, x: float = 0.5, y: float = 0.5, size: float = 0.4, fill: Colour = SKIN,
+def head(canvas: Canvas, x: float = 0.5, y: float = 0.5, size: float = 0.4, fill: Colour | None = SKIN,
          rim: Colour = RIM) -> None:
-    """A head from the front: an oval with eyes and mouth."""
+    """A head from the front: an oval with eyes and mouth. fill: None draws the lines alone."""
     wide = 0.8 * size
     canvas.ellipse(at(x - wide, y - size, x + wide, y + size), fill=fill, outline=rim, width=round(0.07 * DRAWN))
     for side in (-1, 1):
@@ -75,9 +75,13 @@ def inpaint(canvas: Canvas) -> None:
 
 def blend(canvas: Canvas) -> None:
     head(canvas, size=0.46)
-    for step in range(5):  # the canvas mixes what is drawn half transparent
-        left = 0.5 + 0.09 * step
-        canvas.rectangle(at(left, 0.04, left + 0.085, 0.96), fill=(*VIOLET[:3], 60 + 48 * step))
+    wide, tall, step = 0.34, 0.42, 1 / DRAWN
+    for column in range(round(wide * DRAWN)):  # the head's right half, softly into another one
+        x = column * step
+        high, share = tall * math.sqrt(1 - (x / wide) ** 2), min(1.0, 1.6 * x / wide)
+        colour = tuple(round(a + share * (b - a)) for a, b in zip(SKIN, VIOLET, strict=True))
+        canvas.line(at(0.5 + x, 0.5 - high, 0.5 + x, 0.5 + high), fill=colour, width=2)
+    head(canvas, size=0.46, fill=None)
 
 
 def swap(canvas: Canvas) -> None:

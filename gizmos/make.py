@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "nuke_plugin")]
 
 from fsgan_nuke.knobs import (  # noqa: E402
+    BOOL,
     BUTTON,
     DOUBLE,
     ENUM,
@@ -30,6 +31,20 @@ from fsgan_nuke.knobs import (  # noqa: E402
 )
 
 COLOUR = "0x7a5c3cff"
+TOOLSET = "ToolSets/FSGAN/Example.nk"  # folders of this name on the plugin path fill the host's menu of toolsets
+
+
+# Of an input, what is connected to it.
+INPUT_HELP = {
+    "target": "the plate to change",
+    "source": "clip or still of the person whose face is wanted",
+    "driver": "clip of the performer whose expression is wanted",
+    "reenacted": "FSGAN_Reenact",
+    "mattes": "FSGAN_Mask",
+    "completed": "FSGAN_Inpaint",
+    "holdout": "roto or key of what is in front of the face: where its alpha is 1 the target stays",
+    "mask": "where the result shows; its alpha, at once, without a render",
+}
 
 
 @dataclass(frozen=True)
@@ -40,11 +55,17 @@ class Gizmo:
     help: str
     knobs: tuple[NukeKnob, ...]
     body: tuple[str, ...]
+    inputs: tuple[str, ...]
     values: dict[str, str] = field(default_factory=dict)
+
+    def help_text(self) -> str:
+        """Behind the panel's question mark: what the node does, and what its inputs are."""
+        inputs = [f"{name}: {INPUT_HELP[name]}" for name in self.inputs]
+        return "\n".join([self.help, "", *inputs, "", "Manual: docs/nuke.md"])
 
     def text(self) -> str:
         lines = ["#! FSGAN, made by gizmos/make.py", "Gizmo {"]
-        lines += [f" tile_color {COLOUR}", f" help {quoted(self.help)}", ' label "\\[value status_line]"']
+        lines += [f" tile_color {COLOUR}", f" help {quoted(self.help_text())}", ' label "\\[value status_line]"']
         for knob in self.knobs:
             lines.append(" " + add_user_knob(knob))
             if knob.value:
@@ -71,15 +92,14 @@ def add_user_knob(knob: NukeKnob) -> str:
         words += ["T", quoted(knob.text) if knob.code != LINK else knob.text]
     if knob.items:
         words += ["M", "{" + " ".join(quoted(item) for item in knob.items) + "}"]
+    if knob.group:
+        words += ["n", str(knob.group)]
     if knob.low is not None and knob.high is not None:
         words += ["R", f"{knob.low:g}", f"{knob.high:g}"]
     return "addUserKnob {" + " ".join([*words, *knob.flags]) + "}"
 
 
 # Knobs that several nodes have.
-
-NETWORK = ("network", "resolution")
-
 
 def tab(name: str, label: str) -> NukeKnob:
     return NukeKnob(name, TAB, label)
@@ -93,19 +113,58 @@ def line(label: str = "") -> NukeKnob:
     return NukeKnob("", TEXT, label)
 
 
+def boxed(name: str, label: str, knobs: Sequence[NukeKnob]) -> list[NukeKnob]:
+    """Knobs in a group that can be folded."""
+    return [NukeKnob(name, TAB, label, group=1), *knobs, NukeKnob(f"{name}_end", TAB, group=-1)]
+
+
+def note(name: str, tooltip: str) -> NukeKnob:
+    """A text beside the knob before it, filled while the panel is open."""
+    return NukeKnob(name, TEXT, "", tooltip, text=" ", flags=("-STARTLINE", "+DO_NOT_WRITE"))
+
+
+def engine_knobs(stage: str) -> list[NukeKnob]:
+    return [*stage_knobs(stage, only=("engine",)), note("engine_note", "What the choice comes to on this machine.")]
+
+
+def weights_menu(name: str = "network_menu") -> NukeKnob:
+    return NukeKnob(name, ENUM, "installed", "Weights that are installed and allowed; choosing one writes its name "
+                    "into 'network'. A name that is typed there stays, installed or not.", items=("best installed",),
+                    flags=("-STARTLINE", "+DO_NOT_WRITE"))
+
+
+def views_knobs() -> list[NukeKnob]:
+    return boxed("views_group", "source views", [
+        button("view_map", "View map...", "view_map", "Shows the source's views by yaw and pitch: leave views out, "
+               "prefer them, and see which angles the source lacks for these frames.", "+STARTLINE"),
+        *stage_knobs("reenact", group="views")])
+
+
 def render_knobs() -> list[NukeKnob]:
     """What every node that renders has at its top."""
     return [
         button("render_frame", "Render frame", "render_frame", "Renders the current frame of this node, after what "
                "comes before it, if it is not up to date.", "+STARTLINE"),
-        button("render_range", "Range", "render_range", "Renders the frames named under Output.", "-STARTLINE"),
-        button("render_here", "To here", "render_here", "Renders the range of every FSGAN node before this one, "
-               "and of this one; only what has changed.", "-STARTLINE"),
+        button("render_range", "Range", "render_range", "Renders this node alone, over its frames; what comes before it "
+               "is taken as it is.", "-STARTLINE"),
+        button("render_here", "To here", "render_here", "Renders every FSGAN node before this one, and this one, over "
+               "the frames; only what has changed.", "-STARTLINE"),
         button("cancel", "Cancel", "cancel", "Stops the render after the frame at work. Frames that are done stay.",
                "-STARTLINE"),
-        NukeKnob("status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.", text=" "),
+        NukeKnob("frames", STRING, "frames", "Frames of Range and To here, as 1001-1048x2,1060. Empty: the target's."),
+        NukeKnob("status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.",
+                 text="not rendered yet"),
         NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
         line(),
+    ]
+
+
+def report_knobs() -> list[NukeKnob]:
+    return [
+        NukeKnob("report", BOOL, "write report", "After Range and To here: a folder 'report' beside the frames, with a "
+                 "contact sheet, a preview movie, times, and the frames to look at.", "false", flags=("+STARTLINE",)),
+        button("open_report", "Open report", "open_report", "The page on the last range that was rendered.",
+               "-STARTLINE"),
     ]
 
 
@@ -114,7 +173,6 @@ def output_knobs(*more: NukeKnob) -> list[NukeKnob]:
         tab("output_tab", "Output"),
         NukeKnob("file", FILE, "file", "Where the frames go, as name.####.exr. Empty: a folder beside the script, by "
                  "this node's name."),
-        NukeKnob("frames", STRING, "frames", "Frames of `Range`, as 1001-1048x2,1060. Empty: the target's."),
         NukeKnob("missing_results", ENUM, "missing frames", "What a frame shows that is not rendered yet.",
                  items=("error", "black", "checkerboard", "nearest frame"), value="black"),
         *more,
@@ -127,16 +185,19 @@ def output_knobs(*more: NukeKnob) -> list[NukeKnob]:
 
 
 def network_knobs(stage: str) -> list[NukeKnob]:
-    return [tab("network_tab", "Network"), *stage_knobs(stage, only=NETWORK), *stage_knobs("weights", "weights_")]
+    first, *rest = stage_knobs(stage, group="network")
+    return [tab("network_tab", "Network"), first, weights_menu(), *rest, *stage_knobs("weights", "weights_")]
 
 
 def info_knobs(page: str) -> list[NukeKnob]:
     return [
         tab("info_tab", "Info"),
-        NukeKnob("about", TEXT, "", text=f"FSGAN. Manual: docs/nuke.md, docs/{page}"),
+        NukeKnob("about", TEXT, "", "Version and device of the worker.", text="FSGAN", flags=("+DO_NOT_WRITE",)),
+        NukeKnob("pages", TEXT, "", text=f"Manual: docs/nuke.md, docs/{page}"),
         button("doctor", "Doctor", "doctor", "What is installed, which engines and devices can be used.", "+STARTLINE"),
-        button("open_report", "Open report", "open_report", "A page on this node's last render.", "-STARTLINE"),
         button("open_log", "Open log", "open_log", "The worker's log.", "-STARTLINE"),
+        button("open_manual", "Manual", "open_manual", "docs/nuke.md, by the program that opens such files.",
+               "-STARTLINE"),
     ]
 
 
@@ -232,39 +293,46 @@ def analyse() -> Gizmo:
                  "after it use its track, its person and its exposure. The picture passes through.",
                  (tab("analyse_tab", "Analyse"), *head, *stage_knobs("analyse"), tab("colour_tab", "Colour"),
                   *stage_knobs("colour", only=("exposure",)), *tracks, *info_knobs("track-file.md")),
-                 passing_body(("target",)))
+                 passing_body(("target",)), ("target",))
 
 
 def stage(name: str, title: str, stage_name: str, inputs: Sequence[str], layers: Sequence[str], help: str) -> Gizmo:
-    knobs = (tab(f"{stage_name}_tab", title), *render_knobs(), *stage_knobs(stage_name, without=NETWORK),
-             *network_knobs(stage_name), *output_knobs(*stage_knobs("output", only=("compression",))),
+    views = views_knobs() if stage_name == "reenact" else []
+    knobs = (tab(f"{stage_name}_tab", title), *render_knobs(), *engine_knobs(stage_name),
+             *stage_knobs(stage_name, without=("engine",), group=""), *views, *network_knobs(stage_name),
+             *output_knobs(*stage_knobs("output", only=("compression",))),
              *info_knobs("stages.md"))
-    return Gizmo(name, help, knobs, stage_body(inputs, layers))
+    return Gizmo(name, help, knobs, stage_body(inputs, layers), tuple(inputs))
 
 
-MIXING = (NukeKnob("channels", LINK, "channels", text="Mix.channels"),
-          NukeKnob("mix", LINK, "mix", text="Mix.mix"),
-          NukeKnob("invert_mask", LINK, "invert mask", text="Mix.invertMask", flags=("+STARTLINE",)),
+MIXING = (NukeKnob("channels", LINK, "channels", "Which of them the result replaces; at once, without a render.",
+                   text="Mix.channels"),
+          NukeKnob("mix", LINK, "mix", "0 is the target, 1 the result; at once, without a render.", text="Mix.mix"),
+          NukeKnob("invert_mask", LINK, "invert mask", "The result goes where the mask input is black; at once, "
+                   "without a render.", text="Mix.invertMask", flags=("+STARTLINE",)),
           line())
 
 
 def blend() -> Gizmo:
     inputs = ("target", "completed", "mattes", "holdout", "mask")
-    knobs = (tab("blend_tab", "Blend"), *render_knobs(), *MIXING, *stage_knobs("blend", without=(*NETWORK, "mix")),
-             *network_knobs("blend"), *output_knobs(*stage_knobs("output", only=("compression", "depth", "layers"))),
+    knobs = (tab("blend_tab", "Blend"), *render_knobs(), *MIXING, *engine_knobs("blend"),
+             *stage_knobs("blend", without=("engine", "mix"), group=""), *network_knobs("blend"),
+             *output_knobs(*stage_knobs("output", only=("compression", "depth", "layers")), *report_knobs()),
              *info_knobs("stages.md"))
     return Gizmo("FSGAN_Blend", "The completed face seated in the target: light, sharpness and grain are matched, and "
                  "the edge is blended. Nothing outside the matte changes. Channels, mix and mask act live.", knobs,
-                 final_body(inputs))
+                 final_body(inputs), inputs)
 
 
 def drive() -> Gizmo:
     inputs = ("target", "driver", "holdout", "mask")
     knobs = (tab("drive_tab", "Drive"), *render_knobs(), *MIXING, *stage_knobs("drive"), tab("mask_tab", "Mask"),
-             *stage_knobs("mask", "mask_", without=NETWORK),
-             *output_knobs(*stage_knobs("output", only=("compression", "depth", "layers"))), *info_knobs("drive.md"))
+             *stage_knobs("mask", "mask_", group=""),
+             *output_knobs(*stage_knobs("output", only=("compression", "depth", "layers")), *report_knobs()),
+             *info_knobs("drive.md"))
     return Gizmo("FSGAN_Drive", "The plate's own actor with the expression of a driver. One render makes all of it; "
-                 "the layers of the stages come with it where Output > layers is all.", knobs, final_body(inputs))
+                 "the layers of the stages come with it where Output > layers is all.", knobs, final_body(inputs),
+                 inputs)
 
 
 def swap() -> Gizmo:
@@ -275,17 +343,22 @@ def swap() -> Gizmo:
     links: list[NukeKnob] = []
     for name, gizmo in made.items():
         inner = name.partition("_")[2]
-        prefix = inner.lower() + "_"
-        links.append(tab(f"{prefix}tab", inner))
-        for knob in gizmo.knobs:
-            if knob.name in LINKED[inner]:
-                links.append(NukeKnob(prefix + knob.name, LINK, knob.label, knob.tooltip,
-                                      text=f"{inner}.{knob.name}", flags=knob.flags))
-    knobs += [NukeKnob(f"live_{knob.name}", LINK, knob.label, text=knob.text) for knob in MIXING if knob.name]
+        links.append(tab(f"{inner.lower()}_tab", inner))
+        for_network = {knob.name for knob in stage_knobs(inner.lower(), group="network")} | {"network_menu"}
+        links += [link for knob in gizmo.knobs if knob.name not in for_network for link in _linked(inner, knob)]
+        links += boxed(f"{inner.lower()}_network_group", "network",
+                       [link for knob in gizmo.knobs if knob.name in for_network for link in _linked(inner, knob)])
+    links += [tab("network_tab", "Network"),
+              *(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}")
+                for knob in stage_knobs("weights", "weights_"))]
+    knobs += [NukeKnob(**{**knob.__dict__, "name": f"live_{knob.name}"}) for knob in MIXING if knob.name]
     links.append(tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
         if knob.name in SWAP_OUTPUT:
-            links.append(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}"))
+            links.append(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}",
+                                  flags=knob.flags))
+    links += [report_knobs()[1], button("reload", "Reload", "reload", "Reads the frames again and asks what is up to "
+                                        "date.", "-STARTLINE")]
     # What is set inside a gizmo is not saved with the script, but through a link.
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
         links += [NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
@@ -303,7 +376,19 @@ def swap() -> Gizmo:
              *_mixed(inputs, "BLENDED"), node("Output", name="Output1", xpos="0", ypos="700")]
     return Gizmo("FSGAN_Swap", "The source's face on the target's head: reenact, mask, inpaint and blend, wired. Open "
                  "the group to see how, or to put nodes of your own between the stages.",
-                 (*knobs, *links, *info_knobs("stages.md")), tuple(body))
+                 (*knobs, *links, *info_knobs("stages.md")), tuple(body), inputs)
+
+
+def _linked(inner: str, knob: NukeKnob) -> list[NukeKnob]:
+    """What stands for an inner node's knob in the swap's panel: a link to a parameter; for what is filled or pressed,
+    and for groups, a knob of its own."""
+    name = f"{inner.lower()}_{knob.name}"
+    if knob.name in LINKED[inner]:
+        return [NukeKnob(name, LINK, knob.label, knob.tooltip, text=f"{inner}.{knob.name}", flags=knob.flags)]
+    own = knob.name in ("engine_note", "network_menu") or knob.group
+    if own:
+        return [NukeKnob(**{**knob.__dict__, "name": name})]
+    return [knob] if knob.name == "view_map" else []
 
 
 REENACT = stage("FSGAN_Reenact", "Reenact", "reenact", ("target", "source"), ("rgba", "st", "confidence"),
@@ -314,7 +399,7 @@ MASK = stage("FSGAN_Mask", "Mask", "mask", ("target", "holdout"), ("matte",),
 INPAINT = stage("FSGAN_Inpaint", "Inpaint", "inpaint", ("target", "reenacted", "mattes", "source", "holdout"),
                 ("rgba", "matte"), "What the matte calls face and the reenactment does not show is filled, from other "
                 "views of the source where it is connected.")
-SWAP_OUTPUT = ("file", "frames", "missing_results", "compression", "depth", "layers")
+SWAP_OUTPUT = ("file", "missing_results", "compression", "depth", "layers", "report")
 LINKED = {inner: {knob.name for knob in stage_knobs(inner.lower(), without=("mix",))}
           for inner in ("Reenact", "Mask", "Inpaint", "Blend")}
 
@@ -342,12 +427,12 @@ def example() -> str:
 
 def files() -> dict[str, str]:
     """File name -> text, of everything that this script makes."""
-    return {**{f"{gizmo.name}.gizmo": gizmo.text() for gizmo in gizmos()}, "toolsets/FSGAN_Example.nk": example()}
+    return {**{f"{gizmo.name}.gizmo": gizmo.text() for gizmo in gizmos()}, TOOLSET: example()}
 
 
 def main() -> None:
     for name, text in files().items():
-        (HERE / name).parent.mkdir(exist_ok=True)
+        (HERE / name).parent.mkdir(parents=True, exist_ok=True)
         (HERE / name).write_text(text, encoding="utf-8")
 
 

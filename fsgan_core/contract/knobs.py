@@ -24,7 +24,8 @@ class Knob:
 
     kind: "float" | "int" | "bool" | "choice" | "text" | "floats" (a fixed count of numbers) |
     "texts" (a list of strings). minimum and maximum are hard limits, inclusive; `soft_maximum`
-    is where a slider ends. `unit` is shown beside the value. multiple: a whole number must be one of this; 0 is any.
+    is where a slider ends. `unit` is shown beside the value. multiple: a whole number must be one of this; 0 is
+    any. group: knobs of one group stand together in a panel; those of "network" count for the fsgan engine alone.
     """
 
     name: str
@@ -39,36 +40,39 @@ class Knob:
     choices: tuple[str, ...] = ()
     optional: bool = False
     multiple: int = 0
+    group: str = ""
 
 
 def number(default: float | None, label: str, help: str, *, minimum: float | None = None,
-           maximum: float | None = None, soft_maximum: float | None = None, unit: str = "") -> Any:
+           maximum: float | None = None, soft_maximum: float | None = None, unit: str = "",
+           group: str = "") -> Any:
     """A float; `default=None` makes it optional."""
     return _declare("float", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None)
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None, group=group)
 
 
 def integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
-            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "", multiple: int = 0) -> Any:
+            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "", multiple: int = 0,
+            group: str = "") -> Any:
     """An int; `default=None` makes it optional."""
     return _declare("int", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple)
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple, group=group)
 
 
 def switch(default: bool, label: str, help: str) -> Any:
     return _declare("bool", default, label, help)
 
 
-def choice(default: str, choices: tuple[str, ...], label: str, help: str) -> Any:
-    return _declare("choice", default, label, help, choices=choices)
+def choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "") -> Any:
+    return _declare("choice", default, label, help, choices=choices, group=group)
 
 
-def text(default: str, label: str, help: str) -> Any:
-    return _declare("text", default, label, help)
+def text(default: str, label: str, help: str, *, group: str = "") -> Any:
+    return _declare("text", default, label, help, group=group)
 
 
-def texts(label: str, help: str) -> Any:
-    return _declare("texts", (), label, help)
+def texts(label: str, help: str, *, group: str = "") -> Any:
+    return _declare("texts", (), label, help, group=group)
 
 
 def point(label: str, help: str, *, unit: str = "") -> Any:

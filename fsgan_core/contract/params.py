@@ -14,12 +14,12 @@ from fsgan_core.contract.knobs import Params, choice, integer, number, point, sw
 
 def _network() -> Any:
     return text("", "network", "Weights of the fsgan engine: a name from `fsgan weights list`, or a file. Empty: the "
-                "best that is installed.")
+                "best that is installed.", group="network")
 
 
 def _resolution() -> Any:
     return integer(0, "working resolution", "Side of the square that the network sees; 0: as it was trained (256 as "
-                   "published).", minimum=0, maximum=1024, multiple=32, unit="px")
+                   "published).", minimum=0, maximum=1024, multiple=32, unit="px", group="network")
 
 
 @dataclass(frozen=True)
@@ -56,38 +56,39 @@ class ReenactParams(Params):
 
     engine: str = choice("auto", ("auto", "fsgan", "warp"), "engine",
                          "fsgan: the reenactment network; warp: the source's pixels, warped to the target's landmarks.")
-    combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
-                          "How the views are put together. detail: light from all by barycentric weights, detail from "
-                          "the leading one; barycentric: all by weight; leading: one view alone.")
     likeness: float = number(0.0, "likeness", "How far the face keeps the source's own proportions: 0 meets the "
                              "target's landmarks exactly, 1 is the source's shape in the target's pose.", minimum=0.0,
                              maximum=1.5)
     stiffness: float = number(0.008, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
                               "meets every landmark.", minimum=0.0, maximum=1.0)
-    minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
-                                   "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees")
-    expression: float = number(1.0, "match expression", "How much a view's likeness in mouth and eye opening counts "
-                               "against its likeness in pose.", minimum=0.0, soft_maximum=4.0)
-    hold: float = number(1.0, "hold views", "Reluctance to change the leading view from frame to frame.",
-                         minimum=0.0, soft_maximum=10.0)
     inner_mouth: str = choice("auto", ("auto", "source", "target"), "inner mouth",
                               "Whose teeth and tongue. auto: the target's where the source's mouth is not open enough.")
-    views: tuple[str, ...] = texts("use views", "Source views to use, as FRAME, FIRST-LAST or CLIP:FRAME; empty is "
-                                   "all.")
-    exclude: tuple[str, ...] = texts("exclude views", "Source views to leave out, as FRAME, FIRST-LAST or CLIP:FRAME.")
-    weights: tuple[str, ...] = texts("view weights", "Preference of single views, as FRAME=WEIGHT or "
-                                     "FIRST-LAST=WEIGHT (1 is neutral).")
     margin: float = number(0.35, "region margin", "Space around the face in the region.", minimum=0.1, maximum=2.0,
                            unit="of the face")
+    combine: str = choice("detail", ("detail", "barycentric", "leading"), "combine views",
+                          "How the views are put together. detail: light from all by barycentric weights, detail from "
+                          "the leading one; barycentric: all by weight; leading: one view alone.", group="views")
+    exclude: tuple[str, ...] = texts("exclude views", "Source views to leave out, as FRAME, FIRST-LAST or CLIP:FRAME.",
+                                     group="views")
+    weights: tuple[str, ...] = texts("view weights", "Preference of single views, as FRAME=WEIGHT or "
+                                     "FIRST-LAST=WEIGHT (1 is neutral).", group="views")
+    views: tuple[str, ...] = texts("use views", "Source views to use, as FRAME, FIRST-LAST or CLIP:FRAME; empty is "
+                                   "all.", group="views")
+    expression: float = number(1.0, "match expression", "How much a view's likeness in mouth and eye opening counts "
+                               "against its likeness in pose.", minimum=0.0, soft_maximum=4.0, group="views")
+    hold: float = number(1.0, "hold views", "Reluctance to change the leading view from frame to frame.",
+                         minimum=0.0, soft_maximum=10.0, group="views")
+    minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
+                                   "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees", group="views")
     network: str = _network()
     resolution: int = _resolution()
     steps: int = integer(1, "steps", "The network goes from a view's pose to the target's in so many steps; 0: the "
-                         "farther the poses, the more.", minimum=0, maximum=8)
+                         "farther the poses, the more.", minimum=0, maximum=8, group="network")
     prewarp: str = choice("auto", ("auto", "on", "off"), "prewarp",
                           "Whether the network refines the warped view instead of the view itself. auto: as it was "
-                          "trained.")
+                          "trained.", group="network")
     detail: float = number(1.0, "detail", "How much of the source's fine detail is added to the network's picture, "
-                           "away from eyes and mouth.", minimum=0.0, maximum=1.0)
+                           "away from eyes and mouth.", minimum=0.0, maximum=1.0, group="network")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import analysis, graph, paths, render, status, tracks
+from fsgan_nuke import analysis, graph, offers, paths, render, status, tracks, views
 from fsgan_nuke.client import Request, shared
-from fsgan_nuke.host import tell
-from fsgan_nuke.jobs import job_of
+from fsgan_nuke.host import show_text, tell
 from fsgan_nuke.settings import load as load_settings
 
 log = logging.getLogger(__name__)
@@ -64,11 +63,17 @@ def analyse(node: Any) -> None:
     render.analyse(node)
 
 
+def view_map(node: Any) -> None:
+    views.open_map(node)
+
+
 def doctor(node: Any = None) -> None:
     """Tells what is installed, when the worker has answered."""
+    offers.forget()
 
     def ended(request: Request) -> None:
-        tell(str(request.error) if request.error else "\n".join((request.result or {}).get("lines", ())))
+        show_text("FSGAN: doctor", str(request.error) if request.error
+                  else "\n".join((request.result or {}).get("lines", ())))
 
     request = shared().request(protocol.Doctor(), on_end=ended)
     if not nuke.GUI:
@@ -76,12 +81,17 @@ def doctor(node: Any = None) -> None:
 
 
 def open_report(node: Any) -> None:
-    """The page that `fsgan ... --report` wrote beside the node's frames. Raises InputError where there is none."""
-    folder = Path(job_of(graph.renders(node)).output).parent
-    page = next((page for page in (folder / "report" / "index.html", folder / "index.html") if page.is_file()), None)
-    if page is None:
-        raise InputError(f"there is no report in {folder / 'report'}; `fsgan evaluate --report` writes one")
-    webbrowser.open(page.as_uri())
+    """The page on the node's last range, which a render writes where the node's `report` is on."""
+    page = Path(paths.report_folder(paths.result_pattern(graph.renders(node)))) / "summary.html"
+    if page.is_file():
+        webbrowser.open(page.as_uri())
+    else:
+        tell(f"There is no report of {node.name()} yet. Tick Output > report, then press Range or To here; it is "
+             f"written to {page.parent}.")
+
+
+def open_manual(node: Any = None) -> None:
+    webbrowser.open((Path(__file__).resolve().parents[2] / "docs" / "nuke.md").as_uri())
 
 
 def open_log(node: Any) -> None:
@@ -155,7 +165,7 @@ def _make(node: Any, kind: str, knobs: Mapping[str, str], name: str) -> Any:
 
 
 ACTIONS: Mapping[str, Callable[[Any], None]] = {function.__name__: function for function in (
-    render_frame, render_range, render_here, cancel, reload, analyse, doctor, open_report, open_log, to_tracker,
-    to_corner_pin, to_roto, take_edits)}
+    render_frame, render_range, render_here, cancel, reload, analyse, view_map, doctor, open_report, open_log,
+    open_manual, to_tracker, to_corner_pin, to_roto, take_edits)}
 
 __all__ = ["ACTIONS", "run"]

@@ -9,13 +9,14 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import branches, graph, paths, render
+from fsgan_nuke import branches, graph, offers, paths, render, views
 from fsgan_nuke.client import close_all
 from fsgan_nuke.host import later
 from fsgan_nuke.jobs import job_of
 
 QUIET = 0.6  # seconds without a change, after which a node's status is asked for
-NOT_PARAMETERS = ("status", "status_line", "result", "ready", "first", "last", "xpos", "ypos", "selected", "name")
+NOT_PARAMETERS = ("status", "status_line", "about", "result", "ready", "first", "last", "xpos", "ypos", "selected",
+                  "name")
 
 _unwritten: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
 _changed: dict[str, float] = {}
@@ -97,8 +98,9 @@ def make_frame(node: Any, frame: int) -> None:
 def knob_changed() -> None:
     """Only while a panel is open: the status is asked for when the artist has stopped changing things."""
     knob = nuke.thisKnob().name()
-    if knob in NOT_PARAMETERS:
+    if knob in NOT_PARAMETERS or knob.endswith(offers.NOTE):
         return
+    offers.take(nuke.thisNode(), knob)
     _changed[str(nuke.thisNode().fullName())] = time.monotonic()
     if not _waiting:
         _wait(QUIET)
@@ -129,10 +131,12 @@ def _refresh_changed() -> None:
         node = nuke.toNode(name)
         if node is not None:
             render.refresh(node)
+            offers.refresh(node)
 
 
 def closed() -> None:
     """A script is closed: nobody waits for its renders any more."""
     render.cancel_all()
+    views.close_all()
     if not nuke.GUI:
         close_all()

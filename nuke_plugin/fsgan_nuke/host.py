@@ -51,3 +51,20 @@ def tell(text: str) -> None:
         later(nuke.message, text)
     else:
         nuke.tprint(text)
+
+
+def show_text(title: str, text: str) -> None:
+    """A longer text to the artist, in a window of its own that stops nobody; where there is no Qt, as a message."""
+    if not nuke.GUI:
+        nuke.tprint(text)
+        return
+
+    def show() -> None:
+        try:
+            from fsgan_nuke import textwindow
+        except ImportError:
+            nuke.message(text)
+        else:
+            textwindow.show(title, text)
+
+    later(show)

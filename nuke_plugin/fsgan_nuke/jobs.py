@@ -46,6 +46,7 @@ class Job:
     output: str
     branches: tuple[Branch, ...] = field(default_factory=tuple)
     analysis: Optional[str] = None  # "target" or "source" where a clip is to be analysed instead
+    report: str = ""  # a folder for a report on the render
 
 
 def job_of(node: Any, frames: str = "") -> Job:
@@ -135,7 +136,8 @@ def settings(node: Any, colour: Colour) -> dict[str, Any]:
     else:
         stages["drive"] = read_knobs(node, "drive")
         stages["mask"] = read_knobs(node, "mask", "mask_")
-    stages["weights"] = read_knobs(node, "weights", "weights_")
+    swap = graph.swap_of(node)
+    stages["weights"] = read_knobs(node if swap is None else swap, "weights", "weights_")
     stages["output"] = read_knobs(node, "output")
     stages["colour"] = {"config": colour.config} if colour.config else {}
     analysed = graph.analyse_node(graph.connected(node, "target"))

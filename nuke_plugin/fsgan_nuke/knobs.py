@@ -22,7 +22,8 @@ OWN = "_on"  # a switch beside a parameter that may be unset: off is unset
 @dataclass(frozen=True)
 class NukeKnob:
     """One knob of a node. code: the host's type. value: its default as .nk text, "" for the type's own. text: a
-    button's script, a text's content, a link's target. low, high: ends of a slider. flags: as in addUserKnob."""
+    button's script, a text's content, a link's target. low, high: ends of a slider. group: 1 begins a group of knobs,
+    -1 ends it. flags: as in addUserKnob."""
 
     name: str
     code: int
@@ -33,13 +34,16 @@ class NukeKnob:
     items: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    group: int = 0
     flags: tuple[str, ...] = ()
 
 
-def stage_knobs(stage: str, prefix: str = "", only: Sequence[str] = (),
-                without: Sequence[str] = ()) -> list[NukeKnob]:
-    """Knobs of a stage's parameters in the order of their declaration. only: these parameters; without: not these."""
-    declared = [knob for knob in knobs_of(STAGES[stage]) if not only or knob.name in only]
+def stage_knobs(stage: str, prefix: str = "", only: Sequence[str] = (), without: Sequence[str] = (),
+                group: str | None = None) -> list[NukeKnob]:
+    """Knobs of a stage's parameters in the order of their declaration. only: these parameters; without: not these;
+    group: those of a group, "" for those of none, None for all."""
+    declared = [knob for knob in knobs_of(STAGES[stage]) if (not only or knob.name in only)
+                and group in (None, knob.group)]
     return [made for knob in declared if knob.name not in without for made in _knobs_of(knob, prefix)]
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import nuke
 
+from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import actions, graph, groups, settings
-from fsgan_nuke.client import shared
+from fsgan_nuke import actions, graph, groups, offers, settings
+from fsgan_nuke.client import Request, shared
 from fsgan_nuke.host import tell
 
 STAGES = ("Analyse", "Reenact", "Mask", "Inpaint", "Blend")
 WHOLE = ("Swap", "Drive")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-TOOLSET = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", "toolsets", "FSGAN_Example.nk")
+TOOLSET = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", "ToolSets", "FSGAN", "Example.nk")
 
 
 def install() -> None:
@@ -30,8 +31,9 @@ def install() -> None:
                     tooltip="For a script that is opened where this plugin is missing: results are shown and rendered, "
                             "but no new ones are made.")
     menu.addSeparator()
-    menu.addCommand("Preferences...", preferences)
-    menu.addCommand("Doctor", actions.doctor)
+    menu.addCommand("Preferences...", preferences, tooltip="The worker's Python, folders and device.")
+    menu.addCommand("Doctor", actions.doctor, tooltip="What is installed, and what works here.")
+    menu.addCommand("Manual", actions.open_manual)
 
 
 def example() -> None:
@@ -49,25 +51,36 @@ def convert_selected() -> None:
 
 
 def preferences() -> None:
-    """Asks, saves, and ends the worker, so that the next render begins with what was chosen."""
+    """Asks, saves, ends the worker and looks whether another one answers by what was chosen."""
     now = settings.load()
     panel: Any = nuke.Panel("FSGAN preferences")
-    panel.addFilenameSearch("worker's Python", now.python)
-    panel.addFilenameSearch("weights folder", now.weights)
-    panel.addFilenameSearch("cache folder", now.cache)
-    panel.addFilenameSearch("log folder", now.logs)
-    panel.addEnumerationPulldown("device", " ".join([now.device, *[one for one in DEVICES if one != now.device]]))
+    for name, value in (("worker's Python", now.python), ("weights folder", now.weights), ("cache folder", now.cache),
+                        ("log folder", now.logs)):
+        panel.addFilenameSearch(name, value)
+    devices = offers.devices() or DEVICES
+    panel.addEnumerationPulldown("device", " ".join([now.device, *[one for one in devices if one != now.device]]))
     if not panel.show():
         return
     chosen = replace(now, python=str(panel.value("worker's Python") or ""),
                      weights=str(panel.value("weights folder") or ""), cache=str(panel.value("cache folder") or ""),
                      logs=str(panel.value("log folder") or ""), device=str(panel.value("device")))
     try:
-        settings.save(chosen)
+        file = settings.save(chosen)
     except OSError as error:
         tell(f"The preferences could not be saved: {error}")
         return
     except FsganError as error:
         tell(str(error))
         return
+    overruled = settings.overruled(chosen)
+    if overruled:
+        tell(f"Saved in {file}, but here the environment decides: {', '.join(overruled)}.")
+    offers.forget()
     shared().restart()
+    shared().request(protocol.Ping(), on_end=_answered)
+
+
+def _answered(request: Request) -> None:
+    """In a thread of the client: whether a worker starts by the new preferences."""
+    if request.error is not None:
+        tell(f"With these preferences there is no worker: {request.error}")

@@ -22,6 +22,11 @@ def result_pattern(node: Any) -> str:
     return safe(f"{work_folder()}/{name}/{name}.####.exr")
 
 
+def report_folder(pattern: str) -> str:
+    """Where the report on a node's frames goes."""
+    return os.path.dirname(pattern) + "/report"
+
+
 def input_pattern(node: Any, name: str) -> str:
     """Frames that the host writes of one of the node's inputs."""
     return safe(f"{work_folder()}/{flat_name(node)}/inputs/{name}/{name}.####.exr")

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 import nuke
@@ -30,10 +30,12 @@ SHOWN_EVERY = 0.2  # seconds
 
 @dataclass
 class Render:
-    """One render that was asked for: nodes by full name, in their order. frames: "" for those of each node's knob."""
+    """One render that was asked for: nodes by full name, in their order. frames: "" for those of each node's knob.
+    report: whether nodes that want one get a report."""
 
     nodes: list[str]
     frames: str
+    report: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     request: Optional[Request] = None
     error: Optional[BaseException] = None
@@ -68,7 +70,8 @@ def start(node: Any, frames: str = "", above: bool = True) -> Render:
     nodes = [one for one in graph.ours_above(node) if above or one.fullName() == node.fullName()]
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
-    return _begin(Render([str(one.fullName()) for one in nodes], frames or frames_text(graph.renders(node))))
+    return _begin(Render([str(one.fullName()) for one in nodes], frames or frames_text(graph.renders(node)),
+                         report=not frames))
 
 
 def analyse(node: Any) -> Render:
@@ -151,7 +154,7 @@ def _work(render: Render) -> None:
         for name in render.nodes:
             if render.cancelled.is_set():
                 raise CancelledError("cancelled")
-            job = on_main(_prepare, name, render.frames)
+            job = on_main(_prepare, name, render)
             answer = _answered(render, job, meter)
             on_main(_finish, name, job, answer)
     except CancelledError as error:
@@ -174,10 +177,12 @@ def _work(render: Render) -> None:
         later(_refresh_named, [one for one in render.nodes if render.error is None or one != name])
 
 
-def _prepare(name: str, frames: str) -> Job:
+def _prepare(name: str, render: Render) -> Job:
     """On the main thread: what the worker shall do, and what it reads written."""
     node = _node(name)
-    job = analysis_of(node) if graph.kind_of(node) == "FSGAN_Analyse" else job_of(node, frames)
+    job = analysis_of(node) if graph.kind_of(node) == "FSGAN_Analyse" else job_of(node, render.frames)
+    if render.report and "report" in node.knobs() and node["report"].value():
+        job = replace(job, report=paths.report_folder(job.output))
     _show(name, status.rendering(0, 0, "writing inputs" if job.branches else "starting"))
     write_inputs(node, job)
     return job
@@ -199,7 +204,7 @@ def _answered(render: Render, job: Job, meter: Any) -> dict[str, Any]:
                                    of_target=job.analysis == "target")
     else:
         message = protocol.Render(shot=job.shot, stage=job.stage, upstream=job.upstream,
-                                  frames=str(job.shot["frames"]))
+                                  frames=str(job.shot["frames"]), report=job.report)
     render.request = shared().request(message)
     shown_at, failed = 0.0, []
     for event in render.request.follow():
@@ -209,6 +214,8 @@ def _answered(render: Render, job: Job, meter: Any) -> dict[str, Any]:
             failed.append(f"frame {event.frame}: {event.message}")
         if meter is None and isinstance(event, protocol.Frame):
             nuke.tprint(f"{job.node}: frame {event.frame} {event.state} {event.message}".rstrip())
+        elif meter is not None and isinstance(event, protocol.Log) and event.level in ("warning", "error"):
+            meter.setMessage(f"{job.node}: {event.message}")
         elif meter is not None and isinstance(event, (protocol.Progress, protocol.Frame)):
             if time.monotonic() - shown_at < SHOWN_EVERY:
                 continue

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,13 @@ def load(environment: Optional[Mapping[str, str]] = None, site: Path = SITE_FILE
     values: Dict[str, Any] = {**_read(site), **_read(settings_file(variables))}
     values.update({name: variables[variable] for name, variable in VARIABLES.items() if variables.get(variable)})
     return Settings(**values)
+
+
+def overruled(settings: Settings, environment: Optional[Mapping[str, str]] = None) -> List[str]:
+    """Environment variables that hold against what these settings say."""
+    variables = os.environ if environment is None else environment
+    return [variable for name, variable in VARIABLES.items()
+            if variables.get(variable) and variables[variable] != getattr(settings, name)]
 
 
 def save(settings: Settings, file: Optional[Path] = None) -> Path:

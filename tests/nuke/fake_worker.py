@@ -62,6 +62,10 @@ def main() -> None:
         if name == "hello":
             if BEHAVIOUR == "slow start":
                 time.sleep(0.8)
+            if BEHAVIOUR == "refuses":
+                say("error", number, error="ProtocolError", exit_code=2,
+                    message="the client speaks protocol 1, I speak 9")
+                continue
             say("hello", number, protocol=2 if BEHAVIOUR == "another protocol" else 1, version="0", pid=os.getpid())
             if BEHAVIOUR == "crash after hello":
                 os._exit(7)

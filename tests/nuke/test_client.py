@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsgan_nuke import client as client_module
 from fsgan_nuke import process as process_module
 from fsgan_nuke.client import Client, Request
 from fsgan_nuke.process import new_log_file, worker_command, worker_environment
@@ -140,6 +141,18 @@ class TestStart:
     def test_another_protocol(self, make: Make) -> None:
         with pytest.raises(WorkerError, match="protocol 2, the plugin 1"):
             render(make("another protocol")).wait(20)
+
+    def test_refused(self, make: Make) -> None:
+        """A worker of another version says so itself."""
+        with pytest.raises(WorkerError, match="refuses this plugin: the client speaks protocol 1, I speak 9"):
+            render(make("refuses")).wait(20)
+
+    def test_a_slow_start_is_told(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(client_module, "WARN_AFTER", 0.1)
+        heard: list[protocol.Event] = []
+        assert render(make("slow start"), on_event=heard.append).wait(20)
+        said = [event.message for event in heard if isinstance(event, protocol.Progress) and event.step == "starting"]
+        assert said == ["the worker is slow to start"]
 
 
 class TestTrouble:

@@ -36,7 +36,7 @@ MAKE = load_make()
 
 def test_the_committed_files_are_what_the_generator_makes() -> None:
     made = MAKE.files()
-    assert sorted(made) == sorted(["toolsets/FSGAN_Example.nk", *(f"{name}.gizmo" for name in NODES)])
+    assert sorted(made) == sorted(["ToolSets/FSGAN/Example.nk", *(f"{name}.gizmo" for name in NODES)])
     for name, text in made.items():
         assert (FOLDER / name).read_text(encoding="utf-8") == text, f"run: python3 gizmos/make.py ({name} is stale)"
     assert sorted(path.stem for path in FOLDER.glob("*.gizmo")) == sorted(NODES)

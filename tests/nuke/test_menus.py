@@ -58,6 +58,13 @@ def test_preferences(host: Host, environment: Path) -> None:
     host.answers = [{"device": "cpu", "weights folder": "/studio/weights"}]
     host.choose("FSGAN/Preferences...", "Nodes")
     assert json.loads(file.read_text())["weights"] == "/studio/weights"
+    assert not [text for kind, text in host.messages if kind == "message"]
+    host.answers = [{"device": "mps"}]
+    host.choose("FSGAN/Preferences...", "Nodes")
+    assert "the environment decides: FSGAN_DEVICE" in host.messages[-1][1], "which variable, before anybody wonders"
+    from fsgan_nuke import client
+
+    client.close_all()
     file.write_text(before)
 
 

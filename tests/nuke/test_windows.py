@@ -1,0 +1,175 @@
+"""Windows and pages that the nodes open: the map of views, the report, the doctor; with the real worker."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host import Host
+
+from .conftest import FIRST, LAST, Footage, finish, line, read, settle
+
+
+class Panel:
+    """What the window's widgets are told."""
+
+    def __init__(self, title: str, apply: Callable[[Mapping[str, str]], None], refresh: Callable[[], None],
+                 go_to: Callable[[int], None], closed: Callable[[], None]) -> None:
+        self.title, self.apply, self.refresh, self.go_to, self.closed = title, apply, refresh, go_to, closed
+        self.said: list[str] = []
+        self.filled: list[Mapping[str, Any]] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def fill(self, data: Mapping[str, Any]) -> None:
+        self.filled.append(data)
+
+    def show(self) -> None:
+        pass
+
+    def raise_(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed()
+
+
+@pytest.fixture
+def panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("fsgan_nuke.viewpanel")
+    module.ViewPanel = Panel  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fsgan_nuke.viewpanel", module)
+
+
+@pytest.fixture
+def no_qt(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PySide2", "PySide6"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("qt", "viewpanel", "textwindow"):
+        monkeypatch.delitem(sys.modules, f"fsgan_nuke.{name}", raising=False)
+
+
+@pytest.fixture(scope="module")
+def swap(session: Host, clips: Footage) -> Iterator[Any]:
+    """A swap whose source is a clip of three views."""
+    plate, source = read(session, clips.plate, FIRST, LAST), read(session, clips.plate, FIRST, LAST)
+    node = session.module.nodes.FSGAN_Swap(inputs=[plate, source])
+    yield node
+    session.module.delete(node)
+
+
+def opened(node: Any) -> Any:
+    from fsgan_nuke import views
+
+    return views._open[str(node.fullName())]
+
+
+def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: None) -> None:
+    from fsgan_nuke import graph, views
+
+    session.press(swap, "view_map")
+    panel = opened(swap).panel
+    settle(session)
+    found = panel.filled[-1]
+    assert [view["name"] for view in found["views"]] == ["1001", "1002", "1003"] and found["target"] == 3
+    assert all(Path(view["picture"]).is_file() for view in found["views"])
+    assert any(said.startswith("analysing") or "pictures of" in said for said in panel.said)
+    steps = len(session.undo_steps)
+    panel.apply({"views": "", "exclude": "1001-1002", "weights": "1003=2"})
+    assert session.undo_steps[steps:] == ["FSGAN: views"]
+    assert graph.inner(swap, "Reenact")["exclude"].value() == "1001-1002"
+    settle(session)
+    assert [view["state"] for view in panel.filled[-1]["views"]] == ["excluded", "excluded", "used"]
+    assert panel.filled[-1]["views"][2]["leads"] == 3
+    panel.go_to(LAST)
+    assert session.frame == LAST
+    session.press(swap, "view_map")
+    assert opened(swap).panel is panel, "a second press brings the same window to the front"
+    settle(session)
+    panel.apply({"views": "", "exclude": "", "weights": ""})
+    panel.close()
+    settle(session)
+    assert views._open == {}
+
+
+def test_the_map_says_what_is_wrong(session: Host, panels: None) -> None:
+    alone = session.module.nodes.FSGAN_Reenact()
+    session.press(alone, "view_map")
+    panel = opened(alone).panel
+    assert "nothing is connected to 'target'" in panel.said[-1]
+    session.module.delete(alone)
+    panel.apply({"views": "", "exclude": "", "weights": ""})
+    assert "not in the script any more" in panel.said[-1]
+    panel.close()
+
+
+def test_a_closed_script_closes_its_windows(session: Host, swap: Any, panels: None) -> None:
+    from fsgan_nuke import callbacks, views
+
+    session.press(swap, "view_map")
+    callbacks.closed()
+    assert views._open == {}
+    settle(session)
+
+
+def test_without_qt(session: Host, swap: Any, no_qt: None) -> None:
+    session.press(swap, "view_map")
+    assert "needs the Qt" in swap["status"]._tooltip
+    session.messages.clear()
+    session.choose("FSGAN/Doctor", "Nodes")
+    settle(session)
+    (text,) = [text for kind, text in session.messages if kind == "message"]
+    assert "engines (best first)" in text
+
+
+def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are counted on the node and in the bar; who closes the script wants no more of them, and no message."""
+    from fsgan_nuke import callbacks, render, status
+
+    shown: list[str] = []
+    show = status.show
+    monkeypatch.setattr(status, "show", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one)))
+    monkeypatch.setattr(render, "SHOWN_EVERY", 0.0)
+    session.press(swap, "render_here")
+    assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
+    assert "Blend rendering 2/3" in shown and f"{swap.name()} Reenact: rendering 1/3" in shown
+    session.messages.clear()
+    session.set_knob(swap, "mask_feather", 0.1)
+    session.press(swap, "render_here")
+    running = render.running(swap)
+    callbacks.closed()
+    assert running is not None
+    session.pump_until(lambda: not running.thread.is_alive(), 30)
+    assert running.cancelled.is_set() and not [text for kind, text in session.messages if kind == "message"]
+    session.set_knob(swap, "mask_feather", 0.04)
+    settle(session)
+
+
+def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written after a range where the node wants it, opened by the button; told where there is none."""
+    import webbrowser
+
+    shown: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", shown.append)
+    session.messages.clear()
+    session.press(swap, "open_report")
+    assert not shown and "no report of" in session.messages[-1][1]
+    session.set_knob(swap, "report", True)
+    session.frame = FIRST
+    session.press(swap, "render_frame")
+    assert finish(session, swap).error is None
+    session.press(swap, "open_report")
+    assert not shown, "one frame is no range"
+    session.press(swap, "render_range")
+    assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
+    session.press(swap, "open_report")
+    (page,) = shown
+    text = Path(page.removeprefix("file://")).read_text(encoding="utf-8")
+    assert "contact_sheet.png" in text and f"{FIRST}-{LAST}" in text
+    session.set_knob(swap, "report", False)
