@@ -145,8 +145,8 @@ def render_knobs() -> list[NukeKnob]:
     return [
         button("render_frame", "Render frame", "render_frame", "Renders the current frame of this node, after what "
                "comes before it, if it is not up to date.", "+STARTLINE"),
-        button("render_range", "Range", "render_range", "Renders this node alone, over its frames; what comes before it "
-               "is taken as it is.", "-STARTLINE"),
+        button("render_range", "Range", "render_range", "Renders this node alone, over its frames; what comes before "
+               "it is taken as it is.", "-STARTLINE"),
         button("render_here", "To here", "render_here", "Renders every FSGAN node before this one, and this one, over "
                "the frames; only what has changed.", "-STARTLINE"),
         button("cancel", "Cancel", "cancel", "Stops the render after the frame at work. Frames that are done stay.",
