@@ -12,7 +12,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import analysis, graph, offers, paths, render, status, tracks, views
+from fsgan_nuke import analysis, graph, offers, paths, render, status, tracks, viewwindow
 from fsgan_nuke.client import Request, shared
 from fsgan_nuke.host import show_text, tell
 from fsgan_nuke.settings import load as load_settings
@@ -64,7 +64,7 @@ def analyse(node: Any) -> None:
 
 
 def view_map(node: Any) -> None:
-    views.open_map(node)
+    viewwindow.open_map(node)
 
 
 def doctor(node: Any = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import branches, graph, offers, paths, render, views
+from fsgan_nuke import branches, graph, offers, paths, render, viewwindow
 from fsgan_nuke.client import close_all
 from fsgan_nuke.host import later
 from fsgan_nuke.jobs import job_of
@@ -137,6 +137,6 @@ def _refresh_changed() -> None:
 def closed() -> None:
     """A script is closed: nobody waits for its renders any more."""
     render.cancel_all()
-    views.close_all()
+    viewwindow.close_all()
     if not nuke.GUI:
         close_all()

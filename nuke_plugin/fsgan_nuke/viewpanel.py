@@ -1,4 +1,4 @@
-"""The appearance-map panel: a window over `ViewModel`. Imports Qt; open it through fsgan_nuke.views."""
+"""The appearance-map panel: a window over `ViewModel`. Imports Qt; open it through fsgan_nuke.viewwindow."""
 
 from __future__ import annotations
 

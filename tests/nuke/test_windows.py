@@ -65,13 +65,13 @@ def swap(session: Host, clips: Footage) -> Iterator[Any]:
 
 
 def opened(node: Any) -> Any:
-    from fsgan_nuke import views
+    from fsgan_nuke import viewwindow
 
-    return views._open[str(node.fullName())]
+    return viewwindow._open[str(node.fullName())]
 
 
 def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: None) -> None:
-    from fsgan_nuke import graph, views
+    from fsgan_nuke import graph, viewwindow
 
     session.press(swap, "view_map")
     panel = opened(swap).panel
@@ -95,7 +95,7 @@ def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: N
     panel.apply({"views": "", "exclude": "", "weights": ""})
     panel.close()
     settle(session)
-    assert views._open == {}
+    assert viewwindow._open == {}
 
 
 def test_the_map_says_what_is_wrong(session: Host, panels: None) -> None:
@@ -110,11 +110,11 @@ def test_the_map_says_what_is_wrong(session: Host, panels: None) -> None:
 
 
 def test_a_closed_script_closes_its_windows(session: Host, swap: Any, panels: None) -> None:
-    from fsgan_nuke import callbacks, views
+    from fsgan_nuke import callbacks, viewwindow
 
     session.press(swap, "view_map")
     callbacks.closed()
-    assert views._open == {}
+    assert viewwindow._open == {}
     settle(session)
 
 
