@@ -1,14 +1,16 @@
 """A fault campaign on a farm's job: killed tasks and workers, a full disk, late and broken frames. Whatever happens,
 no file under a final name is ever other than the undisturbed render's, and running again finishes.
 
-A small one runs with the tests. The full one, from the project's folder:
+A small one runs with the tests. The full one, from the project's folder, on two portraits or on clips of yours:
 
-    python -m tests.faults --kills 30 --frames 24
+    python -m tests.faults --kills 30 --frames 24 [--target CLIP --source CLIP]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -19,35 +21,45 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from fsgan_core.cli.session import VARIABLE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.sequence import open_clip
 from fsgan_core.render.farm import FarmOptions, make_bundle, write_bundle
-from fsgan_core.render.shotfile import save_shot
 from tests.render.conftest import plate_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DONE, SOME_FAILED, BAD_INPUT, MACHINE = 0, 1, 2, 3
+KINDS = ("task", "session's process", "task in a session", "worker")
+TRIES = 20  # for a kill that comes before the work is done
 REACH = MaskParams().smooth  # neighbours on either side that a matte is averaged with
 
 
-def make_shot(folder: Path, target: np.ndarray, source: np.ndarray, frames: int) -> Path:
-    """plate.####.exr, source.png and shot.toml. target, source: uint8 RGB portraits."""
+def make_plates(folder: Path, target: np.ndarray, source: np.ndarray, frames: int) -> None:
+    """plate.####.exr and source.png of uint8 RGB portraits."""
     for frame in range(1, frames + 1):
         write_exr(folder / f"plate.{frame:04d}.exr", plate_of(target, frame))
     face = cv2.resize(source[:300, 80:380], None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(folder / "source.png"), face[..., ::-1])
-    path = folder / "shot.toml"
-    save_shot(path, Shot((Clip(str(folder / "source.png")),), Clip(str(folder / "plate.####.exr")),
-                         Output(str(folder / "out" / "swap.####.exr"))))
-    return path
+
+
+def cut_plates(folder: Path, target: Path, source: Path, frames: int) -> None:
+    """plate.####.exr, linear half floats, of a clip's first frames; source.png, the first frame of another clip."""
+    with open_clip(Clip(str(target))) as clip:
+        for frame, number in enumerate(clip.frames[:frames], start=1):
+            plate = clip.read(number)
+            write_exr(folder / f"plate.{frame:04d}.exr", replace(plate, pixels=plate.pixels ** 2.2), depth="half")
+    with open_clip(Clip(str(source))) as clip:
+        picture = clip.read(clip.frames[0]).pixels[..., 2::-1]
+        cv2.imwrite(str(folder / "source.png"), (picture * 255).round().astype(np.uint8))
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -84,8 +96,9 @@ class Campaign:
 
     # Tasks.
 
-    def start(self, *arguments: str, limit: int = 0) -> subprocess.Popen[bytes]:
-        """`fsgan farm task ...` in a process group of its own. limit: bytes that a file may have."""
+    def start(self, *arguments: str, limit: int = 0, session: Path | None = None) -> subprocess.Popen[bytes]:
+        """`fsgan farm task ...` in a process group of its own. limit: bytes that a file may have. session: folder of
+        one whose process does the work."""
 
         def limited() -> None:
             import resource
@@ -94,7 +107,8 @@ class Campaign:
 
         return subprocess.Popen(
             [sys.executable, "-m", "fsgan_core.cli", "farm", "task", arguments[0], str(self.job / "shot.toml"),
-             "--work", str(self.work), *arguments[1:]], env=environment(self.folder / "cache"),
+             "--work", str(self.work), *arguments[1:]],
+            env=environment(self.folder / "cache") | ({VARIABLE: str(session)} if session else {}),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
             preexec_fn=limited if limit else None)
 
@@ -138,27 +152,70 @@ class Campaign:
         shutil.rmtree(self.work / "frames")
         return time.perf_counter() - begun
 
-    def kill(self, seconds: float) -> None:
-        """A task or a worker, killed at some moment."""
-        frames = self.chance.choice(self.chunks)
-        if self.chance.random() < 0.3:
-            process, what = self.worker(frames), "workers killed"
-        else:
-            process, what = self.start("render", "--frames", frames), "tasks killed"
-        time.sleep(self.chance.uniform(0.0, seconds))
-        ended = process.poll()
-        if ended is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        self.count(what if ended is None else "done before the kill")
-        self.check()
+    def kill(self, kind: str, seconds: float) -> None:
+        """A process of this kind, killed at some moment of a chunk."""
+        for _ in range(TRIES):
+            number = self.chance.randrange(len(self.chunks))
+            if self.chance.random() < 0.7:  # else whatever earlier faults have left
+                for frame in self.frames_of(number):
+                    (self.output / f"swap.{frame:04d}.exr").unlink(missing_ok=True)
+            met = self.killed(kind, self.chunks[number], self.chance.uniform(0.0, seconds))
+            self.check()
+            if met:
+                self.count(f"{kind} killed")
+                return
+            self.count("done before the kill")
+        raise AssertionError(f"no {kind} could be killed in time")
+
+    def killed(self, kind: str, frames: str, after: float) -> bool:
+        """Whether the process was still there to be killed."""
+        if kind in ("task", "worker"):
+            process = self.start("render", "--frames", frames) if kind == "task" else self.worker(frames)
+            time.sleep(after)
+            ended = process.poll() is not None
+            if not ended:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return not ended
+        with tempfile.TemporaryDirectory(prefix="fsgan-s-") as name:
+            session = Path(name)
+            keeper = subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "farm", "session", "serve", name],
+                                      env=environment(self.folder / "cache"), stdout=subprocess.DEVNULL,
+                                      stderr=subprocess.DEVNULL, start_new_session=True)
+            try:
+                while not (session / "socket").exists():
+                    assert keeper.poll() is None, "the session's process does not start"
+                    time.sleep(0.05)
+                task = self.start("render", "--frames", frames, session=session)
+                victim = task if kind == "task in a session" else keeper
+                time.sleep(after)
+                ended = task.poll() is not None
+                if not ended:
+                    os.killpg(victim.pid, signal.SIGKILL)
+                _, error = task.communicate(timeout=300)
+                assert ended or victim is task or task.returncode == DONE, error  # it has gone on by itself
+            finally:
+                if keeper.poll() is None:
+                    os.killpg(keeper.pid, signal.SIGKILL)
+                keeper.wait()
+            return not ended
+
+    def frames_of(self, chunk: int) -> range:
+        return range(chunk * self.chunk + 1, min((chunk + 1) * self.chunk, self.frames) + 1)
 
     def disk_full(self) -> None:
-        """Files may not grow beyond a few blocks: the machine's trouble, told as such."""
-        shutil.rmtree(self.output, ignore_errors=True)
-        code, error = self.run("render", "--frames", self.chunks[0], limit=4096)
-        assert code == MACHINE and "openjd_fail: cannot write" in error, (code, error)
-        self.count("disk full")
+        """The machine's trouble, told as such. By a small file system over the output folder; where mounts are not
+        allowed, by a limit on the size of files."""
+        self.output.mkdir(exist_ok=True)
+        size = next(iter(self.output.glob("*.exr")), None)
+        room = max(4096, size.stat().st_size * 3 // 2 if size else 65536)
+        with small_disk(self.output, room) as mounted:
+            if not mounted:
+                shutil.rmtree(self.output, ignore_errors=True)
+            code, error = self.run("render", "--frames", self.chunks[0], limit=0 if mounted else 4096)
+            assert code == MACHINE and "openjd_fail: cannot write" in error, (code, error)
+            self.check()
+        self.count("disk full, a small file system" if mounted else "disk full, a limit on files")
         self.check()
 
     def corrupt(self) -> None:
@@ -221,19 +278,32 @@ class Campaign:
         self.told["abandoned files"] = len(left)
 
 
-def campaign(folder: Path, target: np.ndarray, source: np.ndarray, *, frames: int, chunk: int, kills: int, seed: int,
-             plates: bool = True, say: Callable[[str], None] = lambda line: None) -> dict[str, int]:
-    """Every fault in a seeded order; what was done, by name. plates: corrupt and late ones too. Raises AssertionError
-    at the first wrong file."""
-    make_shot(folder, target, source, frames)
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[bool]:
+    """A file system of `size` bytes over a folder while the block runs; False where that is not allowed."""
+    mount = shutil.which("mount")
+    mounted = mount is not None and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+def campaign(folder: Path, *, frames: int, chunk: int, kills: int, seed: int, plates: bool = True,
+             say: Callable[[str], None] = lambda line: None) -> dict[str, int]:
+    """Every fault in a seeded order; what was done, by name. folder: with the plates. kills: real ones, of all kinds
+    in turn. plates: corrupt and late ones too. Raises AssertionError at the first wrong file."""
     job = Campaign(folder, frames, chunk, seed)
     seconds = job.prepare() / len(job.chunks) + 1.0
     say(f"{frames} frames in {len(job.chunks)} chunks, a kill within {seconds:.1f} s")
-    faults = [lambda: job.kill(seconds)] * kills + [job.disk_full] + [job.corrupt, job.vanish] * plates
+    faults = [functools.partial(job.kill, KINDS[number % len(KINDS)], seconds) for number in range(kills)]
+    faults += [job.disk_full] + [job.corrupt, job.vanish] * plates
     job.chance.shuffle(faults)
     for number, fault in enumerate(faults, start=1):
         fault()
-        say(f"fault {number} of {len(faults)}: {job.told}")
+        say(f"fault {number} of {len(faults)}: {dict(sorted(job.told.items()))}")
     job.finish()
     return job.told
 
@@ -248,12 +318,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--chunk", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--target", type=Path, help="a clip whose first frames are the plates")
+    parser.add_argument("--source", type=Path, help="a clip whose first frame is the source")
     options = parser.parse_args(arguments)
-    with cbook.get_sample_data("grace_hopper.jpg") as file:
-        target = np.asarray(Image.open(file).convert("RGB"))
+    begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="fsgan-faults-") as folder:
-        told = campaign(Path(folder), target, skimage.data.astronaut(), frames=options.frames, chunk=options.chunk,
-                        kills=options.kills, seed=options.seed, say=lambda line: print(line, flush=True))  # noqa: T201
+        if options.target and options.source:
+            cut_plates(Path(folder), options.target, options.source, options.frames)
+        else:
+            with cbook.get_sample_data("grace_hopper.jpg") as file:
+                portrait = np.asarray(Image.open(file).convert("RGB"))
+            make_plates(Path(folder), portrait, skimage.data.astronaut(), options.frames)
+        told = campaign(Path(folder), frames=options.frames, chunk=options.chunk, kills=options.kills,
+                        seed=options.seed, say=lambda line: print(line, flush=True))  # noqa: T201
+    print(f"{time.perf_counter() - begun:.0f} s")  # noqa: T201
     print(f"every file equals the undisturbed render; {told}")  # noqa: T201
     return 0
 

@@ -275,9 +275,10 @@ class TestMachines:
         assert faults.sums(tmp_path / "out") == faults.sums(tmp_path / "one")
 
     def test_faults(self, tmp_path: Path, astronaut: np.ndarray, grace_hopper: np.ndarray) -> None:
-        told = faults.campaign(tmp_path, grace_hopper, astronaut, frames=2, chunk=1, kills=4, seed=3, plates=False)
-        assert told["disk full"] == 1
-        assert sum(told[what] for what in told if "kill" in what) == 4
+        faults.make_plates(tmp_path, grace_hopper, astronaut, 2)
+        told = faults.campaign(tmp_path, frames=2, chunk=1, kills=3, seed=3, plates=False)
+        assert any(what.startswith("disk full") for what in told)
+        assert sum(told[what] for what in told if what.endswith(" killed")) == 3
 
 
 class TestEngineLines:
