@@ -33,7 +33,8 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.sequence import open_clip
-from fsgan_core.render.farm import FarmOptions, make_bundle, write_bundle
+from fsgan_core.render.farm import make_bundle, write_bundle
+from fsgan_core.render.jobtemplate import FarmOptions
 from tests.render.conftest import plate_of
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ TEXT = """\
 A shot on a render farm. See docs/farm.md.
 
   fsgan farm bundle shot.toml -o job --chunk 10
+  fsgan farm bundle comp.nk -o job
   fsgan farm estimate shot.toml
 
 bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folder as it is. Other engines call
@@ -29,7 +30,8 @@ bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folde
 estimate: renders three frames and says the machine-hours of all.
 task, session: what the job calls on the farm's machines.
 """
-TASKS = ("analyse-source", "analyse-target", "finetune", "render", "report")
+TASKS = ("analyse-source", "analyse-target", "finetune", "render", "report", "analyse-nodes", "render-nodes")
+NODE_TASKS = ("analyse-nodes", "render-nodes")
 SESSION = ("start", "stop", "serve")
 LICENCES = ("commercial", "non-commercial", "research", "unknown")
 STARTED = time.perf_counter()
@@ -41,15 +43,17 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     """The actions of `fsgan farm`; `talk` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    def action(name: str, short: str, run: Callable[..., int]) -> argparse.ArgumentParser:
+    def action(name: str, short: str, run: Callable[..., int],
+               subject: str = "the shot file (TOML)") -> argparse.ArgumentParser:
         made = actions.add_parser(name, help=short, description=short, epilog=epilog, allow_abbrev=False,
                                   formatter_class=formatter)
-        made.add_argument("shot", metavar="SHOT", help="the shot file (TOML)")
+        made.add_argument("shot", metavar="SHOT", help=subject)
         made.set_defaults(run=run, command="farm")
         talk(made)
         return made
 
-    made = action("bundle", "A job bundle of a shot.", bundle)
+    made = action("bundle", "A job bundle of a shot or of a Nuke script.", bundle,
+                  "the shot file (TOML), or a Nuke script (.nk) with FSGAN nodes")
     made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder of the bundle")
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
     size = made.add_mutually_exclusive_group()
@@ -67,6 +71,9 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
                       help="fsgan on the farm's machines, if it is not on their PATH")
     made.add_argument("--weights", metavar="DIR", action="append", default=[],
                       help="a folder of weights that goes with the job; once for each; none: $FSGAN_WEIGHTS")
+    made.add_argument("--write", metavar="NAME", action="append", default=[],
+                      help="of a script: a Write to execute; once for each; none: all that are switched on")
+    made.add_argument("--nuke", metavar="PROGRAM", default="nuke", help="of a script: Nuke on the farm's machines")
     made.add_argument("--gpu", action="store_true", help="ask for a machine with a GPU, and use it")
     made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="least memory of the GPU")
     made.add_argument("--cores", metavar="N", type=int, default=0, help="least number of cores")
@@ -84,7 +91,7 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     made = actions.add_parser("task", help="What a job calls.", description="One task of a job.", epilog=epilog,
                               allow_abbrev=False, formatter_class=formatter)
     made.add_argument("task", choices=TASKS, help=", ".join(TASKS))
-    made.add_argument("shot", metavar="SHOT", help="the bundle's shot file")
+    made.add_argument("shot", metavar="SHOT", help="the bundle's shot file; of a Nuke script, nodes.json")
     made.add_argument("--path", metavar="NAME=PATH", action="append", default=[],
                       help="where something lies on this machine: source.1, target, output, weights.1, ...")
     made.add_argument("--work", metavar="DIR", required=True, help="folder of tracks, times and the report")
@@ -109,25 +116,34 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
 
 
 def bundle(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.farm import FarmOptions, make_bundle, write_bundle
+    from fsgan_core.render.farm import make_bundle, write_bundle
+    from fsgan_core.render.jobtemplate import FarmOptions
 
     weights = options.weights or [part for part in os.environ.get("FSGAN_WEIGHTS", "").split(os.pathsep) if part]
-    made = make_bundle(_shot(options), FarmOptions(
+    farm = FarmOptions(
         chunk=options.chunk, minutes=options.minutes, finetune=options.finetune,
         finetune_licence=options.finetune_licence, work=options.work, name=options.name, command=options.program,
         gpu=options.gpu, gpu_memory=options.gpu_memory, cores=options.cores, memory=options.memory,
-        timeout=options.timeout, weights=tuple(weights), session=not options.no_session))
+        timeout=options.timeout, weights=tuple(weights), session=not options.no_session)
+    if Path(options.shot).suffix.lower() == ".nk":
+        from fsgan_core.render.farmscript import make_script_bundle
+
+        made = make_script_bundle(Path(options.shot), farm, frames=options.frames, writes=options.write,
+                                  nuke=options.nuke)
+    else:
+        made = make_bundle(_shot(options), farm)
     folder = Path(options.output).expanduser().absolute()
     files = write_bundle(made, folder)
+    facts = made.facts(folder)
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, "folder": str(folder), "files": [str(path) for path in files],
-                        "steps": [step["name"] for step in made.template["steps"]], "tasks": made.tasks})
+        presenter.data({"ok": True, "exit_code": 0, **facts, "files": [str(path) for path in files]})
         return 0
-    presenter.say(f"bundle: {folder}; {made.tasks} chunks of {options.chunk} frames, steps "
-                  f"{', '.join(step['name'] for step in made.template['steps'])}")
+    presenter.say(f"bundle: {folder}; {made.tasks} chunks of {options.chunk} frames, steps {', '.join(facts['steps'])}")
+    for note in made.notes:
+        presenter.say(f"  {note}")
     presenter.say(f"  Deadline Cloud: deadline bundle submit {folder}")
     presenter.say(f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
-                  "--step Report --run-dependencies")
+                  f"--step '{facts['steps'][-1]}' --run-dependencies")
     return 0
 
 
@@ -175,9 +191,12 @@ def task(options: Namespace, presenter: Presenter) -> int:
         return code
     from fsgan_core.render import farmtasks
     from fsgan_core.render.device import choose_device
-    from fsgan_core.render.farm import REPORT, TUNED, moved, our_range
+    from fsgan_core.render.farm import REPORT, TUNED, moved
+    from fsgan_core.render.jobtemplate import our_range
     from fsgan_core.render.shotfile import load_shot
 
+    if options.task in NODE_TASKS:
+        return _nodes(options, presenter)
     paths = {}
     for given in options.path:
         name, equals, path = given.partition("=")
@@ -209,6 +228,10 @@ def task(options: Namespace, presenter: Presenter) -> int:
         facts = farmtasks.analyse_source(shot, options.number, device, presenter.listen)
     else:
         facts = farmtasks.analyse_target(shot, frames, device, presenter.listen)
+    return _analysed(options, facts, presenter)
+
+
+def _analysed(options: Namespace, facts: Mapping[str, Any], presenter: Presenter) -> int:
     if options.json:
         presenter.data({"ok": True, "exit_code": 0, **facts})
         return 0
@@ -216,6 +239,25 @@ def task(options: Namespace, presenter: Presenter) -> int:
     if facts.get("unread"):
         presenter.say(f"  frames that could not be read, and will be listed as failed: {facts['unread']}")
     return 0
+
+
+def _nodes(options: Namespace, presenter: Presenter) -> int:
+    """Tasks of a Nuke script's job."""
+    from fsgan_core.render import farmscript
+    from fsgan_core.render.device import choose_device
+    from fsgan_core.render.jobtemplate import our_range
+
+    nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), our_range(options.frames)
+    device = choose_device(options.device)
+    if options.task == "analyse-nodes":
+        return _analysed(options, farmscript.analyse_nodes(nodes, frames, work, device, presenter.listen), presenter)
+    code = 0
+    for node, result in farmscript.render_nodes(nodes, frames, work, device=device, listen=presenter.listen,
+                                                warm=options.warm):
+        if not options.json:
+            presenter.say(f"{node}:")
+        code = max(code, presenter.result(result))
+    return code
 
 
 def _finetune(shot: Shot, output: Path, options: Namespace, device: str, told: bool,

@@ -10,9 +10,9 @@ a request (to the worker) or an event (from it):
   "ProtocolError".
 - Each request has a number of the client's choosing, never used twice. Its events carry that number; the last of them
   is a `result`, an `error` or a `pong`, and exactly one of these comes for each request.
-- `render`, `analyse` and `views` wait in a queue and are done one at a time (QUEUED). `keys`, `describe` and `doctor`
-  have a queue of their own, so that a node's status need not wait for another one's render. `hello`, `ping`, `cancel`
-  and `quit` are answered at once.
+- `render`, `analyse` and `views` wait in a queue and are done one at a time (QUEUED). `keys`, `describe`, `bundle` and
+  `doctor` have a queue of their own, so that a node's status need not wait for another one's render. `hello`, `ping`,
+  `cancel` and `quit` are answered at once.
 - Fields that are not known are ignored, fields with a default may be left out. A request that is not known, or has
   wrong fields, is answered by an `error`; an event that is not known is passed over.
 - `log`, `progress` and `heartbeat` are dropped where the reader is too slow; all others arrive.
@@ -205,6 +205,26 @@ class Describe(Request):
 
 
 @dataclass(frozen=True)
+class Bundle(Request):
+    """A job of a Nuke script for a render farm. script: the file. output: the job's folder. writes: names of the Writes
+    to execute; none means all that are switched on. frames: of all of them; empty means as each one says. chunk: frames
+    of a task. gpu: machines with one are wanted. nuke: Nuke on the farm's machines.
+
+    Result: {"folder", "steps", "tasks", "notes", "files"}.
+    """
+
+    name = "bundle"
+
+    script: str = ""
+    output: str = ""
+    writes: tuple[str, ...] = ()
+    frames: str = ""
+    chunk: int = 10
+    gpu: bool = False
+    nuke: str = "nuke"
+
+
+@dataclass(frozen=True)
 class Cancel(Request):
     """Ends another request: one that waits at once, one that runs within a frame. That one is answered by an `error`,
     kind "CancelledError"; this one by a result {"found": bool}."""
@@ -324,7 +344,7 @@ class Pong(Event):
 
 
 REQUESTS: Mapping[str, Type[Request]] = {
-    cls.name: cls for cls in (Hello, Render, Keys, Analyse, Views, Doctor, Describe, Cancel, Ping, Quit)}
+    cls.name: cls for cls in (Hello, Render, Keys, Analyse, Views, Doctor, Describe, Bundle, Cancel, Ping, Quit)}
 EVENTS: Mapping[str, Type[Event]] = {
     cls.name: cls for cls in (Greeting, Progress, Frame, Log, Result, Failure, Heartbeat, Pong)}
 QUEUED = (Render, Analyse, Views)  # done one after the other; the other long ones are questions
@@ -404,8 +424,8 @@ def _fits(value: Any, kind: str) -> bool:
     number = isinstance(value, int) and not isinstance(value, bool)
     if kind == "Union[int, None]":
         return value is None or number
-    if kind == "tuple[int, ...]":
-        return isinstance(value, (list, tuple)) and all(_fits(item, "int") for item in value)
+    if kind in ("tuple[int, ...]", "tuple[str, ...]"):
+        return isinstance(value, (list, tuple)) and all(_fits(item, kind[6:9]) for item in value)
     return {"int": number, "float": number or isinstance(value, float), "str": isinstance(value, str),
             "bool": isinstance(value, bool), "Mapping[str, Any]": isinstance(value, dict)}[kind]
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,69 +23,46 @@ from fsgan_core.plates.sequence import frames_text
 from fsgan_core.render.cache import code_digest
 from fsgan_core.render.frames import CODE
 from fsgan_core.render.inputs import Input
+from fsgan_core.render.jobtemplate import (
+    FarmOptions,
+    checked_value,
+    chunk_space,
+    openjd_range,
+    path_parameter,
+    step,
+    task_action,
+    template,
+    usual_parameters,
+)
 from fsgan_core.render.pipeline import Work, shot_work
 from fsgan_core.render.shotfile import format_shot
 from fsgan_core.render.tracks import OVERLAP, WHOLE_CLIP, source_frames
 
-__all__ = ["Bundle", "FarmOptions", "expectation", "make_bundle", "moved", "path_texts", "write_bundle"]
+__all__ = ["Bundle", "expectation", "make_bundle", "moved", "path_texts", "write_bundle"]
 
 log = logging.getLogger(__name__)
 
 TRACKS, SIDECARS, REPORT, TUNED = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
 NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
-CHUNK = 10
-LONGEST = 1024  # characters of a parameter's value
-NOTICE = 30  # seconds between the polite end of a task and its hard one
-
-# What a node may not share or cannot write: caches lie in the session's own folder; the text encoding is named, since
-# a farm's service often runs in the C locale.
-ENVIRONMENT = {name: "{{Session.WorkingDirectory}}/" + folder for name, folder in (
-    ("FSGAN_CACHE", "fsgan_cache"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
-    ("NUMBA_CACHE_DIR", "numba"))} | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
-
-SESSION = "{{Session.WorkingDirectory}}/fsgan_session"
-SESSION_LIMIT = 120  # seconds to start or to end its process
-
-
-# Which arithmetic the libraries choose for a processor; it decides last bits. Where a studio sets one of them so that
-# machines of several generations agree, the job sets it too.
-ARITHMETIC = ("OPENBLAS_CORETYPE", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES",
-              "OPENCV_CPU_DISABLE")
-
-
-@dataclass(frozen=True)
-class FarmOptions:
-    """chunk: frames of a task. minutes: that a task should take; the engine then fits the chunks, 0 is not to.
-    finetune: iterations, 0 is none. work: folder of tracks, times and the report; empty: beside the output.
-    gpu_memory, memory: GiB, 0 is any. timeout: minutes of a task. weights: folders for FSGAN_WEIGHTS.
-    session: a process stays over the tasks of a machine's session.
-    """
-
-    chunk: int = CHUNK
-    minutes: float = 0.0
-    finetune: int = 0
-    finetune_licence: str = "unknown"
-    work: str = ""
-    name: str = ""
-    command: str = "fsgan"
-    gpu: bool = False
-    gpu_memory: float = 0.0
-    cores: int = 0
-    memory: float = 0.0
-    timeout: float = 240.0
-    weights: tuple[str, ...] = ()
-    session: bool = True
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """template, values and assets: plain data of the three files. shot: that the tasks render, its paths absolute."""
+    """template, values and assets: plain data of the three files. shot: that the tasks render, its paths absolute; None
+    where it is not known yet. tasks: chunks. files: further ones, name -> text. notes: for whoever sends it."""
 
     template: Mapping[str, Any]
     values: Mapping[str, Any]
     assets: Mapping[str, Any]
-    shot: Shot
+    shot: Shot | None
     tasks: int
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def facts(self, folder: Path) -> dict[str, Any]:
+        """For a program; folder: where it is written."""
+        return {"folder": str(folder), "steps": [step["name"] for step in self.template["steps"]],
+                "tasks": self.tasks, "notes": list(self.notes)}
 
 
 # Paths of a shot by name.
@@ -180,19 +157,11 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
         arguments["reenact.network"] = "{{Param.WorkFolder}}/" + TUNED
     arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
     steps = _steps(pinned, arguments, made, options, start if tuned else "")
-    definitions = [{"name": name, **declared} for name, (declared, _) in parameters.items()]
-    template = {
-        "specificationVersion": "jobtemplate-2023-09",
-        "extensions": ["TASK_CHUNKING"],
-        "name": "{{Param.JobName}}",
-        "parameterDefinitions": definitions,
-        "jobEnvironments": [_environment(options.session)],
-        "steps": steps,
-    }
+    data = template({name: declared for name, (declared, _) in parameters.items()}, steps, options.session)
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
                                   if value is not None]}
     assets = _assets(opened, pinned, made, work_folder, options)
-    return Bundle(template, values, assets, pinned, -(-len(opened.frames) // options.chunk))
+    return Bundle(data, values, assets, pinned, -(-len(opened.frames) // options.chunk))
 
 
 def write_bundle(bundle: Bundle, folder: Path) -> list[Path]:
@@ -201,7 +170,9 @@ def write_bundle(bundle: Bundle, folder: Path) -> list[Path]:
     import yaml
 
     plain = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}
-    texts = {"shot.toml": format_shot(bundle.shot)}
+    texts = dict(bundle.files)
+    if bundle.shot is not None:
+        texts["shot.toml"] = format_shot(bundle.shot)
     for name, data in (("parameter_values.yaml", bundle.values), ("asset_references.yaml", bundle.assets),
                        ("template.yaml", bundle.template)):
         texts[name] = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
@@ -255,122 +226,57 @@ def _tuned_resolution(shot: Shot) -> int:
 def _parameters(shot: Shot, pinned: Shot, opened: Work, options: FarmOptions, work_folder: str,
                 expected: str) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
     """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
-    frames = openjd_range(opened.frames)
-    looked_at = openjd_range(target_frames(opened))
-    if max(len(frames), len(looked_at), len(expected)) > LONGEST:
-        raise InputError("the frames are too scattered for one job's parameter; send the shot in several parts")
     name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
-    parameters: dict[str, tuple[dict[str, Any], Any]] = {
-        "JobName": ({"type": "STRING"}, "".join(letter for letter in name if letter.isprintable())[:128]),
-        "ShotFile": (_path("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."}, None),
-        "Frames": ({"type": "STRING", "description": "Frames to render, like 1-10,12-20:2."}, frames),
-        "TargetFrames": ({"type": "STRING", "description": "Frames of the plate that are analysed."}, looked_at),
-        "ChunkSize": ({"type": "INT", "minValue": 1, "default": CHUNK, "description": "Frames of a task."},
-                      options.chunk),
-        "TaskSeconds": ({"type": "INT", "minValue": 0, "default": 0,
-                         "description": "Seconds that a task should take; 0: as many frames as ChunkSize says."},
-                        round(options.minutes * 60)),
-        "Device": ({"type": "STRING", "default": "cpu", "description": "cpu, cuda, ...: the same for the whole job."},
-                   "cuda" if options.gpu else "cpu"),
-        "Command": ({"type": "STRING", "default": "fsgan", "description": "fsgan on the farm's machines."},
-                    options.command),
+    parameters = usual_parameters(options, name, checked_value(openjd_range(opened.frames)), work_folder) | {
+        "ShotFile": (path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
+                     None),
+        "TargetFrames": ({"type": "STRING", "description": "Frames of the plate that are analysed."},
+                         checked_value(openjd_range(target_frames(opened)))),
         "Expected": ({"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
-                     expected),
-        "OutputFolder": (_path("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
-        "WorkFolder": (_path("DIRECTORY", "OUT") | {"description": "Tracks, times, report."}, work_folder),
+                     checked_value(expected)),
+        "OutputFolder": (path_parameter("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
     }
     arguments = {"output": "{{Param.OutputFolder}}"}
     for place, path in path_texts(shot).items():
         if place == "output":
             continue
         parameter = "".join(part[:1].upper() + part[1:] for part in place.replace("_", ".").split("."))
-        parameters[parameter] = (_path("FILE", "IN" if Path(path).is_file() else "NONE"), path)
+        parameters[parameter] = (path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
         arguments[place] = "{{Param." + parameter + "}}"
     for number, folder in enumerate(options.weights, start=1):
-        parameters[f"Weights{number}"] = (_path("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
+        parameters[f"Weights{number}"] = (path_parameter("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
         arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
     return parameters, arguments
 
 
-def _environment(session: bool) -> dict[str, Any]:
-    """Variables of every task, and the process that stays over a session's tasks."""
-    environment: dict[str, Any] = {"name": "FSGAN", "variables": ENVIRONMENT | _arithmetic()}
-    if session:
-        def action(what: str) -> dict[str, Any]:
-            return {"command": "{{Param.Command}}", "args": ["farm", "session", what, SESSION],
-                    "timeout": SESSION_LIMIT}
-
-        environment["variables"] |= {"FSGAN_SESSION": SESSION}
-        environment["script"] = {"actions": {"onEnter": action("start"), "onExit": action("stop")}}
-    return environment
-
-
-def _arithmetic() -> dict[str, str]:
-    return {name: os.environ[name] for name in ARITHMETIC if os.environ.get(name, "").isascii() and
-            os.environ.get(name) and "{{" not in os.environ[name]}
-
-
-def _path(kind: str, flow: str) -> dict[str, Any]:
-    return {"type": "PATH", "objectType": kind, "dataFlow": flow}
-
-
 def _steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions,
            start: str) -> list[dict[str, Any]]:
-    base = dict(arguments)
-
-    def step(name: str, what: str, after: list[str], *more: str, space: Mapping[str, Any] | None = None,
-             paths: Mapping[str, str] = base, light: bool = False) -> dict[str, Any]:
-        args = ["farm", "task", what, "{{Param.ShotFile}}", "--work", "{{Param.WorkFolder}}",
-                "--device", "{{Param.Device}}", "--progress", "openjd", *more]
-        for place, text in paths.items():
-            args += ["--path", f"{place}={text}"]
-        action: dict[str, Any] = {"command": "{{Param.Command}}", "args": args,
-                                  "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTICE}}
-        if options.timeout > 0:
-            action["timeout"] = max(1, round(options.timeout * 60))
-        made_step: dict[str, Any] = {"name": name}
-        if after:
-            made_step["dependencies"] = [{"dependsOn": other} for other in after]
-        needs = _requirements(options, light)
-        if needs:
-            made_step["hostRequirements"] = {"amounts": needs}
-        if space:
-            made_step["parameterSpace"] = {"taskParameterDefinitions": [dict(space)]}
-        return made_step | {"script": {"actions": {"onRun": action}}}
+    def run(what: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
+        given = [word for place, text in paths.items() for word in ("--path", f"{place}={text}")]
+        return task_action(what, "{{Param.ShotFile}}", options, *more, *given)
 
     steps, before = [], []
     sources = [name.split(".")[1] for name in made if name.startswith("source.")]
     if sources:
-        steps.append(step("AnalyseSources", "analyse-source", [], "--number", "{{Task.Param.Source}}",
+        steps.append(step("AnalyseSources", run("analyse-source", "--number", "{{Task.Param.Source}}"), options,
                           space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]}))
         before.append("AnalyseSources")
     if options.finetune:
-        first = {name: text for name, text in base.items() if name != "reenact.network"}
+        first = {name: text for name, text in arguments.items() if name != "reenact.network"}
         if start and "reenact.network" in path_texts(shot) and Path(start).is_file():
             first["reenact.network"] = "{{Param.ReenactNetwork}}"
-        steps.append(step("Finetune", "finetune", list(before), "--iterations", str(options.finetune), "--licence",
-                          options.finetune_licence, "--start", "" if "reenact.network" in first else start,
-                          paths=first))
+        steps.append(step("Finetune", run("finetune", "--iterations", str(options.finetune), "--licence",
+                                          options.finetune_licence, "--start",
+                                          "" if "reenact.network" in first else start, paths=first),
+                          options, after=list(before)))
         before.append("Finetune")
     if "target.track" in made:
-        steps.append(step("AnalyseTarget", "analyse-target", [], "--frames", "{{Param.TargetFrames}}"))
+        steps.append(step("AnalyseTarget", run("analyse-target", "--frames", "{{Param.TargetFrames}}"), options))
         before.append("AnalyseTarget")
-    chunks = {"defaultTaskCount": "{{Param.ChunkSize}}", "targetRuntimeSeconds": "{{Param.TaskSeconds}}",
-              "rangeConstraint": "NONCONTIGUOUS"}
-    steps.append(step("Render", "render", before, "--frames", "{{Task.Param.Frames}}", "--expect",
-                      "{{Param.Expected}}",
-                      space={"name": "Frames", "type": "CHUNK[INT]", "range": "{{Param.Frames}}", "chunks": chunks}))
-    steps.append(step("Report", "report", ["Render"], "--frames", "{{Param.Frames}}", light=True))
+    steps.append(step("Render", run("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
+                      options, after=before, space=chunk_space()))
+    steps.append(step("Report", run("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True))
     return steps
-
-
-def _requirements(options: FarmOptions, light: bool) -> list[dict[str, Any]]:
-    """light: of a step without networks."""
-    wanted = {"amount.worker.vcpu": float(options.cores), "amount.worker.memory": options.memory * 1024}
-    if not light:
-        wanted |= {"amount.worker.gpu": 1.0 if options.gpu else 0.0,
-                   "amount.worker.gpu.memory": options.gpu_memory * 1024}
-    return [{"name": name, "min": int(value)} for name, value in wanted.items() if value > 0]
 
 
 def _assets(opened: Work, shot: Shot, made: Mapping[str, str], work_folder: str,
@@ -414,13 +320,3 @@ def target_frames(opened: Work) -> tuple[int, ...]:
 def source_range(item: Input, job: str) -> tuple[int, ...]:
     """Frames of a source that are analysed, as `render.scene` does."""
     return item.sequence.frames if job == "drive" else source_frames(item.sequence.frames)
-
-
-def openjd_range(frames: tuple[int, ...]) -> str:
-    """Frame numbers as Open Job Description writes them: "1-9:2,12"."""
-    return frames_text(frames, limit=0).replace("x", ":")
-
-
-def our_range(text: str) -> str:
-    """The other way."""
-    return text.replace(":", "x")

@@ -26,11 +26,12 @@ from fsgan_core.plates.sequence import frames_text, open_clip, output_path, pars
 from fsgan_core.render.events import FAILED, KEPT, Event, FrameReport, Listener, RenderResult, ignore
 from fsgan_core.render.farm import SIDECARS, expectation, source_range
 from fsgan_core.render.inputs import open_inputs
-from fsgan_core.render.pipeline import render_shot, shot_work
+from fsgan_core.render.pipeline import Work, render_shot, shot_work
 from fsgan_core.render.tracks import write_track
 from fsgan_core.render.warm import Warm
 
-__all__ = ["Estimate", "analyse_source", "analyse_target", "estimate", "gathered", "render_chunk", "unread_frames"]
+__all__ = ["Estimate", "analyse_source", "analyse_target", "estimate", "gathered", "render_chunk", "rendered",
+           "unread_frames"]
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,23 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
     installed otherwise; else as render_shot. warm: what this process keeps of earlier chunks.
     """
     started = time.time()
+
+    def work_of(frames: str) -> Work:
+        job = shot_work(shot, frames=frames, device=device, listen=listen, warm=warm)
+        here = expectation(job, tuned="reenact fsgan fine-tuned" in expect)
+        if expect and here != expect:
+            raise MachineError(f"this machine would not render the same: it has {here}; the job was made with {expect}."
+                               " Install the same version and weights, or make the job anew")
+        return job
+
+    result = rendered(shot, frames, work_of, listen)
+    _write_sidecar(result, work, started)
+    return result
+
+
+def rendered(shot: Shot, frames: str, work_of: Callable[[str], Work], listen: Listener = ignore) -> RenderResult:
+    """Renders frames with what work_of(frames) makes, but those that could not be read when the target was analysed:
+    they are listed as failed. Raises PlateError where the plate is not as it was then; else as Work.run."""
     _check_plate(shot)
     unread = unread_frames(shot)
     wanted = parse_frames(frames) if frames else ()
@@ -106,20 +124,12 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
         f"could not be read when the plate was analysed ({unread[frame]}); mend it and analyse the target again"))
         for frame in spoilt)
     if spoilt and not good:
-        result = RenderResult(shot.job, shot.output.path, shot.output.colorspace, (), {"total": 0.0}, {}, device)
+        result = RenderResult(shot.job, shot.output.path, shot.output.colorspace, (), {"total": 0.0}, {}, "cpu")
     else:
-        job = shot_work(shot, frames=frames_text(good, limit=0) if spoilt else frames, device=device, listen=listen,
-                        warm=warm)
-        here = expectation(job, tuned="reenact fsgan fine-tuned" in expect)
-        if expect and here != expect:
-            raise MachineError(f"this machine would not render the same: it has {here}; the job was made with {expect}."
-                               " Install the same version and weights, or make the job anew")
-        result = job.run()
+        result = work_of(frames_text(good, limit=0) if spoilt else frames).run()
     for report in reports:
         listen(Event("frame", shot.job, len(wanted), len(wanted), report.frame, FAILED, 0.0, report.message))
-    result = replace(result, frames=tuple(sorted((*result.frames, *reports), key=lambda report: report.frame)))
-    _write_sidecar(result, work, started)
-    return result
+    return replace(result, frames=tuple(sorted((*result.frames, *reports), key=lambda report: report.frame)))
 
 
 def _check_plate(shot: Shot) -> None:

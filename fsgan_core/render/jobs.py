@@ -18,7 +18,7 @@ from fsgan_core.render.states import frame_states, states_data
 from fsgan_core.render.tracks import write_track
 from fsgan_core.render.warm import Warm
 
-__all__ = ["Jobs", "frame_path"]
+__all__ = ["Jobs", "frame_path", "render_work"]
 
 KNOWN = 16  # renders whose plans are kept for questions; they hold no pixels
 
@@ -40,6 +40,7 @@ class Jobs:
             protocol.Views: self._views,
             protocol.Doctor: self._doctor,
             protocol.Describe: self._describe,
+            protocol.Bundle: self._bundle,
         }
 
     def answer(self, request: protocol.Request, listen: Listener, cancelled: Asked) -> dict[str, Any]:
@@ -55,7 +56,8 @@ class Jobs:
         self._known.clear()
 
     def _render(self, request: protocol.Render, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        work = self._work(request, force=request.force, listen=listen, cancelled=cancelled, warm=self._warm)
+        work = render_work(request, self._device, force=request.force, listen=listen, cancelled=cancelled,
+                           warm=self._warm)
         if request.report and work.stage != "final":
             raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
         result = work.run()
@@ -65,38 +67,12 @@ class Jobs:
         if request.report:
             from fsgan_core.render.reportfiles import write_report
 
-            data["report"] = str(write_report(Path(request.report), self._shot(request), result, listen)[0])
+            data["report"] = str(write_report(Path(request.report), _shot(request), result, listen)[0])
         return data
 
     def _keys(self, request: protocol.Keys, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        work = self._work(request, cancelled=cancelled, warm=self._known)
+        work = render_work(request, self._device, cancelled=cancelled, warm=self._known)
         return states_data(work, frame_states(work, cancelled))
-
-    def _work(self, request: protocol.Render | protocol.Keys, **options: Any) -> Work:
-        device = choose_device(request.device or self._device)
-        if not request.stage:
-            if request.upstream:
-                raise ShotError("a whole shot has no files of stages before it")
-            return shot_work(Shot.from_dict(request.shot), frames=request.frames, device=device, **options)
-        shot = self._shot(request)
-        return stage_work(
-            request.stage,
-            sources=shot.source if request.shot.get("source") else (),
-            target=shot.target,
-            output=shot.output.path,
-            stages=shot.stages,
-            job=shot.job,
-            holdout=shot.holdout,
-            upstream={stage: _clip(clip) for stage, clip in request.upstream.items()},
-            output_colorspace=shot.output.colorspace,
-            frames=request.frames or shot.frames,
-            device=device,
-            **options,
-        )
-
-    def _shot(self, request: protocol.Render | protocol.Keys) -> Shot:
-        """A shot has a source; a stage may do without. Raises ShotError, ParameterError."""
-        return Shot.from_dict({**request.shot, "source": request.shot.get("source") or "none"})
 
     def _analyse(self, request: protocol.Analyse, listen: Listener, cancelled: Asked) -> dict[str, Any]:
         if not request.output:
@@ -127,6 +103,18 @@ class Jobs:
         found = examine()
         return {**found, "lines": list(report_lines(found))}
 
+    def _bundle(self, request: protocol.Bundle, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+        from fsgan_core.render.farm import write_bundle
+        from fsgan_core.render.farmscript import make_script_bundle
+        from fsgan_core.render.jobtemplate import FarmOptions
+
+        if not request.output:
+            raise ProtocolError("bundle: no output is named")
+        made = make_script_bundle(Path(request.script), FarmOptions(chunk=request.chunk, gpu=request.gpu),
+                                  frames=request.frames, writes=request.writes, nuke=request.nuke)
+        return {**made.facts(Path(request.output)), "files": [str(path) for path in
+                                                               write_bundle(made, Path(request.output))]}
+
     def _describe(self, request: protocol.Describe, listen: Listener, cancelled: Asked) -> dict[str, Any]:
         from fsgan_core.networks.catalogue import catalogue, is_allowed, present
         from fsgan_core.render.engines import ENGINES, missing_of
@@ -148,6 +136,36 @@ class Jobs:
             "devices": list(available_devices()),
             "device": choose_device(self._device),
         }
+
+
+def render_work(request: protocol.Render | protocol.Keys, device: str = "auto", **options: Any) -> Work:
+    """The render that a request describes, before it begins. device: where it names none. options: as Work has
+    them. Raises FsganError."""
+    device = choose_device(request.device or device)
+    if not request.stage:
+        if request.upstream:
+            raise ShotError("a whole shot has no files of stages before it")
+        return shot_work(Shot.from_dict(request.shot), frames=request.frames, device=device, **options)
+    shot = _shot(request)
+    return stage_work(
+        request.stage,
+        sources=shot.source if request.shot.get("source") else (),
+        target=shot.target,
+        output=shot.output.path,
+        stages=shot.stages,
+        job=shot.job,
+        holdout=shot.holdout,
+        upstream={stage: _clip(clip) for stage, clip in request.upstream.items()},
+        output_colorspace=shot.output.colorspace,
+        frames=request.frames or shot.frames,
+        device=device,
+        **options,
+    )
+
+
+def _shot(request: protocol.Render | protocol.Keys) -> Shot:
+    """A shot has a source; a stage may do without. Raises ShotError, ParameterError."""
+    return Shot.from_dict({**request.shot, "source": request.shot.get("source") or "none"})
 
 
 def frame_path(request: protocol.Request, frame: int) -> str:

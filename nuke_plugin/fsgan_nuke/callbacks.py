@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any
@@ -11,6 +12,7 @@ import nuke
 from fsgan_core.contract.errors import FsganError
 from fsgan_nuke import branches, graph, offers, paths, render, viewwindow
 from fsgan_nuke.client import close_all
+from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import later
 from fsgan_nuke.jobs import job_of
 
@@ -40,7 +42,7 @@ def install() -> None:
 def loaded() -> None:
     """Without an interface: inputs that only the host can make are written now, since it cannot render them while it
     renders. What goes wrong is told by the Write that needs them."""
-    if nuke.GUI:
+    if nuke.GUI or results_are_rendered():
         return
     _unwritten.clear()
     writes = [one for one in nuke.allNodes("Write", nuke.root()) if not one["disable"].value()]
@@ -68,8 +70,9 @@ def before_render() -> None:
 
 
 def before_frame() -> None:
-    """Without an interface: renders what the frame about to be written needs and has not. A failure ends the host's
-    render with the message. With an interface nothing is rendered behind the artist's back."""
+    """Without an interface: renders what the frame about to be written needs and has not; in a job of `fsgan farm`,
+    what is there was rendered by the step before. A failure ends the host's render with the message. With an interface
+    nothing is rendered behind the artist's back."""
     if nuke.GUI:
         return
     for node in graph.ours_above(nuke.thisNode()):
@@ -80,6 +83,8 @@ def make_frame(node: Any, frame: int) -> None:
     """Raises RuntimeError, as the host expects it of a render."""
     name = str(node.fullName())
     try:
+        if results_are_rendered() and os.path.isfile(branches.at_frame(paths.result_pattern(node), frame)):
+            return
         if name in _unwritten:
             raise FsganError(_unwritten[name])
         job = job_of(node, str(frame))

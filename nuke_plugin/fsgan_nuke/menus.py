@@ -10,7 +10,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import actions, graph, groups, offers, settings
+from fsgan_nuke import actions, farm, graph, groups, offers, settings
 from fsgan_nuke.client import Request, shared
 from fsgan_nuke.host import tell
 
@@ -31,6 +31,8 @@ def install() -> None:
                     tooltip="For a script that is opened where this plugin is missing: results are shown and rendered, "
                             "but no new ones are made.")
     menu.addSeparator()
+    menu.addCommand("Submit to farm...", farm.submit,
+                    tooltip="A job for a render farm: these nodes without a Nuke licence, then the Writes.")
     menu.addCommand("Preferences...", preferences, tooltip="The worker's Python, folders and device.")
     menu.addCommand("Doctor", actions.doctor, tooltip="What is installed, and what works here.")
     menu.addCommand("Manual", actions.open_manual)

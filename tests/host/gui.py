@@ -240,6 +240,10 @@ class Panel:
         self._fields[name] = value
         return True
 
+    def addSingleLineInput(self, name: str, value: str) -> bool:
+        self._fields[name] = value
+        return True
+
     def addEnumerationPulldown(self, name: str, items: str) -> bool:
         self._fields[name] = items.split()[0]
         return True

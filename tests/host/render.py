@@ -75,11 +75,12 @@ class Renderer:
                  and not node._number("reading")]
         return sorted(found, key=lambda node: node._number("render_order"))
 
-    def farm(self, frames: Sequence[int] | None = None, *, keep_going: bool = False) -> int:
-        """What `nuke -x` does once the script is open. 0, or 1 after an error, which is in host.messages."""
+    def farm(self, frames: Sequence[int] | None = None, *, keep_going: bool = False, only: str = "") -> int:
+        """What `nuke -x` does once the script is open; with `only`, `nuke -X`. 0, or 1 after an error, which is in
+        host.messages."""
         root = self.host.root
         status = 0
-        todo = self.writes()
+        todo = [node for node in self.writes() if only in ("", node.fullName())]
         if not todo:
             self.host.messages.append(("error", "no active Write operators in this script"))
             return 1

@@ -22,17 +22,9 @@ from fsgan_core.cli.progress import EngineLines
 from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.render.events import FAILED, Event
-from fsgan_core.render.farm import (
-    ARITHMETIC,
-    FarmOptions,
-    make_bundle,
-    moved,
-    openjd_range,
-    our_range,
-    path_texts,
-    write_bundle,
-)
+from fsgan_core.render.farm import make_bundle, moved, path_texts, write_bundle
 from fsgan_core.render.farmtasks import analyse_target, estimate, gathered, render_chunk
+from fsgan_core.render.jobtemplate import ARITHMETIC, FarmOptions, openjd_range, our_range
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.render.shotfile import load_shot
 from tests import faults

@@ -17,7 +17,8 @@ import pytest
 
 import fsgan_core
 from fsgan_core.cli.session import SOCKET, VARIABLE, deciding, handed_on, refusal, start
-from fsgan_core.render.farm import FarmOptions, make_bundle, write_bundle
+from fsgan_core.render.farm import make_bundle, write_bundle
+from fsgan_core.render.jobtemplate import FarmOptions
 from tests import faults
 from tests.render.conftest import Small
 

@@ -1,0 +1,248 @@
+"""What a farm must know of a Nuke script, read from its text: which nodes of ours, which Writes, which frames.
+
+A script is a Tcl program. It is taken apart by Tcl's rules for words (braces, quotes, backslashes) and never run: a
+value with a command or variable in it (`[...]`, `$...`, an expression) stays as it is written, and is not known here.
+What such values mean, and what the nodes shall render, Nuke itself says when the job runs (nuke_plugin's farm.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fsgan_core.contract.errors import InputError
+
+__all__ = ["Node", "Script", "commands", "listed", "load_script", "parse_script"]
+
+OURS = "FSGAN_"
+GROUPS = ("Group", "LiveGroup", "Precomp")
+MOST = 256 << 20  # bytes of a script
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """kind: the class. name: full, inside a group "Group1.Read1". inputs: full names of the nodes above, those inside a
+    group left out."""
+
+    kind: str
+    name: str
+    knobs: Mapping[str, str]
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def ours(self) -> bool:
+        return self.kind.startswith(OURS) or self.knobs.get("fsgan_class", "").startswith(OURS)
+
+    def is_on(self, knob: str) -> bool:
+        """A check box that is on; one with an expression counts as off."""
+        return self.knobs.get(knob, "").lower() in ("true", "1", "yes", "on")
+
+    def number(self, knob: str) -> int | None:
+        """A whole number; None where there is none, or only Nuke knows it."""
+        return int(self.knobs[knob]) if re.fullmatch(r"-?\d+", self.knobs.get(knob, "")) else None
+
+
+@dataclass(frozen=True)
+class Script:
+    root: Node
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+
+    def writes(self) -> list[Node]:
+        """Writes at the top that are not switched off, in the order in which Nuke executes them."""
+        found = [node for node in self.nodes.values() if node.kind == "Write" and "." not in node.name
+                 and not node.is_on("disable") and not node.is_on("reading")]
+        return sorted(found, key=lambda node: node.number("render_order") or 1)
+
+    def above(self, name: str) -> list[Node]:
+        """The node and all that its picture may depend on, groups with what is in them."""
+        seen: dict[str, Node] = {}
+        stack = [name]
+        while stack:
+            one = stack.pop()
+            if one in seen or one not in self.nodes:
+                continue
+            seen[one] = self.nodes[one]
+            stack += self.nodes[one].inputs
+            stack += [inside for inside in self.nodes if inside.startswith(one + ".")]
+        return list(seen.values())
+
+    def frames(self, write: Node) -> tuple[int, int]:
+        """First and last frame that Nuke writes. Raises InputError where only Nuke knows them."""
+        node, names, usual = (write, ("first", "last"), (1, 1)) if write.is_on("use_limit") else (
+            self.root, ("first_frame", "last_frame"), (1, 100))
+        found = []
+        for knob, default in zip(names, usual, strict=True):
+            number = node.number(knob) if knob in node.knobs else default
+            if number is None:
+                raise InputError(f"{node.name or 'the script'}: {knob} is {node.knobs[knob]}, which only Nuke can say; "
+                                 "give --frames")
+            found.append(number)
+        return found[0], found[1]
+
+
+def load_script(path: Path) -> Script:
+    """Raises InputError."""
+    try:
+        if path.stat().st_size > MOST:
+            raise InputError(f"{path} is too large for a script")
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"the script {path} cannot be read: {error.strerror or error}") from error
+    try:
+        return parse_script(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def parse_script(text: str) -> Script:
+    """Raises InputError for what is no script."""
+    root = Node("Root", "", {})
+    nodes: dict[str, Node] = {}
+    stacks: list[list[str]] = [[]]  # of node names, the newest last; one for each open group
+    groups: list[str] = []
+    variables: dict[str, str] = {}
+    for words in commands(text):
+        kind, body = words[0], words[1:]
+        stack = stacks[-1]
+        if kind == "set" and len(body) == 2:
+            variables[body[0]] = _top(stack, body[1])
+        elif kind == "push" and len(body) == 1:
+            stack.append(variables.get(body[0][1:], "") if body[0].startswith("$") else _top(stack, body[0]))
+        elif kind == "end_group" and groups:
+            stacks.pop()
+            stacks[-1].append(groups.pop())
+        elif kind in ("version", "add_layer", "define_window_layout_xml") or not body:
+            continue
+        elif kind == "Root":
+            root = Node("Root", "", _knobs(body[-1]))
+        elif re.fullmatch(r"[A-Za-z_][\w.]*", kind) and (kind != "clone" or len(body) == 2):
+            knobs, like = _knobs(body[-1]), None
+            if kind == "clone":
+                like = nodes.get(variables.get(body[0].lstrip("$"), ""))
+                kind, knobs = (like.kind, {**like.knobs, **knobs}) if like is not None else ("clone", knobs)
+            name = ".".join([*(part for part in groups), knobs.get("name", kind)])[-1024:]
+            name = name if name not in nodes else f"{name}#{len(nodes)}"
+            count = _inputs(knobs.get("inputs", "1"))
+            taken = [stack.pop() if stack else "" for _ in range(count)]
+            nodes[name] = Node(kind, name, knobs, tuple(one for one in taken if one))
+            if kind in GROUPS:
+                groups.append(name)
+                stacks.append([])
+            elif kind not in ("Viewer", "BackdropNode", "StickyNote"):
+                stack.append(name)
+    if not nodes:
+        raise InputError("there are no nodes in it; is it a Nuke script (.nk)?")
+    return Script(root, nodes)
+
+
+def _top(stack: list[str], text: str) -> str:
+    """The node that `[stack N]` means; "" for anything else, `0` among it."""
+    match = re.fullmatch(r"\[stack (\d+)\]", text)
+    depth = int(match[1]) if match else len(stack)
+    return stack[-1 - depth] if depth < len(stack) else ""
+
+
+def _inputs(text: str) -> int:
+    """"2+1": two inputs and a mask."""
+    return sum(int(part) for part in text.split("+")) if re.fullmatch(r"\d{1,4}(\+\d{1,4})*", text) else 1
+
+
+def _knobs(body: str) -> dict[str, str]:
+    """Knob -> value as text, from a list of pairs; of a knob that stands several times (addUserKnob), the last."""
+    words = listed(body)
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def listed(text: str) -> list[str]:
+    """The words of a Tcl list. Raises InputError."""
+    words: list[str] = []
+    place = 0
+    while (match := _BLANK.match(text, place)) and match.end() < len(text):
+        word, place = _word(text, match.end(), listed=True)
+        words.append(word)
+    return words
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The commands of a Tcl script as words, without running or substituting anything but backslashes. Raises
+    InputError for braces, quotes or brackets that are never closed."""
+    words: list[str] = []
+    place, length = 0, len(text)
+    while place < length:
+        letter = text[place]
+        if letter in "\n;":
+            if words:
+                yield words
+            words = []
+            place += 1
+        elif letter.isspace():
+            place += 1
+        elif text.startswith("\\\n", place):
+            place += 2
+        elif letter == "#" and not words:
+            end = text.find("\n", place)
+            while end > 0 and text[end - 1] == "\\":
+                end = text.find("\n", end + 1)
+            place = length if end < 0 else end
+        else:
+            word, place = _word(text, place)
+            words.append(word)
+    if words:
+        yield words
+
+
+_BLANK = re.compile(r"\s*")
+_PLAIN = {(False, False): re.compile(r"[^\\\[\s;]+"), (True, False): re.compile(r'[^\\\["]+'),
+          (False, True): re.compile(r"[^\\\s]+"), (True, True): re.compile(r'[^\\"]+')}  # by (quoted, listed)
+
+
+def _word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
+    """The word that begins there, and the place behind it. listed: of a list, where only blanks end a word."""
+    if text[place] == "{":
+        end = _closing(text, place, "{", "}")
+        return re.sub(r"\\\n[ \t]*", " ", text[place + 1:end]), end + 1
+    quoted = text[place] == '"'
+    begun, place = place, place + quoted
+    plain = _PLAIN[quoted, listed]
+    parts: list[str] = []
+    while place < len(text):
+        letter = text[place]
+        if match := plain.match(text, place):
+            part, place = match[0], match.end()
+        elif letter == "\\":
+            part, place = _escaped(text, place)
+        elif letter == "[":
+            end = _closing(text, place, "[", "]")
+            part, place = text[place:end + 1], end + 1
+        else:
+            return "".join(parts), place + quoted
+        parts.append(part)
+    if quoted:
+        raise InputError(f"a quote in line {text.count(chr(10), 0, begun) + 1} is never closed")
+    return "".join(parts), place
+
+
+def _closing(text: str, place: int, opens: str, closes: str) -> int:
+    """Where what is opened at `place` is closed. Raises InputError."""
+    depth = 0
+    for match in re.compile(rf"\\.|[{re.escape(opens + closes)}]", re.DOTALL).finditer(text, place):
+        depth += (match[0] == opens) - (match[0] == closes)
+        if depth == 0:
+            return match.start()
+    raise InputError(f"'{opens}' in line {text.count(chr(10), 0, place) + 1} is never closed")
+
+
+def _escaped(text: str, place: int) -> tuple[str, int]:
+    """What a backslash and what follows it stand for, and the place behind."""
+    match = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|\n[ \t]*|(.)|$)",
+                       re.DOTALL).match(text, place)
+    assert match is not None
+    code = next((int(digits, base) for digits, base in zip(match.groups()[:4], (16, 16, 16, 8), strict=True) if digits),
+                None)
+    if code is not None:
+        return chr(code) if code < 0x110000 else "\ufffd", match.end()
+    letter = match[5]
+    return (ESCAPES.get(letter, letter) if letter else " ") if match[0] != "\\" else "\\", match.end()

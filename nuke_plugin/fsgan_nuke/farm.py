@@ -1,0 +1,137 @@
+"""A script on a render farm: `FSGAN > Submit to farm...`, and what the job's first task does in Nuke."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from typing import Any, Dict, List, Sequence
+
+import nuke
+
+from fsgan_core.contract import protocol
+from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_nuke import graph, paths, render
+from fsgan_nuke.client import Request, shared
+from fsgan_nuke.host import tell
+from fsgan_nuke.jobs import job_of
+from fsgan_nuke.process import worker_environment
+from fsgan_nuke.settings import load
+
+NODES_VERSION = 1
+RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": a farm has rendered our nodes' frames already
+SUBMIT_VARIABLE = "FSGAN_SUBMIT"  # the command that sends a job's folder
+
+
+def results_are_rendered() -> bool:
+    return os.environ.get(RESULTS_VARIABLE) == "rendered"
+
+
+# The job's first task.
+
+
+def prepare(words: Sequence[str]) -> None:
+    """Opens a script, writes the inputs of our nodes that only Nuke can make, and what each node shall render.
+
+    words: of the command line; script=FILE, nodes=FILE to write, frames=RANGE, writes=NAME,NAME. Raises FsganError.
+    """
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    try:
+        nuke.scriptOpen(given["script"])
+        write_nodes(given["nodes"], given["frames"].replace(":", "x"),
+                    [name for name in given.get("writes", "").split(",") if name])
+    except FsganError as error:
+        print(f"openjd_fail: {' '.join(str(error).split())}", flush=True)  # for the engine; Nuke says where
+        raise
+
+
+def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
+    """Names of the nodes. Raises FsganError."""
+    nodes: Dict[str, Any] = {}
+    for name in writes:
+        write = nuke.toNode(name)
+        if write is None:
+            raise InputError(f"the script has no Write {name}")
+        nodes.update((str(node.fullName()), node) for node in graph.ours_above(write))
+    data = []
+    for name, node in nodes.items():
+        job = job_of(node, frames)
+        if job.branches:
+            render.write_inputs(node, job)
+        data.append({"node": name, "shot": job.shot, "stage": job.stage, "upstream": job.upstream})
+    os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
+    beside = f"{file}.{os.getpid()}.tmp"
+    with open(beside, "w", encoding="utf-8") as stream:
+        json.dump({"version": NODES_VERSION, "nodes": data}, stream, indent=1)
+    os.replace(beside, file)
+    return list(nodes)
+
+
+# The menu.
+
+
+def submit() -> None:
+    """Asks for the job's folder and how it is cut, saves the script, has the worker write the job, and runs the
+    studio's command that sends it, where there is one."""
+    try:
+        folder = f"{paths.work_folder()}/job"
+        writes = _writes()
+    except FsganError as error:
+        tell(str(error))
+        return
+    panel: Any = nuke.Panel("FSGAN: submit to farm")
+    panel.addSingleLineInput("Writes", " ".join(writes))
+    panel.addSingleLineInput("frames (empty: as the Writes say)", "")
+    panel.addSingleLineInput("frames of a task", "10")
+    panel.addEnumerationPulldown("machines with a GPU", "yes no" if load().device.startswith("cuda") else "no yes")
+    panel.addFilenameSearch("job's folder", folder)
+    panel.addSingleLineInput("Nuke on the farm", "nuke")
+    panel.addSingleLineInput("command that sends it", os.environ.get(SUBMIT_VARIABLE, ""))
+    if not panel.show():
+        return
+    chunk = str(panel.value("frames of a task")).strip()
+    if not chunk.isdigit() or not int(chunk):
+        tell(f"'{chunk}' is no number of frames.")
+        return
+    nuke.scriptSave()
+    command = str(panel.value("command that sends it") or "")
+    message = protocol.Bundle(
+        script=str(nuke.root()["name"].value()), output=str(panel.value("job's folder")),
+        writes=tuple(str(panel.value("Writes") or "").replace(",", " ").split()),
+        frames=str(panel.value("frames (empty: as the Writes say)") or ""), chunk=int(chunk),
+        gpu=str(panel.value("machines with a GPU")) == "yes", nuke=str(panel.value("Nuke on the farm") or "nuke"))
+
+    shared().request(message, on_end=lambda request: _made(request, command))
+
+
+def _writes() -> List[str]:
+    """Writes at the top that are switched on and have one of our nodes above; of those that are selected, if any."""
+    found = [node for node in nuke.allNodes("Write", nuke.root()) if not node["disable"].value()
+             and any(True for _ in graph.ours_above(node))]
+    if not found:
+        raise InputError("no Write of this script that is switched on has an FSGAN node above it")
+    chosen = [node for node in found if node in nuke.selectedNodes("Write")] or found
+    return sorted(str(node.name()) for node in chosen)
+
+
+def _made(request: Request, command: str) -> None:
+    """In a thread of the client: the job is there, or is not."""
+    if request.error is not None:
+        tell(f"The job could not be made: {request.error}")
+        return
+    told = request.result or {}
+    text = "\n".join([f"The job is in {told['folder']}.", *told["notes"], f"Steps: {', '.join(told['steps'])}"])
+    if not command:
+        tell(f"{text}\n\nSend it: deadline bundle submit {told['folder']}")
+        return
+    try:
+        # As the worker: without what Nuke set for its own libraries.
+        words = [*shlex.split(command, posix=os.name != "nt"), str(told["folder"])]
+        done = subprocess.run(words, env=worker_environment(load()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=120, check=False)
+        said = done.stdout.decode("utf-8", "replace").strip()[-1000:]
+        failed = f" (exit code {done.returncode})" if done.returncode else ""
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        said, failed = str(error), " (failed)"
+    tell(f"{text}\n\n{command}{failed}\n{said}")
