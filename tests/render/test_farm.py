@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsgan_core.cli import main
+from fsgan_core.cli.options import make_parser
 from fsgan_core.cli.progress import EngineLines
 from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
@@ -317,3 +321,34 @@ class TestEstimate:
         assert main(["farm", "estimate", str(tmp_path / "plain.toml"), "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["seconds_analyse"] > 0 and told["machine_hours"] > 0 and told["frames"] == 6
+
+
+class TestOpenCue:
+    def test_outline(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                     monkeypatch: pytest.MonkeyPatch) -> None:
+        """What Cuebot would get: layers, their order, and command lines that are ours."""
+        pytest.importorskip("outline", reason="opencue-pyoutline is not installed")
+        shot = replace(small.shot(tmp_path / "it's out"), target=Clip(small.plate),
+                       source=(Clip(str(small.folder / "source.png")),))
+        write_bundle(make_bundle(shot, FarmOptions(chunk=4)), tmp_path / "job")
+        monkeypatch.setattr(sys, "argv", ["opencue_job.py", str(tmp_path / "job"), "--show", "demo"])
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert runpy.run_path(str(ROOT / "examples" / "opencue_job.py"))["main"]() == 0
+        said = capsys.readouterr().out
+        spec = ElementTree.fromstring(said[said.index("<spec>"):])
+        layers = {layer.get("name"): layer for layer in spec.iter("layer")}
+        assert list(layers) == ["analyse_sources", "analyse_target", "render", "report"]
+        assert (layers["render"].findtext("range"), layers["render"].findtext("chunk")) == ("1-6", "4")
+        tokens = {"#IFRAME#": "1", "#FRAME_START#": "1", "#FRAME_END#": "4"}
+        told = []
+        for layer in layers.values():
+            line = layer.findtext("cmd") or ""
+            for token, value in tokens.items():
+                line = line.replace(token, value)
+            options = make_parser().parse_args(shlex.split(line)[1:])
+            assert options.work == str(tmp_path / "it's out" / "fsgan_farm")
+            told.append((options.task, options.frames, options.number))
+        assert told == [("analyse-source", "", 1), ("analyse-target", "1-6", 1), ("render", "1-4", 1),
+                        ("report", "1-6", 1)]
+        depends = {(one.findtext("deplayer"), one.findtext("onlayer")) for one in spec.iter("depend")}
+        assert depends == {("render", "analyse_sources"), ("render", "analyse_target"), ("report", "render")}
