@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, warm: Warm | None = None) -> in
 
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments)
-    options.arguments, options.warm = arguments, warm
+    options.arguments, options.warm, options.main = arguments, warm, main  # for a session's process
     presenter = Presenter(json=options.json, quiet=options.quiet, verbose=options.verbose,
                           engine=engine_lines(options))
     try:

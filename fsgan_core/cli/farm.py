@@ -280,6 +280,6 @@ def session(options: Namespace, presenter: Presenter) -> int:
 
     folder = Path(options.folder).expanduser().absolute()
     if options.what == "serve":
-        return sessions.serve(folder)
+        return sessions.serve(folder, options.main)
     presenter.say(sessions.start(folder) if options.what == "start" else sessions.stop(folder))
     return 0

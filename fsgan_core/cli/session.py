@@ -14,6 +14,7 @@ round, a task that has gone: then the process ends as a cancelled task does, so 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -25,19 +26,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fsgan_core
 from fsgan_core.contract.errors import MachineError
 
-if TYPE_CHECKING:
-    from fsgan_core.render.warm import Warm
-
 __all__ = ["VARIABLE", "handed_on", "serve", "start", "stop"]
 
 log = logging.getLogger(__name__)
+
+Main = Callable[..., int]  # `fsgan_core.cli.main`
 
 VARIABLE = "FSGAN_SESSION"  # the session's folder
 SOCKET, LOG = "socket", "session.log"
@@ -171,8 +171,9 @@ def _end(folder: Path) -> bool:
 # The process.
 
 
-def serve(folder: Path) -> int:
-    """Takes commands at the folder's socket, one at a time, until the socket's name is gone. Raises MachineError."""
+def serve(folder: Path, main: Main) -> int:
+    """Takes commands at the folder's socket, one at a time, until the socket's name is gone. main: runs one. Raises
+    MachineError."""
     if not hasattr(socket, "AF_UNIX"):
         raise MachineError("this system has no local sockets for Python")
     environment = deciding(os.environ)
@@ -191,12 +192,12 @@ def serve(folder: Path) -> int:
         while True:
             connection, _ = listening.accept()
             with connection:
-                if not _taken(connection, environment, warm, guard):
+                if not _taken(connection, environment, functools.partial(main, warm=warm), guard):
                     return 0
-            guard.watch(None)
+                warm.trim()
 
 
-def _taken(connection: socket.socket, environment: Mapping[str, str], warm: Warm, guard: _Guard) -> bool:
+def _taken(connection: socket.socket, environment: Mapping[str, str], run: Main, guard: _Guard) -> bool:
     """One command to its end; whether the process may go on."""
     connection.settimeout(STARTING)
     try:
@@ -211,7 +212,8 @@ def _taken(connection: socket.socket, environment: Mapping[str, str], warm: Warm
         if refused:
             return True
         guard.watch(connection)
-        code = _done(connection, asked, warm)
+        code = _done(connection, asked, run)
+        guard.watch(None)  # from here on the task may go
         if code is None or code == 130:
             return False  # the task is gone, or we are asked to end: what is left is not for the next one
         _send(connection, {"exit": code})
@@ -229,16 +231,14 @@ def refusal(asked: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     return f"it has another {', '.join(other)}" if other else ""
 
 
-def _done(connection: socket.socket, asked: Mapping[str, Any], warm: Warm) -> int | None:
+def _done(connection: socket.socket, asked: Mapping[str, Any], run: Main) -> int | None:
     """The exit code; None for a fault of ours, which the task shall meet by itself."""
-    from fsgan_core.cli import main
-
     before, variables, streams = os.getcwd(), dict(os.environ), (sys.stdout, sys.stderr)  # noqa: PTH109
     lock = threading.Lock()
     sys.stdout, sys.stderr = _Stream(connection, "out", lock), _Stream(connection, "err", lock)
     try:
         os.chdir(asked["folder"])
-        return main(asked["arguments"], warm=warm)
+        return run(asked["arguments"])
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     except Exception:
@@ -249,7 +249,6 @@ def _done(connection: socket.socket, asked: Mapping[str, Any], warm: Warm) -> in
         os.environ.clear()
         os.environ.update(variables)
         os.chdir(before)
-        warm.trim()
 
 
 def _send(connection: socket.socket, said: Mapping[str, Any]) -> None:
@@ -284,26 +283,31 @@ class _Guard(threading.Thread):
         super().__init__(name="guard", daemon=True)
         self._name = name
         self._there = name.stat().st_ino
+        self._lock = threading.Lock()
         self._task: socket.socket | None = None
         self._since = time.monotonic()
         self._ends = 0.0
 
     def watch(self, task: socket.socket | None) -> None:
-        self._task = task
-        self._since = time.monotonic()
+        with self._lock:
+            self._task = task
+            self._since = time.monotonic()
 
     def run(self) -> None:
         while True:
             time.sleep(LOOK)
-            task = self._task
-            if self._ends:
-                if time.monotonic() > self._ends:
-                    os._exit(MachineError.exit_code)
-            elif not self._is_ours() or (task is None and time.monotonic() - self._since > IDLE):
-                os._exit(0)
-            elif task is not None and _gone(task):
-                self._ends = time.monotonic() + GRACE
-                os.kill(os.getpid(), signal.SIGTERM)  # as an engine cancels a task
+            with self._lock:
+                self._look()
+
+    def _look(self) -> None:
+        if self._ends:
+            if time.monotonic() > self._ends:
+                os._exit(MachineError.exit_code)
+        elif not self._is_ours() or (self._task is None and time.monotonic() - self._since > IDLE):
+            os._exit(0)
+        elif self._task is not None and _gone(self._task):
+            self._ends = time.monotonic() + GRACE
+            os.kill(os.getpid(), signal.SIGTERM)  # as an engine cancels a task
 
     def _is_ours(self) -> bool:
         try:

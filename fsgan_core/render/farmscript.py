@@ -23,7 +23,6 @@ from fsgan_core.render.cache import digest
 from fsgan_core.render.events import Event, Listener, RenderResult, ignore
 from fsgan_core.render.farm import TRACKS, Bundle
 from fsgan_core.render.farmtasks import analyse_source, analyse_target, rendered
-from fsgan_core.render.jobs import render_work
 from fsgan_core.render.jobtemplate import (
     FarmOptions,
     action,
@@ -38,6 +37,7 @@ from fsgan_core.render.jobtemplate import (
 )
 from fsgan_core.render.nukescript import Node, Script, load_script
 from fsgan_core.render.pipeline import Work
+from fsgan_core.render.requests import render_work
 from fsgan_core.render.tracks import OVERLAP, WHOLE_CLIP
 from fsgan_core.render.warm import Warm
 

@@ -9,16 +9,16 @@ from typing import Any
 import fsgan_core
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import ProtocolError, ShotError
-from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.contract.shot import Shot
 from fsgan_core.plates.sequence import output_path
 from fsgan_core.render.device import available_devices, choose_device
 from fsgan_core.render.events import Asked, Event, Listener, go_on
-from fsgan_core.render.pipeline import Work, shot_work, stage_work
+from fsgan_core.render.requests import render_work, shot_of
 from fsgan_core.render.states import frame_states, states_data
 from fsgan_core.render.tracks import write_track
 from fsgan_core.render.warm import Warm
 
-__all__ = ["Jobs", "frame_path", "render_work"]
+__all__ = ["Jobs", "frame_path"]
 
 KNOWN = 16  # renders whose plans are kept for questions; they hold no pixels
 
@@ -67,7 +67,7 @@ class Jobs:
         if request.report:
             from fsgan_core.render.reportfiles import write_report
 
-            data["report"] = str(write_report(Path(request.report), _shot(request), result, listen)[0])
+            data["report"] = str(write_report(Path(request.report), shot_of(request), result, listen)[0])
         return data
 
     def _keys(self, request: protocol.Keys, listen: Listener, cancelled: Asked) -> dict[str, Any]:
@@ -138,43 +138,8 @@ class Jobs:
         }
 
 
-def render_work(request: protocol.Render | protocol.Keys, device: str = "auto", **options: Any) -> Work:
-    """The render that a request describes, before it begins. device: where it names none. options: as Work has
-    them. Raises FsganError."""
-    device = choose_device(request.device or device)
-    if not request.stage:
-        if request.upstream:
-            raise ShotError("a whole shot has no files of stages before it")
-        return shot_work(Shot.from_dict(request.shot), frames=request.frames, device=device, **options)
-    shot = _shot(request)
-    return stage_work(
-        request.stage,
-        sources=shot.source if request.shot.get("source") else (),
-        target=shot.target,
-        output=shot.output.path,
-        stages=shot.stages,
-        job=shot.job,
-        holdout=shot.holdout,
-        upstream={stage: _clip(clip) for stage, clip in request.upstream.items()},
-        output_colorspace=shot.output.colorspace,
-        frames=request.frames or shot.frames,
-        device=device,
-        **options,
-    )
-
-
-def _shot(request: protocol.Render | protocol.Keys) -> Shot:
-    """A shot has a source; a stage may do without. Raises ShotError, ParameterError."""
-    return Shot.from_dict({**request.shot, "source": request.shot.get("source") or "none"})
-
-
 def frame_path(request: protocol.Request, frame: int) -> str:
     """The file that a request's frame is written to."""
     output = request.shot.get("output", "") if isinstance(request, protocol.Render) else ""
     pattern = output.get("path", "") if isinstance(output, Mapping) else output
     return str(output_path(str(pattern), frame)) if pattern else ""
-
-
-def _clip(data: Any) -> Clip:
-    """A path or a table as in a shot. Raises ShotError."""
-    return Shot.from_dict({"source": "none", "target": data, "output": "none"}).target

@@ -17,7 +17,8 @@ from fsgan_core.contract.protocol import EVENTS, REQUESTS, LineSplitter, event_f
 MESSAGES = [*REQUESTS.values(), *EVENTS.values()]
 VALUES: dict[str, Any] = {"int": 7, "float": 0.25, "str": 'käse "\\ \udcff [x] $y\n', "bool": True,
                           "Mapping[str, Any]": {"path": "a", "deep": {"list": [1, 2.5, None, True]}},
-                          "Union[int, None]": -3, "tuple[int, ...]": (1001, 1002)}
+                          "Union[int, None]": -3, "tuple[int, ...]": (1001, 1002),
+                          "tuple[str, ...]": ("Write1", "é")}
 
 
 def filled(cls: Any) -> Any:
@@ -60,7 +61,7 @@ class TestEveryMessage:
 def _right(value: Any, kind: str) -> bool:
     return {"int": False, "float": value == 1.5 and value is not True, "str": isinstance(value, str),
             "bool": value is True, "Mapping[str, Any]": value == {}, "Union[int, None]": value is None,
-            "tuple[int, ...]": value == []}[kind]
+            "tuple[int, ...]": value == [], "tuple[str, ...]": value == []}[kind]
 
 
 def test_a_greeting_always_says_its_protocol() -> None:
