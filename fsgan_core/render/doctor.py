@@ -78,8 +78,8 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "engines (best first):"
     for stage, rows in found["engines"].items():
         if stage != "error":
-            yield f"  {stage:24} " + ", ".join(f"{name} ({lacking})" if lacking else name
-                                               for name, lacking in rows.items())
+            yield f"  {stage:24} " + (", ".join(name for name, lacking in rows.items() if not lacking) or "none")
+            yield from (f"    not {name}: {lacking}" for name, lacking in rows.items() if lacking)
     yield "weights:"
     for row in found["weights"].get("installed", ()):
         yield f"  {row['role']:24} {row['name']} (licence {row['licence']}), {row['path']}"

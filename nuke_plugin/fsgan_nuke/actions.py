@@ -72,8 +72,10 @@ def doctor(node: Any = None) -> None:
     offers.forget()
 
     def ended(request: Request) -> None:
+        found = request.result or {}
+        verdict = ["all is well"] if found.get("ok") else [f"PROBLEM: {one}" for one in found.get("problems", ())]
         show_text("FSGAN: doctor", str(request.error) if request.error
-                  else "\n".join((request.result or {}).get("lines", ())))
+                  else "\n".join([*verdict, "", *found.get("lines", ())]))
 
     request = shared().request(protocol.Doctor(), on_end=ended)
     if not nuke.GUI:

@@ -16,7 +16,6 @@ def show(title: str, text: str) -> Any:
     window.resize(760, 560)
     shown = QtWidgets.QPlainTextEdit(text)
     shown.setReadOnly(True)
-    shown.setLineWrapMode(QtWidgets.QPlainTextEdit.NoWrap)
     shown.setFont(QtGui.QFontDatabase.systemFont(QtGui.QFontDatabase.FixedFont))
     copy = QtWidgets.QPushButton("Copy")
     copy.clicked.connect(lambda *_: QtWidgets.QApplication.clipboard().setText(text))
