@@ -65,6 +65,8 @@ def _facts(knob: Knob) -> dict[str, Any]:
         facts["multiple"] = knob.multiple
     if knob.choices:
         facts["choices"] = list(knob.choices)
+    if knob.when:
+        facts["when"] = {knob.when[0]: list(knob.when[1:])}
     if knob.optional:
         facts["optional"] = True
     return facts

@@ -26,6 +26,7 @@ class Knob:
     "texts" (a list of strings). minimum and maximum are hard limits, inclusive; `soft_maximum`
     is where a slider ends. `unit` is shown beside the value. multiple: a whole number must be one of this; 0 is
     any. group: knobs of one group stand together in a panel; those of "network" count for the fsgan engine alone.
+    when: another parameter of the stage, and the values of it with which this one counts; empty is always.
     """
 
     name: str
@@ -41,43 +42,46 @@ class Knob:
     optional: bool = False
     multiple: int = 0
     group: str = ""
+    when: tuple[str, ...] = ()
 
 
 def number(default: float | None, label: str, help: str, *, minimum: float | None = None,
            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "",
-           group: str = "") -> Any:
+           group: str = "", when: tuple[str, ...] = ()) -> Any:
     """A float; `default=None` makes it optional."""
     return _declare("float", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None, group=group)
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None, group=group, when=when)
 
 
 def integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
             maximum: float | None = None, soft_maximum: float | None = None, unit: str = "", multiple: int = 0,
-            group: str = "") -> Any:
+            group: str = "", when: tuple[str, ...] = ()) -> Any:
     """An int; `default=None` makes it optional."""
     return _declare("int", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple, group=group)
+                    soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple, group=group,
+                    when=when)
 
 
 def switch(default: bool, label: str, help: str) -> Any:
     return _declare("bool", default, label, help)
 
 
-def choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "") -> Any:
-    return _declare("choice", default, label, help, choices=choices, group=group)
+def choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "",
+           when: tuple[str, ...] = ()) -> Any:
+    return _declare("choice", default, label, help, choices=choices, group=group, when=when)
 
 
-def text(default: str, label: str, help: str, *, group: str = "") -> Any:
-    return _declare("text", default, label, help, group=group)
+def text(default: str, label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    return _declare("text", default, label, help, group=group, when=when)
 
 
-def texts(label: str, help: str, *, group: str = "") -> Any:
-    return _declare("texts", (), label, help, group=group)
+def texts(label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    return _declare("texts", (), label, help, group=group, when=when)
 
 
-def point(label: str, help: str, *, unit: str = "") -> Any:
+def point(label: str, help: str, *, unit: str = "", when: tuple[str, ...] = ()) -> Any:
     """Two floats or None."""
-    return _declare("floats", None, label, help, unit=unit, optional=True)
+    return _declare("floats", None, label, help, unit=unit, optional=True, when=when)
 
 
 def _declare(kind: str, default: Any, label: str, help: str, **rest: Any) -> Any:

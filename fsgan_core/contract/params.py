@@ -11,15 +11,17 @@ from typing import Any, Mapping
 
 from fsgan_core.contract.knobs import Params, choice, integer, number, point, switch, text, texts
 
+FSGAN = ("engine", "auto", "fsgan")  # what counts for the networks alone
+
 
 def _network() -> Any:
     return text("", "network", "Weights of the fsgan engine: a name from `fsgan weights list`, or a file. Empty: the "
-                "best that is installed.", group="network")
+                "best that is installed.", group="network", when=FSGAN)
 
 
 def _resolution() -> Any:
     return integer(0, "working resolution", "Side of the square that the network sees; 0: as it was trained (256 as "
-                   "published).", minimum=0, maximum=1024, multiple=32, unit="px", group="network")
+                   "published).", minimum=0, maximum=1024, multiple=32, unit="px", group="network", when=FSGAN)
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class AnalyseParams(Params):
     person: str = choice("largest", ("largest", "index", "point", "reference"), "person",
                          "Whom to work on: the largest face, a number, the one nearest to a point, "
                          "or the one most like a reference still.")
-    person_index: int = integer(0, "index", "Number of the person, largest first, with person = index.", minimum=0)
-    person_point: tuple[float, float] | None = point("point", "A point near the face, with person = point.", unit="px")
-    person_reference: str = text("", "reference", "A still of the person, with person = reference.")
+    person_index: int = integer(0, "index", "Number of the person, largest first, with person = index.", minimum=0,
+                                when=("person", "index"))
+    person_point: tuple[float, float] | None = point("point", "A point near the face, with person = point.", unit="px",
+                                                     when=("person", "point"))
+    person_reference: str = text("", "reference", "A still of the person, with person = reference.",
+                                 when=("person", "reference"))
     minimum_size: float = number(32.0, "smallest face", "Smaller faces are ignored.", minimum=0.0, soft_maximum=256.0,
                                  unit="px")
     minimum_confidence: float = number(0.15, "confidence", "Detections that are less sure are ignored.",
@@ -83,12 +88,12 @@ class ReenactParams(Params):
     network: str = _network()
     resolution: int = _resolution()
     steps: int = integer(1, "steps", "The network goes from a view's pose to the target's in so many steps; 0: the "
-                         "farther the poses, the more.", minimum=0, maximum=8, group="network")
+                         "farther the poses, the more.", minimum=0, maximum=8, group="network", when=FSGAN)
     prewarp: str = choice("auto", ("auto", "on", "off"), "prewarp",
                           "Whether the network refines the warped view instead of the view itself. auto: as it was "
-                          "trained.", group="network")
+                          "trained.", group="network", when=FSGAN)
     detail: float = number(1.0, "detail", "How much of the source's fine detail is added to the network's picture, "
-                           "away from eyes and mouth.", minimum=0.0, maximum=1.0, group="network")
+                           "away from eyes and mouth.", minimum=0.0, maximum=1.0, group="network", when=FSGAN)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class BlendParams(Params):
                          "fsgan: the blending network; poisson: gradient domain; multiband: Laplacian pyramid; over: a "
                          "plain soft matte.")
     reach: float = number(0.06, "poisson reach", "How far into the face poisson carries what differs at the edge.",
-                          minimum=0.01, maximum=10.0, unit="of the face")
+                          minimum=0.01, maximum=10.0, unit="of the face", when=("engine", "auto", "poisson"))
     colour: float = number(1.0, "colour match", "How much the source's light is matched to the target's.", minimum=0.0,
                            maximum=1.0)
     sharpness: float = number(1.0, "sharpness match", "How much the face's sharpness is matched to the plate's.",

@@ -15,6 +15,7 @@ from fsgan_nuke.client import close_all
 from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import later
 from fsgan_nuke.jobs import job_of
+from fsgan_nuke.knobs import counting
 
 QUIET = 0.6  # seconds without a change, after which a node's status is asked for
 NOT_PARAMETERS = ("status", "status_line", "about", "result", "ready", "first", "last", "xpos", "ypos", "selected",
@@ -22,6 +23,7 @@ NOT_PARAMETERS = ("status", "status_line", "about", "result", "ready", "first", 
 
 _unwritten: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
 _changed: dict[str, float] = {}
+_seen: dict[str, str] = {}  # swap -> what the knobs behind its links were
 _waiting: list[threading.Timer] = []
 
 
@@ -34,6 +36,7 @@ def install() -> None:
     if nuke.GUI:
         for kind in graph.OURS:
             nuke.addKnobChanged(knob_changed, nodeClass=kind)
+        nuke.addUpdateUI(update_ui, nodeClass="FSGAN_Swap")
 
 
 # A farm's render.
@@ -105,10 +108,41 @@ def knob_changed() -> None:
     knob = nuke.thisKnob().name()
     if knob in NOT_PARAMETERS or knob.endswith(offers.NOTE):
         return
-    offers.take(nuke.thisNode(), knob)
-    _changed[str(nuke.thisNode().fullName())] = time.monotonic()
+    node = nuke.thisNode()
+    offers.take(node, knob)
+    _touched(node)
+
+
+def update_ui() -> None:
+    """Of a swap: its knobs are links, and a change of what is behind them need not be told as a change of the swap."""
+    node = nuke.thisNode()
+    if not node.shown():
+        return
+    name, now = str(node.fullName()), _values(node)
+    before, _seen[name] = _seen.get(name), now
+    if before is not None and before != now:
+        _touched(node)
+
+
+def _values(node: Any) -> str:
+    return repr([graph.behind(knob).value() for name, knob in node.knobs().items()
+                 if knob.Class() == "Link_Knob" and name.rpartition("_")[2] not in NOT_PARAMETERS])
+
+
+def _touched(node: Any) -> None:
+    grey_out(node)
+    _changed[str(node.fullName())] = time.monotonic()
     if not _waiting:
         _wait(QUIET)
+
+
+def grey_out(node: Any) -> None:
+    """What does not count as the other knobs stand cannot be changed."""
+    for stage, prefix in graph.stages_of(node):
+        for name, counts in counting(stage, lambda name: graph.behind(node[name]).value(),
+                                     lambda name: name in node.knobs(), prefix).items():
+            if bool(node[name].enabled()) != counts:
+                node[name].setEnabled(counts)
 
 
 def _wait(seconds: float) -> None:

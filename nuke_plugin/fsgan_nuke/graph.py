@@ -33,6 +33,21 @@ def kind_of(node: Any) -> str:
     return kind
 
 
+def stages_of(node: Any) -> list[tuple[str, str]]:
+    """The stages whose parameters stand on a node, each with the prefix of its knobs."""
+    kind = kind_of(node)
+    if kind == "FSGAN_Swap":
+        return [(stage, f"{stage}_") for stage in ("reenact", "mask", "inpaint", "blend")]
+    if kind == "FSGAN_Drive":
+        return [("drive", ""), ("mask", "mask_")]
+    return [(kind.partition("_")[2].lower(), "")] if kind in OURS else []
+
+
+def behind(knob: Any) -> Any:
+    """The knob itself; of a link the one that it shows."""
+    return knob.getLinkedKnob() if knob.Class() == "Link_Knob" else knob
+
+
 def is_ours(node: Any) -> bool:
     return kind_of(node) in OURS
 

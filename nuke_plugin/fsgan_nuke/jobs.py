@@ -137,7 +137,7 @@ def settings(node: Any, colour: Colour) -> dict[str, Any]:
         stages["drive"] = read_knobs(node, "drive")
         stages["mask"] = read_knobs(node, "mask", "mask_")
     swap = graph.swap_of(node)
-    stages["weights"] = read_knobs(node if swap is None else swap, "weights", "weights_")
+    stages["weights"] = read_knobs(node if swap is None else graph.renders(swap), "weights", "weights_")
     stages["output"] = read_knobs(node, "output")
     stages["colour"] = {"config": colour.config} if colour.config else {}
     analysed = graph.analyse_node(graph.connected(node, "target"))

@@ -58,10 +58,23 @@ def read_stage(stage: str, value_of: Callable[[str], Any], has: Callable[[str], 
         name = prefix + knob.name
         if not has(name):
             continue
-        if knob.optional and not value_of(name + OWN):
+        if knob.optional and knob.when and not _counts(knob, value_of, prefix):
+            continue
+        if knob.optional and not knob.when and not value_of(name + OWN):
             continue
         values[knob.name] = _from_host(knob, value_of(name))
     return values
+
+
+def counting(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
+             prefix: str = "") -> dict[str, bool]:
+    """Name of a knob -> whether its value counts, for those that count with some values of another one alone."""
+    return {prefix + knob.name: _counts(knob, value_of, prefix) for knob in knobs_of(STAGES[stage])
+            if knob.when and has(prefix + knob.name) and has(prefix + knob.when[0])}
+
+
+def _counts(knob: Knob, value_of: Callable[[str], Any], prefix: str) -> bool:
+    return value_of(prefix + knob.when[0]) in knob.when[1:]
 
 
 def _knobs_of(knob: Knob, prefix: str) -> list[NukeKnob]:
@@ -71,7 +84,7 @@ def _knobs_of(knob: Knob, prefix: str) -> list[NukeKnob]:
                     low=_low(knob), high=_high(knob))
     if knob.kind == "bool":
         return [_with(made, flags=("+STARTLINE",))]
-    if not knob.optional:
+    if not knob.optional or knob.when:
         return [made]
     switch = NukeKnob(name + OWN, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",))
     return [made, switch]

@@ -63,10 +63,7 @@ def engine_note(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str
 
 def menus_of(node: Any) -> list[tuple[str, str]]:
     """Each menu of weights: the prefix of its knobs, and its role."""
-    kind = graph.kind_of(node)
-    if kind == "FSGAN_Swap":
-        return [(f"{stage}_", stage) for stage in ("reenact", "mask", "inpaint", "blend")]
-    return [("", kind.partition("_")[2].lower())] if f"network{MENU}" in node.knobs() else []
+    return [(prefix, stage) for stage, prefix in graph.stages_of(node) if f"{prefix}network{MENU}" in node.knobs()]
 
 
 def take(node: Any, knob: str) -> bool:
@@ -74,7 +71,7 @@ def take(node: Any, knob: str) -> bool:
     if not knob.endswith(f"network{MENU}"):
         return False
     wanted = network_of(str(node[knob].value()))
-    network = node[knob[:-len(MENU)]]
+    network = graph.behind(node[knob[:-len(MENU)]])
     if str(network.value()) != wanted:
         network.setValue(wanted)
     return True
@@ -84,7 +81,7 @@ def refresh(node: Any) -> None:
     """Fills a node's menus, now or when the worker has answered. On the main thread; returns at once."""
     if not menus_of(node):
         return
-    allow = str(node["weights_allow"].value())
+    allow = str(graph.behind(node["weights_allow"]).value())
     when, answer = _known.get(allow, (0.0, {}))
     if answer:
         fill(node, answer)
@@ -121,13 +118,13 @@ def _fill_named(name: str, answer: Mapping[str, Any]) -> None:
 
 def fill(node: Any, answer: Mapping[str, Any]) -> None:
     for prefix, role in menus_of(node):
-        items, shown = network_items(answer, role, str(node[f"{prefix}network"].value()))
+        items, shown = network_items(answer, role, str(graph.behind(node[f"{prefix}network"]).value()))
         menu = node[f"{prefix}network{MENU}"]
         if list(menu.values()) != items:
             menu.setValues(items)
         if menu.value() != shown:
             menu.setValue(shown)
-        short, more = engine_note(answer, role, str(node[f"{prefix}engine"].value()))
+        short, more = engine_note(answer, role, str(graph.behind(node[f"{prefix}engine"]).value()))
         note = node[f"{prefix}engine{NOTE}"]
         note.setValue(short)
         note.setTooltip(more)

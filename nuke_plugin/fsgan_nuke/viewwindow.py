@@ -67,7 +67,7 @@ class Window:
         nuke.Undo.begin("FSGAN: views")
         try:
             for parameter, text in texts.items():
-                node[prefix + parameter].setValue(text)
+                graph.behind(node[prefix + parameter]).setValue(text)
         finally:
             nuke.Undo.end()
         render.refresh(node)

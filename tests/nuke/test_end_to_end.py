@@ -320,7 +320,6 @@ def test_analyse_gives_curves_and_nodes(session: Host, clips: Footage) -> None:
     render(session, mask)
     assert line(mask) == "up to date (3 frames)"
     analysed["person"].setValue("point")
-    session.set_knob(analysed, "person_point_on", True)
     analysed["person_point"].setValue([100.0, 90.0])
     assert job_of(mask).shot["target"]["person"] == "99.5,99.5"
     for node in (mask, analysed):

@@ -77,6 +77,33 @@ def test_asked_of_the_worker_while_a_panel_is_open(session: Host) -> None:
     session.module.delete(node)
 
 
+@pytest.mark.parametrize(("kind", "menu", "value", "knob"), [
+    ("FSGAN_Analyse", "person", "point", "person_point"), ("FSGAN_Blend", "engine", "poisson", "reach"),
+    ("FSGAN_Swap", "blend_engine", "fsgan", "blend_network"), ("FSGAN_Reenact", "engine", "fsgan", "steps")])
+def test_what_does_not_count_is_greyed_out(session: Host, kind: str, menu: str, value: str, knob: str) -> None:
+    node = session.module.createNode(kind)
+    other = "index" if menu == "person" else "over" if "blend" in kind.lower() + menu else "warp"
+    node.showControlPanel()
+    session.idle()
+    session.set_knob(node, menu, other)
+    session.idle()  # a swap's knobs are links
+    assert not node[knob].enabled()
+    session.set_knob(node, menu, value)
+    session.idle()
+    assert node[knob].enabled()
+    session.module.delete(node)
+
+
+def test_a_point_counts_where_it_is_asked_for(session: Host) -> None:
+    from fsgan_nuke.jobs import read_knobs
+
+    node = session.module.createNode("FSGAN_Analyse")
+    assert "person_point" not in read_knobs(node, "analyse")
+    node["person"].setValue("point")
+    assert read_knobs(node, "analyse")["person_point"] == [0, 0]
+    session.module.delete(node)
+
+
 def test_a_swap_has_one_choice_of_licences(session: Host) -> None:
     from fsgan_nuke import graph, jobs
     from fsgan_nuke.colour import project_colour

@@ -151,6 +151,28 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
     settle(session)
 
 
+def test_a_change_behind_a_swaps_links_is_noticed(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a callback of the swap's own: while its panel is open, and only then."""
+    from fsgan_nuke import callbacks, render
+
+    asked: list[str] = []
+    monkeypatch.setattr(render, "refresh", lambda node: asked.append(node.name()))
+    monkeypatch.setattr(callbacks, "QUIET", 0.0)
+    swap.showControlPanel()
+    session.pump_until(lambda: asked == [swap.name()], 10)  # the panel was opened
+    asked.clear()
+    session.idle()
+    session.idle()
+    assert not callbacks._waiting and asked == []
+    session.module.toNode(f"{swap.name()}.Mask")["feather"].setValue(0.2)
+    session.idle()
+    session.pump_until(lambda: asked == [swap.name()], 10)
+    swap.hideControlPanel()
+    session.module.toNode(f"{swap.name()}.Mask")["feather"].setValue(0.04)
+    session.idle()
+    assert not callbacks._waiting and asked == [swap.name()]
+
+
 def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written after a range where the node wants it, opened by the button; told where there is none."""
     import webbrowser
