@@ -182,11 +182,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def gathered(shot: Shot, frames: str, work: Path) -> RenderResult:
     """All chunks as one result. What counts is the file: a frame without a readable one is listed as failed, whatever
-    the chunks said; of several runs of a chunk the one that ended last counts."""
+    the chunks said; of several runs of a frame the last one counts, by the clock of the file server."""
     told: dict[int, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
-    chunks = sorted((_read(path) for path in sorted((work / SIDECARS).glob("*.json"))),
-                    key=lambda chunk: chunk.get("finished", 0.0))
+    chunks = [_read(path) for path in sorted((work / SIDECARS).glob("*.json"), key=lambda path: (_changed(path), path))]
     for chunk in chunks:
         for one in chunk.get("frames", ()):
             before = told.get(one["frame"], {})
@@ -214,6 +213,13 @@ def gathered(shot: Shot, frames: str, work: Path) -> RenderResult:
                  "machine-hours of rendering")
     return RenderResult(shot.job, shot.output.path, str(last.get("colorspace", shot.output.colorspace)),
                         tuple(reports), seconds, last.get("engines", {}), str(last.get("device", "cpu")), tuple(notes))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _beside(reports: Sequence[FrameReport], reach: int) -> list[int]:

@@ -23,14 +23,17 @@ from hypothesis import strategies as st
 from fsgan_core.cli import main
 from fsgan_core.cli.options import make_parser
 from fsgan_core.cli.progress import EngineLines
-from fsgan_core.contract.errors import InputError, MachineError, PlateError
+from fsgan_core.contract.errors import InputError, MachineError, PlateError, WeightsError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+from fsgan_core.networks.checkpoint import read_checkpoint, write_checkpoint
+from fsgan_core.plates.exr import read_header
 from fsgan_core.render.events import FAILED, Event
 from fsgan_core.render.farm import make_bundle, moved, path_texts, write_bundle
 from fsgan_core.render.farmtasks import analyse_target, estimate, gathered, render_chunk
 from fsgan_core.render.jobtemplate import ARITHMETIC, FarmOptions, openjd_range, our_range
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.render.shotfile import load_shot
+from fsgan_core.training.loops import seeded
 from tests import faults
 from tests.render.conftest import Small
 
@@ -352,3 +355,72 @@ class TestOpenCue:
                         ("report", "1-6", 1)]
         depends = {(one.findtext("deplayer"), one.findtext("onlayer")) for one in spec.iter("depend")}
         assert depends == {("render", "analyse_sources"), ("render", "analyse_target"), ("report", "render")}
+
+
+def task_arguments(job: Path, step: str, **task: str) -> list[str]:
+    """The command line of a step's task, its parameters put in as an engine does."""
+    template = yaml.safe_load((job / "template.yaml").read_text(encoding="utf-8"))
+    values = {one["name"]: one["default"] for one in template["parameterDefinitions"] if "default" in one}
+    values |= values_of(job) | {"ShotFile": str(job / "shot.toml")}
+    found = next(one for one in template["steps"] if one["name"] == step)
+    words = found["script"]["actions"]["onRun"]["args"]
+    for name, value in {**{f"Param.{name}": value for name, value in values.items()},
+                        **{f"Task.Param.{name}": value for name, value in task.items()}}.items():
+        words = [word.replace("{{" + name + "}}", str(value)) for word in words]
+    assert not [word for word in words if "{{" in word]
+    return words
+
+
+def test_finetune_is_a_step(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the analysis of the source and the render, which runs with what it has made."""
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+    plain = small.shot(tmp_path / "out", frames="1")
+    with pytest.raises(WeightsError):
+        make_bundle(plain, FarmOptions(finetune=2))
+    clip = Clip(small.plate, track=str(small.folder / "plate.json"))
+    arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
+    write_checkpoint(tmp_path / "anna.safetensors", arch, seeded(arch, 3).state_dict(),
+                     {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64"})
+    shot = small.shot(tmp_path / "out", frames="1", reenact__network=str(tmp_path / "anna.safetensors"))
+    made = make_bundle(replace(shot, source=(clip,)), FarmOptions(finetune=2, finetune_licence="commercial",
+                                                                  timeout=5))
+    write_bundle(made, tmp_path / "job")
+    steps = {step["name"]: step for step in made.template["steps"]}
+    assert list(steps) == ["Finetune", "Render", "Report"]
+    assert steps["Render"]["dependencies"] == [{"dependsOn": "Finetune"}]
+    assert {step["script"]["actions"]["onRun"]["timeout"] for step in steps.values()} == {300}
+    assert main(task_arguments(tmp_path / "job", "Finetune")) == 0
+    tuned = tmp_path / "out" / "fsgan_farm" / "finetuned.safetensors"
+    assert read_checkpoint(tuned).metadata["iterations"] == "2"
+    assert main(task_arguments(tmp_path / "job", "Render", Frames="1")) == 0
+    said = read_header(tmp_path / "out" / "swap.0001.exr").metadata
+    assert any("finetuned" in str(value) for name, value in said.items() if name.startswith("fsgan/"))
+
+
+def test_made_on_windows(small: Small, tmp_path: Path) -> None:
+    """The bundle's shot holds paths of the machine that it was made on; a task is told where they lie here."""
+    shot = small.shot(tmp_path / "out", frames="1")
+    write_bundle(make_bundle(shot), tmp_path / "job")
+    words = task_arguments(tmp_path / "job", "Render", Frames="1")
+    text = (tmp_path / "job" / "shot.toml").read_text(encoding="utf-8")
+    for folder in (small.folder, tmp_path):
+        text = text.replace(f"{folder}/", "Z:\\\\shows\\\\s 010\\\\")
+    (tmp_path / "job" / "shot.toml").write_text(text.replace("out/swap", "out\\\\swap"), encoding="utf-8")
+    assert load_shot(tmp_path / "job" / "shot.toml").output.path.endswith("Z:\\shows\\s 010\\out\\swap.####.exr")
+    assert main(words) == 0
+    render_shot(small.shot(tmp_path / "one", frames="1"))
+    assert faults.sums(tmp_path / "out") == faults.sums(tmp_path / "one")
+
+
+def test_clocks_that_differ(small: Small, tmp_path: Path) -> None:
+    """Which run of a frame was the last one is told by the file server's clock, not by the machines'."""
+    shot = small.shot(tmp_path / "out", frames="1-2")
+    render_chunk(shot, "1-2", tmp_path)
+    told = json.loads((tmp_path / "frames" / "1-2.2.json").read_text())
+    ahead = tmp_path / "frames" / "1-1.1.json"
+    failed = {**told["frames"][0], "state": "failed", "message": "half copied"}
+    ahead.write_text(json.dumps({**told, "frames": [failed], "finished": told["finished"] + 9000}))
+    os.utime(ahead, (1, 1))
+    assert gathered(shot, "1-2", tmp_path).numbers(FAILED) == ()
+    os.utime(ahead)
+    assert gathered(shot, "1-2", tmp_path).numbers(FAILED) == (1,)
