@@ -147,6 +147,17 @@ CONSTRUCTORS: Mapping[str, Constructor] = {
     ),
     "simple_unet.UNet": Constructor(f"{_HERE}.unet", "unet_of_n_classes", _unet("n_classes", 4), _UNET_UNUSED),
     "simple_unet_02.UNet": Constructor(f"{_HERE}.unet", "UNet", _unet("num_classes", 1), _UNET_UNUSED),
+    # Ours, not published: the small reenactment network.
+    "retouch.RetouchUNet": Constructor(
+        f"{_HERE}.retouch",
+        "RetouchUNet",
+        {
+            "in_nc": Whole(71, low=4, high=512),
+            "ngf": Whole(16, **_WIDTH),
+            "levels": Whole(4, low=1, high=7),
+            "max_nc": Whole(128, low=1, high=4096),
+        },
+    ),
     "hrnet.hrnet_wlfw": Constructor(f"{_HERE}.hrnet", "HRNet", {}),
     "hopenet.Hopenet": Constructor(f"{_HERE}.hopenet", "Hopenet", {}),
     "vgg.vgg19": Constructor(

@@ -12,7 +12,7 @@ network's raster cannot hold from the source's own pixels, away from eyes and mo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -54,7 +54,16 @@ from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
 
-Answer = tuple[np.ndarray, np.ndarray | None]  # picture (size, size, 3), 0..1; class scores (size, size, 3) or None
+
+@dataclass(frozen=True)
+class Answer:
+    """picture: (size, size, 3), 0..1. scores: of classes, (size, size, 3), where the network has a head for them.
+    redrawn: (size, size), 0..1, what it has redrawn of what it was shown, where it says so."""
+
+    picture: np.ndarray
+    scores: np.ndarray | None = None
+    redrawn: np.ndarray | None = None
+
 
 STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
 MOST_STEPS = 8
@@ -93,26 +102,32 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     else:
         used = [w for w in plan.views if w.light > 0 or w.detail > 0]
         drawn, inputs = _drawn(network, used, views, face, goal, crop, params.steps)
-    answer = combined([(answer[0], w.light, w.detail) for answer, w in drawn], width * DETAIL_SIZE / crop.pixel, 1.0)
+    answer = combined([(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel, 1.0)
     answer = limited(np.clip(answer, 0, 1), inputs)
-    labels = [(answer[1], w.light) for answer, w in drawn if answer[1] is not None]
+    labels = [(one.scores, w.light) for one, w in drawn if one.scores is not None]
+    redrawn = drawn[0][0].redrawn if prewarp else None
 
     skin = _skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
     alpha = _alpha(answer, labels, crop, face, goal, region, networks, skin)
     small = perceptual(answer, codec)
     picture = np.clip(paste(small, crop, region), small.min(), small.max())
     if wanted and params.detail > 0:
-        share = params.detail * _detail_share([(warped[w.view], w.detail) for w in plan.views if w.view in warped],
-                                              goal, around, crop, width)
         fine = combined([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
         fine = perceptual(fine, codec)
         coarse = cut(fine, around, crop)
-        share = share * np.clip(paste(agreement(small, coarse), crop, around, "linear"), 0, 1)
+        if redrawn is not None:  # what the network let stand is the warped view itself
+            share = 1 - np.clip(paste(redrawn, crop, around, "linear"), 0, 1)
+        else:
+            share = _detail_share([(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around,
+                                  crop, width)
+            share = share * np.clip(paste(agreement(small, coarse), crop, around, "linear"), 0, 1)
         fine = fine - paste(coarse, crop, around)
-        picture = picture + (share[..., None] * fine)[slices(region, around)]
+        picture = picture + (params.detail * share[..., None] * fine)[slices(region, around)]
     rgb = scene(picture, codec.exposure)
-    if params.inner_mouth == "target":
-        own = own_mouth(face, region, width)
+    # A network that retouches takes a mouth as the geometric engine does; another one draws it.
+    kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
+    if kept > 0:
+        own = np.float32(kept) * own_mouth(face, region, width)
         rgb = rgb + own[..., None] * (codec.decode(display_of(target, region, codec)) - rgb)
     leading = _on(warped[lead.view], where, region)
     leading = replace(leading, confidence=leading.confidence * (alpha > 0))
@@ -155,12 +170,12 @@ def _drawn(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRe
     starts = [shares_of(views[w.view].face, views[w.view].face.landmarks, network, one)
               for w, one in zip(used, crops, strict=True)]
     pictures = shown.copy()
-    latest: list[Answer] = [(picture, None) for picture in shown]
+    latest = [Answer(picture) for picture in shown]
     for step in range(1, int(counts.max()) + 1):
         going = np.flatnonzero(counts >= step)
         points = np.stack([starts[k] + (end - starts[k]) * (step / counts[k]) for k in going])
         for k, answer in zip(going, _asked(network, pictures[going], points, crop.size), strict=True):
-            pictures[k], latest[k] = answer[0], answer
+            pictures[k], latest[k] = answer.picture, answer
     return list(zip(latest, used, strict=True)), shown
 
 
@@ -174,8 +189,10 @@ def _asked(network: Network, shown: np.ndarray, points: np.ndarray, size: int) -
         batch[k, 3:] = batch[k - 1, 3:] if same else heat_maps(one, size)
     outputs = run(network, batch)
     pictures = outputs[0]
-    heads = [one for one in outputs[1:] if one.shape[1] == 3]
-    return [(picture_of(pictures[k]), np.moveaxis(heads[0][k], 0, -1) if heads else None) for k in range(len(shown))]
+    scores = next((one for one in outputs[1:] if one.shape[1] == 3), None)
+    redrawn = next((one for one in outputs[1:] if one.shape[1] == 1), None)
+    return [Answer(picture_of(pictures[k]), None if scores is None else np.moveaxis(scores[k], 0, -1),
+                   None if redrawn is None else redrawn[k, 0]) for k in range(len(shown))]
 
 
 def _skin(warped: Sequence[tuple[Warped, float]], where: Window, region: Window) -> np.ndarray:

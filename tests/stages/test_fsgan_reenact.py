@@ -265,6 +265,44 @@ class TestPrewarp:
         assert (difference > 0.02) == warped
 
 
+class TestRetouch:
+    """A network that says what it has redrawn."""
+
+    def redraws(self, share: float) -> Function:
+        def answer(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """The upper half white, and said so."""
+            where = np.zeros_like(batch[:, :1])
+            where[:, :, :where.shape[2] // 2] = share
+            return batch[:, :3] + where * (1 - batch[:, :3]), where
+
+        return answer
+
+    def test_what_it_lets_stand_is_the_warped_view(self, collins: Still, hopper: Still, codec: Codec) -> None:
+        """To the plate's own resolution, on however coarse a raster it works."""
+        coarse = PLAIN.replace(resolution=64, detail=1.0, prewarp="on", inner_mouth="source")
+        result, _ = drawn(collins, hopper, codec, self.redraws(0.0), coarse)
+        classical, seen = shown(collins.reenacted(hopper, codec, ReenactParams(inner_mouth="source")), codec)
+        picture, inside = shown(result, codec)
+        deep = cv2.erode((seen & inside).astype(np.uint8), np.ones((9, 9))) > 0
+        assert np.abs(picture - classical)[deep].mean() < 0.002
+
+    def test_what_it_redraws_is_its_own(self, collins: Still, hopper: Still, codec: Codec) -> None:
+        params = PLAIN.replace(resolution=64, detail=1.0, prewarp="on", inner_mouth="source")
+        picture, inside = shown(drawn(collins, hopper, codec, self.redraws(1.0), params)[0], codec)
+        rows = np.flatnonzero(inside.any(1))
+        top, bottom = inside.copy(), inside.copy()
+        top[rows[len(rows) // 4]:], bottom[:rows[3 * len(rows) // 4]] = False, False
+        assert np.ptp(picture[top]) < 0.01 and np.ptp(picture[bottom]) > 0.1
+
+    def test_mouth_as_the_geometric_engine_takes_it(self, collins: Still, hopper: Still, codec: Codec) -> None:
+        plan = replace(ONE, inner_mouth=0.0)
+        params = PLAIN.replace(detail=1.0, prewarp="on")
+        picture = shown(drawn(collins, hopper, codec, self.redraws(0.0), params, plan)[0], codec)[0]
+        middle = np.rint(collins.face.landmarks[60:].mean(0) - (collins.region.x, collins.region.y)).astype(int)
+        own = display(collins, codec)
+        assert np.abs(picture - own)[middle[1], middle[0]].max() < 0.02
+
+
 class TestDetail:
     def test_brings_back_what_the_raster_cannot_hold(self, collins: Still, codec: Codec) -> None:
         coarse = PLAIN.replace(resolution=64)

@@ -1,0 +1,114 @@
+"""One face made into many: mirrored, in other light, from a worse camera.
+
+Pictures are float32 (h, w, 3), display-like, 0..1. What is drawn once (`Look`) is applied alike to all pictures of a
+pair, so that what the network is asked for can be told from what it is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.errors import InputError
+
+__all__ = ["Augment", "Look", "Wear", "mirrored", "mirrored_points"]
+
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+# Which landmark lies in the mirror where each one lay: iBUG's 68 and WFLW's 98.
+_MIRROR_68 = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1,
+                   64:59:-1, 67:64:-1]
+_MIRROR_98 = np.r_[32:-1:-1, 46:41:-1, 50:46:-1, 37:32:-1, 41:37:-1, 51:55, 59:54:-1, 72:67:-1, 75:72:-1, 64:59:-1,
+                   67:64:-1, 82:75:-1, 87:82:-1, 92:87:-1, 95:92:-1, 97, 96]
+MIRRORS = {68: _MIRROR_68, 98: _MIRROR_98}
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How far faces are changed. flip: share that is mirrored. exposure: stops either way. colour: relative gain of
+    each channel either way, and of saturation. contrast: exponent either way. blur: largest sigma, pixels at 128.
+    grain: largest deviation, of 0..1. compression: share that goes through JPEG. roll: degrees either way; scale: share
+    either way (both of single pictures; pairs vary by their landmarks). occluders: share of faces that something is
+    put in front of."""
+
+    flip: float = 0.5
+    exposure: float = 0.5
+    colour: float = 0.1
+    contrast: float = 0.15
+    blur: float = 0.8
+    grain: float = 0.02
+    compression: float = 0.2
+    roll: float = 0.0
+    scale: float = 0.0
+    occluders: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {"flip": 1, "exposure": 4, "colour": 0.9, "contrast": 0.9, "blur": 10, "grain": 0.5, "compression": 1,
+                  "roll": 180, "scale": 0.5, "occluders": 1}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= limits[field.name]:
+                raise InputError(f"augment.{field.name} = {value} is out of range; it goes from 0 to "
+                                 f"{limits[field.name]}")
+
+
+@dataclass(frozen=True)
+class Look:
+    """A grade: other light, other camera."""
+
+    gain: np.ndarray
+    power: float
+    saturation: float
+
+    @classmethod
+    def drawn(cls, augment: Augment, random: np.random.Generator) -> Look:
+        values = random.uniform(-1, 1, 6)
+        # In display-like values a stop is a factor of about 2 ** (1 / 2.2).
+        exposure = 2.0 ** (augment.exposure * values[0] / 2.2)
+        gain = exposure * (1 + augment.colour * values[1:4])
+        return cls(gain.astype(np.float32), float((1 + augment.contrast) ** values[4]),
+                   float(1 + 2 * augment.colour * values[5]))
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        grey = (picture @ _LUMA)[..., None]
+        toned = grey + np.float32(self.saturation) * (picture - grey)
+        return np.asarray(np.clip(toned * self.gain, 0, 1) ** np.float32(self.power), np.float32)
+
+
+@dataclass(frozen=True)
+class Wear:
+    """A worse camera: blur, grain, compression. seed: of the grain."""
+
+    blur: float
+    grain: float
+    quality: int
+    seed: int
+
+    @classmethod
+    def drawn(cls, augment: Augment, size: int, random: np.random.Generator) -> Wear:
+        blur, grain = random.uniform(0, 1, 2) ** 2 * (augment.blur * size / 128, augment.grain)
+        quality = int(random.integers(30, 90)) if random.random() < augment.compression else 0
+        return cls(float(blur), float(grain), quality, int(random.integers(2**31)))
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        worn = cv2.GaussianBlur(picture, (0, 0), self.blur) if self.blur > 0.2 else picture
+        if self.grain > 0.002:
+            noise = np.random.default_rng(self.seed).standard_normal(picture.shape, np.float32)
+            worn = worn + np.float32(self.grain) * noise
+        worn = np.clip(worn, 0, 1)
+        if self.quality:
+            data = cv2.imencode(".jpg", np.rint(worn * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            worn = np.asarray(cv2.imdecode(data[1], cv2.IMREAD_COLOR), np.float32) / 255
+        return np.asarray(worn, np.float32)
+
+
+def mirrored(picture: np.ndarray) -> np.ndarray:
+    """Left to right; (h, w[, c])."""
+    return np.ascontiguousarray(picture[:, ::-1])
+
+
+def mirrored_points(points: np.ndarray) -> np.ndarray:
+    """(68 or 98, 2), shares of a square: the landmarks of the mirrored face, each in its own place of the order."""
+    return np.asarray(points[MIRRORS[len(points)]] * (-1, 1) + (1, 0), points.dtype)

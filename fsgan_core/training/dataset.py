@@ -1,0 +1,149 @@
+"""Prepared faces on disk: a folder with one .npz for each clip, plain arrays and a few words in JSON.
+
+The form is documented in docs/training.md. A file is written whole or not at all and knows what it was made of, so
+that preparing again makes only what is missing or has changed. Which faces are trained on and which are measured by is
+decided by person, never by frame (`held_out_people`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsgan_core.contract.errors import InputError
+from fsgan_core.plates.atomic import atomic_file
+from fsgan_core.training.data import FaceSet, Layout
+
+__all__ = ["Prepared", "Subject", "held_out_people", "load_dataset", "read_subject", "save_clip"]
+
+log = logging.getLogger(__name__)
+
+FORMAT = "fsgan-faces-1"
+SUFFIX = ".npz"
+MATTES = "mattes"  # in a file that was prepared with them
+_ARRAYS = ("pictures", "landmarks", "points", "angles", "frames")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a prepared clip's file says of itself. person: whose face, whatever name the studio gives. licence: class
+    of the footage. source: the clip's name; fingerprint: of its content. key: of all that the file depends on."""
+
+    name: str
+    person: str
+    licence: str
+    source: str
+    fingerprint: str
+    key: str
+    faces: int
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder of prepared clips. faces: all of them, `clips` numbering `subjects`. people: (n,) text, whose each
+    face is."""
+
+    subjects: tuple[Subject, ...]
+    faces: FaceSet
+
+    @property
+    def people(self) -> np.ndarray:
+        return np.array([subject.person for subject in self.subjects])[self.faces.clips]
+
+    @property
+    def key(self) -> list[str]:
+        """Of the faces: changes with any clip."""
+        return [subject.key for subject in self.subjects]
+
+
+def save_clip(path: Path, faces: FaceSet, subject: Subject) -> None:
+    """Writes one clip's faces. Raises OutputError."""
+    head = {"format": FORMAT, "name": subject.name, "person": subject.person, "licence": subject.licence,
+            "source": subject.source, "fingerprint": subject.fingerprint, "key": subject.key, "faces": len(faces),
+            "resolution": faces.layout.resolution, "crop": faces.layout.crop, "landmarks": faces.layout.landmarks}
+    arrays = {name: getattr(faces, name) for name in (*_ARRAYS, MATTES)}
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, head=np.array(json.dumps(head)),
+                            **{name: array for name, array in arrays.items() if array is not None})
+
+
+def read_subject(path: Path) -> Subject | None:
+    """What a prepared file says of itself; None where it is not there or no such file."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            return _subject(json.loads(str(data["head"])))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        log.warning("%s is not usable: %s", path, error)
+        return None
+
+
+def load_dataset(folder: Path) -> Prepared:
+    """All prepared clips of a folder, by name. Raises InputError: none there, of different layouts, or broken."""
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    if not paths:
+        raise InputError(f"{folder} holds no prepared faces; make them with: "
+                         f"fsgan train prepare CLIPS --output {folder}")
+    subjects: list[Subject] = []
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_ARRAYS, MATTES)}
+    for path in paths:
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+                subjects.append(_subject(json.loads(str(data["head"]))))
+                for name in parts:
+                    if name in data or name != MATTES:
+                        parts[name].append(data[name])
+        except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is not a whole file of prepared faces ({error}); delete it and prepare "
+                             "again") from error
+    layouts = {subject.layout for subject in subjects}
+    if len(layouts) > 1:
+        raise InputError(f"{folder} mixes faces of different resolution, crop or landmarks; prepare all alike, with "
+                         "--force")
+    clips = np.repeat(np.arange(len(subjects)), [subject.faces for subject in subjects])
+    if len(parts[MATTES]) < len(subjects):  # of some is of no use
+        del parts[MATTES]
+    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    faces = FaceSet(layouts.pop(), whole["pictures"], whole["landmarks"], whole["points"], clips, whole["frames"],
+                    whole["angles"], whole.get(MATTES))
+    return Prepared(tuple(subjects), faces)
+
+
+def held_out_people(prepared: Prepared, named: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+    """The people whose faces are measured by and never trained on: those named, else a share of all (at least one),
+    drawn by the seed.
+
+    Raises InputError: a name that nobody has, or nobody left to train on.
+    """
+    people = sorted({subject.person for subject in prepared.subjects})
+    unknown = [name for name in named if name not in people]
+    if unknown:
+        raise InputError(f"nobody in the prepared faces is called {', '.join(unknown)}; there are {', '.join(people)}")
+    if len(people) < 2:
+        raise InputError(f"the prepared faces show one person, {people[0]}; validation needs another one. For one "
+                         "person alone there is `fsgan finetune`")
+    chosen = tuple(sorted(named))
+    if not chosen:
+        count = min(max(1, round(share * len(people))), len(people) - 1)
+        order = np.random.default_rng([seed, len(people)]).permutation(len(people))
+        chosen = tuple(sorted(people[place] for place in order[:count]))
+    if len(chosen) == len(people):
+        raise InputError("everybody in the prepared faces is held out for validation; nobody is left to train on")
+    return chosen
+
+
+def _subject(head: dict[str, Any]) -> Subject:
+    if head["format"] != FORMAT:
+        raise ValueError(f"format {head['format']}, expected {FORMAT}")
+    layout = Layout(int(head["resolution"]), float(head["crop"]), int(head["landmarks"]))
+    return Subject(head["name"], head["person"], head["licence"], head["source"], head["fingerprint"], head["key"],
+                   int(head["faces"]), layout)

@@ -1,0 +1,205 @@
+"""How a network is trained on many people: one TOML file, checked. `published` and `small` come with the package."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_core.training.augment import Augment
+from fsgan_core.training.losses import LossWeights
+from fsgan_core.training.recipe import LARGEST_RATE, PRECISIONS, SMALLEST_RATE
+
+__all__ = ["NETWORKS", "PRESETS", "Phase", "Plan", "load_plan", "preset_path"]
+
+NETWORKS = ("reenact", "mask", "inpaint", "blend")
+PRESETS = ("published", "small")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch at one resolution. Its length is so many iterations, or so many epochs (each as many iterations as show
+    every face once). rate, discriminator_rate: of Adam (0: the generator's), halved every `halve` iterations or epochs
+    (0: never). batch: over all processes together."""
+
+    resolution: int
+    batch: int
+    rate: float
+    iterations: int = 0
+    epochs: float = 0
+    discriminator_rate: float = 0.0
+    halve: float = 0.0
+
+    def __post_init__(self) -> None:
+        if (self.iterations > 0) == (self.epochs > 0):
+            raise InputError("a phase has either iterations or epochs, above 0")
+        if self.resolution < 32 or self.resolution > 1024 or self.resolution % 32:
+            raise InputError(f"resolution = {self.resolution} is not a multiple of 32 from 32 to 1024")
+        _check("batch", self.batch, 1, 4096)
+        _check("rate", self.rate, SMALLEST_RATE, LARGEST_RATE)
+        if self.discriminator_rate:
+            _check("discriminator_rate", self.discriminator_rate, SMALLEST_RATE, LARGEST_RATE)
+        _check("halve", self.halve, 0, 1e9)
+
+    def unit(self, faces: int) -> float:
+        """Iterations in one unit of length."""
+        return 1.0 if self.iterations else faces / self.batch
+
+    def length(self, faces: int) -> int:
+        """In iterations, with so many faces to train on."""
+        return self.iterations or max(1, round(self.epochs * self.unit(faces)))
+
+    def fall(self, step: int, faces: int) -> float:
+        """What the rates are multiplied by at a step of the phase."""
+        return 0.5 ** int(step / (self.halve * self.unit(faces))) if self.halve else 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole run.
+
+    network: one of NETWORKS. arch: of the generator. phases: one after another. losses; without_vgg: in their place
+    where a VGG that they name is not installed. prewarp: of reenact, the network is shown a warped view. focus: of
+    reenact, the losses count on the face alone. solver: of blend, "own" (stages.poisson) or "opencv". discriminator:
+    its width, 0 is as wide as the generator. average: memory of the moving average of weights, per iteration. clip:
+    largest norm of a gradient. validation: share of people who are held out, or their names. every: iterations between
+    two validations. trials: faces to measure by.
+    """
+
+    network: str
+    arch: str
+    phases: tuple[Phase, ...]
+    losses: LossWeights
+    without_vgg: LossWeights | None = None
+    prewarp: bool = False
+    focus: bool = False
+    solver: str = "own"
+    landmarks: int = 0
+    crop: float = 1.2
+    discriminator: int = 0
+    average: float = 0.999
+    clip: float = 10.0
+    precision: str = "auto"
+    seed: int = 1
+    validation: float | tuple[str, ...] = 0.15
+    every: int = 500
+    trials: int = 48
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        _one_of("network", self.network, NETWORKS)
+        _one_of("solver", self.solver, ("own", "opencv"))
+        _one_of("precision", self.precision, PRECISIONS)
+        if not self.phases:
+            raise InputError("a plan needs at least one [[phases]]")
+        _check("average", self.average, 0, 0.99999)
+        _check("seed", self.seed, 0, 2**31 - 1)
+        _check("every", self.every, 1, 1e9)
+        _check("trials", self.trials, 1, 10_000)
+        if not self.clip > 0:
+            raise InputError(f"clip = {self.clip}: it must be above 0")
+        if isinstance(self.validation, float):
+            _check("validation", self.validation, 0.01, 0.9)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: for keys and for what the weights say of themselves."""
+        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+
+
+def preset_path(network: str, preset: str) -> Path:
+    """Where a preset's file is. Raises InputError."""
+    _one_of("preset", preset, PRESETS)
+    return Path(__file__).parent / "presets" / f"{network}_{preset}.toml"
+
+
+def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None) -> Plan:
+    """The plan in a TOML file; `changes` are settings "name" or "table.name" with TOML values (for phases: of all of
+    them). Raises InputError, which says what is wrong where."""
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+        for name, text in (changes or {}).items():
+            _change(data, name, text)
+        plan = _plan(data)
+    except OSError as error:
+        raise InputError(f"the plan {path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"the plan {path} is no TOML: {error}") from error
+    except FsganError as error:
+        raise InputError(f"the plan {path}: {error}") from error
+    if plan.network != network:
+        raise InputError(f"the plan {path} is for {plan.network}, not for {network}")
+    return plan
+
+
+def _change(data: dict[str, Any], name: str, text: str) -> None:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    table, _, key = name.rpartition(".")
+    if table == "phases":
+        for phase in data.get("phases", []):
+            phase[key] = value
+            for other in {"iterations": ("epochs",), "epochs": ("iterations",)}.get(key, ()):
+                phase.pop(other, None)
+        return
+    inside = data
+    for part in table.split(".") if table else ():
+        inside = inside.setdefault(part, {})
+    inside[key] = value
+
+
+def _plan(data: Mapping[str, Any]) -> Plan:
+    given = dict(data)
+    phases = given.pop("phases", [])
+    given["phases"] = tuple(_made(Phase, phase, "phases") for phase in phases)
+    for name, kind in (("losses", LossWeights), ("without_vgg", LossWeights), ("augment", Augment)):
+        if name in given:
+            given[name] = _made(kind, given[name], name)
+    if isinstance(given.get("validation"), list):
+        given["validation"] = tuple(str(name) for name in given["validation"])
+    lacking = [name for name in ("network", "arch", "losses") if name not in given]
+    if lacking:
+        raise InputError(f"{', '.join(lacking)} is missing")
+    return _made(Plan, given, "")
+
+
+def _made(kind: type[T], given: Mapping[str, Any], where: str) -> T:
+    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    for name, value in given.items():
+        place = f"{where}.{name}" if where else name
+        if name not in known:
+            raise InputError(f"{place} is not known; there are {', '.join(known)}")
+        default = known[name].default
+        if isinstance(default, bool) != isinstance(value, bool) and isinstance(default, (bool, int, float, str)):
+            raise InputError(f"{place} = {value!r} is not of the right kind")
+        if isinstance(default, (int, float)) and name != "validation" and not isinstance(value, (int, float)):
+            raise InputError(f"{place} = {value!r} is no number")
+    lacking = [name for name, one in known.items() if name not in given and one.default is one.default_factory]
+    if lacking:
+        raise InputError(f"{where or 'the plan'}: {', '.join(lacking)} is missing")
+    return kind(**given)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (LossWeights, Augment, Phase)):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} = {value!r} is not known; there are {', '.join(choices)}")
+
+
+def _check(name: str, value: float, lowest: float, highest: float) -> None:
+    if not isinstance(value, (int, float)) or not lowest <= value <= highest:
+        raise InputError(f"{name} = {value} is out of range; it goes from {lowest:g} to {highest:g}")
+
+

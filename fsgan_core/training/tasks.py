@@ -1,0 +1,226 @@
+"""What each network is asked: batches to learn from, fixed ones of people it never sees to be measured by, pictures.
+
+A batch is a function of the seed and the step's number alone, so that a run that was killed, or one on several
+machines, sees the faces that a single one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from fsgan_core.plates.plate import Window
+from fsgan_core.stages.erosion import KERNEL, soft_erosion
+from fsgan_core.stages.mesh import control_points
+from fsgan_core.stages.poisson import membrane
+from fsgan_core.stages.reenact import spline_stiffness
+from fsgan_core.stages.warp import sample, spline_map
+from fsgan_core.training.data import FaceSet
+from fsgan_core.training.pairs import ALL, STIFFNESS, Batch, Pairs, signed_planes
+from fsgan_core.training.plan import Plan
+from fsgan_core.training.single import Single, Singles
+
+__all__ = ["BlendTask", "InpaintTask", "MaskTask", "ReenactTask", "Task", "class_figures", "picture_figures",
+           "poisson_target", "task_of"]
+
+TRIED = 8  # in a batch of a validation
+FACE, HAIR = 1, 2  # classes of the segmentation; 0 is everything else
+
+
+class Task(Protocol):
+    """of_step: a step's batch, or the part of it that one of several processes has. trial: fixed batches of faces that
+    are held out. figures: means over a batch of float32 answers, by name; what there is to win comes first. columns:
+    what to look at of a batch, pictures in [-1, 1], (n, 3, p, p) each."""
+
+    def of_step(self, step: int, count: int, part: slice = ALL) -> Batch: ...
+
+    def trial(self) -> Sequence[Batch]: ...
+
+    def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]: ...
+
+    def columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]: ...
+
+
+class ReenactTask:
+    """Gr: a view and the landmarks of another frame of its clip, to that frame."""
+
+    def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: Plan) -> None:
+        self._pairs = Pairs(faces, ~held, prewarp=plan.prewarp, seed=plan.seed, augment=plan.augment, focus=plan.focus,
+                            people=people)
+        self._measured = Pairs(faces, held, prewarp=plan.prewarp, seed=plan.seed + 1, focus=plan.focus, people=people)
+        self._trial = self._measured.chosen(0, plan.trials)
+
+    def of_step(self, step: int, count: int, part: slice = ALL) -> Batch:
+        return self._pairs.of_step(step, count, part)
+
+    def trial(self) -> list[Batch]:
+        return [self._measured.batch(self._trial[first:first + TRIED]) for first in range(0, len(self._trial), TRIED)]
+
+    def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        return picture_figures(made, batch, batch.inputs[:, :3])
+
+    def columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        return [batch.inputs[:, :3], batch.targets, made]
+
+
+class _SingleTask:
+    """What the networks share that look at one face: which faces a step has, and which are measured by."""
+
+    def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: Plan) -> None:
+        self._plan = plan
+        self._learnt = Singles(faces, people, ~held, plan.seed, plan.augment)
+        self._measured = Singles(faces, people, held, plan.seed + 1, plan.augment)
+
+    def of_step(self, step: int, count: int, part: slice = ALL) -> Batch:
+        return self._batch(self._learnt, step, count, part)
+
+    def trial(self) -> list[Batch]:
+        """The held-out people, changed like the others: what is measured is what is learned."""
+        count = self._plan.trials
+        return [self._batch(self._measured, 0, count, slice(first, first + TRIED)) for first in range(0, count, TRIED)]
+
+    def _batch(self, singles: Singles, step: int, count: int, part: slice) -> Batch:
+        places = range(count)[part]
+        made = [self._made(singles, int(index), singles.random(step, place))
+                for index, place in zip(singles.chosen(step, count)[part], places, strict=True)]
+        return Batch(np.stack([one for one, _ in made]), np.stack([wanted for _, wanted in made]))
+
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One input (channels, p, p) and its target."""
+        raise NotImplementedError
+
+
+class MaskTask(_SingleTask):
+    """Gs: a picture to its classes."""
+
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        single = singles.drawn(index, random)
+        classes = np.where(single.face >= 0.5, FACE, np.where(single.hair >= 0.5, HAIR, 0))
+        return signed_planes(single.picture), classes.astype(np.int64)
+
+    def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        return class_figures(made, batch)
+
+    def columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        shown = [np.stack([classes == FACE, classes == HAIR, classes == 0], 1) * np.float32(2) - 1
+                 for classes in (batch.targets, made.argmax(1))]
+        return [batch.inputs, *shown]
+
+
+class InpaintTask(_SingleTask):
+    """Gc: a face with an ellipse cut from its border, everything else at -1, and the hard matte of where a face is
+    wanted, to that face (FSGAN, arXiv 1908.05932, section 3.4)."""
+
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        single = singles.drawn(index, random)
+        hard = hard_matte(single.face)
+        whole = signed_planes(single.picture * hard[..., None])
+        kept = hard * (1 - border_ellipse(hard, random))
+        return np.concatenate([signed_planes(single.picture * kept[..., None]), hard[None]]), whole
+
+    def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        return picture_figures(made, batch, batch.inputs[:, :3])
+
+    def columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        return [batch.inputs[:, :3], batch.targets, made]
+
+
+class BlendTask(_SingleTask):
+    """Gb: a face over another's, that other one, and the hard matte between them, to the gradient-domain solution of
+    the two: the Poisson blending loss (FSGAN, section 3.5)."""
+
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        target = singles.drawn(index, random)
+        other = singles.drawn(int(singles.chosen(int(random.integers(2**31)), 1)[0]), random)
+        hard = hard_matte(target.face)
+        new = worn(other, target)
+        transfer = new * hard[..., None] + target.picture * (1 - hard[..., None])
+        wanted = poisson_target(new, target.picture, hard > 0, self._plan.solver)
+        inputs = np.concatenate([signed_planes(transfer), signed_planes(target.picture), hard[None]])
+        return inputs, signed_planes(wanted)
+
+    def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        return picture_figures(made, batch, batch.inputs[:, :3])
+
+    def columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        return [batch.inputs[:, :3], batch.inputs[:, 3:6], batch.targets, made]
+
+
+def hard_matte(face: np.ndarray) -> np.ndarray:
+    """float32 (p, p), 0 or 1: the core of a face's matte, as the stages take it."""
+    kernel = 2 * round((KERNEL - 1) / 2 * len(face) / 256) + 1
+    return soft_erosion(face, max(3, kernel))[1]
+
+
+def border_ellipse(hard: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """float32 (p, p), 0 or 1: an ellipse about a point of a matte's border, its axes a quarter to a half of the face's
+    width, as published. All 0 for an empty matte."""
+    hole = np.zeros(hard.shape, np.uint8)
+    inside = hard > 0
+    border = np.argwhere(inside & (cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0))
+    if len(border):
+        width = float(np.ptp(np.flatnonzero(inside.any(0)))) + 1
+        row, column = border[int(random.integers(len(border)))]
+        axes = width * random.uniform(0.25, 0.5, 2) / 2
+        cv2.ellipse(hole, ((float(column), float(row)), (2 * axes[0], 2 * axes[1]), random.uniform(0, 180)), 1, -1)
+    return hole.astype(np.float32)
+
+
+def worn(other: Single, target: Single) -> np.ndarray:
+    """float32 (p, p, 3): the other's picture, brought to the target's landmarks."""
+    size = len(target.picture)
+    mapping = spline_map(control_points(target.landmarks), control_points(other.landmarks), Window(0, 0, size, size),
+                         spline_stiffness(STIFFNESS))
+    return np.clip(sample(other.picture, mapping), 0, 1)
+
+
+def poisson_target(new: np.ndarray, target: np.ndarray, inside: np.ndarray, solver: str) -> np.ndarray:
+    """float32 (p, p, 3): `new` seated in `target` where `inside`: its gradients, the target's values at the border.
+    solver: "own", `stages.poisson`, in floats; "opencv", seamlessClone in 8 bits, as published."""
+    if not inside.any():
+        return target
+    if solver == "own":
+        shift = membrane(target - new, inside, np.ones(inside.shape, np.float32), 1e6)
+        return np.where(inside[..., None], np.clip(new + shift, 0, 1), target).astype(np.float32)
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    middle = (int(columns[0] + columns[-1]) // 2, int(rows[0] + rows[-1]) // 2)
+    source, under = (np.rint(picture * 255).astype(np.uint8) for picture in (new, target))
+    # It leaves the outermost row of the mask as it is, and cannot work at the picture's edge.
+    mask = inside.astype(np.uint8) * 255
+    mask[[0, -1], :] = 0
+    mask[:, [0, -1]] = 0
+    cloned = cv2.seamlessClone(source, under, mask, middle, cv2.NORMAL_CLONE)
+    return np.asarray(cloned.astype(np.float32) / 255)
+
+
+def class_figures(made: np.ndarray, batch: Batch) -> dict[str, float]:
+    """Intersection over union of face and of hair, and the share of pixels that are right."""
+    found = made.argmax(1)
+
+    def overlap(kind: int) -> float:
+        a, b = found == kind, batch.targets == kind
+        return float((a & b).sum() / max(1, (a | b).sum()))
+
+    return {"face_iou": overlap(FACE), "hair_iou": overlap(HAIR), "right": float((found == batch.targets).mean())}
+
+
+def picture_figures(made: np.ndarray, batch: Batch, given: np.ndarray) -> dict[str, float]:
+    """L1 of 0..1 and mean squared error of what was made, and L1 of what was given, where the losses count."""
+    where = np.ones_like(made[:, :1]) if batch.where is None else batch.where
+    total = 3 * max(float(where.sum()), 1e-6)
+    difference, before = (where * (one - batch.targets) / 2 for one in (made, given))
+    return {"l1": float(np.abs(difference).sum() / total), "mse": float((difference**2).sum() / total),
+            "given_l1": float(np.abs(before).sum() / total)}
+
+
+_TASKS: Mapping[str, Callable[[FaceSet, np.ndarray, np.ndarray, Plan], Task]] = {
+    "reenact": ReenactTask, "mask": MaskTask, "inpaint": InpaintTask, "blend": BlendTask}
+
+
+def task_of(plan: Plan, faces: FaceSet, people: np.ndarray, held: np.ndarray) -> Task:
+    """faces: at the resolution to train at. people: (n,), whose each is. held: bool (n,), faces that are measured by
+    alone."""
+    return _TASKS[plan.network](faces, people, held, plan)
