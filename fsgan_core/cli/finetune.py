@@ -44,7 +44,7 @@ A run that was killed goes on when it is started again. See docs/finetune.md.
 LICENCES = ("commercial", "non-commercial", "research", "unknown")
 RANDOM = "random"
 # Part of every key: to be raised when the same settings would give other weights.
-METHOD = 1
+METHOD = 2
 EVENTS_PER_SECOND = 5
 
 

@@ -136,7 +136,7 @@ Lists the parameters of the stages, as --set and a shot file take them.
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
-    from fsgan_core.cli import commands, export, farm, weights
+    from fsgan_core.cli import commands, export, farm, train, weights
     from fsgan_core.cli import finetune as finetuning
 
     parser = argparse.ArgumentParser(prog="fsgan", description=MAIN, epilog=EXIT_CODES, formatter_class=_formatter(),
@@ -214,6 +214,10 @@ def make_parser() -> argparse.ArgumentParser:
     _inputs(finetune, source=True, target=False)
     finetuning.add_flags(finetune)
     _work(finetune)
+
+    training = subparsers.add_parser("train", help="trains the networks on a studio's footage", description=train.TEXT,
+                                     epilog=EXIT_CODES, allow_abbrev=False, formatter_class=_formatter())
+    train.add_flags(training, _work, _formatter(), EXIT_CODES)
 
     evaluate = command("evaluate", "measures a result", EVALUATE, commands.evaluate)
     _evaluate(evaluate)

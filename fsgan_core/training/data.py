@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
+from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stream import read_ahead
 from fsgan_core.stages.crop import Crop, crop_of, cut
+from fsgan_core.stages.mask import measure_mattes
 from fsgan_core.stages.picture import display_of, inside_of
 
 __all__ = ["ClipFaces", "FaceSet", "Layout", "collect", "load_faces", "save_faces", "usable_frames"]
@@ -77,7 +80,8 @@ class FaceSet:
 
     pictures: uint8 (n, side, side, 3), RGB, display-like, square pixels, black outside the plate. landmarks: float32
     (n, 68, 2), x and y as shares of the crop. points: float32 (n, 68 or 98, 2), likewise, those that the network is
-    shown. clips, frames: int64 (n,), where each comes from.
+    shown. clips, frames: int64 (n,), where each comes from. Of prepared faces also angles: float32 (n, 3), yaw, pitch
+    and roll in degrees; mattes: uint8 (n, side, side, 4), contract.layers.MATTES as the geometric engine measures them.
     """
 
     layout: Layout
@@ -86,9 +90,22 @@ class FaceSet:
     points: np.ndarray
     clips: np.ndarray
     frames: np.ndarray
+    angles: np.ndarray | None = None
+    mattes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
+
+    def at(self, resolution: int) -> FaceSet:
+        """The same faces for a smaller input. Raises InputError for a larger one."""
+        if resolution == self.layout.resolution:
+            return self
+        if resolution > self.layout.resolution:
+            raise InputError(f"these faces were prepared for {self.layout.resolution} pixels and {resolution} are "
+                             "wanted; prepare them again with a larger --resolution")
+        layout = replace(self.layout, resolution=resolution)
+        mattes = None if self.mattes is None else _smaller(self.mattes, layout.side)
+        return replace(self, layout=layout, pictures=_smaller(self.pictures, layout.side), mattes=mattes)
 
     def crop(self, index: int) -> np.ndarray:
         """uint8 (resolution, resolution, 3): what the network sees of that face."""
@@ -117,14 +134,16 @@ def usable_frames(clips: Sequence[ClipFaces], most: int = MOST_FRAMES) -> list[t
     return [found[place] for place in places]
 
 
-def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, int], None] | None = None) -> FaceSet:
-    """Reads the faces of `clips`. listen(done, total) is called after each.
+def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, int], None] | None = None, *,
+            most: int = MOST_FRAMES, mattes: MaskParams | None = None) -> FaceSet:
+    """Reads the faces of `clips`, `most` at most. listen(done, total) is called after each. mattes: how they are
+    measured; None: they are not.
 
     Frames that cannot be read are logged and left out. Raises NoFaceError (fewer than two faces), EngineError (98
     landmarks are wanted and the tracks have 68), PlateError (no frame can be read).
     """
-    wanted = usable_frames(clips)
-    pictures, landmarks, points, places = [], [], [], []
+    wanted = usable_frames(clips, most)
+    pictures, landmarks, points, places, angles, measured = [], [], [], [], [], []
     trouble: PlateError | None = None
     def read(place: int) -> Plate | PlateError:
         number, frame = wanted[place]
@@ -141,8 +160,11 @@ def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, i
             trouble = trouble or plate
             log.warning("frame %d of %s is left out: %s", frame, clip.name, plate)
             continue
-        pictures.append(_picture(plate, face, clip, layout))
         crop = _crop(face, clip.pixel_aspect, layout)
+        pictures.append(_picture(plate, crop, clip, layout))
+        if mattes is not None:
+            measured.append(_mattes(plate, face, crop, clip, layout, mattes))
+        angles.append(face.euler)
         landmarks.append(crop.shares(face.landmarks).astype(np.float32))
         points.append(crop.shares(_shown(face, layout)).astype(np.float32))
         places.append((number, frame))
@@ -151,7 +173,8 @@ def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, i
     if len(pictures) < 2:
         raise trouble or NoFaceError("fewer than two faces could be read")
     where = np.array(places, np.int64)
-    return FaceSet(layout, np.stack(pictures), np.stack(landmarks), np.stack(points), where[:, 0], where[:, 1])
+    return FaceSet(layout, np.stack(pictures), np.stack(landmarks), np.stack(points), where[:, 0], where[:, 1],
+                   np.array(angles, np.float32), np.stack(measured) if measured else None)
 
 
 def save_faces(path: Path, faces: FaceSet, key: str) -> None:
@@ -194,12 +217,32 @@ def _crop(face: Face, aspect: float, layout: Layout) -> Crop:
     return crop_of(face, layout.crop, layout.resolution, aspect)
 
 
-def _picture(plate: Plate, face: Face, clip: ClipFaces, layout: Layout) -> np.ndarray:
-    """uint8 (side, side, 3): the crop and what is around it."""
-    crop = _crop(face, clip.pixel_aspect, layout)
+def _wide(crop: Crop, layout: Layout) -> Crop:
+    """The crop and what is around it."""
     across, down = crop.width / AROUND, crop.height / AROUND
-    wide = replace(crop, left=crop.left - across, top=crop.top - down, width=crop.width + 2 * across,
+    return replace(crop, left=crop.left - across, top=crop.top - down, width=crop.width + 2 * across,
                    height=crop.height + 2 * down, size=layout.side)
+
+
+def _picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: Layout) -> np.ndarray:
+    """uint8 (side, side, 3)."""
+    wide = _wide(crop, layout)
     window = wide.window()
     shown = display_of(plate, window, clip.codec) * inside_of(plate, window)[..., None]
-    return np.rint(np.clip(cut(shown, window, wide), 0, 1) * 255).astype(np.uint8)
+    return _bytes(cut(shown, window, wide))
+
+
+def _mattes(plate: Plate, face: Face, crop: Crop, clip: ClipFaces, layout: Layout, params: MaskParams) -> np.ndarray:
+    """uint8 (side, side, 4)."""
+    wide = _wide(crop, layout)
+    measured = measure_mattes(plate, face, wide.window(), clip.codec, params)
+    return _bytes(cut(measured.pixels, measured.data_window, wide, "linear"))
+
+
+def _smaller(pictures: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (n, side, side, c) of (n, larger, larger, c)."""
+    return np.stack([cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in pictures])
+
+
+def _bytes(shares: np.ndarray) -> np.ndarray:
+    return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)

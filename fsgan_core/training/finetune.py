@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from fsgan_core.networks.discriminator import MultiscaleDiscriminator
 from fsgan_core.plates.stream import read_ahead
 from fsgan_core.training.data import FaceSet
-from fsgan_core.training.loops import Trainer, seeded
+from fsgan_core.training.loops import Trainer, judge_for
 from fsgan_core.training.losses import Criterion, Features, LossWeights
 from fsgan_core.training.pairs import Batch, Pairs, held_out, trial_pairs
 from fsgan_core.training.recipe import Recipe
@@ -36,7 +35,6 @@ CALIBRATION, GLANCE = 32, 8  # batches that batch norm is measured over, at the 
 SAVE_EVERY = 50  # iterations
 SAVE_SECONDS = 120.0  # where iterations are slow
 AVERAGED = 50  # iterations that a loss is told over
-FINEST_DISCRIMINATOR, SMALLEST_DISCRIMINATOR = 64, 8
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def finetune(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Pa
     vggs = dict(vggs or {})
     weights = loss_weights(vggs)
     trainer = Trainer(generator, Criterion(weights, vggs), recipe, device=device,
-                      discriminator=_discriminator(generator, recipe.seed) if weights.adversarial else None)
+                      discriminator=judge_for(generator, recipe.seed) if weights.adversarial else None)
     run = _Run(trainer, trial, recipe, preview)
 
     state = folder / STATE_FILE
@@ -164,12 +162,3 @@ class _Run:
         figures = self._trial.figures(made, identity=identity)
         log.info("after %d iterations: %s", step, figures)
         return figures
-
-
-def _discriminator(generator: nn.Module, seed: int) -> MultiscaleDiscriminator:
-    """As wide as the generator is, up to the published width."""
-    width = next(parameter.shape[0] for parameter in reversed(list(generator.parameters())) if parameter.dim() == 1)
-    ndf = min(max(width, SMALLEST_DISCRIMINATOR), FINEST_DISCRIMINATOR)
-    made = seeded(f"discriminators_pix2pix.MultiscaleDiscriminator(ndf={ndf})", seed + 1)
-    assert isinstance(made, MultiscaleDiscriminator)
-    return made

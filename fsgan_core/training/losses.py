@@ -22,8 +22,8 @@ from torch.nn import functional
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.networks.vgg import VGG19, VGG19Features
 
-__all__ = ["Criterion", "Features", "LossWeights", "discriminator_loss", "feature_matching", "generator_gan_loss",
-           "gradient_loss", "multi_scale_l1", "perceptual_loss", "ssim_loss", "vgg_features"]
+__all__ = ["ClassCriterion", "Criterion", "Features", "LossWeights", "discriminator_loss", "feature_matching",
+           "generator_gan_loss", "gradient_loss", "multi_scale_l1", "perceptual_loss", "ssim_loss", "vgg_features"]
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 
@@ -37,7 +37,9 @@ PERCEPTUAL_SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 to relu5_1
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each part counts. perceptual: by role of the VGG ("identity", "attributes")."""
+    """How much each part counts. perceptual: by role of the VGG ("identity", "attributes"). redrawn: of a network that
+    says which share of a pixel it has redrawn, that share, so that it lets stand what is right already. entropy: cross
+    entropy of classes."""
 
     pixel: float = 0.0
     pyramid: float = 0.0
@@ -45,6 +47,8 @@ class LossWeights:
     gradient: float = 0.0
     features: float = 0.0
     gan: float = 0.0
+    redrawn: float = 0.0
+    entropy: float = 0.0
     perceptual: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -97,6 +101,18 @@ class Criterion:
             if weights.gan:
                 parts["gan"] = weights.gan * generator_gan_loss([scale[-1] for scale in judged])
         return parts
+
+
+class ClassCriterion:
+    """Cross entropy of classes, as the segmentation network has it; takes what `Criterion` takes."""
+
+    def __init__(self, weights: LossWeights) -> None:
+        self.weights = weights
+
+    def __call__(self, made: Tensor, wanted: Tensor, judged: Sequence[Sequence[Tensor]] | None = None,
+                 real: Sequence[Sequence[Tensor]] | None = None) -> dict[str, Tensor]:
+        """made: (n, classes, h, w) logits. wanted: int64 (n, h, w)."""
+        return {"entropy": self.weights.entropy * functional.cross_entropy(made.float(), wanted)}
 
 
 def multi_scale_l1(made: Tensor, wanted: Tensor, scales: int = SCALES) -> Tensor:

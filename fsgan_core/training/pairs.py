@@ -8,24 +8,29 @@ with the pairs that it would have seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from fsgan_core.faces.heatmap import heat_maps
 from fsgan_core.faces.wflw import carried
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.mesh import control_points
+from fsgan_core.stages.mesh import control_points, outline
+from fsgan_core.stages.picture import polygon_matte
 from fsgan_core.stages.reenact import spline_stiffness
 from fsgan_core.stages.warp import sample, spline_map
+from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
 from fsgan_core.training.data import FaceSet
 from fsgan_core.training.vary import SHARE, varied
 
-__all__ = ["Batch", "Pair", "Pairs", "held_out", "trial_pairs"]
+__all__ = ["Batch", "Pair", "Pairs", "even", "held_out", "trial_pairs"]
 
 HELD_OUT = 0.1  # of a clip's faces: kept from training, to measure by
 ENOUGH = 20  # faces below which a clip keeps none back
 STIFFNESS = 0.008  # of the warp, as reenact.stiffness
+ALL = slice(None)
+AROUND = 0.02  # of the crop: so much around the face is looked at too, where the losses count on it alone
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,24 @@ class Pair:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: float32 (n, 3 + landmarks, p, p), the view in [-1, 1] and heat maps in 0..1; targets: float32
-    (n, 3, p, p) in [-1, 1]. RGB."""
+    """inputs: float32 (n, channels, p, p), as the network takes them: RGB in [-1, 1], heat maps and mattes in 0..1.
+    targets: float32 (n, 3, p, p) in [-1, 1], or classes, int64 (n, p, p). where: float32 (n, 1, p, p), 0..1, where the
+    losses count; None: everywhere."""
 
     inputs: np.ndarray
     targets: np.ndarray
+    where: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A face as it lies in the set, or mirrored. picture: uint8 (side, side, 3). landmarks (68, 2), points: shares of
+    the crop. matte: uint8 (side, side), where the face is; None where nobody asks."""
+
+    picture: np.ndarray
+    landmarks: np.ndarray
+    points: np.ndarray
+    matte: np.ndarray | None
 
 
 def held_out(faces: FaceSet) -> np.ndarray:
@@ -75,69 +93,139 @@ def trial_pairs(faces: FaceSet, kept: np.ndarray, count: int) -> tuple[Pair, ...
 
 class Pairs:
     """Makes the network's inputs and targets. faces: all there are. usable: bool (n,), which of them are trained on.
-    prewarp: whether the view is first warped to the target's landmarks; some targets of a step are then varied."""
+    prewarp: whether the view is first warped to the target's landmarks; some targets of a step are then varied.
+    augment: how the pairs of a step are changed. focus: whether batches say where the target's face is. people: (n,),
+    whose each face is; everybody is then shown as often as anybody else."""
 
-    def __init__(self, faces: FaceSet, usable: np.ndarray, *, prewarp: bool, seed: int) -> None:
+    def __init__(self, faces: FaceSet, usable: np.ndarray, *, prewarp: bool, seed: int, augment: Augment | None = None,
+                 focus: bool = False, people: np.ndarray | None = None) -> None:
         self.faces = faces
         self.prewarp = prewarp
         self._seed = seed
+        self._augment = augment
+        self._focus = focus
         partners = {int(clip): np.flatnonzero((faces.clips == clip) & usable) for clip in np.unique(faces.clips)}
         self._partners = {clip: members for clip, members in partners.items() if len(members) >= 2}
         self._targets = np.concatenate(list(self._partners.values()))
+        self._shares = None if people is None else even(people[self._targets])
 
     def chosen(self, step: int, count: int) -> tuple[Pair, ...]:
         """The pairs of a step."""
         random = np.random.default_rng([self._seed, step])
         pairs = []
-        for target in self._targets[random.integers(len(self._targets), size=count)]:
+        for target in random.choice(self._targets, count, p=self._shares):
             members = self._partners[int(self.faces.clips[target])]
             others = members[members != target]
             pairs.append(Pair(int(others[random.integers(len(others))]), int(target)))
         return tuple(pairs)
 
-    def of_step(self, step: int, count: int) -> Batch:
-        """What a step is trained on."""
-        return self.batch(self.chosen(step, count), np.random.default_rng([self._seed, step, 1]))
+    def of_step(self, step: int, count: int, part: slice = ALL) -> Batch:
+        """What a step is trained on; of its `count` pairs those of `part`."""
+        randoms = [np.random.default_rng([self._seed, step, 1, place]) for place in range(count)]
+        return self.batch(self.chosen(step, count)[part], randoms[part])
 
-    def batch(self, pairs: Sequence[Pair], random: np.random.Generator | None = None) -> Batch:
-        """random: varies some of the targets where views are warped; None: none."""
-        made = [self._made(pair, random) for pair in pairs]
+    def batch(self, pairs: Sequence[Pair], randoms: Sequence[np.random.Generator | None] = ()) -> Batch:
+        """randoms: for each pair what changes it, and varies some of the targets where views are warped; none: pairs
+        as they are."""
+        made = [self._made(pair, random) for pair, random in zip(pairs, randoms or [None] * len(pairs), strict=True)]
         size = self.faces.layout.resolution
-        views = np.stack([signed(view) for view, _, _ in made])
-        maps = np.stack([heat_maps(points, size) for _, points, _ in made])
-        return Batch(np.concatenate([views, maps], 1), np.stack([signed(target) for _, _, target in made]))
+        views = np.stack([signed(view) for view, _, _, _ in made])
+        maps = np.stack([heat_maps(points, size) for _, points, _, _ in made])
+        where = np.stack([where[None] for _, _, _, where in made if where is not None]) if self._focus else None
+        return Batch(np.concatenate([views, maps], 1), np.stack([signed(target) for _, _, target, _ in made]), where)
 
     def view(self, pair: Pair) -> np.ndarray:
         """uint8 (p, p, 3): what the network is shown of the view."""
         return self._made(pair, None)[0]
 
-    def _made(self, pair: Pair, random: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """View and target, uint8 (p, p, 3), and the points that the network is given, shares of the crop."""
-        faces = self.faces
-        points, target = faces.points[pair.target], faces.crop(pair.target)
-        if not self.prewarp:
-            return faces.crop(pair.view), points, target
-        size = faces.layout.resolution
-        own = self._places(pair.target)
-        goal = own
-        if random is not None and random.random() < SHARE:
-            goal = varied(own, size, random)
-            shares = (goal + 0.5) / size
-            points = shares if points.shape[0] == 68 else carried(points, faces.landmarks[pair.target], shares)
-            target = self._warped(pair.target, goal)
-        return self._warped(pair.view, goal), points, target
+    def _made(self, pair: Pair, random: np.random.Generator | None
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """View and target, uint8 (p, p, 3), the points that the network is given, shares of the crop, and where the
+        losses count."""
+        augment = self._augment if random is not None else None
+        mirror = augment is not None and random is not None and random.random() < augment.flip
+        view, target = self._seen(pair.view, mirror), self._seen(pair.target, mirror)
+        size = self.faces.layout.resolution
+        points, wanted, where = target.points, self._crop(target.picture), target.matte
+        where = self._crop(where) if where is not None else None
+        shown = view.picture if self.prewarp else self._crop(view.picture)
+        if self.prewarp:
+            goal = own = self._places(target)
+            if random is not None and random.random() < SHARE:
+                goal = varied(own, size, random)
+                shares = (goal + 0.5) / size
+                points = shares if points.shape[0] == 68 else carried(points, target.landmarks, shares)
+                moved = self._warped(target, goal)
+                wanted = moved[..., :3]
+                where = moved[..., 3] if target.matte is not None else None
+            shown = self._warped(replace(view, matte=None), goal)
+        if augment is not None and random is not None:
+            look, wear = Look.drawn(augment, random), Wear.drawn(augment, size, random)
+            shown, wanted = (as_bytes(wear(look(as_shares(picture)))) for picture in (shown, wanted))
+        return shown, points, wanted, _around(where) if where is not None else None
 
-    def _places(self, index: int) -> np.ndarray:
+    def _seen(self, index: int, mirror: bool) -> _Seen:
+        faces = self.faces
+        matte = self._matte(index) if self._focus else None
+        if not mirror:
+            return _Seen(faces.pictures[index], faces.landmarks[index], faces.points[index], matte)
+        return _Seen(mirrored(faces.pictures[index]), mirrored_points(faces.landmarks[index]),
+                     mirrored_points(faces.points[index]), mirrored(matte) if matte is not None else None)
+
+    def _matte(self, index: int) -> np.ndarray:
+        """uint8 (side, side): where the face is; where mattes were not prepared, its landmarks' outline."""
+        faces = self.faces
+        if faces.mattes is not None:
+            return np.asarray(faces.mattes[index, ..., 0])
+        side, margin = faces.layout.side, faces.layout.margin
+        window = Window(0, 0, side, side)
+        places = faces.landmarks[index].astype(np.float64) * faces.layout.resolution - 0.5 + margin
+        return as_bytes(np.maximum(*(polygon_matte(part, window) for part in outline(places))))
+
+    def _crop(self, picture: np.ndarray) -> np.ndarray:
+        margin, size = self.faces.layout.margin, self.faces.layout.resolution
+        return picture[margin:margin + size, margin:margin + size]
+
+    def _places(self, seen: _Seen) -> np.ndarray:
         """float64 (68, 2): a face's landmarks in its crop, pixels. Shares count from the crop's edge, arrays from the
         first pixel's centre."""
-        return np.asarray(self.faces.landmarks[index].astype(np.float64) * self.faces.layout.resolution - 0.5)
+        return np.asarray(seen.landmarks.astype(np.float64) * self.faces.layout.resolution - 0.5)
 
-    def _warped(self, index: int, goal: np.ndarray) -> np.ndarray:
-        """uint8 (p, p, 3): a face brought to the landmarks `goal` in a crop."""
+    def _warped(self, seen: _Seen, goal: np.ndarray) -> np.ndarray:
+        """uint8 (p, p, 3 or 4): a face, and its matte where that is wanted, brought to the landmarks `goal`."""
         size, margin = self.faces.layout.resolution, self.faces.layout.margin
-        mapping = spline_map(control_points(goal), control_points(self._places(index) + margin),
+        mapping = spline_map(control_points(goal), control_points(self._places(seen) + margin),
                              Window(0, 0, size, size), spline_stiffness(STIFFNESS))
-        return np.rint(np.clip(sample(self.faces.pictures[index].astype(np.float32), mapping), 0, 255)).astype(np.uint8)
+        layers = seen.picture if seen.matte is None else np.dstack([seen.picture, seen.matte])
+        return np.rint(np.clip(sample(layers.astype(np.float32), mapping), 0, 255)).astype(np.uint8)
+
+
+def even(people: np.ndarray) -> np.ndarray:
+    """Chances, sum 1, by which everybody comes up as often as anybody else."""
+    _, who, count = np.unique(people, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(count) * count[who]))
+
+
+def _around(matte: np.ndarray) -> np.ndarray:
+    """float32 (p, p), 0..1: the face and a little around it, of a matte in bytes."""
+    size = 2 * max(1, round(AROUND * len(matte))) + 1
+    wide = cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    return np.asarray(cv2.GaussianBlur(wide.astype(np.float32) / 255, (0, 0), size / 4))
+
+
+def as_shares(picture: np.ndarray) -> np.ndarray:
+    """float32, 0..1, of bytes."""
+    return picture.astype(np.float32) / 255
+
+
+def as_bytes(picture: np.ndarray) -> np.ndarray:
+    """uint8 of 0..1."""
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def signed_planes(picture: np.ndarray) -> np.ndarray:
+    """float32 (3, h, w) in [-1, 1] of (h, w, 3), 0..1."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) * np.float32(2) - np.float32(1)
 
 
 def signed(picture: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ frame."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,11 @@ from fsgan_core.faces.track import Face, Person, Track, make_face
 from fsgan_core.faces.trackfile import save_track
 from fsgan_core.plates.colour import SRGB, Codec, open_config
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages.mesh import outline
+from fsgan_core.stages.picture import polygon_matte
 from fsgan_core.training import trial
 from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect
+from fsgan_core.training.dataset import Prepared, Subject, save_clip
 
 FRAMES = 6
 SIZE = 200  # of the made frames, pixels
@@ -75,6 +79,39 @@ def clip(astronaut: np.ndarray, codec: Codec) -> ClipFaces:
 def faces(clip: ClipFaces) -> FaceSet:
     """Six faces at 64 pixels."""
     return collect([clip], Layout(64))
+
+
+@pytest.fixture(scope="session")
+def crowd(faces: FaceSet) -> Prepared:
+    """Three people of six faces each, at 64 pixels: the portrait in three grades; mattes are the landmarks' outline."""
+    window = Window(0, 0, faces.layout.side, faces.layout.side)
+    mattes = np.zeros((*faces.pictures.shape[:3], 4), np.uint8)
+    for matte, landmarks in zip(mattes, faces.landmarks, strict=True):
+        places = landmarks.astype(np.float64) * faces.layout.resolution - 0.5 + faces.layout.margin
+        first, second = (polygon_matte(part, window) for part in outline(places))
+        matte[..., 0] = np.rint(255 * np.maximum(first, second))
+    grades = [np.clip(faces.pictures * np.array(gain), 0, 255).astype(np.uint8)
+              for gain in ((1.0, 1.0, 1.0), (0.7, 0.8, 1.0), (1.0, 0.9, 0.6))]
+    count = len(faces)
+    whole = replace(faces, pictures=np.concatenate(grades), landmarks=np.tile(faces.landmarks, (3, 1, 1)),
+                    points=np.tile(faces.points, (3, 1, 1)), clips=np.repeat(np.arange(3), count),
+                    frames=np.tile(faces.frames, 3), angles=np.zeros((3 * count, 3), np.float32),
+                    mattes=np.tile(mattes, (3, 1, 1, 1)))
+    subjects = tuple(Subject(name, name, "commercial", name, name, f"key {name}", count, faces.layout)
+                     for name in ("anna", "bert", "cleo"))
+    return Prepared(subjects, whole)
+
+
+def save_crowd(folder: Path, crowd: Prepared) -> None:
+    """As `fsgan train prepare` would have written it."""
+    for number, subject in enumerate(crowd.subjects):
+        own = crowd.faces.clips == number
+        whole = crowd.faces
+        assert whole.angles is not None and whole.mattes is not None
+        save_clip(folder / f"{subject.name}.npz", replace(
+            whole, pictures=whole.pictures[own], landmarks=whole.landmarks[own], points=whole.points[own],
+            clips=whole.clips[own], frames=whole.frames[own], angles=whole.angles[own], mattes=whole.mattes[own]),
+            subject)
 
 
 @pytest.fixture(scope="session")

@@ -110,4 +110,5 @@ class TestFootage:
     def test_a_list_of_people_that_is_none(self, tmp_path: Path) -> None:
         people = tmp_path / "people.csv"
         people.write_text("one.mov\n")
-        assert main(["train", "prepare", str(tmp_path), "--people", str(people), "-o", str(tmp_path / "out"), "-q"]) == 2
+        command = ["train", "prepare", str(tmp_path), "--people", str(people), "-o", str(tmp_path / "out"), "-q"]
+        assert main(command) == 2

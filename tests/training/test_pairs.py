@@ -174,7 +174,7 @@ class TestPairs:
         """View, landmarks and target of a pair onto itself stay together when its proportions change."""
         pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
         plain = pairs.batch([Pair(2, 2)] * 8)
-        batch = pairs.batch([Pair(2, 2)] * 8, np.random.default_rng(3))
+        batch = pairs.batch([Pair(2, 2)] * 8, [np.random.default_rng([3, place]) for place in range(8)])
         moved = np.abs(batch.targets - plain.targets).mean((1, 2, 3))
         assert 1 <= (moved < 1e-6).sum() <= 7, "some are, some are not"
         assert np.abs(batch.inputs[:, :3] - batch.targets).mean((1, 2, 3)).max() < 0.01
