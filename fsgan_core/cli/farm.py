@@ -197,15 +197,7 @@ def task(options: Namespace, presenter: Presenter) -> int:
 
     if options.task in NODE_TASKS:
         return _nodes(options, presenter)
-    paths = {}
-    for given in options.path:
-        name, equals, path = given.partition("=")
-        if not equals:
-            raise InputError(f"--path {given}: write it as NAME=PATH")
-        paths[name] = path
-    folders = [paths.pop(name) for name in sorted(paths) if name.startswith("weights.")]
-    if folders:
-        os.environ["FSGAN_WEIGHTS"] = os.pathsep.join(folders)
+    paths = _paths(options)
     shot = moved(load_shot(options.shot), paths)
     work = Path(options.work).expanduser()
     device = choose_device(options.device)
@@ -231,6 +223,20 @@ def task(options: Namespace, presenter: Presenter) -> int:
     return _analysed(options, facts, presenter)
 
 
+def _paths(options: Namespace) -> dict[str, str]:
+    """Where things lie on this machine, by name; folders of weights are set for good. Raises InputError."""
+    paths = {}
+    for given in options.path:
+        name, equals, path = given.partition("=")
+        if not equals:
+            raise InputError(f"--path {given}: write it as NAME=PATH")
+        paths[name] = path
+    folders = [paths.pop(name) for name in sorted(paths) if name.startswith("weights.")]
+    if folders:
+        os.environ["FSGAN_WEIGHTS"] = os.pathsep.join(folders)
+    return paths
+
+
 def _analysed(options: Namespace, facts: Mapping[str, Any], presenter: Presenter) -> int:
     if options.json:
         presenter.data({"ok": True, "exit_code": 0, **facts})
@@ -247,6 +253,9 @@ def _nodes(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.render.device import choose_device
     from fsgan_core.render.jobtemplate import our_range
 
+    unknown = _paths(options)
+    if unknown:
+        raise InputError(f"--path {', '.join(unknown)}: of a Nuke script's job only weights can be told so")
     nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), our_range(options.frames)
     device = choose_device(options.device)
     if options.task == "analyse-nodes":

@@ -21,6 +21,7 @@ from fsgan_core.contract.shot import Clip, Shot, person_settings
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.sequence import frames_text
 from fsgan_core.render.cache import code_digest
+from fsgan_core.render.engines import Chosen
 from fsgan_core.render.frames import CODE
 from fsgan_core.render.inputs import Input
 from fsgan_core.render.jobtemplate import (
@@ -126,9 +127,12 @@ def _with_path(clip: Clip, key: str, path: str) -> Clip:
 def expectation(work: Work, *, tuned: bool = False) -> str:
     """What decides how pixels come out beside the shot: version, engines, weights. Tasks compare it, so that a machine
     that is installed differently does not render. tuned: the reenactment's weights are made by the job."""
+    return engines_text({stage: work.maker.engines[stage] for stage in work.running}, tuned=tuned)
+
+
+def engines_text(engines: Mapping[str, Chosen], *, tuned: bool = False) -> str:
     texts = [f"fsgan {fsgan_core.__version__} {code_digest(CODE)[:12]}"]
-    for stage in work.running:
-        engine = work.maker.engines[stage]
+    for stage, engine in engines.items():
         weights = "fine-tuned" if tuned and stage == "reenact" else engine.weights_text
         texts.append(f"{stage} {engine.name} {weights}")
     return "; ".join(texts)

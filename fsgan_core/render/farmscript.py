@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract import protocol
-from fsgan_core.contract.errors import FsganError, InputError, PlateError
+from fsgan_core.contract.errors import FsganError, InputError, MachineError, PlateError
 from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.sequence import frames_text, open_clip, parse_frames
 from fsgan_core.render.cache import digest
+from fsgan_core.render.engines import Machine, choose_engine
 from fsgan_core.render.events import Event, Listener, RenderResult, ignore
-from fsgan_core.render.farm import TRACKS, Bundle
+from fsgan_core.render.farm import TRACKS, Bundle, engines_text
 from fsgan_core.render.farmtasks import analyse_source, analyse_target, rendered
 from fsgan_core.render.jobtemplate import (
     FarmOptions,
@@ -40,6 +42,7 @@ from fsgan_core.render.pipeline import Work
 from fsgan_core.render.requests import render_work
 from fsgan_core.render.tracks import OVERLAP, WHOLE_CLIP
 from fsgan_core.render.warm import Warm
+from fsgan_core.stages.drive import drive_stages
 
 __all__ = ["NodeJob", "analyse_nodes", "load_nodes", "make_script_bundle", "render_nodes"]
 
@@ -47,6 +50,7 @@ log = logging.getLogger(__name__)
 
 NODES = "nodes.json"  # in the work folder
 NODES_VERSION = 1
+EXPECTED = "expected.json"  # in the work folder: engines and weights of each node, as on the machine that analysed
 RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": nodes show the files that are there, and ask no worker about them
 
 PREPARE = '''\
@@ -87,13 +91,17 @@ def make_script_bundle(path: Path, options: FarmOptions | None = None, *, frames
         "Prepare": (path_parameter("FILE", "IN") | {"default": "prepare.py", "description": "Part of this bundle."},
                     None),
         "Nuke": ({"type": "STRING", "default": "nuke", "description": "Nuke on the farm's machines."}, nuke)}
+    weights = []
+    for number, place in enumerate(options.weights, start=1):
+        parameters[f"Weights{number}"] = (path_parameter("DIRECTORY", "IN"), str(Path(place).expanduser().absolute()))
+        weights += ["--path", f"weights.{number}=" + "{{Param.Weights" + str(number) + "}}"]
     for number, write in enumerate(chosen, start=1):
         parameters[f"Frames{number}"] = ({"type": "STRING", "description": f"Frames of {write.name}."},
                                          checked_value(openjd_range(ranges[write.name])))
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
                                   if value is not None]}
     data = template({name: declared for name, (declared, _) in parameters.items()},
-                    _steps(chosen, needed, options), options.session)
+                    _steps(chosen, needed, options, weights), options.session)
     data["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
     assets = {"assetReferences": {
         "inputs": {"filenames": [str(path), *_read_files(script, path.parent)], "directories": list(options.weights)},
@@ -121,17 +129,19 @@ def _range(script: Script, write: Node) -> tuple[int, ...]:
     return parse_frames(f"{first}-{max(first, last)}")
 
 
-def _steps(writes: Sequence[Node], needed: dict[str, list[Node]], options: FarmOptions) -> list[dict[str, Any]]:
+def _steps(writes: Sequence[Node], needed: dict[str, list[Node]], options: FarmOptions,
+           weights: Sequence[str]) -> list[dict[str, Any]]:
+    """weights: where they lie, for a task's command line."""
     nodes = "{{Param.WorkFolder}}/" + NODES
     wanted = ",".join(name for name, above in needed.items() if above)
     made = [
         step("Prepare", action("{{Param.Nuke}}", [
             "-t", "{{Param.Prepare}}", "script={{Param.NukeScript}}", "frames={{Param.Frames}}", f"writes={wanted}",
             f"nodes={nodes}"], options), options, light=True),
-        step("Analyse", task_action("analyse-nodes", nodes, options, "--frames", "{{Param.Frames}}"), options,
-             after=["Prepare"]),
-        step("Nodes", task_action("render-nodes", nodes, options, "--frames", "{{Task.Param.Frames}}"), options,
-             after=["Analyse"], space=chunk_space()),
+        step("Analyse", task_action("analyse-nodes", nodes, options, "--frames", "{{Param.Frames}}", *weights),
+             options, after=["Prepare"]),
+        step("Nodes", task_action("render-nodes", nodes, options, "--frames", "{{Task.Param.Frames}}", *weights),
+             options, after=["Analyse"], space=chunk_space()),
     ]
     before: list[tuple[int, str]] = []
     for number, write in enumerate(writes, start=1):
@@ -214,9 +224,13 @@ def _track(shot: Shot, clip: Clip, of_target: bool, work: Path) -> str:
 
 def analyse_nodes(path: Path, frames: str, work: Path, device: str = "cpu",
                   listen: Listener = ignore) -> dict[str, Any]:
-    """Writes the track files of all nodes, each clip's once. Raises PlateError and as `write_track`."""
+    """Writes the track files of all nodes, each clip's once, and what this machine would render them with. Raises
+    PlateError and as `write_track`."""
     made: dict[str, Any] = {}
-    for plain in load_nodes(path):
+    jobs = load_nodes(path)
+    with atomic_file(work / EXPECTED) as temporary:
+        temporary.write_text(json.dumps({job.node: expected(job, device) for job in jobs}, indent=1), encoding="utf-8")
+    for plain in jobs:
         job = with_tracks(plain, work)
         for number, (before, clip) in enumerate(zip((plain.shot.target, *plain.shot.source),
                                                     (job.shot.target, *job.shot.source), strict=True)):
@@ -228,6 +242,29 @@ def analyse_nodes(path: Path, frames: str, work: Path, device: str = "cpu",
                 made[clip.track] = analyse_target(job.shot, _looked_at(job.shot, frames), device, listen)
     return {"command": "analyse-nodes", "output": ", ".join(made) or "every clip has its track already",
             "unread": sorted({frame for facts in made.values() for frame in facts["unread"]})}
+
+
+def expected(job: NodeJob, device: str) -> str:
+    """What decides how a node's pixels come out, beside what it is asked for: version, engines, weights."""
+    shot = job.shot
+    stages = drive_stages(shot.stages) if shot.job == "drive" else shot.stages
+    running = [job.request.stage] if job.request.stage else ["drive" if shot.job == "drive" else "reenact", "mask",
+                                                             "inpaint", "blend"]
+    machine = Machine(device, stages.weights.precision)
+    return engines_text({stage: choose_engine(stage, stages, machine) for stage in running})
+
+
+def _check_expected(jobs: Sequence[NodeJob], work: Path, device: str) -> None:
+    """Raises MachineError where this machine is installed otherwise than the one that analysed."""
+    try:
+        told = dict(json.loads((work / EXPECTED).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{work / EXPECTED} cannot be read ({error}); the job's step Analyse writes it") from error
+    for job in jobs:
+        here = expected(job, device)
+        if told.get(job.node) != here:
+            raise MachineError(f"{job.node}: this machine would not render the same: it has {here}; the clips were "
+                               f"analysed where there is {told.get(job.node)}. Install the same version and weights")
 
 
 def _looked_at(shot: Shot, frames: str) -> str:
@@ -244,10 +281,12 @@ def _looked_at(shot: Shot, frames: str) -> str:
 def render_nodes(path: Path, frames: str, work: Path, *, device: str = "cpu", listen: Listener = ignore,
                  warm: Warm | None = None) -> list[tuple[str, RenderResult]]:
     """Frames of every node, in their order, since a node reads what the one before has written; nodes that need a frame
-    that failed list it too. Raises PlateError where an analysis is missing; else as Work.run."""
+    that failed list it too. Raises PlateError where an analysis is missing, MachineError where this machine is
+    installed otherwise; else as Work.run."""
     warm = warm or Warm()
     results = []
     jobs = load_nodes(path)
+    _check_expected(jobs, work, device)
     for number, plain in enumerate(jobs):
         job = with_tracks(plain, work)
         absent = [clip.track for clip in (job.shot.target, *job.shot.source)

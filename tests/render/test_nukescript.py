@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.render.farm import write_bundle
-from fsgan_core.render.farmscript import load_nodes, make_script_bundle
+from fsgan_core.render.farmscript import load_nodes, make_script_bundle, render_nodes
 from fsgan_core.render.jobtemplate import FarmOptions
 from fsgan_core.render.nukescript import commands, listed, load_script, parse_script
 from tests.host import tcl
@@ -115,7 +116,7 @@ class TestBundle:
         return path
 
     def test_is_a_job_for_openjd(self, script: Path, tmp_path: Path) -> None:
-        made = make_script_bundle(script, FarmOptions(chunk=4), writes=("Final", "Pre", "Copy"))
+        made = make_script_bundle(script, FarmOptions(chunk=4, weights=("/w",)), writes=("Final", "Pre", "Copy"))
         write_bundle(made, tmp_path / "job")
         done = openjd("check", tmp_path / "job" / "template.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -125,6 +126,8 @@ class TestBundle:
         assert after["Write Final"] == ["Nodes", "Write Pre", "Write Copy"], "render_order"
         assert after["Write Copy"] == [] and after["Write Pre"] == ["Nodes"]
         values = values_of(tmp_path / "job")
+        assert values["Weights1"] == "/w" and "weights.1={{Param.Weights1}}" in steps["Nodes"]["script"]["actions"][
+            "onRun"]["args"]
         assert (values["Frames"], values["Frames1"]) == ("1001-1020", "1003-1005") and made.tasks == 5
         assert values["NukeScript"] == str(script)
         assets = yaml.safe_load((tmp_path / "job" / "asset_references.yaml").read_text())["assetReferences"]["inputs"]
@@ -151,3 +154,13 @@ class TestBundle:
         (tmp_path / "nodes.json").write_text(text)
         with pytest.raises(InputError, match=r"nodes\.json"):
             load_nodes(tmp_path / "nodes.json")
+
+    def test_a_machine_installed_otherwise_refuses(self, tmp_path: Path) -> None:
+        shot = {"target": "plate.####.exr", "output": "m.####.exr"}
+        (tmp_path / "nodes.json").write_text(json.dumps({"version": 1, "nodes": [
+            {"node": "Mask1", "shot": shot, "stage": "mask", "upstream": {}}]}))
+        with pytest.raises(InputError, match="step Analyse writes it"):
+            render_nodes(tmp_path / "nodes.json", "1", tmp_path)
+        (tmp_path / "expected.json").write_text(json.dumps({"Mask1": "fsgan 0.0; mask geometric none"}))
+        with pytest.raises(MachineError, match=r"Mask1: .* would not render the same: it has fsgan .*; mask geometric"):
+            render_nodes(tmp_path / "nodes.json", "1", tmp_path)
