@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,14 +25,17 @@ from fsgan_nuke.knobs import (  # noqa: E402
     STRING,
     TAB,
     TEXT,
+    UV,
     XY,
     NukeKnob,
     stage_knobs,
 )
 
-COLOUR = "0x7a5c3cff"
-TOOLSET = "ToolSets/FSGAN/Example.nk"  # folders of this name on the plugin path fill the host's menu of toolsets
+from fsgan_core.contract.landmarks import OFFSETS  # noqa: E402
 
+COLOUR = "0x7a5c3cff"
+PREFIX = "offset_"  # of knobs that add to a track
+TOOLSET = "ToolSets/FSGAN/Example.nk"  # folders of this name on the plugin path fill the host's menu of toolsets
 
 # Of an input, what is connected to it.
 INPUT_HELP = {
@@ -140,6 +143,21 @@ def views_knobs() -> list[NukeKnob]:
         *stage_knobs("reenact", group="views")])
 
 
+VIEWS = NukeKnob("stereo_views", STRING, "stereo views", "Views of a stereo script to work on, as: left right. "
+                 "Empty: all.")
+
+
+def offset_knobs() -> list[NukeKnob]:
+    """What an artist adds to the faces of a track; each may be keyed."""
+    codes = {"move": UV, "scale": DOUBLE, "turn": DOUBLE}
+    units = {"move": " (px)", "scale": "", "turn": " (degrees)"}
+    return [NukeKnob(PREFIX + offset.name, codes[offset.kind], offset.label + units[offset.kind], offset.help,
+                     "1" if offset.kind == "scale" else "",
+                     low=None if offset.kind == "move" else 0.0 if offset.kind == "scale" else -offset.high,
+                     high=offset.high or None)
+            for offset in OFFSETS.values()]
+
+
 def render_knobs() -> list[NukeKnob]:
     """What every node that renders has at its top."""
     return [
@@ -168,16 +186,20 @@ def report_knobs() -> list[NukeKnob]:
     ]
 
 
+RELOAD = button("reload", "Reload", "reload", "Reads the frames again and asks what is up to date.")
+
+
 def output_knobs(*more: NukeKnob) -> list[NukeKnob]:
     return [
         tab("output_tab", "Output"),
         NukeKnob("file", FILE, "file", "Where the frames go, as name.####.exr. Empty: a folder beside the script, by "
                  "this node's name."),
+        VIEWS,
         NukeKnob("missing_results", ENUM, "missing frames", "What a frame shows that is not rendered yet.",
                  items=("error", "black", "checkerboard", "nearest frame"), value="black"),
         *more,
         NukeKnob("result", FILE, "shown", "The frames that this node shows; set by a render.", flags=("+DISABLED",)),
-        button("reload", "Reload", "reload", "Reads the frames again and asks what is up to date."),
+        RELOAD,
         NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
         NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
         NukeKnob("last", INT, "", "", "1", flags=("+INVISIBLE",)),
@@ -230,9 +252,7 @@ def stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
     """The stage's own layers on the region, over the target's other channels and its metadata; the target as it is
     while nothing is rendered."""
     lines = inside(inputs)
-    lines += ["push $IN_target",
-              node("Crop", box="{{Result.bbox.x} {Result.bbox.y} {Result.bbox.r} {Result.bbox.t}}", crop="false",
-                   name="Region", xpos="0", ypos="100")]
+    lines.append("push $IN_target")
     for number, layer in enumerate(layers):
         lines += ["set BELOW [stack 0]", "push $RESULT", "push $BELOW",
                   node("Copy", 2, channels=layer, from0="none", to0="none", metainput="All", bbox="A",
@@ -274,18 +294,24 @@ def analyse() -> Gizmo:
     tracks = [
         tab("tracks_tab", "Tracks"),
         NukeKnob("track", FILE, "track file", "Where the track is kept, as JSON. Empty: beside the script."),
+        VIEWS,
         button("to_tracker", "Tracker", "to_tracker", "A Tracker node with the face's landmarks.", "+STARTLINE"),
         button("to_corner_pin", "CornerPin", "to_corner_pin", "A CornerPin2D node that follows the face.",
                "-STARTLINE"),
         button("to_roto", "Roto", "to_roto", "A Roto node with the outline of the face.", "-STARTLINE"),
-        button("take_edits", "Take edits back", "take_edits", "Points that were moved in the selected Tracker become "
-               "overrides in the track.", "+STARTLINE"),
+        button("to_points", "Points", "to_points", "A node with every landmark as a pair of curves, to link anything "
+               "to.", "-STARTLINE"),
+        button("take_edits", "Take edits back", "take_edits", "Points that were moved in the selected Tracker, or node "
+               "of points, become overrides in the track.", "+STARTLINE"),
         NukeKnob("centre", XY, "face centre", "The analysed face, as curves."),
         NukeKnob("face_size", DOUBLE, "face width (px)", "", low=0, high=1000),
         NukeKnob("yaw", DOUBLE, "yaw (degrees)", "", low=-90, high=90),
         NukeKnob("pitch", DOUBLE, "pitch (degrees)", "", low=-90, high=90),
         NukeKnob("roll", DOUBLE, "roll (degrees)", "", low=-180, high=180),
         NukeKnob("confidence", DOUBLE, "confidence", "", low=0, high=1),
+        tab("offsets_tab", "Offsets"),
+        NukeKnob("", TEXT, "", text="Added to the track; may be keyed."),
+        *offset_knobs(),
     ]
     head = [button("analyse", "Analyse", "analyse", "Finds and tracks the faces of the whole clip.", "+STARTLINE"),
             *[knob for knob in render_knobs() if knob.name in ("cancel", "status", "status_line", "")]]
@@ -357,8 +383,7 @@ def swap() -> Gizmo:
         if knob.name in SWAP_OUTPUT:
             links.append(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}",
                                   flags=knob.flags))
-    links += [report_knobs()[1], button("reload", "Reload", "reload", "Reads the frames again and asks what is up to "
-                                        "date.", "-STARTLINE")]
+    links += [report_knobs()[1], replace(RELOAD, flags=("-STARTLINE",))]
     # What is set inside a gizmo is not saved with the script, but through a link.
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
         links += [NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
@@ -399,7 +424,7 @@ MASK = stage("FSGAN_Mask", "Mask", "mask", ("target", "holdout"), ("matte",),
 INPAINT = stage("FSGAN_Inpaint", "Inpaint", "inpaint", ("target", "reenacted", "mattes", "source", "holdout"),
                 ("rgba", "matte"), "What the matte calls face and the reenactment does not show is filled, from other "
                 "views of the source where it is connected.")
-SWAP_OUTPUT = ("file", "missing_results", "compression", "depth", "layers", "report")
+SWAP_OUTPUT = ("file", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
 LINKED = {inner: {knob.name for knob in stage_knobs(inner.lower(), without=("mix",))}
           for inner in ("Reenact", "Mask", "Inpaint", "Blend")}
 

@@ -7,50 +7,52 @@ from typing import Any, Mapping, Optional
 import nuke
 
 from fsgan_core.contract.errors import InputError, TrackError
-from fsgan_nuke import graph, paths, tracks
+from fsgan_nuke import graph, paths, stereo, tracks
 from fsgan_nuke.colour import project_colour
 from fsgan_nuke.jobs import Branch, Job, clip_of, read_knobs
 
 
-def analysis_of(node: Any) -> Job:
-    """The analysis of the clip above the node. Raises InputError or ColourError."""
+def analysis_of(node: Any, view: str) -> Job:
+    """The analysis of a view of the clip above the node. Raises InputError or ColourError."""
     colour = project_colour()
     branches: list[Branch] = []
-    clip = clip_of(node, "target", colour, branches)
+    clip = clip_of(node, "target", view, colour, branches)
     if clip is None:
         raise InputError(f"{node.name()}: nothing is connected")
-    settings = {"analyse": read_knobs(node, "analyse"), "colour": read_knobs(node, "colour")}
+    settings = {"analyse": read_knobs(node, "analyse", view), "colour": read_knobs(node, "colour", view)}
     if colour.config:
         settings["colour"]["config"] = colour.config
-    return Job(str(node.fullName()), {"target": clip, "stages": settings}, "", {}, paths.track_path(node),
+    return Job(str(node.fullName()), view, {"target": clip, "stages": settings}, "", {}, paths.track_path(node, view),
                tuple(branches), "source" if _feeds_source(node) else "target")
 
 
-def track_of(node: Any) -> tracks.FaceTrack:
-    """The track of the person that an FSGAN_Analyse chooses. Raises TrackError."""
-    return tracks.load(paths.track_path(node), _index(node))
+def track_of(node: Any, view: str) -> tracks.FaceTrack:
+    """The track of the person that an FSGAN_Analyse chooses, in a view; without its offsets. Raises TrackError."""
+    path = paths.track_path(node, view)
+    if node["person"].value() == "point":
+        return tracks.load(path, point=[node["person_point"].getValueAt(nuke.frame(), index, view) for index in (0, 1)])
+    return tracks.load(path, int(node["person_index"].value()) if node["person"].value() == "index" else 0)
 
 
-def fill_curves(node: Any, path: str) -> None:
-    """Sets the node's curves from its track file; a clip without a face clears them. Raises TrackError."""
+def fill_curves(node: Any, view: str) -> None:
+    """Sets the node's curves of a view from its track file; a clip without a face clears them. Raises TrackError."""
+    split = view != stereo.names()[0]
     try:
-        found: Optional[Mapping[str, Any]] = tracks.curves_of(tracks.load(path, _index(node)))
+        found: Optional[Mapping[str, Any]] = tracks.curves_of(track_of(node, view))
     except TrackError as error:
         if "has no person" not in str(error):
             raise
         found = None
     for name in ("centre", "face_size", "yaw", "pitch", "roll", "confidence"):
         knob = node[name]
-        knob.clearAnimated()
+        if split:
+            knob.splitView(view)
+        knob.clearAnimated(-1, view)
         if found is not None:
             for index, part in enumerate(found[name]):
-                knob.setAnimated(index)
-                curve = knob.animation(index)
+                knob.setAnimated(index, view)
+                curve = knob.animation(index, view)
                 curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
-
-
-def _index(node: Any) -> int:
-    return int(node["person_index"].value()) if node["person"].value() == "index" else 0
 
 
 def _feeds_source(node: Any) -> bool:
@@ -59,6 +61,16 @@ def _feeds_source(node: Any) -> bool:
     for one in graph.every_one():
         for name in graph.INPUTS[graph.kind_of(one)]:
             above = graph.analyse_node(graph.connected(one, name))
-            if above is not None and above.fullName() == node.fullName():
+            if above is not None and above[0].fullName() == node.fullName():
                 wanted.add(name)
     return bool(wanted) and wanted <= {"source", "driver"}
+
+
+def below(node: Any) -> list[Any]:
+    """The nodes of ours that use an FSGAN_Analyse."""
+    found = []
+    for one in graph.every_one():
+        used = (graph.analyse_node(graph.connected(one, name)) for name in graph.INPUTS[graph.kind_of(one)])
+        if any(above is not None and above[0].fullName() == node.fullName() for above in used):
+            found.append(one)
+    return found

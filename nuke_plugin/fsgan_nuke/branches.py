@@ -11,10 +11,10 @@ from typing import Any, Iterable, Sequence
 import nuke
 
 from fsgan_core.contract.errors import CancelledError, OutputError
-from fsgan_nuke import graph
+from fsgan_nuke import graph, stereo
+from fsgan_nuke.host import full_size
 from fsgan_nuke.jobs import Branch
 
-RECORD = "written.json"
 # Knobs that say how a node looks in the graph, not what it does.
 LOOKS = ("name", "label", "note_font", "note_font_size", "note_font_color", "tile_color", "gl_color", "selected",
          "hide_input", "icon", "indicators", "autolabel", "help", "xpos", "ypos", "bookmark", "postage_stamp",
@@ -29,35 +29,33 @@ def write_branch(node: Any, branch: Branch, frames: Sequence[int]) -> list[int]:
     wanted = to_write(branch, frames)
     if not wanted:
         return []
-    folder, stale = os.path.dirname(branch.pattern), list(wanted)
-    write, proxy = graph.inner(node, f"Write_{branch.name}"), nuke.root()["proxy"]
-    was = bool(proxy.value())
+    stale = list(wanted)
+    write = graph.inner(node, f"Write_{branch.name}")
     write["file"].setValue(branch.pattern)
     write["disable"].setValue(False)
     try:
-        proxy.setValue(False)  # results are always of full size
-        for first, last in runs(stale):
-            nuke.execute(write, first, last, 1)
+        with full_size():
+            for first, last in runs(stale):
+                nuke.execute(write, first, last, 1, [branch.view])
     except RuntimeError as error:
         if str(error).startswith("Cancelled"):
             raise CancelledError("cancelled") from error
         raise OutputError(f"{node.name()}: the input '{branch.name}' could not be written: {error}") from error
     finally:
         write["disable"].setValue(True)
-        proxy.setValue(was)
-    record = _read_record(folder)
+    record = _read_record(_record_of(branch))
     record.update({str(frame): wanted[frame] for frame in stale})
-    _write_record(folder, record)
+    _write_record(_record_of(branch), record)
     return stale
 
 
 def to_write(branch: Branch, frames: Sequence[int]) -> dict[int, str]:
     """Those of `frames` that are not written yet or have changed since, with what their record will say."""
-    record = _read_record(os.path.dirname(branch.pattern))
+    record = _read_record(_record_of(branch))
     text = tree_text(branch.node)
-    wanted = {frame: _digest(text, file_states(branch.node, frame)) for frame in frames}
+    wanted = {frame: _digest(text, file_states(branch.node, frame, branch.view)) for frame in frames}
     return {frame: known for frame, known in wanted.items()
-            if record.get(str(frame)) != known or not os.path.isfile(at_frame(branch.pattern, frame))}
+            if record.get(str(frame)) != known or not os.path.isfile(at_frame(branch.path, frame))}
 
 
 def tree_text(node: Any) -> str:
@@ -69,13 +67,13 @@ def tree_text(node: Any) -> str:
     return "\n".join(parts)
 
 
-def file_states(node: Any, frame: int) -> list[Any]:
-    """Size and time of every file that is read above `node` for a frame."""
+def file_states(node: Any, frame: int, view: str) -> list[Any]:
+    """Size and time of every file that is read above `node` for a frame of a view."""
     states = []
     for one in graph.all_above(node):
         if one.Class() == "Read" or graph.is_ours(one):
-            path = at_frame(str(one["result"].value() if graph.is_ours(one) and "result" in one.knobs()
-                                else nuke.filename(one) or ""), frame)
+            path = at_frame(stereo.filled(str(one["result"].value() if graph.is_ours(one) and "result" in one.knobs()
+                                             else nuke.filename(one) or ""), view), frame)
             try:
                 found = os.stat(path)
                 states.append([path, found.st_size, found.st_mtime_ns])
@@ -107,18 +105,23 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def _read_record(folder: str) -> dict[str, str]:
+def _record_of(branch: Branch) -> str:
+    """The file that says what was written of a branch."""
+    return f"{os.path.dirname(branch.path)}/written.{branch.view}.json"
+
+
+def _read_record(path: str) -> dict[str, str]:
     try:
-        with open(f"{folder}/{RECORD}", encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             data = json.load(file)
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
-def _write_record(folder: str, record: dict[str, str]) -> None:
-    os.makedirs(folder, exist_ok=True)
-    beside = f"{folder}/{RECORD}.{os.getpid()}.tmp"
+def _write_record(path: str, record: dict[str, str]) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    beside = f"{path}.{os.getpid()}.tmp"
     with open(beside, "w", encoding="utf-8") as file:
         json.dump(record, file)
-    os.replace(beside, f"{folder}/{RECORD}")
+    os.replace(beside, path)

@@ -10,7 +10,7 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import branches, graph, offers, paths, render, viewwindow
+from fsgan_nuke import analysis, branches, graph, offers, paths, render, stereo, viewwindow
 from fsgan_nuke.client import close_all
 from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import later
@@ -29,6 +29,8 @@ _waiting: list[threading.Timer] = []
 
 def install() -> None:
     """Once, at the host's start."""
+    for kind in graph.OURS:
+        nuke.addOnCreate(created, nodeClass=kind)
     nuke.addOnScriptLoad(loaded)
     nuke.addBeforeRender(before_render)
     nuke.addBeforeFrameRender(before_frame)
@@ -37,6 +39,18 @@ def install() -> None:
         for kind in graph.OURS:
             nuke.addKnobChanged(knob_changed, nodeClass=kind)
         nuke.addUpdateUI(update_ui, nodeClass="FSGAN_Swap")
+
+
+def created() -> None:
+    """A node is new, loaded or pasted. Frames that it says it shows and that are another node's (it is a copy, or came
+    from the script of another shot) are not shown. Nothing is begun here."""
+    node = nuke.thisNode()
+    for one in graph.inside_or_self(node):
+        render.forget(one)
+        shown = str(one["result"].value() or "") if "result" in one.knobs() else ""
+        if shown and not paths.may_show(one, shown):
+            one["result"].setValue("")
+            one["ready"].setValue(0)
 
 
 # A farm's render.
@@ -49,11 +63,13 @@ def loaded() -> None:
         return
     _unwritten.clear()
     writes = [one for one in nuke.allNodes("Write", nuke.root()) if not one["disable"].value()]
-    for node in {one.fullName(): one for write in writes for one in graph.ours_above(write)}.values():
+    wanted = {(one.fullName(), view): one for write in writes for one in graph.ours_above(write)
+              for view in stereo.written_by(write)}
+    for (name, view), node in wanted.items():
         try:
-            render.write_inputs(node, job_of(node))
+            render.write_inputs(node, job_of(node, view=view))
         except FsganError as error:
-            _unwritten[str(node.fullName())] = str(error)
+            _unwritten[str(name)] = str(error)
 
 
 def before_render() -> None:
@@ -78,11 +94,12 @@ def before_frame() -> None:
     nothing is rendered behind the artist's back."""
     if nuke.GUI:
         return
-    for node in graph.ours_above(nuke.thisNode()):
-        make_frame(node, int(nuke.frame()))
+    for view in stereo.written_by(nuke.thisNode()):
+        for node in graph.ours_above(nuke.thisNode()):
+            make_frame(node, int(nuke.frame()), view)
 
 
-def make_frame(node: Any, frame: int) -> None:
+def make_frame(node: Any, frame: int, view: str) -> None:
     """Raises RuntimeError, as the host expects it of a render."""
     name = str(node.fullName())
     try:
@@ -90,12 +107,12 @@ def make_frame(node: Any, frame: int) -> None:
             return
         if name in _unwritten:
             raise FsganError(_unwritten[name])
-        job = job_of(node, str(frame))
+        job = job_of(node, str(frame), view)
         lacking = [branch for branch in job.branches if branches.to_write(branch, [frame])]
         if lacking:
             raise FsganError(f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
                              "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render")
-        render.start(node, str(frame), above=False)
+        render.start(node, str(frame), above=False, only=(view,))
     except FsganError as error:
         raise RuntimeError(f"{name}, frame {frame}: {error}") from error
 
@@ -168,9 +185,13 @@ def _refresh_changed() -> None:
     _changed.clear()
     for name in names:
         node = nuke.toNode(name)
-        if node is not None:
-            render.refresh(node)
-            offers.refresh(node)
+        if node is None:
+            continue
+        render.refresh(node)
+        offers.refresh(node)
+        if graph.kind_of(node) == "FSGAN_Analyse":
+            for one in analysis.below(node):
+                render.refresh(one)
 
 
 def closed() -> None:

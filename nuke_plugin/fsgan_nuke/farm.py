@@ -12,7 +12,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import graph, paths, render
+from fsgan_nuke import graph, paths, render, stereo
 from fsgan_nuke.client import Request, shared
 from fsgan_nuke.host import tell
 from fsgan_nuke.jobs import job_of
@@ -53,10 +53,13 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
         write = nuke.toNode(name)
         if write is None:
             raise InputError(f"the script has no Write {name}")
-        nodes.update((str(node.fullName()), node) for node in graph.ours_above(write))
+        for node in graph.ours_above(write):
+            for view in stereo.written_by(write):
+                name = str(node.fullName()) + (f"_{view}" if stereo.several() else "")
+                nodes[name] = (node, view)
     data = []
-    for name, node in nodes.items():
-        job = job_of(node, frames)
+    for name, (node, view) in nodes.items():
+        job = job_of(node, frames, view)
         if job.branches:
             render.write_inputs(node, job)
         data.append({"node": name, "shot": job.shot, "stage": job.stage, "upstream": job.upstream})

@@ -20,6 +20,7 @@ INPUTS = {
 }
 # Nodes that hand on what comes in, picture and all.
 PASSING = ("Dot", "NoOp", "FSGAN_Analyse", "StickyNote")
+ENDS = ("Input", "OneView", "JoinViews")  # where the way ends at one of these, nothing is connected
 MOST = 10000  # nodes on one way up
 
 
@@ -63,44 +64,49 @@ def owner(node: Any) -> Optional[Any]:
     return nuke.toNode(above) if above else None
 
 
-def connected(node: Any, name: str) -> Optional[Any]:
+def connected(node: Any, name: str, view: str = "") -> Optional[Any]:
     """What is connected to one of our node's inputs, by its name, as it stands in the graph; None for nothing, also
     where the way leads out of a group to an input that is not connected."""
     above = node.input(INPUTS[kind_of(node)].index(name))
-    return above if maker(above) is not None else None
+    return above if maker(above, view) is not None else None
 
 
-def way_up(node: Optional[Any]) -> Iterator[Any]:
-    """`node` and, as long as nodes only hand on what they get, those above it, out of the groups that hold them. The
-    last one makes or changes the picture."""
+def way_up(node: Optional[Any], view: str = "") -> Iterator[tuple[Any, str]]:
+    """`node` and, as long as nodes only hand on what they get, those above it, out of the groups that hold them, each
+    with the view that is asked of it. The last one makes or changes the picture. view: "" is the script's first."""
+    view = view or str(nuke.views()[0])
     for _ in range(MOST):
         if node is None:
             return
-        yield node
-        node = _above(node)
+        yield node, view
+        node, view = _above(node, view)
 
 
-def _above(node: Any) -> Optional[Any]:
-    """The node that the picture of `node` comes from unchanged; None where this one makes it."""
+def _above(node: Any, view: str) -> tuple[Optional[Any], str]:
+    """The node, and the view of it, that the picture of `node` comes from unchanged; None where this one makes it."""
     if node.Class() == "Input":
         group = owner(node)
-        return None if group is None else group.input(_number(node))
+        return (None if group is None else group.input(_number(node))), view
     if kind_of(node) in PASSING or _is_disabled(node):
-        return node.input(0) if node.inputs() else None
-    return None
+        return (node.input(0) if node.inputs() else None), view
+    if node.Class() == "OneView":
+        return node.input(0), str(node["view"].value())
+    if node.Class() == "JoinViews" and view in nuke.views():  # one input for each view
+        return node.input(nuke.views().index(view)), view
+    return None, view
 
 
-def maker(node: Optional[Any]) -> Optional[Any]:
-    """The node that makes the picture which arrives through `node`; None where nothing does."""
-    way = list(way_up(node))
-    return way[-1] if way and way[-1].Class() != "Input" and kind_of(way[-1]) not in PASSING else None
+def maker(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
+    """The node that makes the picture which arrives through `node`, and the view of it; None where nothing does."""
+    way = list(way_up(node, view))
+    return way[-1] if way and way[-1][0].Class() not in ENDS and kind_of(way[-1][0]) not in PASSING else None
 
 
-def analyse_node(node: Optional[Any]) -> Optional[Any]:
-    """The nearest FSGAN_Analyse on the way up that is not disabled, or None."""
-    for one in way_up(node):
+def analyse_node(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
+    """The nearest FSGAN_Analyse on the way up that is not disabled, and the view of it, or None."""
+    for one, seen in way_up(node, view):
         if kind_of(one) == "FSGAN_Analyse" and not _is_disabled(one):
-            return one
+            return one, seen
     return None
 
 
@@ -139,6 +145,20 @@ def swap_of(node: Any) -> Optional[Any]:
     """The FSGAN_Swap that holds the node, or None."""
     above = owner(node)
     return above if kind_of(above) == "FSGAN_Swap" else None
+
+
+def inside(swap: Any) -> list[Any]:
+    """The nodes of ours inside an FSGAN_Swap that render, in their order. Raises InputError where its last one was
+    taken out."""
+    prefix = f"{swap.fullName()}."
+    return [one for one in ours_above(renders(swap)) if str(one.fullName()).startswith(prefix)]
+
+
+def inside_or_self(node: Any) -> list[Any]:
+    """The nodes of ours directly inside a swap; of any other, itself."""
+    if kind_of(node) != "FSGAN_Swap":
+        return [node]
+    return [one for one in node.nodes() if is_ours(one)]
 
 
 def renders(node: Any) -> Any:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Callable, TypeVar
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, TypeVar
 
 import nuke
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@contextmanager
+def full_size() -> Iterator[None]:
+    """Without proxy mode, in which formats and pictures are smaller. On the main thread."""
+    proxy = nuke.root()["proxy"]
+    was = bool(proxy.value())
+    try:
+        if was:
+            proxy.setValue(False)
+        yield
+    finally:
+        if was:
+            proxy.setValue(True)
 
 
 def on_main(function: Callable[..., T], *arguments: Any) -> T:

@@ -10,14 +10,17 @@ from typing import Any, Mapping, Optional
 import nuke
 
 from fsgan_core.contract.errors import InputError
-from fsgan_nuke import graph, paths
+from fsgan_nuke import graph, offsets, paths, stereo
 from fsgan_nuke.colour import Colour, project_colour, read_space
+from fsgan_nuke.host import full_size
 from fsgan_nuke.knobs import read_stage
 
 STAGE = {"FSGAN_Reenact": "reenact", "FSGAN_Mask": "mask", "FSGAN_Inpaint": "inpaint", "FSGAN_Blend": "blend"}
 SOURCE = {"FSGAN_Drive": "driver"}
 # Which input of a stage holds the files of which stage before it.
 MOST_FRAMES = 1_000_000
+# Knobs of numbers, which a stereo script may split by view.
+BY_VIEW = ("Double_Knob", "Int_Knob", "Array_Knob")
 UPSTREAM = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
 
 
@@ -25,21 +28,29 @@ UPSTREAM = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
 class Branch:
     """An input that the host must write to files first, because the worker could not read it by itself.
 
-    name: of the input. node: what is connected to it. whole: whether all of its frames are wanted, not only those to
-    be rendered, since the analysis spans a clip.
+    name: of the input. node: what is connected to it. pattern: for the host, with %V where the script has several
+    views. whole: whether all of its frames are wanted, not only those to be rendered, since the analysis spans a clip.
     """
 
     name: str
     node: Any
     pattern: str
     whole: bool
+    view: str
+
+    @property
+    def path(self) -> str:
+        """The pattern of this view's files."""
+        return stereo.filled(self.pattern, self.view)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One node's render. shot, stage, upstream: as in the protocol's Render. branches: to be written first."""
+    """One node's render, of one view. shot, stage, upstream: as in the protocol's Render. branches: to be written
+    first."""
 
     node: str
+    view: str
     shot: Mapping[str, Any]
     stage: str
     upstream: Mapping[str, Any]
@@ -48,19 +59,28 @@ class Job:
     analysis: Optional[str] = None  # "target" or "source" where a clip is to be analysed instead
     report: str = ""  # a folder for a report on the render
 
+    @property
+    def title(self) -> str:
+        """For a person."""
+        return self.node if self.view == "main" else f"{self.node} ({self.view})"
 
-def job_of(node: Any, frames: str = "") -> Job:
-    """The job of one of our nodes that renders. frames: empty means those of its knob.
+
+def job_of(node: Any, frames: str = "", view: str = "") -> Job:
+    """The job of one of our nodes that renders. frames: empty means those of its knob. view: empty means the first
+    that it renders.
 
     Raises InputError (an input that is not connected, a script without a file) or ColourError.
     """
     kind = graph.kind_of(node)
+    view = view or stereo.of(node)[0]
+    if node.clones():
+        raise InputError(f"{node.name()} is a clone; clones would write into each other's files, so declone it")
     colour = project_colour()
     branches: list[Branch] = []
-    target = clip_of(node, "target", colour, branches)
+    target = clip_of(node, "target", view, colour, branches)
     if target is None:
         raise InputError(f"{node.name()}: nothing is connected to 'target'")
-    output = paths.result_pattern(node)
+    output = paths.result_pattern(node, view)
     _refuse_double(node, output)
     shot: dict[str, Any] = {
         "version": 1,
@@ -68,23 +88,23 @@ def job_of(node: Any, frames: str = "") -> Job:
         "frames": frames or frames_text(node),
         "target": target,
         "output": {"path": output, "colorspace": colour.working},
-        "stages": settings(node, colour),
+        "stages": settings(node, colour, view),
     }
     source = SOURCE.get(kind, "source")
     if source in graph.INPUTS[kind]:
-        clip = clip_of(node, source, colour, branches)
+        clip = clip_of(node, source, view, colour, branches)
         if clip is None and kind != "FSGAN_Inpaint":
             raise InputError(f"{node.name()}: nothing is connected to '{source}'")
         shot["source"] = [clip] if clip is not None else []
     if "holdout" in graph.INPUTS[kind]:
-        holdout = clip_of(node, "holdout", colour, branches)
+        holdout = clip_of(node, "holdout", view, colour, branches)
         if holdout is not None:
-            shot["holdout"] = {key: value for key, value in holdout.items() if key in ("path", "part")}
+            shot["holdout"] = {key: value for key, value in holdout.items() if key in ("path", "part", "view")}
     upstream = {}
     for name in graph.INPUTS[kind]:
         if name in UPSTREAM:
-            upstream[UPSTREAM[name]] = _stage_files(node, name, colour, branches)
-    return Job(str(node.fullName()), shot, STAGE.get(kind, ""), upstream, output, tuple(branches))
+            upstream[UPSTREAM[name]] = _stage_files(node, name, view, colour, branches)
+    return Job(str(node.fullName()), view, shot, STAGE.get(kind, ""), upstream, output, tuple(branches))
 
 
 def frames_text(node: Any) -> str:
@@ -119,100 +139,115 @@ def _refuse_double(node: Any, output: str) -> None:
     if not paths.named(node, "file"):
         return
     for other in graph.every_one():
-        if other.fullName() != node.fullName() and paths.named(other, "file") == output:
+        if other.fullName() != node.fullName() and output in {stereo.filled(paths.named(other, "file"), view)
+                                                              for view in stereo.names()}:
             raise InputError(f"{node.fullName()} and {other.fullName()} would both write {output}; give one of them "
                              "another path under Output > file")
 
 
-def settings(node: Any, colour: Colour) -> dict[str, Any]:
-    """The parameters of every stage, from this node and those of ours above it."""
+def settings(node: Any, colour: Colour, view: str = "") -> dict[str, Any]:
+    """The parameters of every stage, from this node and those of ours above it. view: as in `job_of`."""
+    view = view or stereo.of(node)[0]
     stages: dict[str, dict[str, Any]] = {}
     for one in graph.ours_above(node):
         if graph.kind_of(one) in STAGE and one.fullName() != node.fullName():
-            stages[STAGE[graph.kind_of(one)]] = read_knobs(one, STAGE[graph.kind_of(one)])
+            stages[STAGE[graph.kind_of(one)]] = read_knobs(one, STAGE[graph.kind_of(one)], view)
     kind = graph.kind_of(node)
     if kind in STAGE:
-        stages[STAGE[kind]] = read_knobs(node, STAGE[kind])
+        stages[STAGE[kind]] = read_knobs(node, STAGE[kind], view)
     else:
-        stages["drive"] = read_knobs(node, "drive")
-        stages["mask"] = read_knobs(node, "mask", "mask_")
+        stages["drive"] = read_knobs(node, "drive", view)
+        stages["mask"] = read_knobs(node, "mask", view, "mask_")
     swap = graph.swap_of(node)
-    stages["weights"] = read_knobs(node if swap is None else graph.renders(swap), "weights", "weights_")
-    stages["output"] = read_knobs(node, "output")
+    stages["weights"] = read_knobs(node if swap is None else graph.renders(swap), "weights", view, "weights_")
+    stages["output"] = read_knobs(node, "output", view)
     stages["colour"] = {"config": colour.config} if colour.config else {}
-    analysed = graph.analyse_node(graph.connected(node, "target"))
+    analysed = graph.analyse_node(graph.connected(node, "target", view), view)
     if analysed is not None:
-        stages["analyse"] = read_knobs(analysed, "analyse")
-        stages["colour"].update(read_knobs(analysed, "colour"))
+        stages["analyse"] = read_knobs(analysed[0], "analyse", analysed[1])
+        stages["colour"].update(read_knobs(analysed[0], "colour", analysed[1]))
     return stages
 
 
-def read_knobs(node: Any, stage: str, prefix: str = "") -> dict[str, Any]:
+def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[str, Any]:
+    """The parameters of a stage from the knobs that the node has, in a view ("": the script's first). Raises InputError
+    for one that is keyed: it would be that of the current frame for all of them."""
+    view = view or stereo.names()[0]
+
     def value_of(name: str) -> Any:
         knob = node[name]
-        return (knob.value(0), knob.value(1)) if knob.Class() == "XY_Knob" else knob.value()
+        kind = str(knob.Class())
+        if knob.isAnimated():
+            raise InputError(f"{node.name()}: '{knob.label()}' is animated, and a parameter is the same in every "
+                             "frame; delete its keys, or mix two nodes of which each has its own value")
+        if kind == "XY_Knob":
+            return tuple(knob.getValueAt(nuke.frame(), index, view) for index in (0, 1))
+        return knob.getValueAt(nuke.frame(), 0, view) if kind in BY_VIEW else knob.value()
 
     return read_stage(stage, value_of, lambda name: name in node.knobs(), prefix)
 
 
-def clip_of(node: Any, name: str, colour: Colour, branches: list[Branch]) -> Optional[dict[str, Any]]:
+def clip_of(node: Any, name: str, view: str, colour: Colour, branches: list[Branch]) -> Optional[dict[str, Any]]:
     """What is connected to an input, as a clip of the shot; None for nothing."""
-    above = graph.connected(node, name)
+    above = graph.connected(node, name, view)
     if above is None:
         return None
-    clip = _file_of(above, colour)
+    clip = _file_of(above, view, colour)
     if clip is None:
-        pattern = paths.input_pattern(node, name)
-        branches.append(Branch(name, above, pattern, whole=name != "holdout"))
-        clip = {"path": pattern, "colorspace": colour.working}
-    analysed = graph.analyse_node(above)
+        branch = Branch(name, above, paths.input_pattern(node, name), name != "holdout", view)
+        branches.append(branch)
+        clip = {"path": branch.path, "colorspace": colour.working}
+    analysed = graph.analyse_node(above, view)
     if analysed is not None:
-        track = paths.track_path(analysed)
-        if os.path.isfile(track):
+        track = offsets.with_offsets(analysed[0], paths.track_path(*analysed), analysed[1])
+        if track:
             clip["track"] = track
-        person = _person(analysed)
+        person = _person(*analysed)
         if person:
             clip["person"] = person
     return clip
 
 
-def _file_of(above: Any, colour: Colour) -> Optional[dict[str, Any]]:
+def _file_of(above: Any, view: str, colour: Colour) -> Optional[dict[str, Any]]:
     """The file behind an input where the worker would see what the host sees; None where it would not."""
-    made = graph.maker(above)
-    if made is None or made.Class() != "Read":
+    found = graph.maker(above, view)
+    if found is None or found[0].Class() != "Read":
         return None
+    made, view = found
     space = read_space(made, colour)
     shifted = str(made["frame"].value() or "") or made["frame_mode"].value() != "expression"
-    path = str(nuke.filename(made) or "")
+    path = stereo.filled(str(nuke.filename(made) or ""), view)
     if not space or shifted or made["premultiplied"].value() or not path:
         return None
     if not os.path.isabs(path):
         path = os.path.join(paths.script_folder(), path)
-    return {"path": path.replace("\\", "/"), "colorspace": space}
+    clip = {"path": path.replace("\\", "/"), "colorspace": space}
+    return {**clip, "view": view} if stereo.several() else clip
 
 
-def _stage_files(node: Any, name: str, colour: Colour, branches: list[Branch]) -> dict[str, Any]:
+def _stage_files(node: Any, name: str, view: str, colour: Colour, branches: list[Branch]) -> dict[str, Any]:
     """The files of a stage before this one: its own where the node is connected to it, else written by the host."""
-    above = graph.connected(node, name)
-    if above is None:
+    above = graph.connected(node, name, view)
+    found = graph.maker(above, view)
+    if found is None:
         raise InputError(f"{node.name()}: nothing is connected to '{name}'")
-    made = graph.maker(above)
-    if STAGE.get(graph.kind_of(made)) == UPSTREAM[name]:
-        return {"path": paths.result_pattern(made), "colorspace": colour.working}
-    pattern = paths.input_pattern(node, name)
-    branches.append(Branch(name, above, pattern, whole=False))
-    return {"path": pattern, "colorspace": colour.working}
+    if STAGE.get(graph.kind_of(found[0])) == UPSTREAM[name]:
+        return {"path": paths.result_pattern(*found), "colorspace": colour.working}
+    branch = Branch(name, above, paths.input_pattern(node, name), False, view)
+    branches.append(branch)
+    return {"path": branch.path, "colorspace": colour.working}
 
 
-def _person(analysed: Any) -> str:
+def _person(analysed: Any, view: str) -> str:
     """`Clip.person` from the knobs of an FSGAN_Analyse."""
-    values = read_knobs(analysed, "analyse")
+    values = read_knobs(analysed, "analyse", view)
     choice = values["person"]
     if choice == "index":
         return str(values["person_index"])
     if choice == "point" and "person_point" in values:
         x, y = values["person_point"]
-        height = analysed.format().height()
+        with full_size():
+            height = analysed.format().height()
         return f"{x - 0.5:g},{height - 0.5 - y:g}"  # the host counts rows from below
     if choice == "reference":
         return str(values["person_reference"])

@@ -14,6 +14,7 @@ from fsgan_core.contract.params import STAGES
 
 # Knob type codes of the host, by what they are.
 STRING, FILE, INT, ENUM, BOOL, DOUBLE, XY = 1, 2, 3, 4, 6, 7, 12
+UV = 30  # two numbers without a handle in the viewer
 TAB, BUTTON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
 
 OWN = "_on"  # a switch beside a parameter that may be unset: off is unset

@@ -9,27 +9,51 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.errors import InputError
+from fsgan_nuke import stereo
 
 FOLDER = "fsgan"
 
 
-def result_pattern(node: Any) -> str:
-    """name.####.exr of the node's frames. Raises InputError for a script that was never saved."""
-    chosen = named(node, "file")
-    if chosen:
-        return safe(chosen)
+def result_pattern(node: Any, view: str = "") -> str:
+    """name.####.exr of the node's frames; of one view, or with %V for the view's name where the script has several.
+
+    Raises InputError for a script that was never saved, and for a path that two views would share.
+    """
     name = flat_name(node)
-    return safe(f"{work_folder()}/{name}/{name}.####.exr")
+    pattern = safe(named(node, "file") or f"{work_folder()}/{name}/{name}{_of_view()}.####.exr")
+    if not view:
+        return pattern
+    if any(one != view and stereo.filled(pattern, one) == stereo.filled(pattern, view) for one in stereo.of(node)):
+        raise InputError(f"{node.name()}: two views would both write {pattern}; put {stereo.VARIABLE}, which is the "
+                         "view's name, into Output > file, or name one view under Output > stereo views")
+    return stereo.filled(pattern, view)
 
 
-def report_folder(pattern: str) -> str:
-    """Where the report on a node's frames goes."""
-    return os.path.dirname(pattern) + "/report"
+def report_folder(node: Any, view: str) -> str:
+    """Where the report on a node's frames of a view goes."""
+    folder = os.path.dirname(result_pattern(node, view)) + "/report"
+    return f"{folder}.{view}" if stereo.several() else folder
 
 
 def input_pattern(node: Any, name: str) -> str:
-    """Frames that the host writes of one of the node's inputs."""
-    return safe(f"{work_folder()}/{flat_name(node)}/inputs/{name}/{name}.####.exr")
+    """Frames that the host writes of one of the node's inputs, with %V where the script has several views."""
+    return safe(f"{work_folder()}/{flat_name(node)}/inputs/{name}/{name}{_of_view()}.####.exr")
+
+
+def may_show(node: Any, pattern: str) -> bool:
+    """Whether frames may be those of this node: under the path that it names, or in a folder of its name beside its
+    script, which may have had another name then."""
+    if named(node, "file") == pattern:
+        return True
+    folder, name = os.path.split(os.path.dirname(pattern))
+    script = _script()
+    if name != flat_name(node) or script in ("", "Root"):
+        return False
+    return os.path.dirname(folder) == f"{os.path.dirname(os.path.abspath(script))}/{FOLDER}".replace("\\", "/")
+
+
+def _of_view() -> str:
+    return f".{stereo.VARIABLE}" if stereo.several() else ""
 
 
 def safe(path: str) -> str:
@@ -42,9 +66,11 @@ def safe(path: str) -> str:
     return path
 
 
-def track_path(node: Any) -> str:
-    """The track file of an FSGAN_Analyse."""
-    return named(node, "track") or f"{work_folder()}/{flat_name(node)}/{flat_name(node)}.track.json"
+def track_path(node: Any, view: str = "") -> str:
+    """The track file of an FSGAN_Analyse, for a view. A path without %V that the artist has named is every view's."""
+    name = flat_name(node)
+    path = named(node, "track") or f"{work_folder()}/{name}/{name}{_of_view()}.track.json"
+    return stereo.filled(path, view or stereo.names()[0])
 
 
 def named(node: Any, knob: str) -> str:
@@ -52,9 +78,9 @@ def named(node: Any, knob: str) -> str:
     if knob not in node.knobs() or not str(node[knob].value() or ""):
         return ""
     path = str(node[knob].getEvaluatedValue() if hasattr(node[knob], "getEvaluatedValue") else node[knob].value())
-    # A pattern's frame was put in by the evaluation; the worker wants the pattern.
+    # A pattern's frame and view were put in by the evaluation; wanted is the pattern.
     raw = str(node[knob].value())
-    if re.search(r"#|%0?\d*d", raw):
+    if re.search(r"#|%0?\d*d|%[Vv]", raw):
         path = raw
     if not os.path.isabs(path):
         base = script_folder()

@@ -6,18 +6,19 @@ With an interface the work is done in a thread that asks the main thread only fo
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
-from fsgan_nuke import branches, graph, paths, status
+from fsgan_nuke import branches, graph, paths, status, stereo
 from fsgan_nuke.analysis import analysis_of, fill_curves
 from fsgan_nuke.client import Request, shared
 from fsgan_nuke.host import later, on_main, tell
@@ -30,11 +31,12 @@ SHOWN_EVERY = 0.2  # seconds
 
 @dataclass
 class Render:
-    """One render that was asked for: nodes by full name, in their order. frames: "" for those of each node's knob.
-    report: whether nodes that want one get a report."""
+    """One render that was asked for: nodes by full name, in their order, each in all of the views. frames: "" for those
+    of each node's knob. report: whether nodes that want one get a report."""
 
     nodes: list[str]
     frames: str
+    views: tuple[str, ...]
     report: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     request: Optional[Request] = None
@@ -57,11 +59,12 @@ class Render:
 
 
 _running: dict[str, Render] = {}
+_shown: dict[str, status.Status] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
 
 
-def start(node: Any, frames: str = "", above: bool = True) -> Render:
+def start(node: Any, frames: str = "", above: bool = True, only: Sequence[str] = ()) -> Render:
     """Renders a node, with `above` every node of ours that it depends on before it. frames: "" for the range of the
-    node that is asked for. On the main thread.
+    node that is asked for. only: these views, else those that the node renders. On the main thread.
 
     Without an interface it is done when this returns, and raises FsganError where it failed.
     """
@@ -71,12 +74,12 @@ def start(node: Any, frames: str = "", above: bool = True) -> Render:
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
     return _begin(Render([str(one.fullName()) for one in nodes], frames or frames_text(graph.renders(node)),
-                         report=not frames))
+                         tuple(only) or stereo.of(node), report=not frames))
 
 
 def analyse(node: Any) -> Render:
     """Analyses the clip above an FSGAN_Analyse. As `start`."""
-    return _begin(Render([str(node.fullName())], ""))
+    return _begin(Render([str(node.fullName())], "", stereo.of(node)))
 
 
 def _begin(render: Render) -> Render:
@@ -84,6 +87,8 @@ def _begin(render: Render) -> Render:
     if busy:
         raise InputError(f"{busy[0]} is being rendered already; cancel that first")
     _running.update(dict.fromkeys(render.nodes, render))
+    for name in render.nodes:
+        _shown.pop(name, None)
     if nuke.GUI:
         render.thread = threading.Thread(target=_work, args=(render,), name="fsgan render", daemon=True)
         render.thread.start()
@@ -122,28 +127,45 @@ def refresh(node: Any) -> None:
         _show(str(node.fullName()), _analysed(node))
         return
     try:
-        made = graph.renders(node)
-        name = str(made.fullName())
-        job = job_of(made)
-    except FsganError as error:
+        if graph.kind_of(node) == "FSGAN_Swap":
+            for one in graph.inside(node):
+                refresh(one)
+            return
+        name = str(node.fullName())
+        jobs = [job_of(node, view=view) for view in stereo.of(node)]
+    except (FsganError, OSError) as error:
         status.show(node, status.from_error(error))
         return
+    found: dict[str, status.Status] = {}
 
-    if not all(_frames_there(clip["path"]) for clip in job.upstream.values()):
-        _show(name, status.Status(status.NOTHING, "not rendered, nor is what it needs"))
-        return
+    def answered(view: str, request: Optional[Request]) -> None:
+        found[view] = _told(request)
+        if len(found) == len(jobs):
+            later(_show, name, status.of_views({job.view: found[job.view] for job in jobs}))
 
-    def ended(request: Request) -> None:
-        shown = status.from_error(request.error) if request.error else status.from_keys(request.result or {})
-        later(_show, name, shown)
+    for job in jobs:
+        if not all(_frames_there(clip["path"]) for clip in job.upstream.values()):
+            answered(job.view, None)
+            continue
+        message = protocol.Keys(shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]))
+        shared().request(message, on_end=functools.partial(answered, job.view))
 
-    message = protocol.Keys(shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]))
-    shared().request(message, on_end=ended)
+
+def _told(request: Optional[Request]) -> status.Status:
+    """What the worker says of a node; None where there was nothing to ask about."""
+    if request is None:
+        return status.Status(status.NOTHING, "not rendered, nor is what it needs")
+    return status.from_error(request.error) if request.error else status.from_keys(request.result or {})
 
 
 def _analysed(node: Any) -> status.Status:
-    there = os.path.isfile(paths.track_path(node))
-    return status.Status(status.UP_TO_DATE if there else status.NOTHING, "analysed" if there else "not analysed")
+    try:
+        lacking = [view for view in stereo.of(node) if not os.path.isfile(paths.track_path(node, view))]
+    except FsganError as error:
+        return status.from_error(error)
+    if not lacking:
+        return status.Status(status.UP_TO_DATE, "analysed")
+    return status.Status(status.NOTHING, "not analysed" + (f": {', '.join(lacking)}" if stereo.several() else ""))
 
 
 def _work(render: Render) -> None:
@@ -151,10 +173,10 @@ def _work(render: Render) -> None:
     meter = nuke.ProgressTask("FSGAN") if nuke.GUI else None
     name = ""
     try:
-        for name in render.nodes:
+        for name, view in ((name, view) for name in render.nodes for view in render.views):
             if render.cancelled.is_set():
                 raise CancelledError("cancelled")
-            job = on_main(_prepare, name, render)
+            job = on_main(_prepare, name, view, render)
             answer = _answered(render, job, meter)
             on_main(_finish, name, job, answer)
     except CancelledError as error:
@@ -177,12 +199,12 @@ def _work(render: Render) -> None:
         later(_refresh_named, [one for one in render.nodes if render.error is None or one != name])
 
 
-def _prepare(name: str, render: Render) -> Job:
+def _prepare(name: str, view: str, render: Render) -> Job:
     """On the main thread: what the worker shall do, and what it reads written."""
     node = _node(name)
-    job = analysis_of(node) if graph.kind_of(node) == "FSGAN_Analyse" else job_of(node, render.frames)
+    job = analysis_of(node, view) if graph.kind_of(node) == "FSGAN_Analyse" else job_of(node, render.frames, view)
     if render.report and "report" in node.knobs() and node["report"].value():
-        job = replace(job, report=paths.report_folder(job.output))
+        job = replace(job, report=paths.report_folder(node, view))
     _show(name, status.rendering(0, 0, "writing inputs" if job.branches else "starting"))
     write_inputs(node, job)
     return job
@@ -213,15 +235,15 @@ def _answered(render: Render, job: Job, meter: Any) -> dict[str, Any]:
         if isinstance(event, protocol.Frame) and event.state == "failed":
             failed.append(f"frame {event.frame}: {event.message}")
         if meter is None and isinstance(event, protocol.Frame):
-            nuke.tprint(f"{job.node}: frame {event.frame} {event.state} {event.message}".rstrip())
+            nuke.tprint(f"{job.title}: frame {event.frame} {event.state} {event.message}".rstrip())
         elif meter is not None and isinstance(event, protocol.Log) and event.level in ("warning", "error"):
-            meter.setMessage(f"{job.node}: {event.message}")
+            meter.setMessage(f"{job.title}: {event.message}")
         elif meter is not None and isinstance(event, (protocol.Progress, protocol.Frame)):
             if time.monotonic() - shown_at < SHOWN_EVERY:
                 continue
             shown_at = time.monotonic()
             shown = status.rendering(event.done, event.total, getattr(event, "step", ""))
-            meter.setMessage(f"{job.node}: {shown.line}")
+            meter.setMessage(f"{job.title}: {shown.line}")
             meter.setProgress(min(100, int(100 * event.done / event.total)) if event.total else 0)
             later(_show, job.node, shown)
     return {**render.request.wait(), "told": failed}
@@ -231,18 +253,19 @@ def _finish(name: str, job: Job, answer: dict[str, Any]) -> None:
     """On the main thread: the node shows what was made. Raises FsganError for frames that failed."""
     node = _node(name)
     if job.analysis is not None:
-        fill_curves(node, job.output)
+        fill_curves(node, job.view)
         return
-    show_result(node, job.output)
+    show_result(node)
     if answer.get("failed"):
         failed = answer["told"] or [f"frame {one['frame']}: {one['message']}" for one in answer["failed"]]
         raise FsganError(f"{len(answer['failed'])} frames failed; {failed[0]}\n" + "\n".join(failed[1:]))
     _show(name, status.Status(status.UP_TO_DATE, "up to date"))
 
 
-def show_result(node: Any, output: str) -> None:
-    """The node shows the frames that are there."""
-    frames = _frames_there(output)
+def show_result(node: Any) -> None:
+    """The node shows the frames that are there, of any view."""
+    output = paths.result_pattern(node)
+    frames = sorted({frame for view in stereo.names() for frame in _frames_there(stereo.filled(output, view))})
     if not frames:
         return
     for knob, value in (("result", output), ("first", frames[0]), ("last", frames[-1]), ("ready", 1)):
@@ -274,8 +297,14 @@ def _show(name: str, shown: status.Status) -> None:
     status.show(node, shown)
     swap = graph.swap_of(node)
     if swap is not None:
-        line = shown.line if node.name() == "Blend" else f"{node.name()}: {shown.line}"
-        status.show(swap, status.Status(shown.state, line, shown.more))
+        _shown[name] = shown
+        found = {str(one.name()): _shown.get(str(one.fullName())) for one in graph.inside(swap)}
+        status.show(swap, status.of_stages({stage: said for stage, said in found.items() if said is not None}))
+
+
+def forget(node: Any) -> None:
+    """Nothing is known of a node that is new."""
+    _shown.pop(str(node.fullName()), None)
 
 
 def _refresh_named(names: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping
 
 UP_TO_DATE, STALE, RENDERING, FAILED, NOTHING = "up to date", "stale", "rendering", "error", "nothing rendered"
@@ -34,6 +34,24 @@ def from_keys(answer: Mapping[str, Any]) -> Status:
     if missing:
         parts.append(f"missing {missing}")
     return Status(STALE, "; ".join(parts), "\n".join(changed))
+
+
+def of_views(found: Mapping[str, Status]) -> Status:
+    """One status for several views, each named where they differ."""
+    shown = list(found.values())
+    if len(set(shown)) == 1:
+        return replace(shown[0], line=shown[0].line + (f", {len(shown)} views" if len(shown) > 1 else ""))
+    worst = min((one.state for one in shown), key=(FAILED, STALE, NOTHING, RENDERING, UP_TO_DATE).index)
+    more = "\n".join(f"{view}: {one.more or one.line}" for view, one in found.items())
+    return Status(worst, "; ".join(f"{view}: {one.line}" for view, one in found.items()), more)
+
+
+def of_stages(found: Mapping[str, Status]) -> Status:
+    """What a swap says for the nodes inside it: of the one that needs attention most, by name but for the last one."""
+    order = (RENDERING, FAILED, STALE, NOTHING, UP_TO_DATE)
+    stage = min(reversed(list(found)), key=lambda name: order.index(found[name].state))
+    shown = found[stage]
+    return shown if stage == "Blend" else replace(shown, line=f"{stage}: {shown.line}")
 
 
 def rendering(done: int, total: int, step: str = "") -> Status:

@@ -8,16 +8,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from fsgan_core.contract.errors import TrackError
+from fsgan_core.contract.landmarks import COUNT, OUTLINE, REGIONS, STEADY
 
-# Landmarks that a tracker follows by itself: corners of eyes and mouth, nose, chin.
-STEADY = {"eye_outer_r": 36, "eye_inner_r": 39, "eye_inner_l": 42, "eye_outer_l": 45, "nose_bridge": 27, "nose_tip": 30,
-          "nose_base": 33, "mouth_r": 48, "mouth_l": 54, "chin": 8}
-# The face's outline: jaw, then the brows from left to right and back.
-OUTLINE = (*range(17), 26, 25, 24, 23, 22, 21, 20, 19, 18, 17)
+POINTS = {f"p{index:02d}": index for index in range(COUNT)}  # knobs of a node with every landmark
 MOVED = 0.05  # pixels: a point that moved less was not edited
 
 # Columns of a Tracker4's table, as the host writes them.
@@ -58,15 +56,21 @@ class FaceTrack:
     faces: Mapping[int, FaceFrame]
 
 
-def load(path: str, person: int = 0) -> FaceTrack:
-    """A person's faces from a track file. Raises TrackError (no file, not a track, no such person)."""
-    data = _read(path)
+def load(path: str, person: int = 0, point: Optional[Sequence[float]] = None) -> FaceTrack:
+    """A person's faces from a track file, with the landmarks that were placed by hand. point: takes the person nearest
+    to it instead, in the host's coordinates. Raises TrackError (no file, not a track, no such person)."""
+    data = read(path)
     try:
         people = {int(one["index"]): one for one in data["people"]}
         height = int(data["height"])
+        if point is not None and people:
+            person = min(people, key=lambda index: _distance(people[index], height, point))
         if person not in people:
             raise TrackError(f"{path} has no person {person}; it has {len(people)}")
-        faces = {int(frame): _face(face, height) for frame, face in people[person]["faces"].items()}
+        overrides = people[person].get("overrides", {})
+        faces = {int(frame): _face(face, height, overrides.get(frame, {}).get("landmarks", {}))
+                 for frame, face in people[person]["faces"].items()
+                 if not overrides.get(frame, {}).get("hidden")}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TrackError(f"{path} is no track file of this version ({type(error).__name__}: {error}); analyse the clip "
                          "again") from error
@@ -78,7 +82,7 @@ def tracker_knobs(track: FaceTrack) -> dict[str, str]:
     rows = []
     for name, index in STEADY.items():
         points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
-        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in _with_gaps(points))
+        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in with_gaps(points))
         size = " ".join(["-15 -15 15 15", "-25 -25 25 25"])
         rows.append(f'{{ {{curve K {enabled}}} "{name}" {curve(_axis(points, 0))} {curve(_axis(points, 1))} '
                     f"{{curve K x{min(points)} 0}} {{curve K x{min(points)} 0}} 1 1 1 {{curve x{min(points)} 0}} 0 1 "
@@ -98,6 +102,18 @@ def corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
         knobs[f"to{number + 1}"] = "{" + curve(_axis(points, 0)) + " " + curve(_axis(points, 1)) + "}"
         knobs[f"from{number + 1}"] = "{" + " ".join(f"{value:.3f}" for value in first[number]) + "}"
     return knobs
+
+
+def points_knobs(track: FaceTrack) -> str:
+    """Knobs of a NoOp with every landmark as two curves, a tab for each region; as text."""
+    lines = []
+    for region, (first, after) in REGIONS.items():
+        lines.append(f"addUserKnob {{20 {region} l {region}}}")
+        for name, index in list(POINTS.items())[first:after]:
+            points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
+            lines += [f"addUserKnob {{12 {name} l {index}}}",
+                      f"{name} {{{curve(_axis(points, 0))} {curve(_axis(points, 1))}}}"]
+    return "\n".join(lines)
 
 
 def curve(values: Mapping[int, float]) -> str:
@@ -189,13 +205,13 @@ def _words(text: str) -> list[str]:
 def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[int, dict[int, Any]]:
     """Which points of a tracker were moved: frame -> landmark -> point in the file's coordinates (rows from the top).
 
-    edited: name of a point -> frame -> (x, y).
+    edited: name of a point, as in a Tracker or a node of points -> frame -> (x, y).
     """
     found: dict[int, dict[int, Any]] = {}
     for name, points in edited.items():
-        if name not in STEADY:
+        index = STEADY.get(name, POINTS.get(name, -1))
+        if index < 0:
             continue
-        index = STEADY[name]
         for frame, (x, y) in points.items():
             face = track.faces.get(frame)
             if face is None:
@@ -209,7 +225,7 @@ def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[fl
 def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None:
     """Writes moved points into the track file's overrides; the worker makes the faces anew from them when it reads the
     file. Raises TrackError, or OSError where the file cannot be written."""
-    data = _read(track.path)
+    data = read(track.path)
     person = next(one for one in data["people"] if int(one["index"]) == track.person)
     overrides = person.setdefault("overrides", {})
     for frame, points in moved.items():
@@ -221,7 +237,8 @@ def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None
     os.replace(beside, track.path)
 
 
-def _read(path: str) -> dict[str, Any]:
+def read(path: str) -> dict[str, Any]:
+    """A track file's data. Raises TrackError (no file, not a track)."""
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
@@ -234,10 +251,20 @@ def _read(path: str) -> dict[str, Any]:
     return data
 
 
-def _face(face: Mapping[str, Any], height: int) -> FaceFrame:
+def _distance(person: Mapping[str, Any], height: int, point: Sequence[float]) -> float:
+    """Median distance of a person's face to a point."""
+    found = []
+    for face in person["faces"].values():
+        x, y = _face(face, height, {}).centre
+        found.append(math.hypot(x - point[0], y - point[1]))
+    return statistics.median(found) if found else math.inf
+
+
+def _face(face: Mapping[str, Any], height: int, placed: Mapping[str, Sequence[float]]) -> FaceFrame:
     x, y, width, tall = (float(value) for value in face["box"])
     yaw, pitch, roll = (float(value) for value in face["euler"])
-    points = tuple((float(px) + 0.5, height - 0.5 - float(py)) for px, py in face["landmarks"])
+    landmarks = [placed.get(str(index), point) for index, point in enumerate(face["landmarks"])]
+    points = tuple((float(px) + 0.5, height - 0.5 - float(py)) for px, py in landmarks)
     return FaceFrame((x + width / 2 + 0.5, height - 0.5 - (y + tall / 2)), width, (yaw, pitch, roll),
                      float(face["confidence"]), points)
 
@@ -256,7 +283,7 @@ def _axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, float]:
     return {frame: point[axis] for frame, point in points.items()}
 
 
-def _with_gaps(points: Mapping[int, Any]) -> list[int]:
+def with_gaps(points: Mapping[int, Any]) -> list[int]:
     """The frames of a track and, for each gap, the first frame that is missing, so that a step curve ends there."""
     frames = sorted(points)
     missing = {frame + 1 for frame in frames if frame + 1 not in points}

@@ -113,11 +113,11 @@ class AnimationKey:
 class AnimationCurve:
     """One component of a knob, as knob.animation(i) gives it."""
 
-    def __init__(self, knob: Array_Knob, index: int) -> None:
-        self._knob, self._index = knob, index
+    def __init__(self, knob: Array_Knob, index: int, view: str | None = None) -> None:
+        self._knob, self._index, self._view = knob, index, view
 
     def _curve(self) -> Curve:
-        component = self._knob._components[self._index]
+        component = self._knob._parts(self._view)[self._index]
         if component.curve is None:
             raise RuntimeError("the animation was cleared")
         return component.curve
@@ -159,7 +159,7 @@ class AnimationCurve:
         return len(self._curve().frames)
 
     def evaluate(self, t: float) -> float:
-        return self._knob._number(self._index, float(t))
+        return self._knob._number(self._index, float(t), self._view)
 
     def constant(self) -> bool:
         return len(set(self._curve().values)) < 2

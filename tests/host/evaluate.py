@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.host.groups import Group
 from tests.host.knobtypes import Boolean_Knob
 from tests.host.nodes import Node
-from tests.host.picture import Picture, black, read_picture
+from tests.host.picture import Picture, black, read_picture, scaled_format
 from tests.host.textknobs import Channel_Knob, Link_Knob
 from tests.host.values import Format
 
@@ -38,7 +38,7 @@ class Context:
         return knob.getLinkedKnob() if isinstance(knob, Link_Knob) else knob
 
     def number(self, name: str, index: int = 0) -> float:
-        return float(self.knob(name)._number(index, self.frame))
+        return float(self.knob(name)._number(index, self.frame, self.view))
 
     def flag(self, name: str) -> bool:
         return bool(self.number(name))
@@ -64,8 +64,17 @@ class Context:
     def input(self, place: int, frame: float | None = None, view: str | None = None) -> Picture:
         pipe = self.node.input(place)
         if pipe is None:
-            return black(self.host.format("", None))
+            return self.nothing()
         return self.evaluator.picture(pipe, self.frame if frame is None else frame, view or self.view)
+
+    @property
+    def scale(self) -> float:
+        """1, in proxy mode what all pictures and all positions are multiplied by."""
+        return self.host.proxy_scale()
+
+    def nothing(self) -> Picture:
+        """What comes from a pipe that is not connected."""
+        return black(scaled_format(self.host.format("", None), self.scale))
 
     def fail(self, why: str) -> EvaluationError:
         return EvaluationError(self.node, why)
@@ -115,7 +124,7 @@ class Evaluator:
 
         context = Context(self, node, frame, view)
         disable = node._knobs.get("disable")
-        if isinstance(disable, Boolean_Knob) and disable._number(0, frame):
+        if isinstance(disable, Boolean_Knob) and disable._number(0, frame, view):
             return context.input(0)
         if isinstance(node, Group):
             return self._group(node, context)

@@ -53,6 +53,7 @@ def open_script(host: Host, file: Path) -> None:
     host.root._knobs["name"]._set_text(host.script_file)
     host.scripts.read(file.read_text(encoding="utf-8"), host.root)
     host.frame = host.root.firstFrame()
+    host.view = host.views()[0]
     host.modified = False
     host.callbacks.fire("OnCreate", host.root)
     host.callbacks.fire("OnScriptLoad", host.root)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -175,6 +176,7 @@ class Array_Knob(Knob):
     def __init__(self, name: str, label: str | None = None) -> None:
         super().__init__(name, label)
         self._components = [Component() for _ in range(self._size)]
+        self._split: dict[str, list[Component]] = {}  # of views that were split off
         self._range: tuple[float, float] | None = None
         self._default = [0.0] * self._size
 
@@ -182,6 +184,9 @@ class Array_Knob(Knob):
 
     def _text(self) -> str:
         words = [self._component_text(component) for component in self._components]
+        if self._split:  # a view and its numbers: how Nuke writes it is not known, this is the stand-in's own way
+            words += [f"{view} {{{' '.join(map(self._component_text, parts))}}}" for view, parts in self._split.items()]
+            return " ".join(words)
         plain = all(c.curve is None and c.expression is None for c in self._components)
         if plain and len(set(words)) == 1 and (self._collapses or len(words) == 1):
             return words[0]
@@ -204,6 +209,11 @@ class Array_Knob(Knob):
         words = tcl.split(text)
         if not words:
             raise tcl.TclError(f"knob {self._name}: no value")
+        views = [place for place, word in enumerate(words) if place and word in current_host().views()]
+        if views and len(words) == views[0] + 2 * len(views):
+            self._split = {words[place]: [self._parse_component(word) for word in tcl.split(words[place + 1])]
+                           for place in views}
+            words = words[:views[0]]
         if len(words) > len(self._components):
             raise tcl.TclError(f"knob {self._name} takes {len(self._components)} values, not {len(words)}: {text!r}")
         parsed = [self._parse_component(word) for word in words]
@@ -231,8 +241,21 @@ class Array_Knob(Knob):
 
     # Numbers.
 
-    def _number(self, index: int, frame: float) -> float:
-        component = self._components[index]
+    def _parts(self, view: str | None = None) -> list[Component]:
+        """The components of a view that was split off, else those that all other views share."""
+        return self._split.get(view or "", self._components)
+
+    def splitView(self, view: str | None = None) -> None:
+        name = view or current_host().view
+        if name not in current_host().views():
+            raise ValueError(f"the script has no view {name!r}")
+        self._split.setdefault(name, copy.deepcopy(self._components))
+
+    def unsplitView(self, view: str | None = None) -> None:
+        self._split.pop(view or current_host().view, None)
+
+    def _number(self, index: int, frame: float, view: str | None = None) -> float:
+        component = self._parts(view)[index]
         if component.expression is not None and component.expression != "curve":
             return current_host().expression(component.expression, self, frame)
         if component.curve is not None and component.curve.frames:
@@ -242,36 +265,36 @@ class Array_Knob(Knob):
     def _out(self, number: float) -> Any:
         return number
 
-    def _get(self, index: int, frame: float) -> Any:
+    def _get(self, index: int, frame: float, view: str | None = None) -> Any:
         if index >= len(self._components):
             raise IndexError(f"{self._name} has {len(self._components)} values, none is number {index}")
         if index >= 0:
-            return self._out(self._number(index, frame))
-        values = [self._out(self._number(place, frame)) for place in range(len(self._components))]
+            return self._out(self._number(index, frame, view))
+        values = [self._out(self._number(place, frame, view)) for place in range(len(self._components))]
         return values[0] if len(values) == 1 or (self._collapses and len(set(values)) == 1) else values
 
     def _indices(self, index: int) -> Sequence[int]:
         return range(len(self._components)) if index < 0 else [index]
 
     def value(self, index: int = -1, view: str | None = None) -> Any:
-        return self._get(index, self._frame())
+        return self._get(index, self._frame(), view)
 
     def getValue(self, index: int = -1, view: str | None = None) -> Any:
-        return self._get(index, self._frame())
+        return self._get(index, self._frame(), view)
 
     def getValueAt(self, time: float, index: int = -1, view: str | None = None) -> Any:
-        return self._get(index, float(time))
+        return self._get(index, float(time), view)
 
     def valueAt(self, time: float, index: int = -1, view: str | None = None) -> Any:
-        return self._get(index, float(time))
+        return self._get(index, float(time), view)
 
     def setValue(self, value: Any, index: int = -1, time: float | None = None, view: str | None = None) -> bool:
-        return self._assign(value, index, self._frame() if time is None else float(time))
+        return self._assign(value, index, self._frame() if time is None else float(time), view)
 
     def setValueAt(self, value: Any, time: float, index: int = -1, view: str | None = None) -> bool:
-        return self._assign(value, index, float(time))
+        return self._assign(value, index, float(time), view)
 
-    def _assign(self, value: Any, index: int, frame: float) -> bool:
+    def _assign(self, value: Any, index: int, frame: float, view: str | None = None) -> bool:
         values = list(value) if isinstance(value, (list, tuple)) else [value] * len(self._indices(index))
         places = list(self._indices(index))
         if len(values) > len(places):
@@ -279,7 +302,7 @@ class Array_Knob(Knob):
         for place, item in zip(places, values, strict=False):
             if isinstance(item, bool) or not isinstance(item, (int, float)):
                 item = self._foreign(item)
-            component = self._components[place]
+            component = self._parts(view)[place]
             component.value = float(item)
             if component.curve is not None:
                 component.curve.set(frame, float(item))
@@ -297,37 +320,37 @@ class Array_Knob(Knob):
         if self._flags & FLAGS["NO_ANIMATION"]:
             return False
         for place in self._indices(index):
-            if self._components[place].curve is None:
-                self._components[place].curve = Curve()
+            if self._parts(view)[place].curve is None:
+                self._parts(view)[place].curve = Curve()
         return True
 
     def isAnimated(self, index: int = -1, view: str | None = None) -> bool:
-        return any(self._components[place].curve is not None for place in self._indices(index))
+        return any(self._parts(view)[place].curve is not None for place in self._indices(index))
 
     def clearAnimated(self, index: int = -1, view: str | None = None) -> bool:
         frame = self._frame()
         for place in self._indices(index):
-            component = self._components[place]
-            component.value = self._number(place, frame)
+            component = self._parts(view)[place]
+            component.value = self._number(place, frame, view)
             component.curve = component.expression = None
         self._changed()
         return True
 
     def setKeyAt(self, time: float, index: int = -1, view: str | None = None) -> bool:
         for place in self._indices(index):
-            value = self._number(place, float(time))
-            component = self._components[place]
+            value = self._number(place, float(time), view)
+            component = self._parts(view)[place]
             component.curve = component.curve or Curve()
             component.curve.set(float(time), value)
         self._changed()
         return True
 
     def isKeyAt(self, time: float, index: int = -1, view: str | None = None) -> bool:
-        curves = [self._components[place].curve for place in self._indices(index)]
+        curves = [self._parts(view)[place].curve for place in self._indices(index)]
         return any(curve is not None and float(time) in curve.frames for curve in curves)
 
     def removeKeyAt(self, time: float, index: int = -1, view: str | None = None) -> bool:
-        curves = [self._components[place].curve for place in self._indices(index)]
+        curves = [self._parts(view)[place].curve for place in self._indices(index)]
         removed = [curve.remove(float(time)) for curve in curves if curve is not None]
         self._changed()
         return any(removed)
@@ -336,18 +359,18 @@ class Array_Knob(Knob):
         return sorted({frame for c in self._components if c.curve for frame in c.curve.frames})
 
     def getNumKeys(self, index: int = 0) -> int:
-        curve = self._components[max(index, 0)].curve
+        curve = self._parts()[max(index, 0)].curve
         return len(curve.frames) if curve else 0
 
     def animation(self, index: int = 0, view: str | None = None) -> AnimationCurve | None:
-        return AnimationCurve(self, index) if self._components[index].curve is not None else None
+        return AnimationCurve(self, index, view) if self._parts(view)[index].curve is not None else None
 
     def animations(self, view: str | None = None) -> list[AnimationCurve]:
-        return [AnimationCurve(self, place) for place, c in enumerate(self._components) if c.curve is not None]
+        return [AnimationCurve(self, place, view) for place, c in enumerate(self._parts(view)) if c.curve is not None]
 
     def setExpression(self, expression: str, channel: int = -1, view: str | None = None) -> bool:
         for place in self._indices(channel):
-            self._components[place].expression = None if expression == "curve" else expression
+            self._parts(view)[place].expression = None if expression == "curve" else expression
         self._changed()
         return True
 

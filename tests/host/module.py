@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.host import api, tcl
+from tests.host import api
 from tests.host.actions import interface, rendering
 from tests.host.files import open_script, paste, run_plugin_file, save_script
 from tests.host.groups import Group
 from tests.host.nodes import Node
+from tests.host.rotopaint import make_submodule
 from tests.host.script import clone_of
 from tests.host.stubs import load_stubs
 from tests.host.textknobs import File_Knob
@@ -44,7 +45,7 @@ class NukeModule(types.ModuleType):
         raise AttributeError(f"nuke.{name} must not be set: the module is Nuke's")
 
     def _submodules(self) -> dict[str, types.ModuleType]:
-        return {"nuke": self}
+        return {"nuke": self, "nuke.rotopaint": make_submodule()}
 
 
 class _Nodes:
@@ -232,15 +233,8 @@ def _graph(host: Host) -> dict[str, Callable[..., Any]]:
             "exists": lambda s: host.knob_by_path(s, host.root._knobs["name"]) is not None or host.find(s) is not None,
             "channels": lambda node=None: node.channels() if node else host.channels.names(),
             "layers": lambda node=None: list(host.channels.layers),
-            "views": lambda: _views(host), "endGroup": lambda: host.group.end(), "selectAll": select_all,
+            "views": lambda: list(host.views()), "endGroup": lambda: host.group.end(), "selectAll": select_all,
             "show": lambda n, forceFloat=False: n.showControlPanel()}
-
-
-def _views(host: Host) -> list[str]:
-    """Names in the root's views knob, a line each."""
-    text = host.root._knobs["views"]._text()
-    found = [words[0] for words in (tcl.split(line) for line in text.replace("\\n", "\n").splitlines()) if words]
-    return found or ["main"]
 
 
 def _context(host: Host) -> dict[str, Callable[..., Any]]:

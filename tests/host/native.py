@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.host import knobtypes, textknobs
+from tests.host import knobtypes, rotopaint, textknobs
 from tests.host.knobs import Array_Knob, Component, Knob
 
 # Names of new nodes where they are not the class's own.
@@ -75,8 +75,8 @@ def make_knobs(node_class: str) -> list[Knob]:
 def make_knob(name: str, described: list[Any]) -> Knob:
     """A knob from [class name, default text, items or size]."""
     kind, default, *more = described
-    cls: Any = getattr(knobtypes, kind, None) or getattr(textknobs, kind, None) or (Array_Knob if kind == "Array_Knob"
-                                                                                  else _Plain)
+    found = [getattr(module, kind) for module in (knobtypes, textknobs, rotopaint) if hasattr(module, kind)]
+    cls: Any = found[0] if found else Array_Knob if kind == "Array_Knob" else _Plain
     knob: Knob
     if cls in (Knob, knobtypes.IArray_Knob):
         cls = _Plain  # what the table does not say more of, and matrices: kept as text

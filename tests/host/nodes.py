@@ -38,6 +38,9 @@ class Node:
         self._dead = False
         for knob in native.make_knobs(node_class):
             self._own(knob)
+        if node_class == "OneView":
+            views: Any = self._knobs["view"]
+            views._items = list(host.views())
 
     def __repr__(self) -> str:
         return f"<{self._node_class} {self.fullName() if not self._dead else '(deleted)'}>"
@@ -214,6 +217,8 @@ class Node:
     # Pipes.
 
     def maxInputs(self) -> int:
+        if self._node_class == "JoinViews":
+            return len(self._host.views())
         return native.max_inputs(self._node_class)
 
     maximumInputs = maxInputs

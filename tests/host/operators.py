@@ -10,7 +10,7 @@ import numpy as np
 from tests.host import tcl
 from tests.host.evaluate import Context
 from tests.host.merges import copy, keymix, merge
-from tests.host.picture import Box, Picture, black, box_of
+from tests.host.picture import Box, Picture, box_of, scaled_format
 from tests.host.readwrite import read, write
 from tests.host.values import Format
 
@@ -24,7 +24,7 @@ def through(context: Context) -> Picture:
 def group_input(context: Context) -> Picture:
     outer, _ = context.evaluator.input_of_group(context.node)
     if outer is None:
-        return black(context.host.format("", None))
+        return context.nothing()
     return context.evaluator.picture(outer, context.frame, context.view)
 
 
@@ -46,9 +46,14 @@ def one_view(context: Context) -> Picture:
     return context.input(0, view=context.word("view"))
 
 
+def join_views(context: Context) -> Picture:
+    """One input for each view of the script."""
+    return context.input(context.host.views().index(context.view))
+
+
 def crop(context: Context) -> Picture:
     taken = context.input(0)
-    box = Box(*(round(context.number("box", i)) for i in range(4)))
+    box = Box(*(round(context.number("box", i) * context.scale) for i in range(4)))
     if any(context.number("softness", i) for i in range(2)):
         raise context.fail("the stand-in does not do Crop's softness")
     if context.flag("intersect"):
@@ -70,7 +75,7 @@ def black_outside(context: Context) -> Picture:
 
 def adjust_bbox(context: Context) -> Picture:
     taken = context.input(0)
-    x, y = (round(context.number("numpixels", i)) for i in range(2))
+    x, y = (round(context.number("numpixels", i) * context.scale) for i in range(2))
     box = Box(taken.bbox.x - x, taken.bbox.y - y, taken.bbox.r + x, taken.bbox.t + y)
     return taken.moved(box)
 
@@ -85,9 +90,10 @@ def reformat(context: Context) -> Picture:
 
     taken = context.input(0)
     if context.word("type") == "to format":
-        shape = context.knob("format").value()
+        shape = scaled_format(context.knob("format").value(), context.scale)
     elif context.word("type") == "to box":
-        shape = Format(round(context.number("box_width")), round(context.number("box_height")))
+        shape = Format(round(context.number("box_width") * context.scale),
+                       round(context.number("box_height") * context.scale))
     else:
         scale = context.number("scale"), context.number("scale", 1)
         shape = Format(round(taken.format.width() * scale[0]), round(taken.format.height() * scale[1]))
@@ -110,7 +116,7 @@ def reformat(context: Context) -> Picture:
 
 
 def constant(context: Context) -> Picture:
-    shape = context.knob("format").value()
+    shape = scaled_format(context.knob("format").value(), context.scale)
     names = context.channels("channels")
     colour = [context.number("color", i) for i in range(4)]
     # `rgb` writes the alpha of the colour too: the knob chooses a layer, not single channels.
@@ -121,9 +127,9 @@ def constant(context: Context) -> Picture:
 
 
 def checkerboard(context: Context) -> Picture:
-    shape = context.knob("format").value()
+    shape = scaled_format(context.knob("format").value(), context.scale)
     box = box_of(shape)
-    size = max(1.0, context.number("boxsize")), max(1.0, context.number("boxsize", 1))
+    size = tuple(max(1.0, context.number("boxsize", place) * context.scale) for place in (0, 1))
     y, x = np.mgrid[box.t - 1:box.y - 1:-1, box.x:box.r]
     u, v = (np.floor((x + 0.5 - shape.width() / 2) / size[0]).astype(int) % 2,
             np.floor((y + 0.5 - shape.height() / 2) / size[1]).astype(int) % 2)
@@ -300,7 +306,8 @@ def copy_metadata(context: Context) -> Picture:
 
 OPERATORS: dict[str, Callable[[Context], Picture]] = {
     "Input": group_input, "Output": through, "Dot": through, "NoOp": through, "Viewer": through, "FrameRange": through,
-    "Switch": switch, "FrameHold": frame_hold, "TimeOffset": time_offset, "OneView": one_view, "Crop": crop,
+    "Switch": switch, "FrameHold": frame_hold, "TimeOffset": time_offset, "OneView": one_view, "JoinViews": join_views,
+    "Crop": crop,
     "BlackOutside": black_outside, "AdjBBox": adjust_bbox, "CopyBBox": copy_bbox, "Reformat": reformat,
     "Constant": constant, "CheckerBoard2": checkerboard, "Grade": pointwise(_grade), "Multiply": pointwise(_multiply),
     "Invert": pointwise(_invert), "Clamp": pointwise(_clamp), "Premult": premult, "Unpremult": unpremult,

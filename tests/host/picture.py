@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -80,6 +81,29 @@ class Picture:
         return Picture(planes, box, self.format, self.metadata, outside or self.outside)
 
 
+def scaled(picture: Picture, scale: float) -> Picture:
+    """In proxy mode: each new pixel is the mean of those that it covers; a bbox grows to whole new pixels."""
+    import cv2
+
+    if scale == 1.0:
+        return picture
+    box = picture.bbox
+    small = Box(*(math.floor(value * scale) for value in (box.x, box.y)),
+                *(math.ceil(value * scale) for value in (box.r, box.t)))
+    covered = Box(*(round(value / scale) for value in (small.x, small.y, small.r, small.t)))
+    height, width = small.shape
+    planes = {name: cv2.resize(picture.over(name, covered), (width, height), interpolation=cv2.INTER_AREA)
+              for name in picture.planes}
+    return Picture(planes, small, scaled_format(picture.format, scale), picture.metadata, picture.outside)
+
+
+def scaled_format(shape: Format, scale: float) -> Format:
+    if scale == 1.0:
+        return shape
+    return Format(max(1, round(shape.width() * scale)), max(1, round(shape.height() * scale)),
+                  pixelAspect=shape.pixelAspect())
+
+
 def box_of(shape: Format) -> Box:
     return Box(0, 0, shape.width(), shape.height())
 
@@ -89,32 +113,63 @@ def black(shape: Format) -> Picture:
     return Picture({}, Box(0, 0, 1, 1), shape)
 
 
-_files: dict[Path, tuple[tuple[int, int], Picture]] = {}
+_files: dict[tuple[Path, str], tuple[tuple[int, int], Picture]] = {}
 
 
-def read_picture(path: Path, *, prefix: bool = True) -> Picture:
-    """The first part of a file, values as in the file. Raises OSError when it is missing or broken."""
+def read_picture(path: Path, *, prefix: bool = True, view: str = "") -> Picture:
+    """The first part of a file, or that of a view where it has several; values as in the file. Raises OSError when it
+    is missing or broken."""
     stat = path.stat()
     state = (stat.st_mtime_ns, stat.st_size)
-    if path in _files and _files[path][0] == state and prefix:
-        return _files[path][1]
+    known = (path, view)
+    if known in _files and _files[known][0] == state and prefix:
+        return _files[known][1]
     opened = oiio.ImageInput.open(str(path))
     if opened is None:
         raise OSError(f"{path}: {oiio.geterror()}")
     try:
+        part = _part_of(opened, view)
+        opened.seek_subimage(part, 0)
         spec = opened.spec()
-        pixels = opened.read_image("float")
+        pixels = opened.read_image(part, 0, 0, spec.nchannels, "float")
         if pixels is None:
             raise OSError(f"{path}: {opened.geterror()}")
     finally:
         opened.close()
     shaped = np.asarray(pixels, np.float32).reshape(spec.height, spec.width, spec.nchannels)
+    _plain_names(spec, view)
     found = _picture(path, spec, shaped, prefix)
     if prefix:
         if len(_files) > 64:
             _files.clear()
-        _files[path] = (state, found)
+        _files[known] = (state, found)
     return found
+
+
+def _part_of(opened: Any, view: str) -> int:
+    """Number of the first part that is of the view; the first one where the file tells none apart."""
+    number = 0
+    while opened.seek_subimage(number, 0):
+        if view and opened.spec().get_string_attribute("view") == view:
+            return number
+        number += 1
+    return 0
+
+
+def _plain_names(spec: oiio.ImageSpec, view: str) -> None:
+    """Several views in one part: the channels of `view` under plain names. The first view's are plain in the file."""
+    views = spec.getattribute("multiView")
+    views = [views] if isinstance(views, str) else list(views or ())
+    if view not in views[1:]:
+        return
+    names = []
+    for name in spec.channelnames:
+        *layers, channel = name.split(".")
+        if layers and layers[-1] in views:
+            names.append(".".join([*layers[:-1], channel] if layers[-1] == view else [*layers, channel]))
+        else:
+            names.append(".".join([*layers, views[0], channel]))
+    spec.channelnames = tuple(names)
 
 
 def _picture(path: Path, spec: oiio.ImageSpec, pixels: np.ndarray, prefix: bool) -> Picture:

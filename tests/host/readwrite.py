@@ -9,7 +9,7 @@ import numpy as np
 
 from tests.host.evaluate import Context, Evaluator
 from tests.host.nodes import Node
-from tests.host.picture import Picture, black, box_of, read_picture, write_exr
+from tests.host.picture import Picture, black, box_of, read_picture, scaled, scaled_format, write_exr
 
 _COMPRESSIONS = {"none": "none", "Zip (1 scanline)": "zips", "Zip (16 scanlines)": "zip",
                  "PIZ Wavelet (32 scanlines)": "piz", "RLE": "rle", "B44": "b44", "B44A": "b44a", "DWAA": "dwaa",
@@ -23,13 +23,13 @@ def read(context: Context) -> Picture:
     if not first <= frame <= last:
         policy = context.word("before" if frame < first else "after")
         if policy == "black":
-            return black(_format(context))
+            return black(scaled_format(_format(context), context.scale))
         frame = _outside(policy, frame, first, last)
     path = context.knob("file").evaluate(frame, context.view)
     if not path:
         raise context.fail("no file is set")
     try:
-        taken = read_picture(Path(path), prefix=not _noprefix(context))
+        taken = read_picture(Path(path), prefix=not _noprefix(context), view=context.view)
     except OSError as error:
         return _missing(context, frame, first, last, f"{path}: {error.strerror or error}")
     return _decoded(context, taken, Path(path))
@@ -61,7 +61,7 @@ def _format(context: Context) -> Any:
 
 def _missing(context: Context, frame: int, first: int, last: int, why: str) -> Picture:
     policy = context.word("on_error")
-    shape = _format(context)
+    shape = scaled_format(_format(context), context.scale)
     if policy == "black":
         return black(shape)
     if policy == "checkerboard":
@@ -99,7 +99,8 @@ def _decoded(context: Context, taken: Picture, path: Path) -> Picture:
     for name in planes:
         layer = name.rpartition(".")[0]
         context.host.channels.define(layer, [name])
-    return Picture(planes, taken.bbox, taken.format, {**taken.metadata, "input/frame": context.frame}, taken.outside)
+    whole = Picture(planes, taken.bbox, taken.format, {**taken.metadata, "input/frame": context.frame}, taken.outside)
+    return scaled(whole, context.scale)
 
 
 def _from_srgb(value: np.ndarray) -> np.ndarray:

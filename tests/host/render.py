@@ -37,7 +37,7 @@ class Renderer:
         self.running, self.cancelled = True, False
         before = self.host.frame
         try:
-            self._frames(node, frames, list(views or [self.host.view]), keep_going)
+            self._frames(node, frames, list(views or self.host.views_of(node)), keep_going)
         finally:
             self.running = False
             self.host.frame = before

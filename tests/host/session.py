@@ -113,6 +113,33 @@ class Host:
         self.modified = False
         return root
 
+    def proxy_scale(self) -> float:
+        """What proxy mode multiplies pictures and positions by; 1 while it is off."""
+        root = self.root
+        if not root._number("proxy"):
+            return 1.0
+        kind: Any = root._knobs["proxy_type"]
+        if kind.value() == "scale":
+            return root._number("proxy_scale")
+        proxy: Any = root._knobs["proxy_format"]
+        return float(proxy.value().width() / self.format("", None).width())
+
+    def views(self) -> tuple[str, ...]:
+        """Names in the root's knob `views`, a line each with its colour behind it."""
+        text = self.root._knobs["views"]._text()
+        found = [words[0] for words in (tcl.split(line) for line in text.replace("\\n", "\n").splitlines()) if words]
+        return tuple(found) or ("main",)
+
+    def views_of(self, write: Node) -> tuple[str, ...]:
+        """The views that a Write renders: those of its knob that the script has, else the current one."""
+        knob: Any = write._knobs["views"]
+        return tuple(view for view in self.views() if view in knob._text().split()) or (self.view,)
+
+    def set_views(self, *names: str) -> None:
+        """As a person does it in the Project Settings; the first one is shown."""
+        self.root._knobs["views"]._set_text("\n".join(f"{name} #ffffff" for name in names))
+        self.view = names[0]
+
     def find(self, name: str, group: Group | None = None) -> Node | None:
         """A node by name or dotted path, from `group` (the current one) down, else from the root."""
         if name == "root":

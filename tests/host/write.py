@@ -21,6 +21,7 @@ class ScriptWriter:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.late: list[tuple[Link_Knob, str]] = []
+        self.named = 0  # variables so far: those of a group's inside must not hide those outside
 
     def set_late(self) -> None:
         """Values of links, once the nodes behind them are there."""
@@ -49,7 +50,7 @@ class ScriptWriter:
         names: dict[int, str] = {}
         clones: dict[int, str] = {}
         top: Node | None = None
-        for place, node in enumerate(ordered):
+        for node in ordered:
             pipes = _popped(node)
             if len(pipes) != 1 or pipes[0] is None or pipes[0] is not top:
                 # What is not among the nodes that are written is whatever is selected where they are pasted.
@@ -62,13 +63,17 @@ class ScriptWriter:
             else:
                 lines += self.one(node)
             if len(node._clone_set) > 1 and id(first) not in clones:
-                clones[id(node)] = f"C{place + 1:08x}"
+                clones[id(node)] = self._variable("C")
                 lines.append(f"set {clones[id(node)]} [stack 0]")
             if node in used:
-                names[id(node)] = f"N{place + 1:08x}"
+                names[id(node)] = self._variable("N")
                 lines.append(f"set {names[id(node)]} [stack 0]")
             top = node
         return lines
+
+    def _variable(self, letter: str) -> str:
+        self.named += 1
+        return f"{letter}{self.named:08x}"
 
     def one(self, node: Node, head: str = "") -> list[str]:
         inputs = _inputs(node)

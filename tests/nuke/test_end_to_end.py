@@ -18,8 +18,9 @@ from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.plates.exr import read_image
 from fsgan_core.render.pipeline import render_shot
 from tests.host import EvaluationError, Host
+from tests.host.picture import Box
 
-from .conftest import FIRST, LAST, ROOT, Footage, Tree, build, finish, line, read, settle
+from .conftest import FIRST, LAST, ROOT, Footage, Tree, build, finish, line, plugin, read, settle
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 FRAMES = range(FIRST, LAST + 1)
@@ -221,6 +222,10 @@ def test_copies_have_files_of_their_own(session: Host, tree: Tree) -> None:
     copied = session.module.selectedNode()
     copied.setInput(0, tree.plate)
     assert copied.Class() == "FSGAN_Mask" and copied.name() != tree.mask.name()
+    assert "matte.face" not in session.picture(copied, FIRST).planes, "it shows no frames of the node it came from"
+    assert "matte.face" in session.picture(tree.mask, FIRST).planes
+    with pytest.raises(RuntimeError, match="cannot be cloned"):
+        session.module.clone(tree.mask, "", False)
     before = times(tree.mask)
     copied["feather"].setValue(0.2)
     render(session, copied)
@@ -232,6 +237,71 @@ def test_copies_have_files_of_their_own(session: Host, tree: Tree) -> None:
     assert "would both write" in line(copied)
     tree.mask["file"].setValue("")
     session.module.delete(copied)
+
+
+def test_a_copy_in_another_script_starts_afresh(session: Host, tree: Tree, tmp_path: Path) -> None:
+    """Its files are those of its own script; the first script, opened again, shows what it showed."""
+    from tests.host import new_host
+
+    for node in session.module.allNodes():
+        node.setSelected(node.name() in [one.name() for one in vars(tree).values()])
+    session.module.nodeCopy("%clipboard%")
+    text, saved = session.clipboard, session.scripts.script()
+    kept = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "fsgan_nuke"}
+    with new_host("-t") as other:
+        plugin(other)
+        other.module.scriptSaveAs((tmp_path / "other.nk").as_posix())
+        other.clipboard = text
+        other.module.nodePaste("%clipboard%")
+        pasted = other.module.toNode(tree.blend.name())
+        assert pasted["ready"].value() == 0 and pasted["result"].value() == ""
+        plate = other.picture(other.module.toNode(tree.plate.name()), FIRST).planes["rgba.red"]
+        assert np.array_equal(other.picture(pasted, FIRST).planes["rgba.red"], plate)
+        from fsgan_nuke import paths
+
+        assert str(paths.result_pattern(pasted)).startswith((tmp_path / "fsgan" / "other").as_posix())
+        again = tmp_path / "again.nk"
+        again.write_text(saved, encoding="utf-8")
+        Path(session.script_file).write_text(saved, encoding="utf-8")
+        other.module.scriptOpen(session.script_file)
+        shown = other.picture(other.module.toNode(tree.blend.name()), FIRST).planes["rgba.red"]
+    for name in [name for name in sys.modules if name.split(".")[0] == "fsgan_nuke"]:
+        del sys.modules[name]
+    sys.modules.update(kept)
+    assert np.array_equal(shown, session.picture(tree.blend, FIRST).planes["rgba.red"])
+
+
+def test_proxy_mode(session: Host, tree: Tree) -> None:
+    """Results are of full size and lie where they lay; inputs are written in full; positions are the plate's."""
+    nodes, root = session.module.nodes, session.module.root()
+    full = {node: session.picture(node, FIRST) for node in (tree.blend, tree.reenact)}
+    analysed = nodes.FSGAN_Analyse(inputs=[tree.plate])
+    analysed["person"].setValue("point")
+    analysed["person_point"].setValue([100.0, 90.0])
+    mask = nodes.FSGAN_Mask(inputs=[nodes.Grade(inputs=[analysed], multiply=1.1)])
+    root["proxy_type"].setValue("scale")
+    root["proxy"].setValue(True)
+    for node, picture in full.items():
+        small = session.picture(node, FIRST)
+        box, was = small.bbox, picture.bbox
+        assert (small.format.width(), small.format.height()) == (112, 95)
+        assert abs(box.x - was.x / 2) <= 1 and abs(box.t - was.t / 2) <= 1
+        wide = Box(2 * box.x, 2 * box.y, 2 * box.r, 2 * box.t)
+        rows, columns = box.shape
+        mean = picture.over("rgba.red", wide).reshape(rows, 2, columns, 2).mean((1, 3))
+        assert np.abs(small.planes["rgba.red"] - mean)[1:-1, 1:-1].max() < 1e-4
+    from fsgan_nuke.jobs import job_of
+
+    assert job_of(nodes.FSGAN_Mask(inputs=[analysed])).shot["target"]["person"] == "99.5,99.5"
+    session.frame = FIRST
+    render(session, mask, "render_frame")
+    assert root["proxy"].value() is True
+    written = Path(job_of(mask).branches[0].path.replace("####", str(FIRST)))
+    assert read_image(written).display_window.width == 224
+    assert read_image(files(mask)[FIRST]).display_window.width == 224
+    root["proxy"].setValue(False)
+    for node in (mask, analysed):
+        session.module.delete(node)
 
 
 def test_a_disabled_stage_is_passed_by(session: Host, tree: Tree) -> None:
@@ -279,7 +349,11 @@ def test_swap_is_one_node(session: Host, tree: Tree, swapped: dict[int, np.ndarr
             assert np.array_equal(shown[f"rgba.{name}"], swapped[frame][..., place])
     # What its inner nodes show is there again when the script is.
     file = tmp_path / "again.nk"
+    swap.showControlPanel()
+    session.idle()
     session.set_knob(swap, "mask_feather", 0.1)
+    session.pump_until(lambda: session.idle() is None and "stale" in line(swap), 20)
+    assert line(swap) == f"Mask: stale {FIRST}-{LAST} (mask.feather)"
     file.write_text(session.scripts.script(), encoding="utf-8")
     from tests.host import new_host
 

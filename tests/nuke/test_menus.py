@@ -46,7 +46,8 @@ def test_example_tree(host: Host) -> None:
     above = [graph.kind_of(node) for node in graph.ours_above(blend)]
     assert sorted(above) == sorted(f"FSGAN_{name}" for name in ("Reenact", "Mask", "Inpaint", "Blend"))
     assert above[-2:] == ["FSGAN_Inpaint", "FSGAN_Blend"]
-    assert graph.analyse_node(graph.connected(blend, "target")).name() == "AnalyseTarget"
+    found = graph.analyse_node(graph.connected(blend, "target"))
+    assert found is not None and (found[0].name(), found[1]) == ("AnalyseTarget", "main")
 
 
 def test_preferences(host: Host, environment: Path) -> None:

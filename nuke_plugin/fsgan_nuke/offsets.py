@@ -1,0 +1,91 @@
+"""Keyable offsets of an FSGAN_Analyse: what its knobs add to the faces of its track, frame by frame.
+
+They travel in a track file of their own beside the analysed one, which stays as it is, so that the worker and a farm
+read one file, and a node below turns stale in just those frames that an offset changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Mapping, Sequence
+
+from fsgan_core.contract.landmarks import OFFSETS, Offset
+from fsgan_nuke import tracks
+
+PREFIX = "offset_"
+NOTHING = 1e-4  # an offset that differs less from its neutral value is none
+VERSION = 2  # of a track file that has offsets
+
+
+def with_offsets(node: Any, path: str, view: str) -> str:
+    """The track file that the nodes below an FSGAN_Analyse use: `path`, or one beside it with the offsets of the node's
+    knobs; "" where there is no track yet. Raises TrackError, or OSError where the file cannot be written."""
+    if not os.path.isfile(path):
+        return ""
+    used = [offset for offset in OFFSETS.values() if _is_used(node[PREFIX + offset.name], offset, view)]
+    if not used:
+        return path
+    data = tracks.read(path)
+    changed = False
+    for person in data["people"]:
+        for frame in person["faces"]:
+            added = {offset.name: value for offset in used
+                     if (value := _at(node[PREFIX + offset.name], offset, int(frame), view)) is not None}
+            if added:
+                override = person.setdefault("overrides", {}).setdefault(frame, {})
+                override["offset"] = together(override.get("offset", {}), added)
+                changed = True
+    if not changed:
+        return path
+    data["version"] = VERSION
+    beside = offset_path(path)
+    _write(beside, json.dumps(data))
+    return beside
+
+
+def offset_path(path: str) -> str:
+    """Of the file with offsets beside a track file."""
+    stem = path[:-len(".json")] if path.endswith(".json") else path
+    return stem[:-len(".track")] + ".offset.track.json" if stem.endswith(".track") else stem + ".offset.json"
+
+
+def together(given: Mapping[str, Any], added: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    """Offsets that stand in a track file and those of the knobs, as the file writes them."""
+    found = dict(given)
+    for name, values in added.items():
+        if name in given:
+            before = given[name] if isinstance(given[name], list) else [given[name]]
+            scale = OFFSETS[name].kind == "scale"
+            values = [old * values[index] if scale else old + values[index] for index, old in enumerate(before)]
+        found[name] = [round(value, 4) for value in values] if len(values) > 1 else round(values[0], 4)
+    return found
+
+
+def _is_used(knob: Any, offset: Offset, view: str) -> bool:
+    """Whether a knob may change anything in any frame of a view."""
+    if any(knob.isAnimated(index, view) for index in range(len(offset.neutral))) or knob.hasExpression():
+        return True
+    return _at(knob, offset, 0, view) is not None
+
+
+def _at(knob: Any, offset: Offset, frame: int, view: str) -> Any:
+    """The offset's numbers in a frame, as a track file counts (rows from the top); None where it changes nothing."""
+    values = [float(knob.getValueAt(frame, index, view)) for index in range(len(offset.neutral))]
+    if all(abs(value - offset.neutral[index]) <= NOTHING for index, value in enumerate(values)):
+        return None
+    return [values[0], -values[1]] if offset.kind == "move" else values
+
+
+def _write(path: str, text: str) -> None:
+    """Whole or not at all, and not where it says so already: the file's time is part of what is asked about it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text:
+                return
+    except (OSError, ValueError):
+        pass
+    beside = f"{path}.{os.getpid()}.tmp"
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(beside, path)
