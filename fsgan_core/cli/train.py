@@ -313,7 +313,7 @@ def _facts(job: Job, result: Result, people: tuple[str, ...], held: Any, output:
             "start": job.start or "random", "iterations": len(result.losses),
             "planned": sum(phase.length(count) for phase in plan.phases), "resumed": result.resumed, "faces": count,
             "people": len(learnt), "held_out": list(people), "checks": checks,
-            "best": min(checks, key=lambda check: check["loss"]), "seconds": round(result.seconds, 1),
+            "best": result.best_check.to_dict(), "seconds": round(result.seconds, 1),
             "device": job.device, "precision": result.precision,
             "licence": max((licence, *classes), key=LICENCES.index)}
 

@@ -60,12 +60,13 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """last, best: the generator's weights at the end and where it measured best. checks: all validations, the one
-    before the first step among them. losses: float64 (iterations,), the generator's sum at each. seconds: over all
-    processes that the run has had, training alone."""
+    """last, best: the generator's weights at the end and where it measured best at the last resolution. best_check:
+    what was measured there. checks: all validations, the one before the first step among them. losses: float64
+    (iterations,), the generator's sum at each. seconds: over all processes that the run has had, training alone."""
 
     last: dict[str, Tensor]
     best: dict[str, Tensor]
+    best_check: Check
     checks: tuple[Check, ...]
     losses: np.ndarray
     seconds: float
@@ -145,8 +146,9 @@ def train(faces: FaceSet, people: np.ndarray, held: np.ndarray, generator: nn.Mo
         run.validate(len(run.losses))
     save()
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
-    return Result(_kept(trainer.result), dict(run.best), tuple(run.checks), np.array(run.losses), run.seconds, resumed,
-                  precision)
+    assert run.best_check is not None
+    return Result(_kept(trainer.result), dict(run.best), run.best_check, tuple(run.checks), np.array(run.losses),
+                  run.seconds, resumed, precision)
 
 
 class _Run:
@@ -161,6 +163,7 @@ class _Run:
         self.losses: list[float] = []
         self.checks: list[Check] = []
         self.best: dict[str, Tensor] = {}
+        self.best_check: Check | None = None
         self.seconds = 0.0
         self._tasks: dict[int, Task] = {}
 
@@ -208,9 +211,10 @@ class _Run:
         check = Check(step, float(np.mean(losses)), figures)
         log.info("after %d iterations, on held-out people: loss %.4f; %s", step, check.loss,
                  ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-        if not self.checks or check.loss < min(one.loss for one in self.checks if one.step >= self._first_of(phase)
-                                               or one.step == 0):
-            self.best = _kept(self._trainer.result)
+        # Losses of different resolutions cannot be compared: a phase begins anew.
+        if self.best_check is None or check.loss < self.best_check.loss or self._phase_of(
+                self.best_check.step) is not phase:
+            self.best, self.best_check = _kept(self._trainer.result), check
         self.checks.append(check)
         if self._watcher is not None:
             self._watcher.scalars(step, {"validation/loss": check.loss,
@@ -221,7 +225,9 @@ class _Run:
     def progress(self) -> Progress:
         tensors = capture(self._trainer.modules, self._trainer.optimizers)
         tensors.update({f"{BEST}{name}": value for name, value in self.best.items()})
-        facts = {"checks": [check.to_dict() for check in self.checks], "seconds": self.seconds}
+        assert self.best_check is not None
+        facts = {"checks": [check.to_dict() for check in self.checks], "best": self.best_check.to_dict(),
+                 "seconds": self.seconds}
         return Progress(len(self.losses), torch.tensor(self.losses, dtype=torch.float64), tensors, facts)
 
     def go_on(self, progress: Progress) -> None:
@@ -229,6 +235,7 @@ class _Run:
         self.best = {name[len(BEST):]: value for name, value in progress.tensors.items() if name.startswith(BEST)}
         self.losses = progress.losses.tolist()
         self.checks = [Check(**check) for check in progress.facts["checks"]]
+        self.best_check = Check(**progress.facts["best"])
         self.seconds = float(progress.facts["seconds"])
         log.info("goes on after %d of %d iterations", len(self.losses), self.total)
 
@@ -245,15 +252,6 @@ class _Run:
             if step <= first:
                 return phase
         return self._plan.phases[-1]
-
-    def _first_of(self, wanted: Phase) -> int:
-        """Steps done before a phase begins, and one."""
-        first = 1
-        for phase in self._plan.phases:
-            if phase is wanted:
-                break
-            first += phase.length(self._count)
-        return first
 
 
 WATCHED = 10  # iterations between two scalars

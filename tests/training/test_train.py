@@ -72,8 +72,8 @@ def test_learns_what_holds_for_somebody_else(crowd: Prepared, tmp_path: Path, ne
     found = run(crowd, plan, tmp_path, watcher=watched)
     assert [check.step for check in found.checks] == [0, 12, 24] and len(found.losses) == 24
     assert found.checks[-1].loss < 0.9 * found.checks[0].loss
-    best = min(check.loss for check in found.checks)
-    assert same(found.best, found.last) == (found.checks[-1].loss == best)
+    assert found.best_check.loss == min(check.loss for check in found.checks)
+    assert same(found.best, found.last) == (found.best_check.step == 24)
     assert watched.values["validation/loss"] == [0, 12, 24] and watched.values["train/total"] == [10, 20]
     columns = {"reenact": 3, "mask": 3, "inpaint": 3, "blend": 4}[network]
     assert watched.pictures[0].shape == (4 * 64, columns * 64, 3) and watched.pictures[0].std() > 10
@@ -169,6 +169,7 @@ def test_phases_follow_one_another(crowd: Prepared, tmp_path: Path) -> None:
     found = run(crowd, plan, tmp_path, watcher=watched)
     assert len(found.losses) == 6
     assert [picture.shape[0] // 4 for picture in watched.pictures] == [32, 32, 64]
+    assert found.best_check == found.checks[-1] and same(found.best, found.last)
     with pytest.raises(InputError, match="--resolution"):
         run(crowd, plan_of("reenact", phases=(Phase(96, 2, 1e-3, iterations=1),)), tmp_path / "more")
 
