@@ -28,8 +28,10 @@ from fsgan_core.render.jobtemplate import (
     FarmOptions,
     checked_value,
     chunk_space,
+    environment,
     openjd_range,
     path_parameter,
+    session_environment,
     step,
     task_action,
     template,
@@ -161,7 +163,8 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
         arguments["reenact.network"] = "{{Param.WorkFolder}}/" + TUNED
     arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
     steps = _steps(pinned, arguments, made, options, start if tuned else "")
-    data = template({name: declared for name, (declared, _) in parameters.items()}, steps, options.session)
+    data = template({name: declared for name, (declared, _) in parameters.items()}, steps,
+                    [environment(), *[session_environment()] * options.session])
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
                                   if value is not None]}
     assets = _assets(opened, pinned, made, work_folder, options)

@@ -30,8 +30,10 @@ from fsgan_core.render.jobtemplate import (
     action,
     checked_value,
     chunk_space,
+    environment,
     openjd_range,
     path_parameter,
+    session_environment,
     step,
     task_action,
     template,
@@ -101,7 +103,7 @@ def make_script_bundle(path: Path, options: FarmOptions | None = None, *, frames
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
                                   if value is not None]}
     data = template({name: declared for name, (declared, _) in parameters.items()},
-                    _steps(chosen, needed, options, weights), options.session)
+                    _steps(chosen, needed, options, weights), [environment()])
     data["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
     assets = {"assetReferences": {
         "inputs": {"filenames": [str(path), *_read_files(script, path.parent)], "directories": list(options.weights)},
@@ -143,6 +145,8 @@ def _steps(writes: Sequence[Node], needed: dict[str, list[Node]], options: FarmO
         step("Nodes", task_action("render-nodes", nodes, options, "--frames", "{{Task.Param.Frames}}", *weights),
              options, after=["Analyse"], space=chunk_space()),
     ]
+    if options.session:  # there alone: machines of the Writes need no fsgan
+        made[-1]["stepEnvironments"] = [session_environment()]
     before: list[tuple[int, str]] = []
     for number, write in enumerate(writes, start=1):
         order = write.number("render_order") or 1

@@ -12,7 +12,7 @@ from fsgan_core.contract.errors import InputError
 from fsgan_core.plates.sequence import frames_text
 
 __all__ = ["CHUNK", "FarmOptions", "action", "checked_value", "chunk_space", "environment", "openjd_range", "our_range",
-           "path_parameter", "step", "task_action", "template", "usual_parameters"]
+           "path_parameter", "session_environment", "step", "task_action", "template", "usual_parameters"]
 
 CHUNK = 10
 LONGEST = 1024  # characters of a parameter's value
@@ -58,17 +58,18 @@ class FarmOptions:
     session: bool = True
 
 
-def environment(session: bool) -> dict[str, Any]:
-    """Variables of every task, and the process that stays over a session's tasks."""
-    made: dict[str, Any] = {"name": "FSGAN", "variables": ENVIRONMENT | _arithmetic()}
-    if session:
-        def process(what: str) -> dict[str, Any]:
-            return {"command": "{{Param.Command}}", "args": ["farm", "session", what, SESSION],
-                    "timeout": SESSION_LIMIT}
+def environment() -> dict[str, Any]:
+    """Variables of every task."""
+    return {"name": "FSGAN", "variables": ENVIRONMENT | _arithmetic()}
 
-        made["variables"] |= {"FSGAN_SESSION": SESSION}
-        made["script"] = {"actions": {"onEnter": process("start"), "onExit": process("stop")}}
-    return made
+
+def session_environment() -> dict[str, Any]:
+    """The process that stays over a session's tasks."""
+    def process(what: str) -> dict[str, Any]:
+        return {"command": "{{Param.Command}}", "args": ["farm", "session", what, SESSION], "timeout": SESSION_LIMIT}
+
+    return {"name": "FSGAN process", "variables": {"FSGAN_SESSION": SESSION},
+            "script": {"actions": {"onEnter": process("start"), "onExit": process("stop")}}}
 
 
 def _arithmetic() -> dict[str, str]:
@@ -80,14 +81,14 @@ def path_parameter(kind: str, flow: str) -> dict[str, Any]:
     return {"type": "PATH", "objectType": kind, "dataFlow": flow}
 
 def template(parameters: Mapping[str, Mapping[str, Any]], steps: Sequence[Mapping[str, Any]],
-             session: bool) -> dict[str, Any]:
-    """parameters: declarations by name."""
+             environments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """parameters: declarations by name. environments: of every session."""
     return {
         "specificationVersion": "jobtemplate-2023-09",
         "extensions": ["TASK_CHUNKING"],
         "name": "{{Param.JobName}}",
         "parameterDefinitions": [{"name": name, **declared} for name, declared in parameters.items()],
-        "jobEnvironments": [environment(session)],
+        "jobEnvironments": list(environments),
         "steps": list(steps),
     }
 
