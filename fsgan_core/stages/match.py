@@ -23,6 +23,7 @@ SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skin
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: limits of the bands of detail, finest first
 BAND_SHARES = (1.0, 1.0, 0.5)  # coarser bands are the face's features more than the lens's sharpness
 LEAST_BAND, MOST_BAND = 0.15, 2.0  # a band may fade to this, or grow to that; more would bring up noise
+SOFTER = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8)  # pixels: blurs that bring a face to a softer plate
 BANDS = len(BAND_SIGMAS)
 GRAIN_BANDS = 2
 QUARTER_BIAS = 0.92  # what the lower quarter of blocks of pure noise shows of its deviation
@@ -58,18 +59,25 @@ def _saturation(picture: np.ndarray) -> np.ndarray:
 def measure_texture(display: np.ndarray, weight: np.ndarray, width: float) -> tuple[float, ...]:
     """(BANDS + GRAIN_BANDS) numbers: strength of each band of detail on the skin, then of the grain in the finest
     ones, in display units. weight: (h, w), where skin is. All zero where there is too little skin to say."""
-    sure = cv2.erode((weight > 0.7).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    sure = _surely(weight)
     if sure.sum() < 64:
         return (0.0,) * (BANDS + GRAIN_BANDS)
-    luma = display @ _LUMA
-    bands = _bands(luma)
+    bands = _bands(display @ _LUMA)
+    grain = [_noise(band, sure) for band in bands[:GRAIN_BANDS]]
+    return (*_strengths(bands, sure), *grain)
+
+
+def _surely(weight: np.ndarray) -> np.ndarray:
+    return cv2.erode((weight > 0.7).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+def _strengths(bands: Sequence[np.ndarray], sure: np.ndarray) -> tuple[float, ...]:
     strengths = []
     for band in bands:
         values = np.abs(band[sure])
         limit = np.percentile(values, 99.5)  # a glint or the frame of glasses shall not set the whole face's sharpness
         strengths.append(float(np.sqrt(np.mean(np.minimum(values, limit) ** 2))))
-    grain = [_noise(band, sure) for band in bands[:GRAIN_BANDS]]
-    return (*strengths, *grain)
+    return tuple(strengths)
 
 
 def mean_texture(measured: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -91,17 +99,39 @@ def match_texture(face: np.ndarray, weight: np.ndarray, wanted: Sequence[float],
     own = measure_texture(face, weight, width)
     if not own[0] or len(wanted) != len(own) or not wanted[0]:
         return face
-    wanted_grain, own_grain = np.zeros(BANDS), np.zeros(BANDS)
-    wanted_grain[:GRAIN_BANDS], own_grain[:GRAIN_BANDS] = wanted[BANDS:], own[BANDS:]
-    signal = np.sqrt(np.maximum(np.square(wanted[:BANDS]) - wanted_grain**2, 1e-9))
-    present = np.sqrt(np.maximum(np.square(own[:BANDS]) - own_grain**2, 1e-9))
+    signal = _without_grain(wanted)
+    softer = min(1.0, signal[0] / _without_grain(own)[0]) ** sharpness
+    if softer < 1:
+        face = _softened(face, _surely(weight), softer)
+        own = measure_texture(face, weight, width)
+    present = _without_grain(own)
     gains = np.clip(signal / present, LEAST_BAND, MOST_BAND) ** (sharpness * np.array(BAND_SHARES))
     bands = _bands(face)
     result = face + sum(np.float32(gain - 1) * band for gain, band in zip(gains, bands, strict=True))
-    missing = np.sqrt(np.maximum(wanted_grain**2 - (gains * own_grain) ** 2, 0))[:GRAIN_BANDS]
+    left = gains[:GRAIN_BANDS] * own[BANDS:]
+    missing = np.sqrt(np.maximum(np.square(wanted[BANDS:]) - left**2, 0))
     if grain > 0 and missing.any():
         result = result + np.float32(grain) * _grain(face.shape[:2], missing, seed)
     return np.asarray(result, np.float32)
+
+
+def _without_grain(measured: Sequence[float]) -> np.ndarray:
+    """(BANDS,) strengths of what `measure_texture` gave, the grain's share taken out."""
+    grain = np.zeros(BANDS)
+    grain[:GRAIN_BANDS] = measured[BANDS:]
+    return np.sqrt(np.maximum(np.square(measured[:BANDS]) - grain**2, 1e-9))
+
+
+def _softened(face: np.ndarray, sure: np.ndarray, share: float) -> np.ndarray:
+    """`face` blurred until `share` of its finest detail is left, grain not counted: what a lens or a codec has softened
+    lacks detail of every size, in a proportion that single bands do not meet."""
+    luma = face @ _LUMA
+    left = []
+    for sigma in SOFTER:
+        band = _bands(cv2.GaussianBlur(luma, (0, 0), sigma) if sigma else luma)[0]
+        left.append(np.sqrt(max(_strengths([band], sure)[0] ** 2 - _noise(band, sure) ** 2, 1e-9)))
+    sigma = float(np.interp(-np.log(share * left[0]), -np.log(left), SOFTER))
+    return cv2.GaussianBlur(face, (0, 0), sigma) if sigma > SOFTER[1] / 2 else face
 
 
 def _bands(picture: np.ndarray) -> list[np.ndarray]:

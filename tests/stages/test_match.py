@@ -105,6 +105,23 @@ class TestTexture:
             was, now = (abs(np.log(values[band] / wanted[band])) for values in (before, after))
             assert now < max(0.6 * was, 0.15)
 
+    @pytest.mark.parametrize("other", [1.6, 3.0])
+    def test_a_soft_plates_sharpness_is_met(self, other: float) -> None:
+        """As it is judged, by the variance of the Laplacian."""
+        plate, face = skin(blur=other, seed=1), skin(blur=0.8)
+        matched = match_texture(face, WEIGHT, measure_texture(plate, WEIGHT, WIDTH), WIDTH, 1.0, 0.0, (1, 1))
+        inner = cv2.erode(WEIGHT, np.ones((9, 9), np.uint8)) > 0.5
+        was, now = (float(cv2.Laplacian(picture.mean(-1), cv2.CV_32F)[inner].var())
+                    / float(cv2.Laplacian(plate.mean(-1), cv2.CV_32F)[inner].var()) for picture in (face, matched))
+        assert was > 50 and 0.6 < now < 2.2
+
+    def test_grain_is_no_sharpness(self) -> None:
+        """A face as sharp and as grainy as the plate is not blurred to be grained anew."""
+        face = skin(grain=0.02)
+        wanted = measure_texture(skin(grain=0.02, seed=1), WEIGHT, WIDTH)
+        matched = match_texture(face, WEIGHT, wanted, WIDTH, 1.0, 0.0, (1, 1))
+        assert measure_texture(matched, WEIGHT, WIDTH)[0] == pytest.approx(wanted[0], rel=0.15)
+
     def test_no_amount_changes_nothing(self) -> None:
         wanted = measure_texture(skin(blur=3.0, seed=1), WEIGHT, WIDTH)
         assert np.allclose(match_texture(skin(), WEIGHT, wanted, WIDTH, 0.0, 0.0, (1, 1)), skin(), atol=1e-6)
