@@ -37,11 +37,13 @@ LEVELS = 16  # of a soft matte that is grown
 META_TEXTURE = "fsgan/texture"
 
 
-def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams) -> Plate:
+def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams,
+                   doubt: float = 1.0) -> Plate:
     """The mattes of one frame by itself, on `region`: matte.face, matte.hair, matte.mouth, matte.occlusion, each 0..1,
     not yet smoothed over time, not yet soft at the edge, and going on beyond the plate where the face does.
 
-    target: R, G, B in the codec's space. The plate's metadata holds what `match` measured of the skin's texture.
+    target: R, G, B in the codec's space. doubt: see `skin.foreign`. The plate's metadata holds what `match` measured of
+    the skin's texture.
     """
     aspect = target.pixel_aspect
     display = display_of(target, region, codec)
@@ -53,7 +55,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     # Colours are compared on a small raster of square pixels.
     sight = look(display, face, hull, inside, region, aspect)
     worn = wears_glasses(sight)
-    other, above = foreign(sight, 0.0 if params.keep_glasses else worn)
+    other, above = foreign(sight, 0.0 if params.keep_glasses else worn, doubt)
     other = guided(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.unit)), 1e-4)
     above = cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
 

@@ -23,12 +23,14 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mask import measure_mattes
-from fsgan_core.stages.picture import display_of, inside_of, polygon_matte, premultiplied
+from fsgan_core.stages.picture import display_of, inside_of, polygon_matte, premultiplied, smoothstep
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
 DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
-FOREIGN_EDGE = 0.015  # of the face: how near to hair or an occluder a view's skin is not trusted
+FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
+VIEW_DOUBT = 4.0  # a view's skin that is missed is filled from others; hair that is taken for skin smears over the face
+STRETCH = 2.5, 4.5  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
 
 
@@ -55,7 +57,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     """A view from a source plate (R, G, B in the codec's space) and the face in it. margin: of the face, how much
     around it is kept."""
     window = region_of(face.box, margin, plate.pixel_aspect)
-    mattes = measure_mattes(plate, face, window, codec, mask)
+    mattes = measure_mattes(plate, face, window, codec, mask, VIEW_DOUBT)
     # Strands and shadows at the edge of hair or of something in front would be taken for skin.
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
     size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
@@ -130,10 +132,31 @@ def warp_view(view: View, goal: np.ndarray, region: Window, stiffness: float, as
     height, width = view.picture.height, view.picture.width
     st = np.stack([(mapping[..., 0] - view.picture.x + 0.5) / width,
                    1 - (mapping[..., 1] - view.picture.y + 0.5) / height], -1)
-    # A view enlarged four times, or turned far away, shows little of what it should.
     area = np.abs(cell_areas(mapping.astype(np.float64)))
+    matte = matte * np.maximum(unstretched(area, matte), features(goal, region))
+    # A view enlarged four times, or turned far away, shows little of what it should.
     confidence = (np.clip(area * 4, 0, 1) * matte * view.face.confidence).astype(np.float32)
     return Warped(picture, matte, st, confidence)
+
+
+def unstretched(area: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """float32 (h, w): 0 where the map draws a strip of the view (the far cheek of a turned head) over a wide part of
+    the face. area: that a pixel covers in the view. matte: where the view shows skin."""
+    skin = matte > 0.5
+    if not skin.any():
+        return np.ones_like(matte)
+    enlarged = float(np.median(area[skin])) / np.maximum(area, 1e-6)
+    return 1 - smoothstep((enlarged - STRETCH[0]) / (STRETCH[1] - STRETCH[0])).astype(np.float32)
+
+
+def features(goal: np.ndarray, region: Window) -> np.ndarray:
+    """float32 (h, w): 1 on eyes with their brows and on the lips, which no other view could continue."""
+    matte = np.zeros((region.height, region.width), np.float32)
+    for part in ([*range(17, 22), *range(36, 42)], [*range(22, 27), *range(42, 48)], [*range(48, 60)]):
+        hull = cv2.convexHull(goal[part].astype(np.float32))[:, 0]
+        size = float(np.ptp(hull, axis=0).max())
+        matte = np.maximum(matte, polygon_matte(hull.mean(0) + 1.25 * (hull - hull.mean(0)), region, 0.04 * size))
+    return matte
 
 
 def spline_stiffness(amount: float) -> np.ndarray:

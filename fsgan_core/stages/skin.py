@@ -83,16 +83,18 @@ class Skin:
     sure: np.ndarray
 
 
-def foreign(sight: Sight, worn: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def foreign(sight: Sight, worn: float = 0.0, doubt: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """What is not the face, and where that would be hair rather than something in front: float32 (h, w) each, 0..1.
 
-    worn: how surely the face wears glasses that are to go with it (`wears_glasses`).
+    worn: how surely the face wears glasses that are to go with it (`wears_glasses`). doubt: above 1, less that differs
+    from the skin still passes for it above the brows and at the temples.
     """
     above = np.maximum(_over_brows(sight), _temples(sight))
     skin = sight.skin
     if skin is None:
         return np.zeros_like(sight.shape), above
-    unlike = np.maximum(_unlike_skin(sight.lab, skin), above * _like_around(sight, skin, above))
+    unlike = np.maximum(_unlike_skin(sight.lab, skin, 1 + (doubt - 1) * above),
+                        above * _like_around(sight, skin, above))
     reach = 2 * max(1, round(0.04 * sight.unit)) + 1
     unlike = _without_brows(unlike, sight)
     if worn > 0:
@@ -132,14 +134,14 @@ def own_skin(sight: Sight) -> Skin | None:
     return Skin((basis @ field).astype(np.float32), deviation.astype(np.float32), sure)
 
 
-def _unlike_skin(lab: np.ndarray, skin: Skin) -> np.ndarray:
-    """0 where the colour is the face's skin at that place, 1 where it surely is not."""
+def _unlike_skin(lab: np.ndarray, skin: Skin, doubt: np.ndarray) -> np.ndarray:
+    """0 where the colour is the face's skin at that place, 1 where it surely is not. doubt: (h, w), 1 and more."""
     difference = (lab - skin.lab) / np.maximum(skin.deviation, LEAST_DEVIATION)
     # A darker patch of the same hue is a shadow far more often than an object.
     distance = (difference[..., 0] * np.where(difference[..., 0] < 0, 0.75, 1.0)) ** 2
     distance = distance + (difference[..., 1:] ** 2).sum(-1)
     # Hair of the skin's own colour gives itself away by its strands.
-    distance = distance + _strands(lab, skin) ** 2 / 2
+    distance = (distance + _strands(lab, skin) ** 2 / 2) * doubt
     return smoothstep((distance - SKIN) / (NOT_SKIN - SKIN)).astype(np.float32)
 
 

@@ -13,8 +13,9 @@ from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import mesh
+from fsgan_core.stages.mask import measure_mattes
 from fsgan_core.stages.picture import straight
-from fsgan_core.stages.reenact import prepare_view, reenact
+from fsgan_core.stages.reenact import features, prepare_view, reenact, unstretched
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
@@ -269,6 +270,39 @@ class TestEdges:
         assert np.isfinite(result.pixels).all()
         speck = prepare_view(tiny, collins.face, codec, MaskParams())
         assert not speck.matte.any()
+
+
+class TestWhatAViewDoesNotShow:
+    def test_a_strip_drawn_wide(self) -> None:
+        """The far cheek of a turned head, five times as wide as the rest."""
+        area = np.ones((40, 60))
+        area[:, 45:] = 0.2
+        shown = unstretched(area, np.ones((40, 60), np.float32))
+        assert (shown[:, :45] == 1).all() and (shown[:, 45:] == 0).all()
+
+    def test_a_small_face_is_not_stretched(self) -> None:
+        """Enlarged as a whole it is soft, but all there is."""
+        area, matte = np.full((40, 60), 0.05), np.ones((40, 60), np.float32)
+        assert (unstretched(area, matte) == 1).all()
+        assert (unstretched(area, 0 * matte) == 1).all()
+
+    def test_eyes_and_lips_count_as_features(self, collins: Still) -> None:
+        matte = features(collins.face.landmarks, collins.region)
+        corner = (collins.region.x, collins.region.y)
+        for part in (slice(17, 22), slice(36, 42), slice(42, 48), slice(48, 60)):
+            x, y = np.rint(collins.face.landmarks[part].mean(0) - corner).astype(int)
+            assert matte[y, x] > 0.9
+        x, y = np.rint(collins.face.landmarks[4] - corner).astype(int)
+        assert matte[y, x] < 0.05
+
+    def test_more_doubt_less_skin_above_the_brows_alone(self, collins: Still, codec: Codec) -> None:
+        """A view's skin that is missed is filled from others; the target's would stay the old face."""
+        own, doubted = (measure_mattes(collins.plate, collins.face, collins.region, codec, MaskParams(), doubt=doubt)
+                        for doubt in (1.0, 6.0))
+        more = doubted.matte("matte.hair") - own.matte("matte.hair")
+        assert more.max() > 0.3 and more.min() > -0.05
+        lower = slice(round(collins.face.landmarks[29, 1]) - collins.region.y, None)
+        assert np.abs(doubted.matte("matte.face") - own.matte("matte.face"))[lower].max() < 0.02
 
 
 class TestDeterminism:
