@@ -158,7 +158,7 @@ def offset_knobs() -> list[NukeKnob]:
             for offset in OFFSETS.values()]
 
 
-def render_knobs() -> list[NukeKnob]:
+def render_knobs(status: str = "not rendered yet") -> list[NukeKnob]:
     """What every node that renders has at its top."""
     return [
         button("render_frame", "Render frame", "render_frame", "Renders the current frame of this node, after what "
@@ -171,7 +171,7 @@ def render_knobs() -> list[NukeKnob]:
                "-STARTLINE"),
         NukeKnob("frames", STRING, "frames", "Frames of Range and To here, as 1001-1048x2,1060. Empty: the target's."),
         NukeKnob("status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.",
-                 text="not rendered yet"),
+                 text=status),
         NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
         line(),
     ]
@@ -304,17 +304,19 @@ def analyse() -> Gizmo:
         button("take_edits", "Take edits back", "take_edits", "Points that were moved in the selected Tracker, or node "
                "of points, become overrides in the track.", "+STARTLINE"),
         NukeKnob("centre", XY, "face centre", "The analysed face, as curves."),
-        NukeKnob("face_size", DOUBLE, "face width (px)", "", low=0, high=1000),
-        NukeKnob("yaw", DOUBLE, "yaw (degrees)", "", low=-90, high=90),
-        NukeKnob("pitch", DOUBLE, "pitch (degrees)", "", low=-90, high=90),
-        NukeKnob("roll", DOUBLE, "roll (degrees)", "", low=-180, high=180),
-        NukeKnob("confidence", DOUBLE, "confidence", "", low=0, high=1),
+        NukeKnob("face_size", DOUBLE, "face width (px)", "Of the face's box, as a curve.", low=0, high=1000),
+        NukeKnob("yaw", DOUBLE, "yaw (degrees)", "Positive: the face turns to the picture's right.", low=-90, high=90),
+        NukeKnob("pitch", DOUBLE, "pitch (degrees)", "Positive: the face looks up.", low=-90, high=90),
+        NukeKnob("roll", DOUBLE, "roll (degrees)", "Positive: the head tilts clockwise in the picture.", low=-180,
+                 high=180),
+        NukeKnob("confidence", DOUBLE, "confidence", "How sure the analysis is of the face.", low=0, high=1),
         tab("offsets_tab", "Offsets"),
         NukeKnob("", TEXT, "", text="Added to the track; may be keyed."),
         *offset_knobs(),
     ]
     head = [button("analyse", "Analyse", "analyse", "Finds and tracks the faces of the whole clip.", "+STARTLINE"),
-            *[knob for knob in render_knobs() if knob.name in ("cancel", "status", "status_line", "")]]
+            *[knob for knob in render_knobs("not analysed yet")
+              if knob.name in ("cancel", "status", "status_line", "")]]
     return Gizmo("FSGAN_Analyse", "Who is where in a clip. Put it on the target's pipe or on the source's: the nodes "
                  "after it use its track, its person and its exposure. The picture passes through.",
                  (tab("analyse_tab", "Analyse"), *head, *stage_knobs("analyse"), tab("colour_tab", "Colour"),

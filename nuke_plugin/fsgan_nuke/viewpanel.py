@@ -163,6 +163,7 @@ class ViewPanel(QtWidgets.QWidget):
         self.resize(1180, 800)
         self.status = QtWidgets.QLabel("")
         self.status.setWordWrap(True)
+        self.status.setTextFormat(QtCore.Qt.PlainText)
         self.step = QtWidgets.QComboBox()
         self.step.addItems(["auto", *(f"{step:g}\u00b0" for step in STEPS)])
         self.step.setToolTip("Degrees that a square spans.")

@@ -57,6 +57,15 @@ def test_knobs(gizmo: object) -> None:
             assert knob.low < knob.high
 
 
+@pytest.mark.parametrize("gizmo", MAKE.gizmos(), ids=lambda gizmo: gizmo.name)
+def test_every_knob_that_is_shown_says_what_it_does(gizmo: object) -> None:
+    shown = [knob for knob in gizmo.knobs if knob.code not in (MAKE.TAB, MAKE.TEXT)  # type: ignore[attr-defined]
+             and "+INVISIBLE" not in knob.flags]
+    assert [knob.name for knob in shown if not knob.tooltip] == []
+    assert set(gizmo.inputs) <= set(MAKE.INPUT_HELP)  # type: ignore[attr-defined]
+    assert all(f"{name}: " in gizmo.help_text() for name in gizmo.inputs)  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("name", NODES)
 def test_classes_inside(name: str) -> None:
     text = (FOLDER / f"{name}.gizmo").read_text(encoding="utf-8")
