@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Mapping, Optional
 
 import nuke
@@ -38,12 +39,14 @@ class Window:
     def __init__(self, name: str, make: Any) -> None:
         self.name = name
         self.request: Optional[Request] = None
+        self._asked = 0  # how often; an answer to an earlier question is passed over
         self.panel = make(f"{name}: views of the source", self.apply, self.ask, self.go_to, self.closed)
         self.panel.show()
 
     def ask(self) -> None:
         """Asks the worker anew; shows the answer when it comes. On the main thread."""
         self.panel.raise_()
+        self._asked += 1
         if self.request is not None:
             self.request.cancel()
         try:
@@ -54,7 +57,8 @@ class Window:
         except FsganError as error:
             self.panel.say(str(error))
             return
-        self.request = shared().request(protocol.Views(shot=job.shot), on_event=self._heard, on_end=self._ended)
+        self.request = shared().request(protocol.Views(shot=job.shot), on_event=self._heard,
+                                        on_end=functools.partial(later, self._show, self._asked))
 
     def apply(self, texts: Mapping[str, str]) -> None:
         """Writes a choice into the node, one step of undo, and asks what the plan makes of it."""
@@ -93,17 +97,13 @@ class Window:
             later(self._say, event.message or f"{_DOING.get(event.step, event.step)} {event.subject} "
                                               f"{event.done}/{event.total}")
 
-    def _ended(self, request: Request) -> None:
-        later(self._show, request)
-
     def _say(self, text: str) -> None:
         if _open.get(self.name) is self:
             self.panel.say(status.plain(text))
 
-    def _show(self, request: Request) -> None:
-        if _open.get(self.name) is not self or self.request is not request:
+    def _show(self, asked: int, request: Request) -> None:
+        if _open.get(self.name) is not self or self._asked != asked:
             return
-        self.request = None
         if request.error is None:
             self.panel.fill(request.result or {})
         elif not isinstance(request.error, CancelledError):

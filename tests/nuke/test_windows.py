@@ -212,3 +212,24 @@ def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> No
     text = Path(page.removeprefix("file://")).read_text(encoding="utf-8")
     assert "contact_sheet.png" in text and f"{FIRST}-{LAST}" in text
     session.set_knob(swap, "report", False)
+
+
+def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -> None:
+    """It is a parameter like others, in the frames' keys."""
+    from fsgan_nuke import graph, render
+
+    session.press(swap, "render_here")
+    assert finish(session, swap).error is None
+    session.press(swap, "view_map")
+    window = opened(swap)
+    settle(session)
+    window.panel.apply({"views": "", "exclude": "1001-1002", "weights": ""})
+    settle(session)
+    reenact = graph.inner(swap, "Reenact")
+    render.refresh(reenact)
+    settle(session)
+    assert line(reenact).startswith(f"stale {FIRST}-{LAST} (reenact.exclude")
+    session.press(swap, "render_here")
+    assert finish(session, swap).error is None and line(reenact) == "up to date (3 frames)"
+    window.panel.apply({"views": "", "exclude": "", "weights": ""})
+    window.panel.close()
