@@ -52,7 +52,7 @@ class Window:
         try:
             node = self._node()
             job = job_of(_reenact(node))
-            self.panel.say("asking ...")
+            self.panel.say("asking the worker; a render that runs goes first ...")
             render.write_inputs(_reenact(node), job)
         except FsganError as error:
             self.panel.say(str(error))
