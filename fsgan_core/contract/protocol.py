@@ -194,9 +194,9 @@ class Doctor(Request):
 class Describe(Request):
     """What menus are made of. allow: as `weights.allow`.
 
-    Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, best first ("auto" takes the first that can
-    run); "weights": [{"name", "role", "licence", "note", "default", "resolution", "installed", "allowed", "path"}];
-    "devices": [...]; "device": that the worker uses by itself; "version"}.
+    Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, best first; "auto": {stage: the engine that
+    "auto" takes, "" for none}; "weights": [{"name", "role", "licence", "note", "default", "resolution", "installed",
+    "allowed", "path"}]; "devices": [...]; "device": that the worker uses by itself; "version"}.
     """
 
     name = "describe"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
     from fsgan_core.networks.catalogue import Installed
 
-__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "choose_engine", "missing_of"]
+__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "auto_engine", "choose_engine", "missing_of"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,16 @@ def missing_of(engine: Engine, allow: str = "any") -> str:
         except WeightsError as error:
             return str(error)
     return ""
+
+
+def auto_engine(stage: str, allow: str = "any") -> str:
+    """The engine that "auto" takes here with plain parameters; "" where none can run."""
+    from fsgan_core.contract.shot import Stages
+
+    try:
+        return choose_engine(stage, Stages().with_settings({"weights.allow": allow})).name
+    except (EngineError, WeightsError):
+        return ""
 
 
 def _named(stages: Stages, role: str) -> str:

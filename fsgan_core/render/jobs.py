@@ -117,7 +117,7 @@ class Jobs:
 
     def _describe(self, request: protocol.Describe, listen: Listener, cancelled: Asked) -> dict[str, Any]:
         from fsgan_core.networks.catalogue import catalogue, is_allowed, present
-        from fsgan_core.render.engines import ENGINES, missing_of
+        from fsgan_core.render.engines import ENGINES, auto_engine, missing_of
 
         engines: dict[str, dict[str, str]] = {}
         for engine in ENGINES:
@@ -128,6 +128,7 @@ class Jobs:
         return {
             "version": fsgan_core.__version__,
             "engines": engines,
+            "auto": {stage: auto_engine(stage, request.allow) for stage in engines},
             "weights": [{"name": weight.name, "role": weight.role, "licence": weight.licence, "note": weight.note,
                          "default": weight.default, "resolution": weight.resolution,
                          "installed": weight.name in there, "allowed": is_allowed(weight.licence, request.allow),

@@ -53,7 +53,7 @@ def engine_note(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str
     lacking = answer.get("engines", {}).get(stage, {})
     if engine != "auto":
         return ("cannot run here", str(lacking[engine])) if lacking.get(engine) else ("", "")
-    taken = next((name for name, lacks in lacking.items() if not lacks), "")
+    taken = str(answer.get("auto", {}).get(stage, ""))
     more = "\n".join(f"{name}: {lacks or 'can run here'}" for name, lacks in lacking.items())
     return (f"now: {taken}" if taken else "no engine can run here"), more
 

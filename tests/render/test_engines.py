@@ -13,7 +13,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.networks import catalogue
-from fsgan_core.render.engines import ENGINES, Chosen, Engine, choose_engine, missing_of
+from fsgan_core.render.engines import ENGINES, Chosen, Engine, auto_engine, choose_engine, missing_of
 
 
 def found(role: str, name: str = "", licence: str = "unknown") -> Any:
@@ -110,3 +110,10 @@ def test_functions_are_there(engine: Engine) -> None:
 def test_what_is_missing(installed: set[str]) -> None:
     lacking = {f"{engine.stage}-{engine.name}" for engine in ENGINES if missing_of(engine)}
     assert lacking == {"reenact-fsgan", "mask-fsgan", "inpaint-fsgan", "blend-fsgan"}
+
+
+@pytest.mark.parametrize(("stage", "engine"), [("reenact", "warp"), ("blend", "poisson"), ("drive", "liquify")])
+def test_what_auto_takes(stage: str, engine: str) -> None:
+    """Without weights; and none for a stage that is not there."""
+    assert auto_engine(stage) == auto_engine(stage, "commercial") == engine
+    assert auto_engine("nothing") == ""
