@@ -28,14 +28,6 @@ def _resolution() -> Any:
 class AnalyseParams(Params):
     """Who is where in a clip: detection, landmarks, pose, tracks."""
 
-    detector: str = choice("auto", ("auto", "dlib", "dlib-cnn", "sfd", "blazeface"), "detector",
-                           "What finds faces. auto: the best that is installed; dlib works offline.")
-    landmarks: str = choice("auto", ("auto", "hrnet", "fan", "dlib"), "landmarks",
-                            "What places the landmarks. hrnet: the published 98, from which the 68 are taken, once its "
-                            "weights are installed; fan: face-alignment's 68; dlib: 68, works offline.")
-    pose: str = choice("auto", ("auto", "pnp", "hopenet"), "pose",
-                       "What measures the head's pose. pnp: from the landmarks; hopenet: the published network, once "
-                       "its weights are installed.")
     person: str = choice("largest", ("largest", "index", "point", "reference"), "person",
                          "Whom to work on: the largest face, a number, the one nearest to a point, "
                          "or the one most like a reference still.")
@@ -45,14 +37,22 @@ class AnalyseParams(Params):
                                                      when=("person", "point"))
     person_reference: str = text("", "reference", "A still of the person, with person = reference.",
                                  when=("person", "reference"))
+    smooth: float = number(1.0, "smoothing", "Scales the smoothing over time of landmarks, pose and region; 0 is off.",
+                           minimum=0.0, maximum=4.0)
+    gap: int = integer(8, "bridge gaps", "A face that is lost for up to this many frames is interpolated.",
+                       minimum=0, soft_maximum=50, unit="frames")
     minimum_size: float = number(32.0, "smallest face", "Smaller faces are ignored.", minimum=0.0, soft_maximum=256.0,
                                  unit="px")
     minimum_confidence: float = number(0.15, "confidence", "Detections that are less sure are ignored.",
                                        minimum=0.0, maximum=1.0)
-    gap: int = integer(8, "bridge gaps", "A face that is lost for up to this many frames is interpolated.",
-                       minimum=0, soft_maximum=50, unit="frames")
-    smooth: float = number(1.0, "smoothing", "Scales the smoothing over time of landmarks, pose and region; 0 is off.",
-                           minimum=0.0, maximum=4.0)
+    detector: str = choice("auto", ("auto", "dlib", "dlib-cnn", "sfd", "blazeface"), "detector",
+                           "What finds faces. auto: the best that is installed; dlib works offline.")
+    landmarks: str = choice("auto", ("auto", "hrnet", "fan", "dlib"), "landmarks",
+                            "What places the landmarks. hrnet: the published 98, from which the 68 are taken, once its "
+                            "weights are installed; fan: face-alignment's 68; dlib: 68, works offline.")
+    pose: str = choice("auto", ("auto", "pnp", "hopenet"), "pose",
+                       "What measures the head's pose. pnp: from the landmarks; hopenet: the published network, once "
+                       "its weights are installed.")
 
 
 @dataclass(frozen=True)

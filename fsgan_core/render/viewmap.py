@@ -246,28 +246,34 @@ def _pictures(clips: Sequence[SourceClip], chosen: Mapping[ViewRef, Choice], lis
     wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != SPARE]
     found: dict[ViewRef, str] = {}
     for done, (ref, face) in enumerate(wanted, start=1):
+        clip = clips[ref.clip]
         try:
-            found[ref] = str(_picture(clips[ref.clip], face))
+            path = _picture_path(clip, face)
+            if not path.is_file():
+                _make_picture(clip, face, path)
+                listen(Event("views", clip.item.name, done, len(wanted), ref.frame))
+            found[ref] = str(path)
         except PlateError as error:
-            log.warning("frame %d of %s has no picture: %s", ref.frame, clips[ref.clip].item.name, error)
-        listen(Event("views", clips[ref.clip].item.name, done, len(wanted), ref.frame))
+            log.warning("frame %d of %s has no picture: %s", ref.frame, clip.item.name, error)
     return found
 
 
-def _picture(clip: SourceClip, face: Face) -> Path:
-    """The face's PNG in the cache, made where it is not there. Raises PlateError, OutputError."""
-    item, aspect = clip.item, clip.actor.pixel_aspect
+def _picture_path(clip: SourceClip, face: Face) -> Path:
+    """Where the face's PNG lies in the cache, by what it is made from. Raises PlateError."""
     x, y, width, height = (round(float(value), 2) for value in face.box)
-    key = digest("view", 1, item.sequence.fingerprint(face.frame), (x, y, width, height), clip.exposure,
+    key = digest("view", 1, clip.item.sequence.fingerprint(face.frame), (x, y, width, height), clip.exposure,
                  clip.codec.space, SIDE, AROUND)
-    path = cache_folder() / "views" / f"{key}.png"
-    if path.is_file():
-        return path
+    return cache_folder() / "views" / f"{key}.png"
+
+
+def _make_picture(clip: SourceClip, face: Face, path: Path) -> None:
+    """Raises PlateError, OutputError."""
+    item, (x, y, width, height) = clip.item, face.box
     plate = item.sequence.read(face.frame)
     check_rgb(plate, str(item.sequence.path_of(face.frame)))
     side = max(2, round(height * AROUND))
-    across = max(2, round(side / aspect))
+    across = max(2, round(side / clip.actor.pixel_aspect))
     window = Window(round(x + width / 2 - across / 2), round(y + height / 2 - side / 2), across, side)
     shown = clip.codec.encode(plate.crop(window).get("R", "G", "B"))
     small = cv2.resize(shown, (SIDE, SIDE), interpolation=cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR)
-    return write_png(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))
+    write_png(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))

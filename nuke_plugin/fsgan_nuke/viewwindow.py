@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any, Mapping, Optional
 
 import nuke
@@ -39,6 +40,7 @@ class Window:
     def __init__(self, name: str, make: Any) -> None:
         self.name = name
         self.request: Optional[Request] = None
+        self._said = 0.0  # when the last step was shown
         self._asked = 0  # how often; an answer to an earlier question is passed over
         self.panel = make(f"{name}: views of the source", self.apply, self.ask, self.go_to, self.closed)
         self.panel.show()
@@ -93,7 +95,9 @@ class Window:
 
     def _heard(self, event: protocol.Event) -> None:
         """In a thread of the client."""
-        if isinstance(event, protocol.Progress) and (event.total or event.message):
+        if isinstance(event, protocol.Progress) and (event.total or event.message) and (
+                time.monotonic() - self._said > render.SHOWN_EVERY):
+            self._said = time.monotonic()
             later(self._say, event.message or f"{_DOING.get(event.step, event.step)} {event.subject} "
                                               f"{event.done}/{event.total}")
 
