@@ -35,21 +35,21 @@ def on_main(function: Callable[..., T], *arguments: Any) -> T:
     """
     if not nuke.GUI or threading.current_thread() is threading.main_thread():
         return function(*arguments)
-    answer: list[Any] = []
+    answer: list[T] = []
+    raised: list[BaseException] = []
 
     def called() -> None:
         try:
-            answer.append((True, function(*arguments)))
+            answer.append(function(*arguments))
         except BaseException as error:
-            answer.append((False, error))
+            raised.append(error)
 
-    nuke.executeInMainThreadWithResult(called)
+    nuke.executeInMainThreadWithResult(called)  # type: ignore[no-untyped-call]
+    if raised:
+        raise raised[0]
     if not answer:
         raise RuntimeError("the host did not answer")
-    good, value = answer[0]
-    if not good:
-        raise value
-    return value
+    return answer[0]
 
 
 def later(function: Callable[..., Any], *arguments: Any) -> None:

@@ -1,7 +1,7 @@
 """Keyable offsets of an FSGAN_Analyse: what its knobs add to the faces of its track, frame by frame.
 
-They travel in a track file of their own beside the analysed one, which stays as it is, so that the worker and a farm
-read one file, and a node below turns stale in just those frames that an offset changes.
+They travel in a track file of the node's own; the analysed one stays as it is. So the worker and a farm read one file,
+and a node below turns stale in just those frames that an offset changes.
 """
 
 from __future__ import annotations
@@ -11,21 +11,31 @@ import os
 from typing import Any, Mapping, Sequence
 
 from fsgan_core.contract.landmarks import OFFSETS, Offset
-from fsgan_nuke import tracks
+from fsgan_nuke import paths, tracks
 
 PREFIX = "offset_"
 NOTHING = 1e-4  # an offset that differs less from its neutral value is none
 VERSION = 2  # of a track file that has offsets
 
+_made: dict[str, tuple[str, int, int, list[str]]] = {}  # file -> what it was made of
+
 
 def with_offsets(node: Any, path: str, view: str) -> str:
-    """The track file that the nodes below an FSGAN_Analyse use: `path`, or one beside it with the offsets of the node's
-    knobs; "" where there is no track yet. Raises TrackError, or OSError where the file cannot be written."""
-    if not os.path.isfile(path):
+    """The track file that the nodes below an FSGAN_Analyse use: `path`, or the node's own with the offsets of its knobs
+    in it; "" where there is no track yet. Raises TrackError, InputError (a script that was never saved), or OSError
+    (the file cannot be written)."""
+    try:
+        state = os.stat(path)
+    except OSError:
         return ""
     used = [offset for offset in OFFSETS.values() if _is_used(node[PREFIX + offset.name], offset, view)]
     if not used:
         return path
+    knobs = [node[PREFIX + offset.name] for offset in used]
+    own = paths.offset_path(node, view)
+    known = (path, state.st_mtime_ns, state.st_size, [str(knob.toScript()) for knob in knobs])
+    if _made.get(own) == known and os.path.isfile(own) and not any(knob.hasExpression() for knob in knobs):
+        return own  # a farm asks for every frame
     data = tracks.read(path)
     changed = False
     for person in data["people"]:
@@ -39,15 +49,9 @@ def with_offsets(node: Any, path: str, view: str) -> str:
     if not changed:
         return path
     data["version"] = VERSION
-    beside = offset_path(path)
-    _write(beside, json.dumps(data))
-    return beside
-
-
-def offset_path(path: str) -> str:
-    """Of the file with offsets beside a track file."""
-    stem = path[:-len(".json")] if path.endswith(".json") else path
-    return stem[:-len(".track")] + ".offset.track.json" if stem.endswith(".track") else stem + ".offset.json"
+    _write(own, json.dumps(data))
+    _made[own] = known
+    return own
 
 
 def together(given: Mapping[str, Any], added: Mapping[str, Sequence[float]]) -> dict[str, Any]:
@@ -85,6 +89,7 @@ def _write(path: str, text: str) -> None:
                 return
     except (OSError, ValueError):
         pass
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     beside = f"{path}.{os.getpid()}.tmp"
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text)

@@ -73,6 +73,12 @@ def track_path(node: Any, view: str = "") -> str:
     return stereo.filled(path, view or stereo.names()[0])
 
 
+def offset_path(node: Any, view: str) -> str:
+    """The track file with an FSGAN_Analyse's offsets, for a view; always the node's own, whatever its track's place."""
+    name = flat_name(node)
+    return stereo.filled(f"{work_folder()}/{name}/{name}{_of_view()}.offset.track.json", view)
+
+
 def named(node: Any, knob: str) -> str:
     """A path that the artist typed, Tcl and project folder resolved; "" where there is none."""
     if knob not in node.knobs() or not str(node[knob].value() or ""):

@@ -203,6 +203,22 @@ def files(node: Any) -> list[Path]:
     return [Path(node["result"].evaluate(frame)) for frame in FRAMES]
 
 
+def test_nodes_that_share_a_track_have_offsets_of_their_own(session: Host, analysed: Any) -> None:
+    from fsgan_nuke import offsets
+
+    other = session.module.nodes.FSGAN_Analyse(inputs=[analysed.input(0)], track=track_path(analysed))
+    shown = []
+    for node, amount in ((analysed, 1.0), (other, 2.0), (analysed, 3.0)):
+        node["offset_nose"].setValue([amount, 0.0])
+        path = offsets.with_offsets(node, track_path(analysed), "main")
+        assert path == offsets.with_offsets(node, track_path(analysed), "main")
+        shown.append((path, json.loads(Path(path).read_text())["people"][0]["overrides"][str(FIRST)]["offset"]))
+        node["offset_nose"].setValue([0.0, 0.0])
+    assert [offset for _, offset in shown] == [{"nose": [1.0, 0.0]}, {"nose": [2.0, 0.0]}, {"nose": [3.0, 0.0]}]
+    assert shown[0][0] == shown[2][0] != shown[1][0]
+    session.module.delete(other)
+
+
 def test_an_offset_by_hand_in_the_file_and_one_of_a_knob_add_up(analysed: Any) -> None:
     from fsgan_nuke.offsets import together
 
