@@ -185,13 +185,15 @@ def poisson_target(new: np.ndarray, target: np.ndarray, inside: np.ndarray, solv
     if solver == "own":
         shift = membrane(target - new, inside, np.ones(inside.shape, np.float32), 1e6)
         return np.where(inside[..., None], np.clip(new + shift, 0, 1), target).astype(np.float32)
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    middle = (int(columns[0] + columns[-1]) // 2, int(rows[0] + rows[-1]) // 2)
     source, under = (np.rint(picture * 255).astype(np.uint8) for picture in (new, target))
-    # It leaves the outermost row of the mask as it is, and cannot work at the picture's edge.
     mask = inside.astype(np.uint8) * 255
-    mask[[0, -1], :] = 0
+    mask[[0, -1], :] = 0  # it cannot work at the picture's edge
     mask[:, [0, -1]] = 0
+    if not mask.any():
+        return target
+    # It lays the mask's box about a point; so that nothing moves:
+    left, top, width, height = cv2.boundingRect(mask)
+    middle = (left + width // 2, top + height // 2)
     cloned = cv2.seamlessClone(source, under, mask, middle, cv2.NORMAL_CLONE)
     return np.asarray(cloned.astype(np.float32) / 255)
 
