@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("runs", metavar="NAME=RUN.json", nargs="+")
     parser.add_argument("--output", "-o", type=Path, required=True)
     options = parser.parse_args()
-    plt.rcParams.update({"svg.hashsalt": "fsgan", "font.size": 9})
+    plt.rcParams.update({"svg.hashsalt": "fsgan", "svg.fonttype": "none", "font.size": 9})
     figure, axes = plt.subplots(1, len(options.runs), figsize=(3.2 * len(options.runs), 2.6), squeeze=False)
     for plot, run in zip(axes[0], options.runs, strict=True):
         name, _, path = run.partition("=")

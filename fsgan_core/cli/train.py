@@ -159,7 +159,7 @@ def run(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.cli.commands import stages_of
     from fsgan_core.render.device import choose_device
     from fsgan_core.training.dataset import load_dataset
-    from fsgan_core.training.parallel import join
+    from fsgan_core.training.parallel import join, leave
     from fsgan_core.training.plan import load_plan, preset_path
 
     network = options.task.removeprefix("train-")
@@ -173,8 +173,11 @@ def run(options: Namespace, presenter: Presenter) -> int:
     world = join(device)
     job = Job(plan, load_dataset(Path(options.data).expanduser()), options.start, world.device or device,
               60 * options.limit, stages_of(options).weights.allow)
-    facts = train(job, output, presenter.listen, world, force=options.force, only_resume=options.resume,
-                  half=options.half, curves=not options.no_curves)
+    try:
+        facts = train(job, output, presenter.listen, world, force=options.force, only_resume=options.resume,
+                      half=options.half, curves=not options.no_curves)
+    finally:
+        leave()
     if not world.first:
         return 0
     if options.json:

@@ -22,7 +22,7 @@ __all__ = ["RetouchUNet"]
 
 _SLOPE = 0.2
 _MOST_LIGHT = 0.5  # of the range -1..1: how far light may be changed
-_SHARE_AT_FIRST = -3.0  # logit
+_SHARE_AT_FIRST = -2.0  # logit; much less, and what is drawn hardly learns, since it hardly counts
 _PICTURE = 3
 
 

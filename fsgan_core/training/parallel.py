@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
 
-__all__ = ["ALONE", "World", "average_gradients", "join", "mean_of", "share_statistics"]
+__all__ = ["ALONE", "World", "average_gradients", "join", "leave", "mean_of", "share_statistics"]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,12 @@ def join(device: str) -> World:
     return World(rank, size, f"cuda:{local}" if cuda else "")
 
 
+def leave() -> None:
+    """The end of what `join` began."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def average_gradients(network: nn.Module) -> None:
     """Every process's gradients become the mean of all."""
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
@@ -92,17 +99,31 @@ def share_statistics(network: nn.Module) -> None:
             module.__class__ = _SharedNorm
 
 
+class _Total(torch.autograd.Function):
+    """The sum over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
 class _SharedNorm(nn.BatchNorm2d):
     """Means and variances over all processes, gradients through them included."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         wide = x.float()
         count = wide.numel() // wide.shape[1] * distributed.get_world_size()
-        sums = all_reduce(torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))]))
+        sums = _Total.apply(torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))]))
         mean, square = (sums / count).chunk(2)
         variance = (square - mean * mean).clamp_min(0)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:

@@ -37,7 +37,7 @@ def test_begins_near_the_view(network: RetouchUNet) -> None:
     """Untrained, it changes little: the worst that it can do to a swap is small from the first step on."""
     batch = given()
     picture, share = network(batch)
-    assert share.mean() < 0.12 and (picture - batch[:, :3]).abs().mean() < 0.1
+    assert share.mean() < 0.25 and (picture - batch[:, :3]).abs().mean() < 0.15
 
 
 def test_every_part_learns(network: RetouchUNet) -> None:
