@@ -61,7 +61,8 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     # Strands and shadows at the edge of hair or of something in front would be taken for skin.
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
     size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
-    foreign = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    near = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    foreign = np.maximum(foreign, near * (1 - features(face.landmarks, window)))  # a brow's end is not hair's edge
     matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1)) * inside_of(plate, window)
     return View(display_of(plate, window, codec), matte, window, plate.display_window, face, plate.pixel_aspect,
                 plate.data_window)
