@@ -114,7 +114,7 @@ def add_flags(parser: argparse.ArgumentParser, work: Callable[[argparse.Argument
     work(prepared)
 
     for network, text in TRAIN.items():
-        short = text.split(":")[0].split(" on ")[0].strip().lower()
+        short = text.split(":")[0].split(" on ")[0].strip().replace("Trains", "trains")
         _train_flags(action(network, short, text + EXAMPLE.format(network=network), run), work)
 
 
