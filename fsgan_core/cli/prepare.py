@@ -38,7 +38,7 @@ class Footage:
 
 
 def run(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.cli.commands import stages_of
+    from fsgan_core.cli.given import stages_of
     from fsgan_core.render.device import choose_device
     from fsgan_core.training.data import Layout
 

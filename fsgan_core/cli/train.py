@@ -156,7 +156,7 @@ class Job:
 
 
 def run(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.cli.commands import stages_of
+    from fsgan_core.cli.given import stages_of
     from fsgan_core.render.device import choose_device
     from fsgan_core.training.dataset import load_dataset
     from fsgan_core.training.parallel import join, leave

@@ -6,6 +6,7 @@ machines, sees the faces that a single one would have seen.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -66,7 +67,7 @@ class ReenactTask:
         return [batch.inputs[:, :3], batch.targets, made]
 
 
-class _SingleTask:
+class _SingleTask(ABC):
     """What the networks share that look at one face: which faces a step has, and which are measured by."""
 
     def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: Plan) -> None:
@@ -88,9 +89,9 @@ class _SingleTask:
                 for index, place in zip(singles.chosen(step, count)[part], places, strict=True)]
         return Batch(np.stack([one for one, _ in made]), np.stack([wanted for _, wanted in made]))
 
+    @abstractmethod
     def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One input (channels, p, p) and its target."""
-        raise NotImplementedError
 
 
 class MaskTask(_SingleTask):
