@@ -102,7 +102,7 @@ def parse_script(text: str) -> Script:
     root = Node("Root", "", {})
     nodes: dict[str, Node] = {}
     stacks: list[list[str]] = [[]]  # of node names, the newest last; one for each open group
-    groups: list[str] = []
+    groups: list[str] = []  # full names of the open ones
     variables: dict[str, str] = {}
     for words in commands(text):
         kind, body = words[0], words[1:]
@@ -123,7 +123,7 @@ def parse_script(text: str) -> Script:
             if kind == "clone":
                 like = nodes.get(variables.get(body[0].lstrip("$"), ""))
                 kind, knobs = (like.kind, {**like.knobs, **knobs}) if like is not None else ("clone", knobs)
-            name = ".".join([*(part for part in groups), knobs.get("name", kind)])[-1024:]
+            name = ".".join([*groups[-1:], knobs.get("name", kind)])[-1024:]
             name = name if name not in nodes else f"{name}#{len(nodes)}"
             count = _inputs(knobs.get("inputs", "1"))
             taken = [stack.pop() if stack else "" for _ in range(count)]

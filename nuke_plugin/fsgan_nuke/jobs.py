@@ -17,10 +17,10 @@ from fsgan_nuke.knobs import read_stage
 
 STAGE = {"FSGAN_Reenact": "reenact", "FSGAN_Mask": "mask", "FSGAN_Inpaint": "inpaint", "FSGAN_Blend": "blend"}
 SOURCE = {"FSGAN_Drive": "driver"}
-# Which input of a stage holds the files of which stage before it.
 MOST_FRAMES = 1_000_000
 # Knobs of numbers, which a stereo script may split by view.
 BY_VIEW = ("Double_Knob", "Int_Knob", "Array_Knob")
+# Which input of a stage holds the files of which stage before it.
 UPSTREAM = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
 
 

@@ -101,6 +101,14 @@ class TestGraph:
         with pytest.raises(InputError, match=r"a\.nk: "):
             load_script(tmp_path / "a.nk")
 
+    def test_a_group_in_a_group(self) -> None:
+        """Full names are as Nuke writes them, and what is above a Write is found through both."""
+        script = parse_script("Group { inputs 0 name A }\nGroup { inputs 0 name B }\nRead { inputs 0 name R }\n"
+                              "end_group\nDot { name D }\nend_group\nWrite { name W }\n")
+        assert list(script.nodes) == ["A", "A.B", "A.B.R", "A.D", "W"]
+        assert {node.name for node in script.above("W")} == set(script.nodes)
+        assert [node.name for node in script.above("A.B")] == ["A.B", "A.B.R"]
+
     def test_a_stack_that_is_empty(self) -> None:
         script = parse_script("Merge2 { inputs 2+1 name M }\npush $N9\nend_group\nWrite { name W }\n")
         assert script.nodes["M"].inputs == () and script.nodes["W"].inputs == ()
