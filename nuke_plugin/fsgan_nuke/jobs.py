@@ -141,8 +141,8 @@ def _refuse_double(node: Any, output: str) -> None:
     for other in graph.every_one():
         if other.fullName() != node.fullName() and output in {stereo.filled(paths.named(other, "file"), view)
                                                               for view in stereo.names()}:
-            raise InputError(f"{node.fullName()} and {other.fullName()} would both write {output}; give one of them "
-                             "another path under Output > file")
+            raise InputError(f"{node.fullName()} and {other.fullName()} would both write the same files; give one of "
+                             f"them another path under Output > file ({output})")
 
 
 def settings(node: Any, colour: Colour, view: str = "") -> dict[str, Any]:

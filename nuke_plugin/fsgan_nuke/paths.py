@@ -24,8 +24,8 @@ def result_pattern(node: Any, view: str = "") -> str:
     if not view:
         return pattern
     if any(one != view and stereo.filled(pattern, one) == stereo.filled(pattern, view) for one in stereo.of(node)):
-        raise InputError(f"{node.name()}: two views would both write {pattern}; put {stereo.VARIABLE}, which is the "
-                         "view's name, into Output > file, or name one view under Output > stereo views")
+        raise InputError(f"{node.name()}: two views would write the same files; put {stereo.VARIABLE} into Output > "
+                         f"file, or name one under Output > stereo views ({pattern})")
     return stereo.filled(pattern, view)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 
 UP_TO_DATE, STALE, RENDERING, FAILED, NOTHING = "up to date", "stale", "rendering", "error", "nothing rendered"
 COLOURS = {UP_TO_DATE: "#5fae6b", STALE: "#d9a13b", RENDERING: "#5f93d9", FAILED: "#e0605a", NOTHING: "#999999"}
+LONGEST = 120  # letters of an error beside a node; all of it is in the tooltip
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def of_stages(found: Mapping[str, Status]) -> Status:
     order = (RENDERING, FAILED, STALE, NOTHING, UP_TO_DATE)
     stage = min(reversed(list(found)), key=lambda name: order.index(found[name].state))
     shown = found[stage]
-    return shown if stage == "Blend" else replace(shown, line=f"{stage}: {shown.line}")
+    named = stage == "Blend" or shown.line.startswith(f"{stage}: ")
+    return shown if named else replace(shown, line=f"{stage}: {shown.line}")
 
 
 def rendering(done: int, total: int, step: str = "") -> Status:
@@ -60,7 +62,8 @@ def rendering(done: int, total: int, step: str = "") -> Status:
 
 def from_error(error: BaseException) -> Status:
     text = str(error) or type(error).__name__
-    return Status(FAILED, text.splitlines()[0][:120], text)
+    line = text.splitlines()[0]
+    return Status(FAILED, line if len(line) <= LONGEST else line[:LONGEST - 3] + "...", text)
 
 
 def show(node: Any, status: Status) -> None:
@@ -80,4 +83,4 @@ def plain(text: str) -> str:
     return text.translate(_PLAIN)
 
 
-_PLAIN = str.maketrans({"[": "(", "]": ")", "{": "(", "}": ")", "$": "", "\\": "/", "<": "(", ">": ")", '"': "'"})
+_PLAIN = str.maketrans({"[": "(", "]": ")", "{": "(", "}": ")", "$": "", "\\": "/", "<": "(", '"': "'"})

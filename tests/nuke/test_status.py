@@ -1,0 +1,30 @@
+"""What a node says of itself: short beside it, whole in the tooltip."""
+
+from __future__ import annotations
+
+import pytest
+from fsgan_nuke import status
+
+from fsgan_core.contract.errors import InputError
+
+
+@pytest.mark.parametrize("letters", [status.LONGEST, status.LONGEST + 1])
+def test_a_long_error_is_cut_beside_the_node_and_says_so(letters: int) -> None:
+    found = status.from_error(InputError("x" * letters + "\nmore"))
+    assert found.state == status.FAILED and found.more == "x" * letters + "\nmore"
+    assert len(found.line) == status.LONGEST
+    assert found.line.endswith("...") == (letters > status.LONGEST)
+
+
+def test_a_swap_names_the_node_inside_it_once() -> None:
+    done, failed = status.Status(status.UP_TO_DATE, "up to date (2 frames)"), status.Status(status.FAILED, "no face")
+    assert status.of_stages({"Mask": failed, "Blend": done}).line == "Mask: no face"
+    assert status.of_stages({"Mask": status.Status(status.FAILED, "Mask: no face"), "Blend": done}).line == (
+        "Mask: no face")
+    assert status.of_stages({"Mask": done, "Blend": done}).line == "up to date (2 frames)"
+
+
+def test_no_text_opens_a_tag_or_a_command() -> None:
+    said = status.plain('<b>[exec rm] {a} $x "q" C:\\d; Output > file')
+    assert not set(said) & set('<[]{}$\\"')
+    assert said.endswith("Output > file")
