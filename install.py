@@ -48,6 +48,9 @@ NEED_AGAIN_GB, NEED_TEMPORARY_GB = 1.0, 0.5
 COVERAGE = 85
 """Per cent of fsgan_core's lines that the tests must run through."""
 
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+"""Tests in a process for each core, a file's in one of them; each may take 2 GB."""
+
 OK, FAILED, WRONG, MACHINE, INTERRUPTED = 0, 1, 2, 3, 130
 
 DESCRIPTION = """\
@@ -403,7 +406,8 @@ def test_commands(places: Places) -> "list[list[str]]":
     return [
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "mypy"],
-        [python, "-m", "pytest", "--cov=fsgan_core", "--cov-report=term:skip-covered", f"--cov-fail-under={COVERAGE}"],
+        [python, "-m", "pytest", *SIDE_BY_SIDE, "--cov=fsgan_core", "--cov-report=term:skip-covered",
+         f"--cov-fail-under={COVERAGE}"],
     ]
 
 
