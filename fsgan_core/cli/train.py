@@ -131,6 +131,9 @@ def _train_flags(parser: argparse.ArgumentParser, work: Callable[[argparse.Argum
     group.add_argument("--limit", metavar="MINUTES", type=float, default=0.0,
                        help="stop after so long, with the state saved and the weights so far written; the same command "
                             "goes on")
+    group.add_argument("--workers", metavar="N", type=int, default=0,
+                       help="processes that prepare what the network is shown, so that a GPU need not wait: about as "
+                            "many as there are cores (default: 0, a thread)")
     group.add_argument("--resume", action="store_true",
                        help="only go on with a run that was begun (without it: go on if there is one, else begin)")
     group = parser.add_argument_group("output")
@@ -175,7 +178,7 @@ def run(options: Namespace, presenter: Presenter) -> int:
               60 * options.limit, stages_of(options).weights.allow)
     try:
         facts = train(job, output, presenter.listen, world, force=options.force, only_resume=options.resume,
-                      half=options.half, curves=not options.no_curves)
+                      half=options.half, curves=not options.no_curves, workers=max(0, options.workers))
     finally:
         leave()
     if not world.first:
@@ -203,7 +206,7 @@ def told(facts: Mapping[str, Any]) -> list[str]:
 
 
 def train(job: Job, output: Path, listen: Listener, world: World, *, force: bool = False, only_resume: bool = False,
-          half: bool = False, curves: bool = True) -> dict[str, Any]:
+          half: bool = False, curves: bool = True, workers: int = 0) -> dict[str, Any]:
     """Does the job, or goes on with it, unless `output` is its result already; the facts, as plain data for JSON.
 
     Raises InputError (something else lies at `output`; nothing to resume; nobody to validate by), WeightsError,
@@ -242,7 +245,7 @@ def train(job: Job, output: Path, listen: Listener, world: World, *, force: bool
     subject = f"{plan.network}, {len(people)} of {len(set(prepared.people))} people held out"
     result = train_network(prepared.faces, prepared.people, held, generator, plan, folder=work, key=key, vggs=vggs,
                            device=job.device, world=world, watcher=watcher, listen=_Told(listen, subject),
-                           limit=job.limit)
+                           limit=job.limit, workers=workers)
     if watcher is not None:
         watcher.close()
     facts = _facts(job, result, people, held, output, start, licence)

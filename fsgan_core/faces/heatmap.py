@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
-_REACH = np.sqrt(2.0)  # of the crop's side: where a point's cone ends
-_POWER = 8
-_FLOOR = 0.8
-_RADIUS = _REACH * (1 - _FLOOR ** (1 / _POWER))  # of the crop's side: where a map reaches 0
+REACH = float(np.sqrt(2.0))  # of the crop's side: where a point's cone ends
+POWER = 8
+FLOOR = 0.8
+_RADIUS = REACH * (1 - FLOOR ** (1 / POWER))  # of the crop's side: where a map reaches 0
 _KEPT = 0.5
 
 
@@ -28,8 +28,8 @@ def heat_maps(landmarks: np.ndarray, size: int) -> np.ndarray:
         down = ((np.arange(size)[rows] + 0.5) / size - y) ** 2
         across = ((np.arange(size)[columns] + 0.5) / size - x) ** 2
         distance = np.sqrt(down[:, None] + across[None, :])
-        cone = np.clip((_REACH - distance) / _REACH, 0.0, None) ** _POWER
-        one[rows, columns] = np.maximum((cone - _FLOOR) / (1 - _FLOOR), 0.0)
+        cone = np.clip((REACH - distance) / REACH, 0.0, None) ** POWER
+        one[rows, columns] = np.maximum((cone - FLOOR) / (1 - FLOOR), 0.0)
     return maps
 
 

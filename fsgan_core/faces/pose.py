@@ -170,9 +170,10 @@ def _fit(points: np.ndarray, distance: float) -> HeadPose:
         residual = (points - translation - scale * flat) * root
         now = float((residual**2).sum())
         jacobian = np.empty((68, 2, 6))
-        for axis in range(3):
-            moved = np.cross(np.eye(3)[axis], turned)
-            jacobian[:, :, axis] = scale * (moved[:, :2] - flat * moved[:, 2:] / distance) / depth
+        x, y, z = turned.T
+        none = np.zeros(68)
+        moved = np.array([(none, z, -y), (-z, none, x), (y, -x, none)])  # coordinate, axis: axis x turned
+        jacobian[:, :, :3] = (scale * (moved[:2] - flat.T[:, None] * moved[2] / distance) / depth.T).transpose(2, 0, 1)
         jacobian[:, :, 3] = scale * flat
         jacobian[:, :, 4:] = np.eye(2)
         jacobian *= root[..., None]

@@ -1,9 +1,9 @@
 """The small reenactment network, ours and not published: it retouches a view that is in place already.
 
-The geometric engine has brought the view to the target's landmarks. What is left to do is little and local (an open
-mouth, a lid, a cheek that no view shows) or wide and smooth (light). So the network does not draw the face anew: it
-answers with a picture in which it has redrawn a share of each pixel, and with that share. Where the share is 0 the view
-stands as it was, to the plate's own resolution.
+The geometric engine has brought the view to the target's landmarks. What is left to do is little and local (a lid, the
+lips, a cheek that no view shows) or wide and smooth (light). So the network does not draw the face anew: it adds to the
+view, and nothing at first. How much it has redrawn follows from what it has added that is finer than light; where that
+is little, the view's own detail stands, to the plate's own resolution.
 
 No norm layers: a sample is never judged by its batch, and there are no running statistics to be out of date.
 """
@@ -22,8 +22,10 @@ __all__ = ["RetouchUNet"]
 
 _SLOPE = 0.2
 _MOST_LIGHT = 0.5  # of the range -1..1: how far light may be changed
-_SHARE_AT_FIRST = -2.0  # logit; much less, and what is drawn hardly learns, since it hardly counts
 _PICTURE = 3
+_LIGHT_CELLS = 16  # across the face's square: what is coarser is light
+_NEAR = 5  # pixels: around what was redrawn detail gives way too
+_PLAIN = 0.1  # of the range -1..1: so much added, two thirds of a pixel count as redrawn
 
 
 class _Residual(nn.Module):
@@ -56,17 +58,13 @@ class RetouchUNet(nn.Module):
         self.up = nn.ModuleList(_convolution(b, a) for a, b in pairwise(widths))
         self.outer = nn.ModuleList(_Residual(width) for width in widths[:-1])
         self.light = _convolution(widths[-1], _PICTURE)
-        self.redrawn = _convolution(widths[0], _PICTURE + 1)
-        nn.init.zeros_(self.light.weight)
-        for bias in (self.light.bias, self.redrawn.bias):
-            assert bias is not None
-            nn.init.zeros_(bias)
-        assert self.redrawn.bias is not None
-        with torch.no_grad():
-            self.redrawn.bias[_PICTURE] = _SHARE_AT_FIRST
+        self.added = _convolution(widths[0], _PICTURE)
+        for head in (self.light, self.added):
+            nn.init.zeros_(head.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         view = x[:, :_PICTURE]
+        height, width = x.shape[2], x.shape[3]
         features = self.entry(view)
         kept = []
         for level, (down, inner) in enumerate(zip(self.down, self.inner, strict=True)):
@@ -80,11 +78,17 @@ class RetouchUNet(nn.Module):
             skip = kept[level]
             below = resized(functional.leaky_relu(features, _SLOPE), skip.shape[2], skip.shape[3], False)
             features = self.outer[level](skip + self.up[level](below))
-        redrawn = self.redrawn(functional.leaky_relu(features, _SLOPE))
-        share = torch.sigmoid(redrawn[:, _PICTURE:])
-        drawn = torch.tanh(redrawn[:, :_PICTURE])
-        return view + share * (drawn - view) + resized(light, x.shape[2], x.shape[3], False), share
+        added = torch.tanh(self.added(functional.leaky_relu(features, _SLOPE)))
+        coarse = functional.adaptive_avg_pool2d(added, _LIGHT_CELLS)
+        fine = (added - resized(coarse, height, width, False)).abs().mean(1, keepdim=True)
+        fine = functional.avg_pool2d(fine, _NEAR, 1, _NEAR // 2)
+        return view + added + resized(light, height, width, False), 1 - torch.exp(-fine / _PLAIN)
 
 
 def _convolution(in_nc: int, out_nc: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_nc, out_nc, 3, stride=stride, padding=1)
+    """Without norm layers the deepest levels would begin at next to nothing, were each not to keep its input's size."""
+    made = nn.Conv2d(in_nc, out_nc, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(made.weight, _SLOPE)
+    assert made.bias is not None
+    nn.init.zeros_(made.bias)
+    return made

@@ -111,7 +111,7 @@ def finetune(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Pa
     try:
         for step, batch in read_ahead(run.batch, steps, workers=1, ahead=2):
             whole = False
-            losses.append(trainer.step(batch.inputs, batch.targets)["total"])
+            losses.append(trainer.step(batch)["total"])
             whole = True
             done = step + 1
             if listen is not None:
@@ -153,9 +153,9 @@ class _Run:
         if step:
             # Beyond the last step: pairs that may be trained on, the same ones at every look.
             first = self._recipe.iterations
-            self._trainer.calibrate(self.batch(number).inputs for number in range(first, first + batches))
+            self._trainer.calibrate(self.batch(number) for number in range(first, first + batches))
         trial = self._trial.trial
-        made = [to_pictures(self._trainer.made(self._pairs.batch([pair]).inputs).numpy())[0] for pair in trial]
+        made = [to_pictures(self._trainer.made(self._pairs.batch([pair])).numpy())[0] for pair in trial]
         if self._preview is not None:
             path = self._preview / f"preview_{step:06d}.png"
             write_strip(path, strip(made[:SHOWN], self._pairs, trial[:SHOWN]))

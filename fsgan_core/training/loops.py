@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
+from fsgan_core.faces.heatmap import FLOOR, POWER, REACH
 from fsgan_core.networks.discriminator import MultiscaleDiscriminator
 from fsgan_core.training.losses import ClassCriterion, Criterion, discriminator_loss
+from fsgan_core.training.pairs import Batch
 from fsgan_core.training.recipe import BETAS, Recipe
 
 __all__ = ["Trainer", "calibrate", "follow", "has_statistics", "judge_for", "picture_of", "redrawn_of", "seeded",
-           "training_dtype"]
+           "shown", "training_dtype"]
 
 log = logging.getLogger(__name__)
 
@@ -92,15 +94,15 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate if name == "generator" else discriminator_rate
 
-    def step(self, inputs: np.ndarray | Tensor, targets: np.ndarray | Tensor,
-             where: np.ndarray | Tensor | None = None, number: int = 0) -> dict[str, float]:
-        """One step on a batch; the parts of the generator's sum, and "total". where: (n, 1, h, w), 0..1, where the
-        losses count. number: of the step, for the moving average, which forgets faster at first.
+    def step(self, batch: Batch, number: int = 0) -> dict[str, float]:
+        """One step on a batch; the parts of the generator's sum, and "total". number: of the step, for the moving
+        average, which forgets faster at first.
 
         Raises InputError (the sum is no number any more), MachineError (the device's memory is full).
         """
         try:
-            found = self._step(self._there(inputs), self._there(targets), None if where is None else self._there(where))
+            found = self._step(shown(batch, self.device), self._there(batch.targets),
+                               None if batch.where is None else self._there(batch.where))
         except torch.OutOfMemoryError as error:
             raise MachineError(f"{self.device} has not enough memory for training with this batch and resolution; "
                                "take a smaller --batch or --resolution") from error
@@ -154,35 +156,53 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(network.parameters(), self._clip)
         optimizer.step()
 
-    def made(self, inputs: np.ndarray | Tensor) -> Tensor:
+    def made(self, batch: Batch) -> Tensor:
         """float32 (n, 3, h, w) on the CPU: the result's answer as it will be used, in evaluation mode."""
         self.result.eval()
         with torch.inference_mode(), self._autocast():
-            answer = picture_of(self.result(self._there(inputs)))
+            answer = picture_of(self.result(shown(batch, self.device)))
         self.generator.train()
         return answer.float().cpu()
 
-    def judged(self, made: Tensor, targets: np.ndarray, where: np.ndarray | None) -> float:
+    def judged(self, made: Tensor, batch: Batch) -> float:
         """The criterion's sum for an answer on the CPU, of the parts that need no discriminator."""
-        wanted = torch.as_tensor(targets)
-        if where is not None:
-            made = wanted + torch.as_tensor(where) * (made - wanted)
+        wanted = torch.as_tensor(batch.targets)
+        if batch.where is not None:
+            made = wanted + torch.as_tensor(batch.where) * (made - wanted)
         with torch.no_grad():
             parts = self._criterion(made.to(self.device), wanted.to(self.device))
         return float(torch.stack(list(parts.values())).sum())
 
-    def calibrate(self, batches: Iterable[np.ndarray]) -> None:
-        """`calibrate` the result on these inputs."""
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """`calibrate` the result on what these show."""
         with self._autocast():
-            calibrate(self.result, (self._there(batch) for batch in batches))
+            calibrate(self.result, (shown(batch, self.device) for batch in batches))
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def _there(self, values: np.ndarray | Tensor) -> Tensor:
+    def _there(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values).to(self.device, non_blocking=True)
+
+
+def shown(batch: Batch, device: torch.device | str = "cpu") -> Tensor:
+    """(n, channels, p, p) on the device: what the network takes, heat maps among it where it takes some."""
+    inputs = torch.as_tensor(batch.inputs).to(device, non_blocking=True)
+    if batch.points is None:
+        return inputs
+    return torch.cat([inputs, _maps(torch.as_tensor(batch.points).to(device), inputs.shape[-1])], 1)
+
+
+def _maps(points: Tensor, size: int) -> Tensor:
+    """float32 (n, k, size, size): `faces.heatmap.heat_maps` of points (n, k, 2), all at once."""
+    centres = (torch.arange(size, device=points.device, dtype=torch.float32) + 0.5) / size
+    across = (centres - points[..., :1]) ** 2  # (n, k, size)
+    down = (centres - points[..., 1:]) ** 2
+    distance = (across[..., None, :] + down[..., :, None]).sqrt()
+    cone = (1 - distance / REACH).clamp_min(0) ** POWER
+    return ((cone - FLOOR) / (1 - FLOOR)).clamp_min(0)
 
 
 def _placed(network: Placed, device: torch.device) -> Placed:

@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.faces.heatmap import heat_maps
 from fsgan_core.faces.wflw import carried
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.mesh import control_points, outline
 from fsgan_core.stages.picture import polygon_matte
-from fsgan_core.stages.reenact import spline_stiffness
+from fsgan_core.stages.reenact import features, spline_stiffness
 from fsgan_core.stages.warp import sample, spline_map
 from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
 from fsgan_core.training.data import FaceSet
@@ -31,6 +30,7 @@ ENOUGH = 20  # faces below which a clip keeps none back
 STIFFNESS = 0.008  # of the warp, as reenact.stiffness
 ALL = slice(None)
 AROUND = 0.02  # of the crop: so much around the face is looked at too, where the losses count on it alone
+SKIN = 0.35  # of what an error counts on eyes, brows and lips, where they count on the face alone: skin is most of it
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: float32 (n, channels, p, p), as the network takes them: RGB in [-1, 1], heat maps and mattes in 0..1.
-    targets: float32 (n, 3, p, p) in [-1, 1], or classes, int64 (n, p, p). where: float32 (n, 1, p, p), 0..1, where the
-    losses count; None: everywhere."""
+    """inputs: float32 (n, channels, p, p), as the network takes them: RGB in [-1, 1], mattes in 0..1. targets: float32
+    (n, 3, p, p) in [-1, 1], or classes, int64 (n, p, p). where: float32 (n, 1, p, p), 0..1, where the losses count;
+    None: everywhere. points: float32 (n, k, 2), shares of the crop, whose heat maps the network takes beside the
+    inputs; they are drawn where it is (`loops.shown`), being many times as large as all else. None: it takes none."""
 
     inputs: np.ndarray
     targets: np.ndarray
     where: np.ndarray | None = None
+    points: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -128,11 +130,10 @@ class Pairs:
         """randoms: for each pair what changes it, and varies some of the targets where views are warped; none: pairs
         as they are."""
         made = [self._made(pair, random) for pair, random in zip(pairs, randoms or [None] * len(pairs), strict=True)]
-        size = self.faces.layout.resolution
-        views = np.stack([signed(view) for view, _, _, _ in made])
-        maps = np.stack([heat_maps(points, size) for _, points, _, _ in made])
         where = np.stack([where[None] for _, _, _, where in made if where is not None]) if self._focus else None
-        return Batch(np.concatenate([views, maps], 1), np.stack([signed(target) for _, _, target, _ in made]), where)
+        return Batch(np.stack([signed(view) for view, _, _, _ in made]),
+                     np.stack([signed(target) for _, _, target, _ in made]), where,
+                     np.stack([points for _, points, _, _ in made]).astype(np.float32))
 
     def view(self, pair: Pair) -> np.ndarray:
         """uint8 (p, p, 3): what the network is shown of the view."""
@@ -149,8 +150,8 @@ class Pairs:
         points, wanted, where = target.points, self._crop(target.picture), target.matte
         where = self._crop(where) if where is not None else None
         shown = view.picture if self.prewarp else self._crop(view.picture)
+        goal = own = self._places(target)
         if self.prewarp:
-            goal = own = self._places(target)
             if random is not None and random.random() < SHARE:
                 goal = varied(own, size, random)
                 shares = (goal + 0.5) / size
@@ -162,7 +163,7 @@ class Pairs:
         if augment is not None and random is not None:
             look, wear = Look.drawn(augment, random), Wear.drawn(augment, size, random)
             shown, wanted = (as_bytes(wear(look(as_shares(picture)))) for picture in (shown, wanted))
-        return shown, points, wanted, _around(where) if where is not None else None
+        return shown, points, wanted, _weighed(where, goal) if where is not None else None
 
     def _seen(self, index: int, mirror: bool) -> _Seen:
         faces = self.faces
@@ -204,6 +205,13 @@ def even(people: np.ndarray) -> np.ndarray:
     """Chances, sum 1, by which everybody comes up as often as anybody else."""
     _, who, count = np.unique(people, return_inverse=True, return_counts=True)
     return np.asarray(1 / (len(count) * count[who]))
+
+
+def _weighed(matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """float32 (p, p), 0..1: the face and a little around it, of a matte in bytes; eyes, brows and lips in full, skin
+    less. landmarks: (68, 2), pixels of it."""
+    parts = features(landmarks, Window(0, 0, len(matte), len(matte)))
+    return np.asarray(_around(matte) * (SKIN + (1 - SKIN) * parts))
 
 
 def _around(matte: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.plates.stream import read_ahead
 from fsgan_core.training.data import FaceSet
+from fsgan_core.training.loader import ahead
 from fsgan_core.training.loops import Trainer, has_statistics, judge_for
 from fsgan_core.training.losses import ClassCriterion, Criterion, Features, LossWeights
 from fsgan_core.training.pairs import Batch
@@ -86,13 +87,14 @@ def losses_of(plan: Plan, vggs: Mapping[str, Features]) -> LossWeights:
 def train(faces: FaceSet, people: np.ndarray, held: np.ndarray, generator: nn.Module, plan: Plan, *, folder: Path,
           key: str, vggs: Mapping[str, Features] | None = None, device: str = "cpu", world: World = ALONE,
           watcher: Watcher | None = None, save_every: int = 0,
-          listen: Callable[[int, int, float], None] | None = None, limit: float = 0.0) -> Result:
+          listen: Callable[[int, int, float], None] | None = None, limit: float = 0.0, workers: int = 0) -> Result:
     """Trains `generator` by the plan.
 
     people: (n,), whose each face is. held: bool (n,), faces of those who are held out. folder: where the run's state is
     kept; a state of that `key` there is gone on from. save_every: iterations between two saves, 0: every two minutes.
     listen(done, total, loss): after each iteration. limit: seconds after which this process saves and stops (0: none),
-    also before the plan's end. Raises InputError (diverged; a batch that cannot be shared), MachineError, OutputError.
+    also before the plan's end. workers: processes that make the batches (`loader.ahead`). Raises InputError (diverged;
+    a batch that cannot be shared), MachineError, OutputError.
     """
     weights = losses_of(plan, vggs or {})
     criterion = ClassCriterion(weights) if plan.network == "mask" else Criterion(weights, vggs)
@@ -105,7 +107,7 @@ def train(faces: FaceSet, people: np.ndarray, held: np.ndarray, generator: nn.Mo
     if world.size > 1:
         for network in trainer.modules.values():
             share_statistics(network)
-    run = _Run(faces, people, held, plan, trainer, world, watcher)
+    run = _Run(faces, people, held, plan, trainer, world, watcher, workers)
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
@@ -155,9 +157,9 @@ class _Run:
     """What changes in a run, and the batches of its phases."""
 
     def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: Plan, trainer: Trainer,
-                 world: World, watcher: Watcher | None) -> None:
+                 world: World, watcher: Watcher | None, workers: int) -> None:
         self._faces, self._people, self._held, self._plan, self._world = faces, people, held, plan, world
-        self._trainer, self._watcher = trainer, watcher
+        self._trainer, self._watcher, self._workers = trainer, watcher, workers
         self._count = int((~held).sum())
         self.total = sum(phase.length(self._count) for phase in plan.phases)
         self.losses: list[float] = []
@@ -165,7 +167,7 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.best_check: Check | None = None
         self.seconds = 0.0
-        self._tasks: dict[int, Task] = {}
+        self._tasks: dict[int, tuple[Task, Sequence[Batch]]] = {}
 
     def steps(self) -> Any:
         """Does one step after another, from where the run is; the number of steps done after each."""
@@ -177,16 +179,14 @@ class _Run:
             first = last
 
     def _phase(self, phase: Phase, first: int, last: int) -> Any:
-        task, part = self._task(phase.resolution), self._world.part(phase.batch)
+        (task, _), part = self._task(phase.resolution), self._world.part(phase.batch)
 
-        def read(step: int) -> Batch:
-            return task.of_step(step, phase.batch, part)
-
-        for step, batch in read_ahead(read, range(len(self.losses), last), workers=1, ahead=2):
+        read = partial(task.of_step, count=phase.batch, part=part)
+        for step, batch in ahead(read, range(len(self.losses), last), self._workers):
             fall = phase.fall(step - first, self._count)
             rate = phase.rate * fall
             self._trainer.set_rates(rate, (phase.discriminator_rate or phase.rate) * fall)
-            parts = self._trainer.step(batch.inputs, batch.targets, batch.where, step)
+            parts = self._trainer.step(batch, step)
             self.losses.append(mean_of(parts["total"], self._world))
             if self._watcher is not None and (step + 1) % WATCHED == 0:
                 self._watcher.scalars(step + 1, {**{f"train/{name}": value for name, value in parts.items()},
@@ -196,14 +196,14 @@ class _Run:
     def validate(self, step: int) -> None:
         """Measures on the held-out people, and keeps the weights where they are the best so far."""
         phase = self._phase_of(step)
-        task = self._task(phase.resolution)
+        task, trial = self._task(phase.resolution)
         if has_statistics(self._trainer.result) and step:
             # Beyond the last step: faces that may be trained on, the same ones at every look.
-            self._trainer.calibrate(task.of_step(self.total + k, min(phase.batch, 16)).inputs for k in range(GLANCE))
+            self._trainer.calibrate(task.of_step(self.total + k, min(phase.batch, 16)) for k in range(GLANCE))
         losses, found, rows = [], [], None
-        for batch in task.trial():
-            made = self._trainer.made(batch.inputs)
-            losses.append(self._trainer.judged(made, batch.targets, batch.where))
+        for batch in trial:
+            made = self._trainer.made(batch)
+            losses.append(self._trainer.judged(made, batch))
             found.append(task.figures(made.numpy(), batch))
             if rows is None:
                 rows = grid(task.columns(made.numpy(), batch))
@@ -239,9 +239,11 @@ class _Run:
         self.seconds = float(progress.facts["seconds"])
         log.info("goes on after %d of %d iterations", len(self.losses), self.total)
 
-    def _task(self, resolution: int) -> Task:
+    def _task(self, resolution: int) -> tuple[Task, Sequence[Batch]]:
+        """What is learned at a resolution, and what it is measured by."""
         if resolution not in self._tasks:
-            self._tasks = {resolution: task_of(self._plan, self._faces.at(resolution), self._people, self._held)}
+            task = task_of(self._plan, self._faces.at(resolution), self._people, self._held)
+            self._tasks = {resolution: (task, task.trial())}
         return self._tasks[resolution]
 
     def _phase_of(self, step: int) -> Phase:

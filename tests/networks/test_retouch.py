@@ -27,26 +27,40 @@ def given(size: int = 32) -> torch.Tensor:
 
 
 def test_shapes_and_ranges(network: RetouchUNet) -> None:
+    network.added.weight.data.normal_()
     picture, share = network(given())
     assert picture.shape == (2, 3, 32, 32) and share.shape == (2, 1, 32, 32)
-    assert share.min() > 0 and share.max() < 1
+    assert share.min() >= 0 and 0.1 < share.max() <= 1
     assert sum(parameter.numel() for parameter in build("retouch.RetouchUNet(in_nc=71,ngf=8)").parameters()) < 2e6
 
 
-def test_begins_near_the_view(network: RetouchUNet) -> None:
-    """Untrained, it changes little: the worst that it can do to a swap is small from the first step on."""
+def test_begins_as_the_view(network: RetouchUNet) -> None:
+    """Untrained it changes nothing, so from the first step on it can only be as bad as it has learned to be."""
     batch = given()
     picture, share = network(batch)
-    assert share.mean() < 0.25 and (picture - batch[:, :3]).abs().mean() < 0.15
+    assert torch.equal(picture, batch[:, :3]) and not share.any()
+
+
+def test_what_is_redrawn_is_what_is_finer_than_light(network: RetouchUNet) -> None:
+    batch = given(128)
+    network.added.bias.data.fill_(0.3)
+    picture, share = network(batch)
+    inside = (slice(None), slice(None), slice(8, -8), slice(8, -8))
+    assert (picture - batch[:, :3]).mean() > 0.2 and share[inside].max() < 0.01, "lighter all over"
+    network.added.bias.data.zero_()
+    network.added.weight.data.normal_(0, 0.3)
+    assert network(batch)[1].mean() > 0.3
 
 
 def test_every_part_learns(network: RetouchUNet) -> None:
-    network(given())[0].square().mean().backward()
-    still = {name for name, parameter in network.named_parameters() if parameter.grad is None}
-    assert not still
-    network.light.weight.data.normal_()
+    for head in (network.light, network.added):
+        head.weight.data.normal_()
     picture, _ = network(given())
-    assert picture.abs().max() <= 1.5, "light may go half a range beyond"
+    picture.square().mean().backward()
+    still = {name for name, parameter in network.named_parameters()
+             if parameter.grad is None or not parameter.grad.any()}
+    assert {name.rpartition(".")[0].rpartition(".")[2] for name in still} <= {"conv1"}, "until conv2 is no longer 0"
+    assert picture.abs().max() <= 2.5, "the view, a whole range more and light half of one"
 
 
 def test_runs_as_the_engines_run_it(network: RetouchUNet) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from fsgan_core.training.data import FaceSet, load_faces, save_faces  # noqa: E4
 from fsgan_core.training.finetune import STATE_FILE, Outcome, Step, finetune  # noqa: E402
 from fsgan_core.training.loops import Trainer, calibrate, seeded, training_dtype  # noqa: E402
 from fsgan_core.training.losses import Criterion, LossWeights  # noqa: E402
-from fsgan_core.training.pairs import Pair, Pairs  # noqa: E402
+from fsgan_core.training.pairs import Batch, Pair, Pairs  # noqa: E402
 from fsgan_core.training.recipe import Recipe  # noqa: E402
 from fsgan_core.training.state import load_state  # noqa: E402
 from fsgan_core.training.trial import Trial  # noqa: E402
@@ -137,27 +138,26 @@ module.finetune(faces, seeded(arch, 1), Recipe(iterations=9, batch=2, rate=2e-3,
 
 
 class TestTrainer:
-    def batch(self, faces: FaceSet) -> tuple[np.ndarray, np.ndarray]:
-        batch = Pairs(faces, np.ones(FRAMES, bool), prewarp=False, seed=1).batch([Pair(0, 1), Pair(2, 3)])
-        return batch.inputs, batch.targets
+    def batch(self, faces: FaceSet) -> Batch:
+        return Pairs(faces, np.ones(FRAMES, bool), prewarp=False, seed=1).batch([Pair(0, 1), Pair(2, 3)])
 
     def test_diverged(self, faces: FaceSet) -> None:
         trainer = Trainer(seeded(ARCH, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
-        inputs, targets = self.batch(faces)
+        batch = self.batch(faces)
         with pytest.raises(InputError, match="--rate"):
-            trainer.step(inputs * np.float32(np.nan), targets)
+            trainer.step(replace(batch, inputs=batch.inputs * np.float32(np.nan)))
 
     def test_bf16(self, faces: FaceSet) -> None:
         """Mixed precision: the arithmetic in 16 bits, weights and losses in 32."""
         recipe = Recipe(precision="bf16", rate=2e-3)
         trainer = Trainer(seeded(ARCH, 1), Criterion(LossWeights(pyramid=1.0, ssim=0.5)), recipe)
-        losses = [trainer.step(*self.batch(faces))["total"] for _ in range(8)]
+        losses = [trainer.step(self.batch(faces))["total"] for _ in range(8)]
         assert losses[-1] < losses[0]
         assert {parameter.dtype for parameter in trainer.generator.parameters()} == {torch.float32}
 
     def test_gradients_are_clipped(self, faces: FaceSet) -> None:
         trainer = Trainer(seeded(ARCH, 1), Criterion(LossWeights(pixel=1e4)), Recipe(clip=0.5))
-        trainer.step(*self.batch(faces))
+        trainer.step(self.batch(faces))
         norm = sum(float((p.grad**2).sum()) for p in trainer.generator.parameters() if p.grad is not None) ** 0.5
         assert norm == pytest.approx(0.5, rel=1e-3)
 
@@ -169,8 +169,8 @@ class TestTrainer:
         """The first version's generator has a segmentation beside the picture."""
         arch = "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(1,1,1),ngf=4)"
         trainer = Trainer(seeded(arch, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
-        assert trainer.step(*self.batch(faces))["pixel"] > 0
-        assert trainer.made(self.batch(faces)[0]).shape == (2, 3, 64, 64)
+        assert trainer.step(self.batch(faces))["pixel"] > 0
+        assert trainer.made(self.batch(faces)).shape == (2, 3, 64, 64)
 
     def test_seeded(self) -> None:
         torch.manual_seed(5)

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
+from fsgan_core.faces.heatmap import heat_maps
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.crop import crop_of, cut
 from fsgan_core.stages.picture import display_of
 from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect, load_faces, save_faces, usable_frames
+from fsgan_core.training.loops import shown
 from fsgan_core.training.pairs import Pair, Pairs, held_out, trial_pairs
 from fsgan_core.training.vary import varied
 
@@ -154,10 +156,13 @@ class TestPairs:
     def test_what_the_network_is_shown(self, faces: FaceSet) -> None:
         pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
         batch = pairs.batch([Pair(0, 1), Pair(2, 3)])
-        assert batch.inputs.shape == (2, 71, 64, 64) and batch.inputs.dtype == np.float32
+        given = shown(batch).numpy()
+        assert given.shape == (2, 71, 64, 64) and given.dtype == np.float32
+        assert np.array_equal(given[:, :3], batch.inputs)
+        assert np.abs(given[1, 3:] - heat_maps(faces.landmarks[3], 64)).max() < 1e-5
         assert np.allclose(batch.inputs[0, :3], faces.crop(0).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
         assert np.allclose(batch.targets[1], faces.crop(3).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
-        maps = batch.inputs[0, 3:]
+        maps = given[0, 3:]
         rows, columns = np.unravel_index(maps.reshape(68, -1).argmax(1), (64, 64))
         peaks = (np.stack([columns, rows], 1) + 0.5) / 64
         assert np.abs(peaks - faces.landmarks[1]).max() <= 0.5 / 64 + 1e-6, "of the target's landmarks"
@@ -177,8 +182,9 @@ class TestPairs:
         batch = pairs.batch([Pair(2, 2)] * 8, [np.random.default_rng([3, place]) for place in range(8)])
         moved = np.abs(batch.targets - plain.targets).mean((1, 2, 3))
         assert 1 <= (moved < 1e-6).sum() <= 7, "some are, some are not"
-        assert np.abs(batch.inputs[:, :3] - batch.targets).mean((1, 2, 3)).max() < 0.01
-        given = np.abs(batch.inputs[:, 3:] - plain.inputs[:, 3:]).mean((1, 2, 3))
+        assert np.abs(batch.inputs - batch.targets).mean((1, 2, 3)).max() < 0.01
+        assert batch.points is not None and plain.points is not None
+        given = np.abs(batch.points - plain.points).mean((1, 2))
         assert ((given > 1e-6) == (moved > 1e-6)).all()
         again = pairs.of_step(4, 3)
         assert np.array_equal(again.inputs, pairs.of_step(4, 3).inputs)

@@ -27,7 +27,7 @@ def test_batches(crowd: Prepared, network: str) -> None:
     parts = [task.of_step(3, 4, part) for part in (slice(0, 2), slice(2, 4))]
     assert np.array_equal(np.concatenate([part.inputs for part in parts]), batch.inputs)
     assert np.array_equal(np.concatenate([part.targets for part in parts]), batch.targets)
-    assert batch.inputs.shape == (4, {"reenact": 71, "mask": 3, "inpaint": 4, "blend": 7}[network], 64, 64)
+    assert batch.inputs.shape == (4, {"reenact": 3, "mask": 3, "inpaint": 4, "blend": 7}[network], 64, 64)
     assert batch.inputs.dtype == np.float32 and np.abs(batch.inputs).max() <= 1
     assert sum(len(one.inputs) for one in task.trial()) == 3
     made = np.moveaxis(np.eye(3, dtype=np.float32)[batch.targets], -1, 1) if network == "mask" else batch.targets

@@ -176,6 +176,13 @@ def test_phases_follow_one_another(crowd: Prepared, tmp_path: Path) -> None:
         run(crowd, plan_of("reenact", phases=(Phase(96, 2, 1e-3, iterations=1),)), tmp_path / "more")
 
 
+def test_processes_make_what_a_thread_makes(crowd: Prepared, tmp_path: Path) -> None:
+    """Batches that other processes prepare are the same ones in the same order."""
+    plan = plan_of("reenact", iterations=5)
+    alone, helped = run(crowd, plan, tmp_path / "a"), run(crowd, plan, tmp_path / "b", workers=2)
+    assert same(alone.last, helped.last) and np.array_equal(alone.losses, helped.losses)
+
+
 def test_limit_of_time(crowd: Prepared, tmp_path: Path) -> None:
     plan = plan_of("reenact", 3)
     first = run(crowd, plan, tmp_path, limit=1e-3)

@@ -1,0 +1,62 @@
+"""The batches of steps, made ahead of the training: in a thread, or in processes where a GPU would wait for one.
+
+A step's batch is a function of its number alone, so the order and the pixels are the same however many make them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from fsgan_core.plates.stream import read_ahead
+from fsgan_core.training.pairs import Batch
+
+__all__ = ["ahead"]
+
+EACH = 2  # batches that every process has ready or in the making
+
+Arrays = dict[str, torch.Tensor]
+
+
+def ahead(read: Callable[[int], Batch], steps: range, workers: int = 0) -> Iterator[tuple[int, Batch]]:
+    """(step, read(step)) in the order of `steps`. workers: processes that make them; 0: a thread of this one. Where
+    processes are not forked, `read` must be picklable. Leaving the loop early ends them."""
+    if workers < 1 or len(steps) < 2:
+        yield from read_ahead(read, steps, workers=1, ahead=2)
+        return
+    how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    loader = DataLoader(_Steps(read, steps), batch_size=None, num_workers=min(workers, len(steps)),
+                        prefetch_factor=EACH, multiprocessing_context=how, worker_init_fn=_alone)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a fork has not the threads that it believes to have
+    try:
+        for step, arrays in zip(steps, loader, strict=True):
+            yield step, Batch(**{name: tensor.numpy() for name, tensor in arrays.items()})
+    finally:
+        cv2.setNumThreads(threads)
+
+
+class _Steps(Dataset[Arrays]):
+    """Tensors travel between processes by shared memory, arrays would through a pipe."""
+
+    def __init__(self, read: Callable[[int], Batch], steps: range) -> None:
+        self._read = read
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, place: int) -> Arrays:
+        batch = self._read(self._steps[place])
+        arrays = {one.name: getattr(batch, one.name) for one in fields(Batch)}
+        return {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+
+
+def _alone(_: int) -> None:
+    """A process of many has one core."""
+    cv2.setNumThreads(1)
