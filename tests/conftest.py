@@ -12,13 +12,20 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def no_weights_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test, nor a process that it starts, sees the weights that a user has here; a test that wants some sets
-    FSGAN_WEIGHTS itself."""
+    """No test, nor a process that it starts, sees the weights that a user has here or that come with the package; a
+    test that wants some sets FSGAN_WEIGHTS itself, or asks for `packaged_weights`."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FSGAN_WEIGHTS_PACKAGED", "0")
         patch.delenv("FSGAN_WEIGHTS", raising=False)
         patch.delenv("FSGAN_WEIGHTS_ALLOW", raising=False)
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture
+def packaged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights that come with the package are there, as in a fresh install."""
+    monkeypatch.delenv("FSGAN_WEIGHTS_PACKAGED")
 
 
 @pytest.fixture(scope="session")

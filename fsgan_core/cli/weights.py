@@ -118,7 +118,7 @@ def _whereabouts(weight: Weight, path: Path | None) -> str:
         return str(path.parent)
     if not weight.arch:
         return "no use for it"
-    return "no; fetch or import" if weight.source else "no; import"
+    return "no; fetch or import" if weight.source else "no; comes with the package"
 
 
 def info_of(options: Namespace, presenter: Presenter) -> int:
@@ -205,10 +205,10 @@ def fetch(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.importing import Brought, writable_folder
     from fsgan_core.render.events import Event
 
-    names = list(dict.fromkeys(
-        name for given in options.names
-        for name in ([weight.name for weight in catalogue().values() if weight.default and weight.role in AUTO_ROLES]
-                     if given == "default" else [given])))
+    taken = [weight.name for weight in catalogue().values()
+             if weight.default and weight.source and weight.role in AUTO_ROLES]
+    names = list(dict.fromkeys(name for given in options.names
+                               for name in (taken if given == "default" else [given])))
     unknown = [name for name in names if name not in catalogue()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` says which are known")

@@ -1,6 +1,6 @@
 """Which weights there are, which of them are on this machine, and which may be used.
 
-The published files are listed in catalogue.toml. What is on this machine is found in the folders of `search_path`, as
+The published files and ours are listed in catalogue.toml. What is on this machine is found in the folders of `search_path`, as
 .safetensors that say in their metadata what they are; `fsgan weights import` makes them. Nothing here needs torch.
 """
 
@@ -34,6 +34,7 @@ ALLOWS = {"any": LICENCES, "research": ("commercial", "non-commercial", "researc
           "non-commercial": ("commercial", "non-commercial"), "commercial": ("commercial",)}
 PATH_VARIABLE = "FSGAN_WEIGHTS"
 ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"
+PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: as if none came with the package
 SUFFIX = ".safetensors"
 PICKLED_SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin")
 
@@ -108,7 +109,7 @@ def _one_of(what: str, value: Any, choices: tuple[Any, ...]) -> None:
 
 @functools.cache
 def catalogue() -> Mapping[str, Weight]:
-    """The published weights by name, the better ones of a role first."""
+    """The published weights and ours by name, the better ones of a role first."""
     rows = tomllib.loads((Path(__file__).parent / "catalogue.toml").read_text("utf-8"))["weights"]
     return {row["name"]: Weight(**row) for row in rows}
 
@@ -122,9 +123,10 @@ def user_folder() -> Path:
 
 def search_path() -> tuple[Path, ...]:
     """The folders that are looked through, first to last: $FSGAN_WEIGHTS (several are parted as in PATH), the user's
-    folder, the package's. They need not exist."""
+    folder, the package's (not with FSGAN_WEIGHTS_PACKAGED=0). They need not exist."""
     given = [Path(part).expanduser() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()]
-    return tuple(dict.fromkeys((*given, user_folder(), Path(__file__).parent / "weights")))
+    packaged = () if os.environ.get(PACKAGED_VARIABLE, "").strip() == "0" else (Path(__file__).parent / "weights",)
+    return tuple(dict.fromkeys((*given, user_folder(), *packaged)))
 
 
 def present(role: str = "") -> tuple[tuple[Weight, Path], ...]:

@@ -9,7 +9,7 @@ nothing there. Elsewhere the thread whose turn it is takes along what other thre
 from the same network, so that frames share a pass as views do. There a batch of a size and shape not met before is run
 one by one, too, and once together: only where all bits are equal is that size used from then on, else halves of it.
 Tests prove both on the CPU, the second with a network whose samples do depend on each other; on CUDA it rests on that
-comparison and on cuDNN's deterministic algorithms, chosen by shape and without timing (no GPU was at hand to try it).
+comparison and on cuDNN's deterministic algorithms, chosen by shape and without timing (tests/networks/test_cuda.py).
 
 Nor does it depend on the number of threads: 3x3 and 7x7 convolutions, and all in bfloat16, give the same bits with 1
 to 8 of them (measured, and tested); a 1x1 convolution in float32 does not, so networks with one run on FIXED_THREADS

@@ -46,6 +46,7 @@ from fsgan_core.stages.reenact import (
     aimed_at,
     as_plate,
     combined,
+    features,
     own_mouth,
     warp_view,
 )
@@ -97,19 +98,22 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
         picture = combined([(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE,
                            aspect)
         shown = np.clip(cut(np.clip(picture, 0, 1), around, crop), 0, 1)
-        answers = _asked(network, shown[None], shares_of(face, goal, network, crop)[None], crop.size)
-        drawn, inputs = [(answers[0], WeightedView(lead.view, 1.0, 1.0))], shown
+        answer = _asked(network, shown[None], shares_of(face, goal, network, crop)[None], crop.size)[0]
+        if answer.redrawn is not None:
+            parts = cut(lids_and_lips(goal, around, width)[..., None], around, crop)[..., 0]
+            answer = retouched(answer, shown, parts, width * DETAIL_SIZE / crop.pixel)
+        drawn, inputs = [(answer, WeightedView(lead.view, 1.0, 1.0))], shown
     else:
         used = [w for w in plan.views if w.light > 0 or w.detail > 0]
         drawn, inputs = _drawn(network, used, views, face, goal, crop, params.steps)
-    answer = combined([(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel, 1.0)
-    answer = limited(np.clip(answer, 0, 1), inputs)
+    made = combined([(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel, 1.0)
+    made = limited(np.clip(made, 0, 1), inputs)
     labels = [(one.scores, w.light) for one, w in drawn if one.scores is not None]
     redrawn = drawn[0][0].redrawn if prewarp else None
 
     skin = _skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
-    alpha = _alpha(answer, labels, crop, face, goal, region, networks, skin)
-    small = perceptual(answer, codec)
+    alpha = _alpha(made, labels, crop, face, goal, region, networks, skin)
+    small = perceptual(made, codec)
     picture = np.clip(paste(small, crop, region), small.min(), small.max())
     if wanted and params.detail > 0:
         fine = combined([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
@@ -132,6 +136,23 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     leading = _on(warped[lead.view], where, region)
     leading = replace(leading, confidence=leading.confidence * (alpha > 0))
     return as_plate(rgb, alpha, leading, face, region, target)
+
+
+def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float) -> Answer:
+    """What a network that retouches may change of the view `shown` (size, size, 3): all in `parts` (size, size), 0..1,
+    elsewhere light alone, which is coarser than `sigma` pixels. On skin, teeth and eyeballs it could only smooth away
+    what it cannot know the place of: moles, gaps, reflections."""
+    parts = np.clip(parts, 0, 1)
+    change = answer.picture - shown
+    light = cv2.GaussianBlur(change, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    redrawn = None if answer.redrawn is None else answer.redrawn * parts
+    return Answer(shown + light + parts[..., None] * (change - light), answer.scores, redrawn)
+
+
+def lids_and_lips(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
+    """float32 (h, w): 1 on lids, brows and lips, 0 on what they open to."""
+    inside = [polygon_matte(goal[part], region, feather=0.012 * width) for part in (EYE_R, EYE_L, mesh.INNER_LIPS)]
+    return np.asarray(features(goal, region) * (1 - np.max(inside, axis=0)), np.float32)
 
 
 def steps_between(view: Face, face: Face) -> int:

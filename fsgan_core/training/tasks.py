@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
@@ -28,6 +29,7 @@ __all__ = ["BlendTask", "InpaintTask", "MaskTask", "ReenactTask", "Task", "class
            "poisson_target", "task_of"]
 
 TRIED = 8  # in a batch of a validation
+RIM = 0.06  # of the crop: so much around the hard matte is completed too
 FACE, HAIR = 1, 2  # classes of the segmentation; 0 is everything else
 
 
@@ -67,6 +69,15 @@ class ReenactTask:
         return [batch.inputs[:, :3], batch.targets, made]
 
 
+@dataclass(frozen=True)
+class _Example:
+    """given: (channels, p, p), what the network is shown. wanted: its target. where: (1, p, p), as in a batch."""
+
+    given: np.ndarray
+    wanted: np.ndarray
+    where: np.ndarray | None = None
+
+
 class _SingleTask(ABC):
     """What the networks share that look at one face: which faces a step has, and which are measured by."""
 
@@ -87,20 +98,21 @@ class _SingleTask(ABC):
         places = range(count)[part]
         made = [self._made(singles, int(index), singles.random(step, place))
                 for index, place in zip(singles.chosen(step, count)[part], places, strict=True)]
-        return Batch(np.stack([one for one, _ in made]), np.stack([wanted for _, wanted in made]))
+        where = [one.where for one in made if one.where is not None]
+        return Batch(np.stack([one.given for one in made]), np.stack([one.wanted for one in made]),
+                     np.stack(where) if where else None)
 
     @abstractmethod
-    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One input (channels, p, p) and its target."""
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> _Example: ...
 
 
 class MaskTask(_SingleTask):
     """Gs: a picture to its classes."""
 
-    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> _Example:
         single = singles.drawn(index, random)
         classes = np.where(single.face >= 0.5, FACE, np.where(single.hair >= 0.5, HAIR, 0))
-        return signed_planes(single.picture), classes.astype(np.int64)
+        return _Example(signed_planes(single.picture), classes.astype(np.int64))
 
     def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
         return class_figures(made, batch)
@@ -113,14 +125,17 @@ class MaskTask(_SingleTask):
 
 class InpaintTask(_SingleTask):
     """Gc: a face with an ellipse cut from its border, everything else at -1, and the hard matte of where a face is
-    wanted, to that face (FSGAN, arXiv 1908.05932, section 3.4)."""
+    wanted, to that face (FSGAN, arXiv 1908.05932, section 3.4) and what is around it: a soft matte's edge lies
+    outside the hard one."""
 
-    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> _Example:
         single = singles.drawn(index, random)
         hard = hard_matte(single.face)
-        whole = signed_planes(single.picture * hard[..., None])
         kept = hard * (1 - border_ellipse(hard, random))
-        return np.concatenate([signed_planes(single.picture * kept[..., None]), hard[None]]), whole
+        size = 2 * max(1, round(RIM * len(hard))) + 1
+        around = cv2.dilate(hard, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        return _Example(np.concatenate([signed_planes(single.picture * kept[..., None]), hard[None]]),
+                        signed_planes(single.picture), around[None])
 
     def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
         return picture_figures(made, batch, batch.inputs[:, :3])
@@ -133,7 +148,7 @@ class BlendTask(_SingleTask):
     """Gb: a face over another's, that other one, and the hard matte between them, to the gradient-domain solution of
     the two: the Poisson blending loss (FSGAN, section 3.5)."""
 
-    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> _Example:
         target = singles.drawn(index, random)
         other = singles.drawn(int(singles.chosen(int(random.integers(2**31)), 1)[0]), random)
         hard = hard_matte(target.face)
@@ -141,7 +156,7 @@ class BlendTask(_SingleTask):
         transfer = new * hard[..., None] + target.picture * (1 - hard[..., None])
         wanted = poisson_target(new, target.picture, hard > 0, self._plan.solver)
         inputs = np.concatenate([signed_planes(transfer), signed_planes(target.picture), hard[None]])
-        return inputs, signed_planes(wanted)
+        return _Example(inputs, signed_planes(wanted))
 
     def figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
         return picture_figures(made, batch, batch.inputs[:, :3])

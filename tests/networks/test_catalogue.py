@@ -67,9 +67,9 @@ class TestCatalogue:
 
     @pytest.mark.parametrize("weight", catalogue().values(), ids=lambda weight: weight.name)
     def test_entry(self, weight: Weight) -> None:
-        assert weight.file == f"{weight.name}.pth" and weight.note
+        assert weight.file == f"{weight.name}.{'pth' if weight.source else 'safetensors'}" and weight.note
         assert weight.licence != "commercial", "of no published file is that known"
-        assert weight.source.startswith("https://")
+        assert weight.source.startswith("https://") or weight.name.startswith("small_")
         crop = "2.0" if "_2_0_" in weight.name else "1.2"
         assert weight.crop == float(crop)
         if weight.role == "detector":
@@ -83,9 +83,24 @@ class TestCatalogue:
 
     def test_one_default_for_each_use(self) -> None:
         """And none for what nothing takes unasked: poses come from the landmarks, fine-tuning judges identity alone."""
-        defaults = [weight.role for weight in catalogue().values() if weight.default]
+        defaults = [weight.role for weight in catalogue().values() if weight.default and weight.source]
         assert sorted(defaults) == sorted({*AUTO_ROLES, "identity"})
         assert set(AUTO_ROLES) < set(ROLES)
+
+    def test_packaged(self, packaged_weights: None, own_folders: Path) -> None:
+        """What the list says of ours is what lies in the package, whole, and no more of it is a default than has won."""
+        package = Path(module.__file__).parent / "weights"
+        ours = [weight for weight in catalogue().values() if not weight.source]
+        assert {weight.name for weight in ours} == {path.stem for path in package.glob("*.safetensors")}
+        for weight in ours:
+            path = package / weight.file
+            assert dataclasses.replace(module.read_weight(path), size=0) == weight
+            assert digests.recorded_digest(path) == digests.file_digest(path)
+        assert sum((package / weight.file).stat().st_size for weight in ours) <= 24e6
+        assert [weight.name for weight in ours if weight.default] == ["small_reenact"]
+        best = best_weights("reenact")
+        assert best is not None and best.weight.name == "small_reenact"
+        assert best_weights("reenact", "commercial") is None and best_weights("blend") is None
 
     def test_v2_before_v1(self) -> None:
         names = list(catalogue())
@@ -104,10 +119,12 @@ class TestCatalogue:
 
 
 class TestSearch:
-    def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged_weights: None) -> None:
         monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}:{tmp_path / 'b'}:".replace(":", module.os.pathsep))
         package = Path(module.__file__).parent / "weights"
         assert search_path() == (tmp_path / "a", tmp_path / "b", user_folder(), package)
+        monkeypatch.setenv("FSGAN_WEIGHTS_PACKAGED", "0")
+        assert search_path() == (tmp_path / "a", tmp_path / "b", user_folder())
         monkeypatch.delenv("FSGAN_WEIGHTS")
         assert search_path() == (user_folder(), package)
 
