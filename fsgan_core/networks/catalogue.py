@@ -1,7 +1,8 @@
 """Which weights there are, which of them are on this machine, and which may be used.
 
-The published files and ours are listed in catalogue.toml. What is on this machine is found in the folders of `search_path`, as
-.safetensors that say in their metadata what they are; `fsgan weights import` makes them. Nothing here needs torch.
+The published files and ours are listed in catalogue.toml. What is on this machine is found in the folders of
+`search_path`, as .safetensors that say in their metadata what they are; `fsgan weights import` makes them. Nothing here
+needs torch.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Published: the reenacted face, everything else of the picture at -1, and the hard matte of the target's face go through
 Gc, whose answer is the completed face. Here the picture keeps the plate's resolution: where there was a face already,
 what the network changed is brought up and added to it; where there was none, its answer itself. At the network's own
-raster the two are the published result.
+raster the two are the published result. As published, the answer counts inside the hard matte alone; the soft matte's
+edge beyond it is the picture's own, or a smooth continuation.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
@@ -37,6 +39,8 @@ from fsgan_core.stages.picture import cleaned, perceived, scene, straight
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
+
+CORE_EDGE = 1.5  # of the network's pixels: over so much its answer gives way to the picture, inside the hard matte
 
 
 def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
@@ -65,13 +69,14 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     after = limited(np.clip(after, 0, 1), before)
 
     drawn = perceptual(after, codec)
-    changed = picture + change(before, after, known >= SHOWN, crop, region, codec)
+    core = np.clip(paste(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
+    core = np.clip(2 * core - 1, 0, 1) * covered(crop, region)  # 0 at the hard matte's edge
+    changed = picture + core[..., None] * change(before, after, (known >= SHOWN) & (hard > 0), crop, region, codec)
     drawn = np.clip(paste(drawn, crop, region), drawn.min(), drawn.max())
     # What is less than half shown the network did not see: it counts as not being there.
-    there = (covered(crop, region) >= 0.5).astype(np.float32)
-    share = there * (1 - np.clip((shown - SHOWN) / (1 - SHOWN), 0, 1))
-    picture = changed + share[..., None] * (drawn - changed)
-    filled = np.maximum(shown, there)
+    missing = 1 - np.clip((shown - SHOWN) / (1 - SHOWN), 0, 1)
+    picture = changed + (missing * (core > 0))[..., None] * (drawn - changed)
+    filled = np.maximum(shown, core)
     if (filled > CONFIDENT).any():
         picture = extended(picture, filled, needed)
     return as_plate(picture, alpha, wanted, needed, codec, reenacted)

@@ -69,6 +69,7 @@ class Answer:
 STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
 MOST_STEPS = 8
 SURE_DETAIL = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
+FOLDS = 1.8  # of the lips: how far around them a mouth that opens moves the skin
 FLAT = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
 
 
@@ -150,9 +151,11 @@ def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float
 
 
 def lids_and_lips(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
-    """float32 (h, w): 1 on lids, brows and lips, 0 on what they open to."""
+    """float32 (h, w): 1 on lids and brows, on the lips and the folds around them, 0 on what they open to."""
+    lips = goal[mesh.LIPS]
+    folds = polygon_matte(lips.mean(0) + FOLDS * (lips - lips.mean(0)), region, feather=0.05 * width)
     inside = [polygon_matte(goal[part], region, feather=0.012 * width) for part in (EYE_R, EYE_L, mesh.INNER_LIPS)]
-    return np.asarray(features(goal, region) * (1 - np.max(inside, axis=0)), np.float32)
+    return np.asarray(np.maximum(features(goal, region), folds) * (1 - np.max(inside, axis=0)), np.float32)
 
 
 def steps_between(view: Face, face: Face) -> int:

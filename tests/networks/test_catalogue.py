@@ -88,7 +88,7 @@ class TestCatalogue:
         assert set(AUTO_ROLES) < set(ROLES)
 
     def test_packaged(self, packaged_weights: None, own_folders: Path) -> None:
-        """What the list says of ours is what lies in the package, whole, and no more of it is a default than has won."""
+        """What the list says of ours is what lies in the package, whole; a default is what has won alone."""
         package = Path(module.__file__).parent / "weights"
         ours = [weight for weight in catalogue().values() if not weight.source]
         assert {weight.name for weight in ours} == {path.stem for path in package.glob("*.safetensors")}
@@ -123,10 +123,10 @@ class TestSearch:
         monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}:{tmp_path / 'b'}:".replace(":", module.os.pathsep))
         package = Path(module.__file__).parent / "weights"
         assert search_path() == (tmp_path / "a", tmp_path / "b", user_folder(), package)
-        monkeypatch.setenv("FSGAN_WEIGHTS_PACKAGED", "0")
-        assert search_path() == (tmp_path / "a", tmp_path / "b", user_folder())
         monkeypatch.delenv("FSGAN_WEIGHTS")
         assert search_path() == (user_folder(), package)
+        monkeypatch.setenv("FSGAN_WEIGHTS_PACKAGED", "0")
+        assert search_path() == (user_folder(),)
 
     def test_first_of_two_with_one_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(tmp_path / "a", note="studio")

@@ -101,6 +101,21 @@ class TestSwap:
         assert said[layers.META_COLORSPACE] == "ACEScg"
         assert len(said[layers.META_FACE].split()) == 4 and len(said[layers.META_KEY]) == 32
 
+    def test_with_the_weights_that_come_along(self, small: Small, tmp_path: Path, packaged_weights: None,
+                                              whole: tuple[Path, RenderResult]) -> None:
+        """As in a fresh install: reenactment by our small network, the rest without; where a studio allows commercial
+        weights alone, all without, to the same bits as if there were none."""
+        result = render_shot(small.shot(tmp_path / "a", "2"))
+        assert result.engines == {"reenact": "fsgan", "mask": "geometric", "inpaint": "fill", "blend": "poisson"}
+        header = read_header(tmp_path / "a" / "swap.0002.exr").metadata
+        assert str(header[layers.META_WEIGHTS]).startswith("reenact=small_reenact")
+        assert header[layers.META_LICENCE] == "unknown"
+        retouched, warped = (read_image(folder / "swap.0002.exr") for folder in (tmp_path / "a", whole[0]))
+        difference = np.abs(retouched.get(*RGB) - warped.get(*RGB)).mean(-1)
+        assert 0 < difference.max() < 0.3 and (difference == 0).mean() > 0.3
+        render_shot(small.shot(tmp_path / "b", "2", weights__allow="commercial"))
+        assert read_image(tmp_path / "b" / "swap.0002.exr").pixels.tobytes() == warped.pixels.tobytes()
+
     def test_all_layers(self, small: Small, tmp_path: Path, whole: tuple[Path, RenderResult]) -> None:
         render_shot(small.shot(tmp_path, "2", layers="all"))
         everything, result = read_image(tmp_path / "swap.0002.exr"), read_image(whole[0] / "swap.0002.exr")
