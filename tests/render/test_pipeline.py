@@ -108,11 +108,11 @@ class TestSwap:
         result = render_shot(small.shot(tmp_path / "a", "2"))
         assert result.engines == {"reenact": "fsgan", "mask": "geometric", "inpaint": "fill", "blend": "poisson"}
         header = read_header(tmp_path / "a" / "swap.0002.exr").metadata
-        assert str(header[layers.META_WEIGHTS]).startswith("reenact=small_reenact")
+        assert str(header[layers.META_WEIGHTS]).startswith("small_reenact:")
         assert header[layers.META_LICENCE] == "unknown"
         retouched, warped = (read_image(folder / "swap.0002.exr") for folder in (tmp_path / "a", whole[0]))
         difference = np.abs(retouched.get(*RGB) - warped.get(*RGB)).mean(-1)
-        assert 0 < difference.max() < 0.3 and (difference == 0).mean() > 0.3
+        assert 0.002 < difference[difference > 0].mean() < 0.03 and (difference == 0).mean() > 0.3
         render_shot(small.shot(tmp_path / "b", "2", weights__allow="commercial"))
         assert read_image(tmp_path / "b" / "swap.0002.exr").pixels.tobytes() == warped.pixels.tobytes()
 
