@@ -266,12 +266,21 @@ class FrameMaker:
         said = self._provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
 
+    @property
+    def _draws(self) -> bool:
+        """Whether reenactment draws the face, and not refines a warped view, which shows what the view shows."""
+        network = self.engines["reenact"].installed.get("reenact")
+        if network is None:
+            return False
+        prewarp = self.stages.reenact.prewarp
+        return not (network.weight.prewarp if prewarp == "auto" else prewarp == "on")
+
     def _others(self, frame: int) -> Iterator[Plate]:
         """Reenactments of further views, made one by one as they are asked for."""
         scene = self.scene_of(frame)
         if frame not in scene.plan or not self.stages.inpaint.other_views:
             return
-        if self.engines["reenact"].engine.needs and frame not in scene.driven:
+        if self._draws and frame not in scene.driven:
             return  # a network draws the whole face from any view: another one shows no more of it
         for ref in scene.plan[frame].others:
             yield self._reenact(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))

@@ -46,7 +46,6 @@ from fsgan_core.stages.reenact import (
     aimed_at,
     as_plate,
     combined,
-    features,
     own_mouth,
     warp_view,
 )
@@ -69,7 +68,7 @@ class Answer:
 STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
 MOST_STEPS = 8
 SURE_DETAIL = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
-FOLDS = 1.8  # of the lips: how far around them a mouth that opens moves the skin
+AROUND_LIPS = 1.25  # of their size: so far a network that retouches has a say
 FLAT = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
 
 
@@ -101,7 +100,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
         shown = np.clip(cut(np.clip(picture, 0, 1), around, crop), 0, 1)
         answer = _asked(network, shown[None], shares_of(face, goal, network, crop)[None], crop.size)[0]
         if answer.redrawn is not None:
-            parts = cut(lids_and_lips(goal, around, width)[..., None], around, crop)[..., 0]
+            parts = cut(lips_of(goal, around, width)[..., None], around, crop)[..., 0]
             answer = retouched(answer, shown, parts, width * DETAIL_SIZE / crop.pixel)
         drawn, inputs = [(answer, WeightedView(lead.view, 1.0, 1.0))], shown
     else:
@@ -141,8 +140,8 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
 
 def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float) -> Answer:
     """What a network that retouches may change of the view `shown` (size, size, 3): all in `parts` (size, size), 0..1,
-    elsewhere light alone, which is coarser than `sigma` pixels. On skin, teeth and eyeballs it could only smooth away
-    what it cannot know the place of: moles, gaps, reflections."""
+    elsewhere light alone, which is coarser than `sigma` pixels. On skin and teeth it could only smooth away what it
+    cannot know the place of (moles, gaps); lids and brows it moves to the target's, at the cost of likeness."""
     parts = np.clip(parts, 0, 1)
     change = answer.picture - shown
     light = cv2.GaussianBlur(change, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
@@ -150,12 +149,12 @@ def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float
     return Answer(shown + light + parts[..., None] * (change - light), answer.scores, redrawn)
 
 
-def lids_and_lips(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
-    """float32 (h, w): 1 on lids and brows, on the lips and the folds around them, 0 on what they open to."""
+def lips_of(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
+    """float32 (h, w): 1 on the lips and a little around them, 0 on what they open to."""
     lips = goal[mesh.LIPS]
-    folds = polygon_matte(lips.mean(0) + FOLDS * (lips - lips.mean(0)), region, feather=0.05 * width)
-    inside = [polygon_matte(goal[part], region, feather=0.012 * width) for part in (EYE_R, EYE_L, mesh.INNER_LIPS)]
-    return np.asarray(np.maximum(features(goal, region), folds) * (1 - np.max(inside, axis=0)), np.float32)
+    around = polygon_matte(lips.mean(0) + AROUND_LIPS * (lips - lips.mean(0)), region, feather=0.02 * width)
+    inside = polygon_matte(goal[mesh.INNER_LIPS], region, feather=0.012 * width)
+    return np.asarray(around * (1 - inside), np.float32)
 
 
 def steps_between(view: Face, face: Face) -> int:
