@@ -292,10 +292,10 @@ class TestRetouch:
         """On the lips alone: skin keeps its detail and takes its light, the rest stays as it was."""
         params = PLAIN.replace(resolution=64, detail=1.0, prewarp="on", inner_mouth="source")
         (picture, inside), (plain, _) = (shown(drawn(collins, hopper, codec, self.redraws(share), params)[0], codec)
-                                         for share in (1.0, 0.0))
+                                         for share in (0.3, 0.0))
         landmarks, region = collins.face.landmarks, collins.region
         lips = lips_of(landmarks, region, float(np.ptp(landmarks[:17, 0]))) > 0.9
-        assert lips.sum() > 50 and picture[lips].mean() > 0.9 > plain[lips].mean() + 0.1
+        assert lips.sum() > 50 and picture[lips].mean() > plain[lips].mean() + 0.1
         rows = np.mgrid[0:region.height, 0:region.width][0] + region.y
         upper = rows < landmarks[36:48, 1].max()
         assert np.abs(picture - plain)[upper].mean() < 0.02
