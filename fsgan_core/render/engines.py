@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
     from fsgan_core.networks.catalogue import Installed
 
-__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "auto_engine", "choose_engine", "missing_of"]
+__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "auto_engine", "choose_engine", "draws_anew",
+           "missing_of"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,15 @@ def choose_engine(stage: str, stages: Stages, machine: Machine | None = None,
     if name == "auto":
         raise EngineError(f"no engine of {stage} can run here; `fsgan doctor` says what each one lacks")
     raise EngineError(f"{stage}.engine = {name} is not known; there are {', '.join(row.name for row in rows)} and auto")
+
+
+def draws_anew(chosen: Chosen, prewarp: str) -> bool:
+    """Whether an engine of reenactment draws the face anew, and not refines a warped view, which shows what the view
+    shows. prewarp: reenact.prewarp."""
+    network = chosen.installed.get("reenact")
+    if network is None:
+        return False
+    return not (network.weight.prewarp if prewarp == "auto" else prewarp == "on")
 
 
 def missing_of(engine: Engine, allow: str = "any") -> str:

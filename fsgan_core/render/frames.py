@@ -26,7 +26,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
 from fsgan_core.render.cache import ByteLRU, code_digest, digest
-from fsgan_core.render.engines import Chosen, Machine, choose_engine
+from fsgan_core.render.engines import Chosen, Machine, choose_engine, draws_anew
 from fsgan_core.render.events import Clock
 from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.provenance import named_as_ours, provenance
@@ -266,21 +266,12 @@ class FrameMaker:
         said = self._provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
 
-    @property
-    def _draws(self) -> bool:
-        """Whether reenactment draws the face, and not refines a warped view, which shows what the view shows."""
-        network = self.engines["reenact"].installed.get("reenact")
-        if network is None:
-            return False
-        prewarp = self.stages.reenact.prewarp
-        return not (network.weight.prewarp if prewarp == "auto" else prewarp == "on")
-
     def _others(self, frame: int) -> Iterator[Plate]:
         """Reenactments of further views, made one by one as they are asked for."""
         scene = self.scene_of(frame)
         if frame not in scene.plan or not self.stages.inpaint.other_views:
             return
-        if self._draws and frame not in scene.driven:
+        if draws_anew(self.engines["reenact"], self.stages.reenact.prewarp) and frame not in scene.driven:
             return  # a network draws the whole face from any view: another one shows no more of it
         for ref in scene.plan[frame].others:
             yield self._reenact(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))

@@ -13,7 +13,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.networks import catalogue
-from fsgan_core.render.engines import ENGINES, Chosen, Engine, auto_engine, choose_engine, missing_of
+from fsgan_core.render.engines import ENGINES, Chosen, Engine, auto_engine, choose_engine, draws_anew, missing_of
 
 
 def found(role: str, name: str = "", licence: str = "unknown") -> Any:
@@ -117,3 +117,13 @@ def test_what_auto_takes(stage: str, engine: str) -> None:
     """Without weights; and none for a stage that is not there."""
     assert auto_engine(stage) == auto_engine(stage, "commercial") == engine
     assert auto_engine("nothing") == ""
+
+
+@pytest.mark.parametrize(("trained", "setting", "anew"), [(True, "auto", False), (False, "auto", True),
+                                                          (True, "off", True), (False, "on", False)])
+def test_who_draws_the_face_anew(trained: bool, setting: str, anew: bool) -> None:
+    """A refined view shows no more than the view: what it lacks is looked for in others."""
+    row = next(engine for engine in ENGINES if engine.stage == "reenact" and engine.name == "fsgan")
+    network = SimpleNamespace(weight=SimpleNamespace(prewarp=trained))
+    assert draws_anew(Chosen(row, {"reenact": network}), setting) is anew  # type: ignore[dict-item]
+    assert not draws_anew(Chosen(ENGINES[-1]), setting)
