@@ -26,6 +26,7 @@ from fsgan_core.stages.picture import cleaned, inside_of, padded, perceived, sce
 from fsgan_core.stages.poisson import membrane
 
 MULTIBAND_LIMIT = 1.25  # perceived
+ALIKE = 0.06  # perceived: an inner mouth that differs from the plate's by less is the plate's
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
 class Pictures:
     """What an engine blends, on the completed face's region. new: float32 (h, w, 3), perceived, the face in the
     target's light; own: the target likewise. matte: (h, w), what is mixed by. skin: the matte without the inner mouth.
-    foreign: what of the target is not face. width: of the face in square pixels. aspect: of the pixels."""
+    kept: (h, w), 0..1, the plate's own inner mouth, where reenactment has kept it: it is in the plate's light already,
+    and another skin's tint would colour its teeth. foreign: what of the target is not face. width: of the face in
+    square pixels. aspect: of the pixels."""
 
     new: np.ndarray
     own: np.ndarray
     matte: np.ndarray
     skin: np.ndarray
+    kept: np.ndarray
     foreign: np.ndarray
     width: float
     aspect: float
@@ -85,12 +89,14 @@ def prepared(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: 
     width = mesh.face_width(face.landmarks, target.pixel_aspect)
     own = perceived(padded(target, region), codec.exposure)
     new = perceived(cleaned(rgb), codec.exposure)
-    skin = matte * (1 - unit(mattes.matte(MATTE_MOUTH)))
+    mouth = unit(mattes.matte(MATTE_MOUTH))
+    skin = matte * (1 - mouth)
+    kept = mouth * np.exp(-((np.abs(new - own).max(-1) / ALIKE) ** 2))
     new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
     foreign = unit(np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION)))
     # At the frame's edge the face goes on: there is nothing to be seated in.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return Pictures(new, own, matte, skin, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
+    return Pictures(new, own, matte, skin, kept, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
 
 
 def textured(picture: np.ndarray, given: Pictures, mattes: Plate, params: BlendParams, face: Face) -> np.ndarray:
@@ -102,6 +108,7 @@ def textured(picture: np.ndarray, given: Pictures, mattes: Plate, params: BlendP
 def mixed(target: Plate, given: Pictures, seated: np.ndarray, codec: Codec, params: BlendParams) -> Blended:
     """The target with matte x (seated - own) added in its own values; seated: float32 (h, w, 3), perceived."""
     region = given.region
+    seated = seated + given.kept[..., None] * (given.own - seated)
     window = region.intersect(target.data_window)
     inner, slot = slices(window, region), slices(window, target.data_window)
     matte = given.matte * np.float32(params.mix)

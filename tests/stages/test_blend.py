@@ -11,14 +11,16 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from fsgan_core.contract.layers import MATTES
+from fsgan_core.contract.layers import MATTE_MOUTH, MATTES
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.stages import mesh
 from fsgan_core.stages.blend import Blended, blend
 from fsgan_core.stages.mask import META_TEXTURE
 from fsgan_core.stages.match import measure_texture
+from fsgan_core.stages.picture import polygon_matte
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
 
 METHODS = ["poisson", "multiband", "over"]
@@ -230,6 +232,30 @@ class TestSeat:
                  for result in (matched, plain)]
         assert np.abs(means[0] - own).max() < 0.03
         assert np.abs(means[1] - own).max() > 0.1
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_the_plates_own_inner_mouth_keeps_its_colour(self, swap: Swap, codec: Codec, method: str) -> None:
+        """Where reenactment has kept it, it is in the plate's light already; the source's own is brought there."""
+        region, face = swap.target.region, swap.target.face
+        mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS] + (0, 2) * np.sign(
+            face.landmarks[mesh.INNER_LIPS] - face.landmarks[mesh.INNER_LIPS].mean(0)), region)
+        mattes = swap.mattes.pixels.copy()
+        mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
+        blue = Still(swap.target.painted(swap.target.plate.pixels * (0.6, 0.8, 1.3)).plate, face)
+        own = blue.plate.crop(region).get("R", "G", "B")
+        rgba = swap.completed.get("R", "G", "B", "A").copy()
+        sure = (mouth > 0.99) & (rgba[..., 3] > 0.99)
+        results = {}
+        for kept in (True, False):
+            pixels = swap.completed.pixels.copy()
+            places = [swap.completed.channels.index(name) for name in ("R", "G", "B")]
+            for k, place in enumerate(places):
+                if kept:
+                    pixels[..., place] = np.where(mouth > 0, own[..., k] * rgba[..., 3], rgba[..., k])
+            result = blend(blue.plate, replace(swap.completed, pixels=pixels), replace(swap.mattes, pixels=mattes),
+                           face, codec, BlendParams().replace(engine=method))
+            results[kept] = np.abs(result.plate.crop(region).get("R", "G", "B") - own)[sure].max()
+        assert sure.sum() > 10 and results[True] < 0.01 < results[False]
 
     def test_sharpness_comes_together(self, hopper: Still, collins: Still, codec: Codec, config: ColourConfig) -> None:
         """A crisp source on a soft plate."""
