@@ -88,7 +88,7 @@ class TestCatalogue:
         assert set(AUTO_ROLES) < set(ROLES)
 
     def test_packaged(self, packaged_weights: None, own_folders: Path) -> None:
-        """What the list says of ours is what lies in the package, whole; a default is what has won alone."""
+        """What the list says of ours is what lies in the package, whole; none is a default, since none has won."""
         package = Path(module.__file__).parent / "weights"
         ours = [weight for weight in catalogue().values() if not weight.source]
         assert {weight.name for weight in ours} == {path.stem for path in package.glob("*.safetensors")}
@@ -97,10 +97,11 @@ class TestCatalogue:
             assert dataclasses.replace(module.read_weight(path), size=0) == weight
             assert digests.recorded_digest(path) == digests.file_digest(path)
         assert sum((package / weight.file).stat().st_size for weight in ours) <= 24e6
-        assert [weight.name for weight in ours if weight.default] == ["small_reenact"]
-        best = best_weights("reenact")
-        assert best is not None and best.weight.name == "small_reenact"
-        assert best_weights("reenact", "commercial") is None and best_weights("blend") is None
+        for weight in ours:
+            assert not weight.default and best_weights(weight.role) is None
+            assert find_weights(weight.role).weight.name == weight.name, "where its engine is asked for"
+            with pytest.raises(WeightsError, match="allows commercial"):
+                find_weights(weight.role, allow="commercial")
 
     def test_v2_before_v1(self) -> None:
         names = list(catalogue())

@@ -13,7 +13,7 @@ import pytest
 
 import fsgan_core
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import InputError, ShotError, TrackError
+from fsgan_core.contract.errors import InputError, ShotError, TrackError, WeightsError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.plates.exr import read_header, read_image
@@ -103,9 +103,10 @@ class TestSwap:
 
     def test_with_the_weights_that_come_along(self, small: Small, tmp_path: Path, packaged_weights: None,
                                               whole: tuple[Path, RenderResult]) -> None:
-        """As in a fresh install: reenactment by our small network, the rest without; where a studio allows commercial
-        weights alone, all without, to the same bits as if there were none."""
-        result = render_shot(small.shot(tmp_path / "a", "2"))
+        """As in a fresh install: nothing takes them unasked; reenactment by our small network where it is asked for."""
+        render_shot(small.shot(tmp_path / "b", "2"))
+        assert (tmp_path / "b" / "swap.0002.exr").read_bytes() == (whole[0] / "swap.0002.exr").read_bytes()
+        result = render_shot(small.shot(tmp_path / "a", "2", reenact__engine="fsgan"))
         assert result.engines == {"reenact": "fsgan", "mask": "geometric", "inpaint": "fill", "blend": "poisson"}
         header = read_header(tmp_path / "a" / "swap.0002.exr").metadata
         assert str(header[layers.META_WEIGHTS]).startswith("small_reenact:")
@@ -113,8 +114,8 @@ class TestSwap:
         retouched, warped = (read_image(folder / "swap.0002.exr") for folder in (tmp_path / "a", whole[0]))
         difference = np.abs(retouched.get(*RGB) - warped.get(*RGB)).mean(-1)
         assert 0.002 < difference[difference > 0].mean() < 0.03 and (difference == 0).mean() > 0.3
-        render_shot(small.shot(tmp_path / "b", "2", weights__allow="commercial"))
-        assert read_image(tmp_path / "b" / "swap.0002.exr").pixels.tobytes() == warped.pixels.tobytes()
+        with pytest.raises(WeightsError, match="small_reenact"):
+            render_shot(small.shot(tmp_path / "c", "2", reenact__engine="fsgan", weights__allow="commercial"))
 
     def test_all_layers(self, small: Small, tmp_path: Path, whole: tuple[Path, RenderResult]) -> None:
         render_shot(small.shot(tmp_path, "2", layers="all"))
