@@ -28,7 +28,8 @@ def narrow(arch: str) -> str:
                                                                                      "feature_scale=64)")
 
 
-GENERATORS = [weight for weight in catalogue().values() if weight.role in ("reenact", "mask", "inpaint", "blend")]
+GENERATORS = [weight for weight in catalogue().values()
+              if weight.source and weight.role in ("reenact", "mask", "inpaint", "blend")]
 
 
 class TestRecognise:

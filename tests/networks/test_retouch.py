@@ -63,6 +63,25 @@ def test_every_part_learns(network: RetouchUNet) -> None:
     assert picture.abs().max() <= 2.5, "the view, a whole range more and light half of one"
 
 
+def test_learns(network: RetouchUNet) -> None:
+    """What nobody can see in the view, but in the heat maps: where something is to be drawn."""
+    torch.manual_seed(3)
+    optimizer = torch.optim.Adam(network.parameters(), 3e-3, (0.5, 0.999))
+    views = torch.rand(4, 3, 1, 1) * torch.ones(4, 3, 32, 32) - 0.5
+    maps = torch.zeros(4, 68, 32, 32)
+    for k, column in enumerate((6, 12, 18, 24)):
+        maps[k, 30, 12:20, column - 3:column + 3] = 1
+    wanted = views + 0.5 * maps[:, 30:31]
+    losses = []
+    for _ in range(120):
+        loss = (network(torch.cat([views, maps], 1))[0] - wanted).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.4 * losses[0]
+
+
 def test_runs_as_the_engines_run_it(network: RetouchUNet) -> None:
     batch = given()
     network.eval()
