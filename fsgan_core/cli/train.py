@@ -75,7 +75,7 @@ EXAMPLE = """
 The plan is a TOML file; --preset names one that comes with the package. See docs/training.md.
 """
 # Part of every key: to be raised when the same plan would give other weights.
-METHOD = 1
+METHOD = 2
 KEY = "train_key"
 EVENTS_PER_SECOND = 5
 LICENCES = ("commercial", "non-commercial", "research", "unknown")

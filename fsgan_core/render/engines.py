@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
     from fsgan_core.networks.catalogue import Installed
 
-__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "auto_engine", "choose_engine", "draws_anew",
-           "missing_of"]
+__all__ = ["ENGINES", "Chosen", "Engine", "Machine", "auto_engine", "choose_engine", "draws_anew", "missing_of"]
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ class _SingleTask(ABC):
                      np.stack(where) if where else None)
 
     @abstractmethod
-    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> _Example: ...
+    def _made(self, singles: Singles, index: int, random: np.random.Generator) -> _Example:
+        """One face of a step, as the network is shown it."""
 
 
 class MaskTask(_SingleTask):
