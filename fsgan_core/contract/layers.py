@@ -33,6 +33,7 @@ META_VERSION = "fsgan/version"
 META_COLORSPACE = "fsgan/colorspace"
 META_FLAGS = "fsgan/flags"
 META_FACE = "fsgan/face"
+META_MOUTH = "fsgan/mouth"  # how much of the inner mouth is the plate's own, 0..1
 
 
 def layer(name: str, channels: tuple[str, ...] = RGBA) -> tuple[str, ...]:

@@ -8,13 +8,14 @@ what lies under it. Outside the matte nothing is touched.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, RGB
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, META_MOUTH, RGB
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -26,7 +27,6 @@ from fsgan_core.stages.picture import cleaned, inside_of, padded, perceived, sce
 from fsgan_core.stages.poisson import membrane
 
 MULTIBAND_LIMIT = 1.25  # perceived
-ALIKE = 0.06  # perceived: an inner mouth that differs from the plate's by less is the plate's
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,22 @@ def prepared(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: 
     new = perceived(cleaned(rgb), codec.exposure)
     mouth = unit(mattes.matte(MATTE_MOUTH))
     skin = matte * (1 - mouth)
-    kept = mouth * np.exp(-((np.abs(new - own).max(-1) / ALIKE) ** 2))
+    kept = mouth * np.float32(kept_mouth(completed))
     new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
     foreign = unit(np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION)))
     # At the frame's edge the face goes on: there is nothing to be seated in.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return Pictures(new, own, matte, skin, kept, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
+
+
+def kept_mouth(completed: Plate) -> float:
+    """How much of the inner mouth is the target's own, 0..1, as reenactment has said in the metadata; 0 where nothing
+    is said."""
+    try:
+        share = float(str(completed.metadata.get(META_MOUTH, 0.0)))
+    except ValueError:
+        return 0.0
+    return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
 
 
 def textured(picture: np.ndarray, given: Pictures, mattes: Plate, params: BlendParams, face: Face) -> np.ndarray:

@@ -135,7 +135,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
         rgb = rgb + own[..., None] * (codec.decode(display_of(target, region, codec)) - rgb)
     leading = _on(warped[lead.view], where, region)
     leading = replace(leading, confidence=leading.confidence * (alpha > 0))
-    return as_plate(rgb, alpha, leading, face, region, target)
+    return as_plate(rgb, alpha, leading, face, region, target, kept)
 
 
 def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float) -> Answer:

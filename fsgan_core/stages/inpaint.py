@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, RGBA
+from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -71,8 +71,9 @@ def as_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed:
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
     pixels = np.dstack([premultiplied(scene(picture, codec.exposure), cover), completed * (wanted > 0)])
+    said = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(pixels.astype(np.float32), (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,
-                 reenacted.pixel_aspect)
+                 reenacted.pixel_aspect, said)
 
 
 def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_HAIR, MATTE_OCCLUSION, RGBA, ST_U, ST_V
+from fsgan_core.contract.layers import (
+    CONFIDENCE,
+    MATTE_FACE,
+    MATTE_HAIR,
+    MATTE_OCCLUSION,
+    META_MOUTH,
+    RGBA,
+    ST_U,
+    ST_V,
+)
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -85,11 +94,12 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     picture = combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
-    if plan.inner_mouth < 1.0:
-        own = (1 - plan.inner_mouth) * own_mouth(face, region, width)
+    kept = 1 - plan.inner_mouth
+    if kept > 0:
+        own = kept * own_mouth(face, region, width)
         picture = picture + own[..., None] * (display_of(target, region, codec) - picture)
         alpha = np.maximum(alpha, own)
-    return as_plate(codec.decode(picture), alpha, lead, face, region, target)
+    return as_plate(codec.decode(picture), alpha, lead, face, region, target, kept)
 
 
 def aimed_at(face: Face, params: ReenactParams, likeness: np.ndarray | None, aspect: float) -> np.ndarray:
@@ -104,11 +114,14 @@ def own_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     return polygon_matte(face.landmarks[mesh.INNER_LIPS], region, feather=0.012 * width)
 
 
-def as_plate(rgb: np.ndarray, alpha: np.ndarray, lead: Warped, face: Face, region: Window, target: Plate) -> Plate:
-    """The stage's picture. rgb: straight, scene-linear. lead: the leading view, for coordinates and confidence."""
+def as_plate(rgb: np.ndarray, alpha: np.ndarray, lead: Warped, face: Face, region: Window, target: Plate,
+             kept: float) -> Plate:
+    """The stage's picture. rgb: straight, scene-linear. lead: the leading view, for coordinates and confidence. kept:
+    share of the target's own inner mouth in it."""
     confidence = lead.confidence * np.float32(face.confidence)
     pixels = np.dstack([premultiplied(rgb, alpha), lead.st, confidence]).astype(np.float32)
-    return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, target.pixel_aspect)
+    return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, target.pixel_aspect,
+                 {META_MOUTH: f"{kept:.4f}"})
 
 
 @dataclass(frozen=True)

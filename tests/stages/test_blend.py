@@ -11,7 +11,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from fsgan_core.contract.layers import MATTE_MOUTH, MATTES
+from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
@@ -20,7 +20,7 @@ from fsgan_core.stages import mesh
 from fsgan_core.stages.blend import Blended, blend
 from fsgan_core.stages.mask import META_TEXTURE
 from fsgan_core.stages.match import measure_texture
-from fsgan_core.stages.picture import polygon_matte
+from fsgan_core.stages.picture import perceived, polygon_matte
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
 
 METHODS = ["poisson", "multiband", "over"]
@@ -252,10 +252,32 @@ class TestSeat:
             for k, place in enumerate(places):
                 if kept:
                     pixels[..., place] = np.where(mouth > 0, own[..., k] * rgba[..., 3], rgba[..., k])
-            result = blend(blue.plate, replace(swap.completed, pixels=pixels), replace(swap.mattes, pixels=mattes),
-                           face, codec, BlendParams().replace(engine=method))
+            completed = replace(swap.completed, pixels=pixels, metadata={META_MOUTH: str(float(kept))})
+            result = blend(blue.plate, completed, replace(swap.mattes, pixels=mattes), face, codec,
+                           BlendParams().replace(engine=method))
             results[kept] = np.abs(result.plate.crop(region).get("R", "G", "B") - own)[sure].max()
         assert sure.sum() > 10 and results[True] < 0.01 < results[False]
+
+    def test_teeth_change_over_evenly(self, swap: Swap, codec: Codec) -> None:
+        """Half of each mouth is half as far from the plate's as the source's alone; what is said amiss is not said."""
+        face, region = swap.target.face, swap.target.region
+        mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region)
+        mattes = swap.mattes.pixels.copy()
+        mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
+        own = perceived(swap.target.plate.crop(region).get("R", "G", "B"), codec.exposure)
+        sure = (mouth > 0.99) & (swap.blended.matte > 0.99)
+
+        def away(said: str) -> float:
+            completed = replace(swap.completed, metadata={META_MOUTH: said} if said else {})
+            result = blend(swap.target.plate, completed, replace(swap.mattes, pixels=mattes), face, codec,
+                           BlendParams(grain=0.0))
+            shown = perceived(result.plate.crop(region).get("R", "G", "B"), codec.exposure)
+            return float(np.abs(shown - own)[sure].mean())
+
+        source = away("0.0")
+        assert sure.sum() > 10 and source > 0.01
+        assert away("0.5") == pytest.approx(0.5 * source, rel=0.02) and away("1.0") < 1e-4
+        assert [away(said) for said in ("", "nan", "teeth", "-3")] == [source] * 4
 
     def test_sharpness_comes_together(self, hopper: Still, collins: Still, codec: Codec, config: ColourConfig) -> None:
         """A crisp source on a soft plate."""
