@@ -79,7 +79,7 @@ class ReenactParams(Params):
                                      "FIRST-LAST=WEIGHT (1 is neutral).", group="views")
     views: tuple[str, ...] = texts("use views", "Source views to use, as FRAME, FIRST-LAST or CLIP:FRAME; empty is "
                                    "all.", group="views")
-    expression: float = number(1.0, "match expression", "How much a view's likeness in mouth and eye opening counts "
+    expression: float = number(1.0, "match expression", "How much a view's likeness in expression and shape counts "
                                "against its likeness in pose.", minimum=0.0, soft_maximum=4.0, group="views")
     hold: float = number(1.0, "hold views", "Reluctance to change the leading view from frame to frame.",
                          minimum=0.0, soft_maximum=10.0, group="views")

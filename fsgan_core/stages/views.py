@@ -18,7 +18,9 @@ from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.viewgrid import EXCLUDED, SPARE, USED
 from fsgan_core.faces.appearance import AppearanceMap
+from fsgan_core.faces.geometry import apply, similarity
 from fsgan_core.faces.landmarks import eye_opening, mouth_opening
+from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mesh import Actor
@@ -27,6 +29,7 @@ FADE = 3  # frames on either side over which a change of view is spread
 POSE_UNIT = 10.0  # degrees that cost as much as one unit of expression
 MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # openings, shares of the eye distance, that cost one unit of expression
 EXPRESSION_UNIT = 2.0  # mm, root of the mean square over lids, lips and brows, that cost one unit
+SHAPE_UNIT = 1.0  # mm on an average face, likewise over all but the jaw, head turned as it is, that cost one unit
 CALM = 1.0  # what a unit of a view's own expression costs
 ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
@@ -34,6 +37,8 @@ SWITCH_COST = 4.0  # what a change of the leading view costs, in units
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
 BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged
 MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
+INNER_FACE = slice(17, 68)
+FRONTAL = FACE[INNER_FACE, :2]  # mm
 
 
 @dataclass(frozen=True, order=True)
@@ -213,21 +218,28 @@ def _clips_named(text: str | None, names: Sequence[str]) -> set[int]:
 
 
 def _features(face: Face, who: Actor) -> np.ndarray:
-    """Expression as one vector in units of cost: what lids, lips and (half) brows differ from the actor's face at rest,
-    and how far mouth and eyes stand open, whoever it is."""
+    """A face as one vector in units of cost: its expression, its shape as it is, and how far mouth and eyes stand open,
+    whoever it is. The less a view has to be bent to the target's face, the more of its person it keeps."""
+    landmarks = face.landmarks * (who.pixel_aspect, 1.0)
+    inner = landmarks[INNER_FACE]
+    shape = (apply(similarity(inner, FRONTAL), inner) - FRONTAL) / (SHAPE_UNIT * np.sqrt(len(FRONTAL)))
+    return np.concatenate([_expression(face, who), shape.ravel(),
+                           [mouth_opening(landmarks) / MOUTH_UNIT, eye_opening(landmarks) / EYE_UNIT]])
+
+
+def _expression(face: Face, who: Actor) -> np.ndarray:
+    """What lids, lips and (half) brows differ from the actor's face at rest, in units of cost."""
     moved = mesh.expression(face, who)
     parts = [0.5 * moved[mesh.BROWS], 1.5 * moved[mesh.EYES], moved[mesh.LIPS], moved[mesh.INNER_LIPS]]
     vector = np.concatenate(parts).ravel()
-    vector = vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2))
-    landmarks = face.landmarks * (who.pixel_aspect, 1.0)
-    return np.append(vector, [mouth_opening(landmarks) / MOUTH_UNIT, eye_opening(landmarks) / EYE_UNIT])
+    return np.asarray(vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2)))
 
 
 def _doubt(face: Face, who: Actor) -> float:
     """What a view costs by itself: landmarks that hardly fit a head (the detector was wrong), and a strong expression
     of its own (a grimace cannot be warped into another one; a face at rest can)."""
     pose = mesh.head_pose(face.landmarks, who.pixel_aspect)
-    strength = float(np.linalg.norm(_features(face, who)[:-2]))
+    strength = float(np.linalg.norm(_expression(face, who)))
     return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + CALM * strength
 
 

@@ -92,6 +92,17 @@ class TestPlan:
         assert leading(plan(source, clip([(0.5, 0)]))[1]).frame == 1
         assert leading(plan(source, clip([(0.5, 0)], mouth=14), hold=0.0)[1]).frame == 2
 
+    def test_the_view_that_bends_least_leads(self) -> None:
+        """High brows at rest and brows raised by half look alike, whatever each means on its own face."""
+        high, raised = FACE.copy(), FACE.copy()
+        high[mesh.BROWS, 1] -= 4
+        raised[mesh.BROWS, 1] -= 3
+        target = Actor({1: face_at(posed(0, 0, scale=2, shape=high), 1)}, 1.0, high)
+        views = {frame: face_at(posed(0.5 * frame, 0, scale=2, shape=shape), frame)
+                 for frame, shape in ((1, FACE), (2, raised))}
+        assert leading(plan(Actor(views, 1.0, FACE), target)[1]).frame == 2
+        assert leading(plan(Actor(views, 1.0, FACE), clip([(0, 0)]))[1]).frame == 1
+
     def test_combine(self) -> None:
         source, target = clip(AROUND), clip([(7, 4)] * 9)
         assert len(plan(source, target, combine="leading")[5].views) == 1
