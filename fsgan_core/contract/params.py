@@ -112,7 +112,7 @@ class MaskParams(Params):
     mouth: bool = switch(True, "include mouth", "Whether the inner mouth is replaced too.")
     size: float = number(0.0, "erode / dilate", "Grows (positive) or shrinks the matte.", minimum=-200.0, maximum=200.0,
                          unit="px")
-    feather: float = number(0.04, "feather", "Width of the matte's soft edge, inside the face.", minimum=0.0,
+    feather: float = number(0.07, "feather", "Width of the matte's soft edge, inside the face.", minimum=0.0,
                             maximum=0.5, unit="of the face")
     smooth: int = integer(2, "smooth over time", "Neighbouring frames on either side that the matte is averaged with.",
                           minimum=0, maximum=12, unit="frames")
@@ -127,6 +127,8 @@ class InpaintParams(Params):
     engine: str = choice("auto", ("auto", "fsgan", "fill"), "engine",
                          "fsgan: the inpainting network; fill: from other views first, then by a smooth extension.")
     other_views: bool = switch(True, "other views", "Look for the missing parts in other views first.")
+    plate_forehead: bool = switch(True, "plate's forehead", "Above the brows, what no view shows (a fringe, a hat over "
+                                  "it) stays the plate's own; off: it is made up.")
     network: str = _network()
     resolution: int = _resolution()
 

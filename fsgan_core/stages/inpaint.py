@@ -1,7 +1,8 @@
 """Inpainting: what the matte calls face and the reenacted picture does not show.
 
 Engine `fill`: no network. Other views give what they have, brought to the picture's light where both show it; the rest
-is a smooth extension. `matte.completed` says where anything was made up.
+is a smooth extension. `matte.completed` says where anything was made up. A forehead is not made up: where a fringe or
+a hat hides it in every view, A falls to 0 there, and the plate's own stays.
 """
 
 from __future__ import annotations
@@ -16,20 +17,32 @@ from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.picture import cleaned, perceived, premultiplied, scene, straight, unit, weighted_blur
+from fsgan_core.stages import mesh
+from fsgan_core.stages.picture import (
+    cleaned,
+    perceived,
+    premultiplied,
+    scene,
+    smoothstep,
+    straight,
+    unit,
+    weighted_blur,
+)
 
 CONFIDENT = 0.5  # what is shown by more than this is continued into what is not shown
 ENOUGH = 0.002  # of the region: less than this missing is not worth another view
+FOREHEAD = 0.02, 0.07  # of the face, above the highest point of the brows: there a forehead begins, and is nothing else
+UNSEEN = 0.02  # of the face: how softly what is seen of a forehead ends
 MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 
 def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
             params: InpaintParams, holdout: np.ndarray | None = None, face: Face | None = None) -> Plate:
-    """The completed face: R, G, B, A premultiplied (A = 1 where there is anything), matte.completed.
+    """The completed face: R, G, B, A premultiplied (A is how much of the face is new), matte.completed.
 
     reenacted, mattes: on the same region. others: called when something is missing; gives reenactments of further
     views on that region. holdout: float32 (h, w), 1 where nothing is to be changed, so nothing need be filled. face:
-    the target's, for engines that crop by it; this one needs none.
+    the target's, for its forehead; without one a forehead is made up as everything else.
     """
     rgb, alpha = straight(reenacted)
     picture = perceived(cleaned(rgb), codec.exposure)
@@ -39,7 +52,8 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
         picture = extended(picture, shown, needed)
     else:
         needed = np.zeros_like(needed)  # there is nothing to go by
-    return as_plate(picture, alpha, wanted, needed, codec, reenacted)
+    left = unseen_forehead(shown, face, reenacted) if params.plate_forehead and face is not None else None
+    return as_plate(picture, alpha, wanted, needed, codec, reenacted, left)
 
 
 def wanted_of(mattes: Plate, holdout: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -65,11 +79,29 @@ def gathered(picture: np.ndarray, alpha: np.ndarray, needed: np.ndarray, others:
     return picture, shown
 
 
+def unseen_forehead(shown: np.ndarray, face: Face, reenacted: Plate) -> np.ndarray:
+    """float32 (h, w): 1 above the brows where no view shows skin, 0 elsewhere, soft in between. shown: (h, w), where
+    the views show something."""
+    region, aspect = reenacted.data_window, reenacted.pixel_aspect
+    width, roll = mesh.face_width(face.landmarks, aspect), np.radians(face.euler[2])
+    up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
+    x, y = np.arange(region.x, region.right), np.arange(region.y, region.bottom)
+    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[mesh.BROWS] @ up).max()
+    forehead = smoothstep((height - FOREHEAD[0]) / (FOREHEAD[1] - FOREHEAD[0])).astype(np.float32)
+    sigma = UNSEEN * width
+    seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
+    left = forehead * (1 - smoothstep((seen - CONFIDENT) / (1 - CONFIDENT))).astype(np.float32)
+    return cv2.GaussianBlur(left, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
+
+
 def as_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed: np.ndarray, codec: Codec,
-             reenacted: Plate) -> Plate:
-    """The stage's picture. picture: straight, perceived. alpha: where the reenacted face was."""
+             reenacted: Plate, left: np.ndarray | None = None) -> Plate:
+    """The stage's picture. picture: straight, perceived. alpha: where the reenacted face was. left: (h, w), how much of
+    the plate's own is left as it is."""
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
+    if left is not None:
+        cover, completed = cover * (1 - left), completed * (1 - left)
     pixels = np.dstack([premultiplied(scene(picture, codec.exposure), cover), completed * (wanted > 0)])
     said = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(pixels.astype(np.float32), (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,

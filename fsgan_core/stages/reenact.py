@@ -38,7 +38,7 @@ from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
 DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
 FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
-VIEW_DOUBT = 4.0  # a view's skin that is missed is filled from others; hair that is taken for skin smears over the face
+VIEW_DOUBT = 8.0  # a view's skin that is missed is filled from others; hair that is taken for skin smears over the face
 STRETCH = 2.5, 4.5  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
 
