@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
 from fsgan_core.contract.layers import MATTES
-from fsgan_core.contract.params import InpaintParams
+from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages import mesh
+from fsgan_core.stages.blend import blend
 from fsgan_core.stages.inpaint import inpaint
 from fsgan_core.stages.picture import perceived, scene, straight
+from tests.stages.conftest import Still
 
 SIDE = 96
 WINDOW = Window(10, 20, SIDE, SIDE)
 PARAMS = InpaintParams()
+WHOLE = MaskParams(refine=0.0, occlusions=0.0, feather=0.0)
 X, Y = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(SIDE, dtype=np.float32))
 SKIN = scene(np.dstack([0.6 + 0.001 * X, 0.5 - 0.001 * Y, 0.4 + 0 * X]), 0.0)
 ELLIPSE = (((X - 48) / 34) ** 2 + ((Y - 48) / 42) ** 2 < 1).astype(np.float32)
@@ -183,3 +188,43 @@ def test_the_same_call_is_bit_equal(codec: Codec) -> None:
         cv2.setNumThreads(threads)
 
 
+class TestForehead:
+    """A fringe over the source's forehead, and a hand on a cheek: both hidden from above, and from one side."""
+
+    def hidden(self, target: Still, source: Still, codec: Codec) -> tuple[Plate, np.ndarray, np.ndarray]:
+        """The reenacted face, where its fringe is, and where the hand."""
+        shown, points = target.reenacted(source, codec), target.face.landmarks
+        region, width = shown.data_window, target.width
+        x, y = np.meshgrid(np.arange(region.x, region.right), np.arange(region.y, region.bottom))
+        fringe = y < points[mesh.BROWS, 1].min() - 0.12 * width
+        hand = (x < points[36, 0]) & (y > points[36, 1] + 0.1 * width)
+        return replace(shown, pixels=shown.pixels * ~(fringe | hand)[..., None]), fringe, hand
+
+    @pytest.mark.parametrize("squeezed", [False, True])
+    def test_what_no_view_shows_stays_the_plates(self, hopper: Still, collins: Still, codec: Codec,
+                                                 squeezed: bool) -> None:
+        target = collins.squeezed() if squeezed else collins
+        shown, fringe, hand = self.hidden(target, hopper, codec)
+        mattes = target.mattes(codec, WHOLE)
+        face = mattes.matte("matte.face") > 0.5
+        completed = inpaint(shown, mattes, list, codec, PARAMS, face=target.face)
+        alpha = completed.matte("A")
+        assert (fringe & face).sum() > 50 < (hand & face).sum()
+        assert np.median(alpha[fringe & face]) < 0.01 and alpha[hand & face].min() == 1
+        assert np.abs(np.diff(alpha * face, axis=0))[face[1:] & face[:-1]].max() < 0.5  # no hard line
+        assert not completed.matte("matte.completed")[fringe & face & (alpha == 0)].any()
+        result = blend(target.plate, completed, mattes, target.face, codec, BlendParams()).plate.crop(target.region)
+        kept = fringe & (alpha == 0)
+        assert np.array_equal(result.pixels[kept], target.plate.crop(target.region).pixels[kept])
+
+    def test_may_be_made_up(self, hopper: Still, collins: Still, codec: Codec) -> None:
+        shown, fringe, _ = self.hidden(collins, hopper, codec)
+        mattes = collins.mattes(codec, WHOLE)
+        completed = inpaint(shown, mattes, list, codec, PARAMS.replace(plate_forehead=False), face=collins.face)
+        assert completed.matte("A")[fringe & (mattes.matte("matte.face") > 0.5)].min() == 1
+
+    def test_one_that_is_seen_is_the_sources(self, hopper: Still, collins: Still, codec: Codec) -> None:
+        shown, mattes = collins.reenacted(hopper, codec), collins.mattes(codec)
+        shown = replace(shown, pixels=np.where(np.array(shown.channels) == "A", 1, shown.pixels).astype(np.float32))
+        alpha = inpaint(shown, mattes, list, codec, PARAMS, face=collins.face).matte("A")
+        assert alpha[mattes.matte("matte.face") > 0].min() == 1
