@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.cli.given import sources_of, stages_of
+from fsgan_core.cli.trained import Told, kept_metadata
 from fsgan_core.contract.errors import InputError, WeightsError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.render.events import Event, Listener
+    from fsgan_core.render.events import Listener
     from fsgan_core.render.inputs import Inputs
     from fsgan_core.training.data import ClipFaces, Layout
     from fsgan_core.training.finetune import Outcome
@@ -45,7 +46,6 @@ LICENCES = ("commercial", "non-commercial", "research", "unknown")
 RANDOM = "random"
 # Part of every key: to be raised when the same settings would give other weights.
 METHOD = 2
-EVENTS_PER_SECOND = 5
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,7 @@ def train(job: Job, output: Path, listen: Listener, *, force: bool = False, only
     Raises InputError (something else lies at `output`; nothing to resume), NoFaceError, WeightsError, OutputError.
     """
     from fsgan_core.networks.checkpoint import write_checkpoint
+    from fsgan_core.render.events import Event
     from fsgan_core.training.data import collect, load_faces, save_faces
     from fsgan_core.training.finetune import STATE_FILE, finetune
     from fsgan_core.training.losses import vgg_features
@@ -218,15 +219,16 @@ def train(job: Job, output: Path, listen: Listener, *, force: bool = False, only
     faces = load_faces(work / FACES_FILE, faces_key)
     if faces is None:
         subject = ", ".join(clip.name for clip in clips)
-        faces = collect(clips, job.start.layout, lambda done, total: listen(_event("collect", subject, done, total)))
+        faces = collect(clips, job.start.layout, lambda done, total: listen(Event("collect", subject, done, total)))
         save_faces(work / FACES_FILE, faces, faces_key)
     from fsgan_core.networks.checkpoint import load_network
 
     vggs = {role: vgg_features(load_network(found.path), job.device) for role, found in _judges(job).items()}
     network = job.start.network()
+    told = Told(listen, ", ".join(source.name for source in inputs.sources))
     outcome = finetune(faces, network, job.recipe, folder=work, key=faces_key, vggs=vggs, device=job.device,
                        preview=job.preview, preview_every=job.preview_every,
-                       listen=_Told(listen, ", ".join(source.name for source in inputs.sources)))
+                       listen=lambda step: told(step.done, step.total, step.loss))
     facts = _facts(job, inputs, outcome, output, time.perf_counter() - start)
     metadata = _metadata(job, inputs, outcome, facts, key, output)
     write_checkpoint(output, job.start.arch, outcome.generator.state_dict(), metadata)
@@ -374,15 +376,7 @@ KEY = "finetune_key"
 
 def _kept(output: Path, key: str) -> dict[str, Any]:
     """The facts of a result that is there. Raises InputError when it is something else."""
-    from fsgan_core.networks.header import read_header
-
-    try:
-        said = read_header(output).metadata
-    except WeightsError:
-        said = {}
-    if said.get(KEY) != key:
-        raise InputError(f"{output} is there and is not the result of this (other source, start or recipe); write "
-                         "elsewhere with --output, or over it with --force")
+    said = kept_metadata(output, KEY, key, "source, start or recipe")
     return {"command": "finetune", "output": str(output), "state": "kept", "licence": said.get("licence", "unknown"),
             "iterations": int(said.get("iterations", "0"))}
 
@@ -401,24 +395,3 @@ def _plain_name(path: str) -> str:
     """A clip's path as a file's stem."""
     kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(path).stem).strip("_")
     return kept or "source"
-
-
-def _event(kind: str, subject: str, done: int, total: int, message: str = "") -> Event:
-    from fsgan_core.render.events import Event
-
-    return Event(kind, subject, done, total, message=message)
-
-
-class _Told:
-    """Iterations as events, a few a second."""
-
-    def __init__(self, listen: Listener, subject: str) -> None:
-        self._listen = listen
-        self._subject = subject
-        self._last = 0.0
-
-    def __call__(self, step: Any) -> None:
-        now = time.monotonic()
-        if step.done == step.total or now - self._last >= 1 / EVENTS_PER_SECOND:
-            self._last = now
-            self._listen(_event("train", self._subject, step.done, step.total, f"loss {step.loss:.4f}"))

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import logging
-import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.cli import prepare
+from fsgan_core.cli.trained import Told, kept_metadata
 from fsgan_core.contract.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ The plan is a TOML file; --preset names one that comes with the package. See doc
 # Part of every key: to be raised when the same plan would give other weights.
 METHOD = 2
 KEY = "train_key"
-EVENTS_PER_SECOND = 5
 LICENCES = ("commercial", "non-commercial", "research", "unknown")
 
 
@@ -244,7 +243,7 @@ def train(job: Job, output: Path, listen: Listener, world: World, *, force: bool
     watcher = _watcher(work, key) if curves and world.first else None
     subject = f"{plan.network}, {len(people)} of {len(set(prepared.people))} people held out"
     result = train_network(prepared.faces, prepared.people, held, generator, plan, folder=work, key=key, vggs=vggs,
-                           device=job.device, world=world, watcher=watcher, listen=_Told(listen, subject),
+                           device=job.device, world=world, watcher=watcher, listen=Told(listen, subject),
                            limit=job.limit, workers=workers)
     if watcher is not None:
         watcher.close()
@@ -348,32 +347,7 @@ def _write(output: Path, work: Path, job: Job, result: Result, facts: Mapping[st
 
 def _kept(output: Path, key: str) -> dict[str, Any]:
     """The facts of a result that is there. Raises InputError when it is something else."""
-    from fsgan_core.networks.header import read_header
-
-    try:
-        said = read_header(output).metadata
-    except WeightsError:
-        said = {}
-    if said.get(KEY) != key:
-        raise InputError(f"{output} is there and is not the result of this (other faces, start or plan); write "
-                         "elsewhere with --output, or over it with --force")
+    said = kept_metadata(output, KEY, key, "faces, start or plan")
     return {"command": "train", "network": said["role"], "output": str(output), "state": "kept",
             "licence": said.get("licence", "unknown"), "iterations": int(said["iterations"]),
             "planned": int(said["planned"])}
-
-
-class _Told:
-    """Iterations as events, a few a second."""
-
-    def __init__(self, listen: Listener, subject: str) -> None:
-        self._listen = listen
-        self._subject = subject
-        self._last = 0.0
-
-    def __call__(self, done: int, total: int, loss: float) -> None:
-        from fsgan_core.render.events import Event
-
-        now = time.monotonic()
-        if done == total or now - self._last >= 1 / EVENTS_PER_SECOND:
-            self._last = now
-            self._listen(Event("train", self._subject, done, total, message=f"loss {loss:.4f}"))

@@ -13,8 +13,9 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_nuke import exports, graph, offers, paths, render, status, stereo, viewwindow
-from fsgan_nuke.client import Request, shared
+from fsgan_nuke.client import shared
 from fsgan_nuke.host import show_text, tell
+from fsgan_nuke.request import Request
 from fsgan_nuke.settings import load as load_settings
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,11 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_nuke import graph, paths, render, stereo
-from fsgan_nuke.client import Request, shared
+from fsgan_nuke.client import shared
 from fsgan_nuke.host import tell
 from fsgan_nuke.jobs import job_of
 from fsgan_nuke.process import worker_environment
+from fsgan_nuke.request import Request
 from fsgan_nuke.settings import load
 
 NODES_VERSION = 1

@@ -11,8 +11,9 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
 from fsgan_nuke import actions, farm, graph, groups, offers, settings
-from fsgan_nuke.client import Request, shared
+from fsgan_nuke.client import shared
 from fsgan_nuke.host import tell
+from fsgan_nuke.request import Request
 
 STAGES = ("Analyse", "Reenact", "Mask", "Inpaint", "Blend")
 WHOLE = ("Swap", "Drive")

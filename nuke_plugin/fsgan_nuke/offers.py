@@ -13,8 +13,9 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_nuke import graph
-from fsgan_nuke.client import Request, shared
+from fsgan_nuke.client import shared
 from fsgan_nuke.host import later
+from fsgan_nuke.request import Request
 
 MENU, NOTE = "_menu", "_note"  # after the name of the knob that they stand beside
 BEST = "best installed"

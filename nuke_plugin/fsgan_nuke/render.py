@@ -20,9 +20,10 @@ from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
 from fsgan_nuke import branches, graph, paths, status, stereo
 from fsgan_nuke.analysis import analysis_of, fill_curves
-from fsgan_nuke.client import Request, shared
+from fsgan_nuke.client import shared
 from fsgan_nuke.host import later, on_main, tell
 from fsgan_nuke.jobs import Job, frame_numbers, frames_text, job_of
+from fsgan_nuke.request import Request
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
 from fsgan_nuke import graph, render, status
-from fsgan_nuke.client import Request, shared
+from fsgan_nuke.client import shared
 from fsgan_nuke.host import later
 from fsgan_nuke.jobs import job_of
+from fsgan_nuke.request import Request
 
 _open: dict[str, Window] = {}
 

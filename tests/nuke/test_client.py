@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from fsgan_nuke import client as client_module
 from fsgan_nuke import process as process_module
-from fsgan_nuke.client import Client, Request
+from fsgan_nuke.client import Client
 from fsgan_nuke.process import new_log_file, worker_command, worker_environment
+from fsgan_nuke.request import Request
 from fsgan_nuke.settings import Settings
 
 from fsgan_core.contract import protocol

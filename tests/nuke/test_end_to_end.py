@@ -152,9 +152,9 @@ def test_cancel(session: Host, tree: Tree) -> None:
 
 
 def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fsgan_nuke import client
+    from fsgan_nuke import client, request
 
-    pid, hear = client.shared().pid, client.Request.hear
+    pid, hear = client.shared().pid, request.Request.hear
 
     def kill_in_the_middle(self: Any, event: Any) -> None:
         if getattr(event, "step", "") == "begin":
@@ -163,7 +163,7 @@ def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monk
 
     tree.mask["feather"].setValue(0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(client.Request, "hear", kill_in_the_middle)
+        patch.setattr(request.Request, "hear", kill_in_the_middle)
         session.press(tree.mask, "render_range")
         assert finish(session, tree.mask).error is not None
     assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render with frame")

@@ -152,17 +152,17 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
 
 
 def test_a_worker_that_is_silent_is_told_in_the_bar(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fsgan_nuke import client
+    from fsgan_nuke import request
 
     from fsgan_core.contract import protocol
 
-    follow = client.Request.follow
+    follow = request.Request.follow
 
     def with_warning(self: Any, every: float = 0.25) -> Any:
         yield protocol.Log(level="warning", message="the worker has given no sign of life for 30 s")
         yield from follow(self, every)
 
-    monkeypatch.setattr(client.Request, "follow", with_warning)
+    monkeypatch.setattr(request.Request, "follow", with_warning)
     session.press(swap, "render_here")
     assert finish(session, swap).error is None
     assert any("no sign of life" in message for message in session.progress[-1]["messages"])
