@@ -27,6 +27,7 @@ from fsgan_core.stages.picture import cleaned, inside_of, padded, perceived, sce
 from fsgan_core.stages.poisson import membrane
 
 MULTIBAND_LIMIT = 1.25  # perceived
+LEAST = 1e-7  # a matte below this is none: a half float would have it as 0, and say that nothing has changed there
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def mixed(target: Plate, given: Pictures, seated: np.ndarray, codec: Codec, para
     window = region.intersect(target.data_window)
     inner, slot = slices(window, region), slices(window, target.data_window)
     matte = given.matte * np.float32(params.mix)
+    matte[matte < LEAST] = 0
     pixels = target.pixels.copy()
     channels = target.index(RGB)
     before = target.pixels[slot][..., channels]

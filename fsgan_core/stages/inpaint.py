@@ -33,6 +33,7 @@ CONFIDENT = 0.5  # what is shown by more than this is continued into what is not
 ENOUGH = 0.002  # of the region: less than this missing is not worth another view
 FOREHEAD = 0.02, 0.07  # of the face, above the highest point of the brows: there a forehead begins, and is nothing else
 UNSEEN = 0.02  # of the face: how softly what is seen of a forehead ends
+LEFT = 0.35, 0.55  # shares of a forehead that no view shows, from which on more of it is left, and all of it
 MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 
@@ -52,7 +53,7 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
         picture = extended(picture, shown, needed)
     else:
         needed = np.zeros_like(needed)  # there is nothing to go by
-    left = unseen_forehead(shown, face, reenacted) if params.plate_forehead and face is not None else None
+    left = unseen_forehead(shown, wanted, face, reenacted) if params.plate_forehead and face is not None else None
     return as_plate(picture, alpha, wanted, needed, codec, reenacted, left)
 
 
@@ -79,9 +80,10 @@ def gathered(picture: np.ndarray, alpha: np.ndarray, needed: np.ndarray, others:
     return picture, shown
 
 
-def unseen_forehead(shown: np.ndarray, face: Face, reenacted: Plate) -> np.ndarray:
-    """float32 (h, w): 1 above the brows where no view shows skin, 0 elsewhere, soft in between. shown: (h, w), where
-    the views show something."""
+def unseen_forehead(shown: np.ndarray, wanted: np.ndarray, face: Face, reenacted: Plate) -> np.ndarray:
+    """float32 (h, w): 1 above the brows where no view shows skin, 0 elsewhere, soft in between; and since an island of
+    one skin within another shows, the more of a forehead is hidden the more of the rest is left too. shown, wanted:
+    (h, w), where the views show something, and where there is a face."""
     region, aspect = reenacted.data_window, reenacted.pixel_aspect
     width, roll = mesh.face_width(face.landmarks, aspect), np.radians(face.euler[2])
     up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
@@ -90,7 +92,10 @@ def unseen_forehead(shown: np.ndarray, face: Face, reenacted: Plate) -> np.ndarr
     forehead = smoothstep((height - FOREHEAD[0]) / (FOREHEAD[1] - FOREHEAD[0])).astype(np.float32)
     sigma = UNSEEN * width
     seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
-    left = forehead * (1 - smoothstep((seen - CONFIDENT) / (1 - CONFIDENT))).astype(np.float32)
+    unseen = 1 - smoothstep((seen - CONFIDENT) / (1 - CONFIDENT)).astype(np.float32)
+    share = float((forehead * wanted * unseen).sum() / max(float((forehead * wanted).sum()), 1e-6))
+    whole = float(smoothstep(np.array((share - LEFT[0]) / (LEFT[1] - LEFT[0]))))
+    left = forehead * np.maximum(unseen, np.float32(whole))
     return cv2.GaussianBlur(left, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
 
 

@@ -123,6 +123,13 @@ class TestOutside:
         own, _ = inside(swap, Blended(swap.target.plate, result.matte))
         assert np.array_equal(pixels[matte == 0], own[matte == 0])
 
+    def test_what_the_matte_says_holds_as_a_half_float_too(self, swap: Swap, codec: Codec) -> None:
+        """Where it is written as 0, nothing has changed."""
+        faint = np.geomspace(1e-9, 1e-5, swap.mattes.pixels.shape[0], dtype=np.float32)[:, None]
+        mattes = replace(swap.mattes, pixels=swap.mattes.pixels * np.dstack([faint, *[np.ones_like(faint)] * 3]))
+        matte = blend(swap.target.plate, swap.completed, mattes, swap.target.face, codec, BlendParams()).matte
+        assert (matte > 0).any() and np.array_equal(matte > 0, matte.astype(np.float16) > 0)
+
     def test_mix(self, swap: Swap, codec: Codec) -> None:
         half, full = (inside(swap, blended(swap, codec, engine="over", mix=mix)) for mix in (0.5, 1.0))
         assert np.allclose(half[1], 0.5 * full[1])
