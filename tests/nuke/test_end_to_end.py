@@ -14,6 +14,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
+from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.plates.exr import read_image
 from fsgan_core.render.pipeline import render_shot
@@ -168,7 +169,7 @@ def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monk
         assert finish(session, tree.mask).error is not None
     assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render with frame")
     assert any(kind == "message" and "SIGKILL" in text for kind, text in session.messages)
-    tree.mask["feather"].setValue(0.04)
+    tree.mask["feather"].setValue(MaskParams().feather)
     render(session, tree.blend)
     assert line(tree.mask) == "up to date (3 frames)" and client.shared().pid not in (0, pid)
 

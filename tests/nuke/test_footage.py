@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate, Window
@@ -103,7 +104,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
         session.press(tree["Mask"], "render_range")
         assert finish(session, tree["Mask"], 60).error is not None
     assert "killed by SIGKILL" in line(tree["Mask"])
-    tree["Mask"]["feather"].setValue(0.04)
+    tree["Mask"]["feather"].setValue(MaskParams().feather)
     rendered(session, blend)
     assert line(blend) == "up to date (2 frames)"
     kept = times(blend, two)
