@@ -1,9 +1,9 @@
 """Which source frames a target frame is made from: the plan of views over a whole clip, from tracks alone.
 
 The appearance map (paper, section 3.2) gives three views and their barycentric weights for the target's pose. From
-each cell the view that is nearest in mouth and eye opening stands in. One leading view gives the detail: the cheapest
-way through the clip, where a frame costs what its view differs in pose and expression and a change of view costs
-extra. Weights are smoothed over neighbouring frames, so that views fade and never pop.
+each cell the view that is nearest in expression and shape stands in. One leading view gives the detail: the cheapest
+way through the clip, where a frame costs what its view differs in pose, expression and shape, and a change of view
+costs extra. Weights are smoothed over neighbouring frames, so that views fade and never pop.
 """
 
 from __future__ import annotations

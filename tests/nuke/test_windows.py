@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fsgan_core.contract.params import MaskParams
 from tests.host import Host
 
 from .conftest import FIRST, LAST, Footage, finish, line, read, settle
@@ -147,7 +148,7 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
     assert running is not None
     session.pump_until(lambda: not running.thread.is_alive(), 30)
     assert running.cancelled.is_set() and not [text for kind, text in session.messages if kind == "message"]
-    session.set_knob(swap, "mask_feather", 0.04)
+    session.set_knob(swap, "mask_feather", MaskParams().feather)
     settle(session)
 
 
@@ -185,7 +186,7 @@ def test_a_change_behind_a_swaps_links_is_noticed(session: Host, swap: Any, monk
     session.idle()
     session.pump_until(lambda: asked == [swap.name()], 10)
     swap.hideControlPanel()
-    session.module.toNode(f"{swap.name()}.Mask")["feather"].setValue(0.04)
+    session.module.toNode(f"{swap.name()}.Mask")["feather"].setValue(MaskParams().feather)
     session.idle()
     assert not callbacks._waiting and asked == [swap.name()]
 
