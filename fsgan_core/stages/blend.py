@@ -80,7 +80,7 @@ def prepared(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: 
     """What there is to blend, or None where nothing is to be changed."""
     region = completed.data_window
     rgb, alpha = straight(completed)
-    matte = unit(mattes.matte(MATTE_FACE)) * unit(alpha)
+    matte = unit(mattes.matte(MATTE_FACE)) * alpha
     if holdout is not None:
         matte = matte * (1 - unit(holdout))
     inside = inside_of(target, region)
