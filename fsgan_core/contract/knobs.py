@@ -62,8 +62,8 @@ def integer(default: int | None, label: str, help: str, *, minimum: float | None
                     when=when)
 
 
-def switch(default: bool, label: str, help: str) -> Any:
-    return _declare("bool", default, label, help)
+def switch(default: bool, label: str, help: str, *, group: str = "") -> Any:
+    return _declare("bool", default, label, help, group=group)
 
 
 def choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "",

@@ -83,6 +83,8 @@ class ReenactParams(Params):
                                "against its likeness in pose.", minimum=0.0, soft_maximum=4.0, group="views")
     hold: float = number(1.0, "hold views", "Reluctance to change the leading view from frame to frame.",
                          minimum=0.0, soft_maximum=10.0, group="views")
+    mirror: bool = switch(True, "mirrored views", "Where no view looks the target's way, one that looks the other way "
+                          "may stand in, left for right: moles, partings and light change sides.", group="views")
     minimum_radius: float = number(2.0, "view spacing", "Views nearer to each other than this share a cell of the "
                                    "appearance map.", minimum=0.1, soft_maximum=10.0, unit="degrees", group="views")
     network: str = _network()

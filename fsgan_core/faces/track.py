@@ -17,8 +17,9 @@ from fsgan_core.contract.errors import NoFaceError, TrackError
 from fsgan_core.contract.landmarks import OFFSETS, offset_of
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, overlap
-from fsgan_core.faces.pose import euler, face_box
+from fsgan_core.faces.pose import MIRROR, euler, face_box
 from fsgan_core.faces.smooth import Sample, smoothed
+from fsgan_core.faces.wflw import MIRROR as WFLW_MIRROR
 from fsgan_core.faces.wflw import carried
 
 TRACK_VERSION = 1
@@ -56,6 +57,16 @@ class Face:
         """The face with other `landmarks` (68, 2); the 98, where it has them, go along as their neighbours do."""
         wflw = None if self.wflw is None else carried(self.wflw, self.landmarks, landmarks)
         return replace(self, landmarks=landmarks, wflw=wflw)
+
+    def mirrored(self, axis: float = 0.0) -> Face:
+        """The face in the flipped picture, each landmark in its own place of the order. axis: twice the x that stays
+        where it is. Without what only measured faces have."""
+        x, y, width, height = self.box
+        yaw, pitch, roll = self.euler
+        flip, shift = np.array([-1.0, 1.0]), np.array([axis, 0.0])
+        wflw = None if self.wflw is None else (self.wflw * flip + shift)[WFLW_MIRROR]
+        return replace(self, box=(axis - x - width, y, width, height), euler=(-yaw, pitch, -roll), scatter=None,
+                       motion=None, landmarks=(self.landmarks * flip + shift)[MIRROR], wflw=wflw)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from fsgan_core.stages.crop import view_margin
 from fsgan_core.stages.drive import DRIVER, drive_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
 from fsgan_core.stages.match import BANDS, GRAIN_BANDS
-from fsgan_core.stages.reenact import VIEW_MARGIN, View, prepare_view
+from fsgan_core.stages.reenact import VIEW_MARGIN, View, mirrored_view, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["NO_FACE", "FrameMaker", "TargetFrame"]
@@ -193,6 +193,8 @@ class FrameMaker:
         wide = [view_margin(found.weight.crop) for role, found in self.engines["reenact"].installed.items()
                 if role == "reenact"]
         margin = max([VIEW_MARGIN, *wide])
+        if ref.mirrored:
+            return mirrored_view(self._view(scene, replace(ref, mirrored=False)))
         return self._views.get((scene.number, ref, margin), lambda: self._read_view(scene, ref, margin))
 
     def _read_view(self, scene: Scene, ref: ViewRef, margin: float) -> View:
@@ -336,7 +338,8 @@ class FrameMaker:
         plan = scene.plan[frame]
         views = [(self._view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
                  for chosen in plan.views]
-        return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6), views, scene.likeness,
+        return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6),
+                [round(mm, 6) for mm in (*plan.blink.gap, *plan.blink.way)], views, scene.likeness,
                 self._driven_part(scene, frame))
 
     def _driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
@@ -349,8 +352,8 @@ class FrameMaker:
 
     def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
         source = scene.views[ref.clip]
-        return (source.item.name, ref.frame, source.item.sequence.fingerprint(ref.frame), source.item.space,
-                source.exposure, face_digest(source.actor.faces[ref.frame]))
+        return (source.item.name, ref.frame, ref.mirrored, source.item.sequence.fingerprint(ref.frame),
+                source.item.space, source.exposure, face_digest(source.actor.faces[ref.frame]))
 
     def _mask_part(self, frame: int) -> tuple[Any, ...]:
         return ([self._target_part(near) for near in self.neighbours(frame)], self._holdout_part(frame),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +179,13 @@ def _planned(scenes: Scenes, clips: Sequence[SourceClip], frames: Sequence[int],
 
 
 def _parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
-    """How many frames each view leads, and how many frames' worth of light it gives."""
+    """How many frames each view leads, as it is or mirrored, and how many frames' worth of light it gives."""
     found: dict[ViewRef, tuple[int, float]] = {}
     for frame in plan.values():
         for place, part in enumerate(frame.views):
-            leads, light = found.get(part.view, (0, 0.0))
-            found[part.view] = leads + (place == 0), light + part.light
+            ref = replace(part.view, mirrored=False)
+            leads, light = found.get(ref, (0, 0.0))
+            found[ref] = leads + (place == 0), light + part.light
     return found
 
 

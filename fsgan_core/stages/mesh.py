@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from fsgan_core.faces.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER, MOUTH_OUTER, NOSE
-from fsgan_core.faces.pose import FACE, HeadPose, head_pose
+from fsgan_core.faces.pose import FACE, MIRROR, HeadPose, head_pose
 from fsgan_core.faces.track import Face
 
 BROWS = slice(BROW_R.start, BROW_L.stop)
@@ -91,6 +91,12 @@ class Actor:
 def actor(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Actor:
     """An actor with his or her own shape measured."""
     return Actor(faces, pixel_aspect, personal_shape(faces, pixel_aspect))
+
+
+def mirrored(who: Actor) -> Actor:
+    """The actor in the mirror, flipped about x = 0."""
+    faces = {frame: face.mirrored() for frame, face in who.faces.items()}
+    return Actor(faces, who.pixel_aspect, (who.shape * (-1, 1, 1))[MIRROR])
 
 
 def likeness(sources: Sequence[Actor], target: Actor) -> np.ndarray:

@@ -88,6 +88,11 @@ def settled(face: Face, pixel_aspect: float, bias: Reading) -> Face:
     return face.moved_to(face.landmarks + seen(change, pose) / (pixel_aspect, 1.0))
 
 
+def lid_gaps(face: Face, pixel_aspect: float) -> np.ndarray:
+    """(4,) gaps of the lids in mm, right eye first."""
+    return _gaps(face, pixel_aspect)[0]
+
+
 def _unbiased(gaps: np.ndarray, shut: np.ndarray, sure: np.ndarray) -> np.ndarray:
     """Gaps as they are: from `sure` on what landmarks say, below it less, down to 0 at `shut`."""
     low = np.maximum(0, sure * (gaps - shut) / np.maximum(sure - shut, 1e-6))

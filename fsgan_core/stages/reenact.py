@@ -10,7 +10,7 @@ like neither.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,14 +31,17 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
 from fsgan_core.stages import mesh
+from fsgan_core.stages.drive import Driven
+from fsgan_core.stages.lids import closing
 from fsgan_core.stages.mask import measure_mattes
+from fsgan_core.stages.motion import moves_of, pixel_grid, rendered
 from fsgan_core.stages.picture import display_of, inside_of, polygon_matte, premultiplied, smoothstep
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
 DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
 FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
-VIEW_DOUBT = 8.0  # a view's skin that is missed is filled from others; hair that is taken for skin smears over the face
+VIEW_DOUBT = 11.0  # skin that is missed is filled from other views; hair that is taken for skin smears over the face
 STRETCH = 2.5, 4.5  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
 
@@ -50,7 +53,7 @@ class View:
     display: float32 (h, w, 3), display-like, of `window`, a part of the source picture around the face. matte: float32
     (h, w), 1 where it shows skin, 0 on hair, occluders, background. picture: the source's display window, which
     STMaps count by. face, pixel_aspect: in the source's own coordinates. filled: where the source has pixels; elsewhere
-    `display` repeats its border. None: all of `window`.
+    `display` repeats its border. None: all of `window`. mirrored: all of it lies flipped within `picture`.
     """
 
     display: np.ndarray
@@ -60,6 +63,20 @@ class View:
     face: Face
     pixel_aspect: float = 1.0
     filled: Window | None = None
+    mirrored: bool = False
+
+
+def mirrored_view(view: View) -> View:
+    """The view flipped within its picture, left for right."""
+    picture = view.picture
+
+    def flipped(window: Window) -> Window:
+        return replace(window, x=2 * picture.x + picture.width - window.x - window.width)
+
+    return replace(view, display=np.ascontiguousarray(view.display[:, ::-1]),
+                   matte=np.ascontiguousarray(view.matte[:, ::-1]), window=flipped(view.window),
+                   face=view.face.mirrored(2 * picture.x + picture.width - 1),
+                   filled=None if view.filled is None else flipped(view.filled), mirrored=not view.mirrored)
 
 
 def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> View:
@@ -87,11 +104,16 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     """
     aspect = target.pixel_aspect
     goal = aimed_at(face, params, likeness, aspect)
+    start, end = closing(goal, plan.blink, aspect) if plan.blink else (goal, goal)
     width = mesh.face_width(face.landmarks, aspect)
 
-    warped = [(warp_view(views[w.view], goal, region, params.stiffness, aspect), w) for w in plan.views]
+    warped = [(warp_view(views[w.view], start, region, params.stiffness, aspect), w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
     picture = combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
+    if plan.blink:
+        moves = moves_of(Driven(face.moved_to(start), face.moved_to(end)), region, aspect, picture)
+        picture = rendered(picture, moves)
+        lead = replace(lead, st=sample(lead.st, pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion))
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     kept = 1 - plan.inner_mouth
@@ -144,7 +166,8 @@ def warp_view(view: View, goal: np.ndarray, region: Window, stiffness: float, as
     picture = sample(view.display, local)
     matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
     height, width = view.picture.height, view.picture.width
-    st = np.stack([(mapping[..., 0] - view.picture.x + 0.5) / width,
+    across = (mapping[..., 0] - view.picture.x + 0.5) / width
+    st = np.stack([1 - across if view.mirrored else across,
                    1 - (mapping[..., 1] - view.picture.y + 0.5) / height], -1)
     area = np.abs(cell_areas(mapping.astype(np.float64)))
     matte = matte * np.maximum(unstretched(area, matte), features(goal, region))

@@ -35,6 +35,7 @@ HAIR_SPREAD = np.array([5.0, 2.5, 2.5], np.float32)
 BRIGHT_STRANDS = 0.8  # roughness, in the skin's deviations above its usual one
 DISTINCT, DOUBT, SURENESS = 4.0, 3.0, 6.0
 
+STRANDS = 0.08  # of the face: so near to hair on two sides, what passes for skin may be hair too
 BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # of the face: how far above its landmarks a brow may be, and how tall
 BRIDGE = 0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
 
@@ -102,6 +103,8 @@ def foreign(sight: Sight, worn: float = 0.0, doubt: float = 1.0) -> tuple[np.nda
     kept = _features(sight) * cv2.erode(sight.shape, np.ones((reach, reach), np.uint8))
     other = _from_outside(unlike * (1 - kept), sight.shape)
     other = _grown(other, unlike * kept, sight, skin, above)
+    if doubt > 1:
+        other = np.maximum(other, _between_strands(other * above, sight) * (1 - kept))
     return np.maximum(other, _islands(1 - other, sight.shape, skin.sure)), above
 
 
@@ -291,6 +294,14 @@ def _grown(other: np.ndarray, hidden: np.ndarray, sight: Sight, skin: Skin, abov
 def _around(points: np.ndarray, factor: float) -> np.ndarray:
     """A closed row of points, larger about its middle."""
     return np.asarray(points.mean(0) + factor * (points - points.mean(0)))
+
+
+def _between_strands(hair: np.ndarray, sight: Sight) -> np.ndarray:
+    """`hair` (h, w) closed over the gaps between its strands."""
+    side = 2 * max(1, round(STRANDS * sight.unit)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    wide = cv2.copyMakeBorder(hair, side, side, side, side, cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[side:-side, side:-side], np.float32)
 
 
 def _islands(face: np.ndarray, shape: np.ndarray, sure: np.ndarray) -> np.ndarray:

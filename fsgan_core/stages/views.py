@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import mesh
+from fsgan_core.stages.lids import Blink, blink, openness
 from fsgan_core.stages.mesh import Actor
+from fsgan_core.stages.performance import reading
 
 FADE = 3  # frames on either side over which a change of view is spread
 POSE_UNIT = 10.0  # degrees that cost as much as one unit of expression
@@ -34,6 +36,8 @@ CALM = 1.0  # what a unit of a view's own expression costs
 ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
+MIRROR_COST = 2.0  # what a mirrored view costs more: a face is not the same on both sides
+CROSSING = 3.0  # changes of view that a change into the mirror or out of it costs as much as
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
 BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged
 MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
@@ -43,10 +47,11 @@ FRONTAL = FACE[INNER_FACE, :2]  # mm
 
 @dataclass(frozen=True, order=True)
 class ViewRef:
-    """A source frame: the number of the source clip in the shot, and the frame."""
+    """A source frame: the number of the source clip in the shot, and the frame. mirrored: flipped, left for right."""
 
     clip: int
     frame: int
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,13 @@ class WeightedView:
 @dataclass(frozen=True)
 class FramePlan:
     """views: leading first; light and detail each sum to 1. others: further views, for what these do not show.
-    inner_mouth: share of the source's own inner mouth, 1, or of the target's, 0. flags: "pose-clamped"."""
+    inner_mouth: share of the source's own inner mouth, 1, or of the target's, 0. blink: how eyes
+    that the views show open are closed. flags: "pose-clamped", "mirrored-view"."""
 
     views: tuple[WeightedView, ...]
     others: tuple[ViewRef, ...] = ()
     inner_mouth: float = 1.0
+    blink: Blink = field(default=Blink())
     flags: tuple[str, ...] = field(default=())
 
 
@@ -81,49 +88,56 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    poses = np.array([[face.euler[0], face.euler[1]] for _, face, _ in pool])
-    appearance = AppearanceMap(poses, params.minimum_radius)
-    shown = np.stack([_features(face, sources[ref.clip]) for ref, face, _ in pool])
+    poses = np.array([one.face.euler[:2] for one in pool])
+    flipped = np.array([one.ref.mirrored for one in pool])
+    shown = np.stack([_features(one.face, one.who) for one in pool])
     wanted = np.stack([_features(face, target) for face in faces])
     wanted_poses = np.array([face.euler[:2] for face in faces])
-    preference = -np.log([weight for _, _, weight in pool])
-    preference = preference + np.array([_doubt(face, sources[ref.clip]) for ref, face, _ in pool])
+    preference = -np.log([one.weight for one in pool])
+    preference = preference + np.array([_doubt(one.face, one.who) for one in pool]) + MIRROR_COST * flipped
     expression = params.expression * _distances(wanted, shown)
     pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
     cost = pose + expression + preference[None]
-    leading = _cheapest_path(cost, SWITCH_COST * params.hold)
+    leading = _cheapest_path(cost, SWITCH_COST * params.hold, flipped)
 
     detail = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
     light = np.zeros_like(detail)
     clamped = np.zeros(len(frames), bool)
-    cells = appearance.cells()
+    sides = {bool(side): np.flatnonzero(flipped == side) for side in np.unique(flipped)}
+    maps = {side: AppearanceMap(poses[members], params.minimum_radius) for side, members in sides.items()}
+    cells = {side: one.cells() for side, one in maps.items()}
     for t, (yaw, pitch) in enumerate(wanted_poses):
-        query = appearance.query(float(yaw), float(pitch))
+        side = bool(flipped[leading[t]])  # light falls from the other side in a mirror
+        query = maps[side].query(float(yaw), float(pitch))
         clamped[t] = query.outside > BEYOND
         for kept, weight in zip(query.indices, query.weights, strict=True):
             if weight > 0:
-                members = np.asarray(cells[int(kept)])
+                members = sides[side][np.asarray(cells[side][int(kept)])]
                 light[t, members[np.argmin((expression + preference)[t, members])]] += weight
     if params.combine == "leading":
         light = detail.copy()
     detail, light = _faded(detail, frames), _faded(light, frames)
     if params.combine == "barycentric":
         detail = light
-    mouths = np.array([_mouth(face, sources[ref.clip]) for ref, face, _ in pool])
+    mouths = np.array([_mouth(one.face, one.who) for one in pool])
     inner = _inner_mouth(params, detail @ mouths, np.array([_mouth(face, target) for face in faces]))
     inner = _faded(inner[:, None], frames)[:, 0]
 
+    usual = reading(target)
+    readings = {id(who): reading(who) for who in {id(one.who): one.who for one in pool}.values()}
+    open_eyes = np.array([openness(one.face, one.who.pixel_aspect, readings[id(one.who)]) for one in pool])
     plans = {}
     for t, frame in enumerate(frames):
         chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > NEGLIGIBLE]
         sums = detail[t, chosen].sum(), light[t, chosen].sum()
         plans[frame] = FramePlan(
-            views=tuple(WeightedView(pool[v][0], float(light[t, v] / sums[1]), float(detail[t, v] / sums[0]))
+            views=tuple(WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0]))
                         for v in chosen),
-            others=_others(poses, set(chosen), pool),
+            others=_others(poses, flipped, set(chosen), pool),
             inner_mouth=float(inner[t]),
-            flags=("pose-clamped",) if clamped[t] else (),
+            blink=blink(faces[t], target.pixel_aspect, usual, detail[t] @ open_eyes),
+            flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if flipped[leading[t]] else [])),
         )
     return plans
 
@@ -177,15 +191,29 @@ def view_name(ref: ViewRef, names: Sequence[str]) -> str:
     return f"{name if plain else ref.clip + 1}:{ref.frame}"
 
 
-def _pool(sources: Sequence[Actor], params: ReenactParams,
-          names: Sequence[str]) -> list[tuple[ViewRef, Face, float]]:
-    """The views that are used, with the artist's preference of each."""
+@dataclass(frozen=True)
+class _Candidate:
+    """A view that may be taken, with whose it is and the artist's preference of it."""
+
+    ref: ViewRef
+    face: Face
+    who: Actor
+    weight: float
+
+
+def _pool(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
+    """The views that are used; those of the mirror behind the others."""
     chosen = chosen_views(sources, params, names)
-    pool = [(ref, one.face, one.weight) for ref, one in chosen.items() if one.state == USED]
+    pool = [_Candidate(ref, one.face, sources[ref.clip], one.weight) for ref, one in chosen.items()
+            if one.state == USED]
     if not pool:
         raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
                           "leave none")
-    return pool
+    if not params.mirror:
+        return pool
+    others = [mesh.mirrored(who) for who in sources]
+    return pool + [_Candidate(replace(one.ref, mirrored=True), others[one.ref.clip].faces[one.ref.frame],
+                              others[one.ref.clip], one.weight) for one in pool]
 
 
 _NAMED = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d+))?")
@@ -254,15 +282,22 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt(np.maximum(square, 0)))
 
 
-def _cheapest_path(cost: np.ndarray, switch: float) -> np.ndarray:
-    """For each row of cost (t, v) the view, so that costs and changes of view together are least (Viterbi)."""
+def _cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) -> np.ndarray:
+    """For each row of cost (t, v) the view, so that costs and changes of view together are least (Viterbi); between
+    views and mirrored ones (`flipped`, bool (v,)) a change costs CROSSING times as much."""
     total = cost[0].copy()
     came_from = np.zeros(cost.shape, int)
+    everyone = np.arange(len(total))
     for t in range(1, len(cost)):
-        best = int(np.argmin(total))
-        stay = total <= total[best] + switch
-        came_from[t] = np.where(stay, np.arange(len(total)), best)
-        total = np.where(stay, total, total[best] + switch) + cost[t]
+        back, least = everyone.copy(), total.copy()
+        for side in (False, True):
+            if not (flipped == side).any():
+                continue
+            best = int(np.argmin(np.where(flipped == side, total, np.inf)))
+            changed = total[best] + switch * np.where(flipped == side, 1.0, CROSSING)
+            back, least = np.where(changed < least, best, back), np.minimum(changed, least)
+        came_from[t] = back
+        total = least + cost[t]
     path = np.empty(len(cost), int)
     path[-1] = int(np.argmin(total))
     for t in range(len(cost) - 1, 0, -1):
@@ -285,7 +320,13 @@ def _inner_mouth(params: ReenactParams, source: np.ndarray, target: np.ndarray) 
     return np.where(enough | (target < MOUTH_NEEDED), 1.0, 0.0)
 
 
-def _others(poses: np.ndarray, chosen: set[int], pool: Sequence[tuple[ViewRef, Face, float]]) -> tuple[ViewRef, ...]:
-    """The views that turn furthest to either side, and up: they show what a single pose hides."""
-    extremes = [int(np.argmin(poses[:, 0])), int(np.argmax(poses[:, 0])), int(np.argmax(poses[:, 1]))]
-    return tuple(dict.fromkeys(pool[v][0] for v in extremes if v not in chosen))
+def _others(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
+            pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
+    """The views that turn furthest to either side, and up: they show what a single pose hides. Mirrored ones last."""
+    extremes = []
+    for side in (False, True):
+        members = np.flatnonzero(flipped == side)
+        if len(members):
+            extremes += [int(members[place]) for place in (np.argmin(poses[members, 0]), np.argmax(poses[members, 0]),
+                                                           np.argmax(poses[members, 1]))]
+    return tuple(dict.fromkeys(pool[v].ref for v in extremes if v not in chosen))

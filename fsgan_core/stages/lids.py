@@ -1,0 +1,66 @@
+"""Lids that close in the target while the source's eyes are open.
+
+A smooth warp can only squeeze an open eye, and landmarks leave a gap in a shut one; what blinks is skin that slides
+over the eye. So an eye that is to close is first warped as far open as its view shows it, and then closed as
+stages.motion closes one: the lid comes down, the eyeball stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fsgan_core.faces.pose import head_pose
+from fsgan_core.faces.track import Face
+from fsgan_core.stages.performance import LOWER_LIDS, UPPER_LIDS, Reading, lid_gaps, seen, settled
+from fsgan_core.stages.picture import smoothstep
+
+CLOSING = 0.15, 0.4  # of the usual gap, less open than the view shows it: a lid begins to slide, and slides all the way
+SLIDES, MEETS = 0.95, 0.7  # the upper lid's part in a blink; and where in the gap of landmarks shut lids meet
+
+
+@dataclass(frozen=True)
+class Blink:
+    """What closes an eye beyond what landmarks say, right and left eye: `gap` mm that they leave in it, `way` mm that
+    its lids slide from where the view shows them."""
+
+    gap: tuple[float, float] = (0.0, 0.0)
+    way: tuple[float, float] = (0.0, 0.0)
+
+    def __bool__(self) -> bool:
+        return any(self.way)
+
+
+def openness(face: Face, pixel_aspect: float, usual: Reading) -> np.ndarray:
+    """(2,) how far right and left eye stand open: 0 shut, 1 as usual on this person, whose clip `usual` is of."""
+    return np.asarray(_gaps(settled(face, pixel_aspect, usual), pixel_aspect) / np.maximum(usual.lids, 1e-6))
+
+
+def blink(face: Face, pixel_aspect: float, usual: Reading, shown: np.ndarray) -> Blink:
+    """How the target's `face` closes eyes that a view shows open by `shown` (2,), an `openness`. usual: of the target's
+    clip."""
+    wanted = openness(face, pixel_aspect, usual)
+    further = np.maximum(shown - wanted, 0)
+    share = smoothstep((further - CLOSING[0]) / (CLOSING[1] - CLOSING[0]))
+    gap = share * np.maximum(_gaps(face, pixel_aspect) - wanted * usual.lids, 0)
+    way = share * further * usual.lids
+    return Blink((float(gap[0]), float(gap[1])), (float(way[0]), float(way[1])))
+
+
+def closing(goal: np.ndarray, eyes: Blink, pixel_aspect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks (68, 2) with the eyes open as the views show them, and closed, of the face that is aimed at."""
+    closed = _opened(goal, -np.array(eyes.gap), MEETS, pixel_aspect)
+    return _opened(closed, np.array(eyes.way), SLIDES, pixel_aspect), closed
+
+
+def _gaps(face: Face, pixel_aspect: float) -> np.ndarray:
+    """(2,) mean gap in mm of each eye's lids, 0 where they cross."""
+    return np.asarray(np.maximum(lid_gaps(face, pixel_aspect).reshape(2, 2).mean(1), 0))
+
+
+def _opened(landmarks: np.ndarray, by: np.ndarray, upper: float, pixel_aspect: float) -> np.ndarray:
+    """Landmarks with the lids further apart by `by` (2,) mm, of which the upper ones go the share `upper`."""
+    change = np.zeros((68, 3))
+    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -upper * np.repeat(by, 2), (1 - upper) * np.repeat(by, 2)
+    return np.asarray(landmarks + seen(change, head_pose(landmarks, pixel_aspect)) / (pixel_aspect, 1.0))
