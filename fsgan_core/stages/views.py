@@ -88,45 +88,29 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    poses = np.array([one.face.euler[:2] for one in pool])
     flipped = np.array([one.ref.mirrored for one in pool])
+    poses, wanted_poses = (np.array([face.euler[:2] for face in group])
+                           for group in ([one.face for one in pool], faces))
+    pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
     shown = np.stack([_features(one.face, one.who) for one in pool])
     wanted = np.stack([_features(face, target) for face in faces])
-    wanted_poses = np.array([face.euler[:2] for face in faces])
-    preference = -np.log([one.weight for one in pool])
-    preference = preference + np.array([_doubt(one.face, one.who) for one in pool]) + MIRROR_COST * flipped
-    expression = params.expression * _distances(wanted, shown)
-    pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
-    cost = pose + expression + preference[None]
-    leading = _cheapest_path(cost, SWITCH_COST * params.hold, flipped)
+    preference = np.array([one.doubt - np.log(one.weight) for one in pool]) + MIRROR_COST * flipped
+    likeness = params.expression * _distances(wanted, shown) + preference[None]
+    leading = _cheapest_path(pose + likeness, SWITCH_COST * params.hold, flipped)
 
     detail = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
-    light = np.zeros_like(detail)
-    clamped = np.zeros(len(frames), bool)
-    sides = {bool(side): np.flatnonzero(flipped == side) for side in np.unique(flipped)}
-    maps = {side: AppearanceMap(poses[members], params.minimum_radius) for side, members in sides.items()}
-    cells = {side: one.cells() for side, one in maps.items()}
-    for t, (yaw, pitch) in enumerate(wanted_poses):
-        side = bool(flipped[leading[t]])  # light falls from the other side in a mirror
-        query = maps[side].query(float(yaw), float(pitch))
-        clamped[t] = query.outside > BEYOND
-        for kept, weight in zip(query.indices, query.weights, strict=True):
-            if weight > 0:
-                members = sides[side][np.asarray(cells[side][int(kept)])]
-                light[t, members[np.argmin((expression + preference)[t, members])]] += weight
+    light, clamped = _light(wanted_poses, poses, likeness, flipped, leading, params.minimum_radius)
     if params.combine == "leading":
         light = detail.copy()
     detail, light = _faded(detail, frames), _faded(light, frames)
     if params.combine == "barycentric":
         detail = light
-    mouths = np.array([_mouth(one.face, one.who) for one in pool])
-    inner = _inner_mouth(params, detail @ mouths, np.array([_mouth(face, target) for face in faces]))
+    inner = _inner_mouth(params, detail @ np.array([one.mouth for one in pool]),
+                         np.array([_mouth(face, target) for face in faces]))
     inner = _faded(inner[:, None], frames)[:, 0]
+    usual, eyes = reading(target), detail @ np.array([one.eyes for one in pool])
 
-    usual = reading(target)
-    readings = {id(who): reading(who) for who in {id(one.who): one.who for one in pool}.values()}
-    open_eyes = np.array([openness(one.face, one.who.pixel_aspect, readings[id(one.who)]) for one in pool])
     plans = {}
     for t, frame in enumerate(frames):
         chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > NEGLIGIBLE]
@@ -136,10 +120,33 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
                         for v in chosen),
             others=_others(poses, flipped, set(chosen), pool),
             inner_mouth=float(inner[t]),
-            blink=blink(faces[t], target.pixel_aspect, usual, detail[t] @ open_eyes),
+            blink=blink(faces[t], target.pixel_aspect, usual, eyes[t]),
             flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if flipped[leading[t]] else [])),
         )
     return plans
+
+
+def _light(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray,
+           radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Shares (t, v) of views in the low frequencies, by the appearance map; and (t,) whether a pose lies outside it.
+
+    wanted (t, 2), poses (v, 2): yaw and pitch. likeness: (t, v), what a view costs beside its pose. leading: (t,); a
+    view in the mirror has its light from there too, since it falls from the other side.
+    """
+    light = np.zeros(likeness.shape)
+    clamped = np.zeros(len(wanted), bool)
+    sides = {bool(side): np.flatnonzero(flipped == side) for side in np.unique(flipped[leading])}
+    maps = {side: AppearanceMap(poses[members], radius) for side, members in sides.items()}
+    cells = {side: one.cells() for side, one in maps.items()}
+    for t, (yaw, pitch) in enumerate(wanted):
+        side = bool(flipped[leading[t]])
+        query = maps[side].query(float(yaw), float(pitch))
+        clamped[t] = query.outside > BEYOND
+        for kept, weight in zip(query.indices, query.weights, strict=True):
+            if weight > 0:
+                members = sides[side][np.asarray(cells[side][int(kept)])]
+                light[t, members[np.argmin(likeness[t, members])]] += weight
+    return light, clamped
 
 
 @dataclass(frozen=True)
@@ -193,27 +200,39 @@ def view_name(ref: ViewRef, names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A view that may be taken, with whose it is and the artist's preference of it."""
+    """A view that may be taken, and whose it is. weight: the artist's preference. doubt: what it costs by itself.
+    mouth: `_mouth`. eyes: (2,), `openness`."""
 
     ref: ViewRef
     face: Face
     who: Actor
     weight: float
+    doubt: float
+    mouth: float
+    eyes: np.ndarray
+
+    def mirrored(self, who: Actor) -> _Candidate:
+        """The same in the mirror, where it is `who`."""
+        return replace(self, ref=replace(self.ref, mirrored=True), face=who.faces[self.ref.frame], who=who,
+                       eyes=self.eyes[::-1])
 
 
 def _pool(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
     """The views that are used; those of the mirror behind the others."""
-    chosen = chosen_views(sources, params, names)
-    pool = [_Candidate(ref, one.face, sources[ref.clip], one.weight) for ref, one in chosen.items()
-            if one.state == USED]
-    if not pool:
+    chosen = {ref: one for ref, one in chosen_views(sources, params, names).items() if one.state == USED}
+    if not chosen:
         raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
                           "leave none")
-    if not params.mirror:
-        return pool
-    others = [mesh.mirrored(who) for who in sources]
-    return pool + [_Candidate(replace(one.ref, mirrored=True), others[one.ref.clip].faces[one.ref.frame],
-                              others[one.ref.clip], one.weight) for one in pool]
+    usual = {clip: reading(sources[clip]) for clip in {ref.clip for ref in chosen}}
+    pool = []
+    for ref, one in chosen.items():
+        who = sources[ref.clip]
+        pool.append(_Candidate(ref, one.face, who, one.weight, _doubt(one.face, who), _mouth(one.face, who),
+                               openness(one.face, who.pixel_aspect, usual[ref.clip])))
+    if params.mirror:
+        others = [mesh.mirrored(who) for who in sources]
+        pool += [one.mirrored(others[one.ref.clip]) for one in pool]
+    return pool
 
 
 _NAMED = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d+))?")
