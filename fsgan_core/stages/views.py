@@ -341,11 +341,11 @@ def _inner_mouth(params: ReenactParams, source: np.ndarray, target: np.ndarray) 
 
 def _others(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
             pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
-    """The views that turn furthest to either side, and up: they show what a single pose hides. Mirrored ones last."""
-    extremes = []
-    for side in (False, True):
-        members = np.flatnonzero(flipped == side)
-        if len(members):
-            extremes += [int(members[place]) for place in (np.argmin(poses[members, 0]), np.argmax(poses[members, 0]),
-                                                           np.argmax(poses[members, 1]))]
+    """The views that turn furthest to either side, and up: they show what a single pose hides. Of the mirror only what
+    turns further than any view does."""
+    yaw, pitch = poses[:, 0], np.where(flipped, -np.inf, poses[:, 1])
+    own = np.flatnonzero(~flipped)
+    extremes = [int(own[np.argmin(yaw[own])]), int(own[np.argmax(yaw[own])]), int(np.argmax(pitch))]
+    extremes += [int(v) for v, beyond in ((np.argmin(yaw), yaw.min() < yaw[own].min()),
+                                          (np.argmax(yaw), yaw.max() > yaw[own].max())) if beyond]
     return tuple(dict.fromkeys(pool[v].ref for v in extremes if v not in chosen))
