@@ -39,7 +39,7 @@ SWITCH_COST = 4.0  # what a change of the leading view costs, in units
 MIRROR_COST = 2.0  # what a mirrored view costs more: a face is not the same on both sides
 CROSSING = 3.0  # changes of view that a change into the mirror or out of it costs as much as
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
-BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged
+BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged, and a mirrored view has more to show
 MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
 INNER_FACE = slice(17, 68)
 FRONTAL = FACE[INNER_FACE, :2]  # mm
@@ -342,10 +342,10 @@ def _inner_mouth(params: ReenactParams, source: np.ndarray, target: np.ndarray) 
 def _others(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
             pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
     """The views that turn furthest to either side, and up: they show what a single pose hides. Of the mirror only what
-    turns further than any view does."""
+    turns further than any view by more than BEYOND."""
     yaw, pitch = poses[:, 0], np.where(flipped, -np.inf, poses[:, 1])
     own = np.flatnonzero(~flipped)
     extremes = [int(own[np.argmin(yaw[own])]), int(own[np.argmax(yaw[own])]), int(np.argmax(pitch))]
-    extremes += [int(v) for v, beyond in ((np.argmin(yaw), yaw.min() < yaw[own].min()),
-                                          (np.argmax(yaw), yaw.max() > yaw[own].max())) if beyond]
+    extremes += [int(v) for v, beyond in ((np.argmin(yaw), yaw.min() < yaw[own].min() - BEYOND),
+                                          (np.argmax(yaw), yaw.max() > yaw[own].max() + BEYOND)) if beyond]
     return tuple(dict.fromkeys(pool[v].ref for v in extremes if v not in chosen))

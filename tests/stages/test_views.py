@@ -26,6 +26,14 @@ def opened(amount: float) -> np.ndarray:
     return shape
 
 
+def lids(shape: np.ndarray, share: float) -> np.ndarray:
+    """A face with its eyes open by a share of their gap, as landmarks say it."""
+    changed = shape.copy()
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        changed[upper, 1] = changed[lower, 1] - share * (shape[lower, 1] - shape[upper, 1])
+    return changed
+
+
 def clip(poses: Iterable[tuple[float, float]] | Mapping[int, tuple[float, float]], mouth: float = 0.0,
          first: int = 1, aspect: float = 1.0) -> Actor:
     """An actor who shows these yaws and pitches, one a frame."""
@@ -128,6 +136,53 @@ class TestPlan:
             assert one.inner_mouth == wide[frame].inner_mouth
 
 
+class TestMirror:
+    right = clip([(12, -5), (20, -5)])
+
+    def test_stands_in_where_no_view_looks_that_way(self) -> None:
+        for one in plan(self.right, clip([(-20, -5)] * 3)).values():
+            assert leading(one) == ViewRef(0, 2, mirrored=True)
+            assert one.flags == ("mirrored-view",)
+        plain = plan(self.right, clip([(-20, -5)] * 3), mirror=False)[2]
+        assert leading(plain) == ViewRef(0, 1)
+        assert plain.flags == ("pose-clamped",) and not any(ref.mirrored for ref in plain.others)
+
+    def test_a_view_that_looks_nearly_that_way_is_better(self) -> None:
+        plans = plan(clip([(4, 0), (6, 0)]), clip([(-5, 0)] * 3))
+        assert leading(plans[2]) == ViewRef(0, 1)
+        assert not any(view.view.mirrored for view in plans[2].views)
+
+    def test_shows_what_no_view_turns_to(self) -> None:
+        assert ViewRef(0, 2, mirrored=True) in plan(self.right, clip([(15, -5)]))[1].others
+        assert not any(ref.mirrored for ref in plan(clip(AROUND), clip([(0, 0)]))[1].others)
+
+    def test_is_not_gone_into_for_a_moment(self) -> None:
+        """Moles change sides, which shows more than any other change of view."""
+        source = clip([(-2, 0), (26, 0)])
+        turning = [(-2, 0)] * 10 + [(-26, 0)] * 2 + [(-2, 0)] * 10
+        assert not any(view.view.mirrored for one in plan(source, clip(turning)).values() for view in one.views)
+        staying = [(-2, 0)] * 10 + [(-26, 0)] * 40
+        assert leading(plan(source, clip(staying))[45]) == ViewRef(0, 2, mirrored=True)
+
+    def test_the_mirrors_mirror_is_the_person(self) -> None:
+        one = mesh.actor({1: face_at(posed(20, -5, 8, scale=2, shape=opened(9)), 1)})
+        again = mesh.mirrored(mesh.mirrored(one))
+        np.testing.assert_allclose(again.shape, one.shape)
+        np.testing.assert_allclose(again.faces[1].landmarks, one.faces[1].landmarks)
+        np.testing.assert_allclose(mesh.mirrored(one).shape, mesh.actor(mesh.mirrored(one).faces).shape, atol=1e-6)
+
+
+class TestBlink:
+    def test_an_eye_that_is_open_in_the_view_is_closed(self) -> None:
+        target = Actor({frame: face_at(posed(scale=2, shape=lids(FACE, gap)), frame)
+                        for frame, gap in enumerate([1.0] * 12 + [0.45, 0.3, 0.45] + [1.0] * 12, 1)}, 1.0, FACE)
+        plans = plan(clip([(0, 0)]), target)
+        ways = np.array([plans[frame].blink.way for frame in sorted(plans)])
+        assert (ways[:12] == 0).all() and (ways[15:] == 0).all()
+        assert (ways[13] > 0.8 * 8).all()  # the generic eye stands 8 mm open
+        assert not plans[1].blink and plans[14].blink
+
+
 class TestTime:
     wobble = clip([(7.5 + (1.5 if n % 2 else -1.5), 0) for n in range(20)])
     pair = clip([(0, 0), (15, 0)])
@@ -174,7 +229,7 @@ class TestChoice:
         plans = plan([left, right], clip([(-30, 0)] * 9 + [(30, 0)] * 9), hold=0.1)
         assert leading(plans[2]) == ViewRef(0, 1)
         assert leading(plans[17]) == ViewRef(1, 102)
-        only = plan([left, right], clip([(-30, 0)]), views=("b:101",))
+        only = plan([left, right], clip([(-30, 0)]), views=("b:101",), mirror=False)
         assert leading(only[1]) == ViewRef(1, 101)
         without = plan([left, right], clip([(-30, 0)]), exclude=("a:1", "a:2"))
         assert leading(without[1]).clip == 1
