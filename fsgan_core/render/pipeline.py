@@ -366,5 +366,6 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
+    "mirrored-view": "no source view looks that way; one that looks the other way stands in, left for right",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import mesh
+from fsgan_core.stages.lids import Blink, blink, closing, openness
 from fsgan_core.stages.mask import measure_mattes
-from fsgan_core.stages.picture import straight
-from fsgan_core.stages.reenact import features, prepare_view, reenact, unstretched
+from fsgan_core.stages.performance import reading
+from fsgan_core.stages.picture import polygon_matte, straight
+from fsgan_core.stages.reenact import features, mirrored_view, prepare_view, reenact, unstretched
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
@@ -194,6 +197,72 @@ class TestSTMap:
         assert np.abs(again - picture)[inside].mean() < 0.01
         assert (u[inside] > 0).all() and (u[inside] < 1).all()
         assert np.corrcoef(v[inside], np.broadcast_to(np.arange(len(v))[:, None], v.shape)[inside])[0, 1] < -0.99
+
+
+class TestMirror:
+    @pytest.mark.parametrize("origin", [(0, 0), (-14, 9)])
+    def test_a_mirrored_view_is_a_view_of_the_mirrored_plate(self, collins: Still, hopper: Still, codec: Codec,
+                                                             origin: tuple[int, int]) -> None:
+        plate = plate_at(hopper.plate.pixels, *origin)
+        face = face_at(hopper.face.landmarks + origin)
+        mirror = replace(plate, pixels=np.ascontiguousarray(plate.pixels[:, ::-1]))
+        there = face_at(face.mirrored(2 * origin[0] + plate.data_window.width - 1).landmarks)
+        ref = ViewRef(0, 1)
+        flipped = mirrored_view(prepare_view(plate, face, codec, MaskParams()))
+        one = reenact(collins.plate, collins.face, collins.region, ONE, {ref: flipped}, codec, EXACT)
+        other = reenact(collins.plate, collins.face, collins.region, ONE,
+                        {ref: prepare_view(mirror, there, codec, MaskParams())}, codec, EXACT)
+        inside = np.minimum(one.matte("A"), other.matte("A")) > 0.9
+        assert inside.mean() > 0.1
+        assert np.abs(shown(one, codec)[0] - shown(other, codec)[0])[inside].mean() < 0.005
+        # The STMap leads to the file, which is not mirrored.
+        np.testing.assert_allclose(one.matte("st.u")[inside], 1 - other.matte("st.u")[inside], atol=1e-3)
+        np.testing.assert_allclose(one.matte("st.v")[inside], other.matte("st.v")[inside], atol=1e-3)
+
+
+class TestBlink:
+    def test_lids_meet_and_nothing_else_moves(self, collins: Still, hopper: Still, codec: Codec) -> None:
+        """Grace Hopper's eyes are open. Shut, skin and lashes are where iris and white were."""
+        usual = reading(mesh.actor({1: collins.face}))
+        eyes = Blink(way=(float(usual.lids[0]), float(usual.lids[1])))
+        asleep = collins.face.moved_to(lids_together(collins.face.landmarks))
+
+        def result(face: Face, blink: Blink) -> np.ndarray:
+            plate = reenact(collins.plate, face, collins.region, replace(ONE, blink=blink),
+                            {ViewRef(0, 1): hopper.view(codec)}, codec, EXACT)
+            return shown(plate, codec)[0]
+
+        awake, shut = result(collins.face, Blink()), result(asleep, eyes)
+        for eye in (slice(36, 42), slice(42, 48)):
+            ball = polygon_matte(collins.face.landmarks[eye], collins.region) > 0.9
+            assert ball.sum() > 20
+            dark = [float((picture[ball].mean(-1) < 0.35).mean()) for picture in (awake, shut)]
+            assert dark[0] > 0.4 and dark[1] < 0.5 * dark[0]  # iris and shadow under the lid; a line of lashes
+        x, y = np.rint(collins.face.landmarks[57]).astype(int) - (collins.region.x, collins.region.y)
+        chin = (slice(y, y + 12), slice(x - 12, x + 12))
+        assert np.abs(shut - awake)[chin].max() < 0.02
+
+    def test_an_eye_that_need_not_close_is_left_alone(self, collins: Still) -> None:
+        usual = reading(mesh.actor({1: collins.face}))
+        assert not blink(collins.face, 1.0, usual, openness(collins.face, 1.0, usual))
+        start, end = closing(collins.face.landmarks, Blink(), 1.0)
+        np.testing.assert_allclose(start, collins.face.landmarks)
+        np.testing.assert_allclose(end, collins.face.landmarks)
+
+    def test_one_eye_winks(self, collins: Still) -> None:
+        usual = reading(mesh.actor({1: collins.face}))
+        landmarks = collins.face.landmarks.copy()
+        landmarks[36:42] = lids_together(landmarks)[36:42]
+        eyes = blink(collins.face.moved_to(landmarks), 1.0, usual, np.ones(2))
+        assert eyes.way[0] > 0.9 * usual.lids[0] and eyes.way[1] == 0
+
+
+def lids_together(landmarks: np.ndarray) -> np.ndarray:
+    """The landmarks of a face with its eyes shut."""
+    shut = landmarks.copy()
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        shut[upper] = shut[lower] = 0.2 * landmarks[upper] + 0.8 * landmarks[lower]
+    return shut
 
 
 class TestViews:
