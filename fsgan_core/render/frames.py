@@ -339,7 +339,7 @@ class FrameMaker:
         views = [(self._view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
                  for chosen in plan.views]
         return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6),
-                [round(mm, 6) for mm in (*plan.blink.gap, *plan.blink.way)], views, scene.likeness,
+                [round(part, 6) for part in (*plan.blink.shut, *plan.blink.way)], views, scene.likeness,
                 self._driven_part(scene, frame))
 
     def _driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:

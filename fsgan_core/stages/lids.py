@@ -19,13 +19,15 @@ from fsgan_core.stages.picture import smoothstep
 CLOSING = 0.15, 0.4  # of the usual gap, less open than the view shows it: a lid begins to slide, and slides all the way
 SLIDES, MEETS = 0.95, 0.7  # the upper lid's part in a blink; and where in the gap of landmarks shut lids meet
 
+AWAKE = 0.9  # an eye this far open, or further, can be shown as one that closes
+
 
 @dataclass(frozen=True)
 class Blink:
-    """What closes an eye beyond what landmarks say, right and left eye: `gap` mm that they leave in it, `way` mm that
-    its lids slide from where the view shows them."""
+    """What closes right and left eye beyond what landmarks say: `shut`, the share of their gap that is none, and `way`,
+    mm that the lids slide from where the view shows them."""
 
-    gap: tuple[float, float] = (0.0, 0.0)
+    shut: tuple[float, float] = (0.0, 0.0)
     way: tuple[float, float] = (0.0, 0.0)
 
     def __bool__(self) -> bool:
@@ -37,21 +39,30 @@ def openness(face: Face, pixel_aspect: float, usual: Reading) -> np.ndarray:
     return np.asarray(_gaps(settled(face, pixel_aspect, usual), pixel_aspect) / np.maximum(usual.lids, 1e-6))
 
 
+def awake(face: Face, pixel_aspect: float, usual: Reading) -> Face:
+    """The face with its eyes at least AWAKE open: what closes them is no matter of the view."""
+    by = np.maximum(AWAKE - openness(face, pixel_aspect, usual), 0) * usual.lids
+    return face.moved_to(_opened(face.landmarks, by, pixel_aspect)) if by.any() else face
+
+
 def blink(face: Face, pixel_aspect: float, usual: Reading, shown: np.ndarray) -> Blink:
     """How the target's `face` closes eyes that a view shows open by `shown` (2,), an `openness`. usual: of the target's
     clip."""
     wanted = openness(face, pixel_aspect, usual)
     further = np.maximum(shown - wanted, 0)
     share = smoothstep((further - CLOSING[0]) / (CLOSING[1] - CLOSING[0]))
-    gap = share * np.maximum(_gaps(face, pixel_aspect) - wanted * usual.lids, 0)
+    shut = share * np.clip(1 - wanted * usual.lids / np.maximum(_gaps(face, pixel_aspect), 1e-6), 0, 1)
     way = share * further * usual.lids
-    return Blink((float(gap[0]), float(gap[1])), (float(way[0]), float(way[1])))
+    return Blink((float(shut[0]), float(shut[1])), (float(way[0]), float(way[1])))
 
 
 def closing(goal: np.ndarray, eyes: Blink, pixel_aspect: float) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks (68, 2) with the eyes open as the views show them, and closed, of the face that is aimed at."""
-    closed = _opened(goal, -np.array(eyes.gap), MEETS, pixel_aspect)
-    return _opened(closed, np.array(eyes.way), SLIDES, pixel_aspect), closed
+    upper, lower = goal[UPPER_LIDS], goal[LOWER_LIDS]
+    move = np.repeat(eyes.shut, 2)[:, None] * (lower - upper)
+    closed = goal.copy()
+    closed[UPPER_LIDS], closed[LOWER_LIDS] = upper + MEETS * move, lower - (1 - MEETS) * move
+    return _opened(closed, np.array(eyes.way), pixel_aspect), closed
 
 
 def _gaps(face: Face, pixel_aspect: float) -> np.ndarray:
@@ -59,8 +70,8 @@ def _gaps(face: Face, pixel_aspect: float) -> np.ndarray:
     return np.asarray(np.maximum(lid_gaps(face, pixel_aspect).reshape(2, 2).mean(1), 0))
 
 
-def _opened(landmarks: np.ndarray, by: np.ndarray, upper: float, pixel_aspect: float) -> np.ndarray:
-    """Landmarks with the lids further apart by `by` (2,) mm, of which the upper ones go the share `upper`."""
+def _opened(landmarks: np.ndarray, by: np.ndarray, pixel_aspect: float) -> np.ndarray:
+    """Landmarks with the lids further apart by `by` (2,) mm."""
     change = np.zeros((68, 3))
-    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -upper * np.repeat(by, 2), (1 - upper) * np.repeat(by, 2)
+    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -SLIDES * np.repeat(by, 2), (1 - SLIDES) * np.repeat(by, 2)
     return np.asarray(landmarks + seen(change, head_pose(landmarks, pixel_aspect)) / (pixel_aspect, 1.0))

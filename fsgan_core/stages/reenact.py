@@ -43,6 +43,8 @@ DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is f
 FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
 VIEW_DOUBT = 11.0  # skin that is missed is filled from other views; hair that is taken for skin smears over the face
 STRETCH = 2.5, 4.5  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
+STREAKED = 1.4, 2.5  # enlarged that much up and down a lid shows streaks
+STREAKS = 0.02  # of the face: how wide they are
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
 
 
@@ -112,7 +114,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     picture = combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
     if plan.blink:
         moves = moves_of(Driven(face.moved_to(start), face.moved_to(end)), region, aspect, picture)
-        picture = rendered(picture, moves)
+        picture = unstreaked(rendered(picture, moves), moves.motion, face.euler[2], STREAKS * width, aspect)
         lead = replace(lead, st=sample(lead.st, pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion))
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
@@ -122,6 +124,22 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
         picture = picture + own[..., None] * (display_of(target, region, codec) - picture)
         alpha = np.maximum(alpha, own)
     return as_plate(codec.decode(picture), alpha, lead, face, region, target, kept)
+
+
+def unstreaked(picture: np.ndarray, motion: np.ndarray, roll: float, sigma: float, aspect: float) -> np.ndarray:
+    """`picture` (h, w, 3), smoothed along the eyes by `sigma` rows where `motion` (h, w, 2) draws a strip of lid over a
+    whole eye, which would show as streaks down to the lashes. roll: degrees."""
+    stretch = 1 / np.maximum(np.abs(1 + np.gradient(motion[..., 1], axis=0)), 0.1)
+    share = smoothstep((stretch - STREAKED[0]) / (STREAKED[1] - STREAKED[0])).astype(np.float32)
+    if not share.any():
+        return picture
+    reach = max(1, round(3 * sigma / min(aspect, 1.0)))
+    y, x = np.mgrid[-reach:reach + 1, -reach:reach + 1] * np.array([1.0, aspect])[:, None, None]
+    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
+    along, across = cos * x + sin * y, cos * y - sin * x
+    kernel = np.exp(-0.5 * ((along / max(sigma, 0.3)) ** 2 + (across / 0.5) ** 2))
+    smooth = cv2.filter2D(picture, -1, (kernel / kernel.sum()).astype(np.float32), borderType=cv2.BORDER_REPLICATE)
+    return picture + cv2.GaussianBlur(share, (0, 0), 1.0)[..., None] * (smooth - picture)
 
 
 def aimed_at(face: Face, params: ReenactParams, likeness: np.ndarray | None, aspect: float) -> np.ndarray:

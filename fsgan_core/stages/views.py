@@ -23,7 +23,7 @@ from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import mesh
-from fsgan_core.stages.lids import Blink, blink, openness
+from fsgan_core.stages.lids import AWAKE, Blink, awake, blink, openness
 from fsgan_core.stages.mesh import Actor
 from fsgan_core.stages.performance import reading
 
@@ -36,6 +36,7 @@ CALM = 1.0  # what a unit of a view's own expression costs
 ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
+ASLEEP = 6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
 MIRROR_COST = 4.0  # what a mirrored view costs more: a face is not the same on both sides
 CROSSING = 3.0  # changes of view that a change into the mirror or out of it costs as much as
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
@@ -93,7 +94,8 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
                            for group in ([one.face for one in pool], faces))
     pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
     shown = np.stack([_features(one.face, one.who) for one in pool])
-    wanted = np.stack([_features(face, target) for face in faces])
+    usual = reading(target)
+    wanted = np.stack([_features(awake(face, target.pixel_aspect, usual), target) for face in faces])
     preference = np.array([one.doubt - np.log(one.weight) for one in pool]) + MIRROR_COST * flipped
     likeness = params.expression * _distances(wanted, shown) + preference[None]
     leading = _cheapest_path(pose + likeness, SWITCH_COST * params.hold, flipped)
@@ -109,7 +111,7 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
     inner = _inner_mouth(params, detail @ np.array([one.mouth for one in pool]),
                          np.array([_mouth(face, target) for face in faces]))
     inner = _faded(inner[:, None], frames)[:, 0]
-    usual, eyes = reading(target), detail @ np.array([one.eyes for one in pool])
+    eyes = detail @ np.array([one.eyes for one in pool])
 
     plans = {}
     for t, frame in enumerate(frames):
@@ -227,8 +229,9 @@ def _pool(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str])
     pool = []
     for ref, one in chosen.items():
         who = sources[ref.clip]
-        pool.append(_Candidate(ref, one.face, who, one.weight, _doubt(one.face, who), _mouth(one.face, who),
-                               openness(one.face, who.pixel_aspect, usual[ref.clip])))
+        eyes = openness(one.face, who.pixel_aspect, usual[ref.clip])
+        doubt = _doubt(one.face, who) + ASLEEP * float(np.maximum(AWAKE - eyes, 0).max())
+        pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _mouth(one.face, who), eyes))
     if params.mirror:
         others = [mesh.mirrored(who) for who in sources]
         pool += [one.mirrored(others[one.ref.clip]) for one in pool]
