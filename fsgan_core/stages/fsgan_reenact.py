@@ -37,6 +37,7 @@ from fsgan_core.stages.fsgan_network import (
     shares_of,
     working_size,
 )
+from fsgan_core.stages.lids import Blink
 from fsgan_core.stages.mask import hull_of
 from fsgan_core.stages.picture import display_of, polygon_matte, scene
 from fsgan_core.stages.reenact import (
@@ -47,7 +48,7 @@ from fsgan_core.stages.reenact import (
     as_plate,
     combined,
     own_mouth,
-    warp_view,
+    warped_views,
 )
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
@@ -92,8 +93,10 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
     lead = max(plan.views, key=lambda w: w.detail)
     where = around if wanted else region
-    warped = {w.view: warp_view(views[w.view], goal, where, params.stiffness, aspect)
-              for w in dict.fromkeys([lead, *wanted])}
+    # A network that draws a face shuts its eyes itself; one that refines the warped view is shown them shut.
+    warped = warped_views(plan if prewarp else replace(plan, blink=Blink()),
+                          [w.view for w in dict.fromkeys([lead, *wanted])], views, face, goal, where, params.stiffness,
+                          aspect)
     if prewarp:
         picture = combined([(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE,
                            aspect)

@@ -9,7 +9,7 @@ like neither.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -106,16 +106,12 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     """
     aspect = target.pixel_aspect
     goal = aimed_at(face, params, likeness, aspect)
-    start, end = closing(goal, plan.blink, aspect) if plan.blink else (goal, goal)
     width = mesh.face_width(face.landmarks, aspect)
 
-    warped = [(warp_view(views[w.view], start, region, params.stiffness, aspect), w) for w in plan.views]
+    by_view = warped_views(plan, [w.view for w in plan.views], views, face, goal, region, params.stiffness, aspect)
+    warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
     picture = combined([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
-    if plan.blink:
-        moves = moves_of(Driven(face.moved_to(start), face.moved_to(end)), region, aspect, picture)
-        picture = unstreaked(rendered(picture, moves), moves.motion, face.euler[2], STREAKS * width, aspect)
-        lead = replace(lead, st=sample(lead.st, pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion))
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     kept = 1 - plan.inner_mouth
@@ -173,6 +169,22 @@ class Warped:
     matte: np.ndarray
     st: np.ndarray
     confidence: np.ndarray
+
+
+def warped_views(plan: FramePlan, wanted: Sequence[ViewRef], views: Mapping[ViewRef, View], face: Face,
+                 goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> dict[ViewRef, Warped]:
+    """The views that are `wanted`, the leading one among them, brought to the landmarks `goal` (68, 2) of `face` on the
+    region; eyes that the plan closes are warped open, and then their lids slide."""
+    if not plan.blink:
+        return {ref: warp_view(views[ref], goal, region, stiffness, aspect) for ref in wanted}
+    start, end = closing(goal, plan.blink, aspect)
+    warped = {ref: warp_view(views[ref], start, region, stiffness, aspect) for ref in wanted}
+    lead = max(plan.views, key=lambda w: w.detail).view
+    moves = moves_of(Driven(face.moved_to(start), face.moved_to(end)), region, aspect, warped[lead].picture)
+    place = pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion
+    streaks = STREAKS * mesh.face_width(face.landmarks, aspect)
+    return {ref: replace(one, st=sample(one.st, place), picture=unstreaked(
+        rendered(one.picture, moves), moves.motion, face.euler[2], streaks, aspect)) for ref, one in warped.items()}
 
 
 def warp_view(view: View, goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> Warped:
