@@ -14,11 +14,11 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import mesh
-from fsgan_core.stages.lids import Blink, blink, closing, openness
+from fsgan_core.stages.lids import AWAKE, Blink, awake, blink, closing, openness
 from fsgan_core.stages.mask import measure_mattes
 from fsgan_core.stages.performance import reading
 from fsgan_core.stages.picture import polygon_matte, straight
-from fsgan_core.stages.reenact import features, mirrored_view, prepare_view, reenact, unstretched
+from fsgan_core.stages.reenact import features, mirrored_view, prepare_view, reenact, unstreaked, unstretched
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
@@ -248,6 +248,24 @@ class TestBlink:
         start, end = closing(collins.face.landmarks, Blink(), 1.0)
         np.testing.assert_allclose(start, collins.face.landmarks)
         np.testing.assert_allclose(end, collins.face.landmarks)
+
+    def test_a_lid_drawn_wide_shows_no_streaks(self) -> None:
+        """Columns that differ from their neighbours in the lid, which is drawn over the eye, not beside it."""
+        picture = np.zeros((60, 60, 3), np.float32)
+        picture[:, ::2] = 1
+        motion = np.zeros((60, 60, 2), np.float32)
+        motion[20:40, :, 1] = -0.75 * np.arange(20)[:, None]
+        smooth = unstreaked(picture, motion, 0.0, 3.0, 1.0)
+        assert smooth[24:36, 10:50].std() < 0.1 * picture.std()
+        np.testing.assert_array_equal(smooth[:12], picture[:12])
+        assert unstreaked(picture, np.zeros_like(motion), 0.0, 3.0, 1.0) is picture
+
+    def test_an_eye_asleep_is_looked_at_as_awake(self, collins: Still) -> None:
+        usual = reading(mesh.actor({1: collins.face}))
+        asleep = collins.face.moved_to(lids_together(collins.face.landmarks))
+        assert openness(asleep, 1.0, usual).max() < 0.1
+        assert openness(awake(asleep, 1.0, usual), 1.0, usual) == pytest.approx(AWAKE, abs=0.1)
+        assert awake(collins.face, 1.0, usual) is collins.face
 
     def test_one_eye_winks(self, collins: Still) -> None:
         usual = reading(mesh.actor({1: collins.face}))

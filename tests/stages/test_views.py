@@ -182,6 +182,16 @@ class TestBlink:
         assert (ways[13] > 0.8 * 8).all()  # the generic eye stands 8 mm open
         assert not plans[1].blink and plans[14].blink
 
+    def test_a_view_with_open_eyes_leads_through_it(self) -> None:
+        """An eye that a lid hides cannot be shown; a lid can be slid over an eye."""
+        views = {1: FACE, 2: lids(FACE, 0.3), **dict.fromkeys(range(3, 12), FACE)}
+        source = Actor({frame: face_at(posed(0.3 * frame, 0, scale=2, shape=shape), frame)
+                        for frame, shape in views.items()}, 1.0, FACE)
+        asleep = Actor({frame: face_at(posed(0.6, 0, scale=2, shape=lids(FACE, gap)), frame)
+                        for frame, gap in enumerate([1.0] * 12 + [0.3] * 3 + [1.0] * 12, 1)}, 1.0, FACE)
+        for one in plan(source, asleep, hold=0.0, mirror=False).values():
+            assert leading(one) != ViewRef(0, 2)
+
 
 class TestTime:
     wobble = clip([(7.5 + (1.5 if n % 2 else -1.5), 0) for n in range(20)])
