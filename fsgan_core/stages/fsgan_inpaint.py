@@ -34,7 +34,7 @@ from fsgan_core.stages.fsgan_network import (
     shown_in,
     working_size,
 )
-from fsgan_core.stages.inpaint import CONFIDENT, as_plate, extended, gathered, wanted_of
+from fsgan_core.stages.inpaint import CONFIDENT, as_plate, dark_parts, extended, gathered, wanted_of
 from fsgan_core.stages.picture import cleaned, perceived, scene, straight
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     rgb, alpha = straight(reenacted)
     wanted, needed = wanted_of(mattes, holdout)
     picture = perceived(cleaned(rgb), codec.exposure)
-    picture, shown = gathered(picture, alpha, needed, others, codec, params)
+    picture, shown = gathered(picture, alpha, needed, others, codec, params, dark_parts(face, reenacted))
 
     display = np.clip(codec.encode(scene(picture, codec.exposure)), 0, 1)
     before, known = shown_in(display, shown, region, crop)

@@ -14,6 +14,7 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
+from fsgan_core.faces.landmarks import EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
@@ -21,6 +22,7 @@ from fsgan_core.stages import mesh
 from fsgan_core.stages.picture import (
     cleaned,
     perceived,
+    polygon_matte,
     premultiplied,
     scene,
     smoothstep,
@@ -34,6 +36,7 @@ ENOUGH = 0.002  # of the region: less than this missing is not worth another vie
 FOREHEAD = 0.02, 0.07  # of the face, above the highest point of the brows: there a forehead begins, and is nothing else
 UNSEEN = 0.02  # of the face: how softly what is seen of a forehead ends
 LEFT = 0.35, 0.55  # shares of a forehead that no view shows, from which on more of it is left, and all of it
+HAIR = 0.5, 0.75  # of the skin's light around: darker than this another view fills no cheek
 MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 
@@ -48,7 +51,7 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     rgb, alpha = straight(reenacted)
     picture = perceived(cleaned(rgb), codec.exposure)
     wanted, needed = wanted_of(mattes, holdout)
-    picture, shown = gathered(picture, alpha, needed, others, codec, params)
+    picture, shown = gathered(picture, alpha, needed, others, codec, params, dark_parts(face, reenacted))
     if (shown > CONFIDENT).any():
         picture = extended(picture, shown, needed)
     else:
@@ -66,14 +69,14 @@ def wanted_of(mattes: Plate, holdout: np.ndarray | None) -> tuple[np.ndarray, np
 
 
 def gathered(picture: np.ndarray, alpha: np.ndarray, needed: np.ndarray, others: Callable[[], Iterable[Plate]],
-             codec: Codec, params: InpaintParams) -> tuple[np.ndarray, np.ndarray]:
+             codec: Codec, params: InpaintParams, dark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`picture` (h, w, 3), perceived, with what further views show of what is missing, and where it shows
-    something."""
+    something. dark: (h, w), 1 where that may be darker than skin."""
     shown = alpha.copy()
     missing = needed * (1 - shown)
     if params.other_views and missing.sum() > ENOUGH * missing.size:
         for other in others():
-            picture, shown = _added(picture, shown, other, codec)
+            picture, shown = _added(picture, shown, other, codec, dark)
             missing = needed * (1 - shown)
             if missing.sum() <= ENOUGH * missing.size:
                 break
@@ -113,8 +116,18 @@ def as_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed:
                  reenacted.pixel_aspect, said)
 
 
-def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec) -> tuple[np.ndarray, np.ndarray]:
-    """`picture` with what `other` shows beyond it, in the picture's light."""
+def dark_parts(face: Face | None, reenacted: Plate) -> np.ndarray:
+    """float32 (h, w): 1 on eyes and lips of the target's face; everywhere when that is not known."""
+    if face is None:
+        return np.ones(reenacted.pixels.shape[:2], np.float32)
+    parts = [face.landmarks[part] for part in (EYE_R, EYE_L, mesh.LIPS)]
+    return np.maximum.reduce([polygon_matte(part.mean(0) + 1.25 * (part - part.mean(0)), reenacted.data_window,
+                                            0.1 * float(np.ptp(part[:, 0]))) for part in parts])
+
+
+def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec,
+           dark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`picture` with what `other` shows beyond it, in the picture's light; hair that passed for skin is left out."""
     rgb, alpha = straight(other)
     extra = perceived(rgb, codec.exposure)
     both = np.minimum(shown, alpha)
@@ -124,6 +137,8 @@ def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec) -
     light = weighted_blur(np.maximum(picture, 0), both, sigma, aspect) + 0.02
     own = weighted_blur(np.maximum(extra, 0), both, sigma, aspect) + 0.02
     extra = (extra + 0.02) * np.clip(light / own, 0.25, 4.0) - 0.02
+    skin = smoothstep((extra.mean(-1) / np.maximum(light.mean(-1), 1e-6) - HAIR[0]) / (HAIR[1] - HAIR[0]))
+    alpha = alpha * np.maximum(dark, skin.astype(np.float32))
     share = (alpha * (1 - shown))[..., None]
     total = np.maximum(shown[..., None] + share, 1e-6)
     mixed = (picture * shown[..., None] + extra * share) / total
