@@ -176,7 +176,9 @@ class TestPlate:
         assert asked
         own = collins.plate.crop(collins.region).get("R", "G", "B")
         inside = cv2.erode(oval(collins), np.ones((9, 9))) == 1
-        assert np.abs(codec.encode(straight(result)[0]) - codec.encode(own))[inside].mean() < 0.01
+        skin = inside & (codec.encode(own).mean(-1) > 0.4)  # what is as dark as hair is not taken from another view
+        assert skin.sum() > 0.8 * inside.sum()
+        assert np.abs(codec.encode(straight(result)[0]) - codec.encode(own))[skin].mean() < 0.01
         assert result.matte("matte.completed")[inside & (alpha == 0)].min() == 1
 
     def test_pixels_that_are_not_square(self, collins: Still, codec: Codec) -> None:

@@ -157,6 +157,35 @@ class TestOtherViews:
         assert len(asked) == 2
 
 
+    def test_hair_fills_no_cheek(self, hopper: Still, collins: Still, codec: Codec) -> None:
+        """A view whose hair passed for skin: beside the eye it is left out, in the eye what is dark is the eye's."""
+        region, points = collins.region, collins.face.landmarks
+        shown = collins.reenacted(hopper, codec)
+        x, y = np.meshgrid(np.arange(region.x, region.right), np.arange(region.y, region.bottom))
+        missing = (x < points[39, 0]) & (y > points[17, 1]) & (y < points[2, 1])
+        hidden = replace(shown, pixels=shown.pixels * ~missing[..., None])
+        display = codec.encode(collins.plate.crop(region).get("R", "G", "B"))
+        view = np.dstack([codec.decode(np.full_like(display, 0.15)), np.ones(x.shape)]).astype(np.float32)
+        dark = Plate(view, ("R", "G", "B", "A"), region, shown.display_window)
+        # Where both show something, the view is the picture: the same light.
+        both = ~missing[..., None] & (np.array(dark.channels) != "A")
+        rgb = np.dstack([straight(shown)[0], np.ones(x.shape)])
+        dark = replace(dark, pixels=np.where(both, rgb, view).astype(np.float32))
+        face = collins.mattes(codec, WHOLE).matte("matte.face") > 0.5
+
+        def filled(face_known: bool) -> np.ndarray:
+            result = inpaint(hidden, collins.mattes(codec, WHOLE), lambda: [dark], codec, PARAMS,
+                             face=collins.face if face_known else None)
+            return codec.encode(straight(result)[0]).mean(-1)
+
+        cheek = missing & face & (x < points[36, 0] - 3) & (y < points[36, 1])
+        eye = np.hypot(x - points[36:42, 0].mean(), y - points[36:42, 1].mean()) < 3
+        assert cheek.sum() > 50 and eye.sum() > 20
+        known, unknown = filled(True), filled(False)
+        assert np.median(known[cheek]) > 1.5 * np.median(unknown[cheek])
+        assert np.median(known[eye]) < 1.1 * np.median(unknown[eye])
+
+
 class TestHoldout:
     def test_held_out_is_not_filled(self, codec: Codec) -> None:
         holdout = np.zeros_like(X)
