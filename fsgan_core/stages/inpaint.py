@@ -14,7 +14,7 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
-from fsgan_core.faces.landmarks import EYE_L, EYE_R
+from fsgan_core.faces.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
@@ -117,10 +117,10 @@ def as_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed:
 
 
 def dark_parts(face: Face | None, reenacted: Plate) -> np.ndarray:
-    """float32 (h, w): 1 on eyes and lips of the target's face; everywhere when that is not known."""
+    """float32 (h, w): 1 on eyes, brows and lips of the target's face; everywhere when that is not known."""
     if face is None:
         return np.ones(reenacted.pixels.shape[:2], np.float32)
-    parts = [face.landmarks[part] for part in (EYE_R, EYE_L, mesh.LIPS)]
+    parts = [face.landmarks[part] for part in (EYE_R, EYE_L, BROW_R, BROW_L, mesh.LIPS)]
     return np.maximum.reduce([polygon_matte(part.mean(0) + 1.25 * (part - part.mean(0)), reenacted.data_window,
                                             0.1 * float(np.ptp(part[:, 0]))) for part in parts])
 

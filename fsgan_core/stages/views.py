@@ -40,7 +40,7 @@ ASLEEP = 6.0  # what an eye that is shut costs a view: a lid can be slid over an
 MIRROR_COST = 4.0  # what a mirrored view costs more: a face is not the same on both sides
 CROSSING = 3.0  # changes of view that a change into the mirror or out of it costs as much as
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
-BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged, and a mirrored view has more to show
+BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged
 MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
 INNER_FACE = slice(17, 68)
 FRONTAL = FACE[INNER_FACE, :2]  # mm
@@ -344,11 +344,9 @@ def _inner_mouth(params: ReenactParams, source: np.ndarray, target: np.ndarray) 
 
 def _others(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
             pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
-    """The views that turn furthest to either side, and up: they show what a single pose hides. Of the mirror only what
-    turns further than any view by more than BEYOND."""
-    yaw, pitch = poses[:, 0], np.where(flipped, -np.inf, poses[:, 1])
+    """The views that turn furthest to either side, and up: they show what a single pose hides. None of the mirror:
+    what is lit from the other side would show as a patch."""
     own = np.flatnonzero(~flipped)
-    extremes = [int(own[np.argmin(yaw[own])]), int(own[np.argmax(yaw[own])]), int(np.argmax(pitch))]
-    extremes += [int(v) for v, beyond in ((np.argmin(yaw), yaw.min() < yaw[own].min() - BEYOND),
-                                          (np.argmax(yaw), yaw.max() > yaw[own].max() + BEYOND)) if beyond]
+    extremes = [int(own[np.argmin(poses[own, 0])]), int(own[np.argmax(poses[own, 0])]),
+                int(own[np.argmax(poses[own, 1])])]
     return tuple(dict.fromkeys(pool[v].ref for v in extremes if v not in chosen))

@@ -178,7 +178,7 @@ class TestOtherViews:
                              face=collins.face if face_known else None)
             return codec.encode(straight(result)[0]).mean(-1)
 
-        cheek = missing & face & (x < points[36, 0] - 3) & (y < points[36, 1])
+        cheek = missing & face & (x < points[36, 0] - 3) & (y > points[36, 1] + 3)
         eye = np.hypot(x - points[36:42, 0].mean(), y - points[36:42, 1].mean()) < 3
         assert cheek.sum() > 50 and eye.sum() > 20
         known, unknown = filled(True), filled(False)
