@@ -41,7 +41,7 @@ from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
 DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
 FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
-VIEW_DOUBT = 11.0  # skin that is missed is filled from other views; hair that is taken for skin smears over the face
+VIEW_DOUBT = 8.0  # skin that is missed is filled from other views; hair that is taken for skin smears over the face
 STRETCH = 2.5, 4.5  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
 STREAKED = 1.4, 2.5  # enlarged that much up and down a lid shows streaks
 STREAKS = 0.02  # of the face: how wide they are
