@@ -18,7 +18,6 @@ from fsgan_core.stages.picture import smoothstep
 
 CLOSING = 0.15, 0.4  # of the usual gap, less open than the view shows it: a lid begins to slide, and slides all the way
 SLIDES, MEETS = 0.95, 0.7  # the upper lid's part in a blink; and where in the gap of landmarks shut lids meet
-
 AWAKE = 0.9  # an eye this far open, or further, can be shown as one that closes
 
 
