@@ -50,13 +50,19 @@ def outline_of(job: Path, show: str, shot: str, user: str = "") -> Any:
     if Path(description.target.track).parent == work / TRACKS:
         looked_at = shlex.quote(our_range(values["TargetFrames"]))
         before.append(Shell("analyse_target", command=command("analyse-target", "--frames", looked_at), range="1"))
+    recognition = description.stages.reenact.recognition_file
+    recognise = None
+    if recognition and Path(recognition).parent == work / TRACKS:
+        recognise = Shell("recognise", command=command("recognise"), range="1")
     render = Shell("render", range=frames, chunk=int(values["ChunkSize"]), threadable=True, command=command(
         "render", "--frames", "#FRAME_START#-#FRAME_END#", "--expect", shlex.quote(values["Expected"])))
     report = Shell("report", command=command("report", "--frames", frames), range="1")
-    for layer in (*before, render, report):
+    for layer in (*before, *([recognise] if recognise else []), render, report):
         made.add_layer(layer)
     for layer in before:
-        render.depend_all(layer)
+        (recognise or render).depend_all(layer)
+    if recognise:
+        render.depend_all(recognise)
     report.depend_all(render)
     return made
 

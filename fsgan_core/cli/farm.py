@@ -30,7 +30,8 @@ bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folde
 estimate: renders three frames and says the machine-hours of all.
 task, session: what the job calls on the farm's machines.
 """
-TASKS = ("analyse-source", "analyse-target", "finetune", "render", "report", "analyse-nodes", "render-nodes")
+TASKS = ("analyse-source", "analyse-target", "recognise", "finetune", "render", "report", "analyse-nodes",
+         "render-nodes")
 NODE_TASKS = ("analyse-nodes", "render-nodes")
 SESSION = ("start", "stop", "serve")
 LICENCES = ("commercial", "non-commercial", "research", "unknown")
@@ -218,6 +219,8 @@ def task(options: Namespace, presenter: Presenter) -> int:
         facts = _finetune(shot, work / TUNED, options, device, "reenact.network" in paths, presenter)
     elif options.task == "analyse-source":
         facts = farmtasks.analyse_source(shot, options.number, device, presenter.listen)
+    elif options.task == "recognise":
+        facts = farmtasks.recognise(shot, device, presenter.listen)
     else:
         facts = farmtasks.analyse_target(shot, frames, device, presenter.listen)
     return _analysed(options, facts, presenter)

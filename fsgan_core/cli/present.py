@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Presenter"]
 
 # What stands before the subject of a progress bar, by kind of event.
-DOING = {"analyse": "analysing ", "collect": "cutting out faces of ", "train": "training on ",
-         "evaluate": "measuring ", "report": "writing the "}
+DOING = {"analyse": "analysing ", "recognise": "finding the likeness for ", "collect": "cutting out faces of ",
+         "train": "training on ", "evaluate": "measuring ", "report": "writing the "}
 
 # Fields that every log record has; what is beyond them was said by the caller.
 _USUAL = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}

@@ -24,8 +24,8 @@ OPENJD = "openjd"
 LONGEST = 1000  # characters of a line
 
 # Which steps are the work itself, by command; of the others only the status is told.
-COUNTED = {"analyse": "analyse", "analyse-source": "analyse", "analyse-target": "analyse", "finetune": "train",
-           "evaluate": "evaluate", "report": "report"}
+COUNTED = {"analyse": "analyse", "analyse-source": "analyse", "analyse-target": "analyse", "recognise": "recognise",
+           "finetune": "train", "evaluate": "evaluate", "report": "report"}
 
 
 def engine_lines(options: Namespace) -> EngineLines | None:

@@ -10,7 +10,7 @@ from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import sampled, similarity
 
-_CHIP = 150  # pixels, the network's input
+CHIP = 150  # pixels, the network's input
 _PADDING = 0.25  # of the chip around the face, as the network was trained
 
 # dlib's mean face of five points (outer and inner eye corners of both eyes, bottom of the nose) in a unit square.
@@ -47,8 +47,13 @@ def descriptor(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 def face_chip(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The aligned face, uint8 (150, 150, 3), as the descriptor's network takes it."""
-    mean = (_PADDING + _MEAN_FIVE) / (2 * _PADDING + 1) * _CHIP
-    return np.ascontiguousarray(sampled(picture, similarity(landmarks[list(_FIVE)], mean), _CHIP))
+    return np.ascontiguousarray(sampled(picture, chip_matrix(landmarks), CHIP))
+
+
+def chip_matrix(landmarks: np.ndarray) -> np.ndarray:
+    """(2, 3): the similarity that takes a face with `landmarks` (68, 2), square pixels, to its chip."""
+    mean = (_PADDING + _MEAN_FIVE) / (2 * _PADDING + 1) * CHIP
+    return similarity(landmarks[list(_FIVE)], mean)
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -141,7 +141,7 @@ class Runner:
                 if device != self.device:  # another thread moved it
                     continue
                 try:
-                    with torch.inference_mode(), _steady_kernels(device, self._thread_bound):
+                    with torch.inference_mode(), steady_kernels(device, self._thread_bound):
                         return self._in_company(asked)
                 except torch.OutOfMemoryError as error:
                     if torch.device(device).type == "cpu":
@@ -305,7 +305,7 @@ def _sums_by_threads(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _steady_kernels(device: str, thread_bound: bool) -> Iterator[None]:
+def steady_kernels(device: str, thread_bound: bool) -> Iterator[None]:
     """The same bits every time. On CUDA: kernels that are deterministic, chosen by shape and not by timing. On the CPU,
     where it matters: always the same number of threads."""
     if torch.device(device).type == "cuda":

@@ -24,9 +24,9 @@ FAILED = "failed"
 class Event:
     """One step of a long work.
 
-    kind: "analyse" (reading a clip for its track), "unread" (a frame of it could not be read), "begin" (a frame is
-    begun) or "frame" (a frame is done). subject: the clip's name or the command's. done of total: steps. For a frame:
-    its number, what became of it, and the seconds it took.
+    kind: "analyse" (reading a clip for its track), "unread" (a frame of it could not be read), "recognise" (finding
+    where the source is recognised), "begin" (a frame is begun) or "frame" (a frame is done). subject: the clip's name
+    or the command's. done of total: steps. For a frame: its number, what became of it, and the seconds it took.
     """
 
     kind: str

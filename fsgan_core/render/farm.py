@@ -21,7 +21,7 @@ from fsgan_core.contract.shot import Clip, Shot, person_settings
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.sequence import frames_text
 from fsgan_core.render.cache import code_digest
-from fsgan_core.render.engines import Chosen
+from fsgan_core.render.engines import Chosen, draws_anew
 from fsgan_core.render.frames import CODE
 from fsgan_core.render.inputs import Input
 from fsgan_core.render.jobtemplate import (
@@ -46,6 +46,8 @@ __all__ = ["Bundle", "expectation", "make_bundle", "moved", "path_texts", "write
 log = logging.getLogger(__name__)
 
 TRACKS, SIDECARS, REPORT, TUNED = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
+RECOGNISED = "reenact.recognition_file"
+STAGE_PATHS = ("analyse.person_reference", "colour.config", RECOGNISED)  # parameters that are paths
 NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
 
 
@@ -83,6 +85,7 @@ def path_texts(shot: Shot) -> dict[str, str]:
         found[f"{name}.person"] = clip.person if "person_reference" in person_settings(clip.person) else ""
     stages = shot.stages
     found["analyse.person_reference"] = stages.analyse.person_reference
+    found[RECOGNISED] = stages.reenact.recognition_file
     found["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
     for stage in NETWORK_STAGES:
         network = getattr(stages, stage).network
@@ -112,7 +115,7 @@ def moved(shot: Shot, paths: Mapping[str, str]) -> Shot:
         elif name == "output":
             folder = os.path.join(path, Path(shot.output.path.replace("\\", "/")).name)  # noqa: PTH118 - keeps "//server"
             shot = replace(shot, output=replace(shot.output, path=folder))
-        elif name in ("analyse.person_reference", "colour.config") or (head in NETWORK_STAGES and rest == "network"):
+        elif name in STAGE_PATHS or (head in NETWORK_STAGES and rest == "network"):
             stage = getattr(shot.stages, head).replace(**{rest: path})
             shot = replace(shot, stages=replace(shot.stages, **{head: stage}))
         else:
@@ -151,8 +154,9 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
     shot = _whole_paths(shot)
     work_folder = str(Path(options.work or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
     opened = shot_work(shot)
-    made = _tracks_to_make(shot, work_folder)
     tuned = options.finetune > 0
+    made = _files_to_make(shot, work_folder, anew=not tuned and draws_anew(opened.maker.engines["reenact"],
+                                                                           shot.stages.reenact.prewarp))
     start = shot.stages.reenact.network
     pinned = _pinned(moved(shot, made), opened, _tuned_resolution(shot) if tuned else 0)
     if tuned:
@@ -199,12 +203,16 @@ def _whole_paths(shot: Shot) -> Shot:
                         for name, path in path_texts(shot).items()})
 
 
-def _tracks_to_make(shot: Shot, work_folder: str) -> dict[str, str]:
-    """Track files that the job makes: of the clips that name none."""
+def _files_to_make(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, str]:
+    """Files that the job makes, all of them in TRACKS: tracks of the clips that name none, where the source is
+    recognised. anew: a network draws the face."""
     made = {f"source.{number}.track": f"{work_folder}/{TRACKS}/source{number}.json"
             for number, clip in enumerate(shot.source, start=1) if not clip.track}
     if not shot.target.track:
         made["target.track"] = f"{work_folder}/{TRACKS}/target.json"
+    reenact = shot.stages.reenact
+    if shot.job == "swap" and not anew and reenact.recognition > 0 and not reenact.recognition_file:
+        made[RECOGNISED] = f"{work_folder}/{TRACKS}/recognition.json"
     return made
 
 
@@ -280,6 +288,9 @@ def _steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], op
     if "target.track" in made:
         steps.append(step("AnalyseTarget", run("analyse-target", "--frames", "{{Param.TargetFrames}}"), options))
         before.append("AnalyseTarget")
+    if RECOGNISED in made:
+        steps.append(step("Recognise", run("recognise"), options, after=list(before)))
+        before.append("Recognise")
     steps.append(step("Render", run("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
                       options, after=before, space=chunk_space()))
     steps.append(step("Report", run("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True))

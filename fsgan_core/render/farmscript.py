@@ -17,6 +17,8 @@ from typing import Any
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError, MachineError, PlateError
+from fsgan_core.contract.knobs import knobs_of
+from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.sequence import frames_text, open_clip, parse_frames
@@ -206,15 +208,23 @@ def load_nodes(path: Path) -> list[NodeJob]:
 
 
 def with_tracks(job: NodeJob, work: Path) -> NodeJob:
-    """The job with track files in the work folder where its clips name none."""
+    """The job with files in the work folder where it names none: tracks of its clips, where the source is
+    recognised."""
     shot = job.shot
     given = dict(job.request.shot)
     target = shot.target if shot.target.track else replace(shot.target, track=_track(shot, shot.target, True, work))
     sources = tuple(clip if clip.track else replace(clip, track=_track(shot, clip, False, work))
                     for clip in shot.source) if given.get("source") else shot.source
     shot = replace(shot, target=target, source=sources)
+    reenact = shot.stages.reenact
+    if given.get("source") and shot.job == "swap" and reenact.recognition > 0 and not reenact.recognition_file:
+        chosen = [getattr(reenact, knob.name) for knob in knobs_of(ReenactParams) if knob.group == "views"]
+        known = digest(str(target), [str(source) for source in sources], chosen, shot.stages.colour.to_dict())
+        reenact = reenact.replace(recognition_file=str(work / TRACKS / f"recognition.{known[:16]}.json"))
+        shot = replace(shot, stages=replace(shot.stages, reenact=reenact))
     data = shot.to_dict()
-    given |= {"target": data["target"]} | ({"source": data["source"]} if given.get("source") else {})
+    given |= {name: data[name] for name in ("target", "source", "stages") if name in data and
+              (name != "source" or given.get("source"))}
     return NodeJob(job.node, replace(job.request, shot=given), shot)
 
 

@@ -30,8 +30,17 @@ from fsgan_core.render.pipeline import Work, render_shot, shot_work
 from fsgan_core.render.tracks import write_track
 from fsgan_core.render.warm import Warm
 
-__all__ = ["Estimate", "analyse_source", "analyse_target", "estimate", "gathered", "render_chunk", "rendered",
-           "unread_frames"]
+__all__ = [
+    "Estimate",
+    "analyse_source",
+    "analyse_target",
+    "estimate",
+    "gathered",
+    "recognise",
+    "render_chunk",
+    "rendered",
+    "unread_frames",
+]
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +66,17 @@ def analyse_source(shot: Shot, number: int, device: str = "cpu", listen: Listene
     clip = shot.source[number - 1]
     inputs = open_inputs((), clip, shot.stages, device=device)
     return _analysed(clip, shot, source_range(inputs.target, shot.job), device, listen, of_target=False)
+
+
+def recognise(shot: Shot, device: str = "cpu", listen: Listener = ignore) -> dict[str, Any]:
+    """Writes the file of where the source is recognised, which the shot names, unless it is there. Raises InputError
+    and as a render."""
+    path = shot.stages.reenact.recognition_file
+    if not path:
+        raise InputError("the shot names no reenact.recognition_file; make the job with `fsgan farm bundle`")
+    work = shot_work(shot, device=device, listen=listen)
+    work.scenes(work.held(work.frames[0]))
+    return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
 
 def _analysed(clip: Clip, shot: Shot, frames: Sequence[int], device: str, listen: Listener, *,

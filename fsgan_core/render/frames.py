@@ -56,6 +56,7 @@ CODE = ("faces", "plates", "stages", "networks", "render/inputs.py", "render/tra
         "render/frames.py", "render/final.py")
 
 STAGES = ("reenact", "mask", "inpaint", "blend")
+NAMED_FILES = ("network", "recognition_file")  # parameters
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class FrameMaker:
         with self.clock.time("reenact"):
             function = self.engines["reenact"].function("reenact")
             plate: Plate = function(target, scene.wanted[frame], self.region(frame), plan, views, scene.codec,
-                                    self._params("reenact"), scene.likeness)
+                                    self._params("reenact"), scene.likeness, scene.recognition)
         return plate
 
     def _drive(self, scene: Scene, target: Plate, frame: int) -> Plate:
@@ -320,8 +321,12 @@ class FrameMaker:
             return digest("file", stage, self.upstream[stage].sequence.fingerprint(frame))
         if not self.has_face(frame):
             return digest(stage, NO_FACE, self._base, self.inputs.target.sequence.fingerprint(frame))
-        own = (stage, self._base, self._engine_part(stage), self._params(stage).to_dict(), self._target_part(frame))
+        own = (stage, self._base, self._engine_part(stage), self._asked(stage), self._target_part(frame))
         return digest(own, *getattr(self, f"_{stage}_part")(frame))
+
+    def _asked(self, stage: str) -> dict[str, Any]:
+        """The stage's parameters without files that they name: what is in those counts, not where they lie."""
+        return {name: value for name, value in self._params(stage).to_dict().items() if name not in NAMED_FILES}
 
     def _engine_part(self, stage: str) -> tuple[Any, ...]:
         engine = self.engines[stage]
@@ -340,7 +345,7 @@ class FrameMaker:
                  for chosen in plan.views]
         return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6),
                 [round(part, 6) for part in (*plan.blink.shut, *plan.blink.way)], views, scene.likeness,
-                self._driven_part(scene, frame))
+                scene.recognition, self._driven_part(scene, frame))
 
     def _driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
         if frame not in scene.driven:

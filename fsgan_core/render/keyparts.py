@@ -14,7 +14,7 @@ from fsgan_core.contract.knobs import Params, knobs_of
 from fsgan_core.contract.params import STAGES as PARAMETERS
 from fsgan_core.plates.plate import Window
 from fsgan_core.render.cache import code_digest, digest
-from fsgan_core.render.frames import CODE, FrameMaker, face_digest
+from fsgan_core.render.frames import CODE, NAMED_FILES, FrameMaker, face_digest
 from fsgan_core.render.inputs import holdout_frame
 
 __all__ = ["changed_parts", "key_parts", "parts_text", "words_of"]
@@ -94,7 +94,7 @@ def _of_a_face(maker: FrameMaker, stages: tuple[str, ...], frame: int) -> dict[s
         parts[f"{stage}.engine"] = engine.name
         if engine.weights():
             parts[f"{stage}.network"] = engine.weights()
-        parts |= _parameters(stage, getattr(inputs.stages, stage), ("engine", "network"))
+        parts |= _parameters(stage, getattr(inputs.stages, stage), ("engine", *NAMED_FILES))
     if "reenact" in stages and frame in scene.plan:
         plan = scene.plan[frame]
         used = [chosen.view for chosen in plan.views]
@@ -107,7 +107,7 @@ def _of_a_face(maker: FrameMaker, stages: tuple[str, ...], frame: int) -> dict[s
                            face_digest(source.actor.faces[view.frame]))
                           for source, view in zip(sources, used, strict=True)]
         parts["views"] += [[round(chosen.light, 6), round(chosen.detail, 6)] for chosen in plan.views]
-        parts["views"] += [list(plan.flags), round(plan.inner_mouth, 6), scene.likeness]
+        parts["views"] += [list(plan.flags), round(plan.inner_mouth, 6), scene.likeness, scene.recognition]
     if frame in scene.driven:
         parts |= _parameters("drive", inputs.stages.drive, ())
         parts["driver"] = face_digest(scene.driven[frame].wanted)

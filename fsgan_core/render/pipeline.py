@@ -45,6 +45,7 @@ from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
 from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
 from fsgan_core.render.keyparts import key_parts, parts_text
 from fsgan_core.render.provenance import flags_of
+from fsgan_core.render.recognise import recognised
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.shotfile import load_shot
 from fsgan_core.render.threads import frame_workers, one_thread_algebra
@@ -178,7 +179,7 @@ class Work:
         self._upstream = upstream
 
         def scenes() -> Scenes:
-            return Scenes(inputs, job, with_views=with_views)
+            return Scenes(inputs, job, with_views=with_views, recognise=recognised)
 
         def maker(scenes: Scenes, like: FrameMaker | None = None) -> FrameMaker:
             return FrameMaker(inputs, scenes, upstream=upstream, clock=Clock(cancelled), like=like)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 SHAPE_DIGITS = 4  # of a likeness in mm: kept short, so that it is the same number on every machine
 
 
+Recognise = Callable[[Inputs, "Scene", Listener], "np.ndarray | None"]
+
+
 @dataclass(frozen=True)
 class SourceClip:
     """A clip that views come from: whose face, the stops that bring it to display brightness, the way to display."""
@@ -43,7 +46,8 @@ class Scene:
 
     seen: frames that were analysed. faces: the target person's face by frame. wanted: the face that it shall show (the
     same, for a swap). plan: the views of each frame; empty where no source is needed. likeness: source's proportions
-    minus the target's, (68, 3) mm, or None. exposure: stops of the target's codec. driven: what a drive makes of each
+    minus the target's, (68, 3) mm, or None. recognition: what makes the source be recognised, (68, 3) mm, or None;
+    one for all sections. exposure: stops of the target's codec. driven: what a drive makes of each
     frame; its views are of the target's own clip and of the driver.
     """
 
@@ -57,6 +61,7 @@ class Scene:
     views: tuple[SourceClip, ...] = ()
     plan: Mapping[int, FramePlan] = field(default_factory=dict)
     likeness: np.ndarray | None = None
+    recognition: np.ndarray | None = None
     driven: Mapping[int, Driven] = field(default_factory=dict)
 
 
@@ -64,13 +69,16 @@ class Scenes:
     """The scene of any frame of a job; a section is analysed when the first of its frames is asked for.
 
     job: "swap" or "drive". with_views: whether sources are needed at all (mask and blend work without, and so does an
-    inpaint that looks at no other views). Safe from several threads.
+    inpaint that looks at no other views). recognise: finds `Scene.recognition` for a scene that has all else. Safe
+    from several threads.
     """
 
-    def __init__(self, inputs: Inputs, job: str, *, with_views: bool = True, listen: Listener = ignore) -> None:
+    def __init__(self, inputs: Inputs, job: str, *, with_views: bool = True, recognise: Recognise | None = None,
+                 listen: Listener = ignore) -> None:
         self._inputs = inputs
         self._job = job
         self._with_views = with_views
+        self._recognise = recognise if inputs.stages.reenact.recognition > 0 else None
         self.listen = listen
         self._lock = threading.RLock()
         self._scenes: dict[int, Scene] = {}
@@ -108,7 +116,18 @@ class Scenes:
         target = actor(scene.faces, scene.pixel_aspect)
         sources = [view.actor for view in views]
         plan = plan_views(sources, target, self._inputs.stages.reenact, [view.item.name for view in views])
-        return replace(scene, views=views, plan=plan, likeness=np.round(likeness(sources, target), SHAPE_DIGITS))
+        scene = replace(scene, views=views, plan=plan, likeness=np.round(likeness(sources, target), SHAPE_DIGITS))
+        return replace(scene, recognition=self._recognition(scene))
+
+    def _recognition(self, scene: Scene) -> np.ndarray | None:
+        """The first section with a face decides for all: a face that changed between sections would jump."""
+        if self._recognise is None:
+            return None
+        for section in self._sections[:scene.number]:
+            before = self(section.core[0])
+            if before.faces:
+                return before.recognition
+        return self._recognise(self._inputs, scene, self.listen)
 
     def _driven(self, scene: Scene) -> Scene:
         inputs = self._inputs

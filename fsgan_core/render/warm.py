@@ -52,7 +52,8 @@ class Warm:
         clips = digest(*kind, [_clip_part(item) for item in (*inputs.sources, inputs.target)], inputs.working,
                        inputs.config.digest, inputs.device, stages.analyse.to_dict(), stages.colour.to_dict(),
                        stages.weights.to_dict(), state_of([stages.analyse.person_reference]))
-        planned = digest(clips, stages.reenact.to_dict(), stages.drive.to_dict())
+        planned = digest(clips, stages.reenact.to_dict(), state_of([stages.reenact.recognition_file]),
+                         stages.drive.to_dict())
         with self._lock:
             kept = self._kept.pop(clips, None)
         found = kept.scenes if kept is not None and kept.planned == planned else scenes()

@@ -74,7 +74,8 @@ FLAT = 1e-4  # variance, perceptual, below which there is no feature to be in th
 
 
 def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: Mapping[ViewRef, View], codec: Codec,
-            params: ReenactParams, likeness: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
+            params: ReenactParams, likeness: np.ndarray | None = None,
+            recognition: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
     """The reenacted face on `region`, as `reenact.reenact`; A is 1 where the picture shows a face: by the segmentation
     network where `networks` has one, by the reenactment network's own head, else by the landmarks' outline.
 
@@ -84,7 +85,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     aspect = target.pixel_aspect
     network = network_of(networks, "reenact")
     crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), aspect)
-    goal = aimed_at(face, params, likeness, aspect)
+    goal = aimed_at(face, params, likeness, recognition, aspect)
     width = mesh.face_width(face.landmarks, aspect)
     prewarp = network.weight.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 

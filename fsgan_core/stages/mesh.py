@@ -21,6 +21,8 @@ HAIRLINE = np.array([(-71, -18, 66), (-66, -42, 48), (-53, -63, 28), (-30, -74, 
                      (30, -74, 14), (53, -63, 28), (66, -42, 48), (71, -18, 66)], np.float64)
 FOREHEAD = np.array([(-50, -42, 18), (-26, -48, 1), (0, -49, -4), (26, -48, 1), (50, -42, 18)], np.float64)
 
+FOREHEAD_POINTS = np.vstack([HAIRLINE, FOREHEAD])  # as they stand behind the landmarks in `control_points`
+
 # The landmarks whose misfit to the generic head the forehead follows: temples and brows.
 _ANCHORS = np.array([0, 16, *range(17, 27)])
 
@@ -33,18 +35,25 @@ def forehead(landmarks: np.ndarray, pixel_aspect: float = 1.0, up: float = 1.0) 
     """
     pose = head_pose(landmarks, pixel_aspect)
     square = landmarks * (pixel_aspect, 1.0)
-    misfit = square[_ANCHORS] - pose.project(FACE[_ANCHORS])
+    misfit = square - pose.project(FACE)
     brow_line = FACE[17:27, 1].mean()
 
     def place(points: np.ndarray) -> np.ndarray:
         raised = points.copy()
         raised[:, 1] = brow_line + (points[:, 1] - brow_line) * up
-        distance = np.linalg.norm(points[:, None] - FACE[_ANCHORS][None], axis=2)
-        near = np.exp(-((distance / 40.0) ** 2)) + 1e-6
-        placed = pose.project(raised) + (near / near.sum(1, keepdims=True)) @ misfit
+        placed = pose.project(raised) + following(points) @ misfit
         return np.asarray(placed / (pixel_aspect, 1.0))
 
     return place(HAIRLINE), place(FOREHEAD)
+
+
+def following(points: np.ndarray) -> np.ndarray:
+    """(n, 68): how much each of the forehead's `points` (n, 3) mm goes along with each landmark."""
+    shares = np.zeros((len(points), 68))
+    distance = np.linalg.norm(points[:, None] - FACE[_ANCHORS][None], axis=2)
+    near = np.exp(-((distance / 40.0) ** 2)) + 1e-6
+    shares[:, _ANCHORS] = near / near.sum(1, keepdims=True)
+    return shares
 
 
 def control_points(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> np.ndarray:
@@ -148,7 +157,12 @@ def _rows(pose: HeadPose, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def displaced(landmarks: np.ndarray, change: np.ndarray, pixel_aspect: float = 1.0) -> np.ndarray:
     """`landmarks` (68, 2) moved by `change` (68, 3) mm on the head as it is posed."""
-    pose = head_pose(landmarks, pixel_aspect)
-    depth = 1 + (FACE @ pose.rotation.T)[:, 2:] / pose.distance
-    move = pose.scale * (change @ pose.rotation.T)[:, :2] / depth
+    move = np.einsum("pki,pi->pk", moving(landmarks, pixel_aspect), change)
     return np.asarray(landmarks + move / (pixel_aspect, 1.0))
+
+
+def moving(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> np.ndarray:
+    """(68, 2, 3): square pixels that each landmark moves in the picture for each mm on the head as it is posed."""
+    pose = head_pose(landmarks, pixel_aspect)
+    depth = 1 + (FACE @ pose.rotation.T)[:, 2] / pose.distance
+    return np.asarray(pose.scale * pose.rotation[None, :2, :] / depth[:, None, None])

@@ -97,15 +97,17 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
 
 
 def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: dict[ViewRef, View], codec: Codec,
-            params: ReenactParams, likeness: np.ndarray | None = None) -> Plate:
+            params: ReenactParams, likeness: np.ndarray | None = None,
+            recognition: np.ndarray | None = None) -> Plate:
     """The reenacted face on `region`: R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
 
     target: the frame to be changed, for its inner mouth. face: where the new face is to be. plan: which of `views`
     with which weights. likeness: (68, 3) mm, source's proportions minus the target's (`mesh.personal_shape`); None is
-    no change. A is 1 where the views show skin of the source.
+    no change. recognition: (68, 3) mm, what lets the source be recognised (stages.recognition), or None. A is 1 where
+    the views show skin of the source.
     """
     aspect = target.pixel_aspect
-    goal = aimed_at(face, params, likeness, aspect)
+    goal = aimed_at(face, params, likeness, recognition, aspect)
     width = mesh.face_width(face.landmarks, aspect)
 
     by_view = warped_views(plan, [w.view for w in plan.views], views, face, goal, region, params.stiffness, aspect)
@@ -138,11 +140,13 @@ def unstreaked(picture: np.ndarray, motion: np.ndarray, roll: float, sigma: floa
     return picture + cv2.GaussianBlur(share, (0, 0), 1.0)[..., None] * (smooth - picture)
 
 
-def aimed_at(face: Face, params: ReenactParams, likeness: np.ndarray | None, aspect: float) -> np.ndarray:
-    """(68, 2) the landmarks that the new face shall meet: the target's, moved towards the source's proportions."""
-    if likeness is None or params.likeness <= 0:
-        return face.landmarks
-    return mesh.displaced(face.landmarks, params.likeness * likeness, aspect)
+def aimed_at(face: Face, params: ReenactParams, likeness: np.ndarray | None, recognition: np.ndarray | None,
+             aspect: float) -> np.ndarray:
+    """(68, 2) the landmarks that the new face shall meet: the target's, moved towards the source's proportions and to
+    where the source is recognised."""
+    moves = [amount * change for amount, change in ((params.likeness, likeness), (params.recognition, recognition))
+             if change is not None and amount > 0]
+    return mesh.displaced(face.landmarks, np.sum(moves, axis=0), aspect) if moves else face.landmarks
 
 
 def own_mouth(face: Face, region: Window, width: float) -> np.ndarray:

@@ -29,13 +29,9 @@ def spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stif
     centre, scale = destination.mean(0), np.ptp(destination * square, axis=0).max()
     knots = (destination - centre) * square / scale
     n = len(knots)
-    system = np.zeros((n + 3, n + 3))
-    system[:n, :n] = _kernel(knots, knots) + np.diag(stiffness + 1e-9)
-    system[:n, n:] = np.column_stack([np.ones(n), knots])
-    system[n:, :n] = system[:n, n:].T
     target = np.zeros((n + 3, 2))
     target[:n] = source
-    coefficients = np.linalg.solve(system, target)
+    coefficients = np.linalg.solve(_system(knots, stiffness), target)
 
     step = int(np.clip(region.width // POINTS, FINEST, COARSEST))
     x = np.arange(-step, region.width + 2 * step, step)
@@ -48,6 +44,15 @@ def spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stif
     if folded(fine):  # a cubic may overshoot into a fold, straight lines cannot
         fine = np.stack([RectBivariateSpline(y, x, coarse[..., k], kx=1, ky=1)(rows, columns) for k in (0, 1)], -1)
     return fine.astype(np.float32)
+
+
+def spline_shares(knots: np.ndarray, places: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+    """(m, n): how much a value at each of `knots` (n, 2) counts at each of `places` (m, 2), in the spline of
+    `spline_map`; square pixels."""
+    centre, scale = knots.mean(0), np.ptp(knots, axis=0).max()
+    unit, at = (knots - centre) / scale, (places - centre) / scale
+    basis = np.column_stack([_kernel(at, unit), np.ones(len(at)), at])
+    return np.asarray(np.linalg.solve(_system(unit, stiffness).T, basis.T).T[:, :len(knots)])
 
 
 def cell_areas(mapping: np.ndarray) -> np.ndarray:
@@ -142,6 +147,16 @@ def _gaussian(sigma: float) -> np.ndarray:
 
 def _lanczos(picture: np.ndarray, mapping: np.ndarray) -> np.ndarray:
     return cv2.remap(picture, mapping[..., 0], mapping[..., 1], cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _system(knots: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+    """(n + 3, n + 3): the spline's equations at its knots, and that it has no part that an affine map could have."""
+    n = len(knots)
+    system = np.zeros((n + 3, n + 3))
+    system[:n, :n] = _kernel(knots, knots) + np.diag(stiffness + 1e-9)
+    system[:n, n:] = np.column_stack([np.ones(n), knots])
+    system[n:, :n] = system[:n, n:].T
+    return system
 
 
 def _kernel(points: np.ndarray, knots: np.ndarray) -> np.ndarray:

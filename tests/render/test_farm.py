@@ -29,9 +29,10 @@ from fsgan_core.networks.checkpoint import read_checkpoint, write_checkpoint
 from fsgan_core.plates.exr import read_header
 from fsgan_core.render.events import FAILED, Event
 from fsgan_core.render.farm import make_bundle, moved, path_texts, write_bundle
-from fsgan_core.render.farmtasks import analyse_target, estimate, gathered, render_chunk
+from fsgan_core.render.farmtasks import analyse_target, estimate, gathered, recognise, render_chunk
 from fsgan_core.render.jobtemplate import ARITHMETIC, FarmOptions, openjd_range, our_range
-from fsgan_core.render.pipeline import render_shot
+from fsgan_core.render.pipeline import render_shot, shot_work
+from fsgan_core.render.recognise import load, save
 from fsgan_core.render.shotfile import load_shot
 from fsgan_core.training.loops import seeded
 from tests import faults
@@ -62,15 +63,16 @@ def values_of(folder: Path) -> dict[str, object]:
 
 class TestBundle:
     def test_is_a_job_for_openjd(self, small: Small, tmp_path: Path) -> None:
-        shot = replace(small.shot(tmp_path / "out"), target=Clip(small.plate))
+        shot = replace(small.shot(tmp_path / "out", reenact__recognition="1"), target=Clip(small.plate))
         write_bundle(make_bundle(shot, FarmOptions(chunk=2, minutes=5, gpu=True, gpu_memory=8, cores=4, memory=16,
                                                    weights=(str(tmp_path),))), tmp_path / "job")
         done = openjd("check", tmp_path / "job" / "template.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
         template = yaml.safe_load((tmp_path / "job" / "template.yaml").read_text(encoding="utf-8"))
         steps = {step["name"]: step for step in template["steps"]}
-        assert list(steps) == ["AnalyseTarget", "Render", "Report"], "the source has its track"
-        assert steps["Render"]["dependencies"] == [{"dependsOn": "AnalyseTarget"}]
+        assert list(steps) == ["AnalyseTarget", "Recognise", "Render", "Report"], "the source has its track"
+        assert steps["Recognise"]["dependencies"] == [{"dependsOn": "AnalyseTarget"}]
+        assert steps["Render"]["dependencies"] == [{"dependsOn": one} for one in ("AnalyseTarget", "Recognise")]
         needs = {one["name"]: one["min"] for one in steps["Render"]["hostRequirements"]["amounts"]}
         assert needs == {"amount.worker.vcpu": 4, "amount.worker.memory": 16384, "amount.worker.gpu": 1,
                          "amount.worker.gpu.memory": 8192}
@@ -131,6 +133,34 @@ class TestBundle:
     def test_ranges(self) -> None:
         assert openjd_range((1, 3, 5, 7, 12)) == "1-7:2,12"
         assert our_range("1-7:2,12") == "1-7x2,12"
+
+
+class TestRecognise:
+    """The step that finds, once for all machines, where the source is recognised."""
+
+    def test_is_left_out_where_it_is_off_or_done(self, small: Small, tmp_path: Path) -> None:
+        for settings in ({"reenact__recognition": "0"}, {"reenact__recognition_file": str(tmp_path / "mine.json")},
+                         {"job": "drive"}):
+            wanted = {"reenact__recognition": "1", **settings}
+            bundle = make_bundle(small.shot(tmp_path / "out", **wanted))  # type: ignore[arg-type]
+            assert "Recognise" not in [one["name"] for one in bundle.template["steps"]]
+        named = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1",
+                                       reenact__recognition_file=str(tmp_path / "mine.json")))
+        assert named.template["steps"][0]["name"] == "Render"
+        assert path_texts(named.shot)["reenact.recognition_file"] == str(tmp_path / "mine.json")
+
+    def test_tasks_go_by_the_jobs_file(self, small: Small, tmp_path: Path) -> None:
+        shot = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1")).shot
+        file = tmp_path / "out" / "fsgan_farm" / "tracks" / "recognition.json"
+        assert recognise(shot)["output"] == str(file) and file.is_file()
+        first = shot_work(shot).key(2)
+        assert recognise(shot)["written"] and shot_work(shot).key(2) == first
+        save(file, load(file) + 0.5)
+        assert shot_work(shot).key(2) != first
+
+    def test_a_shot_without_such_a_file(self, small: Small, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="farm bundle"):
+            recognise(small.shot(tmp_path / "out"))
 
 
 @POSIX
@@ -265,7 +295,8 @@ class TestMachines:
         write_bundle(make_bundle(shot, FarmOptions(work=str(tmp_path / "work"))), tmp_path / "job")
         script = "\n".join(f'"{program(tmp_path)}" farm task {what} "{tmp_path}/job/shot.toml" --work "{tmp_path}/work"'
                            " --progress openjd || exit $?" for what in
-                           ("analyse-source --number 1", "analyse-target --frames 1", "render --frames 1", "report"))
+                           ("analyse-source --number 1", "analyse-target --frames 1", "recognise", "render --frames 1",
+                            "report"))
         told = {name: os.environ[name] for name in ("PATH", *ARITHMETIC) if name in os.environ}
         done = subprocess.run([*apart, "sh", "-c", script], capture_output=True, check=False,
                               env={**told, "HOME": "/proc/none", "LC_ALL": "C", "TMPDIR": str(tmp_path)})
@@ -331,7 +362,7 @@ class TestOpenCue:
                      monkeypatch: pytest.MonkeyPatch) -> None:
         """What Cuebot would get: layers, their order, and command lines that are ours."""
         pytest.importorskip("outline", reason="opencue-pyoutline is not installed")
-        shot = replace(small.shot(tmp_path / "it's out"), target=Clip(small.plate),
+        shot = replace(small.shot(tmp_path / "it's out", reenact__recognition="1"), target=Clip(small.plate),
                        source=(Clip(str(small.folder / "source.png")),))
         write_bundle(make_bundle(shot, FarmOptions(chunk=4)), tmp_path / "job")
         monkeypatch.setattr(sys, "argv", ["opencue_job.py", str(tmp_path / "job"), "--show", "demo"])
@@ -340,7 +371,7 @@ class TestOpenCue:
         said = capsys.readouterr().out
         spec = ElementTree.fromstring(said[said.index("<spec>"):])
         layers = {layer.get("name"): layer for layer in spec.iter("layer")}
-        assert list(layers) == ["analyse_sources", "analyse_target", "render", "report"]
+        assert list(layers) == ["analyse_sources", "analyse_target", "recognise", "render", "report"]
         assert (layers["render"].findtext("range"), layers["render"].findtext("chunk")) == ("1-6", "4")
         tokens = {"#IFRAME#": "1", "#FRAME_START#": "1", "#FRAME_END#": "4"}
         told = []
@@ -351,10 +382,11 @@ class TestOpenCue:
             options = make_parser().parse_args(shlex.split(line)[1:])
             assert options.work == str(tmp_path / "it's out" / "fsgan_farm")
             told.append((options.task, options.frames, options.number))
-        assert told == [("analyse-source", "", 1), ("analyse-target", "1-6", 1), ("render", "1-4", 1),
-                        ("report", "1-6", 1)]
+        assert told == [("analyse-source", "", 1), ("analyse-target", "1-6", 1), ("recognise", "", 1),
+                        ("render", "1-4", 1), ("report", "1-6", 1)]
         depends = {(one.findtext("deplayer"), one.findtext("onlayer")) for one in spec.iter("depend")}
-        assert depends == {("render", "analyse_sources"), ("render", "analyse_target"), ("report", "render")}
+        assert depends == {("recognise", "analyse_sources"), ("recognise", "analyse_target"), ("render", "recognise"),
+                           ("report", "render")}
 
 
 def task_arguments(job: Path, step: str, **task: str) -> list[str]:
@@ -381,13 +413,14 @@ def test_finetune_is_a_step(small: Small, tmp_path: Path, monkeypatch: pytest.Mo
     arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
     write_checkpoint(tmp_path / "anna.safetensors", arch, seeded(arch, 3).state_dict(),
                      {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64"})
-    shot = small.shot(tmp_path / "out", frames="1", reenact__network=str(tmp_path / "anna.safetensors"))
+    shot = small.shot(tmp_path / "out", frames="1", reenact__recognition="1",
+                      reenact__network=str(tmp_path / "anna.safetensors"))
     made = make_bundle(replace(shot, source=(clip,)), FarmOptions(finetune=2, finetune_licence="commercial",
                                                                   timeout=5))
     write_bundle(made, tmp_path / "job")
     steps = {step["name"]: step for step in made.template["steps"]}
-    assert list(steps) == ["Finetune", "Render", "Report"]
-    assert steps["Render"]["dependencies"] == [{"dependsOn": "Finetune"}]
+    assert list(steps) == ["Finetune", "Recognise", "Render", "Report"]
+    assert steps["Render"]["dependencies"] == [{"dependsOn": "Finetune"}, {"dependsOn": "Recognise"}]
     assert {step["script"]["actions"]["onRun"]["timeout"] for step in steps.values()} == {300}
     assert main(task_arguments(tmp_path / "job", "Finetune")) == 0
     tuned = tmp_path / "out" / "fsgan_farm" / "finetuned.safetensors"

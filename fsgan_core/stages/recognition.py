@@ -1,0 +1,146 @@
+"""A face that is recognised: small moves of the landmarks aimed at, alike in every frame of a shot, found by a gradient
+through a face descriptor.
+
+A face that meets the target's landmarks has the target's proportions and is half a stranger; one that keeps its own
+misses the pose and expression by as much. Which millimetres make a likeness differs from face to face, and the
+descriptor knows: of all small moves it shows those that bring the most likeness for the least way off the target's
+landmarks. Only the warp's smooth bending is at its disposal, no colour and no texture: what it cannot do by moving
+features it does not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.geometry import apply, sampled
+from fsgan_core.faces.identity import CHIP, chip_matrix
+from fsgan_core.faces.landmarks import MOUTH_INNER, MOUTH_OUTER
+from fsgan_core.stages import mesh
+from fsgan_core.stages.reenact import spline_stiffness
+from fsgan_core.stages.warp import spline_shares
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fsgan_core.networks.dlib_resnet import FaceResNet
+
+OFF_LANDMARKS = 0.35  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
+MISREAD = 0.02  # of the eyes' distance: lips that far off count half; further off they are misread, not misplaced
+FAR = 0.01  # of a descriptor's unit per mm squared: what a move costs for itself
+STEPS, STEP = 60, 0.15  # mm
+_LIPS = slice(MOUTH_OUTER.start, MOUTH_INNER.stop)
+NODES = 39  # across the face: where the spline is evaluated; in between it is interpolated
+
+
+def _together() -> np.ndarray:
+    """float32 (68, 68): upper and lower lid, and the inner lips, move as one: what is shut stays shut."""
+    share = np.eye(68, dtype=np.float32)
+    for pair in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
+        share[list(pair)] = share[list(pair)].mean(0)
+    return share
+
+
+TOGETHER = _together()
+
+
+@dataclass(frozen=True)
+class SwappedFrame:
+    """A frame that wears the new face already, its features where the target's are.
+
+    picture: uint8 (h, w, 3), display values, square pixels. matte: float32 (h, w), how much of the new face is in it.
+    found: (68, 2) landmarks in it. wanted: (68, 2) those that the target has there, read likewise.
+    """
+
+    picture: np.ndarray
+    matte: np.ndarray
+    found: np.ndarray
+    wanted: np.ndarray
+
+
+def recognisable(frames: Sequence[SwappedFrame], person: np.ndarray, network: FaceResNet,
+                 told: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+    """(68, 3) mm on the head, depth 0: the moves that let `network` see `person` (n, 128), its descriptors of the
+    source, in `frames`. told: hears of each step, done of total."""
+    import torch
+
+    from fsgan_core.networks.dlib_resnet import distances
+
+    seen = [_Seen.of(frame) for frame in frames]
+    chips, mattes, found, off = (torch.from_numpy(np.stack([getattr(one, name) for one in seen]))
+                                 for name in ("chip", "matte", "found", "off"))
+    fields, eyes = [torch.from_numpy(one.field) for one in seen], torch.tensor([one.eyes for one in seen])
+    far_off = (off[:, _LIPS].norm(dim=2) / eyes[:, None]).mean(0)
+    off[:, _LIPS] /= (1 + (far_off / MISREAD) ** 2)[:, None]
+    wanted = torch.from_numpy(person.astype(np.float32))
+    together = torch.from_numpy(TOGETHER)
+    free = torch.zeros(68, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([free], lr=STEP)
+    for step in range(STEPS):
+        told(step, STEPS)
+        moves = together @ free
+        motion = torch.stack([torch.einsum("cyxki,ki->cyx", field, moves) for field in fields])
+        motion = mattes * torch.nn.functional.interpolate(motion, size=chips.shape[2:], mode="bicubic",
+                                                          align_corners=True)
+        away = distances(network(_moved(chips, motion)), wanted).amin(1).mean()
+        missed = (off + _at(motion, found)).norm(dim=2).mean(1) / eyes
+        loss = away + OFF_LANDMARKS * 100 * missed.mean() + FAR * (moves**2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    moves = together @ free
+    return np.column_stack([moves.detach().numpy().astype(np.float64), np.zeros(68)])
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A frame as the descriptor sees it. chip: float32 (3, s, s). matte: (1, s, s). found: (68, 2) chip pixels. off:
+    (68, 2), found minus wanted. eyes: distance of the outer corners. field: (2, n, n, 68, 2), how each landmark's
+    millimetres move the picture at n x n places."""
+
+    chip: np.ndarray
+    matte: np.ndarray
+    found: np.ndarray
+    off: np.ndarray
+    eyes: float
+    field: np.ndarray
+
+    @staticmethod
+    def of(frame: SwappedFrame) -> _Seen:
+        matrix = chip_matrix(frame.found)
+        chip = sampled(frame.picture, matrix, CHIP).astype(np.float32)
+        matte = np.clip(sampled(frame.matte, matrix, CHIP), 0, 1).astype(np.float32)
+        found, wanted = apply(matrix, frame.found), apply(matrix, frame.wanted)
+        knots = apply(matrix, mesh.control_points(frame.found))
+        nodes = np.linspace(0, CHIP - 1, NODES)
+        places = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
+        shares = spline_shares(knots, places, spline_stiffness(ReenactParams().stiffness))
+        follow = np.vstack([np.eye(68), mesh.following(mesh.FOREHEAD_POINTS)])
+        moving = matrix[:, :2] @ mesh.moving(frame.wanted)[..., :2]
+        field = np.einsum("pk,kci->cpki", shares @ follow, moving).reshape(2, NODES, NODES, 68, 2)
+        return _Seen(chip.transpose(2, 0, 1).copy(), matte[None], found.astype(np.float32),
+                     (found - wanted).astype(np.float32), float(np.linalg.norm(wanted[36] - wanted[45])),
+                     field.astype(np.float32))
+
+
+def _moved(chips: Tensor, motion: Tensor) -> Tensor:
+    """`chips` (n, 3, s, s) with everything moved by `motion` (n, 2, s, s), as far as it is smooth."""
+    import torch
+
+    side = chips.shape[-1]
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    places = torch.stack([x - motion[:, 0], y - motion[:, 1]], -1)
+    return torch.nn.functional.grid_sample(chips, 2 * places / (side - 1) - 1, padding_mode="border",
+                                           align_corners=True)
+
+
+def _at(motion: Tensor, points: Tensor) -> Any:
+    """(n, k, 2): `motion` (n, 2, s, s) at `points` (n, k, 2)."""
+    import torch
+
+    places = 2 * points[:, None] / (motion.shape[-1] - 1) - 1
+    return torch.nn.functional.grid_sample(motion, places, align_corners=True)[:, :, 0].permute(0, 2, 1)

@@ -1,0 +1,197 @@
+"""Where the source is recognised: found once for two clips, kept, part of every key, and no trouble where it is off."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import TrackError
+from fsgan_core.contract.shot import Shot
+from fsgan_core.faces.identity import descriptor, distance
+from fsgan_core.faces.trackfile import load_track
+from fsgan_core.plates.colour import open_config
+from fsgan_core.plates.exr import read_image
+from fsgan_core.render import recognise, scene
+from fsgan_core.render.events import Event
+from fsgan_core.render.measure import FaceGauge
+from fsgan_core.render.pipeline import Work, render_shot, shot_work
+from fsgan_core.render.recognise import load, save
+from fsgan_core.render.scene import Scenes
+from fsgan_core.render.tracks import Section
+
+from .conftest import Small
+
+
+def swap_of(small: Small, folder: Path, frames: str = "", **settings: str) -> Shot:
+    """A shot in which the source is looked for, unless the settings say otherwise."""
+    return small.shot(folder, frames, **{"reenact__recognition": "1", **settings})
+
+
+def moves_of(shot: Shot, **options: Any) -> np.ndarray | None:
+    """What a render of the shot would go by."""
+    work = shot_work(shot, **options)
+    return work.scenes(work.frames[0]).recognition
+
+
+@pytest.fixture
+def here(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "recognition"
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """The search takes no time; what it gave, search by search."""
+    given: list[np.ndarray] = []
+
+    def search(*_: Any) -> np.ndarray:
+        given.append(np.full((68, 3), 0.25 + len(given)))
+        return given[-1]
+
+    monkeypatch.setattr(recognise, "_found", search)
+    return given
+
+
+def test_a_swap_looks_more_like_the_source(small: Small, tmp_path: Path) -> None:
+    away = {}
+    source = descriptor(pixels(small.folder / "source.png"), landmarks(small.folder / "source.json", 1))
+    for amount in ("0", "1"):
+        shot = swap_of(small, tmp_path / amount, "2,5", reenact__recognition=amount)
+        assert not render_shot(shot).failures
+        away[amount] = np.mean([distance(descriptor(*swapped(small, tmp_path / amount, frame)), source)
+                                for frame in (2, 5)])
+    assert away["1"] < 0.93 * away["0"]
+
+
+def pixels(path: Path) -> np.ndarray:
+    config, plate = open_config(), read_image(path)
+    return config.to_srgb8(plate.get("R", "G", "B"), "sRGB" if path.suffix == ".png" else "ACEScg")
+
+
+def landmarks(track: Path, frame: int) -> np.ndarray:
+    return np.asarray(load_track(track).people[0].faces[frame].landmarks)
+
+
+def swapped(small: Small, folder: Path, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    plate = read_image(folder / f"swap.{frame:04d}.exr")
+    window = plate.data_window
+    return (pixels(folder / f"swap.{frame:04d}.exr"),
+            landmarks(small.folder / "plate.json", frame) - (window.x, window.y))
+
+
+class TestKept:
+    def test_once_for_two_clips(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path) -> None:
+        first = moves_of(swap_of(small, tmp_path, "2"))
+        assert first is not None and np.array_equal(first, found[0])
+        for settings in ({"blend__mix": "0.5"}, {"reenact__stiffness": "0.1", "reenact__recognition": "0.4"},
+                         {"mask__size": "3", "reenact__likeness": "0.5"}):
+            again = moves_of(swap_of(small, tmp_path, "5", **settings))
+            assert again is not None and np.array_equal(again, first)
+        assert len(found) == 1 and len(list(here.glob("*.json"))) == 1
+
+    def test_other_clips_are_looked_at_anew(self, small: Small, here: Path, found: list[np.ndarray],
+                                            tmp_path: Path) -> None:
+        shot = swap_of(small, tmp_path)
+        moves_of(shot)
+        moves_of(replace(shot, source=shot.source * 2))
+        moves_of(swap_of(small, tmp_path, colour__exposure="1"))
+        assert len(found) == 3
+
+    def test_a_broken_file_is_made_again(self, small: Small, here: Path, found: list[np.ndarray],
+                                         tmp_path: Path) -> None:
+        moves_of(swap_of(small, tmp_path))
+        for text in ("", "{}", '{"format": "fsgan-recognition", "version": 99, "millimetres": []}'):
+            next(here.glob("*.json")).write_text(text)
+            again = moves_of(swap_of(small, tmp_path))
+            assert again is not None and np.array_equal(again, found[-1])
+        assert len(found) == 4
+
+    def test_is_part_of_the_key(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path) -> None:
+        keys = set()
+        for _ in range(2):
+            keys.add(shot_work(swap_of(small, tmp_path)).key(2))
+            next(here.glob("*.json")).unlink()
+        assert len(found) == 2 and len(keys) == 2
+
+
+class TestNamedFile:
+    def test_is_written_and_read(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path) -> None:
+        file = tmp_path / "likeness.json"
+        shot = swap_of(small, tmp_path, reenact__recognition_file=str(file))
+        assert moves_of(shot) is not None and file.is_file() and not here.exists()
+        by_hand = np.zeros((68, 3))
+        by_hand[30] = (0, -1.5, 0)
+        save(file, by_hand)
+        again = moves_of(shot)
+        assert again is not None and np.array_equal(again, by_hand) and len(found) == 1
+        data = json.loads(file.read_text())
+        assert data["format"] == recognise.FORMAT and data["millimetres"][30] == [0, -1.5, 0]
+
+    def test_all_zero_is_none(self, small: Small, tmp_path: Path) -> None:
+        save(tmp_path / "none.json", np.zeros((68, 3)))
+        assert moves_of(swap_of(small, tmp_path, reenact__recognition_file=str(tmp_path / "none.json"))) is None
+
+    def test_anothers_file_is_no_file_of_ours_and_stays(self, small: Small, tmp_path: Path) -> None:
+        track = small.folder / "plate.json"
+        before = track.read_bytes()
+        with pytest.raises(TrackError, match=r"plate\.json"):
+            moves_of(swap_of(small, tmp_path, reenact__recognition_file=str(track)))
+        assert track.read_bytes() == before
+
+    def test_there_and_back(self, tmp_path: Path) -> None:
+        moves = np.round(np.random.default_rng(2).normal(0, 2, (68, 3)), 2)
+        save(tmp_path / "m.json", moves)
+        assert np.array_equal(load(tmp_path / "m.json"), moves)
+
+
+class TestNotAsked:
+    @pytest.mark.parametrize("settings", [{"reenact__recognition": "0"}, {"job": "drive"}])
+    def test_off(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path,
+                 settings: dict[str, str]) -> None:
+        assert moves_of(swap_of(small, tmp_path, **settings)) is None
+        assert not found and not here.exists()
+
+    def test_by_a_network_that_draws_the_face(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recognise, "draws_anew", lambda chosen, prewarp: True)
+        assert moves_of(swap_of(small, tmp_path)) is None and not found and not here.exists()
+
+    def test_where_no_face_is_found(self, small: Small, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                    caplog: pytest.LogCaptureFixture) -> None:
+        monkeypatch.setattr(FaceGauge, "follow", lambda *_, **__: None)
+        assert moves_of(swap_of(small, tmp_path)) is None
+        assert "no face was found to tell the source by" in caplog.text
+        assert not load(next(here.glob("*.json"))).any()
+
+
+def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps rise to the end, so that a bar can be drawn and a render cancelled."""
+    from fsgan_core.stages import recognition
+
+    monkeypatch.setattr(recognition, "STEPS", 4)
+    heard: list[Event] = []
+    work: Work = shot_work(swap_of(small, tmp_path, "2"), listen=heard.append)
+    work.scenes(2)
+    steps = [(event.done, event.total) for event in heard if event.kind == "recognise"]
+    shares = [done / total for done, total in steps]
+    assert len(steps) > 8 and shares == sorted(shares) and shares[-1] < 1 <= shares[-1] + 0.2
+
+
+def test_sections_agree(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first section with a face decides, whichever is asked for first."""
+    monkeypatch.setattr(scene, "sections", lambda _: (Section((1, 2, 3), (1, 2, 3)), Section((4, 5, 6), (4, 5, 6))))
+    asked: list[int] = []
+
+    def search(inputs: Any, one: Any, listen: Any) -> np.ndarray:
+        asked.append(one.number)
+        return np.full((68, 3), float(len(asked)))
+
+    scenes = Scenes(shot_work(swap_of(small, tmp_path)).inputs, "swap", recognise=search)
+    late, early = scenes(5).recognition, scenes(2).recognition
+    assert late is not None and early is not None and np.array_equal(late, early) and asked == [0]

@@ -1,0 +1,135 @@
+"""Moves that let a face be recognised: they do, they keep near the target, and what is shut stays shut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.params import BlendParams, InpaintParams, ReenactParams
+from fsgan_core.faces import models
+from fsgan_core.faces.identity import descriptor, distance
+from fsgan_core.networks.dlib_resnet import FaceResNet, load_face_resnet
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Window
+from fsgan_core.stages import mesh, recognition
+from fsgan_core.stages.blend import blend
+from fsgan_core.stages.inpaint import inpaint
+from fsgan_core.stages.picture import display_of
+from fsgan_core.stages.recognition import SwappedFrame, recognisable
+from fsgan_core.stages.reenact import reenact
+from fsgan_core.stages.views import ViewRef
+
+from .conftest import ONE, Still
+
+
+@pytest.fixture(scope="module")
+def network() -> FaceResNet:
+    return load_face_resnet(models.dlib_model(models.RESNET))
+
+
+def shown(still: Still, codec: Codec) -> np.ndarray:
+    return np.round(display_of(still.plate, still.plate.data_window, codec) * 255).clip(0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One person's face on the other's head, `moves` made."""
+
+    source: Still
+    target: Still
+    codec: Codec
+
+    @property
+    def person(self) -> np.ndarray:
+        return descriptor(shown(self.source, self.codec), self.source.face.landmarks)[None]
+
+    def swapped(self, moves: np.ndarray | None = None) -> SwappedFrame:
+        target, codec = self.target, self.codec
+        views = {ViewRef(0, 1): self.source.view(codec)}
+        face = reenact(target.plate, target.face, target.region, ONE, views, codec, ReenactParams(), None, moves)
+        mattes = target.mattes(codec)
+        done = blend(target.plate, inpaint(face, mattes, list, codec, InpaintParams()), mattes, target.face, codec,
+                     BlendParams())
+        window = target.plate.data_window
+        matte = np.zeros((window.height, window.width), np.float32)
+        region = target.region.intersect(window)
+        matte[rows(region, window)] = done.matte[rows(region, target.region)]
+        return SwappedFrame(shown(Still(done.plate, target.face), codec), matte, target.face.landmarks,
+                            target.face.landmarks)
+
+    def away(self, frame: SwappedFrame) -> float:
+        return distance(descriptor(frame.picture, frame.found), self.person[0])
+
+
+def rows(part: Window, whole: Window) -> tuple[slice, slice]:
+    return (slice(part.y - whole.y, part.bottom - whole.y), slice(part.x - whole.x, part.right - whole.x))
+
+
+@pytest.fixture(scope="module")
+def case(collins: Still, hopper: Still, codec: Codec) -> Case:
+    return Case(hopper, collins, codec)
+
+
+@pytest.fixture(scope="module")
+def moves(case: Case, network: FaceResNet) -> np.ndarray:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recognition, "STEPS", 30)
+        return recognisable([case.swapped()], case.person, network)
+
+
+def test_the_source_is_recognised_better(case: Case, moves: np.ndarray) -> None:
+    """By the real warp, whose picture the search never saw, and dlib's own descriptor."""
+    assert case.away(case.swapped(moves)) < 0.95 * case.away(case.swapped())
+
+
+def test_moves_are_small_and_in_the_faces_plane(moves: np.ndarray) -> None:
+    assert moves.shape == (68, 3) and not moves[:, 2].any()
+    assert 0.2 < np.linalg.norm(moves, axis=1).mean() < 4
+
+
+def test_what_is_shut_stays_shut(case: Case, moves: np.ndarray) -> None:
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
+        assert np.allclose(moves[upper], moves[lower], atol=1e-5)
+    shut = case.target.face.landmarks.copy()
+    shut[[67, 66, 65]] = shut[[61, 62, 63]]
+    moved = mesh.displaced(shut, moves)
+    assert np.linalg.norm(moved[[67, 66, 65]] - moved[[61, 62, 63]], axis=1).max() < 0.05
+
+
+def test_the_way_off_the_landmarks_costs(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "STEPS", 15)
+    frame = case.swapped()
+    sizes = []
+    for cost in (0.02, 2.0):
+        monkeypatch.setattr(recognition, "OFF_LANDMARKS", cost)
+        found = recognisable([frame], case.person, network)
+        sizes.append(np.linalg.norm(mesh.displaced(frame.found, found) - frame.wanted, axis=1).mean())
+    assert sizes[1] < 0.5 * sizes[0]
+
+
+def test_a_face_that_missed_its_place_is_brought_there(case: Case, network: FaceResNet,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    """Landmarks read in the result against those of the target, a pixel and a half apart."""
+    monkeypatch.setattr(recognition, "STEPS", 30)
+    monkeypatch.setattr(recognition, "OFF_LANDMARKS", 2.0)
+    right = case.swapped()
+    missed = SwappedFrame(right.picture, right.matte, right.found, right.wanted + np.array([1.5, 0.0]))
+    found = recognisable([missed], case.person, network)
+    way = mesh.displaced(missed.found, found)[27:48, 0] - missed.found[27:48, 0]
+    assert 1.0 < way.mean() < 2.0
+
+
+def test_without_a_matte_nothing_can_move(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "STEPS", 3)
+    frame = case.swapped()
+    bare = SwappedFrame(frame.picture, np.zeros_like(frame.matte), frame.found, frame.wanted)
+    assert not recognisable([bare], case.person, network).any()
+
+
+def test_steps_are_told(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recognition, "STEPS", 2)
+    told: list[tuple[int, int]] = []
+    recognisable([case.swapped()], case.person, network, lambda done, total: told.append((done, total)))
+    assert told == [(0, 2), (1, 2)]
