@@ -21,7 +21,7 @@ import fsgan_core
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError, TrackError
 from fsgan_core.contract.layers import RGB
-from fsgan_core.contract.params import MaskParams
+from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
@@ -344,8 +344,8 @@ class FrameMaker:
         views = [(self._view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
                  for chosen in plan.views]
         return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6),
-                [round(part, 6) for part in (*plan.blink.shut, *plan.blink.way)], views, scene.likeness,
-                scene.recognition, self._driven_part(scene, frame))
+                [round(part, 6) for part in (*plan.blink.shut, *plan.blink.way)], views,
+                *proportions(scene, self.stages.reenact), self._driven_part(scene, frame))
 
     def _driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
         if frame not in scene.driven:
@@ -416,6 +416,12 @@ def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names
     where = plate.index(names)
     pixels[..., where] = inputs.config.convert(plate.get(*names), source, destination)
     return replace(plate, pixels=pixels)
+
+
+def proportions(scene: Scene, params: ReenactParams) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """What decides, beside the landmarks, where features go; None where it has no part: a face that is moved by hand
+    in one frame changes the likeness a little, and would make every frame another one."""
+    return (scene.likeness if params.likeness > 0 else None, scene.recognition if params.recognition > 0 else None)
 
 
 def face_digest(face: Face) -> str:

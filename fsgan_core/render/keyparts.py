@@ -14,7 +14,7 @@ from fsgan_core.contract.knobs import Params, knobs_of
 from fsgan_core.contract.params import STAGES as PARAMETERS
 from fsgan_core.plates.plate import Window
 from fsgan_core.render.cache import code_digest, digest
-from fsgan_core.render.frames import CODE, NAMED_FILES, FrameMaker, face_digest
+from fsgan_core.render.frames import CODE, NAMED_FILES, FrameMaker, face_digest, proportions
 from fsgan_core.render.inputs import holdout_frame
 
 __all__ = ["changed_parts", "key_parts", "parts_text", "words_of"]
@@ -107,7 +107,8 @@ def _of_a_face(maker: FrameMaker, stages: tuple[str, ...], frame: int) -> dict[s
                            face_digest(source.actor.faces[view.frame]))
                           for source, view in zip(sources, used, strict=True)]
         parts["views"] += [[round(chosen.light, 6), round(chosen.detail, 6)] for chosen in plan.views]
-        parts["views"] += [list(plan.flags), round(plan.inner_mouth, 6), scene.likeness, scene.recognition]
+        parts["views"] += [list(plan.flags), round(plan.inner_mouth, 6),
+                           *proportions(scene, inputs.stages.reenact)]
     if frame in scene.driven:
         parts |= _parameters("drive", inputs.stages.drive, ())
         parts["driver"] = face_digest(scene.driven[frame].wanted)

@@ -22,6 +22,7 @@ from fsgan_core.render.measure import FaceGauge
 from fsgan_core.render.pipeline import Work, render_shot, shot_work
 from fsgan_core.render.recognise import load, save
 from fsgan_core.render.scene import Scenes
+from fsgan_core.render.states import frame_states, states_data
 from fsgan_core.render.tracks import Section
 
 from .conftest import Small
@@ -118,6 +119,14 @@ class TestKept:
             keys.add(shot_work(swap_of(small, tmp_path)).key(2))
             next(here.glob("*.json")).unlink()
         assert len(found) == 2 and len(keys) == 2
+
+
+    def test_a_status_looks_for_nothing(self, small: Small, here: Path, found: list[np.ndarray],
+                                        tmp_path: Path) -> None:
+        render_shot(small.shot(tmp_path, "2"))
+        work = shot_work(swap_of(small, tmp_path, "2"))
+        assert states_data(work, frame_states(work))["analysed"] is False
+        assert not found and not here.exists()
 
 
 class TestNamedFile:

@@ -16,6 +16,7 @@ import pytest
 from fsgan_core.contract.errors import CancelledError
 from fsgan_core.contract.layers import META_PARTS
 from fsgan_core.contract.shot import Shot
+from fsgan_core.faces.trackfile import load_track, save_track
 from fsgan_core.plates.exr import read_header, read_image, write_exr
 from fsgan_core.render import cache as cache_module
 from fsgan_core.render.cache import NotKeptError, kept_alone, kept_file
@@ -139,6 +140,15 @@ class TestParts:
         texts = [str(read_header(rendered / f"swap.{frame:04d}.exr").metadata[META_PARTS]) for frame in (1, 2)]
         assert all(len(text) < 400 for text in texts)
         assert changed_parts(texts[0], dict(part.split(":") for part in texts[1].split())) == ("target", "track")
+
+    def test_a_face_moved_by_hand_changes_its_frame_and_neighbours(self, small: Small, tmp_path: Path) -> None:
+        """It changes what is known of the person a little, which has no part in the others' pictures."""
+        shot = small.shot(tmp_path)
+        track = load_track(small.folder / "plate.json").with_override(0, 2, offset={"nose": (1.5, -2.0)})
+        save_track(tmp_path / "moved.json", track)
+        moved = replace(shot, target=replace(shot.target, track=str(tmp_path / "moved.json")))
+        keys = [[shot_work(one).key(frame) for frame in range(1, 7)] for one in (shot, moved)]
+        assert [a != b for a, b in zip(*keys, strict=True)] == [True] * 4 + [False] * 2
 
     @pytest.mark.parametrize(("text", "parts", "changed"), [
         ("", {"a": "1"}, ("unknown",)),
