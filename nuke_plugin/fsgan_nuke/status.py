@@ -56,8 +56,13 @@ def of_stages(found: Mapping[str, Status]) -> Status:
     return shown if named else replace(shown, line=f"{stage}: {shown.line}")
 
 
+# What the worker does before the first frame.
+_BEFORE = {"analyse": "analysing", "recognise": "finding the likeness"}
+
+
 def rendering(done: int, total: int, step: str = "") -> Status:
-    return Status(RENDERING, f"rendering {done}/{total}" if total else (step or "starting"), step)
+    doing = _BEFORE.get(step, "rendering")
+    return Status(RENDERING, f"{doing} {done}/{total}" if total else (step or "starting"), step)
 
 
 def from_error(error: BaseException) -> Status:

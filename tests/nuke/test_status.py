@@ -28,3 +28,14 @@ def test_no_text_opens_a_tag_or_a_command() -> None:
     said = status.plain('<b>[exec rm] {a} $x "q" C:\\d; Output > file')
     assert not set(said) & set('<[]{}$\\"')
     assert said.endswith("Output > file")
+
+
+@pytest.mark.parametrize(("step", "line"), [("analyse", "analysing 3/9"), ("frame", "rendering 3/9"),
+                                            ("", "rendering 3/9"),
+                                            ("recognise", "finding the likeness 3/9")])
+def test_what_is_being_done(step: str, line: str) -> None:
+    assert status.rendering(3, 9, step).line == line
+
+
+def test_nothing_to_count_yet() -> None:
+    assert [status.rendering(0, 0, step).line for step in ("", "writing inputs")] == ["starting", "writing inputs"]
