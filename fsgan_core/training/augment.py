@@ -12,17 +12,14 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.faces import pose, wflw
 
 __all__ = ["Augment", "Look", "Wear", "mirrored", "mirrored_points"]
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 # Which landmark lies in the mirror where each one lay: iBUG's 68 and WFLW's 98.
-_MIRROR_68 = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1,
-                   64:59:-1, 67:64:-1]
-_MIRROR_98 = np.r_[32:-1:-1, 46:41:-1, 50:46:-1, 37:32:-1, 41:37:-1, 51:55, 59:54:-1, 72:67:-1, 75:72:-1, 64:59:-1,
-                   67:64:-1, 82:75:-1, 87:82:-1, 92:87:-1, 95:92:-1, 97, 96]
-MIRRORS = {68: _MIRROR_68, 98: _MIRROR_98}
+MIRRORS = {68: pose.MIRROR, 98: wflw.MIRROR}
 
 
 @dataclass(frozen=True)
