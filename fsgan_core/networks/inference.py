@@ -305,15 +305,15 @@ def _sums_by_threads(module: nn.Module) -> bool:
 
 
 @contextmanager
-def steady_kernels(device: str, thread_bound: bool) -> Iterator[None]:
+def steady_kernels(device: str, thread_bound: bool, threads: int = FIXED_THREADS) -> Iterator[None]:
     """The same bits every time. On CUDA: kernels that are deterministic, chosen by shape and not by timing. On the CPU,
     where it matters: always the same number of threads."""
     if torch.device(device).type == "cuda":
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
-    elif thread_bound and torch.get_num_threads() != FIXED_THREADS:
+    elif thread_bound and torch.get_num_threads() != threads:
         before = torch.get_num_threads()
-        torch.set_num_threads(FIXED_THREADS)
+        torch.set_num_threads(threads)
         try:
             yield
         finally:

@@ -134,7 +134,7 @@ def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) ->
             return np.zeros((68, 3))
         network = models.shared(("descriptor", "torch"),
                                 lambda: load_face_resnet(models.dlib_model(models.RESNET)))
-        with steady_kernels("cpu", True):
+        with steady_kernels("cpu", True, 1):  # pictures so small are slower on two
             moves = recognisable(frames, np.array(person), network, lambda done, total: told(total // 2 + done,
                                                                                              total + total // 2))
     log.info("likeness of %s: features move by %.1f mm at most, %.1f s", name,
