@@ -17,8 +17,6 @@ from typing import Any
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError, MachineError, PlateError
-from fsgan_core.contract.knobs import knobs_of
-from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.sequence import frames_text, open_clip, parse_frames
@@ -218,8 +216,7 @@ def with_tracks(job: NodeJob, work: Path) -> NodeJob:
     shot = replace(shot, target=target, source=sources)
     reenact = shot.stages.reenact
     if given.get("source") and shot.job == "swap" and reenact.recognition > 0 and not reenact.recognition_file:
-        chosen = [getattr(reenact, knob.name) for knob in knobs_of(ReenactParams) if knob.group == "views"]
-        known = digest(str(target), [str(source) for source in sources], chosen, shot.stages.colour.to_dict())
+        known = digest(str(target), [str(source) for source in sources], shot.stages.colour.to_dict())
         reenact = reenact.replace(recognition_file=str(work / TRACKS / f"recognition.{known[:16]}.json"))
         shot = replace(shot, stages=replace(shot.stages, reenact=reenact))
     data = shot.to_dict()

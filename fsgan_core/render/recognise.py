@@ -1,7 +1,7 @@
 """Where the new face's features have to be for the source to be recognised: found once for a pair of clips and kept.
 
 A few frames of the target are swapped in memory with everything at its default, whatever the shot asks of its stages:
-so no knob that an artist turns changes the answer or has it looked for again, other than the choice of views.
+so no knob that an artist turns changes the answer or has it looked for again.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError, TrackError
+from fsgan_core.contract.knobs import knobs_of
+from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.faces import models
 from fsgan_core.faces.identity import descriptor
+from fsgan_core.faces.track import Face
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
@@ -33,8 +36,10 @@ from fsgan_core.render.measure import FaceGauge
 from fsgan_core.render.metrics import evenly
 from fsgan_core.render.scene import Scene
 from fsgan_core.render.threads import one_thread_algebra
+from fsgan_core.stages.mesh import actor
 from fsgan_core.stages.picture import display_of
 from fsgan_core.stages.recognition import SwappedFrame, recognisable
+from fsgan_core.stages.views import FramePlan, plan_views
 
 __all__ = ["recognised"]
 
@@ -89,22 +94,34 @@ class _Sampled:
 
     @staticmethod
     def of(scene: Scene) -> _Sampled:
-        frames = sorted(frame for frame in scene.plan if frame in scene.faces)
+        frames = sorted(scene.faces)
         views = [(number, frame) for number, clip in enumerate(scene.views) for frame in sorted(clip.actor.faces)]
         return _Sampled(tuple(frames[i] for i in evenly(len(frames), TARGET_FRAMES)),
                         tuple(views[i] for i in evenly(len(views), SOURCE_FRAMES)))
 
 
 def _key(inputs: Inputs, scene: Scene, sampled: _Sampled) -> str:
-    target = [(inputs.target.sequence.fingerprint(frame), face_digest(scene.faces[frame])) for frame in sampled.target]
-    plans = [scene.plan[frame] for frame in sampled.target]
-    shown = [(ref.clip, ref.frame) for plan in plans for ref in chain((one.view for one in plan.views), plan.others)]
-    source = [(number, frame, clip.item.space, clip.exposure, clip.item.sequence.fingerprint(frame),
-               face_digest(clip.actor.faces[frame]))
-              for number, frame in sorted({*sampled.source, *shown}) for clip in [scene.views[number]]]
+    """Of the pictures those that are looked at in any case; which views are shown follows from the faces."""
+    target = [inputs.target.sequence.fingerprint(frame) for frame in sampled.target]
+    source = [scene.views[number].item.sequence.fingerprint(frame) for number, frame in sampled.source]
+    clips = [(clip.item.space, clip.exposure, _faces(clip.actor.faces)) for clip in scene.views]
     return digest("recognition", VERSION, code_digest((*CODE, "render/recognise.py", "render/measure.py")),
-                  inputs.config.digest, inputs.working, inputs.target.space, scene.exposure, target, plans, source,
-                  list(sampled.source))
+                  inputs.config.digest, inputs.working, inputs.target.space, scene.exposure, _faces(scene.faces), clips,
+                  target, source, list(sampled.target), list(sampled.source))
+
+
+def _faces(faces: Mapping[int, Face]) -> list[tuple[int, str]]:
+    return [(frame, face_digest(face)) for frame, face in sorted(faces.items())]
+
+
+def _usual_plan(inputs: Inputs, scene: Scene) -> Mapping[int, FramePlan]:
+    """The plan of views with usual parameters."""
+    asked, usual = inputs.stages.reenact, ReenactParams()
+    names = [knob.name for knob in knobs_of(ReenactParams) if knob.group == "views" or knob.name == "inner_mouth"]
+    if all(getattr(asked, name) == getattr(usual, name) for name in names):
+        return scene.plan
+    return plan_views([clip.actor for clip in scene.views], actor(scene.faces, scene.pixel_aspect), usual,
+                      [clip.item.name for clip in scene.views])
 
 
 def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) -> np.ndarray:
@@ -119,7 +136,8 @@ def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) ->
         listen(Event("recognise", name, done, total))
 
     usual = replace(inputs, stages=replace(Stages().with_settings(USUAL), colour=inputs.stages.colour), holdout=None)
-    maker = FrameMaker(usual, lambda frame: replace(scene, recognition=None))
+    scene = replace(scene, plan=_usual_plan(inputs, scene), recognition=None)
+    maker = FrameMaker(usual, lambda frame: scene)
     with one_thread_algebra():
         frames = []
         for number, frame in enumerate(sampled.target):

@@ -91,7 +91,8 @@ class TestKept:
         first = moves_of(swap_of(small, tmp_path, "2"))
         assert first is not None and np.array_equal(first, found[0])
         for settings in ({"blend__mix": "0.5"}, {"reenact__stiffness": "0.1", "reenact__recognition": "0.4"},
-                         {"mask__size": "3", "reenact__likeness": "0.5"}):
+                         {"mask__size": "3", "reenact__likeness": "0.5"},
+                         {"reenact__hold": "0", "reenact__views": "1"}):
             again = moves_of(swap_of(small, tmp_path, "5", **settings))
             assert again is not None and np.array_equal(again, first)
         assert len(found) == 1 and len(list(here.glob("*.json"))) == 1
