@@ -144,6 +144,7 @@ class Campaign:
         aside.rename(late)
         assert self.run("analyse-target", "--frames", f"1-{self.frames}")[0] == DONE
         assert self.run("analyse-source", "--number", "1")[0] == DONE
+        assert self.run("recognise")[0] == DONE
         begun = time.perf_counter()
         quiet = self.folder / "quiet"
         code, error = self.run("render", "--frames", f"1-{self.frames}", "--path", f"output={quiet}")
@@ -209,7 +210,8 @@ class Campaign:
         allowed, by a limit on the size of files."""
         self.output.mkdir(exist_ok=True)
         size = next(iter(self.output.glob("*.exr")), None)
-        room = max(4096, size.stat().st_size * 3 // 2 if size else 65536)
+        halves = 3 if self.chunk > 1 else 1  # of a frame: the last one of the chunk does not fit
+        room = max(4096, size.stat().st_size * halves // 2 if size else 65536)
         with small_disk(self.output, room) as mounted:
             if not mounted:
                 shutil.rmtree(self.output, ignore_errors=True)
