@@ -84,7 +84,7 @@ class FaceGauge:
         detector = make_detector("dlib")
         assert isinstance(detector, HogDetector)
         places = []
-        for found in detector.detect(_squared(picture, self._aspect)):
+        for found in detector.detect(squared(picture, self._aspect)):
             if found.confidence >= _CONFIDENCE and found.landmarks is not None:
                 places.append(self._place(found.landmarks / (self._aspect, 1.0)))
         if near is not None:
@@ -159,7 +159,7 @@ def _measure(part: np.ndarray, place: tuple[float, float, float, float, float], 
     """float64 (267,): landmarks in pixels of `part`, Euler angles, descriptor, of the face at about `place`: its box's
     centre, its side in square pixels, roll, pixel aspect. Empty when there is none."""
     x, y, side, roll, aspect = place
-    picture = _squared(part, aspect)
+    picture = squared(part, aspect)
     angle = np.radians(-roll)
     turn = _FACE_SIDE / max(side, 1.0) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     to_window = np.column_stack([turn, _WINDOW_SIDE / 2 - turn @ (x * aspect, y)])
@@ -179,7 +179,7 @@ def _measure(part: np.ndarray, place: tuple[float, float, float, float, float], 
     return np.concatenate([(landmarks / (aspect, 1.0)).ravel(), euler(landmarks), described])
 
 
-def _squared(picture: np.ndarray, aspect: float) -> np.ndarray:
+def squared(picture: np.ndarray, aspect: float) -> np.ndarray:
     """The picture in square pixels; (x, y) is at (x * aspect, y), to a fraction of a pixel that all pictures share."""
     if aspect == 1.0:
         return picture

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError, TrackError
@@ -32,7 +31,7 @@ from fsgan_core.render.engines import Machine, choose_engine, draws_anew
 from fsgan_core.render.events import Event, Listener, ignore
 from fsgan_core.render.frames import CODE, FrameMaker, face_digest
 from fsgan_core.render.inputs import Inputs, check_rgb
-from fsgan_core.render.measure import FaceGauge
+from fsgan_core.render.measure import FaceGauge, squared
 from fsgan_core.render.metrics import evenly
 from fsgan_core.render.scene import Scene
 from fsgan_core.render.threads import one_thread_algebra
@@ -65,13 +64,13 @@ def recognised(inputs: Inputs, scene: Scene, listen: Listener = ignore) -> np.nd
     Kept in the file that the parameters name, for good, or in the cache under what it is made from. Raises PlateError,
     EngineError (dlib's descriptor is missing), TrackError (the named file is none of ours).
     """
-    named = inputs.stages.reenact.recognition_file
-    if named and Path(named).expanduser().exists():
-        return _or_none(load(Path(named).expanduser()))
     engine = choose_engine("reenact", inputs.stages, Machine(inputs.device))
     if draws_anew(engine, inputs.stages.reenact.prewarp):
         return None
-    sampled = _Sampled.of(scene)
+    named = inputs.stages.reenact.recognition_file
+    if named and Path(named).expanduser().exists():
+        return _or_none(load(Path(named).expanduser()))
+    sampled = _Sampled.of(inputs, scene)
     if not sampled.target or not sampled.source:
         return None
     if named:
@@ -87,15 +86,17 @@ def _or_none(moves: np.ndarray) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class _Sampled:
-    """target: frames that are swapped. source: (clip, frame) of views that the person is known from."""
+    """target: frames that are swapped. source: (clip, frame) of views that the person is known from. A track may hold
+    frames that a clip has not."""
 
     target: tuple[int, ...]
     source: tuple[tuple[int, int], ...]
 
     @staticmethod
-    def of(scene: Scene) -> _Sampled:
-        frames = sorted(scene.faces)
-        views = [(number, frame) for number, clip in enumerate(scene.views) for frame in sorted(clip.actor.faces)]
+    def of(inputs: Inputs, scene: Scene) -> _Sampled:
+        frames = sorted(scene.faces.keys() & set(inputs.target.sequence.frames))
+        views = [(number, frame) for number, clip in enumerate(scene.views)
+                 for frame in sorted(clip.actor.faces.keys() & set(clip.item.sequence.frames))]
         return _Sampled(tuple(frames[i] for i in evenly(len(frames), TARGET_FRAMES)),
                         tuple(views[i] for i in evenly(len(views), SOURCE_FRAMES)))
 
@@ -171,7 +172,7 @@ def _swapped(maker: FrameMaker, scene: Scene, frame: int) -> list[SwappedFrame]:
     rows, columns = (slice(low, high) for low, high in ((common.y, common.bottom), (common.x, common.right)))
     matte[_from(rows, window.y), _from(columns, window.x)] = blend.matte[_from(rows, blend.region.y),
                                                                          _from(columns, blend.region.x)]
-    before, after, matte = (_squared(picture, aspect) for picture in (before, after, matte))
+    before, after, matte = (squared(picture, aspect) for picture in (before, after, matte))
     x, y, width, height = face.box
     gauge = FaceGauge()
     there = gauge.follow(before, hint=((x - window.x) * aspect, y - window.y, width * aspect, height))
@@ -190,13 +191,6 @@ def _shown(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
     return np.round(np.clip(display_of(plate, window, codec), 0, 1) * 255).astype(np.uint8)
 
 
-def _squared(picture: np.ndarray, aspect: float) -> np.ndarray:
-    if aspect == 1.0:
-        return picture
-    size = (max(1, round(picture.shape[1] * aspect)), picture.shape[0])
-    return cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-
-
 def _described(scene: Scene, number: int, frame: int) -> list[np.ndarray]:
     """The descriptor of a source frame; empty where it cannot be read."""
     clip = scene.views[number]
@@ -208,7 +202,7 @@ def _described(scene: Scene, number: int, frame: int) -> list[np.ndarray]:
         return []
     face, aspect = clip.actor.faces[frame], plate.pixel_aspect
     window = region_of(face.box, AROUND, aspect)
-    picture = _squared(_shown(plate, window, clip.codec), aspect)
+    picture = squared(_shown(plate, window, clip.codec), aspect)
     return [descriptor(picture, (face.landmarks - (window.x, window.y)) * (aspect, 1.0))]
 
 

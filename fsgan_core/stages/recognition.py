@@ -21,6 +21,7 @@ from fsgan_core.faces.geometry import apply, sampled
 from fsgan_core.faces.identity import CHIP, chip_matrix
 from fsgan_core.faces.landmarks import MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.stages import mesh
+from fsgan_core.stages.performance import LOWER_LIDS, LOWER_LIPS, UPPER_LIDS, UPPER_LIPS
 from fsgan_core.stages.reenact import spline_stiffness
 from fsgan_core.stages.warp import spline_shares
 
@@ -40,8 +41,8 @@ NODES = 39  # across the face: where the spline is evaluated; in between it is i
 def _together() -> np.ndarray:
     """float32 (68, 68): upper and lower lid, and the inner lips, move as one: what is shut stays shut."""
     share = np.eye(68, dtype=np.float32)
-    for pair in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
-        share[list(pair)] = share[list(pair)].mean(0)
+    upper, lower = np.r_[UPPER_LIDS, UPPER_LIPS], np.r_[LOWER_LIDS, LOWER_LIPS]
+    share[upper] = share[lower] = (share[upper] + share[lower]) / 2
     return share
 
 

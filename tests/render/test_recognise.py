@@ -105,6 +105,12 @@ class TestKept:
         moves_of(swap_of(small, tmp_path, colour__exposure="1"))
         assert len(found) == 3
 
+    def test_a_track_may_hold_frames_that_are_not_there(self, small: Small, here: Path, found: list[np.ndarray],
+                                                        tmp_path: Path) -> None:
+        for frame in (1, 2, 3):
+            (tmp_path / f"plate.{frame:04d}.exr").symlink_to(small.folder / f"plate.{frame:04d}.exr")
+        assert moves_of(swap_of(small, tmp_path / "out", target=str(tmp_path / "plate.####.exr"))) is not None
+
     def test_a_broken_file_is_made_again(self, small: Small, here: Path, found: list[np.ndarray],
                                          tmp_path: Path) -> None:
         moves_of(swap_of(small, tmp_path))
