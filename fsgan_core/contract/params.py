@@ -65,10 +65,11 @@ class ReenactParams(Params):
                              "target's landmarks exactly, 1 is the source's shape in the target's pose.", minimum=0.0,
                              maximum=1.5)
     recognition: float = number(1.0, "recognition", "How far features move, by a few millimetres and alike in every "
-                                "frame, to where the source is recognised; where that is, is found once for the two "
-                                "clips. 0 is off and saves that time.", minimum=0.0, maximum=1.5)
-    recognition_file: str = text("", "recognition file", "A file (.json) that holds where the source is recognised; it "
-                                 "is written if it is not there. Empty: kept in the cache.")
+                                "frame, to where the source is recognised; above 0, views in which it is lead. Both "
+                                "are found once for the two clips. 0 is off and saves that time.", minimum=0.0,
+                                maximum=1.5)
+    recognition_file: str = text("", "recognition file", "A file (.json) that holds where, and in which views, the "
+                                 "source is recognised; it is written if it is not there. Empty: kept in the cache.")
     stiffness: float = number(0.008, "stiffness", "Reluctance of the warp to bend: higher keeps features whole, 0 "
                               "meets every landmark.", minimum=0.0, maximum=1.0)
     inner_mouth: str = choice("auto", ("auto", "source", "target"), "inner mouth",

@@ -175,9 +175,9 @@ class FrameMaker:
             return self._drive(scene, target, frame)
         views = {chosen.view: self._view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
-            function = self.engines["reenact"].function("reenact")
-            plate: Plate = function(target, scene.wanted[frame], self.region(frame), plan, views, scene.codec,
-                                    self._params("reenact"), scene.likeness, scene.recognition)
+            function, params = self.engines["reenact"].function("reenact"), self._params("reenact")
+            plate: Plate = function(target, scene.wanted[frame], self.region(frame), plan, views, scene.codec, params,
+                                    *proportions(scene, params))
         return plate
 
     def _drive(self, scene: Scene, target: Plate, frame: int) -> Plate:
@@ -421,7 +421,9 @@ def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names
 def proportions(scene: Scene, params: ReenactParams) -> tuple[np.ndarray | None, np.ndarray | None]:
     """What decides, beside the landmarks, where features go; None where it has no part: a face that is moved by hand
     in one frame changes the likeness a little, and would make every frame another one."""
-    return (scene.likeness if params.likeness > 0 else None, scene.recognition if params.recognition > 0 else None)
+    known = scene.recognition
+    return (scene.likeness if params.likeness > 0 else None,
+            known.moves if known is not None and params.recognition > 0 else None)
 
 
 def face_digest(face: Face) -> str:

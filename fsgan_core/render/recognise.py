@@ -1,7 +1,9 @@
-"""Where the new face's features have to be for the source to be recognised: found once for a pair of clips and kept.
+"""Which views show most of the source, and where the new face's features have to be for it to be recognised: found once
+for a pair of clips and kept.
 
-A few frames of the target are swapped in memory with everything at its default, whatever the shot asks of its stages:
-so no knob that an artist turns changes the answer or has it looked for again.
+Views are bent to a few of the target's faces and looked at; then those frames are swapped in memory with everything at
+its default, whatever the shot asks of its stages: so no knob that an artist turns changes the answer or has it looked
+for again.
 """
 
 from __future__ import annotations
@@ -9,18 +11,18 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError, TrackError
-from fsgan_core.contract.knobs import knobs_of
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.faces import models
-from fsgan_core.faces.identity import descriptor
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.colour import Codec
@@ -35,20 +37,34 @@ from fsgan_core.render.measure import FaceGauge, squared
 from fsgan_core.render.metrics import evenly
 from fsgan_core.render.scene import Scene
 from fsgan_core.render.threads import one_thread_algebra
-from fsgan_core.stages.mesh import actor
+from fsgan_core.stages.mesh import Actor, actor
 from fsgan_core.stages.picture import display_of
-from fsgan_core.stages.recognition import SwappedFrame, recognisable
-from fsgan_core.stages.views import FramePlan, plan_views
+from fsgan_core.stages.recognition import (
+    Recognition,
+    ShownFace,
+    SwappedFrame,
+    close_up,
+    descriptors,
+    recognisable,
+    unlikeness,
+)
+from fsgan_core.stages.views import ViewRef, plan_views, promising_views
+
+if TYPE_CHECKING:
+    from fsgan_core.networks.dlib_resnet import FaceResNet
 
 __all__ = ["recognised"]
 
 log = logging.getLogger(__name__)
 
 FORMAT = "fsgan-recognition"
-VERSION = 1
+VERSION = 2
 DIGITS = 2  # of millimetres: kept short, so that it is the same number on most machines
+UNLIKE_DIGITS = 3  # likewise
 TARGET_FRAMES = 6
 SOURCE_FRAMES = 24
+VIEWS = 100  # that are bent and looked at: those that cost least without
+PERSON, LOOKED_AT, SWAPPED, MOVED = (0, 10), (10, 35), (35, 65), (65, 100)  # percent of the search, about
 AROUND = 1.1  # of the face: what the gauge and the descriptor see of it
 
 # The usual swap, by engines that need no weights; a matte by itself is right enough, and its neighbours take time.
@@ -56,10 +72,9 @@ USUAL = {"reenact.engine": "warp", "mask.engine": "geometric", "mask.smooth": "0
          "blend.engine": "poisson"}
 
 
-def recognised(inputs: Inputs, scene: Scene, listen: Listener = ignore) -> np.ndarray | None:
-    """(68, 3) mm, in the axes of faces.pose: how far each landmark that the warp aims at is to move in every frame of
-    `scene`, times `reenact.recognition`. None where that does not apply: a network draws the face anew, or no face
-    is found in what would be measured.
+def recognised(inputs: Inputs, scene: Scene, listen: Listener = ignore) -> Recognition | None:
+    """What the source is recognised by in `scene`, whose plan is not needed. None where that does not apply: a network
+    draws the face anew, or no face is found in what would be measured.
 
     Kept in the file that the parameters name, for good, or in the cache under what it is made from. Raises PlateError,
     EngineError (dlib's descriptor is missing), TrackError (the named file is none of ours).
@@ -80,90 +95,109 @@ def recognised(inputs: Inputs, scene: Scene, listen: Listener = ignore) -> np.nd
     return _or_none(kept_file(path, lambda: _found(inputs, scene, sampled, listen), save, load))
 
 
-def _or_none(moves: np.ndarray) -> np.ndarray | None:
-    return moves if moves.any() else None
+def _or_none(known: Recognition) -> Recognition | None:
+    return known if known.moves.any() or known.unlike else None
 
 
 @dataclass(frozen=True)
 class _Sampled:
-    """target: frames that are swapped. source: (clip, frame) of views that the person is known from. A track may hold
-    frames that a clip has not."""
+    """target: frames that are swapped. source: views that the person is known from. A track may hold frames that a clip
+    has not."""
 
     target: tuple[int, ...]
-    source: tuple[tuple[int, int], ...]
+    source: tuple[ViewRef, ...]
 
     @staticmethod
     def of(inputs: Inputs, scene: Scene) -> _Sampled:
         frames = sorted(scene.faces.keys() & set(inputs.target.sequence.frames))
-        views = [(number, frame) for number, clip in enumerate(scene.views)
+        views = [ViewRef(number, frame) for number, clip in enumerate(scene.views)
                  for frame in sorted(clip.actor.faces.keys() & set(clip.item.sequence.frames))]
         return _Sampled(tuple(frames[i] for i in evenly(len(frames), TARGET_FRAMES)),
                         tuple(views[i] for i in evenly(len(views), SOURCE_FRAMES)))
 
 
 def _key(inputs: Inputs, scene: Scene, sampled: _Sampled) -> str:
-    """Of the pictures those that are looked at in any case; which views are shown follows from the faces."""
+    """Of the pictures those that are looked at in any case; which other views are follows from the faces."""
     target = [inputs.target.sequence.fingerprint(frame) for frame in sampled.target]
-    source = [scene.views[number].item.sequence.fingerprint(frame) for number, frame in sampled.source]
+    source = [scene.views[ref.clip].item.sequence.fingerprint(ref.frame) for ref in sampled.source]
     clips = [(clip.item.space, clip.exposure, _faces(clip.actor.faces)) for clip in scene.views]
     return digest("recognition", VERSION, code_digest((*CODE, "render/recognise.py", "render/measure.py")),
                   inputs.config.digest, inputs.working, inputs.target.space, scene.exposure, _faces(scene.faces), clips,
-                  target, source, list(sampled.target), list(sampled.source))
+                  target, source, list(sampled.target), [(ref.clip, ref.frame) for ref in sampled.source])
 
 
 def _faces(faces: Mapping[int, Face]) -> list[tuple[int, str]]:
     return [(frame, face_digest(face)) for frame, face in sorted(faces.items())]
 
 
-def _usual_plan(inputs: Inputs, scene: Scene) -> Mapping[int, FramePlan]:
-    """The plan of views with usual parameters."""
-    asked, usual = inputs.stages.reenact, ReenactParams()
-    names = [knob.name for knob in knobs_of(ReenactParams) if knob.group == "views" or knob.name == "inner_mouth"]
-    if all(getattr(asked, name) == getattr(usual, name) for name in names):
-        return scene.plan
-    return plan_views([clip.actor for clip in scene.views], actor(scene.faces, scene.pixel_aspect), usual,
-                      [clip.item.name for clip in scene.views])
-
-
-def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) -> np.ndarray:
-    """Zeros where the gauge finds no face."""
+def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) -> Recognition:
+    """No views and no moves where no face is found."""
     from fsgan_core.networks.dlib_resnet import load_face_resnet
     from fsgan_core.networks.inference import steady_kernels
 
     begun = time.perf_counter()
     name = inputs.target.name
 
-    def told(done: int, total: int) -> None:
-        listen(Event("recognise", name, done, total))
+    def told(span: tuple[int, int], done: int, total: int) -> None:
+        listen(Event("recognise", name, span[0] + (span[1] - span[0]) * done // max(total, 1), 100))
 
-    usual = replace(inputs, stages=replace(Stages().with_settings(USUAL), colour=inputs.stages.colour), holdout=None)
-    scene = replace(scene, plan=_usual_plan(inputs, scene), recognition=None)
-    maker = FrameMaker(usual, lambda frame: scene)
-    with one_thread_algebra():
-        frames = []
-        for number, frame in enumerate(sampled.target):
-            told(number, 3 * len(sampled.target))
-            try:
-                frames += _swapped(maker, scene, frame)
-            except PlateError as error:
-                log.info("frame %d has no part in the likeness: %s", frame, error)
-        person = [found for number, frame in sampled.source for found in _described(scene, number, frame)]
-        if not frames or not person:
-            log.warning("no face was found to tell the source by: features stay where the target's are")
-            return np.zeros((68, 3))
+    with one_thread_algebra(), steady_kernels("cpu", True, 1):  # pictures so small are slower on two threads
         network = models.shared(("descriptor", "torch"),
                                 lambda: load_face_resnet(models.dlib_model(models.RESNET)))
-        with steady_kernels("cpu", True, 1):  # pictures so small are slower on two
-            moves = recognisable(frames, np.array(person), network, lambda done, total: told(total // 2 + done,
-                                                                                             total + total // 2))
-    log.info("likeness of %s: features move by %.1f mm at most, %.1f s", name,
+        told(PERSON, 0, 1)
+        person = descriptors((face for ref in sampled.source if (face := _shown_view(scene, ref)) is not None), network)
+        unlike = _unlike(scene, sampled, person, network, partial(told, LOOKED_AT)) if len(person) else {}
+        frames = []
+        usual = _usual(inputs, scene, unlike)
+        for number, frame in enumerate(sampled.target if len(person) else ()):
+            told(SWAPPED, number, len(sampled.target))
+            try:
+                frames += _swapped(usual, frame)
+            except PlateError as error:
+                log.info("frame %d has no part in the likeness: %s", frame, error)
+        if not frames:
+            log.warning("no face was found to tell the source by: features stay where the target's are")
+            return Recognition(np.zeros((68, 3)))
+        moves = recognisable(frames, person, network, partial(told, MOVED))
+    log.info("likeness of %s: %d views looked at, features move by %.1f mm at most, %.1f s", name, len(unlike),
              float(np.linalg.norm(moves, axis=1).max()), time.perf_counter() - begun)
-    return np.round(moves, DIGITS)
+    return Recognition(np.round(moves, DIGITS), unlike)
 
 
-def _swapped(maker: FrameMaker, scene: Scene, frame: int) -> list[SwappedFrame]:
-    """The frame as the usual swap makes it; empty where no face is found in it. Raises PlateError."""
-    blend = maker.blended(frame)
+def _unlike(scene: Scene, sampled: _Sampled, person: np.ndarray, network: FaceResNet,
+            told: Callable[[int, int], None]) -> dict[ViewRef, float]:
+    """Of the views that would be taken by tracks alone, how unlike the person they are on the target's face."""
+    refs = promising_views(*_actors(scene), sampled.target, ReenactParams(), _names(scene), VIEWS)
+    shown: dict[ViewRef, ShownFace] = {}
+    for number, ref in enumerate(refs):
+        told(number, 2 * len(refs))
+        face = _shown_view(scene, ref)
+        if face is not None:
+            shown[ref] = close_up(face)
+    goals = [scene.faces[frame].landmarks * (scene.pixel_aspect, 1.0) for frame in sampled.target]
+    found = unlikeness(list(shown.values()), goals, person, network,
+                       lambda done, total: told(total + done, 2 * total)) if shown else ()
+    return {ref: round(float(value), UNLIKE_DIGITS) for ref, value in zip(shown, found, strict=True)}
+
+
+def _usual(inputs: Inputs, scene: Scene, unlike: Mapping[ViewRef, float]) -> FrameMaker:
+    """Makes the frames of the usual swap."""
+    stages = replace(Stages().with_settings(USUAL), colour=inputs.stages.colour)
+    scene = replace(scene, plan=plan_views(*_actors(scene), ReenactParams(), _names(scene), unlike), recognition=None)
+    return FrameMaker(replace(inputs, stages=stages, holdout=None), lambda _: scene)
+
+
+def _actors(scene: Scene) -> tuple[list[Actor], Actor]:
+    return [clip.actor for clip in scene.views], actor(scene.faces, scene.pixel_aspect)
+
+
+def _names(scene: Scene) -> list[str]:
+    return [clip.item.name for clip in scene.views]
+
+
+def _swapped(maker: FrameMaker, frame: int) -> list[SwappedFrame]:
+    """The frame as `maker` swaps it; empty where no face is found in it. Raises PlateError."""
+    blend, scene = maker.blended(frame), maker.scene_of(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = region_of(face.box, AROUND, aspect)
     before, after = (_shown(plate, window, scene.codec) for plate in (maker.target(frame).plate, blend.plate))
@@ -191,35 +225,39 @@ def _shown(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
     return np.round(np.clip(display_of(plate, window, codec), 0, 1) * 255).astype(np.uint8)
 
 
-def _described(scene: Scene, number: int, frame: int) -> list[np.ndarray]:
-    """The descriptor of a source frame; empty where it cannot be read."""
-    clip = scene.views[number]
+def _shown_view(scene: Scene, ref: ViewRef) -> ShownFace | None:
+    """A view as a display shows it; None where it cannot be read."""
+    clip = scene.views[ref.clip]
     try:
-        plate = clip.item.sequence.read(frame)
-        check_rgb(plate, str(clip.item.sequence.path_of(frame)))
+        plate = clip.item.sequence.read(ref.frame)
+        check_rgb(plate, str(clip.item.sequence.path_of(ref.frame)))
     except PlateError as error:
-        log.info("source frame %d has no part in the likeness: %s", frame, error)
-        return []
-    face, aspect = clip.actor.faces[frame], plate.pixel_aspect
+        log.info("source frame %d has no part in the likeness: %s", ref.frame, error)
+        return None
+    face, aspect = clip.actor.faces[ref.frame], plate.pixel_aspect
     window = region_of(face.box, AROUND, aspect)
-    picture = squared(_shown(plate, window, clip.codec), aspect)
-    return [descriptor(picture, (face.landmarks - (window.x, window.y)) * (aspect, 1.0))]
+    shown = ShownFace(squared(_shown(plate, window, clip.codec), aspect),
+                      (face.landmarks - (window.x, window.y)) * (aspect, 1.0))
+    return shown.mirrored() if ref.mirrored else shown
 
 
-def save(path: Path, moves: np.ndarray) -> None:
-    """Writes the moves (68, 3), whole or not at all. Raises OutputError."""
-    data = {"format": FORMAT, "version": VERSION, "millimetres": moves.tolist()}
+def save(path: Path, known: Recognition) -> None:
+    """Writes it, whole or not at all: views as [clip's number, frame, mirrored, unlike]. Raises OutputError."""
+    views = [[ref.clip, ref.frame, ref.mirrored, value] for ref, value in sorted(known.unlike.items())]
+    data = {"format": FORMAT, "version": VERSION, "millimetres": known.moves.tolist(), "views": views}
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(data) + "\n", encoding="utf-8", newline="\n")
 
 
-def load(path: Path) -> np.ndarray:
-    """float64 (68, 3). Raises TrackError for a file that is none of ours."""
+def load(path: Path) -> Recognition:
+    """Raises TrackError for a file that is none of ours."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         moves = np.array(data["millimetres"], np.float64)
+        unlike = {ViewRef(int(clip), int(frame), bool(mirrored)): float(value)
+                  for clip, frame, mirrored, value in data["views"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrackError(f"{path} cannot be read: {error}") from error
     if (data.get("format"), data.get("version")) != (FORMAT, VERSION) or moves.shape != (68, 3):
         raise TrackError(f"{path} is not this program's, or another version's")
-    return moves
+    return Recognition(moves, unlike)

@@ -18,7 +18,8 @@ from fsgan_core.render.tracks import Section, choose_person, clip_track, section
 from fsgan_core.stages.drive import PLATE, Driven, drive_faces
 from fsgan_core.stages.mesh import Actor, actor, likeness
 from fsgan_core.stages.performance import settled_actor
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
+from fsgan_core.stages.recognition import Recognition
+from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views, used_views
 
 __all__ = ["Scene", "Scenes", "SourceClip"]
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 SHAPE_DIGITS = 4  # of a likeness in mm: kept short, so that it is the same number on every machine
 
 
-Recognise = Callable[[Inputs, "Scene", Listener], "np.ndarray | None"]
+Recognise = Callable[[Inputs, "Scene", Listener], Recognition | None]
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Scene:
 
     seen: frames that were analysed. faces: the target person's face by frame. wanted: the face that it shall show (the
     same, for a swap). plan: the views of each frame; empty where no source is needed. likeness: source's proportions
-    minus the target's, (68, 3) mm, or None. recognition: what makes the source be recognised, (68, 3) mm, or None;
-    one for all sections. exposure: stops of the target's codec. driven: what a drive makes of each
+    minus the target's, (68, 3) mm, or None. recognition: what makes the source be recognised, or None; one for all
+    sections. exposure: stops of the target's codec. driven: what a drive makes of each
     frame; its views are of the target's own clip and of the driver.
     """
 
@@ -61,7 +62,7 @@ class Scene:
     views: tuple[SourceClip, ...] = ()
     plan: Mapping[int, FramePlan] = field(default_factory=dict)
     likeness: np.ndarray | None = None
-    recognition: np.ndarray | None = None
+    recognition: Recognition | None = None
     driven: Mapping[int, Driven] = field(default_factory=dict)
 
 
@@ -69,7 +70,7 @@ class Scenes:
     """The scene of any frame of a job; a section is analysed when the first of its frames is asked for.
 
     job: "swap" or "drive". with_views: whether sources are needed at all (mask and blend work without, and so does an
-    inpaint that looks at no other views). recognise: finds `Scene.recognition` for a scene that has all else. Safe
+    inpaint that looks at no other views). recognise: finds `Scene.recognition` for a scene that has no plan yet. Safe
     from several threads.
     """
 
@@ -81,8 +82,10 @@ class Scenes:
         self._recognise = recognise if inputs.stages.reenact.recognition > 0 else None
         self.listen = listen
         self._lock = threading.RLock()
+        self._targets: dict[int, Scene] = {}
         self._scenes: dict[int, Scene] = {}
         self._sources: tuple[SourceClip, ...] | None = None
+        self._known: tuple[Recognition | None] | None = None
         self._sections = sections(inputs.target.sequence.frames)
         self._number = {frame: number for number, section in enumerate(self._sections) for frame in section.core}
 
@@ -91,10 +94,29 @@ class Scenes:
         number = self._number[frame]
         with self._lock:
             if number not in self._scenes:
-                self._scenes[number] = self._make(number, self._sections[number])
+                self._scenes[number] = self._whole(self._target(number))
             return self._scenes[number]
 
-    def _make(self, number: int, section: Section) -> Scene:
+    def recognition(self) -> Recognition | None:
+        """What all sections go by: the first one with a face decides, since a face that changed between sections would
+        jump. Raises as a call does."""
+        if self._recognise is None:
+            return None
+        with self._lock:
+            if self._known is None:
+                targets = (self._target(number) for number in range(len(self._sections)))
+                first = next((scene for scene in targets if scene.faces), None)
+                self._known = (self._recognise(self._inputs, self._before_views(first), self.listen)
+                               if first is not None else None,)
+            return self._known[0]
+
+    def _target(self, number: int) -> Scene:
+        """The section with its faces alone."""
+        if number not in self._targets:
+            self._targets[number] = self._found(number, self._sections[number])
+        return self._targets[number]
+
+    def _found(self, number: int, section: Section) -> Scene:
         inputs = self._inputs
         track = self._track(inputs.target, section.frames, of_target=True)
         exposure = inputs.stages.colour.exposure
@@ -106,28 +128,29 @@ class Scenes:
         except NoFaceError as error:
             log.warning("%s", error)
             return scene
-        scene = replace(scene, faces=person.faces, wanted=person.faces)
+        return replace(scene, faces=person.faces, wanted=person.faces)
+
+    def _whole(self, scene: Scene) -> Scene:
+        if not scene.faces:
+            return scene
         if self._job == "drive":
             return self._driven(scene)
         return self._swapped(scene) if self._with_views else scene
 
-    def _swapped(self, scene: Scene) -> Scene:
+    def _before_views(self, scene: Scene) -> Scene:
+        """The scene with its sources, and no plan."""
         views = self.source_clips()
-        target = actor(scene.faces, scene.pixel_aspect)
-        sources = [view.actor for view in views]
-        plan = plan_views(sources, target, self._inputs.stages.reenact, [view.item.name for view in views])
-        scene = replace(scene, views=views, plan=plan, likeness=np.round(likeness(sources, target), SHAPE_DIGITS))
-        return replace(scene, recognition=self._recognition(scene))
+        proportions = likeness([view.actor for view in views], actor(scene.faces, scene.pixel_aspect))
+        return replace(scene, views=views, likeness=np.round(proportions, SHAPE_DIGITS))
 
-    def _recognition(self, scene: Scene) -> np.ndarray | None:
-        """The first section with a face decides for all: a face that changed between sections would jump."""
-        if self._recognise is None:
-            return None
-        for section in self._sections[:scene.number]:
-            before = self(section.core[0])
-            if before.faces:
-                return before.recognition
-        return self._recognise(self._inputs, scene, self.listen)
+    def _swapped(self, scene: Scene) -> Scene:
+        scene = self._before_views(scene)
+        sources, names = [view.actor for view in scene.views], [view.item.name for view in scene.views]
+        used_views(sources, self._inputs.stages.reenact, names)  # a wrong choice is told before a search, not after it
+        known = self.recognition()
+        plan = plan_views(sources, actor(scene.faces, scene.pixel_aspect), self._inputs.stages.reenact, names,
+                          known.unlike if known is not None else None)
+        return replace(scene, plan=plan, recognition=known)
 
     def _driven(self, scene: Scene) -> Scene:
         inputs = self._inputs

@@ -23,6 +23,7 @@ from fsgan_core.plates.sequence import frames_text, select_frames
 from fsgan_core.render.cache import cache_folder, digest
 from fsgan_core.render.events import Asked, Event, Listener, go_on, ignore, never
 from fsgan_core.render.inputs import check_rgb, open_inputs
+from fsgan_core.render.recognise import recognised
 from fsgan_core.render.report import write_png
 from fsgan_core.render.scene import Scenes, SourceClip
 from fsgan_core.render.threads import one_thread_algebra
@@ -35,6 +36,7 @@ from fsgan_core.stages.views import (
     ViewRef,
     chosen_views,
     plan_views,
+    used_views,
     view_name,
 )
 
@@ -130,7 +132,7 @@ def view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None = None
         go_on(cancelled)
         listen(event)
 
-    scenes = Scenes(inputs, "swap", with_views=False, listen=hear)
+    scenes = Scenes(inputs, "swap", with_views=False, recognise=recognised, listen=hear)
     with one_thread_algebra():
         clips = scenes.source_clips()
         names = [clip.item.name for clip in clips]
@@ -167,13 +169,17 @@ def _planned(scenes: Scenes, clips: Sequence[SourceClip], frames: Sequence[int],
     faces: dict[int, Face] = {}
     plan: dict[int, FramePlan] = {}
     by_section: dict[int, dict[int, FramePlan]] = {}
+    actors = [clip.actor for clip in clips]
+    used_views(actors, stages.reenact, names)
+    known = scenes.recognition()
     for frame in frames:
         scene = scenes(frame)
         if frame not in scene.faces:
             continue
         if scene.number not in by_section:
             who = actor(scene.faces, scene.pixel_aspect)
-            by_section[scene.number] = plan_views([clip.actor for clip in clips], who, stages.reenact, names)
+            by_section[scene.number] = plan_views(actors, who, stages.reenact, names,
+                                                  known.unlike if known is not None else None)
         faces[frame], plan[frame] = scene.faces[frame], by_section[scene.number][frame]
     return faces, plan
 

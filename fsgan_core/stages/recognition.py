@@ -1,28 +1,33 @@
-"""A face that is recognised: small moves of the landmarks aimed at, alike in every frame of a shot, found by a gradient
-through a face descriptor.
+"""A face that is recognised: by views in which the person still is when they are bent to the target's face, and by
+small moves of the landmarks aimed at, alike in every frame of a shot, found by a gradient through a face descriptor.
 
-A face that meets the target's landmarks has the target's proportions and is half a stranger; one that keeps its own
-misses the pose and expression by as much. Which millimetres make a likeness differs from face to face, and the
-descriptor knows: of all small moves it shows those that bring the most likeness for the least way off the target's
-landmarks. Only the warp's smooth bending is at its disposal, no colour and no texture: what it cannot do by moving
-features it does not do.
+How much of its person a bent view shows, no landmark says; the descriptor looks at it. And a face that meets the
+target's landmarks has the target's proportions and is half a stranger; one that keeps its own misses the pose and
+expression by as much. Which millimetres make a likeness differs from face to face, and the descriptor knows: of all
+small moves it shows those that bring the most likeness for the least way off the target's landmarks. Only the warp's
+smooth bending is at its disposal, no colour and no texture: what it cannot do by moving features it does not do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.geometry import apply, sampled
-from fsgan_core.faces.identity import CHIP, chip_matrix
+from fsgan_core.faces.identity import CHIP, chip_matrix, face_chip
 from fsgan_core.faces.landmarks import MOUTH_INNER, MOUTH_OUTER
+from fsgan_core.faces.pose import MIRROR
+from fsgan_core.plates.plate import Window
 from fsgan_core.stages import mesh
 from fsgan_core.stages.performance import LOWER_LIDS, LOWER_LIPS, UPPER_LIDS, UPPER_LIPS
+from fsgan_core.stages.picture import polygon_matte
 from fsgan_core.stages.reenact import spline_stiffness
+from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import spline_shares
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ MISREAD = 0.02  # of the eyes' distance: lips that far off count half; further o
 FAR = 0.01  # of a descriptor's unit per mm squared: what a move costs for itself
 STEPS, STEP = 60, 0.15  # mm
 _LIPS = slice(MOUTH_OUTER.start, MOUTH_INNER.stop)
+FINER, BESIDE = 1.5, 33  # times a chip's pixels, and pixels of a chip around it: what is kept of a view
+MOUTH_GROWN, MOUTH_SOFT = 1.6, 4.0  # times the lips' size, and pixels of a chip that its edge fades by
 NODES = 39  # across the face: where the spline is evaluated; in between it is interpolated
 
 
@@ -47,6 +54,28 @@ def _together() -> np.ndarray:
 
 
 TOGETHER = _together()
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """moves: (68, 3) mm, how far each landmark that the warp aims at is to move in every frame. unlike: of views that
+    were looked at, `unlikeness`."""
+
+    moves: np.ndarray
+    unlike: Mapping[ViewRef, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShownFace:
+    """picture: uint8 (h, w, 3), display values, square pixels. landmarks: (68, 2) in it."""
+
+    picture: np.ndarray
+    landmarks: np.ndarray
+
+    def mirrored(self) -> ShownFace:
+        """Flipped, left for right."""
+        return ShownFace(np.ascontiguousarray(self.picture[:, ::-1]),
+                         ((self.picture.shape[1] - 1, 0) + self.landmarks * (-1, 1))[MIRROR])
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,74 @@ def recognisable(frames: Sequence[SwappedFrame], person: np.ndarray, network: Fa
     return np.column_stack([moves.detach().numpy().astype(np.float64), np.zeros(68)])
 
 
+def descriptors(faces: Iterable[ShownFace], network: FaceResNet) -> np.ndarray:
+    """(n, 128): `network`'s descriptor of each."""
+    return np.array([_described(face_chip(face.picture, face.landmarks)[None], network)[0].numpy() for face in faces])
+
+
+def _described(chips: np.ndarray, network: FaceResNet) -> Tensor:
+    """(n, 128) of aligned chips (n, 150, 150, 3), 0..255."""
+    import torch
+
+    with torch.no_grad():
+        return network(torch.from_numpy(chips.astype(np.float32)).permute(0, 3, 1, 2))
+
+
+def close_up(face: ShownFace) -> ShownFace:
+    """As much of it as a chip of the bent face can show, not much finer than that."""
+    matrix = chip_matrix(face.landmarks) * FINER
+    matrix[:, 2] += BESIDE * FINER
+    return ShownFace(sampled(face.picture, matrix, round((CHIP + 2 * BESIDE) * FINER)), apply(matrix, face.landmarks))
+
+
+def unlikeness(views: Sequence[ShownFace], goals: Sequence[np.ndarray], person: np.ndarray, network: FaceResNet,
+               told: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+    """(v,) how far each view is from its person when it wears the target's face, by itself, without the target's light
+    and surroundings. Mean over `goals` and `person`, in the descriptor's unit. All wear one mouth, the mean of theirs:
+    what a mouth does in a frame, and a network may well like, is no likeness.
+
+    views: `close_up`. goals: (68, 2) each, square pixels, landmarks of some of the target's frames. person: (n, 128),
+    `network`'s descriptors of the source. told: hears of each view, done of total.
+    """
+    import torch
+
+    from fsgan_core.networks.dlib_resnet import distances
+
+    chips = np.stack([_bent(views, goal) for goal in goals], 1)
+    mean = chips.mean(0, dtype=np.float32)
+    mouth = np.stack([_mouth(goal) for goal in goals])[..., None]
+    wanted = torch.from_numpy(person.astype(np.float32))
+    found = []
+    for number, one in enumerate(chips):
+        told(number, len(chips))
+        found.append(float(distances(_described(one + mouth * (mean - one), network), wanted).mean()))
+    return np.array(found)
+
+
+def _bent(views: Sequence[ShownFace], goal: np.ndarray) -> np.ndarray:
+    """uint8 (v, s, s, 3): the chip of each view whose landmarks meet `goal`."""
+    shares = _shares(goal, CHIP)
+    maps = ((shares @ mesh.control_points(view.landmarks)).T.reshape(2, CHIP, CHIP).astype(np.float32)
+            for view in views)
+    return np.stack([cv2.remap(view.picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                     for view, (x, y) in zip(views, maps, strict=True)])
+
+
+def _mouth(goal: np.ndarray) -> np.ndarray:
+    """float32 (s, s): the mouth with some of what moves with it, in the chip of `goal`."""
+    lips = apply(chip_matrix(goal), goal)[MOUTH_OUTER]
+    hull = cv2.convexHull(lips.astype(np.float32))[:, 0]
+    return polygon_matte(hull.mean(0) + MOUTH_GROWN * (hull - hull.mean(0)), Window(0, 0, CHIP, CHIP), MOUTH_SOFT)
+
+
+def _shares(landmarks: np.ndarray, nodes: int) -> np.ndarray:
+    """(nodes * nodes, 82): how much a value at each control point counts at so many places across the face's chip."""
+    line = np.linspace(0, CHIP - 1, nodes)
+    places = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    knots = apply(chip_matrix(landmarks), mesh.control_points(landmarks))
+    return spline_shares(knots, places, spline_stiffness(ReenactParams().stiffness))
+
+
 @dataclass(frozen=True)
 class _Seen:
     """A frame as the descriptor sees it. chip: float32 (3, s, s). matte: (1, s, s). found: (68, 2) chip pixels. off:
@@ -116,10 +213,7 @@ class _Seen:
         chip = sampled(frame.picture, matrix, CHIP).astype(np.float32)
         matte = np.clip(sampled(frame.matte, matrix, CHIP), 0, 1).astype(np.float32)
         found, wanted = apply(matrix, frame.found), apply(matrix, frame.wanted)
-        knots = apply(matrix, mesh.control_points(frame.found))
-        nodes = np.linspace(0, CHIP - 1, NODES)
-        places = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
-        shares = spline_shares(knots, places, spline_stiffness(ReenactParams().stiffness))
+        shares = _shares(frame.found, NODES)
         follow = np.vstack([np.eye(68), mesh.following(mesh.FOREHEAD_POINTS)])
         moving = matrix[:, :2] @ mesh.moving(frame.wanted)[..., :2]
         field = np.einsum("pk,kci->cpki", shares @ follow, moving).reshape(2, NODES, NODES, 68, 2)

@@ -37,6 +37,7 @@ ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
 ASLEEP = 6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
+UNLIKE_UNIT = 0.02  # of the descriptor's unit, that a view shows less of its person than others, that cost one unit
 MIRROR_COST = 4.0  # what a mirrored view costs more: a face is not the same on both sides
 CROSSING = 3.0  # changes of view that a change into the mirror or out of it costs as much as
 NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
@@ -77,11 +78,13 @@ class FramePlan:
     flags: tuple[str, ...] = field(default=())
 
 
-def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
-               names: Sequence[str]) -> dict[int, FramePlan]:
+def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams, names: Sequence[str],
+               unlike: Mapping[ViewRef, float] | None = None) -> dict[int, FramePlan]:
     """A plan for every frame of `target`.
 
-    sources: the person in each source clip. names: a short name of each clip, for `params.views` and such.
+    sources: the person in each source clip. names: a short name of each clip, for `params.views` and such. unlike: of
+    views that were looked at, how far they are from their person when they wear the target's expression
+    (`stages.recognition.unlikeness`); the others count as the mean of these.
     Raises NoFaceError when no view is left, ParameterError for a view that is not there.
     """
     pool = _pool(sources, params, names)
@@ -89,15 +92,10 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    flipped = np.array([one.ref.mirrored for one in pool])
-    poses, wanted_poses = (np.array([face.euler[:2] for face in group])
-                           for group in ([one.face for one in pool], faces))
-    pose = np.linalg.norm(wanted_poses[:, None] - poses[None], axis=2) / POSE_UNIT
-    shown = np.stack([_features(one.face, one.who) for one in pool])
     usual = reading(target)
-    wanted = np.stack([_features(awake(face, target.pixel_aspect, usual), target) for face in faces])
-    preference = np.array([one.doubt - np.log(one.weight) for one in pool]) + MIRROR_COST * flipped
-    likeness = params.expression * _distances(wanted, shown) + preference[None]
+    poses, wanted_poses = _angles([one.face for one in pool]), _angles(faces)
+    pose, likeness = _costs(pool, faces, target, params, unlike or {})
+    flipped = np.array([one.ref.mirrored for one in pool])
     leading = _cheapest_path(pose + likeness, SWITCH_COST * params.hold, flipped)
 
     detail = np.zeros((len(frames), len(pool)))
@@ -126,6 +124,34 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams,
             flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if flipped[leading[t]] else [])),
         )
     return plans
+
+
+def promising_views(sources: Sequence[Actor], target: Actor, frames: Sequence[int], params: ReenactParams,
+                    names: Sequence[str], count: int) -> list[ViewRef]:
+    """The views, at most `count`, that cost some of these frames of `target` least, ascending. Raises as
+    `plan_views`."""
+    pool = _pool(sources, params, names)
+    pose, likeness = _costs(pool, [target.faces[frame] for frame in frames], target, params, {})
+    cheapest = np.argsort((pose + likeness).min(0), kind="stable")[:count]
+    return sorted(pool[index].ref for index in cheapest)
+
+
+def _costs(pool: Sequence[_Candidate], faces: Sequence[Face], target: Actor, params: ReenactParams,
+           unlike: Mapping[ViewRef, float]) -> tuple[np.ndarray, np.ndarray]:
+    """What each view of the pool costs for each of the target's faces, (t, v) units: its pose, and all else."""
+    pose = np.linalg.norm(_angles(faces)[:, None] - _angles([one.face for one in pool])[None], axis=2) / POSE_UNIT
+    usual = reading(target)
+    shown = np.stack([_features(one.face, one.who) for one in pool])
+    wanted = np.stack([_features(awake(face, target.pixel_aspect, usual), target) for face in faces])
+    mean = sum(unlike.values()) / max(len(unlike), 1)
+    preference = np.array([one.doubt - np.log(one.weight) + MIRROR_COST * one.ref.mirrored
+                           + (unlike.get(one.ref, mean) - mean) / UNLIKE_UNIT for one in pool])
+    return pose, params.expression * _distances(wanted, shown) + preference[None]
+
+
+def _angles(faces: Sequence[Face]) -> np.ndarray:
+    """(n, 2) yaw and pitch, degrees."""
+    return np.array([face.euler[:2] for face in faces])
 
 
 def _light(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray,
@@ -190,6 +216,15 @@ def chosen_views(sources: Sequence[Actor], params: ReenactParams, names: Sequenc
             for ref, face in everything.items()}
 
 
+def used_views(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, Choice]:
+    """Those of `chosen_views` that are used. Raises likewise, and NoFaceError when none is left."""
+    used = {ref: one for ref, one in chosen_views(sources, params, names).items() if one.state == USED}
+    if not used:
+        raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
+                          "leave none")
+    return used
+
+
 def view_name(ref: ViewRef, names: Sequence[str]) -> str:
     """A view as `reenact.exclude` and the like take it: FRAME; of several clips CLIP:FRAME, CLIP being the clip's
     name, or its number, 1 being the first, where the name is another one's too or would be read as something else."""
@@ -221,10 +256,7 @@ class _Candidate:
 
 def _pool(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
     """The views that are used; those of the mirror behind the others."""
-    chosen = {ref: one for ref, one in chosen_views(sources, params, names).items() if one.state == USED}
-    if not chosen:
-        raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
-                          "leave none")
+    chosen = used_views(sources, params, names)
     usual = {clip: reading(sources[clip]) for clip in {ref.clip for ref in chosen}}
     pool = []
     for ref, one in chosen.items():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fsgan_core.contract.errors import TrackError
+from fsgan_core.contract.errors import ParameterError, TrackError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.identity import descriptor, distance
 from fsgan_core.faces.trackfile import load_track
@@ -24,6 +24,9 @@ from fsgan_core.render.recognise import load, save
 from fsgan_core.render.scene import Scenes
 from fsgan_core.render.states import frame_states, states_data
 from fsgan_core.render.tracks import Section
+from fsgan_core.render.viewmap import view_map
+from fsgan_core.stages.recognition import Recognition
+from fsgan_core.stages.views import ViewRef
 
 from .conftest import Small
 
@@ -36,7 +39,8 @@ def swap_of(small: Small, folder: Path, frames: str = "", **settings: str) -> Sh
 def moves_of(shot: Shot, **options: Any) -> np.ndarray | None:
     """What a render of the shot would go by."""
     work = shot_work(shot, **options)
-    return work.scenes(work.frames[0]).recognition
+    known = work.scenes(work.frames[0]).recognition
+    return None if known is None else known.moves
 
 
 @pytest.fixture
@@ -51,9 +55,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The search takes no time; what it gave, search by search."""
     given: list[np.ndarray] = []
 
-    def search(*_: Any) -> np.ndarray:
+    def search(*_: Any) -> Recognition:
         given.append(np.full((68, 3), 0.25 + len(given)))
-        return given[-1]
+        return Recognition(given[-1])
 
     monkeypatch.setattr(recognise, "_found", search)
     return given
@@ -114,7 +118,7 @@ class TestKept:
     def test_a_broken_file_is_made_again(self, small: Small, here: Path, found: list[np.ndarray],
                                          tmp_path: Path) -> None:
         moves_of(swap_of(small, tmp_path))
-        for text in ("", "{}", '{"format": "fsgan-recognition", "version": 99, "millimetres": []}'):
+        for text in ("", "{}", '{"format": "fsgan-recognition", "version": 99, "millimetres": [], "views": []}'):
             next(here.glob("*.json")).write_text(text)
             again = moves_of(swap_of(small, tmp_path))
             assert again is not None and np.array_equal(again, found[-1])
@@ -143,14 +147,14 @@ class TestNamedFile:
         assert moves_of(shot) is not None and file.is_file() and not here.exists()
         by_hand = np.zeros((68, 3))
         by_hand[30] = (0, -1.5, 0)
-        save(file, by_hand)
+        save(file, Recognition(by_hand))
         again = moves_of(shot)
         assert again is not None and np.array_equal(again, by_hand) and len(found) == 1
         data = json.loads(file.read_text())
         assert data["format"] == recognise.FORMAT and data["millimetres"][30] == [0, -1.5, 0]
 
     def test_all_zero_is_none(self, small: Small, tmp_path: Path) -> None:
-        save(tmp_path / "none.json", np.zeros((68, 3)))
+        save(tmp_path / "none.json", Recognition(np.zeros((68, 3))))
         assert moves_of(swap_of(small, tmp_path, reenact__recognition_file=str(tmp_path / "none.json"))) is None
 
     def test_anothers_file_is_no_file_of_ours_and_stays(self, small: Small, tmp_path: Path) -> None:
@@ -162,8 +166,10 @@ class TestNamedFile:
 
     def test_there_and_back(self, tmp_path: Path) -> None:
         moves = np.round(np.random.default_rng(2).normal(0, 2, (68, 3)), 2)
-        save(tmp_path / "m.json", moves)
-        assert np.array_equal(load(tmp_path / "m.json"), moves)
+        unlike = {ViewRef(0, 7): 0.412, ViewRef(1, 7, True): 0.5}
+        save(tmp_path / "m.json", Recognition(moves, unlike))
+        known = load(tmp_path / "m.json")
+        assert np.array_equal(known.moves, moves) and known.unlike == unlike
 
 
 class TestNotAsked:
@@ -185,7 +191,54 @@ class TestNotAsked:
         monkeypatch.setattr(FaceGauge, "follow", lambda *_, **__: None)
         assert moves_of(swap_of(small, tmp_path)) is None
         assert len(told) == 1 and "no face was found to tell the source by" in told[0]
-        assert not load(next(here.glob("*.json"))).any()
+        assert not load(next(here.glob("*.json"))).moves.any()
+
+
+class TestViews:
+    """What the search says of views decides which are taken; everywhere the same."""
+
+    @pytest.fixture
+    def second(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Of two clips alike the second is found to show more of the person."""
+        asked: list[str] = []
+
+        def search(inputs: Any, *_: Any) -> Recognition:
+            asked.append(inputs.target.name)
+            return Recognition(np.zeros((68, 3)), {ViewRef(0, 1): 0.5, ViewRef(1, 1): 0.4})
+
+        monkeypatch.setattr(recognise, "_found", search)
+        return asked
+
+    def test_they_lead(self, small: Small, here: Path, second: list[str], tmp_path: Path) -> None:
+        for amount, leading in (("1", 1), ("0", 0)):
+            shot = swap_of(small, tmp_path, reenact__recognition=amount)
+            work = shot_work(replace(shot, source=shot.source * 2))
+            assert {plan.views[0].view.clip for plan in work.scenes(2).plan.values()} == {leading}
+        assert len(second) == 1
+
+    def test_the_map_of_views_agrees(self, small: Small, here: Path, second: list[str], tmp_path: Path) -> None:
+        shot = swap_of(small, tmp_path)
+        found = view_map(shot.source * 2, shot.stages, shot.target, pictures=False)
+        assert [view.leads for view in found.views] == [0, 6]
+
+    def test_a_wrong_choice_is_told_before_the_search(self, small: Small, here: Path, second: list[str],
+                                                      tmp_path: Path) -> None:
+        shot = swap_of(small, tmp_path, reenact__views="77")
+        with pytest.raises(ParameterError, match="77"):
+            moves_of(shot)
+        assert view_map(shot.source, shot.stages, shot.target, pictures=False).problem and not second
+
+    def test_what_a_search_finds(self, small: Small, here: Path, tmp_path: Path,
+                                 monkeypatch: pytest.MonkeyPatch) -> None:
+        from fsgan_core.stages import recognition
+
+        monkeypatch.setattr(recognition, "STEPS", 2)
+        work = shot_work(swap_of(small, tmp_path))
+        known = work.scenes(2).recognition
+        assert known is not None and set(known.unlike) == {ViewRef(0, 1), ViewRef(0, 1, True)}
+        assert all(0.05 < value < 0.6 for value in known.unlike.values())
+        stored = load(next(here.glob("*.json")))
+        assert stored.unlike == known.unlike and np.array_equal(stored.moves, known.moves)
 
 
 def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,10 +259,10 @@ def test_sections_agree(small: Small, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(scene, "sections", lambda _: (Section((1, 2, 3), (1, 2, 3)), Section((4, 5, 6), (4, 5, 6))))
     asked: list[int] = []
 
-    def search(inputs: Any, one: Any, listen: Any) -> np.ndarray:
+    def search(inputs: Any, one: Any, listen: Any) -> Recognition:
         asked.append(one.number)
-        return np.full((68, 3), float(len(asked)))
+        return Recognition(np.full((68, 3), float(len(asked))))
 
     scenes = Scenes(shot_work(swap_of(small, tmp_path)).inputs, "swap", recognise=search)
     late, early = scenes(5).recognition, scenes(2).recognition
-    assert late is not None and early is not None and np.array_equal(late, early) and asked == [0]
+    assert late is not None and early is late and asked == [0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from fsgan_core.stages import mesh, recognition
 from fsgan_core.stages.blend import blend
 from fsgan_core.stages.inpaint import inpaint
 from fsgan_core.stages.picture import display_of
-from fsgan_core.stages.recognition import SwappedFrame, recognisable
+from fsgan_core.stages.recognition import ShownFace, SwappedFrame, close_up, descriptors, recognisable, unlikeness
 from fsgan_core.stages.reenact import reenact
 from fsgan_core.stages.views import ViewRef
 
@@ -133,3 +134,58 @@ def test_steps_are_told(case: Case, network: FaceResNet, monkeypatch: pytest.Mon
     told: list[tuple[int, int]] = []
     recognisable([case.swapped()], case.person, network, lambda done, total: told.append((done, total)))
     assert told == [(0, 2), (1, 2)]
+
+
+class TestUnlikeness:
+    """How much of a person a view shows on the target's face."""
+
+    @pytest.fixture
+    def face(self, hopper: Still, codec: Codec) -> ShownFace:
+        return close_up(ShownFace(shown(hopper, codec), hopper.face.landmarks))
+
+    def measured(self, case: Case, network: FaceResNet, *views: ShownFace) -> np.ndarray:
+        """Each view beside a plain one, so that the mean mouth is half its own."""
+        return unlikeness(views, [case.target.face.landmarks], case.person, network)
+
+    def test_a_close_up_shows_the_same_face(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
+        assert distance(descriptors([face], network)[0], case.person[0]) < 0.06
+
+    def test_of_another_person_it_is_large(self, face: ShownFace, case: Case, network: FaceResNet,
+                                           codec: Codec) -> None:
+        other = close_up(ShownFace(shown(case.target, codec), case.target.face.landmarks))
+        same, stranger = self.measured(case, network, face, other)
+        assert 0 < same < 0.6 * stranger
+
+    def test_the_less_a_view_is_bent_the_more_is_left(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
+        """On its own landmarks it is itself."""
+        same = unlikeness([face], [case.source.face.landmarks], case.person, network)[0]
+        assert same < 0.06 < self.measured(case, network, face)[0]
+
+    def test_a_mouth_does_not_count(self, face: ShownFace, case: Case, network: FaceResNet,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+        views = face, painted(face, slice(48, 60))
+        clean, mouth = self.measured(case, network, *views)
+        monkeypatch.setattr(recognition, "MOUTH_GROWN", 0.0)
+        counted = np.ptp(self.measured(case, network, *views))
+        assert abs(mouth - clean) < 0.2 * counted
+
+    def test_in_the_mirror(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
+        there = face.mirrored()
+        assert there.landmarks[0, 0] < there.landmarks[16, 0]  # the jaw is still from the picture's left to its right
+        back = there.mirrored()
+        assert np.array_equal(back.picture, face.picture) and np.allclose(back.landmarks, face.landmarks)
+        plain, mirrored = self.measured(case, network, face, there)
+        assert abs(mirrored - plain) < 0.1
+
+    def test_views_are_told(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
+        told: list[tuple[int, int]] = []
+        unlikeness([face, face], [case.target.face.landmarks], case.person, network,
+                   lambda done, total: told.append((done, total)))
+        assert told == [(0, 2), (1, 2)]
+
+
+def painted(face: ShownFace, part: slice) -> ShownFace:
+    """The face with a part of it painted black."""
+    picture = face.picture.copy()
+    cv2.fillConvexPoly(picture, cv2.convexHull(np.rint(face.landmarks[part]).astype(np.int32)), (0, 0, 0))
+    return ShownFace(picture, face.landmarks)

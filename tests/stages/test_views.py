@@ -15,7 +15,15 @@ from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import mesh
 from fsgan_core.stages.mesh import Actor
-from fsgan_core.stages.views import FADE, MAX_VIEWS, FramePlan, ViewRef, chosen_views, plan_views
+from fsgan_core.stages.views import (
+    FADE,
+    MAX_VIEWS,
+    FramePlan,
+    ViewRef,
+    chosen_views,
+    plan_views,
+    promising_views,
+)
 from tests.stages.conftest import face_at, posed
 
 
@@ -134,6 +142,40 @@ class TestPlan:
         for frame, one in square.items():
             assert [view.view for view in one.views] == [view.view for view in wide[frame].views]
             assert one.inner_mouth == wide[frame].inner_mouth
+
+
+class TestUnlike:
+    """Views that a descriptor looked at."""
+
+    source, target = clip([(0, 0), (1, 0), (-1, 0), (2, 0)]), clip([(0, 0)] * 3)
+
+    def lead(self, unlike: dict[ViewRef, float], **params: object) -> int:
+        plans = plan_views([self.source], self.target, PLAIN.replace(**params), ["a"], unlike)
+        return leading(plans[2]).frame
+
+    def test_the_view_that_shows_its_person_leads(self) -> None:
+        assert self.lead({}) == 1
+        assert self.lead({ViewRef(0, 1): 0.45, ViewRef(0, 2): 0.45, ViewRef(0, 3): 0.36}) == 3
+
+    def test_one_that_was_not_looked_at_counts_as_the_mean(self) -> None:
+        assert self.lead({ViewRef(0, 1): 0.45, ViewRef(0, 2): 0.46, ViewRef(0, 3): 0.3}, exclude=("3",)) == 4
+        assert self.lead({ViewRef(0, 1): 0.4}) == 1
+
+    def test_a_turned_head_counts_more(self) -> None:
+        source = clip([(0, 0), (45, 0)])
+        plans = plan_views([source], self.target, PLAIN, ["a"], {ViewRef(0, 1): 0.43, ViewRef(0, 2): 0.39})
+        assert leading(plans[2]).frame == 1
+
+    def test_the_artists_weight_counts_more(self) -> None:
+        assert self.lead({ViewRef(0, 1): 0.42, ViewRef(0, 2): 0.38}) == 2
+        assert self.lead({ViewRef(0, 1): 0.42, ViewRef(0, 2): 0.38}, weights=("1=100",)) == 1
+
+    def test_promising_ones_are_those_that_cost_least(self) -> None:
+        source = clip([(-30, 0), (0, 0), (30, 0), (12, 0)])
+        target = clip([(-28, 0), (1, 0), (10, 0)])
+        found = promising_views([source], target, (2, 3), PLAIN.replace(mirror=False), ["a"], 2)
+        assert found == [ViewRef(0, 2), ViewRef(0, 4)]
+        assert len(promising_views([source], target, (1, 2, 3), PLAIN, ["a"], 100)) == 8  # mirrored ones too
 
 
 class TestMirror:
