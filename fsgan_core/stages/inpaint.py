@@ -8,6 +8,7 @@ a hat hides it in every view, A falls to 0 there, and the plate's own stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -37,6 +38,8 @@ FOREHEAD = 0.02, 0.07  # of the face, above the highest point of the brows: ther
 UNSEEN = 0.02  # of the face: how softly what is seen of a forehead ends
 LEFT = 0.35, 0.55  # shares of a forehead that no view shows, from which on more of it is left, and all of it
 HAIR = 0.5, 0.75  # of the skin's light around: darker than this another view fills no cheek
+BROW_HEIGHT = 0.04  # of the face, above and below its landmarks: where a brow is
+HAIR_EDGE = 0.01  # of the region: how far around it hair that hangs at a brow is left out too
 MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 
@@ -69,9 +72,9 @@ def wanted_of(mattes: Plate, holdout: np.ndarray | None) -> tuple[np.ndarray, np
 
 
 def gathered(picture: np.ndarray, alpha: np.ndarray, needed: np.ndarray, others: Callable[[], Iterable[Plate]],
-             codec: Codec, params: InpaintParams, dark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+             codec: Codec, params: InpaintParams, dark: DarkParts) -> tuple[np.ndarray, np.ndarray]:
     """`picture` (h, w, 3), perceived, with what further views show of what is missing, and where it shows
-    something. dark: (h, w), 1 where that may be darker than skin."""
+    something. dark: where that may be darker than skin."""
     shown = alpha.copy()
     missing = needed * (1 - shown)
     if params.other_views and missing.sum() > ENOUGH * missing.size:
@@ -116,17 +119,34 @@ def as_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed:
                  reenacted.pixel_aspect, said)
 
 
-def dark_parts(face: Face | None, reenacted: Plate) -> np.ndarray:
-    """float32 (h, w): 1 on eyes, brows and lips of the target's face; everywhere when that is not known."""
+@dataclass(frozen=True)
+class DarkParts:
+    """float32 (h, w) each: 1 on eyes and lips, and on brows."""
+
+    eyes_lips: np.ndarray
+    brows: np.ndarray
+
+
+def dark_parts(face: Face | None, reenacted: Plate) -> DarkParts:
+    """Those of the target's face; everywhere when that is not known."""
     if face is None:
-        return np.ones(reenacted.pixels.shape[:2], np.float32)
-    parts = [face.landmarks[part] for part in (EYE_R, EYE_L, BROW_R, BROW_L, mesh.LIPS)]
-    return np.maximum.reduce([polygon_matte(part.mean(0) + 1.25 * (part - part.mean(0)), reenacted.data_window,
-                                            0.1 * float(np.ptp(part[:, 0]))) for part in parts])
+        everywhere = np.ones(reenacted.pixels.shape[:2], np.float32)
+        return DarkParts(everywhere, everywhere)
+
+    def around(points: np.ndarray) -> np.ndarray:
+        return polygon_matte(points.mean(0) + 1.25 * (points - points.mean(0)), reenacted.data_window,
+                             0.1 * float(np.ptp(points[:, 0])))
+
+    marks = face.landmarks
+    height = np.array([0, BROW_HEIGHT * mesh.face_width(marks, reenacted.pixel_aspect)])
+    return DarkParts(
+        np.maximum.reduce([around(marks[part]) for part in (EYE_R, EYE_L, mesh.LIPS)]),
+        np.maximum.reduce([around(np.vstack([marks[part] - height, marks[part][::-1] + height]))
+                           for part in (BROW_R, BROW_L)]))
 
 
 def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec,
-           dark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+           dark: DarkParts) -> tuple[np.ndarray, np.ndarray]:
     """`picture` with what `other` shows beyond it, in the picture's light; hair that passed for skin is left out."""
     rgb, alpha = straight(other)
     extra = perceived(rgb, codec.exposure)
@@ -138,11 +158,24 @@ def _added(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec,
     own = weighted_blur(np.maximum(extra, 0), both, sigma, aspect) + 0.02
     extra = (extra + 0.02) * np.clip(light / own, 0.25, 4.0) - 0.02
     skin = smoothstep((extra.mean(-1) / np.maximum(light.mean(-1), 1e-6) - HAIR[0]) / (HAIR[1] - HAIR[0]))
-    alpha = alpha * np.maximum(dark, skin.astype(np.float32))
+    skin = skin.astype(np.float32)
+    alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _no_hair(1 - skin, dark, alpha), skin])
     share = (alpha * (1 - shown))[..., None]
     total = np.maximum(shown[..., None] + share, 1e-6)
     mixed = (picture * shown[..., None] + extra * share) / total
     return np.where(total > 1e-6, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
+
+
+def _no_hair(darker: np.ndarray, dark: DarkParts, alpha: np.ndarray) -> np.ndarray:
+    """float32 (h, w): 0 on what is darker than skin and reaches out of the parts that may be, or to where the view
+    shows nothing: hair that hangs at a brow, not the brow."""
+    parts = (np.maximum(dark.eyes_lips, dark.brows) > 0.5) & (alpha > CONFIDENT)
+    outside = cv2.dilate((~parts).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    there = darker > 0.15
+    _, labels = cv2.connectedComponents(there.astype(np.uint8))
+    hair = there & np.isin(labels, labels[there & outside])
+    side = 2 * max(1, round(HAIR_EDGE * darker.shape[0])) + 1
+    return 1 - cv2.dilate(hair.astype(np.float32), np.ones((side, side), np.uint8))
 
 
 def extended(picture: np.ndarray, shown: np.ndarray, needed: np.ndarray) -> np.ndarray:

@@ -186,6 +186,30 @@ class TestOtherViews:
         assert np.median(known[eye]) < 1.1 * np.median(unknown[eye])
 
 
+    def test_a_brow_is_filled_and_hair_at_it_is_not(self, collins: Still, codec: Codec) -> None:
+        """Both are dark, and where a brow may be; hair reaches out of there."""
+        region, face = collins.region, collins.face
+        skin = np.full((region.height, region.width, 3), 0.6, np.float32)
+        brow = face.landmarks[17:22] - (region.x, region.y)
+        missing = np.hypot(*(np.indices(skin.shape[:2])[::-1] - brow.mean(0)[:, None, None])) < 0.8 * np.ptp(brow[:, 0])
+
+        def plate(display: np.ndarray, alpha: np.ndarray) -> Plate:
+            return Plate(np.dstack([codec.decode(display) * alpha[..., None], alpha]).astype(np.float32),
+                         ("R", "G", "B", "A"), region, collins.plate.display_window)
+
+        def filled(paint: np.ndarray) -> float:
+            """How dark the middle of the brow becomes, 0 to 1, when another view has `paint` there, in polylines."""
+            view = skin.copy()
+            cv2.polylines(view, [np.round(paint).astype(np.int32)], False, (0.15,) * 3, 3)
+            result = inpaint(plate(skin, 1.0 - missing), collins.mattes(codec, WHOLE),
+                             lambda: [plate(view, np.ones(missing.shape))], codec, PARAMS, face=face)
+            x, y = np.round(brow[2]).astype(int)
+            return float(0.6 - codec.encode(straight(result)[0])[y, x].mean()) / 0.45
+
+        hair = np.array([brow[2] - (0, 60), brow[2] + (0, 60)])
+        assert filled(brow[1:4]) > 0.8 and filled(hair) < 0.1
+
+
 class TestHoldout:
     def test_held_out_is_not_filled(self, codec: Codec) -> None:
         holdout = np.zeros_like(X)

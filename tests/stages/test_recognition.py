@@ -122,6 +122,24 @@ def test_a_face_that_missed_its_place_is_brought_there(case: Case, network: Face
     assert 1.0 < way.mean() < 2.0
 
 
+@pytest.mark.parametrize("off, low, high", [(0.004, 0.75, 1.05), (0.06, 0.0, 0.5)])
+def test_lips_that_are_far_off_are_taken_for_misread(case: Case, network: FaceResNet, off: float, low: float,
+                                                     high: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """off: of the eyes' distance. How far the lips go after it, against a search that believes everything."""
+    monkeypatch.setattr(recognition, "STEPS", 30)
+    monkeypatch.setattr(recognition, "OFF_LANDMARKS", 2.0)
+    right = case.swapped()
+    wanted = right.wanted.copy()
+    wanted[48:68, 1] += off * np.linalg.norm(wanted[36] - wanted[45])
+    missed = SwappedFrame(right.picture, right.matte, right.found, wanted)
+    ways = []
+    for misread in (recognition.MISREAD, 1e6):
+        monkeypatch.setattr(recognition, "MISREAD", misread)
+        moved = mesh.displaced(right.found, recognisable([missed], case.person, network)) - right.found
+        ways.append(moved[48:68, 1].mean())
+    assert low < ways[0] / ways[1] < high
+
+
 def test_without_a_matte_nothing_can_move(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recognition, "STEPS", 3)
     frame = case.swapped()
