@@ -137,6 +137,8 @@ def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) ->
 
     begun = time.perf_counter()
     name = inputs.target.name
+    stages = Stages().with_settings(USUAL)
+    inputs = replace(inputs, stages=replace(stages, colour=inputs.stages.colour), holdout=None)
 
     def told(span: tuple[int, int], done: int, total: int) -> None:
         listen(Event("recognise", name, span[0] + (span[1] - span[0]) * done // max(total, 1), 100))
@@ -146,7 +148,7 @@ def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) ->
                                 lambda: load_face_resnet(models.dlib_model(models.RESNET)))
         told(PERSON, 0, 1)
         person = descriptors((face for ref in sampled.source if (face := _shown_view(scene, ref)) is not None), network)
-        unlike = _unlike(scene, sampled, person, network, partial(told, LOOKED_AT)) if len(person) else {}
+        unlike = _unlike(inputs, scene, sampled, person, network, partial(told, LOOKED_AT)) if len(person) else {}
         frames = []
         usual = _usual(inputs, scene, unlike)
         for number, frame in enumerate(sampled.target if len(person) else ()):
@@ -164,7 +166,7 @@ def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) ->
     return Recognition(np.round(moves, DIGITS), unlike)
 
 
-def _unlike(scene: Scene, sampled: _Sampled, person: np.ndarray, network: FaceResNet,
+def _unlike(inputs: Inputs, scene: Scene, sampled: _Sampled, person: np.ndarray, network: FaceResNet,
             told: Callable[[int, int], None]) -> dict[ViewRef, float]:
     """Of the views that would be taken by tracks alone, how unlike the person they are on the target's face."""
     refs = promising_views(*_actors(scene), sampled.target, ReenactParams(), _names(scene), VIEWS)
@@ -174,17 +176,19 @@ def _unlike(scene: Scene, sampled: _Sampled, person: np.ndarray, network: FaceRe
         face = _shown_view(scene, ref)
         if face is not None:
             shown[ref] = close_up(face)
-    goals = [scene.faces[frame].landmarks * (scene.pixel_aspect, 1.0) for frame in sampled.target]
-    found = unlikeness(list(shown.values()), goals, person, network,
-                       lambda done, total: told(total + done, 2 * total)) if shown else ()
+    maker = FrameMaker(inputs, lambda _: scene)
+    targets = [face for frame in sampled.target if (face := _shown_target(maker, frame)) is not None]
+    if not targets or not shown:
+        return {}
+    found = unlikeness(list(shown.values()), targets, person, network,
+                       lambda done, total: told(total + done, 2 * total))
     return {ref: round(float(value), UNLIKE_DIGITS) for ref, value in zip(shown, found, strict=True)}
 
 
 def _usual(inputs: Inputs, scene: Scene, unlike: Mapping[ViewRef, float]) -> FrameMaker:
-    """Makes the frames of the usual swap."""
-    stages = replace(Stages().with_settings(USUAL), colour=inputs.stages.colour)
+    """Makes the frames of the usual swap. inputs: with its parameters."""
     scene = replace(scene, plan=plan_views(*_actors(scene), ReenactParams(), _names(scene), unlike), recognition=None)
-    return FrameMaker(replace(inputs, stages=stages, holdout=None), lambda _: scene)
+    return FrameMaker(inputs, lambda _: scene)
 
 
 def _actors(scene: Scene) -> tuple[list[Actor], Actor]:
@@ -223,6 +227,19 @@ def _from(span: slice, origin: int) -> slice:
 def _shown(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
     """uint8 (h, w, 3) of the window, as a display shows it."""
     return np.round(np.clip(display_of(plate, window, codec), 0, 1) * 255).astype(np.uint8)
+
+
+def _shown_target(maker: FrameMaker, frame: int) -> ShownFace | None:
+    """The target's face as a display shows it; None where it cannot be read."""
+    scene = maker.scene_of(frame)
+    face, aspect = scene.faces[frame], scene.pixel_aspect
+    window = region_of(face.box, AROUND, aspect)
+    try:
+        picture = squared(_shown(maker.target(frame).plate, window, scene.codec), aspect)
+    except PlateError as error:
+        log.info("frame %d has no part in the choice of views: %s", frame, error)
+        return None
+    return ShownFace(picture, (face.landmarks - (window.x, window.y)) * (aspect, 1.0))
 
 
 def _shown_view(scene: Scene, ref: ViewRef) -> ShownFace | None:

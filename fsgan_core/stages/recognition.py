@@ -35,13 +35,15 @@ if TYPE_CHECKING:
 
     from fsgan_core.networks.dlib_resnet import FaceResNet
 
-OFF_LANDMARKS = 0.35  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
+OFF_LANDMARKS = 0.32  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
 MISREAD = 0.02  # of the eyes' distance: lips that far off count half; further off they are misread, not misplaced
 FAR = 0.01  # of a descriptor's unit per mm squared: what a move costs for itself
 STEPS, STEP = 60, 0.15  # mm
 _LIPS = slice(MOUTH_OUTER.start, MOUTH_INNER.stop)
 FINER, BESIDE = 1.5, 33  # times a chip's pixels, and pixels of a chip around it: what is kept of a view
-MOUTH_GROWN, MOUTH_SOFT = 1.6, 4.0  # times the lips' size, and pixels of a chip that its edge fades by
+MOUTH_GROWN = 1.6  # times the lips' size: what counts as the mouth
+SOFT, LIGHT = 4.0, 16.0  # pixels of a chip: what edges fade by; and what is coarser is light
+CHIP_WINDOW = Window(0, 0, CHIP, CHIP)
 NODES = 39  # across the face: where the spline is evaluated; in between it is interpolated
 
 
@@ -146,28 +148,37 @@ def close_up(face: ShownFace) -> ShownFace:
     return ShownFace(sampled(face.picture, matrix, round((CHIP + 2 * BESIDE) * FINER)), apply(matrix, face.landmarks))
 
 
-def unlikeness(views: Sequence[ShownFace], goals: Sequence[np.ndarray], person: np.ndarray, network: FaceResNet,
+def unlikeness(views: Sequence[ShownFace], targets: Sequence[ShownFace], person: np.ndarray, network: FaceResNet,
                told: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
-    """(v,) how far each view is from its person when it wears the target's face, by itself, without the target's light
-    and surroundings. Mean over `goals` and `person`, in the descriptor's unit. All wear one mouth, the mean of theirs:
-    what a mouth does in a frame, and a network may well like, is no likeness.
+    """(v,) how far each view is from its person when it wears the target's face, in a swap as coarse as the
+    descriptor's picture. Mean over `targets` and `person`, in the descriptor's unit. All wear one mouth, the mean of
+    theirs: what a mouth does in a frame, and a network may well like, is no likeness.
 
-    views: `close_up`. goals: (68, 2) each, square pixels, landmarks of some of the target's frames. person: (n, 128),
-    `network`'s descriptors of the source. told: hears of each view, done of total.
+    views: `close_up`. targets: some of the target's frames. person: (n, 128), `network`'s descriptors of the source.
+    told: hears of each view, done of total.
     """
     import torch
 
     from fsgan_core.networks.dlib_resnet import distances
 
-    chips = np.stack([_bent(views, goal) for goal in goals], 1)
+    chips = np.stack([_bent(views, target.landmarks) for target in targets], 1)
     mean = chips.mean(0, dtype=np.float32)
-    mouth = np.stack([_mouth(goal) for goal in goals])[..., None]
+    heads = np.stack([face_chip(target.picture, target.landmarks) for target in targets]).astype(np.float32)
+    mouths, faces = (np.stack([part(target.landmarks) for target in targets])[..., None] for part in (_mouth, _face))
+    light = _blurred(heads * faces)
     wanted = torch.from_numpy(person.astype(np.float32))
     found = []
     for number, one in enumerate(chips):
         told(number, len(chips))
-        found.append(float(distances(_described(one + mouth * (mean - one), network), wanted).mean()))
+        face = one + mouths * (mean - one)
+        lit = np.clip(face * np.clip(light / _blurred(face * faces), 0.25, 4.0), 0, 255)
+        found.append(float(distances(_described(heads + faces * (lit - heads), network), wanted).mean()))
     return np.array(found)
+
+
+def _blurred(pictures: np.ndarray) -> np.ndarray:
+    """(n, s, s, 3), what is coarser than LIGHT, never 0."""
+    return np.stack([cv2.GaussianBlur(picture, (0, 0), LIGHT) for picture in pictures]) + 2.0
 
 
 def _bent(views: Sequence[ShownFace], goal: np.ndarray) -> np.ndarray:
@@ -183,7 +194,15 @@ def _mouth(goal: np.ndarray) -> np.ndarray:
     """float32 (s, s): the mouth with some of what moves with it, in the chip of `goal`."""
     lips = apply(chip_matrix(goal), goal)[MOUTH_OUTER]
     hull = cv2.convexHull(lips.astype(np.float32))[:, 0]
-    return polygon_matte(hull.mean(0) + MOUTH_GROWN * (hull - hull.mean(0)), Window(0, 0, CHIP, CHIP), MOUTH_SOFT)
+    return polygon_matte(hull.mean(0) + MOUTH_GROWN * (hull - hull.mean(0)), CHIP_WINDOW, SOFT)
+
+
+def _face(goal: np.ndarray) -> np.ndarray:
+    """float32 (s, s): the face's outline, its edge within, in the chip of `goal`."""
+    parts = mesh.outline(apply(chip_matrix(goal), goal))
+    outline = np.maximum.reduce([polygon_matte(part, CHIP_WINDOW) for part in parts])
+    side = 2 * round(SOFT) - 1
+    return cv2.GaussianBlur(cv2.erode(outline, np.ones((side, side), np.uint8)), (0, 0), SOFT)
 
 
 def _shares(landmarks: np.ndarray, nodes: int) -> np.ndarray:

@@ -162,8 +162,8 @@ class TestUnlikeness:
         return close_up(ShownFace(shown(hopper, codec), hopper.face.landmarks))
 
     def measured(self, case: Case, network: FaceResNet, *views: ShownFace) -> np.ndarray:
-        """Each view beside a plain one, so that the mean mouth is half its own."""
-        return unlikeness(views, [case.target.face.landmarks], case.person, network)
+        return unlikeness(views, [ShownFace(shown(case.target, case.codec), case.target.face.landmarks)], case.person,
+                          network)
 
     def test_a_close_up_shows_the_same_face(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
         assert distance(descriptors([face], network)[0], case.person[0]) < 0.06
@@ -176,8 +176,8 @@ class TestUnlikeness:
 
     def test_the_less_a_view_is_bent_the_more_is_left(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
         """On its own landmarks it is itself."""
-        same = unlikeness([face], [case.source.face.landmarks], case.person, network)[0]
-        assert same < 0.06 < self.measured(case, network, face)[0]
+        own = ShownFace(shown(case.source, case.codec), case.source.face.landmarks)
+        assert unlikeness([face], [own], case.person, network)[0] < 0.06 < self.measured(case, network, face)[0]
 
     def test_a_mouth_does_not_count(self, face: ShownFace, case: Case, network: FaceResNet,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +197,7 @@ class TestUnlikeness:
 
     def test_views_are_told(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
         told: list[tuple[int, int]] = []
-        unlikeness([face, face], [case.target.face.landmarks], case.person, network,
-                   lambda done, total: told.append((done, total)))
+        unlikeness([face, face], [face], case.person, network, lambda done, total: told.append((done, total)))
         assert told == [(0, 2), (1, 2)]
 
 
