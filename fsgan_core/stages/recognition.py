@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from fsgan_core.networks.dlib_resnet import FaceResNet
 
-OFF_LANDMARKS = 0.34  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
+OFF_LANDMARKS = 0.37  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
 MISREAD = 0.02  # of the eyes' distance: lips that far off count half; further off they are misread, not misplaced
 FAR = 0.01  # of a descriptor's unit per mm squared: what a move costs for itself
 STEPS, STEP = 60, 0.15  # mm
