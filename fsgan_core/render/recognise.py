@@ -270,11 +270,12 @@ def load(path: Path) -> Recognition:
     """Raises TrackError for a file that is none of ours."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        moves = np.array(data["millimetres"], np.float64)
+        if (data.get("format"), data.get("version")) != (FORMAT, VERSION):
+            raise TrackError(f"{path} is not this program's, or another version's: name another file, or remove it and "
+                             "it is made anew")
+        moves = np.array(data["millimetres"], np.float64).reshape(68, 3)
         unlike = {ViewRef(int(clip), int(frame), bool(mirrored)): float(value)
                   for clip, frame, mirrored, value in data["views"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrackError(f"{path} cannot be read: {error}") from error
-    if (data.get("format"), data.get("version")) != (FORMAT, VERSION) or moves.shape != (68, 3):
-        raise TrackError(f"{path} is not this program's, or another version's")
     return Recognition(moves, unlike)

@@ -164,6 +164,14 @@ class TestNamedFile:
             moves_of(swap_of(small, tmp_path, reenact__recognition_file=str(track)))
         assert track.read_bytes() == before
 
+    @pytest.mark.parametrize("text, said", [('{"format": "fsgan-recognition", "version": 1}', "made anew"),
+                                            ("[]", "cannot be read"), ("", "cannot be read")])
+    def test_what_is_no_such_file_is_told(self, tmp_path: Path, text: str, said: str) -> None:
+        path = tmp_path / "m.json"
+        path.write_text(text)
+        with pytest.raises(TrackError, match=rf"m\.json .*{said}"):
+            load(path)
+
     def test_there_and_back(self, tmp_path: Path) -> None:
         moves = np.round(np.random.default_rng(2).normal(0, 2, (68, 3)), 2)
         unlike = {ViewRef(0, 7): 0.412, ViewRef(1, 7, True): 0.5}
