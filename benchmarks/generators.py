@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from fsgan_core.faces.heatmap import heat_maps
-from fsgan_core.networks import build
+from fsgan_core.networks.architectures.build import build
 from fsgan_core.networks.inference import Runner, load_runner, resolve_precision
 
 GENERATOR = "res_unet.MultiScaleResUNet(in_nc={},out_nc=3,flat_layers=(2,2,2,2),ngf=128)"

@@ -25,20 +25,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.clips.inputs import open_input
+from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract.errors import EngineError, FsganError, WeightsError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.plates.atomic import atomic_file
+from fsgan_core.evaluation.charts import plots, write_json
+from fsgan_core.evaluation.evaluate import evaluate
+from fsgan_core.evaluation.metrics import FIGURES, mean
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.sequence import frames_text, open_clip, parse_frames
-from fsgan_core.render.cache import code_digest, digest
-from fsgan_core.render.charts import plots, write_json
-from fsgan_core.render.evaluate import evaluate
-from fsgan_core.render.events import FAILED, RenderResult
-from fsgan_core.render.inputs import open_input
-from fsgan_core.render.metrics import FIGURES, mean
 from fsgan_core.render.pipeline import render_shot
-from fsgan_core.render.report import contact_sheet, looks, picked
-from fsgan_core.render.tracks import write_track
+from fsgan_core.report.contact_sheet import contact_sheet, looks, picked
+from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.runtime.cache import code_digest, digest
+from fsgan_core.runtime.events import FAILED, RenderResult
 
 AROUND = 8
 CODE = ("contract", "faces", "networks", "plates", "render", "stages")
@@ -108,7 +108,7 @@ def clips_of(pair: Pair, frames: str, folder: Path, views: int, whole: bool) -> 
 def rendered(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
     if engine == "finetuned":
         from fsgan_core.cli.finetune import finetuned_shot
-        from fsgan_core.render.events import ignore
+        from fsgan_core.runtime.events import ignore
 
         shot = finetuned_shot(shot, arguments.finetune, "unknown", arguments.device, ignore)
     result = render_shot(shot, device=arguments.device)

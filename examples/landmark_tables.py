@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.faces.track import Face
-from fsgan_core.faces.trackfile import load_track
-from fsgan_core.faces.wflw import from_ibug
+from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import output_path
-from fsgan_core.stages.crop import crop_of
+from fsgan_core.stages.fsgan_crop import crop_of
 
 
 def table(shares: np.ndarray, rows: int) -> Plate:

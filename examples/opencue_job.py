@@ -16,10 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_core.render.farm import TRACKS
-from fsgan_core.render.jobtemplate import our_range
-from fsgan_core.render.shotfile import load_shot
+from fsgan_core.farm.bundle import TRACKS
+from fsgan_core.farm.template import our_range
 
 
 def outline_of(job: Path, show: str, shot: str, user: str = "") -> Any:

@@ -13,20 +13,20 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from fsgan_core.contract.version import __version__
 
 if TYPE_CHECKING:
+    from fsgan_core.clips.shot_file import load_shot, save_shot
     from fsgan_core.contract.errors import FsganError
     from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+    from fsgan_core.evaluation.evaluate import evaluate
     from fsgan_core.faces.analyse import analyse
-    from fsgan_core.faces.trackfile import load_track, save_track
+    from fsgan_core.faces.track_file import load_track, save_track
     from fsgan_core.plates.colour import open_config
     from fsgan_core.plates.exr import read_image, write_exr
     from fsgan_core.plates.plate import Plate, Window
     from fsgan_core.plates.sequence import open_clip
-    from fsgan_core.render.evaluate import evaluate
     from fsgan_core.render.pipeline import drive, render_shot, render_stage, swap
-    from fsgan_core.render.shotfile import load_shot, save_shot
     from fsgan_core.stages.blend import blend
     from fsgan_core.stages.drive import drive_faces
     from fsgan_core.stages.inpaint import inpaint
@@ -45,17 +45,17 @@ _HOMES = {
     "drive": "render.pipeline",
     "render_shot": "render.pipeline",
     "render_stage": "render.pipeline",
-    "load_shot": "render.shotfile",
-    "save_shot": "render.shotfile",
+    "load_shot": "clips.shot_file",
+    "save_shot": "clips.shot_file",
     "open_clip": "plates.sequence",
     "open_config": "plates.colour",
     "read_image": "plates.exr",
     "write_exr": "plates.exr",
     "Plate": "plates.plate",
     "Window": "plates.plate",
-    "evaluate": "render.evaluate",
-    "load_track": "faces.trackfile",
-    "save_track": "faces.trackfile",
+    "evaluate": "evaluation.evaluate",
+    "load_track": "faces.track_file",
+    "save_track": "faces.track_file",
     "analyse": "faces.analyse",
     "plan_views": "stages.views",
     "drive_faces": "stages.drive",
@@ -75,6 +75,7 @@ __all__ = [
     "Shot",
     "Stages",
     "Window",
+    "__version__",
     "analyse",
     "blend",
     "combine_mattes",

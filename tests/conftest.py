@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.small_shot import Small, make_small_shot
+
 
 @pytest.fixture(scope="session", autouse=True)
 def no_weights_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -26,6 +28,16 @@ def no_weights_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iter
 def packaged_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """The weights that come with the package are there, as in a fresh install."""
     monkeypatch.delenv("FSGAN_WEIGHTS_PACKAGED")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test, nor a process that it starts, sees the user's cache or OCIO config."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FSGAN_CACHE", str(folder))
+        patch.delenv("OCIO", raising=False)
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +67,9 @@ def grace_hopper() -> np.ndarray:
         picture = np.asarray(image.open(file).convert("RGB"))
     picture.setflags(write=False)
     return picture
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, grace_hopper: np.ndarray) -> Small:
+    """A small shot of public-domain faces with its tracks; see tests/small_shot.py."""
+    return make_small_shot(tmp_path_factory.mktemp("small"), astronaut, grace_hopper)

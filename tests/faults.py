@@ -28,14 +28,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fsgan_core.cli.session import VARIABLE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip, Output, Shot
+from fsgan_core.farm.bundle import make_bundle, write_bundle
+from fsgan_core.farm.session import VARIABLE
+from fsgan_core.farm.template import FarmOptions
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.sequence import open_clip
-from fsgan_core.render.farm import make_bundle, write_bundle
-from fsgan_core.render.jobtemplate import FarmOptions
-from tests.render.conftest import plate_of
+from tests.small_shot import plate_of
 
 ROOT = Path(__file__).resolve().parents[1]
 DONE, SOME_FAILED, BAD_INPUT, MACHINE = 0, 1, 2, 3
@@ -120,8 +120,8 @@ class Campaign:
 
     def worker(self, frames: str) -> subprocess.Popen[bytes]:
         """`fsgan worker` that was told to render these frames."""
+        from fsgan_core.clips.shot_file import load_shot
         from fsgan_core.contract.protocol import PROTOCOL, Hello, Render
-        from fsgan_core.render.shotfile import load_shot
 
         process = subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "worker", "--log", os.devnull],
                                    env=environment(self.folder / "cache"), stdin=subprocess.PIPE,

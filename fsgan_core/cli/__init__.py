@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from fsgan_core.contract.errors import FsganError, MachineError
 
 if TYPE_CHECKING:
-    from fsgan_core.render.warm import Warm
+    from fsgan_core.render.warm_cache import Warm
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None, warm: Warm | None = None) -> in
 
     warm: what a process that runs several commands keeps of them.
     """
-    from fsgan_core.cli.options import make_parser
+    from fsgan_core.cli.parser import make_parser
     from fsgan_core.cli.present import Presenter
     from fsgan_core.cli.progress import engine_lines
 

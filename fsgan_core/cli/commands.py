@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsgan_core.cli.given import holdout_of, sources_of, stages_of, target_of
+from fsgan_core.cli.arguments import holdout_of, sources_of, stages_of, target_of
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import STAGES
 from fsgan_core.contract.shot import Clip, Output, Shot
@@ -32,12 +32,12 @@ def swap(options: Namespace, presenter: Presenter) -> int:
     )
     if getattr(options, "finetune", 0):
         from fsgan_core.cli.finetune import finetuned_shot
-        from fsgan_core.render.device import choose_device
+        from fsgan_core.runtime.device import choose_device
 
         shot = finetuned_shot(shot, options.finetune, options.finetune_licence, choose_device(options.device),
                               presenter.listen)
     if options.save_shot:
-        from fsgan_core.render.shotfile import save_shot
+        from fsgan_core.clips.shot_file import save_shot
 
         save_shot(options.save_shot, shot)
         if not options.json:
@@ -46,7 +46,7 @@ def swap(options: Namespace, presenter: Presenter) -> int:
 
 
 def render(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.shotfile import load_shot
+    from fsgan_core.clips.shot_file import load_shot
 
     shot = load_shot(options.shot)
     changes = {"path": options.output, "colorspace": options.output_colorspace}
@@ -56,14 +56,14 @@ def render(options: Namespace, presenter: Presenter) -> int:
 
 
 def _render(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.device import choose_device
     from fsgan_core.render.pipeline import render_shot
+    from fsgan_core.runtime.device import choose_device
 
     device = choose_device(options.device)
     result = render_shot(shot, frames=frames, device=device, force=options.force, listen=presenter.listen)
     code = presenter.result(result)
     if options.report:
-        from fsgan_core.render.reportfiles import write_report
+        from fsgan_core.report.write import write_report
 
         written = write_report(Path(options.report), shot, result, presenter.listen)
         if not options.json:
@@ -73,8 +73,8 @@ def _render(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -
 
 def stage(options: Namespace, presenter: Presenter) -> int:
     """`fsgan reenact`, `mask`, `inpaint`, `blend`."""
-    from fsgan_core.render.device import choose_device
     from fsgan_core.render.pipeline import render_stage
+    from fsgan_core.runtime.device import choose_device
 
     upstream = {name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items()
                 if getattr(options, flag, None)}
@@ -102,8 +102,8 @@ def stage(options: Namespace, presenter: Presenter) -> int:
 
 
 def analyse(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.device import choose_device
-    from fsgan_core.render.tracks import write_track
+    from fsgan_core.clips.tracks import write_track
+    from fsgan_core.runtime.device import choose_device
 
     clip = Clip(options.target or options.source, options.colorspace, part=options.part)
     facts = write_track(clip, Path(options.output), stages_of(options), of_target=bool(options.target),
@@ -120,9 +120,9 @@ def analyse(options: Namespace, presenter: Presenter) -> int:
 
 
 def views(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.device import choose_device
-    from fsgan_core.render.viewmap import view_map
-    from fsgan_core.render.viewsheet import view_lines, view_sheet, view_table
+    from fsgan_core.report.view_map import view_map
+    from fsgan_core.report.view_sheet import view_lines, view_sheet, view_table
+    from fsgan_core.runtime.device import choose_device
 
     if options.output and not options.output.lower().endswith(".png"):
         raise InputError(f"the contact sheet {options.output} must be called .png")
@@ -141,10 +141,10 @@ def views(options: Namespace, presenter: Presenter) -> int:
 
 
 def evaluate(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.evaluation.charts import lines, plots, table, write_json
+    from fsgan_core.evaluation.evaluate import evaluate as measure
     from fsgan_core.plates.colour import open_config
-    from fsgan_core.render.charts import lines, plots, table, write_json
-    from fsgan_core.render.evaluate import evaluate as measure
-    from fsgan_core.render.reportfiles import frame_seconds
+    from fsgan_core.report.write import frame_seconds
 
     clips = sources_of(options)
     stages = stages_of(options)
@@ -166,7 +166,7 @@ def evaluate(options: Namespace, presenter: Presenter) -> int:
 
 
 def doctor(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.doctor import examine, report_lines
+    from fsgan_core.doctor import examine, report_lines
 
     found = examine()
     if options.json:

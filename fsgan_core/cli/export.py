@@ -44,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
 
 
 def cattery(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.cattery import FOLDER, choose, export_cattery
+    from fsgan_core.networks.cattery.export import FOLDER, choose, export_cattery
 
     folder = Path(options.output).expanduser()
     done = export_cattery(folder, choose(options.network, options.allow))

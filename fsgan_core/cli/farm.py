@@ -117,8 +117,8 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
 
 
 def bundle(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.farm import make_bundle, write_bundle
-    from fsgan_core.render.jobtemplate import FarmOptions
+    from fsgan_core.farm.bundle import make_bundle, write_bundle
+    from fsgan_core.farm.template import FarmOptions
 
     weights = options.weights or [part for part in os.environ.get("FSGAN_WEIGHTS", "").split(os.pathsep) if part]
     farm = FarmOptions(
@@ -127,7 +127,7 @@ def bundle(options: Namespace, presenter: Presenter) -> int:
         gpu=options.gpu, gpu_memory=options.gpu_memory, cores=options.cores, memory=options.memory,
         timeout=options.timeout, weights=tuple(weights), session=not options.no_session)
     if Path(options.shot).suffix.lower() == ".nk":
-        from fsgan_core.render.farmscript import make_script_bundle
+        from fsgan_core.farm.nuke_bundle import make_script_bundle
 
         made = make_script_bundle(Path(options.shot), farm, frames=options.frames, writes=options.write,
                                   nuke=options.nuke)
@@ -149,8 +149,8 @@ def bundle(options: Namespace, presenter: Presenter) -> int:
 
 
 def estimate(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.device import choose_device
-    from fsgan_core.render.farmtasks import estimate as measure
+    from fsgan_core.farm.tasks import estimate as measure
+    from fsgan_core.runtime.device import choose_device
 
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
@@ -177,7 +177,7 @@ def _hours(hours: float) -> str:
 def _shot(options: Namespace) -> Shot:
     import dataclasses
 
-    from fsgan_core.render.shotfile import load_shot
+    from fsgan_core.clips.shot_file import load_shot
 
     shot = load_shot(options.shot)
     return dataclasses.replace(shot, frames=options.frames) if options.frames else shot
@@ -185,16 +185,16 @@ def _shot(options: Namespace) -> Shot:
 
 def task(options: Namespace, presenter: Presenter) -> int:
     """`fsgan farm task`: one of the things that a job's steps do."""
-    from fsgan_core.cli.session import handed_on
+    from fsgan_core.farm.session import handed_on
 
     code = handed_on(options.arguments) if options.warm is None else None
     if code is not None:
         return code
-    from fsgan_core.render import farmtasks
-    from fsgan_core.render.device import choose_device
-    from fsgan_core.render.farm import REPORT, TUNED, moved
-    from fsgan_core.render.jobtemplate import our_range
-    from fsgan_core.render.shotfile import load_shot
+    from fsgan_core.clips.shot_file import load_shot
+    from fsgan_core.farm import tasks
+    from fsgan_core.farm.bundle import REPORT, TUNED, moved
+    from fsgan_core.farm.template import our_range
+    from fsgan_core.runtime.device import choose_device
 
     if options.task in NODE_TASKS:
         return _nodes(options, presenter)
@@ -204,12 +204,12 @@ def task(options: Namespace, presenter: Presenter) -> int:
     device = choose_device(options.device)
     frames = our_range(options.frames)
     if options.task == "render":
-        return presenter.result(farmtasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
+        return presenter.result(tasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
                                                        listen=presenter.listen, warm=options.warm))
     if options.task == "report":
-        from fsgan_core.render.reportfiles import write_report
+        from fsgan_core.report.write import write_report
 
-        result = farmtasks.gathered(shot, frames or shot.frames, work)
+        result = tasks.gathered(shot, frames or shot.frames, work)
         written = write_report(work / REPORT, shot, result, presenter.listen)
         code = presenter.result(result)
         if not options.json:
@@ -218,11 +218,11 @@ def task(options: Namespace, presenter: Presenter) -> int:
     if options.task == "finetune":
         facts = _finetune(shot, work / TUNED, options, device, "reenact.network" in paths, presenter)
     elif options.task == "analyse-source":
-        facts = farmtasks.analyse_source(shot, options.number, device, presenter.listen)
+        facts = tasks.analyse_source(shot, options.number, device, presenter.listen)
     elif options.task == "recognise":
-        facts = farmtasks.recognise(shot, device, presenter.listen)
+        facts = tasks.recognise(shot, device, presenter.listen)
     else:
-        facts = farmtasks.analyse_target(shot, frames, device, presenter.listen)
+        facts = tasks.analyse_target(shot, frames, device, presenter.listen)
     return _analysed(options, facts, presenter)
 
 
@@ -252,9 +252,9 @@ def _analysed(options: Namespace, facts: Mapping[str, Any], presenter: Presenter
 
 def _nodes(options: Namespace, presenter: Presenter) -> int:
     """Tasks of a Nuke script's job."""
-    from fsgan_core.render import farmscript
-    from fsgan_core.render.device import choose_device
-    from fsgan_core.render.jobtemplate import our_range
+    from fsgan_core.farm import nuke_bundle
+    from fsgan_core.farm.template import our_range
+    from fsgan_core.runtime.device import choose_device
 
     unknown = _paths(options)
     if unknown:
@@ -262,9 +262,9 @@ def _nodes(options: Namespace, presenter: Presenter) -> int:
     nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), our_range(options.frames)
     device = choose_device(options.device)
     if options.task == "analyse-nodes":
-        return _analysed(options, farmscript.analyse_nodes(nodes, frames, work, device, presenter.listen), presenter)
+        return _analysed(options, nuke_bundle.analyse_nodes(nodes, frames, work, device, presenter.listen), presenter)
     code = 0
-    for node, result in farmscript.render_nodes(nodes, frames, work, device=device, listen=presenter.listen,
+    for node, result in nuke_bundle.render_nodes(nodes, frames, work, device=device, listen=presenter.listen,
                                                 warm=options.warm):
         if not options.json:
             presenter.say(f"{node}:")
@@ -288,7 +288,7 @@ def _finetune(shot: Shot, output: Path, options: Namespace, device: str, told: b
 
 def session(options: Namespace, presenter: Presenter) -> int:
     """`fsgan farm session`. Start and stop succeed whatever happens: a job does not depend on it."""
-    from fsgan_core.cli import session as sessions
+    from fsgan_core.farm import session as sessions
 
     folder = Path(options.folder).expanduser().absolute()
     if options.what == "serve":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fsgan_core.cli.given import sources_of, stages_of
+from fsgan_core.cli.arguments import sources_of, stages_of
 from fsgan_core.cli.trained import Told, kept_metadata
 from fsgan_core.contract.errors import InputError, WeightsError
 from fsgan_core.contract.shot import Clip, Shot, Stages
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.render.events import Listener
-    from fsgan_core.render.inputs import Inputs
-    from fsgan_core.training.data import ClipFaces, Layout
+    from fsgan_core.clips.inputs import Inputs
+    from fsgan_core.runtime.events import Listener
+    from fsgan_core.training.face_crops import ClipFaces, Layout
     from fsgan_core.training.finetune import Outcome
     from fsgan_core.training.recipe import Recipe
 
@@ -120,7 +120,7 @@ def add_swap_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.render.device import choose_device
+    from fsgan_core.runtime.device import choose_device
     from fsgan_core.training.recipe import Recipe
 
     stages = stages_of(options)
@@ -173,7 +173,7 @@ def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, liste
     The start is reenact.network, else the best weights installed. Raises InputError (the engine does not use them),
     WeightsError (nothing to start from), and what training raises.
     """
-    from fsgan_core.render.cache import cache_folder
+    from fsgan_core.runtime.cache import cache_folder
     from fsgan_core.training.recipe import Recipe
 
     reenact = shot.stages.reenact
@@ -198,9 +198,9 @@ def train(job: Job, output: Path, listen: Listener, *, force: bool = False, only
 
     Raises InputError (something else lies at `output`; nothing to resume), NoFaceError, WeightsError, OutputError.
     """
-    from fsgan_core.networks.checkpoint import write_checkpoint
-    from fsgan_core.render.events import Event
-    from fsgan_core.training.data import collect, load_faces, save_faces
+    from fsgan_core.networks.weights.checkpoint import write_checkpoint
+    from fsgan_core.runtime.events import Event
+    from fsgan_core.training.face_crops import collect, load_faces, save_faces
     from fsgan_core.training.finetune import STATE_FILE, finetune
     from fsgan_core.training.losses import vgg_features
 
@@ -221,7 +221,7 @@ def train(job: Job, output: Path, listen: Listener, *, force: bool = False, only
         subject = ", ".join(clip.name for clip in clips)
         faces = collect(clips, job.start.layout, lambda done, total: listen(Event("collect", subject, done, total)))
         save_faces(work / FACES_FILE, faces, faces_key)
-    from fsgan_core.networks.checkpoint import load_network
+    from fsgan_core.networks.weights.checkpoint import load_network
 
     vggs = {role: vgg_features(load_network(found.path), job.device) for role, found in _judges(job).items()}
     network = job.start.network()
@@ -249,7 +249,7 @@ def _start(options: Namespace, stages: Stages) -> Start:
 
 def _from_random(ngf: int, resolution: int, seed: int) -> Start:
     from fsgan_core.networks import parse_arch
-    from fsgan_core.training.data import Layout
+    from fsgan_core.training.face_crops import Layout
     from fsgan_core.training.loops import seeded
 
     layout = Layout(resolution)
@@ -259,8 +259,8 @@ def _from_random(ngf: int, resolution: int, seed: int) -> Start:
 
 
 def _from_weights(name: str, stages: Stages, resolution: int) -> Start:
-    from fsgan_core.networks.catalogue import find_weights
-    from fsgan_core.training.data import Layout
+    from fsgan_core.networks.weights.catalogue import find_weights
+    from fsgan_core.training.face_crops import Layout
 
     try:
         found = find_weights("reenact", name, stages.weights.allow)
@@ -270,7 +270,7 @@ def _from_weights(name: str, stages: Stages, resolution: int) -> Start:
     layout = Layout(resolution or weight.resolution, weight.crop, weight.landmarks or 68)
 
     def network() -> nn.Module:
-        from fsgan_core.networks.checkpoint import load_network
+        from fsgan_core.networks.weights.checkpoint import load_network
 
         return load_network(found.path)
 
@@ -279,22 +279,22 @@ def _from_weights(name: str, stages: Stages, resolution: int) -> Start:
 
 def _judges(job: Job) -> dict[str, Any]:
     """Installed and allowed VGGs for the perceptual loss, by role."""
-    from fsgan_core.networks.catalogue import best_weights
+    from fsgan_core.networks.weights.catalogue import best_weights
 
     found = {"identity": best_weights("identity", job.stages.weights.allow)}
     return {role: weights for role, weights in found.items() if weights is not None}
 
 
 def _opened(job: Job) -> Inputs:
-    from fsgan_core.render.inputs import open_inputs
+    from fsgan_core.clips.inputs import open_inputs
 
     return open_inputs(job.sources, job.sources[0], job.stages, device=job.device)
 
 
 def _key(job: Job, inputs: Inputs) -> str:
     """Of all that the result depends on, but the machine and the landmarks."""
-    from fsgan_core.render.cache import digest
-    from fsgan_core.render.finetuned import source_fingerprint
+    from fsgan_core.clips.finetuned import source_fingerprint
+    from fsgan_core.runtime.cache import digest
 
     judges = {role: found.sha256 for role, found in _judges(job).items()}
     return digest("finetune", METHOD, [source_fingerprint(source) for source in inputs.sources],
@@ -304,7 +304,7 @@ def _key(job: Job, inputs: Inputs) -> str:
 
 def _faces_key(key: str, clips: Sequence[ClipFaces]) -> str:
     """Of a run in the middle: also the faces themselves must be the same ones."""
-    from fsgan_core.render.cache import digest
+    from fsgan_core.runtime.cache import digest
 
     faces = [[frame, face.landmarks, list(face.box), face.origin] for clip in clips
              for frame, face in sorted(clip.faces.items())]
@@ -313,10 +313,10 @@ def _faces_key(key: str, clips: Sequence[ClipFaces]) -> str:
 
 def _clip_faces(inputs: Inputs, listen: Listener) -> list[ClipFaces]:
     """The person of each source, analysed where the cache does not know it. Raises NoFaceError, ..."""
-    from fsgan_core.render.inputs import check_rgb
-    from fsgan_core.render.threads import one_thread_algebra
-    from fsgan_core.render.tracks import choose_person, clip_track, source_frames
-    from fsgan_core.training.data import ClipFaces
+    from fsgan_core.clips.inputs import check_rgb
+    from fsgan_core.clips.tracks import choose_person, clip_track, source_frames
+    from fsgan_core.runtime.threads import one_thread_algebra
+    from fsgan_core.training.face_crops import ClipFaces
 
     def reader(item: Any) -> Callable[[int], Any]:
         def read(frame: int) -> Any:
@@ -354,12 +354,12 @@ def _metadata(job: Job, inputs: Inputs, outcome: Outcome, facts: Mapping[str, An
     """What the weights say of themselves: as any weights do, and how they came to be."""
     import json
 
-    import fsgan_core
-    from fsgan_core.networks.catalogue import Weight, weight_metadata
-    from fsgan_core.render.finetuned import META_FINGERPRINTS, META_SOURCES, source_fingerprint
+    from fsgan_core.clips.finetuned import META_FINGERPRINTS, META_SOURCES, source_fingerprint
+    from fsgan_core.contract.version import __version__
+    from fsgan_core.networks.weights.catalogue import Weight, weight_metadata
 
     layout = job.start.layout
-    note = f"Fine-tuned on {facts['source']} from {job.start.name} by fsgan {fsgan_core.__version__}; for this source."
+    note = f"Fine-tuned on {facts['source']} from {job.start.name} by fsgan {__version__}; for this source."
     weight = Weight(name=output.stem, role="reenact", arch=job.start.arch, landmarks=layout.landmarks, crop=layout.crop,
                     licence=facts["licence"], note=note, prewarp=job.recipe.prewarp, resolution=layout.resolution)
     figures = {name: facts[name] for name in ("view", "before", "after")}

@@ -16,8 +16,8 @@ from fsgan_core.contract.shot import Clip, Stages
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.render.events import Listener
-    from fsgan_core.training.data import Layout
+    from fsgan_core.runtime.events import Listener
+    from fsgan_core.training.face_crops import Layout
 
 __all__ = ["Footage", "find_footage", "prepare", "run"]
 
@@ -38,9 +38,9 @@ class Footage:
 
 
 def run(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.cli.given import stages_of
-    from fsgan_core.render.device import choose_device
-    from fsgan_core.training.data import Layout
+    from fsgan_core.cli.arguments import stages_of
+    from fsgan_core.runtime.device import choose_device
+    from fsgan_core.training.face_crops import Layout
 
     if options.most < 2:
         raise InputError("--most must be at least 2")
@@ -110,13 +110,13 @@ def prepare(footage: Sequence[Footage], output: Path, stages: Stages, layout: La
 def _prepare_one(one: Footage, output: Path, stages: Stages, layout: Layout, most: int, licence: str, listen: Listener,
                  device: str, mattes: bool, force: bool) -> tuple[int, bool]:
     """How many faces the clip gives, and whether they were there already."""
-    from fsgan_core.render.cache import digest
-    from fsgan_core.render.events import Event
-    from fsgan_core.render.inputs import check_rgb, open_inputs
-    from fsgan_core.render.threads import one_thread_algebra
-    from fsgan_core.render.tracks import choose_person, clip_track
-    from fsgan_core.training.data import ClipFaces, collect
+    from fsgan_core.clips.inputs import check_rgb, open_inputs
+    from fsgan_core.clips.tracks import choose_person, clip_track
+    from fsgan_core.runtime.cache import digest
+    from fsgan_core.runtime.events import Event
+    from fsgan_core.runtime.threads import one_thread_algebra
     from fsgan_core.training.dataset import SUFFIX, Subject, read_subject, save_clip
+    from fsgan_core.training.face_crops import ClipFaces, collect
 
     clip = Clip(one.path)
     inputs = open_inputs((clip,), clip, stages, device=device)

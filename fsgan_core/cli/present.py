@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fsgan_core.cli.progress import EngineLines
-    from fsgan_core.render.events import Event, RenderResult
+    from fsgan_core.runtime.events import Event, RenderResult
 
 __all__ = ["Presenter"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from fsgan_core.contract.errors import FsganError
 
 if TYPE_CHECKING:
-    from fsgan_core.render.events import Event
+    from fsgan_core.runtime.events import Event
 
 __all__ = ["VARIABLE", "EngineLines", "engine_lines"]
 
@@ -75,7 +75,7 @@ def frame_line(record: logging.LogRecord) -> str:
     seconds = getattr(record, "seconds", None)
     if not isinstance(seconds, dict) or not hasattr(record, "frame"):
         return ""
-    from fsgan_core.render.worker import resident_bytes
+    from fsgan_core.worker.server import resident_bytes
 
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items())
     return f"; {sum(seconds.values()):.2f} s ({stages}); {resident_bytes() / 2**20:.0f} MiB"

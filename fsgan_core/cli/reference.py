@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fsgan_core.contract.knobs import Knob, Params, knobs_of
+from fsgan_core.contract.param_fields import Knob, Params, knobs_of
 from fsgan_core.contract.params import ALIASES
 
 __all__ = ["parameter_data", "parameter_lines", "parameter_page"]

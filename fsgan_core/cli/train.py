@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.render.events import Listener
+    from fsgan_core.runtime.events import Listener
     from fsgan_core.training.dataset import Prepared
     from fsgan_core.training.parallel import World
-    from fsgan_core.training.plan import Plan
+    from fsgan_core.training.run_config import Plan
     from fsgan_core.training.train import Result
 
 __all__ = ["TEXT", "Job", "add_flags", "run", "train"]
@@ -158,11 +158,11 @@ class Job:
 
 
 def run(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.cli.given import stages_of
-    from fsgan_core.render.device import choose_device
+    from fsgan_core.cli.arguments import stages_of
+    from fsgan_core.runtime.device import choose_device
     from fsgan_core.training.dataset import load_dataset
     from fsgan_core.training.parallel import join, leave
-    from fsgan_core.training.plan import load_plan, preset_path
+    from fsgan_core.training.run_config import load_plan, preset_path
 
     network = options.task.removeprefix("train-")
     output = Path(options.output).expanduser()
@@ -262,9 +262,9 @@ def _change(text: str) -> tuple[str, str]:
 
 def _generator(job: Job) -> tuple[nn.Module, str, str]:
     """The network to train, what it starts from (a digest, or the architecture), and that one's licence class."""
-    from fsgan_core.networks.build import parse_arch
-    from fsgan_core.networks.catalogue import find_weights
-    from fsgan_core.networks.checkpoint import load_network
+    from fsgan_core.networks.architectures.build import parse_arch
+    from fsgan_core.networks.weights.catalogue import find_weights
+    from fsgan_core.networks.weights.checkpoint import load_network
     from fsgan_core.training.loops import seeded
 
     wanted = str(parse_arch(job.plan.arch))
@@ -279,8 +279,8 @@ def _generator(job: Job) -> tuple[nn.Module, str, str]:
 
 def _judges(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
     """The VGGs that the plan's losses name, where they are installed and allowed, and their digests; by role."""
-    from fsgan_core.networks.catalogue import best_weights
-    from fsgan_core.networks.checkpoint import load_network
+    from fsgan_core.networks.weights.catalogue import best_weights
+    from fsgan_core.networks.weights.checkpoint import load_network
     from fsgan_core.training.losses import vgg_features
 
     found = {role: best_weights(role, job.allow) for role in job.plan.losses.perceptual}
@@ -293,15 +293,15 @@ def _judges(job: Job) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _key(job: Job, start: str, judges: Mapping[str, str]) -> str:
     """Of all that the result depends on, but the machine."""
-    from fsgan_core.render.cache import digest
+    from fsgan_core.runtime.cache import digest
 
     return digest("train", METHOD, job.prepared.key, job.plan.to_dict(), start, dict(judges))
 
 
 def _watcher(work: Path, key: str) -> Any:
-    from fsgan_core.training.state import load_state
+    from fsgan_core.training.run_state import load_state
+    from fsgan_core.training.tensorboard import watch
     from fsgan_core.training.train import STATE_FILE
-    from fsgan_core.training.watch import watch
 
     before = load_state(work / STATE_FILE, key)
     return watch(work / "curves", before.step if before is not None else 0)
@@ -325,13 +325,13 @@ def _facts(job: Job, result: Result, people: tuple[str, ...], held: Any, output:
 
 def _write(output: Path, work: Path, job: Job, result: Result, facts: Mapping[str, Any], key: str, half: bool) -> None:
     """The best weights as `output`, the last ones and the run's curve in `work`."""
-    import fsgan_core
-    from fsgan_core.networks.catalogue import Weight, weight_metadata
-    from fsgan_core.networks.checkpoint import write_checkpoint
-    from fsgan_core.plates.atomic import atomic_file
+    from fsgan_core.contract.version import __version__
+    from fsgan_core.networks.weights.catalogue import Weight, weight_metadata
+    from fsgan_core.networks.weights.checkpoint import write_checkpoint
+    from fsgan_core.runtime.atomic import atomic_file
 
     plan = job.plan
-    note = (f"Trained by fsgan {fsgan_core.__version__} on {facts['faces']} faces of {facts['people']} people, "
+    note = (f"Trained by fsgan {__version__} on {facts['faces']} faces of {facts['people']} people, "
             f"{facts['iterations']} iterations.")
     weight = Weight(name=output.stem, role=plan.network, arch=plan.arch, landmarks=plan.landmarks, crop=plan.crop,
                     licence=facts["licence"], note=note, prewarp=plan.prewarp, resolution=plan.phases[-1].resolution)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fsgan_core.contract.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
-    from fsgan_core.render.events import Listener
+    from fsgan_core.runtime.events import Listener
 
 EVENTS_PER_SECOND = 5
 
@@ -18,7 +18,7 @@ EVENTS_PER_SECOND = 5
 def kept_metadata(output: Path, name: str, key: str, of: str) -> Mapping[str, str]:
     """What the weights that are there say of themselves. name, key: in their metadata, of the run that made them. of:
     what may differ, for the error. Raises InputError when they are something else."""
-    from fsgan_core.networks.header import read_header
+    from fsgan_core.networks.weights.safetensors_header import read_header
 
     try:
         said = read_header(output).metadata
@@ -39,7 +39,7 @@ class Told:
         self._last = 0.0
 
     def __call__(self, done: int, total: int, loss: float) -> None:
-        from fsgan_core.render.events import Event
+        from fsgan_core.runtime.events import Event
 
         now = time.monotonic()
         if done == total or now - self._last >= 1 / EVENTS_PER_SECOND:

@@ -13,8 +13,8 @@ from fsgan_core.contract.errors import WeightsError
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.networks.catalogue import Weight
-    from fsgan_core.networks.importing import Brought
+    from fsgan_core.networks.weights.catalogue import Weight
+    from fsgan_core.networks.weights.importing import Brought
 
 __all__ = ["TEXT", "add_flags"]
 
@@ -83,7 +83,14 @@ def _licence(parser: argparse.ArgumentParser) -> None:
 
 
 def show_list(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import PICKLED_SUFFIXES, broken, catalogue, is_allowed, present, search_path
+    from fsgan_core.networks.weights.catalogue import (
+        PICKLED_SUFFIXES,
+        broken,
+        catalogue,
+        is_allowed,
+        present,
+        search_path,
+    )
 
     here = {weight.name: (weight, path) for weight, path in present()}
     rows = [here.get(name, (weight, None)) for name, weight in catalogue().items()]
@@ -122,8 +129,8 @@ def _whereabouts(weight: Weight, path: Path | None) -> str:
 
 
 def info_of(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import catalogue, present
-    from fsgan_core.networks.digests import file_digest, recorded_digest
+    from fsgan_core.networks.weights.catalogue import catalogue, present
+    from fsgan_core.networks.weights.digests import file_digest, recorded_digest
 
     path = next((path for weight, path in present() if weight.name == options.what), None)
     known = catalogue().get(options.what)
@@ -148,8 +155,8 @@ def info_of(options: Namespace, presenter: Presenter) -> int:
 
 def _file_facts(path: Path) -> dict[str, Any]:
     """What a file holds, whoever wrote it."""
-    from fsgan_core.networks.checkpoint import read_checkpoint
-    from fsgan_core.networks.importing import recognise
+    from fsgan_core.networks.weights.checkpoint import read_checkpoint
+    from fsgan_core.networks.weights.importing import recognise
 
     checkpoint = read_checkpoint(path)
     facts: dict[str, Any] = {}
@@ -165,8 +172,8 @@ def _file_facts(path: Path) -> dict[str, Any]:
 
 
 def bring(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.importing import bring_in_all, writable_folder
-    from fsgan_core.render.events import Event
+    from fsgan_core.networks.weights.importing import bring_in_all, writable_folder
+    from fsgan_core.runtime.events import Event
 
     def tell(number: int, total: int, file: Path) -> None:
         presenter.listen(Event("import", "importing weights", number, total, message=file.name))
@@ -200,10 +207,10 @@ def _told(done: list[Brought], folder: Path, options: Namespace, presenter: Pres
 
 
 def fetch(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import AUTO_ROLES, catalogue
-    from fsgan_core.networks.fetch import fetch_weights
-    from fsgan_core.networks.importing import Brought, writable_folder
-    from fsgan_core.render.events import Event
+    from fsgan_core.networks.weights.catalogue import AUTO_ROLES, catalogue
+    from fsgan_core.networks.weights.fetch import fetch_weights
+    from fsgan_core.networks.weights.importing import Brought, writable_folder
+    from fsgan_core.runtime.events import Event
 
     taken = [weight.name for weight in catalogue().values()
              if weight.default and weight.source and weight.role in AUTO_ROLES]
@@ -233,7 +240,7 @@ def fetch(options: Namespace, presenter: Presenter) -> int:
 
 
 def verify(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import SUFFIX, broken, present, read_weight
+    from fsgan_core.networks.weights.catalogue import SUFFIX, broken, present, read_weight
 
     unread = [path for path, _ in broken()]
     here = {path.name.removesuffix(SUFFIX): path for path in reversed(unread)}
@@ -266,9 +273,9 @@ def verify(options: Namespace, presenter: Presenter) -> int:
 
 def _examined(path: Path) -> str:
     """What can be said for an installed file, all of which is read. Raises WeightsError when it is not as it was."""
-    from fsgan_core.networks.build import build
-    from fsgan_core.networks.checkpoint import check_state, read_checkpoint
-    from fsgan_core.networks.digests import file_digest, recorded_digest
+    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.weights.checkpoint import check_state, read_checkpoint
+    from fsgan_core.networks.weights.digests import file_digest, recorded_digest
 
     digest, recorded = file_digest(path, again=True), recorded_digest(path)
     if recorded and digest != recorded:
@@ -279,8 +286,8 @@ def _examined(path: Path) -> str:
 
 
 def export(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.catalogue import present
-    from fsgan_core.networks.checkpoint import export_checkpoint
+    from fsgan_core.networks.weights.catalogue import present
+    from fsgan_core.networks.weights.checkpoint import export_checkpoint
 
     path = next((path for weight, path in present() if weight.name == options.what), Path(options.what))
     export_checkpoint(path, Path(options.output))

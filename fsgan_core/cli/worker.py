@@ -47,7 +47,7 @@ def worker(options: Namespace, presenter: Presenter) -> int:
     faulthandler.enable(file=sys.stderr)
     parent = os.getppid()
     try:
-        from fsgan_core.render.worker import Worker
+        from fsgan_core.worker.server import Worker
 
         return Worker(source, sink, device=options.device, log_file=options.log, parent=parent,
                       on_beat=bounded).run()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from fsgan_core.contract.knobs import Params, choice, integer, number, point, switch, text, texts
+from fsgan_core.contract.param_fields import Params, choice, integer, number, point, switch, text, texts
 
 FSGAN = ("engine", "auto", "fsgan")  # what counts for the networks alone
 

@@ -28,7 +28,7 @@ from difflib import get_close_matches
 from typing import Any, Mapping
 
 from fsgan_core.contract.errors import ParameterError, ShotError
-from fsgan_core.contract.knobs import parse
+from fsgan_core.contract.param_fields import parse
 from fsgan_core.contract.params import (
     ALIASES,
     STAGES,

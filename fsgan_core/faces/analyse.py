@@ -24,11 +24,12 @@ from fsgan_core.faces import exposure as exposures
 from fsgan_core.faces.detect import Detector, make_detector
 from fsgan_core.faces.exposure import Encoder, exposure_for, frame_exposure, skin_samples
 from fsgan_core.faces.follow import Follower, Thread, people
-from fsgan_core.faces.hopenet import HopenetPoser, make_poser, pose_weights
 from fsgan_core.faces.landmarks import Landmarker, landmark_weights, make_landmarker
+from fsgan_core.faces.pose_hopenet import HopenetPoser, make_poser, pose_weights
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.sampling import sample_evenly
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +178,7 @@ def analyser_names(params: AnalyseParams, device: str = "cpu", allow: str = "any
 def _first_exposure(sequence: Frames, config: Config, space: str, wanted: Sequence[int], detector: Detector) -> float:
     """Stops to look at the clip with: from a first face, else from the frame as a whole."""
     landmarker: Landmarker = make_landmarker("dlib")
-    places = np.unique(np.linspace(0, len(wanted) - 1, min(_PROBES, len(wanted))).round().astype(int))
+    places = sample_evenly(len(wanted), _PROBES)
     guess = 0.0
     for number, place in enumerate(places):
         plate = sequence.read(wanted[place])

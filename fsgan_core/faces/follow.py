@@ -17,12 +17,12 @@ from scipy.optimize import linear_sum_assignment
 
 from fsgan_core.faces.detect import Detection, Detector, evidence
 from fsgan_core.faces.geometry import Box, apply, covered, overlap, similarity
-from fsgan_core.faces.hrnet import HrnetLandmarker
 from fsgan_core.faces.identity import descriptor
 from fsgan_core.faces.landmarks import DlibLandmarker, Landmarker, make_landmarker
-from fsgan_core.faces.motion import motion
+from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
+from fsgan_core.faces.landmarks_wflw import to_ibug
+from fsgan_core.faces.optical_flow import motion
 from fsgan_core.faces.pose import face_box
-from fsgan_core.faces.wflw import to_ibug
 
 log = logging.getLogger(__name__)
 

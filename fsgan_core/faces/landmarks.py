@@ -22,7 +22,7 @@ from fsgan_core.faces.geometry import Box, apply, invert, sampled, scale_of, sim
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, MIRROR
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.catalogue import Installed
+    from fsgan_core.networks.weights.catalogue import Installed
 
 JAW, BROW_R, BROW_L, NOSE, EYE_R, EYE_L, MOUTH_OUTER, MOUTH_INNER = (slice(*ends) for ends in REGIONS.values())
 
@@ -52,7 +52,7 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
     dlib that is on disk; never fetches). One object per process. Raises EngineError, WeightsError."""
     weights = landmark_weights(name, allow)
     if weights is not None:
-        from fsgan_core.faces.hrnet import HrnetLandmarker
+        from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
 
         hrnet: Landmarker = models.shared(("landmarks", "hrnet", device, weights.sha256),
                                           lambda: HrnetLandmarker(models.network(weights, device), weights.weight.crop))
@@ -71,7 +71,7 @@ def landmark_weights(name: str = "auto", allow: str = "any") -> Installed | None
     WeightsError: hrnet was asked for and its weights are not there or not allowed, or they are damaged."""
     if name not in ("auto", "hrnet"):
         return None
-    from fsgan_core.networks.catalogue import best_weights, find_weights
+    from fsgan_core.networks.weights.catalogue import best_weights, find_weights
 
     return find_weights("landmarks", allow=allow) if name == "hrnet" else best_weights("landmarks", allow)
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from fsgan_core.contract.errors import EngineError
 
 if TYPE_CHECKING:
-    from fsgan_core.faces.crops import Runs
-    from fsgan_core.networks.catalogue import Installed
+    from fsgan_core.faces.square_crop import Runs
+    from fsgan_core.networks.weights.catalogue import Installed
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from fsgan_core.faces import wflw
+from fsgan_core.faces import landmarks_wflw
 from fsgan_core.faces.geometry import apply, similarity, square
 
 _CENTRE_WINDOW = 25  # frames, published
@@ -52,8 +52,8 @@ class Layout:
 
 IBUG = Layout((slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
               36, (36, 45))
-WFLW = Layout((wflw.CONTOUR, wflw.BROW_R, wflw.BROW_L, wflw.NOSE, np.r_[wflw.EYE_R, wflw.PUPIL_R],
-               np.r_[wflw.EYE_L, wflw.PUPIL_L], wflw.MOUTH), wflw.EYE_R.start, wflw.OUTER_CORNERS)
+WFLW = Layout((landmarks_wflw.CONTOUR, landmarks_wflw.BROW_R, landmarks_wflw.BROW_L, landmarks_wflw.NOSE, np.r_[landmarks_wflw.EYE_R, landmarks_wflw.PUPIL_R],
+               np.r_[landmarks_wflw.EYE_L, landmarks_wflw.PUPIL_L], landmarks_wflw.MOUTH), landmarks_wflw.EYE_R.start, landmarks_wflw.OUTER_CORNERS)
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
 
 def _motion_of_many(motion: np.ndarray) -> np.ndarray:
     """Motion (n, 98, 3) under the 98 landmarks from that under the 68, (n, 68, 3): as their neighbours do."""
-    near = np.abs(wflw.FROM_IBUG)
-    return np.concatenate([wflw.FROM_IBUG @ motion[..., :2],
+    near = np.abs(landmarks_wflw.FROM_IBUG)
+    return np.concatenate([landmarks_wflw.FROM_IBUG @ motion[..., :2],
                            near / near.sum(axis=1, keepdims=True) @ motion[..., 2:]], axis=-1)
 
 

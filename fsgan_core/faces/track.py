@@ -17,10 +17,10 @@ from fsgan_core.contract.errors import NoFaceError, TrackError
 from fsgan_core.contract.landmarks import OFFSETS, offset_of
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, overlap
+from fsgan_core.faces.landmarks_wflw import MIRROR as WFLW_MIRROR
+from fsgan_core.faces.landmarks_wflw import carried
 from fsgan_core.faces.pose import MIRROR, euler, face_box
 from fsgan_core.faces.smooth import Sample, smoothed
-from fsgan_core.faces.wflw import MIRROR as WFLW_MIRROR
-from fsgan_core.faces.wflw import carried
 
 TRACK_VERSION = 1
 OFFSET_VERSION = 2  # of a track with offsets, which a program that knows of none would leave out

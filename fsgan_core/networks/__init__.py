@@ -5,6 +5,6 @@ Nothing here imports torch before a network is built: `import fsgan_core.network
 
 from __future__ import annotations
 
-from fsgan_core.networks.build import Arch, build, parse_arch
+from fsgan_core.networks.architectures.build import Arch, build, parse_arch
 
 __all__ = ["Arch", "build", "parse_arch"]

@@ -35,7 +35,7 @@ from fsgan_core.contract.errors import MachineError, ParameterError
 from fsgan_core.networks.fold import folded
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.catalogue import Installed, Weight
+    from fsgan_core.networks.weights.catalogue import Installed, Weight
 
 __all__ = ["PRECISIONS", "Runner", "load_runner", "resolve_precision", "runner_for"]
 
@@ -268,7 +268,7 @@ def runner_for(installed: Installed, device: str = "cpu", precision: str = "auto
     With the environment variable FSGAN_COMPILE=1 it is compiled by torch.compile (CUDA graphs on CUDA): worth it for
     long renders only, and its bits are not those of other machines. Raises WeightsError, ParameterError.
     """
-    from fsgan_core.networks.checkpoint import load_network
+    from fsgan_core.networks.weights.checkpoint import load_network
 
     key = (installed.sha256, str(torch.device(device)), resolve_precision(device, precision))
     with _registry:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.catalogue import Installed, Weight
     from fsgan_core.networks.inference import Runner
+    from fsgan_core.networks.weights.catalogue import Installed, Weight
 
 
 @dataclass(frozen=True)

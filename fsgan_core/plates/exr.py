@@ -16,9 +16,9 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.exrwrite import PartRef, write_exr
+from fsgan_core.plates.exr_writer import PartRef, write_exr
+from fsgan_core.plates.image_file import OpenedImage
 from fsgan_core.plates.multiview import views_of, with_view
-from fsgan_core.plates.openimage import OpenedImage
 from fsgan_core.plates.plate import Plate, Window
 
 __all__ = ["Header", "PartRef", "other_parts", "read_header", "read_image", "write_exr"]

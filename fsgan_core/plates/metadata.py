@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
-from fsgan_core.plates.exrheader import PLACEHOLDER, Attributes
+from fsgan_core.plates.exr_header import PLACEHOLDER, Attributes
 from fsgan_core.plates.plate import Typed
 
 # Numbers of a fixed count, as struct writes them.

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.openimage import check_readable
+from fsgan_core.plates.image_file import check_readable
 from fsgan_core.plates.plate import Plate, Typed, Window
 
 log = logging.getLogger(__name__)

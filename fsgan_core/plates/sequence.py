@@ -15,11 +15,11 @@ import fileseq
 from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates import exr
-from fsgan_core.plates.atomic import probe_folder
+from fsgan_core.plates.image_file import check_readable, near_names
 from fsgan_core.plates.movie import SUFFIXES as MOVIE_SUFFIXES
 from fsgan_core.plates.movie import Movie, content_digest
-from fsgan_core.plates.openimage import check_readable, near_names
 from fsgan_core.plates.plate import Plate
+from fsgan_core.runtime.atomic import probe_folder
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 
 if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
-    from fsgan_core.networks.catalogue import Installed
+    from fsgan_core.networks.weights.catalogue import Installed
 
 __all__ = ["ENGINES", "Chosen", "Engine", "Machine", "auto_engine", "choose_engine", "draws_anew", "missing_of"]
 
@@ -145,7 +145,7 @@ def draws_anew(chosen: Chosen, prewarp: str) -> bool:
 
 def missing_of(engine: Engine, allow: str = "any") -> str:
     """What an engine lacks on this machine and what to do about it; "" where it can run."""
-    from fsgan_core.networks.catalogue import find_weights
+    from fsgan_core.networks.weights.catalogue import find_weights
 
     for role in engine.needs:
         try:
@@ -174,7 +174,7 @@ def _installed(engine: Engine, stages: Stages) -> dict[str, Installed]:
     """The weights of an engine that was asked for. Raises WeightsError."""
     if not engine.needs:
         return {}
-    from fsgan_core.networks.catalogue import find_weights
+    from fsgan_core.networks.weights.catalogue import find_weights
 
     found = {role: find_weights(role, _named(stages, role), stages.weights.allow) for role in engine.needs}
     return {**found, **_optional(engine, stages)}
@@ -182,7 +182,7 @@ def _installed(engine: Engine, stages: Stages) -> dict[str, Installed]:
 
 def _best(engine: Engine, stages: Stages) -> dict[str, Installed] | None:
     """The weights that "auto" takes for an engine; None where some are missing."""
-    from fsgan_core.networks.catalogue import best_weights
+    from fsgan_core.networks.weights.catalogue import best_weights
 
     found = {role: best_weights(role, stages.weights.allow) for role in engine.needs}
     there = {role: weights for role, weights in found.items() if weights is not None}

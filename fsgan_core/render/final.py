@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-import fsgan_core
+from fsgan_core.clips.inputs import Inputs
 from fsgan_core.contract import layers
 from fsgan_core.contract.layers import RGB, RGBA
+from fsgan_core.contract.version import __version__
 from fsgan_core.plates.plate import Plate, Window, slices
 from fsgan_core.render.frames import NO_FACE, Blend, FrameMaker, TargetFrame, converted
-from fsgan_core.render.inputs import Inputs
 
 __all__ = ["EXTRA_CHANNELS", "STAGE_CHANNELS", "empty_stage_picture", "final_plate", "passed_plate", "with_layers"]
 
@@ -51,7 +51,7 @@ def passed_plate(maker: FrameMaker, frame: int) -> Plate:
     plate = in_output_space(maker.inputs, target, target.plate)
     metadata = {
         layers.META_SYNTHETIC: plate.metadata.get(layers.META_SYNTHETIC, 0),
-        layers.META_VERSION: fsgan_core.__version__,
+        layers.META_VERSION: __version__,
         layers.META_FLAGS: ", ".join(maker.flags(frame)),
     }
     plate = replace(plate, metadata={**plate.metadata, **metadata})
@@ -65,7 +65,7 @@ def empty_stage_picture(maker: FrameMaker, stage: str, frame: int) -> Plate:
     target = maker.target(frame).plate
     corner = Window(target.display_window.x, target.display_window.y, 1, 1)
     channels = STAGE_CHANNELS[stage]
-    metadata = {layers.META_FLAGS: NO_FACE, layers.META_VERSION: fsgan_core.__version__,
+    metadata = {layers.META_FLAGS: NO_FACE, layers.META_VERSION: __version__,
                 layers.META_COLORSPACE: maker.inputs.working}
     return Plate(np.zeros((1, 1, len(channels)), np.float32), channels, corner, target.display_window,
                  target.pixel_aspect, metadata)

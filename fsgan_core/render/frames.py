@@ -17,25 +17,25 @@ from typing import Any
 
 import numpy as np
 
-import fsgan_core
+from fsgan_core.clips.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError, TrackError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.contract.version import __version__
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
-from fsgan_core.render.cache import ByteLRU, code_digest, digest
 from fsgan_core.render.engines import Chosen, Machine, choose_engine, draws_anew
-from fsgan_core.render.events import Clock
-from fsgan_core.render.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
 from fsgan_core.render.provenance import named_as_ours, provenance
 from fsgan_core.render.scene import Scene
-from fsgan_core.render.threads import MOST_WORKERS
-from fsgan_core.stages.crop import view_margin
+from fsgan_core.runtime.cache import ByteLRU, code_digest, digest
+from fsgan_core.runtime.events import Clock
+from fsgan_core.runtime.threads import MOST_WORKERS
 from fsgan_core.stages.drive import DRIVER, drive_margin
+from fsgan_core.stages.fsgan_crop import view_margin
 from fsgan_core.stages.mask import META_TEXTURE, texture_text
-from fsgan_core.stages.match import BANDS, GRAIN_BANDS
+from fsgan_core.stages.plate_match import BANDS, GRAIN_BANDS
 from fsgan_core.stages.reenact import VIEW_MARGIN, View, mirrored_view, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
@@ -52,7 +52,7 @@ VIEWS_LIMIT = 256 << 20
 MATTES_LIMIT = 256 << 20
 
 # What decides how a frame looks.
-CODE = ("faces", "plates", "stages", "networks", "render/inputs.py", "render/tracks.py", "render/scene.py",
+CODE = ("faces", "plates", "stages", "networks", "clips/inputs.py", "clips/tracks.py", "render/scene.py",
         "render/frames.py", "render/final.py")
 
 STAGES = ("reenact", "mask", "inpaint", "blend")
@@ -113,7 +113,7 @@ class FrameMaker:
             VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
         self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes,
                                                       ahead + inputs.stages.mask.smooth)
-        self._base = ("1", fsgan_core.__version__, code_digest(CODE),
+        self._base = ("1", __version__, code_digest(CODE),
                       inputs.config.digest, inputs.working, inputs.target.space)
         if like is not None:
             self._plates, self._views = like._plates, like._views

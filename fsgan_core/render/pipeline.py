@@ -16,6 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.clips.finetuned import foreign_sources
+from fsgan_core.clips.inputs import Input, Inputs, first_readable, open_input, open_inputs
+from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError, ShotError
 from fsgan_core.contract.shot import Clip, Shot, Stages
@@ -23,8 +26,15 @@ from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import check_output, frames_text, output_path, select_frames
 from fsgan_core.plates.stream import WriteBehind, read_ahead
-from fsgan_core.render.cache import digest, finished
-from fsgan_core.render.events import (
+from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
+from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
+from fsgan_core.render.keys import key_parts, parts_text
+from fsgan_core.render.provenance import finished, flags_of
+from fsgan_core.render.recognise import recognised
+from fsgan_core.render.scene import Scenes
+from fsgan_core.render.warm_cache import Warm
+from fsgan_core.runtime.cache import digest
+from fsgan_core.runtime.events import (
     FAILED,
     KEPT,
     PASSED,
@@ -39,17 +49,7 @@ from fsgan_core.render.events import (
     ignore,
     never,
 )
-from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS, empty_stage_picture, final_plate, passed_plate
-from fsgan_core.render.finetuned import foreign_sources
-from fsgan_core.render.frames import BRIDGED, NO_FACE, STAGES, FrameMaker
-from fsgan_core.render.inputs import Input, Inputs, first_readable, open_input, open_inputs
-from fsgan_core.render.keyparts import key_parts, parts_text
-from fsgan_core.render.provenance import flags_of
-from fsgan_core.render.recognise import recognised
-from fsgan_core.render.scene import Scenes
-from fsgan_core.render.shotfile import load_shot
-from fsgan_core.render.threads import frame_workers, one_thread_algebra
-from fsgan_core.render.warm import Warm
+from fsgan_core.runtime.threads import frame_workers, one_thread_algebra
 from fsgan_core.stages.drive import drive_stages
 
 __all__ = ["Work", "drive", "render_shot", "render_stage", "shot_work", "stage_work", "swap"]

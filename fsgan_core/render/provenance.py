@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import fsgan_core
 from fsgan_core.contract import layers
+from fsgan_core.contract.errors import FsganError
+from fsgan_core.contract.version import __version__
+from fsgan_core.plates.exr import read_header
 from fsgan_core.render.engines import Chosen
 
-__all__ = ["flags_of", "named_as_ours", "provenance"]
+__all__ = ["finished", "flags_of", "named_as_ours", "provenance"]
+
+log = logging.getLogger(__name__)
 
 
 def provenance(engine: Chosen, *, box: Sequence[float], space: str, flags: Iterable[str],
@@ -24,7 +30,7 @@ def provenance(engine: Chosen, *, box: Sequence[float], space: str, flags: Itera
     values: dict[str, Any] = {
         layers.META_ENGINE: _joined(before, layers.META_ENGINE, [f"{engine.stage}={engine.name}"]),
         layers.META_WEIGHTS: _joined(before, layers.META_WEIGHTS, own_weights) or "none",
-        layers.META_VERSION: fsgan_core.__version__,
+        layers.META_VERSION: __version__,
         layers.META_COLORSPACE: space,
         layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
     }
@@ -59,3 +65,16 @@ def _joined(before: Sequence[Mapping[str, Any]], name: str, own: Iterable[str]) 
     """What was said before and what is new, each once, in order."""
     said = [part for metadata in before for part in _listed(metadata, name)]
     return ", ".join(dict.fromkeys([*said, *own]))
+
+
+def finished(path: Path, key: str) -> Mapping[str, Any] | None:
+    """The metadata of the file at `path` when it is there, readable, and says that it is the result of `key`; else
+    None. Reads the header only."""
+    if not path.is_file():
+        return None
+    try:
+        metadata = read_header(path).metadata
+    except FsganError as error:
+        log.info("%s is rendered again: %s", path, error)
+        return None
+    return metadata if metadata.get(layers.META_KEY) == key else None

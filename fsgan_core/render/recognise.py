@@ -19,26 +19,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fsgan_core.clips.inputs import Inputs, check_rgb
 from fsgan_core.contract.errors import PlateError, TrackError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.faces import models
+from fsgan_core.faces.measure import FaceGauge, squared
 from fsgan_core.faces.track import Face
-from fsgan_core.plates.atomic import atomic_file
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
-from fsgan_core.render.cache import cache_folder, code_digest, digest, kept_file
 from fsgan_core.render.engines import Machine, choose_engine, draws_anew
-from fsgan_core.render.events import Event, Listener, ignore
 from fsgan_core.render.frames import CODE, FrameMaker, face_digest
-from fsgan_core.render.inputs import Inputs, check_rgb
-from fsgan_core.render.measure import FaceGauge, squared
-from fsgan_core.render.metrics import evenly
 from fsgan_core.render.scene import Scene
-from fsgan_core.render.threads import one_thread_algebra
-from fsgan_core.stages.mesh import Actor, actor
-from fsgan_core.stages.picture import display_of
+from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.runtime.cache import cache_folder, code_digest, digest, kept_file
+from fsgan_core.runtime.events import Event, Listener, ignore
+from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.runtime.threads import one_thread_algebra
+from fsgan_core.stages.image_ops import display_of
 from fsgan_core.stages.recognition import (
     Recognition,
     ShownFace,
@@ -49,9 +48,10 @@ from fsgan_core.stages.recognition import (
     unlikeness,
 )
 from fsgan_core.stages.views import ViewRef, plan_views, promising_views
+from fsgan_core.stages.warp_points import Actor, actor
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.dlib_resnet import FaceResNet
+    from fsgan_core.networks.architectures.dlib_resnet import FaceResNet
 
 __all__ = ["recognised"]
 
@@ -112,8 +112,8 @@ class _Sampled:
         frames = sorted(scene.faces.keys() & set(inputs.target.sequence.frames))
         views = [ViewRef(number, frame) for number, clip in enumerate(scene.views)
                  for frame in sorted(clip.actor.faces.keys() & set(clip.item.sequence.frames))]
-        return _Sampled(tuple(frames[i] for i in evenly(len(frames), TARGET_FRAMES)),
-                        tuple(views[i] for i in evenly(len(views), SOURCE_FRAMES)))
+        return _Sampled(tuple(frames[i] for i in sample_evenly(len(frames), TARGET_FRAMES)),
+                        tuple(views[i] for i in sample_evenly(len(views), SOURCE_FRAMES)))
 
 
 def _key(inputs: Inputs, scene: Scene, sampled: _Sampled) -> str:
@@ -121,7 +121,7 @@ def _key(inputs: Inputs, scene: Scene, sampled: _Sampled) -> str:
     target = [inputs.target.sequence.fingerprint(frame) for frame in sampled.target]
     source = [scene.views[ref.clip].item.sequence.fingerprint(ref.frame) for ref in sampled.source]
     clips = [(clip.item.space, clip.exposure, _faces(clip.actor.faces)) for clip in scene.views]
-    return digest("recognition", VERSION, code_digest((*CODE, "render/recognise.py", "render/measure.py")),
+    return digest("recognition", VERSION, code_digest((*CODE, "render/recognise.py", "faces/measure.py")),
                   inputs.config.digest, inputs.working, inputs.target.space, scene.exposure, _faces(scene.faces), clips,
                   target, source, list(sampled.target), [(ref.clip, ref.frame) for ref in sampled.source])
 
@@ -132,7 +132,7 @@ def _faces(faces: Mapping[int, Face]) -> list[tuple[int, str]]:
 
 def _found(inputs: Inputs, scene: Scene, sampled: _Sampled, listen: Listener) -> Recognition:
     """No views and no moves where no face is found."""
-    from fsgan_core.networks.dlib_resnet import load_face_resnet
+    from fsgan_core.networks.architectures.dlib_resnet import load_face_resnet
     from fsgan_core.networks.inference import steady_kernels
 
     begun = time.perf_counter()

@@ -7,8 +7,8 @@ from typing import Any
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import ShotError
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.render.device import choose_device
 from fsgan_core.render.pipeline import Work, shot_work, stage_work
+from fsgan_core.runtime.device import choose_device
 
 __all__ = ["render_work", "shot_of"]
 

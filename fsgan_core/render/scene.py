@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fsgan_core.clips.inputs import Input, Inputs
+from fsgan_core.clips.tracks import Section, choose_person, clip_track, sections, source_frames
 from fsgan_core.contract.errors import NoFaceError, ShotError
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
-from fsgan_core.render.events import Listener, ignore
-from fsgan_core.render.inputs import Input, Inputs
-from fsgan_core.render.tracks import Section, choose_person, clip_track, sections, source_frames
+from fsgan_core.runtime.events import Listener, ignore
 from fsgan_core.stages.drive import PLATE, Driven, drive_faces
-from fsgan_core.stages.mesh import Actor, actor, likeness
 from fsgan_core.stages.performance import settled_actor
 from fsgan_core.stages.recognition import Recognition
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views, used_views
+from fsgan_core.stages.warp_points import Actor, actor, likeness
 
 __all__ = ["Scene", "Scenes", "SourceClip"]
 

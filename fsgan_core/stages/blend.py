@@ -20,10 +20,10 @@ from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, slices
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.image_ops import cleaned, inside_of, padded, perceived, scene, straight, unit, weighted_blur
 from fsgan_core.stages.mask import texture_of
-from fsgan_core.stages.match import match_light, match_texture
-from fsgan_core.stages.picture import cleaned, inside_of, padded, perceived, scene, straight, unit, weighted_blur
+from fsgan_core.stages.plate_match import match_light, match_texture
 from fsgan_core.stages.poisson import membrane
 
 MULTIBAND_LIMIT = 1.25  # perceived
@@ -87,7 +87,7 @@ def prepared(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: 
     matte = (matte * inside).astype(np.float32)
     if params.mix == 0 or not (matte > 0).any():
         return None
-    width = mesh.face_width(face.landmarks, target.pixel_aspect)
+    width = warp_points.face_width(face.landmarks, target.pixel_aspect)
     own = perceived(padded(target, region), codec.exposure)
     new = perceived(cleaned(rgb), codec.exposure)
     mouth = unit(mattes.matte(MATTE_MOUTH))

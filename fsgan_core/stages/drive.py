@@ -22,8 +22,8 @@ from fsgan_core.contract.params import DriveParams, ReenactParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.faces.pose import angles_of, head_pose, rotation_of
 from fsgan_core.faces.track import Face
-from fsgan_core.stages import mesh
-from fsgan_core.stages.mesh import Actor
+from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.performance import (
     LOWER_LIDS,
     LOWER_LIPS,
@@ -36,6 +36,7 @@ from fsgan_core.stages.performance import (
     seen,
 )
 from fsgan_core.stages.views import ViewRef
+from fsgan_core.stages.warp_points import Actor
 
 PLATE, DRIVER = 0, 1  # ViewRef.clip of a patch
 LIPS = slice(48, 68)
@@ -146,10 +147,10 @@ def _change(own: Performance, acted: Performance, params: DriveParams) -> tuple[
         return np.asarray(amount * wanted - min(amount, 1.0) * present)
 
     change = np.zeros_like(own.moved)
-    change[:, mesh.BROWS] = mixed(params.brows, acted.moved[:, mesh.BROWS], own.moved[:, mesh.BROWS])
+    change[:, warp_points.BROWS] = mixed(params.brows, acted.moved[:, warp_points.BROWS], own.moved[:, warp_points.BROWS])
     change[:, LIPS] = mixed(params.mouth, acted.moved[:, LIPS] * (across, down, down), own.moved[:, LIPS])
     chin = mixed(params.jaw, acted.chin * down, own.chin)
-    change[:, mesh.JAW] = chin[:, None, None] * _JAW[:, None] * _JAW_WAY
+    change[:, warp_points.JAW] = chin[:, None, None] * _JAW[:, None] * _JAW_WAY
 
     gaps = np.maximum(own.lips + mixed(params.mouth, acted.lips * down, own.lips), 0)
     came = own.lips + change[:, LOWER_LIPS, 1] - change[:, UPPER_LIPS, 1]
@@ -198,7 +199,7 @@ def _patches(plate: Actor, own: Performance, change: np.ndarray, lids: np.ndarra
     frames = own.frames
     pool = np.array([index for index, frame in enumerate(frames) if plate.faces[int(frame)].origin != "bridged"]
                     or range(len(frames)))
-    pool = pool[np.unique(np.linspace(0, len(pool) - 1, min(len(pool), 300)).round().astype(int))]
+    pool = pool[sample_evenly(len(pool), 300)]
     away = np.linalg.norm(own.turn[:, None, :2] - own.turn[None, pool, :2], axis=2) / _POSE_UNIT
     doubt = np.array([1 - plate.faces[int(frame)].confidence for frame in frames[pool]])
     elsewhere = away + _FOREIGN + doubt

@@ -19,7 +19,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.blend import Blended, mixed, prepared, textured, untouched
-from fsgan_core.stages.crop import covered, crop_of, paste
+from fsgan_core.stages.fsgan_crop import covered, crop_of, paste
 from fsgan_core.stages.fsgan_network import (
     change,
     hard_matte,
@@ -32,7 +32,7 @@ from fsgan_core.stages.fsgan_network import (
     shown_in,
     working_size,
 )
-from fsgan_core.stages.picture import scene, straight
+from fsgan_core.stages.image_ops import scene, straight
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

@@ -20,7 +20,7 @@ from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.crop import covered, crop_of, paste
+from fsgan_core.stages.fsgan_crop import covered, crop_of, paste
 from fsgan_core.stages.fsgan_network import (
     SHOWN,
     change,
@@ -34,8 +34,8 @@ from fsgan_core.stages.fsgan_network import (
     shown_in,
     working_size,
 )
+from fsgan_core.stages.image_ops import cleaned, perceived, scene, straight
 from fsgan_core.stages.inpaint import CONFIDENT, as_plate, dark_parts, extended, gathered, wanted_of
-from fsgan_core.stages.picture import cleaned, perceived, scene, straight
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

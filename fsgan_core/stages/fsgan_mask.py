@@ -19,13 +19,13 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import mesh
-from fsgan_core.stages.crop import Crop, covered, crop_of, paste
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.fsgan_crop import Crop, covered, crop_of, paste
 from fsgan_core.stages.fsgan_network import network_of, planes, run, seen, working_size
+from fsgan_core.stages.image_ops import display_of, inside_of, polygon_matte
 from fsgan_core.stages.mask import META_TEXTURE, averaged, finished, hull_of, look, mouth_of, texture_text
-from fsgan_core.stages.match import measure_texture
-from fsgan_core.stages.picture import display_of, inside_of, polygon_matte
-from fsgan_core.stages.skin import glasses, wears_glasses
+from fsgan_core.stages.occlusion import glasses, wears_glasses
+from fsgan_core.stages.plate_match import measure_texture
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
@@ -49,7 +49,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     scores = scores_of(network, seen(target, crop, codec), crop, region)
 
     display = display_of(target, region, codec)
-    width = mesh.face_width(face.landmarks, aspect)
+    width = warp_points.face_width(face.landmarks, aspect)
     inside = inside_of(target, region)
     hull = hull_of(face, region, aspect, 1.0)
     frames = np.zeros_like(hull)
@@ -95,7 +95,7 @@ def label_matte(scores: np.ndarray, label: int, pixel: float, aspect: float) -> 
 def _labelled(scores: np.ndarray, frames: np.ndarray, face: Face, region: Window, pixel: float, params: MaskParams,
               aspect: float) -> dict[str, np.ndarray]:
     """All mattes of one moment, from scores (h, w, 3) and frames of glasses (h, w)."""
-    width = mesh.face_width(face.landmarks, aspect)
+    width = warp_points.face_width(face.landmarks, aspect)
     hull = hull_of(face, region, aspect, 1.0)
     own = _around(hull, width)
     skin, hair = (label_matte(scores, label, pixel, aspect) for label in (FACE, HAIR))
@@ -118,7 +118,7 @@ def _around(hull: np.ndarray, width: float) -> np.ndarray:
 
 def _below(face: Face, region: Window, forehead: float, width: float, aspect: float) -> np.ndarray:
     """1 below the hairline (or what `forehead` makes of it), soft by a hundredth of the face, 0 above."""
-    hairline = mesh.forehead(face.landmarks, aspect, forehead)[0] * (aspect, 1.0)
+    hairline = warp_points.forehead(face.landmarks, aspect, forehead)[0] * (aspect, 1.0)
     roll = np.radians(face.euler[2])
     across, up = np.array([np.cos(roll), np.sin(roll)]), np.array([np.sin(roll), -np.cos(roll)])
     # Temple to temple, on outwards, and down around the face.

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
+from fsgan_core.faces.landmarks_wflw import carried, from_ibug
 from fsgan_core.faces.track import Face
-from fsgan_core.faces.wflw import carried, from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.crop import Crop, cut, paste
 from fsgan_core.stages.erosion import KERNEL, soft_erosion
-from fsgan_core.stages.picture import display_of, inside_of, perceived
+from fsgan_core.stages.fsgan_crop import Crop, cut, paste
+from fsgan_core.stages.image_ops import display_of, inside_of, perceived
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

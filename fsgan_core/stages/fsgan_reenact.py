@@ -24,8 +24,8 @@ from fsgan_core.faces.landmarks import EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, slices
-from fsgan_core.stages import mesh
-from fsgan_core.stages.crop import Crop, covered, crop_of, cut, paste
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.fsgan_crop import Crop, covered, crop_of, cut, paste
 from fsgan_core.stages.fsgan_mask import FACE, label_matte, scores_of
 from fsgan_core.stages.fsgan_network import (
     limited,
@@ -37,9 +37,9 @@ from fsgan_core.stages.fsgan_network import (
     shares_of,
     working_size,
 )
+from fsgan_core.stages.image_ops import display_of, polygon_matte, scene
 from fsgan_core.stages.lids import Blink
 from fsgan_core.stages.mask import hull_of
-from fsgan_core.stages.picture import display_of, polygon_matte, scene
 from fsgan_core.stages.reenact import (
     DETAIL_SIZE,
     View,
@@ -86,7 +86,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     network = network_of(networks, "reenact")
     crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), aspect)
     goal = aimed_at(face, params, likeness, recognition, aspect)
-    width = mesh.face_width(face.landmarks, aspect)
+    width = warp_points.face_width(face.landmarks, aspect)
     prewarp = network.weight.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 
     # What the geometric engine makes of the views, no more of them than are needed.
@@ -155,9 +155,9 @@ def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float
 
 def lips_of(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): 1 on the lips and a little around them, 0 on what they open to."""
-    lips = goal[mesh.LIPS]
+    lips = goal[warp_points.LIPS]
     around = polygon_matte(lips.mean(0) + AROUND_LIPS * (lips - lips.mean(0)), region, feather=0.02 * width)
-    inside = polygon_matte(goal[mesh.INNER_LIPS], region, feather=0.012 * width)
+    inside = polygon_matte(goal[warp_points.INNER_LIPS], region, feather=0.012 * width)
     return np.asarray(around * (1 - inside), np.float32)
 
 
@@ -246,7 +246,7 @@ def _alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop:
     else:
         alpha = hull_of(replace(face, landmarks=goal), region, crop.aspect, 1.0)
         if skin is not None:  # the source's hair stays hair, however it was redrawn
-            alpha = alpha * np.maximum(skin, polygon_matte(goal[mesh.INNER_LIPS], region))
+            alpha = alpha * np.maximum(skin, polygon_matte(goal[warp_points.INNER_LIPS], region))
     return np.asarray(np.clip(alpha * covered(crop, region), 0, 1), np.float32)
 
 
@@ -260,10 +260,10 @@ def _detail_share(warped: Sequence[tuple[Warped, float]], goal: np.ndarray, wind
     deep = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
     shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(0.5, reach / 2)))
     own = np.zeros_like(shown)
-    for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (mesh.LIPS, 1.2)):
+    for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (warp_points.LIPS, 1.2)):
         middle = goal[part].mean(0)
         own = np.maximum(own, polygon_matte(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
-    hull = polygon_matte(mesh.outline(goal, crop.aspect)[0], window)
+    hull = polygon_matte(warp_points.outline(goal, crop.aspect)[0], window)
     return np.asarray(np.minimum(shown, hull) * (1 - own), np.float32)
 
 

@@ -19,8 +19,8 @@ from fsgan_core.faces.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages import mesh
-from fsgan_core.stages.picture import (
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.image_ops import (
     cleaned,
     perceived,
     polygon_matte,
@@ -91,10 +91,10 @@ def unseen_forehead(shown: np.ndarray, wanted: np.ndarray, face: Face, reenacted
     one skin within another shows, the more of a forehead is hidden the more of the rest is left too. shown, wanted:
     (h, w), where the views show something, and where there is a face."""
     region, aspect = reenacted.data_window, reenacted.pixel_aspect
-    width, roll = mesh.face_width(face.landmarks, aspect), np.radians(face.euler[2])
+    width, roll = warp_points.face_width(face.landmarks, aspect), np.radians(face.euler[2])
     up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
     x, y = np.arange(region.x, region.right), np.arange(region.y, region.bottom)
-    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[mesh.BROWS] @ up).max()
+    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[warp_points.BROWS] @ up).max()
     forehead = smoothstep((height - FOREHEAD[0]) / (FOREHEAD[1] - FOREHEAD[0])).astype(np.float32)
     sigma = UNSEEN * width
     seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
@@ -138,9 +138,9 @@ def dark_parts(face: Face | None, reenacted: Plate) -> DarkParts:
                              0.1 * float(np.ptp(points[:, 0])))
 
     marks = face.landmarks
-    height = np.array([0, BROW_HEIGHT * mesh.face_width(marks, reenacted.pixel_aspect)])
+    height = np.array([0, BROW_HEIGHT * warp_points.face_width(marks, reenacted.pixel_aspect)])
     return DarkParts(
-        np.maximum.reduce([around(marks[part]) for part in (EYE_R, EYE_L, mesh.LIPS)]),
+        np.maximum.reduce([around(marks[part]) for part in (EYE_R, EYE_L, warp_points.LIPS)]),
         np.maximum.reduce([around(np.vstack([marks[part] - height, marks[part][::-1] + height]))
                            for part in (BROW_R, BROW_L)]))
 

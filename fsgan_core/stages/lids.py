@@ -13,8 +13,8 @@ import numpy as np
 
 from fsgan_core.faces.pose import head_pose
 from fsgan_core.faces.track import Face
+from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.performance import LOWER_LIDS, UPPER_LIDS, Reading, lid_gaps, seen, settled
-from fsgan_core.stages.picture import smoothstep
 
 CLOSING = 0.15, 0.4  # of the usual gap, less open than the view shows it: a lid begins to slide, and slides all the way
 SLIDES, MEETS = 0.95, 0.7  # the upper lid's part in a blink; and where in the gap of landmarks shut lids meet

@@ -19,9 +19,9 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.pose import head_pose
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, slices
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import Driven, Patch
-from fsgan_core.stages.motion import (
+from fsgan_core.stages.face_motion import (
     EYE_L,
     EYE_R,
     MOUTH,
@@ -32,7 +32,7 @@ from fsgan_core.stages.motion import (
     pixel_grid,
     rendered,
 )
-from fsgan_core.stages.picture import (
+from fsgan_core.stages.image_ops import (
     cleaned,
     inside_of,
     padded,
@@ -136,7 +136,7 @@ def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: flo
         return np.zeros_like(occlusion)
     landmarks = driven.face.landmarks
     scale = head_pose(landmarks, aspect).scale
-    face = polygon_matte(np.vstack([landmarks[mesh.JAW], mesh.forehead(landmarks, aspect)[0][::-1]]), region)
+    face = polygon_matte(np.vstack([landmarks[warp_points.JAW], warp_points.forehead(landmarks, aspect)[0][::-1]]), region)
     inward = signed_distance(face) / scale
     deep = np.where(inward > DEEP, occlusion, 0).astype(np.float32)
     side = max(3, round((FRAME if glasses else THICK) * scale))
@@ -180,7 +180,7 @@ def _patch_matte(part: str, driven: Driven, region: Window, aspect: float) -> np
     landmarks = driven.wanted.landmarks
     scale = head_pose(driven.face.landmarks, aspect).scale
     if part == "inner mouth":
-        rim = signed_distance(polygon_matte(landmarks[mesh.INNER_LIPS], region)) / scale
+        rim = signed_distance(polygon_matte(landmarks[warp_points.INNER_LIPS], region)) / scale
         return smoothstep((rim - 0.2) / 1.0).astype(np.float32)
     matte = np.zeros((region.height, region.width), np.float32)
     for opening in ((MOUTH,) if part == "mouth" else (EYE_R, EYE_L)):

@@ -18,9 +18,8 @@ from fsgan_core.faces.geometry import similarity
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import mesh
-from fsgan_core.stages.match import mean_texture, measure_texture
-from fsgan_core.stages.picture import (
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.image_ops import (
     display_of,
     guided,
     inside_of,
@@ -29,7 +28,8 @@ from fsgan_core.stages.picture import (
     smoothstep,
     unit,
 )
-from fsgan_core.stages.skin import Sight, foreign, glasses, wears_glasses
+from fsgan_core.stages.occlusion import Sight, foreign, glasses, wears_glasses
+from fsgan_core.stages.plate_match import mean_texture, measure_texture
 
 WORKING_WIDTH = 160  # pixels across the face at which colours are compared
 MOST_ENLARGED = 2.5  # times, for a small face
@@ -47,7 +47,7 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     """
     aspect = target.pixel_aspect
     display = display_of(target, region, codec)
-    width = mesh.face_width(face.landmarks, aspect)
+    width = warp_points.face_width(face.landmarks, aspect)
     inside = inside_of(target, region)
     hull = hull_of(face, region, aspect, params.forehead)
     mouth = mouth_of(face, region, width)
@@ -73,19 +73,19 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
 
 def hull_of(face: Face, region: Window, aspect: float, forehead: float) -> np.ndarray:
     """float32 (h, w): where the landmarks say that a face must be."""
-    first, second = mesh.outline(face.landmarks, aspect, forehead)
+    first, second = warp_points.outline(face.landmarks, aspect, forehead)
     return np.maximum(polygon_matte(first, region), polygon_matte(second, region))
 
 
 def mouth_of(face: Face, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): the inner mouth. width: of the face."""
-    return polygon_matte(face.landmarks[mesh.INNER_LIPS], region, 0.004 * width)
+    return polygon_matte(face.landmarks[warp_points.INNER_LIPS], region, 0.004 * width)
 
 
 def look(display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window,
          aspect: float) -> Sight:
     """The face on a small raster of square pixels, for comparing its colours."""
-    width = mesh.face_width(face.landmarks, aspect)
+    width = warp_points.face_width(face.landmarks, aspect)
     scale = min(MOST_ENLARGED, WORKING_WIDTH / width)
     size = (max(8, round(region.width * aspect * scale)), max(8, round(region.height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -126,7 +126,7 @@ def averaged(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]
 def finished(mattes: dict[str, np.ndarray], face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]],
              params: MaskParams, inside: Plate, holdout: np.ndarray | None) -> Plate:
     """The mask from its mattes at one moment: size, soft edge, mouth, plate's edge and hold-out."""
-    width = mesh.face_width(face.landmarks, inside.pixel_aspect)
+    width = warp_points.face_width(face.landmarks, inside.pixel_aspect)
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])

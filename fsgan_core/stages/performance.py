@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.faces.pose import FACE, HeadPose, head_pose
 from fsgan_core.faces.track import Face
-from fsgan_core.stages.mesh import Actor
+from fsgan_core.stages.warp_points import Actor
 
 UPPER_LIDS, LOWER_LIDS = np.array([37, 38, 43, 44]), np.array([41, 40, 47, 46])
 UPPER_LIPS, LOWER_LIPS = np.array([61, 62, 63]), np.array([67, 66, 65])  # inner

@@ -23,9 +23,9 @@ from fsgan_core.faces.identity import CHIP, chip_matrix, face_chip
 from fsgan_core.faces.landmarks import MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.faces.pose import MIRROR
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.image_ops import polygon_matte
 from fsgan_core.stages.performance import LOWER_LIDS, LOWER_LIPS, UPPER_LIDS, UPPER_LIPS
-from fsgan_core.stages.picture import polygon_matte
 from fsgan_core.stages.reenact import spline_stiffness
 from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import spline_shares
@@ -33,7 +33,7 @@ from fsgan_core.stages.warp import spline_shares
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fsgan_core.networks.dlib_resnet import FaceResNet
+    from fsgan_core.networks.architectures.dlib_resnet import FaceResNet
 
 OFF_LANDMARKS = 0.37  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
 MISREAD = 0.02  # of the eyes' distance: lips that far off count half; further off they are misread, not misplaced
@@ -100,7 +100,7 @@ def recognisable(frames: Sequence[SwappedFrame], person: np.ndarray, network: Fa
     source, in `frames`. told: hears of each step, done of total."""
     import torch
 
-    from fsgan_core.networks.dlib_resnet import distances
+    from fsgan_core.networks.architectures.dlib_resnet import distances
 
     seen = [_Seen.of(frame) for frame in frames]
     chips, mattes, found, off = (torch.from_numpy(np.stack([getattr(one, name) for one in seen]))
@@ -159,7 +159,7 @@ def unlikeness(views: Sequence[ShownFace], targets: Sequence[ShownFace], person:
     """
     import torch
 
-    from fsgan_core.networks.dlib_resnet import distances
+    from fsgan_core.networks.architectures.dlib_resnet import distances
 
     chips = np.stack([_bent(views, target.landmarks) for target in targets], 1)
     mean = chips.mean(0, dtype=np.float32)
@@ -184,7 +184,7 @@ def _blurred(pictures: np.ndarray) -> np.ndarray:
 def _bent(views: Sequence[ShownFace], goal: np.ndarray) -> np.ndarray:
     """uint8 (v, s, s, 3): the chip of each view whose landmarks meet `goal`."""
     shares = _shares(goal, CHIP)
-    maps = ((shares @ mesh.control_points(view.landmarks)).T.reshape(2, CHIP, CHIP).astype(np.float32)
+    maps = ((shares @ warp_points.control_points(view.landmarks)).T.reshape(2, CHIP, CHIP).astype(np.float32)
             for view in views)
     return np.stack([cv2.remap(view.picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
                      for view, (x, y) in zip(views, maps, strict=True)])
@@ -199,7 +199,7 @@ def _mouth(goal: np.ndarray) -> np.ndarray:
 
 def _face(goal: np.ndarray) -> np.ndarray:
     """float32 (s, s): the face's outline, its edge within, in the chip of `goal`."""
-    parts = mesh.outline(apply(chip_matrix(goal), goal))
+    parts = warp_points.outline(apply(chip_matrix(goal), goal))
     outline = np.maximum.reduce([polygon_matte(part, CHIP_WINDOW) for part in parts])
     side = 2 * round(SOFT) - 1
     return cv2.GaussianBlur(cv2.erode(outline, np.ones((side, side), np.uint8)), (0, 0), SOFT)
@@ -209,7 +209,7 @@ def _shares(landmarks: np.ndarray, nodes: int) -> np.ndarray:
     """(nodes * nodes, 82): how much a value at each control point counts at so many places across the face's chip."""
     line = np.linspace(0, CHIP - 1, nodes)
     places = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
-    knots = apply(chip_matrix(landmarks), mesh.control_points(landmarks))
+    knots = apply(chip_matrix(landmarks), warp_points.control_points(landmarks))
     return spline_shares(knots, places, spline_stiffness(ReenactParams().stiffness))
 
 
@@ -233,8 +233,8 @@ class _Seen:
         matte = np.clip(sampled(frame.matte, matrix, CHIP), 0, 1).astype(np.float32)
         found, wanted = apply(matrix, frame.found), apply(matrix, frame.wanted)
         shares = _shares(frame.found, NODES)
-        follow = np.vstack([np.eye(68), mesh.following(mesh.FOREHEAD_POINTS)])
-        moving = matrix[:, :2] @ mesh.moving(frame.wanted)[..., :2]
+        follow = np.vstack([np.eye(68), warp_points.following(warp_points.FOREHEAD_POINTS)])
+        moving = matrix[:, :2] @ warp_points.moving(frame.wanted)[..., :2]
         field = np.einsum("pk,kci->cpki", shares @ follow, moving).reshape(2, NODES, NODES, 68, 2)
         return _Seen(chip.transpose(2, 0, 1).copy(), matte[None], found.astype(np.float32),
                      (found - wanted).astype(np.float32), float(np.linalg.norm(wanted[36] - wanted[45])),

@@ -30,12 +30,12 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import Driven
+from fsgan_core.stages.face_motion import moves_of, pixel_grid, rendered
+from fsgan_core.stages.image_ops import display_of, inside_of, polygon_matte, premultiplied, smoothstep
 from fsgan_core.stages.lids import closing
 from fsgan_core.stages.mask import measure_mattes
-from fsgan_core.stages.motion import moves_of, pixel_grid, rendered
-from fsgan_core.stages.picture import display_of, inside_of, polygon_matte, premultiplied, smoothstep
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import cell_areas, sample, spline_map
 
@@ -88,7 +88,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     mattes = measure_mattes(plate, face, window, codec, mask, VIEW_DOUBT)
     # Strands and shadows at the edge of hair or of something in front would be taken for skin.
     foreign = np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION))
-    size = 2 * round(FOREIGN_EDGE * mesh.face_width(face.landmarks, plate.pixel_aspect)) + 1
+    size = 2 * round(FOREIGN_EDGE * warp_points.face_width(face.landmarks, plate.pixel_aspect)) + 1
     near = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     foreign = np.maximum(foreign, near * (1 - features(face.landmarks, window)))  # a brow's end is not hair's edge
     matte = mattes.matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1)) * inside_of(plate, window)
@@ -108,7 +108,7 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     """
     aspect = target.pixel_aspect
     goal = aimed_at(face, params, likeness, recognition, aspect)
-    width = mesh.face_width(face.landmarks, aspect)
+    width = warp_points.face_width(face.landmarks, aspect)
 
     by_view = warped_views(plan, [w.view for w in plan.views], views, face, goal, region, params.stiffness, aspect)
     warped = [(by_view[w.view], w) for w in plan.views]
@@ -146,12 +146,12 @@ def aimed_at(face: Face, params: ReenactParams, likeness: np.ndarray | None, rec
     where the source is recognised."""
     moves = [amount * change for amount, change in ((params.likeness, likeness), (params.recognition, recognition))
              if change is not None and amount > 0]
-    return mesh.displaced(face.landmarks, np.sum(moves, axis=0), aspect) if moves else face.landmarks
+    return warp_points.displaced(face.landmarks, np.sum(moves, axis=0), aspect) if moves else face.landmarks
 
 
 def own_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): where the target's inner mouth is kept, if it is."""
-    return polygon_matte(face.landmarks[mesh.INNER_LIPS], region, feather=0.012 * width)
+    return polygon_matte(face.landmarks[warp_points.INNER_LIPS], region, feather=0.012 * width)
 
 
 def as_plate(rgb: np.ndarray, alpha: np.ndarray, lead: Warped, face: Face, region: Window, target: Plate,
@@ -186,15 +186,15 @@ def warped_views(plan: FramePlan, wanted: Sequence[ViewRef], views: Mapping[View
     lead = max(plan.views, key=lambda w: w.detail).view
     moves = moves_of(Driven(face.moved_to(start), face.moved_to(end)), region, aspect, warped[lead].picture)
     place = pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion
-    streaks = STREAKS * mesh.face_width(face.landmarks, aspect)
+    streaks = STREAKS * warp_points.face_width(face.landmarks, aspect)
     return {ref: replace(one, st=sample(one.st, place), picture=unstreaked(
         rendered(one.picture, moves), moves.motion, face.euler[2], streaks, aspect)) for ref, one in warped.items()}
 
 
 def warp_view(view: View, goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> Warped:
     """A view brought to the landmarks `goal` (68, 2) on the region; `aspect` is of the region's pixels."""
-    points = mesh.control_points(goal, aspect)
-    own = mesh.control_points(view.face.landmarks, view.pixel_aspect)
+    points = warp_points.control_points(goal, aspect)
+    own = warp_points.control_points(view.face.landmarks, view.pixel_aspect)
     mapping = spline_map(points, own, region, spline_stiffness(stiffness), aspect)
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample(view.display, local)
@@ -233,7 +233,7 @@ def features(goal: np.ndarray, region: Window) -> np.ndarray:
 def spline_stiffness(amount: float) -> np.ndarray:
     """Per control point: lips and lids carry the expression and must be met; the forehead's points are a guess."""
     stiffness = np.full(82, amount)
-    stiffness[mesh.EYES] *= 0.1
+    stiffness[warp_points.EYES] *= 0.1
     stiffness[48:68] *= 0.1
     stiffness[68:] *= 3.0
     return stiffness

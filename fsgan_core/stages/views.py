@@ -16,16 +16,17 @@ import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.contract.viewgrid import EXCLUDED, SPARE, USED
+from fsgan_core.contract.view_grid import EXCLUDED, SPARE, USED
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.geometry import apply, similarity
 from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
-from fsgan_core.stages import mesh
+from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.lids import AWAKE, Blink, awake, blink, openness
-from fsgan_core.stages.mesh import Actor
 from fsgan_core.stages.performance import reading
+from fsgan_core.stages.warp_points import Actor
 
 FADE = 3  # frames on either side over which a change of view is spread
 POSE_UNIT = 10.0  # degrees that cost as much as one unit of expression
@@ -209,8 +210,7 @@ def chosen_views(sources: Sequence[Actor], params: ReenactParams, names: Sequenc
         preferred.update(dict.fromkeys(_named((name,), everything, names, "weights"), weight))
     wanted = [ref for ref in everything if not use or ref in use]
     seen = [ref for ref in wanted if everything[ref].origin != "bridged"] or wanted
-    spread = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), MAX_VIEWS)).round().astype(int))
-    taken = {seen[index] for index in spread} | (preferred.keys() & set(seen))
+    taken = {seen[index] for index in sample_evenly(len(seen), MAX_VIEWS)} | (preferred.keys() & set(seen))
     return {ref: Choice(face, EXCLUDED if ref in leave or (use and ref not in use)
                         else USED if ref in taken else SPARE, preferred.get(ref, 1.0))
             for ref, face in everything.items()}
@@ -265,7 +265,7 @@ def _pool(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str])
         doubt = _doubt(one.face, who) + ASLEEP * float(np.maximum(AWAKE - eyes, 0).max())
         pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _mouth(one.face, who), eyes))
     if params.mirror:
-        others = [mesh.mirrored(who) for who in sources]
+        others = [warp_points.mirrored(who) for who in sources]
         pool += [one.mirrored(others[one.ref.clip]) for one in pool]
     return pool
 
@@ -311,8 +311,8 @@ def _features(face: Face, who: Actor) -> np.ndarray:
 
 def _expression(face: Face, who: Actor) -> np.ndarray:
     """What lids, lips and (half) brows differ from the actor's face at rest, in units of cost."""
-    moved = mesh.expression(face, who)
-    parts = [0.5 * moved[mesh.BROWS], 1.5 * moved[mesh.EYES], moved[mesh.LIPS], moved[mesh.INNER_LIPS]]
+    moved = warp_points.expression(face, who)
+    parts = [0.5 * moved[warp_points.BROWS], 1.5 * moved[warp_points.EYES], moved[warp_points.LIPS], moved[warp_points.INNER_LIPS]]
     vector = np.concatenate(parts).ravel()
     return np.asarray(vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2)))
 
@@ -320,7 +320,7 @@ def _expression(face: Face, who: Actor) -> np.ndarray:
 def _doubt(face: Face, who: Actor) -> float:
     """What a view costs by itself: landmarks that hardly fit a head (the detector was wrong), and a strong expression
     of its own (a grimace cannot be warped into another one; a face at rest can)."""
-    pose = mesh.head_pose(face.landmarks, who.pixel_aspect)
+    pose = warp_points.head_pose(face.landmarks, who.pixel_aspect)
     strength = float(np.linalg.norm(_expression(face, who)))
     return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + CALM * strength
 

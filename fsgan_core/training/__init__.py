@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
 
 if TYPE_CHECKING:
-    from fsgan_core.training.data import FaceSet, Layout, collect
+    from fsgan_core.training.face_crops import FaceSet, Layout, collect
     from fsgan_core.training.finetune import Outcome
     from fsgan_core.training.recipe import Recipe
 

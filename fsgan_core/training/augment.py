@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.faces import pose, wflw
+from fsgan_core.faces import landmarks_wflw, pose
 
 __all__ = ["Augment", "Look", "Wear", "mirrored", "mirrored_points"]
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 # Which landmark lies in the mirror where each one lay: iBUG's 68 and WFLW's 98.
-MIRRORS = {68: pose.MIRROR, 98: wflw.MIRROR}
+MIRRORS = {68: pose.MIRROR, 98: landmarks_wflw.MIRROR}
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.plates.atomic import atomic_file
-from fsgan_core.training.data import FaceSet, Layout
+from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.training.face_crops import FaceSet, Layout
 
 __all__ = ["Prepared", "Subject", "held_out_people", "load_dataset", "read_subject", "save_clip"]
 

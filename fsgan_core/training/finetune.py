@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.training.data import FaceSet
+from fsgan_core.training.face_crops import FaceSet
 from fsgan_core.training.loops import Trainer, judge_for
 from fsgan_core.training.losses import Criterion, Features, LossWeights
 from fsgan_core.training.pairs import Batch, Pairs, held_out, trial_pairs
 from fsgan_core.training.recipe import Recipe
-from fsgan_core.training.state import Progress, capture, load_state, restore, save_state
-from fsgan_core.training.trial import Figures, Trial, strip, to_pictures, write_strip
+from fsgan_core.training.run_state import Progress, capture, load_state, restore, save_state
+from fsgan_core.training.validation import Figures, Trial, strip, to_pictures, write_strip
 
 __all__ = ["STATE_FILE", "Outcome", "Step", "finetune", "loss_weights"]
 

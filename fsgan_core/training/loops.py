@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.faces.heatmap import FLOOR, POWER, REACH
-from fsgan_core.networks.discriminator import MultiscaleDiscriminator
+from fsgan_core.networks.architectures.discriminator import MultiscaleDiscriminator
 from fsgan_core.training.losses import ClassCriterion, Criterion, discriminator_loss
 from fsgan_core.training.pairs import Batch
 from fsgan_core.training.recipe import BETAS, Recipe
@@ -275,7 +275,7 @@ def redrawn_of(answer: Tensor | tuple[Tensor, ...]) -> Tensor | None:
 def seeded(arch: str, seed: int) -> nn.Module:
     """A network with random weights that the seed decides; the process's own random numbers are left alone. Raises
     WeightsError."""
-    from fsgan_core.networks import build
+    from fsgan_core.networks.architectures.build import build
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

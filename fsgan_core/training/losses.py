@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.networks.vgg import VGG19, VGG19Features
+from fsgan_core.networks.architectures.vgg import VGG19, VGG19Features
 
 __all__ = ["ClassCriterion", "Criterion", "Features", "LossWeights", "discriminator_loss", "feature_matching",
            "generator_gan_loss", "gradient_loss", "multi_scale_l1", "perceptual_loss", "ssim_loss", "vgg_features"]

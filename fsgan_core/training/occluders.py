@@ -13,7 +13,7 @@ import numpy as np
 
 from fsgan_core.faces.landmarks import EYE_L, EYE_R
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.picture import polygon_matte
+from fsgan_core.stages.image_ops import polygon_matte
 
 __all__ = ["KINDS", "covered", "occluder"]
 

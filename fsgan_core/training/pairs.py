@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.faces.wflw import carried
+from fsgan_core.faces.landmarks_wflw import carried
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.mesh import control_points, outline
-from fsgan_core.stages.picture import polygon_matte
+from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.stages.image_ops import polygon_matte
 from fsgan_core.stages.reenact import features, spline_stiffness
 from fsgan_core.stages.warp import sample, spline_map
+from fsgan_core.stages.warp_points import control_points, outline
 from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
-from fsgan_core.training.data import FaceSet
-from fsgan_core.training.vary import SHARE, varied
+from fsgan_core.training.face_crops import FaceSet
+from fsgan_core.training.shape_variation import SHARE, varied
 
 __all__ = ["Batch", "Pair", "Pairs", "even", "held_out", "trial_pairs"]
 
@@ -84,7 +85,7 @@ def trial_pairs(faces: FaceSet, kept: np.ndarray, count: int) -> tuple[Pair, ...
     expression, by landmarks."""
     targets = np.flatnonzero(kept) if kept.any() else np.arange(len(faces))
     pairs = []
-    for target in targets[np.unique(np.linspace(0, len(targets) - 1, min(count, len(targets))).round().astype(int))]:
+    for target in targets[sample_evenly(len(targets), count)]:
         others = np.flatnonzero((faces.clips == faces.clips[target]) & ~kept)
         others = others[others != target]
         if len(others):

@@ -16,14 +16,14 @@ import numpy as np
 
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.erosion import KERNEL, soft_erosion
-from fsgan_core.stages.mesh import control_points
 from fsgan_core.stages.poisson import membrane
 from fsgan_core.stages.reenact import spline_stiffness
 from fsgan_core.stages.warp import sample, spline_map
-from fsgan_core.training.data import FaceSet
+from fsgan_core.stages.warp_points import control_points
+from fsgan_core.training.face_crops import FaceSet
 from fsgan_core.training.pairs import ALL, STIFFNESS, Batch, Pairs, signed_planes
-from fsgan_core.training.plan import Plan
-from fsgan_core.training.single import Single, Singles
+from fsgan_core.training.run_config import Plan
+from fsgan_core.training.single_faces import Single, Singles
 
 __all__ = ["BlendTask", "InpaintTask", "MaskTask", "ReenactTask", "Task", "class_figures", "picture_figures",
            "poisson_target", "task_of"]

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.training.data import FaceSet
+from fsgan_core.training.face_crops import FaceSet
 from fsgan_core.training.loader import ahead
 from fsgan_core.training.loops import Trainer, has_statistics, judge_for
 from fsgan_core.training.losses import ClassCriterion, Criterion, Features, LossWeights
 from fsgan_core.training.pairs import Batch
 from fsgan_core.training.parallel import ALONE, World, average_gradients, mean_of, share_statistics
-from fsgan_core.training.plan import Phase, Plan
 from fsgan_core.training.recipe import Recipe
-from fsgan_core.training.state import Progress, capture, load_state, restore, save_state
+from fsgan_core.training.run_config import Phase, Plan
+from fsgan_core.training.run_state import Progress, capture, load_state, restore, save_state
 from fsgan_core.training.tasks import Task, task_of
 
 __all__ = ["STATE_FILE", "Check", "Result", "Watcher", "losses_of", "train"]

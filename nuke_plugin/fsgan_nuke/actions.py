@@ -12,7 +12,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import exports, graph, offers, paths, render, status, stereo, viewwindow
+from fsgan_nuke import exports, graph, paths, render_queue, status, stereo, view_window, weights_menu
 from fsgan_nuke.client import shared
 from fsgan_nuke.host import show_text, tell
 from fsgan_nuke.request import Request
@@ -34,43 +34,43 @@ def run(action: str) -> None:
 
 
 def render_frame(node: Any) -> None:
-    render.start(node, str(int(nuke.frame())))
+    render_queue.start(node, str(int(nuke.frame())))
 
 
 def render_range(node: Any) -> None:
     """This node alone; what comes before it is taken as it is."""
     if graph.kind_of(node) == "FSGAN_Swap":
-        render.start(node)
+        render_queue.start(node)
     else:
-        render.start(node, above=False)
+        render_queue.start(node, above=False)
 
 
 def render_here(node: Any) -> None:
-    render.start(node)
+    render_queue.start(node)
 
 
 def cancel(node: Any) -> None:
-    if not render.cancel(node):
-        render.refresh(node)
+    if not render_queue.cancel(node):
+        render_queue.refresh(node)
 
 
 def reload(node: Any) -> None:
     for one in graph.inside(node) if graph.kind_of(node) == "FSGAN_Swap" else [node]:
-        render.show_result(one)
-        render.refresh(one)
+        render_queue.show_result(one)
+        render_queue.refresh(one)
 
 
 def analyse(node: Any) -> None:
-    render.analyse(node)
+    render_queue.analyse(node)
 
 
 def view_map(node: Any) -> None:
-    viewwindow.open_map(node)
+    view_window.open_map(node)
 
 
 def doctor(node: Any = None) -> None:
     """Tells what is installed, when the worker has answered."""
-    offers.forget()
+    weights_menu.forget()
 
     def ended(request: Request) -> None:
         found = request.result or {}

@@ -9,7 +9,7 @@ import nuke
 from fsgan_core.contract.errors import InputError, TrackError
 from fsgan_nuke import graph, paths, stereo, tracks
 from fsgan_nuke.colour import project_colour
-from fsgan_nuke.jobs import Branch, Job, clip_of, read_knobs
+from fsgan_nuke.node_job import Branch, Job, clip_of, read_knobs
 
 
 def analysis_of(node: Any, view: str) -> Job:

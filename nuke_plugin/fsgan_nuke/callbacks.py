@@ -10,12 +10,12 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import analysis, branches, graph, offers, paths, render, stereo, viewwindow
+from fsgan_nuke import analysis, graph, input_writes, paths, render_queue, stereo, view_window, weights_menu
 from fsgan_nuke.client import close_all
 from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import later
-from fsgan_nuke.jobs import job_of
 from fsgan_nuke.knobs import counting
+from fsgan_nuke.node_job import job_of
 
 QUIET = 0.6  # seconds without a change, after which a node's status is asked for
 NOT_PARAMETERS = ("status", "status_line", "about", "result", "ready", "first", "last", "xpos", "ypos", "selected",
@@ -46,7 +46,7 @@ def created() -> None:
     from the script of another shot) are not shown. Nothing is begun here."""
     node = nuke.thisNode()
     for one in graph.inside_or_self(node):
-        render.forget(one)
+        render_queue.forget(one)
         shown = str(one["result"].value() or "") if "result" in one.knobs() else ""
         if shown and not paths.may_show(one, shown):
             one["result"].setValue("")
@@ -67,7 +67,7 @@ def loaded() -> None:
               for view in stereo.written_by(write)}
     for (name, view), node in wanted.items():
         try:
-            render.write_inputs(node, job_of(node, view=view))
+            render_queue.write_inputs(node, job_of(node, view=view))
         except FsganError as error:
             _unwritten[str(name)] = str(error)
 
@@ -103,16 +103,16 @@ def make_frame(node: Any, frame: int, view: str) -> None:
     """Raises RuntimeError, as the host expects it of a render."""
     name = str(node.fullName())
     try:
-        if results_are_rendered() and os.path.isfile(branches.at_frame(paths.result_pattern(node), frame)):
+        if results_are_rendered() and os.path.isfile(input_writes.at_frame(paths.result_pattern(node), frame)):
             return
         if name in _unwritten:
             raise FsganError(_unwritten[name])
         job = job_of(node, str(frame), view)
-        lacking = [branch for branch in job.branches if branches.to_write(branch, [frame])]
+        lacking = [branch for branch in job.branches if input_writes.to_write(branch, [frame])]
         if lacking:
             raise FsganError(f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
                              "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render")
-        render.start(node, str(frame), above=False, only=(view,))
+        render_queue.start(node, str(frame), above=False, only=(view,))
     except FsganError as error:
         raise RuntimeError(f"{name}, frame {frame}: {error}") from error
 
@@ -123,10 +123,10 @@ def make_frame(node: Any, frame: int, view: str) -> None:
 def knob_changed() -> None:
     """Only while a panel is open: the status is asked for when the artist has stopped changing things."""
     knob = nuke.thisKnob().name()
-    if knob in NOT_PARAMETERS or knob.endswith(offers.NOTE):
+    if knob in NOT_PARAMETERS or knob.endswith(weights_menu.NOTE):
         return
     node = nuke.thisNode()
-    offers.take(node, knob)
+    weights_menu.take(node, knob)
     _touched(node)
 
 
@@ -187,16 +187,16 @@ def _refresh_changed() -> None:
         node = nuke.toNode(name)
         if node is None:
             continue
-        render.refresh(node)
-        offers.refresh(node)
+        render_queue.refresh(node)
+        weights_menu.refresh(node)
         if graph.kind_of(node) == "FSGAN_Analyse":
             for one in analysis.below(node):
-                render.refresh(one)
+                render_queue.refresh(one)
 
 
 def closed() -> None:
     """A script is closed: nobody waits for its renders any more."""
-    render.cancel_all()
-    viewwindow.close_all()
+    render_queue.cancel_all()
+    view_window.close_all()
     if not nuke.GUI:
         close_all()

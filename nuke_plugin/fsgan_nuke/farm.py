@@ -12,10 +12,10 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import graph, paths, render, stereo
+from fsgan_nuke import graph, paths, render_queue, stereo
 from fsgan_nuke.client import shared
 from fsgan_nuke.host import tell
-from fsgan_nuke.jobs import job_of
+from fsgan_nuke.node_job import job_of
 from fsgan_nuke.process import worker_environment
 from fsgan_nuke.request import Request
 from fsgan_nuke.settings import load
@@ -62,7 +62,7 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
     for name, (node, view) in nodes.items():
         job = job_of(node, frames, view)
         if job.branches:
-            render.write_inputs(node, job)
+            render_queue.write_inputs(node, job)
         data.append({"node": name, "shot": job.shot, "stage": job.stage, "upstream": job.upstream})
     os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
     beside = f"{file}.{os.getpid()}.tmp"

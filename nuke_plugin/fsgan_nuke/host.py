@@ -76,10 +76,10 @@ def show_text(title: str, text: str) -> None:
 
     def show() -> None:
         try:
-            from fsgan_nuke import textwindow
+            from fsgan_nuke import text_window
         except ImportError:
             nuke.message(text)
         else:
-            textwindow.show(title, text)
+            text_window.show(title, text)
 
     later(show)

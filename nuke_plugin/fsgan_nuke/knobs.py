@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fsgan_core.contract.knobs import Knob, knobs_of
+from fsgan_core.contract.param_fields import Knob, knobs_of
 from fsgan_core.contract.params import STAGES
 
 # Knob type codes of the host, by what they are.

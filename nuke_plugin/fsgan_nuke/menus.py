@@ -10,7 +10,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import actions, farm, graph, groups, offers, settings
+from fsgan_nuke import actions, farm, graph, groups, settings, weights_menu
 from fsgan_nuke.client import shared
 from fsgan_nuke.host import tell
 from fsgan_nuke.request import Request
@@ -60,7 +60,7 @@ def preferences() -> None:
     for name, value in (("worker's Python", now.python), ("weights folder", now.weights), ("cache folder", now.cache),
                         ("log folder", now.logs)):
         panel.addFilenameSearch(name, value)
-    devices = offers.devices() or DEVICES
+    devices = weights_menu.devices() or DEVICES
     panel.addEnumerationPulldown("device", " ".join([now.device, *[one for one in devices if one != now.device]]))
     if not panel.show():
         return
@@ -78,7 +78,7 @@ def preferences() -> None:
     overruled = settings.overruled(chosen)
     if overruled:
         tell(f"Saved in {file}, but here the environment decides: {', '.join(overruled)}.")
-    offers.forget()
+    weights_menu.forget()
     shared().restart()
     shared().request(protocol.Ping(), on_end=_answered)
 

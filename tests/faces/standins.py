@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fsgan_core.faces import hrnet
-from fsgan_core.faces.crops import DETECTOR_SIDE, DETECTOR_UP
+from fsgan_core.faces import landmarks_hrnet
 from fsgan_core.faces.landmarks import DlibLandmarker
-from fsgan_core.faces.wflw import from_ibug
+from fsgan_core.faces.landmarks_wflw import from_ibug
+from fsgan_core.faces.square_crop import DETECTOR_SIDE, DETECTOR_UP
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class Ruler:
         import torch
 
         maps = []
-        for crop in shown(x, hrnet.MEAN, hrnet.DEVIATION):
+        for crop in shown(x, landmarks_hrnet.MEAN, landmarks_hrnet.DEVIATION):
             self.crops.append(crop)
             small = cv2.resize(crop.astype(np.float64), (64, 64), interpolation=cv2.INTER_AREA)
             places, inside = small[..., :2] / self.step, small[..., 2] > 250
@@ -59,9 +59,9 @@ class DlibMaps:
         import torch
 
         maps = []
-        for crop in shown(x, hrnet.MEAN, hrnet.DEVIATION):
+        for crop in shown(x, landmarks_hrnet.MEAN, landmarks_hrnet.DEVIATION):
             side = crop.shape[0]
-            inner = side / hrnet.CROP / DETECTOR_SIDE
+            inner = side / landmarks_hrnet.CROP / DETECTOR_SIDE
             corner = (side - inner) / 2
             box = (corner, corner + DETECTOR_UP * inner, inner, inner)
             points = from_ibug(self.landmarker.locate(crop, [box])[0])

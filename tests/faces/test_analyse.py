@@ -10,11 +10,10 @@ from fsgan_core.faces import reference_descriptor
 from fsgan_core.faces.analyse import analyse, picture_of
 from fsgan_core.faces.exposure import exposure_for, frame_exposure, level_exposure, skin_samples
 from fsgan_core.faces.landmarks import eye_distance
-from fsgan_core.faces.trackfile import track_text
+from fsgan_core.faces.track_file import track_text
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
-
-from .helpers import Pictures, movie, plate, shifted
+from tests.faces.helpers import Pictures, movie, plate, shifted
 
 DLIB = AnalyseParams(detector="dlib", landmarks="dlib")
 
@@ -191,7 +190,7 @@ class TestExposure:
         assert 5 < frame_exposure(dark, config, config.scene_linear) < 11
 
     def test_skin_without_eyes_and_mouth(self) -> None:
-        from .helpers import head
+        from tests.faces.helpers import head
 
         landmarks = head(scale=1.0, at=(100.0, 60.0))
         rgb = np.full((200, 200, 3), 0.3, np.float32)

@@ -6,8 +6,7 @@ from fsgan_core.faces.detect import Detection, HogDetector
 from fsgan_core.faces.follow import Follower, Thread, people
 from fsgan_core.faces.geometry import Box, overlap
 from fsgan_core.faces.landmarks import DlibLandmarker
-
-from .helpers import shifted
+from tests.faces.helpers import shifted
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ from fsgan_core.faces.landmarks import (
     mouth_opening,
 )
 from fsgan_core.faces.pose import FACE, MIRROR
-
-from .helpers import head, shifted
+from tests.faces.helpers import head, shifted
 
 BOX = (176.0, 70.0, 102.0, 102.0)
 

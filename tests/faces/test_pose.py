@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fsgan_core.faces.pose import BOX_SIDE, FACE, MIRROR, HeadPose, angles_of, euler, face_box, head_pose, rotation_of
-
-from .helpers import head
+from tests.faces.helpers import head
 
 
 class TestAngles:

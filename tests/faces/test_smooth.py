@@ -3,12 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fsgan_core.faces import wflw
+from fsgan_core.faces import landmarks_wflw
 from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.pose import face_box
 from fsgan_core.faces.smooth import Sample, box_mean, runs, smooth_landmarks, smoothed
-
-from .helpers import head
+from tests.faces.helpers import head
 
 COUNT = 60
 RNG = np.random.default_rng(11)
@@ -185,7 +184,7 @@ class TestMany:
 
     def smooth(self, samples: list[Sample], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Measured and smooth 98, each (n, 98, 2)."""
-        raw = [wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
+        raw = [landmarks_wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
         faces = smoothed([replace(s, wflw=points) for s, points in zip(samples, raw, strict=True)], gap=8, amount=1.0)
         return np.array(raw), np.array([face.wflw for face in faces])
 
@@ -193,9 +192,9 @@ class TestMany:
         path = RNG.normal(size=(COUNT, 2)) * 6
         samples, truth = clip(path, 0.0)
         raw, result = self.smooth(samples)
-        error = (result - wflw.from_ibug(truth))[5:-5]
+        error = (result - landmarks_wflw.from_ibug(truth))[5:-5]
         assert np.abs(error.mean((0, 1))).max() < 0.05
-        assert error.std() < 0.6 * (raw - wflw.from_ibug(truth)).std()
+        assert error.std() < 0.6 * (raw - landmarks_wflw.from_ibug(truth)).std()
 
     def test_a_blink_stays(self) -> None:
         lids = np.repeat(head()[None], COUNT, axis=0)
@@ -206,13 +205,13 @@ class TestMany:
         samples, truth = clip(np.zeros((COUNT, 2)), 0.0, lids)
         _, result = self.smooth(samples, 0.4)
         drop = eye_opening(truth)[20] - eye_opening(truth).min()
-        opening = eye_opening(wflw.to_ibug(result))
+        opening = eye_opening(landmarks_wflw.to_ibug(result))
         assert opening[20] - opening.min() > 0.85 * drop
 
     def test_they_do_not_touch_the_68(self) -> None:
         samples, _ = clip(np.zeros((COUNT, 2)), 1.0)
         alone = smoothed(samples, gap=8, amount=1.0)
-        beside = smoothed([replace(s, wflw=wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0)
+        beside = smoothed([replace(s, wflw=landmarks_wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0)
         for one, other in zip(alone, beside, strict=True):
             np.testing.assert_array_equal(one.landmarks, other.landmarks)
             assert one.wflw is None and other.wflw is not None

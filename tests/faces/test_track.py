@@ -8,12 +8,11 @@ import pytest
 from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
 from fsgan_core.contract.landmarks import OFFSETS
 from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.faces.landmarks_wflw import from_ibug, to_ibug
 from fsgan_core.faces.pose import euler
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
-from fsgan_core.faces.trackfile import load_track, save_track, track_of, track_text
-from fsgan_core.faces.wflw import from_ibug, to_ibug
-
-from .helpers import head
+from fsgan_core.faces.track_file import load_track, save_track, track_of, track_text
+from tests.faces.helpers import head
 
 STILL = np.zeros((68, 3))
 

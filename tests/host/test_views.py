@@ -10,8 +10,7 @@ import OpenImageIO as oiio
 import pytest
 
 from tests.host import Host, new_host
-
-from .test_pictures import SMALL, constant, value
+from tests.host.test_pictures import SMALL, constant, value
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ SMALL = "res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(0,1),ngf=2,max
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """No test sees or changes what this user has: the folder of weights, $FSGAN_WEIGHTS, that it gets instead."""
-    from fsgan_core.networks import digests
+    from fsgan_core.networks.weights import digests
 
     folder = tmp_path / "weights"
     monkeypatch.setenv("FSGAN_WEIGHTS", str(folder))
@@ -27,7 +27,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 def small_state(arch: str = SMALL) -> dict[str, torch.Tensor]:
     """The tensors of a small network."""
-    from fsgan_core.networks.build import build
+    from fsgan_core.networks.architectures.build import build
 
     return dict(build(arch).state_dict())
 
@@ -41,7 +41,7 @@ def publish(path: Path, arch: str = SMALL, *, legacy: bool = False, **more: obje
 
 def blank_state(arch: str) -> dict[str, torch.Tensor]:
     """Tensors of a large network, all zero: quickly made."""
-    from fsgan_core.networks.build import build
+    from fsgan_core.networks.architectures.build import build
 
     return {name: torch.zeros(tensor.shape, dtype=tensor.dtype)
             for name, tensor in build(arch, device="meta").state_dict().items()}

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet
 from fsgan_core.networks.inference import Runner, load_runner, resolve_precision
-from fsgan_core.networks.res_unet import MultiScaleResUNet
+from tests.networks.test_parity import CASES, CORNER, EXACT, PARITY, given, worst
 from tests.patterns import image, patterned
-
-from .test_parity import CASES, CORNER, EXACT, PARITY, given, worst
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

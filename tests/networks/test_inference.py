@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from fsgan_core.contract.errors import MachineError, ParameterError
 from fsgan_core.networks import inference
-from fsgan_core.networks.catalogue import Installed, Weight
 from fsgan_core.networks.fold import folded
 from fsgan_core.networks.inference import load_runner, resolve_precision, runner_for
+from fsgan_core.networks.weights.catalogue import Installed, Weight
 from tests.networks.conftest import SMALL, small_state
 from tests.patterns import image, patterned
 
@@ -330,7 +330,7 @@ class TestCompiled:
 
 class TestRunnerFor:
     def installed(self, folder: Path, name: str) -> Installed:
-        from fsgan_core.networks.checkpoint import write_checkpoint
+        from fsgan_core.networks.weights.checkpoint import write_checkpoint
 
         path = folder / f"{name}.safetensors"
         write_checkpoint(path, SMALL, small_state())

@@ -18,8 +18,8 @@ import torch
 from torch.nn import functional
 
 from fsgan_core.faces.heatmap import heat_maps
-from fsgan_core.networks import build
-from fsgan_core.networks.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
+from fsgan_core.networks.architectures.build import build
+from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
 from tests.patterns import image, patterned
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"

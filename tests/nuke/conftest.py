@@ -124,9 +124,9 @@ def build(host: Host, clips: Footage) -> Tree:
 
 def finish(host: Host, node: Any, seconds: float = 120.0) -> Any:
     """Serves the main thread until the render of the node is over, and its status was asked for; the render."""
-    from fsgan_nuke import render
+    from fsgan_nuke import render_queue
 
-    running = render.running(node)
+    running = render_queue.running(node)
     assert running is not None
     host.pump_until(lambda: not running.thread.is_alive(), seconds)
     settle(host)

@@ -10,8 +10,7 @@ import pytest
 
 from fsgan_core.contract.errors import ColourError
 from tests.host import Host, new_host
-
-from .conftest import plugin
+from tests.nuke.conftest import plugin
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from fsgan_core.plates.exr import read_image
 from fsgan_core.render.pipeline import render_shot
 from tests.host import EvaluationError, Host
 from tests.host.picture import Box
-
-from .conftest import FIRST, LAST, ROOT, Footage, Tree, build, finish, line, plugin, read, settle
+from tests.nuke.conftest import FIRST, LAST, ROOT, Footage, Tree, build, finish, line, plugin, read, settle
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 FRAMES = range(FIRST, LAST + 1)
@@ -190,7 +189,7 @@ def test_errors_are_shown_and_never_raised(session: Host, clips: Footage) -> Non
 
 
 def settle_node(session: Host, node: Any) -> None:
-    from fsgan_nuke import render as renders
+    from fsgan_nuke import render_queue as renders
 
     if renders.running(node) is not None:
         finish(session, node)
@@ -291,7 +290,7 @@ def test_proxy_mode(session: Host, tree: Tree) -> None:
         rows, columns = box.shape
         mean = picture.over("rgba.red", wide).reshape(rows, 2, columns, 2).mean((1, 3))
         assert np.abs(small.planes["rgba.red"] - mean)[1:-1, 1:-1].max() < 1e-4
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     assert job_of(nodes.FSGAN_Mask(inputs=[analysed])).shot["target"]["person"] == "99.5,99.5"
     session.frame = FIRST
@@ -388,7 +387,7 @@ def test_analyse_gives_curves_and_nodes(session: Host, clips: Footage) -> None:
         if kind == "CornerPin2D":
             assert made["to1"].getKeyList() == list(FRAMES)
     mask = nodes.FSGAN_Mask(inputs=[analysed])
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     track = Path(job_of(mask).shot["target"]["track"])
     assert track.is_file()
@@ -476,7 +475,7 @@ def test_nodes_inside_a_group(session: Host, tree: Tree) -> None:
     group.setInput(0, tree.plate)
     render(session, mask)
     assert line(mask) == "up to date (3 frames)"
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     assert job_of(mask).branches == () and job_of(mask).shot["target"]["path"].endswith("plate.%04d.exr")
     assert "matte.face" in session.picture(group, FIRST).planes

@@ -19,9 +19,8 @@ from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
 from tests.host import Host
-
-from .conftest import ROOT, finish, line, settle
-from .test_end_to_end import farm
+from tests.nuke.conftest import ROOT, finish, line, settle
+from tests.nuke.test_end_to_end import farm
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 PLATE, SOURCE = range(1001, 1005), range(1, 6)

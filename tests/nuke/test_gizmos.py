@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fsgan_core.contract.knobs import knobs_of
+from fsgan_core.contract.param_fields import knobs_of
 from fsgan_core.contract.params import STAGES
 from tests.host import tcl
 

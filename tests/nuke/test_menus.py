@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.host import Host, new_host
-
-from .conftest import NODES, plugin
+from tests.nuke.conftest import NODES, plugin
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate
 from fsgan_core.render.pipeline import render_shot
 from tests.host import Host
-
-from .conftest import FIRST, Footage, finish, line, read, settle
-from .test_end_to_end import farm
+from tests.nuke.conftest import FIRST, Footage, finish, line, read, settle
+from tests.nuke.test_end_to_end import farm
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 VIEWS = ("left", "right")
@@ -123,7 +122,7 @@ def test_a_file_that_two_views_would_share_is_refused(two_eyes: Host, swap: Any,
 
 def test_tracks_and_curves_by_view(two_eyes: Host, stereo: Footage) -> None:
     from fsgan_nuke import paths
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     plate = read(two_eyes, (stereo.folder / "plate.%V.####.exr").as_posix(), FRAMES[0], FRAMES[-1])
     analysed = two_eyes.module.nodes.FSGAN_Analyse(inputs=[plate])
@@ -155,7 +154,7 @@ def test_tracks_and_curves_by_view(two_eyes: Host, stereo: Footage) -> None:
 
 
 def test_two_views_in_one_file_and_a_join(two_eyes: Host, swap: Any, stereo: Footage) -> None:
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     nodes = two_eyes.module.nodes
     both = read(two_eyes, (stereo.folder / "both.####.exr").as_posix(), FRAMES[0], FRAMES[-1])

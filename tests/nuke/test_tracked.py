@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.landmarks import OFFSETS
-from fsgan_core.faces.trackfile import load_track
+from fsgan_core.faces.track_file import load_track
 from tests.host import Host, new_host, tcl
-
-from .conftest import FIRST, LAST, Footage, finish, line, read, settle
+from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 FRAMES = range(FIRST, LAST + 1)
@@ -156,7 +155,7 @@ def test_moved_points_come_back_and_turn_nodes_stale(session: Host, analysed: An
 
 
 def test_offsets_have_a_knob_each_and_change_nothing_at_rest(analysed: Any, mask: Any) -> None:
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     assert {f"offset_{name}" for name in OFFSETS} <= set(analysed.knobs())
     assert job_of(mask).shot["target"]["track"] == track_path(analysed)
@@ -164,7 +163,7 @@ def test_offsets_have_a_knob_each_and_change_nothing_at_rest(analysed: Any, mask
 
 def test_a_keyed_offset_reaches_the_core(session: Host, analysed: Any, mask: Any) -> None:
     """It turns just the frames stale that it changes, is rendered, and is gone with its keys."""
-    from fsgan_nuke.jobs import job_of
+    from fsgan_nuke.node_job import job_of
 
     mask["smooth"].setValue(0)  # neighbours do not count
     session.press(mask, "render_here")

@@ -12,7 +12,7 @@ from fsgan_nuke import tracks
 
 from fsgan_core.contract.errors import TrackError
 from fsgan_core.faces.track import Face, Person, Track
-from fsgan_core.faces.trackfile import load_track, save_track
+from fsgan_core.faces.track_file import load_track, save_track
 
 HEIGHT = 480
 

@@ -12,8 +12,7 @@ import pytest
 
 from fsgan_core.contract.params import MaskParams
 from tests.host import Host
-
-from .conftest import FIRST, LAST, Footage, finish, line, read, settle
+from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
 
 
 class Panel:
@@ -43,9 +42,9 @@ class Panel:
 
 @pytest.fixture
 def panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = types.ModuleType("fsgan_nuke.viewpanel")
+    module = types.ModuleType("fsgan_nuke.view_panel")
     module.ViewPanel = Panel  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "fsgan_nuke.viewpanel", module)
+    monkeypatch.setitem(sys.modules, "fsgan_nuke.view_panel", module)
 
 
 @pytest.fixture
@@ -66,13 +65,13 @@ def swap(session: Host, clips: Footage) -> Iterator[Any]:
 
 
 def opened(node: Any) -> Any:
-    from fsgan_nuke import viewwindow
+    from fsgan_nuke import view_window
 
-    return viewwindow._open[str(node.fullName())]
+    return view_window._open[str(node.fullName())]
 
 
 def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: None) -> None:
-    from fsgan_nuke import graph, viewwindow
+    from fsgan_nuke import graph, view_window
 
     session.press(swap, "view_map")
     panel = opened(swap).panel
@@ -96,7 +95,7 @@ def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: N
     panel.apply({"views": "", "exclude": "", "weights": ""})
     panel.close()
     settle(session)
-    assert viewwindow._open == {}
+    assert view_window._open == {}
 
 
 def test_the_map_says_what_is_wrong(session: Host, panels: None) -> None:
@@ -111,11 +110,11 @@ def test_the_map_says_what_is_wrong(session: Host, panels: None) -> None:
 
 
 def test_a_closed_script_closes_its_windows(session: Host, swap: Any, panels: None) -> None:
-    from fsgan_nuke import callbacks, viewwindow
+    from fsgan_nuke import callbacks, view_window
 
     session.press(swap, "view_map")
     callbacks.closed()
-    assert viewwindow._open == {}
+    assert view_window._open == {}
     settle(session)
 
 
@@ -131,19 +130,19 @@ def test_without_qt(session: Host, swap: Any, no_qt: None) -> None:
 
 def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are counted on the node and in the bar; who closes the script wants no more of them, and no message."""
-    from fsgan_nuke import callbacks, render, status
+    from fsgan_nuke import callbacks, render_queue, status
 
     shown: list[str] = []
     show = status.show
     monkeypatch.setattr(status, "show", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one)))
-    monkeypatch.setattr(render, "SHOWN_EVERY", 0.0)
+    monkeypatch.setattr(render_queue, "SHOWN_EVERY", 0.0)
     session.press(swap, "render_here")
     assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
     assert "Blend rendering 2/3" in shown and f"{swap.name()} Reenact: rendering 1/3" in shown
     session.messages.clear()
     session.set_knob(swap, "mask_feather", 0.1)
     session.press(swap, "render_here")
-    running = render.running(swap)
+    running = render_queue.running(swap)
     callbacks.closed()
     assert running is not None
     session.pump_until(lambda: not running.thread.is_alive(), 30)
@@ -171,10 +170,10 @@ def test_a_worker_that_is_silent_is_told_in_the_bar(session: Host, swap: Any, mo
 
 def test_a_change_behind_a_swaps_links_is_noticed(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a callback of the swap's own: while its panel is open, and only then."""
-    from fsgan_nuke import callbacks, render
+    from fsgan_nuke import callbacks, render_queue
 
     asked: list[str] = []
-    monkeypatch.setattr(render, "refresh", lambda node: asked.append(node.name()))
+    monkeypatch.setattr(render_queue, "refresh", lambda node: asked.append(node.name()))
     monkeypatch.setattr(callbacks, "QUIET", 0.0)
     swap.showControlPanel()
     session.pump_until(lambda: asked == [swap.name()], 10)  # the panel was opened
@@ -217,7 +216,7 @@ def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -> None:
     """It is a parameter like others, in the frames' keys."""
-    from fsgan_nuke import graph, render
+    from fsgan_nuke import graph, render_queue
 
     session.press(swap, "render_here")
     assert finish(session, swap).error is None
@@ -227,7 +226,7 @@ def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -
     window.panel.apply({"views": "", "exclude": "1001-1002", "weights": ""})
     settle(session)
     reenact = graph.inner(swap, "Reenact")
-    render.refresh(reenact)
+    render_queue.refresh(reenact)
     settle(session)
     assert line(reenact).startswith(f"stale {FIRST}-{LAST} (reenact.exclude")
     session.press(swap, "render_here")

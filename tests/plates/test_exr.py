@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.exr import other_parts, read_header, read_image, views_in, write_exr
-from fsgan_core.plates.exrwrite import COMPRESSIONS, LOSSLESS, as_half
+from fsgan_core.plates.exr_writer import COMPRESSIONS, LOSSLESS, as_half
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.plates.rawexr import write_raw
+from fsgan_core.plates.raw_exr import write_raw
 from fsgan_core.plates.sequence import open_clip
 from tests.plates.conftest import random_plate
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exr import read_header, read_image, write_exr
-from fsgan_core.plates.exrheader import read_attributes
+from fsgan_core.plates.exr_header import read_attributes
 from fsgan_core.plates.metadata import COLOUR, OF_THE_FILE, THROUGH_OIIO, pack, unpack, without_colour
 from fsgan_core.plates.plate import Typed
 from tests.plates.conftest import random_plate

@@ -33,8 +33,7 @@ from fsgan_core.plates.exr import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import output_path
 from fsgan_core.render.pipeline import render_shot
-
-from .conftest import FRAMES, Small, plate_of
+from tests.small_shot import FRAMES, Small, plate_of
 
 
 def copied(small: Small, folder: Path) -> Small:
@@ -262,7 +261,7 @@ class TestMachine:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("fsgan_core.plates.atomic._sync", full)
+        monkeypatch.setattr("fsgan_core.runtime.atomic._sync", full)
         with pytest.raises(OutputError, match="full") as caught:
             render_shot(small.shot(tmp_path / "out", "1-2"))
         assert caught.value.exit_code == 3

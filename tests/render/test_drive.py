@@ -16,8 +16,7 @@ from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.exr import read_image
 from fsgan_core.plates.sequence import output_path
 from fsgan_core.render.pipeline import render_shot, render_stage
-
-from .conftest import Small
+from tests.small_shot import Small
 
 
 def driven(small: Small, output: Path, frames: str = "", **settings: str) -> Shot:

@@ -12,7 +12,7 @@ import pytest
 from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
 from fsgan_core.contract.shot import Stages
-from fsgan_core.networks import catalogue
+from fsgan_core.networks.weights import catalogue
 from fsgan_core.render.engines import ENGINES, Chosen, Engine, auto_engine, choose_engine, draws_anew, missing_of
 
 

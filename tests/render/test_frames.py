@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fsgan_core.networks.catalogue import Installed, Weight
+from fsgan_core.networks.weights.catalogue import Installed, Weight
 from fsgan_core.render.engines import ENGINES, Chosen
 from fsgan_core.render.frames import FrameMaker
-from fsgan_core.stages.crop import view_margin
+from fsgan_core.stages.fsgan_crop import view_margin
 from fsgan_core.stages.reenact import VIEW_MARGIN
 from fsgan_core.stages.views import ViewRef
 

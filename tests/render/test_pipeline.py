@@ -12,6 +12,7 @@ import OpenImageIO as oiio
 import pytest
 
 import fsgan_core
+from fsgan_core.clips.tracks import OVERLAP, SECTION, WHOLE_CLIP, sections, source_frames
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError, ShotError, TrackError, WeightsError
 from fsgan_core.contract.layers import RGB
@@ -19,11 +20,9 @@ from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.plates.exr import read_header, read_image
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import output_path
-from fsgan_core.render.events import Event, RenderResult
 from fsgan_core.render.pipeline import render_shot, render_stage
-from fsgan_core.render.tracks import OVERLAP, SECTION, WHOLE_CLIP, sections, source_frames
-
-from .conftest import FRAMES, Small
+from fsgan_core.runtime.events import Event, RenderResult
+from tests.small_shot import FRAMES, Small
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -188,7 +187,7 @@ class TestKeys:
 
     def test_a_changed_plate_is_another_input(self, small: Small, tmp_path: Path) -> None:
         """Frame 5 enters frame 4 by the matte's smoothing, not frame 1."""
-        from .conftest import plate_of
+        from tests.small_shot import plate_of
 
         moved = tmp_path / "in"
         moved.mkdir()
@@ -366,7 +365,7 @@ class TestHoldout:
 
 class TestTracks:
     def test_frames_that_the_track_does_not_hold(self, small: Small, tmp_path: Path) -> None:
-        from fsgan_core.render.tracks import write_track
+        from fsgan_core.clips.tracks import write_track
 
         write_track(Clip(small.plate), tmp_path / "part.json", Stages(), frames="1-3")
         shot = small.shot(tmp_path / "out", "3-4")
@@ -385,8 +384,8 @@ class TestTracks:
             render_shot(replace(shot, target=replace(shot.target, track=str(tmp_path / "none.json"))))
 
     def test_corrections_survive_a_new_analysis(self, small: Small, tmp_path: Path) -> None:
-        from fsgan_core.faces.trackfile import load_track, save_track
-        from fsgan_core.render.tracks import write_track
+        from fsgan_core.clips.tracks import write_track
+        from fsgan_core.faces.track_file import load_track, save_track
 
         path = tmp_path / "t.json"
         path.write_bytes((small.folder / "plate.json").read_bytes())

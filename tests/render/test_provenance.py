@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fsgan_core.contract import layers
-from fsgan_core.networks.catalogue import Installed, Weight
+from fsgan_core.networks.weights.catalogue import Installed, Weight
 from fsgan_core.render.engines import Chosen, Engine
 from fsgan_core.render.provenance import flags_of, named_as_ours, provenance
 

@@ -10,25 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fsgan_core.clips.tracks import Section
 from fsgan_core.contract.errors import ParameterError, TrackError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.identity import descriptor, distance
-from fsgan_core.faces.trackfile import load_track
+from fsgan_core.faces.measure import FaceGauge
+from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr import read_image
 from fsgan_core.render import recognise, scene
-from fsgan_core.render.events import Event
-from fsgan_core.render.measure import FaceGauge
+from fsgan_core.render.frame_status import frame_states, states_data
 from fsgan_core.render.pipeline import Work, render_shot, shot_work
 from fsgan_core.render.recognise import load, save
 from fsgan_core.render.scene import Scenes
-from fsgan_core.render.states import frame_states, states_data
-from fsgan_core.render.tracks import Section
-from fsgan_core.render.viewmap import view_map
+from fsgan_core.report.view_map import view_map
+from fsgan_core.runtime.events import Event
 from fsgan_core.stages.recognition import Recognition
 from fsgan_core.stages.views import ViewRef
-
-from .conftest import Small
+from tests.small_shot import Small
 
 
 def swap_of(small: Small, folder: Path, frames: str = "", **settings: str) -> Shot:

@@ -17,7 +17,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import region_of
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.blend import Blended, blend
 from fsgan_core.stages.inpaint import inpaint
 from fsgan_core.stages.mask import combine_mattes, measure_mattes
@@ -59,7 +59,7 @@ class Still:
 
     @property
     def width(self) -> float:
-        return mesh.face_width(self.face.landmarks, self.plate.pixel_aspect)
+        return warp_points.face_width(self.face.landmarks, self.plate.pixel_aspect)
 
     def painted(self, pixels: np.ndarray) -> Still:
         return replace(self, plate=replace(self.plate, pixels=pixels.astype(np.float32)))

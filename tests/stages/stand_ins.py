@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.faces.crops import DETECTOR_SIDE, DETECTOR_UP
-from fsgan_core.networks.catalogue import Weight
+from fsgan_core.faces.square_crop import DETECTOR_SIDE, DETECTOR_UP
 from fsgan_core.networks.network import Network
+from fsgan_core.networks.weights.catalogue import Weight
 from tests.stages.conftest import Still
 
 Function = Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, ...]]
@@ -50,7 +50,7 @@ def module_network(role: str, arch: str, **facts: Any) -> Mapping[str, Network]:
     """A real network with random weights."""
     import torch
 
-    from fsgan_core.networks import build
+    from fsgan_core.networks.architectures.build import build
 
     torch.manual_seed(0)
     module = build(arch).eval()

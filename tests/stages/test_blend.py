@@ -16,11 +16,11 @@ from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate, Window, slices
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.blend import Blended, blend
+from fsgan_core.stages.image_ops import perceived, polygon_matte
 from fsgan_core.stages.mask import META_TEXTURE
-from fsgan_core.stages.match import measure_texture
-from fsgan_core.stages.picture import perceived, polygon_matte
+from fsgan_core.stages.plate_match import measure_texture
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
 
 METHODS = ["poisson", "multiband", "over"]
@@ -244,8 +244,8 @@ class TestSeat:
     def test_the_plates_own_inner_mouth_keeps_its_colour(self, swap: Swap, codec: Codec, method: str) -> None:
         """Where reenactment has kept it, it is in the plate's light already; the source's own is brought there."""
         region, face = swap.target.region, swap.target.face
-        mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS] + (0, 2) * np.sign(
-            face.landmarks[mesh.INNER_LIPS] - face.landmarks[mesh.INNER_LIPS].mean(0)), region)
+        mouth = polygon_matte(face.landmarks[warp_points.INNER_LIPS] + (0, 2) * np.sign(
+            face.landmarks[warp_points.INNER_LIPS] - face.landmarks[warp_points.INNER_LIPS].mean(0)), region)
         mattes = swap.mattes.pixels.copy()
         mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
         blue = Still(swap.target.painted(swap.target.plate.pixels * (0.6, 0.8, 1.3)).plate, face)
@@ -268,7 +268,7 @@ class TestSeat:
     def test_teeth_change_over_evenly(self, swap: Swap, codec: Codec) -> None:
         """Half of each mouth is half as far from the plate's as the source's alone; what is said amiss is not said."""
         face, region = swap.target.face, swap.target.region
-        mouth = polygon_matte(face.landmarks[mesh.INNER_LIPS], region)
+        mouth = polygon_matte(face.landmarks[warp_points.INNER_LIPS], region)
         mattes = swap.mattes.pixels.copy()
         mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
         own = perceived(swap.target.plate.crop(region).get("R", "G", "B"), codec.exposure)

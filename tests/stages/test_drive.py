@@ -14,10 +14,9 @@ from fsgan_core.faces.landmarks import eye_opening, mouth_opening
 from fsgan_core.faces.pose import FACE, head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.stages.drive import DRIVER, PLATE, Driven, drive_faces, drive_stages
-from fsgan_core.stages.mesh import Actor, actor
 from fsgan_core.stages.performance import LOWER_LIPS, UPPER_LIPS, reading, settled
-
-from .conftest import face_at, posed
+from fsgan_core.stages.warp_points import Actor, actor
+from tests.stages.conftest import face_at, posed
 
 CENTRE = (300.0, 250.0)
 

@@ -14,9 +14,9 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, slices
 from fsgan_core.stages.blend import Blended
 from fsgan_core.stages.blend import blend as classical
-from fsgan_core.stages.crop import crop_of
 from fsgan_core.stages.erosion import soft_erosion
 from fsgan_core.stages.fsgan_blend import blend
+from fsgan_core.stages.fsgan_crop import crop_of
 from tests.stages.conftest import Still, Swap, plate_at, swapped
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
 from tests.stages.test_blend import on_plate, rich

@@ -14,7 +14,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.crop import crop_of
+from fsgan_core.stages.fsgan_crop import crop_of
 from fsgan_core.stages.fsgan_mask import SCORES, combine_mattes, measure_mattes
 from fsgan_core.stages.mask import texture_of
 from tests.stages.conftest import Still, face_at

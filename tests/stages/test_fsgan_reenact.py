@@ -12,13 +12,13 @@ import pytest
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces.heatmap import landmarks_of
-from fsgan_core.faces.wflw import from_ibug
+from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import fsgan_network
-from fsgan_core.stages.crop import crop_of, cut, paste
+from fsgan_core.stages.fsgan_crop import crop_of, cut, paste
 from fsgan_core.stages.fsgan_reenact import agreement, lips_of, reenact, steps_between
-from fsgan_core.stages.picture import straight
+from fsgan_core.stages.image_ops import straight
 from fsgan_core.stages.reenact import View, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed

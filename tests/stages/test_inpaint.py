@@ -13,10 +13,10 @@ from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.blend import blend
+from fsgan_core.stages.image_ops import perceived, scene, straight
 from fsgan_core.stages.inpaint import inpaint
-from fsgan_core.stages.picture import perceived, scene, straight
 from tests.stages.conftest import Still
 
 SIDE = 96
@@ -249,7 +249,7 @@ class TestForehead:
         shown, points = target.reenacted(source, codec), target.face.landmarks
         region, width = shown.data_window, target.width
         x, y = np.meshgrid(np.arange(region.x, region.right), np.arange(region.y, region.bottom))
-        fringe = y < points[mesh.BROWS, 1].min() - 0.12 * width
+        fringe = y < points[warp_points.BROWS, 1].min() - 0.12 * width
         hand = (x < points[36, 0]) & (y > points[36, 1] + 0.1 * width)
         return replace(shown, pixels=shown.pixels * ~(fringe | hand)[..., None]), fringe, hand
 

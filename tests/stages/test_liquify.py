@@ -16,13 +16,12 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.blend import blend
 from fsgan_core.stages.drive import DRIVER, PLATE, Driven, Patch, drive_stages, turned
+from fsgan_core.stages.face_motion import moves_of
 from fsgan_core.stages.inpaint import inpaint
 from fsgan_core.stages.liquify import drive_mattes, drive_picture
 from fsgan_core.stages.mask import combine_mattes, measure_mattes
-from fsgan_core.stages.motion import moves_of
 from fsgan_core.stages.views import ViewRef
-
-from .conftest import Still, plate_at
+from tests.stages.conftest import Still, plate_at
 
 OPEN, SHUT, REST = "open", "shut", "rest"
 

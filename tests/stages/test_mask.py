@@ -14,9 +14,9 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.image_ops import inside_of
 from fsgan_core.stages.mask import META_TEXTURE, combine_mattes, measure_mattes, texture_of, texture_text
-from fsgan_core.stages.picture import inside_of
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
 RAW = MaskParams(feather=0.0)
@@ -80,7 +80,7 @@ class TestFace:
             assert mattes.matte("matte.hair")[at(collins, np.array(point))] > 0.85
         for point in ((100, 86), (115, 88), (85, 86)):  # forehead below it
             assert mattes.matte("matte.face")[at(collins, np.array(point))] > 0.85
-        outside = mesh.outline(collins.face.landmarks)[0]
+        outside = warp_points.outline(collins.face.landmarks)[0]
         assert mattes.matte("matte.face")[at(collins, outside[:17].min(0) - 8)] == 0
 
     def test_a_hat_is_taken_out(self, hopper: Still, codec: Codec) -> None:
@@ -196,7 +196,7 @@ class TestMouth:
     def test_its_own_matte(self, collins: Still, codec: Codec) -> None:
         mouth = collins.mattes(codec).matte("matte.mouth")
         assert mouth[at(collins, between(collins, 62, 66))] > 0.95
-        polygon = collins.face.landmarks[mesh.INNER_LIPS].astype(np.float32)
+        polygon = collins.face.landmarks[warp_points.INNER_LIPS].astype(np.float32)
         assert mouth.sum() == pytest.approx(cv2.contourArea(polygon), rel=0.35)
         assert mouth[at(collins, between(collins, 30))] == 0
 

@@ -6,8 +6,7 @@ import numpy as np
 
 from fsgan_core.faces.pose import FACE
 from fsgan_core.stages.performance import performance, reading, resampled, rigid_pose, settled
-
-from .test_drive import clip, driven, shape_of, still
+from tests.stages.test_drive import clip, driven, shape_of, still
 
 
 def test_shut_is_shut_and_open_stays() -> None:

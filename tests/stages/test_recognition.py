@@ -11,18 +11,17 @@ import pytest
 from fsgan_core.contract.params import BlendParams, InpaintParams, ReenactParams
 from fsgan_core.faces import models
 from fsgan_core.faces.identity import descriptor, distance
-from fsgan_core.networks.dlib_resnet import FaceResNet, load_face_resnet
+from fsgan_core.networks.architectures.dlib_resnet import FaceResNet, load_face_resnet
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages import mesh, recognition
+from fsgan_core.stages import recognition, warp_points
 from fsgan_core.stages.blend import blend
+from fsgan_core.stages.image_ops import display_of
 from fsgan_core.stages.inpaint import inpaint
-from fsgan_core.stages.picture import display_of
 from fsgan_core.stages.recognition import ShownFace, SwappedFrame, close_up, descriptors, recognisable, unlikeness
 from fsgan_core.stages.reenact import reenact
 from fsgan_core.stages.views import ViewRef
-
-from .conftest import ONE, Still
+from tests.stages.conftest import ONE, Still
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +94,7 @@ def test_what_is_shut_stays_shut(case: Case, moves: np.ndarray) -> None:
         assert np.allclose(moves[upper], moves[lower], atol=1e-5)
     shut = case.target.face.landmarks.copy()
     shut[[67, 66, 65]] = shut[[61, 62, 63]]
-    moved = mesh.displaced(shut, moves)
+    moved = warp_points.displaced(shut, moves)
     assert np.linalg.norm(moved[[67, 66, 65]] - moved[[61, 62, 63]], axis=1).max() < 0.05
 
 
@@ -106,7 +105,7 @@ def test_the_way_off_the_landmarks_costs(case: Case, network: FaceResNet, monkey
     for cost in (0.02, 2.0):
         monkeypatch.setattr(recognition, "OFF_LANDMARKS", cost)
         found = recognisable([frame], case.person, network)
-        sizes.append(np.linalg.norm(mesh.displaced(frame.found, found) - frame.wanted, axis=1).mean())
+        sizes.append(np.linalg.norm(warp_points.displaced(frame.found, found) - frame.wanted, axis=1).mean())
     assert sizes[1] < 0.5 * sizes[0]
 
 
@@ -118,7 +117,7 @@ def test_a_face_that_missed_its_place_is_brought_there(case: Case, network: Face
     right = case.swapped()
     missed = SwappedFrame(right.picture, right.matte, right.found, right.wanted + np.array([1.5, 0.0]))
     found = recognisable([missed], case.person, network)
-    way = mesh.displaced(missed.found, found)[27:48, 0] - missed.found[27:48, 0]
+    way = warp_points.displaced(missed.found, found)[27:48, 0] - missed.found[27:48, 0]
     assert 1.0 < way.mean() < 2.0
 
 
@@ -135,7 +134,7 @@ def test_lips_that_are_far_off_are_taken_for_misread(case: Case, network: FaceRe
     ways = []
     for misread in (recognition.MISREAD, 1e6):
         monkeypatch.setattr(recognition, "MISREAD", misread)
-        moved = mesh.displaced(right.found, recognisable([missed], case.person, network)) - right.found
+        moved = warp_points.displaced(right.found, recognisable([missed], case.person, network)) - right.found
         ways.append(moved[48:68, 1].mean())
     assert low < ways[0] / ways[1] < high
 

@@ -13,11 +13,11 @@ from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.image_ops import polygon_matte, straight
 from fsgan_core.stages.lids import AWAKE, Blink, awake, blink, closing, openness
 from fsgan_core.stages.mask import measure_mattes
 from fsgan_core.stages.performance import reading
-from fsgan_core.stages.picture import polygon_matte, straight
 from fsgan_core.stages.reenact import features, mirrored_view, prepare_view, reenact, unstreaked, unstretched
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
@@ -223,7 +223,7 @@ class TestMirror:
 class TestBlink:
     def test_lids_meet_and_nothing_else_moves(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """Grace Hopper's eyes are open. Shut, skin and lashes are where iris and white were."""
-        usual = reading(mesh.actor({1: collins.face}))
+        usual = reading(warp_points.actor({1: collins.face}))
         eyes = Blink(way=(float(usual.lids[0]), float(usual.lids[1])))
         asleep = collins.face.moved_to(lids_together(collins.face.landmarks))
 
@@ -243,7 +243,7 @@ class TestBlink:
         assert np.abs(shut - awake)[chin].max() < 0.02
 
     def test_an_eye_that_need_not_close_is_left_alone(self, collins: Still) -> None:
-        usual = reading(mesh.actor({1: collins.face}))
+        usual = reading(warp_points.actor({1: collins.face}))
         assert not blink(collins.face, 1.0, usual, openness(collins.face, 1.0, usual))
         start, end = closing(collins.face.landmarks, Blink(), 1.0)
         np.testing.assert_allclose(start, collins.face.landmarks)
@@ -261,14 +261,14 @@ class TestBlink:
         assert unstreaked(picture, np.zeros_like(motion), 0.0, 3.0, 1.0) is picture
 
     def test_an_eye_asleep_is_looked_at_as_awake(self, collins: Still) -> None:
-        usual = reading(mesh.actor({1: collins.face}))
+        usual = reading(warp_points.actor({1: collins.face}))
         asleep = collins.face.moved_to(lids_together(collins.face.landmarks))
         assert openness(asleep, 1.0, usual).max() < 0.1
         assert openness(awake(asleep, 1.0, usual), 1.0, usual) == pytest.approx(AWAKE, abs=0.1)
         assert awake(collins.face, 1.0, usual) is collins.face
 
     def test_one_eye_winks(self, collins: Still) -> None:
-        usual = reading(mesh.actor({1: collins.face}))
+        usual = reading(warp_points.actor({1: collins.face}))
         landmarks = collins.face.landmarks.copy()
         landmarks[36:42] = lids_together(landmarks)[36:42]
         eyes = blink(collins.face.moved_to(landmarks), 1.0, usual, np.ones(2))
@@ -313,8 +313,8 @@ class TestViews:
 
 class TestLikeness:
     def test_moves_the_goal(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        source, target = (mesh.actor({1: still.face}) for still in (hopper, collins))
-        change = mesh.likeness([source], target)
+        source, target = (warp_points.actor({1: still.face}) for still in (hopper, collins))
+        change = warp_points.likeness([source], target)
         views = {ViewRef(0, 1): hopper.view(codec)}
 
         def result(amount: float, given: np.ndarray | None) -> np.ndarray:

@@ -10,11 +10,10 @@ import pytest
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.contract.viewgrid import SPARE, USED
+from fsgan_core.contract.view_grid import SPARE, USED
 from fsgan_core.faces.pose import FACE
 from fsgan_core.faces.track import Face
-from fsgan_core.stages import mesh
-from fsgan_core.stages.mesh import Actor
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.views import (
     FADE,
     MAX_VIEWS,
@@ -24,6 +23,7 @@ from fsgan_core.stages.views import (
     plan_views,
     promising_views,
 )
+from fsgan_core.stages.warp_points import Actor
 from tests.stages.conftest import face_at, posed
 
 
@@ -111,8 +111,8 @@ class TestPlan:
     def test_the_view_that_bends_least_leads(self) -> None:
         """High brows at rest and brows raised by half look alike, whatever each means on its own face."""
         high, raised = FACE.copy(), FACE.copy()
-        high[mesh.BROWS, 1] -= 4
-        raised[mesh.BROWS, 1] -= 3
+        high[warp_points.BROWS, 1] -= 4
+        raised[warp_points.BROWS, 1] -= 3
         target = Actor({1: face_at(posed(0, 0, scale=2, shape=high), 1)}, 1.0, high)
         views = {frame: face_at(posed(0.5 * frame, 0, scale=2, shape=shape), frame)
                  for frame, shape in ((1, FACE), (2, raised))}
@@ -208,11 +208,11 @@ class TestMirror:
         assert leading(plan(source, clip(staying))[45]) == ViewRef(0, 2, mirrored=True)
 
     def test_the_mirrors_mirror_is_the_person(self) -> None:
-        one = mesh.actor({1: face_at(posed(20, -5, 8, scale=2, shape=opened(9)), 1)})
-        again = mesh.mirrored(mesh.mirrored(one))
+        one = warp_points.actor({1: face_at(posed(20, -5, 8, scale=2, shape=opened(9)), 1)})
+        again = warp_points.mirrored(warp_points.mirrored(one))
         np.testing.assert_allclose(again.shape, one.shape)
         np.testing.assert_allclose(again.faces[1].landmarks, one.faces[1].landmarks)
-        np.testing.assert_allclose(mesh.mirrored(one).shape, mesh.actor(mesh.mirrored(one).faces).shape, atol=1e-6)
+        np.testing.assert_allclose(warp_points.mirrored(one).shape, warp_points.actor(warp_points.mirrored(one).faces).shape, atol=1e-6)
 
 
 class TestBlink:
@@ -369,4 +369,4 @@ class TestMouth:
 
 
 def test_face_unit_is_the_heads_width() -> None:
-    assert mesh.face_width(posed(scale=2)) == pytest.approx(288, rel=1e-3)
+    assert warp_points.face_width(posed(scale=2)) == pytest.approx(288, rel=1e-3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages import mesh
+from fsgan_core.stages import warp_points
 from fsgan_core.stages.warp import cell_areas, corner_areas, folded, sample, spline_map, unfolded
 from tests.stages.conftest import posed
 
@@ -83,29 +83,29 @@ class TestSample:
 
 class TestMap:
     def test_points_are_met_and_an_affine_map_is_kept(self) -> None:
-        points = mesh.control_points(posed(scale=0.9))
+        points = warp_points.control_points(posed(scale=0.9))
         turn = np.array([[0.8, -0.3], [0.3, 0.8]])
         mapping = spline_map(points, points @ turn.T + (40, -7), REGION, np.full(len(points), 0.03))
         y, x = np.mgrid[0:220, 0:200]
         assert np.abs(mapping - (np.stack([x, y], -1) @ turn.T + (40, -7))).max() < 1e-3
 
     def test_landmarks_meet_landmarks(self, landmarks: dict[str, np.ndarray]) -> None:
-        own = mesh.control_points(landmarks["astronaut"])
-        wanted = mesh.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
+        own = warp_points.control_points(landmarks["astronaut"])
+        wanted = warp_points.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
         mapping = spline_map(wanted, own, REGION, np.zeros(len(own)))
         at = wanted[:68, None].astype(np.float32)
         assert np.abs(cv2.remap(mapping, at, None, cv2.INTER_LINEAR)[:, 0] - own[:68]).max() < 0.2
 
     def test_bends_the_same_on_wide_pixels(self, landmarks: dict[str, np.ndarray]) -> None:
-        own = mesh.control_points(landmarks["astronaut"])
-        wanted = mesh.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
+        own = warp_points.control_points(landmarks["astronaut"])
+        wanted = warp_points.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
         plain = spline_map(wanted, own, REGION, np.full(82, 0.03))
         wide = spline_map(wanted / (2, 1), own, Window(0, 0, 100, 220), np.full(82, 0.03), 2.0)
         assert np.abs(wide - plain[:, ::2]).max() < 0.5
         assert np.abs(wide - plain[:, ::2]).mean() < 0.02
 
     def test_stiffness_bends_less(self) -> None:
-        points = mesh.control_points(posed(scale=0.9))
+        points = warp_points.control_points(posed(scale=0.9))
         moved = points + np.random.default_rng(2).normal(0, 2, points.shape)
         bends = []
         for stiffness in (0.0, 0.05, 1.0):
@@ -117,8 +117,8 @@ class TestMap:
     def test_no_cracks_and_no_folds(self, landmarks: dict[str, np.ndarray], seed: int) -> None:
         """Landmarks shaken by up to a tenth of the face, inner lips swapped top to bottom."""
         random = np.random.default_rng(seed)
-        own = mesh.control_points(landmarks["astronaut"])
-        wanted = mesh.control_points(landmarks["grace_hopper"])
+        own = warp_points.control_points(landmarks["astronaut"])
+        wanted = warp_points.control_points(landmarks["grace_hopper"])
         wanted = wanted + random.normal(0, (0, 2, 6, 20)[seed % 4], wanted.shape)
         if seed % 2:
             wanted[[61, 62, 63, 65, 66, 67]] = wanted[[67, 66, 65, 63, 62, 61]]
@@ -157,6 +157,6 @@ class TestMap:
         assert corner_areas(plain(8, 9)).shape == (4, 7, 8)
 
     def test_the_same_call_is_bit_equal(self, landmarks: dict[str, np.ndarray]) -> None:
-        own, wanted = (mesh.control_points(landmarks[name]) for name in ("astronaut", "grace_hopper"))
+        own, wanted = (warp_points.control_points(landmarks[name]) for name in ("astronaut", "grace_hopper"))
         first, second = (spline_map(wanted, own, REGION, np.full(82, 0.03)) for _ in range(2))
         assert np.array_equal(first, second)

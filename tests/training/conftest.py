@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces.track import Face, Person, Track, make_face
-from fsgan_core.faces.trackfile import save_track
+from fsgan_core.faces.track_file import save_track
 from fsgan_core.plates.colour import SRGB, Codec, open_config
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.mesh import outline
-from fsgan_core.stages.picture import polygon_matte
-from fsgan_core.training import trial
-from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect
+from fsgan_core.stages.image_ops import polygon_matte
+from fsgan_core.stages.warp_points import outline
+from fsgan_core.training import validation
 from fsgan_core.training.dataset import Prepared, Subject, save_clip
+from fsgan_core.training.face_crops import ClipFaces, FaceSet, Layout, collect
 
 FRAMES = 6
 SIZE = 200  # of the made frames, pixels
@@ -130,7 +130,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fsgan_core.training.finetune.TRIALS", 2)
     monkeypatch.setattr("fsgan_core.training.finetune.CALIBRATION", 2)
     monkeypatch.setattr("fsgan_core.training.finetune.GLANCE", 1)
-    monkeypatch.setattr(trial.Trial, "_identity", lambda self, pictures: None)
+    monkeypatch.setattr(validation.Trial, "_identity", lambda self, pictures: None)
 
 
 @pytest.fixture(autouse=True)

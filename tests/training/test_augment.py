@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.faces.wflw import from_ibug
+from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
-from fsgan_core.training.data import FaceSet
 from fsgan_core.training.dataset import Prepared
+from fsgan_core.training.face_crops import FaceSet
 from fsgan_core.training.loops import shown
 from fsgan_core.training.occluders import KINDS, covered, occluder
 from fsgan_core.training.pairs import Pairs
-from fsgan_core.training.single import Singles
+from fsgan_core.training.single_faces import Singles
 
 NONE = Augment(flip=0, exposure=0, colour=0, contrast=0, blur=0, grain=0, compression=0)
 

@@ -13,19 +13,18 @@ import pytest
 pytest.importorskip("torch")
 
 from fsgan_core.cli import main
-from fsgan_core.cli.options import make_parser
+from fsgan_core.cli.parser import make_parser
+from fsgan_core.clips.finetuned import foreign_sources
+from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.networks.catalogue import find_weights
-from fsgan_core.networks.checkpoint import load_network, read_checkpoint, write_checkpoint
+from fsgan_core.networks.weights.catalogue import find_weights
+from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint, write_checkpoint
 from fsgan_core.plates.colour import open_config
-from fsgan_core.render.events import RenderResult
-from fsgan_core.render.finetuned import foreign_sources
-from fsgan_core.render.inputs import open_input
+from fsgan_core.runtime.events import RenderResult
 from fsgan_core.training.loops import seeded
-
-from .conftest import FRAMES
+from tests.training.conftest import FRAMES
 
 ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
 QUICK = ["--iterations", "2", "--batch", "1", "--preview", "none", "--precision", "fp32", "--device", "cpu"]
@@ -36,7 +35,7 @@ SCRATCH = ["--from-scratch", "--ngf", "4", "--resolution", "64", *QUICK]
 def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only weights folder is an empty one; the cache is empty too."""
     folder = tmp_path / "weights"
-    monkeypatch.setattr("fsgan_core.networks.catalogue.search_path", lambda: (folder,))
+    monkeypatch.setattr("fsgan_core.networks.weights.catalogue.search_path", lambda: (folder,))
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OCIO", raising=False)
     return folder

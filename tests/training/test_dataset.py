@@ -14,10 +14,9 @@ from fsgan_core.cli import main
 from fsgan_core.cli.prepare import Footage, find_footage
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.training.data import ClipFaces, Layout, collect
 from fsgan_core.training.dataset import Prepared, held_out_people, load_dataset, read_subject
-
-from .conftest import FRAMES, save_crowd
+from fsgan_core.training.face_crops import ClipFaces, Layout, collect
+from tests.training.conftest import FRAMES, save_crowd
 
 
 def test_files_give_back_what_was_saved(crowd: Prepared, tmp_path: Path) -> None:

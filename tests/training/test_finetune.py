@@ -16,16 +16,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
-from fsgan_core.training.data import FaceSet, load_faces, save_faces  # noqa: E402
+from fsgan_core.training.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
 from fsgan_core.training.finetune import STATE_FILE, Outcome, Step, finetune  # noqa: E402
 from fsgan_core.training.loops import Trainer, calibrate, seeded, training_dtype  # noqa: E402
 from fsgan_core.training.losses import Criterion, LossWeights  # noqa: E402
 from fsgan_core.training.pairs import Batch, Pair, Pairs  # noqa: E402
 from fsgan_core.training.recipe import Recipe  # noqa: E402
-from fsgan_core.training.state import load_state  # noqa: E402
-from fsgan_core.training.trial import Trial  # noqa: E402
-
-from .conftest import FRAMES  # noqa: E402
+from fsgan_core.training.run_state import load_state  # noqa: E402
+from fsgan_core.training.validation import Trial  # noqa: E402
+from tests.training.conftest import FRAMES  # noqa: E402
 
 ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1,1),ngf=4)"
 SHORT = Recipe(iterations=9, batch=2, rate=2e-3, precision="fp32")
@@ -120,10 +119,10 @@ KILLED = """
 import os, pathlib, signal, sys
 import torch
 from fsgan_core.training import finetune as module
-from fsgan_core.training.data import load_faces
+from fsgan_core.training.face_crops import load_faces
 from fsgan_core.training.loops import seeded
 from fsgan_core.training.recipe import Recipe
-from fsgan_core.training.trial import Trial
+from fsgan_core.training.validation import Trial
 torch.set_num_threads(1)
 module.TRIALS, module.CALIBRATION, module.GLANCE = 2, 2, 1
 Trial._identity = lambda self, pictures: None

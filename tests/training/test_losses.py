@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from fsgan_core.contract.errors import WeightsError  # noqa: E402
-from fsgan_core.networks.vgg import VGG19Features  # noqa: E402
+from fsgan_core.networks.architectures.vgg import VGG19Features  # noqa: E402
 from fsgan_core.training.losses import (  # noqa: E402
     PERCEPTUAL_SHARES,
     Criterion,

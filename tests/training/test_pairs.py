@@ -11,14 +11,13 @@ import pytest
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
 from fsgan_core.faces.heatmap import heat_maps
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.crop import crop_of, cut
-from fsgan_core.stages.picture import display_of
-from fsgan_core.training.data import ClipFaces, FaceSet, Layout, collect, load_faces, save_faces, usable_frames
+from fsgan_core.stages.fsgan_crop import crop_of, cut
+from fsgan_core.stages.image_ops import display_of
+from fsgan_core.training.face_crops import ClipFaces, FaceSet, Layout, collect, load_faces, save_faces, usable_frames
 from fsgan_core.training.loops import shown
 from fsgan_core.training.pairs import Pair, Pairs, held_out, trial_pairs
-from fsgan_core.training.vary import varied
-
-from .conftest import FRAMES, face_of
+from fsgan_core.training.shape_variation import varied
+from tests.training.conftest import FRAMES, face_of
 
 
 def many(faces: FaceSet, counts: tuple[int, ...]) -> FaceSet:

@@ -11,7 +11,7 @@ from fsgan_core.training.augment import Augment
 from fsgan_core.training.dataset import Prepared
 from fsgan_core.training.losses import LossWeights
 from fsgan_core.training.pairs import Batch
-from fsgan_core.training.plan import NETWORKS, Phase, Plan
+from fsgan_core.training.run_config import NETWORKS, Phase, Plan
 from fsgan_core.training.tasks import border_ellipse, class_figures, hard_matte, poisson_target, task_of
 
 PLAN = Plan("inpaint", "", (Phase(64, 2, 1e-3, iterations=1),), LossWeights(), landmarks=68, prewarp=True, trials=3,

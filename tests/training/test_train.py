@@ -21,11 +21,10 @@ from fsgan_core.contract.errors import InputError  # noqa: E402
 from fsgan_core.training.dataset import Prepared  # noqa: E402
 from fsgan_core.training.loops import seeded  # noqa: E402
 from fsgan_core.training.losses import LossWeights  # noqa: E402
-from fsgan_core.training.plan import NETWORKS, Phase, Plan  # noqa: E402
-from fsgan_core.training.state import load_state  # noqa: E402
+from fsgan_core.training.run_config import NETWORKS, Phase, Plan  # noqa: E402
+from fsgan_core.training.run_state import load_state  # noqa: E402
 from fsgan_core.training.train import STATE_FILE, Result, losses_of, train  # noqa: E402
-
-from .conftest import save_crowd  # noqa: E402
+from tests.training.conftest import save_crowd  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RES_UNET = "res_unet.MultiScaleResUNet(in_nc={},out_nc=3,flat_layers=(1,1,1),ngf=4)"

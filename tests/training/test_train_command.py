@@ -11,11 +11,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.cli import main  # noqa: E402
-from fsgan_core.networks.catalogue import read_weight  # noqa: E402
-from fsgan_core.networks.checkpoint import load_network, read_checkpoint  # noqa: E402
+from fsgan_core.networks.weights.catalogue import read_weight  # noqa: E402
+from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint  # noqa: E402
 from fsgan_core.training.dataset import Prepared  # noqa: E402
-
-from .conftest import save_crowd  # noqa: E402
+from tests.training.conftest import save_crowd  # noqa: E402
 
 PLAN = """
 network = "reenact"
@@ -97,7 +96,7 @@ def test_wrong(command: list[str], extra: list[str], what: str, capsys: pytest.C
 
 def test_picture_grid_is_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
-    from fsgan_core.training.watch import watch
+    from fsgan_core.training.tensorboard import watch
 
     board = watch(tmp_path)
     assert board is not None

@@ -1,0 +1,1 @@
+"""An input opened: its frames, its track and its colour space; shot files read and written."""

@@ -1,0 +1,109 @@
+"""Shot files: TOML on disk to `contract.shot.Shot` and back.
+
+In a shot file a relative path starts at the folder that holds the shot file, so that a job's folder can be
+moved as a whole and any machine can start the render from any working directory.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from fsgan_core.contract.errors import FsganError, ShotError
+from fsgan_core.contract.shot import Clip, Shot, person_settings
+from fsgan_core.runtime.atomic import atomic_file
+
+__all__ = ["format_shot", "load_shot", "parse_shot", "save_shot"]
+
+HEADER = """\
+# An FSGAN shot. What is not written here is at its default: `fsgan params` lists every parameter.
+# Render it with: fsgan render {name}
+"""
+
+
+def load_shot(path: Path | str) -> Shot:
+    """The shot in a TOML file, its relative paths resolved against the file's folder.
+
+    Raises ShotError (missing, unreadable, not TOML, unknown or contradictory keys) or ParameterError, naming the file.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ShotError(f"there is no shot file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShotError(f"the shot file {path} cannot be read: {error}") from error
+    try:
+        shot = parse_shot(text)
+    except FsganError as error:
+        raise type(error)(f"{path}: {error}") from error
+    folder = path.absolute().parent
+    return _with_paths(shot, lambda given: given if _is_absolute(given) else os.path.normpath(folder / given))
+
+
+def parse_shot(text: str) -> Shot:
+    """The shot in TOML text, paths as they are written. Raises ShotError or ParameterError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ShotError(f"this is not TOML: {error}") from error
+    return Shot.from_dict(data)
+
+
+def format_shot(shot: Shot, name: str = "shot.toml") -> str:
+    """The shot as TOML text, paths as they are; what equals its default is left out."""
+    import tomli_w
+
+    return HEADER.format(name=name) + "\n" + tomli_w.dumps(shot.to_dict())
+
+
+def save_shot(path: Path | str, shot: Shot) -> None:
+    """Writes the shot file, whole or not at all. Relative paths of `shot` are taken from the working directory;
+    what lies beside or below the shot file is written relative to it, the rest as an absolute path.
+
+    Raises OutputError.
+    """
+    path = Path(path)
+    folder = path.absolute().parent
+    text = format_shot(_with_paths(shot, lambda given: _portable(given, folder)), path.name)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _portable(given: str, folder: Path) -> str:
+    absolute = Path(os.path.normpath(Path(given).absolute()))
+    return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
+
+
+def _is_absolute(given: str) -> bool:
+    return Path(given).is_absolute() or given.startswith("~")
+
+
+def _with_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
+    """The same shot, every path in it changed."""
+
+    def clip(given: Clip) -> Clip:
+        person = change(given.person) if "person_reference" in person_settings(given.person) else given.person
+        return replace(given, path=change(given.path), track=change(given.track) if given.track else "", person=person)
+
+    stages = shot.stages
+    if stages.analyse.person_reference:
+        reference = change(stages.analyse.person_reference)
+        stages = replace(stages, analyse=stages.analyse.replace(person_reference=reference))
+    if stages.reenact.recognition_file:
+        kept = change(stages.reenact.recognition_file)
+        stages = replace(stages, reenact=stages.reenact.replace(recognition_file=kept))
+    config = stages.colour.config
+    if config and "://" not in config:
+        stages = replace(stages, colour=stages.colour.replace(config=change(config)))
+    return replace(
+        shot,
+        source=tuple(clip(source) for source in shot.source),
+        target=clip(shot.target),
+        output=replace(shot.output, path=change(shot.output.path)),
+        holdout=clip(shot.holdout) if shot.holdout is not None else None,
+        stages=stages,
+    )

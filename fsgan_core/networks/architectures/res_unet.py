@@ -1,0 +1,248 @@
+"""The generators: a residual U-Net, and the same at half resolution with a local enhancer at full resolution.
+
+Layout and state-dict names as published (FSGAN, arXiv 1908.05932, and FSGANv2, arXiv 2202.12972): reflection padding,
+convolutions without bias before batch norm, skips by addition. Pictures in and out are RGB in [-1, 1]. Every forward
+takes one tensor, is typed for torch.jit.script, and works on any device and dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fsgan_core.networks.architectures.operators import resized
+
+__all__ = ["MultiScaleResUNet", "ResUNet", "SplitMultiScaleResUNet"]
+
+_HEAD_KERNEL = 7
+_LANDMARKS = 68  # of the smaller convention: a network with as many channels more than a picture takes landmark maps
+
+
+def _convolution(in_nc: int, out_nc: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """Reflection padding, convolution without bias, batch norm: what comes after is the caller's."""
+    return [
+        nn.ReflectionPad2d(kernel // 2),
+        nn.Conv2d(in_nc, out_nc, kernel, stride=stride, bias=False),
+        nn.BatchNorm2d(out_nc),
+    ]
+
+
+def _entry(in_nc: int, out_nc: int) -> nn.Sequential:
+    return nn.Sequential(*_convolution(in_nc, out_nc, _HEAD_KERNEL), nn.ReLU(inplace=True))
+
+
+def _head(in_nc: int, out_nc: int) -> nn.Sequential:
+    """Features to a picture in [-1, 1]."""
+    convolution = nn.Conv2d(in_nc, out_nc, _HEAD_KERNEL, bias=False)
+    return nn.Sequential(nn.ReflectionPad2d(_HEAD_KERNEL // 2), convolution, nn.Tanh())
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, nc: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*_convolution(nc, nc, 3), nn.ReLU(inplace=True), *_convolution(nc, nc, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.model(x))
+
+
+class FlatBlock(nn.Module):
+    """`count` residual blocks; none leaves the features as they are."""
+
+    def __init__(self, nc: int, count: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*(ResidualBlock(nc) for _ in range(count)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class DownBlock(nn.Module):
+    """Half the size: two convolutions, the first of stride 2."""
+
+    def __init__(self, in_nc: int, out_nc: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            *_convolution(in_nc, out_nc, 3, stride=2),
+            nn.ReLU(inplace=True),
+            *_convolution(out_nc, out_nc, 3),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class UpBlock(nn.Module):
+    """Twice the size: bilinear, then one convolution."""
+
+    def __init__(self, in_nc: int, out_nc: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*_convolution(in_nc, out_nc, 3), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(resized(x, 2 * x.shape[2], 2 * x.shape[3], False))
+
+
+class InnermostLevel(nn.Module):
+    def __init__(self, nc: int, count: int) -> None:
+        super().__init__()
+        self.flat_block = FlatBlock(nc, count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.flat_block(x)
+
+
+class Level(nn.Module):
+    """One level of the U: down, the levels below, up, the skip by addition, residual blocks."""
+
+    def __init__(self, nc: int, inner_nc: int, submodule: nn.Module, count: int) -> None:
+        super().__init__()
+        self.submodule = submodule
+        self.down_block = DownBlock(nc, inner_nc)
+        self.up_block = UpBlock(inner_nc, nc)
+        self.flat_block = FlatBlock(nc, count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.flat_block(x + self.up_block(self.submodule(self.down_block(x))))
+
+
+class _Trunk(nn.Module):
+    """Entry and U of a residual U-Net; the heads are of the classes below, who name them."""
+
+    def __init__(self, in_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+        super().__init__()
+        widths = [min(ngf * 2**depth, max_nc) for depth in range(len(flat_layers))]
+        self.in_conv = _entry(in_nc, widths[0])
+        inner: nn.Module = InnermostLevel(widths[-1], flat_layers[-1])
+        for depth in reversed(range(len(flat_layers) - 1)):
+            inner = Level(widths[depth], widths[depth + 1], inner, flat_layers[depth])
+        self.inner = inner
+        self.out_channels = widths[0]
+
+    def features(self, x: Tensor) -> Tensor:
+        """(n, in_nc, h, w) -> (n, ngf, h, w)."""
+        return self.inner(self.in_conv(x))
+
+
+class ResUNet(_Trunk):
+    """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** (levels - 1).
+
+    flat_layers: residual blocks per level, outermost first; its length is the number of levels. Channels double from
+    `ngf` at each level and stop at `max_nc`.
+    """
+
+    def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+        super().__init__(in_nc, max_nc, ngf, flat_layers)
+        self.out_conv = _head(self.out_channels, out_nc)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out_conv(self.features(x))
+
+
+class _SplitResUNet(_Trunk):
+    def __init__(self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+        super().__init__(in_nc, max_nc, ngf, flat_layers)
+        self.out_conv1 = _head(self.out_channels, out_nc[0])
+        self.out_conv2 = _head(self.out_channels, out_nc[1])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(x)
+        return self.out_conv1(features), self.out_conv2(features)
+
+
+class _EnhancerTrunk(nn.Module):
+    """Full resolution: its own entry plus the features of half resolution brought up, then residual blocks."""
+
+    def __init__(self, in_nc: int, ngf: int, inner_nc: int, count: int) -> None:
+        super().__init__()
+        self.in_conv = _entry(in_nc, ngf)
+        self.up_block = UpBlock(inner_nc, ngf)
+        self.flat_block = FlatBlock(ngf, count)
+
+    def features(self, x: Tensor, below: Tensor) -> Tensor:
+        """(n, in_nc, h, w) and the trunk's (n, c, h / 2, w / 2) -> (n, ngf, h, w)."""
+        return self.flat_block(self.in_conv(x) + self.up_block(below))
+
+
+class Enhancer(_EnhancerTrunk):
+    def __init__(self, in_nc: int, out_nc: int, ngf: int, inner_nc: int, count: int) -> None:
+        super().__init__(in_nc, ngf, inner_nc, count)
+        self.out_conv = _head(ngf, out_nc)
+
+    def forward(self, x: Tensor, below: Tensor) -> Tensor:
+        return self.out_conv(self.features(x, below))
+
+
+class _SplitEnhancer(_EnhancerTrunk):
+    def __init__(self, in_nc: int, out_nc: Sequence[int], ngf: int, inner_nc: int, count: int) -> None:
+        super().__init__(in_nc, ngf, inner_nc, count)
+        self.out_conv1 = _head(ngf, out_nc[0])
+        self.out_conv2 = _head(ngf, out_nc[1])
+
+    def forward(self, x: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.features(x, below)
+        return self.out_conv1(features), self.out_conv2(features)
+
+
+def _halve(x: Tensor) -> Tensor:
+    """The pyramid's next level of pictures and mattes: the mean of three by three at every second pixel."""
+    return functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+
+
+def _halve_with_maps(x: Tensor) -> Tensor:
+    """The pyramid's next level of a picture and landmark maps.
+
+    The published pipeline takes the picture through the usual pyramid filter, 1 4 6 4 1, at every second pixel, and
+    draws the maps anew for pixels twice as large: the mean of two by two is the same but for a map's very tip.
+    """
+    picture = functional.pad(x[:, :3], [2, 2, 2, 2], mode="reflect")
+    for _ in range(3):  # 1 1 four times over is 1 4 6 4 1: no kernel that would have to follow device and dtype
+        picture = functional.avg_pool2d(picture, 2, stride=1)
+    return torch.cat([functional.avg_pool2d(picture, 2), functional.avg_pool2d(x[:, 3:], 2)], dim=1)
+
+
+class _Pyramid(nn.Module):
+    def __init__(self, in_nc: int) -> None:
+        super().__init__()
+        self.takes_maps = in_nc >= 3 + _LANDMARKS
+
+    def halve(self, x: Tensor) -> Tensor:
+        """The pyramid's next level, as the published pipeline makes it for the network's kind of input."""
+        return _halve_with_maps(x) if self.takes_maps else _halve(x)
+
+
+class MultiScaleResUNet(_Pyramid):
+    """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** levels (8 as published).
+
+    flat_layers: residual blocks of the enhancer, then of each level of the U-Net `base` at half resolution, whose
+    channels start at 2 * `ngf`. The pyramid of two levels is made here, as the published pipeline makes it. The base's
+    own head is in the published files but is not run: only its features go on. (The published class, given a lone
+    tensor, runs `base` alone at full resolution; nothing in its pipeline does that, but the parity cases do.)
+    """
+
+    def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+        super().__init__(in_nc)
+        self.base = ResUNet(in_nc, out_nc, max_nc, 2 * ngf, flat_layers[1:])
+        self.enhancer1 = Enhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.enhancer1(x, self.base.features(self.halve(x)))
+
+
+class SplitMultiScaleResUNet(_Pyramid):
+    """MultiScaleResUNet with two heads, as the first version's reenactment has it: a picture and a segmentation.
+
+    (n, in_nc, h, w) -> ((n, out_nc[0], h, w), (n, out_nc[1], h, w)), both in [-1, 1].
+    """
+
+    def __init__(self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+        super().__init__(in_nc)
+        self.base = _SplitResUNet(in_nc, out_nc, max_nc, 2 * ngf, flat_layers[1:])
+        self.enhancer1 = _SplitEnhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.enhancer1(x, self.base.features(self.halve(x)))

@@ -1,0 +1,1 @@
+"""Weights files: the catalogue, import, fetch, digests, and reading them without running anything."""

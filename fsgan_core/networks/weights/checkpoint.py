@@ -1,0 +1,205 @@
+"""Weights in files: read without running anything, written as .safetensors, made into a network.
+
+Two formats are read, told apart by their content: .safetensors, and what torch.save writes (.pth, .pth.tar, .pkl;
+zip archives and the older stream), which is walked first (`pickled.py`) and then loaded with weights_only=True.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from fsgan_core.contract.errors import WeightsError
+from fsgan_core.networks.weights.pickle_scan import LEFTOVERS, Leftover, check_pickled
+from fsgan_core.networks.weights.safetensors_header import read_header
+from fsgan_core.runtime.atomic import atomic_file
+
+__all__ = ["Checkpoint", "check_state", "export_checkpoint", "load_network", "read_checkpoint", "write_checkpoint"]
+
+ARCH = "arch"
+STATE = "state_dict"
+PARALLEL_PREFIX = "module."
+# What weights may consist of, and what .safetensors calls it.
+DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+          torch.int32: "I32"}
+EXAMPLES = 3
+
+_stand_ins = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """arch: the constructor call that makes the network, "" where the file does not say. state: its tensors by name, on
+    the CPU, finite. metadata: what else the file says of itself. path: where it was read, for messages."""
+
+    arch: str
+    state: dict[str, torch.Tensor]
+    metadata: dict[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """The weights in a file. Nothing in the file is executed. Raises WeightsError with the file's name."""
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"{path}: {'a folder' if path.is_dir() else 'not a plain file'}, not a weights file")
+        with path.open("rb") as stream:
+            head = stream.read(9)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WeightsError(f"{path}: cannot be read ({reason})") from error
+    if head[:2] != b"PK" and head[8:] == b"{":
+        return _read_safetensors(path)
+    return _read_pickled(path)
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    metadata = read_header(path).metadata
+    try:
+        with safe_open(path, framework="pt", device="cpu") as stored:
+            state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError, ValueError, MemoryError) as error:
+        raise WeightsError(f"{path}: broken or cut off ({error}); copy, import or fetch it again") from error
+    _check_tensors(path, state)
+    return Checkpoint(metadata.pop(ARCH, ""), state, metadata, path)
+
+
+def _read_pickled(path: Path) -> Checkpoint:
+    # The allowed names are the process's, so two threads must not change them at once.
+    with path.open("rb") as stream, _stand_ins:
+        check_pickled(path, stream)
+        size = path.stat().st_size
+        try:
+            with torch.serialization.safe_globals([(Leftover, name) for name in LEFTOVERS]):
+                loaded = torch.load(stream, map_location="cpu", weights_only=True)
+        except Exception as error:
+            # torch raises nearly anything for a file that is not what it says.
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            raise WeightsError(f"{path}: torch cannot load it as plain weights ({reason})") from error
+    arch, state = _parts(path, loaded)
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
+        raise WeightsError(f"{path}: its tensors claim to hold more numbers than the file does")
+    _check_tensors(path, state)
+    return Checkpoint(arch, state, {}, path)
+
+
+def _parts(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Tensor]]:
+    """Architecture and tensors of what a published file holds: a dict with both, or the tensors alone."""
+    arch, state = "", loaded
+    if isinstance(loaded, Mapping) and isinstance(loaded.get(STATE), Mapping):
+        state = loaded[STATE]
+        arch = loaded.get(ARCH, "")
+        if not isinstance(arch, str):
+            raise WeightsError(f"{path}: its '{ARCH}' is no text but {type(arch).__name__}")
+    if not isinstance(state, Mapping) or not state:
+        raise WeightsError(f"{path}: not a checkpoint: it holds {type(state).__name__}, not tensors by name")
+    if all(isinstance(name, str) and name.startswith(PARALLEL_PREFIX) for name in state):
+        state = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
+    foreign = next((name for name, value in state.items()
+                    if not isinstance(name, str) or not isinstance(value, torch.Tensor)), None)
+    if foreign is not None:
+        raise WeightsError(f"{path}: not a checkpoint: its entry {foreign!r} is no tensor")
+    return arch, {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
+    if not state:
+        raise WeightsError(f"{path}: it holds no tensors")
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.dtype not in DTYPES or tensor.device.type != "cpu":
+            raise WeightsError(f"{path}: tensor {name} is {tensor.dtype}, {tensor.layout}, {tensor.device}; "
+                               "weights are plain floating-point tensors")
+        # One number that is not finite makes the sum so, and finite ones cannot overflow a double.
+        if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
+            raise WeightsError(f"{path}: tensor {name} holds infinity or not-a-number; the training that wrote it "
+                               "had diverged, or the file is damaged")
+
+
+def write_checkpoint(path: Path | str, arch: str, state: Mapping[str, torch.Tensor],
+                     metadata: Mapping[str, str] | None = None) -> None:
+    """Writes `state` as .safetensors, whole or not at all; `arch` goes into the metadata. The tensors are left as they
+    are. The same content gives the same bytes on every machine (safetensors' own writer shuffles the metadata), so that
+    what was made with the weights is keyed alike. Raises OutputError."""
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    said = {**(metadata or {}), ARCH: arch}
+    head: dict[str, Any] = {"__metadata__": {name: said[name] for name in sorted(said)}}
+    # Wider numbers first: so each tensor begins at a multiple of its own width.
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    end = 0
+    for name in order:
+        begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
+        head[name] = {"dtype": DTYPES[tensors[name].dtype], "shape": list(tensors[name].shape),
+                      "data_offsets": [begin, end]}
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            stream.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+
+
+def export_checkpoint(source: Path | str, path: Path) -> None:
+    """Writes the weights in the file `source` for other programs: .safetensors, or .pth, .pt and .tar in the published
+    form (a dict with `arch` and `state_dict`). Raises WeightsError, OutputError."""
+    checkpoint = read_checkpoint(source)
+    if path.suffix == ".safetensors":
+        write_checkpoint(path, checkpoint.arch, checkpoint.state, checkpoint.metadata)
+    elif path.suffix in (".pth", ".pt", ".tar"):
+        with atomic_file(path) as temporary:
+            torch.save({ARCH: checkpoint.arch, STATE: checkpoint.state}, temporary)
+    else:
+        raise WeightsError(f"{path}: weights are written as .safetensors or as .pth")
+
+
+def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
+    """The network that a file or a checkpoint describes, float32 on the CPU, in evaluation mode, without gradients.
+
+    Every tensor must be there, none may be too many, all shapes must be the architecture's. Raises WeightsError.
+    """
+    from fsgan_core.networks.architectures.build import build
+
+    checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
+    where = checkpoint.path or "weights"
+    if not checkpoint.arch:
+        raise WeightsError(f"{where}: the file does not say of which architecture it is; bring it in with: "
+                           f"fsgan weights import {where}")
+    try:
+        # Nothing is allocated, and no random numbers are drawn, for weights that are replaced at once.
+        network = build(checkpoint.arch, device="meta")
+    except WeightsError as error:
+        raise WeightsError(f"{where}: {error}") from error
+    check_state(where, checkpoint.arch, network.state_dict(), checkpoint.state)
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor
+             for name, tensor in checkpoint.state.items()}
+    try:
+        network.load_state_dict(state, strict=True, assign=True)
+        if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+            # It computes constants of its own when it is made.
+            network = build(checkpoint.arch)
+            network.load_state_dict(state, strict=True)
+    except (RuntimeError, MemoryError) as error:
+        raise WeightsError(f"{where}: {error}") from error
+    return network.eval().requires_grad_(False)
+
+
+def check_state(where: Path | str, arch: str, wanted: Mapping[str, torch.Tensor],
+                found: Mapping[str, torch.Tensor]) -> None:
+    """Raises WeightsError when `found` is not, name by name and shape by shape, what `arch` wants."""
+    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
+    extra = [name for name in found if name not in wanted]
+    wrong = [f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}" for name, tensor in wanted.items()
+             if name in found and found[name].shape != tensor.shape]
+    said = [f"{len(names)} {what} ({', '.join(names[:EXAMPLES])}{', ...' if len(names) > EXAMPLES else ''})"
+            for what, names in (("missing", missing), ("too many", extra), ("of a wrong shape", wrong)) if names]
+    if said:
+        raise WeightsError(f"{where}: its tensors are not those of {arch}: {'; '.join(said)}")

@@ -1,0 +1,285 @@
+"""A plate into an EXR file: bit for bit, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio
+
+from fsgan_core.contract.errors import OutputError, PlateError
+from fsgan_core.plates.exr_header import Attributes, read_attributes, replace_placeholders, with_placeholder
+from fsgan_core.plates.image_file import short
+from fsgan_core.plates.metadata import PART_NAME, THROUGH_OIIO, pack, unpack
+from fsgan_core.plates.multiview import without_view
+from fsgan_core.plates.plate import Plate, Typed
+from fsgan_core.plates.raw_exr import write_raw
+from fsgan_core.runtime.atomic import atomic_file
+
+COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
+LOSSLESS = ("none", "rle", "zips", "zip", "piz")
+LARGEST_HALF = 65504.0
+_LITTLE = 2**20
+_SHARED = ("timeCode", "chromaticities")
+
+
+@dataclass(frozen=True)
+class PartRef:
+    """A part of a file that a rewrite keeps as it is; read only while it is written."""
+
+    path: Path
+    index: int
+    name: str
+
+
+def write_exr(path: Path | str, plate: Plate, *, compression: str = "zip", depth: str = "auto",
+              other_parts: Sequence[PartRef] = ()) -> None:
+    """Writes `plate` whole or not at all: a scanline EXR, with `other_parts` copied bit for bit around it.
+
+    depth: "half" or "float" for channels of colour and mattes; "auto" is the type that each channel has in
+    plate.formats, half where that says nothing. Whole-number channels always keep their type, and data that
+    half would spoil (depth, coordinates, Cryptomatte) is never made half. Finite values beyond half's range
+    become its largest number, not infinity. compression: one of COMPRESSIONS.
+    Raises OutputError when the machine refuses, PlateError when the plate cannot be an EXR.
+    """
+    path = Path(path)
+    if compression not in COMPRESSIONS:
+        raise PlateError(f"compression {compression!r} is not known; it is one of {', '.join(COMPRESSIONS)}")
+    if plate.data_window.empty or not plate.channels:
+        raise PlateError(f"cannot write {path}: the plate has no pixels or no channels")
+    if len(set(plate.channels)) != len(plate.channels):
+        raise PlateError(f"cannot write {path}: a channel name is there twice in {', '.join(plate.channels)}")
+    for part in other_parts:
+        if path.exists() and path.samefile(part.path):
+            raise PlateError(f"cannot write {path}: it is the file whose other parts are to be kept")
+    plate = without_view(plate)
+    formats = _stored_formats(plate, depth)
+    with atomic_file(path) as temporary, _raw_twin(temporary, plate, formats) as twin:
+        _write(temporary, path, plate, formats, twin, compression, other_parts)
+        _verify(temporary, path)
+
+
+def _stored_formats(plate: Plate, depth: str) -> tuple[str, ...]:
+    if depth not in ("auto", "half", "float"):
+        raise PlateError(f"depth {depth!r} is not known; it is one of auto, half, float")
+    given = plate.formats or ("",) * len(plate.channels)
+    return tuple(_stored_format(name, kind, depth) for name, kind in zip(plate.channels, given, strict=True))
+
+
+def _stored_format(name: str, given: str, depth: str) -> str:
+    if given == "uint":
+        return "uint"
+    if depth == "half" or (depth == "auto" and given not in ("half", "float", "double")):
+        return "float" if _is_data(name) else "half"
+    return "half" if depth == "auto" and given == "half" else "float"
+
+
+def _is_data(name: str) -> bool:
+    """Channels that are measurements, not light: half has 11 bits, which no coordinate on a plate fits in."""
+    *layers, channel = name.lower().split(".")
+    layer = layers[-1] if layers else ""
+    return channel in ("z", "zback", "u", "v") or layer in ("depth", "st", "position", "motion", "forward",
+                                                            "backward") or layer.startswith("crypto")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One part to be written: its header, its further attributes, and the file to copy pixels from (None: ours)."""
+
+    spec: oiio.ImageSpec
+    attributes: Attributes
+    source: oiio.ImageInput | None
+
+
+def _write(temporary: Path, final: Path, plate: Plate, formats: Sequence[str], twin: Path | None, compression: str,
+           others: Sequence[PartRef]) -> None:
+    """All parts into `temporary`: those of `others` at their places, the plate in the first place left free."""
+    with contextlib.ExitStack() as opened:
+        ours = _our_part(plate, formats, compression, None if twin is None else _open(twin, opened))
+        parts = [_other_part(other, plate, opened) for other in sorted(others, key=lambda part: part.index)]
+        place = next(i for i in range(len(others) + 1) if i not in {part.index for part in others})
+        parts.insert(place, ours)
+        output = oiio.ImageOutput.create("openexr")
+        assert output is not None  # OpenImageIO is never built without it
+        try:
+            name, specs = str(temporary), [part.spec for part in parts]
+            _must(output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, specs[0]), output, final)
+            for index, part in enumerate(parts):
+                if index:
+                    _must(output.open(name, part.spec, "AppendSubimage"), output, final)
+                if part.source is not None:
+                    _must(output.copy_image(part.source), output, final)
+                else:
+                    _must(output.write_image(_buffer(plate, formats)), output, final)
+        finally:
+            output.close()
+    try:
+        replace_placeholders(temporary, [part.attributes for part in parts])
+    except PlateError as error:
+        raise OutputError(f"cannot write {final}: {_reason(final)}") from error
+
+
+def _our_part(plate: Plate, formats: Sequence[str], compression: str, source: oiio.ImageInput | None) -> _Part:
+    data, display = plate.data_window, plate.display_window
+    spec = oiio.ImageSpec(data.width, data.height, len(plate.channels), "half")
+    if source is not None:
+        spec.channelnames = source.spec().channelnames
+        spec.channelformats = source.spec().channelformats
+    elif len(set(formats)) == 1:
+        spec.channelnames = plate.channels
+        spec.set_format(oiio.TypeDesc(formats[0]))
+    else:
+        spec.channelnames = plate.channels
+        spec.channelformats = tuple(oiio.TypeDesc(kind) for kind in formats)
+    spec.x, spec.y = data.x, data.y
+    spec.full_x, spec.full_y = display.x, display.y
+    spec.full_width, spec.full_height = display.width, display.height
+    return _Part(spec, _describe(spec, plate.metadata, plate.pixel_aspect, compression), source)
+
+
+def _other_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _Part:
+    source = _open(part.path, opened)
+    if not source.seek_subimage(part.index, 0):
+        raise PlateError(f"{part.path} has no part {part.index} any more")
+    old = source.spec()
+    if old.deep:
+        raise PlateError(f"{part.path}: part '{part.name}' holds deep pixels, which cannot be kept beside flat ones")
+    spec = old.copy()
+    for item in old.extra_attribs:
+        spec.erase_attribute(item.name)
+    # OpenImageIO wants all parts of one file alike; ours are scanlines.
+    spec.tile_width = spec.tile_height = 0
+    metadata = unpack(read_attributes(part.path)[part.index])
+    # OpenEXR wants these to be the same in all parts.
+    metadata.update({name: plate.metadata[name] for name in _SHARED if name in plate.metadata})
+    compression = old.get_string_attribute("compression", "zip")
+    # Packing decoded pixels lossily once more would change them.
+    compression = compression if compression in LOSSLESS else "zip"
+    attributes = _describe(spec, metadata, plate.pixel_aspect, compression)
+    return _Part(spec, attributes, source)
+
+
+def _describe(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> Attributes:
+    """Completes the header `spec`; returns the attributes that take the place of its placeholder."""
+    attributes, stand_in = with_placeholder(pack(metadata))
+    if stand_in is not None:
+        spec.attribute(*stand_in)
+    for name, kind in THROUGH_OIIO.items():
+        value = metadata.get(name)
+        if isinstance(value, Typed) and value.type == kind:
+            spec.attribute(name, oiio.TypeDesc(oiio.FLOAT, oiio.VEC2), value.value)
+        elif isinstance(value, float) and kind == "float":
+            spec.attribute(name, value)
+    if metadata.get(PART_NAME):
+        spec.attribute("oiio:subimagename", str(metadata[PART_NAME]))
+    # Absent, OpenImageIO would fill in the clock, and two renders of one shot would differ.
+    spec.attribute("DateTime", "")
+    spec.attribute("PixelAspectRatio", float(aspect))
+    spec.attribute("compression", compression)
+    return attributes
+
+
+def _open(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
+    source = oiio.ImageInput.open(str(path))
+    if source is None:
+        raise PlateError(f"{path} cannot be read: {short(oiio.geterror())}")
+    opened.callback(source.close)
+    return source
+
+
+def _must(done: bool, output: oiio.ImageOutput, path: Path) -> None:
+    if not done:
+        message = short(output.geterror())
+        raise OutputError(f"cannot write {path}: {_reason(path)} ({message})")
+
+
+def _reason(path: Path) -> str:
+    free = shutil.disk_usage(path.parent).free
+    full = "the disk is full; free some space or write elsewhere"
+    return full if free < _LITTLE else "the file was cut short; is there a quota or a limit on file size?"
+
+
+def _buffer(plate: Plate, formats: Sequence[str]) -> np.ndarray:
+    """Pixels of one numpy type that OpenImageIO stores as `formats` without changing a bit."""
+    kinds = set(formats)
+    if kinds == {"uint"}:
+        return np.stack([_whole(plate, name) for name in plate.channels], axis=-1)
+    if kinds == {"half"}:
+        return as_half(plate.pixels)
+    pixels = np.ascontiguousarray(plate.pixels, np.float32)
+    if kinds == {"float"}:
+        return pixels
+    pixels = pixels.copy()
+    for index, kind in enumerate(formats):
+        if kind == "half":
+            pixels[..., index] = as_half(pixels[..., index])
+    return pixels
+
+
+def as_half(pixels: np.ndarray) -> np.ndarray:
+    """float16, nearest even; finite values out of range become the largest half; NaN and infinity stay."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        half = np.ascontiguousarray(pixels, np.float16)
+    beyond = np.isinf(half)
+    if beyond.any():
+        beyond &= np.isfinite(pixels)
+        half[beyond] = np.copysign(LARGEST_HALF, pixels[beyond])
+    return half
+
+
+def _whole(plate: Plate, name: str) -> np.ndarray:
+    """uint32 of a channel: the exact values, except where its float pixels were changed since."""
+    pixels = plate.matte(name)
+    rounded = np.clip(np.nan_to_num(np.rint(pixels.astype(np.float64))), 0, 2**32 - 1).astype(np.uint32)
+    if name not in plate.integers:
+        return rounded
+    exact = plate.integers[name]
+    return np.where(exact.astype(np.float32) == pixels, exact, rounded)
+
+
+@contextlib.contextmanager
+def _raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> Iterator[Path | None]:
+    """For ids beside light: an uncompressed EXR of the same pixels, to be copied natively; else None.
+
+    OpenImageIO takes pixels of one type from Python, and there is none that both an id and a half fit in
+    (its conversion to whole numbers scales by 2^32 - 1 and rounds through float32).
+    """
+    if "uint" not in formats or set(formats) == {"uint"}:
+        yield None
+        return
+    twin = temporary.with_suffix(".raw.tmp")
+    arrays = {}
+    for index, (name, kind) in enumerate(zip(plate.channels, formats, strict=True)):
+        if kind == "uint":
+            arrays[name] = _whole(plate, name)
+        else:
+            pixels = plate.pixels[..., index].astype(np.float32, copy=False)
+            arrays[name] = as_half(pixels) if kind == "half" else pixels
+    try:
+        write_raw(twin, arrays, plate.data_window, plate.display_window)
+        yield twin
+    finally:
+        with contextlib.suppress(OSError):
+            twin.unlink(missing_ok=True)
+
+
+def _verify(temporary: Path, final: Path) -> None:
+    """The last lines of every part can be read: OpenImageIO does not tell when closing fails on a full disk."""
+    whole = True
+    with contextlib.ExitStack() as opened:
+        source = oiio.ImageInput.open(str(temporary))
+        if source is not None:
+            opened.callback(source.close)
+        index = 0
+        while source is not None and source.seek_subimage(index, 0):
+            spec = source.spec()
+            last = spec.y + spec.height - 1
+            whole &= source.read_scanlines(index, 0, last, last + 1, 0, 0, 1, oiio.TypeDesc("float")) is not None
+            index += 1
+        if not index or not whole:
+            raise OutputError(f"cannot write {final}: {_reason(final)}")

@@ -1,0 +1,110 @@
+"""An image file opened through OpenImageIO, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio
+
+from fsgan_core.contract.errors import PlateError
+from fsgan_core.plates.exr_header import read_attributes
+from fsgan_core.plates.metadata import from_image, unpack
+
+log = logging.getLogger(__name__)
+
+
+class OpenedImage:
+    """An image file, opened, with its parts' names; closed at the end of the block."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        check_readable(path)
+        config = oiio.ImageSpec()
+        config.attribute("oiio:UnassociatedAlpha", 1)
+        opened = oiio.ImageInput.open(str(path), config)
+        if opened is None:
+            raise PlateError(f"{path} cannot be read as a picture: {short(oiio.geterror())}")
+        self.input = opened
+        self.is_exr = opened.format_name() == "openexr"
+        self.specs: list[oiio.ImageSpec] = []
+        if path.suffix.lower() == ".exr" and not self.is_exr:
+            log.warning("%s is named .exr and is a %s file", path, opened.format_name())
+        while opened.seek_subimage(len(self.specs), 0):
+            self.specs.append(opened.spec().copy())
+            if not self.is_exr:
+                break
+        opened.geterror()
+        if not self.specs:
+            opened.close()
+            raise PlateError(f"{path} has no picture in it")
+        self._attributes = read_attributes(path) if self.is_exr else []
+
+    @property
+    def names(self) -> list[str]:
+        return [part_name(spec) for spec in self.specs]
+
+    def metadata(self, index: int) -> dict[str, Any]:
+        """What part `index` says beyond its windows, channels and packing."""
+        return unpack(self._attributes[index]) if self.is_exr else from_image(self.specs[index])
+
+    def seek(self, index: int) -> oiio.ImageSpec:
+        self.input.seek_subimage(index, 0)
+        return self.specs[index]
+
+    def read(self, begin: int, end: int, kind: str) -> np.ndarray:
+        """(height, width, end - begin) of the part that was sought. Raises PlateError."""
+        index = self.input.current_subimage()
+        pixels = self.input.read_image(index, 0, begin, end, oiio.TypeDesc(kind))
+        error = self.input.geterror()
+        if pixels is None or error:
+            raise PlateError(f"{self.path} is damaged or cut short: {short(error)}; copy or render it again")
+        spec = self.specs[index]
+        return np.asarray(pixels).reshape(spec.height, spec.width, end - begin)
+
+    def __enter__(self) -> OpenedImage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.input.close()
+
+
+def check_readable(path: Path) -> None:
+    """Raises PlateError that says why `path` is no file that can be read, with near names where it is missing."""
+    try:
+        if path.is_dir():
+            raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")
+        if not path.exists():
+            raise PlateError(f"there is no file {path}{near_names(path)}")
+    except OSError as error:
+        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not os.access(path, os.R_OK):
+        raise PlateError(f"no permission to read {path}")
+
+
+def near_names(path: Path) -> str:
+    """"; did you mean ...?" for a name that is not there, or where the path stops to exist."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        path, folder = folder, folder.parent
+    try:
+        near = get_close_matches(path.name, [entry.name for entry in folder.iterdir()], n=3)
+    except OSError:
+        near = []
+    if near:
+        return f"; did you mean {', '.join(str(folder / name) for name in near)}?"
+    return f"; the folder {folder} has nothing like it"
+
+
+def part_name(spec: oiio.ImageSpec) -> str:
+    return spec.get_string_attribute("oiio:subimagename")
+
+
+def short(message: str) -> str:
+    """The first line of a library's complaint, without its habits."""
+    lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
+    return lines[0] if lines else "no reason was given"

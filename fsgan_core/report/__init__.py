@@ -1,0 +1,1 @@
+"""What a person looks at after a render: the report page, the contact sheet, the view map."""

@@ -1,0 +1,268 @@
+"""What a person looks at after a render: a contact sheet, a preview movie, a page on what was done.
+
+Pictures here are uint8 RGB, sRGB. `looks` brings frames of target and result there; the rest only lays them out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fsgan_core.clips.inputs import Input, check_rgb
+from fsgan_core.contract.errors import OutputError
+from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, RGB
+from fsgan_core.faces.geometry import Box
+from fsgan_core.plates.colour import ColourConfig
+from fsgan_core.plates.plate import Plate
+from fsgan_core.runtime.atomic import atomic_file, explain, make_folder
+from fsgan_core.runtime.sampling import sample_evenly
+
+__all__ = ["Look", "contact_sheet", "letter", "looks", "paper", "picked", "preview_movie", "write_png"]
+
+log = logging.getLogger(__name__)
+
+FRAMES = 6
+"""Frames on a contact sheet."""
+
+_GAP = 8
+_PAPER = np.array((24, 24, 27), np.uint8)
+_INK, _WARNING = (235, 235, 235), (255, 190, 90)
+_WHOLE = 520  # width that a whole picture gets on the sheet
+_CROP = (320, 640)  # least and largest side of a face crop
+_CROP_MARGIN = 1.7  # side of the crop over that of the face's box
+_MOVIE_WIDTH = 1920  # both pictures together, at most
+
+# Tried in this order. OpenCV's wheels have no H.264 encoder. MPEG-4 plays in every player, though in no browser, and
+# takes a hundredth of the time of VP9.
+_CODECS = (("mp4v", ".mp4"), ("vp09", ".mp4"), ("MJPG", ".avi"))
+
+
+@dataclass(frozen=True)
+class Look:
+    """One frame before and after: uint8 (height, width, 3) of equal size. box: the face, (x, y, width, height) in
+    array pixels. flags: what the render noted."""
+
+    number: int
+    before: np.ndarray
+    after: np.ndarray
+    box: Box | None = None
+    flags: str = ""
+
+
+def picked(frames: Sequence[int], count: int = FRAMES) -> list[int]:
+    """Up to `count` of the frames, evenly spread, first and last among them."""
+    return [frames[place] for place in sample_evenly(len(frames), count)]
+
+
+def looks(target: Input, result: Input, frames: Iterable[int], config: ColourConfig,
+          exposure: float = 0.0) -> Iterator[Look]:
+    """Frames of target and result on the display window, in square pixels, `exposure` stops brighter (scene-linear
+    ones). The face's place is what the result's metadata says. Raises PlateError, ColourError."""
+    for frame in frames:
+        before, after = target.sequence.read(frame), result.sequence.read(frame)
+        check_rgb(before, str(target.sequence.path_of(frame)))
+        check_rgb(after, str(result.sequence.path_of(frame)))
+        named = after.metadata.get(META_COLORSPACE)
+        space = config.resolve(str(named)) if named and not result.clip.colorspace else result.space
+        box = _box(after)
+        yield Look(frame, _display(before, target.space, config, exposure), _display(after, space, config, exposure),
+                   box, str(after.metadata.get(META_FLAGS, "")))
+
+
+def _display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> np.ndarray:
+    rgb = plate.crop(plate.display_window).get(*RGB)
+    if exposure and config.is_scene_linear(space):
+        rgb *= np.float32(2.0 ** exposure)
+    picture = config.to_srgb8(rgb, space)
+    if plate.pixel_aspect == 1.0:
+        return picture
+    size = (max(1, round(picture.shape[1] * plate.pixel_aspect)), picture.shape[0])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if plate.pixel_aspect < 1 else cv2.INTER_LINEAR)
+
+
+def _box(plate: Plate) -> Box | None:
+    try:
+        x, y, width, height = (float(part) for part in str(plate.metadata.get(META_FACE, "")).split())
+    except ValueError:
+        return None
+    window, aspect = plate.display_window, plate.pixel_aspect
+    return ((x - window.x) * aspect, y - window.y, width * aspect, height)
+
+
+# Contact sheet.
+
+def contact_sheet(frames: Iterable[Look], path: Path | str, *, title: str = "") -> Path:
+    """A PNG with a row per frame: the whole picture before and after, the face before and after at full resolution
+    (a small face enlarged, one larger than the crop reduced; the label says how much). Raises OutputError."""
+    rows = [_row(look) for look in frames]
+    if not rows:
+        raise OutputError(f"cannot write {path}: there is no frame to show")
+    width = max(row.shape[1] for row in rows)
+    if title:
+        band = paper(40, width)
+        letter(band, title, (_GAP, 28), 0.8)
+        rows.insert(0, band)
+    sheet = np.concatenate([_fitted(row, width) for row in rows], axis=0)
+    return write_png(path, sheet)
+
+
+def _row(look: Look) -> np.ndarray:
+    wholes = [_within(picture, _WHOLE, _CROP[1]) for picture in (look.before, look.after)]
+    names = [f"{look.number}  before", "after"]
+    pictures = list(wholes)
+    if look.box is not None:
+        before, zoom = _face(look.before, look.box)
+        pictures += [before, _face(look.after, look.box)[0]]
+        names += [f"before, {zoom:.0%}", f"after, {zoom:.0%}"]
+    height = max(picture.shape[0] for picture in pictures) + 30 + 2 * _GAP
+    columns = []
+    for picture, name in zip(pictures, names, strict=True):
+        column = paper(height, picture.shape[1] + 2 * _GAP)
+        column[30 + _GAP:30 + _GAP + picture.shape[0], _GAP:_GAP + picture.shape[1]] = picture
+        letter(column, name, (_GAP, 26), 0.6)
+        columns.append(column)
+    row = np.concatenate(columns, axis=1)
+    if look.flags:
+        letter(row, look.flags, (_GAP + 150, 26), 0.6, _WARNING)
+    return row
+
+
+def _face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
+    """A square around the face, and how much it is enlarged."""
+    wanted = max(16, round(max(box[2], box[3]) * _CROP_MARGIN))
+    zoom = 1.0
+    if wanted > _CROP[1]:
+        zoom = _CROP[1] / wanted
+    elif wanted < _CROP[0]:
+        zoom = float(min(4, -(-_CROP[0] // wanted)))
+    x, y = round(box[0] + box[2] / 2 - wanted / 2), round(box[1] + box[3] / 2 - wanted / 2)
+    crop = paper(wanted, wanted)
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + wanted), min(height, y + wanted)
+    if x1 > x0 and y1 > y0:
+        crop[y0 - y:y1 - y, x0 - x:x1 - x] = picture[y0:y1, x0:x1]
+    if zoom == 1.0:
+        return crop, zoom
+    side = round(wanted * zoom)
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST), zoom
+
+
+def _within(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Reduced to fit; never enlarged."""
+    scale = min(1.0, width / picture.shape[1], height / picture.shape[0])
+    if scale == 1.0:
+        return picture
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def _fitted(row: np.ndarray, width: int) -> np.ndarray:
+    return np.concatenate([row, paper(row.shape[0], width - row.shape[1])], axis=1)
+
+
+def paper(height: int, width: int) -> np.ndarray:
+    """An empty picture, uint8 (height, width, 3)."""
+    return np.full((height, width, 3), _PAPER, np.uint8)
+
+
+def letter(picture: np.ndarray, text: str, place: tuple[int, int], size: float,
+           colour: tuple[int, int, int] = _INK) -> None:
+    """A line of text; place: the left end of its base line."""
+    ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
+    cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
+
+
+def write_png(path: Path | str, picture: np.ndarray) -> Path:
+    """uint8 RGB to PNG, whole or not at all. Raises OutputError."""
+    path = Path(path)
+    done, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise OutputError(f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not "
+                          "be encoded")
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+    return path
+
+
+# Preview movie.
+
+def preview_movie(frames: Iterable[Look], path: Path | str, *, fps: float = 24.0,
+                  codecs: Sequence[tuple[str, str]] = _CODECS) -> Path:
+    """Before and after, side by side, as a movie; the path that was written, whose suffix is .avi where no codec for
+    .mp4 works here. Holds one frame at a time. Raises OutputError."""
+    path = Path(path)
+    make_folder(path.parent)
+    stream = iter(frames)
+    first = next(stream, None)
+    if first is None:
+        raise OutputError(f"cannot write {path}: there is no frame to show")
+    opening = _side_by_side(first)
+    for code, suffix in codecs:
+        final = path.with_suffix(suffix)
+        temporary = final.with_name(f".{final.stem}.{os.getpid()}.tmp{suffix}")
+        try:
+            if not _encodes(code, temporary, opening, fps):
+                log.info("the video codec %s does not work here", code)
+                continue
+            _encode(code, temporary, opening, stream, fps, final)
+            temporary.replace(final)
+            return final
+        except OSError as error:
+            raise OutputError(explain(final, error)) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+    raise OutputError(f"cannot write {path}: no video codec works here (tried "
+                      f"{', '.join(code for code, _ in codecs)}); look at the contact sheet instead")
+
+
+def _side_by_side(look: Look) -> np.ndarray:
+    """uint8 BGR with even sides, at most 1920 wide."""
+    halves = [_within(picture, _MOVIE_WIDTH // 2, 1080) for picture in (look.before, look.after)]
+    picture = np.concatenate(halves, axis=1)
+    height, width = (side // 2 * 2 for side in picture.shape[:2])
+    picture = np.ascontiguousarray(picture[:height, :width][..., ::-1]) if min(height, width) else np.zeros((2, 2, 3),
+                                                                                                         np.uint8)
+    for x, text in ((10, f"before  {look.number}"), (halves[0].shape[1] + 10, "after")):
+        for colour, thick in (((0, 0, 0), 3), (_INK, 1)):
+            cv2.putText(picture, text, (x, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thick, cv2.LINE_AA)
+    return picture
+
+
+def _encodes(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
+    """Whether this codec writes two frames here that can be read again."""
+    writer = _writer(code, path, picture, fps)
+    if not writer.isOpened():
+        return False
+    writer.write(picture)
+    writer.write(picture)
+    writer.release()
+    reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = 0
+    while reader.grab():
+        count += 1
+    reader.release()
+    return count == 2
+
+
+def _encode(code: str, path: Path, first: np.ndarray, frames: Iterator[Look], fps: float, final: Path) -> None:
+    writer = _writer(code, path, first, fps)
+    try:
+        writer.write(first)
+        for look in frames:
+            picture = _side_by_side(look)
+            if picture.shape != first.shape:
+                raise OutputError(f"cannot write {final}: frame {look.number} differs in size from the first one")
+            writer.write(picture)
+    finally:
+        writer.release()
+
+
+def _writer(code: str, path: Path, picture: np.ndarray, fps: float) -> cv2.VideoWriter:
+    code4 = cv2.VideoWriter.fourcc(*code)
+    return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code4, fps, (picture.shape[1], picture.shape[0]))

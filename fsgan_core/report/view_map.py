@@ -1,0 +1,286 @@
+"""What a source offers and what a shot wants: all views by pose, what the plan makes of each, and the angles that the
+source lacks; with small pictures of the views, kept in the cache as PNG files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fsgan_core.clips.inputs import check_rgb, open_inputs
+from fsgan_core.contract.errors import InputError, NoFaceError, ParameterError, PlateError
+from fsgan_core.contract.shot import Clip, Stages
+from fsgan_core.contract.view_grid import SPARE, USED, degrees_text
+from fsgan_core.faces.appearance import AppearanceMap
+from fsgan_core.faces.landmarks import mouth_opening
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.plate import Window
+from fsgan_core.plates.sequence import frames_text, select_frames
+from fsgan_core.render.recognise import recognised
+from fsgan_core.render.scene import Scenes, SourceClip
+from fsgan_core.report.contact_sheet import write_png
+from fsgan_core.runtime.cache import cache_folder, digest
+from fsgan_core.runtime.events import Asked, Event, Listener, go_on, ignore, never
+from fsgan_core.runtime.threads import one_thread_algebra
+from fsgan_core.stages.views import (
+    BEYOND,
+    POSE_UNIT,
+    Choice,
+    FramePlan,
+    ViewRef,
+    chosen_views,
+    plan_views,
+    used_views,
+    view_name,
+)
+from fsgan_core.stages.warp_points import Actor, actor
+
+__all__ = ["Lack", "MapView", "Pose", "ViewMap", "view_map"]
+
+log = logging.getLogger(__name__)
+
+FAR = POSE_UNIT
+"""Degrees to the nearest view from which on an angle counts as lacking."""
+SIDE = 96  # of a small picture, pixels
+AROUND = 1.5  # its side over that of the face's box
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A source frame that shows the face.
+
+    name: as `reenact.exclude` takes it. yaw, pitch, roll: degrees. mouth: its opening, a share of the eyes' distance.
+    state: "used", "excluded" or "spare" (see stages.views). leads: frames of the target whose detail comes from it.
+    light: frames' worth of low frequencies that come from it. picture: a PNG, "" where there is none.
+    """
+
+    name: str
+    clip: int
+    frame: int
+    yaw: float
+    pitch: float
+    roll: float
+    mouth: float
+    confidence: float
+    state: str
+    weight: float = 1.0
+    leads: int = 0
+    light: float = 0.0
+    picture: str = ""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A pose of the target, whole degrees: how many frames show it, and how many of them lack a view."""
+
+    yaw: int
+    pitch: int
+    frames: int
+    lacking: int
+
+
+@dataclass(frozen=True)
+class Lack:
+    """An angle that the source lacks. frames: of the target, as ranges. degrees: from the nearest view, at the worst
+    of them. nearest: that view's name. text: for a person."""
+
+    yaw: float
+    pitch: float
+    count: int
+    frames: str
+    degrees: float
+    nearest: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ViewMap:
+    """clips: short names of the sources. target: frames looked at that show the face, 0 without a target. problem: why
+    there is no plan (no view is left, one that is named is not there), else ""."""
+
+    clips: tuple[str, ...]
+    views: tuple[MapView, ...]
+    target: int = 0
+    poses: tuple[Pose, ...] = ()
+    lacking: tuple[Lack, ...] = ()
+    problem: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None = None, *, frames: str = "",
+             pictures: bool = True, device: str = "cpu", listen: Listener = ignore,
+             cancelled: Asked = never) -> ViewMap:
+    """The views of some sources, and what a target's frames want of them.
+
+    frames: of the target, empty is all; the plan spans the clip in any case. pictures: whether small pictures are
+    made. Clips that were never analysed are analysed. Raises FsganError as a render does, but not for an artist's
+    choice of views that leaves none: that is the map's `problem`.
+    """
+    if not sources:
+        raise InputError("name at least one source: a still, a sequence or a movie")
+    inputs = open_inputs(sources, target or sources[0], stages, device=device)
+
+    def hear(event: Event) -> None:
+        go_on(cancelled)
+        listen(event)
+
+    scenes = Scenes(inputs, "swap", with_views=False, recognise=recognised, listen=hear)
+    with one_thread_algebra():
+        clips = scenes.source_clips()
+        names = [clip.item.name for clip in clips]
+        chosen, problem = _chosen(clips, stages, names)
+        faces: dict[int, Face] = {}
+        plan: dict[int, FramePlan] = {}
+        if target is not None:
+            wanted = select_frames(frames, inputs.target.sequence.frames, "skip")
+            try:
+                faces, plan = _planned(scenes, clips, wanted, stages, names)
+            except (NoFaceError, ParameterError) as error:
+                problem = problem or str(error)
+                faces = {frame: scenes(frame).faces[frame] for frame in wanted if frame in scenes(frame).faces}
+    shown = _pictures(clips, chosen, hear) if pictures else {}
+    parts = _parts(plan)
+    views = tuple(_view(ref, one, clips[ref.clip].actor, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
+                  for ref, one in chosen.items())
+    poses, lacking = _wanted(faces, [view for view in views if view.state == USED], stages)
+    return ViewMap(tuple(names), views, len(faces), poses, lacking, problem)
+
+
+def _chosen(clips: Sequence[SourceClip], stages: Stages, names: Sequence[str]) -> tuple[dict[ViewRef, Choice], str]:
+    actors = [clip.actor for clip in clips]
+    try:
+        return chosen_views(actors, stages.reenact, names), ""
+    except ParameterError as error:
+        plain = stages.reenact.replace(views=(), exclude=(), weights=())
+        return chosen_views(actors, plain, names), str(error)
+
+
+def _planned(scenes: Scenes, clips: Sequence[SourceClip], frames: Sequence[int], stages: Stages,
+             names: Sequence[str]) -> tuple[dict[int, Face], dict[int, FramePlan]]:
+    """The target's faces and the plan of these frames; every section is planned once, whole, as a render does."""
+    faces: dict[int, Face] = {}
+    plan: dict[int, FramePlan] = {}
+    by_section: dict[int, dict[int, FramePlan]] = {}
+    actors = [clip.actor for clip in clips]
+    used_views(actors, stages.reenact, names)
+    known = scenes.recognition()
+    for frame in frames:
+        scene = scenes(frame)
+        if frame not in scene.faces:
+            continue
+        if scene.number not in by_section:
+            who = actor(scene.faces, scene.pixel_aspect)
+            by_section[scene.number] = plan_views(actors, who, stages.reenact, names,
+                                                  known.unlike if known is not None else None)
+        faces[frame], plan[frame] = scene.faces[frame], by_section[scene.number][frame]
+    return faces, plan
+
+
+def _parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
+    """How many frames each view leads, as it is or mirrored, and how many frames' worth of light it gives."""
+    found: dict[ViewRef, tuple[int, float]] = {}
+    for frame in plan.values():
+        for place, part in enumerate(frame.views):
+            ref = replace(part.view, mirrored=False)
+            leads, light = found.get(ref, (0, 0.0))
+            found[ref] = leads + (place == 0), light + part.light
+    return found
+
+
+def _view(ref: ViewRef, one: Choice, who: Actor, names: Sequence[str], part: tuple[int, float],
+          picture: str) -> MapView:
+    yaw, pitch, roll = (round(angle, 1) for angle in one.face.euler)
+    mouth = float(mouth_opening(one.face.landmarks * (who.pixel_aspect, 1.0)))
+    return MapView(view_name(ref, names), ref.clip, ref.frame, yaw, pitch, roll, round(mouth, 3),
+                   round(one.face.confidence, 3), one.state, one.weight, part[0], round(part[1], 2), picture)
+
+
+def _wanted(faces: Mapping[int, Face], used: Sequence[MapView],
+            stages: Stages) -> tuple[tuple[Pose, ...], tuple[Lack, ...]]:
+    """Where the target's faces look, and what of that the used views do not show."""
+    if not faces:
+        return (), ()
+    frames = sorted(faces)
+    asked = np.array([faces[frame].euler[:2] for frame in frames])
+    far = np.full(len(frames), np.inf)
+    near = np.zeros(len(frames), int)
+    lacks = np.ones(len(frames), bool)
+    if used:
+        offered = np.array([(view.yaw, view.pitch) for view in used])
+        distance = np.linalg.norm(asked[:, None] - offered[None], axis=2)
+        far, near = distance.min(1), distance.argmin(1)
+        appearance = AppearanceMap(offered, stages.reenact.minimum_radius)
+        outside = np.array([appearance.query(float(yaw), float(pitch)).outside for yaw, pitch in asked])
+        lacks = (far > FAR) | (outside > BEYOND)
+    cells: dict[tuple[int, int], list[int]] = {}
+    for (yaw, pitch), lacking in zip(np.rint(asked).astype(int), lacks, strict=True):
+        counted = cells.setdefault((int(yaw), int(pitch)), [0, 0])
+        counted[0] += 1
+        counted[1] += int(lacking)
+    poses = tuple(Pose(yaw, pitch, *counted) for (yaw, pitch), counted in sorted(cells.items()))
+    return poses, _lacking(asked[lacks], np.asarray(frames)[lacks], far[lacks],
+                           [used[index].name if used else "" for index in near[lacks]])
+
+
+def _lacking(poses: np.ndarray, frames: np.ndarray, far: np.ndarray, nearest: Sequence[str]) -> tuple[Lack, ...]:
+    """As few angles as stand for all of these poses within FAR degrees, those of most frames first."""
+    if not len(poses):
+        return ()
+    crowds = AppearanceMap(poses, FAR)
+    found = []
+    for kept, members in zip(crowds.keep, crowds.cells(), strict=True):
+        yaw, pitch = (round(float(angle), 1) for angle in poses[kept])
+        worst = members[np.argmax(far[members])]
+        degrees = round(float(far[worst]), 1) if np.isfinite(far[worst]) else 0.0
+        text = f"{degrees_text(yaw, pitch)}: {len(members)} frame{'s' if len(members) > 1 else ''}"
+        if nearest[worst]:
+            text += f", up to {degrees:.0f} degrees from the nearest view ({nearest[worst]})"
+        found.append(Lack(yaw, pitch, len(members), frames_text([int(frame) for frame in frames[members]], limit=0),
+                          degrees, nearest[worst], text))
+    return tuple(sorted(found, key=lambda lack: -lack.count))
+
+
+def _pictures(clips: Sequence[SourceClip], chosen: Mapping[ViewRef, Choice], listen: Listener) -> dict[ViewRef, str]:
+    """Small pictures of all views that a person may choose from; one that cannot be made is logged and left out."""
+    wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != SPARE]
+    found: dict[ViewRef, str] = {}
+    for done, (ref, face) in enumerate(wanted, start=1):
+        clip = clips[ref.clip]
+        try:
+            path = _picture_path(clip, face)
+            if not path.is_file():
+                _make_picture(clip, face, path)
+                listen(Event("views", clip.item.name, done, len(wanted), ref.frame))
+            found[ref] = str(path)
+        except PlateError as error:
+            log.warning("frame %d of %s has no picture: %s", ref.frame, clip.item.name, error)
+    return found
+
+
+def _picture_path(clip: SourceClip, face: Face) -> Path:
+    """Where the face's PNG lies in the cache, by what it is made from. Raises PlateError."""
+    x, y, width, height = (round(float(value), 2) for value in face.box)
+    key = digest("view", 1, clip.item.sequence.fingerprint(face.frame), (x, y, width, height), clip.exposure,
+                 clip.codec.space, SIDE, AROUND)
+    return cache_folder() / "views" / f"{key}.png"
+
+
+def _make_picture(clip: SourceClip, face: Face, path: Path) -> None:
+    """Raises PlateError, OutputError."""
+    item, (x, y, width, height) = clip.item, face.box
+    plate = item.sequence.read(face.frame)
+    check_rgb(plate, str(item.sequence.path_of(face.frame)))
+    side = max(2, round(height * AROUND))
+    across = max(2, round(side / clip.actor.pixel_aspect))
+    window = Window(round(x + width / 2 - across / 2), round(y + height / 2 - side / 2), across, side)
+    shown = clip.codec.encode(plate.crop(window).get("R", "G", "B"))
+    small = cv2.resize(shown, (SIDE, SIDE), interpolation=cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR)
+    write_png(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))

@@ -1,0 +1,25 @@
+"""Picking some of many: evenly spread places of a clip."""
+
+from __future__ import annotations
+
+__all__ = ["sample_evenly"]
+
+
+def sample_evenly(count: int, most: int) -> list[int]:
+    """Picks up to `most` of the indices 0..count-1, evenly spread.
+
+    Args:
+        count: How many items there are; 0 gives an empty list.
+        most: How many indices are wanted at most, 1 or more.
+
+    Returns:
+        Ascending indices without repeats. The first and the last item are among them when two or more are picked.
+
+    >>> sample_evenly(10, 4)
+    [0, 3, 6, 9]
+    """
+    wanted = min(most, count)
+    if wanted < 2:
+        return [0] * wanted
+    step = (count - 1) / (wanted - 1)
+    return sorted({round(place * step) for place in range(wanted)})

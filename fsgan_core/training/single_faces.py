@@ -1,0 +1,89 @@
+"""Single faces for the networks that look at one face alone: turned, graded, with something in front of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTES
+from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
+from fsgan_core.training.face_crops import FaceSet
+from fsgan_core.training.occluders import covered
+from fsgan_core.training.pairs import as_shares, even
+
+__all__ = ["Single", "Singles"]
+
+
+@dataclass(frozen=True)
+class Single:
+    """picture: float32 (p, p, 3), display-like, 0..1. face, hair: float32 (p, p), 0..1, what lies in front taken out.
+    landmarks: float64 (68, 2), pixels."""
+
+    picture: np.ndarray
+    face: np.ndarray
+    hair: np.ndarray
+    landmarks: np.ndarray
+
+
+class Singles:
+    """Draws faces of `usable` (bool (n,)), everybody as often as anybody else. Raises InputError for faces that were
+    prepared without mattes."""
+
+    def __init__(self, faces: FaceSet, people: np.ndarray, usable: np.ndarray, seed: int,
+                 augment: Augment | None = None) -> None:
+        if faces.mattes is None:
+            raise InputError("these faces were prepared without mattes, which this network learns from; prepare them "
+                             "again without --no-mattes")
+        self.faces = faces
+        self._mattes = faces.mattes
+        self._seed = seed
+        self._augment = augment
+        self._members = np.flatnonzero(usable)
+        self._shares = even(people[self._members])
+
+    def chosen(self, step: int, count: int) -> np.ndarray:
+        """int64 (count,): the faces of a step."""
+        return np.random.default_rng([self._seed, step]).choice(self._members, count, p=self._shares)
+
+    def random(self, step: int, place: int) -> np.random.Generator:
+        """What changes a face of a step."""
+        return np.random.default_rng([self._seed, step, 1, place])
+
+    def drawn(self, index: int, random: np.random.Generator | None = None) -> Single:
+        """A face, changed where there is `random`."""
+        augment = self._augment if random is not None else None
+        if augment is None or random is None:
+            return self._cut(index, False, 0.0, 1.0)
+        mirror = random.random() < augment.flip
+        turn, scale = augment.roll * random.uniform(-1, 1), 1 + augment.scale * random.uniform(-1, 1)
+        single = self._cut(index, mirror, turn, scale)
+        picture, face, hair = Look.drawn(augment, random)(single.picture), single.face, single.hair
+        if random.random() < augment.occluders:
+            picture, thing = covered(picture, single.landmarks, random)
+            face, hair = face * (1 - thing), hair * (1 - thing)
+        return Single(Wear.drawn(augment, len(picture), random)(picture), face, hair, single.landmarks)
+
+    def _cut(self, index: int, mirror: bool, turn: float, scale: float) -> Single:
+        """The crop out of what is around it, turned by degrees and scaled about its middle."""
+        faces = self.faces
+        size, margin, side = faces.layout.resolution, faces.layout.margin, faces.layout.side
+        picture, mattes, points = faces.pictures[index], self._mattes[index], faces.landmarks[index]
+        if mirror:
+            picture, mattes, points = mirrored(picture), mirrored(mattes), mirrored_points(points)
+        places = points.astype(np.float64) * size - 0.5
+        if turn == 0 and scale == 1:
+            part = slice(margin, margin + size)
+            picture, mattes = picture[part, part], mattes[part, part]
+        else:
+            middle = (side - 1) / 2
+            move = cv2.getRotationMatrix2D((middle, middle), turn, scale)
+            places = (places + margin) @ move[:, :2].T + move[:, 2] - margin
+            move[:, 2] -= margin
+            picture = cv2.warpAffine(picture, move, (size, size), flags=cv2.INTER_CUBIC)
+            mattes = cv2.warpAffine(mattes, move, (size, size), flags=cv2.INTER_LINEAR)
+        shares = as_shares(mattes)
+        return Single(as_shares(picture), shares[..., MATTES.index(MATTE_FACE)], shares[..., MATTES.index(MATTE_HAIR)],
+                      places)

@@ -1,0 +1,1 @@
+"""The process that renders for Nuke: it reads requests, runs them and sends events back."""

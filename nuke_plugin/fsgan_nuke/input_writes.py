@@ -1,0 +1,127 @@
+"""Inputs that only the host can make: written to files by the Write nodes inside our gizmos, frames that have changed
+and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any, Iterable, Sequence
+
+import nuke
+
+from fsgan_core.contract.errors import CancelledError, OutputError
+from fsgan_nuke import graph, stereo
+from fsgan_nuke.host import full_size
+from fsgan_nuke.node_job import Branch
+
+# Knobs that say how a node looks in the graph, not what it does.
+LOOKS = ("name", "label", "note_font", "note_font_size", "note_font_color", "tile_color", "gl_color", "selected",
+         "hide_input", "icon", "indicators", "autolabel", "help", "xpos", "ypos", "bookmark", "postage_stamp",
+         "status_line", "status")
+
+
+def write_branch(node: Any, branch: Branch, frames: Sequence[int]) -> list[int]:
+    """Writes those of `frames` that are not written yet or have changed since; their numbers. On the main thread.
+
+    Raises OutputError with the host's words when its render fails.
+    """
+    wanted = to_write(branch, frames)
+    if not wanted:
+        return []
+    stale = list(wanted)
+    write = graph.inner(node, f"Write_{branch.name}")
+    write["file"].setValue(branch.pattern)
+    write["disable"].setValue(False)
+    try:
+        with full_size():
+            for first, last in runs(stale):
+                nuke.execute(write, first, last, 1, [branch.view])
+    except RuntimeError as error:
+        if str(error).startswith("Cancelled"):
+            raise CancelledError("cancelled") from error
+        raise OutputError(f"{node.name()}: the input '{branch.name}' could not be written: {error}") from error
+    finally:
+        write["disable"].setValue(True)
+    record = _read_record(_record_of(branch))
+    record.update({str(frame): wanted[frame] for frame in stale})
+    _write_record(_record_of(branch), record)
+    return stale
+
+
+def to_write(branch: Branch, frames: Sequence[int]) -> dict[int, str]:
+    """Those of `frames` that are not written yet or have changed since, with what their record will say."""
+    record = _read_record(_record_of(branch))
+    text = tree_text(branch.node)
+    wanted = {frame: _digest(text, file_states(branch.node, frame, branch.view)) for frame in frames}
+    return {frame: known for frame, known in wanted.items()
+            if record.get(str(frame)) != known or not os.path.isfile(at_frame(branch.path, frame))}
+
+
+def tree_text(node: Any) -> str:
+    """What decides the picture that arrives through `node`, as text: classes and knobs of all that is above it."""
+    parts = []
+    for one in graph.all_above(node):
+        knobs = sorted((knob, one[knob].toScript()) for knob in one.knobs() if knob not in LOOKS)
+        parts.append(f"{one.Class()} {knobs}")
+    return "\n".join(parts)
+
+
+def file_states(node: Any, frame: int, view: str) -> list[Any]:
+    """Size and time of every file that is read above `node` for a frame of a view."""
+    states = []
+    for one in graph.all_above(node):
+        if one.Class() == "Read" or graph.is_ours(one):
+            path = at_frame(stereo.filled(str(one["result"].value() if graph.is_ours(one) and "result" in one.knobs()
+                                             else nuke.filename(one) or ""), view), frame)
+            try:
+                found = os.stat(path)
+                states.append([path, found.st_size, found.st_mtime_ns])
+            except OSError:
+                states.append([path])
+    return states
+
+
+def at_frame(pattern: str, frame: int) -> str:
+    """A pattern's file for a frame; a path without a frame is itself."""
+    hashes = pattern.count("#")
+    if hashes:
+        return pattern.replace("#" * hashes, f"{frame:0{hashes}d}")
+    return pattern % frame if "%" in pattern else pattern
+
+
+def runs(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """Frames as (first, last) of neighbours."""
+    found: list[tuple[int, int]] = []
+    for frame in sorted(frames):
+        if found and frame == found[-1][1] + 1:
+            found[-1] = (found[-1][0], frame)
+        else:
+            found.append((frame, frame))
+    return found
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _record_of(branch: Branch) -> str:
+    """The file that says what was written of a branch."""
+    return f"{os.path.dirname(branch.path)}/written.{branch.view}.json"
+
+
+def _read_record(path: str) -> dict[str, str]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _write_record(path: str, record: dict[str, str]) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    beside = f"{path}.{os.getpid()}.tmp"
+    with open(beside, "w", encoding="utf-8") as file:
+        json.dump(record, file)
+    os.replace(beside, path)

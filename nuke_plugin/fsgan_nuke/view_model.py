@@ -1,0 +1,116 @@
+"""The appearance-map panel without its widgets: what is chosen, and the knobs that say so. Nothing here knows the host
+or Qt."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, List, Mapping
+
+from fsgan_core.contract.view_grid import EXCLUDED, SPARE, USED, Grid, Square, grid_of
+
+LIGHTEST, HEAVIEST = 0.01, 1000.0  # weights that can be chosen
+
+
+class ViewModel:
+    """data: the worker's answer to `views`. Places are those of data["views"].
+
+    What an artist chooses is in `views` at once; what the plan makes of it ("leads", "light", what is lacking) is the
+    worker's, and comes with the next answer.
+    """
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self.data = data
+        self.views: List[Dict[str, Any]] = [dict(view) for view in data.get("views", ())]
+        self.lacking: List[Mapping[str, Any]] = list(data.get("lacking", ()))
+        self.problem = str(data.get("problem", ""))
+
+    def grid(self, step: float = 0.0) -> Grid:
+        return grid_of(self.views, self.data.get("poses", ()), step)
+
+    # What is chosen.
+
+    def use(self, places: Iterable[int]) -> None:
+        for place in places:
+            self.views[place]["state"] = USED
+
+    def leave_out(self, places: Iterable[int]) -> None:
+        for place in places:
+            self.views[place]["state"] = EXCLUDED
+
+    def use_only(self, places: Iterable[int]) -> None:
+        """All others are left out."""
+        wanted = set(places)
+        for place, view in enumerate(self.views):
+            if view["state"] != SPARE:
+                view["state"] = USED if place in wanted else EXCLUDED
+
+    def weigh(self, places: Iterable[int], weight: float) -> None:
+        for place in places:
+            self.views[place]["weight"] = round(min(max(weight, LIGHTEST), HEAVIEST), 3)
+
+    def reset(self) -> None:
+        """Every view, equally."""
+        for view in self.views:
+            view["weight"] = 1.0
+            if view["state"] == EXCLUDED:
+                view["state"] = USED
+
+    def knobs(self) -> Dict[str, str]:
+        """The choice as texts of the parameters `views`, `exclude` and `weights` of reenact."""
+        weights = sorted({view["weight"] for view in self.views if view["weight"] != 1})
+        return {"views": "",
+                "exclude": ",".join(self._named(lambda view: view["state"] == EXCLUDED)),
+                "weights": ",".join(f"{name}={weight:g}" for weight in weights
+                                    for name in self._named(lambda view, weight=weight: view["weight"] == weight))}
+
+    def _named(self, wanted: Callable[..., bool]) -> List[str]:
+        """Views as names and ranges. A range spans neighbours of the list alone, whatever frames lie between them."""
+        runs: List[List[Mapping[str, Any]]] = []
+        before = False
+        for view in self.views:
+            if wanted(view):
+                if before and runs[-1][-1]["clip"] == view["clip"]:
+                    runs[-1].append(view)
+                else:
+                    runs.append([view])
+            before = wanted(view)
+        return [str(run[0]["name"]) + (f"-{run[-1]['frame']}" if len(run) > 1 else "") for run in runs]
+
+    # What is said.
+
+    def summary(self) -> str:
+        counts = {state: sum(view["state"] == state for view in self.views) for state in (USED, EXCLUDED)}
+        text = f"{counts[USED]} views"
+        if counts[EXCLUDED]:
+            text += f", {counts[EXCLUDED]} left out"
+        target = int(self.data.get("target", 0))
+        if target:
+            lacking = sum(int(lack["count"]) for lack in self.lacking)
+            text += f"; {target} frames of the target, " + (f"{lacking} lack a near view" if lacking else
+                                                            "all near a view")
+        return text
+
+    def caption(self, place: int) -> str:
+        """A view in a few words: its frame, what it leads, its weight."""
+        view = self.views[place]
+        parts = [str(view["name"])]
+        if view["state"] == EXCLUDED:
+            parts.append("left out")
+        elif view.get("leads"):
+            parts.append(f"leads {view['leads']}")
+        if view["weight"] != 1:
+            parts.append(f"x{view['weight']:g}")
+        return ", ".join(parts)
+
+    def details(self, place: int) -> str:
+        """A view's tooltip."""
+        view = self.views[place]
+        return (f"frame {view['name']}: yaw {view['yaw']:+.1f}, pitch {view['pitch']:+.1f}, roll {view['roll']:+.1f} "
+                f"degrees; mouth open {view['mouth']:.2f}; confidence {view['confidence']:.2f}\n"
+                f"leads {view['leads']} frames, gives light to {view['light']:.1f}")
+
+    def square_text(self, square: Square) -> str:
+        """What stands below a square of the map: how many views are used of how many."""
+        if not square.views:
+            return ""
+        used = sum(self.views[place]["state"] == USED for place in square.views)
+        return f"{used} of {len(square.views)}" if used < len(square.views) else str(used)

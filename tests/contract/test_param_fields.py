@@ -1,0 +1,124 @@
+"""Stage parameters: declared once, checked at their bounds, read from what people type."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from fsgan_core.contract.errors import ParameterError
+from fsgan_core.contract.param_fields import Params, knobs_of, parse, stage_name
+from fsgan_core.contract.params import (
+    ALIASES,
+    STAGES,
+    AnalyseParams,
+    BlendParams,
+    MaskParams,
+    OutputParams,
+    ReenactParams,
+)
+
+EVERY = [(stage, cls, knob) for stage, cls in STAGES.items() for knob in knobs_of(cls)]
+NAMES = [f"{stage}.{knob.name}" for stage, _, knob in EVERY]
+
+
+@pytest.mark.parametrize(("stage", "cls", "knob"), EVERY, ids=NAMES)
+class TestDeclarations:
+    def test_says_what_it_is(self, stage: str, cls: type[Params], knob) -> None:
+        assert knob.label and knob.help.rstrip().endswith((".", "!")), "a label, and a sentence of help"
+        assert knob.kind in ("float", "int", "bool", "choice", "text", "floats", "texts")
+        assert (knob.kind == "choice") == bool(knob.choices)
+
+    def test_default_is_allowed(self, stage: str, cls: type[Params], knob) -> None:
+        assert getattr(cls(**{knob.name: knob.default}), knob.name) == knob.default
+
+    def test_bounds_are_inclusive(self, stage: str, cls: type[Params], knob) -> None:
+        for bound, outward in ((knob.minimum, -1), (knob.maximum, 1)):
+            if bound is None:
+                continue
+            assert getattr(cls(**{knob.name: bound}), knob.name) == bound
+            with pytest.raises(ParameterError, match=rf"{stage}\.{knob.name}"):
+                cls(**{knob.name: bound + outward * (1 if knob.kind == "int" else 1e-6)})
+
+    def test_wrong_kind_is_refused(self, stage: str, cls: type[Params], knob) -> None:
+        wrong = {"float": "wide", "int": 1.5, "bool": 1, "choice": "no such", "text": 3, "floats": "1,2", "texts": "a"}
+        with pytest.raises(ParameterError):
+            cls(**{knob.name: wrong[knob.kind]})
+
+    def test_text_round_trip(self, stage: str, cls: type[Params], knob) -> None:
+        if knob.default is None:
+            assert parse(cls, knob.name, "") is None
+        elif knob.kind != "texts":
+            assert parse(cls, knob.name, str(knob.default)) == knob.default
+
+    def test_stage_is_named_after_its_class(self, stage: str, cls: type[Params], knob) -> None:
+        assert stage_name(cls) == stage
+
+
+class TestParse:
+    @pytest.mark.parametrize(("text", "value"), [("on", True), ("True", True), ("1", True), ("no", False),
+                                                 ("0", False)])
+    def test_switches(self, text: str, value: bool) -> None:
+        assert parse(MaskParams, "mouth", text) is value
+
+    def test_lists_and_points(self) -> None:
+        assert parse(ReenactParams, "views", "a:1,a:7") == ("a:1", "a:7")
+        assert parse(AnalyseParams, "person_point", "12.5,-3") == (12.5, -3.0)
+
+    @pytest.mark.parametrize(("name", "text"), [("mix", "half"), ("mix", "nan"), ("seed", "1.5"), ("seed", "-1"),
+                                                ("engine", "magic"), ("mix", "")])
+    def test_refusals_name_the_parameter_and_what_it_takes(self, name: str, text: str) -> None:
+        with pytest.raises(ParameterError, match=rf"blend\.{name} = .* it takes ") as caught:
+            parse(BlendParams, name, text)
+        assert caught.value.exit_code == 2
+
+    def test_unknown_name_has_near_matches(self) -> None:
+        with pytest.raises(ParameterError, match="did you mean sharpness"):
+            parse(BlendParams, "sharpnes", "1")
+
+
+class TestParams:
+    def test_numbers_take_their_type(self) -> None:
+        params = BlendParams(mix=1, seed=2.0)
+        assert isinstance(params.mix, float) and isinstance(params.seed, int)
+
+    def test_bools_are_no_numbers(self) -> None:
+        with pytest.raises(ParameterError):
+            BlendParams(mix=True)
+
+    def test_not_a_number_is_out_of_range(self) -> None:
+        with pytest.raises(ParameterError):
+            BlendParams(mix=math.nan)
+
+    def test_dict_round_trip(self) -> None:
+        params = ReenactParams(views=("a:1",), expression=2.0)
+        assert ReenactParams.from_dict(params.to_dict()) == params
+        assert params.to_dict()["views"] == ["a:1"]
+
+    def test_unset_optional_is_left_out(self) -> None:
+        assert "person_point" not in AnalyseParams().to_dict()
+
+    def test_frozen(self) -> None:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            BlendParams().mix = 0.5  # type: ignore[misc]
+
+
+def test_aliases_name_parameters_that_exist_under_names_that_do_not() -> None:
+    for alias, meant in ALIASES.items():
+        assert meant in NAMES and alias not in NAMES
+
+
+def test_compressions_are_those_that_the_writer_knows() -> None:
+    from fsgan_core.plates.exr_writer import COMPRESSIONS
+
+    declared = {knob.name: knob for knob in knobs_of(OutputParams)}
+    assert declared["compression"].choices == COMPRESSIONS
+
+
+def test_engines_are_those_that_the_table_has() -> None:
+    from fsgan_core.render.engines import ENGINES
+
+    for stage in ("reenact", "mask", "inpaint", "blend"):
+        declared = {knob.name: knob for knob in knobs_of(STAGES[stage])}["engine"].choices
+        assert set(declared) == {"auto"} | {engine.name for engine in ENGINES if engine.stage == stage}

@@ -1,0 +1,116 @@
+"""What is installed, on the nodes: the menu of weights, and what an engine comes to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.host import Host
+from tests.nuke.conftest import settle
+
+
+@pytest.fixture
+def answer() -> dict[str, Any]:
+    def weight(name: str, role: str = "blend", installed: bool = True, allowed: bool = True) -> dict[str, Any]:
+        return {"name": name, "role": role, "licence": "research", "installed": installed, "allowed": allowed}
+
+    return {"version": "9.9", "device": "cuda:0",
+            "weights": [weight("a"), weight("b"), weight("far", installed=False), weight("secret", allowed=False),
+                        weight("other", role="mask")],
+            "engines": {"blend": {"fsgan": "no weights", "poisson": "", "over": ""}, "mask": {"fsgan": "no weights"}},
+            "auto": {"blend": "poisson", "mask": ""}}
+
+
+@pytest.mark.parametrize(("typed", "shown", "more"), [
+    ("", "best installed", 0), ("b", "b (research)", 0), ("mine", "mine (not installed)", 1),
+    ("far", "far (not installed)", 1), ("secret", "secret (not allowed)", 1),
+    ("/show/w (v2).safetensors", "/show/w (v2).safetensors (a file)", 1)])
+def test_the_menu_keeps_what_is_typed(session: Host, answer: dict[str, Any], typed: str, shown: str,
+                                      more: int) -> None:
+    from fsgan_nuke import weights_menu
+
+    items, item = weights_menu.network_items(answer, "blend", typed)
+    assert item == shown and items[:3] == ["best installed", "a (research)", "b (research)"] and len(items) == 3 + more
+    assert weights_menu.network_of(item) == typed
+
+
+def test_what_an_engine_comes_to(session: Host, answer: dict[str, Any]) -> None:
+    from fsgan_nuke import weights_menu
+
+    short, more = weights_menu.engine_note(answer, "blend", "auto")
+    assert short == "now: poisson" and "fsgan: no weights" in more
+    assert weights_menu.engine_note(answer, "blend", "fsgan") == ("cannot run here", "no weights")
+    assert weights_menu.engine_note(answer, "blend", "over") == ("", "")
+    assert weights_menu.engine_note(answer, "mask", "auto")[0] == "no engine can run here"
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("FSGAN_Blend", ""), ("FSGAN_Swap", "blend_")])
+def test_on_a_node(session: Host, answer: dict[str, Any], kind: str, prefix: str) -> None:
+    from fsgan_nuke import weights_menu
+
+    node = session.module.createNode(kind)
+    network, menu = node[f"{prefix}network"], node[f"{prefix}network_menu"]
+    session.set_knob(node, f"{prefix}network", "mine")
+    weights_menu.fill(node, answer)
+    assert menu.value() == "mine (not installed)" and node[f"{prefix}engine_note"].value() == "now: poisson"
+    assert node["about"].value() == "FSGAN 9.9, networks on cuda:0"
+    session.set_knob(node, f"{prefix}network_menu", "b (research)")
+    assert network.value() == "b"
+    session.set_knob(node, f"{prefix}network_menu", "best installed")
+    assert network.value() == ""
+    text = session.scripts.script()
+    assert "network_menu" not in text and "engine_note" not in text, "no parameters: nothing of them is saved"
+    session.module.delete(node)
+
+
+def test_asked_of_the_worker_while_a_panel_is_open(session: Host) -> None:
+    node = session.module.createNode("FSGAN_Reenact")
+    session.set_knob(node, "likeness", 0.5)
+    import time
+
+    end = time.monotonic() + 60
+    while not str(node["engine_note"].value()).strip() and time.monotonic() < end:
+        settle(session)
+        time.sleep(0.1)
+    assert node["engine_note"].value() in ("now: warp", "now: fsgan") and "networks on cpu" in node["about"].value()
+    session.module.delete(node)
+
+
+@pytest.mark.parametrize(("kind", "menu", "value", "knob"), [
+    ("FSGAN_Analyse", "person", "point", "person_point"), ("FSGAN_Blend", "engine", "poisson", "reach"),
+    ("FSGAN_Swap", "blend_engine", "fsgan", "blend_network"), ("FSGAN_Reenact", "engine", "fsgan", "steps")])
+def test_what_does_not_count_is_greyed_out(session: Host, kind: str, menu: str, value: str, knob: str) -> None:
+    node = session.module.createNode(kind)
+    other = "index" if menu == "person" else "over" if "blend" in kind.lower() + menu else "warp"
+    node.showControlPanel()
+    session.idle()
+    session.set_knob(node, menu, other)
+    session.idle()  # a swap's knobs are links
+    assert not node[knob].enabled()
+    session.set_knob(node, menu, value)
+    session.idle()
+    assert node[knob].enabled()
+    session.module.delete(node)
+
+
+def test_a_point_counts_where_it_is_asked_for(session: Host) -> None:
+    from fsgan_nuke.node_job import read_knobs
+
+    node = session.module.createNode("FSGAN_Analyse")
+    assert "person_point" not in read_knobs(node, "analyse")
+    node["person"].setValue("point")
+    assert read_knobs(node, "analyse")["person_point"] == [0, 0]
+    session.module.delete(node)
+
+
+def test_a_swap_has_one_choice_of_licences(session: Host) -> None:
+    from fsgan_nuke import graph, node_job
+    from fsgan_nuke.colour import project_colour
+
+    swap = session.module.createNode("FSGAN_Swap")
+    session.set_knob(swap, "weights_allow", "commercial")
+    for name in ("Reenact", "Mask", "Inpaint", "Blend"):
+        found = node_job.settings(graph.inner(swap, name), project_colour())
+        assert found["weights"]["allow"] == "commercial"
+    session.module.delete(swap)

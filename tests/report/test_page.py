@@ -1,0 +1,112 @@
+"""The page on a render."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import OutputError
+from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+from fsgan_core.evaluation.evaluate import Evaluation
+from fsgan_core.evaluation.metrics import EXTRA, NAMES
+from fsgan_core.report.page import as_html, as_markdown, summary, write_page
+from fsgan_core.runtime.events import FAILED, PASSED, RENDERED, FrameReport, RenderResult
+
+
+@pytest.fixture
+def result() -> RenderResult:
+    frames = (
+        FrameReport(1001, RENDERED, "out/swap.1001.exr", flags=("pose-clamped",)),
+        FrameReport(1002, RENDERED, "out/swap.1002.exr"),
+        FrameReport(1003, PASSED, "out/swap.1003.exr", flags=("no-face",)),
+        FrameReport(1004, FAILED, "out/swap.1004.exr", message="truncated <file> | here"),
+    )
+    return RenderResult("swap", "out/swap.####.exr", "ACEScg", frames, {"reenact": 3.0, "write": 1.0, "total": 5.0},
+                        {"reenact": "warp", "blend": "poisson"}, notes=("no face in 1003",))
+
+
+@pytest.fixture
+def shot() -> Shot:
+    return Shot((Clip("anna.mov"),), Clip("plate.####.exr"), Output("out/swap.####.exr"),
+                stages=Stages().with_settings({"blend.engine": "multiband", "reenact.views": "1,2"}))
+
+
+class Checker(HTMLParser):
+    """Counts tags and sees that each one that opens is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.cells = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.cells += tag == "td"
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+class TestSummary:
+    def test_says_what_was_done(self, result: RenderResult, shot: Shot) -> None:
+        text = as_markdown(summary(result, shot, seconds={"report": 2.5}))
+        for expected in ("# Swap: swap.####.exr", "| source | anna.mov |", "| target | plate.####.exr |",
+                         "1001-1004 (4)", "| rendered | 2 |", "| without a face, passed through | 1 |", "ACEScg",
+                         "| reenact engine | warp |", "| reenact | 3.00 | 1.500 |", "| report | 2.50 |  |",
+                         "| total | 5.00 | 2.500 |", "- pose-clamped: 1001", "- no face in 1003",
+                         "frame 1004 failed", "| blend.engine | multiband |", "| reenact.views | 1, 2 |",
+                         "synthesised face pixels"):
+            assert expected in text, expected
+
+    def test_without_shot(self, result: RenderResult) -> None:
+        assert "Settings" not in as_markdown(summary(result))
+
+    def test_default_settings(self, result: RenderResult) -> None:
+        plain = Shot((Clip("anna.mov"),), Clip("plate.exr"), Output("out.exr"))
+        assert "- none" in as_markdown(summary(result, plain))
+
+    def test_nothing_flagged(self) -> None:
+        clean = RenderResult("swap", "o.####.exr", "ACEScg", (FrameReport(1, RENDERED, "o.0001.exr"),), {}, {})
+        assert "nothing was flagged" in as_markdown(summary(clean))
+
+    def test_figures_of_an_evaluation(self, result: RenderResult) -> None:
+        values = {name: np.array([0.021, np.nan]) for name in (*NAMES, *EXTRA)}
+        values["flicker"] = np.array([np.nan, np.nan])
+        found = Evaluation(("s",), "t", "r", (1, 2), values, 1, "matte.soft", True, notes=("a remark",))
+        text = as_markdown(summary(result, evaluation=found))
+        assert "| landmarks | 2.10 | % |" in text and "| flicker | - |" in text and "- a remark" in text
+
+
+class TestPages:
+    def test_html_is_whole_and_escaped(self, result: RenderResult, shot: Shot, tmp_path: Path) -> None:
+        page = summary(result, shot, pictures={"contact sheet": tmp_path / "a b.png"},
+                       movies={"preview": Path("/elsewhere/preview.mp4")})
+        text = as_html(page, tmp_path)
+        checker = Checker()
+        checker.feed(text)
+        assert checker.open == [] and checker.cells > 20
+        assert checker.sources == ["/elsewhere/preview.mp4", "a b.png", "a b.png"]
+        assert "truncated &lt;file&gt;" in text
+
+    def test_markdown_links_and_bars(self, result: RenderResult, tmp_path: Path) -> None:
+        page = summary(result, pictures={"contact sheet": tmp_path / "sheet.png"},
+                       movies={"preview": tmp_path / "p.mp4"})
+        text = as_markdown(page, tmp_path)
+        assert "![contact sheet](<sheet.png>)" in text and "[preview](<p.mp4>)" in text
+        rows = [line for line in text.splitlines() if line.startswith("| ")]
+        assert all(row.endswith(" |") for row in rows)
+
+    @pytest.mark.parametrize(("name", "start"), [("s.html", "<!doctype html>"), ("s.md", "# Swap")])
+    def test_written_by_suffix(self, result: RenderResult, tmp_path: Path, name: str, start: str) -> None:
+        assert write_page(summary(result), tmp_path / name).read_text().startswith(start)
+
+    def test_folder_that_cannot_be_written(self, result: RenderResult, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError):
+            write_page(summary(result), tmp_path / "file" / "s.md")

@@ -1,0 +1,223 @@
+"""Digests, finished frames, kept files, bounded memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fsgan_core.contract.errors import OutputError, TrackError
+from fsgan_core.contract.layers import META_KEY
+from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.render.provenance import finished
+from fsgan_core.runtime.cache import ByteLRU, cache_folder, code_digest, digest, kept_file
+
+
+@dataclass(frozen=True)
+class Pair:
+    a: int
+    b: float
+
+
+class TestDigest:
+    def test_equal_in_another_process(self) -> None:
+        value = [None, True, 1, -2.5, "é", b"x", {"b": 1, "a": [1, 2]}, (1, 2)]
+        code = f"from fsgan_core.runtime.cache import digest; print(digest({value!r}))"
+        environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
+        other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
+                               check=True)
+        assert other.stdout.strip() == digest(value)
+
+    @pytest.mark.parametrize(("one", "two"), [
+        (1, 1.0), (1, True), (0, None), ("1", 1), ("", None), ([1, 2], [12]), (["ab"], ["a", "b"]),
+        ([[1], 2], [[1, 2]]), ({"a": 1}, {"a": 2}), ({"a": 1}, [("a", 1)]), (0.0, -0.0), (b"a", "a"),
+        (Pair(1, 2.0), Pair(2, 2.0)),
+        (np.zeros(2), np.zeros((2, 1))), (np.zeros(2), np.zeros(2, np.float32)),
+    ])
+    def test_tells_apart(self, one: object, two: object) -> None:
+        assert digest(one) != digest(two)
+
+    def test_order_of_keys_does_not_matter(self) -> None:
+        assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+
+    def test_parts_are_not_glued(self) -> None:
+        assert digest("ab", "c") != digest("a", "bc")
+
+    def test_numpy_scalars_are_numbers(self) -> None:
+        assert digest(np.float64(2.5), np.int32(3), np.bool_(True)) == digest(2.5, 3, True)
+
+    def test_nothing_enters_by_its_address(self) -> None:
+        with pytest.raises(TypeError, match="object"):
+            digest({"a": object()})
+
+    def test_code_has_a_version(self) -> None:
+        assert code_digest(("stages",)) == code_digest(("stages",))
+        assert code_digest(("stages",)) != code_digest(("plates",))
+
+
+class TestFinished:
+    @pytest.fixture
+    def plate(self) -> Plate:
+        window = Window(0, 0, 4, 3)
+        return Plate(np.ones((3, 4, 3), np.float32), ("R", "G", "B"), window, window, metadata={META_KEY: "abc"})
+
+    def test_right_key(self, tmp_path: Path, plate: Plate) -> None:
+        write_exr(tmp_path / "a.exr", plate)
+        metadata = finished(tmp_path / "a.exr", "abc")
+        assert metadata is not None and metadata[META_KEY] == "abc"
+
+    def test_other_key_or_none(self, tmp_path: Path, plate: Plate) -> None:
+        write_exr(tmp_path / "a.exr", plate)
+        assert finished(tmp_path / "a.exr", "abd") is None
+        assert finished(tmp_path / "b.exr", "abc") is None
+        assert finished(tmp_path, "abc") is None
+
+    def test_broken_file(self, tmp_path: Path, plate: Plate) -> None:
+        write_exr(tmp_path / "a.exr", plate)
+        for content in (b"", b"v/1\x01 and no more", b"text"):
+            (tmp_path / "a.exr").write_bytes(content)
+            assert finished(tmp_path / "a.exr", "abc") is None
+
+
+def save(path: Path, value: str) -> None:
+    path.write_text(value)
+
+
+def load(path: Path) -> str:
+    text = path.read_text()
+    if "broken" in text:
+        raise TrackError("broken")
+    return text.lower()
+
+
+class TestKeptFile:
+    def test_made_once_and_always_as_the_file_has_it(self, tmp_path: Path) -> None:
+        made = []
+
+        def compute() -> str:
+            made.append(1)
+            return "VALUE"
+
+        path = tmp_path / "folder" / "x.json"
+        assert [kept_file(path, compute, save, load) for _ in range(3)] == ["value"] * 3
+        assert len(made) == 1
+
+    def test_broken_file_is_made_again(self, tmp_path: Path) -> None:
+        (tmp_path / "x").write_text("broken")
+        assert kept_file(tmp_path / "x", lambda: "NEW", save, load) == "new"
+        assert (tmp_path / "x").read_text() == "NEW"
+
+    def test_who_comes_second_waits(self, tmp_path: Path) -> None:
+        """Two processes want the same file; the first is slow. One of them makes it."""
+        code = ("import sys, time; from pathlib import Path; from fsgan_core.runtime.cache import kept_file\n"
+                "folder = Path(sys.argv[1])\n"
+                "def compute():\n"
+                "    (folder / f'made.{sys.argv[2]}').touch(); time.sleep(1.0); return 'value'\n"
+                "print(kept_file(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text))")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], env=environment, text=True,
+                                 stdout=subprocess.PIPE) for name in "ab"]
+        assert [process.communicate()[0].strip() for process in both] == ["value", "value"]
+        assert len(list(tmp_path.glob("made.*"))) == 1
+        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x.json"]
+
+    def test_does_without_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+        assert kept_file(tmp_path / "file" / "x", lambda: "NEW", save, load) == "new"
+
+    def test_does_without_when_saving_fails(self, tmp_path: Path) -> None:
+        def full(path: Path, value: str) -> None:
+            if path.parent == tmp_path:
+                raise OutputError("full")
+            save(path, value)
+
+        assert kept_file(tmp_path / "x", lambda: "NEW", full, load) == "new"
+        assert not (tmp_path / "x").exists()
+
+
+def test_cache_folder_by_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("FSGAN_CACHE")
+    assert cache_folder().name == "fsgan"
+
+
+class TestByteLRU:
+    def make(self, limit: int = 100) -> ByteLRU[int, bytes]:
+        return ByteLRU(limit, len)
+
+    def test_makes_once(self) -> None:
+        held = self.make()
+        made: list[int] = []
+        for key in (1, 1, 1):
+            held.get(key, lambda: made.append(1) or b"x" * 10)
+        assert len(made) == 1 and len(held) == 1 and held.bytes == 10
+
+    def test_drops_what_was_used_longest_ago(self) -> None:
+        held = self.make()
+        for key in (1, 2):
+            held.get(key, lambda: b"x" * 40)
+        held.get(1, lambda: b"")
+        held.get(3, lambda: b"x" * 40)
+        assert 1 in held and 2 not in held and 3 in held and held.bytes == 80
+
+    def test_never_above_the_limit(self) -> None:
+        held = self.make()
+        assert held.get(1, lambda: b"x" * 101) == b"x" * 101
+        assert len(held) == 0
+        for key in range(50):
+            held.get(key, lambda: b"x" * 33)
+            assert held.bytes <= 100
+
+    def test_never_more_than_so_many(self) -> None:
+        held: ByteLRU[int, bytes] = ByteLRU(1000, len, count=3)
+        for key in range(10):
+            held.get(key, lambda: b"x")
+        assert [key for key in range(10) if key in held] == [7, 8, 9] and held.bytes == 3
+
+    def test_failures_are_not_kept(self) -> None:
+        held = self.make()
+        with pytest.raises(ZeroDivisionError):
+            held.get(1, lambda: 1 // 0)
+        assert held.get(1, lambda: b"ok") == b"ok"
+
+    def test_who_comes_while_a_value_is_made_waits_for_it(self) -> None:
+        held = self.make()
+        made: list[int] = []
+        begun = threading.Event()
+
+        def slowly() -> bytes:
+            made.append(1)
+            begun.set()
+            time.sleep(0.05)
+            return b"x"
+
+        first = threading.Thread(target=held.get, args=(1, slowly))
+        first.start()
+        begun.wait()
+        assert held.get(1, slowly) == b"x"
+        first.join()
+        assert len(made) == 1
+
+    def test_from_several_threads(self) -> None:
+        held = self.make(1000)
+
+        def work(seed: int) -> None:
+            for i in range(300):
+                key = (seed * 7 + i * 13) % 40
+                assert held.get(key, lambda key=key: bytes([key]) * 50) == bytes([key]) * 50
+
+        threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert held.bytes == 50 * len(held) <= 1000
