@@ -20,7 +20,7 @@ import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
 _HOMES = {
     "reference_descriptor": "analyse",
     "Face": "track", "Person": "track", "Track": "track", "settle": "track",
-    "load_track": "trackfile", "save_track": "trackfile",
+    "load_track": "track_file", "save_track": "track_file",
     "Detection": "detect", "make_detector": "detect",
     "make_landmarker": "landmarks", "mouth_opening": "landmarks", "eye_opening": "landmarks",
     "descriptor": "identity",

@@ -25,7 +25,7 @@ _HOMES = {
     "Sequence": "sequence", "check_output": "sequence", "frames_text": "sequence", "open_clip": "sequence",
     "output_path": "sequence", "parse_frames": "sequence", "select_frames": "sequence",
     "WriteBehind": "stream", "read_ahead": "stream",
-    "atomic_file": "atomic", "without_colour": "metadata",
+    "without_colour": "metadata",
     "ColourConfig": "colour", "open_config": "colour",
     "region_of": "region",
 }

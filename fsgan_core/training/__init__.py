@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fsgan_core.training.finetune import Outcome
     from fsgan_core.training.recipe import Recipe
 
-_HOMES = {"FaceSet": "data", "Layout": "data", "collect": "data", "Outcome": "finetune", "Recipe": "recipe"}
+_HOMES = {"FaceSet": "face_crops", "Layout": "face_crops", "collect": "face_crops", "Outcome": "finetune", "Recipe": "recipe"}
 
 __all__ = ["FaceSet", "Layout", "Outcome", "Recipe", "collect"]
 

@@ -98,7 +98,7 @@ class Constructor:
         return getattr(importlib.import_module(self.module), self.name)
 
 
-_HERE = "fsgan_core.networks"
+_HERE = "fsgan_core.networks.architectures"
 _CHANNELS = {"low": 1, "high": 512}
 _WIDTH = {"low": 1, "high": 512}
 _ANY = (True, False)

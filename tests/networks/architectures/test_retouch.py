@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fsgan_core.networks.architectures import build  # noqa: E402
+from fsgan_core.networks.architectures.build import build  # noqa: E402
 from fsgan_core.networks.architectures.retouch import RetouchUNet  # noqa: E402
 from fsgan_core.networks.inference import Runner  # noqa: E402
 
