@@ -6,22 +6,22 @@ Standard library only. The syntax is Python 3.6's, so that an old Python gets as
 
 import sys
 
-OLDEST = (3, 11)
+OLDEST_PYTHON = (3, 11)
 
 
-def too_old() -> str:
+def describe_old_python() -> str:
     """What to tell an old Python."""
     from shutil import which
 
-    text = f"install.py: this is Python {sys.version.split()[0]}; the project needs {OLDEST[0]}.{OLDEST[1]} or newer."
+    text = f"install.py: this is Python {sys.version.split()[0]}; the project needs {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer."
     newer = [name for name in ("python3.11", "python3.12", "python3.13", "python3.14") if which(name)]
     if newer:
         return f"{text} Run: {newer[0]} install.py"
     return f"{text} Install one (python.org, your system's packages, pyenv or conda) and run install.py with it."
 
 
-if sys.version_info < OLDEST:
-    sys.stderr.write(too_old() + "\n")
+if sys.version_info < OLDEST_PYTHON:
+    sys.stderr.write(describe_old_python() + "\n")
     sys.exit(2)
 
 import argparse  # noqa: E402
@@ -41,17 +41,17 @@ from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
-INPUTS = ("constraints.txt", "pyproject.toml")
-NEED_GB = 3.0
+INPUT_FILES = ("constraints.txt", "pyproject.toml")
+REQUIRED_GB = 3.0
 """What a finished .venv takes, and what pip unpacks on the way."""
-NEED_AGAIN_GB, NEED_TEMPORARY_GB = 1.0, 0.5
-COVERAGE = 85
+REQUIRED_AGAIN_GB, REQUIRED_TEMPORARY_GB = 1.0, 0.5
+MIN_COVERAGE = 85
 """Per cent of fsgan_core's lines that the tests must run through."""
 
-SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
+PARALLEL_TESTS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 """Tests in a process for each core, a file's in one of them; each may take 2 GB."""
 
-OK, FAILED, WRONG, MACHINE, INTERRUPTED = 0, 1, 2, 3, 130
+EXIT_OK, EXIT_FAILED, EXIT_WRONG_INPUT, EXIT_MACHINE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 DESCRIPTION = """\
 Makes .venv beside this file, installs the dependencies in the versions that constraints.txt names (PyTorch for the
@@ -71,7 +71,7 @@ Needs Python 3.11 or newer, about 3 GB of disk and, the first time, a package in
 PIP_FIND_LINKS, pip.conf) are honoured, so a studio's mirror or a folder of wheels works without a network.
 """
 
-TROUBLE = (
+PIP_PROBLEMS = (
     (r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b",
      "the disk is full. Free {need:g} GB (or set TMPDIR to a folder on a larger disk) and run this again."),
     (r"Permission denied|Errno 13\b|Read-only file system|Errno 30\b",
@@ -96,16 +96,16 @@ TROUBLE = (
 """(what pip prints, what it means); the first that is found counts."""
 
 
-class Trouble(Exception):
+class InstallError(Exception):
     """Something to tell and stop for; `code` is the exit code."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.exit_code = code
 
 
 @dataclass(frozen=True)
-class Places:
+class CheckoutPaths:
     """Where things lie in a checkout."""
 
     root: Path
@@ -116,11 +116,11 @@ class Places:
 
     @property
     def python(self) -> Path:
-        return self._program("python")
+        return self._get_program("python")
 
     @property
     def fsgan(self) -> Path:
-        return self._program("fsgan")
+        return self._get_program("fsgan")
 
     @property
     def stamp(self) -> Path:
@@ -136,10 +136,10 @@ class Places:
     def log(self) -> Path:
         return self.venv / "fsgan-install.log"
 
-    def _program(self, name: str) -> Path:
+    def _get_program(self, name: str) -> Path:
         return self.venv / ("Scripts" if os.name == "nt" else "bin") / (f"{name}.exe" if os.name == "nt" else name)
 
-    def shown(self, path: "Path | str") -> str:
+    def shorten_path(self, path: "Path | str") -> str:
         """Relative to the checkout where it lies inside, and quoted where it needs to be."""
         path = Path(path)
         text = str(path.relative_to(self.root)) if path.is_absolute() and path.is_relative_to(self.root) else str(path)
@@ -147,34 +147,34 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Plan:
+class InstallPlan:
     """What is to do; no steps: all is there. fresh: .venv is made (anew)."""
 
     steps: "tuple[str, ...]" = ()
-    why: str = ""
-    fresh: bool = False
+    reason: str = ""
+    is_fresh: bool = False
 
 
 def main(arguments: "list[str] | None" = None, root: Path = ROOT) -> int:
-    options = parse(arguments)
+    options = parse_arguments(arguments)
     try:
-        return run(options, Places(root))
-    except Trouble as trouble:
+        return run_install(options, CheckoutPaths(root))
+    except InstallError as trouble:
         sys.stderr.write(f"install.py: {trouble}\n")
-        return trouble.code
+        return trouble.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("\ninstall.py: interrupted; run it again to start over.\n")
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
 
 
-def parse(arguments: "list[str] | None") -> argparse.Namespace:
+def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="install.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true",
                         help="then run the main job on public-domain stills that installed packages carry: a face swap "
                              "on a 24-frame 1920x1080 ACEScg plate; results lie in out/demo")
     parser.add_argument("--test", action="store_true",
-                        help=f"then run ruff, mypy and the whole test suite; fails below {COVERAGE} %% coverage")
+                        help=f"then run ruff, mypy and the whole test suite; fails below {MIN_COVERAGE} %% coverage")
     parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
     parser.add_argument("--nuke", metavar="DIR", nargs="?", const="",
                         help="then add the nodes to Nuke: a few lines between marks at the end of init.py in DIR (else "
@@ -188,31 +188,31 @@ def parse(arguments: "list[str] | None") -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(options: argparse.Namespace, places: Places) -> int:
+def run_install(options: argparse.Namespace, places: CheckoutPaths) -> int:
     if options.uninstall:
-        remove_from_nuke(nuke_folder(options.nuke or ""), places)
-        return OK
+        remove_from_nuke(get_nuke_folder(options.nuke or ""), places)
+        return EXIT_OK
     if options.dry_run:
-        describe(make_plan(places), options, places)
-        return OK
-    with alone(places) as held:
+        describe_plan(make_plan(places), options, places)
+        return EXIT_OK
+    with hold_install_lock(places) as held:
         plan = make_plan(places)
         if plan.steps:
-            install(plan, places, options.torch_index, held)
+            install_venv(plan, places, options.torch_index, held)
         else:
-            say(".venv is up to date.")
+            print_line(".venv is up to date.")
     if options.nuke is not None:
-        add_to_nuke(nuke_folder(options.nuke), places)
-    code = demo(places) if options.demo else OK
+        add_to_nuke(get_nuke_folder(options.nuke), places)
+    code = run_demo(places) if options.demo else EXIT_OK
     if options.test:
-        code = test(places) or code
+        code = run_tests(places) or code
     if not (options.demo or options.test or options.nuke is not None):
-        say(f"Next: python3 install.py --demo, or {places.shown(places.fsgan)} --help")
+        print_line(f"Next: python3 install.py --demo, or {places.shorten_path(places.fsgan)} --help")
     return code
 
 
 @contextlib.contextmanager
-def alone(places: Places) -> "Iterator[tuple[int, ...]]":
+def hold_install_lock(places: CheckoutPaths) -> "Iterator[tuple[int, ...]]":
     """Wait until no other install works in this folder; yields the descriptors that hold the lock.
 
     pip inherits them: where install.py is killed, its pip may live on for a while and write into .venv.
@@ -227,7 +227,7 @@ def alone(places: Places) -> "Iterator[tuple[int, ...]]":
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another install is at work in this folder; waiting for it ...")
+            print_line("Another install is at work in this folder; waiting for it ...")
             fcntl.flock(folder, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
             yield ()
@@ -237,25 +237,25 @@ def alone(places: Places) -> "Iterator[tuple[int, ...]]":
         os.close(folder)
 
 
-def make_plan(places: Places) -> Plan:
+def make_plan(places: CheckoutPaths) -> InstallPlan:
     """Raises Trouble where it cannot be done."""
-    state, why = inspect(places)
+    state, why = inspect_venv(places)
     if state == "foreign":
-        raise Trouble(WRONG, f"{places.venv} is there but is no Python environment. Move it away and run this again.")
+        raise InstallError(EXIT_WRONG_INPUT, f"{places.venv} is there but is no Python environment. Move it away and run this again.")
     if state == "whole":
-        return Plan()
+        return InstallPlan()
     fresh = state in ("none", "broken")
-    check_machine(places, NEED_GB if fresh else NEED_AGAIN_GB)
+    check_machine(places, REQUIRED_GB if fresh else REQUIRED_AGAIN_GB)
     steps = [f"remove .venv ({why})"] if state == "broken" else []
     if fresh:
         steps.append(f"make .venv with Python {sys.version.split()[0]}")
-    steps.append(f"install {len(pins(places))} pinned packages (constraints.txt) with pip")
-    steps.append(f"install the project, editable, so that {places.shown(places.fsgan)} runs")
+    steps.append(f"install {len(read_pins(places))} pinned packages (constraints.txt) with pip")
+    steps.append(f"install the project, editable, so that {places.shorten_path(places.fsgan)} runs")
     steps.append("check that every library loads")
-    return Plan(tuple(steps), why, fresh)
+    return InstallPlan(tuple(steps), why, fresh)
 
 
-def inspect(places: Places) -> "tuple[str, str]":
+def inspect_venv(places: CheckoutPaths) -> "tuple[str, str]":
     """("none" | "foreign" | "broken" | "stale" | "whole", why)."""
     if not os.path.lexists(places.venv):
         return "none", "there is no .venv yet"
@@ -267,213 +267,213 @@ def inspect(places: Places) -> "tuple[str, str]":
         return "broken", "an earlier install did not finish"
     if not (places.venv / "pyvenv.cfg").exists():
         return "foreign", ""
-    version = answer([str(places.python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+    version = run_quick_command([str(places.python), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
     if version is None:
         return "broken", "its Python does not run"
-    if version != python_version():
+    if version != get_python_version():
         return "broken", f"it was made with Python {version}"
     stamp = read_stamp(places)
     if stamp.get("root", str(places.root)) != str(places.root):
         return "broken", "the folder was moved"
-    if stamp.get("digest") == digest(places) and places.fsgan.exists():
+    if stamp.get("digest") == compute_digest(places) and places.fsgan.exists():
         return "whole", ""
-    if answer([str(places.python), "-m", "pip", "--version"]) is None:
+    if run_quick_command([str(places.python), "-m", "pip", "--version"]) is None:
         return "broken", "its pip does not run"
     return "stale", "the pinned packages have changed" if stamp else "it was not made by install.py"
 
 
-def check_machine(places: Places, need_gb: float) -> None:
+def check_machine(places: CheckoutPaths, need_gb: float) -> None:
     """Raises Trouble where an install cannot work."""
-    missing = [name for name in INPUTS if not (places.root / name).is_file()]
+    missing = [name for name in INPUT_FILES if not (places.root / name).is_file()]
     if missing:
-        raise Trouble(WRONG, f"{missing[0]} is missing beside install.py; clone the project again.")
+        raise InstallError(EXIT_WRONG_INPUT, f"{missing[0]} is missing beside install.py; clone the project again.")
     missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if missing:
-        raise Trouble(WRONG, f"this Python has no module {missing[0]}. On Debian or Ubuntu: "
-                             f"apt install python{python_version()}-venv. Elsewhere use a Python from python.org, "
+        raise InstallError(EXIT_WRONG_INPUT, f"this Python has no module {missing[0]}. On Debian or Ubuntu: "
+                             f"apt install python{get_python_version()}-venv. Elsewhere use a Python from python.org, "
                              "pyenv or conda.")
     if not os.access(places.root, os.W_OK):
-        raise Trouble(MACHINE, f"no permission to write in {places.root}. Run as its owner, or clone elsewhere.")
-    for folder, amount in ((places.root, need_gb), (Path(tempfile.gettempdir()), NEED_TEMPORARY_GB)):
+        raise InstallError(EXIT_MACHINE, f"no permission to write in {places.root}. Run as its owner, or clone elsewhere.")
+    for folder, amount in ((places.root, need_gb), (Path(tempfile.gettempdir()), REQUIRED_TEMPORARY_GB)):
         free = shutil.disk_usage(folder).free / 1e9
         if free < amount:
-            raise Trouble(MACHINE, f"{free:.1f} GB are free on the disk of {folder}, {amount:g} GB are needed. Free "
+            raise InstallError(EXIT_MACHINE, f"{free:.1f} GB are free on the disk of {folder}, {amount:g} GB are needed. Free "
                                    "some space and run this again.")
 
 
-def describe(plan: Plan, options: argparse.Namespace, places: Places) -> None:
-    say(f"Python {sys.version.split()[0]}, folder {places.root}")
-    say(f"To do, because {plan.why}:" if plan.steps else "Nothing to install: .venv is up to date.")
+def describe_plan(plan: InstallPlan, options: argparse.Namespace, places: CheckoutPaths) -> None:
+    print_line(f"Python {sys.version.split()[0]}, folder {places.root}")
+    print_line(f"To do, because {plan.reason}:" if plan.steps else "Nothing to install: .venv is up to date.")
     steps = list(plan.steps)
     if options.nuke is not None:
-        folder = nuke_folder(options.nuke)
-        steps.append(f"add {places.shown(places.root / 'nuke_plugin')} to {places.shown(folder / 'init.py')}")
-        steps.append(f"write the preferences, {places.shown(plugin_settings(places).settings_file())}")
+        folder = get_nuke_folder(options.nuke)
+        steps.append(f"add {places.shorten_path(places.root / 'nuke_plugin')} to {places.shorten_path(folder / 'init.py')}")
+        steps.append(f"write the preferences, {places.shorten_path(load_plugin_settings(places).settings_file())}")
         steps.append("check that the worker answers")
     if options.demo:
-        steps.append("run " + " ".join(map(places.shown, demo_command(places))))
+        steps.append("run " + " ".join(map(places.shorten_path, make_demo_command(places))))
     if options.test:
-        steps.extend("run " + " ".join(map(places.shown, command)) for command in test_commands(places))
+        steps.extend("run " + " ".join(map(places.shorten_path, command)) for command in make_test_commands(places))
     for number, step in enumerate(steps, 1):
-        say(f"  {number}. {step}")
+        print_line(f"  {number}. {step}")
 
 
-def install(plan: Plan, places: Places, torch_index: str = "", held: "tuple[int, ...]" = ()) -> None:
+def install_venv(plan: InstallPlan, places: CheckoutPaths, torch_index: str = "", held: "tuple[int, ...]" = ()) -> None:
     """Raises Trouble; leaves the marker then, so that the next run starts over."""
     started = time.monotonic()
     try:
-        if plan.fresh and os.path.lexists(places.venv):
-            remove(places.venv)
+        if plan.is_fresh and os.path.lexists(places.venv):
+            remove_venv(places.venv)
         places.venv.mkdir(exist_ok=True)
         places.marker.write_text("An install is under way or was interrupted; install.py makes this folder anew.\n")
     except OSError as error:
-        raise Trouble(MACHINE, f"{places.venv} cannot be made: {error}") from error
-    if plan.fresh:
-        say("Making .venv ...")
+        raise InstallError(EXIT_MACHINE, f"{places.venv} cannot be made: {error}") from error
+    if plan.is_fresh:
+        print_line("Making .venv ...")
         made = subprocess.run([sys.executable, "-m", "venv", str(places.venv)], stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False)
         if made.returncode:
-            raise Trouble(MACHINE, f"python -m venv failed:\n{indented(made.stdout)}")
+            raise InstallError(EXIT_MACHINE, f"python -m venv failed:\n{indent_text(made.stdout)}")
     pip = [str(places.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
            "-c", "constraints.txt"]
-    say("Installing pinned packages ...")
-    follow([*pip, "setuptools"], places, held)  # first: it builds packages that come as source
-    follow([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places, held)
-    follow([*pip, "--no-build-isolation", "-e", ".[test]"], places, held)
-    say("Checking ...")
+    print_line("Installing pinned packages ...")
+    run_pip([*pip, "setuptools"], places, held)  # first: it builds packages that come as source
+    run_pip([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places, held)
+    run_pip([*pip, "--no-build-isolation", "-e", ".[test]"], places, held)
+    print_line("Checking ...")
     check_libraries(places)
     seconds = time.monotonic() - started
-    places.stamp.write_text(json.dumps({"digest": digest(places), "root": str(places.root), "seconds": round(seconds)}))
+    places.stamp.write_text(json.dumps({"digest": compute_digest(places), "root": str(places.root), "seconds": round(seconds)}))
     places.marker.unlink()
-    say(f"Installed in {duration(seconds)}.")
+    print_line(f"Installed in {format_duration(seconds)}.")
 
 
-def remove(venv: Path) -> None:
+def remove_venv(venv: Path) -> None:
     try:
         if venv.is_symlink():
             venv.unlink()
         else:
             shutil.rmtree(venv)
     except OSError as error:
-        raise Trouble(MACHINE, f"{venv} cannot be removed ({error}). Close programs that use it, remove it, and run "
+        raise InstallError(EXIT_MACHINE, f"{venv} cannot be removed ({error}). Close programs that use it, remove it, and run "
                                "this again.") from error
 
 
-def follow(command: "list[str]", places: Places, held: "tuple[int, ...]" = ()) -> None:
+def run_pip(command: "list[str]", places: CheckoutPaths, held: "tuple[int, ...]" = ()) -> None:
     """Run pip, show what it collects, keep all it says in the log. Raises Trouble that says what went wrong."""
     said = []
     with places.log.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")
-        with subprocess.Popen(command, cwd=places.root, env=environment(), stdout=subprocess.PIPE,
+        with subprocess.Popen(command, cwd=places.root, env=make_environment(), stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=held) as process:
             for line in process.stdout or ():
                 log.write(line)
                 said.append(line)
                 if re.match(r"(Collecting|Installing|Building|Retrying|WARNING: Retrying)\b", line.strip()):
-                    say("  " + (line.strip() if len(line) < 100 else line.strip()[:97] + "..."))
+                    print_line("  " + (line.strip() if len(line) < 100 else line.strip()[:97] + "..."))
     if process.returncode:
-        raise Trouble(MACHINE, explain("".join(said), places))
+        raise InstallError(EXIT_MACHINE, explain_failure("".join(said), places))
 
 
-def explain(output: str, places: Places) -> str:
+def explain_failure(output: str, places: CheckoutPaths) -> str:
     """What a failed pip means, by what it said."""
-    for pattern, meaning in TROUBLE:
+    for pattern, meaning in PIP_PROBLEMS:
         telling = [line for line in output.splitlines() if re.search(pattern, line)]
         if telling:
-            means = meaning.format(need=NEED_GB, root=places.root, python=python_version())
-            return f"pip failed:\n{indented(telling[-1][:300])}\nThat means: {means}"
-    return f"pip failed:\n{indented(output, last=6)}\nAll that it said is in {places.shown(places.log)}."
+            means = meaning.format(need=REQUIRED_GB, root=places.root, python=get_python_version())
+            return f"pip failed:\n{indent_text(telling[-1][:300])}\nThat means: {means}"
+    return f"pip failed:\n{indent_text(output, last=6)}\nAll that it said is in {places.shorten_path(places.log)}."
 
 
-def check_libraries(places: Places) -> None:
+def check_libraries(places: CheckoutPaths) -> None:
     code = "import cv2, dlib, numpy, OpenImageIO, PyOpenColorIO, scipy, skimage, torch, fsgan_core.contract.params"
-    result = subprocess.run([str(places.python), "-c", code], cwd=places.root, env=environment(),
+    result = subprocess.run([str(places.python), "-c", code], cwd=places.root, env=make_environment(),
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if result.returncode:
         last = (result.stdout.strip().splitlines() or ["no message"])[-1]
         library = re.search(r"lib\w[\w.+-]*\.so[\d.]*", last)
         hint = f" Install the system library {library.group(0)} with your system's packages." if library else ""
-        raise Trouble(MACHINE, f"a library does not load: {last}.{hint}")
+        raise InstallError(EXIT_MACHINE, f"a library does not load: {last}.{hint}")
 
 
-def demo_command(places: Places) -> "list[str]":
+def make_demo_command(places: CheckoutPaths) -> "list[str]":
     output = places.root / "out" / "demo"
     return [str(places.python), str(places.root / "examples" / "demo.py"), "--output", str(output)]
 
 
-def test_commands(places: Places) -> "list[list[str]]":
+def make_test_commands(places: CheckoutPaths) -> "list[list[str]]":
     python = str(places.python)
     return [
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "mypy"],
-        [python, "-m", "pytest", *SIDE_BY_SIDE, "--cov=fsgan_core", "--cov-report=term:skip-covered",
-         f"--cov-fail-under={COVERAGE}"],
+        [python, "-m", "pytest", *PARALLEL_TESTS, "--cov=fsgan_core", "--cov-report=term:skip-covered",
+         f"--cov-fail-under={MIN_COVERAGE}"],
     ]
 
 
-def demo(places: Places) -> int:
-    say("Running the demo ...")
+def run_demo(places: CheckoutPaths) -> int:
+    print_line("Running the demo ...")
     started = time.monotonic()
-    code = subprocess.call(demo_command(places), cwd=places.root, env=environment())
+    code = subprocess.call(make_demo_command(places), cwd=places.root, env=make_environment())
     if code:
         sys.stderr.write(f"install.py: the demo failed (exit code {code}).\n")
-        return FAILED
-    say(f"Demo done in {duration(time.monotonic() - started)}.")
-    return OK
+        return EXIT_FAILED
+    print_line(f"Demo done in {format_duration(time.monotonic() - started)}.")
+    return EXIT_OK
 
 
-def test(places: Places) -> int:
+def run_tests(places: CheckoutPaths) -> int:
     failed = []
-    for command in test_commands(places):
-        say(f"Running {command[2]} ...")
+    for command in make_test_commands(places):
+        print_line(f"Running {command[2]} ...")
         started = time.monotonic()
-        code = subprocess.call(command, cwd=places.root, env=environment())
-        say(f"{command[2]} {'failed' if code else 'passed'} in {duration(time.monotonic() - started)}.")
+        code = subprocess.call(command, cwd=places.root, env=make_environment())
+        print_line(f"{command[2]} {'failed' if code else 'passed'} in {format_duration(time.monotonic() - started)}.")
         if code:
             failed.append(command[2])
     if failed:
         sys.stderr.write(f"install.py: failed: {', '.join(failed)}.\n")
-        return FAILED
-    return OK
+        return EXIT_FAILED
+    return EXIT_OK
 
 
-BEGIN, END = b"# >>> fsgan >>>", b"# <<< fsgan <<<"
-NOTES = {"new": b" (a new file)", "line": b" (and the end of the line before)"}
+BLOCK_BEGIN, BLOCK_END = b"# >>> fsgan >>>", b"# <<< fsgan <<<"
+BLOCK_NOTES = {"new": b" (a new file)", "line": b" (and the end of the line before)"}
 """What else the block brought with it, so that taking it out leaves what was there before, byte for byte."""
-BACKUP = "init.py.before-fsgan"
-WORKER_SECONDS = 180
+BACKUP_NAME = "init.py.before-fsgan"
+WORKER_TIMEOUT = 180
 
 
-def nuke_folder(given: str) -> Path:
+def get_nuke_folder(given: str) -> Path:
     """Where Nuke looks for a user's init.py, on every system."""
     return Path(given).expanduser().absolute() if given else Path.home() / ".nuke"
 
 
-def add_to_nuke(folder: Path, places: Places) -> None:
+def add_to_nuke(folder: Path, places: CheckoutPaths) -> None:
     """Raises Trouble."""
     plugin = places.root / "nuke_plugin"
     if not (plugin / "init.py").is_file():
-        raise Trouble(WRONG, f"{plugin} has no init.py; clone the project again.")
+        raise InstallError(EXIT_WRONG_INPUT, f"{plugin} has no init.py; clone the project again.")
     init = folder / "init.py"
     changed = change_init(init, plugin)
-    say(f"{init}: {'the nodes are added' if changed else 'the nodes are there already'}.")
-    settings = plugin_settings(places)
+    print_line(f"{init}: {'the nodes are added' if changed else 'the nodes are there already'}.")
+    settings = load_plugin_settings(places)
     file = settings.settings_file()
     values = {**read_json(file), "python": str(places.python), "root": str(places.root)}
     try:
         settings.write(values, file)
     except OSError as error:
-        raise Trouble(MACHINE, f"the preferences {file} cannot be written: {error}") from error
-    say(f"{file}: the worker's Python is written.")
+        raise InstallError(EXIT_MACHINE, f"the preferences {file} cannot be written: {error}") from error
+    print_line(f"{file}: the worker's Python is written.")
     check_worker(places)
-    say("The worker answers. Start Nuke: the nodes are in the toolbar under FSGAN.")
+    print_line("The worker answers. Start Nuke: the nodes are in the toolbar under FSGAN.")
 
 
-def remove_from_nuke(folder: Path, places: Places) -> None:
+def remove_from_nuke(folder: Path, places: CheckoutPaths) -> None:
     """Raises Trouble."""
     init = folder / "init.py"
-    say(f"{init}: {'the nodes are taken out' if change_init(init, None) else 'there was nothing of ours'}.")
-    settings = plugin_settings(places)
+    print_line(f"{init}: {'the nodes are taken out' if change_init(init, None) else 'there was nothing of ours'}.")
+    settings = load_plugin_settings(places)
     file = settings.settings_file()
     kept = {name: value for name, value in read_json(file).items() if name not in ("python", "root")}
     try:
@@ -482,8 +482,8 @@ def remove_from_nuke(folder: Path, places: Places) -> None:
         elif file.exists():
             file.unlink()
     except OSError as error:
-        raise Trouble(MACHINE, f"the preferences {file} cannot be changed: {error}") from error
-    say(f"{file}: {'your own settings are left' if kept else 'removed'}.")
+        raise InstallError(EXIT_MACHINE, f"the preferences {file} cannot be changed: {error}") from error
+    print_line(f"{file}: {'your own settings are left' if kept else 'removed'}.")
 
 
 def change_init(init: Path, plugin: "Path | None") -> bool:
@@ -493,54 +493,54 @@ def change_init(init: Path, plugin: "Path | None") -> bool:
     """
     try:
         before = init.read_bytes() if init.exists() else None
-        rest, was_new = without_block(before or b"", init)
+        rest, was_new = remove_block(before or b"", init)
         if plugin is None:
             after = None if was_new and not rest.strip() else rest
             if before is None:
                 return False
         else:
-            after = with_block(rest, plugin, was_new or before is None)
+            after = add_block(rest, plugin, was_new or before is None)
         if after == before:
             return False
         target = init.resolve()  # where it is a link, what it leads to is changed
         target.parent.mkdir(parents=True, exist_ok=True)
-        if plugin is not None and before is not None and BEGIN not in before:
-            shutil.copy2(str(target), str(init.with_name(BACKUP)))
+        if plugin is not None and before is not None and BLOCK_BEGIN not in before:
+            shutil.copy2(str(target), str(init.with_name(BACKUP_NAME)))
         if after is None:
             init.unlink()
         else:
             replace_file(target, after)
-        if plugin is None and init.with_name(BACKUP).exists() and init.with_name(BACKUP).read_bytes() == (after or b""):
-            init.with_name(BACKUP).unlink()
+        if plugin is None and init.with_name(BACKUP_NAME).exists() and init.with_name(BACKUP_NAME).read_bytes() == (after or b""):
+            init.with_name(BACKUP_NAME).unlink()
     except OSError as error:
-        raise Trouble(MACHINE, f"{init} cannot be changed: {error}. Mend that and run this again.") from error
+        raise InstallError(EXIT_MACHINE, f"{init} cannot be changed: {error}. Mend that and run this again.") from error
     return True
 
 
-def with_block(rest: bytes, plugin: Path, is_new: bool) -> bytes:
+def add_block(rest: bytes, plugin: Path, is_new: bool) -> bytes:
     """`rest` and, at its end, the lines that add the plugin. All ASCII, whatever letters are in the path."""
     ending = b"\r\n" if b"\r\n" in rest else b"\n"
     unfinished = bool(rest) and not rest.endswith((b"\n", b"\r"))
-    note = NOTES["new"] if is_new else NOTES["line"] if unfinished else b""
+    note = BLOCK_NOTES["new"] if is_new else BLOCK_NOTES["line"] if unfinished else b""
     path = ascii(plugin.as_posix()).encode("ascii")
-    lines = [BEGIN + note, b"# Added by install.py of fsgan; `install.py --uninstall` takes it out again.", b"try:",
+    lines = [BLOCK_BEGIN + note, b"# Added by install.py of fsgan; `install.py --uninstall` takes it out again.", b"try:",
              b"    import nuke", b"", b"    nuke.pluginAddPath(" + path + b")", b"except Exception as error:",
-             b"    print('fsgan is not loaded: %s' % error)", END, b""]
+             b"    print('fsgan is not loaded: %s' % error)", BLOCK_END, b""]
     return rest + (ending if unfinished else b"") + ending.join(lines)
 
 
-def without_block(text: bytes, init: Path) -> "tuple[bytes, bool]":
+def remove_block(text: bytes, init: Path) -> "tuple[bytes, bool]":
     """(init.py without our block, whether the file was made for it). Raises Trouble where the marks are torn."""
-    if text.count(BEGIN) != text.count(END) or text.count(BEGIN) > 1 or text.find(END) < text.find(BEGIN):
-        raise Trouble(WRONG, f"the marks of fsgan in {init} are torn. Remove the lines from '{BEGIN.decode()}' to "
-                             f"'{END.decode()}' by hand and run this again.")
-    found = re.search(re.escape(BEGIN) + rb"([^\r\n]*)\r?\n.*?" + re.escape(END) + rb"\r?\n?", text, re.DOTALL)
+    if text.count(BLOCK_BEGIN) != text.count(BLOCK_END) or text.count(BLOCK_BEGIN) > 1 or text.find(BLOCK_END) < text.find(BLOCK_BEGIN):
+        raise InstallError(EXIT_WRONG_INPUT, f"the marks of fsgan in {init} are torn. Remove the lines from '{BLOCK_BEGIN.decode()}' to "
+                             f"'{BLOCK_END.decode()}' by hand and run this again.")
+    found = re.search(re.escape(BLOCK_BEGIN) + rb"([^\r\n]*)\r?\n.*?" + re.escape(BLOCK_END) + rb"\r?\n?", text, re.DOTALL)
     if found is None:
         return text, False
     before, note = text[:found.start()], found.group(1)
-    if note == NOTES["line"]:
+    if note == BLOCK_NOTES["line"]:
         before = re.sub(rb"\r?\n\Z", b"", before)
-    return before + text[found.end():], note == NOTES["new"]
+    return before + text[found.end():], note == BLOCK_NOTES["new"]
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -560,12 +560,12 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def plugin_settings(places: Places) -> "types.ModuleType":
+def load_plugin_settings(places: CheckoutPaths) -> "types.ModuleType":
     """The plugin's own module of preferences: it knows where they lie. Standard library only."""
     path = places.root / "nuke_plugin" / "fsgan_nuke" / "settings.py"
     spec = importlib.util.spec_from_file_location("fsgan_nuke_settings", str(path))
     if spec is None or spec.loader is None or not path.is_file():
-        raise Trouble(WRONG, f"{path} is missing; clone the project again.")
+        raise InstallError(EXIT_WRONG_INPUT, f"{path} is missing; clone the project again.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -581,28 +581,28 @@ def read_json(file: Path) -> "dict[str, object]":
     return values if isinstance(values, dict) else {}
 
 
-def check_worker(places: Places) -> None:
+def check_worker(places: CheckoutPaths) -> None:
     """Starts the worker as the plugin does and says hello. Raises Trouble."""
     command = [str(places.python), "-P", "-m", "fsgan_core.cli", "worker"]
     lines = ({"request": "hello", "id": 1, "protocol": 1, "client": "install.py"}, {"request": "quit", "id": 2})
     text = "".join(json.dumps(line) + "\n" for line in lines)
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace",
-                              timeout=WORKER_SECONDS, check=False,
-                              env={**environment(), "PYTHONPATH": str(places.root)})
+                              timeout=WORKER_TIMEOUT, check=False,
+                              env={**make_environment(), "PYTHONPATH": str(places.root)})
     except subprocess.TimeoutExpired:
-        raise Trouble(MACHINE, f"the worker has not answered within {WORKER_SECONDS} s: {' '.join(command)}") from None
+        raise InstallError(EXIT_MACHINE, f"the worker has not answered within {WORKER_TIMEOUT} s: {' '.join(command)}") from None
     except OSError as error:
-        raise Trouble(MACHINE, f"the worker does not start: {error}") from error
+        raise InstallError(EXIT_MACHINE, f"the worker does not start: {error}") from error
     for line in done.stdout.splitlines():
         with contextlib.suppress(ValueError):
             event = json.loads(line)
             if isinstance(event, dict) and event.get("event") == "hello":
                 return
-    raise Trouble(MACHINE, f"the worker does not answer:\n{indented(done.stdout + done.stderr, last=6)}")
+    raise InstallError(EXIT_MACHINE, f"the worker does not answer:\n{indent_text(done.stdout + done.stderr, last=6)}")
 
 
-def environment() -> "dict[str, str]":
+def make_environment() -> "dict[str, str]":
     """This one, without what would let another Python's packages in or send these elsewhere."""
     away = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "PIP_USER", "PIP_TARGET", "PIP_PREFIX",
             "PIP_REQUIRE_VIRTUALENV")
@@ -610,20 +610,20 @@ def environment() -> "dict[str, str]":
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
 
 
-def digest(places: Places) -> str:
+def compute_digest(places: CheckoutPaths) -> str:
     """Of all that decides what is installed."""
-    whole = hashlib.sha256(python_version().encode())
-    for name in INPUTS:
+    whole = hashlib.sha256(get_python_version().encode())
+    for name in INPUT_FILES:
         whole.update((places.root / name).read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return whole.hexdigest()
 
 
-def pins(places: Places) -> "list[str]":
+def read_pins(places: CheckoutPaths) -> "list[str]":
     lines = (places.root / "constraints.txt").read_text().splitlines()
     return [line.strip() for line in lines if "==" in line and not line.startswith("#")]
 
 
-def read_stamp(places: Places) -> "dict[str, str]":
+def read_stamp(places: CheckoutPaths) -> "dict[str, str]":
     try:
         stamp = json.loads(places.stamp.read_text())
     except (OSError, ValueError):
@@ -631,29 +631,29 @@ def read_stamp(places: Places) -> "dict[str, str]":
     return stamp if isinstance(stamp, dict) else {}
 
 
-def answer(command: "list[str]") -> "str | None":
+def run_quick_command(command: "list[str]") -> "str | None":
     """What a quick command prints; None when it does not run."""
     try:
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120,
-                                env=environment(), check=False)
+                                env=make_environment(), check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-def python_version() -> str:
+def get_python_version() -> str:
     return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def indented(text: str, last: int = 20) -> str:
+def indent_text(text: str, last: int = 20) -> str:
     return "\n".join("  " + line for line in text.strip().splitlines()[-last:])
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     print(text, flush=True)
 
 

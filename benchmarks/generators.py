@@ -22,24 +22,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.faces.heatmap import heat_maps
-from fsgan_core.networks.architectures.build import build
-from fsgan_core.networks.inference import Runner, load_runner, resolve_precision
+from fsgan_core.faces.heatmap import draw_heat_maps
+from fsgan_core.networks.architectures.build import build_network
+from fsgan_core.networks.inference import Runner, make_runner, resolve_precision
 
-GENERATOR = "res_unet.MultiScaleResUNet(in_nc={},out_nc=3,flat_layers=(2,2,2,2),ngf=128)"
+GENERATOR_ARCH = "res_unet.MultiScaleResUNet(in_nc={},out_nc=3,flat_layers=(2,2,2,2),ngf=128)"
 NETWORKS = {
-    "reenact": (GENERATOR.format(101), 101, 610e9),
+    "reenact": (GENERATOR_ARCH.format(101), 101, 610e9),
     "mask": ("simple_unet_02.UNet(num_classes=3)", 3, 96e9),
-    "inpaint": (GENERATOR.format(4), 4, 491e9),
-    "blend": (GENERATOR.format(7), 7, 494e9),
+    "inpaint": (GENERATOR_ARCH.format(4), 4, 491e9),
+    "blend": (GENERATOR_ARCH.format(7), 7, 494e9),
 }  # architecture, channels, operations per sample of 256 px (reference: the method's page)
-KINDS = {"convolution": ("conv",), "padding": ("reflection_pad", "aten::pad"), "bilinear": ("upsample",),
+LAYER_KINDS = {"convolution": ("conv",), "padding": ("reflection_pad", "aten::pad"), "bilinear": ("upsample",),
          "sums and ReLU": ("aten::add", "clamp_min", "relu"), "pooling": ("pool",)}
 PEAK_SIDE = 8192
 GPU_BATCH = 16
 
 
-def patterned(arch: str) -> nn.Module:
+def build_patterned_network(arch: str) -> nn.Module:
     """The network with the weights that the tests give it."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.patterns import patterned
@@ -47,7 +47,7 @@ def patterned(arch: str) -> nn.Module:
     return patterned(arch)
 
 
-def inputs(size: int) -> dict[str, Tensor]:
+def make_inputs(size: int) -> dict[str, Tensor]:
     """A real face (Eileen Collins, NASA, public domain) as each network sees it: float32 (1, c, size, size)."""
     import cv2
     from skimage.data import astronaut
@@ -55,14 +55,14 @@ def inputs(size: int) -> dict[str, Tensor]:
     picture = cv2.resize(astronaut()[30:230, 120:320], (size, size), interpolation=cv2.INTER_AREA)
     face = torch.from_numpy(np.moveaxis(picture, -1, 0).astype(np.float32) / 127.5 - 1)[None]
     points = np.random.default_rng(0).uniform(0.2, 0.8, (98, 2))
-    maps = torch.from_numpy(np.asarray(heat_maps(points, size), np.float32))[None]
+    maps = torch.from_numpy(np.asarray(draw_heat_maps(points, size), np.float32))[None]
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     matte = ((x / 0.6) ** 2 + (y / 0.8) ** 2 < 1).float()[None, None]
     return {"reenact": torch.cat([face, maps], 1), "mask": face, "inpaint": torch.cat([face, matte], 1),
             "blend": torch.cat([face.flip(3) * matte + face * (1 - matte), face, matte], 1)}
 
 
-def paired(plain: Callable[[], object], fast: Callable[[], object], repeats: int,
+def time_pairs(plain: Callable[[], object], fast: Callable[[], object], repeats: int,
            wait: Callable[[], None]) -> tuple[list[float], list[float], float]:
     """Seconds of each, taking turns, and the ratio of the processor's seconds (wall time on a GPU)."""
     taken: tuple[list[float], list[float]] = ([], [])
@@ -79,13 +79,13 @@ def paired(plain: Callable[[], object], fast: Callable[[], object], repeats: int
     return *taken, spent[0] / spent[1]
 
 
-def row(name: str, plain: list[float], fast: list[float], processor: float) -> str:
+def format_row(name: str, plain: list[float], fast: list[float], processor: float) -> str:
     ratios = sorted(one / other for one, other in zip(plain, fast, strict=True))
     return (f"| {name} | {statistics.median(plain):.2f} | {statistics.median(fast):.2f} | "
             f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {processor:.2f} |")
 
 
-def speeds(plain: dict[str, nn.Module], fast: dict[str, Runner], given: dict[str, Tensor], views: int,
+def print_speeds(plain: dict[str, nn.Module], fast: dict[str, Runner], given: dict[str, Tensor], views: int,
            repeats: int, wait: Callable[[], None]) -> None:
     frame = ["reenact"] * views + ["mask"] * 2 + ["inpaint", "blend"]
     print(f"| network | plain float32, s | here, s | ratio: median (range), {repeats} pairs | ratio, processor time |")
@@ -99,15 +99,15 @@ def speeds(plain: dict[str, nn.Module], fast: dict[str, Runner], given: dict[str
             for one in part:
                 fast[one].run(given[one])
 
-        print(row(name, *paired(run_plain, run_fast, repeats, wait)), flush=True)
+        print(format_row(name, *time_pairs(run_plain, run_fast, repeats, wait)), flush=True)
 
 
-def precisions(device: str, given: dict[str, Tensor]) -> None:
+def print_precisions(device: str, given: dict[str, Tensor]) -> None:
     """Difference from plain float32 on the CPU, of pictures in [-1, 1]."""
     print("| network | fp32 folded, dB | bf16, dB | fp16, dB |")
     print("|---|---|---|---|")
-    cases = {name: (patterned(NETWORKS[name][0]), given[name]) for name in NETWORKS}
-    cases["inpaint, ngf 16, trained a little"] = (trained_a_little(given["inpaint"]), given["inpaint"])
+    cases = {name: (build_patterned_network(NETWORKS[name][0]), given[name]) for name in NETWORKS}
+    cases["inpaint, ngf 16, trained a little"] = (train_briefly(given["inpaint"]), given["inpaint"])
     for name, (network, x) in cases.items():
         with torch.inference_mode():
             truth = network(x)
@@ -116,22 +116,22 @@ def precisions(device: str, given: dict[str, Tensor]) -> None:
             if resolve_precision(device, precision) != precision:
                 figures.append("not here")
                 continue
-            answer = load_runner(network, device, precision).run(x)
+            answer = make_runner(network, device, precision).run(x)
             assert isinstance(answer, Tensor)
-            figures.append(f"{psnr(answer.cpu(), truth):.1f}")
+            figures.append(f"{compute_psnr(answer.cpu(), truth):.1f}")
         print(f"| {name} | {' | '.join(figures)} |", flush=True)
 
 
-def psnr(a: Tensor, b: Tensor) -> float:
+def compute_psnr(a: Tensor, b: Tensor) -> float:
     """dB, where the scale is 2 (pictures) or what `b` spans (logits)."""
     span = max(2.0, float(b.max() - b.min()))
     return float(10 * torch.log10(span**2 / (a - b).square().mean()))
 
 
-def trained_a_little(x: Tensor) -> nn.Module:
+def train_briefly(x: Tensor) -> nn.Module:
     """A small completion network after 60 steps towards giving back the picture that it is shown."""
     torch.manual_seed(0)
-    network = build("res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(2,2,2,2),ngf=16)").train()
+    network = build_network("res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(2,2,2,2),ngf=16)").train()
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     small = nn.functional.avg_pool2d(x, max(1, x.shape[-1] // 64))
     batch = torch.cat([small, small.flip(3)])
@@ -143,13 +143,13 @@ def trained_a_little(x: Tensor) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def where_time_goes(runner: Runner, x: Tensor) -> None:
+def print_time_shares(runner: Runner, x: Tensor) -> None:
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
         runner.run(x)
-    shares = dict.fromkeys((*KINDS, "rest"), 0.0)
+    shares = dict.fromkeys((*LAYER_KINDS, "rest"), 0.0)
     for event in profile.key_averages():
-        kind = next((kind for kind, names in KINDS.items() if any(name in event.key for name in names)), "rest")
+        kind = next((kind for kind, names in LAYER_KINDS.items() if any(name in event.key for name in names)), "rest")
         shares[kind] += event.self_cpu_time_total
     total = sum(shares.values())
     print("| kind of layer | share |\n|---|---|")
@@ -157,10 +157,10 @@ def where_time_goes(runner: Runner, x: Tensor) -> None:
         print(f"| {kind} | {100 * share / total:.1f} % |")
 
 
-def on_gpu(device: str, given: dict[str, Tensor], fast: dict[str, Runner]) -> None:
+def print_gpu_rates(device: str, given: dict[str, Tensor], fast: dict[str, Runner]) -> None:
     """Operations per second at a batch of GPU_BATCH, against a large matrix product of the same run, and memory."""
     side = torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=torch.bfloat16)
-    peak = 2 * PEAK_SIDE**3 / fastest(lambda: side @ side, device) / 1e12
+    peak = 2 * PEAK_SIDE**3 / measure_fastest(lambda: side @ side, device) / 1e12
     print(f"\nlarge bfloat16 matrix product: {peak:.0f} TFLOP/s\n")
     print(f"| network, batch {GPU_BATCH} | TFLOP/s | share of the product's | GiB |\n|---|---|---|---|")
     for name, (_, _, operations) in NETWORKS.items():
@@ -168,13 +168,13 @@ def on_gpu(device: str, given: dict[str, Tensor], fast: dict[str, Runner]) -> No
         scale = batch.shape[-1] ** 2 / 256**2
         fast[name].run(batch)  # judges the batch's size
         torch.cuda.reset_peak_memory_stats(device)
-        seconds = fastest(lambda batch=batch, name=name: fast[name].run(batch), device)
+        seconds = measure_fastest(lambda batch=batch, name=name: fast[name].run(batch), device)
         rate = GPU_BATCH * operations * scale / seconds / 1e12
         memory = torch.cuda.max_memory_allocated(device) / 2**30
         print(f"| {name} | {rate:.0f} | {100 * rate / peak:.0f} % | {memory:.1f} |")
 
 
-def fastest(work: Callable[[], object], device: str, times: int = 10) -> float:
+def measure_fastest(work: Callable[[], object], device: str, times: int = 10) -> float:
     taken = []
     for _ in range(times):
         torch.cuda.synchronize(device)
@@ -194,21 +194,21 @@ def main() -> None:
     torch.set_grad_enabled(False)
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
-    given = inputs(arguments.size)
+    given = make_inputs(arguments.size)
     print(f"torch {torch.__version__}, {device}, precision {resolve_precision(device)}, "
           f"{torch.get_num_threads()} threads, {arguments.size} px\n")
     with torch.enable_grad():
-        precisions(device, given)
+        print_precisions(device, given)
     on_device = {name: x.to(device) for name, x in given.items()}
-    plain = {name: patterned(entry[0]).to(device) for name, entry in NETWORKS.items()}
-    fast = {name: load_runner(network, device) for name, network in plain.items()}
+    plain = {name: build_patterned_network(entry[0]).to(device) for name, entry in NETWORKS.items()}
+    fast = {name: make_runner(network, device) for name, network in plain.items()}
     print()
-    speeds(plain, fast, on_device, arguments.views, arguments.repeats, wait)
+    print_speeds(plain, fast, on_device, arguments.views, arguments.repeats, wait)
     if device != "cpu":
-        on_gpu(device, given, fast)
+        print_gpu_rates(device, given, fast)
         return
     print()
-    where_time_goes(fast["reenact"], given["reenact"])
+    print_time_shares(fast["reenact"], given["reenact"])
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"\nlargest memory of this process, both kinds of networks: {kib / 2**20:.1f} GiB")
 

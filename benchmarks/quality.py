@@ -29,19 +29,19 @@ from fsgan_core.clips.inputs import open_input
 from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract.errors import EngineError, FsganError, WeightsError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.evaluation.charts import plots, write_json
+from fsgan_core.evaluation.charts import write_json, write_plots
 from fsgan_core.evaluation.evaluate import evaluate
-from fsgan_core.evaluation.metrics import FIGURES, mean
+from fsgan_core.evaluation.metrics import FIGURES, nanmean
 from fsgan_core.plates.colour import open_config
-from fsgan_core.plates.sequence import frames_text, open_clip, parse_frames
+from fsgan_core.plates.sequence import format_frames, open_clip, parse_frames
 from fsgan_core.render.pipeline import render_shot
-from fsgan_core.report.contact_sheet import contact_sheet, looks, picked
-from fsgan_core.runtime.atomic import atomic_file
-from fsgan_core.runtime.cache import code_digest, digest
+from fsgan_core.report.contact_sheet import pick_even_frames, read_before_after, write_contact_sheet
+from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.cache import compute_code_digest, compute_digest
 from fsgan_core.runtime.events import FAILED, RenderResult
 
-AROUND = 8
-CODE = ("contract", "faces", "networks", "plates", "render", "stages")
+EXTRA_FRAMES = 8
+CODE_PACKAGES = ("contract", "faces", "networks", "plates", "render", "stages")
 
 GEOMETRIC = {"reenact.engine": "warp", "mask.engine": "geometric", "inpaint.engine": "fill", "blend.engine": "poisson"}
 ENGINES: Mapping[str, Mapping[str, str]] = {
@@ -58,12 +58,12 @@ ENGINES: Mapping[str, Mapping[str, str]] = {
 }
 GOALS = {"identity": 0.38, "euler": 1.3, "landmarks": 0.015, "flicker": 0.5, "sharpness_off": 1.4}
 """What the means over pairs have to be at most, all at once."""
-SHOWN = ("identity", "identity_target", "ssim", "euler", "landmarks", "flicker", "sharpness", "sharpness_off", "edge",
+SHOWN_FIGURES = ("identity", "identity_target", "ssim", "euler", "landmarks", "flicker", "sharpness", "sharpness_off", "edge",
          "seconds")
 
 
 @dataclass(frozen=True)
-class Pair:
+class BenchmarkPair:
     """part: "tune" or "validate"."""
 
     name: str
@@ -72,10 +72,10 @@ class Pair:
     target: Path
 
 
-def read_pairs(footage: Path, wanted: Sequence[str]) -> list[Pair]:
+def read_pairs(footage: Path, wanted: Sequence[str]) -> list[BenchmarkPair]:
     """The pairs of pairs.json that are wanted: by part, by name, or "all"."""
     parts = json.loads((footage / "pairs.json").read_text(encoding="utf-8"))
-    pairs = [Pair(one["name"], part, footage / one["source"], footage / one["target"])
+    pairs = [BenchmarkPair(one["name"], part, footage / one["source"], footage / one["target"])
              for part in ("tune", "validate") for one in parts[part]]
     unknown = set(wanted) - {"all", "tune", "validate"} - {pair.name for pair in pairs}
     if unknown:
@@ -83,17 +83,17 @@ def read_pairs(footage: Path, wanted: Sequence[str]) -> list[Pair]:
     return [pair for pair in pairs if "all" in wanted or pair.part in wanted or pair.name in wanted]
 
 
-def tracked(clip: Path, frames: Sequence[int], folder: Path, *, of_target: bool) -> Clip:
+def make_tracked_clip(clip: Path, frames: Sequence[int], folder: Path, *, of_target: bool) -> Clip:
     """The clip with a track of some of its frames, analysed once for all engines."""
     stages = Stages()
-    name = digest("track", str(clip), list(frames), of_target, code_digest(("faces", "plates")))[:12]
+    name = compute_digest("track", str(clip), list(frames), of_target, compute_code_digest(("faces", "plates")))[:12]
     path = folder / f"{clip.stem}.{name}.track.json"
     if not path.is_file():
-        write_track(Clip(str(clip)), path, stages, of_target=of_target, frames=frames_text(frames, limit=0))
+        write_track(Clip(str(clip)), path, stages, of_target=of_target, frames=format_frames(frames, limit=0))
     return Clip(str(clip), track=str(path))
 
 
-def clips_of(pair: Pair, frames: str, folder: Path, views: int, whole: bool) -> tuple[Clip, Clip]:
+def make_pair_clips(pair: BenchmarkPair, frames: str, folder: Path, views: int, whole: bool) -> tuple[Clip, Clip]:
     """Source and target, analysed as the head of this file says."""
     if whole:
         return Clip(str(pair.source)), Clip(str(pair.target))
@@ -101,16 +101,16 @@ def clips_of(pair: Pair, frames: str, folder: Path, views: int, whole: bool) -> 
     shown = shown[::max(1, math.ceil(len(shown) / views))]
     measured = parse_frames(frames)
     near = [frame for frame in open_clip(Clip(str(pair.target))).frames
-            if measured[0] - AROUND <= frame <= measured[-1] + AROUND]
-    return tracked(pair.source, shown, folder, of_target=False), tracked(pair.target, near, folder, of_target=True)
+            if measured[0] - EXTRA_FRAMES <= frame <= measured[-1] + EXTRA_FRAMES]
+    return make_tracked_clip(pair.source, shown, folder, of_target=False), make_tracked_clip(pair.target, near, folder, of_target=True)
 
 
-def rendered(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
+def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
     if engine == "finetuned":
-        from fsgan_core.cli.finetune import finetuned_shot
-        from fsgan_core.runtime.events import ignore
+        from fsgan_core.cli.finetune import finetune_shot
+        from fsgan_core.runtime.events import ignore_event
 
-        shot = finetuned_shot(shot, arguments.finetune, "unknown", arguments.device, ignore)
+        shot = finetune_shot(shot, arguments.finetune, "unknown", arguments.device, ignore_event)
     result = render_shot(shot, device=arguments.device)
     failed = [report for report in result.frames if report.state == FAILED]
     if failed:
@@ -118,88 +118,88 @@ def rendered(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderRe
     return result
 
 
-def measured(pair: Pair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_pair(pair: BenchmarkPair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
     """One pair by one engine: rendered and measured, or read where that has been done."""
     folder = arguments.output / engine / pair.name
-    key = digest("quality", code_digest(CODE), dict(settings), arguments.frames, arguments.views, arguments.whole,
+    key = compute_digest("quality", compute_code_digest(CODE_PACKAGES), dict(settings), arguments.frames, arguments.views, arguments.whole,
                  arguments.finetune, str(pair.source), str(pair.target))
-    kept = read(folder / "run.json")
+    kept = load_json(folder / "run.json")
     if kept.get("key") == key:
         return kept
-    source, target = clips_of(pair, arguments.frames, arguments.output / "tracks", arguments.views, arguments.whole)
+    source, target = make_pair_clips(pair, arguments.frames, arguments.output / "tracks", arguments.views, arguments.whole)
     stages = Stages().with_settings({**settings, "output.layers": "all"})
     result_path = str(folder / "frames" / "swap.####.exr")
     shot = Shot((source,), target, Output(result_path), frames=arguments.frames, stages=stages)
-    done = rendered(shot, engine, arguments)
-    older = read(folder / "seconds.json")  # a frame that is kept has the time of the run that made it
+    done = render_engine(shot, engine, arguments)
+    older = load_json(folder / "seconds.json")  # a frame that is kept has the time of the run that made it
     seconds = {str(report.frame): sum(report.seconds.values()) for report in done.frames if report.seconds}
     seconds = {**older, **seconds}
-    write(folder / "seconds.json", seconds)
+    save_json(folder / "seconds.json", seconds)
     found = evaluate(source, target, Clip(result_path), arguments.frames,
                      seconds={int(frame): value for frame, value in seconds.items()})
     write_json(found, folder / "evaluation.json")
-    plots(found, folder / "evaluation.png")
+    write_plots(found, folder / "evaluation.png")
     config = open_config()
-    shown = looks(open_input(target, config), open_input(Clip(result_path), config), picked(found.frames), config)
-    contact_sheet(shown, folder / "contact_sheet.png", title=f"{pair.name}, {engine}")
-    flags = {flag: len(frames) for flag, frames in done.flagged.items()}
+    shown = read_before_after(open_input(target, config), open_input(Clip(result_path), config), pick_even_frames(found.frames), config)
+    write_contact_sheet(shown, folder / "contact_sheet.png", title=f"{pair.name}, {engine}")
+    flags = {flag: len(frames) for flag, frames in done.flagged_frames.items()}
     row = {"key": key, "pair": pair.name, "part": pair.part, "engine": engine, "engines": dict(done.engines),
            "settings": dict(settings), "frames": arguments.frames, "means": found.to_dict()["means"],
            "lost": list(found.lost), "outside": found.outside_total, "flags": flags}
-    write(folder / "run.json", row)
+    save_json(folder / "run.json", row)
     return row
 
 
-def read(path: Path) -> dict[str, Any]:
+def load_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
-def write(path: Path, data: Any) -> None:
-    with atomic_file(path) as temporary:
+def save_json(path: Path, data: Any) -> None:
+    with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table of engines' means, then one of pairs for each engine."""
-    figures = [next(figure for figure in FIGURES if figure.name == name) for name in SHOWN]
+    figures = [next(figure for figure in FIGURES if figure.name == name) for name in SHOWN_FIGURES]
     head = "".join(f" {figure.label}{', ' + figure.unit if figure.unit else ''} |" for figure in figures)
     rule = "|---|" + " ---: |" * len(figures)
 
-    def line(name: str, values: Mapping[str, float | None]) -> str:
+    def format_row(name: str, values: Mapping[str, float | None]) -> str:
         cells = [values.get(figure.name) for figure in figures]
         texts = ["-" if cell is None or math.isnan(cell) else f"{cell * figure.scale:.{figure.digits}f}"
                  for figure, cell in zip(figures, cells, strict=True)]
         return f"| {name} | " + " | ".join(texts) + " |"
 
-    def parts(of: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
+    def iterate_parts(of: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
         for part in ("tune", "validate"):
             some = [row["means"] for row in of if row["part"] == part]
             if some:
-                yield part, {name: mean([math.nan if one.get(name) is None else one[name] for one in some])
-                             for name in SHOWN}
+                yield part, {name: nanmean([math.nan if one.get(name) is None else one[name] for one in some])
+                             for name in SHOWN_FIGURES}
 
     engines = list(dict.fromkeys(row["engine"] for row in rows))
     text = ["## Means over pairs", "", f"| engines, part |{head}", rule]
     for engine in engines:
         own = [row for row in rows if row["engine"] == engine]
-        text += [line(f"{engine}, {part}", values) for part, values in parts(own)]
-    text += [line("wanted at most", GOALS)]
+        text += [format_row(f"{engine}, {part}", values) for part, values in iterate_parts(own)]
+    text += [format_row("wanted at most", GOALS)]
     for engine in engines:
         own = [row for row in rows if row["engine"] == engine]
         text += ["", f"## {engine}", "", f"| pair |{head}", rule]
-        for part, values in parts(own):
-            text += [line(row["pair"], row["means"]) for row in own if row["part"] == part]
-            text += [line(f"**mean, {part}**", values)]
+        for part, values in iterate_parts(own):
+            text += [format_row(row["pair"], row["means"]) for row in own if row["part"] == part]
+            text += [format_row(f"**mean, {part}**", values)]
         lost = sum(len(row["lost"]) for row in own)
         outside = sum(row["outside"] for row in own)
         text += ["", f"Faces lost: {lost}. Pixels changed outside the matte: {outside}."]
     return "\n".join(text) + "\n"
 
 
-def engines_of(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
+def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
     """Settings by name: those asked for, and the caller's own."""
     known = {name: dict(settings) for name, settings in ENGINES.items()}
     chosen = list(arguments.engines)
@@ -229,11 +229,11 @@ def main() -> int:
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     failed = False
-    for engine, settings in engines_of(arguments).items():
+    for engine, settings in choose_engines(arguments).items():
         for pair in read_pairs(arguments.footage, arguments.pairs):
             started = time.perf_counter()
             try:
-                row = measured(pair, engine, settings, arguments)
+                row = measure_pair(pair, engine, settings, arguments)
             except (EngineError, WeightsError) as error:
                 print(f"{engine}: left out, {error}", file=sys.stderr)
                 break
@@ -244,9 +244,9 @@ def main() -> int:
             rows.append(row)
             means = {name: row["means"][name] for name in GOALS}
             print(f"{engine} {pair.name} {time.perf_counter() - started:.0f} s", means, flush=True)
-    write(arguments.output / "quality.json", rows)
-    (arguments.output / "quality.md").write_text(markdown(rows), encoding="utf-8")
-    print(markdown(rows))
+    save_json(arguments.output / "quality.json", rows)
+    (arguments.output / "quality.md").write_text(format_markdown(rows), encoding="utf-8")
+    print(format_markdown(rows))
     return 1 if failed else 0
 
 

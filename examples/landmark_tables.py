@@ -21,18 +21,18 @@ from fsgan_core.faces.track import Face
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.plates.sequence import output_path
-from fsgan_core.stages.fsgan_crop import crop_of
+from fsgan_core.plates.sequence import format_output_path
+from fsgan_core.stages.fsgan_crop import compute_face_crop
 
 
-def table(shares: np.ndarray, rows: int) -> Plate:
+def make_table(shares: np.ndarray, rows: int) -> Plate:
     """The picture that holds shares (n, 2)."""
     pixels = np.broadcast_to(shares[None].astype(np.float32), (rows, len(shares), 2))
     window = Window(0, 0, len(shares), rows)
     return Plate(np.ascontiguousarray(pixels), ("forward.u", "forward.v"), window, window)
 
 
-def points_of(face: Face, count: int) -> np.ndarray:
+def get_points(face: Face, count: int) -> np.ndarray:
     """(68 or 98, 2): estimated from the 68 where the track has no 98."""
     if count == 68:
         return face.landmarks
@@ -49,9 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     track = load_track(options.track)
     for frame, face in sorted(track.people[0].faces.items()):
-        crop = crop_of(face, options.crop, 256, track.pixel_aspect)
-        path = output_path(options.output, frame)
-        write_exr(path, table(crop.shares(points_of(face, options.points)), options.rows), depth="float")
+        crop = compute_face_crop(face, options.crop, 256, track.pixel_aspect)
+        path = format_output_path(options.output, frame)
+        write_exr(path, make_table(crop.normalise_points(get_points(face, options.points)), options.rows), depth="float")
         left, bottom = crop.left + 0.5, track.height - (crop.top + 0.5 + crop.height)  # pixel centres are whole there
         sys.stdout.write(f"{frame} {left:.3f} {bottom:.3f} {crop.width:.3f} {crop.height:.3f}\n")
 

@@ -18,11 +18,11 @@ from typing import Any
 
 from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_core.farm.bundle import TRACKS
-from fsgan_core.farm.template import our_range
+from fsgan_core.farm.bundle import TRACKS_FOLDER
+from fsgan_core.farm.template import from_openjd_range
 
 
-def outline_of(job: Path, show: str, shot: str, user: str = "") -> Any:
+def make_outline(job: Path, show: str, shot: str, user: str = "") -> Any:
     """The outline of a bundle's folder. Raises InputError where OpenCue could not cut the frames into chunks."""
     from outline import Outline
     from outline.modules.shell import Shell
@@ -30,12 +30,12 @@ def outline_of(job: Path, show: str, shot: str, user: str = "") -> Any:
     values = json.loads((job / "parameters.json").read_text(encoding="utf-8"))
     if "ShotFile" not in (job / "template.yaml").read_text(encoding="utf-8"):
         raise InputError(f"{job} is no job of a shot")
-    file, work, frames = job / "shot.toml", Path(values["WorkFolder"]), our_range(values["Frames"])
+    file, work, frames = job / "shot.toml", Path(values["WorkFolder"]), from_openjd_range(values["Frames"])
     if "," in frames or "x" in frames:
         raise InputError(f"the frames {frames} have gaps, which OpenCue's chunks would fill; send them in several jobs")
     description = load_shot(file)
 
-    def command(task: str, *more: str) -> str:
+    def make_command(task: str, *more: str) -> str:
         words = shlex.join([values.get("Command", "fsgan"), "farm", "task", task, str(file), "--work", str(work),
                             "--device", values["Device"]])
         return f"{words} {' '.join(more)}".strip()
@@ -43,20 +43,20 @@ def outline_of(job: Path, show: str, shot: str, user: str = "") -> Any:
     made = Outline(values["JobName"].replace(" ", "_"), show=show, shot=shot, user=user or None)
     before = []
     sources = [number for number, clip in enumerate(description.source, start=1)
-               if Path(clip.track).parent == work / TRACKS]
+               if Path(clip.track).parent == work / TRACKS_FOLDER]
     if sources:
-        before.append(Shell("analyse_sources", command=command("analyse-source", "--number", "#IFRAME#"),
+        before.append(Shell("analyse_sources", command=make_command("analyse-source", "--number", "#IFRAME#"),
                             range=",".join(str(number) for number in sources)))
-    if Path(description.target.track).parent == work / TRACKS:
-        looked_at = shlex.quote(our_range(values["TargetFrames"]))
-        before.append(Shell("analyse_target", command=command("analyse-target", "--frames", looked_at), range="1"))
+    if Path(description.target.track).parent == work / TRACKS_FOLDER:
+        looked_at = shlex.quote(from_openjd_range(values["TargetFrames"]))
+        before.append(Shell("analyse_target", command=make_command("analyse-target", "--frames", looked_at), range="1"))
     recognition = description.stages.reenact.recognition_file
     recognise = None
-    if recognition and Path(recognition).parent == work / TRACKS:
-        recognise = Shell("recognise", command=command("recognise"), range="1")
-    render = Shell("render", range=frames, chunk=int(values["ChunkSize"]), threadable=True, command=command(
+    if recognition and Path(recognition).parent == work / TRACKS_FOLDER:
+        recognise = Shell("recognise", command=make_command("recognise"), range="1")
+    render = Shell("render", range=frames, chunk=int(values["ChunkSize"]), threadable=True, command=make_command(
         "render", "--frames", "#FRAME_START#-#FRAME_END#", "--expect", shlex.quote(values["Expected"])))
-    report = Shell("report", command=command("report", "--frames", frames), range="1")
+    report = Shell("report", command=make_command("report", "--frames", frames), range="1")
     for layer in (*before, *([recognise] if recognise else []), render, report):
         made.add_layer(layer)
     for layer in before:
@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument("--launch", action="store_true", help="send it to the Cuebot of CUEBOT_HOSTS")
     options = parser.parse_args()
     try:
-        made = outline_of(options.job.absolute(), options.show, options.shot)
+        made = make_outline(options.job.absolute(), options.show, options.shot)
     except FsganError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return error.exit_code

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fsgan_core.stages.views import plan_views
 
 # Public name -> the module that has it.
-_HOMES = {
+_MODULE_BY_NAME = {
     "FsganError": "contract.errors",
     "Clip": "contract.shot",
     "Output": "contract.shot",
@@ -102,9 +102,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module 'fsgan_core' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"fsgan_core.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"fsgan_core.{_MODULE_BY_NAME[name]}"), name)
 
 
 def __dir__() -> list[str]:

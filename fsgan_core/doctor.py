@@ -13,7 +13,7 @@ from typing import Any
 from fsgan_core.contract.errors import FsganError, OutputError, WeightsError
 from fsgan_core.contract.version import __version__
 
-__all__ = ["examine", "report_lines"]
+__all__ = ["describe_installation", "examine_installation"]
 
 # Package on PyPI -> what stops working without it.
 PACKAGES = {
@@ -36,12 +36,12 @@ PACKAGES = {
     "rich": "the command line",
     "rich-argparse": "the command line",
 }
-OPTIONAL = ("torch", "face-alignment")
+OPTIONAL_PACKAGES = ("torch", "face-alignment")
 
 
-def examine() -> dict[str, Any]:
+def examine_installation() -> dict[str, Any]:
     """Plain data for JSON. `ok` is False when a swap could not run here."""
-    packages = {name: _version(name) for name in PACKAGES}
+    packages = {name: _find_version(name) for name in PACKAGES}
     found: dict[str, Any] = {
         "fsgan": __version__,
         "python": platform.python_version(),
@@ -49,14 +49,14 @@ def examine() -> dict[str, Any]:
         "system": platform.platform(),
         "processors": os.cpu_count(),
         "packages": packages,
-        "engines": _asked(_engines),
-        "weights": _asked(_weights),
-        "faces": _asked(_faces),
-        "devices": _asked(_devices),
-        "colour": _asked(_colour),
-        "cache": _asked(_cache),
+        "engines": _try_check(_check_engines),
+        "weights": _try_check(_check_weights),
+        "faces": _try_check(_check_faces),
+        "devices": _try_check(_check_devices),
+        "colour": _try_check(_check_colour),
+        "cache": _try_check(_check_cache),
     }
-    broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL]
+    broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL_PACKAGES]
     problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
     problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
     said = ("", *found["weights"].get("damaged", ()))
@@ -68,7 +68,7 @@ def examine() -> dict[str, Any]:
     return {"ok": not problems, "problems": problems, **found}
 
 
-def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
+def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
     """`examine`'s findings for a person."""
     yield f"fsgan {found['fsgan']}, Python {found['python']} ({found['executable']})"
     yield f"{found['system']}, {found['processors']} processors"
@@ -101,27 +101,27 @@ def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"cache:                     {found['cache']['folder']} ({found['cache']['tracks']} tracks)"
     for problem in found["problems"]:
         yield f"PROBLEM: {problem}"
-    yield "all is well" if found["ok"] else "this will not work before the problems are solved" + _help(found)
+    yield "all is well" if found["ok"] else "this will not work before the problems are solved" + _suggest_repairs(found)
 
 
-def _help(found: Mapping[str, Any]) -> str:
+def _suggest_repairs(found: Mapping[str, Any]) -> str:
     """What solves the problems, beyond what each says itself."""
     ways = []
-    if any(version is None and name not in OPTIONAL for name, version in found["packages"].items()):
+    if any(version is None and name not in OPTIONAL_PACKAGES for name, version in found["packages"].items()):
         ways.append("python3 install.py")
     if found["weights"].get("damaged"):
         ways.append("fsgan weights verify (says which files), then import or fetch those again, or delete them")
     return "".join(f"{'; ' if number else ': '}{way}" for number, way in enumerate(ways))
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _asked(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _try_check(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The answer, or {"error": ...}: whatever is broken here, the rest shall still be said."""
     try:
         return question()
@@ -129,44 +129,50 @@ def _asked(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"error": str(error) if isinstance(error, FsganError) else f"{type(error).__name__}: {error}"}
 
 
-def _engines() -> dict[str, Any]:
-    from fsgan_core.render.engines import ENGINES, missing_of
+def _check_engines() -> dict[str, Any]:
+    from fsgan_core.render.engines import ENGINES, describe_missing
 
     found: dict[str, dict[str, str]] = {}
     for engine in ENGINES:
-        found.setdefault(engine.stage, {})[engine.name] = missing_of(engine)
+        found.setdefault(engine.stage, {})[engine.name] = describe_missing(engine)
     return found
 
 
-def _weights() -> dict[str, Any]:
-    from fsgan_core.networks.weights.catalogue import ROLES, best_weights, limit, present, search_path
+def _check_weights() -> dict[str, Any]:
+    from fsgan_core.networks.weights.catalogue import (
+        ROLES,
+        find_best_weights,
+        list_present_weights,
+        list_search_folders,
+        resolve_allow,
+    )
 
     damaged = []
     for role in ROLES:
         try:
-            best_weights(role)
+            find_best_weights(role)
         except WeightsError as error:
             damaged.append(str(error))
     return {
         "installed": [{"role": weight.role, "name": weight.name, "licence": weight.licence, "path": str(path)}
-                      for weight, path in present()],
+                      for weight, path in list_present_weights()],
         "damaged": damaged,
-        "folders": [str(folder) for folder in search_path()],
-        "limit": "" if limit("any")[0] == "any" else limit("any")[0],
+        "folders": [str(folder) for folder in list_search_folders()],
+        "limit": "" if resolve_allow("any")[0] == "any" else resolve_allow("any")[0],
     }
 
 
-def _faces() -> dict[str, Any]:
+def _check_faces() -> dict[str, Any]:
     from fsgan_core.faces.detect import make_detector
     from fsgan_core.faces.landmarks import make_landmarker
 
     return {"detector (auto)": make_detector().name, "landmarks (auto)": make_landmarker().name}
 
 
-def _devices() -> dict[str, Any]:
-    from fsgan_core.runtime.device import available_devices
+def _check_devices() -> dict[str, Any]:
+    from fsgan_core.runtime.device import list_devices
 
-    devices = available_devices()
+    devices = list_devices()
     if importlib.util.find_spec("torch") is None:
         return {"list": list(devices), "precision": {}}
     from fsgan_core.networks.inference import resolve_precision
@@ -174,7 +180,7 @@ def _devices() -> dict[str, Any]:
     return {"list": list(devices), "precision": {device: resolve_precision(device) for device in devices}}
 
 
-def _colour() -> dict[str, Any]:
+def _check_colour() -> dict[str, Any]:
     from fsgan_core.plates.colour import open_config
 
     config = open_config()
@@ -182,10 +188,10 @@ def _colour() -> dict[str, Any]:
     return {"config": config.name, "from": origin, "scene_linear": config.scene_linear}
 
 
-def _cache() -> dict[str, Any]:
-    from fsgan_core.runtime.cache import cache_folder
+def _check_cache() -> dict[str, Any]:
+    from fsgan_core.runtime.cache import get_cache_folder
 
-    folder = cache_folder()
+    folder = get_cache_folder()
     nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not os.access(nearest, os.W_OK):
         raise OutputError(f"the cache folder {folder} cannot be written; set FSGAN_CACHE to another one")

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from tests.host import new_host, start  # noqa: E402
 from tests.host.panel import draw_panel  # noqa: E402
 
-NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
+NODE_CLASSES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with new_host() as host:
         start(host, [ROOT / "nuke_plugin"])
-        for name in NODES:
+        for name in NODE_CLASSES:
             draw_panel(host.module.createNode(name), folder / f"{name}.png", scale=1)
 
 

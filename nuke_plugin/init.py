@@ -17,7 +17,7 @@ try:
 
     from fsgan_nuke import callbacks
 
-    callbacks.install()
+    callbacks.install_callbacks()
 except Exception as _error:
     import traceback
 

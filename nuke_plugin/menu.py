@@ -3,7 +3,7 @@
 try:
     from fsgan_nuke import menus
 
-    menus.install()
+    menus.install_menu()
 except Exception as _error:
     import traceback
 

@@ -31,7 +31,7 @@ import numpy as np
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.farm.bundle import make_bundle, write_bundle
-from fsgan_core.farm.session import VARIABLE
+from fsgan_core.farm.session import SESSION_VARIABLE
 from fsgan_core.farm.template import FarmOptions
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.sequence import open_clip
@@ -90,7 +90,7 @@ class Campaign:
         self.output = self.folder / "out"
         bundle = make_bundle(Shot((Clip(str(self.folder / "source.png")),), Clip(str(self.folder / "plate.####.exr")),
                                   Output(str(self.output / "swap.####.exr"))),
-                             FarmOptions(chunk=self.chunk, work=str(self.work)))
+                             FarmOptions(chunk=self.chunk, work_folder=str(self.work)))
         write_bundle(bundle, self.job)
         self.chunks = [f"{first}-{min(first + self.chunk - 1, self.frames)}"
                        for first in range(1, self.frames + 1, self.chunk)]
@@ -109,7 +109,7 @@ class Campaign:
         return subprocess.Popen(
             [sys.executable, "-m", "fsgan_core.cli", "farm", "task", arguments[0], str(self.job / "shot.toml"),
              "--work", str(self.work), *arguments[1:]],
-            env=environment(self.folder / "cache") | ({VARIABLE: str(session)} if session else {}),
+            env=environment(self.folder / "cache") | ({SESSION_VARIABLE: str(session)} if session else {}),
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
             preexec_fn=limited if limit else None)
 
@@ -121,14 +121,14 @@ class Campaign:
     def worker(self, frames: str) -> subprocess.Popen[bytes]:
         """`fsgan worker` that was told to render these frames."""
         from fsgan_core.clips.shot_file import load_shot
-        from fsgan_core.contract.protocol import PROTOCOL, Hello, Render
+        from fsgan_core.contract.protocol import PROTOCOL_VERSION, HelloRequest, RenderRequest
 
         process = subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "worker", "--log", os.devnull],
                                    env=environment(self.folder / "cache"), stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, start_new_session=True)
         assert process.stdin is not None
         shot = load_shot(self.job / "shot.toml").to_dict()
-        process.stdin.write(Hello(1, PROTOCOL, "faults").to_line() + Render(2, shot, frames=frames).to_line())
+        process.stdin.write(HelloRequest(1, PROTOCOL_VERSION, "faults").to_line() + RenderRequest(2, shot, frames=frames).to_line())
         process.stdin.flush()
         return process
 

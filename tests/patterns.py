@@ -63,9 +63,9 @@ def state_of(shapes: Mapping[str, tuple[int, ...]], salt: int = 0) -> dict[str, 
 
 def patterned(arch: str, salt: int = 0) -> torch.nn.Module:
     """The network of an architecture string, filled, ready to run (evaluation mode)."""
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
 
-    network = build(arch, device="meta")
+    network = build_network(arch, device="meta")
     state = state_of({key: tuple(value.shape) for key, value in network.state_dict().items()}, salt)
     network.load_state_dict(state, strict=True, assign=True)
     return network.eval().requires_grad_(False)

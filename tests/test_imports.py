@@ -121,8 +121,8 @@ def test_command_line_parses_without_heavy_libraries() -> None:
 
 def test_public_names_are_there() -> None:
     code = ("import fsgan_core\n"
-            "missing = [name for name in fsgan_core._HOMES if not (getattr(fsgan_core, name).__doc__ or '').strip()]\n"
-            "print(missing, {*fsgan_core._HOMES, '__version__'} ^ set(fsgan_core.__all__), 'swap' in dir(fsgan_core))")
+            "missing = [name for name in fsgan_core._MODULE_BY_NAME if not (getattr(fsgan_core, name).__doc__ or '').strip()]\n"
+            "print(missing, {*fsgan_core._MODULE_BY_NAME, '__version__'} ^ set(fsgan_core.__all__), 'swap' in dir(fsgan_core))")
     assert fresh(code) == "[] set() True"
 
 

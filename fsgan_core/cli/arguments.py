@@ -7,19 +7,19 @@ from argparse import Namespace
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Stages
 
-__all__ = ["holdout_of", "sources_of", "stages_of", "target_of"]
+__all__ = ["make_holdout_clip", "make_source_clips", "make_stages", "make_target_clip"]
 
 
-def sources_of(options: Namespace) -> tuple[Clip, ...]:
+def make_source_clips(options: Namespace) -> tuple[Clip, ...]:
     """Every source with what was said of it: once for all, or as often as there are sources."""
     count = len(options.source)
-    said = {name: _for_each(getattr(options, f"source_{name}"), count, f"--source-{name}")
+    said = {name: _repeat_for_sources(getattr(options, f"source_{name}"), count, f"--source-{name}")
             for name in ("colorspace", "track", "part", "person")}
     return tuple(Clip(path, **{name: values[place] for name, values in said.items()})
                  for place, path in enumerate(options.source))
 
 
-def _for_each(values: list[str], count: int, flag: str) -> list[str]:
+def _repeat_for_sources(values: list[str], count: int, flag: str) -> list[str]:
     if len(values) == count:
         return values
     if len(values) <= 1 and (flag != "--source-track" or not values):
@@ -27,16 +27,16 @@ def _for_each(values: list[str], count: int, flag: str) -> list[str]:
     raise InputError(f"{flag} is given {len(values)} times for {count} sources; give it once for each")
 
 
-def target_of(options: Namespace) -> Clip:
+def make_target_clip(options: Namespace) -> Clip:
     return Clip(options.target, options.target_colorspace, options.target_track, options.target_part,
                 options.target_person)
 
 
-def holdout_of(options: Namespace) -> Clip | None:
+def make_holdout_clip(options: Namespace) -> Clip | None:
     return Clip(options.holdout, part=options.holdout_part) if options.holdout else None
 
 
-def stages_of(options: Namespace, base: Stages | None = None) -> Stages:
+def make_stages(options: Namespace, base: Stages | None = None) -> Stages:
     """Parameters with --set and the flags that stand for one. Raises ParameterError, InputError."""
     settings = {}
     for setting in options.settings:

@@ -7,9 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fsgan_core.cli.arguments import holdout_of, sources_of, stages_of, target_of
+from fsgan_core.cli.arguments import make_holdout_clip, make_source_clips, make_stages, make_target_clip
 from fsgan_core.contract.errors import InputError
-from fsgan_core.contract.params import STAGES
+from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.shot import Clip, Output, Shot
 
 if TYPE_CHECKING:
@@ -19,66 +19,66 @@ if TYPE_CHECKING:
 UPSTREAM_FLAGS = {"reenacted": "reenact", "mask": "mask", "completed": "inpaint"}
 
 
-def swap(options: Namespace, presenter: Presenter) -> int:
+def run_swap(options: Namespace, presenter: Presenter) -> int:
     """`fsgan swap` and `fsgan drive`."""
     shot = Shot(
-        source=sources_of(options),
-        target=target_of(options),
+        source=make_source_clips(options),
+        target=make_target_clip(options),
         output=Output(options.output, options.output_colorspace),
         job=options.command,
         frames=options.frames,
-        holdout=holdout_of(options),
-        stages=stages_of(options),
+        holdout=make_holdout_clip(options),
+        stages=make_stages(options),
     )
     if getattr(options, "finetune", 0):
-        from fsgan_core.cli.finetune import finetuned_shot
+        from fsgan_core.cli.finetune import finetune_shot
         from fsgan_core.runtime.device import choose_device
 
-        shot = finetuned_shot(shot, options.finetune, options.finetune_licence, choose_device(options.device),
-                              presenter.listen)
+        shot = finetune_shot(shot, options.finetune, options.finetune_licence, choose_device(options.device),
+                              presenter.on_event)
     if options.save_shot:
         from fsgan_core.clips.shot_file import save_shot
 
         save_shot(options.save_shot, shot)
         if not options.json:
-            presenter.say(f"shot: {options.save_shot}")
-    return _render(shot, "", options, presenter)
+            presenter.print_line(f"shot: {options.save_shot}")
+    return _render_shot(shot, "", options, presenter)
 
 
-def render(options: Namespace, presenter: Presenter) -> int:
+def run_render(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.clips.shot_file import load_shot
 
     shot = load_shot(options.shot)
     changes = {"path": options.output, "colorspace": options.output_colorspace}
     output = dataclasses.replace(shot.output, **{name: value for name, value in changes.items() if value is not None})
-    shot = dataclasses.replace(shot, output=output, stages=stages_of(options, shot.stages))
-    return _render(shot, options.frames, options, presenter)
+    shot = dataclasses.replace(shot, output=output, stages=make_stages(options, shot.stages))
+    return _render_shot(shot, options.frames, options, presenter)
 
 
-def _render(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -> int:
+def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.render.pipeline import render_shot
     from fsgan_core.runtime.device import choose_device
 
     device = choose_device(options.device)
-    result = render_shot(shot, frames=frames, device=device, force=options.force, listen=presenter.listen)
-    code = presenter.result(result)
+    result = render_shot(shot, frames=frames, device=device, force=options.force, on_event=presenter.on_event)
+    code = presenter.show_result(result)
     if options.report:
         from fsgan_core.report.write import write_report
 
-        written = write_report(Path(options.report), shot, result, presenter.listen)
+        written = write_report(Path(options.report), shot, result, presenter.on_event)
         if not options.json:
-            presenter.say(f"report: {written[0]}")
+            presenter.print_line(f"report: {written[0]}")
     return code
 
 
-def stage(options: Namespace, presenter: Presenter) -> int:
+def run_stage(options: Namespace, presenter: Presenter) -> int:
     """`fsgan reenact`, `mask`, `inpaint`, `blend`."""
     from fsgan_core.render.pipeline import render_stage
     from fsgan_core.runtime.device import choose_device
 
     upstream = {name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items()
                 if getattr(options, flag, None)}
-    sources = sources_of(options) if getattr(options, "source", None) else ()
+    sources = make_source_clips(options) if getattr(options, "source", None) else ()
     if options.driver:
         if sources:
             raise InputError("a stage has a --source (of a swap) or a --driver (of a drive), not both")
@@ -87,105 +87,105 @@ def stage(options: Namespace, presenter: Presenter) -> int:
         options.command,
         sources=sources,
         job="drive" if options.driver else "swap",
-        target=target_of(options),
+        target=make_target_clip(options),
         output=options.output,
-        stages=stages_of(options),
-        holdout=holdout_of(options),
+        stages=make_stages(options),
+        holdout=make_holdout_clip(options),
         upstream=upstream,
         output_colorspace=getattr(options, "output_colorspace", ""),
         frames=options.frames,
         device=choose_device(options.device),
         force=options.force,
-        listen=presenter.listen,
+        on_event=presenter.on_event,
     )
-    return presenter.result(result)
+    return presenter.show_result(result)
 
 
-def analyse(options: Namespace, presenter: Presenter) -> int:
+def run_analyse(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.clips.tracks import write_track
     from fsgan_core.runtime.device import choose_device
 
     clip = Clip(options.target or options.source, options.colorspace, part=options.part)
-    facts = write_track(clip, Path(options.output), stages_of(options), of_target=bool(options.target),
-                        frames=options.frames, device=choose_device(options.device), listen=presenter.listen)
+    facts = write_track(clip, Path(options.output), make_stages(options), of_target=bool(options.target),
+                        frames=options.frames, device=choose_device(options.device), on_event=presenter.on_event)
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
-    presenter.say(f"analyse: {facts['frames']} frames, {len(facts['people'])} people; {facts['output']}")
+    presenter.print_line(f"analyse: {facts['frames']} frames, {len(facts['people'])} people; {facts['output']}")
     for person in facts["people"]:
-        presenter.say(f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high")
+        presenter.print_line(f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high")
     if not facts["people"]:
-        presenter.say("  no face was found; check --colorspace, or set analyse.detector or analyse.minimum_confidence")
+        presenter.print_line("  no face was found; check --colorspace, or set analyse.detector or analyse.minimum_confidence")
     return 0
 
 
-def views(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.report.view_map import view_map
-    from fsgan_core.report.view_sheet import view_lines, view_sheet, view_table
+def run_views(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.report.view_map import make_view_map
+    from fsgan_core.report.view_sheet import describe_view_map, make_view_table, write_view_sheet
     from fsgan_core.runtime.device import choose_device
 
     if options.output and not options.output.lower().endswith(".png"):
         raise InputError(f"the contact sheet {options.output} must be called .png")
-    found = view_map(sources_of(options), stages_of(options), target_of(options) if options.target else None,
+    found = make_view_map(make_source_clips(options), make_stages(options), make_target_clip(options) if options.target else None,
                      frames=options.frames, pictures=bool(options.output or options.json),
-                     device=choose_device(options.device), listen=presenter.listen)
+                     device=choose_device(options.device), on_event=presenter.on_event)
     if options.output:
-        view_sheet(found, options.output)
+        write_view_sheet(found, options.output)
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **found.to_dict()})
+        presenter.print_json({"ok": True, "exit_code": 0, **found.to_dict()})
         return 0
-    presenter.table(view_table(found))
-    for line in view_lines(found):
-        presenter.say(line)
+    presenter.print_table(make_view_table(found))
+    for line in describe_view_map(found):
+        presenter.print_line(line)
     return 0
 
 
-def evaluate(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.evaluation.charts import lines, plots, table, write_json
+def run_evaluate(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.evaluation.charts import describe_evaluation, make_evaluation_table, write_json, write_plots
     from fsgan_core.evaluation.evaluate import evaluate as measure
     from fsgan_core.plates.colour import open_config
-    from fsgan_core.report.write import frame_seconds
+    from fsgan_core.report.write import read_frame_seconds
 
-    clips = sources_of(options)
-    stages = stages_of(options)
-    found = measure(clips, target_of(options), Clip(options.result, options.result_colorspace), options.frames,
+    clips = make_source_clips(options)
+    stages = make_stages(options)
+    found = measure(clips, make_target_clip(options), Clip(options.result, options.result_colorspace), options.frames,
                     offset=options.offset, matte=Clip(options.matte) if options.matte else None,
                     config=open_config(stages.colour.config), exposure=stages.colour.exposure or 0.0,
-                    seconds=frame_seconds(Path(options.report)) if options.report else None, listen=presenter.listen)
+                    seconds=read_frame_seconds(Path(options.report)) if options.report else None, on_event=presenter.on_event)
     if options.output:
         folder = Path(options.output)
         write_json(found, folder / "evaluation.json")
-        plots(found, folder / "evaluation.png")
+        write_plots(found, folder / "evaluation.png")
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **found.to_dict()})
+        presenter.print_json({"ok": True, "exit_code": 0, **found.to_dict()})
         return 0
-    presenter.table(table(found))
-    for line in lines(found):
-        presenter.say(line)
+    presenter.print_table(make_evaluation_table(found))
+    for line in describe_evaluation(found):
+        presenter.print_line(line)
     return 0
 
 
-def doctor(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.doctor import examine, report_lines
+def run_doctor(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.doctor import describe_installation, examine_installation
 
-    found = examine()
+    found = examine_installation()
     if options.json:
-        presenter.data(found)
+        presenter.print_json(found)
     else:
-        for line in report_lines(found):
-            presenter.say(line)
+        for line in describe_installation(found):
+            presenter.print_line(line)
     return 0 if found["ok"] else 3
 
 
-def params(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.cli.reference import parameter_data, parameter_lines, parameter_page
+def run_params(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.cli.reference import build_parameter_data, build_parameter_page, iterate_parameter_lines
 
-    stages = {name: cls for name, cls in STAGES.items() if options.stage in (None, name)}
+    stages = {name: cls for name, cls in STAGE_PARAMS.items() if options.stage in (None, name)}
     if options.json:
-        presenter.data(parameter_data(stages))
+        presenter.print_json(build_parameter_data(stages))
     elif options.markdown:
-        presenter.say(parameter_page(stages).rstrip("\n"))
+        presenter.print_line(build_parameter_page(stages).rstrip("\n"))
     else:
-        for line in parameter_lines(stages):
-            presenter.say(line)
+        for line in iterate_parameter_lines(stages):
+            presenter.print_line(line)
     return 0

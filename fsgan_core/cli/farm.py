@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
     from fsgan_core.contract.shot import Shot
 
-__all__ = ["TEXT", "add_flags", "bundle", "estimate", "task"]
+__all__ = ["DESCRIPTION", "add_flags", "run_bundle", "run_estimate", "run_task"]
 
-TEXT = """\
+DESCRIPTION = """\
 A shot on a render farm. See docs/farm.md.
 
   fsgan farm bundle shot.toml -o job --chunk 10
@@ -30,21 +30,21 @@ bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folde
 estimate: renders three frames and says the machine-hours of all.
 task, session: what the job calls on the farm's machines.
 """
-TASKS = ("analyse-source", "analyse-target", "recognise", "finetune", "render", "report", "analyse-nodes",
+FARM_TASKS = ("analyse-source", "analyse-target", "recognise", "finetune", "render", "report", "analyse-nodes",
          "render-nodes")
 NODE_TASKS = ("analyse-nodes", "render-nodes")
-SESSION = ("start", "stop", "serve")
-LICENCES = ("commercial", "non-commercial", "research", "unknown")
-STARTED = time.perf_counter()
+SESSION_ACTIONS = ("start", "stop", "serve")
+LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
+PROCESS_START = time.perf_counter()
 
-Talk = Callable[[argparse.ArgumentParser], None]
+FlagAdder = Callable[[argparse.ArgumentParser], None]
 
 
-def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilog: str) -> None:
+def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, epilog: str) -> None:
     """The actions of `fsgan farm`; `talk` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    def action(name: str, short: str, run: Callable[..., int],
+    def add_action(name: str, short: str, run: Callable[..., int],
                subject: str = "the shot file (TOML)") -> argparse.ArgumentParser:
         made = actions.add_parser(name, help=short, description=short, epilog=epilog, allow_abbrev=False,
                                   formatter_class=formatter)
@@ -53,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
         talk(made)
         return made
 
-    made = action("bundle", "A job bundle of a shot or of a Nuke script.", bundle,
+    made = add_action("bundle", "A job bundle of a shot or of a Nuke script.", run_bundle,
                   "the shot file (TOML), or a Nuke script (.nk) with FSGAN nodes")
     made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder of the bundle")
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
@@ -63,7 +63,7 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
                       help="minutes that a task should take; the engine fits the chunks as it learns")
     made.add_argument("--finetune", metavar="N", type=int, default=0,
                       help="first teach the reenactment network the source, N iterations, as a step of its own")
-    made.add_argument("--finetune-licence", choices=LICENCES, default="unknown",
+    made.add_argument("--finetune-licence", choices=LICENCE_CLASSES, default="unknown",
                       help="class under which the source's footage may be used")
     made.add_argument("--work", metavar="DIR", default="",
                       help="folder of tracks, times and the report; empty: fsgan_farm beside the frames")
@@ -84,14 +84,14 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     made.add_argument("--timeout", metavar="MINUTES", type=float, default=240.0,
                       help="after which a task is ended; 0: never (default: 240)")
 
-    made = action("estimate", "Renders three frames and says what all will cost.", estimate)
+    made = add_action("estimate", "Renders three frames and says what all will cost.", run_estimate)
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
     made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
     made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
     made = actions.add_parser("task", help="What a job calls.", description="One task of a job.", epilog=epilog,
                               allow_abbrev=False, formatter_class=formatter)
-    made.add_argument("task", choices=TASKS, help=", ".join(TASKS))
+    made.add_argument("task", choices=FARM_TASKS, help=", ".join(FARM_TASKS))
     made.add_argument("shot", metavar="SHOT", help="the bundle's shot file; of a Nuke script, nodes.json")
     made.add_argument("--path", metavar="NAME=PATH", action="append", default=[],
                       help="where something lies on this machine: source.1, target, output, weights.1, ...")
@@ -99,82 +99,82 @@ def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilo
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="frames, steps as 1-9:2 or 1-9x2")
     made.add_argument("--number", metavar="N", type=int, default=1, help="of the source to analyse")
     made.add_argument("--iterations", metavar="N", type=int, default=800, help="of fine-tuning")
-    made.add_argument("--licence", choices=LICENCES, default="unknown", help="of the source's footage")
+    made.add_argument("--licence", choices=LICENCE_CLASSES, default="unknown", help="of the source's footage")
     made.add_argument("--start", metavar="NAME", default="", help="weights that fine-tuning starts from")
     made.add_argument("--expect", metavar="TEXT", default="",
                       help="version, engines and weights that the job was made with; others are refused (exit code 3)")
     made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    made.set_defaults(run=task, command="farm")
+    made.set_defaults(run=run_task, command="farm")
     talk(made)
 
     made = actions.add_parser("session", help="The process that stays over a session's tasks.", epilog=epilog,
                               description="The process that stays over a session's tasks; see docs/farm.md.",
                               allow_abbrev=False, formatter_class=formatter)
-    made.add_argument("what", choices=SESSION, help="start it in the background, stop it, or serve: be it")
+    made.add_argument("what", choices=SESSION_ACTIONS, help="start it in the background, stop it, or serve: be it")
     made.add_argument("folder", metavar="DIR", help="the session's folder, on a disk of this machine")
-    made.set_defaults(run=session, command="farm")
+    made.set_defaults(run=run_session, command="farm")
     talk(made)
 
 
-def bundle(options: Namespace, presenter: Presenter) -> int:
+def run_bundle(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.farm.bundle import make_bundle, write_bundle
     from fsgan_core.farm.template import FarmOptions
 
     weights = options.weights or [part for part in os.environ.get("FSGAN_WEIGHTS", "").split(os.pathsep) if part]
     farm = FarmOptions(
-        chunk=options.chunk, minutes=options.minutes, finetune=options.finetune,
-        finetune_licence=options.finetune_licence, work=options.work, name=options.name, command=options.program,
+        chunk=options.chunk, task_minutes=options.minutes, finetune_iterations=options.finetune,
+        finetune_licence=options.finetune_licence, work_folder=options.work, name=options.name, command=options.program,
         gpu=options.gpu, gpu_memory=options.gpu_memory, cores=options.cores, memory=options.memory,
-        timeout=options.timeout, weights=tuple(weights), session=not options.no_session)
+        timeout=options.timeout, weight_folders=tuple(weights), has_session=not options.no_session)
     if Path(options.shot).suffix.lower() == ".nk":
         from fsgan_core.farm.nuke_bundle import make_script_bundle
 
         made = make_script_bundle(Path(options.shot), farm, frames=options.frames, writes=options.write,
                                   nuke=options.nuke)
     else:
-        made = make_bundle(_shot(options), farm)
+        made = make_bundle(_load_shot(options), farm)
     folder = Path(options.output).expanduser().absolute()
     files = write_bundle(made, folder)
-    facts = made.facts(folder)
+    facts = made.summarise(folder)
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **facts, "files": [str(path) for path in files]})
+        presenter.print_json({"ok": True, "exit_code": 0, **facts, "files": [str(path) for path in files]})
         return 0
-    presenter.say(f"bundle: {folder}; {made.tasks} chunks of {options.chunk} frames, steps {', '.join(facts['steps'])}")
+    presenter.print_line(f"bundle: {folder}; {made.task_count} chunks of {options.chunk} frames, steps {', '.join(facts['steps'])}")
     for note in made.notes:
-        presenter.say(f"  {note}")
-    presenter.say(f"  Deadline Cloud: deadline bundle submit {folder}")
-    presenter.say(f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
+        presenter.print_line(f"  {note}")
+    presenter.print_line(f"  Deadline Cloud: deadline bundle submit {folder}")
+    presenter.print_line(f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
                   f"--step '{facts['steps'][-1]}' --run-dependencies")
     return 0
 
 
-def estimate(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.farm.tasks import estimate as measure
+def run_estimate(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.farm.tasks import estimate_cost as measure
     from fsgan_core.runtime.device import choose_device
 
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
-    found = measure(_shot(options), choose_device(options.device), time.perf_counter() - STARTED, presenter.listen)
+    found = measure(_load_shot(options), choose_device(options.device), time.perf_counter() - PROCESS_START, presenter.on_event)
     facts = found.to_dict(options.chunk)
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
-    presenter.say(f"estimate: {found.frames} frames in chunks of {options.chunk}, {_hours(facts['machine_hours'])} of "
+    presenter.print_line(f"estimate: {found.frames} frames in chunks of {options.chunk}, {_format_hours(facts['machine_hours'])} of "
                   f"machine time on machines like this one ({found.cores} cores)")
-    presenter.say(f"  analysis {found.analyse:.0f} s once, {found.frame:.2f} s a frame, {found.start:.1f} s to start a "
+    presenter.print_line(f"  analysis {found.analysis_seconds:.0f} s once, {found.frame_seconds:.2f} s a frame, {found.start_seconds:.1f} s to start a "
                   f"task, {found.peak_bytes / 2**30:.1f} GiB of memory")
-    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stages.items() if spent >= 0.005)
-    presenter.say(f"  of a frame (each on one core of several): {stages}")
-    hours = ", ".join(f"{_hours(hours)} with {machines}" for machines, hours in facts["wall_hours"].items())
-    presenter.say(f"  until the last frame: {hours} machine(s)")
+    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stage_seconds.items() if spent >= 0.005)
+    presenter.print_line(f"  of a frame (each on one core of several): {stages}")
+    hours = ", ".join(f"{_format_hours(hours)} with {machines}" for machines, hours in facts["wall_hours"].items())
+    presenter.print_line(f"  until the last frame: {hours} machine(s)")
     return 0
 
 
-def _hours(hours: float) -> str:
+def _format_hours(hours: float) -> str:
     return f"{hours:.1f} hours" if hours >= 2 else f"{hours * 60:.1f} minutes"
 
 
-def _shot(options: Namespace) -> Shot:
+def _load_shot(options: Namespace) -> Shot:
     import dataclasses
 
     from fsgan_core.clips.shot_file import load_shot
@@ -183,50 +183,50 @@ def _shot(options: Namespace) -> Shot:
     return dataclasses.replace(shot, frames=options.frames) if options.frames else shot
 
 
-def task(options: Namespace, presenter: Presenter) -> int:
+def run_task(options: Namespace, presenter: Presenter) -> int:
     """`fsgan farm task`: one of the things that a job's steps do."""
-    from fsgan_core.farm.session import handed_on
+    from fsgan_core.farm.session import run_in_session
 
-    code = handed_on(options.arguments) if options.warm is None else None
+    code = run_in_session(options.arguments) if options.warm is None else None
     if code is not None:
         return code
     from fsgan_core.clips.shot_file import load_shot
     from fsgan_core.farm import tasks
-    from fsgan_core.farm.bundle import REPORT, TUNED, moved
-    from fsgan_core.farm.template import our_range
+    from fsgan_core.farm.bundle import FINETUNED_FILE, REPORT_FOLDER, replace_paths
+    from fsgan_core.farm.template import from_openjd_range
     from fsgan_core.runtime.device import choose_device
 
     if options.task in NODE_TASKS:
-        return _nodes(options, presenter)
-    paths = _paths(options)
-    shot = moved(load_shot(options.shot), paths)
+        return _run_node_task(options, presenter)
+    paths = _read_paths(options)
+    shot = replace_paths(load_shot(options.shot), paths)
     work = Path(options.work).expanduser()
     device = choose_device(options.device)
-    frames = our_range(options.frames)
+    frames = from_openjd_range(options.frames)
     if options.task == "render":
-        return presenter.result(tasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
-                                                       listen=presenter.listen, warm=options.warm))
+        return presenter.show_result(tasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
+                                                       on_event=presenter.on_event, warm=options.warm))
     if options.task == "report":
         from fsgan_core.report.write import write_report
 
-        result = tasks.gathered(shot, frames or shot.frames, work)
-        written = write_report(work / REPORT, shot, result, presenter.listen)
-        code = presenter.result(result)
+        result = tasks.gather_result(shot, frames or shot.frames, work)
+        written = write_report(work / REPORT_FOLDER, shot, result, presenter.on_event)
+        code = presenter.show_result(result)
         if not options.json:
-            presenter.say(f"report: {written[0]}")
+            presenter.print_line(f"report: {written[0]}")
         return code
     if options.task == "finetune":
-        facts = _finetune(shot, work / TUNED, options, device, "reenact.network" in paths, presenter)
+        facts = _finetune_shot(shot, work / FINETUNED_FILE, options, device, "reenact.network" in paths, presenter)
     elif options.task == "analyse-source":
-        facts = tasks.analyse_source(shot, options.number, device, presenter.listen)
+        facts = tasks.analyse_source(shot, options.number, device, presenter.on_event)
     elif options.task == "recognise":
-        facts = tasks.recognise(shot, device, presenter.listen)
+        facts = tasks.recognise_source(shot, device, presenter.on_event)
     else:
-        facts = tasks.analyse_target(shot, frames, device, presenter.listen)
-    return _analysed(options, facts, presenter)
+        facts = tasks.analyse_target(shot, frames, device, presenter.on_event)
+    return _present_analysis(options, facts, presenter)
 
 
-def _paths(options: Namespace) -> dict[str, str]:
+def _read_paths(options: Namespace) -> dict[str, str]:
     """Where things lie on this machine, by name; folders of weights are set for good. Raises InputError."""
     paths = {}
     for given in options.path:
@@ -240,58 +240,58 @@ def _paths(options: Namespace) -> dict[str, str]:
     return paths
 
 
-def _analysed(options: Namespace, facts: Mapping[str, Any], presenter: Presenter) -> int:
+def _present_analysis(options: Namespace, facts: Mapping[str, Any], presenter: Presenter) -> int:
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
-    presenter.say(f"{options.task}: {facts['output']}")
+    presenter.print_line(f"{options.task}: {facts['output']}")
     if facts.get("unread"):
-        presenter.say(f"  frames that could not be read, and will be listed as failed: {facts['unread']}")
+        presenter.print_line(f"  frames that could not be read, and will be listed as failed: {facts['unread']}")
     return 0
 
 
-def _nodes(options: Namespace, presenter: Presenter) -> int:
+def _run_node_task(options: Namespace, presenter: Presenter) -> int:
     """Tasks of a Nuke script's job."""
     from fsgan_core.farm import nuke_bundle
-    from fsgan_core.farm.template import our_range
+    from fsgan_core.farm.template import from_openjd_range
     from fsgan_core.runtime.device import choose_device
 
-    unknown = _paths(options)
+    unknown = _read_paths(options)
     if unknown:
         raise InputError(f"--path {', '.join(unknown)}: of a Nuke script's job only weights can be told so")
-    nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), our_range(options.frames)
+    nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), from_openjd_range(options.frames)
     device = choose_device(options.device)
     if options.task == "analyse-nodes":
-        return _analysed(options, nuke_bundle.analyse_nodes(nodes, frames, work, device, presenter.listen), presenter)
+        return _present_analysis(options, nuke_bundle.analyse_nodes(nodes, frames, work, device, presenter.on_event), presenter)
     code = 0
-    for node, result in nuke_bundle.render_nodes(nodes, frames, work, device=device, listen=presenter.listen,
+    for node, result in nuke_bundle.render_nodes(nodes, frames, work, device=device, on_event=presenter.on_event,
                                                 warm=options.warm):
         if not options.json:
-            presenter.say(f"{node}:")
-        code = max(code, presenter.result(result))
+            presenter.print_line(f"{node}:")
+        code = max(code, presenter.show_result(result))
     return code
 
 
-def _finetune(shot: Shot, output: Path, options: Namespace, device: str, told: bool,
+def _finetune_shot(shot: Shot, output: Path, options: Namespace, device: str, told: bool,
               presenter: Presenter) -> dict[str, Any]:
     """told: the weights to start from came as a path."""
     import dataclasses
 
-    from fsgan_core.cli.finetune import finetuned_shot
+    from fsgan_core.cli.finetune import finetune_shot
 
     network = shot.stages.reenact.network if told else options.start
     reenact = shot.stages.reenact.replace(network=network)
     start = dataclasses.replace(shot, stages=dataclasses.replace(shot.stages, reenact=reenact))
-    finetuned_shot(start, options.iterations, options.licence, device, presenter.listen, output)
+    finetune_shot(start, options.iterations, options.licence, device, presenter.on_event, output)
     return {"command": "finetune", "output": str(output)}
 
 
-def session(options: Namespace, presenter: Presenter) -> int:
+def run_session(options: Namespace, presenter: Presenter) -> int:
     """`fsgan farm session`. Start and stop succeed whatever happens: a job does not depend on it."""
     from fsgan_core.farm import session as sessions
 
     folder = Path(options.folder).expanduser().absolute()
     if options.what == "serve":
-        return sessions.serve(folder, options.main)
-    presenter.say(sessions.start(folder) if options.what == "start" else sessions.stop(folder))
+        return sessions.serve_session(folder, options.main)
+    presenter.print_line(sessions.start_session(folder) if options.what == "start" else sessions.stop_session(folder))
     return 0

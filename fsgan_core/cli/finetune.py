@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fsgan_core.cli.arguments import sources_of, stages_of
-from fsgan_core.cli.trained import Told, kept_metadata
+from fsgan_core.cli.arguments import make_source_clips, make_stages
+from fsgan_core.cli.trained import IterationReporter, read_kept_metadata
 from fsgan_core.contract.errors import InputError, WeightsError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.clips.inputs import Inputs
-    from fsgan_core.runtime.events import Listener
-    from fsgan_core.training.face_crops import ClipFaces, Layout
-    from fsgan_core.training.finetune import Outcome
+    from fsgan_core.clips.inputs import JobInputs
+    from fsgan_core.runtime.events import EventListener
+    from fsgan_core.training.face_crops import ClipFaces, FaceLayout
+    from fsgan_core.training.finetune import FinetuneResult
     from fsgan_core.training.recipe import Recipe
 
-__all__ = ["FINETUNE", "add_flags", "add_swap_flags", "finetuned_shot", "run"]
+__all__ = ["DESCRIPTION", "add_flags", "add_swap_flags", "finetune_shot", "run_finetune"]
 
 log = logging.getLogger(__name__)
 
-FINETUNE = """\
+DESCRIPTION = """\
 Teaches the reenactment network one person: pairs of frames of the source clip, the one shown with the
 landmarks of the other, the other wanted. Starts from installed weights, or from random ones.
 
@@ -42,32 +42,32 @@ landmarks of the other, the other wanted. Starts from installed weights, or from
 A run that was killed goes on when it is started again. See docs/finetune.md.
 """
 
-LICENCES = ("commercial", "non-commercial", "research", "unknown")
-RANDOM = "random"
+LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
+RANDOM_START = "random"
 # Part of every key: to be raised when the same settings would give other weights.
-METHOD = 2
+METHOD_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Start:
+class TrainingStart:
     """What a run starts from. name, digest: of the weights, or "random" and the architecture. network: makes it."""
 
     name: str
     digest: str
     arch: str
-    layout: Layout
+    layout: FaceLayout
     prewarp: bool
     licence: str
-    network: Callable[[], nn.Module]
+    make_network: Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
-class Job:
+class FinetuneJob:
     """A run, as asked for. licence: class of the footage. preview: folder, or None."""
 
     sources: tuple[Clip, ...]
     stages: Stages
-    start: Start
+    start: TrainingStart
     recipe: Recipe
     licence: str = "unknown"
     preview: Path | None = None
@@ -100,7 +100,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--output", "-o", metavar="FILE", default="",
                        help="the weights to write (.safetensors); empty: named after the source, in this folder")
-    group.add_argument("--licence", choices=LICENCES, default="unknown",
+    group.add_argument("--licence", choices=LICENCE_CLASSES, default="unknown",
                        help="class under which the footage may be used; the weights get the stricter of this and of "
                             "what they started from")
     group.add_argument("--preview", metavar="DIR", default=None,
@@ -115,40 +115,40 @@ def add_swap_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--finetune", metavar="N", type=int, default=0,
                        help="first teach the reenactment network this source, N iterations (800 is the authors'); the "
                             "weights are kept in the cache")
-    group.add_argument("--finetune-licence", choices=LICENCES, default="unknown",
+    group.add_argument("--finetune-licence", choices=LICENCE_CLASSES, default="unknown",
                        help="class under which the source's footage may be used")
 
 
-def run(options: Namespace, presenter: Presenter) -> int:
+def run_finetune(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.runtime.device import choose_device
     from fsgan_core.training.recipe import Recipe
 
-    stages = stages_of(options)
-    sources = sources_of(options)
-    output = Path(options.output or f"{_plain_name(sources[0].path)}_finetuned.safetensors").expanduser()
+    stages = make_stages(options)
+    sources = make_source_clips(options)
+    output = Path(options.output or f"{_make_file_stem(sources[0].path)}_finetuned.safetensors").expanduser()
     if output.suffix != ".safetensors":
         raise InputError(f"the weights {output} must be called .safetensors")
     if options.preview_every < 1:
         raise InputError("--preview-every must be at least 1")
-    start = _start(options, stages)
+    start = _choose_start(options, stages)
     prewarp = start.prewarp if options.prewarp is None else options.prewarp
     recipe = Recipe(iterations=options.iterations, batch=options.batch, rate=options.rate, prewarp=prewarp,
                     precision=options.precision, seed=options.seed)
     preview = Path(options.preview) if options.preview else output.with_name(f"{output.stem}_preview")
-    job = Job(sources, stages, start, recipe, options.licence, None if options.preview == "none" else preview,
+    job = FinetuneJob(sources, stages, start, recipe, options.licence, None if options.preview == "none" else preview,
               options.preview_every, choose_device(options.device))
-    if start.name == RANDOM:
+    if start.name == RANDOM_START:
         log.warning("the network starts from random weights: it will know nothing but this source")
-    facts = train(job, output, presenter.listen, force=options.force, only_resume=options.resume)
+    facts = run_finetune_job(job, output, presenter.on_event, force=options.force, only_resume=options.resume)
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **facts})
     else:
-        for line in told(facts):
-            presenter.say(line)
+        for line in describe_result(facts):
+            presenter.print_line(line)
     return 0
 
 
-def told(facts: Mapping[str, Any]) -> list[str]:
+def describe_result(facts: Mapping[str, Any]) -> list[str]:
     """The result for people."""
     if facts["state"] == "kept":
         return [f"finetune: {facts['output']} is already the result of this; kept"]
@@ -165,7 +165,7 @@ def told(facts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, listen: Listener,
+def finetune_shot(shot: Shot, iterations: int, licence: str, device: str, on_event: EventListener,
                    output: Path | None = None) -> Shot:
     """The shot with weights fine-tuned on its sources: those of the cache, or made now. output: the file of the
     weights, in place of one in the cache.
@@ -173,215 +173,215 @@ def finetuned_shot(shot: Shot, iterations: int, licence: str, device: str, liste
     The start is reenact.network, else the best weights installed. Raises InputError (the engine does not use them),
     WeightsError (nothing to start from), and what training raises.
     """
-    from fsgan_core.runtime.cache import cache_folder
+    from fsgan_core.runtime.cache import get_cache_folder
     from fsgan_core.training.recipe import Recipe
 
     reenact = shot.stages.reenact
     if reenact.engine not in ("auto", "fsgan"):
         raise InputError(f"--finetune trains the engine fsgan, and reenact.engine = {reenact.engine}")
     recipe = Recipe(iterations=iterations)
-    start = _from_weights(reenact.network, shot.stages, 0)
+    start = _start_from_weights(reenact.network, shot.stages, 0)
     recipe = replace(recipe, prewarp={"on": True, "off": False}.get(reenact.prewarp, start.prewarp))
-    job = Job(shot.source, shot.stages, start, recipe, licence, device=device)
-    inputs = _opened(job)
-    name = f"{_plain_name(shot.source[0].path)}-{_key(job, inputs)[:16]}.safetensors"
-    output = output or cache_folder() / "finetuned" / name
-    facts = train(job, output, listen, inputs=inputs)
+    job = FinetuneJob(shot.source, shot.stages, start, recipe, licence, device=device)
+    inputs = _open_job_inputs(job)
+    name = f"{_make_file_stem(shot.source[0].path)}-{_compute_key(job, inputs)[:16]}.safetensors"
+    output = output or get_cache_folder() / "finetuned" / name
+    facts = run_finetune_job(job, output, on_event, inputs=inputs)
     log.info("fine-tuned weights: %s (%s)", output, facts["state"])
     chosen = reenact.replace(network=str(output), resolution=start.layout.resolution)
     return replace(shot, stages=replace(shot.stages, reenact=chosen))
 
 
-def train(job: Job, output: Path, listen: Listener, *, force: bool = False, only_resume: bool = False,
-          inputs: Inputs | None = None) -> dict[str, Any]:
+def run_finetune_job(job: FinetuneJob, output: Path, on_event: EventListener, *, force: bool = False, only_resume: bool = False,
+          inputs: JobInputs | None = None) -> dict[str, Any]:
     """Does the job, unless `output` is its result already; the facts, as plain data for JSON.
 
     Raises InputError (something else lies at `output`; nothing to resume), NoFaceError, WeightsError, OutputError.
     """
     from fsgan_core.networks.weights.checkpoint import write_checkpoint
     from fsgan_core.runtime.events import Event
-    from fsgan_core.training.face_crops import collect, load_faces, save_faces
-    from fsgan_core.training.finetune import STATE_FILE, finetune
-    from fsgan_core.training.losses import vgg_features
+    from fsgan_core.training.face_crops import collect_faces, load_faces, save_faces
+    from fsgan_core.training.finetune import STATE_FILE, finetune_generator
+    from fsgan_core.training.losses import prepare_vgg_features
 
-    inputs = inputs or _opened(job)
-    key = _key(job, inputs)
+    inputs = inputs or _open_job_inputs(job)
+    key = _compute_key(job, inputs)
     if output.exists() and not force:
-        return _kept(output, key)
+        return _read_kept_facts(output, key)
     work = output.with_name(f"{output.name}.run")
     if only_resume and not (work / STATE_FILE).is_file():
         raise InputError(f"there is no run to go on with at {work}; start it without --resume")
     if force:
-        _remove(work)
+        _remove_run_files(work)
     start = time.perf_counter()
-    clips = _clip_faces(inputs, listen)
-    faces_key = _faces_key(key, clips)
+    clips = _track_clip_faces(inputs, on_event)
+    faces_key = _compute_faces_key(key, clips)
     faces = load_faces(work / FACES_FILE, faces_key)
     if faces is None:
         subject = ", ".join(clip.name for clip in clips)
-        faces = collect(clips, job.start.layout, lambda done, total: listen(Event("collect", subject, done, total)))
+        faces = collect_faces(clips, job.start.layout, lambda done, total: on_event(Event("collect", subject, done, total)))
         save_faces(work / FACES_FILE, faces, faces_key)
     from fsgan_core.networks.weights.checkpoint import load_network
 
-    vggs = {role: vgg_features(load_network(found.path), job.device) for role, found in _judges(job).items()}
-    network = job.start.network()
-    told = Told(listen, ", ".join(source.name for source in inputs.sources))
-    outcome = finetune(faces, network, job.recipe, folder=work, key=faces_key, vggs=vggs, device=job.device,
+    vggs = {role: prepare_vgg_features(load_network(found.path), job.device) for role, found in _find_vggs(job).items()}
+    network = job.start.make_network()
+    told = IterationReporter(on_event, ", ".join(source.name for source in inputs.sources))
+    outcome = finetune_generator(faces, network, job.recipe, folder=work, key=faces_key, vggs=vggs, device=job.device,
                        preview=job.preview, preview_every=job.preview_every,
-                       listen=lambda step: told(step.done, step.total, step.loss))
-    facts = _facts(job, inputs, outcome, output, time.perf_counter() - start)
-    metadata = _metadata(job, inputs, outcome, facts, key, output)
+                       on_progress=lambda step: told(step.done, step.total, step.loss))
+    facts = _collect_facts(job, inputs, outcome, output, time.perf_counter() - start)
+    metadata = _make_metadata(job, inputs, outcome, facts, key, output)
     write_checkpoint(output, job.start.arch, outcome.generator.state_dict(), metadata)
-    _remove(work)
+    _remove_run_files(work)
     return facts
 
 
 FACES_FILE = "faces.npz"
 
 
-def _start(options: Namespace, stages: Stages) -> Start:
+def _choose_start(options: Namespace, stages: Stages) -> TrainingStart:
     if options.from_scratch and options.network:
         raise InputError("--network names weights to start from, --from-scratch is without any: give one of them")
     if options.from_scratch:
-        return _from_random(options.ngf, options.resolution or 256, options.seed)
-    return _from_weights(options.network, stages, options.resolution)
+        return _start_from_random(options.ngf, options.resolution or 256, options.seed)
+    return _start_from_weights(options.network, stages, options.resolution)
 
 
-def _from_random(ngf: int, resolution: int, seed: int) -> Start:
-    from fsgan_core.networks import parse_arch
-    from fsgan_core.training.face_crops import Layout
-    from fsgan_core.training.loops import seeded
+def _start_from_random(ngf: int, resolution: int, seed: int) -> TrainingStart:
+    from fsgan_core.networks import parse_architecture
+    from fsgan_core.training.face_crops import FaceLayout
+    from fsgan_core.training.loops import build_seeded_network
 
-    layout = Layout(resolution)
+    layout = FaceLayout(resolution)
     arch = f"res_unet.MultiScaleResUNet(in_nc={3 + layout.landmarks},out_nc=3,flat_layers=(2,2,2,2),ngf={ngf})"
-    parse_arch(arch)
-    return Start(RANDOM, arch, arch, layout, True, LICENCES[0], lambda: seeded(arch, seed))
+    parse_architecture(arch)
+    return TrainingStart(RANDOM_START, arch, arch, layout, True, LICENCE_CLASSES[0], lambda: build_seeded_network(arch, seed))
 
 
-def _from_weights(name: str, stages: Stages, resolution: int) -> Start:
+def _start_from_weights(name: str, stages: Stages, resolution: int) -> TrainingStart:
     from fsgan_core.networks.weights.catalogue import find_weights
-    from fsgan_core.training.face_crops import Layout
+    from fsgan_core.training.face_crops import FaceLayout
 
     try:
         found = find_weights("reenact", name, stages.weights.allow)
     except WeightsError as error:
         raise WeightsError(f"{error}. To start from random weights instead: fsgan finetune --from-scratch") from error
     weight = found.weight
-    layout = Layout(resolution or weight.resolution, weight.crop, weight.landmarks or 68)
+    layout = FaceLayout(resolution or weight.resolution, weight.crop, weight.landmarks or 68)
 
-    def network() -> nn.Module:
+    def load_start_network() -> nn.Module:
         from fsgan_core.networks.weights.checkpoint import load_network
 
         return load_network(found.path)
 
-    return Start(weight.name, found.sha256, weight.arch, layout, weight.prewarp, weight.licence, network)
+    return TrainingStart(weight.name, found.sha256, weight.arch, layout, weight.prewarp, weight.licence, load_start_network)
 
 
-def _judges(job: Job) -> dict[str, Any]:
+def _find_vggs(job: FinetuneJob) -> dict[str, Any]:
     """Installed and allowed VGGs for the perceptual loss, by role."""
-    from fsgan_core.networks.weights.catalogue import best_weights
+    from fsgan_core.networks.weights.catalogue import find_best_weights
 
-    found = {"identity": best_weights("identity", job.stages.weights.allow)}
+    found = {"identity": find_best_weights("identity", job.stages.weights.allow)}
     return {role: weights for role, weights in found.items() if weights is not None}
 
 
-def _opened(job: Job) -> Inputs:
+def _open_job_inputs(job: FinetuneJob) -> JobInputs:
     from fsgan_core.clips.inputs import open_inputs
 
     return open_inputs(job.sources, job.sources[0], job.stages, device=job.device)
 
 
-def _key(job: Job, inputs: Inputs) -> str:
+def _compute_key(job: FinetuneJob, inputs: JobInputs) -> str:
     """Of all that the result depends on, but the machine and the landmarks."""
-    from fsgan_core.clips.finetuned import source_fingerprint
-    from fsgan_core.runtime.cache import digest
+    from fsgan_core.clips.finetuned import compute_source_fingerprint
+    from fsgan_core.runtime.cache import compute_digest
 
-    judges = {role: found.sha256 for role, found in _judges(job).items()}
-    return digest("finetune", METHOD, [source_fingerprint(source) for source in inputs.sources],
+    judges = {role: found.sha256 for role, found in _find_vggs(job).items()}
+    return compute_digest("finetune", METHOD_VERSION, [compute_source_fingerprint(source) for source in inputs.sources],
                   [source.space for source in inputs.sources], [source.clip.person for source in inputs.sources],
                   job.start.digest, job.start.layout, job.recipe.to_dict(), judges)
 
 
-def _faces_key(key: str, clips: Sequence[ClipFaces]) -> str:
+def _compute_faces_key(key: str, clips: Sequence[ClipFaces]) -> str:
     """Of a run in the middle: also the faces themselves must be the same ones."""
-    from fsgan_core.runtime.cache import digest
+    from fsgan_core.runtime.cache import compute_digest
 
     faces = [[frame, face.landmarks, list(face.box), face.origin] for clip in clips
              for frame, face in sorted(clip.faces.items())]
-    return digest(key, faces)
+    return compute_digest(key, faces)
 
 
-def _clip_faces(inputs: Inputs, listen: Listener) -> list[ClipFaces]:
+def _track_clip_faces(inputs: JobInputs, on_event: EventListener) -> list[ClipFaces]:
     """The person of each source, analysed where the cache does not know it. Raises NoFaceError, ..."""
     from fsgan_core.clips.inputs import check_rgb
-    from fsgan_core.clips.tracks import choose_person, clip_track, source_frames
-    from fsgan_core.runtime.threads import one_thread_algebra
+    from fsgan_core.clips.tracks import choose_person, get_clip_track, select_source_frames
+    from fsgan_core.runtime.threads import limit_algebra_threads
     from fsgan_core.training.face_crops import ClipFaces
 
-    def reader(item: Any) -> Callable[[int], Any]:
-        def read(frame: int) -> Any:
+    def make_reader(item: Any) -> Callable[[int], Any]:
+        def read_plate(frame: int) -> Any:
             plate = item.sequence.read(frame)
             check_rgb(plate, str(item.sequence.path_of(frame)))
             return plate
 
-        return read
+        return read_plate
 
     found = []
-    with one_thread_algebra():
+    with limit_algebra_threads():
         for item in inputs.sources:
-            track = clip_track(item, source_frames(item.sequence.frames), inputs, listen, of_target=False)
+            track = get_clip_track(item, select_source_frames(item.sequence.frames), inputs, on_event, of_target=False)
             person = choose_person(item, track, inputs, of_target=False)
-            codec = inputs.config.codec(item.space, track.exposure)
-            found.append(ClipFaces(item.name, reader(item), person.faces, codec, track.pixel_aspect))
+            codec = inputs.config.make_codec(item.space, track.exposure)
+            found.append(ClipFaces(item.name, make_reader(item), person.faces, codec, track.pixel_aspect))
     return found
 
 
-def _facts(job: Job, inputs: Inputs, outcome: Outcome, output: Path, seconds: float) -> dict[str, Any]:
+def _collect_facts(job: FinetuneJob, inputs: JobInputs, outcome: FinetuneResult, output: Path, seconds: float) -> dict[str, Any]:
     losses = outcome.losses
     some = max(1, min(50, len(losses) // 10))
-    licence = max((job.start.licence, job.licence), key=LICENCES.index)
+    licence = max((job.start.licence, job.licence), key=LICENCE_CLASSES.index)
     return {"command": "finetune", "output": str(output), "state": "trained",
             "source": ", ".join(source.name for source in inputs.sources), "start": job.start.name,
-            "iterations": job.recipe.iterations, "resumed": outcome.resumed, "prewarp": job.recipe.prewarp,
+            "iterations": job.recipe.iterations, "resumed": outcome.resumed_iterations, "prewarp": job.recipe.prewarp,
             "resolution": job.start.layout.resolution, "loss_first": round(float(losses[:some].mean()), 5),
-            "loss_last": round(float(losses[-some:].mean()), 5), "held_out": outcome.held_out,
-            "view": outcome.view.to_dict(), "before": outcome.before.to_dict(), "after": outcome.after.to_dict(),
+            "loss_last": round(float(losses[-some:].mean()), 5), "held_out": outcome.held_out_count,
+            "view": outcome.view_figures.to_dict(), "before": outcome.figures_before.to_dict(), "after": outcome.figures_after.to_dict(),
             "seconds": round(seconds, 1), "device": job.device, "precision": outcome.precision, "licence": licence}
 
 
-def _metadata(job: Job, inputs: Inputs, outcome: Outcome, facts: Mapping[str, Any], key: str,
+def _make_metadata(job: FinetuneJob, inputs: JobInputs, outcome: FinetuneResult, facts: Mapping[str, Any], key: str,
               output: Path) -> dict[str, str]:
     """What the weights say of themselves: as any weights do, and how they came to be."""
     import json
 
-    from fsgan_core.clips.finetuned import META_FINGERPRINTS, META_SOURCES, source_fingerprint
+    from fsgan_core.clips.finetuned import META_FINETUNED_FINGERPRINTS, META_FINETUNED_ON, compute_source_fingerprint
     from fsgan_core.contract.version import __version__
-    from fsgan_core.networks.weights.catalogue import Weight, weight_metadata
+    from fsgan_core.networks.weights.catalogue import WeightsInfo, make_weights_metadata
 
     layout = job.start.layout
     note = f"Fine-tuned on {facts['source']} from {job.start.name} by fsgan {__version__}; for this source."
-    weight = Weight(name=output.stem, role="reenact", arch=job.start.arch, landmarks=layout.landmarks, crop=layout.crop,
+    weight = WeightsInfo(name=output.stem, role="reenact", arch=job.start.arch, landmarks=layout.landmarks, crop=layout.crop,
                     licence=facts["licence"], note=note, prewarp=job.recipe.prewarp, resolution=layout.resolution)
     figures = {name: facts[name] for name in ("view", "before", "after")}
-    return {**weight_metadata(weight), META_SOURCES: facts["source"],
-            META_FINGERPRINTS: " ".join(source_fingerprint(source) for source in inputs.sources),
-            "started_from": job.start.name, "started_from_sha256": job.start.digest if job.start.name != RANDOM else "",
+    return {**make_weights_metadata(weight), META_FINETUNED_ON: facts["source"],
+            META_FINETUNED_FINGERPRINTS: " ".join(compute_source_fingerprint(source) for source in inputs.sources),
+            "started_from": job.start.name, "started_from_sha256": job.start.digest if job.start.name != RANDOM_START else "",
             "iterations": str(len(outcome.losses)), "loss": f"{facts['loss_last']:.5f}",
             "recipe": json.dumps(job.recipe.to_dict()), "figures": json.dumps(figures),
-            "held_out": str(outcome.held_out), KEY: key}
+            "held_out": str(outcome.held_out_count), KEY_FIELD: key}
 
 
-KEY = "finetune_key"
+KEY_FIELD = "finetune_key"
 
 
-def _kept(output: Path, key: str) -> dict[str, Any]:
+def _read_kept_facts(output: Path, key: str) -> dict[str, Any]:
     """The facts of a result that is there. Raises InputError when it is something else."""
-    said = kept_metadata(output, KEY, key, "source, start or recipe")
+    said = read_kept_metadata(output, KEY_FIELD, key, "source, start or recipe")
     return {"command": "finetune", "output": str(output), "state": "kept", "licence": said.get("licence", "unknown"),
             "iterations": int(said.get("iterations", "0"))}
 
 
-def _remove(work: Path) -> None:
+def _remove_run_files(work: Path) -> None:
     """The files of a run; the folder only where nothing else is in it."""
     from fsgan_core.training.finetune import STATE_FILE
 
@@ -391,7 +391,7 @@ def _remove(work: Path) -> None:
         work.rmdir()
 
 
-def _plain_name(path: str) -> str:
+def _make_file_stem(path: str) -> str:
     """A clip's path as a file's stem."""
     kept = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in Path(path).stem).strip("_")
     return kept or "source"

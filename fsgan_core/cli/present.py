@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
-    from fsgan_core.cli.progress import EngineLines
+    from fsgan_core.cli.progress import FarmProgress
     from fsgan_core.runtime.events import Event, RenderResult
 
 __all__ = ["Presenter"]
 
 # What stands before the subject of a progress bar, by kind of event.
-DOING = {"analyse": "analysing ", "recognise": "finding the likeness for ", "collect": "cutting out faces of ",
+EVENT_LABELS = {"analyse": "analysing ", "recognise": "finding the likeness for ", "collect": "cutting out faces of ",
          "train": "training on ", "evaluate": "measuring ", "report": "writing the "}
 
 # Fields that every log record has; what is beyond them was said by the caller.
-_USUAL = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
 
 class Presenter:
@@ -37,16 +37,16 @@ class Presenter:
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, verbose: int = 0,
-                 engine: EngineLines | None = None) -> None:
-        self._engine = engine
+                 engine: FarmProgress | None = None) -> None:
+        self._farm_progress = engine
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._tasks: dict[tuple[str, str], TaskID] = {}
-        self._handler: logging.Handler | None = None
-        self._level = logging.NOTSET
+        self._log_handler: logging.Handler | None = None
+        self._previous_level = logging.NOTSET
 
     def __enter__(self) -> Presenter:
         self._set_up_log()
@@ -55,10 +55,10 @@ class Presenter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._end_progress()
-        if self._handler is not None:
+        if self._log_handler is not None:
             logger = logging.getLogger("fsgan_core")
-            logger.removeHandler(self._handler)
-            logger.setLevel(self._level)
+            logger.removeHandler(self._log_handler)
+            logger.setLevel(self._previous_level)
 
     def _end_progress(self) -> None:
         """Results are printed below bars that stand still."""
@@ -67,18 +67,18 @@ class Presenter:
             progress.stop()
 
     def _begin_progress(self) -> Progress | None:
-        if self._progress is None and not (self.json or self.quiet or self._engine) and sys.stderr.isatty():
-            self._progress = _bars()
+        if self._progress is None and not (self.json or self.quiet or self._farm_progress) and sys.stderr.isatty():
+            self._progress = _make_progress_bars()
             self._tasks = {}
             self._progress.start()
         return self._progress
 
-    def listen(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """A step of the work. May be called from any thread."""
         if self.json:
-            self._line(event.to_dict())
-        if self._engine is not None:
-            self._engine.step(event)
+            self._print_json_line(event.to_dict())
+        if self._farm_progress is not None:
+            self._farm_progress.report_event(event)
         if event.kind in ("begin", "unread"):
             return
         with self._lock:
@@ -87,43 +87,43 @@ class Presenter:
                 return
             key = (event.kind, event.subject)
             if key not in self._tasks:
-                text = DOING.get(event.kind, "") + event.subject
+                text = EVENT_LABELS.get(event.kind, "") + event.subject
                 self._tasks[key] = progress.add_task(text, total=event.total)
             progress.update(self._tasks[key], completed=event.done, total=event.total)
             if event.kind == "train":
-                text = f"{DOING['train']}{event.subject}, {event.message}"
+                text = f"{EVENT_LABELS['train']}{event.subject}, {event.message}"
                 progress.update(self._tasks[key], description=text)
             if event.state == "failed":
                 progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
 
-    def result(self, result: RenderResult) -> int:
+    def show_result(self, result: RenderResult) -> int:
         """Prints what was done; the exit code."""
         self._end_progress()
         failures = result.failures
         code = FramesFailedError.exit_code if failures else 0
-        if failures and self._engine is not None:
-            self._engine.fail(FramesFailedError(failures))
+        if failures and self._farm_progress is not None:
+            self._farm_progress.report_failure(FramesFailedError(failures))
         if self.json:
-            self.data({"ok": not failures, "exit_code": code, **result.to_dict()})
+            self.print_json({"ok": not failures, "exit_code": code, **result.to_dict()})
             return code
         if not self.quiet:
-            for line in summary(result):
-                self.say(line)
+            for line in summarise_result(result):
+                self.print_line(line)
         if failures:
             print(f"fsgan: {FramesFailedError(failures)}", file=sys.stderr)
         return code
 
-    def data(self, data: Mapping[str, Any] | list[Any]) -> None:
+    def print_json(self, data: Mapping[str, Any] | list[Any]) -> None:
         """One JSON object on standard output."""
         print(jsonlib.dumps(data, default=str), flush=True)
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """A line of a result, for people."""
         self._end_progress()
         if not self.quiet:
             print(line, flush=True)
 
-    def table(self, table: Table) -> None:
+    def print_table(self, table: Table) -> None:
         """A table of a result, for people."""
         self._end_progress()
         if not self.quiet:
@@ -133,42 +133,42 @@ class Presenter:
             terminal = sys.stdout.isatty()
             Console(width=None if terminal else 10_000).print(table, crop=terminal)
 
-    def problem(self, message: str) -> None:
+    def print_problem(self, message: str) -> None:
         """What is wrong with a part of a result; said to whoever wants errors only, too."""
         self._end_progress()
         print(f"fsgan: {message}", file=sys.stderr, flush=True)
 
-    def error(self, error: FsganError) -> None:
-        if self._engine is not None:
-            self._engine.fail(error)
+    def show_error(self, error: FsganError) -> None:
+        if self._farm_progress is not None:
+            self._farm_progress.report_failure(error)
         if self.json:
-            self.data({"ok": False, "exit_code": error.exit_code,
+            self.print_json({"ok": False, "exit_code": error.exit_code,
                        "error": {"kind": type(error).__name__, "message": str(error)}})
         print(f"fsgan: {error}", file=sys.stderr, flush=True)
 
-    def interrupted(self) -> None:
+    def show_interrupted(self) -> None:
         message = "interrupted; the same command goes on where it stopped"
         if self.json:
-            self.data({"ok": False, "exit_code": 130, "error": {"kind": "Interrupted", "message": message}})
+            self.print_json({"ok": False, "exit_code": 130, "error": {"kind": "Interrupted", "message": message}})
         print(f"fsgan: {message}", file=sys.stderr, flush=True)
 
-    def _line(self, data: Mapping[str, Any]) -> None:
+    def _print_json_line(self, data: Mapping[str, Any]) -> None:
         with self._lock:
             print(jsonlib.dumps(data, default=str), file=sys.stderr, flush=True)
 
     def _set_up_log(self) -> None:
-        if self._engine is not None and not self.quiet:
+        if self._farm_progress is not None and not self.quiet:
             self.verbose = max(1, self.verbose)  # a farm's log is read afterwards
         level = logging.ERROR if self.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)]
-        self._handler = _Handler(self)
-        self._handler.setLevel(level)
+        self._log_handler = _ConsoleLogHandler(self)
+        self._log_handler.setLevel(level)
         logger = logging.getLogger("fsgan_core")
-        self._level = logger.level
+        self._previous_level = logger.level
         logger.setLevel(level)
-        logger.addHandler(self._handler)
+        logger.addHandler(self._log_handler)
 
 
-class _Handler(logging.Handler):
+class _ConsoleLogHandler(logging.Handler):
     """Log records as JSON lines, above the progress bars, or as plain lines."""
 
     def __init__(self, presenter: Presenter) -> None:
@@ -180,13 +180,13 @@ class _Handler(logging.Handler):
         if record.exc_info:
             message += "\n" + logging.Formatter().formatException(record.exc_info)
         presenter = self._presenter
-        if presenter._engine is not None:
-            from fsgan_core.cli.progress import frame_line
+        if presenter._farm_progress is not None:
+            from fsgan_core.cli.progress import format_frame_facts
 
-            message += frame_line(record)
+            message += format_frame_facts(record)
         if presenter.json:
-            facts = {name: value for name, value in record.__dict__.items() if name not in _USUAL}
-            presenter._line({"event": "log", "level": record.levelname.lower(), "logger": record.name,
+            facts = {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
+            presenter._print_json_line({"event": "log", "level": record.levelname.lower(), "logger": record.name,
                              "message": message, **facts})
         elif presenter._progress is not None:
             presenter._progress.console.print(f"{record.levelname.lower()}: {message}", markup=False, highlight=False)
@@ -194,10 +194,10 @@ class _Handler(logging.Handler):
             print(f"{record.levelname.lower()}: {message}", file=sys.stderr, flush=True)
 
 
-def summary(result: RenderResult) -> list[str]:
+def summarise_result(result: RenderResult) -> list[str]:
     """A result in a few lines."""
-    counts = [f"{len(result.numbers(state))} {state}" for state in ("rendered", "kept", "passed", "failed")
-              if result.numbers(state)]
+    counts = [f"{len(result.list_frames(state))} {state}" for state in ("rendered", "kept", "passed", "failed")
+              if result.list_frames(state)]
     lines = [f"{result.command}: {', '.join(counts)}; {result.output} ({result.colorspace})"]
     engines = ", ".join(f"{stage} {name}" for stage, name in result.engines.items())
     lines.append(f"  engines: {engines}; device: {result.device}")
@@ -207,7 +207,7 @@ def summary(result: RenderResult) -> list[str]:
     return lines
 
 
-def _bars() -> Progress:
+def _make_progress_bars() -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,

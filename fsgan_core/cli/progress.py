@@ -17,65 +17,65 @@ from fsgan_core.contract.errors import FsganError
 if TYPE_CHECKING:
     from fsgan_core.runtime.events import Event
 
-__all__ = ["VARIABLE", "EngineLines", "engine_lines"]
+__all__ = ["PROGRESS_VARIABLE", "FarmProgress", "make_farm_progress"]
 
-VARIABLE = "FSGAN_PROGRESS"
+PROGRESS_VARIABLE = "FSGAN_PROGRESS"
 OPENJD = "openjd"
-LONGEST = 1000  # characters of a line
+MAX_LINE_LENGTH = 1000  # characters of a line
 
 # Which steps are the work itself, by command; of the others only the status is told.
-COUNTED = {"analyse": "analyse", "analyse-source": "analyse", "analyse-target": "analyse", "recognise": "recognise",
+COUNTED_EVENTS = {"analyse": "analyse", "analyse-source": "analyse", "analyse-target": "analyse", "recognise": "recognise",
            "finetune": "train", "evaluate": "evaluate", "report": "report"}
 
 
-def engine_lines(options: Namespace) -> EngineLines | None:
+def make_farm_progress(options: Namespace) -> FarmProgress | None:
     """For `--progress` or its variable; None where nobody asked, or for a command that talks otherwise."""
-    wanted = getattr(options, "progress", None) or os.environ.get(VARIABLE, "")
+    wanted = getattr(options, "progress", None) or os.environ.get(PROGRESS_VARIABLE, "")
     if wanted != OPENJD or options.command == "worker":
         return None
-    return EngineLines(COUNTED.get(getattr(options, "task", None) or options.command, "frame"))
+    return FarmProgress(COUNTED_EVENTS.get(getattr(options, "task", None) or options.command, "frame"))
 
 
-class EngineLines:
+class FarmProgress:
     """counted: the kind of event whose steps are the progress. Called from any thread, one call at a time for each
     frame."""
 
     def __init__(self, counted: str) -> None:
-        self._counted = counted
+        self._counted_kind = counted
         self._percent = -1.0
         self._status = ""
 
-    def step(self, event: Event) -> None:
-        if event.kind == self._counted and event.total:
+    def report_event(self, event: Event) -> None:
+        if event.kind == self._counted_kind and event.total:
             percent = min(100.0, 100.0 * event.done / event.total)
             if percent > self._percent:
                 self._percent = percent
-                _say(f"openjd_progress: {percent:.1f}")
+                _print_line(f"openjd_progress: {percent:.1f}")
         if event.kind == "begin":
-            self._tell(f"frame {event.frame}")
+            self._report_status(f"frame {event.frame}")
         elif event.kind not in ("frame", "unread"):
-            self._tell(f"{event.kind} {event.subject}")
+            self._report_status(f"{event.kind} {event.subject}")
 
-    def fail(self, error: FsganError) -> None:
-        _say(f"openjd_fail: {error}")
+    def report_failure(self, error: FsganError) -> None:
+        _print_line(f"openjd_fail: {error}")
 
-    def _tell(self, status: str) -> None:
+    def _report_status(self, status: str) -> None:
         if status != self._status:
             self._status = status
-            _say(f"openjd_status: {status}")
+            _print_line(f"openjd_status: {status}")
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     """One line; what would break it, or be taken for another directive, is made plain."""
-    print(" ".join(line.split())[:LONGEST], file=sys.stderr, flush=True)
+    print(" ".join(line.split())[:MAX_LINE_LENGTH], file=sys.stderr, flush=True)
 
 
-def frame_line(record: logging.LogRecord) -> str:
+def format_frame_facts(record: logging.LogRecord) -> str:
     """What a frame's log record says beyond its text: seconds by stage, memory. Empty for other records."""
     seconds = getattr(record, "seconds", None)
     if not isinstance(seconds, dict) or not hasattr(record, "frame"):
         return ""
-    from fsgan_core.worker.server import resident_bytes
+    from fsgan_core.worker.server import measure_resident_bytes
 
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items())
-    return f"; {sum(seconds.values()):.2f} s ({stages}); {resident_bytes() / 2**20:.0f} MiB"
+    return f"; {sum(seconds.values()):.2f} s ({stages}); {measure_resident_bytes() / 2**20:.0f} MiB"

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fsgan_core.contract.param_fields import Knob, Params, knobs_of
-from fsgan_core.contract.params import ALIASES
+from fsgan_core.contract.param_fields import ParamField, Params, iterate_param_fields
+from fsgan_core.contract.params import PARAMETER_ALIASES
 
-__all__ = ["parameter_data", "parameter_lines", "parameter_page"]
+__all__ = ["build_parameter_data", "build_parameter_page", "iterate_parameter_lines"]
 
-COMMAND = "fsgan params --markdown > docs/parameters.md"
+PAGE_COMMAND = "fsgan params --markdown > docs/parameters.md"
 
-HEAD = f"""\
+PAGE_HEAD = f"""\
 # Parameters
 
-Made from `fsgan_core/contract/params.py` by `{COMMAND}`; do not edit.
+Made from `fsgan_core/contract/params.py` by `{PAGE_COMMAND}`; do not edit.
 
 Each is set on the command line by `--set stage.parameter=value`, in a shot file under `[stages.STAGE]`. Lists are
 written with commas on the command line and as lists in a shot file. Pixels are of the plate; "of the face" is a share
@@ -23,39 +23,39 @@ of the face's width.
 """
 
 
-def parameter_data(stages: Mapping[str, type[Params]]) -> dict[str, Any]:
+def build_parameter_data(stages: Mapping[str, type[Params]]) -> dict[str, Any]:
     """{stage: {parameter: {kind, default, ...}}} for JSON."""
-    return {stage: {knob.name: _facts(knob) for knob in knobs_of(cls)} for stage, cls in stages.items()}
+    return {stage: {knob.name: _describe_field(knob) for knob in iterate_param_fields(cls)} for stage, cls in stages.items()}
 
 
-def parameter_lines(stages: Mapping[str, type[Params]]) -> Iterator[str]:
+def iterate_parameter_lines(stages: Mapping[str, type[Params]]) -> Iterator[str]:
     """A list for the terminal."""
     for stage, cls in stages.items():
-        yield f"{stage}: {_summary(cls)}"
-        for knob in knobs_of(cls):
-            yield f"  {stage}.{knob.name} = {_value(knob.default)}   ({_takes(knob)})"
+        yield f"{stage}: {_get_summary(cls)}"
+        for knob in iterate_param_fields(cls):
+            yield f"  {stage}.{knob.name} = {_format_value(knob.default)}   ({_describe_values(knob)})"
             yield f"      {knob.help}"
         yield ""
 
 
-def parameter_page(stages: Mapping[str, type[Params]]) -> str:
+def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:
     """docs/parameters.md."""
-    lines = [HEAD]
+    lines = [PAGE_HEAD]
     for stage, cls in stages.items():
-        lines += [f"## {stage}", "", _summary(cls), "", "| parameter | default | takes | what it does |",
+        lines += [f"## {stage}", "", _get_summary(cls), "", "| parameter | default | takes | what it does |",
                   "| --- | --- | --- | --- |"]
-        lines += [_row(stage, knob) for knob in knobs_of(cls)]
+        lines += [_format_row(stage, knob) for knob in iterate_param_fields(cls)]
         lines.append("")
-    other = [f"`{name}` is another name of `{meant}`." for name, meant in ALIASES.items()
+    other = [f"`{name}` is another name of `{meant}`." for name, meant in PARAMETER_ALIASES.items()
              if meant.partition(".")[0] in stages]
     return "\n".join(lines + other) + "\n"
 
 
-def _row(stage: str, knob: Knob) -> str:
-    return f"| `{stage}.{knob.name}` | {_code(_value(knob.default))} | {_cell(_takes(knob))} | {_cell(knob.help)} |"
+def _format_row(stage: str, knob: ParamField) -> str:
+    return f"| `{stage}.{knob.name}` | {_format_code(_format_value(knob.default))} | {_escape_cell(_describe_values(knob))} | {_escape_cell(knob.help)} |"
 
 
-def _facts(knob: Knob) -> dict[str, Any]:
+def _describe_field(knob: ParamField) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": knob.kind, "default": knob.default, "label": knob.label, "help": knob.help}
     for name in ("unit", "minimum", "maximum", "soft_maximum"):
         value = getattr(knob, name)
@@ -72,11 +72,11 @@ def _facts(knob: Knob) -> dict[str, Any]:
     return facts
 
 
-def _summary(cls: type[Params]) -> str:
+def _get_summary(cls: type[Params]) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def _takes(knob: Knob) -> str:
+def _describe_values(knob: ParamField) -> str:
     """What may be written: "0 to 1", "auto, warp", ..."""
     if knob.choices:
         return ", ".join(knob.choices)
@@ -93,7 +93,7 @@ def _takes(knob: Knob) -> str:
     return words + ("; may be empty" if knob.optional else "")
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is None or value in ((), ""):
         return "empty"
     if isinstance(value, bool):
@@ -101,9 +101,9 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _code(text: str) -> str:
+def _format_code(text: str) -> str:
     return text if text == "empty" else f"`{text}`"
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|")

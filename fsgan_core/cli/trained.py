@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from fsgan_core.contract.errors import InputError, WeightsError
 
 if TYPE_CHECKING:
-    from fsgan_core.runtime.events import Listener
+    from fsgan_core.runtime.events import EventListener
 
 EVENTS_PER_SECOND = 5
 
 
-def kept_metadata(output: Path, name: str, key: str, of: str) -> Mapping[str, str]:
+def read_kept_metadata(output: Path, name: str, key: str, of: str) -> Mapping[str, str]:
     """What the weights that are there say of themselves. name, key: in their metadata, of the run that made them. of:
     what may differ, for the error. Raises InputError when they are something else."""
-    from fsgan_core.networks.weights.safetensors_header import read_header
+    from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 
     try:
-        said = read_header(output).metadata
+        said = read_safetensors_header(output).metadata
     except WeightsError:
         said = {}
     if said.get(name) != key:
@@ -30,18 +30,18 @@ def kept_metadata(output: Path, name: str, key: str, of: str) -> Mapping[str, st
     return said
 
 
-class Told:
+class IterationReporter:
     """Iterations as events, a few a second."""
 
-    def __init__(self, listen: Listener, subject: str) -> None:
-        self._listen = listen
+    def __init__(self, on_event: EventListener, subject: str) -> None:
+        self._on_event = on_event
         self._subject = subject
-        self._last = 0.0
+        self._last_report = 0.0
 
     def __call__(self, done: int, total: int, loss: float) -> None:
         from fsgan_core.runtime.events import Event
 
         now = time.monotonic()
-        if done == total or now - self._last >= 1 / EVENTS_PER_SECOND:
-            self._last = now
-            self._listen(Event("train", self._subject, done, total, message=f"loss {loss:.4f}"))
+        if done == total or now - self._last_report >= 1 / EVENTS_PER_SECOND:
+            self._last_report = now
+            self._on_event(Event("train", self._subject, done, total, message=f"loss {loss:.4f}"))

@@ -13,15 +13,15 @@ from fsgan_core.contract.errors import WeightsError
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.networks.weights.catalogue import Weight
-    from fsgan_core.networks.weights.importing import Brought
+    from fsgan_core.networks.weights.catalogue import WeightsInfo
+    from fsgan_core.networks.weights.importing import ImportResult
 
-__all__ = ["TEXT", "add_flags"]
+__all__ = ["DESCRIPTION", "add_flags"]
 
 MEGABYTE = 1 << 20
-LICENCES = ("commercial", "non-commercial", "research", "unknown")
+LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 
-TEXT = """\
+DESCRIPTION = """\
 The networks' weights: which are known, which are on this machine, and bringing them in.
 
   fsgan weights list
@@ -33,94 +33,94 @@ Weights are looked for in the folders of $FSGAN_WEIGHTS, in the user's data fold
 fetches anything. See docs/weights.md.
 """
 
-Talk = Callable[[argparse.ArgumentParser], None]
+FlagAdder = Callable[[argparse.ArgumentParser], None]
 
 
-def add_flags(parser: argparse.ArgumentParser, talk: Talk, formatter: Any, epilog: str) -> None:
+def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, epilog: str) -> None:
     """The actions of `fsgan weights`; `talk` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    def action(name: str, short: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
+    def add_action(name: str, short: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
         made = actions.add_parser(name, help=short, description=short, epilog=epilog, allow_abbrev=False,
                                   formatter_class=formatter)
         made.set_defaults(run=run, command="weights")
         return made
 
-    listed = action("list", "Lists the weights that are known and those on this machine.", show_list)
+    listed = add_action("list", "Lists the weights that are known and those on this machine.", run_list)
     talk(listed)
 
-    info = action("info", "Says what is known of some weights, or of a file; reads it, runs nothing of it.", info_of)
+    info = add_action("info", "Says what is known of some weights, or of a file; reads it, runs nothing of it.", run_info)
     info.add_argument("what", metavar="NAME|PATH", help="a name of the list, or a file")
     talk(info)
 
-    brought = action("import", "Brings published files in: recognised by content, converted, digest recorded.", bring)
+    brought = add_action("import", "Brings published files in: recognised by content, converted, digest recorded.", run_import)
     brought.add_argument("place", metavar="PATH", help="a file or a folder of files")
     brought.add_argument("--name", metavar="NAME", default="", help="which weights it is, or what to call it; for one "
                          "file")
-    _licence(brought)
+    _add_licence_flag(brought)
     talk(brought)
 
-    fetched = action("fetch", "Downloads published weights and brings them in.", fetch)
+    fetched = add_action("fetch", "Downloads published weights and brings them in.", run_fetch)
     fetched.add_argument("names", metavar="NAME", nargs="+", help="names of the list; 'default' is what 'auto' uses")
     fetched.add_argument("--from", metavar="URL", default="", dest="url", help="fetch from there instead; for one name")
-    _licence(fetched)
+    _add_licence_flag(fetched)
     talk(fetched)
 
-    verified = action("verify", "Reads all weights on this machine, or some, and checks digests and tensors.", verify)
+    verified = add_action("verify", "Reads all weights on this machine, or some, and checks digests and tensors.", run_verify)
     verified.add_argument("names", metavar="NAME", nargs="*", help="names of the list, or files; none: all")
     talk(verified)
 
-    exported = action("export", "Writes weights for other programs: .safetensors, or .pth as published.", export)
+    exported = add_action("export", "Writes weights for other programs: .safetensors, or .pth as published.", run_export)
     exported.add_argument("what", metavar="NAME|PATH", help="a name of the list, or a file")
     exported.add_argument("--output", "-o", metavar="FILE", required=True, help="FILE.safetensors or FILE.pth")
     talk(exported)
 
 
-def _licence(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--licence", metavar="CLASS", default="", choices=LICENCES,
-                        help=f"what your studio has found: {', '.join(LICENCES)}; else what was given for the same "
+def _add_licence_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--licence", metavar="CLASS", default="", choices=LICENCE_CLASSES,
+                        help=f"what your studio has found: {', '.join(LICENCE_CLASSES)}; else what was given for the same "
                              "file before, or what the list says")
 
 
-def show_list(options: Namespace, presenter: Presenter) -> int:
+def run_list(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.weights.catalogue import (
         PICKLED_SUFFIXES,
-        broken,
-        catalogue,
         is_allowed,
-        present,
-        search_path,
+        list_broken_weights,
+        list_present_weights,
+        list_search_folders,
+        load_catalogue,
     )
 
-    here = {weight.name: (weight, path) for weight, path in present()}
-    rows = [here.get(name, (weight, None)) for name, weight in catalogue().items()]
-    rows += [row for name, row in here.items() if name not in catalogue()]
-    folders = search_path()
+    here = {weight.name: (weight, path) for weight, path in list_present_weights()}
+    rows = [here.get(name, (weight, None)) for name, weight in load_catalogue().items()]
+    rows += [row for name, row in here.items() if name not in load_catalogue()]
+    folders = list_search_folders()
     raw = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())
            if path.name.endswith(PICKLED_SUFFIXES)]
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, "folders": [str(folder) for folder in folders],
+        presenter.print_json({"ok": True, "exit_code": 0, "folders": [str(folder) for folder in folders],
                         "weights": [{**dataclasses.asdict(weight), "path": path and str(path),
                                      "allowed": is_allowed(weight.licence)} for weight, path in rows],
                         "not_imported": [str(path) for path in raw],
-                        "broken": [{"path": str(path), "message": message} for path, message in broken()]})
+                        "broken": [{"path": str(path), "message": message} for path, message in list_broken_weights()]})
         return 0
-    presenter.table(_table(("role", "name", "points", "crop", "licence", "on this machine"), [
+    presenter.print_table(_make_table(("role", "name", "points", "crop", "licence", "on this machine"), [
         (weight.role, weight.name + (" *" if weight.default else ""), str(weight.landmarks or ""), f"{weight.crop:g}",
-         weight.licence + ("" if is_allowed(weight.licence) else " (refused)"), _whereabouts(weight, path))
+         weight.licence + ("" if is_allowed(weight.licence) else " (refused)"), _describe_location(weight, path))
         for weight, path in rows]))
-    presenter.say("* used unless others are named: by 'auto' of engines and landmarks; for identity, by fine-tuning.")
-    presenter.say("Looked for in, first to last:")
+    presenter.print_line("* used unless others are named: by 'auto' of engines and landmarks; for identity, by fine-tuning.")
+    presenter.print_line("Looked for in, first to last:")
     for folder in folders:
-        presenter.say(f"  {folder}{'' if folder.is_dir() else ' (not there)'}")
+        presenter.print_line(f"  {folder}{'' if folder.is_dir() else ' (not there)'}")
     for path in raw:
-        presenter.say(f"not imported yet: {path}; run: fsgan weights import {path}")
-    for _, message in broken():
-        presenter.say(f"not usable: {message}")
+        presenter.print_line(f"not imported yet: {path}; run: fsgan weights import {path}")
+    for _, message in list_broken_weights():
+        presenter.print_line(f"not usable: {message}")
     return 0
 
 
-def _whereabouts(weight: Weight, path: Path | None) -> str:
+def _describe_location(weight: WeightsInfo, path: Path | None) -> str:
     if path is not None:
         return str(path.parent)
     if not weight.arch:
@@ -128,40 +128,40 @@ def _whereabouts(weight: Weight, path: Path | None) -> str:
     return "no; fetch or import" if weight.source else "no; comes with the package"
 
 
-def info_of(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.weights.catalogue import catalogue, present
-    from fsgan_core.networks.weights.digests import file_digest, recorded_digest
+def run_info(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.networks.weights.catalogue import list_present_weights, load_catalogue
+    from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 
-    path = next((path for weight, path in present() if weight.name == options.what), None)
-    known = catalogue().get(options.what)
+    path = next((path for weight, path in list_present_weights() if weight.name == options.what), None)
+    known = load_catalogue().get(options.what)
     if path is None and known is None:
         path = Path(options.what)
         if not path.exists():
             raise WeightsError(f"{options.what}: neither a name of `fsgan weights list` nor a file")
     facts: dict[str, Any] = {} if known is None else dataclasses.asdict(known)
     if path is not None:
-        facts |= _file_facts(path)
-        facts |= {"path": str(path), "sha256": file_digest(path), "recorded": recorded_digest(path)}
+        facts |= _read_file_facts(path)
+        facts |= {"path": str(path), "sha256": digest_weights_file(path), "recorded": read_recorded_digest(path)}
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
     for name, value in facts.items():
         if value not in ("", 0, None):
-            presenter.say(f"{name:12} {value}")
+            presenter.print_line(f"{name:12} {value}")
     if path is None:
-        presenter.say("it is not on this machine")
+        presenter.print_line("it is not on this machine")
     return 0
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
+def _read_file_facts(path: Path) -> dict[str, Any]:
     """What a file holds, whoever wrote it."""
     from fsgan_core.networks.weights.checkpoint import read_checkpoint
-    from fsgan_core.networks.weights.importing import recognise
+    from fsgan_core.networks.weights.importing import recognise_weights
 
     checkpoint = read_checkpoint(path)
     facts: dict[str, Any] = {}
     try:
-        facts = dataclasses.asdict(recognise(checkpoint, path)[0])
+        facts = dataclasses.asdict(recognise_weights(checkpoint, path)[0])
     except WeightsError as error:
         facts["unrecognised"] = str(error)
     facts |= {"tensors": len(checkpoint.state),
@@ -171,80 +171,85 @@ def _file_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def bring(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.weights.importing import bring_in_all, writable_folder
+def run_import(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.networks.weights.importing import find_writable_folder, import_all_weights
     from fsgan_core.runtime.events import Event
 
-    def tell(number: int, total: int, file: Path) -> None:
-        presenter.listen(Event("import", "importing weights", number, total, message=file.name))
+    def report_file(number: int, total: int, file: Path) -> None:
+        presenter.on_event(Event("import", "importing weights", number, total, message=file.name))
 
-    folder = writable_folder()
-    done = list(bring_in_all(Path(options.place).expanduser(), folder, name=options.name, licence=options.licence,
-                             tell=tell))
-    return _told(done, folder, options, presenter)
+    folder = find_writable_folder()
+    done = list(import_all_weights(Path(options.place).expanduser(), folder, name=options.name, licence=options.licence,
+                             tell=report_file))
+    return _present_imports(done, folder, options, presenter)
 
 
-def _told(done: list[Brought], folder: Path, options: Namespace, presenter: Presenter) -> int:
+def _present_imports(done: list[ImportResult], folder: Path, options: Namespace, presenter: Presenter) -> int:
     """0: all are in. 1: some are. Raises WeightsError: none."""
     refused = [one for one in done if one.state == "refused"]
     if refused and not any(one.state in ("imported", "kept") for one in done):
         raise WeightsError("\n".join(dict.fromkeys(one.message for one in refused)))
     code = 1 if refused else 0
     if options.json:
-        presenter.data({"ok": not refused, "exit_code": code, "folder": str(folder),
+        presenter.print_json({"ok": not refused, "exit_code": code, "folder": str(folder),
                         "files": [{"file": str(one.file), "state": one.state, "name": one.weight and one.weight.name,
                                    "path": one.path and str(one.path), "sha256": one.sha256, "message": one.message}
                                   for one in done]})
         return code
-    presenter.table(_table(("", "weights", "role", "licence", "SHA-256"), [
+    presenter.print_table(_make_table(("", "weights", "role", "licence", "SHA-256"), [
         (one.state, one.weight.name if one.weight else one.file.name, one.weight.role if one.weight else "",
          one.weight.licence if one.weight else "", one.sha256[:12]) for one in done]))
     for one in done:
         if one.message:
-            presenter.say(f"{one.file.name}: {one.message}" if one.state != "refused" else one.message)
-    presenter.say(f"weights folder: {folder}")
+            presenter.print_line(f"{one.file.name}: {one.message}" if one.state != "refused" else one.message)
+    presenter.print_line(f"weights folder: {folder}")
     return code
 
 
-def fetch(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.weights.catalogue import AUTO_ROLES, catalogue
+def run_fetch(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.networks.weights.catalogue import AUTO_ROLES, load_catalogue
     from fsgan_core.networks.weights.fetch import fetch_weights
-    from fsgan_core.networks.weights.importing import Brought, writable_folder
+    from fsgan_core.networks.weights.importing import ImportResult, find_writable_folder
     from fsgan_core.runtime.events import Event
 
-    taken = [weight.name for weight in catalogue().values()
+    taken = [weight.name for weight in load_catalogue().values()
              if weight.default and weight.source and weight.role in AUTO_ROLES]
     names = list(dict.fromkeys(name for given in options.names
                                for name in (taken if given == "default" else [given])))
-    unknown = [name for name in names if name not in catalogue()]
+    unknown = [name for name in names if name not in load_catalogue()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` says which are known")
     if options.url and len(names) > 1:
         raise WeightsError("--from is for one name")
-    folder = writable_folder()
+    folder = find_writable_folder()
     done = []
     for name in names:
         subject = f"fetching {name} (MB)"
         said = [-1]
 
-        def tell(arrived: int, total: int, subject: str = subject, said: list[int] = said) -> None:
+        def report_megabytes(arrived: int, total: int, subject: str = subject, said: list[int] = said) -> None:
             if arrived // MEGABYTE != said[0]:
                 said[0] = arrived // MEGABYTE
-                presenter.listen(Event("fetch", subject, said[0], max(total // MEGABYTE, said[0])))
+                presenter.on_event(Event("fetch", subject, said[0], max(total // MEGABYTE, said[0])))
 
         try:
-            done.append(fetch_weights(catalogue()[name], folder, url=options.url, licence=options.licence, tell=tell))
+            done.append(fetch_weights(load_catalogue()[name], folder, url=options.url, licence=options.licence, tell=report_megabytes))
         except WeightsError as error:
-            done.append(Brought(Path(name), "refused", message=str(error)))
-    return _told(done, folder, options, presenter)
+            done.append(ImportResult(Path(name), "refused", message=str(error)))
+    return _present_imports(done, folder, options, presenter)
 
 
-def verify(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.weights.catalogue import SUFFIX, broken, present, read_weight
+def run_verify(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.networks.weights.catalogue import (
+        WEIGHTS_SUFFIX,
+        list_broken_weights,
+        list_present_weights,
+        read_weights_info,
+    )
 
-    unread = [path for path, _ in broken()]
-    here = {path.name.removesuffix(SUFFIX): path for path in reversed(unread)}
-    here |= {weight.name: path for weight, path in present()}
+    unread = [path for path, _ in list_broken_weights()]
+    here = {path.name.removesuffix(WEIGHTS_SUFFIX): path for path in reversed(unread)}
+    here |= {weight.name: path for weight, path in list_present_weights()}
     unknown = [name for name in options.names if name not in here and not Path(name).exists()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: neither weights on this machine nor a file; see: fsgan weights list")
@@ -255,50 +260,50 @@ def verify(options: Namespace, presenter: Presenter) -> int:
     rows = []
     for path in paths:
         try:
-            name, ok, message = read_weight(path).name, True, _examined(path)
+            name, ok, message = read_weights_info(path).name, True, _examine_weights(path)
         except WeightsError as error:
             name, ok, message = path.name, False, str(error)
         rows.append({"name": name, "path": str(path), "ok": ok, "message": message})
     bad = [row for row in rows if not row["ok"]]
     code = 1 if bad else 0
     if options.json:
-        presenter.data({"ok": not bad, "exit_code": code, "weights": rows})
+        presenter.print_json({"ok": not bad, "exit_code": code, "weights": rows})
     for row in rows:
         if row["ok"] and not options.json:
-            presenter.say(f"{row['name']}: {row['message']}")
+            presenter.print_line(f"{row['name']}: {row['message']}")
     for row in bad:
-        presenter.problem(str(row["message"]))
+        presenter.print_problem(str(row["message"]))
     return code
 
 
-def _examined(path: Path) -> str:
+def _examine_weights(path: Path) -> str:
     """What can be said for an installed file, all of which is read. Raises WeightsError when it is not as it was."""
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
     from fsgan_core.networks.weights.checkpoint import check_state, read_checkpoint
-    from fsgan_core.networks.weights.digests import file_digest, recorded_digest
+    from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 
-    digest, recorded = file_digest(path, again=True), recorded_digest(path)
+    digest, recorded = digest_weights_file(path, again=True), read_recorded_digest(path)
     if recorded and digest != recorded:
         raise WeightsError(f"{path}: SHA-256 is {digest}, recorded was {recorded}; import or fetch it again")
     checkpoint = read_checkpoint(path)
-    check_state(path, checkpoint.arch, build(checkpoint.arch, device="meta").state_dict(), checkpoint.state)
+    check_state(path, checkpoint.arch, build_network(checkpoint.arch, device="meta").state_dict(), checkpoint.state)
     return "sound" if recorded else "sound as far as can be told: no digest was recorded beside it"
 
 
-def export(options: Namespace, presenter: Presenter) -> int:
-    from fsgan_core.networks.weights.catalogue import present
+def run_export(options: Namespace, presenter: Presenter) -> int:
+    from fsgan_core.networks.weights.catalogue import list_present_weights
     from fsgan_core.networks.weights.checkpoint import export_checkpoint
 
-    path = next((path for weight, path in present() if weight.name == options.what), Path(options.what))
+    path = next((path for weight, path in list_present_weights() if weight.name == options.what), Path(options.what))
     export_checkpoint(path, Path(options.output))
     if options.json:
-        presenter.data({"ok": True, "exit_code": 0, "output": options.output})
+        presenter.print_json({"ok": True, "exit_code": 0, "output": options.output})
     else:
-        presenter.say(f"weights: {options.output}")
+        presenter.print_line(f"weights: {options.output}")
     return 0
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
+def _make_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 

@@ -17,31 +17,31 @@ from fsgan_core.contract.errors import OutputError
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
 
-TEXT = """\
+DESCRIPTION = """\
 Stays and does what it is told on standard input, one JSON object per line; answers on standard output. The
 Nuke nodes are done by such a process; docs/worker.md says how a script of yours can use one.
 
   fsgan worker --log worker.log
 """
 
-LOG_LIMIT = 4 << 20  # bytes; then the log is copied to FILE.1 and begun anew
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+MAX_LOG_BYTES = 4 << 20  # bytes; then the log is copied to FILE.1 and begun anew
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-def add(parser: ArgumentParser) -> None:
+def add_flags(parser: ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--log", metavar="FILE", default="", help="what would go to standard error goes there")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log everything")
     parser.set_defaults(json=False, quiet=False)
 
 
-def worker(options: Namespace, presenter: Presenter) -> int:
+def run_worker(options: Namespace, presenter: Presenter) -> int:
     """Raises OutputError."""
-    bounded = _redirect(options.log)
-    source, sink = _taken()
+    bounded = _redirect_standard_error(options.log)
+    source, sink = _claim_standard_streams()
     logger = logging.getLogger("fsgan_core")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
     usual, logger.handlers = logger.handlers, [handler]
     logger.setLevel(logging.DEBUG if options.verbose else logging.INFO)
     faulthandler.enable(file=sys.stderr)
@@ -55,7 +55,7 @@ def worker(options: Namespace, presenter: Presenter) -> int:
         logger.handlers = usual
 
 
-def _taken() -> tuple[int, int]:
+def _claim_standard_streams() -> tuple[int, int]:
     """Descriptors of the protocol. What a library reads from standard input is empty from now on, what one prints goes
     to standard error."""
     sys.stdout.flush()
@@ -72,7 +72,7 @@ def _taken() -> tuple[int, int]:
     return source, sink
 
 
-def _redirect(log: str) -> Callable[[], None]:
+def _redirect_standard_error(log: str) -> Callable[[], None]:
     """Standard error to the log file; returns what keeps the file from growing without end. Raises OutputError."""
     if not log:
         return lambda: None
@@ -86,13 +86,13 @@ def _redirect(log: str) -> Callable[[], None]:
     os.dup2(descriptor, 2)
     os.close(descriptor)
 
-    def bounded() -> None:
+    def limit_log_size() -> None:
         try:
-            if os.fstat(2).st_size > LOG_LIMIT:
+            if os.fstat(2).st_size > MAX_LOG_BYTES:
                 shutil.copyfile(path, path.with_name(path.name + ".1"))
                 os.ftruncate(2, 0)
         except OSError:
             return  # a full disk: the log is not worth an end
 
-    bounded()
-    return bounded
+    limit_log_size()
+    return limit_log_size

@@ -17,15 +17,15 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
 
 if TYPE_CHECKING:
-    from fsgan_core.plates.sequence import Sequence as FrameSequence
+    from fsgan_core.plates.sequence import FrameSequence as FrameSequence
 
-__all__ = ["Input", "Inputs", "check_rgb", "holdout_matte", "open_input", "open_inputs"]
+__all__ = ["ClipInput", "JobInputs", "check_rgb", "open_input", "open_inputs", "read_holdout_matte"]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Input:
+class ClipInput:
     """An opened clip with the colour space of its pixels. channel: the one channel wanted of a hold-out, or ""."""
 
     clip: Clip
@@ -39,24 +39,24 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class JobInputs:
     """Everything that a job reads. working: the scene-linear space of the stages' pictures.
     output_space: the space of the final picture."""
 
     stages: Stages
     config: ColourConfig
-    sources: tuple[Input, ...]
-    target: Input
-    holdout: Input | None
-    working: str
+    sources: tuple[ClipInput, ...]
+    target: ClipInput
+    holdout: ClipInput | None
+    working_space: str
     output_space: str
     device: str
 
 
-def open_input(clip: Clip, config: ColourConfig, missing: str = "error") -> Input:
+def open_input(clip: Clip, config: ColourConfig, missing: str = "error") -> ClipInput:
     """Raises PlateError, FrameRangeError or ColourError."""
     sequence = open_clip(clip, missing)
-    return Input(clip, sequence, config.resolve(clip.colorspace, clip.path, sequence.kind))
+    return ClipInput(clip, sequence, config.resolve_space(clip.colorspace, clip.path, sequence.kind))
 
 
 def open_inputs(
@@ -67,7 +67,7 @@ def open_inputs(
     holdout: Clip | None = None,
     output_colorspace: str = "",
     device: str = "cpu",
-) -> Inputs:
+) -> JobInputs:
     """Opens every clip. The working space is the target's own where that is scene-linear, else the config's role
     scene_linear; the final picture is in `output_colorspace`, empty: the working space.
 
@@ -76,14 +76,14 @@ def open_inputs(
     config = open_config(stages.colour.config)
     opened = open_input(target, config, stages.output.missing)
     working = opened.space if config.is_scene_linear(opened.space) else config.scene_linear
-    inputs = Inputs(
+    inputs = JobInputs(
         stages=stages,
         config=config,
         sources=tuple(open_input(source, config) for source in sources),
         target=opened,
         holdout=_open_holdout(holdout, config) if holdout is not None else None,
-        working=working,
-        output_space=config.resolve(output_colorspace) if output_colorspace else working,
+        working_space=working,
+        output_space=config.resolve_space(output_colorspace) if output_colorspace else working,
         device=device,
     )
     for item in (*inputs.sources, opened):
@@ -101,50 +101,50 @@ def check_rgb(plate: Plate, what: str) -> None:
         )
 
 
-def first_readable(item: Input, frames: Iterable[int]) -> Plate:
+def read_first_readable(clip_input: ClipInput, frames: Iterable[int]) -> Plate:
     """The first frame that can be read and has RGB. Raises the first frame's error when none can."""
     first: PlateError | None = None
     for frame in frames:
         try:
-            plate = item.sequence.read(frame)
-            check_rgb(plate, str(item.sequence.path_of(frame)))
+            plate = clip_input.sequence.read(frame)
+            check_rgb(plate, str(clip_input.sequence.get_frame_path(frame)))
             return plate
         except PlateError as error:
             first = first or error
-    raise first or PlateError(f"{item.clip.path} has no frames")
+    raise first or PlateError(f"{clip_input.clip.path} has no frames")
 
 
-def _open_holdout(clip: Clip, config: ColourConfig) -> Input:
+def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
     """`clip.part` may name a part or view of the file, or one of its channels."""
     item = open_input(clip, config)
     first = item.sequence.frames[0]
     try:
-        item.sequence.header(first)
+        item.sequence.read_header(first)
         return item
     except PlateError:
         if not clip.part:
             raise
     whole = open_input(replace(clip, part=""), config)
-    channels = whole.sequence.header(first).channels
+    channels = whole.sequence.read_header(first).channels
     if clip.part not in channels:
         raise PlateError(f"the hold-out {clip.path} has no part, view or channel '{clip.part}'; its channels are "
                          f"{', '.join(channels)}")
     return replace(whole, channel=clip.part)
 
 
-def holdout_frame(item: Input, frame: int) -> int:
+def get_holdout_frame(clip_input: ClipInput, frame: int) -> int:
     """The hold-out's frame for a frame of the target: its own number, or the only one there is."""
-    frames = item.sequence.frames
+    frames = clip_input.sequence.frames
     return frames[0] if len(frames) == 1 else frame
 
 
-def holdout_matte(item: Input, frame: int, region: Window) -> np.ndarray:
+def read_holdout_matte(clip_input: ClipInput, frame: int, region: Window) -> np.ndarray:
     """The artist's matte on the region, float32 (h, w) in 0..1, 1 where the plate stays as it is.
 
     The named channel, else alpha, else the first channel. Outside the file's data window it is 0.
     Raises PlateError for a frame that is missing or unreadable.
     """
-    plate = item.sequence.read(holdout_frame(item, frame))
-    channel = item.channel or ("A" if "A" in plate.channels else plate.channels[0])
+    plate = clip_input.sequence.read(get_holdout_frame(clip_input, frame))
+    channel = clip_input.channel or ("A" if "A" in plate.channels else plate.channels[0])
     matte = plate.crop(region).get(channel)[..., 0]
     return np.clip(np.nan_to_num(matte, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)

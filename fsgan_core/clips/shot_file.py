@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from fsgan_core.contract.errors import FsganError, ShotError
-from fsgan_core.contract.shot import Clip, Shot, person_settings
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.contract.shot import Clip, Shot, parse_person
+from fsgan_core.runtime.atomic import write_atomically
 
 __all__ = ["format_shot", "load_shot", "parse_shot", "save_shot"]
 
-HEADER = """\
+SHOT_HEADER = """\
 # An FSGAN shot. What is not written here is at its default: `fsgan params` lists every parameter.
 # Render it with: fsgan render {name}
 """
@@ -41,7 +41,7 @@ def load_shot(path: Path | str) -> Shot:
     except FsganError as error:
         raise type(error)(f"{path}: {error}") from error
     folder = path.absolute().parent
-    return _with_paths(shot, lambda given: given if _is_absolute(given) else os.path.normpath(folder / given))
+    return _map_paths(shot, lambda given: given if _is_absolute(given) else os.path.normpath(folder / given))
 
 
 def parse_shot(text: str) -> Shot:
@@ -57,7 +57,7 @@ def format_shot(shot: Shot, name: str = "shot.toml") -> str:
     """The shot as TOML text, paths as they are; what equals its default is left out."""
     import tomli_w
 
-    return HEADER.format(name=name) + "\n" + tomli_w.dumps(shot.to_dict())
+    return SHOT_HEADER.format(name=name) + "\n" + tomli_w.dumps(shot.to_dict())
 
 
 def save_shot(path: Path | str, shot: Shot) -> None:
@@ -68,12 +68,12 @@ def save_shot(path: Path | str, shot: Shot) -> None:
     """
     path = Path(path)
     folder = path.absolute().parent
-    text = format_shot(_with_paths(shot, lambda given: _portable(given, folder)), path.name)
-    with atomic_file(path) as temporary:
+    text = format_shot(_map_paths(shot, lambda given: _make_portable(given, folder)), path.name)
+    with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _portable(given: str, folder: Path) -> str:
+def _make_portable(given: str, folder: Path) -> str:
     absolute = Path(os.path.normpath(Path(given).absolute()))
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
@@ -82,11 +82,11 @@ def _is_absolute(given: str) -> bool:
     return Path(given).is_absolute() or given.startswith("~")
 
 
-def _with_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
+def _map_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
     """The same shot, every path in it changed."""
 
-    def clip(given: Clip) -> Clip:
-        person = change(given.person) if "person_reference" in person_settings(given.person) else given.person
+    def map_clip_paths(given: Clip) -> Clip:
+        person = change(given.person) if "person_reference" in parse_person(given.person) else given.person
         return replace(given, path=change(given.path), track=change(given.track) if given.track else "", person=person)
 
     stages = shot.stages
@@ -101,9 +101,9 @@ def _with_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
         stages = replace(stages, colour=stages.colour.replace(config=change(config)))
     return replace(
         shot,
-        source=tuple(clip(source) for source in shot.source),
-        target=clip(shot.target),
+        source=tuple(map_clip_paths(source) for source in shot.source),
+        target=map_clip_paths(shot.target),
         output=replace(shot.output, path=change(shot.output.path)),
-        holdout=clip(shot.holdout) if shot.holdout is not None else None,
+        holdout=map_clip_paths(shot.holdout) if shot.holdout is not None else None,
         stages=stages,
     )

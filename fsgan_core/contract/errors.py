@@ -75,7 +75,7 @@ class WeightsError(InputError):
 class ProtocolError(InputError):
     """`request`: number of the request that it concerns, 0 where that is not known."""
 
-    request = 0
+    request_id = 0
 
 
 class MachineError(FsganError):

@@ -36,6 +36,6 @@ META_FACE = "fsgan/face"
 META_MOUTH = "fsgan/mouth"  # how much of the inner mouth is the plate's own, 0..1
 
 
-def layer(name: str, channels: tuple[str, ...] = RGBA) -> tuple[str, ...]:
+def list_layer_channels(name: str, channels: tuple[str, ...] = RGBA) -> tuple[str, ...]:
     """Channel names of a layer: ("reenacted.R", ...)."""
     return tuple(f"{name}.{channel}" for channel in channels)

@@ -14,12 +14,12 @@ from typing import Any, Iterator, Mapping, TypeVar
 
 from fsgan_core.contract.errors import ParameterError
 
-_KEY = "knob"
+_METADATA_KEY = "knob"
 T = TypeVar("T", bound="Params")
 
 
 @dataclass(frozen=True)
-class Knob:
+class ParamField:
     """One declared parameter.
 
     kind: "float" | "int" | "bool" | "choice" | "text" | "floats" (a fixed count of numbers) |
@@ -45,70 +45,70 @@ class Knob:
     when: tuple[str, ...] = ()
 
 
-def number(default: float | None, label: str, help: str, *, minimum: float | None = None,
+def declare_number(default: float | None, label: str, help: str, *, minimum: float | None = None,
            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "",
            group: str = "", when: tuple[str, ...] = ()) -> Any:
     """A float; `default=None` makes it optional."""
-    return _declare("float", default, label, help, minimum=minimum, maximum=maximum,
+    return _declare_field("float", default, label, help, minimum=minimum, maximum=maximum,
                     soft_maximum=soft_maximum, unit=unit, optional=default is None, group=group, when=when)
 
 
-def integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
+def declare_integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
             maximum: float | None = None, soft_maximum: float | None = None, unit: str = "", multiple: int = 0,
             group: str = "", when: tuple[str, ...] = ()) -> Any:
     """An int; `default=None` makes it optional."""
-    return _declare("int", default, label, help, minimum=minimum, maximum=maximum,
+    return _declare_field("int", default, label, help, minimum=minimum, maximum=maximum,
                     soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple, group=group,
                     when=when)
 
 
-def switch(default: bool, label: str, help: str, *, group: str = "") -> Any:
-    return _declare("bool", default, label, help, group=group)
+def declare_switch(default: bool, label: str, help: str, *, group: str = "") -> Any:
+    return _declare_field("bool", default, label, help, group=group)
 
 
-def choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "",
+def declare_choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "",
            when: tuple[str, ...] = ()) -> Any:
-    return _declare("choice", default, label, help, choices=choices, group=group, when=when)
+    return _declare_field("choice", default, label, help, choices=choices, group=group, when=when)
 
 
-def text(default: str, label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
-    return _declare("text", default, label, help, group=group, when=when)
+def declare_text(default: str, label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    return _declare_field("text", default, label, help, group=group, when=when)
 
 
-def texts(label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
-    return _declare("texts", (), label, help, group=group, when=when)
+def declare_text_list(label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    return _declare_field("texts", (), label, help, group=group, when=when)
 
 
-def point(label: str, help: str, *, unit: str = "", when: tuple[str, ...] = ()) -> Any:
+def declare_point(label: str, help: str, *, unit: str = "", when: tuple[str, ...] = ()) -> Any:
     """Two floats or None."""
-    return _declare("floats", None, label, help, unit=unit, optional=True, when=when)
+    return _declare_field("floats", None, label, help, unit=unit, optional=True, when=when)
 
 
-def _declare(kind: str, default: Any, label: str, help: str, **rest: Any) -> Any:
-    return field(default=default, metadata={_KEY: dict(kind=kind, default=default, label=label, help=help, **rest)})
+def _declare_field(kind: str, default: Any, label: str, help: str, **rest: Any) -> Any:
+    return field(default=default, metadata={_METADATA_KEY: dict(kind=kind, default=default, label=label, help=help, **rest)})
 
 
 class Params:
     """Base of a stage's parameters: frozen, checked when made, read from and written to plain dicts."""
 
     def __post_init__(self) -> None:
-        for knob in knobs_of(type(self)):
-            object.__setattr__(self, knob.name, _checked(type(self), knob, getattr(self, knob.name)))
+        for knob in iterate_param_fields(type(self)):
+            object.__setattr__(self, knob.name, _validate_value(type(self), knob, getattr(self, knob.name)))
 
     @classmethod
     def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
         """Raises ParameterError for an unknown name (with near matches) or a bad value."""
-        names = [knob.name for knob in knobs_of(cls)]
+        names = [knob.name for knob in iterate_param_fields(cls)]
         for name in values:
             if name not in names:
                 near = get_close_matches(name, names, n=3)
                 hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
-                raise ParameterError(f"{stage_name(cls)} has no parameter '{name}'; {hint}")
+                raise ParameterError(f"{get_stage_name(cls)} has no parameter '{name}'; {hint}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, unset optional ones left out."""
-        values = {knob.name: getattr(self, knob.name) for knob in knobs_of(type(self))}
+        values = {knob.name: getattr(self, knob.name) for knob in iterate_param_fields(type(self))}
         return {name: list(value) if isinstance(value, tuple) else value
                 for name, value in values.items() if value is not None}
 
@@ -116,25 +116,25 @@ class Params:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
-def knobs_of(cls: type[Params]) -> Iterator[Knob]:
+def iterate_param_fields(cls: type[Params]) -> Iterator[ParamField]:
     """Declarations of `cls` in the order they are written."""
     for declared in dataclasses.fields(cls):  # type: ignore[arg-type]
-        yield Knob(name=declared.name, **declared.metadata[_KEY])
+        yield ParamField(name=declared.name, **declared.metadata[_METADATA_KEY])
 
 
-def stage_name(cls: type[Params]) -> str:
+def get_stage_name(cls: type[Params]) -> str:
     return cls.__name__.removesuffix("Params").lower() if hasattr(str, "removesuffix") else cls.__name__.lower()
 
 
-def parse(cls: type[Params], name: str, value: str) -> Any:
+def parse_param_value(cls: type[Params], name: str, value: str) -> Any:
     """The value of parameter `name` from what a person typed. Raises ParameterError."""
-    for knob in knobs_of(cls):
+    for knob in iterate_param_fields(cls):
         if knob.name == name:
-            return _checked(cls, knob, _from_text(cls, knob, value))
+            return _validate_value(cls, knob, _convert_text(cls, knob, value))
     return cls.from_dict({name: value})  # raises, with near matches
 
 
-def _from_text(cls: type[Params], knob: Knob, value: str) -> Any:
+def _convert_text(cls: type[Params], knob: ParamField, value: str) -> Any:
     if knob.optional and value.lower() in ("", "none"):
         return None
     try:
@@ -148,17 +148,17 @@ def _from_text(cls: type[Params], knob: Knob, value: str) -> Any:
         if knob.kind == "floats":
             return tuple(float(part) for part in value.split(","))
     except (ValueError, KeyError):
-        raise _refused(cls, knob, value) from None
+        raise _build_value_error(cls, knob, value) from None
     if knob.kind == "texts":
         return tuple(part for part in value.split(",") if part)
     return value
 
 
-def _checked(cls: type[Params], knob: Knob, value: Any) -> Any:
+def _validate_value(cls: type[Params], knob: ParamField, value: Any) -> Any:
     if value is None:
         if knob.optional:
             return None
-        raise _refused(cls, knob, value)
+        raise _build_value_error(cls, knob, value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     is_list = isinstance(value, (list, tuple))
     fits = {
@@ -171,7 +171,7 @@ def _checked(cls: type[Params], knob: Knob, value: Any) -> Any:
         "floats": is_list and len(value) == 2 and all(isinstance(item, (int, float)) for item in value),
     }
     if not fits[knob.kind]:
-        raise _refused(cls, knob, value)
+        raise _build_value_error(cls, knob, value)
     if knob.kind == "texts":
         return tuple(str(item) for item in value)
     if knob.kind == "floats":
@@ -182,11 +182,11 @@ def _checked(cls: type[Params], knob: Knob, value: Any) -> Any:
     low = -math.inf if knob.minimum is None else knob.minimum
     high = math.inf if knob.maximum is None else knob.maximum
     if not low <= value <= high or (knob.multiple and value % knob.multiple):
-        raise _refused(cls, knob, value)
+        raise _build_value_error(cls, knob, value)
     return value
 
 
-def _refused(cls: type[Params], knob: Knob, value: Any) -> ParameterError:
+def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> ParameterError:
     if knob.choices:
         wanted = "one of " + ", ".join(knob.choices)
     else:
@@ -198,4 +198,4 @@ def _refused(cls: type[Params], knob: Knob, value: Any) -> ParameterError:
             wanted += f", at most {knob.maximum:g}"
         if knob.multiple:
             wanted += f", a multiple of {knob.multiple}"
-    return ParameterError(f"{stage_name(cls)}.{knob.name} = {value!r} is not possible: it takes {wanted}")
+    return ParameterError(f"{get_stage_name(cls)}.{knob.name} = {value!r} is not possible: it takes {wanted}")

@@ -27,22 +27,22 @@ from typing import Any, ClassVar, Iterator, Mapping, Type, TypeVar, Union
 
 from fsgan_core.contract.errors import ProtocolError
 
-PROTOCOL = 1
-LONGEST = 4 << 20  # bytes of a line, its newline among them
+PROTOCOL_VERSION = 1
+MAX_LINE_BYTES = 4 << 20  # bytes of a line, its newline among them
 
 # States of a frame's file, as `keys` tells them.
-DONE = "done"
-STALE = "stale"
-MISSING_FILE = "missing"
+FRAME_DONE = "done"
+FRAME_STALE = "stale"
+FRAME_MISSING = "missing"
 
 NO_REQUEST = 0  # the number of events that belong to no request
 
 
-T = TypeVar("T", bound="Message")
+T = TypeVar("T", bound="ProtocolMessage")
 
 
 @dataclass(frozen=True)
-class Message:
+class ProtocolMessage:
     """Base of all messages. id: of the request that it is, or belongs to; NO_REQUEST where it belongs to none."""
 
     kind: ClassVar[str] = ""  # "request" or "event"
@@ -55,7 +55,7 @@ class Message:
         data: dict[str, Any] = {self.kind: self.name, "id": self.id}
         for declared in fields(self)[1:]:
             value = getattr(self, declared.name)
-            if value != _DEFAULTS.get(str(declared.type), declared.default):
+            if value != _FACTORY_DEFAULTS.get(str(declared.type), declared.default):
                 data[declared.name] = value
         return data
 
@@ -66,8 +66,8 @@ class Message:
         except (TypeError, ValueError, RecursionError) as error:
             raise ProtocolError(f"{self.name} cannot be written as JSON: {error}") from error
         line = text.encode("ascii") + b"\n"
-        if len(line) > LONGEST:
-            raise ProtocolError(f"{self.name} is {len(line)} bytes long; {LONGEST} are allowed")
+        if len(line) > MAX_LINE_BYTES:
+            raise ProtocolError(f"{self.name} is {len(line)} bytes long; {MAX_LINE_BYTES} are allowed")
         return line
 
     @classmethod
@@ -78,17 +78,17 @@ class Message:
             if declared.name not in data:
                 continue
             value = data[declared.name]
-            if not _fits(value, str(declared.type)):
-                raise ProtocolError(f"{cls.name}.{declared.name} = {_short(value)} is not of type {declared.type}")
+            if not _matches_type(value, str(declared.type)):
+                raise ProtocolError(f"{cls.name}.{declared.name} = {_shorten_repr(value)} is not of type {declared.type}")
             given[declared.name] = tuple(value) if isinstance(value, list) else value
         return cls(**given)
 
 
-class Request(Message):
+class ProtocolRequest(ProtocolMessage):
     kind = "request"
 
 
-class Event(Message):
+class ProtocolEvent(ProtocolMessage):
     kind = "event"
 
 
@@ -96,7 +96,7 @@ class Event(Message):
 
 
 @dataclass(frozen=True)
-class Hello(Request):
+class HelloRequest(ProtocolRequest):
     """protocol: PROTOCOL of the client. client: its name and version, for the log."""
 
     name = "hello"
@@ -106,7 +106,7 @@ class Hello(Request):
 
 
 @dataclass(frozen=True)
-class Render(Request):
+class RenderRequest(ProtocolRequest):
     """Frames to files.
 
     shot: as `Shot.to_dict` gives it; paths should be absolute. stage: "" for the whole job, else "reenact", "mask",
@@ -131,7 +131,7 @@ class Render(Request):
 
 
 @dataclass(frozen=True)
-class Keys(Request):
+class KeysRequest(ProtocolRequest):
     """Which frames of a render are done, stale or missing; the fields mean what they mean in Render.
 
     Nothing is analysed for it: where a clip was never analysed as it is now, frames with a file count as stale.
@@ -150,7 +150,7 @@ class Keys(Request):
 
 
 @dataclass(frozen=True)
-class Analyse(Request):
+class AnalyseRequest(ProtocolRequest):
     """Writes a track file. clip: a path, or a table as in the shot. output: the file. stages: as in the shot.
 
     Result: what `fsgan analyse --json` tells.
@@ -167,7 +167,7 @@ class Analyse(Request):
 
 
 @dataclass(frozen=True)
-class Views(Request):
+class ViewsRequest(ProtocolRequest):
     """The appearance map of a shot's source: what its panel shows. shot: `source`, `target` (may be missing) and
     `stages` count. frames: of the target, empty means the shot's. pictures: whether small PNGs of the views are made;
     they are files in the cache, named in the answer.
@@ -184,14 +184,14 @@ class Views(Request):
 
 
 @dataclass(frozen=True)
-class Doctor(Request):
+class DoctorRequest(ProtocolRequest):
     """Result: what `fsgan doctor --json` tells, and "lines", the same for a person."""
 
     name = "doctor"
 
 
 @dataclass(frozen=True)
-class Describe(Request):
+class DescribeRequest(ProtocolRequest):
     """What menus are made of. allow: as `weights.allow`.
 
     Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, best first; "auto": {stage: the engine that
@@ -205,7 +205,7 @@ class Describe(Request):
 
 
 @dataclass(frozen=True)
-class Bundle(Request):
+class BundleRequest(ProtocolRequest):
     """A job of a Nuke script for a render farm. script: the file. output: the job's folder. writes: names of the Writes
     to execute; none means all that are switched on. frames: of all of them; empty means as each one says. chunk: frames
     of a task. gpu: machines with one are wanted. nuke: Nuke on the farm's machines.
@@ -225,7 +225,7 @@ class Bundle(Request):
 
 
 @dataclass(frozen=True)
-class Cancel(Request):
+class CancelRequest(ProtocolRequest):
     """Ends another request: one that waits at once, one that runs within a frame. That one is answered by an `error`,
     kind "CancelledError"; this one by a result {"found": bool}."""
 
@@ -235,12 +235,12 @@ class Cancel(Request):
 
 
 @dataclass(frozen=True)
-class Ping(Request):
+class PingRequest(ProtocolRequest):
     name = "ping"
 
 
 @dataclass(frozen=True)
-class Quit(Request):
+class QuitRequest(ProtocolRequest):
     """Cancels everything, answers, ends."""
 
     name = "quit"
@@ -250,7 +250,7 @@ class Quit(Request):
 
 
 @dataclass(frozen=True)
-class Greeting(Event):
+class HelloEvent(ProtocolEvent):
     """The worker's `hello`. version: of fsgan_core. executable: its Python. device: that it uses by itself. log: its
     log file or ""."""
 
@@ -265,7 +265,7 @@ class Greeting(Event):
 
 
 @dataclass(frozen=True)
-class Progress(Event):
+class ProgressEvent(ProtocolEvent):
     """A step. step: "queued", "start", "analyse", "begin" (a frame is begun), ... subject: a clip's name, a command."""
 
     name = "progress"
@@ -279,7 +279,7 @@ class Progress(Event):
 
 
 @dataclass(frozen=True)
-class Frame(Event):
+class FrameEvent(ProtocolEvent):
     """A frame is finished. state: "rendered", "kept", "passed" or "failed". message: why it failed."""
 
     name = "frame"
@@ -294,7 +294,7 @@ class Frame(Event):
 
 
 @dataclass(frozen=True)
-class Log(Event):
+class LogEvent(ProtocolEvent):
     """level: "debug", "info", "warning" or "error"."""
 
     name = "log"
@@ -304,7 +304,7 @@ class Log(Event):
 
 
 @dataclass(frozen=True)
-class Result(Event):
+class ResultEvent(ProtocolEvent):
     """The end of a request that was done."""
 
     name = "result"
@@ -313,7 +313,7 @@ class Result(Event):
 
 
 @dataclass(frozen=True)
-class Failure(Event):
+class ErrorEvent(ProtocolEvent):
     """The end of a request that was not done. error: the class in contract.errors, or "InternalError" (a fault of
     ours). exit_code: as the command line's."""
 
@@ -325,7 +325,7 @@ class Failure(Event):
 
 
 @dataclass(frozen=True)
-class Heartbeat(Event):
+class HeartbeatEvent(ProtocolEvent):
     """Every second or so. busy: the request that is worked on, NO_REQUEST for none. frames: those begun and not
     finished. waiting: requests in the queues. memory: bytes that the worker holds, 0 where that is not known."""
 
@@ -339,97 +339,97 @@ class Heartbeat(Event):
 
 
 @dataclass(frozen=True)
-class Pong(Event):
+class PongEvent(ProtocolEvent):
     name = "pong"
 
 
-REQUESTS: Mapping[str, Type[Request]] = {
-    cls.name: cls for cls in (Hello, Render, Keys, Analyse, Views, Doctor, Describe, Bundle, Cancel, Ping, Quit)}
-EVENTS: Mapping[str, Type[Event]] = {
-    cls.name: cls for cls in (Greeting, Progress, Frame, Log, Result, Failure, Heartbeat, Pong)}
-QUEUED = (Render, Analyse, Views)  # done one after the other; the other long ones are questions
-ENDS = (Result, Failure, Pong, Greeting)  # the last event of a request
-DROPPABLE = (Progress, Log, Heartbeat)
+REQUEST_TYPES: Mapping[str, Type[ProtocolRequest]] = {
+    cls.name: cls for cls in (HelloRequest, RenderRequest, KeysRequest, AnalyseRequest, ViewsRequest, DoctorRequest, DescribeRequest, BundleRequest, CancelRequest, PingRequest, QuitRequest)}
+EVENT_TYPES: Mapping[str, Type[ProtocolEvent]] = {
+    cls.name: cls for cls in (HelloEvent, ProgressEvent, FrameEvent, LogEvent, ResultEvent, ErrorEvent, HeartbeatEvent, PongEvent)}
+QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest)  # done one after the other; the other long ones are questions
+FINAL_EVENTS = (ResultEvent, ErrorEvent, PongEvent, HelloEvent)  # the last event of a request
+DROPPABLE_EVENTS = (ProgressEvent, LogEvent, HeartbeatEvent)
 
 
-def request_from(line: bytes) -> Request:
+def parse_request(line: bytes) -> ProtocolRequest:
     """The request in a line. Raises ProtocolError; its `request` is the number, as far as that could be read."""
-    message = _parsed(line, "request", REQUESTS)
-    assert isinstance(message, Request)
+    message = _parse_message(line, "request", REQUEST_TYPES)
+    assert isinstance(message, ProtocolRequest)
     return message
 
 
-def event_from(line: bytes) -> Event:
+def parse_event(line: bytes) -> ProtocolEvent:
     """The event in a line. Raises ProtocolError for anything else."""
-    message = _parsed(line, "event", EVENTS)
-    assert isinstance(message, Event)
+    message = _parse_message(line, "event", EVENT_TYPES)
+    assert isinstance(message, ProtocolEvent)
     return message
 
 
-def _parsed(line: bytes, kind: str, known: Mapping[str, Any]) -> Message:
+def _parse_message(line: bytes, kind: str, known: Mapping[str, Any]) -> ProtocolMessage:
     number = NO_REQUEST
     try:
         try:
             data = json.loads(line.decode("utf-8"))
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"this line is no JSON: {_short(line)} ({error})") from None
+            raise ProtocolError(f"this line is no JSON: {_shorten_repr(line)} ({error})") from None
         if not isinstance(data, dict):
-            raise ProtocolError(f"this line is no JSON object: {_short(line)}")
-        if _fits(data.get("id"), "int"):
+            raise ProtocolError(f"this line is no JSON object: {_shorten_repr(line)}")
+        if _matches_type(data.get("id"), "int"):
             number = data["id"]
         name = data.get(kind)
         if not isinstance(name, str) or name not in known:
-            raise ProtocolError(f"{_short(name)} is no {kind} of protocol {PROTOCOL}; "
+            raise ProtocolError(f"{_shorten_repr(name)} is no {kind} of protocol {PROTOCOL_VERSION}; "
                                 f"there are {', '.join(known)}")
-        message: Message = known[name].from_dict(data)
+        message: ProtocolMessage = known[name].from_dict(data)
         return message
     except ProtocolError as error:
-        error.request = number
+        error.request_id = number
         raise
 
 
 class LineSplitter:
     """Bytes as they come to whole lines; memory is bounded, whatever comes."""
 
-    def __init__(self, longest: int = LONGEST) -> None:
-        self._longest = longest
-        self._rest = bytearray()
-        self._skipping = False
+    def __init__(self, longest: int = MAX_LINE_BYTES) -> None:
+        self._max_line_bytes = longest
+        self._pending = bytearray()
+        self._is_skipping = False
 
     def feed(self, data: bytes) -> Iterator[Union[bytes, None]]:
         """Each line without its end; None for one that was too long. Empty lines are left out."""
         parts = data.split(b"\n")
         for number, part in enumerate(parts):
-            if not self._skipping:
-                self._rest += part
-                if len(self._rest) >= self._longest:
-                    self._rest.clear()
-                    self._skipping = True
+            if not self._is_skipping:
+                self._pending += part
+                if len(self._pending) >= self._max_line_bytes:
+                    self._pending.clear()
+                    self._is_skipping = True
             if number == len(parts) - 1:
                 return
-            line, skipped = bytes(self._rest).strip(), self._skipping
-            self._rest.clear()
-            self._skipping = False
+            line, skipped = bytes(self._pending).strip(), self._is_skipping
+            self._pending.clear()
+            self._is_skipping = False
             if skipped:
                 yield None
             elif line:
                 yield line
 
 
-_DEFAULTS: Mapping[str, Any] = {"Mapping[str, Any]": {}}  # of fields whose default is made by a factory
+_FACTORY_DEFAULTS: Mapping[str, Any] = {"Mapping[str, Any]": {}}  # of fields whose default is made by a factory
 
 
-def _fits(value: Any, kind: str) -> bool:
+def _matches_type(value: Any, kind: str) -> bool:
     """Whether a value as JSON has it is of a field's declared type."""
     number = isinstance(value, int) and not isinstance(value, bool)
     if kind == "Union[int, None]":
         return value is None or number
     if kind in ("tuple[int, ...]", "tuple[str, ...]"):
-        return isinstance(value, (list, tuple)) and all(_fits(item, kind[6:9]) for item in value)
+        return isinstance(value, (list, tuple)) and all(_matches_type(item, kind[6:9]) for item in value)
     return {"int": number, "float": number or isinstance(value, float), "str": isinstance(value, str),
             "bool": isinstance(value, bool), "Mapping[str, Any]": isinstance(value, dict)}[kind]
 
 
-def _short(value: Any) -> str:
+def _shorten_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."

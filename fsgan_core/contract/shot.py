@@ -28,10 +28,10 @@ from difflib import get_close_matches
 from typing import Any, Mapping
 
 from fsgan_core.contract.errors import ParameterError, ShotError
-from fsgan_core.contract.param_fields import parse
+from fsgan_core.contract.param_fields import parse_param_value
 from fsgan_core.contract.params import (
-    ALIASES,
-    STAGES,
+    PARAMETER_ALIASES,
+    STAGE_PARAMS,
     AnalyseParams,
     BlendParams,
     ColourParams,
@@ -45,7 +45,7 @@ from fsgan_core.contract.params import (
 )
 
 SHOT_VERSION = 1
-JOBS = ("swap", "drive")
+JOB_KINDS = ("swap", "drive")
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,15 @@ class Stages:
         """Changed by {"stage.parameter": "typed value"}. Raises ParameterError with near matches."""
         changed: dict[str, Params] = {}
         for name, value in settings.items():
-            name = ALIASES.get(name, name)
+            name = PARAMETER_ALIASES.get(name, name)
             stage, dot, parameter = name.partition(".")
-            if stage not in STAGES or not dot:
-                known = [f"{s}.{p.name}" for s, cls in STAGES.items() for p in fields(cls)]  # type: ignore[arg-type]
+            if stage not in STAGE_PARAMS or not dot:
+                known = [f"{s}.{p.name}" for s, cls in STAGE_PARAMS.items() for p in fields(cls)]  # type: ignore[arg-type]
                 near = get_close_matches(name, known, n=3)
-                hint = f"did you mean {', '.join(near)}?" if near else f"stages: {', '.join(STAGES)}"
+                hint = f"did you mean {', '.join(near)}?" if near else f"stages: {', '.join(STAGE_PARAMS)}"
                 raise ParameterError(f"'{name}' is no parameter (it is written stage.parameter); {hint}")
             params = changed.get(stage, getattr(self, stage))
-            changed[stage] = params.replace(**{parameter: parse(STAGES[stage], parameter, value)})
+            changed[stage] = params.replace(**{parameter: parse_param_value(STAGE_PARAMS[stage], parameter, value)})
         return replace(self, **changed)  # type: ignore[arg-type]
 
 
@@ -117,8 +117,8 @@ class Shot:
     stages: Stages = field(default_factory=Stages)
 
     def __post_init__(self) -> None:
-        if self.job not in JOBS:
-            raise ShotError(f"job = {self.job!r} is not known; it is one of {', '.join(JOBS)}")
+        if self.job not in JOB_KINDS:
+            raise ShotError(f"job = {self.job!r} is not known; it is one of {', '.join(JOB_KINDS)}")
         if not self.source:
             raise ShotError("the shot has no source; name at least one still, sequence or movie")
 
@@ -127,13 +127,13 @@ class Shot:
         data: dict[str, Any] = {"version": SHOT_VERSION, "job": self.job}
         if self.frames:
             data["frames"] = self.frames
-        data["source"] = [_filled(clip) for clip in self.source]
-        data["target"] = _filled(self.target)
-        data["output"] = _filled(self.output)
+        data["source"] = [_drop_empty_fields(clip) for clip in self.source]
+        data["target"] = _drop_empty_fields(self.target)
+        data["output"] = _drop_empty_fields(self.output)
         if self.holdout is not None:
-            data["holdout"] = _filled(self.holdout)
+            data["holdout"] = _drop_empty_fields(self.holdout)
         stages = {}
-        for name, cls in STAGES.items():
+        for name, cls in STAGE_PARAMS.items():
             default = cls().to_dict()
             values = {key: value for key, value in getattr(self.stages, name).to_dict().items()
                       if key not in default or default[key] != value}
@@ -151,28 +151,28 @@ class Shot:
         if data.get("version", SHOT_VERSION) != SHOT_VERSION:
             raise ShotError(f"the shot file has version {data['version']!r}; this program reads {SHOT_VERSION}")
         known = ("version", "job", "frames", "source", "target", "output", "holdout", "stages")
-        _refuse_unknown("the shot", data, known)
+        _reject_unknown_keys("the shot", data, known)
         for key in ("source", "target", "output"):
             if key not in data:
                 raise ShotError(f"the shot has no '{key}'")
         source = data["source"] if isinstance(data["source"], (list, tuple)) else [data["source"]]
         tables = data.get("stages", {})
-        _refuse_unknown("[stages]", tables, tuple(STAGES))
-        given: dict[str, Any] = {name: STAGES[name].from_dict(_known_names(name, values))
+        _reject_unknown_keys("[stages]", tables, tuple(STAGE_PARAMS))
+        given: dict[str, Any] = {name: STAGE_PARAMS[name].from_dict(_resolve_aliases(name, values))
                                  for name, values in tables.items()}
         stages = Stages(**given)
         return cls(
-            source=tuple(_table(Clip, "source", clip) for clip in source),
-            target=_table(Clip, "target", data["target"]),
-            output=_table(Output, "output", data["output"]),
+            source=tuple(_parse_table(Clip, "source", clip) for clip in source),
+            target=_parse_table(Clip, "target", data["target"]),
+            output=_parse_table(Output, "output", data["output"]),
             job=data.get("job", "swap"),
             frames=str(data.get("frames", "")),
-            holdout=_table(Clip, "holdout", data["holdout"]) if data.get("holdout") else None,
+            holdout=_parse_table(Clip, "holdout", data["holdout"]) if data.get("holdout") else None,
             stages=stages,
         )
 
 
-def person_settings(person: str) -> dict[str, Any]:
+def parse_person(person: str) -> dict[str, Any]:
     """`Clip.person` as values of AnalyseParams: {"person": ..., "person_index": ...}; empty for an empty text."""
     if person == "":
         return {}
@@ -187,31 +187,31 @@ def person_settings(person: str) -> dict[str, Any]:
     return {"person": "point", "person_point": (x, y)}
 
 
-def _known_names(stage: str, values: Any) -> dict[str, Any]:
+def _resolve_aliases(stage: str, values: Any) -> dict[str, Any]:
     """The table of a stage with other names of parameters replaced by the declared ones."""
     if not isinstance(values, Mapping):
         raise ShotError(f"[stages.{stage}] must be a table of keys")
-    return {ALIASES.get(f"{stage}.{name}", f"{stage}.{name}").partition(".")[2]: value
+    return {PARAMETER_ALIASES.get(f"{stage}.{name}", f"{stage}.{name}").partition(".")[2]: value
             for name, value in values.items()}
 
 
-def _filled(item: Any) -> dict[str, Any]:
+def _drop_empty_fields(item: Any) -> dict[str, Any]:
     return {f.name: getattr(item, f.name) for f in fields(item) if getattr(item, f.name) != ""}
 
 
-def _table(cls: Any, name: str, data: Any) -> Any:
+def _parse_table(cls: Any, name: str, data: Any) -> Any:
     if isinstance(data, str):
         data = {"path": data}
     if not isinstance(data, Mapping) or not data.get("path"):
         raise ShotError(f"[{name}] needs a path")
-    _refuse_unknown(f"[{name}]", data, tuple(f.name for f in fields(cls)))
+    _reject_unknown_keys(f"[{name}]", data, tuple(f.name for f in fields(cls)))
     for key, value in data.items():
         if not isinstance(value, str):
             raise ShotError(f"{name}.{key} = {value!r} is not text")
     return cls(**data)
 
 
-def _refuse_unknown(where: str, data: Any, known: tuple[str, ...]) -> None:
+def _reject_unknown_keys(where: str, data: Any, known: tuple[str, ...]) -> None:
     if not isinstance(data, Mapping):
         raise ShotError(f"{where} must be a table of keys")
     for key in data:

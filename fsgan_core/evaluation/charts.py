@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import FIGURES, Figure, mean
-from fsgan_core.plates.sequence import frames_text
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.evaluation.metrics import FIGURES, Figure, nanmean
+from fsgan_core.plates.sequence import format_frames
+from fsgan_core.runtime.atomic import write_atomically
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["comparison", "lines", "plots", "table", "write_json"]
+__all__ = ["describe_evaluation", "make_comparison_table", "make_evaluation_table", "write_json", "write_plots"]
 
-_RESULT, _TARGET, _LOST = "#c2410c", "#64748b", "#fecaca"
+_RESULT_COLOUR, _TARGET_COLOUR, _LOST_COLOUR = "#c2410c", "#64748b", "#fecaca"
 
 
-def table(evaluation: Evaluation) -> Table:
+def make_evaluation_table(evaluation: Evaluation) -> Table:
     """One row per figure: mean, worst frame, what it means."""
     from rich.table import Table
 
@@ -34,27 +34,27 @@ def table(evaluation: Evaluation) -> Table:
         shown.add_column(name, justify="right")
     shown.add_column("what it is", overflow="fold")
     for figure in FIGURES:
-        worst = evaluation.worst(figure.name, high=figure.better != "high") if figure.better else None
+        worst = evaluation.find_worst_frame(figure.name, high=figure.better != "high") if figure.better else None
         value = evaluation.figures[figure.name][evaluation.frames.index(worst)] if worst is not None else math.nan
-        shown.add_row(figure.label, _text(figure, evaluation.means[figure.name]), _text(figure, value, unit=False),
+        shown.add_row(figure.label, _format_figure(figure, evaluation.means[figure.name]), _format_figure(figure, value, unit=False),
                       "" if worst is None else str(worst), figure.meaning)
     return shown
 
 
-def lines(evaluation: Evaluation) -> list[str]:
+def describe_evaluation(evaluation: Evaluation) -> list[str]:
     """What stands below the table: faces that were lost, the matte, remarks."""
     found = len(evaluation.frames) - len(evaluation.target_lost)
     said = [f"a face in {found - len(evaluation.lost)} of the {found} frames whose target shows one"]
     if evaluation.lost:
-        said[0] += f"; lost in {frames_text(evaluation.lost)}"
+        said[0] += f"; lost in {format_frames(evaluation.lost)}"
     if evaluation.target_lost:
-        said.append(f"no face in the target: {frames_text(evaluation.target_lost)}")
+        said.append(f"no face in the target: {format_frames(evaluation.target_lost)}")
     total = evaluation.outside_total
     said.append(f"{total or 'no'} pixel{'' if total == 1 else 's'} changed outside the matte ({evaluation.matte})")
     return [*said, *evaluation.notes]
 
 
-def comparison(evaluations: Sequence[Evaluation], names: Sequence[str] = ()) -> Table:
+def make_comparison_table(evaluations: Sequence[Evaluation], names: Sequence[str] = ()) -> Table:
     """Means of several evaluations, one row each, and their mean. names: of the rows; else the results' names."""
     from rich.table import Table
 
@@ -65,12 +65,12 @@ def comparison(evaluations: Sequence[Evaluation], names: Sequence[str] = ()) -> 
     shown.add_column("lost", justify="right")
     rows = list(names) or [Path(evaluation.result).name for evaluation in evaluations]
     for name, evaluation in zip(rows, evaluations, strict=True):
-        shown.add_row(name, *(_text(figure, evaluation.means[figure.name], unit=False) for figure in FIGURES),
+        shown.add_row(name, *(_format_figure(figure, evaluation.means[figure.name], unit=False) for figure in FIGURES),
                       str(len(evaluation.lost)))
     if len(evaluations) > 1:
         shown.add_section()
-        means = [mean(evaluation.means[figure.name] for evaluation in evaluations) for figure in FIGURES]
-        shown.add_row("mean", *(_text(figure, value, unit=False) for figure, value in zip(FIGURES, means, strict=True)),
+        means = [nanmean(evaluation.means[figure.name] for evaluation in evaluations) for figure in FIGURES]
+        shown.add_row("mean", *(_format_figure(figure, value, unit=False) for figure, value in zip(FIGURES, means, strict=True)),
                       str(sum(len(evaluation.lost) for evaluation in evaluations)))
     return shown
 
@@ -78,12 +78,12 @@ def comparison(evaluations: Sequence[Evaluation], names: Sequence[str] = ()) -> 
 def write_json(evaluation: Evaluation, path: Path | str) -> Path:
     """Raises OutputError."""
     path = Path(path)
-    with atomic_file(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(evaluation.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
 
-def plots(evaluation: Evaluation, path: Path | str) -> Path:
+def write_plots(evaluation: Evaluation, path: Path | str) -> Path:
     """Every figure over the frames, as PNG; frames without a face in the result are shaded. Raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Picture
@@ -95,41 +95,41 @@ def plots(evaluation: Evaluation, path: Path | str) -> Path:
     FigureCanvasAgg(picture)
     axes = picture.subplots(4, 2, sharex=True).ravel()
     for panel, (name, contrast) in zip(axes, panels, strict=True):
-        _panel(panel, evaluation, name, contrast)
+        _draw_panel(panel, evaluation, name, contrast)
     for panel in axes[-2:]:
         panel.set_xlabel("frame")
     picture.suptitle(f"{Path(evaluation.result).name} against {Path(evaluation.target).name}", fontsize=12)
     kept = io.BytesIO()
     picture.savefig(kept, format="png", dpi=100)
-    with atomic_file(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_bytes(kept.getvalue())
     return path
 
 
-def _panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) -> None:
+def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) -> None:
     figure = next(figure for figure in FIGURES if figure.name == name.removesuffix("_result"))
     frames, scale = np.array(evaluation.frames), figure.scale
     if contrast:
-        panel.plot(frames, evaluation.figures[contrast] * scale, color=_TARGET, linewidth=1, marker=".", markersize=3,
+        panel.plot(frames, evaluation.figures[contrast] * scale, color=_TARGET_COLOUR, linewidth=1, marker=".", markersize=3,
                    label="target")
-    panel.plot(frames, evaluation.figures[name] * scale, color=_RESULT, linewidth=1.2, marker=".", markersize=4,
+    panel.plot(frames, evaluation.figures[name] * scale, color=_RESULT_COLOUR, linewidth=1.2, marker=".", markersize=4,
                label="result")
     for frame in evaluation.lost:
-        panel.axvspan(frame - 0.5, frame + 0.5, color=_LOST, linewidth=0)
+        panel.axvspan(frame - 0.5, frame + 0.5, color=_LOST_COLOUR, linewidth=0)
     if name == "sharpness":
-        panel.axhline(1.0, color=_TARGET, linewidth=1)
+        panel.axhline(1.0, color=_TARGET_COLOUR, linewidth=1)
     else:
         low, high = panel.get_ylim()
         panel.set_ylim(min(0.0, low), high if np.nanmax(evaluation.figures[name], initial=0.0) > 0 else 1.0)
     value = evaluation.means[figure.name]
-    panel.set_title(f"{figure.label}: mean {_text(figure, value)}", fontsize=10, loc="left")
+    panel.set_title(f"{figure.label}: mean {_format_figure(figure, value)}", fontsize=10, loc="left")
     panel.set_ylabel(figure.unit)
     panel.grid(alpha=0.3)
     if contrast:
         panel.legend(fontsize=8, loc="best")
 
 
-def _text(figure: Figure, value: float, *, unit: bool = True) -> str:
+def _format_figure(figure: Figure, value: float, *, unit: bool = True) -> str:
     """A number as a person reads it; "-" when there is none."""
     if math.isnan(value):
         return "-"

@@ -19,39 +19,39 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.clips.inputs import Input, check_rgb, open_input
+from fsgan_core.clips.inputs import ClipInput, check_rgb, open_input
 from fsgan_core.contract.errors import FrameRangeError, NoFaceError, PlateError
 from fsgan_core.contract.layers import MATTE_SOFT, META_COLORSPACE, META_FACE, RGB
 from fsgan_core.contract.shot import Clip
 from fsgan_core.evaluation.metrics import (
-    EXTRA,
-    NAMES,
+    EXTRA_FIGURE_NAMES,
+    FIGURE_NAMES,
+    MAX_SOURCE_FRAMES,
     OUTSIDE_MARGIN,
-    SOURCE_FRAMES,
-    Frame,
-    changed_outside,
-    face_region,
-    figures,
-    mean,
+    FramePair,
+    compute_face_region,
+    compute_figures,
+    count_changed_outside,
+    nanmean,
 )
 from fsgan_core.faces.geometry import Box
-from fsgan_core.faces.measure import VERSION, FaceGauge, MeasuredFace
+from fsgan_core.faces.measure import MEASURE_VERSION, FaceGauge, MeasuredFace
 from fsgan_core.plates.colour import ColourConfig, open_config
-from fsgan_core.plates.plate import Plate, Window, slices
-from fsgan_core.plates.sequence import frames_text, select_frames
+from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.runtime.cache import cache_folder, digest
-from fsgan_core.runtime.events import Event, Listener, ignore
+from fsgan_core.runtime.cache import compute_digest, get_cache_folder
+from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 
 __all__ = ["Evaluation", "evaluate"]
 
 log = logging.getLogger(__name__)
 
-SAME_PERSON = 0.6
+SAME_PERSON_DISTANCE = 0.6
 """dlib's own limit for two descriptors of one person; source frames further from the others are left out."""
-_AROUND = 3.8  # side of the cut that is brought to sRGB, over the side of the face's box
-_NEEDED = 3.25  # and what of it must be there, so that no figure sees the cut
+_CROP_SCALE = 3.8  # side of the cut that is brought to sRGB, over the side of the face's box
+_MIN_CROP_SCALE = 3.25  # and what of it must be there, so that no figure sees the cut
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class Evaluation:
     means: Mapping[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "means", {name: mean(values) for name, values in self.figures.items()})
+        object.__setattr__(self, "means", {name: nanmean(values) for name, values in self.figures.items()})
 
     @property
     def outside_total(self) -> int:
         """Pixels changed outside the matte, over all frames."""
         return int(np.nansum(self.figures["outside"]))
 
-    def worst(self, name: str, *, high: bool = True) -> int | None:
+    def find_worst_frame(self, name: str, *, high: bool = True) -> int | None:
         """The frame with the highest (or lowest) figure; None when no frame has it."""
         values = self.figures[name]
         if np.isnan(values).all():
@@ -96,18 +96,18 @@ class Evaluation:
         return {
             "source": list(self.source), "target": self.target, "result": self.result,
             "frames": list(self.frames), "source_faces": self.source_faces, "matte": self.matte, "exact": self.exact,
-            "means": {name: _plain(value) for name, value in self.means.items()},
+            "means": {name: _to_json_number(value) for name, value in self.means.items()},
             "outside_total": self.outside_total,
             "lost": list(self.lost), "target_lost": list(self.target_lost), "unchanged": list(self.unchanged),
             "notes": list(self.notes), "seconds": round(self.seconds, 2),
-            "figures": {name: [_plain(value) for value in values] for name, values in self.figures.items()},
+            "figures": {name: [_to_json_number(value) for value in values] for name, values in self.figures.items()},
         }
 
 
 def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: str = "", *, offset: int = 0,
              matte: Clip | None = None, config: ColourConfig | None = None, exposure: float = 0.0,
              seconds: Mapping[int, float] | None = None, cache: Path | None = None, keep: bool = True,
-             listen: Listener = ignore) -> Evaluation:
+             on_event: EventListener = ignore_event) -> Evaluation:
     """Measures `result` against `target` and the person in `source`.
 
     frames: of the target, like "1001-1060"; empty: all that both have. offset: the result's frame number minus the
@@ -124,38 +124,38 @@ def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: 
     config = open_config() if config is None else config
     clips = (source,) if isinstance(source, Clip) else tuple(source)
     opened = tuple(open_input(clip, config) for clip in clips)
-    pair = _Pair(open_input(target, config), open_input(result, config), offset,
+    pair = _ClipPair(open_input(target, config), open_input(result, config), offset,
                  open_input(matte, config) if matte is not None else None, config, exposure)
-    chosen = _chosen(frames, pair)
-    folder = (cache or cache_folder() / "measured") if keep else None
-    descriptors = source_descriptors(opened, config, folder, listen)
+    chosen = _match_frames(frames, pair)
+    folder = (cache or get_cache_folder() / "measured") if keep else None
+    descriptors = measure_source_descriptors(opened, config, folder, on_event)
     if not descriptors:
         raise NoFaceError(f"no face was found in {', '.join(clip.path for clip in clips)}; identity is measured "
                           "against the source's face, so name frames that show it")
-    aspect = pair.target.sequence.header(chosen[0]).pixel_aspect
-    walk = _Walk(pair, FaceGauge(folder, aspect), chosen, seconds or {}, listen)
+    aspect = pair.target.sequence.read_header(chosen[0]).pixel_aspect
+    walk = _PairMeasurer(pair, FaceGauge(folder, aspect), chosen, seconds or {}, on_event)
     step = min((b - a for a, b in pairwise(chosen)), default=1)
-    rows = [row for _, row in figures(walk.frames(), descriptors, step)]
-    values = {name: np.array([row[name] for row in rows]) for name in (*NAMES, *EXTRA)}
+    rows = [row for _, row in compute_figures(walk.measure_pairs(), descriptors, step)]
+    values = {name: np.array([row[name] for row in rows]) for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
     unchanged = tuple(frame for frame, row in zip(chosen, rows, strict=True) if row["replaced"] == 0.0)
     return Evaluation(
         source=tuple(clip.path for clip in clips), target=target.path, result=result.path, frames=chosen,
-        figures=values, source_faces=len(descriptors), matte=pair.matte_text, exact=pair.exact, lost=tuple(walk.lost),
-        target_lost=tuple(walk.target_lost), unchanged=unchanged, notes=tuple(_notes(pair, walk, chosen, unchanged)),
+        figures=values, source_faces=len(descriptors), matte=pair.matte_text, exact=pair.is_exact, lost=tuple(walk.lost),
+        target_lost=tuple(walk.target_lost), unchanged=unchanged, notes=tuple(_collect_notes(pair, walk, chosen, unchanged)),
         seconds=time.perf_counter() - start,
     )
 
 
-def _chosen(text: str, pair: _Pair) -> tuple[int, ...]:
+def _match_frames(text: str, pair: _ClipPair) -> tuple[int, ...]:
     target, result = pair.target.sequence, pair.result.sequence
     there = {frame - pair.offset for frame in result.frames}
-    have = f"the target has {frames_text(target.frames)}, the result {frames_text(result.frames)}"
+    have = f"the target has {format_frames(target.frames)}, the result {format_frames(result.frames)}"
     hint = "" if pair.offset else "; if the result is numbered otherwise, give the offset of its numbers"
     if text.strip():
         wanted = select_frames(text, target.frames)
         absent = [frame for frame in wanted if frame not in there]
         if absent:
-            raise FrameRangeError(f"the result {result.clip.path} lacks frames {frames_text(absent)}; {have}{hint}")
+            raise FrameRangeError(f"the result {result.clip.path} lacks frames {format_frames(absent)}; {have}{hint}")
         return wanted
     common = tuple(frame for frame in target.frames if frame in there)
     if not common:
@@ -163,56 +163,56 @@ def _chosen(text: str, pair: _Pair) -> tuple[int, ...]:
     return common
 
 
-def _notes(pair: _Pair, walk: _Walk, frames: Sequence[int], unchanged: Sequence[int]) -> Iterator[str]:
+def _collect_notes(pair: _ClipPair, walk: _PairMeasurer, frames: Sequence[int], unchanged: Sequence[int]) -> Iterator[str]:
     if len(walk.target_lost) == len(frames):
         yield ("no face was found in any frame of the target: nothing could be compared; is the colour space right? "
                "Exposure brightens a dark plate for measuring")
     if unchanged:
-        yield f"{len(unchanged)} frames show the target's own face, pixel by pixel: {frames_text(unchanged)}"
-    if pair.matte_text == HULL:
+        yield f"{len(unchanged)} frames show the target's own face, pixel by pixel: {format_frames(unchanged)}"
+    if pair.matte_text == HULL_MATTE:
         yield ("no matte was given and the result has no layer matte.soft: what lies outside the face's hull and "
                f"{OUTSIDE_MARGIN:.0%} around it counts as outside")
-    if not pair.exact:
+    if not pair.is_exact:
         yield f"pixels outside the matte were compared {pair.comparison}"
     if pair.result.sequence.kind == "movie":
         yield "the result is a movie: its compression changes every pixel, sharpness and flicker among them"
 
 
-HULL = "face hull"
+HULL_MATTE = "face hull"
 
 
 @dataclass
-class _Pair:
+class _ClipPair:
     """Target and result, opened, and how their pixels are compared."""
 
-    target: Input
-    result: Input
+    target: ClipInput
+    result: ClipInput
     offset: int
-    matte: Input | None
+    matte: ClipInput | None
     config: ColourConfig
     exposure: float
-    matte_text: str = HULL
-    exact: bool = True
+    matte_text: str = HULL_MATTE
+    is_exact: bool = True
     comparison: str = ""
 
-    def read(self, frame: int) -> tuple[Plate, Plate, np.ndarray | None]:
+    def read_frame(self, frame: int) -> tuple[Plate, Plate, np.ndarray | None]:
         """Target and result on the target's data window, and the matte, float32 (h, w), if there is one."""
         target = self.target.sequence.read(frame)
-        check_rgb(target, str(self.target.sequence.path_of(frame)))
+        check_rgb(target, str(self.target.sequence.get_frame_path(frame)))
         number = frame + self.offset
         result = self.result.sequence.read(number)
-        check_rgb(result, str(self.result.sequence.path_of(number)))
-        result = self._placed(result, target, number)
+        check_rgb(result, str(self.result.sequence.get_frame_path(number)))
+        result = self._align_result(result, target, number)
         matte = None
         if self.matte is not None:
-            matte = self._matte(self.matte, frame, target.data_window)
+            matte = self._read_matte(self.matte, frame, target.data_window)
             self.matte_text = self.matte.clip.path
         elif MATTE_SOFT in result.channels:
-            matte = result.matte(MATTE_SOFT)
+            matte = result.get_matte(MATTE_SOFT)
             self.matte_text = MATTE_SOFT
         return target, result, matte
 
-    def _placed(self, result: Plate, target: Plate, number: int) -> Plate:
+    def _align_result(self, result: Plate, target: Plate, number: int) -> Plate:
         """The result on the target's data window. Raises PlateError when the pictures differ in size."""
         if self.result.sequence.kind != "exr":  # no windows of its own: it shows the target's display window
             corner = target.display_window
@@ -220,124 +220,124 @@ class _Pair:
             result = replace(result, data_window=placed, display_window=placed)
         shown, wanted = result.display_window, target.display_window
         if (shown.width, shown.height) != (wanted.width, wanted.height):
-            raise PlateError(f"{self.result.sequence.path_of(number)} is {shown.width}x{shown.height}, the target "
+            raise PlateError(f"{self.result.sequence.get_frame_path(number)} is {shown.width}x{shown.height}, the target "
                              f"{wanted.width}x{wanted.height}; compare pictures of one size")
         return result if result.data_window == target.data_window else result.crop(target.data_window)
 
-    def _matte(self, item: Input, frame: int, window: Window) -> np.ndarray:
-        numbers = item.sequence.frames
-        plate = item.sequence.read(numbers[0] if len(numbers) == 1 else frame)
+    def _read_matte(self, clip_input: ClipInput, frame: int, window: Window) -> np.ndarray:
+        numbers = clip_input.sequence.frames
+        plate = clip_input.sequence.read(numbers[0] if len(numbers) == 1 else frame)
         name = "A" if "A" in plate.channels else plate.channels[0]
-        return plate.crop(window).matte(name)
+        return plate.crop(window).get_matte(name)
 
-    def space_of(self, result: Plate) -> str:
+    def resolve_result_space(self, result: Plate) -> str:
         """The colour space of a frame of the result: as asked for, as its metadata says, or by the usual rules."""
         named = result.metadata.get(META_COLORSPACE)
-        return self.config.resolve(str(named)) if named and not self.result.clip.colorspace else self.result.space
+        return self.config.resolve_space(str(named)) if named and not self.result.clip.colorspace else self.result.space
 
-    def srgb8(self, plate: Plate, space: str, window: Window) -> np.ndarray:
+    def crop_to_srgb8(self, plate: Plate, space: str, window: Window) -> np.ndarray:
         """uint8 (h, w, 3) of a part of a plate."""
         rgb = plate.crop(window).get(*RGB)
         if self.exposure and self.config.is_scene_linear(space):
             rgb *= np.float32(2.0 ** self.exposure)
         return self.config.to_srgb8(rgb, space)
 
-    def changed(self, target: Plate, result: Plate, space: str, matte: np.ndarray) -> tuple[int, float]:
+    def count_changed(self, target: Plate, result: Plate, space: str, matte: np.ndarray) -> tuple[int, float]:
         """Pixels changed outside the matte, and the largest change in 255ths of the file's 1.0."""
         shown, wanted = result.get(*RGB), target.get(*RGB)
         tolerance: np.ndarray | float = 0.0
         if space != self.target.space:
             wanted = self.config.convert(wanted, self.target.space, space)
-        if result.formats and all(result.formats[index] == "half" for index in result.index(RGB)):
+        if result.formats and all(result.formats[index] == "half" for index in result.find_channels(RGB)):
             with np.errstate(over="ignore"):
                 wanted = wanted.astype(np.float16).astype(np.float32)
         if self.result.sequence.kind != "exr":
-            self.exact, self.comparison = False, "to half a step of 255"
+            self.is_exact, self.comparison = False, "to half a step of 255"
             tolerance = 0.5 / 255.0
         elif space not in (self.target.space, self.config.scene_linear):
             # The stages' own space lay between: two conversions instead of one, and the last bits differ.
-            self.exact, self.comparison = False, "to two steps of half float: the result is in a third colour space"
+            self.is_exact, self.comparison = False, "to two steps of half float: the result is in a third colour space"
             tolerance = np.abs(wanted) * 2.0 ** -9 + 1e-5
-        count, largest = changed_outside(shown, wanted, matte, tolerance)
+        count, largest = count_changed_outside(shown, wanted, matte, tolerance)
         return count, largest * 255.0
 
 
-class _Walk:
+class _PairMeasurer:
     """The frames of a pair in order, measured as they pass. `lost` and `target_lost` fill up meanwhile."""
 
-    def __init__(self, pair: _Pair, gauge: FaceGauge, frames: Sequence[int], seconds: Mapping[int, float],
-                 listen: Listener) -> None:
+    def __init__(self, pair: _ClipPair, gauge: FaceGauge, frames: Sequence[int], seconds: Mapping[int, float],
+                 on_event: EventListener) -> None:
         self.lost: list[int] = []
         self.target_lost: list[int] = []
         self._pair = pair
         self._gauge = gauge
-        self._numbers = frames
+        self._frame_numbers = frames
         self._seconds = seconds
-        self._listen = listen
-        self._last: MeasuredFace | None = None  # in plate coordinates
+        self._on_event = on_event
+        self._last_face: MeasuredFace | None = None  # in plate coordinates
         self._window = Window(0, 0, 0, 0)
 
-    def frames(self) -> Iterator[Frame]:
-        total = len(self._numbers)
-        for done, (number, read) in enumerate(read_ahead(self._pair.read, self._numbers, workers=1, ahead=2), start=1):
-            frame = self._measured(number, *read)
+    def measure_pairs(self) -> Iterator[FramePair]:
+        total = len(self._frame_numbers)
+        for done, (number, read) in enumerate(read_ahead(self._pair.read_frame, self._frame_numbers, workers=1, ahead=2), start=1):
+            frame = self._measure_pair(number, *read)
             if frame.target_face is None:
                 self.target_lost.append(number)
             elif frame.result_face is None:
                 self.lost.append(number)
-            self._listen(Event("evaluate", self._pair.result.name, done, total, number))
+            self._on_event(Event("evaluate", self._pair.result.name, done, total, number))
             yield frame
 
-    def _measured(self, number: int, target: Plate, result: Plate, matte: np.ndarray | None) -> Frame:
-        pair, space = self._pair, self._pair.space_of(result)
-        window, wanted, face = self._target_face(target, _hint(result))
-        shown = pair.srgb8(result, space, window)
-        found = self._gauge.again(shown, face) if face is not None else None
-        mixed = matte[slices(window, target.data_window)].astype(np.float32) if matte is not None else None
+    def _measure_pair(self, number: int, target: Plate, result: Plate, matte: np.ndarray | None) -> FramePair:
+        pair, space = self._pair, self._pair.resolve_result_space(result)
+        window, wanted, face = self._find_target_face(target, _read_face_hint(result))
+        shown = pair.crop_to_srgb8(result, space, window)
+        found = self._gauge.measure_again(shown, face) if face is not None else None
+        mixed = matte[compute_slices(window, target.data_window)].astype(np.float32) if matte is not None else None
         if matte is None:
             matte = np.zeros(target.pixels.shape[:2], bool)
             if face is not None:
-                hull = face_region(face.landmarks, (window.height, window.width), OUTSIDE_MARGIN)
-                matte[slices(window, target.data_window)] = hull
-        changed = pair.changed(target, result, space, matte)
-        return Frame(number, wanted, shown, face, found, changed, target.pixel_aspect, (window.x, window.y), mixed,
+                hull = compute_face_region(face.landmarks, (window.height, window.width), OUTSIDE_MARGIN)
+                matte[compute_slices(window, target.data_window)] = hull
+        changed = pair.count_changed(target, result, space, matte)
+        return FramePair(number, wanted, shown, face, found, changed, target.pixel_aspect, (window.x, window.y), mixed,
                      self._seconds.get(number + pair.offset, math.nan))
 
-    def _target_face(self, target: Plate, hint: Box | None) -> tuple[Window, np.ndarray, MeasuredFace | None]:
+    def _find_target_face(self, target: Plate, hint: Box | None) -> tuple[Window, np.ndarray, MeasuredFace | None]:
         """A window of the plate, its pixels as sRGB, and the target's face in them. The window stays where it is
         while the face is well inside. Only when the face is not there, the whole plate is looked at."""
         pair, gauge, whole = self._pair, self._gauge, target.data_window
-        if self._last is not None:
-            if not self._holds(self._last, whole):
-                self._window = _around(gauge.box(self._last), _AROUND).intersect(whole)
-            pixels = pair.srgb8(target, pair.target.space, self._window)
-            face = gauge.follow(pixels, _shifted(self._last, self._window, -1), _hint_in(hint, self._window),
+        if self._last_face is not None:
+            if not self._is_well_inside(self._last_face, whole):
+                self._window = _expand_box(gauge.compute_box(self._last_face), _CROP_SCALE).intersect(whole)
+            pixels = pair.crop_to_srgb8(target, pair.target.space, self._window)
+            face = gauge.follow(pixels, _shift_face(self._last_face, self._window, -1), _shift_hint(hint, self._window),
                                 search=False)
-            if face is not None and self._holds(_shifted(face, self._window, 1), whole):
-                self._last = _shifted(face, self._window, 1)
+            if face is not None and self._is_well_inside(_shift_face(face, self._window, 1), whole):
+                self._last_face = _shift_face(face, self._window, 1)
                 return self._window, pixels, face
-        pixels = pair.srgb8(target, pair.target.space, whole)
-        last = _shifted(self._last, whole, -1) if self._last is not None else None
-        face = gauge.follow(pixels, last, _hint_in(hint, whole))
+        pixels = pair.crop_to_srgb8(target, pair.target.space, whole)
+        last = _shift_face(self._last_face, whole, -1) if self._last_face is not None else None
+        face = gauge.follow(pixels, last, _shift_hint(hint, whole))
         if face is None:
             return whole, pixels, None
-        self._last = _shifted(face, whole, 1)
-        self._window = _around(gauge.box(self._last), _AROUND).intersect(whole)
-        part = np.ascontiguousarray(pixels[slices(self._window, whole)])
-        return self._window, part, _shifted(self._last, self._window, -1)
+        self._last_face = _shift_face(face, whole, 1)
+        self._window = _expand_box(gauge.compute_box(self._last_face), _CROP_SCALE).intersect(whole)
+        part = np.ascontiguousarray(pixels[compute_slices(self._window, whole)])
+        return self._window, part, _shift_face(self._last_face, self._window, -1)
 
-    def _holds(self, face: MeasuredFace, whole: Window) -> bool:
-        return self._window.contains(_around(self._gauge.box(face), _NEEDED).intersect(whole))
+    def _is_well_inside(self, face: MeasuredFace, whole: Window) -> bool:
+        return self._window.contains(_expand_box(self._gauge.compute_box(face), _MIN_CROP_SCALE).intersect(whole))
 
 
-def _around(box: Box, share: float) -> Window:
+def _expand_box(box: Box, share: float) -> Window:
     """The window about a box that is larger by the factor `share`."""
     x, y, width, height = box
     left, top = math.floor(x + width / 2 - share * width / 2), math.floor(y + height / 2 - share * height / 2)
     return Window(left, top, math.ceil(share * width), math.ceil(share * height))
 
 
-def _shifted(face: MeasuredFace, window: Window, sign: int) -> MeasuredFace:
+def _shift_face(face: MeasuredFace, window: Window, sign: int) -> MeasuredFace:
     """The face from a window's array to the plate (sign 1) or back (-1)."""
     dx, dy = sign * window.x, sign * window.y
     x, y, width, height = face.place.box
@@ -345,7 +345,7 @@ def _shifted(face: MeasuredFace, window: Window, sign: int) -> MeasuredFace:
     return replace(face, landmarks=face.landmarks + np.array([dx, dy]), place=place)
 
 
-def _hint(result: Plate) -> Box | None:
+def _read_face_hint(result: Plate) -> Box | None:
     """Where the result says that its face is, in plate coordinates."""
     try:
         x, y, width, height = (float(value) for value in str(result.metadata.get(META_FACE, "")).split())
@@ -354,45 +354,45 @@ def _hint(result: Plate) -> Box | None:
     return (x, y, width, height) if width > 0 and height > 0 else None
 
 
-def _hint_in(hint: Box | None, window: Window) -> Box | None:
+def _shift_hint(hint: Box | None, window: Window) -> Box | None:
     return None if hint is None else (hint[0] - window.x, hint[1] - window.y, hint[2], hint[3])
 
 
-def source_descriptors(sources: Sequence[Input], config: ColourConfig, folder: Path | None,
-                       listen: Listener = ignore) -> list[np.ndarray]:
+def measure_source_descriptors(sources: Sequence[ClipInput], config: ColourConfig, folder: Path | None,
+                       on_event: EventListener = ignore_event) -> list[np.ndarray]:
     """dlib's descriptors (128,) of the source's face in up to 40 frames, evenly spread over all clips in turn.
 
     The largest face of each frame counts, if it is the same person as in most frames. What was measured before is
     not read again.
     """
     frames = [(source, frame) for source in sources for frame in source.sequence.frames]
-    picked = [frames[index] for index in sample_evenly(len(frames), SOURCE_FRAMES)]
+    picked = [frames[index] for index in sample_evenly(len(frames), MAX_SOURCE_FRAMES)]
     found = []
     for done, (source, frame) in enumerate(picked, start=1):
-        listen(Event("evaluate", source.name, done, len(picked), frame))
-        face = _source_face(source, frame, config, folder)
+        on_event(Event("evaluate", source.name, done, len(picked), frame))
+        face = _measure_source_face(source, frame, config, folder)
         if len(face):
             found.append(face[-128:])
     if not found:
         return []
     apart = np.linalg.norm(np.array(found)[:, None] - np.array(found)[None], axis=2)
     middle = int(np.median(apart, axis=1).argmin())
-    return [face for face, away in zip(found, apart[middle], strict=True) if away < SAME_PERSON]
+    return [face for face, away in zip(found, apart[middle], strict=True) if away < SAME_PERSON_DISTANCE]
 
 
-def _source_face(source: Input, frame: int, config: ColourConfig, folder: Path | None) -> np.ndarray:
+def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, folder: Path | None) -> np.ndarray:
     """The numbers of a source frame's largest face, as FaceGauge keeps them; empty without one."""
     def measure() -> np.ndarray:
         plate = source.sequence.read(frame)
-        check_rgb(plate, str(source.sequence.path_of(frame)))
+        check_rgb(plate, str(source.sequence.get_frame_path(frame)))
         pixels = config.to_srgb8(plate.get(*RGB), source.space)
         face = FaceGauge(None, plate.pixel_aspect).follow(pixels)
-        return np.zeros(0) if face is None else face.numbers
+        return np.zeros(0) if face is None else face.packed_values
 
-    key = digest("source", VERSION, source.sequence.fingerprint(frame), source.space, config.digest)
-    return FaceGauge(folder).kept(key, measure)
+    key = compute_digest("source", MEASURE_VERSION, source.sequence.compute_fingerprint(frame), source.space, config.digest)
+    return FaceGauge(folder).recall_or_measure(key, measure)
 
 
-def _plain(value: float) -> float | None:
+def _to_json_number(value: float) -> float | None:
     """A number that JSON has."""
     return round(float(value), 6) if math.isfinite(value) else None

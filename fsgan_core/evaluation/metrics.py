@@ -18,22 +18,37 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import FrameRangeError
-from fsgan_core.evaluation.edge import edge_difference
-from fsgan_core.faces.identity import distance
+from fsgan_core.evaluation.edge import compute_edge_difference
+from fsgan_core.faces.identity import compare_descriptors
 from fsgan_core.faces.measure import FaceGauge, MeasuredFace
 from fsgan_core.runtime.sampling import sample_evenly
 
-__all__ = ["FIGURES", "Figure", "Frame", "changed_outside", "euler_error", "evaluate_frames", "face_region",
-           "figures", "flicker", "identity_distance", "landmark_error", "luma", "mean", "off_by", "sharpness",
-           "structural_similarity"]
+__all__ = [
+    "FIGURES",
+    "Figure",
+    "FramePair",
+    "compute_euler_error",
+    "compute_face_region",
+    "compute_figures",
+    "compute_flicker",
+    "compute_identity_distance",
+    "compute_landmark_error",
+    "compute_luma",
+    "compute_off_factor",
+    "compute_sharpness",
+    "compute_ssim",
+    "count_changed_outside",
+    "evaluate_frames",
+    "nanmean",
+]
 
-SOURCE_FRAMES = 40
+MAX_SOURCE_FRAMES = 40
 """Source frames that an identity is compared with."""
 SSIM_SIDE = 256
 """Side in pixels of the face crop for SSIM."""
 SSIM_MARGIN = 1.2
 """The crop's side over the longer side of the landmarks' box."""
-FOREHEAD = 0.25
+FOREHEAD_SHARE = 0.25
 """How far above the brows the face region reaches, over the distance from chin to brows."""
 OUTSIDE_MARGIN = 0.15
 """Without a matte, the face region grown by this share of its size counts as what may have changed."""
@@ -70,74 +85,74 @@ FIGURES = (
     Figure("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
     Figure("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
 )
-NAMES = tuple(figure.name for figure in FIGURES)
-EXTRA = ("flicker_target", "flicker_result", "replaced")
+FIGURE_NAMES = tuple(figure.name for figure in FIGURES)
+EXTRA_FIGURE_NAMES = ("flicker_target", "flicker_result", "replaced")
 """Also measured: both terms of the flicker, and the share of the face's pixels that differ from the target at all."""
 
 
-def luma(rgb8: np.ndarray) -> np.ndarray:
+def compute_luma(rgb8: np.ndarray) -> np.ndarray:
     """float32 (height, width), 0..255: Rec. 709 luma of 8-bit sRGB values."""
     return rgb8.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:
+def compute_face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """float64 (n, 2): hull of the landmarks, reaching up over part of the forehead, grown about its centre by the
     share `margin` of its size."""
     brows, chin = landmarks[17:27], landmarks[8]
-    points = np.concatenate([landmarks, brows + (brows.mean(axis=0) - chin) * FOREHEAD])
+    points = np.concatenate([landmarks, brows + (brows.mean(axis=0) - chin) * FOREHEAD_SHARE])
     centre = points.mean(axis=0)
     grown = (points - centre) * (1.0 + margin) + centre
     return np.asarray(cv2.convexHull(grown.astype(np.float32))[:, 0], np.float64)
 
 
-def face_region(landmarks: np.ndarray, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
+def compute_face_region(landmarks: np.ndarray, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
     """bool (height, width): the inside of `face_hull`."""
     mask = np.zeros(shape, np.uint8)
-    cv2.fillConvexPoly(mask, np.rint(face_hull(landmarks, margin)).astype(np.int32), 1)
+    cv2.fillConvexPoly(mask, np.rint(compute_face_hull(landmarks, margin)).astype(np.int32), 1)
     return mask.astype(bool)
 
 
-def identity_distance(descriptor: np.ndarray, sources: Sequence[np.ndarray]) -> float:
+def compute_identity_distance(descriptor: np.ndarray, sources: Sequence[np.ndarray]) -> float:
     """Euclidean distance to the nearest of the sources (each (128,)); NaN without any. Below 0.6 dlib calls two
     pictures the same person."""
-    return min((distance(descriptor, source) for source in sources), default=float("nan"))
+    return min((compare_descriptors(descriptor, source) for source in sources), default=float("nan"))
 
 
-def euler_error(result: Sequence[float], target: Sequence[float]) -> float:
+def compute_euler_error(result: Sequence[float], target: Sequence[float]) -> float:
     """Mean absolute difference of yaw, pitch and roll, degrees."""
     difference = (np.asarray(result) - np.asarray(target) + 180.0) % 360.0 - 180.0
     return float(np.abs(difference).mean())
 
 
-def landmark_error(result: np.ndarray, target: np.ndarray, pixel_aspect: float = 1.0) -> float:
+def compute_landmark_error(result: np.ndarray, target: np.ndarray, pixel_aspect: float = 1.0) -> float:
     """Mean distance of the 68 points over the distance of the target's outer eye corners; 0.01 is one percent."""
     square = np.array([pixel_aspect, 1.0])
     eyes = float(np.linalg.norm((target[36] - target[45]) * square))
     return float(np.linalg.norm((result - target) * square, axis=1).mean() / max(eyes, 1e-6))
 
 
-def flicker(before: np.ndarray, now: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
+def compute_flicker(before: np.ndarray, now: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
     """Mean of |before - 2 now + after| inside `region` (bool), in the unit of the pictures; NaN for an empty one."""
     if not region.any():
         return float("nan")
     return float(np.abs(before[region] - 2.0 * now[region] + after[region]).mean())
 
 
-def sharpness(picture: np.ndarray, region: np.ndarray) -> float:
+def compute_sharpness(picture: np.ndarray, region: np.ndarray) -> float:
     """Variance of the Laplacian of `picture` (height, width) inside `region`; NaN for an empty one."""
     if not region.any():
         return float("nan")
     return float(cv2.Laplacian(picture.astype(np.float32), cv2.CV_32F)[region].var())
 
 
-def off_by(ratio: float) -> float:
+def compute_off_factor(ratio: float) -> float:
     """The factor that `ratio` is away from 1, either way: 0.25 and 4 both give 4; 0 gives infinity."""
     if np.isnan(ratio):
         return float("nan")
     return max(ratio, 1.0 / ratio) if ratio > 0.0 else float("inf")
 
 
-def structural_similarity(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray,
+def compute_ssim(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray,
                           pixel_aspect: float = 1.0) -> float:
     """SSIM of the two pictures on the square around `landmarks`, resized to 256 pixels; 1 is equal."""
     from skimage.metrics import structural_similarity as ssim
@@ -146,11 +161,11 @@ def structural_similarity(result: np.ndarray, target: np.ndarray, landmarks: np.
     low, high = points.min(axis=0), points.max(axis=0)
     side = float((high - low).max()) * SSIM_MARGIN
     corner = (low + high) / 2.0 - side / 2.0
-    crops = [_square(picture, corner, side, pixel_aspect) for picture in (result, target)]
+    crops = [_crop_square(picture, corner, side, pixel_aspect) for picture in (result, target)]
     return float(ssim(*crops, channel_axis=2, data_range=255))
 
 
-def _square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_aspect: float) -> np.ndarray:
+def _crop_square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_aspect: float) -> np.ndarray:
     """The square at `corner` (square pixels) as (256, 256, 3); black outside the picture, averaged when shrinking."""
     columns, rows = max(1, round(side / pixel_aspect)), max(1, round(side))
     x, y = round(float(corner[0]) / pixel_aspect), round(float(corner[1]))
@@ -163,7 +178,7 @@ def _square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_aspect: 
     return cv2.resize(crop, (SSIM_SIDE, SSIM_SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def changed_outside(result: np.ndarray, target: np.ndarray, matte: np.ndarray,
+def count_changed_outside(result: np.ndarray, target: np.ndarray, matte: np.ndarray,
                     tolerance: np.ndarray | float = 0.0) -> tuple[int, float]:
     """How many pixels differ where `matte` (height, width) is zero, and the largest difference there.
 
@@ -183,7 +198,7 @@ def changed_outside(result: np.ndarray, target: np.ndarray, matte: np.ndarray,
     return int(np.count_nonzero(changed.any(axis=1))), float(difference[changed].max(initial=0.0))
 
 
-def mean(values: Iterable[float]) -> float:
+def nanmean(values: Iterable[float]) -> float:
     """The mean without NaN; NaN when nothing is left."""
     kept = [value for value in values if not np.isnan(value)]
     return float(np.mean(kept)) if kept else float("nan")
@@ -192,7 +207,7 @@ def mean(values: Iterable[float]) -> float:
 # A clip, frame by frame.
 
 @dataclass(frozen=True)
-class Frame:
+class FramePair:
     """One frame of target and result, in the same array pixels, with what was found in them.
 
     changed: pixels changed outside the matte, and the largest change; NaN when not taken. origin: where the arrays'
@@ -205,70 +220,70 @@ class Frame:
     result: np.ndarray
     target_face: MeasuredFace | None
     result_face: MeasuredFace | None
-    changed: tuple[float, float] = (float("nan"), float("nan"))
+    outside_change: tuple[float, float] = (float("nan"), float("nan"))
     pixel_aspect: float = 1.0
     origin: tuple[int, int] = (0, 0)
     matte: np.ndarray | None = None
     seconds: float = float("nan")
 
 
-def figures(frames: Iterable[Frame], sources: Sequence[np.ndarray],
+def compute_figures(frames: Iterable[FramePair], sources: Sequence[np.ndarray],
             step: int = 1) -> Iterator[tuple[int, dict[str, float]]]:
     """(number, figures by name) of each frame, in order; holds three frames at a time.
 
     sources: descriptors of the source. step: the distance of frame numbers that flicker is taken over; a frame
     without both neighbours has none. The names in EXTRA come beside those in FIGURES.
     """
-    before: Frame | None = None
-    now: Frame | None = None
+    before: FramePair | None = None
+    now: FramePair | None = None
     for after in frames:
         if now is not None:
-            yield now.number, _figures(before, now, after, sources, step)
+            yield now.number, _compute_frame_figures(before, now, after, sources, step)
         before, now = now, after
     if now is not None:
-        yield now.number, _figures(before, now, None, sources, step)
+        yield now.number, _compute_frame_figures(before, now, None, sources, step)
 
 
-def _figures(before: Frame | None, now: Frame, after: Frame | None, sources: Sequence[np.ndarray],
+def _compute_frame_figures(before: FramePair | None, now: FramePair, after: FramePair | None, sources: Sequence[np.ndarray],
              step: int) -> dict[str, float]:
-    row = dict.fromkeys((*NAMES, *EXTRA), float("nan"))
-    row["outside"], row["outside_max"] = now.changed
+    row = dict.fromkeys((*FIGURE_NAMES, *EXTRA_FIGURE_NAMES), float("nan"))
+    row["outside"], row["outside_max"] = now.outside_change
     row["seconds"] = now.seconds
     face, found = now.target_face, now.result_face
     if found is not None:
-        row["identity"] = identity_distance(found.descriptor, sources)
+        row["identity"] = compute_identity_distance(found.descriptor, sources)
     if face is None:
         return row
-    row["identity_target"] = identity_distance(face.descriptor, sources)
-    row["ssim"] = structural_similarity(now.result, now.target, face.landmarks, now.pixel_aspect)
+    row["identity_target"] = compute_identity_distance(face.descriptor, sources)
+    row["ssim"] = compute_ssim(now.result, now.target, face.landmarks, now.pixel_aspect)
     if found is not None:
-        row["euler"] = euler_error(found.euler, face.euler)
-        row["landmarks"] = landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
+        row["euler"] = compute_euler_error(found.euler, face.euler)
+        row["landmarks"] = compute_landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
     if now.matte is not None:
         eyes = float(np.linalg.norm((face.landmarks[45] - face.landmarks[36]) * (now.pixel_aspect, 1.0)))
-        row["edge"] = edge_difference(now.result, now.target, now.matte, eyes)
-    region, corner = _tight(face_region(face.landmarks, (now.target.shape[0], now.target.shape[1])))
+        row["edge"] = compute_edge_difference(now.result, now.target, now.matte, eyes)
+    region, corner = _trim_region(compute_face_region(face.landmarks, (now.target.shape[0], now.target.shape[1])))
     if not region.any():
         return row
-    shown, wanted = _cut(now.result, corner, region), _cut(now.target, corner, region)
+    shown, wanted = _crop_region(now.result, corner, region), _crop_region(now.target, corner, region)
     if shown is None or wanted is None:
         return row
     row["replaced"] = float((shown != wanted).any(axis=2)[region].mean())
-    ratio = sharpness(luma(shown), region) / max(sharpness(luma(wanted), region), 1e-6)
-    row["sharpness"], row["sharpness_off"] = ratio, off_by(ratio)
+    ratio = compute_sharpness(compute_luma(shown), region) / max(compute_sharpness(compute_luma(wanted), region), 1e-6)
+    row["sharpness"], row["sharpness_off"] = ratio, compute_off_factor(ratio)
     if before is None or after is None or not after.number - now.number == now.number - before.number == step:
         return row
     corner = (corner[0] + now.origin[0], corner[1] + now.origin[1])
     for name in ("target", "result"):
-        cuts = [_cut(getattr(frame, name), (corner[0] - frame.origin[0], corner[1] - frame.origin[1]), region)
+        cuts = [_crop_region(getattr(frame, name), (corner[0] - frame.origin[0], corner[1] - frame.origin[1]), region)
                 for frame in (before, now, after)]
         if cuts[0] is not None and cuts[1] is not None and cuts[2] is not None:
-            row[f"flicker_{name}"] = flicker(luma(cuts[0]), luma(cuts[1]), luma(cuts[2]), region)
+            row[f"flicker_{name}"] = compute_flicker(compute_luma(cuts[0]), compute_luma(cuts[1]), compute_luma(cuts[2]), region)
     row["flicker"] = row["flicker_result"] - row["flicker_target"]
     return row
 
 
-def _tight(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+def _trim_region(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     """The part of a region that is not empty, with a pixel around for the Laplacian, and its corner (x, y)."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     if not len(rows):
@@ -277,7 +292,7 @@ def _tight(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     return region[y:rows[-1] + 2, x:columns[-1] + 2], (x, y)
 
 
-def _cut(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np.ndarray | None:
+def _crop_region(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np.ndarray | None:
     """The part of a picture under `region`; None where the picture does not hold all of it."""
     (x, y), (height, width) = corner, region.shape
     if x < 0 or y < 0 or x + width > picture.shape[1] or y + height > picture.shape[0]:
@@ -286,7 +301,7 @@ def _cut(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np
 
 
 @lru_cache(maxsize=8)
-def shared_gauge(pixel_aspect: float = 1.0) -> FaceGauge:
+def get_shared_gauge(pixel_aspect: float = 1.0) -> FaceGauge:
     """The process's own memory of measurements."""
     return FaceGauge(pixel_aspect=pixel_aspect)
 
@@ -306,16 +321,16 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
     if len(target_frames) != len(result_frames):
         raise FrameRangeError(f"there are {len(target_frames)} target frames and {len(result_frames)} result frames; "
                               "give the same frames of both")
-    gauge = shared_gauge(pixel_aspect) if gauge is None else gauge
+    gauge = get_shared_gauge(pixel_aspect) if gauge is None else gauge
     sources: list[np.ndarray] = []
     last: MeasuredFace | None = None
-    for index in sample_evenly(len(source_frames), SOURCE_FRAMES):
+    for index in sample_evenly(len(source_frames), MAX_SOURCE_FRAMES):
         face = gauge.follow(source_frames[index], last)
         if face is not None:
             last = face
             sources.append(face.descriptor)
 
-    def measured() -> Iterator[Frame]:
+    def measure_pairs() -> Iterator[FramePair]:
         last: MeasuredFace | None = None
         for index, (target, result) in enumerate(zip(target_frames, result_frames, strict=True)):
             if target.shape != result.shape:
@@ -323,23 +338,23 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
                                       "differ in size")
             face = gauge.follow(target, last)
             last = face or last
-            found = gauge.again(result, face) if face is not None else None
+            found = gauge.measure_again(result, face) if face is not None else None
             given = mattes[index] if mattes is not None else None
             matte = given
             if matte is None and face is not None:
-                matte = face_region(face.landmarks, target.shape[:2], OUTSIDE_MARGIN)
-            changed = changed_outside(result, target, np.zeros(target.shape[:2]) if matte is None else matte)
-            yield Frame(index, target, result, face, found, changed, pixel_aspect, matte=given)
+                matte = compute_face_region(face.landmarks, target.shape[:2], OUTSIDE_MARGIN)
+            changed = count_changed_outside(result, target, np.zeros(target.shape[:2]) if matte is None else matte)
+            yield FramePair(index, target, result, face, found, changed, pixel_aspect, matte=given)
 
     lost: list[int] = []
     target_lost: list[int] = []
-    rows = list(figures(_tee(measured(), lost, target_lost), sources))
-    table = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else NAMES)}
-    return {"frames": table, "means": {name: mean(values) for name, values in table.items()}, "lost": lost,
+    rows = list(compute_figures(_note_lost_faces(measure_pairs(), lost, target_lost), sources))
+    table = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else FIGURE_NAMES)}
+    return {"frames": table, "means": {name: nanmean(values) for name, values in table.items()}, "lost": lost,
             "target_lost": target_lost}
 
 
-def _tee(frames: Iterable[Frame], lost: list[int], target_lost: list[int]) -> Iterator[Frame]:
+def _note_lost_faces(frames: Iterable[FramePair], lost: list[int], target_lost: list[int]) -> Iterator[FramePair]:
     """The same frames; notes those without a face as they pass."""
     for frame in frames:
         if frame.target_face is None:

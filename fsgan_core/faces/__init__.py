@@ -17,20 +17,20 @@ from typing import Any
 
 import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
 
-_HOMES = {
-    "reference_descriptor": "analyse",
-    "Face": "track", "Person": "track", "Track": "track", "settle": "track",
+_MODULE_BY_NAME = {
+    "compute_reference_descriptor": "analyse",
+    "Face": "track", "Person": "track", "Track": "track", "rebuild_faces": "track",
     "load_track": "track_file", "save_track": "track_file",
     "Detection": "detect", "make_detector": "detect",
-    "make_landmarker": "landmarks", "mouth_opening": "landmarks", "eye_opening": "landmarks",
-    "descriptor": "identity",
-    "euler": "pose", "head_pose": "pose", "face_box": "pose",
+    "make_landmarker": "landmarks", "measure_mouth_opening": "landmarks", "measure_eye_opening": "landmarks",
+    "compute_descriptor": "identity",
+    "measure_euler_angles": "pose", "fit_head_pose": "pose", "compute_face_box": "pose",
     "AppearanceMap": "appearance",
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULE_BY_NAME)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULE_BY_NAME:
+        return getattr(import_module(f"{__name__}.{_MODULE_BY_NAME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

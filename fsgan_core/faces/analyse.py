@@ -22,25 +22,25 @@ from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.faces import exposure as exposures
 from fsgan_core.faces.detect import Detector, make_detector
-from fsgan_core.faces.exposure import Encoder, exposure_for, frame_exposure, skin_samples
-from fsgan_core.faces.follow import Follower, Thread, people
-from fsgan_core.faces.landmarks import Landmarker, landmark_weights, make_landmarker
-from fsgan_core.faces.pose_hopenet import HopenetPoser, make_poser, pose_weights
-from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
+from fsgan_core.faces.exposure import Encoder, guess_frame_exposure, measure_face_exposure, sample_skin
+from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
+from fsgan_core.faces.landmarks import Landmarker, find_landmark_weights, make_landmarker
+from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_poser
+from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.stream import read_ahead
 from fsgan_core.runtime.sampling import sample_evenly
 
 log = logging.getLogger(__name__)
 
-_PROBES = 5  # frames that are tried for a first look at a face
-_TRIES = (0.0, 3.0, -3.0)  # stops around the guess
-_FAR = 1.0  # stops off the usual level from which the analysis changes its exposure
-_EXPOSURE_FRAMES = 24
-_CLEAR = 0.35  # confidence that a person reaches at least once
+_PROBE_FRAMES = 5  # frames that are tried for a first look at a face
+_EXPOSURE_TRIES = (0.0, 3.0, -3.0)  # stops around the guess
+_EXPOSURE_TOLERANCE = 1.0  # stops off the usual level from which the analysis changes its exposure
+_MAX_EXPOSURE_FRAMES = 24
+_CLEAR_CONFIDENCE = 0.35  # confidence that a person reaches at least once
 
 
-class Frames(Protocol):
+class FrameSource(Protocol):
     """What analysis needs of plates.sequence.Sequence."""
 
     clip: Clip
@@ -50,14 +50,14 @@ class Frames(Protocol):
     def read(self, frame: int) -> Plate: ...
 
 
-class Config(exposures.Codecs, Protocol):
+class ColourSource(exposures.CodecSource, Protocol):
     """What analysis needs of plates.colour.ColourConfig."""
 
-    def resolve(self, name: str, path: str = "", kind: str = "exr") -> str: ...
+    def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str: ...
 
 
 @dataclass(frozen=True)
-class Picture:
+class DisplayPicture:
     """A plate as a person would see it: uint8 (height, width, RGB), square pixels; rgb is the plate's own."""
 
     pixels: np.ndarray
@@ -75,7 +75,7 @@ class Picture:
         return (points + 0.5) / (width, height) - 0.5
 
 
-def picture_of(plate: Plate, codec: Encoder) -> Picture:
+def make_display_picture(plate: Plate, codec: Encoder) -> DisplayPicture:
     """The plate as analysis sees it. Raises PlateError when it has no R, G, B."""
     rgb = plate.get("R", "G", "B")
     pixels = np.round(np.clip(codec.encode(rgb), 0.0, 1.0) * 255.0).astype(np.uint8)
@@ -83,18 +83,18 @@ def picture_of(plate: Plate, codec: Encoder) -> Picture:
         height, width = pixels.shape[:2]
         size = (max(1, round(width * plate.pixel_aspect)), height)
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR if size[0] > width else cv2.INTER_AREA)
-    return Picture(pixels, rgb, plate.data_window, plate.pixel_aspect)
+    return DisplayPicture(pixels, rgb, plate.data_window, plate.pixel_aspect)
 
 
 @dataclass
-class _Notes:
+class _ThreadMeasurements:
     """What is gathered of a thread beside its faces."""
 
     faces: dict[int, Face] = field(default_factory=dict)
-    skin: dict[int, np.ndarray] = field(default_factory=dict)
+    skin_samples: dict[int, np.ndarray] = field(default_factory=dict)
 
 
-def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = None,
+def analyse(sequence: FrameSource, config: ColourSource, params: AnalyseParams | None = None,
             frames: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None, *,
             exposure: float | None = None, previous: Track | None = None,
             reference: np.ndarray | None = None, device: str = "cpu", allow: str = "any") -> Track:
@@ -108,94 +108,94 @@ def analyse(sequence: Frames, config: Config, params: AnalyseParams | None = Non
     """
     params = params or AnalyseParams()
     wanted = tuple(sequence.frames if frames is None else frames)
-    space = config.resolve(sequence.clip.colorspace, sequence.clip.path, sequence.kind)
+    space = config.resolve_space(sequence.clip.colorspace, sequence.clip.path, sequence.kind)
     detector = make_detector(params.detector, device)
     landmarker = make_landmarker(params.landmarks, device, allow)
     poser = make_poser(params.pose, device, allow)
     related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
-    stops = exposure if exposure is not None else _first_exposure(sequence, config, space, wanted, detector)
-    follower = Follower(detector, landmarker, count=len(wanted), gap=params.gap, minimum_size=params.minimum_size,
+    stops = exposure if exposure is not None else _estimate_exposure(sequence, config, space, wanted, detector)
+    follower = FaceFollower(detector, landmarker, count=len(wanted), gap=params.gap, minimum_size=params.minimum_size,
                         minimum_confidence=params.minimum_confidence, related=related)
-    notes: dict[int, _Notes] = {}
+    notes: dict[int, _ThreadMeasurements] = {}
     window, aspect = Window(0, 0, 0, 0), 1.0
-    before: Picture | None = None
-    codec = config.codec(space, stops)
+    before: DisplayPicture | None = None
+    codec = config.make_codec(space, stops)
     for place, (frame, plate) in enumerate(read_ahead(sequence.read, wanted, workers=1, ahead=2)):
-        picture = picture_of(plate, codec)
+        picture = make_display_picture(plate, codec)
         window, aspect = plate.display_window, plate.pixel_aspect
         fresh = before is None or before.pixels.shape != picture.pixels.shape
-        for thread in follower.add(place, picture.pixels, _shift(before, picture), fresh):
-            _note(notes.setdefault(id(thread), _Notes()), thread, place, frame, picture, poser,
-                  every=max(1, len(wanted) // _EXPOSURE_FRAMES))
+        for thread in follower.add_picture(place, picture.pixels, _compute_shift(before, picture), fresh):
+            _record_face(notes.setdefault(id(thread), _ThreadMeasurements()), thread, place, frame, picture, poser,
+                  every=max(1, len(wanted) // _MAX_EXPOSURE_FRAMES))
         before = picture
         if progress is not None:
             progress(place + 1, len(wanted))
-    found = _people(follower.threads, notes, len(wanted), params)
-    if not found and follower.misplaced:
+    found = _collect_people(follower.threads, notes, len(wanted), params)
+    if not found and follower.misplaced_count:
         log.warning("%s: the landmark network %s finds no face where there is one; check its weights with `fsgan "
                     "weights verify`, or set analyse.landmarks to fan or dlib", sequence.clip.path, landmarker.name)
     track = Track(clip=sequence.clip.path, frames=wanted, width=window.width, height=window.height,
                   pixel_aspect=aspect, exposure=stops, people=tuple(person for person, _ in found),
                   detector=detector.name, landmarker=landmarker.name, gap=params.gap, smooth=params.smooth,
-                  related=related, pose="pnp" if poser is None else poser.name, weights=used_weights(params, allow))
-    track = settle(track) if previous is None else carry_overrides(track, previous)
+                  related=related, pose="pnp" if poser is None else poser.name, weights=find_used_weights(params, allow))
+    track = rebuild_faces(track) if previous is None else carry_overrides(track, previous)
     if exposure is None and found:
         chosen = track.people[0]
         if params.person != "reference" or reference is not None:
-            chosen = track.choose(params, reference)
-        track = replace(track, exposure=exposure_for(found[chosen.index][1], config, space))
+            chosen = track.choose_person(params, reference)
+        track = replace(track, exposure=measure_face_exposure(found[chosen.index][1], config, space))
     log.info("%s: %d frames, %d people, exposure %+.2f", sequence.clip.path, len(wanted), len(found), track.exposure)
     return track
 
 
-def reference_descriptor(sequence: Frames, config: Config, params: AnalyseParams | None = None,
+def compute_reference_descriptor(sequence: FrameSource, config: ColourSource, params: AnalyseParams | None = None,
                          device: str = "cpu", allow: str = "any") -> np.ndarray:
     """float64 (128,) of the largest face in a still (or a clip's first frames). Raises NoFaceError."""
     params = (params or AnalyseParams()).replace(person="largest")
-    track = analyse(sequence, config, params, sequence.frames[:_PROBES], device=device, allow=allow)
+    track = analyse(sequence, config, params, sequence.frames[:_PROBE_FRAMES], device=device, allow=allow)
     if not track.people:
         raise NoFaceError(f"no face was found in the reference {sequence.clip.path}")
     return track.people[0].descriptor
 
 
-def used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWeights, ...]:
+def find_used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWeights, ...]:
     """The weights of the catalogue that an analysis with these parameters uses on this machine. Raises
     WeightsError."""
-    wanted = {"landmarks": landmark_weights(params.landmarks, allow), "pose": pose_weights(params.pose, allow)}
+    wanted = {"landmarks": find_landmark_weights(params.landmarks, allow), "pose": find_pose_weights(params.pose, allow)}
     return tuple(UsedWeights(role, found.weight.name, found.sha256, found.weight.licence)
                  for role, found in wanted.items() if found is not None)
 
 
-def analyser_names(params: AnalyseParams, device: str = "cpu", allow: str = "any") -> tuple[str, ...]:
+def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any") -> tuple[str, ...]:
     """What an analysis with these parameters is done by on this machine, for keys of what is kept: names, and digests
     of weights. Raises EngineError, WeightsError."""
-    weights = {used.role: used.sha256 for used in used_weights(params, allow)}
+    weights = {used.role: used.sha256 for used in find_used_weights(params, allow)}
     # A network is known by its weights and need not be loaded to be named.
     landmarks = weights.get("landmarks") or make_landmarker(params.landmarks, device, allow).name
     return (make_detector(params.detector, device).name, landmarks, weights.get("pose", "pnp"))
 
 
-def _first_exposure(sequence: Frames, config: Config, space: str, wanted: Sequence[int], detector: Detector) -> float:
+def _estimate_exposure(sequence: FrameSource, config: ColourSource, space: str, wanted: Sequence[int], detector: Detector) -> float:
     """Stops to look at the clip with: from a first face, else from the frame as a whole."""
     landmarker: Landmarker = make_landmarker("dlib")
-    places = sample_evenly(len(wanted), _PROBES)
+    places = sample_evenly(len(wanted), _PROBE_FRAMES)
     guess = 0.0
     for number, place in enumerate(places):
         plate = sequence.read(wanted[place])
-        guess = frame_exposure(plate.get("R", "G", "B"), config, space)
-        for stops in _TRIES:
-            picture = picture_of(plate, config.codec(space, guess + stops))
+        guess = guess_frame_exposure(plate.get("R", "G", "B"), config, space)
+        for stops in _EXPOSURE_TRIES:
+            picture = make_display_picture(plate, config.make_codec(space, guess + stops))
             found = [face for face in detector.detect(picture.pixels) if face.confidence > 0.3]
             if found:
                 landmarks = landmarker.locate(picture.pixels, [max(found, key=lambda face: face.box[2]).box])[0]
-                measured = exposure_for([skin_samples(picture.rgb, picture.to_array(landmarks))], config, space)
-                return measured if abs(measured) > _FAR else 0.0
+                measured = measure_face_exposure([sample_skin(picture.rgb, picture.to_array(landmarks))], config, space)
+                return measured if abs(measured) > _EXPOSURE_TOLERANCE else 0.0
             if number:
                 break  # all exposures are tried on the first frame alone
     return guess
 
 
-def _shift(before: Picture | None, now: Picture) -> tuple[float, float]:
+def _compute_shift(before: DisplayPicture | None, now: DisplayPicture) -> tuple[float, float]:
     """What a still thing's picture coordinates gained since the picture before."""
     if before is None:
         return (0.0, 0.0)
@@ -203,10 +203,10 @@ def _shift(before: Picture | None, now: Picture) -> tuple[float, float]:
             float(before.data_window.y - now.data_window.y))
 
 
-def _note(notes: _Notes, thread: Thread, place: int, frame: int, picture: Picture, poser: HopenetPoser | None,
+def _record_face(notes: _ThreadMeasurements, thread: FaceThread, place: int, frame: int, picture: DisplayPicture, poser: HopenetPoser | None,
           every: int) -> None:
-    seen = thread.seen[place]
-    angles = None if poser is None else poser.angles(picture.pixels, [thread.boxes[place]])[0]
+    seen = thread.sightings[place]
+    angles = None if poser is None else poser.measure_angles(picture.pixels, [thread.boxes[place]])[0]
     moved = None
     if seen.motion is not None:
         scale = picture.pixels.shape[1] / picture.rgb.shape[1]
@@ -214,24 +214,24 @@ def _note(notes: _Notes, thread: Thread, place: int, frame: int, picture: Pictur
     notes.faces[place] = make_face(frame, picture.to_plate(seen.landmarks), seen.confidence, origin=seen.origin,
                                    pixel_aspect=picture.pixel_aspect, scatter=seen.scatter, motion=moved,
                                    wflw=None if seen.wflw is None else picture.to_plate(seen.wflw), angles=angles)
-    if place % every == 0 or not notes.skin:
-        notes.skin[place] = skin_samples(picture.rgb, picture.to_array(seen.landmarks))
+    if place % every == 0 or not notes.skin_samples:
+        notes.skin_samples[place] = sample_skin(picture.rgb, picture.to_array(seen.landmarks))
 
 
-def _people(threads: Sequence[Thread], notes: dict[int, _Notes], count: int,
+def _collect_people(threads: Sequence[FaceThread], notes: dict[int, _ThreadMeasurements], count: int,
             params: AnalyseParams) -> list[tuple[Person, list[np.ndarray]]]:
     """People, the largest first, and skin samples of each."""
     found = []
-    for group in people(threads, params.gap):
+    for group in group_threads(threads, params.gap):
         measured = {face.frame: face for thread in group for face in notes[id(thread)].faces.values()}
-        skin = [samples for thread in group for samples in notes[id(thread)].skin.values()]
-        described = np.array([d for thread in group for d in thread.descriptions]).mean(axis=0)
+        skin = [samples for thread in group for samples in notes[id(thread)].skin_samples.values()]
+        described = np.array([d for thread in group for d in thread.descriptors]).mean(axis=0)
         person = Person(0, {}, dict(sorted(measured.items())), np.round(described, 6))
         if person.size >= params.minimum_size:
             found.append((person, skin))
     # What was never seen clearly does not stand beside somebody who was.
     best = {id(person): max(face.confidence for face in person.measured.values()) for person, _ in found}
-    if max(best.values(), default=0.0) >= _CLEAR:
-        found = [entry for entry in found if best[id(entry[0])] >= _CLEAR]
+    if max(best.values(), default=0.0) >= _CLEAR_CONFIDENCE:
+        found = [entry for entry in found if best[id(entry[0])] >= _CLEAR_CONFIDENCE]
     found.sort(key=lambda entry: -entry[0].size * np.sqrt(len(entry[0].measured) / count))
     return [(replace(person, index=index), skin) for index, (person, skin) in enumerate(found)]

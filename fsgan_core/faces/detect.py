@@ -17,21 +17,31 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import Box, apply, compose, covered, invert, overlap, resized, scale_of, square
+from fsgan_core.faces.geometry import (
+    Box,
+    apply_affine,
+    compose_affine,
+    compute_coverage,
+    compute_overlap,
+    compute_scale,
+    invert_affine,
+    make_square_box,
+    resize_picture,
+)
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
-from fsgan_core.faces.pose import face_box
+from fsgan_core.faces.pose import compute_face_box
 
 DETECTORS = ("dlib", "dlib-cnn", "sfd", "blazeface")
 
-_PIXELS = 520_000  # what a picture is brought to: finds faces from about 75 px on there
+_COARSE_PIXELS = 520_000  # what a picture is brought to: finds faces from about 75 px on there
 _FINE_PIXELS = 2_100_000
-_UPSAMPLE = 2.5  # at most, for small pictures
-_FACE = 120.0  # pixels that a face gets when it is looked for where it should be
-_THRESHOLD = -0.4  # of the HOG score; 0 is dlib's own
-_SPREAD = 3.6  # mm: between the worst real face (2.4) and the best false one (5.1) on footage
-_WORTH_A_LOOK = 0.35  # of 0..1: a spread this good on a first look deserves the full one
-_SURE = 0.8  # a candidate that HOG is so sure of is not given up at the first look
-_TILTS = (-30.0, 30.0)  # degrees
+_MAX_UPSAMPLE = 2.5  # at most, for small pictures
+_SEARCH_FACE_SIZE = 120.0  # pixels that a face gets when it is looked for where it should be
+_HOG_THRESHOLD = -0.4  # of the HOG score; 0 is dlib's own
+_SPREAD_LIMIT = 3.6  # mm: between the worst real face (2.4) and the best false one (5.1) on footage
+_RETRY_EVIDENCE = 0.35  # of 0..1: a spread this good on a first look deserves the full one
+_SURE_CONFIDENCE = 0.8  # a candidate that HOG is so sure of is not given up at the first look
+_TILT_ANGLES = (-30.0, 30.0)  # degrees
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,11 @@ class Detector(Protocol):
         """All faces in `picture`, surest first; takes the time that it needs."""
         ...
 
-    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
         """What may be faces, quickly and without further proof; `fine` finds small ones too."""
         ...
 
-    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
         """The face that should be at about `box`, or None; tilted heads too."""
         ...
 
@@ -72,7 +82,7 @@ def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
     if name not in makers:
         raise EngineError(f"there is no detector '{name}'; known: auto, {', '.join(makers)}")
     wanted = device if name in ("sfd", "blazeface") else ""
-    detector: Detector = models.shared(("detector", name, wanted), makers[name])
+    detector: Detector = models.get_shared(("detector", name, wanted), makers[name])
     return detector
 
 
@@ -82,85 +92,85 @@ class HogDetector:
     name = "dlib"
 
     def __init__(self) -> None:
-        self._hog = models.dlib_module().get_frontal_face_detector()
+        self._hog = models.import_dlib().get_frontal_face_detector()
         self._lock = threading.Lock()
         landmarker = make_landmarker("dlib")
         assert isinstance(landmarker, DlibLandmarker)
         self._landmarker = landmarker
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        looks = ((_PIXELS, 0.0), (_FINE_PIXELS, 0.0), *((_PIXELS, tilt) for tilt in _TILTS))
+        looks = ((_COARSE_PIXELS, 0.0), (_FINE_PIXELS, 0.0), *((_COARSE_PIXELS, tilt) for tilt in _TILT_ANGLES))
         unsure: list[Detection] = []
         for pixels, tilt in looks:
-            found = [self.judged(picture, candidate.box, candidate.confidence, tilt)
+            found = [self.judge_candidate(picture, candidate.box, candidate.confidence, tilt)
                      for candidate in self.scan(picture, np.sqrt(pixels / picture[..., 0].size), tilt)]
-            unsure = _distinct([*unsure, *found])
+            unsure = _drop_duplicates([*unsure, *found])
             if any(detection.confidence >= 0.3 for detection in found):
                 break
         return unsure
 
-    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
-        return self.scan(picture, np.sqrt((_FINE_PIXELS if fine else _PIXELS) / picture[..., 0].size))
+    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+        return self.scan(picture, np.sqrt((_FINE_PIXELS if fine else _COARSE_PIXELS) / picture[..., 0].size))
 
-    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
         x, y, width, height = box
         size = max(width, height, 1.0)
-        scale = min(_FACE / size, _UPSAMPLE)
+        scale = min(_SEARCH_FACE_SIZE / size, _MAX_UPSAMPLE)
         middle = np.array([x + width / 2, y + height / 2])
         low = np.floor(np.clip(middle - 1.1 * size, 0, None)).astype(int)
         high = np.ceil(middle + 1.1 * size).astype(int)
         part = picture[low[1]:max(high[1], 0), low[0]:max(high[0], 0)]
         if min(part.shape[:2]) < 8:
             return None
-        for tilt in (0.0, *_TILTS):
+        for tilt in (0.0, *_TILT_ANGLES):
             found = [Detection((d.box[0] + low[0], d.box[1] + low[1], d.box[2], d.box[3]), d.confidence)
                      for d in self.scan(part, scale, tilt)]
-            found = [detection for detection in found if overlap(detection.box, box) > 0.25]
+            found = [detection for detection in found if compute_overlap(detection.box, box) > 0.25]
             if found:
                 return max(found, key=lambda detection: detection.confidence)
         return None
 
     def scan(self, picture: np.ndarray, scale: float, tilt: float = 0.0) -> list[Detection]:
         """HOG's answers on `picture` magnified by `scale` and turned by `tilt` degrees."""
-        small, matrix = resized(picture, min(scale, _UPSAMPLE))
+        small, matrix = resize_picture(picture, min(scale, _MAX_UPSAMPLE))
         if tilt:
-            small, turn = _turned(small, tilt)
-            matrix = compose(turn, matrix)
+            small, turn = _rotate_picture(small, tilt)
+            matrix = compose_affine(turn, matrix)
         with self._lock:
-            boxes, scores, _ = self._hog.run(np.ascontiguousarray(small), 0, _THRESHOLD)
-        back = invert(matrix)
+            boxes, scores, _ = self._hog.run(np.ascontiguousarray(small), 0, _HOG_THRESHOLD)
+        back = invert_affine(matrix)
         found = []
         for box, score in zip(boxes, scores, strict=True):
-            middle = apply(back, np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2]))
-            found.append(Detection(square(middle, box.width() * scale_of(back)), _squashed(score)))
-        return _distinct(found)
+            middle = apply_affine(back, np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2]))
+            found.append(Detection(make_square_box(middle, box.width() * compute_scale(back)), _squash_score(score)))
+        return _drop_duplicates(found)
 
-    def judged(self, picture: np.ndarray, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
+    def judge_candidate(self, picture: np.ndarray, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
         """The detection with its landmarks, its confidence lowered by what they say."""
         if tilt:
-            landmarks = self._tilted(picture, box, tilt)
+            landmarks = self._locate_tilted(picture, box, tilt)
         else:
-            landmarks = self._landmarker.coarse(picture, box)
-            proof = self.evidence(picture, landmarks)
-            if proof < _WORTH_A_LOOK and confidence > _SURE:
+            landmarks = self._landmarker.locate_coarsely(picture, box)
+            proof = self.rate_landmarks(picture, landmarks)
+            if proof < _RETRY_EVIDENCE and confidence > _SURE_CONFIDENCE:
                 landmarks = self._landmarker.search(picture, box)[0]
-            elif proof < _WORTH_A_LOOK:
+            elif proof < _RETRY_EVIDENCE:
                 return Detection(box, confidence * proof, landmarks)
             else:
                 landmarks = self._landmarker.locate_from(picture, landmarks)
-        return Detection(face_box(landmarks), confidence * self.evidence(picture, landmarks), landmarks)
+        return Detection(compute_face_box(landmarks), confidence * self.rate_landmarks(picture, landmarks), landmarks)
 
-    def evidence(self, picture: np.ndarray, landmarks: np.ndarray) -> float:
+    def rate_landmarks(self, picture: np.ndarray, landmarks: np.ndarray) -> float:
         """0..1: how much `landmarks` look like those of a face."""
-        return evidence(self._landmarker.spread(picture, landmarks))
+        return rate_spread(self._landmarker.measure_spread(picture, landmarks))
 
-    def _tilted(self, picture: np.ndarray, box: Box, tilt: float) -> np.ndarray:
+    def _locate_tilted(self, picture: np.ndarray, box: Box, tilt: float) -> np.ndarray:
         """Landmarks of a face that stands upright only in the picture turned by `tilt`."""
         middle = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
-        turned, matrix = _turned(picture, tilt)
-        corner = apply(matrix, middle) - box[2] / 2
+        turned, matrix = _rotate_picture(picture, tilt)
+        corner = apply_affine(matrix, middle) - box[2] / 2
         landmarks = self._landmarker.locate(turned, [(corner[0], corner[1], box[2], box[3])])[0]
-        return self._landmarker.locate_from(picture, apply(invert(matrix), landmarks), rounds=1)
+        return self._landmarker.locate_from(picture, apply_affine(invert_affine(matrix), landmarks), rounds=1)
 
 
 class CnnDetector:
@@ -169,8 +179,8 @@ class CnnDetector:
     name = "dlib-cnn"
 
     def __init__(self) -> None:
-        dlib = models.dlib_module()
-        path = models.dlib_model(models.MMOD_CNN)
+        dlib = models.import_dlib()
+        path = models.find_dlib_model(models.MMOD_CNN_FILE)
         try:
             self._network = dlib.cnn_face_detection_model_v1(str(path))
         except RuntimeError as error:
@@ -178,21 +188,21 @@ class CnnDetector:
         self._lock = threading.Lock()
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        small, matrix = resized(picture, min(np.sqrt(_PIXELS / picture[..., 0].size), _UPSAMPLE))
+        small, matrix = resize_picture(picture, min(np.sqrt(_COARSE_PIXELS / picture[..., 0].size), _MAX_UPSAMPLE))
         with self._lock:
             found = self._network(np.ascontiguousarray(small), 0)
-        back = invert(matrix)
+        back = invert_affine(matrix)
         detections = []
         for face in found:
-            low = apply(back, np.array([face.rect.left(), face.rect.top()], np.float64))
-            high = apply(back, np.array([face.rect.right(), face.rect.bottom()], np.float64))
+            low = apply_affine(back, np.array([face.rect.left(), face.rect.top()], np.float64))
+            high = apply_affine(back, np.array([face.rect.right(), face.rect.bottom()], np.float64))
             detections.append(Detection((*low, *(high - low)), float(min(1.0, max(0.0, face.confidence)))))
-        return _distinct(detections)
+        return _drop_duplicates(detections)
 
-    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
         return self.detect(picture)
 
-    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
         return None
 
 
@@ -201,28 +211,28 @@ class FanDetector:
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         self.name = name
-        self._network = _fan_detector(name, device)
+        self._network = _load_fan_detector(name, device)
         self._lock = threading.Lock()
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
-        small, matrix = resized(picture, min(1.0, np.sqrt(_PIXELS / picture[..., 0].size)))
+        small, matrix = resize_picture(picture, min(1.0, np.sqrt(_COARSE_PIXELS / picture[..., 0].size)))
         with self._lock:
             rows: Sequence[Any] = self._network.detect_from_image(np.ascontiguousarray(small))
-        back = invert(matrix)
+        back = invert_affine(matrix)
         detections = []
         for row in rows:
-            low, high = apply(back, np.asarray(row[:4], np.float64).reshape(2, 2))
+            low, high = apply_affine(back, np.asarray(row[:4], np.float64).reshape(2, 2))
             detections.append(Detection((*low, *(high - low)), float(np.clip(row[4], 0.0, 1.0))))
-        return _distinct(detections)
+        return _drop_duplicates(detections)
 
-    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
         return self.detect(picture)
 
-    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
         return None
 
 
-def _fan_detector(name: str, device: str) -> Any:
+def _load_fan_detector(name: str, device: str) -> Any:
     try:
         if name == "sfd":
             from face_alignment.detection.sfd import FaceDetector
@@ -234,10 +244,10 @@ def _fan_detector(name: str, device: str) -> Any:
     try:
         return FaceDetector(device=device)
     except Exception as error:  # a failed fetch may raise anything from URLError to RuntimeError
-        raise models.fan_error(name, error) from error
+        raise models.make_fan_error(name, error) from error
 
 
-def _turned(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def _rotate_picture(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
     """The picture rotated on a canvas that holds all of it, and the affine map."""
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
@@ -247,20 +257,20 @@ def _turned(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray
     return cv2.warpAffine(picture, matrix, (new_width, new_height)), matrix
 
 
-def evidence(spread: float) -> float:
+def rate_spread(spread: float) -> float:
     """0..1 from how far a face's landmarks scatter (mm, see DlibLandmarker.spread)."""
-    return float(1 / (1 + np.exp(min((spread - _SPREAD) / 0.5, 50.0))))
+    return float(1 / (1 + np.exp(min((spread - _SPREAD_LIMIT) / 0.5, 50.0))))
 
 
-def _squashed(score: float) -> float:
+def _squash_score(score: float) -> float:
     """HOG score to 0..1: 0.5 at dlib's own threshold, 0.9 at 0.9."""
     return float(1 / (1 + np.exp(-2.5 * score)))
 
 
-def _distinct(found: Sequence[Detection]) -> list[Detection]:
+def _drop_duplicates(found: Sequence[Detection]) -> list[Detection]:
     """Surest first; a box that mostly lies in a surer one goes."""
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda d: -d.confidence):
-        if all(covered(detection.box, other.box) < 0.6 for other in kept):
+        if all(compute_coverage(detection.box, other.box) < 0.6 for other in kept):
             kept.append(detection)
     return kept

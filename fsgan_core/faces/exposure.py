@@ -8,10 +8,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-USUAL = 0.5  # display-like luminance of a face's median pixel in ordinary footage
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
-_RANGE = 16.0  # stops
-_SAMPLES = 400
+TARGET_FACE_LEVEL = 0.5  # display-like luminance of a face's median pixel in ordinary footage
+_LUMINANCE_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
+_MAX_STOPS = 16.0  # stops
+_MAX_SAMPLES = 400
 
 
 class Encoder(Protocol):
@@ -20,13 +20,13 @@ class Encoder(Protocol):
     def encode(self, rgb: np.ndarray) -> np.ndarray: ...
 
 
-class Codecs(Protocol):
+class CodecSource(Protocol):
     """A colour config of plates.colour."""
 
-    def codec(self, space: str, exposure: float = 0.0) -> Encoder: ...
+    def make_codec(self, space: str, exposure: float = 0.0) -> Encoder: ...
 
 
-def skin_samples(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def sample_skin(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """float32 (n, 3): some of the plate's own pixel values inside the face's outline, without eyes and mouth; n is
     at most 400, 0 when the face lies outside. rgb (height, width, 3); landmarks (68, 2) in array coordinates."""
     height, width = rgb.shape[:2]
@@ -39,33 +39,33 @@ def skin_samples(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         cv2.fillPoly(mask, [np.round(hole - low).astype(np.int32)], 0)
     pixels = rgb[low[1]:high[1], low[0]:high[0]][mask > 0]
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
-    return np.asarray(pixels[:: max(1, len(pixels) // _SAMPLES)][:_SAMPLES], np.float32)
+    return np.asarray(pixels[:: max(1, len(pixels) // _MAX_SAMPLES)][:_MAX_SAMPLES], np.float32)
 
 
-def exposure_for(samples: Sequence[np.ndarray], config: Codecs, space: str) -> float:
+def measure_face_exposure(samples: Sequence[np.ndarray], config: CodecSource, space: str) -> float:
     """Stops, to a hundredth, that bring the median over frames of the samples' median luminance to USUAL; 0 when
     there are no samples or nothing but black. samples: (n, 3) each, in `space`."""
-    medians = [_median_pixel(pixels) for pixels in samples if len(pixels)]
+    medians = [_find_median_pixel(pixels) for pixels in samples if len(pixels)]
     medians = [pixel for pixel in medians if pixel is not None and pixel.max() > 0]
     if not medians:
         return 0.0
-    return level_exposure(np.array(medians, np.float32), config, space, USUAL)
+    return solve_exposure(np.array(medians, np.float32), config, space, TARGET_FACE_LEVEL)
 
 
-def level_exposure(pixels: np.ndarray, config: Codecs, space: str, level: float) -> float:
+def solve_exposure(pixels: np.ndarray, config: CodecSource, space: str, level: float) -> float:
     """Stops that bring the median luminance of `pixels` (n, 3) to the display-like `level`."""
-    low, high = -_RANGE, _RANGE
+    low, high = -_MAX_STOPS, _MAX_STOPS
     for _ in range(14):
         middle = (low + high) / 2
-        display = config.codec(space, middle).encode(pixels.reshape(1, -1, 3).astype(np.float32))
-        if float(np.median(display.reshape(-1, 3) @ _LUMINANCE)) < level:
+        display = config.make_codec(space, middle).encode(pixels.reshape(1, -1, 3).astype(np.float32))
+        if float(np.median(display.reshape(-1, 3) @ _LUMINANCE_WEIGHTS)) < level:
             low = middle
         else:
             high = middle
     return round((low + high) / 2, 2) + 0.0
 
 
-def frame_exposure(rgb: np.ndarray, config: Codecs, space: str) -> float:
+def guess_frame_exposure(rgb: np.ndarray, config: CodecSource, space: str) -> float:
     """A first guess from a whole frame, before a face is known: 0 for a frame of usual brightness, else what brings
     its middle to a usual level."""
     step = max(1, int(np.sqrt(rgb[..., 0].size / 4096)))
@@ -73,12 +73,12 @@ def frame_exposure(rgb: np.ndarray, config: Codecs, space: str) -> float:
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
     if not len(pixels) or pixels.max() <= 0:
         return 0.0
-    stops = level_exposure(pixels, config, space, 0.4)
+    stops = solve_exposure(pixels, config, space, 0.4)
     return stops if abs(stops) > 2.5 else 0.0
 
 
-def _median_pixel(pixels: np.ndarray) -> np.ndarray | None:
+def _find_median_pixel(pixels: np.ndarray) -> np.ndarray | None:
     """The pixel of median luminance, so that channels stay together."""
-    order = np.argsort(pixels @ _LUMINANCE)
+    order = np.argsort(pixels @ _LUMINANCE_WEIGHTS)
     middle = order[len(order) * 2 // 5: len(order) * 3 // 5 + 1]
     return np.asarray(pixels[middle].mean(axis=0)) if len(middle) else None

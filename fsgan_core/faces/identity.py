@@ -8,24 +8,24 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import sampled, similarity
+from fsgan_core.faces.geometry import fit_similarity, sample_crop
 
-CHIP = 150  # pixels, the network's input
+CHIP_SIDE = 150  # pixels, the network's input
 _PADDING = 0.25  # of the chip around the face, as the network was trained
 
 # dlib's mean face of five points (outer and inner eye corners of both eyes, bottom of the nose) in a unit square.
-_MEAN_FIVE = np.array([[0.8595674595992, 0.2134981538014], [0.6460604764104, 0.2289674387677],
+_MEAN_FIVE_POINTS = np.array([[0.8595674595992, 0.2134981538014], [0.6460604764104, 0.2289674387677],
                        [0.1205750620789, 0.2137274526848], [0.3340850613712, 0.2290642403242],
                        [0.4901123135679, 0.6277975316475]])
-_FIVE = (45, 42, 36, 39, 33)
+_FIVE_LANDMARKS = (45, 42, 36, 39, 33)
 
 
-class Describer:
+class FaceDescriber:
     """Holds the network; one per process by `models.shared`."""
 
     def __init__(self) -> None:
-        dlib = models.dlib_module()
-        path = models.dlib_model(models.RESNET)
+        dlib = models.import_dlib()
+        path = models.find_dlib_model(models.RESNET_FILE)
         try:
             self._network = dlib.face_recognition_model_v1(str(path))
         except RuntimeError as error:
@@ -38,25 +38,25 @@ class Describer:
             return np.array(self._network.compute_face_descriptor(chip), np.float64)
 
 
-def descriptor(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def compute_descriptor(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """float64 (128,) of the face with `landmarks` (68, 2) in `picture` (uint8, RGB, square pixels).
     Raises EngineError when the network is not installed."""
-    describer: Describer = models.shared(("descriptor",), Describer)
-    return describer.describe(face_chip(picture, landmarks))
+    describer: FaceDescriber = models.get_shared(("descriptor",), FaceDescriber)
+    return describer.describe(crop_face_chip(picture, landmarks))
 
 
-def face_chip(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+def crop_face_chip(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """The aligned face, uint8 (150, 150, 3), as the descriptor's network takes it."""
-    return np.ascontiguousarray(sampled(picture, chip_matrix(landmarks), CHIP))
+    return np.ascontiguousarray(sample_crop(picture, fit_chip_matrix(landmarks), CHIP_SIDE))
 
 
-def chip_matrix(landmarks: np.ndarray) -> np.ndarray:
+def fit_chip_matrix(landmarks: np.ndarray) -> np.ndarray:
     """(2, 3): the similarity that takes a face with `landmarks` (68, 2), square pixels, to its chip."""
-    mean = (_PADDING + _MEAN_FIVE) / (2 * _PADDING + 1) * CHIP
-    return similarity(landmarks[list(_FIVE)], mean)
+    mean = (_PADDING + _MEAN_FIVE_POINTS) / (2 * _PADDING + 1) * CHIP_SIDE
+    return fit_similarity(landmarks[list(_FIVE_LANDMARKS)], mean)
 
 
-def distance(a: np.ndarray, b: np.ndarray) -> float:
+def compare_descriptors(a: np.ndarray, b: np.ndarray) -> float:
     """Euclidean distance of two descriptors."""
     return float(np.linalg.norm(np.asarray(a) - np.asarray(b)))
 

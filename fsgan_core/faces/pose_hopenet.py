@@ -27,16 +27,16 @@ import numpy as np
 from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box
-from fsgan_core.faces.pose import angles_of, rotation_of
-from fsgan_core.faces.square_crop import Runs, Square, tensor_of
+from fsgan_core.faces.pose import extract_angles, make_rotation
+from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input_tensor
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.weights.catalogue import Installed
+    from fsgan_core.networks.weights.catalogue import InstalledWeights
 
-SIDE = 224  # pixels
-CROP = 1.2  # of the detector's box
-_MIDDLE = (0.5, 0.5, 0.5)  # mean and deviation
-Angles = tuple[float, float, float]
+INPUT_SIDE = 224  # pixels
+CROP_SCALE = 1.2  # of the detector's box
+_MEAN_AND_DEVIATION = (0.5, 0.5, 0.5)  # mean and deviation
+EulerAngles = tuple[float, float, float]
 
 
 def make_poser(name: str = "auto", device: str = "cpu", allow: str = "any") -> HopenetPoser | None:
@@ -46,15 +46,15 @@ def make_poser(name: str = "auto", device: str = "cpu", allow: str = "any") -> H
     turn, its noise has been measured, and it is the same for every landmarker. One object per process. Raises
     EngineError, WeightsError.
     """
-    weights = pose_weights(name, allow)
+    weights = find_pose_weights(name, allow)
     if weights is None:
         return None
-    poser: HopenetPoser = models.shared(("pose", "hopenet", device, weights.sha256),
-                                        lambda: HopenetPoser(models.network(weights, device), weights.weight.crop))
+    poser: HopenetPoser = models.get_shared(("pose", "hopenet", device, weights.sha256),
+                                        lambda: HopenetPoser(models.load_analysis_network(weights, device), weights.weight.crop))
     return poser
 
 
-def pose_weights(name: str = "auto", allow: str = "any") -> Installed | None:
+def find_pose_weights(name: str = "auto", allow: str = "any") -> InstalledWeights | None:
     """The weights that the pose `name` is measured with, None where it takes none. Raises EngineError (no such name),
     WeightsError (not there, not allowed, damaged)."""
     if name in ("auto", "pnp"):
@@ -71,23 +71,23 @@ class HopenetPoser:
 
     name = "hopenet"
 
-    def __init__(self, network: Runs, crop: float = CROP) -> None:
+    def __init__(self, network: RunnableNetwork, crop: float = CROP_SCALE) -> None:
         self._network = network
-        self._crop = crop
+        self._crop_scale = crop
 
-    def angles(self, picture: np.ndarray, boxes: Sequence[Box]) -> list[Angles]:
+    def measure_angles(self, picture: np.ndarray, boxes: Sequence[Box]) -> list[EulerAngles]:
         """(yaw, pitch, roll) in degrees, signs and order as in pose.py, of faces in `boxes` (x, y, width, height) of
         `picture` (uint8, height x width x RGB, square pixels)."""
         if not len(boxes):
             return []
-        crops = [Square.around(box, self._crop).crop(picture, SIDE) for box in boxes]
-        answer = self._network.run(tensor_of(crops, _MIDDLE, _MIDDLE))
+        crops = [CropSquare.from_box(box, self._crop_scale).crop(picture, INPUT_SIDE) for box in boxes]
+        answer = self._network.run(make_input_tensor(crops, _MEAN_AND_DEVIATION, _MEAN_AND_DEVIATION))
         if tuple(answer.shape) != (len(boxes), 3):
             raise WeightsError(f"the pose network answers with {tuple(answer.shape)}, not with three angles for each "
                                f"of {len(boxes)} faces; its weights are of another kind of network")
-        return [ours(*map(float, angles)) for angles in answer.cpu().numpy()]
+        return [convert_angles(*map(float, angles)) for angles in answer.cpu().numpy()]
 
 
-def ours(yaw: float, pitch: float, roll: float) -> Angles:
+def convert_angles(yaw: float, pitch: float, roll: float) -> EulerAngles:
     """(yaw, pitch, roll) in degrees as in pose.py, of the network's."""
-    return angles_of(rotation_of(0.0, pitch, 0.0) @ rotation_of(-yaw, 0.0, 0.0) @ rotation_of(0.0, 0.0, roll))
+    return extract_angles(make_rotation(0.0, pitch, 0.0) @ make_rotation(-yaw, 0.0, 0.0) @ make_rotation(0.0, 0.0, roll))

@@ -25,39 +25,39 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from fsgan_core.faces import landmarks_wflw
-from fsgan_core.faces.geometry import apply, similarity, square
+from fsgan_core.faces.geometry import apply_affine, fit_similarity, make_square_box
 
 _CENTRE_WINDOW = 25  # frames, published
 _SIZE_WINDOW = 51
 _POSE_WINDOW = 5
-_NOISE = 0.5  # mm on an average face, of one measured landmark
-_EYES_MM = 90.0  # distance of the outer eye corners of an average adult
-_STRENGTH = 3.0  # (s / q)^2 at amount 1
-_LIVELY = 0.3  # of that for lids and lips
+_LANDMARK_NOISE = 0.5  # mm on an average face, of one measured landmark
+_EYE_DISTANCE_MM = 90.0  # distance of the outer eye corners of an average adult
+_SMOOTHING_STRENGTH = 3.0  # (s / q)^2 at amount 1
+_LIVELY_SHARE = 0.3  # of that for lids and lips
 _ROUNDS = 4
-_HIDDEN = 1.7  # mm of scatter from which a part of the face is rather hidden than seen
-_UNSURE = 1.3  # mm of scatter from which a landmark is measured worse than usual
-_WORST = 4.0  # times the usual noise, at most: a scattered answer is still an answer
+_HIDDEN_SCATTER = 1.7  # mm of scatter from which a part of the face is rather hidden than seen
+_UNSURE_SCATTER = 1.3  # mm of scatter from which a landmark is measured worse than usual
+_MAX_NOISE_FACTOR = 4.0  # times the usual noise, at most: a scattered answer is still an answer
 
 
 @dataclass(frozen=True)
-class Layout:
+class LandmarkLayout:
     """An order of landmarks. parts: of a face, each moves as one; the jaw is the first. lively: the first point of lids
     and lips. eyes: the outer corners."""
 
     parts: tuple[slice | np.ndarray, ...]
-    lively: int
-    eyes: tuple[int, int]
+    first_lively: int
+    eye_corners: tuple[int, int]
 
 
-IBUG = Layout((slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
+IBUG_LAYOUT = LandmarkLayout((slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
               36, (36, 45))
-WFLW = Layout((landmarks_wflw.CONTOUR, landmarks_wflw.BROW_R, landmarks_wflw.BROW_L, landmarks_wflw.NOSE, np.r_[landmarks_wflw.EYE_R, landmarks_wflw.PUPIL_R],
+WFLW_LAYOUT = LandmarkLayout((landmarks_wflw.CONTOUR, landmarks_wflw.BROW_R, landmarks_wflw.BROW_L, landmarks_wflw.NOSE, np.r_[landmarks_wflw.EYE_R, landmarks_wflw.PUPIL_R],
                np.r_[landmarks_wflw.EYE_L, landmarks_wflw.PUPIL_L], landmarks_wflw.MOUTH), landmarks_wflw.EYE_R.start, landmarks_wflw.OUTER_CORNERS)
 
 
 @dataclass(frozen=True)
-class Sample:
+class MeasuredFace:
     """A measured face. place: position among the analysed frames. Everything in square pixels; scatter, motion and wflw
     as in track.Face."""
 
@@ -72,7 +72,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Settled:
+class SmoothedFace:
     """A final face; `bridged` when nothing was measured at its place. wflw: None where none of its run has them."""
 
     place: int
@@ -80,80 +80,80 @@ class Settled:
     box: np.ndarray
     euler: tuple[float, float, float]
     confidence: float
-    bridged: bool
+    is_bridged: bool
     wflw: np.ndarray | None = None
 
 
-def smoothed(samples: Sequence[Sample], *, gap: int, amount: float) -> list[Settled]:
+def smooth_faces(samples: Sequence[MeasuredFace], *, gap: int, amount: float) -> list[SmoothedFace]:
     """Final faces of one person. Gaps of up to `gap` places are bridged where the face goes on; `amount` scales the
     smoothing, 0 is none."""
-    settled: list[Settled] = []
-    for run in runs(sorted(samples, key=lambda sample: sample.place), gap):
-        settled.extend(_settle_run(run, amount))
+    settled: list[SmoothedFace] = []
+    for run in split_runs(sorted(samples, key=lambda sample: sample.place), gap):
+        settled.extend(_smooth_run(run, amount))
     return settled
 
 
-def runs(samples: Sequence[Sample], gap: int) -> list[list[Sample]]:
+def split_runs(samples: Sequence[MeasuredFace], gap: int) -> list[list[MeasuredFace]]:
     """Cut where the face does not go on: a gap too long, a cut in the clip, a jump."""
-    parts: list[list[Sample]] = []
+    parts: list[list[MeasuredFace]] = []
     for sample in samples:
-        if parts and _goes_on(parts[-1][-1], sample, gap):
+        if parts and _is_continuous(parts[-1][-1], sample, gap):
             parts[-1].append(sample)
         else:
             parts.append([sample])
     return parts
 
 
-def _goes_on(before: Sample, after: Sample, gap: int) -> bool:
+def _is_continuous(before: MeasuredFace, after: MeasuredFace, gap: int) -> bool:
     step = after.place - before.place
     if step == 1:
         return after.motion is not None
     if step - 1 > gap:
         return False
     size_before, size_after = before.box[3], after.box[3]
-    moved = np.hypot(*(_centre(after.box) - _centre(before.box)))
+    moved = np.hypot(*(_compute_centre(after.box) - _compute_centre(before.box)))
     return bool(moved < 0.25 * (1 + step) * min(size_before, size_after) and 0.67 < size_after / size_before < 1.5)
 
 
-def _settle_run(run: list[Sample], amount: float) -> list[Settled]:
+def _smooth_run(run: list[MeasuredFace], amount: float) -> list[SmoothedFace]:
     first, count = run[0].place, run[-1].place - run[0].place + 1
     at = np.array([sample.place - first for sample in run])
     places = np.arange(count)
     seen = np.zeros(count, bool)
     seen[at] = True
 
-    def filled(values: np.ndarray, at: np.ndarray = at) -> np.ndarray:
+    def fill_gaps(values: np.ndarray, at: np.ndarray = at) -> np.ndarray:
         flat = values.reshape(len(at), -1)
         return np.stack([np.interp(places, at, column) for column in flat.T], axis=1).reshape(count, *values.shape[1:])
 
-    measured = filled(np.array([sample.landmarks for sample in run]))
-    boxes = filled(np.array([sample.box for sample in run]))
+    measured = fill_gaps(np.array([sample.landmarks for sample in run]))
+    boxes = fill_gaps(np.array([sample.box for sample in run]))
     angles = np.radians(np.array([sample.euler for sample in run]))
-    angles = np.degrees(filled(np.unwrap(angles, axis=0)))
-    confidence = filled(np.array([sample.confidence for sample in run]))
+    angles = np.degrees(fill_gaps(np.unwrap(angles, axis=0)))
+    confidence = fill_gaps(np.array([sample.confidence for sample in run]))
     confidence[~seen] *= 0.5
     many = [sample for sample in run if sample.wflw is not None]
     seen_many = np.zeros(count, bool)
     seen_many[[sample.place - first for sample in many]] = True
-    points = filled(np.array([sample.wflw for sample in many]), np.flatnonzero(seen_many)) if many else None
+    points = fill_gaps(np.array([sample.wflw for sample in many]), np.flatnonzero(seen_many)) if many else None
     if amount > 0 and count > 1:
         motion = np.full((count - 1, 68, 3), np.nan)
         for before, sample in pairwise(run):
             if sample.motion is not None and sample.place == before.place + 1:
                 motion[sample.place - first - 1] = sample.motion
-        scatter = filled(np.array([np.zeros(68) if s.scatter is None else s.scatter for s in run]))
+        scatter = fill_gaps(np.array([np.zeros(68) if s.scatter is None else s.scatter for s in run]))
         landmarks = smooth_landmarks(measured, motion, seen, amount, scatter)
         if points is not None:
-            points = smooth_landmarks(points, _motion_of_many(motion), seen_many, amount, layout=WFLW)
+            points = smooth_landmarks(points, _estimate_wflw_motion(motion), seen_many, amount, layout=WFLW_LAYOUT)
         boxes = _smooth_boxes(boxes, amount)
-        angles = box_mean(angles, round(_POSE_WINDOW // 2 * amount))
+        angles = average_window(angles, round(_POSE_WINDOW // 2 * amount))
     else:
         landmarks = measured
-    return [Settled(first + i, landmarks[i], boxes[i], (angles[i, 0], angles[i, 1], angles[i, 2]),
+    return [SmoothedFace(first + i, landmarks[i], boxes[i], (angles[i, 0], angles[i, 1], angles[i, 2]),
                     float(confidence[i]), not seen[i], None if points is None else points[i]) for i in range(count)]
 
 
-def _motion_of_many(motion: np.ndarray) -> np.ndarray:
+def _estimate_wflw_motion(motion: np.ndarray) -> np.ndarray:
     """Motion (n, 98, 3) under the 98 landmarks from that under the 68, (n, 68, 3): as their neighbours do."""
     near = np.abs(landmarks_wflw.FROM_IBUG)
     return np.concatenate([landmarks_wflw.FROM_IBUG @ motion[..., :2],
@@ -161,38 +161,38 @@ def _motion_of_many(motion: np.ndarray) -> np.ndarray:
 
 
 def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray, amount: float,
-                     scatter: np.ndarray | None = None, layout: Layout = IBUG) -> np.ndarray:
+                     scatter: np.ndarray | None = None, layout: LandmarkLayout = IBUG_LAYOUT) -> np.ndarray:
     """(n, k, 2) smooth landmarks of `measured` (n, k, 2), in the order of `layout`. motion (n - 1, k, 3): x, y and
     miss of the picture's motion from each frame to the next, NaN where unknown. seen (n,): where `measured` is a
     measurement. amount: the averaged span grows with it. scatter (n, k): mm, see track.Face."""
-    right, left = layout.eyes
-    unit = np.median(np.linalg.norm(measured[:, left] - measured[:, right], axis=1)) / _EYES_MM  # pixels per mm
+    right, left = layout.eye_corners
+    unit = np.median(np.linalg.norm(measured[:, left] - measured[:, right], axis=1)) / _EYE_DISTANCE_MM  # pixels per mm
     points = measured / unit
-    scatter = np.zeros(points.shape[:2]) if scatter is None else _by_part(scatter, layout)
-    visible = 1 / (1 + (scatter / _HIDDEN) ** 6)
+    scatter = np.zeros(points.shape[:2]) if scatter is None else _share_scatter(scatter, layout)
+    visible = 1 / (1 + (scatter / _HIDDEN_SCATTER) ** 6)
     steps = np.diff(points, axis=0)
     known = np.isfinite(motion[..., 0])
     moved = np.where(known[..., None], motion[..., :2] / unit, steps)
     miss = np.where(known, motion[..., 2] / unit, 0.3)
-    moved, miss = _with_the_head(points, moved, miss, np.minimum(visible[:-1], visible[1:]))
-    strength = np.full(points.shape[1], _STRENGTH * amount**2)
-    strength[layout.lively:] *= _LIVELY
-    drift = _NOISE / np.sqrt(strength)
-    noise = _NOISE * np.minimum(1 + (scatter / _UNSURE) ** 6, _WORST)
+    moved, miss = _move_hidden_landmarks(points, moved, miss, np.minimum(visible[:-1], visible[1:]))
+    strength = np.full(points.shape[1], _SMOOTHING_STRENGTH * amount**2)
+    strength[layout.first_lively:] *= _LIVELY_SHARE
+    drift = _LANDMARK_NOISE / np.sqrt(strength)
+    noise = _LANDMARK_NOISE * np.minimum(1 + (scatter / _UNSURE_SCATTER) ** 6, _MAX_NOISE_FACTOR)
     pull = np.where(seen, 1.0, 1e-6)[:, None] / noise**2
     follow = 1 / (drift**2 + (2 * miss) ** 2)
     now_pull, now_follow = pull, follow
     smooth = points
     for _ in range(_ROUNDS):
-        smooth = _trajectory(points, moved, now_pull, now_follow)
+        smooth = _solve_trajectory(points, moved, now_pull, now_follow)
         off = np.linalg.norm(np.diff(smooth, axis=0) - moved, axis=-1)
         now_follow = follow / (1 + (off / (12 * np.maximum(drift, 0.2))) ** 2) ** 2
         away = np.linalg.norm(smooth - points, axis=-1)
         now_pull = pull / (1 + (away / (4 * noise)) ** 2)
-    return _with_life(smooth, points, seen, visible, layout) * unit
+    return _restore_lively_parts(smooth, points, seen, visible, layout) * unit
 
 
-def _by_part(scatter: np.ndarray, layout: Layout) -> np.ndarray:
+def _share_scatter(scatter: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     """(n, k) scatter shared within each part of the face, but for the long outline of the jaw."""
     shared = scatter.copy()
     for part in layout.parts[1:]:
@@ -200,21 +200,21 @@ def _by_part(scatter: np.ndarray, layout: Layout) -> np.ndarray:
     return shared
 
 
-def _with_the_head(points: np.ndarray, moved: np.ndarray, miss: np.ndarray,
+def _move_hidden_landmarks(points: np.ndarray, moved: np.ndarray, miss: np.ndarray,
                    visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`moved` (n - 1, k, 2) with hidden landmarks moving as the visible ones do as a whole."""
     moved, miss = moved.copy(), miss.copy()
     for step in np.flatnonzero(visible.min(axis=1) < 0.9):
         share = visible[step]
         weights = share**2 / (0.2 + miss[step]) ** 2
-        fit = similarity(points[step], points[step] + moved[step], weights)
-        whole = apply(fit, points[step]) - points[step]
+        fit = fit_similarity(points[step], points[step] + moved[step], weights)
+        whole = apply_affine(fit, points[step]) - points[step]
         moved[step] = share[:, None] * moved[step] + (1 - share[:, None]) * whole
         miss[step] = share * miss[step] + (1 - share) * 0.1
     return moved, miss
 
 
-def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow: np.ndarray) -> np.ndarray:
+def _solve_trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow: np.ndarray) -> np.ndarray:
     """The least-squares trajectory of each landmark: one tridiagonal system each."""
     count = len(points)
     if count == 1:
@@ -234,8 +234,8 @@ def _trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, follow:
     return result
 
 
-def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray,
-               layout: Layout) -> np.ndarray:
+def _restore_lively_parts(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray,
+               layout: LandmarkLayout) -> np.ndarray:
     """Smooth, but for parts of the face that leave their smooth course by far more than usual, and for more than one
     frame: those as measured. A single point or a single frame that jumps is a slip, not life."""
     result = smooth.copy()
@@ -246,12 +246,12 @@ def _with_life(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible
         size = np.sqrt(distance[:, :-1].mean(1))  # all but the farthest point
         usual = max(float(np.median(size[seen])), 0.15)
         share = np.clip((size / usual - 2) / 2, 0, 1)
-        share = share * share * (3 - 2 * share) * _company(off) * visible[:, part].mean(1) ** 2
+        share = share * share * (3 - 2 * share) * _measure_agreement(off) * visible[:, part].mean(1) ** 2
         result[:, part] += share[:, None, None] * off
     return result
 
 
-def _company(off: np.ndarray) -> np.ndarray:
+def _measure_agreement(off: np.ndarray) -> np.ndarray:
     """(n,) 0..1: how much a frame's deviations (n, k, 2) are shared by the frame before or after."""
     flat = off.reshape(len(off), -1)
     norm = np.linalg.norm(flat, axis=1) + 1e-12
@@ -263,16 +263,16 @@ def _company(off: np.ndarray) -> np.ndarray:
 def _smooth_boxes(boxes: np.ndarray, amount: float) -> np.ndarray:
     centres = boxes[:, :2] + boxes[:, 2:] / 2
     sides = boxes[:, 3:4]
-    size = box_mean(sides, round(_SIZE_WINDOW // 2 * amount))
-    centre = box_mean(centres, round(_CENTRE_WINDOW // 2 * amount))
+    size = average_window(sides, round(_SIZE_WINDOW // 2 * amount))
+    centre = average_window(centres, round(_CENTRE_WINDOW // 2 * amount))
     # A face that runs must not leave its box: at most a tenth of its size behind.
     off = centre - centres
     far = np.linalg.norm(off, axis=1, keepdims=True)
     centre = centres + off * np.minimum(1.0, 0.1 * size / np.maximum(far, 1e-9))
-    return np.array([square(c, float(s[0])) for c, s in zip(centre, size, strict=True)])
+    return np.array([make_square_box(c, float(s[0])) for c, s in zip(centre, size, strict=True)])
 
 
-def box_mean(values: np.ndarray, half: int) -> np.ndarray:
+def average_window(values: np.ndarray, half: int) -> np.ndarray:
     """Mean over 2 * half + 1 frames, fewer towards the ends so that it stays centred: values (n, k)."""
     count = len(values)
     if half < 1 or count < 2:
@@ -283,5 +283,5 @@ def box_mean(values: np.ndarray, half: int) -> np.ndarray:
     return np.asarray((total[high] - total[low]) / (high - low)[:, None])
 
 
-def _centre(box: np.ndarray) -> np.ndarray:
+def _compute_centre(box: np.ndarray) -> np.ndarray:
     return np.asarray(box[:2] + box[2:] / 2)

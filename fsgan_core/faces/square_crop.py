@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import cv2
 import numpy as np
 
-from fsgan_core.faces.geometry import Box, sampled
+from fsgan_core.faces.geometry import Box, sample_crop
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 # apart), 1.23 high (0.11), middle 0.08 up (0.03). So a crop of 1.2 is 230 mm of the head, from 95 mm above the eyes
 # down.
 DETECTOR_SIDE = 1.23
-DETECTOR_UP = 0.08
+DETECTOR_SHIFT_UP = 0.08
 
 
-class Runs(Protocol):
+class RunnableNetwork(Protocol):
     """A network that is ready to run, as networks.inference hands it out."""
 
     def run(self, x: torch.Tensor) -> Any:
@@ -36,25 +36,25 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True)
-class Square:
+class CropSquare:
     """A square of a picture. centre: (x, y), side: pixels, the centre of pixel (i, j) at exactly (i, j)."""
 
     centre: np.ndarray
     side: float
 
     @classmethod
-    def around(cls, box: Box, scale: float) -> Square:
+    def from_box(cls, box: Box, scale: float) -> CropSquare:
         """The published detector's box, scaled, of a face in our `box` (x, y, width, height), taken to be upright."""
         x, y, width, height = box
         side = max(width, height)
-        middle = np.array([x + width / 2, y + height / 2 - DETECTOR_UP * side])
+        middle = np.array([x + width / 2, y + height / 2 - DETECTOR_SHIFT_UP * side])
         return cls(middle, max(DETECTOR_SIDE * scale * side, 1.0))
 
-    def points(self, shares: np.ndarray) -> np.ndarray:
+    def to_picture(self, shares: np.ndarray) -> np.ndarray:
         """Picture points (..., 2) of shares (..., 2), 0..1 from the square's upper left corner."""
         return np.asarray(self.centre + (shares - 0.5) * self.side)
 
-    def shares(self, points: np.ndarray) -> np.ndarray:
+    def to_fractions(self, points: np.ndarray) -> np.ndarray:
         """The inverse of `points`."""
         return np.asarray((points - self.centre) / self.side + 0.5)
 
@@ -63,10 +63,10 @@ class Square:
         scale = size / self.side
         corner = (size - 1) / 2 - scale * self.centre
         matrix = np.array([[scale, 0.0, corner[0]], [0.0, scale, corner[1]]])
-        return sampled(picture, matrix, size, border=cv2.BORDER_CONSTANT)
+        return sample_crop(picture, matrix, size, border=cv2.BORDER_CONSTANT)
 
 
-def tensor_of(crops: Sequence[np.ndarray], mean: Sequence[float], deviation: Sequence[float]) -> torch.Tensor:
+def make_input_tensor(crops: Sequence[np.ndarray], mean: Sequence[float], deviation: Sequence[float]) -> torch.Tensor:
     """float32 (n, 3, size, size): (crop / 255 - mean) / deviation, by channel, of uint8 RGB crops."""
     import torch
 

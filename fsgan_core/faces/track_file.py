@@ -18,30 +18,30 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import TrackError
-from fsgan_core.faces.landmarks_wflw import COUNT
+from fsgan_core.faces.landmarks_wflw import WFLW_COUNT
 from fsgan_core.faces.track import (
     OFFSET_VERSION,
     ORIGINS,
-    POSES,
+    POSE_METHODS,
     TRACK_VERSION,
     Face,
-    Override,
+    FaceOverride,
     Person,
     Track,
     UsedWeights,
-    checked_offset,
-    settle,
+    check_offset,
+    rebuild_faces,
 )
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.runtime.atomic import write_atomically
 
-FORMAT = "fsgan-track"
+TRACK_FORMAT = "fsgan-track"
 _WEIGHTS_KEYS = ("role", "name", "sha256", "licence")
 
 
 def save_track(path: Path | str, track: Track) -> None:
     """Write the track, whole or not at all. Raises OutputError."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(track_text(track), encoding="utf-8", newline="\n")
+    with write_atomically(path) as temporary:
+        temporary.write_text(format_track(track), encoding="utf-8", newline="\n")
 
 
 def load_track(path: Path | str) -> Track:
@@ -55,27 +55,27 @@ def load_track(path: Path | str) -> Track:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise TrackError(f"{path} is no track: line {error.lineno}, column {error.colno}: {error.msg}") from error
-    return track_of(data, str(path))
+    return parse_track(data, str(path))
 
 
-def track_text(track: Track) -> str:
+def format_track(track: Track) -> str:
     """The file's text; one face or override a line."""
-    body = _body(track)
+    body = _make_body(track)
     offset = any(override.offset for person in track.people for override in person.overrides.values())
     version = OFFSET_VERSION if offset else track.version
-    head = {"format": FORMAT, "version": version, **{key: body[key] for key in body if key != "people"}}
+    head = {"format": TRACK_FORMAT, "version": version, **{key: body[key] for key in body if key != "people"}}
     lines = ["{"]
-    lines += [f" {json.dumps(key)}: {_json(value)}," for key, value in head.items()]
-    lines.append(f" \"digest\": \"{_digest(body)}\",")
-    blocks = [_person_text(person, data) for person, data in zip(track.people, body["people"], strict=True)]
+    lines += [f" {json.dumps(key)}: {_format_json(value)}," for key, value in head.items()]
+    lines.append(f" \"digest\": \"{_compute_digest(body)}\",")
+    blocks = [_format_person(person, data) for person, data in zip(track.people, body["people"], strict=True)]
     lines.append(" \"people\": [" + ("\n" + ",\n".join(blocks) + "\n ]" if blocks else "]"))
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def track_of(data: Any, name: str = "the track") -> Track:
+def parse_track(data: Any, name: str = "the track") -> Track:
     """The track that JSON data hold. Raises TrackError that names the place."""
-    if not isinstance(data, Mapping) or data.get("format") != FORMAT:
-        raise TrackError(f"{name} is no track: it does not say \"format\": \"{FORMAT}\"")
+    if not isinstance(data, Mapping) or data.get("format") != TRACK_FORMAT:
+        raise TrackError(f"{name} is no track: it does not say \"format\": \"{TRACK_FORMAT}\"")
     if data.get("version") not in (TRACK_VERSION, OFFSET_VERSION):
         raise TrackError(f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION} and "
                          f"{OFFSET_VERSION}. Analyse the clip again")
@@ -84,70 +84,70 @@ def track_of(data: Any, name: str = "the track") -> Track:
         people = []
         for index, entry in enumerate(data["people"]):
             where = f"person {index}"
-            people.append(_person_of(index, entry))
+            people.append(_parse_person(index, entry))
         where = "the head"
         track = Track(
-            clip=str(data["clip"]), frames=tuple(int(frame) for frame in _expanded(data["frames"])),
-            width=int(data["width"]), height=int(data["height"]), pixel_aspect=_number(data["pixel_aspect"]),
-            exposure=_number(data["exposure"]), people=tuple(people), detector=str(data["detector"]),
-            landmarker=str(data["landmarks"]), gap=int(data["gap"]), smooth=_number(data["smooth"]),
-            related=bool(data["related"]), pose=_one_of(data.get("pose", POSES[0]), POSES, "pose"),
+            clip=str(data["clip"]), frames=tuple(int(frame) for frame in _expand_frames(data["frames"])),
+            width=int(data["width"]), height=int(data["height"]), pixel_aspect=_parse_number(data["pixel_aspect"]),
+            exposure=_parse_number(data["exposure"]), people=tuple(people), detector=str(data["detector"]),
+            landmarker=str(data["landmarks"]), gap=int(data["gap"]), smooth=_parse_number(data["smooth"]),
+            related=bool(data["related"]), pose=_check_choice(data.get("pose", POSE_METHODS[0]), POSE_METHODS, "pose"),
             weights=tuple(UsedWeights(**{key: str(entry[key]) for key in _WEIGHTS_KEYS})
                           for entry in data.get("weights", ())))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TrackError(f"{name} is broken in {where}: {what}") from error
-    return track if data.get("digest") == _digest(_body(track)) else settle(track)
+    return track if data.get("digest") == _compute_digest(_make_body(track)) else rebuild_faces(track)
 
 
-def _body(track: Track) -> dict[str, Any]:
+def _make_body(track: Track) -> dict[str, Any]:
     """What the final faces are made from, as JSON data."""
     body: dict[str, Any] = {
-        "clip": track.clip, "frames": _compact(track.frames), "width": track.width, "height": track.height,
+        "clip": track.clip, "frames": _compress_frames(track.frames), "width": track.width, "height": track.height,
         "pixel_aspect": track.pixel_aspect, "exposure": track.exposure, "detector": track.detector,
         "landmarks": track.landmarker, "gap": track.gap, "smooth": track.smooth, "related": track.related,
     }
     # Only where they say something: a track without them is the same text for programs that do not know them.
-    if track.pose != POSES[0]:
+    if track.pose != POSE_METHODS[0]:
         body["pose"] = track.pose
     if track.weights:
         body["weights"] = [{key: getattr(used, key) for key in _WEIGHTS_KEYS} for used in track.weights]
     body["people"] = [{
         "descriptor": person.descriptor.tolist(),
-        "overrides": {str(frame): _override_data(override) for frame, override in person.overrides.items()},
-        "measured": {str(frame): _face_data(face) for frame, face in person.measured.items()},
+        "overrides": {str(frame): _encode_override(override) for frame, override in person.overrides.items()},
+        "measured": {str(frame): _encode_face(face) for frame, face in person.measured.items()},
     } for person in track.people]
     return body
 
 
-def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.blake2b(_json(body).encode(), digest_size=8).hexdigest()
+def _compute_digest(body: Mapping[str, Any]) -> str:
+    return hashlib.blake2b(_format_json(body).encode(), digest_size=8).hexdigest()
 
 
-def _person_text(person: Person, data: Mapping[str, Any]) -> str:
-    faces = {str(frame): _face_data(face) for frame, face in person.faces.items()}
+def _format_person(person: Person, data: Mapping[str, Any]) -> str:
+    faces = {str(frame): _encode_face(face) for frame, face in person.faces.items()}
     lines = [f"  {{\"index\": {person.index},"]
     for key in ("overrides", "faces", "measured"):
         table = faces if key == "faces" else data[key]
-        rows = ",\n".join(f"    {json.dumps(frame)}: {_json(value)}" for frame, value in table.items())
+        rows = ",\n".join(f"    {json.dumps(frame)}: {_format_json(value)}" for frame, value in table.items())
         lines.append(f"   \"{key}\": {{" + (f"\n{rows}\n   " if rows else "") + "},")
-    lines.append(f"   \"descriptor\": {_json(data['descriptor'])}}}")
+    lines.append(f"   \"descriptor\": {_format_json(data['descriptor'])}}}")
     return "\n".join(lines)
 
 
-def _face_data(face: Face) -> dict[str, Any]:
+def _encode_face(face: Face) -> dict[str, Any]:
     data: dict[str, Any] = {"confidence": face.confidence, "origin": face.origin, "euler": list(face.euler),
-                            "box": list(face.box), "landmarks": _plain(face.landmarks)}
+                            "box": list(face.box), "landmarks": _list_rows(face.landmarks)}
     if face.scatter is not None:
         data["scatter"] = face.scatter.tolist()
     if face.motion is not None:
-        data["motion"] = _plain(face.motion)
+        data["motion"] = _list_rows(face.motion)
     if face.wflw is not None:
-        data["wflw"] = _plain(face.wflw)
+        data["wflw"] = _list_rows(face.wflw)
     return data
 
 
-def _override_data(override: Override) -> dict[str, Any]:
+def _encode_override(override: FaceOverride) -> dict[str, Any]:
     data: dict[str, Any] = {name: True for name in ("hidden", "ignored") if getattr(override, name)}
     if override.landmarks:
         data["landmarks"] = {str(index): list(point) for index, point in sorted(override.landmarks.items())}
@@ -157,40 +157,40 @@ def _override_data(override: Override) -> dict[str, Any]:
     return data
 
 
-def _person_of(index: int, data: Mapping[str, Any]) -> Person:
+def _parse_person(index: int, data: Mapping[str, Any]) -> Person:
     overrides = {}
     for frame, entry in data.get("overrides", {}).items():
-        placed = {int(key): (_number(point[0]), _number(point[1])) for key, point in entry.get("landmarks", {}).items()}
+        placed = {int(key): (_parse_number(point[0]), _parse_number(point[1])) for key, point in entry.get("landmarks", {}).items()}
         if any(not 0 <= key < 68 for key in placed):
             raise ValueError(f"override of frame {frame}: landmarks are numbered 0 to 67")
         try:
-            offset = {name: checked_offset(name, values if isinstance(values, (list, tuple)) else [values])
+            offset = {name: check_offset(name, values if isinstance(values, (list, tuple)) else [values])
                       for name, values in entry.get("offset", {}).items()}
         except ValueError as error:
             raise ValueError(f"override of frame {frame}: {error}") from error
-        overrides[int(frame)] = Override(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)),
+        overrides[int(frame)] = FaceOverride(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)),
                                          offset)
-    descriptor = np.array([_number(value) for value in data["descriptor"]])
+    descriptor = np.array([_parse_number(value) for value in data["descriptor"]])
     if descriptor.shape != (128,):
         raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")
-    return Person(index, _faces_of(data.get("faces", {})), _faces_of(data["measured"]), descriptor,
+    return Person(index, _parse_faces(data.get("faces", {})), _parse_faces(data["measured"]), descriptor,
                   dict(sorted(overrides.items())))
 
 
-def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
+def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
     faces = {}
     for key, data in table.items():
         try:
-            motion = _points(data["motion"], 3) if "motion" in data else None
-            scatter = _points([[value] for value in data["scatter"]], 1)[:, 0] if "scatter" in data else None
-            wflw = _points(data["wflw"], 2, COUNT) if "wflw" in data else None
-            origin = _one_of(data["origin"], ORIGINS, "origin")
-            box = tuple(_number(value) for value in data["box"])
-            angles = tuple(_number(value) for value in data["euler"])
+            motion = _parse_points(data["motion"], 3) if "motion" in data else None
+            scatter = _parse_points([[value] for value in data["scatter"]], 1)[:, 0] if "scatter" in data else None
+            wflw = _parse_points(data["wflw"], 2, WFLW_COUNT) if "wflw" in data else None
+            origin = _check_choice(data["origin"], ORIGINS, "origin")
+            box = tuple(_parse_number(value) for value in data["box"])
+            angles = tuple(_parse_number(value) for value in data["euler"])
             if len(box) != 4 or len(angles) != 3:
                 raise ValueError("box takes 4 numbers, euler 3")
-            faces[int(key)] = Face(int(key), box, _points(data["landmarks"], 2), angles,
-                                   _number(data["confidence"]), origin, scatter, motion, wflw)
+            faces[int(key)] = Face(int(key), box, _parse_points(data["landmarks"], 2), angles,
+                                   _parse_number(data["confidence"]), origin, scatter, motion, wflw)
         except KeyError as error:
             raise ValueError(f"frame {key}: {error} is missing") from error
         except (TypeError, ValueError) as error:
@@ -198,35 +198,35 @@ def _faces_of(table: Mapping[str, Any]) -> dict[int, Face]:
     return dict(sorted(faces.items()))
 
 
-def _points(values: Any, columns: int, count: int = 68) -> np.ndarray:
+def _parse_points(values: Any, columns: int, count: int = 68) -> np.ndarray:
     points = np.array(values, np.float64)
     if points.shape != (count, columns) or not np.isfinite(points).all():
         raise ValueError(f"needs {count} points of {columns} numbers, not {points.shape}")
     return points
 
 
-def _one_of(value: Any, known: Sequence[str], what: str) -> str:
+def _check_choice(value: Any, known: Sequence[str], what: str) -> str:
     if value not in known:
         raise ValueError(f"{what} {value!r} is none of {', '.join(known)}")
     return str(value)
 
 
-def _number(value: Any) -> float:
+def _parse_number(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a finite number")
     return number
 
 
-def _plain(points: np.ndarray) -> list[list[float]]:
+def _list_rows(points: np.ndarray) -> list[list[float]]:
     return [[value + 0.0 for value in row] for row in points.tolist()]
 
 
-def _json(value: Any) -> str:
+def _format_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
 
 
-def _compact(frames: tuple[int, ...]) -> list[Any]:
+def _compress_frames(frames: tuple[int, ...]) -> list[Any]:
     """Runs of frames as [first, last]."""
     runs: list[list[int]] = []
     for frame in frames:
@@ -237,7 +237,7 @@ def _compact(frames: tuple[int, ...]) -> list[Any]:
     return runs
 
 
-def _expanded(runs: Any) -> list[int]:
+def _expand_frames(runs: Any) -> list[int]:
     frames: list[int] = []
     for first, last in runs:
         if not isinstance(first, int) or not isinstance(last, int) or last < first or last - first > 10_000_000:

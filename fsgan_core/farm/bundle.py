@@ -15,44 +15,44 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fsgan_core.clips.inputs import Input
+from fsgan_core.clips.inputs import ClipInput
 from fsgan_core.clips.shot_file import format_shot
-from fsgan_core.clips.tracks import OVERLAP, WHOLE_CLIP, source_frames
+from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES, select_source_frames
 from fsgan_core.contract.errors import InputError
-from fsgan_core.contract.shot import Clip, Shot, person_settings
+from fsgan_core.contract.shot import Clip, Shot, parse_person
 from fsgan_core.contract.version import __version__
 from fsgan_core.farm.template import (
     FarmOptions,
-    checked_value,
-    chunk_space,
-    environment,
-    openjd_range,
-    path_parameter,
-    session_environment,
-    step,
-    task_action,
-    template,
-    usual_parameters,
+    check_value_length,
+    make_chunk_space,
+    make_common_parameters,
+    make_environment,
+    make_path_parameter,
+    make_session_environment,
+    make_step,
+    make_task_action,
+    make_template,
+    to_openjd_range,
 )
-from fsgan_core.plates.sequence import frames_text
-from fsgan_core.render.engines import Chosen, draws_anew
-from fsgan_core.render.frames import CODE
-from fsgan_core.render.pipeline import Work, shot_work
-from fsgan_core.runtime.atomic import atomic_file
-from fsgan_core.runtime.cache import code_digest
+from fsgan_core.plates.sequence import format_frames
+from fsgan_core.render.engines import ResolvedEngine, draws_whole_face
+from fsgan_core.render.frames import KEYED_CODE
+from fsgan_core.render.pipeline import RenderJob, plan_shot_job
+from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.cache import compute_code_digest
 
-__all__ = ["Bundle", "expectation", "make_bundle", "moved", "path_texts", "write_bundle"]
+__all__ = ["FarmBundle", "collect_paths", "describe_job_engines", "make_bundle", "replace_paths", "write_bundle"]
 
 log = logging.getLogger(__name__)
 
-TRACKS, SIDECARS, REPORT, TUNED = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
-RECOGNISED = "reenact.recognition_file"
-STAGE_PATHS = ("analyse.person_reference", "colour.config", RECOGNISED)  # parameters that are paths
+TRACKS_FOLDER, SIDECARS_FOLDER, REPORT_FOLDER, FINETUNED_FILE = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
+RECOGNITION_NAME = "reenact.recognition_file"
+STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAME)  # parameters that are paths
 NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
 
 
 @dataclass(frozen=True)
-class Bundle:
+class FarmBundle:
     """template, values and assets: plain data of the three files. shot: that the tasks render, its paths absolute; None
     where it is not known yet. tasks: chunks. files: further ones, name -> text. notes: for whoever sends it."""
 
@@ -60,19 +60,19 @@ class Bundle:
     values: Mapping[str, Any]
     assets: Mapping[str, Any]
     shot: Shot | None
-    tasks: int
-    files: Mapping[str, str] = field(default_factory=dict)
+    task_count: int
+    extra_files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def facts(self, folder: Path) -> dict[str, Any]:
+    def summarise(self, folder: Path) -> dict[str, Any]:
         """For a program; folder: where it is written."""
         return {"folder": str(folder), "steps": [step["name"] for step in self.template["steps"]],
-                "tasks": self.tasks, "notes": list(self.notes)}
+                "tasks": self.task_count, "notes": list(self.notes)}
 
 
 # Paths of a shot by name.
 
-def path_texts(shot: Shot) -> dict[str, str]:
+def collect_paths(shot: Shot) -> dict[str, str]:
     """Every path in a shot by its name on a task's command line: "source.1", "target.track", "reenact.network", ..."""
     found: dict[str, str] = {}
     clips = {f"source.{number}": clip for number, clip in enumerate(shot.source, start=1)}
@@ -82,10 +82,10 @@ def path_texts(shot: Shot) -> dict[str, str]:
     for name, clip in clips.items():
         found[name] = clip.path
         found[f"{name}.track"] = clip.track
-        found[f"{name}.person"] = clip.person if "person_reference" in person_settings(clip.person) else ""
+        found[f"{name}.person"] = clip.person if "person_reference" in parse_person(clip.person) else ""
     stages = shot.stages
     found["analyse.person_reference"] = stages.analyse.person_reference
-    found[RECOGNISED] = stages.reenact.recognition_file
+    found[RECOGNITION_NAME] = stages.reenact.recognition_file
     found["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
     for stage in NETWORK_STAGES:
         network = getattr(stages, stage).network
@@ -94,7 +94,7 @@ def path_texts(shot: Shot) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
-def moved(shot: Shot, paths: Mapping[str, str]) -> Shot:
+def replace_paths(shot: Shot, paths: Mapping[str, str]) -> Shot:
     """The shot with these paths in place of its own. "output" is the folder; the file's name stays.
 
     Raises InputError for a name that this shot has not.
@@ -106,16 +106,16 @@ def moved(shot: Shot, paths: Mapping[str, str]) -> Shot:
             place = int(number) - 1 if number.isdecimal() else -1
             if not 0 <= place < len(shot.source):
                 raise InputError(f"the shot has no {name}")
-            changed = _with_path(shot.source[place], key, path)
+            changed = _replace_clip_path(shot.source[place], key, path)
             shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1:]))
         elif head == "target":
-            shot = replace(shot, target=_with_path(shot.target, rest, path))
+            shot = replace(shot, target=_replace_clip_path(shot.target, rest, path))
         elif head == "holdout" and shot.holdout is not None:
-            shot = replace(shot, holdout=_with_path(shot.holdout, rest, path))
+            shot = replace(shot, holdout=_replace_clip_path(shot.holdout, rest, path))
         elif name == "output":
             folder = os.path.join(path, Path(shot.output.path.replace("\\", "/")).name)  # noqa: PTH118 - keeps "//server"
             shot = replace(shot, output=replace(shot.output, path=folder))
-        elif name in STAGE_PATHS or (head in NETWORK_STAGES and rest == "network"):
+        elif name in STAGE_PATH_NAMES or (head in NETWORK_STAGES and rest == "network"):
             stage = getattr(shot.stages, head).replace(**{rest: path})
             shot = replace(shot, stages=replace(shot.stages, **{head: stage}))
         else:
@@ -123,20 +123,20 @@ def moved(shot: Shot, paths: Mapping[str, str]) -> Shot:
     return shot
 
 
-def _with_path(clip: Clip, key: str, path: str) -> Clip:
+def _replace_clip_path(clip: Clip, key: str, path: str) -> Clip:
     if key not in ("", "track", "person"):
         raise InputError(f"a clip has no {key}")
     return replace(clip, **{key or "path": path})
 
 
-def expectation(work: Work, *, tuned: bool = False) -> str:
+def describe_job_engines(job: RenderJob, *, tuned: bool = False) -> str:
     """What decides how pixels come out beside the shot: version, engines, weights. Tasks compare it, so that a machine
     that is installed differently does not render. tuned: the reenactment's weights are made by the job."""
-    return engines_text({stage: work.maker.engines[stage] for stage in work.running}, tuned=tuned)
+    return describe_engines({stage: job.renderer.engines[stage] for stage in job.running_stages}, tuned=tuned)
 
 
-def engines_text(engines: Mapping[str, Chosen], *, tuned: bool = False) -> str:
-    texts = [f"fsgan {__version__} {code_digest(CODE)[:12]}"]
+def describe_engines(engines: Mapping[str, ResolvedEngine], *, tuned: bool = False) -> str:
+    texts = [f"fsgan {__version__} {compute_code_digest(KEYED_CODE)[:12]}"]
     for stage, engine in engines.items():
         weights = "fine-tuned" if tuned and stage == "reenact" else engine.weights_text
         texts.append(f"{stage} {engine.name} {weights}")
@@ -145,43 +145,43 @@ def engines_text(engines: Mapping[str, Chosen], *, tuned: bool = False) -> str:
 
 # The bundle.
 
-def make_bundle(shot: Shot, options: FarmOptions | None = None) -> Bundle:
+def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
     """The job of a shot whose paths are absolute. Opens every clip; raises what is wrong with the shot as a render
     would, so that it is told before anything is sent to a farm."""
     options = options or FarmOptions()
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
-    shot = _whole_paths(shot)
-    work_folder = str(Path(options.work or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
-    opened = shot_work(shot)
-    tuned = options.finetune > 0
-    made = _files_to_make(shot, work_folder, anew=not tuned and draws_anew(opened.maker.engines["reenact"],
+    shot = _make_paths_absolute(shot)
+    work_folder = str(Path(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
+    opened = plan_shot_job(shot)
+    tuned = options.finetune_iterations > 0
+    made = _plan_made_files(shot, work_folder, anew=not tuned and draws_whole_face(opened.renderer.engines["reenact"],
                                                                            shot.stages.reenact.prewarp))
     start = shot.stages.reenact.network
-    pinned = _pinned(moved(shot, made), opened, _tuned_resolution(shot) if tuned else 0)
+    pinned = _pin_engines(replace_paths(shot, made), opened, _find_finetuned_resolution(shot) if tuned else 0)
     if tuned:
-        pinned = moved(pinned, {"reenact.network": f"{work_folder}/{TUNED}"})
-    expected = expectation(opened, tuned=tuned)
-    parameters, arguments = _parameters(shot, pinned, opened, options, work_folder, expected)
+        pinned = replace_paths(pinned, {"reenact.network": f"{work_folder}/{FINETUNED_FILE}"})
+    expected = describe_job_engines(opened, tuned=tuned)
+    parameters, arguments = _make_parameters(shot, pinned, opened, options, work_folder, expected)
     if tuned:
-        arguments["reenact.network"] = "{{Param.WorkFolder}}/" + TUNED
+        arguments["reenact.network"] = "{{Param.WorkFolder}}/" + FINETUNED_FILE
     arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
-    steps = _steps(pinned, arguments, made, options, start if tuned else "")
-    data = template({name: declared for name, (declared, _) in parameters.items()}, steps,
-                    [environment(), *[session_environment()] * options.session])
+    steps = _make_steps(pinned, arguments, made, options, start if tuned else "")
+    data = make_template({name: declared for name, (declared, _) in parameters.items()}, steps,
+                    [make_environment(), *[make_session_environment()] * options.has_session])
     values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
                                   if value is not None]}
-    assets = _assets(opened, pinned, made, work_folder, options)
-    return Bundle(data, values, assets, pinned, -(-len(opened.frames) // options.chunk))
+    assets = _make_asset_references(opened, pinned, made, work_folder, options)
+    return FarmBundle(data, values, assets, pinned, -(-len(opened.frames) // options.chunk))
 
 
-def write_bundle(bundle: Bundle, folder: Path) -> list[Path]:
+def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:
     """The files of the bundle; besides Deadline Cloud's three, the shot and `parameters.json`, the values as
     `openjd run -p file://...` takes them. Raises OutputError."""
     import yaml
 
     plain = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}
-    texts = dict(bundle.files)
+    texts = dict(bundle.extra_files)
     if bundle.shot is not None:
         texts["shot.toml"] = format_shot(bundle.shot)
     for name, data in (("parameter_values.yaml", bundle.values), ("asset_references.yaml", bundle.assets),
@@ -189,46 +189,46 @@ def write_bundle(bundle: Bundle, folder: Path) -> list[Path]:
         texts[name] = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
     texts["parameters.json"] = json.dumps(plain, indent=1) + "\n"
     for name, text in texts.items():
-        with atomic_file(folder / name) as temporary:
+        with write_atomically(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
 
 
-def _whole_paths(shot: Shot) -> Shot:
+def _make_paths_absolute(shot: Shot) -> Shot:
     """Absolute paths; the colour config of the environment named, since a farm's machine has another one."""
     config = shot.stages.colour.config or os.environ.get("OCIO", "")
     if config and config != shot.stages.colour.config:
         shot = replace(shot, stages=replace(shot.stages, colour=shot.stages.colour.replace(config=config)))
-    return moved(shot, {name: os.path.normpath(Path(path).expanduser().absolute())
-                        for name, path in path_texts(shot).items()})
+    return replace_paths(shot, {name: os.path.normpath(Path(path).expanduser().absolute())
+                        for name, path in collect_paths(shot).items()})
 
 
-def _files_to_make(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, str]:
+def _plan_made_files(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, str]:
     """Files that the job makes, all of them in TRACKS: tracks of the clips that name none, where the source is
     recognised. anew: a network draws the face."""
-    made = {f"source.{number}.track": f"{work_folder}/{TRACKS}/source{number}.json"
+    made = {f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"
             for number, clip in enumerate(shot.source, start=1) if not clip.track}
     if not shot.target.track:
-        made["target.track"] = f"{work_folder}/{TRACKS}/target.json"
+        made["target.track"] = f"{work_folder}/{TRACKS_FOLDER}/target.json"
     reenact = shot.stages.reenact
     if shot.job == "swap" and not anew and reenact.recognition > 0 and not reenact.recognition_file:
-        made[RECOGNISED] = f"{work_folder}/{TRACKS}/recognition.json"
+        made[RECOGNITION_NAME] = f"{work_folder}/{TRACKS_FOLDER}/recognition.json"
     return made
 
 
-def _pinned(shot: Shot, opened: Work, resolution: int) -> Shot:
+def _pin_engines(shot: Shot, opened: RenderJob, resolution: int) -> Shot:
     """The shot with the engines that "auto" means here. resolution: of weights that the job fine-tunes, else 0."""
     stages = shot.stages
-    for name in opened.running:
+    for name in opened.running_stages:
         params = getattr(stages, name)
         if getattr(params, "engine", None) == "auto":
-            stages = replace(stages, **{name: params.replace(engine=opened.maker.engines[name].name)})
+            stages = replace(stages, **{name: params.replace(engine=opened.renderer.engines[name].name)})
     if resolution:
         stages = replace(stages, reenact=stages.reenact.replace(engine="fsgan", resolution=resolution))
-    return replace(shot, stages=stages, frames=frames_text(opened.frames, limit=0))
+    return replace(shot, stages=stages, frames=format_frames(opened.frames, limit=0))
 
 
-def _tuned_resolution(shot: Shot) -> int:
+def _find_finetuned_resolution(shot: Shot) -> int:
     """Raises InputError (a job that cannot be fine-tuned), WeightsError (nothing to start from)."""
     from fsgan_core.networks.weights.catalogue import find_weights
 
@@ -238,77 +238,77 @@ def _tuned_resolution(shot: Shot) -> int:
     return find_weights("reenact", reenact.network, shot.stages.weights.allow).weight.resolution
 
 
-def _parameters(shot: Shot, pinned: Shot, opened: Work, options: FarmOptions, work_folder: str,
+def _make_parameters(shot: Shot, pinned: Shot, opened: RenderJob, options: FarmOptions, work_folder: str,
                 expected: str) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
     """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
     name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
-    parameters = usual_parameters(options, name, checked_value(openjd_range(opened.frames)), work_folder) | {
-        "ShotFile": (path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
+    parameters = make_common_parameters(options, name, check_value_length(to_openjd_range(opened.frames)), work_folder) | {
+        "ShotFile": (make_path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
                      None),
         "TargetFrames": ({"type": "STRING", "description": "Frames of the plate that are analysed."},
-                         checked_value(openjd_range(target_frames(opened)))),
+                         check_value_length(to_openjd_range(choose_target_frames(opened)))),
         "Expected": ({"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
-                     checked_value(expected)),
-        "OutputFolder": (path_parameter("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
+                     check_value_length(expected)),
+        "OutputFolder": (make_path_parameter("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
     }
     arguments = {"output": "{{Param.OutputFolder}}"}
-    for place, path in path_texts(shot).items():
+    for place, path in collect_paths(shot).items():
         if place == "output":
             continue
         parameter = "".join(part[:1].upper() + part[1:] for part in place.replace("_", ".").split("."))
-        parameters[parameter] = (path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
+        parameters[parameter] = (make_path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
         arguments[place] = "{{Param." + parameter + "}}"
-    for number, folder in enumerate(options.weights, start=1):
-        parameters[f"Weights{number}"] = (path_parameter("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
+    for number, folder in enumerate(options.weight_folders, start=1):
+        parameters[f"Weights{number}"] = (make_path_parameter("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
         arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
     return parameters, arguments
 
 
-def _steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions,
+def _make_steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions,
            start: str) -> list[dict[str, Any]]:
-    def run(what: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
+    def make_run_action(what: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
         given = [word for place, text in paths.items() for word in ("--path", f"{place}={text}")]
-        return task_action(what, "{{Param.ShotFile}}", options, *more, *given)
+        return make_task_action(what, "{{Param.ShotFile}}", options, *more, *given)
 
     steps, before = [], []
     sources = [name.split(".")[1] for name in made if name.startswith("source.")]
     if sources:
-        steps.append(step("AnalyseSources", run("analyse-source", "--number", "{{Task.Param.Source}}"), options,
+        steps.append(make_step("AnalyseSources", make_run_action("analyse-source", "--number", "{{Task.Param.Source}}"), options,
                           space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]}))
         before.append("AnalyseSources")
-    if options.finetune:
+    if options.finetune_iterations:
         first = {name: text for name, text in arguments.items() if name != "reenact.network"}
-        if start and "reenact.network" in path_texts(shot) and Path(start).is_file():
+        if start and "reenact.network" in collect_paths(shot) and Path(start).is_file():
             first["reenact.network"] = "{{Param.ReenactNetwork}}"
-        steps.append(step("Finetune", run("finetune", "--iterations", str(options.finetune), "--licence",
+        steps.append(make_step("Finetune", make_run_action("finetune", "--iterations", str(options.finetune_iterations), "--licence",
                                           options.finetune_licence, "--start",
                                           "" if "reenact.network" in first else start, paths=first),
                           options, after=list(before)))
         before.append("Finetune")
     if "target.track" in made:
-        steps.append(step("AnalyseTarget", run("analyse-target", "--frames", "{{Param.TargetFrames}}"), options))
+        steps.append(make_step("AnalyseTarget", make_run_action("analyse-target", "--frames", "{{Param.TargetFrames}}"), options))
         before.append("AnalyseTarget")
-    if RECOGNISED in made:
-        steps.append(step("Recognise", run("recognise"), options, after=list(before)))
+    if RECOGNITION_NAME in made:
+        steps.append(make_step("Recognise", make_run_action("recognise"), options, after=list(before)))
         before.append("Recognise")
-    steps.append(step("Render", run("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
-                      options, after=before, space=chunk_space()))
-    steps.append(step("Report", run("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True))
+    steps.append(make_step("Render", make_run_action("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
+                      options, after=before, space=make_chunk_space()))
+    steps.append(make_step("Report", make_run_action("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True))
     return steps
 
 
-def _assets(opened: Work, shot: Shot, made: Mapping[str, str], work_folder: str,
+def _make_asset_references(opened: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str,
             options: FarmOptions) -> dict[str, Any]:
     """Files that job attachments carry; on a shared file server nothing of it is used."""
     inputs = opened.inputs
     files: list[str] = []
-    for item, frames in [(source, None) for source in inputs.sources] + [(inputs.target, target_frames(opened)),
+    for item, frames in [(source, None) for source in inputs.sources] + [(inputs.target, choose_target_frames(opened)),
                                                                         (inputs.holdout, None)]:
         if item is not None:
-            files += _files(item, frames)
-    paths = path_texts(shot)
+            files += _list_files(item, frames)
+    paths = collect_paths(shot)
     files += [path for name, path in paths.items() if name not in made and Path(path).is_file()]
-    folders = [str(Path(folder).expanduser().absolute()) for folder in options.weights]
+    folders = [str(Path(folder).expanduser().absolute()) for folder in options.weight_folders]
     config = paths.get("colour.config")
     if config:
         folders.append(str(Path(config).parent))  # its look-up tables lie there
@@ -319,22 +319,22 @@ def _assets(opened: Work, shot: Shot, made: Mapping[str, str], work_folder: str,
     }}
 
 
-def _files(item: Input, frames: tuple[int, ...] | None) -> list[str]:
-    sequence = item.sequence
+def _list_files(clip_input: ClipInput, frames: tuple[int, ...] | None) -> list[str]:
+    sequence = clip_input.sequence
     wanted = sequence.frames[:1] if sequence.kind == "movie" else frames or sequence.frames
-    return [str(sequence.path_of(frame).absolute()) for frame in wanted]
+    return [str(sequence.get_frame_path(frame).absolute()) for frame in wanted]
 
 
-def target_frames(opened: Work) -> tuple[int, ...]:
+def choose_target_frames(opened: RenderJob) -> tuple[int, ...]:
     """Frames of the target that the job looks at: all, as a render does; of a very long clip, those around the
     wanted ones."""
     available = opened.inputs.target.sequence.frames
-    if len(available) <= WHOLE_CLIP:
+    if len(available) <= MAX_WHOLE_CLIP:
         return available
-    first, last = opened.frames[0] - OVERLAP, opened.frames[-1] + OVERLAP
+    first, last = opened.frames[0] - OVERLAP_FRAMES, opened.frames[-1] + OVERLAP_FRAMES
     return tuple(frame for frame in available if first <= frame <= last)
 
 
-def source_range(item: Input, job: str) -> tuple[int, ...]:
+def choose_analysed_frames(clip_input: ClipInput, job: str) -> tuple[int, ...]:
     """Frames of a source that are analysed, as `render.scene` does."""
-    return item.sequence.frames if job == "drive" else source_frames(item.sequence.frames)
+    return clip_input.sequence.frames if job == "drive" else select_source_frames(clip_input.sequence.frames)

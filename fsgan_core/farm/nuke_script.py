@@ -14,51 +14,51 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import InputError
 
-__all__ = ["Node", "Script", "commands", "listed", "load_script", "parse_script"]
+__all__ = ["NukeScript", "ScriptNode", "load_script", "parse_script", "split_commands", "split_list"]
 
-OURS = "FSGAN_"
-GROUPS = ("Group", "LiveGroup", "Precomp")
-MOST = 256 << 20  # bytes of a script
+FSGAN_PREFIX = "FSGAN_"
+GROUP_CLASSES = ("Group", "LiveGroup", "Precomp")
+MAX_SCRIPT_BYTES = 256 << 20  # bytes of a script
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
 @dataclass(frozen=True)
-class Node:
+class ScriptNode:
     """kind: the class. name: full, inside a group "Group1.Read1". inputs: full names of the nodes above, those inside a
     group left out."""
 
-    kind: str
+    node_class: str
     name: str
     knobs: Mapping[str, str]
     inputs: tuple[str, ...] = ()
 
     @property
-    def ours(self) -> bool:
-        return self.kind.startswith(OURS) or self.knobs.get("fsgan_class", "").startswith(OURS)
+    def is_fsgan(self) -> bool:
+        return self.node_class.startswith(FSGAN_PREFIX) or self.knobs.get("fsgan_class", "").startswith(FSGAN_PREFIX)
 
     def is_on(self, knob: str) -> bool:
         """A check box that is on; one with an expression counts as off."""
         return self.knobs.get(knob, "").lower() in ("true", "1", "yes", "on")
 
-    def number(self, knob: str) -> int | None:
+    def get_integer(self, knob: str) -> int | None:
         """A whole number; None where there is none, or only Nuke knows it."""
         return int(self.knobs[knob]) if re.fullmatch(r"-?\d+", self.knobs.get(knob, "")) else None
 
 
 @dataclass(frozen=True)
-class Script:
-    root: Node
-    nodes: Mapping[str, Node] = field(default_factory=dict)
+class NukeScript:
+    root: ScriptNode
+    nodes: Mapping[str, ScriptNode] = field(default_factory=dict)
 
-    def writes(self) -> list[Node]:
+    def list_writes(self) -> list[ScriptNode]:
         """Writes at the top that are not switched off, in the order in which Nuke executes them."""
-        found = [node for node in self.nodes.values() if node.kind == "Write" and "." not in node.name
+        found = [node for node in self.nodes.values() if node.node_class == "Write" and "." not in node.name
                  and not node.is_on("disable") and not node.is_on("reading")]
-        return sorted(found, key=lambda node: node.number("render_order") or 1)
+        return sorted(found, key=lambda node: node.get_integer("render_order") or 1)
 
-    def above(self, name: str) -> list[Node]:
+    def list_upstream(self, name: str) -> list[ScriptNode]:
         """The node and all that its picture may depend on, groups with what is in them."""
-        seen: dict[str, Node] = {}
+        seen: dict[str, ScriptNode] = {}
         stack = [name]
         while stack:
             one = stack.pop()
@@ -69,13 +69,13 @@ class Script:
             stack += [inside for inside in self.nodes if inside.startswith(one + ".")]
         return list(seen.values())
 
-    def frames(self, write: Node) -> tuple[int, int]:
+    def find_write_range(self, write: ScriptNode) -> tuple[int, int]:
         """First and last frame that Nuke writes. Raises InputError where only Nuke knows them."""
         node, names, usual = (write, ("first", "last"), (1, 1)) if write.is_on("use_limit") else (
             self.root, ("first_frame", "last_frame"), (1, 100))
         found = []
         for knob, default in zip(names, usual, strict=True):
-            number = node.number(knob) if knob in node.knobs else default
+            number = node.get_integer(knob) if knob in node.knobs else default
             if number is None:
                 raise InputError(f"{node.name or 'the script'}: {knob} is {node.knobs[knob]}, which only Nuke can say; "
                                  "give --frames")
@@ -83,10 +83,10 @@ class Script:
         return found[0], found[1]
 
 
-def load_script(path: Path) -> Script:
+def load_script(path: Path) -> NukeScript:
     """Raises InputError."""
     try:
-        if path.stat().st_size > MOST:
+        if path.stat().st_size > MAX_SCRIPT_BYTES:
             raise InputError(f"{path} is too large for a script")
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -97,76 +97,76 @@ def load_script(path: Path) -> Script:
         raise InputError(f"{path}: {error}") from error
 
 
-def parse_script(text: str) -> Script:
+def parse_script(text: str) -> NukeScript:
     """Raises InputError for what is no script."""
-    root = Node("Root", "", {})
-    nodes: dict[str, Node] = {}
+    root = ScriptNode("Root", "", {})
+    nodes: dict[str, ScriptNode] = {}
     stacks: list[list[str]] = [[]]  # of node names, the newest last; one for each open group
     groups: list[str] = []  # full names of the open ones
     variables: dict[str, str] = {}
-    for words in commands(text):
+    for words in split_commands(text):
         kind, body = words[0], words[1:]
         stack = stacks[-1]
         if kind == "set" and len(body) == 2:
-            variables[body[0]] = _top(stack, body[1])
+            variables[body[0]] = _resolve_stack(stack, body[1])
         elif kind == "push" and len(body) == 1:
-            stack.append(variables.get(body[0][1:], "") if body[0].startswith("$") else _top(stack, body[0]))
+            stack.append(variables.get(body[0][1:], "") if body[0].startswith("$") else _resolve_stack(stack, body[0]))
         elif kind == "end_group" and groups:
             stacks.pop()
             stacks[-1].append(groups.pop())
         elif kind in ("version", "add_layer", "define_window_layout_xml") or not body:
             continue
         elif kind == "Root":
-            root = Node("Root", "", _knobs(body[-1]))
+            root = ScriptNode("Root", "", _parse_knobs(body[-1]))
         elif re.fullmatch(r"[A-Za-z_][\w.]*", kind) and (kind != "clone" or len(body) == 2):
-            knobs, like = _knobs(body[-1]), None
+            knobs, like = _parse_knobs(body[-1]), None
             if kind == "clone":
                 like = nodes.get(variables.get(body[0].lstrip("$"), ""))
-                kind, knobs = (like.kind, {**like.knobs, **knobs}) if like is not None else ("clone", knobs)
+                kind, knobs = (like.node_class, {**like.knobs, **knobs}) if like is not None else ("clone", knobs)
             name = ".".join([*groups[-1:], knobs.get("name", kind)])[-1024:]
             name = name if name not in nodes else f"{name}#{len(nodes)}"
-            count = _inputs(knobs.get("inputs", "1"))
+            count = _count_inputs(knobs.get("inputs", "1"))
             taken = [stack.pop() if stack else "" for _ in range(count)]
-            nodes[name] = Node(kind, name, knobs, tuple(one for one in taken if one))
-            if kind in GROUPS:
+            nodes[name] = ScriptNode(kind, name, knobs, tuple(one for one in taken if one))
+            if kind in GROUP_CLASSES:
                 groups.append(name)
                 stacks.append([])
             elif kind not in ("Viewer", "BackdropNode", "StickyNote"):
                 stack.append(name)
     if not nodes:
         raise InputError("there are no nodes in it; is it a Nuke script (.nk)?")
-    return Script(root, nodes)
+    return NukeScript(root, nodes)
 
 
-def _top(stack: list[str], text: str) -> str:
+def _resolve_stack(stack: list[str], text: str) -> str:
     """The node that `[stack N]` means; "" for anything else, `0` among it."""
     match = re.fullmatch(r"\[stack (\d+)\]", text)
     depth = int(match[1]) if match else len(stack)
     return stack[-1 - depth] if depth < len(stack) else ""
 
 
-def _inputs(text: str) -> int:
-    """"2+1": two inputs and a mask."""
+def _count_inputs(text: str) -> int:
+    """Reads "2+1": two inputs and a mask."""
     return sum(int(part) for part in text.split("+")) if re.fullmatch(r"\d{1,4}(\+\d{1,4})*", text) else 1
 
 
-def _knobs(body: str) -> dict[str, str]:
+def _parse_knobs(body: str) -> dict[str, str]:
     """Knob -> value as text, from a list of pairs; of a knob that stands several times (addUserKnob), the last."""
-    words = listed(body)
+    words = split_list(body)
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
-def listed(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """The words of a Tcl list. Raises InputError."""
     words: list[str] = []
     place = 0
-    while (match := _BLANK.match(text, place)) and match.end() < len(text):
-        word, place = _word(text, match.end(), listed=True)
+    while (match := _BLANK_PATTERN.match(text, place)) and match.end() < len(text):
+        word, place = _read_word(text, match.end(), listed=True)
         words.append(word)
     return words
 
 
-def commands(text: str) -> Iterator[list[str]]:
+def split_commands(text: str) -> Iterator[list[str]]:
     """The commands of a Tcl script as words, without running or substituting anything but backslashes. Raises
     InputError for braces, quotes or brackets that are never closed."""
     words: list[str] = []
@@ -188,34 +188,34 @@ def commands(text: str) -> Iterator[list[str]]:
                 end = text.find("\n", end + 1)
             place = length if end < 0 else end
         else:
-            word, place = _word(text, place)
+            word, place = _read_word(text, place)
             words.append(word)
     if words:
         yield words
 
 
-_BLANK = re.compile(r"\s*")
-_PLAIN = {(False, False): re.compile(r"[^\\\[\s;]+"), (True, False): re.compile(r'[^\\\["]+'),
+_BLANK_PATTERN = re.compile(r"\s*")
+_PLAIN_PATTERNS = {(False, False): re.compile(r"[^\\\[\s;]+"), (True, False): re.compile(r'[^\\\["]+'),
           (False, True): re.compile(r"[^\\\s]+"), (True, True): re.compile(r'[^\\"]+')}  # by (quoted, listed)
 
 
-def _word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
+def _read_word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
     """The word that begins there, and the place behind it. listed: of a list, where only blanks end a word."""
     if text[place] == "{":
-        end = _closing(text, place, "{", "}")
+        end = _find_closing(text, place, "{", "}")
         return re.sub(r"\\\n[ \t]*", " ", text[place + 1:end]), end + 1
     quoted = text[place] == '"'
     begun, place = place, place + quoted
-    plain = _PLAIN[quoted, listed]
+    plain = _PLAIN_PATTERNS[quoted, listed]
     parts: list[str] = []
     while place < len(text):
         letter = text[place]
         if match := plain.match(text, place):
             part, place = match[0], match.end()
         elif letter == "\\":
-            part, place = _escaped(text, place)
+            part, place = _read_escape(text, place)
         elif letter == "[":
-            end = _closing(text, place, "[", "]")
+            end = _find_closing(text, place, "[", "]")
             part, place = text[place:end + 1], end + 1
         else:
             return "".join(parts), place + quoted
@@ -225,7 +225,7 @@ def _word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
     return "".join(parts), place
 
 
-def _closing(text: str, place: int, opens: str, closes: str) -> int:
+def _find_closing(text: str, place: int, opens: str, closes: str) -> int:
     """Where what is opened at `place` is closed. Raises InputError."""
     depth = 0
     for match in re.compile(rf"\\.|[{re.escape(opens + closes)}]", re.DOTALL).finditer(text, place):
@@ -235,7 +235,7 @@ def _closing(text: str, place: int, opens: str, closes: str) -> int:
     raise InputError(f"'{opens}' in line {text.count(chr(10), 0, place) + 1} is never closed")
 
 
-def _escaped(text: str, place: int) -> tuple[str, int]:
+def _read_escape(text: str, place: int) -> tuple[str, int]:
     """What a backslash and what follows it stand for, and the place behind."""
     match = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|\n[ \t]*|(.)|$)",
                        re.DOTALL).match(text, place)

@@ -33,64 +33,64 @@ from typing import Any
 from fsgan_core.contract.errors import MachineError
 from fsgan_core.contract.version import __version__
 
-__all__ = ["VARIABLE", "handed_on", "serve", "start", "stop"]
+__all__ = ["SESSION_VARIABLE", "run_in_session", "serve_session", "start_session", "stop_session"]
 
 log = logging.getLogger(__name__)
 
-Main = Callable[..., int]  # `fsgan_core.cli.main`
+MainFunction = Callable[..., int]  # `fsgan_core.cli.main`
 
-VARIABLE = "FSGAN_SESSION"  # the session's folder
-SOCKET, LOG = "socket", "session.log"
-STARTING = 60.0  # seconds until the process must be there
-ANSWER = 120.0  # seconds until it must answer: its imports, from a slow file server, are among them
-GRACE = 20.0  # seconds that a cancelled task may take to stop
-IDLE = 3600.0  # seconds without a task after which it ends
-LOOK = 0.5  # seconds between two looks at the task and the folder
+SESSION_VARIABLE = "FSGAN_SESSION"  # the session's folder
+SOCKET_NAME, LOG_NAME = "socket", "session.log"
+START_SECONDS = 60.0  # seconds until the process must be there
+ANSWER_SECONDS = 120.0  # seconds until it must answer: its imports, from a slow file server, are among them
+GRACE_SECONDS = 20.0  # seconds that a cancelled task may take to stop
+IDLE_SECONDS = 3600.0  # seconds without a task after which it ends
+POLL_SECONDS = 0.5  # seconds between two looks at the task and the folder
 
 # Variables that decide about pixels, many of them read once, at a library's import: a task with others than the
 # process has is not for it.
-DECIDING = ("FSGAN_", "OCIO", "OMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_", "TORCH_", "CUDA_",
+DECIDING_PREFIXES = ("FSGAN_", "OCIO", "OMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_", "TORCH_", "CUDA_",
             "CUBLAS_", "NVIDIA_", "PYTHONPATH", "HOME")
 
 
-def deciding(environment: Mapping[str, str]) -> dict[str, str]:
+def select_deciding_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in sorted(environment.items())
-            if name.startswith(DECIDING) and name != VARIABLE}
+            if name.startswith(DECIDING_PREFIXES) and name != SESSION_VARIABLE}
 
 
 # The task's side.
 
 
-def handed_on(arguments: Sequence[str]) -> int | None:
+def run_in_session(arguments: Sequence[str]) -> int | None:
     """The exit code of a command that the session's process has done; None where the task must do it by itself.
 
     What is told of that goes to standard error.
     """
-    folder = os.environ.get(VARIABLE, "")
+    folder = os.environ.get(SESSION_VARIABLE, "")
     if not folder:
         return None
     try:
-        with _connected(Path(folder)) as connection:
-            return _asked(connection, arguments)
+        with _connect(Path(folder)) as connection:
+            return _send_command(connection, arguments)
     except (OSError, ValueError) as error:
-        _tell(f"no session process ({error}); this task works by itself")
+        _print_warning(f"no session process ({error}); this task works by itself")
     return None
 
 
 @contextlib.contextmanager
-def _connected(folder: Path) -> Iterator[socket.socket]:
+def _connect(folder: Path) -> Iterator[socket.socket]:
     """Raises OSError."""
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has none")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER)
-        connection.connect(str(folder / SOCKET))
+        connection.settimeout(ANSWER_SECONDS)
+        connection.connect(str(folder / SOCKET_NAME))
         yield connection
 
 
-def _asked(connection: socket.socket, arguments: Sequence[str]) -> int | None:
+def _send_command(connection: socket.socket, arguments: Sequence[str]) -> int | None:
     """Raises OSError, TimeoutError among them."""
-    asked = {"arguments": list(arguments), "folder": os.getcwd(), "environment": deciding(os.environ),  # noqa: PTH109
+    asked = {"arguments": list(arguments), "folder": os.getcwd(), "environment": select_deciding_variables(os.environ),  # noqa: PTH109
              "version": __version__}
     connection.sendall(json.dumps(asked).encode() + b"\n")
     with connection.makefile("rb") as lines:
@@ -99,7 +99,7 @@ def _asked(connection: socket.socket, arguments: Sequence[str]) -> int | None:
         for line in ([first] if first else lines):
             said = json.loads(line)
             if "refused" in said:
-                _tell(f"the session's process does not take it ({said['refused']}); this task works by itself")
+                _print_warning(f"the session's process does not take it ({said['refused']}); this task works by itself")
                 return None
         for line in lines:
             if not line.endswith(b"\n"):
@@ -110,96 +110,96 @@ def _asked(connection: socket.socket, arguments: Sequence[str]) -> int | None:
             stream = sys.stdout if "out" in said else sys.stderr
             stream.write(said.get("out", "") or said.get("err", ""))
             stream.flush()
-    _tell("the session's process has died; this task goes on by itself, and keeps the frames that are there")
+    _print_warning("the session's process has died; this task goes on by itself, and keeps the frames that are there")
     return None
 
 
-def _tell(text: str) -> None:
+def _print_warning(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 # Start and stop.
 
 
-def start(folder: Path, program: Sequence[str] = (sys.executable, "-m", "fsgan_core.cli")) -> str:
+def start_session(folder: Path, program: Sequence[str] = (sys.executable, "-m", "fsgan_core.cli")) -> str:
     """Starts the process of a session; what became of it, in words. Never raises: without it tasks only begin later."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
-        _end(folder)
-        with (folder / LOG).open("ab") as errors:
+        _end_process(folder)
+        with (folder / LOG_NAME).open("ab") as errors:
             process = subprocess.Popen([*program, "farm", "session", "serve", str(folder)], stdin=subprocess.DEVNULL,
                                        stdout=errors, stderr=errors, start_new_session=True)
     except OSError as error:
         return f"no session process ({error}); each task works by itself"
-    until = time.monotonic() + STARTING
+    until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        if (folder / SOCKET).exists():
-            return f"session process {process.pid}; its log is {folder / LOG}"
+        if (folder / SOCKET_NAME).exists():
+            return f"session process {process.pid}; its log is {folder / LOG_NAME}"
         time.sleep(0.05)
     if process.poll() is None:
         process.kill()
-    said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    said = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"no session process ({said[-1] if said else 'it does not start'}); each task works by itself"
 
 
-def stop(folder: Path) -> str:
+def stop_session(folder: Path) -> str:
     """Ends the process; what became of it, in words. Never raises."""
     try:
-        return "the session's process has ended" if _end(folder) else "there was no session process"
+        return "the session's process has ended" if _end_process(folder) else "there was no session process"
     except TimeoutError:
-        return f"the session's process does not end within {GRACE:g} s"
+        return f"the session's process does not end within {GRACE_SECONDS:g} s"
     except OSError as error:
         return f"the session's process could not be asked to end ({error})"
 
 
-def _end(folder: Path) -> bool:
+def _end_process(folder: Path) -> bool:
     """The process ends when its socket's name is gone. Whether there was one. Raises OSError, TimeoutError."""
     try:
-        with _connected(folder) as connection:
-            (folder / SOCKET).unlink(missing_ok=True)
-            connection.settimeout(GRACE)
+        with _connect(folder) as connection:
+            (folder / SOCKET_NAME).unlink(missing_ok=True)
+            connection.settimeout(GRACE_SECONDS)
             with contextlib.suppress(ConnectionResetError):
                 while connection.recv(1 << 16):
                     pass
             return True
     except (FileNotFoundError, ConnectionRefusedError):
-        (folder / SOCKET).unlink(missing_ok=True)  # of one that was killed
+        (folder / SOCKET_NAME).unlink(missing_ok=True)  # of one that was killed
         return False
 
 
 # The process.
 
 
-def serve(folder: Path, main: Main) -> int:
+def serve_session(folder: Path, main: MainFunction) -> int:
     """Takes commands at the folder's socket, one at a time, until the socket's name is gone. main: runs one. Raises
     MachineError."""
     if not hasattr(socket, "AF_UNIX"):
         raise MachineError("this system has no local sockets for Python")
-    environment = deciding(os.environ)
+    environment = select_deciding_variables(os.environ)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         try:
-            listening.bind(str(folder / SOCKET))
+            listening.bind(str(folder / SOCKET_NAME))
         except OSError as error:
             raise MachineError(f"there can be no socket in {folder}: {error}") from error
         listening.listen(8)
-        guard = _Guard(folder / SOCKET)
+        guard = _ProcessGuard(folder / SOCKET_NAME)
         guard.start()
         import fsgan_core.farm.tasks  # noqa: F401 - what every task needs, before the first one asks
-        from fsgan_core.render.warm_cache import Warm
+        from fsgan_core.render.warm_cache import WarmCache
 
-        warm = Warm()
+        warm = WarmCache()
         while True:
             connection, _ = listening.accept()
             with connection:
-                if not _taken(connection, environment, functools.partial(main, warm=warm), guard):
+                if not _serve_command(connection, environment, functools.partial(main, warm=warm), guard):
                     return 0
                 warm.trim()
 
 
-def _taken(connection: socket.socket, environment: Mapping[str, str], run: Main, guard: _Guard) -> bool:
+def _serve_command(connection: socket.socket, environment: Mapping[str, str], run: MainFunction, guard: _ProcessGuard) -> bool:
     """One command to its end; whether the process may go on."""
-    connection.settimeout(STARTING)
+    connection.settimeout(START_SECONDS)
     try:
         with connection.makefile("rb") as lines:
             line = lines.readline(1 << 20)
@@ -207,22 +207,22 @@ def _taken(connection: socket.socket, environment: Mapping[str, str], run: Main,
         asked = json.loads(line) if line else None
         if asked is None:
             return True  # a look whether we are there
-        refused = refusal(asked, environment)
-        _send(connection, {"refused": refused} if refused else {"pid": os.getpid()})
+        refused = explain_refusal(asked, environment)
+        _send_message(connection, {"refused": refused} if refused else {"pid": os.getpid()})
         if refused:
             return True
         guard.watch(connection)
-        code = _done(connection, asked, run)
+        code = _run_command(connection, asked, run)
         guard.watch(None)  # from here on the task may go
         if code is None or code == 130:
             return False  # the task is gone, or we are asked to end: what is left is not for the next one
-        _send(connection, {"exit": code})
+        _send_message(connection, {"exit": code})
     except (OSError, ValueError) as error:
         log.warning("a task's connection: %s", error)
     return True
 
 
-def refusal(asked: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+def explain_refusal(asked: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Why a process with this environment must not do what is asked; "" where it may."""
     if asked.get("version") != __version__:
         return f"it is version {__version__}"
@@ -231,11 +231,11 @@ def refusal(asked: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     return f"it has another {', '.join(other)}" if other else ""
 
 
-def _done(connection: socket.socket, asked: Mapping[str, Any], run: Main) -> int | None:
+def _run_command(connection: socket.socket, asked: Mapping[str, Any], run: MainFunction) -> int | None:
     """The exit code; None for a fault of ours, which the task shall meet by itself."""
     before, variables, streams = os.getcwd(), dict(os.environ), (sys.stdout, sys.stderr)  # noqa: PTH109
     lock = threading.Lock()
-    sys.stdout, sys.stderr = _Stream(connection, "out", lock), _Stream(connection, "err", lock)
+    sys.stdout, sys.stderr = _SocketStream(connection, "out", lock), _SocketStream(connection, "err", lock)
     try:
         os.chdir(asked["folder"])
         return run(asked["arguments"])
@@ -251,19 +251,19 @@ def _done(connection: socket.socket, asked: Mapping[str, Any], run: Main) -> int
         os.chdir(before)
 
 
-def _send(connection: socket.socket, said: Mapping[str, Any]) -> None:
+def _send_message(connection: socket.socket, said: Mapping[str, Any]) -> None:
     """Raises OSError."""
     connection.sendall(json.dumps(said).encode() + b"\n")
 
 
-class _Stream(io.TextIOBase):
+class _SocketStream(io.TextIOBase):
     """What a command prints, to the task that asked for it. Where that has gone, to nobody."""
 
     encoding = "utf-8"
 
     def __init__(self, connection: socket.socket, name: str, lock: threading.Lock) -> None:
         self._connection = connection
-        self._name = name
+        self._channel = name
         self._lock = lock
 
     def writable(self) -> bool:
@@ -271,52 +271,52 @@ class _Stream(io.TextIOBase):
 
     def write(self, text: str) -> int:
         with self._lock, contextlib.suppress(OSError):
-            _send(self._connection, {self._name: text})
+            _send_message(self._connection, {self._channel: text})
         return len(text)
 
 
-class _Guard(threading.Thread):
+class _ProcessGuard(threading.Thread):
     """Ends the process when its socket's name is gone, when nobody needs it, and, politely, when the task that it works
     for has gone."""
 
     def __init__(self, name: Path) -> None:
         super().__init__(name="guard", daemon=True)
-        self._name = name
-        self._there = name.stat().st_ino
+        self._socket_path = name
+        self._inode = name.stat().st_ino
         self._lock = threading.Lock()
-        self._task: socket.socket | None = None
-        self._since = time.monotonic()
-        self._ends = 0.0
+        self._connection: socket.socket | None = None
+        self._last_change = time.monotonic()
+        self._deadline = 0.0
 
     def watch(self, task: socket.socket | None) -> None:
         with self._lock:
-            self._task = task
-            self._since = time.monotonic()
+            self._connection = task
+            self._last_change = time.monotonic()
 
     def run(self) -> None:
         while True:
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
             with self._lock:
-                self._look()
+                self._check()
 
-    def _look(self) -> None:
-        if self._ends:
-            if time.monotonic() > self._ends:
+    def _check(self) -> None:
+        if self._deadline:
+            if time.monotonic() > self._deadline:
                 os._exit(MachineError.exit_code)
-        elif not self._is_ours() or (self._task is None and time.monotonic() - self._since > IDLE):
+        elif not self._is_ours() or (self._connection is None and time.monotonic() - self._last_change > IDLE_SECONDS):
             os._exit(0)
-        elif self._task is not None and _gone(self._task):
-            self._ends = time.monotonic() + GRACE
+        elif self._connection is not None and _is_disconnected(self._connection):
+            self._deadline = time.monotonic() + GRACE_SECONDS
             os.kill(os.getpid(), signal.SIGTERM)  # as an engine cancels a task
 
     def _is_ours(self) -> bool:
         try:
-            return self._name.stat().st_ino == self._there
+            return self._socket_path.stat().st_ino == self._inode
         except OSError:
             return False
 
 
-def _gone(task: socket.socket) -> bool:
+def _is_disconnected(task: socket.socket) -> bool:
     try:
         return task.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:

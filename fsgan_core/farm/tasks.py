@@ -22,86 +22,86 @@ from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.layers import META_KEY
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.faces.track_file import load_track
-from fsgan_core.farm.bundle import SIDECARS, expectation, source_range
+from fsgan_core.farm.bundle import SIDECARS_FOLDER, choose_analysed_frames, describe_job_engines
 from fsgan_core.plates.exr import read_header
-from fsgan_core.plates.sequence import frames_text, open_clip, output_path, parse_frames
-from fsgan_core.render.pipeline import Work, render_shot, shot_work
-from fsgan_core.render.warm_cache import Warm
-from fsgan_core.runtime.atomic import atomic_file
-from fsgan_core.runtime.events import FAILED, KEPT, Event, FrameReport, Listener, RenderResult, ignore
+from fsgan_core.plates.sequence import format_frames, format_output_path, open_clip, parse_frames
+from fsgan_core.render.pipeline import RenderJob, plan_shot_job, render_shot
+from fsgan_core.render.warm_cache import WarmCache
+from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.events import FAILED, KEPT, Event, EventListener, FrameReport, RenderResult, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 
 __all__ = [
     "Estimate",
     "analyse_source",
     "analyse_target",
-    "estimate",
-    "gathered",
-    "recognise",
+    "estimate_cost",
+    "gather_result",
+    "read_unread_frames",
+    "recognise_source",
     "render_chunk",
-    "rendered",
-    "unread_frames",
+    "render_readable_frames",
 ]
 
 log = logging.getLogger(__name__)
 
-UNREAD = ".unread.json"
+UNREAD_SUFFIX = ".unread.json"
 
 
-def analyse_target(shot: Shot, frames: str = "", device: str = "cpu", listen: Listener = ignore) -> dict[str, Any]:
+def analyse_target(shot: Shot, frames: str = "", device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
     """Writes the target's track file. frames: those that must be there; a frame that has not arrived yet is an error,
     because a track without it would be another one. Raises PlateError and as `write_track`."""
     inputs = open_inputs((), shot.target, shot.stages, device=device)
     wanted = parse_frames(frames) if frames else inputs.target.sequence.frames
     absent = sorted(set(wanted) - set(inputs.target.sequence.frames))
     if absent:
-        raise PlateError(f"{shot.target.path} has no frame {frames_text(absent)} here (yet); start this task again "
+        raise PlateError(f"{shot.target.path} has no frame {format_frames(absent)} here (yet); start this task again "
                          "when the plate is complete")
-    return _analysed(shot.target, shot, wanted, device, listen, of_target=True)
+    return _write_track_file(shot.target, shot, wanted, device, on_event, of_target=True)
 
 
-def analyse_source(shot: Shot, number: int, device: str = "cpu", listen: Listener = ignore) -> dict[str, Any]:
+def analyse_source(shot: Shot, number: int, device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
     """Writes the track file of a source, counted from 1. Raises InputError, PlateError and as `write_track`."""
     if not 1 <= number <= len(shot.source):
         raise InputError(f"the shot has no source {number}; it has {len(shot.source)}")
     clip = shot.source[number - 1]
     inputs = open_inputs((), clip, shot.stages, device=device)
-    return _analysed(clip, shot, source_range(inputs.target, shot.job), device, listen, of_target=False)
+    return _write_track_file(clip, shot, choose_analysed_frames(inputs.target, shot.job), device, on_event, of_target=False)
 
 
-def recognise(shot: Shot, device: str = "cpu", listen: Listener = ignore) -> dict[str, Any]:
+def recognise_source(shot: Shot, device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
     """Writes the file of where the source is recognised, which the shot names, unless it is there. Raises InputError
     and as a render."""
     path = shot.stages.reenact.recognition_file
     if not path:
         raise InputError("the shot names no reenact.recognition_file; make the job with `fsgan farm bundle`")
-    work = shot_work(shot, device=device, listen=listen)
-    work.scenes(work.held(work.frames[0]))
+    work = plan_shot_job(shot, device=device, listen=on_event)
+    work.scenes(work.resolve_held_frame(work.frames[0]))
     return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
 
-def _analysed(clip: Clip, shot: Shot, frames: Sequence[int], device: str, listen: Listener, *,
+def _write_track_file(clip: Clip, shot: Shot, frames: Sequence[int], device: str, on_event: EventListener, *,
               of_target: bool) -> dict[str, Any]:
     if not clip.track:
         raise InputError(f"the shot names no track file for {clip.path}; make the job with `fsgan farm bundle`")
     track = Path(clip.track)
     unread: dict[int, str] = {}
 
-    def hear(event: Event) -> None:
+    def collect_unread(event: Event) -> None:
         if event.kind == "unread" and event.frame is not None:
             unread[event.frame] = event.message
-        listen(event)
+        on_event(event)
 
     facts = write_track(replace(clip, track=""), track, shot.stages, of_target=of_target,
-                        frames=frames_text(frames, limit=0), device=device, listen=hear)
-    with atomic_file(track.with_suffix(UNREAD)) as temporary:
+                        frames=format_frames(frames, limit=0), device=device, on_event=collect_unread)
+    with write_atomically(track.with_suffix(UNREAD_SUFFIX)) as temporary:
         temporary.write_text(json.dumps(unread, indent=1) + "\n", encoding="utf-8")
     return {**facts, "unread": sorted(unread)}
 
 
-def unread_frames(shot: Shot) -> Mapping[int, str]:
+def read_unread_frames(shot: Shot) -> Mapping[int, str]:
     """Frames of the target that could not be read when it was analysed, and why. Their faces are guesses."""
-    path = Path(shot.target.track).with_suffix(UNREAD) if shot.target.track else None
+    path = Path(shot.target.track).with_suffix(UNREAD_SUFFIX) if shot.target.track else None
     if path is None or not path.is_file():
         return {}
     try:
@@ -111,7 +111,7 @@ def unread_frames(shot: Shot) -> Mapping[int, str]:
 
 
 def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", device: str = "cpu",
-                 listen: Listener = ignore, warm: Warm | None = None) -> RenderResult:
+                 on_event: EventListener = ignore_event, warm: WarmCache | None = None) -> RenderResult:
     """Renders a chunk, and writes what it took into `work`, where the report looks for it.
 
     Times stand there and not in the pictures: a picture with its own render time in it would never be the same twice,
@@ -120,36 +120,36 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
     """
     started = time.time()
 
-    def work_of(frames: str) -> Work:
-        job = shot_work(shot, frames=frames, device=device, listen=listen, warm=warm)
-        here = expectation(job, tuned="reenact fsgan fine-tuned" in expect)
+    def plan_chunk_job(frames: str) -> RenderJob:
+        job = plan_shot_job(shot, frames=frames, device=device, listen=on_event, warm=warm)
+        here = describe_job_engines(job, tuned="reenact fsgan fine-tuned" in expect)
         if expect and here != expect:
             raise MachineError(f"this machine would not render the same: it has {here}; the job was made with {expect}."
                                " Install the same version and weights, or make the job anew")
         return job
 
-    result = rendered(shot, frames, work_of, listen)
+    result = render_readable_frames(shot, frames, plan_chunk_job, on_event)
     _write_sidecar(result, work, started)
     return result
 
 
-def rendered(shot: Shot, frames: str, work_of: Callable[[str], Work], listen: Listener = ignore) -> RenderResult:
+def render_readable_frames(shot: Shot, frames: str, work_of: Callable[[str], RenderJob], on_event: EventListener = ignore_event) -> RenderResult:
     """Renders frames with what work_of(frames) makes, but those that could not be read when the target was analysed:
     they are listed as failed. Raises PlateError where the plate is not as it was then; else as Work.run."""
     _check_plate(shot)
-    unread = unread_frames(shot)
+    unread = read_unread_frames(shot)
     wanted = parse_frames(frames) if frames else ()
     spoilt = [frame for frame in wanted if frame in unread]
     good = [frame for frame in wanted if frame not in unread]
-    reports = tuple(FrameReport(frame, FAILED, str(output_path(shot.output.path, frame)), message=(
+    reports = tuple(FrameReport(frame, FAILED, str(format_output_path(shot.output.path, frame)), message=(
         f"could not be read when the plate was analysed ({unread[frame]}); mend it and analyse the target again"))
         for frame in spoilt)
     if spoilt and not good:
         result = RenderResult(shot.job, shot.output.path, shot.output.colorspace, (), {"total": 0.0}, {}, "cpu")
     else:
-        result = work_of(frames_text(good, limit=0) if spoilt else frames).run()
+        result = work_of(format_frames(good, limit=0) if spoilt else frames).run()
     for report in reports:
-        listen(Event("frame", shot.job, len(wanted), len(wanted), report.frame, FAILED, 0.0, report.message))
+        on_event(Event("frame", shot.job, len(wanted), len(wanted), report.frame, FAILED, 0.0, report.message))
     return replace(result, frames=tuple(sorted((*result.frames, *reports), key=lambda report: report.frame)))
 
 
@@ -162,11 +162,11 @@ def _check_plate(shot: Shot) -> None:
     track = load_track(Path(shot.target.track).expanduser())
     absent = sorted(set(track.frames) - set(open_clip(shot.target, shot.stages.output.missing).frames))
     if track.related and absent:
-        raise PlateError(f"{shot.target.path} has no frame {frames_text(absent)} here (yet), which it had when it was "
+        raise PlateError(f"{shot.target.path} has no frame {format_frames(absent)} here (yet), which it had when it was "
                          "analysed; start this task again when the plate is complete")
 
 
-def peak_bytes() -> int:
+def measure_peak_bytes() -> int:
     """The most memory that this process held; 0 where the system does not say."""
     try:
         import resource
@@ -179,21 +179,21 @@ def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
     numbers = [report.frame for report in result.frames]
     name = f"{numbers[0]}-{numbers[-1]}.{len(numbers)}.json"
     facts = {"started": round(started, 3), "finished": round(time.time(), 3), "machine": platform.node(),
-             "cores": os.cpu_count() or 1, "peak_bytes": peak_bytes(), **result.to_dict()}
-    path = work / SIDECARS / name
-    facts["frames"] = _with_older_times(path, facts["frames"])
-    with atomic_file(path) as temporary:
+             "cores": os.cpu_count() or 1, "peak_bytes": measure_peak_bytes(), **result.to_dict()}
+    path = work / SIDECARS_FOLDER / name
+    facts["frames"] = _restore_older_times(path, facts["frames"])
+    with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def _with_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _restore_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A frame that a second run only kept has the times of the run that made it."""
-    older = {one["frame"]: one for one in _read(path).get("frames", ())}
+    older = {one["frame"]: one for one in _read_json(path).get("frames", ())}
     return [{**one, "seconds": older[one["frame"]].get("seconds", {})}
             if one["state"] == KEPT and one["frame"] in older else one for one in frames]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -201,12 +201,12 @@ def _read(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def gathered(shot: Shot, frames: str, work: Path) -> RenderResult:
+def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
     """All chunks as one result. What counts is the file: a frame without a readable one is listed as failed, whatever
     the chunks said; of several runs of a frame the last one counts, by the clock of the file server."""
     told: dict[int, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
-    chunks = [_read(path) for path in sorted((work / SIDECARS).glob("*.json"), key=lambda path: (_changed(path), path))]
+    chunks = [_read_json(path) for path in sorted((work / SIDECARS_FOLDER).glob("*.json"), key=lambda path: (_read_change_time(path), path))]
     for chunk in chunks:
         for one in chunk.get("frames", ()):
             before = told.get(one["frame"], {})
@@ -217,18 +217,18 @@ def gathered(shot: Shot, frames: str, work: Path) -> RenderResult:
     reports = []
     for frame in parse_frames(frames):
         one = told.get(frame, {})
-        path = output_path(shot.output.path, frame)
+        path = format_output_path(shot.output.path, frame)
         state, message = str(one.get("state", KEPT)), str(one.get("message", ""))
         if state != FAILED:
-            state, message = (state, message) if _whole(path) else (FAILED, f"{path} is not there or not readable")
+            state, message = (state, message) if _is_readable(path) else (FAILED, f"{path} is not there or not readable")
         reports.append(FrameReport(frame, state, str(path), one.get("seconds", {}), tuple(one.get("flags", ())),
                                    message))
     last = chunks[-1] if chunks else {}
     notes = list(dict.fromkeys(note for chunk in chunks for note in chunk.get("notes", ())))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
-    near = _beside(reports, shot.stages.mask.smooth)
+    near = _find_failed_neighbours(reports, shot.stages.mask.smooth)
     if near:
-        notes.append(f"{frames_text(near)} lie beside failed frames and may have been rendered without them; once "
+        notes.append(f"{format_frames(near)} lie beside failed frames and may have been rendered without them; once "
                      "those are mended, start their chunks again as well")
     notes.append(f"{len(chunks)} chunks on {len(machines)} machine(s), {seconds.get('total', 0.0) / 3600:.2f} "
                  "machine-hours of rendering")
@@ -236,21 +236,21 @@ def gathered(shot: Shot, frames: str, work: Path) -> RenderResult:
                         tuple(reports), seconds, last.get("engines", {}), str(last.get("device", "cpu")), tuple(notes))
 
 
-def _changed(path: Path) -> int:
+def _read_change_time(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _beside(reports: Sequence[FrameReport], reach: int) -> list[int]:
+def _find_failed_neighbours(reports: Sequence[FrameReport], reach: int) -> list[int]:
     """Frames that did not fail, whose matte is averaged with one that did."""
     failed = {report.frame for report in reports if report.state == FAILED}
     return [report.frame for report in reports if report.frame not in failed
             and any(abs(report.frame - other) <= reach for other in failed)]
 
 
-def _whole(path: Path) -> bool:
+def _is_readable(path: Path) -> bool:
     try:
         return bool(read_header(path).metadata.get(META_KEY))
     except PlateError:
@@ -266,74 +266,74 @@ class Estimate:
     """
 
     frames: int
-    sampled: tuple[int, ...]
-    start: float
-    analyse: float
-    frame: float
-    stages: Mapping[str, float]
+    sampled_frames: tuple[int, ...]
+    start_seconds: float
+    analysis_seconds: float
+    frame_seconds: float
+    stage_seconds: Mapping[str, float]
     peak_bytes: int
     cores: int
 
-    def machine_seconds(self, chunk: int) -> float:
+    def estimate_machine_seconds(self, chunk: int) -> float:
         """Of the whole job in chunks of so many frames."""
         tasks = math.ceil(self.frames / chunk)
-        return self.analyse + self.frames * self.frame + tasks * self.start
+        return self.analysis_seconds + self.frames * self.frame_seconds + tasks * self.start_seconds
 
-    def wall_seconds(self, machines: int, chunk: int) -> float:
+    def estimate_wall_seconds(self, machines: int, chunk: int) -> float:
         """Until the last frame, with so many machines from the beginning."""
         rounds = math.ceil(math.ceil(self.frames / chunk) / machines)
-        return self.analyse + rounds * (chunk * self.frame + self.start)
+        return self.analysis_seconds + rounds * (chunk * self.frame_seconds + self.start_seconds)
 
     def to_dict(self, chunk: int) -> dict[str, Any]:
-        return {"frames": self.frames, "sampled": list(self.sampled), "seconds_start": round(self.start, 3),
-                "seconds_analyse": round(self.analyse, 3), "seconds_frame": round(self.frame, 3),
-                "seconds_stages": {stage: round(spent, 3) for stage, spent in self.stages.items()},
+        return {"frames": self.frames, "sampled": list(self.sampled_frames), "seconds_start": round(self.start_seconds, 3),
+                "seconds_analyse": round(self.analysis_seconds, 3), "seconds_frame": round(self.frame_seconds, 3),
+                "seconds_stages": {stage: round(spent, 3) for stage, spent in self.stage_seconds.items()},
                 "peak_bytes": self.peak_bytes, "cores": self.cores, "chunk": chunk,
-                "machine_hours": round(self.machine_seconds(chunk) / 3600, 4),
-                "wall_hours": {str(machines): round(self.wall_seconds(machines, chunk) / 3600, 4)
+                "machine_hours": round(self.estimate_machine_seconds(chunk) / 3600, 4),
+                "wall_hours": {str(machines): round(self.estimate_wall_seconds(machines, chunk) / 3600, 4)
                                for machines in (1, 10, 100)}}
 
 
-SAMPLES = 3
+TARGET_SAMPLES = 3
 SOURCE_SAMPLES = 6
 
 
-def estimate(shot: Shot, device: str = "cpu", imported: float = 0.0, listen: Listener = ignore) -> Estimate:
+def estimate_cost(shot: Shot, device: str = "cpu", imported: float = 0.0, on_event: EventListener = ignore_event) -> Estimate:
     """Renders three frames of the shot into a folder that goes away, and scales. Clips without a track file are
     analysed at a few frames alone. imported: seconds that the process took to get here. Raises as render_shot."""
-    opened = shot_work(shot, device=device)
+    opened = plan_shot_job(shot, device=device)
     inputs = opened.inputs
     target = inputs.target.sequence
-    sampled = [opened.frames[place] for place in sample_evenly(len(opened.frames), SAMPLES)]
+    sampled = [opened.frames[place] for place in sample_evenly(len(opened.frames), TARGET_SAMPLES)]
     with tempfile.TemporaryDirectory(prefix="fsgan-estimate-") as folder:
         analyse = 0.0
 
-        def track_of(clip: Clip, name: str, some: Sequence[int], all_frames: int, of_target: bool) -> Clip:
+        def analyse_samples(clip: Clip, name: str, some: Sequence[int], all_frames: int, of_target: bool) -> Clip:
             nonlocal analyse
             if clip.track:
                 return clip
             path = Path(folder) / f"{name}.json"
-            laps = _Laps(listen)
-            write_track(clip, path, shot.stages, of_target=of_target, frames=frames_text(some, limit=0),
-                        device=device, listen=laps)
-            analyse += laps.each("analyse") * all_frames
+            laps = _StepTimer(on_event)
+            write_track(clip, path, shot.stages, of_target=of_target, frames=format_frames(some, limit=0),
+                        device=device, on_event=laps)
+            analyse += laps.compute_step_seconds("analyse") * all_frames
             return replace(clip, track=str(path))
 
         sources = tuple(
-            track_of(item.clip, f"source{number}", [available[place] for place in sample_evenly(len(available), SOURCE_SAMPLES)],
+            analyse_samples(item.clip, f"source{number}", [available[place] for place in sample_evenly(len(available), SOURCE_SAMPLES)],
                      len(available), False)
-            for number, (item, available) in enumerate((item, source_range(item, shot.job)) for item in inputs.sources))
-        track = track_of(shot.target, "target", [opened.held(frame) for frame in sampled], len(target.frames), True)
+            for number, (item, available) in enumerate((item, choose_analysed_frames(item, shot.job)) for item in inputs.sources))
+        track = analyse_samples(shot.target, "target", [opened.resolve_held_frame(frame) for frame in sampled], len(target.frames), True)
         trial = replace(shot, source=sources, target=track, output=Output(
             str(Path(folder) / "out" / "trial.####.exr"), shot.output.colorspace))
         begun = time.perf_counter()
-        result = render_shot(trial, frames=frames_text(sampled, limit=0), device=device, listen=listen)
+        result = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event)
         first = time.perf_counter() - begun
         begun = time.perf_counter()
-        again = render_shot(trial, frames=frames_text(sampled, limit=0), device=device, listen=listen, force=True)
+        again = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event, force=True)
         warm = time.perf_counter() - begun
     if again.failures:
-        log.warning("of the sampled frames %s failed: %s", frames_text(again.numbers(FAILED)), again.failures[0][1])
+        log.warning("of the sampled frames %s failed: %s", format_frames(again.list_frames(FAILED)), again.failures[0][1])
     per_stage: dict[str, list[float]] = {}
     for report in again.frames:
         for stage, spent in report.seconds.items():
@@ -341,23 +341,23 @@ def estimate(shot: Shot, device: str = "cpu", imported: float = 0.0, listen: Lis
     return Estimate(len(opened.frames), tuple(report.frame for report in result.frames),
                     imported + max(0.0, first - warm), analyse, warm / len(sampled),
                     {stage: statistics.median(spent) for stage, spent in per_stage.items()},
-                    peak_bytes(), os.cpu_count() or 1)
+                    measure_peak_bytes(), os.cpu_count() or 1)
 
 
-class _Laps:
+class _StepTimer:
     """Seconds between the steps of one kind of event; the first step holds what is done once."""
 
-    def __init__(self, listen: Callable[[Event], None]) -> None:
-        self._listen = listen
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self._on_event = on_event
         self._times: dict[str, list[float]] = {}
-        self._begun = time.perf_counter()
+        self._start_time = time.perf_counter()
 
     def __call__(self, event: Event) -> None:
         self._times.setdefault(event.kind, []).append(time.perf_counter())
-        self._listen(event)
+        self._on_event(event)
 
-    def each(self, kind: str) -> float:
+    def compute_step_seconds(self, kind: str) -> float:
         times = self._times.get(kind, [])
         if len(times) < 2:
-            return times[0] - self._begun if times else 0.0
+            return times[0] - self._start_time if times else 0.0
         return (times[-1] - times[0]) / (len(times) - 1)

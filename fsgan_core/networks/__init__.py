@@ -5,6 +5,6 @@ Nothing here imports torch before a network is built: `import fsgan_core.network
 
 from __future__ import annotations
 
-from fsgan_core.networks.architectures.build import Arch, build, parse_arch
+from fsgan_core.networks.architectures.build import Architecture, build_network, parse_architecture
 
-__all__ = ["Arch", "build", "parse_arch"]
+__all__ = ["Architecture", "build_network", "parse_architecture"]

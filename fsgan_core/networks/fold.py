@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["folded"]
+__all__ = ["fold_batch_norm"]
 
 
-def folded(network: nn.Module) -> fx.GraphModule:
+def fold_batch_norm(network: nn.Module) -> fx.GraphModule:
     """The same function with fewer steps, in evaluation mode. Takes `network` over: it is not to be used any more.
 
     Raises what torch.fx raises (TraceError and others) for a forward whose steps depend on the values that it is given.
@@ -31,14 +31,14 @@ def folded(network: nn.Module) -> fx.GraphModule:
                 node.replace_all_uses_with(before)
                 traced.graph.erase_node(node)
         elif isinstance(module, nn.Tanh):
-            traced.set_submodule(node.target, _WideTanh())
+            traced.set_submodule(node.target, _Float32Tanh())
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
     return traced.requires_grad_(False)
 
 
-class _WideTanh(nn.Module):
+class _Float32Tanh(nn.Module):
     """In float32: near 1 the steps of bfloat16 are as coarse as those of an 8-bit picture."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,33 +32,33 @@ import torch
 from torch import Tensor, nn
 
 from fsgan_core.contract.errors import MachineError, ParameterError
-from fsgan_core.networks.fold import folded
+from fsgan_core.networks.fold import fold_batch_norm
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.weights.catalogue import Installed, Weight
+    from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 
-__all__ = ["PRECISIONS", "Runner", "load_runner", "resolve_precision", "runner_for"]
+__all__ = ["PRECISIONS", "Runner", "get_runner", "make_runner", "resolve_precision"]
 
 log = logging.getLogger(__name__)
 
-Answer = Tensor | tuple[Tensor, ...]
+NetworkOutput = Tensor | tuple[Tensor, ...]
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Instructions that multiply in that precision, as torch.cpu.get_capabilities names them (x86, ARM).
 CPU_INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
-MOST_RUNNERS = 8  # kept loaded: the six networks of a shot and two to change to
-MOST_SAMPLES = 16  # in one pass
+MAX_RUNNERS = 8  # kept loaded: the six networks of a shot and two to change to
+MAX_SAMPLES = 16  # in one pass
 FIXED_THREADS = 2  # where bits would follow the number of threads
 
 COMPILE_VARIABLE = "FSGAN_COMPILE"
 
-_locks: dict[str, threading.RLock] = {}
+_device_locks: dict[str, threading.RLock] = {}
 _runners: OrderedDict[tuple[str, str, str], Runner] = OrderedDict()
-_registry = threading.RLock()
+_registry_lock = threading.RLock()
 
 
 def resolve_precision(device: str = "cpu", precision: str = "auto") -> str:
-    """"fp32", "bf16" or "fp16": what `precision` means on that device.
+    """Resolves `precision` on that device to "fp32", "bf16" or "fp16".
 
     "auto" is bf16 on a CPU with instructions for it (AVX512-BF16, AMX, ARM's) and on CUDA from compute capability 8.0;
     fp16 on CUDA from 7.0; else fp32. fp16 is refused to a CPU without instructions for it: fp32 then.
@@ -69,8 +69,8 @@ def resolve_precision(device: str = "cpu", precision: str = "auto") -> str:
     kind = torch.device(device).type
     if kind == "cpu":
         if precision == "auto":
-            return "bf16" if _cpu_has("bf16") else "fp32"
-        return "fp32" if precision == "fp16" and not _cpu_has("fp16") else precision
+            return "bf16" if _cpu_supports("bf16") else "fp32"
+        return "fp32" if precision == "fp16" and not _cpu_supports("fp16") else precision
     if precision != "auto":
         return precision
     if kind == "cuda":
@@ -79,7 +79,7 @@ def resolve_precision(device: str = "cpu", precision: str = "auto") -> str:
     return "fp32"
 
 
-def _cpu_has(precision: str) -> bool:
+def _cpu_supports(precision: str) -> bool:
     there = torch.cpu.get_capabilities()
     return any(there.get(name, False) for name in CPU_INSTRUCTIONS[precision])
 
@@ -91,86 +91,86 @@ class Runner:
     precision: "fp32", "bf16" or "fp16". weight: what the catalogue says of the weights, None where it says nothing.
     """
 
-    def __init__(self, network: nn.Module, device: str, precision: str, weight: Weight | None = None,
+    def __init__(self, network: nn.Module, device: str, precision: str, weight: WeightsInfo | None = None,
                  compiled: bool = False) -> None:
         """Takes `network` over; precision as in `resolve_precision`."""
         self.weight = weight
         self._name = weight.name if weight is not None else type(network).__name__
-        self._waiting: list[_Asked] = []
-        self._gathering = threading.Lock()
-        self._call: Callable[[Tensor], Answer]
+        self._waiting_requests: list[_RunRequest] = []
+        self._waiting_lock = threading.Lock()
+        self._call: Callable[[Tensor], NetworkOutput]
         try:
-            self._network: nn.Module = folded(network)
+            self._network: nn.Module = fold_batch_norm(network)
         except Exception as error:  # torch.fx raises nearly anything for what it cannot trace
             log.info("%s runs as it is, its batch norm is not folded (%s)", self._name, error)
             self._network = network.eval().requires_grad_(False)
-        self._place(device, precision)
+        self._move_to(device, precision)
         if compiled:
-            self._call = _Compiled(self._network, self._name, self.device)
+            self._call = _CompiledNetwork(self._network, self._name, self.device)
 
-    def _place(self, device: str, precision: str) -> None:
+    def _move_to(self, device: str, precision: str) -> None:
         self.device = str(torch.device(device))
         self.precision = resolve_precision(device, precision)
         self._dtype = PRECISIONS[self.precision]
         self._network.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._call = self._network
-        self._most = 1 if torch.device(device).type == "cpu" else MOST_SAMPLES
-        self._same: dict[tuple[int, ...], bool] = {}
-        self._thread_bound = self.precision == "fp32" and any(map(_sums_by_threads, self._network.modules()))
+        self._max_samples = 1 if torch.device(device).type == "cpu" else MAX_SAMPLES
+        self._exact_batches: dict[tuple[int, ...], bool] = {}
+        self._is_thread_bound = self.precision == "fp32" and any(map(_depends_on_threads, self._network.modules()))
 
-    def run(self, x: Tensor) -> Answer:
+    def run(self, x: Tensor) -> NetworkOutput:
         """float32 (n, c, h, w) on any device, n at least 1 -> what the network gives, float32 on the runner's device.
 
         Raises MachineError: the machine's memory does not do for one sample.
         """
-        asked = _Asked(x)
-        with self._gathering:
-            self._waiting.append(asked)
+        asked = _RunRequest(x)
+        with self._waiting_lock:
+            self._waiting_requests.append(asked)
         try:
-            return self._answered(asked)
+            return self._answer_request(asked)
         finally:
-            with self._gathering:
-                self._waiting.remove(asked)
+            with self._waiting_lock:
+                self._waiting_requests.remove(asked)
 
-    def _answered(self, asked: _Asked) -> Answer:
+    def _answer_request(self, asked: _RunRequest) -> NetworkOutput:
         while True:
             device = self.device
-            with _lock(device):
+            with _get_device_lock(device):
                 if asked.answer is not None:  # another thread took it along
                     return asked.answer
                 if device != self.device:  # another thread moved it
                     continue
                 try:
-                    with torch.inference_mode(), steady_kernels(device, self._thread_bound):
-                        return self._in_company(asked)
+                    with torch.inference_mode(), use_steady_kernels(device, self._is_thread_bound):
+                        return self._run_with_waiting(asked)
                 except torch.OutOfMemoryError as error:
                     if torch.device(device).type == "cpu":
                         height, width = asked.x.shape[-2:]
                         raise MachineError(f"{self._name}: not enough memory for a picture of {width} x {height} px "
                                            "on the CPU; set a smaller resolution, or use another machine") from error
-                    self._place("cpu", self.precision)
+                    self._move_to("cpu", self.precision)
                     log.warning("%s: the memory of %s does not do for one picture; it runs on the CPU from now on",
                                 self._name, device)
-                    _release(device)
+                    _release_memory(device)
 
-    def _in_company(self, asked: _Asked) -> Answer:
+    def _run_with_waiting(self, asked: _RunRequest) -> NetworkOutput:
         """The answer to `asked`; others that wait for pictures of the same shape are answered in the same pass, as
         many as it has room for. Where that pass fails, each has a pass of its own, and its own error."""
-        company, room = [asked], self._most - len(asked.x)
-        with self._gathering:
-            for other in self._waiting:
+        company, room = [asked], self._max_samples - len(asked.x)
+        with self._waiting_lock:
+            for other in self._waiting_requests:
                 if (other is not asked and other.answer is None and len(other.x) <= room
                         and other.x.shape[1:] == asked.x.shape[1:]):
                     company.append(other)
                     room -= len(other.x)
         if len(company) == 1:
-            return self._joined(asked.x)
+            return self._run_in_batches(asked.x)
         try:
-            answer = self._joined(torch.cat([one.x for one in company]))
+            answer = self._run_in_batches(torch.cat([one.x for one in company]))
         except torch.OutOfMemoryError:
             raise
         except Exception:  # whose samples it was does not show
-            return self._joined(asked.x)
+            return self._run_in_batches(asked.x)
         counts = [len(one.x) for one in company]
         outputs = [output.split(counts) for output in (answer if isinstance(answer, tuple) else (answer,))]
         for one, parts in zip(company, zip(*outputs, strict=True), strict=True):
@@ -178,72 +178,72 @@ class Runner:
         assert asked.answer is not None
         return asked.answer
 
-    def _joined(self, x: Tensor) -> Answer:
-        answers: list[Answer] = []
+    def _run_in_batches(self, x: Tensor) -> NetworkOutput:
+        answers: list[NetworkOutput] = []
         done = 0
         while done < len(x):
-            part = self._size(len(x) - done, x.shape)
+            part = self._choose_batch_size(len(x) - done, x.shape)
             try:
-                answers += self._part(x[done:done + part])
+                answers += self._run_batch(x[done:done + part])
             except torch.OutOfMemoryError:
                 if part == 1:
                     raise
-                self._most = part // 2
+                self._max_samples = part // 2
                 log.warning("%s: the memory of %s does not do for %d pictures at once; at most %d from now on",
-                            self._name, self.device, part, self._most)
-                _release(self.device)
+                            self._name, self.device, part, self._max_samples)
+                _release_memory(self.device)
             else:
                 done += part
         if isinstance(answers[0], Tensor):
-            return _cat(answers)
-        return tuple(_cat(outputs) for outputs in zip(*answers, strict=True))
+            return _concatenate(answers)
+        return tuple(_concatenate(outputs) for outputs in zip(*answers, strict=True))
 
-    def _size(self, left: int, shape: torch.Size) -> int:
+    def _choose_batch_size(self, left: int, shape: torch.Size) -> int:
         """How many samples the next pass takes: a power of two, so that few sizes are met."""
-        size = 1 << (min(left, self._most).bit_length() - 1)
-        while size > 1 and not self._same.get((size, *shape[1:]), True):
+        size = 1 << (min(left, self._max_samples).bit_length() - 1)
+        while size > 1 and not self._exact_batches.get((size, *shape[1:]), True):
             size //= 2
         return size
 
-    def _part(self, x: Tensor) -> list[Answer]:
+    def _run_batch(self, x: Tensor) -> list[NetworkOutput]:
         if len(x) == 1:
-            return [self._pass(x)]
-        together, judged = self._pass(x), (len(x), *x.shape[1:])
-        if judged in self._same:
+            return [self._run_pass(x)]
+        together, judged = self._run_pass(x), (len(x), *x.shape[1:])
+        if judged in self._exact_batches:
             return [together]
-        alone = [self._pass(one) for one in x.split(1)]
+        alone = [self._run_pass(one) for one in x.split(1)]
         whole = together if isinstance(together, tuple) else (together,)
         single = [one if isinstance(one, tuple) else (one,) for one in alone]
-        self._same[judged] = all(torch.equal(output, torch.cat(ones))
+        self._exact_batches[judged] = all(torch.equal(output, torch.cat(ones))
                                  for output, ones in zip(whole, zip(*single, strict=True), strict=True))
         log.debug("%s: %d samples of %s at once: %s bits", self._name, len(x), tuple(x.shape[1:]),
-                  "the same" if self._same[judged] else "other")
+                  "the same" if self._exact_batches[judged] else "other")
         return alone
 
-    def _pass(self, x: Tensor) -> Answer:
+    def _run_pass(self, x: Tensor) -> NetworkOutput:
         x = x.to(device=self.device, dtype=self._dtype).contiguous(memory_format=torch.channels_last)
         answer = self._call(x)
-        return tuple(map(_finished, answer)) if isinstance(answer, tuple) else _finished(answer)
+        return tuple(map(_finish_output, answer)) if isinstance(answer, tuple) else _finish_output(answer)
 
 
-class _Asked:
+class _RunRequest:
     """Samples that a thread waits for, (n, c, h, w), and the answer once a pass has been run with them."""
 
     def __init__(self, x: Tensor) -> None:
         self.x = x
-        self.answer: Answer | None = None
+        self.answer: NetworkOutput | None = None
 
 
-class _Compiled:
+class _CompiledNetwork:
     """The network through torch.compile: CUDA graphs on CUDA. Where that fails, as it is."""
 
     def __init__(self, network: nn.Module, name: str, device: str) -> None:
         mode = "reduce-overhead" if torch.device(device).type == "cuda" else "default"
         self._network = network
         self._name = name
-        self._call: Callable[[Tensor], Answer] = torch.compile(network, mode=mode, dynamic=False)
+        self._call: Callable[[Tensor], NetworkOutput] = torch.compile(network, mode=mode, dynamic=False)
 
-    def __call__(self, x: Tensor) -> Answer:
+    def __call__(self, x: Tensor) -> NetworkOutput:
         try:
             return self._call(x)
         except torch.OutOfMemoryError:
@@ -256,13 +256,13 @@ class _Compiled:
             return self._call(x)
 
 
-def load_runner(network: nn.Module, device: str = "cpu", precision: str = "auto", *,
+def make_runner(network: nn.Module, device: str = "cpu", precision: str = "auto", *,
                 compiled: bool = False) -> Runner:
     """A runner of its own for a network without a catalogue entry, which is left as it is. Raises ParameterError."""
     return Runner(copy.deepcopy(network), device, precision, compiled=compiled)
 
 
-def runner_for(installed: Installed, device: str = "cpu", precision: str = "auto") -> Runner:
+def get_runner(installed: InstalledWeights, device: str = "cpu", precision: str = "auto") -> Runner:
     """The process's runner for those weights; the MOST_RUNNERS last used are kept loaded.
 
     With the environment variable FSGAN_COMPILE=1 it is compiled by torch.compile (CUDA graphs on CUDA): worth it for
@@ -271,41 +271,41 @@ def runner_for(installed: Installed, device: str = "cpu", precision: str = "auto
     from fsgan_core.networks.weights.checkpoint import load_network
 
     key = (installed.sha256, str(torch.device(device)), resolve_precision(device, precision))
-    with _registry:
+    with _registry_lock:
         runner = _runners.get(key)
         if runner is None:
             compiled = os.environ.get(COMPILE_VARIABLE, "") == "1"
             begun = time.perf_counter()
             runner = _runners[key] = Runner(load_network(installed.path), device, precision, installed.weight, compiled)
             log.info("loaded weights %s; %.2f s", installed.weight.name, time.perf_counter() - begun)
-            while len(_runners) > MOST_RUNNERS:
+            while len(_runners) > MAX_RUNNERS:
                 _runners.popitem(last=False)
         _runners.move_to_end(key)
     return runner
 
 
-def _cat(parts: Sequence[Any]) -> Tensor:
+def _concatenate(parts: Sequence[Any]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def _finished(output: Tensor) -> Tensor:
+def _finish_output(output: Tensor) -> Tensor:
     """float32, rows first, memory of its own: a CUDA graph's next run writes over its outputs."""
     return output.to(dtype=torch.float32, memory_format=torch.contiguous_format, copy=True)
 
 
-def _lock(device: str) -> threading.RLock:
+def _get_device_lock(device: str) -> threading.RLock:
     """One per device: the passes of several threads would take each other's cores and memory."""
-    with _registry:
-        return _locks.setdefault(device, threading.RLock())
+    with _registry_lock:
+        return _device_locks.setdefault(device, threading.RLock())
 
 
-def _sums_by_threads(module: nn.Module) -> bool:
+def _depends_on_threads(module: nn.Module) -> bool:
     """Whether its float32 sums on the CPU come out in another order with another number of threads."""
     return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1))
 
 
 @contextmanager
-def steady_kernels(device: str, thread_bound: bool, threads: int = FIXED_THREADS) -> Iterator[None]:
+def use_steady_kernels(device: str, thread_bound: bool, threads: int = FIXED_THREADS) -> Iterator[None]:
     """The same bits every time. On CUDA: kernels that are deterministic, chosen by shape and not by timing. On the CPU,
     where it matters: always the same number of threads."""
     if torch.device(device).type == "cuda":
@@ -322,6 +322,6 @@ def steady_kernels(device: str, thread_bound: bool, threads: int = FIXED_THREADS
         yield
 
 
-def _release(device: str) -> None:
+def _release_memory(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsgan_core.networks.inference import Runner
-    from fsgan_core.networks.weights.catalogue import Installed, Weight
+    from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 
 
 @dataclass(frozen=True)
 class Network:
     """weight: what is known of the weights (landmarks, crop, resolution, ...). runner: runs the network."""
 
-    weight: Weight
+    weight: WeightsInfo
     runner: Runner
 
     @classmethod
-    def load(cls, installed: Installed, device: str, precision: str) -> Network:
+    def load(cls, installed: InstalledWeights, device: str, precision: str) -> Network:
         """From a file, or the one that is loaded already. Raises WeightsError."""
-        from fsgan_core.networks.inference import runner_for
+        from fsgan_core.networks.inference import get_runner
 
-        return cls(installed.weight, runner_for(installed, device, precision))
+        return cls(installed.weight, get_runner(installed, device, precision))

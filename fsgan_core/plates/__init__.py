@@ -18,21 +18,21 @@ from typing import Any
 os.environ.setdefault("OPENCV_IPP", "disabled")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
-_HOMES = {
-    "Plate": "plate", "Typed": "plate", "Window": "plate",
-    "Header": "exr", "other_parts": "exr", "read_header": "exr", "read_image": "exr", "write_exr": "exr",
+_MODULE_BY_NAME = {
+    "Plate": "plate", "TypedValue": "plate", "Window": "plate",
+    "PlateHeader": "exr", "list_other_parts": "exr", "read_header": "exr", "read_image": "exr", "write_exr": "exr",
     "Movie": "movie",
-    "Sequence": "sequence", "check_output": "sequence", "frames_text": "sequence", "open_clip": "sequence",
-    "output_path": "sequence", "parse_frames": "sequence", "select_frames": "sequence",
-    "WriteBehind": "stream", "read_ahead": "stream",
-    "without_colour": "metadata",
+    "FrameSequence": "sequence", "check_output": "sequence", "format_frames": "sequence", "open_clip": "sequence",
+    "format_output_path": "sequence", "parse_frames": "sequence", "select_frames": "sequence",
+    "BackgroundWriter": "stream", "read_ahead": "stream",
+    "drop_colour_metadata": "metadata",
     "ColourConfig": "colour", "open_config": "colour",
-    "region_of": "region",
+    "compute_region": "region",
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULE_BY_NAME)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULE_BY_NAME:
+        return getattr(import_module(f"{__name__}.{_MODULE_BY_NAME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,7 +30,7 @@ from fsgan_core.plates import curve
 
 __all__ = ["SRGB", "Codec", "ColourConfig", "open_config"]
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SRGB = "sRGB"
 """Always understood, whatever the config: IEC 61966-2-1, Rec.709 primaries, the curve continued below 0 and above 1."""
@@ -53,11 +53,11 @@ XYZ_TO_REC709 = (
     (0.055630079697, -0.203976958889, 1.056971514243),
 )
 
-LARGEST = 65504.0
+SCENE_LIMIT = 65504.0
 """What encode takes infinity, and anything beyond, for: the largest half float."""
 
 # Exact operations only: OCIO's default set allows fast, inexact powers.
-_OPTIMIZATION = ocio.OptimizationFlags(int(ocio.OPTIMIZATION_LOSSLESS) | int(ocio.OPTIMIZATION_COMP_MATRIX))
+_OPTIMIZATION_FLAGS = ocio.OptimizationFlags(int(ocio.OPTIMIZATION_LOSSLESS) | int(ocio.OPTIMIZATION_COMP_MATRIX))
 _OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
 
 
@@ -96,8 +96,8 @@ class ColourConfig:
         self._config = config
         self._lock = Lock()
         self._processors: dict[tuple[str, str], ocio.CPUProcessor] = {}
-        self._ways: dict[str, _Way] = {}
-        self._warned: set[str] = set()
+        self._conversions: dict[str, _Rec709Conversion] = {}
+        self._warned_messages: set[str] = set()
 
     @cached_property
     def digest(self) -> str:
@@ -115,7 +115,7 @@ class ColourConfig:
             )
         return str(space.getName())
 
-    def resolve(self, name: str, path: str = "", kind: str = "exr") -> str:
+    def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str:
         """The canonical name of a space.
 
         name: a space, an alias or a role; sRGB is always known. Empty: a movie or an 8/16-bit picture (kind "movie"
@@ -124,24 +124,24 @@ class ColourConfig:
         """
         wanted = name.strip()
         if wanted.casefold() == SRGB.casefold():
-            self._compare_srgb()
+            self._warn_if_srgb_differs()
             return SRGB
         if wanted:
             space = self._config.getColorSpace(wanted)
             if space is None:
-                raise ColourError(f"'{wanted}' is no colour space of OCIO config '{self.name}'; {self._hint(wanted)}")
+                raise ColourError(f"'{wanted}' is no colour space of OCIO config '{self.name}'; {self._suggest_spaces(wanted)}")
             if space.getName() == SRGB:
-                self._compare_srgb()
+                self._warn_if_srgb_differs()
             return str(space.getName())
         if kind in ("image", "movie"):
             return SRGB
-        return self._by_file_rule(path) or self.scene_linear
+        return self._find_space_by_rule(path) or self.scene_linear
 
     def is_scene_linear(self, space: str) -> bool:
         """Whether values are proportional to light in the scene."""
         if space == SRGB:
             return False
-        resolved = self._space(space)
+        resolved = self._get_space(space)
         if resolved.isData() or resolved.getReferenceSpaceType() == ocio.REFERENCE_SPACE_DISPLAY:
             return False
         if resolved.getEncoding():
@@ -153,23 +153,23 @@ class ColourConfig:
 
         Between two spaces of the config OCIO does all of it, data spaces included (they stay as they are).
         """
-        source, destination = self.resolve(source), self.resolve(destination)
-        result = _copy(rgb)
+        source, destination = self.resolve_space(source), self.resolve_space(destination)
+        result = _copy_rgb(rgb)
         if source == destination:
             return result
         if SRGB in (source, destination):
-            there, back = self._way(source), self._way(destination)
-            there.enter(result)
-            curve.in_chunks(result, there.to_rec709, back.from_rec709)
-            back.leave(result)
+            there, back = self._get_conversion(source), self._get_conversion(destination)
+            there.apply_forward(result)
+            curve.apply_in_chunks(result, there.to_rec709, back.from_rec709)
+            back.apply_backward(result)
         else:
-            _apply(self._processor(source, destination), result)
+            _apply_processor(self._get_processor(source, destination), result)
         return result
 
-    def codec(self, space: str, exposure: float = 0.0) -> Codec:
+    def make_codec(self, space: str, exposure: float = 0.0) -> Codec:
         """The invertible way from `space` to display-like values, `exposure` stops brighter. Raises ColourError
         where the space is data, or has no way back."""
-        return Codec(self.resolve(space), exposure, self._way(self.resolve(space)))
+        return Codec(self.resolve_space(space), exposure, self._get_conversion(self.resolve_space(space)))
 
     def to_srgb8(self, rgb: np.ndarray, space: str) -> np.ndarray:
         """uint8 (..., 3): the plain sRGB curve without exposure or shoulder, clipped and rounded; NaN is 0.
@@ -177,20 +177,20 @@ class ColourConfig:
         8-bit sRGB that went through a scene-linear half file comes back equal, except that in a space of other
         primaries the smallest component of a very saturated pixel may miss by a step or more (half floats).
         """
-        display = _copy(rgb)
-        np.nan_to_num(display, copy=False, nan=0.0, posinf=LARGEST, neginf=-LARGEST)
-        space = self.resolve(space)
+        display = _copy_rgb(rgb)
+        np.nan_to_num(display, copy=False, nan=0.0, posinf=SCENE_LIMIT, neginf=-SCENE_LIMIT)
+        space = self.resolve_space(space)
         if space != SRGB:
-            way = self._way(space)
-            way.enter(display)
-            curve.in_chunks(display, way.to_rec709, curve.srgb)
+            way = self._get_conversion(space)
+            way.apply_forward(display)
+            curve.apply_in_chunks(display, way.to_rec709, curve.encode_srgb)
         display *= np.float32(255.0)
         return np.clip(np.rint(display), 0.0, 255.0).astype(np.uint8)
 
-    def _space(self, name: str) -> ocio.ColorSpace:
-        return self._config.getColorSpace(self.resolve(name))
+    def _get_space(self, name: str) -> ocio.ColorSpace:
+        return self._config.getColorSpace(self.resolve_space(name))
 
-    def _by_file_rule(self, path: str) -> str:
+    def _find_space_by_rule(self, path: str) -> str:
         """What a rule that is particular about the path says; empty where none does.
 
         A rule for all EXR files is not: the built-in configs have one, to the ACES exchange space, while plates on
@@ -206,7 +206,7 @@ class ColourConfig:
         space = self._config.getColorSpace(name)
         return "" if space is None or space.isData() else str(space.getName())
 
-    def _hint(self, wanted: str) -> str:
+    def _suggest_spaces(self, wanted: str) -> str:
         roles = [str(role) for role in self._config.getRoleNames()]
         known = {SRGB.casefold(): SRGB, **{role.casefold(): role for role in roles}}
         spaces = []
@@ -221,39 +221,39 @@ class ColourConfig:
             return f"did you mean {', '.join(repr(match) for match in near)}?"
         return f"spaces: {', '.join(spaces)}; roles: {', '.join(roles)}."
 
-    def _way(self, space: str) -> _Way:
+    def _get_conversion(self, space: str) -> _Rec709Conversion:
         """Between a resolved space and linear Rec.709, both ways."""
         with self._lock:
-            found = self._ways.get(space)
+            found = self._conversions.get(space)
         if found is not None:
             return found
-        made = _Way(curved=True) if space == SRGB else self._make_way(space)
+        made = _Rec709Conversion(curved=True) if space == SRGB else self._make_conversion(space)
         with self._lock:
-            return self._ways.setdefault(space, made)
+            return self._conversions.setdefault(space, made)
 
-    def _make_way(self, space: str) -> _Way:
+    def _make_conversion(self, space: str) -> _Rec709Conversion:
         try:
-            transform = self._rec709_transform(space)
+            transform = self._build_rec709_transform(space)
             forward = self._config.getProcessor(transform, ocio.TRANSFORM_DIR_FORWARD)
-            matrix = _matrix_of(forward)
+            matrix = _extract_matrix(forward)
             if matrix is not None:
-                return _Way(matrix=matrix)
+                return _Rec709Conversion(matrix=matrix)
             backward = self._config.getProcessor(transform, ocio.TRANSFORM_DIR_INVERSE)
-            return _Way(
-                forward.getOptimizedCPUProcessor(_OPTIMIZATION), backward.getOptimizedCPUProcessor(_OPTIMIZATION)
+            return _Rec709Conversion(
+                forward.getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS), backward.getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS)
             )
         except _OCIO_ERRORS as error:
             raise ColourError(
                 f"OCIO config '{self.name}' has no way from '{space}' to linear Rec.709 and back: {error}"
             ) from error
 
-    def _processor(self, source: str, destination: str) -> ocio.CPUProcessor:
+    def _get_processor(self, source: str, destination: str) -> ocio.CPUProcessor:
         with self._lock:
             found = self._processors.get((source, destination))
         if found is not None:
             return found
         try:
-            made = self._config.getProcessor(source, destination).getOptimizedCPUProcessor(_OPTIMIZATION)
+            made = self._config.getProcessor(source, destination).getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS)
         except _OCIO_ERRORS as error:
             raise ColourError(
                 f"OCIO config '{self.name}' has no way from '{source}' to '{destination}': {error}"
@@ -261,7 +261,7 @@ class ColourConfig:
         with self._lock:
             return self._processors.setdefault((source, destination), made)
 
-    def _rec709_transform(self, space: str) -> ocio.GroupTransform:
+    def _build_rec709_transform(self, space: str) -> ocio.GroupTransform:
         """From `space` to linear Rec.709."""
         resolved = self._config.getColorSpace(space)
         if resolved.isData():
@@ -270,19 +270,19 @@ class ColourConfig:
             )
         display = resolved.getReferenceSpaceType() == ocio.REFERENCE_SPACE_DISPLAY
         if display and self._config.hasRole(XYZ_ROLE):
-            steps = [ocio.ColorSpaceTransform(src=space, dst=XYZ_ROLE), _transform(XYZ_TO_REC709)]
+            steps = [ocio.ColorSpaceTransform(src=space, dst=XYZ_ROLE), _make_matrix_transform(XYZ_TO_REC709)]
         elif self._config.hasRole(ACES_ROLE):
-            steps = [ocio.ColorSpaceTransform(src=space, dst=ACES_ROLE), _transform(ACES_TO_REC709)]
+            steps = [ocio.ColorSpaceTransform(src=space, dst=ACES_ROLE), _make_matrix_transform(ACES_TO_REC709)]
         else:
-            steps = self._transform_without_roles(space)
+            steps = self._build_fallback_transforms(space)
         return ocio.GroupTransform(steps)
 
-    def _transform_without_roles(self, space: str) -> list[ocio.Transform]:
+    def _build_fallback_transforms(self, space: str) -> list[ocio.Transform]:
         builtin = ocio.Config.CreateFromFile(DEFAULT_CONFIG)
         aces = builtin.getColorSpace(ACES_ROLE).getName()
         try:
             to_aces = ocio.Config.GetProcessorToBuiltinColorSpace(self._config, space, aces)
-            return [to_aces.createGroupTransform(), _transform(ACES_TO_REC709)]
+            return [to_aces.createGroupTransform(), _make_matrix_transform(ACES_TO_REC709)]
         except ocio.Exception as error:
             linear = self.scene_linear
             self._warn_once(
@@ -291,7 +291,7 @@ class ColourConfig:
             )
             return [ocio.ColorSpaceTransform(src=space, dst=linear)]
 
-    def _compare_srgb(self) -> None:
+    def _warn_if_srgb_differs(self) -> None:
         """Says so when a config gives the name sRGB to something else."""
         own = self._config.getColorSpace(SRGB)
         if own is None or own.isData():
@@ -299,12 +299,12 @@ class ColourConfig:
         theirs = np.array([[0.02, 0.02, 0.02], [0.2, 0.5, 0.8], [0.9, 0.4, 0.1]], np.float32)
         ours = theirs.T.astype(np.float64)
         try:
-            way = self._make_way(str(own.getName()))
+            way = self._make_conversion(str(own.getName()))
         except ColourError:
             return
-        way.enter(theirs)
-        curve.in_chunks(theirs, way.to_rec709)
-        if np.abs(theirs.T - curve.srgb_inverse(ours)).max() > 0.01:
+        way.apply_forward(theirs)
+        curve.apply_in_chunks(theirs, way.to_rec709)
+        if np.abs(theirs.T - curve.decode_srgb(ours)).max() > 0.01:
             self._warn_once(
                 f"OCIO config '{self.name}' has a space '{own.getName()}' that is not IEC 61966-2-1; '{SRGB}' means "
                 "the standard here."
@@ -312,13 +312,13 @@ class ColourConfig:
 
     def _warn_once(self, message: str) -> None:
         with self._lock:
-            if message in self._warned:
+            if message in self._warned_messages:
                 return
-            self._warned.add(message)
-        _log.warning(message)
+            self._warned_messages.add(message)
+        log.warning(message)
 
 
-class _Way:
+class _Rec709Conversion:
     """From a space to linear Rec.709 and back: an OCIO processor (float32) or sRGB's curve, and a matrix (float64).
 
     `enter` and `leave` work in place on the float32 picture; the others on (3, n) float64 of linear Rec.709.
@@ -331,38 +331,38 @@ class _Way:
         matrix: np.ndarray | None = None,
         curved: bool = False,
     ) -> None:
-        self._forward = forward
-        self._backward = backward
+        self._forward_processor = forward
+        self._backward_processor = backward
         self._matrix = matrix
-        self._inverse = None if matrix is None else np.linalg.inv(matrix)
-        self._curved = curved
+        self._inverse_matrix = None if matrix is None else np.linalg.inv(matrix)
+        self._has_srgb_curve = curved
 
-    def enter(self, rgb: np.ndarray) -> None:
-        if self._forward is not None:
-            _apply(self._forward, rgb)
+    def apply_forward(self, rgb: np.ndarray) -> None:
+        if self._forward_processor is not None:
+            _apply_processor(self._forward_processor, rgb)
 
     def to_rec709(self, planes: np.ndarray) -> np.ndarray:
-        if self._curved:
-            return curve.srgb_inverse(planes)
-        return planes if self._matrix is None else _multiply(self._matrix, planes)
+        if self._has_srgb_curve:
+            return curve.decode_srgb(planes)
+        return planes if self._matrix is None else _multiply_planes(self._matrix, planes)
 
     def from_rec709(self, planes: np.ndarray) -> np.ndarray:
-        if self._curved:
-            return curve.srgb(planes)
-        return planes if self._inverse is None else _multiply(self._inverse, planes)
+        if self._has_srgb_curve:
+            return curve.encode_srgb(planes)
+        return planes if self._inverse_matrix is None else _multiply_planes(self._inverse_matrix, planes)
 
-    def leave(self, rgb: np.ndarray) -> None:
-        if self._backward is not None:
-            _apply(self._backward, rgb)
+    def apply_backward(self, rgb: np.ndarray) -> None:
+        if self._backward_processor is not None:
+            _apply_processor(self._backward_processor, rgb)
 
 
 class Codec:
     """From a space to display-like values and back. Made by `ColourConfig.codec`; may be used from several threads."""
 
-    def __init__(self, space: str, exposure: float, way: _Way) -> None:
+    def __init__(self, space: str, exposure: float, way: _Rec709Conversion) -> None:
         self.space = space
         self.exposure = exposure
-        self._way = way
+        self._conversion = way
         self._gain = 2.0**exposure
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
@@ -372,10 +372,10 @@ class Codec:
         passes 1 slowly. Negative values stay negative. NaN is taken as 0, and what exceeds the largest half float
         (infinity too) as that.
         """
-        display = _copy(rgb)
-        _clean(display, LARGEST)
-        self._way.enter(display)
-        curve.in_chunks(display, self._way.to_rec709, self._brighten, curve.encode)
+        display = _copy_rgb(rgb)
+        _clamp_values(display, SCENE_LIMIT)
+        self._conversion.apply_forward(display)
+        curve.apply_in_chunks(display, self._conversion.to_rec709, self._apply_exposure, curve.encode)
         return display
 
     def decode(self, display: np.ndarray) -> np.ndarray:
@@ -384,49 +384,49 @@ class Codec:
         Defined, finite and monotone for every value: above 1 light grows as the 2.4th power, below 0 the curve is
         mirrored. NaN is taken as 0.
         """
-        rgb = _copy(display)
-        _clean(rgb, curve.DISPLAY_LIMIT)
-        curve.in_chunks(rgb, curve.decode, self._darken, self._way.from_rec709)
-        self._way.leave(rgb)
+        rgb = _copy_rgb(display)
+        _clamp_values(rgb, curve.DISPLAY_LIMIT)
+        curve.apply_in_chunks(rgb, curve.decode, self._remove_exposure, self._conversion.from_rec709)
+        self._conversion.apply_backward(rgb)
         return rgb
 
-    def _brighten(self, planes: np.ndarray) -> np.ndarray:
+    def _apply_exposure(self, planes: np.ndarray) -> np.ndarray:
         limit = curve.LINEAR_LIMIT  # a log space makes absurd values, and infinity, of large ones
         planes = np.nan_to_num(planes, nan=0.0, posinf=limit, neginf=-limit) * self._gain
         return np.clip(planes, -limit, limit, out=planes)
 
-    def _darken(self, planes: np.ndarray) -> np.ndarray:
+    def _remove_exposure(self, planes: np.ndarray) -> np.ndarray:
         return planes / self._gain
 
 
-def _copy(rgb: np.ndarray) -> np.ndarray:
+def _copy_rgb(rgb: np.ndarray) -> np.ndarray:
     if rgb.shape[-1:] != (3,):
         raise ValueError(f"expected (..., 3) RGB, got shape {rgb.shape}")
     return np.array(rgb, np.float32, order="C", copy=True)
 
 
-def _apply(processor: ocio.CPUProcessor, rgb: np.ndarray) -> None:
+def _apply_processor(processor: ocio.CPUProcessor, rgb: np.ndarray) -> None:
     """In place, on C-contiguous float32."""
     if rgb.size:
         processor.applyRGB(rgb)
 
 
-def _clean(values: np.ndarray, limit: float) -> None:
+def _clamp_values(values: np.ndarray, limit: float) -> None:
     """NaN to 0 and everything into [-limit, limit], in place."""
     np.copyto(values, np.float32(0.0), where=np.isnan(values))
     np.clip(values, -limit, limit, out=values)
 
 
-def _transform(rows: tuple[tuple[float, ...], ...]) -> ocio.MatrixTransform:
+def _make_matrix_transform(rows: tuple[tuple[float, ...], ...]) -> ocio.MatrixTransform:
     full = np.eye(4)
     full[:3, :3] = rows
     return ocio.MatrixTransform(matrix=full.ravel().tolist())
 
 
-def _matrix_of(processor: ocio.Processor) -> np.ndarray | None:
+def _extract_matrix(processor: ocio.Processor) -> np.ndarray | None:
     """float64 (3, 3) where that is all that a processor does, else None."""
     matrix = np.eye(3)
-    for step in processor.getOptimizedProcessor(_OPTIMIZATION).createGroupTransform():
+    for step in processor.getOptimizedProcessor(_OPTIMIZATION_FLAGS).createGroupTransform():
         if not isinstance(step, ocio.MatrixTransform) or any(step.getOffset()):
             return None
         part = np.array(step.getMatrix()).reshape(4, 4)[:3, :3]
@@ -435,6 +435,6 @@ def _matrix_of(processor: ocio.Processor) -> np.ndarray | None:
     return matrix
 
 
-def _multiply(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
+def _multiply_planes(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
     """Not by matmul, whose last bit may depend on where in the array a pixel lies."""
     return np.stack([row[0] * planes[0] + row[1] * planes[1] + row[2] * planes[2] for row in matrix])

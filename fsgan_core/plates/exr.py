@@ -18,10 +18,10 @@ import OpenImageIO as oiio
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exr_writer import PartRef, write_exr
 from fsgan_core.plates.image_file import OpenedImage
-from fsgan_core.plates.multiview import views_of, with_view
+from fsgan_core.plates.multiview import list_shared_views, select_view
 from fsgan_core.plates.plate import Plate, Window
 
-__all__ = ["Header", "PartRef", "other_parts", "read_header", "read_image", "write_exr"]
+__all__ = ["PartRef", "PlateHeader", "list_other_parts", "read_header", "read_image", "write_exr"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _RGB = {"R", "G", "B"}
 
 
 @dataclass(frozen=True)
-class Header:
+class PlateHeader:
     """What a file says before its pixels; fields as in Plate. parts: names of all parts of the file."""
 
     channels: tuple[str, ...]
@@ -50,48 +50,48 @@ def read_image(path: Path | str, part: str = "") -> Plate:
     """
     path = Path(path)
     with OpenedImage(path) as file:
-        index = _choose(file, part)
-        spec = file.seek(index)
+        index = _choose_part(file, part)
+        spec = file.seek_part(index)
         if spec.deep:
             raise PlateError(f"{path} holds deep pixels; flatten it first" + (f" (part {part})" if part else ""))
-        header = _header(file, index)
+        header = _build_header(file, index)
         formats = header.formats
         if file.is_exr:
-            pixels, integers = _read_exr(file, spec, formats)
-            return with_view(Plate(pixels, header.channels, header.data_window, header.display_window,
+            pixels, integers = _read_exr_pixels(file, spec, formats)
+            return select_view(Plate(pixels, header.channels, header.data_window, header.display_window,
                                     header.pixel_aspect, header.metadata, formats, integers), part)
-        return _upright(_grey_to_rgb(Plate(_read_other(file, spec), header.channels, header.data_window,
+        return _apply_orientation(_grey_to_rgb(Plate(_read_image_pixels(file, spec), header.channels, header.data_window,
                                            header.display_window, header.pixel_aspect, header.metadata, formats)))
 
 
-def read_header(path: Path | str, part: str = "") -> Header:
+def read_header(path: Path | str, part: str = "") -> PlateHeader:
     """As read_image, without the pixels (windows and channels of a photo as they lie in the file)."""
     with OpenedImage(Path(path)) as file:
-        return _header(file, _choose(file, part))
+        return _build_header(file, _choose_part(file, part))
 
 
-def views_in(path: Path | str) -> tuple[str, ...]:
+def list_views(path: Path | str) -> tuple[str, ...]:
     """Views that the file tells apart, in parts of their own or in one; none where it has but one picture. Raises
     PlateError."""
     with OpenedImage(Path(path)) as file:
         named = [spec.get_string_attribute("view") for spec in file.specs]
-        return tuple(dict.fromkeys([*(view for view in named if view and len(named) > 1), *views_of(file.metadata(0))]))
+        return tuple(dict.fromkeys([*(view for view in named if view and len(named) > 1), *list_shared_views(file.read_metadata(0))]))
 
 
-def other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
+def list_other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
     """The parts of `path` that read_image(path, part) does not read, for write_exr to keep."""
     path = Path(path)
     with OpenedImage(path) as file:
-        chosen = _choose(file, part)
-        return tuple(PartRef(path, index, name) for index, name in enumerate(file.names) if index != chosen)
+        chosen = _choose_part(file, part)
+        return tuple(PartRef(path, index, name) for index, name in enumerate(file.part_names) if index != chosen)
 
 
-def _choose(file: OpenedImage, part: str) -> int:
+def _choose_part(file: OpenedImage, part: str) -> int:
     """Number of the part that `part` names. Raises PlateError that lists what there is."""
     if not part:
         with_rgb = [i for i, spec in enumerate(file.specs) if set(spec.channelnames) >= _RGB and not spec.deep]
         return with_rgb[0] if with_rgb else 0
-    names = file.names
+    names = file.part_names
     if part in names:
         return names.index(part)
     views = [spec.get_string_attribute("view") for spec in file.specs]
@@ -100,7 +100,7 @@ def _choose(file: OpenedImage, part: str) -> int:
         return next((i for i in of_view if set(file.specs[i].channelnames) >= _RGB), of_view[0])
     if part.isdecimal() and int(part) < len(names):
         return int(part)
-    inner = list(views_of(file.metadata(0)))
+    inner = list(list_shared_views(file.read_metadata(0)))
     if part in inner:
         return 0
     known = f"parts: {', '.join(name or str(i) for i, name in enumerate(names))}"
@@ -109,7 +109,7 @@ def _choose(file: OpenedImage, part: str) -> int:
     raise PlateError(f"{file.path} has no part or view '{part}'; it has {known}")
 
 
-def _header(file: OpenedImage, index: int) -> Header:
+def _build_header(file: OpenedImage, index: int) -> PlateHeader:
     spec = file.specs[index]
     data = Window(spec.x, spec.y, spec.width, spec.height)
     display = Window(spec.full_x, spec.full_y, spec.full_width, spec.full_height)
@@ -118,10 +118,10 @@ def _header(file: OpenedImage, index: int) -> Header:
     if not (np.isfinite(aspect) and aspect > 0):
         log.warning("%s says that its pixel aspect is %g; taken as 1", file.path, aspect)
         aspect = 1.0
-    return Header(tuple(spec.channelnames), data, display, aspect, file.metadata(index), formats, tuple(file.names))
+    return PlateHeader(tuple(spec.channelnames), data, display, aspect, file.read_metadata(index), formats, tuple(file.part_names))
 
 
-def _read_exr(file: OpenedImage, spec: oiio.ImageSpec,
+def _read_exr_pixels(file: OpenedImage, spec: oiio.ImageSpec,
               formats: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     count = spec.nchannels
     if "uint" not in formats:
@@ -143,7 +143,7 @@ def _read_exr(file: OpenedImage, spec: oiio.ImageSpec,
     return pixels, integers
 
 
-def _read_other(file: OpenedImage, spec: oiio.ImageSpec) -> np.ndarray:
+def _read_image_pixels(file: OpenedImage, spec: oiio.ImageSpec) -> np.ndarray:
     kind = str(spec.format)
     pixels = file.read(0, spec.nchannels, kind)
     if np.issubdtype(pixels.dtype, np.integer):
@@ -165,7 +165,7 @@ def _grey_to_rgb(plate: Plate) -> Plate:
                  tuple(plate.formats[index] for index in order))
 
 
-def _upright(plate: Plate) -> Plate:
+def _apply_orientation(plate: Plate) -> Plate:
     """The picture as a viewer shows it: EXIF orientation 1..8 applied and taken out of the metadata."""
     orientation = plate.metadata.get("Orientation", 1)
     metadata = {name: value for name, value in plate.metadata.items() if name != "Orientation"}

@@ -13,71 +13,71 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import PlateError
 
-MAGIC = b"\x76\x2f\x31\x01"
-LONG_NAMES = 0x400
-_MULTIPART = 0x1000
-_SHORT_NAME = 31
-PLACEHOLDER = "~"
+EXR_MAGIC = b"\x76\x2f\x31\x01"
+LONG_NAMES_FLAG = 0x400
+_MULTIPART_FLAG = 0x1000
+_SHORT_NAME_LENGTH = 31
+PLACEHOLDER_NAME = "~"
 
-Attributes = Mapping[str, tuple[str, bytes]]
+ExrAttributes = Mapping[str, tuple[str, bytes]]
 
 
 def read_attributes(path: Path) -> list[dict[str, tuple[str, bytes]]]:
     """(type, bytes) of every attribute by name, one dict for each part. Raises PlateError for a broken header."""
-    return [{name: (kind, value) for name, kind, value, _ in part} for part in _parse(path)]
+    return [{name: (kind, value) for name, kind, value, _ in part} for part in _parse_attributes(path)]
 
 
-def packed(attributes: Attributes) -> bytes:
+def pack_attributes(attributes: ExrAttributes) -> bytes:
     """`attributes` as they stand in a header."""
-    return b"".join(text(name) + text(kind) + struct.pack("<i", len(value)) + value
+    return b"".join(encode_text(name) + encode_text(kind) + struct.pack("<i", len(value)) + value
                     for name, (kind, value) in attributes.items())
 
 
-def with_placeholder(attributes: Attributes) -> tuple[Attributes, tuple[str, str] | None]:
+def add_placeholder(attributes: ExrAttributes) -> tuple[ExrAttributes, tuple[str, str] | None]:
     """`attributes`, and name and value of a text attribute that takes as many bytes; None when there are none."""
     if not attributes:
         return attributes, None
-    smallest = len(packed({PLACEHOLDER: ("string", b"x")}))
-    if len(packed(attributes)) < smallest:
-        attributes = {**attributes, PLACEHOLDER: ("string", b"x")}
-    return attributes, (PLACEHOLDER, "x" * (len(packed(attributes)) - smallest + 1))
+    smallest = len(pack_attributes({PLACEHOLDER_NAME: ("string", b"x")}))
+    if len(pack_attributes(attributes)) < smallest:
+        attributes = {**attributes, PLACEHOLDER_NAME: ("string", b"x")}
+    return attributes, (PLACEHOLDER_NAME, "x" * (len(pack_attributes(attributes)) - smallest + 1))
 
 
-def replace_placeholders(path: Path, parts: Sequence[Attributes]) -> None:
+def replace_placeholders(path: Path, parts: Sequence[ExrAttributes]) -> None:
     """Puts the attributes of each part where its placeholder lies. Raises OSError, PlateError."""
-    found = _parse(path)
+    found = _parse_attributes(path)
     with path.open("r+b") as file:
-        if any(len(name.encode()) > _SHORT_NAME or len(kind.encode()) > _SHORT_NAME
+        if any(len(name.encode()) > _SHORT_NAME_LENGTH or len(kind.encode()) > _SHORT_NAME_LENGTH
                for part in parts for name, (kind, _) in part.items()):
             file.seek(4)
-            flags = struct.unpack("<I", file.read(4))[0] | LONG_NAMES
+            flags = struct.unpack("<I", file.read(4))[0] | LONG_NAMES_FLAG
             file.seek(4)
             file.write(struct.pack("<I", flags))
         for written, part in zip(found, parts, strict=True):
             if part:
-                file.seek(next(begin for name, _, _, begin in written if name == PLACEHOLDER))
-                file.write(packed(part))
+                file.seek(next(begin for name, _, _, begin in written if name == PLACEHOLDER_NAME))
+                file.write(pack_attributes(part))
 
 
-def text(value: str) -> bytes:
+def encode_text(value: str) -> bytes:
     """`value` as the format writes names: ended by a zero byte."""
     return value.encode("utf-8", "surrogateescape") + b"\0"
 
 
-def _parse(path: Path) -> list[list[tuple[str, str, bytes, int]]]:
+def _parse_attributes(path: Path) -> list[list[tuple[str, str, bytes, int]]]:
     """(name, type, value, place in the file) of all attributes, by part."""
     try:
         with path.open("rb") as file:
-            reader = _Reader(file.read(1 << 16), file.read)
-            if reader.take(4) != MAGIC:
+            reader = _HeaderReader(file.read(1 << 16), file.read)
+            if reader.read_bytes(4) != EXR_MAGIC:
                 raise PlateError(f"{path} is not an EXR")
-            flags = reader.number()
+            flags = reader.read_number()
             parts: list[list[tuple[str, str, bytes, int]]] = []
             while True:
-                part = _part(reader)
+                part = _read_part(reader)
                 if part:
                     parts.append(part)
-                if not part or not flags & _MULTIPART:
+                if not part or not flags & _MULTIPART_FLAG:
                     return parts
     except (EOFError, struct.error) as error:
         raise PlateError(f"{path} has a broken header; copy or render it again") from error
@@ -85,46 +85,46 @@ def _parse(path: Path) -> list[list[tuple[str, str, bytes, int]]]:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _part(reader: _Reader) -> list[tuple[str, str, bytes, int]]:
+def _read_part(reader: _HeaderReader) -> list[tuple[str, str, bytes, int]]:
     attributes: list[tuple[str, str, bytes, int]] = []
     while True:
-        begin = reader.place
-        name = reader.text()
+        begin = reader.position
+        name = reader.read_text()
         if not name:
             return attributes
-        kind = reader.text()
-        attributes.append((name, kind, reader.take(reader.number()), begin))
+        kind = reader.read_text()
+        attributes.append((name, kind, reader.read_bytes(reader.read_number()), begin))
 
 
-class _Reader:
+class _HeaderReader:
     """Bytes of a file's beginning; more are read when they are needed."""
 
     def __init__(self, data: bytes, more: Callable[[int], bytes]) -> None:
         self._data = data
-        self._more = more
-        self.place = 0
+        self._read_more = more
+        self.position = 0
 
-    def take(self, count: int) -> bytes:
+    def read_bytes(self, count: int) -> bytes:
         if count < 0:
             raise EOFError
-        self._need(count)
-        self.place += count
-        return self._data[self.place - count:self.place]
+        self._ensure_loaded(count)
+        self.position += count
+        return self._data[self.position - count:self.position]
 
-    def number(self) -> int:
-        return int(struct.unpack("<i", self.take(4))[0])
+    def read_number(self) -> int:
+        return int(struct.unpack("<i", self.read_bytes(4))[0])
 
-    def text(self) -> str:
-        end = self._data.find(b"\0", self.place)
+    def read_text(self) -> str:
+        end = self._data.find(b"\0", self.position)
         while end < 0:
-            self._need(len(self._data) - self.place + 1)
-            end = self._data.find(b"\0", self.place)
-        value = self.take(end - self.place + 1)[:-1]
+            self._ensure_loaded(len(self._data) - self.position + 1)
+            end = self._data.find(b"\0", self.position)
+        value = self.read_bytes(end - self.position + 1)[:-1]
         return value.decode("utf-8", "surrogateescape")
 
-    def _need(self, count: int) -> None:
-        while self.place + count > len(self._data):
-            block = self._more(1 << 20)
+    def _ensure_loaded(self, count: int) -> None:
+        while self.position + count > len(self._data):
+            block = self._read_more(1 << 20)
             if not block:
                 raise EOFError
             self._data += block

@@ -13,19 +13,19 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import OutputError, PlateError
-from fsgan_core.plates.exr_header import Attributes, read_attributes, replace_placeholders, with_placeholder
-from fsgan_core.plates.image_file import short
-from fsgan_core.plates.metadata import PART_NAME, THROUGH_OIIO, pack, unpack
-from fsgan_core.plates.multiview import without_view
-from fsgan_core.plates.plate import Plate, Typed
-from fsgan_core.plates.raw_exr import write_raw
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.plates.exr_header import ExrAttributes, add_placeholder, read_attributes, replace_placeholders
+from fsgan_core.plates.image_file import shorten_message
+from fsgan_core.plates.metadata import OIIO_ATTRIBUTES, PART_NAME, pack_metadata, unpack_metadata
+from fsgan_core.plates.multiview import restore_view_names
+from fsgan_core.plates.plate import Plate, TypedValue
+from fsgan_core.plates.raw_exr import write_raw_exr
+from fsgan_core.runtime.atomic import write_atomically
 
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
-LOSSLESS = ("none", "rle", "zips", "zip", "piz")
+LOSSLESS_COMPRESSIONS = ("none", "rle", "zips", "zip", "piz")
 LARGEST_HALF = 65504.0
-_LITTLE = 2**20
-_SHARED = ("timeCode", "chromaticities")
+_LOW_DISK_BYTES = 2**20
+_SHARED_ATTRIBUTES = ("timeCode", "chromaticities")
 
 
 @dataclass(frozen=True)
@@ -57,29 +57,29 @@ def write_exr(path: Path | str, plate: Plate, *, compression: str = "zip", depth
     for part in other_parts:
         if path.exists() and path.samefile(part.path):
             raise PlateError(f"cannot write {path}: it is the file whose other parts are to be kept")
-    plate = without_view(plate)
-    formats = _stored_formats(plate, depth)
-    with atomic_file(path) as temporary, _raw_twin(temporary, plate, formats) as twin:
-        _write(temporary, path, plate, formats, twin, compression, other_parts)
-        _verify(temporary, path)
+    plate = restore_view_names(plate)
+    formats = _choose_formats(plate, depth)
+    with write_atomically(path) as temporary, _write_raw_twin(temporary, plate, formats) as twin:
+        _write_parts(temporary, path, plate, formats, twin, compression, other_parts)
+        _verify_file(temporary, path)
 
 
-def _stored_formats(plate: Plate, depth: str) -> tuple[str, ...]:
+def _choose_formats(plate: Plate, depth: str) -> tuple[str, ...]:
     if depth not in ("auto", "half", "float"):
         raise PlateError(f"depth {depth!r} is not known; it is one of auto, half, float")
     given = plate.formats or ("",) * len(plate.channels)
-    return tuple(_stored_format(name, kind, depth) for name, kind in zip(plate.channels, given, strict=True))
+    return tuple(_choose_format(name, kind, depth) for name, kind in zip(plate.channels, given, strict=True))
 
 
-def _stored_format(name: str, given: str, depth: str) -> str:
+def _choose_format(name: str, given: str, depth: str) -> str:
     if given == "uint":
         return "uint"
     if depth == "half" or (depth == "auto" and given not in ("half", "float", "double")):
-        return "float" if _is_data(name) else "half"
+        return "float" if _is_data_channel(name) else "half"
     return "half" if depth == "auto" and given == "half" else "float"
 
 
-def _is_data(name: str) -> bool:
+def _is_data_channel(name: str) -> bool:
     """Channels that are measurements, not light: half has 11 bits, which no coordinate on a plate fits in."""
     *layers, channel = name.lower().split(".")
     layer = layers[-1] if layers else ""
@@ -88,43 +88,43 @@ def _is_data(name: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _OutputPart:
     """One part to be written: its header, its further attributes, and the file to copy pixels from (None: ours)."""
 
     spec: oiio.ImageSpec
-    attributes: Attributes
+    attributes: ExrAttributes
     source: oiio.ImageInput | None
 
 
-def _write(temporary: Path, final: Path, plate: Plate, formats: Sequence[str], twin: Path | None, compression: str,
+def _write_parts(temporary: Path, final: Path, plate: Plate, formats: Sequence[str], twin: Path | None, compression: str,
            others: Sequence[PartRef]) -> None:
     """All parts into `temporary`: those of `others` at their places, the plate in the first place left free."""
     with contextlib.ExitStack() as opened:
-        ours = _our_part(plate, formats, compression, None if twin is None else _open(twin, opened))
-        parts = [_other_part(other, plate, opened) for other in sorted(others, key=lambda part: part.index)]
+        ours = _make_plate_part(plate, formats, compression, None if twin is None else _open_input(twin, opened))
+        parts = [_make_copied_part(other, plate, opened) for other in sorted(others, key=lambda part: part.index)]
         place = next(i for i in range(len(others) + 1) if i not in {part.index for part in others})
         parts.insert(place, ours)
         output = oiio.ImageOutput.create("openexr")
         assert output is not None  # OpenImageIO is never built without it
         try:
             name, specs = str(temporary), [part.spec for part in parts]
-            _must(output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, specs[0]), output, final)
+            _raise_if_failed(output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, specs[0]), output, final)
             for index, part in enumerate(parts):
                 if index:
-                    _must(output.open(name, part.spec, "AppendSubimage"), output, final)
+                    _raise_if_failed(output.open(name, part.spec, "AppendSubimage"), output, final)
                 if part.source is not None:
-                    _must(output.copy_image(part.source), output, final)
+                    _raise_if_failed(output.copy_image(part.source), output, final)
                 else:
-                    _must(output.write_image(_buffer(plate, formats)), output, final)
+                    _raise_if_failed(output.write_image(_pack_pixels(plate, formats)), output, final)
         finally:
             output.close()
     try:
         replace_placeholders(temporary, [part.attributes for part in parts])
     except PlateError as error:
-        raise OutputError(f"cannot write {final}: {_reason(final)}") from error
+        raise OutputError(f"cannot write {final}: {_explain_failure(final)}") from error
 
 
-def _our_part(plate: Plate, formats: Sequence[str], compression: str, source: oiio.ImageInput | None) -> _Part:
+def _make_plate_part(plate: Plate, formats: Sequence[str], compression: str, source: oiio.ImageInput | None) -> _OutputPart:
     data, display = plate.data_window, plate.display_window
     spec = oiio.ImageSpec(data.width, data.height, len(plate.channels), "half")
     if source is not None:
@@ -139,11 +139,11 @@ def _our_part(plate: Plate, formats: Sequence[str], compression: str, source: oi
     spec.x, spec.y = data.x, data.y
     spec.full_x, spec.full_y = display.x, display.y
     spec.full_width, spec.full_height = display.width, display.height
-    return _Part(spec, _describe(spec, plate.metadata, plate.pixel_aspect, compression), source)
+    return _OutputPart(spec, _complete_spec(spec, plate.metadata, plate.pixel_aspect, compression), source)
 
 
-def _other_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _Part:
-    source = _open(part.path, opened)
+def _make_copied_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _OutputPart:
+    source = _open_input(part.path, opened)
     if not source.seek_subimage(part.index, 0):
         raise PlateError(f"{part.path} has no part {part.index} any more")
     old = source.spec()
@@ -154,24 +154,24 @@ def _other_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _P
         spec.erase_attribute(item.name)
     # OpenImageIO wants all parts of one file alike; ours are scanlines.
     spec.tile_width = spec.tile_height = 0
-    metadata = unpack(read_attributes(part.path)[part.index])
+    metadata = unpack_metadata(read_attributes(part.path)[part.index])
     # OpenEXR wants these to be the same in all parts.
-    metadata.update({name: plate.metadata[name] for name in _SHARED if name in plate.metadata})
+    metadata.update({name: plate.metadata[name] for name in _SHARED_ATTRIBUTES if name in plate.metadata})
     compression = old.get_string_attribute("compression", "zip")
     # Packing decoded pixels lossily once more would change them.
-    compression = compression if compression in LOSSLESS else "zip"
-    attributes = _describe(spec, metadata, plate.pixel_aspect, compression)
-    return _Part(spec, attributes, source)
+    compression = compression if compression in LOSSLESS_COMPRESSIONS else "zip"
+    attributes = _complete_spec(spec, metadata, plate.pixel_aspect, compression)
+    return _OutputPart(spec, attributes, source)
 
 
-def _describe(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> Attributes:
+def _complete_spec(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> ExrAttributes:
     """Completes the header `spec`; returns the attributes that take the place of its placeholder."""
-    attributes, stand_in = with_placeholder(pack(metadata))
+    attributes, stand_in = add_placeholder(pack_metadata(metadata))
     if stand_in is not None:
         spec.attribute(*stand_in)
-    for name, kind in THROUGH_OIIO.items():
+    for name, kind in OIIO_ATTRIBUTES.items():
         value = metadata.get(name)
-        if isinstance(value, Typed) and value.type == kind:
+        if isinstance(value, TypedValue) and value.type == kind:
             spec.attribute(name, oiio.TypeDesc(oiio.FLOAT, oiio.VEC2), value.value)
         elif isinstance(value, float) and kind == "float":
             spec.attribute(name, value)
@@ -184,44 +184,44 @@ def _describe(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, 
     return attributes
 
 
-def _open(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
+def _open_input(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
     source = oiio.ImageInput.open(str(path))
     if source is None:
-        raise PlateError(f"{path} cannot be read: {short(oiio.geterror())}")
+        raise PlateError(f"{path} cannot be read: {shorten_message(oiio.geterror())}")
     opened.callback(source.close)
     return source
 
 
-def _must(done: bool, output: oiio.ImageOutput, path: Path) -> None:
+def _raise_if_failed(done: bool, output: oiio.ImageOutput, path: Path) -> None:
     if not done:
-        message = short(output.geterror())
-        raise OutputError(f"cannot write {path}: {_reason(path)} ({message})")
+        message = shorten_message(output.geterror())
+        raise OutputError(f"cannot write {path}: {_explain_failure(path)} ({message})")
 
 
-def _reason(path: Path) -> str:
+def _explain_failure(path: Path) -> str:
     free = shutil.disk_usage(path.parent).free
     full = "the disk is full; free some space or write elsewhere"
-    return full if free < _LITTLE else "the file was cut short; is there a quota or a limit on file size?"
+    return full if free < _LOW_DISK_BYTES else "the file was cut short; is there a quota or a limit on file size?"
 
 
-def _buffer(plate: Plate, formats: Sequence[str]) -> np.ndarray:
+def _pack_pixels(plate: Plate, formats: Sequence[str]) -> np.ndarray:
     """Pixels of one numpy type that OpenImageIO stores as `formats` without changing a bit."""
     kinds = set(formats)
     if kinds == {"uint"}:
-        return np.stack([_whole(plate, name) for name in plate.channels], axis=-1)
+        return np.stack([_compute_integers(plate, name) for name in plate.channels], axis=-1)
     if kinds == {"half"}:
-        return as_half(plate.pixels)
+        return to_half(plate.pixels)
     pixels = np.ascontiguousarray(plate.pixels, np.float32)
     if kinds == {"float"}:
         return pixels
     pixels = pixels.copy()
     for index, kind in enumerate(formats):
         if kind == "half":
-            pixels[..., index] = as_half(pixels[..., index])
+            pixels[..., index] = to_half(pixels[..., index])
     return pixels
 
 
-def as_half(pixels: np.ndarray) -> np.ndarray:
+def to_half(pixels: np.ndarray) -> np.ndarray:
     """float16, nearest even; finite values out of range become the largest half; NaN and infinity stay."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         half = np.ascontiguousarray(pixels, np.float16)
@@ -232,9 +232,9 @@ def as_half(pixels: np.ndarray) -> np.ndarray:
     return half
 
 
-def _whole(plate: Plate, name: str) -> np.ndarray:
+def _compute_integers(plate: Plate, name: str) -> np.ndarray:
     """uint32 of a channel: the exact values, except where its float pixels were changed since."""
-    pixels = plate.matte(name)
+    pixels = plate.get_matte(name)
     rounded = np.clip(np.nan_to_num(np.rint(pixels.astype(np.float64))), 0, 2**32 - 1).astype(np.uint32)
     if name not in plate.integers:
         return rounded
@@ -243,7 +243,7 @@ def _whole(plate: Plate, name: str) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> Iterator[Path | None]:
+def _write_raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> Iterator[Path | None]:
     """For ids beside light: an uncompressed EXR of the same pixels, to be copied natively; else None.
 
     OpenImageIO takes pixels of one type from Python, and there is none that both an id and a half fit in
@@ -256,19 +256,19 @@ def _raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> Iterator
     arrays = {}
     for index, (name, kind) in enumerate(zip(plate.channels, formats, strict=True)):
         if kind == "uint":
-            arrays[name] = _whole(plate, name)
+            arrays[name] = _compute_integers(plate, name)
         else:
             pixels = plate.pixels[..., index].astype(np.float32, copy=False)
-            arrays[name] = as_half(pixels) if kind == "half" else pixels
+            arrays[name] = to_half(pixels) if kind == "half" else pixels
     try:
-        write_raw(twin, arrays, plate.data_window, plate.display_window)
+        write_raw_exr(twin, arrays, plate.data_window, plate.display_window)
         yield twin
     finally:
         with contextlib.suppress(OSError):
             twin.unlink(missing_ok=True)
 
 
-def _verify(temporary: Path, final: Path) -> None:
+def _verify_file(temporary: Path, final: Path) -> None:
     """The last lines of every part can be read: OpenImageIO does not tell when closing fails on a full disk."""
     whole = True
     with contextlib.ExitStack() as opened:
@@ -282,4 +282,4 @@ def _verify(temporary: Path, final: Path) -> None:
             whole &= source.read_scanlines(index, 0, last, last + 1, 0, 0, 1, oiio.TypeDesc("float")) is not None
             index += 1
         if not index or not whole:
-            raise OutputError(f"cannot write {final}: {_reason(final)}")
+            raise OutputError(f"cannot write {final}: {_explain_failure(final)}")

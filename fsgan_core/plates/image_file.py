@@ -13,7 +13,7 @@ import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exr_header import read_attributes
-from fsgan_core.plates.metadata import from_image, unpack
+from fsgan_core.plates.metadata import read_image_metadata, unpack_metadata
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class OpenedImage:
         config.attribute("oiio:UnassociatedAlpha", 1)
         opened = oiio.ImageInput.open(str(path), config)
         if opened is None:
-            raise PlateError(f"{path} cannot be read as a picture: {short(oiio.geterror())}")
+            raise PlateError(f"{path} cannot be read as a picture: {shorten_message(oiio.geterror())}")
         self.input = opened
         self.is_exr = opened.format_name() == "openexr"
         self.specs: list[oiio.ImageSpec] = []
@@ -45,14 +45,14 @@ class OpenedImage:
         self._attributes = read_attributes(path) if self.is_exr else []
 
     @property
-    def names(self) -> list[str]:
-        return [part_name(spec) for spec in self.specs]
+    def part_names(self) -> list[str]:
+        return [get_part_name(spec) for spec in self.specs]
 
-    def metadata(self, index: int) -> dict[str, Any]:
+    def read_metadata(self, index: int) -> dict[str, Any]:
         """What part `index` says beyond its windows, channels and packing."""
-        return unpack(self._attributes[index]) if self.is_exr else from_image(self.specs[index])
+        return unpack_metadata(self._attributes[index]) if self.is_exr else read_image_metadata(self.specs[index])
 
-    def seek(self, index: int) -> oiio.ImageSpec:
+    def seek_part(self, index: int) -> oiio.ImageSpec:
         self.input.seek_subimage(index, 0)
         return self.specs[index]
 
@@ -62,7 +62,7 @@ class OpenedImage:
         pixels = self.input.read_image(index, 0, begin, end, oiio.TypeDesc(kind))
         error = self.input.geterror()
         if pixels is None or error:
-            raise PlateError(f"{self.path} is damaged or cut short: {short(error)}; copy or render it again")
+            raise PlateError(f"{self.path} is damaged or cut short: {shorten_message(error)}; copy or render it again")
         spec = self.specs[index]
         return np.asarray(pixels).reshape(spec.height, spec.width, end - begin)
 
@@ -79,15 +79,15 @@ def check_readable(path: Path) -> None:
         if path.is_dir():
             raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")
         if not path.exists():
-            raise PlateError(f"there is no file {path}{near_names(path)}")
+            raise PlateError(f"there is no file {path}{suggest_names(path)}")
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not os.access(path, os.R_OK):
         raise PlateError(f"no permission to read {path}")
 
 
-def near_names(path: Path) -> str:
-    """"; did you mean ...?" for a name that is not there, or where the path stops to exist."""
+def suggest_names(path: Path) -> str:
+    """Suggests "; did you mean ...?" for a name that is not there, or where the path stops to exist."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         path, folder = folder, folder.parent
@@ -100,11 +100,11 @@ def near_names(path: Path) -> str:
     return f"; the folder {folder} has nothing like it"
 
 
-def part_name(spec: oiio.ImageSpec) -> str:
+def get_part_name(spec: oiio.ImageSpec) -> str:
     return spec.get_string_attribute("oiio:subimagename")
 
 
-def short(message: str) -> str:
+def shorten_message(message: str) -> str:
     """The first line of a library's complaint, without its habits."""
     lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
     return lines[0] if lines else "no reason was given"

@@ -15,57 +15,57 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
-from fsgan_core.plates.exr_header import PLACEHOLDER, Attributes
-from fsgan_core.plates.plate import Typed
+from fsgan_core.plates.exr_header import PLACEHOLDER_NAME, ExrAttributes
+from fsgan_core.plates.plate import TypedValue
 
 # Numbers of a fixed count, as struct writes them.
-_NUMBERS = {
+_STRUCT_FORMATS = {
     "box2f": "4f", "box2i": "4i", "chromaticities": "8f", "double": "d", "keycode": "7i", "m33d": "9d", "m33f": "9f",
     "m44d": "16d", "m44f": "16f", "rational": "iI", "timecode": "II", "v2d": "2d", "v2f": "2f", "v2i": "2i",
     "v3d": "3d", "v3f": "3f", "v3i": "3i",
 }
 # What says how pixels lie in the file has its own place in a Plate, or is decided when a file is written.
-OF_THE_FILE = frozenset({
+FILE_ATTRIBUTES = frozenset({
     "channels", "chunkCount", "compression", "dataWindow", "displayWindow", "dwaCompressionLevel", "lineOrder",
     "maxSamplesPerPixel", "pixelAspectRatio", "tiles", "type", "version", "deepImageState",
     # A small picture, sums and texture hints of the frame before it was changed.
     "preview", "oiio:AverageColor", "oiio:ConstantColor", "oiio:SHA-1", "textureformat", "wrapmodes", "fovcot",
     # A promise on compression, types and channels that a changed frame does not keep.
     "acesImageContainerFlag",
-    PLACEHOLDER,
+    PLACEHOLDER_NAME,
 })
 # Written through OpenImageIO, which always puts these into a header.
-THROUGH_OIIO = {"screenWindowCenter": "v2f", "screenWindowWidth": "float"}
+OIIO_ATTRIBUTES = {"screenWindowCenter": "v2f", "screenWindowWidth": "float"}
 PART_NAME = "name"
 # What ties the numbers of a picture to a colour space: wrong as soon as the picture is in another one.
-COLOUR = frozenset({"chromaticities", "whiteLuminance", "adoptedNeutral", "renderingTransform", "lookModTransform",
+COLOUR_ATTRIBUTES = frozenset({"chromaticities", "whiteLuminance", "adoptedNeutral", "renderingTransform", "lookModTransform",
                     "colorInteropID", "oiio:ColorSpace"})
 
-_FROM_OIIO = {
+_OIIO_TO_EXR = {
     "smpte:TimeCode": "timeCode", "smpte:KeyCode": "keyCode", "DateTime": "capDate", "ImageDescription": "comments",
     "Copyright": "owner", "ExposureTime": "expTime", "FNumber": "aperture", "XResolution": "xDensity",
 }
-_OIIO_ONLY = ("oiio:", "jpeg:", "png:", "tiff:", "dpx:", "ICCProfile", "thumbnail_", "PixelAspectRatio",
+_OIIO_ONLY_PREFIXES = ("oiio:", "jpeg:", "png:", "tiff:", "dpx:", "ICCProfile", "thumbnail_", "PixelAspectRatio",
               "YResolution", "ResolutionUnit", "compression", "planarconfig")
 
 
-def unpack(attributes: Attributes) -> dict[str, Any]:
+def unpack_metadata(attributes: ExrAttributes) -> dict[str, Any]:
     """Metadata of an EXR part from its raw attributes."""
-    return {name: _value(kind, raw) for name, (kind, raw) in attributes.items() if name not in OF_THE_FILE}
+    return {name: _decode_value(kind, raw) for name, (kind, raw) in attributes.items() if name not in FILE_ATTRIBUTES}
 
 
-def pack(metadata: Mapping[str, Any]) -> dict[str, tuple[str, bytes]]:
+def pack_metadata(metadata: Mapping[str, Any]) -> dict[str, tuple[str, bytes]]:
     """Raw attributes of an EXR part; None is left out. Any value has a form: what EXR has no type for is text."""
-    skipped = OF_THE_FILE | set(THROUGH_OIIO) | {PART_NAME}
-    return {name: _raw(value) for name, value in metadata.items() if name not in skipped and value is not None}
+    skipped = FILE_ATTRIBUTES | set(OIIO_ATTRIBUTES) | {PART_NAME}
+    return {name: _encode_value(value) for name, value in metadata.items() if name not in skipped and value is not None}
 
 
-def from_image(spec: oiio.ImageSpec) -> dict[str, Any]:
+def read_image_metadata(spec: oiio.ImageSpec) -> dict[str, Any]:
     """Metadata of a file that is not an EXR, under the names that an EXR would give it."""
     values: dict[str, Any] = {}
     for item in spec.extra_attribs:
-        name = _FROM_OIIO.get(item.name)
-        if name is None and not item.name.startswith(_OIIO_ONLY):
+        name = _OIIO_TO_EXR.get(item.name)
+        if name is None and not item.name.startswith(_OIIO_ONLY_PREFIXES):
             name = item.name
         if name is None:
             continue
@@ -73,16 +73,16 @@ def from_image(spec: oiio.ImageSpec) -> dict[str, Any]:
         if kind in ("string", "int", "float"):
             values[name] = value
         elif kind in ("timecode", "keycode", "rational") and isinstance(value, tuple):
-            values[name] = Typed(kind, value)
+            values[name] = TypedValue(kind, value)
     return values
 
 
-def without_colour(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def drop_colour_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """`metadata` for a picture that was brought to another colour space."""
-    return {name: value for name, value in metadata.items() if name not in COLOUR}
+    return {name: value for name, value in metadata.items() if name not in COLOUR_ATTRIBUTES}
 
 
-def _value(kind: str, raw: bytes) -> Any:
+def _decode_value(kind: str, raw: bytes) -> Any:
     try:
         if kind == "string":
             return raw.decode("utf-8", "surrogateescape")
@@ -93,21 +93,21 @@ def _value(kind: str, raw: bytes) -> Any:
         if kind == "double":
             number = struct.unpack("<d", raw)[0]
             # A number that only a double holds comes back as a double by itself.
-            return number if _only_double(number) else Typed(kind, (number,))
-        if kind in _NUMBERS:
-            return Typed(kind, struct.unpack("<" + _NUMBERS[kind], raw))
+            return number if _needs_double(number) else TypedValue(kind, (number,))
+        if kind in _STRUCT_FORMATS:
+            return TypedValue(kind, struct.unpack("<" + _STRUCT_FORMATS[kind], raw))
         if kind == "floatvector":
-            return Typed(kind, struct.unpack(f"<{len(raw) // 4}f", raw))
+            return TypedValue(kind, struct.unpack(f"<{len(raw) // 4}f", raw))
         if kind == "stringvector":
-            return Typed(kind, tuple(_texts(raw)))
+            return TypedValue(kind, tuple(_decode_texts(raw)))
     except (struct.error, IndexError):
         pass
-    return Typed(kind, raw)
+    return TypedValue(kind, raw)
 
 
-def _raw(value: Any) -> tuple[str, bytes]:
-    if isinstance(value, Typed):
-        return value.type, _typed_bytes(value)
+def _encode_value(value: Any) -> tuple[str, bytes]:
+    if isinstance(value, TypedValue):
+        return value.type, _encode_typed(value)
     if isinstance(value, str):
         return "string", value.encode("utf-8", "surrogateescape")
     if isinstance(value, bool | np.bool_):
@@ -116,16 +116,16 @@ def _raw(value: Any) -> tuple[str, bytes]:
         return "int", struct.pack("<i", int(value))
     if isinstance(value, float | np.floating):
         number = float(value)
-        return ("double", struct.pack("<d", number)) if _only_double(number) else ("float", struct.pack("<f", number))
+        return ("double", struct.pack("<d", number)) if _needs_double(number) else ("float", struct.pack("<f", number))
     if isinstance(value, list | tuple):
         if value and all(isinstance(item, str) for item in value):
-            return "stringvector", _typed_bytes(Typed("stringvector", value))
-        if value and all(isinstance(item, float) and not _only_double(item) for item in value):
+            return "stringvector", _encode_typed(TypedValue("stringvector", value))
+        if value and all(isinstance(item, float) and not _needs_double(item) for item in value):
             return "floatvector", struct.pack(f"<{len(value)}f", *value)
     return "string", json.dumps(value, default=str).encode()
 
 
-def _typed_bytes(value: Typed) -> bytes:
+def _encode_typed(value: TypedValue) -> bytes:
     data = value.value
     if isinstance(data, bytes):
         return data
@@ -133,11 +133,11 @@ def _typed_bytes(value: Typed) -> bytes:
     if value.type == "stringvector":
         texts = [item.encode("utf-8", "surrogateescape") for item in items]
         return b"".join(struct.pack("<i", len(item)) + item for item in texts)
-    form = f"{len(items)}f" if value.type == "floatvector" else _NUMBERS[value.type]
+    form = f"{len(items)}f" if value.type == "floatvector" else _STRUCT_FORMATS[value.type]
     return struct.pack("<" + form, *items)
 
 
-def _texts(raw: bytes) -> list[str]:
+def _decode_texts(raw: bytes) -> list[str]:
     texts, place = [], 0
     while place < len(raw):
         size = struct.unpack_from("<i", raw, place)[0]
@@ -148,7 +148,7 @@ def _texts(raw: bytes) -> list[str]:
     return texts
 
 
-def _only_double(number: float) -> bool:
+def _needs_double(number: float) -> bool:
     try:
         return struct.unpack("<f", struct.pack("<f", number))[0] != number and number == number
     except OverflowError:

@@ -26,21 +26,21 @@ import numpy as np
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.image_file import check_readable
-from fsgan_core.plates.plate import Plate, Typed, Window
+from fsgan_core.plates.plate import Plate, TypedValue, Window
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mxf", ".mts", ".m2ts",
+MOVIE_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mxf", ".mts", ".m2ts",
                       ".ts", ".wmv", ".flv", ".ogv", ".3gp"})
 CHANNELS = ("R", "G", "B")
 # Decoded frames kept for readers that run in threads and ask a little out of order.
-_KEPT_BYTES = 96 * 2**20
-_KEPT_BEHIND = 4
+_CACHE_BYTES = 96 * 2**20
+_CACHED_BEHIND = 4
 # A seek costs up to a group of pictures; below this distance decoding on is cheaper.
-_FAR = 48
-_RUN_UP = 12
+_SEEK_DISTANCE = 48
+_SEEK_MARGIN = 12
 # Eight rows are the smallest block of a codec, so damage to any block shows in this share of the rows.
-_CHECKED_ROWS = 8
+_CHECKSUM_ROW_STEP = 8
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class MovieIndex:
     """What one decoding from end to end told. stamps: milliseconds; checks: CRC-32 of every 8th row."""
 
     digest: str
-    stamps: tuple[float, ...]
-    checks: tuple[int, ...]
+    timestamps: tuple[float, ...]
+    checksums: tuple[int, ...]
 
     @property
     def count(self) -> int:
-        return len(self.stamps)
+        return len(self.timestamps)
 
 
 class Movie:
@@ -67,14 +67,14 @@ class Movie:
         self.path = Path(path)
         check_readable(self.path)
         self._lock = threading.RLock()
-        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
-        self._capture = self._open()
+        self._cached_frames: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._capture = self._open_capture()
         self._position = -1
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.fps = _sane(self._capture.get(cv2.CAP_PROP_FPS), 25.0)
-        self.pixel_aspect = _pixel_aspect(self._capture)
-        self.index = self._indexed()
+        self.fps = _replace_invalid(self._capture.get(cv2.CAP_PROP_FPS), 25.0)
+        self.pixel_aspect = _read_pixel_aspect(self._capture)
+        self.index = self._load_index()
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -90,15 +90,15 @@ class Movie:
         if not 1 <= frame <= self.index.count:
             raise PlateError(f"{self.path} has frames 1 to {self.index.count}; there is no frame {frame}")
         with self._lock:
-            picture = self._frame(frame - 1)
+            picture = self._get_frame(frame - 1)
         pixels = np.ascontiguousarray(picture[..., ::-1]).astype(np.float32) / np.float32(255.0)
         window = Window(0, 0, picture.shape[1], picture.shape[0])
-        return Plate(pixels, CHANNELS, window, window, self.pixel_aspect, self._metadata(), ("uint8",) * 3)
+        return Plate(pixels, CHANNELS, window, window, self.pixel_aspect, self._build_metadata(), ("uint8",) * 3)
 
     def close(self) -> None:
         with self._lock:
             self._capture.release()
-            self._kept.clear()
+            self._cached_frames.clear()
 
     def __enter__(self) -> Movie:
         return self
@@ -106,11 +106,11 @@ class Movie:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _metadata(self) -> Mapping[str, Any]:
+    def _build_metadata(self) -> Mapping[str, Any]:
         rate = Fraction(self.fps).limit_denominator(1001)
-        return {"framesPerSecond": Typed("rational", (rate.numerator, rate.denominator))}
+        return {"framesPerSecond": TypedValue("rational", (rate.numerator, rate.denominator))}
 
-    def _open(self) -> cv2.VideoCapture:
+    def _open_capture(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise PlateError(f"{self.path} cannot be read as a movie; it is damaged, or of a kind that this build of "
@@ -120,12 +120,12 @@ class Movie:
 
     def _restart(self) -> None:
         self._capture.release()
-        self._capture = self._open()
+        self._capture = self._open_capture()
         self._position = -1
 
-    def _indexed(self) -> MovieIndex:
-        digest = content_digest(self.path)
-        with _indexing:
+    def _load_index(self) -> MovieIndex:
+        digest = get_content_digest(self.path)
+        with _index_lock:
             if digest not in _indexes:
                 _indexes[digest] = self._decode_all(digest)
                 self._restart()
@@ -139,90 +139,90 @@ class Movie:
             if not done:
                 break
             stamps.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-            checks.append(_check(picture))
+            checks.append(_compute_checksum(picture))
         if not stamps:
             raise PlateError(f"{self.path} has no frame that can be decoded")
         if said > 0 and int(said) != len(stamps):
             log.warning("%s says that it has %d frames; %d can be decoded", self.path, said, len(stamps))
         return MovieIndex(digest, tuple(stamps), tuple(checks))
 
-    def _frame(self, wanted: int) -> np.ndarray:
+    def _get_frame(self, wanted: int) -> np.ndarray:
         """uint8 BGR of frame `wanted` from 0."""
-        if wanted in self._kept:
-            self._kept.move_to_end(wanted)
-            return self._kept[wanted]
-        near = 0 < wanted - self._position <= _FAR
-        if not (near or (wanted > _FAR and self._seek(wanted))):
+        if wanted in self._cached_frames:
+            self._cached_frames.move_to_end(wanted)
+            return self._cached_frames[wanted]
+        near = 0 < wanted - self._position <= _SEEK_DISTANCE
+        if not (near or (wanted > _SEEK_DISTANCE and self._seek(wanted))):
             self._restart()
-        if not self._advance(wanted):
+        if not self._advance_to(wanted):
             self._restart()
-            if not self._advance(wanted):
+            if not self._advance_to(wanted):
                 raise PlateError(f"{self.path}: frame {wanted + 1} does not decode as it did before; "
                                  "did the file change while it was read?")
-        return self._kept[wanted]
+        return self._cached_frames[wanted]
 
     def _seek(self, wanted: int) -> bool:
         """Somewhere shortly before `wanted`, known by its stamp; False when the file does not allow it."""
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, max(0, wanted - _RUN_UP))
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, max(0, wanted - _SEEK_MARGIN))
         if not self._capture.grab():
             return False
         stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-        places = [place for place, known in enumerate(self.index.stamps) if known == stamp]
+        places = [place for place, known in enumerate(self.index.timestamps) if known == stamp]
         if len(places) != 1 or places[0] >= wanted:
             return False
         self._position = places[0]
         return True
 
-    def _advance(self, wanted: int) -> bool:
+    def _advance_to(self, wanted: int) -> bool:
         """Decodes up to `wanted` and keeps it with its last few forerunners. False when a check fails."""
         while self._position < wanted:
             if not self._capture.grab():
                 return False
             self._position += 1
-            if self._position > wanted - _KEPT_BEHIND:
+            if self._position > wanted - _CACHED_BEHIND:
                 done, picture = self._capture.retrieve()
-                if not done or _check(picture) != self.index.checks[self._position]:
+                if not done or _compute_checksum(picture) != self.index.checksums[self._position]:
                     return False
-                self._keep(self._position, picture)
-        return wanted in self._kept
+                self._cache_frame(self._position, picture)
+        return wanted in self._cached_frames
 
-    def _keep(self, place: int, picture: np.ndarray) -> None:
-        self._kept[place] = picture
-        self._kept.move_to_end(place)
-        while len(self._kept) > max(_KEPT_BEHIND + 1, _KEPT_BYTES // max(1, picture.nbytes)):
-            self._kept.popitem(last=False)
+    def _cache_frame(self, place: int, picture: np.ndarray) -> None:
+        self._cached_frames[place] = picture
+        self._cached_frames.move_to_end(place)
+        while len(self._cached_frames) > max(_CACHED_BEHIND + 1, _CACHE_BYTES // max(1, picture.nbytes)):
+            self._cached_frames.popitem(last=False)
 
 
 # By content, so that the same movie opened again in one process is not decoded again.
 _indexes: dict[str, MovieIndex] = {}
-_indexing = threading.Lock()
+_index_lock = threading.Lock()
 
 
 # Digests by path and state: who renders the same shot again in one process reads no file twice for its digest.
 _digests: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
-_DIGESTS_KEPT = 100_000
-_digesting = threading.Lock()
+_MAX_DIGESTS = 100_000
+_digest_lock = threading.Lock()
 
 
-def content_digest(path: Path) -> str:
+def get_content_digest(path: Path) -> str:
     """`file_digest`, remembered for as long as size, time and inode stay what they are. Raises PlateError."""
     try:
         state = path.stat()
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
-    with _digesting:
+    with _digest_lock:
         known = _digests.get(key)
     if known is None:
-        known = file_digest(path)
-        with _digesting:
+        known = compute_file_digest(path)
+        with _digest_lock:
             _digests[key] = known
-            while len(_digests) > _DIGESTS_KEPT:
+            while len(_digests) > _MAX_DIGESTS:
                 _digests.popitem(last=False)
     return known
 
 
-def file_digest(path: Path) -> str:
+def compute_file_digest(path: Path) -> str:
     """blake2b of the file's bytes, 32 hexadecimal digits. Raises PlateError."""
     digest = hashlib.blake2b(digest_size=16)
     try:
@@ -234,17 +234,17 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(picture: np.ndarray) -> int:
-    return zlib.crc32(picture[::_CHECKED_ROWS].tobytes())
+def _compute_checksum(picture: np.ndarray) -> int:
+    return zlib.crc32(picture[::_CHECKSUM_ROW_STEP].tobytes())
 
 
-def _sane(value: float, otherwise: float) -> float:
+def _replace_invalid(value: float, otherwise: float) -> float:
     return value if math.isfinite(value) and value > 0 else otherwise
 
 
-def _pixel_aspect(capture: cv2.VideoCapture) -> float:
-    across = _sane(capture.get(cv2.CAP_PROP_SAR_NUM), 1.0)
-    down = _sane(capture.get(cv2.CAP_PROP_SAR_DEN), 1.0)
+def _read_pixel_aspect(capture: cv2.VideoCapture) -> float:
+    across = _replace_invalid(capture.get(cv2.CAP_PROP_SAR_NUM), 1.0)
+    down = _replace_invalid(capture.get(cv2.CAP_PROP_SAR_DEN), 1.0)
     turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
     return down / across if turned else across / down
 

@@ -5,43 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fsgan_core.plates.plate import Plate, Typed
+from fsgan_core.plates.plate import Plate, TypedValue
 
 # Notes which view was asked for, so that writing puts the names back; never written to a file.
-VIEW = "fsgan/view"
+META_VIEW = "fsgan/view"
 
 
-def views_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+def list_shared_views(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Views that share one part; the first is the one whose channels have no view in their names."""
     views = metadata.get("multiView")
-    if isinstance(views, Typed):
+    if isinstance(views, TypedValue):
         return tuple(views.value)
     return (views,) if isinstance(views, str) else ()
 
 
-def with_view(plate: Plate, part: str) -> Plate:
+def select_view(plate: Plate, part: str) -> Plate:
     """A part with several views in it, the channels of view `part` under their plain names.
 
     EXR writes the channel X of a further view as VIEW.X, and layer.X as layer.VIEW.X. The first view's channels
     take its name in exchange, so nothing is lost and write_exr undoes it.
     """
-    views = views_of(plate.metadata)
+    views = list_shared_views(plate.metadata)
     if part not in views[1:]:
         return plate
-    renamed = tuple(_swapped(name, part, views[0], views) for name in plate.channels)
-    return _renamed(plate, renamed, {**plate.metadata, VIEW: part})
+    renamed = tuple(_swap_view_name(name, part, views[0], views) for name in plate.channels)
+    return _rename_channels(plate, renamed, {**plate.metadata, META_VIEW: part})
 
 
-def without_view(plate: Plate) -> Plate:
-    chosen = plate.metadata.get(VIEW)
+def restore_view_names(plate: Plate) -> Plate:
+    chosen = plate.metadata.get(META_VIEW)
     if chosen is None:
         return plate
-    views = views_of(plate.metadata)
-    renamed = tuple(_swapped(name, views[0], chosen, views) if views else name for name in plate.channels)
-    return _renamed(plate, renamed, {name: value for name, value in plate.metadata.items() if name != VIEW})
+    views = list_shared_views(plate.metadata)
+    renamed = tuple(_swap_view_name(name, views[0], chosen, views) if views else name for name in plate.channels)
+    return _rename_channels(plate, renamed, {name: value for name, value in plate.metadata.items() if name != META_VIEW})
 
 
-def _swapped(name: str, plain: str, named: str, views: Sequence[str]) -> str:
+def _swap_view_name(name: str, plain: str, named: str, views: Sequence[str]) -> str:
     """`name` with the view `plain` taken out, or the view `named` put in where no view is said."""
     *layers, channel = name.split(".")
     if layers and layers[-1] == plain:
@@ -51,7 +51,7 @@ def _swapped(name: str, plain: str, named: str, views: Sequence[str]) -> str:
     return ".".join([*layers, named, channel])
 
 
-def _renamed(plate: Plate, channels: tuple[str, ...], metadata: Mapping[str, Any]) -> Plate:
+def _rename_channels(plate: Plate, channels: tuple[str, ...], metadata: Mapping[str, Any]) -> Plate:
     names = dict(zip(plate.channels, channels, strict=True))
     return Plate(plate.pixels, channels, plate.data_window, plate.display_window, plate.pixel_aspect, metadata,
                  plate.formats, {names[name]: exact for name, exact in plate.integers.items()})

@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Typed:
+class TypedValue:
     """A metadata value of a type that plain Python does not tell apart.
 
     type: EXR's name for it ("timecode", "keycode", "rational", "m44f", "box2i", "floatvector", ...).
@@ -83,7 +83,7 @@ class Plate:
             if exact.shape != expected[:2]:
                 raise PlateError(f"the exact values of {name} have shape {exact.shape}, not {expected[:2]}")
 
-    def index(self, names: Sequence[str]) -> list[int]:
+    def find_channels(self, names: Sequence[str]) -> list[int]:
         """Positions of `names`. Raises PlateError that lists what is there."""
         missing = [name for name in names if name not in self.channels]
         if missing:
@@ -92,9 +92,9 @@ class Plate:
 
     def get(self, *names: str) -> np.ndarray:
         """float32 (height, width, len(names)); a copy."""
-        return self.pixels[..., self.index(names)]
+        return self.pixels[..., self.find_channels(names)]
 
-    def matte(self, name: str) -> np.ndarray:
+    def get_matte(self, name: str) -> np.ndarray:
         """float32 (height, width) of one channel; zeros where the plate does not have it."""
         if name not in self.channels:
             return np.zeros(self.pixels.shape[:2], np.float32)
@@ -102,23 +102,23 @@ class Plate:
 
     def crop(self, window: Window) -> Plate:
         """The same plate on another data window; zero where it has no pixels."""
-        return replace(self, pixels=_moved(self.pixels, self.data_window, window), data_window=window,
-                       integers={name: _moved(exact, self.data_window, window)
+        return replace(self, pixels=_reframe_array(self.pixels, self.data_window, window), data_window=window,
+                       integers={name: _reframe_array(exact, self.data_window, window)
                                  for name, exact in self.integers.items()})
 
     def with_metadata(self, **values: Any) -> Plate:
         return replace(self, metadata={**self.metadata, **values})
 
 
-def slices(inner: Window, outer: Window) -> tuple[slice, slice]:
+def compute_slices(inner: Window, outer: Window) -> tuple[slice, slice]:
     """Array slices (rows, columns) of `inner` in an array that covers `outer`."""
     return (slice(inner.y - outer.y, inner.bottom - outer.y), slice(inner.x - outer.x, inner.right - outer.x))
 
 
-def _moved(array: np.ndarray, old: Window, new: Window) -> np.ndarray:
+def _reframe_array(array: np.ndarray, old: Window, new: Window) -> np.ndarray:
     """`array`, which covers `old`, on `new`; zero where there was nothing."""
     moved = np.zeros((new.height, new.width, *array.shape[2:]), array.dtype)
     common = new.intersect(old)
     if not common.empty:
-        moved[slices(common, new)] = array[slices(common, old)]
+        moved[compute_slices(common, new)] = array[compute_slices(common, old)]
     return moved

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fsgan_core.plates.exr_header import LONG_NAMES, MAGIC, packed, text
+from fsgan_core.plates.exr_header import EXR_MAGIC, LONG_NAMES_FLAG, encode_text, pack_attributes
 from fsgan_core.plates.plate import Window
 
 _PIXEL_TYPES = {np.dtype(np.uint32): 0, np.dtype(np.float16): 1, np.dtype(np.float32): 2}
 
 
-def write_raw(path: Path, channels: Mapping[str, np.ndarray], data_window: Window, display_window: Window) -> None:
+def write_raw_exr(path: Path, channels: Mapping[str, np.ndarray], data_window: Window, display_window: Window) -> None:
     """channels: (height, width) arrays of uint32, float16 or float32 by name. Raises OSError."""
     names = sorted(channels, key=str.encode)
-    header = _header(names, channels, data_window, display_window)
+    header = _build_header(names, channels, data_window, display_window)
     fields = [(f"c{i}", channels[name].dtype.newbyteorder("<"), (data_window.width,)) for i, name in enumerate(names)]
     lines = np.zeros(data_window.height, np.dtype([("y", "<i4"), ("size", "<i4"), *fields]))
     lines["y"] = np.arange(data_window.y, data_window.bottom)
@@ -36,22 +36,22 @@ def write_raw(path: Path, channels: Mapping[str, np.ndarray], data_window: Windo
         file.write(lines.tobytes())
 
 
-def _header(names: list[str], channels: Mapping[str, np.ndarray], data: Window, display: Window) -> bytes:
-    listed = b"".join(text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1)
+def _build_header(names: list[str], channels: Mapping[str, np.ndarray], data: Window, display: Window) -> bytes:
+    listed = b"".join(encode_text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1)
                       for name in names)
-    flags = LONG_NAMES if any(len(name.encode()) > 31 for name in names) else 0
+    flags = LONG_NAMES_FLAG if any(len(name.encode()) > 31 for name in names) else 0
     attributes = {
         "channels": ("chlist", listed + b"\0"),
         "compression": ("compression", b"\0"),
-        "dataWindow": ("box2i", _box(data)),
-        "displayWindow": ("box2i", _box(display)),
+        "dataWindow": ("box2i", _pack_window(data)),
+        "displayWindow": ("box2i", _pack_window(display)),
         "lineOrder": ("lineOrder", b"\0"),
         "pixelAspectRatio": ("float", struct.pack("<f", 1.0)),
         "screenWindowCenter": ("v2f", struct.pack("<ff", 0.0, 0.0)),
         "screenWindowWidth": ("float", struct.pack("<f", 1.0)),
     }
-    return MAGIC + struct.pack("<i", 2 | flags) + packed(attributes) + b"\0"
+    return EXR_MAGIC + struct.pack("<i", 2 | flags) + pack_attributes(attributes) + b"\0"
 
 
-def _box(window: Window) -> bytes:
+def _pack_window(window: Window) -> bytes:
     return struct.pack("<iiii", window.x, window.y, window.right - 1, window.bottom - 1)

@@ -7,7 +7,7 @@ import math
 from fsgan_core.plates.plate import Window
 
 
-def region_of(box: tuple[float, float, float, float], margin: float, pixel_aspect: float = 1.0) -> Window:
+def compute_region(box: tuple[float, float, float, float], margin: float, pixel_aspect: float = 1.0) -> Window:
     """The square around a face's box (x, y, width, height in plate pixels), larger by `margin` (a share of the box's
     width) on every side. Square on the screen: with a pixel aspect other than 1 it has more rows than columns or
     fewer. It may stick out of the plate. Positions are rounded to 2 pixels so that it moves in whole, even steps.

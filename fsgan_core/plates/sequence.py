@@ -15,22 +15,22 @@ import fileseq
 from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates import exr
-from fsgan_core.plates.image_file import check_readable, near_names
-from fsgan_core.plates.movie import SUFFIXES as MOVIE_SUFFIXES
-from fsgan_core.plates.movie import Movie, content_digest
+from fsgan_core.plates.image_file import check_readable, suggest_names
+from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
+from fsgan_core.plates.movie import Movie, get_content_digest
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.atomic import probe_folder
 
 log = logging.getLogger(__name__)
 
-MISSING = ("error", "hold", "skip")
+MISSING_POLICIES = ("error", "hold", "skip")
 # ####, %04d, $F4 and @@@@ all stand for a frame number with at least so many digits.
-_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
+_FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
-_NUMBERED = re.compile(r"\.(\d{3,})$")
+_FRAME_NUMBER = re.compile(r"\.(\d{3,})$")
 
 
-class Sequence:
+class FrameSequence:
     """A clip: its available frames and their pixels. Made by open_clip; `read` may be called from any thread.
 
     kind: "exr", "image" or "movie". frames: what is on disk, ascending. name: short, for logs and file names.
@@ -39,14 +39,14 @@ class Sequence:
     def __init__(self, clip: Clip, kind: str, files: dict[int, Path], missing: str, movie: Movie | None = None) -> None:
         self.clip = clip
         self.kind = kind
-        self.missing = missing
+        self.missing_policy = missing
         self.frames: tuple[int, ...] = tuple(sorted(files)) if movie is None else movie.frames
         self._files = files
         self._movie = movie
 
     @property
     def name(self) -> str:
-        stem = _TOKEN.sub("", Path(self.clip.path).stem).strip("._- *?")
+        stem = _FRAME_TOKEN.sub("", Path(self.clip.path).stem).strip("._- *?")
         return stem or Path(self.clip.path).parent.name or self.kind
 
     @property
@@ -57,79 +57,79 @@ class Sequence:
     def read(self, frame: int) -> Plate:
         """Values as in the file; integer files scaled to 0..1. A missing frame is the one before it under the
         policy "hold". Raises PlateError."""
-        held = self._held(frame)
+        held = self._resolve_frame(frame)
         if self._movie is not None:
             return self._movie.read(held)
         return exr.read_image(self._files[held], self.clip.part)
 
-    def header(self, frame: int) -> exr.Header:
+    def read_header(self, frame: int) -> exr.PlateHeader:
         """As read, without the pixels. Raises PlateError."""
-        held = self._held(frame)
+        held = self._resolve_frame(frame)
         if self._movie is not None:
             plate = self._movie.read(held)
-            return exr.Header(plate.channels, plate.data_window, plate.display_window, plate.pixel_aspect,
+            return exr.PlateHeader(plate.channels, plate.data_window, plate.display_window, plate.pixel_aspect,
                               plate.metadata, plate.formats)
         return exr.read_header(self._files[held], self.clip.part)
 
-    def path_of(self, frame: int) -> Path:
+    def get_frame_path(self, frame: int) -> Path:
         """The file that `read(frame)` reads. Raises PlateError."""
-        held = self._held(frame)
+        held = self._resolve_frame(frame)
         return self._movie.path if self._movie is not None else self._files[held]
 
-    def other_parts(self, frame: int) -> tuple[exr.PartRef, ...]:
+    def list_other_parts(self, frame: int) -> tuple[exr.PartRef, ...]:
         """Further parts of the frame's file, for write_exr to keep."""
-        return exr.other_parts(self.path_of(frame), self.clip.part) if self.kind == "exr" else ()
+        return exr.list_other_parts(self.get_frame_path(frame), self.clip.part) if self.kind == "exr" else ()
 
-    def fingerprint(self, frame: int) -> str:
+    def compute_fingerprint(self, frame: int) -> str:
         """Digest of what `read(frame)` depends on, the same on every machine: file content, part, frame."""
-        held = self._held(frame)
+        held = self._resolve_frame(frame)
         if self._movie is not None:
             return f"{self._movie.digest}:{held}"
-        known = content_digest(self._files[held])
+        known = get_content_digest(self._files[held])
         return f"{known}:{self.clip.part}" if self.clip.part else known
 
     def close(self) -> None:
         if self._movie is not None:
             self._movie.close()
 
-    def __enter__(self) -> Sequence:
+    def __enter__(self) -> FrameSequence:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _held(self, frame: int) -> int:
+    def _resolve_frame(self, frame: int) -> int:
         place = bisect_right(self.frames, frame) - 1
         if place >= 0 and self.frames[place] == frame:
             return frame
-        if self.missing == "hold":
+        if self.missing_policy == "hold":
             return self.frames[max(0, place)]
-        raise PlateError(f"{self.clip.path} has no frame {frame}; it has {frames_text(self.frames)}")
+        raise PlateError(f"{self.clip.path} has no frame {frame}; it has {format_frames(self.frames)}")
 
 
-def open_clip(clip: Clip, missing: str = "error") -> Sequence:
+def open_clip(clip: Clip, missing: str = "error") -> FrameSequence:
     """The clip that `clip.path` names: a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?.
 
     Stills by wildcard are sorted by name and numbered from 1; so is a single still, unless it is called
     name.NUMBER.suffix. missing: what a frame without a file means: error, hold (the frame before it), skip.
     Raises PlateError when there is nothing.
     """
-    if missing not in MISSING:
-        raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING)}")
+    if missing not in MISSING_POLICIES:
+        raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING_POLICIES)}")
     path = Path(clip.path).expanduser()
     try:
-        files = _files(path)
+        files = _find_files(path)
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not files:
-        raise PlateError(f"no file matches {path}{_like(path)}")
+        raise PlateError(f"no file matches {path}{_suggest_patterns(path)}")
     first = next(iter(files.values()))
     if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
-        return Sequence(clip, "movie", {}, missing, Movie(path))
+        return FrameSequence(clip, "movie", {}, missing, Movie(path))
     kind = "exr" if first.suffix.lower() == ".exr" else "image"
-    if clip.view and not clip.part and kind == "exr" and clip.view in exr.views_in(first):
+    if clip.view and not clip.part and kind == "exr" and clip.view in exr.list_views(first):
         clip = replace(clip, part=clip.view)
-    return Sequence(clip, kind, files, missing)
+    return FrameSequence(clip, kind, files, missing)
 
 
 def select_frames(text: str, available: SequenceOf[int], missing: str = "error") -> tuple[int, ...]:
@@ -147,11 +147,11 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
         wanted = ()
     absent = [frame for frame in wanted if frame not in have]
     if absent and missing == "error":
-        raise FrameRangeError(f"missing frames: {frames_text(absent)} (there are {frames_text(sorted(have))}); "
+        raise FrameRangeError(f"missing frames: {format_frames(absent)} (there are {format_frames(sorted(have))}); "
                               "ask for other frames, or set output.missing to hold or skip")
     chosen = tuple(frame for frame in wanted if frame in have or (missing == "hold" and have))
     if not chosen:
-        raise FrameRangeError(f"no frames to work on: '{text}' holds none of {frames_text(sorted(have))}")
+        raise FrameRangeError(f"no frames to work on: '{text}' holds none of {format_frames(sorted(have))}")
     return chosen
 
 
@@ -169,7 +169,7 @@ def parse_frames(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(frame) for frame in frames}))
 
 
-def frames_text(frames: SequenceOf[int], limit: int = 200) -> str:
+def format_frames(frames: SequenceOf[int], limit: int = 200) -> str:
     """Short text of frame numbers: "1001-1003,1007"; "none" when there are none. limit: characters, 0 is no limit."""
     if not frames:
         return "none"
@@ -177,18 +177,18 @@ def frames_text(frames: SequenceOf[int], limit: int = 200) -> str:
     return text if not limit or len(text) <= limit else text[:limit].rsplit(",", 1)[0] + ",..."
 
 
-def output_path(pattern: str, frame: int) -> Path:
+def format_output_path(pattern: str, frame: int) -> Path:
     """The file of `frame`: "out/a.####.exr", 7 -> out/a.0007.exr. The pattern without a token as it is."""
     path = Path(pattern).expanduser()
-    return path.with_name(_TOKEN.sub(lambda token: f"{frame:0{_digits(token)}d}", path.name))
+    return path.with_name(_FRAME_TOKEN.sub(lambda token: f"{frame:0{_count_digits(token)}d}", path.name))
 
 
-def has_token(pattern: str) -> bool:
+def has_frame_token(pattern: str) -> bool:
     """True when `pattern` names a file per frame."""
-    return bool(_TOKEN.search(Path(pattern).name))
+    return bool(_FRAME_TOKEN.search(Path(pattern).name))
 
 
-def check_output(pattern: str, inputs: Iterable[Sequence | Path | str], frames: SequenceOf[int] = ()) -> None:
+def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], frames: SequenceOf[int] = ()) -> None:
     """Refuses an output that could not be written, or would overwrite an input. Makes the folder.
 
     frames: those to be written; more than one needs a pattern. Raises InputError for a wrong name, OutputError
@@ -200,61 +200,61 @@ def check_output(pattern: str, inputs: Iterable[Sequence | Path | str], frames: 
                          ".####.exr")
     if path.is_dir():
         raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
-    if len(frames) > 1 and not has_token(pattern):
+    if len(frames) > 1 and not has_frame_token(pattern):
         raise InputError(f"{len(frames)} frames would all be written to {pattern}; put #### into the name")
-    written = re.compile(_regex(path.name))
+    written = re.compile(_build_name_regex(path.name))
     folder = path.parent.resolve()
     for source in inputs:
-        for file in _files_of(source):
+        for file in _list_input_files(source):
             # Under its own name and, where that is a link, under the name of what it leads to.
             names = {file.parent.resolve() / file.name, file.resolve()}
             clash = any(name.parent == folder and written.fullmatch(name.name) for name in names)
-            if clash or any(_same_file(output_path(pattern, frame), file) for frame in frames):
+            if clash or any(_is_same_file(format_output_path(pattern, frame), file) for frame in frames):
                 raise InputError(f"the output {pattern} would overwrite the input {file}; write elsewhere")
     probe_folder(path.parent)
 
 
-def _files(path: Path) -> dict[int, Path]:
+def _find_files(path: Path) -> dict[int, Path]:
     """The files that `path` stands for, by frame. Raises PlateError, OSError."""
     if path.is_dir():
-        raise PlateError(f"{path} is a folder; name its files by a pattern{_patterns_in(path)}")
+        raise PlateError(f"{path} is a folder; name its files by a pattern{_describe_patterns(path)}")
     if path.exists():
-        number = _NUMBERED.search(path.stem)
+        number = _FRAME_NUMBER.search(path.stem)
         return {int(number.group(1)) if number else 1: path}
-    if _TOKEN.search(path.name):
+    if _FRAME_TOKEN.search(path.name):
         # "#" alone is often written for any padding.
-        return _numbered_files(path, _regex(path.name)) or _numbered_files(path, _regex(path.name, any_padding=True))
+        return _find_numbered_files(path, _build_name_regex(path.name)) or _find_numbered_files(path, _build_name_regex(path.name, any_padding=True))
     if re.search(r"[*?]", path.name):
-        return dict(enumerate(sorted(_matching(path)), start=1))
+        return dict(enumerate(sorted(_glob_files(path)), start=1))
     check_readable(path)
     return {}
 
 
-def _files_of(source: Sequence | Path | str) -> list[Path]:
-    if isinstance(source, Sequence):
-        return [source.path_of(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])]
+def _list_input_files(source: FrameSequence | Path | str) -> list[Path]:
+    if isinstance(source, FrameSequence):
+        return [source.get_frame_path(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])]
     return [Path(source)]
 
 
-def _same_file(path: Path, other: Path) -> bool:
+def _is_same_file(path: Path, other: Path) -> bool:
     try:
         return path.samefile(other)
     except OSError:
         return False
 
 
-def _digits(token: re.Match[str]) -> int:
+def _count_digits(token: re.Match[str]) -> int:
     if token.group("hashes") or token.group("ats"):
         return len(token.group(0))
     return int(token.group("printf") or token.group("houdini") or 1)
 
 
-def _regex(name: str, any_padding: bool = False) -> str:
+def _build_name_regex(name: str, any_padding: bool = False) -> str:
     """Regular expression of a pattern's file names; group 1 is the frame."""
     parts, last, seen = [], 0, False
-    for token in _TOKEN.finditer(name):
+    for token in _FRAME_TOKEN.finditer(name):
         parts.append(re.escape(name[last:token.start()]))
-        digits = _digits(token)
+        digits = _count_digits(token)
         # More digits than asked for are fine when the number needs them; "007" for "##" is another sequence.
         strict = rf"-?\d{{{digits}}}|-?[1-9]\d{{{digits},}}"
         parts.append(r"\1" if seen else r"(-?\d+)" if any_padding and digits == 1 else f"({strict})")
@@ -262,34 +262,34 @@ def _regex(name: str, any_padding: bool = False) -> str:
     return "".join(parts) + re.escape(name[last:])
 
 
-def _numbered_files(path: Path, pattern: str) -> dict[int, Path]:
+def _find_numbered_files(path: Path, pattern: str) -> dict[int, Path]:
     wanted = re.compile(pattern)
     files = {}
-    for entry in _entries(path.parent):
+    for entry in _list_folder(path.parent):
         found = wanted.fullmatch(entry.name)
         if found:
             files[int(found.group(1))] = entry
     return dict(sorted(files.items()))
 
 
-def _matching(path: Path) -> list[Path]:
+def _glob_files(path: Path) -> list[Path]:
     return [entry for entry in path.parent.glob(path.name) if entry.is_file() and not entry.name.startswith(".")]
 
 
-def _entries(folder: Path) -> list[Path]:
+def _list_folder(folder: Path) -> list[Path]:
     try:
         return list(folder.iterdir())
     except OSError:
         return []
 
 
-def _like(path: Path) -> str:
-    patterns = _patterns_in(path.parent)
-    return patterns or near_names(path)
+def _suggest_patterns(path: Path) -> str:
+    patterns = _describe_patterns(path.parent)
+    return patterns or suggest_names(path)
 
 
-def _patterns_in(folder: Path) -> str:
-    """"; there is ..." with the sequences of a folder, for an error message."""
+def _describe_patterns(folder: Path) -> str:
+    """Makes the text "; there is ..." with the sequences of a folder, for an error message."""
     try:
         found = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
     except (fileseq.FileSeqException, OSError):

@@ -39,7 +39,7 @@ def read_ahead(read: Callable[[int], T], frames: Iterable[int], *, workers: int 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-class WriteBehind:
+class BackgroundWriter:
     """Runs submitted calls in threads while the caller goes on; at most `limit` are unfinished at a time.
 
     `submit` waits when the limit is reached, and raises the error of an earlier call, if there was one. Leaving
@@ -57,7 +57,7 @@ class WriteBehind:
         """Raises what an earlier call raised."""
         self._slots.acquire()
         try:
-            self._raise()
+            self._raise_earlier_error()
             self._pool.submit(self._run, call, args, keywords)
         except BaseException:
             self._slots.release()
@@ -73,16 +73,16 @@ class WriteBehind:
         finally:
             self._slots.release()
 
-    def _raise(self) -> None:
+    def _raise_earlier_error(self) -> None:
         with self._lock:
             if self._error is not None:
                 raise self._error
 
-    def __enter__(self) -> WriteBehind:
+    def __enter__(self) -> BackgroundWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._pool.shutdown(wait=True)
         if error is None:
-            self._raise()
+            self._raise_earlier_error()

@@ -11,16 +11,16 @@ from typing import Any
 
 from fsgan_core.contract.errors import FsganError, PlateError
 from fsgan_core.contract.layers import META_KEY, META_PARTS
-from fsgan_core.contract.protocol import DONE, MISSING_FILE, STALE
+from fsgan_core.contract.protocol import FRAME_DONE, FRAME_MISSING, FRAME_STALE
 from fsgan_core.plates.exr import read_header
-from fsgan_core.plates.sequence import frames_text, output_path
-from fsgan_core.render.keys import changed_parts, words_of
-from fsgan_core.render.pipeline import Work
-from fsgan_core.runtime.cache import NotKeptError, kept_alone
-from fsgan_core.runtime.events import Asked, go_on, never
-from fsgan_core.runtime.threads import one_thread_algebra
+from fsgan_core.plates.sequence import format_frames, format_output_path
+from fsgan_core.render.keys import describe_parts, find_changed_parts
+from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.runtime.cache import NotCachedError, use_cache_only
+from fsgan_core.runtime.events import CancelCheck, never_cancelled, raise_if_cancelled
+from fsgan_core.runtime.threads import limit_algebra_threads
 
-__all__ = ["FrameState", "frame_states", "states_data"]
+__all__ = ["FrameState", "compute_frame_states", "summarise_states"]
 
 
 @dataclass(frozen=True)
@@ -32,63 +32,63 @@ class FrameState:
     changed: tuple[str, ...] = ()
 
 
-def frame_states(work: Work, cancelled: Asked = never) -> tuple[FrameState, ...]:
+def compute_frame_states(job: RenderJob, is_cancelled: CancelCheck = never_cancelled) -> tuple[FrameState, ...]:
     """One for each frame of the work. Raises FsganError for what concerns them all (no face in the source, ...)."""
-    with one_thread_algebra(), kept_alone():
-        return tuple(_states(work, cancelled))
+    with limit_algebra_threads(), use_cache_only():
+        return tuple(_iterate_states(job, is_cancelled))
 
 
-def _states(work: Work, cancelled: Asked) -> Iterator[FrameState]:
-    for frame in work.frames:
-        go_on(cancelled)
-        path = output_path(work.output, frame)
-        found = _said(path)
+def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[FrameState]:
+    for frame in job.frames:
+        raise_if_cancelled(is_cancelled)
+        path = format_output_path(job.output, frame)
+        found = _read_key_metadata(path)
         if found is None:
-            yield FrameState(frame, MISSING_FILE)
+            yield FrameState(frame, FRAME_MISSING)
             continue
-        source = work.held(frame)
+        source = job.resolve_held_frame(frame)
         try:
             if found["damaged"]:
-                yield FrameState(frame, STALE, ("damaged",))
-            elif found["key"] == work.key(source):
-                yield FrameState(frame, DONE)
+                yield FrameState(frame, FRAME_STALE, ("damaged",))
+            elif found["key"] == job.compute_frame_key(source):
+                yield FrameState(frame, FRAME_DONE)
             else:
-                yield FrameState(frame, STALE, changed_parts(found["parts"], work.parts(source)))
-        except NotKeptError:
-            yield FrameState(frame, STALE, ("analysis",))
+                yield FrameState(frame, FRAME_STALE, find_changed_parts(found["parts"], job.compute_frame_parts(source)))
+        except NotCachedError:
+            yield FrameState(frame, FRAME_STALE, ("analysis",))
         except PlateError:
-            yield FrameState(frame, STALE, ("input",))
+            yield FrameState(frame, FRAME_STALE, ("input",))
 
 
-def states_data(work: Work, states: tuple[FrameState, ...]) -> dict[str, Any]:
+def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str, Any]:
     """Plain data for the protocol; frames as ranges."""
     changed: dict[tuple[str, ...], list[int]] = {}
     for one in states:
         if one.changed:
             changed.setdefault(one.changed, []).append(one.frame)
-    ranges = {state: frames_text([one.frame for one in states if one.state == state], limit=0) for state
-              in (DONE, STALE, MISSING_FILE) if any(one.state == state for one in states)}
+    ranges = {state: format_frames([one.frame for one in states if one.state == state], limit=0) for state
+              in (FRAME_DONE, FRAME_STALE, FRAME_MISSING) if any(one.state == state for one in states)}
     return {
-        **{state: ranges.get(state, "") for state in (DONE, STALE, MISSING_FILE)},
+        **{state: ranges.get(state, "") for state in (FRAME_DONE, FRAME_STALE, FRAME_MISSING)},
         "total": len(states),
-        "changed": [{"frames": frames_text(frames, limit=0), "parts": list(parts), "text": words_of(parts)}
+        "changed": [{"frames": format_frames(frames, limit=0), "parts": list(parts), "text": describe_parts(parts)}
                     for parts, frames in changed.items()],
         "analysed": not any("analysis" in one.changed for one in states),
-        "output": work.output,
+        "output": job.output,
     }
 
 
-def _said(path: Path) -> Mapping[str, Any] | None:
+def _read_key_metadata(path: Path) -> Mapping[str, Any] | None:
     """What a file's metadata says; None where there is no file. Read once for each state of the file."""
     try:
         state = path.stat()
     except OSError:
         return None
-    return _header(str(path), state.st_size, state.st_mtime_ns, state.st_ino)
+    return _read_header_cached(str(path), state.st_size, state.st_mtime_ns, state.st_ino)
 
 
 @lru_cache(maxsize=20_000)
-def _header(path: str, *_state: int) -> Mapping[str, Any]:
+def _read_header_cached(path: str, *_state: int) -> Mapping[str, Any]:
     try:
         metadata = read_header(Path(path)).metadata
     except FsganError:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.clips.inputs import Input, Inputs, check_rgb, holdout_frame, holdout_matte
+from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb, get_holdout_frame, read_holdout_matte
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError, TrackError
 from fsgan_core.contract.layers import RGB
@@ -25,21 +25,21 @@ from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.contract.version import __version__
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.plates.region import region_of
-from fsgan_core.render.engines import Chosen, Machine, choose_engine, draws_anew
-from fsgan_core.render.provenance import named_as_ours, provenance
+from fsgan_core.plates.region import compute_region
+from fsgan_core.render.engines import NetworkRuntime, ResolvedEngine, choose_engine, draws_whole_face
+from fsgan_core.render.provenance import make_provenance, strip_foreign_prefixes
 from fsgan_core.render.scene import Scene
-from fsgan_core.runtime.cache import ByteLRU, code_digest, digest
-from fsgan_core.runtime.events import Clock
-from fsgan_core.runtime.threads import MOST_WORKERS
-from fsgan_core.stages.drive import DRIVER, drive_margin
-from fsgan_core.stages.fsgan_crop import view_margin
-from fsgan_core.stages.mask import META_TEXTURE, texture_text
-from fsgan_core.stages.plate_match import BANDS, GRAIN_BANDS
-from fsgan_core.stages.reenact import VIEW_MARGIN, View, mirrored_view, prepare_view
+from fsgan_core.runtime.cache import ByteLRU, compute_code_digest, compute_digest
+from fsgan_core.runtime.events import StageClock
+from fsgan_core.runtime.threads import MAX_WORKERS
+from fsgan_core.stages.drive import DRIVER_CLIP, compute_drive_margin
+from fsgan_core.stages.fsgan_crop import compute_view_margin
+from fsgan_core.stages.mask import META_TEXTURE, format_texture
+from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
+from fsgan_core.stages.reenact import VIEW_MARGIN, SourceView, mirror_view, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
-__all__ = ["NO_FACE", "FrameMaker", "TargetFrame"]
+__all__ = ["NO_FACE", "FrameRenderer", "TargetFrame"]
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ VIEWS_LIMIT = 256 << 20
 MATTES_LIMIT = 256 << 20
 
 # What decides how a frame looks.
-CODE = ("faces", "plates", "stages", "networks", "clips/inputs.py", "clips/tracks.py", "render/scene.py",
+KEYED_CODE = ("faces", "plates", "stages", "networks", "clips/inputs.py", "clips/tracks.py", "render/scene.py",
         "render/frames.py", "render/final.py")
 
-STAGES = ("reenact", "mask", "inpaint", "blend")
-NAMED_FILES = ("network", "recognition_file")  # parameters
+RENDER_STAGES = ("reenact", "mask", "inpaint", "blend")
+FILE_PARAMS = ("network", "recognition_file")  # parameters
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TargetFrame:
 
 
 @dataclass(frozen=True)
-class Blend:
+class BlendResult:
     """Result of the last stage: the whole target plate in the working space, and the soft matte on the region."""
 
     plate: Plate
@@ -80,7 +80,7 @@ class Blend:
     region: Window
 
 
-class FrameMaker:
+class FrameRenderer:
     """Stage pictures and keys of the frames of one job. Pictures may be asked for in any order.
 
     scene_of: frame -> its Scene. upstream: stage name -> its files, read instead of made. like: a maker whose clips
@@ -90,64 +90,64 @@ class FrameMaker:
 
     def __init__(
         self,
-        inputs: Inputs,
-        scene_of: Callable[[int], Scene],
+        inputs: JobInputs,
+        get_scene: Callable[[int], Scene],
         *,
-        upstream: Mapping[str, Input] | None = None,
-        clock: Clock | None = None,
-        like: FrameMaker | None = None,
+        upstream: Mapping[str, ClipInput] | None = None,
+        clock: StageClock | None = None,
+        like: FrameRenderer | None = None,
     ) -> None:
         self.inputs = inputs
         self.stages = inputs.stages
-        self.scene_of = scene_of
+        self.get_scene = get_scene
         self.upstream = dict(upstream or {})
-        self.clock = clock or Clock()
-        machine = Machine(inputs.device, inputs.stages.weights.precision)
+        self.clock = clock or StageClock()
+        machine = NetworkRuntime(inputs.device, inputs.stages.weights.precision)
         # A drive's picture is made in place of the reenactment.
-        self.engines: dict[str, Chosen] = {stage: choose_engine(stage, inputs.stages, machine)
-                                           for stage in (*STAGES, "drive")}
+        self.engines: dict[str, ResolvedEngine] = {stage: choose_engine(stage, inputs.stages, machine)
+                                           for stage in (*RENDER_STAGES, "drive")}
         # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
-        ahead = inputs.stages.mask.smooth + MOST_WORKERS + 1
+        ahead = inputs.stages.mask.smooth + MAX_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
-        self._views: ByteLRU[tuple[int, ViewRef, float], View] = ByteLRU(
+        self._views: ByteLRU[tuple[int, ViewRef, float], SourceView] = ByteLRU(
             VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
-        self._measured: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes,
+        self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes,
                                                       ahead + inputs.stages.mask.smooth)
-        self._base = ("1", __version__, code_digest(CODE),
-                      inputs.config.digest, inputs.working, inputs.target.space)
+        self._key_base = ("1", __version__, compute_code_digest(KEYED_CODE),
+                      inputs.config.digest, inputs.working_space, inputs.target.space)
         if like is not None:
             self._plates, self._views = like._plates, like._views
-            if like._measured_by() == self._measured_by():
-                self._measured = like._measured
+            if like._compute_mattes_digest() == self._compute_mattes_digest():
+                self._measured_mattes = like._measured_mattes
 
     @property
-    def bytes(self) -> int:
+    def used_bytes(self) -> int:
         """What is kept in memory."""
-        return self._plates.bytes + self._views.bytes + self._measured.bytes
+        return self._plates.used_bytes + self._views.used_bytes + self._measured_mattes.used_bytes
 
-    def _measured_by(self) -> str:
+    def _compute_mattes_digest(self) -> str:
         """What the mattes kept in memory depend on, beside the clips."""
-        return digest(self._engine_part("mask"), self._params("mask").to_dict(), self.stages.reenact.margin,
+        return compute_digest(self._make_engine_part("mask"), self._get_params("mask").to_dict(), self.stages.reenact.margin,
                       self.stages.drive.to_dict())
 
     # The target and its face.
 
     def has_face(self, frame: int) -> bool:
         """Raises TrackError for a frame that was never looked at."""
-        scene = self.scene_of(frame)
-        if frame not in scene.seen:
+        scene = self.get_scene(frame)
+        if frame not in scene.analysed_frames:
             raise TrackError(f"frame {frame} is not in the track {self.inputs.target.clip.track}; analyse it as well")
         return frame in scene.faces
 
-    def region(self, frame: int) -> Window:
+    def get_region(self, frame: int) -> Window:
         """Where the stages work: the same for all of them."""
-        scene = self.scene_of(frame)
+        scene = self.get_scene(frame)
         margin = self.stages.reenact.margin
-        if scene.driven:
-            margin = max(margin, drive_margin(self.stages.drive))
-        return region_of(scene.faces[frame].box, margin, scene.pixel_aspect)
+        if scene.driven_frames:
+            margin = max(margin, compute_drive_margin(self.stages.drive))
+        return compute_region(scene.faces[frame].box, margin, scene.pixel_aspect)
 
-    def target(self, frame: int) -> TargetFrame:
+    def get_target(self, frame: int) -> TargetFrame:
         """The target's frame. Raises PlateError."""
         with self.clock.time("read"):
             return self._plates.get(frame, lambda: self._read_target(frame))
@@ -155,270 +155,270 @@ class FrameMaker:
     def _read_target(self, frame: int) -> TargetFrame:
         item = self.inputs.target
         original = item.sequence.read(frame)
-        check_rgb(original, str(item.sequence.path_of(frame)))
-        if item.space == self.inputs.working:
+        check_rgb(original, str(item.sequence.get_frame_path(frame)))
+        if item.space == self.inputs.working_space:
             return TargetFrame(original, original)
-        return TargetFrame(original, converted(original, self.inputs, item.space, self.inputs.working))
+        return TargetFrame(original, convert_plate(original, self.inputs, item.space, self.inputs.working_space))
 
     # Pictures.
 
-    def reenacted(self, frame: int) -> Plate:
+    def render_reenacted(self, frame: int) -> Plate:
         if "reenact" in self.upstream:
-            return self._from_file("reenact", frame)
-        plate = self._reenact(frame, self.scene_of(frame).plan[frame])
-        return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "reenact")})
+            return self._read_upstream("reenact", frame)
+        plate = self._reenact_plan(frame, self.get_scene(frame).frame_plans[frame])
+        return replace(plate, metadata={**plate.metadata, **self._collect_provenance(frame, "reenact")})
 
-    def _reenact(self, frame: int, plan: FramePlan) -> Plate:
-        scene = self.scene_of(frame)
-        target = self.target(frame).plate
-        if frame in scene.driven:
-            return self._drive(scene, target, frame)
-        views = {chosen.view: self._view(scene, chosen.view) for chosen in plan.views}
+    def _reenact_plan(self, frame: int, plan: FramePlan) -> Plate:
+        scene = self.get_scene(frame)
+        target = self.get_target(frame).plate
+        if frame in scene.driven_frames:
+            return self._drive_frame(scene, target, frame)
+        views = {chosen.view: self._get_view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
-            function, params = self.engines["reenact"].function("reenact"), self._params("reenact")
-            plate: Plate = function(target, scene.wanted[frame], self.region(frame), plan, views, scene.codec, params,
-                                    *proportions(scene, params))
+            function, params = self.engines["reenact"].load_function("reenact"), self._get_params("reenact")
+            plate: Plate = function(target, scene.goal_faces[frame], self.get_region(frame), plan, views, scene.codec, params,
+                                    *select_proportions(scene, params))
         return plate
 
-    def _drive(self, scene: Scene, target: Plate, frame: int) -> Plate:
-        driven, measured, holdout = scene.driven[frame], self._measure(frame), self._holdout(frame)
-        views = {patch.view: self._view(scene, patch.view) for patch in driven.patches}
+    def _drive_frame(self, scene: Scene, target: Plate, frame: int) -> Plate:
+        driven, measured, holdout = scene.driven_frames[frame], self._measure_mattes(frame), self._read_holdout(frame)
+        views = {patch.view: self._get_view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
-            function = self.engines["drive"].function("picture")
-            plate: Plate = function(target, driven, measured, views, scene.codec, self._params("mask"), holdout)
+            function = self.engines["drive"].load_function("picture")
+            plate: Plate = function(target, driven, measured, views, scene.codec, self._get_params("mask"), holdout)
         return plate
 
-    def _view(self, scene: Scene, ref: ViewRef) -> View:
+    def _get_view(self, scene: Scene, ref: ViewRef) -> SourceView:
         """A source's picture, ready to be warped."""
         # Makers that share what they keep may want it cut differently wide.
-        wide = [view_margin(found.weight.crop) for role, found in self.engines["reenact"].installed.items()
+        wide = [compute_view_margin(found.weight.crop) for role, found in self.engines["reenact"].installed_weights.items()
                 if role == "reenact"]
         margin = max([VIEW_MARGIN, *wide])
         if ref.mirrored:
-            return mirrored_view(self._view(scene, replace(ref, mirrored=False)))
+            return mirror_view(self._get_view(scene, replace(ref, mirrored=False)))
         return self._views.get((scene.number, ref, margin), lambda: self._read_view(scene, ref, margin))
 
-    def _read_view(self, scene: Scene, ref: ViewRef, margin: float) -> View:
+    def _read_view(self, scene: Scene, ref: ViewRef, margin: float) -> SourceView:
         with self.clock.time("views"):
-            source = scene.views[ref.clip]
-            plate = source.item.sequence.read(ref.frame)
-            check_rgb(plate, str(source.item.sequence.path_of(ref.frame)))
+            source = scene.view_clips[ref.clip]
+            plate = source.clip_input.sequence.read(ref.frame)
+            check_rgb(plate, str(source.clip_input.sequence.get_frame_path(ref.frame)))
             # The skin of a view is found with usual settings: those of the shot say what of the target is replaced.
-            return prepare_view(plate, source.actor.faces[ref.frame], source.codec, MaskParams(), margin)
+            return prepare_view(plate, source.performer.faces[ref.frame], source.codec, MaskParams(), margin)
 
-    def mattes(self, frame: int) -> Plate:
+    def render_mattes(self, frame: int) -> Plate:
         if "mask" in self.upstream:
-            return self._from_file("mask", frame)
-        scene = self.scene_of(frame)
-        neighbours = [(scene.faces[near], self._measure(near)) for near in self.neighbours(frame)
+            return self._read_upstream("mask", frame)
+        scene = self.get_scene(frame)
+        neighbours = [(scene.faces[near], self._measure_mattes(near)) for near in self.list_neighbours(frame)
                       if near == frame or self._is_readable(near)]
-        holdout = self._holdout(frame)
+        holdout = self._read_holdout(frame)
         with self.clock.time("mask"):
-            combine = self.engines["mask"].function("combine")
-            plate: Plate = combine(scene.faces[frame], self.region(frame), neighbours, self._params("mask"),
-                                   self.target(frame).plate, holdout)
-            if frame in scene.driven:
-                function = self.engines["drive"].function("mattes")
-                plate = function(plate, self.target(frame).plate, scene.driven[frame], self._params("mask"), holdout)
-        return replace(plate, metadata={**plate.metadata, **self._provenance(frame, "mask")})
+            combine = self.engines["mask"].load_function("combine")
+            plate: Plate = combine(scene.faces[frame], self.get_region(frame), neighbours, self._get_params("mask"),
+                                   self.get_target(frame).plate, holdout)
+            if frame in scene.driven_frames:
+                function = self.engines["drive"].load_function("mattes")
+                plate = function(plate, self.get_target(frame).plate, scene.driven_frames[frame], self._get_params("mask"), holdout)
+        return replace(plate, metadata={**plate.metadata, **self._collect_provenance(frame, "mask")})
 
-    def neighbours(self, frame: int) -> list[int]:
+    def list_neighbours(self, frame: int) -> list[int]:
         """Frames that the matte of `frame` is averaged with, itself among them; none where there is no face."""
-        faces = self.scene_of(frame).faces
+        faces = self.get_scene(frame).faces
         if frame not in faces:
             return []
         there = self.inputs.target.sequence.frames
         reach = self.stages.mask.smooth
         return [near for near in range(frame - reach, frame + reach + 1)
-                if near == frame or (near in faces and _held(there, near))]
+                if near == frame or (near in faces and _contains_sorted(there, near))]
 
     def _is_readable(self, frame: int) -> bool:
         """Whether a neighbour's plate can be read. One that cannot be read counts as not being there."""
-        if frame in self._measured:
+        if frame in self._measured_mattes:
             return True
         try:
-            self.target(frame)
+            self.get_target(frame)
         except PlateError:
             return False
         return True
 
-    def _measure(self, frame: int) -> Plate:
-        scene = self.scene_of(frame)
+    def _measure_mattes(self, frame: int) -> Plate:
+        scene = self.get_scene(frame)
 
-        def measured() -> Plate:
-            target = self.target(frame).plate
+        def run_measurement() -> Plate:
+            target = self.get_target(frame).plate
             with self.clock.time("mask"):
-                function = self.engines["mask"].function("measure")
-                plate: Plate = function(target, scene.faces[frame], self.region(frame), scene.codec,
-                                        self._params("mask"))
+                function = self.engines["mask"].load_function("measure")
+                plate: Plate = function(target, scene.faces[frame], self.get_region(frame), scene.codec,
+                                        self._get_params("mask"))
             return plate
 
-        return self._measured.get(frame, measured)
+        return self._measured_mattes.get(frame, run_measurement)
 
-    def completed(self, frame: int, reenacted: Plate | None = None, mattes: Plate | None = None) -> Plate:
+    def render_completed(self, frame: int, reenacted: Plate | None = None, mattes: Plate | None = None) -> Plate:
         if "inpaint" in self.upstream:
-            return self._from_file("inpaint", frame)
-        first = self.reenacted(frame) if reenacted is None else reenacted
-        mattes = self.mattes(frame) if mattes is None else mattes
-        holdout = self._holdout(frame)
+            return self._read_upstream("inpaint", frame)
+        first = self.render_reenacted(frame) if reenacted is None else reenacted
+        mattes = self.render_mattes(frame) if mattes is None else mattes
+        holdout = self._read_holdout(frame)
         with self.clock.time("inpaint"):
-            function = self.engines["inpaint"].function("inpaint")
-            scene = self.scene_of(frame)
-            plate: Plate = function(first, mattes, lambda: self._others(frame), scene.codec, self._params("inpaint"),
+            function = self.engines["inpaint"].load_function("inpaint")
+            scene = self.get_scene(frame)
+            plate: Plate = function(first, mattes, lambda: self._render_further_views(frame), scene.codec, self._get_params("inpaint"),
                                     holdout, scene.faces[frame])
-        said = self._provenance(frame, "inpaint", first.metadata, mattes.metadata)
+        said = self._collect_provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
 
-    def _others(self, frame: int) -> Iterator[Plate]:
+    def _render_further_views(self, frame: int) -> Iterator[Plate]:
         """Reenactments of further views, made one by one as they are asked for."""
-        scene = self.scene_of(frame)
-        if frame not in scene.plan or not self.stages.inpaint.other_views:
+        scene = self.get_scene(frame)
+        if frame not in scene.frame_plans or not self.stages.inpaint.other_views:
             return
-        if draws_anew(self.engines["reenact"], self.stages.reenact.prewarp) and frame not in scene.driven:
+        if draws_whole_face(self.engines["reenact"], self.stages.reenact.prewarp) and frame not in scene.driven_frames:
             return  # a network draws the whole face from any view: another one shows no more of it
-        for ref in scene.plan[frame].others:
-            yield self._reenact(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
+        for ref in scene.frame_plans[frame].further_views:
+            yield self._reenact_plan(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
 
-    def blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> Blend:
-        completed = self.completed(frame) if completed is None else completed
-        mattes = self.mattes(frame) if mattes is None else mattes
-        scene = self.scene_of(frame)
-        target = self.target(frame).plate
-        holdout = self._holdout(frame)
+    def render_blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> BlendResult:
+        completed = self.render_completed(frame) if completed is None else completed
+        mattes = self.render_mattes(frame) if mattes is None else mattes
+        scene = self.get_scene(frame)
+        target = self.get_target(frame).plate
+        holdout = self._read_holdout(frame)
         with self.clock.time("blend"):
-            function = self.engines["blend"].function("blend")
+            function = self.engines["blend"].load_function("blend")
             result = function(target, completed, mattes, scene.faces[frame], scene.codec,
-                              self._params("blend"), holdout)
-        metadata = self._provenance(frame, "blend", completed.metadata, mattes.metadata)
+                              self._get_params("blend"), holdout)
+        metadata = self._collect_provenance(frame, "blend", completed.metadata, mattes.metadata)
         plate = replace(result.plate, metadata={**target.metadata, **metadata})
-        return Blend(plate, result.matte, completed.data_window)
+        return BlendResult(plate, result.matte, completed.data_window)
 
-    def _holdout(self, frame: int) -> np.ndarray | None:
+    def _read_holdout(self, frame: int) -> np.ndarray | None:
         if self.inputs.holdout is None:
             return None
-        return holdout_matte(self.inputs.holdout, frame, self.region(frame))
+        return read_holdout_matte(self.inputs.holdout, frame, self.get_region(frame))
 
-    def _from_file(self, stage: str, frame: int) -> Plate:
+    def _read_upstream(self, stage: str, frame: int) -> Plate:
         """A stage's picture as its file has it, on the region. Raises PlateError."""
         with self.clock.time("read"):
-            plate = self.upstream[stage].sequence.read(frame).crop(self.region(frame))
-        metadata = named_as_ours(plate.metadata)
+            plate = self.upstream[stage].sequence.read(frame).crop(self.get_region(frame))
+        metadata = strip_foreign_prefixes(plate.metadata)
         if stage == "mask" and not metadata.get(META_TEXTURE):
             log.warning("the mask's files have lost %s: sharpness and grain are not matched", META_TEXTURE)
-            metadata[META_TEXTURE] = texture_text((0.0,) * (BANDS + GRAIN_BANDS))
+            metadata[META_TEXTURE] = format_texture((0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT))
         return replace(plate, metadata=metadata)
 
-    def _params(self, stage: str) -> Any:
+    def _get_params(self, stage: str) -> Any:
         """The stage's parameters with the engine that was chosen in place of "auto"."""
         return getattr(self.stages, stage).replace(engine=self.engines[stage].name)
 
     # Keys.
 
-    def key(self, stage: str, frame: int) -> str:
+    def compute_stage_key(self, stage: str, frame: int) -> str:
         """Digest of everything that the stage's picture of this frame depends on. Raises PlateError (an input that is
         not there)."""
         if stage in self.upstream:
-            return digest("file", stage, self.upstream[stage].sequence.fingerprint(frame))
+            return compute_digest("file", stage, self.upstream[stage].sequence.compute_fingerprint(frame))
         if not self.has_face(frame):
-            return digest(stage, NO_FACE, self._base, self.inputs.target.sequence.fingerprint(frame))
-        own = (stage, self._base, self._engine_part(stage), self._asked(stage), self._target_part(frame))
-        return digest(own, *getattr(self, f"_{stage}_part")(frame))
+            return compute_digest(stage, NO_FACE, self._key_base, self.inputs.target.sequence.compute_fingerprint(frame))
+        own = (stage, self._key_base, self._make_engine_part(stage), self._make_params_part(stage), self._make_target_part(frame))
+        return compute_digest(own, *getattr(self, f"_make_{stage}_part")(frame))
 
-    def _asked(self, stage: str) -> dict[str, Any]:
+    def _make_params_part(self, stage: str) -> dict[str, Any]:
         """The stage's parameters without files that they name: what is in those counts, not where they lie."""
-        return {name: value for name, value in self._params(stage).to_dict().items() if name not in NAMED_FILES}
+        return {name: value for name, value in self._get_params(stage).to_dict().items() if name not in FILE_PARAMS}
 
-    def _engine_part(self, stage: str) -> tuple[Any, ...]:
+    def _make_engine_part(self, stage: str) -> tuple[Any, ...]:
         engine = self.engines[stage]
-        return (engine.name, engine.weights(), engine.machine.precision if engine.installed else "")
+        return (engine.name, engine.get_weight_hashes(), engine.runtime.precision if engine.installed_weights else "")
 
-    def _target_part(self, frame: int) -> tuple[Any, ...]:
-        scene = self.scene_of(frame)
-        region = self.region(frame)
-        return (self.inputs.target.sequence.fingerprint(frame), face_digest(scene.faces[frame]),
+    def _make_target_part(self, frame: int) -> tuple[Any, ...]:
+        scene = self.get_scene(frame)
+        region = self.get_region(frame)
+        return (self.inputs.target.sequence.compute_fingerprint(frame), compute_face_digest(scene.faces[frame]),
                 (region.x, region.y, region.width, region.height), scene.exposure)
 
-    def _reenact_part(self, frame: int) -> tuple[Any, ...]:
-        scene = self.scene_of(frame)
-        plan = scene.plan[frame]
-        views = [(self._view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
+    def _make_reenact_part(self, frame: int) -> tuple[Any, ...]:
+        scene = self.get_scene(frame)
+        plan = scene.frame_plans[frame]
+        views = [(self._make_view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
                  for chosen in plan.views]
-        return (face_digest(scene.wanted[frame]), list(plan.flags), round(plan.inner_mouth, 6),
-                [round(part, 6) for part in (*plan.blink.shut, *plan.blink.way)], views,
-                *proportions(scene, self.stages.reenact), self._driven_part(scene, frame))
+        return (compute_face_digest(scene.goal_faces[frame]), list(plan.flags), round(plan.inner_mouth, 6),
+                [round(part, 6) for part in (*plan.blink.shut_shares, *plan.blink.lid_travel)], views,
+                *select_proportions(scene, self.stages.reenact), self._make_driven_part(scene, frame))
 
-    def _driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
-        if frame not in scene.driven:
+    def _make_driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
+        if frame not in scene.driven_frames:
             return None
-        one = scene.driven[frame]
-        return (self._engine_part("drive"), face_digest(one.face), face_digest(one.wanted), list(one.turn),
-                self._params("mask").to_dict(), self._holdout_part(frame),
-                [(self._view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
+        one = scene.driven_frames[frame]
+        return (self._make_engine_part("drive"), compute_face_digest(one.face), compute_face_digest(one.goal_face), list(one.head_turn),
+                self._get_params("mask").to_dict(), self._make_holdout_part(frame),
+                [(self._make_view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
 
-    def _view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
-        source = scene.views[ref.clip]
-        return (source.item.name, ref.frame, ref.mirrored, source.item.sequence.fingerprint(ref.frame),
-                source.item.space, source.exposure, face_digest(source.actor.faces[ref.frame]))
+    def _make_view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
+        source = scene.view_clips[ref.clip]
+        return (source.clip_input.name, ref.frame, ref.mirrored, source.clip_input.sequence.compute_fingerprint(ref.frame),
+                source.clip_input.space, source.exposure, compute_face_digest(source.performer.faces[ref.frame]))
 
-    def _mask_part(self, frame: int) -> tuple[Any, ...]:
-        return ([self._target_part(near) for near in self.neighbours(frame)], self._holdout_part(frame),
-                self._driven_part(self.scene_of(frame), frame))
+    def _make_mask_part(self, frame: int) -> tuple[Any, ...]:
+        return ([self._make_target_part(near) for near in self.list_neighbours(frame)], self._make_holdout_part(frame),
+                self._make_driven_part(self.get_scene(frame), frame))
 
-    def _inpaint_part(self, frame: int) -> tuple[Any, ...]:
-        scene = self.scene_of(frame)
+    def _make_inpaint_part(self, frame: int) -> tuple[Any, ...]:
+        scene = self.get_scene(frame)
         others: list[Any] = []
-        if self.stages.inpaint.other_views and frame in scene.plan:
-            others = [self._view_part(scene, ref) for ref in scene.plan[frame].others]
-        return (self.key("reenact", frame), self.key("mask", frame), others, self._holdout_part(frame))
+        if self.stages.inpaint.other_views and frame in scene.frame_plans:
+            others = [self._make_view_part(scene, ref) for ref in scene.frame_plans[frame].further_views]
+        return (self.compute_stage_key("reenact", frame), self.compute_stage_key("mask", frame), others, self._make_holdout_part(frame))
 
-    def _blend_part(self, frame: int) -> tuple[Any, ...]:
-        return (self.key("inpaint", frame), self.key("mask", frame), self._holdout_part(frame))
+    def _make_blend_part(self, frame: int) -> tuple[Any, ...]:
+        return (self.compute_stage_key("inpaint", frame), self.compute_stage_key("mask", frame), self._make_holdout_part(frame))
 
-    def _holdout_part(self, frame: int) -> tuple[Any, ...] | None:
+    def _make_holdout_part(self, frame: int) -> tuple[Any, ...] | None:
         item = self.inputs.holdout
         if item is None:
             return None
-        return (item.sequence.fingerprint(holdout_frame(item, frame)), item.channel, item.clip.part)
+        return (item.sequence.compute_fingerprint(get_holdout_frame(item, frame)), item.channel, item.clip.part)
 
     # Provenance.
 
-    def flags(self, frame: int) -> tuple[str, ...]:
+    def list_flags(self, frame: int) -> tuple[str, ...]:
         """What is worth knowing about a frame: "no-face", "bridged", and what the choice of views found."""
-        scene = self.scene_of(frame)
+        scene = self.get_scene(frame)
         if frame not in scene.faces:
             return (NO_FACE,)
         found = [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
-        if frame in scene.plan:
-            found += scene.plan[frame].flags
+        if frame in scene.frame_plans:
+            found += scene.frame_plans[frame].flags
         return tuple(found)
 
-    def _provenance(self, frame: int, stage: str, *before: Mapping[str, Any]) -> dict[str, Any]:
+    def _collect_provenance(self, frame: int, stage: str, *before: Mapping[str, Any]) -> dict[str, Any]:
         """Metadata of a stage's picture: what the stages before it say, and this one."""
-        scene = self.scene_of(frame)
+        scene = self.get_scene(frame)
         sources: tuple[str, ...] = ()
         if stage == "reenact":
-            sources = tuple(scene.views[chosen.view.clip].item.name for chosen in scene.plan[frame].views)
+            sources = tuple(scene.view_clips[chosen.view.clip].clip_input.name for chosen in scene.frame_plans[frame].views)
         if stage == "blend":
             # A target that already holds a synthesised face (another person's, in an earlier pass) goes on saying so.
-            old = self.target(frame).plate.metadata
+            old = self.get_target(frame).plate.metadata
             before = ({layers.META_SOURCE: old.get(layers.META_SOURCE, "")}, *before)
-        driver = scene.views[DRIVER].item.name if frame in scene.driven and stage == "reenact" else ""
+        driver = scene.view_clips[DRIVER_CLIP].clip_input.name if frame in scene.driven_frames and stage == "reenact" else ""
         engine = self.engines["drive" if driver else stage]
-        return provenance(engine, box=scene.faces[frame].box, space=self.inputs.working,
-                          flags=self.flags(frame), before=before, sources=sources, driver=driver)
+        return make_provenance(engine, box=scene.faces[frame].box, space=self.inputs.working_space,
+                          flags=self.list_flags(frame), before=before, sources=sources, driver=driver)
 
 
-def converted(plate: Plate, inputs: Inputs, source: str, destination: str, names: tuple[str, ...] = RGB) -> Plate:
+def convert_plate(plate: Plate, inputs: JobInputs, source: str, destination: str, names: tuple[str, ...] = RGB) -> Plate:
     """A plate with three of its channels brought to another colour space."""
     if source == destination:
         return plate
     pixels = plate.pixels.copy()
-    where = plate.index(names)
+    where = plate.find_channels(names)
     pixels[..., where] = inputs.config.convert(plate.get(*names), source, destination)
     return replace(plate, pixels=pixels)
 
 
-def proportions(scene: Scene, params: ReenactParams) -> tuple[np.ndarray | None, np.ndarray | None]:
+def select_proportions(scene: Scene, params: ReenactParams) -> tuple[np.ndarray | None, np.ndarray | None]:
     """What decides, beside the landmarks, where features go; None where it has no part: a face that is moved by hand
     in one frame changes the likeness a little, and would make every frame another one."""
     known = scene.recognition
@@ -426,13 +426,13 @@ def proportions(scene: Scene, params: ReenactParams) -> tuple[np.ndarray | None,
             known.moves if known is not None and params.recognition > 0 else None)
 
 
-def face_digest(face: Face) -> str:
+def compute_face_digest(face: Face) -> str:
     """Digest of what stages can see of a face."""
     landmarks = np.asarray(face.landmarks, np.float64)
-    return digest(list(face.box), landmarks, face.wflw, list(face.euler), face.confidence, face.origin)
+    return compute_digest(list(face.box), landmarks, face.wflw, list(face.euler), face.confidence, face.origin)
 
 
-def _held(frames: Sequence[int], frame: int) -> bool:
+def _contains_sorted(frames: Sequence[int], frame: int) -> bool:
     """Whether a sorted sequence holds a number."""
     place = bisect_left(frames, frame)
     return place < len(frames) and frames[place] == frame

@@ -11,14 +11,14 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.exr import read_header
-from fsgan_core.render.engines import Chosen
+from fsgan_core.render.engines import ResolvedEngine
 
-__all__ = ["finished", "flags_of", "named_as_ours", "provenance"]
+__all__ = ["make_provenance", "read_finished_metadata", "read_flags", "strip_foreign_prefixes"]
 
 log = logging.getLogger(__name__)
 
 
-def provenance(engine: Chosen, *, box: Sequence[float], space: str, flags: Iterable[str],
+def make_provenance(engine: ResolvedEngine, *, box: Sequence[float], space: str, flags: Iterable[str],
                before: Sequence[Mapping[str, Any]] = (), sources: Iterable[str] = (),
                driver: str = "") -> dict[str, Any]:
     """Metadata of a stage's picture.
@@ -26,20 +26,20 @@ def provenance(engine: Chosen, *, box: Sequence[float], space: str, flags: Itera
     engine: what made it. box: the face's, in plate coordinates. space: of the pixels. before: metadata of the pictures
     that it was made from. sources: names of the clips whose pixels come in here. driver: whose expression comes in.
     """
-    own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.weights().items())]
+    own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.get_weight_hashes().items())]
     values: dict[str, Any] = {
-        layers.META_ENGINE: _joined(before, layers.META_ENGINE, [f"{engine.stage}={engine.name}"]),
-        layers.META_WEIGHTS: _joined(before, layers.META_WEIGHTS, own_weights) or "none",
+        layers.META_ENGINE: _join_lists(before, layers.META_ENGINE, [f"{engine.stage}={engine.name}"]),
+        layers.META_WEIGHTS: _join_lists(before, layers.META_WEIGHTS, own_weights) or "none",
         layers.META_VERSION: __version__,
         layers.META_COLORSPACE: space,
         layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
     }
-    licences = sorted({found.weight.licence for found in engine.installed.values()})
+    licences = sorted({found.weight.licence for found in engine.installed_weights.values()})
     optional = {
-        layers.META_LICENCE: _joined(before, layers.META_LICENCE, licences),
-        layers.META_FLAGS: _joined(before, layers.META_FLAGS, flags),
-        layers.META_SOURCE: _joined(before, layers.META_SOURCE, sources),
-        layers.META_DRIVER: _joined(before, layers.META_DRIVER, [driver] if driver else []),
+        layers.META_LICENCE: _join_lists(before, layers.META_LICENCE, licences),
+        layers.META_FLAGS: _join_lists(before, layers.META_FLAGS, flags),
+        layers.META_SOURCE: _join_lists(before, layers.META_SOURCE, sources),
+        layers.META_DRIVER: _join_lists(before, layers.META_DRIVER, [driver] if driver else []),
     }
     values.update({name: text for name, text in optional.items() if text})
     if engine.stage != "mask":
@@ -47,27 +47,27 @@ def provenance(engine: Chosen, *, box: Sequence[float], space: str, flags: Itera
     return values
 
 
-def flags_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    return _listed(metadata, layers.META_FLAGS)
+def read_flags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    return _split_list(metadata, layers.META_FLAGS)
 
 
-def named_as_ours(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def strip_foreign_prefixes(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata with our own names where another program put a prefix before them ("exr/fsgan/key")."""
     prefix = layers.META_PREFIX
     return {name[name.index(prefix):] if prefix in name else name: value for name, value in metadata.items()}
 
 
-def _listed(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _split_list(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(part for part in str(metadata.get(name, "")).split(", ") if part and part != "none")
 
 
-def _joined(before: Sequence[Mapping[str, Any]], name: str, own: Iterable[str]) -> str:
+def _join_lists(before: Sequence[Mapping[str, Any]], name: str, own: Iterable[str]) -> str:
     """What was said before and what is new, each once, in order."""
-    said = [part for metadata in before for part in _listed(metadata, name)]
+    said = [part for metadata in before for part in _split_list(metadata, name)]
     return ", ".join(dict.fromkeys([*said, *own]))
 
 
-def finished(path: Path, key: str) -> Mapping[str, Any] | None:
+def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
     """The metadata of the file at `path` when it is there, readable, and says that it is the result of `key`; else
     None. Reads the header only."""
     if not path.is_file():

@@ -15,83 +15,83 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsgan_core.clips.inputs import Input, Inputs
-from fsgan_core.render.frames import FrameMaker
-from fsgan_core.render.scene import Scenes
-from fsgan_core.runtime.cache import digest
+from fsgan_core.clips.inputs import ClipInput, JobInputs
+from fsgan_core.render.frames import FrameRenderer
+from fsgan_core.render.scene import JobScenes
+from fsgan_core.runtime.cache import compute_digest
 
-__all__ = ["Warm", "state_of"]
+__all__ = ["WarmCache", "read_file_states"]
 
-KEPT = 4
-LIMIT = 1536 << 20  # bytes of pixels, the newest one's among them
+MAX_KEPT_RENDERS = 4
+MAX_KEPT_BYTES = 1536 << 20  # bytes of pixels, the newest one's among them
 
 
 @dataclass(frozen=True)
-class _Kept:
-    planned: str  # digest of what decides about the scenes
-    scenes: Scenes
-    maker: FrameMaker
+class _KeptRender:
+    plan_digest: str  # digest of what decides about the scenes
+    scenes: JobScenes
+    renderer: FrameRenderer
 
 
-class Warm:
+class WarmCache:
     """Scenes and makers of the last few renders, by the clips that they read. For one render at a time."""
 
-    def __init__(self, limit: int = LIMIT, count: int = KEPT) -> None:
-        self._limit = limit
-        self._count = count
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+    def __init__(self, limit: int = MAX_KEPT_BYTES, count: int = MAX_KEPT_RENDERS) -> None:
+        self._max_bytes = limit
+        self._max_count = count
+        self._kept_renders: OrderedDict[str, _KeptRender] = OrderedDict()
         self._lock = threading.Lock()
 
-    def renewed(self, inputs: Inputs, kind: tuple[Any, ...], scenes: Callable[[], Scenes],
-                maker: Callable[..., FrameMaker]) -> tuple[Scenes, FrameMaker]:
+    def renew(self, inputs: JobInputs, kind: tuple[Any, ...], scenes: Callable[[], JobScenes],
+                renderer: Callable[..., FrameRenderer]) -> tuple[JobScenes, FrameRenderer]:
         """Scenes and maker of a render: new ones, with what earlier ones hold where it is still right.
 
         kind: what else decides about the scenes, beside the inputs. scenes(), maker(scenes, like): make new ones.
         """
         stages = inputs.stages
-        clips = digest(*kind, [_clip_part(item) for item in (*inputs.sources, inputs.target)], inputs.working,
+        clips = compute_digest(*kind, [_make_clip_part(item) for item in (*inputs.sources, inputs.target)], inputs.working_space,
                        inputs.config.digest, inputs.device, stages.analyse.to_dict(), stages.colour.to_dict(),
-                       stages.weights.to_dict(), state_of([stages.analyse.person_reference]))
-        planned = digest(clips, stages.reenact.to_dict(), state_of([stages.reenact.recognition_file]),
+                       stages.weights.to_dict(), read_file_states([stages.analyse.person_reference]))
+        planned = compute_digest(clips, stages.reenact.to_dict(), read_file_states([stages.reenact.recognition_file]),
                          stages.drive.to_dict())
         with self._lock:
-            kept = self._kept.pop(clips, None)
-        found = kept.scenes if kept is not None and kept.planned == planned else scenes()
-        made = maker(found, kept.maker if kept is not None else None)
+            kept = self._kept_renders.pop(clips, None)
+        found = kept.scenes if kept is not None and kept.plan_digest == planned else scenes()
+        made = renderer(found, kept.renderer if kept is not None else None)
         with self._lock:
-            self._kept[clips] = _Kept(planned, found, made)
+            self._kept_renders[clips] = _KeptRender(planned, found, made)
         self.trim()
         return found, made
 
     def trim(self) -> None:
         """Gives back memory beyond the limit; of the newest nothing."""
         with self._lock:
-            while len(self._kept) > 1 and (len(self._kept) > self._count or self.bytes > self._limit):
-                self._kept.popitem(last=False)
+            while len(self._kept_renders) > 1 and (len(self._kept_renders) > self._max_count or self.used_bytes > self._max_bytes):
+                self._kept_renders.popitem(last=False)
 
     def clear(self) -> None:
         with self._lock:
-            self._kept.clear()
+            self._kept_renders.clear()
 
     @property
-    def bytes(self) -> int:
-        return sum(kept.maker.bytes for kept in self._kept.values())
+    def used_bytes(self) -> int:
+        return sum(kept.renderer.used_bytes for kept in self._kept_renders.values())
 
 
-def _clip_part(item: Input) -> tuple[Any, ...]:
-    sequence = item.sequence
-    files = [sequence.path_of(frame) for frame in (sequence.frames if sequence.kind != "movie"
+def _make_clip_part(clip_input: ClipInput) -> tuple[Any, ...]:
+    sequence = clip_input.sequence
+    files = [sequence.get_frame_path(frame) for frame in (sequence.frames if sequence.kind != "movie"
                                                    else sequence.frames[:1])]
-    return (item.clip, item.space, item.channel, sequence.missing, list(sequence.frames), state_of(files),
-            state_of([item.clip.track, item.clip.person]))
+    return (clip_input.clip, clip_input.space, clip_input.channel, sequence.missing_policy, list(sequence.frames), read_file_states(files),
+            read_file_states([clip_input.clip.track, clip_input.clip.person]))
 
 
-def state_of(files: Any) -> list[Any]:
+def read_file_states(files: Any) -> list[Any]:
     """Size, time and inode of each file; None for one that is not there."""
-    return list(_states(files))
+    return list(_iterate_file_states(files))
 
 
-def _states(files: Any) -> Iterator[Any]:
+def _iterate_file_states(files: Any) -> Iterator[Any]:
     for file in files:
         try:
             state = Path(file).expanduser().stat() if str(file) else None

@@ -14,27 +14,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fsgan_core.clips.inputs import Input, check_rgb
+from fsgan_core.clips.inputs import ClipInput, check_rgb
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, RGB
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Plate
-from fsgan_core.runtime.atomic import atomic_file, explain, make_folder
+from fsgan_core.runtime.atomic import explain_os_error, make_folder, write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 
-__all__ = ["Look", "contact_sheet", "letter", "looks", "paper", "picked", "preview_movie", "write_png"]
+__all__ = ["BeforeAfter", "draw_text", "make_canvas", "pick_even_frames", "read_before_after", "write_contact_sheet", "write_png", "write_preview_movie"]
 
 log = logging.getLogger(__name__)
 
-FRAMES = 6
+SHEET_FRAMES = 6
 """Frames on a contact sheet."""
 
 _GAP = 8
-_PAPER = np.array((24, 24, 27), np.uint8)
-_INK, _WARNING = (235, 235, 235), (255, 190, 90)
-_WHOLE = 520  # width that a whole picture gets on the sheet
-_CROP = (320, 640)  # least and largest side of a face crop
+_CANVAS_COLOUR = np.array((24, 24, 27), np.uint8)
+_TEXT_COLOUR, _WARNING_COLOUR = (235, 235, 235), (255, 190, 90)
+_WHOLE_WIDTH = 520  # width that a whole picture gets on the sheet
+_CROP_SIDES = (320, 640)  # least and largest side of a face crop
 _CROP_MARGIN = 1.7  # side of the crop over that of the face's box
 _MOVIE_WIDTH = 1920  # both pictures together, at most
 
@@ -44,38 +44,38 @@ _CODECS = (("mp4v", ".mp4"), ("vp09", ".mp4"), ("MJPG", ".avi"))
 
 
 @dataclass(frozen=True)
-class Look:
+class BeforeAfter:
     """One frame before and after: uint8 (height, width, 3) of equal size. box: the face, (x, y, width, height) in
     array pixels. flags: what the render noted."""
 
     number: int
     before: np.ndarray
     after: np.ndarray
-    box: Box | None = None
+    face_box: Box | None = None
     flags: str = ""
 
 
-def picked(frames: Sequence[int], count: int = FRAMES) -> list[int]:
+def pick_even_frames(frames: Sequence[int], count: int = SHEET_FRAMES) -> list[int]:
     """Up to `count` of the frames, evenly spread, first and last among them."""
     return [frames[place] for place in sample_evenly(len(frames), count)]
 
 
-def looks(target: Input, result: Input, frames: Iterable[int], config: ColourConfig,
-          exposure: float = 0.0) -> Iterator[Look]:
+def read_before_after(target: ClipInput, result: ClipInput, frames: Iterable[int], config: ColourConfig,
+          exposure: float = 0.0) -> Iterator[BeforeAfter]:
     """Frames of target and result on the display window, in square pixels, `exposure` stops brighter (scene-linear
     ones). The face's place is what the result's metadata says. Raises PlateError, ColourError."""
     for frame in frames:
         before, after = target.sequence.read(frame), result.sequence.read(frame)
-        check_rgb(before, str(target.sequence.path_of(frame)))
-        check_rgb(after, str(result.sequence.path_of(frame)))
+        check_rgb(before, str(target.sequence.get_frame_path(frame)))
+        check_rgb(after, str(result.sequence.get_frame_path(frame)))
         named = after.metadata.get(META_COLORSPACE)
-        space = config.resolve(str(named)) if named and not result.clip.colorspace else result.space
-        box = _box(after)
-        yield Look(frame, _display(before, target.space, config, exposure), _display(after, space, config, exposure),
+        space = config.resolve_space(str(named)) if named and not result.clip.colorspace else result.space
+        box = _read_face_box(after)
+        yield BeforeAfter(frame, _to_display(before, target.space, config, exposure), _to_display(after, space, config, exposure),
                    box, str(after.metadata.get(META_FLAGS, "")))
 
 
-def _display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> np.ndarray:
+def _to_display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> np.ndarray:
     rgb = plate.crop(plate.display_window).get(*RGB)
     if exposure and config.is_scene_linear(space):
         rgb *= np.float32(2.0 ** exposure)
@@ -86,7 +86,7 @@ def _display(plate: Plate, space: str, config: ColourConfig, exposure: float) ->
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if plate.pixel_aspect < 1 else cv2.INTER_LINEAR)
 
 
-def _box(plate: Plate) -> Box | None:
+def _read_face_box(plate: Plate) -> Box | None:
     try:
         x, y, width, height = (float(part) for part in str(plate.metadata.get(META_FACE, "")).split())
     except ValueError:
@@ -97,52 +97,52 @@ def _box(plate: Plate) -> Box | None:
 
 # Contact sheet.
 
-def contact_sheet(frames: Iterable[Look], path: Path | str, *, title: str = "") -> Path:
+def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, title: str = "") -> Path:
     """A PNG with a row per frame: the whole picture before and after, the face before and after at full resolution
     (a small face enlarged, one larger than the crop reduced; the label says how much). Raises OutputError."""
-    rows = [_row(look) for look in frames]
+    rows = [_make_sheet_row(look) for look in frames]
     if not rows:
         raise OutputError(f"cannot write {path}: there is no frame to show")
     width = max(row.shape[1] for row in rows)
     if title:
-        band = paper(40, width)
-        letter(band, title, (_GAP, 28), 0.8)
+        band = make_canvas(40, width)
+        draw_text(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
-    sheet = np.concatenate([_fitted(row, width) for row in rows], axis=0)
+    sheet = np.concatenate([_pad_row(row, width) for row in rows], axis=0)
     return write_png(path, sheet)
 
 
-def _row(look: Look) -> np.ndarray:
-    wholes = [_within(picture, _WHOLE, _CROP[1]) for picture in (look.before, look.after)]
+def _make_sheet_row(look: BeforeAfter) -> np.ndarray:
+    wholes = [_shrink_to_fit(picture, _WHOLE_WIDTH, _CROP_SIDES[1]) for picture in (look.before, look.after)]
     names = [f"{look.number}  before", "after"]
     pictures = list(wholes)
-    if look.box is not None:
-        before, zoom = _face(look.before, look.box)
-        pictures += [before, _face(look.after, look.box)[0]]
+    if look.face_box is not None:
+        before, zoom = _crop_face(look.before, look.face_box)
+        pictures += [before, _crop_face(look.after, look.face_box)[0]]
         names += [f"before, {zoom:.0%}", f"after, {zoom:.0%}"]
     height = max(picture.shape[0] for picture in pictures) + 30 + 2 * _GAP
     columns = []
     for picture, name in zip(pictures, names, strict=True):
-        column = paper(height, picture.shape[1] + 2 * _GAP)
+        column = make_canvas(height, picture.shape[1] + 2 * _GAP)
         column[30 + _GAP:30 + _GAP + picture.shape[0], _GAP:_GAP + picture.shape[1]] = picture
-        letter(column, name, (_GAP, 26), 0.6)
+        draw_text(column, name, (_GAP, 26), 0.6)
         columns.append(column)
     row = np.concatenate(columns, axis=1)
     if look.flags:
-        letter(row, look.flags, (_GAP + 150, 26), 0.6, _WARNING)
+        draw_text(row, look.flags, (_GAP + 150, 26), 0.6, _WARNING_COLOUR)
     return row
 
 
-def _face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
+def _crop_face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
     """A square around the face, and how much it is enlarged."""
     wanted = max(16, round(max(box[2], box[3]) * _CROP_MARGIN))
     zoom = 1.0
-    if wanted > _CROP[1]:
-        zoom = _CROP[1] / wanted
-    elif wanted < _CROP[0]:
-        zoom = float(min(4, -(-_CROP[0] // wanted)))
+    if wanted > _CROP_SIDES[1]:
+        zoom = _CROP_SIDES[1] / wanted
+    elif wanted < _CROP_SIDES[0]:
+        zoom = float(min(4, -(-_CROP_SIDES[0] // wanted)))
     x, y = round(box[0] + box[2] / 2 - wanted / 2), round(box[1] + box[3] / 2 - wanted / 2)
-    crop = paper(wanted, wanted)
+    crop = make_canvas(wanted, wanted)
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + wanted), min(height, y + wanted)
     if x1 > x0 and y1 > y0:
@@ -153,7 +153,7 @@ def _face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
     return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST), zoom
 
 
-def _within(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+def _shrink_to_fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """Reduced to fit; never enlarged."""
     scale = min(1.0, width / picture.shape[1], height / picture.shape[0])
     if scale == 1.0:
@@ -162,17 +162,17 @@ def _within(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def _fitted(row: np.ndarray, width: int) -> np.ndarray:
-    return np.concatenate([row, paper(row.shape[0], width - row.shape[1])], axis=1)
+def _pad_row(row: np.ndarray, width: int) -> np.ndarray:
+    return np.concatenate([row, make_canvas(row.shape[0], width - row.shape[1])], axis=1)
 
 
-def paper(height: int, width: int) -> np.ndarray:
+def make_canvas(height: int, width: int) -> np.ndarray:
     """An empty picture, uint8 (height, width, 3)."""
-    return np.full((height, width, 3), _PAPER, np.uint8)
+    return np.full((height, width, 3), _CANVAS_COLOUR, np.uint8)
 
 
-def letter(picture: np.ndarray, text: str, place: tuple[int, int], size: float,
-           colour: tuple[int, int, int] = _INK) -> None:
+def draw_text(picture: np.ndarray, text: str, place: tuple[int, int], size: float,
+           colour: tuple[int, int, int] = _TEXT_COLOUR) -> None:
     """A line of text; place: the left end of its base line."""
     ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
@@ -185,14 +185,14 @@ def write_png(path: Path | str, picture: np.ndarray) -> Path:
     if not done:
         raise OutputError(f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not "
                           "be encoded")
-    with atomic_file(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
     return path
 
 
 # Preview movie.
 
-def preview_movie(frames: Iterable[Look], path: Path | str, *, fps: float = 24.0,
+def write_preview_movie(frames: Iterable[BeforeAfter], path: Path | str, *, fps: float = 24.0,
                   codecs: Sequence[tuple[str, str]] = _CODECS) -> Path:
     """Before and after, side by side, as a movie; the path that was written, whose suffix is .avi where no codec for
     .mp4 works here. Holds one frame at a time. Raises OutputError."""
@@ -202,41 +202,41 @@ def preview_movie(frames: Iterable[Look], path: Path | str, *, fps: float = 24.0
     first = next(stream, None)
     if first is None:
         raise OutputError(f"cannot write {path}: there is no frame to show")
-    opening = _side_by_side(first)
+    opening = _join_side_by_side(first)
     for code, suffix in codecs:
         final = path.with_suffix(suffix)
         temporary = final.with_name(f".{final.stem}.{os.getpid()}.tmp{suffix}")
         try:
-            if not _encodes(code, temporary, opening, fps):
+            if not _can_encode(code, temporary, opening, fps):
                 log.info("the video codec %s does not work here", code)
                 continue
-            _encode(code, temporary, opening, stream, fps, final)
+            _encode_movie(code, temporary, opening, stream, fps, final)
             temporary.replace(final)
             return final
         except OSError as error:
-            raise OutputError(explain(final, error)) from error
+            raise OutputError(explain_os_error(final, error)) from error
         finally:
             temporary.unlink(missing_ok=True)
     raise OutputError(f"cannot write {path}: no video codec works here (tried "
                       f"{', '.join(code for code, _ in codecs)}); look at the contact sheet instead")
 
 
-def _side_by_side(look: Look) -> np.ndarray:
+def _join_side_by_side(look: BeforeAfter) -> np.ndarray:
     """uint8 BGR with even sides, at most 1920 wide."""
-    halves = [_within(picture, _MOVIE_WIDTH // 2, 1080) for picture in (look.before, look.after)]
+    halves = [_shrink_to_fit(picture, _MOVIE_WIDTH // 2, 1080) for picture in (look.before, look.after)]
     picture = np.concatenate(halves, axis=1)
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     picture = np.ascontiguousarray(picture[:height, :width][..., ::-1]) if min(height, width) else np.zeros((2, 2, 3),
                                                                                                          np.uint8)
     for x, text in ((10, f"before  {look.number}"), (halves[0].shape[1] + 10, "after")):
-        for colour, thick in (((0, 0, 0), 3), (_INK, 1)):
+        for colour, thick in (((0, 0, 0), 3), (_TEXT_COLOUR, 1)):
             cv2.putText(picture, text, (x, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thick, cv2.LINE_AA)
     return picture
 
 
-def _encodes(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
+def _can_encode(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
     """Whether this codec writes two frames here that can be read again."""
-    writer = _writer(code, path, picture, fps)
+    writer = _open_writer(code, path, picture, fps)
     if not writer.isOpened():
         return False
     writer.write(picture)
@@ -250,12 +250,12 @@ def _encodes(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
     return count == 2
 
 
-def _encode(code: str, path: Path, first: np.ndarray, frames: Iterator[Look], fps: float, final: Path) -> None:
-    writer = _writer(code, path, first, fps)
+def _encode_movie(code: str, path: Path, first: np.ndarray, frames: Iterator[BeforeAfter], fps: float, final: Path) -> None:
+    writer = _open_writer(code, path, first, fps)
     try:
         writer.write(first)
         for look in frames:
-            picture = _side_by_side(look)
+            picture = _join_side_by_side(look)
             if picture.shape != first.shape:
                 raise OutputError(f"cannot write {final}: frame {look.number} differs in size from the first one")
             writer.write(picture)
@@ -263,6 +263,6 @@ def _encode(code: str, path: Path, first: np.ndarray, frames: Iterator[Look], fp
         writer.release()
 
 
-def _writer(code: str, path: Path, picture: np.ndarray, fps: float) -> cv2.VideoWriter:
+def _open_writer(code: str, path: Path, picture: np.ndarray, fps: float) -> cv2.VideoWriter:
     code4 = cv2.VideoWriter.fourcc(*code)
     return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code4, fps, (picture.shape[1], picture.shape[0]))

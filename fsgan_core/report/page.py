@@ -11,17 +11,17 @@ from typing import Any
 from fsgan_core.contract.shot import Shot
 from fsgan_core.evaluation.evaluate import Evaluation
 from fsgan_core.evaluation.metrics import FIGURES
-from fsgan_core.plates.sequence import frames_text
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.plates.sequence import format_frames
+from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, RenderResult
 
-__all__ = ["Page", "as_html", "as_markdown", "summary", "write_page"]
+__all__ = ["ReportPage", "format_html", "format_markdown", "make_render_page", "write_page"]
 
-NOTICE = "The result holds synthesised face pixels; every frame's metadata says so."
+SYNTHETIC_NOTICE = "The result holds synthesised face pixels; every frame's metadata says so."
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading with lines of text, and rows of a table whose first row is its head."""
 
     heading: str
@@ -30,65 +30,65 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """pictures: (label, path) of a contact sheet, plots; movies alike. Shown relative to the page's own folder."""
 
     title: str
-    sections: tuple[Section, ...]
+    sections: tuple[PageSection, ...]
     pictures: tuple[tuple[str, Path], ...] = ()
     movies: tuple[tuple[str, Path], ...] = field(default=())
 
 
-def summary(result: RenderResult, shot: Shot | None = None, evaluation: Evaluation | None = None, *,
+def make_render_page(result: RenderResult, shot: Shot | None = None, evaluation: Evaluation | None = None, *,
             pictures: Mapping[str, Path] | None = None, movies: Mapping[str, Path] | None = None,
-            seconds: Mapping[str, float] | None = None) -> Page:
+            seconds: Mapping[str, float] | None = None) -> ReportPage:
     """The page of a render. seconds: further times to list, such as an installation's or the evaluation's."""
-    sections = [_done(result, shot), _time(result, dict(seconds or {}))]
-    flagged = [f"{flag}: {frames_text(frames)}" for flag, frames in result.flagged.items()]
+    sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
+    flagged = [f"{flag}: {format_frames(frames)}" for flag, frames in result.flagged_frames.items()]
     failed = [f"frame {frame} failed: {message}" for frame, message in result.failures]
     remarks = list(dict.fromkeys([*result.notes, *flagged, *failed]))
-    sections.append(Section("Frames to look at", tuple(remarks or ["nothing was flagged"])))
+    sections.append(PageSection("Frames to look at", tuple(remarks or ["nothing was flagged"])))
     if shot is not None:
-        changed = [(f"{stage}.{name}", _plain(value)) for stage, values in shot.to_dict().get("stages", {}).items()
+        changed = [(f"{stage}.{name}", _format_value(value)) for stage, values in shot.to_dict().get("stages", {}).items()
                    for name, value in values.items()]
-        sections.append(Section("Settings that differ from their defaults", () if changed else ("none",),
+        sections.append(PageSection("Settings that differ from their defaults", () if changed else ("none",),
                                 (("parameter", "value"), *changed) if changed else ()))
     if evaluation is not None:
-        rows = [(figure.label, _number(evaluation.means[figure.name] * figure.scale, figure.digits), figure.unit,
+        rows = [(figure.label, _format_number(evaluation.means[figure.name] * figure.scale, figure.digits), figure.unit,
                  figure.meaning) for figure in FIGURES]
-        sections.append(Section("Measured", evaluation.notes, (("figure", "mean", "unit", "what it is"), *rows)))
-    return Page(f"{result.command.capitalize()}: {Path(result.output).name}", tuple(sections),
+        sections.append(PageSection("Measured", evaluation.notes, (("figure", "mean", "unit", "what it is"), *rows)))
+    return ReportPage(f"{result.command.capitalize()}: {Path(result.output).name}", tuple(sections),
                 tuple((pictures or {}).items()), tuple((movies or {}).items()))
 
 
-def _done(result: RenderResult, shot: Shot | None) -> Section:
+def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSection:
     rows = [("", "")]
     if shot is not None:
         rows += [("source", ", ".join(clip.path for clip in shot.source)), ("target", shot.target.path)]
     numbers = [report.frame for report in result.frames]
-    rows += [("result", result.output), ("frames", f"{frames_text(numbers)} ({len(numbers)})")]
+    rows += [("result", result.output), ("frames", f"{format_frames(numbers)} ({len(numbers)})")]
     names = {RENDERED: "rendered", KEPT: "kept from an earlier render", PASSED: "without a face, passed through",
              FAILED: "failed"}
-    rows += [(name, str(len(result.numbers(state)))) for state, name in names.items() if result.numbers(state)]
+    rows += [(name, str(len(result.list_frames(state)))) for state, name in names.items() if result.list_frames(state)]
     rows += [("colour space", result.colorspace), ("device", result.device)]
     rows += [(f"{stage} engine", engine) for stage, engine in result.engines.items()]
-    return Section("What was done", (NOTICE,), tuple(rows))
+    return PageSection("What was done", (SYNTHETIC_NOTICE,), tuple(rows))
 
 
-def _time(result: RenderResult, further: dict[str, float]) -> Section:
+def _make_time_section(result: RenderResult, further: dict[str, float]) -> PageSection:
     spent = {**result.seconds, **further}
     total = spent.pop("total", None)
-    count = max(1, len(result.numbers(RENDERED)))
+    count = max(1, len(result.list_frames(RENDERED)))
     rows = [("stage", "seconds", "per rendered frame")]
     rows += [(stage, f"{value:.2f}", f"{value / count:.3f}" if stage in result.seconds else "")
              for stage, value in spent.items()]
     if total is not None:
         rows.append(("total", f"{total:.2f}", f"{total / count:.3f}"))
-    return Section("Time", ("reading and writing run beside the stages: the rows may add up to more than the total",),
+    return PageSection("Time", ("reading and writing run beside the stages: the rows may add up to more than the total",),
                    tuple(rows))
 
 
-def as_markdown(page: Page, folder: Path | None = None) -> str:
+def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
     """folder: where the page will lie; pictures are named relative to it."""
     out = [f"# {page.title}", ""]
     for section in page.sections:
@@ -96,15 +96,15 @@ def as_markdown(page: Page, folder: Path | None = None) -> str:
         out += [f"- {line}" for line in section.lines] + ([""] if section.lines else [])
         if section.rows:
             head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
-            out += [_bar(head), _bar(["---"] * len(head)), *(_bar(row) for row in rows), ""]
+            out += [_format_markdown_row(head), _format_markdown_row(["---"] * len(head)), *(_format_markdown_row(row) for row in rows), ""]
     for label, path in page.pictures:
-        out += [f"## {label}", "", f"![{label}](<{_relative(path, folder)}>)", ""]
+        out += [f"## {label}", "", f"![{label}](<{_make_relative(path, folder)}>)", ""]
     for label, path in page.movies:
-        out += [f"[{label}](<{_relative(path, folder)}>)", ""]
+        out += [f"[{label}](<{_make_relative(path, folder)}>)", ""]
     return "\n".join(out)
 
 
-def as_html(page: Page, folder: Path | None = None) -> str:
+def format_html(page: ReportPage, folder: Path | None = None) -> str:
     """One file without scripts, styles inside; pictures are named relative to `folder`."""
     text = html.escape
     body = [f"<h1>{text(page.title)}</h1>"]
@@ -114,27 +114,27 @@ def as_html(page: Page, folder: Path | None = None) -> str:
             body.append("<ul>" + "".join(f"<li>{text(line)}</li>" for line in section.lines) + "</ul>")
         if section.rows:
             head, *rows = section.rows
-            body.append("<table>" + (_html_row(head, "th") if any(head) else "")
-                        + "".join(_html_row(row, "td") for row in rows) + "</table>")
+            body.append("<table>" + (_format_html_row(head, "th") if any(head) else "")
+                        + "".join(_format_html_row(row, "td") for row in rows) + "</table>")
     for label, path in page.movies:
-        link = text(_relative(path, folder), quote=True)
+        link = text(_make_relative(path, folder), quote=True)
         body.append(f'<p><a href="{link}">{text(label)}</a></p>')
     for label, path in page.pictures:
-        link = text(_relative(path, folder), quote=True)
+        link = text(_make_relative(path, folder), quote=True)
         body.append(f'<h2>{text(label)}</h2><a href="{link}"><img src="{link}" alt="{text(label, quote=True)}"></a>')
-    return _HTML.format(title=text(page.title), body="\n".join(body))
+    return _HTML_TEMPLATE.format(title=text(page.title), body="\n".join(body))
 
 
-def write_page(page: Page, path: Path | str) -> Path:
+def write_page(page: ReportPage, path: Path | str) -> Path:
     """As HTML for .html, else as Markdown. Raises OutputError."""
     path = Path(path)
-    make = as_html if path.suffix.lower() in (".html", ".htm") else as_markdown
-    with atomic_file(path) as temporary:
+    make = format_html if path.suffix.lower() in (".html", ".htm") else format_markdown
+    with write_atomically(path) as temporary:
         temporary.write_text(make(page, path.parent), encoding="utf-8")
     return path
 
 
-_HTML = """<!doctype html>
+_HTML_TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1917; }}
 h2 {{ font-size: 1.05rem; margin-top: 2rem; }}
@@ -146,23 +146,23 @@ td {{ border-top: 1px solid #e7e5e4; }} img {{ max-width: 100%; }}
 """
 
 
-def _html_row(cells: Sequence[str], tag: str) -> str:
+def _format_html_row(cells: Sequence[str], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
-def _bar(cells: Sequence[str]) -> str:
+def _format_markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _relative(path: Path, folder: Path | None) -> str:
+def _make_relative(path: Path, folder: Path | None) -> str:
     if folder is not None and path.resolve().is_relative_to(folder.resolve()):
         path = path.resolve().relative_to(folder.resolve())
     return path.as_posix()
 
 
-def _number(value: float, digits: int) -> str:
+def _format_number(value: float, digits: int) -> str:
     return "-" if value != value else f"{value:.{digits}f}"
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

@@ -15,39 +15,46 @@ import numpy as np
 from fsgan_core.clips.inputs import check_rgb, open_inputs
 from fsgan_core.contract.errors import InputError, NoFaceError, ParameterError, PlateError
 from fsgan_core.contract.shot import Clip, Stages
-from fsgan_core.contract.view_grid import SPARE, USED, degrees_text
+from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED, format_pose
 from fsgan_core.faces.appearance import AppearanceMap
-from fsgan_core.faces.landmarks import mouth_opening
+from fsgan_core.faces.landmarks import measure_mouth_opening
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Window
-from fsgan_core.plates.sequence import frames_text, select_frames
-from fsgan_core.render.recognise import recognised
-from fsgan_core.render.scene import Scenes, SourceClip
+from fsgan_core.plates.sequence import format_frames, select_frames
+from fsgan_core.render.recognise import find_recognition
+from fsgan_core.render.scene import JobScenes, SourceClip
 from fsgan_core.report.contact_sheet import write_png
-from fsgan_core.runtime.cache import cache_folder, digest
-from fsgan_core.runtime.events import Asked, Event, Listener, go_on, ignore, never
-from fsgan_core.runtime.threads import one_thread_algebra
-from fsgan_core.stages.views import (
-    BEYOND,
-    POSE_UNIT,
-    Choice,
-    FramePlan,
-    ViewRef,
-    chosen_views,
-    plan_views,
-    used_views,
-    view_name,
+from fsgan_core.runtime.cache import compute_digest, get_cache_folder
+from fsgan_core.runtime.events import (
+    CancelCheck,
+    Event,
+    EventListener,
+    ignore_event,
+    never_cancelled,
+    raise_if_cancelled,
 )
-from fsgan_core.stages.warp_points import Actor, actor
+from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.stages.views import (
+    MAX_OUTSIDE,
+    POSE_UNIT,
+    FramePlan,
+    ViewChoice,
+    ViewRef,
+    choose_views,
+    format_view_name,
+    list_used_views,
+    plan_views,
+)
+from fsgan_core.stages.warp_points import Performer, measure_performer
 
-__all__ = ["Lack", "MapView", "Pose", "ViewMap", "view_map"]
+__all__ = ["MapView", "MissingAngle", "PoseCount", "ViewMap", "make_view_map"]
 
 log = logging.getLogger(__name__)
 
-FAR = POSE_UNIT
+LACKING_DEGREES = POSE_UNIT
 """Degrees to the nearest view from which on an angle counts as lacking."""
-SIDE = 96  # of a small picture, pixels
-AROUND = 1.5  # its side over that of the face's box
+PICTURE_SIDE = 96  # of a small picture, pixels
+PICTURE_MARGIN = 1.5  # its side over that of the face's box
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class MapView:
 
 
 @dataclass(frozen=True)
-class Pose:
+class PoseCount:
     """A pose of the target, whole degrees: how many frames show it, and how many of them lack a view."""
 
     yaw: int
@@ -85,7 +92,7 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Lack:
+class MissingAngle:
     """An angle that the source lacks. frames: of the target, as ranges. degrees: from the nearest view, at the worst
     of them. nearest: that view's name. text: for a person."""
 
@@ -106,8 +113,8 @@ class ViewMap:
     clips: tuple[str, ...]
     views: tuple[MapView, ...]
     target: int = 0
-    poses: tuple[Pose, ...] = ()
-    lacking: tuple[Lack, ...] = ()
+    poses: tuple[PoseCount, ...] = ()
+    lacking: tuple[MissingAngle, ...] = ()
     problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,9 +122,9 @@ class ViewMap:
         return asdict(self)
 
 
-def view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None = None, *, frames: str = "",
-             pictures: bool = True, device: str = "cpu", listen: Listener = ignore,
-             cancelled: Asked = never) -> ViewMap:
+def make_view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None = None, *, frames: str = "",
+             pictures: bool = True, device: str = "cpu", on_event: EventListener = ignore_event,
+             is_cancelled: CancelCheck = never_cancelled) -> ViewMap:
     """The views of some sources, and what a target's frames want of them.
 
     frames: of the target, empty is all; the plan spans the clip in any case. pictures: whether small pictures are
@@ -128,63 +135,63 @@ def view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None = None
         raise InputError("name at least one source: a still, a sequence or a movie")
     inputs = open_inputs(sources, target or sources[0], stages, device=device)
 
-    def hear(event: Event) -> None:
-        go_on(cancelled)
-        listen(event)
+    def relay_event(event: Event) -> None:
+        raise_if_cancelled(is_cancelled)
+        on_event(event)
 
-    scenes = Scenes(inputs, "swap", with_views=False, recognise=recognised, listen=hear)
-    with one_thread_algebra():
-        clips = scenes.source_clips()
-        names = [clip.item.name for clip in clips]
-        chosen, problem = _chosen(clips, stages, names)
+    scenes = JobScenes(inputs, "swap", with_views=False, recognise=find_recognition, on_event=relay_event)
+    with limit_algebra_threads():
+        clips = scenes.get_source_clips()
+        names = [clip.clip_input.name for clip in clips]
+        chosen, problem = _choose_views(clips, stages, names)
         faces: dict[int, Face] = {}
         plan: dict[int, FramePlan] = {}
         if target is not None:
             wanted = select_frames(frames, inputs.target.sequence.frames, "skip")
             try:
-                faces, plan = _planned(scenes, clips, wanted, stages, names)
+                faces, plan = _plan_frames(scenes, clips, wanted, stages, names)
             except (NoFaceError, ParameterError) as error:
                 problem = problem or str(error)
                 faces = {frame: scenes(frame).faces[frame] for frame in wanted if frame in scenes(frame).faces}
-    shown = _pictures(clips, chosen, hear) if pictures else {}
-    parts = _parts(plan)
-    views = tuple(_view(ref, one, clips[ref.clip].actor, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
+    shown = _make_pictures(clips, chosen, relay_event) if pictures else {}
+    parts = _sum_view_parts(plan)
+    views = tuple(_make_map_view(ref, one, clips[ref.clip].performer, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
                   for ref, one in chosen.items())
-    poses, lacking = _wanted(faces, [view for view in views if view.state == USED], stages)
+    poses, lacking = _compare_poses(faces, [view for view in views if view.state == VIEW_USED], stages)
     return ViewMap(tuple(names), views, len(faces), poses, lacking, problem)
 
 
-def _chosen(clips: Sequence[SourceClip], stages: Stages, names: Sequence[str]) -> tuple[dict[ViewRef, Choice], str]:
-    actors = [clip.actor for clip in clips]
+def _choose_views(clips: Sequence[SourceClip], stages: Stages, names: Sequence[str]) -> tuple[dict[ViewRef, ViewChoice], str]:
+    actors = [clip.performer for clip in clips]
     try:
-        return chosen_views(actors, stages.reenact, names), ""
+        return choose_views(actors, stages.reenact, names), ""
     except ParameterError as error:
         plain = stages.reenact.replace(views=(), exclude=(), weights=())
-        return chosen_views(actors, plain, names), str(error)
+        return choose_views(actors, plain, names), str(error)
 
 
-def _planned(scenes: Scenes, clips: Sequence[SourceClip], frames: Sequence[int], stages: Stages,
+def _plan_frames(scenes: JobScenes, clips: Sequence[SourceClip], frames: Sequence[int], stages: Stages,
              names: Sequence[str]) -> tuple[dict[int, Face], dict[int, FramePlan]]:
     """The target's faces and the plan of these frames; every section is planned once, whole, as a render does."""
     faces: dict[int, Face] = {}
     plan: dict[int, FramePlan] = {}
     by_section: dict[int, dict[int, FramePlan]] = {}
-    actors = [clip.actor for clip in clips]
-    used_views(actors, stages.reenact, names)
-    known = scenes.recognition()
+    actors = [clip.performer for clip in clips]
+    list_used_views(actors, stages.reenact, names)
+    known = scenes.get_recognition()
     for frame in frames:
         scene = scenes(frame)
         if frame not in scene.faces:
             continue
         if scene.number not in by_section:
-            who = actor(scene.faces, scene.pixel_aspect)
+            who = measure_performer(scene.faces, scene.pixel_aspect)
             by_section[scene.number] = plan_views(actors, who, stages.reenact, names,
-                                                  known.unlike if known is not None else None)
+                                                  known.unlikeness if known is not None else None)
         faces[frame], plan[frame] = scene.faces[frame], by_section[scene.number][frame]
     return faces, plan
 
 
-def _parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
+def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
     """How many frames each view leads, as it is or mirrored, and how many frames' worth of light it gives."""
     found: dict[ViewRef, tuple[int, float]] = {}
     for frame in plan.values():
@@ -195,16 +202,16 @@ def _parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
     return found
 
 
-def _view(ref: ViewRef, one: Choice, who: Actor, names: Sequence[str], part: tuple[int, float],
+def _make_map_view(ref: ViewRef, one: ViewChoice, performer: Performer, names: Sequence[str], part: tuple[int, float],
           picture: str) -> MapView:
     yaw, pitch, roll = (round(angle, 1) for angle in one.face.euler)
-    mouth = float(mouth_opening(one.face.landmarks * (who.pixel_aspect, 1.0)))
-    return MapView(view_name(ref, names), ref.clip, ref.frame, yaw, pitch, roll, round(mouth, 3),
+    mouth = float(measure_mouth_opening(one.face.landmarks * (performer.pixel_aspect, 1.0)))
+    return MapView(format_view_name(ref, names), ref.clip, ref.frame, yaw, pitch, roll, round(mouth, 3),
                    round(one.face.confidence, 3), one.state, one.weight, part[0], round(part[1], 2), picture)
 
 
-def _wanted(faces: Mapping[int, Face], used: Sequence[MapView],
-            stages: Stages) -> tuple[tuple[Pose, ...], tuple[Lack, ...]]:
+def _compare_poses(faces: Mapping[int, Face], used: Sequence[MapView],
+            stages: Stages) -> tuple[tuple[PoseCount, ...], tuple[MissingAngle, ...]]:
     """Where the target's faces look, and what of that the used views do not show."""
     if not faces:
         return (), ()
@@ -218,69 +225,69 @@ def _wanted(faces: Mapping[int, Face], used: Sequence[MapView],
         distance = np.linalg.norm(asked[:, None] - offered[None], axis=2)
         far, near = distance.min(1), distance.argmin(1)
         appearance = AppearanceMap(offered, stages.reenact.minimum_radius)
-        outside = np.array([appearance.query(float(yaw), float(pitch)).outside for yaw, pitch in asked])
-        lacks = (far > FAR) | (outside > BEYOND)
+        outside = np.array([appearance.query(float(yaw), float(pitch)).outside_degrees for yaw, pitch in asked])
+        lacks = (far > LACKING_DEGREES) | (outside > MAX_OUTSIDE)
     cells: dict[tuple[int, int], list[int]] = {}
     for (yaw, pitch), lacking in zip(np.rint(asked).astype(int), lacks, strict=True):
         counted = cells.setdefault((int(yaw), int(pitch)), [0, 0])
         counted[0] += 1
         counted[1] += int(lacking)
-    poses = tuple(Pose(yaw, pitch, *counted) for (yaw, pitch), counted in sorted(cells.items()))
-    return poses, _lacking(asked[lacks], np.asarray(frames)[lacks], far[lacks],
+    poses = tuple(PoseCount(yaw, pitch, *counted) for (yaw, pitch), counted in sorted(cells.items()))
+    return poses, _find_missing_angles(asked[lacks], np.asarray(frames)[lacks], far[lacks],
                            [used[index].name if used else "" for index in near[lacks]])
 
 
-def _lacking(poses: np.ndarray, frames: np.ndarray, far: np.ndarray, nearest: Sequence[str]) -> tuple[Lack, ...]:
+def _find_missing_angles(poses: np.ndarray, frames: np.ndarray, far: np.ndarray, nearest: Sequence[str]) -> tuple[MissingAngle, ...]:
     """As few angles as stand for all of these poses within FAR degrees, those of most frames first."""
     if not len(poses):
         return ()
-    crowds = AppearanceMap(poses, FAR)
+    crowds = AppearanceMap(poses, LACKING_DEGREES)
     found = []
-    for kept, members in zip(crowds.keep, crowds.cells(), strict=True):
+    for kept, members in zip(crowds.kept_indices, crowds.compute_cells(), strict=True):
         yaw, pitch = (round(float(angle), 1) for angle in poses[kept])
         worst = members[np.argmax(far[members])]
         degrees = round(float(far[worst]), 1) if np.isfinite(far[worst]) else 0.0
-        text = f"{degrees_text(yaw, pitch)}: {len(members)} frame{'s' if len(members) > 1 else ''}"
+        text = f"{format_pose(yaw, pitch)}: {len(members)} frame{'s' if len(members) > 1 else ''}"
         if nearest[worst]:
             text += f", up to {degrees:.0f} degrees from the nearest view ({nearest[worst]})"
-        found.append(Lack(yaw, pitch, len(members), frames_text([int(frame) for frame in frames[members]], limit=0),
+        found.append(MissingAngle(yaw, pitch, len(members), format_frames([int(frame) for frame in frames[members]], limit=0),
                           degrees, nearest[worst], text))
     return tuple(sorted(found, key=lambda lack: -lack.count))
 
 
-def _pictures(clips: Sequence[SourceClip], chosen: Mapping[ViewRef, Choice], listen: Listener) -> dict[ViewRef, str]:
+def _make_pictures(clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewChoice], on_event: EventListener) -> dict[ViewRef, str]:
     """Small pictures of all views that a person may choose from; one that cannot be made is logged and left out."""
-    wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != SPARE]
+    wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != VIEW_SPARE]
     found: dict[ViewRef, str] = {}
     for done, (ref, face) in enumerate(wanted, start=1):
         clip = clips[ref.clip]
         try:
-            path = _picture_path(clip, face)
+            path = _compute_picture_path(clip, face)
             if not path.is_file():
                 _make_picture(clip, face, path)
-                listen(Event("views", clip.item.name, done, len(wanted), ref.frame))
+                on_event(Event("views", clip.clip_input.name, done, len(wanted), ref.frame))
             found[ref] = str(path)
         except PlateError as error:
-            log.warning("frame %d of %s has no picture: %s", ref.frame, clip.item.name, error)
+            log.warning("frame %d of %s has no picture: %s", ref.frame, clip.clip_input.name, error)
     return found
 
 
-def _picture_path(clip: SourceClip, face: Face) -> Path:
+def _compute_picture_path(clip: SourceClip, face: Face) -> Path:
     """Where the face's PNG lies in the cache, by what it is made from. Raises PlateError."""
     x, y, width, height = (round(float(value), 2) for value in face.box)
-    key = digest("view", 1, clip.item.sequence.fingerprint(face.frame), (x, y, width, height), clip.exposure,
-                 clip.codec.space, SIDE, AROUND)
-    return cache_folder() / "views" / f"{key}.png"
+    key = compute_digest("view", 1, clip.clip_input.sequence.compute_fingerprint(face.frame), (x, y, width, height), clip.exposure,
+                 clip.codec.space, PICTURE_SIDE, PICTURE_MARGIN)
+    return get_cache_folder() / "views" / f"{key}.png"
 
 
 def _make_picture(clip: SourceClip, face: Face, path: Path) -> None:
     """Raises PlateError, OutputError."""
-    item, (x, y, width, height) = clip.item, face.box
+    item, (x, y, width, height) = clip.clip_input, face.box
     plate = item.sequence.read(face.frame)
-    check_rgb(plate, str(item.sequence.path_of(face.frame)))
-    side = max(2, round(height * AROUND))
-    across = max(2, round(side / clip.actor.pixel_aspect))
+    check_rgb(plate, str(item.sequence.get_frame_path(face.frame)))
+    side = max(2, round(height * PICTURE_MARGIN))
+    across = max(2, round(side / clip.performer.pixel_aspect))
     window = Window(round(x + width / 2 - across / 2), round(y + height / 2 - side / 2), across, side)
     shown = clip.codec.encode(plate.crop(window).get("R", "G", "B"))
-    small = cv2.resize(shown, (SIDE, SIDE), interpolation=cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR)
+    small = cv2.resize(shown, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA if side > PICTURE_SIDE else cv2.INTER_LINEAR)
     write_png(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))

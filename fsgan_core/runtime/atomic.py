@@ -14,11 +14,11 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import OutputError
 
-_numbers = itertools.count()
+_temporary_numbers = itertools.count()
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path | str) -> Iterator[Path]:
+def write_atomically(path: Path | str) -> Iterator[Path]:
     """Hands out a temporary path to write to; when the block ends well, the file takes its final name.
 
     The folder is made if it is not there. On any failure the temporary file is removed and what lay at `path`
@@ -26,18 +26,18 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     make_folder(path.parent)
-    _remove_abandoned(path)
-    temporary = path.parent / f".{path.name}.{_host()}.{os.getpid()}.{next(_numbers)}.tmp"
+    _remove_abandoned_files(path)
+    temporary = path.parent / f".{path.name}.{_get_host_name()}.{os.getpid()}.{next(_temporary_numbers)}.tmp"
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         temporary.touch()
         yield temporary
-        _sync(temporary)
+        _sync_to_disk(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        _sync_to_disk(path.parent)
     except OSError as error:
-        raise OutputError(explain(path, error)) from error
+        raise OutputError(explain_os_error(path, error)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -50,10 +50,10 @@ def make_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(f"cannot write into {folder}: a part of that path is a file, not a folder") from error
     except OSError as error:
-        raise OutputError(explain(folder, error)) from error
+        raise OutputError(explain_os_error(folder, error)) from error
 
 
-def explain(path: Path, error: OSError) -> str:
+def explain_os_error(path: Path, error: OSError) -> str:
     """What a person can do about `error`."""
     reasons = {
         errno.ENOSPC: "the disk is full; free some space or write elsewhere",
@@ -66,7 +66,7 @@ def explain(path: Path, error: OSError) -> str:
     return f"cannot write {path}: {reasons.get(error.errno or 0, error.strerror or str(error))}"
 
 
-def _sync(path: Path) -> None:
+def _sync_to_disk(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -78,18 +78,18 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _remove_abandoned(path: Path) -> None:
+def _remove_abandoned_files(path: Path) -> None:
     """Removes temporary files that a killed process of this machine left for `path`."""
-    pattern = re.compile(re.escape(f".{path.name}.{_host()}.") + r"(\d+)\.\d+(\.raw)?\.tmp")
+    pattern = re.compile(re.escape(f".{path.name}.{_get_host_name()}.") + r"(\d+)\.\d+(\.raw)?\.tmp")
     with contextlib.suppress(OSError):
         for entry in os.scandir(path.parent):
             found = pattern.fullmatch(entry.name)
-            if found and not _alive(int(found.group(1))):
+            if found and not _is_process_alive(int(found.group(1))):
                 with contextlib.suppress(OSError):
                     Path(entry.path).unlink()
 
 
-def _alive(process: int) -> bool:
+def _is_process_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -99,7 +99,7 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _host() -> str:
+def _get_host_name() -> str:
     return re.sub(r"\W+", "-", socket.gethostname())[:40] or "host"
 
 
@@ -110,4 +110,4 @@ def probe_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0")
     except OSError as error:
-        raise OutputError(explain(folder, error)) from error
+        raise OutputError(explain_os_error(folder, error)) from error

@@ -26,20 +26,20 @@ import numpy as np
 from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.runtime.atomic import make_folder
 
-__all__ = ["ByteLRU", "NotKeptError", "cache_folder", "code_digest", "digest", "kept_alone", "kept_file"]
+__all__ = ["ByteLRU", "NotCachedError", "compute_code_digest", "compute_digest", "get_cache_folder", "load_or_compute", "use_cache_only"]
 
 log = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "FSGAN_CACHE"
 DIGEST_BYTES = 16
 
-_kept_alone: ContextVar[bool] = ContextVar("kept_alone", default=False)
+_is_cache_only: ContextVar[bool] = ContextVar("kept_alone", default=False)
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """The folder for analysed tracks: $FSGAN_CACHE, else the user's cache folder. It need not exist yet."""
     given = os.environ.get(CACHE_VARIABLE, "")
     if given:
@@ -49,7 +49,7 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("fsgan", appauthor=False))
 
 
-def digest(*parts: Any) -> str:
+def compute_digest(*parts: Any) -> str:
     """Hexadecimal digest of plain data (None, bool, int, float, str, bytes, lists, mappings, dataclasses, arrays,
     paths), equal on every machine. Kinds are told apart: 1, 1.0, True and "1" differ.
 
@@ -57,11 +57,11 @@ def digest(*parts: Any) -> str:
     """
     hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
-        _feed(hashed.update, part)
+        _feed_value(hashed.update, part)
     return hashed.hexdigest()
 
 
-def _feed(update: Callable[[bytes], None], value: Any) -> None:
+def _feed_value(update: Callable[[bytes], None], value: Any) -> None:
     if value is None:
         update(b"N;")
     elif isinstance(value, (bool, np.bool_)):
@@ -79,22 +79,22 @@ def _feed(update: Callable[[bytes], None], value: Any) -> None:
         update(b"a" + f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         update(b"d" + type(value).__name__.encode() + b":")
-        _feed(update, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+        _feed_value(update, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
     elif isinstance(value, Mapping):
         update(b"m%d:" % len(value))
         for key in sorted(value, key=lambda key: (type(key).__name__, key)):
-            _feed(update, key)
-            _feed(update, value[key])
+            _feed_value(update, key)
+            _feed_value(update, value[key])
     elif isinstance(value, (list, tuple)):
         update(b"l%d:" % len(value))
         for item in value:
-            _feed(update, item)
+            _feed_value(update, item)
     else:
         raise TypeError(f"{type(value).__name__} cannot be part of a key")
 
 
 @functools.cache
-def code_digest(parts: tuple[str, ...]) -> str:
+def compute_code_digest(parts: tuple[str, ...]) -> str:
     """Digest of the Python files of these packages of fsgan_core, and single files: the code version that enters
     keys."""
     root = Path(__file__).resolve().parent.parent
@@ -105,21 +105,21 @@ def code_digest(parts: tuple[str, ...]) -> str:
     return hashed.hexdigest()
 
 
-class NotKeptError(FsganError):
+class NotCachedError(FsganError):
     """Something would have to be made that may not be made now."""
 
 
 @contextmanager
-def kept_alone() -> Iterator[None]:
+def use_cache_only() -> Iterator[None]:
     """While the block runs, in its thread, `kept_file` makes nothing: NotKeptError."""
-    token = _kept_alone.set(True)
+    token = _is_cache_only.set(True)
     try:
         yield
     finally:
-        _kept_alone.reset(token)
+        _is_cache_only.reset(token)
 
 
-def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
+def load_or_compute(path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
     """`load(path)`; when that file is missing or broken its value is first computed and saved.
 
     What is returned was always read back from a file, so that a first run and a later one see the same value.
@@ -129,13 +129,13 @@ def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], No
 
     Raises whatever `compute` raises, and NotKeptError inside `kept_alone`.
     """
-    found = _loaded(path, load)
+    found = _try_load(path, load)
     if found is not None:
         return found
-    if _kept_alone.get():
-        raise NotKeptError(f"{path} was not made yet")
-    with _alone(path):
-        found = _loaded(path, load)  # made by the process that was waited for
+    if _is_cache_only.get():
+        raise NotCachedError(f"{path} was not made yet")
+    with _hold_file_lock(path):
+        found = _try_load(path, load)  # made by the process that was waited for
         if found is not None:
             return found
         value = compute()
@@ -150,7 +150,7 @@ def kept_file(path: Path, compute: Callable[[], T], save: Callable[[Path, T], No
         return load(Path(folder) / path.name)
 
 
-def _loaded(path: Path, load: Callable[[Path], T]) -> T | None:
+def _try_load(path: Path, load: Callable[[Path], T]) -> T | None:
     if not path.is_file():
         return None
     try:
@@ -161,7 +161,7 @@ def _loaded(path: Path, load: Callable[[Path], T]) -> T | None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _hold_file_lock(path: Path) -> Iterator[None]:
     """Holds a lock beside `path` while the block runs, where the system has such locks; the death of its holder frees
     it. Nothing but saved work hangs on it."""
     try:
@@ -194,50 +194,50 @@ class ByteLRU(Generic[K, T]):
     """
 
     def __init__(self, limit: int, size: Callable[[T], int], count: int | None = None) -> None:
-        self._limit = limit
-        self._count = count
-        self._size = size
-        self._held: OrderedDict[K, T] = OrderedDict()
-        self._bytes = 0
+        self._max_bytes = limit
+        self._max_count = count
+        self._measure_size = size
+        self._values: OrderedDict[K, T] = OrderedDict()
+        self._used_bytes = 0
         self._lock = threading.Lock()
-        self._making: dict[K, threading.RLock] = {}
+        self._pending_locks: dict[K, threading.RLock] = {}
 
     @property
-    def bytes(self) -> int:
-        return self._bytes
+    def used_bytes(self) -> int:
+        return self._used_bytes
 
     def get(self, key: K, make: Callable[[], T]) -> T:
         """The value of `key`, made when it is not held. What `make` raises is raised, and the next one tries again."""
         with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-            making = self._making.setdefault(key, threading.RLock())
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+            making = self._pending_locks.setdefault(key, threading.RLock())
         with making:
             with self._lock:
-                if key in self._held:
-                    return self._held[key]
+                if key in self._values:
+                    return self._values[key]
             try:
                 value = make()
                 with self._lock:
-                    self._keep(key, value)
+                    self._store(key, value)
             finally:
                 with self._lock:
-                    self._making.pop(key, None)
+                    self._pending_locks.pop(key, None)
             return value
 
-    def _keep(self, key: K, value: T) -> None:
-        size = self._size(value)
-        if key in self._held or size > self._limit:
+    def _store(self, key: K, value: T) -> None:
+        size = self._measure_size(value)
+        if key in self._values or size > self._max_bytes:
             return
-        self._held[key] = value
-        self._bytes += size
-        while self._bytes > self._limit or (self._count is not None and len(self._held) > self._count):
-            _, dropped = self._held.popitem(last=False)
-            self._bytes -= self._size(dropped)
+        self._values[key] = value
+        self._used_bytes += size
+        while self._used_bytes > self._max_bytes or (self._max_count is not None and len(self._values) > self._max_count):
+            _, dropped = self._values.popitem(last=False)
+            self._used_bytes -= self._measure_size(dropped)
 
     def __contains__(self, key: K) -> bool:
-        return key in self._held
+        return key in self._values
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._values)

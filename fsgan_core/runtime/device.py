@@ -6,11 +6,11 @@ import re
 
 from fsgan_core.contract.errors import EngineError, InputError
 
-__all__ = ["available_devices", "choose_device"]
+__all__ = ["choose_device", "list_devices"]
 
 
 def choose_device(name: str = "auto") -> str:
-    """"cpu", "cuda:0", "mps", ...; "auto" is the best that is there.
+    """Resolves a device name ("auto" is the best that is there) to "cpu", "cuda:0", "mps", ...
 
     Raises InputError (no such name) or EngineError (not on this machine, or torch lacks it).
     """
@@ -18,7 +18,7 @@ def choose_device(name: str = "auto") -> str:
         return name
     if name != "auto" and not re.fullmatch(r"cuda(:\d+)?|mps", name):
         raise InputError(f"--device {name} is not known; it is auto, cpu, cuda, cuda:NUMBER or mps")
-    there = available_devices()
+    there = list_devices()
     if name == "auto":
         return there[0]
     wanted = "cuda:0" if name == "cuda" else name
@@ -27,7 +27,7 @@ def choose_device(name: str = "auto") -> str:
     return wanted
 
 
-def available_devices() -> tuple[str, ...]:
+def list_devices() -> tuple[str, ...]:
     """Devices that torch can use, best first; only the CPU where torch is not installed."""
     try:
         import torch

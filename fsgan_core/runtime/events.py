@@ -11,7 +11,7 @@ from typing import Any
 
 from fsgan_core.contract.errors import CancelledError
 
-__all__ = ["Asked", "Clock", "Event", "FrameReport", "Listener", "RenderResult", "go_on", "ignore", "never"]
+__all__ = ["CancelCheck", "Event", "EventListener", "FrameReport", "RenderResult", "StageClock", "ignore_event", "never_cancelled", "raise_if_cancelled"]
 
 # What became of a frame.
 RENDERED = "rendered"
@@ -49,24 +49,24 @@ class Event:
         return data
 
 
-Listener = Callable[[Event], None]
+EventListener = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """A listener for those who do not want to know."""
 
 
-Asked = Callable[[], bool]
+CancelCheck = Callable[[], bool]
 
 
-def never() -> bool:
+def never_cancelled() -> bool:
     """Nobody asks for an end."""
     return False
 
 
-def go_on(cancelled: Asked) -> None:
+def raise_if_cancelled(is_cancelled: CancelCheck) -> None:
     """Raises CancelledError when somebody has asked for an end."""
-    if cancelled():
+    if is_cancelled():
         raise CancelledError("cancelled; what was finished is kept, and the same job goes on from there")
 
 
@@ -109,7 +109,7 @@ class RenderResult:
     device: str = "cpu"
     notes: tuple[str, ...] = ()
 
-    def numbers(self, state: str) -> tuple[int, ...]:
+    def list_frames(self, state: str) -> tuple[int, ...]:
         """Frame numbers in that state."""
         return tuple(report.frame for report in self.frames if report.state == state)
 
@@ -118,7 +118,7 @@ class RenderResult:
         return tuple((report.frame, report.message) for report in self.frames if report.state == FAILED)
 
     @property
-    def flagged(self) -> Mapping[str, tuple[int, ...]]:
+    def flagged_frames(self) -> Mapping[str, tuple[int, ...]]:
         """Frame numbers by flag."""
         found: dict[str, list[int]] = {}
         for report in self.frames:
@@ -133,40 +133,40 @@ class RenderResult:
             "colorspace": self.colorspace,
             "device": self.device,
             "engines": dict(self.engines),
-            "counts": {state: len(self.numbers(state)) for state in (RENDERED, KEPT, PASSED, FAILED)},
-            "passed": list(self.numbers(PASSED)),
+            "counts": {state: len(self.list_frames(state)) for state in (RENDERED, KEPT, PASSED, FAILED)},
+            "passed": list(self.list_frames(PASSED)),
             "failed": [{"frame": frame, "message": message} for frame, message in self.failures],
-            "flags": {flag: list(frames) for flag, frames in self.flagged.items()},
+            "flags": {flag: list(frames) for flag, frames in self.flagged_frames.items()},
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             "notes": list(self.notes),
             "frames": [report.to_dict() for report in self.frames],
         }
 
 
-class Clock(threading.local):
+class StageClock(threading.local):
     """Seconds by stage, added up, for each thread by itself. A stage inside another counts for itself alone.
 
     No stage is begun once `cancelled` says so: CancelledError is raised in its place.
     """
 
-    def __init__(self, cancelled: Asked = never) -> None:
-        self._cancelled = cancelled
+    def __init__(self, is_cancelled: CancelCheck = never_cancelled) -> None:
+        self._is_cancelled = is_cancelled
         self.seconds: dict[str, float] = {}
-        self._inner = [0.0]
+        self._nested_seconds = [0.0]
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
-        go_on(self._cancelled)
+        raise_if_cancelled(self._is_cancelled)
         start = time.perf_counter()
-        self._inner.append(0.0)
+        self._nested_seconds.append(0.0)
         try:
             yield
         finally:
             spent = time.perf_counter() - start
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent - self._inner.pop()
-            self._inner[-1] += spent
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent - self._nested_seconds.pop()
+            self._nested_seconds[-1] += spent
 
-    def taken(self) -> dict[str, float]:
+    def take_seconds(self) -> dict[str, float]:
         """What was added since the last call."""
         taken, self.seconds = self.seconds, {}
         return taken

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["frame_workers", "one_thread_algebra"]
+__all__ = ["count_frame_workers", "limit_algebra_threads"]
 
-MOST_WORKERS = 4
-WORKING_BYTES = 1 << 30  # of all frames that are worked on at once, beside what is kept in memory
-FRAME_SHARE = 3  # whole plates that a frame holds while it is worked on and written
+MAX_WORKERS = 4
+MAX_WORKING_BYTES = 1 << 30  # of all frames that are worked on at once, beside what is kept in memory
+PLATES_PER_FRAME = 3  # whole plates that a frame holds while it is worked on and written
 
-_holding = threading.Lock()
-_holders = 0
-_limits: list[Any] = []
+_limits_lock = threading.Lock()
+_active_blocks = 0
+_thread_limits: list[Any] = []
 
 
 @contextmanager
-def one_thread_algebra() -> Iterator[None]:
+def limit_algebra_threads() -> Iterator[None]:
     """Linear algebra on one thread while the block runs.
 
     Split over threads, sums come out in another order on a machine with another number of processors, and the same
@@ -29,21 +29,21 @@ def one_thread_algebra() -> Iterator[None]:
     """
     from threadpoolctl import threadpool_limits
 
-    global _holders
-    with _holding:
-        _holders += 1
-        _limits.append(threadpool_limits(limits=1, user_api="blas"))
+    global _active_blocks
+    with _limits_lock:
+        _active_blocks += 1
+        _thread_limits.append(threadpool_limits(limits=1, user_api="blas"))
     try:
         yield
     finally:
         # Where several threads are in such blocks, the last one out gives the processors back.
-        with _holding:
-            _holders -= 1
-            while _limits and not _holders:
-                _limits.pop().restore_original_limits()
+        with _limits_lock:
+            _active_blocks -= 1
+            while _thread_limits and not _active_blocks:
+                _thread_limits.pop().restore_original_limits()
 
 
-def frame_workers(plate_bytes: int) -> int:
+def count_frame_workers(plate_bytes: int) -> int:
     """How many frames are worked on side by side, for plates of that size."""
-    room = WORKING_BYTES // (FRAME_SHARE * max(1, plate_bytes))
-    return max(1, min(MOST_WORKERS, room, os.cpu_count() or 1))
+    room = MAX_WORKING_BYTES // (PLATES_PER_FRAME * max(1, plate_bytes))
+    return max(1, min(MAX_WORKERS, room, os.cpu_count() or 1))

@@ -19,19 +19,28 @@ from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATT
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import cleaned, inside_of, padded, perceived, scene, straight, unit, weighted_blur
-from fsgan_core.stages.mask import texture_of
+from fsgan_core.stages.image_ops import (
+    blur_weighted,
+    clip01,
+    fill_nonfinite,
+    mark_plate_area,
+    pad_plate,
+    to_perceptual,
+    to_scene_linear,
+    unpremultiply,
+)
+from fsgan_core.stages.mask import read_texture
 from fsgan_core.stages.plate_match import match_light, match_texture
-from fsgan_core.stages.poisson import membrane
+from fsgan_core.stages.poisson import solve_membrane
 
 MULTIBAND_LIMIT = 1.25  # perceived
-LEAST = 1e-7  # a matte below this is none: a half float would have it as 0, and say that nothing has changed there
+MIN_MATTE = 1e-7  # a matte below this is none: a half float would have it as 0, and say that nothing has changed there
 
 
 @dataclass(frozen=True)
-class Blended:
+class BlendedPlate:
     """plate: the whole target with the new face. matte: float32 (h, w) on the completed face's region, what was
     mixed by; 0 means untouched, bit for bit."""
 
@@ -40,7 +49,7 @@ class Blended:
 
 
 def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
-          holdout: np.ndarray | None = None) -> Blended:
+          holdout: np.ndarray | None = None) -> BlendedPlate:
     """The target with the face in it.
 
     target: the whole frame, R, G, B in the codec's space; every other channel, the windows and the metadata come back
@@ -48,59 +57,59 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     1 where nothing is to be changed. An empty matte gives the target back. NaN and infinity stay outside the matte
     and are replaced inside.
     """
-    given = prepared(target, completed, mattes, face, codec, params, holdout)
+    given = prepare_blend(target, completed, mattes, face, codec, params, holdout)
     if given is None:
-        return untouched(target, completed)
-    new = textured(given.new, given, mattes, params, face)
-    engine = ENGINES["poisson" if params.engine == "auto" else params.engine]
-    return mixed(target, given, engine(replace(given, new=new), params), codec, params)
+        return skip_blend(target, completed)
+    new = apply_plate_texture(given.new_face, given, mattes, params, face)
+    engine = BLEND_ENGINES["poisson" if params.engine == "auto" else params.engine]
+    return mix_into_target(target, given, engine(replace(given, new_face=new), params), codec, params)
 
 
 @dataclass(frozen=True)
-class Pictures:
+class BlendInputs:
     """What an engine blends, on the completed face's region. new: float32 (h, w, 3), perceived, the face in the
     target's light; own: the target likewise. matte: (h, w), what is mixed by. skin: the matte without the inner mouth.
     kept: (h, w), 0..1, the plate's own inner mouth, where reenactment has kept it: it is in the plate's light already,
     and another skin's tint would colour its teeth. foreign: what of the target is not face. width: of the face in
     square pixels. aspect: of the pixels."""
 
-    new: np.ndarray
-    own: np.ndarray
+    new_face: np.ndarray
+    target_face: np.ndarray
     matte: np.ndarray
     skin: np.ndarray
-    kept: np.ndarray
-    foreign: np.ndarray
+    kept_mouth: np.ndarray
+    not_face: np.ndarray
     width: float
     aspect: float
     region: Window
 
 
-def prepared(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
-             holdout: np.ndarray | None) -> Pictures | None:
+def prepare_blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
+             holdout: np.ndarray | None) -> BlendInputs | None:
     """What there is to blend, or None where nothing is to be changed."""
     region = completed.data_window
-    rgb, alpha = straight(completed)
-    matte = unit(mattes.matte(MATTE_FACE)) * alpha
+    rgb, alpha = unpremultiply(completed)
+    matte = clip01(mattes.get_matte(MATTE_FACE)) * alpha
     if holdout is not None:
-        matte = matte * (1 - unit(holdout))
-    inside = inside_of(target, region)
+        matte = matte * (1 - clip01(holdout))
+    inside = mark_plate_area(target, region)
     matte = (matte * inside).astype(np.float32)
     if params.mix == 0 or not (matte > 0).any():
         return None
-    width = warp_points.face_width(face.landmarks, target.pixel_aspect)
-    own = perceived(padded(target, region), codec.exposure)
-    new = perceived(cleaned(rgb), codec.exposure)
-    mouth = unit(mattes.matte(MATTE_MOUTH))
+    width = warp_points.measure_face_width(face.landmarks, target.pixel_aspect)
+    own = to_perceptual(pad_plate(target, region), codec.exposure)
+    new = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+    mouth = clip01(mattes.get_matte(MATTE_MOUTH))
     skin = matte * (1 - mouth)
-    kept = mouth * np.float32(kept_mouth(completed))
+    kept = mouth * np.float32(read_kept_mouth(completed))
     new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
-    foreign = unit(np.maximum(mattes.matte(MATTE_HAIR), mattes.matte(MATTE_OCCLUSION)))
+    foreign = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
     # At the frame's edge the face goes on: there is nothing to be seated in.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return Pictures(new, own, matte, skin, kept, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
+    return BlendInputs(new, own, matte, skin, kept, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
 
 
-def kept_mouth(completed: Plate) -> float:
+def read_kept_mouth(completed: Plate) -> float:
     """How much of the inner mouth is the target's own, 0..1, as reenactment has said in the metadata; 0 where nothing
     is said."""
     try:
@@ -110,61 +119,61 @@ def kept_mouth(completed: Plate) -> float:
     return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
 
 
-def textured(picture: np.ndarray, given: Pictures, mattes: Plate, params: BlendParams, face: Face) -> np.ndarray:
+def apply_plate_texture(picture: np.ndarray, given: BlendInputs, mattes: Plate, params: BlendParams, face: Face) -> np.ndarray:
     """`picture` (h, w, 3), perceived, with the plate's sharpness and grain."""
-    return match_texture(picture, given.skin, texture_of(mattes), given.width, params.sharpness, params.grain,
+    return match_texture(picture, given.skin, read_texture(mattes), given.width, params.sharpness, params.grain,
                          (params.seed, face.frame & 0xFFFFFFFF))
 
 
-def mixed(target: Plate, given: Pictures, seated: np.ndarray, codec: Codec, params: BlendParams) -> Blended:
+def mix_into_target(target: Plate, given: BlendInputs, seated: np.ndarray, codec: Codec, params: BlendParams) -> BlendedPlate:
     """The target with matte x (seated - own) added in its own values; seated: float32 (h, w, 3), perceived."""
     region = given.region
-    seated = seated + given.kept[..., None] * (given.own - seated)
+    seated = seated + given.kept_mouth[..., None] * (given.target_face - seated)
     window = region.intersect(target.data_window)
-    inner, slot = slices(window, region), slices(window, target.data_window)
+    inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
     matte = given.matte * np.float32(params.mix)
-    matte[matte < LEAST] = 0
+    matte[matte < MIN_MATTE] = 0
     pixels = target.pixels.copy()
-    channels = target.index(RGB)
+    channels = target.find_channels(RGB)
     before = target.pixels[slot][..., channels]
-    clean = scene(given.own[inner], codec.exposure)
+    clean = to_scene_linear(given.target_face[inner], codec.exposure)
     before = np.where(np.isfinite(before), before, clean)
-    result = before + matte[inner][..., None] * (scene(seated[inner], codec.exposure) - clean)
+    result = before + matte[inner][..., None] * (to_scene_linear(seated[inner], codec.exposure) - clean)
     touched = matte[inner] > 0
     for k, channel in enumerate(channels):
         part = pixels[slot][..., channel]
         part[touched] = result[..., k][touched]
-    return Blended(replace(target, pixels=pixels), matte)
+    return BlendedPlate(replace(target, pixels=pixels), matte)
 
 
-def untouched(target: Plate, completed: Plate) -> Blended:
+def skip_blend(target: Plate, completed: Plate) -> BlendedPlate:
     """The target as it is."""
-    return Blended(target, np.zeros((completed.data_window.height, completed.data_window.width), np.float32))
+    return BlendedPlate(target, np.zeros((completed.data_window.height, completed.data_window.width), np.float32))
 
 
-def _over(given: Pictures, params: BlendParams) -> np.ndarray:
-    return given.new
+def _blend_over(given: BlendInputs, params: BlendParams) -> np.ndarray:
+    return given.new_face
 
 
-def _poisson(given: Pictures, params: BlendParams) -> np.ndarray:
-    difference = given.own - given.new
+def _blend_poisson(given: BlendInputs, params: BlendParams) -> np.ndarray:
+    difference = given.target_face - given.new_face
     # What lies behind the jaw, and hair, are not to tint the face; and a border pixel that differs far more than the
     # border around it shows something else than this face's skin.
-    skin = (given.matte > 0) * (1 - given.foreign) ** 2 + np.float32(1e-4)
-    usual = weighted_blur(difference, skin, max(1.0, 0.03 * given.width), given.aspect)
+    skin = (given.matte > 0) * (1 - given.not_face) ** 2 + np.float32(1e-4)
+    usual = blur_weighted(difference, skin, max(1.0, 0.03 * given.width), given.aspect)
     odd = np.abs(difference - usual).max(-1) / 0.06 + np.abs(usual).max(-1) / 0.25
-    trust = (1 - given.foreign) ** 2 / (1 + odd**2)
-    return given.new + membrane(usual, given.matte > 0, trust, params.reach * given.width, given.aspect)
+    trust = (1 - given.not_face) ** 2 / (1 + odd**2)
+    return given.new_face + solve_membrane(usual, given.matte > 0, trust, params.reach * given.width, given.aspect)
 
 
-def _multiband(given: Pictures, params: BlendParams) -> np.ndarray:
+def _blend_multiband(given: BlendInputs, params: BlendParams) -> np.ndarray:
     """Laplacian pyramids mixed by the matte's Gaussian pyramid; the matte's support is drawn in first, so that the
     coarse bands' spread ends where the matte does."""
     levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * given.width)))))
     reach = max(1, round(0.04 * given.width))
     kernel = np.ones((2 * reach + 1, 2 * max(1, round(reach / given.aspect)) + 1), np.uint8)
-    own = np.clip(given.own, -MULTIBAND_LIMIT, MULTIBAND_LIMIT)  # a lamp beside the face shall not glow into it
-    a, b, m = [given.new], [own], [cv2.erode((given.matte > 0.05).astype(np.float32), kernel)]
+    own = np.clip(given.target_face, -MULTIBAND_LIMIT, MULTIBAND_LIMIT)  # a lamp beside the face shall not glow into it
+    a, b, m = [given.new_face], [own], [cv2.erode((given.matte > 0.05).astype(np.float32), kernel)]
     for _ in range(levels):
         a.append(cv2.pyrDown(a[-1]))
         b.append(cv2.pyrDown(b[-1]))
@@ -177,8 +186,8 @@ def _multiband(given: Pictures, params: BlendParams) -> np.ndarray:
     return np.asarray(result)
 
 
-ENGINES: dict[str, Callable[[Pictures, BlendParams], np.ndarray]] = {
-    "poisson": _poisson,
-    "multiband": _multiband,
-    "over": _over,
+BLEND_ENGINES: dict[str, Callable[[BlendInputs, BlendParams], np.ndarray]] = {
+    "poisson": _blend_poisson,
+    "multiband": _blend_multiband,
+    "over": _blend_over,
 }

@@ -20,7 +20,7 @@ import numpy as np
 from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.params import DriveParams, ReenactParams
 from fsgan_core.contract.shot import Stages
-from fsgan_core.faces.pose import angles_of, head_pose, rotation_of
+from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
@@ -30,30 +30,30 @@ from fsgan_core.stages.performance import (
     UPPER_LIDS,
     UPPER_LIPS,
     Performance,
-    performance,
-    reading,
-    resampled,
-    seen,
+    measure_landmark_bias,
+    measure_performance,
+    project_change,
+    resample_performance,
 )
 from fsgan_core.stages.views import ViewRef
-from fsgan_core.stages.warp_points import Actor
+from fsgan_core.stages.warp_points import Performer
 
-PLATE, DRIVER = 0, 1  # ViewRef.clip of a patch
-LIPS = slice(48, 68)
+PLATE_CLIP, DRIVER_CLIP = 0, 1  # ViewRef.clip of a patch
+ALL_LIPS = slice(48, 68)
 
 # How much of the chin's way each point of the jaw's outline goes, ear to ear; it hinges near the ears, and as the chin
 # goes down it goes back.
-_JAW = np.array([0, 0, .06, .2, .42, .68, .88, 1, 1, 1, .88, .68, .42, .2, .06, 0, 0])
-_JAW_WAY = np.array([0.0, 1.0, 0.5])
-_PIVOT = np.array([0.0, 60.0, 90.0])  # mm: where head and neck meet
-MOST_TURN = 15.0  # degrees that a head is turned away from how the plate shows it
+_JAW_SHARES = np.array([0, 0, .06, .2, .42, .68, .88, 1, 1, 1, .88, .68, .42, .2, .06, 0, 0])
+_JAW_DIRECTION = np.array([0.0, 1.0, 0.5])
+_NECK_PIVOT = np.array([0.0, 60.0, 90.0])  # mm: where head and neck meet
+MAX_TURN = 15.0  # degrees that a head is turned away from how the plate shows it
 
 # Choice of patches: what costs one unit.
 _LIPS_UNIT, _LIDS_UNIT, _POSE_UNIT = 2.0, 0.3, 8.0  # mm, share of the open eye, degrees
-_FOREIGN = 1.0  # what any frame other than the plate's own costs
-_SWITCH = 3.0
-_FADE = 1  # frames over which patches come and go
-_LEAST = 0.02
+_OTHER_FRAME_COST = 1.0  # what any frame other than the plate's own costs
+_SWITCH_COST = 3.0
+_FADE_FRAMES = 1  # frames over which patches come and go
+_MIN_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Driven:
+class DrivenFrame:
     """One frame of a drive.
 
     face: the actor's in the plate, wanted: where its landmarks are to go, both `settled`. patches: weights of one part
@@ -75,14 +75,14 @@ class Driven:
     """
 
     face: Face
-    wanted: Face
+    goal_face: Face
     patches: tuple[Patch, ...] = ()
-    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    head_turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
     flags: tuple[str, ...] = ()
 
 
-def drive_faces(plate: Actor, driver: Actor, params: DriveParams, *, first: int, driver_first: int,
-                reenact: ReenactParams | None = None) -> dict[int, Driven]:
+def drive_faces(plate: Performer, driver: Performer, params: DriveParams, *, first: int, driver_first: int,
+                reenact: ReenactParams | None = None) -> dict[int, DrivenFrame]:
     """What every frame of `plate` becomes.
 
     first, driver_first: the first frames of the two clips, which meet when `params.offset` is 0. reenact: for
@@ -93,32 +93,32 @@ def drive_faces(plate: Actor, driver: Actor, params: DriveParams, *, first: int,
         return {}
     if not driver.faces:
         raise NoFaceError("the driver shows no face; check its colour space, or name the person with --driver-person")
-    own_bias, driver_bias = reading(plate), reading(driver)
-    own = performance(plate, own_bias, params.plate_rest, "plate_rest")
-    other = performance(driver, driver_bias, params.rest, "rest")
+    own_bias, driver_bias = measure_landmark_bias(plate), measure_landmark_bias(driver)
+    own = measure_performance(plate, own_bias, params.plate_rest, "plate_rest")
+    other = measure_performance(driver, driver_bias, params.rest, "rest")
     times = driver_first + params.offset + params.speed * (own.frames - first)
-    acted = resampled(other, times)
-    change, lid_ratio, lip_gaps = _change(own, acted, params)
-    own_mean, other_mean = own.turn.mean(0), other.turn.mean(0)
-    turn = params.pose * ((acted.turn - other_mean) - (own.turn - own_mean))
-    patches = _patches(plate, own, change, lid_ratio, lip_gaps, driver, times, reenact or ReenactParams())
+    acted = resample_performance(other, times)
+    change, lid_ratio, lip_gaps = _compute_change(own, acted, params)
+    own_mean, other_mean = own.head_angles.mean(0), other.head_angles.mean(0)
+    turn = params.pose * ((acted.head_angles - other_mean) - (own.head_angles - own_mean))
+    patches = _plan_patches(plate, own, change, lid_ratio, lip_gaps, driver, times, reenact or ReenactParams())
     held = (times < other.frames[0] - 1e-9) | (times > other.frames[-1] + 1e-9)
 
     driven = {}
     for t, frame in enumerate(own.frames):
         start = own.faces[t]
-        landmarks = start.landmarks + seen(change[t], own.poses[t]) / (plate.pixel_aspect, 1.0)
-        limited = MOST_TURN * np.tanh(turn[t] / MOST_TURN)
+        landmarks = start.landmarks + project_change(change[t], own.poses[t]) / (plate.pixel_aspect, 1.0)
+        limited = MAX_TURN * np.tanh(turn[t] / MAX_TURN)
         if limited.any():
-            landmarks = landmarks + turned(start, own.rest + own.moved[t] + change[t], limited, plate.pixel_aspect)
+            landmarks = landmarks + project_turn(start, own.rest_shape + own.offsets[t] + change[t], limited, plate.pixel_aspect)
         flags = [name for name, on in (("driver-held", held[t] and len(other.frames) > 1),
                                        ("turn-limited", np.abs(turn[t] - limited).max() > 1.0)) if on]
-        driven[int(frame)] = Driven(start, start.moved_to(landmarks), patches[t],
+        driven[int(frame)] = DrivenFrame(start, start.with_landmarks(landmarks), patches[t],
                                     (float(limited[0]), float(limited[1]), float(limited[2])), tuple(flags))
     return driven
 
 
-def drive_stages(stages: Stages) -> Stages:
+def resolve_drive_stages(stages: Stages) -> Stages:
     """The stages of a drive: face and plate are one picture, so nothing has to be matched, and what moves eases out by
     itself, so a blend that is left to choose is a plain `over`; nor is there a face that a network should complete."""
     engine = "over" if stages.blend.engine == "auto" else stages.blend.engine
@@ -127,7 +127,7 @@ def drive_stages(stages: Stages) -> Stages:
                    blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, grain=0.0))
 
 
-def drive_margin(params: DriveParams) -> float:
+def compute_drive_margin(params: DriveParams) -> float:
     """Least margin of the region, of the face: a head that turns moves more around it."""
     return 0.8 if params.pose > 0 else 0.35
 
@@ -135,25 +135,25 @@ def drive_margin(params: DriveParams) -> float:
 # From the driver to the actor.
 
 
-def _change(own: Performance, acted: Performance, params: DriveParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compute_change(own: Performance, acted: Performance, params: DriveParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the actor's points move by, (n, 68, 3) mm; the openness of the lids, (n, 2), and the gaps of the inner
     lips, (n, 3), that come of it.
 
     An amount up to 1 mixes: 0 is the actor's own, 1 the driver's. Above 1 the driver's is exaggerated.
     """
-    across, down = _proportions(own.rest, acted.rest)
+    across, down = _compare_proportions(own.rest_shape, acted.rest_shape)
 
-    def mixed(amount: float, wanted: np.ndarray, present: np.ndarray) -> np.ndarray:
+    def mix_expression(amount: float, wanted: np.ndarray, present: np.ndarray) -> np.ndarray:
         return np.asarray(amount * wanted - min(amount, 1.0) * present)
 
-    change = np.zeros_like(own.moved)
-    change[:, warp_points.BROWS] = mixed(params.brows, acted.moved[:, warp_points.BROWS], own.moved[:, warp_points.BROWS])
-    change[:, LIPS] = mixed(params.mouth, acted.moved[:, LIPS] * (across, down, down), own.moved[:, LIPS])
-    chin = mixed(params.jaw, acted.chin * down, own.chin)
-    change[:, warp_points.JAW] = chin[:, None, None] * _JAW[:, None] * _JAW_WAY
+    change = np.zeros_like(own.offsets)
+    change[:, warp_points.BROWS] = mix_expression(params.brows, acted.offsets[:, warp_points.BROWS], own.offsets[:, warp_points.BROWS])
+    change[:, ALL_LIPS] = mix_expression(params.mouth, acted.offsets[:, ALL_LIPS] * (across, down, down), own.offsets[:, ALL_LIPS])
+    chin = mix_expression(params.jaw, acted.chin_drop * down, own.chin_drop)
+    change[:, warp_points.JAW] = chin[:, None, None] * _JAW_SHARES[:, None] * _JAW_DIRECTION
 
-    gaps = np.maximum(own.lips + mixed(params.mouth, acted.lips * down, own.lips), 0)
-    came = own.lips + change[:, LOWER_LIPS, 1] - change[:, UPPER_LIPS, 1]
+    gaps = np.maximum(own.lip_gaps + mix_expression(params.mouth, acted.lip_gaps * down, own.lip_gaps), 0)
+    came = own.lip_gaps + change[:, LOWER_LIPS, 1] - change[:, UPPER_LIPS, 1]
     missing = gaps - came
     change[:, UPPER_LIPS, 1] -= 0.3 * missing
     change[:, LOWER_LIPS, 1] += 0.7 * missing
@@ -161,8 +161,8 @@ def _change(own: Performance, acted: Performance, params: DriveParams) -> tuple[
                                 (49, 0, -.15), (53, 2, -.15), (59, 0, .35), (55, 2, .35)):
         change[:, outer, 1] += share * missing[:, inner]  # a lip keeps its thickness
 
-    lids = np.clip(own.lids + mixed(params.eyes, acted.lids - 1, own.lids - 1), 0, 1.6)
-    before, after = np.repeat(own.lids, 2, axis=1), np.repeat(lids, 2, axis=1)
+    lids = np.clip(own.lid_openness + mix_expression(params.eyes, acted.lid_openness - 1, own.lid_openness - 1), 0, 1.6)
+    before, after = np.repeat(own.lid_openness, 2, axis=1), np.repeat(lids, 2, axis=1)
     usual = np.median(own.lid_gaps, axis=0)
     left = np.where(after < before, after / np.maximum(before, 1e-6), 1.0)
     opened = own.lid_gaps * (left - 1) + usual * np.maximum(after - before, 0)  # shut lids leave nothing open
@@ -171,50 +171,50 @@ def _change(own: Performance, acted: Performance, params: DriveParams) -> tuple[
     return change, lids, gaps
 
 
-def _proportions(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+def _compare_proportions(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """The actor's mouth width and lower face height over the driver's."""
-    def sizes(rest: np.ndarray) -> np.ndarray:
+    def measure_sizes(rest: np.ndarray) -> np.ndarray:
         return np.array([np.linalg.norm(rest[54] - rest[48]), np.linalg.norm(rest[8] - rest[33])])
 
-    across, down = np.clip(sizes(own) / np.maximum(sizes(other), 1e-6), 0.7, 1.4)
+    across, down = np.clip(measure_sizes(own) / np.maximum(measure_sizes(other), 1e-6), 0.7, 1.4)
     return float(across), float(down)
 
 
-def turned(face: Face, points: np.ndarray, angles: np.ndarray, pixel_aspect: float) -> np.ndarray:
+def project_turn(face: Face, points: np.ndarray, angles: np.ndarray, pixel_aspect: float) -> np.ndarray:
     """(68, 2) plate coordinates: what `points` (68, 3) mm of the head move in the picture when it turns by `angles`
     (yaw, pitch, roll, degrees) on its neck."""
-    pose = head_pose(face.landmarks, pixel_aspect)
-    yaw, pitch, roll = np.array(angles_of(pose.rotation)) + angles
-    new = replace(pose, rotation=rotation_of(yaw, pitch, roll))
-    new = replace(new, translation=new.translation + pose.project(_PIVOT) - new.project(_PIVOT))
+    pose = fit_head_pose(face.landmarks, pixel_aspect)
+    yaw, pitch, roll = np.array(extract_angles(pose.rotation)) + angles
+    new = replace(pose, rotation=make_rotation(yaw, pitch, roll))
+    new = replace(new, translation=new.translation + pose.project(_NECK_PIVOT) - new.project(_NECK_PIVOT))
     return np.asarray((new.project(points) - pose.project(points)) / (pixel_aspect, 1.0))
 
 
 # What another frame shows better.
 
 
-def _patches(plate: Actor, own: Performance, change: np.ndarray, lids: np.ndarray, gaps: np.ndarray, driver: Actor,
+def _plan_patches(plate: Performer, own: Performance, change: np.ndarray, lids: np.ndarray, gaps: np.ndarray, driver: Performer,
              times: np.ndarray, reenact: ReenactParams) -> list[tuple[Patch, ...]]:
     """Per frame of the plate the parts that come from elsewhere."""
     frames = own.frames
     pool = np.array([index for index, frame in enumerate(frames) if plate.faces[int(frame)].origin != "bridged"]
                     or range(len(frames)))
     pool = pool[sample_evenly(len(pool), 300)]
-    away = np.linalg.norm(own.turn[:, None, :2] - own.turn[None, pool, :2], axis=2) / _POSE_UNIT
+    away = np.linalg.norm(own.head_angles[:, None, :2] - own.head_angles[None, pool, :2], axis=2) / _POSE_UNIT
     doubt = np.array([1 - plate.faces[int(frame)].confidence for frame in frames[pool]])
-    elsewhere = away + _FOREIGN + doubt
+    elsewhere = away + _OTHER_FRAME_COST + doubt
 
-    shown, wanted = own.moved[:, LIPS, :2], (own.moved + change)[:, LIPS, :2]
-    gap, own_gap = gaps.mean(1), own.lips.mean(1)
+    shown, wanted = own.offsets[:, ALL_LIPS, :2], (own.offsets + change)[:, ALL_LIPS, :2]
+    gap, own_gap = gaps.mean(1), own.lip_gaps.mean(1)
     lips = np.sqrt(((wanted[:, None] - shown[None, pool]) ** 2).sum(3).mean(2)) / _LIPS_UNIT
-    lips = lips + _hidden_mouth(gap[:, None], own_gap[None, pool]) + elsewhere
-    own_lips = np.sqrt(((wanted - shown) ** 2).sum(2).mean(1)) / _LIPS_UNIT + _hidden_mouth(gap, own_gap)
-    mouth = _chosen(own_lips, lips)
+    lips = lips + _compute_mouth_cost(gap[:, None], own_gap[None, pool]) + elsewhere
+    own_lips = np.sqrt(((wanted - shown) ** 2).sum(2).mean(1)) / _LIPS_UNIT + _compute_mouth_cost(gap, own_gap)
+    mouth = _choose_frames(own_lips, lips)
 
-    eyes = np.abs(lids[:, None] - own.lids[None, pool]).max(2) / _LIDS_UNIT + elsewhere
-    lacking = (lids - own.lids).max(1)  # a lid that closes slides over what is there; one that opens needs an eye
+    eyes = np.abs(lids[:, None] - own.lid_openness[None, pool]).max(2) / _LIDS_UNIT + elsewhere
+    lacking = (lids - own.lid_openness).max(1)  # a lid that closes slides over what is there; one that opens needs an eye
     own_eyes = np.maximum(lacking, 0) / _LIDS_UNIT + 4 * np.clip((lacking - 0.3) / 0.3, 0, 1)
-    eye = _faded(_chosen(own_eyes, eyes), frames)
+    eye = _smooth_weights(_choose_frames(own_eyes, eyes), frames)
 
     shows = mouth[:, 0] * own_gap + mouth[:, 1:] @ own_gap[pool]
     need = np.clip((gap - 1.6 * shows - 1.0) / 2.0, 0, 1)
@@ -222,38 +222,38 @@ def _patches(plate: Actor, own: Performance, change: np.ndarray, lids: np.ndarra
         need = np.clip(gap / 2.0, 0, 1)
     elif reenact.inner_mouth == "target":
         need = np.zeros(len(gap))
-    need, mouth = _faded(need[:, None], frames)[:, 0], _faded(mouth, frames)
+    need, mouth = _smooth_weights(need[:, None], frames)[:, 0], _smooth_weights(mouth, frames)
     drivers = np.array(sorted(driver.faces))
     nearest = drivers[np.abs(drivers[None] - np.clip(times, drivers[0], drivers[-1])[:, None]).argmin(1)]
 
     result = []
     for t in range(len(frames)):
-        found = [Patch(ViewRef(PLATE, int(frames[pool[v]])), part, round(float(share), 4))
+        found = [Patch(ViewRef(PLATE_CLIP, int(frames[pool[v]])), part, round(float(share), 4))
                  for part, shares in (("mouth", mouth), ("eyes", eye))
-                 for v, share in enumerate(shares[t, 1:]) if share > _LEAST]
-        if need[t] > _LEAST:
-            found.append(Patch(ViewRef(DRIVER, int(nearest[t])), "inner mouth", round(float(need[t]), 4)))
+                 for v, share in enumerate(shares[t, 1:]) if share > _MIN_WEIGHT]
+        if need[t] > _MIN_WEIGHT:
+            found.append(Patch(ViewRef(DRIVER_CLIP, int(nearest[t])), "inner mouth", round(float(need[t]), 4)))
         result.append(tuple(found))
     return result
 
 
-def _hidden_mouth(wanted: np.ndarray, shown: np.ndarray) -> np.ndarray:
+def _compute_mouth_cost(wanted: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """What it costs that a frame shows no teeth where they are wanted, or teeth where lips are to touch. mm."""
     lacking = 4 * np.clip((wanted - 1.6 * shown - 1.0) / 3.0, 0, 1)
     spare = 3 * np.clip((shown - 2.0) / 3.0, 0, 1) * np.clip((1.5 - wanted) / 1.0, 0, 1)
     return np.asarray(lacking + spare)
 
 
-def _chosen(own: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _choose_frames(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(n, 1 + v) 1 for the plate's own frame or one of the other views: the cheapest way through the clip."""
     cost = np.column_stack([own, others])
     total = cost[0].copy()
     came_from = np.zeros(cost.shape, int)
     for t in range(1, len(cost)):
         best = int(np.argmin(total))
-        stay = total <= total[best] + _SWITCH
+        stay = total <= total[best] + _SWITCH_COST
         came_from[t] = np.where(stay, np.arange(len(total)), best)
-        total = np.where(stay, total, total[best] + _SWITCH) + cost[t]
+        total = np.where(stay, total, total[best] + _SWITCH_COST) + cost[t]
     shares = np.zeros(cost.shape)
     at = int(np.argmin(total))
     for t in range(len(cost) - 1, -1, -1):
@@ -262,8 +262,8 @@ def _chosen(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _faded(weights: np.ndarray, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+def _smooth_weights(weights: np.ndarray, frames: Sequence[int] | np.ndarray) -> np.ndarray:
     """Weights (n, v) averaged over frames at most _FADE away, by frame number."""
     numbers = np.asarray(frames)
-    kernel = np.clip(1 - np.abs(numbers[:, None] - numbers[None]) / (_FADE + 1), 0, None)
+    kernel = np.clip(1 - np.abs(numbers[:, None] - numbers[None]) / (_FADE_FRAMES + 1), 0, None)
     return np.asarray(kernel @ weights / kernel.sum(1, keepdims=True))

@@ -18,49 +18,49 @@ from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.blend import Blended, mixed, prepared, textured, untouched
-from fsgan_core.stages.fsgan_crop import covered, crop_of, paste
+from fsgan_core.stages.blend import BlendedPlate, apply_plate_texture, mix_into_target, prepare_blend, skip_blend
+from fsgan_core.stages.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.fsgan_network import (
-    change,
-    hard_matte,
-    limited,
-    network_of,
-    picture_of,
-    planes,
-    run,
-    seen,
-    shown_in,
-    working_size,
+    compute_hard_matte,
+    crop_for_network,
+    cut_masked_crop,
+    from_network_planes,
+    get_network,
+    get_working_size,
+    limit_highlights,
+    run_network,
+    to_network_planes,
+    upscale_change,
 )
-from fsgan_core.stages.image_ops import scene, straight
+from fsgan_core.stages.image_ops import to_scene_linear, unpremultiply
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
 
 
 def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
-          holdout: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Blended:
+          holdout: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> BlendedPlate:
     """The target with the face in it, as `blend.blend`. Raises EngineError."""
-    given = prepared(target, completed, mattes, face, codec, params, holdout)
+    given = prepare_blend(target, completed, mattes, face, codec, params, holdout)
     if given is None:
-        return untouched(target, completed)
-    network = network_of(networks, "blend")
+        return skip_blend(target, completed)
+    network = get_network(networks, "blend")
     region = given.region
-    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), given.aspect)
-    own = seen(target, crop, codec)
-    alpha = (straight(completed)[1] > 0).astype(np.float32)
-    display = np.clip(codec.encode(scene(given.new, codec.exposure)), 0, 1)
-    new, known = shown_in(display, alpha, region, crop)
-    hard = hard_matte(given.matte, region, crop) * (known > 0.5)
+    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), given.aspect)
+    own = crop_for_network(target, crop, codec)
+    alpha = (unpremultiply(completed)[1] > 0).astype(np.float32)
+    display = np.clip(codec.encode(to_scene_linear(given.new_face, codec.exposure)), 0, 1)
+    new, known = cut_masked_crop(display, alpha, region, crop)
+    hard = compute_hard_matte(given.matte, region, crop) * (known > 0.5)
     inner = hard[..., None]
     before = np.clip(new, 0, 1) * inner + own * (1 - inner)
-    after = picture_of(run(network, np.concatenate([planes(before), planes(own), hard[None]])[None])[0][0])
-    after = limited(np.clip(after, 0, 1), np.maximum(before, own))
+    after = from_network_planes(run_network(network, np.concatenate([to_network_planes(before), to_network_planes(own), hard[None]])[None])[0][0])
+    after = limit_highlights(np.clip(after, 0, 1), np.maximum(before, own))
 
     # Beyond the crop the network sees nothing, and the face goes on as it is.
-    there = covered(crop, region)
-    core = np.clip(paste(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[..., None]
-    seated = given.new * core + given.own * (1 - core)
-    seated = seated + change(before, after, np.ones(hard.shape, bool), crop, region, codec)
+    there = mark_crop_area(crop, region)
+    core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[..., None]
+    seated = given.new_face * core + given.target_face * (1 - core)
+    seated = seated + upscale_change(before, after, np.ones(hard.shape, bool), crop, region, codec)
     # Around the hard matte it is the plate itself, which has its grain.
-    return mixed(target, given, seated + core * (textured(seated, given, mattes, params, face) - seated), codec, params)
+    return mix_into_target(target, given, seated + core * (apply_plate_texture(seated, given, mattes, params, face) - seated), codec, params)

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from fsgan_core.faces.square_crop import DETECTOR_SIDE, DETECTOR_UP
+from fsgan_core.faces.square_crop import DETECTOR_SHIFT_UP, DETECTOR_SIDE
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.warp import sample
+from fsgan_core.stages.warp import sample_picture
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,32 @@ class Crop:
     aspect: float = 1.0
 
     @property
-    def pixel(self) -> float:
+    def pixel_height(self) -> float:
         """Height of one of the crop's pixels, in plate rows."""
         return self.height / self.size
 
-    def shares(self, points: np.ndarray) -> np.ndarray:
+    def normalise_points(self, points: np.ndarray) -> np.ndarray:
         """Plate points (..., 2) as the networks count them: 0..1 from the crop's upper left edge."""
         middle = np.array([self.left + self.width / 2, self.top + self.height / 2])
         offset = (np.asarray(points, np.float64) - middle) / (self.width, self.height)
-        return offset @ _turn(self.turn).T + 0.5
+        return offset @ _make_rotation(self.turn).T + 0.5
 
-    def points(self, shares: np.ndarray) -> np.ndarray:
+    def denormalise_points(self, shares: np.ndarray) -> np.ndarray:
         """The inverse of `shares`."""
         middle = np.array([self.left + self.width / 2, self.top + self.height / 2])
-        return np.asarray((np.asarray(shares, np.float64) - 0.5) @ _turn(-self.turn).T
+        return np.asarray((np.asarray(shares, np.float64) - 0.5) @ _make_rotation(-self.turn).T
                           * (self.width, self.height) + middle)
 
     def window(self) -> Window:
         """The whole pixels of the plate that the crop's pixels are made from; no more than a filter's reach beyond
         it."""
-        corners = self.points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
-        reach = REACH * np.maximum(1.0, np.array([self.width, self.height]) / self.size)
+        corners = self.denormalise_points(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+        reach = KERNEL_REACH * np.maximum(1.0, np.array([self.width, self.height]) / self.size)
         low, high = np.floor(corners.min(0) - reach).astype(int), np.ceil(corners.max(0) + reach).astype(int)
         return Window(int(low[0]), int(low[1]), int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1)
 
 
-def crop_of(face: Face, scale: float, size: int, pixel_aspect: float = 1.0, turn: float = 0.0) -> Crop:
+def compute_face_crop(face: Face, scale: float, size: int, pixel_aspect: float = 1.0, turn: float = 0.0) -> Crop:
     """The crop of a face as a detector's box times `scale` gives it, at `size` pixels.
 
     The face's box is the fitted head's, smoothed over the clip, upright or not; the detector's is placed in it by
@@ -73,44 +73,44 @@ def crop_of(face: Face, scale: float, size: int, pixel_aspect: float = 1.0, turn
     """
     x, y, width, height = face.box
     roll = np.radians(face.euler[2])
-    up = DETECTOR_UP * height
+    up = DETECTOR_SHIFT_UP * height
     middle = (x + width / 2 + up * np.sin(roll) / pixel_aspect, y + height / 2 - up * np.cos(roll))
     side = DETECTOR_SIDE * scale * height
     across = side / pixel_aspect
     return Crop(middle[0] - across / 2, middle[1] - side / 2, across, side, size, turn, pixel_aspect)
 
 
-def view_margin(scale: float) -> float:
+def compute_view_margin(scale: float) -> float:
     """How much around a source's face a view must show (`prepare_view`), so that a crop of that scale, turned by any
     angle, lies in it."""
-    return float(DETECTOR_SIDE * scale * np.sqrt(0.5) + abs(DETECTOR_UP) - 0.5)
+    return float(DETECTOR_SIDE * scale * np.sqrt(0.5) + abs(DETECTOR_SHIFT_UP) - 0.5)
 
 
-def cut(picture: np.ndarray, window: Window, crop: Crop, kernel: str = "lanczos") -> np.ndarray:
+def cut_crop(picture: np.ndarray, window: Window, crop: Crop, kernel: str = "lanczos") -> np.ndarray:
     """float32 (size, size[, c]): the crop of `picture` (h, w[, c]), which covers `window` of the plate; 0 outside.
 
     kernel: "lanczos" (3 lobes), "cubic", or "linear", which never leaves the picture's range. Where the crop is
     coarser than the plate, the kernel is widened to what the crop can hold. A turned crop is sampled by `warp.sample`.
     """
     if crop.turn:
-        return _cut_turned(picture, window, crop)
+        return _cut_turned_crop(picture, window, crop)
     place = (np.arange(crop.size) + 0.5) / crop.size
-    across = _weights(crop.left + crop.width * place - window.x, window.width, crop.width / crop.size, kernel, False)
-    down = _weights(crop.top + crop.height * place - window.y, window.height, crop.height / crop.size, kernel, False)
-    return _applied(picture, down, across)
+    across = _build_resampling_matrix(crop.left + crop.width * place - window.x, window.width, crop.width / crop.size, kernel, False)
+    down = _build_resampling_matrix(crop.top + crop.height * place - window.y, window.height, crop.height / crop.size, kernel, False)
+    return _apply_resampling(picture, down, across)
 
 
-def paste(picture: np.ndarray, crop: Crop, window: Window, kernel: str = "lanczos") -> np.ndarray:
+def paste_crop(picture: np.ndarray, crop: Crop, window: Window, kernel: str = "lanczos") -> np.ndarray:
     """float32 (window.height, window.width[, c]): a crop's `picture` (size, size[, c]) back on the plate; beyond the
     crop its border goes on (`covered` says where that is). Only for crops that are not turned."""
     x = (np.arange(window.width) + window.x - crop.left) / crop.width * crop.size - 0.5
     y = (np.arange(window.height) + window.y - crop.top) / crop.height * crop.size - 0.5
-    across = _weights(x, crop.size, crop.size / crop.width, kernel, True)
-    down = _weights(y, crop.size, crop.size / crop.height, kernel, True)
-    return _applied(picture, down, across)
+    across = _build_resampling_matrix(x, crop.size, crop.size / crop.width, kernel, True)
+    down = _build_resampling_matrix(y, crop.size, crop.size / crop.height, kernel, True)
+    return _apply_resampling(picture, down, across)
 
 
-def covered(crop: Crop, window: Window) -> np.ndarray:
+def mark_crop_area(crop: Crop, window: Window) -> np.ndarray:
     """float32 (window.height, window.width): 1 where the crop lies, its edge anti-aliased."""
     x, y = np.arange(window.width) + window.x, np.arange(window.height) + window.y
     across = np.clip(np.minimum(x - crop.left, crop.left + crop.width - x) + 0.5, 0, 1)
@@ -118,42 +118,42 @@ def covered(crop: Crop, window: Window) -> np.ndarray:
     return (down[:, None] * across[None, :]).astype(np.float32)
 
 
-def _turn(degrees: float) -> np.ndarray:
+def _make_rotation(degrees: float) -> np.ndarray:
     """Clockwise on the screen: x right, y down."""
     angle = np.radians(degrees)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _cut_turned(picture: np.ndarray, window: Window, crop: Crop) -> np.ndarray:
+def _cut_turned_crop(picture: np.ndarray, window: Window, crop: Crop) -> np.ndarray:
     place = (np.arange(crop.size) + 0.5) / crop.size
-    mapping = crop.points(np.stack(np.meshgrid(place, place), -1)) - (window.x, window.y)
-    result = sample(np.asarray(picture, np.float32), mapping.astype(np.float32))
+    mapping = crop.denormalise_points(np.stack(np.meshgrid(place, place), -1)) - (window.x, window.y)
+    result = sample_picture(np.asarray(picture, np.float32), mapping.astype(np.float32))
     step = np.array([crop.width, crop.height]) / crop.size
     edge = np.minimum(mapping + 0.5, np.array([window.width, window.height]) - 0.5 - mapping) / np.maximum(step, 1)
     inside = np.clip(edge + 0.5, 0, 1).prod(-1).astype(np.float32)
     return np.asarray(result * (inside if picture.ndim == 2 else inside[..., None]), np.float32)
 
 
-def _lanczos(x: np.ndarray) -> np.ndarray:
+def _evaluate_lanczos(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
 
 
-def _cubic(x: np.ndarray) -> np.ndarray:
+def _evaluate_cubic(x: np.ndarray) -> np.ndarray:
     """Catmull and Rom's, which interpolates."""
     x = np.abs(x)
     return np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))
 
 
-def _linear(x: np.ndarray) -> np.ndarray:
+def _evaluate_linear(x: np.ndarray) -> np.ndarray:
     return np.maximum(1 - np.abs(x), 0)
 
 
 _KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int]] = {
-    "lanczos": (_lanczos, 3), "cubic": (_cubic, 2), "linear": (_linear, 1)}
-REACH = 3  # of the widest kernel
+    "lanczos": (_evaluate_lanczos, 3), "cubic": (_evaluate_cubic, 2), "linear": (_evaluate_linear, 1)}
+KERNEL_REACH = 3  # of the widest kernel
 
 
-def _weights(at: np.ndarray, length: int, step: float, kernel: str, continued: bool) -> csr_matrix:
+def _build_resampling_matrix(at: np.ndarray, length: int, step: float, kernel: str, continued: bool) -> csr_matrix:
     """(len(at), length): what each of `length` samples gives to results at the positions `at`, which lie `step` samples
     apart. continued: the border goes on, else there is 0 beyond it."""
     function, reach = _KERNELS[kernel]
@@ -172,7 +172,7 @@ def _weights(at: np.ndarray, length: int, step: float, kernel: str, continued: b
     return matrix
 
 
-def _applied(picture: np.ndarray, down: csr_matrix, across: csr_matrix) -> np.ndarray:
+def _apply_resampling(picture: np.ndarray, down: csr_matrix, across: csr_matrix) -> np.ndarray:
     planes = np.asarray(picture, np.float32).reshape(*picture.shape[:2], -1)
     height, width, count = planes.shape
     rows = (down @ planes.reshape(height, width * count)).reshape(-1, width, count)

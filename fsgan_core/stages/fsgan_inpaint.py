@@ -20,22 +20,29 @@ from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.fsgan_crop import covered, crop_of, paste
+from fsgan_core.stages.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.fsgan_network import (
-    SHOWN,
-    change,
-    hard_matte,
-    limited,
-    network_of,
-    perceptual,
-    picture_of,
-    planes,
-    run,
-    shown_in,
-    working_size,
+    MIN_SHOWN,
+    compute_hard_matte,
+    cut_masked_crop,
+    display_to_perceptual,
+    from_network_planes,
+    get_network,
+    get_working_size,
+    limit_highlights,
+    run_network,
+    to_network_planes,
+    upscale_change,
 )
-from fsgan_core.stages.image_ops import cleaned, perceived, scene, straight
-from fsgan_core.stages.inpaint import CONFIDENT, as_plate, dark_parts, extended, gathered, wanted_of
+from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
+from fsgan_core.stages.inpaint import (
+    CONFIDENT_SHARE,
+    compute_fill_mattes,
+    extend_picture,
+    find_dark_parts,
+    gather_views,
+    make_completed_plate,
+)
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
@@ -52,31 +59,31 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     """
     if face is None:
         raise EngineError("inpaint.engine = fsgan needs the target's face")
-    network = network_of(networks, "inpaint")
+    network = get_network(networks, "inpaint")
     region = reenacted.data_window
-    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), reenacted.pixel_aspect)
-    rgb, alpha = straight(reenacted)
-    wanted, needed = wanted_of(mattes, holdout)
-    picture = perceived(cleaned(rgb), codec.exposure)
-    picture, shown = gathered(picture, alpha, needed, others, codec, params, dark_parts(face, reenacted))
+    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect)
+    rgb, alpha = unpremultiply(reenacted)
+    wanted, needed = compute_fill_mattes(mattes, holdout)
+    picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+    picture, shown = gather_views(picture, alpha, needed, others, codec, params, find_dark_parts(face, reenacted))
 
-    display = np.clip(codec.encode(scene(picture, codec.exposure)), 0, 1)
-    before, known = shown_in(display, shown, region, crop)
+    display = np.clip(codec.encode(to_scene_linear(picture, codec.exposure)), 0, 1)
+    before, known = cut_masked_crop(display, shown, region, crop)
     before = np.clip(before, 0, 1)
-    given = np.where((known >= SHOWN)[..., None], before, 0)
-    hard = hard_matte(wanted, region, crop)
-    after = picture_of(run(network, np.concatenate([planes(given), hard[None]])[None])[0][0])
-    after = limited(np.clip(after, 0, 1), before)
+    given = np.where((known >= MIN_SHOWN)[..., None], before, 0)
+    hard = compute_hard_matte(wanted, region, crop)
+    after = from_network_planes(run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0])
+    after = limit_highlights(np.clip(after, 0, 1), before)
 
-    drawn = perceptual(after, codec)
-    core = np.clip(paste(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
-    core = np.clip(2 * core - 1, 0, 1) * covered(crop, region)  # 0 at the hard matte's edge
-    changed = picture + core[..., None] * change(before, after, (known >= SHOWN) & (hard > 0), crop, region, codec)
-    drawn = np.clip(paste(drawn, crop, region), drawn.min(), drawn.max())
+    drawn = display_to_perceptual(after, codec)
+    core = np.clip(paste_crop(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
+    core = np.clip(2 * core - 1, 0, 1) * mark_crop_area(crop, region)  # 0 at the hard matte's edge
+    changed = picture + core[..., None] * upscale_change(before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec)
+    drawn = np.clip(paste_crop(drawn, crop, region), drawn.min(), drawn.max())
     # What is less than half shown the network did not see: it counts as not being there.
-    missing = 1 - np.clip((shown - SHOWN) / (1 - SHOWN), 0, 1)
+    missing = 1 - np.clip((shown - MIN_SHOWN) / (1 - MIN_SHOWN), 0, 1)
     picture = changed + (missing * (core > 0))[..., None] * (drawn - changed)
     filled = np.maximum(shown, core)
-    if (filled > CONFIDENT).any():
-        picture = extended(picture, filled, needed)
-    return as_plate(picture, alpha, wanted, needed, codec, reenacted)
+    if (filled > CONFIDENT_SHARE).any():
+        picture = extend_picture(picture, filled, needed)
+    return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted)

@@ -16,26 +16,26 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
-from fsgan_core.faces.landmarks_wflw import carried, from_ibug
+from fsgan_core.faces.landmarks_wflw import carry_points, from_ibug
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.erosion import KERNEL, soft_erosion
-from fsgan_core.stages.fsgan_crop import Crop, cut, paste
-from fsgan_core.stages.image_ops import display_of, inside_of, perceived
+from fsgan_core.stages.erosion import EROSION_KERNEL, erode_softly
+from fsgan_core.stages.fsgan_crop import Crop, cut_crop, paste_crop
+from fsgan_core.stages.image_ops import mark_plate_area, to_display, to_perceptual
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
 
 log = logging.getLogger(__name__)
 
-WHITE = 0.88  # display value of scene-linear 1
-SHOWN = 0.5  # share of a crop's pixel from which on it counts as shown
-TRACE = 0.02  # share below which a pixel's colour cannot be told
-FADE = 4  # of the crop's pixels: a change ends so far from the crop's edge
+WHITE_DISPLAY = 0.88  # display value of scene-linear 1
+MIN_SHOWN = 0.5  # share of a crop's pixel from which on it counts as shown
+MIN_COLOUR_SHARE = 0.02  # share below which a pixel's colour cannot be told
+FADE_PIXELS = 4  # of the crop's pixels: a change ends so far from the crop's edge
 
 
-def network_of(networks: Mapping[str, Network], role: str) -> Network:
+def get_network(networks: Mapping[str, Network], role: str) -> Network:
     """The network of a role. Raises EngineError."""
     if role not in networks:
         raise EngineError(f"an engine 'fsgan' was given no network for {role}; choose weights with {role}.network, or "
@@ -43,12 +43,12 @@ def network_of(networks: Mapping[str, Network], role: str) -> Network:
     return networks[role]
 
 
-def working_size(network: Network, resolution: int) -> int:
+def get_working_size(network: Network, resolution: int) -> int:
     """Pixels along a side of the network's picture: the parameter `resolution`; where that is 0, as it was trained."""
     return resolution or network.weight.resolution
 
 
-def run(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+def run_network(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     """The outputs, float32 (n, c, h, w) each, for `batch` float32 (n, c, h, w). Raises EngineError for an answer that
     is no number."""
     import torch
@@ -61,89 +61,89 @@ def run(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     return outputs
 
 
-def planes(picture: np.ndarray) -> np.ndarray:
+def to_network_planes(picture: np.ndarray) -> np.ndarray:
     """float32 (c, h, w) as networks take it, -1..1, of a picture (h, w, c), 0..1."""
     return np.asarray(np.moveaxis(2 * np.clip(picture, 0, 1) - 1, -1, 0), np.float32)
 
 
-def picture_of(answer: np.ndarray) -> np.ndarray:
+def from_network_planes(answer: np.ndarray) -> np.ndarray:
     """float32 (h, w, c), 0..1: the inverse of `planes`."""
     return np.ascontiguousarray(np.moveaxis(answer, 0, -1) * np.float32(0.5) + np.float32(0.5))
 
 
-def seen(plate: Plate, crop: Crop, codec: Codec) -> np.ndarray:
+def crop_for_network(plate: Plate, crop: Crop, codec: Codec) -> np.ndarray:
     """float32 (size, size, 3), 0..1: the crop of a plate as a network sees it, black where the plate has no pixels."""
     window = crop.window()
-    display = np.clip(display_of(plate, window, codec), 0, 1) * inside_of(plate, window)[..., None]
-    return np.clip(cut(display, window, crop), 0, 1)
+    display = np.clip(to_display(plate, window, codec), 0, 1) * mark_plate_area(plate, window)[..., None]
+    return np.clip(cut_crop(display, window, crop), 0, 1)
 
 
-def shares_of(face: Face, goal: np.ndarray, network: Network, crop: Crop) -> np.ndarray:
+def normalise_landmarks(face: Face, goal: np.ndarray, network: Network, crop: Crop) -> np.ndarray:
     """(68 or 98, 2): the points that the network was trained on, as shares of the crop. Raises EngineError."""
     count = network.weight.landmarks
     if count == 68:
-        return crop.shares(goal)
+        return crop.normalise_points(goal)
     if count != 98:
         raise EngineError(f"the weights {network.weight.name} do not say whether they take 68 landmarks or 98; import "
                           "them again with `fsgan weights import`")
     if face.wflw is None:
-        _say_estimated(network.weight.name)
-        return crop.shares(from_ibug(goal))
-    return crop.shares(carried(face.wflw, face.landmarks, goal))
+        _warn_estimated_landmarks(network.weight.name)
+        return crop.normalise_points(from_ibug(goal))
+    return crop.normalise_points(carry_points(face.wflw, face.landmarks, goal))
 
 
 @functools.cache
-def _say_estimated(name: str) -> None:
+def _warn_estimated_landmarks(name: str) -> None:
     log.warning("%s was trained on 98 landmarks and the track has 68: the others are estimated; analyse with "
                 "landmarks = hrnet for better ones", name)
 
 
-def shown_in(picture: np.ndarray, alpha: np.ndarray, window: Window, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+def cut_masked_crop(picture: np.ndarray, alpha: np.ndarray, window: Window, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
     """The crop of straight colour (h, w, 3) that is there only where `alpha` (h, w) is, and of alpha: what lies beside
     does not bleed in."""
     weight = alpha[..., None]
-    soft = cut(alpha, window, crop, "linear")
+    soft = cut_crop(alpha, window, crop, "linear")
     safe = np.maximum(soft, 1e-6)[..., None]
-    mixed = cut(picture * weight, window, crop, "linear") / safe
-    sharp = cut(alpha, window, crop)
+    mixed = cut_crop(picture * weight, window, crop, "linear") / safe
+    sharp = cut_crop(alpha, window, crop)
     whole = (soft > 0.9) & (np.abs(sharp - 1) < 0.1)
-    mixed[whole] = cut(picture * weight, window, crop)[whole] / sharp[whole, None]
-    return np.where(soft[..., None] > TRACE, mixed, 0).astype(np.float32), np.clip(soft, 0, 1)
+    mixed[whole] = cut_crop(picture * weight, window, crop)[whole] / sharp[whole, None]
+    return np.where(soft[..., None] > MIN_COLOUR_SHARE, mixed, 0).astype(np.float32), np.clip(soft, 0, 1)
 
 
-def hard_matte(matte: np.ndarray, window: Window, crop: Crop) -> np.ndarray:
+def compute_hard_matte(matte: np.ndarray, window: Window, crop: Crop) -> np.ndarray:
     """float32 (size, size), 0 or 1: the core of a matte (h, w), by the published soft erosion."""
-    kernel = 2 * round((KERNEL - 1) / 2 * crop.size / 256) + 1
-    return soft_erosion(np.clip(cut(matte, window, crop, "linear"), 0, 1), max(3, kernel))[1]
+    kernel = 2 * round((EROSION_KERNEL - 1) / 2 * crop.size / 256) + 1
+    return erode_softly(np.clip(cut_crop(matte, window, crop, "linear"), 0, 1), max(3, kernel))[1]
 
 
-def limited(answer: np.ndarray, shown: np.ndarray) -> np.ndarray:
+def limit_highlights(answer: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """A network's picture, 0..1, no brighter than what it was shown or white: near 1 the codec's curve is so steep that
     the last step of its scale would be a lamp."""
-    return np.minimum(answer, max(WHITE, float(shown.max(initial=0))))
+    return np.minimum(answer, max(WHITE_DISPLAY, float(shown.max(initial=0))))
 
 
-def perceptual(display: np.ndarray, codec: Codec) -> np.ndarray:
+def display_to_perceptual(display: np.ndarray, codec: Codec) -> np.ndarray:
     """Display-like values of the codec in `picture.perceived`'s steps."""
-    return perceived(codec.decode(display), codec.exposure)
+    return to_perceptual(codec.decode(display), codec.exposure)
 
 
-def change(before: np.ndarray, after: np.ndarray, known: np.ndarray, crop: Crop, window: Window,
+def upscale_change(before: np.ndarray, after: np.ndarray, known: np.ndarray, crop: Crop, window: Window,
            codec: Codec) -> np.ndarray:
     """float32 (h, w, 3), perceptual, on `window`: what a network changed. before, after: (size, size, 3), 0..1. known:
     bool (size, size), where it was shown something; beside that the change goes on. It ends at the crop's edge."""
-    difference = perceptual(after, codec) - perceptual(before, codec)
+    difference = display_to_perceptual(after, codec) - display_to_perceptual(before, codec)
     weight = known.astype(np.float32)
     if not weight.all():
         around = cv2.GaussianBlur(difference * weight[..., None], (0, 0), 2.0)
         total = cv2.GaussianBlur(weight, (0, 0), 2.0)[..., None]
         difference = np.where(weight[..., None] > 0, difference, around / np.maximum(total, 1e-3))
-    return paste(difference, crop, window) * faded(crop, window)[..., None]
+    return paste_crop(difference, crop, window) * compute_edge_fade(crop, window)[..., None]
 
 
-def faded(crop: Crop, window: Window) -> np.ndarray:
+def compute_edge_fade(crop: Crop, window: Window) -> np.ndarray:
     """float32 (h, w): 0 at the crop's edge and beyond, 1 from FADE of its pixels inside."""
     x, y = np.arange(window.width) + window.x, np.arange(window.height) + window.y
-    across = np.minimum(x - crop.left, crop.left + crop.width - x) / (FADE * crop.width / crop.size)
-    down = np.minimum(y - crop.top, crop.top + crop.height - y) / (FADE * crop.height / crop.size)
+    across = np.minimum(x - crop.left, crop.left + crop.width - x) / (FADE_PIXELS * crop.width / crop.size)
+    down = np.minimum(y - crop.top, crop.top + crop.height - y) / (FADE_PIXELS * crop.height / crop.size)
     return (np.clip(down, 0, 1)[:, None] * np.clip(across, 0, 1)[None, :]).astype(np.float32)

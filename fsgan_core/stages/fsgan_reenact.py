@@ -19,36 +19,36 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.faces.heatmap import heat_maps
+from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.faces.landmarks import EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.fsgan_crop import Crop, covered, crop_of, cut, paste
-from fsgan_core.stages.fsgan_mask import FACE, label_matte, scores_of
+from fsgan_core.stages.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
+from fsgan_core.stages.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte
 from fsgan_core.stages.fsgan_network import (
-    limited,
-    network_of,
-    perceptual,
-    picture_of,
-    planes,
-    run,
-    shares_of,
-    working_size,
+    display_to_perceptual,
+    from_network_planes,
+    get_network,
+    get_working_size,
+    limit_highlights,
+    normalise_landmarks,
+    run_network,
+    to_network_planes,
 )
-from fsgan_core.stages.image_ops import display_of, polygon_matte, scene
+from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
 from fsgan_core.stages.lids import Blink
-from fsgan_core.stages.mask import hull_of
+from fsgan_core.stages.mask import draw_hull
 from fsgan_core.stages.reenact import (
     DETAIL_SIZE,
-    View,
-    Warped,
-    aimed_at,
-    as_plate,
-    combined,
-    own_mouth,
-    warped_views,
+    SourceView,
+    WarpedView,
+    combine_views,
+    compute_goal_landmarks,
+    draw_kept_mouth,
+    make_reenacted_plate,
+    warp_views,
 )
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
@@ -57,23 +57,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class DrawnFace:
     """picture: (size, size, 3), 0..1. scores: of classes, (size, size, 3), where the network has a head for them.
     redrawn: (size, size), 0..1, what it has redrawn of what it was shown, where it says so."""
 
     picture: np.ndarray
-    scores: np.ndarray | None = None
-    redrawn: np.ndarray | None = None
+    class_scores: np.ndarray | None = None
+    redrawn_matte: np.ndarray | None = None
 
 
-STEP = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
-MOST_STEPS = 8
-SURE_DETAIL = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
-AROUND_LIPS = 1.25  # of their size: so far a network that retouches has a say
-FLAT = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
+STEP_DEGREES = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
+MAX_STEPS = 8
+DETAIL_INSET = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
+LIPS_GROWTH = 1.25  # of their size: so far a network that retouches has a say
+FLAT_VARIANCE = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
 
 
-def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: Mapping[ViewRef, View], codec: Codec,
+def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: Mapping[ViewRef, SourceView], codec: Codec,
             params: ReenactParams, likeness: np.ndarray | None = None,
             recognition: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
     """The reenacted face on `region`, as `reenact.reenact`; A is 1 where the picture shows a face: by the segmentation
@@ -83,210 +83,210 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     EngineError.
     """
     aspect = target.pixel_aspect
-    network = network_of(networks, "reenact")
-    crop = crop_of(face, network.weight.crop, working_size(network, params.resolution), aspect)
-    goal = aimed_at(face, params, likeness, recognition, aspect)
-    width = warp_points.face_width(face.landmarks, aspect)
+    network = get_network(networks, "reenact")
+    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), aspect)
+    goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
+    width = warp_points.measure_face_width(face.landmarks, aspect)
     prewarp = network.weight.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 
     # What the geometric engine makes of the views, no more of them than are needed.
-    around = _union(region, crop.window())
+    around = _unite_windows(region, crop.window())
     wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
     lead = max(plan.views, key=lambda w: w.detail)
     where = around if wanted else region
     # A network that draws a face shuts its eyes itself; one that refines the warped view is shown them shut.
-    warped = warped_views(plan if prewarp else replace(plan, blink=Blink()),
+    warped = warp_views(plan if prewarp else replace(plan, blink=Blink()),
                           [w.view for w in dict.fromkeys([lead, *wanted])], views, face, goal, where, params.stiffness,
                           aspect)
     if prewarp:
-        picture = combined([(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE,
+        picture = combine_views([(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE,
                            aspect)
-        shown = np.clip(cut(np.clip(picture, 0, 1), around, crop), 0, 1)
-        answer = _asked(network, shown[None], shares_of(face, goal, network, crop)[None], crop.size)[0]
-        if answer.redrawn is not None:
-            parts = cut(lips_of(goal, around, width)[..., None], around, crop)[..., 0]
-            answer = retouched(answer, shown, parts, width * DETAIL_SIZE / crop.pixel)
+        shown = np.clip(cut_crop(np.clip(picture, 0, 1), around, crop), 0, 1)
+        answer = _run_reenactment(network, shown[None], normalise_landmarks(face, goal, network, crop)[None], crop.size)[0]
+        if answer.redrawn_matte is not None:
+            parts = cut_crop(draw_lips(goal, around, width)[..., None], around, crop)[..., 0]
+            answer = limit_retouch(answer, shown, parts, width * DETAIL_SIZE / crop.pixel_height)
         drawn, inputs = [(answer, WeightedView(lead.view, 1.0, 1.0))], shown
     else:
         used = [w for w in plan.views if w.light > 0 or w.detail > 0]
-        drawn, inputs = _drawn(network, used, views, face, goal, crop, params.steps)
-    made = combined([(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel, 1.0)
-    made = limited(np.clip(made, 0, 1), inputs)
-    labels = [(one.scores, w.light) for one, w in drawn if one.scores is not None]
-    redrawn = drawn[0][0].redrawn if prewarp else None
+        drawn, inputs = _draw_views(network, used, views, face, goal, crop, params.steps)
+    made = combine_views([(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0)
+    made = limit_highlights(np.clip(made, 0, 1), inputs)
+    labels = [(one.class_scores, w.light) for one, w in drawn if one.class_scores is not None]
+    redrawn = drawn[0][0].redrawn_matte if prewarp else None
 
-    skin = _skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
-    alpha = _alpha(made, labels, crop, face, goal, region, networks, skin)
-    small = perceptual(made, codec)
-    picture = np.clip(paste(small, crop, region), small.min(), small.max())
+    skin = _compute_shown_skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
+    alpha = _compute_alpha(made, labels, crop, face, goal, region, networks, skin)
+    small = display_to_perceptual(made, codec)
+    picture = np.clip(paste_crop(small, crop, region), small.min(), small.max())
     if wanted and params.detail > 0:
-        fine = combined([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
-        fine = perceptual(fine, codec)
-        coarse = cut(fine, around, crop)
+        fine = combine_views([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
+        fine = display_to_perceptual(fine, codec)
+        coarse = cut_crop(fine, around, crop)
         if redrawn is not None:  # what the network let stand is the warped view itself
-            share = 1 - np.clip(paste(redrawn, crop, around, "linear"), 0, 1)
+            share = 1 - np.clip(paste_crop(redrawn, crop, around, "linear"), 0, 1)
         else:
-            share = _detail_share([(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around,
+            share = _compute_detail_share([(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around,
                                   crop, width)
-            share = share * np.clip(paste(agreement(small, coarse), crop, around, "linear"), 0, 1)
-        fine = fine - paste(coarse, crop, around)
-        picture = picture + (params.detail * share[..., None] * fine)[slices(region, around)]
-    rgb = scene(picture, codec.exposure)
+            share = share * np.clip(paste_crop(measure_agreement(small, coarse), crop, around, "linear"), 0, 1)
+        fine = fine - paste_crop(coarse, crop, around)
+        picture = picture + (params.detail * share[..., None] * fine)[compute_slices(region, around)]
+    rgb = to_scene_linear(picture, codec.exposure)
     # A network that retouches takes a mouth as the geometric engine does; another one draws it.
     kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
     if kept > 0:
-        own = np.float32(kept) * own_mouth(face, region, width)
-        rgb = rgb + own[..., None] * (codec.decode(display_of(target, region, codec)) - rgb)
-    leading = _on(warped[lead.view], where, region)
+        own = np.float32(kept) * draw_kept_mouth(face, region, width)
+        rgb = rgb + own[..., None] * (codec.decode(to_display(target, region, codec)) - rgb)
+    leading = _crop_warped_view(warped[lead.view], where, region)
     leading = replace(leading, confidence=leading.confidence * (alpha > 0))
-    return as_plate(rgb, alpha, leading, face, region, target, kept)
+    return make_reenacted_plate(rgb, alpha, leading, face, region, target, kept)
 
 
-def retouched(answer: Answer, shown: np.ndarray, parts: np.ndarray, sigma: float) -> Answer:
+def limit_retouch(answer: DrawnFace, shown: np.ndarray, parts: np.ndarray, sigma: float) -> DrawnFace:
     """What a network that retouches may change of the view `shown` (size, size, 3): all in `parts` (size, size), 0..1,
     elsewhere light alone, which is coarser than `sigma` pixels. On skin and teeth it could only smooth away what it
     cannot know the place of (moles, gaps); lids and brows it moves to the target's, at the cost of likeness."""
     parts = np.clip(parts, 0, 1)
     change = answer.picture - shown
     light = cv2.GaussianBlur(change, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    redrawn = None if answer.redrawn is None else answer.redrawn * parts
-    return Answer(shown + light + parts[..., None] * (change - light), answer.scores, redrawn)
+    redrawn = None if answer.redrawn_matte is None else answer.redrawn_matte * parts
+    return DrawnFace(shown + light + parts[..., None] * (change - light), answer.class_scores, redrawn)
 
 
-def lips_of(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
+def draw_lips(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): 1 on the lips and a little around them, 0 on what they open to."""
     lips = goal[warp_points.LIPS]
-    around = polygon_matte(lips.mean(0) + AROUND_LIPS * (lips - lips.mean(0)), region, feather=0.02 * width)
-    inside = polygon_matte(goal[warp_points.INNER_LIPS], region, feather=0.012 * width)
+    around = draw_polygon(lips.mean(0) + LIPS_GROWTH * (lips - lips.mean(0)), region, feather=0.02 * width)
+    inside = draw_polygon(goal[warp_points.INNER_LIPS], region, feather=0.012 * width)
     return np.asarray(around * (1 - inside), np.float32)
 
 
-def steps_between(view: Face, face: Face) -> int:
+def count_steps(view: Face, face: Face) -> int:
     """Steps from a view's pose to a face's, one for every STEP degrees of yaw and pitch."""
     distance = np.hypot(view.euler[0] - face.euler[0], view.euler[1] - face.euler[1])
-    return int(np.clip(np.ceil(distance / STEP), 1, MOST_STEPS))
+    return int(np.clip(np.ceil(distance / STEP_DEGREES), 1, MAX_STEPS))
 
 
-def view_crop(view: View, face: Face, scale: float, size: int) -> Crop:
+def compute_view_crop(view: SourceView, face: Face, scale: float, size: int) -> Crop:
     """The crop of a view, turned so that its roll is that of `face`."""
     turn = (face.euler[2] - view.face.euler[2] + 180) % 360 - 180
-    return crop_of(view.face, scale, size, view.pixel_aspect, turn)
+    return compute_face_crop(view.face, scale, size, view.pixel_aspect, turn)
 
 
-def view_picture(view: View, crop: Crop) -> np.ndarray:
+def cut_view(view: SourceView, crop: Crop) -> np.ndarray:
     """float32 (size, size, 3), 0..1: a view's crop, black where the source has no pixels."""
     display = np.clip(view.display, 0, 1)
-    if view.filled is not None and not view.filled.contains(view.window):
-        filled = view.window.intersect(view.filled)
+    if view.filled_window is not None and not view.filled_window.contains(view.window):
+        filled = view.window.intersect(view.filled_window)
         outside = np.ones(display.shape[:2], bool)
-        outside[slices(filled, view.window)] = False
+        outside[compute_slices(filled, view.window)] = False
         display[outside] = 0
-    return np.clip(cut(display, view.window, crop), 0, 1)
+    return np.clip(cut_crop(display, view.window, crop), 0, 1)
 
 
-def _drawn(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRef, View], face: Face, goal: np.ndarray,
-           crop: Crop, steps: int) -> tuple[list[tuple[Answer, WeightedView]], np.ndarray]:
+def _draw_views(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRef, SourceView], face: Face, goal: np.ndarray,
+           crop: Crop, steps: int) -> tuple[list[tuple[DrawnFace, WeightedView]], np.ndarray]:
     """Each of the views used as the network draws it, and what it was shown, (n, size, size, 3)."""
-    crops = [view_crop(views[w.view], face, network.weight.crop, crop.size) for w in used]
-    shown = np.stack([view_picture(views[w.view], one) for w, one in zip(used, crops, strict=True)])
-    end = shares_of(face, goal, network, crop)
-    counts = np.array([steps or steps_between(views[w.view].face, face) for w in used])
+    crops = [compute_view_crop(views[w.view], face, network.weight.crop, crop.size) for w in used]
+    shown = np.stack([cut_view(views[w.view], one) for w, one in zip(used, crops, strict=True)])
+    end = normalise_landmarks(face, goal, network, crop)
+    counts = np.array([steps or count_steps(views[w.view].face, face) for w in used])
     if (counts == 1).all():
-        answers = _asked(network, shown, np.broadcast_to(end, (len(used), *end.shape)), crop.size)
+        answers = _run_reenactment(network, shown, np.broadcast_to(end, (len(used), *end.shape)), crop.size)
         return list(zip(answers, used, strict=True)), shown
-    starts = [shares_of(views[w.view].face, views[w.view].face.landmarks, network, one)
+    starts = [normalise_landmarks(views[w.view].face, views[w.view].face.landmarks, network, one)
               for w, one in zip(used, crops, strict=True)]
     pictures = shown.copy()
-    latest = [Answer(picture) for picture in shown]
+    latest = [DrawnFace(picture) for picture in shown]
     for step in range(1, int(counts.max()) + 1):
         going = np.flatnonzero(counts >= step)
         points = np.stack([starts[k] + (end - starts[k]) * (step / counts[k]) for k in going])
-        for k, answer in zip(going, _asked(network, pictures[going], points, crop.size), strict=True):
+        for k, answer in zip(going, _run_reenactment(network, pictures[going], points, crop.size), strict=True):
             pictures[k], latest[k] = answer.picture, answer
     return list(zip(latest, used, strict=True)), shown
 
 
-def _asked(network: Network, shown: np.ndarray, points: np.ndarray, size: int) -> list[Answer]:
+def _run_reenactment(network: Network, shown: np.ndarray, points: np.ndarray, size: int) -> list[DrawnFace]:
     """The network's answers to pictures (n, size, size, 3) and landmarks (n, points, 2), all at once."""
     count = points.shape[1]
     batch = np.empty((len(shown), 3 + count, size, size), np.float32)
     for k, (picture, one) in enumerate(zip(shown, points, strict=True)):
-        batch[k, :3] = planes(picture)
+        batch[k, :3] = to_network_planes(picture)
         same = k > 0 and np.array_equal(one, points[k - 1])
-        batch[k, 3:] = batch[k - 1, 3:] if same else heat_maps(one, size)
-    outputs = run(network, batch)
+        batch[k, 3:] = batch[k - 1, 3:] if same else draw_heat_maps(one, size)
+    outputs = run_network(network, batch)
     pictures = outputs[0]
     scores = next((one for one in outputs[1:] if one.shape[1] == 3), None)
     redrawn = next((one for one in outputs[1:] if one.shape[1] == 1), None)
-    return [Answer(picture_of(pictures[k]), None if scores is None else np.moveaxis(scores[k], 0, -1),
+    return [DrawnFace(from_network_planes(pictures[k]), None if scores is None else np.moveaxis(scores[k], 0, -1),
                    None if redrawn is None else redrawn[k, 0]) for k in range(len(shown))]
 
 
-def _skin(warped: Sequence[tuple[Warped, float]], where: Window, region: Window) -> np.ndarray:
+def _compute_shown_skin(warped: Sequence[tuple[WarpedView, float]], where: Window, region: Window) -> np.ndarray:
     """float32 (h, w) on the region: where the warped views, made on `where`, show the source's skin."""
     shown = sum(np.float32(weight) * one.matte for one, weight in warped)
-    return np.asarray(np.clip(shown, 0, 1)[slices(region, where)], np.float32)
+    return np.asarray(np.clip(shown, 0, 1)[compute_slices(region, where)], np.float32)
 
 
-def _alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop: Crop, face: Face, goal: np.ndarray,
+def _compute_alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop: Crop, face: Face, goal: np.ndarray,
            region: Window, networks: Mapping[str, Network], skin: np.ndarray | None) -> np.ndarray:
     """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face. skin: what the picture was drawn
     from shows of it, where that lies in place already."""
     if "mask" in networks:
         judge = networks["mask"]
-        own = crop_of(face, judge.weight.crop, judge.weight.resolution, crop.aspect)
+        own = compute_face_crop(face, judge.weight.crop, judge.weight.resolution, crop.aspect)
         picture = answer
         if own != crop:
             window = own.window()
-            picture = np.clip(cut(paste(answer, crop, window) * covered(crop, window)[..., None], window, own), 0, 1)
-        alpha = label_matte(scores_of(judge, picture, own, region), FACE, own.pixel, crop.aspect)
+            picture = np.clip(cut_crop(paste_crop(answer, crop, window) * mark_crop_area(crop, window)[..., None], window, own), 0, 1)
+        alpha = extract_class_matte(compute_scores(judge, picture, own, region), CLASS_FACE, own.pixel_height, crop.aspect)
     elif labels:
         scores = np.sum([weight * one for one, weight in labels], axis=0)
-        alpha = label_matte(paste(scores, crop, region, "cubic"), FACE, crop.pixel, crop.aspect)
+        alpha = extract_class_matte(paste_crop(scores, crop, region, "cubic"), CLASS_FACE, crop.pixel_height, crop.aspect)
     else:
-        alpha = hull_of(replace(face, landmarks=goal), region, crop.aspect, 1.0)
+        alpha = draw_hull(replace(face, landmarks=goal), region, crop.aspect, 1.0)
         if skin is not None:  # the source's hair stays hair, however it was redrawn
-            alpha = alpha * np.maximum(skin, polygon_matte(goal[warp_points.INNER_LIPS], region))
-    return np.asarray(np.clip(alpha * covered(crop, region), 0, 1), np.float32)
+            alpha = alpha * np.maximum(skin, draw_polygon(goal[warp_points.INNER_LIPS], region))
+    return np.asarray(np.clip(alpha * mark_crop_area(crop, region), 0, 1), np.float32)
 
 
-def _detail_share(warped: Sequence[tuple[Warped, float]], goal: np.ndarray, window: Window, crop: Crop,
+def _compute_detail_share(warped: Sequence[tuple[WarpedView, float]], goal: np.ndarray, window: Window, crop: Crop,
                   width: float) -> np.ndarray:
     """float32 (h, w), 0..1: where the source's own detail may be added: on skin that its views show, not on eyes and
     mouth, whose shape is the network's."""
     shown = np.clip(np.asarray(sum(np.float32(share) * one.matte for one, share in warped)), 0, 1)
-    reach = max(1, round(SURE_DETAIL * crop.pixel))
+    reach = max(1, round(DETAIL_INSET * crop.pixel_height))
     size = (2 * max(1, round(reach / crop.aspect)) + 1, 2 * reach + 1)
     deep = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
     shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(0.5, reach / 2)))
     own = np.zeros_like(shown)
     for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (warp_points.LIPS, 1.2)):
         middle = goal[part].mean(0)
-        own = np.maximum(own, polygon_matte(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
-    hull = polygon_matte(warp_points.outline(goal, crop.aspect)[0], window)
+        own = np.maximum(own, draw_polygon(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
+    hull = draw_polygon(warp_points.compute_outline(goal, crop.aspect)[0], window)
     return np.asarray(np.minimum(shown, hull) * (1 - own), np.float32)
 
 
-def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def measure_agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """float32 (h, w), 0..1: how far two pictures (h, w, 3) show the same features in the same places, by the local
     correlation of what is finer than a few pixels; 1 where either is flat. A wrinkle that the network has put elsewhere
     would be seen twice."""
     first, second = ((picture - cv2.GaussianBlur(picture, (0, 0), 3.0)).mean(-1) for picture in (one, other))
 
-    def mean(x: np.ndarray) -> np.ndarray:
+    def blur_locally(x: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(x, (0, 0), 4.0)
 
-    both = mean(first * second) + FLAT
-    each = np.sqrt(np.maximum(mean(first**2) * mean(second**2), 0)) + FLAT
+    both = blur_locally(first * second) + FLAT_VARIANCE
+    each = np.sqrt(np.maximum(blur_locally(first**2) * blur_locally(second**2), 0)) + FLAT_VARIANCE
     return np.asarray(np.clip((both / each - 0.2) / 0.5, 0, 1), np.float32)
 
 
-def _on(warped: Warped, where: Window, region: Window) -> Warped:
+def _crop_warped_view(warped: WarpedView, where: Window, region: Window) -> WarpedView:
     """A warped view on a smaller window."""
-    part = slices(region, where)
-    return Warped(warped.picture[part], warped.matte[part], warped.st[part], warped.confidence[part])
+    part = compute_slices(region, where)
+    return WarpedView(warped.picture[part], warped.matte[part], warped.stmap[part], warped.confidence[part])
 
 
-def _union(a: Window, b: Window) -> Window:
+def _unite_windows(a: Window, b: Window) -> Window:
     x, y = min(a.x, b.x), min(a.y, b.y)
     return Window(x, y, max(a.right, b.right) - x, max(a.bottom, b.bottom) - y)

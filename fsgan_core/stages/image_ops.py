@@ -7,15 +7,15 @@ import numpy as np
 
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 
 
-def display_of(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
+def to_display(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
     """float32 (height, width, 3): `padded` in the codec's display-like values."""
-    return codec.encode(padded(plate, window))
+    return codec.encode(pad_plate(plate, window))
 
 
-def perceived(rgb: np.ndarray, exposure: float) -> np.ndarray:
+def to_perceptual(rgb: np.ndarray, exposure: float) -> np.ndarray:
     """Scene-linear `rgb` (..., 3), any range, in steps as the eye sees them: sRGB's curve with no upper end, mirrored
     below 0, after `exposure` stops. Equal to display-like values up to about 0.8. Highlights stay as far apart as they
     look, so that adding to them or mixing them does not explode, which a shoulder's inverse would. NaN becomes 0,
@@ -26,26 +26,26 @@ def perceived(rgb: np.ndarray, exposure: float) -> np.ndarray:
     return np.copysign(curve, x).astype(np.float32)
 
 
-def scene(perceptual: np.ndarray, exposure: float) -> np.ndarray:
+def to_scene_linear(perceptual: np.ndarray, exposure: float) -> np.ndarray:
     """The inverse of `perceived`."""
     size = np.abs(perceptual)
     linear = np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** np.float32(2.4))
     return (np.copysign(linear, perceptual) * np.float32(2.0**-exposure)).astype(np.float32)
 
 
-def padded(plate: Plate, window: Window) -> np.ndarray:
+def pad_plate(plate: Plate, window: Window) -> np.ndarray:
     """float32 (height, width, 3): the plate's R, G, B on `window`; outside the plate its nearest pixels are repeated,
     so that nothing is measured on black that is not there; pixels that are no numbers are filled from around. All
     zero where they do not meet."""
     common = window.intersect(plate.data_window)
     if common.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
-    part = cleaned(plate.get(*RGB)[slices(common, plate.data_window)])
+    part = fill_nonfinite(plate.get(*RGB)[compute_slices(common, plate.data_window)])
     return cv2.copyMakeBorder(part, common.y - window.y, window.bottom - common.bottom, common.x - window.x,
                               window.right - common.right, cv2.BORDER_REPLICATE)
 
 
-def cleaned(rgb: np.ndarray) -> np.ndarray:
+def fill_nonfinite(rgb: np.ndarray) -> np.ndarray:
     """`rgb` (h, w, 3) with its NaN and infinite pixels replaced by a smooth continuation of those around them; the
     same array where there are none."""
     good = np.isfinite(rgb).all(-1)
@@ -64,12 +64,12 @@ def cleaned(rgb: np.ndarray) -> np.ndarray:
     return np.asarray(filled)
 
 
-def unit(matte: np.ndarray) -> np.ndarray:
+def clip01(matte: np.ndarray) -> np.ndarray:
     """A matte whoever made it: within 0..1, 0 where it is no number."""
     return np.asarray(np.clip(np.nan_to_num(matte), 0, 1), np.float32)
 
 
-def inside_of(plate: Plate, window: Window) -> np.ndarray:
+def mark_plate_area(plate: Plate, window: Window) -> np.ndarray:
     """float32 (height, width): 1 where `window` lies in the plate's data window."""
     inside = np.zeros((window.height, window.width), np.float32)
     common = window.intersect(plate.data_window)
@@ -78,7 +78,7 @@ def inside_of(plate: Plate, window: Window) -> np.ndarray:
     return inside
 
 
-def polygon_matte(points: np.ndarray, window: Window, feather: float = 0.0) -> np.ndarray:
+def draw_polygon(points: np.ndarray, window: Window, feather: float = 0.0) -> np.ndarray:
     """float32 (height, width), 0..1: the polygon `points` (n, 2), plate coordinates, anti-aliased; `feather` is the
     sigma of a blur in pixels."""
     matte = np.zeros((window.height, window.width), np.uint8)
@@ -88,19 +88,19 @@ def polygon_matte(points: np.ndarray, window: Window, feather: float = 0.0) -> n
     return cv2.GaussianBlur(soft, (0, 0), feather) if feather > 0.3 else soft
 
 
-def premultiplied(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def premultiply(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """(h, w, 4) from straight colour and alpha."""
     return np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32)
 
 
-def straight(plate: Plate) -> tuple[np.ndarray, np.ndarray]:
+def unpremultiply(plate: Plate) -> tuple[np.ndarray, np.ndarray]:
     """Straight colour (h, w, 3), 0 where alpha is 0, and alpha (h, w) of a premultiplied plate."""
-    alpha = unit(plate.matte("A"))
+    alpha = clip01(plate.get_matte("A"))
     safe = np.where(alpha > 1e-6, alpha, 1)[..., None]
     return np.where(alpha[..., None] > 1e-6, plate.get(*RGB) / safe, 0).astype(np.float32), alpha
 
 
-def signed_distance(matte: np.ndarray) -> np.ndarray:
+def measure_signed_distance(matte: np.ndarray) -> np.ndarray:
     """float32 (h, w): pixels to the matte's edge at one half, positive inside, to a fraction of a pixel."""
     inside = (matte >= 0.5).astype(np.uint8)
     if not inside.any():
@@ -121,7 +121,7 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def weighted_blur(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect: float = 1.0) -> np.ndarray:
+def blur_weighted(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect: float = 1.0) -> np.ndarray:
     """Blur of `picture` (h, w[, c]) that only looks where `weight` (h, w) is: normalised convolution. sigma: rows;
     `aspect` times fewer columns."""
     full = weight if picture.ndim == 2 else weight[..., None]
@@ -138,26 +138,26 @@ def weighted_blur(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect:
     return cv2.resize(blurred, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def guided(matte: np.ndarray, guide: np.ndarray, full_guide: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
+def apply_guided_filter(matte: np.ndarray, guide: np.ndarray, full_guide: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
     """`matte` (h, w) brought to the raster of `full_guide` (H, W, 3), its edges on the picture's: the guided filter
     with a colour guide (He, Sun, Tang 2010), fitted on the small raster of `guide` (h, w, 3), applied on the large.
     epsilon: variance of the guide below which it counts as flat."""
     size = (2 * radius + 1, 2 * radius + 1)
 
-    def mean(x: np.ndarray) -> np.ndarray:
+    def blur_box(x: np.ndarray) -> np.ndarray:
         return cv2.blur(x, size, borderType=cv2.BORDER_REFLECT)
 
-    guide_mean, matte_mean = mean(guide), mean(matte)
-    covariance = mean(guide * matte[..., None]) - guide_mean * matte_mean[..., None]
+    guide_mean, matte_mean = blur_box(guide), blur_box(matte)
+    covariance = blur_box(guide * matte[..., None]) - guide_mean * matte_mean[..., None]
     variance = np.empty((*matte.shape, 3, 3), np.float32)
     for i in range(3):
         for j in range(i, 3):
-            variance[..., i, j] = mean(guide[..., i] * guide[..., j]) - guide_mean[..., i] * guide_mean[..., j]
+            variance[..., i, j] = blur_box(guide[..., i] * guide[..., j]) - guide_mean[..., i] * guide_mean[..., j]
             variance[..., j, i] = variance[..., i, j]
     variance += np.float32(epsilon) * np.eye(3, dtype=np.float32)
     slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
     offset = matte_mean - (slope * guide_mean).sum(-1)
     full = full_guide.shape[1::-1]
-    slope = cv2.resize(mean(slope), full, interpolation=cv2.INTER_LINEAR)
-    offset = cv2.resize(mean(offset), full, interpolation=cv2.INTER_LINEAR)
+    slope = cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR)
+    offset = cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR)
     return np.clip((slope * full_guide).sum(-1) + offset, 0, 1)

@@ -16,49 +16,49 @@ from skimage.morphology import reconstruction
 
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.pose import head_pose
+from fsgan_core.faces.pose import fit_head_pose
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.drive import Driven, Patch
+from fsgan_core.stages.drive import DrivenFrame, Patch
 from fsgan_core.stages.face_motion import (
-    EYE_L,
-    EYE_R,
-    MOUTH,
-    Moves,
-    convex_hull,
-    layered,
-    moves_of,
-    pixel_grid,
-    rendered,
+    LEFT_EYE_OPENING,
+    MOUTH_OPENING,
+    RIGHT_EYE_OPENING,
+    LayeredMotion,
+    build_layered_motion,
+    compute_face_motion,
+    find_convex_hull,
+    make_pixel_grid,
+    render_motion,
 )
 from fsgan_core.stages.image_ops import (
-    cleaned,
-    inside_of,
-    padded,
-    polygon_matte,
-    premultiplied,
-    signed_distance,
+    blur_weighted,
+    draw_polygon,
+    fill_nonfinite,
+    mark_plate_area,
+    measure_signed_distance,
+    pad_plate,
+    premultiply,
     smoothstep,
-    weighted_blur,
 )
-from fsgan_core.stages.reenact import View
+from fsgan_core.stages.reenact import SourceView
 from fsgan_core.stages.views import ViewRef
-from fsgan_core.stages.warp import spline_map
+from fsgan_core.stages.warp import fit_spline_map
 
-STILL = 1 / 64  # pixels: what moves less is the plate itself
-DEEP = 14.0  # mm: what stands in front of the face reaches this far into it
-THICK, FRAME = 15.0, 8.0  # mm: what is thinner is no hand; what is thicker is no frame of glasses
-BROW = 1.5  # mm around its landmarks
-SURE = 2.0  # mm inside the face's outline from which on a matte is not soft any more
-FEATURE = 5.0  # mm around eyes and brows: what unlike skin is found there alone belongs to them
+STILL_PIXELS = 1 / 64  # pixels: what moves less is the plate itself
+OCCLUDER_DEPTH = 14.0  # mm: what stands in front of the face reaches this far into it
+OCCLUDER_THICKNESS, FRAME_THICKNESS = 15.0, 8.0  # mm: what is thinner is no hand; what is thicker is no frame of glasses
+BROW_RADIUS = 1.5  # mm around its landmarks
+OUTLINE_INSET = 2.0  # mm inside the face's outline from which on a matte is not soft any more
+FEATURE_REACH = 5.0  # mm around eyes and brows: what unlike skin is found there alone belongs to them
 PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: whole and end of what another frame gives
 PATCH_LIGHT = 8.0  # mm: how finely a patch takes the light of its surroundings
-GAIN_LIMIT = 2.0
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+PATCH_GAIN_LIMIT = 2.0
+_LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def drive_picture(target: Plate, driven: Driven, measured: Plate, views: Mapping[ViewRef, View], codec: Codec,
+def drive_picture(target: Plate, driven: DrivenFrame, measured: Plate, views: Mapping[ViewRef, SourceView], codec: Codec,
                   mask: MaskParams, holdout: np.ndarray | None = None) -> Plate:
     """The driven face: R, G, B, A (1 everywhere) premultiplied in the codec's space; st.u, st.v into the plate's own
     frame; confidence.Z.
@@ -68,38 +68,38 @@ def drive_picture(target: Plate, driven: Driven, measured: Plate, views: Mapping
     changed. Pixels that do not move and are under no patch are the target's own values.
     """
     aspect, region = target.pixel_aspect, measured.data_window
-    own = padded(target, region)
+    own = pad_plate(target, region)
     display = codec.encode(own)
-    front = _in_front(measured.matte(MATTE_OCCLUSION), driven, region, aspect, mask.keep_glasses)
+    front = _find_front_occluders(measured.get_matte(MATTE_OCCLUSION), driven, region, aspect, mask.keep_glasses)
     front = np.float32(mask.occlusions) * front
     if holdout is not None:
         front = np.maximum(front, np.clip(np.nan_to_num(holdout), 0, 1))
-    moves = moves_of(driven, region, aspect, display)
-    matte = _support(moves, driven, region, aspect)
-    picture = rendered(_without(display, front), moves) if moves.layers else display
+    moves = compute_face_motion(driven, region, aspect, display)
+    matte = _compute_moved_matte(moves, driven, region, aspect)
+    picture = render_motion(_remove_occluders(display, front), moves) if moves.layers else display
     borrowed = np.zeros(matte.shape, np.float32)
     for patch in driven.patches:
-        cover = np.float32(patch.weight) * _patch_matte(patch.part, driven, region, aspect)
-        shown = _patch_picture(views[patch.view], patch, driven, region, picture, aspect)
+        cover = np.float32(patch.weight) * _draw_patch_matte(patch.part, driven, region, aspect)
+        shown = _warp_patch(views[patch.view], patch, driven, region, picture, aspect)
         picture = picture + cover[..., None] * (shown - picture)
         borrowed = np.maximum(borrowed, cover)
     rgb = np.where(matte[..., None] > 0, codec.decode(picture), own)
     window = target.data_window
-    place = pixel_grid(region) + moves.motion - (window.x, window.y) + np.float32(0.5)
+    place = make_pixel_grid(region) + moves.motion - (window.x, window.y) + np.float32(0.5)
     u, v = place[..., 0] / window.width, 1 - place[..., 1] / window.height
     confidence = np.float32(driven.face.confidence) * (1 - np.float32(0.5) * borrowed)
-    pixels = np.dstack([premultiplied(rgb, np.ones_like(matte)), u, v, confidence]).astype(np.float32)
+    pixels = np.dstack([premultiply(rgb, np.ones_like(matte)), u, v, confidence]).astype(np.float32)
     return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, aspect)
 
 
-def drive_mattes(mattes: Plate, target: Plate, driven: Driven, params: MaskParams,
+def drive_mattes(mattes: Plate, target: Plate, driven: DrivenFrame, params: MaskParams,
                  holdout: np.ndarray | None = None) -> Plate:
     """The mask of a driven frame: `mattes` with matte.face put where the picture moves, old face and new, and is
     nowhere in front of the face. mattes: as `mask.combine_mattes` gives them, on the region."""
     region, aspect = mattes.data_window, target.pixel_aspect
-    front = _in_front(mattes.matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
-    face = _support(moves_of(driven, region, aspect), driven, region, aspect)
-    face = face * (1 - np.float32(params.occlusions) * front) * inside_of(target, region)
+    front = _find_front_occluders(mattes.get_matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
+    face = _compute_moved_matte(compute_face_motion(driven, region, aspect), driven, region, aspect)
+    face = face * (1 - np.float32(params.occlusions) * front) * mark_plate_area(target, region)
     if holdout is not None:
         face = face * (1 - np.clip(np.nan_to_num(holdout), 0, 1))
     pixels = mattes.pixels.copy()
@@ -107,7 +107,7 @@ def drive_mattes(mattes: Plate, target: Plate, driven: Driven, params: MaskParam
     return Plate(pixels, MATTES, region, mattes.display_window, aspect, mattes.metadata)
 
 
-def _support(moves: Moves, driven: Driven, region: Window, aspect: float) -> np.ndarray:
+def _compute_moved_matte(moves: LayeredMotion, driven: DrivenFrame, region: Window, aspect: float) -> np.ndarray:
     """float32 (h, w), 0..1: where the picture is not the plate's."""
     length = np.linalg.norm(moves.motion, axis=-1)
     for layers in moves.layers:
@@ -115,11 +115,11 @@ def _support(moves: Moves, driven: Driven, region: Window, aspect: float) -> np.
             box = length[layer.box]
             np.maximum(box, np.where(layer.weight > 0, np.linalg.norm(layer.motion, axis=-1), 0), out=box)
     support = np.zeros(length.shape, np.float32)
-    if (length > STILL).any():
+    if (length > STILL_PIXELS).any():
         near = cv2.dilate(length, np.ones((5, 5), np.uint8))  # where opposite moves meet, a pixel may stand still
-        support = smoothstep((near - STILL) / 0.25).astype(np.float32)
+        support = smoothstep((near - STILL_PIXELS) / 0.25).astype(np.float32)
     for patch in driven.patches:
-        cover = np.float32(patch.weight) * _patch_matte(patch.part, driven, region, aspect)
+        cover = np.float32(patch.weight) * _draw_patch_matte(patch.part, driven, region, aspect)
         support = np.maximum(support, smoothstep(cover / 0.05).astype(np.float32))
     return support
 
@@ -127,19 +127,19 @@ def _support(moves: Moves, driven: Driven, region: Window, aspect: float) -> np.
 # What stands in front.
 
 
-def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: float, glasses: bool) -> np.ndarray:
+def _find_front_occluders(occlusion: np.ndarray, driven: DrivenFrame, region: Window, aspect: float, glasses: bool) -> np.ndarray:
     """What of `occlusion` is in front of the face and stays where it is when the face moves: what reaches deep into
     it and is thick, a hand or a microphone, not the background at a jaw's edge, a strand of hair, make-up; with
     `glasses` thin things too, unless they line eyes and brows. Nothing when the head is turned: then hair and glasses,
     which are most of what is found, go with it."""
-    if any(driven.turn):
+    if any(driven.head_turn):
         return np.zeros_like(occlusion)
     landmarks = driven.face.landmarks
-    scale = head_pose(landmarks, aspect).scale
-    face = polygon_matte(np.vstack([landmarks[warp_points.JAW], warp_points.forehead(landmarks, aspect)[0][::-1]]), region)
-    inward = signed_distance(face) / scale
-    deep = np.where(inward > DEEP, occlusion, 0).astype(np.float32)
-    side = max(3, round((FRAME if glasses else THICK) * scale))
+    scale = fit_head_pose(landmarks, aspect).scale
+    face = draw_polygon(np.vstack([landmarks[warp_points.JAW], warp_points.locate_forehead(landmarks, aspect)[0][::-1]]), region)
+    inward = measure_signed_distance(face) / scale
+    deep = np.where(inward > OCCLUDER_DEPTH, occlusion, 0).astype(np.float32)
+    side = max(3, round((FRAME_THICKNESS if glasses else OCCLUDER_THICKNESS) * scale))
     thick = cv2.morphologyEx(occlusion, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     seed = deep if glasses else np.where(np.minimum(deep, thick) > 0.5, occlusion, 0).astype(np.float32)
     if not seed.any():
@@ -147,55 +147,55 @@ def _in_front(occlusion: np.ndarray, driven: Driven, region: Window, aspect: flo
     front = reconstruction(seed, occlusion).astype(np.float32)
     if not glasses:
         # Beyond the face nothing is known of it: it is taken to go on outwards, as far as anything moves.
-        nearest = distance_transform_edt(inward < SURE, return_distances=False, return_indices=True)
+        nearest = distance_transform_edt(inward < OUTLINE_INSET, return_distances=False, return_indices=True)
         return front[nearest[0], nearest[1]]
 
-    def distance(*parts: range) -> np.ndarray:
-        matte = np.maximum.reduce([polygon_matte(convex_hull(landmarks[list(part)]), region) for part in parts])
-        return -signed_distance(matte) / scale
+    def measure_distance(*parts: range) -> np.ndarray:
+        matte = np.maximum.reduce([draw_polygon(find_convex_hull(landmarks[list(part)]), region) for part in parts])
+        return -measure_signed_distance(matte) / scale
 
-    brows = distance(range(17, 22), range(22, 27))
-    features = np.minimum(brows, distance(range(36, 42), range(42, 48))) < FEATURE
+    brows = measure_distance(range(17, 22), range(22, 27))
+    features = np.minimum(brows, measure_distance(range(36, 42), range(42, 48))) < FEATURE_REACH
     _, labels = cv2.connectedComponents((front > 0.1).astype(np.uint8))
     size = np.bincount(labels.ravel())
     inside = np.bincount(labels.ravel(), weights=features.ravel())
     front = front * ((labels == 0) | (inside < 0.6 * size)[labels])
     # A brow that touches a pair of glasses is no part of them.
-    return np.where(brows < BROW, np.minimum(front, thick), front)
+    return np.where(brows < BROW_RADIUS, np.minimum(front, thick), front)
 
 
-def _without(display: np.ndarray, front: np.ndarray) -> np.ndarray:
+def _remove_occluders(display: np.ndarray, front: np.ndarray) -> np.ndarray:
     """`display` with what stands in front taken out and the face continued there."""
     covered = cv2.dilate(front, np.ones((5, 5), np.uint8)) > 0.1
     if not covered.any() or covered.all():
         return display
-    return cleaned(np.where(covered[..., None], np.float32(np.nan), display))
+    return fill_nonfinite(np.where(covered[..., None], np.float32(np.nan), display))
 
 
 # Patches.
 
 
-def _patch_matte(part: str, driven: Driven, region: Window, aspect: float) -> np.ndarray:
+def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: float) -> np.ndarray:
     """float32 (h, w): where a patch covers, soft at its edge."""
-    landmarks = driven.wanted.landmarks
-    scale = head_pose(driven.face.landmarks, aspect).scale
+    landmarks = driven.goal_face.landmarks
+    scale = fit_head_pose(driven.face.landmarks, aspect).scale
     if part == "inner mouth":
-        rim = signed_distance(polygon_matte(landmarks[warp_points.INNER_LIPS], region)) / scale
+        rim = measure_signed_distance(draw_polygon(landmarks[warp_points.INNER_LIPS], region)) / scale
         return smoothstep((rim - 0.2) / 1.0).astype(np.float32)
     matte = np.zeros((region.height, region.width), np.float32)
-    for opening in ((MOUTH,) if part == "mouth" else (EYE_R, EYE_L)):
-        rim = convex_hull(landmarks[list(opening.rim)])
-        distance = -signed_distance(polygon_matte(rim, region)) / scale
+    for opening in ((MOUTH_OPENING,) if part == "mouth" else (RIGHT_EYE_OPENING, LEFT_EYE_OPENING)):
+        rim = find_convex_hull(landmarks[list(opening.rim)])
+        distance = -measure_signed_distance(draw_polygon(rim, region)) / scale
         matte = np.maximum(matte, smoothstep((PATCH_OUTER - distance) / (PATCH_OUTER - PATCH_INNER)).astype(np.float32))
     return matte
 
 
-def _patch_picture(view: View, patch: Patch, driven: Driven, region: Window, picture: np.ndarray,
+def _warp_patch(view: SourceView, patch: Patch, driven: DrivenFrame, region: Window, picture: np.ndarray,
                    aspect: float) -> np.ndarray:
     """The view warped to the wanted face, in the light of `picture` where the two meet."""
-    wanted, own = driven.wanted.landmarks, view.face.landmarks
-    scale = head_pose(driven.face.landmarks, aspect).scale
-    cover = _patch_matte("mouth" if patch.part == "inner mouth" else patch.part, driven, region, aspect)
+    wanted, own = driven.goal_face.landmarks, view.face.landmarks
+    scale = fit_head_pose(driven.face.landmarks, aspect).scale
+    cover = _draw_patch_matte("mouth" if patch.part == "inner mouth" else patch.part, driven, region, aspect)
     rows, columns = np.nonzero(cover > 0)
     if not len(rows):
         return picture
@@ -205,30 +205,30 @@ def _patch_picture(view: View, patch: Patch, driven: Driven, region: Window, pic
                   int(np.ptp(rows)) + 1 + 2 * reach).intersect(everything)
     place = Window(part.x + region.x, part.y + region.y, part.width, part.height)
 
-    def field(used: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-        return spline_map(wanted[used], own[used], place, stiffness[used]) - pixel_grid(place)
+    def evaluate_spline(used: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+        return fit_spline_map(wanted[used], own[used], place, stiffness[used]) - make_pixel_grid(place)
 
-    moves = layered(field, own, wanted, place, aspect, scale)
-    shown = rendered(view.display, moves, (place.x - view.window.x, place.y - view.window.y))
+    moves = build_layered_motion(evaluate_spline, own, wanted, place, aspect, scale)
+    shown = render_motion(view.display, moves, (place.x - view.window.x, place.y - view.window.y))
     result = picture.copy()
-    box = slices(part, everything)
-    result[box] = _lit(shown, picture[box], patch, driven, place, scale, cover[box])
+    box = compute_slices(part, everything)
+    result[box] = _relight_patch(shown, picture[box], patch, driven, place, scale, cover[box])
     return result
 
 
-def _lit(shown: np.ndarray, picture: np.ndarray, patch: Patch, driven: Driven, place: Window, scale: float,
+def _relight_patch(shown: np.ndarray, picture: np.ndarray, patch: Patch, driven: DrivenFrame, place: Window, scale: float,
          cover: np.ndarray) -> np.ndarray:
     """A patch in the light of the picture around it. cover: 1 on lips or eyes, falling off around them."""
-    landmarks = driven.wanted.landmarks
+    landmarks = driven.goal_face.landmarks
     skin = cover.copy()
-    for opening in (MOUTH, EYE_R, EYE_L):
-        skin *= 1 - polygon_matte(convex_hull(landmarks[list(opening.rim)]), place, 0.5 * scale)
+    for opening in (MOUTH_OPENING, RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
+        skin *= 1 - draw_polygon(find_convex_hull(landmarks[list(opening.rim)]), place, 0.5 * scale)
     if patch.part == "inner mouth":  # somebody else's: the skin's brightness says something, its colour nothing
-        own, wanted = (float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ _LUMA) + 1e-3
+        own, wanted = (float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ _LUMA_WEIGHTS) + 1e-3
                        for values in (shown, picture))
-        return np.asarray(shown * np.float32(np.clip(wanted / own, 1 / GAIN_LIMIT, GAIN_LIMIT)))
+        return np.asarray(shown * np.float32(np.clip(wanted / own, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)))
     sigma = PATCH_LIGHT * scale
-    light = weighted_blur(np.maximum(picture, 0), skin, sigma) + 0.02
-    present = weighted_blur(np.maximum(shown, 0), skin, sigma) + 0.02
-    gain = np.clip(light / present, 1 / GAIN_LIMIT, GAIN_LIMIT)
+    light = blur_weighted(np.maximum(picture, 0), skin, sigma) + 0.02
+    present = blur_weighted(np.maximum(shown, 0), skin, sigma) + 0.02
+    gain = np.clip(light / present, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)
     return np.asarray((shown + 0.02) * gain - 0.02)

@@ -14,26 +14,26 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.geometry import similarity
+from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
-    display_of,
-    guided,
-    inside_of,
-    polygon_matte,
-    signed_distance,
+    apply_guided_filter,
+    clip01,
+    draw_polygon,
+    mark_plate_area,
+    measure_signed_distance,
     smoothstep,
-    unit,
+    to_display,
 )
-from fsgan_core.stages.occlusion import Sight, foreign, glasses, wears_glasses
-from fsgan_core.stages.plate_match import mean_texture, measure_texture
+from fsgan_core.stages.occlusion import FaceRaster, detect_glasses, find_glasses_frames, find_occluders
+from fsgan_core.stages.plate_match import average_textures, measure_texture
 
 WORKING_WIDTH = 160  # pixels across the face at which colours are compared
-MOST_ENLARGED = 2.5  # times, for a small face
-LEVELS = 16  # of a soft matte that is grown
+MAX_ENLARGEMENT = 2.5  # times, for a small face
+MATTE_LEVELS = 16  # of a soft matte that is grown
 META_TEXTURE = "fsgan/texture"
 
 
@@ -46,53 +46,53 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     the skin's texture.
     """
     aspect = target.pixel_aspect
-    display = display_of(target, region, codec)
-    width = warp_points.face_width(face.landmarks, aspect)
-    inside = inside_of(target, region)
-    hull = hull_of(face, region, aspect, params.forehead)
-    mouth = mouth_of(face, region, width)
+    display = to_display(target, region, codec)
+    width = warp_points.measure_face_width(face.landmarks, aspect)
+    inside = mark_plate_area(target, region)
+    hull = draw_hull(face, region, aspect, params.forehead)
+    mouth = draw_mouth(face, region, width)
 
     # Colours are compared on a small raster of square pixels.
-    sight = look(display, face, hull, inside, region, aspect)
-    worn = wears_glasses(sight)
-    other, above = foreign(sight, 0.0 if params.keep_glasses else worn, doubt)
-    other = guided(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.unit)), 1e-4)
+    sight = make_face_raster(display, face, hull, inside, region, aspect)
+    worn = detect_glasses(sight)
+    other, above = find_occluders(sight, 0.0 if params.keep_glasses else worn, doubt)
+    other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.face_width)), 1e-4)
     above = cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
     if params.keep_glasses and worn > 0:
-        frames = glasses(display, face.landmarks, region, width, aspect)
+        frames = find_glasses_frames(display, face.landmarks, region, width, aspect)
         occlusion = np.maximum(occlusion, np.float32(worn) * frames * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
     texture = measure_texture(display, matte * (1 - mouth) * inside, width)
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
-    return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: texture_text(texture)})
+    return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: format_texture(texture)})
 
 
-def hull_of(face: Face, region: Window, aspect: float, forehead: float) -> np.ndarray:
+def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> np.ndarray:
     """float32 (h, w): where the landmarks say that a face must be."""
-    first, second = warp_points.outline(face.landmarks, aspect, forehead)
-    return np.maximum(polygon_matte(first, region), polygon_matte(second, region))
+    first, second = warp_points.compute_outline(face.landmarks, aspect, forehead)
+    return np.maximum(draw_polygon(first, region), draw_polygon(second, region))
 
 
-def mouth_of(face: Face, region: Window, width: float) -> np.ndarray:
+def draw_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): the inner mouth. width: of the face."""
-    return polygon_matte(face.landmarks[warp_points.INNER_LIPS], region, 0.004 * width)
+    return draw_polygon(face.landmarks[warp_points.INNER_LIPS], region, 0.004 * width)
 
 
-def look(display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window,
-         aspect: float) -> Sight:
+def make_face_raster(display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window,
+         aspect: float) -> FaceRaster:
     """The face on a small raster of square pixels, for comparing its colours."""
-    width = warp_points.face_width(face.landmarks, aspect)
-    scale = min(MOST_ENLARGED, WORKING_WIDTH / width)
+    width = warp_points.measure_face_width(face.landmarks, aspect)
+    scale = min(MAX_ENLARGEMENT, WORKING_WIDTH / width)
     size = (max(8, round(region.width * aspect * scale)), max(8, round(region.height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(np.clip(display, 0, 1), size, interpolation=way)
     points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
     roll = np.radians(face.euler[2])
-    return Sight(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
+    return FaceRaster(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
                  np.array([np.sin(roll), -np.cos(roll)]), cv2.resize(inside, size, interpolation=way) > 0.99)
 
 
@@ -105,12 +105,12 @@ def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
     has pixels. holdout: float32 (region.height, region.width), 1 where the artist wants nothing changed.
     """
     aspect = inside.pixel_aspect
-    mean = averaged(face, region, neighbours, params, aspect)
+    mean = average_mattes(face, region, neighbours, params, aspect)
     mattes = dict(zip(MATTES, np.moveaxis(mean, -1, 0), strict=True))
-    return finished(mattes, face, region, neighbours, params, inside, holdout)
+    return finish_mask(mattes, face, region, neighbours, params, inside, holdout)
 
 
-def averaged(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
+def average_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
              aspect: float) -> np.ndarray:
     """float32 (h, w, channels): what was measured of the neighbours, carried to where the face is now; nearer frames
     count more."""
@@ -118,43 +118,43 @@ def averaged(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]
     weights = 0.0
     for other, measured in neighbours:
         weight = float(np.exp(-0.5 * ((other.frame - face.frame) / max(0.6 * params.smooth, 0.5)) ** 2))
-        total = total + np.float32(weight) * _carried(measured, other, face, region, aspect)
+        total = total + np.float32(weight) * _carry_mattes(measured, other, face, region, aspect)
         weights += weight
     return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
 
 
-def finished(mattes: dict[str, np.ndarray], face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]],
+def finish_mask(mattes: dict[str, np.ndarray], face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]],
              params: MaskParams, inside: Plate, holdout: np.ndarray | None) -> Plate:
     """The mask from its mattes at one moment: size, soft edge, mouth, plate's edge and hold-out."""
-    width = warp_points.face_width(face.landmarks, inside.pixel_aspect)
+    width = warp_points.measure_face_width(face.landmarks, inside.pixel_aspect)
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])
-    matte = _sized(matte, params.size, params.feather * width, inside.pixel_aspect) * inside_of(inside, region)
+    matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect) * mark_plate_area(inside, region)
     if holdout is not None:
-        matte = matte * (1 - unit(holdout))
-    texture = mean_texture([texture_of(measured) for _, measured in neighbours])
+        matte = matte * (1 - clip01(holdout))
+    texture = average_textures([read_texture(measured) for _, measured in neighbours])
     pixels = np.dstack([{**mattes, MATTE_FACE: matte}[name] for name in MATTES]).astype(np.float32)
     return Plate(pixels, MATTES, region, inside.display_window, inside.pixel_aspect,
-                 {META_TEXTURE: texture_text(texture)})
+                 {META_TEXTURE: format_texture(texture)})
 
 
-def texture_text(texture: Sequence[float]) -> str:
+def format_texture(texture: Sequence[float]) -> str:
     """As metadata holds it: text that gives every number back exactly."""
     return " ".join(repr(float(value)) for value in texture)
 
 
-def texture_of(mattes: Plate) -> tuple[float, ...]:
+def read_texture(mattes: Plate) -> tuple[float, ...]:
     """What was measured of the plate's skin, from a mask's metadata; () where there is none."""
     return tuple(float(value) for value in str(mattes.metadata.get(META_TEXTURE, "")).split())
 
 
-def _carried(measured: Plate, old: Face, new: Face, region: Window, aspect: float) -> np.ndarray:
+def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect: float) -> np.ndarray:
     """The mattes of one frame moved, turned and scaled as the face was, to another frame's region."""
     if old.frame == new.frame and measured.data_window == region:
         return measured.pixels
     scale = (aspect, 1.0)
-    move = similarity(new.landmarks[17:] * scale, old.landmarks[17:] * scale)
+    move = fit_similarity(new.landmarks[17:] * scale, old.landmarks[17:] * scale)
     linear = move[:, :2] * np.array([[1, 1 / aspect], [aspect, 1]])
     shift = move[:, 2] / scale
     matrix = np.column_stack([linear, linear @ (region.x, region.y) + shift
@@ -163,15 +163,15 @@ def _carried(measured: Plate, old: Face, new: Face, region: Window, aspect: floa
                           flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=0)
 
 
-def _sized(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.ndarray:
+def _grow_and_feather(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.ndarray:
     """Grown by `size` pixels, then a soft edge of `feather` pixels that ends where the matte ends, so that nothing
     outside it is touched. The matte's own softness (hair, motion) stays."""
     height, width = matte.shape
     work = cv2.resize(matte, (round(width * aspect), height), interpolation=cv2.INTER_LINEAR) if aspect != 1 else matte
     if size != 0:
-        work = _grown(work, size) if size > 0 else 1 - _grown(1 - work, -size)
+        work = _grow_matte(work, size) if size > 0 else 1 - _grow_matte(1 - work, -size)
     if feather > 0.5:
-        distance = signed_distance(work)
+        distance = measure_signed_distance(work)
         work = np.minimum(work, 1) * smoothstep((distance + 0.5) / feather)
         work = cv2.GaussianBlur(work, (0, 0), max(0.3, feather / 12)) * smoothstep((distance + 0.5) / 2)
     if aspect != 1:
@@ -179,13 +179,13 @@ def _sized(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.
     return np.clip(work, 0, 1).astype(np.float32)
 
 
-def _grown(matte: np.ndarray, radius: float) -> np.ndarray:
+def _grow_matte(matte: np.ndarray, radius: float) -> np.ndarray:
     """Every level of a matte (h, w) grown by `radius` pixels, any number."""
     total = np.zeros_like(matte)
-    levels = (np.arange(LEVELS) + 0.5) / LEVELS
+    levels = (np.arange(MATTE_LEVELS) + 0.5) / MATTE_LEVELS
     for level in levels:
         there = matte >= level
         if there.any():
             distance = cv2.distanceTransform((~there).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             total += np.clip(radius + 0.5 - distance, 0, 1)
-    return np.asarray(np.maximum(total / np.float32(LEVELS), matte), np.float32)
+    return np.asarray(np.maximum(total / np.float32(MATTE_LEVELS), matte), np.float32)

@@ -12,12 +12,12 @@ import pyamg
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-TOLERANCE = 1e-5  # relative residual that is solved for
-DIRECT = 150_000  # unknowns: three times faster than multigrid there, below 150 MB
-HOLD = 4.0  # weight of a border pixel's value against one link between neighbours
+SOLVER_TOLERANCE = 1e-5  # relative residual that is solved for
+MAX_DIRECT_UNKNOWNS = 150_000  # unknowns: three times faster than multigrid there, below 150 MB
+BORDER_WEIGHT = 4.0  # weight of a border pixel's value against one link between neighbours
 
 
-def membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float,
+def solve_membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float,
              aspect: float = 1.0) -> np.ndarray:
     """The correction h, float32 (h, w, c), zero outside `support`.
 
@@ -32,20 +32,20 @@ def membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, rea
         return result
     border = support & (cv2.erode(support.astype(np.uint8), np.ones((3, 3), np.uint8),
                                   borderType=cv2.BORDER_CONSTANT, borderValue=0) == 0)
-    hold = np.where(border, HOLD * trust, 0.0)[support]
-    system = _system(support, hold + 1 / reach**2, 1 / aspect**2)
+    hold = np.where(border, BORDER_WEIGHT * trust, 0.0)[support]
+    system = _build_laplacian(support, hold + 1 / reach**2, 1 / aspect**2)
     right = hold[:, None] * difference[support].astype(np.float64)
-    result[support] = _solved(system, right)
+    result[support] = _solve_system(system, right)
     return result
 
 
-def relative_residual(system: sp.csr_matrix, solution: np.ndarray, right: np.ndarray) -> float:
+def compute_relative_residual(system: sp.csr_matrix, solution: np.ndarray, right: np.ndarray) -> float:
     """|A x - b| / |b| of one channel; 0 where b is 0."""
     size = float(np.linalg.norm(right))
     return float(np.linalg.norm(system @ solution - right)) / size if size > 0 else 0.0
 
 
-def _system(support: np.ndarray, diagonal: np.ndarray, across: float = 1.0) -> sp.csr_matrix:
+def _build_laplacian(support: np.ndarray, diagonal: np.ndarray, across: float = 1.0) -> sp.csr_matrix:
     """The graph Laplacian of the pixels in `support`, links in a row weighing `across`, plus a diagonal."""
     number = np.full(support.shape, -1, np.int32)
     count = int(support.sum())
@@ -62,20 +62,20 @@ def _system(support: np.ndarray, diagonal: np.ndarray, across: float = 1.0) -> s
          (np.concatenate([every, first, second]), np.concatenate([every, second, first]))), shape=(count, count))
 
 
-def _solved(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
+def _solve_system(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
     """(n, c). Directly up to DIRECT pixels; beyond, where that would take too much memory, by algebraic multigrid."""
-    if system.shape[0] <= DIRECT:
-        return _direct(system, right)
+    if system.shape[0] <= MAX_DIRECT_UNKNOWNS:
+        return _solve_directly(system, right)
     hierarchy = pyamg.ruge_stuben_solver(system, max_coarse=200)
     columns = []
     for channel in right.T:
-        solution = hierarchy.solve(channel, tol=TOLERANCE, accel="cg", maxiter=60)
-        if not relative_residual(system, solution, channel) < 1e-3:
-            solution = _direct(system, channel)
+        solution = hierarchy.solve(channel, tol=SOLVER_TOLERANCE, accel="cg", maxiter=60)
+        if not compute_relative_residual(system, solution, channel) < 1e-3:
+            solution = _solve_directly(system, channel)
         columns.append(solution)
     return np.column_stack(columns)
 
 
-def _direct(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
+def _solve_directly(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
     factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return np.asarray(factors.solve(right))

@@ -16,36 +16,36 @@ import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.contract.view_grid import EXCLUDED, SPARE, USED
+from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.appearance import AppearanceMap
-from fsgan_core.faces.geometry import apply, similarity
-from fsgan_core.faces.landmarks import eye_opening, mouth_opening
-from fsgan_core.faces.pose import FACE
+from fsgan_core.faces.geometry import apply_affine, fit_similarity
+from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.lids import AWAKE, Blink, awake, blink, openness
-from fsgan_core.stages.performance import reading
-from fsgan_core.stages.warp_points import Actor
+from fsgan_core.stages.lids import OPEN_ENOUGH, Blink, measure_openness, open_eyes, plan_blink
+from fsgan_core.stages.performance import measure_landmark_bias
+from fsgan_core.stages.warp_points import Performer
 
-FADE = 3  # frames on either side over which a change of view is spread
+FADE_FRAMES = 3  # frames on either side over which a change of view is spread
 POSE_UNIT = 10.0  # degrees that cost as much as one unit of expression
 MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # openings, shares of the eye distance, that cost one unit of expression
 EXPRESSION_UNIT = 2.0  # mm, root of the mean square over lids, lips and brows, that cost one unit
 SHAPE_UNIT = 1.0  # mm on an average face, likewise over all but the jaw, head turned as it is, that cost one unit
-CALM = 1.0  # what a unit of a view's own expression costs
+EXPRESSION_COST = 1.0  # what a unit of a view's own expression costs
 ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
-ASLEEP = 6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
+SHUT_EYE_COST = 6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
 UNLIKE_UNIT = 0.02  # of the descriptor's unit, that a view shows less of its person than others, that cost one unit
 MIRROR_COST = 4.0  # what a mirrored view costs more: a face is not the same on both sides
-CROSSING = 3.0  # changes of view that a change into the mirror or out of it costs as much as
-NEGLIGIBLE = 0.02  # a view of less weight is not warped at all
-BEYOND = 5.0  # degrees outside all views' poses from which a frame is flagged
-MOUTH_NEEDED = 0.03  # an inner mouth open by less than this needs no teeth
-INNER_FACE = slice(17, 68)
-FRONTAL = FACE[INNER_FACE, :2]  # mm
+MIRROR_SWITCH_FACTOR = 3.0  # changes of view that a change into the mirror or out of it costs as much as
+MIN_WEIGHT = 0.02  # a view of less weight is not warped at all
+MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which a frame is flagged
+MIN_MOUTH_OPENING = 0.03  # an inner mouth open by less than this needs no teeth
+INNER_LANDMARKS = slice(17, 68)
+FRONTAL_FACE = FACE_MODEL[INNER_LANDMARKS, :2]  # mm
 
 
 @dataclass(frozen=True, order=True)
@@ -73,14 +73,14 @@ class FramePlan:
     that the views show open are closed. flags: "pose-clamped", "mirrored-view"."""
 
     views: tuple[WeightedView, ...]
-    others: tuple[ViewRef, ...] = ()
+    further_views: tuple[ViewRef, ...] = ()
     inner_mouth: float = 1.0
     blink: Blink = field(default=Blink())
     flags: tuple[str, ...] = field(default=())
 
 
-def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams, names: Sequence[str],
-               unlike: Mapping[ViewRef, float] | None = None) -> dict[int, FramePlan]:
+def plan_views(sources: Sequence[Performer], target: Performer, params: ReenactParams, names: Sequence[str],
+               unlikeness: Mapping[ViewRef, float] | None = None) -> dict[int, FramePlan]:
     """A plan for every frame of `target`.
 
     sources: the person in each source clip. names: a short name of each clip, for `params.views` and such. unlike: of
@@ -88,74 +88,74 @@ def plan_views(sources: Sequence[Actor], target: Actor, params: ReenactParams, n
     (`stages.recognition.unlikeness`); the others count as the mean of these.
     Raises NoFaceError when no view is left, ParameterError for a view that is not there.
     """
-    pool = _pool(sources, params, names)
+    pool = _list_candidates(sources, params, names)
     if not target.faces:
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    usual = reading(target)
-    poses, wanted_poses = _angles([one.face for one in pool]), _angles(faces)
-    pose, likeness = _costs(pool, faces, target, params, unlike or {})
+    usual = measure_landmark_bias(target)
+    poses, wanted_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
+    pose, likeness = _compute_costs(pool, faces, target, params, unlikeness or {})
     flipped = np.array([one.ref.mirrored for one in pool])
-    leading = _cheapest_path(pose + likeness, SWITCH_COST * params.hold, flipped)
+    leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold, flipped)
 
     detail = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
-    light, clamped = _light(wanted_poses, poses, likeness, flipped, leading, params.minimum_radius)
+    light, clamped = _compute_light_shares(wanted_poses, poses, likeness, flipped, leading, params.minimum_radius)
     if params.combine == "leading":
         light = detail.copy()
-    detail, light = _faded(detail, frames), _faded(light, frames)
+    detail, light = _smooth_weights(detail, frames), _smooth_weights(light, frames)
     if params.combine == "barycentric":
         detail = light
-    inner = _inner_mouth(params, detail @ np.array([one.mouth for one in pool]),
-                         np.array([_mouth(face, target) for face in faces]))
-    inner = _faded(inner[:, None], frames)[:, 0]
-    eyes = detail @ np.array([one.eyes for one in pool])
+    inner = _choose_mouth_shares(params, detail @ np.array([one.mouth_gap for one in pool]),
+                         np.array([_measure_mouth(face, target) for face in faces]))
+    inner = _smooth_weights(inner[:, None], frames)[:, 0]
+    eyes = detail @ np.array([one.eye_openness for one in pool])
 
     plans = {}
     for t, frame in enumerate(frames):
-        chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > NEGLIGIBLE]
+        chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > MIN_WEIGHT]
         sums = detail[t, chosen].sum(), light[t, chosen].sum()
         plans[frame] = FramePlan(
             views=tuple(WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0]))
                         for v in chosen),
-            others=_others(poses, flipped, set(chosen), pool),
+            further_views=_choose_further_views(poses, flipped, set(chosen), pool),
             inner_mouth=float(inner[t]),
-            blink=blink(faces[t], target.pixel_aspect, usual, eyes[t]),
+            blink=plan_blink(faces[t], target.pixel_aspect, usual, eyes[t]),
             flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if flipped[leading[t]] else [])),
         )
     return plans
 
 
-def promising_views(sources: Sequence[Actor], target: Actor, frames: Sequence[int], params: ReenactParams,
+def find_promising_views(sources: Sequence[Performer], target: Performer, frames: Sequence[int], params: ReenactParams,
                     names: Sequence[str], count: int) -> list[ViewRef]:
     """The views, at most `count`, that cost some of these frames of `target` least, ascending. Raises as
     `plan_views`."""
-    pool = _pool(sources, params, names)
-    pose, likeness = _costs(pool, [target.faces[frame] for frame in frames], target, params, {})
+    pool = _list_candidates(sources, params, names)
+    pose, likeness = _compute_costs(pool, [target.faces[frame] for frame in frames], target, params, {})
     cheapest = np.argsort((pose + likeness).min(0), kind="stable")[:count]
     return sorted(pool[index].ref for index in cheapest)
 
 
-def _costs(pool: Sequence[_Candidate], faces: Sequence[Face], target: Actor, params: ReenactParams,
-           unlike: Mapping[ViewRef, float]) -> tuple[np.ndarray, np.ndarray]:
+def _compute_costs(pool: Sequence[_Candidate], faces: Sequence[Face], target: Performer, params: ReenactParams,
+           unlikeness: Mapping[ViewRef, float]) -> tuple[np.ndarray, np.ndarray]:
     """What each view of the pool costs for each of the target's faces, (t, v) units: its pose, and all else."""
-    pose = np.linalg.norm(_angles(faces)[:, None] - _angles([one.face for one in pool])[None], axis=2) / POSE_UNIT
-    usual = reading(target)
-    shown = np.stack([_features(one.face, one.who) for one in pool])
-    wanted = np.stack([_features(awake(face, target.pixel_aspect, usual), target) for face in faces])
-    mean = sum(unlike.values()) / max(len(unlike), 1)
-    preference = np.array([one.doubt - np.log(one.weight) + MIRROR_COST * one.ref.mirrored
-                           + (unlike.get(one.ref, mean) - mean) / UNLIKE_UNIT for one in pool])
-    return pose, params.expression * _distances(wanted, shown) + preference[None]
+    pose = np.linalg.norm(_stack_angles(faces)[:, None] - _stack_angles([one.face for one in pool])[None], axis=2) / POSE_UNIT
+    usual = measure_landmark_bias(target)
+    shown = np.stack([_make_feature_vector(one.face, one.performer) for one in pool])
+    wanted = np.stack([_make_feature_vector(open_eyes(face, target.pixel_aspect, usual), target) for face in faces])
+    mean = sum(unlikeness.values()) / max(len(unlikeness), 1)
+    preference = np.array([one.own_cost - np.log(one.weight) + MIRROR_COST * one.ref.mirrored
+                           + (unlikeness.get(one.ref, mean) - mean) / UNLIKE_UNIT for one in pool])
+    return pose, params.expression * _measure_distances(wanted, shown) + preference[None]
 
 
-def _angles(faces: Sequence[Face]) -> np.ndarray:
+def _stack_angles(faces: Sequence[Face]) -> np.ndarray:
     """(n, 2) yaw and pitch, degrees."""
     return np.array([face.euler[:2] for face in faces])
 
 
-def _light(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray,
+def _compute_light_shares(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray,
            radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Shares (t, v) of views in the low frequencies, by the appearance map; and (t,) whether a pose lies outside it.
 
@@ -166,11 +166,11 @@ def _light(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped:
     clamped = np.zeros(len(wanted), bool)
     sides = {bool(side): np.flatnonzero(flipped == side) for side in np.unique(flipped[leading])}
     maps = {side: AppearanceMap(poses[members], radius) for side, members in sides.items()}
-    cells = {side: one.cells() for side, one in maps.items()}
+    cells = {side: one.compute_cells() for side, one in maps.items()}
     for t, (yaw, pitch) in enumerate(wanted):
         side = bool(flipped[leading[t]])
         query = maps[side].query(float(yaw), float(pitch))
-        clamped[t] = query.outside > BEYOND
+        clamped[t] = query.outside_degrees > MAX_OUTSIDE
         for kept, weight in zip(query.indices, query.weights, strict=True):
             if weight > 0:
                 members = sides[side][np.asarray(cells[side][int(kept)])]
@@ -179,7 +179,7 @@ def _light(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ViewChoice:
     """What becomes of a source frame. state: USED; EXCLUDED by `reenact.views` or `reenact.exclude`; SPARE:
     left out unasked, because its face is interpolated or the source has more than MAX_VIEWS. weight: the artist's
     preference."""
@@ -189,15 +189,15 @@ class Choice:
     weight: float = 1.0
 
 
-def chosen_views(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, Choice]:
+def choose_views(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, ViewChoice]:
     """Every source frame that shows the face, ascending; what the artist says of one frame moves no other in or out.
 
     sources, names: as for `plan_views`. Raises ParameterError for a view that is not there.
     """
     everything = {ViewRef(clip, frame): face for clip, who in enumerate(sources)
                   for frame, face in sorted(who.faces.items())}
-    use = _named(params.views, everything, names, "views")
-    leave = _named(params.exclude, everything, names, "exclude")
+    use = _find_named_views(params.views, everything, names, "views")
+    leave = _find_named_views(params.exclude, everything, names, "exclude")
     preferred: dict[ViewRef, float] = {}
     for text in params.weights:
         name, _, value = text.rpartition("=")
@@ -207,25 +207,25 @@ def chosen_views(sources: Sequence[Actor], params: ReenactParams, names: Sequenc
             weight = -1.0
         if not name or not 0 < weight < 1e6:
             raise ParameterError(f"reenact.weights: '{text}' is not FRAME=WEIGHT with a weight above 0")
-        preferred.update(dict.fromkeys(_named((name,), everything, names, "weights"), weight))
+        preferred.update(dict.fromkeys(_find_named_views((name,), everything, names, "weights"), weight))
     wanted = [ref for ref in everything if not use or ref in use]
     seen = [ref for ref in wanted if everything[ref].origin != "bridged"] or wanted
     taken = {seen[index] for index in sample_evenly(len(seen), MAX_VIEWS)} | (preferred.keys() & set(seen))
-    return {ref: Choice(face, EXCLUDED if ref in leave or (use and ref not in use)
-                        else USED if ref in taken else SPARE, preferred.get(ref, 1.0))
+    return {ref: ViewChoice(face, VIEW_EXCLUDED if ref in leave or (use and ref not in use)
+                        else VIEW_USED if ref in taken else VIEW_SPARE, preferred.get(ref, 1.0))
             for ref, face in everything.items()}
 
 
-def used_views(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, Choice]:
+def list_used_views(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, ViewChoice]:
     """Those of `chosen_views` that are used. Raises likewise, and NoFaceError when none is left."""
-    used = {ref: one for ref, one in chosen_views(sources, params, names).items() if one.state == USED}
+    used = {ref: one for ref, one in choose_views(sources, params, names).items() if one.state == VIEW_USED}
     if not used:
         raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
                           "leave none")
     return used
 
 
-def view_name(ref: ViewRef, names: Sequence[str]) -> str:
+def format_view_name(ref: ViewRef, names: Sequence[str]) -> str:
     """A view as `reenact.exclude` and the like take it: FRAME; of several clips CLIP:FRAME, CLIP being the clip's
     name, or its number, 1 being the first, where the name is another one's too or would be read as something else."""
     if len(names) == 1:
@@ -242,46 +242,46 @@ class _Candidate:
 
     ref: ViewRef
     face: Face
-    who: Actor
+    performer: Performer
     weight: float
-    doubt: float
-    mouth: float
-    eyes: np.ndarray
+    own_cost: float
+    mouth_gap: float
+    eye_openness: np.ndarray
 
-    def mirrored(self, who: Actor) -> _Candidate:
+    def mirror(self, performer: Performer) -> _Candidate:
         """The same in the mirror, where it is `who`."""
-        return replace(self, ref=replace(self.ref, mirrored=True), face=who.faces[self.ref.frame], who=who,
-                       eyes=self.eyes[::-1])
+        return replace(self, ref=replace(self.ref, mirrored=True), face=performer.faces[self.ref.frame], performer=performer,
+                       eye_openness=self.eye_openness[::-1])
 
 
-def _pool(sources: Sequence[Actor], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
+def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
     """The views that are used; those of the mirror behind the others."""
-    chosen = used_views(sources, params, names)
-    usual = {clip: reading(sources[clip]) for clip in {ref.clip for ref in chosen}}
+    chosen = list_used_views(sources, params, names)
+    usual = {clip: measure_landmark_bias(sources[clip]) for clip in {ref.clip for ref in chosen}}
     pool = []
     for ref, one in chosen.items():
         who = sources[ref.clip]
-        eyes = openness(one.face, who.pixel_aspect, usual[ref.clip])
-        doubt = _doubt(one.face, who) + ASLEEP * float(np.maximum(AWAKE - eyes, 0).max())
-        pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _mouth(one.face, who), eyes))
+        eyes = measure_openness(one.face, who.pixel_aspect, usual[ref.clip])
+        doubt = _compute_own_cost(one.face, who) + SHUT_EYE_COST * float(np.maximum(OPEN_ENOUGH - eyes, 0).max())
+        pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _measure_mouth(one.face, who), eyes))
     if params.mirror:
-        others = [warp_points.mirrored(who) for who in sources]
-        pool += [one.mirrored(others[one.ref.clip]) for one in pool]
+        others = [warp_points.mirror_performer(who) for who in sources]
+        pool += [one.mirror(others[one.ref.clip]) for one in pool]
     return pool
 
 
-_NAMED = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d+))?")
+_VIEW_PATTERN = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d+))?")
 
 
-def _named(texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str) -> set[ViewRef]:
+def _find_named_views(texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str) -> set[ViewRef]:
     found = set()
     for text in texts:
-        match = _NAMED.fullmatch(text.strip())
+        match = _VIEW_PATTERN.fullmatch(text.strip())
         matching = set()
         if match is not None:
             first = int(match["first"])
             last = int(match["last"] or first)
-            clips = _clips_named(match["clip"], names)
+            clips = _find_named_clips(match["clip"], names)
             matching = {ref for ref in known if ref.clip in clips and first <= ref.frame <= last}
         if not matching:
             raise ParameterError(f"reenact.{where}: no source view is called '{text}'; it is written FRAME, "
@@ -291,7 +291,7 @@ def _named(texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[
     return found
 
 
-def _clips_named(text: str | None, names: Sequence[str]) -> set[int]:
+def _find_named_clips(text: str | None, names: Sequence[str]) -> set[int]:
     """Numbers of the clips that are meant: by name, else by number from 1; all where none is said."""
     if text is None:
         return set(range(len(names)))
@@ -299,44 +299,44 @@ def _clips_named(text: str | None, names: Sequence[str]) -> set[int]:
         clip for clip in range(len(names)) if str(clip + 1) == text}
 
 
-def _features(face: Face, who: Actor) -> np.ndarray:
+def _make_feature_vector(face: Face, performer: Performer) -> np.ndarray:
     """A face as one vector in units of cost: its expression, its shape as it is, and how far mouth and eyes stand open,
     whoever it is. The less a view has to be bent to the target's face, the more of its person it keeps."""
-    landmarks = face.landmarks * (who.pixel_aspect, 1.0)
-    inner = landmarks[INNER_FACE]
-    shape = (apply(similarity(inner, FRONTAL), inner) - FRONTAL) / (SHAPE_UNIT * np.sqrt(len(FRONTAL)))
-    return np.concatenate([_expression(face, who), shape.ravel(),
-                           [mouth_opening(landmarks) / MOUTH_UNIT, eye_opening(landmarks) / EYE_UNIT]])
+    landmarks = face.landmarks * (performer.pixel_aspect, 1.0)
+    inner = landmarks[INNER_LANDMARKS]
+    shape = (apply_affine(fit_similarity(inner, FRONTAL_FACE), inner) - FRONTAL_FACE) / (SHAPE_UNIT * np.sqrt(len(FRONTAL_FACE)))
+    return np.concatenate([_make_expression_vector(face, performer), shape.ravel(),
+                           [measure_mouth_opening(landmarks) / MOUTH_UNIT, measure_eye_opening(landmarks) / EYE_UNIT]])
 
 
-def _expression(face: Face, who: Actor) -> np.ndarray:
+def _make_expression_vector(face: Face, performer: Performer) -> np.ndarray:
     """What lids, lips and (half) brows differ from the actor's face at rest, in units of cost."""
-    moved = warp_points.expression(face, who)
+    moved = warp_points.measure_expression(face, performer)
     parts = [0.5 * moved[warp_points.BROWS], 1.5 * moved[warp_points.EYES], moved[warp_points.LIPS], moved[warp_points.INNER_LIPS]]
     vector = np.concatenate(parts).ravel()
     return np.asarray(vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2)))
 
 
-def _doubt(face: Face, who: Actor) -> float:
+def _compute_own_cost(face: Face, performer: Performer) -> float:
     """What a view costs by itself: landmarks that hardly fit a head (the detector was wrong), and a strong expression
     of its own (a grimace cannot be warped into another one; a face at rest can)."""
-    pose = warp_points.head_pose(face.landmarks, who.pixel_aspect)
-    strength = float(np.linalg.norm(_expression(face, who)))
-    return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + CALM * strength
+    pose = warp_points.fit_head_pose(face.landmarks, performer.pixel_aspect)
+    strength = float(np.linalg.norm(_make_expression_vector(face, performer)))
+    return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + EXPRESSION_COST * strength
 
 
-def _mouth(face: Face, who: Actor) -> float:
+def _measure_mouth(face: Face, performer: Performer) -> float:
     """How far the inner mouth is open, relative to the eyes' distance, in square pixels."""
-    return float(mouth_opening(face.landmarks * (who.pixel_aspect, 1.0)))
+    return float(measure_mouth_opening(face.landmarks * (performer.pixel_aspect, 1.0)))
 
 
-def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _measure_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Distance of every row of `a` (n, k) to every row of `b` (m, k)."""
     square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     return np.asarray(np.sqrt(np.maximum(square, 0)))
 
 
-def _cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) -> np.ndarray:
+def _find_cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) -> np.ndarray:
     """For each row of cost (t, v) the view, so that costs and changes of view together are least (Viterbi); between
     views and mirrored ones (`flipped`, bool (v,)) a change costs CROSSING times as much."""
     total = cost[0].copy()
@@ -348,7 +348,7 @@ def _cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) -> np.n
             if not (flipped == side).any():
                 continue
             best = int(np.argmin(np.where(flipped == side, total, np.inf)))
-            changed = total[best] + switch * np.where(flipped == side, 1.0, CROSSING)
+            changed = total[best] + switch * np.where(flipped == side, 1.0, MIRROR_SWITCH_FACTOR)
             back, least = np.where(changed < least, best, back), np.minimum(changed, least)
         came_from[t] = back
         total = least + cost[t]
@@ -359,22 +359,22 @@ def _cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) -> np.n
     return path
 
 
-def _faded(weights: np.ndarray, frames: Sequence[int]) -> np.ndarray:
+def _smooth_weights(weights: np.ndarray, frames: Sequence[int]) -> np.ndarray:
     """Weights (t, v) averaged over frames at most FADE away, by frame number."""
     numbers = np.asarray(frames)
-    kernel = np.clip(1 - np.abs(numbers[:, None] - numbers[None]) / (FADE + 1), 0, None)
+    kernel = np.clip(1 - np.abs(numbers[:, None] - numbers[None]) / (FADE_FRAMES + 1), 0, None)
     return np.asarray(kernel @ weights / kernel.sum(1, keepdims=True))
 
 
-def _inner_mouth(params: ReenactParams, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _choose_mouth_shares(params: ReenactParams, source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Share of the source's inner mouth per frame."""
     if params.inner_mouth != "auto":
         return np.full(len(target), 1.0 if params.inner_mouth == "source" else 0.0)
     enough = source >= 0.6 * target
-    return np.where(enough | (target < MOUTH_NEEDED), 1.0, 0.0)
+    return np.where(enough | (target < MIN_MOUTH_OPENING), 1.0, 0.0)
 
 
-def _others(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
+def _choose_further_views(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
             pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
     """The views that turn furthest to either side, and up: they show what a single pose hides. None of the mirror:
     what is lit from the other side would show as a patch."""

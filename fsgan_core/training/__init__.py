@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
 
 if TYPE_CHECKING:
-    from fsgan_core.training.face_crops import FaceSet, Layout, collect
-    from fsgan_core.training.finetune import Outcome
+    from fsgan_core.training.face_crops import FaceLayout, FaceSet, collect_faces
+    from fsgan_core.training.finetune import FinetuneResult
     from fsgan_core.training.recipe import Recipe
 
-_HOMES = {"FaceSet": "face_crops", "Layout": "face_crops", "collect": "face_crops", "Outcome": "finetune", "Recipe": "recipe"}
+_MODULE_BY_NAME = {"FaceSet": "face_crops", "FaceLayout": "face_crops", "collect_faces": "face_crops", "FinetuneResult": "finetune", "Recipe": "recipe"}
 
-__all__ = ["FaceSet", "Layout", "Outcome", "Recipe", "collect"]
+__all__ = ["FaceLayout", "FaceSet", "FinetuneResult", "Recipe", "collect_faces"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module 'fsgan_core.training' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"fsgan_core.training.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"fsgan_core.training.{_MODULE_BY_NAME[name]}"), name)

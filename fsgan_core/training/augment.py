@@ -14,16 +14,16 @@ import numpy as np
 from fsgan_core.contract.errors import InputError
 from fsgan_core.faces import landmarks_wflw, pose
 
-__all__ = ["Augment", "Look", "Wear", "mirrored", "mirrored_points"]
+__all__ = ["AugmentSettings", "CameraWear", "ColourGrade", "mirror_picture", "mirror_points"]
 
-_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 # Which landmark lies in the mirror where each one lay: iBUG's 68 and WFLW's 98.
-MIRRORS = {68: pose.MIRROR, 98: landmarks_wflw.MIRROR}
+MIRROR_ORDERS = {68: pose.MIRROR_ORDER, 98: landmarks_wflw.MIRROR_ORDER}
 
 
 @dataclass(frozen=True)
-class Augment:
+class AugmentSettings:
     """How far faces are changed. flip: share that is mirrored. exposure: stops either way. colour: relative gain of
     each channel either way, and of saturation. contrast: exponent either way. blur: largest sigma, pixels at 128.
     grain: largest deviation, of 0..1. compression: share that goes through JPEG. roll: degrees either way; scale: share
@@ -52,7 +52,7 @@ class Augment:
 
 
 @dataclass(frozen=True)
-class Look:
+class ColourGrade:
     """A grade: other light, other camera."""
 
     gain: np.ndarray
@@ -60,7 +60,7 @@ class Look:
     saturation: float
 
     @classmethod
-    def drawn(cls, augment: Augment, random: np.random.Generator) -> Look:
+    def draw_random(cls, augment: AugmentSettings, random: np.random.Generator) -> ColourGrade:
         values = random.uniform(-1, 1, 6)
         # In display-like values a stop is a factor of about 2 ** (1 / 2.2).
         exposure = 2.0 ** (augment.exposure * values[0] / 2.2)
@@ -69,13 +69,13 @@ class Look:
                    float(1 + 2 * augment.colour * values[5]))
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        grey = (picture @ _LUMA)[..., None]
+        grey = (picture @ _LUMA_WEIGHTS)[..., None]
         toned = grey + np.float32(self.saturation) * (picture - grey)
         return np.asarray(np.clip(toned * self.gain, 0, 1) ** np.float32(self.power), np.float32)
 
 
 @dataclass(frozen=True)
-class Wear:
+class CameraWear:
     """A worse camera: blur, grain, compression. seed: of the grain."""
 
     blur: float
@@ -84,7 +84,7 @@ class Wear:
     seed: int
 
     @classmethod
-    def drawn(cls, augment: Augment, size: int, random: np.random.Generator) -> Wear:
+    def draw_random(cls, augment: AugmentSettings, size: int, random: np.random.Generator) -> CameraWear:
         blur, grain = random.uniform(0, 1, 2) ** 2 * (augment.blur * size / 128, augment.grain)
         quality = int(random.integers(30, 90)) if random.random() < augment.compression else 0
         return cls(float(blur), float(grain), quality, int(random.integers(2**31)))
@@ -101,11 +101,11 @@ class Wear:
         return np.asarray(worn, np.float32)
 
 
-def mirrored(picture: np.ndarray) -> np.ndarray:
+def mirror_picture(picture: np.ndarray) -> np.ndarray:
     """Left to right; (h, w[, c])."""
     return np.ascontiguousarray(picture[:, ::-1])
 
 
-def mirrored_points(points: np.ndarray) -> np.ndarray:
+def mirror_points(points: np.ndarray) -> np.ndarray:
     """(68 or 98, 2), shares of a square: the landmarks of the mirrored face, each in its own place of the order."""
-    return np.asarray(points[MIRRORS[len(points)]] * (-1, 1) + (1, 0), points.dtype)
+    return np.asarray(points[MIRROR_ORDERS[len(points)]] * (-1, 1) + (1, 0), points.dtype)

@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.runtime.atomic import atomic_file
-from fsgan_core.training.face_crops import FaceSet, Layout
+from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.training.face_crops import FaceLayout, FaceSet
 
-__all__ = ["Prepared", "Subject", "held_out_people", "load_dataset", "read_subject", "save_clip"]
+__all__ = ["FaceDataset", "PreparedClip", "choose_held_out_people", "load_dataset", "read_prepared_clip", "save_clip"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = "fsgan-faces-1"
-SUFFIX = ".npz"
-MATTES = "mattes"  # in a file that was prepared with them
-_ARRAYS = ("pictures", "landmarks", "points", "angles", "frames")
+FACES_FORMAT = "fsgan-faces-1"
+FACES_SUFFIX = ".npz"
+MATTES_KEY = "mattes"  # in a file that was prepared with them
+_ARRAY_KEYS = ("pictures", "landmarks", "points", "angles", "frames")
 
 
 @dataclass(frozen=True)
-class Subject:
+class PreparedClip:
     """What a prepared clip's file says of itself. person: whose face, whatever name the studio gives. licence: class
     of the footage. source: the clip's name; fingerprint: of its content. key: of all that the file depends on."""
 
@@ -42,65 +42,65 @@ class Subject:
     source: str
     fingerprint: str
     key: str
-    faces: int
-    layout: Layout
+    face_count: int
+    layout: FaceLayout
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FaceDataset:
     """A folder of prepared clips. faces: all of them, `clips` numbering `subjects`. people: (n,) text, whose each
     face is."""
 
-    subjects: tuple[Subject, ...]
+    clips: tuple[PreparedClip, ...]
     faces: FaceSet
 
     @property
     def people(self) -> np.ndarray:
-        return np.array([subject.person for subject in self.subjects])[self.faces.clips]
+        return np.array([subject.person for subject in self.clips])[self.faces.clips]
 
     @property
     def key(self) -> list[str]:
         """Of the faces: changes with any clip."""
-        return [subject.key for subject in self.subjects]
+        return [subject.key for subject in self.clips]
 
 
-def save_clip(path: Path, faces: FaceSet, subject: Subject) -> None:
+def save_clip(path: Path, faces: FaceSet, subject: PreparedClip) -> None:
     """Writes one clip's faces. Raises OutputError."""
-    head = {"format": FORMAT, "name": subject.name, "person": subject.person, "licence": subject.licence,
+    head = {"format": FACES_FORMAT, "name": subject.name, "person": subject.person, "licence": subject.licence,
             "source": subject.source, "fingerprint": subject.fingerprint, "key": subject.key, "faces": len(faces),
             "resolution": faces.layout.resolution, "crop": faces.layout.crop, "landmarks": faces.layout.landmarks}
-    arrays = {name: getattr(faces, name) for name in (*_ARRAYS, MATTES)}
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
+    arrays = {name: getattr(faces, name) for name in (*_ARRAY_KEYS, MATTES_KEY)}
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, head=np.array(json.dumps(head)),
                             **{name: array for name, array in arrays.items() if array is not None})
 
 
-def read_subject(path: Path) -> Subject | None:
+def read_prepared_clip(path: Path) -> PreparedClip | None:
     """What a prepared file says of itself; None where it is not there or no such file."""
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return _subject(json.loads(str(data["head"])))
+            return _parse_prepared_clip(json.loads(str(data["head"])))
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         log.warning("%s is not usable: %s", path, error)
         return None
 
 
-def load_dataset(folder: Path) -> Prepared:
+def load_dataset(folder: Path) -> FaceDataset:
     """All prepared clips of a folder, by name. Raises InputError: none there, of different layouts, or broken."""
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    paths = sorted(folder.glob(f"*{FACES_SUFFIX}"))
     if not paths:
         raise InputError(f"{folder} holds no prepared faces; make them with: "
                          f"fsgan train prepare CLIPS --output {folder}")
-    subjects: list[Subject] = []
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_ARRAYS, MATTES)}
+    subjects: list[PreparedClip] = []
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_ARRAY_KEYS, MATTES_KEY)}
     for path in paths:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                subjects.append(_subject(json.loads(str(data["head"]))))
+                subjects.append(_parse_prepared_clip(json.loads(str(data["head"]))))
                 for name in parts:
-                    if name in data or name != MATTES:
+                    if name in data or name != MATTES_KEY:
                         parts[name].append(data[name])
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is not a whole file of prepared faces ({error}); delete it and prepare "
@@ -109,22 +109,22 @@ def load_dataset(folder: Path) -> Prepared:
     if len(layouts) > 1:
         raise InputError(f"{folder} mixes faces of different resolution, crop or landmarks; prepare all alike, with "
                          "--force")
-    clips = np.repeat(np.arange(len(subjects)), [subject.faces for subject in subjects])
-    if len(parts[MATTES]) < len(subjects):  # of some is of no use
-        del parts[MATTES]
+    clips = np.repeat(np.arange(len(subjects)), [subject.face_count for subject in subjects])
+    if len(parts[MATTES_KEY]) < len(subjects):  # of some is of no use
+        del parts[MATTES_KEY]
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     faces = FaceSet(layouts.pop(), whole["pictures"], whole["landmarks"], whole["points"], clips, whole["frames"],
-                    whole["angles"], whole.get(MATTES))
-    return Prepared(tuple(subjects), faces)
+                    whole["angles"], whole.get(MATTES_KEY))
+    return FaceDataset(tuple(subjects), faces)
 
 
-def held_out_people(prepared: Prepared, named: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+def choose_held_out_people(prepared: FaceDataset, named: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
     """The people whose faces are measured by and never trained on: those named, else a share of all (at least one),
     drawn by the seed.
 
     Raises InputError: a name that nobody has, or nobody left to train on.
     """
-    people = sorted({subject.person for subject in prepared.subjects})
+    people = sorted({subject.person for subject in prepared.clips})
     unknown = [name for name in named if name not in people]
     if unknown:
         raise InputError(f"nobody in the prepared faces is called {', '.join(unknown)}; there are {', '.join(people)}")
@@ -141,9 +141,9 @@ def held_out_people(prepared: Prepared, named: Sequence[str], share: float, seed
     return chosen
 
 
-def _subject(head: dict[str, Any]) -> Subject:
-    if head["format"] != FORMAT:
-        raise ValueError(f"format {head['format']}, expected {FORMAT}")
-    layout = Layout(int(head["resolution"]), float(head["crop"]), int(head["landmarks"]))
-    return Subject(head["name"], head["person"], head["licence"], head["source"], head["fingerprint"], head["key"],
+def _parse_prepared_clip(head: dict[str, Any]) -> PreparedClip:
+    if head["format"] != FACES_FORMAT:
+        raise ValueError(f"format {head['format']}, expected {FACES_FORMAT}")
+    layout = FaceLayout(int(head["resolution"]), float(head["crop"]), int(head["landmarks"]))
+    return PreparedClip(head["name"], head["person"], head["licence"], head["source"], head["fingerprint"], head["key"],
                    int(head["faces"]), layout)

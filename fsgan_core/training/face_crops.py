@@ -21,23 +21,23 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
-from fsgan_core.stages.fsgan_crop import Crop, crop_of, cut
-from fsgan_core.stages.image_ops import display_of, inside_of
+from fsgan_core.stages.fsgan_crop import Crop, compute_face_crop, cut_crop
+from fsgan_core.stages.image_ops import mark_plate_area, to_display
 from fsgan_core.stages.mask import measure_mattes
 
-__all__ = ["ClipFaces", "FaceSet", "Layout", "collect", "load_faces", "save_faces", "usable_frames"]
+__all__ = ["ClipFaces", "FaceLayout", "FaceSet", "collect_faces", "load_faces", "save_faces", "select_usable_frames"]
 
 log = logging.getLogger(__name__)
 
-AROUND = 4  # the picture has a quarter of the crop more on every side
-MOST_FRAMES = 500  # of all clips together; of more, evenly spread ones
-SURE = 0.3  # confidence below which a face is left out
+MARGIN_DIVISOR = 4  # the picture has a quarter of the crop more on every side
+MAX_FRAMES = 500  # of all clips together; of more, evenly spread ones
+MIN_CONFIDENCE = 0.3  # confidence below which a face is left out
 
 
 @dataclass(frozen=True)
-class Layout:
+class FaceLayout:
     """What a network is shown. resolution: side of its square input, pixels, a multiple of 32. crop: side of the crop
     in units of the face's box. landmarks: 68 or 98."""
 
@@ -56,7 +56,7 @@ class Layout:
     @property
     def margin(self) -> int:
         """Pixels that a picture has more than the crop, on each side."""
-        return self.resolution // AROUND
+        return self.resolution // MARGIN_DIVISOR
 
     @property
     def side(self) -> int:
@@ -69,7 +69,7 @@ class ClipFaces:
     """A clip to collect from. read: a frame's plate (R, G, B in the codec's space). faces: of one person, by frame."""
 
     name: str
-    read: Callable[[int], Plate]
+    read_plate: Callable[[int], Plate]
     faces: Mapping[int, Face]
     codec: Codec
     pixel_aspect: float = 1.0
@@ -85,7 +85,7 @@ class FaceSet:
     and roll in degrees; mattes: uint8 (n, side, side, 4), contract.layers.MATTES as the geometric engine measures them.
     """
 
-    layout: Layout
+    layout: FaceLayout
     pictures: np.ndarray
     landmarks: np.ndarray
     points: np.ndarray
@@ -97,7 +97,7 @@ class FaceSet:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def at(self, resolution: int) -> FaceSet:
+    def resize_to(self, resolution: int) -> FaceSet:
         """The same faces for a smaller input. Raises InputError for a larger one."""
         if resolution == self.layout.resolution:
             return self
@@ -105,16 +105,16 @@ class FaceSet:
             raise InputError(f"these faces were prepared for {self.layout.resolution} pixels and {resolution} are "
                              "wanted; prepare them again with a larger --resolution")
         layout = replace(self.layout, resolution=resolution)
-        mattes = None if self.mattes is None else _smaller(self.mattes, layout.side)
-        return replace(self, layout=layout, pictures=_smaller(self.pictures, layout.side), mattes=mattes)
+        mattes = None if self.mattes is None else _shrink_pictures(self.mattes, layout.side)
+        return replace(self, layout=layout, pictures=_shrink_pictures(self.pictures, layout.side), mattes=mattes)
 
-    def crop(self, index: int) -> np.ndarray:
+    def get_crop(self, index: int) -> np.ndarray:
         """uint8 (resolution, resolution, 3): what the network sees of that face."""
         margin, size = self.layout.margin, self.layout.resolution
         return self.pictures[index, margin:margin + size, margin:margin + size]
 
 
-def usable_frames(clips: Sequence[ClipFaces], most: int = MOST_FRAMES) -> list[tuple[int, int]]:
+def select_usable_frames(clips: Sequence[ClipFaces], most: int = MAX_FRAMES) -> list[tuple[int, int]]:
     """(clip, frame) of the faces that are taken: seen, not interpolated, and sure enough; evenly spread where there
     are more than `most`. Clips with a single such face are left out: there is nothing to pair it with.
 
@@ -123,7 +123,7 @@ def usable_frames(clips: Sequence[ClipFaces], most: int = MOST_FRAMES) -> list[t
     found = []
     for number, clip in enumerate(clips):
         good = [frame for frame, face in sorted(clip.faces.items())
-                if face.origin != "bridged" and face.confidence >= SURE]
+                if face.origin != "bridged" and face.confidence >= MIN_CONFIDENCE]
         if len(good) >= 2:
             found += [(number, frame) for frame in good]
         else:
@@ -134,25 +134,25 @@ def usable_frames(clips: Sequence[ClipFaces], most: int = MOST_FRAMES) -> list[t
     return [found[place] for place in sample_evenly(len(found), most)]
 
 
-def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, int], None] | None = None, *,
-            most: int = MOST_FRAMES, mattes: MaskParams | None = None) -> FaceSet:
+def collect_faces(clips: Sequence[ClipFaces], layout: FaceLayout, on_progress: Callable[[int, int], None] | None = None, *,
+            most: int = MAX_FRAMES, mattes: MaskParams | None = None) -> FaceSet:
     """Reads the faces of `clips`, `most` at most. listen(done, total) is called after each. mattes: how they are
     measured; None: they are not.
 
     Frames that cannot be read are logged and left out. Raises NoFaceError (fewer than two faces), EngineError (98
     landmarks are wanted and the tracks have 68), PlateError (no frame can be read).
     """
-    wanted = usable_frames(clips, most)
+    wanted = select_usable_frames(clips, most)
     pictures, landmarks, points, places, angles, measured = [], [], [], [], [], []
     trouble: PlateError | None = None
-    def read(place: int) -> Plate | PlateError:
+    def read_place(place: int) -> Plate | PlateError:
         number, frame = wanted[place]
         try:
-            return clips[number].read(frame)
+            return clips[number].read_plate(frame)
         except PlateError as error:
             return error
 
-    for place, plate in read_ahead(read, range(len(wanted)), workers=1, ahead=2):
+    for place, plate in read_ahead(read_place, range(len(wanted)), workers=1, ahead=2):
         number, frame = wanted[place]
         clip = clips[number]
         face = clip.faces[frame]
@@ -160,16 +160,16 @@ def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, i
             trouble = trouble or plate
             log.warning("frame %d of %s is left out: %s", frame, clip.name, plate)
             continue
-        crop = _crop(face, clip.pixel_aspect, layout)
-        pictures.append(_picture(plate, crop, clip, layout))
+        crop = _compute_crop(face, clip.pixel_aspect, layout)
+        pictures.append(_cut_picture(plate, crop, clip, layout))
         if mattes is not None:
-            measured.append(_mattes(plate, face, crop, clip, layout, mattes))
+            measured.append(_cut_mattes(plate, face, crop, clip, layout, mattes))
         angles.append(face.euler)
-        landmarks.append(crop.shares(face.landmarks).astype(np.float32))
-        points.append(crop.shares(_shown(face, layout)).astype(np.float32))
+        landmarks.append(crop.normalise_points(face.landmarks).astype(np.float32))
+        points.append(crop.normalise_points(_get_network_landmarks(face, layout)).astype(np.float32))
         places.append((number, frame))
-        if listen is not None:
-            listen(place + 1, len(wanted))
+        if on_progress is not None:
+            on_progress(place + 1, len(wanted))
     if len(pictures) < 2:
         raise trouble or NoFaceError("fewer than two faces could be read")
     where = np.array(places, np.int64)
@@ -180,7 +180,7 @@ def collect(clips: Sequence[ClipFaces], layout: Layout, listen: Callable[[int, i
 def save_faces(path: Path, faces: FaceSet, key: str) -> None:
     """Keeps the faces beside a run, so that it goes on with the very same pixels. Raises OutputError."""
     layout = np.array([faces.layout.resolution, faces.layout.crop, faces.layout.landmarks], np.float64)
-    with atomic_file(path) as temporary, temporary.open("wb") as file:
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez(file, key=np.array(key), layout=layout, pictures=faces.pictures, landmarks=faces.landmarks,
                  points=faces.points, clips=faces.clips, frames=faces.frames)
 
@@ -195,14 +195,14 @@ def load_faces(path: Path, key: str) -> FaceSet | None:
             if str(data["key"]) != key:
                 return None
             resolution, crop, count = data["layout"]
-            layout = Layout(int(resolution), float(crop), int(count))
+            layout = FaceLayout(int(resolution), float(crop), int(count))
             return FaceSet(layout, data["pictures"], data["landmarks"], data["points"], data["clips"], data["frames"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         log.warning("%s is not usable and is made again: %s", path, error)
         return None
 
 
-def _shown(face: Face, layout: Layout) -> np.ndarray:
+def _get_network_landmarks(face: Face, layout: FaceLayout) -> np.ndarray:
     """The landmarks that the network takes, plate coordinates."""
     if layout.landmarks == 68:
         return face.landmarks
@@ -213,36 +213,36 @@ def _shown(face: Face, layout: Layout) -> np.ndarray:
     return np.asarray(wflw)
 
 
-def _crop(face: Face, aspect: float, layout: Layout) -> Crop:
-    return crop_of(face, layout.crop, layout.resolution, aspect)
+def _compute_crop(face: Face, aspect: float, layout: FaceLayout) -> Crop:
+    return compute_face_crop(face, layout.crop, layout.resolution, aspect)
 
 
-def _wide(crop: Crop, layout: Layout) -> Crop:
+def _widen_crop(crop: Crop, layout: FaceLayout) -> Crop:
     """The crop and what is around it."""
-    across, down = crop.width / AROUND, crop.height / AROUND
+    across, down = crop.width / MARGIN_DIVISOR, crop.height / MARGIN_DIVISOR
     return replace(crop, left=crop.left - across, top=crop.top - down, width=crop.width + 2 * across,
                    height=crop.height + 2 * down, size=layout.side)
 
 
-def _picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: Layout) -> np.ndarray:
+def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) -> np.ndarray:
     """uint8 (side, side, 3)."""
-    wide = _wide(crop, layout)
+    wide = _widen_crop(crop, layout)
     window = wide.window()
-    shown = display_of(plate, window, clip.codec) * inside_of(plate, window)[..., None]
-    return _bytes(cut(shown, window, wide))
+    shown = to_display(plate, window, clip.codec) * mark_plate_area(plate, window)[..., None]
+    return _to_bytes(cut_crop(shown, window, wide))
 
 
-def _mattes(plate: Plate, face: Face, crop: Crop, clip: ClipFaces, layout: Layout, params: MaskParams) -> np.ndarray:
+def _cut_mattes(plate: Plate, face: Face, crop: Crop, clip: ClipFaces, layout: FaceLayout, params: MaskParams) -> np.ndarray:
     """uint8 (side, side, 4)."""
-    wide = _wide(crop, layout)
+    wide = _widen_crop(crop, layout)
     measured = measure_mattes(plate, face, wide.window(), clip.codec, params)
-    return _bytes(cut(measured.pixels, measured.data_window, wide, "linear"))
+    return _to_bytes(cut_crop(measured.pixels, measured.data_window, wide, "linear"))
 
 
-def _smaller(pictures: np.ndarray, side: int) -> np.ndarray:
+def _shrink_pictures(pictures: np.ndarray, side: int) -> np.ndarray:
     """uint8 (n, side, side, c) of (n, larger, larger, c)."""
     return np.stack([cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in pictures])
 
 
-def _bytes(shares: np.ndarray) -> np.ndarray:
+def _to_bytes(shares: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)

@@ -16,22 +16,22 @@ from torch.utils.data import DataLoader, Dataset
 from fsgan_core.plates.stream import read_ahead
 from fsgan_core.training.pairs import Batch
 
-__all__ = ["ahead"]
+__all__ = ["prefetch_batches"]
 
-EACH = 2  # batches that every process has ready or in the making
+PREFETCH_PER_WORKER = 2  # batches that every process has ready or in the making
 
-Arrays = dict[str, torch.Tensor]
+BatchTensors = dict[str, torch.Tensor]
 
 
-def ahead(read: Callable[[int], Batch], steps: range, workers: int = 0) -> Iterator[tuple[int, Batch]]:
+def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 0) -> Iterator[tuple[int, Batch]]:
     """(step, read(step)) in the order of `steps`. workers: processes that make them; 0: a thread of this one. Where
     processes are not forked, `read` must be picklable. Leaving the loop early ends them."""
     if workers < 1 or len(steps) < 2:
         yield from read_ahead(read, steps, workers=1, ahead=2)
         return
     how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    loader = DataLoader(_Steps(read, steps), batch_size=None, num_workers=min(workers, len(steps)),
-                        prefetch_factor=EACH, multiprocessing_context=how, worker_init_fn=_alone)
+    loader = DataLoader(_StepDataset(read, steps), batch_size=None, num_workers=min(workers, len(steps)),
+                        prefetch_factor=PREFETCH_PER_WORKER, multiprocessing_context=how, worker_init_fn=_use_one_thread)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # a fork has not the threads that it believes to have
     try:
@@ -41,22 +41,22 @@ def ahead(read: Callable[[int], Batch], steps: range, workers: int = 0) -> Itera
         cv2.setNumThreads(threads)
 
 
-class _Steps(Dataset[Arrays]):
+class _StepDataset(Dataset[BatchTensors]):
     """Tensors travel between processes by shared memory, arrays would through a pipe."""
 
     def __init__(self, read: Callable[[int], Batch], steps: range) -> None:
-        self._read = read
+        self._read_batch = read
         self._steps = steps
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, place: int) -> Arrays:
-        batch = self._read(self._steps[place])
+    def __getitem__(self, place: int) -> BatchTensors:
+        batch = self._read_batch(self._steps[place])
         arrays = {one.name: getattr(batch, one.name) for one in fields(Batch)}
         return {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
 
 
-def _alone(_: int) -> None:
+def _use_one_thread(_: int) -> None:
     """A process of many has one core."""
     cv2.setNumThreads(1)

@@ -14,27 +14,37 @@ import torch
 from torch import Tensor, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
-from fsgan_core.faces.heatmap import FLOOR, POWER, REACH
+from fsgan_core.faces.heatmap import CONE_FLOOR, CONE_POWER, CONE_RADIUS
 from fsgan_core.networks.architectures.discriminator import MultiscaleDiscriminator
 from fsgan_core.training.losses import ClassCriterion, Criterion, discriminator_loss
 from fsgan_core.training.pairs import Batch
-from fsgan_core.training.recipe import BETAS, Recipe
+from fsgan_core.training.recipe import ADAM_BETAS, Recipe
 
-__all__ = ["Trainer", "calibrate", "follow", "has_statistics", "judge_for", "picture_of", "redrawn_of", "seeded",
-           "shown", "training_dtype"]
+__all__ = [
+    "Trainer",
+    "build_network_input",
+    "build_seeded_network",
+    "calibrate_batch_norm",
+    "choose_training_dtype",
+    "extract_picture",
+    "extract_redrawn_share",
+    "has_running_statistics",
+    "make_discriminator",
+    "update_moving_average",
+]
 
 log = logging.getLogger(__name__)
 
-Placed = TypeVar("Placed", bound=nn.Module)
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 
-FINEST_DISCRIMINATOR, SMALLEST_DISCRIMINATOR = 64, 8
+MAX_DISCRIMINATOR_WIDTH, MIN_DISCRIMINATOR_WIDTH = 64, 8
 
 
-def training_dtype(precision: str, device: str) -> torch.dtype:
+def choose_training_dtype(precision: str, device: str) -> torch.dtype:
     """Of the arithmetic of convolutions. auto: bfloat16 where the device computes it itself, else float32."""
     if precision == "fp32":
         return torch.float32
-    native = _computes_bf16(device)
+    native = _has_native_bf16(device)
     if precision == "bf16":
         if not native:
             log.warning("%s does not compute bfloat16 itself; this will be slower than fp32", device)
@@ -42,7 +52,7 @@ def training_dtype(precision: str, device: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _computes_bf16(device: str) -> bool:
+def _has_native_bf16(device: str) -> bool:
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu":
@@ -63,24 +73,24 @@ class Trainer:
     def __init__(self, generator: nn.Module, criterion: Criterion | ClassCriterion, recipe: Recipe, *,
                  device: str = "cpu", discriminator: MultiscaleDiscriminator | None = None, average: float = 0.0,
                  share: Callable[[nn.Module], None] | None = None) -> None:
-        if criterion.weights.adversarial and discriminator is None:
+        if criterion.weights.is_adversarial and discriminator is None:
             raise ValueError("these losses need a discriminator")
         self.device = torch.device(device)
-        self.dtype = training_dtype(recipe.precision, device)
-        self.generator = _placed(generator, self.device)
+        self.dtype = choose_training_dtype(recipe.precision, device)
+        self.generator = _prepare_for_training(generator, self.device)
         self._criterion = criterion
-        self._clip = recipe.clip
-        self._share = share
-        self._memory = average
-        self._optimizer = torch.optim.Adam(self.generator.parameters(), recipe.rate, BETAS)
+        self._max_gradient_norm = recipe.clip
+        self._share_gradients = share
+        self._average_memory = average
+        self._optimizer = torch.optim.Adam(self.generator.parameters(), recipe.rate, ADAM_BETAS)
         self.modules: dict[str, nn.Module] = {"generator": self.generator}
         self.optimizers: dict[str, torch.optim.Optimizer] = {"generator": self._optimizer}
-        self._judge: MultiscaleDiscriminator | None = None
-        if criterion.weights.adversarial and discriminator is not None:
-            self._judge = _placed(discriminator, self.device)
+        self._discriminator: MultiscaleDiscriminator | None = None
+        if criterion.weights.is_adversarial and discriminator is not None:
+            self._discriminator = _prepare_for_training(discriminator, self.device)
             rate = recipe.discriminator_rate or recipe.rate
-            self.modules["discriminator"] = self._judge
-            self.optimizers["discriminator"] = torch.optim.Adam(self._judge.parameters(), rate, BETAS)
+            self.modules["discriminator"] = self._discriminator
+            self.optimizers["discriminator"] = torch.optim.Adam(self._discriminator.parameters(), rate, ADAM_BETAS)
         if average:
             self.modules["average"] = copy.deepcopy(self.generator).requires_grad_(False).eval()
 
@@ -101,74 +111,74 @@ class Trainer:
         Raises InputError (the sum is no number any more), MachineError (the device's memory is full).
         """
         try:
-            found = self._step(shown(batch, self.device), self._there(batch.targets),
-                               None if batch.where is None else self._there(batch.where))
+            found = self._update_weights(build_network_input(batch, self.device), self._move_to_device(batch.targets),
+                               None if batch.loss_mask is None else self._move_to_device(batch.loss_mask))
         except torch.OutOfMemoryError as error:
             raise MachineError(f"{self.device} has not enough memory for training with this batch and resolution; "
                                "take a smaller --batch or --resolution") from error
-        if self._memory:
-            follow(self.modules["average"], self.generator, min(self._memory, (1 + number) / (10 + number)))
+        if self._average_memory:
+            update_moving_average(self.modules["average"], self.generator, min(self._average_memory, (1 + number) / (10 + number)))
         return found
 
-    def _step(self, inputs: Tensor, targets: Tensor, where: Tensor | None) -> dict[str, float]:
+    def _update_weights(self, inputs: Tensor, targets: Tensor, where: Tensor | None) -> dict[str, float]:
         self.generator.train()
         with self._autocast():
             answer = self.generator(inputs)
-        made = picture_of(answer)
+        made = extract_picture(answer)
         if where is not None:
             made = targets + where * (made - targets)  # elsewhere there is nothing to be wrong
-        if self._judge is not None:
-            self._teach_judge(made.detach(), targets)
+        if self._discriminator is not None:
+            self._train_discriminator(made.detach(), targets)
         with self._autocast():
             judged = real = None
-            if self._judge is not None:
-                self._judge.requires_grad_(False)
-                judged = self._judge.features(made)
+            if self._discriminator is not None:
+                self._discriminator.requires_grad_(False)
+                judged = self._discriminator.compute_features(made)
                 with torch.no_grad():
-                    real = self._judge.features(targets)
+                    real = self._discriminator.compute_features(targets)
             parts = self._criterion(made, targets, judged, real)
-        redrawn = redrawn_of(answer)
+        redrawn = extract_redrawn_share(answer)
         if redrawn is not None and self._criterion.weights.redrawn:
             counted = redrawn if where is None else redrawn * where
             parts["redrawn"] = self._criterion.weights.redrawn * counted.float().mean()
         total = torch.stack(list(parts.values())).sum()
-        self._descend(total, self._optimizer, self.generator)
-        if self._judge is not None:
-            self._judge.requires_grad_(True)
+        self._apply_gradients(total, self._optimizer, self.generator)
+        if self._discriminator is not None:
+            self._discriminator.requires_grad_(True)
         found = {name: float(part.detach()) for name, part in parts.items()}
         found["total"] = float(total.detach())
         if not math.isfinite(found["total"]):
             raise InputError("the loss is no number any more: the training has diverged; take a smaller --rate")
         return found
 
-    def _teach_judge(self, made: Tensor, targets: Tensor) -> None:
-        assert self._judge is not None
+    def _train_discriminator(self, made: Tensor, targets: Tensor) -> None:
+        assert self._discriminator is not None
         with self._autocast():
-            loss = discriminator_loss([scale[-1] for scale in self._judge.features(made)],
-                                      [scale[-1] for scale in self._judge.features(targets)])
-        self._descend(loss, self.optimizers["discriminator"], self._judge)
+            loss = discriminator_loss([scale[-1] for scale in self._discriminator.compute_features(made)],
+                                      [scale[-1] for scale in self._discriminator.compute_features(targets)])
+        self._apply_gradients(loss, self.optimizers["discriminator"], self._discriminator)
 
-    def _descend(self, loss: Tensor, optimizer: torch.optim.Optimizer, network: nn.Module) -> None:
+    def _apply_gradients(self, loss: Tensor, optimizer: torch.optim.Optimizer, network: nn.Module) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self._share is not None:
-            self._share(network)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), self._clip)
+        if self._share_gradients is not None:
+            self._share_gradients(network)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), self._max_gradient_norm)
         optimizer.step()
 
-    def made(self, batch: Batch) -> Tensor:
+    def generate(self, batch: Batch) -> Tensor:
         """float32 (n, 3, h, w) on the CPU: the result's answer as it will be used, in evaluation mode."""
         self.result.eval()
         with torch.inference_mode(), self._autocast():
-            answer = picture_of(self.result(shown(batch, self.device)))
+            answer = extract_picture(self.result(build_network_input(batch, self.device)))
         self.generator.train()
         return answer.float().cpu()
 
-    def judged(self, made: Tensor, batch: Batch) -> float:
+    def compute_loss(self, made: Tensor, batch: Batch) -> float:
         """The criterion's sum for an answer on the CPU, of the parts that need no discriminator."""
         wanted = torch.as_tensor(batch.targets)
-        if batch.where is not None:
-            made = wanted + torch.as_tensor(batch.where) * (made - wanted)
+        if batch.loss_mask is not None:
+            made = wanted + torch.as_tensor(batch.loss_mask) * (made - wanted)
         with torch.no_grad():
             parts = self._criterion(made.to(self.device), wanted.to(self.device))
         return float(torch.stack(list(parts.values())).sum())
@@ -176,36 +186,36 @@ class Trainer:
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """`calibrate` the result on what these show."""
         with self._autocast():
-            calibrate(self.result, (shown(batch, self.device) for batch in batches))
+            calibrate_batch_norm(self.result, (build_network_input(batch, self.device) for batch in batches))
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def _there(self, values: np.ndarray) -> Tensor:
+    def _move_to_device(self, values: np.ndarray) -> Tensor:
         return torch.as_tensor(values).to(self.device, non_blocking=True)
 
 
-def shown(batch: Batch, device: torch.device | str = "cpu") -> Tensor:
+def build_network_input(batch: Batch, device: torch.device | str = "cpu") -> Tensor:
     """(n, channels, p, p) on the device: what the network takes, heat maps among it where it takes some."""
     inputs = torch.as_tensor(batch.inputs).to(device, non_blocking=True)
-    if batch.points is None:
+    if batch.heat_map_points is None:
         return inputs
-    return torch.cat([inputs, _maps(torch.as_tensor(batch.points).to(device), inputs.shape[-1])], 1)
+    return torch.cat([inputs, _draw_heat_maps(torch.as_tensor(batch.heat_map_points).to(device), inputs.shape[-1])], 1)
 
 
-def _maps(points: Tensor, size: int) -> Tensor:
+def _draw_heat_maps(points: Tensor, size: int) -> Tensor:
     """float32 (n, k, size, size): `faces.heatmap.heat_maps` of points (n, k, 2), all at once."""
     centres = (torch.arange(size, device=points.device, dtype=torch.float32) + 0.5) / size
     across = (centres - points[..., :1]) ** 2  # (n, k, size)
     down = (centres - points[..., 1:]) ** 2
     distance = (across[..., None, :] + down[..., :, None]).sqrt()
-    cone = (1 - distance / REACH).clamp_min(0) ** POWER
-    return ((cone - FLOOR) / (1 - FLOOR)).clamp_min(0)
+    cone = (1 - distance / CONE_RADIUS).clamp_min(0) ** CONE_POWER
+    return ((cone - CONE_FLOOR) / (1 - CONE_FLOOR)).clamp_min(0)
 
 
-def _placed(network: Placed, device: torch.device) -> Placed:
+def _prepare_for_training(network: AnyNetwork, device: torch.device) -> AnyNetwork:
     """Ready for training. Channels last: three times as fast on a CPU without instructions for half precision."""
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.requires_grad_(True).train()
@@ -213,7 +223,7 @@ def _placed(network: Placed, device: torch.device) -> Placed:
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, memory: float) -> None:
+def update_moving_average(average: nn.Module, network: nn.Module, memory: float) -> None:
     """Moves the weights of `average` towards those of `network`; running statistics are taken as they are."""
     for mean, now in zip(average.parameters(), network.parameters(), strict=True):
         mean.lerp_(now, 1 - memory)
@@ -221,7 +231,7 @@ def follow(average: nn.Module, network: nn.Module, memory: float) -> None:
         kept.copy_(newest)
 
 
-def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Measures the means and variances of batch norm anew over `batches`.
 
     The running ones follow the last few steps; of small batches that is a handful of pictures, and the network in use
@@ -244,39 +254,39 @@ def calibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         network.train(was_training)
 
 
-def has_statistics(network: nn.Module) -> bool:
+def has_running_statistics(network: nn.Module) -> bool:
     """Whether running statistics belong to it, which follow the last few steps alone."""
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def judge_for(generator: nn.Module, seed: int, width: int = 0) -> MultiscaleDiscriminator:
+def make_discriminator(generator: nn.Module, seed: int, width: int = 0) -> MultiscaleDiscriminator:
     """A discriminator as wide as the generator is, up to the published width, where no width is given."""
     if not width:
         widths = [len(parameter) for parameter in generator.parameters()
-                  if parameter.dim() == 4 and len(parameter) >= SMALLEST_DISCRIMINATOR]
-        width = min(min(widths, default=SMALLEST_DISCRIMINATOR), FINEST_DISCRIMINATOR)
-    made = seeded(f"discriminators_pix2pix.MultiscaleDiscriminator(ndf={width})", seed + 1)
+                  if parameter.dim() == 4 and len(parameter) >= MIN_DISCRIMINATOR_WIDTH]
+        width = min(min(widths, default=MIN_DISCRIMINATOR_WIDTH), MAX_DISCRIMINATOR_WIDTH)
+    made = build_seeded_network(f"discriminators_pix2pix.MultiscaleDiscriminator(ndf={width})", seed + 1)
     assert isinstance(made, MultiscaleDiscriminator)
     return made
 
 
-def picture_of(answer: Tensor | tuple[Tensor, ...]) -> Tensor:
+def extract_picture(answer: Tensor | tuple[Tensor, ...]) -> Tensor:
     """The picture that a generator answers with; the first version's has a segmentation beside it."""
     return answer if isinstance(answer, Tensor) else answer[0]
 
 
-def redrawn_of(answer: Tensor | tuple[Tensor, ...]) -> Tensor | None:
+def extract_redrawn_share(answer: Tensor | tuple[Tensor, ...]) -> Tensor | None:
     """The share of each pixel that a network says it has redrawn, (n, 1, h, w); None of others."""
     if isinstance(answer, tuple) and len(answer) > 1 and answer[1].shape[1] == 1:
         return answer[1]
     return None
 
 
-def seeded(arch: str, seed: int) -> nn.Module:
+def build_seeded_network(arch: str, seed: int) -> nn.Module:
     """A network with random weights that the seed decides; the process's own random numbers are left alone. Raises
     WeightsError."""
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build(arch)
+        return build_network(arch)

@@ -22,17 +22,29 @@ from torch.nn import functional
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.networks.architectures.vgg import VGG19, VGG19Features
 
-__all__ = ["ClassCriterion", "Criterion", "Features", "LossWeights", "discriminator_loss", "feature_matching",
-           "generator_gan_loss", "gradient_loss", "multi_scale_l1", "perceptual_loss", "ssim_loss", "vgg_features"]
+__all__ = [
+    "ClassCriterion",
+    "Criterion",
+    "FeatureExtractor",
+    "LossWeights",
+    "discriminator_loss",
+    "feature_matching_loss",
+    "generator_gan_loss",
+    "gradient_loss",
+    "multi_scale_l1_loss",
+    "perceptual_loss",
+    "prepare_vgg_features",
+    "ssim_loss",
+]
 
-Features = Callable[[Tensor], Sequence[Tensor]]
+FeatureExtractor = Callable[[Tensor], Sequence[Tensor]]
 
-SCALES = 3
+LOSS_SCALES = 3
 # Weights of the five scales by Wang, Simoncelli, Bovik (2003); fewer scales use the first ones, made to sum to 1.
-SSIM_SHARES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SSIM_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for a range of 1
-PERCEPTUAL_SHARES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 to relu5_1, as published
+PERCEPTUAL_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 to relu5_1, as published
 
 
 @dataclass(frozen=True)
@@ -52,22 +64,22 @@ class LossWeights:
     perceptual: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def published_finetuning(cls) -> LossWeights:
+    def make_published_finetuning(cls) -> LossWeights:
         """The authors' for fine-tuning on a source: 0.1 L1 + identity VGG."""
         return cls(pixel=0.1, perceptual={"identity": 1.0})
 
     @classmethod
-    def published(cls, roles: Sequence[str] = ("identity", "attributes")) -> LossWeights:
+    def make_published(cls, roles: Sequence[str] = ("identity", "attributes")) -> LossWeights:
         """The authors' for Gr and Gc, with the VGGs of `roles`: half each, or one alone in full."""
         return cls(pixel=0.1, gan=0.001, perceptual={role: 1.0 / len(roles) for role in roles})
 
     @classmethod
-    def ours(cls) -> LossWeights:
+    def make_without_vgg(cls) -> LossWeights:
         """Where no VGG is installed."""
         return cls(pyramid=1.0, ssim=0.5, gradient=1.0, features=0.5, gan=0.02)
 
     @property
-    def adversarial(self) -> bool:
+    def is_adversarial(self) -> bool:
         """Whether a discriminator is needed."""
         return self.gan > 0 or self.features > 0
 
@@ -75,7 +87,7 @@ class LossWeights:
 class Criterion:
     """The sum that a generator is to make small. vggs: `vgg_features` by role."""
 
-    def __init__(self, weights: LossWeights, vggs: Mapping[str, Features] | None = None) -> None:
+    def __init__(self, weights: LossWeights, vggs: Mapping[str, FeatureExtractor] | None = None) -> None:
         self.weights = weights
         self._vggs = {role: vgg for role, vgg in (vggs or {}).items() if weights.perceptual.get(role, 0) > 0}
         lacking = [role for role in weights.perceptual if role not in self._vggs]
@@ -90,14 +102,14 @@ class Criterion:
         made, wanted = made.float(), wanted.float()
         parts: dict[str, Tensor] = {}
         with torch.autocast(made.device.type, enabled=False):
-            for name, function in _ON_PIXELS.items():
+            for name, function in _PIXEL_LOSSES.items():
                 if getattr(weights, name):
                     parts[name] = getattr(weights, name) * function(made, wanted)
         for role, vgg in self._vggs.items():
             parts[role] = weights.perceptual[role] * perceptual_loss(vgg, made, wanted)
         if judged is not None and real is not None:
             if weights.features:
-                parts["features"] = weights.features * feature_matching(judged, real)
+                parts["features"] = weights.features * feature_matching_loss(judged, real)
             if weights.gan:
                 parts["gan"] = weights.gan * generator_gan_loss([scale[-1] for scale in judged])
         return parts
@@ -115,7 +127,7 @@ class ClassCriterion:
         return {"entropy": self.weights.entropy * functional.cross_entropy(made.float(), wanted)}
 
 
-def multi_scale_l1(made: Tensor, wanted: Tensor, scales: int = SCALES) -> Tensor:
+def multi_scale_l1_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES) -> Tensor:
     """Mean of the L1 distances at full size, half, quarter, ..."""
     total = functional.l1_loss(made, wanted)
     for _ in range(scales - 1):
@@ -135,20 +147,20 @@ def gradient_loss(made: Tensor, wanted: Tensor, scales: int = 2) -> Tensor:
     return total / scales
 
 
-def ssim_loss(made: Tensor, wanted: Tensor, scales: int = SCALES) -> Tensor:
+def ssim_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES) -> Tensor:
     """1 - multi-scale SSIM of pictures in [-1, 1]; 0 where they are equal. Sizes below the window at a scale end it
     there."""
     a, b = (made + 1) / 2, (wanted + 1) / 2
-    kernel = _window(a)
+    kernel = _make_gaussian_window(a)
     logs: list[Tensor] = []
     shares: list[float] = []
     for scale in range(scales):
         last = scale == scales - 1 or min(a.shape[-2:]) // 2 < SSIM_WINDOW
-        light, structure = _ssim(a, b, kernel)
+        light, structure = _compute_ssim(a, b, kernel)
         value = (light * structure if last else structure).mean((1, 2, 3))
         # Anticorrelated pictures have negative similarity; the power needs a positive one.
         logs.append(value.clamp_min(1e-4).log())
-        shares.append(SSIM_SHARES[scale])
+        shares.append(SSIM_SCALE_WEIGHTS[scale])
         if last:
             break
         a, b = functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)
@@ -157,28 +169,28 @@ def ssim_loss(made: Tensor, wanted: Tensor, scales: int = SCALES) -> Tensor:
     return (1 - weighted.sum(0).exp()).mean()
 
 
-def _window(like: Tensor) -> Tensor:
+def _make_gaussian_window(like: Tensor) -> Tensor:
     x = torch.arange(SSIM_WINDOW, device=like.device, dtype=torch.float32) - SSIM_WINDOW // 2
     bell = torch.exp(-(x**2) / (2 * SSIM_SIGMA**2))
     bell = bell / bell.sum()
     return (bell[:, None] * bell[None]).expand(like.shape[1], 1, SSIM_WINDOW, SSIM_WINDOW)
 
 
-def _ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     """The two factors of SSIM per pixel: of means, and of contrast and structure."""
-    def mean(x: Tensor) -> Tensor:
+    def average_window(x: Tensor) -> Tensor:
         return functional.conv2d(x, kernel, groups=x.shape[1])
 
-    mean_a, mean_b = mean(a), mean(b)
-    var_a = mean(a * a) - mean_a**2
-    var_b = mean(b * b) - mean_b**2
-    both = mean(a * b) - mean_a * mean_b
+    mean_a, mean_b = average_window(a), average_window(b)
+    var_a = average_window(a * a) - mean_a**2
+    var_b = average_window(b * b) - mean_b**2
+    both = average_window(a * b) - mean_a * mean_b
     light = (2 * mean_a * mean_b + SSIM_C1) / (mean_a**2 + mean_b**2 + SSIM_C1)
     return light, (2 * both + SSIM_C2) / (var_a + var_b + SSIM_C2)
 
 
-def perceptual_loss(vgg: Features, made: Tensor, wanted: Tensor,
-                    shares: Sequence[float] = PERCEPTUAL_SHARES) -> Tensor:
+def perceptual_loss(vgg: FeatureExtractor, made: Tensor, wanted: Tensor,
+                    shares: Sequence[float] = PERCEPTUAL_LAYER_WEIGHTS) -> Tensor:
     """Weighted L1 distance of a VGG's features; nothing flows back into what is wanted."""
     with torch.no_grad():
         goal = vgg(wanted)
@@ -187,7 +199,7 @@ def perceptual_loss(vgg: Features, made: Tensor, wanted: Tensor,
     return torch.stack(parts).sum()
 
 
-def feature_matching(judged: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+def feature_matching_loss(judged: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
     """Mean L1 distance of the discriminator's features, verdicts left out, over its scales and layers."""
     parts = [functional.l1_loss(a.float(), b.detach().float()) for scale, goal in zip(judged, real, strict=True)
              for a, b in zip(scale[:-1], goal[:-1], strict=True)]
@@ -206,16 +218,16 @@ def discriminator_loss(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor
 
 
 # The parts that look at pixels alone, by their names in LossWeights.
-_ON_PIXELS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "pixel": functional.l1_loss, "pyramid": multi_scale_l1, "ssim": ssim_loss, "gradient": gradient_loss,
+_PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "pixel": functional.l1_loss, "pyramid": multi_scale_l1_loss, "ssim": ssim_loss, "gradient": gradient_loss,
 }
 
 
-def vgg_features(network: nn.Module, device: str = "cpu") -> Features:
+def prepare_vgg_features(network: nn.Module, device: str = "cpu") -> FeatureExtractor:
     """relu1_1 to relu5_1 of a VGG-19 (whole, or its convolutions alone), which judges and is not trained. Raises
     WeightsError for another network."""
     network.eval().requires_grad_(False).to(device)
     layers = network.features if isinstance(network, VGG19) else network
     if not isinstance(layers, VGG19Features):
         raise WeightsError(f"a perceptual loss takes a VGG-19, not {type(network).__name__}")
-    return layers.activations
+    return layers.compute_activations

@@ -13,40 +13,40 @@ import numpy as np
 
 from fsgan_core.faces.landmarks import EYE_L, EYE_R
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.image_ops import polygon_matte
+from fsgan_core.stages.image_ops import draw_polygon
 
-__all__ = ["KINDS", "covered", "occluder"]
+__all__ = ["OCCLUDER_SHAPES", "cover_face", "draw_occluder"]
 
-_SKIN = np.array([0.72, 0.53, 0.44], np.float32)  # display-like; a hand's, where it is not the face's own
+_SKIN_COLOUR = np.array([0.72, 0.53, 0.44], np.float32)  # display-like; a hand's, where it is not the face's own
 
 
-def covered(picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator,
+def cover_face(picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator,
             kind: str = "") -> tuple[np.ndarray, np.ndarray]:
     """The picture (p, p, 3), 0..1, with something in front of its face, and that thing's matte (p, p).
 
     landmarks: (68, 2), pixels. kind: one of KINDS; "" is drawn.
     """
-    kind = kind or list(KINDS)[int(random.integers(len(KINDS)))]
-    matte = occluder(kind, landmarks, len(picture), random)
-    colour = _hand_colour(picture, landmarks, random) if kind == "hand" else random.uniform(0, 1, 3)
+    kind = kind or list(OCCLUDER_SHAPES)[int(random.integers(len(OCCLUDER_SHAPES)))]
+    matte = draw_occluder(kind, landmarks, len(picture), random)
+    colour = _pick_hand_colour(picture, landmarks, random) if kind == "hand" else random.uniform(0, 1, 3)
     if kind == "glasses":
         colour = colour * 0.4
-    thing = _shaded(np.asarray(colour, np.float32), len(picture), random)
+    thing = _shade_colour(np.asarray(colour, np.float32), len(picture), random)
     return np.asarray(picture + matte[..., None] * (thing - picture), np.float32), matte
 
 
-def occluder(kind: str, landmarks: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+def draw_occluder(kind: str, landmarks: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
     """float32 (size, size), 0..1: the matte of a thing in front of the face with `landmarks` (68, 2), pixels."""
     window = Window(0, 0, size, size)
     matte = np.zeros((size, size), np.float32)
-    for shape in KINDS[kind](landmarks, random):
-        matte = np.maximum(matte, polygon_matte(shape, window))
-    for hole in _lenses(landmarks, 1.0) if kind == "glasses" else ():
-        matte = matte * (1 - polygon_matte(hole, window))
+    for shape in OCCLUDER_SHAPES[kind](landmarks, random):
+        matte = np.maximum(matte, draw_polygon(shape, window))
+    for hole in _build_lenses(landmarks, 1.0) if kind == "glasses" else ():
+        matte = matte * (1 - draw_polygon(hole, window))
     return matte
 
 
-def _hand(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def _build_hand(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     """A palm from outside the face, fingers over it."""
     width = float(np.ptp(landmarks[:, 0]))
     angle = random.uniform(0, 2 * np.pi)
@@ -54,62 +54,62 @@ def _hand(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray
     tip = landmarks[int(random.integers(68))]
     palm = tip - towards * width * random.uniform(0.45, 0.8)
     turn = np.degrees(np.arctan2(towards[1], towards[0]))
-    shapes = [_ellipse(palm, (0.28 * width, 0.24 * width), turn)]
+    shapes = [_build_ellipse(palm, (0.28 * width, 0.24 * width), turn)]
     for finger in range(4):
         spread = np.radians(turn + (finger - 1.5) * random.uniform(8, 20))
         along = np.array([np.cos(spread), np.sin(spread)])
         root = palm + 0.2 * width * np.array([-along[1], along[0]]) * (finger - 1.5) / 1.5
-        shapes.append(_capsule(root, root + along * width * random.uniform(0.35, 0.6), 0.055 * width))
+        shapes.append(_build_capsule(root, root + along * width * random.uniform(0.35, 0.6), 0.055 * width))
     return shapes
 
 
-def _bar(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def _build_bar(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     """Something long across: a microphone, a strap, an edge."""
     width = float(np.ptp(landmarks[:, 0]))
     at, angle = landmarks[int(random.integers(68))], random.uniform(0, np.pi)
     along = 3 * width * np.array([np.cos(angle), np.sin(angle)])
-    return [_capsule(at - along, at + along, width * random.uniform(0.03, 0.15))]
+    return [_build_capsule(at - along, at + along, width * random.uniform(0.03, 0.15))]
 
 
-def _glasses(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def _build_glasses(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     """Rims, a bridge and hinges; the lenses are clear."""
     rim = random.uniform(1.12, 1.35)
     thick = 0.02 * float(np.ptp(landmarks[:, 0]))
     right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
     across = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
     half = 0.33 * float(np.linalg.norm(left - right))
-    shapes = _lenses(landmarks, rim)
-    shapes.append(_capsule(right + half * across, left - half * across, thick))
-    shapes.append(_capsule(right - half * across, landmarks[0], thick))
-    shapes.append(_capsule(left + half * across, landmarks[16], thick))
+    shapes = _build_lenses(landmarks, rim)
+    shapes.append(_build_capsule(right + half * across, left - half * across, thick))
+    shapes.append(_build_capsule(right - half * across, landmarks[0], thick))
+    shapes.append(_build_capsule(left + half * across, landmarks[16], thick))
     return shapes
 
 
-def _lenses(landmarks: np.ndarray, scale: float) -> list[np.ndarray]:
+def _build_lenses(landmarks: np.ndarray, scale: float) -> list[np.ndarray]:
     right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
     apart = float(np.linalg.norm(left - right))
     turn = np.degrees(np.arctan2(*(left - right)[::-1]))
-    return [_ellipse(eye, (0.33 * apart * scale, 0.27 * apart * scale), turn) for eye in (right, left)]
+    return [_build_ellipse(eye, (0.33 * apart * scale, 0.27 * apart * scale), turn) for eye in (right, left)]
 
 
-def _disc(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def _build_disc(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     width = float(np.ptp(landmarks[:, 0]))
     radii = tuple(width * random.uniform(0.08, 0.3, 2))
-    return [_ellipse(landmarks[int(random.integers(68))], radii, random.uniform(0, 180))]
+    return [_build_ellipse(landmarks[int(random.integers(68))], radii, random.uniform(0, 180))]
 
 
-KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]] = {
-    "hand": _hand, "bar": _bar, "glasses": _glasses, "ellipse": _disc}
+OCCLUDER_SHAPES: dict[str, Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]] = {
+    "hand": _build_hand, "bar": _build_bar, "glasses": _build_glasses, "ellipse": _build_disc}
 
 
-def _ellipse(middle: np.ndarray, radii: tuple[float, ...], turn: float) -> np.ndarray:
+def _build_ellipse(middle: np.ndarray, radii: tuple[float, ...], turn: float) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = np.column_stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)])
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]) + middle)
 
 
-def _capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
+def _build_capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
     """A line with round ends."""
     angle = np.arctan2(*(end - start)[::-1])
     around = np.linspace(-np.pi / 2, np.pi / 2, 12)
@@ -118,15 +118,15 @@ def _capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
     return np.vstack([first, second])
 
 
-def _hand_colour(picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _pick_hand_colour(picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Mostly that of the face's cheeks: what is hardest to tell from it."""
     places = np.clip(np.rint((landmarks[[1, 15]] + landmarks[[31, 35]]) / 2).astype(int), 0, len(picture) - 1)
     own = picture[places[:, 1], places[:, 0]].mean(0)
-    other = _SKIN * random.uniform(0.4, 1.2)
+    other = _SKIN_COLOUR * random.uniform(0.4, 1.2)
     return np.asarray((own if random.random() < 0.7 else other) * random.uniform(0.85, 1.15))
 
 
-def _shaded(colour: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
+def _shade_colour(colour: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
     """float32 (size, size, 3): a colour, lighter here and darker there, with grain."""
     slow = cv2.resize(random.standard_normal((4, 4)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     fine = random.standard_normal((size, size)).astype(np.float32)

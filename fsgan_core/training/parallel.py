@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
 
-__all__ = ["ALONE", "World", "average_gradients", "join", "leave", "mean_of", "share_statistics"]
+__all__ = ["SINGLE_PROCESS", "World", "average_gradients", "average_over_processes", "join_world", "leave_world", "share_batch_statistics"]
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ class World:
     device: str = ""
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         return self.rank == 0
 
-    def part(self, batch: int) -> slice:
+    def slice_batch(self, batch: int) -> slice:
         """The members of a batch that this process has. Raises InputError for one that cannot be shared out."""
         if batch % self.size:
             raise InputError(f"a batch of {batch} cannot be shared by {self.size} processes; make it a multiple")
@@ -42,16 +42,16 @@ class World:
         return slice(self.rank * each, (self.rank + 1) * each)
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
-def join(device: str) -> World:
+def join_world(device: str) -> World:
     """The world that `torchrun` has set up, this process in it; ALONE without. device: as it was asked for.
 
     Raises MachineError when the others cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return ALONE
+        return SINGLE_PROCESS
     rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     cuda = device.startswith("cuda")
     try:
@@ -63,7 +63,7 @@ def join(device: str) -> World:
     return World(rank, size, f"cuda:{local}" if cuda else "")
 
 
-def leave() -> None:
+def leave_world() -> None:
     """The end of what `join` began."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
@@ -81,7 +81,7 @@ def average_gradients(network: nn.Module) -> None:
         first += gradient.numel()
 
 
-def mean_of(value: float, world: World) -> float:
+def average_over_processes(value: float, world: World) -> float:
     """The mean of every process's value."""
     if world.size == 1:
         return value
@@ -91,15 +91,15 @@ def mean_of(value: float, world: World) -> float:
     return float(whole) / world.size
 
 
-def share_statistics(network: nn.Module) -> None:
+def share_batch_statistics(network: nn.Module) -> None:
     """Batch norm sees the whole batch, not this process's part of it: a small part would be another training.
     (torch.nn.SyncBatchNorm does that on GPUs alone.)"""
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = _SharedNorm
+            module.__class__ = _SharedBatchNorm
 
 
-class _Total(torch.autograd.Function):
+class _SumOverProcesses(torch.autograd.Function):
     """The sum over all processes; so is its gradient."""
 
     @staticmethod
@@ -115,7 +115,7 @@ class _Total(torch.autograd.Function):
         return total
 
 
-class _SharedNorm(nn.BatchNorm2d):
+class _SharedBatchNorm(nn.BatchNorm2d):
     """Means and variances over all processes, gradients through them included."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class _SharedNorm(nn.BatchNorm2d):
             return super().forward(x)
         wide = x.float()
         count = wide.numel() // wide.shape[1] * distributed.get_world_size()
-        sums = _Total.apply(torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))]))
+        sums = _SumOverProcesses.apply(torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))]))
         mean, square = (sums / count).chunk(2)
         variance = (square - mean * mean).clamp_min(0)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from fsgan_core.contract.errors import InputError
 
-__all__ = ["BETAS", "PRECISIONS", "Recipe"]
+__all__ = ["ADAM_BETAS", "PRECISIONS", "Recipe"]
 
-BETAS = (0.5, 0.999)  # of Adam, as published
+ADAM_BETAS = (0.5, 0.999)  # of Adam, as published
 PRECISIONS = ("auto", "fp32", "bf16")
-SMALLEST_RATE, LARGEST_RATE = 1e-7, 1e-1
+MIN_RATE, MAX_RATE = 1e-7, 1e-1
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check("iterations", self.iterations, 1, 10_000_000)
-        _check("batch", self.batch, 1, 1024)
-        _check("rate", self.rate, SMALLEST_RATE, LARGEST_RATE)
-        _check("seed", self.seed, 0, 2**31 - 1)
+        _check_range("iterations", self.iterations, 1, 10_000_000)
+        _check_range("batch", self.batch, 1, 1024)
+        _check_range("rate", self.rate, MIN_RATE, MAX_RATE)
+        _check_range("seed", self.seed, 0, 2**31 - 1)
         if self.discriminator_rate:
-            _check("discriminator_rate", self.discriminator_rate, SMALLEST_RATE, LARGEST_RATE)
+            _check_range("discriminator_rate", self.discriminator_rate, MIN_RATE, MAX_RATE)
         if not self.clip > 0:
             raise InputError(f"clip = {self.clip}: it must be above 0")
         if self.precision not in PRECISIONS:
@@ -49,6 +49,6 @@ class Recipe:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def _check(name: str, value: float, lowest: float, highest: float) -> None:
+def _check_range(name: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
         raise InputError(f"{name} = {value} is out of range; it goes from {lowest:g} to {highest:g}")

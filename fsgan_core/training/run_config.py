@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_core.training.augment import Augment
+from fsgan_core.training.augment import AugmentSettings
 from fsgan_core.training.losses import LossWeights
-from fsgan_core.training.recipe import LARGEST_RATE, PRECISIONS, SMALLEST_RATE
+from fsgan_core.training.recipe import MAX_RATE, MIN_RATE, PRECISIONS
 
-__all__ = ["NETWORKS", "PRESETS", "Phase", "Plan", "load_plan", "preset_path"]
+__all__ = ["NETWORKS", "PRESETS", "TrainingPhase", "TrainingPlan", "get_preset_path", "load_plan"]
 
 NETWORKS = ("reenact", "mask", "inpaint", "blend")
 PRESETS = ("published", "small")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Phase:
+class TrainingPhase:
     """A stretch at one resolution. Its length is so many iterations, or so many epochs (each as many iterations as show
     every face once). rate, discriminator_rate: of Adam (0: the generator's), halved every `halve` iterations or epochs
     (0: never). batch: over all processes together."""
@@ -39,27 +39,27 @@ class Phase:
             raise InputError("a phase has either iterations or epochs, above 0")
         if self.resolution < 32 or self.resolution > 1024 or self.resolution % 32:
             raise InputError(f"resolution = {self.resolution} is not a multiple of 32 from 32 to 1024")
-        _check("batch", self.batch, 1, 4096)
-        _check("rate", self.rate, SMALLEST_RATE, LARGEST_RATE)
+        _check_range("batch", self.batch, 1, 4096)
+        _check_range("rate", self.rate, MIN_RATE, MAX_RATE)
         if self.discriminator_rate:
-            _check("discriminator_rate", self.discriminator_rate, SMALLEST_RATE, LARGEST_RATE)
-        _check("halve", self.halve, 0, 1e9)
+            _check_range("discriminator_rate", self.discriminator_rate, MIN_RATE, MAX_RATE)
+        _check_range("halve", self.halve, 0, 1e9)
 
-    def unit(self, faces: int) -> float:
+    def count_unit_iterations(self, faces: int) -> float:
         """Iterations in one unit of length."""
         return 1.0 if self.iterations else faces / self.batch
 
-    def length(self, faces: int) -> int:
+    def count_iterations(self, faces: int) -> int:
         """In iterations, with so many faces to train on."""
-        return self.iterations or max(1, round(self.epochs * self.unit(faces)))
+        return self.iterations or max(1, round(self.epochs * self.count_unit_iterations(faces)))
 
-    def fall(self, step: int, faces: int) -> float:
+    def compute_rate_factor(self, step: int, faces: int) -> float:
         """What the rates are multiplied by at a step of the phase."""
-        return 0.5 ** int(step / (self.halve * self.unit(faces))) if self.halve else 1.0
+        return 0.5 ** int(step / (self.halve * self.count_unit_iterations(faces))) if self.halve else 1.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """A whole run.
 
     network: one of NETWORKS. arch: of the generator. phases: one after another. losses; without_vgg: in their place
@@ -72,7 +72,7 @@ class Plan:
 
     network: str
     arch: str
-    phases: tuple[Phase, ...]
+    phases: tuple[TrainingPhase, ...]
     losses: LossWeights
     without_vgg: LossWeights | None = None
     prewarp: bool = False
@@ -88,42 +88,42 @@ class Plan:
     validation: float | tuple[str, ...] = 0.15
     every: int = 500
     trials: int = 48
-    augment: Augment = field(default_factory=Augment)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def __post_init__(self) -> None:
-        _one_of("network", self.network, NETWORKS)
-        _one_of("solver", self.solver, ("own", "opencv"))
-        _one_of("precision", self.precision, PRECISIONS)
+        _check_choice("network", self.network, NETWORKS)
+        _check_choice("solver", self.solver, ("own", "opencv"))
+        _check_choice("precision", self.precision, PRECISIONS)
         if not self.phases:
             raise InputError("a plan needs at least one [[phases]]")
-        _check("average", self.average, 0, 0.99999)
-        _check("seed", self.seed, 0, 2**31 - 1)
-        _check("every", self.every, 1, 1e9)
-        _check("trials", self.trials, 1, 10_000)
+        _check_range("average", self.average, 0, 0.99999)
+        _check_range("seed", self.seed, 0, 2**31 - 1)
+        _check_range("every", self.every, 1, 1e9)
+        _check_range("trials", self.trials, 1, 10_000)
         if not self.clip > 0:
             raise InputError(f"clip = {self.clip}: it must be above 0")
         if isinstance(self.validation, float):
-            _check("validation", self.validation, 0.01, 0.9)
+            _check_range("validation", self.validation, 0.01, 0.9)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: for keys and for what the weights say of themselves."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+        return {one.name: _to_plain_data(getattr(self, one.name)) for one in fields(self)}
 
 
-def preset_path(network: str, preset: str) -> Path:
+def get_preset_path(network: str, preset: str) -> Path:
     """Where a preset's file is. Raises InputError."""
-    _one_of("preset", preset, PRESETS)
+    _check_choice("preset", preset, PRESETS)
     return Path(__file__).parent / "presets" / f"{network}_{preset}.toml"
 
 
-def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None) -> Plan:
+def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None) -> TrainingPlan:
     """The plan in a TOML file; `changes` are settings "name" or "table.name" with TOML values (for phases: of all of
     them). Raises InputError, which says what is wrong where."""
     try:
         data = tomllib.loads(path.read_text("utf-8"))
         for name, text in (changes or {}).items():
-            _change(data, name, text)
-        plan = _plan(data)
+            _apply_change(data, name, text)
+        plan = _build_plan(data)
     except OSError as error:
         raise InputError(f"the plan {path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -135,7 +135,7 @@ def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None
     return plan
 
 
-def _change(data: dict[str, Any], name: str, text: str) -> None:
+def _apply_change(data: dict[str, Any], name: str, text: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -153,22 +153,22 @@ def _change(data: dict[str, Any], name: str, text: str) -> None:
     inside[key] = value
 
 
-def _plan(data: Mapping[str, Any]) -> Plan:
+def _build_plan(data: Mapping[str, Any]) -> TrainingPlan:
     given = dict(data)
     phases = given.pop("phases", [])
-    given["phases"] = tuple(_made(Phase, phase, "phases") for phase in phases)
-    for name, kind in (("losses", LossWeights), ("without_vgg", LossWeights), ("augment", Augment)):
+    given["phases"] = tuple(_build_dataclass(TrainingPhase, phase, "phases") for phase in phases)
+    for name, kind in (("losses", LossWeights), ("without_vgg", LossWeights), ("augment", AugmentSettings)):
         if name in given:
-            given[name] = _made(kind, given[name], name)
+            given[name] = _build_dataclass(kind, given[name], name)
     if isinstance(given.get("validation"), list):
         given["validation"] = tuple(str(name) for name in given["validation"])
     lacking = [name for name in ("network", "arch", "losses") if name not in given]
     if lacking:
         raise InputError(f"{', '.join(lacking)} is missing")
-    return _made(Plan, given, "")
+    return _build_dataclass(TrainingPlan, given, "")
 
 
-def _made(kind: type[T], given: Mapping[str, Any], where: str) -> T:
+def _build_dataclass(kind: type[T], given: Mapping[str, Any], where: str) -> T:
     known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
     for name, value in given.items():
         place = f"{where}.{name}" if where else name
@@ -185,20 +185,20 @@ def _made(kind: type[T], given: Mapping[str, Any], where: str) -> T:
     return kind(**given)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, (LossWeights, Augment, Phase)):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+def _to_plain_data(value: Any) -> Any:
+    if isinstance(value, (LossWeights, AugmentSettings, TrainingPhase)):
+        return {one.name: _to_plain_data(getattr(value, one.name)) for one in fields(value)}
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+        return [_to_plain_data(one) for one in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{name} = {value!r} is not known; there are {', '.join(choices)}")
 
 
-def _check(name: str, value: float, lowest: float, highest: float) -> None:
+def _check_range(name: str, value: float, lowest: float, highest: float) -> None:
     if not isinstance(value, (int, float)) or not lowest <= value <= highest:
         raise InputError(f"{name} = {value} is out of range; it goes from {lowest:g} to {highest:g}")
 

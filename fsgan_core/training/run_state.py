@@ -17,17 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.runtime.atomic import write_atomically
 
-__all__ = ["Progress", "capture", "load_state", "restore", "save_state"]
+__all__ = ["TrainingState", "capture_tensors", "load_state", "restore_tensors", "save_state"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = "fsgan-training-1"
+STATE_FORMAT = "fsgan-training-1"
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """Where a run is. step: iterations done. losses: float64 (step,), the generator's sum at each. tensors: what
     `capture` took. facts: plain data that the run wants back."""
 
@@ -37,16 +37,16 @@ class Progress:
     facts: Mapping[str, Any]
 
 
-def capture(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+def capture_tensors(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
     """Weights, optimizer moments and random states, copied to the CPU."""
     tensors = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
-            tensors[f"module/{name}/{key}"] = _kept(value)
+            tensors[f"module/{name}/{key}"] = _copy_to_cpu(value)
     for name, optimizer in optimizers.items():
         for number, values in optimizer.state_dict()["state"].items():
             for key, value in values.items():
-                tensors[f"optimizer/{name}/{number}/{key}"] = _kept(torch.as_tensor(value))
+                tensors[f"optimizer/{name}/{number}/{key}"] = _copy_to_cpu(torch.as_tensor(value))
     tensors["random/cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         for number, state in enumerate(torch.cuda.get_rng_state_all()):
@@ -54,7 +54,7 @@ def capture(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.opt
     return tensors
 
 
-def restore(tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module],
+def restore_tensors(tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module],
             optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
     """Puts back what `capture` took, in place, in the memory order that it had. Raises KeyError or RuntimeError for
     tensors of another run."""
@@ -84,18 +84,18 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: M
             optimizer.state[parameter][name] = value.clone()
 
 
-def save_state(path: Path, progress: Progress, key: str) -> None:
+def save_state(path: Path, progress: TrainingState, key: str) -> None:
     """Raises OutputError."""
     from safetensors.torch import save
 
     tensors = {**progress.tensors, "losses": progress.losses}
-    head = {"format": FORMAT, "key": key, "step": str(progress.step), "facts": json.dumps(dict(progress.facts))}
+    head = {"format": STATE_FORMAT, "key": key, "step": str(progress.step), "facts": json.dumps(dict(progress.facts))}
     data = save({name: value.contiguous() for name, value in tensors.items()}, metadata=head)
-    with atomic_file(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_bytes(data)
 
 
-def load_state(path: Path, key: str) -> Progress | None:
+def load_state(path: Path, key: str) -> TrainingState | None:
     """What `save_state` wrote under that key; None where it is not there, broken, or of another run."""
     from safetensors import SafetensorError, safe_open
 
@@ -104,14 +104,14 @@ def load_state(path: Path, key: str) -> Progress | None:
     try:
         with safe_open(str(path), framework="pt") as file:
             head = file.metadata() or {}
-            if head.get("format") != FORMAT or head.get("key") != key:
+            if head.get("format") != STATE_FORMAT or head.get("key") != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Progress(int(head["step"]), tensors.pop("losses"), tensors, json.loads(head["facts"]))
+        return TrainingState(int(head["step"]), tensors.pop("losses"), tensors, json.loads(head["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         log.warning("%s is not usable and the run starts anew: %s", path, error)
         return None
 
 
-def _kept(value: Tensor) -> Tensor:
+def _copy_to_cpu(value: Tensor) -> Tensor:
     return value.detach().to("cpu", copy=True).contiguous()

@@ -9,16 +9,16 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTES
-from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
+from fsgan_core.training.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
 from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.occluders import covered
-from fsgan_core.training.pairs import as_shares, even
+from fsgan_core.training.occluders import cover_face
+from fsgan_core.training.pairs import bytes_to_floats, compute_even_chances
 
-__all__ = ["Single", "Singles"]
+__all__ = ["FaceSample", "FaceSampler"]
 
 
 @dataclass(frozen=True)
-class Single:
+class FaceSample:
     """picture: float32 (p, p, 3), display-like, 0..1. face, hair: float32 (p, p), 0..1, what lies in front taken out.
     landmarks: float64 (68, 2), pixels."""
 
@@ -28,12 +28,12 @@ class Single:
     landmarks: np.ndarray
 
 
-class Singles:
+class FaceSampler:
     """Draws faces of `usable` (bool (n,)), everybody as often as anybody else. Raises InputError for faces that were
     prepared without mattes."""
 
     def __init__(self, faces: FaceSet, people: np.ndarray, usable: np.ndarray, seed: int,
-                 augment: Augment | None = None) -> None:
+                 augment: AugmentSettings | None = None) -> None:
         if faces.mattes is None:
             raise InputError("these faces were prepared without mattes, which this network learns from; prepare them "
                              "again without --no-mattes")
@@ -41,38 +41,38 @@ class Singles:
         self._mattes = faces.mattes
         self._seed = seed
         self._augment = augment
-        self._members = np.flatnonzero(usable)
-        self._shares = even(people[self._members])
+        self._usable_faces = np.flatnonzero(usable)
+        self._probabilities = compute_even_chances(people[self._usable_faces])
 
-    def chosen(self, step: int, count: int) -> np.ndarray:
+    def choose_faces(self, step: int, count: int) -> np.ndarray:
         """int64 (count,): the faces of a step."""
-        return np.random.default_rng([self._seed, step]).choice(self._members, count, p=self._shares)
+        return np.random.default_rng([self._seed, step]).choice(self._usable_faces, count, p=self._probabilities)
 
-    def random(self, step: int, place: int) -> np.random.Generator:
+    def make_random(self, step: int, place: int) -> np.random.Generator:
         """What changes a face of a step."""
         return np.random.default_rng([self._seed, step, 1, place])
 
-    def drawn(self, index: int, random: np.random.Generator | None = None) -> Single:
+    def draw_sample(self, index: int, random: np.random.Generator | None = None) -> FaceSample:
         """A face, changed where there is `random`."""
         augment = self._augment if random is not None else None
         if augment is None or random is None:
-            return self._cut(index, False, 0.0, 1.0)
+            return self._cut_sample(index, False, 0.0, 1.0)
         mirror = random.random() < augment.flip
         turn, scale = augment.roll * random.uniform(-1, 1), 1 + augment.scale * random.uniform(-1, 1)
-        single = self._cut(index, mirror, turn, scale)
-        picture, face, hair = Look.drawn(augment, random)(single.picture), single.face, single.hair
+        single = self._cut_sample(index, mirror, turn, scale)
+        picture, face, hair = ColourGrade.draw_random(augment, random)(single.picture), single.face, single.hair
         if random.random() < augment.occluders:
-            picture, thing = covered(picture, single.landmarks, random)
+            picture, thing = cover_face(picture, single.landmarks, random)
             face, hair = face * (1 - thing), hair * (1 - thing)
-        return Single(Wear.drawn(augment, len(picture), random)(picture), face, hair, single.landmarks)
+        return FaceSample(CameraWear.draw_random(augment, len(picture), random)(picture), face, hair, single.landmarks)
 
-    def _cut(self, index: int, mirror: bool, turn: float, scale: float) -> Single:
+    def _cut_sample(self, index: int, mirror: bool, turn: float, scale: float) -> FaceSample:
         """The crop out of what is around it, turned by degrees and scaled about its middle."""
         faces = self.faces
         size, margin, side = faces.layout.resolution, faces.layout.margin, faces.layout.side
         picture, mattes, points = faces.pictures[index], self._mattes[index], faces.landmarks[index]
         if mirror:
-            picture, mattes, points = mirrored(picture), mirrored(mattes), mirrored_points(points)
+            picture, mattes, points = mirror_picture(picture), mirror_picture(mattes), mirror_points(points)
         places = points.astype(np.float64) * size - 0.5
         if turn == 0 and scale == 1:
             part = slice(margin, margin + size)
@@ -84,6 +84,6 @@ class Singles:
             move[:, 2] -= margin
             picture = cv2.warpAffine(picture, move, (size, size), flags=cv2.INTER_CUBIC)
             mattes = cv2.warpAffine(mattes, move, (size, size), flags=cv2.INTER_LINEAR)
-        shares = as_shares(mattes)
-        return Single(as_shares(picture), shares[..., MATTES.index(MATTE_FACE)], shares[..., MATTES.index(MATTE_HAIR)],
+        shares = bytes_to_floats(mattes)
+        return FaceSample(bytes_to_floats(picture), shares[..., MATTES.index(MATTE_FACE)], shares[..., MATTES.index(MATTE_HAIR)],
                       places)

@@ -11,19 +11,19 @@ from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import ProtocolError, ShotError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
-from fsgan_core.plates.sequence import output_path
-from fsgan_core.render.frame_status import frame_states, states_data
-from fsgan_core.render.requests import render_work, shot_of
-from fsgan_core.render.warm_cache import Warm
-from fsgan_core.runtime.device import available_devices, choose_device
-from fsgan_core.runtime.events import Asked, Event, Listener, go_on
+from fsgan_core.plates.sequence import format_output_path
+from fsgan_core.render.frame_status import compute_frame_states, summarise_states
+from fsgan_core.render.requests import parse_request_shot, plan_request_job
+from fsgan_core.render.warm_cache import WarmCache
+from fsgan_core.runtime.device import choose_device, list_devices
+from fsgan_core.runtime.events import CancelCheck, Event, EventListener, raise_if_cancelled
 
-__all__ = ["Jobs", "frame_path"]
+__all__ = ["RequestHandler", "make_frame_path"]
 
-KNOWN = 16  # renders whose plans are kept for questions; they hold no pixels
+MAX_PLANS = 16  # renders whose plans are kept for questions; they hold no pixels
 
 
-class Jobs:
+class RequestHandler:
     """What a worker can do. device: for requests that name none.
 
     Renders and analyses come one at a time; questions, one at a time too, may come beside them.
@@ -31,79 +31,79 @@ class Jobs:
 
     def __init__(self, device: str = "auto") -> None:
         self._device = device
-        self._warm = Warm()
-        self._known = Warm(count=KNOWN)
-        self._doing: Mapping[type[protocol.Request], Callable[[Any, Listener, Asked], dict[str, Any]]] = {
-            protocol.Render: self._render,
-            protocol.Keys: self._keys,
-            protocol.Analyse: self._analyse,
-            protocol.Views: self._views,
-            protocol.Doctor: self._doctor,
-            protocol.Describe: self._describe,
-            protocol.Bundle: self._bundle,
+        self._warm_cache = WarmCache()
+        self._plan_cache = WarmCache(count=MAX_PLANS)
+        self._answers: Mapping[type[protocol.ProtocolRequest], Callable[[Any, EventListener, CancelCheck], dict[str, Any]]] = {
+            protocol.RenderRequest: self._answer_render,
+            protocol.KeysRequest: self._answer_keys,
+            protocol.AnalyseRequest: self._answer_analyse,
+            protocol.ViewsRequest: self._answer_views,
+            protocol.DoctorRequest: self._answer_doctor,
+            protocol.DescribeRequest: self._answer_describe,
+            protocol.BundleRequest: self._answer_bundle,
         }
 
-    def answer(self, request: protocol.Request, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+    def answer(self, request: protocol.ProtocolRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
         """Raises FsganError."""
-        done = self._doing.get(type(request))
+        done = self._answers.get(type(request))
         if done is None:
             raise ProtocolError(f"{request.name} is not done by a worker")
-        return done(request, listen, cancelled)
+        return done(request, on_event, is_cancelled)
 
-    def forget(self) -> None:
+    def release_memory(self) -> None:
         """Gives back the memory of earlier renders."""
-        self._warm.clear()
-        self._known.clear()
+        self._warm_cache.clear()
+        self._plan_cache.clear()
 
-    def _render(self, request: protocol.Render, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        work = render_work(request, self._device, force=request.force, listen=listen, cancelled=cancelled,
-                           warm=self._warm)
+    def _answer_render(self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+        work = plan_request_job(request, self._device, force=request.force, listen=on_event, cancelled=is_cancelled,
+                           warm=self._warm_cache)
         if request.report and work.stage != "final":
             raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
         result = work.run()
-        self._warm.trim()
+        self._warm_cache.trim()
         data = result.to_dict()
         del data["frames"]
         if request.report:
             from fsgan_core.report.write import write_report
 
-            data["report"] = str(write_report(Path(request.report), shot_of(request), result, listen)[0])
+            data["report"] = str(write_report(Path(request.report), parse_request_shot(request), result, on_event)[0])
         return data
 
-    def _keys(self, request: protocol.Keys, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        work = render_work(request, self._device, cancelled=cancelled, warm=self._known)
-        return states_data(work, frame_states(work, cancelled))
+    def _answer_keys(self, request: protocol.KeysRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+        work = plan_request_job(request, self._device, cancelled=is_cancelled, warm=self._plan_cache)
+        return summarise_states(work, compute_frame_states(work, is_cancelled))
 
-    def _analyse(self, request: protocol.Analyse, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+    def _answer_analyse(self, request: protocol.AnalyseRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
         if not request.output:
             raise ProtocolError("analyse: no output is named")
         shot = Shot.from_dict({"source": "none", "target": request.clip, "output": "none",
                                "stages": request.stages})
 
-        def hear(event: Event) -> None:
-            go_on(cancelled)
-            listen(event)
+        def relay_event(event: Event) -> None:
+            raise_if_cancelled(is_cancelled)
+            on_event(event)
 
         return write_track(shot.target, Path(request.output), shot.stages, of_target=request.of_target,
-                           frames=request.frames, device=choose_device(request.device or self._device), listen=hear)
+                           frames=request.frames, device=choose_device(request.device or self._device), on_event=relay_event)
 
-    def _views(self, request: protocol.Views, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        from fsgan_core.report.view_map import view_map
+    def _answer_views(self, request: protocol.ViewsRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+        from fsgan_core.report.view_map import make_view_map
 
         given = request.shot.get("target")
         shot = Shot.from_dict({**request.shot, "target": given or "none", "output": "none"})
-        found = view_map(shot.source, shot.stages, shot.target if given else None, frames=request.frames or shot.frames,
+        found = make_view_map(shot.source, shot.stages, shot.target if given else None, frames=request.frames or shot.frames,
                          pictures=request.pictures, device=choose_device(request.device or self._device),
-                         listen=listen, cancelled=cancelled)
+                         on_event=on_event, is_cancelled=is_cancelled)
         return found.to_dict()
 
-    def _doctor(self, request: protocol.Doctor, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        from fsgan_core.doctor import examine, report_lines
+    def _answer_doctor(self, request: protocol.DoctorRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+        from fsgan_core.doctor import describe_installation, examine_installation
 
-        found = examine()
-        return {**found, "lines": list(report_lines(found))}
+        found = examine_installation()
+        return {**found, "lines": list(describe_installation(found))}
 
-    def _bundle(self, request: protocol.Bundle, listen: Listener, cancelled: Asked) -> dict[str, Any]:
+    def _answer_bundle(self, request: protocol.BundleRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
         from fsgan_core.farm.bundle import write_bundle
         from fsgan_core.farm.nuke_bundle import make_script_bundle
         from fsgan_core.farm.template import FarmOptions
@@ -112,35 +112,35 @@ class Jobs:
             raise ProtocolError("bundle: no output is named")
         made = make_script_bundle(Path(request.script), FarmOptions(chunk=request.chunk, gpu=request.gpu),
                                   frames=request.frames, writes=request.writes, nuke=request.nuke)
-        return {**made.facts(Path(request.output)), "files": [str(path) for path in
+        return {**made.summarise(Path(request.output)), "files": [str(path) for path in
                                                                write_bundle(made, Path(request.output))]}
 
-    def _describe(self, request: protocol.Describe, listen: Listener, cancelled: Asked) -> dict[str, Any]:
-        from fsgan_core.networks.weights.catalogue import catalogue, is_allowed, present
-        from fsgan_core.render.engines import ENGINES, auto_engine, missing_of
+    def _answer_describe(self, request: protocol.DescribeRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+        from fsgan_core.networks.weights.catalogue import is_allowed, list_present_weights, load_catalogue
+        from fsgan_core.render.engines import ENGINES, describe_missing, find_auto_engine
 
         engines: dict[str, dict[str, str]] = {}
         for engine in ENGINES:
-            engines.setdefault(engine.stage, {})[engine.name] = missing_of(engine, request.allow)
-        there = {weight.name: (weight, str(path)) for weight, path in present()}
+            engines.setdefault(engine.stage, {})[engine.name] = describe_missing(engine, request.allow)
+        there = {weight.name: (weight, str(path)) for weight, path in list_present_weights()}
         weights = [*(weight for weight, _ in there.values()),
-                   *(weight for name, weight in catalogue().items() if name not in there)]
+                   *(weight for name, weight in load_catalogue().items() if name not in there)]
         return {
             "version": __version__,
             "engines": engines,
-            "auto": {stage: auto_engine(stage, request.allow) for stage in engines},
+            "auto": {stage: find_auto_engine(stage, request.allow) for stage in engines},
             "weights": [{"name": weight.name, "role": weight.role, "licence": weight.licence, "note": weight.note,
                          "default": weight.default, "resolution": weight.resolution,
                          "installed": weight.name in there, "allowed": is_allowed(weight.licence, request.allow),
                          "path": there.get(weight.name, (weight, ""))[1]}
                         for weight in weights],
-            "devices": list(available_devices()),
+            "devices": list(list_devices()),
             "device": choose_device(self._device),
         }
 
 
-def frame_path(request: protocol.Request, frame: int) -> str:
+def make_frame_path(request: protocol.ProtocolRequest, frame: int) -> str:
     """The file that a request's frame is written to."""
-    output = request.shot.get("output", "") if isinstance(request, protocol.Render) else ""
+    output = request.shot.get("output", "") if isinstance(request, protocol.RenderRequest) else ""
     pattern = output.get("path", "") if isinstance(output, Mapping) else output
-    return str(output_path(str(pattern), frame)) if pattern else ""
+    return str(format_output_path(str(pattern), frame)) if pattern else ""

@@ -8,14 +8,14 @@ import threading
 from collections import deque
 
 from fsgan_core.contract.errors import ProtocolError
-from fsgan_core.contract.protocol import DROPPABLE, ENDS, Event, Failure, Progress
+from fsgan_core.contract.protocol import DROPPABLE_EVENTS, FINAL_EVENTS, ErrorEvent, ProgressEvent, ProtocolEvent
 
 __all__ = ["Outbox"]
 
 log = logging.getLogger(__name__)
 
-CROWDED = 2000  # events that wait; from there on what may be dropped is dropped
-PATIENCE = 10.0  # seconds for the last events, when the worker ends
+DROP_LIMIT = 2000  # events that wait; from there on what may be dropped is dropped
+CLOSE_SECONDS = 10.0  # seconds for the last events, when the worker ends
 
 
 class Outbox:
@@ -23,47 +23,47 @@ class Outbox:
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
-        self._waiting: deque[Event | None] = deque()
-        self._there = threading.Condition()
-        self._gone = False
-        self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
+        self._queue: deque[ProtocolEvent | None] = deque()
+        self._condition = threading.Condition()
+        self._is_abandoned = False
+        self._thread = threading.Thread(target=self._write_events, name="writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: ProtocolEvent) -> None:
         """Never waits. A client that does not read misses progress, log and heartbeats."""
-        with self._there:
-            if self._gone or (len(self._waiting) >= CROWDED and _may_drop(event)):
+        with self._condition:
+            if self._is_abandoned or (len(self._queue) >= DROP_LIMIT and _can_drop(event)):
                 return
-            self._waiting.append(event)
-            self._there.notify()
+            self._queue.append(event)
+            self._condition.notify()
 
     def close(self) -> None:
         """Waits until all is written, but not for ever."""
-        with self._there:
-            self._waiting.append(None)
-            self._there.notify()
-        self._thread.join(PATIENCE)
+        with self._condition:
+            self._queue.append(None)
+            self._condition.notify()
+        self._thread.join(CLOSE_SECONDS)
 
     def abandon(self) -> None:
         """Nobody reads any more."""
-        with self._there:
-            self._gone = True
-            self._waiting.clear()
-            self._waiting.append(None)
-            self._there.notify()
+        with self._condition:
+            self._is_abandoned = True
+            self._queue.clear()
+            self._queue.append(None)
+            self._condition.notify()
 
-    def _write(self) -> None:
+    def _write_events(self) -> None:
         while True:
-            with self._there:
-                while not self._waiting:
-                    self._there.wait()
-                event = self._waiting.popleft()
+            with self._condition:
+                while not self._queue:
+                    self._condition.wait()
+                event = self._queue.popleft()
             if event is None:
                 break
             try:
-                line = memoryview(_line(event))
+                line = memoryview(_encode_event(event))
                 while line:
                     line = line[os.write(self._sink, line):]
             except OSError as error:
@@ -72,14 +72,14 @@ class Outbox:
                 break
 
 
-def _may_drop(event: Event) -> bool:
-    return isinstance(event, DROPPABLE) and not (isinstance(event, Progress) and event.step == "begin")
+def _can_drop(event: ProtocolEvent) -> bool:
+    return isinstance(event, DROPPABLE_EVENTS) and not (isinstance(event, ProgressEvent) and event.step == "begin")
 
 
-def _line(event: Event) -> bytes:
+def _encode_event(event: ProtocolEvent) -> bytes:
     """An event that cannot be told becomes one that says so, where somebody waits for it."""
     try:
         return event.to_line()
     except ProtocolError as error:
         log.error("%s", error)
-        return Failure(event.id, "InternalError", 1, str(error)).to_line() if isinstance(event, ENDS) else b""
+        return ErrorEvent(event.id, "InternalError", 1, str(error)).to_line() if isinstance(event, FINAL_EVENTS) else b""

@@ -6,4 +6,4 @@ def run(action: str) -> None:
     on the node."""
     from fsgan_nuke import actions
 
-    actions.run(action)
+    actions.run_action(action)

@@ -8,37 +8,37 @@ import nuke
 
 from fsgan_core.contract.errors import InputError, TrackError
 from fsgan_nuke import graph, paths, stereo, tracks
-from fsgan_nuke.colour import project_colour
-from fsgan_nuke.node_job import Branch, Job, clip_of, read_knobs
+from fsgan_nuke.colour import read_project_colour
+from fsgan_nuke.node_job import InputBranch, NodeJob, make_clip, read_knobs
 
 
-def analysis_of(node: Any, view: str) -> Job:
+def make_analysis_job(node: Any, view: str) -> NodeJob:
     """The analysis of a view of the clip above the node. Raises InputError or ColourError."""
-    colour = project_colour()
-    branches: list[Branch] = []
-    clip = clip_of(node, "target", view, colour, branches)
+    colour = read_project_colour()
+    branches: list[InputBranch] = []
+    clip = make_clip(node, "target", view, colour, branches)
     if clip is None:
         raise InputError(f"{node.name()}: nothing is connected")
     settings = {"analyse": read_knobs(node, "analyse", view), "colour": read_knobs(node, "colour", view)}
     if colour.config:
         settings["colour"]["config"] = colour.config
-    return Job(str(node.fullName()), view, {"target": clip, "stages": settings}, "", {}, paths.track_path(node, view),
-               tuple(branches), "source" if _feeds_source(node) else "target")
+    return NodeJob(str(node.fullName()), view, {"target": clip, "stages": settings}, "", {}, paths.get_track_path(node, view),
+               tuple(branches), "source" if _is_source_only(node) else "target")
 
 
-def track_of(node: Any, view: str) -> tracks.FaceTrack:
+def load_node_track(node: Any, view: str) -> tracks.FaceTrack:
     """The track of the person that an FSGAN_Analyse chooses, in a view; without its offsets. Raises TrackError."""
-    path = paths.track_path(node, view)
+    path = paths.get_track_path(node, view)
     if node["person"].value() == "point":
-        return tracks.load(path, point=[node["person_point"].getValueAt(nuke.frame(), index, view) for index in (0, 1)])
-    return tracks.load(path, int(node["person_index"].value()) if node["person"].value() == "index" else 0)
+        return tracks.load_face_track(path, point=[node["person_point"].getValueAt(nuke.frame(), index, view) for index in (0, 1)])
+    return tracks.load_face_track(path, int(node["person_index"].value()) if node["person"].value() == "index" else 0)
 
 
 def fill_curves(node: Any, view: str) -> None:
     """Sets the node's curves of a view from its track file; a clip without a face clears them. Raises TrackError."""
-    split = view != stereo.names()[0]
+    split = view != stereo.list_views()[0]
     try:
-        found: Optional[Mapping[str, Any]] = tracks.curves_of(track_of(node, view))
+        found: Optional[Mapping[str, Any]] = tracks.make_curves(load_node_track(node, view))
     except TrackError as error:
         if "has no person" not in str(error):
             raise
@@ -55,22 +55,22 @@ def fill_curves(node: Any, view: str) -> None:
                 curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
 
 
-def _feeds_source(node: Any) -> bool:
+def _is_source_only(node: Any) -> bool:
     """Whether all that hangs on the node's picture takes it as a source."""
     wanted: set[str] = set()
-    for one in graph.every_one():
-        for name in graph.INPUTS[graph.kind_of(one)]:
-            above = graph.analyse_node(graph.connected(one, name))
+    for one in graph.list_render_nodes():
+        for name in graph.INPUT_NAMES[graph.get_node_class(one)]:
+            above = graph.find_analyse_node(graph.find_connected(one, name))
             if above is not None and above[0].fullName() == node.fullName():
                 wanted.add(name)
     return bool(wanted) and wanted <= {"source", "driver"}
 
 
-def below(node: Any) -> list[Any]:
+def list_nodes_below(node: Any) -> list[Any]:
     """The nodes of ours that use an FSGAN_Analyse."""
     found = []
-    for one in graph.every_one():
-        used = (graph.analyse_node(graph.connected(one, name)) for name in graph.INPUTS[graph.kind_of(one)])
+    for one in graph.list_render_nodes():
+        used = (graph.find_analyse_node(graph.find_connected(one, name)) for name in graph.INPUT_NAMES[graph.get_node_class(one)])
         if any(above is not None and above[0].fullName() == node.fullName() for above in used):
             found.append(one)
     return found

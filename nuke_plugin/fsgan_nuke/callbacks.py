@@ -11,44 +11,44 @@ import nuke
 
 from fsgan_core.contract.errors import FsganError
 from fsgan_nuke import analysis, graph, input_writes, paths, render_queue, stereo, view_window, weights_menu
-from fsgan_nuke.client import close_all
+from fsgan_nuke.client import close_all_clients
 from fsgan_nuke.farm import results_are_rendered
-from fsgan_nuke.host import later
-from fsgan_nuke.knobs import counting
-from fsgan_nuke.node_job import job_of
+from fsgan_nuke.host import call_later
+from fsgan_nuke.knobs import find_active_knobs
+from fsgan_nuke.node_job import make_node_job
 
-QUIET = 0.6  # seconds without a change, after which a node's status is asked for
-NOT_PARAMETERS = ("status", "status_line", "about", "result", "ready", "first", "last", "xpos", "ypos", "selected",
+QUIET_SECONDS = 0.6  # seconds without a change, after which a node's status is asked for
+IGNORED_KNOBS = ("status", "status_line", "about", "result", "ready", "first", "last", "xpos", "ypos", "selected",
                   "name")
 
-_unwritten: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
-_changed: dict[str, float] = {}
-_seen: dict[str, str] = {}  # swap -> what the knobs behind its links were
-_waiting: list[threading.Timer] = []
+_unwritten_inputs: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
+_changed_nodes: dict[str, float] = {}
+_seen_values: dict[str, str] = {}  # swap -> what the knobs behind its links were
+_timers: list[threading.Timer] = []
 
 
-def install() -> None:
+def install_callbacks() -> None:
     """Once, at the host's start."""
-    for kind in graph.OURS:
-        nuke.addOnCreate(created, nodeClass=kind)
-    nuke.addOnScriptLoad(loaded)
-    nuke.addBeforeRender(before_render)
-    nuke.addBeforeFrameRender(before_frame)
-    nuke.addOnScriptClose(closed)
+    for kind in graph.NODE_CLASSES:
+        nuke.addOnCreate(on_created, nodeClass=kind)
+    nuke.addOnScriptLoad(on_script_loaded)
+    nuke.addBeforeRender(on_before_render)
+    nuke.addBeforeFrameRender(on_before_frame)
+    nuke.addOnScriptClose(on_script_closed)
     if nuke.GUI:
-        for kind in graph.OURS:
-            nuke.addKnobChanged(knob_changed, nodeClass=kind)
-        nuke.addUpdateUI(update_ui, nodeClass="FSGAN_Swap")
+        for kind in graph.NODE_CLASSES:
+            nuke.addKnobChanged(on_knob_changed, nodeClass=kind)
+        nuke.addUpdateUI(on_update_ui, nodeClass="FSGAN_Swap")
 
 
-def created() -> None:
+def on_created() -> None:
     """A node is new, loaded or pasted. Frames that it says it shows and that are another node's (it is a copy, or came
     from the script of another shot) are not shown. Nothing is begun here."""
     node = nuke.thisNode()
-    for one in graph.inside_or_self(node):
-        render_queue.forget(one)
+    for one in graph.list_inner_nodes(node):
+        render_queue.forget_status(one)
         shown = str(one["result"].value() or "") if "result" in one.knobs() else ""
-        if shown and not paths.may_show(one, shown):
+        if shown and not paths.can_show(one, shown):
             one["result"].setValue("")
             one["ready"].setValue(0)
 
@@ -56,30 +56,30 @@ def created() -> None:
 # A farm's render.
 
 
-def loaded() -> None:
+def on_script_loaded() -> None:
     """Without an interface: inputs that only the host can make are written now, since it cannot render them while it
     renders. What goes wrong is told by the Write that needs them."""
     if nuke.GUI or results_are_rendered():
         return
-    _unwritten.clear()
+    _unwritten_inputs.clear()
     writes = [one for one in nuke.allNodes("Write", nuke.root()) if not one["disable"].value()]
-    wanted = {(one.fullName(), view): one for write in writes for one in graph.ours_above(write)
-              for view in stereo.written_by(write)}
+    wanted = {(one.fullName(), view): one for write in writes for one in graph.iterate_render_nodes(write)
+              for view in stereo.list_written_views(write)}
     for (name, view), node in wanted.items():
         try:
-            render_queue.write_inputs(node, job_of(node, view=view))
+            render_queue.write_inputs(node, make_node_job(node, view=view))
         except FsganError as error:
-            _unwritten[str(name)] = str(error)
+            _unwritten_inputs[str(name)] = str(error)
 
 
-def before_render() -> None:
+def on_before_render() -> None:
     """Without an interface: the nodes above a Write show the files that its frames will be made into."""
     if nuke.GUI:
         return
     root = nuke.root()
-    for node in graph.ours_above(nuke.thisNode()):
+    for node in graph.iterate_render_nodes(nuke.thisNode()):
         try:
-            pattern = paths.result_pattern(node)
+            pattern = paths.get_result_pattern(node)
         except FsganError as error:
             raise RuntimeError(f"{node.fullName()}: {error}") from error
         for knob, value in (("result", pattern), ("first", min(int(node["first"].value()), int(root.firstFrame()))),
@@ -88,31 +88,31 @@ def before_render() -> None:
             node[knob].setValue(value)
 
 
-def before_frame() -> None:
+def on_before_frame() -> None:
     """Without an interface: renders what the frame about to be written needs and has not; in a job of `fsgan farm`,
     what is there was rendered by the step before. A failure ends the host's render with the message. With an interface
     nothing is rendered behind the artist's back."""
     if nuke.GUI:
         return
-    for view in stereo.written_by(nuke.thisNode()):
-        for node in graph.ours_above(nuke.thisNode()):
-            make_frame(node, int(nuke.frame()), view)
+    for view in stereo.list_written_views(nuke.thisNode()):
+        for node in graph.iterate_render_nodes(nuke.thisNode()):
+            render_missing_frame(node, int(nuke.frame()), view)
 
 
-def make_frame(node: Any, frame: int, view: str) -> None:
+def render_missing_frame(node: Any, frame: int, view: str) -> None:
     """Raises RuntimeError, as the host expects it of a render."""
     name = str(node.fullName())
     try:
-        if results_are_rendered() and os.path.isfile(input_writes.at_frame(paths.result_pattern(node), frame)):
+        if results_are_rendered() and os.path.isfile(input_writes.fill_frame(paths.get_result_pattern(node), frame)):
             return
-        if name in _unwritten:
-            raise FsganError(_unwritten[name])
-        job = job_of(node, str(frame), view)
-        lacking = [branch for branch in job.branches if input_writes.to_write(branch, [frame])]
+        if name in _unwritten_inputs:
+            raise FsganError(_unwritten_inputs[name])
+        job = make_node_job(node, str(frame), view)
+        lacking = [branch for branch in job.branches if input_writes.find_frames_to_write(branch, [frame])]
         if lacking:
             raise FsganError(f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
                              "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render")
-        render_queue.start(node, str(frame), above=False, only=(view,))
+        render_queue.start_render(node, str(frame), above=False, only=(view,))
     except FsganError as error:
         raise RuntimeError(f"{name}, frame {frame}: {error}") from error
 
@@ -120,83 +120,83 @@ def make_frame(node: Any, frame: int, view: str) -> None:
 # A panel.
 
 
-def knob_changed() -> None:
+def on_knob_changed() -> None:
     """Only while a panel is open: the status is asked for when the artist has stopped changing things."""
     knob = nuke.thisKnob().name()
-    if knob in NOT_PARAMETERS or knob.endswith(weights_menu.NOTE):
+    if knob in IGNORED_KNOBS or knob.endswith(weights_menu.NOTE_SUFFIX):
         return
     node = nuke.thisNode()
-    weights_menu.take(node, knob)
-    _touched(node)
+    weights_menu.apply_menu_choice(node, knob)
+    _mark_changed(node)
 
 
-def update_ui() -> None:
+def on_update_ui() -> None:
     """Of a swap: its knobs are links, and a change of what is behind them need not be told as a change of the swap."""
     node = nuke.thisNode()
     if not node.shown():
         return
-    name, now = str(node.fullName()), _values(node)
-    before, _seen[name] = _seen.get(name), now
+    name, now = str(node.fullName()), _read_linked_values(node)
+    before, _seen_values[name] = _seen_values.get(name), now
     if before is not None and before != now:
-        _touched(node)
+        _mark_changed(node)
 
 
-def _values(node: Any) -> str:
-    return repr([graph.behind(knob).value() for name, knob in node.knobs().items()
-                 if knob.Class() == "Link_Knob" and name.rpartition("_")[2] not in NOT_PARAMETERS])
+def _read_linked_values(node: Any) -> str:
+    return repr([graph.resolve_link(knob).value() for name, knob in node.knobs().items()
+                 if knob.Class() == "Link_Knob" and name.rpartition("_")[2] not in IGNORED_KNOBS])
 
 
-def _touched(node: Any) -> None:
-    grey_out(node)
-    _changed[str(node.fullName())] = time.monotonic()
-    if not _waiting:
-        _wait(QUIET)
+def _mark_changed(node: Any) -> None:
+    disable_inactive_knobs(node)
+    _changed_nodes[str(node.fullName())] = time.monotonic()
+    if not _timers:
+        _start_timer(QUIET_SECONDS)
 
 
-def grey_out(node: Any) -> None:
+def disable_inactive_knobs(node: Any) -> None:
     """What does not count as the other knobs stand cannot be changed."""
-    for stage, prefix in graph.stages_of(node):
-        for name, counts in counting(stage, lambda name: graph.behind(node[name]).value(),
+    for stage, prefix in graph.list_node_stages(node):
+        for name, counts in find_active_knobs(stage, lambda name: graph.resolve_link(node[name]).value(),
                                      lambda name: name in node.knobs(), prefix).items():
             if bool(node[name].enabled()) != counts:
                 node[name].setEnabled(counts)
 
 
-def _wait(seconds: float) -> None:
-    timer = threading.Timer(seconds, _quiet)
+def _start_timer(seconds: float) -> None:
+    timer = threading.Timer(seconds, _on_timer)
     timer.daemon = True
-    _waiting.append(timer)
+    _timers.append(timer)
     timer.start()
 
 
-def _quiet() -> None:
+def _on_timer() -> None:
     """In the timer's thread."""
-    _waiting.clear()
-    last = max(_changed.values(), default=0.0)
-    rest = QUIET - (time.monotonic() - last)
+    _timers.clear()
+    last = max(_changed_nodes.values(), default=0.0)
+    rest = QUIET_SECONDS - (time.monotonic() - last)
     if rest > 0.01:
-        _wait(rest)
+        _start_timer(rest)
     else:
-        later(_refresh_changed)
+        call_later(_refresh_changed)
 
 
 def _refresh_changed() -> None:
-    names = list(_changed)
-    _changed.clear()
+    names = list(_changed_nodes)
+    _changed_nodes.clear()
     for name in names:
         node = nuke.toNode(name)
         if node is None:
             continue
-        render_queue.refresh(node)
-        weights_menu.refresh(node)
-        if graph.kind_of(node) == "FSGAN_Analyse":
-            for one in analysis.below(node):
-                render_queue.refresh(one)
+        render_queue.refresh_status(node)
+        weights_menu.refresh_menus(node)
+        if graph.get_node_class(node) == "FSGAN_Analyse":
+            for one in analysis.list_nodes_below(node):
+                render_queue.refresh_status(one)
 
 
-def closed() -> None:
+def on_script_closed() -> None:
     """A script is closed: nobody waits for its renders any more."""
-    render_queue.cancel_all()
-    view_window.close_all()
+    render_queue.cancel_all_renders()
+    view_window.close_all_windows()
     if not nuke.GUI:
-        close_all()
+        close_all_clients()

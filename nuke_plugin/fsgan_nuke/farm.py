@@ -13,12 +13,12 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_nuke import graph, paths, render_queue, stereo
-from fsgan_nuke.client import shared
-from fsgan_nuke.host import tell
-from fsgan_nuke.node_job import job_of
-from fsgan_nuke.process import worker_environment
-from fsgan_nuke.request import Request
-from fsgan_nuke.settings import load
+from fsgan_nuke.client import get_shared_client
+from fsgan_nuke.host import show_message
+from fsgan_nuke.node_job import make_node_job
+from fsgan_nuke.process import make_worker_environment
+from fsgan_nuke.request import PendingRequest
+from fsgan_nuke.settings import load_settings
 
 NODES_VERSION = 1
 RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": a farm has rendered our nodes' frames already
@@ -54,13 +54,13 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
         write = nuke.toNode(name)
         if write is None:
             raise InputError(f"the script has no Write {name}")
-        for node in graph.ours_above(write):
-            for view in stereo.written_by(write):
-                name = str(node.fullName()) + (f"_{view}" if stereo.several() else "")
+        for node in graph.iterate_render_nodes(write):
+            for view in stereo.list_written_views(write):
+                name = str(node.fullName()) + (f"_{view}" if stereo.has_several_views() else "")
                 nodes[name] = (node, view)
     data = []
     for name, (node, view) in nodes.items():
-        job = job_of(node, frames, view)
+        job = make_node_job(node, frames, view)
         if job.branches:
             render_queue.write_inputs(node, job)
         data.append({"node": name, "shot": job.shot, "stage": job.stage, "upstream": job.upstream})
@@ -75,20 +75,20 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
 # The menu.
 
 
-def submit() -> None:
+def submit_to_farm() -> None:
     """Asks for the job's folder and how it is cut, saves the script, has the worker write the job, and runs the
     studio's command that sends it, where there is one."""
     try:
-        folder = f"{paths.work_folder()}/job"
-        writes = _writes()
+        folder = f"{paths.get_work_folder()}/job"
+        writes = _list_writes()
     except FsganError as error:
-        tell(str(error))
+        show_message(str(error))
         return
     panel: Any = nuke.Panel("FSGAN: submit to farm")
     panel.addSingleLineInput("Writes", " ".join(writes))
     panel.addSingleLineInput("frames (empty: as the Writes say)", "")
     panel.addSingleLineInput("frames of a task", "10")
-    panel.addEnumerationPulldown("machines with a GPU", "yes no" if load().device.startswith("cuda") else "no yes")
+    panel.addEnumerationPulldown("machines with a GPU", "yes no" if load_settings().device.startswith("cuda") else "no yes")
     panel.addFilenameSearch("job's folder", folder)
     panel.addSingleLineInput("Nuke on the farm", "nuke")
     panel.addSingleLineInput("command that sends it", os.environ.get(SUBMIT_VARIABLE, ""))
@@ -96,46 +96,46 @@ def submit() -> None:
         return
     chunk = str(panel.value("frames of a task")).strip()
     if not chunk.isdigit() or not int(chunk):
-        tell(f"'{chunk}' is no number of frames.")
+        show_message(f"'{chunk}' is no number of frames.")
         return
     nuke.scriptSave()
     command = str(panel.value("command that sends it") or "")
-    message = protocol.Bundle(
+    message = protocol.BundleRequest(
         script=str(nuke.root()["name"].value()), output=str(panel.value("job's folder")),
         writes=tuple(str(panel.value("Writes") or "").replace(",", " ").split()),
         frames=str(panel.value("frames (empty: as the Writes say)") or ""), chunk=int(chunk),
         gpu=str(panel.value("machines with a GPU")) == "yes", nuke=str(panel.value("Nuke on the farm") or "nuke"))
 
-    shared().request(message, on_end=lambda request: _made(request, command))
+    get_shared_client().request(message, on_end=lambda request: _on_bundle_made(request, command))
 
 
-def _writes() -> List[str]:
+def _list_writes() -> List[str]:
     """Writes at the top that are switched on and have one of our nodes above; of those that are selected, if any."""
     found = [node for node in nuke.allNodes("Write", nuke.root()) if not node["disable"].value()
-             and any(True for _ in graph.ours_above(node))]
+             and any(True for _ in graph.iterate_render_nodes(node))]
     if not found:
         raise InputError("no Write of this script that is switched on has an FSGAN node above it")
     chosen = [node for node in found if node in nuke.selectedNodes("Write")] or found
     return sorted(str(node.name()) for node in chosen)
 
 
-def _made(request: Request, command: str) -> None:
+def _on_bundle_made(request: PendingRequest, command: str) -> None:
     """In a thread of the client: the job is there, or is not."""
     if request.error is not None:
-        tell(f"The job could not be made: {request.error}")
+        show_message(f"The job could not be made: {request.error}")
         return
     told = request.result or {}
     text = "\n".join([f"The job is in {told['folder']}.", *told["notes"], f"Steps: {', '.join(told['steps'])}"])
     if not command:
-        tell(f"{text}\n\nSend it: deadline bundle submit {told['folder']}")
+        show_message(f"{text}\n\nSend it: deadline bundle submit {told['folder']}")
         return
     try:
         # As the worker: without what Nuke set for its own libraries.
         words = [*shlex.split(command, posix=os.name != "nt"), str(told["folder"])]
-        done = subprocess.run(words, env=worker_environment(load()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        done = subprocess.run(words, env=make_worker_environment(load_settings()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               timeout=120, check=False)
         said = done.stdout.decode("utf-8", "replace").strip()[-1000:]
         failed = f" (exit code {done.returncode})" if done.returncode else ""
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         said, failed = str(error), " (failed)"
-    tell(f"{text}\n\n{command}{failed}\n{said}")
+    show_message(f"{text}\n\n{command}{failed}\n{said}")

@@ -9,13 +9,13 @@ import nuke
 from fsgan_nuke import graph
 
 
-def to_group(node: Any) -> Any:
+def convert_to_group(node: Any) -> Any:
     """Puts a group in the place of one of our nodes: same name, same connections, same results; the group."""
     kind, name = str(node.Class()), str(node.name())
     inputs = [node.input(number) for number in range(node.inputs())]
     places = [(one, number) for one in node.dependent(nuke.INPUTS, False) for number in range(one.inputs())
               if one.input(number) is not None and one.input(number).fullName() == node.fullName()]
-    with graph.owner(node) or nuke.root():
+    with graph.find_owner(node) or nuke.root():
         made = node.makeGroup()
         for number, one in enumerate(inputs):
             made.setInput(number, one)
@@ -29,6 +29,6 @@ def to_group(node: Any) -> Any:
         marker.setFlag(nuke.INVISIBLE)
         made.addKnob(marker)
         marker.setValue(kind)
-    for one in [one for one in made.nodes() if one.Class() in graph.OURS]:
-        to_group(one)
+    for one in [one for one in made.nodes() if one.Class() in graph.NODE_CLASSES]:
+        convert_to_group(one)
     return made

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def full_size() -> Iterator[None]:
+def use_full_size() -> Iterator[None]:
     """Without proxy mode, in which formats and pictures are smaller. On the main thread."""
     proxy = nuke.root()["proxy"]
     was = bool(proxy.value())
@@ -27,7 +27,7 @@ def full_size() -> Iterator[None]:
             proxy.setValue(True)
 
 
-def on_main(function: Callable[..., T], *arguments: Any) -> T:
+def call_on_main(function: Callable[..., T], *arguments: Any) -> T:
     """The function's value, called on the main thread; what it raises is raised here.
 
     The host's own helper must not be called from the main thread, has nobody to serve it without an interface, and
@@ -38,13 +38,13 @@ def on_main(function: Callable[..., T], *arguments: Any) -> T:
     answer: list[T] = []
     raised: list[BaseException] = []
 
-    def called() -> None:
+    def call_function() -> None:
         try:
             answer.append(function(*arguments))
         except BaseException as error:
             raised.append(error)
 
-    nuke.executeInMainThreadWithResult(called)  # type: ignore[no-untyped-call]
+    nuke.executeInMainThreadWithResult(call_function)  # type: ignore[no-untyped-call]
     if raised:
         raise raised[0]
     if not answer:
@@ -52,7 +52,7 @@ def on_main(function: Callable[..., T], *arguments: Any) -> T:
     return answer[0]
 
 
-def later(function: Callable[..., Any], *arguments: Any) -> None:
+def call_later(function: Callable[..., Any], *arguments: Any) -> None:
     """Calls on the main thread, soon, and does not wait; at once where there is no interface."""
     if not nuke.GUI or threading.current_thread() is threading.main_thread():
         function(*arguments)
@@ -60,10 +60,10 @@ def later(function: Callable[..., Any], *arguments: Any) -> None:
         nuke.executeInMainThread(function, arguments)
 
 
-def tell(text: str) -> None:
+def show_message(text: str) -> None:
     """A message to the artist; to the terminal where there is no interface."""
     if nuke.GUI:
-        later(nuke.message, text)
+        call_later(nuke.message, text)
     else:
         nuke.tprint(text)
 
@@ -74,12 +74,12 @@ def show_text(title: str, text: str) -> None:
         nuke.tprint(text)
         return
 
-    def show() -> None:
+    def open_text_window() -> None:
         try:
             from fsgan_nuke import text_window
         except ImportError:
             nuke.message(text)
         else:
-            text_window.show(title, text)
+            text_window.show_text_window(title, text)
 
-    later(show)
+    call_later(open_text_window)

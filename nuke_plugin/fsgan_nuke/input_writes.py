@@ -12,30 +12,30 @@ import nuke
 
 from fsgan_core.contract.errors import CancelledError, OutputError
 from fsgan_nuke import graph, stereo
-from fsgan_nuke.host import full_size
-from fsgan_nuke.node_job import Branch
+from fsgan_nuke.host import use_full_size
+from fsgan_nuke.node_job import InputBranch
 
 # Knobs that say how a node looks in the graph, not what it does.
-LOOKS = ("name", "label", "note_font", "note_font_size", "note_font_color", "tile_color", "gl_color", "selected",
+APPEARANCE_KNOBS = ("name", "label", "note_font", "note_font_size", "note_font_color", "tile_color", "gl_color", "selected",
          "hide_input", "icon", "indicators", "autolabel", "help", "xpos", "ypos", "bookmark", "postage_stamp",
          "status_line", "status")
 
 
-def write_branch(node: Any, branch: Branch, frames: Sequence[int]) -> list[int]:
+def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[int]:
     """Writes those of `frames` that are not written yet or have changed since; their numbers. On the main thread.
 
     Raises OutputError with the host's words when its render fails.
     """
-    wanted = to_write(branch, frames)
+    wanted = find_frames_to_write(branch, frames)
     if not wanted:
         return []
     stale = list(wanted)
-    write = graph.inner(node, f"Write_{branch.name}")
+    write = graph.find_inner_node(node, f"Write_{branch.name}")
     write["file"].setValue(branch.pattern)
     write["disable"].setValue(False)
     try:
-        with full_size():
-            for first, last in runs(stale):
+        with use_full_size():
+            for first, last in group_runs(stale):
                 nuke.execute(write, first, last, 1, [branch.view])
     except RuntimeError as error:
         if str(error).startswith("Cancelled"):
@@ -43,36 +43,36 @@ def write_branch(node: Any, branch: Branch, frames: Sequence[int]) -> list[int]:
         raise OutputError(f"{node.name()}: the input '{branch.name}' could not be written: {error}") from error
     finally:
         write["disable"].setValue(True)
-    record = _read_record(_record_of(branch))
+    record = _read_record(_get_record_path(branch))
     record.update({str(frame): wanted[frame] for frame in stale})
-    _write_record(_record_of(branch), record)
+    _write_record(_get_record_path(branch), record)
     return stale
 
 
-def to_write(branch: Branch, frames: Sequence[int]) -> dict[int, str]:
+def find_frames_to_write(branch: InputBranch, frames: Sequence[int]) -> dict[int, str]:
     """Those of `frames` that are not written yet or have changed since, with what their record will say."""
-    record = _read_record(_record_of(branch))
-    text = tree_text(branch.node)
-    wanted = {frame: _digest(text, file_states(branch.node, frame, branch.view)) for frame in frames}
+    record = _read_record(_get_record_path(branch))
+    text = describe_tree(branch.node)
+    wanted = {frame: _compute_digest(text, read_file_states(branch.node, frame, branch.view)) for frame in frames}
     return {frame: known for frame, known in wanted.items()
-            if record.get(str(frame)) != known or not os.path.isfile(at_frame(branch.path, frame))}
+            if record.get(str(frame)) != known or not os.path.isfile(fill_frame(branch.path, frame))}
 
 
-def tree_text(node: Any) -> str:
+def describe_tree(node: Any) -> str:
     """What decides the picture that arrives through `node`, as text: classes and knobs of all that is above it."""
     parts = []
-    for one in graph.all_above(node):
-        knobs = sorted((knob, one[knob].toScript()) for knob in one.knobs() if knob not in LOOKS)
+    for one in graph.list_upstream_nodes(node):
+        knobs = sorted((knob, one[knob].toScript()) for knob in one.knobs() if knob not in APPEARANCE_KNOBS)
         parts.append(f"{one.Class()} {knobs}")
     return "\n".join(parts)
 
 
-def file_states(node: Any, frame: int, view: str) -> list[Any]:
+def read_file_states(node: Any, frame: int, view: str) -> list[Any]:
     """Size and time of every file that is read above `node` for a frame of a view."""
     states = []
-    for one in graph.all_above(node):
-        if one.Class() == "Read" or graph.is_ours(one):
-            path = at_frame(stereo.filled(str(one["result"].value() if graph.is_ours(one) and "result" in one.knobs()
+    for one in graph.list_upstream_nodes(node):
+        if one.Class() == "Read" or graph.is_fsgan_node(one):
+            path = fill_frame(stereo.fill_view(str(one["result"].value() if graph.is_fsgan_node(one) and "result" in one.knobs()
                                              else nuke.filename(one) or ""), view), frame)
             try:
                 found = os.stat(path)
@@ -82,7 +82,7 @@ def file_states(node: Any, frame: int, view: str) -> list[Any]:
     return states
 
 
-def at_frame(pattern: str, frame: int) -> str:
+def fill_frame(pattern: str, frame: int) -> str:
     """A pattern's file for a frame; a path without a frame is itself."""
     hashes = pattern.count("#")
     if hashes:
@@ -90,7 +90,7 @@ def at_frame(pattern: str, frame: int) -> str:
     return pattern % frame if "%" in pattern else pattern
 
 
-def runs(frames: Iterable[int]) -> list[tuple[int, int]]:
+def group_runs(frames: Iterable[int]) -> list[tuple[int, int]]:
     """Frames as (first, last) of neighbours."""
     found: list[tuple[int, int]] = []
     for frame in sorted(frames):
@@ -101,11 +101,11 @@ def runs(frames: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _digest(*parts: Any) -> str:
+def _compute_digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
-def _record_of(branch: Branch) -> str:
+def _get_record_path(branch: InputBranch) -> str:
     """The file that says what was written of a branch."""
     return f"{os.path.dirname(branch.path)}/written.{branch.view}.json"
 

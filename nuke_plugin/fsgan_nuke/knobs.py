@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fsgan_core.contract.param_fields import Knob, knobs_of
-from fsgan_core.contract.params import STAGES
+from fsgan_core.contract.param_fields import ParamField, iterate_param_fields
+from fsgan_core.contract.params import STAGE_PARAMS
 
 # Knob type codes of the host, by what they are.
 STRING, FILE, INT, ENUM, BOOL, DOUBLE, XY = 1, 2, 3, 4, 6, 7, 12
 UV = 30  # two numbers without a handle in the viewer
 TAB, BUTTON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
 
-OWN = "_on"  # a switch beside a parameter that may be unset: off is unset
+SWITCH_SUFFIX = "_on"  # a switch beside a parameter that may be unset: off is unset
 
 
 @dataclass(frozen=True)
@@ -39,66 +39,66 @@ class NukeKnob:
     flags: tuple[str, ...] = ()
 
 
-def stage_knobs(stage: str, prefix: str = "", only: Sequence[str] = (), without: Sequence[str] = (),
+def make_stage_knobs(stage: str, prefix: str = "", only: Sequence[str] = (), without: Sequence[str] = (),
                 group: str | None = None) -> list[NukeKnob]:
     """Knobs of a stage's parameters in the order of their declaration. only: these parameters; without: not these;
     group: those of a group, "" for those of none, None for all."""
-    declared = [knob for knob in knobs_of(STAGES[stage]) if (not only or knob.name in only)
+    declared = [knob for knob in iterate_param_fields(STAGE_PARAMS[stage]) if (not only or knob.name in only)
                 and group in (None, knob.group)]
-    return [made for knob in declared if knob.name not in without for made in _knobs_of(knob, prefix)]
+    return [made for knob in declared if knob.name not in without for made in _make_knobs(knob, prefix)]
 
 
-def read_stage(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
+def read_stage_params(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
                prefix: str = "") -> dict[str, Any]:
     """Parameters of a stage as plain data, from the knobs that the node has; the others keep their defaults.
 
     value_of: name -> value of a knob (a pair of numbers for XY). has: whether the node has a knob.
     """
     values: dict[str, Any] = {}
-    for knob in knobs_of(STAGES[stage]):
+    for knob in iterate_param_fields(STAGE_PARAMS[stage]):
         name = prefix + knob.name
         if not has(name):
             continue
-        if knob.optional and knob.when and not _counts(knob, value_of, prefix):
+        if knob.optional and knob.when and not _is_active(knob, value_of, prefix):
             continue
-        if knob.optional and not knob.when and not value_of(name + OWN):
+        if knob.optional and not knob.when and not value_of(name + SWITCH_SUFFIX):
             continue
-        values[knob.name] = _from_host(knob, value_of(name))
+        values[knob.name] = _convert_value(knob, value_of(name))
     return values
 
 
-def counting(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
+def find_active_knobs(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
              prefix: str = "") -> dict[str, bool]:
     """Name of a knob -> whether its value counts, for those that count with some values of another one alone."""
-    return {prefix + knob.name: _counts(knob, value_of, prefix) for knob in knobs_of(STAGES[stage])
+    return {prefix + knob.name: _is_active(knob, value_of, prefix) for knob in iterate_param_fields(STAGE_PARAMS[stage])
             if knob.when and has(prefix + knob.name) and has(prefix + knob.when[0])}
 
 
-def _counts(knob: Knob, value_of: Callable[[str], Any], prefix: str) -> bool:
+def _is_active(knob: ParamField, value_of: Callable[[str], Any], prefix: str) -> bool:
     return value_of(prefix + knob.when[0]) in knob.when[1:]
 
 
-def _knobs_of(knob: Knob, prefix: str) -> list[NukeKnob]:
+def _make_knobs(knob: ParamField, prefix: str) -> list[NukeKnob]:
     name = prefix + knob.name
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
-    made = NukeKnob(name, _CODES[knob.kind], label, knob.help, _value_text(knob), items=knob.choices,
-                    low=_low(knob), high=_high(knob))
+    made = NukeKnob(name, _KNOB_CODES[knob.kind], label, knob.help, _format_default(knob), items=knob.choices,
+                    low=_get_slider_low(knob), high=_get_slider_high(knob))
     if knob.kind == "bool":
-        return [_with(made, flags=("+STARTLINE",))]
+        return [_change_knob(made, flags=("+STARTLINE",))]
     if not knob.optional or knob.when:
         return [made]
-    switch = NukeKnob(name + OWN, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",))
+    switch = NukeKnob(name + SWITCH_SUFFIX, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",))
     return [made, switch]
 
 
-_CODES = {"float": DOUBLE, "int": INT, "bool": BOOL, "choice": ENUM, "text": STRING, "texts": STRING, "floats": XY}
+_KNOB_CODES = {"float": DOUBLE, "int": INT, "bool": BOOL, "choice": ENUM, "text": STRING, "texts": STRING, "floats": XY}
 
 
-def _with(knob: NukeKnob, **changes: Any) -> NukeKnob:
+def _change_knob(knob: NukeKnob, **changes: Any) -> NukeKnob:
     return NukeKnob(**{**knob.__dict__, **changes})
 
 
-def _value_text(knob: Knob) -> str:
+def _format_default(knob: ParamField) -> str:
     if knob.default is None or knob.default in ("", ()):
         return ""
     if knob.kind == "bool":
@@ -106,17 +106,17 @@ def _value_text(knob: Knob) -> str:
     return f"{knob.default:g}" if knob.kind in ("float", "int") else str(knob.default)
 
 
-def _low(knob: Knob) -> float | None:
+def _get_slider_low(knob: ParamField) -> float | None:
     return knob.minimum if knob.kind in ("float", "int") else None
 
 
-def _high(knob: Knob) -> float | None:
+def _get_slider_high(knob: ParamField) -> float | None:
     if knob.kind not in ("float", "int"):
         return None
     return knob.maximum if knob.soft_maximum is None else knob.soft_maximum
 
 
-def _from_host(knob: Knob, value: Any) -> Any:
+def _convert_value(knob: ParamField, value: Any) -> Any:
     if knob.kind == "texts":
         return [part.strip() for part in str(value).split(",") if part.strip()]
     if knob.kind == "bool":

@@ -11,56 +11,56 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
 from fsgan_nuke import actions, farm, graph, groups, settings, weights_menu
-from fsgan_nuke.client import shared
-from fsgan_nuke.host import tell
-from fsgan_nuke.request import Request
+from fsgan_nuke.client import get_shared_client
+from fsgan_nuke.host import show_message
+from fsgan_nuke.request import PendingRequest
 
-STAGES = ("Analyse", "Reenact", "Mask", "Inpaint", "Blend")
-WHOLE = ("Swap", "Drive")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-TOOLSET = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", "ToolSets", "FSGAN", "Example.nk")
+STAGE_NODES = ("Analyse", "Reenact", "Mask", "Inpaint", "Blend")
+WHOLE_NODES = ("Swap", "Drive")
+DEFAULT_DEVICES = ("auto", "cpu", "cuda", "mps")
+EXAMPLE_TOOLSET = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", "ToolSets", "FSGAN", "Example.nk")
 
 
-def install() -> None:
+def install_menu() -> None:
     menu = nuke.menu("Nodes").addMenu("FSGAN", icon="FSGAN.png")
-    for names in (WHOLE, STAGES):
+    for names in (WHOLE_NODES, STAGE_NODES):
         for name in names:
             menu.addCommand(name, f"nuke.createNode('FSGAN_{name}')", icon=f"FSGAN_{name}.png")
         menu.addSeparator()
-    menu.addCommand("Example tree", example)
+    menu.addCommand("Example tree", paste_example)
     menu.addCommand("Convert selected to groups", convert_selected,
                     tooltip="For a script that is opened where this plugin is missing: results are shown and rendered, "
                             "but no new ones are made.")
     menu.addSeparator()
-    menu.addCommand("Submit to farm...", farm.submit,
+    menu.addCommand("Submit to farm...", farm.submit_to_farm,
                     tooltip="A job for a render farm: these nodes without a Nuke licence, then the Writes.")
-    menu.addCommand("Preferences...", preferences, tooltip="The worker's Python, folders and device.")
+    menu.addCommand("Preferences...", edit_preferences, tooltip="The worker's Python, folders and device.")
     menu.addCommand("Doctor", actions.doctor, tooltip="What is installed, and what works here.")
     menu.addCommand("Manual", actions.open_manual)
 
 
-def example() -> None:
+def paste_example() -> None:
     """A tree of all stages, to be connected to clips."""
-    nuke.nodePaste(os.path.normpath(TOOLSET).replace("\\", "/"))
+    nuke.nodePaste(os.path.normpath(EXAMPLE_TOOLSET).replace("\\", "/"))
 
 
 def convert_selected() -> None:
-    chosen = [node for node in nuke.selectedNodes() if node.Class() in graph.OURS]
+    chosen = [node for node in nuke.selectedNodes() if node.Class() in graph.NODE_CLASSES]
     if not chosen:
-        tell("Select the FSGAN nodes that shall become groups.")
+        show_message("Select the FSGAN nodes that shall become groups.")
         return
     for node in chosen:
-        groups.to_group(node)
+        groups.convert_to_group(node)
 
 
-def preferences() -> None:
+def edit_preferences() -> None:
     """Asks, saves, ends the worker and looks whether another one answers by what was chosen."""
-    now = settings.load()
+    now = settings.load_settings()
     panel: Any = nuke.Panel("FSGAN preferences")
     for name, value in (("worker's Python", now.python), ("weights folder", now.weights), ("cache folder", now.cache),
                         ("log folder", now.logs)):
         panel.addFilenameSearch(name, value)
-    devices = weights_menu.devices() or DEVICES
+    devices = weights_menu.list_devices() or DEFAULT_DEVICES
     panel.addEnumerationPulldown("device", " ".join([now.device, *[one for one in devices if one != now.device]]))
     if not panel.show():
         return
@@ -68,22 +68,22 @@ def preferences() -> None:
                      weights=str(panel.value("weights folder") or ""), cache=str(panel.value("cache folder") or ""),
                      logs=str(panel.value("log folder") or ""), device=str(panel.value("device")))
     try:
-        file = settings.save(chosen)
+        file = settings.save_settings(chosen)
     except OSError as error:
-        tell(f"The preferences could not be saved: {error}")
+        show_message(f"The preferences could not be saved: {error}")
         return
     except FsganError as error:
-        tell(str(error))
+        show_message(str(error))
         return
-    overruled = settings.overruled(chosen)
+    overruled = settings.list_overruling_variables(chosen)
     if overruled:
-        tell(f"Saved in {file}, but here the environment decides: {', '.join(overruled)}.")
-    weights_menu.forget()
-    shared().restart()
-    shared().request(protocol.Ping(), on_end=_answered)
+        show_message(f"Saved in {file}, but here the environment decides: {', '.join(overruled)}.")
+    weights_menu.forget_answers()
+    get_shared_client().restart()
+    get_shared_client().request(protocol.PingRequest(), on_end=_report_worker)
 
 
-def _answered(request: Request) -> None:
+def _report_worker(request: PendingRequest) -> None:
     """In a thread of the client: whether a worker starts by the new preferences."""
     if request.error is not None:
-        tell(f"With these preferences there is no worker: {request.error}")
+        show_message(f"With these preferences there is no worker: {request.error}")

@@ -11,21 +11,21 @@ import nuke
 
 from fsgan_core.contract.errors import InputError
 from fsgan_nuke import graph, offsets, paths, stereo
-from fsgan_nuke.colour import Colour, project_colour, read_space
-from fsgan_nuke.host import full_size
-from fsgan_nuke.knobs import read_stage
+from fsgan_nuke.colour import ProjectColour, read_project_colour, read_space
+from fsgan_nuke.host import use_full_size
+from fsgan_nuke.knobs import read_stage_params
 
-STAGE = {"FSGAN_Reenact": "reenact", "FSGAN_Mask": "mask", "FSGAN_Inpaint": "inpaint", "FSGAN_Blend": "blend"}
-SOURCE = {"FSGAN_Drive": "driver"}
-MOST_FRAMES = 1_000_000
+STAGE_OF_CLASS = {"FSGAN_Reenact": "reenact", "FSGAN_Mask": "mask", "FSGAN_Inpaint": "inpaint", "FSGAN_Blend": "blend"}
+SOURCE_INPUT = {"FSGAN_Drive": "driver"}
+MAX_FRAMES = 1_000_000
 # Knobs of numbers, which a stereo script may split by view.
-BY_VIEW = ("Double_Knob", "Int_Knob", "Array_Knob")
+SPLIT_KNOB_CLASSES = ("Double_Knob", "Int_Knob", "Array_Knob")
 # Which input of a stage holds the files of which stage before it.
-UPSTREAM = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
+UPSTREAM_STAGE = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
 
 
 @dataclass(frozen=True)
-class Branch:
+class InputBranch:
     """An input that the host must write to files first, because the worker could not read it by itself.
 
     name: of the input. node: what is connected to it. pattern: for the host, with %V where the script has several
@@ -35,17 +35,17 @@ class Branch:
     name: str
     node: Any
     pattern: str
-    whole: bool
+    needs_whole_clip: bool
     view: str
 
     @property
     def path(self) -> str:
         """The pattern of this view's files."""
-        return stereo.filled(self.pattern, self.view)
+        return stereo.fill_view(self.pattern, self.view)
 
 
 @dataclass(frozen=True)
-class Job:
+class NodeJob:
     """One node's render, of one view. shot, stage, upstream: as in the protocol's Render. branches: to be written
     first."""
 
@@ -55,8 +55,8 @@ class Job:
     stage: str
     upstream: Mapping[str, Any]
     output: str
-    branches: tuple[Branch, ...] = field(default_factory=tuple)
-    analysis: Optional[str] = None  # "target" or "source" where a clip is to be analysed instead
+    branches: tuple[InputBranch, ...] = field(default_factory=tuple)
+    analysis_side: Optional[str] = None  # "target" or "source" where a clip is to be analysed instead
     report: str = ""  # a folder for a report on the render
 
     @property
@@ -65,62 +65,62 @@ class Job:
         return self.node if self.view == "main" else f"{self.node} ({self.view})"
 
 
-def job_of(node: Any, frames: str = "", view: str = "") -> Job:
+def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
     """The job of one of our nodes that renders. frames: empty means those of its knob. view: empty means the first
     that it renders.
 
     Raises InputError (an input that is not connected, a script without a file) or ColourError.
     """
-    kind = graph.kind_of(node)
-    view = view or stereo.of(node)[0]
+    kind = graph.get_node_class(node)
+    view = view or stereo.list_node_views(node)[0]
     if node.clones():
         raise InputError(f"{node.name()} is a clone; clones would write into each other's files, so declone it")
-    colour = project_colour()
-    branches: list[Branch] = []
-    target = clip_of(node, "target", view, colour, branches)
+    colour = read_project_colour()
+    branches: list[InputBranch] = []
+    target = make_clip(node, "target", view, colour, branches)
     if target is None:
         raise InputError(f"{node.name()}: nothing is connected to 'target'")
-    output = paths.result_pattern(node, view)
-    _refuse_double(node, output)
+    output = paths.get_result_pattern(node, view)
+    _check_own_output(node, output)
     shot: dict[str, Any] = {
         "version": 1,
         "job": "drive" if kind == "FSGAN_Drive" else "swap",
-        "frames": frames or frames_text(node),
+        "frames": frames or get_frames_text(node),
         "target": target,
-        "output": {"path": output, "colorspace": colour.working},
-        "stages": settings(node, colour, view),
+        "output": {"path": output, "colorspace": colour.working_space},
+        "stages": collect_settings(node, colour, view),
     }
-    source = SOURCE.get(kind, "source")
-    if source in graph.INPUTS[kind]:
-        clip = clip_of(node, source, view, colour, branches)
+    source = SOURCE_INPUT.get(kind, "source")
+    if source in graph.INPUT_NAMES[kind]:
+        clip = make_clip(node, source, view, colour, branches)
         if clip is None and kind != "FSGAN_Inpaint":
             raise InputError(f"{node.name()}: nothing is connected to '{source}'")
         shot["source"] = [clip] if clip is not None else []
-    if "holdout" in graph.INPUTS[kind]:
-        holdout = clip_of(node, "holdout", view, colour, branches)
+    if "holdout" in graph.INPUT_NAMES[kind]:
+        holdout = make_clip(node, "holdout", view, colour, branches)
         if holdout is not None:
             shot["holdout"] = {key: value for key, value in holdout.items() if key in ("path", "part", "view")}
     upstream = {}
-    for name in graph.INPUTS[kind]:
-        if name in UPSTREAM:
-            upstream[UPSTREAM[name]] = _stage_files(node, name, view, colour, branches)
-    return Job(str(node.fullName()), view, shot, STAGE.get(kind, ""), upstream, output, tuple(branches))
+    for name in graph.INPUT_NAMES[kind]:
+        if name in UPSTREAM_STAGE:
+            upstream[UPSTREAM_STAGE[name]] = _make_stage_clip(node, name, view, colour, branches)
+    return NodeJob(str(node.fullName()), view, shot, STAGE_OF_CLASS.get(kind, ""), upstream, output, tuple(branches))
 
 
-def frames_text(node: Any) -> str:
+def get_frames_text(node: Any) -> str:
     """Which frames a node renders: as its knob says (inside a swap, the swap's), else the target's."""
-    swap = graph.swap_of(node)
+    swap = graph.find_swap(node)
     chosen = str((swap or node)["frames"].value()).strip()
     if chosen:
         return ",".join(chosen.replace(",", " ").split())
-    above = graph.connected(node, "target")
+    above = graph.find_connected(node, "target")
     if above is None:
         return ""
     first, last = int(above.firstFrame()), int(above.lastFrame())
     return str(first) if first == last else f"{first}-{last}"
 
 
-def frame_numbers(text: str) -> list[int]:
+def parse_frame_numbers(text: str) -> list[int]:
     """Frames of "1001-1048x2,1060", ascending. Raises InputError."""
     found: set[int] = set()
     for part in text.replace(",", " ").split():
@@ -128,41 +128,41 @@ def frame_numbers(text: str) -> list[int]:
         if match is None or match[3] == "0":
             raise InputError(f"'{text}' is no frame range; write it like 1001-1048x2,1060")
         first, last = int(match[1]), int(match[2] or match[1])
-        if not 0 <= last - first < MOST_FRAMES:
+        if not 0 <= last - first < MAX_FRAMES:
             raise InputError(f"'{part}' holds no frames, or too many; write it like 1001-1048x2,1060")
         found.update(range(first, last + 1, int(match[3] or 1)))
     return sorted(found)
 
 
-def _refuse_double(node: Any, output: str) -> None:
+def _check_own_output(node: Any, output: str) -> None:
     """Raises InputError where another node of the script writes the same files, as after a copy with `file` set."""
-    if not paths.named(node, "file"):
+    if not paths.read_named_path(node, "file"):
         return
-    for other in graph.every_one():
-        if other.fullName() != node.fullName() and output in {stereo.filled(paths.named(other, "file"), view)
-                                                              for view in stereo.names()}:
+    for other in graph.list_render_nodes():
+        if other.fullName() != node.fullName() and output in {stereo.fill_view(paths.read_named_path(other, "file"), view)
+                                                              for view in stereo.list_views()}:
             raise InputError(f"{node.fullName()} and {other.fullName()} would both write the same files; give one of "
                              f"them another path under Output > file ({output})")
 
 
-def settings(node: Any, colour: Colour, view: str = "") -> dict[str, Any]:
+def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[str, Any]:
     """The parameters of every stage, from this node and those of ours above it. view: as in `job_of`."""
-    view = view or stereo.of(node)[0]
+    view = view or stereo.list_node_views(node)[0]
     stages: dict[str, dict[str, Any]] = {}
-    for one in graph.ours_above(node):
-        if graph.kind_of(one) in STAGE and one.fullName() != node.fullName():
-            stages[STAGE[graph.kind_of(one)]] = read_knobs(one, STAGE[graph.kind_of(one)], view)
-    kind = graph.kind_of(node)
-    if kind in STAGE:
-        stages[STAGE[kind]] = read_knobs(node, STAGE[kind], view)
+    for one in graph.iterate_render_nodes(node):
+        if graph.get_node_class(one) in STAGE_OF_CLASS and one.fullName() != node.fullName():
+            stages[STAGE_OF_CLASS[graph.get_node_class(one)]] = read_knobs(one, STAGE_OF_CLASS[graph.get_node_class(one)], view)
+    kind = graph.get_node_class(node)
+    if kind in STAGE_OF_CLASS:
+        stages[STAGE_OF_CLASS[kind]] = read_knobs(node, STAGE_OF_CLASS[kind], view)
     else:
         stages["drive"] = read_knobs(node, "drive", view)
         stages["mask"] = read_knobs(node, "mask", view, "mask_")
-    swap = graph.swap_of(node)
-    stages["weights"] = read_knobs(node if swap is None else graph.renders(swap), "weights", view, "weights_")
+    swap = graph.find_swap(node)
+    stages["weights"] = read_knobs(node if swap is None else graph.get_render_node(swap), "weights", view, "weights_")
     stages["output"] = read_knobs(node, "output", view)
     stages["colour"] = {"config": colour.config} if colour.config else {}
-    analysed = graph.analyse_node(graph.connected(node, "target", view), view)
+    analysed = graph.find_analyse_node(graph.find_connected(node, "target", view), view)
     if analysed is not None:
         stages["analyse"] = read_knobs(analysed[0], "analyse", analysed[1])
         stages["colour"].update(read_knobs(analysed[0], "colour", analysed[1]))
@@ -172,9 +172,9 @@ def settings(node: Any, colour: Colour, view: str = "") -> dict[str, Any]:
 def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[str, Any]:
     """The parameters of a stage from the knobs that the node has, in a view ("": the script's first). Raises InputError
     for one that is keyed: it would be that of the current frame for all of them."""
-    view = view or stereo.names()[0]
+    view = view or stereo.list_views()[0]
 
-    def value_of(name: str) -> Any:
+    def read_value(name: str) -> Any:
         knob = node[name]
         kind = str(knob.Class())
         if knob.isAnimated():
@@ -182,63 +182,63 @@ def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[
                              "frame; delete its keys, or mix two nodes of which each has its own value")
         if kind == "XY_Knob":
             return tuple(knob.getValueAt(nuke.frame(), index, view) for index in (0, 1))
-        return knob.getValueAt(nuke.frame(), 0, view) if kind in BY_VIEW else knob.value()
+        return knob.getValueAt(nuke.frame(), 0, view) if kind in SPLIT_KNOB_CLASSES else knob.value()
 
-    return read_stage(stage, value_of, lambda name: name in node.knobs(), prefix)
+    return read_stage_params(stage, read_value, lambda name: name in node.knobs(), prefix)
 
 
-def clip_of(node: Any, name: str, view: str, colour: Colour, branches: list[Branch]) -> Optional[dict[str, Any]]:
+def make_clip(node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]) -> Optional[dict[str, Any]]:
     """What is connected to an input, as a clip of the shot; None for nothing."""
-    above = graph.connected(node, name, view)
+    above = graph.find_connected(node, name, view)
     if above is None:
         return None
-    clip = _file_of(above, view, colour)
+    clip = _make_file_clip(above, view, colour)
     if clip is None:
-        branch = Branch(name, above, paths.input_pattern(node, name), name != "holdout", view)
+        branch = InputBranch(name, above, paths.get_input_pattern(node, name), name != "holdout", view)
         branches.append(branch)
-        clip = {"path": branch.path, "colorspace": colour.working}
-    analysed = graph.analyse_node(above, view)
+        clip = {"path": branch.path, "colorspace": colour.working_space}
+    analysed = graph.find_analyse_node(above, view)
     if analysed is not None:
-        track = offsets.with_offsets(analysed[0], paths.track_path(*analysed), analysed[1])
+        track = offsets.write_offset_track(analysed[0], paths.get_track_path(*analysed), analysed[1])
         if track:
             clip["track"] = track
-        person = _person(*analysed)
+        person = _read_person(*analysed)
         if person:
             clip["person"] = person
     return clip
 
 
-def _file_of(above: Any, view: str, colour: Colour) -> Optional[dict[str, Any]]:
+def _make_file_clip(above: Any, view: str, colour: ProjectColour) -> Optional[dict[str, Any]]:
     """The file behind an input where the worker would see what the host sees; None where it would not."""
-    found = graph.maker(above, view)
+    found = graph.find_maker(above, view)
     if found is None or found[0].Class() != "Read":
         return None
     made, view = found
     space = read_space(made, colour)
     shifted = str(made["frame"].value() or "") or made["frame_mode"].value() != "expression"
-    path = stereo.filled(str(nuke.filename(made) or ""), view)
+    path = stereo.fill_view(str(nuke.filename(made) or ""), view)
     if not space or shifted or made["premultiplied"].value() or not path:
         return None
     if not os.path.isabs(path):
-        path = os.path.join(paths.script_folder(), path)
+        path = os.path.join(paths.get_script_folder(), path)
     clip = {"path": path.replace("\\", "/"), "colorspace": space}
-    return {**clip, "view": view} if stereo.several() else clip
+    return {**clip, "view": view} if stereo.has_several_views() else clip
 
 
-def _stage_files(node: Any, name: str, view: str, colour: Colour, branches: list[Branch]) -> dict[str, Any]:
+def _make_stage_clip(node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]) -> dict[str, Any]:
     """The files of a stage before this one: its own where the node is connected to it, else written by the host."""
-    above = graph.connected(node, name, view)
-    found = graph.maker(above, view)
+    above = graph.find_connected(node, name, view)
+    found = graph.find_maker(above, view)
     if found is None:
         raise InputError(f"{node.name()}: nothing is connected to '{name}'")
-    if STAGE.get(graph.kind_of(found[0])) == UPSTREAM[name]:
-        return {"path": paths.result_pattern(*found), "colorspace": colour.working}
-    branch = Branch(name, above, paths.input_pattern(node, name), False, view)
+    if STAGE_OF_CLASS.get(graph.get_node_class(found[0])) == UPSTREAM_STAGE[name]:
+        return {"path": paths.get_result_pattern(*found), "colorspace": colour.working_space}
+    branch = InputBranch(name, above, paths.get_input_pattern(node, name), False, view)
     branches.append(branch)
-    return {"path": branch.path, "colorspace": colour.working}
+    return {"path": branch.path, "colorspace": colour.working_space}
 
 
-def _person(analysed: Any, view: str) -> str:
+def _read_person(analysed: Any, view: str) -> str:
     """`Clip.person` from the knobs of an FSGAN_Analyse."""
     values = read_knobs(analysed, "analyse", view)
     choice = values["person"]
@@ -246,7 +246,7 @@ def _person(analysed: Any, view: str) -> str:
         return str(values["person_index"])
     if choice == "point" and "person_point" in values:
         x, y = values["person_point"]
-        with full_size():
+        with use_full_size():
             height = analysed.format().height()
         return f"{x - 0.5:g},{height - 0.5 - y:g}"  # the host counts rows from below
     if choice == "reference":

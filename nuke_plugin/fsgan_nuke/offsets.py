@@ -10,17 +10,17 @@ import json
 import os
 from typing import Any, Mapping, Sequence
 
-from fsgan_core.contract.landmarks import OFFSETS, Offset
+from fsgan_core.contract.landmarks import FACE_OFFSETS, FaceOffset
 from fsgan_nuke import paths, tracks
 
-PREFIX = "offset_"
-NOTHING = 1e-4  # an offset that differs less from its neutral value is none
-VERSION = 2  # of a track file that has offsets
+OFFSET_PREFIX = "offset_"
+NEUTRAL_TOLERANCE = 1e-4  # an offset that differs less from its neutral value is none
+OFFSET_TRACK_VERSION = 2  # of a track file that has offsets
 
-_made: dict[str, tuple[str, int, int, list[str]]] = {}  # file -> what it was made of
+_written_tracks: dict[str, tuple[str, int, int, list[str]]] = {}  # file -> what it was made of
 
 
-def with_offsets(node: Any, path: str, view: str) -> str:
+def write_offset_track(node: Any, path: str, view: str) -> str:
     """The track file that the nodes below an FSGAN_Analyse use: `path`, or the node's own with the offsets of its knobs
     in it; "" where there is no track yet. Raises TrackError, InputError (a script that was never saved), or OSError
     (the file cannot be written)."""
@@ -28,60 +28,60 @@ def with_offsets(node: Any, path: str, view: str) -> str:
         state = os.stat(path)
     except OSError:
         return ""
-    used = [offset for offset in OFFSETS.values() if _is_used(node[PREFIX + offset.name], offset, view)]
+    used = [offset for offset in FACE_OFFSETS.values() if _is_used(node[OFFSET_PREFIX + offset.name], offset, view)]
     if not used:
         return path
-    knobs = [node[PREFIX + offset.name] for offset in used]
-    own = paths.offset_path(node, view)
+    knobs = [node[OFFSET_PREFIX + offset.name] for offset in used]
+    own = paths.get_offset_path(node, view)
     known = (path, state.st_mtime_ns, state.st_size, [str(knob.toScript()) for knob in knobs])
-    if _made.get(own) == known and os.path.isfile(own) and not any(knob.hasExpression() for knob in knobs):
+    if _written_tracks.get(own) == known and os.path.isfile(own) and not any(knob.hasExpression() for knob in knobs):
         return own  # a farm asks for every frame
-    data = tracks.read(path)
+    data = tracks.read_track_data(path)
     changed = False
     for person in data["people"]:
         for frame in person["faces"]:
             added = {offset.name: value for offset in used
-                     if (value := _at(node[PREFIX + offset.name], offset, int(frame), view)) is not None}
+                     if (value := _read_offset(node[OFFSET_PREFIX + offset.name], offset, int(frame), view)) is not None}
             if added:
                 override = person.setdefault("overrides", {}).setdefault(frame, {})
-                override["offset"] = together(override.get("offset", {}), added)
+                override["offset"] = combine_offsets(override.get("offset", {}), added)
                 changed = True
     if not changed:
         return path
-    data["version"] = VERSION
-    _write(own, json.dumps(data))
-    _made[own] = known
+    data["version"] = OFFSET_TRACK_VERSION
+    _write_if_changed(own, json.dumps(data))
+    _written_tracks[own] = known
     return own
 
 
-def together(given: Mapping[str, Any], added: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def combine_offsets(given: Mapping[str, Any], added: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Offsets that stand in a track file and those of the knobs, as the file writes them."""
     found = dict(given)
     for name, values in added.items():
         if name in given:
             before = given[name] if isinstance(given[name], list) else [given[name]]
-            scale = OFFSETS[name].kind == "scale"
+            scale = FACE_OFFSETS[name].kind == "scale"
             values = [old * values[index] if scale else old + values[index] for index, old in enumerate(before)]
         found[name] = [round(value, 4) for value in values] if len(values) > 1 else round(values[0], 4)
     return found
 
 
-def _is_used(knob: Any, offset: Offset, view: str) -> bool:
+def _is_used(knob: Any, offset: FaceOffset, view: str) -> bool:
     """Whether a knob may change anything in any frame of a view."""
-    if any(knob.isAnimated(index, view) for index in range(len(offset.neutral))) or knob.hasExpression():
+    if any(knob.isAnimated(index, view) for index in range(len(offset.neutral_value))) or knob.hasExpression():
         return True
-    return _at(knob, offset, 0, view) is not None
+    return _read_offset(knob, offset, 0, view) is not None
 
 
-def _at(knob: Any, offset: Offset, frame: int, view: str) -> Any:
+def _read_offset(knob: Any, offset: FaceOffset, frame: int, view: str) -> Any:
     """The offset's numbers in a frame, as a track file counts (rows from the top); None where it changes nothing."""
-    values = [float(knob.getValueAt(frame, index, view)) for index in range(len(offset.neutral))]
-    if all(abs(value - offset.neutral[index]) <= NOTHING for index, value in enumerate(values)):
+    values = [float(knob.getValueAt(frame, index, view)) for index in range(len(offset.neutral_value))]
+    if all(abs(value - offset.neutral_value[index]) <= NEUTRAL_TOLERANCE for index, value in enumerate(values)):
         return None
     return [values[0], -values[1]] if offset.kind == "move" else values
 
 
-def _write(path: str, text: str) -> None:
+def _write_if_changed(path: str, text: str) -> None:
     """Whole or not at all, and not where it says so already: the file's time is part of what is asked about it."""
     try:
         with open(path, encoding="utf-8") as file:

@@ -11,52 +11,52 @@ import nuke
 from fsgan_core.contract.errors import InputError
 from fsgan_nuke import stereo
 
-FOLDER = "fsgan"
+WORK_FOLDER_NAME = "fsgan"
 
 
-def result_pattern(node: Any, view: str = "") -> str:
+def get_result_pattern(node: Any, view: str = "") -> str:
     """name.####.exr of the node's frames; of one view, or with %V for the view's name where the script has several.
 
     Raises InputError for a script that was never saved, and for a path that two views would share.
     """
-    name = flat_name(node)
-    pattern = safe(named(node, "file") or f"{work_folder()}/{name}/{name}{_of_view()}.####.exr")
+    name = make_flat_name(node)
+    pattern = require_safe_path(read_named_path(node, "file") or f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.####.exr")
     if not view:
         return pattern
-    if any(one != view and stereo.filled(pattern, one) == stereo.filled(pattern, view) for one in stereo.of(node)):
-        raise InputError(f"{node.name()}: two views would write the same files; put {stereo.VARIABLE} into Output > "
+    if any(one != view and stereo.fill_view(pattern, one) == stereo.fill_view(pattern, view) for one in stereo.list_node_views(node)):
+        raise InputError(f"{node.name()}: two views would write the same files; put {stereo.VIEW_VARIABLE} into Output > "
                          f"file, or name one under Output > stereo views ({pattern})")
-    return stereo.filled(pattern, view)
+    return stereo.fill_view(pattern, view)
 
 
-def report_folder(node: Any, view: str) -> str:
+def get_report_folder(node: Any, view: str) -> str:
     """Where the report on a node's frames of a view goes."""
-    folder = os.path.dirname(result_pattern(node, view)) + "/report"
-    return f"{folder}.{view}" if stereo.several() else folder
+    folder = os.path.dirname(get_result_pattern(node, view)) + "/report"
+    return f"{folder}.{view}" if stereo.has_several_views() else folder
 
 
-def input_pattern(node: Any, name: str) -> str:
+def get_input_pattern(node: Any, name: str) -> str:
     """Frames that the host writes of one of the node's inputs, with %V where the script has several views."""
-    return safe(f"{work_folder()}/{flat_name(node)}/inputs/{name}/{name}{_of_view()}.####.exr")
+    return require_safe_path(f"{get_work_folder()}/{make_flat_name(node)}/inputs/{name}/{name}{_get_view_suffix()}.####.exr")
 
 
-def may_show(node: Any, pattern: str) -> bool:
+def can_show(node: Any, pattern: str) -> bool:
     """Whether frames may be those of this node: under the path that it names, or in a folder of its name beside its
     script, which may have had another name then."""
-    if named(node, "file") == pattern:
+    if read_named_path(node, "file") == pattern:
         return True
     folder, name = os.path.split(os.path.dirname(pattern))
-    script = _script()
-    if name != flat_name(node) or script in ("", "Root"):
+    script = _get_script_path()
+    if name != make_flat_name(node) or script in ("", "Root"):
         return False
-    return os.path.dirname(folder) == f"{os.path.dirname(os.path.abspath(script))}/{FOLDER}".replace("\\", "/")
+    return os.path.dirname(folder) == f"{os.path.dirname(os.path.abspath(script))}/{WORK_FOLDER_NAME}".replace("\\", "/")
 
 
-def _of_view() -> str:
-    return f".{stereo.VARIABLE}" if stereo.several() else ""
+def _get_view_suffix() -> str:
+    return f".{stereo.VIEW_VARIABLE}" if stereo.has_several_views() else ""
 
 
-def safe(path: str) -> str:
+def require_safe_path(path: str) -> str:
     """The path, if it may stand in one of the host's file knobs. Raises InputError: the host takes what is in brackets
     there for a command, and $ for a variable."""
     found = sorted(set(path) & set("[]{}$\\;\"\n"))
@@ -66,20 +66,20 @@ def safe(path: str) -> str:
     return path
 
 
-def track_path(node: Any, view: str = "") -> str:
+def get_track_path(node: Any, view: str = "") -> str:
     """The track file of an FSGAN_Analyse, for a view. A path without %V that the artist has named is every view's."""
-    name = flat_name(node)
-    path = named(node, "track") or f"{work_folder()}/{name}/{name}{_of_view()}.track.json"
-    return stereo.filled(path, view or stereo.names()[0])
+    name = make_flat_name(node)
+    path = read_named_path(node, "track") or f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.track.json"
+    return stereo.fill_view(path, view or stereo.list_views()[0])
 
 
-def offset_path(node: Any, view: str) -> str:
+def get_offset_path(node: Any, view: str) -> str:
     """The track file with an FSGAN_Analyse's offsets, for a view; always the node's own, whatever its track's place."""
-    name = flat_name(node)
-    return stereo.filled(f"{work_folder()}/{name}/{name}{_of_view()}.offset.track.json", view)
+    name = make_flat_name(node)
+    return stereo.fill_view(f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.offset.track.json", view)
 
 
-def named(node: Any, knob: str) -> str:
+def read_named_path(node: Any, knob: str) -> str:
     """A path that the artist typed, Tcl and project folder resolved; "" where there is none."""
     if knob not in node.knobs() or not str(node[knob].value() or ""):
         return ""
@@ -89,30 +89,30 @@ def named(node: Any, knob: str) -> str:
     if re.search(r"#|%0?\d*d|%[Vv]", raw):
         path = raw
     if not os.path.isabs(path):
-        base = script_folder()
+        base = get_script_folder()
         path = f"{base}/{path}"
     return path.replace("\\", "/")
 
 
-def work_folder() -> str:
+def get_work_folder() -> str:
     """Raises InputError for a script that was never saved."""
-    script = _script()
+    script = _get_script_path()
     stem = os.path.splitext(os.path.basename(script))[0]
-    return f"{script_folder()}/{FOLDER}/{stem}"
+    return f"{get_script_folder()}/{WORK_FOLDER_NAME}/{stem}"
 
 
-def _script() -> str:
+def _get_script_path() -> str:
     return str(nuke.root()["name"].value() or "")
 
 
-def script_folder() -> str:
+def get_script_folder() -> str:
     """Raises InputError for a script that was never saved."""
-    script = _script()
+    script = _get_script_path()
     if script in ("", "Root"):
         raise InputError("the script has no file yet; save it first, or name a full path under Output > file")
     return os.path.dirname(os.path.abspath(script)).replace("\\", "/")
 
 
-def flat_name(node: Any) -> str:
+def make_flat_name(node: Any) -> str:
     """The node's full name as one word of a file name."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", str(node.fullName()))

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from fsgan_core.contract.errors import ProtocolError, WorkerError
-from fsgan_core.contract.protocol import Event, LineSplitter, Request, event_from
+from fsgan_core.contract.protocol import LineSplitter, ProtocolEvent, ProtocolRequest, parse_event
 from fsgan_nuke.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 16
-LOGS_KEPT = 10
-GARBAGE_KEPT = 20
+READ_BYTES = 1 << 16
+MAX_LOGS = 10
+MAX_GARBAGE = 20
 
 # What the host set for its own libraries, which would break another interpreter's.
-FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "PYTHONUSERBASE", "__PYVENV_LAUNCHER__",
+HOST_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "PYTHONUSERBASE", "__PYVENV_LAUNCHER__",
            "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TCL_LIBRARY", "TK_LIBRARY", "TIX_LIBRARY")
-FOREIGN_PREFIXES = ("QT_", "DYLD_")
+HOST_PREFIXES = ("QT_", "DYLD_")
 
 
-def worker_command(settings: Settings, log_file: Path) -> List[str]:
+def make_worker_command(settings: Settings, log_file: Path) -> List[str]:
     """Raises WorkerError where no Python is known."""
     if not settings.python:
         raise WorkerError("it is not known which Python runs the worker: run `python3 install.py --nuke`, or set "
@@ -39,12 +39,12 @@ def worker_command(settings: Settings, log_file: Path) -> List[str]:
             "--device", settings.device, "--log", str(log_file)]
 
 
-def worker_environment(settings: Settings, inherited: Optional[Mapping[str, str]] = None,
+def make_worker_environment(settings: Settings, inherited: Optional[Mapping[str, str]] = None,
                        platform: str = sys.platform, host: str = sys.executable) -> Dict[str, str]:
     """The host's environment without what is only for the host, and with what the settings say."""
     given = os.environ if inherited is None else inherited
     kept = {name: value for name, value in given.items()
-            if name.upper() not in FOREIGN and not name.upper().startswith(FOREIGN_PREFIXES)}
+            if name.upper() not in HOST_VARIABLES and not name.upper().startswith(HOST_PREFIXES)}
     if platform == "win32":
         # The host's folder of DLLs stands in PATH there.
         own = os.path.normcase(os.path.dirname(host))
@@ -57,7 +57,7 @@ def worker_environment(settings: Settings, inherited: Optional[Mapping[str, str]
     return kept
 
 
-def new_log_file(folder: Path) -> Path:
+def choose_log_file(folder: Path) -> Path:
     """A file for a new worker's log; of the older ones the newest few stay. Raises WorkerError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,27 +65,27 @@ def new_log_file(folder: Path) -> Path:
     except OSError as error:
         raise WorkerError(f"the folder of logs {folder} cannot be used: {error.strerror or error}; choose another one "
                           "in the preferences") from error
-    for path in old[LOGS_KEPT:]:
+    for path in old[MAX_LOGS:]:
         with suppress(OSError):  # another worker's
             path.unlink()
     return folder / f"worker-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
-class Process:
+class WorkerProcess:
     """A started worker. on_event: each event, in the thread that reads. on_end: once, when the worker has ended.
 
     Raises WorkerError when it cannot be started.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log_file: Path,
-                 on_event: Callable[[Process, Event], None], on_end: Callable[[Process], None]) -> None:
+                 on_event: Callable[[WorkerProcess, ProtocolEvent], None], on_end: Callable[[WorkerProcess], None]) -> None:
         self.log_file = log_file
-        self.heard = time.monotonic()
-        self.garbage: List[str] = []
+        self.last_heard = time.monotonic()
+        self.garbage_lines: List[str] = []
         self.garbage_count = 0
         self._on_event = on_event
         self._on_end = on_end
-        self._sending = threading.Lock()
+        self._send_lock = threading.Lock()
         hidden: Dict[str, Any] = {"start_new_session": True}  # Ctrl-C in the host's terminal is the host's
         if sys.platform == "win32":
             hidden = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
@@ -97,7 +97,7 @@ class Process:
         except OSError as error:
             raise WorkerError(f"the worker does not start: {command[0]}: {error.strerror or error}. Run `python3 "
                               "install.py --nuke` again, or choose the worker's Python in the preferences") from error
-        self._reader = threading.Thread(target=self._read, name="fsgan worker, reader", daemon=True)
+        self._reader = threading.Thread(target=self._read_events, name="fsgan worker, reader", daemon=True)
         self._reader.start()
 
     @property
@@ -105,23 +105,23 @@ class Process:
         return self._popen.pid
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._popen.poll() is None
 
-    def send(self, request: Request) -> None:
+    def send(self, request: ProtocolRequest) -> None:
         """May wait where the worker does not read. Raises OSError (it has ended) and ProtocolError."""
         assert self._popen.stdin is not None
         line = memoryview(request.to_line())
-        with self._sending:
+        with self._send_lock:
             descriptor = self._popen.stdin.fileno() if not self._popen.stdin.closed else -1
             while line:
                 line = line[os.write(descriptor, line):]
 
     def end(self, grace: float) -> None:
         """Closes the worker's input, which ends it; what is left after `grace` seconds is killed."""
-        if self._sending.acquire(timeout=0.1):  # held where somebody waits for the worker to read
+        if self._send_lock.acquire(timeout=0.1):  # held where somebody waits for the worker to read
             self._close_input()
-            self._sending.release()
+            self._send_lock.release()
         try:
             self._popen.wait(grace)
         except subprocess.TimeoutExpired:
@@ -139,7 +139,7 @@ class Process:
         except (OSError, subprocess.TimeoutExpired) as error:
             log.warning("worker %d cannot be killed: %s", self.pid, error)
 
-    def ending(self) -> str:
+    def describe_ending(self) -> str:
         """How it ended, for a person."""
         code = self._popen.poll()
         if code is None:
@@ -151,7 +151,7 @@ class Process:
                 return f"killed by signal {-code}"
         return f"exit code {code}" if code < 256 else f"exit code 0x{code & 0xFFFFFFFF:08X}"
 
-    def log_end(self, lines: int = 12) -> str:
+    def read_log_end(self, lines: int = 12) -> str:
         """The last lines of its log."""
         try:
             with open(str(self.log_file), "rb") as file:
@@ -162,39 +162,39 @@ class Process:
             return ""
         return "\n".join(text.strip().splitlines()[-lines:])
 
-    def _read(self) -> None:
+    def _read_events(self) -> None:
         assert self._popen.stdout is not None
         splitter = LineSplitter()
         descriptor = self._popen.stdout.fileno()
         while True:
             try:
-                data = os.read(descriptor, CHUNK)
+                data = os.read(descriptor, READ_BYTES)
             except OSError:
                 break
             if not data:
                 break
-            self.heard = time.monotonic()
+            self.last_heard = time.monotonic()
             for line in splitter.feed(data):
-                self._take(line)
+                self._handle_line(line)
         try:
             self._popen.wait(2.0)
         except subprocess.TimeoutExpired:
             log.warning("worker %d has closed its output and is killed", self.pid)
             self.kill()
         self._popen.stdout.close()
-        with self._sending:
+        with self._send_lock:
             self._close_input()
         self._on_end(self)
 
-    def _take(self, line: Optional[bytes]) -> None:
+    def _handle_line(self, line: Optional[bytes]) -> None:
         try:
             if line is None:
                 raise ProtocolError("a line without end")
-            event = event_from(line)
+            event = parse_event(line)
         except ProtocolError as error:
             self.garbage_count += 1
-            if len(self.garbage) < GARBAGE_KEPT:
-                self.garbage.append(str(error)[:200])
+            if len(self.garbage_lines) < MAX_GARBAGE:
+                self.garbage_lines.append(str(error)[:200])
                 log.warning("from the worker: %s", str(error)[:200])
             return
         self._on_event(self, event)

@@ -8,28 +8,28 @@ from typing import Any, Sequence
 
 import nuke
 
-PARTS = ("QtCore", "QtGui", "QtWidgets")
+QT_MODULES = ("QtCore", "QtGui", "QtWidgets")
 
 
-def bindings(major: int) -> tuple[str, ...]:
+def order_bindings(major: int) -> tuple[str, ...]:
     """In which order they are looked for in a version of the host."""
     return ("PySide6", "PySide2") if major >= 16 else ("PySide2", "PySide6")
 
 
-def load(names: Sequence[str]) -> list[Any]:
+def load_binding(names: Sequence[str]) -> list[Any]:
     """QtCore, QtGui and QtWidgets of the first binding that is there. Raises ImportError."""
     for name in names:
         try:
-            return [importlib.import_module(f"{name}.{part}") for part in PARTS]
+            return [importlib.import_module(f"{name}.{part}") for part in QT_MODULES]
         except ImportError:
             continue
     raise ImportError(f"none of {', '.join(names)} is there")
 
 
-QtCore, QtGui, QtWidgets = load(bindings(int(nuke.NUKE_VERSION_MAJOR)))
+QtCore, QtGui, QtWidgets = load_binding(order_bindings(int(nuke.NUKE_VERSION_MAJOR)))
 
 
-def own(window: Any) -> Any:
+def own_window(window: Any) -> Any:
     """Makes a widget a window that stays above the host's and goes with it; the widget."""
     above = QtWidgets.QApplication.activeWindow()
     window.setParent(above, QtCore.Qt.Window) if above is not None else window.setWindowFlags(QtCore.Qt.Window)

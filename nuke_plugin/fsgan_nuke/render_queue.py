@@ -19,19 +19,19 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
 from fsgan_nuke import graph, input_writes, paths, status, stereo
-from fsgan_nuke.analysis import analysis_of, fill_curves
-from fsgan_nuke.client import shared
-from fsgan_nuke.host import later, on_main, tell
-from fsgan_nuke.node_job import Job, frame_numbers, frames_text, job_of
-from fsgan_nuke.request import Request
+from fsgan_nuke.analysis import fill_curves, make_analysis_job
+from fsgan_nuke.client import get_shared_client
+from fsgan_nuke.host import call_later, call_on_main, show_message
+from fsgan_nuke.node_job import NodeJob, get_frames_text, make_node_job, parse_frame_numbers
+from fsgan_nuke.request import PendingRequest
 
 log = logging.getLogger(__name__)
 
-SHOWN_EVERY = 0.2  # seconds
+SHOW_SECONDS = 0.2  # seconds
 
 
 @dataclass
-class Render:
+class NodeRender:
     """One render that was asked for: nodes by full name, in their order, each in all of the views. frames: "" for those
     of each node's knob. report: whether nodes that want one get a report."""
 
@@ -39,13 +39,13 @@ class Render:
     frames: str
     views: tuple[str, ...]
     report: bool = False
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    request: Optional[Request] = None
+    cancel_event: threading.Event = field(default_factory=threading.Event)
+    request: Optional[PendingRequest] = None
     error: Optional[BaseException] = None
     thread: Optional[threading.Thread] = None
 
     def cancel(self) -> None:
-        self.cancelled.set()
+        self.cancel_event.set()
         if self.request is not None:
             self.request.cancel()
 
@@ -59,127 +59,127 @@ class Render:
             raise self.error
 
 
-_running: dict[str, Render] = {}
-_shown: dict[str, status.Status] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
+_active_renders: dict[str, NodeRender] = {}
+_shown_statuses: dict[str, status.Status] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
 
 
-def start(node: Any, frames: str = "", above: bool = True, only: Sequence[str] = ()) -> Render:
+def start_render(node: Any, frames: str = "", above: bool = True, only: Sequence[str] = ()) -> NodeRender:
     """Renders a node, with `above` every node of ours that it depends on before it. frames: "" for the range of the
     node that is asked for. only: these views, else those that the node renders. On the main thread.
 
     Without an interface it is done when this returns, and raises FsganError where it failed.
     """
-    if graph.kind_of(node) == "FSGAN_Analyse":
+    if graph.get_node_class(node) == "FSGAN_Analyse":
         raise InputError(f"{node.name()} renders nothing; press Analyse")
-    nodes = [one for one in graph.ours_above(node) if above or one.fullName() == node.fullName()]
+    nodes = [one for one in graph.iterate_render_nodes(node) if above or one.fullName() == node.fullName()]
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
-    return _begin(Render([str(one.fullName()) for one in nodes], frames or frames_text(graph.renders(node)),
-                         tuple(only) or stereo.of(node), report=not frames))
+    return _begin_render(NodeRender([str(one.fullName()) for one in nodes], frames or get_frames_text(graph.get_render_node(node)),
+                         tuple(only) or stereo.list_node_views(node), report=not frames))
 
 
-def analyse(node: Any) -> Render:
+def start_analysis(node: Any) -> NodeRender:
     """Analyses the clip above an FSGAN_Analyse. As `start`."""
-    return _begin(Render([str(node.fullName())], "", stereo.of(node)))
+    return _begin_render(NodeRender([str(node.fullName())], "", stereo.list_node_views(node)))
 
 
-def _begin(render: Render) -> Render:
-    busy = [name for name in render.nodes if name in _running]
+def _begin_render(render: NodeRender) -> NodeRender:
+    busy = [name for name in render.nodes if name in _active_renders]
     if busy:
         raise InputError(f"{busy[0]} is being rendered already; cancel that first")
-    _running.update(dict.fromkeys(render.nodes, render))
+    _active_renders.update(dict.fromkeys(render.nodes, render))
     for name in render.nodes:
-        _shown.pop(name, None)
+        _shown_statuses.pop(name, None)
     if nuke.GUI:
-        render.thread = threading.Thread(target=_work, args=(render,), name="fsgan render", daemon=True)
+        render.thread = threading.Thread(target=_run_render, args=(render,), name="fsgan render", daemon=True)
         render.thread.start()
     else:
-        _work(render)
+        _run_render(render)
         render.wait()
     return render
 
 
-def running(node: Any) -> Optional[Render]:
+def find_active_render(node: Any) -> Optional[NodeRender]:
     """The render that the node, or one inside it, takes part in."""
     name = str(node.fullName())
-    return next((one for key, one in _running.items() if key == name or key.startswith(name + ".")), None)
+    return next((one for key, one in _active_renders.items() if key == name or key.startswith(name + ".")), None)
 
 
-def cancel(node: Any) -> bool:
+def cancel_render(node: Any) -> bool:
     """Cancels the render that the node takes part in; whether there was one."""
-    render = running(node)
+    render = find_active_render(node)
     if render is not None:
         render.cancel()
     return render is not None
 
 
-def cancel_all() -> None:
+def cancel_all_renders() -> None:
     """When the script is closed."""
-    for render in list(_running.values()):
+    for render in list(_active_renders.values()):
         render.cancel()
 
 
-def refresh(node: Any) -> None:
+def refresh_status(node: Any) -> None:
     """Asks which of a node's frames are up to date, and shows it on the node when the answer comes. On the main
     thread; returns at once."""
-    if running(node) is not None:
+    if find_active_render(node) is not None:
         return
-    if graph.kind_of(node) == "FSGAN_Analyse":
-        _show(str(node.fullName()), _analysed(node))
+    if graph.get_node_class(node) == "FSGAN_Analyse":
+        _show_status(str(node.fullName()), _get_analysis_status(node))
         return
     try:
-        if graph.kind_of(node) == "FSGAN_Swap":
-            for one in graph.inside(node):
-                refresh(one)
+        if graph.get_node_class(node) == "FSGAN_Swap":
+            for one in graph.list_swap_render_nodes(node):
+                refresh_status(one)
             return
         name = str(node.fullName())
-        jobs = [job_of(node, view=view) for view in stereo.of(node)]
+        jobs = [make_node_job(node, view=view) for view in stereo.list_node_views(node)]
     except (FsganError, OSError) as error:
-        status.show(node, status.from_error(error))
+        status.show_status(node, status.make_error_status(error))
         return
     found: dict[str, status.Status] = {}
 
-    def answered(view: str, request: Optional[Request]) -> None:
-        found[view] = _told(request)
+    def on_answer(view: str, request: Optional[PendingRequest]) -> None:
+        found[view] = _make_answer_status(request)
         if len(found) == len(jobs):
-            later(_show, name, status.of_views({job.view: found[job.view] for job in jobs}))
+            call_later(_show_status, name, status.combine_view_statuses({job.view: found[job.view] for job in jobs}))
 
     for job in jobs:
-        if not all(_frames_there(clip["path"]) for clip in job.upstream.values()):
-            answered(job.view, None)
+        if not all(_list_frames(clip["path"]) for clip in job.upstream.values()):
+            on_answer(job.view, None)
             continue
-        message = protocol.Keys(shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]))
-        shared().request(message, on_end=functools.partial(answered, job.view))
+        message = protocol.KeysRequest(shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]))
+        get_shared_client().request(message, on_end=functools.partial(on_answer, job.view))
 
 
-def _told(request: Optional[Request]) -> status.Status:
+def _make_answer_status(request: Optional[PendingRequest]) -> status.Status:
     """What the worker says of a node; None where there was nothing to ask about."""
     if request is None:
-        return status.Status(status.NOTHING, "not rendered, nor is what it needs")
-    return status.from_error(request.error) if request.error else status.from_keys(request.result or {})
+        return status.Status(status.NOT_RENDERED, "not rendered, nor is what it needs")
+    return status.make_error_status(request.error) if request.error else status.make_keys_status(request.result or {})
 
 
-def _analysed(node: Any) -> status.Status:
+def _get_analysis_status(node: Any) -> status.Status:
     try:
-        lacking = [view for view in stereo.of(node) if not os.path.isfile(paths.track_path(node, view))]
+        lacking = [view for view in stereo.list_node_views(node) if not os.path.isfile(paths.get_track_path(node, view))]
     except FsganError as error:
-        return status.from_error(error)
+        return status.make_error_status(error)
     if not lacking:
         return status.Status(status.UP_TO_DATE, "analysed")
-    return status.Status(status.NOTHING, "not analysed" + (f": {', '.join(lacking)}" if stereo.several() else ""))
+    return status.Status(status.NOT_RENDERED, "not analysed" + (f": {', '.join(lacking)}" if stereo.has_several_views() else ""))
 
 
-def _work(render: Render) -> None:
+def _run_render(render: NodeRender) -> None:
     """The nodes of a render, one after the other."""
     meter = nuke.ProgressTask("FSGAN") if nuke.GUI else None
     name = ""
     try:
         for name, view in ((name, view) for name in render.nodes for view in render.views):
-            if render.cancelled.is_set():
+            if render.cancel_event.is_set():
                 raise CancelledError("cancelled")
-            job = on_main(_prepare, name, view, render)
-            answer = _answered(render, job, meter)
-            on_main(_finish, name, job, answer)
+            job = call_on_main(_prepare_job, name, view, render)
+            answer = _run_job(render, job, meter)
+            call_on_main(_finish_job, name, job, answer)
     except CancelledError as error:
         error.__traceback__ = None  # it would keep the host's bar alive
         render.error = None if nuke.GUI else error
@@ -189,95 +189,95 @@ def _work(render: Render) -> None:
         render.error = error
     finally:
         for one in render.nodes:
-            if _running.get(one) is render:
-                del _running[one]
+            if _active_renders.get(one) is render:
+                del _active_renders[one]
         meter = None  # the host's bar goes away with it
     if render.error is not None:
-        later(_show, name, status.from_error(render.error))
+        call_later(_show_status, name, status.make_error_status(render.error))
         if nuke.GUI:
-            tell(f"{name}: {render.error}")
+            show_message(f"{name}: {render.error}")
     if nuke.GUI:
-        later(_refresh_named, [one for one in render.nodes if render.error is None or one != name])
+        call_later(_refresh_named_nodes, [one for one in render.nodes if render.error is None or one != name])
 
 
-def _prepare(name: str, view: str, render: Render) -> Job:
+def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
     """On the main thread: what the worker shall do, and what it reads written."""
-    node = _node(name)
-    job = analysis_of(node, view) if graph.kind_of(node) == "FSGAN_Analyse" else job_of(node, render.frames, view)
+    node = _find_node(name)
+    job = make_analysis_job(node, view) if graph.get_node_class(node) == "FSGAN_Analyse" else make_node_job(node, render.frames, view)
     if render.report and "report" in node.knobs() and node["report"].value():
-        job = replace(job, report=paths.report_folder(node, view))
-    _show(name, status.rendering(0, 0, "writing inputs" if job.branches else "starting"))
+        job = replace(job, report=paths.get_report_folder(node, view))
+    _show_status(name, status.make_rendering_status(0, 0, "writing inputs" if job.branches else "starting"))
     write_inputs(node, job)
     return job
 
 
-def write_inputs(node: Any, job: Job) -> None:
+def write_inputs(node: Any, job: NodeJob) -> None:
     """What only the host can make. On the main thread; not while the host itself renders."""
-    asked = frame_numbers(str(job.shot.get("frames", "")))
+    asked = parse_frame_numbers(str(job.shot.get("frames", "")))
     for branch in job.branches:
-        wanted = range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1) if branch.whole else asked
+        wanted = range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1) if branch.needs_whole_clip else asked
         input_writes.write_branch(node, branch, list(wanted))
 
 
-def _answered(render: Render, job: Job, meter: Any) -> dict[str, Any]:
+def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
     """Off the main thread, where there is an interface: the worker's answer. Raises FsganError."""
-    message: protocol.Request
-    if job.analysis is not None:
-        message = protocol.Analyse(clip=job.shot["target"], output=job.output, stages=job.shot["stages"],
-                                   of_target=job.analysis == "target")
+    message: protocol.ProtocolRequest
+    if job.analysis_side is not None:
+        message = protocol.AnalyseRequest(clip=job.shot["target"], output=job.output, stages=job.shot["stages"],
+                                   of_target=job.analysis_side == "target")
     else:
-        message = protocol.Render(shot=job.shot, stage=job.stage, upstream=job.upstream,
+        message = protocol.RenderRequest(shot=job.shot, stage=job.stage, upstream=job.upstream,
                                   frames=str(job.shot["frames"]), report=job.report)
-    render.request = shared().request(message)
+    render.request = get_shared_client().request(message)
     shown_at, failed = 0.0, []
     for event in render.request.follow():
-        if render.cancelled.is_set() or (meter is not None and meter.isCancelled()):
+        if render.cancel_event.is_set() or (meter is not None and meter.isCancelled()):
             render.cancel()
-        if isinstance(event, protocol.Frame) and event.state == "failed":
+        if isinstance(event, protocol.FrameEvent) and event.state == "failed":
             failed.append(f"frame {event.frame}: {event.message}")
-        if meter is None and isinstance(event, protocol.Frame):
+        if meter is None and isinstance(event, protocol.FrameEvent):
             nuke.tprint(f"{job.title}: frame {event.frame} {event.state} {event.message}".rstrip())
-        elif meter is not None and isinstance(event, protocol.Log) and event.level in ("warning", "error"):
+        elif meter is not None and isinstance(event, protocol.LogEvent) and event.level in ("warning", "error"):
             meter.setMessage(f"{job.title}: {event.message}")
-        elif meter is not None and isinstance(event, (protocol.Progress, protocol.Frame)):
-            if time.monotonic() - shown_at < SHOWN_EVERY:
+        elif meter is not None and isinstance(event, (protocol.ProgressEvent, protocol.FrameEvent)):
+            if time.monotonic() - shown_at < SHOW_SECONDS:
                 continue
             shown_at = time.monotonic()
-            shown = status.rendering(event.done, event.total, getattr(event, "step", ""))
+            shown = status.make_rendering_status(event.done, event.total, getattr(event, "step", ""))
             meter.setMessage(f"{job.title}: {shown.line}")
             meter.setProgress(min(100, int(100 * event.done / event.total)) if event.total else 0)
-            later(_show, job.node, shown)
+            call_later(_show_status, job.node, shown)
     return {**render.request.wait(), "told": failed}
 
 
-def _finish(name: str, job: Job, answer: dict[str, Any]) -> None:
+def _finish_job(name: str, job: NodeJob, answer: dict[str, Any]) -> None:
     """On the main thread: the node shows what was made. Raises FsganError for frames that failed."""
-    node = _node(name)
-    if job.analysis is not None:
+    node = _find_node(name)
+    if job.analysis_side is not None:
         fill_curves(node, job.view)
         return
     show_result(node)
     if answer.get("failed"):
         failed = answer["told"] or [f"frame {one['frame']}: {one['message']}" for one in answer["failed"]]
         raise FsganError(f"{len(answer['failed'])} frames failed; {failed[0]}\n" + "\n".join(failed[1:]))
-    _show(name, status.Status(status.UP_TO_DATE, "up to date"))
+    _show_status(name, status.Status(status.UP_TO_DATE, "up to date"))
 
 
 def show_result(node: Any) -> None:
     """The node shows the frames that are there, of any view."""
-    output = paths.result_pattern(node)
-    frames = sorted({frame for view in stereo.names() for frame in _frames_there(stereo.filled(output, view))})
+    output = paths.get_result_pattern(node)
+    frames = sorted({frame for view in stereo.list_views() for frame in _list_frames(stereo.fill_view(output, view))})
     if not frames:
         return
     for knob, value in (("result", output), ("first", frames[0]), ("last", frames[-1]), ("ready", 1)):
         if node[knob].value() != value:
             node[knob].setValue(value)
-    read = graph.inner(node, "Result")
+    read = graph.find_inner_node(node, "Result")
     if read is not None and "reload" in read.knobs():
         read["reload"].execute()
 
 
-def _frames_there(pattern: str) -> list[int]:
+def _list_frames(pattern: str) -> list[int]:
     """Numbers of a pattern's files, ascending."""
     folder, name = os.path.split(pattern)
     before, _, after = name.partition("#")
@@ -290,32 +290,32 @@ def _frames_there(pattern: str) -> list[int]:
     return sorted(int(number) for number in found if number.lstrip("-").isdigit())
 
 
-def _show(name: str, shown: status.Status) -> None:
+def _show_status(name: str, shown: status.Status) -> None:
     """On a node and, from inside a swap, on the swap; a node that is gone is passed over."""
     node = nuke.toNode(name)
     if node is None:
         return
-    status.show(node, shown)
-    swap = graph.swap_of(node)
+    status.show_status(node, shown)
+    swap = graph.find_swap(node)
     if swap is not None:
-        _shown[name] = shown
-        found = {str(one.name()): _shown.get(str(one.fullName())) for one in graph.inside(swap)}
-        status.show(swap, status.of_stages({stage: said for stage, said in found.items() if said is not None}))
+        _shown_statuses[name] = shown
+        found = {str(one.name()): _shown_statuses.get(str(one.fullName())) for one in graph.list_swap_render_nodes(swap)}
+        status.show_status(swap, status.combine_stage_statuses({stage: said for stage, said in found.items() if said is not None}))
 
 
-def forget(node: Any) -> None:
+def forget_status(node: Any) -> None:
     """Nothing is known of a node that is new."""
-    _shown.pop(str(node.fullName()), None)
+    _shown_statuses.pop(str(node.fullName()), None)
 
 
-def _refresh_named(names: list[str]) -> None:
+def _refresh_named_nodes(names: list[str]) -> None:
     for name in names:
         node = nuke.toNode(name)
         if node is not None:
-            refresh(node)
+            refresh_status(node)
 
 
-def _node(name: str) -> Any:
+def _find_node(name: str) -> Any:
     """Raises InputError for a node that was deleted or renamed meanwhile."""
     node = nuke.toNode(name)
     if node is None:

@@ -9,46 +9,46 @@ from typing import Any, Callable, Deque, Iterator, Mapping, Optional, Set, Union
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke.process import Process
+from fsgan_nuke.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
-EVENTS_KEPT = 5000
+MAX_EVENTS = 5000
 
-OnEvent = Callable[[protocol.Event], None]
+EventCallback = Callable[[protocol.ProtocolEvent], None]
 
 
-class Request:
+class PendingRequest:
     """A request on its way. Made by Client.request; may be used from any thread.
 
     frames: those that are in the making. done, total: frames finished and wanted. Exactly one of `result` and `error`
     is set in the end.
     """
 
-    def __init__(self, canceller: Callable[[Request], None], message: protocol.Request, on_event: Optional[OnEvent],
-                 on_end: Optional[Callable[[Request], None]]) -> None:
+    def __init__(self, canceller: Callable[[PendingRequest], None], message: protocol.ProtocolRequest, on_event: Optional[EventCallback],
+                 on_end: Optional[Callable[[PendingRequest], None]]) -> None:
         self.message = message
         self.result: Optional[Mapping[str, Any]] = None
         self.error: Optional[FsganError] = None
         self.frames: Set[int] = set()
         self.done = 0
         self.total = 0
-        self.begun = False
-        self.cancelling = 0.0  # when that was asked for
-        self.process: Optional[Process] = None
+        self.has_begun = False
+        self.cancel_time = 0.0  # when that was asked for
+        self.process: Optional[WorkerProcess] = None
         self.tries = 0
         self._canceller = canceller
         self._on_event = on_event
         self._on_end = on_end
-        self._events: Deque[protocol.Event] = deque(maxlen=EVENTS_KEPT)
-        self._there = threading.Condition()
+        self._events: Deque[protocol.ProtocolEvent] = deque(maxlen=MAX_EVENTS)
+        self._condition = threading.Condition()
 
     @property
     def id(self) -> int:
         return self.message.id
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.result is not None or self.error is not None
 
     def cancel(self) -> None:
@@ -57,55 +57,55 @@ class Request:
 
     def wait(self, timeout: Optional[float] = None) -> Mapping[str, Any]:
         """The result. Raises the FsganError that the worker told, CancelledError, WorkerError, or TimeoutError."""
-        with self._there:
-            if not self._there.wait_for(lambda: self.ended, timeout):
+        with self._condition:
+            if not self._condition.wait_for(lambda: self.has_ended, timeout):
                 raise TimeoutError(f"{self.message.name} is not done after {timeout:g} s")
         if self.error is not None:
             raise self.error
         assert self.result is not None
         return self.result
 
-    def follow(self, every: float = 0.25) -> Iterator[Optional[protocol.Event]]:
+    def follow(self, every: float = 0.25) -> Iterator[Optional[protocol.ProtocolEvent]]:
         """Events as they come, in the caller's thread, and None when there was none for `every` seconds; until the
         end. For one reader."""
         while True:
-            with self._there:
-                self._there.wait_for(lambda: self._events or self.ended, every)
+            with self._condition:
+                self._condition.wait_for(lambda: self._events or self.has_ended, every)
                 event = self._events.popleft() if self._events else None
-                over = event is None and self.ended
+                over = event is None and self.has_ended
             if over:
                 return
             yield event
 
-    def hear(self, event: protocol.Event) -> None:
+    def handle_event(self, event: protocol.ProtocolEvent) -> None:
         """By the client."""
-        if isinstance(event, protocol.Progress):
-            self.begun = self.begun or event.step == "start"
+        if isinstance(event, protocol.ProgressEvent):
+            self.has_begun = self.has_begun or event.step == "start"
             if event.step == "begin" and event.frame is not None:
                 self.frames.add(event.frame)
                 self.total = event.total
-        elif isinstance(event, protocol.Frame):
+        elif isinstance(event, protocol.FrameEvent):
             self.frames.discard(event.frame)
             self.done, self.total = event.done, event.total
-        with self._there:
+        with self._condition:
             self._events.append(event)
-            self._there.notify_all()
-        call(self._on_event, event)
+            self._condition.notify_all()
+        call_safely(self._on_event, event)
 
-    def end(self, outcome: Union[Mapping[str, Any], FsganError]) -> None:
+    def finish(self, outcome: Union[Mapping[str, Any], FsganError]) -> None:
         """By the client; the first outcome counts."""
-        with self._there:
-            if self.ended:
+        with self._condition:
+            if self.has_ended:
                 return
             if isinstance(outcome, FsganError):
                 self.error = outcome
             else:
                 self.result = outcome
-            self._there.notify_all()
-        call(self._on_end, self)
+            self._condition.notify_all()
+        call_safely(self._on_end, self)
 
 
-def call(function: Optional[Callable[[Any], None]], value: Any) -> None:
+def call_safely(function: Optional[Callable[[Any], None]], value: Any) -> None:
     """A callback's error is its own."""
     if function is None:
         return

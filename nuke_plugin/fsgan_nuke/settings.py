@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Mapping, Optional
 log = logging.getLogger(__name__)
 
 FILE_VARIABLE = "FSGAN_SETTINGS"
-VARIABLES = {"python": "FSGAN_PYTHON", "weights": "FSGAN_WEIGHTS", "cache": "FSGAN_CACHE", "device": "FSGAN_DEVICE"}
+SETTING_VARIABLES = {"python": "FSGAN_PYTHON", "weights": "FSGAN_WEIGHTS", "cache": "FSGAN_CACHE", "device": "FSGAN_DEVICE"}
 SITE_FILE = Path(__file__).resolve().parent.parent / "fsgan.json"
 
 
@@ -39,16 +39,16 @@ class Settings:
 
     @property
     def log_folder(self) -> Path:
-        return Path(self.logs).expanduser() if self.logs else user_folder("cache") / "logs"
+        return Path(self.logs).expanduser() if self.logs else get_user_folder("cache") / "logs"
 
 
-def settings_file(environment: Optional[Mapping[str, str]] = None) -> Path:
+def get_settings_file(environment: Optional[Mapping[str, str]] = None) -> Path:
     """The user's file; $FSGAN_SETTINGS names another one. It need not exist."""
     given = (os.environ if environment is None else environment).get(FILE_VARIABLE, "")
-    return Path(given).expanduser() if given else user_folder("config") / "nuke.json"
+    return Path(given).expanduser() if given else get_user_folder("config") / "nuke.json"
 
 
-def user_folder(kind: str, platform: str = sys.platform, environment: Optional[Mapping[str, str]] = None,
+def get_user_folder(kind: str, platform: str = sys.platform, environment: Optional[Mapping[str, str]] = None,
                 home: Optional[Path] = None) -> Path:
     """Where this system keeps a user's "config" or "cache" for us."""
     variables = os.environ if environment is None else environment
@@ -64,31 +64,31 @@ def user_folder(kind: str, platform: str = sys.platform, environment: Optional[M
     return Path(variables.get("XDG_CACHE_HOME") or home / ".cache") / "fsgan"
 
 
-def load(environment: Optional[Mapping[str, str]] = None, site: Path = SITE_FILE) -> Settings:
+def load_settings(environment: Optional[Mapping[str, str]] = None, site: Path = SITE_FILE) -> Settings:
     """What holds now. A file that cannot be read is logged and left out."""
     variables = os.environ if environment is None else environment
-    values: Dict[str, Any] = {**_read(site), **_read(settings_file(variables))}
-    values.update({name: variables[variable] for name, variable in VARIABLES.items() if variables.get(variable)})
+    values: Dict[str, Any] = {**_read_settings(site), **_read_settings(get_settings_file(variables))}
+    values.update({name: variables[variable] for name, variable in SETTING_VARIABLES.items() if variables.get(variable)})
     return Settings(**values)
 
 
-def overruled(settings: Settings, environment: Optional[Mapping[str, str]] = None) -> List[str]:
+def list_overruling_variables(settings: Settings, environment: Optional[Mapping[str, str]] = None) -> List[str]:
     """Environment variables that hold against what these settings say."""
     variables = os.environ if environment is None else environment
-    return [variable for name, variable in VARIABLES.items()
+    return [variable for name, variable in SETTING_VARIABLES.items()
             if variables.get(variable) and variables[variable] != getattr(settings, name)]
 
 
-def save(settings: Settings, file: Optional[Path] = None) -> Path:
+def save_settings(settings: Settings, file: Optional[Path] = None) -> Path:
     """Writes the user's file, whole or not at all; what is at its default is left out. Raises OSError."""
-    file = file or settings_file()
+    file = file or get_settings_file()
     default = Settings()
     values = {name: value for name, value in dataclasses.asdict(settings).items() if value != getattr(default, name)}
-    write(values, file)
+    write_settings(values, file)
     return file
 
 
-def write(values: Mapping[str, Any], file: Path) -> None:
+def write_settings(values: Mapping[str, Any], file: Path) -> None:
     """Plain data as the preferences' file, whole or not at all. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=file.name)
@@ -102,7 +102,7 @@ def write(values: Mapping[str, Any], file: Path) -> None:
         raise
 
 
-def _read(file: Path) -> Dict[str, Any]:
+def _read_settings(file: Path) -> Dict[str, Any]:
     """The known values of a file that are of the right type."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))

@@ -9,38 +9,38 @@ import nuke
 from fsgan_core.contract.errors import InputError
 from fsgan_nuke import graph
 
-KNOB = "stereo_views"
-VARIABLE = "%V"  # in a path: the view's name; %v is its first letter
+VIEWS_KNOB = "stereo_views"
+VIEW_VARIABLE = "%V"  # in a path: the view's name; %v is its first letter
 
 
-def names() -> tuple[str, ...]:
+def list_views() -> tuple[str, ...]:
     """All views of the script, the first one being the one that is shown where nobody says which."""
     return tuple(str(name) for name in nuke.views())
 
 
-def several() -> bool:
-    return len(names()) > 1
+def has_several_views() -> bool:
+    return len(list_views()) > 1
 
 
-def of(node: Any) -> tuple[str, ...]:
+def list_node_views(node: Any) -> tuple[str, ...]:
     """The views that a node renders: those of its knob (inside a swap, the swap's), else all of the script. Raises
     InputError for one that the script has not."""
-    owner = graph.swap_of(node) or node
-    chosen = str(owner[KNOB].value() or "").replace(",", " ").split() if KNOB in owner.knobs() else []
-    known = names()
+    owner = graph.find_swap(node) or node
+    chosen = str(owner[VIEWS_KNOB].value() or "").replace(",", " ").split() if VIEWS_KNOB in owner.knobs() else []
+    known = list_views()
     for view in chosen:
         if view not in known:
             raise InputError(f"{owner.name()}: the script has no view '{view}'; it has {', '.join(known)}")
     return tuple(view for view in known if view in chosen) or known
 
 
-def filled(path: str, view: str) -> str:
+def fill_view(path: str, view: str) -> str:
     """The path of one view: %V is its name, %v its first letter."""
-    return path.replace(VARIABLE, view).replace("%v", view[:1])
+    return path.replace(VIEW_VARIABLE, view).replace("%v", view[:1])
 
 
-def written_by(write: Any) -> tuple[str, ...]:
+def list_written_views(write: Any) -> tuple[str, ...]:
     """The views that a Write of the script renders; all where its knob is not understood."""
     value = write["views"].value() if "views" in write.knobs() else ""
     words = value if isinstance(value, (list, tuple)) else str(value or "").replace(",", " ").split()
-    return tuple(view for view in names() if view in words) or names()
+    return tuple(view for view in list_views() if view in words) or list_views()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from fsgan_nuke.qt import QtGui, QtWidgets, own
+from fsgan_nuke.qt import QtGui, QtWidgets, own_window
 
-_open: Dict[str, Any] = {}
+_open_windows: Dict[str, Any] = {}
 
 
-def show(title: str, text: str) -> Any:
+def show_text_window(title: str, text: str) -> Any:
     """One window for each title; a second text takes the place of the first."""
     window = QtWidgets.QWidget()
     window.setWindowTitle(title)
@@ -28,9 +28,9 @@ def show(title: str, text: str) -> Any:
     whole = QtWidgets.QVBoxLayout(window)
     whole.addWidget(shown, 1)
     whole.addLayout(row)
-    own(window)
-    before = _open.get(title)
-    _open[title] = window
+    own_window(window)
+    before = _open_windows.get(title)
+    _open_windows[title] = window
     if before is not None:
         before.close()
     window.show()

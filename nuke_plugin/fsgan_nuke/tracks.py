@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from fsgan_core.contract.errors import TrackError
-from fsgan_core.contract.landmarks import COUNT, OUTLINE, REGIONS, STEADY
+from fsgan_core.contract.landmarks import FACE_OUTLINE, LANDMARK_COUNT, LANDMARK_REGIONS, TRACKABLE_LANDMARKS
 
-POINTS = {f"p{index:02d}": index for index in range(COUNT)}  # knobs of a node with every landmark
-MOVED = 0.05  # pixels: a point that moved less was not edited
+POINT_KNOBS = {f"p{index:02d}": index for index in range(LANDMARK_COUNT)}  # knobs of a node with every landmark
+MIN_MOVE = 0.05  # pixels: a point that moved less was not edited
 
 # Columns of a Tracker4's table, as the host writes them.
-_COLUMNS = (
+_TRACKER_COLUMNS = (
     "{ 5 1 20 enable e 1 }", "{ 3 1 75 name name 1 }", "{ 2 1 58 track_x track_x 1 }", "{ 2 1 58 track_y track_y 1 }",
     "{ 2 1 63 offset_x offset_x 1 }", "{ 2 1 63 offset_y offset_y 1 }", "{ 4 1 27 T T 1 }", "{ 4 1 27 R R 1 }",
     "{ 4 1 27 S S 1 }", "{ 2 0 45 error error 1 }", "{ 1 1 0 error_min error_min 1 }",
@@ -56,19 +56,19 @@ class FaceTrack:
     faces: Mapping[int, FaceFrame]
 
 
-def load(path: str, person: int = 0, point: Optional[Sequence[float]] = None) -> FaceTrack:
+def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]] = None) -> FaceTrack:
     """A person's faces from a track file, with the landmarks that were placed by hand. point: takes the person nearest
     to it instead, in the host's coordinates. Raises TrackError (no file, not a track, no such person)."""
-    data = read(path)
+    data = read_track_data(path)
     try:
         people = {int(one["index"]): one for one in data["people"]}
         height = int(data["height"])
         if point is not None and people:
-            person = min(people, key=lambda index: _distance(people[index], height, point))
+            person = min(people, key=lambda index: _measure_distance(people[index], height, point))
         if person not in people:
             raise TrackError(f"{path} has no person {person}; it has {len(people)}")
         overrides = people[person].get("overrides", {})
-        faces = {int(frame): _face(face, height, overrides.get(frame, {}).get("landmarks", {}))
+        faces = {int(frame): _parse_face(face, height, overrides.get(frame, {}).get("landmarks", {}))
                  for frame, face in people[person]["faces"].items()
                  if not overrides.get(frame, {}).get("hidden")}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -77,51 +77,51 @@ def load(path: str, person: int = 0, point: Optional[Sequence[float]] = None) ->
     return FaceTrack(path, person, height, dict(sorted(faces.items())))
 
 
-def tracker_knobs(track: FaceTrack) -> dict[str, str]:
+def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
     """Knobs of a Tracker4 with the steady landmarks; `enable` of each is off where there is no face."""
     rows = []
-    for name, index in STEADY.items():
+    for name, index in TRACKABLE_LANDMARKS.items():
         points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
-        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in with_gaps(points))
+        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in add_gap_frames(points))
         size = " ".join(["-15 -15 15 15", "-25 -25 25 25"])
-        rows.append(f'{{ {{curve K {enabled}}} "{name}" {curve(_axis(points, 0))} {curve(_axis(points, 1))} '
+        rows.append(f'{{ {{curve K {enabled}}} "{name}" {format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))} '
                     f"{{curve K x{min(points)} 0}} {{curve K x{min(points)} 0}} 1 1 1 {{curve x{min(points)} 0}} 0 1 "
                     f"{size} {' '.join(['{}'] * 11)} }}")
-    columns = "\n".join(_COLUMNS)
-    return {"tracks": f"{{ {{ 1 {len(_COLUMNS)} {len(rows)} }}\n{{ {columns} }}\n{{ {' '.join(rows)} }}\n}}"}
+    columns = "\n".join(_TRACKER_COLUMNS)
+    return {"tracks": f"{{ {{ 1 {len(_TRACKER_COLUMNS)} {len(rows)} }}\n{{ {columns} }}\n{{ {' '.join(rows)} }}\n}}"}
 
 
-def corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
+def make_corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
     """Knobs of a CornerPin2D whose `to` corners are a square around the face, turned with its roll, and whose `from`
     corners are where that square is in the first frame: what is pinned there follows the face."""
-    squares = {frame: _square(face) for frame, face in track.faces.items()}
+    squares = {frame: _make_square(face) for frame, face in track.faces.items()}
     first = squares[min(squares)]
     knobs = {}
     for number in range(4):
         points = {frame: square[number] for frame, square in squares.items()}
-        knobs[f"to{number + 1}"] = "{" + curve(_axis(points, 0)) + " " + curve(_axis(points, 1)) + "}"
+        knobs[f"to{number + 1}"] = "{" + format_curve(_select_axis(points, 0)) + " " + format_curve(_select_axis(points, 1)) + "}"
         knobs[f"from{number + 1}"] = "{" + " ".join(f"{value:.3f}" for value in first[number]) + "}"
     return knobs
 
 
-def points_knobs(track: FaceTrack) -> str:
+def make_points_knobs(track: FaceTrack) -> str:
     """Knobs of a NoOp with every landmark as two curves, a tab for each region; as text."""
     lines = []
-    for region, (first, after) in REGIONS.items():
+    for region, (first, after) in LANDMARK_REGIONS.items():
         lines.append(f"addUserKnob {{20 {region} l {region}}}")
-        for name, index in list(POINTS.items())[first:after]:
+        for name, index in list(POINT_KNOBS.items())[first:after]:
             points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
             lines += [f"addUserKnob {{12 {name} l {index}}}",
-                      f"{name} {{{curve(_axis(points, 0))} {curve(_axis(points, 1))}}}"]
+                      f"{name} {{{format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))}}}"]
     return "\n".join(lines)
 
 
-def curve(values: Mapping[int, float]) -> str:
+def format_curve(values: Mapping[int, float]) -> str:
     """A curve with a key at every frame, as .nk text: {curve x1001 5 x1002 6}."""
     return "{curve " + " ".join(f"x{frame} {value:.3f}" for frame, value in sorted(values.items())) + "}"
 
 
-def curves_of(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
+def make_curves(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
     """Curves for the knobs of FSGAN_Analyse: name -> one mapping of frame to value per component."""
     faces = track.faces
     return {
@@ -134,22 +134,22 @@ def curves_of(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
     }
 
 
-def outlines(track: FaceTrack) -> dict[int, list[tuple[float, float]]]:
+def make_outlines(track: FaceTrack) -> dict[int, list[tuple[float, float]]]:
     """The face's outline by frame, as a closed polygon."""
-    return {frame: [face.landmarks[index] for index in OUTLINE] for frame, face in track.faces.items()}
+    return {frame: [face.landmarks[index] for index in FACE_OUTLINE] for frame, face in track.faces.items()}
 
 
-def tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]:
+def parse_tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]:
     """Name -> frame -> point, of the `tracks` of a Tracker4 as the host writes it; frames that have a key in both
     coordinates. Raises TrackError for a text of another form."""
     try:
-        parts = _words(text)
+        parts = _split_words(text)
         if len(parts) == 1:
-            parts = _words(parts[0])
+            parts = _split_words(parts[0])
         found = {}
-        for row in _words(parts[2]):
-            columns = _words(row)
-            x, y = (_keys(columns[place]) for place in (2, 3))
+        for row in _split_words(parts[2]):
+            columns = _split_words(row)
+            x, y = (_parse_keys(columns[place]) for place in (2, 3))
             found[columns[1]] = {frame: (x[frame], y[frame]) for frame in x if frame in y}
     except (IndexError, ValueError) as error:
         raise TrackError(f"the Tracker's points are written in a way that is not known here ({error}); nothing was "
@@ -157,11 +157,11 @@ def tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]:
     return found
 
 
-def _keys(curve_text: str) -> dict[int, float]:
+def _parse_keys(curve_text: str) -> dict[int, float]:
     """Frame -> value. "curve x1001 5 6" has keys at 1001 and 1002; letters between them say how it bends."""
     found: dict[int, float] = {}
     frame: Optional[int] = None
-    for word in _words(curve_text)[1:]:
+    for word in _split_words(curve_text)[1:]:
         if word[0] == "x":
             frame = round(float(word[1:]))
         elif word[0].isalpha():
@@ -172,7 +172,7 @@ def _keys(curve_text: str) -> dict[int, float]:
     return found
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     """Words of a Tcl list; what is in braces or quotes is one, without them. Raises ValueError."""
     found: list[str] = []
     place = 0
@@ -202,14 +202,14 @@ def _words(text: str) -> list[str]:
     return found
 
 
-def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[int, dict[int, Any]]:
+def find_moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[int, dict[int, Any]]:
     """Which points of a tracker were moved: frame -> landmark -> point in the file's coordinates (rows from the top).
 
     edited: name of a point, as in a Tracker or a node of points -> frame -> (x, y).
     """
     found: dict[int, dict[int, Any]] = {}
     for name, points in edited.items():
-        index = STEADY.get(name, POINTS.get(name, -1))
+        index = TRACKABLE_LANDMARKS.get(name, POINT_KNOBS.get(name, -1))
         if index < 0:
             continue
         for frame, (x, y) in points.items():
@@ -217,7 +217,7 @@ def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[fl
             if face is None:
                 continue
             was = face.landmarks[index]
-            if math.hypot(x - was[0], y - was[1]) > MOVED:
+            if math.hypot(x - was[0], y - was[1]) > MIN_MOVE:
                 found.setdefault(frame, {})[index] = [round(x - 0.5, 3), round(track.height - 0.5 - y, 3)]
     return found
 
@@ -225,7 +225,7 @@ def moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[fl
 def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None:
     """Writes moved points into the track file's overrides; the worker makes the faces anew from them when it reads the
     file. Raises TrackError, or OSError where the file cannot be written."""
-    data = read(track.path)
+    data = read_track_data(track.path)
     person = next(one for one in data["people"] if int(one["index"]) == track.person)
     overrides = person.setdefault("overrides", {})
     for frame, points in moved.items():
@@ -237,7 +237,7 @@ def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None
     os.replace(beside, track.path)
 
 
-def read(path: str) -> dict[str, Any]:
+def read_track_data(path: str) -> dict[str, Any]:
     """A track file's data. Raises TrackError (no file, not a track)."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -251,16 +251,16 @@ def read(path: str) -> dict[str, Any]:
     return data
 
 
-def _distance(person: Mapping[str, Any], height: int, point: Sequence[float]) -> float:
+def _measure_distance(person: Mapping[str, Any], height: int, point: Sequence[float]) -> float:
     """Median distance of a person's face to a point."""
     found = []
     for face in person["faces"].values():
-        x, y = _face(face, height, {}).centre
+        x, y = _parse_face(face, height, {}).centre
         found.append(math.hypot(x - point[0], y - point[1]))
     return statistics.median(found) if found else math.inf
 
 
-def _face(face: Mapping[str, Any], height: int, placed: Mapping[str, Sequence[float]]) -> FaceFrame:
+def _parse_face(face: Mapping[str, Any], height: int, placed: Mapping[str, Sequence[float]]) -> FaceFrame:
     x, y, width, tall = (float(value) for value in face["box"])
     yaw, pitch, roll = (float(value) for value in face["euler"])
     landmarks = [placed.get(str(index), point) for index, point in enumerate(face["landmarks"])]
@@ -269,7 +269,7 @@ def _face(face: Mapping[str, Any], height: int, placed: Mapping[str, Sequence[fl
                      float(face["confidence"]), points)
 
 
-def _square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
+def _make_square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
     """Lower left, lower right, upper right, upper left."""
     half = face.width / 2
     turn = -math.radians(face.euler[2])  # clockwise in the picture
@@ -279,11 +279,11 @@ def _square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
                  for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)))
 
 
-def _axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, float]:
+def _select_axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, float]:
     return {frame: point[axis] for frame, point in points.items()}
 
 
-def with_gaps(points: Mapping[int, Any]) -> list[int]:
+def add_gap_frames(points: Mapping[int, Any]) -> list[int]:
     """The frames of a track and, for each gap, the first frame that is missing, so that a step curve ends there."""
     frames = sorted(points)
     missing = {frame + 1 for frame in frames if frame + 1 not in points}

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, List, Mapping
 
-from fsgan_core.contract.view_grid import EXCLUDED, SPARE, USED, Grid, Square, grid_of
+from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED, GridSquare, ViewGrid, build_view_grid
 
-LIGHTEST, HEAVIEST = 0.01, 1000.0  # weights that can be chosen
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0  # weights that can be chosen
 
 
 class ViewModel:
@@ -23,46 +23,46 @@ class ViewModel:
         self.lacking: List[Mapping[str, Any]] = list(data.get("lacking", ()))
         self.problem = str(data.get("problem", ""))
 
-    def grid(self, step: float = 0.0) -> Grid:
-        return grid_of(self.views, self.data.get("poses", ()), step)
+    def make_grid(self, step: float = 0.0) -> ViewGrid:
+        return build_view_grid(self.views, self.data.get("poses", ()), step)
 
     # What is chosen.
 
-    def use(self, places: Iterable[int]) -> None:
+    def use_views(self, places: Iterable[int]) -> None:
         for place in places:
-            self.views[place]["state"] = USED
+            self.views[place]["state"] = VIEW_USED
 
-    def leave_out(self, places: Iterable[int]) -> None:
+    def leave_out_views(self, places: Iterable[int]) -> None:
         for place in places:
-            self.views[place]["state"] = EXCLUDED
+            self.views[place]["state"] = VIEW_EXCLUDED
 
-    def use_only(self, places: Iterable[int]) -> None:
+    def use_only_views(self, places: Iterable[int]) -> None:
         """All others are left out."""
         wanted = set(places)
         for place, view in enumerate(self.views):
-            if view["state"] != SPARE:
-                view["state"] = USED if place in wanted else EXCLUDED
+            if view["state"] != VIEW_SPARE:
+                view["state"] = VIEW_USED if place in wanted else VIEW_EXCLUDED
 
-    def weigh(self, places: Iterable[int], weight: float) -> None:
+    def set_weight(self, places: Iterable[int], weight: float) -> None:
         for place in places:
-            self.views[place]["weight"] = round(min(max(weight, LIGHTEST), HEAVIEST), 3)
+            self.views[place]["weight"] = round(min(max(weight, MIN_WEIGHT), MAX_WEIGHT), 3)
 
-    def reset(self) -> None:
+    def reset_choice(self) -> None:
         """Every view, equally."""
         for view in self.views:
             view["weight"] = 1.0
-            if view["state"] == EXCLUDED:
-                view["state"] = USED
+            if view["state"] == VIEW_EXCLUDED:
+                view["state"] = VIEW_USED
 
-    def knobs(self) -> Dict[str, str]:
+    def make_knob_texts(self) -> Dict[str, str]:
         """The choice as texts of the parameters `views`, `exclude` and `weights` of reenact."""
         weights = sorted({view["weight"] for view in self.views if view["weight"] != 1})
         return {"views": "",
-                "exclude": ",".join(self._named(lambda view: view["state"] == EXCLUDED)),
+                "exclude": ",".join(self._format_ranges(lambda view: view["state"] == VIEW_EXCLUDED)),
                 "weights": ",".join(f"{name}={weight:g}" for weight in weights
-                                    for name in self._named(lambda view, weight=weight: view["weight"] == weight))}
+                                    for name in self._format_ranges(lambda view, weight=weight: view["weight"] == weight))}
 
-    def _named(self, wanted: Callable[..., bool]) -> List[str]:
+    def _format_ranges(self, wanted: Callable[..., bool]) -> List[str]:
         """Views as names and ranges. A range spans neighbours of the list alone, whatever frames lie between them."""
         runs: List[List[Mapping[str, Any]]] = []
         before = False
@@ -77,11 +77,11 @@ class ViewModel:
 
     # What is said.
 
-    def summary(self) -> str:
-        counts = {state: sum(view["state"] == state for view in self.views) for state in (USED, EXCLUDED)}
-        text = f"{counts[USED]} views"
-        if counts[EXCLUDED]:
-            text += f", {counts[EXCLUDED]} left out"
+    def format_summary(self) -> str:
+        counts = {state: sum(view["state"] == state for view in self.views) for state in (VIEW_USED, VIEW_EXCLUDED)}
+        text = f"{counts[VIEW_USED]} views"
+        if counts[VIEW_EXCLUDED]:
+            text += f", {counts[VIEW_EXCLUDED]} left out"
         target = int(self.data.get("target", 0))
         if target:
             lacking = sum(int(lack["count"]) for lack in self.lacking)
@@ -89,11 +89,11 @@ class ViewModel:
                                                             "all near a view")
         return text
 
-    def caption(self, place: int) -> str:
+    def format_caption(self, place: int) -> str:
         """A view in a few words: its frame, what it leads, its weight."""
         view = self.views[place]
         parts = [str(view["name"])]
-        if view["state"] == EXCLUDED:
+        if view["state"] == VIEW_EXCLUDED:
             parts.append("left out")
         elif view.get("leads"):
             parts.append(f"leads {view['leads']}")
@@ -101,16 +101,16 @@ class ViewModel:
             parts.append(f"x{view['weight']:g}")
         return ", ".join(parts)
 
-    def details(self, place: int) -> str:
+    def format_details(self, place: int) -> str:
         """A view's tooltip."""
         view = self.views[place]
         return (f"frame {view['name']}: yaw {view['yaw']:+.1f}, pitch {view['pitch']:+.1f}, roll {view['roll']:+.1f} "
                 f"degrees; mouth open {view['mouth']:.2f}; confidence {view['confidence']:.2f}\n"
                 f"leads {view['leads']} frames, gives light to {view['light']:.1f}")
 
-    def square_text(self, square: Square) -> str:
+    def format_square(self, square: GridSquare) -> str:
         """What stands below a square of the map: how many views are used of how many."""
         if not square.views:
             return ""
-        used = sum(self.views[place]["state"] == USED for place in square.views)
+        used = sum(self.views[place]["state"] == VIEW_USED for place in square.views)
         return f"{used} of {len(square.views)}" if used < len(square.views) else str(used)

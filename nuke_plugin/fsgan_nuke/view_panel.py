@@ -4,85 +4,85 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from fsgan_core.contract.view_grid import EXCLUDED, STEPS, USED, Grid
-from fsgan_nuke.qt import QtCore, QtGui, QtWidgets, own
-from fsgan_nuke.view_model import HEAVIEST, LIGHTEST, ViewModel
+from fsgan_core.contract.view_grid import GRID_STEPS, VIEW_EXCLUDED, VIEW_USED, ViewGrid
+from fsgan_nuke.qt import QtCore, QtGui, QtWidgets, own_window
+from fsgan_nuke.view_model import MAX_WEIGHT, MIN_WEIGHT, ViewModel
 
-SMALLEST, SIDE, GAP, CAPTION, LEFT, BOTTOM = 44, 96, 4, 15, 52, 22  # pixels
-WANTED, LACKING, CHOSEN, CROSS, DIM = "#5b8fc7", "#d9863b", "#f0f0f0", "#c8504a", "#8c8c8c"
+MIN_SIDE, MAX_SIDE, GAP, CAPTION_HEIGHT, LEFT_MARGIN, BOTTOM_MARGIN = 44, 96, 4, 15, 52, 22  # pixels
+WANTED_COLOUR, LACKING_COLOUR, CHOSEN_COLOUR, CROSS_COLOUR, DIM_COLOUR = "#5b8fc7", "#d9863b", "#f0f0f0", "#c8504a", "#8c8c8c"
 
-Key = Tuple[int, int]
+SquareKey = Tuple[int, int]
 
 
-class Pictures:
+class PictureCache:
     """Small pictures by path, read once."""
 
     def __init__(self) -> None:
-        self._known: Dict[str, Any] = {}
+        self._pixmaps: Dict[str, Any] = {}
 
     def __call__(self, path: str) -> Any:
-        if path not in self._known:
-            self._known[path] = QtGui.QPixmap(path)
-        return self._known[path]
+        if path not in self._pixmaps:
+            self._pixmaps[path] = QtGui.QPixmap(path)
+        return self._pixmaps[path]
 
 
-class Map(QtWidgets.QWidget):
+class SquareMap(QtWidgets.QWidget):
     """The squares, as large as there is room for. A click chooses one, with Ctrl or Shift one more."""
 
-    def __init__(self, pictures: Pictures, chosen: Callable[[], None]) -> None:
+    def __init__(self, pictures: PictureCache, chosen: Callable[[], None]) -> None:
         super().__init__()
-        self._pictures, self._tell = pictures, chosen
+        self._pictures, self._on_choice = pictures, chosen
         self.model = ViewModel({})
-        self.grid: Grid = self.model.grid()
-        self.chosen: Set[Key] = set()
-        self.side = SIDE
-        self._room = (0, 0)
+        self.grid: ViewGrid = self.model.make_grid()
+        self.chosen: Set[SquareKey] = set()
+        self.side = MAX_SIDE
+        self._available_size = (0, 0)
 
     def show_model(self, model: ViewModel, step: float) -> None:
-        self.model, self.grid = model, model.grid(step)
+        self.model, self.grid = model, model.make_grid(step)
         self.chosen &= set(self.grid.squares)
-        self.fit(*self._room)
+        self.fit(*self._available_size)
 
     def fit(self, width: int, height: int) -> None:
         """Room that there is, in pixels."""
-        self._room = (width, height)
+        self._available_size = (width, height)
         columns, rows = max(1, len(self.grid.columns)), max(1, len(self.grid.rows))
-        side = min((width - LEFT - GAP) // columns, (height - BOTTOM) // rows - CAPTION) - 2 * GAP
-        self.side = max(SMALLEST, min(SIDE, side))
-        self.setMinimumSize(LEFT + columns * self._wide() + GAP, rows * self._high() + BOTTOM)
+        side = min((width - LEFT_MARGIN - GAP) // columns, (height - BOTTOM_MARGIN) // rows - CAPTION_HEIGHT) - 2 * GAP
+        self.side = max(MIN_SIDE, min(MAX_SIDE, side))
+        self.setMinimumSize(LEFT_MARGIN + columns * self._get_cell_width() + GAP, rows * self._get_cell_height() + BOTTOM_MARGIN)
         self.update()
 
-    def places(self) -> List[int]:
+    def list_places(self) -> List[int]:
         """Of the views in the chosen squares, as they follow in the source."""
         return sorted(place for key in self.chosen for place in self.grid.squares[key].views)
 
-    def _wide(self) -> int:
+    def _get_cell_width(self) -> int:
         return self.side + 2 * GAP
 
-    def _high(self) -> int:
-        return self.side + 2 * GAP + CAPTION
+    def _get_cell_height(self) -> int:
+        return self.side + 2 * GAP + CAPTION_HEIGHT
 
-    def key_at(self, x: float, y: float) -> Optional[Key]:
-        key = (int((x - LEFT) // self._wide()), int(y // self._high()))
+    def find_square_key(self, x: float, y: float) -> Optional[SquareKey]:
+        key = (int((x - LEFT_MARGIN) // self._get_cell_width()), int(y // self._get_cell_height()))
         return key if key in self.grid.squares else None
 
     def mousePressEvent(self, event: Any) -> None:
-        key = self.key_at(event.pos().x(), event.pos().y())
+        key = self.find_square_key(event.pos().x(), event.pos().y())
         more = event.modifiers() & (QtCore.Qt.ControlModifier | QtCore.Qt.ShiftModifier)
         if not more:
             self.chosen = set()
         if key is not None:
             self.chosen ^= {key}
         self.update()
-        self._tell()
+        self._on_choice()
 
     def event(self, event: Any) -> bool:
         if event.type() == QtCore.QEvent.ToolTip:
-            key = self.key_at(event.pos().x(), event.pos().y())
+            key = self.find_square_key(event.pos().x(), event.pos().y())
             square = self.grid.squares.get(key) if key is not None else None
-            text = self.model.details(square.views[0]) if square is not None and square.views else ""
-            if square is not None and square.lacking:
-                text = (text + "\n" if text else "") + f"{square.lacking} frames of the target lack a near view here"
+            text = self.model.format_details(square.views[0]) if square is not None and square.views else ""
+            if square is not None and square.lacking_frames:
+                text = (text + "\n" if text else "") + f"{square.lacking_frames} frames of the target lack a near view here"
             QtWidgets.QToolTip.showText(event.globalPos(), text, self)
             return True
         return bool(super().event(event))
@@ -90,24 +90,24 @@ class Map(QtWidgets.QWidget):
     def paintEvent(self, event: Any) -> None:
         painter = QtGui.QPainter(self)
         painter.setRenderHint(QtGui.QPainter.SmoothPixmapTransform)
-        painter.setPen(QtGui.QColor(DIM))
-        low = len(self.grid.rows) * self._high()
+        painter.setPen(QtGui.QColor(DIM_COLOUR))
+        low = len(self.grid.rows) * self._get_cell_height()
         for column, yaw in enumerate(self.grid.columns):
-            painter.drawText(LEFT + column * self._wide(), low, self._wide(), BOTTOM, QtCore.Qt.AlignCenter,
+            painter.drawText(LEFT_MARGIN + column * self._get_cell_width(), low, self._get_cell_width(), BOTTOM_MARGIN, QtCore.Qt.AlignCenter,
                              f"{yaw:+g}\u00b0")
         for row, pitch in enumerate(self.grid.rows):
-            painter.drawText(0, row * self._high(), LEFT - GAP, self.side,
+            painter.drawText(0, row * self._get_cell_height(), LEFT_MARGIN - GAP, self.side,
                              QtCore.Qt.AlignRight | QtCore.Qt.AlignVCenter, f"{pitch:+g}\u00b0")
         for key in self.grid.squares:
             self._paint_square(painter, key)
         painter.end()
 
-    def _paint_square(self, painter: Any, key: Key) -> None:
+    def _paint_square(self, painter: Any, key: SquareKey) -> None:
         square = self.grid.squares[key]
-        x, y = LEFT + key[0] * self._wide(), key[1] * self._high()
-        frame = QtCore.QRect(x, y, self._wide(), self._wide())
-        if square.wanted:
-            colour = QtGui.QColor(LACKING if square.lacking else WANTED)
+        x, y = LEFT_MARGIN + key[0] * self._get_cell_width(), key[1] * self._get_cell_height()
+        frame = QtCore.QRect(x, y, self._get_cell_width(), self._get_cell_width())
+        if square.target_frames:
+            colour = QtGui.QColor(LACKING_COLOUR if square.lacking_frames else WANTED_COLOUR)
             painter.fillRect(frame, colour.darker(260))
             painter.setPen(QtGui.QPen(colour, 2))
             painter.drawRect(frame.adjusted(1, 1, -1, -1))
@@ -119,29 +119,29 @@ class Map(QtWidgets.QWidget):
                 painter.fillRect(inside, QtGui.QColor("#505050"))
             else:
                 painter.drawPixmap(inside, picture)
-            if first["state"] == EXCLUDED:
+            if first["state"] == VIEW_EXCLUDED:
                 cross_out(painter, inside)
-        if square.wanted:
-            corner = painter.fontMetrics().boundingRect(str(square.wanted)).adjusted(-3, 0, 3, 0)
+        if square.target_frames:
+            corner = painter.fontMetrics().boundingRect(str(square.target_frames)).adjusted(-3, 0, 3, 0)
             corner.moveTopLeft(frame.topLeft())
-            painter.fillRect(corner, QtGui.QColor(LACKING if square.lacking else WANTED))
+            painter.fillRect(corner, QtGui.QColor(LACKING_COLOUR if square.lacking_frames else WANTED_COLOUR))
             painter.setPen(QtGui.QColor("#101010"))
-            painter.drawText(corner, QtCore.Qt.AlignCenter, str(square.wanted))
+            painter.drawText(corner, QtCore.Qt.AlignCenter, str(square.target_frames))
         if key in self.chosen:
-            painter.setPen(QtGui.QPen(QtGui.QColor(CHOSEN), 2))
+            painter.setPen(QtGui.QPen(QtGui.QColor(CHOSEN_COLOUR), 2))
             painter.drawRect(inside)
-        painter.setPen(QtGui.QColor(CHOSEN if square.views else DIM))
-        painter.drawText(x, y + self._wide(), self._wide(), CAPTION, QtCore.Qt.AlignCenter,
-                         self.model.square_text(square))
+        painter.setPen(QtGui.QColor(CHOSEN_COLOUR if square.views else DIM_COLOUR))
+        painter.drawText(x, y + self._get_cell_width(), self._get_cell_width(), CAPTION_HEIGHT, QtCore.Qt.AlignCenter,
+                         self.model.format_square(square))
 
 
 def cross_out(painter: Any, rectangle: Any) -> None:
     painter.fillRect(rectangle, QtGui.QColor(0, 0, 0, 150))
-    painter.setPen(QtGui.QPen(QtGui.QColor(CROSS), 2))
+    painter.setPen(QtGui.QPen(QtGui.QColor(CROSS_COLOUR), 2))
     painter.drawLine(rectangle.topLeft(), rectangle.bottomRight())
 
 
-class Room(QtWidgets.QScrollArea):
+class MapScrollArea(QtWidgets.QScrollArea):
     """Tells the map how much room it has."""
 
     def resizeEvent(self, event: Any) -> None:
@@ -157,42 +157,42 @@ class ViewPanel(QtWidgets.QWidget):
                  go_to: Callable[[int], None], closed: Callable[[], None]) -> None:
         super().__init__()
         self.model = ViewModel({})
-        self._apply, self._go_to, self._closed = apply, go_to, closed
-        self._pictures = Pictures()
+        self._on_apply, self._on_go_to, self._on_closed = apply, go_to, closed
+        self._pictures = PictureCache()
         self.setWindowTitle(title)
         self.resize(1180, 800)
         self.status = QtWidgets.QLabel("")
         self.status.setWordWrap(True)
         self.status.setTextFormat(QtCore.Qt.PlainText)
         self.step = QtWidgets.QComboBox()
-        self.step.addItems(["auto", *(f"{step:g}\u00b0" for step in STEPS)])
+        self.step.addItems(["auto", *(f"{step:g}\u00b0" for step in GRID_STEPS)])
         self.step.setToolTip("Degrees that a square spans.")
         self.step.currentIndexChanged.connect(lambda _: self._redraw())
-        self.map = Map(self._pictures, self._choose_squares)
-        scroll = Room()
+        self.map = SquareMap(self._pictures, self._show_chosen_views)
+        scroll = MapScrollArea()
         scroll.setWidget(self.map)
         scroll.setWidgetResizable(True)
         self.list = QtWidgets.QListWidget()
         self.list.setViewMode(QtWidgets.QListView.IconMode)
-        self.list.setIconSize(QtCore.QSize(SIDE, SIDE))
+        self.list.setIconSize(QtCore.QSize(MAX_SIDE, MAX_SIDE))
         self.list.setResizeMode(QtWidgets.QListView.Adjust)
         self.list.setMovement(QtWidgets.QListView.Static)
         self.list.setSelectionMode(QtWidgets.QAbstractItemView.ExtendedSelection)
         self.list.setSpacing(3)
         self.weight = QtWidgets.QDoubleSpinBox()
-        self.weight.setRange(LIGHTEST, HEAVIEST)
+        self.weight.setRange(MIN_WEIGHT, MAX_WEIGHT)
         self.weight.setValue(1.0)
         self.weight.setKeyboardTracking(False)
         self.weight.setToolTip("Preference of the chosen views; 1 is neutral, 3 wins over a view 11 degrees nearer.")
         self.angles = QtWidgets.QListWidget()
         self.angles.setMaximumHeight(96)
         self.angles.setToolTip("Double-click shows the first of these frames in the viewer.")
-        self.angles.itemDoubleClicked.connect(self._show_angle)
+        self.angles.itemDoubleClicked.connect(self._go_to_angle)
         self._lay_out(scroll, refresh)
-        own(self)
+        own_window(self)
 
     def _lay_out(self, scroll: Any, refresh: Callable[[], None]) -> None:
-        def button(label: str, tooltip: str, call: Callable[[], None]) -> Any:
+        def make_button(label: str, tooltip: str, call: Callable[[], None]) -> Any:
             made = QtWidgets.QPushButton(label)
             made.setToolTip(tooltip)
             made.clicked.connect(lambda *_: call())
@@ -200,7 +200,7 @@ class ViewPanel(QtWidgets.QWidget):
 
         top = QtWidgets.QHBoxLayout()
         top.addWidget(self.status, 1)
-        for widget in (QtWidgets.QLabel("square"), self.step, button("Refresh", "Asks the worker again, after the "
+        for widget in (QtWidgets.QLabel("square"), self.step, make_button("Refresh", "Asks the worker again, after the "
                        "source, the range or a track has changed.", refresh)):
             top.addWidget(widget)
         side = QtWidgets.QVBoxLayout()
@@ -208,17 +208,17 @@ class ViewPanel(QtWidgets.QWidget):
         side.addWidget(self.heading)
         side.addWidget(self.list, 1)
         row = QtWidgets.QHBoxLayout()
-        row.addWidget(button("Use", "These views may be used.", lambda: self._edit(self.model.use)))
-        row.addWidget(button("Leave out", "These views are not used (exclude views).",
-                             lambda: self._edit(self.model.leave_out)))
-        row.addWidget(button("Only these", "All other views are left out.", lambda: self._edit(self.model.use_only)))
+        row.addWidget(make_button("Use", "These views may be used.", lambda: self._apply_change(self.model.use_views)))
+        row.addWidget(make_button("Leave out", "These views are not used (exclude views).",
+                             lambda: self._apply_change(self.model.leave_out_views)))
+        row.addWidget(make_button("Only these", "All other views are left out.", lambda: self._apply_change(self.model.use_only_views)))
         side.addLayout(row)
         row = QtWidgets.QHBoxLayout()
         row.addWidget(QtWidgets.QLabel("weight"))
         row.addWidget(self.weight, 1)
-        row.addWidget(button("Set", "Gives the chosen views this weight.",
-                             lambda: self._edit(lambda places: self.model.weigh(places, self.weight.value()))))
-        row.addWidget(button("Reset all", "Every view, equally.", lambda: self._edit(lambda _: self.model.reset(),
+        row.addWidget(make_button("Set", "Gives the chosen views this weight.",
+                             lambda: self._apply_change(lambda places: self.model.set_weight(places, self.weight.value()))))
+        row.addWidget(make_button("Reset all", "Every view, equally.", lambda: self._apply_change(lambda _: self.model.reset_choice(),
                                                                                     nothing=True)))
         side.addLayout(row)
         holder = QtWidgets.QWidget()
@@ -245,7 +245,7 @@ class ViewPanel(QtWidgets.QWidget):
     def fill(self, data: Any) -> None:
         """The worker's answer."""
         self.model = ViewModel(data)
-        self.say(self.model.problem or self.model.summary())
+        self.say(self.model.problem or self.model.format_summary())
         self.angles.clear()
         for lack in self.model.lacking:
             self.angles.addItem(str(lack["text"]) + f"; frames {lack['frames']}")
@@ -255,61 +255,61 @@ class ViewPanel(QtWidgets.QWidget):
         self._redraw()
 
     def closeEvent(self, event: Any) -> None:
-        self._closed()
+        self._on_closed()
         super().closeEvent(event)
 
     # What an artist does.
 
     def _redraw(self) -> None:
         index = self.step.currentIndex()
-        self.map.show_model(self.model, STEPS[index - 1] if index > 0 else 0.0)
-        self._choose_squares()
+        self.map.show_model(self.model, GRID_STEPS[index - 1] if index > 0 else 0.0)
+        self._show_chosen_views()
 
-    def _choose_squares(self) -> None:
-        places = self.map.places()
+    def _show_chosen_views(self) -> None:
+        places = self.map.list_places()
         kept = {item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()}
         self.list.clear()
         for place in places:
             view = self.model.views[place]
-            item = QtWidgets.QListWidgetItem(self._icon(view), self.model.caption(place))
+            item = QtWidgets.QListWidgetItem(self._make_icon(view), self.model.format_caption(place))
             item.setData(QtCore.Qt.UserRole, place)
-            item.setToolTip(self.model.details(place))
+            item.setToolTip(self.model.format_details(place))
             self.list.addItem(item)
             item.setSelected(place in kept)
-        used = sum(self.model.views[place]["state"] == USED for place in places)
+        used = sum(self.model.views[place]["state"] == VIEW_USED for place in places)
         self.heading.setText(f"{len(places)} views here, {used} used; none chosen means all" if places else
                              "click a square of the map (Ctrl: more)")
         if places:
             self.weight.setValue(float(self.model.views[places[0]]["weight"]))
 
-    def _icon(self, view: Any) -> Any:
+    def _make_icon(self, view: Any) -> Any:
         picture = self._pictures(str(view.get("picture", "")))
         if picture.isNull():
-            picture = QtGui.QPixmap(SIDE, SIDE)
+            picture = QtGui.QPixmap(MAX_SIDE, MAX_SIDE)
             picture.fill(QtGui.QColor("#505050"))
-        if view["state"] == EXCLUDED:
+        if view["state"] == VIEW_EXCLUDED:
             picture = QtGui.QPixmap(picture)
             painter = QtGui.QPainter(picture)
             cross_out(painter, picture.rect())
             painter.end()
         return QtGui.QIcon(picture)
 
-    def chosen(self) -> List[int]:
+    def list_chosen_places(self) -> List[int]:
         """Places of the views chosen in the list; with none of them, of all in the chosen squares."""
-        return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.places()
+        return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.list_places()
 
-    def _edit(self, change: Callable[[List[int]], None], nothing: bool = False) -> None:
-        places = self.chosen()
+    def _apply_change(self, change: Callable[[List[int]], None], nothing: bool = False) -> None:
+        places = self.list_chosen_places()
         if not places and not nothing:
             self.say("click a square of the map first")
             return
         change(places)
         self._redraw()
-        self.say(self.model.summary())
-        self._apply(self.model.knobs())
+        self.say(self.model.format_summary())
+        self._on_apply(self.model.make_knob_texts())
 
-    def _show_angle(self, item: Any) -> None:
+    def _go_to_angle(self, item: Any) -> None:
         row = self.angles.row(item)
         if row < len(self.model.lacking):
             first = str(self.model.lacking[row]["frames"]).split(",")[0]
-            self._go_to(int(first[:1] + first[1:].split("-")[0]))
+            self._on_go_to(int(first[:1] + first[1:].split("-")[0]))

@@ -13,29 +13,29 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_nuke import graph
-from fsgan_nuke.client import shared
-from fsgan_nuke.host import later
-from fsgan_nuke.request import Request
+from fsgan_nuke.client import get_shared_client
+from fsgan_nuke.host import call_later
+from fsgan_nuke.request import PendingRequest
 
-MENU, NOTE = "_menu", "_note"  # after the name of the knob that they stand beside
-BEST = "best installed"
-FRESH = 60.0  # seconds for which an answer holds
+MENU_SUFFIX, NOTE_SUFFIX = "_menu", "_note"  # after the name of the knob that they stand beside
+BEST_INSTALLED = "best installed"
+FRESH_SECONDS = 60.0  # seconds for which an answer holds
 
-_known: dict[str, tuple[float, Mapping[str, Any]]] = {}  # by what is allowed
-_asked: set[str] = set()
+_answers: dict[str, tuple[float, Mapping[str, Any]]] = {}  # by what is allowed
+_pending_answers: set[str] = set()
 
 
 # What is shown, as plain data.
 
 
-def network_items(answer: Mapping[str, Any], role: str, typed: str) -> tuple[list[str], str]:
+def list_network_items(answer: Mapping[str, Any], role: str, typed: str) -> tuple[list[str], str]:
     """The menu of a role's weights, and which of its items `network` stands for. Allowed ones alone; the
     licence's class in brackets."""
     there = {str(one["name"]): f"{one['name']} ({one['licence']})" for one in answer.get("weights", ())
              if one["role"] == role and one["installed"] and one.get("allowed", True)}
-    items = [BEST, *there.values()]
+    items = [BEST_INSTALLED, *there.values()]
     if not typed:
-        return items, BEST
+        return items, BEST_INSTALLED
     if typed in there:
         return items, there[typed]
     known = any(one["name"] == typed and one["installed"] for one in answer.get("weights", ()))
@@ -44,12 +44,12 @@ def network_items(answer: Mapping[str, Any], role: str, typed: str) -> tuple[lis
     return [*items, f"{typed} ({note})"], f"{typed} ({note})"
 
 
-def network_of(item: str) -> str:
+def parse_network_item(item: str) -> str:
     """The text of `network` for an item of its menu."""
-    return "" if item == BEST else item.rpartition(" (")[0]
+    return "" if item == BEST_INSTALLED else item.rpartition(" (")[0]
 
 
-def engine_note(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str, str]:
+def describe_engine(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str, str]:
     """What an engine comes to here, short and in full: for auto which one that is, else what it lacks, if anything."""
     lacking = answer.get("engines", {}).get(stage, {})
     if engine != "auto":
@@ -62,71 +62,71 @@ def engine_note(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str
 # On the nodes.
 
 
-def menus_of(node: Any) -> list[tuple[str, str]]:
+def list_menus(node: Any) -> list[tuple[str, str]]:
     """Each menu of weights: the prefix of its knobs, and its role."""
-    return [(prefix, stage) for stage, prefix in graph.stages_of(node) if f"{prefix}network{MENU}" in node.knobs()]
+    return [(prefix, stage) for stage, prefix in graph.list_node_stages(node) if f"{prefix}network{MENU_SUFFIX}" in node.knobs()]
 
 
-def take(node: Any, knob: str) -> bool:
+def apply_menu_choice(node: Any, knob: str) -> bool:
     """Writes what was chosen in a menu into its `network`; whether `knob` is such a menu."""
-    if not knob.endswith(f"network{MENU}"):
+    if not knob.endswith(f"network{MENU_SUFFIX}"):
         return False
-    wanted = network_of(str(node[knob].value()))
-    network = graph.behind(node[knob[:-len(MENU)]])
+    wanted = parse_network_item(str(node[knob].value()))
+    network = graph.resolve_link(node[knob[:-len(MENU_SUFFIX)]])
     if str(network.value()) != wanted:
         network.setValue(wanted)
     return True
 
 
-def refresh(node: Any) -> None:
+def refresh_menus(node: Any) -> None:
     """Fills a node's menus, now or when the worker has answered. On the main thread; returns at once."""
-    if not menus_of(node):
+    if not list_menus(node):
         return
-    allow = str(graph.behind(node["weights_allow"]).value())
-    when, answer = _known.get(allow, (0.0, {}))
+    allow = str(graph.resolve_link(node["weights_allow"]).value())
+    when, answer = _answers.get(allow, (0.0, {}))
     if answer:
-        fill(node, answer)
-    if allow in _asked or (answer and time.monotonic() - when < FRESH):
+        fill_menus(node, answer)
+    if allow in _pending_answers or (answer and time.monotonic() - when < FRESH_SECONDS):
         return
-    _asked.add(allow)
+    _pending_answers.add(allow)
     name = str(node.fullName())
 
-    def ended(request: Request) -> None:
-        _asked.discard(allow)
+    def on_answer(request: PendingRequest) -> None:
+        _pending_answers.discard(allow)
         if request.result is not None:
-            _known[allow] = (time.monotonic(), request.result)
-            later(_fill_named, name, request.result)
+            _answers[allow] = (time.monotonic(), request.result)
+            call_later(_fill_named_menus, name, request.result)
 
-    shared().request(protocol.Describe(allow=allow), on_end=ended)
+    get_shared_client().request(protocol.DescribeRequest(allow=allow), on_end=on_answer)
 
 
-def devices() -> list[str]:
+def list_devices() -> list[str]:
     """What networks can run on, "auto" first; empty where the worker has not said it yet."""
-    found = next((answer.get("devices", ()) for _, answer in _known.values()), ())
+    found = next((answer.get("devices", ()) for _, answer in _answers.values()), ())
     return ["auto", *map(str, found)] if found else []
 
 
-def forget() -> None:
+def forget_answers() -> None:
     """After the worker's Python or its weights have changed."""
-    _known.clear()
+    _answers.clear()
 
 
-def _fill_named(name: str, answer: Mapping[str, Any]) -> None:
+def _fill_named_menus(name: str, answer: Mapping[str, Any]) -> None:
     node = nuke.toNode(name)
     if node is not None:
-        fill(node, answer)
+        fill_menus(node, answer)
 
 
-def fill(node: Any, answer: Mapping[str, Any]) -> None:
-    for prefix, role in menus_of(node):
-        items, shown = network_items(answer, role, str(graph.behind(node[f"{prefix}network"]).value()))
-        menu = node[f"{prefix}network{MENU}"]
+def fill_menus(node: Any, answer: Mapping[str, Any]) -> None:
+    for prefix, role in list_menus(node):
+        items, shown = list_network_items(answer, role, str(graph.resolve_link(node[f"{prefix}network"]).value()))
+        menu = node[f"{prefix}network{MENU_SUFFIX}"]
         if list(menu.values()) != items:
             menu.setValues(items)
         if menu.value() != shown:
             menu.setValue(shown)
-        short, more = engine_note(answer, role, str(graph.behind(node[f"{prefix}engine"]).value()))
-        note = node[f"{prefix}engine{NOTE}"]
+        short, more = describe_engine(answer, role, str(graph.resolve_link(node[f"{prefix}engine"]).value()))
+        note = node[f"{prefix}engine{NOTE_SUFFIX}"]
         note.setValue(short)
         note.setTooltip(more)
     node["about"].setValue(f"FSGAN {answer.get('version', '')}, networks on {answer.get('device', '')}")

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from fsgan_core.cli import main
-from fsgan_core.cli.arguments import sources_of, stages_of
+from fsgan_core.cli.arguments import make_source_clips, make_stages
 from fsgan_core.cli.parser import make_parser
-from fsgan_core.cli.reference import COMMAND, parameter_page
+from fsgan_core.cli.reference import PAGE_COMMAND, build_parameter_page
 from fsgan_core.contract.errors import InputError, NoFaceError, OutputError, ParameterError
-from fsgan_core.contract.params import STAGES
+from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.runtime.events import Event, FrameReport, RenderResult
 
@@ -176,12 +176,12 @@ class TestShotFromFlags:
     def test_one_space_for_each_source(self) -> None:
         spaces = ["--source-colorspace", "x", "--source-colorspace", "y"]
         options = make_parser().parse_args([*SWAP, "--source", "b", *spaces])
-        assert sources_of(options) == (Clip("a.mov", "x"), Clip("b", "y"))
+        assert make_source_clips(options) == (Clip("a.mov", "x"), Clip("b", "y"))
 
     def test_settings_on_top_of_a_shot(self) -> None:
         options = make_parser().parse_args(["render", "shot.toml", "--set", "blend.mix=0.5"])
-        base = stages_of(make_parser().parse_args([*SWAP, "--set", "blend.grain=0"]))
-        assert (stages_of(options, base).blend.mix, stages_of(options, base).blend.grain) == (0.5, 0.0)
+        base = make_stages(make_parser().parse_args([*SWAP, "--set", "blend.grain=0"]))
+        assert (make_stages(options, base).blend.mix, make_stages(options, base).blend.grain) == (0.5, 0.0)
 
 
 class TestShotFile:
@@ -244,11 +244,11 @@ class TestHelp:
 class TestParams:
     def test_page_is_fresh(self) -> None:
         page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
-        assert page == parameter_page(STAGES), f"docs/parameters.md is stale; run: {COMMAND}"
+        assert page == build_parameter_page(STAGE_PARAMS), f"docs/parameters.md is stale; run: {PAGE_COMMAND}"
 
     def test_markdown_is_the_page(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["params", "--markdown"]) == 0
-        assert capsys.readouterr().out == parameter_page(STAGES)
+        assert capsys.readouterr().out == build_parameter_page(STAGE_PARAMS)
 
     def test_one_stage(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["params", "blend"]) == 0
@@ -258,7 +258,7 @@ class TestParams:
     def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["params", "--json"]) == 0
         data = json.loads(capsys.readouterr().out)
-        assert set(data) == set(STAGES)
+        assert set(data) == set(STAGE_PARAMS)
         assert data["blend"]["mix"] == {"kind": "float", "default": 1.0, "label": "mix", "minimum": 0.0, "maximum": 1.0,
                                         "help": data["blend"]["mix"]["help"]}
 
@@ -275,6 +275,6 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_refusals_are_input_errors() -> None:
     with pytest.raises(InputError):
-        stages_of(make_parser().parse_args([*SWAP, "--set", "nonsense"]))
+        make_stages(make_parser().parse_args([*SWAP, "--set", "nonsense"]))
     with pytest.raises(ParameterError):
-        stages_of(make_parser().parse_args([*SWAP, "--set", "blend.nonsense=1"]))
+        make_stages(make_parser().parse_args([*SWAP, "--set", "blend.nonsense=1"]))

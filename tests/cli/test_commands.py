@@ -15,9 +15,9 @@ from fsgan_core.cli import main
 from fsgan_core.cli.present import Presenter
 from fsgan_core.contract.errors import EngineError, InputError
 from fsgan_core.faces.track_file import load_track
-from fsgan_core.report.write import frame_seconds
+from fsgan_core.report.write import read_frame_seconds
 from fsgan_core.runtime import device
-from fsgan_core.runtime.device import available_devices, choose_device
+from fsgan_core.runtime.device import choose_device, list_devices
 from fsgan_core.runtime.events import Event
 from tests.small_shot import FRAMES, Small
 
@@ -73,7 +73,7 @@ class TestSwapReportEvaluate:
         assert cv2.imread(str(report / "contact_sheet.png")).shape[0] > 300
         assert "blend" in (report / "summary.md").read_text()
 
-        assert all(value > 0 for value in frame_seconds(report).values()) and len(frame_seconds(report)) == FRAMES
+        assert all(value > 0 for value in read_frame_seconds(report).values()) and len(read_frame_seconds(report)) == FRAMES
         assert main(["render", str(tmp_path / "shot.toml")]) == 0
         assert f"{FRAMES} kept" in capsys.readouterr().out
         (tmp_path / "timed").mkdir()
@@ -98,7 +98,7 @@ class TestSwapReportEvaluate:
         if text is not None:
             (tmp_path / "result.json").write_text(text)
         with pytest.raises(InputError, match=said):
-            frame_seconds(tmp_path)
+            read_frame_seconds(tmp_path)
 
     def test_nothing_to_show(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """All frames failed: a report without pictures, and the exit code says so."""
@@ -150,10 +150,10 @@ class TestTerminal:
         terminal = Terminal()
         monkeypatch.setattr("sys.stderr", terminal)
         with Presenter() as presenter:
-            presenter.listen(Event("analyse", "plate", 5, 10))
-            presenter.listen(Event("frame", "swap", 1, 2, 7, "failed", 0.1, "truncated"))
+            presenter.on_event(Event("analyse", "plate", 5, 10))
+            presenter.on_event(Event("frame", "swap", 1, 2, 7, "failed", 0.1, "truncated"))
             logging.getLogger("fsgan_core.test").warning("mind the gap")
-            presenter.say("done")
+            presenter.print_line("done")
         shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.text)
         assert "analysing plate" in shown and "5/10" in shown
         assert "frame 7: truncated" in shown and "warning: mind the gap" in shown
@@ -164,7 +164,7 @@ class TestTerminal:
         terminal = Terminal()
         monkeypatch.setattr("sys.stderr", terminal)
         with Presenter(**how) as presenter:
-            presenter.listen(Event("analyse", "plate", 5, 10))
+            presenter.on_event(Event("analyse", "plate", 5, 10))
         assert "analysing" not in terminal.text
 
     def test_log_as_json_with_facts(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,11 +181,11 @@ class TestTerminal:
 
 class TestDevice:
     def test_cpu_is_always_there(self) -> None:
-        assert choose_device("cpu") == "cpu" and available_devices()[-1] == "cpu"
-        assert choose_device("auto") in available_devices()
+        assert choose_device("cpu") == "cpu" and list_devices()[-1] == "cpu"
+        assert choose_device("auto") in list_devices()
 
     def test_what_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(device, "available_devices", lambda: ("cuda:0", "cpu"))
+        monkeypatch.setattr(device, "list_devices", lambda: ("cuda:0", "cpu"))
         assert choose_device("auto") == choose_device("cuda") == "cuda:0"
         with pytest.raises(EngineError, match="torch sees cuda:0, cpu"):
             choose_device("cuda:1")

@@ -17,8 +17,8 @@ import torch
 
 from fsgan_core.cli import main
 from fsgan_core.cli.parser import make_parser
-from fsgan_core.networks.weights.catalogue import Weight
-from fsgan_core.networks.weights.importing import Brought
+from fsgan_core.networks.weights.catalogue import WeightsInfo
+from fsgan_core.networks.weights.importing import ImportResult
 from tests.networks.conftest import SMALL, own_folders, publish
 
 __all__ = ["own_folders"]  # the fixture that keeps every test away from what this user has
@@ -290,9 +290,9 @@ class TestFetch:
         """What 'auto' takes, no more."""
         asked: list[str] = []
 
-        def fetch_weights(weight: Weight, *_: Any, **__: Any) -> Brought:
+        def fetch_weights(weight: WeightsInfo, *_: Any, **__: Any) -> ImportResult:
             asked.append(weight.role)
-            return Brought(Path("x"), "kept", weight)
+            return ImportResult(Path("x"), "kept", weight)
 
         monkeypatch.setattr("fsgan_core.networks.weights.fetch.fetch_weights", fetch_weights)
         assert said(capsys, "fetch", "default")[0] == 0
@@ -308,32 +308,32 @@ class TestFetch:
 
 
 def test_doctor_lists_them(folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from fsgan_core.doctor import report_lines
+    from fsgan_core.doctor import describe_installation
 
     main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--quiet"])
     main(["doctor", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in found["weights"]["installed"]] == [INPAINT]
-    lines = "\n".join(report_lines(found))
+    lines = "\n".join(describe_installation(found))
     assert INPAINT in lines and str(own_folders) in lines
 
 
 def test_doctor_says_what_helps(folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from fsgan_core.doctor import examine, report_lines
+    from fsgan_core.doctor import describe_installation, examine_installation
 
     main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--quiet"])
     path = own_folders / f"{INPAINT}.safetensors"
     whole = path.read_bytes()
     for data in (whole[:-1] + b"\x7f", whole[:-9]):
         path.write_bytes(data)
-        found = examine()
+        found = examine_installation()
         assert not found["ok"] and any(str(path) in problem for problem in found["problems"])
-        last = list(report_lines(found))[-1]
+        last = list(describe_installation(found))[-1]
         assert "fsgan weights verify" in last and "install.py" not in last
 
 
 def test_no_test_sees_the_weights_of_this_machine(monkeypatch: pytest.MonkeyPatch,
                                                   tmp_path_factory: pytest.TempPathFactory) -> None:
-    from fsgan_core.networks.weights.catalogue import user_folder
+    from fsgan_core.networks.weights.catalogue import find_user_folder
 
-    assert tmp_path_factory.getbasetemp() in user_folder().parents
+    assert tmp_path_factory.getbasetemp() in find_user_folder().parents

@@ -8,10 +8,10 @@ import math
 import pytest
 
 from fsgan_core.contract.errors import ParameterError
-from fsgan_core.contract.param_fields import Params, knobs_of, parse, stage_name
+from fsgan_core.contract.param_fields import Params, get_stage_name, iterate_param_fields, parse_param_value
 from fsgan_core.contract.params import (
-    ALIASES,
-    STAGES,
+    PARAMETER_ALIASES,
+    STAGE_PARAMS,
     AnalyseParams,
     BlendParams,
     MaskParams,
@@ -19,7 +19,7 @@ from fsgan_core.contract.params import (
     ReenactParams,
 )
 
-EVERY = [(stage, cls, knob) for stage, cls in STAGES.items() for knob in knobs_of(cls)]
+EVERY = [(stage, cls, knob) for stage, cls in STAGE_PARAMS.items() for knob in iterate_param_fields(cls)]
 NAMES = [f"{stage}.{knob.name}" for stage, _, knob in EVERY]
 
 
@@ -48,34 +48,34 @@ class TestDeclarations:
 
     def test_text_round_trip(self, stage: str, cls: type[Params], knob) -> None:
         if knob.default is None:
-            assert parse(cls, knob.name, "") is None
+            assert parse_param_value(cls, knob.name, "") is None
         elif knob.kind != "texts":
-            assert parse(cls, knob.name, str(knob.default)) == knob.default
+            assert parse_param_value(cls, knob.name, str(knob.default)) == knob.default
 
     def test_stage_is_named_after_its_class(self, stage: str, cls: type[Params], knob) -> None:
-        assert stage_name(cls) == stage
+        assert get_stage_name(cls) == stage
 
 
 class TestParse:
     @pytest.mark.parametrize(("text", "value"), [("on", True), ("True", True), ("1", True), ("no", False),
                                                  ("0", False)])
     def test_switches(self, text: str, value: bool) -> None:
-        assert parse(MaskParams, "mouth", text) is value
+        assert parse_param_value(MaskParams, "mouth", text) is value
 
     def test_lists_and_points(self) -> None:
-        assert parse(ReenactParams, "views", "a:1,a:7") == ("a:1", "a:7")
-        assert parse(AnalyseParams, "person_point", "12.5,-3") == (12.5, -3.0)
+        assert parse_param_value(ReenactParams, "views", "a:1,a:7") == ("a:1", "a:7")
+        assert parse_param_value(AnalyseParams, "person_point", "12.5,-3") == (12.5, -3.0)
 
     @pytest.mark.parametrize(("name", "text"), [("mix", "half"), ("mix", "nan"), ("seed", "1.5"), ("seed", "-1"),
                                                 ("engine", "magic"), ("mix", "")])
     def test_refusals_name_the_parameter_and_what_it_takes(self, name: str, text: str) -> None:
         with pytest.raises(ParameterError, match=rf"blend\.{name} = .* it takes ") as caught:
-            parse(BlendParams, name, text)
+            parse_param_value(BlendParams, name, text)
         assert caught.value.exit_code == 2
 
     def test_unknown_name_has_near_matches(self) -> None:
         with pytest.raises(ParameterError, match="did you mean sharpness"):
-            parse(BlendParams, "sharpnes", "1")
+            parse_param_value(BlendParams, "sharpnes", "1")
 
 
 class TestParams:
@@ -105,14 +105,14 @@ class TestParams:
 
 
 def test_aliases_name_parameters_that_exist_under_names_that_do_not() -> None:
-    for alias, meant in ALIASES.items():
+    for alias, meant in PARAMETER_ALIASES.items():
         assert meant in NAMES and alias not in NAMES
 
 
 def test_compressions_are_those_that_the_writer_knows() -> None:
     from fsgan_core.plates.exr_writer import COMPRESSIONS
 
-    declared = {knob.name: knob for knob in knobs_of(OutputParams)}
+    declared = {knob.name: knob for knob in iterate_param_fields(OutputParams)}
     assert declared["compression"].choices == COMPRESSIONS
 
 
@@ -120,5 +120,5 @@ def test_engines_are_those_that_the_table_has() -> None:
     from fsgan_core.render.engines import ENGINES
 
     for stage in ("reenact", "mask", "inpaint", "blend"):
-        declared = {knob.name: knob for knob in knobs_of(STAGES[stage])}["engine"].choices
+        declared = {knob.name: knob for knob in iterate_param_fields(STAGE_PARAMS[stage])}["engine"].choices
         assert set(declared) == {"auto"} | {engine.name for engine in ENGINES if engine.stage == stage}

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import ProtocolError
-from fsgan_core.contract.protocol import EVENTS, REQUESTS, LineSplitter, event_from, request_from
+from fsgan_core.contract.protocol import EVENT_TYPES, REQUEST_TYPES, LineSplitter, parse_event, parse_request
 
-MESSAGES = [*REQUESTS.values(), *EVENTS.values()]
+MESSAGES = [*REQUEST_TYPES.values(), *EVENT_TYPES.values()]
 VALUES: dict[str, Any] = {"int": 7, "float": 0.25, "str": 'käse "\\ \udcff [x] $y\n', "bool": True,
                           "Mapping[str, Any]": {"path": "a", "deep": {"list": [1, 2.5, None, True]}},
                           "Union[int, None]": -3, "tuple[int, ...]": (1001, 1002),
@@ -28,7 +28,7 @@ def filled(cls: Any) -> Any:
 
 
 def parsed(line: bytes, cls: Any) -> Any:
-    return request_from(line) if issubclass(cls, protocol.Request) else event_from(line)
+    return parse_request(line) if issubclass(cls, protocol.ProtocolRequest) else parse_event(line)
 
 
 @pytest.mark.parametrize("cls", MESSAGES, ids=lambda cls: cls.__name__)
@@ -66,8 +66,8 @@ def _right(value: Any, kind: str) -> bool:
 
 def test_a_greeting_always_says_its_protocol() -> None:
     """Its absence is no version."""
-    assert json.loads(protocol.Hello(1, protocol.PROTOCOL).to_line())["protocol"] == protocol.PROTOCOL
-    assert request_from(b'{"request":"hello","id":1}').protocol == 0  # type: ignore[attr-defined]
+    assert json.loads(protocol.HelloRequest(1, protocol.PROTOCOL_VERSION).to_line())["protocol"] == protocol.PROTOCOL_VERSION
+    assert parse_request(b'{"request":"hello","id":1}').protocol == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("line", "told", "number"), [
@@ -85,16 +85,16 @@ def test_a_greeting_always_says_its_protocol() -> None:
 ])
 def test_no_request(line: bytes, told: str, number: int) -> None:
     with pytest.raises(ProtocolError, match="^.*" + told.replace("[", r"\[")) as caught:
-        request_from(line)
-    assert caught.value.request == number
+        parse_request(line)
+    assert caught.value.request_id == number
     assert len(str(caught.value)) < 500
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_anything_is_a_message_or_an_error(line: bytes) -> None:
-    for parse in (request_from, event_from):
+    for parse in (parse_request, parse_event):
         try:
-            assert isinstance(parse(line), protocol.Message)
+            assert isinstance(parse(line), protocol.ProtocolMessage)
         except ProtocolError as error:
             assert str(error)
 
@@ -104,31 +104,31 @@ json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats
                                                                                        max_size=3), max_leaves=9)
 
 
-@given(st.sampled_from(sorted(REQUESTS)), st.dictionaries(st.sampled_from(
-    [declared.name for cls in REQUESTS.values() for declared in fields(cls)]), json_values))
+@given(st.sampled_from(sorted(REQUEST_TYPES)), st.dictionaries(st.sampled_from(
+    [declared.name for cls in REQUEST_TYPES.values() for declared in fields(cls)]), json_values))
 def test_any_fields(name: str, values: dict[str, Any]) -> None:
     try:
-        message = request_from(json.dumps({**values, "request": name}).encode())
+        message = parse_request(json.dumps({**values, "request": name}).encode())
     except ProtocolError:
         return
-    assert request_from(message.to_line().strip()) == message
+    assert parse_request(message.to_line().strip()) == message
 
 
 class TestLength:
     def test_too_long_a_message(self) -> None:
         with pytest.raises(ProtocolError, match="bytes long"):
-            protocol.Render(1, shot={"text": "x" * protocol.LONGEST}).to_line()
+            protocol.RenderRequest(1, shot={"text": "x" * protocol.MAX_LINE_BYTES}).to_line()
 
     @pytest.mark.parametrize("value", [float("nan"), {1, 2}, object()])
     def test_what_is_no_plain_data(self, value: Any) -> None:
         with pytest.raises(ProtocolError, match="cannot be written as JSON"):
-            protocol.Result(1, {"value": value}).to_line()
+            protocol.ResultEvent(1, {"value": value}).to_line()
 
     def test_itself_in_itself(self) -> None:
         data: dict[str, Any] = {}
         data["data"] = data
         with pytest.raises(ProtocolError, match="cannot be written as JSON"):
-            protocol.Result(1, data).to_line()
+            protocol.ResultEvent(1, data).to_line()
 
 
 class TestLineSplitter:
@@ -153,4 +153,4 @@ class TestLineSplitter:
         splitter = LineSplitter(1000)
         for _ in range(1000):
             assert list(splitter.feed(b"x" * 999)) == []
-        assert len(splitter._rest) < 1000
+        assert len(splitter._pending) < 1000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fsgan_core.contract.errors import ParameterError, ShotError
-from fsgan_core.contract.shot import Clip, Output, Shot, Stages, person_settings
+from fsgan_core.contract.shot import Clip, Output, Shot, Stages, parse_person
 
 LEAST = {"source": "a.mov", "target": "b.####.exr", "output": "c.####.exr"}
 
@@ -91,4 +91,4 @@ class TestSettings:
     ("stills/anna,1.jpg", {"person": "reference", "person_reference": "stills/anna,1.jpg"}),
 ])
 def test_person(person: str, settings: dict[str, object]) -> None:
-    assert person_settings(person) == settings
+    assert parse_person(person) == settings

@@ -13,13 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from fsgan_core.contract.errors import OutputError
-from fsgan_core.evaluation.charts import comparison, lines, plots, table, write_json
+from fsgan_core.evaluation.charts import (
+    describe_evaluation,
+    make_comparison_table,
+    make_evaluation_table,
+    write_json,
+    write_plots,
+)
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import EXTRA, NAMES
+from fsgan_core.evaluation.metrics import EXTRA_FIGURE_NAMES, FIGURE_NAMES
 
 
 def evaluation(name: str = "swap.####.exr", lost: tuple[int, ...] = (), **values: list[float]) -> Evaluation:
-    figures = {figure: np.array(values.get(figure, [1.0, 2.0, 3.0])) for figure in (*NAMES, *EXTRA)}
+    figures = {figure: np.array(values.get(figure, [1.0, 2.0, 3.0])) for figure in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
     return Evaluation(("source.mov",), "target.####.exr", name, (11, 12, 14), figures, 40, "matte.soft", True, lost)
 
 
@@ -31,7 +37,7 @@ def printed(shown: Table) -> str:
 
 class TestTable:
     def test_means_and_worst_frames(self) -> None:
-        text = printed(table(evaluation(landmarks=[0.01, 0.02, 0.06], ssim=[0.9, 0.7, 0.8])))
+        text = printed(make_evaluation_table(evaluation(landmarks=[0.01, 0.02, 0.06], ssim=[0.9, 0.7, 0.8])))
         rows = {row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:5]]
                 for row in text.splitlines() if row.startswith("│")}
         assert rows["landmarks"] == ["3.00 %", "6.00", "14"]
@@ -39,7 +45,7 @@ class TestTable:
         assert rows["identity, untouched"] == ["2.000", "-", ""]  # neither way is worse
 
     def test_unknown_and_infinite(self) -> None:
-        text = printed(table(evaluation(flicker=[np.nan] * 3, sharpness_off=[np.inf, 1.0, 1.0])))
+        text = printed(make_evaluation_table(evaluation(flicker=[np.nan] * 3, sharpness_off=[np.inf, 1.0, 1.0])))
         flicker = next(row for row in text.splitlines() if "flicker" in row)
         assert flicker.count("- ") >= 2 and "nan" not in text
         assert "inf x" in text
@@ -47,12 +53,12 @@ class TestTable:
 
 class TestLines:
     def test_all_found(self) -> None:
-        said = lines(evaluation(outside=[0.0, 0.0, 0.0]))
+        said = describe_evaluation(evaluation(outside=[0.0, 0.0, 0.0]))
         assert said == ["a face in 3 of the 3 frames whose target shows one",
                         "no pixels changed outside the matte (matte.soft)"]
 
     def test_lost(self) -> None:
-        said = lines(evaluation(lost=(12, 14), outside=[1.0, 0.0, 0.0]))
+        said = describe_evaluation(evaluation(lost=(12, 14), outside=[1.0, 0.0, 0.0]))
         assert said[0].startswith("a face in 1 of the 3") and "12,14" in said[0]
         assert said[1].startswith("1 pixel changed")
 
@@ -60,14 +66,14 @@ class TestLines:
 class TestComparison:
     def test_mean_of_several(self) -> None:
         many = [evaluation(identity=[0.2] * 3), evaluation(identity=[0.4] * 3, lost=(11,))]
-        text = printed(comparison(many, ["a", "b"]))
+        text = printed(make_comparison_table(many, ["a", "b"]))
         rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in text.splitlines() if row.startswith("│")]
         assert [row[0] for row in rows] == ["a", "b", "mean"]
         assert [row[1] for row in rows] == ["0.200", "0.400", "0.300"]
         assert [row[-1] for row in rows] == ["0", "1", "1"]
 
     def test_one_has_no_mean_row(self) -> None:
-        assert "mean " not in printed(comparison([evaluation()])).split("means over frames")[1]
+        assert "mean " not in printed(make_comparison_table([evaluation()])).split("means over frames")[1]
 
 
 class TestFiles:
@@ -77,7 +83,7 @@ class TestFiles:
         assert data["figures"]["euler"] == [1.0, None, 2.0] and data["means"]["euler"] == 1.5
 
     def test_plots(self, tmp_path: Path) -> None:
-        path = plots(evaluation(lost=(12,), outside=[0.0] * 3, flicker=[np.nan] * 3), tmp_path / "plots.png")
+        path = write_plots(evaluation(lost=(12,), outside=[0.0] * 3, flicker=[np.nan] * 3), tmp_path / "plots.png")
         picture = cv2.imread(str(path))
         assert picture.shape == (1100, 1400, 3)
         orange = (np.abs(picture.astype(int) - (0x0C, 0x41, 0xC2)).max(axis=2) < 8).sum()
@@ -85,8 +91,8 @@ class TestFiles:
         assert orange > 500 and shaded > 1000
 
     def test_plots_of_nothing(self, tmp_path: Path) -> None:
-        empty = {name: [np.nan] * 3 for name in (*NAMES, *EXTRA)}
-        assert plots(evaluation(**empty), tmp_path / "plots.png").is_file()
+        empty = {name: [np.nan] * 3 for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
+        assert write_plots(evaluation(**empty), tmp_path / "plots.png").is_file()
 
     def test_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -120,7 +120,7 @@ class TestOutside:
         found = bench.evaluate(bench.result(change))
         assert found.figures["outside"].tolist() == [0, 1, 0] and found.outside_total == 1
         assert 0 < found.figures["outside_max"][1] < 0.5
-        assert found.worst("outside") == 2
+        assert found.find_worst_frame("outside") == 2
 
     def test_float_picture_beside_half_layers(self, bench: Bench) -> None:
         folder = bench.folder / "float"
@@ -309,4 +309,4 @@ class TestPlainData:
         values = np.array([1.0, np.nan, 3.0])
         found = Evaluation(("s",), "t", "r", (5, 6, 7), {"euler": values, "outside": np.zeros(3),
                                                          "ssim": np.full(3, np.nan)}, 1, "", True)
-        assert found.worst("euler") == 7 and found.worst("euler", high=False) == 5 and found.worst("ssim") is None
+        assert found.find_worst_frame("euler") == 7 and found.find_worst_frame("euler", high=False) == 5 and found.find_worst_frame("ssim") is None

@@ -27,76 +27,76 @@ def square_landmarks(centre: tuple[float, float] = (100.0, 100.0), size: float =
 class TestIdentity:
     def test_nearest_source_counts(self) -> None:
         sources = [np.full(128, 1.0), np.full(128, 0.25)]
-        assert metrics.identity_distance(np.zeros(128), sources) == pytest.approx(0.25 * np.sqrt(128))
+        assert metrics.compute_identity_distance(np.zeros(128), sources) == pytest.approx(0.25 * np.sqrt(128))
 
     def test_no_source_is_nan(self) -> None:
-        assert np.isnan(metrics.identity_distance(np.zeros(128), []))
+        assert np.isnan(metrics.compute_identity_distance(np.zeros(128), []))
 
 
 class TestEuler:
     def test_mean_of_three_angles(self) -> None:
-        assert metrics.euler_error((10, -5, 3), (7, -5, 0)) == pytest.approx(2.0)
+        assert metrics.compute_euler_error((10, -5, 3), (7, -5, 0)) == pytest.approx(2.0)
 
     def test_wraps_at_half_a_turn(self) -> None:
-        assert metrics.euler_error((0, 0, 179), (0, 0, -179)) == pytest.approx(2 / 3)
+        assert metrics.compute_euler_error((0, 0, 179), (0, 0, -179)) == pytest.approx(2 / 3)
 
 
 class TestLandmarks:
     def test_shift_over_eye_distance(self) -> None:
         target = square_landmarks(size=60.0)
-        assert metrics.landmark_error(np.add(target, (3.0, 4.0)), target) == pytest.approx(5.0 / 60.0)
+        assert metrics.compute_landmark_error(np.add(target, (3.0, 4.0)), target) == pytest.approx(5.0 / 60.0)
 
     def test_pixel_aspect_counts_in_both(self) -> None:
         target = square_landmarks(size=60.0)
-        assert metrics.landmark_error(np.add(target, (3.0, 0.0)), target, 2.0) == pytest.approx(6.0 / 120.0)
+        assert metrics.compute_landmark_error(np.add(target, (3.0, 0.0)), target, 2.0) == pytest.approx(6.0 / 120.0)
 
 
 class TestFlicker:
     def test_known_second_difference(self) -> None:
-        assert metrics.flicker(FLAT, FLAT + 3, FLAT, ALL) == pytest.approx(6.0)
+        assert metrics.compute_flicker(FLAT, FLAT + 3, FLAT, ALL) == pytest.approx(6.0)
 
     def test_steady_change_is_none(self) -> None:
-        assert metrics.flicker(FLAT, FLAT + 3, FLAT + 6, ALL) == pytest.approx(0.0)
+        assert metrics.compute_flicker(FLAT, FLAT + 3, FLAT + 6, ALL) == pytest.approx(0.0)
 
     def test_only_the_region_counts(self) -> None:
         region = ALL.copy()
         region[:, 30:] = False
         now = FLAT.copy()
         now[:, 30:] += 50
-        assert metrics.flicker(FLAT, now, FLAT, region) == 0.0
+        assert metrics.compute_flicker(FLAT, now, FLAT, region) == 0.0
 
     def test_empty_region(self) -> None:
-        assert np.isnan(metrics.flicker(FLAT, FLAT, FLAT, ~ALL))
+        assert np.isnan(metrics.compute_flicker(FLAT, FLAT, FLAT, ~ALL))
 
 
 class TestSharpness:
     def test_contrast_counts_squared(self) -> None:
         picture = np.random.default_rng(1).normal(100, 10, FLAT.shape).astype(np.float32)
         softer = 100 + (picture - 100) / 2
-        assert metrics.sharpness(picture, ALL) / metrics.sharpness(softer, ALL) == pytest.approx(4.0, rel=1e-3)
+        assert metrics.compute_sharpness(picture, ALL) / metrics.compute_sharpness(softer, ALL) == pytest.approx(4.0, rel=1e-3)
 
     @pytest.mark.parametrize(("ratio", "factor"), [(1.0, 1.0), (4.0, 4.0), (0.25, 4.0), (0.0, np.inf)])
     def test_factor_either_way(self, ratio: float, factor: float) -> None:
-        assert metrics.off_by(ratio) == factor
+        assert metrics.compute_off_factor(ratio) == factor
 
     def test_unknown_stays_unknown(self) -> None:
-        assert np.isnan(metrics.off_by(float("nan")))
-        assert np.isnan(metrics.sharpness(FLAT, ~ALL))
+        assert np.isnan(metrics.compute_off_factor(float("nan")))
+        assert np.isnan(metrics.compute_sharpness(FLAT, ~ALL))
 
 
 class TestSsim:
     def test_equal_pictures(self, astronaut: np.ndarray) -> None:
-        assert metrics.structural_similarity(astronaut, astronaut, square_landmarks((230, 130))) == pytest.approx(1.0)
+        assert metrics.compute_ssim(astronaut, astronaut, square_landmarks((230, 130))) == pytest.approx(1.0)
 
     def test_blur_lowers_it(self, astronaut: np.ndarray) -> None:
         blurred = cv2.GaussianBlur(astronaut, (0, 0), 3)
-        assert metrics.structural_similarity(blurred, astronaut, square_landmarks((230, 130))) < 0.9
+        assert metrics.compute_ssim(blurred, astronaut, square_landmarks((230, 130))) < 0.9
 
     def test_face_at_the_corner(self, astronaut: np.ndarray) -> None:
-        assert metrics.structural_similarity(astronaut, astronaut, square_landmarks((5, 500))) == pytest.approx(1.0)
+        assert metrics.compute_ssim(astronaut, astronaut, square_landmarks((5, 500))) == pytest.approx(1.0)
 
     def test_large_face_is_reduced(self, astronaut: np.ndarray) -> None:
-        value = metrics.structural_similarity(astronaut, astronaut, square_landmarks((256, 256), 220), 1.1)
+        value = metrics.compute_ssim(astronaut, astronaut, square_landmarks((256, 256), 220), 1.1)
         assert value == pytest.approx(1.0)
 
 
@@ -108,48 +108,48 @@ class TestOutside:
         result[7, 7, 1] = 4
         matte = np.zeros((10, 10), np.float32)
         matte[2, 2] = 0.01
-        assert metrics.changed_outside(result, target, matte) == (1, 4.0)
+        assert metrics.count_changed_outside(result, target, matte) == (1, 4.0)
 
     def test_equal(self) -> None:
         target = np.ones((4, 4, 3), np.float32)
-        assert metrics.changed_outside(target, target.copy(), np.zeros((4, 4))) == (0, 0.0)
+        assert metrics.count_changed_outside(target, target.copy(), np.zeros((4, 4))) == (0, 0.0)
 
     def test_nan_and_infinity_may_stay(self) -> None:
         target = np.zeros((4, 4, 3), np.float32)
         target[0, 0], target[1, 1] = np.nan, np.inf
-        assert metrics.changed_outside(target.copy(), target, np.zeros((4, 4))) == (0, 0.0)
+        assert metrics.count_changed_outside(target.copy(), target, np.zeros((4, 4))) == (0, 0.0)
 
     def test_nan_that_came_or_went_is_a_change(self) -> None:
         target = np.zeros((4, 4, 3), np.float32)
         result = target.copy()
         result[3, 3, 0] = np.nan
-        assert metrics.changed_outside(result, target, np.zeros((4, 4))) == (1, np.inf)
+        assert metrics.count_changed_outside(result, target, np.zeros((4, 4))) == (1, np.inf)
 
     def test_tolerance(self) -> None:
         target = np.zeros((4, 4, 3), np.float32)
         result = target.copy()
         result[0, 0, 0], result[1, 1, 1] = 0.1, 0.3
-        assert metrics.changed_outside(result, target, np.zeros((4, 4)), 0.2) == (1, pytest.approx(0.3))
+        assert metrics.count_changed_outside(result, target, np.zeros((4, 4)), 0.2) == (1, pytest.approx(0.3))
         allowed = np.full_like(target, 0.2)
-        assert metrics.changed_outside(result, target, np.zeros((4, 4)), allowed)[0] == 1
+        assert metrics.count_changed_outside(result, target, np.zeros((4, 4)), allowed)[0] == 1
 
 
 class TestRegion:
     def test_reaches_over_the_brows(self) -> None:
-        region = metrics.face_region(square_landmarks((100, 100), 60), (200, 200))
+        region = metrics.compute_face_region(square_landmarks((100, 100), 60), (200, 200))
         assert region[100, 100] and region[52, 100]
         assert not region[20, 100] and not region[199, 199]
 
     def test_margin_grows_it(self) -> None:
         landmarks = square_landmarks((100, 100), 60)
-        small, large = (metrics.face_region(landmarks, (200, 200), margin) for margin in (0.0, 0.2))
+        small, large = (metrics.compute_face_region(landmarks, (200, 200), margin) for margin in (0.0, 0.2))
         assert large[small].all()
         assert large.sum() / small.sum() == pytest.approx(1.44, rel=0.05)
 
 class TestMean:
     def test_leaves_nan_out(self) -> None:
-        assert metrics.mean([1.0, float("nan"), 3.0]) == 2.0
-        assert np.isnan(metrics.mean([float("nan")]))
+        assert metrics.nanmean([1.0, float("nan"), 3.0]) == 2.0
+        assert np.isnan(metrics.nanmean([float("nan")]))
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ class TestEvaluateFrames:
         squeezed = cv2.resize(clip[0], (256, 600), interpolation=cv2.INTER_AREA)
         shifted = np.roll(squeezed, 3, axis=1)
         found = metrics.evaluate_frames([squeezed], [squeezed], [shifted], pixel_aspect=2.0)
-        face = metrics.shared_gauge(2.0).follow(squeezed)
+        face = metrics.get_shared_gauge(2.0).follow(squeezed)
         assert face is not None
         eyes = np.linalg.norm((face.landmarks[36] - face.landmarks[45]) * (2.0, 1.0))
         assert found["means"]["landmarks"] == pytest.approx(6 / eyes, abs=0.008)
@@ -265,21 +265,21 @@ class TestEvaluateFrames:
 class TestFigures:
     def test_flicker_needs_both_neighbours_at_the_same_distance(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
-        frames = [metrics.Frame(number, clip[0], clip[0], face, face) for number in (1, 2, 3, 5)]
-        rows = dict(metrics.figures(frames, []))
+        frames = [metrics.FramePair(number, clip[0], clip[0], face, face) for number in (1, 2, 3, 5)]
+        rows = dict(metrics.compute_figures(frames, []))
         assert rows[2]["flicker"] == 0.0
         assert np.isnan(rows[3]["flicker"]) and np.isnan(rows[5]["flicker"])
 
     def test_windows_that_moved_between_frames(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
         assert face is not None
-        whole = metrics.Frame(2, clip[0], clip[0], face, face)
-        parts = [metrics.Frame(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
+        whole = metrics.FramePair(2, clip[0], clip[0], face, face)
+        parts = [metrics.FramePair(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
                  for number in (1, 3)]
-        assert dict(metrics.figures([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
+        assert dict(metrics.compute_figures([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
 
     def test_window_that_misses_the_face(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
-        whole = metrics.Frame(2, clip[0], clip[0], face, face)
-        away = [metrics.Frame(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500)) for number in (1, 3)]
-        assert np.isnan(dict(metrics.figures([away[0], whole, away[1]], []))[2]["flicker"])
+        whole = metrics.FramePair(2, clip[0], clip[0], face, face)
+        away = [metrics.FramePair(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500)) for number in (1, 3)]
+        assert np.isnan(dict(metrics.compute_figures([away[0], whole, away[1]], []))[2]["flicker"])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.shot import Clip
-from fsgan_core.faces.pose import FACE, HeadPose, rotation_of
+from fsgan_core.faces.pose import FACE_MODEL, HeadPose, make_rotation
 from fsgan_core.plates.plate import Plate, Window
 
 
@@ -48,4 +48,4 @@ def shifted(picture: np.ndarray, x: float, y: float, size: tuple[int, int] | Non
 def head(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, *, scale: float = 2.0,
          at: tuple[float, float] = (300.0, 200.0)) -> np.ndarray:
     """Landmarks (68, 2) of the generic face in that pose."""
-    return HeadPose(rotation_of(yaw, pitch, roll), np.array(at), scale, 1000.0, 0.0).project(FACE)
+    return HeadPose(make_rotation(yaw, pitch, roll), np.array(at), scale, 1000.0, 0.0).project(FACE_MODEL)

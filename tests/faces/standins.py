@@ -10,7 +10,7 @@ import numpy as np
 from fsgan_core.faces import landmarks_hrnet
 from fsgan_core.faces.landmarks import DlibLandmarker
 from fsgan_core.faces.landmarks_wflw import from_ibug
-from fsgan_core.faces.square_crop import DETECTOR_SIDE, DETECTOR_UP
+from fsgan_core.faces.square_crop import DETECTOR_SHIFT_UP, DETECTOR_SIDE
 
 if TYPE_CHECKING:
     import torch
@@ -61,9 +61,9 @@ class DlibMaps:
         maps = []
         for crop in shown(x, landmarks_hrnet.MEAN, landmarks_hrnet.DEVIATION):
             side = crop.shape[0]
-            inner = side / landmarks_hrnet.CROP / DETECTOR_SIDE
+            inner = side / landmarks_hrnet.CROP_SCALE / DETECTOR_SIDE
             corner = (side - inner) / 2
-            box = (corner, corner + DETECTOR_UP * inner, inner, inner)
+            box = (corner, corner + DETECTOR_SHIFT_UP * inner, inner, inner)
             points = from_ibug(self.landmarker.locate(crop, [box])[0])
             centres = (np.arange(64) + 0.5) * side / 64 - 0.5
             across = (centres[None, None, :] - points[:, 0, None, None]) ** 2

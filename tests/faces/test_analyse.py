@@ -7,10 +7,10 @@ import pytest
 from fsgan_core.contract.errors import EngineError, NoFaceError, PlateError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import reference_descriptor
-from fsgan_core.faces.analyse import analyse, picture_of
-from fsgan_core.faces.exposure import exposure_for, frame_exposure, level_exposure, skin_samples
-from fsgan_core.faces.landmarks import eye_distance
-from fsgan_core.faces.track_file import track_text
+from fsgan_core.faces.analyse import analyse, make_display_picture
+from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin, solve_exposure
+from fsgan_core.faces.landmarks import measure_eye_distance
+from fsgan_core.faces.track_file import format_track
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from tests.faces.helpers import Pictures, movie, plate, shifted
@@ -49,7 +49,7 @@ class TestMovie:
 
     def test_same_again(self, moving: list[np.ndarray], config: ColourConfig) -> None:
         clip = movie(moving)
-        assert track_text(analyse(clip, config, DLIB)) == track_text(analyse(clip, config, DLIB))
+        assert format_track(analyse(clip, config, DLIB)) == format_track(analyse(clip, config, DLIB))
 
     def test_only_the_frames_asked_for(self, moving: list[np.ndarray], config: ColourConfig) -> None:
         track = analyse(movie(moving), config, DLIB, frames=(2, 4))
@@ -77,7 +77,7 @@ class TestMovie:
         track = analyse(movie([noise, noise]), config, DLIB)
         assert track.people == () and track.exposure == pytest.approx(track.exposure)
         with pytest.raises(NoFaceError):
-            track.choose(DLIB)
+            track.choose_person(DLIB)
 
     def test_unknown_engine(self, moving: list[np.ndarray], config: ColourConfig,
                             monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ class TestMovie:
         def refuse(name: str, device: str) -> None:
             raise EngineError("not here")
 
-        monkeypatch.setattr(detect, "_fan_detector", refuse)
+        monkeypatch.setattr(detect, "_load_fan_detector", refuse)
         with pytest.raises(EngineError, match="not here"):
             analyse(movie(moving[:1]), config, AnalyseParams(detector="blazeface"))
 
@@ -119,7 +119,7 @@ class TestPlates:
         np.testing.assert_allclose(face.euler, square.euler, atol=1.5)
         assert face.box[2] * aspect == pytest.approx(face.box[3], rel=1e-3)
         back = (face.landmarks + 0.5) * (aspect, 1) - 0.5
-        assert np.linalg.norm(back - square.landmarks, axis=1).mean() < 0.015 * eye_distance(square.landmarks)
+        assert np.linalg.norm(back - square.landmarks, axis=1).mean() < 0.015 * measure_eye_distance(square.landmarks)
 
     def test_nan_infinity_and_negative_pixels(self, astronaut: np.ndarray, config: ColourConfig) -> None:
         there = linear(astronaut, config)
@@ -157,7 +157,7 @@ class TestReference:
         params = DLIB.replace(person="reference", person_reference="a.png")
         track = analyse(movie([both]), config, params, reference=wanted)
         assert len([person for person in track.people if person.faces[1].confidence > 0.5]) == 2
-        chosen = track.choose(params, wanted)
+        chosen = track.choose_person(params, wanted)
         assert chosen.faces[1].box[0] < 300 and chosen.index == 1  # hers is the smaller face
 
     def test_reference_without_a_face(self, config: ColourConfig) -> None:
@@ -168,26 +168,26 @@ class TestReference:
 class TestExposure:
     def test_level_is_reached(self, config: ColourConfig) -> None:
         pixels = np.full((10, 3), 0.01, np.float32)
-        stops = level_exposure(pixels, config, config.scene_linear, 0.5)
-        shown = config.codec(config.scene_linear, stops).encode(pixels[None])
+        stops = solve_exposure(pixels, config, config.scene_linear, 0.5)
+        shown = config.make_codec(config.scene_linear, stops).encode(pixels[None])
         assert np.median(shown) == pytest.approx(0.5, abs=0.01)
 
     def test_frames_that_differ_do_not_sway_it(self, config: ColourConfig) -> None:
         usual = [np.full((20, 3), 0.2, np.float32)] * 5
         odd = [*usual, np.full((20, 3), 50.0, np.float32), np.zeros((20, 3), np.float32)]
-        assert exposure_for(odd, config, config.scene_linear) == exposure_for(usual, config, config.scene_linear)
+        assert measure_face_exposure(odd, config, config.scene_linear) == measure_face_exposure(usual, config, config.scene_linear)
 
     def test_nothing_to_measure(self, config: ColourConfig) -> None:
-        assert exposure_for([], config, config.scene_linear) == 0
-        assert exposure_for([np.zeros((5, 3), np.float32)], config, config.scene_linear) == 0
-        assert frame_exposure(np.zeros((8, 8, 3), np.float32), config, config.scene_linear) == 0
-        assert frame_exposure(np.full((8, 8, 3), np.nan, np.float32), config, config.scene_linear) == 0
+        assert measure_face_exposure([], config, config.scene_linear) == 0
+        assert measure_face_exposure([np.zeros((5, 3), np.float32)], config, config.scene_linear) == 0
+        assert guess_frame_exposure(np.zeros((8, 8, 3), np.float32), config, config.scene_linear) == 0
+        assert guess_frame_exposure(np.full((8, 8, 3), np.nan, np.float32), config, config.scene_linear) == 0
 
     def test_usual_frames_are_left_alone(self, astronaut: np.ndarray, config: ColourConfig) -> None:
         shown = astronaut.astype(np.float32) / 255
-        assert frame_exposure(shown, config, "sRGB") == 0
+        assert guess_frame_exposure(shown, config, "sRGB") == 0
         dark = config.convert(shown, "sRGB", config.scene_linear) / 256
-        assert 5 < frame_exposure(dark, config, config.scene_linear) < 11
+        assert 5 < guess_frame_exposure(dark, config, config.scene_linear) < 11
 
     def test_skin_without_eyes_and_mouth(self) -> None:
         from tests.faces.helpers import head
@@ -196,12 +196,12 @@ class TestExposure:
         rgb = np.full((200, 200, 3), 0.3, np.float32)
         for part in (slice(36, 42), slice(42, 48), slice(48, 60)):
             cv2.fillPoly(rgb, [np.round(landmarks[part]).astype(np.int32)], (9.0, 9.0, 9.0))
-        samples = skin_samples(rgb, landmarks)
+        samples = sample_skin(rgb, landmarks)
         assert 100 < len(samples) <= 400 and samples.max() < 1
-        assert len(skin_samples(rgb, landmarks + 5000)) <= 1
+        assert len(sample_skin(rgb, landmarks + 5000)) <= 1
 
     def test_picture_is_what_a_person_would_see(self, astronaut: np.ndarray, config: ColourConfig) -> None:
-        shown = picture_of(plate(astronaut), config.codec("sRGB"))
+        shown = make_display_picture(plate(astronaut), config.make_codec("sRGB"))
         dark = astronaut < 200  # below the curve's shoulder
         dark = dark.all(axis=2)
         assert np.abs(shown.pixels[dark].astype(int) - astronaut[dark]).max() <= 1
@@ -216,7 +216,7 @@ class TestFootage:
 
         with open_clip(Clip(str(Path(str(footage)) / "clips" / "asl_eat.mp4"))) as clip:  # a hand before the mouth
             track = analyse(clip, config, DLIB, frames=range(8, 20))
-        person = track.choose(DLIB)
+        person = track.choose_person(DLIB)
         assert sorted(person.faces) == list(range(8, 20)) and len(track.people) == 1
         assert min(face.confidence for face in person.faces.values()) > 0.3
         assert max(abs(face.euler[0]) for face in person.faces.values()) < 25

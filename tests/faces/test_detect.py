@@ -9,7 +9,7 @@ import pytest
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import detect, models
 from fsgan_core.faces.detect import CnnDetector, Detection, FanDetector, HogDetector, make_detector
-from fsgan_core.faces.geometry import overlap
+from fsgan_core.faces.geometry import compute_overlap
 
 ASTRONAUT = (176.0, 70.0, 102.0, 102.0)  # box of the face
 PATCH = (325.0, 330.0, 70.0, 70.0)  # the patches on the suit, which HOG takes for faces
@@ -24,17 +24,17 @@ def turned(picture: np.ndarray, degrees: float) -> np.ndarray:
 class TestHog:
     def test_the_patches_on_the_suit_do_not_win(self, detector: HogDetector, astronaut: np.ndarray) -> None:
         found = detector.detect(astronaut)
-        assert overlap(found[0].box, ASTRONAUT) > 0.7
+        assert compute_overlap(found[0].box, ASTRONAUT) > 0.7
         assert found[0].confidence > 0.9
         assert all(other.confidence < 0.12 for other in found[1:])
 
     def test_hog_alone_is_fooled(self, detector: HogDetector, astronaut: np.ndarray) -> None:
         """The reason for the check by landmarks."""
-        assert len(detector.candidates(astronaut)) > 1
+        assert len(detector.find_candidates(astronaut)) > 1
 
     def test_glasses_and_hat(self, detector: HogDetector, grace_hopper: np.ndarray) -> None:
         found = detector.detect(grace_hopper)
-        assert found[0].confidence > 0.8 and overlap(found[0].box, (165, 140, 200, 200)) > 0.7
+        assert found[0].confidence > 0.8 and compute_overlap(found[0].box, (165, 140, 200, 200)) > 0.7
 
     @pytest.mark.parametrize("degrees", [-35, 35])
     def test_tilted_head(self, detector: HogDetector, astronaut: np.ndarray, degrees: float) -> None:
@@ -57,10 +57,10 @@ class TestHog:
         assert detector.detect(np.zeros(shape, np.uint8)) == []
 
     def test_near_finds_the_face_where_it_should_be(self, detector: HogDetector, astronaut: np.ndarray) -> None:
-        found = detector.near(astronaut, (186.0, 80.0, 100.0, 100.0))
-        assert found is not None and overlap(found.box, ASTRONAUT) > 0.6
-        assert detector.near(astronaut, (20.0, 300.0, 100.0, 100.0)) is None
-        assert detector.near(astronaut, (900.0, 900.0, 50.0, 50.0)) is None
+        found = detector.find_near(astronaut, (186.0, 80.0, 100.0, 100.0))
+        assert found is not None and compute_overlap(found.box, ASTRONAUT) > 0.6
+        assert detector.find_near(astronaut, (20.0, 300.0, 100.0, 100.0)) is None
+        assert detector.find_near(astronaut, (900.0, 900.0, 50.0, 50.0)) is None
 
     def test_the_answer_comes_with_landmarks(self, detector: HogDetector, astronaut: np.ndarray) -> None:
         landmarks = detector.detect(astronaut)[0].landmarks
@@ -69,15 +69,15 @@ class TestHog:
 
 class TestCnn:
     def test_finds_the_face(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(detect, "_PIXELS", 60_000)  # quick enough for a test
+        monkeypatch.setattr(detect, "_COARSE_PIXELS", 60_000)  # quick enough for a test
         found = make_detector("dlib-cnn").detect(np.ascontiguousarray(astronaut[20:220, 130:330]))
-        assert len(found) == 1 and overlap(found[0].box, (46, 50, 102, 102)) > 0.6
+        assert len(found) == 1 and compute_overlap(found[0].box, (46, 50, 102, 102)) > 0.6
         assert found[0].confidence > 0.8
 
     def test_unreadable_model_is_an_engine_error(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         broken = tmp_path / "broken.dat"
         broken.write_bytes(b"nothing")
-        monkeypatch.setattr(models, "dlib_model", lambda name: broken)
+        monkeypatch.setattr(models, "find_dlib_model", lambda name: broken)
         with pytest.raises(EngineError, match="reinstall"):
             CnnDetector()
 
@@ -92,13 +92,13 @@ class TestMake:
 
     def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        monkeypatch.setattr(detect, "_fan_detector", lambda *_: pytest.fail("tried to fetch"))
+        monkeypatch.setattr(detect, "_load_fan_detector", lambda *_: pytest.fail("tried to fetch"))
         assert make_detector("auto").name == "dlib"
 
     def test_auto_takes_what_is_on_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(models, "has_fan_files", lambda name: True)
-        monkeypatch.setattr(models, "_loaded", {})
-        monkeypatch.setattr(detect, "_fan_detector", lambda name, device: FakeNetwork([]))
+        monkeypatch.setattr(models, "_loaded_models", {})
+        monkeypatch.setattr(detect, "_load_fan_detector", lambda name, device: FakeNetwork([]))
         assert make_detector("auto").name == "sfd"
 
 
@@ -116,7 +116,7 @@ class FakeNetwork:
 class TestFan:
     def test_boxes_come_back_to_the_pictures_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
         network = FakeNetwork([[96.0, 50.0, 196.0, 150.0, 0.9], [100.0, 52.0, 190.0, 150.0, 0.8]])
-        monkeypatch.setattr(detect, "_fan_detector", lambda name, device: network)
+        monkeypatch.setattr(detect, "_load_fan_detector", lambda name, device: network)
         found = FanDetector("sfd").detect(np.zeros((1080, 1920, 3), np.uint8))
         assert len(found) == 1  # the second lies in the first
         assert found[0].confidence == 0.9
@@ -144,8 +144,8 @@ class TestFan:
 
     def test_a_detector_without_proof_of_its_own_knows_no_near(self, monkeypatch: pytest.MonkeyPatch) -> None:
         network = FakeNetwork([[0.0, 0.0, 9.0, 9.0, 0.9]])
-        monkeypatch.setattr(detect, "_fan_detector", lambda name, device: network)
+        monkeypatch.setattr(detect, "_load_fan_detector", lambda name, device: network)
         fan = FanDetector("blazeface")
         picture = np.zeros((100, 100, 3), np.uint8)
-        assert fan.near(picture, (0, 0, 9, 9)) is None
-        assert fan.candidates(picture) == [Detection(fan.detect(picture)[0].box, 0.9)]
+        assert fan.find_near(picture, (0, 0, 9, 9)) is None
+        assert fan.find_candidates(picture) == [Detection(fan.detect(picture)[0].box, 0.9)]

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces.detect import Detection, HogDetector
-from fsgan_core.faces.follow import Follower, Thread, people
-from fsgan_core.faces.geometry import Box, overlap
+from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
+from fsgan_core.faces.geometry import Box, compute_overlap
 from fsgan_core.faces.landmarks import DlibLandmarker
 from tests.faces.helpers import shifted
 
@@ -31,10 +31,10 @@ def scene(*placed: tuple[np.ndarray, float, float], size: tuple[int, int] = (640
     return canvas
 
 
-def follower(detector: object, landmarker: object, count: int, **changes: object) -> Follower:
+def follower(detector: object, landmarker: object, count: int, **changes: object) -> FaceFollower:
     settings: dict[str, object] = {"count": count, "gap": 8, "minimum_size": 32.0, "minimum_confidence": 0.15}
     settings.update(changes)
-    return Follower(detector, landmarker, **settings)  # type: ignore[arg-type]
+    return FaceFollower(detector, landmarker, **settings)  # type: ignore[arg-type]
 
 
 class Blind:
@@ -52,7 +52,7 @@ class Blind:
 
     def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
         self._place += 1
-        return [] if self._place in self._blind else self._eyes.candidates(picture)
+        return [] if self._place in self._blind else self._eyes.find_candidates(picture)
 
     def near(self, picture: np.ndarray, box: Box) -> Detection | None:
         return None
@@ -63,24 +63,24 @@ class TestOne:
                                          astronaut: np.ndarray) -> None:
         follow = follower(detector, landmarker, 4)
         for place in range(4):
-            follow.add(place, shifted(astronaut, 2.0 * place, place))
+            follow.add_picture(place, shifted(astronaut, 2.0 * place, place))
         assert len(follow.threads) == 1
         thread = follow.threads[0]
-        assert sorted(thread.seen) == [0, 1, 2, 3]
-        moved = thread.seen[3].landmarks - thread.seen[0].landmarks
+        assert sorted(thread.sightings) == [0, 1, 2, 3]
+        moved = thread.sightings[3].landmarks - thread.sightings[0].landmarks
         np.testing.assert_allclose(moved.mean(0), (6, 3), atol=0.15)
-        assert thread.seen[0].motion is None
-        np.testing.assert_allclose(np.median(thread.seen[2].motion[:, :2], axis=0), (2, 1), atol=0.05)
+        assert thread.sightings[0].motion is None
+        np.testing.assert_allclose(np.median(thread.sightings[2].motion[:, :2], axis=0), (2, 1), atol=0.05)
 
     def test_where_the_detector_is_blind_the_face_is_followed(self, detector: HogDetector, astronaut: np.ndarray,
                                                               landmarker: DlibLandmarker) -> None:
         follow = follower(Blind(detector, {2, 3}), landmarker, 5)
         for place in range(5):
-            follow.add(place, shifted(astronaut, 3.0 * place, 0))
+            follow.add_picture(place, shifted(astronaut, 3.0 * place, 0))
         thread = follow.threads[0]
-        assert [thread.seen[place].origin for place in range(5)] == ["detected"] * 2 + ["followed"] * 2 + ["detected"]
-        assert thread.seen[2].confidence < 0.6 < thread.seen[1].confidence
-        moved = thread.seen[3].landmarks - thread.seen[0].landmarks
+        assert [thread.sightings[place].origin for place in range(5)] == ["detected"] * 2 + ["followed"] * 2 + ["detected"]
+        assert thread.sightings[2].confidence < 0.6 < thread.sightings[1].confidence
+        moved = thread.sightings[3].landmarks - thread.sightings[0].landmarks
         np.testing.assert_allclose(moved.mean(0), (9, 0), atol=0.2)
 
     def test_a_face_that_is_gone_is_not_followed(self, detector: HogDetector, landmarker: DlibLandmarker,
@@ -89,29 +89,29 @@ class TestOne:
         hidden[40:200, 150:310] = cv2.GaussianBlur(hidden, (0, 0), 40)[40:200, 150:310]
         follow = follower(detector, landmarker, 5)
         for place, picture in enumerate((astronaut, astronaut, hidden, hidden, astronaut)):
-            follow.add(place, picture)
-        assert [sorted(thread.seen) for thread in follow.threads] == [[0, 1, 4]]  # found again: the same thread
+            follow.add_picture(place, picture)
+        assert [sorted(thread.sightings) for thread in follow.threads] == [[0, 1, 4]]  # found again: the same thread
 
     def test_too_small_is_ignored(self, detector: HogDetector, landmarker: DlibLandmarker,
                                   astronaut: np.ndarray) -> None:
         follow = follower(detector, landmarker, 1, minimum_size=150.0)
-        assert follow.add(0, astronaut) == []
+        assert follow.add_picture(0, astronaut) == []
 
     def test_fast_face(self, detector: HogDetector, landmarker: DlibLandmarker,
                        heads: tuple[np.ndarray, np.ndarray]) -> None:
         follow = follower(detector, landmarker, 5)
         for place in range(5):  # half a face's width per frame
-            follow.add(place, scene((heads[0], 10 + 50.0 * place, 20), size=(1000, 400)))
-        assert [len(thread.seen) for thread in follow.threads] == [5]
+            follow.add_picture(place, scene((heads[0], 10 + 50.0 * place, 20), size=(1000, 400)))
+        assert [len(thread.sightings) for thread in follow.threads] == [5]
 
     def test_moving_data_window(self, detector: HogDetector, landmarker: DlibLandmarker,
                                 astronaut: np.ndarray) -> None:
         """The same world, seen through windows that start elsewhere: nothing moves."""
         follow = follower(detector, landmarker, 2)
-        follow.add(0, np.ascontiguousarray(astronaut[:400, :400]))
-        follow.add(1, np.ascontiguousarray(astronaut[20:420, 30:430]), shift=(-30.0, -20.0))
+        follow.add_picture(0, np.ascontiguousarray(astronaut[:400, :400]))
+        follow.add_picture(1, np.ascontiguousarray(astronaut[20:420, 30:430]), shift=(-30.0, -20.0))
         assert len(follow.threads) == 1
-        motion = follow.threads[0].seen[1].motion
+        motion = follow.threads[0].sightings[1].motion
         assert motion is not None and np.abs(motion[:, :2]).max() < 0.05
 
 
@@ -122,8 +122,8 @@ class TestTwo:
         count = 13
         follow = follower(detector, landmarker, count)
         for place in range(count):
-            follow.add(place, scene((heads[1], 420 - 33.0 * place, 25), (heads[0], 10 + 33.0 * place, 20)))
-        groups = people(follow.threads, 8)
+            follow.add_picture(place, scene((heads[1], 420 - 33.0 * place, 25), (heads[0], 10 + 33.0 * place, 20)))
+        groups = group_threads(follow.threads, 8)
         assert len(groups) == 2
         paths = []
         for group in groups:
@@ -138,9 +138,9 @@ class TestTwo:
     def test_both_in_one_picture(self, detector: HogDetector, landmarker: DlibLandmarker,
                                  heads: tuple[np.ndarray, np.ndarray]) -> None:
         follow = follower(detector, landmarker, 1)
-        found = follow.add(0, scene((heads[1], 380, 25), (heads[0], 30, 20)))
+        found = follow.add_picture(0, scene((heads[1], 380, 25), (heads[0], 30, 20)))
         assert len(found) == 2
-        assert overlap(found[0].boxes[0], found[1].boxes[0]) == 0
+        assert compute_overlap(found[0].boxes[0], found[1].boxes[0]) == 0
 
 
 class TestCuts:
@@ -149,36 +149,36 @@ class TestCuts:
         other = np.ascontiguousarray(cv2.resize(grace_hopper, (512, 512)))
         follow = follower(detector, landmarker, 4)
         for place, picture in enumerate((astronaut, astronaut, other, astronaut)):
-            follow.add(place, picture)
-        assert [sorted(thread.seen) for thread in follow.threads] == [[0, 1], [2], [3]]
-        assert follow.threads[2].seen[3].motion is None
-        groups = people(follow.threads, 8)  # the same person on both sides of the cut
-        assert [[sorted(thread.seen) for thread in group] for group in groups] == [[[0, 1], [3]], [[2]]]
+            follow.add_picture(place, picture)
+        assert [sorted(thread.sightings) for thread in follow.threads] == [[0, 1], [2], [3]]
+        assert follow.threads[2].sightings[3].motion is None
+        groups = group_threads(follow.threads, 8)  # the same person on both sides of the cut
+        assert [[sorted(thread.sightings) for thread in group] for group in groups] == [[[0, 1], [3]], [[2]]]
 
     def test_unrelated_stills_are_all_cuts(self, detector: HogDetector, landmarker: DlibLandmarker,
                                            astronaut: np.ndarray) -> None:
         follow = follower(detector, landmarker, 2, related=False)
-        follow.add(0, astronaut)
-        follow.add(1, astronaut)
-        assert len(follow.threads) == 2 and len(people(follow.threads, 8)) == 1
+        follow.add_picture(0, astronaut)
+        follow.add_picture(1, astronaut)
+        assert len(follow.threads) == 2 and len(group_threads(follow.threads, 8)) == 1
 
 
 class TestPeople:
-    def thread(self, places: range, code: float, described: bool = True) -> Thread:
-        found = Thread()
+    def thread(self, places: range, code: float, described: bool = True) -> FaceThread:
+        found = FaceThread()
         for place in places:
-            found.seen[place] = None  # type: ignore[assignment]
-        found.descriptions = [np.full(128, code)] if described else []
+            found.sightings[place] = None  # type: ignore[assignment]
+        found.descriptors = [np.full(128, code)] if described else []
         return found
 
     def test_alike_and_apart_in_time_is_one(self) -> None:
         a, b, c = self.thread(range(5), 0.0), self.thread(range(9, 12), 0.01), self.thread(range(2, 4), 0.0)
-        assert people([a, b, c], 8) == [[a, b], [c]]
+        assert group_threads([a, b, c], 8) == [[a, b], [c]]
 
     def test_unlike_is_another(self) -> None:
         a, b = self.thread(range(5), 0.0), self.thread(range(9, 12), 0.2)
-        assert people([b, a], 8) == [[a], [b]]
+        assert group_threads([b, a], 8) == [[a], [b]]
 
     def test_without_description_stays_alone(self) -> None:
         a, b = self.thread(range(5), 0.0), self.thread(range(9, 12), 0.0, described=False)
-        assert people([a, b], 8) == [[a], [b]]
+        assert group_threads([a, b], 8) == [[a], [b]]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fsgan_core.faces.heatmap import heat_maps, landmarks_of
+from fsgan_core.faces.heatmap import decode_heat_maps, draw_heat_maps
 
 PARITY = Path(__file__).parents[1] / "data" / "parity_operators.npz"
 
@@ -12,23 +12,23 @@ class TestParity:
         case = np.load(PARITY)
         for points, maps, sums, decoded in zip(case["landmarks"], case["heatmap"], case["heatmap_sum"],
                                                case["encoded"], strict=True):
-            made = heat_maps(points, 256)
+            made = draw_heat_maps(points, 256)
             np.testing.assert_allclose(made[:, ::8, ::8], maps, atol=1e-5)
             np.testing.assert_allclose(made.sum((1, 2)), sums, rtol=1e-5)
-            np.testing.assert_allclose(landmarks_of(made), decoded, atol=1e-6)
+            np.testing.assert_allclose(decode_heat_maps(made), decoded, atol=1e-6)
 
 
 class TestHeatMaps:
     def test_shape_and_range(self) -> None:
-        maps = heat_maps(np.array([[0.5, 0.5], [2.0, 2.0]]), 64)
+        maps = draw_heat_maps(np.array([[0.5, 0.5], [2.0, 2.0]]), 64)
         assert maps.shape == (2, 64, 64) and maps.dtype == np.float32
         assert 0.6 < maps[0].max() <= 1 and maps.min() == 0
         assert maps[1].max() == 0  # a point far outside leaves nothing
 
     def test_flat_map_is_the_middle(self) -> None:
-        np.testing.assert_allclose(landmarks_of(np.zeros((1, 8, 16))), [[0.5, 0.5]])
+        np.testing.assert_allclose(decode_heat_maps(np.zeros((1, 8, 16))), [[0.5, 0.5]])
 
     def test_not_square(self) -> None:
         maps = np.zeros((1, 10, 40))
         maps[0, 2, 30] = 3.0
-        np.testing.assert_allclose(landmarks_of(maps), [[30.5 / 40, 2.5 / 10]])
+        np.testing.assert_allclose(decode_heat_maps(maps), [[30.5 / 40, 2.5 / 10]])

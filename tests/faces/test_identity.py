@@ -3,7 +3,7 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.identity import Describer, descriptor, distance, face_chip
+from fsgan_core.faces.identity import FaceDescriber, compare_descriptors, compute_descriptor, crop_face_chip
 from fsgan_core.faces.landmarks import DlibLandmarker
 
 
@@ -13,16 +13,16 @@ def described(landmarker: DlibLandmarker, astronaut: np.ndarray, grace_hopper: n
     hopper = landmarker.locate(grace_hopper, [(170.0, 135.0, 195.0, 195.0)])[0]
     mirror = np.ascontiguousarray(astronaut[:, ::-1])
     mirrored = landmarker.locate(mirror, [(234.0, 70.0, 102.0, 102.0)])[0]
-    return {"collins": descriptor(astronaut, collins), "hopper": descriptor(grace_hopper, hopper),
-            "shaken": descriptor(astronaut, collins + 0.5), "mirrored": descriptor(mirror, mirrored),
-            "chip": face_chip(astronaut, collins)}
+    return {"collins": compute_descriptor(astronaut, collins), "hopper": compute_descriptor(grace_hopper, hopper),
+            "shaken": compute_descriptor(astronaut, collins + 0.5), "mirrored": compute_descriptor(mirror, mirrored),
+            "chip": crop_face_chip(astronaut, collins)}
 
 
 def test_same_person_is_near_another_far(described: dict[str, np.ndarray]) -> None:
     assert described["collins"].shape == (128,) and described["collins"].dtype == np.float64
-    assert distance(described["collins"], described["shaken"]) < 0.15
-    assert distance(described["collins"], described["mirrored"]) < 0.4
-    assert distance(described["collins"], described["hopper"]) > 0.6
+    assert compare_descriptors(described["collins"], described["shaken"]) < 0.15
+    assert compare_descriptors(described["collins"], described["mirrored"]) < 0.4
+    assert compare_descriptors(described["collins"], described["hopper"]) > 0.6
 
 
 def test_chip_is_upright_and_filled(described: dict[str, np.ndarray]) -> None:
@@ -32,6 +32,6 @@ def test_chip_is_upright_and_filled(described: dict[str, np.ndarray]) -> None:
 
 
 def test_unreadable_model(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(models, "dlib_model", lambda name: f"{tmp_path}/none.dat")
+    monkeypatch.setattr(models, "find_dlib_model", lambda name: f"{tmp_path}/none.dat")
     with pytest.raises(EngineError, match="reinstall"):
-        Describer()
+        FaceDescriber()

@@ -8,16 +8,16 @@ import pytest
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import landmarks as module
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import apply, similarity
+from fsgan_core.faces.geometry import apply_affine, fit_similarity
 from fsgan_core.faces.landmarks import (
     DlibLandmarker,
     FanLandmarker,
-    eye_distance,
-    eye_opening,
     make_landmarker,
-    mouth_opening,
+    measure_eye_distance,
+    measure_eye_opening,
+    measure_mouth_opening,
 )
-from fsgan_core.faces.pose import FACE, MIRROR
+from fsgan_core.faces.pose import FACE_MODEL, MIRROR_ORDER
 from tests.faces.helpers import head, shifted
 
 BOX = (176.0, 70.0, 102.0, 102.0)
@@ -30,15 +30,15 @@ def found(landmarker: DlibLandmarker, astronaut: np.ndarray) -> np.ndarray:
 
 class TestDlib:
     def test_points_are_where_a_face_has_them(self, found: np.ndarray) -> None:
-        fit = similarity(FACE[:, :2], found)
-        assert np.linalg.norm(apply(fit, FACE[:, :2]) - found, axis=1).max() < 0.2 * eye_distance(found)
+        fit = fit_similarity(FACE_MODEL[:, :2], found)
+        assert np.linalg.norm(apply_affine(fit, FACE_MODEL[:, :2]) - found, axis=1).max() < 0.2 * measure_eye_distance(found)
         np.testing.assert_allclose(found[36:48].mean(0), (225, 103), atol=3)
 
     def test_the_detectors_box_hardly_matters(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
                                               found: np.ndarray) -> None:
         for box in ((170.0, 76.0, 96.0, 96.0), (182.0, 66.0, 110.0, 110.0)):
             moved = landmarker.locate(astronaut, [box])[0]
-            assert np.linalg.norm(moved - found, axis=1).mean() < 0.006 * eye_distance(found)
+            assert np.linalg.norm(moved - found, axis=1).mean() < 0.006 * measure_eye_distance(found)
 
     def test_follows_a_fraction_of_a_pixel(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
                                            found: np.ndarray) -> None:
@@ -46,31 +46,31 @@ class TestDlib:
             moved = landmarker.locate_from(shifted(astronaut, x, y), found)
             error = moved - found - (x, y)
             assert np.abs(error.mean(0)).max() < 0.1
-            assert np.sqrt((error**2).sum(1).mean()) < 0.005 * eye_distance(found) + 0.05
+            assert np.sqrt((error**2).sum(1).mean()) < 0.005 * measure_eye_distance(found) + 0.05
 
     def test_size_of_the_face_does_not_matter(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
                                               found: np.ndarray) -> None:
         large = cv2.resize(astronaut, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
         there = landmarker.locate_from(large, found * 3 + 1)
-        assert np.linalg.norm((there - 1) / 3 - found, axis=1).mean() < 0.012 * eye_distance(found)
+        assert np.linalg.norm((there - 1) / 3 - found, axis=1).mean() < 0.012 * measure_eye_distance(found)
 
     def test_mirror_image_has_mirrored_points(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
                                               found: np.ndarray) -> None:
         mirrored = np.ascontiguousarray(astronaut[:, ::-1])
-        there = landmarker.locate_from(mirrored, (found * (-1, 1) + (511, 0))[MIRROR])
-        back = (there * (-1, 1) + (511, 0))[MIRROR]
-        assert np.linalg.norm(back - found, axis=1).mean() < 0.004 * eye_distance(found)
+        there = landmarker.locate_from(mirrored, (found * (-1, 1) + (511, 0))[MIRROR_ORDER])
+        back = (there * (-1, 1) + (511, 0))[MIRROR_ORDER]
+        assert np.linalg.norm(back - found, axis=1).mean() < 0.004 * measure_eye_distance(found)
 
     def test_tilted_face(self, landmarker: DlibLandmarker, astronaut: np.ndarray, found: np.ndarray) -> None:
         matrix = cv2.getRotationMatrix2D((227.0, 114.0), 40, 1.0)
         turned = cv2.warpAffine(astronaut, matrix, (512, 512), flags=cv2.INTER_CUBIC)
-        there = landmarker.locate_from(turned, apply(matrix, found) + 2.0)
-        assert np.linalg.norm(there - apply(matrix, found), axis=1).mean() < 0.012 * eye_distance(found)
+        there = landmarker.locate_from(turned, apply_affine(matrix, found) + 2.0)
+        assert np.linalg.norm(there - apply_affine(matrix, found), axis=1).mean() < 0.012 * measure_eye_distance(found)
 
     def test_shakes_half_as_much_as_the_bare_predictor(self, landmarker: DlibLandmarker,
                                                        astronaut: np.ndarray) -> None:
         """On a face that drifts by fractions of a pixel with fresh noise in every frame."""
-        dlib = models.dlib_module()
+        dlib = models.import_dlib()
         noise = np.random.default_rng(7)
         averaged, bare = [], []
         for step in range(6):
@@ -91,13 +91,13 @@ class TestDlib:
     def test_scatter_tells_a_face_from_cloth(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
                                              found: np.ndarray) -> None:
         cloth = landmarker.locate(astronaut, [(125.0, 340.0, 97.0, 97.0)])[0]
-        assert landmarker.spread(astronaut, found) < 1.5 < 4 < landmarker.spread(astronaut, cloth)
+        assert landmarker.measure_spread(astronaut, found) < 1.5 < 4 < landmarker.measure_spread(astronaut, cloth)
 
 
 class TestMake:
     def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        monkeypatch.setattr(module, "_fan", lambda device: pytest.fail("tried to fetch"))
+        monkeypatch.setattr(module, "_load_fan", lambda device: pytest.fail("tried to fetch"))
         assert make_landmarker("auto").name == "dlib"
 
     def test_unknown_name(self) -> None:
@@ -105,7 +105,7 @@ class TestMake:
             make_landmarker("dlib5")
 
     def test_unreadable_model(self, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-        monkeypatch.setattr(models, "dlib_model", lambda name: f"{tmp_path}/none.dat")
+        monkeypatch.setattr(models, "find_dlib_model", lambda name: f"{tmp_path}/none.dat")
         with pytest.raises(EngineError, match="reinstall"):
             DlibLandmarker()
 
@@ -119,7 +119,7 @@ class FakeFan:
 
 class TestFan:
     def test_one_answer_per_box(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_fan", lambda device: FakeFan())
+        monkeypatch.setattr(module, "_load_fan", lambda device: FakeFan())
         fan = FanLandmarker()
         picture = np.zeros((50, 50, 3), np.uint8)
         found = fan.locate(picture, [(1.0, 2.0, 20.0, 20.0), (5.0, 2.0, 20.0, 20.0)])
@@ -144,14 +144,14 @@ class TestFan:
 class TestOpenings:
     def test_relative_to_the_eyes(self) -> None:
         landmarks = head()
-        assert mouth_opening(landmarks * 5) == pytest.approx(mouth_opening(landmarks))
+        assert measure_mouth_opening(landmarks * 5) == pytest.approx(measure_mouth_opening(landmarks))
         wide = landmarks.copy()
         wide[65:68, 1] += 40
-        assert mouth_opening(wide) > mouth_opening(landmarks) + 0.1
+        assert measure_mouth_opening(wide) > measure_mouth_opening(landmarks) + 0.1
         shut = landmarks.copy()
         shut[[41, 40, 47, 46]] = shut[[37, 38, 43, 44]]
-        assert eye_opening(shut) == pytest.approx(0) and eye_opening(landmarks) > 0.05
+        assert measure_eye_opening(shut) == pytest.approx(0) and measure_eye_opening(landmarks) > 0.05
 
     def test_many_at_once(self) -> None:
-        assert eye_opening(np.stack([head(), head(10)])).shape == (2,)
-        assert mouth_opening(np.stack([head(), head(10)])).shape == (2,)
+        assert measure_eye_opening(np.stack([head(), head(10)])).shape == (2,)
+        assert measure_mouth_opening(np.stack([head(), head(10)])).shape == (2,)

@@ -9,25 +9,25 @@ import pytest
 from PIL import Image
 
 from fsgan_core.clips.inputs import open_inputs
-from fsgan_core.clips.tracks import clip_track
+from fsgan_core.clips.tracks import get_clip_track
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.contract.params import AnalyseParams, WeightsParams
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.faces import analyse as analysis
-from fsgan_core.faces.analyse import analyse, analyser_names, used_weights
-from fsgan_core.faces.landmarks import DlibLandmarker, eye_distance, landmark_weights, make_landmarker
+from fsgan_core.faces.analyse import analyse, find_used_weights, list_analysers
+from fsgan_core.faces.landmarks import DlibLandmarker, find_landmark_weights, make_landmarker, measure_eye_distance
 from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
 from fsgan_core.faces.landmarks_wflw import from_ibug, to_ibug
-from fsgan_core.faces.pose import face_box
+from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.pose_hopenet import make_poser
-from fsgan_core.faces.square_crop import Square
+from fsgan_core.faces.square_crop import CropSquare
 from fsgan_core.faces.track import Track, UsedWeights, make_face
 from fsgan_core.faces.track_file import load_track, save_track
-from fsgan_core.networks.weights.catalogue import catalogue, find_weights, weight_metadata
+from fsgan_core.networks.weights.catalogue import find_weights, load_catalogue, make_weights_metadata
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
 from fsgan_core.plates.colour import open_config
-from fsgan_core.runtime.events import ignore
-from fsgan_core.stages.fsgan_crop import crop_of
+from fsgan_core.runtime.events import ignore_event
+from fsgan_core.stages.fsgan_crop import compute_face_crop
 from tests.faces.helpers import Pictures, head, movie, plate, shifted
 from tests.faces.standins import DlibMaps, Fixed, Ruler, ruled
 from tests.patterns import patterned
@@ -41,33 +41,33 @@ def face(*angles: float, scale: float = 1.2, at: tuple[float, float] = (240.0, 1
 
 
 def box_of(points: np.ndarray) -> tuple[float, float, float, float]:
-    return face_box(to_ibug(points))
+    return compute_face_box(to_ibug(points))
 
 
 class TestSquare:
     def test_shares_and_points(self) -> None:
-        square = Square(np.array([30.0, 50.0]), 72.0)
-        np.testing.assert_allclose(square.points(np.array([[0.5, 0.5], [0.0, 1.0]])), [[30, 50], [-6, 86]])
-        np.testing.assert_allclose(square.shares(square.points(np.array([0.3, 0.9]))), (0.3, 0.9))
+        square = CropSquare(np.array([30.0, 50.0]), 72.0)
+        np.testing.assert_allclose(square.to_picture(np.array([[0.5, 0.5], [0.0, 1.0]])), [[30, 50], [-6, 86]])
+        np.testing.assert_allclose(square.to_fractions(square.to_picture(np.array([0.3, 0.9]))), (0.3, 0.9))
 
     def test_the_published_detectors_box_around_ours(self) -> None:
-        square = Square.around((10.0, 20.0, 40.0, 60.0), 1.2)
+        square = CropSquare.from_box((10.0, 20.0, 40.0, 60.0), 1.2)
         assert square.side == pytest.approx(60 * 1.23 * 1.2)
         np.testing.assert_allclose(square.centre, (30, 50 - 0.08 * 60))
-        assert Square.around((5.0, 5.0, 0.0, 0.0), 1.2).side == 1
+        assert CropSquare.from_box((5.0, 5.0, 0.0, 0.0), 1.2).side == 1
 
     def test_the_generators_crop_is_the_same(self) -> None:
         one = make_face(1, head(), 0.9)
-        crop, square = crop_of(replace(one, euler=(0.0, 0.0, 0.0)), 1.2, 256), Square.around(one.box, 1.2)
-        np.testing.assert_allclose(crop.shares(one.landmarks), square.shares(one.landmarks), atol=1e-9)
+        crop, square = compute_face_crop(replace(one, euler=(0.0, 0.0, 0.0)), 1.2, 256), CropSquare.from_box(one.box, 1.2)
+        np.testing.assert_allclose(crop.normalise_points(one.landmarks), square.to_fractions(one.landmarks), atol=1e-9)
 
     @pytest.mark.parametrize("side", [100.0, 256.0, 700.0])
     def test_crop_shows_the_square(self, side: float) -> None:
         picture = ruled(500, 400)
-        square = Square(np.array([250.0, 200.0]), side)
+        square = CropSquare(np.array([250.0, 200.0]), side)
         crop = square.crop(picture, 64)
         for column, row in ((0, 0), (10, 40), (32, 32), (63, 63)):
-            place = square.points((np.array([column, row]) + 0.5) / 64)
+            place = square.to_picture((np.array([column, row]) + 0.5) / 64)
             if (place > 4).all() and (place < (495, 395)).all():
                 np.testing.assert_allclose(crop[row, column, :2] / 0.5, place, atol=max(2.0, side / 100))
         assert (crop[0, 0] == 0).all() == (side > 500)  # black outside the picture
@@ -77,7 +77,7 @@ class TestPlaces:
     @pytest.mark.parametrize(("angles", "scale"), [((0.0, 0.0, 0.0), 1.2), ((30.0, -10.0, 25.0), 0.7), ((-50.0,), 1.3)])
     def test_points_land_where_they_are(self, angles: tuple[float, ...], scale: float) -> None:
         points = face(*angles, scale=scale)
-        found = HrnetLandmarker(Ruler(points)).locate_many(ruled(500, 400), [box_of(points)], settle=False)
+        found = HrnetLandmarker(Ruler(points)).locate_wflw(ruled(500, 400), [box_of(points)], settle=False)
         assert found.shape == (1, 98, 2) and found.dtype == np.float64
         # Map pixels are a 64th of the crop, colours of the picture are whole: a fifth of a map pixel is left.
         assert np.linalg.norm(found[0] - points, axis=1).max() < 0.2 * 1.5 * box_of(points)[3] / 64 + 1.2
@@ -86,7 +86,7 @@ class TestPlaces:
     def test_the_68_are_taken_from_the_98(self) -> None:
         points, picture = face(10.0), ruled(500, 400)
         landmarker = HrnetLandmarker(Ruler(points))
-        many, few = (f(picture, [box_of(points)])[0] for f in (landmarker.locate_many, landmarker.locate))
+        many, few = (f(picture, [box_of(points)])[0] for f in (landmarker.locate_wflw, landmarker.locate))
         np.testing.assert_array_equal(few, to_ibug(many))
         np.testing.assert_allclose(few, to_ibug(points), atol=2.0)
 
@@ -94,15 +94,15 @@ class TestPlaces:
         points = face(scale=0.8)
         there = points + np.array([120.0, 90.0])
         network = Ruler(points)
-        found = HrnetLandmarker(network).locate_many(ruled(500, 400), [box_of(points), box_of(there)], settle=False)
+        found = HrnetLandmarker(network).locate_wflw(ruled(500, 400), [box_of(points), box_of(there)], settle=False)
         assert len(network.crops) == 2 and np.abs(found[0] - points).max() < 2
-        assert HrnetLandmarker(network).locate_many(ruled(9, 9), []).shape == (0, 98, 2)
+        assert HrnetLandmarker(network).locate_wflw(ruled(9, 9), []).shape == (0, 98, 2)
 
     def test_a_face_cut_by_the_pictures_edge(self) -> None:
         points = face(at=(40.0, 150.0))
         seen = (points > 3).all(axis=1)
         assert 20 < (~seen).sum() < 60
-        found = HrnetLandmarker(Ruler(points)).locate_many(ruled(500, 400), [box_of(points)], settle=False)[0]
+        found = HrnetLandmarker(Ruler(points)).locate_wflw(ruled(500, 400), [box_of(points)], settle=False)[0]
         assert np.linalg.norm(found - points, axis=1)[seen].max() < 3 and np.isfinite(found).all()
 
     @pytest.mark.parametrize("change", [(1.35, 0.0, -0.12), (0.85, 0.12, 0.08), (1.0, -0.2, 0.15)])
@@ -113,9 +113,9 @@ class TestPlaces:
         middle = np.array([x + side * (0.5 + right), y + side * (0.5 + down)])
         given = (*(middle - scale * side / 2), scale * side, scale * side)
         network = Ruler(points)
-        found = HrnetLandmarker(network).locate_many(picture, [given])[0]
+        found = HrnetLandmarker(network).locate_wflw(picture, [given])[0]
         assert len(network.crops) == 2
-        HrnetLandmarker(network).locate_many(picture, [box_of(points)])
+        HrnetLandmarker(network).locate_wflw(picture, [box_of(points)])
         assert len(network.crops) == 3  # that box is good already
         assert np.linalg.norm(found - points, axis=1).max() < 2.5
         # The second look is around the face, to a percent of it, whatever the first one was.
@@ -124,7 +124,7 @@ class TestPlaces:
 
     def test_no_second_look_at_what_is_no_face(self) -> None:
         network = Fixed(np.random.default_rng(0).normal(size=(98, 64, 64)))
-        found = HrnetLandmarker(network).locate_many(ruled(200, 200), [(50.0, 50.0, 80.0, 80.0)])
+        found = HrnetLandmarker(network).locate_wflw(ruled(200, 200), [(50.0, 50.0, 80.0, 80.0)])
         assert len(network.asked) == 1 and np.isfinite(found).all()
 
     def test_what_the_network_is_given(self) -> None:
@@ -145,7 +145,7 @@ class TestAnalysis:
     def _network(self, landmarker: DlibLandmarker, monkeypatch: pytest.MonkeyPatch) -> None:
         network = HrnetLandmarker(DlibMaps(landmarker))
         monkeypatch.setattr(analysis, "make_landmarker", lambda name, *_: network if name == "hrnet" else landmarker)
-        monkeypatch.setattr(analysis, "used_weights", lambda *_: ())
+        monkeypatch.setattr(analysis, "find_used_weights", lambda *_: ())
 
     def done(self, clip: Pictures) -> Track:
         return analyse(clip, open_config("ocio://default"), PARAMS)
@@ -173,7 +173,7 @@ class TestAnalysis:
         wide = self.done(Pictures({1: there})).people[0].faces[1].wflw
         assert square is not None and wide is not None
         back = (wide - (-40, 25) + 0.5) * (2, 1) - 0.5
-        assert np.linalg.norm(back - square, axis=1).mean() < 0.02 * eye_distance(to_ibug(square))
+        assert np.linalg.norm(back - square, axis=1).mean() < 0.02 * measure_eye_distance(to_ibug(square))
 
     def test_weights_that_place_nothing_are_suspected(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch,
                                                       caplog: pytest.LogCaptureFixture) -> None:
@@ -188,7 +188,7 @@ class TestAnalysis:
     def test_as_good_as_what_the_network_knows(self, astronaut: np.ndarray, landmarker: DlibLandmarker) -> None:
         found = self.done(movie([astronaut])).people[0].faces[1].landmarks
         known = landmarker.locate(astronaut, [(176.0, 70.0, 102.0, 102.0)])[0]
-        assert np.linalg.norm(found - known, axis=1).mean() < 0.02 * eye_distance(known)
+        assert np.linalg.norm(found - known, axis=1).mean() < 0.02 * measure_eye_distance(known)
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +196,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real networks with made-up parameters, as the catalogue's files."""
     folder = tmp_path_factory.mktemp("weights")
     for name in ("hr18_wflw_landmarks", "hopenet_robust_alpha1"):
-        weight = catalogue()[name]
+        weight = load_catalogue()[name]
         write_checkpoint(folder / f"{name}.safetensors", weight.arch, patterned(weight.arch).state_dict(),
-                         weight_metadata(weight))
+                         make_weights_metadata(weight))
     return folder
 
 
@@ -213,25 +213,25 @@ class TestWeights:
     @pytest.fixture
     def absent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FSGAN_WEIGHTS", str(tmp_path))
-        monkeypatch.setattr("fsgan_core.networks.weights.catalogue.user_folder", lambda: tmp_path)
+        monkeypatch.setattr("fsgan_core.networks.weights.catalogue.find_user_folder", lambda: tmp_path)
 
     @pytest.mark.usefixtures("there")
     def test_the_networks_run(self, astronaut: np.ndarray) -> None:
         box = (176.0, 70.0, 102.0, 102.0)
         found = make_landmarker("hrnet")
         assert isinstance(found, HrnetLandmarker) and make_landmarker("hrnet") is found
-        many = found.locate_many(astronaut, [box], settle=False)
+        many = found.locate_wflw(astronaut, [box], settle=False)
         assert many.shape == (1, 98, 2) and np.isfinite(many).all()
-        square = Square.around(box, 1.2)
+        square = CropSquare.from_box(box, 1.2)
         assert (np.abs(many[0] - square.centre) < square.side / 2).all()
         poser = make_poser("hopenet")
         assert poser is not None
-        assert np.abs(poser.angles(astronaut, [box])).max() < 180
+        assert np.abs(poser.measure_angles(astronaut, [box])).max() < 180
 
     @pytest.mark.usefixtures("there")
     def test_auto_takes_it_where_its_licence_is_allowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert make_landmarker("auto").name == "hrnet"
-        assert landmark_weights("auto", "commercial") is None
+        assert find_landmark_weights("auto", "commercial") is None
         assert make_landmarker("auto", "cpu", "commercial").name in ("fan", "dlib")
         with pytest.raises(WeightsError, match="licence class 'unknown'"):
             make_landmarker("hrnet", "cpu", "commercial")
@@ -242,13 +242,13 @@ class TestWeights:
     @pytest.mark.usefixtures("there")
     def test_what_is_kept_of_an_analysis_depends_on_the_weights(self, folder: Path) -> None:
         def names(**changes: str) -> tuple[str, ...]:
-            return analyser_names(AnalyseParams(detector="dlib", **changes))  # type: ignore[arg-type]
+            return list_analysers(AnalyseParams(detector="dlib", **changes))  # type: ignore[arg-type]
 
         digest = find_weights("landmarks").sha256
         assert names(landmarks="hrnet") == names() == ("dlib", digest, "pnp") and len(digest) == 64
         assert names(landmarks="dlib") == ("dlib", "dlib", "pnp")
         assert names(landmarks="dlib", pose="hopenet")[2] == find_weights("pose").sha256
-        used = used_weights(AnalyseParams(landmarks="hrnet", pose="hopenet"))
+        used = find_used_weights(AnalyseParams(landmarks="hrnet", pose="hopenet"))
         assert [(one.role, one.name, one.licence) for one in used] == [
             ("landmarks", "hr18_wflw_landmarks", "unknown"), ("pose", "hopenet_robust_alpha1", "unknown")]
 
@@ -269,7 +269,7 @@ class TestWeights:
         for allow in ("any", "commercial"):
             inputs = open_inputs((), clip, Stages(weights=WeightsParams(allow=allow)))
             if allow == "any":
-                assert clip_track(inputs.target, (1,), inputs, ignore, of_target=True).weights == used
+                assert get_clip_track(inputs.target, (1,), inputs, ignore_event, of_target=True).weights == used
             else:
                 with pytest.raises(WeightsError, match="made with weights hr18_wflw_landmarks"):
-                    clip_track(inputs.target, (1,), inputs, ignore, of_target=True)
+                    get_clip_track(inputs.target, (1,), inputs, ignore_event, of_target=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces import landmarks_wflw, pose
-from fsgan_core.faces.landmarks import eye_opening, mouth_opening
+from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
 from tests.faces.helpers import head
 
 
@@ -51,12 +51,12 @@ class TestDown:
 
     def test_a_mirrored_face_is_the_mirrored_face(self) -> None:
         face = drawn() + np.random.default_rng(1).normal(size=(98, 2))
-        mirrored = (face * (-1, 1))[landmarks_wflw.MIRROR]
-        np.testing.assert_allclose(landmarks_wflw.to_ibug(mirrored), (landmarks_wflw.to_ibug(face) * (-1, 1))[pose.MIRROR])
+        mirrored = (face * (-1, 1))[landmarks_wflw.MIRROR_ORDER]
+        np.testing.assert_allclose(landmarks_wflw.to_ibug(mirrored), (landmarks_wflw.to_ibug(face) * (-1, 1))[pose.MIRROR_ORDER])
 
     def test_the_mirror_knows_the_drawn_face(self) -> None:
-        np.testing.assert_allclose((drawn() * (-1, 1))[landmarks_wflw.MIRROR], drawn(), atol=1e-9)
-        np.testing.assert_array_equal(landmarks_wflw.MIRROR[landmarks_wflw.MIRROR], np.arange(98))
+        np.testing.assert_allclose((drawn() * (-1, 1))[landmarks_wflw.MIRROR_ORDER], drawn(), atol=1e-9)
+        np.testing.assert_array_equal(landmarks_wflw.MIRROR_ORDER[landmarks_wflw.MIRROR_ORDER], np.arange(98))
 
     def test_place_size_rotation_and_pixel_aspect_do_not_matter(self) -> None:
         linear, shift = np.array([[1.3, 0.4], [-0.2, 2.0]]), np.array([400.0, -30.0])
@@ -65,8 +65,8 @@ class TestDown:
 
     def test_openings(self) -> None:
         wide, shut = landmarks_wflw.to_ibug(drawn(1.0)), landmarks_wflw.to_ibug(drawn(0.0))
-        assert eye_opening(shut) == pytest.approx(0, abs=1e-9) and eye_opening(wide) > 0.08
-        assert mouth_opening(wide) == pytest.approx(6 / 90, rel=0.2)
+        assert measure_eye_opening(shut) == pytest.approx(0, abs=1e-9) and measure_eye_opening(wide) > 0.08
+        assert measure_mouth_opening(wide) == pytest.approx(6 / 90, rel=0.2)
 
 
 class TestUp:
@@ -81,18 +81,18 @@ class TestUp:
         assert off[33:51].max() < 6 and off[96:].max() < 2
 
     def test_symmetrical(self) -> None:
-        found = landmarks_wflw.from_ibug(pose.FACE[:, :2])
-        np.testing.assert_allclose((found * (-1, 1))[landmarks_wflw.MIRROR], found, atol=1e-9)
+        found = landmarks_wflw.from_ibug(pose.FACE_MODEL[:, :2])
+        np.testing.assert_allclose((found * (-1, 1))[landmarks_wflw.MIRROR_ORDER], found, atol=1e-9)
         assert (found[38:42, 1] > found[[37, 36, 35, 34], 1]).all()  # lower edges of the brows
 
     def test_carried_with_the_68(self) -> None:
         before, face = head(), landmarks_wflw.from_ibug(head()) + 0.7
         moved = before.copy()
         moved[48:] += (3.0, 8.0)
-        there = landmarks_wflw.carried(face, before, moved)
+        there = landmarks_wflw.carry_points(face, before, moved)
         np.testing.assert_allclose(there[76:96] - face[76:96], np.tile((3.0, 8.0), (20, 1)))
         np.testing.assert_allclose(np.delete(there - face, np.arange(76, 96), axis=0), 0, atol=1e-9)
-        whole = landmarks_wflw.carried(face, before, before + np.array([5.0, -2.0]))
+        whole = landmarks_wflw.carry_points(face, before, before + np.array([5.0, -2.0]))
         np.testing.assert_allclose(whole - face, np.tile((5.0, -2.0), (98, 1)))
 
     def test_many_faces_at_once(self) -> None:

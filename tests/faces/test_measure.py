@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces import measure
-from fsgan_core.faces.measure import FaceGauge, Place
+from fsgan_core.faces.measure import FaceGauge, FacePlace
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +67,14 @@ class TestAt:
         assert upright is not None
         x, y, width, height = upright.place.box
         centre = turn @ (x + width / 2, y + height / 2, 1.0)
-        found = gauge.at(tilted, Place((centre[0] - width / 2, centre[1] - height / 2, width, height), 40.0))
+        found = gauge.measure_at(tilted, FacePlace((centre[0] - width / 2, centre[1] - height / 2, width, height), 40.0))
         assert found is not None
         assert found.euler[2] - upright.euler[2] == pytest.approx(40, abs=2)
         expected = upright.landmarks @ turn[:, :2].T + turn[:, 2]
         assert np.linalg.norm(found.landmarks - expected, axis=1).mean() < 3
 
     def test_place_outside_the_picture(self, grace_hopper: np.ndarray) -> None:
-        assert FaceGauge().at(grace_hopper, Place((5000.0, 5000.0, 100.0, 100.0))) is None
+        assert FaceGauge().measure_at(grace_hopper, FacePlace((5000.0, 5000.0, 100.0, 100.0))) is None
 
     def test_pixel_aspect(self, grace_hopper: np.ndarray, face: measure.MeasuredFace) -> None:
         squeezed = cv2.resize(grace_hopper, (256, 600), interpolation=cv2.INTER_AREA)
@@ -88,8 +88,8 @@ class TestAt:
     def test_depends_on_the_pixels_near_the_face_alone(self, grace_hopper: np.ndarray,
                                                        face: measure.MeasuredFace) -> None:
         wide = np.pad(grace_hopper, ((0, 0), (300, 300), (0, 0)), mode="edge")
-        moved = Place((face.place.box[0] + 300, *face.place.box[1:]), face.place.roll)
-        found = FaceGauge().at(wide, moved)
+        moved = FacePlace((face.place.box[0] + 300, *face.place.box[1:]), face.place.roll)
+        found = FaceGauge().measure_at(wide, moved)
         assert found is not None
         assert np.abs(found.landmarks - (300, 0) - face.landmarks).max() < 0.2
 
@@ -98,44 +98,44 @@ class TestMemory:
     def test_measured_once(self, grace_hopper: np.ndarray, face: measure.MeasuredFace,
                            monkeypatch: pytest.MonkeyPatch) -> None:
         gauge = FaceGauge()
-        first = gauge.at(grace_hopper, face.place)
-        monkeypatch.setattr(measure, "_measure", lambda *_: pytest.fail("measured twice"))
-        second = gauge.at(grace_hopper, face.place)
+        first = gauge.measure_at(grace_hopper, face.place)
+        monkeypatch.setattr(measure, "_measure_part", lambda *_: pytest.fail("measured twice"))
+        second = gauge.measure_at(grace_hopper, face.place)
         assert first is not None and second is not None
-        assert np.array_equal(first.numbers, second.numbers)
+        assert np.array_equal(first.packed_values, second.packed_values)
 
     def test_folder_serves_another_process(self, tmp_path: Path, grace_hopper: np.ndarray,
                                            face: measure.MeasuredFace, monkeypatch: pytest.MonkeyPatch) -> None:
-        first = FaceGauge(tmp_path).at(grace_hopper, face.place)
+        first = FaceGauge(tmp_path).measure_at(grace_hopper, face.place)
         blank = np.zeros((300, 300, 3), np.uint8)
-        assert FaceGauge(tmp_path).at(blank, Place((100.0, 100.0, 90.0, 90.0))) is None
-        monkeypatch.setattr(measure, "_measure", lambda *_: pytest.fail("measured twice"))
-        second = FaceGauge(tmp_path).at(grace_hopper, face.place)
+        assert FaceGauge(tmp_path).measure_at(blank, FacePlace((100.0, 100.0, 90.0, 90.0))) is None
+        monkeypatch.setattr(measure, "_measure_part", lambda *_: pytest.fail("measured twice"))
+        second = FaceGauge(tmp_path).measure_at(grace_hopper, face.place)
         assert first is not None and second is not None
-        assert np.array_equal(first.numbers, second.numbers)
-        assert FaceGauge(tmp_path).at(blank, Place((100.0, 100.0, 90.0, 90.0))) is None
+        assert np.array_equal(first.packed_values, second.packed_values)
+        assert FaceGauge(tmp_path).measure_at(blank, FacePlace((100.0, 100.0, 90.0, 90.0))) is None
 
     def test_broken_file_is_measured_again(self, tmp_path: Path) -> None:
         gauge = FaceGauge(tmp_path)
-        gauge.kept("ab", lambda: np.arange(267.0))
+        gauge.recall_or_measure("ab", lambda: np.arange(267.0))
         (tmp_path / "ab" / "ab.npy").write_bytes(b"no array")
-        assert np.array_equal(FaceGauge(tmp_path).kept("ab", lambda: np.ones(267)), np.ones(267))
+        assert np.array_equal(FaceGauge(tmp_path).recall_or_measure("ab", lambda: np.ones(267)), np.ones(267))
         np.save(tmp_path / "ab" / "ab.npy", np.zeros(5))
-        assert np.array_equal(FaceGauge(tmp_path).kept("ab", lambda: np.ones(267)), np.ones(267))
+        assert np.array_equal(FaceGauge(tmp_path).recall_or_measure("ab", lambda: np.ones(267)), np.ones(267))
 
     def test_folder_that_cannot_be_written(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (tmp_path / "file").write_text("in the way")
         gauge = FaceGauge(tmp_path / "file")
-        assert np.array_equal(gauge.kept("cd", lambda: np.ones(267)), np.ones(267))
+        assert np.array_equal(gauge.recall_or_measure("cd", lambda: np.ones(267)), np.ones(267))
         assert "measurements are not kept" in caplog.text
-        assert np.array_equal(gauge.kept("ef", lambda: np.zeros(267)), np.zeros(267))
+        assert np.array_equal(gauge.recall_or_measure("ef", lambda: np.zeros(267)), np.zeros(267))
 
     def test_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(measure, "_KEPT", 2)
+        monkeypatch.setattr(measure, "_MAX_KEPT", 2)
         gauge = FaceGauge()
         for key in ("a", "b", "a", "c"):
-            gauge.kept(key, lambda: np.zeros(0))
+            gauge.recall_or_measure(key, lambda: np.zeros(0))
         asked = []
         for key in ("a", "b"):
-            gauge.kept(key, lambda key=key: asked.append(key) or np.zeros(0))  # type: ignore[misc,func-returns-value]
+            gauge.recall_or_measure(key, lambda key=key: asked.append(key) or np.zeros(0))  # type: ignore[misc,func-returns-value]
         assert asked == ["b"]

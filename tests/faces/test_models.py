@@ -18,7 +18,7 @@ class TestShared:
             return object()
 
         found: list[object] = []
-        threads = [threading.Thread(target=lambda: found.append(models.shared(("test", "once"), load)))
+        threads = [threading.Thread(target=lambda: found.append(models.get_shared(("test", "once"), load)))
                    for _ in range(8)]
         for thread in threads:
             thread.start()
@@ -29,31 +29,31 @@ class TestShared:
 
 class TestFiles:
     def test_models_are_found_without_importing_their_package(self) -> None:
-        assert models.dlib_model(models.SHAPE_68).is_file()
+        assert models.find_dlib_model(models.SHAPE_68_FILE).is_file()
 
     def test_missing_model_says_what_to_install(self) -> None:
         with pytest.raises(EngineError, match="pip install face-recognition-models"):
-            models.dlib_model("no_such_model.dat")
+            models.find_dlib_model("no_such_model.dat")
 
     def test_missing_package_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(EngineError, match="face-recognition-models"):
-            models.dlib_model(models.SHAPE_68)
+            models.find_dlib_model(models.SHAPE_68_FILE)
 
     def test_checkpoints_lie_where_torch_looks(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        assert models.checkpoint_folder() == tmp_path / "hub" / "checkpoints"
+        assert models.find_checkpoint_folder() == tmp_path / "hub" / "checkpoints"
         assert not models.has_fan_files("blazeface")
-        models.checkpoint_folder().mkdir(parents=True)
+        models.find_checkpoint_folder().mkdir(parents=True)
         for name in models.FAN_FILES["blazeface"]:
-            (models.checkpoint_folder() / name).touch()
+            (models.find_checkpoint_folder() / name).touch()
         assert models.has_fan_files("blazeface")
         monkeypatch.delenv("TORCH_HOME")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        assert models.checkpoint_folder() == tmp_path / "cache" / "torch" / "hub" / "checkpoints"
+        assert models.find_checkpoint_folder() == tmp_path / "cache" / "torch" / "hub" / "checkpoints"
 
     def test_error_names_the_files_and_the_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        text = str(models.fan_error("sfd", OSError("no route to host")))
+        text = str(models.make_fan_error("sfd", OSError("no route to host")))
         assert "s3fd-619a316812.pth" in text and str(tmp_path) in text and "no route to host" in text
         assert "dlib" in text

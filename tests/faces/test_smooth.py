@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces import landmarks_wflw
-from fsgan_core.faces.landmarks import eye_opening, mouth_opening
-from fsgan_core.faces.pose import face_box
-from fsgan_core.faces.smooth import Sample, box_mean, runs, smooth_landmarks, smoothed
+from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces.pose import compute_face_box
+from fsgan_core.faces.smooth import MeasuredFace, average_window, smooth_faces, smooth_landmarks, split_runs
 from tests.faces.helpers import head
 
 COUNT = 60
 RNG = np.random.default_rng(11)
 
 
-def sample(place: int, landmarks: np.ndarray, motion: np.ndarray | None = None, roll: float = 0.0) -> Sample:
-    return Sample(place, landmarks, None, motion, np.array(face_box(landmarks)), (0.0, 0.0, roll), 0.9)
+def sample(place: int, landmarks: np.ndarray, motion: np.ndarray | None = None, roll: float = 0.0) -> MeasuredFace:
+    return MeasuredFace(place, landmarks, None, motion, np.array(compute_face_box(landmarks)), (0.0, 0.0, roll), 0.9)
 
 
-def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[Sample], np.ndarray]:
+def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[MeasuredFace], np.ndarray]:
     """Samples of a face that goes along `path` (n, 2), measured with `noise` pixels, and its true landmarks."""
     face = head() if still is None else still
     truth = (face if face.ndim == 3 else face[None]) + path[:, None]
@@ -30,18 +30,18 @@ def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tup
 class TestLandmarks:
     def test_noise_is_halved_or_better(self) -> None:
         samples, truth = clip(np.zeros((COUNT, 2)), 1.0)
-        result = np.array([face.landmarks for face in smoothed(samples, gap=8, amount=1.0)])
+        result = np.array([face.landmarks for face in smooth_faces(samples, gap=8, amount=1.0)])
         assert (result - truth)[5:-5].std() < 0.55 * (np.array([s.landmarks for s in samples]) - truth).std()
 
     def test_a_shaken_camera_is_followed_at_once(self) -> None:
         """What a mean over frames cannot do: the shake is kept whole, the noise is not."""
         path = RNG.normal(size=(COUNT, 2)) * 6
         samples, truth = clip(path, 1.0)
-        result = np.array([face.landmarks for face in smoothed(samples, gap=8, amount=1.0)])
+        result = np.array([face.landmarks for face in smooth_faces(samples, gap=8, amount=1.0)])
         error = (result - truth)[5:-5]
         assert np.abs(error.mean((0, 1))).max() < 0.05
         assert error.std() < 0.6
-        mean = box_mean(np.array([s.landmarks for s in samples]).reshape(COUNT, -1), 3).reshape(truth.shape)
+        mean = average_window(np.array([s.landmarks for s in samples]).reshape(COUNT, -1), 3).reshape(truth.shape)
         assert error.std() < 0.2 * (mean - truth)[5:-5].std()
 
     def test_no_lag(self) -> None:
@@ -51,7 +51,7 @@ class TestLandmarks:
             if drop:
                 samples = [sample(s.place, s.landmarks, None if s.motion is None else np.column_stack(
                     [np.zeros((68, 2)), np.full(68, 300.0)])) for s in samples]
-            result = np.array([face.landmarks for face in smoothed(samples, gap=8, amount=1.0)])
+            result = np.array([face.landmarks for face in smooth_faces(samples, gap=8, amount=1.0)])
             assert abs((result - truth)[3:-3, :, 0].mean()) < 0.15
 
     def test_a_blink_stays(self) -> None:
@@ -61,9 +61,9 @@ class TestLandmarks:
         for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
             lids[:, upper] += depth[:, None] * 0.8 * (lids[:, lower] - lids[:, upper])
         samples, truth = clip(np.zeros((COUNT, 2)), 0.4, lids)
-        result = np.array([face.landmarks for face in smoothed(samples, gap=8, amount=1.0)])
-        drop = eye_opening(truth)[20] - eye_opening(truth).min()
-        assert eye_opening(result)[20] - eye_opening(result).min() > 0.85 * drop
+        result = np.array([face.landmarks for face in smooth_faces(samples, gap=8, amount=1.0)])
+        drop = measure_eye_opening(truth)[20] - measure_eye_opening(truth).min()
+        assert measure_eye_opening(result)[20] - measure_eye_opening(result).min() > 0.85 * drop
 
     def test_speech_stays(self) -> None:
         lips = np.repeat(head()[None], COUNT, axis=0)
@@ -73,15 +73,15 @@ class TestLandmarks:
         samples, truth = clip(np.zeros((COUNT, 2)), 0.4, lips)
         unsure = np.array([0.0, 0.0, 1.0])
         samples = [sample(s.place, s.landmarks, None if s.motion is None else s.motion + unsure) for s in samples]
-        result = np.array([face.landmarks for face in smoothed(samples, gap=8, amount=1.0)])
-        assert mouth_opening(result).std() > 0.85 * mouth_opening(truth).std()
+        result = np.array([face.landmarks for face in smooth_faces(samples, gap=8, amount=1.0)])
+        assert measure_mouth_opening(result).std() > 0.85 * measure_mouth_opening(truth).std()
 
     def test_one_bad_frame_is_overruled(self) -> None:
         samples, truth = clip(np.zeros((COUNT, 2)), 0.3)
         bad = samples[30].landmarks.copy()
         bad[33] += 25
         samples[30] = sample(30, bad, samples[30].motion)
-        result = smoothed(samples, gap=8, amount=1.0)[30].landmarks
+        result = smooth_faces(samples, gap=8, amount=1.0)[30].landmarks
         assert np.linalg.norm(result[33] - truth[30, 33]) < 8
 
     def test_hidden_lips_go_with_the_head_not_with_the_hand(self) -> None:
@@ -94,8 +94,8 @@ class TestLandmarks:
                 landmarks[48:, 1] += 4.0 * (place - 24)
                 scatter[48:] = 2.6
                 motion = motion + np.where(np.arange(68) >= 48, 1, 0)[:, None] * np.array([0.0, 4.0, 0.0])
-            covered.append(Sample(place, landmarks, scatter, motion, seen.box, seen.euler, 0.5))
-        result = np.array([face.landmarks for face in smoothed(covered, gap=8, amount=1.0)])
+            covered.append(MeasuredFace(place, landmarks, scatter, motion, seen.box, seen.euler, 0.5))
+        result = np.array([face.landmarks for face in smooth_faces(covered, gap=8, amount=1.0)])
         raw = np.array([seen.landmarks for seen in covered])
         hidden = np.s_[25:33, 48:]
         assert np.abs(result - truth)[hidden].mean() < 0.5 * np.abs(raw - truth)[hidden].mean()
@@ -103,13 +103,13 @@ class TestLandmarks:
 
     def test_amount_zero_is_the_measurement(self) -> None:
         samples, _ = clip(RNG.normal(size=(9, 2)), 1.0)
-        for face, measured in zip(smoothed(samples, gap=8, amount=0.0), samples, strict=True):
+        for face, measured in zip(smooth_faces(samples, gap=8, amount=0.0), samples, strict=True):
             np.testing.assert_array_equal(face.landmarks, measured.landmarks)
             np.testing.assert_allclose(face.box, measured.box)
 
     def test_more_is_smoother(self) -> None:
         samples, _ = clip(np.zeros((COUNT, 2)), 1.0)
-        rough = [np.diff([face.landmarks for face in smoothed(samples, gap=8, amount=amount)], axis=0).std()
+        rough = [np.diff([face.landmarks for face in smooth_faces(samples, gap=8, amount=amount)], axis=0).std()
                  for amount in (0, 0.5, 1, 3)]
         assert rough[0] > rough[1] > rough[2] > rough[3]
 
@@ -128,64 +128,64 @@ class TestGaps:
         samples, truth = clip(path, 0.0)
         kept = [s for s in samples if not 10 <= s.place < 14]
         kept[10] = sample(14, kept[10].landmarks)  # motion over a gap is not known
-        faces = smoothed(kept, gap=4, amount=1.0)
+        faces = smooth_faces(kept, gap=4, amount=1.0)
         assert [face.place for face in faces] == list(range(30))
-        assert [face.place for face in faces if face.bridged] == [10, 11, 12, 13]
+        assert [face.place for face in faces if face.is_bridged] == [10, 11, 12, 13]
         np.testing.assert_allclose(faces[12].landmarks, truth[12], atol=0.5)
         assert faces[12].confidence < faces[9].confidence
-        assert [face.place for face in smoothed(kept, gap=3, amount=1.0)] == [*range(10), *range(14, 30)]
+        assert [face.place for face in smooth_faces(kept, gap=3, amount=1.0)] == [*range(10), *range(14, 30)]
 
     def test_a_cut_is_not_smoothed_over(self) -> None:
         left = [sample(i, head(), None if i == 0 else np.zeros((68, 3))) for i in range(5)]
         right = [sample(5 + i, head(at=(900, 200)), None if i == 0 else np.zeros((68, 3))) for i in range(5)]
-        assert [len(run) for run in runs(left + right, 8)] == [5, 5]
-        faces = smoothed(left + right, gap=8, amount=4.0)
+        assert [len(run) for run in split_runs(left + right, 8)] == [5, 5]
+        faces = smooth_faces(left + right, gap=8, amount=4.0)
         np.testing.assert_allclose(faces[4].landmarks, head(), atol=1e-6)
         np.testing.assert_allclose(faces[5].landmarks, head(at=(900, 200)), atol=1e-6)
-        assert faces[4].box[0] == pytest.approx(face_box(head())[0])
+        assert faces[4].box[0] == pytest.approx(compute_face_box(head())[0])
 
     def test_another_place_is_not_bridged(self) -> None:
         faces = [sample(0, head()), sample(3, head(at=(1500, 200)))]
-        assert len(runs(faces, 8)) == 2
+        assert len(split_runs(faces, 8)) == 2
 
     def test_one_face(self) -> None:
-        only = smoothed([sample(7, head())], gap=8, amount=1.0)
+        only = smooth_faces([sample(7, head())], gap=8, amount=1.0)
         assert len(only) == 1 and only[0].place == 7
         np.testing.assert_array_equal(only[0].landmarks, head())
 
     def test_nobody(self) -> None:
-        assert smoothed([], gap=8, amount=1.0) == []
+        assert smooth_faces([], gap=8, amount=1.0) == []
 
 
 class TestBoxAndPose:
     def test_box_is_steady_but_stays_with_a_running_face(self) -> None:
         still, _ = clip(np.zeros((COUNT, 2)), 1.0)
-        sides = [face.box[2] for face in smoothed(still, gap=8, amount=1.0)]
+        sides = [face.box[2] for face in smooth_faces(still, gap=8, amount=1.0)]
         assert np.std(sides) < 0.3 * np.std([s.box[2] for s in still])
         path = np.zeros((COUNT, 2))
         path[30:, 0] = np.arange(30) * 40.0
         running, _ = clip(path, 0.0)
-        for face, measured in zip(smoothed(running, gap=8, amount=1.0), running, strict=True):
+        for face, measured in zip(smooth_faces(running, gap=8, amount=1.0), running, strict=True):
             assert np.abs(face.box[0] - measured.box[0]) < 0.13 * measured.box[2]
 
     def test_roll_across_half_a_turn(self) -> None:
         rolls = [178.0, 179.0, -180.0, -179.0, -178.0]
-        faces = smoothed([sample(i, head(), None if i == 0 else np.zeros((68, 3)), roll=r)
+        faces = smooth_faces([sample(i, head(), None if i == 0 else np.zeros((68, 3)), roll=r)
                           for i, r in enumerate(rolls)], gap=8, amount=1.0)
         assert abs(abs(faces[2].euler[2]) - 180) < 1
 
     def test_mean_is_centred_at_the_ends(self) -> None:
         line = np.arange(9.0)[:, None]
-        np.testing.assert_allclose(box_mean(line, 3), line)
+        np.testing.assert_allclose(average_window(line, 3), line)
 
 
 class TestMany:
     """The 98 landmarks of a network."""
 
-    def smooth(self, samples: list[Sample], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    def smooth(self, samples: list[MeasuredFace], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Measured and smooth 98, each (n, 98, 2)."""
         raw = [landmarks_wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
-        faces = smoothed([replace(s, wflw=points) for s, points in zip(samples, raw, strict=True)], gap=8, amount=1.0)
+        faces = smooth_faces([replace(s, wflw=points) for s, points in zip(samples, raw, strict=True)], gap=8, amount=1.0)
         return np.array(raw), np.array([face.wflw for face in faces])
 
     def test_a_shaken_camera_is_followed_and_noise_is_halved(self) -> None:
@@ -204,14 +204,14 @@ class TestMany:
             lids[:, upper] += depth[:, None] * 0.8 * (lids[:, lower] - lids[:, upper])
         samples, truth = clip(np.zeros((COUNT, 2)), 0.0, lids)
         _, result = self.smooth(samples, 0.4)
-        drop = eye_opening(truth)[20] - eye_opening(truth).min()
-        opening = eye_opening(landmarks_wflw.to_ibug(result))
+        drop = measure_eye_opening(truth)[20] - measure_eye_opening(truth).min()
+        opening = measure_eye_opening(landmarks_wflw.to_ibug(result))
         assert opening[20] - opening.min() > 0.85 * drop
 
     def test_they_do_not_touch_the_68(self) -> None:
         samples, _ = clip(np.zeros((COUNT, 2)), 1.0)
-        alone = smoothed(samples, gap=8, amount=1.0)
-        beside = smoothed([replace(s, wflw=landmarks_wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0)
+        alone = smooth_faces(samples, gap=8, amount=1.0)
+        beside = smooth_faces([replace(s, wflw=landmarks_wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0)
         for one, other in zip(alone, beside, strict=True):
             np.testing.assert_array_equal(one.landmarks, other.landmarks)
             assert one.wflw is None and other.wflw is not None

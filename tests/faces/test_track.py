@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
-from fsgan_core.contract.landmarks import OFFSETS
+from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.landmarks_wflw import from_ibug, to_ibug
-from fsgan_core.faces.pose import euler
-from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, settle
-from fsgan_core.faces.track_file import load_track, save_track, track_of, track_text
+from fsgan_core.faces.pose import measure_euler_angles
+from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
+from fsgan_core.faces.track_file import format_track, load_track, parse_track, save_track
 from tests.faces.helpers import head
 
 STILL = np.zeros((68, 3))
@@ -29,25 +29,25 @@ def person(index: int, at: tuple[float, float], scale: float = 1.0, frames: rang
 @pytest.fixture
 def track() -> Track:
     people = (person(0, (500.0, 300.0), 2.0), person(1, (1200.0, 280.0), 1.0, code=0.2))
-    return settle(Track("plates/a.####.exr", tuple(range(1001, 1013)), 1920, 1080, 1.0, 0.25, people, "dlib", "dlib"))
+    return rebuild_faces(Track("plates/a.####.exr", tuple(range(1001, 1013)), 1920, 1080, 1.0, 0.25, people, "dlib", "dlib"))
 
 
 class TestChoose:
     def test_largest_index_point_reference(self, track: Track) -> None:
-        assert track.choose(AnalyseParams()).index == 0
-        assert track.choose(AnalyseParams(person="index", person_index=1)).index == 1
-        assert track.choose(AnalyseParams(person="point", person_point=(1300, 300))).index == 1
-        assert track.choose(AnalyseParams(person="reference"), np.full(128, 0.19)).index == 1
+        assert track.choose_person(AnalyseParams()).index == 0
+        assert track.choose_person(AnalyseParams(person="index", person_index=1)).index == 1
+        assert track.choose_person(AnalyseParams(person="point", person_point=(1300, 300))).index == 1
+        assert track.choose_person(AnalyseParams(person="reference"), np.full(128, 0.19)).index == 1
 
     def test_what_is_not_there_is_refused(self, track: Track) -> None:
         with pytest.raises(TrackError, match="no person 2; it has 0 to 1"):
-            track.choose(AnalyseParams(person="index", person_index=2))
+            track.choose_person(AnalyseParams(person="index", person_index=2))
         with pytest.raises(TrackError, match="person_point"):
-            track.choose(AnalyseParams(person="point"))
+            track.choose_person(AnalyseParams(person="point"))
         with pytest.raises(TrackError, match="person_reference"):
-            track.choose(AnalyseParams(person="reference"))
+            track.choose_person(AnalyseParams(person="reference"))
         with pytest.raises(NoFaceError, match="no face was found in plates/a"):
-            replace(track, people=()).choose(AnalyseParams())
+            replace(track, people=()).choose_person(AnalyseParams())
 
 
 class TestFace:
@@ -61,7 +61,7 @@ class TestFace:
         face = make_face(1001, landmarks, 0.5, pixel_aspect=2.0)
         np.testing.assert_allclose(face.euler, (20, -5, 10), atol=0.1)
         assert face.box[2] == pytest.approx(face.box[3] / 2, abs=2e-3)
-        wide = settle(replace(track, pixel_aspect=2.0, people=(Person(0, {}, {1001: face}, np.zeros(128)),)))
+        wide = rebuild_faces(replace(track, pixel_aspect=2.0, people=(Person(0, {}, {1001: face}, np.zeros(128)),)))
         final = wide.people[0].faces[1001]
         np.testing.assert_allclose(final.landmarks, face.landmarks, atol=2e-3)
         np.testing.assert_allclose(final.box, face.box, atol=2e-3)
@@ -69,7 +69,7 @@ class TestFace:
 
 class TestSettle:
     def test_is_stable(self, track: Track) -> None:
-        assert track_text(settle(track)) == track_text(track)
+        assert format_track(rebuild_faces(track)) == format_track(track)
 
     def test_final_faces_are_smoother_than_measured(self, track: Track) -> None:
         def shake(faces: object) -> float:
@@ -78,16 +78,16 @@ class TestSettle:
         assert shake(track.people[0].faces) < 0.7 * shake(track.people[0].measured)
 
     def test_unrelated_stills_are_not_smoothed(self, track: Track) -> None:
-        loose = settle(replace(track, related=False)).people[0]
+        loose = rebuild_faces(replace(track, related=False)).people[0]
         for frame, face in loose.faces.items():
             np.testing.assert_array_equal(face.landmarks, loose.measured[frame].landmarks)
 
     def test_gap_of_the_analysed_frames_is_bridged(self, track: Track) -> None:
         measured = {frame: face for frame, face in track.people[0].measured.items() if frame not in (1005, 1006)}
         measured[1007] = replace(measured[1007], motion=None)
-        bridged = settle(replace(track, people=(replace(track.people[0], measured=measured),))).people[0]
+        bridged = rebuild_faces(replace(track, people=(replace(track.people[0], measured=measured),))).people[0]
         assert bridged.faces[1005].origin == "bridged" and bridged.faces[1004].origin == "detected"
-        alone = settle(replace(track, gap=1, people=(replace(track.people[0], measured=measured),))).people[0]
+        alone = rebuild_faces(replace(track, gap=1, people=(replace(track.people[0], measured=measured),))).people[0]
         assert 1005 not in alone.faces
 
 
@@ -97,13 +97,13 @@ class TestOverrides:
         face = edited.people[0].faces[1003]
         np.testing.assert_array_equal(face.landmarks[30], (512.5, 310.25))
         assert face.origin == "edited" and face.box == track.people[0].faces[1003].box
-        np.testing.assert_allclose(face.euler, euler(face.landmarks), atol=2e-3)
+        np.testing.assert_allclose(face.euler, measure_euler_angles(face.landmarks), atol=2e-3)
         np.testing.assert_array_equal(np.delete(face.landmarks, 30, 0),
                                       np.delete(track.people[0].faces[1003].landmarks, 30, 0))
 
     def test_taking_it_away_gives_the_track_back(self, track: Track) -> None:
         edited = track.with_override(0, 1003, {30: (512.5, 310.25)})
-        assert track_text(edited.with_override(0, 1003)) == track_text(track)
+        assert format_track(edited.with_override(0, 1003)) == format_track(track)
 
     def test_hidden_face(self, track: Track) -> None:
         assert 1001 not in track.with_override(1, 1001, hidden=True).people[1].faces
@@ -111,8 +111,8 @@ class TestOverrides:
     def test_ignored_measurement_is_bridged(self, track: Track) -> None:
         edited = track.with_override(0, 1005, ignored=True)
         assert edited.people[0].faces[1005].origin == "bridged" and 1005 in edited.people[0].measured
-        again = track_of(json.loads(track_text(edited)))
-        assert again.people[0].overrides[1005].ignored and track_text(again) == track_text(edited)
+        again = parse_track(json.loads(format_track(edited)))
+        assert again.people[0].overrides[1005].ignored and format_track(again) == format_track(edited)
 
     def test_whole_face_where_none_was_found(self, track: Track) -> None:
         frames = (*track.frames, 1050)
@@ -129,7 +129,7 @@ class TestOverrides:
 
     def test_survive_a_new_analysis_even_if_people_changed_places(self, track: Track) -> None:
         edited = track.with_override(1, 1004, {8: (1210.0, 400.0)}).with_override(0, 1005, hidden=True)
-        swapped = settle(replace(track, people=(replace(track.people[1], index=0), replace(track.people[0], index=1))))
+        swapped = rebuild_faces(replace(track, people=(replace(track.people[1], index=0), replace(track.people[0], index=1))))
         carried = carry_overrides(swapped, edited)
         assert carried.people[0].overrides[1004].landmarks == {8: (1210.0, 400.0)}
         assert 1005 not in carried.people[1].faces and 1005 in carried.people[0].faces
@@ -156,7 +156,7 @@ class TestFile:
         np.testing.assert_array_equal(loaded.people[0].measured[1002].motion, STILL)
 
     def test_is_json_with_a_face_a_line(self, track: Track) -> None:
-        text = track_text(track)
+        text = format_track(track)
         data = json.loads(text)
         assert data["format"] == "fsgan-track" and data["version"] == 1 and data["frames"] == [[1001, 1012]]
         assert len(data["people"][0]["faces"]["1001"]["landmarks"]) == 68
@@ -172,7 +172,7 @@ class TestFile:
         np.testing.assert_allclose(face.landmarks - before.landmarks, moved, atol=1e-3)
         x, y, side, _ = before.box
         np.testing.assert_allclose(face.box, (x + 4 - side / 4, y - side / 4, 1.5 * side, 1.5 * side), atol=2e-3)
-        turned = np.array(euler(face.landmarks)) - euler(before.landmarks)
+        turned = np.array(measure_euler_angles(face.landmarks)) - measure_euler_angles(before.landmarks)
         np.testing.assert_allclose(np.array(face.euler) - before.euler, turned + np.array([7, 0, 0]), atol=2e-3)
         assert face.origin == "edited"
         assert all(edited.people[0].faces[frame] is not face and
@@ -181,11 +181,11 @@ class TestFile:
         save_track(tmp_path / "a.track.json", edited)
         text = (tmp_path / "a.track.json").read_text()
         assert '"version": 2' in text and '"offset": {"30": [1.0, 0.0], "box": [4.0, 0.0], "box_scale": 1.5' in text
-        assert track_text(load_track(tmp_path / "a.track.json")) == text
-        assert '"version": 1' in track_text(track)
+        assert format_track(load_track(tmp_path / "a.track.json")) == text
+        assert '"version": 1' in format_track(track)
 
     def test_an_offset_of_nothing_changes_no_number(self, track: Track) -> None:
-        nothing = {name: offset.neutral for name, offset in OFFSETS.items()}
+        nothing = {name: offset.neutral_value for name, offset in FACE_OFFSETS.items()}
         before, after = (one.people[0].faces[1003] for one in (track, track.with_override(0, 1003, offset=nothing)))
         assert np.array_equal(before.landmarks, after.landmarks)
         assert (before.box, before.euler) == (after.box, after.euler)
@@ -194,7 +194,7 @@ class TestFile:
         np.testing.assert_allclose(np.array(face.box[:2]) - before.box[:2], (5.0, 6.0), atol=1e-3)
 
     def test_an_override_written_by_hand_takes_effect(self, track: Track, tmp_path: Path) -> None:
-        data = json.loads(track_text(track))
+        data = json.loads(format_track(track))
         data["people"][0]["overrides"] = {"1002": {"landmarks": {"30": [1, 2]}}, "1003": {"hidden": True}}
         (tmp_path / "t.json").write_text(json.dumps(data))
         loaded = load_track(tmp_path / "t.json").people[0]
@@ -203,7 +203,7 @@ class TestFile:
 
     def test_no_people(self, track: Track) -> None:
         empty = replace(track, people=())
-        assert track_of(json.loads(track_text(empty))).people == ()
+        assert parse_track(json.loads(format_track(empty))).people == ()
 
     @pytest.mark.parametrize(("change", "text"), [
         (lambda d: d.update(format="x"), "no track"),
@@ -226,10 +226,10 @@ class TestFile:
         (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"box_scale": 0}}}), "0.05 to 20"),
     ])
     def test_broken_files_are_refused_with_the_place(self, track: Track, change: object, text: str) -> None:
-        data = json.loads(track_text(track))
+        data = json.loads(format_track(track))
         change(data)  # type: ignore[operator]
         with pytest.raises(TrackError, match=text):
-            track_of(data, "a.json")
+            parse_track(data, "a.json")
 
     def test_not_json_not_there_not_text(self, tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text("{nonsense")
@@ -257,7 +257,7 @@ class TestMany:
             frame: replace(face, wflw=np.round(from_ibug(face.landmarks) + noise.normal(size=(98, 2)) * 0.3, 3))
             for frame, face in person.measured.items()}) for person in track.people)
         used = (UsedWeights("landmarks", "hr18", "ab12", "unknown"),)
-        return settle(replace(track, people=people, landmarker="hrnet", weights=used))
+        return rebuild_faces(replace(track, people=people, landmarker="hrnet", weights=used))
 
     def test_settled_with_the_68_and_smoother_than_measured(self, many: Track) -> None:
         one = many.people[0]
@@ -272,28 +272,28 @@ class TestMany:
             np.testing.assert_array_equal(face.landmarks, track.people[0].faces[frame].landmarks)
 
     def test_file(self, many: Track, track: Track) -> None:
-        text = track_text(many)
-        again = track_of(json.loads(text))
-        assert track_text(again) == text and again.weights == many.weights
+        text = format_track(many)
+        again = parse_track(json.loads(text))
+        assert format_track(again) == text and again.weights == many.weights
         np.testing.assert_array_equal(again.people[1].faces[1003].wflw, many.people[1].faces[1003].wflw)
-        assert "wflw" not in track_text(track) and '"weights"' not in track_text(track)
+        assert "wflw" not in format_track(track) and '"weights"' not in format_track(track)
 
     def test_what_another_program_leaves_out_is_made_anew(self, many: Track) -> None:
-        data = json.loads(track_text(many))
+        data = json.loads(format_track(many))
         for person in data["people"]:
             person["faces"] = {}
         data["digest"] = "edited"
-        assert track_text(track_of(data)) == track_text(many)
+        assert format_track(parse_track(data)) == format_track(many)
 
     def test_read_by_a_program_that_does_not_know_them(self, many: Track, track: Track) -> None:
         """Keys that version 1 did not have are passed over there: what is left is a track with 68 landmarks."""
-        data = json.loads(track_text(many))
+        data = json.loads(format_track(many))
         data.pop("weights")
         for person in data["people"]:
             for table in ("faces", "measured"):
                 for face in person[table].values():
                     face.pop("wflw")
-        assert track_text(track_of(data)) == track_text(replace(track, landmarker="hrnet"))
+        assert format_track(parse_track(data)) == format_track(replace(track, landmarker="hrnet"))
 
     @pytest.mark.parametrize(("change", "text"), [
         (lambda d: d["people"][0]["measured"]["1001"]["wflw"].pop(), "frame 1001: needs 98 points"),
@@ -301,15 +301,15 @@ class TestMany:
         (lambda d: d.update(weights=[1]), "broken in the head"),
     ])
     def test_broken_files(self, many: Track, change: object, text: str) -> None:
-        data = json.loads(track_text(many))
+        data = json.loads(format_track(many))
         change(data)  # type: ignore[operator]
         with pytest.raises(TrackError, match=text):
-            track_of(data)
+            parse_track(data)
 
     def test_bridged_frames_are_interpolated(self, many: Track) -> None:
         measured = {frame: face for frame, face in many.people[0].measured.items() if frame not in (1005, 1006)}
         measured[1007] = replace(measured[1007], motion=None)
-        faces = settle(replace(many, smooth=0.0, people=(replace(many.people[0], measured=measured),))).people[0].faces
+        faces = rebuild_faces(replace(many, smooth=0.0, people=(replace(many.people[0], measured=measured),))).people[0].faces
         assert faces[1005].origin == "bridged"
         before, after = faces[1004].wflw, faces[1007].wflw
         assert before is not None and after is not None
@@ -318,7 +318,7 @@ class TestMany:
     def test_a_face_without_them_between_faces_with_them(self, many: Track) -> None:
         measured = dict(many.people[0].measured)
         measured[1004] = replace(measured[1004], wflw=None)
-        faces = settle(replace(many, people=(replace(many.people[0], measured=measured),))).people[0].faces
+        faces = rebuild_faces(replace(many, people=(replace(many.people[0], measured=measured),))).people[0].faces
         known = many.people[0].faces[1004].wflw
         assert known is not None and faces[1004].wflw is not None
         assert np.linalg.norm(faces[1004].wflw - known, axis=1).max() < 2
@@ -346,7 +346,7 @@ class TestMany:
                            wflw=face.wflw / (2, 1))
 
         people = tuple(replace(p, measured={f: squeezed(face) for f, face in p.measured.items()}) for p in many.people)
-        narrow = settle(replace(many, people=people, pixel_aspect=2.0))
+        narrow = rebuild_faces(replace(many, people=people, pixel_aspect=2.0))
         for frame, face in many.people[0].faces.items():
             assert face.wflw is not None
             np.testing.assert_allclose(narrow.people[0].faces[frame].wflw, face.wflw / (2, 1), atol=2e-3)

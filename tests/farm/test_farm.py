@@ -22,19 +22,19 @@ from hypothesis import strategies as st
 
 from fsgan_core.cli import main
 from fsgan_core.cli.parser import make_parser
-from fsgan_core.cli.progress import EngineLines
+from fsgan_core.cli.progress import FarmProgress
 from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract.errors import InputError, MachineError, PlateError, WeightsError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.farm.bundle import make_bundle, moved, path_texts, write_bundle
-from fsgan_core.farm.tasks import analyse_target, estimate, gathered, recognise, render_chunk
-from fsgan_core.farm.template import ARITHMETIC, FarmOptions, openjd_range, our_range
+from fsgan_core.farm.bundle import collect_paths, make_bundle, replace_paths, write_bundle
+from fsgan_core.farm.tasks import analyse_target, estimate_cost, gather_result, recognise_source, render_chunk
+from fsgan_core.farm.template import ARITHMETIC_VARIABLES, FarmOptions, from_openjd_range, to_openjd_range
 from fsgan_core.networks.weights.checkpoint import read_checkpoint, write_checkpoint
 from fsgan_core.plates.exr import read_header
-from fsgan_core.render.pipeline import render_shot, shot_work
-from fsgan_core.render.recognise import load, save
+from fsgan_core.render.pipeline import plan_shot_job, render_shot
+from fsgan_core.render.recognise import load_recognition, save_recognition
 from fsgan_core.runtime.events import FAILED, Event
-from fsgan_core.training.loops import seeded
+from fsgan_core.training.loops import build_seeded_network
 from tests import faults
 from tests.small_shot import Small
 
@@ -64,8 +64,8 @@ def values_of(folder: Path) -> dict[str, object]:
 class TestBundle:
     def test_is_a_job_for_openjd(self, small: Small, tmp_path: Path) -> None:
         shot = replace(small.shot(tmp_path / "out", reenact__recognition="1"), target=Clip(small.plate))
-        write_bundle(make_bundle(shot, FarmOptions(chunk=2, minutes=5, gpu=True, gpu_memory=8, cores=4, memory=16,
-                                                   weights=(str(tmp_path),))), tmp_path / "job")
+        write_bundle(make_bundle(shot, FarmOptions(chunk=2, task_minutes=5, gpu=True, gpu_memory=8, cores=4, memory=16,
+                                                   weight_folders=(str(tmp_path),))), tmp_path / "job")
         done = openjd("check", tmp_path / "job" / "template.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
         template = yaml.safe_load((tmp_path / "job" / "template.yaml").read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ class TestBundle:
         assert said.startswith("fsgan ") and f"blend {bundle.shot.stages.blend.engine}" in said
 
     def test_arithmetic_goes_with_the_job(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ARITHMETIC:
+        for name in ARITHMETIC_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
         monkeypatch.setenv("MKL_CBWR", "{{Param.Nothing}}")
@@ -121,18 +121,18 @@ class TestBundle:
                     Output("out/d.####.exr"))
         new = {"source.2": source, "target": target, "target.track": track, "source.2.person": "/x/still 2.jpg",
                "output": "/new", "reenact.network": "/w/x.safetensors"}
-        found = path_texts(moved(shot, new))
+        found = collect_paths(replace_paths(shot, new))
         assert {name: found[name] for name in new} == new
-        assert (found["source.1"], moved(shot, new).output.path) == ("a.mov", str(Path("/new/d.####.exr")))
+        assert (found["source.1"], replace_paths(shot, new).output.path) == ("a.mov", str(Path("/new/d.####.exr")))
 
     @pytest.mark.parametrize("name", ["source.3", "source.0", "source.x", "holdout", "target.colour", "drive.pose"])
     def test_a_path_that_the_shot_has_not(self, name: str) -> None:
         with pytest.raises(InputError):
-            moved(Shot((Clip("a.mov"),), Clip("b.mov"), Output("c.####.exr")), {name: "x"})
+            replace_paths(Shot((Clip("a.mov"),), Clip("b.mov"), Output("c.####.exr")), {name: "x"})
 
     def test_ranges(self) -> None:
-        assert openjd_range((1, 3, 5, 7, 12)) == "1-7:2,12"
-        assert our_range("1-7:2,12") == "1-7x2,12"
+        assert to_openjd_range((1, 3, 5, 7, 12)) == "1-7:2,12"
+        assert from_openjd_range("1-7:2,12") == "1-7x2,12"
 
 
 class TestRecognise:
@@ -147,21 +147,21 @@ class TestRecognise:
         named = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1",
                                        reenact__recognition_file=str(tmp_path / "mine.json")))
         assert named.template["steps"][0]["name"] == "Render"
-        assert path_texts(named.shot)["reenact.recognition_file"] == str(tmp_path / "mine.json")
+        assert collect_paths(named.shot)["reenact.recognition_file"] == str(tmp_path / "mine.json")
 
     def test_tasks_go_by_the_jobs_file(self, small: Small, tmp_path: Path) -> None:
         shot = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1")).shot
         file = tmp_path / "out" / "fsgan_farm" / "tracks" / "recognition.json"
-        assert recognise(shot)["output"] == str(file) and file.is_file()
-        first = shot_work(shot).key(2)
-        assert recognise(shot)["written"] and shot_work(shot).key(2) == first
-        known = load(file)
-        save(file, replace(known, moves=known.moves + 0.5))
-        assert shot_work(shot).key(2) != first
+        assert recognise_source(shot)["output"] == str(file) and file.is_file()
+        first = plan_shot_job(shot).compute_frame_key(2)
+        assert recognise_source(shot)["written"] and plan_shot_job(shot).compute_frame_key(2) == first
+        known = load_recognition(file)
+        save_recognition(file, replace(known, moves=known.moves + 0.5))
+        assert plan_shot_job(shot).compute_frame_key(2) != first
 
     def test_a_shot_without_such_a_file(self, small: Small, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="farm bundle"):
-            recognise(small.shot(tmp_path / "out"))
+            recognise_source(small.shot(tmp_path / "out"))
 
 
 @POSIX
@@ -176,7 +176,7 @@ def test_whole_job_equals_one_render(small: Small, tmp_path: Path) -> None:
     shot = Shot((Clip(str(before / "source.png")),), Clip(str(before / "plate.####.exr")),
                 Output(str(before / "out" / "swap.####.exr")))
     one = replace(shot, output=Output(str(tmp_path / "one" / "swap.####.exr")))
-    assert len(render_shot(one).numbers("rendered")) == 4
+    assert len(render_shot(one).list_frames("rendered")) == 4
     job = tmp_path / "job"
     write_bundle(make_bundle(shot, FarmOptions(chunk=2, command=str(program(tmp_path)))), job)
     shutil.move(tmp_path / "submitted", tmp_path / "farm")
@@ -207,7 +207,7 @@ class TestTasks:
         for frame in range(1, 4):
             shutil.copy(small.folder / f"plate.{frame:04d}.exr", tmp_path)
         shot = replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "plate.####.exr")))
-        return make_bundle(shot, FarmOptions(work=str(tmp_path / "work"))).shot
+        return make_bundle(shot, FarmOptions(work_folder=str(tmp_path / "work"))).shot
 
     def test_a_plate_that_is_not_complete(self, job: Shot, tmp_path: Path) -> None:
         plate = tmp_path / "plate.0002.exr"
@@ -231,12 +231,12 @@ class TestTasks:
         result = render_chunk(job, "1-3", tmp_path / "work")
         assert [frame for frame, _ in result.failures] == [3]
         assert "when the plate was analysed" in result.failures[0][1]
-        report = gathered(job, "1-3", tmp_path / "work")
-        assert report.numbers(FAILED) == (3,)
+        report = gather_result(job, "1-3", tmp_path / "work")
+        assert report.list_frames(FAILED) == (3,)
         assert any("1-2 lie beside failed frames" in note for note in report.notes)
         assert analyse_target(job, "1-3")["unread"] == []
         assert not render_chunk(job, "1-3", tmp_path / "work").failures
-        assert not gathered(job, "1-3", tmp_path / "work").failures
+        assert not gather_result(job, "1-3", tmp_path / "work").failures
         before = faults.sums(tmp_path / "out")
         shutil.rmtree(tmp_path / "out")
         plate.write_bytes(whole[:len(whole) // 2])  # broken after the analysis
@@ -245,14 +245,14 @@ class TestTasks:
         assert not render_chunk(job, "1-3", tmp_path / "work").failures
         assert faults.sums(tmp_path / "out") == before
         (tmp_path / "out" / "swap.0002.exr").unlink()
-        assert gathered(job, "1-3", tmp_path / "work").numbers(FAILED) == (2,), "what counts is the file"
+        assert gather_result(job, "1-3", tmp_path / "work").list_frames(FAILED) == (2,), "what counts is the file"
 
     def test_times_outlive_a_second_run(self, small: Small, tmp_path: Path) -> None:
         shot = small.shot(tmp_path / "out", frames="1")
         first = render_chunk(shot, "1", tmp_path)
         again = render_chunk(shot, "1", tmp_path)
-        assert (first.numbers("rendered"), again.numbers("kept")) == ((1,), (1,))
-        assert gathered(shot, "1", tmp_path).frames[0].seconds["mask"] == pytest.approx(
+        assert (first.list_frames("rendered"), again.list_frames("kept")) == ((1,), (1,))
+        assert gather_result(shot, "1", tmp_path).frames[0].seconds["mask"] == pytest.approx(
             first.frames[0].seconds["mask"], abs=1e-3)
 
     def test_a_machine_installed_otherwise_refuses(self, small: Small, tmp_path: Path) -> None:
@@ -293,12 +293,12 @@ class TestMachines:
         shutil.copy(small.folder / "plate.0001.exr", plates)
         shot = Shot((Clip(str(small.folder / "source.png")),), Clip(str(plates / "plate.####.exr")),
                     Output(str(tmp_path / "out" / "swap.####.exr")))
-        write_bundle(make_bundle(shot, FarmOptions(work=str(tmp_path / "work"))), tmp_path / "job")
+        write_bundle(make_bundle(shot, FarmOptions(work_folder=str(tmp_path / "work"))), tmp_path / "job")
         script = "\n".join(f'"{program(tmp_path)}" farm task {what} "{tmp_path}/job/shot.toml" --work "{tmp_path}/work"'
                            " --progress openjd || exit $?" for what in
                            ("analyse-source --number 1", "analyse-target --frames 1", "recognise", "render --frames 1",
                             "report"))
-        told = {name: os.environ[name] for name in ("PATH", *ARITHMETIC) if name in os.environ}
+        told = {name: os.environ[name] for name in ("PATH", *ARITHMETIC_VARIABLES) if name in os.environ}
         done = subprocess.run([*apart, "sh", "-c", script], capture_output=True, check=False,
                               env={**told, "HOME": "/proc/none", "LC_ALL": "C", "TMPDIR": str(tmp_path)})
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
@@ -314,12 +314,12 @@ class TestMachines:
 
 class TestEngineLines:
     def test_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
-        lines = EngineLines("frame")
-        lines.step(Event("analyse", "a\nopenjd_fail: no", 5, 10))
-        lines.step(Event("begin", "swap", 0, 4, 1001))
+        lines = FarmProgress("frame")
+        lines.report_event(Event("analyse", "a\nopenjd_fail: no", 5, 10))
+        lines.report_event(Event("begin", "swap", 0, 4, 1001))
         for done in (1, 3, 2, 4):
-            lines.step(Event("frame", "swap", done, 4, 1000 + done, "rendered"))
-        lines.fail(MachineError("the disk is full;\n  free some"))
+            lines.report_event(Event("frame", "swap", done, 4, 1000 + done, "rendered"))
+        lines.report_failure(MachineError("the disk is full;\n  free some"))
         assert capsys.readouterr().err.splitlines() == [
             "openjd_status: analyse a openjd_fail: no", "openjd_status: frame 1001", "openjd_progress: 25.0",
             "openjd_progress: 75.0", "openjd_progress: 100.0", "openjd_fail: the disk is full; free some"]
@@ -338,13 +338,13 @@ class TestEngineLines:
 
 class TestEstimate:
     def test_three_frames_scaled(self, small: Small, tmp_path: Path) -> None:
-        found = estimate(small.shot(tmp_path / "out", frames="1-6"), imported=2.0)
-        assert found.frames == 6 and found.sampled == (1, 3, 6) and not (tmp_path / "out").exists()
-        assert found.frame > 0 and found.start >= 2.0 and found.stages["mask"] > 0
-        assert found.analyse == 0.0, "both tracks are there"
+        found = estimate_cost(small.shot(tmp_path / "out", frames="1-6"), imported=2.0)
+        assert found.frames == 6 and found.sampled_frames == (1, 3, 6) and not (tmp_path / "out").exists()
+        assert found.frame_seconds > 0 and found.start_seconds >= 2.0 and found.stage_seconds["mask"] > 0
+        assert found.analysis_seconds == 0.0, "both tracks are there"
         plain = replace(found, frames=100, analyse=50.0, frame=3.0, start=4.0)
-        assert plain.machine_seconds(10) == 50 + 300 + 40
-        assert plain.wall_seconds(100, 10) == 50 + 30 + 4
+        assert plain.estimate_machine_seconds(10) == 50 + 300 + 40
+        assert plain.estimate_wall_seconds(100, 10) == 50 + 30 + 4
 
     def test_by_command(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shot = replace(small.shot(tmp_path / "out"), target=Clip(small.plate), stages=Stages())
@@ -409,14 +409,14 @@ def test_finetune_is_a_step(small: Small, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
     plain = small.shot(tmp_path / "out", frames="1")
     with pytest.raises(WeightsError):
-        make_bundle(plain, FarmOptions(finetune=2))
+        make_bundle(plain, FarmOptions(finetune_iterations=2))
     clip = Clip(small.plate, track=str(small.folder / "plate.json"))
     arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
-    write_checkpoint(tmp_path / "anna.safetensors", arch, seeded(arch, 3).state_dict(),
+    write_checkpoint(tmp_path / "anna.safetensors", arch, build_seeded_network(arch, 3).state_dict(),
                      {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64"})
     shot = small.shot(tmp_path / "out", frames="1", reenact__recognition="1",
                       reenact__network=str(tmp_path / "anna.safetensors"))
-    made = make_bundle(replace(shot, source=(clip,)), FarmOptions(finetune=2, finetune_licence="commercial",
+    made = make_bundle(replace(shot, source=(clip,)), FarmOptions(finetune_iterations=2, finetune_licence="commercial",
                                                                   timeout=5))
     write_bundle(made, tmp_path / "job")
     steps = {step["name"]: step for step in made.template["steps"]}
@@ -455,6 +455,6 @@ def test_clocks_that_differ(small: Small, tmp_path: Path) -> None:
     failed = {**told["frames"][0], "state": "failed", "message": "half copied"}
     ahead.write_text(json.dumps({**told, "frames": [failed], "finished": told["finished"] + 9000}))
     os.utime(ahead, (1, 1))
-    assert gathered(shot, "1-2", tmp_path).numbers(FAILED) == ()
+    assert gather_result(shot, "1-2", tmp_path).list_frames(FAILED) == ()
     os.utime(ahead)
-    assert gathered(shot, "1-2", tmp_path).numbers(FAILED) == (1,)
+    assert gather_result(shot, "1-2", tmp_path).list_frames(FAILED) == (1,)

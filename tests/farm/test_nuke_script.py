@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.farm.bundle import write_bundle
-from fsgan_core.farm.nuke_bundle import load_nodes, make_script_bundle, render_nodes
-from fsgan_core.farm.nuke_script import commands, listed, load_script, parse_script
+from fsgan_core.farm.nuke_bundle import load_node_jobs, make_script_bundle, render_nodes
+from fsgan_core.farm.nuke_script import load_script, parse_script, split_commands, split_list
 from fsgan_core.farm.template import FarmOptions
 from tests.host import tcl
-from tests.render.test_farm import openjd, values_of
+from tests.farm.test_farm import openjd, values_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = r"""#! /usr/local/Nuke15.0/Nuke15.0 -nx
@@ -64,19 +64,19 @@ Write { name Late use_limit true first {{root.first_frame}} last 1005 disable {{
 class TestWords:
     @given(st.lists(st.text(st.sampled_from('ab {}[]"\\;$#\n\té'), max_size=6), min_size=1, max_size=4))
     def test_lists_are_tcls(self, words: list[str]) -> None:
-        assert listed(tcl.join(words)) == words
+        assert split_list(tcl.join(words)) == words
 
     @given(st.text(st.sampled_from('ab {}[]"\\;$#\n'), max_size=40))
     def test_nothing_else_than_words_or_an_error(self, text: str) -> None:
         try:
-            assert all(isinstance(word, str) for words in commands(text) for word in words)
+            assert all(isinstance(word, str) for words in split_commands(text) for word in words)
         except InputError as error:
             assert "never closed" in str(error)
 
     def test_scripts_are_taken_apart_as_by_tcl(self) -> None:
         for path in sorted((ROOT / "gizmos").rglob("*.nk")) + sorted((ROOT / "gizmos").glob("*.gizmo")):
             text = path.read_text(encoding="utf-8")
-            ours = [words for words in commands(text) if words[0] not in ("set", "push")]
+            ours = [words for words in split_commands(text) if words[0] not in ("set", "push")]
             theirs = [words for words in tcl.trace(text) if words[0] not in ("set", "push")]
             assert ours == theirs, path
 
@@ -84,16 +84,16 @@ class TestWords:
 class TestGraph:
     def test_what_is_found(self) -> None:
         script = parse_script(SCRIPT)
-        assert {node.name for node in script.nodes.values() if node.ours} >= {"Fix.Mask1", "Swap1"}
-        assert [node.name for node in script.writes()] == ["Pre", "Copy", "Late", "Final"]
-        above = {name: {node.name for node in script.above(name) if node.ours}
+        assert {node.name for node in script.nodes.values() if node.is_fsgan} >= {"Fix.Mask1", "Swap1"}
+        assert [node.name for node in script.list_writes()] == ["Pre", "Copy", "Late", "Final"]
+        above = {name: {node.name for node in script.list_upstream(name) if node.is_fsgan}
                  for name in ("Final", "Pre", "Copy", "Late")}
         assert above == {"Final": {"Fix.Mask1"}, "Pre": {"Swap1"}, "Copy": set(), "Late": set()}
-        assert script.frames(script.nodes["Final"]) == (1001, 1020)
-        assert script.frames(script.nodes["Pre"]) == (1003, 1005)
+        assert script.find_write_range(script.nodes["Final"]) == (1001, 1020)
+        assert script.find_write_range(script.nodes["Pre"]) == (1003, 1005)
         with pytest.raises(InputError, match="only Nuke can say"):
-            script.frames(script.nodes["Late"])
-        assert [node.kind for node in script.nodes.values() if node.name.startswith("Swap1")] == ["FSGAN_Swap"] * 2
+            script.find_write_range(script.nodes["Late"])
+        assert [node.node_class for node in script.nodes.values() if node.name.startswith("Swap1")] == ["FSGAN_Swap"] * 2
 
     @pytest.mark.parametrize("text", ["", "Root { name x", 'Read { name "x }', "push 0\n", "# nothing\n"])
     def test_no_script(self, text: str, tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ class TestGraph:
         script = parse_script("Group { inputs 0 name A }\nGroup { inputs 0 name B }\nRead { inputs 0 name R }\n"
                               "end_group\nDot { name D }\nend_group\nWrite { name W }\n")
         assert list(script.nodes) == ["A", "A.B", "A.B.R", "A.D", "W"]
-        assert {node.name for node in script.above("W")} == set(script.nodes)
-        assert [node.name for node in script.above("A.B")] == ["A.B", "A.B.R"]
+        assert {node.name for node in script.list_upstream("W")} == set(script.nodes)
+        assert [node.name for node in script.list_upstream("A.B")] == ["A.B", "A.B.R"]
 
     def test_a_stack_that_is_empty(self) -> None:
         script = parse_script("Merge2 { inputs 2+1 name M }\npush $N9\nend_group\nWrite { name W }\n")
@@ -124,7 +124,7 @@ class TestBundle:
         return path
 
     def test_is_a_job_for_openjd(self, script: Path, tmp_path: Path) -> None:
-        made = make_script_bundle(script, FarmOptions(chunk=4, weights=("/w",)), writes=("Final", "Pre", "Copy"))
+        made = make_script_bundle(script, FarmOptions(chunk=4, weight_folders=("/w",)), writes=("Final", "Pre", "Copy"))
         write_bundle(made, tmp_path / "job")
         done = openjd("check", tmp_path / "job" / "template.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -136,7 +136,7 @@ class TestBundle:
         values = values_of(tmp_path / "job")
         assert values["Weights1"] == "/w" and "weights.1={{Param.Weights1}}" in steps["Nodes"]["script"]["actions"][
             "onRun"]["args"]
-        assert (values["Frames"], values["Frames1"]) == ("1001-1020", "1003-1005") and made.tasks == 5
+        assert (values["Frames"], values["Frames1"]) == ("1001-1020", "1003-1005") and made.task_count == 5
         assert values["NukeScript"] == str(script)
         assets = yaml.safe_load((tmp_path / "job" / "asset_references.yaml").read_text())["assetReferences"]["inputs"]
         assert assets["filenames"] == [str(script)] + [f"{tmp_path}/plate.{frame}.exr" for frame in range(1001, 1004)]
@@ -158,10 +158,10 @@ class TestBundle:
     @pytest.mark.parametrize("text", ["", "[]", '{"version": 9, "nodes": []}', '{"version": 1, "nodes": [{}]}'])
     def test_nodes_that_cannot_be_read(self, text: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="Prepare"):
-            load_nodes(tmp_path / "nodes.json")
+            load_node_jobs(tmp_path / "nodes.json")
         (tmp_path / "nodes.json").write_text(text)
         with pytest.raises(InputError, match=r"nodes\.json"):
-            load_nodes(tmp_path / "nodes.json")
+            load_node_jobs(tmp_path / "nodes.json")
 
     def test_a_machine_installed_otherwise_refuses(self, tmp_path: Path) -> None:
         shot = {"target": "plate.####.exr", "output": "m.####.exr"}

@@ -17,7 +17,14 @@ import pytest
 
 import fsgan_core
 from fsgan_core.farm.bundle import make_bundle, write_bundle
-from fsgan_core.farm.session import SOCKET, VARIABLE, deciding, handed_on, refusal, start
+from fsgan_core.farm.session import (
+    SESSION_VARIABLE,
+    SOCKET_NAME,
+    explain_refusal,
+    run_in_session,
+    select_deciding_variables,
+    start_session,
+)
 from fsgan_core.farm.template import FarmOptions
 from tests import faults
 from tests.small_shot import Small
@@ -44,7 +51,7 @@ class Session:
         return self.call("farm", "session", "stop", str(self.folder)).stdout
 
     def popen(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        environment = faults.environment(self.work / "cache") | {VARIABLE: str(self.folder)} | variables
+        environment = faults.environment(self.work / "cache") | {SESSION_VARIABLE: str(self.folder)} | variables
         return subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", *arguments], env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -60,7 +67,7 @@ class Session:
 @pytest.fixture
 def session(small: Small, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     shot = small.shot(tmp_path / "out")
-    write_bundle(make_bundle(shot, FarmOptions(work=str(tmp_path / "work"))), tmp_path / "job")
+    write_bundle(make_bundle(shot, FarmOptions(work_folder=str(tmp_path / "work"))), tmp_path / "job")
     made = Session(tmp_path_factory.mktemp("s"), tmp_path / "job", tmp_path / "work")
     yield made
     made.end()
@@ -91,7 +98,7 @@ def gone(pid: int) -> bool:
 class TestProcess:
     def test_does_what_a_task_does_until_it_dies(self, session: Session, wanted: dict[str, str]) -> None:
         pid = session.begin()
-        assert session.folder.stat().st_mode & 0o777 == 0o700 and session.folder.joinpath(SOCKET).is_socket()
+        assert session.folder.stat().st_mode & 0o777 == 0o700 and session.folder.joinpath(SOCKET_NAME).is_socket()
         wrong = session.call(*session.render("99"))
         assert wrong.returncode == 2 and "openjd_fail: missing frames: 99" in wrong.stderr
         first = session.call(*session.render("1-2"))
@@ -130,22 +137,22 @@ class TestProcess:
 
 
 def test_nothing_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert handed_on(["farm"]) is None and capsys.readouterr().err == ""
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
-    assert handed_on(["farm"]) is None and "this task works by itself" in capsys.readouterr().err
+    monkeypatch.delenv(SESSION_VARIABLE, raising=False)
+    assert run_in_session(["farm"]) is None and capsys.readouterr().err == ""
+    monkeypatch.setenv(SESSION_VARIABLE, str(tmp_path))
+    assert run_in_session(["farm"]) is None and "this task works by itself" in capsys.readouterr().err
 
 
 def test_a_process_that_does_not_start(tmp_path: Path) -> None:
-    assert "each task works by itself" in start(tmp_path, (sys.executable, "-c", "raise SystemExit('no')"))
-    assert "each task works by itself" in start(tmp_path / ("x" * 120))  # too long for a socket
-    assert "each task works by itself" in start(tmp_path, ("/no/such/program",))
+    assert "each task works by itself" in start_session(tmp_path, (sys.executable, "-c", "raise SystemExit('no')"))
+    assert "each task works by itself" in start_session(tmp_path / ("x" * 120))  # too long for a socket
+    assert "each task works by itself" in start_session(tmp_path, ("/no/such/program",))
 
 
 def test_another_environment_is_not_for_it() -> None:
-    here = {"FSGAN_CACHE": "a", VARIABLE: "b", "OCIO": "c", "PATH": "d", "OMP_NUM_THREADS": "1"}
-    assert deciding(here) == {"FSGAN_CACHE": "a", "OCIO": "c", "OMP_NUM_THREADS": "1"}
+    here = {"FSGAN_CACHE": "a", SESSION_VARIABLE: "b", "OCIO": "c", "PATH": "d", "OMP_NUM_THREADS": "1"}
+    assert select_deciding_variables(here) == {"FSGAN_CACHE": "a", "OCIO": "c", "OMP_NUM_THREADS": "1"}
     asked = {"version": fsgan_core.__version__, "environment": {"FSGAN_CACHE": "a", "OCIO": "c"}}
-    assert refusal(asked, {"FSGAN_CACHE": "a", "OCIO": "c"}) == ""
-    assert refusal(asked, {"FSGAN_CACHE": "b", "OCIO": "c", "MKL_CBWR": "x"}) == "it has another FSGAN_CACHE, MKL_CBWR"
-    assert "version" in refusal({**asked, "version": "0.0"}, {})
+    assert explain_refusal(asked, {"FSGAN_CACHE": "a", "OCIO": "c"}) == ""
+    assert explain_refusal(asked, {"FSGAN_CACHE": "b", "OCIO": "c", "MKL_CBWR": "x"}) == "it has another FSGAN_CACHE, MKL_CBWR"
+    assert "version" in explain_refusal({**asked, "version": "0.0"}, {})

@@ -21,15 +21,15 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("FSGAN_WEIGHTS_ALLOW", raising=False)
-    monkeypatch.setattr(digests, "_known", {})
+    monkeypatch.setattr(digests, "_known_digests", {})
     yield folder
 
 
 def small_state(arch: str = SMALL) -> dict[str, torch.Tensor]:
     """The tensors of a small network."""
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
 
-    return dict(build(arch).state_dict())
+    return dict(build_network(arch).state_dict())
 
 
 def publish(path: Path, arch: str = SMALL, *, legacy: bool = False, **more: object) -> Path:
@@ -41,7 +41,7 @@ def publish(path: Path, arch: str = SMALL, *, legacy: bool = False, **more: obje
 
 def blank_state(arch: str) -> dict[str, torch.Tensor]:
     """Tensors of a large network, all zero: quickly made."""
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
 
     return {name: torch.zeros(tensor.shape, dtype=tensor.dtype)
-            for name, tensor in build(arch, device="meta").state_dict().items()}
+            for name, tensor in build_network(arch, device="meta").state_dict().items()}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet
-from fsgan_core.networks.inference import Runner, load_runner, resolve_precision
+from fsgan_core.networks.inference import Runner, make_runner, resolve_precision
 from tests.networks.test_parity import CASES, CORNER, EXACT, PARITY, given, worst
 from tests.patterns import image, patterned
 
@@ -25,7 +25,7 @@ GENERATOR = "res_unet.MultiScaleResUNet(in_nc=7,out_nc=3,flat_layers=(2,2,2,2),n
 @pytest.mark.parametrize("name", ["segmentation_v2", "landmarks_wflw", "pose_hopenet", "vgg19_features"])
 def test_published_numbers(name: str) -> None:
     case = np.load(PARITY / f"{name}.npz")
-    runner = load_runner(patterned(CASES[name]["arch"]), "cuda:0", "fp32")
+    runner = make_runner(patterned(CASES[name]["arch"]), "cuda:0", "fp32")
     outputs = given(runner.run(torch.from_numpy(image(tuple(CASES[name]["input_shape"])))))
     for index, output in enumerate(outputs):
         step = int(case[f"out{index}_stride"])
@@ -39,7 +39,7 @@ def test_published_generators(name: str) -> None:
     case = np.load(PARITY / f"{name}.npz")
     whole = patterned(CASES[name]["arch"])
     assert isinstance(whole, MultiScaleResUNet)
-    runner = load_runner(whole.base, "cuda:0", "fp32")
+    runner = make_runner(whole.base, "cuda:0", "fp32")
     corner, = given(runner.run(torch.from_numpy(image(tuple(CASES[name]["input_shape"]))[:, :, :CORNER, :CORNER])))
     step = int(case["out0_stride"])
     seen = corner.cpu()[:, :, :EXACT:step, :EXACT:step]
@@ -50,7 +50,7 @@ def test_published_generators(name: str) -> None:
 class TestBits:
     @pytest.fixture(scope="class", params=["fp32", "bf16", "fp16"])
     def runner(self, request: pytest.FixtureRequest) -> Runner:
-        return load_runner(patterned(GENERATOR), "cuda:0", request.param)
+        return make_runner(patterned(GENERATOR), "cuda:0", request.param)
 
     def test_again_and_in_company(self, runner: Runner) -> None:
         x = torch.from_numpy(image((5, 7, 256, 256)))
@@ -84,7 +84,7 @@ def test_precision_is_the_devices() -> None:
 def test_too_large_for_the_card() -> None:
     """What does not fit runs on the CPU, and says so."""
     network = torch.nn.Conv2d(1, 8, 3, padding=1)
-    runner = load_runner(network, "cuda:0", "fp32")
+    runner = make_runner(network, "cuda:0", "fp32")
     torch.cuda.set_per_process_memory_fraction(0.001)
     try:
         answer = runner.run(torch.zeros(1, 1, 4096, 4096))

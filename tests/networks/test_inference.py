@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from fsgan_core.contract.errors import MachineError, ParameterError
 from fsgan_core.networks import inference
-from fsgan_core.networks.fold import folded
-from fsgan_core.networks.inference import load_runner, resolve_precision, runner_for
-from fsgan_core.networks.weights.catalogue import Installed, Weight
+from fsgan_core.networks.fold import fold_batch_norm
+from fsgan_core.networks.inference import get_runner, make_runner, resolve_precision
+from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 from tests.networks.conftest import SMALL, small_state
 from tests.patterns import image, patterned
 
@@ -51,7 +51,7 @@ class TestFold:
         x = torch.from_numpy(image((1, CASES.get(arch, 3), 64, 64)))
         with torch.inference_mode():
             truth = parts(network(x))
-            ready = folded(network)
+            ready = fold_batch_norm(network)
             answer = parts(ready(x))
         assert not [module for module in ready.modules() if isinstance(module, nn.BatchNorm2d)]
         for one, other in zip(answer, truth, strict=True):
@@ -74,7 +74,7 @@ class TestFold:
         x = torch.from_numpy(image((1, 3, 16, 16)))
         with torch.inference_mode():
             truth = network(x)
-            assert torch.equal(folded(network)(x), truth)
+            assert torch.equal(fold_batch_norm(network)(x), truth)
 
 
 class TestPrecision:
@@ -101,7 +101,7 @@ class TestPrecision:
         network, x = patterned(arch), given(arch, 2)
         with torch.inference_mode():
             truth = parts(network(x))
-        for one, other in zip(parts(load_runner(network, "cpu", "fp32").run(x)), truth, strict=True):
+        for one, other in zip(parts(make_runner(network, "cpu", "fp32").run(x)), truth, strict=True):
             assert one.dtype == torch.float32
             assert one.is_contiguous()
             assert (one - other).abs().max() <= 1e-4 * other.std()
@@ -112,13 +112,13 @@ class TestPrecision:
         network = patterned(GENERATOR)
         with torch.inference_mode():
             truth = network(x)
-        error = (load_runner(network, "cpu", "bf16").run(x) - truth).square().mean()
+        error = (make_runner(network, "cpu", "bf16").run(x) - truth).square().mean()
         assert 10 * torch.log10(4 / error) >= 40
 
     def test_the_given_network_is_left_alone(self) -> None:
         network = patterned(SEGMENTATION).train()
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        load_runner(network, "cpu", "bf16").run(given(SEGMENTATION))
+        make_runner(network, "cpu", "bf16").run(given(SEGMENTATION))
         after = network.state_dict()
         assert network.training
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
@@ -128,7 +128,7 @@ class TestPrecision:
 class TestBits:
     @pytest.mark.parametrize("arch", CASES)
     def test_any_company(self, arch: str, precision: str) -> None:
-        runner, x = load_runner(patterned(arch), "cpu", precision), given(arch, 5)
+        runner, x = make_runner(patterned(arch), "cpu", precision), given(arch, 5)
         together = parts(runner.run(x))
         for number in (0, 2, 4):
             for output, alone in zip(together, parts(runner.run(x[number:number + 1])), strict=True):
@@ -137,7 +137,7 @@ class TestBits:
 
     @pytest.mark.parametrize("arch", CASES)
     def test_any_number_of_threads(self, arch: str, precision: str) -> None:
-        runner, x = load_runner(patterned(arch), "cpu", precision), given(arch)
+        runner, x = make_runner(patterned(arch), "cpu", precision), given(arch)
         answers = []
         for threads in (1, 2, 3, 8):
             torch.set_num_threads(threads)
@@ -146,12 +146,12 @@ class TestBits:
         assert all(torch.equal(one, other) for answer in answers for one, other in zip(answer, answers[0], strict=True))
 
     def test_any_layout(self, precision: str) -> None:
-        runner, x = load_runner(patterned(GENERATOR), "cpu", precision), given(GENERATOR)
+        runner, x = make_runner(patterned(GENERATOR), "cpu", precision), given(GENERATOR)
         other = x.contiguous(memory_format=torch.channels_last)
         assert torch.equal(runner.run(x), runner.run(other))
 
     def test_threads_of_the_caller(self, precision: str) -> None:
-        runner, x = load_runner(patterned(SEGMENTATION), "cpu", precision), given(SEGMENTATION, 4)
+        runner, x = make_runner(patterned(SEGMENTATION), "cpu", precision), given(SEGMENTATION, 4)
         alone = runner.run(x)
         got: dict[int, Tensor] = {}
         workers = [threading.Thread(target=lambda n=n: got.update({n: runner.run(x[n:n + 1])})) for n in range(4)]
@@ -183,7 +183,7 @@ class Fake(nn.Module):
 def batched(fake: Fake, device: str = "cpu") -> inference.Runner:
     """A runner that runs batches, as on a card."""
     runner = inference.Runner(fake, device, "fp32")
-    runner._most = 8
+    runner._max_samples = 8
     return runner
 
 
@@ -220,7 +220,7 @@ class TestBatches:
         fake = Fake(room=0)
         runner = batched(fake)
         runner.device = "cuda:0"  # the fake stays where it is: only what the runner does is looked at
-        monkeypatch.setattr(inference, "_release", lambda device: setattr(fake, "room", 1))
+        monkeypatch.setattr(inference, "_release_memory", lambda device: setattr(fake, "room", 1))
         monkeypatch.setattr(runner, "_pass", lambda x: fake(x))
         with caplog.at_level(logging.WARNING):
             assert torch.equal(runner.run(self.x[:1]), self.x[:1] * 2)
@@ -231,7 +231,7 @@ class TestBatches:
 
     def test_none_on_the_cpu(self) -> None:
         with pytest.raises(MachineError, match="not enough memory for a picture of 2 x 2 px"):
-            load_runner(Fake(room=0), "cpu", "fp32").run(self.x)
+            make_runner(Fake(room=0), "cpu", "fp32").run(self.x)
 
 
 class TestFramesShareAPass:
@@ -248,14 +248,14 @@ class TestFramesShareAPass:
                 got[number] = error
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(samples))]
-        with inference._lock(runner.device):
+        with inference._get_device_lock(runner.device):
             for count, thread in enumerate(threads, 1):
                 thread.start()
-                while len(runner._waiting) < count:
+                while len(runner._waiting_requests) < count:
                     time.sleep(0.001)
         for thread in threads:
             thread.join()
-        assert runner._waiting == []
+        assert runner._waiting_requests == []
         return got
 
     def test_the_same_answers_in_fewer_passes(self) -> None:
@@ -281,9 +281,9 @@ class TestFramesShareAPass:
         assert len(fake.sizes) <= 6  # whoever's turn comes first: 8 + 4 + 1 or 4 + 2 + 1 + 4 + 1 + 1
 
     def test_all_outputs_of_a_network_with_heads(self) -> None:
-        runner = load_runner(patterned(SPLIT), "cpu", "fp32")
+        runner = make_runner(patterned(SPLIT), "cpu", "fp32")
         alone = [parts(runner.run(given(SPLIT)[..., shift:shift + 32, :32])) for shift in range(3)]
-        runner._most = 8
+        runner._max_samples = 8
         got = self.together(runner, [given(SPLIT)[..., shift:shift + 32, :32] for shift in range(3)])
         for answer, truth in zip(got, alone, strict=True):
             assert isinstance(answer, tuple)
@@ -291,9 +291,9 @@ class TestFramesShareAPass:
 
     def test_a_failure_is_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
         runner = batched(Fake())
-        whole = runner._pass
+        whole = runner._run_pass
 
-        def broken(x: Tensor) -> inference.Answer:
+        def broken(x: Tensor) -> inference.NetworkOutput:
             if (x == 1).any():
                 raise ValueError("a sample of ones")
             return whole(x)
@@ -321,34 +321,34 @@ class TestCompiled:
         monkeypatch.setattr(torch, "compile", broken)
         network, x = patterned(GENERATOR), given(GENERATOR)
         with caplog.at_level(logging.INFO):
-            runner = load_runner(network, "cpu", "fp32", compiled=True)
+            runner = make_runner(network, "cpu", "fp32", compiled=True)
             answers = [runner.run(x), runner.run(x)]
-        assert torch.equal(answers[0], load_runner(network, "cpu", "fp32").run(x))
+        assert torch.equal(answers[0], make_runner(network, "cpu", "fp32").run(x))
         assert torch.equal(answers[0], answers[1])
         assert [record.message for record in caplog.records] == ["MultiScaleResUNet is not compiled: no compiler"]
 
 
 class TestRunnerFor:
-    def installed(self, folder: Path, name: str) -> Installed:
+    def installed(self, folder: Path, name: str) -> InstalledWeights:
         from fsgan_core.networks.weights.checkpoint import write_checkpoint
 
         path = folder / f"{name}.safetensors"
         write_checkpoint(path, SMALL, small_state())
-        return Installed(Weight(name, "inpaint", arch=SMALL), path, sha256=name)
+        return InstalledWeights(WeightsInfo(name, "inpaint", arch=SMALL), path, sha256=name)
 
     def test_one_per_weights_device_and_precision(self, tmp_path: Path) -> None:
         entry = self.installed(tmp_path, "one")
-        first = runner_for(entry, "cpu", "fp32")
-        assert runner_for(entry, "cpu", "fp32") is first
-        assert runner_for(entry, "cpu", "bf16") is not first
+        first = get_runner(entry, "cpu", "fp32")
+        assert get_runner(entry, "cpu", "fp32") is first
+        assert get_runner(entry, "cpu", "bf16") is not first
         assert (first.weight, first.device, first.precision) == (entry.weight, "cpu", "fp32")
         assert parts(first.run(torch.zeros(1, 4, 32, 32)))[0].shape == (1, 3, 32, 32)
 
     def test_only_the_last_used_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inference, "MOST_RUNNERS", 2)
+        monkeypatch.setattr(inference, "MAX_RUNNERS", 2)
         one, two, three = (self.installed(tmp_path, name) for name in ("one", "two", "three"))
-        first, second = runner_for(one, "cpu", "fp32"), runner_for(two, "cpu", "fp32")
-        assert runner_for(one, "cpu", "fp32") is first
-        runner_for(three, "cpu", "fp32")
-        assert runner_for(one, "cpu", "fp32") is first
-        assert runner_for(two, "cpu", "fp32") is not second
+        first, second = get_runner(one, "cpu", "fp32"), get_runner(two, "cpu", "fp32")
+        assert get_runner(one, "cpu", "fp32") is first
+        get_runner(three, "cpu", "fp32")
+        assert get_runner(one, "cpu", "fp32") is first
+        assert get_runner(two, "cpu", "fp32") is not second

@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fsgan_core.faces.heatmap import heat_maps
-from fsgan_core.networks.architectures.build import build
+from fsgan_core.faces.heatmap import draw_heat_maps
+from fsgan_core.networks.architectures.build import build_network
 from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
 from tests.patterns import image, patterned
 
@@ -52,7 +52,7 @@ def run(name: str) -> tuple[tuple[torch.Tensor, ...], Any]:
 class TestNames:
     @pytest.mark.parametrize("name", CASES)
     def test_keys_shapes_and_count(self, name: str) -> None:
-        state = build(CASES[name]["arch"], device="meta").state_dict()
+        state = build_network(CASES[name]["arch"], device="meta").state_dict()
         assert {key: list(value.shape) for key, value in state.items()} == CASES[name]["state_dict"]
         assert sum(value.numel() for value in state.values()) == CASES[name]["parameters"]
 
@@ -101,7 +101,7 @@ class TestTwoLevels:
         case = np.load(PARITY / "two_levels.npz")
         network = patterned("res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(2,0,2,3),ngf=16)")
         picture = torch.from_numpy(image((1, 3, 128, 128)))
-        maps = {size: torch.from_numpy(heat_maps(case["points"], size))[None] for size in (128, 64)}
+        maps = {size: torch.from_numpy(draw_heat_maps(case["points"], size))[None] for size in (128, 64)}
         x = torch.cat([picture, maps[128]], dim=1)
         binomial = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
         kernel = torch.outer(binomial, binomial).expand(3, 1, 5, 5)

@@ -88,7 +88,7 @@ def session(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
         host.module.scriptSaveAs((tmp_path_factory.mktemp("show") / "shot.nk").as_posix())
         yield host
-        client.close_all()
+        client.close_all_clients()
         for name in [name for name in sys.modules if name.split(".")[0] == "fsgan_nuke"]:
             del sys.modules[name]
     sys.modules.update(kept)
@@ -126,7 +126,7 @@ def finish(host: Host, node: Any, seconds: float = 120.0) -> Any:
     """Serves the main thread until the render of the node is over, and its status was asked for; the render."""
     from fsgan_nuke import render_queue
 
-    running = render_queue.running(node)
+    running = render_queue.find_active_render(node)
     assert running is not None
     host.pump_until(lambda: not running.thread.is_alive(), seconds)
     settle(host)
@@ -137,9 +137,9 @@ def settle(host: Host, seconds: float = 60.0) -> None:
     """Until every question that the nodes have asked is answered and shown."""
     from fsgan_nuke import client
 
-    host.pump_until(lambda: not client.shared()._requests, seconds)
+    host.pump_until(lambda: not client.get_shared_client()._requests, seconds)
     host.pump()
-    host.pump_until(lambda: not client.shared()._requests, seconds)
+    host.pump_until(lambda: not client.get_shared_client()._requests, seconds)
     host.pump()
 
 

@@ -16,8 +16,8 @@ import pytest
 from fsgan_nuke import client as client_module
 from fsgan_nuke import process as process_module
 from fsgan_nuke.client import Client
-from fsgan_nuke.process import new_log_file, worker_command, worker_environment
-from fsgan_nuke.request import Request
+from fsgan_nuke.process import choose_log_file, make_worker_command, make_worker_environment
+from fsgan_nuke.request import PendingRequest
 from fsgan_nuke.settings import Settings
 
 from fsgan_core.contract import protocol
@@ -52,8 +52,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
         one.close(grace=1.0)
 
 
-def render(client: Client, **rest: Any) -> Request:
-    return client.request(protocol.Render(frames="1001-1002"), **rest)
+def render(client: Client, **rest: Any) -> PendingRequest:
+    return client.request(protocol.RenderRequest(frames="1001-1002"), **rest)
 
 
 def gone(pid: int, seconds: float = 10.0) -> bool:
@@ -72,13 +72,13 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
 
 class TestRequests:
     def test_result_and_events_in_order(self, make: Make) -> None:
-        heard: list[protocol.Event] = []
-        ends: list[Request] = []
+        heard: list[protocol.ProtocolEvent] = []
+        ends: list[PendingRequest] = []
         request = render(make("good"), on_event=heard.append, on_end=ends.append)
         assert request.wait(20)["frames"] == "1001-1002"
-        assert [event.frame for event in heard if isinstance(event, protocol.Frame)] == [1001, 1002]
-        assert (request.done, request.total, request.frames, request.begun) == (2, 2, set(), True)
-        assert ends == [request] and request.ended
+        assert [event.frame for event in heard if isinstance(event, protocol.FrameEvent)] == [1001, 1002]
+        assert (request.done, request.total, request.frames, request.has_begun) == (2, 2, set(), True)
+        assert ends == [request] and request.has_ended
 
     def test_one_worker_for_all(self, make: Make) -> None:
         client = make("good")
@@ -88,18 +88,18 @@ class TestRequests:
 
     def test_error_of_its_own_class(self, make: Make) -> None:
         with pytest.raises(PlateError, match="no such plate"):
-            make("good").request(protocol.Doctor()).wait(20)
+            make("good").request(protocol.DoctorRequest()).wait(20)
 
     def test_follow(self, make: Make) -> None:
         """For a caller that waits in its own thread, like a render without an interface."""
         request = render(make("slow start"))
         steps = list(request.follow(every=0.1))
         assert steps[0] is None, "the caller gets its turn while nothing happens"
-        assert [event.frame for event in steps if isinstance(event, protocol.Frame)] == [1001, 1002]
-        assert request.ended
+        assert [event.frame for event in steps if isinstance(event, protocol.FrameEvent)] == [1001, 1002]
+        assert request.has_ended
 
     def test_a_callback_that_fails_is_no_harm(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
-        def bad(event: protocol.Event) -> None:
+        def bad(event: protocol.ProtocolEvent) -> None:
             raise RuntimeError("a panel was closed")
 
         assert render(make("good"), on_event=bad).wait(20)
@@ -114,7 +114,7 @@ class TestStart:
     def test_never_blocks_the_caller(self, make: Make) -> None:
         start = time.monotonic()
         request = render(make("slow start"))
-        assert time.monotonic() - start < 0.3 and not request.ended
+        assert time.monotonic() - start < 0.3 and not request.has_ended
         assert request.wait(20)
 
     def test_too_slow(self, make: Make) -> None:
@@ -149,10 +149,10 @@ class TestStart:
             render(make("refuses")).wait(20)
 
     def test_a_slow_start_is_told(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client_module, "WARN_AFTER", 0.1)
-        heard: list[protocol.Event] = []
+        monkeypatch.setattr(client_module, "SLOW_START_SECONDS", 0.1)
+        heard: list[protocol.ProtocolEvent] = []
         assert render(make("slow start"), on_event=heard.append).wait(20)
-        said = [event.message for event in heard if isinstance(event, protocol.Progress) and event.step == "starting"]
+        said = [event.message for event in heard if isinstance(event, protocol.ProgressEvent) and event.step == "starting"]
         assert said == ["the worker is slow to start"]
 
 
@@ -187,7 +187,7 @@ class TestTrouble:
     def test_full_pipe(self, make: Make) -> None:
         """A worker that never reads: the caller goes on at once, also to the end."""
         client = make("deaf")
-        big = protocol.Render(shot={"text": "x" * 300_000})
+        big = protocol.RenderRequest(shot={"text": "x" * 300_000})
         start = time.monotonic()
         requests = [client.request(big) for _ in range(20)]
         assert time.monotonic() - start < 1.0
@@ -201,17 +201,17 @@ class TestTrouble:
 
     def test_crowd(self, make: Make) -> None:
         client = make("deaf")
-        last = [client.request(protocol.Ping()) for _ in range(1001)][-1]
+        last = [client.request(protocol.PingRequest()) for _ in range(1001)][-1]
         with pytest.raises(WorkerError, match="1000 requests wait"):
             last.wait(1)
 
     def test_silence_is_told(self, make: Make) -> None:
-        heard: list[protocol.Event] = []
+        heard: list[protocol.ProtocolEvent] = []
         render(make("stuck", silence=0.4), on_event=heard.append)
         end = time.monotonic() + 10
-        while time.monotonic() < end and not any(isinstance(event, protocol.Log) for event in heard):
+        while time.monotonic() < end and not any(isinstance(event, protocol.LogEvent) for event in heard):
             time.sleep(0.05)
-        assert any("no sign of life" in event.message for event in heard if isinstance(event, protocol.Log))
+        assert any("no sign of life" in event.message for event in heard if isinstance(event, protocol.LogEvent))
 
 
 class TestCancel:
@@ -222,7 +222,7 @@ class TestCancel:
         request.cancel()
         assert request.result is not None, "what is done stays done"
         stuck = render(make("stuck", "good", cancel_grace=0.3))
-        while not stuck.begun:
+        while not stuck.has_begun:
             time.sleep(0.02)
         stuck.cancel()
         with pytest.raises(CancelledError):
@@ -299,19 +299,19 @@ class TestEnvironment:
                 "DYLD_INSERT_LIBRARIES": "x", "QT_PLUGIN_PATH": "/nuke", "TCL_LIBRARY": "/nuke", "HOME": "/home/anna",
                 "OCIO": "/show/config.ocio"}
         settings = Settings(weights="/w", cache="/c", root="/src", environment={"LD_LIBRARY_PATH": "/cuda"})
-        found = worker_environment(settings, host, platform="linux")
+        found = make_worker_environment(settings, host, platform="linux")
         assert found == {"PATH": "/bin", "HOME": "/home/anna", "OCIO": "/show/config.ocio", "FSGAN_WEIGHTS": "/w",
                          "FSGAN_CACHE": "/c", "PYTHONPATH": "/src", "LD_LIBRARY_PATH": "/cuda",
                          "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
 
     def test_dlls_of_the_host(self) -> None:
         """In Windows' PATH; os.path is this machine's, so the folders are written its way."""
-        found = worker_environment(Settings(), {"Path": "/Nuke15;/tools;/Nuke15/"}, platform="win32",
+        found = make_worker_environment(Settings(), {"Path": "/Nuke15;/tools;/Nuke15/"}, platform="win32",
                                    host="/Nuke15/Nuke15.exe")
         assert found["Path"] == "/tools"
 
     def test_command(self, tmp_path: Path) -> None:
-        command = worker_command(Settings(python="/venv/bin/python", device="cuda:1"), tmp_path / "a.log")
+        command = make_worker_command(Settings(python="/venv/bin/python", device="cuda:1"), tmp_path / "a.log")
         assert command == ["/venv/bin/python", "-P", "-m", "fsgan_core.cli", "worker", "--device", "cuda:1", "--log",
                            str(tmp_path / "a.log")]
 
@@ -320,9 +320,9 @@ class TestEnvironment:
             path = tmp_path / f"worker-{number:02}.log"
             path.write_text("x")
             os.utime(path, (number, number))
-        new_log_file(tmp_path)
+        choose_log_file(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [f"worker-{n:02}.log" for n in range(5, 15)]
-        assert process_module.LOGS_KEPT == 10
+        assert process_module.MAX_LOGS == 10
 
 
 def test_threads_end(make: Make) -> None:

@@ -25,30 +25,30 @@ def host(environment: Path) -> Iterator[Host]:
 
 
 def test_an_untouched_script_is_linear(host: Host) -> None:
-    from fsgan_nuke.colour import project_colour, read_space
+    from fsgan_nuke.colour import read_project_colour, read_space
 
-    colour = project_colour()
-    assert (colour.config, colour.working, colour.managed) == ("", "lin_rec709_srgb", "Nuke")
+    colour = read_project_colour()
+    assert (colour.config, colour.working_space, colour.management) == ("", "lin_rec709_srgb", "Nuke")
     for file, wanted in (("a.####.exr", "lin_rec709_srgb"), ("a.jpg", "srgb_tx"), ("a.dpx", ""), ("a.xyz", "")):
         assert read_space(host.module.nodes.Read(file=file), colour) == wanted, file
     assert read_space(host.module.nodes.Read(file="a.jpg", raw=True), colour) == "lin_rec709_srgb"
 
 
 def test_ocio(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from fsgan_nuke.colour import project_colour
+    from fsgan_nuke.colour import read_project_colour
 
     root = host.module.root()
     root["colorManagement"].setValue("OCIO")
     root["workingSpaceLUT"].setValue("ACES/ACEScg\tACEScg")
     monkeypatch.setenv("OCIO", "/studio/config.ocio")
-    assert project_colour().config == "/studio/config.ocio", "the variable wins over the project"
+    assert read_project_colour().config == "/studio/config.ocio", "the variable wins over the project"
     monkeypatch.delenv("OCIO")
     config = tmp_path / "mine.ocio"
     config.write_text("")
     root["OCIO_config"].setValue("custom")
     root["customOCIOConfigPath"].setValue(config.as_posix())
-    assert project_colour().config == config.as_posix()
-    assert project_colour().working == "ACEScg"
+    assert read_project_colour().config == config.as_posix()
+    assert read_project_colour().working_space == "ACEScg"
     root["OCIO_config"].setValue("nuke-default")
     with pytest.raises(ColourError, match="nuke-default"):
-        project_colour()
+        read_project_colour()

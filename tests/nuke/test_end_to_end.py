@@ -154,7 +154,7 @@ def test_cancel(session: Host, tree: Tree) -> None:
 def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     from fsgan_nuke import client, request
 
-    pid, hear = client.shared().pid, request.Request.hear
+    pid, hear = client.get_shared_client().pid, request.PendingRequest.handle_event
 
     def kill_in_the_middle(self: Any, event: Any) -> None:
         if getattr(event, "step", "") == "begin":
@@ -163,14 +163,14 @@ def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monk
 
     tree.mask["feather"].setValue(0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(request.Request, "hear", kill_in_the_middle)
+        patch.setattr(request.PendingRequest, "hear", kill_in_the_middle)
         session.press(tree.mask, "render_range")
         assert finish(session, tree.mask).error is not None
     assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render with frame")
     assert any(kind == "message" and "SIGKILL" in text for kind, text in session.messages)
     tree.mask["feather"].setValue(MaskParams().feather)
     render(session, tree.blend)
-    assert line(tree.mask) == "up to date (3 frames)" and client.shared().pid not in (0, pid)
+    assert line(tree.mask) == "up to date (3 frames)" and client.get_shared_client().pid not in (0, pid)
 
 
 def test_errors_are_shown_and_never_raised(session: Host, clips: Footage) -> None:
@@ -191,7 +191,7 @@ def test_errors_are_shown_and_never_raised(session: Host, clips: Footage) -> Non
 def settle_node(session: Host, node: Any) -> None:
     from fsgan_nuke import render_queue as renders
 
-    if renders.running(node) is not None:
+    if renders.find_active_render(node) is not None:
         finish(session, node)
     settle(session)
 
@@ -259,7 +259,7 @@ def test_a_copy_in_another_script_starts_afresh(session: Host, tree: Tree, tmp_p
         assert np.array_equal(other.picture(pasted, FIRST).planes["rgba.red"], plate)
         from fsgan_nuke import paths
 
-        assert str(paths.result_pattern(pasted)).startswith((tmp_path / "fsgan" / "other").as_posix())
+        assert str(paths.get_result_pattern(pasted)).startswith((tmp_path / "fsgan" / "other").as_posix())
         again = tmp_path / "again.nk"
         again.write_text(saved, encoding="utf-8")
         Path(session.script_file).write_text(saved, encoding="utf-8")
@@ -290,13 +290,13 @@ def test_proxy_mode(session: Host, tree: Tree) -> None:
         rows, columns = box.shape
         mean = picture.over("rgba.red", wide).reshape(rows, 2, columns, 2).mean((1, 3))
         assert np.abs(small.planes["rgba.red"] - mean)[1:-1, 1:-1].max() < 1e-4
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
-    assert job_of(nodes.FSGAN_Mask(inputs=[analysed])).shot["target"]["person"] == "99.5,99.5"
+    assert make_node_job(nodes.FSGAN_Mask(inputs=[analysed])).shot["target"]["person"] == "99.5,99.5"
     session.frame = FIRST
     render(session, mask, "render_frame")
     assert root["proxy"].value() is True
-    written = Path(job_of(mask).branches[0].path.replace("####", str(FIRST)))
+    written = Path(make_node_job(mask).branches[0].path.replace("####", str(FIRST)))
     assert read_image(written).display_window.width == 224
     assert read_image(files(mask)[FIRST]).display_window.width == 224
     root["proxy"].setValue(False)
@@ -308,7 +308,7 @@ def test_a_disabled_stage_is_passed_by(session: Host, tree: Tree) -> None:
     from fsgan_nuke import graph
 
     tree.mask["disable"].setValue(True)
-    assert [one.name() for one in graph.ours_above(tree.blend)] == [
+    assert [one.name() for one in graph.iterate_render_nodes(tree.blend)] == [
         node.name() for node in (tree.reenact, tree.inpaint, tree.blend)]
     session.press(tree.mask, "render_here")
     assert line(tree.mask).endswith("is it disabled?")
@@ -387,15 +387,15 @@ def test_analyse_gives_curves_and_nodes(session: Host, clips: Footage) -> None:
         if kind == "CornerPin2D":
             assert made["to1"].getKeyList() == list(FRAMES)
     mask = nodes.FSGAN_Mask(inputs=[analysed])
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
-    track = Path(job_of(mask).shot["target"]["track"])
+    track = Path(make_node_job(mask).shot["target"]["track"])
     assert track.is_file()
     render(session, mask)
     assert line(mask) == "up to date (3 frames)"
     analysed["person"].setValue("point")
     analysed["person_point"].setValue([100.0, 90.0])
-    assert job_of(mask).shot["target"]["person"] == "99.5,99.5"
+    assert make_node_job(mask).shot["target"]["person"] == "99.5,99.5"
     for node in (mask, analysed):
         session.module.delete(node)
 
@@ -475,9 +475,9 @@ def test_nodes_inside_a_group(session: Host, tree: Tree) -> None:
     group.setInput(0, tree.plate)
     render(session, mask)
     assert line(mask) == "up to date (3 frames)"
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
-    assert job_of(mask).branches == () and job_of(mask).shot["target"]["path"].endswith("plate.%04d.exr")
+    assert make_node_job(mask).branches == () and make_node_job(mask).shot["target"]["path"].endswith("plate.%04d.exr")
     assert "matte.face" in session.picture(group, FIRST).planes
     session.module.delete(group)
 

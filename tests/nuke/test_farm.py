@@ -14,7 +14,7 @@ import pytest
 from fsgan_core.contract.errors import InputError
 from tests.host import Host
 from tests.nuke.conftest import FIRST, LAST, ROOT, Footage, build, finish, line
-from tests.render.test_farm import openjd, program
+from tests.farm.test_farm import openjd, program
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
 

@@ -91,7 +91,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
     session.press(blend, "render_here")
     session.press(blend, "cancel")
     assert finish(session, blend, 60).cancelled.is_set()
-    pid, hear = client.shared().pid, request.Request.hear
+    pid, hear = client.get_shared_client().pid, request.PendingRequest.handle_event
 
     def kill_in_the_middle(self: Any, event: Any) -> None:
         if getattr(event, "step", "") == "begin":
@@ -99,7 +99,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
         hear(self, event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(request.Request, "hear", kill_in_the_middle)
+        patch.setattr(request.PendingRequest, "hear", kill_in_the_middle)
         session.press(tree["Mask"], "render_range")
         assert finish(session, tree["Mask"], 60).error is not None
     assert "killed by SIGKILL" in line(tree["Mask"])

@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fsgan_core.contract.param_fields import knobs_of
-from fsgan_core.contract.params import STAGES
+from fsgan_core.contract.param_fields import iterate_param_fields
+from fsgan_core.contract.params import STAGE_PARAMS
 from tests.host import tcl
 
 FOLDER = Path(__file__).resolve().parents[2] / "gizmos"
@@ -94,7 +94,7 @@ def test_tcl_reads_every_file(name: str) -> None:
 def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
     gizmo = next(gizmo for gizmo in MAKE.gizmos() if gizmo.name == name)
     made = {knob.name: knob for knob in gizmo.knobs}
-    for knob in knobs_of(STAGES[stage]):
+    for knob in iterate_param_fields(STAGE_PARAMS[stage]):
         assert knob.name in made
         if made[knob.name].code != MAKE.LINK:
             assert made[knob.name].tooltip == knob.help and made[knob.name].label.startswith(knob.label)

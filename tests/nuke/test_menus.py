@@ -42,10 +42,10 @@ def test_example_tree(host: Host) -> None:
     from fsgan_nuke import graph
 
     blend = next(node for node in host.module.allNodes() if node.Class() == "FSGAN_Blend")
-    above = [graph.kind_of(node) for node in graph.ours_above(blend)]
+    above = [graph.get_node_class(node) for node in graph.iterate_render_nodes(blend)]
     assert sorted(above) == sorted(f"FSGAN_{name}" for name in ("Reenact", "Mask", "Inpaint", "Blend"))
     assert above[-2:] == ["FSGAN_Inpaint", "FSGAN_Blend"]
-    found = graph.analyse_node(graph.connected(blend, "target"))
+    found = graph.find_analyse_node(graph.find_connected(blend, "target"))
     assert found is not None and (found[0].name(), found[1]) == ("AnalyseTarget", "main")
 
 
@@ -64,7 +64,7 @@ def test_preferences(host: Host, environment: Path) -> None:
     assert "the environment decides: FSGAN_DEVICE" in host.messages[-1][1], "which variable, before anybody wonders"
     from fsgan_nuke import client
 
-    client.close_all()
+    client.close_all_clients()
     file.write_text(before)
 
 
@@ -80,7 +80,7 @@ def test_groups_open_without_the_plugin(host: Host, kind: str, tmp_path: Path) -
     node.selectOnly()
     host.choose("FSGAN/Convert selected to groups", "Nodes")
     made = host.module.toNode(name)
-    assert made.Class() == "Group" and graph.kind_of(made) == kind and below.input(0) is made
+    assert made.Class() == "Group" and graph.get_node_class(made) == kind and below.input(0) is made
     assert made.input(0) is plate
     file = tmp_path / "shared.nk"
     host.module.scriptSaveAs(file.as_posix())

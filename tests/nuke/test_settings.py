@@ -22,14 +22,14 @@ from fsgan_nuke.settings import Settings
     ("win32", {}, "config", "/home/a/AppData/Roaming/fsgan"),
 ])
 def test_folders(platform: str, variables: dict[str, str], kind: str, folder: str) -> None:
-    assert settings.user_folder(kind, platform, variables, Path("/home/a")) == Path(folder)
+    assert settings.get_user_folder(kind, platform, variables, Path("/home/a")) == Path(folder)
 
 
 def test_comes_back(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "nuke.json"
     given = Settings(python="/программы/python", weights="/w", device="cuda:1", environment={"A": "b"})
-    settings.save(given, file)
-    assert settings.load({"FSGAN_SETTINGS": str(file)}, tmp_path / "none.json") == given
+    settings.save_settings(given, file)
+    assert settings.load_settings({"FSGAN_SETTINGS": str(file)}, tmp_path / "none.json") == given
     assert set(json.loads(file.read_text("utf-8"))) == {"python", "weights", "device", "environment"}
     assert [path.name for path in file.parent.iterdir()] == ["nuke.json"]
 
@@ -39,9 +39,9 @@ def test_what_wins(tmp_path: Path) -> None:
     site, user = tmp_path / "fsgan.json", tmp_path / "nuke.json"
     site.write_text(json.dumps({"python": "/site", "weights": "/site", "cache": "/site"}))
     user.write_text(json.dumps({"weights": "/user", "cache": "/user"}))
-    found = settings.load({"FSGAN_SETTINGS": str(user), "FSGAN_CACHE": "/env", "FSGAN_DEVICE": ""}, site)
+    found = settings.load_settings({"FSGAN_SETTINGS": str(user), "FSGAN_CACHE": "/env", "FSGAN_DEVICE": ""}, site)
     assert found == Settings(python="/site", weights="/user", cache="/env", device="auto")
-    assert settings.load({"FSGAN_SETTINGS": str(user), "FSGAN_PYTHON": "/mine"}, site) == replace(
+    assert settings.load_settings({"FSGAN_SETTINGS": str(user), "FSGAN_PYTHON": "/mine"}, site) == replace(
         found, python="/mine", cache="/user")
 
 
@@ -49,7 +49,7 @@ def test_what_wins(tmp_path: Path) -> None:
 def test_a_file_that_is_no_good(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "nuke.json"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
-    assert settings.load({"FSGAN_SETTINGS": str(file)}, tmp_path / "none.json") == Settings()
+    assert settings.load_settings({"FSGAN_SETTINGS": str(file)}, tmp_path / "none.json") == Settings()
     assert str(file) in caplog.text
 
 

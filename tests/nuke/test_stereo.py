@@ -90,7 +90,7 @@ def test_each_view_is_the_swap_of_its_own_plate(two_eyes: Host, swap: Any, stere
 def test_one_view_alone_and_a_status_for_each(two_eyes: Host, swap: Any) -> None:
     from fsgan_nuke import graph
 
-    blend = graph.inner(swap, "Blend")
+    blend = graph.find_inner_node(swap, "Blend")
     right = [Path(blend["result"].evaluate(frame, "right")) for frame in FRAMES]
     before = [path.stat().st_mtime_ns for path in right]
     two_eyes.set_knob(swap, "blend_grain", 0.5)
@@ -122,7 +122,7 @@ def test_a_file_that_two_views_would_share_is_refused(two_eyes: Host, swap: Any,
 
 def test_tracks_and_curves_by_view(two_eyes: Host, stereo: Footage) -> None:
     from fsgan_nuke import paths
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
     plate = read(two_eyes, (stereo.folder / "plate.%V.####.exr").as_posix(), FRAMES[0], FRAMES[-1])
     analysed = two_eyes.module.nodes.FSGAN_Analyse(inputs=[plate])
@@ -130,31 +130,31 @@ def test_tracks_and_curves_by_view(two_eyes: Host, stereo: Footage) -> None:
     assert finish(two_eyes, analysed).error is None and line(analysed) == "analysed"
     mask = two_eyes.module.nodes.FSGAN_Mask(inputs=[analysed])
     for view in VIEWS:
-        track = paths.track_path(analysed, view)
+        track = paths.get_track_path(analysed, view)
         assert Path(track).is_file() and view in track
-        assert job_of(mask, view=view).shot["target"]["track"] == track
+        assert make_node_job(mask, view=view).shot["target"]["track"] == track
     x = [analysed["centre"].getValueAt(FIRST, 0, view) for view in VIEWS]
     assert x[1] - x[0] == pytest.approx(SHIFT, abs=1.5)
     # An offset of the right eye alone.
     analysed["offset_face"].splitView("right")
     analysed["offset_face"].setValue(2.0, 0, view="right")
-    left, right = (job_of(mask, view=view).shot["target"]["track"] for view in VIEWS)
-    assert left == paths.track_path(analysed, "left") and right.endswith(".right.offset.track.json")
+    left, right = (make_node_job(mask, view=view).shot["target"]["track"] for view in VIEWS)
+    assert left == paths.get_track_path(analysed, "left") and right.endswith(".right.offset.track.json")
     two_eyes.press(analysed, "to_tracker")
     made = [two_eyes.module.toNode(f"FSGAN_Tracker_{view}") for view in VIEWS]
     assert [str(node["fsgan_view"].value()) for node in made] == list(VIEWS)
     mask["size"].splitView("right")
     mask["size"].setValue(3.0, view="right")
-    assert [job_of(mask, view=view).shot["stages"]["mask"]["size"] for view in VIEWS] == [0, 3]
+    assert [make_node_job(mask, view=view).shot["stages"]["mask"]["size"] for view in VIEWS] == [0, 3]
     # A OneView hands the other eye's track on as well.
     one = two_eyes.module.nodes.OneView(inputs=[analysed], view="right")
     mask.setInput(0, one)
-    job = job_of(mask, view="left")
+    job = make_node_job(mask, view="left")
     assert job.branches == () and "plate.right." in job.shot["target"]["path"] and job.shot["target"]["track"] == right
 
 
 def test_two_views_in_one_file_and_a_join(two_eyes: Host, swap: Any, stereo: Footage) -> None:
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
     nodes = two_eyes.module.nodes
     both = read(two_eyes, (stereo.folder / "both.####.exr").as_posix(), FRAMES[0], FRAMES[-1])
@@ -171,14 +171,14 @@ def test_two_views_in_one_file_and_a_join(two_eyes: Host, swap: Any, stereo: Foo
     join = nodes.JoinViews(inputs=eyes)
     mask.setInput(0, join)
     for view in VIEWS:
-        job = job_of(mask, view=view)
+        job = make_node_job(mask, view=view)
         assert job.branches == () and f"plate.{view}." in job.shot["target"]["path"]
 
 
 def test_a_farm_renders_both_views(two_eyes: Host, swap: Any, tmp_path: Path) -> None:
     from fsgan_nuke import graph
 
-    blend = graph.inner(swap, "Blend")
+    blend = graph.find_inner_node(swap, "Blend")
     wanted = {view: red(two_eyes, swap, view) for view in VIEWS}
     for view in VIEWS:
         Path(blend["result"].evaluate(FIRST, view)).unlink()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fsgan_core.contract.landmarks import OFFSETS
+from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.faces.track_file import load_track
 from tests.host import Host, new_host, tcl
 from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
@@ -64,7 +64,7 @@ def face_of(path: str, frame: int) -> Any:
 def track_path(analysed: Any) -> str:
     from fsgan_nuke import paths
 
-    return str(paths.track_path(analysed))
+    return str(paths.get_track_path(analysed))
 
 
 def test_curves_say_what_the_track_says(analysed: Any) -> None:
@@ -87,7 +87,7 @@ def test_corner_pin_and_tracker_sit_on_the_face(session: Host, analysed: Any) ->
     from fsgan_nuke import tracks
 
     tracker = pressed(session, analysed, "to_tracker", "Tracker4")
-    points = tracks.tracker_points(tracker["tracks"].toScript(False))
+    points = tracks.parse_tracker_points(tracker["tracks"].toScript(False))
     assert points["nose_tip"][LAST] == pytest.approx(
         (face.landmarks[30][0] + 0.5, 189.5 - face.landmarks[30][1]), abs=1e-2)
     for node in (pin, tracker):
@@ -155,15 +155,15 @@ def test_moved_points_come_back_and_turn_nodes_stale(session: Host, analysed: An
 
 
 def test_offsets_have_a_knob_each_and_change_nothing_at_rest(analysed: Any, mask: Any) -> None:
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
-    assert {f"offset_{name}" for name in OFFSETS} <= set(analysed.knobs())
-    assert job_of(mask).shot["target"]["track"] == track_path(analysed)
+    assert {f"offset_{name}" for name in FACE_OFFSETS} <= set(analysed.knobs())
+    assert make_node_job(mask).shot["target"]["track"] == track_path(analysed)
 
 
 def test_a_keyed_offset_reaches_the_core(session: Host, analysed: Any, mask: Any) -> None:
     """It turns just the frames stale that it changes, is rendered, and is gone with its keys."""
-    from fsgan_nuke.node_job import job_of
+    from fsgan_nuke.node_job import make_node_job
 
     mask["smooth"].setValue(0)  # neighbours do not count
     session.press(mask, "render_here")
@@ -179,7 +179,7 @@ def test_a_keyed_offset_reaches_the_core(session: Host, analysed: Any, mask: Any
     session.set_knob(analysed, "offset_yaw", 0.0)  # as an artist does it: the panel is open
     session.pump_until(lambda: line(mask).startswith("stale"), 20)
     assert line(mask) == f"stale {LAST} (the target's track)"
-    track = job_of(mask).shot["target"]["track"]
+    track = make_node_job(mask).shot["target"]["track"]
     assert track.endswith(".offset.track.json") and track != track_path(analysed)
     after = face_of(track, LAST)
     moved = np.zeros((68, 2))
@@ -195,7 +195,7 @@ def test_a_keyed_offset_reaches_the_core(session: Host, analysed: Any, mask: Any
     for name in ("offset_mouth", "offset_box"):
         analysed[name].clearAnimated()
         analysed[name].setValue([0.0, 0.0])
-    assert job_of(mask).shot["target"]["track"] == track_path(analysed)
+    assert make_node_job(mask).shot["target"]["track"] == track_path(analysed)
 
 
 def files(node: Any) -> list[Path]:
@@ -209,8 +209,8 @@ def test_nodes_that_share_a_track_have_offsets_of_their_own(session: Host, analy
     shown = []
     for node, amount in ((analysed, 1.0), (other, 2.0), (analysed, 3.0)):
         node["offset_nose"].setValue([amount, 0.0])
-        path = offsets.with_offsets(node, track_path(analysed), "main")
-        assert path == offsets.with_offsets(node, track_path(analysed), "main")
+        path = offsets.write_offset_track(node, track_path(analysed), "main")
+        assert path == offsets.write_offset_track(node, track_path(analysed), "main")
         shown.append((path, json.loads(Path(path).read_text())["people"][0]["overrides"][str(FIRST)]["offset"]))
         node["offset_nose"].setValue([0.0, 0.0])
     assert [offset for _, offset in shown] == [{"nose": [1.0, 0.0]}, {"nose": [2.0, 0.0]}, {"nose": [3.0, 0.0]}]
@@ -219,9 +219,9 @@ def test_nodes_that_share_a_track_have_offsets_of_their_own(session: Host, analy
 
 
 def test_an_offset_by_hand_in_the_file_and_one_of_a_knob_add_up(analysed: Any) -> None:
-    from fsgan_nuke.offsets import together
+    from fsgan_nuke.offsets import combine_offsets
 
-    assert together({"jaw": [1.0, 2.0], "box_scale": 1.5, "7": [1, 1]}, {"jaw": [0.5, 0.0], "box_scale": [2.0],
+    assert combine_offsets({"jaw": [1.0, 2.0], "box_scale": 1.5, "7": [1, 1]}, {"jaw": [0.5, 0.0], "box_scale": [2.0],
                     "yaw": [3.0]}) == {"jaw": [1.5, 2.0], "box_scale": 3.0, "7": [1, 1], "yaw": 3.0}
 
 
@@ -246,5 +246,5 @@ def test_the_person_near_a_point(analysed: Any, tmp_path: Path) -> None:
     data["people"].append(far)
     path = tmp_path / "two.track.json"
     path.write_text(json.dumps(data))
-    assert tracks.load(str(path), point=(500.0, 90.0)).person == 1
-    assert tracks.load(str(path), point=(100.0, 90.0)).person == 0
+    assert tracks.load_face_track(str(path), point=(500.0, 90.0)).person == 1
+    assert tracks.load_face_track(str(path), point=(100.0, 90.0)).person == 0

@@ -29,42 +29,42 @@ def model(*views: dict[str, Any], **data: Any) -> ViewModel:
 
 class TestKnobs:
     def test_nothing_chosen(self) -> None:
-        assert model(view(1), view(2)).knobs() == {"views": "", "exclude": "", "weights": ""}
+        assert model(view(1), view(2)).make_knob_texts() == {"views": "", "exclude": "", "weights": ""}
 
     def test_neighbours_become_ranges(self) -> None:
         """Of the list of views: between them the source shows no face."""
         found = model(*(view(frame) for frame in (1, 2, 4, 7, 9)))
-        found.leave_out([0, 2, 3])
-        assert found.knobs()["exclude"] == "1,4-7"
-        found.weigh([1, 4], 3)
-        assert found.knobs()["weights"] == "2=3,9=3"
+        found.leave_out_views([0, 2, 3])
+        assert found.make_knob_texts()["exclude"] == "1,4-7"
+        found.set_weight([1, 4], 3)
+        assert found.make_knob_texts()["weights"] == "2=3,9=3"
 
     def test_a_range_is_of_one_clip(self) -> None:
         found = model(view(1, name="a:1"), view(2, name="a:2"), view(1, name="b:1", clip=1),
                       view(-3, name="b:-3", clip=1))
-        found.leave_out(range(4))
-        assert found.knobs()["exclude"] == "a:1-2,b:1--3"
+        found.leave_out_views(range(4))
+        assert found.make_knob_texts()["exclude"] == "a:1-2,b:1--3"
 
     def test_only_these_and_reset(self) -> None:
         found = model(view(1), view(2, weight=2.0), view(3, state="spare"), view(4))
-        found.use_only([1])
-        assert found.knobs() == {"views": "", "exclude": "1,4", "weights": "2=2"}
-        found.use([0])
-        assert found.knobs()["exclude"] == "4"
-        found.reset()
-        assert found.knobs() == {"views": "", "exclude": "", "weights": ""}
+        found.use_only_views([1])
+        assert found.make_knob_texts() == {"views": "", "exclude": "1,4", "weights": "2=2"}
+        found.use_views([0])
+        assert found.make_knob_texts()["exclude"] == "4"
+        found.reset_choice()
+        assert found.make_knob_texts() == {"views": "", "exclude": "", "weights": ""}
 
     def test_the_core_reads_what_is_written(self) -> None:
         from fsgan_core.contract.params import ReenactParams
-        from fsgan_core.stages.views import chosen_views
+        from fsgan_core.stages.views import choose_views
         from tests.stages.test_views import AROUND, clip
 
         actor = clip(AROUND)
         found = model(*(view(frame) for frame in range(1, 16)))
-        found.leave_out([2, 3, 4, 9])
-        found.weigh([0, 1], 0.25)
-        texts = {name: tuple(text.split(",")) for name, text in found.knobs().items() if text}
-        chosen = chosen_views([actor], ReenactParams(**texts), ["a"])
+        found.leave_out_views([2, 3, 4, 9])
+        found.set_weight([0, 1], 0.25)
+        texts = {name: tuple(text.split(",")) for name, text in found.make_knob_texts().items() if text}
+        chosen = choose_views([actor], ReenactParams(**texts), ["a"])
         assert [ref.frame for ref, one in chosen.items() if one.state == "excluded"] == [3, 4, 5, 10]
         assert [ref.frame for ref, one in chosen.items() if one.weight == 0.25] == [1, 2]
 
@@ -72,17 +72,17 @@ class TestKnobs:
 class TestTexts:
     def test_summary(self) -> None:
         lack = {"count": 4, "text": "25 left", "frames": "1-4"}
-        assert model(view(1), view(2, state="excluded")).summary() == "1 views, 1 left out"
-        said = model(view(1), target=9, lacking=[lack]).summary()
+        assert model(view(1), view(2, state="excluded")).format_summary() == "1 views, 1 left out"
+        said = model(view(1), target=9, lacking=[lack]).format_summary()
         assert said == "1 views; 9 frames of the target, 4 lack a near view"
-        assert model(view(1), target=9).summary().endswith("all near a view")
+        assert model(view(1), target=9).format_summary().endswith("all near a view")
 
     def test_captions(self) -> None:
         found = model(view(7, leads=12, weight=3.0), view(8, state="excluded"), poses=[
             {"yaw": 0, "pitch": 0, "frames": 5, "lacking": 0}])
-        assert [found.caption(place) for place in (0, 1)] == ["7, leads 12, x3", "8, left out"]
-        assert "leads 12 frames" in found.details(0)
-        assert found.square_text(found.grid().squares[(0, 0)]) == "1 of 2"
+        assert [found.format_caption(place) for place in (0, 1)] == ["7, leads 12, x3", "8, left out"]
+        assert "leads 12 frames" in found.format_details(0)
+        assert found.format_square(found.make_grid().squares[(0, 0)]) == "1 of 2"
 
 
 @pytest.mark.parametrize(("major", "there", "taken"), [(15, ("PySide2", "PySide6"), "PySide2"),
@@ -115,7 +115,7 @@ sys.modules["nuke"] = nuke
 from fsgan_nuke.qt import QtCore, QtGui, QtWidgets
 application = QtWidgets.QApplication([])
 from fsgan_nuke.view_panel import ViewPanel
-from tests.nuke.test_viewmodel import view
+from tests.nuke.test_view_model import view
 applied, frames, closed = [], [], []
 panel = ViewPanel("map", applied.append, lambda: None, frames.append, lambda: closed.append(1))
 views = [view(1), view(2, 1.0, leads=4), view(3, 40.0)]

@@ -30,19 +30,19 @@ def test_the_menu_keeps_what_is_typed(session: Host, answer: dict[str, Any], typ
                                       more: int) -> None:
     from fsgan_nuke import weights_menu
 
-    items, item = weights_menu.network_items(answer, "blend", typed)
+    items, item = weights_menu.list_network_items(answer, "blend", typed)
     assert item == shown and items[:3] == ["best installed", "a (research)", "b (research)"] and len(items) == 3 + more
-    assert weights_menu.network_of(item) == typed
+    assert weights_menu.parse_network_item(item) == typed
 
 
 def test_what_an_engine_comes_to(session: Host, answer: dict[str, Any]) -> None:
     from fsgan_nuke import weights_menu
 
-    short, more = weights_menu.engine_note(answer, "blend", "auto")
+    short, more = weights_menu.describe_engine(answer, "blend", "auto")
     assert short == "now: poisson" and "fsgan: no weights" in more
-    assert weights_menu.engine_note(answer, "blend", "fsgan") == ("cannot run here", "no weights")
-    assert weights_menu.engine_note(answer, "blend", "over") == ("", "")
-    assert weights_menu.engine_note(answer, "mask", "auto")[0] == "no engine can run here"
+    assert weights_menu.describe_engine(answer, "blend", "fsgan") == ("cannot run here", "no weights")
+    assert weights_menu.describe_engine(answer, "blend", "over") == ("", "")
+    assert weights_menu.describe_engine(answer, "mask", "auto")[0] == "no engine can run here"
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("FSGAN_Blend", ""), ("FSGAN_Swap", "blend_")])
@@ -52,7 +52,7 @@ def test_on_a_node(session: Host, answer: dict[str, Any], kind: str, prefix: str
     node = session.module.createNode(kind)
     network, menu = node[f"{prefix}network"], node[f"{prefix}network_menu"]
     session.set_knob(node, f"{prefix}network", "mine")
-    weights_menu.fill(node, answer)
+    weights_menu.fill_menus(node, answer)
     assert menu.value() == "mine (not installed)" and node[f"{prefix}engine_note"].value() == "now: poisson"
     assert node["about"].value() == "FSGAN 9.9, networks on cuda:0"
     session.set_knob(node, f"{prefix}network_menu", "b (research)")
@@ -106,11 +106,11 @@ def test_a_point_counts_where_it_is_asked_for(session: Host) -> None:
 
 def test_a_swap_has_one_choice_of_licences(session: Host) -> None:
     from fsgan_nuke import graph, node_job
-    from fsgan_nuke.colour import project_colour
+    from fsgan_nuke.colour import read_project_colour
 
     swap = session.module.createNode("FSGAN_Swap")
     session.set_knob(swap, "weights_allow", "commercial")
     for name in ("Reenact", "Mask", "Inpaint", "Blend"):
-        found = node_job.settings(graph.inner(swap, name), project_colour())
+        found = node_job.collect_settings(graph.find_inner_node(swap, name), read_project_colour())
         assert found["weights"]["allow"] == "commercial"
     session.module.delete(swap)

@@ -67,7 +67,7 @@ def swap(session: Host, clips: Footage) -> Iterator[Any]:
 def opened(node: Any) -> Any:
     from fsgan_nuke import view_window
 
-    return view_window._open[str(node.fullName())]
+    return view_window._open_windows[str(node.fullName())]
 
 
 def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: None) -> None:
@@ -83,7 +83,7 @@ def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: N
     steps = len(session.undo_steps)
     panel.apply({"views": "", "exclude": "1001-1002", "weights": "1003=2"})
     assert session.undo_steps[steps:] == ["FSGAN: views"]
-    assert graph.inner(swap, "Reenact")["exclude"].value() == "1001-1002"
+    assert graph.find_inner_node(swap, "Reenact")["exclude"].value() == "1001-1002"
     settle(session)
     assert [view["state"] for view in panel.filled[-1]["views"]] == ["excluded", "excluded", "used"]
     assert panel.filled[-1]["views"][2]["leads"] == 3
@@ -95,7 +95,7 @@ def test_the_map_shows_and_writes_the_choice(session: Host, swap: Any, panels: N
     panel.apply({"views": "", "exclude": "", "weights": ""})
     panel.close()
     settle(session)
-    assert view_window._open == {}
+    assert view_window._open_windows == {}
 
 
 def test_the_map_says_what_is_wrong(session: Host, panels: None) -> None:
@@ -113,8 +113,8 @@ def test_a_closed_script_closes_its_windows(session: Host, swap: Any, panels: No
     from fsgan_nuke import callbacks, view_window
 
     session.press(swap, "view_map")
-    callbacks.closed()
-    assert view_window._open == {}
+    callbacks.on_script_closed()
+    assert view_window._open_windows == {}
     settle(session)
 
 
@@ -133,20 +133,20 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
     from fsgan_nuke import callbacks, render_queue, status
 
     shown: list[str] = []
-    show = status.show
-    monkeypatch.setattr(status, "show", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one)))
-    monkeypatch.setattr(render_queue, "SHOWN_EVERY", 0.0)
+    show = status.show_status
+    monkeypatch.setattr(status, "show_status", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one)))
+    monkeypatch.setattr(render_queue, "SHOW_SECONDS", 0.0)
     session.press(swap, "render_here")
     assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
     assert "Blend rendering 2/3" in shown and f"{swap.name()} Reenact: rendering 1/3" in shown
     session.messages.clear()
     session.set_knob(swap, "mask_feather", 0.1)
     session.press(swap, "render_here")
-    running = render_queue.running(swap)
-    callbacks.closed()
+    running = render_queue.find_active_render(swap)
+    callbacks.on_script_closed()
     assert running is not None
     session.pump_until(lambda: not running.thread.is_alive(), 30)
-    assert running.cancelled.is_set() and not [text for kind, text in session.messages if kind == "message"]
+    assert running.cancel_event.is_set() and not [text for kind, text in session.messages if kind == "message"]
     session.set_knob(swap, "mask_feather", MaskParams().feather)
     settle(session)
 
@@ -156,13 +156,13 @@ def test_a_worker_that_is_silent_is_told_in_the_bar(session: Host, swap: Any, mo
 
     from fsgan_core.contract import protocol
 
-    follow = request.Request.follow
+    follow = request.PendingRequest.follow
 
     def with_warning(self: Any, every: float = 0.25) -> Any:
-        yield protocol.Log(level="warning", message="the worker has given no sign of life for 30 s")
+        yield protocol.LogEvent(level="warning", message="the worker has given no sign of life for 30 s")
         yield from follow(self, every)
 
-    monkeypatch.setattr(request.Request, "follow", with_warning)
+    monkeypatch.setattr(request.PendingRequest, "follow", with_warning)
     session.press(swap, "render_here")
     assert finish(session, swap).error is None
     assert any("no sign of life" in message for message in session.progress[-1]["messages"])
@@ -173,21 +173,21 @@ def test_a_change_behind_a_swaps_links_is_noticed(session: Host, swap: Any, monk
     from fsgan_nuke import callbacks, render_queue
 
     asked: list[str] = []
-    monkeypatch.setattr(render_queue, "refresh", lambda node: asked.append(node.name()))
-    monkeypatch.setattr(callbacks, "QUIET", 0.0)
+    monkeypatch.setattr(render_queue, "refresh_status", lambda node: asked.append(node.name()))
+    monkeypatch.setattr(callbacks, "QUIET_SECONDS", 0.0)
     swap.showControlPanel()
     session.pump_until(lambda: asked == [swap.name()], 10)  # the panel was opened
     asked.clear()
     session.idle()
     session.idle()
-    assert not callbacks._waiting and asked == []
+    assert not callbacks._timers and asked == []
     session.module.toNode(f"{swap.name()}.Mask")["feather"].setValue(0.2)
     session.idle()
     session.pump_until(lambda: asked == [swap.name()], 10)
     swap.hideControlPanel()
     session.module.toNode(f"{swap.name()}.Mask")["feather"].setValue(MaskParams().feather)
     session.idle()
-    assert not callbacks._waiting and asked == [swap.name()]
+    assert not callbacks._timers and asked == [swap.name()]
 
 
 def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,8 +225,8 @@ def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -
     settle(session)
     window.panel.apply({"views": "", "exclude": "1001-1002", "weights": ""})
     settle(session)
-    reenact = graph.inner(swap, "Reenact")
-    render_queue.refresh(reenact)
+    reenact = graph.find_inner_node(swap, "Reenact")
+    render_queue.refresh_status(reenact)
     settle(session)
     assert line(reenact).startswith(f"stale {FIRST}-{LAST} (reenact.exclude")
     session.press(swap, "render_here")

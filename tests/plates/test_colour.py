@@ -124,20 +124,20 @@ class TestResolve:
         ],
     )
     def test_name_alias_role(self, config: ColourConfig, name: str, expected: str) -> None:
-        assert config.resolve(name) == expected
+        assert config.resolve_space(name) == expected
 
     def test_unknown_has_near_matches(self, config: ColourConfig) -> None:
         with pytest.raises(ColourError, match=r"'ACESgc' is no colour space of OCIO config .*'ACEScg'"):
-            config.resolve("ACESgc")
+            config.resolve_space("ACESgc")
         with pytest.raises(ColourError, match=r"did you mean.*rec709"):
-            config.resolve("rec709")
+            config.resolve_space("rec709")
         with pytest.raises(ColourError, match=r"spaces: .*ACEScg.*roles: .*scene_linear"):
-            config.resolve("xyzzyq")
+            config.resolve_space("xyzzyq")
 
     def test_empty_by_kind(self, config: ColourConfig) -> None:
-        assert config.resolve("", "a/b.0001.exr") == "ACEScg"
-        assert config.resolve("", "a/b.mov", kind="movie") == SRGB
-        assert config.resolve("", "a/b_ACES2065-1.png", kind="image") == SRGB
+        assert config.resolve_space("", "a/b.0001.exr") == "ACEScg"
+        assert config.resolve_space("", "a/b.mov", kind="movie") == SRGB
+        assert config.resolve_space("", "a/b_ACES2065-1.png", kind="image") == SRGB
 
     def test_file_rules(self, tmp_path: Path) -> None:
         raw = ocio.Config.CreateFromFile(colour.DEFAULT_CONFIG)
@@ -149,18 +149,18 @@ class TestResolve:
         path = tmp_path / "rules.ocio"
         path.write_text(editable.serialize())
         config = open_config(str(path))
-        assert config.resolve("", "x/plate_r2020.0001.exr") == "Linear Rec.2020"
-        assert config.resolve("", "x/plate.0001.exr") == "ACEScg"
-        assert config.resolve("", "x/plate_depth.exr") == "ACEScg"  # a rule to data says nothing about colour
-        assert config.resolve("", "x/plate_r2020.png", kind="image") == SRGB
+        assert config.resolve_space("", "x/plate_r2020.0001.exr") == "Linear Rec.2020"
+        assert config.resolve_space("", "x/plate.0001.exr") == "ACEScg"
+        assert config.resolve_space("", "x/plate_depth.exr") == "ACEScg"  # a rule to data says nothing about colour
+        assert config.resolve_space("", "x/plate_r2020.png", kind="image") == SRGB
 
     def test_version_1_does_not_guess_from_the_path(self, tmp_path: Path) -> None:
-        assert open_config(str(version_1(tmp_path))).resolve("", "drawings/sRGB/a.exr") == "linear"
+        assert open_config(str(version_1(tmp_path))).resolve_space("", "drawings/sRGB/a.exr") == "linear"
 
     def test_no_scene_linear_role(self, tmp_path: Path) -> None:
         config = open_config(str(version_1(tmp_path, roles="")))
         with pytest.raises(ColourError, match="no role scene_linear; name the colour space"):
-            config.resolve("", "a.exr")
+            config.resolve_space("", "a.exr")
 
     def test_is_scene_linear(self, config: ColourConfig, tmp_path: Path) -> None:
         linear = [name for name in (*LINEAR_SPACES, "ACEScct", SRGB, "Raw", "CIE XYZ-D65 - Display-referred")
@@ -178,7 +178,7 @@ class TestConvert:
 
     def test_srgb_agrees_with_the_config(self, config: ColourConfig) -> None:
         values = np.random.default_rng(1).uniform(0.0, 1.0, (500, 3)).astype(np.float32)
-        texture = config.resolve("srgb_texture")
+        texture = config.resolve_space("srgb_texture")
         for space in ("ACEScg", "Linear Rec.709 (sRGB)", "ACEScct"):
             ours, theirs = config.convert(values, SRGB, space), config.convert(values, texture, space)
             np.testing.assert_allclose(ours, theirs, atol=2e-5)
@@ -199,7 +199,7 @@ class TestConvert:
 
     def test_data_has_no_colour(self, config: ColourConfig) -> None:
         with pytest.raises(ColourError, match=r"'Raw' .* holds data"):
-            config.codec("Raw")
+            config.make_codec("Raw")
 
     def test_matrices(self) -> None:
         """From the chromaticities in the standards, by another route than the constants in the module."""
@@ -226,20 +226,20 @@ class TestOtherConfigs:
     ) -> None:
         old = open_config(str(version_1(tmp_path)))
         values = np.random.default_rng(3).uniform(0.0, 2.0, (100, 3)).astype(np.float32)
-        encoded = old.codec("linear").encode(values)
-        np.testing.assert_array_equal(encoded, config.codec("Linear Rec.709 (sRGB)").encode(values))
-        old.codec("linear", 1.0)
+        encoded = old.make_codec("linear").encode(values)
+        np.testing.assert_array_equal(encoded, config.make_codec("Linear Rec.709 (sRGB)").encode(values))
+        old.make_codec("linear", 1.0)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "taken as linear Rec.709" in caplog.text
 
     def test_version_1_srgb_is_the_standard(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         old = open_config(str(version_1(tmp_path)))
-        assert old.resolve("sRGB") == SRGB
+        assert old.resolve_space("sRGB") == SRGB
         assert "not IEC" not in caplog.text
 
     def test_another_space_called_srgb_is_reported(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         old = open_config(str(version_1(tmp_path, gamma=1.8)))
-        assert old.resolve("srgb") == SRGB
+        assert old.resolve_space("srgb") == SRGB
         assert "is not IEC 61966-2-1" in caplog.text
         np.testing.assert_allclose(old.convert(np.full((1, 3), 0.5, np.float32), SRGB, "linear"), 0.214041, rtol=1e-5)
 
@@ -255,7 +255,7 @@ class TestOtherConfigs:
             other = open_config(str(path))
         values = np.random.default_rng(4).uniform(0.0, 2.0, (100, 3)).astype(np.float32)
         np.testing.assert_allclose(
-            other.codec("ACEScg").encode(values), config.codec("ACEScg").encode(values), atol=1e-5
+            other.make_codec("ACEScg").encode(values), config.make_codec("ACEScg").encode(values), atol=1e-5
         )
 
     def test_space_without_a_way_back(self, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ class TestOtherConfigs:
         path.write_text(path.read_text() + film)
         config = open_config(str(path))
         with pytest.raises(ColourError, match=r"gone\.spi1d"):
-            config.codec("film")
+            config.make_codec("film")
 
 
 class TestCodec:
@@ -284,7 +284,7 @@ class TestCodec:
     @pytest.mark.parametrize("exposure", [-6.0, -1.3, 0.0, 2.5, 6.0])
     def test_round_trip(self, config: ColourConfig, space: str, exposure: float) -> None:
         values = self.inputs()
-        codec = config.codec(space, exposure)
+        codec = config.make_codec(space, exposure)
         display = codec.encode(values)
         assert display.dtype == np.float32
         error = np.abs(codec.decode(display) - values)
@@ -296,18 +296,18 @@ class TestCodec:
     def test_round_trip_of_encoded_spaces(self, config: ColourConfig, space: str) -> None:
         values = np.random.default_rng(6).uniform(0.05, 1.0, (20_000, 3)).astype(np.float32)
         for exposure in (-6.0, 0.0, 6.0):
-            codec = config.codec(space, exposure)
+            codec = config.make_codec(space, exposure)
             np.testing.assert_allclose(codec.decode(codec.encode(values)), values, atol=4e-4)
 
     def test_is_srgb_below_the_knee(self, config: ColourConfig) -> None:
         values = np.random.default_rng(7).uniform(-0.2, 0.6, (1000, 3)).astype(np.float32)
-        encoded = config.codec("Linear Rec.709 (sRGB)").encode(values)
+        encoded = config.make_codec("Linear Rec.709 (sRGB)").encode(values)
         np.testing.assert_allclose(encoded, reference_curve(values), atol=2e-7)
         display = np.random.default_rng(8).uniform(0.0, 0.8, (1000, 3)).astype(np.float32)
-        np.testing.assert_allclose(config.codec(SRGB).encode(display), display, atol=2e-7)
+        np.testing.assert_allclose(config.make_codec(SRGB).encode(display), display, atol=2e-7)
 
     def test_shoulder_is_monotone_smooth_and_below_one_at_64(self, config: ColourConfig) -> None:
-        codec = config.codec("Linear Rec.709 (sRGB)")
+        codec = config.make_codec("Linear Rec.709 (sRGB)")
         ramp = np.repeat(np.geomspace(0.01, 64.0, 20_000)[:, None], 3, axis=1).astype(np.float32)
         gray = codec.encode(ramp)[:, 0]
         assert (np.diff(gray) > 0.0).all()
@@ -321,7 +321,7 @@ class TestCodec:
 
     def test_decode_of_an_overshoot_stays_bounded(self, config: ColourConfig) -> None:
         """A display value a little above what 64 became must not become a light that is out of all proportion."""
-        codec = config.codec("Linear Rec.709 (sRGB)")
+        codec = config.make_codec("Linear Rec.709 (sRGB)")
         ramp = np.repeat(np.linspace(-3.0, 3.0, 60_001)[:, None], 3, axis=1).astype(np.float32)
         light = codec.decode(ramp)[:, 0]
         assert (np.diff(light) > 0.0).all()
@@ -334,44 +334,44 @@ class TestCodec:
 
     def test_hue_of_a_highlight_holds(self, config: ColourConfig) -> None:
         pixel = np.array([[8.0, 2.0, 0.5]], np.float32)
-        encoded = config.codec("Linear Rec.709 (sRGB)").encode(pixel)
+        encoded = config.make_codec("Linear Rec.709 (sRGB)").encode(pixel)
         linear = config.convert(encoded, SRGB, "Linear Rec.709 (sRGB)")
         np.testing.assert_allclose(linear / linear.max(), pixel / pixel.max(), rtol=1e-5)
 
     def test_exposure_is_a_gain_in_light(self, config: ColourConfig) -> None:
         values = np.random.default_rng(9).uniform(0.0, 1.0, (100, 3)).astype(np.float32)
         np.testing.assert_allclose(
-            config.codec("ACEScg", 2.0).encode(values), config.codec("ACEScg").encode(values * 4.0), atol=1e-6
+            config.make_codec("ACEScg", 2.0).encode(values), config.make_codec("ACEScg").encode(values * 4.0), atol=1e-6
         )
         linear = config.convert(values, SRGB, "Linear Rec.709 (sRGB)")
         np.testing.assert_allclose(
-            config.codec(SRGB, 2.0).encode(values), config.codec("Linear Rec.709 (sRGB)", 2.0).encode(linear), atol=1e-6
+            config.make_codec(SRGB, 2.0).encode(values), config.make_codec("Linear Rec.709 (sRGB)", 2.0).encode(linear), atol=1e-6
         )
 
     def test_spaces_agree(self, config: ColourConfig) -> None:
         values = np.random.default_rng(10).uniform(0.0, 4.0, (200, 3)).astype(np.float32)
-        expected = config.codec("ACEScg", 0.5).encode(values)
+        expected = config.make_codec("ACEScg", 0.5).encode(values)
         for space in ("ACES2065-1", "ACEScct", "Linear Rec.2020"):
             other = config.convert(values, "ACEScg", space)
-            np.testing.assert_allclose(config.codec(space, 0.5).encode(other), expected, atol=2e-5)
+            np.testing.assert_allclose(config.make_codec(space, 0.5).encode(other), expected, atol=2e-5)
 
     @pytest.mark.parametrize("space", ["ACEScg", "ACEScct", "Gamma 2.2 Encoded AP1", SRGB])
     def test_nan_and_infinity_become_finite(self, config: ColourConfig, space: str) -> None:
         odd = np.array([[np.nan, 0.5, 0.5], [np.inf, -np.inf, 0.1], [np.nan] * 3, [3e38, -3e38, 0.0]], np.float32)
         for exposure in (-20.0, 0.0, 20.0):
-            codec = config.codec(space, exposure)
+            codec = config.make_codec(space, exposure)
             encoded = codec.encode(odd)
             assert np.isfinite(encoded).all()
             assert np.isfinite(codec.decode(encoded)).all()
             assert np.isfinite(codec.decode(odd)).all()
-        codec = config.codec(space)
+        codec = config.make_codec(space)
         np.testing.assert_array_equal(codec.encode(odd)[2], codec.encode(np.zeros((1, 3), np.float32))[0])
-        largest = np.full((1, 3), colour.LARGEST, np.float32)
+        largest = np.full((1, 3), colour.SCENE_LIMIT, np.float32)
         np.testing.assert_array_equal(codec.encode(np.full((1, 3), np.inf, np.float32)), codec.encode(largest))
 
     def test_a_pixel_does_not_depend_on_its_neighbours(self, config: ColourConfig) -> None:
         values = np.random.default_rng(11).uniform(-0.2, 8.0, (97, 103, 3)).astype(np.float32)
-        codec = config.codec("ACEScg", 1.0)
+        codec = config.make_codec("ACEScg", 1.0)
         whole = codec.encode(values)
         np.testing.assert_array_equal(codec.encode(values[13:60, 17:90]), whole[13:60, 17:90])
         np.testing.assert_array_equal(codec.decode(whole[13:60, 17:90]), codec.decode(whole)[13:60, 17:90])
@@ -383,7 +383,7 @@ class TestCodec:
 
         def work(number: int) -> np.ndarray:
             space = LINEAR_SPACES[number % 2]
-            codec = config.codec(space, 1.0)
+            codec = config.make_codec(space, 1.0)
             return codec.decode(codec.encode(values))
 
         with ThreadPoolExecutor(4) as pool:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates.exr import other_parts, read_header, read_image, views_in, write_exr
-from fsgan_core.plates.exr_writer import COMPRESSIONS, LOSSLESS, as_half
+from fsgan_core.plates.exr import list_other_parts, list_views, read_header, read_image, write_exr
+from fsgan_core.plates.exr_writer import COMPRESSIONS, LOSSLESS_COMPRESSIONS, to_half
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.plates.raw_exr import write_raw
+from fsgan_core.plates.raw_exr import write_raw_exr
 from fsgan_core.plates.sequence import open_clip
 from tests.plates.conftest import random_plate
 
@@ -58,8 +58,8 @@ class TestRoundTrip:
             write_exr(tmp_path / "a.exr", plate)
             back = read_image(tmp_path / "a.exr")
             assert (back.channels, back.formats) == (channels, formats)
-            assert np.array_equal(half_bits(back.matte("R")), halves.view(np.uint16))
-            assert np.array_equal(back.matte("Z").view(np.uint32), floats.view(np.uint32))
+            assert np.array_equal(half_bits(back.get_matte("R")), halves.view(np.uint16))
+            assert np.array_equal(back.get_matte("Z").view(np.uint32), floats.view(np.uint32))
             if with_ids:
                 assert np.array_equal(back.integers["id"], ids)
 
@@ -89,7 +89,7 @@ class TestRoundTrip:
         write_exr(tmp_path / "a.exr", plate, compression=compression)
         back = read_image(tmp_path / "a.exr").pixels
         assert oiio.ImageInput.open(str(tmp_path / "a.exr")).spec().get_string_attribute("compression") == compression
-        if compression in (*LOSSLESS, "pxr24"):  # pxr24 only shortens floats
+        if compression in (*LOSSLESS_COMPRESSIONS, "pxr24"):  # pxr24 only shortens floats
             assert np.array_equal(back, plate.pixels)
         else:
             assert np.abs(back - plate.pixels).max() < 0.02
@@ -97,7 +97,7 @@ class TestRoundTrip:
     @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(x=st.integers(-5000, 5000), y=st.integers(-5000, 5000), width=st.integers(1, 40), height=st.integers(1, 40),
            display=st.tuples(st.integers(-99, 99), st.integers(-99, 99), st.integers(1, 99), st.integers(1, 99)),
-           aspect=st.sampled_from([1.0, 2.0, 0.5, 1.4587]), compression=st.sampled_from(LOSSLESS),
+           aspect=st.sampled_from([1.0, 2.0, 0.5, 1.4587]), compression=st.sampled_from(LOSSLESS_COMPRESSIONS),
            seed=st.integers(0, 9))
     def test_any_windows(self, tmp_path: Path, x: int, y: int, width: int, height: int,
                          display: tuple[int, int, int, int], aspect: float, compression: str, seed: int) -> None:
@@ -119,7 +119,7 @@ class TestRoundTrip:
         assert plate.data_window == Window(-3, 10, 6, 4)
         assert plate.display_window == Window(0, 0, 20, 9)
         assert plate.get("B", "G", "R")[1, 2].tolist() == [4.0, 0.5, 0.25]
-        assert plate.matte("B").sum() == 4.0
+        assert plate.get_matte("B").sum() == 4.0
 
     def test_layers_and_channel_order(self, tmp_path: Path) -> None:
         names = ("B", "A", "G", "R", "matte.face", "st.u", "st.v", "diffuse.R", "diffuse.G", "light.key.B")
@@ -129,7 +129,7 @@ class TestRoundTrip:
         assert back.channels[:4] == ("R", "G", "B", "A")
         assert set(back.channels) == set(names)
         for name in names:
-            assert np.array_equal(back.matte(name), plate.matte(name))
+            assert np.array_equal(back.get_matte(name), plate.get_matte(name))
 
     def test_long_channel_names(self, tmp_path: Path) -> None:
         names = ("R", "a_very_long_layer_name_of_a_light_group.R", "id")
@@ -138,7 +138,7 @@ class TestRoundTrip:
                       formats=plate.formats)
         write_exr(tmp_path / "a.exr", plate)
         back = read_image(tmp_path / "a.exr")
-        assert all(np.array_equal(back.matte(name), plate.matte(name)) for name in names)
+        assert all(np.array_equal(back.get_matte(name), plate.get_matte(name)) for name in names)
 
     def test_tiles_are_read(self, make_exr: MakeExr, tmp_path: Path) -> None:
         pixels = np.random.default_rng(0).random((37, 50, 3)).astype(np.float16)
@@ -178,7 +178,7 @@ class TestDepth:
 
     def test_out_of_half(self) -> None:
         pixels = np.array([1e9, -1e9, np.inf, -np.inf, np.nan, 65504.0, 1e-9], np.float32)
-        half = as_half(pixels)
+        half = to_half(pixels)
         assert half[:4].tolist() == [65504.0, -65504.0, np.inf, -np.inf]
         assert np.isnan(half[4])
         assert half[5:].tolist() == [65504.0, 0.0]
@@ -220,7 +220,7 @@ class TestParts:
 
     def test_other_parts_are_kept_bit_for_bit(self, stereo: Path, tmp_path: Path) -> None:
         plate = read_image(stereo).with_metadata(**{"fsgan/key": "abc"})
-        write_exr(tmp_path / "out.exr", plate, other_parts=other_parts(stereo))
+        write_exr(tmp_path / "out.exr", plate, other_parts=list_other_parts(stereo))
         header = read_header(tmp_path / "out.exr")
         assert header.parts == ("depth", "rgba.left", "rgba.right", "ids")
         assert header.metadata["fsgan/key"] == "abc"
@@ -231,13 +231,13 @@ class TestParts:
             assert all(np.array_equal(exact, new.integers[name]) for name, exact in old.integers.items())
 
     def test_a_view_that_a_clip_wants_where_there_is_one(self, stereo: Path) -> None:
-        assert views_in(stereo) == ("left", "right")
+        assert list_views(stereo) == ("left", "right")
         assert open_clip(Clip(str(stereo), view="right")).read(1).metadata["name"] == "rgba.right"
 
     def test_writing_over_the_file_with_the_other_parts(self, stereo: Path) -> None:
         before = stereo.read_bytes()
         with pytest.raises(PlateError, match="other parts"):
-            write_exr(stereo, read_image(stereo), other_parts=other_parts(stereo))
+            write_exr(stereo, read_image(stereo), other_parts=list_other_parts(stereo))
         assert stereo.read_bytes() == before
 
     def test_views_in_one_part(self, make_exr: MakeExr, tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ class TestParts:
         assert again.channels == plate.channels
         assert np.array_equal(again.pixels, plate.pixels)
         assert "fsgan/view" not in again.metadata
-        assert (views_in(path), views_in(tmp_path / "two.exr")) == ((), ("left", "right"))
+        assert (list_views(path), list_views(tmp_path / "two.exr")) == ((), ("left", "right"))
         for view, wanted in (("right", right), ("left", left), ("middle", left)):
             opened = open_clip(Clip(str(tmp_path / "two.exr"), view=view))
             assert np.array_equal(opened.read(opened.frames[0]).get("R"), wanted.get("R"))
@@ -354,7 +354,7 @@ class TestBadInput:
                                          b"\x76\x2f\x31\x01\x02\0\0\0" + b"\xff" * 200])
     def test_no_picture(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "a.exr").write_bytes(content)
-        for read in (read_image, read_header, other_parts):
+        for read in (read_image, read_header, list_other_parts):
             with pytest.raises(PlateError, match=r"a\.exr cannot be read as a picture"):
                 read(tmp_path / "a.exr")
 
@@ -394,7 +394,7 @@ class TestBadInput:
                 read_image(tmp_path / "b.exr")
 
     def test_subsampled_channels(self, tmp_path: Path) -> None:
-        write_raw(tmp_path / "a.exr", {"BY": np.zeros((4, 4), np.float16)}, Window(0, 0, 4, 4), Window(0, 0, 4, 4))
+        write_raw_exr(tmp_path / "a.exr", {"BY": np.zeros((4, 4), np.float16)}, Window(0, 0, 4, 4), Window(0, 0, 4, 4))
         data = (tmp_path / "a.exr").read_bytes()
         whole, halved = struct.pack("<iiii", 1, 0, 1, 1), struct.pack("<iiii", 1, 0, 2, 2)
         (tmp_path / "a.exr").write_bytes(data.replace(whole, halved))

@@ -13,7 +13,7 @@ import pytest
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates import movie as movie_module
 from fsgan_core.plates.movie import Movie
-from fsgan_core.plates.plate import Typed, Window
+from fsgan_core.plates.plate import TypedValue, Window
 
 # A portrait phone clip: the track's matrix turns the stored picture by 90 degrees clockwise.
 _UPRIGHT_MATRIX = b"".join(n.to_bytes(4, "big") for n in (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000))
@@ -54,7 +54,7 @@ class TestFrames:
                 assert plate.data_window == plate.display_window == Window(0, 0, 64, 48)
                 assert np.array_equal(np.rint(plate.pixels * 255), picture(frame)[..., ::-1])
                 assert plate.get("R", "G", "B")[0, 0].tolist() == [1.0, 0.0, 0.0]
-                assert plate.metadata["framesPerSecond"] == Typed("rational", (24, 1))
+                assert plate.metadata["framesPerSecond"] == TypedValue("rational", (24, 1))
 
     @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mp4v"), ("a.avi", "MJPG"), ("a.mkv", "FFV1")])
     def test_any_order_gives_what_reading_in_order_gives(self, name: str, codec: str, tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ class TestFrames:
             assert np.array_equal(np.rint(movie.read(110).pixels * 255), picture(110)[..., ::-1])
 
     def test_memory_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(movie_module, "_KEPT_BYTES", 6 * 64 * 48 * 3)
+        monkeypatch.setattr(movie_module, "_CACHE_BYTES", 6 * 64 * 48 * 3)
         with Movie(write_movie(tmp_path / "a.avi", 30)) as movie:
             for frame in movie.frames:
                 movie.read(frame)
-            assert len(movie._kept) == 6
+            assert len(movie._cached_frames) == 6
 
     def test_a_phone_held_upright(self, tmp_path: Path) -> None:
         path = write_movie(tmp_path / "a.mp4", 2, "mp4v")

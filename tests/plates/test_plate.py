@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from tests.plates.conftest import random_plate
 
 windows = st.builds(Window, st.integers(-20, 20), st.integers(-20, 20), st.integers(0, 20), st.integers(0, 20))
@@ -41,9 +41,9 @@ class TestPlate:
     def test_channels(self) -> None:
         plate = random_plate(channels=("R", "G", "B", "matte.face"))
         assert np.array_equal(plate.get("B", "R"), plate.pixels[..., [2, 0]])
-        assert np.array_equal(plate.matte("matte.face"), plate.pixels[..., 3])
-        assert plate.matte("matte.hair").shape == (5, 7)
-        assert not plate.matte("matte.hair").any()
+        assert np.array_equal(plate.get_matte("matte.face"), plate.pixels[..., 3])
+        assert plate.get_matte("matte.hair").shape == (5, 7)
+        assert not plate.get_matte("matte.hair").any()
         with pytest.raises(PlateError, match=r"no channel A, Z; it has R, G, B, matte\.face"):
             plate.get("R", "A", "Z")
 
@@ -65,7 +65,7 @@ class TestPlate:
         common = window.intersect(plate.data_window)
         inside = np.zeros(cropped.pixels.shape[:2], bool)
         if not common.empty:
-            new, old = slices(common, window), slices(common, plate.data_window)
+            new, old = compute_slices(common, window), compute_slices(common, plate.data_window)
             assert np.array_equal(cropped.pixels[new], plate.pixels[old])
             assert np.array_equal(cropped.integers["A"][new], plate.integers["A"][old])
             inside[new] = True

@@ -18,10 +18,10 @@ from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.sequence import (
     check_output,
-    frames_text,
-    has_token,
+    format_frames,
+    format_output_path,
+    has_frame_token,
     open_clip,
-    output_path,
     parse_frames,
     select_frames,
 )
@@ -49,8 +49,8 @@ class TestOpen:
         clip = open_clip(Clip(str(sequence / pattern)))
         assert (clip.kind, clip.frames, clip.name) == ("exr", (1001, 1002, 1004), "plate")
         assert clip.read(1004).get("R").max() == 4.0
-        assert clip.path_of(1002) == sequence / "plate.1002.exr"
-        assert clip.header(1002).data_window.width == 4
+        assert clip.get_frame_path(1002) == sequence / "plate.1002.exr"
+        assert clip.read_header(1002).data_window.width == 4
 
     def test_more_digits_than_the_pattern(self, tmp_path: Path) -> None:
         for name in ("a.099.exr", "a.100.exr", "a.1000.exr", "a.0101.exr", "a.-002.exr", "b.100.exr", "a.1x0.exr"):
@@ -69,7 +69,7 @@ class TestOpen:
         for name in ("a.0001.v0001.exr", "a.0002.v0002.exr", "a.0003.v0001.exr"):
             write_exr(tmp_path / name, random_plate())
         assert open_clip(Clip(str(tmp_path / "a.####.v####.exr"))).frames == (1, 2)
-        assert output_path("a.####.v####.exr", 7) == Path("a.0007.v0007.exr")
+        assert format_output_path("a.####.v####.exr", 7) == Path("a.0007.v0007.exr")
 
     def test_one_still(self, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "IMG_1234.png"), np.full((4, 5, 3), (0, 0, 255), np.uint8))
@@ -85,7 +85,7 @@ class TestOpen:
         for name in ("b.png", "a.png", "c.jpg"):
             cv2.imwrite(str(tmp_path / name), np.zeros((4, 5, 3), np.uint8))
         clip = open_clip(Clip(str(tmp_path / "*.png")))
-        assert (clip.kind, clip.frames, clip.path_of(1).name) == ("image", (1, 2), "a.png")
+        assert (clip.kind, clip.frames, clip.get_frame_path(1).name) == ("image", (1, 2), "a.png")
 
     def test_a_name_with_a_hash_in_it(self, tmp_path: Path) -> None:
         write_exr(tmp_path / "take#3.exr", random_plate())
@@ -98,12 +98,12 @@ class TestOpen:
         writer.release()
         with open_clip(Clip(str(tmp_path / "m.avi")), "hold") as clip:
             assert (clip.kind, clip.frames, clip.fps, clip.name) == ("movie", (1, 2, 3), 25.0, "m")
-            assert clip.path_of(2) == tmp_path / "m.avi"
+            assert clip.get_frame_path(2) == tmp_path / "m.avi"
             assert clip.read(2).pixels.max() == np.float32(10 / 255)
             assert clip.read(9).pixels.max() == np.float32(20 / 255)
-            assert clip.header(2).channels == ("R", "G", "B")
-            assert clip.fingerprint(1) != clip.fingerprint(2)
-            assert clip.other_parts(1) == ()
+            assert clip.read_header(2).channels == ("R", "G", "B")
+            assert clip.compute_fingerprint(1) != clip.compute_fingerprint(2)
+            assert clip.list_other_parts(1) == ()
 
     def test_part(self, make_exr: MakeExr) -> None:
         full = {"full_width": 2, "full_height": 2}
@@ -112,16 +112,16 @@ class TestOpen:
         path = make_exr("p.exr", *parts)
         clip = open_clip(Clip(str(path), part="b"))
         assert clip.read(1).pixels.max() == 2.0
-        assert [part.name for part in clip.other_parts(1)] == ["a"]
-        assert clip.fingerprint(1) != open_clip(Clip(str(path))).fingerprint(1)
+        assert [part.name for part in clip.list_other_parts(1)] == ["a"]
+        assert clip.compute_fingerprint(1) != open_clip(Clip(str(path))).compute_fingerprint(1)
 
 
 class TestMissing:
     def test_hold_reads_the_frame_before(self, sequence: Path) -> None:
         clip = open_clip(Clip(str(sequence / "plate.####.exr")), "hold")
         assert [float(clip.read(frame).get("R").max()) for frame in (1003, 1004, 2000, 1)] == [2.0, 4.0, 4.0, 1.0]
-        assert clip.path_of(1003) == clip.path_of(1002)
-        assert clip.fingerprint(1003) == clip.fingerprint(1002)
+        assert clip.get_frame_path(1003) == clip.get_frame_path(1002)
+        assert clip.compute_fingerprint(1003) == clip.compute_fingerprint(1002)
 
     @pytest.mark.parametrize("missing", ["error", "skip"])
     def test_error(self, missing: str, sequence: Path) -> None:
@@ -140,18 +140,18 @@ class TestFingerprint:
         other = tmp_path_factory.mktemp("other")
         shutil.copy(sequence / "plate.1002.exr", other / "x.0001.exr")
         copied = open_clip(Clip(str(other / "x.#.exr")))
-        assert copied.fingerprint(1) == clip.fingerprint(1002) != clip.fingerprint(1001)
+        assert copied.compute_fingerprint(1) == clip.compute_fingerprint(1002) != clip.compute_fingerprint(1001)
         state = (other / "x.0001.exr").stat()
-        before = copied.fingerprint(1)
+        before = copied.compute_fingerprint(1)
         write_exr(other / "x.0001.exr", random_plate(4, 3, seed=5))
         os.utime(other / "x.0001.exr", ns=(state.st_atime_ns, state.st_mtime_ns + 1))
-        assert copied.fingerprint(1) != before
+        assert copied.compute_fingerprint(1) != before
 
     def test_file_gone(self, sequence: Path) -> None:
         clip = open_clip(Clip(str(sequence / "plate.####.exr")))
         (sequence / "plate.1001.exr").unlink()
         with pytest.raises(PlateError, match=r"plate\.1001\.exr cannot be read"):
-            clip.fingerprint(1001)
+            clip.compute_fingerprint(1001)
         with pytest.raises(PlateError, match=r"there is no file .*plate\.1001\.exr"):
             clip.read(1001)
 
@@ -194,13 +194,13 @@ class TestRanges:
     @settings(max_examples=50, deadline=None)
     @given(frames=st.sets(st.integers(-50, 3000), min_size=1, max_size=30))
     def test_text_and_back(self, frames: set[int]) -> None:
-        text = frames_text(sorted(frames))
+        text = format_frames(sorted(frames))
         if not text.endswith("..."):
             assert parse_frames(text) == tuple(sorted(frames))
 
     def test_text_is_short(self) -> None:
-        assert frames_text(()) == "none"
-        text = frames_text([n * n for n in range(200)])
+        assert format_frames(()) == "none"
+        text = format_frames([n * n for n in range(200)])
         assert len(text) < 210
         assert text.endswith(",...")
 
@@ -229,8 +229,8 @@ class TestOutput:
         ("a.@.exr", 7, "a.7.exr"), ("a.exr", 7, "a.exr"), ("a.%d.exr", 7, "a.7.exr"), ("a.####.exr", -7, "a.-007.exr"),
     ])
     def test_path(self, pattern: str, frame: int, name: str) -> None:
-        assert output_path(pattern, frame) == Path(name)
-        assert has_token(pattern) == (name != "a.exr")
+        assert format_output_path(pattern, frame) == Path(name)
+        assert has_frame_token(pattern) == (name != "a.exr")
 
     def test_fine(self, sequence: Path) -> None:
         clip = open_clip(Clip(str(sequence / "plate.####.exr")))

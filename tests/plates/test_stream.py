@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fsgan_core.plates.stream import WriteBehind, read_ahead
+from fsgan_core.plates.stream import BackgroundWriter, read_ahead
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ class TestWriteBehind:
             time.sleep(delay)
             written.append(number)
 
-        with WriteBehind(limit=3) as writer:
+        with BackgroundWriter(limit=3) as writer:
             for number in range(10):
                 writer.submit(write, number, delay=0.001)
         assert sorted(written) == list(range(10))
@@ -108,7 +108,7 @@ class TestWriteBehind:
             time.sleep(0.002)
             gauge.add(-1)
 
-        with WriteBehind(limit=3, workers=2) as writer:
+        with BackgroundWriter(limit=3, workers=2) as writer:
             for _ in range(20):
                 gauge.add(1)
                 writer.submit(write)
@@ -118,7 +118,7 @@ class TestWriteBehind:
         def fail() -> None:
             raise OSError("disk full")
 
-        with pytest.raises(OSError, match="disk full"), WriteBehind() as writer:
+        with pytest.raises(OSError, match="disk full"), BackgroundWriter() as writer:
             writer.submit(fail)
             time.sleep(0.05)
             writer.submit(fail)
@@ -126,7 +126,7 @@ class TestWriteBehind:
 
     def test_an_error_surfaces_at_the_end(self) -> None:
         written = []
-        with pytest.raises(ZeroDivisionError), WriteBehind(limit=8, workers=1) as writer:
+        with pytest.raises(ZeroDivisionError), BackgroundWriter(limit=8, workers=1) as writer:
             writer.submit(lambda: 1 // 0)
             try:
                 writer.submit(written.append, 1)
@@ -135,6 +135,6 @@ class TestWriteBehind:
         assert written == []
 
     def test_the_block_s_own_error_wins(self) -> None:
-        with pytest.raises(KeyError), WriteBehind() as writer:
+        with pytest.raises(KeyError), BackgroundWriter() as writer:
             writer.submit(lambda: 1 // 0)
             raise KeyError("mine")

@@ -31,7 +31,7 @@ from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.exr import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.plates.sequence import output_path
+from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot
 from tests.small_shot import FRAMES, Small, plate_of
 
@@ -65,20 +65,20 @@ class TestFaces:
         shot = plates.shot(tmp_path / "out", "3-4")
         shot = replace(shot, target=replace(shot.target, track=""))
         result = render_shot(shot)
-        assert result.numbers("passed") == (3,) and result.numbers("rendered") == (4,)
-        assert result.flagged["no-face"] == (3,) and any("no face in 3" in note for note in result.notes)
+        assert result.list_frames("passed") == (3,) and result.list_frames("rendered") == (4,)
+        assert result.flagged_frames["no-face"] == (3,) and any("no face in 3" in note for note in result.notes)
         before, after = read_image(plates.folder / "plate.0003.exr"), read_image(tmp_path / "out" / "swap.0003.exr")
         assert before.get(*before.channels).tobytes() == after.get(*before.channels).tobytes()
         assert after.metadata[layers.META_SYNTHETIC] == 0 and after.metadata[layers.META_FLAGS] == "no-face"
         again = render_shot(shot)
-        assert again.numbers("kept") == (3, 4) and again.flagged["no-face"] == (3,)
+        assert again.list_frames("kept") == (3, 4) and again.flagged_frames["no-face"] == (3,)
 
     def test_no_face_in_any_target_frame(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
         fsgan_core.write_exr(tmp_path / "t.0001.exr", plate_of(np.full_like(grace_hopper, 60), 1))
         shot = replace(small.shot(tmp_path / "out", layers="all"), target=Clip(str(tmp_path / "t.####.exr")))
         result = render_shot(shot)
-        assert result.numbers("passed") == (1,) and "no face was found" in result.notes[0]
-        assert read_image(tmp_path / "out" / "swap.0001.exr").matte(layers.MATTE_SOFT).max() == 0
+        assert result.list_frames("passed") == (1,) and "no face was found" in result.notes[0]
+        assert read_image(tmp_path / "out" / "swap.0001.exr").get_matte(layers.MATTE_SOFT).max() == 0
 
     def test_single_stages_pass_too(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
         fsgan_core.write_exr(tmp_path / "t.0001.exr", plate_of(np.full_like(grace_hopper, 60), 1))
@@ -99,7 +99,7 @@ class TestFaces:
         fsgan_core.write_exr(tmp_path / "dot.exr", Plate(np.full((1, 1, 3), 0.5, np.float32), RGB, window, window))
         shot = replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "dot.exr")))
         result = render_shot(shot)
-        assert result.numbers("passed") == (1,)
+        assert result.list_frames("passed") == (1,)
         assert read_image(tmp_path / "out" / "swap.0001.exr").pixels.ravel().tolist() == [0.5] * 3
 
     @pytest.mark.parametrize("window", [Window(125, 4, 107, 200), Window(-8, 4, 240, 110), Window(100, 100, 40, 40),
@@ -107,13 +107,13 @@ class TestFaces:
                              ids=["right half", "upper half", "larger than the frame", "outside the frame"])
     def test_a_face_at_the_edge(self, small: Small, tmp_path: Path, window: Window) -> None:
         """The plate is cut there; windows stay, what is outside the matte stays, nothing becomes nonsense."""
-        plate = read_image(output_path(small.plate, 2))
+        plate = read_image(format_output_path(small.plate, 2))
         fsgan_core.write_exr(tmp_path / "t.0002.exr", plate.crop(window))
         shot = small.shot(tmp_path / "out", "2", layers="all", target=str(tmp_path / "t.####.exr"))
-        assert render_shot(shot).numbers("rendered") == (2,)
+        assert render_shot(shot).list_frames("rendered") == (2,)
         before, after = read_image(tmp_path / "t.0002.exr"), read_image(tmp_path / "out" / "swap.0002.exr")
         assert after.data_window == window
-        outside = after.matte(layers.MATTE_SOFT) == 0
+        outside = after.get_matte(layers.MATTE_SOFT) == 0
         assert outside.all() == (window.width == 20)
         assert after.get(*RGB)[outside].tobytes() == before.get(*RGB)[outside].tobytes()
         assert np.isfinite(after.pixels).all() and np.abs(after.get(*RGB)).max() < 8
@@ -121,7 +121,7 @@ class TestFaces:
     @pytest.mark.parametrize(("person", "right"), [("largest", False), ("150,120", False), ("380,120", True),
                                                    ("1", True)])
     def test_whom_of_two(self, small: Small, tmp_path: Path, astronaut: np.ndarray, person: str, right: bool) -> None:
-        plate = read_image(output_path(small.plate, 2))
+        plate = read_image(format_output_path(small.plate, 2))
         face = cv2.resize(astronaut[:300, 80:380], (180, 180), interpolation=cv2.INTER_AREA)
         other = np.zeros((200, 240, 3), np.float32)
         other[10:190, 30:210] = (face.astype(np.float32) / 255) ** 2.2
@@ -150,7 +150,7 @@ class TestPixels:
         before = read_image(path).get(*RGB)
         render_shot(plates.shot(tmp_path / "out", "2", layers="all"))
         after = read_image(tmp_path / "out" / "swap.0002.exr")
-        outside = after.matte(layers.MATTE_SOFT) == 0
+        outside = after.get_matte(layers.MATTE_SOFT) == 0
         assert after.get(*RGB)[outside].tobytes() == before[outside].tobytes()
         assert np.isnan(after.get("R")[0, 0, 0]) and np.isneginf(after.get("G")[3, 2, 0])
         assert not outside[y, x] and np.isfinite(after.get(*RGB)[~outside]).all()
@@ -194,7 +194,7 @@ class TestPixels:
         path.write_bytes(path.read_bytes()[:3000])
         shot = plates.shot(tmp_path / "out", "1,4")
         result = render_shot(replace(shot, target=replace(shot.target, track="")))
-        assert result.numbers("failed") == (1,) and result.numbers("rendered") == (4,)
+        assert result.list_frames("failed") == (1,) and result.list_frames("rendered") == (4,)
 
 
 class TestWhatIsAskedFor:
@@ -261,7 +261,7 @@ class TestMachine:
         def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("fsgan_core.runtime.atomic._sync", full)
+        monkeypatch.setattr("fsgan_core.runtime.atomic._sync_to_disk", full)
         with pytest.raises(OutputError, match="full") as caught:
             render_shot(small.shot(tmp_path / "out", "1-2"))
         assert caught.value.exit_code == 3
@@ -288,7 +288,7 @@ class TestMachine:
 
         monkeypatch.setattr(blend, "blend", faulty)
         result = render_shot(small.shot(tmp_path / "out", "1-3"))
-        assert result.numbers("rendered") == (1, 3)
+        assert result.list_frames("rendered") == (1, 3)
         assert result.failures == ((2, "internal error, ZeroDivisionError: by zero"),)
 
 

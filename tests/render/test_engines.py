@@ -13,7 +13,15 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.networks.weights import catalogue
-from fsgan_core.render.engines import ENGINES, Chosen, Engine, auto_engine, choose_engine, draws_anew, missing_of
+from fsgan_core.render.engines import (
+    ENGINES,
+    Engine,
+    ResolvedEngine,
+    choose_engine,
+    describe_missing,
+    draws_whole_face,
+    find_auto_engine,
+)
 
 
 def found(role: str, name: str = "", licence: str = "unknown") -> Any:
@@ -33,7 +41,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         return found(role, name)
 
     monkeypatch.setattr(catalogue, "find_weights", find)
-    monkeypatch.setattr(catalogue, "best_weights",
+    monkeypatch.setattr(catalogue, "find_best_weights",
                         lambda role, allow="any": found(role) if role in roles and allow != "commercial" else None)
     return roles
 
@@ -46,7 +54,7 @@ def test_auto_is_classical_without_weights(installed: set[str]) -> None:
 def test_auto_is_neural_where_its_weights_are(installed: set[str]) -> None:
     installed.add("blend")
     chosen = choose_engine("blend", Stages())
-    assert chosen.name == "fsgan" and list(chosen.weights()) == ["blend_weights"]
+    assert chosen.name == "fsgan" and list(chosen.get_weight_hashes()) == ["blend_weights"]
     assert choose_engine("reenact", Stages()).name == "warp"
 
 
@@ -59,7 +67,7 @@ def test_auto_leaves_weights_that_are_not_allowed(installed: set[str]) -> None:
 def test_weights_that_are_named_make_auto_neural(installed: set[str]) -> None:
     installed.add("blend")
     chosen = choose_engine("blend", Stages(blend=BlendParams(network="mine")))
-    assert chosen.name == "fsgan" and list(chosen.weights()) == ["mine"]
+    assert chosen.name == "fsgan" and list(chosen.get_weight_hashes()) == ["mine"]
     installed.clear()
     with pytest.raises(WeightsError, match="weights import"):
         choose_engine("blend", Stages(blend=BlendParams(network="mine")))
@@ -73,11 +81,11 @@ def test_one_by_name(installed: set[str]) -> None:
 def test_reenact_uses_the_mask_network_that_the_mask_would_run_with(installed: set[str]) -> None:
     installed.add("reenact")
     stages = Stages(reenact=ReenactParams(engine="fsgan"))
-    assert set(choose_engine("reenact", stages).installed) == {"reenact"}
+    assert set(choose_engine("reenact", stages).installed_weights) == {"reenact"}
     installed.add("mask")
-    assert set(choose_engine("reenact", stages).installed) == {"reenact", "mask"}
+    assert set(choose_engine("reenact", stages).installed_weights) == {"reenact", "mask"}
     without = replace(stages, mask=MaskParams(engine="geometric"))
-    assert set(choose_engine("reenact", without).installed) == {"reenact"}
+    assert set(choose_engine("reenact", without).installed_weights) == {"reenact"}
 
 
 def test_an_engine_without_its_weights_says_what_to_run(installed: set[str]) -> None:
@@ -95,28 +103,28 @@ def test_an_engine_that_is_not_known() -> None:
 
 
 def test_what_the_metadata_says_of_weights() -> None:
-    chosen = Chosen(ENGINES[0], {"reenact": found("reenact", "gr", "research"), "mask": found("mask", "gs")})
+    chosen = ResolvedEngine(ENGINES[0], {"reenact": found("reenact", "gr", "research"), "mask": found("mask", "gs")})
     assert chosen.weights_text.startswith("gs:02ababababab (unknown), gr:02")
     assert "(research)" in chosen.weights_text
-    assert Chosen(ENGINES[1]).weights_text == "none"
+    assert ResolvedEngine(ENGINES[1]).weights_text == "none"
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: f"{engine.stage}-{engine.name}")
 def test_functions_are_there(engine: Engine) -> None:
     for part in engine.functions:
-        assert callable(Chosen(engine).function(part))
+        assert callable(ResolvedEngine(engine).load_function(part))
 
 
 def test_what_is_missing(installed: set[str]) -> None:
-    lacking = {f"{engine.stage}-{engine.name}" for engine in ENGINES if missing_of(engine)}
+    lacking = {f"{engine.stage}-{engine.name}" for engine in ENGINES if describe_missing(engine)}
     assert lacking == {"reenact-fsgan", "mask-fsgan", "inpaint-fsgan", "blend-fsgan"}
 
 
 @pytest.mark.parametrize(("stage", "engine"), [("reenact", "warp"), ("blend", "poisson"), ("drive", "liquify")])
 def test_what_auto_takes(stage: str, engine: str) -> None:
     """Without weights; and none for a stage that is not there."""
-    assert auto_engine(stage) == auto_engine(stage, "commercial") == engine
-    assert auto_engine("nothing") == ""
+    assert find_auto_engine(stage) == find_auto_engine(stage, "commercial") == engine
+    assert find_auto_engine("nothing") == ""
 
 
 @pytest.mark.parametrize(("trained", "setting", "anew"), [(True, "auto", False), (False, "auto", True),
@@ -125,5 +133,5 @@ def test_who_draws_the_face_anew(trained: bool, setting: str, anew: bool) -> Non
     """A refined view shows no more than the view: what it lacks is looked for in others."""
     row = next(engine for engine in ENGINES if engine.stage == "reenact" and engine.name == "fsgan")
     network = SimpleNamespace(weight=SimpleNamespace(prewarp=trained))
-    assert draws_anew(Chosen(row, {"reenact": network}), setting) is anew  # type: ignore[dict-item]
-    assert not draws_anew(Chosen(ENGINES[-1]), setting)
+    assert draws_whole_face(ResolvedEngine(row, {"reenact": network}), setting) is anew  # type: ignore[dict-item]
+    assert not draws_whole_face(ResolvedEngine(ENGINES[-1]), setting)

@@ -18,19 +18,19 @@ from fsgan_core.contract.layers import META_PARTS
 from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.exr import read_header, read_image, write_exr
-from fsgan_core.render.frame_status import FrameState, frame_states, states_data
-from fsgan_core.render.keys import changed_parts, parts_text, words_of
-from fsgan_core.render.pipeline import render_shot, render_stage, shot_work, stage_work
-from fsgan_core.render.warm_cache import Warm
+from fsgan_core.render.frame_status import FrameState, compute_frame_states, summarise_states
+from fsgan_core.render.keys import describe_parts, find_changed_parts, format_parts
+from fsgan_core.render.pipeline import plan_shot_job, plan_stage_job, render_shot, render_stage
+from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime import cache as cache_module
-from fsgan_core.runtime.cache import NotKeptError, kept_alone, kept_file
+from fsgan_core.runtime.cache import NotCachedError, load_or_compute, use_cache_only
 from fsgan_core.runtime.events import Event
-from fsgan_core.runtime.threads import one_thread_algebra
+from fsgan_core.runtime.threads import limit_algebra_threads
 from tests.small_shot import FRAMES, Small
 
 
 def states(shot: Shot, **options: Any) -> dict[int, FrameState]:
-    return {one.frame: one for one in frame_states(shot_work(shot, **options))}
+    return {one.frame: one for one in compute_frame_states(plan_shot_job(shot, **options))}
 
 
 def moved(small: Small, folder: Path) -> Small:
@@ -49,8 +49,8 @@ def rendered(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestStates:
     def test_done_and_missing(self, small: Small, rendered: Path) -> None:
-        work = shot_work(small.shot(rendered, "1-5"))
-        data = states_data(work, frame_states(work))
+        work = plan_shot_job(small.shot(rendered, "1-5"))
+        data = summarise_states(work, compute_frame_states(work))
         assert data == {"done": "1-3", "stale": "", "missing": "4-5", "total": 5, "changed": [], "analysed": True,
                         "output": str(rendered / "swap.####.exr")}
 
@@ -105,11 +105,11 @@ class TestStates:
         filling: dict[str, Any] = {"sources": shot.source, "output": files["inpaint"].path, **common,
                                    "upstream": {name: files[name] for name in ("reenact", "mask")}}
         render_stage("inpaint", **filling)
-        assert [one.state for one in frame_states(stage_work("inpaint", **filling))] == ["done"]
+        assert [one.state for one in compute_frame_states(plan_stage_job("inpaint", **filling))] == ["done"]
         stages = shot.stages.with_settings({"mask.feather": "0.2"})
         render_stage("mask", output=files["mask"].path, **{**common, "stages": stages})
-        [stale] = frame_states(stage_work("inpaint", **filling))
-        assert stale.changed == ("files.mask",) and words_of(stale.changed) == "the files of mask"
+        [stale] = compute_frame_states(plan_stage_job("inpaint", **filling))
+        assert stale.changed == ("files.mask",) and describe_parts(stale.changed) == "the files of mask"
 
     def test_never_analyses(self, small: Small, rendered: Path, monkeypatch: pytest.MonkeyPatch,
                             tmp_path: Path) -> None:
@@ -117,8 +117,8 @@ class TestStates:
         shot = small.shot(rendered, "3-4")
         shot = replace(shot, target=replace(shot.target, track=""))
         start = time.perf_counter()
-        work = shot_work(shot)
-        data = states_data(work, frame_states(work))
+        work = plan_shot_job(shot)
+        data = summarise_states(work, compute_frame_states(work))
         assert (data["stale"], data["missing"], data["analysed"]) == ("3", "4", False)
         assert data["changed"][0]["text"] == "never analysed as it is now"
         assert time.perf_counter() - start < 2 and not (tmp_path / "empty").exists()
@@ -138,7 +138,7 @@ class TestParts:
     def test_are_short_and_alike_for_alike_frames(self, small: Small, rendered: Path) -> None:
         texts = [str(read_header(rendered / f"swap.{frame:04d}.exr").metadata[META_PARTS]) for frame in (1, 2)]
         assert all(len(text) < 400 for text in texts)
-        assert changed_parts(texts[0], dict(part.split(":") for part in texts[1].split())) == ("target", "track")
+        assert find_changed_parts(texts[0], dict(part.split(":") for part in texts[1].split())) == ("target", "track")
 
     def test_a_face_moved_by_hand_changes_its_frame_and_neighbours(self, small: Small, tmp_path: Path) -> None:
         """It changes what is known of the person a little, which has no part in the others' pictures."""
@@ -146,7 +146,7 @@ class TestParts:
         track = load_track(small.folder / "plate.json").with_override(0, 2, offset={"nose": (1.5, -2.0)})
         save_track(tmp_path / "moved.json", track)
         moved = replace(shot, target=replace(shot.target, track=str(tmp_path / "moved.json")))
-        keys = [[shot_work(one).key(frame) for frame in range(1, 7)] for one in (shot, moved)]
+        keys = [[plan_shot_job(one).compute_frame_key(frame) for frame in range(1, 7)] for one in (shot, moved)]
         assert [a != b for a, b in zip(*keys, strict=True)] == [True] * 4 + [False] * 2
 
     @pytest.mark.parametrize(("text", "parts", "changed"), [
@@ -158,11 +158,11 @@ class TestParts:
         ("nonsense", {"a": "1"}, ("unknown",)),
     ])
     def test_changed(self, text: str, parts: dict[str, str], changed: tuple[str, ...]) -> None:
-        assert changed_parts(text, parts) == changed
-        assert words_of(changed)
+        assert find_changed_parts(text, parts) == changed
+        assert describe_parts(changed)
 
     def test_text(self) -> None:
-        assert parts_text({"b": "2", "a": "1"}) == "a:1 b:2"
+        assert format_parts({"b": "2", "a": "1"}) == "a:1 b:2"
 
 
 class TestCancel:
@@ -175,22 +175,22 @@ class TestCancel:
                 ended.set()
 
         with pytest.raises(CancelledError):
-            render_shot(small.shot(tmp_path), listen=listen, cancelled=ended.is_set)
+            render_shot(small.shot(tmp_path), on_event=listen, is_cancelled=ended.is_set)
         there = sorted(tmp_path.iterdir())
         assert 1 <= len(there) < FRAMES and all(path.suffix == ".exr" for path in there)
         result = render_shot(small.shot(tmp_path))
-        assert len(result.numbers("kept")) == len(there) and not result.failures
+        assert len(result.list_frames("kept")) == len(there) and not result.failures
 
     def test_before_the_first(self, small: Small, tmp_path: Path) -> None:
         with pytest.raises(CancelledError):
-            render_shot(small.shot(tmp_path), cancelled=lambda: True)
+            render_shot(small.shot(tmp_path), is_cancelled=lambda: True)
         assert list(tmp_path.iterdir()) == []
 
     def test_in_the_middle_of_a_frame(self, small: Small, tmp_path: Path) -> None:
         """Asked when the frame has begun: it is not finished."""
         begun = threading.Event()
         with pytest.raises(CancelledError):
-            render_shot(small.shot(tmp_path, "2"), listen=lambda event: begun.set(), cancelled=begun.is_set)
+            render_shot(small.shot(tmp_path, "2"), on_event=lambda event: begun.set(), is_cancelled=begun.is_set)
         assert list(tmp_path.iterdir()) == []
 
     def test_analysis(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +198,8 @@ class TestCancel:
         shot = small.shot(tmp_path / "out")
         heard: list[Event] = []
         with pytest.raises(CancelledError):
-            render_shot(replace(shot, target=replace(shot.target, track="")), listen=heard.append,
-                        cancelled=lambda: bool(heard))
+            render_shot(replace(shot, target=replace(shot.target, track="")), on_event=heard.append,
+                        is_cancelled=lambda: bool(heard))
         assert [event.kind for event in heard] == ["analyse"]
         assert not list((tmp_path / "cache").rglob("*.json")), "half an analysis is not kept"
 
@@ -207,62 +207,62 @@ class TestCancel:
 class TestWarm:
     def test_equals_cold(self, small: Small, tmp_path: Path) -> None:
         """Through changes of every kind, in one warm process and in as many cold ones: the same bytes."""
-        warm = Warm()
+        warm = WarmCache()
         changes: list[dict[str, str]] = [{}, {"blend__mix": "0.5"}, {"reenact__stiffness": "0.2"},
                                          {"mask__feather": "0.1"}, {"colour__exposure": "0.3"}, {}]
         quick = {"mask__smooth": "0"}
         for number, settings in enumerate(changes):
             for kind, options in (("warm", {"warm": warm}), ("cold", {})):
-                shot_work(small.shot(tmp_path / f"{kind}{number}", "2", **quick, **settings), **options).run()
+                plan_shot_job(small.shot(tmp_path / f"{kind}{number}", "2", **quick, **settings), **options).run()
             one, other = (tmp_path / f"{kind}{number}" / "swap.0002.exr" for kind in ("warm", "cold"))
             assert one.read_bytes() == other.read_bytes(), settings
 
     def test_what_was_replaced_on_disk_is_read_again(self, small: Small, tmp_path: Path) -> None:
         other = moved(small, tmp_path / "plates")
-        warm = Warm()
-        shot_work(other.shot(tmp_path / "out", "2"), warm=warm).run()
+        warm = WarmCache()
+        plan_shot_job(other.shot(tmp_path / "out", "2"), warm=warm).run()
         path = other.folder / "plate.0002.exr"
         plate = read_image(path)
         times = path.stat()
         write_exr(path, replace(plate, pixels=plate.pixels * 0.5, integers={}))
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # a copy that keeps the time
-        assert shot_work(other.shot(tmp_path / "out", "2"), warm=warm).run().numbers("rendered") == (2,)
+        assert plan_shot_job(other.shot(tmp_path / "out", "2"), warm=warm).run().list_frames("rendered") == (2,)
         render_shot(other.shot(tmp_path / "cold", "2"))
         assert (tmp_path / "out" / "swap.0002.exr").read_bytes() == (tmp_path / "cold" / "swap.0002.exr").read_bytes()
 
     def test_shares_what_is_the_same(self, small: Small, tmp_path: Path) -> None:
-        warm = Warm()
-        first = shot_work(small.shot(tmp_path, "2"), warm=warm)
+        warm = WarmCache()
+        first = plan_shot_job(small.shot(tmp_path, "2"), warm=warm)
         first.run()
-        second = shot_work(small.shot(tmp_path, "2", blend__mix="0.5"), warm=warm)
-        assert second.scenes is first.scenes and second.maker is not first.maker
-        assert second.maker.bytes == first.maker.bytes > 0
-        third = shot_work(small.shot(tmp_path, "2", reenact__hold="0.5"), warm=warm)
+        second = plan_shot_job(small.shot(tmp_path, "2", blend__mix="0.5"), warm=warm)
+        assert second.scenes is first.scenes and second.renderer is not first.renderer
+        assert second.renderer.used_bytes == first.renderer.used_bytes > 0
+        third = plan_shot_job(small.shot(tmp_path, "2", reenact__hold="0.5"), warm=warm)
         assert third.scenes is not first.scenes, "another plan of views"
 
     def test_memory_is_bounded(self, small: Small, tmp_path: Path) -> None:
-        warm = Warm(count=2)
+        warm = WarmCache(count=2)
         for exposure in ("0", "1", "2"):
-            shot_work(small.shot(tmp_path, "2", colour__exposure=exposure, mask__smooth="0"), warm=warm).run()
-        assert len(warm._kept) == 2 and warm.bytes > 0
-        warm._limit = 1
+            plan_shot_job(small.shot(tmp_path, "2", colour__exposure=exposure, mask__smooth="0"), warm=warm).run()
+        assert len(warm._kept_renders) == 2 and warm.used_bytes > 0
+        warm._max_bytes = 1
         warm.trim()
-        assert len(warm._kept) == 1, "the newest"
+        assert len(warm._kept_renders) == 1, "the newest"
         warm.clear()
-        assert warm.bytes == 0
+        assert warm.used_bytes == 0
 
 
 def test_nothing_is_made_where_only_what_is_kept_is_wanted(tmp_path: Path) -> None:
     def use(compute: Callable[[], str]) -> str:
-        return kept_file(tmp_path / "a.txt", compute, lambda path, text: path.write_text(text) and None,
+        return load_or_compute(tmp_path / "a.txt", compute, lambda path, text: path.write_text(text) and None,
                          lambda path: path.read_text())
 
-    with kept_alone(), pytest.raises(NotKeptError):
+    with use_cache_only(), pytest.raises(NotCachedError):
         use(lambda: "made")
     assert use(lambda: "made") == "made"
-    with kept_alone():
+    with use_cache_only():
         assert use(lambda: "never") == "made"
-    assert not cache_module._kept_alone.get()
+    assert not cache_module._is_cache_only.get()
 
 
 def test_algebra_stays_on_one_thread_while_anybody_needs_it() -> None:
@@ -273,7 +273,7 @@ def test_algebra_stays_on_one_thread_while_anybody_needs_it() -> None:
         return {int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"}
 
     before = threads()
-    first, second = one_thread_algebra(), one_thread_algebra()
+    first, second = limit_algebra_threads(), limit_algebra_threads()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)

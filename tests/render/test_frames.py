@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from fsgan_core.networks.weights.catalogue import Installed, Weight
-from fsgan_core.render.engines import ENGINES, Chosen
-from fsgan_core.render.frames import FrameMaker
-from fsgan_core.stages.fsgan_crop import view_margin
+from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.render.engines import ENGINES, ResolvedEngine
+from fsgan_core.render.frames import FrameRenderer
+from fsgan_core.stages.fsgan_crop import compute_view_margin
 from fsgan_core.stages.reenact import VIEW_MARGIN
 from fsgan_core.stages.views import ViewRef
 
 
-def maker(monkeypatch: pytest.MonkeyPatch, engine: Chosen, like: FrameMaker | None = None) -> FrameMaker:
+def maker(monkeypatch: pytest.MonkeyPatch, engine: ResolvedEngine, like: FrameRenderer | None = None) -> FrameRenderer:
     """One that reads no files: a view is the margin that it was cut with."""
     from fsgan_core.contract.shot import Stages
 
     inputs: Any = SimpleNamespace(stages=Stages(), device="cpu", config=SimpleNamespace(digest=""), working="",
                                   target=SimpleNamespace(space=""))
-    made = FrameMaker(inputs, lambda frame: None, like=like)  # type: ignore[arg-type, return-value]
+    made = FrameRenderer(inputs, lambda frame: None, like=like)  # type: ignore[arg-type, return-value]
     made.engines["reenact"] = engine
     picture = SimpleNamespace(nbytes=0)
     monkeypatch.setattr(made, "_read_view", lambda scene, ref, margin: SimpleNamespace(
@@ -32,10 +32,10 @@ def maker(monkeypatch: pytest.MonkeyPatch, engine: Chosen, like: FrameMaker | No
 
 def test_views_kept_in_memory_are_as_wide_as_each_network_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     fsgan, warp = (engine for engine in ENGINES if engine.stage == "reenact")
-    wide = Installed(Weight("v1", "reenact", crop=2.0, landmarks=68), Path("v1"), "00" * 32)
+    wide = InstalledWeights(WeightsInfo("v1", "reenact", crop=2.0, landmarks=68), Path("v1"), "00" * 32)
     scene: Any = SimpleNamespace(number=0)
-    first = maker(monkeypatch, Chosen(warp))
-    second = maker(monkeypatch, Chosen(fsgan, {"reenact": wide}), like=first)
-    margins = [one._view(scene, ViewRef(0, 1)).margin for one in (first, second, first)]  # type: ignore[attr-defined]
-    assert margins == [VIEW_MARGIN, view_margin(2.0), VIEW_MARGIN]
+    first = maker(monkeypatch, ResolvedEngine(warp))
+    second = maker(monkeypatch, ResolvedEngine(fsgan, {"reenact": wide}), like=first)
+    margins = [one._get_view(scene, ViewRef(0, 1)).margin for one in (first, second, first)]  # type: ignore[attr-defined]
+    assert margins == [VIEW_MARGIN, compute_view_margin(2.0), VIEW_MARGIN]
     assert margins[1] > margins[0]

@@ -12,14 +12,20 @@ import OpenImageIO as oiio
 import pytest
 
 import fsgan_core
-from fsgan_core.clips.tracks import OVERLAP, SECTION, WHOLE_CLIP, sections, source_frames
+from fsgan_core.clips.tracks import (
+    MAX_WHOLE_CLIP,
+    OVERLAP_FRAMES,
+    SECTION_FRAMES,
+    select_source_frames,
+    split_into_sections,
+)
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError, ShotError, TrackError, WeightsError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.plates.exr import read_header, read_image
 from fsgan_core.plates.plate import Plate
-from fsgan_core.plates.sequence import output_path
+from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot, render_stage
 from fsgan_core.runtime.events import Event, RenderResult
 from tests.small_shot import FRAMES, Small
@@ -56,7 +62,7 @@ def whole(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 class TestSwap:
     def test_every_frame_is_rendered(self, whole: tuple[Path, RenderResult]) -> None:
         folder, result = whole
-        assert result.numbers("rendered") == tuple(range(1, FRAMES + 1)) and not result.failures
+        assert result.list_frames("rendered") == tuple(range(1, FRAMES + 1)) and not result.failures
         assert sorted(path.name for path in folder.iterdir()) == [f"swap.{n:04d}.exr" for n in range(1, FRAMES + 1)]
         assert result.engines == {"reenact": "warp", "mask": "geometric", "inpaint": "fill", "blend": "poisson"}
         assert result.colorspace == "ACEScg"
@@ -65,21 +71,21 @@ class TestSwap:
     def test_the_face_changes_and_nothing_else(self, small: Small, tmp_path: Path) -> None:
         """Every channel outside the soft matte, and every channel that is no picture, bit for bit."""
         render_shot(small.shot(tmp_path, "3", layers="all"))
-        before = read_image(output_path(small.plate, 3))
+        before = read_image(format_output_path(small.plate, 3))
         after = read_image(tmp_path / "swap.0003.exr")
         assert (after.data_window, after.display_window) == (before.data_window, before.display_window)
         kinds = dict(zip(after.channels, after.formats, strict=True))
         assert {name: kinds[name] for name in before.channels} == dict.fromkeys(before.channels, "half")
-        outside = after.matte(layers.MATTE_SOFT) == 0
+        outside = after.get_matte(layers.MATTE_SOFT) == 0
         assert 0.3 < outside.mean() < 0.95
         assert after.get(*RGB)[outside].tobytes() == before.get(*RGB)[outside].tobytes()
         assert after.get("A", "id.roto").tobytes() == before.get("A", "id.roto").tobytes()
-        inside = after.matte(layers.MATTE_SOFT) > 0.9
+        inside = after.get_matte(layers.MATTE_SOFT) > 0.9
         assert np.abs(after.get(*RGB) - before.get(*RGB))[inside].mean() > 0.01
 
     def test_other_parts_of_the_file_are_kept(self, small: Small, tmp_path: Path) -> None:
         """A stereo plate: one eye is worked on, the other comes along."""
-        plate = read_image(output_path(small.plate, 2))
+        plate = read_image(format_output_path(small.plate, 2))
         write_parts(tmp_path / "stereo.0002.exr", {"left": plate.pixels[..., :3] * 0.5, "right": plate.pixels[..., :3]},
                     plate)
         shot = small.shot(tmp_path / "out", "2")
@@ -121,23 +127,23 @@ class TestSwap:
         everything, result = read_image(tmp_path / "swap.0002.exr"), read_image(whole[0] / "swap.0002.exr")
         assert everything.get(*RGB).tobytes() == result.get(*RGB).tobytes()
         assert everything.get(*result.channels).tobytes() == result.pixels.tobytes()
-        names = [*layers.layer(layers.LAYER_REENACTED), *layers.layer(layers.LAYER_COMPLETED), *layers.MATTES,
+        names = [*layers.list_layer_channels(layers.LAYER_REENACTED), *layers.list_layer_channels(layers.LAYER_COMPLETED), *layers.MATTES,
                  layers.MATTE_COMPLETED, layers.MATTE_SOFT, layers.CONFIDENCE, layers.ST_U, layers.ST_V]
         assert set(names) <= set(everything.channels)
         kinds = dict(zip(everything.channels, everything.formats, strict=True))
         assert kinds[layers.ST_U] == "float" and kinds[layers.MATTE_SOFT] == "half"
         for name in ("reenacted.A", "completed.A", layers.MATTE_FACE, layers.MATTE_SOFT):
-            assert everything.matte(name).max() > 0.9, name
-        st = everything.get(layers.ST_U, layers.ST_V)[everything.matte("reenacted.A") > 0.9]
+            assert everything.get_matte(name).max() > 0.9, name
+        st = everything.get(layers.ST_U, layers.ST_V)[everything.get_matte("reenacted.A") > 0.9]
         assert st.min() > 0 and st.max() < 1, "coordinates into the source picture"
 
     def test_from_plain_data_and_from_a_file(self, small: Small, tmp_path: Path,
                                              whole: tuple[Path, RenderResult]) -> None:
         shot = small.shot(tmp_path / "a", "1")
         result = fsgan_core.swap(shot.to_dict())
-        assert result.numbers("rendered") == (1,)
+        assert result.list_frames("rendered") == (1,)
         fsgan_core.save_shot(tmp_path / "shot.toml", shot)
-        assert fsgan_core.swap(tmp_path / "shot.toml").numbers("kept") == (1,)
+        assert fsgan_core.swap(tmp_path / "shot.toml").list_frames("kept") == (1,)
         assert (tmp_path / "a" / "swap.0001.exr").read_bytes() == (whole[0] / "swap.0001.exr").read_bytes()
 
     def test_another_job_is_refused(self, small: Small, tmp_path: Path) -> None:
@@ -146,7 +152,7 @@ class TestSwap:
 
     def test_events(self, small: Small, tmp_path: Path) -> None:
         heard: list[Event] = []
-        render_shot(small.shot(tmp_path, "1-2"), listen=heard.append)
+        render_shot(small.shot(tmp_path, "1-2"), on_event=heard.append)
         frames = [event for event in heard if event.kind == "frame"]
         assert [event.done for event in frames] == [1, 2] and {event.frame for event in frames} == {1, 2}
         assert all(event.state == "rendered" and event.total == 2 and event.seconds > 0 for event in frames)
@@ -157,7 +163,7 @@ class TestKeys:
         render_shot(small.shot(tmp_path, "1-2"))
         before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
         again = render_shot(small.shot(tmp_path, "1-3"))
-        assert again.numbers("kept") == (1, 2) and again.numbers("rendered") == (3,)
+        assert again.list_frames("kept") == (1, 2) and again.list_frames("rendered") == (3,)
         assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
     @pytest.mark.parametrize("settings", [{"blend__mix": "0.5"}, {"mask__feather": "0.1"},
@@ -165,16 +171,16 @@ class TestKeys:
                                           {"colour__exposure": "0.5"}, {"reenact__margin": "0.4"}])
     def test_a_setting_renders_again(self, small: Small, tmp_path: Path, settings: dict[str, str]) -> None:
         render_shot(small.shot(tmp_path, "1"))
-        assert render_shot(small.shot(tmp_path, "1", **settings)).numbers("rendered") == (1,)
+        assert render_shot(small.shot(tmp_path, "1", **settings)).list_frames("rendered") == (1,)
 
     def test_force(self, small: Small, tmp_path: Path) -> None:
         render_shot(small.shot(tmp_path, "1"))
-        assert render_shot(small.shot(tmp_path, "1"), force=True).numbers("rendered") == (1,)
+        assert render_shot(small.shot(tmp_path, "1"), force=True).list_frames("rendered") == (1,)
 
     def test_a_broken_file_is_rendered_again(self, small: Small, tmp_path: Path,
                                              whole: tuple[Path, RenderResult]) -> None:
         (tmp_path / "swap.0001.exr").write_bytes(b"v/1\x01 cut off")
-        assert render_shot(small.shot(tmp_path, "1")).numbers("rendered") == (1,)
+        assert render_shot(small.shot(tmp_path, "1")).list_frames("rendered") == (1,)
         assert (tmp_path / "swap.0001.exr").read_bytes() == (whole[0] / "swap.0001.exr").read_bytes()
 
     def test_moved_inputs_are_the_same_inputs(self, small: Small, tmp_path: Path) -> None:
@@ -183,7 +189,7 @@ class TestKeys:
         moved.mkdir()
         for path in small.folder.iterdir():
             (moved / path.name).write_bytes(path.read_bytes())
-        assert render_shot(Small(moved).shot(tmp_path / "out", "1")).numbers("kept") == (1,)
+        assert render_shot(Small(moved).shot(tmp_path / "out", "1")).list_frames("kept") == (1,)
 
     def test_a_changed_plate_is_another_input(self, small: Small, tmp_path: Path) -> None:
         """Frame 5 enters frame 4 by the matte's smoothing, not frame 1."""
@@ -196,7 +202,7 @@ class TestKeys:
         render_shot(Small(moved).shot(tmp_path / "out", "1,4"))
         fsgan_core.write_exr(moved / "plate.0005.exr", plate_of(np.full((600, 512, 3), 99, np.uint8), 5))
         result = render_shot(Small(moved).shot(tmp_path / "out", "1,4"))
-        assert result.numbers("kept") == (1,) and result.numbers("rendered") == (4,)
+        assert result.list_frames("kept") == (1,) and result.list_frames("rendered") == (4,)
 
 
 class TestChunks:
@@ -263,7 +269,7 @@ class TestStages:
         for stage in ("reenact", "mask", "inpaint"):
             header = read_header(staged / f"{stage}.0002.exr")
             assert set(header.formats) == {"float"}
-            assert header.display_window == read_header(output_path(small.plate, 2)).display_window
+            assert header.display_window == read_header(format_output_path(small.plate, 2)).display_window
             assert header.data_window.width == header.data_window.height < 240
         assert set(read_header(staged / "mask.0002.exr").channels) == set(layers.MATTES)
         reenacted = read_header(staged / "reenact.0002.exr")
@@ -271,10 +277,10 @@ class TestStages:
 
     def test_a_tweak_renders_its_stage_and_later_ones(self, staged: Path, small: Small) -> None:
         again = run_stages(small, staged, blend__mix="0.5")
-        assert {stage: result.numbers("rendered") for stage, result in again.items()} == {
+        assert {stage: result.list_frames("rendered") for stage, result in again.items()} == {
             "reenact": (), "mask": (), "inpaint": (), "blend": (2, 3)}
         again = run_stages(small, staged, mask__size="-3")
-        assert {stage: len(result.numbers("rendered")) for stage, result in again.items()} == {
+        assert {stage: len(result.list_frames("rendered")) for stage, result in again.items()} == {
             "reenact": 0, "mask": 2, "inpaint": 2, "blend": 2}
 
     def test_lossy_compression_is_for_the_result_alone(self, small: Small, tmp_path: Path) -> None:
@@ -295,7 +301,7 @@ class TestStages:
         upstream = {name: Clip(str(staged / f"{name}.####.exr")) for name in ("reenact", "mask")}
         result = render_stage("inpaint", target=small.shot(tmp_path).target, output=str(tmp_path / "i.####.exr"),
                               upstream=upstream, frames="2")
-        assert result.numbers("rendered") == (2,)
+        assert result.list_frames("rendered") == (2,)
         assert "no source" in caplog.text
 
 
@@ -304,7 +310,7 @@ def pictures(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The target as 8-bit sRGB pictures."""
     folder = tmp_path_factory.mktemp("pictures")
     for frame in (1, 2):
-        plate = read_image(output_path(small.plate, frame))
+        plate = read_image(format_output_path(small.plate, frame))
         coded = (np.clip(plate.get(*RGB), 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8)
         cv2.imwrite(str(folder / f"t.{frame:04d}.png"), coded[..., ::-1])
     return folder
@@ -330,7 +336,7 @@ class TestColour:
         shot = replace(shot, stages=shot.stages.with_settings({"output.depth": "float", "output.layers": "all"}))
         assert render_shot(shot).colorspace == "sRGB"
         before, after = read_image(pictures / "t.0001.png"), read_image(tmp_path / "swap.0001.exr")
-        outside = after.matte(layers.MATTE_SOFT) == 0
+        outside = after.get_matte(layers.MATTE_SOFT) == 0
         assert after.get(*RGB)[outside].tobytes() == before.get(*RGB)[outside].tobytes()
         assert not np.array_equal(after.get(*RGB), before.get(*RGB))
 
@@ -346,7 +352,7 @@ class TestColour:
 class TestHoldout:
     @pytest.mark.parametrize("still", [True, False])
     def test_what_is_held_out_stays(self, small: Small, tmp_path: Path, still: bool) -> None:
-        plate = read_image(output_path(small.plate, 2))
+        plate = read_image(format_output_path(small.plate, 2))
         matte = np.zeros(plate.pixels.shape[:2], np.float32)
         matte[:, : matte.shape[1] // 2] = 1
         held = replace(plate, pixels=matte[..., None], channels=("roto.A",), formats=("half",))
@@ -358,7 +364,7 @@ class TestHoldout:
         assert same[matte > 0].all() and not same[matte == 0].all()
 
     def test_unknown_channel(self, small: Small, tmp_path: Path) -> None:
-        clip = Clip(output_path(small.plate, 1).as_posix(), part="no.such")
+        clip = Clip(format_output_path(small.plate, 1).as_posix(), part="no.such")
         with pytest.raises(InputError, match=r"no\.such.*id\.roto"):
             render_shot(replace(small.shot(tmp_path, "1"), holdout=clip))
 
@@ -370,7 +376,7 @@ class TestTracks:
         write_track(Clip(small.plate), tmp_path / "part.json", Stages(), frames="1-3")
         shot = small.shot(tmp_path / "out", "3-4")
         result = render_shot(replace(shot, target=replace(shot.target, track=str(tmp_path / "part.json"))))
-        assert result.numbers("rendered") == (3,)
+        assert result.list_frames("rendered") == (3,)
         assert [frame for frame, _ in result.failures] == [4] and "not in the track" in result.failures[0][1]
 
     def test_a_track_of_another_clip(self, small: Small, tmp_path: Path) -> None:
@@ -401,24 +407,24 @@ class TestTracks:
 
 class TestSections:
     def test_a_clip_of_usual_length_is_one(self) -> None:
-        frames = tuple(range(1001, 1001 + WHOLE_CLIP))
-        assert [part.frames for part in sections(frames)] == [frames]
+        frames = tuple(range(1001, 1001 + MAX_WHOLE_CLIP))
+        assert [part.frames for part in split_into_sections(frames)] == [frames]
 
     def test_a_long_one_is_cut_at_fixed_numbers(self) -> None:
-        frames = tuple(range(1, 3 * SECTION + 1))
-        parts = sections(frames)
-        assert sum((part.core for part in parts), ()) == frames
-        assert parts[1].core == tuple(range(SECTION, 2 * SECTION))
-        assert parts[1].frames == tuple(range(SECTION - OVERLAP, 2 * SECTION + OVERLAP))
+        frames = tuple(range(1, 3 * SECTION_FRAMES + 1))
+        parts = split_into_sections(frames)
+        assert sum((part.core_frames for part in parts), ()) == frames
+        assert parts[1].core_frames == tuple(range(SECTION_FRAMES, 2 * SECTION_FRAMES))
+        assert parts[1].frames == tuple(range(SECTION_FRAMES - OVERLAP_FRAMES, 2 * SECTION_FRAMES + OVERLAP_FRAMES))
 
     def test_negative_numbers_and_gaps(self) -> None:
         frames = (*range(-1200, 600), 5000)
-        parts = sections(frames)
-        assert sum((part.core for part in parts), ()) == frames
-        assert parts[-1].core == (5000,)
+        parts = split_into_sections(frames)
+        assert sum((part.core_frames for part in parts), ()) == frames
+        assert parts[-1].core_frames == (5000,)
 
     def test_sources(self) -> None:
-        assert source_frames(range(7)) == tuple(range(7))
-        assert source_frames((5,)) == (5,)
-        chosen = source_frames(range(4 * WHOLE_CLIP))
-        assert len(chosen) == WHOLE_CLIP and chosen[:3] == (0, 4, 8)
+        assert select_source_frames(range(7)) == tuple(range(7))
+        assert select_source_frames((5,)) == (5,)
+        chosen = select_source_frames(range(4 * MAX_WHOLE_CLIP))
+        assert len(chosen) == MAX_WHOLE_CLIP and chosen[:3] == (0, 4, 8)

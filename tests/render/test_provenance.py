@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from fsgan_core.contract import layers
-from fsgan_core.networks.weights.catalogue import Installed, Weight
-from fsgan_core.render.engines import Chosen, Engine
-from fsgan_core.render.provenance import flags_of, named_as_ours, provenance
+from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.render.engines import Engine, ResolvedEngine
+from fsgan_core.render.provenance import make_provenance, read_flags, strip_foreign_prefixes
 
-REENACT = Chosen(Engine("reenact", "warp", {}))
-GC = Installed(Weight("gc", "inpaint", licence="research"), Path("gc.safetensors"), "ab" * 32)
-NETWORK = Chosen(Engine("inpaint", "fsgan", {}, needs=("inpaint",)), {"inpaint": GC})
+REENACT = ResolvedEngine(Engine("reenact", "warp", {}))
+GC = InstalledWeights(WeightsInfo("gc", "inpaint", licence="research"), Path("gc.safetensors"), "ab" * 32)
+NETWORK = ResolvedEngine(Engine("inpaint", "fsgan", {}, required_roles=("inpaint",)), {"inpaint": GC})
 
 
 def test_a_first_stage() -> None:
-    said = provenance(REENACT, box=(1, 2.345, 3, 4), space="ACEScg", flags=["pose-clamped"], sources=["a", "b", "a"])
+    said = make_provenance(REENACT, box=(1, 2.345, 3, 4), space="ACEScg", flags=["pose-clamped"], sources=["a", "b", "a"])
     assert said[layers.META_ENGINE] == "reenact=warp" and said[layers.META_WEIGHTS] == "none"
     assert said[layers.META_SOURCE] == "a, b" and said[layers.META_SYNTHETIC] == 1
     assert said[layers.META_FACE] in ("1.00 2.35 3.00 4.00", "1.00 2.34 3.00 4.00")
@@ -23,16 +23,16 @@ def test_a_first_stage() -> None:
 
 
 def test_a_later_stage_says_all() -> None:
-    first = provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
-    mask = provenance(Chosen(Engine("mask", "geometric", {})), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"])
+    first = make_provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
+    mask = make_provenance(ResolvedEngine(Engine("mask", "geometric", {})), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"])
     assert layers.META_SYNTHETIC not in mask
-    said = provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])
+    said = make_provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])
     assert said[layers.META_ENGINE] == "reenact=warp, mask=geometric, inpaint=fsgan"
     assert said[layers.META_WEIGHTS] == "gc:abababababab"
     assert said[layers.META_LICENCE] == "research" and layers.META_LICENCE not in first
     assert (said[layers.META_SOURCE], said[layers.META_DRIVER]) == ("a", "d")
-    assert flags_of(said) == ("bridged",)
+    assert read_flags(said) == ("bridged",)
 
 
 def test_names_that_another_program_prefixed() -> None:
-    assert named_as_ours({"exr/fsgan/key": "x", "exr/owner": "y"}) == {"fsgan/key": "x", "exr/owner": "y"}
+    assert strip_foreign_prefixes({"exr/fsgan/key": "x", "exr/owner": "y"}) == {"fsgan/key": "x", "exr/owner": "y"}

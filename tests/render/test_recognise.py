@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fsgan_core.clips.tracks import Section
+from fsgan_core.clips.tracks import ClipSection
 from fsgan_core.contract.errors import ParameterError, TrackError
 from fsgan_core.contract.shot import Shot
-from fsgan_core.faces.identity import descriptor, distance
+from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
 from fsgan_core.faces.measure import FaceGauge
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr import read_image
 from fsgan_core.render import recognise, scene
-from fsgan_core.render.frame_status import frame_states, states_data
-from fsgan_core.render.pipeline import Work, render_shot, shot_work
-from fsgan_core.render.recognise import load, save
-from fsgan_core.render.scene import Scenes
-from fsgan_core.report.view_map import view_map
+from fsgan_core.render.frame_status import compute_frame_states, summarise_states
+from fsgan_core.render.pipeline import RenderJob, plan_shot_job, render_shot
+from fsgan_core.render.recognise import load_recognition, save_recognition
+from fsgan_core.render.scene import JobScenes
+from fsgan_core.report.view_map import make_view_map
 from fsgan_core.runtime.events import Event
 from fsgan_core.stages.recognition import Recognition
 from fsgan_core.stages.views import ViewRef
@@ -37,7 +37,7 @@ def swap_of(small: Small, folder: Path, frames: str = "", **settings: str) -> Sh
 
 def moves_of(shot: Shot, **options: Any) -> np.ndarray | None:
     """What a render of the shot would go by."""
-    work = shot_work(shot, **options)
+    work = plan_shot_job(shot, **options)
     known = work.scenes(work.frames[0]).recognition
     return None if known is None else known.moves
 
@@ -58,17 +58,17 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         given.append(np.full((68, 3), 0.25 + len(given)))
         return Recognition(given[-1])
 
-    monkeypatch.setattr(recognise, "_found", search)
+    monkeypatch.setattr(recognise, "_search_recognition", search)
     return given
 
 
 def test_a_swap_looks_more_like_the_source(small: Small, tmp_path: Path) -> None:
     away = {}
-    source = descriptor(pixels(small.folder / "source.png"), landmarks(small.folder / "source.json", 1))
+    source = compute_descriptor(pixels(small.folder / "source.png"), landmarks(small.folder / "source.json", 1))
     for amount in ("0", "1"):
         shot = swap_of(small, tmp_path / amount, "2,5", reenact__recognition=amount)
         assert not render_shot(shot).failures
-        away[amount] = np.mean([distance(descriptor(*swapped(small, tmp_path / amount, frame)), source)
+        away[amount] = np.mean([compare_descriptors(compute_descriptor(*swapped(small, tmp_path / amount, frame)), source)
                                 for frame in (2, 5)])
     assert away["1"] < 0.93 * away["0"]
 
@@ -126,7 +126,7 @@ class TestKept:
     def test_is_part_of_the_key(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path) -> None:
         keys = set()
         for _ in range(2):
-            keys.add(shot_work(swap_of(small, tmp_path)).key(2))
+            keys.add(plan_shot_job(swap_of(small, tmp_path)).compute_frame_key(2))
             next(here.glob("*.json")).unlink()
         assert len(found) == 2 and len(keys) == 2
 
@@ -134,8 +134,8 @@ class TestKept:
     def test_a_status_looks_for_nothing(self, small: Small, here: Path, found: list[np.ndarray],
                                         tmp_path: Path) -> None:
         render_shot(small.shot(tmp_path, "2"))
-        work = shot_work(swap_of(small, tmp_path, "2"))
-        assert states_data(work, frame_states(work))["analysed"] is False
+        work = plan_shot_job(swap_of(small, tmp_path, "2"))
+        assert summarise_states(work, compute_frame_states(work))["analysed"] is False
         assert not found and not here.exists()
 
 
@@ -146,14 +146,14 @@ class TestNamedFile:
         assert moves_of(shot) is not None and file.is_file() and not here.exists()
         by_hand = np.zeros((68, 3))
         by_hand[30] = (0, -1.5, 0)
-        save(file, Recognition(by_hand))
+        save_recognition(file, Recognition(by_hand))
         again = moves_of(shot)
         assert again is not None and np.array_equal(again, by_hand) and len(found) == 1
         data = json.loads(file.read_text())
-        assert data["format"] == recognise.FORMAT and data["millimetres"][30] == [0, -1.5, 0]
+        assert data["format"] == recognise.RECOGNITION_FORMAT and data["millimetres"][30] == [0, -1.5, 0]
 
     def test_all_zero_is_none(self, small: Small, tmp_path: Path) -> None:
-        save(tmp_path / "none.json", Recognition(np.zeros((68, 3))))
+        save_recognition(tmp_path / "none.json", Recognition(np.zeros((68, 3))))
         assert moves_of(swap_of(small, tmp_path, reenact__recognition_file=str(tmp_path / "none.json"))) is None
 
     def test_anothers_file_is_no_file_of_ours_and_stays(self, small: Small, tmp_path: Path) -> None:
@@ -169,14 +169,14 @@ class TestNamedFile:
         path = tmp_path / "m.json"
         path.write_text(text)
         with pytest.raises(TrackError, match=rf"m\.json .*{said}"):
-            load(path)
+            load_recognition(path)
 
     def test_there_and_back(self, tmp_path: Path) -> None:
         moves = np.round(np.random.default_rng(2).normal(0, 2, (68, 3)), 2)
         unlike = {ViewRef(0, 7): 0.412, ViewRef(1, 7, True): 0.5}
-        save(tmp_path / "m.json", Recognition(moves, unlike))
-        known = load(tmp_path / "m.json")
-        assert np.array_equal(known.moves, moves) and known.unlike == unlike
+        save_recognition(tmp_path / "m.json", Recognition(moves, unlike))
+        known = load_recognition(tmp_path / "m.json")
+        assert np.array_equal(known.moves, moves) and known.unlikeness == unlike
 
 
 class TestNotAsked:
@@ -198,7 +198,7 @@ class TestNotAsked:
         monkeypatch.setattr(FaceGauge, "follow", lambda *_, **__: None)
         assert moves_of(swap_of(small, tmp_path)) is None
         assert len(told) == 1 and "no face was found to tell the source by" in told[0]
-        assert not load(next(here.glob("*.json"))).moves.any()
+        assert not load_recognition(next(here.glob("*.json"))).moves.any()
 
 
 class TestViews:
@@ -213,19 +213,19 @@ class TestViews:
             asked.append(inputs.target.name)
             return Recognition(np.zeros((68, 3)), {ViewRef(0, 1): 0.5, ViewRef(1, 1): 0.4})
 
-        monkeypatch.setattr(recognise, "_found", search)
+        monkeypatch.setattr(recognise, "_search_recognition", search)
         return asked
 
     def test_they_lead(self, small: Small, here: Path, second: list[str], tmp_path: Path) -> None:
         for amount, leading in (("1", 1), ("0", 0)):
             shot = swap_of(small, tmp_path, reenact__recognition=amount)
-            work = shot_work(replace(shot, source=shot.source * 2))
-            assert {plan.views[0].view.clip for plan in work.scenes(2).plan.values()} == {leading}
+            work = plan_shot_job(replace(shot, source=shot.source * 2))
+            assert {plan.views[0].view.clip for plan in work.scenes(2).frame_plans.values()} == {leading}
         assert len(second) == 1
 
     def test_the_map_of_views_agrees(self, small: Small, here: Path, second: list[str], tmp_path: Path) -> None:
         shot = swap_of(small, tmp_path)
-        found = view_map(shot.source * 2, shot.stages, shot.target, pictures=False)
+        found = make_view_map(shot.source * 2, shot.stages, shot.target, pictures=False)
         assert [view.leads for view in found.views] == [0, 6]
 
     def test_a_wrong_choice_is_told_before_the_search(self, small: Small, here: Path, second: list[str],
@@ -233,28 +233,28 @@ class TestViews:
         shot = swap_of(small, tmp_path, reenact__views="77")
         with pytest.raises(ParameterError, match="77"):
             moves_of(shot)
-        assert view_map(shot.source, shot.stages, shot.target, pictures=False).problem and not second
+        assert make_view_map(shot.source, shot.stages, shot.target, pictures=False).problem and not second
 
     def test_what_a_search_finds(self, small: Small, here: Path, tmp_path: Path,
                                  monkeypatch: pytest.MonkeyPatch) -> None:
         from fsgan_core.stages import recognition
 
-        monkeypatch.setattr(recognition, "STEPS", 2)
-        work = shot_work(swap_of(small, tmp_path))
+        monkeypatch.setattr(recognition, "SEARCH_STEPS", 2)
+        work = plan_shot_job(swap_of(small, tmp_path))
         known = work.scenes(2).recognition
-        assert known is not None and set(known.unlike) == {ViewRef(0, 1), ViewRef(0, 1, True)}
-        assert all(0.05 < value < 0.6 for value in known.unlike.values())
-        stored = load(next(here.glob("*.json")))
-        assert stored.unlike == known.unlike and np.array_equal(stored.moves, known.moves)
+        assert known is not None and set(known.unlikeness) == {ViewRef(0, 1), ViewRef(0, 1, True)}
+        assert all(0.05 < value < 0.6 for value in known.unlikeness.values())
+        stored = load_recognition(next(here.glob("*.json")))
+        assert stored.unlikeness == known.unlikeness and np.array_equal(stored.moves, known.moves)
 
 
 def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps rise to the end, so that a bar can be drawn and a render cancelled."""
     from fsgan_core.stages import recognition
 
-    monkeypatch.setattr(recognition, "STEPS", 4)
+    monkeypatch.setattr(recognition, "SEARCH_STEPS", 4)
     heard: list[Event] = []
-    work: Work = shot_work(swap_of(small, tmp_path, "2"), listen=heard.append)
+    work: RenderJob = plan_shot_job(swap_of(small, tmp_path, "2"), listen=heard.append)
     work.scenes(2)
     steps = [(event.done, event.total) for event in heard if event.kind == "recognise"]
     shares = [done / total for done, total in steps]
@@ -263,13 +263,13 @@ def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatc
 
 def test_sections_agree(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first section with a face decides, whichever is asked for first."""
-    monkeypatch.setattr(scene, "sections", lambda _: (Section((1, 2, 3), (1, 2, 3)), Section((4, 5, 6), (4, 5, 6))))
+    monkeypatch.setattr(scene, "sections", lambda _: (ClipSection((1, 2, 3), (1, 2, 3)), ClipSection((4, 5, 6), (4, 5, 6))))
     asked: list[int] = []
 
     def search(inputs: Any, one: Any, listen: Any) -> Recognition:
         asked.append(one.number)
         return Recognition(np.full((68, 3), float(len(asked))))
 
-    scenes = Scenes(shot_work(swap_of(small, tmp_path)).inputs, "swap", recognise=search)
+    scenes = JobScenes(plan_shot_job(swap_of(small, tmp_path)).inputs, "swap", recognise=search)
     late, early = scenes(5).recognition, scenes(2).recognition
     assert late is not None and early is late and asked == [0]

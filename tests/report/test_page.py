@@ -11,8 +11,8 @@ import pytest
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import EXTRA, NAMES
-from fsgan_core.report.page import as_html, as_markdown, summary, write_page
+from fsgan_core.evaluation.metrics import EXTRA_FIGURE_NAMES, FIGURE_NAMES
+from fsgan_core.report.page import format_html, format_markdown, make_render_page, write_page
 from fsgan_core.runtime.events import FAILED, PASSED, RENDERED, FrameReport, RenderResult
 
 
@@ -55,7 +55,7 @@ class Checker(HTMLParser):
 
 class TestSummary:
     def test_says_what_was_done(self, result: RenderResult, shot: Shot) -> None:
-        text = as_markdown(summary(result, shot, seconds={"report": 2.5}))
+        text = format_markdown(make_render_page(result, shot, seconds={"report": 2.5}))
         for expected in ("# Swap: swap.####.exr", "| source | anna.mov |", "| target | plate.####.exr |",
                          "1001-1004 (4)", "| rendered | 2 |", "| without a face, passed through | 1 |", "ACEScg",
                          "| reenact engine | warp |", "| reenact | 3.00 | 1.500 |", "| report | 2.50 |  |",
@@ -65,29 +65,29 @@ class TestSummary:
             assert expected in text, expected
 
     def test_without_shot(self, result: RenderResult) -> None:
-        assert "Settings" not in as_markdown(summary(result))
+        assert "Settings" not in format_markdown(make_render_page(result))
 
     def test_default_settings(self, result: RenderResult) -> None:
         plain = Shot((Clip("anna.mov"),), Clip("plate.exr"), Output("out.exr"))
-        assert "- none" in as_markdown(summary(result, plain))
+        assert "- none" in format_markdown(make_render_page(result, plain))
 
     def test_nothing_flagged(self) -> None:
         clean = RenderResult("swap", "o.####.exr", "ACEScg", (FrameReport(1, RENDERED, "o.0001.exr"),), {}, {})
-        assert "nothing was flagged" in as_markdown(summary(clean))
+        assert "nothing was flagged" in format_markdown(make_render_page(clean))
 
     def test_figures_of_an_evaluation(self, result: RenderResult) -> None:
-        values = {name: np.array([0.021, np.nan]) for name in (*NAMES, *EXTRA)}
+        values = {name: np.array([0.021, np.nan]) for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
         values["flicker"] = np.array([np.nan, np.nan])
         found = Evaluation(("s",), "t", "r", (1, 2), values, 1, "matte.soft", True, notes=("a remark",))
-        text = as_markdown(summary(result, evaluation=found))
+        text = format_markdown(make_render_page(result, evaluation=found))
         assert "| landmarks | 2.10 | % |" in text and "| flicker | - |" in text and "- a remark" in text
 
 
 class TestPages:
     def test_html_is_whole_and_escaped(self, result: RenderResult, shot: Shot, tmp_path: Path) -> None:
-        page = summary(result, shot, pictures={"contact sheet": tmp_path / "a b.png"},
+        page = make_render_page(result, shot, pictures={"contact sheet": tmp_path / "a b.png"},
                        movies={"preview": Path("/elsewhere/preview.mp4")})
-        text = as_html(page, tmp_path)
+        text = format_html(page, tmp_path)
         checker = Checker()
         checker.feed(text)
         assert checker.open == [] and checker.cells > 20
@@ -95,18 +95,18 @@ class TestPages:
         assert "truncated &lt;file&gt;" in text
 
     def test_markdown_links_and_bars(self, result: RenderResult, tmp_path: Path) -> None:
-        page = summary(result, pictures={"contact sheet": tmp_path / "sheet.png"},
+        page = make_render_page(result, pictures={"contact sheet": tmp_path / "sheet.png"},
                        movies={"preview": tmp_path / "p.mp4"})
-        text = as_markdown(page, tmp_path)
+        text = format_markdown(page, tmp_path)
         assert "![contact sheet](<sheet.png>)" in text and "[preview](<p.mp4>)" in text
         rows = [line for line in text.splitlines() if line.startswith("| ")]
         assert all(row.endswith(" |") for row in rows)
 
     @pytest.mark.parametrize(("name", "start"), [("s.html", "<!doctype html>"), ("s.md", "# Swap")])
     def test_written_by_suffix(self, result: RenderResult, tmp_path: Path, name: str, start: str) -> None:
-        assert write_page(summary(result), tmp_path / name).read_text().startswith(start)
+        assert write_page(make_render_page(result), tmp_path / name).read_text().startswith(start)
 
     def test_folder_that_cannot_be_written(self, result: RenderResult, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError):
-            write_page(summary(result), tmp_path / "file" / "s.md")
+            write_page(make_render_page(result), tmp_path / "file" / "s.md")

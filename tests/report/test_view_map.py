@@ -17,8 +17,8 @@ from fsgan_core.contract.errors import CancelledError, InputError
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.faces.track import Track
 from fsgan_core.faces.track_file import load_track, save_track
-from fsgan_core.report.view_map import ViewMap, view_map
-from fsgan_core.report.view_sheet import view_lines, view_sheet
+from fsgan_core.report.view_map import ViewMap, make_view_map
+from fsgan_core.report.view_sheet import describe_view_map, write_view_sheet
 from tests.small_shot import FRAMES, Small
 
 PLAIN = Stages()
@@ -49,7 +49,7 @@ def _related(track: Track) -> Track:
 def made(small: Small, clip: Clip) -> Callable[..., ViewMap]:
     def make(target: bool = True, frames: str = "", pictures: bool = False, **settings: str) -> ViewMap:
         stages = PLAIN.with_settings({f"reenact.{name}": value for name, value in settings.items()})
-        return view_map([clip], stages, Clip(small.plate, track=str(small.folder / "plate.json")) if target else None,
+        return make_view_map([clip], stages, Clip(small.plate, track=str(small.folder / "plate.json")) if target else None,
                         frames=frames, pictures=pictures)
 
     return make
@@ -100,7 +100,7 @@ def test_frames_of_the_shot(made: Callable[..., ViewMap]) -> None:
     alone = made(target=False)
     assert (alone.target, alone.poses, alone.lacking) == (0, (), ()) and len(alone.views) == FRAMES
     with pytest.raises(InputError):
-        view_map([], PLAIN)
+        make_view_map([], PLAIN)
 
 
 def test_pictures_are_small_and_kept(made: Callable[..., ViewMap], cache: Path) -> None:
@@ -111,25 +111,25 @@ def test_pictures_are_small_and_kept(made: Callable[..., ViewMap], cache: Path) 
     times = [path.stat().st_mtime_ns for path in paths]
     assert [Path(view.picture).stat().st_mtime_ns for view in made(pictures=True).views] == times
     with pytest.raises(CancelledError):
-        view_map([Clip(str(paths[0]))], PLAIN, cancelled=lambda: True)
+        make_view_map([Clip(str(paths[0]))], PLAIN, is_cancelled=lambda: True)
 
 
 def test_sheet(made: Callable[..., ViewMap], tmp_path: Path) -> None:
-    sheet = cv2.imread(str(view_sheet(made(pictures=True, exclude="1-5"), tmp_path / "a.png")))
+    sheet = cv2.imread(str(write_view_sheet(made(pictures=True, exclude="1-5"), tmp_path / "a.png")))
     assert sheet is not None
     orange = np.abs(sheet.astype(int) - (40, 120, 214)).max(-1) < 3
     assert orange.sum() > 300, "the frame of a square that lacks a view"
-    assert any(line.startswith("lacking: ") for line in view_lines(made(exclude="1-5")))
-    assert "near every angle" in "".join(view_lines(made()))
+    assert any(line.startswith("lacking: ") for line in describe_view_map(made(exclude="1-5")))
+    assert "near every angle" in "".join(describe_view_map(made()))
 
 
 def test_names_of_several_clips(small: Small, clip: Clip, tmp_path: Path) -> None:
     """Of one name both: their numbers; else their names."""
     other = Clip(str(small.folder / "source.png"), track=str(small.folder / "source.json"))
-    found = view_map([clip, other, clip], PLAIN, pictures=False)
+    found = make_view_map([clip, other, clip], PLAIN, pictures=False)
     names = [view.name for view in found.views]
     assert names[0] == "1:1" and names[FRAMES] == "source:1" and names[-1] == f"3:{FRAMES}"
-    left = view_map([clip, other, clip], PLAIN.with_settings({"reenact.exclude": "3:1-6,source:1,1:2"}), pictures=False)
+    left = make_view_map([clip, other, clip], PLAIN.with_settings({"reenact.exclude": "3:1-6,source:1,1:2"}), pictures=False)
     assert [view.name for view in left.views if view.state == "used"] == ["1:1", "1:3", "1:4", "1:5", "1:6"]
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.runtime import atomic
-from fsgan_core.runtime.atomic import atomic_file, explain, probe_folder
+from fsgan_core.runtime.atomic import explain_os_error, probe_folder, write_atomically
 
 
 class TestAtomicFile:
     def test_takes_its_name_at_the_end(self, tmp_path: Path) -> None:
-        with atomic_file(tmp_path / "new" / "a.json") as temporary:
+        with write_atomically(tmp_path / "new" / "a.json") as temporary:
             temporary.write_text("text")
             assert temporary.parent == tmp_path / "new"
             assert not (tmp_path / "new" / "a.json").exists()
@@ -25,7 +25,7 @@ class TestAtomicFile:
 
     def test_a_failure_leaves_what_was_there(self, tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text("old")
-        with pytest.raises(ValueError, match="mine"), atomic_file(tmp_path / "a.json") as temporary:
+        with pytest.raises(ValueError, match="mine"), write_atomically(tmp_path / "a.json") as temporary:
             temporary.write_text("half")
             raise ValueError("mine")
         assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
@@ -33,24 +33,24 @@ class TestAtomicFile:
 
     def test_a_refusal_is_explained(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=r"cannot write .*a\.json: the disk is full"), \
-                atomic_file(tmp_path / "a.json"):
+                write_atomically(tmp_path / "a.json"):
             raise OSError(errno.ENOSPC, "No space left on device")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_name_that_is_too_long(self, tmp_path: Path) -> None:
-        with pytest.raises(OutputError, match="the name is too long"), atomic_file(tmp_path / ("x" * 300)):
+        with pytest.raises(OutputError, match="the name is too long"), write_atomically(tmp_path / ("x" * 300)):
             pytest.fail("no temporary file can have such a name")
 
     def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
         gone = subprocess.Popen([sys.executable, "-c", "pass"])
         gone.wait()
-        host = atomic._host()
+        host = atomic._get_host_name()
         left = [tmp_path / f".a.exr.{host}.{gone.pid}.{end}" for end in ("0.tmp", "1.raw.tmp")]
         others = [tmp_path / f".b.exr.{host}.{gone.pid}.0.tmp", tmp_path / f".a.exr.elsewhere.{gone.pid}.0.tmp",
                   tmp_path / f".a.exr.{host}.1.0.tmp"]
         for path in left + others:
             path.touch()
-        with atomic_file(tmp_path / "a.exr"):
+        with write_atomically(tmp_path / "a.exr"):
             pass
         assert not any(path.exists() for path in left)
         assert all(path.exists() for path in others)
@@ -64,8 +64,8 @@ class TestMessages:
     def test_says_what_to_do(self, number: int, words: str) -> None:
         import os
 
-        assert words in explain(Path("a.exr"), OSError(number, os.strerror(number)))
-        assert "cannot write a.exr: odd" in explain(Path("a.exr"), OSError("odd"))
+        assert words in explain_os_error(Path("a.exr"), OSError(number, os.strerror(number)))
+        assert "cannot write a.exr: odd" in explain_os_error(Path("a.exr"), OSError("odd"))
 
     def test_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         probe_folder(tmp_path / "new")
@@ -93,6 +93,6 @@ class TestMessages:
             raise OSError(next(codes), "no")
 
         monkeypatch.setattr(atomic.os, "fsync", refuse)
-        atomic._sync(tmp_path)  # some network file systems cannot; that is no failure
+        atomic._sync_to_disk(tmp_path)  # some network file systems cannot; that is no failure
         with pytest.raises(OSError, match="no"):
-            atomic._sync(tmp_path)
+            atomic._sync_to_disk(tmp_path)

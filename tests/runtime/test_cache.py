@@ -17,8 +17,8 @@ from fsgan_core.contract.errors import OutputError, TrackError
 from fsgan_core.contract.layers import META_KEY
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.render.provenance import finished
-from fsgan_core.runtime.cache import ByteLRU, cache_folder, code_digest, digest, kept_file
+from fsgan_core.render.provenance import read_finished_metadata
+from fsgan_core.runtime.cache import ByteLRU, compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TestDigest:
         environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
         other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
                                check=True)
-        assert other.stdout.strip() == digest(value)
+        assert other.stdout.strip() == compute_digest(value)
 
     @pytest.mark.parametrize(("one", "two"), [
         (1, 1.0), (1, True), (0, None), ("1", 1), ("", None), ([1, 2], [12]), (["ab"], ["a", "b"]),
@@ -43,24 +43,24 @@ class TestDigest:
         (np.zeros(2), np.zeros((2, 1))), (np.zeros(2), np.zeros(2, np.float32)),
     ])
     def test_tells_apart(self, one: object, two: object) -> None:
-        assert digest(one) != digest(two)
+        assert compute_digest(one) != compute_digest(two)
 
     def test_order_of_keys_does_not_matter(self) -> None:
-        assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+        assert compute_digest({"a": 1, "b": 2}) == compute_digest({"b": 2, "a": 1})
 
     def test_parts_are_not_glued(self) -> None:
-        assert digest("ab", "c") != digest("a", "bc")
+        assert compute_digest("ab", "c") != compute_digest("a", "bc")
 
     def test_numpy_scalars_are_numbers(self) -> None:
-        assert digest(np.float64(2.5), np.int32(3), np.bool_(True)) == digest(2.5, 3, True)
+        assert compute_digest(np.float64(2.5), np.int32(3), np.bool_(True)) == compute_digest(2.5, 3, True)
 
     def test_nothing_enters_by_its_address(self) -> None:
         with pytest.raises(TypeError, match="object"):
-            digest({"a": object()})
+            compute_digest({"a": object()})
 
     def test_code_has_a_version(self) -> None:
-        assert code_digest(("stages",)) == code_digest(("stages",))
-        assert code_digest(("stages",)) != code_digest(("plates",))
+        assert compute_code_digest(("stages",)) == compute_code_digest(("stages",))
+        assert compute_code_digest(("stages",)) != compute_code_digest(("plates",))
 
 
 class TestFinished:
@@ -71,20 +71,20 @@ class TestFinished:
 
     def test_right_key(self, tmp_path: Path, plate: Plate) -> None:
         write_exr(tmp_path / "a.exr", plate)
-        metadata = finished(tmp_path / "a.exr", "abc")
+        metadata = read_finished_metadata(tmp_path / "a.exr", "abc")
         assert metadata is not None and metadata[META_KEY] == "abc"
 
     def test_other_key_or_none(self, tmp_path: Path, plate: Plate) -> None:
         write_exr(tmp_path / "a.exr", plate)
-        assert finished(tmp_path / "a.exr", "abd") is None
-        assert finished(tmp_path / "b.exr", "abc") is None
-        assert finished(tmp_path, "abc") is None
+        assert read_finished_metadata(tmp_path / "a.exr", "abd") is None
+        assert read_finished_metadata(tmp_path / "b.exr", "abc") is None
+        assert read_finished_metadata(tmp_path, "abc") is None
 
     def test_broken_file(self, tmp_path: Path, plate: Plate) -> None:
         write_exr(tmp_path / "a.exr", plate)
         for content in (b"", b"v/1\x01 and no more", b"text"):
             (tmp_path / "a.exr").write_bytes(content)
-            assert finished(tmp_path / "a.exr", "abc") is None
+            assert read_finished_metadata(tmp_path / "a.exr", "abc") is None
 
 
 def save(path: Path, value: str) -> None:
@@ -107,12 +107,12 @@ class TestKeptFile:
             return "VALUE"
 
         path = tmp_path / "folder" / "x.json"
-        assert [kept_file(path, compute, save, load) for _ in range(3)] == ["value"] * 3
+        assert [load_or_compute(path, compute, save, load) for _ in range(3)] == ["value"] * 3
         assert len(made) == 1
 
     def test_broken_file_is_made_again(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_text("broken")
-        assert kept_file(tmp_path / "x", lambda: "NEW", save, load) == "new"
+        assert load_or_compute(tmp_path / "x", lambda: "NEW", save, load) == "new"
         assert (tmp_path / "x").read_text() == "NEW"
 
     def test_who_comes_second_waits(self, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ class TestKeptFile:
 
     def test_does_without_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
-        assert kept_file(tmp_path / "file" / "x", lambda: "NEW", save, load) == "new"
+        assert load_or_compute(tmp_path / "file" / "x", lambda: "NEW", save, load) == "new"
 
     def test_does_without_when_saving_fails(self, tmp_path: Path) -> None:
         def full(path: Path, value: str) -> None:
@@ -139,15 +139,15 @@ class TestKeptFile:
                 raise OutputError("full")
             save(path, value)
 
-        assert kept_file(tmp_path / "x", lambda: "NEW", full, load) == "new"
+        assert load_or_compute(tmp_path / "x", lambda: "NEW", full, load) == "new"
         assert not (tmp_path / "x").exists()
 
 
 def test_cache_folder_by_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
+    assert get_cache_folder() == tmp_path
     monkeypatch.delenv("FSGAN_CACHE")
-    assert cache_folder().name == "fsgan"
+    assert get_cache_folder().name == "fsgan"
 
 
 class TestByteLRU:
@@ -159,7 +159,7 @@ class TestByteLRU:
         made: list[int] = []
         for key in (1, 1, 1):
             held.get(key, lambda: made.append(1) or b"x" * 10)
-        assert len(made) == 1 and len(held) == 1 and held.bytes == 10
+        assert len(made) == 1 and len(held) == 1 and held.used_bytes == 10
 
     def test_drops_what_was_used_longest_ago(self) -> None:
         held = self.make()
@@ -167,7 +167,7 @@ class TestByteLRU:
             held.get(key, lambda: b"x" * 40)
         held.get(1, lambda: b"")
         held.get(3, lambda: b"x" * 40)
-        assert 1 in held and 2 not in held and 3 in held and held.bytes == 80
+        assert 1 in held and 2 not in held and 3 in held and held.used_bytes == 80
 
     def test_never_above_the_limit(self) -> None:
         held = self.make()
@@ -175,13 +175,13 @@ class TestByteLRU:
         assert len(held) == 0
         for key in range(50):
             held.get(key, lambda: b"x" * 33)
-            assert held.bytes <= 100
+            assert held.used_bytes <= 100
 
     def test_never_more_than_so_many(self) -> None:
         held: ByteLRU[int, bytes] = ByteLRU(1000, len, count=3)
         for key in range(10):
             held.get(key, lambda: b"x")
-        assert [key for key in range(10) if key in held] == [7, 8, 9] and held.bytes == 3
+        assert [key for key in range(10) if key in held] == [7, 8, 9] and held.used_bytes == 3
 
     def test_failures_are_not_kept(self) -> None:
         held = self.make()
@@ -220,4 +220,4 @@ class TestByteLRU:
             thread.start()
         for thread in threads:
             thread.join()
-        assert held.bytes == 50 * len(held) <= 1000
+        assert held.used_bytes == 50 * len(held) <= 1000

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
-from fsgan_core.faces.pose import FACE, HeadPose, euler, face_box, rotation_of
+from fsgan_core.faces.pose import FACE_MODEL, HeadPose, compute_face_box, make_rotation, measure_euler_angles
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.plates.region import region_of
+from fsgan_core.plates.region import compute_region
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.blend import Blended, blend
+from fsgan_core.stages.blend import BlendedPlate, blend
 from fsgan_core.stages.inpaint import inpaint
 from fsgan_core.stages.mask import combine_mattes, measure_mattes
-from fsgan_core.stages.reenact import View, prepare_view, reenact
+from fsgan_core.stages.reenact import SourceView, prepare_view, reenact
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
@@ -29,15 +29,15 @@ ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
 
 def posed(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, scale: float = 1.0,
           centre: tuple[float, float] = (100.0, 100.0), aspect: float = 1.0,
-          shape: np.ndarray = FACE) -> np.ndarray:
+          shape: np.ndarray = FACE_MODEL) -> np.ndarray:
     """Landmarks (68, 2) of the generic head, `scale` pixels per millimetre; the eyes' middle at `centre`, plate
     coordinates."""
-    pose = HeadPose(rotation_of(yaw, pitch, roll), np.array(centre) * (aspect, 1.0), scale, 1000.0, 0.0)
+    pose = HeadPose(make_rotation(yaw, pitch, roll), np.array(centre) * (aspect, 1.0), scale, 1000.0, 0.0)
     return pose.project(shape) / (aspect, 1.0)
 
 
 def face_at(landmarks: np.ndarray, frame: int = 1, aspect: float = 1.0, confidence: float = 0.95) -> Face:
-    return Face(frame, face_box(landmarks, aspect), landmarks, euler(landmarks, aspect), confidence)
+    return Face(frame, compute_face_box(landmarks, aspect), landmarks, measure_euler_angles(landmarks, aspect), confidence)
 
 
 def plate_at(rgb: np.ndarray, x: int = 0, y: int = 0, aspect: float = 1.0) -> Plate:
@@ -55,11 +55,11 @@ class Still:
 
     @property
     def region(self) -> Window:
-        return region_of(self.face.box, ReenactParams().margin, self.plate.pixel_aspect)
+        return compute_region(self.face.box, ReenactParams().margin, self.plate.pixel_aspect)
 
     @property
     def width(self) -> float:
-        return warp_points.face_width(self.face.landmarks, self.plate.pixel_aspect)
+        return warp_points.measure_face_width(self.face.landmarks, self.plate.pixel_aspect)
 
     def painted(self, pixels: np.ndarray) -> Still:
         return replace(self, plate=replace(self.plate, pixels=pixels.astype(np.float32)))
@@ -77,7 +77,7 @@ class Still:
         measured = measure_mattes(self.plate, self.face, self.region, codec, params)
         return combine_mattes(self.face, self.region, [(self.face, measured)], params, self.plate, holdout)
 
-    def view(self, codec: Codec) -> View:
+    def view(self, codec: Codec) -> SourceView:
         return _view(self, codec)
 
     def reenacted(self, source: Still, codec: Codec, params: ReenactParams | None = None,
@@ -87,7 +87,7 @@ class Still:
 
 
 @lru_cache(maxsize=32)
-def _view(still: Still, codec: Codec) -> View:
+def _view(still: Still, codec: Codec) -> SourceView:
     return prepare_view(still.plate, still.face, codec, MaskParams())
 
 
@@ -99,7 +99,7 @@ class Swap:
     reenacted: Plate
     mattes: Plate
     completed: Plate
-    blended: Blended
+    blended: BlendedPlate
 
     def before(self, codec: Codec) -> np.ndarray:
         return codec.encode(self.target.plate.crop(self.target.region).get("R", "G", "B"))
@@ -124,7 +124,7 @@ def config() -> ColourConfig:
 
 @pytest.fixture(scope="session")
 def codec(config: ColourConfig) -> Codec:
-    return config.codec(config.scene_linear)
+    return config.make_codec(config.scene_linear)
 
 
 def still_of(picture: np.ndarray, landmarks: np.ndarray, config: ColourConfig, crop: tuple[int, int, int, int],

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.faces.square_crop import DETECTOR_SIDE, DETECTOR_UP
+from fsgan_core.faces.square_crop import DETECTOR_SHIFT_UP, DETECTOR_SIDE
 from fsgan_core.networks.network import Network
-from fsgan_core.networks.weights.catalogue import Weight
+from fsgan_core.networks.weights.catalogue import WeightsInfo
 from tests.stages.conftest import Still
 
 Function = Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, ...]]
@@ -37,7 +37,7 @@ class StandIn:
 def network(role: str, function: Function, **facts: Any) -> tuple[dict[str, Network], StandIn]:
     """`networks` with one stand-in, and that stand-in."""
     stand_in = StandIn(function)
-    weight = Weight(name=f"stand-in {role}", role=role, **{"landmarks": 68 if role == "reenact" else 0, **facts})
+    weight = WeightsInfo(name=f"stand-in {role}", role=role, **{"landmarks": 68 if role == "reenact" else 0, **facts})
     return {role: Network(weight, stand_in)}, stand_in  # type: ignore[arg-type]
 
 
@@ -50,10 +50,10 @@ def module_network(role: str, arch: str, **facts: Any) -> Mapping[str, Network]:
     """A real network with random weights."""
     import torch
 
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
 
     torch.manual_seed(0)
-    module = build(arch).eval()
+    module = build_network(arch).eval()
 
     def run(batch: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         with torch.inference_mode():
@@ -68,6 +68,6 @@ def on_raster(still: Still, size: int, scale: float = 1.2) -> Still:
     side = size / scale / DETECTOR_SIDE
     roll = np.radians(still.face.euler[2])
     middle = np.round(still.face.landmarks[[36, 45, 57]].mean(0)) - 0.5 * (size % 2 == 0)
-    offset = DETECTOR_UP * side * np.array([np.sin(roll), -np.cos(roll)])
+    offset = DETECTOR_SHIFT_UP * side * np.array([np.sin(roll), -np.cos(roll)])
     x, y = middle - offset - side / 2
     return replace(still, face=replace(still.face, box=(float(x), float(y), side, side)))

@@ -15,10 +15,10 @@ from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
-from fsgan_core.plates.plate import Plate, Window, slices
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.blend import Blended, blend
-from fsgan_core.stages.image_ops import perceived, polygon_matte
+from fsgan_core.stages.blend import BlendedPlate, blend
+from fsgan_core.stages.image_ops import draw_polygon, to_perceptual
 from fsgan_core.stages.mask import META_TEXTURE
 from fsgan_core.stages.plate_match import measure_texture
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
@@ -32,19 +32,19 @@ def swap(hopper: Still, collins: Still, codec: Codec) -> Swap:
 
 
 def blended(swap: Swap, codec: Codec, target: Plate | None = None, holdout: np.ndarray | None = None,
-            **params: object) -> Blended:
+            **params: object) -> BlendedPlate:
     return blend(target or swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec,
                  BlendParams().replace(**params), holdout)
 
 
-def inside(swap: Swap, result: Blended) -> tuple[np.ndarray, np.ndarray]:
+def inside(swap: Swap, result: BlendedPlate) -> tuple[np.ndarray, np.ndarray]:
     """The region's part that the plate has, of the plate's pixels and of the matte."""
     window = swap.target.region.intersect(swap.target.plate.data_window)
-    return (result.plate.pixels[slices(window, result.plate.data_window)],
-            result.matte[slices(window, swap.target.region)])
+    return (result.plate.pixels[compute_slices(window, result.plate.data_window)],
+            result.matte[compute_slices(window, swap.target.region)])
 
 
-def on_plate(swap: Swap, result: Blended) -> np.ndarray:
+def on_plate(swap: Swap, result: BlendedPlate) -> np.ndarray:
     """The matte on the whole plate's raster."""
     region = swap.target.region
     matte = Plate(result.matte[..., None], ("A",), region, region)
@@ -104,7 +104,7 @@ class TestOutside:
         assert (result.plate.pixels != given).any(-1)[matte > 0.5].mean() > 0.95
 
     def test_an_empty_matte_gives_the_target(self, swap: Swap, codec: Codec) -> None:
-        for changes in ({"mix": 0.0}, {"holdout": np.ones_like(swap.mattes.matte("A"))}):
+        for changes in ({"mix": 0.0}, {"holdout": np.ones_like(swap.mattes.get_matte("A"))}):
             result = blended(swap, codec, **changes)  # type: ignore[arg-type]
             assert result.plate is swap.target.plate
             assert not result.matte.any()
@@ -113,14 +113,14 @@ class TestOutside:
         assert result.plate is swap.target.plate
 
     def test_holdout(self, swap: Swap, codec: Codec) -> None:
-        holdout = np.zeros_like(swap.mattes.matte("A"))
+        holdout = np.zeros_like(swap.mattes.get_matte("A"))
         holdout[:, :80], holdout[:, 80:90], holdout[100, 90:] = 1, 0.5, np.nan
         result, plain = blended(swap, codec, holdout=holdout), blended(swap, codec)
         assert not result.matte[:, :80].any()
         assert np.allclose(result.matte[:, 80:90], 0.5 * plain.matte[:, 80:90])
         assert np.array_equal(result.matte[:, 90:], plain.matte[:, 90:])
         pixels, matte = inside(swap, result)
-        own, _ = inside(swap, Blended(swap.target.plate, result.matte))
+        own, _ = inside(swap, BlendedPlate(swap.target.plate, result.matte))
         assert np.array_equal(pixels[matte == 0], own[matte == 0])
 
     def test_what_the_matte_says_holds_as_a_half_float_too(self, swap: Swap, codec: Codec) -> None:
@@ -133,7 +133,7 @@ class TestOutside:
     def test_mix(self, swap: Swap, codec: Codec) -> None:
         half, full = (inside(swap, blended(swap, codec, engine="over", mix=mix)) for mix in (0.5, 1.0))
         assert np.allclose(half[1], 0.5 * full[1])
-        own, _ = inside(swap, Blended(swap.target.plate, full[1]))
+        own, _ = inside(swap, BlendedPlate(swap.target.plate, full[1]))
         middle = (slice(70, 100), slice(70, 100))
         assert np.abs(half[0] - 0.5 * (own + full[0]))[middle].max() < 0.05
 
@@ -224,7 +224,7 @@ class TestSeat:
         """At the jaw and the cheeks the difference to the plate is smaller than without."""
         poisson, over = (blended(swap, codec, engine=method, colour=0.0) for method in ("poisson", "over"))
         matte = poisson.matte
-        rim = (matte > 0.02) & (matte < 0.6) & (swap.mattes.matte("matte.hair") < 0.05)
+        rim = (matte > 0.02) & (matte < 0.6) & (swap.mattes.get_matte("matte.hair") < 0.05)
         own = swap.before(codec)
         wide = [cv2.GaussianBlur(codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B")) - own,
                                  (0, 0), 2)[rim] for result in (poisson, over)]
@@ -244,7 +244,7 @@ class TestSeat:
     def test_the_plates_own_inner_mouth_keeps_its_colour(self, swap: Swap, codec: Codec, method: str) -> None:
         """Where reenactment has kept it, it is in the plate's light already; the source's own is brought there."""
         region, face = swap.target.region, swap.target.face
-        mouth = polygon_matte(face.landmarks[warp_points.INNER_LIPS] + (0, 2) * np.sign(
+        mouth = draw_polygon(face.landmarks[warp_points.INNER_LIPS] + (0, 2) * np.sign(
             face.landmarks[warp_points.INNER_LIPS] - face.landmarks[warp_points.INNER_LIPS].mean(0)), region)
         mattes = swap.mattes.pixels.copy()
         mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
@@ -268,17 +268,17 @@ class TestSeat:
     def test_teeth_change_over_evenly(self, swap: Swap, codec: Codec) -> None:
         """Half of each mouth is half as far from the plate's as the source's alone; what is said amiss is not said."""
         face, region = swap.target.face, swap.target.region
-        mouth = polygon_matte(face.landmarks[warp_points.INNER_LIPS], region)
+        mouth = draw_polygon(face.landmarks[warp_points.INNER_LIPS], region)
         mattes = swap.mattes.pixels.copy()
         mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
-        own = perceived(swap.target.plate.crop(region).get("R", "G", "B"), codec.exposure)
+        own = to_perceptual(swap.target.plate.crop(region).get("R", "G", "B"), codec.exposure)
         sure = (mouth > 0.99) & (swap.blended.matte > 0.99)
 
         def away(said: str) -> float:
             completed = replace(swap.completed, metadata={META_MOUTH: said} if said else {})
             result = blend(swap.target.plate, completed, replace(swap.mattes, pixels=mattes), face, codec,
                            BlendParams(grain=0.0))
-            shown = perceived(result.plate.crop(region).get("R", "G", "B"), codec.exposure)
+            shown = to_perceptual(result.plate.crop(region).get("R", "G", "B"), codec.exposure)
             return float(np.abs(shown - own)[sure].mean())
 
         source = away("0.0")
@@ -325,7 +325,7 @@ class TestSeat:
         multi, over = (blended(swap, codec, engine=method, colour=0.0, sharpness=0.0, grain=0.0)
                        for method in ("multiband", "over"))
         pictures = [codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B")) for result in (multi, over)]
-        core = swap.mattes.matte("matte.face") > 0.999
+        core = swap.mattes.get_matte("matte.face") > 0.999
         deep = cv2.erode(core.astype(np.uint8), np.ones((31, 31), np.uint8)) > 0
         rim = core & ~(cv2.erode(core.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0)
         change = np.abs(pictures[0] - pictures[1]).mean(-1)
@@ -401,7 +401,7 @@ class TestEdges:
         ones = np.ones(swap.mattes.pixels.shape, np.float32) * np.float32([1, 0, 0, 0])
         roto = Plate(ones, MATTES, swap.target.region, swap.target.plate.display_window)
         result = blend(swap.target.plate, swap.completed, roto, swap.target.face, codec, BlendParams())
-        assert np.array_equal(result.matte > 0, swap.completed.matte("A") > 0)
+        assert np.array_equal(result.matte > 0, swap.completed.get_matte("A") > 0)
 
 
 class TestDeterminism:

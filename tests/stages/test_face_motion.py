@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fsgan_core.faces.pose import head_pose
-from fsgan_core.stages.face_motion import moves_of
+from fsgan_core.faces.pose import fit_head_pose
+from fsgan_core.stages.face_motion import compute_face_motion
 from tests.stages.conftest import Still
 from tests.stages.test_liquify import OPEN, SHUT, wanted
 
@@ -14,18 +14,18 @@ from tests.stages.test_liquify import OPEN, SHUT, wanted
 @pytest.mark.parametrize("what", [OPEN, SHUT])
 def test_landmarks_come_from_where_they_were(collins: Still, what: str) -> None:
     one = wanted(collins, what, brows=2.0)
-    region, moves = collins.region, moves_of(one, collins.region, 1.0)
-    scale = head_pose(collins.face.landmarks).scale
+    region, moves = collins.region, compute_face_motion(one, collins.region, 1.0)
+    scale = fit_head_pose(collins.face.landmarks).scale
     checked = [*range(0, 36), 48, 51, 54, 57] + ([36, 39, 42, 45] if what == OPEN else [])
     for index in checked:
-        x, y = np.round(one.wanted.landmarks[index] - (region.x, region.y)).astype(int)
+        x, y = np.round(one.goal_face.landmarks[index] - (region.x, region.y)).astype(int)
         if 0 <= x < region.width and 0 <= y < region.height:
-            back = one.wanted.landmarks[index] + moves.motion[y, x]
+            back = one.goal_face.landmarks[index] + moves.motion[y, x]
             assert np.linalg.norm(back - collins.face.landmarks[index]) < 1.6 * max(scale, 1.0), index
 
 
 def test_no_fold_and_weights_sum_to_one(collins: Still) -> None:
-    moves = moves_of(wanted(collins, OPEN, brows=3.0), collins.region, 1.0)
+    moves = compute_face_motion(wanted(collins, OPEN, brows=3.0), collins.region, 1.0)
     assert len(moves.layers) == 3
     for layers in moves.layers:
         total = sum(layer.weight for layer in layers)
@@ -40,10 +40,10 @@ def test_no_fold_and_weights_sum_to_one(collins: Still) -> None:
 def test_a_turned_head_carries_its_hair(collins: Still) -> None:
     turn = (6.0, 0.0, 0.0)
     one = wanted(collins, turn=turn)
-    moves = moves_of(one, collins.region, 1.0)
+    moves = compute_face_motion(one, collins.region, 1.0)
     nose = np.round(collins.face.landmarks[30] - (collins.region.x, collins.region.y)).astype(int)
     moved = -moves.motion[nose[1], nose[0], 0]
-    assert moved > 3 * head_pose(collins.face.landmarks).scale
+    assert moved > 3 * fit_head_pose(collins.face.landmarks).scale
     temple = np.round(collins.face.landmarks[0] - (collins.region.x, collins.region.y)).astype(int)
     beside = moves.motion[temple[1], max(temple[0] - 4, 8), 0]
     assert np.abs(beside) > 0.05  # what is beside the face eases out over a way
@@ -52,7 +52,7 @@ def test_a_turned_head_carries_its_hair(collins: Still) -> None:
 def test_wide_pixels(collins: Still) -> None:
     """A squeezed plate moves as the square one does."""
     wide = collins.squeezed()
-    square, other = moves_of(wanted(collins, OPEN), collins.region, 1.0), moves_of(wanted(wide, OPEN), wide.region, 2.0)
+    square, other = compute_face_motion(wanted(collins, OPEN), collins.region, 1.0), compute_face_motion(wanted(wide, OPEN), wide.region, 2.0)
     chin = np.round(collins.face.landmarks[8] - (collins.region.x, collins.region.y)).astype(int)
     same = np.round(wide.face.landmarks[8] - (wide.region.x, wide.region.y)).astype(int)
     a, b = square.motion[chin[1] - 2, chin[0]], other.motion[same[1] - 2, same[0]]

@@ -11,12 +11,12 @@ import pytest
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, slices
-from fsgan_core.stages.blend import Blended
+from fsgan_core.plates.plate import Plate, compute_slices
+from fsgan_core.stages.blend import BlendedPlate
 from fsgan_core.stages.blend import blend as classical
-from fsgan_core.stages.erosion import soft_erosion
+from fsgan_core.stages.erosion import erode_softly
 from fsgan_core.stages.fsgan_blend import blend
-from fsgan_core.stages.fsgan_crop import crop_of
+from fsgan_core.stages.fsgan_crop import compute_face_crop
 from tests.stages.conftest import Still, Swap, plate_at, swapped
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
 from tests.stages.test_blend import on_plate, rich
@@ -31,7 +31,7 @@ def swap(hopper: Still, collins: Still, codec: Codec) -> Swap:
 
 
 def blended(swap: Swap, codec: Codec, function: Function = same_picture, target: Plate | None = None,
-            params: BlendParams = PLAIN, holdout: np.ndarray | None = None) -> tuple[Blended, StandIn]:
+            params: BlendParams = PLAIN, holdout: np.ndarray | None = None) -> tuple[BlendedPlate, StandIn]:
     networks, stand_in = network("blend", function)
     return blend(target or swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec, params, holdout,
                  networks=networks), stand_in
@@ -45,7 +45,7 @@ class TestPublished:
     def test_at_the_networks_own_raster(self, collins: Still, codec: Codec) -> None:
         """transfer = completed x hard + target x (1 - hard); result = answer where the matte is 1."""
         still = on_raster(collins, 128)
-        crop = crop_of(still.face, 1.2, 128)
+        crop = compute_face_crop(still.face, 1.2, 128)
         x, y = round(crop.left + 0.5) - still.region.x, round(crop.top + 0.5) - still.region.y
         part = np.s_[y:y + 128, x:x + 128]
         target = plate_at(np.clip(still.plate.pixels[:, ::-1], 0, 0.6) * np.float32([0.8, 1, 1]))
@@ -55,7 +55,7 @@ class TestPublished:
         result = blend(target, new, wanted(still, matte), still.face, codec, PLAIN, networks=networks)
         (given,) = stand_in.given
         assert given.shape == (1, 7, 128, 128)
-        hard = soft_erosion(matte[part], 11)[1]
+        hard = erode_softly(matte[part], 11)[1]
         assert np.array_equal(given[0, 6], hard)
         own = np.clip(codec.encode(target.crop(still.region).get("R", "G", "B")), 0, 1)[part]
         face = np.clip(codec.encode(new.get("R", "G", "B")), 0, 1)[part]
@@ -117,7 +117,7 @@ class TestPlate:
     def test_empty_holdout_and_mix(self, swap: Swap, codec: Codec) -> None:
         result, stand_in = blended(swap, codec, params=PLAIN.replace(mix=0.0))
         assert result.plate is swap.target.plate and not stand_in.given
-        holdout = np.zeros_like(swap.mattes.matte("A"))
+        holdout = np.zeros_like(swap.mattes.get_matte("A"))
         holdout[:, :80] = 1
         assert not blended(swap, codec, holdout=holdout)[0].matte[:, :80].any()
         half, full = (blended(swap, codec, params=PLAIN.replace(mix=mix))[0] for mix in (0.5, 1.0))
@@ -152,11 +152,11 @@ class TestPlate:
         networks, _ = network("blend", same_picture)
         result = blend(target, new, wanted(collins, matte), collins.face, codec, PLAIN, networks=networks)
         window = collins.region.intersect(target.data_window)
-        after = result.plate.pixels[slices(window, target.data_window)]
+        after = result.plate.pixels[compute_slices(window, target.data_window)]
         own = new.crop(window).get("R", "G", "B")
-        inside = wanted(collins, matte).crop(window).matte("matte.face") > 0
+        inside = wanted(collins, matte).crop(window).get_matte("matte.face") > 0
         inside = cv2.erode(inside.astype(np.uint8), np.ones((3, 3)), borderValue=1) > 0
-        crop = crop_of(collins.face, 1.2, 128)
+        crop = compute_face_crop(collins.face, 1.2, 128)
         rows = np.arange(window.height) + window.y
         out = inside & ((rows < crop.top - 6) | (rows > crop.top + crop.height + 6))[:, None]
         assert out.sum() > 100

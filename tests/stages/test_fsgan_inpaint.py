@@ -13,10 +13,10 @@ from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.erosion import soft_erosion
-from fsgan_core.stages.fsgan_crop import crop_of
+from fsgan_core.stages.erosion import erode_softly
+from fsgan_core.stages.fsgan_crop import compute_face_crop
 from fsgan_core.stages.fsgan_inpaint import inpaint
-from fsgan_core.stages.image_ops import straight
+from fsgan_core.stages.image_ops import unpremultiply
 from tests.stages.conftest import Still
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
 
@@ -65,7 +65,7 @@ class TestPublished:
     def test_what_the_network_is_shown(self, collins: Still, codec: Codec) -> None:
         """The face, everything else at -1, and the target's hard matte."""
         still = on_raster(collins, 128)
-        crop = crop_of(still.face, 1.2, 128)
+        crop = compute_face_crop(still.face, 1.2, 128)
         x, y = round(crop.left + 0.5) - still.region.x, round(crop.top + 0.5) - still.region.y
         part = np.s_[y:y + 128, x:x + 128]
         alpha = oval(still, 0.8)
@@ -76,17 +76,17 @@ class TestPublished:
         assert (given[0, :3, ~shown] == -1).all()
         own = codec.encode(still.plate.crop(still.region).get("R", "G", "B"))[part]
         assert np.abs((given[0, :3].transpose(1, 2, 0) + 1) / 2 - own)[shown].max() < 2e-3
-        assert np.array_equal(given[0, 3], soft_erosion(oval(still)[part], 11)[1])
+        assert np.array_equal(given[0, 3], erode_softly(oval(still)[part], 11)[1])
 
     def test_the_networks_answer_at_its_own_raster(self, collins: Still, codec: Codec) -> None:
         """Where plate and network have the same pixels, the completed face is what the network said, inside the hard
         matte; whatever it says outside of it counts for nothing."""
         still = on_raster(collins, 128)
-        crop = crop_of(still.face, 1.2, 128)
+        crop = compute_face_crop(still.face, 1.2, 128)
         x, y = round(crop.left + 0.5) - still.region.x, round(crop.top + 0.5) - still.region.y
         result, stand_in = completed(still, oval(still, 0.7), codec, tint)
         answer = (tint(stand_in.given[0])[0].transpose(1, 2, 0) + 1) / 2
-        rgb, alpha = straight(result)
+        rgb, alpha = unpremultiply(result)
         hard = stand_in.given[0][0, 3]
         inside = (alpha > 0.999)[y:y + 128, x:x + 128] & (cv2.erode(hard, np.ones((11, 11))) > 0)
         inside[:4], inside[-4:], inside[:, :4], inside[:, -4:] = False, False, False, False
@@ -97,7 +97,7 @@ class TestPublished:
             return np.where(batch[:, 3:] > 0, tint(batch), -1)
 
         dark, _ = completed(still, oval(still, 0.7), codec, black_outside)
-        assert np.abs(straight(dark)[0] - rgb)[y:y + 128, x:x + 128][hard == 0].max() < 1e-3
+        assert np.abs(unpremultiply(dark)[0] - rgb)[y:y + 128, x:x + 128][hard == 0].max() < 1e-3
 
 
 class TestPlate:
@@ -108,14 +108,14 @@ class TestPlate:
         own = collins.plate.crop(collins.region).get("R", "G", "B")
         sure = cv2.erode(oval(collins), np.ones((9, 9))) == 1
         assert sure.sum() > 2000
-        assert np.abs(straight(result)[0] - own)[sure].max() < 1e-4
+        assert np.abs(unpremultiply(result)[0] - own)[sure].max() < 1e-4
 
     def test_what_lies_outside_0_to_1_stays(self, collins: Still, codec: Codec) -> None:
         pixels = collins.plate.pixels.copy()
         x, y = np.round(collins.face.landmarks[30]).astype(int)
         pixels[y - 6:y - 2, x - 3:x + 3], pixels[y + 3:y + 6, x - 3:x + 3] = 40.0, -0.05
         result, _ = completed(collins.painted(pixels), oval(collins), codec)
-        rgb = straight(result)[0]
+        rgb = unpremultiply(result)[0]
         x, y = x - collins.region.x, y - collins.region.y
         assert rgb[y - 4, x] == pytest.approx(40.0, rel=0.02)
         assert rgb[y + 4, x] == pytest.approx(-0.05, abs=0.005)
@@ -128,7 +128,7 @@ class TestPlate:
         result, _ = completed(dark, oval(dark), codec, brighter, PARAMS.replace(resolution=64))
         own = codec.encode(dark.plate.crop(dark.region).get("R", "G", "B"))
         sure = (cv2.erode(oval(dark), np.ones((15, 15))) == 1)
-        change = (codec.encode(straight(result)[0]) - own)[sure]
+        change = (codec.encode(unpremultiply(result)[0]) - own)[sure]
         assert len(change) > 1000
         assert np.percentile(change, [2, 98]) == pytest.approx(0.05, abs=0.01)
 
@@ -139,26 +139,26 @@ class TestPlate:
         left = (np.arange(collins.region.width) + collins.region.x < collins.face.landmarks[29, 0])[None]
         alpha = (oval(collins) * left).astype(np.float32)
         result, _ = completed(collins, alpha, codec, grey_where_nothing_is)
-        rgb, cover = straight(result)
+        rgb, cover = unpremultiply(result)
         inside = cv2.erode(oval(collins), np.ones((5, 5))) == 1
         far = inside & ~cv2.dilate(left.repeat(len(alpha), 0).astype(np.uint8), np.ones((9, 9))).astype(bool)
         assert (cover[inside] == 1).all()
         assert codec.encode(rgb)[far] == pytest.approx(0.5, abs=0.02)
-        made = result.matte("matte.completed")
+        made = result.get_matte("matte.completed")
         assert (made[far] == 1).all() and not made[inside & (alpha == 1)].any()
 
     def test_nothing_shown_at_all(self, collins: Still, codec: Codec) -> None:
         result, stand_in = completed(collins, np.zeros_like(oval(collins)), codec,
                                      lambda batch: np.zeros_like(batch[:, :3]))
         assert (stand_in.given[0][0, :3] == -1).all()
-        rgb, alpha = straight(result)
+        rgb, alpha = unpremultiply(result)
         assert codec.encode(rgb)[alpha == 1] == pytest.approx(0.5, abs=1e-3)
         assert (alpha[oval(collins) > 0] == 1).all()
 
     def test_wanted_beyond_the_crop_goes_on_smoothly(self, collins: Still, codec: Codec) -> None:
         matte = np.ones_like(oval(collins))
         result, _ = completed(collins, oval(collins), codec, lambda batch: np.zeros_like(batch[:, :3]), matte=matte)
-        rgb, alpha = straight(result)
+        rgb, alpha = unpremultiply(result)
         assert (alpha == 1).all()
         assert codec.encode(rgb)[:6] == pytest.approx(0.5, abs=0.05)
 
@@ -178,15 +178,15 @@ class TestPlate:
         inside = cv2.erode(oval(collins), np.ones((9, 9))) == 1
         skin = inside & (codec.encode(own).mean(-1) > 0.4)  # what is as dark as hair is not taken from another view
         assert skin.sum() > 0.8 * inside.sum()
-        assert np.abs(codec.encode(straight(result)[0]) - codec.encode(own))[skin].mean() < 0.01
-        assert result.matte("matte.completed")[inside & (alpha == 0)].min() == 1
+        assert np.abs(codec.encode(unpremultiply(result)[0]) - codec.encode(own))[skin].mean() < 0.01
+        assert result.get_matte("matte.completed")[inside & (alpha == 0)].min() == 1
 
     def test_pixels_that_are_not_square(self, collins: Still, codec: Codec) -> None:
         narrow = collins.squeezed()
         result, _ = completed(narrow, oval(narrow), codec)
         own = narrow.plate.crop(narrow.region).get("R", "G", "B")
         sure = cv2.erode(oval(narrow), np.ones((9, 9))) == 1
-        assert np.abs(straight(result)[0] - own)[sure].max() < 1e-4
+        assert np.abs(unpremultiply(result)[0] - own)[sure].max() < 1e-4
 
     def test_a_real_network(self, collins: Still, codec: Codec) -> None:
         networks = module_network("inpaint", "res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(1,1),ngf=8)")
@@ -207,8 +207,8 @@ class TestPlate:
         holdout[:, holdout.shape[1] // 2:] = 1
         result = inpaint(reenacted(collins, np.zeros_like(holdout)), wanted(collins, oval(collins)), nothing, codec,
                          PARAMS, holdout, collins.face, networks=networks)
-        assert not result.matte("matte.completed")[:, holdout.shape[1] // 2:].any()
-        assert not result.matte("A")[:, holdout.shape[1] // 2 + 10:].any()
+        assert not result.get_matte("matte.completed")[:, holdout.shape[1] // 2:].any()
+        assert not result.get_matte("A")[:, holdout.shape[1] // 2 + 10:].any()
 
 
 def test_window_of_the_region_is_kept(collins: Still, codec: Codec) -> None:

@@ -14,9 +14,9 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.fsgan_crop import crop_of
-from fsgan_core.stages.fsgan_mask import SCORES, combine_mattes, measure_mattes
-from fsgan_core.stages.mask import texture_of
+from fsgan_core.stages.fsgan_crop import compute_face_crop
+from fsgan_core.stages.fsgan_mask import SCORE_CHANNELS, combine_mattes, measure_mattes
+from fsgan_core.stages.mask import read_texture
 from tests.stages.conftest import Still, face_at
 from tests.stages.stand_ins import Function, module_network, network
 
@@ -42,10 +42,10 @@ def masked(still: Still, codec: Codec, function: Function, params: MaskParams = 
 
 def shares(still: Still, scale: float = 1.2) -> np.ndarray:
     """(h, w, 2) of each of the region's pixels in the crop."""
-    crop = crop_of(still.face, scale, 128, still.plate.pixel_aspect)
+    crop = compute_face_crop(still.face, scale, 128, still.plate.pixel_aspect)
     region = still.region
     x, y = np.arange(region.width) + region.x, np.arange(region.height) + region.y
-    return crop.shares(np.stack(np.meshgrid(x, y), -1))
+    return crop.normalise_points(np.stack(np.meshgrid(x, y), -1))
 
 
 def oval(still: Still, scale: float = 1.2) -> np.ndarray:
@@ -57,7 +57,7 @@ def oval(still: Still, scale: float = 1.2) -> np.ndarray:
 class TestPlace:
     @pytest.mark.parametrize("scale", [1.2, 2.0])
     def test_a_label_lands_where_the_network_saw_it(self, collins: Still, codec: Codec, scale: float) -> None:
-        matte = masked(collins, codec, labels(OVAL), crop=scale).matte("matte.face")
+        matte = masked(collins, codec, labels(OVAL), crop=scale).get_matte("matte.face")
         inside, seen = oval(collins, scale), matte > 0.5
         if scale == 1.2:  # at 2.0 the oval is larger than a face may be
             assert seen.mean() == pytest.approx((inside < 1).mean(), rel=0.02)
@@ -66,7 +66,7 @@ class TestPlace:
 
     def test_on_pixels_that_are_not_square(self, collins: Still, codec: Codec) -> None:
         narrow = collins.squeezed()
-        matte = masked(narrow, codec, labels(OVAL)).matte("matte.face")
+        matte = masked(narrow, codec, labels(OVAL)).get_matte("matte.face")
         inside = oval(narrow)
         assert matte[inside < 0.92].min() > 0.95 and matte[inside > 1.1].max() < 0.05
 
@@ -76,16 +76,16 @@ class TestPlace:
         (given,) = stand_in.given
         assert given.shape == (1, 3, 128, 128) and given.dtype == np.float32
         assert given.min() >= -1 and given.max() <= 1
-        crop = crop_of(collins.face, 1.2, 128)
-        x, y = np.round(crop.points(np.array([0.5, 0.5]))).astype(int)
-        share = (crop.shares(np.array([x, y])) * 128 - 0.5).round().astype(int)
+        crop = compute_face_crop(collins.face, 1.2, 128)
+        x, y = np.round(crop.denormalise_points(np.array([0.5, 0.5]))).astype(int)
+        share = (crop.normalise_points(np.array([x, y])) * 128 - 0.5).round().astype(int)
         own = codec.encode(collins.plate.pixels[y, x][None])[0]
         assert given[0, :, share[1], share[0]] * 0.5 + 0.5 == pytest.approx(own, abs=0.05)
 
     def test_the_outline_is_as_fine_as_the_plate(self, collins: Still, codec: Codec) -> None:
         """A coarse network's straight edge does not become a staircase."""
         slope = (0.8 * X + Y) < 0.9
-        matte = masked(collins, codec, labels(slope)).matte("matte.face")
+        matte = masked(collins, codec, labels(slope)).get_matte("matte.face")
         where = shares(collins)
         distance = (0.8 * where[..., 0] + where[..., 1] - 0.9) / np.hypot(0.8, 1)
         near = (np.linalg.norm(where - 0.5, axis=-1) < 0.2) & (np.abs(distance) > 1.5 / 128)
@@ -94,8 +94,8 @@ class TestPlace:
 
     def test_another_face_in_the_crop_is_left_out(self, collins: Still, codec: Codec) -> None:
         everything = np.ones_like(OVAL)
-        matte = masked(collins, codec, labels(everything)).matte("matte.face")
-        hull = collins.mattes(codec, MaskParams(refine=0.0, occlusions=0.0, feather=0.0)).matte("matte.face") > 0.9
+        matte = masked(collins, codec, labels(everything)).get_matte("matte.face")
+        hull = collins.mattes(codec, MaskParams(refine=0.0, occlusions=0.0, feather=0.0)).get_matte("matte.face") > 0.9
         assert matte[hull].min() > 0.99
         distance = cv2.distanceTransform((hull == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         far = distance > 0.25 * collins.width
@@ -107,22 +107,22 @@ class TestLayers:
         hair = Y < 0.3
         networks, _ = network("mask", labels(OVAL, hair))
         measured = measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks=networks)
-        assert measured.channels[:7] == (*MATTES, *SCORES)
+        assert measured.channels[:7] == (*MATTES, *SCORE_CHANNELS)
         result = masked(collins, codec, labels(OVAL, hair))
         assert result.channels == MATTES
         assert result.pixels.min() >= 0 and result.pixels.max() <= 1
-        assert len(texture_of(result)) == len(texture_of(collins.mattes(codec)))
+        assert len(read_texture(result)) == len(read_texture(collins.mattes(codec)))
         top = shares(collins)[..., 1] < 0.28
         inside = (np.abs(shares(collins) - 0.5) < 0.45).all(-1)
-        assert result.matte("matte.hair")[top & inside].min() > 0.95
-        assert result.matte("matte.face")[top].max() < 0.05
+        assert result.get_matte("matte.hair")[top & inside].min() > 0.95
+        assert result.get_matte("matte.face")[top].max() < 0.05
 
     def test_what_is_neither_is_in_front(self, collins: Still, codec: Codec) -> None:
         hand = (np.abs(X - 0.5) < 0.1) & (np.abs(Y - 0.75) < 0.05)
         result = masked(collins, codec, labels(OVAL & ~hand))
         there = (np.abs(shares(collins) - (0.5, 0.75)) < (0.08, 0.03)).all(-1)
-        assert result.matte("matte.occlusion")[there].min() > 0.95
-        assert result.matte("matte.face")[there].max() < 0.05
+        assert result.get_matte("matte.occlusion")[there].min() > 0.95
+        assert result.get_matte("matte.face")[there].max() < 0.05
 
     def test_the_artists_amounts(self, collins: Still, codec: Codec) -> None:
         hair, hand = Y < 0.45, (np.abs(X - 0.5) < 0.1) & (np.abs(Y - 0.75) < 0.05)
@@ -130,29 +130,29 @@ class TestLayers:
         brows = (np.abs(shares(collins) - (0.5, 0.42)) < 0.02).all(-1)
         front = (np.abs(shares(collins) - (0.5, 0.75)) < (0.08, 0.03)).all(-1)
         for amount in (0.0, 0.5, 1.0):
-            matte = masked(collins, codec, function, RAW.replace(refine=amount)).matte("matte.face")
+            matte = masked(collins, codec, function, RAW.replace(refine=amount)).get_matte("matte.face")
             assert matte[brows] == pytest.approx(1 - amount, abs=0.05)
-            matte = masked(collins, codec, function, RAW.replace(occlusions=amount)).matte("matte.face")
+            matte = masked(collins, codec, function, RAW.replace(occlusions=amount)).get_matte("matte.face")
             assert matte[front] == pytest.approx(1 - amount, abs=0.05)
 
     def test_mouth_size_feather_and_holdout(self, collins: Still, codec: Codec) -> None:
-        plain = masked(collins, codec, labels(OVAL)).matte("matte.face")
+        plain = masked(collins, codec, labels(OVAL)).get_matte("matte.face")
         holdout = np.zeros_like(plain)
         holdout[:, :70] = 1
-        held = masked(collins, codec, labels(OVAL), holdout=holdout).matte("matte.face")
+        held = masked(collins, codec, labels(OVAL), holdout=holdout).get_matte("matte.face")
         assert not held[:, :70].any() and np.array_equal(held[:, 70:], plain[:, 70:])
-        small = masked(collins, codec, labels(OVAL), RAW.replace(size=-6.0)).matte("matte.face")
+        small = masked(collins, codec, labels(OVAL), RAW.replace(size=-6.0)).get_matte("matte.face")
         assert small.sum() < 0.9 * plain.sum()
-        soft = masked(collins, codec, labels(OVAL), RAW.replace(feather=0.1)).matte("matte.face")
+        soft = masked(collins, codec, labels(OVAL), RAW.replace(feather=0.1)).get_matte("matte.face")
         assert soft.sum() < 0.95 * plain.sum() and not soft[plain == 0].any()
         result = masked(collins, codec, labels(OVAL), RAW.replace(mouth=False))
-        mouth = result.matte("matte.mouth") > 0.9
-        assert mouth.sum() > 10 and result.matte("matte.face")[mouth].max() < 0.15
+        mouth = result.get_matte("matte.mouth") > 0.9
+        assert mouth.sum() > 10 and result.get_matte("matte.face")[mouth].max() < 0.15
 
     def test_forehead(self, collins: Still, codec: Codec) -> None:
         """Above a hairline that is lowered to the brows there is nothing, below it all is as it was."""
         everything = labels(np.ones_like(OVAL))
-        plain, low = (masked(collins, codec, everything, RAW.replace(forehead=amount)).matte("matte.face")
+        plain, low = (masked(collins, codec, everything, RAW.replace(forehead=amount)).get_matte("matte.face")
                       for amount in (1.0, 0.0))
         y, x = np.round(collins.face.landmarks[27] - (collins.region.x, collins.region.y)).astype(int)[::-1]
         height = collins.face.landmarks[8, 1] - collins.face.landmarks[27, 1]
@@ -174,9 +174,9 @@ class TestTime:
             measured.append((still.face, measure_mattes(still.plate, still.face, still.region, codec, RAW,
                                                         networks=networks)))
         mean = combine_mattes(collins.face, collins.region, measured, RAW.replace(smooth=4), collins.plate,
-                              networks=networks).matte("matte.face")
+                              networks=networks).get_matte("matte.face")
         alone = combine_mattes(collins.face, collins.region, measured[1:2], RAW, collins.plate,
-                               networks=networks).matte("matte.face")
+                               networks=networks).get_matte("matte.face")
         inside = oval(collins)
         assert mean[inside < 0.9].min() > 0.9 and mean[inside > 1.12].max() < 0.1
         assert alone[inside < 0.9].max() < 0.1
@@ -196,12 +196,12 @@ class TestTrouble:
         result = masked(still, codec, labels(np.ones_like(OVAL)))
         outside = np.arange(still.region.width) + still.region.x < 0
         assert outside.sum() > 20
-        assert not result.matte("matte.face")[:, outside].any()
-        assert result.matte("matte.face")[:, ~outside].max() > 0.99
+        assert not result.get_matte("matte.face")[:, outside].any()
+        assert result.get_matte("matte.face")[:, ~outside].max() > 0.99
 
     def test_a_real_network(self, collins: Still, codec: Codec) -> None:
         networks = module_network("mask", "res_unet.MultiScaleResUNet(in_nc=3,out_nc=3,flat_layers=(1,1),ngf=8)")
         measured = measure_mattes(collins.plate, collins.face, collins.region, codec, RAW.replace(resolution=64),
                                   networks=networks)
         assert np.isfinite(measured.pixels).all()
-        assert np.abs(measured.get(*SCORES)).max() > 0
+        assert np.abs(measured.get(*SCORE_CHANNELS)).max() > 0

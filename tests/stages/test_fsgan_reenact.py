@@ -11,15 +11,15 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.params import MaskParams, ReenactParams
-from fsgan_core.faces.heatmap import landmarks_of
+from fsgan_core.faces.heatmap import decode_heat_maps
 from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import fsgan_network
-from fsgan_core.stages.fsgan_crop import crop_of, cut, paste
-from fsgan_core.stages.fsgan_reenact import agreement, lips_of, reenact, steps_between
-from fsgan_core.stages.image_ops import straight
-from fsgan_core.stages.reenact import View, prepare_view
+from fsgan_core.stages.fsgan_crop import compute_face_crop, cut_crop, paste_crop
+from fsgan_core.stages.fsgan_reenact import count_steps, draw_lips, measure_agreement, reenact
+from fsgan_core.stages.image_ops import unpremultiply
+from fsgan_core.stages.reenact import SourceView, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed
 from tests.stages.stand_ins import Function, StandIn, module_network, network, same_picture
@@ -27,17 +27,17 @@ from tests.stages.stand_ins import Function, StandIn, module_network, network, s
 PLAIN = ReenactParams(resolution=128, detail=0.0, prewarp="off")
 
 
-def drawn(target: Still, source: Still | View, codec: Codec, function: Function = same_picture,
+def drawn(target: Still, source: Still | SourceView, codec: Codec, function: Function = same_picture,
           params: ReenactParams = PLAIN, plan: FramePlan = ONE, **facts: object) -> tuple[Plate, StandIn]:
     """The stage's picture with one view, and what the network was shown."""
     networks, stand_in = network("reenact", function, **facts)
-    view = source if isinstance(source, View) else source.view(codec)
+    view = source if isinstance(source, SourceView) else source.view(codec)
     views = {chosen.view: view for chosen in plan.views}
     return reenact(target.plate, target.face, target.region, plan, views, codec, params, networks=networks), stand_in
 
 
 def shown(plate: Plate, codec: Codec) -> tuple[np.ndarray, np.ndarray]:
-    rgb, alpha = straight(plate)
+    rgb, alpha = unpremultiply(plate)
     return codec.encode(rgb), alpha > 0.99
 
 
@@ -59,10 +59,10 @@ class TestPicture:
         assert result.channels == ("R", "G", "B", "A", "st.u", "st.v", "confidence.Z")
         assert result.data_window == collins.region
         assert np.isfinite(result.pixels).all()
-        alpha = result.matte("A")
+        alpha = result.get_matte("A")
         assert alpha.min() >= 0 and alpha.max() == 1
         assert not result.get("R", "G", "B")[alpha == 0].any()
-        assert not result.matte("confidence.Z")[alpha == 0].any()
+        assert not result.get_matte("confidence.Z")[alpha == 0].any()
         classical = collins.reenacted(hopper, codec)
         assert np.array_equal(result.get("st.u", "st.v"), classical.get("st.u", "st.v"))
 
@@ -94,9 +94,9 @@ class TestPicture:
         pixels[y - 9:y, x - 5:x + 6] = 8.0
         result, _ = drawn(collins, collins.painted(pixels), codec, params=PLAIN.replace(resolution=256))
         at = (y - 4 - collins.region.y, x - collins.region.x)
-        assert straight(result)[0][at] == pytest.approx(8.0, rel=0.2)
+        assert unpremultiply(result)[0][at] == pytest.approx(8.0, rel=0.2)
         result, _ = drawn(collins, collins, codec, lambda batch: np.ones_like(batch[:, :3]))
-        assert straight(result)[0].max() < 1.3
+        assert unpremultiply(result)[0].max() < 1.3
 
 
 class TestLandmarks:
@@ -120,23 +120,23 @@ class TestLandmarks:
                 assert mass.max() > 0.1
 
     def test_68_and_98(self, collins: Still, hopper: Still, codec: Codec, caplog: pytest.LogCaptureFixture) -> None:
-        fsgan_network._say_estimated.cache_clear()
-        crop = crop_of(collins.face, 1.2, 128)
+        fsgan_network._warn_estimated_landmarks.cache_clear()
+        crop = compute_face_crop(collins.face, 1.2, 128)
         _, stand_in = drawn(collins, hopper, codec)
         assert stand_in.given[0].shape == (1, 3 + 68, 128, 128)
-        assert landmarks_of(stand_in.given[0][0, 3:]) == pytest.approx(crop.shares(collins.face.landmarks), abs=2e-3)
+        assert decode_heat_maps(stand_in.given[0][0, 3:]) == pytest.approx(crop.normalise_points(collins.face.landmarks), abs=2e-3)
 
         points = from_ibug(collins.face.landmarks) + np.random.default_rng(0).normal(0, 2, (98, 2))
         target = replace(collins, face=replace(collins.face, wflw=points))
         with caplog.at_level(logging.WARNING):
             _, stand_in = drawn(target, hopper, codec, landmarks=98)
             assert stand_in.given[0].shape == (1, 3 + 98, 128, 128)
-            assert landmarks_of(stand_in.given[0][0, 3:]) == pytest.approx(crop.shares(points), abs=2e-3)
+            assert decode_heat_maps(stand_in.given[0][0, 3:]) == pytest.approx(crop.normalise_points(points), abs=2e-3)
             assert not caplog.records
             for _ in range(2):
                 _, stand_in = drawn(collins, hopper, codec, landmarks=98)
-        guessed = crop.shares(from_ibug(collins.face.landmarks))
-        assert landmarks_of(stand_in.given[0][0, 3:]) == pytest.approx(guessed, abs=2e-3)
+        guessed = crop.normalise_points(from_ibug(collins.face.landmarks))
+        assert decode_heat_maps(stand_in.given[0][0, 3:]) == pytest.approx(guessed, abs=2e-3)
         assert [record.message for record in caplog.records if "landmarks = hrnet" in record.message] != []
         assert len(caplog.records) == 1
 
@@ -150,13 +150,13 @@ class TestLandmarks:
         change[30, 1] = 6.0
         reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): hopper.view(codec)}, codec,
                 PLAIN.replace(likeness=1.0), change, networks=networks)
-        crop = crop_of(collins.face, 1.2, 128)
-        moved = crop.points(landmarks_of(stand_in.given[0][0, 3:])) - collins.face.landmarks
+        crop = compute_face_crop(collins.face, 1.2, 128)
+        moved = crop.denormalise_points(decode_heat_maps(stand_in.given[0][0, 3:])) - collins.face.landmarks
         assert moved[30, 1] == pytest.approx(6.0 * collins.width / 144, rel=0.15)
         assert np.abs(np.delete(moved, 30, 0)).max() < 0.3
 
 
-def views_of(shades: list[float], still: Still, codec: Codec) -> tuple[dict[ViewRef, View], list[ViewRef]]:
+def views_of(shades: list[float], still: Still, codec: Codec) -> tuple[dict[ViewRef, SourceView], list[ViewRef]]:
     """Views of one shade each."""
     view = still.view(codec)
     refs = [ViewRef(0, number) for number in range(len(shades))]
@@ -199,7 +199,7 @@ class TestViews:
         """A source face at its frame's edge: as published, zero padding, not repeated pixels."""
         cropped = Still(plate_at(collins.plate.pixels[:, 70:], 70), collins.face)
         _, stand_in = drawn(collins, prepare_view(cropped.plate, cropped.face, codec, MaskParams()), codec)
-        crop = crop_of(collins.face, 1.2, 128)
+        crop = compute_face_crop(collins.face, 1.2, 128)
         share = int((70 - 0.5 - crop.left) / crop.width * 128)
         assert share > 5
         assert (stand_in.given[0][0, :3, :, :share - 3] == -1).all()
@@ -213,8 +213,8 @@ class TestSteps:
         source = Still(collins.plate, face_at(landmarks))
         _, stand_in = drawn(collins, source, codec, params=PLAIN.replace(steps=3))
         assert [batch.shape[0] for batch in stand_in.given] == [1, 1, 1]
-        end = crop_of(collins.face, 1.2, 128).shares(collins.face.landmarks)
-        path = np.array([landmarks_of(batch[0, 3:]) for batch in stand_in.given])
+        end = compute_face_crop(collins.face, 1.2, 128).normalise_points(collins.face.landmarks)
+        path = np.array([decode_heat_maps(batch[0, 3:]) for batch in stand_in.given])
         assert path[2] == pytest.approx(end, abs=2e-3)
         assert path[1] - path[0] == pytest.approx(path[2] - path[1], abs=4e-3)
         assert np.abs(path[2, 8, 1] - path[0, 8, 1]) > 0.03
@@ -228,8 +228,8 @@ class TestSteps:
     def test_left_to_the_pose(self, collins: Still, codec: Codec) -> None:
         """Views go as many steps as they are far, together."""
         near, far = (face_at(posed(yaw=yaw, scale=0.7, centre=(100, 100))) for yaw in (0.0, 40.0))
-        assert steps_between(near, near) == 1
-        assert steps_between(far, near) == 3
+        assert count_steps(near, near) == 1
+        assert count_steps(far, near) == 3
         view = collins.view(codec)
         views = {ViewRef(0, 0): replace(view, face=near), ViewRef(0, 1): replace(view, face=far)}
         plan = FramePlan((WeightedView(ViewRef(0, 0), 0.5, 1.0), WeightedView(ViewRef(0, 1), 0.5, 0.0)))
@@ -248,8 +248,8 @@ class TestPrewarp:
                          networks=networks)
         assert [len(batch) for batch in stand_in.given] == [1]
         classical, seen = shown(collins.reenacted(hopper, codec), codec)
-        crop = crop_of(collins.face, 1.2, 128)
-        wanted = paste(cut(np.clip(classical, 0, 1), collins.region, crop), crop, collins.region)
+        crop = compute_face_crop(collins.face, 1.2, 128)
+        wanted = paste_crop(cut_crop(np.clip(classical, 0, 1), collins.region, crop), crop, collins.region)
         picture, inside = shown(result, codec)
         deep = cv2.erode((seen & inside).astype(np.uint8), np.ones((9, 9))) > 0
         assert deep.sum() > 2000
@@ -294,7 +294,7 @@ class TestRetouch:
         (picture, inside), (plain, _) = (shown(drawn(collins, hopper, codec, self.redraws(share), params)[0], codec)
                                          for share in (0.3, 0.0))
         landmarks, region = collins.face.landmarks, collins.region
-        lips = lips_of(landmarks, region, float(np.ptp(landmarks[:17, 0]))) > 0.9
+        lips = draw_lips(landmarks, region, float(np.ptp(landmarks[:17, 0]))) > 0.9
         assert lips.sum() > 50 and picture[lips].mean() > plain[lips].mean() + 0.1
         rows = np.mgrid[0:region.height, 0:region.width][0] + region.y
         upper = rows < landmarks[36:48, 1].max()
@@ -341,19 +341,19 @@ class TestDetail:
     def test_not_where_the_network_put_the_feature_elsewhere(self) -> None:
         x = np.mgrid[0:96, 0:96][1]
         line = np.repeat(np.exp(-((x - 48) ** 2) / 8.0)[..., None], 3, -1).astype(np.float32) * 0.3
-        assert agreement(line, 0.5 * line).min() > 0.9
-        assert agreement(line, np.roll(line, 5, 1))[:, 46:56].max() < 0.1
-        assert agreement(line, np.roll(line, 5, 1))[:, :20].min() > 0.9  # nothing there
-        assert agreement(line, np.full_like(line, 0.4)).min() > 0.9
+        assert measure_agreement(line, 0.5 * line).min() > 0.9
+        assert measure_agreement(line, np.roll(line, 5, 1))[:, 46:56].max() < 0.1
+        assert measure_agreement(line, np.roll(line, 5, 1))[:, :20].min() > 0.9  # nothing there
+        assert measure_agreement(line, np.full_like(line, 0.4)).min() > 0.9
 
     def test_not_beyond_the_face(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """The edge of a hat is no detail of a face."""
         grey: Function = lambda batch: np.zeros_like(batch[:, :3])  # noqa: E731
         with_it, without = (drawn(collins, hopper, codec, grey, PLAIN.replace(resolution=64, detail=amount))[0]
                             for amount in (1.0, 0.0))
-        change = np.abs(codec.encode(straight(with_it)[0]) - codec.encode(straight(without)[0])).max(-1)
+        change = np.abs(codec.encode(unpremultiply(with_it)[0]) - codec.encode(unpremultiply(without)[0])).max(-1)
         assert change.max() > 0.03
-        assert change[straight(collins.reenacted(hopper, codec))[1] == 0].max() < 1e-4
+        assert change[unpremultiply(collins.reenacted(hopper, codec))[1] == 0].max() < 1e-4
 
 
 class TestAlpha:
@@ -369,7 +369,7 @@ class TestAlpha:
         result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): hopper.view(codec)}, codec,
                          PLAIN, networks={**own, **judge})
         assert judged.given[0].shape == (1, 3, 64, 64)
-        alpha, crop = result.matte("A"), crop_of(collins.face, 1.2, 128)
+        alpha, crop = result.get_matte("A"), compute_face_crop(collins.face, 1.2, 128)
         middle = crop.left + crop.width / 2 - collins.region.x
         row = alpha[alpha.shape[0] // 2]
         x = np.arange(len(row))
@@ -382,8 +382,8 @@ class TestAlpha:
         reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): collins.view(codec)}, codec, PLAIN,
                 networks={**own, **judge})
         picture = judged.given[0][0].transpose(1, 2, 0) * 0.5 + 0.5
-        crop = crop_of(collins.face, 2.0, 64)
-        wanted = cut(np.clip(codec.encode(collins.plate.pixels), 0, 1), collins.plate.data_window, crop)
+        crop = compute_face_crop(collins.face, 2.0, 64)
+        wanted = cut_crop(np.clip(codec.encode(collins.plate.pixels), 0, 1), collins.plate.data_window, crop)
         assert np.abs(picture - wanted)[20:44, 20:44].mean() < 0.02
         assert not picture[:8].any()  # beyond the drawn crop
 
@@ -395,14 +395,14 @@ class TestAlpha:
             scores[:, 0, :64] = 3.0
             return batch[:, :3], scores
 
-        alpha = drawn(collins, hopper, codec, with_head)[0].matte("A")
-        crop = crop_of(collins.face, 1.2, 128)
+        alpha = drawn(collins, hopper, codec, with_head)[0].get_matte("A")
+        crop = compute_face_crop(collins.face, 1.2, 128)
         middle = round(crop.top + crop.height / 2 - collins.region.y)
         column = alpha[:, alpha.shape[1] // 2]
         assert column[:middle - 3].max() < 0.02 and column[middle + 3:middle + 50].min() > 0.98
 
     def test_else_the_landmarks_outline(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        alpha = drawn(collins, hopper, codec)[0].matte("A")
+        alpha = drawn(collins, hopper, codec)[0].get_matte("A")
         x, y = np.round(collins.face.landmarks[30] - (collins.region.x, collins.region.y)).astype(int)
         assert alpha[y, x] == 1 and not alpha[:, :5].any() and not alpha[-5:].any()
         assert alpha.sum() == pytest.approx(0.8 * collins.width * 1.25 * collins.width, rel=0.25)
@@ -426,7 +426,7 @@ class TestOdd:
     def test_a_face_at_the_edge_of_the_frame(self, collins: Still, hopper: Still, codec: Codec) -> None:
         still = Still(collins.plate, face_at(collins.face.landmarks - (90, 0)))
         result, _ = drawn(still, hopper, codec, params=PLAIN.replace(detail=1.0))
-        assert np.isfinite(result.pixels).all() and result.matte("A").max() == 1
+        assert np.isfinite(result.pixels).all() and result.get_matte("A").max() == 1
 
     def test_small_windows_are_enough(self, collins: Still, hopper: Still, codec: Codec) -> None:
         region = Window(collins.region.x + 40, collins.region.y + 50, 60, 60)
@@ -434,7 +434,7 @@ class TestOdd:
         views = {ViewRef(0, 1): hopper.view(codec)}
         part = reenact(collins.plate, collins.face, region, ONE, views, codec, PLAIN, networks=networks)
         whole, _ = drawn(collins, hopper, codec)
-        assert np.abs(straight(part)[0] - straight(whole.crop(region))[0])[part.matte("A") > 0.9].max() < 1e-3
+        assert np.abs(unpremultiply(part)[0] - unpremultiply(whole.crop(region))[0])[part.get_matte("A") > 0.9].max() < 1e-3
 
     def test_a_real_network(self, collins: Still, hopper: Still, codec: Codec) -> None:
         arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=8)"

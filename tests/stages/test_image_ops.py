@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import (
-    cleaned,
-    display_of,
-    guided,
-    inside_of,
-    padded,
-    perceived,
-    polygon_matte,
-    premultiplied,
-    scene,
-    signed_distance,
+    apply_guided_filter,
+    blur_weighted,
+    draw_polygon,
+    fill_nonfinite,
+    mark_plate_area,
+    measure_signed_distance,
+    pad_plate,
+    premultiply,
     smoothstep,
-    straight,
-    weighted_blur,
+    to_display,
+    to_perceptual,
+    to_scene_linear,
+    unpremultiply,
 )
 from tests.stages.conftest import plate_at
 
@@ -40,50 +40,50 @@ class TestPerceived:
     @given(st.lists(st.floats(-100, 6e4, width=32), min_size=3, max_size=3), st.floats(-4, 4))
     def test_comes_back(self, rgb: list[float], exposure: float) -> None:
         values = np.array(rgb, np.float32)
-        back = scene(perceived(values, exposure), exposure)
+        back = to_scene_linear(to_perceptual(values, exposure), exposure)
         assert np.allclose(back, values, rtol=2e-5, atol=1e-6)
 
     def test_is_finite_monotone_and_mirrored(self) -> None:
         values = np.array([-np.inf, -1, -0.001, 0, 0.001, 0.18, 1, 64, np.inf], np.float32)
-        seen = perceived(values, 0.0)
+        seen = to_perceptual(values, 0.0)
         assert np.isfinite(seen).all()
         assert (np.diff(seen) > 0).all()
         assert seen[1] == -seen[6]
-        assert perceived(np.array([np.nan], np.float32), 0.0)[0] == 0
+        assert to_perceptual(np.array([np.nan], np.float32), 0.0)[0] == 0
 
     def test_is_srgb_up_to_white(self) -> None:
-        assert perceived(np.array([0.18, 1.0]), 0.0) == pytest.approx([0.4614, 1.0], abs=1e-3)
+        assert to_perceptual(np.array([0.18, 1.0]), 0.0) == pytest.approx([0.4614, 1.0], abs=1e-3)
 
     def test_a_small_step_stays_small_in_highlights(self) -> None:
         """A hundredth of a step on a highlight of 64 changes it by half a percent, where the shoulder would by far
         more."""
-        bright = perceived(np.array([64.0]), 0.0)
-        assert scene(bright + 0.01, 0.0)[0] / 64 == pytest.approx(1, abs=0.006)
+        bright = to_perceptual(np.array([64.0]), 0.0)
+        assert to_scene_linear(bright + 0.01, 0.0)[0] / 64 == pytest.approx(1, abs=0.006)
 
 
 class TestPadded:
     plate = plate_at(np.arange(24, dtype=np.float32).reshape(2, 4, 3) + 1, x=10, y=20)
 
     def test_inside_outside_and_across(self) -> None:
-        picture = padded(self.plate, Window(8, 19, 8, 5))
+        picture = pad_plate(self.plate, Window(8, 19, 8, 5))
         assert picture.shape == (5, 8, 3)
         assert np.array_equal(picture[1:3, 2:6], self.plate.pixels)
         assert np.array_equal(picture[0, 0], self.plate.pixels[0, 0])
         assert np.array_equal(picture[4, 7], self.plate.pixels[1, 3])
-        assert inside_of(self.plate, Window(8, 19, 8, 5)).sum() == 8
+        assert mark_plate_area(self.plate, Window(8, 19, 8, 5)).sum() == 8
 
     def test_apart_is_black(self) -> None:
         far = Window(100, 100, 3, 3)
-        assert not padded(self.plate, far).any()
-        assert not inside_of(self.plate, far).any()
+        assert not pad_plate(self.plate, far).any()
+        assert not mark_plate_area(self.plate, far).any()
 
     def test_a_plate_of_one_pixel(self) -> None:
         one = plate_at(np.full((1, 1, 3), 0.5))
-        assert (padded(one, Window(-20, -20, 40, 40)) == 0.5).all()
+        assert (pad_plate(one, Window(-20, -20, 40, 40)) == 0.5).all()
 
     def test_display_takes_anything(self, codec: Codec) -> None:
         wild = plate_at(np.array([[[np.nan, 0.2, 0.2], [np.inf, -5, 70]]]))
-        assert np.isfinite(display_of(wild, Window(-1, -1, 5, 4), codec)).all()
+        assert np.isfinite(to_display(wild, Window(-1, -1, 5, 4), codec)).all()
 
 
 class TestCleaned:
@@ -94,7 +94,7 @@ class TestCleaned:
         holed[10, 10] = np.nan
         holed[20:23, 30:33, 1] = np.inf
         holed[0, 0] = -np.inf
-        filled = cleaned(holed)
+        filled = fill_nonfinite(holed)
         assert np.abs(filled - picture).max() < 2.5
         good = np.isfinite(holed).all(-1)
         assert np.array_equal(filled[good], picture[good])
@@ -102,20 +102,20 @@ class TestCleaned:
 
     def test_nothing_to_do_and_nothing_to_go_by(self) -> None:
         picture = np.ones((4, 5, 3), np.float32)
-        assert cleaned(picture) is picture
-        assert not cleaned(picture * np.nan).any()
-        assert not cleaned(np.full((1, 1, 3), np.inf, np.float32)).any()
+        assert fill_nonfinite(picture) is picture
+        assert not fill_nonfinite(picture * np.nan).any()
+        assert not fill_nonfinite(np.full((1, 1, 3), np.inf, np.float32)).any()
 
     def test_a_large_hole(self) -> None:
         picture = np.full((60, 60, 3), 0.3, np.float32)
         picture[5:55, 5:55] = np.nan
-        assert cleaned(picture) == pytest.approx(0.3, abs=1e-4)
+        assert fill_nonfinite(picture) == pytest.approx(0.3, abs=1e-4)
 
 
 class TestPolygon:
     def test_area_and_place(self) -> None:
         square = np.array([(10.0, 5.0), (20.0, 5.0), (20.0, 12.0), (10.0, 12.0)])
-        matte = polygon_matte(square + 100, Window(100, 100, 40, 30))
+        matte = draw_polygon(square + 100, Window(100, 100, 40, 30))
         assert matte.sum() == pytest.approx(8 * 11, rel=0.08)  # the border's own pixels count
         assert matte[8, 15] == 1 and matte[8, 25] == 0
         y, x = np.mgrid[0:30, 0:40]
@@ -124,7 +124,7 @@ class TestPolygon:
 
     def test_half_outside_and_feathered(self) -> None:
         square = np.array([(-10.0, -10.0), (8.0, -10.0), (8.0, 8.0), (-10.0, 8.0)])
-        matte = polygon_matte(square, Window(0, 0, 30, 30), feather=2.0)
+        matte = draw_polygon(square, Window(0, 0, 30, 30), feather=2.0)
         assert matte[0, 0] > 0.95 and matte[20, 20] == 0
         assert 0.2 < matte[4, 8] < 0.8
 
@@ -136,7 +136,7 @@ class TestAlpha:
         alpha = random.random((6, 7)).astype(np.float32)
         alpha[0] = 0
         window = Window(0, 0, 7, 6)
-        back, same = straight(Plate(premultiplied(rgb, alpha), ("R", "G", "B", "A"), window, window))
+        back, same = unpremultiply(Plate(premultiply(rgb, alpha), ("R", "G", "B", "A"), window, window))
         assert np.array_equal(same, alpha)
         assert not back[0].any()
         assert np.allclose(back[1:], rgb[1:], rtol=1e-5)
@@ -147,13 +147,13 @@ class TestDistance:
     def test_is_right_to_a_fraction_of_a_pixel(self, radius: float) -> None:
         y, x = np.mgrid[0:64, 0:64]
         exact = radius - np.hypot(x - DISC_CENTRE[0], y - DISC_CENTRE[1])
-        error = np.abs(signed_distance(disc(radius)) - exact)
+        error = np.abs(measure_signed_distance(disc(radius)) - exact)
         assert error[np.abs(exact) < 8].max() < 0.75
         assert error[np.abs(exact) < 8].mean() < 0.3
 
     def test_all_and_nothing(self) -> None:
-        assert (signed_distance(np.zeros((5, 5), np.float32)) < -1e5).all()
-        assert (signed_distance(np.ones((5, 5), np.float32)) > 1e5).all()
+        assert (measure_signed_distance(np.zeros((5, 5), np.float32)) < -1e5).all()
+        assert (measure_signed_distance(np.ones((5, 5), np.float32)) > 1e5).all()
 
 
 class TestFilters:
@@ -166,14 +166,14 @@ class TestFilters:
         weight = np.zeros((60, 50), np.float32)
         weight[10:50, 5:30] = 1
         picture[weight == 0] = 1000.0
-        blurred = weighted_blur(picture, weight, sigma)
+        blurred = blur_weighted(picture, weight, sigma)
         assert blurred[weight > 0] == pytest.approx(0.4, abs=2e-3)
-        flat = weighted_blur(picture[..., 0], weight, sigma)
+        flat = blur_weighted(picture[..., 0], weight, sigma)
         assert np.allclose(flat, blurred[..., 0])
 
     def test_weighted_blur_of_a_ramp(self) -> None:
         ramp = np.broadcast_to(np.linspace(0, 1, 100, dtype=np.float32), (80, 100)).copy()
-        blurred = weighted_blur(ramp, np.ones_like(ramp), 12.0)
+        blurred = blur_weighted(ramp, np.ones_like(ramp), 12.0)
         assert np.abs(blurred - ramp)[:, 40:60].max() < 0.02
 
     def test_guided_brings_an_edge_to_the_pictures(self) -> None:
@@ -181,9 +181,9 @@ class TestFilters:
         guide[:, 43:] = (0.2, 0.5, 0.8)
         rough = np.zeros((60, 80), np.float32)
         rough[:, 40:] = 1
-        fine = guided(rough, guide, guide, 5, 1e-4)
+        fine = apply_guided_filter(rough, guide, guide, 5, 1e-4)
         assert fine[30, 46] > 0.9 and fine[30, 36] < 0.2
         steps = np.abs(np.diff(fine[30]))
         assert steps.argmax() == 42
         large = np.repeat(np.repeat(guide, 2, 0), 2, 1)
-        assert guided(rough, guide, large, 5, 1e-4).shape == (120, 160)
+        assert apply_guided_filter(rough, guide, large, 5, 1e-4).shape == (120, 160)

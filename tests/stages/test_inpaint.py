@@ -15,7 +15,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.blend import blend
-from fsgan_core.stages.image_ops import perceived, scene, straight
+from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpaint import inpaint
 from tests.stages.conftest import Still
 
@@ -24,7 +24,7 @@ WINDOW = Window(10, 20, SIDE, SIDE)
 PARAMS = InpaintParams()
 WHOLE = MaskParams(refine=0.0, occlusions=0.0, feather=0.0)
 X, Y = np.meshgrid(np.arange(SIDE, dtype=np.float32), np.arange(SIDE, dtype=np.float32))
-SKIN = scene(np.dstack([0.6 + 0.001 * X, 0.5 - 0.001 * Y, 0.4 + 0 * X]), 0.0)
+SKIN = to_scene_linear(np.dstack([0.6 + 0.001 * X, 0.5 - 0.001 * Y, 0.4 + 0 * X]), 0.0)
 ELLIPSE = (((X - 48) / 34) ** 2 + ((Y - 48) / 42) ** 2 < 1).astype(np.float32)
 
 
@@ -55,54 +55,54 @@ class TestFill:
 
     def test_nothing_missing_nothing_made_up(self, codec: Codec) -> None:
         result = inpaint(reenacted(SKIN, np.ones_like(X)), wanted(ELLIPSE), nothing, codec, PARAMS)
-        assert not result.matte("matte.completed").any()
+        assert not result.get_matte("matte.completed").any()
         assert np.allclose(result.get("R", "G", "B"), SKIN, rtol=1e-5)
 
     def test_what_is_missing_is_filled_smoothly(self, codec: Codec) -> None:
         """On smooth skin the extension is skin: no seam, no black."""
         result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
-        rgb, alpha = straight(result)
+        rgb, alpha = unpremultiply(result)
         inside = ELLIPSE > 0
         assert (alpha[inside] == 1).all()
-        there, original = perceived(rgb, 0.0), perceived(SKIN, 0.0)
+        there, original = to_perceptual(rgb, 0.0), to_perceptual(SKIN, 0.0)
         assert np.abs(there - original)[inside].max() < 0.06
         assert np.abs(np.diff(there, axis=1))[:, 35:45][inside[:, 36:46]].max() < 0.02
         assert np.allclose(rgb[inside & (LEFT == 0)], SKIN[inside & (LEFT == 0)], rtol=1e-4)
 
     def test_completed_says_where(self, codec: Codec) -> None:
-        completed = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).matte("matte.completed")
+        completed = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).get_matte("matte.completed")
         assert np.array_equal(completed > 0, (ELLIPSE > 0) & (LEFT > 0))
         assert set(np.unique(completed)) == {0.0, 1.0}
 
     def test_a_soft_edge_is_completed_in_part(self, codec: Codec) -> None:
         alpha = np.clip((X - 30) / 20, 0, 1)
         result = inpaint(reenacted(SKIN, alpha), wanted(ELLIPSE), list, codec, PARAMS)
-        assert np.allclose(result.matte("matte.completed")[48, 20:], (1 - alpha)[48, 20:] * ELLIPSE[48, 20:], atol=1e-6)
-        assert (result.matte("A")[ELLIPSE > 0] == 1).all()
+        assert np.allclose(result.get_matte("matte.completed")[48, 20:], (1 - alpha)[48, 20:] * ELLIPSE[48, 20:], atol=1e-6)
+        assert (result.get_matte("A")[ELLIPSE > 0] == 1).all()
 
     def test_a_margin_around_the_matte_is_there_too(self, codec: Codec) -> None:
         """So that blending has something under the matte's edge."""
         result = inpaint(reenacted(SKIN * (1 - LEFT[..., None]), 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
         near = cv2.dilate(ELLIPSE, np.ones((7, 7), np.uint8)) > 0
-        assert (result.matte("A")[near] == 1).all()
+        assert (result.get_matte("A")[near] == 1).all()
         assert result.get("R", "G", "B")[near].min() > 0.05
 
     def test_nothing_shown_stays_nothing(self, codec: Codec) -> None:
         """There is nothing to go by: the face stays empty, so that blending leaves the plate as it is."""
         result = inpaint(reenacted(SKIN, 0 * X), wanted(ELLIPSE), list, codec, PARAMS)
-        assert not result.matte("A").any()
+        assert not result.get_matte("A").any()
         assert not result.pixels.any()
 
     def test_an_empty_matte_changes_nothing(self, codec: Codec) -> None:
         given = reenacted(SKIN, 1 - LEFT)
         result = inpaint(given, wanted(0 * X), nothing, codec, PARAMS)
         assert np.allclose(result.get("R", "G", "B", "A"), given.pixels, atol=1e-6)
-        assert not result.matte("matte.completed").any()
+        assert not result.get_matte("matte.completed").any()
 
     def test_highlights_and_negatives_survive(self, codec: Codec) -> None:
         rgb = SKIN.copy()
         rgb[50, 60], rgb[52, 60] = 64.0, -0.1
-        result, _ = straight(inpaint(reenacted(rgb, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS))
+        result, _ = unpremultiply(inpaint(reenacted(rgb, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS))
         assert result[50, 60] == pytest.approx(64.0, rel=1e-3)
         assert result[52, 60] == pytest.approx(-0.1, rel=1e-3)
 
@@ -115,11 +115,11 @@ class TestOtherViews:
         detail[46:50, 24:28] *= 0.3
         result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(detail, np.ones_like(X))],
                          codec, PARAMS)
-        rgb, _ = straight(result)
+        rgb, _ = unpremultiply(result)
         inside = (ELLIPSE > 0) & (LEFT > 0) & (np.hypot(X - 26, Y - 48) > 6)
-        assert np.abs(perceived(rgb, 0.0) - perceived(SKIN, 0.0))[inside].mean() < 0.03
-        assert perceived(rgb, 0.0)[48, 26].mean() < 0.75 * perceived(SKIN, 0.0)[48, 26].mean()
-        assert result.matte("matte.completed")[48, 26] == 1
+        assert np.abs(to_perceptual(rgb, 0.0) - to_perceptual(SKIN, 0.0))[inside].mean() < 0.03
+        assert to_perceptual(rgb, 0.0)[48, 26].mean() < 0.75 * to_perceptual(SKIN, 0.0)[48, 26].mean()
+        assert result.get_matte("matte.completed")[48, 26] == 1
 
     def test_are_asked_for_one_by_one(self, codec: Codec) -> None:
         asked = []
@@ -134,7 +134,7 @@ class TestOtherViews:
 
     def test_may_be_left_out(self, codec: Codec) -> None:
         result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS.replace(other_views=False))
-        assert (result.matte("A")[ELLIPSE > 0] == 1).all()
+        assert (result.get_matte("A")[ELLIPSE > 0] == 1).all()
 
     def test_a_view_that_shows_nothing_in_common_is_left_out(self, codec: Codec) -> None:
         strange = reenacted(np.full_like(SKIN, 5.0), LEFT)
@@ -169,14 +169,14 @@ class TestOtherViews:
         dark = Plate(view, ("R", "G", "B", "A"), region, shown.display_window)
         # Where both show something, the view is the picture: the same light.
         both = ~missing[..., None] & (np.array(dark.channels) != "A")
-        rgb = np.dstack([straight(shown)[0], np.ones(x.shape)])
+        rgb = np.dstack([unpremultiply(shown)[0], np.ones(x.shape)])
         dark = replace(dark, pixels=np.where(both, rgb, view).astype(np.float32))
-        face = collins.mattes(codec, WHOLE).matte("matte.face") > 0.5
+        face = collins.mattes(codec, WHOLE).get_matte("matte.face") > 0.5
 
         def filled(face_known: bool) -> np.ndarray:
             result = inpaint(hidden, collins.mattes(codec, WHOLE), lambda: [dark], codec, PARAMS,
                              face=collins.face if face_known else None)
-            return codec.encode(straight(result)[0]).mean(-1)
+            return codec.encode(unpremultiply(result)[0]).mean(-1)
 
         cheek = missing & face & (x < points[36, 0] - 3) & (y > points[36, 1] + 3)
         eye = np.hypot(x - points[36:42, 0].mean(), y - points[36:42, 1].mean()) < 3
@@ -204,7 +204,7 @@ class TestOtherViews:
             result = inpaint(plate(skin, 1.0 - missing), collins.mattes(codec, WHOLE),
                              lambda: [plate(view, np.ones(missing.shape))], codec, PARAMS, face=face)
             x, y = np.round(brow[2]).astype(int)
-            return float(0.6 - codec.encode(straight(result)[0])[y, x].mean()) / 0.45
+            return float(0.6 - codec.encode(unpremultiply(result)[0])[y, x].mean()) / 0.45
 
         hair = np.array([brow[2] - (0, 60), brow[2] + (0, 60)])
         assert filled(brow[1:4]) > 0.8 and filled(hair) < 0.1
@@ -215,13 +215,13 @@ class TestHoldout:
         holdout = np.zeros_like(X)
         holdout[:, :50] = 1
         result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS, holdout)
-        assert not result.matte("matte.completed").any()
+        assert not result.get_matte("matte.completed").any()
 
     def test_odd_values(self, codec: Codec) -> None:
         holdout = np.full_like(X, np.nan)
         holdout[:48] = 3.0
         result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS, holdout)
-        completed = result.matte("matte.completed")
+        completed = result.get_matte("matte.completed")
         assert not completed[:48].any()
         assert completed[60, 30] == 1
 
@@ -259,13 +259,13 @@ class TestForehead:
         target = collins.squeezed() if squeezed else collins
         shown, fringe, hand = self.hidden(target, hopper, codec)
         mattes = target.mattes(codec, WHOLE)
-        face = mattes.matte("matte.face") > 0.5
+        face = mattes.get_matte("matte.face") > 0.5
         completed = inpaint(shown, mattes, list, codec, PARAMS, face=target.face)
-        alpha = completed.matte("A")
+        alpha = completed.get_matte("A")
         assert (fringe & face).sum() > 50 < (hand & face).sum()
         assert np.median(alpha[fringe & face]) < 0.01 and alpha[hand & face].min() == 1
         assert np.abs(np.diff(alpha * face, axis=0))[face[1:] & face[:-1]].max() < 0.5  # no hard line
-        assert not completed.matte("matte.completed")[fringe & face & (alpha == 0)].any()
+        assert not completed.get_matte("matte.completed")[fringe & face & (alpha == 0)].any()
         result = blend(target.plate, completed, mattes, target.face, codec, BlendParams()).plate.crop(target.region)
         kept = fringe & (alpha == 0)
         assert np.array_equal(result.pixels[kept], target.plate.crop(target.region).pixels[kept])
@@ -274,10 +274,10 @@ class TestForehead:
         shown, fringe, _ = self.hidden(collins, hopper, codec)
         mattes = collins.mattes(codec, WHOLE)
         completed = inpaint(shown, mattes, list, codec, PARAMS.replace(plate_forehead=False), face=collins.face)
-        assert completed.matte("A")[fringe & (mattes.matte("matte.face") > 0.5)].min() == 1
+        assert completed.get_matte("A")[fringe & (mattes.get_matte("matte.face") > 0.5)].min() == 1
 
     def test_one_that_is_seen_is_the_sources(self, hopper: Still, collins: Still, codec: Codec) -> None:
         shown, mattes = collins.reenacted(hopper, codec), collins.mattes(codec)
         shown = replace(shown, pixels=np.where(np.array(shown.channels) == "A", 1, shown.pixels).astype(np.float32))
-        alpha = inpaint(shown, mattes, list, codec, PARAMS, face=collins.face).matte("A")
-        assert alpha[mattes.matte("matte.face") > 0].min() == 1
+        alpha = inpaint(shown, mattes, list, codec, PARAMS, face=collins.face).get_matte("A")
+        assert alpha[mattes.get_matte("matte.face") > 0].min() == 1

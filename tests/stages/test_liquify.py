@@ -11,12 +11,12 @@ import numpy as np
 from fsgan_core.contract.layers import MATTE_FACE, RGB
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.contract.shot import Stages
-from fsgan_core.faces.pose import FACE, head_pose
+from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.blend import blend
-from fsgan_core.stages.drive import DRIVER, PLATE, Driven, Patch, drive_stages, turned
-from fsgan_core.stages.face_motion import moves_of
+from fsgan_core.stages.drive import DRIVER_CLIP, PLATE_CLIP, DrivenFrame, Patch, project_turn, resolve_drive_stages
+from fsgan_core.stages.face_motion import compute_face_motion
 from fsgan_core.stages.inpaint import inpaint
 from fsgan_core.stages.liquify import drive_mattes, drive_picture
 from fsgan_core.stages.mask import combine_mattes, measure_mattes
@@ -27,10 +27,10 @@ OPEN, SHUT, REST = "open", "shut", "rest"
 
 
 def wanted(face_of: Still, what: str = REST, brows: float = 0.0, turn: tuple[float, float, float] = (0.0, 0.0, 0.0),
-           patches: tuple[Patch, ...] = ()) -> Driven:
+           patches: tuple[Patch, ...] = ()) -> DrivenFrame:
     """The still's face with its mouth opened by 8 mm, or its eyes shut; brows: mm up."""
     face, aspect = face_of.face, face_of.plate.pixel_aspect
-    pose = head_pose(face.landmarks, aspect)
+    pose = fit_head_pose(face.landmarks, aspect)
     landmarks = face.landmarks * (aspect, 1.0)
     down = pose.scale * pose.rotation[:2, 1]
     if what == OPEN:
@@ -42,8 +42,8 @@ def wanted(face_of: Still, what: str = REST, brows: float = 0.0, turn: tuple[flo
     landmarks[17:27] -= brows * down
     landmarks = landmarks / (aspect, 1.0)
     if any(turn):
-        landmarks = landmarks + turned(face, FACE, np.array(turn), aspect)
-    return Driven(face, replace(face, landmarks=landmarks), patches, turn)
+        landmarks = landmarks + project_turn(face, FACE_MODEL, np.array(turn), aspect)
+    return DrivenFrame(face, replace(face, landmarks=landmarks), patches, turn)
 
 
 @lru_cache(maxsize=16)
@@ -51,14 +51,14 @@ def _measured(still: Still, codec: Codec, params: MaskParams) -> Plate:
     return measure_mattes(still.plate, still.face, still.region, codec, params)
 
 
-def picture_of(still: Still, driven: Driven, codec: Codec, views: dict[ViewRef, Still] | None = None,
+def picture_of(still: Still, driven: DrivenFrame, codec: Codec, views: dict[ViewRef, Still] | None = None,
                params: MaskParams | None = None, holdout: np.ndarray | None = None) -> Plate:
     measured = _measured(still, codec, params or MaskParams())
     prepared = {ref: view.view(codec) for ref, view in (views or {}).items()}
     return drive_picture(still.plate, driven, measured, prepared, codec, params or MaskParams(), holdout)
 
 
-def mattes_of(still: Still, driven: Driven, codec: Codec, params: MaskParams | None = None,
+def mattes_of(still: Still, driven: DrivenFrame, codec: Codec, params: MaskParams | None = None,
               holdout: np.ndarray | None = None) -> Plate:
     params = params or MaskParams()
     combined = combine_mattes(still.face, still.region, [(still.face, _measured(still, codec, params))], params,
@@ -66,24 +66,24 @@ def mattes_of(still: Still, driven: Driven, codec: Codec, params: MaskParams | N
     return drive_mattes(combined, still.plate, driven, params, holdout)
 
 
-def result_of(still: Still, driven: Driven, codec: Codec, **options: object) -> tuple[Plate, np.ndarray]:
+def result_of(still: Still, driven: DrivenFrame, codec: Codec, **options: object) -> tuple[Plate, np.ndarray]:
     """The whole way; the plate and the soft matte."""
     views = options.pop("views", None)
     picture = picture_of(still, driven, codec, views, **options)  # type: ignore[arg-type]
     mattes = mattes_of(still, driven, codec, **options)  # type: ignore[arg-type]
     completed = inpaint(picture, mattes, list, codec, InpaintParams())
-    params: BlendParams = drive_stages(Stages()).blend
+    params: BlendParams = resolve_drive_stages(Stages()).blend
     blended = blend(still.plate, completed, mattes, still.face, codec, params)
     return blended.plate, blended.matte
 
 
 def test_what_does_not_move_is_the_plate(collins: Still, codec: Codec) -> None:
     still = wanted(collins)
-    assert not moves_of(still, collins.region, 1.0).motion.any()
+    assert not compute_face_motion(still, collins.region, 1.0).motion.any()
     picture = picture_of(collins, still, codec)
     inside = collins.plate.data_window.intersect(collins.region)
     assert picture.crop(inside).get(*RGB).tobytes() == collins.plate.crop(inside).get(*RGB).tobytes()
-    assert not mattes_of(collins, still, codec).matte(MATTE_FACE).any()
+    assert not mattes_of(collins, still, codec).get_matte(MATTE_FACE).any()
     plate, matte = result_of(collins, still, codec)
     assert plate.pixels.tobytes() == collins.plate.pixels.tobytes() and not matte.any()
 
@@ -115,7 +115,7 @@ def test_eyes_shut_over_the_eyeball(collins: Still, codec: Codec) -> None:
 
 def test_an_inner_mouth_from_the_driver(collins: Still, hopper: Still, codec: Codec) -> None:
     """It lands between the lips and nowhere else."""
-    ref = ViewRef(DRIVER, 1)
+    ref = ViewRef(DRIVER_CLIP, 1)
     patch = (Patch(ref, "inner mouth", 1.0),)
     painted = hopper.painted(np.full_like(hopper.plate.pixels, 0.18) * (1, 0, 0))
     without = picture_of(collins, wanted(collins, OPEN), codec)
@@ -124,23 +124,23 @@ def test_an_inner_mouth_from_the_driver(collins: Still, hopper: Still, codec: Co
     change = np.abs(filled.get(*RGB) - without.get(*RGB)).max(-1)
     inside = np.zeros(change.shape, np.uint8)
     corner = (collins.region.x, collins.region.y)
-    cv2.fillPoly(inside, [np.round(one.wanted.landmarks[60:68] - corner).astype(np.int32)], 1)
+    cv2.fillPoly(inside, [np.round(one.goal_face.landmarks[60:68] - corner).astype(np.int32)], 1)
     assert change.max() > 0.05 and change[cv2.dilate(inside, np.ones((3, 3), np.uint8)) == 0].max() < 1e-6
-    assert filled.matte("confidence.Z")[change > 0.05].min() < 0.6 * filled.matte("confidence.Z").max()
+    assert filled.get_matte("confidence.Z")[change > 0.05].min() < 0.6 * filled.get_matte("confidence.Z").max()
 
 
 def test_a_patch_of_the_same_frame_changes_little(collins: Still, codec: Codec) -> None:
-    ref = ViewRef(PLATE, 1)
+    ref = ViewRef(PLATE_CLIP, 1)
     one = wanted(collins, patches=(Patch(ref, "mouth", 1.0), Patch(ref, "eyes", 0.5)))
     picture = picture_of(collins, one, codec, {ref: collins})
     before = codec.encode(collins.plate.crop(picture.data_window).get(*RGB))
     assert np.abs(codec.encode(picture.get(*RGB)) - before)[20:-20, 20:-20].max() < 0.03
-    matte = mattes_of(collins, one, codec).matte(MATTE_FACE)
+    matte = mattes_of(collins, one, codec).get_matte(MATTE_FACE)
     assert 0.02 < (matte > 0.5).mean() < 0.5
 
 
 def test_light_of_a_patch_is_the_plates(collins: Still, codec: Codec) -> None:
-    ref = ViewRef(PLATE, 2)
+    ref = ViewRef(PLATE_CLIP, 2)
     darker = collins.painted(collins.plate.pixels * 0.6)
     one = wanted(collins, patches=(Patch(ref, "mouth", 1.0),))
     picture = picture_of(collins, one, codec, {ref: darker})

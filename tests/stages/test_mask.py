@@ -15,8 +15,8 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import inside_of
-from fsgan_core.stages.mask import META_TEXTURE, combine_mattes, measure_mattes, texture_of, texture_text
+from fsgan_core.stages.image_ops import mark_plate_area
+from fsgan_core.stages.mask import META_TEXTURE, combine_mattes, format_texture, measure_mattes, read_texture
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
 RAW = MaskParams(feather=0.0)
@@ -33,7 +33,7 @@ def between(still: Still, *numbers: int) -> np.ndarray:
 
 
 def face_matte(still: Still, codec: Codec, params: MaskParams = RAW) -> np.ndarray:
-    return still.mattes(codec, params).matte("matte.face")
+    return still.mattes(codec, params).get_matte("matte.face")
 
 
 def painted(still: Still, lines: list[tuple[np.ndarray, np.ndarray]], thickness: float, srgb: tuple[int, int, int],
@@ -76,19 +76,19 @@ class TestFace:
         """Collins's fringe, of nearly her skin's colour, covers the forehead; hair falls over the temples."""
         mattes = collins.mattes(codec, RAW)
         for point in ((85, 70), (100, 66), (115, 72), (128, 70), (100, 55)):  # the fringe
-            assert mattes.matte("matte.face")[at(collins, np.array(point))] < 0.15
-            assert mattes.matte("matte.hair")[at(collins, np.array(point))] > 0.85
+            assert mattes.get_matte("matte.face")[at(collins, np.array(point))] < 0.15
+            assert mattes.get_matte("matte.hair")[at(collins, np.array(point))] > 0.85
         for point in ((100, 86), (115, 88), (85, 86)):  # forehead below it
-            assert mattes.matte("matte.face")[at(collins, np.array(point))] > 0.85
-        outside = warp_points.outline(collins.face.landmarks)[0]
-        assert mattes.matte("matte.face")[at(collins, outside[:17].min(0) - 8)] == 0
+            assert mattes.get_matte("matte.face")[at(collins, np.array(point))] > 0.85
+        outside = warp_points.compute_outline(collins.face.landmarks)[0]
+        assert mattes.get_matte("matte.face")[at(collins, outside[:17].min(0) - 8)] == 0
 
     def test_a_hat_is_taken_out(self, hopper: Still, codec: Codec) -> None:
         mattes = hopper.mattes(codec, RAW)
         cap = between(hopper, 27) - (0, 0.52 * hopper.width)
-        assert mattes.matte("matte.face")[at(hopper, cap)] < 0.05
+        assert mattes.get_matte("matte.face")[at(hopper, cap)] < 0.05
         brow = between(hopper, 21, 22) - (0, 0.1 * hopper.width)
-        assert mattes.matte("matte.face")[at(hopper, brow)] > 0.9
+        assert mattes.get_matte("matte.face")[at(hopper, brow)] > 0.9
 
     def test_refine_is_an_amount(self, collins: Still, codec: Codec) -> None:
         fringe = at(collins, np.array((100, 66)))
@@ -103,7 +103,7 @@ class TestFace:
 
     def test_exposure_does_not_matter(self, collins: Still, codec: Codec, config: ColourConfig) -> None:
         dark = collins.painted(collins.plate.pixels / 8)
-        there = dark.mattes(config.codec(config.scene_linear, 3.0), RAW)
+        there = dark.mattes(config.make_codec(config.scene_linear, 3.0), RAW)
         assert np.abs(there.pixels - collins.mattes(codec, RAW).pixels).max() < 1e-3
 
     @pytest.mark.parametrize("angle", [45.0, -30.0])
@@ -155,7 +155,7 @@ class TestOccluders:
         assert hidden.sum() > 100
         assert matte[hidden].mean() < 0.2
         assert matte[free].mean() > 0.95
-        occlusion = covered.mattes(codec, RAW).matte("matte.occlusion")
+        occlusion = covered.mattes(codec, RAW).get_matte("matte.occlusion")
         assert occlusion[hidden].mean() > 0.75
         for numbers in ([36, 39], [42, 45], [19], [24], [30], [51]):
             place = at(still, between(still, *numbers))
@@ -175,11 +175,11 @@ class TestOccluders:
         bridge = between(hopper, 27, 28)
         column = at(hopper, bridge)[1]
         strip = (slice(at(hopper, bridge)[0] - 6, at(hopper, bridge)[0] + 6), slice(column - 3, column + 4))
-        assert gone.matte("matte.face")[strip].min() > 0.9
-        assert kept.matte("matte.occlusion")[strip].max() > 0.5
-        assert kept.matte("matte.face").sum() < gone.matte("matte.face").sum() - 50
+        assert gone.get_matte("matte.face")[strip].min() > 0.9
+        assert kept.get_matte("matte.occlusion")[strip].max() > 0.5
+        assert kept.get_matte("matte.face").sum() < gone.get_matte("matte.face").sum() - 50
         for eye in ([36, 39], [42, 45]):
-            assert kept.matte("matte.face")[at(hopper, between(hopper, *eye))] > 0.85
+            assert kept.get_matte("matte.face")[at(hopper, between(hopper, *eye))] > 0.85
 
     def test_glasses_that_go_take_their_hinges_along(self, hopper: Still, codec: Codec) -> None:
         matte = face_matte(hopper, codec)
@@ -194,7 +194,7 @@ class TestOccluders:
 
 class TestMouth:
     def test_its_own_matte(self, collins: Still, codec: Codec) -> None:
-        mouth = collins.mattes(codec).matte("matte.mouth")
+        mouth = collins.mattes(codec).get_matte("matte.mouth")
         assert mouth[at(collins, between(collins, 62, 66))] > 0.95
         polygon = collins.face.landmarks[warp_points.INNER_LIPS].astype(np.float32)
         assert mouth.sum() == pytest.approx(cv2.contourArea(polygon), rel=0.35)
@@ -227,7 +227,7 @@ class TestSize:
     def profile(self, aspect: float, params: MaskParams) -> tuple[np.ndarray, np.ndarray]:
         """Matte along the vertical line through the disc's middle, and along the horizontal one."""
         face, window, measured, plate = self.still(aspect)
-        matte = combine_mattes(face, window, [(face, measured)], params, plate).matte("matte.face")
+        matte = combine_mattes(face, window, [(face, measured)], params, plate).get_matte("matte.face")
         return matte[:, int(80 / aspect)], matte[80]
 
     def test_grows_and_shrinks_by_pixels(self, aspect: float) -> None:
@@ -238,7 +238,7 @@ class TestSize:
 
     def test_a_diagonal_grows_as_much(self, aspect: float) -> None:
         face, window, measured, plate = self.still(aspect)
-        grown = combine_mattes(face, window, [(face, measured)], RAW.replace(size=25.0), plate).matte("matte.face")
+        grown = combine_mattes(face, window, [(face, measured)], RAW.replace(size=25.0), plate).get_matte("matte.face")
         assert np.sqrt(grown.sum() * aspect / np.pi) == pytest.approx(65, abs=1)
 
     @pytest.mark.parametrize("feather", [0.05, 0.12, 0.25])
@@ -258,8 +258,8 @@ class TestSize:
         holdout[:80] = 1
         holdout[80:90] = 0.25
         holdout[100] = np.nan
-        mattes = combine_mattes(face, window, [(face, measured)], RAW, plate, holdout).matte("matte.face")
-        without = combine_mattes(face, window, [(face, measured)], RAW, plate).matte("matte.face")
+        mattes = combine_mattes(face, window, [(face, measured)], RAW, plate, holdout).get_matte("matte.face")
+        without = combine_mattes(face, window, [(face, measured)], RAW, plate).get_matte("matte.face")
         assert not mattes[:80].any()
         assert np.allclose(mattes[80:90], 0.75 * without[80:90])
         assert np.array_equal(mattes[90:], without[90:])
@@ -287,15 +287,15 @@ class TestTime:
 
     def test_neighbours_are_carried_to_where_the_face_is(self, collins: Still, codec: Codec) -> None:
         clip = self.clip(collins)
-        alone = self.combined(clip, 4, [4], codec).matte("matte.face")
+        alone = self.combined(clip, 4, [4], codec).get_matte("matte.face")
         for other in (2, 6):
-            moved = self.combined(clip, 4, [other], codec).matte("matte.face")
+            moved = self.combined(clip, 4, [other], codec).get_matte("matte.face")
             assert np.abs(moved - alone).sum() / alone.sum() < 0.05
 
     def test_is_the_mean_nearer_frames_more(self, collins: Still, codec: Codec) -> None:
         clip = self.clip(collins)
-        alone = {n: self.combined(clip, 4, [n], codec).matte("matte.face") for n in (2, 4)}
-        both = self.combined(clip, 4, [2, 4], codec).matte("matte.face")
+        alone = {n: self.combined(clip, 4, [n], codec).get_matte("matte.face") for n in (2, 4)}
+        both = self.combined(clip, 4, [2, 4], codec).get_matte("matte.face")
         share = [np.abs(both - alone[n])[np.abs(alone[2] - alone[4]) > 0.1].mean() for n in (2, 4)]
         assert share[1] < share[0]
         assert ((both <= np.maximum(alone[2], alone[4]) + 1e-5) & (both >= np.minimum(alone[2], alone[4]) - 1e-5)).all()
@@ -317,11 +317,11 @@ class TestTime:
 
     def test_texture_is_averaged_and_survives_as_text(self, collins: Still, codec: Codec) -> None:
         clip = self.clip(collins)
-        alone = [texture_of(self.combined(clip, 4, [n], codec)) for n in (3, 5)]
-        both = texture_of(self.combined(clip, 4, [3, 5], codec))
+        alone = [read_texture(self.combined(clip, 4, [n], codec)) for n in (3, 5)]
+        both = read_texture(self.combined(clip, 4, [3, 5], codec))
         assert both == pytest.approx(np.mean(alone, axis=0))
-        assert texture_of(replace(clip[4].plate, metadata={META_TEXTURE: texture_text(both)})) == both
-        assert texture_of(clip[4].plate) == ()
+        assert read_texture(replace(clip[4].plate, metadata={META_TEXTURE: format_texture(both)})) == both
+        assert read_texture(clip[4].plate) == ()
 
 
 class TestEdges:
@@ -340,7 +340,7 @@ class TestEdges:
     def test_a_face_outside(self, collins: Still, codec: Codec) -> None:
         away = Still(collins.plate, face_at(collins.face.landmarks + np.array([2000, 0])))
         mattes = away.mattes(codec)
-        assert not mattes.matte("matte.face").any()
+        assert not mattes.get_matte("matte.face").any()
         assert np.isfinite(mattes.pixels).all()
 
     def test_a_face_larger_than_the_frame(self, collins: Still, codec: Codec) -> None:
@@ -348,7 +348,7 @@ class TestEdges:
         part = collins.plate.pixels[y - 25:y + 25, x - 22:x + 22]
         close = Still(plate_at(part, x - 22, y - 25), collins.face)
         matte = face_matte(close, codec, MaskParams())
-        inside = inside_of(close.plate, close.region) > 0
+        inside = mark_plate_area(close.plate, close.region) > 0
         assert matte[inside].mean() > 0.95
         assert not matte[~inside].any()
 

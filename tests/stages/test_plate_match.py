@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from fsgan_core.stages.plate_match import (
-    BANDS,
-    GRAIN_BANDS,
+    BAND_COUNT,
+    GRAIN_BAND_COUNT,
+    average_textures,
     match_light,
     match_texture,
-    mean_texture,
     measure_texture,
 )
 
@@ -86,13 +86,13 @@ class TestLight:
 class TestTexture:
     def test_measures_detail_and_grain(self) -> None:
         sharp, soft = measure_texture(skin(), WEIGHT, WIDTH), measure_texture(skin(blur=3.0), WEIGHT, WIDTH)
-        assert len(sharp) == BANDS + GRAIN_BANDS
+        assert len(sharp) == BAND_COUNT + GRAIN_BAND_COUNT
         assert all(a > 1.5 * b for a, b in zip(sharp[:2], soft[:2], strict=True))
         grainy = measure_texture(skin(detail=0.0, grain=0.02), WEIGHT, WIDTH)
-        assert grainy[BANDS] == pytest.approx(0.02 * 0.72, rel=0.05)  # the finest band holds 72 % of white noise
+        assert grainy[BAND_COUNT] == pytest.approx(0.02 * 0.72, rel=0.05)  # the finest band holds 72 % of white noise
 
     def test_too_little_skin_says_nothing(self) -> None:
-        assert measure_texture(skin(), 0 * WEIGHT, WIDTH) == (0.0,) * (BANDS + GRAIN_BANDS)
+        assert measure_texture(skin(), 0 * WEIGHT, WIDTH) == (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT)
 
     @pytest.mark.parametrize("other", [2.0, 0.6])
     def test_band_energies_come_together(self, other: float) -> None:
@@ -127,7 +127,7 @@ class TestTexture:
         assert np.allclose(match_texture(skin(), WEIGHT, wanted, WIDTH, 0.0, 0.0, (1, 1)), skin(), atol=1e-6)
 
     def test_unknown_texture_changes_nothing(self) -> None:
-        for wanted in ((), (0.0,) * (BANDS + GRAIN_BANDS), (0.1,)):
+        for wanted in ((), (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT), (0.1,)):
             assert np.array_equal(match_texture(skin(), WEIGHT, wanted, WIDTH, 1.0, 1.0, (1, 1)), skin())
 
     def test_grain_has_the_measured_deviation(self) -> None:
@@ -136,14 +136,14 @@ class TestTexture:
         clean = skin(detail=0.002, blur=2.0)
         grainy = match_texture(clean, WEIGHT, wanted, WIDTH, 0.0, 1.0, (1, 1))
         after = measure_texture(grainy, WEIGHT, WIDTH)
-        for band in range(GRAIN_BANDS):
-            assert after[BANDS + band] == pytest.approx(wanted[BANDS + band], rel=0.06)
+        for band in range(GRAIN_BAND_COUNT):
+            assert after[BAND_COUNT + band] == pytest.approx(wanted[BAND_COUNT + band], rel=0.06)
 
     def test_a_face_of_enough_grain_gets_no_more(self) -> None:
         face = skin(detail=0.01, grain=0.03)
         wanted = measure_texture(skin(detail=0.01, grain=0.015, seed=1), WEIGHT, WIDTH)
         after = measure_texture(match_texture(face, WEIGHT, wanted, WIDTH, 0.0, 1.0, (1, 1)), WEIGHT, WIDTH)
-        assert after[BANDS] == pytest.approx(measure_texture(face, WEIGHT, WIDTH)[BANDS], rel=0.02)
+        assert after[BAND_COUNT] == pytest.approx(measure_texture(face, WEIGHT, WIDTH)[BAND_COUNT], rel=0.02)
 
     def test_grain_depends_on_seed_and_frame_alone(self) -> None:
         wanted = measure_texture(skin(detail=0.0, grain=0.02), WEIGHT, WIDTH)
@@ -157,5 +157,5 @@ class TestTexture:
             assert abs(np.corrcoef(first.ravel(), other.ravel())[0, 1]) < 0.05
 
     def test_mean_leaves_out_what_was_not_seen(self) -> None:
-        assert mean_texture([(0.1, 0.2), (0.0, 0.0), (0.3, 0.4)]) == pytest.approx((0.2, 0.3))
-        assert mean_texture([]) == (0.0,) * (BANDS + GRAIN_BANDS)
+        assert average_textures([(0.1, 0.2), (0.0, 0.0), (0.3, 0.4)]) == pytest.approx((0.2, 0.3))
+        assert average_textures([]) == (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT)

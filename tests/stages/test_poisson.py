@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.stages import poisson
-from fsgan_core.stages.poisson import HOLD, membrane, relative_residual
+from fsgan_core.stages.poisson import BORDER_WEIGHT, compute_relative_residual, solve_membrane
 
 
 def case(side: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -35,56 +35,56 @@ def dense(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach:
                 system[n, number[other]] -= weight
         square = [(row + a, column + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
         if any(pixel not in number for pixel in square):
-            system[n, n] += HOLD * trust[row, column]
-            right[n] += HOLD * trust[row, column] * difference[row, column]
+            system[n, n] += BORDER_WEIGHT * trust[row, column]
+            right[n] += BORDER_WEIGHT * trust[row, column] * difference[row, column]
     result = np.zeros_like(difference)
     result[support] = np.linalg.solve(system, right)
     return result
 
 
 @pytest.mark.parametrize(("reach", "aspect"), [(3.0, 1.0), (20.0, 1.0), (1e5, 1.0), (10.0, 2.0)])
-@pytest.mark.parametrize("direct", [poisson.DIRECT, 0])
+@pytest.mark.parametrize("direct", [poisson.MAX_DIRECT_UNKNOWNS, 0])
 def test_equals_a_dense_solution(direct: int, reach: float, aspect: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poisson, "DIRECT", direct)
+    monkeypatch.setattr(poisson, "MAX_DIRECT_UNKNOWNS", direct)
     difference, support, trust = case(26)
     trust[:, :8] = 0.3
     expected = dense(difference, support, trust, reach, aspect)
-    found = membrane(difference, support, trust, reach, aspect)
+    found = solve_membrane(difference, support, trust, reach, aspect)
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("direct", [poisson.DIRECT, 0])
+@pytest.mark.parametrize("direct", [poisson.MAX_DIRECT_UNKNOWNS, 0])
 @pytest.mark.parametrize("seed", range(3))
 def test_residual_is_small(seed: int, direct: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every channel's relative residual stays below 1e-3, measured on the very system that is solved, directly and by
     multigrid."""
-    monkeypatch.setattr(poisson, "DIRECT", direct)
+    monkeypatch.setattr(poisson, "MAX_DIRECT_UNKNOWNS", direct)
     residuals = []
-    solve = poisson._solved
+    solve = poisson._solve_system
 
     def watched(system, right):  # type: ignore[no-untyped-def]
         solution = solve(system, right)
-        residuals.extend(relative_residual(system, solution[:, k], right[:, k]) for k in range(right.shape[1]))
+        residuals.extend(compute_relative_residual(system, solution[:, k], right[:, k]) for k in range(right.shape[1]))
         return solution
 
-    monkeypatch.setattr(poisson, "_solved", watched)
+    monkeypatch.setattr(poisson, "_solve_system", watched)
     difference, support, trust = case(150, seed)
-    membrane(difference, support, trust, (5.0, 40.0, 1e4)[seed])
+    solve_membrane(difference, support, trust, (5.0, 40.0, 1e4)[seed])
     assert len(residuals) == 3
     assert max(residuals) < 1e-3
 
 
 def test_a_failed_iteration_is_solved_directly(monkeypatch: pytest.MonkeyPatch) -> None:
     difference, support, trust = case(26)
-    expected = membrane(difference, support, trust, 30.0)
+    expected = solve_membrane(difference, support, trust, 30.0)
 
     class Stuck:
         def solve(self, right: np.ndarray, **_: object) -> np.ndarray:
             return np.full_like(right, np.nan)
 
-    monkeypatch.setattr(poisson, "DIRECT", 0)
+    monkeypatch.setattr(poisson, "MAX_DIRECT_UNKNOWNS", 0)
     monkeypatch.setattr(poisson.pyamg, "ruge_stuben_solver", lambda *_, **__: Stuck())
-    assert np.allclose(membrane(difference, support, trust, 30.0), expected, atol=1e-4)
+    assert np.allclose(solve_membrane(difference, support, trust, 30.0), expected, atol=1e-4)
 
 
 def test_huge_reach_is_poissons_equation() -> None:
@@ -94,13 +94,13 @@ def test_huge_reach_is_poissons_equation() -> None:
     y, x = np.mgrid[0:40, 0:40].astype(np.float32)
     difference[..., 0] = 0.3
     difference[..., 1] = 0.01 * x - 0.02 * y  # harmonic: its own solution
-    solution = membrane(difference, support, trust, 1e6)
+    solution = solve_membrane(difference, support, trust, 1e6)
     inner = support.copy()
     for axis in (0, 1):
         for by in (-1, 1):
             inner &= np.roll(support, by, axis)
     around = sum(np.roll(solution, by, axis) for axis in (0, 1) for by in (-1, 1)) / 4
-    border = membrane(difference, support, trust, 1e6)
+    border = solve_membrane(difference, support, trust, 1e6)
     assert np.abs(solution[support][:, 0] - 0.3).max() < 1e-4
     strictly = inner & ~_border(support)
     assert np.abs((solution - around)[strictly]).max() < 1e-4
@@ -119,7 +119,7 @@ def _border(support: np.ndarray) -> np.ndarray:
 def test_a_short_reach_leaves_the_middle_alone() -> None:
     _, support, trust = case(80)
     difference = np.ones((80, 80, 3), np.float32)
-    near, far = (membrane(difference, support, trust, reach) for reach in (2.0, 30.0))
+    near, far = (solve_membrane(difference, support, trust, reach) for reach in (2.0, 30.0))
     assert np.abs(near[20:25, 38:42]).max() < 0.05
     assert near[support].max() > 0.5
     assert far[20:25, 38:42].min() > 0.3
@@ -130,32 +130,32 @@ def test_borders_of_no_trust_are_free() -> None:
     difference[:] = 0.2
     difference[:, :30] = 9.0
     trust[:, :30] = 0.0
-    assert np.abs(membrane(difference, support, trust, 1e5)[support] - 0.2).max() < 1e-3
+    assert np.abs(solve_membrane(difference, support, trust, 1e5)[support] - 0.2).max() < 1e-3
 
 
 def test_no_support_and_a_single_pixel() -> None:
     difference = np.ones((5, 5, 3), np.float32)
     nothing = np.zeros((5, 5), bool)
-    assert not membrane(difference, nothing, np.ones((5, 5)), 10.0).any()
+    assert not solve_membrane(difference, nothing, np.ones((5, 5)), 10.0).any()
     nothing[2, 2] = True
-    one = membrane(difference, nothing, np.ones((5, 5)), 1e4)
+    one = solve_membrane(difference, nothing, np.ones((5, 5)), 1e4)
     assert one[2, 2] == pytest.approx(1.0, abs=1e-3)
     assert np.count_nonzero(one) == 3
 
 
 def test_support_at_the_rim_of_the_raster_has_a_border() -> None:
     everything = np.ones((12, 14), bool)
-    solution = membrane(np.full((12, 14, 1), 0.5, np.float32), everything, np.ones((12, 14)), 1e5)
+    solution = solve_membrane(np.full((12, 14, 1), 0.5, np.float32), everything, np.ones((12, 14)), 1e5)
     assert np.abs(solution - 0.5).max() < 1e-3
 
 
 def test_zero_right_side_has_no_residual() -> None:
     difference, support, trust = case(26)
-    assert not membrane(np.zeros_like(difference), support, trust, 10.0).any()
-    system = poisson._system(support, np.ones(int(support.sum())))
-    assert relative_residual(system, np.zeros(system.shape[0]), np.zeros(system.shape[0])) == 0.0
+    assert not solve_membrane(np.zeros_like(difference), support, trust, 10.0).any()
+    system = poisson._build_laplacian(support, np.ones(int(support.sum())))
+    assert compute_relative_residual(system, np.zeros(system.shape[0]), np.zeros(system.shape[0])) == 0.0
 
 
 def test_the_same_call_is_bit_equal() -> None:
     difference, support, trust = case(90)
-    assert np.array_equal(membrane(difference, support, trust, 25.0), membrane(difference, support, trust, 25.0))
+    assert np.array_equal(solve_membrane(difference, support, trust, 25.0), solve_membrane(difference, support, trust, 25.0))

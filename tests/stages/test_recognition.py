@@ -10,15 +10,22 @@ import pytest
 
 from fsgan_core.contract.params import BlendParams, InpaintParams, ReenactParams
 from fsgan_core.faces import models
-from fsgan_core.faces.identity import descriptor, distance
+from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
 from fsgan_core.networks.architectures.dlib_resnet import FaceResNet, load_face_resnet
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import recognition, warp_points
 from fsgan_core.stages.blend import blend
-from fsgan_core.stages.image_ops import display_of
+from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.inpaint import inpaint
-from fsgan_core.stages.recognition import ShownFace, SwappedFrame, close_up, descriptors, recognisable, unlikeness
+from fsgan_core.stages.recognition import (
+    ShownFace,
+    SwappedFrame,
+    compute_descriptors,
+    find_recognition_moves,
+    make_close_up,
+    measure_unlikeness,
+)
 from fsgan_core.stages.reenact import reenact
 from fsgan_core.stages.views import ViewRef
 from tests.stages.conftest import ONE, Still
@@ -26,11 +33,11 @@ from tests.stages.conftest import ONE, Still
 
 @pytest.fixture(scope="module")
 def network() -> FaceResNet:
-    return load_face_resnet(models.dlib_model(models.RESNET))
+    return load_face_resnet(models.find_dlib_model(models.RESNET_FILE))
 
 
 def shown(still: Still, codec: Codec) -> np.ndarray:
-    return np.round(display_of(still.plate, still.plate.data_window, codec) * 255).clip(0, 255).astype(np.uint8)
+    return np.round(to_display(still.plate, still.plate.data_window, codec) * 255).clip(0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Case:
 
     @property
     def person(self) -> np.ndarray:
-        return descriptor(shown(self.source, self.codec), self.source.face.landmarks)[None]
+        return compute_descriptor(shown(self.source, self.codec), self.source.face.landmarks)[None]
 
     def swapped(self, moves: np.ndarray | None = None) -> SwappedFrame:
         target, codec = self.target, self.codec
@@ -60,7 +67,7 @@ class Case:
                             target.face.landmarks)
 
     def away(self, frame: SwappedFrame) -> float:
-        return distance(descriptor(frame.picture, frame.found), self.person[0])
+        return compare_descriptors(compute_descriptor(frame.picture, frame.found_landmarks), self.person[0])
 
 
 def rows(part: Window, whole: Window) -> tuple[slice, slice]:
@@ -75,8 +82,8 @@ def case(collins: Still, hopper: Still, codec: Codec) -> Case:
 @pytest.fixture(scope="module")
 def moves(case: Case, network: FaceResNet) -> np.ndarray:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognition, "STEPS", 30)
-        return recognisable([case.swapped()], case.person, network)
+        patch.setattr(recognition, "SEARCH_STEPS", 30)
+        return find_recognition_moves([case.swapped()], case.person, network)
 
 
 def test_the_source_is_recognised_better(case: Case, moves: np.ndarray) -> None:
@@ -94,30 +101,30 @@ def test_what_is_shut_stays_shut(case: Case, moves: np.ndarray) -> None:
         assert np.allclose(moves[upper], moves[lower], atol=1e-5)
     shut = case.target.face.landmarks.copy()
     shut[[67, 66, 65]] = shut[[61, 62, 63]]
-    moved = warp_points.displaced(shut, moves)
+    moved = warp_points.displace_landmarks(shut, moves)
     assert np.linalg.norm(moved[[67, 66, 65]] - moved[[61, 62, 63]], axis=1).max() < 0.05
 
 
 def test_the_way_off_the_landmarks_costs(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognition, "STEPS", 15)
+    monkeypatch.setattr(recognition, "SEARCH_STEPS", 15)
     frame = case.swapped()
     sizes = []
     for cost in (0.02, 2.0):
-        monkeypatch.setattr(recognition, "OFF_LANDMARKS", cost)
-        found = recognisable([frame], case.person, network)
-        sizes.append(np.linalg.norm(warp_points.displaced(frame.found, found) - frame.wanted, axis=1).mean())
+        monkeypatch.setattr(recognition, "LANDMARK_COST", cost)
+        found = find_recognition_moves([frame], case.person, network)
+        sizes.append(np.linalg.norm(warp_points.displace_landmarks(frame.found_landmarks, found) - frame.target_landmarks, axis=1).mean())
     assert sizes[1] < 0.5 * sizes[0]
 
 
 def test_a_face_that_missed_its_place_is_brought_there(case: Case, network: FaceResNet,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     """Landmarks read in the result against those of the target, a pixel and a half apart."""
-    monkeypatch.setattr(recognition, "STEPS", 30)
-    monkeypatch.setattr(recognition, "OFF_LANDMARKS", 2.0)
+    monkeypatch.setattr(recognition, "SEARCH_STEPS", 30)
+    monkeypatch.setattr(recognition, "LANDMARK_COST", 2.0)
     right = case.swapped()
-    missed = SwappedFrame(right.picture, right.matte, right.found, right.wanted + np.array([1.5, 0.0]))
-    found = recognisable([missed], case.person, network)
-    way = warp_points.displaced(missed.found, found)[27:48, 0] - missed.found[27:48, 0]
+    missed = SwappedFrame(right.picture, right.matte, right.found_landmarks, right.target_landmarks + np.array([1.5, 0.0]))
+    found = find_recognition_moves([missed], case.person, network)
+    way = warp_points.displace_landmarks(missed.found_landmarks, found)[27:48, 0] - missed.found_landmarks[27:48, 0]
     assert 1.0 < way.mean() < 2.0
 
 
@@ -125,31 +132,31 @@ def test_a_face_that_missed_its_place_is_brought_there(case: Case, network: Face
 def test_lips_that_are_far_off_are_taken_for_misread(case: Case, network: FaceResNet, off: float, low: float,
                                                      high: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """off: of the eyes' distance. How far the lips go after it, against a search that believes everything."""
-    monkeypatch.setattr(recognition, "STEPS", 30)
-    monkeypatch.setattr(recognition, "OFF_LANDMARKS", 2.0)
+    monkeypatch.setattr(recognition, "SEARCH_STEPS", 30)
+    monkeypatch.setattr(recognition, "LANDMARK_COST", 2.0)
     right = case.swapped()
-    wanted = right.wanted.copy()
+    wanted = right.target_landmarks.copy()
     wanted[48:68, 1] += off * np.linalg.norm(wanted[36] - wanted[45])
-    missed = SwappedFrame(right.picture, right.matte, right.found, wanted)
+    missed = SwappedFrame(right.picture, right.matte, right.found_landmarks, wanted)
     ways = []
-    for misread in (recognition.MISREAD, 1e6):
-        monkeypatch.setattr(recognition, "MISREAD", misread)
-        moved = warp_points.displaced(right.found, recognisable([missed], case.person, network)) - right.found
+    for misread in (recognition.MISREAD_SHARE, 1e6):
+        monkeypatch.setattr(recognition, "MISREAD_SHARE", misread)
+        moved = warp_points.displace_landmarks(right.found_landmarks, find_recognition_moves([missed], case.person, network)) - right.found_landmarks
         ways.append(moved[48:68, 1].mean())
     assert low < ways[0] / ways[1] < high
 
 
 def test_without_a_matte_nothing_can_move(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognition, "STEPS", 3)
+    monkeypatch.setattr(recognition, "SEARCH_STEPS", 3)
     frame = case.swapped()
-    bare = SwappedFrame(frame.picture, np.zeros_like(frame.matte), frame.found, frame.wanted)
-    assert not recognisable([bare], case.person, network).any()
+    bare = SwappedFrame(frame.picture, np.zeros_like(frame.matte), frame.found_landmarks, frame.target_landmarks)
+    assert not find_recognition_moves([bare], case.person, network).any()
 
 
 def test_steps_are_told(case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognition, "STEPS", 2)
+    monkeypatch.setattr(recognition, "SEARCH_STEPS", 2)
     told: list[tuple[int, int]] = []
-    recognisable([case.swapped()], case.person, network, lambda done, total: told.append((done, total)))
+    find_recognition_moves([case.swapped()], case.person, network, lambda done, total: told.append((done, total)))
     assert told == [(0, 2), (1, 2)]
 
 
@@ -158,45 +165,45 @@ class TestUnlikeness:
 
     @pytest.fixture
     def face(self, hopper: Still, codec: Codec) -> ShownFace:
-        return close_up(ShownFace(shown(hopper, codec), hopper.face.landmarks))
+        return make_close_up(ShownFace(shown(hopper, codec), hopper.face.landmarks))
 
     def measured(self, case: Case, network: FaceResNet, *views: ShownFace) -> np.ndarray:
-        return unlikeness(views, [ShownFace(shown(case.target, case.codec), case.target.face.landmarks)], case.person,
+        return measure_unlikeness(views, [ShownFace(shown(case.target, case.codec), case.target.face.landmarks)], case.person,
                           network)
 
     def test_a_close_up_shows_the_same_face(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
-        assert distance(descriptors([face], network)[0], case.person[0]) < 0.06
+        assert compare_descriptors(compute_descriptors([face], network)[0], case.person[0]) < 0.06
 
     def test_of_another_person_it_is_large(self, face: ShownFace, case: Case, network: FaceResNet,
                                            codec: Codec) -> None:
-        other = close_up(ShownFace(shown(case.target, codec), case.target.face.landmarks))
+        other = make_close_up(ShownFace(shown(case.target, codec), case.target.face.landmarks))
         same, stranger = self.measured(case, network, face, other)
         assert 0 < same < 0.6 * stranger
 
     def test_the_less_a_view_is_bent_the_more_is_left(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
         """On its own landmarks it is itself."""
         own = ShownFace(shown(case.source, case.codec), case.source.face.landmarks)
-        assert unlikeness([face], [own], case.person, network)[0] < 0.06 < self.measured(case, network, face)[0]
+        assert measure_unlikeness([face], [own], case.person, network)[0] < 0.06 < self.measured(case, network, face)[0]
 
     def test_a_mouth_does_not_count(self, face: ShownFace, case: Case, network: FaceResNet,
                                     monkeypatch: pytest.MonkeyPatch) -> None:
         views = face, painted(face, slice(48, 60))
         clean, mouth = self.measured(case, network, *views)
-        monkeypatch.setattr(recognition, "MOUTH_GROWN", 0.0)
+        monkeypatch.setattr(recognition, "MOUTH_GROWTH", 0.0)
         counted = np.ptp(self.measured(case, network, *views))
         assert abs(mouth - clean) < 0.2 * counted
 
     def test_in_the_mirror(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
-        there = face.mirrored()
+        there = face.mirror()
         assert there.landmarks[0, 0] < there.landmarks[16, 0]  # the jaw is still from the picture's left to its right
-        back = there.mirrored()
+        back = there.mirror()
         assert np.array_equal(back.picture, face.picture) and np.allclose(back.landmarks, face.landmarks)
         plain, mirrored = self.measured(case, network, face, there)
         assert abs(mirrored - plain) < 0.1
 
     def test_views_are_told(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
         told: list[tuple[int, int]] = []
-        unlikeness([face, face], [face], case.person, network, lambda done, total: told.append((done, total)))
+        measure_unlikeness([face, face], [face], case.person, network, lambda done, total: told.append((done, total)))
         assert told == [(0, 2), (1, 2)]
 
 

@@ -14,11 +14,18 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import polygon_matte, straight
-from fsgan_core.stages.lids import AWAKE, Blink, awake, blink, closing, openness
+from fsgan_core.stages.image_ops import draw_polygon, unpremultiply
+from fsgan_core.stages.lids import OPEN_ENOUGH, Blink, compute_blink_landmarks, measure_openness, open_eyes, plan_blink
 from fsgan_core.stages.mask import measure_mattes
-from fsgan_core.stages.performance import reading
-from fsgan_core.stages.reenact import features, mirrored_view, prepare_view, reenact, unstreaked, unstretched
+from fsgan_core.stages.performance import measure_landmark_bias
+from fsgan_core.stages.reenact import (
+    draw_features,
+    mark_unstretched,
+    mirror_view,
+    prepare_view,
+    reenact,
+    smooth_streaks,
+)
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
@@ -27,7 +34,7 @@ EXACT = ReenactParams(stiffness=0.0)
 
 def shown(plate: Plate, codec: Codec) -> tuple[np.ndarray, np.ndarray]:
     """Display-like straight colour, and where it is wholly shown."""
-    rgb, alpha = straight(plate)
+    rgb, alpha = unpremultiply(plate)
     return codec.encode(rgb), alpha > 0.99
 
 
@@ -55,7 +62,7 @@ class TestPicture:
         assert result.data_window == collins.region
         assert result.display_window == collins.plate.display_window
         assert np.isfinite(result.pixels).all()
-        alpha, confidence = result.matte("A"), result.matte("confidence.Z")
+        alpha, confidence = result.get_matte("A"), result.get_matte("confidence.Z")
         assert alpha.min() >= 0 and alpha.max() == 1
         assert confidence.min() >= 0 and confidence.max() <= 1
         assert not result.get("R", "G", "B")[alpha == 0].any()
@@ -74,7 +81,7 @@ class TestPicture:
         view = replace(collins.view(codec), display=codec.encode(
             collins.painted(dots).plate.crop(collins.view(codec).window).get("R", "G", "B")))
         result = reenact(target.plate, face, target.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
-        bright = codec.encode(straight(result)[0])[..., 0]
+        bright = codec.encode(unpremultiply(result)[0])[..., 0]
         for number in points:
             at = np.round(face.landmarks[number]).astype(int) - (target.region.x, target.region.y)
             part = bright[at[1] - 4:at[1] + 5, at[0] - 4:at[0] + 5].astype(np.float64)
@@ -130,7 +137,7 @@ class TestPicture:
         view = replace(collins.view(codec), display=codec.encode(
             source.plate.crop(collins.view(codec).window).get("R", "G", "B")))
         result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
-        rgb, _ = straight(result)
+        rgb, _ = unpremultiply(result)
         at = (y - collins.region.y, x - collins.region.x)
         assert rgb[at[0] - 4, at[1]] == pytest.approx(40.0, rel=0.1)
         assert rgb[at[0] + 3, at[1]] == pytest.approx(-0.05, abs=0.01)
@@ -169,7 +176,7 @@ def assert_same_face(one: Plate, first: Still, other: Plate, second: Still, code
     column = (x + 0.5) / aspect - 0.5 - second.region.x
     picture, inside = shown(one, codec)
     there, _ = shown(other, codec)
-    alpha = cv2.remap(other.matte("A"), column, y - second.region.y, cv2.INTER_LINEAR)
+    alpha = cv2.remap(other.get_matte("A"), column, y - second.region.y, cv2.INTER_LINEAR)
     there = cv2.remap(there, column, y - second.region.y, cv2.INTER_CUBIC)
     both = inside & (alpha > 0.99)
     assert both.sum() > 0.9 * inside.sum()
@@ -189,7 +196,7 @@ class TestSTMap:
         view = prepare_view(moved, face, codec, MaskParams())
         result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
         canvas = codec.encode(moved.crop(display_window).get("R", "G", "B"))
-        u, v = result.matte("st.u"), result.matte("st.v")
+        u, v = result.get_matte("st.u"), result.get_matte("st.v")
         column, row = u * display_window.width - 0.5, (1 - v) * display_window.height - 0.5
         again = cv2.remap(canvas, column, row, cv2.INTER_LANCZOS4)
         picture, inside = shown(result, codec)
@@ -206,26 +213,26 @@ class TestMirror:
         plate = plate_at(hopper.plate.pixels, *origin)
         face = face_at(hopper.face.landmarks + origin)
         mirror = replace(plate, pixels=np.ascontiguousarray(plate.pixels[:, ::-1]))
-        there = face_at(face.mirrored(2 * origin[0] + plate.data_window.width - 1).landmarks)
+        there = face_at(face.mirror(2 * origin[0] + plate.data_window.width - 1).landmarks)
         ref = ViewRef(0, 1)
-        flipped = mirrored_view(prepare_view(plate, face, codec, MaskParams()))
+        flipped = mirror_view(prepare_view(plate, face, codec, MaskParams()))
         one = reenact(collins.plate, collins.face, collins.region, ONE, {ref: flipped}, codec, EXACT)
         other = reenact(collins.plate, collins.face, collins.region, ONE,
                         {ref: prepare_view(mirror, there, codec, MaskParams())}, codec, EXACT)
-        inside = np.minimum(one.matte("A"), other.matte("A")) > 0.9
+        inside = np.minimum(one.get_matte("A"), other.get_matte("A")) > 0.9
         assert inside.mean() > 0.1
         assert np.abs(shown(one, codec)[0] - shown(other, codec)[0])[inside].mean() < 0.005
         # The STMap leads to the file, which is not mirrored.
-        np.testing.assert_allclose(one.matte("st.u")[inside], 1 - other.matte("st.u")[inside], atol=1e-3)
-        np.testing.assert_allclose(one.matte("st.v")[inside], other.matte("st.v")[inside], atol=1e-3)
+        np.testing.assert_allclose(one.get_matte("st.u")[inside], 1 - other.get_matte("st.u")[inside], atol=1e-3)
+        np.testing.assert_allclose(one.get_matte("st.v")[inside], other.get_matte("st.v")[inside], atol=1e-3)
 
 
 class TestBlink:
     def test_lids_meet_and_nothing_else_moves(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """Grace Hopper's eyes are open. Shut, skin and lashes are where iris and white were."""
-        usual = reading(warp_points.actor({1: collins.face}))
-        eyes = Blink(way=(float(usual.lids[0]), float(usual.lids[1])))
-        asleep = collins.face.moved_to(lids_together(collins.face.landmarks))
+        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
+        eyes = Blink(lid_travel=(float(usual.open_lids[0]), float(usual.open_lids[1])))
+        asleep = collins.face.with_landmarks(lids_together(collins.face.landmarks))
 
         def result(face: Face, blink: Blink) -> np.ndarray:
             plate = reenact(collins.plate, face, collins.region, replace(ONE, blink=blink),
@@ -234,7 +241,7 @@ class TestBlink:
 
         awake, shut = result(collins.face, Blink()), result(asleep, eyes)
         for eye in (slice(36, 42), slice(42, 48)):
-            ball = polygon_matte(collins.face.landmarks[eye], collins.region) > 0.9
+            ball = draw_polygon(collins.face.landmarks[eye], collins.region) > 0.9
             assert ball.sum() > 20
             dark = [float((picture[ball].mean(-1) < 0.35).mean()) for picture in (awake, shut)]
             assert dark[0] > 0.4 and dark[1] < 0.5 * dark[0]  # iris and shadow under the lid; a line of lashes
@@ -243,9 +250,9 @@ class TestBlink:
         assert np.abs(shut - awake)[chin].max() < 0.02
 
     def test_an_eye_that_need_not_close_is_left_alone(self, collins: Still) -> None:
-        usual = reading(warp_points.actor({1: collins.face}))
-        assert not blink(collins.face, 1.0, usual, openness(collins.face, 1.0, usual))
-        start, end = closing(collins.face.landmarks, Blink(), 1.0)
+        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
+        assert not plan_blink(collins.face, 1.0, usual, measure_openness(collins.face, 1.0, usual))
+        start, end = compute_blink_landmarks(collins.face.landmarks, Blink(), 1.0)
         np.testing.assert_allclose(start, collins.face.landmarks)
         np.testing.assert_allclose(end, collins.face.landmarks)
 
@@ -255,24 +262,24 @@ class TestBlink:
         picture[:, ::2] = 1
         motion = np.zeros((60, 60, 2), np.float32)
         motion[20:40, :, 1] = -0.75 * np.arange(20)[:, None]
-        smooth = unstreaked(picture, motion, 0.0, 3.0, 1.0)
+        smooth = smooth_streaks(picture, motion, 0.0, 3.0, 1.0)
         assert smooth[24:36, 10:50].std() < 0.1 * picture.std()
         np.testing.assert_array_equal(smooth[:12], picture[:12])
-        assert unstreaked(picture, np.zeros_like(motion), 0.0, 3.0, 1.0) is picture
+        assert smooth_streaks(picture, np.zeros_like(motion), 0.0, 3.0, 1.0) is picture
 
     def test_an_eye_asleep_is_looked_at_as_awake(self, collins: Still) -> None:
-        usual = reading(warp_points.actor({1: collins.face}))
-        asleep = collins.face.moved_to(lids_together(collins.face.landmarks))
-        assert openness(asleep, 1.0, usual).max() < 0.1
-        assert openness(awake(asleep, 1.0, usual), 1.0, usual) == pytest.approx(AWAKE, abs=0.1)
-        assert awake(collins.face, 1.0, usual) is collins.face
+        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
+        asleep = collins.face.with_landmarks(lids_together(collins.face.landmarks))
+        assert measure_openness(asleep, 1.0, usual).max() < 0.1
+        assert measure_openness(open_eyes(asleep, 1.0, usual), 1.0, usual) == pytest.approx(OPEN_ENOUGH, abs=0.1)
+        assert open_eyes(collins.face, 1.0, usual) is collins.face
 
     def test_one_eye_winks(self, collins: Still) -> None:
-        usual = reading(warp_points.actor({1: collins.face}))
+        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
         landmarks = collins.face.landmarks.copy()
         landmarks[36:42] = lids_together(landmarks)[36:42]
-        eyes = blink(collins.face.moved_to(landmarks), 1.0, usual, np.ones(2))
-        assert eyes.way[0] > 0.9 * usual.lids[0] and eyes.way[1] == 0
+        eyes = plan_blink(collins.face.with_landmarks(landmarks), 1.0, usual, np.ones(2))
+        assert eyes.lid_travel[0] > 0.9 * usual.open_lids[0] and eyes.lid_travel[1] == 0
 
 
 def lids_together(landmarks: np.ndarray) -> np.ndarray:
@@ -313,8 +320,8 @@ class TestViews:
 
 class TestLikeness:
     def test_moves_the_goal(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        source, target = (warp_points.actor({1: still.face}) for still in (hopper, collins))
-        change = warp_points.likeness([source], target)
+        source, target = (warp_points.measure_performer({1: still.face}) for still in (hopper, collins))
+        change = warp_points.compute_likeness([source], target)
         views = {ViewRef(0, 1): hopper.view(codec)}
 
         def result(amount: float, given: np.ndarray | None) -> np.ndarray:
@@ -338,14 +345,14 @@ class TestEdges:
         straight_here = collins.reenacted(hopper, codec)
         assert np.isfinite(result.pixels).all()
         assert result.data_window == target.region
-        assert result.matte("A").sum() == pytest.approx(straight_here.matte("A").sum(), rel=0.02)
+        assert result.get_matte("A").sum() == pytest.approx(straight_here.get_matte("A").sum(), rel=0.02)
 
     def test_a_source_face_at_its_pictures_edge(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """What the picture does not hold is not shown."""
         middle = int(hopper.face.landmarks[30, 0])
         cut = Still(plate_at(hopper.plate.pixels[:, :middle]), hopper.face)
         result = collins.reenacted(cut, codec)
-        alpha = result.matte("A")
+        alpha = result.get_matte("A")
         nose = int(collins.face.landmarks[30, 0]) - collins.region.x
         assert alpha[60:110, nose + 8:].max() < 0.05
         assert alpha[60:110, nose - 20:nose - 6].max() > 0.9
@@ -364,17 +371,17 @@ class TestWhatAViewDoesNotShow:
         """The far cheek of a turned head, five times as wide as the rest."""
         area = np.ones((40, 60))
         area[:, 45:] = 0.2
-        shown = unstretched(area, np.ones((40, 60), np.float32))
+        shown = mark_unstretched(area, np.ones((40, 60), np.float32))
         assert (shown[:, :45] == 1).all() and (shown[:, 45:] == 0).all()
 
     def test_a_small_face_is_not_stretched(self) -> None:
         """Enlarged as a whole it is soft, but all there is."""
         area, matte = np.full((40, 60), 0.05), np.ones((40, 60), np.float32)
-        assert (unstretched(area, matte) == 1).all()
-        assert (unstretched(area, 0 * matte) == 1).all()
+        assert (mark_unstretched(area, matte) == 1).all()
+        assert (mark_unstretched(area, 0 * matte) == 1).all()
 
     def test_eyes_and_lips_count_as_features(self, collins: Still) -> None:
-        matte = features(collins.face.landmarks, collins.region)
+        matte = draw_features(collins.face.landmarks, collins.region)
         corner = (collins.region.x, collins.region.y)
         for part in (slice(17, 22), slice(36, 42), slice(42, 48), slice(48, 60)):
             x, y = np.rint(collins.face.landmarks[part].mean(0) - corner).astype(int)
@@ -386,10 +393,10 @@ class TestWhatAViewDoesNotShow:
         """A view's skin that is missed is filled from others; the target's would stay the old face."""
         own, doubted = (measure_mattes(collins.plate, collins.face, collins.region, codec, MaskParams(), doubt=doubt)
                         for doubt in (1.0, 6.0))
-        more = doubted.matte("matte.hair") - own.matte("matte.hair")
+        more = doubted.get_matte("matte.hair") - own.get_matte("matte.hair")
         assert more.max() > 0.3 and more.min() > -0.05
         lower = slice(round(collins.face.landmarks[29, 1]) - collins.region.y, None)
-        assert np.abs(doubted.matte("matte.face") - own.matte("matte.face"))[lower].max() < 0.02
+        assert np.abs(doubted.get_matte("matte.face") - own.get_matte("matte.face"))[lower].max() < 0.02
 
 
 class TestDeterminism:

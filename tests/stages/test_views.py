@@ -10,26 +10,26 @@ import pytest
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.contract.view_grid import SPARE, USED
-from fsgan_core.faces.pose import FACE
+from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED
+from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.views import (
-    FADE,
+    FADE_FRAMES,
     MAX_VIEWS,
     FramePlan,
     ViewRef,
-    chosen_views,
+    choose_views,
+    find_promising_views,
     plan_views,
-    promising_views,
 )
-from fsgan_core.stages.warp_points import Actor
+from fsgan_core.stages.warp_points import Performer
 from tests.stages.conftest import face_at, posed
 
 
 def opened(amount: float) -> np.ndarray:
     """The generic face with its mouth open by `amount` mm."""
-    shape = FACE.copy()
+    shape = FACE_MODEL.copy()
     shape[[55, 56, 57, 58, 59, 65, 66, 67], 1] += amount
     return shape
 
@@ -43,29 +43,29 @@ def lids(shape: np.ndarray, share: float) -> np.ndarray:
 
 
 def clip(poses: Iterable[tuple[float, float]] | Mapping[int, tuple[float, float]], mouth: float = 0.0,
-         first: int = 1, aspect: float = 1.0) -> Actor:
+         first: int = 1, aspect: float = 1.0) -> Performer:
     """An actor who shows these yaws and pitches, one a frame."""
     numbered = poses if isinstance(poses, Mapping) else dict(enumerate(poses, first))
     faces = {frame: face_at(posed(yaw, pitch, scale=2, shape=opened(mouth), aspect=aspect), frame, aspect)
              for frame, (yaw, pitch) in numbered.items()}
-    return Actor(faces, aspect, FACE)
+    return Performer(faces, aspect, FACE_MODEL)
 
 
 def leading(plan: FramePlan) -> ViewRef:
     return plan.views[0].view
 
 
-def used(source: Actor | list[Actor], names: tuple[str, ...] = ("a", "b"), **params: object) -> list[ViewRef]:
+def used(source: Performer | list[Performer], names: tuple[str, ...] = ("a", "b"), **params: object) -> list[ViewRef]:
     sources = source if isinstance(source, list) else [source]
-    chosen = chosen_views(sources, PLAIN.replace(**params), names[:len(sources)])
-    return [ref for ref, one in chosen.items() if one.state == USED]
+    chosen = choose_views(sources, PLAIN.replace(**params), names[:len(sources)])
+    return [ref for ref, one in chosen.items() if one.state == VIEW_USED]
 
 
 AROUND = [(yaw, pitch) for yaw in (-30, -15, 0, 15, 30) for pitch in (-10, 0, 10)]
 PLAIN = ReenactParams()
 
 
-def plan(source: Actor | list[Actor], target: Actor, names: tuple[str, ...] = ("a", "b", "c"),
+def plan(source: Performer | list[Performer], target: Performer, names: tuple[str, ...] = ("a", "b", "c"),
          **params: object) -> dict[int, FramePlan]:
     sources = source if isinstance(source, list) else [source]
     return plan_views(sources, target, PLAIN.replace(**params), names[:len(sources)])
@@ -99,25 +99,25 @@ class TestPlan:
         for one in plans.values():
             assert [view.view for view in one.views] == [ViewRef(0, 1)]
             assert one.views[0].light == one.views[0].detail == 1
-            assert one.others == ()
+            assert one.further_views == ()
 
     def test_an_open_mouth_asks_for_an_open_mouth(self) -> None:
         """Of views of one pose the one with the target's expression leads."""
         still, speaking = clip([(0, 0)]), clip([(1, 0)], mouth=14, first=2)
-        source = Actor({**still.faces, **speaking.faces}, 1.0, FACE)
+        source = Performer({**still.faces, **speaking.faces}, 1.0, FACE_MODEL)
         assert leading(plan(source, clip([(0.5, 0)]))[1]).frame == 1
         assert leading(plan(source, clip([(0.5, 0)], mouth=14), hold=0.0)[1]).frame == 2
 
     def test_the_view_that_bends_least_leads(self) -> None:
         """High brows at rest and brows raised by half look alike, whatever each means on its own face."""
-        high, raised = FACE.copy(), FACE.copy()
+        high, raised = FACE_MODEL.copy(), FACE_MODEL.copy()
         high[warp_points.BROWS, 1] -= 4
         raised[warp_points.BROWS, 1] -= 3
-        target = Actor({1: face_at(posed(0, 0, scale=2, shape=high), 1)}, 1.0, high)
+        target = Performer({1: face_at(posed(0, 0, scale=2, shape=high), 1)}, 1.0, high)
         views = {frame: face_at(posed(0.5 * frame, 0, scale=2, shape=shape), frame)
-                 for frame, shape in ((1, FACE), (2, raised))}
-        assert leading(plan(Actor(views, 1.0, FACE), target)[1]).frame == 2
-        assert leading(plan(Actor(views, 1.0, FACE), clip([(0, 0)]))[1]).frame == 1
+                 for frame, shape in ((1, FACE_MODEL), (2, raised))}
+        assert leading(plan(Performer(views, 1.0, FACE_MODEL), target)[1]).frame == 2
+        assert leading(plan(Performer(views, 1.0, FACE_MODEL), clip([(0, 0)]))[1]).frame == 1
 
     def test_combine(self) -> None:
         source, target = clip(AROUND), clip([(7, 4)] * 9)
@@ -173,9 +173,9 @@ class TestUnlike:
     def test_promising_ones_are_those_that_cost_least(self) -> None:
         source = clip([(-30, 0), (0, 0), (30, 0), (12, 0)])
         target = clip([(-28, 0), (1, 0), (10, 0)])
-        found = promising_views([source], target, (2, 3), PLAIN.replace(mirror=False), ["a"], 2)
+        found = find_promising_views([source], target, (2, 3), PLAIN.replace(mirror=False), ["a"], 2)
         assert found == [ViewRef(0, 2), ViewRef(0, 4)]
-        assert len(promising_views([source], target, (1, 2, 3), PLAIN, ["a"], 100)) == 8  # mirrored ones too
+        assert len(find_promising_views([source], target, (1, 2, 3), PLAIN, ["a"], 100)) == 8  # mirrored ones too
 
 
 class TestMirror:
@@ -187,7 +187,7 @@ class TestMirror:
             assert one.flags == ("mirrored-view",)
         plain = plan(self.right, clip([(-20, -5)] * 3), mirror=False)[2]
         assert leading(plain) == ViewRef(0, 1)
-        assert plain.flags == ("pose-clamped",) and not any(ref.mirrored for ref in plain.others)
+        assert plain.flags == ("pose-clamped",) and not any(ref.mirrored for ref in plain.further_views)
 
     def test_a_view_that_looks_nearly_that_way_is_better(self) -> None:
         plans = plan(clip([(4, 0), (6, 0)]), clip([(-5, 0)] * 3))
@@ -197,7 +197,7 @@ class TestMirror:
     def test_fills_nothing_in(self) -> None:
         """Lit from the other side, a mirrored cheek beside the view's own would show as a patch."""
         for wanted in (15, -20):
-            assert not any(ref.mirrored for ref in plan(self.right, clip([(wanted, -5)]))[1].others)
+            assert not any(ref.mirrored for ref in plan(self.right, clip([(wanted, -5)]))[1].further_views)
 
     def test_is_not_gone_into_for_a_moment(self) -> None:
         """Moles change sides, which shows more than any other change of view."""
@@ -208,30 +208,30 @@ class TestMirror:
         assert leading(plan(source, clip(staying))[45]) == ViewRef(0, 2, mirrored=True)
 
     def test_the_mirrors_mirror_is_the_person(self) -> None:
-        one = warp_points.actor({1: face_at(posed(20, -5, 8, scale=2, shape=opened(9)), 1)})
-        again = warp_points.mirrored(warp_points.mirrored(one))
-        np.testing.assert_allclose(again.shape, one.shape)
+        one = warp_points.measure_performer({1: face_at(posed(20, -5, 8, scale=2, shape=opened(9)), 1)})
+        again = warp_points.mirror_performer(warp_points.mirror_performer(one))
+        np.testing.assert_allclose(again.rest_shape, one.rest_shape)
         np.testing.assert_allclose(again.faces[1].landmarks, one.faces[1].landmarks)
-        np.testing.assert_allclose(warp_points.mirrored(one).shape, warp_points.actor(warp_points.mirrored(one).faces).shape, atol=1e-6)
+        np.testing.assert_allclose(warp_points.mirror_performer(one).rest_shape, warp_points.measure_performer(warp_points.mirror_performer(one).faces).rest_shape, atol=1e-6)
 
 
 class TestBlink:
     def test_an_eye_that_is_open_in_the_view_is_closed(self) -> None:
-        target = Actor({frame: face_at(posed(scale=2, shape=lids(FACE, gap)), frame)
-                        for frame, gap in enumerate([1.0] * 12 + [0.45, 0.3, 0.45] + [1.0] * 12, 1)}, 1.0, FACE)
+        target = Performer({frame: face_at(posed(scale=2, shape=lids(FACE_MODEL, gap)), frame)
+                        for frame, gap in enumerate([1.0] * 12 + [0.45, 0.3, 0.45] + [1.0] * 12, 1)}, 1.0, FACE_MODEL)
         plans = plan(clip([(0, 0)]), target)
-        ways = np.array([plans[frame].blink.way for frame in sorted(plans)])
+        ways = np.array([plans[frame].blink.lid_travel for frame in sorted(plans)])
         assert (ways[:12] == 0).all() and (ways[15:] == 0).all()
         assert (ways[13] > 0.8 * 8).all()  # the generic eye stands 8 mm open
         assert not plans[1].blink and plans[14].blink
 
     def test_a_view_with_open_eyes_leads_through_it(self) -> None:
         """An eye that a lid hides cannot be shown; a lid can be slid over an eye."""
-        views = {1: FACE, 2: lids(FACE, 0.3), **dict.fromkeys(range(3, 12), FACE)}
-        source = Actor({frame: face_at(posed(0.3 * frame, 0, scale=2, shape=shape), frame)
-                        for frame, shape in views.items()}, 1.0, FACE)
-        asleep = Actor({frame: face_at(posed(0.6, 0, scale=2, shape=lids(FACE, gap)), frame)
-                        for frame, gap in enumerate([1.0] * 12 + [0.3] * 3 + [1.0] * 12, 1)}, 1.0, FACE)
+        views = {1: FACE_MODEL, 2: lids(FACE_MODEL, 0.3), **dict.fromkeys(range(3, 12), FACE_MODEL)}
+        source = Performer({frame: face_at(posed(0.3 * frame, 0, scale=2, shape=shape), frame)
+                        for frame, shape in views.items()}, 1.0, FACE_MODEL)
+        asleep = Performer({frame: face_at(posed(0.6, 0, scale=2, shape=lids(FACE_MODEL, gap)), frame)
+                        for frame, gap in enumerate([1.0] * 12 + [0.3] * 3 + [1.0] * 12, 1)}, 1.0, FACE_MODEL)
         for one in plan(source, asleep, hold=0.0, mirror=False).values():
             assert leading(one) != ViewRef(0, 2)
 
@@ -255,7 +255,7 @@ class TestTime:
         assert share[0] == 0 and share[-1] == 1
         assert (np.diff(share) >= 0).all()
         assert np.abs(np.diff(share)).max() < 0.35
-        assert ((share > 0) & (share < 1)).sum() >= 2 * FADE - 2
+        assert ((share > 0) & (share < 1)).sum() >= 2 * FADE_FRAMES - 2
 
     def test_frames_far_apart_do_not_fade_into_each_other(self) -> None:
         plans = plan(self.pair, clip({1: (0, 0), 2: (0, 0), 100: (15, 0), 101: (15, 0)}), hold=0.1)
@@ -270,7 +270,7 @@ class TestChoice:
         assert leading(plan(self.source, self.target)[3]).frame == 8
         assert leading(plan(self.source, self.target, exclude=("8",))[3]).frame != 8
         for one in plan(self.source, self.target, views=("1", "2")).values():
-            assert {view.view.frame for view in one.views} | {ref.frame for ref in one.others} <= {1, 2}
+            assert {view.view.frame for view in one.views} | {ref.frame for ref in one.further_views} <= {1, 2}
 
     def test_weighted(self) -> None:
         """A view next to the best one is preferred when it weighs more, avoided when it weighs less."""
@@ -290,7 +290,7 @@ class TestChoice:
     def test_ranges_and_numbers_of_clips(self) -> None:
         assert [str(one.frame) for one in used(clip(AROUND), exclude=("1-12",))] == ["13", "14", "15"]
         assert used([clip(AROUND), clip(AROUND)], names=("a", "a"), exclude=("2:1-15",)) == used(clip(AROUND))
-        weights = chosen_views([clip(AROUND)], PLAIN.replace(weights=("3-4=2.5",)), ("a=b",))
+        weights = choose_views([clip(AROUND)], PLAIN.replace(weights=("3-4=2.5",)), ("a=b",))
         assert [one.weight for one in weights.values()][1:5] == [1, 2.5, 2.5, 1]
 
     def test_of_a_long_source_one_view_more_or_less_changes_no_other(self) -> None:
@@ -298,7 +298,7 @@ class TestChoice:
         everything = used(long)
         assert len(everything) == MAX_VIEWS
         assert used(long, exclude=(str(everything[7].frame),)) == everything[:7] + everything[8:]
-        spare = next(ref for ref, one in chosen_views([long], PLAIN, ("a",)).items() if one.state == SPARE)
+        spare = next(ref for ref, one in choose_views([long], PLAIN, ("a",)).items() if one.state == VIEW_SPARE)
         assert sorted({*everything, spare}) == used(long, weights=(f"{spare.frame}=2",)), "what is preferred is used"
 
     @pytest.mark.parametrize("params", [{"views": ("77",)}, {"exclude": ("b:1",)}, {"weights": ("77=2",)},
@@ -317,16 +317,16 @@ class TestChoice:
     def test_bridged_faces_are_no_views(self) -> None:
         faces = dict(self.source.faces)
         faces[8] = replace(faces[8], origin="bridged")
-        assert leading(plan(Actor(faces, 1.0, FACE), self.target)[3]).frame != 8
+        assert leading(plan(Performer(faces, 1.0, FACE_MODEL), self.target)[3]).frame != 8
         bridged: dict[int, Face] = {8: faces[8]}
-        assert leading(plan(Actor(bridged, 1.0, FACE), self.target)[3]).frame == 8
+        assert leading(plan(Performer(bridged, 1.0, FACE_MODEL), self.target)[3]).frame == 8
 
     def test_a_misfit_is_avoided(self) -> None:
         """Landmarks that hardly fit a head: the detector was wrong."""
         faces = dict(self.source.faces)
         shaken = faces[8].landmarks + np.random.default_rng(0).normal(0, 12, (68, 2))
         faces[8] = replace(faces[8], landmarks=shaken)
-        assert leading(plan(Actor(faces, 1.0, FACE), self.target)[3]).frame != 8
+        assert leading(plan(Performer(faces, 1.0, FACE_MODEL), self.target)[3]).frame != 8
 
     def test_a_long_source_is_thinned(self) -> None:
         long = clip([(-20 + 40 * n / 450, 0) for n in range(450)])
@@ -343,8 +343,8 @@ class TestPose:
     def test_others_are_the_extremes_that_are_not_chosen(self) -> None:
         one = plan(clip(AROUND), clip([(0, 0)] * 9))[5]
         yaws = {frame: AROUND[frame - 1][0] for frame in range(1, 16)}
-        assert {yaws[ref.frame] for ref in one.others} >= {-30, 30}
-        assert not {view.view for view in one.views} & set(one.others)
+        assert {yaws[ref.frame] for ref in one.further_views} >= {-30, 30}
+        assert not {view.view for view in one.views} & set(one.further_views)
 
 
 class TestMouth:
@@ -363,10 +363,10 @@ class TestMouth:
     def test_fades(self) -> None:
         speaking = {n: face for n, face in self.closed.faces.items() if n < 5}
         speaking |= {n: replace(self.open_wide.faces[n], frame=n) for n in range(5, 10)}
-        shares = [one.inner_mouth for one in plan(self.closed, Actor(speaking, 1.0, FACE)).values()]
+        shares = [one.inner_mouth for one in plan(self.closed, Performer(speaking, 1.0, FACE_MODEL)).values()]
         assert shares[0] > 0.9 and shares[-1] < 0.1
         assert np.abs(np.diff(shares)).max() < 0.35
 
 
 def test_face_unit_is_the_heads_width() -> None:
-    assert warp_points.face_width(posed(scale=2)) == pytest.approx(288, rel=1e-3)
+    assert warp_points.measure_face_width(posed(scale=2)) == pytest.approx(288, rel=1e-3)

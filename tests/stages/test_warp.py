@@ -8,7 +8,14 @@ import pytest
 
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.warp import cell_areas, corner_areas, folded, sample, spline_map, unfolded
+from fsgan_core.stages.warp import (
+    compute_cell_areas,
+    compute_corner_areas,
+    fit_spline_map,
+    has_folds,
+    remove_folds,
+    sample_picture,
+)
 from tests.stages.conftest import posed
 
 REGION = Window(0, 0, 200, 220)
@@ -26,14 +33,14 @@ def edges(picture: np.ndarray) -> float:
 class TestSample:
     def test_identity_gives_the_picture_back(self) -> None:
         picture = np.random.default_rng(0).normal(0.5, 2.0, (60, 80, 3)).astype(np.float32)
-        assert np.array_equal(sample(picture, plain(60, 80)), picture)
-        assert np.array_equal(sample(picture[..., 0], plain(60, 80)), picture[..., 0])
+        assert np.array_equal(sample_picture(picture, plain(60, 80)), picture)
+        assert np.array_equal(sample_picture(picture[..., 0], plain(60, 80)), picture[..., 0])
 
     @pytest.mark.parametrize("shift", [0.3, 0.5, -0.17])
     def test_a_shift_is_met_to_a_fraction_of_a_pixel(self, shift: float) -> None:
         noise = np.random.default_rng(1).random((128, 128)).astype(np.float32)
         picture = cv2.GaussianBlur(noise, (0, 0), 1.2)
-        moved = sample(picture, plain(128, 128) + np.float32([shift, 0]))
+        moved = sample_picture(picture, plain(128, 128) + np.float32([shift, 0]))
         inner = (slice(16, -16), slice(16, -16))
         frequencies = np.fft.fftfreq(128)
 
@@ -49,7 +56,7 @@ class TestSample:
         picture = cv2.GaussianBlur(astronaut[:256, 100:356].astype(np.float32) / 255, (0, 0), 0.7)
         for zoom in (0.95, 1.0, 1.03):
             count = int(240 / zoom)
-            ratio = edges(sample(picture, plain(count, count) * np.float32(zoom) + np.float32(0.3))) / edges(picture)
+            ratio = edges(sample_picture(picture, plain(count, count) * np.float32(zoom) + np.float32(0.3))) / edges(picture)
             assert ratio > 0.85 * zoom**4
 
     @pytest.mark.parametrize("shrink", [2, 3, 4])
@@ -58,7 +65,7 @@ class TestSample:
         y, x = np.mgrid[0:side, 0:side] - side / 2
         plate = (0.5 + 0.5 * np.cos(np.pi * (x * x + y * y) / side)).astype(np.float32)  # frequency = radius / side
         mapping = plain(side // shrink, side // shrink) * np.float32(shrink) + np.float32((shrink - 1) / 2)
-        small = sample(plate, mapping) - 0.5
+        small = sample_picture(plate, mapping) - 0.5
         frequency = np.hypot(mapping[..., 0] - side / 2, mapping[..., 1] - side / 2) / side
         limit = 0.5 / shrink
         gone = small[(frequency > 1.25 * limit) & (frequency < 0.49)].std()
@@ -72,44 +79,44 @@ class TestSample:
         chirp = np.broadcast_to(0.5 + 0.5 * np.cos(np.pi * offset**2 / side), (side, side)).astype(np.float32)
         mapping = plain(side, side // 2) * np.float32([2, 1]) + np.float32([0.5, 0])
         frequency = np.abs(mapping - side / 2) / side
-        across, down = sample(chirp, mapping) - 0.5, sample(chirp.T.copy(), mapping) - 0.5
+        across, down = sample_picture(chirp, mapping) - 0.5, sample_picture(chirp.T.copy(), mapping) - 0.5
         assert across[frequency[..., 0] > 0.32].std() < 0.05
         assert down[frequency[..., 1] < 0.4].std() > 0.32
 
     def test_the_border_is_continued(self) -> None:
         picture = np.full((20, 20, 3), 0.25, np.float32)
-        assert np.allclose(sample(picture, plain(60, 60) - 20), 0.25, atol=1e-6)
+        assert np.allclose(sample_picture(picture, plain(60, 60) - 20), 0.25, atol=1e-6)
 
 
 class TestMap:
     def test_points_are_met_and_an_affine_map_is_kept(self) -> None:
-        points = warp_points.control_points(posed(scale=0.9))
+        points = warp_points.compute_control_points(posed(scale=0.9))
         turn = np.array([[0.8, -0.3], [0.3, 0.8]])
-        mapping = spline_map(points, points @ turn.T + (40, -7), REGION, np.full(len(points), 0.03))
+        mapping = fit_spline_map(points, points @ turn.T + (40, -7), REGION, np.full(len(points), 0.03))
         y, x = np.mgrid[0:220, 0:200]
         assert np.abs(mapping - (np.stack([x, y], -1) @ turn.T + (40, -7))).max() < 1e-3
 
     def test_landmarks_meet_landmarks(self, landmarks: dict[str, np.ndarray]) -> None:
-        own = warp_points.control_points(landmarks["astronaut"])
-        wanted = warp_points.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
-        mapping = spline_map(wanted, own, REGION, np.zeros(len(own)))
+        own = warp_points.compute_control_points(landmarks["astronaut"])
+        wanted = warp_points.compute_control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
+        mapping = fit_spline_map(wanted, own, REGION, np.zeros(len(own)))
         at = wanted[:68, None].astype(np.float32)
         assert np.abs(cv2.remap(mapping, at, None, cv2.INTER_LINEAR)[:, 0] - own[:68]).max() < 0.2
 
     def test_bends_the_same_on_wide_pixels(self, landmarks: dict[str, np.ndarray]) -> None:
-        own = warp_points.control_points(landmarks["astronaut"])
-        wanted = warp_points.control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
-        plain = spline_map(wanted, own, REGION, np.full(82, 0.03))
-        wide = spline_map(wanted / (2, 1), own, Window(0, 0, 100, 220), np.full(82, 0.03), 2.0)
+        own = warp_points.compute_control_points(landmarks["astronaut"])
+        wanted = warp_points.compute_control_points(posed(10, -5, 8, scale=0.9, centre=(100.0, 90.0)))
+        plain = fit_spline_map(wanted, own, REGION, np.full(82, 0.03))
+        wide = fit_spline_map(wanted / (2, 1), own, Window(0, 0, 100, 220), np.full(82, 0.03), 2.0)
         assert np.abs(wide - plain[:, ::2]).max() < 0.5
         assert np.abs(wide - plain[:, ::2]).mean() < 0.02
 
     def test_stiffness_bends_less(self) -> None:
-        points = warp_points.control_points(posed(scale=0.9))
+        points = warp_points.compute_control_points(posed(scale=0.9))
         moved = points + np.random.default_rng(2).normal(0, 2, points.shape)
         bends = []
         for stiffness in (0.0, 0.05, 1.0):
-            mapping = spline_map(points, moved, REGION, np.full(len(points), stiffness))
+            mapping = fit_spline_map(points, moved, REGION, np.full(len(points), stiffness))
             bends.append(np.abs(np.diff(mapping, 2, axis=0)).mean())
         assert bends[0] > bends[1] > bends[2]
 
@@ -117,46 +124,46 @@ class TestMap:
     def test_no_cracks_and_no_folds(self, landmarks: dict[str, np.ndarray], seed: int) -> None:
         """Landmarks shaken by up to a tenth of the face, inner lips swapped top to bottom."""
         random = np.random.default_rng(seed)
-        own = warp_points.control_points(landmarks["astronaut"])
-        wanted = warp_points.control_points(landmarks["grace_hopper"])
+        own = warp_points.compute_control_points(landmarks["astronaut"])
+        wanted = warp_points.compute_control_points(landmarks["grace_hopper"])
         wanted = wanted + random.normal(0, (0, 2, 6, 20)[seed % 4], wanted.shape)
         if seed % 2:
             wanted[[61, 62, 63, 65, 66, 67]] = wanted[[67, 66, 65, 63, 62, 61]]
         region = Window(130, 60, 280, 300)
-        mapping = spline_map(wanted, own, region, np.full(len(own), (0.0, 0.003, 0.03)[seed % 3]))
+        mapping = fit_spline_map(wanted, own, region, np.full(len(own), (0.0, 0.003, 0.03)[seed % 3]))
         assert mapping.shape == (300, 280, 2)
         assert np.isfinite(mapping).all()
-        assert not folded(mapping)
+        assert not has_folds(mapping)
         steps = np.concatenate([np.abs(np.diff(mapping, axis=axis)).max((0, 1)) for axis in (0, 1)])
         assert steps.max() < 20  # source pixels per pixel: nothing is torn
 
     def test_a_good_map_is_left_alone(self) -> None:
         mapping = plain(30, 40).astype(np.float64)
         mapping = mapping + 1.5 * np.sin(mapping[..., ::-1] / 6)
-        assert not folded(mapping)
-        assert np.allclose(unfolded(mapping), mapping)
+        assert not has_folds(mapping)
+        assert np.allclose(remove_folds(mapping), mapping)
 
     def test_folds_are_damped_near_them_and_not_elsewhere(self) -> None:
         mapping = plain(60, 60).astype(np.float64)
         bad = mapping.copy()
         bad[28:31, 28:31] = bad[28:31, 28:31][::-1, ::-1] * 1.05
-        assert folded(bad)
-        good = unfolded(bad)
-        assert not folded(good)
+        assert has_folds(bad)
+        good = remove_folds(bad)
+        assert not has_folds(good)
         far = np.hypot(*np.moveaxis(mapping - 29.5, -1, 0)) > 22
         assert np.abs(good - mapping)[far].max() < 0.2
 
     def test_what_cannot_be_smoothed_becomes_affine(self) -> None:
         mapping = plain(12, 12).astype(np.float64) * 0.1 + np.random.default_rng(5).normal(0, 30, (12, 12, 2))
-        assert folded(mapping)
-        assert not folded(unfolded(mapping, rounds=3))
+        assert has_folds(mapping)
+        assert not has_folds(remove_folds(mapping, rounds=3))
 
     def test_areas(self) -> None:
-        assert np.allclose(cell_areas(plain(8, 9) * np.float32([2, 3])), 6)
-        assert np.allclose(corner_areas(plain(8, 9) * np.float32([-2, 3])), -6)
-        assert corner_areas(plain(8, 9)).shape == (4, 7, 8)
+        assert np.allclose(compute_cell_areas(plain(8, 9) * np.float32([2, 3])), 6)
+        assert np.allclose(compute_corner_areas(plain(8, 9) * np.float32([-2, 3])), -6)
+        assert compute_corner_areas(plain(8, 9)).shape == (4, 7, 8)
 
     def test_the_same_call_is_bit_equal(self, landmarks: dict[str, np.ndarray]) -> None:
-        own, wanted = (warp_points.control_points(landmarks[name]) for name in ("astronaut", "grace_hopper"))
-        first, second = (spline_map(wanted, own, REGION, np.full(82, 0.03)) for _ in range(2))
+        own, wanted = (warp_points.compute_control_points(landmarks[name]) for name in ("astronaut", "grace_hopper"))
+        first, second = (fit_spline_map(wanted, own, REGION, np.full(82, 0.03)) for _ in range(2))
         assert np.array_equal(first, second)

@@ -15,11 +15,11 @@ from fsgan_core.faces.track import Face, Person, Track, make_face
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.plates.colour import SRGB, Codec, open_config
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.image_ops import polygon_matte
-from fsgan_core.stages.warp_points import outline
+from fsgan_core.stages.image_ops import draw_polygon
+from fsgan_core.stages.warp_points import compute_outline
 from fsgan_core.training import validation
-from fsgan_core.training.dataset import Prepared, Subject, save_clip
-from fsgan_core.training.face_crops import ClipFaces, FaceSet, Layout, collect
+from fsgan_core.training.dataset import FaceDataset, PreparedClip, save_clip
+from fsgan_core.training.face_crops import ClipFaces, FaceLayout, FaceSet, collect_faces
 
 FRAMES = 6
 SIZE = 200  # of the made frames, pixels
@@ -61,7 +61,7 @@ def track_of(clip: str, frames: int = FRAMES) -> Track:
 
 @pytest.fixture(scope="session")
 def codec() -> Codec:
-    return open_config("ocio://default").codec(SRGB)
+    return open_config("ocio://default").make_codec(SRGB)
 
 
 @pytest.fixture(scope="session")
@@ -78,17 +78,17 @@ def clip(astronaut: np.ndarray, codec: Codec) -> ClipFaces:
 @pytest.fixture(scope="session")
 def faces(clip: ClipFaces) -> FaceSet:
     """Six faces at 64 pixels."""
-    return collect([clip], Layout(64))
+    return collect_faces([clip], FaceLayout(64))
 
 
 @pytest.fixture(scope="session")
-def crowd(faces: FaceSet) -> Prepared:
+def crowd(faces: FaceSet) -> FaceDataset:
     """Three people of six faces each, at 64 pixels: the portrait in three grades; mattes are the landmarks' outline."""
     window = Window(0, 0, faces.layout.side, faces.layout.side)
     mattes = np.zeros((*faces.pictures.shape[:3], 4), np.uint8)
     for matte, landmarks in zip(mattes, faces.landmarks, strict=True):
         places = landmarks.astype(np.float64) * faces.layout.resolution - 0.5 + faces.layout.margin
-        first, second = (polygon_matte(part, window) for part in outline(places))
+        first, second = (draw_polygon(part, window) for part in compute_outline(places))
         matte[..., 0] = np.rint(255 * np.maximum(first, second))
     grades = [np.clip(faces.pictures * np.array(gain), 0, 255).astype(np.uint8)
               for gain in ((1.0, 1.0, 1.0), (0.7, 0.8, 1.0), (1.0, 0.9, 0.6))]
@@ -97,14 +97,14 @@ def crowd(faces: FaceSet) -> Prepared:
                     points=np.tile(faces.points, (3, 1, 1)), clips=np.repeat(np.arange(3), count),
                     frames=np.tile(faces.frames, 3), angles=np.zeros((3 * count, 3), np.float32),
                     mattes=np.tile(mattes, (3, 1, 1, 1)))
-    subjects = tuple(Subject(name, name, "commercial", name, name, f"key {name}", count, faces.layout)
+    subjects = tuple(PreparedClip(name, name, "commercial", name, name, f"key {name}", count, faces.layout)
                      for name in ("anna", "bert", "cleo"))
-    return Prepared(subjects, whole)
+    return FaceDataset(subjects, whole)
 
 
-def save_crowd(folder: Path, crowd: Prepared) -> None:
+def save_crowd(folder: Path, crowd: FaceDataset) -> None:
     """As `fsgan train prepare` would have written it."""
-    for number, subject in enumerate(crowd.subjects):
+    for number, subject in enumerate(crowd.clips):
         own = crowd.faces.clips == number
         whole = crowd.faces
         assert whole.angles is not None and whole.mattes is not None
@@ -127,9 +127,9 @@ def stills(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> P
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run looks at besides training is made small; the descriptor is tested once, where it is wanted."""
-    monkeypatch.setattr("fsgan_core.training.finetune.TRIALS", 2)
-    monkeypatch.setattr("fsgan_core.training.finetune.CALIBRATION", 2)
-    monkeypatch.setattr("fsgan_core.training.finetune.GLANCE", 1)
+    monkeypatch.setattr("fsgan_core.training.finetune.TRIAL_COUNT", 2)
+    monkeypatch.setattr("fsgan_core.training.finetune.FINAL_CALIBRATION_BATCHES", 2)
+    monkeypatch.setattr("fsgan_core.training.finetune.CALIBRATION_BATCHES", 1)
     monkeypatch.setattr(validation.Trial, "_identity", lambda self, pictures: None)
 
 

@@ -10,15 +10,15 @@ import pytest
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.faces.landmarks_wflw import from_ibug
-from fsgan_core.training.augment import Augment, Look, Wear, mirrored, mirrored_points
-from fsgan_core.training.dataset import Prepared
+from fsgan_core.training.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
+from fsgan_core.training.dataset import FaceDataset
 from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.loops import shown
-from fsgan_core.training.occluders import KINDS, covered, occluder
-from fsgan_core.training.pairs import Pairs
-from fsgan_core.training.single_faces import Singles
+from fsgan_core.training.loops import build_network_input
+from fsgan_core.training.occluders import OCCLUDER_SHAPES, cover_face, draw_occluder
+from fsgan_core.training.pairs import PairSampler
+from fsgan_core.training.single_faces import FaceSampler
 
-NONE = Augment(flip=0, exposure=0, colour=0, contrast=0, blur=0, grain=0, compression=0)
+NONE = AugmentSettings(flip=0, exposure=0, colour=0, contrast=0, blur=0, grain=0, compression=0)
 
 
 class TestMirror:
@@ -27,8 +27,8 @@ class TestMirror:
         """A face is about as wide on either side, so its mirrored landmarks lie near its own: wrongly ordered ones
         would not."""
         points = faces.landmarks[0] if count == 68 else from_ibug(faces.landmarks[0].astype(np.float64))
-        mirror = mirrored_points(points)
-        assert np.allclose(mirrored_points(mirror), points)
+        mirror = mirror_points(points)
+        assert np.allclose(mirror_points(mirror), points)
         shifted = mirror - mirror.mean(0) + points.mean(0)
         assert np.abs(shifted - points).max() < 0.12 < np.abs(points - points.mean(0)).max()
         assert np.allclose(np.sort(mirror[:, 0]), np.sort(1 - points[:, 0]))
@@ -36,75 +36,75 @@ class TestMirror:
     def test_pairs(self, faces: FaceSet) -> None:
         """View, landmarks and target of a mirrored pair belong together: the target is the mirrored one."""
         all_of_them = np.ones(len(faces), bool)
-        turned = Pairs(faces, all_of_them, prewarp=False, seed=1, augment=replace(NONE, flip=1)).of_step(0, 1)
-        plain = Pairs(faces, all_of_them, prewarp=False, seed=1).of_step(0, 1)
+        turned = PairSampler(faces, all_of_them, prewarp=False, seed=1, augment=replace(NONE, flip=1)).make_step_batch(0, 1)
+        plain = PairSampler(faces, all_of_them, prewarp=False, seed=1).make_step_batch(0, 1)
         assert np.allclose(turned.targets, plain.targets[..., ::-1])
         assert np.allclose(turned.inputs, plain.inputs[..., ::-1])
-        maps, mirror = shown(plain)[:, 3:].numpy(), shown(turned)[:, 3:].numpy()
+        maps, mirror = build_network_input(plain)[:, 3:].numpy(), build_network_input(turned)[:, 3:].numpy()
         assert np.allclose(mirror.sum(1), maps.sum(1)[..., ::-1], atol=1e-4)
         assert np.allclose(mirror[0, 36], maps[0, 45, :, ::-1], atol=1e-4), "eye corners"
 
 
 def test_nothing_asked_nothing_changed(faces: FaceSet) -> None:
-    picture = faces.crop(0).astype(np.float32) / 255
+    picture = faces.get_crop(0).astype(np.float32) / 255
     random = np.random.default_rng(1)
-    assert np.allclose(Look.drawn(NONE, random)(picture), picture, atol=1e-6)
-    assert np.allclose(Wear.drawn(NONE, 64, random)(picture), picture, atol=1e-6)
+    assert np.allclose(ColourGrade.draw_random(NONE, random)(picture), picture, atol=1e-6)
+    assert np.allclose(CameraWear.draw_random(NONE, 64, random)(picture), picture, atol=1e-6)
 
 
 def test_look_and_wear(faces: FaceSet) -> None:
-    picture = faces.crop(0).astype(np.float32) / 255
-    looks = [Look.drawn(Augment(), np.random.default_rng(seed))(picture) for seed in range(8)]
+    picture = faces.get_crop(0).astype(np.float32) / 255
+    looks = [ColourGrade.draw_random(AugmentSettings(), np.random.default_rng(seed))(picture) for seed in range(8)]
     assert np.ptp([look.mean() for look in looks]) > 0.05 and all(0 <= look.min() <= look.max() <= 1 for look in looks)
-    assert np.array_equal(Look.drawn(Augment(), np.random.default_rng(3))(picture), looks[3])
-    soft = Wear(2.0, 0, 0, 1)(picture)
+    assert np.array_equal(ColourGrade.draw_random(AugmentSettings(), np.random.default_rng(3))(picture), looks[3])
+    soft = CameraWear(2.0, 0, 0, 1)(picture)
     assert np.abs(np.diff(soft, axis=1)).mean() < 0.6 * np.abs(np.diff(picture, axis=1)).mean()
-    grain = Wear(0, 0.05, 0, 1)(np.full_like(picture, 0.5))
+    grain = CameraWear(0, 0.05, 0, 1)(np.full_like(picture, 0.5))
     assert 0.045 < grain.std() < 0.055
-    packed = Wear(0, 0, 30, 1)(picture)
+    packed = CameraWear(0, 0, 30, 1)(picture)
     assert 0.002 < np.abs(packed - picture).mean() < 0.05
 
 
 @pytest.mark.parametrize("wrong", [{"flip": 2.0}, {"exposure": -1.0}, {"colour": 1.0}, {"scale": 0.6}])
 def test_limits(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=f"augment.{next(iter(wrong))}"):
-        Augment(**wrong)
+        AugmentSettings(**wrong)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", list(OCCLUDER_SHAPES))
 def test_occluders_have_exact_mattes(faces: FaceSet, kind: str) -> None:
     """What the matte says is in front is the thing's colour alone, and nothing else has changed."""
-    picture = faces.crop(0).astype(np.float32) / 255
+    picture = faces.get_crop(0).astype(np.float32) / 255
     landmarks = faces.landmarks[0].astype(np.float64) * 64 - 0.5
     shares = []
     for seed in range(6):
-        made, matte = covered(picture, landmarks, np.random.default_rng(seed), kind)
+        made, matte = cover_face(picture, landmarks, np.random.default_rng(seed), kind)
         assert np.array_equal(made[matte == 0], picture[matte == 0]) and matte.min() >= 0 and matte.max() <= 1
         shares.append(float(matte.mean()))
     assert 0.005 < np.mean(shares) < 0.6 and np.ptp(shares) > 0.001
     if kind == "glasses":
-        matte = occluder(kind, landmarks, 64, np.random.default_rng(1))
+        matte = draw_occluder(kind, landmarks, 64, np.random.default_rng(1))
         eye = np.rint(landmarks[36:42].mean(0)).astype(int)
         assert matte[eye[1], eye[0]] == 0, "lenses are clear"
 
 
-def test_singles(crowd: Prepared) -> None:
+def test_singles(crowd: FaceDataset) -> None:
     """A turned face's landmarks stay on it, its mattes too; what lies in front is taken out of them."""
     faces, people = crowd.faces, crowd.people
-    singles = Singles(faces, people, people != "cleo", 1, replace(NONE, roll=30, scale=0.1, flip=0.5, occluders=1))
-    assert set(people[singles.chosen(0, 50)]) == {"anna", "bert"}
-    plain = singles.drawn(0)
-    assert np.array_equal(plain.picture, faces.crop(0).astype(np.float32) / 255)
-    clear = Singles(faces, people, people != "cleo", 1, replace(NONE, roll=30, scale=0.1, flip=0.5))
+    singles = FaceSampler(faces, people, people != "cleo", 1, replace(NONE, roll=30, scale=0.1, flip=0.5, occluders=1))
+    assert set(people[singles.choose_faces(0, 50)]) == {"anna", "bert"}
+    plain = singles.draw_sample(0)
+    assert np.array_equal(plain.picture, faces.get_crop(0).astype(np.float32) / 255)
+    clear = FaceSampler(faces, people, people != "cleo", 1, replace(NONE, roll=30, scale=0.1, flip=0.5))
     for place in range(4):
-        face, hidden = (one.drawn(0, one.random(5, place)) for one in (clear, singles))
+        face, hidden = (one.draw_sample(0, one.make_random(5, place)) for one in (clear, singles))
         assert np.allclose(face.landmarks, hidden.landmarks)
         inner = np.rint(face.landmarks[27:]).astype(int)
         assert (face.face[inner[:, 1], inner[:, 0]] > 0.5).mean() > 0.95
         assert hidden.face.sum() < face.face.sum() and (hidden.face <= face.face + 1e-6).all()
     with pytest.raises(InputError, match="--no-mattes"):
-        Singles(replace(faces, mattes=None), people, people != "cleo", 1)
+        FaceSampler(replace(faces, mattes=None), people, people != "cleo", 1)
 
 
 def test_mirrored_picture() -> None:
-    assert mirrored(np.arange(6).reshape(2, 3)).tolist() == [[2, 1, 0], [5, 4, 3]]
+    assert mirror_picture(np.arange(6).reshape(2, 3)).tolist() == [[2, 1, 0], [5, 4, 3]]

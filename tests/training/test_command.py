@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 
 from fsgan_core.cli import main
 from fsgan_core.cli.parser import make_parser
-from fsgan_core.clips.finetuned import foreign_sources
+from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import ReenactParams
@@ -23,7 +23,7 @@ from fsgan_core.networks.weights.catalogue import find_weights
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint, write_checkpoint
 from fsgan_core.plates.colour import open_config
 from fsgan_core.runtime.events import RenderResult
-from fsgan_core.training.loops import seeded
+from fsgan_core.training.loops import build_seeded_network
 from tests.training.conftest import FRAMES
 
 ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
@@ -35,7 +35,7 @@ SCRATCH = ["--from-scratch", "--ngf", "4", "--resolution", "64", *QUICK]
 def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only weights folder is an empty one; the cache is empty too."""
     folder = tmp_path / "weights"
-    monkeypatch.setattr("fsgan_core.networks.weights.catalogue.search_path", lambda: (folder,))
+    monkeypatch.setattr("fsgan_core.networks.weights.catalogue.list_search_folders", lambda: (folder,))
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OCIO", raising=False)
     return folder
@@ -47,7 +47,7 @@ def source(stills: Path) -> list[str]:
 
 def weights_file(path: Path, **facts: str) -> Path:
     metadata = {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64", **facts}
-    write_checkpoint(path, ARCH, seeded(ARCH, 3).state_dict(), metadata)
+    write_checkpoint(path, ARCH, build_seeded_network(ARCH, 3).state_dict(), metadata)
     return path
 
 
@@ -182,13 +182,13 @@ class TestForeignSources:
         moved.mkdir()
         for path in stills.glob("*.png"):
             (moved / path.name).write_bytes(path.read_bytes())
-        assert foreign_sources(output, self.sources(moved / "source.####.png")) == "", "the same clip in another place"
-        other = foreign_sources(output, self.sources(stills / "source.0002.png"))
+        assert describe_foreign_sources(output, self.sources(moved / "source.####.png")) == "", "the same clip in another place"
+        other = describe_foreign_sources(output, self.sources(stills / "source.0002.png"))
         assert "anna.safetensors" in other and "fine-tuned on source" in other and "fine-tune on this source" in other
 
     def test_weights_of_nobody_in_particular(self, stills: Path, tmp_path: Path) -> None:
         plain = weights_file(tmp_path / "plain.safetensors")
-        assert foreign_sources(plain, self.sources(stills / "source.0002.png")) == ""
+        assert describe_foreign_sources(plain, self.sources(stills / "source.0002.png")) == ""
 
 
 def test_flags_of_the_command_are_the_recipe(monkeypatch: pytest.MonkeyPatch, stills: Path, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_flags_of_the_command_are_the_recipe(monkeypatch: pytest.MonkeyPatch, st
         seen.update(job=job, output=output, **options)
         return {"state": "kept", "output": str(output)}
 
-    monkeypatch.setattr("fsgan_core.cli.finetune.train", train)
+    monkeypatch.setattr("fsgan_core.cli.finetune.run_finetune_job", train)
     assert main(["finetune", *source(stills), "--from-scratch", "--no-prewarp", "--seed", "7", "--rate", "0.002",
                  "--batch", "5", "--force", "-o", str(tmp_path / "x.safetensors"), "-q"]) == 0
     job = seen["job"]

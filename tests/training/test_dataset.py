@@ -11,57 +11,57 @@ import numpy as np
 import pytest
 
 from fsgan_core.cli import main
-from fsgan_core.cli.prepare import Footage, find_footage
+from fsgan_core.cli.prepare import FootageClip, find_footage
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.training.dataset import Prepared, held_out_people, load_dataset, read_subject
-from fsgan_core.training.face_crops import ClipFaces, Layout, collect
+from fsgan_core.training.dataset import FaceDataset, choose_held_out_people, load_dataset, read_prepared_clip
+from fsgan_core.training.face_crops import ClipFaces, FaceLayout, collect_faces
 from tests.training.conftest import FRAMES, save_crowd
 
 
-def test_files_give_back_what_was_saved(crowd: Prepared, tmp_path: Path) -> None:
+def test_files_give_back_what_was_saved(crowd: FaceDataset, tmp_path: Path) -> None:
     save_crowd(tmp_path, crowd)
     found = load_dataset(tmp_path)
-    assert found.subjects == crowd.subjects and found.people.tolist() == crowd.people.tolist()
+    assert found.clips == crowd.clips and found.people.tolist() == crowd.people.tolist()
     for name in ("pictures", "mattes", "landmarks", "points", "angles", "frames", "clips"):
         assert np.array_equal(getattr(found.faces, name), getattr(crowd.faces, name)), name
-    assert read_subject(tmp_path / "anna.npz") == crowd.subjects[0]
+    assert read_prepared_clip(tmp_path / "anna.npz") == crowd.clips[0]
 
 
-def test_files_that_are_no_use(crowd: Prepared, tmp_path: Path) -> None:
+def test_files_that_are_no_use(crowd: FaceDataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="fsgan train prepare"):
         load_dataset(tmp_path)
     save_crowd(tmp_path, crowd)
     broken = tmp_path / "bert.npz"
     broken.write_bytes(broken.read_bytes()[:2000])
-    assert read_subject(broken) is None and read_subject(tmp_path / "none.npz") is None
+    assert read_prepared_clip(broken) is None and read_prepared_clip(tmp_path / "none.npz") is None
     with pytest.raises(InputError, match="bert"):
         load_dataset(tmp_path)
 
 
-def test_people_are_held_out_whole(crowd: Prepared) -> None:
+def test_people_are_held_out_whole(crowd: FaceDataset) -> None:
     """By name or by share, the same ones every time, and somebody is left on either side."""
-    assert held_out_people(crowd, ["bert"], 0, 1) == ("bert",)
-    drawn = held_out_people(crowd, [], 0.1, 1)
-    assert len(drawn) == 1 and drawn == held_out_people(crowd, [], 0.1, 1)
-    assert len(held_out_people(crowd, [], 0.9, 1)) == 2
+    assert choose_held_out_people(crowd, ["bert"], 0, 1) == ("bert",)
+    drawn = choose_held_out_people(crowd, [], 0.1, 1)
+    assert len(drawn) == 1 and drawn == choose_held_out_people(crowd, [], 0.1, 1)
+    assert len(choose_held_out_people(crowd, [], 0.9, 1)) == 2
     for named, what in ((["dora"], "dora"), (["anna", "bert", "cleo"], "nobody is left")):
         with pytest.raises(InputError, match=what):
-            held_out_people(crowd, named, 0, 1)
+            choose_held_out_people(crowd, named, 0, 1)
     with pytest.raises(InputError, match="finetune"):
-        held_out_people(replace(crowd, subjects=crowd.subjects[:1]), [], 0.1, 1)
+        choose_held_out_people(replace(crowd, subjects=crowd.clips[:1]), [], 0.1, 1)
 
 
-def test_smaller_faces(crowd: Prepared) -> None:
-    half = crowd.faces.at(32)
-    assert half.layout == Layout(32) and half.pictures.shape[1:] == (48, 48, 3) and half.mattes is not None
+def test_smaller_faces(crowd: FaceDataset) -> None:
+    half = crowd.faces.resize_to(32)
+    assert half.layout == FaceLayout(32) and half.pictures.shape[1:] == (48, 48, 3) and half.mattes is not None
     assert abs(half.pictures.mean() - crowd.faces.pictures.mean()) < 2
-    assert crowd.faces.at(64) is crowd.faces
+    assert crowd.faces.resize_to(64) is crowd.faces
 
 
 def test_mattes_are_measured_where_the_pictures_are(clip: ClipFaces) -> None:
     some = replace(clip, faces={frame: clip.faces[frame] for frame in (1, 2)})
-    found = collect([some], Layout(64), mattes=MaskParams())
+    found = collect_faces([some], FaceLayout(64), mattes=MaskParams())
     assert found.mattes is not None and found.mattes.shape == (2, 96, 96, 4) and found.angles is not None
     nose = np.rint(found.landmarks[0, 30] * 64 + 15.5).astype(int)
     assert found.mattes[0, nose[1], nose[0], 0] > 200 and found.mattes[0, 0, 0, 0] == 0
@@ -75,7 +75,7 @@ class TestFootage:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         found = find_footage([str(tmp_path)], {})
-        assert set(found) == {Footage(str(tmp_path / path), person) for path, person in (
+        assert set(found) == {FootageClip(str(tmp_path / path), person) for path, person in (
             ("anna/one.mov", "anna"), ("anna/day2/two.mp4", "anna"), ("bert.####.png", "bert"),
             ("stills/*.jpg", "stills"))}
         named = find_footage([str(tmp_path)], {"one.mov": "dora"})
@@ -101,7 +101,7 @@ class TestFootage:
         said = json.loads(capsys.readouterr().out)
         assert said["clips"] == 1 and said["faces"] == FRAMES // 2 and "grey" in next(iter(said["left_out"]))
         found = load_dataset(tmp_path / "faces")
-        assert found.subjects[0].person == "anna" and found.subjects[0].licence == "commercial"
+        assert found.clips[0].person == "anna" and found.clips[0].licence == "commercial"
         assert found.faces.mattes is None
         assert main(command) == 1
         assert json.loads(capsys.readouterr().out)["kept"] == 1

@@ -17,10 +17,10 @@ torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
 from fsgan_core.training.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
-from fsgan_core.training.finetune import STATE_FILE, Outcome, Step, finetune  # noqa: E402
-from fsgan_core.training.loops import Trainer, calibrate, seeded, training_dtype  # noqa: E402
+from fsgan_core.training.finetune import STATE_FILE, FinetuneResult, FinetuneStep, finetune_generator  # noqa: E402
+from fsgan_core.training.loops import Trainer, build_seeded_network, calibrate_batch_norm, choose_training_dtype  # noqa: E402
 from fsgan_core.training.losses import Criterion, LossWeights  # noqa: E402
-from fsgan_core.training.pairs import Batch, Pair, Pairs  # noqa: E402
+from fsgan_core.training.pairs import Batch, PairSampler, TrainingPair  # noqa: E402
 from fsgan_core.training.recipe import Recipe  # noqa: E402
 from fsgan_core.training.run_state import load_state  # noqa: E402
 from fsgan_core.training.validation import Trial  # noqa: E402
@@ -30,8 +30,8 @@ ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1,1),ngf=4)"
 SHORT = Recipe(iterations=9, batch=2, rate=2e-3, precision="fp32")
 
 
-def run(faces: FaceSet, folder: Path, recipe: Recipe = SHORT, key: str = "key", **options: object) -> Outcome:
-    return finetune(faces, seeded(ARCH, recipe.seed), recipe, folder=folder, key=key, **options)  # type: ignore[arg-type]
+def run(faces: FaceSet, folder: Path, recipe: Recipe = SHORT, key: str = "key", **options: object) -> FinetuneResult:
+    return finetune_generator(faces, build_seeded_network(ARCH, recipe.seed), recipe, folder=folder, key=key, **options)  # type: ignore[arg-type]
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
@@ -41,13 +41,13 @@ def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
 class TestLearns:
     @pytest.mark.parametrize("prewarp", [False, True])
     def test_loss_falls(self, faces: FaceSet, tmp_path: Path, prewarp: bool) -> None:
-        told: list[Step] = []
+        told: list[FinetuneStep] = []
         recipe = Recipe(iterations=18, batch=2, rate=5e-3, prewarp=prewarp, precision="fp32")
         found = run(faces, tmp_path, recipe, listen=told.append)
         assert found.losses[-3:].mean() < 0.65 * found.losses[:3].mean()
-        assert found.after.l1 < 0.75 * found.before.l1 and found.after.psnr > found.before.psnr
+        assert found.figures_after.l1 < 0.75 * found.figures_before.l1 and found.figures_after.psnr > found.figures_before.psnr
         assert [step.done for step in told] == list(range(1, 19)) and told[-1].total == 18
-        assert not found.generator.training and found.held_out == 0 and found.resumed == 0
+        assert not found.generator.training and found.held_out_count == 0 and found.resumed_iterations == 0
         assert not any(parameter.requires_grad for parameter in found.generator.parameters())
 
     def test_published_losses_where_the_identity_network_is_there(self, faces: FaceSet, tmp_path: Path) -> None:
@@ -85,17 +85,17 @@ class TestGoesOn:
         assert kept is not None
         resumed = run(kept, tmp_path)
         whole = run(faces, tmp_path / "whole")
-        assert resumed.resumed == 4 and whole.resumed == 0
+        assert resumed.resumed_iterations == 4 and whole.resumed_iterations == 0
         assert same(resumed.generator.state_dict(), whole.generator.state_dict())
         assert np.array_equal(resumed.losses, whole.losses)
-        assert resumed.before == whole.before and resumed.after == whole.after
+        assert resumed.figures_before == whole.figures_before and resumed.figures_after == whole.figures_after
         ends = [load_state(folder / STATE_FILE, "key") for folder in (tmp_path, tmp_path / "whole")]
         assert ends[0] is not None and ends[1] is not None
         assert same(ends[0].tensors, ends[1].tensors), "the discriminator and the optimizers too"
 
     def test_interrupted(self, faces: FaceSet, tmp_path: Path) -> None:
         """What was done since the last save is saved."""
-        def stop(step: Step) -> None:
+        def stop(step: FinetuneStep) -> None:
             if step.done == 3:
                 raise KeyboardInterrupt
 
@@ -107,11 +107,11 @@ class TestGoesOn:
     def test_not_from_another_run(self, faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         short = Recipe(iterations=1, batch=1)
         run(faces, tmp_path, short)
-        assert run(faces, tmp_path, short, key="other").resumed == 0
-        assert run(faces, tmp_path, short, key="other").resumed == 1
+        assert run(faces, tmp_path, short, key="other").resumed_iterations == 0
+        assert run(faces, tmp_path, short, key="other").resumed_iterations == 1
         state = tmp_path / STATE_FILE
         state.write_bytes(state.read_bytes()[:-100])
-        assert run(faces, tmp_path, short, key="other").resumed == 0
+        assert run(faces, tmp_path, short, key="other").resumed_iterations == 0
         assert "starts anew" in caplog.text
 
 
@@ -138,10 +138,10 @@ module.finetune(faces, seeded(arch, 1), Recipe(iterations=9, batch=2, rate=2e-3,
 
 class TestTrainer:
     def batch(self, faces: FaceSet) -> Batch:
-        return Pairs(faces, np.ones(FRAMES, bool), prewarp=False, seed=1).batch([Pair(0, 1), Pair(2, 3)])
+        return PairSampler(faces, np.ones(FRAMES, bool), prewarp=False, seed=1).make_batch([TrainingPair(0, 1), TrainingPair(2, 3)])
 
     def test_diverged(self, faces: FaceSet) -> None:
-        trainer = Trainer(seeded(ARCH, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
+        trainer = Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
         batch = self.batch(faces)
         with pytest.raises(InputError, match="--rate"):
             trainer.step(replace(batch, inputs=batch.inputs * np.float32(np.nan)))
@@ -149,45 +149,45 @@ class TestTrainer:
     def test_bf16(self, faces: FaceSet) -> None:
         """Mixed precision: the arithmetic in 16 bits, weights and losses in 32."""
         recipe = Recipe(precision="bf16", rate=2e-3)
-        trainer = Trainer(seeded(ARCH, 1), Criterion(LossWeights(pyramid=1.0, ssim=0.5)), recipe)
+        trainer = Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights(pyramid=1.0, ssim=0.5)), recipe)
         losses = [trainer.step(self.batch(faces))["total"] for _ in range(8)]
         assert losses[-1] < losses[0]
         assert {parameter.dtype for parameter in trainer.generator.parameters()} == {torch.float32}
 
     def test_gradients_are_clipped(self, faces: FaceSet) -> None:
-        trainer = Trainer(seeded(ARCH, 1), Criterion(LossWeights(pixel=1e4)), Recipe(clip=0.5))
+        trainer = Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights(pixel=1e4)), Recipe(clip=0.5))
         trainer.step(self.batch(faces))
         norm = sum(float((p.grad**2).sum()) for p in trainer.generator.parameters() if p.grad is not None) ** 0.5
         assert norm == pytest.approx(0.5, rel=1e-3)
 
     def test_a_discriminator_is_needed(self) -> None:
         with pytest.raises(ValueError, match="discriminator"):
-            Trainer(seeded(ARCH, 1), Criterion(LossWeights.ours()), SHORT)
+            Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights.make_without_vgg()), SHORT)
 
     def test_two_heads(self, faces: FaceSet) -> None:
         """The first version's generator has a segmentation beside the picture."""
         arch = "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(1,1,1),ngf=4)"
-        trainer = Trainer(seeded(arch, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
+        trainer = Trainer(build_seeded_network(arch, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
         assert trainer.step(self.batch(faces))["pixel"] > 0
-        assert trainer.made(self.batch(faces)).shape == (2, 3, 64, 64)
+        assert trainer.generate(self.batch(faces)).shape == (2, 3, 64, 64)
 
     def test_seeded(self) -> None:
         torch.manual_seed(5)
         before = torch.get_rng_state()
-        assert same(seeded(ARCH, 1).state_dict(), seeded(ARCH, 1).state_dict())
-        assert not same(seeded(ARCH, 1).state_dict(), seeded(ARCH, 2).state_dict())
+        assert same(build_seeded_network(ARCH, 1).state_dict(), build_seeded_network(ARCH, 1).state_dict())
+        assert not same(build_seeded_network(ARCH, 1).state_dict(), build_seeded_network(ARCH, 2).state_dict())
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_precision(self) -> None:
-        assert training_dtype("fp32", "cpu") == torch.float32 and training_dtype("bf16", "cpu") == torch.bfloat16
-        assert training_dtype("auto", "cpu") in (torch.float32, torch.bfloat16)
+        assert choose_training_dtype("fp32", "cpu") == torch.float32 and choose_training_dtype("bf16", "cpu") == torch.bfloat16
+        assert choose_training_dtype("auto", "cpu") in (torch.float32, torch.bfloat16)
 
 
 def test_calibrate_measures_batch_norm_over_all_batches() -> None:
     norm = torch.nn.BatchNorm2d(2)
     batches = [torch.randn(4, 2, 8, 8) * 3 + 1, torch.randn(4, 2, 8, 8) - 2]
     norm.eval()
-    calibrate(norm, batches)
+    calibrate_batch_norm(norm, batches)
     expected = torch.stack([batch.mean((0, 2, 3)) for batch in batches]).mean(0)
     assert torch.allclose(norm.running_mean, expected, atol=1e-5)
     assert norm.momentum == 0.1 and not norm.training
@@ -196,13 +196,13 @@ def test_calibrate_measures_batch_norm_over_all_batches() -> None:
 def test_figures(faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # identity is measured here
     pytest.importorskip("dlib")
-    pairs = Pairs(faces, np.ones(FRAMES, bool), prewarp=False, seed=1)
-    trial = Trial(pairs, [Pair(0, 1)])
-    perfect = trial.figures([faces.crop(1)])
+    pairs = PairSampler(faces, np.ones(FRAMES, bool), prewarp=False, seed=1)
+    trial = Trial(pairs, [TrainingPair(0, 1)])
+    perfect = trial.compute_figures([faces.get_crop(1)])
     assert perfect.l1 == 0 and perfect.identity == pytest.approx(0, abs=1e-9) and perfect.psnr == 100
-    off = trial.figures([np.clip(faces.crop(1).astype(int) + 10, 0, 255).astype(np.uint8)])
+    off = trial.compute_figures([np.clip(faces.get_crop(1).astype(int) + 10, 0, 255).astype(np.uint8)])
     assert 0.03 < off.l1 <= 10 / 255 and 28 < off.psnr < 29 and 0 < off.identity < 0.3  # type: ignore[operator]
-    assert "identity distance" in str(off) and trial.figures([faces.crop(1)], identity=False).identity is None
+    assert "identity distance" in str(off) and trial.compute_figures([faces.get_crop(1)], identity=False).identity is None
 
 
 @pytest.mark.parametrize("wrong", [{"iterations": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": float("nan")},

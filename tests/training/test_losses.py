@@ -12,17 +12,17 @@ from torch import nn  # noqa: E402
 from fsgan_core.contract.errors import WeightsError  # noqa: E402
 from fsgan_core.networks.architectures.vgg import VGG19Features  # noqa: E402
 from fsgan_core.training.losses import (  # noqa: E402
-    PERCEPTUAL_SHARES,
+    PERCEPTUAL_LAYER_WEIGHTS,
     Criterion,
     LossWeights,
     discriminator_loss,
-    feature_matching,
+    feature_matching_loss,
     generator_gan_loss,
     gradient_loss,
-    multi_scale_l1,
+    multi_scale_l1_loss,
     perceptual_loss,
+    prepare_vgg_features,
     ssim_loss,
-    vgg_features,
 )
 
 
@@ -32,16 +32,16 @@ def pictures(size: int = 32, count: int = 2, seed: int = 0) -> torch.Tensor:
 
 
 class TestOnPixels:
-    @pytest.mark.parametrize("loss", [multi_scale_l1, gradient_loss, ssim_loss])
+    @pytest.mark.parametrize("loss", [multi_scale_l1_loss, gradient_loss, ssim_loss])
     def test_equal_pictures(self, loss) -> None:  # type: ignore[no-untyped-def]
         assert float(loss(pictures(), pictures())) == pytest.approx(0, abs=1e-6)
 
     def test_an_offset_costs_itself_at_every_scale(self) -> None:
-        assert float(multi_scale_l1(pictures() + 0.25, pictures())) == pytest.approx(0.25, abs=1e-6)
+        assert float(multi_scale_l1_loss(pictures() + 0.25, pictures())) == pytest.approx(0.25, abs=1e-6)
 
     def test_noise_costs_less_at_coarse_scales(self) -> None:
         made, wanted = pictures(seed=1), pictures(seed=2)
-        assert float(multi_scale_l1(made, wanted, 3)) < float(multi_scale_l1(made, wanted, 1))
+        assert float(multi_scale_l1_loss(made, wanted, 3)) < float(multi_scale_l1_loss(made, wanted, 1))
 
     def test_gradients_do_not_see_an_offset(self) -> None:
         assert float(gradient_loss(pictures() + 0.25, pictures())) == pytest.approx(0, abs=1e-6)
@@ -78,7 +78,7 @@ class TestPerceptual:
 
     def test_weighted_distance_of_five_layers(self) -> None:
         network = self.vgg()
-        vgg = vgg_features(network)
+        vgg = prepare_vgg_features(network)
         made, wanted = pictures(seed=1), pictures(seed=2)
         parts, x, y = [], made, wanted
         with torch.no_grad():
@@ -86,20 +86,20 @@ class TestPerceptual:
                 x, y = layer(x), layer(y)
                 if place in (2, 9, 16, 29, 42):  # relu1_1 to relu5_1
                     parts.append(float((x - y).abs().mean()))
-        expected = float(np.dot(PERCEPTUAL_SHARES, parts))
+        expected = float(np.dot(PERCEPTUAL_LAYER_WEIGHTS, parts))
         assert float(perceptual_loss(vgg, made, wanted)) == pytest.approx(expected, rel=1e-4)
-        assert PERCEPTUAL_SHARES == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)
+        assert PERCEPTUAL_LAYER_WEIGHTS == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)
 
     def test_only_what_was_made_is_taught(self) -> None:
         network = self.vgg()
         made, wanted = pictures(seed=1).requires_grad_(), pictures(seed=2).requires_grad_()
-        perceptual_loss(vgg_features(network), made, wanted).backward()
+        perceptual_loss(prepare_vgg_features(network), made, wanted).backward()
         assert float(made.grad.abs().sum()) > 0 and wanted.grad is None
         assert all(parameter.grad is None for parameter in network.parameters()) and not network.training
 
     def test_another_network_is_refused(self) -> None:
         with pytest.raises(WeightsError, match="VGG-19"):
-            vgg_features(nn.Conv2d(3, 3, 1))
+            prepare_vgg_features(nn.Conv2d(3, 3, 1))
 
 
 class TestAdversarial:
@@ -111,7 +111,7 @@ class TestAdversarial:
     def test_verdicts_are_no_features(self) -> None:
         a = [[torch.zeros(1, 2), torch.zeros(1, 1)]]
         b = [[torch.full((1, 2), 0.5), torch.full((1, 1), 9.0)]]
-        assert float(feature_matching(a, b)) == 0.5
+        assert float(feature_matching_loss(a, b)) == 0.5
 
 
 class TestCriterion:
@@ -119,23 +119,23 @@ class TestCriterion:
         made, wanted = pictures(seed=1), pictures(seed=2)
         judged = [[pictures(seed=3), torch.zeros(1, 1)]]
         real = [[pictures(seed=4), torch.ones(1, 1)]]
-        parts = Criterion(LossWeights.ours())(made, wanted, judged, real)
+        parts = Criterion(LossWeights.make_without_vgg())(made, wanted, judged, real)
         assert set(parts) == {"pyramid", "ssim", "gradient", "features", "gan"}
-        assert float(parts["gan"]) == pytest.approx(LossWeights.ours().gan)
-        assert float(parts["pyramid"]) == pytest.approx(float(multi_scale_l1(made, wanted)))
+        assert float(parts["gan"]) == pytest.approx(LossWeights.make_without_vgg().gan)
+        assert float(parts["pyramid"]) == pytest.approx(float(multi_scale_l1_loss(made, wanted)))
 
     def test_published(self) -> None:
-        weights = LossWeights.published_finetuning()
-        assert weights.pixel == 0.1 and weights.perceptual == {"identity": 1.0} and not weights.adversarial
-        assert LossWeights.published().perceptual == {"identity": 0.5, "attributes": 0.5}
+        weights = LossWeights.make_published_finetuning()
+        assert weights.pixel == 0.1 and weights.perceptual == {"identity": 1.0} and not weights.is_adversarial
+        assert LossWeights.make_published().perceptual == {"identity": 0.5, "attributes": 0.5}
         criterion = Criterion(weights, {"identity": lambda x: [x] * 5})
         parts = criterion(pictures() + 0.5, pictures())
         assert float(parts["pixel"]) == pytest.approx(0.05)
-        assert float(parts["identity"]) == pytest.approx(0.5 * sum(PERCEPTUAL_SHARES))
+        assert float(parts["identity"]) == pytest.approx(0.5 * sum(PERCEPTUAL_LAYER_WEIGHTS))
 
     def test_a_vgg_that_is_not_there(self) -> None:
         with pytest.raises(ValueError, match="identity"):
-            Criterion(LossWeights.published_finetuning())
+            Criterion(LossWeights.make_published_finetuning())
 
     def test_pixels_are_compared_in_float32(self) -> None:
         made, wanted = pictures(seed=1), pictures(seed=2)

@@ -9,14 +9,22 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
-from fsgan_core.faces.heatmap import heat_maps
+from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.fsgan_crop import crop_of, cut
-from fsgan_core.stages.image_ops import display_of
-from fsgan_core.training.face_crops import ClipFaces, FaceSet, Layout, collect, load_faces, save_faces, usable_frames
-from fsgan_core.training.loops import shown
-from fsgan_core.training.pairs import Pair, Pairs, held_out, trial_pairs
-from fsgan_core.training.shape_variation import varied
+from fsgan_core.stages.fsgan_crop import compute_face_crop, cut_crop
+from fsgan_core.stages.image_ops import to_display
+from fsgan_core.training.face_crops import (
+    ClipFaces,
+    FaceLayout,
+    FaceSet,
+    collect_faces,
+    load_faces,
+    save_faces,
+    select_usable_frames,
+)
+from fsgan_core.training.loops import build_network_input
+from fsgan_core.training.pairs import PairSampler, TrainingPair, choose_trial_pairs, mark_held_out
+from fsgan_core.training.shape_variation import vary_proportions
 from tests.training.conftest import FRAMES, face_of
 
 
@@ -30,24 +38,24 @@ def many(faces: FaceSet, counts: tuple[int, ...]) -> FaceSet:
 
 class TestCollect:
     def test_the_middle_is_the_published_crop(self, clip: ClipFaces, faces: FaceSet) -> None:
-        crop = crop_of(face_of(3), 1.2, 64)
-        plate = clip.read(3)
-        expected = cut(display_of(plate, crop.window(), clip.codec), crop.window(), crop)
-        shown = faces.crop(2).astype(np.float64) / 255
+        crop = compute_face_crop(face_of(3), 1.2, 64)
+        plate = clip.read_plate(3)
+        expected = cut_crop(to_display(plate, crop.window(), clip.codec), crop.window(), crop)
+        shown = faces.get_crop(2).astype(np.float64) / 255
         assert np.abs(shown - np.clip(expected, 0, 1)).mean() < 0.003
-        assert np.allclose(faces.landmarks[2], crop.shares(face_of(3).landmarks), atol=1e-6)
+        assert np.allclose(faces.landmarks[2], crop.normalise_points(face_of(3).landmarks), atol=1e-6)
         assert faces.pictures.shape == (FRAMES, 96, 96, 3) and faces.frames.tolist() == [1, 2, 3, 4, 5, 6]
         assert faces.landmarks.min() > 0.05 and faces.landmarks.max() < 0.95
 
     def test_black_outside_the_plate(self, clip: ClipFaces) -> None:
         moved = {frame: replace(face, box=(-80.0, *face.box[1:])) for frame, face in clip.faces.items()}
-        faces = collect([replace(clip, faces=moved)], Layout(64))
+        faces = collect_faces([replace(clip, faces=moved)], FaceLayout(64))
         assert (faces.pictures[:, :, :16] == 0).all() and faces.pictures[:, :, 70:].mean() > 20
 
     def test_square_pixels(self, clip: ClipFaces, faces: FaceSet) -> None:
         """A plate squeezed to half its width by an anamorphic lens gives the same picture, a little softer."""
         def read(frame: int) -> Plate:
-            plate = clip.read(frame)
+            plate = clip.read_plate(frame)
             narrow = (plate.pixels[:, 0::2] + plate.pixels[:, 1::2]) / 2
             return Plate(narrow, plate.channels, Window(0, 0, 100, 200), Window(0, 0, 100, 200), 2.0)
 
@@ -56,7 +64,7 @@ class TestCollect:
             x, y, width, height = face.box
             squeezed[frame] = replace(face, box=((x - 0.5) / 2, y, width / 2, height),
                                       landmarks=(face.landmarks - (0.5, 0)) / (2, 1))
-        narrow = collect([replace(clip, read=read, faces=squeezed, pixel_aspect=2.0)], Layout(64))
+        narrow = collect_faces([replace(clip, read=read, faces=squeezed, pixel_aspect=2.0)], FaceLayout(64))
         assert np.abs(narrow.pictures.astype(float) - faces.pictures).mean() < 5
         assert np.allclose(narrow.landmarks, faces.landmarks, atol=1e-6)
 
@@ -64,35 +72,35 @@ class TestCollect:
         faces = dict(clip.faces)
         faces[1] = replace(faces[1], origin="bridged")
         faces[2] = replace(faces[2], confidence=0.1)
-        assert [frame for _, frame in usable_frames([replace(clip, faces=faces)])] == [3, 4, 5, 6]
-        assert len(usable_frames([clip], most=3)) == 3
+        assert [frame for _, frame in select_usable_frames([replace(clip, faces=faces)])] == [3, 4, 5, 6]
+        assert len(select_usable_frames([clip], most=3)) == 3
 
     def test_one_face_is_no_pair(self, clip: ClipFaces) -> None:
         with pytest.raises(NoFaceError, match="at least two frames"):
-            collect([replace(clip, faces={1: face_of(1)})], Layout(64))
+            collect_faces([replace(clip, faces={1: face_of(1)})], FaceLayout(64))
 
     def test_unreadable_frames_are_left_out(self, clip: ClipFaces, caplog: pytest.LogCaptureFixture) -> None:
         def read(frame: int) -> Plate:
             if frame in (2, 5):
                 raise PlateError(f"frame {frame} is cut off")
-            return clip.read(frame)
+            return clip.read_plate(frame)
 
-        assert collect([replace(clip, read=read)], Layout(64)).frames.tolist() == [1, 3, 4, 6]
+        assert collect_faces([replace(clip, read=read)], FaceLayout(64)).frames.tolist() == [1, 3, 4, 6]
         assert "frame 2 is cut off" in caplog.text
 
     def test_98_landmarks(self, clip: ClipFaces) -> None:
-        layout = Layout(64, landmarks=98)
+        layout = FaceLayout(64, landmarks=98)
         with pytest.raises(EngineError, match="hrnet"):
-            collect([clip], layout)
+            collect_faces([clip], layout)
         faces = {frame: replace(face, wflw=np.repeat(face.landmarks, 2, 0)[:98])
                  for frame, face in clip.faces.items()}
-        found = collect([replace(clip, faces=faces)], layout)
+        found = collect_faces([replace(clip, faces=faces)], layout)
         assert found.points.shape == (FRAMES, 98, 2) and found.landmarks.shape == (FRAMES, 68, 2)
 
     @pytest.mark.parametrize("wrong", [{"resolution": 100}, {"resolution": 16}, {"crop": 9.0}, {"landmarks": 5}])
     def test_layout(self, wrong: dict[str, float]) -> None:
         with pytest.raises(InputError, match=next(iter(wrong))):
-            Layout(**wrong)  # type: ignore[arg-type]
+            FaceLayout(**wrong)  # type: ignore[arg-type]
 
 
 class TestKept:
@@ -116,51 +124,51 @@ class TestKept:
 
 class TestHeldOut:
     def test_a_run_of_neighbours_of_each_long_clip(self, faces: FaceSet) -> None:
-        kept = held_out(many(faces, (40, 10)))
+        kept = mark_held_out(many(faces, (40, 10)))
         assert kept.sum() == 4 and not kept[40:].any()
         assert (np.diff(np.flatnonzero(kept)) == 1).all() and not kept[39]
 
     def test_trials_look_at_held_out_frames_from_training_ones(self, faces: FaceSet) -> None:
         several = many(faces, (40, 30))
-        kept = held_out(several)
-        trial = trial_pairs(several, kept, 5)
+        kept = mark_held_out(several)
+        trial = choose_trial_pairs(several, kept, 5)
         assert len(trial) == 5
         for pair in trial:
             assert kept[pair.target] and not kept[pair.view]
             assert several.clips[pair.target] == several.clips[pair.view]
 
     def test_short_clips_are_tried_by_themselves(self, faces: FaceSet) -> None:
-        trial = trial_pairs(faces, held_out(faces), 4)
+        trial = choose_trial_pairs(faces, mark_held_out(faces), 4)
         assert len(trial) == 4 and all(pair.view != pair.target for pair in trial)
 
 
 class TestPairs:
     def test_a_step_has_its_pairs(self, faces: FaceSet) -> None:
         usable = np.ones(len(faces), bool)
-        a, b = (Pairs(faces, usable, prewarp=False, seed=1) for _ in range(2))
-        assert [a.chosen(step, 3) for step in (5, 6)] == [b.chosen(step, 3) for step in (5, 6)]
-        assert a.chosen(5, 3) != a.chosen(6, 3)
-        assert a.chosen(5, 3) != Pairs(faces, usable, prewarp=False, seed=2).chosen(5, 3)
+        a, b = (PairSampler(faces, usable, prewarp=False, seed=1) for _ in range(2))
+        assert [a.choose_pairs(step, 3) for step in (5, 6)] == [b.choose_pairs(step, 3) for step in (5, 6)]
+        assert a.choose_pairs(5, 3) != a.choose_pairs(6, 3)
+        assert a.choose_pairs(5, 3) != PairSampler(faces, usable, prewarp=False, seed=2).choose_pairs(5, 3)
 
     def test_of_one_clip_and_not_held_out(self, faces: FaceSet) -> None:
         several = many(faces, (30, 3, 1))
-        kept = held_out(several)
-        pairs = Pairs(several, ~kept, prewarp=False, seed=1)
-        chosen = pairs.chosen(0, 300)
+        kept = mark_held_out(several)
+        pairs = PairSampler(several, ~kept, prewarp=False, seed=1)
+        chosen = pairs.choose_pairs(0, 300)
         assert all(several.clips[pair.view] == several.clips[pair.target] and pair.view != pair.target
                    for pair in chosen)
         used = {pair.target for pair in chosen} | {pair.view for pair in chosen}
         assert used == set(np.flatnonzero(~kept)) - {33}, "all but the held-out ones and the one without a partner"
 
     def test_what_the_network_is_shown(self, faces: FaceSet) -> None:
-        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
-        batch = pairs.batch([Pair(0, 1), Pair(2, 3)])
-        given = shown(batch).numpy()
+        pairs = PairSampler(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
+        batch = pairs.make_batch([TrainingPair(0, 1), TrainingPair(2, 3)])
+        given = build_network_input(batch).numpy()
         assert given.shape == (2, 71, 64, 64) and given.dtype == np.float32
         assert np.array_equal(given[:, :3], batch.inputs)
-        assert np.abs(given[1, 3:] - heat_maps(faces.landmarks[3], 64)).max() < 1e-5
-        assert np.allclose(batch.inputs[0, :3], faces.crop(0).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
-        assert np.allclose(batch.targets[1], faces.crop(3).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+        assert np.abs(given[1, 3:] - draw_heat_maps(faces.landmarks[3], 64)).max() < 1e-5
+        assert np.allclose(batch.inputs[0, :3], faces.get_crop(0).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+        assert np.allclose(batch.targets[1], faces.get_crop(3).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
         maps = given[0, 3:]
         rows, columns = np.unravel_index(maps.reshape(68, -1).argmax(1), (64, 64))
         peaks = (np.stack([columns, rows], 1) + 0.5) / 64
@@ -168,36 +176,36 @@ class TestPairs:
         assert maps.min() >= 0 and maps.max() <= 1
 
     def test_prewarp(self, faces: FaceSet) -> None:
-        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
-        same = pairs.view(Pair(2, 2)).astype(float)
-        assert np.abs(same - faces.crop(2)).mean() < 1.0, "onto itself nothing moves"
-        nearer = np.abs(pairs.view(Pair(0, 3)).astype(float) - faces.crop(3)).mean()
-        assert nearer < 0.6 * np.abs(faces.crop(0).astype(float) - faces.crop(3)).mean()
+        pairs = PairSampler(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
+        same = pairs.make_view(TrainingPair(2, 2)).astype(float)
+        assert np.abs(same - faces.get_crop(2)).mean() < 1.0, "onto itself nothing moves"
+        nearer = np.abs(pairs.make_view(TrainingPair(0, 3)).astype(float) - faces.get_crop(3)).mean()
+        assert nearer < 0.6 * np.abs(faces.get_crop(0).astype(float) - faces.get_crop(3)).mean()
 
     def test_varied_faces_are_varied_alike(self, faces: FaceSet) -> None:
         """View, landmarks and target of a pair onto itself stay together when its proportions change."""
-        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
-        plain = pairs.batch([Pair(2, 2)] * 8)
-        batch = pairs.batch([Pair(2, 2)] * 8, [np.random.default_rng([3, place]) for place in range(8)])
+        pairs = PairSampler(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
+        plain = pairs.make_batch([TrainingPair(2, 2)] * 8)
+        batch = pairs.make_batch([TrainingPair(2, 2)] * 8, [np.random.default_rng([3, place]) for place in range(8)])
         moved = np.abs(batch.targets - plain.targets).mean((1, 2, 3))
         assert 1 <= (moved < 1e-6).sum() <= 7, "some are, some are not"
         assert np.abs(batch.inputs - batch.targets).mean((1, 2, 3)).max() < 0.01
-        assert batch.points is not None and plain.points is not None
-        given = np.abs(batch.points - plain.points).mean((1, 2))
+        assert batch.heat_map_points is not None and plain.heat_map_points is not None
+        given = np.abs(batch.heat_map_points - plain.heat_map_points).mean((1, 2))
         assert ((given > 1e-6) == (moved > 1e-6)).all()
-        again = pairs.of_step(4, 3)
-        assert np.array_equal(again.inputs, pairs.of_step(4, 3).inputs)
+        again = pairs.make_step_batch(4, 3)
+        assert np.array_equal(again.inputs, pairs.make_step_batch(4, 3).inputs)
 
     def test_published_pairs_are_not_varied(self, faces: FaceSet) -> None:
-        pairs = Pairs(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
-        step = pairs.of_step(4, 3)
-        assert np.array_equal(step.inputs, pairs.batch(pairs.chosen(4, 3)).inputs)
+        pairs = PairSampler(faces, np.ones(len(faces), bool), prewarp=False, seed=1)
+        step = pairs.make_step_batch(4, 3)
+        assert np.array_equal(step.inputs, pairs.make_batch(pairs.choose_pairs(4, 3)).inputs)
 
 
 def test_varied_proportions(faces: FaceSet) -> None:
     """As far as people differ: a few pixels in a crop of 256, never out of it."""
     own = faces.landmarks[0].astype(np.float64) * 256 - 0.5
     random = np.random.default_rng(1)
-    moves = np.array([np.abs(varied(own, 256, random) - own).mean() for _ in range(20)])
+    moves = np.array([np.abs(vary_proportions(own, 256, random) - own).mean() for _ in range(20)])
     assert 2 < moves.mean() < 20
-    assert np.array_equal(varied(own, 256, np.random.default_rng(1)), varied(own, 256, np.random.default_rng(1)))
+    assert np.array_equal(vary_proportions(own, 256, np.random.default_rng(1)), vary_proportions(own, 256, np.random.default_rng(1)))

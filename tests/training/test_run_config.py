@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.networks.architectures.build import parse_arch
-from fsgan_core.training.run_config import NETWORKS, PRESETS, Phase, load_plan, preset_path
+from fsgan_core.networks.architectures.build import parse_architecture
+from fsgan_core.training.run_config import NETWORKS, PRESETS, TrainingPhase, get_preset_path, load_plan
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(network: str, preset: str) -> None:
-    plan = load_plan(preset_path(network, preset), network)
-    parse_arch(plan.arch)
+    plan = load_plan(get_preset_path(network, preset), network)
+    parse_architecture(plan.arch)
     if preset == "published":
         assert [(phase.resolution, phase.epochs, phase.rate) for phase in plan.phases] == [(128, 24, 1e-4),
                                                                                           (256, 50, 4e-5)]
@@ -25,10 +25,10 @@ def test_presets(network: str, preset: str) -> None:
 
 
 def test_changes(tmp_path: Path) -> None:
-    path = preset_path("reenact", "published")
+    path = get_preset_path("reenact", "published")
     plan = load_plan(path, "reenact", {"phases.iterations": "7", "losses.gan": "0", "average": "0.5",
                                        "validation": '["anna"]', "arch": "res_unet.ResUNet()"})
-    assert [phase.length(1000) for phase in plan.phases] == [7, 7] and plan.losses.gan == 0 and plan.average == 0.5
+    assert [phase.count_iterations(1000) for phase in plan.phases] == [7, 7] and plan.losses.gan == 0 and plan.average == 0.5
     assert plan.validation == ("anna",) and plan.arch == "res_unet.ResUNet()"
     assert plan.to_dict()["augment"]["flip"] == 0.5
 
@@ -41,7 +41,7 @@ def test_changes(tmp_path: Path) -> None:
     ({"clip": "0"}, "clip")])
 def test_wrong(changes: dict[str, str], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        load_plan(preset_path("reenact", "small"), "reenact", changes)
+        load_plan(get_preset_path("reenact", "small"), "reenact", changes)
 
 
 def test_files_that_are_no_plan(tmp_path: Path) -> None:
@@ -54,10 +54,10 @@ def test_files_that_are_no_plan(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load_plan(tmp_path / "none.toml", "reenact")
     with pytest.raises(InputError, match="not for mask"):
-        load_plan(preset_path("reenact", "small"), "mask")
+        load_plan(get_preset_path("reenact", "small"), "mask")
 
 
 def test_phase_lengths() -> None:
-    assert Phase(64, 4, 1e-3, epochs=2).length(10) == 5
+    assert TrainingPhase(64, 4, 1e-3, epochs=2).count_iterations(10) == 5
     with pytest.raises(InputError, match="iterations or epochs"):
-        Phase(64, 4, 1e-3)
+        TrainingPhase(64, 4, 1e-3)

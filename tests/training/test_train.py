@@ -18,12 +18,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
-from fsgan_core.training.dataset import Prepared  # noqa: E402
-from fsgan_core.training.loops import seeded  # noqa: E402
+from fsgan_core.training.dataset import FaceDataset  # noqa: E402
+from fsgan_core.training.loops import build_seeded_network  # noqa: E402
 from fsgan_core.training.losses import LossWeights  # noqa: E402
-from fsgan_core.training.run_config import NETWORKS, Phase, Plan  # noqa: E402
+from fsgan_core.training.run_config import NETWORKS, TrainingPhase, TrainingPlan  # noqa: E402
 from fsgan_core.training.run_state import load_state  # noqa: E402
-from fsgan_core.training.train import STATE_FILE, Result, losses_of, train  # noqa: E402
+from fsgan_core.training.train import STATE_FILE, TrainingResult, choose_losses, train_generator  # noqa: E402
 from tests.training.conftest import save_crowd  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -34,16 +34,16 @@ ARCHS = {"reenact": "retouch.RetouchUNet(in_nc=71,ngf=4,levels=3,max_nc=16)",
 HELD = "cleo"
 
 
-def plan_of(network: str, iterations: int = 8, **changes: object) -> Plan:
+def plan_of(network: str, iterations: int = 8, **changes: object) -> TrainingPlan:
     losses = LossWeights(entropy=1.0) if network == "mask" else LossWeights(pyramid=1.0, features=0.2, gan=0.01)
-    plan = Plan(network, ARCHS[network], (Phase(64, 2, 3e-3, iterations=iterations),), losses, landmarks=68,
+    plan = TrainingPlan(network, ARCHS[network], (TrainingPhase(64, 2, 3e-3, iterations=iterations),), losses, landmarks=68,
                 prewarp=network == "reenact", focus=network == "reenact", precision="fp32", average=0.5, every=4,
                 trials=4, validation=(HELD,))
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def run(crowd: Prepared, plan: Plan, folder: Path, **options: object) -> Result:
-    return train(crowd.faces, crowd.people, crowd.people == HELD, seeded(plan.arch, plan.seed), plan, folder=folder,
+def run(crowd: FaceDataset, plan: TrainingPlan, folder: Path, **options: object) -> TrainingResult:
+    return train_generator(crowd.faces, crowd.people, crowd.people == HELD, build_seeded_network(plan.arch, plan.seed), plan, folder=folder,
                  key="key", **options)  # type: ignore[arg-type]
 
 
@@ -65,23 +65,23 @@ class Watched:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_learns_what_holds_for_somebody_else(crowd: Prepared, tmp_path: Path, network: str) -> None:
+def test_learns_what_holds_for_somebody_else(crowd: FaceDataset, tmp_path: Path, network: str) -> None:
     watched = Watched()
     plan = plan_of(network, 24, every=12)
     if network == "reenact":  # the retouching one begins with the warped view, which is right already in these faces
         plan = replace(plan, arch=RES_UNET.format(71))
     found = run(crowd, plan, tmp_path, watcher=watched)
-    assert [check.step for check in found.checks] == [0, 12, 24] and len(found.losses) == 24
-    assert found.checks[-1].loss < 0.9 * found.checks[0].loss
-    assert found.best_check.loss == min(check.loss for check in found.checks)
-    assert same(found.best, found.last) == (found.best_check.step == 24)
+    assert [check.step for check in found.validations] == [0, 12, 24] and len(found.losses) == 24
+    assert found.validations[-1].loss < 0.9 * found.validations[0].loss
+    assert found.best_validation.loss == min(check.loss for check in found.validations)
+    assert same(found.best, found.last) == (found.best_validation.step == 24)
     assert watched.values["validation/loss"] == [0, 12, 24] and watched.values["train/total"] == [10, 20]
     columns = {"reenact": 3, "mask": 3, "inpaint": 3, "blend": 4}[network]
     assert watched.pictures[0].shape == (4 * 64, columns * 64, 3) and watched.pictures[0].std() > 10
 
 
 @pytest.fixture(scope="module")
-def killed(crowd: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(crowd: FaceDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the state of a run of each network that was killed with SIGKILL after seven of eight iterations."""
     folder = tmp_path_factory.mktemp("killed")
     save_crowd(folder / "faces", crowd)
@@ -93,7 +93,7 @@ def killed(crowd: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_goes_on_after_a_kill_as_if_nothing_had_been(crowd: Prepared, killed: Path, tmp_path: Path,
+def test_goes_on_after_a_kill_as_if_nothing_had_been(crowd: FaceDataset, killed: Path, tmp_path: Path,
                                                      network: str) -> None:
     """The state was saved after six of them."""
     state = load_state(killed / network / STATE_FILE, "key")
@@ -101,9 +101,9 @@ def test_goes_on_after_a_kill_as_if_nothing_had_been(crowd: Prepared, killed: Pa
 
     plan = plan_of(network)
     resumed, whole = run(crowd, plan, killed / network), run(crowd, plan, tmp_path / "whole")
-    assert resumed.resumed == 6 and whole.resumed == 0
+    assert resumed.resumed_iterations == 6 and whole.resumed_iterations == 0
     assert same(resumed.last, whole.last) and same(resumed.best, whole.best)
-    assert np.array_equal(resumed.losses, whole.losses) and resumed.checks == whole.checks
+    assert np.array_equal(resumed.losses, whole.losses) and resumed.validations == whole.validations
     ends = [load_state(folder / STATE_FILE, "key") for folder in (killed / network, tmp_path / "whole")]
     assert ends[0] is not None and ends[1] is not None
     assert same(ends[0].tensors, ends[1].tensors), "the discriminator, the optimizers and the average too"
@@ -128,7 +128,7 @@ for network in sys.argv[2:]:
 """
 
 
-def test_two_processes_do_what_one_does(crowd: Prepared, tmp_path: Path) -> None:
+def test_two_processes_do_what_one_does(crowd: FaceDataset, tmp_path: Path) -> None:
     """By torchrun's variables and gloo; the losses of one process on whole batches, within rounding."""
     save_crowd(tmp_path / "faces", crowd)
     with socket.socket() as probe:
@@ -163,28 +163,28 @@ leave()
 """
 
 
-def test_phases_follow_one_another(crowd: Prepared, tmp_path: Path) -> None:
+def test_phases_follow_one_another(crowd: FaceDataset, tmp_path: Path) -> None:
     """Resolution grows, rates change, and the best is of the last resolution."""
-    phases = (Phase(32, 2, 1e-3, iterations=3), Phase(64, 1, 2e-3, epochs=0.25, halve=0.1))
+    phases = (TrainingPhase(32, 2, 1e-3, iterations=3), TrainingPhase(64, 1, 2e-3, epochs=0.25, halve=0.1))
     plan = plan_of("reenact", phases=phases, every=3)
-    assert phases[1].length(12) == 3 and [phases[1].fall(step, 12) for step in range(3)] == [1, 1, 0.5]
+    assert phases[1].count_iterations(12) == 3 and [phases[1].compute_rate_factor(step, 12) for step in range(3)] == [1, 1, 0.5]
     watched = Watched()
     found = run(crowd, plan, tmp_path, watcher=watched)
     assert len(found.losses) == 6
     assert [picture.shape[0] // 4 for picture in watched.pictures] == [32, 32, 64]
-    assert found.best_check == found.checks[-1] and same(found.best, found.last)
+    assert found.best_validation == found.validations[-1] and same(found.best, found.last)
     with pytest.raises(InputError, match="--resolution"):
-        run(crowd, plan_of("reenact", phases=(Phase(96, 2, 1e-3, iterations=1),)), tmp_path / "more")
+        run(crowd, plan_of("reenact", phases=(TrainingPhase(96, 2, 1e-3, iterations=1),)), tmp_path / "more")
 
 
-def test_processes_make_what_a_thread_makes(crowd: Prepared, tmp_path: Path) -> None:
+def test_processes_make_what_a_thread_makes(crowd: FaceDataset, tmp_path: Path) -> None:
     """Batches that other processes prepare are the same ones in the same order."""
     plan = plan_of("reenact", iterations=5)
     alone, helped = run(crowd, plan, tmp_path / "a"), run(crowd, plan, tmp_path / "b", workers=2)
     assert same(alone.last, helped.last) and np.array_equal(alone.losses, helped.losses)
 
 
-def test_limit_of_time(crowd: Prepared, tmp_path: Path) -> None:
+def test_limit_of_time(crowd: FaceDataset, tmp_path: Path) -> None:
     plan = plan_of("reenact", 3)
     first = run(crowd, plan, tmp_path, limit=1e-3)
     assert len(first.losses) == 1
@@ -192,7 +192,7 @@ def test_limit_of_time(crowd: Prepared, tmp_path: Path) -> None:
 
 
 def test_losses_without_a_vgg(caplog: pytest.LogCaptureFixture) -> None:
-    plan = plan_of("reenact", losses=LossWeights.published(), without_vgg=LossWeights.ours())
-    assert losses_of(plan, {}) == LossWeights.ours() and "identity, attributes" in caplog.text
+    plan = plan_of("reenact", losses=LossWeights.make_published(), without_vgg=LossWeights.make_without_vgg())
+    assert choose_losses(plan, {}) == LossWeights.make_without_vgg() and "identity, attributes" in caplog.text
     vggs = {role: lambda x: [x] for role in ("identity", "attributes")}
-    assert losses_of(plan, vggs) == LossWeights.published()
+    assert choose_losses(plan, vggs) == LossWeights.make_published()

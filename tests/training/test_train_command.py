@@ -11,9 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.cli import main  # noqa: E402
-from fsgan_core.networks.weights.catalogue import read_weight  # noqa: E402
+from fsgan_core.networks.weights.catalogue import read_weights_info  # noqa: E402
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint  # noqa: E402
-from fsgan_core.training.dataset import Prepared  # noqa: E402
+from fsgan_core.training.dataset import FaceDataset  # noqa: E402
 from tests.training.conftest import save_crowd  # noqa: E402
 
 PLAN = """
@@ -34,7 +34,7 @@ pyramid = 1.0
 
 
 @pytest.fixture
-def command(crowd: Prepared, tmp_path: Path) -> list[str]:
+def command(crowd: FaceDataset, tmp_path: Path) -> list[str]:
     save_crowd(tmp_path / "faces", crowd)
     (tmp_path / "plan.toml").write_text(PLAN)
     return ["train", "reenact", "--data", str(tmp_path / "faces"), "--plan", str(tmp_path / "plan.toml"), "-o",
@@ -50,7 +50,7 @@ def test_weights_that_say_what_they_are(command: list[str], tmp_path: Path, caps
     facts = said(capsys)
     assert facts["iterations"] == facts["planned"] == 3 and facts["licence"] == "commercial"
     output = tmp_path / "gr.safetensors"
-    weight = read_weight(output)
+    weight = read_weights_info(output)
     assert (weight.role, weight.landmarks, weight.prewarp, weight.resolution) == ("reenact", 68, True, 64)
     checkpoint = read_checkpoint(output)
     assert {tensor.dtype for tensor in checkpoint.state.values()} == {torch.float16}
@@ -96,11 +96,11 @@ def test_wrong(command: list[str], extra: list[str], what: str, capsys: pytest.C
 
 def test_picture_grid_is_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
-    from fsgan_core.training.tensorboard import watch
+    from fsgan_core.training.tensorboard import open_tensorboard
 
-    board = watch(tmp_path)
+    board = open_tensorboard(tmp_path)
     assert board is not None
-    board.scalars(1, {"a": 1.0})
-    board.grid(1, np.zeros((8, 8, 3), np.uint8))
+    board.write_scalars(1, {"a": 1.0})
+    board.write_picture_grid(1, np.zeros((8, 8, 3), np.uint8))
     board.close()
     assert any(path.stat().st_size > 100 for path in tmp_path.iterdir())

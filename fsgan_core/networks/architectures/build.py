@@ -19,15 +19,15 @@ from fsgan_core.contract.errors import WeightsError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CONSTRUCTORS", "MAX_PARAMETERS", "Arch", "build", "parse_arch"]
+__all__ = ["CONSTRUCTORS", "MAX_PARAMETERS", "Architecture", "build_network", "parse_architecture"]
 
 MAX_PARAMETERS = 400_000_000  # the largest published one, VGG-19 with its classifier, has 171 million
-_MAX_TEXT = 1000
+_MAX_TEXT_LENGTH = 1000
 _MAX_MODULES = 20_000
 
 
 @dataclass(frozen=True)
-class Arch:
+class Architecture:
     """What `parse_arch` read. constructor: "module.Class"; arguments: every one, defaults filled in."""
 
     constructor: str
@@ -36,26 +36,26 @@ class Arch:
     def __str__(self) -> str:
         """The string in its shortest usual form: what `parse_arch` reads back to an equal Arch."""
         given = CONSTRUCTORS[self.constructor].arguments
-        parts = [f"{name}={_spell(value)}" for name, value in self.arguments.items() if value != given[name].default]
+        parts = [f"{name}={_format_value(value)}" for name, value in self.arguments.items() if value != given[name].default]
         return f"{self.constructor}({','.join(parts)})"
 
 
 @dataclass(frozen=True)
-class Whole:
+class IntArgument:
     """An int within bounds."""
 
     default: int
     low: int
     high: int
 
-    def read(self, value: Any) -> Any:
+    def check_value(self, value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise ValueError(f"a whole number from {self.low} to {self.high}")
         return value
 
 
 @dataclass(frozen=True)
-class Wholes:
+class IntTupleArgument:
     """A tuple of ints, its length and each member within bounds."""
 
     default: tuple[int, ...]
@@ -64,168 +64,168 @@ class Wholes:
     low: int
     high: int
 
-    def read(self, value: Any) -> Any:
-        member = Whole(self.low, self.low, self.high)
+    def check_value(self, value: Any) -> Any:
+        member = IntArgument(self.low, self.low, self.high)
         if not isinstance(value, tuple) or not self.shortest <= len(value) <= self.longest:
             raise ValueError(f"{self.shortest} to {self.longest} whole numbers in brackets")
-        return tuple(member.read(item) for item in value)
+        return tuple(member.check_value(item) for item in value)
 
 
 @dataclass(frozen=True)
-class OneOf:
+class ChoiceArgument:
     """One of a few values, told apart by type too (True is not 1)."""
 
     default: Any
     choices: tuple[Any, ...]
 
-    def read(self, value: Any) -> Any:
+    def check_value(self, value: Any) -> Any:
         if not any(type(value) is type(choice) and value == choice for choice in self.choices):
             raise ValueError(" or ".join(map(repr, self.choices)))
         return value
 
 
 @dataclass(frozen=True)
-class Constructor:
+class ConstructorSpec:
     """module and name: where our class is. arguments: as published, with their defaults. unused: what changes nothing
     in the network that is loaded (who initialised it, whether a training run started from somebody's weights)."""
 
     module: str
     name: str
-    arguments: Mapping[str, Whole | Wholes | OneOf]
+    arguments: Mapping[str, IntArgument | IntTupleArgument | ChoiceArgument]
     unused: tuple[str, ...] = ()
 
-    def factory(self) -> Callable[..., nn.Module]:
+    def load_factory(self) -> Callable[..., nn.Module]:
         return getattr(importlib.import_module(self.module), self.name)
 
 
-_HERE = "fsgan_core.networks.architectures"
-_CHANNELS = {"low": 1, "high": 512}
-_WIDTH = {"low": 1, "high": 512}
-_ANY = (True, False)
+_PACKAGE = "fsgan_core.networks.architectures"
+_CHANNEL_BOUNDS = {"low": 1, "high": 512}
+_WIDTH_BOUNDS = {"low": 1, "high": 512}
+_BOOLEANS = (True, False)
 
 
-def _res_unet(out_nc: Whole | Wholes, shortest: int) -> dict[str, Whole | Wholes | OneOf]:
+def _make_res_unet_arguments(out_nc: IntArgument | IntTupleArgument, shortest: int) -> dict[str, IntArgument | IntTupleArgument | ChoiceArgument]:
     return {
-        "in_nc": Whole(3, **_CHANNELS),
+        "in_nc": IntArgument(3, **_CHANNEL_BOUNDS),
         "out_nc": out_nc,
-        "max_nc": Whole(1024, low=1, high=4096),
-        "ngf": Whole(64, **_WIDTH),
-        "flat_layers": Wholes((0, 0, 0, 3), shortest=shortest, longest=8, low=0, high=16),
-        "use_dropout": OneOf(False, (False,)),
+        "max_nc": IntArgument(1024, low=1, high=4096),
+        "ngf": IntArgument(64, **_WIDTH_BOUNDS),
+        "flat_layers": IntTupleArgument((0, 0, 0, 3), shortest=shortest, longest=8, low=0, high=16),
+        "use_dropout": ChoiceArgument(False, (False,)),
     }
 
 
-def _unet(classes: str, feature_scale: int) -> dict[str, Whole | Wholes | OneOf]:
+def _make_unet_arguments(classes: str, feature_scale: int) -> dict[str, IntArgument | IntTupleArgument | ChoiceArgument]:
     return {
-        classes: Whole(21, **_CHANNELS),
-        "in_channels": Whole(3, **_CHANNELS),
-        "feature_scale": Whole(feature_scale, low=1, high=64),
-        "is_deconv": OneOf(False, (False,)),
-        "is_batchnorm": OneOf(True, (True,)),
+        classes: IntArgument(21, **_CHANNEL_BOUNDS),
+        "in_channels": IntArgument(3, **_CHANNEL_BOUNDS),
+        "feature_scale": IntArgument(feature_scale, low=1, high=64),
+        "is_deconv": ChoiceArgument(False, (False,)),
+        "is_batchnorm": ChoiceArgument(True, (True,)),
     }
 
 
-_ENHANCER = {"n_local_enhancers": OneOf(1, (1,))}
+_ENHANCER_ARGUMENTS = {"n_local_enhancers": ChoiceArgument(1, (1,))}
 _UNET_UNUSED = ("is_deconv", "is_batchnorm")
 _RES_UNET_UNUSED = ("use_dropout",)
-_PICTURE = Whole(3, **_CHANNELS)
-_TWO_HEADS = Wholes((3, 3), shortest=2, longest=2, low=1, high=512)
+_PICTURE_CHANNELS = IntArgument(3, **_CHANNEL_BOUNDS)
+_TWO_HEAD_CHANNELS = IntTupleArgument((3, 3), shortest=2, longest=2, low=1, high=512)
 
-CONSTRUCTORS: Mapping[str, Constructor] = {
-    "res_unet.MultiScaleResUNet": Constructor(
-        f"{_HERE}.res_unet",
+CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
+    "res_unet.MultiScaleResUNet": ConstructorSpec(
+        f"{_PACKAGE}.res_unet",
         "MultiScaleResUNet",
-        _res_unet(_PICTURE, 2) | _ENHANCER,
+        _make_res_unet_arguments(_PICTURE_CHANNELS, 2) | _ENHANCER_ARGUMENTS,
         (*_RES_UNET_UNUSED, "n_local_enhancers"),
     ),
-    "res_unet.ResUNet": Constructor(f"{_HERE}.res_unet", "ResUNet", _res_unet(_PICTURE, 1), _RES_UNET_UNUSED),
-    "res_unet_split.MultiScaleResUNet": Constructor(
-        f"{_HERE}.res_unet",
+    "res_unet.ResUNet": ConstructorSpec(f"{_PACKAGE}.res_unet", "ResUNet", _make_res_unet_arguments(_PICTURE_CHANNELS, 1), _RES_UNET_UNUSED),
+    "res_unet_split.MultiScaleResUNet": ConstructorSpec(
+        f"{_PACKAGE}.res_unet",
         "SplitMultiScaleResUNet",
-        _res_unet(_TWO_HEADS, 2) | _ENHANCER,
+        _make_res_unet_arguments(_TWO_HEAD_CHANNELS, 2) | _ENHANCER_ARGUMENTS,
         (*_RES_UNET_UNUSED, "n_local_enhancers"),
     ),
-    "simple_unet.UNet": Constructor(f"{_HERE}.unet", "unet_of_n_classes", _unet("n_classes", 4), _UNET_UNUSED),
-    "simple_unet_02.UNet": Constructor(f"{_HERE}.unet", "UNet", _unet("num_classes", 1), _UNET_UNUSED),
+    "simple_unet.UNet": ConstructorSpec(f"{_PACKAGE}.unet", "unet_of_n_classes", _make_unet_arguments("n_classes", 4), _UNET_UNUSED),
+    "simple_unet_02.UNet": ConstructorSpec(f"{_PACKAGE}.unet", "UNet", _make_unet_arguments("num_classes", 1), _UNET_UNUSED),
     # Ours, not published: the small reenactment network.
-    "retouch.RetouchUNet": Constructor(
-        f"{_HERE}.retouch",
+    "retouch.RetouchUNet": ConstructorSpec(
+        f"{_PACKAGE}.retouch",
         "RetouchUNet",
         {
-            "in_nc": Whole(71, low=4, high=512),
-            "ngf": Whole(16, **_WIDTH),
-            "levels": Whole(4, low=1, high=7),
-            "max_nc": Whole(128, low=1, high=4096),
+            "in_nc": IntArgument(71, low=4, high=512),
+            "ngf": IntArgument(16, **_WIDTH_BOUNDS),
+            "levels": IntArgument(4, low=1, high=7),
+            "max_nc": IntArgument(128, low=1, high=4096),
         },
     ),
-    "hrnet.hrnet_wlfw": Constructor(f"{_HERE}.hrnet", "HRNet", {}),
-    "hopenet.Hopenet": Constructor(f"{_HERE}.hopenet", "Hopenet", {}),
-    "vgg.vgg19": Constructor(
-        f"{_HERE}.vgg",
+    "hrnet.hrnet_wlfw": ConstructorSpec(f"{_PACKAGE}.hrnet", "HRNet", {}),
+    "hopenet.Hopenet": ConstructorSpec(f"{_PACKAGE}.hopenet", "Hopenet", {}),
+    "vgg.vgg19": ConstructorSpec(
+        f"{_PACKAGE}.vgg",
         "VGG19",
         {
-            "num_classes": Whole(1000, low=1, high=100_000),
-            "batch_norm": OneOf(True, (True,)),
-            "pretrained": OneOf(False, _ANY),
-            "init_weights": OneOf(True, _ANY),
-            "verification": OneOf(False, (False,)),
-            "verifcation": OneOf(False, _ANY),  # the published spelling; it does nothing there either
+            "num_classes": IntArgument(1000, low=1, high=100_000),
+            "batch_norm": ChoiceArgument(True, (True,)),
+            "pretrained": ChoiceArgument(False, _BOOLEANS),
+            "init_weights": ChoiceArgument(True, _BOOLEANS),
+            "verification": ChoiceArgument(False, (False,)),
+            "verifcation": ChoiceArgument(False, _BOOLEANS),  # the published spelling; it does nothing there either
         },
         ("batch_norm", "pretrained", "init_weights", "verification", "verifcation"),
     ),
     # Ours, not published: the convolutions alone, which are all that a perceptual loss needs (20 of 171 million).
-    "vgg.vgg19_features": Constructor(f"{_HERE}.vgg", "VGG19Features", {}),
-    "discriminators_pix2pix.MultiscaleDiscriminator": Constructor(
-        f"{_HERE}.discriminator",
+    "vgg.vgg19_features": ConstructorSpec(f"{_PACKAGE}.vgg", "VGG19Features", {}),
+    "discriminators_pix2pix.MultiscaleDiscriminator": ConstructorSpec(
+        f"{_PACKAGE}.discriminator",
         "MultiscaleDiscriminator",
         {
-            "input_nc": Whole(3, **_CHANNELS),
-            "ndf": Whole(64, **_WIDTH),
-            "n_layers": Whole(3, low=1, high=6),
-            "use_sigmoid": OneOf(False, _ANY),
-            "num_D": Whole(3, low=1, high=4),
-            "getIntermFeat": OneOf(False, (False,)),
+            "input_nc": IntArgument(3, **_CHANNEL_BOUNDS),
+            "ndf": IntArgument(64, **_WIDTH_BOUNDS),
+            "n_layers": IntArgument(3, low=1, high=6),
+            "use_sigmoid": ChoiceArgument(False, _BOOLEANS),
+            "num_D": IntArgument(3, low=1, high=4),
+            "getIntermFeat": ChoiceArgument(False, (False,)),
         },
         ("getIntermFeat",),
     ),
 }
 
 
-def parse_arch(text: str) -> Arch:
+def parse_architecture(text: str) -> Architecture:
     """The architecture that a checkpoint's string names; nothing of it is run.
 
     Raises WeightsError: not a plain constructor call, or one that is not in the table.
     """
-    if not isinstance(text, str) or len(text) > _MAX_TEXT:
-        raise WeightsError(f"an architecture string of more than {_MAX_TEXT} characters, or none: refused")
+    if not isinstance(text, str) or len(text) > _MAX_TEXT_LENGTH:
+        raise WeightsError(f"an architecture string of more than {_MAX_TEXT_LENGTH} characters, or none: refused")
     try:
         node: ast.expr = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise _refusal(text, "it is not a constructor call") from None
+        raise _make_refusal(text, "it is not a constructor call") from None
     given: list[ast.keyword] = []
     if isinstance(node, ast.Call):
         if node.args:
-            raise _refusal(text, "arguments need their names")
+            raise _make_refusal(text, "arguments need their names")
         given, node = node.keywords, node.func
-    name = _dotted(node, text)
+    name = _read_dotted_name(node, text)
     constructor = CONSTRUCTORS.get(name)
     if constructor is None:
-        raise _refusal(text, f"{name} is not known; known are {', '.join(CONSTRUCTORS)}")
+        raise _make_refusal(text, f"{name} is not known; known are {', '.join(CONSTRUCTORS)}")
     arguments = {key: allowed.default for key, allowed in constructor.arguments.items()}
     if len({keyword.arg for keyword in given}) < len(given):
-        raise _refusal(text, "an argument is named twice")
+        raise _make_refusal(text, "an argument is named twice")
     for keyword in given:
         allowed = constructor.arguments.get(keyword.arg or "")
         if allowed is None or keyword.arg is None:
-            raise _refusal(text, f"{name} has no argument {keyword.arg or '**'}")
+            raise _make_refusal(text, f"{name} has no argument {keyword.arg or '**'}")
         try:
-            arguments[keyword.arg] = allowed.read(_literal(keyword.value))
+            arguments[keyword.arg] = allowed.check_value(_read_literal(keyword.value))
         except ValueError as error:
-            raise _refusal(text, f"{keyword.arg} must be {error}") from None
-    return Arch(name, arguments)
+            raise _make_refusal(text, f"{keyword.arg} must be {error}") from None
+    return Architecture(name, arguments)
 
 
-def build(arch: str | Arch, device: str = "cpu") -> nn.Module:
+def build_network(arch: str | Architecture, device: str = "cpu") -> nn.Module:
     """The network of an architecture string, randomly initialised, in training mode.
 
     device "meta" makes no storage: for loading with `load_state_dict(state, strict=True, assign=True)`.
@@ -233,35 +233,35 @@ def build(arch: str | Arch, device: str = "cpu") -> nn.Module:
     """
     import torch
 
-    parsed = parse_arch(arch) if isinstance(arch, str) else arch
+    parsed = parse_architecture(arch) if isinstance(arch, str) else arch
     constructor = CONSTRUCTORS[parsed.constructor]
     arguments = {name: value for name, value in parsed.arguments.items() if name not in constructor.unused}
-    factory = constructor.factory()
+    factory = constructor.load_factory()
     with torch.device("meta"):
         network = factory(**arguments)
     count = sum(parameter.numel() for parameter in network.parameters())
     if count > MAX_PARAMETERS:
         limit = MAX_PARAMETERS // 1_000_000
-        raise _refusal(str(parsed), f"{count // 1_000_000} million parameters, more than the {limit} allowed")
+        raise _make_refusal(str(parsed), f"{count // 1_000_000} million parameters, more than the {limit} allowed")
     if device == "meta":
         return network
     with torch.device(device):
         return factory(**arguments)
 
 
-def _dotted(node: ast.expr, text: str) -> str:
+def _read_dotted_name(node: ast.expr, text: str) -> str:
     """The last two names of a dotted path."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
-        raise _refusal(text, "it is not a constructor call")
+        raise _make_refusal(text, "it is not a constructor call")
     names.append(node.id)
     return ".".join(reversed(names[:2]))
 
 
-def _literal(node: ast.expr) -> Any:
+def _read_literal(node: ast.expr) -> Any:
     """A constant, or a tuple or list of constants as a tuple. Raises ValueError."""
     if isinstance(node, ast.Constant):
         return node.value
@@ -270,12 +270,12 @@ def _literal(node: ast.expr) -> Any:
     raise ValueError("a plain value")
 
 
-def _spell(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({','.join(map(str, value))}{',' if len(value) == 1 else ''})"
     return str(value)
 
 
-def _refusal(text: str, why: str) -> WeightsError:
+def _make_refusal(text: str, why: str) -> WeightsError:
     shown = text if len(text) <= 200 else text[:200] + "..."
     return WeightsError(f"architecture string {shown!r} refused: {why}")

@@ -16,15 +16,15 @@ from torch.nn import functional
 
 from fsgan_core.contract.errors import EngineError
 
-__all__ = ["FaceResNet", "distances", "load_face_resnet"]
+__all__ = ["FaceResNet", "load_face_resnet", "measure_distances"]
 
-SIDE = 150  # pixels of a chip
+CHIP_SIDE = 150  # pixels of a chip
 _MEAN = (122.782, 117.001, 104.298)
-_WIDTHS = ((32, False, 3), (64, True, 3), (128, True, 2), (256, True, 2), (256, True, 0))  # channels, halves, blocks
-_TENSOR = 2  # version of a stored tensor whose numbers are plain little-endian float32
+_BLOCK_LAYOUT = ((32, False, 3), (64, True, 3), (128, True, 2), (256, True, 2), (256, True, 0))  # channels, halves, blocks
+_TENSOR_VERSION = 2  # version of a stored tensor whose numbers are plain little-endian float32
 
 
-class _Conv(nn.Module):
+class _ScaledConvolution(nn.Module):
     """A convolution and its scale and bias per channel."""
 
     def __init__(self, in_nc: int, nc: int, size: int, stride: int) -> None:
@@ -37,21 +37,21 @@ class _Conv(nn.Module):
         return self.conv(x) * self.scale + self.shift
 
 
-class _Block(nn.Module):
+class _DlibBlock(nn.Module):
     def __init__(self, in_nc: int, nc: int, halves: bool) -> None:
         super().__init__()
         self.halves = halves
-        self.first = _Conv(in_nc, nc, 3, 2 if halves else 1)
-        self.second = _Conv(nc, nc, 3, 1)
+        self.first = _ScaledConvolution(in_nc, nc, 3, 2 if halves else 1)
+        self.second = _ScaledConvolution(nc, nc, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(functional.relu(self.first(x)))
         short = functional.avg_pool2d(x, 2) if self.halves else x
         size = [max(a, b) for a, b in zip(short.shape[1:], y.shape[1:], strict=True)]
-        return functional.relu(_padded(short, size) + _padded(y, size))
+        return functional.relu(_pad_to_size(short, size) + _pad_to_size(y, size))
 
 
-def _padded(x: Tensor, size: list[int]) -> Tensor:
+def _pad_to_size(x: Tensor, size: list[int]) -> Tensor:
     """With zeros at the end of channels, rows and columns, as dlib adds unlike tensors."""
     channels, height, width = (want - have for want, have in zip(size, x.shape[1:], strict=True))
     return functional.pad(x, (0, width, 0, height, 0, channels))
@@ -65,12 +65,12 @@ class FaceResNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
-        self.stem = _Conv(3, 32, 7, 2)
+        self.stem = _ScaledConvolution(3, 32, 7, 2)
         blocks, before = [], 32
-        for channels, halves, count in _WIDTHS:
+        for channels, halves, count in _BLOCK_LAYOUT:
             if halves:
-                blocks.append(_Block(before, channels, True))
-            blocks += [_Block(channels, channels, False) for _ in range(count)]
+                blocks.append(_DlibBlock(before, channels, True))
+            blocks += [_DlibBlock(channels, channels, False) for _ in range(count)]
             before = channels
         self.blocks = nn.Sequential(*blocks)
         self.last = nn.Linear(before, 128, bias=False)
@@ -82,7 +82,7 @@ class FaceResNet(nn.Module):
         return described
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
+def measure_distances(a: Tensor, b: Tensor) -> Tensor:
     """(n, m): how far the descriptors `a` (n, 128) are from those in `b` (m, 128). Below 0.6: one person."""
     return (a[:, None] - b[None]).square().sum(2).clamp_min(1e-12).sqrt()
 
@@ -91,18 +91,18 @@ def load_face_resnet(path: Path) -> FaceResNet:
     """The network with the weights of dlib's file. Raises EngineError: not that file."""
     network = FaceResNet().requires_grad_(False).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster
-    layers = [part for part in network.modules() if isinstance(part, _Conv)]
+    layers = [part for part in network.modules() if isinstance(part, _ScaledConvolution)]
     try:
-        stored = _Stored(path.read_bytes())
+        stored = _DlibReader(path.read_bytes())
         for layer in layers:
             nc = layer.conv.out_channels
-            numbers = stored.tensor(b"con_")
+            numbers = stored.read_tensor(b"con_")
             layer.conv.weight.copy_(torch.from_numpy(numbers[:-nc]).view_as(layer.conv.weight))
             layer.conv.bias.copy_(torch.from_numpy(numbers[-nc:]))  # type: ignore[union-attr]
-            numbers = stored.tensor(b"affine_")
+            numbers = stored.read_tensor(b"affine_")
             layer.scale.copy_(torch.from_numpy(numbers[:nc]).view_as(layer.scale))
             layer.shift.copy_(torch.from_numpy(numbers[nc:]).view_as(layer.shift))
-        numbers = stored.tensor(b"fc_", whole=2)
+        numbers = stored.read_tensor(b"fc_", whole=2)
         network.last.weight.copy_(torch.from_numpy(numbers).view(network.last.in_features, -1).T)
     except (OSError, ValueError, IndexError, RuntimeError) as error:
         raise EngineError(f"{path} could not be read as dlib's face descriptor ({error}); reinstall "
@@ -110,30 +110,30 @@ def load_face_resnet(path: Path) -> FaceResNet:
     return network
 
 
-class _Stored:
+class _DlibReader:
     """dlib's serialised network, read from front to back: whole numbers are a byte that counts bytes (its top bit the
     sign) and so many bytes, low ones first; a name is its length and its letters."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._at = 0
+        self._position = 0
 
-    def tensor(self, kind: bytes, whole: int = 0) -> np.ndarray:
+    def read_tensor(self, kind: bytes, whole: int = 0) -> np.ndarray:
         """float32 (n,): the next layer of this kind. whole: numbers that stand before its tensor."""
-        found = self._data.index(kind, self._at)
-        self._at = found + self._data[found - 1]  # behind the name: its length stands before it
+        found = self._data.index(kind, self._position)
+        self._position = found + self._data[found - 1]  # behind the name: its length stands before it
         for _ in range(whole):
-            self._number()
-        version, *shape = (self._number() for _ in range(5))
+            self._read_number()
+        version, *shape = (self._read_number() for _ in range(5))
         count = int(np.prod(shape))
-        if version != _TENSOR or not 0 < 4 * count <= len(self._data) - self._at:
+        if version != _TENSOR_VERSION or not 0 < 4 * count <= len(self._data) - self._position:
             raise ValueError(f"no layer {kind.decode()} at byte {found}")
-        values = np.frombuffer(self._data, "<f4", count, self._at).astype(np.float32)
-        self._at += 4 * count
+        values = np.frombuffer(self._data, "<f4", count, self._position).astype(np.float32)
+        self._position += 4 * count
         return values
 
-    def _number(self) -> int:
-        size = self._data[self._at]
-        self._at += 1 + (size & 0xF)
-        value = int.from_bytes(self._data[self._at - (size & 0xF):self._at], "little")
+    def _read_number(self) -> int:
+        size = self._data[self._position]
+        self._position += 1 + (size & 0xF)
+        value = int.from_bytes(self._data[self._position - (size & 0xF):self._position], "little")
         return -value if size & 0x80 else value

@@ -11,16 +11,16 @@ from torch.nn import functional
 
 __all__ = ["Hopenet"]
 
-_BINS = 66
+_BIN_COUNT = 66
 _DEGREES_PER_BIN = 3.0
-_LOWEST = -99.0
-_WIDEN = 4
+_LOWEST_DEGREES = -99.0
+_EXPANSION = 4
 
 
-class _Bottleneck(nn.Module):
+class _HopenetBottleneck(nn.Module):
     def __init__(self, in_nc: int, nc: int, stride: int) -> None:
         super().__init__()
-        out_nc = nc * _WIDEN
+        out_nc = nc * _EXPANSION
         self.conv1 = nn.Conv2d(in_nc, nc, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(nc)
         self.conv2 = nn.Conv2d(nc, nc, 3, stride=stride, padding=1, bias=False)
@@ -38,9 +38,9 @@ class _Bottleneck(nn.Module):
         return functional.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
-def _layer(in_nc: int, nc: int, count: int, stride: int) -> nn.Sequential:
-    rest = (_Bottleneck(nc * _WIDEN, nc, 1) for _ in range(count - 1))
-    return nn.Sequential(_Bottleneck(in_nc, nc, stride), *rest)
+def _make_layer(in_nc: int, nc: int, count: int, stride: int) -> nn.Sequential:
+    rest = (_HopenetBottleneck(nc * _EXPANSION, nc, 1) for _ in range(count - 1))
+    return nn.Sequential(_HopenetBottleneck(in_nc, nc, stride), *rest)
 
 
 class Hopenet(nn.Module):
@@ -48,28 +48,28 @@ class Hopenet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.per_bin = _DEGREES_PER_BIN
-        self.lowest = _LOWEST
+        self.degrees_per_bin = _DEGREES_PER_BIN
+        self.lowest_degrees = _LOWEST_DEGREES
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.layer1 = _layer(64, 64, 3, 1)
-        self.layer2 = _layer(256, 128, 4, 2)
-        self.layer3 = _layer(512, 256, 6, 2)
-        self.layer4 = _layer(1024, 512, 3, 2)
-        self.fc_yaw = nn.Linear(512 * _WIDEN, _BINS)
-        self.fc_pitch = nn.Linear(512 * _WIDEN, _BINS)
-        self.fc_roll = nn.Linear(512 * _WIDEN, _BINS)
-        self.fc_finetune = nn.Linear(512 * _WIDEN + 3, 3)  # in the published files, never run
+        self.layer1 = _make_layer(64, 64, 3, 1)
+        self.layer2 = _make_layer(256, 128, 4, 2)
+        self.layer3 = _make_layer(512, 256, 6, 2)
+        self.layer4 = _make_layer(1024, 512, 3, 2)
+        self.fc_yaw = nn.Linear(512 * _EXPANSION, _BIN_COUNT)
+        self.fc_pitch = nn.Linear(512 * _EXPANSION, _BIN_COUNT)
+        self.fc_roll = nn.Linear(512 * _EXPANSION, _BIN_COUNT)
+        self.fc_finetune = nn.Linear(512 * _EXPANSION + 3, 3)  # in the published files, never run
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.max_pool2d(functional.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = x.mean(dim=[2, 3])
         return torch.stack(
-            [self.degrees(self.fc_yaw(x)), self.degrees(self.fc_pitch(x)), self.degrees(self.fc_roll(x))], dim=1
+            [self.compute_degrees(self.fc_yaw(x)), self.compute_degrees(self.fc_pitch(x)), self.compute_degrees(self.fc_roll(x))], dim=1
         )
 
-    def degrees(self, logits: Tensor) -> Tensor:
+    def compute_degrees(self, logits: Tensor) -> Tensor:
         """(n, 66) -> (n,): the bins' expectation."""
         bins = torch.arange(logits.shape[1], device=logits.device, dtype=logits.dtype)
-        return (functional.softmax(logits, dim=1) * bins).sum(dim=1) * self.per_bin + self.lowest
+        return (functional.softmax(logits, dim=1) * bins).sum(dim=1) * self.degrees_per_bin + self.lowest_degrees

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fsgan_core.networks.architectures.operators import resized
+from fsgan_core.networks.architectures.operators import resize_bilinear
 
 __all__ = ["MultiScaleResUNet", "ResUNet", "SplitMultiScaleResUNet"]
 
 _HEAD_KERNEL = 7
-_LANDMARKS = 68  # of the smaller convention: a network with as many channels more than a picture takes landmark maps
+_LANDMARK_COUNT = 68  # of the smaller convention: a network with as many channels more than a picture takes landmark maps
 
 
-def _convolution(in_nc: int, out_nc: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+def _make_convolution_layers(in_nc: int, out_nc: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     """Reflection padding, convolution without bias, batch norm: what comes after is the caller's."""
     return [
         nn.ReflectionPad2d(kernel // 2),
@@ -30,11 +30,11 @@ def _convolution(in_nc: int, out_nc: int, kernel: int, stride: int = 1) -> list[
     ]
 
 
-def _entry(in_nc: int, out_nc: int) -> nn.Sequential:
-    return nn.Sequential(*_convolution(in_nc, out_nc, _HEAD_KERNEL), nn.ReLU(inplace=True))
+def _make_entry(in_nc: int, out_nc: int) -> nn.Sequential:
+    return nn.Sequential(*_make_convolution_layers(in_nc, out_nc, _HEAD_KERNEL), nn.ReLU(inplace=True))
 
 
-def _head(in_nc: int, out_nc: int) -> nn.Sequential:
+def _make_head(in_nc: int, out_nc: int) -> nn.Sequential:
     """Features to a picture in [-1, 1]."""
     convolution = nn.Conv2d(in_nc, out_nc, _HEAD_KERNEL, bias=False)
     return nn.Sequential(nn.ReflectionPad2d(_HEAD_KERNEL // 2), convolution, nn.Tanh())
@@ -43,7 +43,7 @@ def _head(in_nc: int, out_nc: int) -> nn.Sequential:
 class ResidualBlock(nn.Module):
     def __init__(self, nc: int) -> None:
         super().__init__()
-        self.model = nn.Sequential(*_convolution(nc, nc, 3), nn.ReLU(inplace=True), *_convolution(nc, nc, 3))
+        self.model = nn.Sequential(*_make_convolution_layers(nc, nc, 3), nn.ReLU(inplace=True), *_make_convolution_layers(nc, nc, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(x + self.model(x))
@@ -66,9 +66,9 @@ class DownBlock(nn.Module):
     def __init__(self, in_nc: int, out_nc: int) -> None:
         super().__init__()
         self.model = nn.Sequential(
-            *_convolution(in_nc, out_nc, 3, stride=2),
+            *_make_convolution_layers(in_nc, out_nc, 3, stride=2),
             nn.ReLU(inplace=True),
-            *_convolution(out_nc, out_nc, 3),
+            *_make_convolution_layers(out_nc, out_nc, 3),
             nn.ReLU(inplace=True),
         )
 
@@ -81,10 +81,10 @@ class UpBlock(nn.Module):
 
     def __init__(self, in_nc: int, out_nc: int) -> None:
         super().__init__()
-        self.model = nn.Sequential(*_convolution(in_nc, out_nc, 3), nn.ReLU(inplace=True))
+        self.model = nn.Sequential(*_make_convolution_layers(in_nc, out_nc, 3), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(resized(x, 2 * x.shape[2], 2 * x.shape[3], False))
+        return self.model(resize_bilinear(x, 2 * x.shape[2], 2 * x.shape[3], False))
 
 
 class InnermostLevel(nn.Module):
@@ -110,25 +110,25 @@ class Level(nn.Module):
         return self.flat_block(x + self.up_block(self.submodule(self.down_block(x))))
 
 
-class _Trunk(nn.Module):
+class _ResUNetTrunk(nn.Module):
     """Entry and U of a residual U-Net; the heads are of the classes below, who name them."""
 
     def __init__(self, in_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
         super().__init__()
         widths = [min(ngf * 2**depth, max_nc) for depth in range(len(flat_layers))]
-        self.in_conv = _entry(in_nc, widths[0])
+        self.in_conv = _make_entry(in_nc, widths[0])
         inner: nn.Module = InnermostLevel(widths[-1], flat_layers[-1])
         for depth in reversed(range(len(flat_layers) - 1)):
             inner = Level(widths[depth], widths[depth + 1], inner, flat_layers[depth])
         self.inner = inner
         self.out_channels = widths[0]
 
-    def features(self, x: Tensor) -> Tensor:
+    def compute_features(self, x: Tensor) -> Tensor:
         """(n, in_nc, h, w) -> (n, ngf, h, w)."""
         return self.inner(self.in_conv(x))
 
 
-class ResUNet(_Trunk):
+class ResUNet(_ResUNetTrunk):
     """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** (levels - 1).
 
     flat_layers: residual blocks per level, outermost first; its length is the number of levels. Channels double from
@@ -137,20 +137,20 @@ class ResUNet(_Trunk):
 
     def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
         super().__init__(in_nc, max_nc, ngf, flat_layers)
-        self.out_conv = _head(self.out_channels, out_nc)
+        self.out_conv = _make_head(self.out_channels, out_nc)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_conv(self.features(x))
+        return self.out_conv(self.compute_features(x))
 
 
-class _SplitResUNet(_Trunk):
+class _SplitResUNet(_ResUNetTrunk):
     def __init__(self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
         super().__init__(in_nc, max_nc, ngf, flat_layers)
-        self.out_conv1 = _head(self.out_channels, out_nc[0])
-        self.out_conv2 = _head(self.out_channels, out_nc[1])
+        self.out_conv1 = _make_head(self.out_channels, out_nc[0])
+        self.out_conv2 = _make_head(self.out_channels, out_nc[1])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(x)
+        features = self.compute_features(x)
         return self.out_conv1(features), self.out_conv2(features)
 
 
@@ -159,11 +159,11 @@ class _EnhancerTrunk(nn.Module):
 
     def __init__(self, in_nc: int, ngf: int, inner_nc: int, count: int) -> None:
         super().__init__()
-        self.in_conv = _entry(in_nc, ngf)
+        self.in_conv = _make_entry(in_nc, ngf)
         self.up_block = UpBlock(inner_nc, ngf)
         self.flat_block = FlatBlock(ngf, count)
 
-    def features(self, x: Tensor, below: Tensor) -> Tensor:
+    def compute_features(self, x: Tensor, below: Tensor) -> Tensor:
         """(n, in_nc, h, w) and the trunk's (n, c, h / 2, w / 2) -> (n, ngf, h, w)."""
         return self.flat_block(self.in_conv(x) + self.up_block(below))
 
@@ -171,20 +171,20 @@ class _EnhancerTrunk(nn.Module):
 class Enhancer(_EnhancerTrunk):
     def __init__(self, in_nc: int, out_nc: int, ngf: int, inner_nc: int, count: int) -> None:
         super().__init__(in_nc, ngf, inner_nc, count)
-        self.out_conv = _head(ngf, out_nc)
+        self.out_conv = _make_head(ngf, out_nc)
 
     def forward(self, x: Tensor, below: Tensor) -> Tensor:
-        return self.out_conv(self.features(x, below))
+        return self.out_conv(self.compute_features(x, below))
 
 
 class _SplitEnhancer(_EnhancerTrunk):
     def __init__(self, in_nc: int, out_nc: Sequence[int], ngf: int, inner_nc: int, count: int) -> None:
         super().__init__(in_nc, ngf, inner_nc, count)
-        self.out_conv1 = _head(ngf, out_nc[0])
-        self.out_conv2 = _head(ngf, out_nc[1])
+        self.out_conv1 = _make_head(ngf, out_nc[0])
+        self.out_conv2 = _make_head(ngf, out_nc[1])
 
     def forward(self, x: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.features(x, below)
+        features = self.compute_features(x, below)
         return self.out_conv1(features), self.out_conv2(features)
 
 
@@ -205,17 +205,17 @@ def _halve_with_maps(x: Tensor) -> Tensor:
     return torch.cat([functional.avg_pool2d(picture, 2), functional.avg_pool2d(x[:, 3:], 2)], dim=1)
 
 
-class _Pyramid(nn.Module):
+class _PyramidNetwork(nn.Module):
     def __init__(self, in_nc: int) -> None:
         super().__init__()
-        self.takes_maps = in_nc >= 3 + _LANDMARKS
+        self.takes_maps = in_nc >= 3 + _LANDMARK_COUNT
 
     def halve(self, x: Tensor) -> Tensor:
         """The pyramid's next level, as the published pipeline makes it for the network's kind of input."""
         return _halve_with_maps(x) if self.takes_maps else _halve(x)
 
 
-class MultiScaleResUNet(_Pyramid):
+class MultiScaleResUNet(_PyramidNetwork):
     """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** levels (8 as published).
 
     flat_layers: residual blocks of the enhancer, then of each level of the U-Net `base` at half resolution, whose
@@ -230,10 +230,10 @@ class MultiScaleResUNet(_Pyramid):
         self.enhancer1 = Enhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.enhancer1(x, self.base.features(self.halve(x)))
+        return self.enhancer1(x, self.base.compute_features(self.halve(x)))
 
 
-class SplitMultiScaleResUNet(_Pyramid):
+class SplitMultiScaleResUNet(_PyramidNetwork):
     """MultiScaleResUNet with two heads, as the first version's reenactment has it: a picture and a segmentation.
 
     (n, in_nc, h, w) -> ((n, out_nc[0], h, w), (n, out_nc[1], h, w)), both in [-1, 1].
@@ -245,4 +245,4 @@ class SplitMultiScaleResUNet(_Pyramid):
         self.enhancer1 = _SplitEnhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.enhancer1(x, self.base.features(self.halve(x)))
+        return self.enhancer1(x, self.base.compute_features(self.halve(x)))

@@ -16,29 +16,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fsgan_core.networks.architectures.operators import resized
+from fsgan_core.networks.architectures.operators import resize_bilinear
 
 __all__ = ["RetouchUNet"]
 
-_SLOPE = 0.2
-_MOST_LIGHT = 0.5  # of the range -1..1: how far light may be changed
-_PICTURE = 3
+_LEAKY_SLOPE = 0.2
+_MAX_LIGHT_CHANGE = 0.5  # of the range -1..1: how far light may be changed
+_PICTURE_CHANNELS = 3
 _LIGHT_CELLS = 16  # across the face's square: what is coarser is light
-_NEAR = 5  # pixels: around what was redrawn detail gives way too
-_PLAIN = 0.1  # of the range -1..1: so much added, two thirds of a pixel count as redrawn
+_REDRAWN_REACH = 5  # pixels: around what was redrawn detail gives way too
+_REDRAWN_SCALE = 0.1  # of the range -1..1: so much added, two thirds of a pixel count as redrawn
 
 
-class _Residual(nn.Module):
+class _ResidualBlock(nn.Module):
     """Two convolutions beside the way straight through; the second begins at zero."""
 
     def __init__(self, nc: int) -> None:
         super().__init__()
-        self.conv1 = _convolution(nc, nc)
-        self.conv2 = _convolution(nc, nc)
+        self.conv1 = _make_convolution(nc, nc)
+        self.conv2 = _make_convolution(nc, nc)
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(functional.leaky_relu(self.conv1(functional.leaky_relu(x, _SLOPE)), _SLOPE))
+        return x + self.conv2(functional.leaky_relu(self.conv1(functional.leaky_relu(x, _LEAKY_SLOPE)), _LEAKY_SLOPE))
 
 
 class RetouchUNet(nn.Module):
@@ -51,44 +51,44 @@ class RetouchUNet(nn.Module):
     def __init__(self, in_nc: int, ngf: int = 16, levels: int = 4, max_nc: int = 128) -> None:
         super().__init__()
         widths = [min(ngf * 2**level, max_nc) for level in range(levels + 1)]
-        self.entry = _convolution(_PICTURE, widths[0])
-        self.maps = _convolution(in_nc - _PICTURE, widths[1])
-        self.down = nn.ModuleList(_convolution(a, b, 2) for a, b in pairwise(widths))
-        self.inner = nn.ModuleList(_Residual(width) for width in widths[1:])
-        self.up = nn.ModuleList(_convolution(b, a) for a, b in pairwise(widths))
-        self.outer = nn.ModuleList(_Residual(width) for width in widths[:-1])
-        self.light = _convolution(widths[-1], _PICTURE)
-        self.added = _convolution(widths[0], _PICTURE)
+        self.entry = _make_convolution(_PICTURE_CHANNELS, widths[0])
+        self.maps = _make_convolution(in_nc - _PICTURE_CHANNELS, widths[1])
+        self.down = nn.ModuleList(_make_convolution(a, b, 2) for a, b in pairwise(widths))
+        self.inner = nn.ModuleList(_ResidualBlock(width) for width in widths[1:])
+        self.up = nn.ModuleList(_make_convolution(b, a) for a, b in pairwise(widths))
+        self.outer = nn.ModuleList(_ResidualBlock(width) for width in widths[:-1])
+        self.light = _make_convolution(widths[-1], _PICTURE_CHANNELS)
+        self.added = _make_convolution(widths[0], _PICTURE_CHANNELS)
         for head in (self.light, self.added):
             nn.init.zeros_(head.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        view = x[:, :_PICTURE]
+        view = x[:, :_PICTURE_CHANNELS]
         height, width = x.shape[2], x.shape[3]
         features = self.entry(view)
         kept = []
         for level, (down, inner) in enumerate(zip(self.down, self.inner, strict=True)):
             kept.append(features)
-            features = down(functional.leaky_relu(features, _SLOPE))
+            features = down(functional.leaky_relu(features, _LEAKY_SLOPE))
             if level == 0:
-                features = features + self.maps(functional.avg_pool2d(x[:, _PICTURE:], 2))
+                features = features + self.maps(functional.avg_pool2d(x[:, _PICTURE_CHANNELS:], 2))
             features = inner(features)
-        light = _MOST_LIGHT * torch.tanh(self.light(functional.leaky_relu(features, _SLOPE)))
+        light = _MAX_LIGHT_CHANGE * torch.tanh(self.light(functional.leaky_relu(features, _LEAKY_SLOPE)))
         for level in range(len(self.up) - 1, -1, -1):
             skip = kept[level]
-            below = resized(functional.leaky_relu(features, _SLOPE), skip.shape[2], skip.shape[3], False)
+            below = resize_bilinear(functional.leaky_relu(features, _LEAKY_SLOPE), skip.shape[2], skip.shape[3], False)
             features = self.outer[level](skip + self.up[level](below))
-        added = torch.tanh(self.added(functional.leaky_relu(features, _SLOPE)))
+        added = torch.tanh(self.added(functional.leaky_relu(features, _LEAKY_SLOPE)))
         coarse = functional.adaptive_avg_pool2d(added, _LIGHT_CELLS)
-        fine = (added - resized(coarse, height, width, False)).abs().mean(1, keepdim=True)
-        fine = functional.avg_pool2d(fine, _NEAR, 1, _NEAR // 2)
-        return view + added + resized(light, height, width, False), 1 - torch.exp(-fine / _PLAIN)
+        fine = (added - resize_bilinear(coarse, height, width, False)).abs().mean(1, keepdim=True)
+        fine = functional.avg_pool2d(fine, _REDRAWN_REACH, 1, _REDRAWN_REACH // 2)
+        return view + added + resize_bilinear(light, height, width, False), 1 - torch.exp(-fine / _REDRAWN_SCALE)
 
 
-def _convolution(in_nc: int, out_nc: int, stride: int = 1) -> nn.Conv2d:
+def _make_convolution(in_nc: int, out_nc: int, stride: int = 1) -> nn.Conv2d:
     """Without norm layers the deepest levels would begin at next to nothing, were each not to keep its input's size."""
     made = nn.Conv2d(in_nc, out_nc, 3, stride=stride, padding=1)
-    nn.init.kaiming_normal_(made.weight, _SLOPE)
+    nn.init.kaiming_normal_(made.weight, _LEAKY_SLOPE)
     assert made.bias is not None
     nn.init.zeros_(made.bias)
     return made

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fsgan_core.networks.architectures.operators import resized
+from fsgan_core.networks.architectures.operators import resize_bilinear
 
-__all__ = ["UNet", "unet_of_n_classes"]
+__all__ = ["UNet", "make_unet"]
 
 _WIDTHS = (64, 128, 256, 512, 1024)
 
@@ -21,14 +21,14 @@ class _ConvolutionPair(nn.Module):
 
     def __init__(self, in_nc: int, out_nc: int, norm: bool) -> None:
         super().__init__()
-        self.conv1 = _convolution(in_nc, out_nc, norm)
-        self.conv2 = _convolution(out_nc, out_nc, norm)
+        self.conv1 = _make_convolution(in_nc, out_nc, norm)
+        self.conv2 = _make_convolution(out_nc, out_nc, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv2(self.conv1(x))
 
 
-class _Up(nn.Module):
+class _UpBlock(nn.Module):
     """Bilinear x2, a 1x1 convolution to the skip's channels, the two side by side through a convolution pair."""
 
     def __init__(self, in_nc: int, out_nc: int) -> None:
@@ -39,7 +39,7 @@ class _Up(nn.Module):
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
         # The 1x1 convolution and the bilinear interpolation commute (the weights of the four neighbours sum to 1):
         # a quarter of the work is done at the small size, to within the last bits.
-        up = resized(self.conv1d(below), 2 * below.shape[2], 2 * below.shape[3], True)
+        up = resize_bilinear(self.conv1d(below), 2 * below.shape[2], 2 * below.shape[3], True)
         return self.conv(torch.cat([skip, up], dim=1))
 
 
@@ -57,10 +57,10 @@ class UNet(nn.Module):
         self.conv3 = _ConvolutionPair(b, c, norm=True)
         self.conv4 = _ConvolutionPair(c, d, norm=True)
         self.center = _ConvolutionPair(d, e, norm=True)
-        self.up_concat4 = _Up(e, d)
-        self.up_concat3 = _Up(d, c)
-        self.up_concat2 = _Up(c, b)
-        self.up_concat1 = _Up(b, a)
+        self.up_concat4 = _UpBlock(e, d)
+        self.up_concat3 = _UpBlock(d, c)
+        self.up_concat2 = _UpBlock(c, b)
+        self.up_concat1 = _UpBlock(b, a)
         self.final = nn.Conv2d(a, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,12 +74,12 @@ class UNet(nn.Module):
         return self.final(self.up_concat1(level1, up))
 
 
-def unet_of_n_classes(n_classes: int, in_channels: int = 3, feature_scale: int = 4) -> UNet:
+def make_unet(n_classes: int, in_channels: int = 3, feature_scale: int = 4) -> UNet:
     """UNet under the first version's argument name."""
     return UNet(n_classes, in_channels, feature_scale)
 
 
-def _convolution(in_nc: int, out_nc: int, norm: bool) -> nn.Sequential:
+def _make_convolution(in_nc: int, out_nc: int, norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(in_nc, out_nc, 3, padding=1)]
     if norm:
         layers.append(nn.BatchNorm2d(out_nc))

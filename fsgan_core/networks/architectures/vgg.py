@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 __all__ = ["VGG19", "VGG19Features"]
 
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; a halving after each
-_HIDDEN = 4096
-_GRID = 8  # the last features of a 256 px picture are 8 x 8
+_BLOCK_LAYOUT = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; a halving after each
+_HIDDEN_WIDTH = 4096
+_FEATURE_GRID = 8  # the last features of a 256 px picture are 8 x 8
 
 
 class VGG19Features(nn.Sequential):
@@ -21,14 +21,14 @@ class VGG19Features(nn.Sequential):
     def __init__(self) -> None:
         layers: list[nn.Module] = []
         in_nc = 3
-        for nc, count in _BLOCKS:
+        for nc, count in _BLOCK_LAYOUT:
             for _ in range(count):
                 layers += [nn.Conv2d(in_nc, nc, 3, padding=1), nn.BatchNorm2d(nc), nn.ReLU(inplace=True)]
                 in_nc = nc
             layers.append(nn.MaxPool2d(2))
         super().__init__(*layers)
 
-    def activations(self, x: Tensor) -> list[Tensor]:
+    def compute_activations(self, x: Tensor) -> list[Tensor]:
         """What stands after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1: 64, 128, 256, 512, 512 channels at
         1, 1/2, 1/4, 1/8, 1/16 of the size. Nothing after relu5_1 is computed."""
         taken: list[Tensor] = []
@@ -40,7 +40,7 @@ class VGG19Features(nn.Sequential):
             elif first and isinstance(layer, nn.ReLU):
                 taken.append(x)
                 first = False
-                if len(taken) == len(_BLOCKS):
+                if len(taken) == len(_BLOCK_LAYOUT):
                     break
         return taken
 
@@ -52,13 +52,13 @@ class VGG19(nn.Module):
         super().__init__()
         self.features = VGG19Features()
         self.classifier = nn.Sequential(
-            nn.Linear(_BLOCKS[-1][0] * _GRID * _GRID, _HIDDEN),
+            nn.Linear(_BLOCK_LAYOUT[-1][0] * _FEATURE_GRID * _FEATURE_GRID, _HIDDEN_WIDTH),
             nn.ReLU(inplace=True),
             nn.Dropout(),
-            nn.Linear(_HIDDEN, _HIDDEN),
+            nn.Linear(_HIDDEN_WIDTH, _HIDDEN_WIDTH),
             nn.ReLU(inplace=True),
             nn.Dropout(),
-            nn.Linear(_HIDDEN, num_classes),
+            nn.Linear(_HIDDEN_WIDTH, num_classes),
         )
 
     def forward(self, x: Tensor) -> Tensor:

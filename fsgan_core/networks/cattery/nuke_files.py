@@ -9,18 +9,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ["NODES", "CatNode", "Knob", "cat_json", "creator_script", "gizmo", "init_py", "trained_at"]
+__all__ = ["NODES", "CatNode", "GizmoKnob", "make_cat_json", "make_creator_script", "make_gizmo", "make_init_py", "with_resolution"]
 
 FLOAT, INTEGER, CHOICE, CHECK, TAB, TEXT = 7, 3, 4, 6, 20, 26  # of addUserKnob
 # The first Nuke with a torch that loads the files (1.12; tried with that, 2.1.1 and 2.7.1).
 OLDEST_NUKE = 14.0
 RGB, RGBA = ("rgba.red", "rgba.green", "rgba.blue"), ("rgba.red", "rgba.green", "rgba.blue", "rgba.alpha")
 # Nuke's Inference node takes no others; three that carry no motion here carry a second picture.
-SECOND = ("forward.u", "forward.v", "backward.u")
+SECOND_PICTURE = ("forward.u", "forward.v", "backward.u")
 
 
 @dataclass(frozen=True)
-class Knob:
+class GizmoKnob:
     """A knob of the gizmo, and of the Inference node in it, where it sets the attribute of its name."""
 
     name: str
@@ -28,7 +28,7 @@ class Knob:
     value: str
     label: str
     tooltip: str
-    more: str = ""
+    extra: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,62 +41,62 @@ class CatNode:
     inputs: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     channels_in: tuple[str, ...]
     help: str
-    knobs: tuple[Knob, ...] = ()
+    knobs: tuple[GizmoKnob, ...] = ()
 
 
-EXPOSURE = Knob("exposure", FLOAT, "0", "exposure", "Stops that bring the face to a normal exposure for the network. "
+EXPOSURE_KNOB = GizmoKnob("exposure", FLOAT, "0", "exposure", "Stops that bring the face to a normal exposure for the network. "
                 "They are undone in the result.", "R -6 6")
-PRIMARIES = Knob("primaries", CHOICE, "Rec.709", "working space", "Primaries of the script's working space. Other "
+PRIMARIES_KNOB = GizmoKnob("primaries", CHOICE, "Rec.709", "working space", "Primaries of the script's working space. Other "
                  "spaces: convert before and after.", "M {Rec.709 ACEScg}")
-RESOLUTION = Knob("resolution", INTEGER, "256", "resolution", "Longer side that the network works at, as it was "
+RESOLUTION_KNOB = GizmoKnob("resolution", INTEGER, "256", "resolution", "Longer side that the network works at, as it was "
                   "trained. 0: the picture's own.")
-HARD = Knob("hard", CHECK, "false", "hard", "The likeliest class alone instead of shares.", "+STARTLINE")
-SHARED = (EXPOSURE, PRIMARIES, RESOLUTION)
+HARD_KNOB = GizmoKnob("hard", CHECK, "false", "hard", "The likeliest class alone instead of shares.", "+STARTLINE")
+SHARED_KNOBS = (EXPOSURE_KNOB, PRIMARIES_KNOB, RESOLUTION_KNOB)
 
-MASK = CatNode(
+MASK_NODE = CatNode(
     "FSGAN_MaskCat", "Mask", (("picture", ()),), RGB,
     "What of a face crop is face (red and alpha), hair (green) and background (blue). One face, upright, in a square "
-    "about 1.2 times its height.", (*SHARED, HARD))
-INPAINT = CatNode(
+    "about 1.2 times its height.", (*SHARED_KNOBS, HARD_KNOB))
+INPAINT_NODE = CatNode(
     "FSGAN_InpaintCat", "Inpaint", (("reenacted", ()), ("mask", (("rgba.alpha", "mask.a"),))), (*RGBA, "mask.a"),
     "The reenacted face (premultiplied) completed to the target's face matte, which is the alpha of the second input "
-    "and of the result.", SHARED)
-BLEND = CatNode(
-    "FSGAN_BlendCat", "Blend", (("completed", ()), ("target", tuple(zip(RGB, SECOND, strict=True)))),
-    (*RGBA, *SECOND),
+    "and of the result.", SHARED_KNOBS)
+BLEND_NODE = CatNode(
+    "FSGAN_BlendCat", "Blend", (("completed", ()), ("target", tuple(zip(RGB, SECOND_PICTURE, strict=True)))),
+    (*RGBA, *SECOND_PICTURE),
     "The completed face, with the target's face matte as its alpha, seated in the target. Alpha of the result is the "
-    "soft matte; where it is 0 the target's numbers stay.", SHARED)
-REENACT = CatNode(
-    "FSGAN_ReenactCat", "Reenact", (("source", ()), ("driver", tuple(zip(RGB, SECOND, strict=True)))),
-    (*RGB, *SECOND),
+    "soft matte; where it is 0 the target's numbers stay.", SHARED_KNOBS)
+REENACT_NODE = CatNode(
+    "FSGAN_ReenactCat", "Reenact", (("source", ()), ("driver", tuple(zip(RGB, SECOND_PICTURE, strict=True)))),
+    (*RGB, *SECOND_PICTURE),
     "The face of the source in the pose and expression of the driver, whose landmarks a network in the node finds. "
-    "Both are face crops of the same size.", SHARED)
-REENACT_POINTS = CatNode(
+    "Both are face crops of the same size.", SHARED_KNOBS)
+REENACT_POINTS_NODE = CatNode(
     "FSGAN_ReenactPointsCat", "Reenact by landmarks",
     (("source", ()), ("landmarks", (("forward.u", "forward.u"), ("forward.v", "forward.v")))),
     (*RGB, "forward.u", "forward.v"),
     "The face of the source in the pose and expression of landmarks: forward.u and forward.v of column k, in every row "
-    "of the second input, are x and y of landmark k, 0 to 1 from the crop's upper left corner.", SHARED)
-NODES = (MASK, INPAINT, BLEND, REENACT, REENACT_POINTS)
+    "of the second input, are x and y of landmark k, 0 to 1 from the crop's upper left corner.", SHARED_KNOBS)
+NODES = (MASK_NODE, INPAINT_NODE, BLEND_NODE, REENACT_NODE, REENACT_POINTS_NODE)
 
 
-def trained_at(node: CatNode, resolution: int) -> CatNode:
+def with_resolution(node: CatNode, resolution: int) -> CatNode:
     """The node with the resolution of its weights on its knob."""
-    return replace(node, knobs=tuple(replace(knob, value=str(resolution)) if knob is RESOLUTION else knob
+    return replace(node, knobs=tuple(replace(knob, value=str(resolution)) if knob is RESOLUTION_KNOB else knob
                                      for knob in node.knobs))
 
 
-def gizmo(node: CatNode) -> str:
+def make_gizmo(node: CatNode) -> str:
     """The node's .gizmo: its inputs into one picture, the Inference node, its knobs."""
-    lines = ["#! FSGAN, made by fsgan export cattery", "Gizmo {", f" help {quoted(node.help)}",
-             f" addUserKnob {{{TAB} {node.name}_tab l {quoted(node.title)}}}",
+    lines = ["#! FSGAN, made by fsgan export cattery", "Gizmo {", f" help {quote_tcl(node.help)}",
+             f" addUserKnob {{{TAB} {node.name}_tab l {quote_tcl(node.title)}}}",
              f' addUserKnob {{{CHECK} useGPU l "use GPU if available" +STARTLINE}}', " useGPU true",
              f' addUserKnob {{{CHECK} half l "half precision" t "Faster and smaller on GPUs, slightly coarser." '
              "+STARTLINE}"]
     for knob in node.knobs:
-        more = f" {knob.more}" if knob.more else ""
-        lines += [f" addUserKnob {{{knob.kind} {knob.name} l {quoted(knob.label)} t {quoted(knob.tooltip)}{more}}}",
-                  f" {knob.name} {quoted(knob.value)}"]
+        more = f" {knob.extra}" if knob.extra else ""
+        lines += [f" addUserKnob {{{knob.kind} {knob.name} l {quote_tcl(knob.label)} t {quote_tcl(knob.tooltip)}{more}}}",
+                  f" {knob.name} {quote_tcl(knob.value)}"]
     lines += [f' addUserKnob {{{TEXT} about l "" +STARTLINE T "Manual: docs/cattery.md of FSGAN"}}', "}"]
     for number, (name, _) in enumerate(node.inputs):
         place = [f"  number {number}"] if number else []
@@ -112,12 +112,12 @@ def gizmo(node: CatNode) -> str:
     lines += [" Crop {", "  box {0 0 {width} {height}}", "  crop false", "  name Whole", " }", " Inference {",
               "  useGPUIfAvailable {{parent.useGPU}}", "  halfPrecision {{parent.half}}",
               f'  modelFile "\\[lsearch -inline \\[plugins -all {node.name}.cat] *.cat]"',
-              f"  serialiseKnob {{{_serialised(node.knobs)}}}", "  name Inference1", " }", " Output {",
+              f"  serialiseKnob {{{_serialise_knobs(node.knobs)}}}", "  name Inference1", " }", " Output {",
               "  name Output1", " }", "end_group", ""]
     return "\n".join(lines)
 
 
-def creator_script(nodes: Sequence[CatNode]) -> str:
+def make_creator_script(nodes: Sequence[CatNode]) -> str:
     """A .nk with a CatFileCreator for each node, which is to be opened beside the .pt files."""
     lines = ["#! FSGAN, made by fsgan export cattery"]
     here = "\\[python \\{nuke.script_directory()\\}]"
@@ -136,25 +136,25 @@ def creator_script(nodes: Sequence[CatNode]) -> str:
     return "\n".join([*lines, ""])
 
 
-def cat_json(nodes: Sequence[CatNode]) -> str:
+def make_cat_json(nodes: Sequence[CatNode]) -> str:
     """What Nuke's Cattery menu reads."""
     cats = [{"filepath": f"{node.name}.gizmo", "name": f"FSGAN {node.title}", "icon": "FSGAN.png"} for node in nodes]
     return json.dumps({"minimum_nuke_version_required": OLDEST_NUKE, "version": 1, "category": "Faces",
                        "description": "FSGAN's networks in the Inference node", "cats": cats}, indent=2) + "\n"
 
 
-def init_py() -> str:
+def make_init_py() -> str:
     """init.py of the exported folder: so that gizmos and .cat files are found without the menu's scan, too."""
     return 'import nuke\n\nnuke.pluginAddPath("./cattery/FSGAN")\n'
 
 
-def quoted(text: str) -> str:
+def quote_tcl(text: str) -> str:
     """One Tcl word that means `text`."""
     if text and all(letter.isalnum() or letter in "._-" for letter in text):
         return text
     return '"' + "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text) + '"'
 
 
-def _serialised(knobs: Sequence[Knob]) -> str:
+def _serialise_knobs(knobs: Sequence[GizmoKnob]) -> str:
     """The Inference node's own knobs, each following the gizmo's."""
     return "".join(f'{knob.name}:{{"parent.{knob.name}"}};' for knob in knobs)

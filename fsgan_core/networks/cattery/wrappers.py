@@ -18,15 +18,15 @@ from torch.nn import functional
 
 from fsgan_core.plates import curve
 
-__all__ = ["Blend", "FacePicture", "Inpaint", "Mask", "PlainPicture", "ReenactByPicture", "ReenactByPoints"]
+__all__ = ["BlendNode", "InpaintNode", "MaskNode", "PictureReenactNode", "PlainGenerator", "PointsReenactNode", "SegmentingGenerator"]
 
 
 
-def _at(function: Callable[[np.ndarray], np.ndarray], value: float) -> float:
+def _evaluate_at(function: Callable[[np.ndarray], np.ndarray], value: float) -> float:
     return float(function(np.full((3, 1), value))[0, 0])
 
 
-class _Node(nn.Module):
+class _InferenceNode(nn.Module):
     """What all four share: scene-linear to what a network sees, and back."""
 
     def __init__(self, resolution: int) -> None:
@@ -34,60 +34,60 @@ class _Node(nn.Module):
         self.exposure = 0.0  # stops that bring the face to a normal exposure; undone after
         self.primaries = 0  # of the working space: 0 Rec.709, 1 ACEScg (AP1)
         self.resolution = resolution  # longer side that the network works at; 0: the picture's own
-        self.knee, self.shoulder = curve.KNEE, curve.SHOULDER
-        self.white = _at(curve.encode, 1.0)  # what linear 1 looks like
-        self.knee_linear, self.end = _at(curve.srgb_inverse, curve.KNEE), _at(curve.srgb, curve.SHOULDER_END)
-        self.end_display = _at(curve.encode, curve.SHOULDER_END)
-        self.end_slope = 1.0 / math.hypot(1.0, (self.end - self.knee) / self.shoulder)
+        self.knee, self.shoulder = curve.KNEE, curve.SHOULDER_WIDTH
+        self.white_display = _evaluate_at(curve.encode, 1.0)  # what linear 1 looks like
+        self.knee_linear, self.shoulder_end = _evaluate_at(curve.decode_srgb, curve.KNEE), _evaluate_at(curve.encode_srgb, curve.SHOULDER_END)
+        self.shoulder_end_display = _evaluate_at(curve.encode, curve.SHOULDER_END)
+        self.shoulder_end_slope = 1.0 / math.hypot(1.0, (self.shoulder_end - self.knee) / self.shoulder)
 
     # Colour, float32, (n, 3, h, w); plates.curve says why.
 
-    def display(self, linear: Tensor) -> Tensor:
+    def to_display(self, linear: Tensor) -> Tensor:
         """Scene-linear to display-like values."""
         rgb = torch.nan_to_num(linear.float(), 0.0, 65504.0, -65504.0) * 2.0**self.exposure
         if self.primaries == 1:
-            rgb = self.mixed(rgb, [1.70505095, -0.62179214, -0.08325887, -0.13025641, 1.14080477, -0.01054832,
+            rgb = self.mix_channels(rgb, [1.70505095, -0.62179214, -0.08325887, -0.13025641, 1.14080477, -0.01054832,
                                    -0.02400336, -0.12896897, 1.15297234])
         top = torch.amax(torch.abs(rgb), dim=1, keepdim=True)
         bright = torch.clamp(top, min=self.knee_linear)
-        curved = self.power(bright)
+        curved = self.apply_power(bright)
         bent = self.knee + self.shoulder * torch.asinh((curved - self.knee) / self.shoulder)
-        bent = torch.where(curved <= self.end, bent, self.end_display + self.end_slope * (curved - self.end))
-        scale = torch.where(top > self.knee_linear, self.power_inverse(bent) / bright, torch.ones_like(top))
+        bent = torch.where(curved <= self.shoulder_end, bent, self.shoulder_end_display + self.shoulder_end_slope * (curved - self.shoulder_end))
+        scale = torch.where(top > self.knee_linear, self.invert_power(bent) / bright, torch.ones_like(top))
         rgb = rgb * scale
         size = torch.abs(rgb)
-        curved = torch.where(size <= 0.0031308, size * 12.92, self.power(torch.clamp(size, min=0.0031308)))
+        curved = torch.where(size <= 0.0031308, size * 12.92, self.apply_power(torch.clamp(size, min=0.0031308)))
         return torch.sign(rgb) * curved
 
-    def linear(self, display: Tensor) -> Tensor:
+    def to_scene_linear(self, display: Tensor) -> Tensor:
         """The inverse of `display`."""
         size = torch.abs(display)
-        rgb = torch.sign(display) * torch.where(size <= 0.04045, size / 12.92, self.power_inverse(size))
+        rgb = torch.sign(display) * torch.where(size <= 0.04045, size / 12.92, self.invert_power(size))
         top = torch.clamp(torch.amax(size, dim=1, keepdim=True), min=self.knee)
-        bent = self.knee + self.shoulder * torch.sinh((torch.clamp(top, max=self.end_display) - self.knee)
+        bent = self.knee + self.shoulder * torch.sinh((torch.clamp(top, max=self.shoulder_end_display) - self.knee)
                                                       / self.shoulder)
-        bent = torch.where(top <= self.end_display, bent, self.end + (top - self.end_display) / self.end_slope)
-        rgb = rgb * torch.where(top > self.knee, self.power_inverse(bent) / self.power_inverse(top),
+        bent = torch.where(top <= self.shoulder_end_display, bent, self.shoulder_end + (top - self.shoulder_end_display) / self.shoulder_end_slope)
+        rgb = rgb * torch.where(top > self.knee, self.invert_power(bent) / self.invert_power(top),
                                 torch.ones_like(top))
         if self.primaries == 1:
-            rgb = self.mixed(rgb, [0.61309743, 0.33952314, 0.04737945, 0.07019372, 0.91635388, 0.0134524,
+            rgb = self.mix_channels(rgb, [0.61309743, 0.33952314, 0.04737945, 0.07019372, 0.91635388, 0.0134524,
                                    0.02061559, 0.10956977, 0.86981463])
         return rgb * 2.0**-self.exposure
 
-    def power(self, linear: Tensor) -> Tensor:
+    def apply_power(self, linear: Tensor) -> Tensor:
         return 1.055 * torch.pow(linear, 1.0 / 2.4) - 0.055
 
-    def power_inverse(self, display: Tensor) -> Tensor:
+    def invert_power(self, display: Tensor) -> Tensor:
         return torch.pow((display + 0.055) / 1.055, 2.4)
 
-    def mixed(self, rgb: Tensor, m: list[float]) -> Tensor:
+    def mix_channels(self, rgb: Tensor, m: list[float]) -> Tensor:
         red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
         return torch.cat([m[0] * red + m[1] * green + m[2] * blue, m[3] * red + m[4] * green + m[5] * blue,
                           m[6] * red + m[7] * green + m[8] * blue], dim=1)
 
     # Size.
 
-    def working(self, height: int, width: int) -> list[int]:
+    def choose_working_size(self, height: int, width: int) -> list[int]:
         """Height and width that the network works at, before padding."""
         longer = max(height, width)
         if self.resolution <= 0 or self.resolution == longer:
@@ -95,34 +95,34 @@ class _Node(nn.Module):
         factor = float(self.resolution) / float(longer)
         return [max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))]
 
-    def resized(self, x: Tensor, size: list[int]) -> Tensor:
+    def resize(self, x: Tensor, size: list[int]) -> Tensor:
         if x.shape[2] == size[0] and x.shape[3] == size[1]:
             return x
         if x.shape[2] >= size[0]:
             return functional.adaptive_avg_pool2d(x, (size[0], size[1]))
         return torch.ops.aten.upsample_bicubic2d(x, [size[0], size[1]], False)
 
-    def padded(self, x: Tensor) -> Tensor:
+    def pad_to_multiple(self, x: Tensor) -> Tensor:
         """To multiples of 32 by repeating the last row and column, as every network here needs it at most."""
         below, beside = -x.shape[2] % 32, -x.shape[3] % 32
         return functional.pad(x, [0, beside, 0, below], mode="replicate")
 
-    def shown(self, linear: Tensor, size: list[int]) -> Tensor:
+    def prepare_picture(self, linear: Tensor, size: list[int]) -> Tensor:
         """What a network sees of scene-linear colour: 0..1."""
-        return torch.clamp(self.resized(torch.clamp(self.display(linear), 0.0, 1.0), size), 0.0, 1.0)
+        return torch.clamp(self.resize(torch.clamp(self.to_display(linear), 0.0, 1.0), size), 0.0, 1.0)
 
-    def picture(self, answer: Tensor, seen: Tensor) -> Tensor:
+    def decode_picture(self, answer: Tensor, seen: Tensor) -> Tensor:
         """A network's picture, -1..1 and padded, as 0..1, no brighter than what it was shown or white."""
         picture = torch.clamp(answer[:, :3, :seen.shape[2], :seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
-        return torch.minimum(picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white))
+        return torch.minimum(picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white_display))
 
-    def changed(self, before: Tensor, after: Tensor, height: int, width: int) -> Tensor:
+    def compute_change(self, before: Tensor, after: Tensor, height: int, width: int) -> Tensor:
         """Scene-linear: what a network changed, at the picture's size. What is brighter than white keeps its surplus:
         up there a step of the network's scale would be a lamp."""
-        return (self.linear(torch.clamp(self.resized(after, [height, width]), 0.0, self.white))
-                - self.linear(torch.clamp(self.resized(before, [height, width]), 0.0, self.white)))
+        return (self.to_scene_linear(torch.clamp(self.resize(after, [height, width]), 0.0, self.white_display))
+                - self.to_scene_linear(torch.clamp(self.resize(before, [height, width]), 0.0, self.white_display)))
 
-    def eroded(self, matte: Tensor) -> tuple[Tensor, Tensor]:
+    def erode_matte(self, matte: Tensor) -> tuple[Tensor, Tensor]:
         """The published soft erosion: a soft and a hard matte of (n, 1, h, w)."""
         radius = max(1, int(10.0 * float(max(matte.shape[2], matte.shape[3])) / 256.0 + 0.5))
         offset = torch.arange(-radius, radius + 1, device=matte.device, dtype=torch.float32)
@@ -136,7 +136,7 @@ class _Node(nn.Module):
         return torch.where(core, torch.ones_like(rim), rim), core.float()
 
 
-class Mask(_Node):
+class MaskNode(_InferenceNode):
     """(n, 3, h, w) picture -> (n, 4, h, w): face, hair, background, face again as alpha; shares that sum to 1, or with
     `hard` 1 for the likeliest and 0 for the rest."""
 
@@ -147,9 +147,9 @@ class Mask(_Node):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
-        seen = self.shown(x[:, :3], self.working(height, width))
-        scores = self.network(self.padded(seen * 2.0 - 1.0).to(x.dtype))
-        scores = self.resized(scores[:, :, :seen.shape[2], :seen.shape[3]].float(), [height, width])
+        seen = self.prepare_picture(x[:, :3], self.choose_working_size(height, width))
+        scores = self.network(self.pad_to_multiple(seen * 2.0 - 1.0).to(x.dtype))
+        scores = self.resize(scores[:, :, :seen.shape[2], :seen.shape[3]].float(), [height, width])
         if self.hard != 0:
             scores = (scores == torch.amax(scores, dim=1, keepdim=True)).float()
         else:
@@ -158,7 +158,7 @@ class Mask(_Node):
         return torch.cat([face, scores[:, 2:3], scores[:, 0:1], face], dim=1).to(x.dtype).contiguous()
 
 
-class Inpaint(_Node):
+class InpaintNode(_InferenceNode):
     """(n, 5, h, w): reenacted face, premultiplied, its alpha, the target's face matte -> (n, 4, h, w): the completed
     face, not premultiplied, and that matte."""
 
@@ -168,23 +168,23 @@ class Inpaint(_Node):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
-        size = self.working(height, width)
+        size = self.choose_working_size(height, width)
         alpha = torch.nan_to_num(x[:, 3:4].float())
         known = (alpha >= 0.5).float()
         straight = torch.nan_to_num(x[:, :3].float()) / torch.clamp(alpha, min=0.5) * known
-        weight = self.resized(known, size)
-        before = self.shown(straight, size)
+        weight = self.resize(known, size)
+        before = self.prepare_picture(straight, size)
         before = torch.where(weight >= 0.5, torch.clamp(before / torch.clamp(weight, min=0.5), 0.0, 1.0),
                              torch.zeros_like(before))
-        hard = self.eroded(self.resized(torch.nan_to_num(x[:, 4:5].float()), size))[1]
-        given = self.padded(torch.cat([before * 2.0 - 1.0, hard], dim=1))
-        after = self.picture(self.network(given.to(x.dtype)), before)
-        drawn = self.linear(torch.clamp(self.resized(after, [height, width]), 0.0, 1.0))
-        kept = straight + self.changed(before, after, height, width)
+        hard = self.erode_matte(self.resize(torch.nan_to_num(x[:, 4:5].float()), size))[1]
+        given = self.pad_to_multiple(torch.cat([before * 2.0 - 1.0, hard], dim=1))
+        after = self.decode_picture(self.network(given.to(x.dtype)), before)
+        drawn = self.to_scene_linear(torch.clamp(self.resize(after, [height, width]), 0.0, 1.0))
+        kept = straight + self.compute_change(before, after, height, width)
         return torch.cat([torch.where(known > 0.5, kept, drawn), x[:, 4:5].float()], dim=1).to(x.dtype).contiguous()
 
 
-class Blend(_Node):
+class BlendNode(_InferenceNode):
     """(n, 7, h, w): completed face, the target's face matte, the target -> (n, 4, h, w): the target with the face in
     it, and the soft matte. Where the soft matte is 0 the target's numbers stay."""
 
@@ -194,20 +194,20 @@ class Blend(_Node):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
-        size = self.working(height, width)
+        size = self.choose_working_size(height, width)
         completed, target = torch.nan_to_num(x[:, :3].float()), torch.nan_to_num(x[:, 4:7].float())
-        soft, hard = self.eroded(self.resized(torch.nan_to_num(x[:, 3:4].float()), size))
-        own = self.shown(target, size)
-        before = self.shown(completed, size) * hard + own * (1.0 - hard)
-        given = self.padded(torch.cat([before * 2.0 - 1.0, own * 2.0 - 1.0, hard], dim=1))
-        after = self.picture(self.network(given.to(x.dtype)), torch.maximum(before, own))
-        core = torch.clamp(self.resized(hard, [height, width]), 0.0, 1.0)
-        seated = completed * core + target * (1.0 - core) + self.changed(before, after, height, width)
-        soft = torch.clamp(self.resized(soft, [height, width]), 0.0, 1.0)
+        soft, hard = self.erode_matte(self.resize(torch.nan_to_num(x[:, 3:4].float()), size))
+        own = self.prepare_picture(target, size)
+        before = self.prepare_picture(completed, size) * hard + own * (1.0 - hard)
+        given = self.pad_to_multiple(torch.cat([before * 2.0 - 1.0, own * 2.0 - 1.0, hard], dim=1))
+        after = self.decode_picture(self.network(given.to(x.dtype)), torch.maximum(before, own))
+        core = torch.clamp(self.resize(hard, [height, width]), 0.0, 1.0)
+        seated = completed * core + target * (1.0 - core) + self.compute_change(before, after, height, width)
+        soft = torch.clamp(self.resize(soft, [height, width]), 0.0, 1.0)
         return torch.cat([target + (seated - target) * soft, soft], dim=1).to(x.dtype).contiguous()
 
 
-class PlainPicture(nn.Module):
+class PlainGenerator(nn.Module):
     """A generator with one head: its picture, and 1 as the face's share."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -219,7 +219,7 @@ class PlainPicture(nn.Module):
         return torch.cat([picture, torch.ones_like(picture[:, :1])], dim=1)
 
 
-class FacePicture(nn.Module):
+class SegmentingGenerator(nn.Module):
     """A generator with two heads: its picture, and 1 where its segmentation says face."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -232,12 +232,12 @@ class FacePicture(nn.Module):
         return torch.cat([picture, face.to(picture.dtype)], dim=1)
 
 
-class _Reenact(_Node):
+class _ReenactNode(_InferenceNode):
     def __init__(self, network: nn.Module, resolution: int) -> None:
         super().__init__(resolution)
         self.network = network  # PlainPicture or FacePicture
 
-    def maps(self, points: Tensor, side: float, height: int, width: int) -> Tensor:
+    def draw_heat_maps(self, points: Tensor, side: float, height: int, width: int) -> Tensor:
         """The published heat maps (n, points, height, width) of (n, points, 2) in pixels from the upper left edge of a
         crop of `side` pixels."""
         x = torch.arange(width, device=points.device, dtype=torch.float32) + 0.5
@@ -248,19 +248,19 @@ class _Reenact(_Node):
         cone = torch.pow(torch.clamp((1.4142135623730951 - distance) / 1.4142135623730951, min=0.0), 8.0)
         return torch.clamp((cone - 0.8) / 0.2, min=0.0)
 
-    def drawn(self, source: Tensor, points: Tensor, like: Tensor) -> Tensor:
+    def draw_face(self, source: Tensor, points: Tensor, like: Tensor) -> Tensor:
         """source: 0..1. points: in its pixels. Scene-linear picture and alpha at the size and in the type of `like`."""
         height, width = source.shape[2], source.shape[3]
-        seen = self.padded(source * 2.0 - 1.0)
-        maps = self.maps(points, float(max(height, width)), seen.shape[2], seen.shape[3])
+        seen = self.pad_to_multiple(source * 2.0 - 1.0)
+        maps = self.draw_heat_maps(points, float(max(height, width)), seen.shape[2], seen.shape[3])
         answer = self.network(torch.cat([seen, maps], dim=1).to(like.dtype))
         size = [like.shape[2], like.shape[3]]
-        picture = self.linear(torch.clamp(self.resized(self.picture(answer, source), size), 0.0, 1.0))
-        face = torch.clamp(self.resized(answer[:, 3:4, :height, :width].float(), size), 0.0, 1.0)
+        picture = self.to_scene_linear(torch.clamp(self.resize(self.decode_picture(answer, source), size), 0.0, 1.0))
+        face = torch.clamp(self.resize(answer[:, 3:4, :height, :width].float(), size), 0.0, 1.0)
         return torch.cat([picture, face], dim=1).to(like.dtype).contiguous()
 
 
-class ReenactByPoints(_Reenact):
+class PointsReenactNode(_ReenactNode):
     """(n, 5, h, w): a view of the source, and a table of landmarks -> (n, 4, h, w): the face, not premultiplied, and
     where it is.
 
@@ -274,15 +274,15 @@ class ReenactByPoints(_Reenact):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
-        source = self.shown(x[:, :3], self.working(height, width))
+        source = self.prepare_picture(x[:, :3], self.choose_working_size(height, width))
         table = torch.nan_to_num(x[:, 3:5, height // 2, :self.landmarks].float()).transpose(1, 2)
         scale = torch.ones_like(table)
         scale[:, :, 0] = float(source.shape[3])
         scale[:, :, 1] = float(source.shape[2])
-        return self.drawn(source, table * scale, x)
+        return self.draw_face(source, table * scale, x)
 
 
-class ReenactByPicture(_Reenact):
+class PictureReenactNode(_ReenactNode):
     """(n, 6, h, w): a view of the source, and the driving picture, in which a landmark network finds the landmarks ->
     (n, 4, h, w): the face, not premultiplied, and where it is."""
 
@@ -291,12 +291,12 @@ class ReenactByPicture(_Reenact):
         self.landmarker = landmarker
 
     def forward(self, x: Tensor) -> Tensor:
-        size = self.working(x.shape[2], x.shape[3])
-        return self.drawn(self.shown(x[:, :3], size), self.found(self.shown(x[:, 3:6], size), x), x)
+        size = self.choose_working_size(x.shape[2], x.shape[3])
+        return self.draw_face(self.prepare_picture(x[:, :3], size), self.locate_landmarks(self.prepare_picture(x[:, 3:6], size), x), x)
 
-    def found(self, driver: Tensor, like: Tensor) -> Tensor:
+    def locate_landmarks(self, driver: Tensor, like: Tensor) -> Tensor:
         """(n, landmarks, 2) in pixels of `driver` (n, 3, h, w), 0..1; faces.heatmap says how maps are read."""
-        seen = self.padded(driver)
+        seen = self.pad_to_multiple(driver)
         seen = torch.cat([(seen[:, 0:1] - 0.485) / 0.229, (seen[:, 1:2] - 0.456) / 0.224,
                           (seen[:, 2:3] - 0.406) / 0.225], dim=1)
         maps = self.landmarker(seen.to(like.dtype)).float()

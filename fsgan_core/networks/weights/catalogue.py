@@ -18,30 +18,46 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.networks.weights.digests import file_digest, recorded_digest
-from fsgan_core.networks.weights.safetensors_header import read_header
+from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
+from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 
-__all__ = ["ALLOWS", "AUTO_ROLES", "LICENCES", "ROLES", "Installed", "Weight", "best_weights", "broken", "catalogue",
-           "find_weights", "installed", "is_allowed", "present", "search_path", "user_folder", "weight_metadata"]
+__all__ = [
+    "ALLOWED_LICENCES",
+    "AUTO_ROLES",
+    "LICENCE_CLASSES",
+    "ROLES",
+    "InstalledWeights",
+    "WeightsInfo",
+    "find_best_weights",
+    "find_user_folder",
+    "find_weights",
+    "is_allowed",
+    "list_broken_weights",
+    "list_installed_weights",
+    "list_present_weights",
+    "list_search_folders",
+    "load_catalogue",
+    "make_weights_metadata",
+]
 
 log = logging.getLogger(__name__)
 
 ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks", "pose", "identity", "attributes", "detector")
 # What an analysis and a swap take by themselves; fine-tuning takes "identity".
 AUTO_ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks")
-LICENCES = ("commercial", "non-commercial", "research", "unknown")
+LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 # What a setting allows, from the laxest to the strictest.
-ALLOWS = {"any": LICENCES, "research": ("commercial", "non-commercial", "research"),
+ALLOWED_LICENCES = {"any": LICENCE_CLASSES, "research": ("commercial", "non-commercial", "research"),
           "non-commercial": ("commercial", "non-commercial"), "commercial": ("commercial",)}
 PATH_VARIABLE = "FSGAN_WEIGHTS"
 ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"
 PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: as if none came with the package
-SUFFIX = ".safetensors"
+WEIGHTS_SUFFIX = ".safetensors"
 PICKLED_SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
-class Weight:
+class WeightsInfo:
     """What is known of a set of weights.
 
     name: unique. role: one of ROLES. file: the published file's name. arch: its architecture string. landmarks: 0, 68
@@ -67,118 +83,118 @@ class Weight:
     resolution: int = 256
 
     def __post_init__(self) -> None:
-        _one_of("role", self.role, ROLES)
-        _one_of("licence", self.licence, LICENCES)
-        _one_of("landmarks", self.landmarks, (0, 68, 98))
+        _check_choice("role", self.role, ROLES)
+        _check_choice("licence", self.licence, LICENCE_CLASSES)
+        _check_choice("landmarks", self.landmarks, (0, 68, 98))
         if not 1.0 <= self.crop <= 4.0 or not 32 <= self.resolution <= 4096:
             raise WeightsError(f"weights {self.name}: crop {self.crop} or resolution {self.resolution} is out of range")
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledWeights:
     """Weights on this machine. path: the .safetensors. sha256: the digest of that file, as it is now."""
 
-    weight: Weight
+    weight: WeightsInfo
     path: Path
     sha256: str
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _WeightsFile:
     """A file of the search path. name: its weights' own name, else the file's. fault: why it cannot be read; `weight`
     is then what stands under that name in the catalogue or further on in the path, if anything does."""
 
     name: str
     path: Path
-    weight: Weight | None
+    weight: WeightsInfo | None
     fault: str = ""
 
-    def sound(self) -> Weight:
+    def require_weight(self) -> WeightsInfo:
         """Raises WeightsError when the file cannot be read."""
         if self.fault or self.weight is None:
             raise WeightsError(f"{self.fault}; as long as it lies there, no other weights are used in its place")
         return self.weight
 
 
-_told: set[str] = set()
+_logged_errors: set[str] = set()
 
 
-def _one_of(what: str, value: Any, choices: tuple[Any, ...]) -> None:
+def _check_choice(what: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         raise WeightsError(f"weights: {what} {value!r} is none of {', '.join(map(str, choices))}")
 
 
 @functools.cache
-def catalogue() -> Mapping[str, Weight]:
+def load_catalogue() -> Mapping[str, WeightsInfo]:
     """The published weights and ours by name, the better ones of a role first."""
     rows = tomllib.loads((Path(__file__).parent / "catalogue.toml").read_text("utf-8"))["weights"]
-    return {row["name"]: Weight(**row) for row in rows}
+    return {row["name"]: WeightsInfo(**row) for row in rows}
 
 
-def user_folder() -> Path:
+def find_user_folder() -> Path:
     """Where weights of this user are kept. It need not exist."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("fsgan", appauthor=False)) / "weights"
 
 
-def search_path() -> tuple[Path, ...]:
+def list_search_folders() -> tuple[Path, ...]:
     """The folders that are looked through, first to last: $FSGAN_WEIGHTS (several are parted as in PATH), the user's
     folder, the package's (not with FSGAN_WEIGHTS_PACKAGED=0). They need not exist."""
     given = [Path(part).expanduser() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()]
     packaged = () if os.environ.get(PACKAGED_VARIABLE, "").strip() == "0" else (Path(__file__).parent,)
-    return tuple(dict.fromkeys((*given, user_folder(), *packaged)))
+    return tuple(dict.fromkeys((*given, find_user_folder(), *packaged)))
 
 
-def present(role: str = "") -> tuple[tuple[Weight, Path], ...]:
+def list_present_weights(role: str = "") -> tuple[tuple[WeightsInfo, Path], ...]:
     """What lies in the search path for `role` ("" is all), best first; of two with one name the first found. What
     cannot be read is logged, once, and left out, with what it hides."""
-    return tuple((entry.weight, entry.path) for entry in _entries(role) if entry.weight is not None and not entry.fault)
+    return tuple((entry.weight, entry.path) for entry in _list_weights_files(role) if entry.weight is not None and not entry.fault)
 
 
-def broken() -> tuple[tuple[Path, str], ...]:
+def list_broken_weights() -> tuple[tuple[Path, str], ...]:
     """The .safetensors of the search path that cannot be read as weights, and why."""
-    return tuple((path, found) for path, found in _looked() if isinstance(found, str))
+    return tuple((path, found) for path, found in _scan_search_folders() if isinstance(found, str))
 
 
-def _looked() -> Iterator[tuple[Path, Weight | str]]:
+def _scan_search_folders() -> Iterator[tuple[Path, WeightsInfo | str]]:
     """Every file of the search path, and what it holds or why that cannot be read."""
-    for folder in search_path():
-        for path in _files(folder):
+    for folder in list_search_folders():
+        for path in _iterate_paths(folder):
             try:
-                yield path, read_weight(path)
+                yield path, read_weights_info(path)
             except WeightsError as error:
-                if str(error) not in _told:
-                    _told.add(str(error))
+                if str(error) not in _logged_errors:
+                    _logged_errors.add(str(error))
                     log.warning("weights left out: %s", error)
                 yield path, str(error)
 
 
-def _entries(role: str = "") -> list[_Entry]:
+def _list_weights_files(role: str = "") -> list[_WeightsFile]:
     """The first file of each name, for `role` ("" is all, what is unknown among them), best first. A file that cannot
     be read keeps its place: on a machine where it is whole it would be used."""
-    found: dict[str, _Entry] = {}
-    for path, held in _looked():
+    found: dict[str, _WeightsFile] = {}
+    for path, held in _scan_search_folders():
         if isinstance(held, str):
-            name = path.name.removesuffix(SUFFIX)
-            found.setdefault(name, _Entry(name, path, catalogue().get(name), held))
+            name = path.name.removesuffix(WEIGHTS_SUFFIX)
+            found.setdefault(name, _WeightsFile(name, path, load_catalogue().get(name), held))
             continue
-        before = found.setdefault(held.name, _Entry(held.name, path, held))
+        before = found.setdefault(held.name, _WeightsFile(held.name, path, held))
         if before.weight is None:
             found[held.name] = dataclasses.replace(before, weight=held)
-    order = list(catalogue())
+    order = list(load_catalogue())
 
-    def rank(entry: _Entry) -> tuple[bool, int, str]:
+    def rank_file(entry: _WeightsFile) -> tuple[bool, int, str]:
         default = entry.weight is not None and entry.weight.default
         return not default, order.index(entry.name) if entry.name in order else len(order), entry.name
 
     return sorted((entry for entry in found.values()
-                   if role == "" or (entry.weight is not None and entry.weight.role == role)), key=rank)
+                   if role == "" or (entry.weight is not None and entry.weight.role == role)), key=rank_file)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _iterate_paths(folder: Path) -> Iterator[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(SUFFIX)
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(WEIGHTS_SUFFIX)
                        and not entry.name.startswith("."))
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
@@ -188,30 +204,30 @@ def _files(folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def read_weight(path: Path) -> Weight:
+def read_weights_info(path: Path) -> WeightsInfo:
     """What the .safetensors at `path` says of itself; what it leaves out is taken from the catalogue's entry of its
     name. Raises WeightsError: unreadable, or no weights of ours."""
-    header = read_header(path)
+    header = read_safetensors_header(path)
     said = header.metadata
-    name = said.get("name") or path.name.removesuffix(SUFFIX)
-    known = catalogue().get(name)
+    name = said.get("name") or path.name.removesuffix(WEIGHTS_SUFFIX)
+    known = load_catalogue().get(name)
     facts: dict[str, Any] = {} if known is None else dataclasses.asdict(known)
     try:
-        for field in dataclasses.fields(Weight):
+        for field in dataclasses.fields(WeightsInfo):
             if field.name in said:
-                facts[field.name] = _value(said[field.name], field.default)
+                facts[field.name] = _parse_value(said[field.name], field.default)
     except ValueError as error:
         raise WeightsError(f"{path}: its metadata cannot be read ({error})") from error
     if not facts.get("role") or not facts.get("arch"):
         raise WeightsError(f"{path}: the file does not say which weights it holds (role and arch in its metadata); "
                            f"bring it in with: fsgan weights import {path}")
     try:
-        return Weight(**{**facts, "name": name, "size": header.size})
+        return WeightsInfo(**{**facts, "name": name, "size": header.size})
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 
 
-def _value(text: str, like: Any) -> Any:
+def _parse_value(text: str, like: Any) -> Any:
     if isinstance(like, bool):
         if text not in ("true", "false"):
             raise ValueError(f"{text!r} is neither true nor false")
@@ -219,39 +235,39 @@ def _value(text: str, like: Any) -> Any:
     return type(like)(text) if isinstance(like, (int, float)) else text
 
 
-def weight_metadata(weight: Weight) -> dict[str, str]:
+def make_weights_metadata(weight: WeightsInfo) -> dict[str, str]:
     """The metadata of a .safetensors that holds `weight` (its size and architecture stand elsewhere in the file)."""
     facts = dataclasses.asdict(weight)
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in facts.items()
             if name not in ("size", "arch") and value != ""}
 
 
-def installed(role: str = "") -> tuple[Installed, ...]:
+def list_installed_weights(role: str = "") -> tuple[InstalledWeights, ...]:
     """All weights on this machine for `role` ("" is all), best first, with their digests. Raises WeightsError when one
     is damaged; a file that is nobody's weights does not count."""
-    return tuple(_with_digest(entry.sound(), entry.path) for entry in _entries(role) if entry.weight is not None)
+    return tuple(_verify_digest(entry.require_weight(), entry.path) for entry in _list_weights_files(role) if entry.weight is not None)
 
 
-def _with_digest(weight: Weight, path: Path) -> Installed:
+def _verify_digest(weight: WeightsInfo, path: Path) -> InstalledWeights:
     """Raises WeightsError when the file is not the one that was brought in."""
-    digest = file_digest(path)
-    recorded = recorded_digest(path)
+    digest = digest_weights_file(path)
+    recorded = read_recorded_digest(path)
     if recorded and recorded != digest:
         raise WeightsError(f"{path}: the file has changed since it was imported (SHA-256 {digest[:12]}..., recorded "
                            f"{recorded[:12]}...); import or fetch it again, or delete {path.name}.sha256 if the change "
                            "was meant")
-    return Installed(weight, path, digest)
+    return InstalledWeights(weight, path, digest)
 
 
-def limit(allow: str) -> tuple[str, str]:
+def resolve_allow(allow: str) -> tuple[str, str]:
     """The stricter of `allow` and the studio's $FSGAN_WEIGHTS_ALLOW, and the name of the setting that it came from.
     Raises WeightsError for a word that is none of ALLOWS."""
-    _one_of("weights.allow", allow, tuple(ALLOWS))
+    _check_choice("weights.allow", allow, tuple(ALLOWED_LICENCES))
     studio = os.environ.get(ALLOW_VARIABLE, "").strip()
     if not studio:
         return allow, "weights.allow"
-    _one_of(f"the environment variable {ALLOW_VARIABLE}", studio, tuple(ALLOWS))
-    strictness = list(ALLOWS)
+    _check_choice(f"the environment variable {ALLOW_VARIABLE}", studio, tuple(ALLOWED_LICENCES))
+    strictness = list(ALLOWED_LICENCES)
     if strictness.index(studio) > strictness.index(allow):
         return studio, f"the environment variable {ALLOW_VARIABLE}"
     return allow, "weights.allow"
@@ -259,70 +275,70 @@ def limit(allow: str) -> tuple[str, str]:
 
 def is_allowed(licence: str, allow: str = "any") -> bool:
     """Whether weights of this licence class may be used. Raises WeightsError for an unknown `allow`."""
-    return licence in ALLOWS[limit(allow)[0]]
+    return licence in ALLOWED_LICENCES[resolve_allow(allow)[0]]
 
 
-def _check_allowed(weight: Weight, path: Path, allow: str) -> None:
-    level, setting = limit(allow)
-    if weight.licence not in ALLOWS[level]:
+def _check_allowed(weight: WeightsInfo, path: Path, allow: str) -> None:
+    level, setting = resolve_allow(allow)
+    if weight.licence not in ALLOWED_LICENCES[level]:
         raise WeightsError(
             f"{path}: weights {weight.name} are of the licence class '{weight.licence}', and {setting} = {level} "
-            f"allows {' and '.join(ALLOWS[level])} alone; name other weights, choose an engine without weights, "
+            f"allows {' and '.join(ALLOWED_LICENCES[level])} alone; name other weights, choose an engine without weights, "
             f"or loosen the setting if you may (`fsgan weights info {weight.name}` says what is known of the licence)")
 
 
-def best_weights(role: str, allow: str = "any") -> Installed | None:
+def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
     """What "auto" uses: the best weights on this machine that are meant for it and allowed; None without any.
 
     Raises WeightsError when that file is damaged: machines must not silently differ.
     """
-    for entry in _entries(role):
+    for entry in _list_weights_files(role):
         weight = entry.weight
         if weight is None or not weight.default:
             continue
         if is_allowed(weight.licence, allow):
-            return _with_digest(entry.sound(), entry.path)
+            return _verify_digest(entry.require_weight(), entry.path)
         log.info("weights %s are not used: licence class %s, allowed is %s", weight.name, weight.licence,
-                 limit(allow)[0])
+                 resolve_allow(allow)[0])
     return None
 
 
-def find_weights(role: str, name: str = "", allow: str = "any") -> Installed:
+def find_weights(role: str, name: str = "", allow: str = "any") -> InstalledWeights:
     """The weights called `name`, or in the file `name`; "" is the best on this machine.
 
     Raises WeightsError: none there, for another role, damaged, or not allowed. The message says what to run.
     """
-    _one_of("role", role, ROLES)
-    if name and (os.sep in name or "/" in name or name.endswith((SUFFIX, *PICKLED_SUFFIXES))):
-        return _from_file(role, Path(name).expanduser(), allow)
-    found = [entry for entry in _entries(role if not name else "") if name in ("", entry.name)]
+    _check_choice("role", role, ROLES)
+    if name and (os.sep in name or "/" in name or name.endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES))):
+        return _find_in_file(role, Path(name).expanduser(), allow)
+    found = [entry for entry in _list_weights_files(role if not name else "") if name in ("", entry.name)]
     if not found:
-        raise WeightsError(_absent(role, name))
+        raise WeightsError(_explain_absence(role, name))
     allowed = [entry for entry in found if entry.weight is None or is_allowed(entry.weight.licence, allow)]
     entry = (allowed or found)[0]
-    return _checked(role, entry.sound(), entry.path, allow)
+    return _check_role(role, entry.require_weight(), entry.path, allow)
 
 
-def _from_file(role: str, path: Path, allow: str) -> Installed:
+def _find_in_file(role: str, path: Path, allow: str) -> InstalledWeights:
     if not path.exists():
         raise WeightsError(f"weights {path}: no such file; `fsgan weights list` says what is on this machine")
     if path.name.endswith(PICKLED_SUFFIXES):
         raise WeightsError(f"weights {path}: a file as published is not used directly; bring it in once with: fsgan "
                            f"weights import {path}")
-    return _checked(role, read_weight(path), path, allow)
+    return _check_role(role, read_weights_info(path), path, allow)
 
 
-def _checked(role: str, weight: Weight, path: Path, allow: str) -> Installed:
+def _check_role(role: str, weight: WeightsInfo, path: Path, allow: str) -> InstalledWeights:
     if weight.role != role:
         raise WeightsError(f"{path}: weights {weight.name} are for {weight.role}, not for {role}; `fsgan weights list` "
                            "says which are for what")
     _check_allowed(weight, path, allow)
-    return _with_digest(weight, path)
+    return _verify_digest(weight, path)
 
 
-def _absent(role: str, name: str) -> str:
-    known = [weight for weight in catalogue().values() if weight.role == role]
-    wanted = catalogue().get(name) or next(iter(sorted(known, key=lambda weight: not weight.default)), None)
+def _explain_absence(role: str, name: str) -> str:
+    known = [weight for weight in load_catalogue().values() if weight.role == role]
+    wanted = load_catalogue().get(name) or next(iter(sorted(known, key=lambda weight: not weight.default)), None)
     what = f"weights {name} are not on this machine" if name else f"there are no weights for {role} on this machine"
     ways = "`fsgan weights import FOLDER` (a folder with the published files)"
     if wanted is not None and wanted.source:

@@ -18,21 +18,21 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.networks.weights.pickle_scan import LEFTOVERS, Leftover, check_pickled
-from fsgan_core.networks.weights.safetensors_header import read_header
-from fsgan_core.runtime.atomic import atomic_file
+from fsgan_core.networks.weights.pickle_scan import LEFTOVER_NAMES, Leftover, check_pickled
+from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
+from fsgan_core.runtime.atomic import write_atomically
 
 __all__ = ["Checkpoint", "check_state", "export_checkpoint", "load_network", "read_checkpoint", "write_checkpoint"]
 
-ARCH = "arch"
-STATE = "state_dict"
+ARCH_KEY = "arch"
+STATE_KEY = "state_dict"
 PARALLEL_PREFIX = "module."
 # What weights may consist of, and what .safetensors calls it.
-DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+DTYPE_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
           torch.int32: "I32"}
-EXAMPLES = 3
+MAX_EXAMPLES = 3
 
-_stand_ins = threading.Lock()
+_stand_ins_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -63,43 +63,43 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    metadata = read_header(path).metadata
+    metadata = read_safetensors_header(path).metadata
     try:
         with safe_open(path, framework="pt", device="cpu") as stored:
             state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError, ValueError, MemoryError) as error:
         raise WeightsError(f"{path}: broken or cut off ({error}); copy, import or fetch it again") from error
     _check_tensors(path, state)
-    return Checkpoint(metadata.pop(ARCH, ""), state, metadata, path)
+    return Checkpoint(metadata.pop(ARCH_KEY, ""), state, metadata, path)
 
 
 def _read_pickled(path: Path) -> Checkpoint:
     # The allowed names are the process's, so two threads must not change them at once.
-    with path.open("rb") as stream, _stand_ins:
+    with path.open("rb") as stream, _stand_ins_lock:
         check_pickled(path, stream)
         size = path.stat().st_size
         try:
-            with torch.serialization.safe_globals([(Leftover, name) for name in LEFTOVERS]):
+            with torch.serialization.safe_globals([(Leftover, name) for name in LEFTOVER_NAMES]):
                 loaded = torch.load(stream, map_location="cpu", weights_only=True)
         except Exception as error:
             # torch raises nearly anything for a file that is not what it says.
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise WeightsError(f"{path}: torch cannot load it as plain weights ({reason})") from error
-    arch, state = _parts(path, loaded)
+    arch, state = _split_checkpoint(path, loaded)
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
         raise WeightsError(f"{path}: its tensors claim to hold more numbers than the file does")
     _check_tensors(path, state)
     return Checkpoint(arch, state, {}, path)
 
 
-def _parts(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Tensor]]:
+def _split_checkpoint(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Tensor]]:
     """Architecture and tensors of what a published file holds: a dict with both, or the tensors alone."""
     arch, state = "", loaded
-    if isinstance(loaded, Mapping) and isinstance(loaded.get(STATE), Mapping):
-        state = loaded[STATE]
-        arch = loaded.get(ARCH, "")
+    if isinstance(loaded, Mapping) and isinstance(loaded.get(STATE_KEY), Mapping):
+        state = loaded[STATE_KEY]
+        arch = loaded.get(ARCH_KEY, "")
         if not isinstance(arch, str):
-            raise WeightsError(f"{path}: its '{ARCH}' is no text but {type(arch).__name__}")
+            raise WeightsError(f"{path}: its '{ARCH_KEY}' is no text but {type(arch).__name__}")
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{path}: not a checkpoint: it holds {type(state).__name__}, not tensors by name")
     if all(isinstance(name, str) and name.startswith(PARALLEL_PREFIX) for name in state):
@@ -115,7 +115,7 @@ def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
     if not state:
         raise WeightsError(f"{path}: it holds no tensors")
     for name, tensor in state.items():
-        if tensor.layout != torch.strided or tensor.dtype not in DTYPES or tensor.device.type != "cpu":
+        if tensor.layout != torch.strided or tensor.dtype not in DTYPE_NAMES or tensor.device.type != "cpu":
             raise WeightsError(f"{path}: tensor {name} is {tensor.dtype}, {tensor.layout}, {tensor.device}; "
                                "weights are plain floating-point tensors")
         # One number that is not finite makes the sum so, and finite ones cannot overflow a double.
@@ -131,18 +131,18 @@ def write_checkpoint(path: Path | str, arch: str, state: Mapping[str, torch.Tens
     what was made with the weights is keyed alike. Raises OutputError."""
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    said = {**(metadata or {}), ARCH: arch}
+    said = {**(metadata or {}), ARCH_KEY: arch}
     head: dict[str, Any] = {"__metadata__": {name: said[name] for name in sorted(said)}}
     # Wider numbers first: so each tensor begins at a multiple of its own width.
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     end = 0
     for name in order:
         begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
-        head[name] = {"dtype": DTYPES[tensors[name].dtype], "shape": list(tensors[name].shape),
+        head[name] = {"dtype": DTYPE_NAMES[tensors[name].dtype], "shape": list(tensors[name].shape),
                       "data_offsets": [begin, end]}
     text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+    with write_atomically(path) as temporary, temporary.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for name in order:
             stream.write(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
@@ -155,8 +155,8 @@ def export_checkpoint(source: Path | str, path: Path) -> None:
     if path.suffix == ".safetensors":
         write_checkpoint(path, checkpoint.arch, checkpoint.state, checkpoint.metadata)
     elif path.suffix in (".pth", ".pt", ".tar"):
-        with atomic_file(path) as temporary:
-            torch.save({ARCH: checkpoint.arch, STATE: checkpoint.state}, temporary)
+        with write_atomically(path) as temporary:
+            torch.save({ARCH_KEY: checkpoint.arch, STATE_KEY: checkpoint.state}, temporary)
     else:
         raise WeightsError(f"{path}: weights are written as .safetensors or as .pth")
 
@@ -166,7 +166,7 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
 
     Every tensor must be there, none may be too many, all shapes must be the architecture's. Raises WeightsError.
     """
-    from fsgan_core.networks.architectures.build import build
+    from fsgan_core.networks.architectures.build import build_network
 
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     where = checkpoint.path or "weights"
@@ -175,7 +175,7 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
                            f"fsgan weights import {where}")
     try:
         # Nothing is allocated, and no random numbers are drawn, for weights that are replaced at once.
-        network = build(checkpoint.arch, device="meta")
+        network = build_network(checkpoint.arch, device="meta")
     except WeightsError as error:
         raise WeightsError(f"{where}: {error}") from error
     check_state(where, checkpoint.arch, network.state_dict(), checkpoint.state)
@@ -185,7 +185,7 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
         network.load_state_dict(state, strict=True, assign=True)
         if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
             # It computes constants of its own when it is made.
-            network = build(checkpoint.arch)
+            network = build_network(checkpoint.arch)
             network.load_state_dict(state, strict=True)
     except (RuntimeError, MemoryError) as error:
         raise WeightsError(f"{where}: {error}") from error
@@ -199,7 +199,7 @@ def check_state(where: Path | str, arch: str, wanted: Mapping[str, torch.Tensor]
     extra = [name for name in found if name not in wanted]
     wrong = [f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}" for name, tensor in wanted.items()
              if name in found and found[name].shape != tensor.shape]
-    said = [f"{len(names)} {what} ({', '.join(names[:EXAMPLES])}{', ...' if len(names) > EXAMPLES else ''})"
+    said = [f"{len(names)} {what} ({', '.join(names[:MAX_EXAMPLES])}{', ...' if len(names) > MAX_EXAMPLES else ''})"
             for what, names in (("missing", missing), ("too many", extra), ("of a wrong shape", wrong)) if names]
     if said:
         raise WeightsError(f"{where}: its tensors are not those of {arch}: {'; '.join(said)}")

@@ -6,12 +6,12 @@ import html.parser
 from collections.abc import Iterable
 from urllib.parse import urlencode
 
-__all__ = ["Page"]
+__all__ = ["DownloadPage"]
 
 PAGE_LIMIT = 1 << 20
 
 
-class Page(html.parser.HTMLParser):
+class DownloadPage(html.parser.HTMLParser):
     """What of a page matters: its title, and where its button or link "download anyway" leads. Google Drive shows such
     a page before files that are too large for its virus scan."""
 
@@ -25,7 +25,7 @@ class Page(html.parser.HTMLParser):
         self._in_form = False
 
     @classmethod
-    def read(cls, blocks: Iterable[bytes]) -> Page:
+    def read(cls, blocks: Iterable[bytes]) -> DownloadPage:
         """From the bytes of a page, of which no more than PAGE_LIMIT are looked at."""
         text = b""
         for block in blocks:
@@ -64,6 +64,6 @@ class Page(html.parser.HTMLParser):
             return f"{self._action}{'&' if '?' in self._action else '?'}{urlencode(self._fields)}"
         return self.link
 
-    def titled(self) -> str:
+    def format_title(self) -> str:
         title = " ".join(self.title.split())[:80]
         return f" ('{title}')" if title else ""

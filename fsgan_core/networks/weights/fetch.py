@@ -24,42 +24,42 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
-from fsgan_core.networks.weights.catalogue import SUFFIX, Weight
-from fsgan_core.networks.weights.digests import file_digest, recorded_digest
-from fsgan_core.networks.weights.download_page import Page
-from fsgan_core.networks.weights.importing import ORIGIN, Brought, bring_in
+from fsgan_core.networks.weights.catalogue import WEIGHTS_SUFFIX, WeightsInfo
+from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
+from fsgan_core.networks.weights.download_page import DownloadPage
+from fsgan_core.networks.weights.importing import ORIGIN_KEY, ImportResult, import_weights
 from fsgan_core.networks.weights.pickle_scan import FILE_LIMIT
-from fsgan_core.networks.weights.safetensors_header import read_header
-from fsgan_core.runtime.atomic import explain, make_folder
+from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
+from fsgan_core.runtime.atomic import explain_os_error, make_folder
 
-__all__ = ["Patience", "download", "fetch_weights"]
+__all__ = ["RetryPolicy", "download", "fetch_weights"]
 
 log = logging.getLogger(__name__)
 
 # So much at most is lost where a connection breaks.
-BLOCK = 1 << 14
-HOPS = 8
+BLOCK_SIZE = 1 << 14
+MAX_REDIRECTS = 8
 # Bytes that an attempt must bring for the patience to begin anew.
-PROGRESS = 1 << 20
+PROGRESS_BYTES = 1 << 20
 # What a server says when it is worth asking again.
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+RETRY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 RETRY_AFTER_LIMIT = 60.0
 
-Tell = Callable[[int, int], None]
+DownloadProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """attempts: in a row that bring next to nothing. connect, read: seconds until a silent server is given up. pause:
     seconds before the second attempt, doubled for each further one."""
 
     attempts: int = 5
-    connect: float = 15.0
-    read: float = 60.0
+    connect_timeout: float = 15.0
+    read_timeout: float = 60.0
     pause: float = 1.0
 
 
-class _Again(Exception):
+class _RetryError(Exception):
     """Worth another attempt. after: seconds that the server asked to be left alone."""
 
     def __init__(self, message: str, after: float = 0.0) -> None:
@@ -67,25 +67,25 @@ class _Again(Exception):
         self.after = after
 
 
-def download(url: str, path: Path, *, sha256: str = "", patience: Patience | None = None,
-             tell: Tell = lambda done, total: None) -> str:
+def download(url: str, path: Path, *, sha256: str = "", patience: RetryPolicy | None = None,
+             tell: DownloadProgress = lambda done, total: None) -> str:
     """Fetches `url` to `path`; the SHA-256 of what arrived.
 
     sha256: what it must be; "" takes whatever arrives. tell: called with bytes that are here and in all (0: not known).
     What an earlier, broken attempt left (`path`.part) is gone on with. Raises WeightsError (wrong address, not a file,
     wrong digest), MachineError (no connection) and OutputError (disk).
     """
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     _check_address(url, None)
     make_folder(path.parent)
-    part = _Part(path)
+    part = _PartialFile(path)
     try:
         try:
-            with _alone(part), _session(url) as session:
-                _fetch(session, url, part, patience, tell)
+            with _lock_part(part), _open_session(url) as session:
+                _fetch_with_retries(session, url, part, patience, tell)
         finally:
             part.tidy()
-        digest = part.digest()
+        digest = part.compute_digest()
         if sha256 and digest != sha256:
             part.remove()
             raise WeightsError(f"{url}: what arrived is not the file that is known (SHA-256 {digest}, should be "
@@ -93,12 +93,12 @@ def download(url: str, path: Path, *, sha256: str = "", patience: Patience | Non
                                "that address was changed: do not use it")
         part.finish()
     except OSError as error:
-        raise OutputError(explain(path, error)) from error
+        raise OutputError(explain_os_error(path, error)) from error
     return digest
 
 
-def fetch_weights(weight: Weight, folder: Path, *, url: str = "", licence: str = "", patience: Patience | None = None,
-                  tell: Tell = lambda done, total: None) -> Brought:
+def fetch_weights(weight: WeightsInfo, folder: Path, *, url: str = "", licence: str = "", patience: RetryPolicy | None = None,
+                  tell: DownloadProgress = lambda done, total: None) -> ImportResult:
     """Fetches published weights and brings them into `folder`; nothing is done where they are there and sound.
 
     url: fetch from there in place of the catalogue's address. What arrives must be what the catalogue knows or, where
@@ -110,19 +110,19 @@ def fetch_weights(weight: Weight, folder: Path, *, url: str = "", licence: str =
                            "bring it in with: fsgan weights import FILE")
     if not weight.arch:
         raise WeightsError(f"{weight.name}: {weight.note}")
-    there = folder / f"{weight.name}{SUFFIX}"
+    there = folder / f"{weight.name}{WEIGHTS_SUFFIX}"
     before = ""
     with suppress(WeightsError):  # what is broken is fetched anew
-        digest = file_digest(there, again=True)
-        if digest == recorded_digest(there) and not licence:
-            return Brought(there, "kept", weight, there, digest, f"{there} is there and sound")
-        before = read_header(there).metadata.get(ORIGIN, "")
+        digest = digest_weights_file(there, again=True)
+        if digest == read_recorded_digest(there) and not licence:
+            return ImportResult(there, "kept", weight, there, digest, f"{there} is there and sound")
+        before = read_safetensors_header(there).metadata.get(ORIGIN_KEY, "")
     # Out of the way of what looks for weights.
     raw = folder / ".fetched" / (weight.file or weight.name)
     try:
         arrived = download(source, raw, sha256=weight.sha256 or before, patience=patience, tell=tell)
         try:
-            brought = bring_in(raw, folder, name=weight.name, licence=licence)
+            brought = import_weights(raw, folder, name=weight.name, licence=licence)
         finally:
             raw.unlink(missing_ok=True)
     finally:
@@ -136,7 +136,7 @@ def fetch_weights(weight: Weight, folder: Path, *, url: str = "", licence: str =
 
 
 @dataclass
-class _Part:
+class _PartialFile:
     """What has arrived so far, and a note of where it is from."""
 
     path: Path
@@ -147,10 +147,10 @@ class _Part:
         self.file = self.path.with_name(self.path.name + ".part")
         self.note = self.path.with_name(self.path.name + ".part.json")
 
-    def size(self) -> int:
+    def count_bytes(self) -> int:
         return self.file.stat().st_size if self.file.is_file() else 0
 
-    def facts(self) -> dict[str, Any]:
+    def read_facts(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
             found = json.loads(self.note.read_text("utf-8"))
             if isinstance(found, dict):
@@ -160,7 +160,7 @@ class _Part:
     def write_facts(self, facts: dict[str, Any]) -> None:
         self.note.write_text(json.dumps(facts), "utf-8")
 
-    def digest(self) -> str:
+    def compute_digest(self) -> str:
         with self.file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -169,7 +169,7 @@ class _Part:
 
     def tidy(self) -> None:
         """Nothing stays of an attempt that brought nothing."""
-        if not self.size():
+        if not self.count_bytes():
             self.remove()
 
     def remove(self) -> None:
@@ -184,7 +184,7 @@ class _Part:
 
 
 @contextmanager
-def _alone(part: _Part) -> Iterator[None]:
+def _lock_part(part: _PartialFile) -> Iterator[None]:
     """One process of a machine at a time writes a part. Raises WeightsError when another does."""
     with part.file.open("ab") as stream:
         try:
@@ -199,15 +199,15 @@ def _alone(part: _Part) -> Iterator[None]:
 
 
 @contextmanager
-def _session(url: str) -> Iterator[requests.Session]:
+def _open_session(url: str) -> Iterator[requests.Session]:
     with requests.Session() as session:
         # Sizes and ranges are of the file itself, not of a compressed form.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "fsgan"})
-        session.trust_env = not _is_here(url)
+        session.trust_env = not _is_loopback(url)
         yield session
 
 
-def _is_here(url: str) -> bool:
+def _is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     if host == "localhost":
         return True
@@ -220,10 +220,10 @@ def _is_here(url: str) -> bool:
 def _check_address(url: str, before: str | None) -> None:
     """HTTPS; this machine itself may be asked by HTTP, but nobody may send us there. Raises WeightsError."""
     try:
-        scheme, here = urlsplit(url).scheme, _is_here(url)
+        scheme, here = urlsplit(url).scheme, _is_loopback(url)
     except ValueError as error:
         raise WeightsError(f"{url}: not an address ({error})") from error
-    if here and (before is None or _is_here(before)) and scheme in ("http", "https"):
+    if here and (before is None or _is_loopback(before)) and scheme in ("http", "https"):
         return
     if not here and scheme == "https":
         return
@@ -232,31 +232,31 @@ def _check_address(url: str, before: str | None) -> None:
                        "fsgan weights import FILE")
 
 
-def _fetch(session: requests.Session, url: str, part: _Part, patience: Patience, tell: Tell) -> None:
+def _fetch_with_retries(session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress) -> None:
     failures = 0
     while True:
-        before = part.size()
+        before = part.count_bytes()
         try:
-            _attempt(session, url, part, patience, tell)
+            _attempt_fetch(session, url, part, patience, tell)
             return
-        except (_Again, requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        except (_RetryError, requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             if isinstance(error, requests.exceptions.SSLError):
                 raise WeightsError(f"{url}: the server's certificate is not trusted ({error}); a studio's own "
                                    "authority is named by REQUESTS_CA_BUNDLE") from error
-            failures = 1 if part.size() - before >= PROGRESS else failures + 1
+            failures = 1 if part.count_bytes() - before >= PROGRESS_BYTES else failures + 1
             if failures >= patience.attempts:
-                kept = f"{part.size()} bytes are kept, the same command goes on from there" if part.size() else (
+                kept = f"{part.count_bytes()} bytes are kept, the same command goes on from there" if part.count_bytes() else (
                     "nothing has arrived")
-                raise MachineError(f"{url}: given up after {failures} attempts ({_reason(error)}); {kept}. Without a "
+                raise MachineError(f"{url}: given up after {failures} attempts ({_explain_error(error)}); {kept}. Without a "
                                    "network: copy the file here and run: fsgan weights import FILE") from error
             pause = max(patience.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
-            log.info("%s: %s; once more in %.0f s", url, _reason(error), pause)
+            log.info("%s: %s; once more in %.0f s", url, _explain_error(error), pause)
             time.sleep(pause)
         except requests.RequestException as error:
-            raise WeightsError(f"{url}: cannot be fetched ({_reason(error)})") from error
+            raise WeightsError(f"{url}: cannot be fetched ({_explain_error(error)})") from error
 
 
-def _reason(error: Exception) -> str:
+def _explain_error(error: Exception) -> str:
     if isinstance(error, requests.Timeout):
         return "no answer"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
@@ -266,52 +266,52 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _attempt(session: requests.Session, url: str, part: _Part, patience: Patience, tell: Tell) -> None:
-    facts = part.facts()
-    have = part.size() if facts.get("url") == url else 0
+def _attempt_fetch(session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress) -> None:
+    facts = part.read_facts()
+    have = part.count_bytes() if facts.get("url") == url else 0
     headers = {}
     if have:
         headers["Range"] = f"bytes={have}-"
         if facts.get("validator"):
             headers["If-Range"] = facts["validator"]
-    with _answer(session, url, headers, patience) as answer:
+    with _request_file(session, url, headers, patience) as answer:
         status = answer.status_code
         if status == 416 and have:
-            if _range(answer)[1] == have:
+            if _parse_content_range(answer)[1] == have:
                 return
             part.clear()
-            raise _Again("the file changed on the server")
+            raise _RetryError("the file changed on the server")
         _check_status(url, answer)
-        begin, total = _range(answer)
+        begin, total = _parse_content_range(answer)
         if status != 206:
-            begin, total = 0, _number(answer.headers.get("Content-Length", ""))
+            begin, total = 0, _parse_number(answer.headers.get("Content-Length", ""))
         if begin != have or (begin and facts.get("total") and total != facts["total"]):
             # It is not what we have the beginning of: from the start.
             begin = 0
             if status == 206:
                 part.clear()
-                raise _Again("the file changed on the server")
-        _check_room(part, begin, total)
-        part.write_facts({"url": url, "total": total, "validator": _validator(answer)})
+                raise _RetryError("the file changed on the server")
+        _check_disk_space(part, begin, total)
+        part.write_facts({"url": url, "total": total, "validator": _read_validator(answer)})
         with part.file.open("r+b" if begin else "wb") as stream:
             stream.seek(begin)
-            _receive(answer, stream, begin, total, tell)
+            _receive_body(answer, stream, begin, total, tell)
 
 
-def _answer(session: requests.Session, url: str, headers: dict[str, str], patience: Patience) -> requests.Response:
+def _request_file(session: requests.Session, url: str, headers: dict[str, str], patience: RetryPolicy) -> requests.Response:
     """The answer that holds the file: redirects are followed, and a page that asks for confirmation is confirmed."""
     confirmed = False
     at = url
-    for _ in range(HOPS):
+    for _ in range(MAX_REDIRECTS):
         answer = session.get(at, headers=headers, stream=True, allow_redirects=False,
-                             timeout=(patience.connect, patience.read))
+                             timeout=(patience.connect_timeout, patience.read_timeout))
         if answer.is_redirect:
             target = urljoin(at, answer.headers["Location"])
         elif answer.ok and "text/html" in answer.headers.get("Content-Type", ""):
-            page = Page.read(answer.iter_content(BLOCK))
+            page = DownloadPage.read(answer.iter_content(BLOCK_SIZE))
             if confirmed or not page.confirmation:
                 answer.close()
-                raise WeightsError(f"{url}: the address answers with a page{page.titled()}, not with a file; it may "
+                raise WeightsError(f"{url}: the address answers with a page{page.format_title()}, not with a file; it may "
                                    "want a sign-in, or too many have asked today. Get the file with a browser and "
                                    "bring it in with: fsgan weights import FILE")
             target, confirmed = urljoin(at, page.confirmation), True
@@ -320,42 +320,42 @@ def _answer(session: requests.Session, url: str, headers: dict[str, str], patien
         answer.close()
         _check_address(target, at)
         at = target
-    raise WeightsError(f"{url}: redirected more than {HOPS} times")
+    raise WeightsError(f"{url}: redirected more than {MAX_REDIRECTS} times")
 
 
 def _check_status(url: str, answer: requests.Response) -> None:
     status = answer.status_code
-    if status in PASSING:
+    if status in RETRY_STATUSES:
         try:
             after = min(float(answer.headers.get("Retry-After", 0)), RETRY_AFTER_LIMIT)
         except ValueError:
             after = 0.0
-        raise _Again(f"the server says {status} {answer.reason}", after)
+        raise _RetryError(f"the server says {status} {answer.reason}", after)
     if status not in (200, 206):
         raise WeightsError(f"{url}: the server says {status} {answer.reason}; the file may have moved. Get it by hand "
                            "and bring it in with: fsgan weights import FILE")
 
 
-def _range(answer: requests.Response) -> tuple[int, int]:
+def _parse_content_range(answer: requests.Response) -> tuple[int, int]:
     """First byte and size of the whole, from Content-Range ("bytes 5-9/10", "bytes */10"); (0, 0) where not said."""
     kind, _, rest = answer.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     first = span.partition("-")[0]
     if kind != "bytes":
         return 0, 0
-    return _number(first), _number(total)
+    return _parse_number(first), _parse_number(total)
 
 
-def _number(text: str) -> int:
+def _parse_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-def _validator(answer: requests.Response) -> str:
+def _read_validator(answer: requests.Response) -> str:
     tag = str(answer.headers.get("ETag", ""))
     return tag if tag and not tag.startswith("W/") else str(answer.headers.get("Last-Modified", ""))
 
 
-def _check_room(part: _Part, begin: int, total: int) -> None:
+def _check_disk_space(part: _PartialFile, begin: int, total: int) -> None:
     if total > FILE_LIMIT:
         raise WeightsError(f"{part.path.name}: the server announces {total / 2**30:.1f} GiB; no weights that are known "
                            f"have more than {FILE_LIMIT >> 30} GiB")
@@ -363,9 +363,9 @@ def _check_room(part: _Part, begin: int, total: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _receive(answer: requests.Response, stream: IO[bytes], begin: int, total: int, tell: Tell) -> None:
+def _receive_body(answer: requests.Response, stream: IO[bytes], begin: int, total: int, tell: DownloadProgress) -> None:
     done = begin
-    for block in answer.iter_content(BLOCK):
+    for block in answer.iter_content(BLOCK_SIZE):
         stream.write(block)
         done += len(block)
         if done > (total or FILE_LIMIT):
@@ -374,4 +374,4 @@ def _receive(answer: requests.Response, stream: IO[bytes], begin: int, total: in
         tell(done, total)
     stream.flush()
     if total and done < total:
-        raise _Again("cut off")
+        raise _RetryError("cut off")

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from fsgan_core.contract.errors import WeightsError
 
-__all__ = ["LEFTOVERS", "Leftover", "check_pickled"]
+__all__ = ["LEFTOVER_NAMES", "Leftover", "check_pickled"]
 
 # The largest published file, a VGG-19 with its classifier and its optimizer's memory, has about 2 GB.
 FILE_LIMIT = 4 << 30
@@ -31,11 +31,11 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
 
 # Bytes per number. The names of torch's storage classes.
-STORAGES = {"DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
+STORAGE_SIZES = {"DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
             "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1}
 
 # What training leaves beside the weights (best loss, options). Never made: a Leftover stands in for each.
-LEFTOVERS = (
+LEFTOVER_NAMES = (
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
     "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray", "argparse.Namespace",
     "collections.defaultdict", "torch.device", "torch.Size", "_codecs.encode",
@@ -53,20 +53,20 @@ class Leftover:
 
 
 @dataclass(frozen=True)
-class _Storage:
+class _DeclaredStorage:
     key: str
-    numbers: int
-    size: int
+    element_count: int
+    element_size: int
 
 
 @dataclass(frozen=True)
-class _Tensor:
-    storage: _Storage
+class _DeclaredTensor:
+    storage: _DeclaredStorage
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
 
-    def fits(self) -> bool:
+    def is_within_storage(self) -> bool:
         if not all(isinstance(number, int) for number in (self.offset, *self.shape, *self.stride)):
             return False
         if len(self.shape) != len(self.stride) or min((self.offset, *self.shape, *self.stride)) < 0:
@@ -74,11 +74,11 @@ class _Tensor:
         if math.prod(self.shape) == 0:
             return True
         last = self.offset + sum((side - 1) * step for side, step in zip(self.shape, self.stride, strict=True))
-        return last < self.storage.numbers
+        return last < self.storage.element_count
 
 
 # What torch.save writes; a pickle can do more, and no more is let through.
-OPCODES = (
+ALLOWED_OPCODES = (
     pickle.PROTO, pickle.STOP, pickle.GLOBAL, pickle.NEWOBJ, pickle.REDUCE, pickle.BUILD, pickle.MARK, pickle.BINPERSID,
     pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.EMPTY_LIST, pickle.EMPTY_DICT,
     pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.NONE, pickle.NEWTRUE,
@@ -87,11 +87,11 @@ OPCODES = (
 )
 
 
-class _Walker(pickle._Unpickler):
+class _PickleWalker(pickle._Unpickler):
     """Python's own unpickler in Python: unlike the one in C, its memory does not grow by what a file merely claims."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {code[0]: pickle._Unpickler.dispatch[code[0]]
-                                                           for code in OPCODES}
+                                                           for code in ALLOWED_OPCODES}
 
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
@@ -102,16 +102,16 @@ class _Walker(pickle._Unpickler):
 
     def load_setitem(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._set(key, value)
+        self._set_item(key, value)
 
     def load_setitems(self) -> None:
         items = self.pop_mark()
         for place in range(0, len(items), 2):
-            self._set(items[place], items[place + 1])
+            self._set_item(items[place], items[place + 1])
 
     dispatch.update({pickle.BUILD[0]: load_build, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems})
 
-    def _set(self, key: Any, value: Any) -> None:
+    def _set_item(self, key: Any, value: Any) -> None:
         # A tuple of tuples of the same tuples takes for ever to be a key.
         if not isinstance(key, (str, bytes, int)) or not isinstance(self.stack[-1], dict):
             raise ValueError("an entry whose name is no text")
@@ -119,59 +119,59 @@ class _Walker(pickle._Unpickler):
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream, encoding="latin-1")
-        self.storages: dict[str, _Storage] = {}
-        self.tensors: list[_Tensor] = []
+        self.storages: dict[str, _DeclaredStorage] = {}
+        self.tensors: list[_DeclaredTensor] = []
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[str, Callable[..., Any]] = {
-            "collections.OrderedDict": _Mapping,
-            "torch._utils._rebuild_tensor": self._tensor,
-            "torch._utils._rebuild_tensor_v2": self._tensor,
-            "torch._utils._rebuild_parameter": _first,
-            "torch.nn.parameter.Parameter": _first,
+            "collections.OrderedDict": _MappingStandIn,
+            "torch._utils._rebuild_tensor": self._declare_tensor,
+            "torch._utils._rebuild_tensor_v2": self._declare_tensor,
+            "torch._utils._rebuild_parameter": _return_first,
+            "torch.nn.parameter.Parameter": _return_first,
         }
         full = f"{module}.{name}"
         if full in known:
             return known[full]
-        if full in LEFTOVERS:
+        if full in LEFTOVER_NAMES:
             return Leftover
-        if module == "torch" and name in STORAGES:
+        if module == "torch" and name in STORAGE_SIZES:
             return name
-        raise _Refused(full)
+        raise _RefusedNameError(full)
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> _DeclaredStorage:
         kind, name, key, _place, numbers = pid[:5]
-        if (kind != "storage" or not isinstance(name, str) or name not in STORAGES or not isinstance(key, (str, int))
+        if (kind != "storage" or not isinstance(name, str) or name not in STORAGE_SIZES or not isinstance(key, (str, int))
                 or not isinstance(numbers, int) or numbers < 0):
             raise ValueError("an entry that is no storage")
         if len(pid) > 5 and pid[5] is not None:
             raise ValueError("a storage that is part of another")
-        storage = _Storage(str(key), numbers, STORAGES[name])
+        storage = _DeclaredStorage(str(key), numbers, STORAGE_SIZES[name])
         if self.storages.setdefault(storage.key, storage) != storage:
             raise ValueError(f"storage {key} is declared in two ways")
         return storage
 
-    def _tensor(self, storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...],
-                *_rest: Any) -> _Tensor:
-        tensor = _Tensor(storage, offset, tuple(shape), tuple(stride))
-        if not tensor.fits():
+    def _declare_tensor(self, storage: _DeclaredStorage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...],
+                *_rest: Any) -> _DeclaredTensor:
+        tensor = _DeclaredTensor(storage, offset, tuple(shape), tuple(stride))
+        if not tensor.is_within_storage():
             raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
         self.tensors.append(tensor)
         return tensor
 
 
-class _Mapping(dict[Any, Any]):
+class _MappingStandIn(dict[Any, Any]):
     """Stands for an ordered dict, which carries attributes as well."""
 
     def __setstate__(self, state: Any) -> None:
         pass
 
 
-class _Refused(Exception):
+class _RefusedNameError(Exception):
     pass
 
 
-def _first(value: Any, *_rest: Any) -> Any:
+def _return_first(value: Any, *_rest: Any) -> Any:
     return value
 
 
@@ -189,7 +189,7 @@ def check_pickled(path: Path, stream: BinaryIO) -> None:
         else:
             stream.seek(0)
             _check_stream(stream, size)
-    except _Refused as refused:
+    except _RefusedNameError as refused:
         raise WeightsError(
             f"{path}: the file asks for '{refused}', which is neither weights nor what training usually leaves beside "
             "them, so nothing of it was loaded; if you trust its origin, save its 'arch' and 'state_dict' alone, "
@@ -224,10 +224,10 @@ def _check_archive(stream: BinaryIO, size: int) -> None:
             raise ValueError("a TorchScript program, not a state")
         if sizes[f"{root}data.pkl"] > PICKLE_LIMIT:
             raise ValueError("its pickle is far too long")
-        walker = _Walker(io.BytesIO(archive.read(f"{root}data.pkl")))
+        walker = _PickleWalker(io.BytesIO(archive.read(f"{root}data.pkl")))
         walker.load()
     for storage in walker.storages.values():
-        if sizes.get(f"{root}data/{storage.key}") != storage.numbers * storage.size:
+        if sizes.get(f"{root}data/{storage.key}") != storage.element_count * storage.element_size:
             raise ValueError(f"record {storage.key} is not as long as is said of it")
 
 
@@ -235,14 +235,14 @@ def _check_stream(stream: BinaryIO, size: int) -> None:
     head = io.BytesIO(stream.read(PICKLE_LIMIT))
     values = []
     for place in range(LEGACY_PICKLES):
-        walker = _Walker(head)
+        walker = _PickleWalker(head)
         value = walker.load()
         if place == 0 and value != LEGACY_MAGIC:
             raise ValueError("not written by torch.save")
         if place == 3:
             storages = walker.storages
         values.append(value)
-    declared = sum(storage.numbers * storage.size for storage in storages.values())
+    declared = sum(storage.element_count * storage.element_size for storage in storages.values())
     if head.tell() + declared > size:
         raise ValueError("cut off: its tensors are more than the file holds")
     if not isinstance(values[4], list) or not all(isinstance(key, str) and key in storages for key in values[4]):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import WeightsError
 
-__all__ = ["Header", "read_header"]
+__all__ = ["SafetensorsHeader", "read_safetensors_header"]
 
 # The heads of our files have some 20 kB; the format allows 100 MB.
-LENGTH_LIMIT = 8 << 20
+HEADER_LENGTH_LIMIT = 8 << 20
 
 
 @dataclass(frozen=True)
-class Header:
+class SafetensorsHeader:
     """metadata: texts by name. shapes: of each tensor. size: bytes of the whole file."""
 
     metadata: dict[str, str]
@@ -23,13 +23,13 @@ class Header:
     size: int
 
 
-def read_header(path: Path) -> Header:
+def read_safetensors_header(path: Path) -> SafetensorsHeader:
     """Raises WeightsError when the file cannot be read or has no such head."""
     try:
         with path.open("rb") as stream:
             size = path.stat().st_size
             length = int.from_bytes(stream.read(8), "little")
-            if size < 8 or not 2 <= length <= min(LENGTH_LIMIT, size - 8):
+            if size < 8 or not 2 <= length <= min(HEADER_LENGTH_LIMIT, size - 8):
                 raise ValueError("no head")
             found = json.loads(stream.read(length))
         metadata = found.pop("__metadata__", {})
@@ -45,4 +45,4 @@ def read_header(path: Path) -> Header:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise WeightsError(f"{path}: broken, cut off or not a .safetensors file ({error}); copy, import or fetch it "
                            "again") from error
-    return Header(metadata, shapes, size)
+    return SafetensorsHeader(metadata, shapes, size)

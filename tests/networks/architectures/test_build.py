@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.networks import Arch, parse_arch
-from fsgan_core.networks.architectures.build import build
+from fsgan_core.networks import Architecture, parse_architecture
+from fsgan_core.networks.architectures.build import build_network
 
 GENERATOR = "res_unet.MultiScaleResUNet(in_nc=101,out_nc=3,flat_layers=(2,2,2,2),ngf=128)"
 
 
 class TestParse:
     def test_published(self) -> None:
-        arch = parse_arch(GENERATOR)
+        arch = parse_architecture(GENERATOR)
         assert arch.constructor == "res_unet.MultiScaleResUNet"
         assert arch.arguments == {"in_nc": 101, "out_nc": 3, "max_nc": 1024, "ngf": 128, "flat_layers": (2, 2, 2, 2),
                                   "use_dropout": False, "n_local_enhancers": 1}
@@ -30,17 +30,17 @@ class TestParse:
         GENERATOR.replace("(2,2,2,2)", "[2, 2, 2, 2]"),
     ])
     def test_same_by_another_spelling(self, text: str) -> None:
-        assert parse_arch(text) == parse_arch(GENERATOR)
+        assert parse_architecture(text) == parse_architecture(GENERATOR)
 
     def test_without_brackets(self) -> None:
-        assert parse_arch("discriminators_pix2pix.MultiscaleDiscriminator").arguments["num_D"] == 3
-        assert parse_arch("hrnet.hrnet_wlfw") == parse_arch("hrnet.hrnet_wlfw()")
+        assert parse_architecture("discriminators_pix2pix.MultiscaleDiscriminator").arguments["num_D"] == 3
+        assert parse_architecture("hrnet.hrnet_wlfw") == parse_architecture("hrnet.hrnet_wlfw()")
 
     def test_published_defaults(self) -> None:
-        assert parse_arch("simple_unet.UNet()").arguments["n_classes"] == 21
-        assert parse_arch("simple_unet.UNet()").arguments["feature_scale"] == 4
-        assert parse_arch("simple_unet_02.UNet()").arguments["feature_scale"] == 1
-        assert parse_arch("res_unet.ResUNet()").arguments["flat_layers"] == (0, 0, 0, 3)
+        assert parse_architecture("simple_unet.UNet()").arguments["n_classes"] == 21
+        assert parse_architecture("simple_unet.UNet()").arguments["feature_scale"] == 4
+        assert parse_architecture("simple_unet_02.UNet()").arguments["feature_scale"] == 1
+        assert parse_architecture("res_unet.ResUNet()").arguments["flat_layers"] == (0, 0, 0, 3)
 
     @pytest.mark.parametrize("text", [
         GENERATOR,
@@ -50,10 +50,10 @@ class TestParse:
         "res_unet.ResUNet(flat_layers=(2,))",
     ])
     def test_written_back(self, text: str) -> None:
-        assert parse_arch(str(parse_arch(text))) == parse_arch(text)
+        assert parse_architecture(str(parse_architecture(text))) == parse_architecture(text)
 
     def test_training_leftovers_change_nothing(self) -> None:
-        assert parse_arch("vgg.vgg19(num_classes=28,pretrained=True,verifcation=False)").arguments["num_classes"] == 28
+        assert parse_architecture("vgg.vgg19(num_classes=28,pretrained=True,verifcation=False)").arguments["num_classes"] == 28
 
 
 class TestRefusals:
@@ -90,7 +90,7 @@ class TestRefusals:
     ])
     def test_not_a_plain_call(self, text: str) -> None:
         with pytest.raises(WeightsError):
-            parse_arch(text)
+            parse_architecture(text)
 
     @pytest.mark.parametrize(("text", "says"), [
         ("os.system()", "os.system is not known"),
@@ -118,11 +118,11 @@ class TestRefusals:
     ])
     def test_not_in_the_table(self, text: str, says: str) -> None:
         with pytest.raises(WeightsError, match=says):
-            parse_arch(text)
+            parse_architecture(text)
 
     def test_not_a_string(self) -> None:
         with pytest.raises(WeightsError):
-            parse_arch(None)  # type: ignore[arg-type]
+            parse_architecture(None)  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("text", [
         "res_unet.MultiScaleResUNet(in_nc=512,out_nc=512,ngf=512,max_nc=4096,flat_layers=(16,16,16,16,16,16,16,16))",
@@ -130,26 +130,26 @@ class TestRefusals:
     ])
     def test_a_monster_is_refused_before_it_takes_memory(self, text: str) -> None:
         with pytest.raises(WeightsError, match="million parameters"):
-            build(text)
+            build_network(text)
 
 
 class TestBuild:
     def test_storage(self) -> None:
-        assert all(value.is_meta for value in build(GENERATOR, device="meta").state_dict().values())
-        network = build("res_unet.ResUNet(ngf=4,flat_layers=(0,1))")
+        assert all(value.is_meta for value in build_network(GENERATOR, device="meta").state_dict().values())
+        network = build_network("res_unet.ResUNet(ngf=4,flat_layers=(0,1))")
         assert not any(value.is_meta for value in network.state_dict().values()) and network.training
 
     def test_vgg_with_its_classifier(self) -> None:
-        state = build("vgg.vgg19(num_classes=28)", "meta").state_dict()
+        state = build_network("vgg.vgg19(num_classes=28)", "meta").state_dict()
         shapes = {key: tuple(value.shape) for key, value in state.items()}
-        alone = build("vgg.vgg19_features", "meta").state_dict()
+        alone = build_network("vgg.vgg19_features", "meta").state_dict()
         assert {key.removeprefix("features.") for key in shapes if key.startswith("features.")} == set(alone)
         assert shapes["classifier.0.weight"] == (4096, 512 * 8 * 8) and shapes["classifier.6.bias"] == (28,)
 
     def test_from_what_was_parsed(self) -> None:
-        arch = parse_arch("simple_unet_02.UNet(num_classes=3,feature_scale=16)")
-        assert isinstance(arch, Arch)
-        network = build(arch).eval()
+        arch = parse_architecture("simple_unet_02.UNet(num_classes=3,feature_scale=16)")
+        assert isinstance(arch, Architecture)
+        network = build_network(arch).eval()
         with torch.inference_mode():
             assert network(torch.zeros(2, 3, 32, 48)).shape == (2, 3, 32, 48)
 
@@ -161,7 +161,7 @@ class TestBuild:
         ("simple_unet.UNet(n_classes=3,feature_scale=16)", 3, 32),
     ])
     def test_scripts(self, text: str, channels: int, size: int) -> None:
-        network = build(text).eval()
+        network = build_network(text).eval()
         x = torch.rand(1, channels, size, size)
         with torch.inference_mode():
             eager, scripted = network(x), torch.jit.script(network)(x)

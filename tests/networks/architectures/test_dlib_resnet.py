@@ -10,13 +10,13 @@ import torch
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.identity import Describer
-from fsgan_core.networks.architectures.dlib_resnet import SIDE, FaceResNet, distances, load_face_resnet
+from fsgan_core.faces.identity import FaceDescriber
+from fsgan_core.networks.architectures.dlib_resnet import CHIP_SIDE, FaceResNet, load_face_resnet, measure_distances
 
 
 @pytest.fixture(scope="module")
 def file() -> Path:
-    return models.dlib_model(models.RESNET)
+    return models.find_dlib_model(models.RESNET_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def batch(*chips: np.ndarray) -> torch.Tensor:
 
 def test_numbers_are_dlibs(network: FaceResNet, astronaut: np.ndarray, grace_hopper: np.ndarray) -> None:
     chips = [np.ascontiguousarray(astronaut[30:180, 150:300]), np.ascontiguousarray(grace_hopper[120:270, 180:330]),
-             np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), np.uint8)]
-    wanted = np.array([Describer().describe(chip) for chip in chips])
+             np.random.default_rng(1).integers(0, 256, (CHIP_SIDE, CHIP_SIDE, 3), np.uint8)]
+    wanted = np.array([FaceDescriber().describe(chip) for chip in chips])
     found = network(batch(*chips)).numpy()
     assert np.abs(found - wanted).max() < 1e-5
-    apart = distances(torch.from_numpy(found), torch.from_numpy(wanted.astype(np.float32))).numpy()
+    apart = measure_distances(torch.from_numpy(found), torch.from_numpy(wanted.astype(np.float32))).numpy()
     assert np.abs(apart - np.linalg.norm(wanted[:, None] - wanted[None], axis=2)).max() < 1e-5
 
 
@@ -42,10 +42,10 @@ def test_a_gradient_goes_downhill(network: FaceResNet, astronaut: np.ndarray, gr
     chip = batch(astronaut[30:180, 150:300])
     wanted = network(batch(grace_hopper[120:270, 180:330]))
     chip.requires_grad_(True)
-    before = distances(network(chip), wanted).sum()
+    before = measure_distances(network(chip), wanted).sum()
     before.backward()
     assert chip.grad is not None
-    after = distances(network(chip - 0.5 * chip.grad / chip.grad.abs().mean()), wanted).sum()
+    after = measure_distances(network(chip - 0.5 * chip.grad / chip.grad.abs().mean()), wanted).sum()
     assert after < 0.95 * before
 
 

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fsgan_core.networks.architectures.build import build  # noqa: E402
+from fsgan_core.networks.architectures.build import build_network  # noqa: E402
 from fsgan_core.networks.architectures.retouch import RetouchUNet  # noqa: E402
 from fsgan_core.networks.inference import Runner  # noqa: E402
 
@@ -16,7 +16,7 @@ ARCH = "retouch.RetouchUNet(in_nc=71,ngf=4,levels=3,max_nc=16)"
 @pytest.fixture
 def network() -> RetouchUNet:
     torch.manual_seed(1)
-    made = build(ARCH)
+    made = build_network(ARCH)
     assert isinstance(made, RetouchUNet)
     return made
 
@@ -31,7 +31,7 @@ def test_shapes_and_ranges(network: RetouchUNet) -> None:
     picture, share = network(given())
     assert picture.shape == (2, 3, 32, 32) and share.shape == (2, 1, 32, 32)
     assert share.min() >= 0 and 0.1 < share.max() <= 1
-    assert sum(parameter.numel() for parameter in build("retouch.RetouchUNet(in_nc=71,ngf=8)").parameters()) < 2e6
+    assert sum(parameter.numel() for parameter in build_network("retouch.RetouchUNet(in_nc=71,ngf=8)").parameters()) < 2e6
 
 
 def test_begins_as_the_view(network: RetouchUNet) -> None:
@@ -87,5 +87,5 @@ def test_runs_as_the_engines_run_it(network: RetouchUNet) -> None:
     network.eval()
     with torch.no_grad():
         wanted = network(batch)
-    answer = Runner(build(ARCH), "cpu", "fp32").run(batch)
+    answer = Runner(build_network(ARCH), "cpu", "fp32").run(batch)
     assert isinstance(answer, tuple) and [tuple(one.shape) for one in answer] == [tuple(one.shape) for one in wanted]

@@ -17,18 +17,18 @@ import torch
 
 from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.faces.heatmap import heat_maps, landmarks_of
+from fsgan_core.faces.heatmap import decode_heat_maps, draw_heat_maps
 from fsgan_core.faces.track import Person, Track, make_face
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.networks.cattery import nuke_files
-from fsgan_core.networks.cattery.export import choose, export_cattery, node_of
-from fsgan_core.networks.cattery.wrappers import Blend, FacePicture, Mask
-from fsgan_core.networks.weights.catalogue import Installed, Weight
+from fsgan_core.networks.cattery.export import choose_weights, export_cattery, wrap_network
+from fsgan_core.networks.cattery.wrappers import BlendNode, MaskNode, SegmentingGenerator
+from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr import read_image
-from fsgan_core.stages.erosion import soft_erosion
+from fsgan_core.stages.erosion import erode_softly
 from tests.faces.helpers import head
 from tests.host import tcl
 from tests.patterns import image, patterned
@@ -138,7 +138,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
         points = install(root / "weights", "reenact")
         assert main(["export", "cattery", "-o", str(root / "nuke"), "--allow", "commercial", "-q"]) == 0
         # Without the landmark network the same weights take a table of landmarks.
-        export_cattery(root / "points", {"reenact": choose([str(points)])["reenact"]})
+        export_cattery(root / "points", {"reenact": choose_weights([str(points)])["reenact"]})
     place = root / "nuke" / "cattery" / "FSGAN"
     (root / "points" / "cattery" / "FSGAN" / "FSGAN_ReenactPointsCat.pt").rename(place / "FSGAN_ReenactPointsCat.pt")
     given = inputs()
@@ -175,7 +175,7 @@ def picture(answer: np.ndarray) -> np.ndarray:
 
 def erosion(shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     radius = int(10 * max(shape.shape[2:]) / 256 + 0.5)
-    soft, hard = soft_erosion(shape[0, 0], 2 * radius + 1)
+    soft, hard = erode_softly(shape[0, 0], 2 * radius + 1)
     return soft[None, None], hard[None, None]
 
 
@@ -216,8 +216,8 @@ class TestAgainstThePythonEngine:
         x = package.inputs["FSGAN_ReenactPointsCat"]
         seen = np.pad(2 * display(x[:, :3]) - 1, ((0, 0), (0, 0), (0, 18), (0, 18)), mode="edge")
         # The maps go on over the padding: their raster is the crop's.
-        maps = heat_maps(POINTS * 110 / 128, 128)
-        distance_scale = heat_maps(POINTS, 110)
+        maps = draw_heat_maps(POINTS * 110 / 128, 128)
+        distance_scale = draw_heat_maps(POINTS, 110)
         np.testing.assert_array_equal(maps.shape[1:], seen.shape[2:])
         maps[:, :110, :110] = distance_scale
         answer = asked(patterned(ARCHS["reenact"]), np.concatenate([seen, maps[None]], 1).astype(np.float32))
@@ -229,8 +229,8 @@ class TestAgainstThePythonEngine:
         x = package.inputs["FSGAN_ReenactCat"]
         mean, deviation = (np.array(v, np.float32)[None, :, None, None] for v in
                            ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        points = landmarks_of(asked_maps(patterned(ARCHS["landmarks"]), (display(x[:, 3:]) - mean) / deviation))
-        maps = heat_maps(points, SQUARE[0])
+        points = decode_heat_maps(asked_maps(patterned(ARCHS["landmarks"]), (display(x[:, 3:]) - mean) / deviation))
+        maps = draw_heat_maps(points, SQUARE[0])
         answer = asked(patterned(ARCHS["reenact"]), np.concatenate([2 * display(x[:, :3]) - 1, maps[None]], 1))
         self.close(package, "FSGAN_ReenactCat", decoded(picture(answer)))
 
@@ -271,7 +271,7 @@ class TestFiles:
 
     @pytest.mark.parametrize("node", nuke_files.NODES, ids=lambda node: node.name)
     def test_gizmo(self, node: nuke_files.CatNode) -> None:
-        nodes = tcl_nodes(nuke_files.gizmo(node))
+        nodes = tcl_nodes(nuke_files.make_gizmo(node))
         kinds = [kind for kind, _ in nodes]
         assert kinds[0] == "Gizmo" and kinds[-2:] == ["Inference", "Output"]
         assert kinds.count("Input") == len(node.inputs) == kinds.count("Copy") + 1
@@ -305,11 +305,11 @@ class TestNodes:
         node = mask_node()
         node.exposure, node.primaries = 1.5, 1
         rgb = np.concatenate([linear(8, 8) * scale for scale in (1, 8, -0.3, 200)], axis=2)
-        codec = open_config("").codec("ACEScg", 1.5)
+        codec = open_config("").make_codec("ACEScg", 1.5)
         wanted = np.moveaxis(codec.encode(np.moveaxis(rgb[0], 0, -1)), -1, 0)[None]
-        made = node.display(torch.from_numpy(rgb))
+        made = node.to_display(torch.from_numpy(rgb))
         np.testing.assert_allclose(made.numpy(), wanted, atol=2e-5)
-        np.testing.assert_allclose(node.linear(made).numpy(), rgb, rtol=2e-3, atol=1e-4)
+        np.testing.assert_allclose(node.to_scene_linear(made).numpy(), rgb, rtol=2e-3, atol=1e-4)
 
     def test_values_that_are_none(self) -> None:
         x = torch.full((1, 3, 32, 32), float("nan"))
@@ -327,9 +327,9 @@ class TestNodes:
 
     def test_works_at_its_resolution(self) -> None:
         node = mask_node(32)
-        assert node.working(100, 50) == [32, 16] and node.working(20, 10) == [32, 16]
+        assert node.choose_working_size(100, 50) == [32, 16] and node.choose_working_size(20, 10) == [32, 16]
         node.resolution = 0
-        assert node.working(100, 50) == [100, 50]
+        assert node.choose_working_size(100, 50) == [100, 50]
 
     @pytest.mark.parametrize("size", [(33, 64), (200, 61), (1, 1)])
     def test_any_size(self, size: tuple[int, int]) -> None:
@@ -366,25 +366,25 @@ class TestNodes:
                 return x, torch.tensor([[0.1, 0.9], [0.4, 0.5], [0.2, 0.3]])[None, :, None]
 
         x = torch.rand(1, 3, 1, 2)
-        assert torch.equal(FacePicture(Heads())(x), torch.cat([x, torch.tensor([[[[1.0, 0.0]]]])], 1))
+        assert torch.equal(SegmentingGenerator(Heads())(x), torch.cat([x, torch.tensor([[[[1.0, 0.0]]]])], 1))
 
 
 def made(name: str, resolution: int = 64, *, landmarker: bool = False) -> torch.nn.Module:
     role = name.rstrip("0123456789")
     points = {"reenact": 98, "reenact68": 68}.get(name, 0)
-    installed = Installed(Weight(name, role, landmarks=points, resolution=resolution), Path(name), "")
-    return node_of(role, patterned(ARCHS[name]), installed, patterned(ARCHS["landmarks"]) if landmarker else None)
+    installed = InstalledWeights(WeightsInfo(name, role, landmarks=points, resolution=resolution), Path(name), "")
+    return wrap_network(role, patterned(ARCHS[name]), installed, patterned(ARCHS["landmarks"]) if landmarker else None)
 
 
-def mask_node(resolution: int = 64) -> Mask:
+def mask_node(resolution: int = 64) -> MaskNode:
     node = made("mask", resolution)
-    assert isinstance(node, Mask)
+    assert isinstance(node, MaskNode)
     return node
 
 
-def blend_node(resolution: int = 64) -> Blend:
+def blend_node(resolution: int = 64) -> BlendNode:
     node = made("blend", resolution)
-    assert isinstance(node, Blend)
+    assert isinstance(node, BlendNode)
     return node
 
 
@@ -397,26 +397,26 @@ class TestChoice:
     def test_named_alone(self, own_folders: Path) -> None:
         install(own_folders, "blend")
         path = install(own_folders, "mask")
-        assert list(choose()) == ["mask", "blend"]
-        assert list(choose(["blend"])) == ["blend"]
-        assert list(choose([str(path)])) == ["mask"]
+        assert list(choose_weights()) == ["mask", "blend"]
+        assert list(choose_weights(["blend"])) == ["blend"]
+        assert list(choose_weights([str(path)])) == ["mask"]
 
     def test_refusals(self, own_folders: Path) -> None:
         install(own_folders, "blend", licence="unknown")
         install(own_folders, "landmarks")
         with pytest.raises(WeightsError, match="commercial"):
-            choose(["blend"], "commercial")
+            choose_weights(["blend"], "commercial")
         with pytest.raises(WeightsError, match="both for blend"):
-            choose(["blend", str(own_folders / "blend.safetensors")])
+            choose_weights(["blend", str(own_folders / "blend.safetensors")])
         with pytest.raises(WeightsError, match="no weights for reenact"):
-            choose(["landmarks"])
+            choose_weights(["landmarks"])
         with pytest.raises(WeightsError, match="not on this machine"):
-            choose(["mine"])
+            choose_weights(["mine"])
 
     def test_weights_that_are_no_network_for_it(self, own_folders: Path, tmp_path: Path) -> None:
         install(own_folders, "blend", arch=ARCHS["inpaint"])
         with pytest.raises(WeightsError, match="no network for blend that takes 7 channels"):
-            export_cattery(tmp_path / "nuke", choose(["blend"]))
+            export_cattery(tmp_path / "nuke", choose_weights(["blend"]))
 
 
 def test_tables_of_landmarks_from_a_track(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,25 +10,25 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.networks import parse_arch
+from fsgan_core.networks import parse_architecture
 from fsgan_core.networks.weights import catalogue as module
 from fsgan_core.networks.weights import digests
 from fsgan_core.networks.weights.catalogue import (
-    ALLOWS,
+    ALLOWED_LICENCES,
     AUTO_ROLES,
-    LICENCES,
+    LICENCE_CLASSES,
     ROLES,
-    Weight,
-    best_weights,
-    broken,
-    catalogue,
+    WeightsInfo,
+    find_best_weights,
+    find_user_folder,
     find_weights,
-    installed,
     is_allowed,
-    present,
-    search_path,
-    user_folder,
-    weight_metadata,
+    list_broken_weights,
+    list_installed_weights,
+    list_present_weights,
+    list_search_folders,
+    load_catalogue,
+    make_weights_metadata,
 )
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
 from tests.networks.conftest import SMALL, small_state
@@ -40,10 +40,10 @@ INPAINT_V1 = "ijbc_msrunet_256_2_0_inpainting_v1"
 
 def put(folder: Path, name: str = INPAINT, *, record: bool = True, **changes: object) -> Path:
     """Weights on this machine, as an import leaves them."""
-    known = catalogue().get(name) or Weight(name, "inpaint", arch=SMALL, resolution=128)
+    known = load_catalogue().get(name) or WeightsInfo(name, "inpaint", arch=SMALL, resolution=128)
     weight = dataclasses.replace(known, **changes)  # type: ignore[arg-type]
     path = folder / f"{name}.safetensors"
-    write_checkpoint(path, SMALL, small_state(), weight_metadata(weight))
+    write_checkpoint(path, SMALL, small_state(), make_weights_metadata(weight))
     if record:
         digests.record_digest(path)
     return path
@@ -64,10 +64,10 @@ class TestCatalogue:
             "ijbc_msrunet_256_1_2_reenactment_stepwise_v1", INPAINT_V1, "ijbc_msrunet_256_2_0_blending_v1",
             "lfw_figaro_unet_256_2_0_segmentation_v1",
         }
-        assert published <= set(catalogue())
+        assert published <= set(load_catalogue())
 
-    @pytest.mark.parametrize("weight", catalogue().values(), ids=lambda weight: weight.name)
-    def test_entry(self, weight: Weight) -> None:
+    @pytest.mark.parametrize("weight", load_catalogue().values(), ids=lambda weight: weight.name)
+    def test_entry(self, weight: WeightsInfo) -> None:
         assert weight.file == f"{weight.name}.{'pth' if weight.source else 'safetensors'}" and weight.note
         assert weight.licence != "commercial", "of no published file is that known"
         assert weight.source.startswith("https://") or weight.name.startswith("small_")
@@ -76,7 +76,7 @@ class TestCatalogue:
         if weight.role == "detector":
             assert weight.arch == "" and not weight.default
             return
-        arguments = parse_arch(weight.arch).arguments
+        arguments = parse_architecture(weight.arch).arguments
         if weight.role == "reenact":
             assert arguments["in_nc"] == 3 + weight.landmarks
         elif weight.role in ("inpaint", "blend"):
@@ -84,35 +84,35 @@ class TestCatalogue:
 
     def test_one_default_for_each_use(self) -> None:
         """And none for what nothing takes unasked: poses come from the landmarks, fine-tuning judges identity alone."""
-        defaults = [weight.role for weight in catalogue().values() if weight.default and weight.source]
+        defaults = [weight.role for weight in load_catalogue().values() if weight.default and weight.source]
         assert sorted(defaults) == sorted({*AUTO_ROLES, "identity"})
         assert set(AUTO_ROLES) < set(ROLES)
 
     def test_packaged(self, packaged_weights: None, own_folders: Path) -> None:
         """What the list says of ours is what lies in the package, whole; none is a default, since none has won."""
         package = Path(module.__file__).parent
-        ours = [weight for weight in catalogue().values() if not weight.source]
+        ours = [weight for weight in load_catalogue().values() if not weight.source]
         assert {weight.name for weight in ours} == {path.stem for path in package.glob("*.safetensors")}
         for weight in ours:
             path = package / weight.file
-            assert dataclasses.replace(module.read_weight(path), size=0) == weight
-            assert digests.recorded_digest(path) == digests.file_digest(path)
+            assert dataclasses.replace(module.read_weights_info(path), size=0) == weight
+            assert digests.read_recorded_digest(path) == digests.digest_weights_file(path)
         assert sum((package / weight.file).stat().st_size for weight in ours) <= 24e6
         for weight in ours:
-            assert not weight.default and best_weights(weight.role) is None
+            assert not weight.default and find_best_weights(weight.role) is None
             assert find_weights(weight.role).weight.name == weight.name, "where its engine is asked for"
             with pytest.raises(WeightsError, match="allows commercial"):
                 find_weights(weight.role, allow="commercial")
 
     def test_v2_before_v1(self) -> None:
-        names = list(catalogue())
+        names = list(load_catalogue())
         assert names.index(INPAINT) < names.index(INPAINT_V1)
 
     @pytest.mark.parametrize(("name", "value"), [("role", "swap"), ("licence", "mine"), ("landmarks", 5), ("crop", 9.0),
                                                  ("resolution", 0)])
     def test_refuses(self, name: str, value: object) -> None:
         with pytest.raises(WeightsError):
-            Weight(**{"name": "x", "role": "mask", name: value})  # type: ignore[arg-type]
+            WeightsInfo(**{"name": "x", "role": "mask", name: value})  # type: ignore[arg-type]
 
     def test_needs_no_torch(self) -> None:
         script = ("import sys, fsgan_core.networks.weights.catalogue as c; c.present(); c.best_weights('mask'); "
@@ -124,40 +124,40 @@ class TestSearch:
     def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged_weights: None) -> None:
         monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}:{tmp_path / 'b'}:".replace(":", module.os.pathsep))
         package = Path(module.__file__).parent
-        assert search_path() == (tmp_path / "a", tmp_path / "b", user_folder(), package)
+        assert list_search_folders() == (tmp_path / "a", tmp_path / "b", find_user_folder(), package)
         monkeypatch.delenv("FSGAN_WEIGHTS")
-        assert search_path() == (user_folder(), package)
+        assert list_search_folders() == (find_user_folder(), package)
         monkeypatch.setenv("FSGAN_WEIGHTS_PACKAGED", "0")
-        assert search_path() == (user_folder(),)
+        assert list_search_folders() == (find_user_folder(),)
 
     def test_first_of_two_with_one_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(tmp_path / "a", note="studio")
         put(tmp_path / "b", note="old")
         monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{module.os.pathsep}{tmp_path / 'b'}")
-        (found,) = installed("inpaint")
+        (found,) = list_installed_weights("inpaint")
         assert found.path.parent == tmp_path / "a" and found.weight.note == "studio"
 
     def test_user_folder_is_looked_at(self) -> None:
-        put(user_folder())
-        assert [one.weight.name for one in installed()] == [INPAINT]
+        put(find_user_folder())
+        assert [one.weight.name for one in list_installed_weights()] == [INPAINT]
 
     def test_best_first(self, own_folders: Path) -> None:
         for name in ("zz_own", INPAINT_V1, INPAINT):
             put(own_folders, name)
         put(own_folders, "aa_own", default=True)
-        assert [weight.name for weight, _ in present("inpaint")] == [INPAINT, "aa_own", INPAINT_V1, "zz_own"]
-        assert present("mask") == ()
+        assert [weight.name for weight, _ in list_present_weights("inpaint")] == [INPAINT, "aa_own", INPAINT_V1, "zz_own"]
+        assert list_present_weights("mask") == ()
 
     def test_says_what_the_file_says(self, own_folders: Path) -> None:
         path = put(own_folders, "anna", licence="commercial", prewarp=True, crop=2.0, note="ours")
-        (found,) = installed()
-        assert found.weight == Weight("anna", "inpaint", arch=SMALL, crop=2.0, licence="commercial", note="ours",
+        (found,) = list_installed_weights()
+        assert found.weight == WeightsInfo("anna", "inpaint", arch=SMALL, crop=2.0, licence="commercial", note="ours",
                                       prewarp=True, resolution=128, size=path.stat().st_size)
 
     def test_named_like_a_published_one(self, own_folders: Path) -> None:
         """A file without our metadata is what its name says."""
         write_checkpoint(own_folders / f"{INPAINT}.safetensors", SMALL, small_state())
-        (found,) = installed()
+        (found,) = list_installed_weights()
         assert (found.weight.name, found.weight.arch, found.weight.default) == (INPAINT, SMALL, True)
 
     def test_foreign_files_are_left_out(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -166,12 +166,12 @@ class TestSearch:
         write_checkpoint(own_folders / "odd.safetensors", SMALL, small_state(), {"role": "mask", "default": "yes"})
         (own_folders / ".hidden.safetensors").write_bytes(b"x")
         (own_folders / "readme.txt").write_text("x")
-        assert installed() == ()
+        assert list_installed_weights() == ()
         assert all(name in caplog.text for name in ("foreign", "wrong", "odd")) and "hidden" not in caplog.text
 
     def test_a_folder_that_is_a_file(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
         own_folders.write_text("x")
-        assert installed() == () and str(own_folders) in caplog.text
+        assert list_installed_weights() == () and str(own_folders) in caplog.text
 
 
 class TestBroken:
@@ -188,40 +188,40 @@ class TestBroken:
         path = cut(put(two[0], name, default=True))
         put(two[1], name, default=True)
         put(two[1], INPAINT_V1)
-        for act in (lambda: best_weights("inpaint"), lambda: find_weights("inpaint"),
-                    lambda: find_weights("inpaint", name), lambda: installed("inpaint"), lambda: installed()):
+        for act in (lambda: find_best_weights("inpaint"), lambda: find_weights("inpaint"),
+                    lambda: find_weights("inpaint", name), lambda: list_installed_weights("inpaint"), lambda: list_installed_weights()):
             with pytest.raises(WeightsError, match="no other weights are used in its place") as caught:
                 act()
             assert str(path) in str(caught.value)
-        assert [weight.name for weight, _ in present()] == [INPAINT_V1]
+        assert [weight.name for weight, _ in list_present_weights()] == [INPAINT_V1]
         assert find_weights("inpaint", INPAINT_V1).weight.name == INPAINT_V1
 
     def test_of_a_published_name(self, own_folders: Path) -> None:
         """Elsewhere the file is whole and 'auto' takes it."""
         path = cut(put(own_folders))
         with pytest.raises(WeightsError, match="copy, import or fetch it again"):
-            best_weights("inpaint")
-        assert best_weights("mask") is None
-        assert [found for found, _ in broken()] == [path]
+            find_best_weights("inpaint")
+        assert find_best_weights("mask") is None
+        assert [found for found, _ in list_broken_weights()] == [path]
 
     def test_behind_a_sound_one(self, two: tuple[Path, Path]) -> None:
         put(two[0])
         path = cut(put(two[1]))
-        assert best_weights("inpaint").path.parent == two[0]  # type: ignore[union-attr]
-        assert [found for found, _ in broken()] == [path]
+        assert find_best_weights("inpaint").path.parent == two[0]  # type: ignore[union-attr]
+        assert [found for found, _ in list_broken_weights()] == [path]
 
     def test_of_nobody(self, own_folders: Path) -> None:
         put(own_folders)
         (own_folders / "other.safetensors").write_bytes(b"x")
-        assert [one.weight.name for one in installed()] == [INPAINT]
+        assert [one.weight.name for one in list_installed_weights()] == [INPAINT]
         with pytest.raises(WeightsError, match=r"other\.safetensors"):
             find_weights("inpaint", "other")
 
     def test_is_said_once(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
         cut(put(own_folders))
-        present()
-        present("mask")
-        assert broken()
+        list_present_weights()
+        list_present_weights("mask")
+        assert list_broken_weights()
         assert caplog.text.count("weights left out") == 1
 
 
@@ -230,26 +230,26 @@ class TestDigest:
         import hashlib
 
         path = put(own_folders)
-        (found,) = installed()
+        (found,) = list_installed_weights()
         assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        text = digests.record_path(path).read_text()
+        text = digests.make_record_path(path).read_text()
         assert text == f"{found.sha256}  {path.name}\n", "the form of sha256sum"
 
     def test_is_kept(self, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = put(own_folders)
-        first = digests.file_digest(path)
-        monkeypatch.setattr(digests, "_known", {})  # another process
+        first = digests.digest_weights_file(path)
+        monkeypatch.setattr(digests, "_known_digests", {})  # another process
         monkeypatch.setattr(digests.hashlib, "file_digest", None)
-        assert digests.file_digest(path) == first
+        assert digests.digest_weights_file(path) == first
 
     def test_a_changed_file_is_read_again(self, own_folders: Path) -> None:
         path = put(own_folders, record=False)
-        first = digests.file_digest(path)
+        first = digests.digest_weights_file(path)
         put(own_folders, note="other", record=False)
-        assert digests.file_digest(path) != first
+        assert digests.digest_weights_file(path) != first
 
-    @pytest.mark.parametrize("act", [lambda: installed(), lambda: find_weights("inpaint"),
-                                     lambda: best_weights("inpaint")])
+    @pytest.mark.parametrize("act", [lambda: list_installed_weights(), lambda: find_weights("inpaint"),
+                                     lambda: find_best_weights("inpaint")])
     def test_a_changed_file_is_refused(self, own_folders: Path, act: object) -> None:
         path = put(own_folders)
         put(own_folders, note="other", record=False)
@@ -259,14 +259,14 @@ class TestDigest:
 
     def test_without_a_record(self, own_folders: Path) -> None:
         put(own_folders, record=False)
-        assert len(installed()) == 1
+        assert len(list_installed_weights()) == 1
 
     def test_without_a_cache(self, own_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(own_folders)
         (tmp_path / "file").write_text("x")
         monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "file"))
-        monkeypatch.setattr(digests, "_known", {})
-        assert len(installed()) == 1
+        monkeypatch.setattr(digests, "_known_digests", {})
+        assert len(list_installed_weights()) == 1
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', '{"x": [1]}'])
     def test_with_a_broken_cache(self, own_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -274,8 +274,8 @@ class TestDigest:
         put(own_folders)
         (tmp_path / "cache").mkdir(exist_ok=True)
         (tmp_path / "cache" / "weights.json").write_text(text)
-        monkeypatch.setattr(digests, "_known", {})
-        assert len(installed()) == 1
+        monkeypatch.setattr(digests, "_known_digests", {})
+        assert len(list_installed_weights()) == 1
 
 
 class TestLicence:
@@ -286,15 +286,15 @@ class TestLicence:
         ("commercial", {"commercial"}),
     ])
     def test_levels(self, allow: str, classes: set[str]) -> None:
-        assert {licence for licence in LICENCES if is_allowed(licence, allow)} == classes
+        assert {licence for licence in LICENCE_CLASSES if is_allowed(licence, allow)} == classes
 
-    @pytest.mark.parametrize("setting", ALLOWS)
-    @pytest.mark.parametrize("studio", ALLOWS)
+    @pytest.mark.parametrize("setting", ALLOWED_LICENCES)
+    @pytest.mark.parametrize("studio", ALLOWED_LICENCES)
     def test_the_stricter_wins(self, monkeypatch: pytest.MonkeyPatch, setting: str, studio: str) -> None:
         def classes(allow: str) -> set[str]:
-            return {licence for licence in LICENCES if is_allowed(licence, allow)}
+            return {licence for licence in LICENCE_CLASSES if is_allowed(licence, allow)}
 
-        alone = {allow: classes(allow) for allow in ALLOWS}
+        alone = {allow: classes(allow) for allow in ALLOWED_LICENCES}
         monkeypatch.setenv("FSGAN_WEIGHTS_ALLOW", studio)
         assert classes(setting) == alone[setting] & alone[studio]
 
@@ -311,13 +311,13 @@ class TestLicence:
         monkeypatch.setenv("FSGAN_WEIGHTS_ALLOW", "research")
         with pytest.raises(WeightsError, match="FSGAN_WEIGHTS_ALLOW = research"):
             find_weights("inpaint", INPAINT)
-        assert best_weights("inpaint") is None
+        assert find_best_weights("inpaint") is None
 
     def test_takes_what_is_allowed(self, own_folders: Path) -> None:
         put(own_folders)
         put(own_folders, "ours", licence="commercial", default=True)
-        assert best_weights("inpaint").weight.name == INPAINT  # type: ignore[union-attr]
-        assert best_weights("inpaint", "commercial").weight.name == "ours"  # type: ignore[union-attr]
+        assert find_best_weights("inpaint").weight.name == INPAINT  # type: ignore[union-attr]
+        assert find_best_weights("inpaint", "commercial").weight.name == "ours"  # type: ignore[union-attr]
         assert find_weights("inpaint", allow="commercial").weight.name == "ours"
 
     def test_unknown_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,7 +331,7 @@ class TestLicence:
 class TestFind:
     def test_auto_takes_defaults_alone(self, own_folders: Path) -> None:
         put(own_folders, INPAINT_V1)
-        assert best_weights("inpaint") is None
+        assert find_best_weights("inpaint") is None
         assert find_weights("inpaint").weight.name == INPAINT_V1, "asked for by engine, the best that is there"
 
     def test_by_name_and_by_path(self, own_folders: Path, tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ class TestFind:
     def test_none_there(self, role: str) -> None:
         with pytest.raises(WeightsError) as caught:
             find_weights(role)
-        default = next(weight.name for weight in catalogue().values() if weight.role == role
+        default = next(weight.name for weight in load_catalogue().values() if weight.role == role
                        and (weight.default or role == "pose"))
         assert "fsgan weights import" in str(caught.value) and f"fsgan weights fetch {default}" in str(caught.value)
 

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from fsgan_core.contract.errors import OutputError, WeightsError
-from fsgan_core.networks.architectures.build import build
+from fsgan_core.networks.architectures.build import build_network
 from fsgan_core.networks.weights.checkpoint import (
     Checkpoint,
     export_checkpoint,
@@ -43,7 +43,7 @@ class TestRead:
     @pytest.mark.parametrize("legacy", [False, True])
     def test_leftovers_of_training(self, tmp_path: Path, legacy: bool) -> None:
         """As the published files carry them: an optimizer, numbers of numpy, options."""
-        network = build(SMALL)
+        network = build_network(SMALL)
         adam = {"state": {place: {"step": 9, "exp_avg": torch.zeros_like(parameter)}
                           for place, parameter in enumerate(network.parameters())},
                 "param_groups": [{"lr": 1e-4, "betas": (0.5, 0.999), "amsgrad": False, "params": [0, 1, 2]}]}
@@ -157,7 +157,7 @@ class TestWrite:
         assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
     def test_leaves_the_tensors(self, tmp_path: Path) -> None:
-        network = build(SMALL)
+        network = build_network(SMALL)
         before = hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in network.state_dict().values())).digest()
         write_checkpoint(tmp_path / "a.safetensors", SMALL, network.state_dict())
         after = hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in network.state_dict().values())).digest()
@@ -168,7 +168,7 @@ class TestLoad:
     @pytest.mark.parametrize("form", ["a.pth", "a.safetensors"])
     def test_the_same_network(self, tmp_path: Path, form: str) -> None:
         torch.manual_seed(1)
-        network = build(SMALL).eval()
+        network = build_network(SMALL).eval()
         torch.save({"arch": SMALL, "state_dict": network.state_dict()}, tmp_path / "a.pth")
         export_checkpoint(tmp_path / "a.pth", tmp_path / "a.safetensors")
         loaded = load_network(tmp_path / form)

@@ -17,15 +17,15 @@ import pytest
 
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
 from fsgan_core.networks.weights import fetch
-from fsgan_core.networks.weights.catalogue import catalogue, find_weights
-from fsgan_core.networks.weights.fetch import Patience, download, fetch_weights
-from fsgan_core.networks.weights.safetensors_header import read_header
+from fsgan_core.networks.weights.catalogue import find_weights, load_catalogue
+from fsgan_core.networks.weights.fetch import RetryPolicy, download, fetch_weights
+from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from tests.networks.conftest import publish
 
 DATA = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(20_000))  # no two parts alike
-CUT = 15 * fetch.BLOCK
+CUT = 15 * fetch.BLOCK_SIZE
 SUM = hashlib.sha256(DATA).hexdigest()
-QUICK = Patience(attempts=3, connect=2.0, read=0.5, pause=0.0)
+QUICK = RetryPolicy(attempts=3, connect_timeout=2.0, read_timeout=0.5, pause=0.0)
 INPAINT = "ijbc_msrunet_256_1_2_inpainting_v2"
 
 DRIVE_PAGE = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
@@ -210,7 +210,7 @@ class TestDownload:
 
         server.plays["/a"] = play
         with pytest.raises(MachineError, match="4 attempts"):
-            download(server.url("/a"), tmp_path / "a", patience=Patience(attempts=4, pause=2.0))
+            download(server.url("/a"), tmp_path / "a", patience=RetryPolicy(attempts=4, pause=2.0))
         assert waited == [2.0, 4.0, 8.0]
 
     @pytest.mark.parametrize("status", [404, 403, 410, 401])
@@ -384,35 +384,35 @@ class TestWeights:
 
     def test_arrives_installed(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         data = self.serve(server, tmp_path)
-        done = fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+        done = fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
         assert done.state == "imported" and "first use" in done.message
         found = find_weights("inpaint", INPAINT)
         assert found.sha256 == done.sha256
-        assert read_header(found.path).metadata["origin_sha256"] == hashlib.sha256(data).hexdigest()
+        assert read_safetensors_header(found.path).metadata["origin_sha256"] == hashlib.sha256(data).hexdigest()
         assert parts(own_folders) == [f"{INPAINT}.safetensors", f"{INPAINT}.safetensors.sha256"]
 
     def test_again_asks_nobody(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         self.serve(server, tmp_path)
-        fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+        fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
         asked = len(server.asked)
-        assert fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth")).state == "kept"
+        assert fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth")).state == "kept"
         assert len(server.asked) == asked
 
     def test_nothing_stays_of_what_failed(self, server: Server, own_folders: Path) -> None:
         with pytest.raises(WeightsError, match="404"):
-            fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+            fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
         assert parts(own_folders) == []
 
     def test_what_has_arrived_stays(self, server: Server, own_folders: Path) -> None:
         server.plays["/w.pth"] = lambda handler: send(handler, stop=CUT)
         with pytest.raises(MachineError, match=f"{CUT} bytes are kept"):
-            fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"),
+            fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"),
                           patience=replace(QUICK, attempts=1))
         assert parts(own_folders) == [".fetched"]
 
     def test_known_sum(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         data = self.serve(server, tmp_path)
-        known = replace(catalogue()[INPAINT], sha256=hashlib.sha256(data).hexdigest())
+        known = replace(load_catalogue()[INPAINT], sha256=hashlib.sha256(data).hexdigest())
         assert "as known" in fetch_weights(known, own_folders, url=server.url("/w.pth")).message
         (own_folders / f"{INPAINT}.safetensors").unlink()
         with pytest.raises(WeightsError, match="not the file that is known"):
@@ -421,26 +421,26 @@ class TestWeights:
     def test_damaged_is_fetched_anew(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         """And must be what came the first time."""
         self.serve(server, tmp_path)
-        done = fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+        done = fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
         assert done.path is not None
         done.path.write_bytes(done.path.read_bytes()[:-1] + b"\0\0")
         with pytest.raises(WeightsError, match="changed"):
             find_weights("inpaint", INPAINT)
-        again = fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+        again = fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
         assert again.sha256 == done.sha256 and "as known" in again.message
         done.path.write_bytes(done.path.read_bytes() + b"\0")
         server.plays["/w.pth"] = send
         with pytest.raises(WeightsError, match="not the file that is known"):
-            fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+            fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
 
     def test_something_else(self, server: Server, own_folders: Path) -> None:
         server.plays["/w.pth"] = send
         with pytest.raises(WeightsError, match="broken, cut off"):
-            fetch_weights(catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
+            fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"))
         assert parts(own_folders) == []
 
     def test_of_no_use_or_address(self, own_folders: Path) -> None:
         with pytest.raises(WeightsError, match="Not used"):
-            fetch_weights(catalogue()["WIDERFace_DSFD_RES152"], own_folders)
+            fetch_weights(load_catalogue()["WIDERFace_DSFD_RES152"], own_folders)
         with pytest.raises(WeightsError, match="no address"):
-            fetch_weights(replace(catalogue()[INPAINT], source=""), own_folders)
+            fetch_weights(replace(load_catalogue()[INPAINT], source=""), own_folders)

@@ -9,11 +9,17 @@ import pytest
 import torch
 
 from fsgan_core.contract.errors import OutputError, WeightsError
-from fsgan_core.networks.architectures.build import build
-from fsgan_core.networks.weights.catalogue import catalogue, find_weights, installed
+from fsgan_core.networks.architectures.build import build_network
+from fsgan_core.networks.weights.catalogue import find_weights, list_installed_weights, load_catalogue
 from fsgan_core.networks.weights.checkpoint import Checkpoint, load_network, read_checkpoint, write_checkpoint
-from fsgan_core.networks.weights.digests import record_path, recorded_digest
-from fsgan_core.networks.weights.importing import bring_in, bring_in_all, recognise, weights_files, writable_folder
+from fsgan_core.networks.weights.digests import make_record_path, read_recorded_digest
+from fsgan_core.networks.weights.importing import (
+    find_weights_files,
+    find_writable_folder,
+    import_all_weights,
+    import_weights,
+    recognise_weights,
+)
 from tests.networks.conftest import SMALL, blank_state, publish, small_state
 
 INPAINT = "ijbc_msrunet_256_1_2_inpainting_v2"
@@ -28,7 +34,7 @@ def narrow(arch: str) -> str:
                                                                                      "feature_scale=64)")
 
 
-GENERATORS = [weight for weight in catalogue().values()
+GENERATORS = [weight for weight in load_catalogue().values()
               if weight.source and weight.role in ("reenact", "mask", "inpaint", "blend")]
 
 
@@ -37,7 +43,7 @@ class TestRecognise:
     def test_published(self, own_folders: Path, tmp_path: Path, weight: object) -> None:
         legacy = "v1" in weight.name  # type: ignore[attr-defined]
         file = publish(tmp_path / weight.file, narrow(weight.arch), legacy=legacy)  # type: ignore[attr-defined]
-        done = bring_in(file, own_folders)
+        done = import_weights(file, own_folders)
         assert done.state == "imported", done.message
         found = find_weights(weight.role, weight.name)  # type: ignore[attr-defined]
         assert (found.path, found.sha256) == (done.path, done.sha256)
@@ -51,106 +57,106 @@ class TestRecognise:
     @pytest.mark.parametrize("name", ["hopenet_robust_alpha1.pth", "hopenet_robust_alpha1.pkl"])
     def test_without_an_architecture(self, name: str) -> None:
         """As the pose network is published."""
-        weight, _ = recognise(Checkpoint("", blank_state("hopenet.Hopenet()")), Path(name))
-        assert weight == catalogue()["hopenet_robust_alpha1"]
+        weight, _ = recognise_weights(Checkpoint("", blank_state("hopenet.Hopenet()")), Path(name))
+        assert weight == load_catalogue()["hopenet_robust_alpha1"]
 
     @pytest.mark.parametrize("arch", ["", "vgg.vgg19(num_classes=7)"])
     def test_classifier_is_left_behind(self, arch: str) -> None:
         features = blank_state("vgg.vgg19_features()")
         whole = {f"features.{name}": tensor for name, tensor in features.items()}
         whole |= {"classifier.6.weight": torch.zeros(7, 5), "classifier.6.bias": torch.zeros(7)}
-        weight, state = recognise(Checkpoint(arch, whole), Path(f"{VGG}.pth"))
-        assert weight == catalogue()[VGG] and weight.role == "identity"
+        weight, state = recognise_weights(Checkpoint(arch, whole), Path(f"{VGG}.pth"))
+        assert weight == load_catalogue()[VGG] and weight.role == "identity"
         assert state.keys() == features.keys()
 
     def test_built_alike_under_no_name(self) -> None:
         """The networks of the losses differ in their numbers alone."""
         checkpoint = Checkpoint("", blank_state("vgg.vgg19_features()"))
         with pytest.raises(WeightsError, match="--name") as caught:
-            recognise(checkpoint, Path("vgg.pth"))
+            recognise_weights(checkpoint, Path("vgg.pth"))
         assert VGG in str(caught.value)
-        assert recognise(checkpoint, Path("vgg.pth"), VGG)[0] == catalogue()[VGG]
+        assert recognise_weights(checkpoint, Path("vgg.pth"), VGG)[0] == load_catalogue()[VGG]
 
     def test_own_training_is_not_taken_for_the_published_one(self, own_folders: Path, tmp_path: Path) -> None:
-        done = bring_in(publish(tmp_path / "ours_256_2_0.pth", SMALL), own_folders)
+        done = import_weights(publish(tmp_path / "ours_256_2_0.pth", SMALL), own_folders)
         assert done.weight is not None
         assert (done.weight.name, done.weight.role, done.weight.crop, done.weight.licence, done.weight.default) == (
             "ours_256_2_0", "inpaint", 2.0, "unknown", False)
 
     @pytest.mark.parametrize("name", [f"{INPAINT} (1).pth", f"{INPAINT}(2).pth", f"{INPAINT}.pth.tar"])
     def test_what_browsers_add(self, own_folders: Path, tmp_path: Path, name: str) -> None:
-        assert bring_in(publish(tmp_path / name), own_folders).weight.name == INPAINT  # type: ignore[union-attr]
+        assert import_weights(publish(tmp_path / name), own_folders).weight.name == INPAINT  # type: ignore[union-attr]
 
     def test_content_wins_over_name(self, own_folders: Path, tmp_path: Path) -> None:
         """An inpainting network is no blending one, whatever its file is called or somebody says."""
         blending = "ijbc_msrunet_256_1_2_blending_v2"
         file = publish(tmp_path / f"{blending}.pth", SMALL)
-        for done in (bring_in(file, own_folders), bring_in(publish(tmp_path / "x.pth"), own_folders, name=blending)):
+        for done in (import_weights(file, own_folders), import_weights(publish(tmp_path / "x.pth"), own_folders, name=blending)):
             assert done.state == "refused" and f"it is not {blending}" in done.message
-        assert bring_in(file, own_folders, name="ours").weight.role == "inpaint"  # type: ignore[union-attr]
+        assert import_weights(file, own_folders, name="ours").weight.role == "inpaint"  # type: ignore[union-attr]
 
     def test_the_detector(self, own_folders: Path, tmp_path: Path) -> None:
         torch.save({"a": torch.zeros(1)}, tmp_path / "WIDERFace_DSFD_RES152.pth")
-        done = bring_in(tmp_path / "WIDERFace_DSFD_RES152.pth", own_folders)
+        done = import_weights(tmp_path / "WIDERFace_DSFD_RES152.pth", own_folders)
         assert done.state == "unused" and "Not used" in done.message
 
     def test_a_network_without_use(self, own_folders: Path, tmp_path: Path) -> None:
         arch = "discriminators_pix2pix.MultiscaleDiscriminator(ndf=2,num_D=1)"
-        done = bring_in(publish(tmp_path / "d.pth", arch), own_folders)
+        done = import_weights(publish(tmp_path / "d.pth", arch), own_folders)
         assert done.state == "refused" and "no stage uses" in done.message
         torch.save({"a": torch.zeros(1)}, tmp_path / "x.pth")
-        assert "no network that is known" in bring_in(tmp_path / "x.pth", own_folders).message
+        assert "no network that is known" in import_weights(tmp_path / "x.pth", own_folders).message
 
 
 class TestBringIn:
     def test_again_changes_nothing(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
-        first = bring_in(file, own_folders)
+        first = import_weights(file, own_folders)
         assert first.path is not None
         before = {path.name: path.stat().st_mtime_ns for path in own_folders.iterdir()}
-        again = bring_in(file, own_folders)
+        again = import_weights(file, own_folders)
         assert (again.state, again.path, again.sha256) == ("kept", first.path, first.sha256)
         assert {path.name: path.stat().st_mtime_ns for path in own_folders.iterdir()} == before
-        assert sorted(before) == [first.path.name, record_path(first.path).name]
+        assert sorted(before) == [first.path.name, make_record_path(first.path).name]
 
     def test_same_file_on_two_machines(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
         elsewhere = tmp_path / "else" / f"{INPAINT}.pth"
         elsewhere.parent.mkdir()
         shutil.copy(file, elsewhere)
-        assert bring_in(file, own_folders).sha256 == bring_in(elsewhere, tmp_path / "else" / "out").sha256
+        assert import_weights(file, own_folders).sha256 == import_weights(elsewhere, tmp_path / "else" / "out").sha256
 
     def test_licence_of_the_studio(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
-        bring_in(file, own_folders)
-        done = bring_in(file, own_folders, licence="commercial")
+        import_weights(file, own_folders)
+        done = import_weights(file, own_folders, licence="commercial")
         assert done.state == "imported"
         assert find_weights("inpaint", allow="commercial").weight.licence == "commercial"
-        assert bring_in(file, own_folders, licence="commercial").state == "kept"
+        assert import_weights(file, own_folders, licence="commercial").state == "kept"
         with pytest.raises(WeightsError, match="licence class"):
-            bring_in(file, own_folders, licence="mine")
+            import_weights(file, own_folders, licence="mine")
 
     def test_licence_of_the_studio_stays(self, own_folders: Path, tmp_path: Path) -> None:
         """Until another is given; also where the weights are made anew."""
         file = publish(tmp_path / f"{INPAINT}.pth")
-        done = bring_in(file, own_folders, licence="commercial")
-        again = bring_in(file, own_folders)
+        done = import_weights(file, own_folders, licence="commercial")
+        again = import_weights(file, own_folders)
         assert (again.state, again.sha256) == ("kept", done.sha256)
         assert done.path is not None
         data = bytearray(done.path.read_bytes())
         data[-1] ^= 1
         done.path.write_bytes(data)
-        again = bring_in(file, own_folders)
+        again = import_weights(file, own_folders)
         assert (again.state, again.sha256, again.message) == ("imported", done.sha256, "")
         assert find_weights("inpaint", allow="commercial").weight.licence == "commercial"
-        other = bring_in(file, own_folders, licence="research")
+        other = import_weights(file, own_folders, licence="research")
         assert other.weight is not None and other.weight.note.count("set at import") == 1
         assert other.message.endswith(f"its SHA-256 was {done.sha256}, now it is {other.sha256}")
-        assert bring_in(file, own_folders, licence="unknown").state == "imported"
+        assert import_weights(file, own_folders, licence="unknown").state == "imported"
 
     def test_other_content_under_a_name(self, own_folders: Path, tmp_path: Path) -> None:
-        first = bring_in(publish(tmp_path / "a.pth"), own_folders, name="ours", licence="commercial")
-        done = bring_in(publish(tmp_path / "b.pth", SMALL.replace("ngf=2", "ngf=3")), own_folders, name="ours")
+        first = import_weights(publish(tmp_path / "a.pth"), own_folders, name="ours", licence="commercial")
+        done = import_weights(publish(tmp_path / "b.pth", SMALL.replace("ngf=2", "ngf=3")), own_folders, name="ours")
         assert done.state == "imported" and done.weight is not None and done.weight.licence == "unknown"
         assert "other weights under the name ours have been replaced" in done.message
         assert "'commercial', set at import" in done.message
@@ -158,39 +164,39 @@ class TestBringIn:
 
     def test_in_place_of_what_is_cut_off(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
-        done = bring_in(file, own_folders, licence="commercial")
+        done = import_weights(file, own_folders, licence="commercial")
         assert done.path is not None
         done.path.write_bytes(done.path.read_bytes()[:-9])
-        again = bring_in(file, own_folders)
+        again = import_weights(file, own_folders)
         assert "must be given again" in again.message and find_weights("inpaint").sha256 == again.sha256
 
     def test_mends_what_is_damaged(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
-        done = bring_in(file, own_folders)
+        done = import_weights(file, own_folders)
         assert done.path is not None
         data = bytearray(done.path.read_bytes())
         data[-1] ^= 1
         done.path.write_bytes(data)
-        again = bring_in(file, own_folders)
-        assert (again.state, again.sha256) == ("imported", done.sha256) == ("imported", recorded_digest(done.path))
+        again = import_weights(file, own_folders)
+        assert (again.state, again.sha256) == ("imported", done.sha256) == ("imported", read_recorded_digest(done.path))
 
     def test_from_another_studio(self, own_folders: Path, tmp_path: Path) -> None:
         """What was brought in elsewhere, with all that it says of itself."""
-        first = bring_in(publish(tmp_path / f"{INPAINT}.pth"), tmp_path / "else", licence="research")
+        first = import_weights(publish(tmp_path / f"{INPAINT}.pth"), tmp_path / "else", licence="research")
         assert first.path is not None
-        done = bring_in(first.path, own_folders)
+        done = import_weights(first.path, own_folders)
         assert (done.state, done.sha256) == ("imported", first.sha256)
-        assert installed()[0].weight.licence == "research"
+        assert list_installed_weights()[0].weight.licence == "research"
 
     @pytest.mark.parametrize("name", ["../x", "a/b", "", "-x", "a b", "x" * 200])
     def test_names_that_lead_elsewhere(self, own_folders: Path, tmp_path: Path, name: str) -> None:
         file = publish(tmp_path / "x.pth")
         if name:
             with pytest.raises(WeightsError, match="cannot be a name"):
-                bring_in(file, own_folders, name=name)
+                import_weights(file, own_folders, name=name)
         hostile = tmp_path / "h.safetensors"
         write_checkpoint(hostile, SMALL, small_state(), {"role": "inpaint", "name": name or "../../x"})
-        assert bring_in(hostile, own_folders).state == "refused"
+        assert import_weights(hostile, own_folders).state == "refused"
 
     def test_a_full_disk(self, own_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
@@ -200,7 +206,7 @@ class TestBringIn:
 
         monkeypatch.setattr("os.fsync", full)
         with pytest.raises(OutputError, match="disk is full"):
-            bring_in(file, own_folders)
+            import_weights(file, own_folders)
         assert list(own_folders.iterdir()) == []
 
 
@@ -208,46 +214,46 @@ class TestFolders:
     def test_all_below(self, tmp_path: Path, own_folders: Path) -> None:
         (tmp_path / "in" / "deep").mkdir(parents=True)
         publish(tmp_path / "in" / f"{INPAINT}.pth")
-        publish(tmp_path / "in" / "deep" / f"{STEPWISE}.pth", narrow(catalogue()[STEPWISE].arch))
+        publish(tmp_path / "in" / "deep" / f"{STEPWISE}.pth", narrow(load_catalogue()[STEPWISE].arch))
         (tmp_path / "in" / "broken.pth").write_bytes(b"x")
         (tmp_path / "in" / "readme.txt").write_text("x")
         told: list[tuple[int, int]] = []
-        done = list(bring_in_all(tmp_path / "in", own_folders, tell=lambda n, of, file: told.append((n, of))))
+        done = list(import_all_weights(tmp_path / "in", own_folders, tell=lambda n, of, file: told.append((n, of))))
         assert [one.state for one in done] == ["refused", "imported", "imported"]
-        assert told == [(0, 3), (1, 3), (2, 3)] and len(installed()) == 2
+        assert told == [(0, 3), (1, 3), (2, 3)] and len(list_installed_weights()) == 2
 
     def test_empty(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match=r"no file in it ends in"):
-            weights_files(tmp_path)
+            find_weights_files(tmp_path)
 
     def test_one_name_for_many(self, tmp_path: Path, own_folders: Path) -> None:
         publish(tmp_path / "a.pth")
         publish(tmp_path / "b.pth")
         with pytest.raises(WeightsError, match="single file"):
-            list(bring_in_all(tmp_path, own_folders, name="x"))
+            list(import_all_weights(tmp_path, own_folders, name="x"))
 
     def test_where_to(self, tmp_path: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert writable_folder() == own_folders
+        assert find_writable_folder() == own_folders
         (tmp_path / "file").write_text("x")  # a place that cannot be written, for root too
         monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'file' / 'x'}:{tmp_path / 'b'}")
-        assert writable_folder() == tmp_path / "b"
+        assert find_writable_folder() == tmp_path / "b"
         monkeypatch.setenv("FSGAN_WEIGHTS", str(tmp_path / "file" / "x"))
-        assert writable_folder() == tmp_path / "data" / "fsgan" / "weights"
+        assert find_writable_folder() == tmp_path / "data" / "fsgan" / "weights"
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
         with pytest.raises(OutputError, match="set FSGAN_WEIGHTS to a folder"):
-            writable_folder()
+            find_writable_folder()
 
     def test_a_folder_that_is_not_there(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
         """It may be a slip of the pen."""
-        assert not own_folders.exists() and writable_folder() == own_folders
+        assert not own_folders.exists() and find_writable_folder() == own_folders
         assert f"{own_folders} of FSGAN_WEIGHTS was not there" in caplog.text
         caplog.clear()
-        assert writable_folder() == own_folders and caplog.text == ""
+        assert find_writable_folder() == own_folders and caplog.text == ""
 
 
 def test_a_swap_of_the_full_size_is_the_published_one() -> None:
     """The catalogue's strings make the networks that the parity cases have."""
-    channels = {weight.name: next(iter(build(weight.arch, device="meta").state_dict().values())).shape[:2]
+    channels = {weight.name: next(iter(build_network(weight.arch, device="meta").state_dict().values())).shape[:2]
                 for weight in GENERATORS}
     assert channels["nfv_msrunet_256_1_2_reenactment_v2.1"] == (256, 101)
     assert channels[INPAINT] == (256, 4)

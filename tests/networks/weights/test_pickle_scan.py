@@ -19,8 +19,8 @@ import torch
 
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint
-from fsgan_core.networks.weights.importing import bring_in, weights_files
-from fsgan_core.networks.weights.safetensors_header import read_header
+from fsgan_core.networks.weights.importing import find_weights_files, import_weights
+from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from tests.networks.conftest import SMALL, publish, small_state
 
 
@@ -119,7 +119,7 @@ class TestCode:
         path = tmp_path / "weights.pth"
         torch.save({"arch": arch.format(marker=marker), "state_dict": small_state()}, path)
         refusal(path)
-        assert bring_in(path, tmp_path / "out").state == "refused"
+        assert import_weights(path, tmp_path / "out").state == "refused"
         assert not marker.exists() and not (tmp_path / "out").exists()
 
     def test_in_an_architecture_of_a_safetensors(self, tmp_path: Path, marker: Path) -> None:
@@ -128,7 +128,7 @@ class TestCode:
         path = tmp_path / "weights.safetensors"
         write_checkpoint(path, f"open('{marker}','w')", small_state(), {"role": "inpaint"})
         refusal(path)
-        assert bring_in(path, tmp_path / "out").state == "refused" and not marker.exists()
+        assert import_weights(path, tmp_path / "out").state == "refused" and not marker.exists()
 
     def test_a_program_of_torchscript(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pth"
@@ -209,7 +209,7 @@ class TestSize:
         path = tmp_path / "weights.safetensors"
         path.write_bytes(length.to_bytes(8, "little") + b'{"a":1}' + bytes(100))
         refusal(path)
-        refusal(path, read_header)
+        refusal(path, read_safetensors_header)
 
     @pytest.mark.parametrize("head", [
         {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}},
@@ -309,23 +309,23 @@ class TestPlaces:
 
     def test_nothing(self, tmp_path: Path) -> None:
         refusal(tmp_path / "no.pth")
-        refusal(tmp_path / "no.pth", weights_files)
+        refusal(tmp_path / "no.pth", find_weights_files)
 
     def test_links_in_a_circle(self, tmp_path: Path) -> None:
         loop = tmp_path / "loop.pth"
         loop.symlink_to(loop)
         refusal(loop)
-        refusal(loop, weights_files)
+        refusal(loop, find_weights_files)
         (tmp_path / "deep").mkdir()
         (tmp_path / "deep" / "up").symlink_to(tmp_path)
         publish(tmp_path / "deep" / "a.pth")
-        assert weights_files(tmp_path / "deep") == (tmp_path / "deep" / "a.pth",)
+        assert find_weights_files(tmp_path / "deep") == (tmp_path / "deep" / "a.pth",)
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
     def test_a_pipe_does_not_wait(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.pth")
         assert "plain file" in refusal(tmp_path / "pipe.pth")
-        assert bring_in(tmp_path / "pipe.pth", tmp_path / "out").state == "refused"
+        assert import_weights(tmp_path / "pipe.pth", tmp_path / "out").state == "refused"
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is unreadable for root")
     def test_no_permission(self, tmp_path: Path) -> None:
@@ -350,11 +350,11 @@ class TestPlaces:
 
     def test_one_bad_file_does_not_hide_the_others(self, own_folders: Path, tmp_path: Path,
                                                    caplog: pytest.LogCaptureFixture) -> None:
-        from fsgan_core.networks.weights.catalogue import installed
+        from fsgan_core.networks.weights.catalogue import list_installed_weights
 
-        good = bring_in(publish(tmp_path / "ijbc_msrunet_256_1_2_inpainting_v2.pth"), own_folders)
+        good = import_weights(publish(tmp_path / "ijbc_msrunet_256_1_2_inpainting_v2.pth"), own_folders)
         assert good.path is not None
         shutil.copy(good.path, own_folders / "a.safetensors")
         (own_folders / "a.safetensors").write_bytes(b"\xff" * 100)
-        assert [one.weight.name for one in installed()] == ["ijbc_msrunet_256_1_2_inpainting_v2"]
+        assert [one.weight.name for one in list_installed_weights()] == ["ijbc_msrunet_256_1_2_inpainting_v2"]
         assert "a.safetensors" in caplog.text
