@@ -72,26 +72,40 @@ PIP_FIND_LINKS, pip.conf) are honoured, so a studio's mirror or a folder of whee
 """
 
 PIP_PROBLEMS = (
-    (r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b",
-     "the disk is full. Free {need:g} GB (or set TMPDIR to a folder on a larger disk) and run this again."),
-    (r"Permission denied|Errno 13\b|Read-only file system|Errno 30\b",
-     "a file could not be written. Check the permissions of {root} and of pip's cache, and run this again."),
-    (r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
-     "the package index's certificate is not trusted here. Set PIP_CERT to your company's certificate bundle."),
-    (r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|Name or service not known|"
-     r"Connection refused|Network is unreachable|Max retries exceeded|ReadTimeout|ConnectTimeout|Read timed out|"
-     r"ProxyError|getaddrinfo failed|No route to host|Connection reset|RemoteDisconnected|IncompleteRead",
-     "the package index could not be reached. Check the network, HTTPS_PROXY and pip's settings, or point pip to a "
-     "mirror (PIP_INDEX_URL) or to a folder of wheels (PIP_NO_INDEX=1 and PIP_FIND_LINKS), and run this again."),
-    (r"\(from versions: none\)",
-     "nothing was found under that name: there is no network, or the package index in use has nothing for Python "
-     "{python} on this platform. Check the network and pip's settings (PIP_INDEX_URL, PIP_FIND_LINKS), or use another "
-     "Python, and run this again."),
-    (r"No matching distribution found|Could not find a version that satisfies",
-     "the package index in use has no such version for Python {python} on this platform. Use another index, or "
-     "another Python."),
-    (r"DO NOT MATCH THE HASHES|BadZipFile|is not a valid wheel|has an invalid wheel",
-     "a download was damaged. Run 'pip cache purge' and then this again."),
+    (
+        r"No space left on device|Disk quota exceeded|Errno 28\b|Errno 122\b",
+        "the disk is full. Free {need:g} GB (or set TMPDIR to a folder on a larger disk) and run this again.",
+    ),
+    (
+        r"Permission denied|Errno 13\b|Read-only file system|Errno 30\b",
+        "a file could not be written. Check the permissions of {root} and of pip's cache, and run this again.",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError",
+        "the package index's certificate is not trusted here. Set PIP_CERT to your company's certificate bundle.",
+    ),
+    (
+        r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|Name or service not known|"
+        r"Connection refused|Network is unreachable|Max retries exceeded|ReadTimeout|ConnectTimeout|Read timed out|"
+        r"ProxyError|getaddrinfo failed|No route to host|Connection reset|RemoteDisconnected|IncompleteRead",
+        "the package index could not be reached. Check the network, HTTPS_PROXY and pip's settings, or point pip to a "
+        "mirror (PIP_INDEX_URL) or to a folder of wheels (PIP_NO_INDEX=1 and PIP_FIND_LINKS), and run this again.",
+    ),
+    (
+        r"\(from versions: none\)",
+        "nothing was found under that name: there is no network, or the package index in use has nothing for Python "
+        "{python} on this platform. Check the network and pip's settings (PIP_INDEX_URL, PIP_FIND_LINKS), or use another "
+        "Python, and run this again.",
+    ),
+    (
+        r"No matching distribution found|Could not find a version that satisfies",
+        "the package index in use has no such version for Python {python} on this platform. Use another index, or "
+        "another Python.",
+    ),
+    (
+        r"DO NOT MATCH THE HASHES|BadZipFile|is not a valid wheel|has an invalid wheel",
+        "a download was damaged. Run 'pip cache purge' and then this again.",
+    ),
 )
 """(what pip prints, what it means); the first that is found counts."""
 
@@ -169,22 +183,41 @@ def main(arguments: "list[str] | None" = None, root: Path = ROOT) -> int:
 
 def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="install.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", action="store_true",
-                        help="then run the main job on public-domain stills that installed packages carry: a face swap "
-                             "on a 24-frame 1920x1080 ACEScg plate; results lie in out/demo")
-    parser.add_argument("--test", action="store_true",
-                        help=f"then run ruff, mypy and the whole test suite; fails below {MIN_COVERAGE} %% coverage")
+        prog="install.py", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="then run the main job on public-domain stills that installed packages carry: a face swap "
+        "on a 24-frame 1920x1080 ACEScg plate; results lie in out/demo",
+    )
+    parser.add_argument(
+        "--test",
+        action="store_true",
+        help=f"then run ruff, mypy and the whole test suite; fails below {MIN_COVERAGE} %% coverage",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
-    parser.add_argument("--nuke", metavar="DIR", nargs="?", const="",
-                        help="then add the nodes to Nuke: a few lines between marks at the end of init.py in DIR (else "
-                             "the .nuke folder of your home), and your preferences, which say where the worker's "
-                             "Python is. The init.py that was there is kept as init.py.before-fsgan")
-    parser.add_argument("--uninstall", action="store_true",
-                        help="take both out of Nuke again, and do nothing else; with --nuke DIR, out of that folder")
-    parser.add_argument("--torch-index", metavar="URL", default="",
-                        help="take torch from this package index, for example PyTorch's own one with the builds for "
-                             "the CPU (on Linux the one on PyPI is a CUDA build, several GB larger)")
+    parser.add_argument(
+        "--nuke",
+        metavar="DIR",
+        nargs="?",
+        const="",
+        help="then add the nodes to Nuke: a few lines between marks at the end of init.py in DIR (else "
+        "the .nuke folder of your home), and your preferences, which say where the worker's "
+        "Python is. The init.py that was there is kept as init.py.before-fsgan",
+    )
+    parser.add_argument(
+        "--uninstall",
+        action="store_true",
+        help="take both out of Nuke again, and do nothing else; with --nuke DIR, out of that folder",
+    )
+    parser.add_argument(
+        "--torch-index",
+        metavar="URL",
+        default="",
+        help="take torch from this package index, for example PyTorch's own one with the builds for "
+        "the CPU (on Linux the one on PyPI is a CUDA build, several GB larger)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -241,7 +274,9 @@ def make_plan(places: CheckoutPaths) -> InstallPlan:
     """Raises Trouble where it cannot be done."""
     state, why = inspect_venv(places)
     if state == "foreign":
-        raise InstallError(EXIT_WRONG_INPUT, f"{places.venv} is there but is no Python environment. Move it away and run this again.")
+        raise InstallError(
+            EXIT_WRONG_INPUT, f"{places.venv} is there but is no Python environment. Move it away and run this again."
+        )
     if state == "whole":
         return InstallPlan()
     fresh = state in ("none", "broken")
@@ -289,16 +324,24 @@ def check_machine(places: CheckoutPaths, need_gb: float) -> None:
         raise InstallError(EXIT_WRONG_INPUT, f"{missing[0]} is missing beside install.py; clone the project again.")
     missing = [name for name in ("venv", "ensurepip") if importlib.util.find_spec(name) is None]
     if missing:
-        raise InstallError(EXIT_WRONG_INPUT, f"this Python has no module {missing[0]}. On Debian or Ubuntu: "
-                             f"apt install python{get_python_version()}-venv. Elsewhere use a Python from python.org, "
-                             "pyenv or conda.")
+        raise InstallError(
+            EXIT_WRONG_INPUT,
+            f"this Python has no module {missing[0]}. On Debian or Ubuntu: "
+            f"apt install python{get_python_version()}-venv. Elsewhere use a Python from python.org, "
+            "pyenv or conda.",
+        )
     if not os.access(places.root, os.W_OK):
-        raise InstallError(EXIT_MACHINE, f"no permission to write in {places.root}. Run as its owner, or clone elsewhere.")
+        raise InstallError(
+            EXIT_MACHINE, f"no permission to write in {places.root}. Run as its owner, or clone elsewhere."
+        )
     for folder, amount in ((places.root, need_gb), (Path(tempfile.gettempdir()), REQUIRED_TEMPORARY_GB)):
         free = shutil.disk_usage(folder).free / 1e9
         if free < amount:
-            raise InstallError(EXIT_MACHINE, f"{free:.1f} GB are free on the disk of {folder}, {amount:g} GB are needed. Free "
-                                   "some space and run this again.")
+            raise InstallError(
+                EXIT_MACHINE,
+                f"{free:.1f} GB are free on the disk of {folder}, {amount:g} GB are needed. Free "
+                "some space and run this again.",
+            )
 
 
 def describe_plan(plan: InstallPlan, options: argparse.Namespace, places: CheckoutPaths) -> None:
@@ -307,7 +350,9 @@ def describe_plan(plan: InstallPlan, options: argparse.Namespace, places: Checko
     steps = list(plan.steps)
     if options.nuke is not None:
         folder = get_nuke_folder(options.nuke)
-        steps.append(f"add {places.shorten_path(places.root / 'nuke_plugin')} to {places.shorten_path(folder / 'init.py')}")
+        steps.append(
+            f"add {places.shorten_path(places.root / 'nuke_plugin')} to {places.shorten_path(folder / 'init.py')}"
+        )
         steps.append(f"write the preferences, {places.shorten_path(load_plugin_settings(places).settings_file())}")
         steps.append("check that the worker answers")
     if options.demo:
@@ -330,12 +375,25 @@ def install_venv(plan: InstallPlan, places: CheckoutPaths, torch_index: str = ""
         raise InstallError(EXIT_MACHINE, f"{places.venv} cannot be made: {error}") from error
     if plan.is_fresh:
         print_line("Making .venv ...")
-        made = subprocess.run([sys.executable, "-m", "venv", str(places.venv)], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False)
+        made = subprocess.run(
+            [sys.executable, "-m", "venv", str(places.venv)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         if made.returncode:
             raise InstallError(EXIT_MACHINE, f"python -m venv failed:\n{indent_text(made.stdout)}")
-    pip = [str(places.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input",
-           "-c", "constraints.txt"]
+    pip = [
+        str(places.python),
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "-c",
+        "constraints.txt",
+    ]
     print_line("Installing pinned packages ...")
     run_pip([*pip, "setuptools"], places, held)  # first: it builds packages that come as source
     run_pip([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places, held)
@@ -343,7 +401,9 @@ def install_venv(plan: InstallPlan, places: CheckoutPaths, torch_index: str = ""
     print_line("Checking ...")
     check_libraries(places)
     seconds = time.monotonic() - started
-    places.stamp.write_text(json.dumps({"digest": compute_digest(places), "root": str(places.root), "seconds": round(seconds)}))
+    places.stamp.write_text(
+        json.dumps({"digest": compute_digest(places), "root": str(places.root), "seconds": round(seconds)})
+    )
     places.marker.unlink()
     print_line(f"Installed in {format_duration(seconds)}.")
 
@@ -355,8 +415,10 @@ def remove_venv(venv: Path) -> None:
         else:
             shutil.rmtree(venv)
     except OSError as error:
-        raise InstallError(EXIT_MACHINE, f"{venv} cannot be removed ({error}). Close programs that use it, remove it, and run "
-                               "this again.") from error
+        raise InstallError(
+            EXIT_MACHINE,
+            f"{venv} cannot be removed ({error}). Close programs that use it, remove it, and run this again.",
+        ) from error
 
 
 def run_pip(command: "list[str]", places: CheckoutPaths, held: "tuple[int, ...]" = ()) -> None:
@@ -364,8 +426,16 @@ def run_pip(command: "list[str]", places: CheckoutPaths, held: "tuple[int, ...]"
     said = []
     with places.log.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")
-        with subprocess.Popen(command, cwd=places.root, env=make_environment(), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace", pass_fds=held) as process:
+        with subprocess.Popen(
+            command,
+            cwd=places.root,
+            env=make_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            pass_fds=held,
+        ) as process:
             for line in process.stdout or ():
                 log.write(line)
                 said.append(line)
@@ -387,8 +457,15 @@ def explain_failure(output: str, places: CheckoutPaths) -> str:
 
 def check_libraries(places: CheckoutPaths) -> None:
     code = "import cv2, dlib, numpy, OpenImageIO, PyOpenColorIO, scipy, skimage, torch, fsgan_core.contract.params"
-    result = subprocess.run([str(places.python), "-c", code], cwd=places.root, env=make_environment(),
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    result = subprocess.run(
+        [str(places.python), "-c", code],
+        cwd=places.root,
+        env=make_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     if result.returncode:
         last = (result.stdout.strip().splitlines() or ["no message"])[-1]
         library = re.search(r"lib\w[\w.+-]*\.so[\d.]*", last)
@@ -406,8 +483,15 @@ def make_test_commands(places: CheckoutPaths) -> "list[list[str]]":
     return [
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "mypy"],
-        [python, "-m", "pytest", *PARALLEL_TESTS, "--cov=fsgan_core", "--cov-report=term:skip-covered",
-         f"--cov-fail-under={MIN_COVERAGE}"],
+        [
+            python,
+            "-m",
+            "pytest",
+            *PARALLEL_TESTS,
+            "--cov=fsgan_core",
+            "--cov-report=term:skip-covered",
+            f"--cov-fail-under={MIN_COVERAGE}",
+        ],
     ]
 
 
@@ -510,7 +594,11 @@ def change_init(init: Path, plugin: "Path | None") -> bool:
             init.unlink()
         else:
             replace_file(target, after)
-        if plugin is None and init.with_name(BACKUP_NAME).exists() and init.with_name(BACKUP_NAME).read_bytes() == (after or b""):
+        if (
+            plugin is None
+            and init.with_name(BACKUP_NAME).exists()
+            and init.with_name(BACKUP_NAME).read_bytes() == (after or b"")
+        ):
             init.with_name(BACKUP_NAME).unlink()
     except OSError as error:
         raise InstallError(EXIT_MACHINE, f"{init} cannot be changed: {error}. Mend that and run this again.") from error
@@ -523,24 +611,42 @@ def add_block(rest: bytes, plugin: Path, is_new: bool) -> bytes:
     unfinished = bool(rest) and not rest.endswith((b"\n", b"\r"))
     note = BLOCK_NOTES["new"] if is_new else BLOCK_NOTES["line"] if unfinished else b""
     path = ascii(plugin.as_posix()).encode("ascii")
-    lines = [BLOCK_BEGIN + note, b"# Added by install.py of fsgan; `install.py --uninstall` takes it out again.", b"try:",
-             b"    import nuke", b"", b"    nuke.pluginAddPath(" + path + b")", b"except Exception as error:",
-             b"    print('fsgan is not loaded: %s' % error)", BLOCK_END, b""]
+    lines = [
+        BLOCK_BEGIN + note,
+        b"# Added by install.py of fsgan; `install.py --uninstall` takes it out again.",
+        b"try:",
+        b"    import nuke",
+        b"",
+        b"    nuke.pluginAddPath(" + path + b")",
+        b"except Exception as error:",
+        b"    print('fsgan is not loaded: %s' % error)",
+        BLOCK_END,
+        b"",
+    ]
     return rest + (ending if unfinished else b"") + ending.join(lines)
 
 
 def remove_block(text: bytes, init: Path) -> "tuple[bytes, bool]":
     """(init.py without our block, whether the file was made for it). Raises Trouble where the marks are torn."""
-    if text.count(BLOCK_BEGIN) != text.count(BLOCK_END) or text.count(BLOCK_BEGIN) > 1 or text.find(BLOCK_END) < text.find(BLOCK_BEGIN):
-        raise InstallError(EXIT_WRONG_INPUT, f"the marks of fsgan in {init} are torn. Remove the lines from '{BLOCK_BEGIN.decode()}' to "
-                             f"'{BLOCK_END.decode()}' by hand and run this again.")
-    found = re.search(re.escape(BLOCK_BEGIN) + rb"([^\r\n]*)\r?\n.*?" + re.escape(BLOCK_END) + rb"\r?\n?", text, re.DOTALL)
+    if (
+        text.count(BLOCK_BEGIN) != text.count(BLOCK_END)
+        or text.count(BLOCK_BEGIN) > 1
+        or text.find(BLOCK_END) < text.find(BLOCK_BEGIN)
+    ):
+        raise InstallError(
+            EXIT_WRONG_INPUT,
+            f"the marks of fsgan in {init} are torn. Remove the lines from '{BLOCK_BEGIN.decode()}' to "
+            f"'{BLOCK_END.decode()}' by hand and run this again.",
+        )
+    found = re.search(
+        re.escape(BLOCK_BEGIN) + rb"([^\r\n]*)\r?\n.*?" + re.escape(BLOCK_END) + rb"\r?\n?", text, re.DOTALL
+    )
     if found is None:
         return text, False
-    before, note = text[:found.start()], found.group(1)
+    before, note = text[: found.start()], found.group(1)
     if note == BLOCK_NOTES["line"]:
         before = re.sub(rb"\r?\n\Z", b"", before)
-    return before + text[found.end():], note == BLOCK_NOTES["new"]
+    return before + text[found.end() :], note == BLOCK_NOTES["new"]
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -587,11 +693,20 @@ def check_worker(places: CheckoutPaths) -> None:
     lines = ({"request": "hello", "id": 1, "protocol": 1, "client": "install.py"}, {"request": "quit", "id": 2})
     text = "".join(json.dumps(line) + "\n" for line in lines)
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, errors="replace",
-                              timeout=WORKER_TIMEOUT, check=False,
-                              env={**make_environment(), "PYTHONPATH": str(places.root)})
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=WORKER_TIMEOUT,
+            check=False,
+            env={**make_environment(), "PYTHONPATH": str(places.root)},
+        )
     except subprocess.TimeoutExpired:
-        raise InstallError(EXIT_MACHINE, f"the worker has not answered within {WORKER_TIMEOUT} s: {' '.join(command)}") from None
+        raise InstallError(
+            EXIT_MACHINE, f"the worker has not answered within {WORKER_TIMEOUT} s: {' '.join(command)}"
+        ) from None
     except OSError as error:
         raise InstallError(EXIT_MACHINE, f"the worker does not start: {error}") from error
     for line in done.stdout.splitlines():
@@ -604,8 +719,16 @@ def check_worker(places: CheckoutPaths) -> None:
 
 def make_environment() -> "dict[str, str]":
     """This one, without what would let another Python's packages in or send these elsewhere."""
-    away = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__", "PIP_USER", "PIP_TARGET", "PIP_PREFIX",
-            "PIP_REQUIRE_VIRTUALENV")
+    away = (
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+        "__PYVENV_LAUNCHER__",
+        "PIP_USER",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "PIP_REQUIRE_VIRTUALENV",
+    )
     kept = {name: value for name, value in os.environ.items() if name not in away}
     return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
 
@@ -634,8 +757,15 @@ def read_stamp(places: CheckoutPaths) -> "dict[str, str]":
 def run_quick_command(command: "list[str]") -> "str | None":
     """What a quick command prints; None when it does not run."""
     try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120,
-                                env=make_environment(), check=False)
+        result = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=120,
+            env=make_environment(),
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() if result.returncode == 0 else None

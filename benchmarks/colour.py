@@ -40,15 +40,20 @@ def main() -> None:
         for exposure in EXPOSURES:
             codec = config.make_codec(space, exposure)
             figures = (*measure_errors(codec, gray), *measure_errors(codec, saturated))
-            print(f"  {space:22} {exposure:+4.1f}  gray {figures[0]:.1e} {figures[1]:.1e}"
-                  f"  random RGB {figures[2]:.1e} {figures[3]:.1e}")
+            print(
+                f"  {space:22} {exposure:+4.1f}  gray {figures[0]:.1e} {figures[1]:.1e}"
+                f"  random RGB {figures[2]:.1e} {figures[3]:.1e}"
+            )
     print("1000x1000 RGB, ms: encode, decode, to_srgb8")
     codec = config.make_codec("ACEScg")
     for name, gain in (("nothing above the knee", 0.4), ("all above the knee", 20.0)):
         picture = (rng.uniform(0.5, 1.0, (1000, 1000, 3)) * gain).astype(np.float32)
         display = codec.encode(picture)
-        figures = (measure_seconds(codec.encode, picture), measure_seconds(codec.decode, display),
-                   measure_seconds(config.to_srgb8, picture, "ACEScg"))
+        figures = (
+            measure_seconds(codec.encode, picture),
+            measure_seconds(codec.decode, display),
+            measure_seconds(config.to_srgb8, picture, "ACEScg"),
+        )
         print(f"  {name:22}", *(f"{1000.0 * figure:6.1f}" for figure in figures))
 
 

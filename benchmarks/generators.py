@@ -33,8 +33,13 @@ NETWORKS = {
     "inpaint": (GENERATOR_ARCH.format(4), 4, 491e9),
     "blend": (GENERATOR_ARCH.format(7), 7, 494e9),
 }  # architecture, channels, operations per sample of 256 px (reference: the method's page)
-LAYER_KINDS = {"convolution": ("conv",), "padding": ("reflection_pad", "aten::pad"), "bilinear": ("upsample",),
-         "sums and ReLU": ("aten::add", "clamp_min", "relu"), "pooling": ("pool",)}
+LAYER_KINDS = {
+    "convolution": ("conv",),
+    "padding": ("reflection_pad", "aten::pad"),
+    "bilinear": ("upsample",),
+    "sums and ReLU": ("aten::add", "clamp_min", "relu"),
+    "pooling": ("pool",),
+}
 PEAK_SIDE = 8192
 GPU_BATCH = 16
 
@@ -58,12 +63,17 @@ def make_inputs(size: int) -> dict[str, Tensor]:
     maps = torch.from_numpy(np.asarray(draw_heat_maps(points, size), np.float32))[None]
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     matte = ((x / 0.6) ** 2 + (y / 0.8) ** 2 < 1).float()[None, None]
-    return {"reenact": torch.cat([face, maps], 1), "mask": face, "inpaint": torch.cat([face, matte], 1),
-            "blend": torch.cat([face.flip(3) * matte + face * (1 - matte), face, matte], 1)}
+    return {
+        "reenact": torch.cat([face, maps], 1),
+        "mask": face,
+        "inpaint": torch.cat([face, matte], 1),
+        "blend": torch.cat([face.flip(3) * matte + face * (1 - matte), face, matte], 1),
+    }
 
 
-def time_pairs(plain: Callable[[], object], fast: Callable[[], object], repeats: int,
-           wait: Callable[[], None]) -> tuple[list[float], list[float], float]:
+def time_pairs(
+    plain: Callable[[], object], fast: Callable[[], object], repeats: int, wait: Callable[[], None]
+) -> tuple[list[float], list[float], float]:
     """Seconds of each, taking turns, and the ratio of the processor's seconds (wall time on a GPU)."""
     taken: tuple[list[float], list[float]] = ([], [])
     spent = [0.0, 0.0]
@@ -81,16 +91,25 @@ def time_pairs(plain: Callable[[], object], fast: Callable[[], object], repeats:
 
 def format_row(name: str, plain: list[float], fast: list[float], processor: float) -> str:
     ratios = sorted(one / other for one, other in zip(plain, fast, strict=True))
-    return (f"| {name} | {statistics.median(plain):.2f} | {statistics.median(fast):.2f} | "
-            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {processor:.2f} |")
+    return (
+        f"| {name} | {statistics.median(plain):.2f} | {statistics.median(fast):.2f} | "
+        f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) | {processor:.2f} |"
+    )
 
 
-def print_speeds(plain: dict[str, nn.Module], fast: dict[str, Runner], given: dict[str, Tensor], views: int,
-           repeats: int, wait: Callable[[], None]) -> None:
+def print_speeds(
+    plain: dict[str, nn.Module],
+    fast: dict[str, Runner],
+    given: dict[str, Tensor],
+    views: int,
+    repeats: int,
+    wait: Callable[[], None],
+) -> None:
     frame = ["reenact"] * views + ["mask"] * 2 + ["inpaint", "blend"]
     print(f"| network | plain float32, s | here, s | ratio: median (range), {repeats} pairs | ratio, processor time |")
     print("|---|---|---|---|---|")
     for name, part in [*((name, [name]) for name in plain), (f"a swap's frame, {views} views", frame)]:
+
         def run_plain(part: list[str] = part) -> None:
             for one in part:
                 plain[one](given[one])
@@ -195,8 +214,10 @@ def main() -> None:
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     wait = torch.cuda.synchronize if device != "cpu" else lambda: None
     given = make_inputs(arguments.size)
-    print(f"torch {torch.__version__}, {device}, precision {resolve_precision(device)}, "
-          f"{torch.get_num_threads()} threads, {arguments.size} px\n")
+    print(
+        f"torch {torch.__version__}, {device}, precision {resolve_precision(device)}, "
+        f"{torch.get_num_threads()} threads, {arguments.size} px\n"
+    )
     with torch.enable_grad():
         print_precisions(device, given)
     on_device = {name: x.to(device) for name, x in given.items()}

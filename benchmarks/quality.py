@@ -58,8 +58,18 @@ ENGINES: Mapping[str, Mapping[str, str]] = {
 }
 GOALS = {"identity": 0.38, "euler": 1.3, "landmarks": 0.015, "flicker": 0.5, "sharpness_off": 1.4}
 """What the means over pairs have to be at most, all at once."""
-SHOWN_FIGURES = ("identity", "identity_target", "ssim", "euler", "landmarks", "flicker", "sharpness", "sharpness_off", "edge",
-         "seconds")
+SHOWN_FIGURES = (
+    "identity",
+    "identity_target",
+    "ssim",
+    "euler",
+    "landmarks",
+    "flicker",
+    "sharpness",
+    "sharpness_off",
+    "edge",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,11 @@ class BenchmarkPair:
 def read_pairs(footage: Path, wanted: Sequence[str]) -> list[BenchmarkPair]:
     """The pairs of pairs.json that are wanted: by part, by name, or "all"."""
     parts = json.loads((footage / "pairs.json").read_text(encoding="utf-8"))
-    pairs = [BenchmarkPair(one["name"], part, footage / one["source"], footage / one["target"])
-             for part in ("tune", "validate") for one in parts[part]]
+    pairs = [
+        BenchmarkPair(one["name"], part, footage / one["source"], footage / one["target"])
+        for part in ("tune", "validate")
+        for one in parts[part]
+    ]
     unknown = set(wanted) - {"all", "tune", "validate"} - {pair.name for pair in pairs}
     if unknown:
         raise SystemExit(f"no such pair: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in pairs)}")
@@ -98,11 +111,16 @@ def make_pair_clips(pair: BenchmarkPair, frames: str, folder: Path, views: int, 
     if whole:
         return Clip(str(pair.source)), Clip(str(pair.target))
     shown = open_clip(Clip(str(pair.source))).frames
-    shown = shown[::max(1, math.ceil(len(shown) / views))]
+    shown = shown[:: max(1, math.ceil(len(shown) / views))]
     measured = parse_frames(frames)
-    near = [frame for frame in open_clip(Clip(str(pair.target))).frames
-            if measured[0] - EXTRA_FRAMES <= frame <= measured[-1] + EXTRA_FRAMES]
-    return make_tracked_clip(pair.source, shown, folder, of_target=False), make_tracked_clip(pair.target, near, folder, of_target=True)
+    near = [
+        frame
+        for frame in open_clip(Clip(str(pair.target))).frames
+        if measured[0] - EXTRA_FRAMES <= frame <= measured[-1] + EXTRA_FRAMES
+    ]
+    return make_tracked_clip(pair.source, shown, folder, of_target=False), make_tracked_clip(
+        pair.target, near, folder, of_target=True
+    )
 
 
 def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
@@ -118,15 +136,28 @@ def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> Ren
     return result
 
 
-def measure_pair(pair: BenchmarkPair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_pair(
+    pair: BenchmarkPair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace
+) -> dict[str, Any]:
     """One pair by one engine: rendered and measured, or read where that has been done."""
     folder = arguments.output / engine / pair.name
-    key = compute_digest("quality", compute_code_digest(CODE_PACKAGES), dict(settings), arguments.frames, arguments.views, arguments.whole,
-                 arguments.finetune, str(pair.source), str(pair.target))
+    key = compute_digest(
+        "quality",
+        compute_code_digest(CODE_PACKAGES),
+        dict(settings),
+        arguments.frames,
+        arguments.views,
+        arguments.whole,
+        arguments.finetune,
+        str(pair.source),
+        str(pair.target),
+    )
     kept = load_json(folder / "run.json")
     if kept.get("key") == key:
         return kept
-    source, target = make_pair_clips(pair, arguments.frames, arguments.output / "tracks", arguments.views, arguments.whole)
+    source, target = make_pair_clips(
+        pair, arguments.frames, arguments.output / "tracks", arguments.views, arguments.whole
+    )
     stages = Stages().with_settings({**settings, "output.layers": "all"})
     result_path = str(folder / "frames" / "swap.####.exr")
     shot = Shot((source,), target, Output(result_path), frames=arguments.frames, stages=stages)
@@ -135,17 +166,34 @@ def measure_pair(pair: BenchmarkPair, engine: str, settings: Mapping[str, str], 
     seconds = {str(report.frame): sum(report.seconds.values()) for report in done.frames if report.seconds}
     seconds = {**older, **seconds}
     save_json(folder / "seconds.json", seconds)
-    found = evaluate(source, target, Clip(result_path), arguments.frames,
-                     seconds={int(frame): value for frame, value in seconds.items()})
+    found = evaluate(
+        source,
+        target,
+        Clip(result_path),
+        arguments.frames,
+        seconds={int(frame): value for frame, value in seconds.items()},
+    )
     write_json(found, folder / "evaluation.json")
     write_plots(found, folder / "evaluation.png")
     config = open_config()
-    shown = read_before_after(open_input(target, config), open_input(Clip(result_path), config), pick_even_frames(found.frames), config)
+    shown = read_before_after(
+        open_input(target, config), open_input(Clip(result_path), config), pick_even_frames(found.frames), config
+    )
     write_contact_sheet(shown, folder / "contact_sheet.png", title=f"{pair.name}, {engine}")
     flags = {flag: len(frames) for flag, frames in done.flagged_frames.items()}
-    row = {"key": key, "pair": pair.name, "part": pair.part, "engine": engine, "engines": dict(done.engines),
-           "settings": dict(settings), "frames": arguments.frames, "means": found.to_dict()["means"],
-           "lost": list(found.lost), "outside": found.outside_total, "flags": flags}
+    row = {
+        "key": key,
+        "pair": pair.name,
+        "part": pair.part,
+        "engine": engine,
+        "engines": dict(done.engines),
+        "settings": dict(settings),
+        "frames": arguments.frames,
+        "means": found.to_dict()["means"],
+        "lost": list(found.lost),
+        "outside": found.outside_total,
+        "flags": flags,
+    }
     save_json(folder / "run.json", row)
     return row
 
@@ -170,16 +218,23 @@ def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
     def format_row(name: str, values: Mapping[str, float | None]) -> str:
         cells = [values.get(figure.name) for figure in figures]
-        texts = ["-" if cell is None or math.isnan(cell) else f"{cell * figure.scale:.{figure.digits}f}"
-                 for figure, cell in zip(figures, cells, strict=True)]
+        texts = [
+            "-" if cell is None or math.isnan(cell) else f"{cell * figure.scale:.{figure.digits}f}"
+            for figure, cell in zip(figures, cells, strict=True)
+        ]
         return f"| {name} | " + " | ".join(texts) + " |"
 
     def iterate_parts(of: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
         for part in ("tune", "validate"):
             some = [row["means"] for row in of if row["part"] == part]
             if some:
-                yield part, {name: nanmean([math.nan if one.get(name) is None else one[name] for one in some])
-                             for name in SHOWN_FIGURES}
+                yield (
+                    part,
+                    {
+                        name: nanmean([math.nan if one.get(name) is None else one[name] for one in some])
+                        for name in SHOWN_FIGURES
+                    },
+                )
 
     engines = list(dict.fromkeys(row["engine"] for row in rows))
     text = ["## Means over pairs", "", f"| engines, part |{head}", rule]
@@ -219,8 +274,13 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="a folder outside the repository")
     parser.add_argument("--pairs", nargs="+", default=["tune"], help="tune, validate, all, or names of pairs")
     parser.add_argument("--engines", nargs="*", default=["geometric"], help=", ".join(ENGINES))
-    parser.add_argument("--engine", action="append", default=[], metavar="NAME=SETTINGS",
-                        help="another one: the geometric engines with stage.parameter=value,...")
+    parser.add_argument(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME=SETTINGS",
+        help="another one: the geometric engines with stage.parameter=value,...",
+    )
     parser.add_argument("--frames", default="1-60")
     parser.add_argument("--finetune", type=int, default=800, help="iterations of the engines `finetuned`")
     parser.add_argument("--views", type=int, default=150, help="frames of a source that are analysed, at most")

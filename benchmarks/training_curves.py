@@ -25,8 +25,14 @@ def main() -> None:
         facts = json.loads(Path(path).read_text("utf-8"))
         steps = [check["step"] for check in facts["checks"]]
         plot.plot(range(1, len(facts["losses"]) + 1), facts["losses"], color="0.8", linewidth=0.8, label="training")
-        plot.plot(steps, [check["loss"] for check in facts["checks"]], "o-", color="tab:blue", markersize=3,
-                  label="held-out people")
+        plot.plot(
+            steps,
+            [check["loss"] for check in facts["checks"]],
+            "o-",
+            color="tab:blue",
+            markersize=3,
+            label="held-out people",
+        )
         plot.set_title(name)
         plot.set_xlabel("iterations")
         plot.set_ylim(bottom=0)

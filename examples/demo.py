@@ -37,8 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
     numbers = demo_plate.write_plate(str(plate))
     print_line(f"  {len(numbers)} frames of {demo_plate.WIDTH}x{demo_plate.HEIGHT}, {time.monotonic() - started:.1f} s")
 
-    command = ["swap", "--source", str(source), "--target", str(plate), "--target-colorspace", "ACEScg",
-               "--output", str(swapped), "--report", str(report)]
+    command = [
+        "swap",
+        "--source",
+        str(source),
+        "--target",
+        str(plate),
+        "--target-colorspace",
+        "ACEScg",
+        "--output",
+        str(swapped),
+        "--report",
+        str(report),
+    ]
     print_line(f"Running: fsgan {' '.join(shorten_path(part) for part in command)}")
     started = time.monotonic()
     # Without $OCIO, so that ACEScg is known whatever the studio's config is.

@@ -48,8 +48,15 @@ def write_plate(pattern: str) -> tuple[int, ...]:
     Path(pattern).parent.mkdir(parents=True, exist_ok=True)
 
     def write_frame(number: int) -> int:
-        plate = Plate(render_frame(number, coefficients), ("R", "G", "B"), window, window, 1.0,
-                      _make_metadata(number, config.scene_linear), ("half",) * 3)
+        plate = Plate(
+            render_frame(number, coefficients),
+            ("R", "G", "B"),
+            window,
+            window,
+            1.0,
+            _make_metadata(number, config.scene_linear),
+            ("half",) * 3,
+        )
         write_exr(pattern.replace("####", f"{number:04d}"), plate)
         return number
 
@@ -62,7 +69,11 @@ def compute_camera(number: int) -> np.ndarray:
     position = (number - FIRST_FRAME) / (FRAME_COUNT - 1)
     eased = 0.5 - 0.5 * np.cos(np.pi * position)
     angle = np.radians(-1.0 + 2.4 * eased)
-    turn = PORTRAIT_SCALE * (1.0 + 0.05 * eased) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn = (
+        PORTRAIT_SCALE
+        * (1.0 + 0.05 * eased)
+        * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    )
     centre = np.array([WIDTH / 2 - 20.0 + 70.3 * eased, HEIGHT / 2 + 9.7 * np.sin(2.0 * np.pi * position)])
     return np.hstack([turn, (centre - turn @ CAMERA_TARGET)[:, None]])
 
@@ -75,10 +86,15 @@ def render_frame(number: int, coefficients: np.ndarray) -> np.ndarray:
     at = np.stack([row[0] * x + row[1] * y + row[2] for row in back])  # portrait coordinates of each plate pixel
     height, width = coefficients.shape[1:]
     # The plate is finer than the portrait, so a cubic spline is all the filter that it needs, at exact positions.
-    picture = np.stack([
-        ndimage.affine_transform(channel, back[::-1, 1::-1], back[::-1, 2], (HEIGHT, WIDTH), order=3, mode="nearest",
-                                 prefilter=False)
-        for channel in coefficients], axis=-1)
+    picture = np.stack(
+        [
+            ndimage.affine_transform(
+                channel, back[::-1, 1::-1], back[::-1, 2], (HEIGHT, WIDTH), order=3, mode="nearest", prefilter=False
+            )
+            for channel in coefficients
+        ],
+        axis=-1,
+    )
     outside = np.maximum(np.abs(at[0] - (width - 1) / 2) - width / 2, np.abs(at[1] - (height - 1) / 2) - height / 2)
     pixels = outside * np.hypot(move[0, 0], move[1, 0])  # signed distance to the portrait's edge, in plate pixels
     coverage = np.clip(0.5 - pixels, 0.0, 1.0)[..., None]

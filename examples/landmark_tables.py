@@ -51,7 +51,9 @@ def main(arguments: list[str] | None = None) -> None:
     for frame, face in sorted(track.people[0].faces.items()):
         crop = compute_face_crop(face, options.crop, 256, track.pixel_aspect)
         path = format_output_path(options.output, frame)
-        write_exr(path, make_table(crop.normalise_points(get_points(face, options.points)), options.rows), depth="float")
+        write_exr(
+            path, make_table(crop.normalise_points(get_points(face, options.points)), options.rows), depth="float"
+        )
         left, bottom = crop.left + 0.5, track.height - (crop.top + 0.5 + crop.height)  # pixel centres are whole there
         sys.stdout.write(f"{frame} {left:.3f} {bottom:.3f} {crop.width:.3f} {crop.height:.3f}\n")
 

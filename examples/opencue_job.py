@@ -36,17 +36,36 @@ def make_outline(job: Path, show: str, shot: str, user: str = "") -> Any:
     description = load_shot(file)
 
     def make_command(task: str, *more: str) -> str:
-        words = shlex.join([values.get("Command", "fsgan"), "farm", "task", task, str(file), "--work", str(work),
-                            "--device", values["Device"]])
+        words = shlex.join(
+            [
+                values.get("Command", "fsgan"),
+                "farm",
+                "task",
+                task,
+                str(file),
+                "--work",
+                str(work),
+                "--device",
+                values["Device"],
+            ]
+        )
         return f"{words} {' '.join(more)}".strip()
 
     made = Outline(values["JobName"].replace(" ", "_"), show=show, shot=shot, user=user or None)
     before = []
-    sources = [number for number, clip in enumerate(description.source, start=1)
-               if Path(clip.track).parent == work / TRACKS_FOLDER]
+    sources = [
+        number
+        for number, clip in enumerate(description.source, start=1)
+        if Path(clip.track).parent == work / TRACKS_FOLDER
+    ]
     if sources:
-        before.append(Shell("analyse_sources", command=make_command("analyse-source", "--number", "#IFRAME#"),
-                            range=",".join(str(number) for number in sources)))
+        before.append(
+            Shell(
+                "analyse_sources",
+                command=make_command("analyse-source", "--number", "#IFRAME#"),
+                range=",".join(str(number) for number in sources),
+            )
+        )
     if Path(description.target.track).parent == work / TRACKS_FOLDER:
         looked_at = shlex.quote(from_openjd_range(values["TargetFrames"]))
         before.append(Shell("analyse_target", command=make_command("analyse-target", "--frames", looked_at), range="1"))
@@ -54,8 +73,15 @@ def make_outline(job: Path, show: str, shot: str, user: str = "") -> Any:
     recognise = None
     if recognition and Path(recognition).parent == work / TRACKS_FOLDER:
         recognise = Shell("recognise", command=make_command("recognise"), range="1")
-    render = Shell("render", range=frames, chunk=int(values["ChunkSize"]), threadable=True, command=make_command(
-        "render", "--frames", "#FRAME_START#-#FRAME_END#", "--expect", shlex.quote(values["Expected"])))
+    render = Shell(
+        "render",
+        range=frames,
+        chunk=int(values["ChunkSize"]),
+        threadable=True,
+        command=make_command(
+            "render", "--frames", "#FRAME_START#-#FRAME_END#", "--expect", shlex.quote(values["Expected"])
+        ),
+    )
     report = Shell("report", command=make_command("report", "--frames", frames), range="1")
     for layer in (*before, *([recognise] if recognise else []), render, report):
         made.add_layer(layer)

@@ -60,11 +60,14 @@ def examine_installation() -> dict[str, Any]:
     problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
     problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
     said = ("", *found["weights"].get("damaged", ()))
-    problems += [f"{part}: {found[part]['error']}"
-                 for part in ("engines", "weights", "faces", "devices", "colour", "cache")
-                 if found[part].get("error", "") not in said]
-    problems += [f"no engine for {stage}" for stage, rows in found["engines"].items()
-                 if stage != "error" and all(rows.values())]
+    problems += [
+        f"{part}: {found[part]['error']}"
+        for part in ("engines", "weights", "faces", "devices", "colour", "cache")
+        if found[part].get("error", "") not in said
+    ]
+    problems += [
+        f"no engine for {stage}" for stage, rows in found["engines"].items() if stage != "error" and all(rows.values())
+    ]
     return {"ok": not problems, "problems": problems, **found}
 
 
@@ -90,8 +93,10 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
     for what, text in found["faces"].items():
         yield f"  {what:24} {text}"
     precision = found["devices"].get("precision", {})
-    devices = [f"{device} ({precision[device]})" if device in precision else device
-               for device in found["devices"].get("list", ())]
+    devices = [
+        f"{device} ({precision[device]})" if device in precision else device
+        for device in found["devices"].get("list", ())
+    ]
     yield f"devices (precision):       {', '.join(devices)}"
     colour = found["colour"]
     if "error" not in colour:
@@ -101,7 +106,9 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"cache:                     {found['cache']['folder']} ({found['cache']['tracks']} tracks)"
     for problem in found["problems"]:
         yield f"PROBLEM: {problem}"
-    yield "all is well" if found["ok"] else "this will not work before the problems are solved" + _suggest_repairs(found)
+    yield (
+        "all is well" if found["ok"] else "this will not work before the problems are solved" + _suggest_repairs(found)
+    )
 
 
 def _suggest_repairs(found: Mapping[str, Any]) -> str:
@@ -154,8 +161,10 @@ def _check_weights() -> dict[str, Any]:
         except WeightsError as error:
             damaged.append(str(error))
     return {
-        "installed": [{"role": weight.role, "name": weight.name, "licence": weight.licence, "path": str(path)}
-                      for weight, path in list_present_weights()],
+        "installed": [
+            {"role": weight.role, "name": weight.name, "licence": weight.licence, "path": str(path)}
+            for weight, path in list_present_weights()
+        ],
         "damaged": damaged,
         "folders": [str(folder) for folder in list_search_folders()],
         "limit": "" if resolve_allow("any")[0] == "any" else resolve_allow("any")[0],

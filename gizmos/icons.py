@@ -17,8 +17,13 @@ SIZES = {"": 24, "@2x": 48}
 DRAWING_SIZE = 480
 
 RIM, SKIN, GREY = (38, 38, 42, 255), (236, 228, 218, 255), (150, 150, 156, 255)
-BLUE, RED, GREEN, ORANGE, VIOLET = ((62, 132, 226, 255), (222, 72, 66, 255), (74, 172, 92, 255), (238, 150, 40, 255),
-                                    (150, 96, 206, 255))
+BLUE, RED, GREEN, ORANGE, VIOLET = (
+    (62, 132, 226, 255),
+    (222, 72, 66, 255),
+    (74, 172, 92, 255),
+    (238, 150, 40, 255),
+    (150, 96, 206, 255),
+)
 
 Canvas = ImageDraw.ImageDraw
 RgbaColour = tuple[int, int, int, int]
@@ -28,16 +33,29 @@ def scale_points(*values: float) -> list[float]:
     return [value * DRAWING_SIZE for value in values]
 
 
-def draw_head(canvas: Canvas, x: float = 0.5, y: float = 0.5, size: float = 0.4, fill: RgbaColour | None = SKIN,
-         rim: RgbaColour = RIM) -> None:
+def draw_head(
+    canvas: Canvas,
+    x: float = 0.5,
+    y: float = 0.5,
+    size: float = 0.4,
+    fill: RgbaColour | None = SKIN,
+    rim: RgbaColour = RIM,
+) -> None:
     """A head from the front: an oval with eyes and mouth. fill: None draws the lines alone."""
     wide = 0.8 * size
-    canvas.ellipse(scale_points(x - wide, y - size, x + wide, y + size), fill=fill, outline=rim, width=round(0.07 * DRAWING_SIZE))
+    canvas.ellipse(
+        scale_points(x - wide, y - size, x + wide, y + size), fill=fill, outline=rim, width=round(0.07 * DRAWING_SIZE)
+    )
     for side in (-1, 1):
         eye = x + side * 0.36 * size
         canvas.ellipse(scale_points(eye - 0.1 * size, y - 0.26 * size, eye + 0.1 * size, y - 0.06 * size), fill=rim)
-    canvas.arc(scale_points(x - 0.4 * size, y - 0.1 * size, x + 0.4 * size, y + 0.55 * size), 25, 155, fill=rim,
-               width=round(0.16 * size * DRAWING_SIZE))
+    canvas.arc(
+        scale_points(x - 0.4 * size, y - 0.1 * size, x + 0.4 * size, y + 0.55 * size),
+        25,
+        155,
+        fill=rim,
+        width=round(0.16 * size * DRAWING_SIZE),
+    )
 
 
 def draw_arrow(canvas: Canvas, start: tuple[float, float], end: tuple[float, float], colour: RgbaColour) -> None:
@@ -54,7 +72,9 @@ def draw_analyse(canvas: Canvas) -> None:
     draw_head(canvas, size=0.34)
     for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
         cx, cy, dx, dy = 0.06 + 0.88 * x, 0.06 + 0.88 * y, 0.24 * (1 - 2 * x), 0.24 * (1 - 2 * y)
-        canvas.line(scale_points(cx + dx, cy, cx, cy, cx, cy + dy), fill=BLUE, width=round(0.11 * DRAWING_SIZE), joint="curve")
+        canvas.line(
+            scale_points(cx + dx, cy, cx, cy, cx, cy + dy), fill=BLUE, width=round(0.11 * DRAWING_SIZE), joint="curve"
+        )
 
 
 def draw_reenact(canvas: Canvas) -> None:
@@ -65,12 +85,16 @@ def draw_reenact(canvas: Canvas) -> None:
 
 def draw_mask(canvas: Canvas) -> None:
     canvas.rectangle(scale_points(0.02, 0.02, 0.98, 0.98), fill=RIM)
-    canvas.ellipse(scale_points(0.16, 0.06, 0.84, 0.94), fill=(250, 250, 250, 255), outline=GREEN, width=round(0.09 * DRAWING_SIZE))
+    canvas.ellipse(
+        scale_points(0.16, 0.06, 0.84, 0.94), fill=(250, 250, 250, 255), outline=GREEN, width=round(0.09 * DRAWING_SIZE)
+    )
 
 
 def draw_inpaint(canvas: Canvas) -> None:
     draw_head(canvas, size=0.46)
-    canvas.pieslice(scale_points(0.46, 0.46, 1.14, 1.14), 180, 270, fill=ORANGE, outline=RIM, width=round(0.05 * DRAWING_SIZE))
+    canvas.pieslice(
+        scale_points(0.46, 0.46, 1.14, 1.14), 180, 270, fill=ORANGE, outline=RIM, width=round(0.05 * DRAWING_SIZE)
+    )
 
 
 def draw_blend(canvas: Canvas) -> None:
@@ -99,12 +123,22 @@ def draw_drive(canvas: Canvas) -> None:
 
 def draw_fsgan(canvas: Canvas) -> None:
     draw_head(canvas, size=0.46)
-    canvas.pieslice(scale_points(0.13, 0.04, 0.87, 0.96), 90, 270, fill=RED, outline=RIM, width=round(0.07 * DRAWING_SIZE))
+    canvas.pieslice(
+        scale_points(0.13, 0.04, 0.87, 0.96), 90, 270, fill=RED, outline=RIM, width=round(0.07 * DRAWING_SIZE)
+    )
     canvas.ellipse(scale_points(0.29, 0.38, 0.38, 0.47), fill=RIM)
 
 
-ICONS = {"FSGAN": draw_fsgan, "FSGAN_Analyse": draw_analyse, "FSGAN_Reenact": draw_reenact, "FSGAN_Mask": draw_mask,
-         "FSGAN_Inpaint": draw_inpaint, "FSGAN_Blend": draw_blend, "FSGAN_Swap": draw_swap, "FSGAN_Drive": draw_drive}
+ICONS = {
+    "FSGAN": draw_fsgan,
+    "FSGAN_Analyse": draw_analyse,
+    "FSGAN_Reenact": draw_reenact,
+    "FSGAN_Mask": draw_mask,
+    "FSGAN_Inpaint": draw_inpaint,
+    "FSGAN_Blend": draw_blend,
+    "FSGAN_Swap": draw_swap,
+    "FSGAN_Drive": draw_drive,
+}
 
 
 def draw_icon(name: str, size: int) -> Image.Image:

@@ -68,7 +68,11 @@ class Gizmo:
 
     def format_file(self) -> str:
         lines = ["#! FSGAN, made by gizmos/make.py", "Gizmo {"]
-        lines += [f" tile_color {TILE_COLOUR}", f" help {quote_text(self.make_help_text())}", ' label "\\[value status_line]"']
+        lines += [
+            f" tile_color {TILE_COLOUR}",
+            f" help {quote_text(self.make_help_text())}",
+            ' label "\\[value status_line]"',
+        ]
         for knob in self.knobs:
             lines.append(" " + format_user_knob(knob))
             if knob.value:
@@ -104,6 +108,7 @@ def format_user_knob(knob: NukeKnob) -> str:
 
 # Knobs that several nodes have.
 
+
 def make_tab(name: str, label: str) -> NukeKnob:
     return NukeKnob(name, TAB, label)
 
@@ -127,51 +132,100 @@ def make_note(name: str, tooltip: str) -> NukeKnob:
 
 
 def make_engine_knobs(stage: str) -> list[NukeKnob]:
-    return [*make_stage_knobs(stage, only=("engine",)), make_note("engine_note", "What the choice comes to on this machine.")]
+    return [
+        *make_stage_knobs(stage, only=("engine",)),
+        make_note("engine_note", "What the choice comes to on this machine."),
+    ]
 
 
 def make_weights_menu(name: str = "network_menu") -> NukeKnob:
-    return NukeKnob(name, ENUM, "installed", "Weights that are installed and allowed; choosing one writes its name "
-                    "into 'network'. A name that is typed there stays, installed or not.", items=("best installed",),
-                    flags=("-STARTLINE", "+DO_NOT_WRITE"))
+    return NukeKnob(
+        name,
+        ENUM,
+        "installed",
+        "Weights that are installed and allowed; choosing one writes its name "
+        "into 'network'. A name that is typed there stays, installed or not.",
+        items=("best installed",),
+        flags=("-STARTLINE", "+DO_NOT_WRITE"),
+    )
 
 
 def make_views_knobs() -> list[NukeKnob]:
-    return make_group("views_group", "source views", [
-        make_button("view_map", "View map...", "view_map", "Shows the source's views by yaw and pitch: leave views out, "
-               "prefer them, and see which angles the source lacks for these frames.", "+STARTLINE"),
-        *make_stage_knobs("reenact", group="views")])
+    return make_group(
+        "views_group",
+        "source views",
+        [
+            make_button(
+                "view_map",
+                "View map...",
+                "view_map",
+                "Shows the source's views by yaw and pitch: leave views out, "
+                "prefer them, and see which angles the source lacks for these frames.",
+                "+STARTLINE",
+            ),
+            *make_stage_knobs("reenact", group="views"),
+        ],
+    )
 
 
-STEREO_VIEWS_KNOB = NukeKnob("stereo_views", STRING, "stereo views", "Views of a stereo script to work on, as: left right. "
-                 "Empty: all.")
+STEREO_VIEWS_KNOB = NukeKnob(
+    "stereo_views", STRING, "stereo views", "Views of a stereo script to work on, as: left right. Empty: all."
+)
 
 
 def make_offset_knobs() -> list[NukeKnob]:
     """What an artist adds to the faces of a track; each may be keyed."""
     codes = {"move": UV, "scale": DOUBLE, "turn": DOUBLE}
     units = {"move": " (px)", "scale": "", "turn": " (degrees)"}
-    return [NukeKnob(OFFSET_PREFIX + offset.name, codes[offset.kind], offset.label + units[offset.kind], offset.help,
-                     "1" if offset.kind == "scale" else "",
-                     low=None if offset.kind == "move" else 0.0 if offset.kind == "scale" else -offset.slider_limit,
-                     high=offset.slider_limit or None)
-            for offset in FACE_OFFSETS.values()]
+    return [
+        NukeKnob(
+            OFFSET_PREFIX + offset.name,
+            codes[offset.kind],
+            offset.label + units[offset.kind],
+            offset.help,
+            "1" if offset.kind == "scale" else "",
+            low=None if offset.kind == "move" else 0.0 if offset.kind == "scale" else -offset.slider_limit,
+            high=offset.slider_limit or None,
+        )
+        for offset in FACE_OFFSETS.values()
+    ]
 
 
 def make_render_knobs(status: str = "not rendered yet") -> list[NukeKnob]:
     """What every node that renders has at its top."""
     return [
-        make_button("render_frame", "Render frame", "render_frame", "Renders the current frame of this node, after what "
-               "comes before it, if it is not up to date.", "+STARTLINE"),
-        make_button("render_range", "Range", "render_range", "Renders this node alone, over its frames; what comes before "
-               "it is taken as it is.", "-STARTLINE"),
-        make_button("render_here", "To here", "render_here", "Renders every FSGAN node before this one, and this one, over "
-               "the frames; only what has changed.", "-STARTLINE"),
-        make_button("cancel", "Cancel", "cancel", "Stops the render after the frame at work. Frames that are done stay.",
-               "-STARTLINE"),
+        make_button(
+            "render_frame",
+            "Render frame",
+            "render_frame",
+            "Renders the current frame of this node, after what comes before it, if it is not up to date.",
+            "+STARTLINE",
+        ),
+        make_button(
+            "render_range",
+            "Range",
+            "render_range",
+            "Renders this node alone, over its frames; what comes before it is taken as it is.",
+            "-STARTLINE",
+        ),
+        make_button(
+            "render_here",
+            "To here",
+            "render_here",
+            "Renders every FSGAN node before this one, and this one, over the frames; only what has changed.",
+            "-STARTLINE",
+        ),
+        make_button(
+            "cancel",
+            "Cancel",
+            "cancel",
+            "Stops the render after the frame at work. Frames that are done stay.",
+            "-STARTLINE",
+        ),
         NukeKnob("frames", STRING, "frames", "Frames of Range and To here, as 1001-1048x2,1060. Empty: the target's."),
-        NukeKnob("status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.",
-                 text=status),
+        NukeKnob(
+            "status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.", text=status
+        ),
         NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
         make_line(),
     ]
@@ -179,10 +233,18 @@ def make_render_knobs(status: str = "not rendered yet") -> list[NukeKnob]:
 
 def make_report_knobs() -> list[NukeKnob]:
     return [
-        NukeKnob("report", BOOL, "write report", "After Range and To here: a folder 'report' beside the frames, with a "
-                 "contact sheet, a preview movie, times, and the frames to look at.", "false", flags=("+STARTLINE",)),
-        make_button("open_report", "Open report", "open_report", "The page on the last range that was rendered.",
-               "-STARTLINE"),
+        NukeKnob(
+            "report",
+            BOOL,
+            "write report",
+            "After Range and To here: a folder 'report' beside the frames, with a "
+            "contact sheet, a preview movie, times, and the frames to look at.",
+            "false",
+            flags=("+STARTLINE",),
+        ),
+        make_button(
+            "open_report", "Open report", "open_report", "The page on the last range that was rendered.", "-STARTLINE"
+        ),
     ]
 
 
@@ -192,11 +254,21 @@ RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again 
 def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
     return [
         make_tab("output_tab", "Output"),
-        NukeKnob("file", FILE, "file", "Where the frames go, as name.####.exr. Empty: a folder beside the script, by "
-                 "this node's name."),
+        NukeKnob(
+            "file",
+            FILE,
+            "file",
+            "Where the frames go, as name.####.exr. Empty: a folder beside the script, by this node's name.",
+        ),
         STEREO_VIEWS_KNOB,
-        NukeKnob("missing_results", ENUM, "missing frames", "What a frame shows that is not rendered yet.",
-                 items=("error", "black", "checkerboard", "nearest frame"), value="black"),
+        NukeKnob(
+            "missing_results",
+            ENUM,
+            "missing frames",
+            "What a frame shows that is not rendered yet.",
+            items=("error", "black", "checkerboard", "nearest frame"),
+            value="black",
+        ),
         *more,
         NukeKnob("result", FILE, "shown", "The frames that this node shows; set by a render.", flags=("+DISABLED",)),
         RELOAD_KNOB,
@@ -208,7 +280,13 @@ def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
 
 def make_network_knobs(stage: str) -> list[NukeKnob]:
     first, *rest = make_stage_knobs(stage, group="network")
-    return [make_tab("network_tab", "Network"), first, make_weights_menu(), *rest, *make_stage_knobs("weights", "weights_")]
+    return [
+        make_tab("network_tab", "Network"),
+        first,
+        make_weights_menu(),
+        *rest,
+        *make_stage_knobs("weights", "weights_"),
+    ]
 
 
 def make_info_knobs(page: str) -> list[NukeKnob]:
@@ -216,10 +294,13 @@ def make_info_knobs(page: str) -> list[NukeKnob]:
         make_tab("info_tab", "Info"),
         NukeKnob("about", TEXT, "", "Version and device of the worker.", text="FSGAN", flags=("+DO_NOT_WRITE",)),
         NukeKnob("pages", TEXT, "", text=f"Manual: docs/nuke.md, docs/{page}"),
-        make_button("doctor", "Doctor", "doctor", "What is installed, which engines and devices can be used.", "+STARTLINE"),
+        make_button(
+            "doctor", "Doctor", "doctor", "What is installed, which engines and devices can be used.", "+STARTLINE"
+        ),
         make_button("open_log", "Open log", "open_log", "The worker's log.", "-STARTLINE"),
-        make_button("open_manual", "Manual", "open_manual", "docs/nuke.md, by the program that opens such files.",
-               "-STARTLINE"),
+        make_button(
+            "open_manual", "Manual", "open_manual", "docs/nuke.md, by the program that opens such files.", "-STARTLINE"
+        ),
     ]
 
 
@@ -237,14 +318,42 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
     lines = []
     for number, name in enumerate(inputs):
         more = {"number": str(number)} if number else {}
-        lines += [format_node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"), f"set IN_{name} [stack 0]"]
+        lines += [
+            format_node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"),
+            f"set IN_{name} [stack 0]",
+        ]
         if name != "mask":  # it acts in the host alone
-            lines.append(format_node("Write", channels="all", file_type="exr", datatype='"32 bit float"', raw="true",
-                              create_directories="true", disable="true", name=f"Write_{name}",
-                              xpos=str(200 * number), ypos="60"))
-    read = format_node("Read", 0, file_type="exr", file='"\\[value parent.result]"', first="{{parent.first}}",
-                last="{{parent.last}}", origfirst="{{parent.first}}", origlast="{{parent.last}}", before="black",
-                after="black", on_error="{{parent.missing_results}}", raw="true", name="Result", xpos="-200", ypos="0")
+            lines.append(
+                format_node(
+                    "Write",
+                    channels="all",
+                    file_type="exr",
+                    datatype='"32 bit float"',
+                    raw="true",
+                    create_directories="true",
+                    disable="true",
+                    name=f"Write_{name}",
+                    xpos=str(200 * number),
+                    ypos="60",
+                )
+            )
+    read = format_node(
+        "Read",
+        0,
+        file_type="exr",
+        file='"\\[value parent.result]"',
+        first="{{parent.first}}",
+        last="{{parent.last}}",
+        origfirst="{{parent.first}}",
+        origlast="{{parent.last}}",
+        before="black",
+        after="black",
+        on_error="{{parent.missing_results}}",
+        raw="true",
+        name="Result",
+        xpos="-200",
+        ypos="0",
+    )
     return [*lines, read, "set RESULT [stack 0]"]
 
 
@@ -254,37 +363,68 @@ def make_stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, 
     lines = make_input_lines(inputs)
     lines.append("push $IN_target")
     for number, layer in enumerate(layers):
-        lines += ["set BELOW [stack 0]", "push $RESULT", "push $BELOW",
-                  format_node("Copy", 2, channels=layer, from0="none", to0="none", metainput="All", bbox="A",
-                       name=f"Copy{number + 1}", xpos="0", ypos=str(160 + 60 * number))]
+        lines += [
+            "set BELOW [stack 0]",
+            "push $RESULT",
+            "push $BELOW",
+            format_node(
+                "Copy",
+                2,
+                channels=layer,
+                from0="none",
+                to0="none",
+                metainput="All",
+                bbox="A",
+                name=f"Copy{number + 1}",
+                xpos="0",
+                ypos=str(160 + 60 * number),
+            ),
+        ]
     return (*lines, "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_make_output_lines("0"))
 
 
 def make_final_body(inputs: Sequence[str]) -> tuple[str, ...]:
     """The rendered picture over the target by channels, mix and mask, which act without a render."""
-    return (*make_input_lines(inputs), *_make_mix_lines(inputs, "RESULT"), "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE",
-            *_make_output_lines("400"))
+    return (
+        *make_input_lines(inputs),
+        *_make_mix_lines(inputs, "RESULT"),
+        "set PICTURE [stack 0]",
+        "push $IN_target",
+        "push $PICTURE",
+        *_make_output_lines("400"),
+    )
 
 
 def _make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
     """What is remembered as `picture` over the target, by the node `Mix` and the mask input where it is connected."""
     connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
-    return ("push $IN_mask",
-            format_node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="500"),
-            format_node("Switch", 2, which=connected, name="MaskOrAll", xpos="400", ypos="560"), "set MASK [stack 0]",
-            "push $MASK", f"push ${picture}", "push $IN_target",
-            format_node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="620"))
+    return (
+        "push $IN_mask",
+        format_node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="500"),
+        format_node("Switch", 2, which=connected, name="MaskOrAll", xpos="400", ypos="560"),
+        "set MASK [stack 0]",
+        "push $MASK",
+        f"push ${picture}",
+        "push $IN_target",
+        format_node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="620"),
+    )
 
 
 def _make_output_lines(ypos: str) -> tuple[str, ...]:
     """Closes a body: what is on top of the stack where something is rendered, else what is below it."""
-    return (format_node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
-            format_node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)))
+    return (
+        format_node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
+        format_node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)),
+    )
 
 
 def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
     """The first input as it is."""
-    return (*make_input_lines(inputs)[:-2], f"push $IN_{inputs[0]}", format_node("Output", name="Output1", xpos="0", ypos="200"))
+    return (
+        *make_input_lines(inputs)[:-2],
+        f"push $IN_{inputs[0]}",
+        format_node("Output", name="Output1", xpos="0", ypos="200"),
+    )
 
 
 # The nodes.
@@ -296,71 +436,142 @@ def make_analyse() -> Gizmo:
         NukeKnob("track", FILE, "track file", "Where the track is kept, as JSON. Empty: beside the script."),
         STEREO_VIEWS_KNOB,
         make_button("to_tracker", "Tracker", "to_tracker", "A Tracker node with the face's landmarks.", "+STARTLINE"),
-        make_button("to_corner_pin", "CornerPin", "to_corner_pin", "A CornerPin2D node that follows the face.",
-               "-STARTLINE"),
+        make_button(
+            "to_corner_pin", "CornerPin", "to_corner_pin", "A CornerPin2D node that follows the face.", "-STARTLINE"
+        ),
         make_button("to_roto", "Roto", "to_roto", "A Roto node with the outline of the face.", "-STARTLINE"),
-        make_button("to_points", "Points", "to_points", "A node with every landmark as a pair of curves, to link anything "
-               "to.", "-STARTLINE"),
-        make_button("take_edits", "Take edits back", "take_edits", "Points that were moved in the selected Tracker, or node "
-               "of points, become overrides in the track.", "+STARTLINE"),
+        make_button(
+            "to_points",
+            "Points",
+            "to_points",
+            "A node with every landmark as a pair of curves, to link anything to.",
+            "-STARTLINE",
+        ),
+        make_button(
+            "take_edits",
+            "Take edits back",
+            "take_edits",
+            "Points that were moved in the selected Tracker, or node of points, become overrides in the track.",
+            "+STARTLINE",
+        ),
         NukeKnob("centre", XY, "face centre", "The analysed face, as curves."),
         NukeKnob("face_size", DOUBLE, "face width (px)", "Of the face's box, as a curve.", low=0, high=1000),
         NukeKnob("yaw", DOUBLE, "yaw (degrees)", "Positive: the face turns to the picture's right.", low=-90, high=90),
         NukeKnob("pitch", DOUBLE, "pitch (degrees)", "Positive: the face looks up.", low=-90, high=90),
-        NukeKnob("roll", DOUBLE, "roll (degrees)", "Positive: the head tilts clockwise in the picture.", low=-180,
-                 high=180),
+        NukeKnob(
+            "roll", DOUBLE, "roll (degrees)", "Positive: the head tilts clockwise in the picture.", low=-180, high=180
+        ),
         NukeKnob("confidence", DOUBLE, "confidence", "How sure the analysis is of the face.", low=0, high=1),
         make_tab("offsets_tab", "Offsets"),
         NukeKnob("", TEXT, "", text="Added to the track; may be keyed."),
         *make_offset_knobs(),
     ]
-    head = [make_button("analyse", "Analyse", "analyse", "Finds and tracks the faces of the whole clip.", "+STARTLINE"),
-            *[knob for knob in make_render_knobs("not analysed yet")
-              if knob.name in ("cancel", "status", "status_line", "")]]
-    return Gizmo("FSGAN_Analyse", "Who is where in a clip. Put it on the target's pipe or on the source's: the nodes "
-                 "after it use its track, its person and its exposure. The picture passes through.",
-                 (make_tab("analyse_tab", "Analyse"), *head, *make_stage_knobs("analyse"), make_tab("colour_tab", "Colour"),
-                  *make_stage_knobs("colour", only=("exposure",)), *tracks, *make_info_knobs("track-file.md")),
-                 make_passing_body(("target",)), ("target",))
+    head = [
+        make_button("analyse", "Analyse", "analyse", "Finds and tracks the faces of the whole clip.", "+STARTLINE"),
+        *[
+            knob
+            for knob in make_render_knobs("not analysed yet")
+            if knob.name in ("cancel", "status", "status_line", "")
+        ],
+    ]
+    return Gizmo(
+        "FSGAN_Analyse",
+        "Who is where in a clip. Put it on the target's pipe or on the source's: the nodes "
+        "after it use its track, its person and its exposure. The picture passes through.",
+        (
+            make_tab("analyse_tab", "Analyse"),
+            *head,
+            *make_stage_knobs("analyse"),
+            make_tab("colour_tab", "Colour"),
+            *make_stage_knobs("colour", only=("exposure",)),
+            *tracks,
+            *make_info_knobs("track-file.md"),
+        ),
+        make_passing_body(("target",)),
+        ("target",),
+    )
 
 
-def make_stage(name: str, title: str, stage_name: str, inputs: Sequence[str], layers: Sequence[str], help: str) -> Gizmo:
+def make_stage(
+    name: str, title: str, stage_name: str, inputs: Sequence[str], layers: Sequence[str], help: str
+) -> Gizmo:
     views = make_views_knobs() if stage_name == "reenact" else []
-    knobs = (make_tab(f"{stage_name}_tab", title), *make_render_knobs(), *make_engine_knobs(stage_name),
-             *make_stage_knobs(stage_name, without=("engine",), group=""), *views, *make_network_knobs(stage_name),
-             *make_output_knobs(*make_stage_knobs("output", only=("compression",))),
-             *make_info_knobs("stages.md"))
+    knobs = (
+        make_tab(f"{stage_name}_tab", title),
+        *make_render_knobs(),
+        *make_engine_knobs(stage_name),
+        *make_stage_knobs(stage_name, without=("engine",), group=""),
+        *views,
+        *make_network_knobs(stage_name),
+        *make_output_knobs(*make_stage_knobs("output", only=("compression",))),
+        *make_info_knobs("stages.md"),
+    )
     return Gizmo(name, help, knobs, make_stage_body(inputs, layers), tuple(inputs))
 
 
-MIXING_KNOBS = (NukeKnob("channels", LINK, "channels", "Which of them the result replaces; at once, without a render.",
-                   text="Mix.channels"),
-          NukeKnob("mix", LINK, "mix", "0 is the target, 1 the result; at once, without a render.", text="Mix.mix"),
-          NukeKnob("invert_mask", LINK, "invert mask", "The result goes where the mask input is black; at once, "
-                   "without a render.", text="Mix.invertMask", flags=("+STARTLINE",)),
-          make_line())
+MIXING_KNOBS = (
+    NukeKnob(
+        "channels",
+        LINK,
+        "channels",
+        "Which of them the result replaces; at once, without a render.",
+        text="Mix.channels",
+    ),
+    NukeKnob("mix", LINK, "mix", "0 is the target, 1 the result; at once, without a render.", text="Mix.mix"),
+    NukeKnob(
+        "invert_mask",
+        LINK,
+        "invert mask",
+        "The result goes where the mask input is black; at once, without a render.",
+        text="Mix.invertMask",
+        flags=("+STARTLINE",),
+    ),
+    make_line(),
+)
 
 
 def make_blend() -> Gizmo:
     inputs = ("target", "completed", "mattes", "holdout", "mask")
-    knobs = (make_tab("blend_tab", "Blend"), *make_render_knobs(), *MIXING_KNOBS, *make_engine_knobs("blend"),
-             *make_stage_knobs("blend", without=("engine", "mix"), group=""), *make_network_knobs("blend"),
-             *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
-             *make_info_knobs("stages.md"))
-    return Gizmo("FSGAN_Blend", "The completed face seated in the target: light, sharpness and grain are matched, and "
-                 "the edge is blended. Nothing outside the matte changes. Channels, mix and mask act live.", knobs,
-                 make_final_body(inputs), inputs)
+    knobs = (
+        make_tab("blend_tab", "Blend"),
+        *make_render_knobs(),
+        *MIXING_KNOBS,
+        *make_engine_knobs("blend"),
+        *make_stage_knobs("blend", without=("engine", "mix"), group=""),
+        *make_network_knobs("blend"),
+        *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
+        *make_info_knobs("stages.md"),
+    )
+    return Gizmo(
+        "FSGAN_Blend",
+        "The completed face seated in the target: light, sharpness and grain are matched, and "
+        "the edge is blended. Nothing outside the matte changes. Channels, mix and mask act live.",
+        knobs,
+        make_final_body(inputs),
+        inputs,
+    )
 
 
 def make_drive() -> Gizmo:
     inputs = ("target", "driver", "holdout", "mask")
-    knobs = (make_tab("drive_tab", "Drive"), *make_render_knobs(), *MIXING_KNOBS, *make_stage_knobs("drive"), make_tab("mask_tab", "Mask"),
-             *make_stage_knobs("mask", "mask_", group=""),
-             *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
-             *make_info_knobs("drive.md"))
-    return Gizmo("FSGAN_Drive", "The plate's own actor with the expression of a driver. One render makes all of it; "
-                 "the layers of the stages come with it where Output > layers is all.", knobs, make_final_body(inputs),
-                 inputs)
+    knobs = (
+        make_tab("drive_tab", "Drive"),
+        *make_render_knobs(),
+        *MIXING_KNOBS,
+        *make_stage_knobs("drive"),
+        make_tab("mask_tab", "Mask"),
+        *make_stage_knobs("mask", "mask_", group=""),
+        *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
+        *make_info_knobs("drive.md"),
+    )
+    return Gizmo(
+        "FSGAN_Drive",
+        "The plate's own actor with the expression of a driver. One render makes all of it; "
+        "the layers of the stages come with it where Output > layers is all.",
+        knobs,
+        make_final_body(inputs),
+        inputs,
+    )
 
 
 def make_swap() -> Gizmo:
@@ -374,36 +585,75 @@ def make_swap() -> Gizmo:
         links.append(make_tab(f"{inner.lower()}_tab", inner))
         for_network = {knob.name for knob in make_stage_knobs(inner.lower(), group="network")} | {"network_menu"}
         links += [link for knob in gizmo.knobs if knob.name not in for_network for link in _make_links(inner, knob)]
-        links += make_group(f"{inner.lower()}_network_group", "network",
-                       [link for knob in gizmo.knobs if knob.name in for_network for link in _make_links(inner, knob)])
-    links += [make_tab("network_tab", "Network"),
-              *(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}")
-                for knob in make_stage_knobs("weights", "weights_"))]
+        links += make_group(
+            f"{inner.lower()}_network_group",
+            "network",
+            [link for knob in gizmo.knobs if knob.name in for_network for link in _make_links(inner, knob)],
+        )
+    links += [
+        make_tab("network_tab", "Network"),
+        *(
+            NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}")
+            for knob in make_stage_knobs("weights", "weights_")
+        ),
+    ]
     knobs += [NukeKnob(**{**knob.__dict__, "name": f"live_{knob.name}"}) for knob in MIXING_KNOBS if knob.name]
     links.append(make_tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
         if knob.name in SWAP_OUTPUT_KNOBS:
-            links.append(NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}",
-                                  flags=knob.flags))
+            links.append(
+                NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}", flags=knob.flags)
+            )
     links += [make_report_knobs()[1], replace(RELOAD_KNOB, flags=("-STARTLINE",))]
     # What is set inside a gizmo is not saved with the script, but through a link.
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
-        links += [NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
-                  for name in ("result", "ready", "first", "last", *(("file",) if inner != "Blend" else ()))]
-    body = [line for number, name in enumerate(inputs) for line in
-            (format_node("Input", 0, name=name, **({"number": str(number)} if number else {}), xpos=str(250 * number),
-                  ypos="0"), f"set IN_{name} [stack 0]")]
-    body += ["push $IN_source", "push $IN_target", format_node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="150"),
-             "set REENACTED [stack 0]", "push $IN_holdout", "push $IN_target",
-             format_node("FSGAN_Mask", 2, name="Mask", xpos="500", ypos="150"), "set MATTES [stack 0]",
-             "push $IN_holdout", "push $IN_source", "push $MATTES", "push $REENACTED", "push $IN_target",
-             format_node("FSGAN_Inpaint", 5, name="Inpaint", xpos="250", ypos="300"), "set COMPLETED [stack 0]",
-             "push $IN_holdout", "push $MATTES", "push $COMPLETED", "push $IN_target",
-             format_node("FSGAN_Blend", 4, name="Blend", xpos="0", ypos="450"), "set BLENDED [stack 0]",
-             *_make_mix_lines(inputs, "BLENDED"), format_node("Output", name="Output1", xpos="0", ypos="700")]
-    return Gizmo("FSGAN_Swap", "The source's face on the target's head: reenact, mask, inpaint and blend, wired. Open "
-                 "the group to see how, or to put nodes of your own between the stages.",
-                 (*knobs, *links, *make_info_knobs("stages.md")), tuple(body), inputs)
+        links += [
+            NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
+            for name in ("result", "ready", "first", "last", *(("file",) if inner != "Blend" else ()))
+        ]
+    body = [
+        line
+        for number, name in enumerate(inputs)
+        for line in (
+            format_node(
+                "Input", 0, name=name, **({"number": str(number)} if number else {}), xpos=str(250 * number), ypos="0"
+            ),
+            f"set IN_{name} [stack 0]",
+        )
+    ]
+    body += [
+        "push $IN_source",
+        "push $IN_target",
+        format_node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="150"),
+        "set REENACTED [stack 0]",
+        "push $IN_holdout",
+        "push $IN_target",
+        format_node("FSGAN_Mask", 2, name="Mask", xpos="500", ypos="150"),
+        "set MATTES [stack 0]",
+        "push $IN_holdout",
+        "push $IN_source",
+        "push $MATTES",
+        "push $REENACTED",
+        "push $IN_target",
+        format_node("FSGAN_Inpaint", 5, name="Inpaint", xpos="250", ypos="300"),
+        "set COMPLETED [stack 0]",
+        "push $IN_holdout",
+        "push $MATTES",
+        "push $COMPLETED",
+        "push $IN_target",
+        format_node("FSGAN_Blend", 4, name="Blend", xpos="0", ypos="450"),
+        "set BLENDED [stack 0]",
+        *_make_mix_lines(inputs, "BLENDED"),
+        format_node("Output", name="Output1", xpos="0", ypos="700"),
+    ]
+    return Gizmo(
+        "FSGAN_Swap",
+        "The source's face on the target's head: reenact, mask, inpaint and blend, wired. Open "
+        "the group to see how, or to put nodes of your own between the stages.",
+        (*knobs, *links, *make_info_knobs("stages.md")),
+        tuple(body),
+        inputs,
+    )
 
 
 def _make_links(inner: str, knob: NukeKnob) -> list[NukeKnob]:
@@ -418,17 +668,37 @@ def _make_links(inner: str, knob: NukeKnob) -> list[NukeKnob]:
     return [knob] if knob.name == "view_map" else []
 
 
-REENACT_GIZMO = make_stage("FSGAN_Reenact", "Reenact", "reenact", ("target", "source"), ("rgba", "st", "confidence"),
-                "The source's face in the target's pose and expression: premultiplied, with the coordinates into the "
-                "source view (st, as an STMap) and a confidence.")
-MASK_GIZMO = make_stage("FSGAN_Mask", "Mask", "mask", ("target", "holdout"), ("matte",),
-             "What of the target is replaced, and what lies in front of it: matte.face, hair, mouth, occlusion.")
-INPAINT_GIZMO = make_stage("FSGAN_Inpaint", "Inpaint", "inpaint", ("target", "reenacted", "mattes", "source", "holdout"),
-                ("rgba", "matte"), "What the matte calls face and the reenactment does not show is filled, from other "
-                "views of the source where it is connected.")
+REENACT_GIZMO = make_stage(
+    "FSGAN_Reenact",
+    "Reenact",
+    "reenact",
+    ("target", "source"),
+    ("rgba", "st", "confidence"),
+    "The source's face in the target's pose and expression: premultiplied, with the coordinates into the "
+    "source view (st, as an STMap) and a confidence.",
+)
+MASK_GIZMO = make_stage(
+    "FSGAN_Mask",
+    "Mask",
+    "mask",
+    ("target", "holdout"),
+    ("matte",),
+    "What of the target is replaced, and what lies in front of it: matte.face, hair, mouth, occlusion.",
+)
+INPAINT_GIZMO = make_stage(
+    "FSGAN_Inpaint",
+    "Inpaint",
+    "inpaint",
+    ("target", "reenacted", "mattes", "source", "holdout"),
+    ("rgba", "matte"),
+    "What the matte calls face and the reenactment does not show is filled, from other "
+    "views of the source where it is connected.",
+)
 SWAP_OUTPUT_KNOBS = ("file", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
-LINKED_KNOBS = {inner: {knob.name for knob in make_stage_knobs(inner.lower(), without=("mix",))}
-          for inner in ("Reenact", "Mask", "Inpaint", "Blend")}
+LINKED_KNOBS = {
+    inner: {knob.name for knob in make_stage_knobs(inner.lower(), without=("mix",))}
+    for inner in ("Reenact", "Mask", "Inpaint", "Blend")
+}
 
 
 def make_gizmos() -> tuple[Gizmo, ...]:
@@ -437,18 +707,35 @@ def make_gizmos() -> tuple[Gizmo, ...]:
 
 def make_example() -> str:
     """A tree of all stages, as text to paste."""
-    lines = ["#! FSGAN, made by gizmos/make.py", "set cut_paste_input [stack 0]",
-             format_node("Read", 0, name="Source", label='"the person whose face is wanted"', xpos="250", ypos="0"),
-             format_node("FSGAN_Analyse", name="AnalyseSource", xpos="250", ypos="120"), "set SOURCE [stack 0]",
-             format_node("Read", 0, name="Target", label='"the plate to change"', xpos="0", ypos="0"),
-             format_node("FSGAN_Analyse", name="AnalyseTarget", xpos="0", ypos="120"), "set TARGET [stack 0]",
-             "push $SOURCE", "push $TARGET", format_node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="240"),
-             "set REENACTED [stack 0]", "push $TARGET", format_node("FSGAN_Mask", 1, name="Mask", xpos="500", ypos="240"),
-             "set MATTES [stack 0]", "push $SOURCE", "push $MATTES", "push $REENACTED", "push $TARGET",
-             format_node("FSGAN_Inpaint", 4, name="Inpaint", xpos="250", ypos="380"), "set COMPLETED [stack 0]",
-             "push $MATTES", "push $COMPLETED", "push $TARGET",
-             format_node("FSGAN_Blend", 3, name="Blend", xpos="0", ypos="520"),
-             format_node("Write", file_type="exr", channels="all", name="Write", xpos="0", ypos="640"), ""]
+    lines = [
+        "#! FSGAN, made by gizmos/make.py",
+        "set cut_paste_input [stack 0]",
+        format_node("Read", 0, name="Source", label='"the person whose face is wanted"', xpos="250", ypos="0"),
+        format_node("FSGAN_Analyse", name="AnalyseSource", xpos="250", ypos="120"),
+        "set SOURCE [stack 0]",
+        format_node("Read", 0, name="Target", label='"the plate to change"', xpos="0", ypos="0"),
+        format_node("FSGAN_Analyse", name="AnalyseTarget", xpos="0", ypos="120"),
+        "set TARGET [stack 0]",
+        "push $SOURCE",
+        "push $TARGET",
+        format_node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="240"),
+        "set REENACTED [stack 0]",
+        "push $TARGET",
+        format_node("FSGAN_Mask", 1, name="Mask", xpos="500", ypos="240"),
+        "set MATTES [stack 0]",
+        "push $SOURCE",
+        "push $MATTES",
+        "push $REENACTED",
+        "push $TARGET",
+        format_node("FSGAN_Inpaint", 4, name="Inpaint", xpos="250", ypos="380"),
+        "set COMPLETED [stack 0]",
+        "push $MATTES",
+        "push $COMPLETED",
+        "push $TARGET",
+        format_node("FSGAN_Blend", 3, name="Blend", xpos="0", ypos="520"),
+        format_node("Write", file_type="exr", channels="all", name="Write", xpos="0", ypos="640"),
+        "",
+    ]
     return "\n".join(line.strip() for line in lines)
 
 

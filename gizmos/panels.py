@@ -15,7 +15,15 @@ sys.path.insert(0, str(ROOT))
 from tests.host import new_host, start  # noqa: E402
 from tests.host.panel import draw_panel  # noqa: E402
 
-NODE_CLASSES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
+NODE_CLASSES = (
+    "FSGAN_Analyse",
+    "FSGAN_Reenact",
+    "FSGAN_Mask",
+    "FSGAN_Inpaint",
+    "FSGAN_Blend",
+    "FSGAN_Swap",
+    "FSGAN_Drive",
+)
 
 
 def main() -> None:

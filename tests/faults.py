@@ -57,7 +57,7 @@ def cut_plates(folder: Path, target: Path, source: Path, frames: int) -> None:
     with open_clip(Clip(str(target))) as clip:
         for frame, number in enumerate(clip.frames[:frames], start=1):
             plate = clip.read(number)
-            write_exr(folder / f"plate.{frame:04d}.exr", replace(plate, pixels=plate.pixels ** 2.2), depth="half")
+            write_exr(folder / f"plate.{frame:04d}.exr", replace(plate, pixels=plate.pixels**2.2), depth="half")
     with open_clip(Clip(str(source))) as clip:
         picture = clip.read(clip.frames[0]).pixels[..., 2::-1]
         cv2.imwrite(str(folder / "source.png"), (picture * 255).round().astype(np.uint8))
@@ -88,12 +88,18 @@ class Campaign:
         self.job = self.folder / "job"
         self.work = self.folder / "work"
         self.output = self.folder / "out"
-        bundle = make_bundle(Shot((Clip(str(self.folder / "source.png")),), Clip(str(self.folder / "plate.####.exr")),
-                                  Output(str(self.output / "swap.####.exr"))),
-                             FarmOptions(chunk=self.chunk, work_folder=str(self.work)))
+        bundle = make_bundle(
+            Shot(
+                (Clip(str(self.folder / "source.png")),),
+                Clip(str(self.folder / "plate.####.exr")),
+                Output(str(self.output / "swap.####.exr")),
+            ),
+            FarmOptions(chunk=self.chunk, work_folder=str(self.work)),
+        )
         write_bundle(bundle, self.job)
-        self.chunks = [f"{first}-{min(first + self.chunk - 1, self.frames)}"
-                       for first in range(1, self.frames + 1, self.chunk)]
+        self.chunks = [
+            f"{first}-{min(first + self.chunk - 1, self.frames)}" for first in range(1, self.frames + 1, self.chunk)
+        ]
 
     # Tasks.
 
@@ -107,11 +113,24 @@ class Campaign:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         return subprocess.Popen(
-            [sys.executable, "-m", "fsgan_core.cli", "farm", "task", arguments[0], str(self.job / "shot.toml"),
-             "--work", str(self.work), *arguments[1:]],
+            [
+                sys.executable,
+                "-m",
+                "fsgan_core.cli",
+                "farm",
+                "task",
+                arguments[0],
+                str(self.job / "shot.toml"),
+                "--work",
+                str(self.work),
+                *arguments[1:],
+            ],
             env=environment(self.folder / "cache") | ({SESSION_VARIABLE: str(session)} if session else {}),
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
-            preexec_fn=limited if limit else None)
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=limited if limit else None,
+        )
 
     def run(self, *arguments: str, limit: int = 0) -> tuple[int, str]:
         process = self.start(*arguments, limit=limit)
@@ -123,12 +142,18 @@ class Campaign:
         from fsgan_core.clips.shot_file import load_shot
         from fsgan_core.contract.protocol import PROTOCOL_VERSION, HelloRequest, RenderRequest
 
-        process = subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "worker", "--log", os.devnull],
-                                   env=environment(self.folder / "cache"), stdin=subprocess.PIPE,
-                                   stdout=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fsgan_core.cli", "worker", "--log", os.devnull],
+            env=environment(self.folder / "cache"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         assert process.stdin is not None
         shot = load_shot(self.job / "shot.toml").to_dict()
-        process.stdin.write(HelloRequest(1, PROTOCOL_VERSION, "faults").to_line() + RenderRequest(2, shot, frames=frames).to_line())
+        process.stdin.write(
+            HelloRequest(1, PROTOCOL_VERSION, "faults").to_line() + RenderRequest(2, shot, frames=frames).to_line()
+        )
         process.stdin.flush()
         return process
 
@@ -181,9 +206,13 @@ class Campaign:
             return not ended
         with tempfile.TemporaryDirectory(prefix="fsgan-s-") as name:
             session = Path(name)
-            keeper = subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "farm", "session", "serve", name],
-                                      env=environment(self.folder / "cache"), stdout=subprocess.DEVNULL,
-                                      stderr=subprocess.DEVNULL, start_new_session=True)
+            keeper = subprocess.Popen(
+                [sys.executable, "-m", "fsgan_core.cli", "farm", "session", "serve", name],
+                env=environment(self.folder / "cache"),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             try:
                 while not (session / "socket").exists():
                     assert keeper.poll() is None, "the session's process does not start"
@@ -227,7 +256,7 @@ class Campaign:
         number = self.chance.randint(1, self.frames)
         plate = self.folder / f"plate.{number:04d}.exr"
         whole = plate.read_bytes()
-        plate.write_bytes(whole[:len(whole) // 2])
+        plate.write_bytes(whole[: len(whole) // 2])
         shutil.rmtree(self.output, ignore_errors=True)
         shutil.rmtree(self.work / "frames", ignore_errors=True)
         codes = [self.run("render", "--frames", frames)[0] for frames in self.chunks]
@@ -285,8 +314,13 @@ class Campaign:
 def small_disk(folder: Path, size: int) -> Iterator[bool]:
     """A file system of `size` bytes over a folder while the block runs; False where that is not allowed."""
     mount = shutil.which("mount")
-    mounted = mount is not None and subprocess.run(
-        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True).returncode == 0
+    mounted = (
+        mount is not None
+        and subprocess.run(
+            [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+        == 0
+    )
     try:
         yield mounted
     finally:
@@ -294,8 +328,16 @@ def small_disk(folder: Path, size: int) -> Iterator[bool]:
             subprocess.run(["umount", str(folder)], check=True)
 
 
-def campaign(folder: Path, *, frames: int, chunk: int, kills: int, seed: int, plates: bool = True,
-             say: Callable[[str], None] = lambda line: None) -> dict[str, int]:
+def campaign(
+    folder: Path,
+    *,
+    frames: int,
+    chunk: int,
+    kills: int,
+    seed: int,
+    plates: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, int]:
     """Every fault in a seeded order; what was done, by name. folder: with the plates. kills: real ones, of all kinds
     in turn. plates: corrupt and late ones too. Raises AssertionError at the first wrong file."""
     job = Campaign(folder, frames, chunk, seed)
@@ -332,8 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with cbook.get_sample_data("grace_hopper.jpg") as file:
                 portrait = np.asarray(Image.open(file).convert("RGB"))
             make_plates(Path(folder), portrait, skimage.data.astronaut(), options.frames)
-        told = campaign(Path(folder), frames=options.frames, chunk=options.chunk, kills=options.kills,
-                        seed=options.seed, say=lambda line: print(line, flush=True))  # noqa: T201
+        told = campaign(
+            Path(folder),
+            frames=options.frames,
+            chunk=options.chunk,
+            kills=options.kills,
+            seed=options.seed,
+            say=lambda line: print(line, flush=True),  # noqa: T201
+        )
     print(f"{time.perf_counter() - begun:.0f} s")  # noqa: T201
     print(f"every file equals the undisturbed render; {told}")  # noqa: T201
     return 0

@@ -29,8 +29,15 @@ class Small:
     def plate(self) -> str:
         return str(self.folder / "plate.####.exr")
 
-    def shot(self, output: Path, frames: str = "", job: str = "swap", layers: str = "result",
-             target: str | None = None, **settings: str) -> Shot:
+    def shot(
+        self,
+        output: Path,
+        frames: str = "",
+        job: str = "swap",
+        layers: str = "result",
+        target: str | None = None,
+        **settings: str,
+    ) -> Shot:
         """A shot of it. settings: blend__mix="0.5" is blend.mix = 0.5. The source is not looked for to be recognised,
         which takes time, unless `reenact__recognition` says so."""
         named = {"reenact.recognition": "0"} | {name.replace("__", "."): value for name, value in settings.items()}
@@ -56,8 +63,15 @@ def plate_of(picture: np.ndarray, frame: int) -> Plate:
     matte = np.linspace(0, 1, width, dtype=np.float32)[None].repeat(height, 0)
     pixels = np.dstack([linear, np.ones_like(matte), matte]).astype(np.float16).astype(np.float32)
     window = Window(-8, 4, width, height)
-    return Plate(pixels, ("R", "G", "B", "A", "id.roto"), window, Window(0, 0, width - 16, height + 10), 1.0,
-                 {"shot": "test", "take": frame}, ("half",) * 5)
+    return Plate(
+        pixels,
+        ("R", "G", "B", "A", "id.roto"),
+        window,
+        Window(0, 0, width - 16, height + 10),
+        1.0,
+        {"shot": "test", "take": frame},
+        ("half",) * 5,
+    )
 
 
 def make_small_shot(folder: Path, astronaut: np.ndarray, grace_hopper: np.ndarray) -> Small:

@@ -32,9 +32,7 @@ def demo_plate() -> ModuleType:
 
 
 class TestPlate:
-    def test_a_frame_on_disk(
-        self, demo_plate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_frame_on_disk(self, demo_plate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(demo_plate, "FIRST", 1012)
         monkeypatch.setattr(demo_plate, "COUNT", 2)
         assert demo_plate.write_plate(str(tmp_path / "a" / "plate.####.exr")) == (1012, 1013)
@@ -68,7 +66,10 @@ class TestPlate:
 
 class TestResults:
     def test_what_is_missing_is_named(
-        self, demo_plate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        self,
+        demo_plate: ModuleType,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.syspath_prepend(str(EXAMPLES))

@@ -13,15 +13,48 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "fsgan_core"
 
 # A package may import those that stand after it here, and itself.
-ORDER = ("cli", "worker", "farm", "doctor", "report", "evaluation", "training", "render", "clips", "stages", "faces",
-         "networks", "plates", "runtime", "contract")
+ORDER = (
+    "cli",
+    "worker",
+    "farm",
+    "doctor",
+    "report",
+    "evaluation",
+    "training",
+    "render",
+    "clips",
+    "stages",
+    "faces",
+    "networks",
+    "plates",
+    "runtime",
+    "contract",
+)
 SIDE_BY_SIDE = {("training", "render")}
-HEAVY = ("torch", "dlib", "face_alignment", "cv2", "OpenImageIO", "PyOpenColorIO", "numpy", "scipy", "skimage",
-         "matplotlib", "rich", "rich_argparse", "platformdirs", "tomli_w", "fileseq")
+HEAVY = (
+    "torch",
+    "dlib",
+    "face_alignment",
+    "cv2",
+    "OpenImageIO",
+    "PyOpenColorIO",
+    "numpy",
+    "scipy",
+    "skimage",
+    "matplotlib",
+    "rich",
+    "rich_argparse",
+    "platformdirs",
+    "tomli_w",
+    "fileseq",
+)
 MODULES = sorted(CORE.rglob("*.py"))
 # fsgan_core/__init__.py is read on the way to the contract.
-IN_NUKE = [CORE / "__init__.py", *sorted((CORE / "contract").glob("*.py")),
-           *sorted((ROOT / "nuke_plugin").rglob("*.py"))]
+IN_NUKE = [
+    CORE / "__init__.py",
+    *sorted((CORE / "contract").glob("*.py")),
+    *sorted((ROOT / "nuke_plugin").rglob("*.py")),
+]
 
 
 def imported(path: Path) -> set[str]:
@@ -55,8 +88,9 @@ def test_arrows_point_one_way(path: Path) -> None:
 
 def test_no_circles() -> None:
     """Imports that only types need are counted, too; packages' own __init__ hand names on and are left out."""
-    rooms = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES
-             if path.name != "__init__.py"}
+    rooms = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES if path.name != "__init__.py"
+    }
     needs = {name: imported(path) & set(rooms) - {name} for name, path in rooms.items()}
     while lone := [name for name, wanted in needs.items() if not wanted]:
         needs = {name: wanted - set(lone) for name, wanted in needs.items() if name not in lone}
@@ -65,8 +99,9 @@ def test_no_circles() -> None:
 
 def fresh(code: str, *flags: str) -> str:
     """Output of `code` in an interpreter of its own."""
-    done = subprocess.run([sys.executable, "-W", "error", *flags, "-c", code], capture_output=True, text=True,
-                          cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *flags, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -74,10 +109,12 @@ def fresh(code: str, *flags: str) -> str:
 def test_contract_is_standard_library_alone() -> None:
     """-S leaves site-packages out, -I the environment: what is imported there has no third-party library."""
     names = sorted(path.stem for path in (CORE / "contract").glob("*.py") if path.stem != "__init__")
-    code = (f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            + "\n".join(f"import fsgan_core.contract.{name}" for name in names)
-            + "\nfrom fsgan_core.contract.shot import Shot"
-            + "\nprint(Shot.from_dict({'source': 'a', 'target': 'b', 'output': 'c'}).job)")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        + "\n".join(f"import fsgan_core.contract.{name}" for name in names)
+        + "\nfrom fsgan_core.contract.shot import Shot"
+        + "\nprint(Shot.from_dict({'source': 'a', 'target': 'b', 'output': 'c'}).job)"
+    )
     assert fresh(code, "-I", "-S") == "swap"
 
 
@@ -100,9 +137,11 @@ def test_what_nuke_reads_needs_nothing_third_party(path: Path) -> None:
 def test_client_runs_without_nuke_and_without_packages() -> None:
     """-S leaves site-packages out, -I the environment."""
     paths = [str(ROOT), str(ROOT / "nuke_plugin")]
-    code = (f"import sys; sys.path[:0] = {paths!r}\n"
-            "from fsgan_nuke import client, process, settings\n"
-            "print('nuke' in sys.modules, 'numpy' in sys.modules, client.shared().pid)")
+    code = (
+        f"import sys; sys.path[:0] = {paths!r}\n"
+        "from fsgan_nuke import client, process, settings\n"
+        "print('nuke' in sys.modules, 'numpy' in sys.modules, client.shared().pid)"
+    )
     assert fresh(code, "-I", "-S") == "False False 0"
 
 
@@ -112,17 +151,21 @@ def test_import_is_light() -> None:
 
 
 def test_command_line_parses_without_heavy_libraries() -> None:
-    heavy = HEAVY[:HEAVY.index("rich")]
-    code = (f"import sys; from fsgan_core.cli.parser import make_parser\n"
-            f"make_parser().parse_args(['swap', '--source', 'a', '--target', 'b', '--output', 'c.exr'])\n"
-            f"print([name for name in {heavy!r} if name in sys.modules])")
+    heavy = HEAVY[: HEAVY.index("rich")]
+    code = (
+        f"import sys; from fsgan_core.cli.parser import make_parser\n"
+        f"make_parser().parse_args(['swap', '--source', 'a', '--target', 'b', '--output', 'c.exr'])\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
     assert fresh(code) == "[]"
 
 
 def test_public_names_are_there() -> None:
-    code = ("import fsgan_core\n"
-            "missing = [name for name in fsgan_core._MODULE_BY_NAME if not (getattr(fsgan_core, name).__doc__ or '').strip()]\n"
-            "print(missing, {*fsgan_core._MODULE_BY_NAME, '__version__'} ^ set(fsgan_core.__all__), 'swap' in dir(fsgan_core))")
+    code = (
+        "import fsgan_core\n"
+        "missing = [name for name in fsgan_core._MODULE_BY_NAME if not (getattr(fsgan_core, name).__doc__ or '').strip()]\n"
+        "print(missing, {*fsgan_core._MODULE_BY_NAME, '__version__'} ^ set(fsgan_core.__all__), 'swap' in dir(fsgan_core))"
+    )
     assert fresh(code) == "[] set() True"
 
 

@@ -145,8 +145,9 @@ class TestInspect:
 
 
 class TestMachine:
-    def test_no_space(self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch,
-                      capsys: pytest.CaptureFixture[str]) -> None:
+    def test_no_space(
+        self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         usage = namedtuple("usage", "total used free")
         monkeypatch.setattr(install.shutil, "disk_usage", lambda path: usage(10**12, 10**12, 2 * 10**9))
         assert install.main(["--dry-run"], checkout) == install.MACHINE
@@ -154,15 +155,22 @@ class TestMachine:
         assert not (checkout / ".venv").exists()
 
     @pytest.mark.parametrize("module", ["venv", "ensurepip"])
-    def test_no_venv_module(self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch,
-                            capsys: pytest.CaptureFixture[str], module: str) -> None:
+    def test_no_venv_module(
+        self,
+        install: ModuleType,
+        checkout: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        module: str,
+    ) -> None:
         real = importlib.util.find_spec
         monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None if name == module else real(name))
         assert install.main([], checkout) == install.WRONG
         assert f"has no module {module}. On Debian or Ubuntu: apt install python" in capsys.readouterr().err
 
-    def test_no_permission(self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch,
-                           capsys: pytest.CaptureFixture[str]) -> None:
+    def test_no_permission(
+        self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         monkeypatch.setattr(install.os, "access", lambda path, mode: False)
         assert install.main([], checkout) == install.MACHINE
         assert "no permission to write" in capsys.readouterr().err
@@ -232,8 +240,9 @@ class TestInstall:
         assert install.main([], checkout) == install.OK
         assert commands == []
 
-    def test_interrupt(self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch,
-                       capsys: pytest.CaptureFixture[str]) -> None:
+    def test_interrupt(
+        self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         fake_venv(checkout)
 
         def interrupted(command: list[str], places: object, held: object) -> None:
@@ -265,8 +274,17 @@ class TestInstall:
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("PIP_RETRIES", "0")
         places = install.Places(checkout)
-        command = [sys.executable, "-m", "pip", "install", "--index-url", "http://127.0.0.1:9/simple", "--target",
-                   str(checkout / "t"), "no-such-package"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--index-url",
+            "http://127.0.0.1:9/simple",
+            "--target",
+            str(checkout / "t"),
+            "no-such-package",
+        ]
         with pytest.raises(install.Trouble, match="That means: ") as caught:
             install.follow(command, places)
         assert caught.value.code == install.MACHINE
@@ -300,8 +318,11 @@ class TestRuns:
     def test_exit_code_tells_of_a_failed_demo_and_test(
         self, install: ModuleType, checkout: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        fake_venv(checkout, python=f'case "$1$2" in *demo.py*|-mruff|-mpytest) echo "ran $*"; exit 7;; '
-                                   f'-mmypy) exit 0;; esac; exec "{sys.executable}" "$@"')
+        fake_venv(
+            checkout,
+            python=f'case "$1$2" in *demo.py*|-mruff|-mpytest) echo "ran $*"; exit 7;; '
+            f'-mmypy) exit 0;; esac; exec "{sys.executable}" "$@"',
+        )
         stamp(install, checkout)
         assert install.main(["--demo"], checkout) == install.FAILED
         assert install.main(["--test"], checkout) == install.FAILED
@@ -347,8 +368,11 @@ class TestPins:
         assert len(seen) > 40
 
     def test_installed_versions_are_the_pinned_ones(self, install: ModuleType) -> None:
-        different = {name: metadata.version(name) for name, version in self.pins(install).items()
-                     if metadata.version(name).split("+")[0] != version}
+        different = {
+            name: metadata.version(name)
+            for name, version in self.pins(install).items()
+            if metadata.version(name).split("+")[0] != version
+        }
         assert different == {}
 
     def test_no_address_and_no_path(self) -> None:

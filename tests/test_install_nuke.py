@@ -72,15 +72,21 @@ def run_init(init: Path, tmp_path: Path) -> list[str]:
     fake.mkdir(exist_ok=True)
     (fake / "nuke.py").write_text("paths = []\ndef pluginAddPath(path): paths.append(path)\n")
     code = f"import json, runpy, nuke; runpy.run_path({str(init)!r}); print(json.dumps(nuke.paths))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(fake)})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(fake)},
+    )
     found: list[str] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 class TestWhole:
-    def test_installed_twice_and_taken_out(self, install: ModuleType, home: Path, checkout: Path, tmp_path: Path,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+    def test_installed_twice_and_taken_out(
+        self, install: ModuleType, home: Path, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """With the real worker, in folders with quotes, spaces and other letters."""
         init = home / ".nuke" / "init.py"
         init.parent.mkdir()
@@ -106,16 +112,16 @@ class TestWhole:
         assert install.main(["--uninstall"], checkout) == install.OK
         assert "nothing of ours" in capsys.readouterr().out
 
-    def test_a_named_folder_that_is_not_there_yet(self, install: ModuleType, home: Path, checkout: Path,
-                                                  tmp_path: Path) -> None:
+    def test_a_named_folder_that_is_not_there_yet(
+        self, install: ModuleType, home: Path, checkout: Path, tmp_path: Path
+    ) -> None:
         folder = tmp_path / "studio" / "nuke 15"
         assert install.main(["--nuke", str(folder)], checkout) == install.OK
         assert run_init(folder / "init.py", tmp_path) and not (home / ".nuke").exists()
         assert install.main(["--uninstall", "--nuke", str(folder)], checkout) == install.OK
         assert list(folder.iterdir()) == []
 
-    def test_dry_run(self, install: ModuleType, home: Path, checkout: Path,
-                     capsys: pytest.CaptureFixture[str]) -> None:
+    def test_dry_run(self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert install.main(["--nuke", "--dry-run"], checkout) == install.OK
         said = capsys.readouterr().out
         assert "init.py" in said and "nuke.json" in said and "worker answers" in said
@@ -131,16 +137,18 @@ class TestWhole:
         assert install.main(["--uninstall"], checkout) == install.OK
         assert json.loads(file.read_text("utf-8")) == {"device": "cuda:1"}
 
-    def test_a_worker_that_does_not_answer(self, install: ModuleType, home: Path, checkout: Path,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_worker_that_does_not_answer(
+        self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         body = f'case "$*" in *worker*) echo "ImportError: libfoo" >&2; exit 1;; esac; exec "{sys.executable}" "$@"'
         (checkout / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{body}\n")
         assert install.main(["--nuke"], checkout) == install.MACHINE
         said = capsys.readouterr().err
         assert "the worker does not answer" in said and "ImportError: libfoo" in said
 
-    def test_torn_checkout(self, install: ModuleType, home: Path, checkout: Path,
-                           capsys: pytest.CaptureFixture[str]) -> None:
+    def test_torn_checkout(
+        self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         (checkout / "nuke_plugin" / "init.py").unlink()
         assert install.main(["--nuke"], checkout) == install.WRONG
         assert "clone the project again" in capsys.readouterr().err
@@ -149,10 +157,20 @@ class TestWhole:
 class TestInit:
     PLUGIN = Path("/opt/fsgan/nuke_plugin")
 
-    @pytest.mark.parametrize("before", [
-        b"", b"\n", b"import os\n", b"import os", b"import os\r\nimport sys\r\n", b"import os\r\nimport sys",
-        b"\xef\xbb\xbf# with a mark\n", b"# latin-1: \xe9\n", b"import os\n\n\n",
-    ])
+    @pytest.mark.parametrize(
+        "before",
+        [
+            b"",
+            b"\n",
+            b"import os\n",
+            b"import os",
+            b"import os\r\nimport sys\r\n",
+            b"import os\r\nimport sys",
+            b"\xef\xbb\xbf# with a mark\n",
+            b"# latin-1: \xe9\n",
+            b"import os\n\n\n",
+        ],
+    )
     def test_byte_for_byte(self, install: ModuleType, tmp_path: Path, before: bytes) -> None:
         """In, again in from elsewhere, out: as before."""
         init = tmp_path / "init.py"

@@ -33,8 +33,9 @@ def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) 
     arguments = sys.argv[1:] if arguments is None else arguments
     options = make_parser().parse_args(arguments)
     options.arguments, options.warm, options.main = arguments, warm, main  # for a session's process
-    presenter = Presenter(json=options.json, quiet=options.quiet, verbose=options.verbose,
-                          engine=make_farm_progress(options))
+    presenter = Presenter(
+        json=options.json, quiet=options.quiet, verbose=options.verbose, engine=make_farm_progress(options)
+    )
     try:
         with _interrupt_on_terminate(), presenter:
             return int(options.run(options, presenter))
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) 
 @contextmanager
 def _interrupt_on_terminate() -> Iterator[None]:
     """A kill that can be caught leaves by the same way as Ctrl-C: what is half-written goes away."""
+
     def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 

@@ -13,10 +13,14 @@ __all__ = ["make_holdout_clip", "make_source_clips", "make_stages", "make_target
 def make_source_clips(options: Namespace) -> tuple[Clip, ...]:
     """Every source with what was said of it: once for all, or as often as there are sources."""
     count = len(options.source)
-    said = {name: _repeat_for_sources(getattr(options, f"source_{name}"), count, f"--source-{name}")
-            for name in ("colorspace", "track", "part", "person")}
-    return tuple(Clip(path, **{name: values[place] for name, values in said.items()})
-                 for place, path in enumerate(options.source))
+    said = {
+        name: _repeat_for_sources(getattr(options, f"source_{name}"), count, f"--source-{name}")
+        for name in ("colorspace", "track", "part", "person")
+    }
+    return tuple(
+        Clip(path, **{name: values[place] for name, values in said.items()})
+        for place, path in enumerate(options.source)
+    )
 
 
 def _repeat_for_sources(values: list[str], count: int, flag: str) -> list[str]:
@@ -28,8 +32,9 @@ def _repeat_for_sources(values: list[str], count: int, flag: str) -> list[str]:
 
 
 def make_target_clip(options: Namespace) -> Clip:
-    return Clip(options.target, options.target_colorspace, options.target_track, options.target_part,
-                options.target_person)
+    return Clip(
+        options.target, options.target_colorspace, options.target_track, options.target_part, options.target_person
+    )
 
 
 def make_holdout_clip(options: Namespace) -> Clip | None:

@@ -34,8 +34,9 @@ def run_swap(options: Namespace, presenter: Presenter) -> int:
         from fsgan_core.cli.finetune import finetune_shot
         from fsgan_core.runtime.device import choose_device
 
-        shot = finetune_shot(shot, options.finetune, options.finetune_licence, choose_device(options.device),
-                              presenter.on_event)
+        shot = finetune_shot(
+            shot, options.finetune, options.finetune_licence, choose_device(options.device), presenter.on_event
+        )
     if options.save_shot:
         from fsgan_core.clips.shot_file import save_shot
 
@@ -76,8 +77,9 @@ def run_stage(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.render.pipeline import render_stage
     from fsgan_core.runtime.device import choose_device
 
-    upstream = {name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items()
-                if getattr(options, flag, None)}
+    upstream = {
+        name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items() if getattr(options, flag, None)
+    }
     sources = make_source_clips(options) if getattr(options, "source", None) else ()
     if options.driver:
         if sources:
@@ -106,16 +108,27 @@ def run_analyse(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.runtime.device import choose_device
 
     clip = Clip(options.target or options.source, options.colorspace, part=options.part)
-    facts = write_track(clip, Path(options.output), make_stages(options), of_target=bool(options.target),
-                        frames=options.frames, device=choose_device(options.device), on_event=presenter.on_event)
+    facts = write_track(
+        clip,
+        Path(options.output),
+        make_stages(options),
+        of_target=bool(options.target),
+        frames=options.frames,
+        device=choose_device(options.device),
+        on_event=presenter.on_event,
+    )
     if options.json:
         presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
     presenter.print_line(f"analyse: {facts['frames']} frames, {len(facts['people'])} people; {facts['output']}")
     for person in facts["people"]:
-        presenter.print_line(f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high")
+        presenter.print_line(
+            f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high"
+        )
     if not facts["people"]:
-        presenter.print_line("  no face was found; check --colorspace, or set analyse.detector or analyse.minimum_confidence")
+        presenter.print_line(
+            "  no face was found; check --colorspace, or set analyse.detector or analyse.minimum_confidence"
+        )
     return 0
 
 
@@ -126,9 +139,15 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
 
     if options.output and not options.output.lower().endswith(".png"):
         raise InputError(f"the contact sheet {options.output} must be called .png")
-    found = make_view_map(make_source_clips(options), make_stages(options), make_target_clip(options) if options.target else None,
-                     frames=options.frames, pictures=bool(options.output or options.json),
-                     device=choose_device(options.device), on_event=presenter.on_event)
+    found = make_view_map(
+        make_source_clips(options),
+        make_stages(options),
+        make_target_clip(options) if options.target else None,
+        frames=options.frames,
+        pictures=bool(options.output or options.json),
+        device=choose_device(options.device),
+        on_event=presenter.on_event,
+    )
     if options.output:
         write_view_sheet(found, options.output)
     if options.json:
@@ -148,10 +167,18 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
 
     clips = make_source_clips(options)
     stages = make_stages(options)
-    found = measure(clips, make_target_clip(options), Clip(options.result, options.result_colorspace), options.frames,
-                    offset=options.offset, matte=Clip(options.matte) if options.matte else None,
-                    config=open_config(stages.colour.config), exposure=stages.colour.exposure or 0.0,
-                    seconds=read_frame_seconds(Path(options.report)) if options.report else None, on_event=presenter.on_event)
+    found = measure(
+        clips,
+        make_target_clip(options),
+        Clip(options.result, options.result_colorspace),
+        options.frames,
+        offset=options.offset,
+        matte=Clip(options.matte) if options.matte else None,
+        config=open_config(stages.colour.config),
+        exposure=stages.colour.exposure or 0.0,
+        seconds=read_frame_seconds(Path(options.report)) if options.report else None,
+        on_event=presenter.on_event,
+    )
     if options.output:
         folder = Path(options.output)
         write_json(found, folder / "evaluation.json")

@@ -30,8 +30,16 @@ bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folde
 estimate: renders three frames and says the machine-hours of all.
 task, session: what the job calls on the farm's machines.
 """
-FARM_TASKS = ("analyse-source", "analyse-target", "recognise", "finetune", "render", "report", "analyse-nodes",
-         "render-nodes")
+FARM_TASKS = (
+    "analyse-source",
+    "analyse-target",
+    "recognise",
+    "finetune",
+    "render",
+    "report",
+    "analyse-nodes",
+    "render-nodes",
+)
 NODE_TASKS = ("analyse-nodes", "render-nodes")
 SESSION_ACTIONS = ("start", "stop", "serve")
 LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
@@ -44,72 +52,139 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
     """The actions of `fsgan farm`; `talk` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    def add_action(name: str, short: str, run: Callable[..., int],
-               subject: str = "the shot file (TOML)") -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=short, description=short, epilog=epilog, allow_abbrev=False,
-                                  formatter_class=formatter)
+    def add_action(
+        name: str, short: str, run: Callable[..., int], subject: str = "the shot file (TOML)"
+    ) -> argparse.ArgumentParser:
+        made = actions.add_parser(
+            name, help=short, description=short, epilog=epilog, allow_abbrev=False, formatter_class=formatter
+        )
         made.add_argument("shot", metavar="SHOT", help=subject)
         made.set_defaults(run=run, command="farm")
         talk(made)
         return made
 
-    made = add_action("bundle", "A job bundle of a shot or of a Nuke script.", run_bundle,
-                  "the shot file (TOML), or a Nuke script (.nk) with FSGAN nodes")
+    made = add_action(
+        "bundle",
+        "A job bundle of a shot or of a Nuke script.",
+        run_bundle,
+        "the shot file (TOML), or a Nuke script (.nk) with FSGAN nodes",
+    )
     made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder of the bundle")
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
     size = made.add_mutually_exclusive_group()
     size.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
-    size.add_argument("--minutes", metavar="M", type=float, default=0.0,
-                      help="minutes that a task should take; the engine fits the chunks as it learns")
-    made.add_argument("--finetune", metavar="N", type=int, default=0,
-                      help="first teach the reenactment network the source, N iterations, as a step of its own")
-    made.add_argument("--finetune-licence", choices=LICENCE_CLASSES, default="unknown",
-                      help="class under which the source's footage may be used")
-    made.add_argument("--work", metavar="DIR", default="",
-                      help="folder of tracks, times and the report; empty: fsgan_farm beside the frames")
+    size.add_argument(
+        "--minutes",
+        metavar="M",
+        type=float,
+        default=0.0,
+        help="minutes that a task should take; the engine fits the chunks as it learns",
+    )
+    made.add_argument(
+        "--finetune",
+        metavar="N",
+        type=int,
+        default=0,
+        help="first teach the reenactment network the source, N iterations, as a step of its own",
+    )
+    made.add_argument(
+        "--finetune-licence",
+        choices=LICENCE_CLASSES,
+        default="unknown",
+        help="class under which the source's footage may be used",
+    )
+    made.add_argument(
+        "--work",
+        metavar="DIR",
+        default="",
+        help="folder of tracks, times and the report; empty: fsgan_farm beside the frames",
+    )
     made.add_argument("--name", metavar="TEXT", default="", help="the job's name")
-    made.add_argument("--command", metavar="PROGRAM", default="fsgan", dest="program",
-                      help="fsgan on the farm's machines, if it is not on their PATH")
-    made.add_argument("--weights", metavar="DIR", action="append", default=[],
-                      help="a folder of weights that goes with the job; once for each; none: $FSGAN_WEIGHTS")
-    made.add_argument("--write", metavar="NAME", action="append", default=[],
-                      help="of a script: a Write to execute; once for each; none: all that are switched on")
+    made.add_argument(
+        "--command",
+        metavar="PROGRAM",
+        default="fsgan",
+        dest="program",
+        help="fsgan on the farm's machines, if it is not on their PATH",
+    )
+    made.add_argument(
+        "--weights",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="a folder of weights that goes with the job; once for each; none: $FSGAN_WEIGHTS",
+    )
+    made.add_argument(
+        "--write",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="of a script: a Write to execute; once for each; none: all that are switched on",
+    )
     made.add_argument("--nuke", metavar="PROGRAM", default="nuke", help="of a script: Nuke on the farm's machines")
     made.add_argument("--gpu", action="store_true", help="ask for a machine with a GPU, and use it")
     made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="least memory of the GPU")
     made.add_argument("--cores", metavar="N", type=int, default=0, help="least number of cores")
     made.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="least memory of the machine")
-    made.add_argument("--no-session", action="store_true",
-                      help="no process that stays over a machine's tasks: each loads what it needs by itself")
-    made.add_argument("--timeout", metavar="MINUTES", type=float, default=240.0,
-                      help="after which a task is ended; 0: never (default: 240)")
+    made.add_argument(
+        "--no-session",
+        action="store_true",
+        help="no process that stays over a machine's tasks: each loads what it needs by itself",
+    )
+    made.add_argument(
+        "--timeout",
+        metavar="MINUTES",
+        type=float,
+        default=240.0,
+        help="after which a task is ended; 0: never (default: 240)",
+    )
 
     made = add_action("estimate", "Renders three frames and says what all will cost.", run_estimate)
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
     made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
     made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
 
-    made = actions.add_parser("task", help="What a job calls.", description="One task of a job.", epilog=epilog,
-                              allow_abbrev=False, formatter_class=formatter)
+    made = actions.add_parser(
+        "task",
+        help="What a job calls.",
+        description="One task of a job.",
+        epilog=epilog,
+        allow_abbrev=False,
+        formatter_class=formatter,
+    )
     made.add_argument("task", choices=FARM_TASKS, help=", ".join(FARM_TASKS))
     made.add_argument("shot", metavar="SHOT", help="the bundle's shot file; of a Nuke script, nodes.json")
-    made.add_argument("--path", metavar="NAME=PATH", action="append", default=[],
-                      help="where something lies on this machine: source.1, target, output, weights.1, ...")
+    made.add_argument(
+        "--path",
+        metavar="NAME=PATH",
+        action="append",
+        default=[],
+        help="where something lies on this machine: source.1, target, output, weights.1, ...",
+    )
     made.add_argument("--work", metavar="DIR", required=True, help="folder of tracks, times and the report")
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="frames, steps as 1-9:2 or 1-9x2")
     made.add_argument("--number", metavar="N", type=int, default=1, help="of the source to analyse")
     made.add_argument("--iterations", metavar="N", type=int, default=800, help="of fine-tuning")
     made.add_argument("--licence", choices=LICENCE_CLASSES, default="unknown", help="of the source's footage")
     made.add_argument("--start", metavar="NAME", default="", help="weights that fine-tuning starts from")
-    made.add_argument("--expect", metavar="TEXT", default="",
-                      help="version, engines and weights that the job was made with; others are refused (exit code 3)")
+    made.add_argument(
+        "--expect",
+        metavar="TEXT",
+        default="",
+        help="version, engines and weights that the job was made with; others are refused (exit code 3)",
+    )
     made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     made.set_defaults(run=run_task, command="farm")
     talk(made)
 
-    made = actions.add_parser("session", help="The process that stays over a session's tasks.", epilog=epilog,
-                              description="The process that stays over a session's tasks; see docs/farm.md.",
-                              allow_abbrev=False, formatter_class=formatter)
+    made = actions.add_parser(
+        "session",
+        help="The process that stays over a session's tasks.",
+        epilog=epilog,
+        description="The process that stays over a session's tasks; see docs/farm.md.",
+        allow_abbrev=False,
+        formatter_class=formatter,
+    )
     made.add_argument("what", choices=SESSION_ACTIONS, help="start it in the background, stop it, or serve: be it")
     made.add_argument("folder", metavar="DIR", help="the session's folder, on a disk of this machine")
     made.set_defaults(run=run_session, command="farm")
@@ -122,15 +197,27 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
 
     weights = options.weights or [part for part in os.environ.get("FSGAN_WEIGHTS", "").split(os.pathsep) if part]
     farm = FarmOptions(
-        chunk=options.chunk, task_minutes=options.minutes, finetune_iterations=options.finetune,
-        finetune_licence=options.finetune_licence, work_folder=options.work, name=options.name, command=options.program,
-        gpu=options.gpu, gpu_memory=options.gpu_memory, cores=options.cores, memory=options.memory,
-        timeout=options.timeout, weight_folders=tuple(weights), has_session=not options.no_session)
+        chunk=options.chunk,
+        task_minutes=options.minutes,
+        finetune_iterations=options.finetune,
+        finetune_licence=options.finetune_licence,
+        work_folder=options.work,
+        name=options.name,
+        command=options.program,
+        gpu=options.gpu,
+        gpu_memory=options.gpu_memory,
+        cores=options.cores,
+        memory=options.memory,
+        timeout=options.timeout,
+        weight_folders=tuple(weights),
+        has_session=not options.no_session,
+    )
     if Path(options.shot).suffix.lower() == ".nk":
         from fsgan_core.farm.nuke_bundle import make_script_bundle
 
-        made = make_script_bundle(Path(options.shot), farm, frames=options.frames, writes=options.write,
-                                  nuke=options.nuke)
+        made = make_script_bundle(
+            Path(options.shot), farm, frames=options.frames, writes=options.write, nuke=options.nuke
+        )
     else:
         made = make_bundle(_load_shot(options), farm)
     folder = Path(options.output).expanduser().absolute()
@@ -139,12 +226,16 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
     if options.json:
         presenter.print_json({"ok": True, "exit_code": 0, **facts, "files": [str(path) for path in files]})
         return 0
-    presenter.print_line(f"bundle: {folder}; {made.task_count} chunks of {options.chunk} frames, steps {', '.join(facts['steps'])}")
+    presenter.print_line(
+        f"bundle: {folder}; {made.task_count} chunks of {options.chunk} frames, steps {', '.join(facts['steps'])}"
+    )
     for note in made.notes:
         presenter.print_line(f"  {note}")
     presenter.print_line(f"  Deadline Cloud: deadline bundle submit {folder}")
-    presenter.print_line(f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
-                  f"--step '{facts['steps'][-1]}' --run-dependencies")
+    presenter.print_line(
+        f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
+        f"--step '{facts['steps'][-1]}' --run-dependencies"
+    )
     return 0
 
 
@@ -154,15 +245,21 @@ def run_estimate(options: Namespace, presenter: Presenter) -> int:
 
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
-    found = measure(_load_shot(options), choose_device(options.device), time.perf_counter() - PROCESS_START, presenter.on_event)
+    found = measure(
+        _load_shot(options), choose_device(options.device), time.perf_counter() - PROCESS_START, presenter.on_event
+    )
     facts = found.to_dict(options.chunk)
     if options.json:
         presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
-    presenter.print_line(f"estimate: {found.frames} frames in chunks of {options.chunk}, {_format_hours(facts['machine_hours'])} of "
-                  f"machine time on machines like this one ({found.cores} cores)")
-    presenter.print_line(f"  analysis {found.analysis_seconds:.0f} s once, {found.frame_seconds:.2f} s a frame, {found.start_seconds:.1f} s to start a "
-                  f"task, {found.peak_bytes / 2**30:.1f} GiB of memory")
+    presenter.print_line(
+        f"estimate: {found.frames} frames in chunks of {options.chunk}, {_format_hours(facts['machine_hours'])} of "
+        f"machine time on machines like this one ({found.cores} cores)"
+    )
+    presenter.print_line(
+        f"  analysis {found.analysis_seconds:.0f} s once, {found.frame_seconds:.2f} s a frame, {found.start_seconds:.1f} s to start a "
+        f"task, {found.peak_bytes / 2**30:.1f} GiB of memory"
+    )
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stage_seconds.items() if spent >= 0.005)
     presenter.print_line(f"  of a frame (each on one core of several): {stages}")
     hours = ", ".join(f"{_format_hours(hours)} with {machines}" for machines, hours in facts["wall_hours"].items())
@@ -204,8 +301,11 @@ def run_task(options: Namespace, presenter: Presenter) -> int:
     device = choose_device(options.device)
     frames = from_openjd_range(options.frames)
     if options.task == "render":
-        return presenter.show_result(tasks.render_chunk(shot, frames, work, expect=options.expect, device=device,
-                                                       on_event=presenter.on_event, warm=options.warm))
+        return presenter.show_result(
+            tasks.render_chunk(
+                shot, frames, work, expect=options.expect, device=device, on_event=presenter.on_event, warm=options.warm
+            )
+        )
     if options.task == "report":
         from fsgan_core.report.write import write_report
 
@@ -262,18 +362,22 @@ def _run_node_task(options: Namespace, presenter: Presenter) -> int:
     nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), from_openjd_range(options.frames)
     device = choose_device(options.device)
     if options.task == "analyse-nodes":
-        return _present_analysis(options, nuke_bundle.analyse_nodes(nodes, frames, work, device, presenter.on_event), presenter)
+        return _present_analysis(
+            options, nuke_bundle.analyse_nodes(nodes, frames, work, device, presenter.on_event), presenter
+        )
     code = 0
-    for node, result in nuke_bundle.render_nodes(nodes, frames, work, device=device, on_event=presenter.on_event,
-                                                warm=options.warm):
+    for node, result in nuke_bundle.render_nodes(
+        nodes, frames, work, device=device, on_event=presenter.on_event, warm=options.warm
+    ):
         if not options.json:
             presenter.print_line(f"{node}:")
         code = max(code, presenter.show_result(result))
     return code
 
 
-def _finetune_shot(shot: Shot, output: Path, options: Namespace, device: str, told: bool,
-              presenter: Presenter) -> dict[str, Any]:
+def _finetune_shot(
+    shot: Shot, output: Path, options: Namespace, device: str, told: bool, presenter: Presenter
+) -> dict[str, Any]:
     """told: the weights to start from came as a path."""
     import dataclasses
 

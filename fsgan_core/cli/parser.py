@@ -139,14 +139,20 @@ def make_parser() -> argparse.ArgumentParser:
     from fsgan_core.cli import commands, export, farm, train, weights
     from fsgan_core.cli import finetune as finetuning
 
-    parser = argparse.ArgumentParser(prog="fsgan", description=MAIN_DESCRIPTION, epilog=EXIT_CODES, formatter_class=_make_formatter(),
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="fsgan",
+        description=MAIN_DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=_make_formatter(),
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"fsgan {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def add_command(name: str, short: str, text: str, run: Callable[..., int]) -> argparse.ArgumentParser:
-        made = subparsers.add_parser(name, help=short, description=text, epilog=EXIT_CODES, allow_abbrev=False,
-                                     formatter_class=_make_formatter())
+        made = subparsers.add_parser(
+            name, help=short, description=text, epilog=EXIT_CODES, allow_abbrev=False, formatter_class=_make_formatter()
+        )
         made.set_defaults(run=run, command=name)
         return made
 
@@ -156,7 +162,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_work_flags(swap, whole_shot=True)
     finetuning.add_swap_flags(swap)
 
-    drive = add_command("drive", "the plate's own actor, moved by another performer", DRIVE_DESCRIPTION, commands.run_swap)
+    drive = add_command(
+        "drive", "the plate's own actor, moved by another performer", DRIVE_DESCRIPTION, commands.run_swap
+    )
     _add_input_flags(drive, source=True, driven=True)
     _add_output_flags(drive, final=True)
     _add_work_flags(drive, whole_shot=True)
@@ -173,20 +181,30 @@ def make_parser() -> argparse.ArgumentParser:
     one = analyse.add_argument_group("clip").add_mutually_exclusive_group(required=True)
     one.add_argument("--target", "--plate", metavar="CLIP", help="the clip, as a target is looked at")
     one.add_argument("--source", "--driver", metavar="CLIP", help="the clip, as a source is looked at")
-    analyse.add_argument("--colorspace", "--target-colorspace", "--source-colorspace", metavar="SPACE", default="",
-                         help="colour space of the clip")
+    analyse.add_argument(
+        "--colorspace",
+        "--target-colorspace",
+        "--source-colorspace",
+        metavar="SPACE",
+        default="",
+        help="colour space of the clip",
+    )
     analyse.add_argument("--part", metavar="NAME", default="", help="part or view of a multi-part EXR")
     analyse.add_argument("--output", "-o", metavar="FILE", required=True, help="the track file to write (JSON)")
     _add_frames_flag(analyse)
     _add_work_flags(analyse)
 
-    views = add_command("views", "a source's views by pose, and the angles that it lacks", VIEWS_DESCRIPTION, commands.run_views)
+    views = add_command(
+        "views", "a source's views by pose, and the angles that it lacks", VIEWS_DESCRIPTION, commands.run_views
+    )
     _add_input_flags(views, source=True, target=False)
     _add_optional_target_flags(views)
     views.add_argument("--output", "-o", metavar="FILE", default="", help="a contact sheet (PNG)")
     _add_work_flags(views)
 
-    reenact = add_command("reenact", "stage 1: the source's face in the target's pose", REENACT_DESCRIPTION, commands.run_stage)
+    reenact = add_command(
+        "reenact", "stage 1: the source's face in the target's pose", REENACT_DESCRIPTION, commands.run_stage
+    )
     _add_input_flags(reenact, source=True, required=False, stage=True)
     _add_output_flags(reenact)
     _add_work_flags(reenact)
@@ -210,27 +228,40 @@ def make_parser() -> argparse.ArgumentParser:
     _add_output_flags(blend, final=True)
     _add_work_flags(blend)
 
-    finetune = add_command("finetune", "teaches the reenactment network one source", finetuning.DESCRIPTION, finetuning.run_finetune)
+    finetune = add_command(
+        "finetune", "teaches the reenactment network one source", finetuning.DESCRIPTION, finetuning.run_finetune
+    )
     _add_input_flags(finetune, source=True, target=False)
     finetuning.add_flags(finetune)
     _add_work_flags(finetune)
 
-    training = subparsers.add_parser("train", help="trains the networks on a studio's footage", description=train.DESCRIPTION,
-                                     epilog=EXIT_CODES, allow_abbrev=False, formatter_class=_make_formatter())
+    training = subparsers.add_parser(
+        "train",
+        help="trains the networks on a studio's footage",
+        description=train.DESCRIPTION,
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+        formatter_class=_make_formatter(),
+    )
     train.add_flags(training, _add_work_flags, _make_formatter(), EXIT_CODES)
 
     evaluate = add_command("evaluate", "measures a result", EVALUATE_DESCRIPTION, commands.run_evaluate)
     _add_evaluate_flags(evaluate)
     _add_work_flags(evaluate)
 
-    stored = add_command("weights", "the networks' weights: list, import, fetch, verify", weights.DESCRIPTION, weights.run_list)
+    stored = add_command(
+        "weights", "the networks' weights: list, import, fetch, verify", weights.DESCRIPTION, weights.run_list
+    )
     weights.add_flags(stored, _add_talk_flags, _make_formatter(), EXIT_CODES)
 
-    exported = add_command("export", "what other programs take: the networks for Nuke's Inference", export.DESCRIPTION,
-                       export.run_cattery)
+    exported = add_command(
+        "export", "what other programs take: the networks for Nuke's Inference", export.DESCRIPTION, export.run_cattery
+    )
     export.add_flags(exported, _add_talk_flags, _make_formatter(), EXIT_CODES)
 
-    farming = add_command("farm", "a shot on a render farm: job bundle, tasks, estimate", farm.DESCRIPTION, farm.run_bundle)
+    farming = add_command(
+        "farm", "a shot on a render farm: job bundle, tasks, estimate", farm.DESCRIPTION, farm.run_bundle
+    )
     farm.add_flags(farming, _add_talk_flags, _make_formatter(), EXIT_CODES)
 
     doctor = add_command("doctor", "what is installed and what works here", DOCTOR_DESCRIPTION, commands.run_doctor)
@@ -260,8 +291,15 @@ def _make_formatter() -> Any:
     return Formatter
 
 
-def _add_input_flags(parser: argparse.ArgumentParser, *, source: bool, required: bool = True, driven: bool = False,
-            stage: bool = False, target: bool = True) -> None:
+def _add_input_flags(
+    parser: argparse.ArgumentParser,
+    *,
+    source: bool,
+    required: bool = True,
+    driven: bool = False,
+    stage: bool = False,
+    target: bool = True,
+) -> None:
     """The flags of the clips. driven: a drive's, which are called --plate and --driver (the others work too). stage: of
     a single stage."""
     group = parser.add_argument_group("inputs")
@@ -276,18 +314,37 @@ def _add_input_flags(parser: argparse.ArgumentParser, *, source: bool, required:
 
     each: dict[str, Any] = {"action": "append", "default": []}
     if source:
-        add_flag("source", "", "CLIP", "the performer whose expression is wanted" if driven else
-            "the person whose face is wanted: stills, sequences, movies; several at once, or repeat it",
-            nargs="+", action="extend", required=required)
+        add_flag(
+            "source",
+            "",
+            "CLIP",
+            "the performer whose expression is wanted"
+            if driven
+            else "the person whose face is wanted: stills, sequences, movies; several at once, or repeat it",
+            nargs="+",
+            action="extend",
+            required=required,
+        )
     if target:
         add_flag("target", "", "CLIP", "the plate to change", required=True)
     if source:
-        add_flag("source", "-colorspace", "SPACE", "colour space by name, role or alias; empty: by file (movie, PNG, JPEG: "
-            "sRGB; EXR: file rules, else scene_linear); once for all sources or once for each", **each)
+        add_flag(
+            "source",
+            "-colorspace",
+            "SPACE",
+            "colour space by name, role or alias; empty: by file (movie, PNG, JPEG: "
+            "sRGB; EXR: file rules, else scene_linear); once for all sources or once for each",
+            **each,
+        )
         add_flag("source", "-track", "FILE", "track file, once for each; else the clip is analysed", **each)
         add_flag("source", "-part", "NAME", "part or view of a multi-part EXR", **each)
-        add_flag("source", "-person", "WHO", "whom: largest, a number (0 is the largest), X,Y (nearest to a point), or a "
-            "still of the person", **each)
+        add_flag(
+            "source",
+            "-person",
+            "WHO",
+            "whom: largest, a number (0 is the largest), X,Y (nearest to a point), or a still of the person",
+            **each,
+        )
     if not target:
         return
     add_flag("target", "-colorspace", "SPACE", "colour space, likewise", default="")
@@ -299,8 +356,12 @@ def _add_input_flags(parser: argparse.ArgumentParser, *, source: bool, required:
         group.add_argument("--driver", metavar="CLIP", default="", help="the performer; makes it a stage of a drive")
         group.add_argument("--driver-colorspace", metavar="SPACE", default="", help="colour space of the driver")
         group.add_argument("--driver-track", metavar="FILE", default="", help="track file of the driver")
-    group.add_argument("--holdout", metavar="CLIP", default="",
-                       help="a matte of what must stay as it is (1 stays): its alpha, else its first channel")
+    group.add_argument(
+        "--holdout",
+        metavar="CLIP",
+        default="",
+        help="a matte of what must stay as it is (1 stays): its alpha, else its first channel",
+    )
     group.add_argument("--holdout-part", metavar="NAME", default="", help="part, view or channel of the hold-out")
     _add_frames_flag(parser)
 
@@ -308,35 +369,54 @@ def _add_input_flags(parser: argparse.ArgumentParser, *, source: bool, required:
 def _add_optional_target_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target")
     group.add_argument("--target", metavar="CLIP", default="", help="the plate that the views are for")
-    for name, metavar, text in (("colorspace", "SPACE", "colour space"), ("track", "FILE", "track file"),
-                                ("part", "NAME", "part or view of a multi-part EXR"), ("person", "WHO", "whom in it")):
+    for name, metavar, text in (
+        ("colorspace", "SPACE", "colour space"),
+        ("track", "FILE", "track file"),
+        ("part", "NAME", "part or view of a multi-part EXR"),
+        ("person", "WHO", "whom in it"),
+    ):
         group.add_argument(f"--target-{name}", metavar=metavar, default="", help=text)
     _add_frames_flag(parser)
 
 
 def _add_frames_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--frames", "-f", metavar="RANGE", default="",
-                        help="which frames, like 1001-1048x2,1060; empty is all")
+    parser.add_argument(
+        "--frames", "-f", metavar="RANGE", default="", help="which frames, like 1001-1048x2,1060; empty is all"
+    )
 
 
 def _add_output_flags(parser: argparse.ArgumentParser, *, final: bool = False) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--output", "-o", metavar="PATTERN", required=True, help="EXR files, like out/swap.####.exr")
     if final:
-        group.add_argument("--output-colorspace", metavar="SPACE", default="",
-                           help="colour space of the result; empty: the target's if scene-linear, else scene_linear")
+        group.add_argument(
+            "--output-colorspace",
+            metavar="SPACE",
+            default="",
+            help="colour space of the result; empty: the target's if scene-linear, else scene_linear",
+        )
         _add_layers_flag(group)
 
 
 def _add_layers_flag(parser: Any) -> None:
-    parser.add_argument("--layers", choices=("result", "all"), default=None,
-                        help="all: raw reenactment, completed face, mattes, confidence and STMap beside the picture")
+    parser.add_argument(
+        "--layers",
+        choices=("result", "all"),
+        default=None,
+        help="all: raw reenactment, completed face, mattes, confidence and STMap beside the picture",
+    )
 
 
 def _add_work_flags(parser: argparse.ArgumentParser, *, whole_shot: bool = False, save: bool = True) -> None:
     group = parser.add_argument_group("work")
-    group.add_argument("--set", metavar="STAGE.PARAMETER=VALUE", action="append", default=[], dest="settings",
-                       help="a parameter; repeat it. `fsgan params` lists them")
+    group.add_argument(
+        "--set",
+        metavar="STAGE.PARAMETER=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="a parameter; repeat it. `fsgan params` lists them",
+    )
     group.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     group.add_argument("--force", action="store_true", help="render frames again that are already right")
     if whole_shot:
@@ -348,33 +428,59 @@ def _add_work_flags(parser: argparse.ArgumentParser, *, whole_shot: bool = False
 
 def _add_talk_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("talk")
-    group.add_argument("--json", action="store_true",
-                       help="the result as one JSON object on standard output, events as JSON lines on standard error")
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="the result as one JSON object on standard output, events as JSON lines on standard error",
+    )
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice for everything")
     group.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    group.add_argument("--progress", choices=("openjd",), default=None,
-                       help="progress, status and failures as lines that a farm's engine reads, on standard error; "
-                            "$FSGAN_PROGRESS does the same")
+    group.add_argument(
+        "--progress",
+        choices=("openjd",),
+        default=None,
+        help="progress, status and failures as lines that a farm's engine reads, on standard error; "
+        "$FSGAN_PROGRESS does the same",
+    )
 
 
 def _add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("inputs")
-    group.add_argument("--source", metavar="CLIP", nargs="+", action="extend", required=True,
-                       help="the person whose face was wanted")
+    group.add_argument(
+        "--source", metavar="CLIP", nargs="+", action="extend", required=True, help="the person whose face was wanted"
+    )
     group.add_argument("--target", metavar="CLIP", required=True, help="the untouched plate")
     group.add_argument("--result", metavar="CLIP", required=True, help="what was made of it")
-    group.add_argument("--source-colorspace", metavar="SPACE", action="append", default=[],
-                       help="colour space of the source, once for all or once for each")
+    group.add_argument(
+        "--source-colorspace",
+        metavar="SPACE",
+        action="append",
+        default=[],
+        help="colour space of the source, once for all or once for each",
+    )
     group.add_argument("--target-colorspace", metavar="SPACE", default="", help="colour space of the target")
-    group.add_argument("--result-colorspace", metavar="SPACE", default="",
-                       help="colour space of the result; empty: what its metadata says, else by file")
+    group.add_argument(
+        "--result-colorspace",
+        metavar="SPACE",
+        default="",
+        help="colour space of the result; empty: what its metadata says, else by file",
+    )
     group.add_argument("--target-part", metavar="NAME", default="", help="part or view of the target")
-    group.add_argument("--matte", metavar="CLIP", default="",
-                       help="above 0 where pixels may have changed; else the result's matte.soft, else the face's hull")
-    group.add_argument("--offset", metavar="N", type=int, default=0,
-                       help="the result's frame number minus the target's")
-    group.add_argument("--report", metavar="DIR", default="",
-                       help="the folder that the render's --report wrote: tells the seconds per frame")
+    group.add_argument(
+        "--matte",
+        metavar="CLIP",
+        default="",
+        help="above 0 where pixels may have changed; else the result's matte.soft, else the face's hull",
+    )
+    group.add_argument(
+        "--offset", metavar="N", type=int, default=0, help="the result's frame number minus the target's"
+    )
+    group.add_argument(
+        "--report",
+        metavar="DIR",
+        default="",
+        help="the folder that the render's --report wrote: tells the seconds per frame",
+    )
     group.add_argument("--output", "-o", metavar="DIR", default="", help="write evaluation.json and plots there")
     parser.set_defaults(source_track=[], source_part=[], source_person=[], target_track="", target_person="")
     _add_frames_flag(parser)

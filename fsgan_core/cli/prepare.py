@@ -45,14 +45,25 @@ def run_prepare(options: Namespace, presenter: Presenter) -> int:
     if options.most < 2:
         raise InputError("--most must be at least 2")
     footage = find_footage(options.footage, _read_people(options.people))
-    facts = prepare_footage(footage, Path(options.output).expanduser(), make_stages(options),
-                    FaceLayout(options.resolution, options.crop, options.landmarks), options.most, options.licence,
-                    presenter.on_event, device=choose_device(options.device), mattes=options.mattes, force=options.force)
+    facts = prepare_footage(
+        footage,
+        Path(options.output).expanduser(),
+        make_stages(options),
+        FaceLayout(options.resolution, options.crop, options.landmarks),
+        options.most,
+        options.licence,
+        presenter.on_event,
+        device=choose_device(options.device),
+        mattes=options.mattes,
+        force=options.force,
+    )
     if options.json:
         presenter.print_json({"ok": not facts["left_out"], "exit_code": 1 if facts["left_out"] else 0, **facts})
     else:
-        presenter.print_line(f"train prepare: {facts['faces']} faces of {facts['people']} people in {facts['clips']} clips "
-                      f"({facts['kept']} were there already); {facts['output']}")
+        presenter.print_line(
+            f"train prepare: {facts['faces']} faces of {facts['people']} people in {facts['clips']} clips "
+            f"({facts['kept']} were there already); {facts['output']}"
+        )
         for name, why in facts["left_out"].items():
             presenter.print_line(f"  left out: {name}: {why}")
     return 1 if facts["left_out"] else 0
@@ -82,8 +93,19 @@ def find_footage(paths: Sequence[str], people: Mapping[str, str]) -> tuple[Foota
     return tuple(found[clip] for clip in sorted(found))
 
 
-def prepare_footage(footage: Sequence[FootageClip], output: Path, stages: Stages, layout: FaceLayout, most: int, licence: str,
-            on_event: EventListener, *, device: str = "cpu", mattes: bool = True, force: bool = False) -> dict[str, Any]:
+def prepare_footage(
+    footage: Sequence[FootageClip],
+    output: Path,
+    stages: Stages,
+    layout: FaceLayout,
+    most: int,
+    licence: str,
+    on_event: EventListener,
+    *,
+    device: str = "cpu",
+    mattes: bool = True,
+    force: bool = False,
+) -> dict[str, Any]:
     """Writes one file for each clip to the folder `output`; those that are there and right are kept. Clips without a
     usable face are logged and left out. Raises OutputError, EngineError, and PlateError when no clip can be read."""
     left_out: dict[str, str] = {}
@@ -91,7 +113,9 @@ def prepare_footage(footage: Sequence[FootageClip], output: Path, stages: Stages
     people = set()
     for one in footage:
         try:
-            count, was_there = _prepare_clip(one, output, stages, layout, most, licence, on_event, device, mattes, force)
+            count, was_there = _prepare_clip(
+                one, output, stages, layout, most, licence, on_event, device, mattes, force
+            )
         except (PlateError, NoFaceError) as error:
             if len(footage) == 1:
                 raise
@@ -103,12 +127,29 @@ def prepare_footage(footage: Sequence[FootageClip], output: Path, stages: Stages
         log.info("%s: %d faces of %s%s", one.path, count, one.person, " (kept)" if was_there else "")
     if not done:
         raise NoFaceError("no clip shows a face that can be used; the log says what is wrong with each")
-    return {"command": "train prepare", "output": str(output), "clips": done, "kept": kept, "people": len(people),
-            "faces": faces, "left_out": left_out}
+    return {
+        "command": "train prepare",
+        "output": str(output),
+        "clips": done,
+        "kept": kept,
+        "people": len(people),
+        "faces": faces,
+        "left_out": left_out,
+    }
 
 
-def _prepare_clip(one: FootageClip, output: Path, stages: Stages, layout: FaceLayout, most: int, licence: str, on_event: EventListener,
-                 device: str, mattes: bool, force: bool) -> tuple[int, bool]:
+def _prepare_clip(
+    one: FootageClip,
+    output: Path,
+    stages: Stages,
+    layout: FaceLayout,
+    most: int,
+    licence: str,
+    on_event: EventListener,
+    device: str,
+    mattes: bool,
+    force: bool,
+) -> tuple[int, bool]:
     """How many faces the clip gives, and whether they were there already."""
     from fsgan_core.clips.inputs import check_rgb, open_inputs
     from fsgan_core.clips.tracks import choose_person, get_clip_track
@@ -123,8 +164,19 @@ def _prepare_clip(one: FootageClip, output: Path, stages: Stages, layout: FaceLa
     item = inputs.sources[0]
     frames = _spread_frames(item.sequence.frames, most)
     fingerprint = compute_digest("source", list(frames), [item.sequence.compute_fingerprint(frame) for frame in frames])
-    key = compute_digest("faces", METHOD_VERSION, fingerprint, item.space, stages.analyse, stages.mask, layout, most, one.person,
-                 licence, mattes)
+    key = compute_digest(
+        "faces",
+        METHOD_VERSION,
+        fingerprint,
+        item.space,
+        stages.analyse,
+        stages.mask,
+        layout,
+        most,
+        one.person,
+        licence,
+        mattes,
+    )
     name = f"{_make_file_stem(one.person)}--{_make_file_stem(item.name)}-{fingerprint[:8]}"
     path = output / f"{name}{FACES_SUFFIX}"
     before = None if force else read_prepared_clip(path)
@@ -140,9 +192,13 @@ def _prepare_clip(one: FootageClip, output: Path, stages: Stages, layout: FaceLa
         track = get_clip_track(item, frames, inputs, on_event, of_target=False)
         person = choose_person(item, track, inputs, of_target=False)
         codec = inputs.config.make_codec(item.space, track.exposure)
-        found = collect_faces([ClipFaces(item.name, read_plate, person.faces, codec, track.pixel_aspect)], layout,
-                        lambda done, total: on_event(Event("collect", item.name, done, total)), most=most,
-                        mattes=stages.mask if mattes else None)
+        found = collect_faces(
+            [ClipFaces(item.name, read_plate, person.faces, codec, track.pixel_aspect)],
+            layout,
+            lambda done, total: on_event(Event("collect", item.name, done, total)),
+            most=most,
+            mattes=stages.mask if mattes else None,
+        )
     save_clip(path, found, PreparedClip(name, one.person, licence, item.name, fingerprint, key, len(found), layout))
     item.sequence.close()
     return len(found), False
@@ -150,7 +206,7 @@ def _prepare_clip(one: FootageClip, output: Path, stages: Stages, layout: FaceLa
 
 def _spread_frames(available: Sequence[int], most: int) -> tuple[int, ...]:
     """Evenly spread frames, `most` of them or fewer."""
-    return tuple(available[::-(-len(available) // most)])
+    return tuple(available[:: -(-len(available) // most)])
 
 
 def _list_clips(folder: Path) -> list[str]:
@@ -167,8 +223,13 @@ def _list_clips(folder: Path) -> list[str]:
             clips.add(str(path))
         elif path.suffix.lower() in STILL_SUFFIXES:
             number = _FRAME_NUMBER.search(path.stem)
-            clips.add(str(path.with_name(f"{path.stem[:number.start()]}.####{path.suffix}") if number
-                          else path.with_name(f"*{path.suffix}")))
+            clips.add(
+                str(
+                    path.with_name(f"{path.stem[: number.start()]}.####{path.suffix}")
+                    if number
+                    else path.with_name(f"*{path.suffix}")
+                )
+            )
     return sorted(clips)
 
 

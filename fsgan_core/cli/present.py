@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 __all__ = ["Presenter"]
 
 # What stands before the subject of a progress bar, by kind of event.
-EVENT_LABELS = {"analyse": "analysing ", "recognise": "finding the likeness for ", "collect": "cutting out faces of ",
-         "train": "training on ", "evaluate": "measuring ", "report": "writing the "}
+EVENT_LABELS = {
+    "analyse": "analysing ",
+    "recognise": "finding the likeness for ",
+    "collect": "cutting out faces of ",
+    "train": "training on ",
+    "evaluate": "measuring ",
+    "report": "writing the ",
+}
 
 # Fields that every log record has; what is beyond them was said by the caller.
-_STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+_STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+}
 
 
 class Presenter:
@@ -36,8 +46,9 @@ class Presenter:
     1 what is done, 2 everything. Progress bars are drawn on a terminal alone. engine: lines for a farm's engine.
     """
 
-    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: int = 0,
-                 engine: FarmProgress | None = None) -> None:
+    def __init__(
+        self, *, json: bool = False, quiet: bool = False, verbose: int = 0, engine: FarmProgress | None = None
+    ) -> None:
         self._farm_progress = engine
         self.json = json
         self.quiet = quiet
@@ -52,8 +63,9 @@ class Presenter:
         self._set_up_log()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._end_progress()
         if self._log_handler is not None:
             logger = logging.getLogger("fsgan_core")
@@ -142,8 +154,13 @@ class Presenter:
         if self._farm_progress is not None:
             self._farm_progress.report_failure(error)
         if self.json:
-            self.print_json({"ok": False, "exit_code": error.exit_code,
-                       "error": {"kind": type(error).__name__, "message": str(error)}})
+            self.print_json(
+                {
+                    "ok": False,
+                    "exit_code": error.exit_code,
+                    "error": {"kind": type(error).__name__, "message": str(error)},
+                }
+            )
         print(f"fsgan: {error}", file=sys.stderr, flush=True)
 
     def show_interrupted(self) -> None:
@@ -186,8 +203,9 @@ class _ConsoleLogHandler(logging.Handler):
             message += format_frame_facts(record)
         if presenter.json:
             facts = {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
-            presenter._print_json_line({"event": "log", "level": record.levelname.lower(), "logger": record.name,
-                             "message": message, **facts})
+            presenter._print_json_line(
+                {"event": "log", "level": record.levelname.lower(), "logger": record.name, "message": message, **facts}
+            )
         elif presenter._progress is not None:
             presenter._progress.console.print(f"{record.levelname.lower()}: {message}", markup=False, highlight=False)
         else:
@@ -196,8 +214,11 @@ class _ConsoleLogHandler(logging.Handler):
 
 def summarise_result(result: RenderResult) -> list[str]:
     """A result in a few lines."""
-    counts = [f"{len(result.list_frames(state))} {state}" for state in ("rendered", "kept", "passed", "failed")
-              if result.list_frames(state)]
+    counts = [
+        f"{len(result.list_frames(state))} {state}"
+        for state in ("rendered", "kept", "passed", "failed")
+        if result.list_frames(state)
+    ]
     lines = [f"{result.command}: {', '.join(counts)}; {result.output} ({result.colorspace})"]
     engines = ", ".join(f"{stage} {name}" for stage, name in result.engines.items())
     lines.append(f"  engines: {engines}; device: {result.device}")
@@ -218,6 +239,13 @@ def _make_progress_bars() -> Progress:
         TimeRemainingColumn,
     )
 
-    return Progress(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                    TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), redirect_stdout=False,
-                    redirect_stderr=False)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

@@ -24,8 +24,15 @@ OPENJD = "openjd"
 MAX_LINE_LENGTH = 1000  # characters of a line
 
 # Which steps are the work itself, by command; of the others only the status is told.
-COUNTED_EVENTS = {"analyse": "analyse", "analyse-source": "analyse", "analyse-target": "analyse", "recognise": "recognise",
-           "finetune": "train", "evaluate": "evaluate", "report": "report"}
+COUNTED_EVENTS = {
+    "analyse": "analyse",
+    "analyse-source": "analyse",
+    "analyse-target": "analyse",
+    "recognise": "recognise",
+    "finetune": "train",
+    "evaluate": "evaluate",
+    "report": "report",
+}
 
 
 def make_farm_progress(options: Namespace) -> FarmProgress | None:

@@ -25,7 +25,9 @@ of the face's width.
 
 def build_parameter_data(stages: Mapping[str, type[Params]]) -> dict[str, Any]:
     """{stage: {parameter: {kind, default, ...}}} for JSON."""
-    return {stage: {knob.name: _describe_field(knob) for knob in iterate_param_fields(cls)} for stage, cls in stages.items()}
+    return {
+        stage: {knob.name: _describe_field(knob) for knob in iterate_param_fields(cls)} for stage, cls in stages.items()
+    }
 
 
 def iterate_parameter_lines(stages: Mapping[str, type[Params]]) -> Iterator[str]:
@@ -42,12 +44,21 @@ def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:
     """docs/parameters.md."""
     lines = [PAGE_HEAD]
     for stage, cls in stages.items():
-        lines += [f"## {stage}", "", _get_summary(cls), "", "| parameter | default | takes | what it does |",
-                  "| --- | --- | --- | --- |"]
+        lines += [
+            f"## {stage}",
+            "",
+            _get_summary(cls),
+            "",
+            "| parameter | default | takes | what it does |",
+            "| --- | --- | --- | --- |",
+        ]
         lines += [_format_row(stage, knob) for knob in iterate_param_fields(cls)]
         lines.append("")
-    other = [f"`{name}` is another name of `{meant}`." for name, meant in PARAMETER_ALIASES.items()
-             if meant.partition(".")[0] in stages]
+    other = [
+        f"`{name}` is another name of `{meant}`."
+        for name, meant in PARAMETER_ALIASES.items()
+        if meant.partition(".")[0] in stages
+    ]
     return "\n".join(lines + other) + "\n"
 
 
@@ -80,8 +91,14 @@ def _describe_values(knob: ParamField) -> str:
     """What may be written: "0 to 1", "auto, warp", ..."""
     if knob.choices:
         return ", ".join(knob.choices)
-    words = {"float": "number", "int": "whole number", "bool": "true, false", "text": "text", "floats": "x,y",
-             "texts": "list of texts"}[knob.kind]
+    words = {
+        "float": "number",
+        "int": "whole number",
+        "bool": "true, false",
+        "text": "text",
+        "floats": "x,y",
+        "texts": "list of texts",
+    }[knob.kind]
     if knob.minimum is not None and knob.maximum is not None:
         words += f", {knob.minimum:g} to {knob.maximum:g}"
     elif knob.minimum is not None:

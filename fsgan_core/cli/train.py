@@ -80,36 +80,69 @@ KEY_FIELD = "train_key"
 LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 
 
-def add_flags(parser: argparse.ArgumentParser, work: Callable[[argparse.ArgumentParser], None], formatter: Any,
-              epilog: str) -> None:
+def add_flags(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.ArgumentParser], None], formatter: Any, epilog: str
+) -> None:
     """The actions of `fsgan train`; `work` adds the flags that every working command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    def add_action(name: str, short: str, text: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=short, description=text, epilog=epilog, allow_abbrev=False,
-                                  formatter_class=formatter)
+    def add_action(
+        name: str, short: str, text: str, run: Callable[[Namespace, Presenter], int]
+    ) -> argparse.ArgumentParser:
+        made = actions.add_parser(
+            name, help=short, description=text, epilog=epilog, allow_abbrev=False, formatter_class=formatter
+        )
         made.set_defaults(run=run, command="train", task=f"train-{name}")
         return made
 
     prepared = add_action("prepare", "cuts faces out of clips and stills", PREPARE_DESCRIPTION, prepare.run_prepare)
     group = prepared.add_argument_group("footage")
     group.add_argument("footage", metavar="PATH", nargs="+", help="folders, which are searched, and clips")
-    group.add_argument("--people", metavar="FILE", default="",
-                       help="CSV of FILE,PERSON lines, FILE being a clip's name or the end of its path")
-    group.add_argument("--licence", choices=LICENCE_CLASSES, default="unknown",
-                       help="class under which the footage may be used; weights that learn from it get it")
-    group.add_argument("--most", metavar="N", type=int, default=200,
-                       help="faces of a clip, evenly spread (default: 200)")
+    group.add_argument(
+        "--people",
+        metavar="FILE",
+        default="",
+        help="CSV of FILE,PERSON lines, FILE being a clip's name or the end of its path",
+    )
+    group.add_argument(
+        "--licence",
+        choices=LICENCE_CLASSES,
+        default="unknown",
+        help="class under which the footage may be used; weights that learn from it get it",
+    )
+    group.add_argument(
+        "--most", metavar="N", type=int, default=200, help="faces of a clip, evenly spread (default: 200)"
+    )
     group = prepared.add_argument_group("faces")
     group.add_argument("--output", "-o", metavar="DIR", required=True, help="the folder of prepared faces")
-    group.add_argument("--resolution", metavar="PIXELS", type=int, default=256,
-                       help="side of the crop that a network sees at most, a multiple of 32 (default: 256)")
-    group.add_argument("--crop", metavar="N", type=float, default=1.2,
-                       help="side of the crop over the face's box (default: 1.2, as published)")
-    group.add_argument("--landmarks", metavar="N", type=int, choices=(68, 98), default=68,
-                       help="68, or 98 where analyse.landmarks = hrnet can run (default: 68)")
-    group.add_argument("--mattes", action=argparse.BooleanOptionalAction, default=True,
-                       help="measure mattes too, which takes most of the time; reenact alone can do without")
+    group.add_argument(
+        "--resolution",
+        metavar="PIXELS",
+        type=int,
+        default=256,
+        help="side of the crop that a network sees at most, a multiple of 32 (default: 256)",
+    )
+    group.add_argument(
+        "--crop",
+        metavar="N",
+        type=float,
+        default=1.2,
+        help="side of the crop over the face's box (default: 1.2, as published)",
+    )
+    group.add_argument(
+        "--landmarks",
+        metavar="N",
+        type=int,
+        choices=(68, 98),
+        default=68,
+        help="68, or 98 where analyse.landmarks = hrnet can run (default: 68)",
+    )
+    group.add_argument(
+        "--mattes",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure mattes too, which takes most of the time; reenact alone can do without",
+    )
     work(prepared)
 
     for network, text in NETWORK_DESCRIPTIONS.items():
@@ -120,25 +153,56 @@ def add_flags(parser: argparse.ArgumentParser, work: Callable[[argparse.Argument
 def _add_train_flags(parser: argparse.ArgumentParser, work: Callable[[argparse.ArgumentParser], None]) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--data", metavar="DIR", required=True, help="prepared faces (`fsgan train prepare`)")
-    group.add_argument("--preset", choices=("published", "small"), default="small",
-                       help="a plan that comes with the package (default: small)")
+    group.add_argument(
+        "--preset",
+        choices=("published", "small"),
+        default="small",
+        help="a plan that comes with the package (default: small)",
+    )
     group.add_argument("--plan", metavar="FILE", default="", help="a plan of your own (TOML), in place of a preset")
-    group.add_argument("--change", metavar="NAME=VALUE", action="append", default=[], dest="changes",
-                       help="something else in the plan, like phases.batch=16, losses.gan=0, average=0.99; repeat it")
-    group.add_argument("--start", metavar="NAME", default="",
-                       help="weights to start from: a name from `fsgan weights list`, or a file; empty: random ones")
-    group.add_argument("--limit", metavar="MINUTES", type=float, default=0.0,
-                       help="stop after so long, with the state saved and the weights so far written; the same command "
-                            "goes on")
-    group.add_argument("--workers", metavar="N", type=int, default=0,
-                       help="processes that prepare what the network is shown, so that a GPU need not wait: about as "
-                            "many as there are cores (default: 0, a thread)")
-    group.add_argument("--resume", action="store_true",
-                       help="only go on with a run that was begun (without it: go on if there is one, else begin)")
+    group.add_argument(
+        "--change",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        dest="changes",
+        help="something else in the plan, like phases.batch=16, losses.gan=0, average=0.99; repeat it",
+    )
+    group.add_argument(
+        "--start",
+        metavar="NAME",
+        default="",
+        help="weights to start from: a name from `fsgan weights list`, or a file; empty: random ones",
+    )
+    group.add_argument(
+        "--limit",
+        metavar="MINUTES",
+        type=float,
+        default=0.0,
+        help="stop after so long, with the state saved and the weights so far written; the same command goes on",
+    )
+    group.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        default=0,
+        help="processes that prepare what the network is shown, so that a GPU need not wait: about as "
+        "many as there are cores (default: 0, a thread)",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="only go on with a run that was begun (without it: go on if there is one, else begin)",
+    )
     group = parser.add_argument_group("output")
-    group.add_argument("--output", "-o", metavar="FILE", required=True,
-                       help="the weights to write (.safetensors), those that measured best; the last ones and the "
-                            "run's state lie beside them in FILE.run/")
+    group.add_argument(
+        "--output",
+        "-o",
+        metavar="FILE",
+        required=True,
+        help="the weights to write (.safetensors), those that measured best; the last ones and the "
+        "run's state lie beside them in FILE.run/",
+    )
     group.add_argument("--half", action="store_true", help="write the weights as float16, half the size")
     group.add_argument("--no-curves", action="store_true", help="write nothing for TensorBoard (FILE.run/curves/)")
     work(parser)
@@ -169,15 +233,31 @@ def run_train(options: Namespace, presenter: Presenter) -> int:
     if output.suffix != ".safetensors":
         raise InputError(f"the weights {output} must be called .safetensors")
     changes = dict(_parse_change(text) for text in options.changes)
-    plan = load_plan(Path(options.plan).expanduser() if options.plan else get_preset_path(network, options.preset), network,
-                     changes)
+    plan = load_plan(
+        Path(options.plan).expanduser() if options.plan else get_preset_path(network, options.preset), network, changes
+    )
     device = choose_device(options.device)
     world = join_world(device)
-    job = TrainingJob(plan, load_dataset(Path(options.data).expanduser()), options.start, world.device or device,
-              60 * options.limit, make_stages(options).weights.allow)
+    job = TrainingJob(
+        plan,
+        load_dataset(Path(options.data).expanduser()),
+        options.start,
+        world.device or device,
+        60 * options.limit,
+        make_stages(options).weights.allow,
+    )
     try:
-        facts = run_training_job(job, output, presenter.on_event, world, force=options.force, only_resume=options.resume,
-                      half=options.half, curves=not options.no_curves, workers=max(0, options.workers))
+        facts = run_training_job(
+            job,
+            output,
+            presenter.on_event,
+            world,
+            force=options.force,
+            only_resume=options.resume,
+            half=options.half,
+            curves=not options.no_curves,
+            workers=max(0, options.workers),
+        )
     finally:
         leave_world()
     if not world.is_first:
@@ -195,17 +275,29 @@ def describe_result(facts: Mapping[str, Any]) -> list[str]:
     if facts["state"] == "kept":
         return [f"train {facts['network']}: {facts['output']} is already the result of this; kept"]
     first, best, last = facts["checks"][0], facts["best"], facts["checks"][-1]
-    lines = [f"train {facts['network']}: {facts['iterations']} of {facts['planned']} iterations; {facts['output']}",
-             f"  learnt from {facts['faces']} faces of {facts['people']} people; {facts['seconds']:.0f} s on "
-             f"{facts['device']} in {facts['precision']}; licence class {facts['licence']}",
-             f"  on held-out people ({', '.join(facts['held_out'])}): loss {first['loss']:.4f} -> {last['loss']:.4f}, "
-             f"best {best['loss']:.4f} after {best['step']} iterations"]
+    lines = [
+        f"train {facts['network']}: {facts['iterations']} of {facts['planned']} iterations; {facts['output']}",
+        f"  learnt from {facts['faces']} faces of {facts['people']} people; {facts['seconds']:.0f} s on "
+        f"{facts['device']} in {facts['precision']}; licence class {facts['licence']}",
+        f"  on held-out people ({', '.join(facts['held_out'])}): loss {first['loss']:.4f} -> {last['loss']:.4f}, "
+        f"best {best['loss']:.4f} after {best['step']} iterations",
+    ]
     lines += [f"    {name}: {first['figures'][name]:.4f} -> {best['figures'][name]:.4f}" for name in best["figures"]]
     return lines
 
 
-def run_training_job(job: TrainingJob, output: Path, on_event: EventListener, world: World, *, force: bool = False, only_resume: bool = False,
-          half: bool = False, curves: bool = True, workers: int = 0) -> dict[str, Any]:
+def run_training_job(
+    job: TrainingJob,
+    output: Path,
+    on_event: EventListener,
+    world: World,
+    *,
+    force: bool = False,
+    only_resume: bool = False,
+    half: bool = False,
+    curves: bool = True,
+    workers: int = 0,
+) -> dict[str, Any]:
     """Does the job, or goes on with it, unless `output` is its result already; the facts, as plain data for JSON.
 
     Raises InputError (something else lies at `output`; nothing to resume; nobody to validate by), WeightsError,
@@ -219,11 +311,15 @@ def run_training_job(job: TrainingJob, output: Path, on_event: EventListener, wo
 
     plan, prepared = job.plan, job.dataset
     if prepared.faces.layout.landmarks != plan.landmarks and plan.network == "reenact":
-        raise InputError(f"the plan is for {plan.landmarks} landmarks and the faces were prepared with "
-                         f"{prepared.faces.layout.landmarks}; prepare them with --landmarks {plan.landmarks}")
+        raise InputError(
+            f"the plan is for {plan.landmarks} landmarks and the faces were prepared with "
+            f"{prepared.faces.layout.landmarks}; prepare them with --landmarks {plan.landmarks}"
+        )
     if prepared.faces.layout.crop != plan.crop:
-        raise InputError(f"the plan is for a crop of {plan.crop:g} and the faces were prepared with "
-                         f"{prepared.faces.layout.crop:g}; prepare them with --crop {plan.crop:g}")
+        raise InputError(
+            f"the plan is for a crop of {plan.crop:g} and the faces were prepared with "
+            f"{prepared.faces.layout.crop:g}; prepare them with --crop {plan.crop:g}"
+        )
     named, share = (plan.validation, 0.0) if isinstance(plan.validation, tuple) else ((), plan.validation)
     people = choose_held_out_people(prepared, named, share, plan.seed)
     held = np.isin(prepared.people, people)
@@ -242,9 +338,22 @@ def run_training_job(job: TrainingJob, output: Path, on_event: EventListener, wo
             (work / STATE_FILE).unlink()
     watcher = _open_curves(work, key) if curves and world.is_first else None
     subject = f"{plan.network}, {len(people)} of {len(set(prepared.people))} people held out"
-    result = train_network(prepared.faces, prepared.people, held, generator, plan, folder=work, key=key, vggs=vggs,
-                           device=job.device, world=world, watcher=watcher, on_progress=IterationReporter(on_event, subject),
-                           limit=job.limit, workers=workers)
+    result = train_network(
+        prepared.faces,
+        prepared.people,
+        held,
+        generator,
+        plan,
+        folder=work,
+        key=key,
+        vggs=vggs,
+        device=job.device,
+        world=world,
+        watcher=watcher,
+        on_progress=IterationReporter(on_event, subject),
+        limit=job.limit,
+        workers=workers,
+    )
     if watcher is not None:
         watcher.close()
     facts = _collect_facts(job, result, people, held, output, start, licence)
@@ -272,8 +381,10 @@ def _make_generator(job: TrainingJob) -> tuple[nn.Module, str, str]:
         return build_seeded_network(wanted, job.plan.seed), wanted, LICENCE_CLASSES[0]
     found = find_weights(job.plan.network, job.start, job.allow)
     if str(parse_architecture(found.weight.arch)) != wanted:
-        raise WeightsError(f"the weights {found.weight.name} are of another architecture ({found.weight.arch}) than "
-                           f"the plan's; change that: --change 'arch=\"{found.weight.arch}\"'")
+        raise WeightsError(
+            f"the weights {found.weight.name} are of another architecture ({found.weight.arch}) than "
+            f"the plan's; change that: --change 'arch=\"{found.weight.arch}\"'"
+        )
     return load_network(found.path), found.sha256, found.weight.licence
 
 
@@ -287,8 +398,10 @@ def _load_vggs(job: TrainingJob) -> tuple[dict[str, Any], dict[str, str]]:
     there = {role: weights for role, weights in found.items() if weights is not None}
     if len(there) < len(found):
         return {}, {}
-    return ({role: prepare_vgg_features(load_network(weights.path), job.device) for role, weights in there.items()},
-            {role: weights.sha256 for role, weights in there.items()})
+    return (
+        {role: prepare_vgg_features(load_network(weights.path), job.device) for role, weights in there.items()},
+        {role: weights.sha256 for role, weights in there.items()},
+    )
 
 
 def _compute_key(job: TrainingJob, start: str, judges: Mapping[str, str]) -> str:
@@ -307,23 +420,38 @@ def _open_curves(work: Path, key: str) -> Any:
     return open_tensorboard(work / "curves", before.step if before is not None else 0)
 
 
-def _collect_facts(job: TrainingJob, result: TrainingResult, people: tuple[str, ...], held: Any, output: Path, start: str,
-           licence: str) -> dict[str, Any]:
+def _collect_facts(
+    job: TrainingJob, result: TrainingResult, people: tuple[str, ...], held: Any, output: Path, start: str, licence: str
+) -> dict[str, Any]:
     plan, prepared = job.plan, job.dataset
     learnt = {subject.person for subject in prepared.clips} - set(people)
     classes = [subject.licence for subject in prepared.clips if subject.person in learnt]
     count = int((~held).sum())
     checks = [check.to_dict() for check in result.validations]
-    return {"command": "train", "network": plan.network, "output": str(output), "state": "trained",
-            "start": job.start or "random", "iterations": len(result.losses),
-            "planned": sum(phase.count_iterations(count) for phase in plan.phases), "resumed": result.resumed_iterations, "faces": count,
-            "people": len(learnt), "held_out": list(people), "checks": checks,
-            "best": result.best_validation.to_dict(), "seconds": round(result.seconds, 1),
-            "device": job.device, "precision": result.precision,
-            "licence": max((licence, *classes), key=LICENCE_CLASSES.index)}
+    return {
+        "command": "train",
+        "network": plan.network,
+        "output": str(output),
+        "state": "trained",
+        "start": job.start or "random",
+        "iterations": len(result.losses),
+        "planned": sum(phase.count_iterations(count) for phase in plan.phases),
+        "resumed": result.resumed_iterations,
+        "faces": count,
+        "people": len(learnt),
+        "held_out": list(people),
+        "checks": checks,
+        "best": result.best_validation.to_dict(),
+        "seconds": round(result.seconds, 1),
+        "device": job.device,
+        "precision": result.precision,
+        "licence": max((licence, *classes), key=LICENCE_CLASSES.index),
+    }
 
 
-def _write_results(output: Path, work: Path, job: TrainingJob, result: TrainingResult, facts: Mapping[str, Any], key: str, half: bool) -> None:
+def _write_results(
+    output: Path, work: Path, job: TrainingJob, result: TrainingResult, facts: Mapping[str, Any], key: str, half: bool
+) -> None:
     """The best weights as `output`, the last ones and the run's curve in `work`."""
     from fsgan_core.contract.version import __version__
     from fsgan_core.networks.weights.catalogue import WeightsInfo, make_weights_metadata
@@ -331,14 +459,33 @@ def _write_results(output: Path, work: Path, job: TrainingJob, result: TrainingR
     from fsgan_core.runtime.atomic import write_atomically
 
     plan = job.plan
-    note = (f"Trained by fsgan {__version__} on {facts['faces']} faces of {facts['people']} people, "
-            f"{facts['iterations']} iterations.")
-    weight = WeightsInfo(name=output.stem, role=plan.network, arch=plan.arch, landmarks=plan.landmarks, crop=plan.crop,
-                    licence=facts["licence"], note=note, prewarp=plan.prewarp, resolution=plan.phases[-1].resolution)
-    said = {**make_weights_metadata(weight), "plan": json.dumps(plan.to_dict()), "start": facts["start"],
-            "iterations": str(facts["iterations"]), "planned": str(facts["planned"]), KEY_FIELD: key}
-    for path, state, check in ((output, result.best, facts["best"]),
-                               (work / "last.safetensors", result.last, facts["checks"][-1])):
+    note = (
+        f"Trained by fsgan {__version__} on {facts['faces']} faces of {facts['people']} people, "
+        f"{facts['iterations']} iterations."
+    )
+    weight = WeightsInfo(
+        name=output.stem,
+        role=plan.network,
+        arch=plan.arch,
+        landmarks=plan.landmarks,
+        crop=plan.crop,
+        licence=facts["licence"],
+        note=note,
+        prewarp=plan.prewarp,
+        resolution=plan.phases[-1].resolution,
+    )
+    said = {
+        **make_weights_metadata(weight),
+        "plan": json.dumps(plan.to_dict()),
+        "start": facts["start"],
+        "iterations": str(facts["iterations"]),
+        "planned": str(facts["planned"]),
+        KEY_FIELD: key,
+    }
+    for path, state, check in (
+        (output, result.best, facts["best"]),
+        (work / "last.safetensors", result.last, facts["checks"][-1]),
+    ):
         tensors = {name: value.half() if half and value.is_floating_point() else value for name, value in state.items()}
         write_checkpoint(path, plan.arch, tensors, {**said, "validation": json.dumps(check)})
     with write_atomically(work / "run.json") as temporary:
@@ -348,6 +495,12 @@ def _write_results(output: Path, work: Path, job: TrainingJob, result: TrainingR
 def _read_kept_facts(output: Path, key: str) -> dict[str, Any]:
     """The facts of a result that is there. Raises InputError when it is something else."""
     said = read_kept_metadata(output, KEY_FIELD, key, "faces, start or plan")
-    return {"command": "train", "network": said["role"], "output": str(output), "state": "kept",
-            "licence": said.get("licence", "unknown"), "iterations": int(said["iterations"]),
-            "planned": int(said["planned"])}
+    return {
+        "command": "train",
+        "network": said["role"],
+        "output": str(output),
+        "state": "kept",
+        "licence": said.get("licence", "unknown"),
+        "iterations": int(said["iterations"]),
+        "planned": int(said["planned"]),
+    }

@@ -25,8 +25,10 @@ def read_kept_metadata(output: Path, name: str, key: str, of: str) -> Mapping[st
     except WeightsError:
         said = {}
     if said.get(name) != key:
-        raise InputError(f"{output} is there and is not the result of this (other {of}); write elsewhere with "
-                         "--output, or over it with --force")
+        raise InputError(
+            f"{output} is there and is not the result of this (other {of}); write elsewhere with "
+            "--output, or over it with --force"
+        )
     return said
 
 

@@ -41,22 +41,28 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add_action(name: str, short: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=short, description=short, epilog=epilog, allow_abbrev=False,
-                                  formatter_class=formatter)
+        made = actions.add_parser(
+            name, help=short, description=short, epilog=epilog, allow_abbrev=False, formatter_class=formatter
+        )
         made.set_defaults(run=run, command="weights")
         return made
 
     listed = add_action("list", "Lists the weights that are known and those on this machine.", run_list)
     talk(listed)
 
-    info = add_action("info", "Says what is known of some weights, or of a file; reads it, runs nothing of it.", run_info)
+    info = add_action(
+        "info", "Says what is known of some weights, or of a file; reads it, runs nothing of it.", run_info
+    )
     info.add_argument("what", metavar="NAME|PATH", help="a name of the list, or a file")
     talk(info)
 
-    brought = add_action("import", "Brings published files in: recognised by content, converted, digest recorded.", run_import)
+    brought = add_action(
+        "import", "Brings published files in: recognised by content, converted, digest recorded.", run_import
+    )
     brought.add_argument("place", metavar="PATH", help="a file or a folder of files")
-    brought.add_argument("--name", metavar="NAME", default="", help="which weights it is, or what to call it; for one "
-                         "file")
+    brought.add_argument(
+        "--name", metavar="NAME", default="", help="which weights it is, or what to call it; for one file"
+    )
     _add_licence_flag(brought)
     talk(brought)
 
@@ -66,20 +72,29 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
     _add_licence_flag(fetched)
     talk(fetched)
 
-    verified = add_action("verify", "Reads all weights on this machine, or some, and checks digests and tensors.", run_verify)
+    verified = add_action(
+        "verify", "Reads all weights on this machine, or some, and checks digests and tensors.", run_verify
+    )
     verified.add_argument("names", metavar="NAME", nargs="*", help="names of the list, or files; none: all")
     talk(verified)
 
-    exported = add_action("export", "Writes weights for other programs: .safetensors, or .pth as published.", run_export)
+    exported = add_action(
+        "export", "Writes weights for other programs: .safetensors, or .pth as published.", run_export
+    )
     exported.add_argument("what", metavar="NAME|PATH", help="a name of the list, or a file")
     exported.add_argument("--output", "-o", metavar="FILE", required=True, help="FILE.safetensors or FILE.pth")
     talk(exported)
 
 
 def _add_licence_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--licence", metavar="CLASS", default="", choices=LICENCE_CLASSES,
-                        help=f"what your studio has found: {', '.join(LICENCE_CLASSES)}; else what was given for the same "
-                             "file before, or what the list says")
+    parser.add_argument(
+        "--licence",
+        metavar="CLASS",
+        default="",
+        choices=LICENCE_CLASSES,
+        help=f"what your studio has found: {', '.join(LICENCE_CLASSES)}; else what was given for the same "
+        "file before, or what the list says",
+    )
 
 
 def run_list(options: Namespace, presenter: Presenter) -> int:
@@ -96,20 +111,47 @@ def run_list(options: Namespace, presenter: Presenter) -> int:
     rows = [here.get(name, (weight, None)) for name, weight in load_catalogue().items()]
     rows += [row for name, row in here.items() if name not in load_catalogue()]
     folders = list_search_folders()
-    raw = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())
-           if path.name.endswith(PICKLED_SUFFIXES)]
+    raw = [
+        path
+        for folder in folders
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if path.name.endswith(PICKLED_SUFFIXES)
+    ]
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, "folders": [str(folder) for folder in folders],
-                        "weights": [{**dataclasses.asdict(weight), "path": path and str(path),
-                                     "allowed": is_allowed(weight.licence)} for weight, path in rows],
-                        "not_imported": [str(path) for path in raw],
-                        "broken": [{"path": str(path), "message": message} for path, message in list_broken_weights()]})
+        presenter.print_json(
+            {
+                "ok": True,
+                "exit_code": 0,
+                "folders": [str(folder) for folder in folders],
+                "weights": [
+                    {**dataclasses.asdict(weight), "path": path and str(path), "allowed": is_allowed(weight.licence)}
+                    for weight, path in rows
+                ],
+                "not_imported": [str(path) for path in raw],
+                "broken": [{"path": str(path), "message": message} for path, message in list_broken_weights()],
+            }
+        )
         return 0
-    presenter.print_table(_make_table(("role", "name", "points", "crop", "licence", "on this machine"), [
-        (weight.role, weight.name + (" *" if weight.default else ""), str(weight.landmarks or ""), f"{weight.crop:g}",
-         weight.licence + ("" if is_allowed(weight.licence) else " (refused)"), _describe_location(weight, path))
-        for weight, path in rows]))
-    presenter.print_line("* used unless others are named: by 'auto' of engines and landmarks; for identity, by fine-tuning.")
+    presenter.print_table(
+        _make_table(
+            ("role", "name", "points", "crop", "licence", "on this machine"),
+            [
+                (
+                    weight.role,
+                    weight.name + (" *" if weight.default else ""),
+                    str(weight.landmarks or ""),
+                    f"{weight.crop:g}",
+                    weight.licence + ("" if is_allowed(weight.licence) else " (refused)"),
+                    _describe_location(weight, path),
+                )
+                for weight, path in rows
+            ],
+        )
+    )
+    presenter.print_line(
+        "* used unless others are named: by 'auto' of engines and landmarks; for identity, by fine-tuning."
+    )
     presenter.print_line("Looked for in, first to last:")
     for folder in folders:
         presenter.print_line(f"  {folder}{'' if folder.is_dir() else ' (not there)'}")
@@ -164,10 +206,15 @@ def _read_file_facts(path: Path) -> dict[str, Any]:
         facts = dataclasses.asdict(recognise_weights(checkpoint, path)[0])
     except WeightsError as error:
         facts["unrecognised"] = str(error)
-    facts |= {"tensors": len(checkpoint.state),
-              "parameters": sum(tensor.numel() for name, tensor in checkpoint.state.items()
-                                if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))),
-              "size": path.stat().st_size}
+    facts |= {
+        "tensors": len(checkpoint.state),
+        "parameters": sum(
+            tensor.numel()
+            for name, tensor in checkpoint.state.items()
+            if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        ),
+        "size": path.stat().st_size,
+    }
     return facts
 
 
@@ -179,8 +226,11 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
         presenter.on_event(Event("import", "importing weights", number, total, message=file.name))
 
     folder = find_writable_folder()
-    done = list(import_all_weights(Path(options.place).expanduser(), folder, name=options.name, licence=options.licence,
-                             tell=report_file))
+    done = list(
+        import_all_weights(
+            Path(options.place).expanduser(), folder, name=options.name, licence=options.licence, tell=report_file
+        )
+    )
     return _present_imports(done, folder, options, presenter)
 
 
@@ -191,14 +241,40 @@ def _present_imports(done: list[ImportResult], folder: Path, options: Namespace,
         raise WeightsError("\n".join(dict.fromkeys(one.message for one in refused)))
     code = 1 if refused else 0
     if options.json:
-        presenter.print_json({"ok": not refused, "exit_code": code, "folder": str(folder),
-                        "files": [{"file": str(one.file), "state": one.state, "name": one.weight and one.weight.name,
-                                   "path": one.path and str(one.path), "sha256": one.sha256, "message": one.message}
-                                  for one in done]})
+        presenter.print_json(
+            {
+                "ok": not refused,
+                "exit_code": code,
+                "folder": str(folder),
+                "files": [
+                    {
+                        "file": str(one.file),
+                        "state": one.state,
+                        "name": one.weight and one.weight.name,
+                        "path": one.path and str(one.path),
+                        "sha256": one.sha256,
+                        "message": one.message,
+                    }
+                    for one in done
+                ],
+            }
+        )
         return code
-    presenter.print_table(_make_table(("", "weights", "role", "licence", "SHA-256"), [
-        (one.state, one.weight.name if one.weight else one.file.name, one.weight.role if one.weight else "",
-         one.weight.licence if one.weight else "", one.sha256[:12]) for one in done]))
+    presenter.print_table(
+        _make_table(
+            ("", "weights", "role", "licence", "SHA-256"),
+            [
+                (
+                    one.state,
+                    one.weight.name if one.weight else one.file.name,
+                    one.weight.role if one.weight else "",
+                    one.weight.licence if one.weight else "",
+                    one.sha256[:12],
+                )
+                for one in done
+            ],
+        )
+    )
     for one in done:
         if one.message:
             presenter.print_line(f"{one.file.name}: {one.message}" if one.state != "refused" else one.message)
@@ -212,10 +288,12 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.weights.importing import ImportResult, find_writable_folder
     from fsgan_core.runtime.events import Event
 
-    taken = [weight.name for weight in load_catalogue().values()
-             if weight.default and weight.source and weight.role in AUTO_ROLES]
-    names = list(dict.fromkeys(name for given in options.names
-                               for name in (taken if given == "default" else [given])))
+    taken = [
+        weight.name
+        for weight in load_catalogue().values()
+        if weight.default and weight.source and weight.role in AUTO_ROLES
+    ]
+    names = list(dict.fromkeys(name for given in options.names for name in (taken if given == "default" else [given])))
     unknown = [name for name in names if name not in load_catalogue()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` says which are known")
@@ -233,7 +311,11 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
                 presenter.on_event(Event("fetch", subject, said[0], max(total // MEGABYTE, said[0])))
 
         try:
-            done.append(fetch_weights(load_catalogue()[name], folder, url=options.url, licence=options.licence, tell=report_megabytes))
+            done.append(
+                fetch_weights(
+                    load_catalogue()[name], folder, url=options.url, licence=options.licence, tell=report_megabytes
+                )
+            )
         except WeightsError as error:
             done.append(ImportResult(Path(name), "refused", message=str(error)))
     return _present_imports(done, folder, options, presenter)

@@ -49,8 +49,7 @@ def run_worker(options: Namespace, presenter: Presenter) -> int:
     try:
         from fsgan_core.worker.server import Worker
 
-        return Worker(source, sink, device=options.device, log_file=options.log, parent=parent,
-                      on_beat=bounded).run()
+        return Worker(source, sink, device=options.device, log_file=options.log, parent=parent, on_beat=bounded).run()
     finally:
         logger.handlers = usual
 

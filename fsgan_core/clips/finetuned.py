@@ -35,5 +35,7 @@ def describe_foreign_sources(weights: Path, sources: Sequence[ClipInput]) -> str
     if not others:
         return ""
     whom = said.get(META_FINETUNED_ON, "another source")
-    return (f"the reenactment weights {weights.name} were fine-tuned on {whom}, not on {', '.join(others)}: the face "
-            "will look like a mixture; fine-tune on this source, or name other weights with reenact.network")
+    return (
+        f"the reenactment weights {weights.name} were fine-tuned on {whom}, not on {', '.join(others)}: the face "
+        "will look like a mixture; fine-tune on this source, or name other weights with reenact.network"
+    )

@@ -127,8 +127,10 @@ def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
     whole = open_input(replace(clip, part=""), config)
     channels = whole.sequence.read_header(first).channels
     if clip.part not in channels:
-        raise PlateError(f"the hold-out {clip.path} has no part, view or channel '{clip.part}'; its channels are "
-                         f"{', '.join(channels)}")
+        raise PlateError(
+            f"the hold-out {clip.path} has no part, view or channel '{clip.part}'; its channels are "
+            f"{', '.join(channels)}"
+        )
     return replace(whole, channel=clip.part)
 
 

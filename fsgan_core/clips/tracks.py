@@ -34,7 +34,15 @@ from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_ca
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
 
-__all__ = ["ClipSection", "analyse_clip", "choose_person", "get_clip_track", "select_source_frames", "split_into_sections", "write_track"]
+__all__ = [
+    "ClipSection",
+    "analyse_clip",
+    "choose_person",
+    "get_clip_track",
+    "select_source_frames",
+    "split_into_sections",
+    "write_track",
+]
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +79,9 @@ def select_source_frames(available: Sequence[int]) -> tuple[int, ...]:
     return tuple(available[::step])
 
 
-def get_clip_track(clip_input: ClipInput, frames: tuple[int, ...], inputs: JobInputs, on_event: EventListener, *, of_target: bool) -> Track:
+def get_clip_track(
+    clip_input: ClipInput, frames: tuple[int, ...], inputs: JobInputs, on_event: EventListener, *, of_target: bool
+) -> Track:
     """The track of these frames: the clip's own track file where the clip names one, else the one kept in the cache,
     else made now (and kept).
 
@@ -83,11 +93,24 @@ def get_clip_track(clip_input: ClipInput, frames: tuple[int, ...], inputs: JobIn
     params = resolve_person_params(clip_input, inputs, of_target)
     analysers = list_analysers(params, inputs.device, inputs.stages.weights.allow)
     prints = [clip_input.sequence.compute_fingerprint(frame) for frame in frames]
-    key = compute_digest("track", compute_code_digest(("faces", "plates")), params.replace(person_reference=""),
-                 _describe_reference_still(params, inputs), list(analysers), list(frames), prints, clip_input.space, inputs.config.digest,
-                 _get_given_exposure(inputs, of_target))
-    return load_or_compute(get_cache_folder() / "tracks" / f"{key}.json",
-                     lambda: analyse_clip(clip_input, frames, inputs, on_event, of_target=of_target), save_track, load_track)
+    key = compute_digest(
+        "track",
+        compute_code_digest(("faces", "plates")),
+        params.replace(person_reference=""),
+        _describe_reference_still(params, inputs),
+        list(analysers),
+        list(frames),
+        prints,
+        clip_input.space,
+        inputs.config.digest,
+        _get_given_exposure(inputs, of_target),
+    )
+    return load_or_compute(
+        get_cache_folder() / "tracks" / f"{key}.json",
+        lambda: analyse_clip(clip_input, frames, inputs, on_event, of_target=of_target),
+        save_track,
+        load_track,
+    )
 
 
 def _load_named_track(clip_input: ClipInput, allow: str) -> Track:
@@ -97,18 +120,29 @@ def _load_named_track(clip_input: ClipInput, allow: str) -> Track:
     for used in track.weights:
         if not is_allowed(used.licence, allow):
             level, setting = resolve_allow(allow)
-            raise WeightsError(f"the track {clip_input.clip.track} was made with weights {used.name} of the licence class "
-                               f"'{used.licence}', which {setting} = {level} does not allow; analyse the clip again, "
-                               "or loosen the setting if you may")
+            raise WeightsError(
+                f"the track {clip_input.clip.track} was made with weights {used.name} of the licence class "
+                f"'{used.licence}', which {setting} = {level} does not allow; analyse the clip again, "
+                "or loosen the setting if you may"
+            )
     window = clip_input.sequence.read_header(clip_input.sequence.frames[0]).display_window
     if track.related and (track.width, track.height) != (window.width, window.height):
-        raise TrackError(f"the track {clip_input.clip.track} is of another clip: {track.width}x{track.height} pixels, "
-                         f"{clip_input.clip.path} has {window.width}x{window.height}; analyse this one")
+        raise TrackError(
+            f"the track {clip_input.clip.track} is of another clip: {track.width}x{track.height} pixels, "
+            f"{clip_input.clip.path} has {window.width}x{window.height}; analyse this one"
+        )
     return track
 
 
-def analyse_clip(clip_input: ClipInput, frames: tuple[int, ...], inputs: JobInputs, on_event: EventListener, *, of_target: bool,
-                 previous: Track | None = None) -> Track:
+def analyse_clip(
+    clip_input: ClipInput,
+    frames: tuple[int, ...],
+    inputs: JobInputs,
+    on_event: EventListener,
+    *,
+    of_target: bool,
+    previous: Track | None = None,
+) -> Track:
     """`faces.analyse` on the frames that can be read; the others are logged and count as without a face (rendering
     them fails later, each for itself). previous: a track whose manual overrides are kept.
 
@@ -116,17 +150,38 @@ def analyse_clip(clip_input: ClipInput, frames: tuple[int, ...], inputs: JobInpu
     """
     start = time.perf_counter()
     params = resolve_person_params(clip_input, inputs, of_target)
-    track = analyse(_ReadableClip(clip_input, frames, on_event), inputs.config, params, frames,
-                    lambda done, total: on_event(Event("analyse", clip_input.name, done, total)),
-                    exposure=_get_given_exposure(inputs, of_target), previous=previous, reference=_describe_reference_still(params, inputs),
-                    device=inputs.device, allow=inputs.stages.weights.allow)
-    log.info("analysed %s: %d frames, %d people, %.1f s", clip_input.name, len(frames), len(track.people),
-             time.perf_counter() - start)
+    track = analyse(
+        _ReadableClip(clip_input, frames, on_event),
+        inputs.config,
+        params,
+        frames,
+        lambda done, total: on_event(Event("analyse", clip_input.name, done, total)),
+        exposure=_get_given_exposure(inputs, of_target),
+        previous=previous,
+        reference=_describe_reference_still(params, inputs),
+        device=inputs.device,
+        allow=inputs.stages.weights.allow,
+    )
+    log.info(
+        "analysed %s: %d frames, %d people, %.1f s",
+        clip_input.name,
+        len(frames),
+        len(track.people),
+        time.perf_counter() - start,
+    )
     return track
 
 
-def write_track(clip: Clip, output: Path, stages: Stages, *, of_target: bool = True, frames: str = "",
-                device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
+def write_track(
+    clip: Clip,
+    output: Path,
+    stages: Stages,
+    *,
+    of_target: bool = True,
+    frames: str = "",
+    device: str = "cpu",
+    on_event: EventListener = ignore_event,
+) -> dict[str, Any]:
     """Analyses a clip and writes its track file; corrections by hand in a track that is already there are kept.
 
     frames: which to look at, empty: all. Returns what was found, as plain data for JSON. Raises PlateError,
@@ -141,11 +196,25 @@ def write_track(clip: Clip, output: Path, stages: Stages, *, of_target: bool = T
     with limit_algebra_threads():
         track = analyse_clip(item, wanted, inputs, on_event, of_target=of_target, previous=previous)
     save_track(output, track)
-    people = [{"index": person.index, "frames": len(person.faces), "height": round(person.size, 1),
-               "missing": format_frames([frame for frame in wanted if frame not in person.faces])}
-              for person in track.people]
-    return {"command": "analyse", "output": str(output), "frames": len(wanted), "exposure": track.exposure,
-            "detector": track.detector, "landmarks": track.landmarker, "pose": track.pose, "people": people}
+    people = [
+        {
+            "index": person.index,
+            "frames": len(person.faces),
+            "height": round(person.size, 1),
+            "missing": format_frames([frame for frame in wanted if frame not in person.faces]),
+        }
+        for person in track.people
+    ]
+    return {
+        "command": "analyse",
+        "output": str(output),
+        "frames": len(wanted),
+        "exposure": track.exposure,
+        "detector": track.detector,
+        "landmarks": track.landmarker,
+        "pose": track.pose,
+        "people": people,
+    }
 
 
 def choose_person(clip_input: ClipInput, track: Track, inputs: JobInputs, *, of_target: bool) -> Person:
@@ -173,8 +242,12 @@ def _describe_reference_still(params: AnalyseParams, inputs: JobInputs) -> np.nd
     if params.person != "reference" or not params.person_reference:
         return None
     still = open_input(Clip(params.person_reference), inputs.config)
-    return np.round(compute_reference_descriptor(still.sequence, inputs.config, AnalyseParams(), inputs.device,
-                                         inputs.stages.weights.allow), 6)
+    return np.round(
+        compute_reference_descriptor(
+            still.sequence, inputs.config, AnalyseParams(), inputs.device, inputs.stages.weights.allow
+        ),
+        6,
+    )
 
 
 _PERSON_FIELDS = ("person", "person_index", "person_point", "person_reference")

@@ -45,29 +45,71 @@ class ParamField:
     when: tuple[str, ...] = ()
 
 
-def declare_number(default: float | None, label: str, help: str, *, minimum: float | None = None,
-           maximum: float | None = None, soft_maximum: float | None = None, unit: str = "",
-           group: str = "", when: tuple[str, ...] = ()) -> Any:
+def declare_number(
+    default: float | None,
+    label: str,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    soft_maximum: float | None = None,
+    unit: str = "",
+    group: str = "",
+    when: tuple[str, ...] = (),
+) -> Any:
     """A float; `default=None` makes it optional."""
-    return _declare_field("float", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None, group=group, when=when)
+    return _declare_field(
+        "float",
+        default,
+        label,
+        help,
+        minimum=minimum,
+        maximum=maximum,
+        soft_maximum=soft_maximum,
+        unit=unit,
+        optional=default is None,
+        group=group,
+        when=when,
+    )
 
 
-def declare_integer(default: int | None, label: str, help: str, *, minimum: float | None = None,
-            maximum: float | None = None, soft_maximum: float | None = None, unit: str = "", multiple: int = 0,
-            group: str = "", when: tuple[str, ...] = ()) -> Any:
+def declare_integer(
+    default: int | None,
+    label: str,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    soft_maximum: float | None = None,
+    unit: str = "",
+    multiple: int = 0,
+    group: str = "",
+    when: tuple[str, ...] = (),
+) -> Any:
     """An int; `default=None` makes it optional."""
-    return _declare_field("int", default, label, help, minimum=minimum, maximum=maximum,
-                    soft_maximum=soft_maximum, unit=unit, optional=default is None, multiple=multiple, group=group,
-                    when=when)
+    return _declare_field(
+        "int",
+        default,
+        label,
+        help,
+        minimum=minimum,
+        maximum=maximum,
+        soft_maximum=soft_maximum,
+        unit=unit,
+        optional=default is None,
+        multiple=multiple,
+        group=group,
+        when=when,
+    )
 
 
 def declare_switch(default: bool, label: str, help: str, *, group: str = "") -> Any:
     return _declare_field("bool", default, label, help, group=group)
 
 
-def declare_choice(default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "",
-           when: tuple[str, ...] = ()) -> Any:
+def declare_choice(
+    default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()
+) -> Any:
     return _declare_field("choice", default, label, help, choices=choices, group=group, when=when)
 
 
@@ -85,7 +127,9 @@ def declare_point(label: str, help: str, *, unit: str = "", when: tuple[str, ...
 
 
 def _declare_field(kind: str, default: Any, label: str, help: str, **rest: Any) -> Any:
-    return field(default=default, metadata={_METADATA_KEY: dict(kind=kind, default=default, label=label, help=help, **rest)})
+    return field(
+        default=default, metadata={_METADATA_KEY: dict(kind=kind, default=default, label=label, help=help, **rest)}
+    )
 
 
 class Params:
@@ -109,8 +153,11 @@ class Params:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, unset optional ones left out."""
         values = {knob.name: getattr(self, knob.name) for knob in iterate_param_fields(type(self))}
-        return {name: list(value) if isinstance(value, tuple) else value
-                for name, value in values.items() if value is not None}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value is not None
+        }
 
     def replace(self: T, **changes: Any) -> T:
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
@@ -143,8 +190,16 @@ def _convert_text(cls: type[Params], knob: ParamField, value: str) -> Any:
         if knob.kind == "int":
             return int(value)
         if knob.kind == "bool":
-            return {"true": True, "on": True, "yes": True, "1": True,
-                    "false": False, "off": False, "no": False, "0": False}[value.lower()]
+            return {
+                "true": True,
+                "on": True,
+                "yes": True,
+                "1": True,
+                "false": False,
+                "off": False,
+                "no": False,
+                "0": False,
+            }[value.lower()]
         if knob.kind == "floats":
             return tuple(float(part) for part in value.split(","))
     except (ValueError, KeyError):
@@ -190,8 +245,14 @@ def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> Param
     if knob.choices:
         wanted = "one of " + ", ".join(knob.choices)
     else:
-        wanted = {"float": "a number", "int": "a whole number", "bool": "true or false", "text": "text",
-                  "texts": "a list of texts", "floats": "two numbers, x,y"}[knob.kind]
+        wanted = {
+            "float": "a number",
+            "int": "a whole number",
+            "bool": "true or false",
+            "text": "text",
+            "texts": "a list of texts",
+            "floats": "two numbers, x,y",
+        }[knob.kind]
         if knob.minimum is not None:
             wanted += f", at least {knob.minimum:g}"
         if knob.maximum is not None:

@@ -79,7 +79,9 @@ class ProtocolMessage:
                 continue
             value = data[declared.name]
             if not _matches_type(value, str(declared.type)):
-                raise ProtocolError(f"{cls.name}.{declared.name} = {_shorten_repr(value)} is not of type {declared.type}")
+                raise ProtocolError(
+                    f"{cls.name}.{declared.name} = {_shorten_repr(value)} is not of type {declared.type}"
+                )
             given[declared.name] = tuple(value) if isinstance(value, list) else value
         return cls(**given)
 
@@ -344,10 +346,30 @@ class PongEvent(ProtocolEvent):
 
 
 REQUEST_TYPES: Mapping[str, Type[ProtocolRequest]] = {
-    cls.name: cls for cls in (HelloRequest, RenderRequest, KeysRequest, AnalyseRequest, ViewsRequest, DoctorRequest, DescribeRequest, BundleRequest, CancelRequest, PingRequest, QuitRequest)}
+    cls.name: cls
+    for cls in (
+        HelloRequest,
+        RenderRequest,
+        KeysRequest,
+        AnalyseRequest,
+        ViewsRequest,
+        DoctorRequest,
+        DescribeRequest,
+        BundleRequest,
+        CancelRequest,
+        PingRequest,
+        QuitRequest,
+    )
+}
 EVENT_TYPES: Mapping[str, Type[ProtocolEvent]] = {
-    cls.name: cls for cls in (HelloEvent, ProgressEvent, FrameEvent, LogEvent, ResultEvent, ErrorEvent, HeartbeatEvent, PongEvent)}
-QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest)  # done one after the other; the other long ones are questions
+    cls.name: cls
+    for cls in (HelloEvent, ProgressEvent, FrameEvent, LogEvent, ResultEvent, ErrorEvent, HeartbeatEvent, PongEvent)
+}
+QUEUED_REQUESTS = (
+    RenderRequest,
+    AnalyseRequest,
+    ViewsRequest,
+)  # done one after the other; the other long ones are questions
 FINAL_EVENTS = (ResultEvent, ErrorEvent, PongEvent, HelloEvent)  # the last event of a request
 DROPPABLE_EVENTS = (ProgressEvent, LogEvent, HeartbeatEvent)
 
@@ -379,8 +401,9 @@ def _parse_message(line: bytes, kind: str, known: Mapping[str, Any]) -> Protocol
             number = data["id"]
         name = data.get(kind)
         if not isinstance(name, str) or name not in known:
-            raise ProtocolError(f"{_shorten_repr(name)} is no {kind} of protocol {PROTOCOL_VERSION}; "
-                                f"there are {', '.join(known)}")
+            raise ProtocolError(
+                f"{_shorten_repr(name)} is no {kind} of protocol {PROTOCOL_VERSION}; there are {', '.join(known)}"
+            )
         message: ProtocolMessage = known[name].from_dict(data)
         return message
     except ProtocolError as error:
@@ -426,8 +449,13 @@ def _matches_type(value: Any, kind: str) -> bool:
         return value is None or number
     if kind in ("tuple[int, ...]", "tuple[str, ...]"):
         return isinstance(value, (list, tuple)) and all(_matches_type(item, kind[6:9]) for item in value)
-    return {"int": number, "float": number or isinstance(value, float), "str": isinstance(value, str),
-            "bool": isinstance(value, bool), "Mapping[str, Any]": isinstance(value, dict)}[kind]
+    return {
+        "int": number,
+        "float": number or isinstance(value, float),
+        "str": isinstance(value, str),
+        "bool": isinstance(value, bool),
+        "Mapping[str, Any]": isinstance(value, dict),
+    }[kind]
 
 
 def _shorten_repr(value: Any) -> str:

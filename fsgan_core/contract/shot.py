@@ -135,8 +135,11 @@ class Shot:
         stages = {}
         for name, cls in STAGE_PARAMS.items():
             default = cls().to_dict()
-            values = {key: value for key, value in getattr(self.stages, name).to_dict().items()
-                      if key not in default or default[key] != value}
+            values = {
+                key: value
+                for key, value in getattr(self.stages, name).to_dict().items()
+                if key not in default or default[key] != value
+            }
             if values:
                 stages[name] = values
         if stages:
@@ -158,8 +161,9 @@ class Shot:
         source = data["source"] if isinstance(data["source"], (list, tuple)) else [data["source"]]
         tables = data.get("stages", {})
         _reject_unknown_keys("[stages]", tables, tuple(STAGE_PARAMS))
-        given: dict[str, Any] = {name: STAGE_PARAMS[name].from_dict(_resolve_aliases(name, values))
-                                 for name, values in tables.items()}
+        given: dict[str, Any] = {
+            name: STAGE_PARAMS[name].from_dict(_resolve_aliases(name, values)) for name, values in tables.items()
+        }
         stages = Stages(**given)
         return cls(
             source=tuple(_parse_table(Clip, "source", clip) for clip in source),
@@ -191,8 +195,10 @@ def _resolve_aliases(stage: str, values: Any) -> dict[str, Any]:
     """The table of a stage with other names of parameters replaced by the declared ones."""
     if not isinstance(values, Mapping):
         raise ShotError(f"[stages.{stage}] must be a table of keys")
-    return {PARAMETER_ALIASES.get(f"{stage}.{name}", f"{stage}.{name}").partition(".")[2]: value
-            for name, value in values.items()}
+    return {
+        PARAMETER_ALIASES.get(f"{stage}.{name}", f"{stage}.{name}").partition(".")[2]: value
+        for name, value in values.items()
+    }
 
 
 def _drop_empty_fields(item: Any) -> dict[str, Any]:

@@ -35,7 +35,9 @@ class ViewGrid:
     squares: Mapping[tuple[int, int], GridSquare]
 
 
-def build_view_grid(views: Sequence[Mapping[str, Any]], poses: Sequence[Mapping[str, Any]] = (), step: float = 0.0) -> ViewGrid:
+def build_view_grid(
+    views: Sequence[Mapping[str, Any]], poses: Sequence[Mapping[str, Any]] = (), step: float = 0.0
+) -> ViewGrid:
     """The grid of some views ({"yaw", "pitch", "state", "leads", "light", "weight"}) and poses of the target ({"yaw",
     "pitch", "frames", "lacking"}). step: 0 is the finest that fits; a spare view is left out."""
     shown = [place for place, view in enumerate(views) if view["state"] != VIEW_SPARE]
@@ -60,15 +62,24 @@ def build_view_grid(views: Sequence[Mapping[str, Any]], poses: Sequence[Mapping[
         key = locate_square(pose)
         wanted[key] = wanted.get(key, 0) + int(pose["frames"])
         lacking[key] = lacking.get(key, 0) + int(pose["lacking"])
-    squares = {key: GridSquare(tuple(sorted(held.get(key, ()), key=lambda place: _rank_view(views[place], place))),
-                           wanted.get(key, 0), lacking.get(key, 0)) for key in [*held, *wanted]}
+    squares = {
+        key: GridSquare(
+            tuple(sorted(held.get(key, ()), key=lambda place: _rank_view(views[place], place))),
+            wanted.get(key, 0),
+            lacking.get(key, 0),
+        )
+        for key in [*held, *wanted]
+    }
     return ViewGrid(step, columns, rows, squares)
 
 
 def format_pose(yaw: float, pitch: float) -> str:
     """A pose for a person: "25 right, 10 up", in degrees; "front" within two of it."""
-    parts = [f"{abs(value):.0f} {names[value > 0]}" for value, names in ((yaw, ("left", "right")),
-                                                                        (pitch, ("down", "up"))) if abs(value) >= 2]
+    parts = [
+        f"{abs(value):.0f} {names[value > 0]}"
+        for value, names in ((yaw, ("left", "right")), (pitch, ("down", "up")))
+        if abs(value) >= 2
+    ]
     return ", ".join(parts) or "front"
 
 

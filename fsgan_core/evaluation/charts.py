@@ -36,8 +36,13 @@ def make_evaluation_table(evaluation: Evaluation) -> Table:
     for figure in FIGURES:
         worst = evaluation.find_worst_frame(figure.name, high=figure.better != "high") if figure.better else None
         value = evaluation.figures[figure.name][evaluation.frames.index(worst)] if worst is not None else math.nan
-        shown.add_row(figure.label, _format_figure(figure, evaluation.means[figure.name]), _format_figure(figure, value, unit=False),
-                      "" if worst is None else str(worst), figure.meaning)
+        shown.add_row(
+            figure.label,
+            _format_figure(figure, evaluation.means[figure.name]),
+            _format_figure(figure, value, unit=False),
+            "" if worst is None else str(worst),
+            figure.meaning,
+        )
     return shown
 
 
@@ -65,13 +70,19 @@ def make_comparison_table(evaluations: Sequence[Evaluation], names: Sequence[str
     shown.add_column("lost", justify="right")
     rows = list(names) or [Path(evaluation.result).name for evaluation in evaluations]
     for name, evaluation in zip(rows, evaluations, strict=True):
-        shown.add_row(name, *(_format_figure(figure, evaluation.means[figure.name], unit=False) for figure in FIGURES),
-                      str(len(evaluation.lost)))
+        shown.add_row(
+            name,
+            *(_format_figure(figure, evaluation.means[figure.name], unit=False) for figure in FIGURES),
+            str(len(evaluation.lost)),
+        )
     if len(evaluations) > 1:
         shown.add_section()
         means = [nanmean(evaluation.means[figure.name] for evaluation in evaluations) for figure in FIGURES]
-        shown.add_row("mean", *(_format_figure(figure, value, unit=False) for figure, value in zip(FIGURES, means, strict=True)),
-                      str(sum(len(evaluation.lost) for evaluation in evaluations)))
+        shown.add_row(
+            "mean",
+            *(_format_figure(figure, value, unit=False) for figure, value in zip(FIGURES, means, strict=True)),
+            str(sum(len(evaluation.lost) for evaluation in evaluations)),
+        )
     return shown
 
 
@@ -89,8 +100,16 @@ def write_plots(evaluation: Evaluation, path: Path | str) -> Path:
     from matplotlib.figure import Figure as Picture
 
     path = Path(path)
-    panels = [("identity", "identity_target"), ("ssim", ""), ("euler", ""), ("landmarks", ""),
-              ("flicker_result", "flicker_target"), ("sharpness", ""), ("edge", ""), ("outside", "")]
+    panels = [
+        ("identity", "identity_target"),
+        ("ssim", ""),
+        ("euler", ""),
+        ("landmarks", ""),
+        ("flicker_result", "flicker_target"),
+        ("sharpness", ""),
+        ("edge", ""),
+        ("outside", ""),
+    ]
     picture = Picture(figsize=(14, 11), layout="constrained")
     FigureCanvasAgg(picture)
     axes = picture.subplots(4, 2, sharex=True).ravel()
@@ -110,10 +129,24 @@ def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) ->
     figure = next(figure for figure in FIGURES if figure.name == name.removesuffix("_result"))
     frames, scale = np.array(evaluation.frames), figure.scale
     if contrast:
-        panel.plot(frames, evaluation.figures[contrast] * scale, color=_TARGET_COLOUR, linewidth=1, marker=".", markersize=3,
-                   label="target")
-    panel.plot(frames, evaluation.figures[name] * scale, color=_RESULT_COLOUR, linewidth=1.2, marker=".", markersize=4,
-               label="result")
+        panel.plot(
+            frames,
+            evaluation.figures[contrast] * scale,
+            color=_TARGET_COLOUR,
+            linewidth=1,
+            marker=".",
+            markersize=3,
+            label="target",
+        )
+    panel.plot(
+        frames,
+        evaluation.figures[name] * scale,
+        color=_RESULT_COLOUR,
+        linewidth=1.2,
+        marker=".",
+        markersize=4,
+        label="result",
+    )
     for frame in evaluation.lost:
         panel.axvspan(frame - 0.5, frame + 0.5, color=_LOST_COLOUR, linewidth=0)
     if name == "sharpness":

@@ -48,14 +48,18 @@ def compute_edge_difference(result: np.ndarray, target: np.ndarray, matte: np.nd
 
 def _find_bounds(there: np.ndarray, margin: int) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
-    return (slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
-            slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1))
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
+    )
 
 
 def _find_edge_line(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """bool (h, w): the pixels that lie as far from the inside as from the outside, to a pixel."""
-    apart = [cv2.distanceTransform((side == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-             for side in (inside, outside)]
+    apart = [
+        cv2.distanceTransform((side == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        for side in (inside, outside)
+    ]
     return np.asarray(np.abs(apart[0] - apart[1]) <= 1.0)
 
 

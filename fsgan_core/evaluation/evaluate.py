@@ -94,20 +94,39 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """For JSON: a figure that could not be taken is None."""
         return {
-            "source": list(self.source), "target": self.target, "result": self.result,
-            "frames": list(self.frames), "source_faces": self.source_faces, "matte": self.matte, "exact": self.exact,
+            "source": list(self.source),
+            "target": self.target,
+            "result": self.result,
+            "frames": list(self.frames),
+            "source_faces": self.source_faces,
+            "matte": self.matte,
+            "exact": self.exact,
             "means": {name: _to_json_number(value) for name, value in self.means.items()},
             "outside_total": self.outside_total,
-            "lost": list(self.lost), "target_lost": list(self.target_lost), "unchanged": list(self.unchanged),
-            "notes": list(self.notes), "seconds": round(self.seconds, 2),
+            "lost": list(self.lost),
+            "target_lost": list(self.target_lost),
+            "unchanged": list(self.unchanged),
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 2),
             "figures": {name: [_to_json_number(value) for value in values] for name, values in self.figures.items()},
         }
 
 
-def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: str = "", *, offset: int = 0,
-             matte: Clip | None = None, config: ColourConfig | None = None, exposure: float = 0.0,
-             seconds: Mapping[int, float] | None = None, cache: Path | None = None, keep: bool = True,
-             on_event: EventListener = ignore_event) -> Evaluation:
+def evaluate(
+    source: Clip | Sequence[Clip],
+    target: Clip,
+    result: Clip,
+    frames: str = "",
+    *,
+    offset: int = 0,
+    matte: Clip | None = None,
+    config: ColourConfig | None = None,
+    exposure: float = 0.0,
+    seconds: Mapping[int, float] | None = None,
+    cache: Path | None = None,
+    keep: bool = True,
+    on_event: EventListener = ignore_event,
+) -> Evaluation:
     """Measures `result` against `target` and the person in `source`.
 
     frames: of the target, like "1001-1060"; empty: all that both have. offset: the result's frame number minus the
@@ -124,14 +143,22 @@ def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: 
     config = open_config() if config is None else config
     clips = (source,) if isinstance(source, Clip) else tuple(source)
     opened = tuple(open_input(clip, config) for clip in clips)
-    pair = _ClipPair(open_input(target, config), open_input(result, config), offset,
-                 open_input(matte, config) if matte is not None else None, config, exposure)
+    pair = _ClipPair(
+        open_input(target, config),
+        open_input(result, config),
+        offset,
+        open_input(matte, config) if matte is not None else None,
+        config,
+        exposure,
+    )
     chosen = _match_frames(frames, pair)
     folder = (cache or get_cache_folder() / "measured") if keep else None
     descriptors = measure_source_descriptors(opened, config, folder, on_event)
     if not descriptors:
-        raise NoFaceError(f"no face was found in {', '.join(clip.path for clip in clips)}; identity is measured "
-                          "against the source's face, so name frames that show it")
+        raise NoFaceError(
+            f"no face was found in {', '.join(clip.path for clip in clips)}; identity is measured "
+            "against the source's face, so name frames that show it"
+        )
     aspect = pair.target.sequence.read_header(chosen[0]).pixel_aspect
     walk = _PairMeasurer(pair, FaceGauge(folder, aspect), chosen, seconds or {}, on_event)
     step = min((b - a for a, b in pairwise(chosen)), default=1)
@@ -139,9 +166,18 @@ def evaluate(source: Clip | Sequence[Clip], target: Clip, result: Clip, frames: 
     values = {name: np.array([row[name] for row in rows]) for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
     unchanged = tuple(frame for frame, row in zip(chosen, rows, strict=True) if row["replaced"] == 0.0)
     return Evaluation(
-        source=tuple(clip.path for clip in clips), target=target.path, result=result.path, frames=chosen,
-        figures=values, source_faces=len(descriptors), matte=pair.matte_text, exact=pair.is_exact, lost=tuple(walk.lost),
-        target_lost=tuple(walk.target_lost), unchanged=unchanged, notes=tuple(_collect_notes(pair, walk, chosen, unchanged)),
+        source=tuple(clip.path for clip in clips),
+        target=target.path,
+        result=result.path,
+        frames=chosen,
+        figures=values,
+        source_faces=len(descriptors),
+        matte=pair.matte_text,
+        exact=pair.is_exact,
+        lost=tuple(walk.lost),
+        target_lost=tuple(walk.target_lost),
+        unchanged=unchanged,
+        notes=tuple(_collect_notes(pair, walk, chosen, unchanged)),
         seconds=time.perf_counter() - start,
     )
 
@@ -163,15 +199,21 @@ def _match_frames(text: str, pair: _ClipPair) -> tuple[int, ...]:
     return common
 
 
-def _collect_notes(pair: _ClipPair, walk: _PairMeasurer, frames: Sequence[int], unchanged: Sequence[int]) -> Iterator[str]:
+def _collect_notes(
+    pair: _ClipPair, walk: _PairMeasurer, frames: Sequence[int], unchanged: Sequence[int]
+) -> Iterator[str]:
     if len(walk.target_lost) == len(frames):
-        yield ("no face was found in any frame of the target: nothing could be compared; is the colour space right? "
-               "Exposure brightens a dark plate for measuring")
+        yield (
+            "no face was found in any frame of the target: nothing could be compared; is the colour space right? "
+            "Exposure brightens a dark plate for measuring"
+        )
     if unchanged:
         yield f"{len(unchanged)} frames show the target's own face, pixel by pixel: {format_frames(unchanged)}"
     if pair.matte_text == HULL_MATTE:
-        yield ("no matte was given and the result has no layer matte.soft: what lies outside the face's hull and "
-               f"{OUTSIDE_MARGIN:.0%} around it counts as outside")
+        yield (
+            "no matte was given and the result has no layer matte.soft: what lies outside the face's hull and "
+            f"{OUTSIDE_MARGIN:.0%} around it counts as outside"
+        )
     if not pair.is_exact:
         yield f"pixels outside the matte were compared {pair.comparison}"
     if pair.result.sequence.kind == "movie":
@@ -220,8 +262,10 @@ class _ClipPair:
             result = replace(result, data_window=placed, display_window=placed)
         shown, wanted = result.display_window, target.display_window
         if (shown.width, shown.height) != (wanted.width, wanted.height):
-            raise PlateError(f"{self.result.sequence.get_frame_path(number)} is {shown.width}x{shown.height}, the target "
-                             f"{wanted.width}x{wanted.height}; compare pictures of one size")
+            raise PlateError(
+                f"{self.result.sequence.get_frame_path(number)} is {shown.width}x{shown.height}, the target "
+                f"{wanted.width}x{wanted.height}; compare pictures of one size"
+            )
         return result if result.data_window == target.data_window else result.crop(target.data_window)
 
     def _read_matte(self, clip_input: ClipInput, frame: int, window: Window) -> np.ndarray:
@@ -239,7 +283,7 @@ class _ClipPair:
         """uint8 (h, w, 3) of a part of a plate."""
         rgb = plate.crop(window).get(*RGB)
         if self.exposure and self.config.is_scene_linear(space):
-            rgb *= np.float32(2.0 ** self.exposure)
+            rgb *= np.float32(2.0**self.exposure)
         return self.config.to_srgb8(rgb, space)
 
     def count_changed(self, target: Plate, result: Plate, space: str, matte: np.ndarray) -> tuple[int, float]:
@@ -257,7 +301,7 @@ class _ClipPair:
         elif space not in (self.target.space, self.config.scene_linear):
             # The stages' own space lay between: two conversions instead of one, and the last bits differ.
             self.is_exact, self.comparison = False, "to two steps of half float: the result is in a third colour space"
-            tolerance = np.abs(wanted) * 2.0 ** -9 + 1e-5
+            tolerance = np.abs(wanted) * 2.0**-9 + 1e-5
         count, largest = count_changed_outside(shown, wanted, matte, tolerance)
         return count, largest * 255.0
 
@@ -265,8 +309,14 @@ class _ClipPair:
 class _PairMeasurer:
     """The frames of a pair in order, measured as they pass. `lost` and `target_lost` fill up meanwhile."""
 
-    def __init__(self, pair: _ClipPair, gauge: FaceGauge, frames: Sequence[int], seconds: Mapping[int, float],
-                 on_event: EventListener) -> None:
+    def __init__(
+        self,
+        pair: _ClipPair,
+        gauge: FaceGauge,
+        frames: Sequence[int],
+        seconds: Mapping[int, float],
+        on_event: EventListener,
+    ) -> None:
         self.lost: list[int] = []
         self.target_lost: list[int] = []
         self._pair = pair
@@ -279,7 +329,9 @@ class _PairMeasurer:
 
     def measure_pairs(self) -> Iterator[FramePair]:
         total = len(self._frame_numbers)
-        for done, (number, read) in enumerate(read_ahead(self._pair.read_frame, self._frame_numbers, workers=1, ahead=2), start=1):
+        for done, (number, read) in enumerate(
+            read_ahead(self._pair.read_frame, self._frame_numbers, workers=1, ahead=2), start=1
+        ):
             frame = self._measure_pair(number, *read)
             if frame.target_face is None:
                 self.target_lost.append(number)
@@ -300,8 +352,18 @@ class _PairMeasurer:
                 hull = compute_face_region(face.landmarks, (window.height, window.width), OUTSIDE_MARGIN)
                 matte[compute_slices(window, target.data_window)] = hull
         changed = pair.count_changed(target, result, space, matte)
-        return FramePair(number, wanted, shown, face, found, changed, target.pixel_aspect, (window.x, window.y), mixed,
-                     self._seconds.get(number + pair.offset, math.nan))
+        return FramePair(
+            number,
+            wanted,
+            shown,
+            face,
+            found,
+            changed,
+            target.pixel_aspect,
+            (window.x, window.y),
+            mixed,
+            self._seconds.get(number + pair.offset, math.nan),
+        )
 
     def _find_target_face(self, target: Plate, hint: Box | None) -> tuple[Window, np.ndarray, MeasuredFace | None]:
         """A window of the plate, its pixels as sRGB, and the target's face in them. The window stays where it is
@@ -311,8 +373,9 @@ class _PairMeasurer:
             if not self._is_well_inside(self._last_face, whole):
                 self._window = _expand_box(gauge.compute_box(self._last_face), _CROP_SCALE).intersect(whole)
             pixels = pair.crop_to_srgb8(target, pair.target.space, self._window)
-            face = gauge.follow(pixels, _shift_face(self._last_face, self._window, -1), _shift_hint(hint, self._window),
-                                search=False)
+            face = gauge.follow(
+                pixels, _shift_face(self._last_face, self._window, -1), _shift_hint(hint, self._window), search=False
+            )
             if face is not None and self._is_well_inside(_shift_face(face, self._window, 1), whole):
                 self._last_face = _shift_face(face, self._window, 1)
                 return self._window, pixels, face
@@ -358,8 +421,9 @@ def _shift_hint(hint: Box | None, window: Window) -> Box | None:
     return None if hint is None else (hint[0] - window.x, hint[1] - window.y, hint[2], hint[3])
 
 
-def measure_source_descriptors(sources: Sequence[ClipInput], config: ColourConfig, folder: Path | None,
-                       on_event: EventListener = ignore_event) -> list[np.ndarray]:
+def measure_source_descriptors(
+    sources: Sequence[ClipInput], config: ColourConfig, folder: Path | None, on_event: EventListener = ignore_event
+) -> list[np.ndarray]:
     """dlib's descriptors (128,) of the source's face in up to 40 frames, evenly spread over all clips in turn.
 
     The largest face of each frame counts, if it is the same person as in most frames. What was measured before is
@@ -382,6 +446,7 @@ def measure_source_descriptors(sources: Sequence[ClipInput], config: ColourConfi
 
 def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, folder: Path | None) -> np.ndarray:
     """The numbers of a source frame's largest face, as FaceGauge keeps them; empty without one."""
+
     def measure() -> np.ndarray:
         plate = source.sequence.read(frame)
         check_rgb(plate, str(source.sequence.get_frame_path(frame)))
@@ -389,7 +454,9 @@ def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, fo
         face = FaceGauge(None, plate.pixel_aspect).follow(pixels)
         return np.zeros(0) if face is None else face.packed_values
 
-    key = compute_digest("source", MEASURE_VERSION, source.sequence.compute_fingerprint(frame), source.space, config.digest)
+    key = compute_digest(
+        "source", MEASURE_VERSION, source.sequence.compute_fingerprint(frame), source.space, config.digest
+    )
     return FaceGauge(folder).recall_or_measure(key, measure)
 
 

@@ -68,18 +68,34 @@ class Figure:
 
 
 FIGURES = (
-    Figure("identity", "identity", "distance of dlib's face descriptor to the nearest of up to 40 source frames", "",
-           1.0, 3),
+    Figure(
+        "identity",
+        "identity",
+        "distance of dlib's face descriptor to the nearest of up to 40 source frames",
+        "",
+        1.0,
+        3,
+    ),
     Figure("identity_target", "identity, untouched", "the same distance of the untouched target", "", 1.0, 3, ""),
     Figure("ssim", "SSIM", "structural similarity with the target on a 256 px face crop", "", 1.0, 3, "high"),
     Figure("euler", "Euler angles", "mean absolute difference of yaw, pitch and roll from the target's", "deg"),
-    Figure("landmarks", "landmarks", "mean distance of the 68 points from the target's, over the distance of the outer "
-           "eye corners", "%", 100.0),
+    Figure(
+        "landmarks",
+        "landmarks",
+        "mean distance of the 68 points from the target's, over the distance of the outer eye corners",
+        "%",
+        100.0,
+    ),
     Figure("flicker", "flicker", "mean absolute second difference over time in the face, result minus target", "/255"),
-    Figure("sharpness_off", "sharpness off by", "factor between the variances of the Laplacian in the face, either way",
-           "x"),
-    Figure("sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", 1.0, 2,
-           ""),
+    Figure(
+        "sharpness_off",
+        "sharpness off by",
+        "factor between the variances of the Laplacian in the face, either way",
+        "x",
+    ),
+    Figure(
+        "sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", 1.0, 2, ""
+    ),
     Figure("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
     Figure("outside", "changed outside", "pixels that differ from the target outside the matte", "px", 1.0, 0),
     Figure("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
@@ -152,8 +168,7 @@ def compute_off_factor(ratio: float) -> float:
     return max(ratio, 1.0 / ratio) if ratio > 0.0 else float("inf")
 
 
-def compute_ssim(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray,
-                          pixel_aspect: float = 1.0) -> float:
+def compute_ssim(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray, pixel_aspect: float = 1.0) -> float:
     """SSIM of the two pictures on the square around `landmarks`, resized to 256 pixels; 1 is equal."""
     from skimage.metrics import structural_similarity as ssim
 
@@ -173,13 +188,14 @@ def _crop_square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_asp
     crop = np.zeros((rows, columns, 3), picture.dtype)
     x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + columns), min(height, y + rows)
     if x1 > x0 and y1 > y0:
-        crop[y0 - y:y1 - y, x0 - x:x1 - x] = picture[y0:y1, x0:x1]
+        crop[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
     shrinks = rows > SSIM_SIDE
     return cv2.resize(crop, (SSIM_SIDE, SSIM_SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
 
-def count_changed_outside(result: np.ndarray, target: np.ndarray, matte: np.ndarray,
-                    tolerance: np.ndarray | float = 0.0) -> tuple[int, float]:
+def count_changed_outside(
+    result: np.ndarray, target: np.ndarray, matte: np.ndarray, tolerance: np.ndarray | float = 0.0
+) -> tuple[int, float]:
     """How many pixels differ where `matte` (height, width) is zero, and the largest difference there.
 
     result, target: (height, width, 3), any type; NaN in the same place is equal. tolerance: differences up to this
@@ -206,6 +222,7 @@ def nanmean(values: Iterable[float]) -> float:
 
 # A clip, frame by frame.
 
+
 @dataclass(frozen=True)
 class FramePair:
     """One frame of target and result, in the same array pixels, with what was found in them.
@@ -227,8 +244,9 @@ class FramePair:
     seconds: float = float("nan")
 
 
-def compute_figures(frames: Iterable[FramePair], sources: Sequence[np.ndarray],
-            step: int = 1) -> Iterator[tuple[int, dict[str, float]]]:
+def compute_figures(
+    frames: Iterable[FramePair], sources: Sequence[np.ndarray], step: int = 1
+) -> Iterator[tuple[int, dict[str, float]]]:
     """(number, figures by name) of each frame, in order; holds three frames at a time.
 
     sources: descriptors of the source. step: the distance of frame numbers that flicker is taken over; a frame
@@ -244,8 +262,9 @@ def compute_figures(frames: Iterable[FramePair], sources: Sequence[np.ndarray],
         yield now.number, _compute_frame_figures(before, now, None, sources, step)
 
 
-def _compute_frame_figures(before: FramePair | None, now: FramePair, after: FramePair | None, sources: Sequence[np.ndarray],
-             step: int) -> dict[str, float]:
+def _compute_frame_figures(
+    before: FramePair | None, now: FramePair, after: FramePair | None, sources: Sequence[np.ndarray], step: int
+) -> dict[str, float]:
     row = dict.fromkeys((*FIGURE_NAMES, *EXTRA_FIGURE_NAMES), float("nan"))
     row["outside"], row["outside_max"] = now.outside_change
     row["seconds"] = now.seconds
@@ -275,10 +294,14 @@ def _compute_frame_figures(before: FramePair | None, now: FramePair, after: Fram
         return row
     corner = (corner[0] + now.origin[0], corner[1] + now.origin[1])
     for name in ("target", "result"):
-        cuts = [_crop_region(getattr(frame, name), (corner[0] - frame.origin[0], corner[1] - frame.origin[1]), region)
-                for frame in (before, now, after)]
+        cuts = [
+            _crop_region(getattr(frame, name), (corner[0] - frame.origin[0], corner[1] - frame.origin[1]), region)
+            for frame in (before, now, after)
+        ]
         if cuts[0] is not None and cuts[1] is not None and cuts[2] is not None:
-            row[f"flicker_{name}"] = compute_flicker(compute_luma(cuts[0]), compute_luma(cuts[1]), compute_luma(cuts[2]), region)
+            row[f"flicker_{name}"] = compute_flicker(
+                compute_luma(cuts[0]), compute_luma(cuts[1]), compute_luma(cuts[2]), region
+            )
     row["flicker"] = row["flicker_result"] - row["flicker_target"]
     return row
 
@@ -289,7 +312,7 @@ def _trim_region(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     if not len(rows):
         return region, (0, 0)
     y, x = max(0, int(rows[0]) - 1), max(0, int(columns[0]) - 1)
-    return region[y:rows[-1] + 2, x:columns[-1] + 2], (x, y)
+    return region[y : rows[-1] + 2, x : columns[-1] + 2], (x, y)
 
 
 def _crop_region(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np.ndarray | None:
@@ -297,7 +320,7 @@ def _crop_region(picture: np.ndarray, corner: tuple[int, int], region: np.ndarra
     (x, y), (height, width) = corner, region.shape
     if x < 0 or y < 0 or x + width > picture.shape[1] or y + height > picture.shape[0]:
         return None
-    return picture[y:y + height, x:x + width]
+    return picture[y : y + height, x : x + width]
 
 
 @lru_cache(maxsize=8)
@@ -306,9 +329,14 @@ def get_shared_gauge(pixel_aspect: float = 1.0) -> FaceGauge:
     return FaceGauge(pixel_aspect=pixel_aspect)
 
 
-def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence[np.ndarray],
-                    result_frames: Sequence[np.ndarray], mattes: Sequence[np.ndarray] | None = None,
-                    pixel_aspect: float = 1.0, gauge: FaceGauge | None = None) -> dict[str, Any]:
+def evaluate_frames(
+    source_frames: Sequence[np.ndarray],
+    target_frames: Sequence[np.ndarray],
+    result_frames: Sequence[np.ndarray],
+    mattes: Sequence[np.ndarray] | None = None,
+    pixel_aspect: float = 1.0,
+    gauge: FaceGauge | None = None,
+) -> dict[str, Any]:
     """All figures of a swap, per frame and as means; the same pair again, with a new result, is faster.
 
     source_frames: of the person whose face is wanted; up to 40 of them, evenly spread, are measured. target_frames
@@ -319,8 +347,10 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
     "target_lost": the same of the target}. Raises FrameRangeError when the frames do not match.
     """
     if len(target_frames) != len(result_frames):
-        raise FrameRangeError(f"there are {len(target_frames)} target frames and {len(result_frames)} result frames; "
-                              "give the same frames of both")
+        raise FrameRangeError(
+            f"there are {len(target_frames)} target frames and {len(result_frames)} result frames; "
+            "give the same frames of both"
+        )
     gauge = get_shared_gauge(pixel_aspect) if gauge is None else gauge
     sources: list[np.ndarray] = []
     last: MeasuredFace | None = None
@@ -334,8 +364,9 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
         last: MeasuredFace | None = None
         for index, (target, result) in enumerate(zip(target_frames, result_frames, strict=True)):
             if target.shape != result.shape:
-                raise FrameRangeError(f"frame {index}: target {target.shape[1::-1]} and result {result.shape[1::-1]} "
-                                      "differ in size")
+                raise FrameRangeError(
+                    f"frame {index}: target {target.shape[1::-1]} and result {result.shape[1::-1]} differ in size"
+                )
             face = gauge.follow(target, last)
             last = face or last
             found = gauge.measure_again(result, face) if face is not None else None
@@ -350,8 +381,12 @@ def evaluate_frames(source_frames: Sequence[np.ndarray], target_frames: Sequence
     target_lost: list[int] = []
     rows = list(compute_figures(_note_lost_faces(measure_pairs(), lost, target_lost), sources))
     table = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else FIGURE_NAMES)}
-    return {"frames": table, "means": {name: nanmean(values) for name, values in table.items()}, "lost": lost,
-            "target_lost": target_lost}
+    return {
+        "frames": table,
+        "means": {name: nanmean(values) for name, values in table.items()},
+        "lost": lost,
+        "target_lost": target_lost,
+    }
 
 
 def _note_lost_faces(frames: Iterable[FramePair], lost: list[int], target_lost: list[int]) -> Iterator[FramePair]:

@@ -19,12 +19,21 @@ import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
 
 _MODULE_BY_NAME = {
     "compute_reference_descriptor": "analyse",
-    "Face": "track", "Person": "track", "Track": "track", "rebuild_faces": "track",
-    "load_track": "track_file", "save_track": "track_file",
-    "Detection": "detect", "make_detector": "detect",
-    "make_landmarker": "landmarks", "measure_mouth_opening": "landmarks", "measure_eye_opening": "landmarks",
+    "Face": "track",
+    "Person": "track",
+    "Track": "track",
+    "rebuild_faces": "track",
+    "load_track": "track_file",
+    "save_track": "track_file",
+    "Detection": "detect",
+    "make_detector": "detect",
+    "make_landmarker": "landmarks",
+    "measure_mouth_opening": "landmarks",
+    "measure_eye_opening": "landmarks",
     "compute_descriptor": "identity",
-    "measure_euler_angles": "pose", "fit_head_pose": "pose", "compute_face_box": "pose",
+    "measure_euler_angles": "pose",
+    "fit_head_pose": "pose",
+    "compute_face_box": "pose",
     "AppearanceMap": "appearance",
 }
 __all__ = sorted(_MODULE_BY_NAME)

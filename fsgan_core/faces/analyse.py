@@ -94,10 +94,19 @@ class _ThreadMeasurements:
     skin_samples: dict[int, np.ndarray] = field(default_factory=dict)
 
 
-def analyse(sequence: FrameSource, config: ColourSource, params: AnalyseParams | None = None,
-            frames: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None, *,
-            exposure: float | None = None, previous: Track | None = None,
-            reference: np.ndarray | None = None, device: str = "cpu", allow: str = "any") -> Track:
+def analyse(
+    sequence: FrameSource,
+    config: ColourSource,
+    params: AnalyseParams | None = None,
+    frames: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    exposure: float | None = None,
+    previous: Track | None = None,
+    reference: np.ndarray | None = None,
+    device: str = "cpu",
+    allow: str = "any",
+) -> Track:
     """Who is where in the clip.
 
     frames: those to look at, ascending; None is all. progress: called with (done, of) after each. exposure: stops
@@ -114,8 +123,15 @@ def analyse(sequence: FrameSource, config: ColourSource, params: AnalyseParams |
     poser = make_poser(params.pose, device, allow)
     related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
     stops = exposure if exposure is not None else _estimate_exposure(sequence, config, space, wanted, detector)
-    follower = FaceFollower(detector, landmarker, count=len(wanted), gap=params.gap, minimum_size=params.minimum_size,
-                        minimum_confidence=params.minimum_confidence, related=related)
+    follower = FaceFollower(
+        detector,
+        landmarker,
+        count=len(wanted),
+        gap=params.gap,
+        minimum_size=params.minimum_size,
+        minimum_confidence=params.minimum_confidence,
+        related=related,
+    )
     notes: dict[int, _ThreadMeasurements] = {}
     window, aspect = Window(0, 0, 0, 0), 1.0
     before: DisplayPicture | None = None
@@ -125,19 +141,42 @@ def analyse(sequence: FrameSource, config: ColourSource, params: AnalyseParams |
         window, aspect = plate.display_window, plate.pixel_aspect
         fresh = before is None or before.pixels.shape != picture.pixels.shape
         for thread in follower.add_picture(place, picture.pixels, _compute_shift(before, picture), fresh):
-            _record_face(notes.setdefault(id(thread), _ThreadMeasurements()), thread, place, frame, picture, poser,
-                  every=max(1, len(wanted) // _MAX_EXPOSURE_FRAMES))
+            _record_face(
+                notes.setdefault(id(thread), _ThreadMeasurements()),
+                thread,
+                place,
+                frame,
+                picture,
+                poser,
+                every=max(1, len(wanted) // _MAX_EXPOSURE_FRAMES),
+            )
         before = picture
         if progress is not None:
             progress(place + 1, len(wanted))
     found = _collect_people(follower.threads, notes, len(wanted), params)
     if not found and follower.misplaced_count:
-        log.warning("%s: the landmark network %s finds no face where there is one; check its weights with `fsgan "
-                    "weights verify`, or set analyse.landmarks to fan or dlib", sequence.clip.path, landmarker.name)
-    track = Track(clip=sequence.clip.path, frames=wanted, width=window.width, height=window.height,
-                  pixel_aspect=aspect, exposure=stops, people=tuple(person for person, _ in found),
-                  detector=detector.name, landmarker=landmarker.name, gap=params.gap, smooth=params.smooth,
-                  related=related, pose="pnp" if poser is None else poser.name, weights=find_used_weights(params, allow))
+        log.warning(
+            "%s: the landmark network %s finds no face where there is one; check its weights with `fsgan "
+            "weights verify`, or set analyse.landmarks to fan or dlib",
+            sequence.clip.path,
+            landmarker.name,
+        )
+    track = Track(
+        clip=sequence.clip.path,
+        frames=wanted,
+        width=window.width,
+        height=window.height,
+        pixel_aspect=aspect,
+        exposure=stops,
+        people=tuple(person for person, _ in found),
+        detector=detector.name,
+        landmarker=landmarker.name,
+        gap=params.gap,
+        smooth=params.smooth,
+        related=related,
+        pose="pnp" if poser is None else poser.name,
+        weights=find_used_weights(params, allow),
+    )
     track = rebuild_faces(track) if previous is None else carry_overrides(track, previous)
     if exposure is None and found:
         chosen = track.people[0]
@@ -148,8 +187,13 @@ def analyse(sequence: FrameSource, config: ColourSource, params: AnalyseParams |
     return track
 
 
-def compute_reference_descriptor(sequence: FrameSource, config: ColourSource, params: AnalyseParams | None = None,
-                         device: str = "cpu", allow: str = "any") -> np.ndarray:
+def compute_reference_descriptor(
+    sequence: FrameSource,
+    config: ColourSource,
+    params: AnalyseParams | None = None,
+    device: str = "cpu",
+    allow: str = "any",
+) -> np.ndarray:
     """float64 (128,) of the largest face in a still (or a clip's first frames). Raises NoFaceError."""
     params = (params or AnalyseParams()).replace(person="largest")
     track = analyse(sequence, config, params, sequence.frames[:_PROBE_FRAMES], device=device, allow=allow)
@@ -161,9 +205,15 @@ def compute_reference_descriptor(sequence: FrameSource, config: ColourSource, pa
 def find_used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWeights, ...]:
     """The weights of the catalogue that an analysis with these parameters uses on this machine. Raises
     WeightsError."""
-    wanted = {"landmarks": find_landmark_weights(params.landmarks, allow), "pose": find_pose_weights(params.pose, allow)}
-    return tuple(UsedWeights(role, found.weight.name, found.sha256, found.weight.licence)
-                 for role, found in wanted.items() if found is not None)
+    wanted = {
+        "landmarks": find_landmark_weights(params.landmarks, allow),
+        "pose": find_pose_weights(params.pose, allow),
+    }
+    return tuple(
+        UsedWeights(role, found.weight.name, found.sha256, found.weight.licence)
+        for role, found in wanted.items()
+        if found is not None
+    )
 
 
 def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any") -> tuple[str, ...]:
@@ -175,7 +225,9 @@ def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any
     return (make_detector(params.detector, device).name, landmarks, weights.get("pose", "pnp"))
 
 
-def _estimate_exposure(sequence: FrameSource, config: ColourSource, space: str, wanted: Sequence[int], detector: Detector) -> float:
+def _estimate_exposure(
+    sequence: FrameSource, config: ColourSource, space: str, wanted: Sequence[int], detector: Detector
+) -> float:
     """Stops to look at the clip with: from a first face, else from the frame as a whole."""
     landmarker: Landmarker = make_landmarker("dlib")
     places = sample_evenly(len(wanted), _PROBE_FRAMES)
@@ -199,27 +251,45 @@ def _compute_shift(before: DisplayPicture | None, now: DisplayPicture) -> tuple[
     """What a still thing's picture coordinates gained since the picture before."""
     if before is None:
         return (0.0, 0.0)
-    return ((before.data_window.x - now.data_window.x) * now.pixel_aspect,
-            float(before.data_window.y - now.data_window.y))
+    return (
+        (before.data_window.x - now.data_window.x) * now.pixel_aspect,
+        float(before.data_window.y - now.data_window.y),
+    )
 
 
-def _record_face(notes: _ThreadMeasurements, thread: FaceThread, place: int, frame: int, picture: DisplayPicture, poser: HopenetPoser | None,
-          every: int) -> None:
+def _record_face(
+    notes: _ThreadMeasurements,
+    thread: FaceThread,
+    place: int,
+    frame: int,
+    picture: DisplayPicture,
+    poser: HopenetPoser | None,
+    every: int,
+) -> None:
     seen = thread.sightings[place]
     angles = None if poser is None else poser.measure_angles(picture.pixels, [thread.boxes[place]])[0]
     moved = None
     if seen.motion is not None:
         scale = picture.pixels.shape[1] / picture.rgb.shape[1]
         moved = seen.motion / (scale, 1.0, 1.0)
-    notes.faces[place] = make_face(frame, picture.to_plate(seen.landmarks), seen.confidence, origin=seen.origin,
-                                   pixel_aspect=picture.pixel_aspect, scatter=seen.scatter, motion=moved,
-                                   wflw=None if seen.wflw is None else picture.to_plate(seen.wflw), angles=angles)
+    notes.faces[place] = make_face(
+        frame,
+        picture.to_plate(seen.landmarks),
+        seen.confidence,
+        origin=seen.origin,
+        pixel_aspect=picture.pixel_aspect,
+        scatter=seen.scatter,
+        motion=moved,
+        wflw=None if seen.wflw is None else picture.to_plate(seen.wflw),
+        angles=angles,
+    )
     if place % every == 0 or not notes.skin_samples:
         notes.skin_samples[place] = sample_skin(picture.rgb, picture.to_array(seen.landmarks))
 
 
-def _collect_people(threads: Sequence[FaceThread], notes: dict[int, _ThreadMeasurements], count: int,
-            params: AnalyseParams) -> list[tuple[Person, list[np.ndarray]]]:
+def _collect_people(
+    threads: Sequence[FaceThread], notes: dict[int, _ThreadMeasurements], count: int, params: AnalyseParams
+) -> list[tuple[Person, list[np.ndarray]]]:
     """People, the largest first, and skin samples of each."""
     found = []
     for group in group_threads(threads, params.gap):

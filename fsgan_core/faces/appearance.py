@@ -14,7 +14,9 @@ import numpy as np
 from scipy.spatial import Delaunay, cKDTree
 
 EDGE_ANGLE = 75.0  # degrees; the four added points, published
-_ADDED_POINTS = np.array([(-EDGE_ANGLE, -EDGE_ANGLE), (EDGE_ANGLE, -EDGE_ANGLE), (-EDGE_ANGLE, EDGE_ANGLE), (EDGE_ANGLE, EDGE_ANGLE)])
+_ADDED_POINTS = np.array(
+    [(-EDGE_ANGLE, -EDGE_ANGLE), (EDGE_ANGLE, -EDGE_ANGLE), (-EDGE_ANGLE, EDGE_ANGLE), (EDGE_ANGLE, EDGE_ANGLE)]
+)
 _EDGE_MARGIN = 1e-6  # degrees; a pose on the very edge is in no triangle
 
 
@@ -51,16 +53,32 @@ class AppearanceMap:
         pose = np.clip(asked, -EDGE_ANGLE + _EDGE_MARGIN, EDGE_ANGLE - _EDGE_MARGIN)
         triangle = int(self._triangulation.find_simplex(pose))
         if triangle < 0:  # rounding, on the line between two triangles
-            triangle = int(np.argmax([self._compute_barycentric(number, pose).min() for number in range(len(self._triangulation.simplices))]))
+            triangle = int(
+                np.argmax(
+                    [
+                        self._compute_barycentric(number, pose).min()
+                        for number in range(len(self._triangulation.simplices))
+                    ]
+                )
+            )
         corners = self._triangulation.simplices[triangle]
-        weights = np.where(corners < len(self.kept_indices), np.maximum(self._compute_barycentric(triangle, pose), 0.0), 0.0)
+        weights = np.where(
+            corners < len(self.kept_indices), np.maximum(self._compute_barycentric(triangle, pose), 0.0), 0.0
+        )
         if weights.sum() <= 1e-12:  # on the line between two added points, or upon one
             near = int(np.argmin(np.linalg.norm(self._kept_poses - pose, axis=1)))
-            corners, weights = np.array([near, len(self.kept_indices), len(self.kept_indices)]), np.array([1.0, 0.0, 0.0])
+            corners, weights = (
+                np.array([near, len(self.kept_indices), len(self.kept_indices)]),
+                np.array([1.0, 0.0, 0.0]),
+            )
         outside = float(max(0.0, -cv2.pointPolygonTest(self._hull, (float(pose[0]), float(pose[1])), True)))
         outside += float(np.linalg.norm(asked - pose))
-        return ViewMix(np.minimum(corners, len(self.kept_indices)), weights / weights.sum(), outside,
-                     outside > max(self.minimum_radius, 1e-3))
+        return ViewMix(
+            np.minimum(corners, len(self.kept_indices)),
+            weights / weights.sum(),
+            outside,
+            outside > max(self.minimum_radius, 1e-3),
+        )
 
     def compute_cells(self) -> tuple[np.ndarray, ...]:
         """For each kept view the indices of all views that are nearest to it, itself included, ascending."""

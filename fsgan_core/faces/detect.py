@@ -77,8 +77,12 @@ def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
     "auto" (sfd if it is on disk, else dlib; never fetches). One object per process. Raises EngineError."""
     if name == "auto":
         name = "sfd" if models.has_fan_files("sfd") else "dlib"
-    makers = {"dlib": HogDetector, "dlib-cnn": CnnDetector, "sfd": lambda: FanDetector("sfd", device),
-              "blazeface": lambda: FanDetector("blazeface", device)}
+    makers = {
+        "dlib": HogDetector,
+        "dlib-cnn": CnnDetector,
+        "sfd": lambda: FanDetector("sfd", device),
+        "blazeface": lambda: FanDetector("blazeface", device),
+    }
     if name not in makers:
         raise EngineError(f"there is no detector '{name}'; known: auto, {', '.join(makers)}")
     wanted = device if name in ("sfd", "blazeface") else ""
@@ -102,8 +106,10 @@ class HogDetector:
         looks = ((_COARSE_PIXELS, 0.0), (_FINE_PIXELS, 0.0), *((_COARSE_PIXELS, tilt) for tilt in _TILT_ANGLES))
         unsure: list[Detection] = []
         for pixels, tilt in looks:
-            found = [self.judge_candidate(picture, candidate.box, candidate.confidence, tilt)
-                     for candidate in self.scan(picture, np.sqrt(pixels / picture[..., 0].size), tilt)]
+            found = [
+                self.judge_candidate(picture, candidate.box, candidate.confidence, tilt)
+                for candidate in self.scan(picture, np.sqrt(pixels / picture[..., 0].size), tilt)
+            ]
             unsure = _drop_duplicates([*unsure, *found])
             if any(detection.confidence >= 0.3 for detection in found):
                 break
@@ -119,12 +125,14 @@ class HogDetector:
         middle = np.array([x + width / 2, y + height / 2])
         low = np.floor(np.clip(middle - 1.1 * size, 0, None)).astype(int)
         high = np.ceil(middle + 1.1 * size).astype(int)
-        part = picture[low[1]:max(high[1], 0), low[0]:max(high[0], 0)]
+        part = picture[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
         if min(part.shape[:2]) < 8:
             return None
         for tilt in (0.0, *_TILT_ANGLES):
-            found = [Detection((d.box[0] + low[0], d.box[1] + low[1], d.box[2], d.box[3]), d.confidence)
-                     for d in self.scan(part, scale, tilt)]
+            found = [
+                Detection((d.box[0] + low[0], d.box[1] + low[1], d.box[2], d.box[3]), d.confidence)
+                for d in self.scan(part, scale, tilt)
+            ]
             found = [detection for detection in found if compute_overlap(detection.box, box) > 0.25]
             if found:
                 return max(found, key=lambda detection: detection.confidence)
@@ -239,8 +247,9 @@ def _load_fan_detector(name: str, device: str) -> Any:
         else:
             from face_alignment.detection.blazeface import FaceDetector
     except ImportError as error:
-        raise EngineError(f"the detector '{name}' needs the package face-alignment; install it, "
-                          "or choose dlib") from error
+        raise EngineError(
+            f"the detector '{name}' needs the package face-alignment; install it, or choose dlib"
+        ) from error
     try:
         return FaceDetector(device=device)
     except Exception as error:  # a failed fetch may raise anything from URLError to RuntimeError

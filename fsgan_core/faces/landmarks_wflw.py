@@ -80,11 +80,19 @@ def _guess_from_ibug() -> np.ndarray:
         elif left == 15:
             table[31, 14:17] = (-1 / 8, 6 / 8, 3 / 8)
         else:
-            table[2 * left + 1, left - 1:left + 3] = (-1 / 16, 9 / 16, 9 / 16, -1 / 16)
+            table[2 * left + 1, left - 1 : left + 3] = (-1 / 16, 9 / 16, 9 / 16, -1 / 16)
     table[np.arange(33, 38), np.arange(17, 22)] = 1
     table[np.arange(42, 47), np.arange(22, 27)] = 1
-    for lower, upper, eye in ((38, 21, 39), (39, 20, 38), (40, 19, 37), (41, 18, 36),
-                              (47, 25, 45), (48, 24, 44), (49, 23, 43), (50, 22, 42)):
+    for lower, upper, eye in (
+        (38, 21, 39),
+        (39, 20, 38),
+        (40, 19, 37),
+        (41, 18, 36),
+        (47, 25, 45),
+        (48, 24, 44),
+        (49, 23, 43),
+        (50, 22, 42),
+    ):
         table[lower, upper], table[lower, eye] = 1 - _BROW_THICKNESS, _BROW_THICKNESS
     table[np.arange(51, 60), np.arange(27, 36)] = 1
     for begin, first, pupil in ((60, 36, PUPIL_R), (68, 42, PUPIL_L)):

@@ -108,7 +108,7 @@ class FaceGauge:
         high = np.minimum(np.ceil(centre + reach).astype(int) + 1, picture.shape[1::-1])
         if (high - low < 2).any():
             return None
-        part = np.ascontiguousarray(picture[low[1]:high[1], low[0]:high[0]])
+        part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
         numbers = (float(centre[0] - low[0]), float(centre[1] - low[1]), height, place.roll, self._pixel_aspect)
         key = _compute_measurement_key("rough" if rough else "face", part, numbers)
         values = self.recall_or_measure(key, lambda: _measure_part(part, numbers, rough))
@@ -117,8 +117,9 @@ class FaceGauge:
         yaw, pitch, roll = (float(value) for value in values[136:139])
         return MeasuredFace(values[:136].reshape(68, 2) + low, (yaw, pitch, roll), values[139:], place)
 
-    def follow(self, picture: np.ndarray, last: MeasuredFace | None = None, hint: Box | None = None,
-               *, search: bool = True) -> MeasuredFace | None:
+    def follow(
+        self, picture: np.ndarray, last: MeasuredFace | None = None, hint: Box | None = None, *, search: bool = True
+    ) -> MeasuredFace | None:
         """A clip's face in its next frame: near the box `hint` if there is one, else near where it was (`last`),
         else, with `search`, anywhere in the picture."""
         near = hint if hint is not None else self.compute_box(last) if last is not None else None

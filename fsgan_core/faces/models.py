@@ -57,8 +57,10 @@ def import_dlib() -> Any:
     try:
         import dlib
     except ImportError as error:
-        raise EngineError(f"face analysis by dlib needs the package dlib-bin, which does not load here ({error}); "
-                          "install it with: pip install dlib-bin") from error
+        raise EngineError(
+            f"face analysis by dlib needs the package dlib-bin, which does not load here ({error}); "
+            "install it with: pip install dlib-bin"
+        ) from error
     return dlib
 
 
@@ -84,13 +86,16 @@ def find_checkpoint_folder() -> Path:
 def has_fan_files(name: str) -> bool:
     """Whether face-alignment's network `name` ("sfd", "blazeface" or "fan") can be loaded without a download."""
     folder = find_checkpoint_folder()
-    return (importlib.util.find_spec("face_alignment") is not None
-            and all((folder / file).is_file() for file in FAN_FILES[name]))
+    return importlib.util.find_spec("face_alignment") is not None and all(
+        (folder / file).is_file() for file in FAN_FILES[name]
+    )
 
 
 def make_fan_error(name: str, error: Exception) -> EngineError:
     """What to do when face-alignment's network `name` could not be loaded."""
     files = ", ".join(FAN_FILES[name])
-    return EngineError(f"the network '{name}' of face-alignment is not on this machine and could not be fetched "
-                       f"({type(error).__name__}: {error}); put {files} into {find_checkpoint_folder()}, or choose dlib, "
-                       "which works offline")
+    return EngineError(
+        f"the network '{name}' of face-alignment is not on this machine and could not be fetched "
+        f"({type(error).__name__}: {error}); put {files} into {find_checkpoint_folder()}, or choose dlib, "
+        "which works offline"
+    )

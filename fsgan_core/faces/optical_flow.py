@@ -10,11 +10,16 @@ from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL
 
 _FACE_SIDE = 160  # pixels of the face's box in the crop
 _CROP_SIDE = 288
-_FLOW_OPTIONS = {"winSize": (21, 21), "maxLevel": 2,
-           "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)}
+_FLOW_OPTIONS = {
+    "winSize": (21, 21),
+    "maxLevel": 2,
+    "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01),
+}
 
 
-def measure_motion(before: np.ndarray, after: np.ndarray, landmarks: np.ndarray, guess: np.ndarray | None = None) -> np.ndarray:
+def measure_motion(
+    before: np.ndarray, after: np.ndarray, landmarks: np.ndarray, guess: np.ndarray | None = None
+) -> np.ndarray:
     """float64 (68, 3): x and y, in pixels, that the picture moved under each of `landmarks` (68, 2) of `before`, and
     the miss: how far tracking back from there lands from where it began. Pictures: uint8 RGB of one size. guess:
     about where the landmarks are in `after`, when a head moves far."""

@@ -49,8 +49,10 @@ def make_poser(name: str = "auto", device: str = "cpu", allow: str = "any") -> H
     weights = find_pose_weights(name, allow)
     if weights is None:
         return None
-    poser: HopenetPoser = models.get_shared(("pose", "hopenet", device, weights.sha256),
-                                        lambda: HopenetPoser(models.load_analysis_network(weights, device), weights.weight.crop))
+    poser: HopenetPoser = models.get_shared(
+        ("pose", "hopenet", device, weights.sha256),
+        lambda: HopenetPoser(models.load_analysis_network(weights, device), weights.weight.crop),
+    )
     return poser
 
 
@@ -83,11 +85,15 @@ class HopenetPoser:
         crops = [CropSquare.from_box(box, self._crop_scale).crop(picture, INPUT_SIDE) for box in boxes]
         answer = self._network.run(make_input_tensor(crops, _MEAN_AND_DEVIATION, _MEAN_AND_DEVIATION))
         if tuple(answer.shape) != (len(boxes), 3):
-            raise WeightsError(f"the pose network answers with {tuple(answer.shape)}, not with three angles for each "
-                               f"of {len(boxes)} faces; its weights are of another kind of network")
+            raise WeightsError(
+                f"the pose network answers with {tuple(answer.shape)}, not with three angles for each "
+                f"of {len(boxes)} faces; its weights are of another kind of network"
+            )
         return [convert_angles(*map(float, angles)) for angles in answer.cpu().numpy()]
 
 
 def convert_angles(yaw: float, pitch: float, roll: float) -> EulerAngles:
     """(yaw, pitch, roll) in degrees as in pose.py, of the network's."""
-    return extract_angles(make_rotation(0.0, pitch, 0.0) @ make_rotation(-yaw, 0.0, 0.0) @ make_rotation(0.0, 0.0, roll))
+    return extract_angles(
+        make_rotation(0.0, pitch, 0.0) @ make_rotation(-yaw, 0.0, 0.0) @ make_rotation(0.0, 0.0, roll)
+    )

@@ -50,10 +50,24 @@ class LandmarkLayout:
     eye_corners: tuple[int, int]
 
 
-IBUG_LAYOUT = LandmarkLayout((slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
-              36, (36, 45))
-WFLW_LAYOUT = LandmarkLayout((landmarks_wflw.CONTOUR, landmarks_wflw.BROW_R, landmarks_wflw.BROW_L, landmarks_wflw.NOSE, np.r_[landmarks_wflw.EYE_R, landmarks_wflw.PUPIL_R],
-               np.r_[landmarks_wflw.EYE_L, landmarks_wflw.PUPIL_L], landmarks_wflw.MOUTH), landmarks_wflw.EYE_R.start, landmarks_wflw.OUTER_CORNERS)
+IBUG_LAYOUT = LandmarkLayout(
+    (slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
+    36,
+    (36, 45),
+)
+WFLW_LAYOUT = LandmarkLayout(
+    (
+        landmarks_wflw.CONTOUR,
+        landmarks_wflw.BROW_R,
+        landmarks_wflw.BROW_L,
+        landmarks_wflw.NOSE,
+        np.r_[landmarks_wflw.EYE_R, landmarks_wflw.PUPIL_R],
+        np.r_[landmarks_wflw.EYE_L, landmarks_wflw.PUPIL_L],
+        landmarks_wflw.MOUTH,
+    ),
+    landmarks_wflw.EYE_R.start,
+    landmarks_wflw.OUTER_CORNERS,
+)
 
 
 @dataclass(frozen=True)
@@ -149,19 +163,36 @@ def _smooth_run(run: list[MeasuredFace], amount: float) -> list[SmoothedFace]:
         angles = average_window(angles, round(_POSE_WINDOW // 2 * amount))
     else:
         landmarks = measured
-    return [SmoothedFace(first + i, landmarks[i], boxes[i], (angles[i, 0], angles[i, 1], angles[i, 2]),
-                    float(confidence[i]), not seen[i], None if points is None else points[i]) for i in range(count)]
+    return [
+        SmoothedFace(
+            first + i,
+            landmarks[i],
+            boxes[i],
+            (angles[i, 0], angles[i, 1], angles[i, 2]),
+            float(confidence[i]),
+            not seen[i],
+            None if points is None else points[i],
+        )
+        for i in range(count)
+    ]
 
 
 def _estimate_wflw_motion(motion: np.ndarray) -> np.ndarray:
     """Motion (n, 98, 3) under the 98 landmarks from that under the 68, (n, 68, 3): as their neighbours do."""
     near = np.abs(landmarks_wflw.FROM_IBUG)
-    return np.concatenate([landmarks_wflw.FROM_IBUG @ motion[..., :2],
-                           near / near.sum(axis=1, keepdims=True) @ motion[..., 2:]], axis=-1)
+    return np.concatenate(
+        [landmarks_wflw.FROM_IBUG @ motion[..., :2], near / near.sum(axis=1, keepdims=True) @ motion[..., 2:]], axis=-1
+    )
 
 
-def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray, amount: float,
-                     scatter: np.ndarray | None = None, layout: LandmarkLayout = IBUG_LAYOUT) -> np.ndarray:
+def smooth_landmarks(
+    measured: np.ndarray,
+    motion: np.ndarray,
+    seen: np.ndarray,
+    amount: float,
+    scatter: np.ndarray | None = None,
+    layout: LandmarkLayout = IBUG_LAYOUT,
+) -> np.ndarray:
     """(n, k, 2) smooth landmarks of `measured` (n, k, 2), in the order of `layout`. motion (n - 1, k, 3): x, y and
     miss of the picture's motion from each frame to the next, NaN where unknown. seen (n,): where `measured` is a
     measurement. amount: the averaged span grows with it. scatter (n, k): mm, see track.Face."""
@@ -176,7 +207,7 @@ def smooth_landmarks(measured: np.ndarray, motion: np.ndarray, seen: np.ndarray,
     miss = np.where(known, motion[..., 2] / unit, 0.3)
     moved, miss = _move_hidden_landmarks(points, moved, miss, np.minimum(visible[:-1], visible[1:]))
     strength = np.full(points.shape[1], _SMOOTHING_STRENGTH * amount**2)
-    strength[layout.first_lively:] *= _LIVELY_SHARE
+    strength[layout.first_lively :] *= _LIVELY_SHARE
     drift = _LANDMARK_NOISE / np.sqrt(strength)
     noise = _LANDMARK_NOISE * np.minimum(1 + (scatter / _UNSURE_SCATTER) ** 6, _MAX_NOISE_FACTOR)
     pull = np.where(seen, 1.0, 1e-6)[:, None] / noise**2
@@ -200,8 +231,9 @@ def _share_scatter(scatter: np.ndarray, layout: LandmarkLayout) -> np.ndarray:
     return shared
 
 
-def _move_hidden_landmarks(points: np.ndarray, moved: np.ndarray, miss: np.ndarray,
-                   visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _move_hidden_landmarks(
+    points: np.ndarray, moved: np.ndarray, miss: np.ndarray, visible: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """`moved` (n - 1, k, 2) with hidden landmarks moving as the visible ones do as a whole."""
     moved, miss = moved.copy(), miss.copy()
     for step in np.flatnonzero(visible.min(axis=1) < 0.9):
@@ -234,8 +266,9 @@ def _solve_trajectory(points: np.ndarray, moved: np.ndarray, pull: np.ndarray, f
     return result
 
 
-def _restore_lively_parts(smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray,
-               layout: LandmarkLayout) -> np.ndarray:
+def _restore_lively_parts(
+    smooth: np.ndarray, points: np.ndarray, seen: np.ndarray, visible: np.ndarray, layout: LandmarkLayout
+) -> np.ndarray:
     """Smooth, but for parts of the face that leave their smooth course by far more than usual, and for more than one
     frame: those as measured. A single point or a single frame that jumps is a slip, not life."""
     result = smooth.copy()

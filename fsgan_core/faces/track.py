@@ -65,8 +65,15 @@ class Face:
         yaw, pitch, roll = self.euler
         flip, shift = np.array([-1.0, 1.0]), np.array([axis, 0.0])
         wflw = None if self.wflw is None else (self.wflw * flip + shift)[WFLW_MIRROR]
-        return replace(self, box=(axis - x - width, y, width, height), euler=(-yaw, pitch, -roll), scatter=None,
-                       motion=None, landmarks=(self.landmarks * flip + shift)[MIRROR_ORDER], wflw=wflw)
+        return replace(
+            self,
+            box=(axis - x - width, y, width, height),
+            euler=(-yaw, pitch, -roll),
+            scatter=None,
+            motion=None,
+            landmarks=(self.landmarks * flip + shift)[MIRROR_ORDER],
+            wflw=wflw,
+        )
 
 
 @dataclass(frozen=True)
@@ -134,9 +141,11 @@ class Track:
         """The person that `params` ask for. Raises NoFaceError when there is nobody, TrackError when there is no
         such person or no reference."""
         if not self.people:
-            raise NoFaceError(f"no face was found in {self.clip} ({len(self.frames)} frames looked at); check the "
-                              "colour space, or set analyse.detector, analyse.minimum_confidence or "
-                              "analyse.minimum_size")
+            raise NoFaceError(
+                f"no face was found in {self.clip} ({len(self.frames)} frames looked at); check the "
+                "colour space, or set analyse.detector, analyse.minimum_confidence or "
+                "analyse.minimum_size"
+            )
         if params.person == "index":
             if params.person_index >= len(self.people):
                 raise TrackError(f"{self.clip} has no person {params.person_index}; it has 0 to {len(self.people) - 1}")
@@ -152,9 +161,15 @@ class Track:
             return min(self.people, key=lambda p: float(np.linalg.norm(p.descriptor - reference_descriptor)))
         return self.people[0]
 
-    def with_override(self, person: int, frame: int, landmarks: Mapping[int, tuple[float, float]] | None = None,
-                      hidden: bool = False, ignored: bool = False,
-                      offset: Mapping[str, tuple[float, ...]] | None = None) -> Track:
+    def with_override(
+        self,
+        person: int,
+        frame: int,
+        landmarks: Mapping[int, tuple[float, float]] | None = None,
+        hidden: bool = False,
+        ignored: bool = False,
+        offset: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> Track:
         """A new track in which landmarks of one face are put where a person wants them (plate coordinates), or the
         face is hidden, or its measurement ignored, or something is added to it (`offset`, by the names of
         contract.landmarks). Without any of these the frame's override is taken away. Raises TrackError."""
@@ -179,21 +194,37 @@ class Track:
 
 def rebuild_faces(track: Track) -> Track:
     """The track with every person's final faces made anew from what was measured and overridden."""
-    return replace(track, people=tuple(replace(person, faces=_build_final_faces(track, person)) for person in track.people))
+    return replace(
+        track, people=tuple(replace(person, faces=_build_final_faces(track, person)) for person in track.people)
+    )
 
 
-def make_face(frame: int, landmarks: np.ndarray, confidence: float, *, origin: str = "detected",
-              pixel_aspect: float = 1.0, scatter: np.ndarray | None = None,
-              motion: np.ndarray | None = None, wflw: np.ndarray | None = None,
-              angles: tuple[float, float, float] | None = None) -> Face:
+def make_face(
+    frame: int,
+    landmarks: np.ndarray,
+    confidence: float,
+    *,
+    origin: str = "detected",
+    pixel_aspect: float = 1.0,
+    scatter: np.ndarray | None = None,
+    motion: np.ndarray | None = None,
+    wflw: np.ndarray | None = None,
+    angles: tuple[float, float, float] | None = None,
+) -> Face:
     """A face with its box from its landmarks, rounded as the file will hold it. angles: (yaw, pitch, roll) in degrees;
     None: from the landmarks."""
     landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
     box = tuple(round(value, _DIGITS) for value in compute_face_box(landmarks, pixel_aspect))
     angles = measure_euler_angles(landmarks, pixel_aspect) if angles is None else angles
-    return Face(frame, box, landmarks, _convert_to_tuple(np.round(angles, _DIGITS)),  # type: ignore[arg-type]
-                round(float(confidence), _DIGITS), origin,
-                *(None if values is None else np.round(values, _DIGITS) for values in (scatter, motion, wflw)))
+    return Face(
+        frame,
+        box,
+        landmarks,
+        _convert_to_tuple(np.round(angles, _DIGITS)),  # type: ignore[arg-type]
+        round(float(confidence), _DIGITS),
+        origin,
+        *(None if values is None else np.round(values, _DIGITS) for values in (scatter, motion, wflw)),
+    )
 
 
 def carry_overrides(track: Track, previous: Track) -> Track:
@@ -213,20 +244,36 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
     order = {frame: place for place, frame in enumerate(track.frames)}
     scale = np.array([track.pixel_aspect, 1.0])
     unseen = {frame for frame, override in person.overrides.items() if override.hidden or override.ignored}
-    samples = [MeasuredFace(order[frame], face.landmarks * scale, face.scatter,
-                      None if face.motion is None else face.motion * (track.pixel_aspect, 1.0, 1.0),
-                      np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1), face.euler, face.confidence,
-                      None if face.wflw is None else face.wflw * scale)
-               for frame, face in person.measured.items()
-               if frame in order and frame not in unseen]
+    samples = [
+        MeasuredFace(
+            order[frame],
+            face.landmarks * scale,
+            face.scatter,
+            None if face.motion is None else face.motion * (track.pixel_aspect, 1.0, 1.0),
+            np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1),
+            face.euler,
+            face.confidence,
+            None if face.wflw is None else face.wflw * scale,
+        )
+        for frame, face in person.measured.items()
+        if frame in order and frame not in unseen
+    ]
     faces: dict[int, Face] = {}
     for result in smooth_faces(samples, gap=track.gap, amount=track.smooth if track.related else 0.0):
         frame = track.frames[result.place]
         measured = person.measured.get(frame)
         origin = measured.origin if measured is not None and not result.is_bridged else "bridged"
-        faces[frame] = _round_face(Face(frame, _convert_to_tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
-                                     result.landmarks / scale, result.euler, result.confidence, origin,
-                                     wflw=None if result.wflw is None else result.wflw / scale))
+        faces[frame] = _round_face(
+            Face(
+                frame,
+                _convert_to_tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
+                result.landmarks / scale,
+                result.euler,
+                result.confidence,
+                origin,
+                wflw=None if result.wflw is None else result.wflw / scale,
+            )
+        )
     for frame, override in person.overrides.items():
         if override.hidden:
             faces.pop(frame, None)
@@ -246,10 +293,21 @@ def _apply_override(face: Face, override: FaceOverride, track: Track) -> Face:
         landmarks[index] = point
     angles = None
     if track.pose != "pnp":  # what the network said, and by how much the edit turns the head
-        angles = _add_angles(face.euler, measure_euler_angles(landmarks, track.pixel_aspect), measure_euler_angles(face.landmarks, track.pixel_aspect))
+        angles = _add_angles(
+            face.euler,
+            measure_euler_angles(landmarks, track.pixel_aspect),
+            measure_euler_angles(face.landmarks, track.pixel_aspect),
+        )
     # The box stays the smoothed one unless the whole face was moved.
-    edited = make_face(face.frame, landmarks, face.confidence, origin="edited", pixel_aspect=track.pixel_aspect,
-                       wflw=face.with_landmarks(landmarks).wflw, angles=angles)
+    edited = make_face(
+        face.frame,
+        landmarks,
+        face.confidence,
+        origin="edited",
+        pixel_aspect=track.pixel_aspect,
+        wflw=face.with_landmarks(landmarks).wflw,
+        angles=angles,
+    )
     return edited if len(override.landmarks) > 34 else replace(edited, box=face.box)
 
 
@@ -258,7 +316,9 @@ def check_offset(name: str, values: Sequence[float]) -> tuple[float, ...]:
     try:
         declared = find_face_offset(name)
     except KeyError:
-        raise ValueError(f"there is no offset '{name}'; a landmark's number or one of {', '.join(FACE_OFFSETS)}") from None
+        raise ValueError(
+            f"there is no offset '{name}'; a landmark's number or one of {', '.join(FACE_OFFSETS)}"
+        ) from None
     found = tuple(float(value) for value in values)
     if len(found) != len(declared.neutral_value) or not np.isfinite(found).all():
         raise ValueError(f"the offset '{name}' takes {len(declared.neutral_value)} numbers, not {list(values)}")
@@ -281,22 +341,36 @@ def _apply_offset(face: Face, offset: Mapping[str, tuple[float, ...]], pixel_asp
             box = np.r_[box[:2] - (values[0] - 1) / 2 * box[2:], values[0] * box[2:]]
         else:
             turn[("yaw", "pitch", "roll").index(name)] += values[0]
-    angles = _add_angles(face.euler, measure_euler_angles(landmarks, pixel_aspect), measure_euler_angles(face.landmarks, pixel_aspect))
-    return _round_face(replace(face.with_landmarks(landmarks), box=_convert_to_tuple(box), euler=_add_angles(angles, turn, (0.0, 0.0, 0.0)),
-                            origin="edited"))
+    angles = _add_angles(
+        face.euler, measure_euler_angles(landmarks, pixel_aspect), measure_euler_angles(face.landmarks, pixel_aspect)
+    )
+    return _round_face(
+        replace(
+            face.with_landmarks(landmarks),
+            box=_convert_to_tuple(box),
+            euler=_add_angles(angles, turn, (0.0, 0.0, 0.0)),
+            origin="edited",
+        )
+    )
 
 
-def _add_angles(angles: tuple[float, float, float], plus: Sequence[float],
-         minus: Sequence[float]) -> tuple[float, float, float]:
+def _add_angles(
+    angles: tuple[float, float, float], plus: Sequence[float], minus: Sequence[float]
+) -> tuple[float, float, float]:
     """angles + plus - minus, in degrees, each within -180 to 180."""
     total = np.array(angles) + plus - np.array(minus)
     return _convert_to_tuple((total + 180.0) % 360.0 - 180.0)
 
 
 def _round_face(face: Face) -> Face:
-    return replace(face, box=_convert_to_tuple(np.round(face.box, _DIGITS)), landmarks=np.round(face.landmarks, _DIGITS),
-                   wflw=None if face.wflw is None else np.round(face.wflw, _DIGITS),
-                   euler=_convert_to_tuple(np.round(face.euler, _DIGITS)), confidence=round(float(face.confidence), _DIGITS))
+    return replace(
+        face,
+        box=_convert_to_tuple(np.round(face.box, _DIGITS)),
+        landmarks=np.round(face.landmarks, _DIGITS),
+        wflw=None if face.wflw is None else np.round(face.wflw, _DIGITS),
+        euler=_convert_to_tuple(np.round(face.euler, _DIGITS)),
+        confidence=round(float(face.confidence), _DIGITS),
+    )
 
 
 def _convert_to_tuple(values: np.ndarray | Sequence[float]) -> Any:
@@ -306,12 +380,21 @@ def _convert_to_tuple(values: np.ndarray | Sequence[float]) -> Any:
 def _measure_point_distance(person: Person, point: tuple[float, float]) -> float:
     """Median distance of the face's middle to the point, in plate pixels."""
     faces = person.faces or person.measured
-    return float(np.median([np.hypot(face.box[0] + face.box[2] / 2 - point[0], face.box[1] + face.box[3] / 2 - point[1])
-                            for face in faces.values()]))
+    return float(
+        np.median(
+            [
+                np.hypot(face.box[0] + face.box[2] / 2 - point[0], face.box[1] + face.box[3] / 2 - point[1])
+                for face in faces.values()
+            ]
+        )
+    )
 
 
 def _rate_likeness(person: Person, other: Person) -> float:
     common = [frame for frame in person.measured if frame in other.measured]
-    together = (float(np.mean([compute_overlap(person.measured[frame].box, other.measured[frame].box) for frame in common]))
-                if common else 0.0)
+    together = (
+        float(np.mean([compute_overlap(person.measured[frame].box, other.measured[frame].box) for frame in common]))
+        if common
+        else 0.0
+    )
     return together - float(np.linalg.norm(person.descriptor - other.descriptor))

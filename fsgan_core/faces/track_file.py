@@ -66,19 +66,21 @@ def format_track(track: Track) -> str:
     head = {"format": TRACK_FORMAT, "version": version, **{key: body[key] for key in body if key != "people"}}
     lines = ["{"]
     lines += [f" {json.dumps(key)}: {_format_json(value)}," for key, value in head.items()]
-    lines.append(f" \"digest\": \"{_compute_digest(body)}\",")
+    lines.append(f' "digest": "{_compute_digest(body)}",')
     blocks = [_format_person(person, data) for person, data in zip(track.people, body["people"], strict=True)]
-    lines.append(" \"people\": [" + ("\n" + ",\n".join(blocks) + "\n ]" if blocks else "]"))
+    lines.append(' "people": [' + ("\n" + ",\n".join(blocks) + "\n ]" if blocks else "]"))
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def parse_track(data: Any, name: str = "the track") -> Track:
     """The track that JSON data hold. Raises TrackError that names the place."""
     if not isinstance(data, Mapping) or data.get("format") != TRACK_FORMAT:
-        raise TrackError(f"{name} is no track: it does not say \"format\": \"{TRACK_FORMAT}\"")
+        raise TrackError(f'{name} is no track: it does not say "format": "{TRACK_FORMAT}"')
     if data.get("version") not in (TRACK_VERSION, OFFSET_VERSION):
-        raise TrackError(f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION} and "
-                         f"{OFFSET_VERSION}. Analyse the clip again")
+        raise TrackError(
+            f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION} and "
+            f"{OFFSET_VERSION}. Analyse the clip again"
+        )
     where = "the head"
     try:
         people = []
@@ -87,13 +89,23 @@ def parse_track(data: Any, name: str = "the track") -> Track:
             people.append(_parse_person(index, entry))
         where = "the head"
         track = Track(
-            clip=str(data["clip"]), frames=tuple(int(frame) for frame in _expand_frames(data["frames"])),
-            width=int(data["width"]), height=int(data["height"]), pixel_aspect=_parse_number(data["pixel_aspect"]),
-            exposure=_parse_number(data["exposure"]), people=tuple(people), detector=str(data["detector"]),
-            landmarker=str(data["landmarks"]), gap=int(data["gap"]), smooth=_parse_number(data["smooth"]),
-            related=bool(data["related"]), pose=_check_choice(data.get("pose", POSE_METHODS[0]), POSE_METHODS, "pose"),
-            weights=tuple(UsedWeights(**{key: str(entry[key]) for key in _WEIGHTS_KEYS})
-                          for entry in data.get("weights", ())))
+            clip=str(data["clip"]),
+            frames=tuple(int(frame) for frame in _expand_frames(data["frames"])),
+            width=int(data["width"]),
+            height=int(data["height"]),
+            pixel_aspect=_parse_number(data["pixel_aspect"]),
+            exposure=_parse_number(data["exposure"]),
+            people=tuple(people),
+            detector=str(data["detector"]),
+            landmarker=str(data["landmarks"]),
+            gap=int(data["gap"]),
+            smooth=_parse_number(data["smooth"]),
+            related=bool(data["related"]),
+            pose=_check_choice(data.get("pose", POSE_METHODS[0]), POSE_METHODS, "pose"),
+            weights=tuple(
+                UsedWeights(**{key: str(entry[key]) for key in _WEIGHTS_KEYS}) for entry in data.get("weights", ())
+            ),
+        )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TrackError(f"{name} is broken in {where}: {what}") from error
@@ -103,20 +115,31 @@ def parse_track(data: Any, name: str = "the track") -> Track:
 def _make_body(track: Track) -> dict[str, Any]:
     """What the final faces are made from, as JSON data."""
     body: dict[str, Any] = {
-        "clip": track.clip, "frames": _compress_frames(track.frames), "width": track.width, "height": track.height,
-        "pixel_aspect": track.pixel_aspect, "exposure": track.exposure, "detector": track.detector,
-        "landmarks": track.landmarker, "gap": track.gap, "smooth": track.smooth, "related": track.related,
+        "clip": track.clip,
+        "frames": _compress_frames(track.frames),
+        "width": track.width,
+        "height": track.height,
+        "pixel_aspect": track.pixel_aspect,
+        "exposure": track.exposure,
+        "detector": track.detector,
+        "landmarks": track.landmarker,
+        "gap": track.gap,
+        "smooth": track.smooth,
+        "related": track.related,
     }
     # Only where they say something: a track without them is the same text for programs that do not know them.
     if track.pose != POSE_METHODS[0]:
         body["pose"] = track.pose
     if track.weights:
         body["weights"] = [{key: getattr(used, key) for key in _WEIGHTS_KEYS} for used in track.weights]
-    body["people"] = [{
-        "descriptor": person.descriptor.tolist(),
-        "overrides": {str(frame): _encode_override(override) for frame, override in person.overrides.items()},
-        "measured": {str(frame): _encode_face(face) for frame, face in person.measured.items()},
-    } for person in track.people]
+    body["people"] = [
+        {
+            "descriptor": person.descriptor.tolist(),
+            "overrides": {str(frame): _encode_override(override) for frame, override in person.overrides.items()},
+            "measured": {str(frame): _encode_face(face) for frame, face in person.measured.items()},
+        }
+        for person in track.people
+    ]
     return body
 
 
@@ -126,18 +149,23 @@ def _compute_digest(body: Mapping[str, Any]) -> str:
 
 def _format_person(person: Person, data: Mapping[str, Any]) -> str:
     faces = {str(frame): _encode_face(face) for frame, face in person.faces.items()}
-    lines = [f"  {{\"index\": {person.index},"]
+    lines = [f'  {{"index": {person.index},']
     for key in ("overrides", "faces", "measured"):
         table = faces if key == "faces" else data[key]
         rows = ",\n".join(f"    {json.dumps(frame)}: {_format_json(value)}" for frame, value in table.items())
-        lines.append(f"   \"{key}\": {{" + (f"\n{rows}\n   " if rows else "") + "},")
-    lines.append(f"   \"descriptor\": {_format_json(data['descriptor'])}}}")
+        lines.append(f'   "{key}": {{' + (f"\n{rows}\n   " if rows else "") + "},")
+    lines.append(f'   "descriptor": {_format_json(data["descriptor"])}}}')
     return "\n".join(lines)
 
 
 def _encode_face(face: Face) -> dict[str, Any]:
-    data: dict[str, Any] = {"confidence": face.confidence, "origin": face.origin, "euler": list(face.euler),
-                            "box": list(face.box), "landmarks": _list_rows(face.landmarks)}
+    data: dict[str, Any] = {
+        "confidence": face.confidence,
+        "origin": face.origin,
+        "euler": list(face.euler),
+        "box": list(face.box),
+        "landmarks": _list_rows(face.landmarks),
+    }
     if face.scatter is not None:
         data["scatter"] = face.scatter.tolist()
     if face.motion is not None:
@@ -152,29 +180,41 @@ def _encode_override(override: FaceOverride) -> dict[str, Any]:
     if override.landmarks:
         data["landmarks"] = {str(index): list(point) for index, point in sorted(override.landmarks.items())}
     if override.offset:
-        data["offset"] = {name: list(values) if len(values) > 1 else values[0]
-                          for name, values in sorted(override.offset.items())}
+        data["offset"] = {
+            name: list(values) if len(values) > 1 else values[0] for name, values in sorted(override.offset.items())
+        }
     return data
 
 
 def _parse_person(index: int, data: Mapping[str, Any]) -> Person:
     overrides = {}
     for frame, entry in data.get("overrides", {}).items():
-        placed = {int(key): (_parse_number(point[0]), _parse_number(point[1])) for key, point in entry.get("landmarks", {}).items()}
+        placed = {
+            int(key): (_parse_number(point[0]), _parse_number(point[1]))
+            for key, point in entry.get("landmarks", {}).items()
+        }
         if any(not 0 <= key < 68 for key in placed):
             raise ValueError(f"override of frame {frame}: landmarks are numbered 0 to 67")
         try:
-            offset = {name: check_offset(name, values if isinstance(values, (list, tuple)) else [values])
-                      for name, values in entry.get("offset", {}).items()}
+            offset = {
+                name: check_offset(name, values if isinstance(values, (list, tuple)) else [values])
+                for name, values in entry.get("offset", {}).items()
+            }
         except ValueError as error:
             raise ValueError(f"override of frame {frame}: {error}") from error
-        overrides[int(frame)] = FaceOverride(placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)),
-                                         offset)
+        overrides[int(frame)] = FaceOverride(
+            placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)), offset
+        )
     descriptor = np.array([_parse_number(value) for value in data["descriptor"]])
     if descriptor.shape != (128,):
         raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")
-    return Person(index, _parse_faces(data.get("faces", {})), _parse_faces(data["measured"]), descriptor,
-                  dict(sorted(overrides.items())))
+    return Person(
+        index,
+        _parse_faces(data.get("faces", {})),
+        _parse_faces(data["measured"]),
+        descriptor,
+        dict(sorted(overrides.items())),
+    )
 
 
 def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
@@ -189,8 +229,17 @@ def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
             angles = tuple(_parse_number(value) for value in data["euler"])
             if len(box) != 4 or len(angles) != 3:
                 raise ValueError("box takes 4 numbers, euler 3")
-            faces[int(key)] = Face(int(key), box, _parse_points(data["landmarks"], 2), angles,
-                                   _parse_number(data["confidence"]), origin, scatter, motion, wflw)
+            faces[int(key)] = Face(
+                int(key),
+                box,
+                _parse_points(data["landmarks"], 2),
+                angles,
+                _parse_number(data["confidence"]),
+                origin,
+                scatter,
+                motion,
+                wflw,
+            )
         except KeyError as error:
             raise ValueError(f"frame {key}: {error} is missing") from error
         except (TypeError, ValueError) as error:

@@ -45,7 +45,12 @@ __all__ = ["FarmBundle", "collect_paths", "describe_job_engines", "make_bundle",
 
 log = logging.getLogger(__name__)
 
-TRACKS_FOLDER, SIDECARS_FOLDER, REPORT_FOLDER, FINETUNED_FILE = "tracks", "frames", "report", "finetuned.safetensors"  # in the work folder
+TRACKS_FOLDER, SIDECARS_FOLDER, REPORT_FOLDER, FINETUNED_FILE = (
+    "tracks",
+    "frames",
+    "report",
+    "finetuned.safetensors",
+)  # in the work folder
 RECOGNITION_NAME = "reenact.recognition_file"
 STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAME)  # parameters that are paths
 NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
@@ -66,11 +71,16 @@ class FarmBundle:
 
     def summarise(self, folder: Path) -> dict[str, Any]:
         """For a program; folder: where it is written."""
-        return {"folder": str(folder), "steps": [step["name"] for step in self.template["steps"]],
-                "tasks": self.task_count, "notes": list(self.notes)}
+        return {
+            "folder": str(folder),
+            "steps": [step["name"] for step in self.template["steps"]],
+            "tasks": self.task_count,
+            "notes": list(self.notes),
+        }
 
 
 # Paths of a shot by name.
+
 
 def collect_paths(shot: Shot) -> dict[str, str]:
     """Every path in a shot by its name on a task's command line: "source.1", "target.track", "reenact.network", ..."""
@@ -107,7 +117,7 @@ def replace_paths(shot: Shot, paths: Mapping[str, str]) -> Shot:
             if not 0 <= place < len(shot.source):
                 raise InputError(f"the shot has no {name}")
             changed = _replace_clip_path(shot.source[place], key, path)
-            shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1:]))
+            shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1 :]))
         elif head == "target":
             shot = replace(shot, target=_replace_clip_path(shot.target, rest, path))
         elif head == "holdout" and shot.holdout is not None:
@@ -145,6 +155,7 @@ def describe_engines(engines: Mapping[str, ResolvedEngine], *, tuned: bool = Fal
 
 # The bundle.
 
+
 def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
     """The job of a shot whose paths are absolute. Opens every clip; raises what is wrong with the shot as a render
     would, so that it is told before anything is sent to a farm."""
@@ -155,8 +166,11 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
     work_folder = str(Path(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
     opened = plan_shot_job(shot)
     tuned = options.finetune_iterations > 0
-    made = _plan_made_files(shot, work_folder, anew=not tuned and draws_whole_face(opened.renderer.engines["reenact"],
-                                                                           shot.stages.reenact.prewarp))
+    made = _plan_made_files(
+        shot,
+        work_folder,
+        anew=not tuned and draws_whole_face(opened.renderer.engines["reenact"], shot.stages.reenact.prewarp),
+    )
     start = shot.stages.reenact.network
     pinned = _pin_engines(replace_paths(shot, made), opened, _find_finetuned_resolution(shot) if tuned else 0)
     if tuned:
@@ -167,10 +181,16 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
         arguments["reenact.network"] = "{{Param.WorkFolder}}/" + FINETUNED_FILE
     arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
     steps = _make_steps(pinned, arguments, made, options, start if tuned else "")
-    data = make_template({name: declared for name, (declared, _) in parameters.items()}, steps,
-                    [make_environment(), *[make_session_environment()] * options.has_session])
-    values = {"parameterValues": [{"name": name, "value": value} for name, (_, value) in parameters.items()
-                                  if value is not None]}
+    data = make_template(
+        {name: declared for name, (declared, _) in parameters.items()},
+        steps,
+        [make_environment(), *[make_session_environment()] * options.has_session],
+    )
+    values = {
+        "parameterValues": [
+            {"name": name, "value": value} for name, (_, value) in parameters.items() if value is not None
+        ]
+    }
     assets = _make_asset_references(opened, pinned, made, work_folder, options)
     return FarmBundle(data, values, assets, pinned, -(-len(opened.frames) // options.chunk))
 
@@ -184,8 +204,11 @@ def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:
     texts = dict(bundle.extra_files)
     if bundle.shot is not None:
         texts["shot.toml"] = format_shot(bundle.shot)
-    for name, data in (("parameter_values.yaml", bundle.values), ("asset_references.yaml", bundle.assets),
-                       ("template.yaml", bundle.template)):
+    for name, data in (
+        ("parameter_values.yaml", bundle.values),
+        ("asset_references.yaml", bundle.assets),
+        ("template.yaml", bundle.template),
+    ):
         texts[name] = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
     texts["parameters.json"] = json.dumps(plain, indent=1) + "\n"
     for name, text in texts.items():
@@ -199,15 +222,19 @@ def _make_paths_absolute(shot: Shot) -> Shot:
     config = shot.stages.colour.config or os.environ.get("OCIO", "")
     if config and config != shot.stages.colour.config:
         shot = replace(shot, stages=replace(shot.stages, colour=shot.stages.colour.replace(config=config)))
-    return replace_paths(shot, {name: os.path.normpath(Path(path).expanduser().absolute())
-                        for name, path in collect_paths(shot).items()})
+    return replace_paths(
+        shot, {name: os.path.normpath(Path(path).expanduser().absolute()) for name, path in collect_paths(shot).items()}
+    )
 
 
 def _plan_made_files(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, str]:
     """Files that the job makes, all of them in TRACKS: tracks of the clips that name none, where the source is
     recognised. anew: a network draws the face."""
-    made = {f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"
-            for number, clip in enumerate(shot.source, start=1) if not clip.track}
+    made = {
+        f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"
+        for number, clip in enumerate(shot.source, start=1)
+        if not clip.track
+    }
     if not shot.target.track:
         made["target.track"] = f"{work_folder}/{TRACKS_FOLDER}/target.json"
     reenact = shot.stages.reenact
@@ -238,17 +265,26 @@ def _find_finetuned_resolution(shot: Shot) -> int:
     return find_weights("reenact", reenact.network, shot.stages.weights.allow).weight.resolution
 
 
-def _make_parameters(shot: Shot, pinned: Shot, opened: RenderJob, options: FarmOptions, work_folder: str,
-                expected: str) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
+def _make_parameters(
+    shot: Shot, pinned: Shot, opened: RenderJob, options: FarmOptions, work_folder: str, expected: str
+) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
     """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
     name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
-    parameters = make_common_parameters(options, name, check_value_length(to_openjd_range(opened.frames)), work_folder) | {
-        "ShotFile": (make_path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
-                     None),
-        "TargetFrames": ({"type": "STRING", "description": "Frames of the plate that are analysed."},
-                         check_value_length(to_openjd_range(choose_target_frames(opened)))),
-        "Expected": ({"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
-                     check_value_length(expected)),
+    parameters = make_common_parameters(
+        options, name, check_value_length(to_openjd_range(opened.frames)), work_folder
+    ) | {
+        "ShotFile": (
+            make_path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
+            None,
+        ),
+        "TargetFrames": (
+            {"type": "STRING", "description": "Frames of the plate that are analysed."},
+            check_value_length(to_openjd_range(choose_target_frames(opened))),
+        ),
+        "Expected": (
+            {"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
+            check_value_length(expected),
+        ),
         "OutputFolder": (make_path_parameter("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
     }
     arguments = {"output": "{{Param.OutputFolder}}"}
@@ -259,13 +295,17 @@ def _make_parameters(shot: Shot, pinned: Shot, opened: RenderJob, options: FarmO
         parameters[parameter] = (make_path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
         arguments[place] = "{{Param." + parameter + "}}"
     for number, folder in enumerate(options.weight_folders, start=1):
-        parameters[f"Weights{number}"] = (make_path_parameter("DIRECTORY", "IN"), str(Path(folder).expanduser().absolute()))
+        parameters[f"Weights{number}"] = (
+            make_path_parameter("DIRECTORY", "IN"),
+            str(Path(folder).expanduser().absolute()),
+        )
         arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
     return parameters, arguments
 
 
-def _make_steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions,
-           start: str) -> list[dict[str, Any]]:
+def _make_steps(
+    shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions, start: str
+) -> list[dict[str, Any]]:
     def make_run_action(what: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
         given = [word for place, text in paths.items() for word in ("--path", f"{place}={text}")]
         return make_task_action(what, "{{Param.ShotFile}}", options, *more, *given)
@@ -273,37 +313,72 @@ def _make_steps(shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str
     steps, before = [], []
     sources = [name.split(".")[1] for name in made if name.startswith("source.")]
     if sources:
-        steps.append(make_step("AnalyseSources", make_run_action("analyse-source", "--number", "{{Task.Param.Source}}"), options,
-                          space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]}))
+        steps.append(
+            make_step(
+                "AnalyseSources",
+                make_run_action("analyse-source", "--number", "{{Task.Param.Source}}"),
+                options,
+                space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]},
+            )
+        )
         before.append("AnalyseSources")
     if options.finetune_iterations:
         first = {name: text for name, text in arguments.items() if name != "reenact.network"}
         if start and "reenact.network" in collect_paths(shot) and Path(start).is_file():
             first["reenact.network"] = "{{Param.ReenactNetwork}}"
-        steps.append(make_step("Finetune", make_run_action("finetune", "--iterations", str(options.finetune_iterations), "--licence",
-                                          options.finetune_licence, "--start",
-                                          "" if "reenact.network" in first else start, paths=first),
-                          options, after=list(before)))
+        steps.append(
+            make_step(
+                "Finetune",
+                make_run_action(
+                    "finetune",
+                    "--iterations",
+                    str(options.finetune_iterations),
+                    "--licence",
+                    options.finetune_licence,
+                    "--start",
+                    "" if "reenact.network" in first else start,
+                    paths=first,
+                ),
+                options,
+                after=list(before),
+            )
+        )
         before.append("Finetune")
     if "target.track" in made:
-        steps.append(make_step("AnalyseTarget", make_run_action("analyse-target", "--frames", "{{Param.TargetFrames}}"), options))
+        steps.append(
+            make_step("AnalyseTarget", make_run_action("analyse-target", "--frames", "{{Param.TargetFrames}}"), options)
+        )
         before.append("AnalyseTarget")
     if RECOGNITION_NAME in made:
         steps.append(make_step("Recognise", make_run_action("recognise"), options, after=list(before)))
         before.append("Recognise")
-    steps.append(make_step("Render", make_run_action("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
-                      options, after=before, space=make_chunk_space()))
-    steps.append(make_step("Report", make_run_action("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True))
+    steps.append(
+        make_step(
+            "Render",
+            make_run_action("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
+            options,
+            after=before,
+            space=make_chunk_space(),
+        )
+    )
+    steps.append(
+        make_step(
+            "Report", make_run_action("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True
+        )
+    )
     return steps
 
 
-def _make_asset_references(opened: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str,
-            options: FarmOptions) -> dict[str, Any]:
+def _make_asset_references(
+    opened: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str, options: FarmOptions
+) -> dict[str, Any]:
     """Files that job attachments carry; on a shared file server nothing of it is used."""
     inputs = opened.inputs
     files: list[str] = []
-    for item, frames in [(source, None) for source in inputs.sources] + [(inputs.target, choose_target_frames(opened)),
-                                                                        (inputs.holdout, None)]:
+    for item, frames in [(source, None) for source in inputs.sources] + [
+        (inputs.target, choose_target_frames(opened)),
+        (inputs.holdout, None),
+    ]:
         if item is not None:
             files += _list_files(item, frames)
     paths = collect_paths(shot)
@@ -312,11 +387,13 @@ def _make_asset_references(opened: RenderJob, shot: Shot, made: Mapping[str, str
     config = paths.get("colour.config")
     if config:
         folders.append(str(Path(config).parent))  # its look-up tables lie there
-    return {"assetReferences": {
-        "inputs": {"filenames": list(dict.fromkeys(files)), "directories": folders},
-        "outputs": {"directories": [str(Path(shot.output.path).parent), work_folder]},
-        "referencedPaths": [],
-    }}
+    return {
+        "assetReferences": {
+            "inputs": {"filenames": list(dict.fromkeys(files)), "directories": folders},
+            "outputs": {"directories": [str(Path(shot.output.path).parent), work_folder]},
+            "referencedPaths": [],
+        }
+    }
 
 
 def _list_files(clip_input: ClipInput, frames: tuple[int, ...] | None) -> list[str]:

@@ -52,8 +52,14 @@ class NukeScript:
 
     def list_writes(self) -> list[ScriptNode]:
         """Writes at the top that are not switched off, in the order in which Nuke executes them."""
-        found = [node for node in self.nodes.values() if node.node_class == "Write" and "." not in node.name
-                 and not node.is_on("disable") and not node.is_on("reading")]
+        found = [
+            node
+            for node in self.nodes.values()
+            if node.node_class == "Write"
+            and "." not in node.name
+            and not node.is_on("disable")
+            and not node.is_on("reading")
+        ]
         return sorted(found, key=lambda node: node.get_integer("render_order") or 1)
 
     def list_upstream(self, name: str) -> list[ScriptNode]:
@@ -71,14 +77,18 @@ class NukeScript:
 
     def find_write_range(self, write: ScriptNode) -> tuple[int, int]:
         """First and last frame that Nuke writes. Raises InputError where only Nuke knows them."""
-        node, names, usual = (write, ("first", "last"), (1, 1)) if write.is_on("use_limit") else (
-            self.root, ("first_frame", "last_frame"), (1, 100))
+        node, names, usual = (
+            (write, ("first", "last"), (1, 1))
+            if write.is_on("use_limit")
+            else (self.root, ("first_frame", "last_frame"), (1, 100))
+        )
         found = []
         for knob, default in zip(names, usual, strict=True):
             number = node.get_integer(knob) if knob in node.knobs else default
             if number is None:
-                raise InputError(f"{node.name or 'the script'}: {knob} is {node.knobs[knob]}, which only Nuke can say; "
-                                 "give --frames")
+                raise InputError(
+                    f"{node.name or 'the script'}: {knob} is {node.knobs[knob]}, which only Nuke can say; give --frames"
+                )
             found.append(number)
         return found[0], found[1]
 
@@ -195,15 +205,19 @@ def split_commands(text: str) -> Iterator[list[str]]:
 
 
 _BLANK_PATTERN = re.compile(r"\s*")
-_PLAIN_PATTERNS = {(False, False): re.compile(r"[^\\\[\s;]+"), (True, False): re.compile(r'[^\\\["]+'),
-          (False, True): re.compile(r"[^\\\s]+"), (True, True): re.compile(r'[^\\"]+')}  # by (quoted, listed)
+_PLAIN_PATTERNS = {
+    (False, False): re.compile(r"[^\\\[\s;]+"),
+    (True, False): re.compile(r'[^\\\["]+'),
+    (False, True): re.compile(r"[^\\\s]+"),
+    (True, True): re.compile(r'[^\\"]+'),
+}  # by (quoted, listed)
 
 
 def _read_word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
     """The word that begins there, and the place behind it. listed: of a list, where only blanks end a word."""
     if text[place] == "{":
         end = _find_closing(text, place, "{", "}")
-        return re.sub(r"\\\n[ \t]*", " ", text[place + 1:end]), end + 1
+        return re.sub(r"\\\n[ \t]*", " ", text[place + 1 : end]), end + 1
     quoted = text[place] == '"'
     begun, place = place, place + quoted
     plain = _PLAIN_PATTERNS[quoted, listed]
@@ -216,7 +230,7 @@ def _read_word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
             part, place = _read_escape(text, place)
         elif letter == "[":
             end = _find_closing(text, place, "[", "]")
-            part, place = text[place:end + 1], end + 1
+            part, place = text[place : end + 1], end + 1
         else:
             return "".join(parts), place + quoted
         parts.append(part)
@@ -237,11 +251,13 @@ def _find_closing(text: str, place: int, opens: str, closes: str) -> int:
 
 def _read_escape(text: str, place: int) -> tuple[str, int]:
     """What a backslash and what follows it stand for, and the place behind."""
-    match = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|\n[ \t]*|(.)|$)",
-                       re.DOTALL).match(text, place)
+    match = re.compile(
+        r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|\n[ \t]*|(.)|$)", re.DOTALL
+    ).match(text, place)
     assert match is not None
-    code = next((int(digits, base) for digits, base in zip(match.groups()[:4], (16, 16, 16, 8), strict=True) if digits),
-                None)
+    code = next(
+        (int(digits, base) for digits, base in zip(match.groups()[:4], (16, 16, 16, 8), strict=True) if digits), None
+    )
     if code is not None:
         return chr(code) if code < 0x110000 else "\ufffd", match.end()
     letter = match[5]

@@ -49,13 +49,31 @@ POLL_SECONDS = 0.5  # seconds between two looks at the task and the folder
 
 # Variables that decide about pixels, many of them read once, at a library's import: a task with others than the
 # process has is not for it.
-DECIDING_PREFIXES = ("FSGAN_", "OCIO", "OMP_", "MKL_", "OPENBLAS_", "ONEDNN_", "ATEN_", "NPY_", "OPENCV_", "TORCH_", "CUDA_",
-            "CUBLAS_", "NVIDIA_", "PYTHONPATH", "HOME")
+DECIDING_PREFIXES = (
+    "FSGAN_",
+    "OCIO",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "ONEDNN_",
+    "ATEN_",
+    "NPY_",
+    "OPENCV_",
+    "TORCH_",
+    "CUDA_",
+    "CUBLAS_",
+    "NVIDIA_",
+    "PYTHONPATH",
+    "HOME",
+)
 
 
 def select_deciding_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in sorted(environment.items())
-            if name.startswith(DECIDING_PREFIXES) and name != SESSION_VARIABLE}
+    return {
+        name: value
+        for name, value in sorted(environment.items())
+        if name.startswith(DECIDING_PREFIXES) and name != SESSION_VARIABLE
+    }
 
 
 # The task's side.
@@ -90,13 +108,17 @@ def _connect(folder: Path) -> Iterator[socket.socket]:
 
 def _send_command(connection: socket.socket, arguments: Sequence[str]) -> int | None:
     """Raises OSError, TimeoutError among them."""
-    asked = {"arguments": list(arguments), "folder": os.getcwd(), "environment": select_deciding_variables(os.environ),  # noqa: PTH109
-             "version": __version__}
+    asked = {
+        "arguments": list(arguments),
+        "folder": os.getcwd(),  # noqa: PTH109
+        "environment": select_deciding_variables(os.environ),
+        "version": __version__,
+    }
     connection.sendall(json.dumps(asked).encode() + b"\n")
     with connection.makefile("rb") as lines:
         first = lines.readline()
         connection.settimeout(None)  # from here on the engine's limit holds
-        for line in ([first] if first else lines):
+        for line in [first] if first else lines:
             said = json.loads(line)
             if "refused" in said:
                 _print_warning(f"the session's process does not take it ({said['refused']}); this task works by itself")
@@ -128,8 +150,13 @@ def start_session(folder: Path, program: Sequence[str] = (sys.executable, "-m", 
         folder.chmod(0o700)
         _end_process(folder)
         with (folder / LOG_NAME).open("ab") as errors:
-            process = subprocess.Popen([*program, "farm", "session", "serve", str(folder)], stdin=subprocess.DEVNULL,
-                                       stdout=errors, stderr=errors, start_new_session=True)
+            process = subprocess.Popen(
+                [*program, "farm", "session", "serve", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
+            )
     except OSError as error:
         return f"no session process ({error}); each task works by itself"
     until = time.monotonic() + START_SECONDS
@@ -197,7 +224,9 @@ def serve_session(folder: Path, main: MainFunction) -> int:
                 warm.trim()
 
 
-def _serve_command(connection: socket.socket, environment: Mapping[str, str], run: MainFunction, guard: _ProcessGuard) -> bool:
+def _serve_command(
+    connection: socket.socket, environment: Mapping[str, str], run: MainFunction, guard: _ProcessGuard
+) -> bool:
     """One command to its end; whether the process may go on."""
     connection.settimeout(START_SECONDS)
     try:

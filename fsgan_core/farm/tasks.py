@@ -48,25 +48,33 @@ log = logging.getLogger(__name__)
 UNREAD_SUFFIX = ".unread.json"
 
 
-def analyse_target(shot: Shot, frames: str = "", device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
+def analyse_target(
+    shot: Shot, frames: str = "", device: str = "cpu", on_event: EventListener = ignore_event
+) -> dict[str, Any]:
     """Writes the target's track file. frames: those that must be there; a frame that has not arrived yet is an error,
     because a track without it would be another one. Raises PlateError and as `write_track`."""
     inputs = open_inputs((), shot.target, shot.stages, device=device)
     wanted = parse_frames(frames) if frames else inputs.target.sequence.frames
     absent = sorted(set(wanted) - set(inputs.target.sequence.frames))
     if absent:
-        raise PlateError(f"{shot.target.path} has no frame {format_frames(absent)} here (yet); start this task again "
-                         "when the plate is complete")
+        raise PlateError(
+            f"{shot.target.path} has no frame {format_frames(absent)} here (yet); start this task again "
+            "when the plate is complete"
+        )
     return _write_track_file(shot.target, shot, wanted, device, on_event, of_target=True)
 
 
-def analyse_source(shot: Shot, number: int, device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
+def analyse_source(
+    shot: Shot, number: int, device: str = "cpu", on_event: EventListener = ignore_event
+) -> dict[str, Any]:
     """Writes the track file of a source, counted from 1. Raises InputError, PlateError and as `write_track`."""
     if not 1 <= number <= len(shot.source):
         raise InputError(f"the shot has no source {number}; it has {len(shot.source)}")
     clip = shot.source[number - 1]
     inputs = open_inputs((), clip, shot.stages, device=device)
-    return _write_track_file(clip, shot, choose_analysed_frames(inputs.target, shot.job), device, on_event, of_target=False)
+    return _write_track_file(
+        clip, shot, choose_analysed_frames(inputs.target, shot.job), device, on_event, of_target=False
+    )
 
 
 def recognise_source(shot: Shot, device: str = "cpu", on_event: EventListener = ignore_event) -> dict[str, Any]:
@@ -80,8 +88,9 @@ def recognise_source(shot: Shot, device: str = "cpu", on_event: EventListener = 
     return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
 
-def _write_track_file(clip: Clip, shot: Shot, frames: Sequence[int], device: str, on_event: EventListener, *,
-              of_target: bool) -> dict[str, Any]:
+def _write_track_file(
+    clip: Clip, shot: Shot, frames: Sequence[int], device: str, on_event: EventListener, *, of_target: bool
+) -> dict[str, Any]:
     if not clip.track:
         raise InputError(f"the shot names no track file for {clip.path}; make the job with `fsgan farm bundle`")
     track = Path(clip.track)
@@ -92,8 +101,15 @@ def _write_track_file(clip: Clip, shot: Shot, frames: Sequence[int], device: str
             unread[event.frame] = event.message
         on_event(event)
 
-    facts = write_track(replace(clip, track=""), track, shot.stages, of_target=of_target,
-                        frames=format_frames(frames, limit=0), device=device, on_event=collect_unread)
+    facts = write_track(
+        replace(clip, track=""),
+        track,
+        shot.stages,
+        of_target=of_target,
+        frames=format_frames(frames, limit=0),
+        device=device,
+        on_event=collect_unread,
+    )
     with write_atomically(track.with_suffix(UNREAD_SUFFIX)) as temporary:
         temporary.write_text(json.dumps(unread, indent=1) + "\n", encoding="utf-8")
     return {**facts, "unread": sorted(unread)}
@@ -110,8 +126,16 @@ def read_unread_frames(shot: Shot) -> Mapping[int, str]:
         raise InputError(f"{path} cannot be read ({error}); analyse the target again") from error
 
 
-def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", device: str = "cpu",
-                 on_event: EventListener = ignore_event, warm: WarmCache | None = None) -> RenderResult:
+def render_chunk(
+    shot: Shot,
+    frames: str,
+    work: Path,
+    *,
+    expect: str = "",
+    device: str = "cpu",
+    on_event: EventListener = ignore_event,
+    warm: WarmCache | None = None,
+) -> RenderResult:
     """Renders a chunk, and writes what it took into `work`, where the report looks for it.
 
     Times stand there and not in the pictures: a picture with its own render time in it would never be the same twice,
@@ -124,8 +148,10 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
         job = plan_shot_job(shot, frames=frames, device=device, listen=on_event, warm=warm)
         here = describe_job_engines(job, tuned="reenact fsgan fine-tuned" in expect)
         if expect and here != expect:
-            raise MachineError(f"this machine would not render the same: it has {here}; the job was made with {expect}."
-                               " Install the same version and weights, or make the job anew")
+            raise MachineError(
+                f"this machine would not render the same: it has {here}; the job was made with {expect}."
+                " Install the same version and weights, or make the job anew"
+            )
         return job
 
     result = render_readable_frames(shot, frames, plan_chunk_job, on_event)
@@ -133,7 +159,9 @@ def render_chunk(shot: Shot, frames: str, work: Path, *, expect: str = "", devic
     return result
 
 
-def render_readable_frames(shot: Shot, frames: str, work_of: Callable[[str], RenderJob], on_event: EventListener = ignore_event) -> RenderResult:
+def render_readable_frames(
+    shot: Shot, frames: str, work_of: Callable[[str], RenderJob], on_event: EventListener = ignore_event
+) -> RenderResult:
     """Renders frames with what work_of(frames) makes, but those that could not be read when the target was analysed:
     they are listed as failed. Raises PlateError where the plate is not as it was then; else as Work.run."""
     _check_plate(shot)
@@ -141,9 +169,17 @@ def render_readable_frames(shot: Shot, frames: str, work_of: Callable[[str], Ren
     wanted = parse_frames(frames) if frames else ()
     spoilt = [frame for frame in wanted if frame in unread]
     good = [frame for frame in wanted if frame not in unread]
-    reports = tuple(FrameReport(frame, FAILED, str(format_output_path(shot.output.path, frame)), message=(
-        f"could not be read when the plate was analysed ({unread[frame]}); mend it and analyse the target again"))
-        for frame in spoilt)
+    reports = tuple(
+        FrameReport(
+            frame,
+            FAILED,
+            str(format_output_path(shot.output.path, frame)),
+            message=(
+                f"could not be read when the plate was analysed ({unread[frame]}); mend it and analyse the target again"
+            ),
+        )
+        for frame in spoilt
+    )
     if spoilt and not good:
         result = RenderResult(shot.job, shot.output.path, shot.output.colorspace, (), {"total": 0.0}, {}, "cpu")
     else:
@@ -162,8 +198,10 @@ def _check_plate(shot: Shot) -> None:
     track = load_track(Path(shot.target.track).expanduser())
     absent = sorted(set(track.frames) - set(open_clip(shot.target, shot.stages.output.missing).frames))
     if track.related and absent:
-        raise PlateError(f"{shot.target.path} has no frame {format_frames(absent)} here (yet), which it had when it was "
-                         "analysed; start this task again when the plate is complete")
+        raise PlateError(
+            f"{shot.target.path} has no frame {format_frames(absent)} here (yet), which it had when it was "
+            "analysed; start this task again when the plate is complete"
+        )
 
 
 def measure_peak_bytes() -> int:
@@ -178,8 +216,14 @@ def measure_peak_bytes() -> int:
 def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
     numbers = [report.frame for report in result.frames]
     name = f"{numbers[0]}-{numbers[-1]}.{len(numbers)}.json"
-    facts = {"started": round(started, 3), "finished": round(time.time(), 3), "machine": platform.node(),
-             "cores": os.cpu_count() or 1, "peak_bytes": measure_peak_bytes(), **result.to_dict()}
+    facts = {
+        "started": round(started, 3),
+        "finished": round(time.time(), 3),
+        "machine": platform.node(),
+        "cores": os.cpu_count() or 1,
+        "peak_bytes": measure_peak_bytes(),
+        **result.to_dict(),
+    }
     path = work / SIDECARS_FOLDER / name
     facts["frames"] = _restore_older_times(path, facts["frames"])
     with write_atomically(path) as temporary:
@@ -189,8 +233,12 @@ def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
 def _restore_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A frame that a second run only kept has the times of the run that made it."""
     older = {one["frame"]: one for one in _read_json(path).get("frames", ())}
-    return [{**one, "seconds": older[one["frame"]].get("seconds", {})}
-            if one["state"] == KEPT and one["frame"] in older else one for one in frames]
+    return [
+        {**one, "seconds": older[one["frame"]].get("seconds", {})}
+        if one["state"] == KEPT and one["frame"] in older
+        else one
+        for one in frames
+    ]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -206,12 +254,16 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
     the chunks said; of several runs of a frame the last one counts, by the clock of the file server."""
     told: dict[int, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
-    chunks = [_read_json(path) for path in sorted((work / SIDECARS_FOLDER).glob("*.json"), key=lambda path: (_read_change_time(path), path))]
+    chunks = [
+        _read_json(path)
+        for path in sorted((work / SIDECARS_FOLDER).glob("*.json"), key=lambda path: (_read_change_time(path), path))
+    ]
     for chunk in chunks:
         for one in chunk.get("frames", ()):
             before = told.get(one["frame"], {})
-            told[one["frame"]] = one | ({"seconds": before["seconds"]} if one["state"] == KEPT and
-                                        before.get("seconds") else {})
+            told[one["frame"]] = one | (
+                {"seconds": before["seconds"]} if one["state"] == KEPT and before.get("seconds") else {}
+            )
         for stage, spent in chunk.get("seconds", {}).items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
     reports = []
@@ -220,20 +272,35 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         path = format_output_path(shot.output.path, frame)
         state, message = str(one.get("state", KEPT)), str(one.get("message", ""))
         if state != FAILED:
-            state, message = (state, message) if _is_readable(path) else (FAILED, f"{path} is not there or not readable")
-        reports.append(FrameReport(frame, state, str(path), one.get("seconds", {}), tuple(one.get("flags", ())),
-                                   message))
+            state, message = (
+                (state, message) if _is_readable(path) else (FAILED, f"{path} is not there or not readable")
+            )
+        reports.append(
+            FrameReport(frame, state, str(path), one.get("seconds", {}), tuple(one.get("flags", ())), message)
+        )
     last = chunks[-1] if chunks else {}
     notes = list(dict.fromkeys(note for chunk in chunks for note in chunk.get("notes", ())))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
     near = _find_failed_neighbours(reports, shot.stages.mask.smooth)
     if near:
-        notes.append(f"{format_frames(near)} lie beside failed frames and may have been rendered without them; once "
-                     "those are mended, start their chunks again as well")
-    notes.append(f"{len(chunks)} chunks on {len(machines)} machine(s), {seconds.get('total', 0.0) / 3600:.2f} "
-                 "machine-hours of rendering")
-    return RenderResult(shot.job, shot.output.path, str(last.get("colorspace", shot.output.colorspace)),
-                        tuple(reports), seconds, last.get("engines", {}), str(last.get("device", "cpu")), tuple(notes))
+        notes.append(
+            f"{format_frames(near)} lie beside failed frames and may have been rendered without them; once "
+            "those are mended, start their chunks again as well"
+        )
+    notes.append(
+        f"{len(chunks)} chunks on {len(machines)} machine(s), {seconds.get('total', 0.0) / 3600:.2f} "
+        "machine-hours of rendering"
+    )
+    return RenderResult(
+        shot.job,
+        shot.output.path,
+        str(last.get("colorspace", shot.output.colorspace)),
+        tuple(reports),
+        seconds,
+        last.get("engines", {}),
+        str(last.get("device", "cpu")),
+        tuple(notes),
+    )
 
 
 def _read_change_time(path: Path) -> int:
@@ -246,8 +313,11 @@ def _read_change_time(path: Path) -> int:
 def _find_failed_neighbours(reports: Sequence[FrameReport], reach: int) -> list[int]:
     """Frames that did not fail, whose matte is averaged with one that did."""
     failed = {report.frame for report in reports if report.state == FAILED}
-    return [report.frame for report in reports if report.frame not in failed
-            and any(abs(report.frame - other) <= reach for other in failed)]
+    return [
+        report.frame
+        for report in reports
+        if report.frame not in failed and any(abs(report.frame - other) <= reach for other in failed)
+    ]
 
 
 def _is_readable(path: Path) -> bool:
@@ -285,20 +355,30 @@ class Estimate:
         return self.analysis_seconds + rounds * (chunk * self.frame_seconds + self.start_seconds)
 
     def to_dict(self, chunk: int) -> dict[str, Any]:
-        return {"frames": self.frames, "sampled": list(self.sampled_frames), "seconds_start": round(self.start_seconds, 3),
-                "seconds_analyse": round(self.analysis_seconds, 3), "seconds_frame": round(self.frame_seconds, 3),
-                "seconds_stages": {stage: round(spent, 3) for stage, spent in self.stage_seconds.items()},
-                "peak_bytes": self.peak_bytes, "cores": self.cores, "chunk": chunk,
-                "machine_hours": round(self.estimate_machine_seconds(chunk) / 3600, 4),
-                "wall_hours": {str(machines): round(self.estimate_wall_seconds(machines, chunk) / 3600, 4)
-                               for machines in (1, 10, 100)}}
+        return {
+            "frames": self.frames,
+            "sampled": list(self.sampled_frames),
+            "seconds_start": round(self.start_seconds, 3),
+            "seconds_analyse": round(self.analysis_seconds, 3),
+            "seconds_frame": round(self.frame_seconds, 3),
+            "seconds_stages": {stage: round(spent, 3) for stage, spent in self.stage_seconds.items()},
+            "peak_bytes": self.peak_bytes,
+            "cores": self.cores,
+            "chunk": chunk,
+            "machine_hours": round(self.estimate_machine_seconds(chunk) / 3600, 4),
+            "wall_hours": {
+                str(machines): round(self.estimate_wall_seconds(machines, chunk) / 3600, 4) for machines in (1, 10, 100)
+            },
+        }
 
 
 TARGET_SAMPLES = 3
 SOURCE_SAMPLES = 6
 
 
-def estimate_cost(shot: Shot, device: str = "cpu", imported: float = 0.0, on_event: EventListener = ignore_event) -> Estimate:
+def estimate_cost(
+    shot: Shot, device: str = "cpu", imported: float = 0.0, on_event: EventListener = ignore_event
+) -> Estimate:
     """Renders three frames of the shot into a folder that goes away, and scales. Clips without a track file are
     analysed at a few frames alone. imported: seconds that the process took to get here. Raises as render_shot."""
     opened = plan_shot_job(shot, device=device)
@@ -314,18 +394,39 @@ def estimate_cost(shot: Shot, device: str = "cpu", imported: float = 0.0, on_eve
                 return clip
             path = Path(folder) / f"{name}.json"
             laps = _StepTimer(on_event)
-            write_track(clip, path, shot.stages, of_target=of_target, frames=format_frames(some, limit=0),
-                        device=device, on_event=laps)
+            write_track(
+                clip,
+                path,
+                shot.stages,
+                of_target=of_target,
+                frames=format_frames(some, limit=0),
+                device=device,
+                on_event=laps,
+            )
             analyse += laps.compute_step_seconds("analyse") * all_frames
             return replace(clip, track=str(path))
 
         sources = tuple(
-            analyse_samples(item.clip, f"source{number}", [available[place] for place in sample_evenly(len(available), SOURCE_SAMPLES)],
-                     len(available), False)
-            for number, (item, available) in enumerate((item, choose_analysed_frames(item, shot.job)) for item in inputs.sources))
-        track = analyse_samples(shot.target, "target", [opened.resolve_held_frame(frame) for frame in sampled], len(target.frames), True)
-        trial = replace(shot, source=sources, target=track, output=Output(
-            str(Path(folder) / "out" / "trial.####.exr"), shot.output.colorspace))
+            analyse_samples(
+                item.clip,
+                f"source{number}",
+                [available[place] for place in sample_evenly(len(available), SOURCE_SAMPLES)],
+                len(available),
+                False,
+            )
+            for number, (item, available) in enumerate(
+                (item, choose_analysed_frames(item, shot.job)) for item in inputs.sources
+            )
+        )
+        track = analyse_samples(
+            shot.target, "target", [opened.resolve_held_frame(frame) for frame in sampled], len(target.frames), True
+        )
+        trial = replace(
+            shot,
+            source=sources,
+            target=track,
+            output=Output(str(Path(folder) / "out" / "trial.####.exr"), shot.output.colorspace),
+        )
         begun = time.perf_counter()
         result = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event)
         first = time.perf_counter() - begun
@@ -333,15 +434,23 @@ def estimate_cost(shot: Shot, device: str = "cpu", imported: float = 0.0, on_eve
         again = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event, force=True)
         warm = time.perf_counter() - begun
     if again.failures:
-        log.warning("of the sampled frames %s failed: %s", format_frames(again.list_frames(FAILED)), again.failures[0][1])
+        log.warning(
+            "of the sampled frames %s failed: %s", format_frames(again.list_frames(FAILED)), again.failures[0][1]
+        )
     per_stage: dict[str, list[float]] = {}
     for report in again.frames:
         for stage, spent in report.seconds.items():
             per_stage.setdefault(stage, []).append(spent)
-    return Estimate(len(opened.frames), tuple(report.frame for report in result.frames),
-                    imported + max(0.0, first - warm), analyse, warm / len(sampled),
-                    {stage: statistics.median(spent) for stage, spent in per_stage.items()},
-                    measure_peak_bytes(), os.cpu_count() or 1)
+    return Estimate(
+        len(opened.frames),
+        tuple(report.frame for report in result.frames),
+        imported + max(0.0, first - warm),
+        analyse,
+        warm / len(sampled),
+        {stage: statistics.median(spent) for stage, spent in per_stage.items()},
+        measure_peak_bytes(),
+        os.cpu_count() or 1,
+    )
 
 
 class _StepTimer:

@@ -34,9 +34,15 @@ NOTICE_SECONDS = 30  # seconds between the polite end of a task and its hard one
 
 # What a node may not share or cannot write: caches lie in the session's own folder; the text encoding is named, since
 # a farm's service often runs in the C locale.
-TASK_VARIABLES = {name: "{{Session.WorkingDirectory}}/" + folder for name, folder in (
-    ("FSGAN_CACHE", "fsgan_cache"), ("MPLCONFIGDIR", "matplotlib"), ("XDG_CACHE_HOME", "cache"),
-    ("NUMBA_CACHE_DIR", "numba"))} | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+TASK_VARIABLES = {
+    name: "{{Session.WorkingDirectory}}/" + folder
+    for name, folder in (
+        ("FSGAN_CACHE", "fsgan_cache"),
+        ("MPLCONFIGDIR", "matplotlib"),
+        ("XDG_CACHE_HOME", "cache"),
+        ("NUMBA_CACHE_DIR", "numba"),
+    )
+} | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
 SESSION_FOLDER = "{{Session.WorkingDirectory}}/fsgan_session"
 SESSION_TIMEOUT = 120  # seconds to start or to end its process
@@ -44,8 +50,14 @@ SESSION_TIMEOUT = 120  # seconds to start or to end its process
 
 # Which arithmetic the libraries choose for a processor; it decides last bits. Where a studio sets one of them so that
 # machines of several generations agree, the job sets it too.
-ARITHMETIC_VARIABLES = ("OPENBLAS_CORETYPE", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES",
-              "OPENCV_CPU_DISABLE")
+ARITHMETIC_VARIABLES = (
+    "OPENBLAS_CORETYPE",
+    "MKL_CBWR",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OPENCV_CPU_DISABLE",
+)
 
 
 @dataclass(frozen=True)
@@ -79,23 +91,38 @@ def make_environment() -> dict[str, Any]:
 
 def make_session_environment() -> dict[str, Any]:
     """The process that stays over a session's tasks."""
-    def make_process_action(what: str) -> dict[str, Any]:
-        return {"command": "{{Param.Command}}", "args": ["farm", "session", what, SESSION_FOLDER], "timeout": SESSION_TIMEOUT}
 
-    return {"name": "FSGAN process", "variables": {"FSGAN_SESSION": SESSION_FOLDER},
-            "script": {"actions": {"onEnter": make_process_action("start"), "onExit": make_process_action("stop")}}}
+    def make_process_action(what: str) -> dict[str, Any]:
+        return {
+            "command": "{{Param.Command}}",
+            "args": ["farm", "session", what, SESSION_FOLDER],
+            "timeout": SESSION_TIMEOUT,
+        }
+
+    return {
+        "name": "FSGAN process",
+        "variables": {"FSGAN_SESSION": SESSION_FOLDER},
+        "script": {"actions": {"onEnter": make_process_action("start"), "onExit": make_process_action("stop")}},
+    }
 
 
 def _read_arithmetic_variables() -> dict[str, str]:
-    return {name: os.environ[name] for name in ARITHMETIC_VARIABLES if os.environ.get(name, "").isascii() and
-            os.environ.get(name) and "{{" not in os.environ[name]}
+    return {
+        name: os.environ[name]
+        for name in ARITHMETIC_VARIABLES
+        if os.environ.get(name, "").isascii() and os.environ.get(name) and "{{" not in os.environ[name]
+    }
 
 
 def make_path_parameter(kind: str, flow: str) -> dict[str, Any]:
     return {"type": "PATH", "objectType": kind, "dataFlow": flow}
 
-def make_template(parameters: Mapping[str, Mapping[str, Any]], steps: Sequence[Mapping[str, Any]],
-             environments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+
+def make_template(
+    parameters: Mapping[str, Mapping[str, Any]],
+    steps: Sequence[Mapping[str, Any]],
+    environments: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     """parameters: declarations by name. environments: of every session."""
     return {
         "specificationVersion": "jobtemplate-2023-09",
@@ -107,8 +134,15 @@ def make_template(parameters: Mapping[str, Mapping[str, Any]], steps: Sequence[M
     }
 
 
-def make_step(name: str, run: Mapping[str, Any], options: FarmOptions, *, after: Sequence[str] = (),
-         space: Mapping[str, Any] | None = None, light: bool = False) -> dict[str, Any]:
+def make_step(
+    name: str,
+    run: Mapping[str, Any],
+    options: FarmOptions,
+    *,
+    after: Sequence[str] = (),
+    space: Mapping[str, Any] | None = None,
+    light: bool = False,
+) -> dict[str, Any]:
     """run: the action of each task. space: the parameter that tasks differ by. light: without networks."""
     made: dict[str, Any] = {"name": name}
     if after:
@@ -123,13 +157,31 @@ def make_step(name: str, run: Mapping[str, Any], options: FarmOptions, *, after:
 
 def make_task_action(what: str, subject: str, options: FarmOptions, *more: str) -> dict[str, Any]:
     """`fsgan farm task`."""
-    return make_action("{{Param.Command}}", ["farm", "task", what, subject, "--work", "{{Param.WorkFolder}}", "--device",
-                                        "{{Param.Device}}", "--progress", "openjd", *more], options)
+    return make_action(
+        "{{Param.Command}}",
+        [
+            "farm",
+            "task",
+            what,
+            subject,
+            "--work",
+            "{{Param.WorkFolder}}",
+            "--device",
+            "{{Param.Device}}",
+            "--progress",
+            "openjd",
+            *more,
+        ],
+        options,
+    )
 
 
 def make_action(command: str, arguments: Sequence[str], options: FarmOptions) -> dict[str, Any]:
-    made: dict[str, Any] = {"command": command, "args": list(arguments), "cancelation": {
-        "mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTICE_SECONDS}}
+    made: dict[str, Any] = {
+        "command": command,
+        "args": list(arguments),
+        "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTICE_SECONDS},
+    }
     if options.timeout > 0:
         made["timeout"] = max(1, round(options.timeout * 60))
     return made
@@ -137,27 +189,50 @@ def make_action(command: str, arguments: Sequence[str], options: FarmOptions) ->
 
 def make_chunk_space(frames: str = "Frames", *, contiguous: bool = False) -> dict[str, Any]:
     """Tasks by chunks of a parameter's frames."""
-    return {"name": "Frames", "type": "CHUNK[INT]", "range": "{{Param." + frames + "}}", "chunks": {
-        "defaultTaskCount": "{{Param.ChunkSize}}", "targetRuntimeSeconds": "{{Param.TaskSeconds}}",
-        "rangeConstraint": "CONTIGUOUS" if contiguous else "NONCONTIGUOUS"}}
+    return {
+        "name": "Frames",
+        "type": "CHUNK[INT]",
+        "range": "{{Param." + frames + "}}",
+        "chunks": {
+            "defaultTaskCount": "{{Param.ChunkSize}}",
+            "targetRuntimeSeconds": "{{Param.TaskSeconds}}",
+            "rangeConstraint": "CONTIGUOUS" if contiguous else "NONCONTIGUOUS",
+        },
+    }
 
 
-def make_common_parameters(options: FarmOptions, name: str, frames: str,
-                     work_folder: str) -> dict[str, tuple[dict[str, Any], Any]]:
+def make_common_parameters(
+    options: FarmOptions, name: str, frames: str, work_folder: str
+) -> dict[str, tuple[dict[str, Any], Any]]:
     """Parameters that every job has, name -> (declaration, value; None is the default)."""
     return {
         "JobName": ({"type": "STRING"}, "".join(letter for letter in name if letter.isprintable())[:128]),
         "Frames": ({"type": "STRING", "description": "Frames to render, like 1-10,12-20:2."}, frames),
-        "ChunkSize": ({"type": "INT", "minValue": 1, "default": DEFAULT_CHUNK, "description": "Frames of a task."},
-                      options.chunk),
-        "TaskSeconds": ({"type": "INT", "minValue": 0, "default": 0,
-                         "description": "Seconds that a task should take; 0: as many frames as ChunkSize says."},
-                        round(options.task_minutes * 60)),
-        "Device": ({"type": "STRING", "default": "cpu", "description": "cpu, cuda, ...: the same for the whole job."},
-                   "cuda" if options.gpu else "cpu"),
-        "Command": ({"type": "STRING", "default": "fsgan", "description": "fsgan on the farm's machines."},
-                    options.command),
-        "WorkFolder": (make_path_parameter("DIRECTORY", "OUT") | {"description": "Tracks, times, report."}, work_folder),
+        "ChunkSize": (
+            {"type": "INT", "minValue": 1, "default": DEFAULT_CHUNK, "description": "Frames of a task."},
+            options.chunk,
+        ),
+        "TaskSeconds": (
+            {
+                "type": "INT",
+                "minValue": 0,
+                "default": 0,
+                "description": "Seconds that a task should take; 0: as many frames as ChunkSize says.",
+            },
+            round(options.task_minutes * 60),
+        ),
+        "Device": (
+            {"type": "STRING", "default": "cpu", "description": "cpu, cuda, ...: the same for the whole job."},
+            "cuda" if options.gpu else "cpu",
+        ),
+        "Command": (
+            {"type": "STRING", "default": "fsgan", "description": "fsgan on the farm's machines."},
+            options.command,
+        ),
+        "WorkFolder": (
+            make_path_parameter("DIRECTORY", "OUT") | {"description": "Tracks, times, report."},
+            work_folder,
+        ),
     }
 
 
@@ -172,8 +247,10 @@ def _make_requirements(options: FarmOptions, light: bool) -> list[dict[str, Any]
     """light: of a step without networks."""
     wanted = {"amount.worker.vcpu": float(options.cores), "amount.worker.memory": options.memory * 1024}
     if not light:
-        wanted |= {"amount.worker.gpu": 1.0 if options.gpu else 0.0,
-                   "amount.worker.gpu.memory": options.gpu_memory * 1024}
+        wanted |= {
+            "amount.worker.gpu": 1.0 if options.gpu else 0.0,
+            "amount.worker.gpu.memory": options.gpu_memory * 1024,
+        }
     return [{"name": name, "min": int(value)} for name, value in wanted.items() if value > 0]
 
 

@@ -91,8 +91,9 @@ class Runner:
     precision: "fp32", "bf16" or "fp16". weight: what the catalogue says of the weights, None where it says nothing.
     """
 
-    def __init__(self, network: nn.Module, device: str, precision: str, weight: WeightsInfo | None = None,
-                 compiled: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, device: str, precision: str, weight: WeightsInfo | None = None, compiled: bool = False
+    ) -> None:
         """Takes `network` over; precision as in `resolve_precision`."""
         self.weight = weight
         self._name = weight.name if weight is not None else type(network).__name__
@@ -146,11 +147,16 @@ class Runner:
                 except torch.OutOfMemoryError as error:
                     if torch.device(device).type == "cpu":
                         height, width = asked.x.shape[-2:]
-                        raise MachineError(f"{self._name}: not enough memory for a picture of {width} x {height} px "
-                                           "on the CPU; set a smaller resolution, or use another machine") from error
+                        raise MachineError(
+                            f"{self._name}: not enough memory for a picture of {width} x {height} px "
+                            "on the CPU; set a smaller resolution, or use another machine"
+                        ) from error
                     self._move_to("cpu", self.precision)
-                    log.warning("%s: the memory of %s does not do for one picture; it runs on the CPU from now on",
-                                self._name, device)
+                    log.warning(
+                        "%s: the memory of %s does not do for one picture; it runs on the CPU from now on",
+                        self._name,
+                        device,
+                    )
                     _release_memory(device)
 
     def _run_with_waiting(self, asked: _RunRequest) -> NetworkOutput:
@@ -159,8 +165,12 @@ class Runner:
         company, room = [asked], self._max_samples - len(asked.x)
         with self._waiting_lock:
             for other in self._waiting_requests:
-                if (other is not asked and other.answer is None and len(other.x) <= room
-                        and other.x.shape[1:] == asked.x.shape[1:]):
+                if (
+                    other is not asked
+                    and other.answer is None
+                    and len(other.x) <= room
+                    and other.x.shape[1:] == asked.x.shape[1:]
+                ):
                     company.append(other)
                     room -= len(other.x)
         if len(company) == 1:
@@ -184,13 +194,18 @@ class Runner:
         while done < len(x):
             part = self._choose_batch_size(len(x) - done, x.shape)
             try:
-                answers += self._run_batch(x[done:done + part])
+                answers += self._run_batch(x[done : done + part])
             except torch.OutOfMemoryError:
                 if part == 1:
                     raise
                 self._max_samples = part // 2
-                log.warning("%s: the memory of %s does not do for %d pictures at once; at most %d from now on",
-                            self._name, self.device, part, self._max_samples)
+                log.warning(
+                    "%s: the memory of %s does not do for %d pictures at once; at most %d from now on",
+                    self._name,
+                    self.device,
+                    part,
+                    self._max_samples,
+                )
                 _release_memory(self.device)
             else:
                 done += part
@@ -214,10 +229,16 @@ class Runner:
         alone = [self._run_pass(one) for one in x.split(1)]
         whole = together if isinstance(together, tuple) else (together,)
         single = [one if isinstance(one, tuple) else (one,) for one in alone]
-        self._exact_batches[judged] = all(torch.equal(output, torch.cat(ones))
-                                 for output, ones in zip(whole, zip(*single, strict=True), strict=True))
-        log.debug("%s: %d samples of %s at once: %s bits", self._name, len(x), tuple(x.shape[1:]),
-                  "the same" if self._exact_batches[judged] else "other")
+        self._exact_batches[judged] = all(
+            torch.equal(output, torch.cat(ones)) for output, ones in zip(whole, zip(*single, strict=True), strict=True)
+        )
+        log.debug(
+            "%s: %d samples of %s at once: %s bits",
+            self._name,
+            len(x),
+            tuple(x.shape[1:]),
+            "the same" if self._exact_batches[judged] else "other",
+        )
         return alone
 
     def _run_pass(self, x: Tensor) -> NetworkOutput:
@@ -256,8 +277,7 @@ class _CompiledNetwork:
             return self._call(x)
 
 
-def make_runner(network: nn.Module, device: str = "cpu", precision: str = "auto", *,
-                compiled: bool = False) -> Runner:
+def make_runner(network: nn.Module, device: str = "cpu", precision: str = "auto", *, compiled: bool = False) -> Runner:
     """A runner of its own for a network without a catalogue entry, which is left as it is. Raises ParameterError."""
     return Runner(copy.deepcopy(network), device, precision, compiled=compiled)
 

@@ -19,14 +19,27 @@ os.environ.setdefault("OPENCV_IPP", "disabled")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 _MODULE_BY_NAME = {
-    "Plate": "plate", "TypedValue": "plate", "Window": "plate",
-    "PlateHeader": "exr", "list_other_parts": "exr", "read_header": "exr", "read_image": "exr", "write_exr": "exr",
+    "Plate": "plate",
+    "TypedValue": "plate",
+    "Window": "plate",
+    "PlateHeader": "exr",
+    "list_other_parts": "exr",
+    "read_header": "exr",
+    "read_image": "exr",
+    "write_exr": "exr",
     "Movie": "movie",
-    "FrameSequence": "sequence", "check_output": "sequence", "format_frames": "sequence", "open_clip": "sequence",
-    "format_output_path": "sequence", "parse_frames": "sequence", "select_frames": "sequence",
-    "BackgroundWriter": "stream", "read_ahead": "stream",
+    "FrameSequence": "sequence",
+    "check_output": "sequence",
+    "format_frames": "sequence",
+    "open_clip": "sequence",
+    "format_output_path": "sequence",
+    "parse_frames": "sequence",
+    "select_frames": "sequence",
+    "BackgroundWriter": "stream",
+    "read_ahead": "stream",
     "drop_colour_metadata": "metadata",
-    "ColourConfig": "colour", "open_config": "colour",
+    "ColourConfig": "colour",
+    "open_config": "colour",
     "compute_region": "region",
 }
 __all__ = sorted(_MODULE_BY_NAME)

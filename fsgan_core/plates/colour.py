@@ -129,7 +129,9 @@ class ColourConfig:
         if wanted:
             space = self._config.getColorSpace(wanted)
             if space is None:
-                raise ColourError(f"'{wanted}' is no colour space of OCIO config '{self.name}'; {self._suggest_spaces(wanted)}")
+                raise ColourError(
+                    f"'{wanted}' is no colour space of OCIO config '{self.name}'; {self._suggest_spaces(wanted)}"
+                )
             if space.getName() == SRGB:
                 self._warn_if_srgb_differs()
             return str(space.getName())
@@ -240,7 +242,8 @@ class ColourConfig:
                 return _Rec709Conversion(matrix=matrix)
             backward = self._config.getProcessor(transform, ocio.TRANSFORM_DIR_INVERSE)
             return _Rec709Conversion(
-                forward.getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS), backward.getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS)
+                forward.getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS),
+                backward.getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS),
             )
         except _OCIO_ERRORS as error:
             raise ColourError(

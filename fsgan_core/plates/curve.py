@@ -110,16 +110,24 @@ _SHOULDER_END_SRGB = _evaluate_scalar(_encode_power, SHOULDER_END)
 _SHOULDER_END_DISPLAY = KNEE + SHOULDER_WIDTH * float(np.arcsinh((_SHOULDER_END_SRGB - KNEE) / SHOULDER_WIDTH))
 _SHOULDER_END_SLOPE = 1.0 / float(np.hypot(1.0, (_SHOULDER_END_SRGB - KNEE) / SHOULDER_WIDTH))
 _KNEE_LINEAR = _evaluate_scalar(_decode_power, KNEE)
-DISPLAY_LIMIT = _SHOULDER_END_DISPLAY + _SHOULDER_END_SLOPE * (_evaluate_scalar(_encode_power, LINEAR_LIMIT) - _SHOULDER_END_SRGB)
+DISPLAY_LIMIT = _SHOULDER_END_DISPLAY + _SHOULDER_END_SLOPE * (
+    _evaluate_scalar(_encode_power, LINEAR_LIMIT) - _SHOULDER_END_SRGB
+)
 """What `encode` makes of LINEAR_LIMIT."""
 
 
 def _encode_shoulder(curved: np.ndarray) -> np.ndarray:
     """Display of sRGB values above the knee; slope 1 and curvature 0 at the knee."""
     bent = KNEE + SHOULDER_WIDTH * np.arcsinh((curved - KNEE) / SHOULDER_WIDTH)
-    return np.where(curved <= _SHOULDER_END_SRGB, bent, _SHOULDER_END_DISPLAY + _SHOULDER_END_SLOPE * (curved - _SHOULDER_END_SRGB))
+    return np.where(
+        curved <= _SHOULDER_END_SRGB, bent, _SHOULDER_END_DISPLAY + _SHOULDER_END_SLOPE * (curved - _SHOULDER_END_SRGB)
+    )
 
 
 def _decode_shoulder(display: np.ndarray) -> np.ndarray:
     bent = KNEE + SHOULDER_WIDTH * np.sinh((np.minimum(display, _SHOULDER_END_DISPLAY) - KNEE) / SHOULDER_WIDTH)
-    return np.where(display <= _SHOULDER_END_DISPLAY, bent, _SHOULDER_END_SRGB + (display - _SHOULDER_END_DISPLAY) / _SHOULDER_END_SLOPE)
+    return np.where(
+        display <= _SHOULDER_END_DISPLAY,
+        bent,
+        _SHOULDER_END_SRGB + (display - _SHOULDER_END_DISPLAY) / _SHOULDER_END_SLOPE,
+    )

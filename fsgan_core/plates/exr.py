@@ -58,10 +58,32 @@ def read_image(path: Path | str, part: str = "") -> Plate:
         formats = header.formats
         if file.is_exr:
             pixels, integers = _read_exr_pixels(file, spec, formats)
-            return select_view(Plate(pixels, header.channels, header.data_window, header.display_window,
-                                    header.pixel_aspect, header.metadata, formats, integers), part)
-        return _apply_orientation(_grey_to_rgb(Plate(_read_image_pixels(file, spec), header.channels, header.data_window,
-                                           header.display_window, header.pixel_aspect, header.metadata, formats)))
+            return select_view(
+                Plate(
+                    pixels,
+                    header.channels,
+                    header.data_window,
+                    header.display_window,
+                    header.pixel_aspect,
+                    header.metadata,
+                    formats,
+                    integers,
+                ),
+                part,
+            )
+        return _apply_orientation(
+            _grey_to_rgb(
+                Plate(
+                    _read_image_pixels(file, spec),
+                    header.channels,
+                    header.data_window,
+                    header.display_window,
+                    header.pixel_aspect,
+                    header.metadata,
+                    formats,
+                )
+            )
+        )
 
 
 def read_header(path: Path | str, part: str = "") -> PlateHeader:
@@ -75,7 +97,11 @@ def list_views(path: Path | str) -> tuple[str, ...]:
     PlateError."""
     with OpenedImage(Path(path)) as file:
         named = [spec.get_string_attribute("view") for spec in file.specs]
-        return tuple(dict.fromkeys([*(view for view in named if view and len(named) > 1), *list_shared_views(file.read_metadata(0))]))
+        return tuple(
+            dict.fromkeys(
+                [*(view for view in named if view and len(named) > 1), *list_shared_views(file.read_metadata(0))]
+            )
+        )
 
 
 def list_other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
@@ -118,11 +144,14 @@ def _build_header(file: OpenedImage, index: int) -> PlateHeader:
     if not (np.isfinite(aspect) and aspect > 0):
         log.warning("%s says that its pixel aspect is %g; taken as 1", file.path, aspect)
         aspect = 1.0
-    return PlateHeader(tuple(spec.channelnames), data, display, aspect, file.read_metadata(index), formats, tuple(file.part_names))
+    return PlateHeader(
+        tuple(spec.channelnames), data, display, aspect, file.read_metadata(index), formats, tuple(file.part_names)
+    )
 
 
-def _read_exr_pixels(file: OpenedImage, spec: oiio.ImageSpec,
-              formats: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _read_exr_pixels(
+    file: OpenedImage, spec: oiio.ImageSpec, formats: Sequence[str]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     count = spec.nchannels
     if "uint" not in formats:
         kind = "half" if set(formats) == {"half"} else "float"
@@ -160,9 +189,15 @@ def _grey_to_rgb(plate: Plate) -> Plate:
     if len(grey) != 1 or len(plate.channels) > 2:
         return plate
     order = [plate.channels.index(grey[0])] * 3 + ([plate.channels.index("A")] if "A" in plate.channels else [])
-    return Plate(np.ascontiguousarray(plate.pixels[..., order]), ("R", "G", "B", "A")[:len(order)],
-                 plate.data_window, plate.display_window, plate.pixel_aspect, plate.metadata,
-                 tuple(plate.formats[index] for index in order))
+    return Plate(
+        np.ascontiguousarray(plate.pixels[..., order]),
+        ("R", "G", "B", "A")[: len(order)],
+        plate.data_window,
+        plate.display_window,
+        plate.pixel_aspect,
+        plate.metadata,
+        tuple(plate.formats[index] for index in order),
+    )
 
 
 def _apply_orientation(plate: Plate) -> Plate:
@@ -181,10 +216,15 @@ def _apply_orientation(plate: Plate) -> Plate:
     if orientation in (7, 8):
         pixels = pixels[::-1]
     if orientation not in range(2, 9):
-        return Plate(plate.pixels, plate.channels, plate.data_window, plate.display_window, plate.pixel_aspect,
-                     metadata, plate.formats)
+        return Plate(
+            plate.pixels,
+            plate.channels,
+            plate.data_window,
+            plate.display_window,
+            plate.pixel_aspect,
+            metadata,
+            plate.formats,
+        )
     window = Window(0, 0, pixels.shape[1], pixels.shape[0])
     aspect = 1.0 / plate.pixel_aspect if orientation >= 5 else plate.pixel_aspect
     return Plate(np.ascontiguousarray(pixels), plate.channels, window, window, aspect, metadata, plate.formats)
-
-

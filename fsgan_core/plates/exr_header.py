@@ -29,8 +29,10 @@ def read_attributes(path: Path) -> list[dict[str, tuple[str, bytes]]]:
 
 def pack_attributes(attributes: ExrAttributes) -> bytes:
     """`attributes` as they stand in a header."""
-    return b"".join(encode_text(name) + encode_text(kind) + struct.pack("<i", len(value)) + value
-                    for name, (kind, value) in attributes.items())
+    return b"".join(
+        encode_text(name) + encode_text(kind) + struct.pack("<i", len(value)) + value
+        for name, (kind, value) in attributes.items()
+    )
 
 
 def add_placeholder(attributes: ExrAttributes) -> tuple[ExrAttributes, tuple[str, str] | None]:
@@ -47,8 +49,11 @@ def replace_placeholders(path: Path, parts: Sequence[ExrAttributes]) -> None:
     """Puts the attributes of each part where its placeholder lies. Raises OSError, PlateError."""
     found = _parse_attributes(path)
     with path.open("r+b") as file:
-        if any(len(name.encode()) > _SHORT_NAME_LENGTH or len(kind.encode()) > _SHORT_NAME_LENGTH
-               for part in parts for name, (kind, _) in part.items()):
+        if any(
+            len(name.encode()) > _SHORT_NAME_LENGTH or len(kind.encode()) > _SHORT_NAME_LENGTH
+            for part in parts
+            for name, (kind, _) in part.items()
+        ):
             file.seek(4)
             flags = struct.unpack("<I", file.read(4))[0] | LONG_NAMES_FLAG
             file.seek(4)
@@ -109,7 +114,7 @@ class _HeaderReader:
             raise EOFError
         self._ensure_loaded(count)
         self.position += count
-        return self._data[self.position - count:self.position]
+        return self._data[self.position - count : self.position]
 
     def read_number(self) -> int:
         return int(struct.unpack("<i", self.read_bytes(4))[0])

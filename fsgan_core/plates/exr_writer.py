@@ -37,8 +37,14 @@ class PartRef:
     name: str
 
 
-def write_exr(path: Path | str, plate: Plate, *, compression: str = "zip", depth: str = "auto",
-              other_parts: Sequence[PartRef] = ()) -> None:
+def write_exr(
+    path: Path | str,
+    plate: Plate,
+    *,
+    compression: str = "zip",
+    depth: str = "auto",
+    other_parts: Sequence[PartRef] = (),
+) -> None:
     """Writes `plate` whole or not at all: a scanline EXR, with `other_parts` copied bit for bit around it.
 
     depth: "half" or "float" for channels of colour and mattes; "auto" is the type that each channel has in
@@ -83,8 +89,11 @@ def _is_data_channel(name: str) -> bool:
     """Channels that are measurements, not light: half has 11 bits, which no coordinate on a plate fits in."""
     *layers, channel = name.lower().split(".")
     layer = layers[-1] if layers else ""
-    return channel in ("z", "zback", "u", "v") or layer in ("depth", "st", "position", "motion", "forward",
-                                                            "backward") or layer.startswith("crypto")
+    return (
+        channel in ("z", "zback", "u", "v")
+        or layer in ("depth", "st", "position", "motion", "forward", "backward")
+        or layer.startswith("crypto")
+    )
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,15 @@ class _OutputPart:
     source: oiio.ImageInput | None
 
 
-def _write_parts(temporary: Path, final: Path, plate: Plate, formats: Sequence[str], twin: Path | None, compression: str,
-           others: Sequence[PartRef]) -> None:
+def _write_parts(
+    temporary: Path,
+    final: Path,
+    plate: Plate,
+    formats: Sequence[str],
+    twin: Path | None,
+    compression: str,
+    others: Sequence[PartRef],
+) -> None:
     """All parts into `temporary`: those of `others` at their places, the plate in the first place left free."""
     with contextlib.ExitStack() as opened:
         ours = _make_plate_part(plate, formats, compression, None if twin is None else _open_input(twin, opened))
@@ -108,7 +124,9 @@ def _write_parts(temporary: Path, final: Path, plate: Plate, formats: Sequence[s
         assert output is not None  # OpenImageIO is never built without it
         try:
             name, specs = str(temporary), [part.spec for part in parts]
-            _raise_if_failed(output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, specs[0]), output, final)
+            _raise_if_failed(
+                output.open(name, tuple(specs)) if len(specs) > 1 else output.open(name, specs[0]), output, final
+            )
             for index, part in enumerate(parts):
                 if index:
                     _raise_if_failed(output.open(name, part.spec, "AppendSubimage"), output, final)
@@ -124,7 +142,9 @@ def _write_parts(temporary: Path, final: Path, plate: Plate, formats: Sequence[s
         raise OutputError(f"cannot write {final}: {_explain_failure(final)}") from error
 
 
-def _make_plate_part(plate: Plate, formats: Sequence[str], compression: str, source: oiio.ImageInput | None) -> _OutputPart:
+def _make_plate_part(
+    plate: Plate, formats: Sequence[str], compression: str, source: oiio.ImageInput | None
+) -> _OutputPart:
     data, display = plate.data_window, plate.display_window
     spec = oiio.ImageSpec(data.width, data.height, len(plate.channels), "half")
     if source is not None:

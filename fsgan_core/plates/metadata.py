@@ -20,33 +20,93 @@ from fsgan_core.plates.plate import TypedValue
 
 # Numbers of a fixed count, as struct writes them.
 _STRUCT_FORMATS = {
-    "box2f": "4f", "box2i": "4i", "chromaticities": "8f", "double": "d", "keycode": "7i", "m33d": "9d", "m33f": "9f",
-    "m44d": "16d", "m44f": "16f", "rational": "iI", "timecode": "II", "v2d": "2d", "v2f": "2f", "v2i": "2i",
-    "v3d": "3d", "v3f": "3f", "v3i": "3i",
+    "box2f": "4f",
+    "box2i": "4i",
+    "chromaticities": "8f",
+    "double": "d",
+    "keycode": "7i",
+    "m33d": "9d",
+    "m33f": "9f",
+    "m44d": "16d",
+    "m44f": "16f",
+    "rational": "iI",
+    "timecode": "II",
+    "v2d": "2d",
+    "v2f": "2f",
+    "v2i": "2i",
+    "v3d": "3d",
+    "v3f": "3f",
+    "v3i": "3i",
 }
 # What says how pixels lie in the file has its own place in a Plate, or is decided when a file is written.
-FILE_ATTRIBUTES = frozenset({
-    "channels", "chunkCount", "compression", "dataWindow", "displayWindow", "dwaCompressionLevel", "lineOrder",
-    "maxSamplesPerPixel", "pixelAspectRatio", "tiles", "type", "version", "deepImageState",
-    # A small picture, sums and texture hints of the frame before it was changed.
-    "preview", "oiio:AverageColor", "oiio:ConstantColor", "oiio:SHA-1", "textureformat", "wrapmodes", "fovcot",
-    # A promise on compression, types and channels that a changed frame does not keep.
-    "acesImageContainerFlag",
-    PLACEHOLDER_NAME,
-})
+FILE_ATTRIBUTES = frozenset(
+    {
+        "channels",
+        "chunkCount",
+        "compression",
+        "dataWindow",
+        "displayWindow",
+        "dwaCompressionLevel",
+        "lineOrder",
+        "maxSamplesPerPixel",
+        "pixelAspectRatio",
+        "tiles",
+        "type",
+        "version",
+        "deepImageState",
+        # A small picture, sums and texture hints of the frame before it was changed.
+        "preview",
+        "oiio:AverageColor",
+        "oiio:ConstantColor",
+        "oiio:SHA-1",
+        "textureformat",
+        "wrapmodes",
+        "fovcot",
+        # A promise on compression, types and channels that a changed frame does not keep.
+        "acesImageContainerFlag",
+        PLACEHOLDER_NAME,
+    }
+)
 # Written through OpenImageIO, which always puts these into a header.
 OIIO_ATTRIBUTES = {"screenWindowCenter": "v2f", "screenWindowWidth": "float"}
 PART_NAME = "name"
 # What ties the numbers of a picture to a colour space: wrong as soon as the picture is in another one.
-COLOUR_ATTRIBUTES = frozenset({"chromaticities", "whiteLuminance", "adoptedNeutral", "renderingTransform", "lookModTransform",
-                    "colorInteropID", "oiio:ColorSpace"})
+COLOUR_ATTRIBUTES = frozenset(
+    {
+        "chromaticities",
+        "whiteLuminance",
+        "adoptedNeutral",
+        "renderingTransform",
+        "lookModTransform",
+        "colorInteropID",
+        "oiio:ColorSpace",
+    }
+)
 
 _OIIO_TO_EXR = {
-    "smpte:TimeCode": "timeCode", "smpte:KeyCode": "keyCode", "DateTime": "capDate", "ImageDescription": "comments",
-    "Copyright": "owner", "ExposureTime": "expTime", "FNumber": "aperture", "XResolution": "xDensity",
+    "smpte:TimeCode": "timeCode",
+    "smpte:KeyCode": "keyCode",
+    "DateTime": "capDate",
+    "ImageDescription": "comments",
+    "Copyright": "owner",
+    "ExposureTime": "expTime",
+    "FNumber": "aperture",
+    "XResolution": "xDensity",
 }
-_OIIO_ONLY_PREFIXES = ("oiio:", "jpeg:", "png:", "tiff:", "dpx:", "ICCProfile", "thumbnail_", "PixelAspectRatio",
-              "YResolution", "ResolutionUnit", "compression", "planarconfig")
+_OIIO_ONLY_PREFIXES = (
+    "oiio:",
+    "jpeg:",
+    "png:",
+    "tiff:",
+    "dpx:",
+    "ICCProfile",
+    "thumbnail_",
+    "PixelAspectRatio",
+    "YResolution",
+    "ResolutionUnit",
+    "compression",
+    "planarconfig",
+)
 
 
 def unpack_metadata(attributes: ExrAttributes) -> dict[str, Any]:
@@ -112,7 +172,7 @@ def _encode_value(value: Any) -> tuple[str, bytes]:
         return "string", value.encode("utf-8", "surrogateescape")
     if isinstance(value, bool | np.bool_):
         return "int", struct.pack("<i", int(value))
-    if isinstance(value, int | np.integer) and -2**31 <= value < 2**31:
+    if isinstance(value, int | np.integer) and -(2**31) <= value < 2**31:
         return "int", struct.pack("<i", int(value))
     if isinstance(value, float | np.floating):
         number = float(value)
@@ -143,7 +203,7 @@ def _decode_texts(raw: bytes) -> list[str]:
         size = struct.unpack_from("<i", raw, place)[0]
         if size < 0 or place + 4 + size > len(raw):
             raise IndexError
-        texts.append(raw[place + 4:place + 4 + size].decode("utf-8", "surrogateescape"))
+        texts.append(raw[place + 4 : place + 4 + size].decode("utf-8", "surrogateescape"))
         place += 4 + size
     return texts
 

@@ -30,8 +30,26 @@ from fsgan_core.plates.plate import Plate, TypedValue, Window
 
 log = logging.getLogger(__name__)
 
-MOVIE_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mxf", ".mts", ".m2ts",
-                      ".ts", ".wmv", ".flv", ".ogv", ".3gp"})
+MOVIE_SUFFIXES = frozenset(
+    {
+        ".mp4",
+        ".mov",
+        ".m4v",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".mxf",
+        ".mts",
+        ".m2ts",
+        ".ts",
+        ".wmv",
+        ".flv",
+        ".ogv",
+        ".3gp",
+    }
+)
 CHANNELS = ("R", "G", "B")
 # Decoded frames kept for readers that run in threads and ask a little out of order.
 _CACHE_BYTES = 96 * 2**20
@@ -113,8 +131,10 @@ class Movie:
     def _open_capture(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
-            raise PlateError(f"{self.path} cannot be read as a movie; it is damaged, or of a kind that this build of "
-                             "OpenCV does not decode. Convert it to an image sequence")
+            raise PlateError(
+                f"{self.path} cannot be read as a movie; it is damaged, or of a kind that this build of "
+                "OpenCV does not decode. Convert it to an image sequence"
+            )
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         return capture
 
@@ -157,8 +177,10 @@ class Movie:
         if not self._advance_to(wanted):
             self._restart()
             if not self._advance_to(wanted):
-                raise PlateError(f"{self.path}: frame {wanted + 1} does not decode as it did before; "
-                                 "did the file change while it was read?")
+                raise PlateError(
+                    f"{self.path}: frame {wanted + 1} does not decode as it did before; "
+                    "did the file change while it was read?"
+                )
         return self._cached_frames[wanted]
 
     def _seek(self, wanted: int) -> bool:

@@ -38,7 +38,9 @@ def restore_view_names(plate: Plate) -> Plate:
         return plate
     views = list_shared_views(plate.metadata)
     renamed = tuple(_swap_view_name(name, views[0], chosen, views) if views else name for name in plate.channels)
-    return _rename_channels(plate, renamed, {name: value for name, value in plate.metadata.items() if name != META_VIEW})
+    return _rename_channels(
+        plate, renamed, {name: value for name, value in plate.metadata.items() if name != META_VIEW}
+    )
 
 
 def _swap_view_name(name: str, plain: str, named: str, views: Sequence[str]) -> str:
@@ -53,5 +55,13 @@ def _swap_view_name(name: str, plain: str, named: str, views: Sequence[str]) -> 
 
 def _rename_channels(plate: Plate, channels: tuple[str, ...], metadata: Mapping[str, Any]) -> Plate:
     names = dict(zip(plate.channels, channels, strict=True))
-    return Plate(plate.pixels, channels, plate.data_window, plate.display_window, plate.pixel_aspect, metadata,
-                 plate.formats, {names[name]: exact for name, exact in plate.integers.items()})
+    return Plate(
+        plate.pixels,
+        channels,
+        plate.data_window,
+        plate.display_window,
+        plate.pixel_aspect,
+        metadata,
+        plate.formats,
+        {names[name]: exact for name, exact in plate.integers.items()},
+    )

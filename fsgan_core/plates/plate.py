@@ -102,9 +102,12 @@ class Plate:
 
     def crop(self, window: Window) -> Plate:
         """The same plate on another data window; zero where it has no pixels."""
-        return replace(self, pixels=_reframe_array(self.pixels, self.data_window, window), data_window=window,
-                       integers={name: _reframe_array(exact, self.data_window, window)
-                                 for name, exact in self.integers.items()})
+        return replace(
+            self,
+            pixels=_reframe_array(self.pixels, self.data_window, window),
+            data_window=window,
+            integers={name: _reframe_array(exact, self.data_window, window) for name, exact in self.integers.items()},
+        )
 
     def with_metadata(self, **values: Any) -> Plate:
         return replace(self, metadata={**self.metadata, **values})

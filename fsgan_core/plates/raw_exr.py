@@ -37,8 +37,9 @@ def write_raw_exr(path: Path, channels: Mapping[str, np.ndarray], data_window: W
 
 
 def _build_header(names: list[str], channels: Mapping[str, np.ndarray], data: Window, display: Window) -> bytes:
-    listed = b"".join(encode_text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1)
-                      for name in names)
+    listed = b"".join(
+        encode_text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1) for name in names
+    )
     flags = LONG_NAMES_FLAG if any(len(name.encode()) > 31 for name in names) else 0
     attributes = {
         "channels": ("chlist", listed + b"\0"),

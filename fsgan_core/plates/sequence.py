@@ -67,8 +67,14 @@ class FrameSequence:
         held = self._resolve_frame(frame)
         if self._movie is not None:
             plate = self._movie.read(held)
-            return exr.PlateHeader(plate.channels, plate.data_window, plate.display_window, plate.pixel_aspect,
-                              plate.metadata, plate.formats)
+            return exr.PlateHeader(
+                plate.channels,
+                plate.data_window,
+                plate.display_window,
+                plate.pixel_aspect,
+                plate.metadata,
+                plate.formats,
+            )
         return exr.read_header(self._files[held], self.clip.part)
 
     def get_frame_path(self, frame: int) -> Path:
@@ -147,8 +153,10 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
         wanted = ()
     absent = [frame for frame in wanted if frame not in have]
     if absent and missing == "error":
-        raise FrameRangeError(f"missing frames: {format_frames(absent)} (there are {format_frames(sorted(have))}); "
-                              "ask for other frames, or set output.missing to hold or skip")
+        raise FrameRangeError(
+            f"missing frames: {format_frames(absent)} (there are {format_frames(sorted(have))}); "
+            "ask for other frames, or set output.missing to hold or skip"
+        )
     chosen = tuple(frame for frame in wanted if frame in have or (missing == "hold" and have))
     if not chosen:
         raise FrameRangeError(f"no frames to work on: '{text}' holds none of {format_frames(sorted(have))}")
@@ -196,8 +204,9 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
     """
     path = Path(pattern).expanduser()
     if path.suffix.lower() != ".exr":
-        raise InputError(f"the output {pattern} is not an EXR; call it like {path.with_suffix('').name or 'swap'}"
-                         ".####.exr")
+        raise InputError(
+            f"the output {pattern} is not an EXR; call it like {path.with_suffix('').name or 'swap'}.####.exr"
+        )
     if path.is_dir():
         raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
     if len(frames) > 1 and not has_frame_token(pattern):
@@ -223,7 +232,9 @@ def _find_files(path: Path) -> dict[int, Path]:
         return {int(number.group(1)) if number else 1: path}
     if _FRAME_TOKEN.search(path.name):
         # "#" alone is often written for any padding.
-        return _find_numbered_files(path, _build_name_regex(path.name)) or _find_numbered_files(path, _build_name_regex(path.name, any_padding=True))
+        return _find_numbered_files(path, _build_name_regex(path.name)) or _find_numbered_files(
+            path, _build_name_regex(path.name, any_padding=True)
+        )
     if re.search(r"[*?]", path.name):
         return dict(enumerate(sorted(_glob_files(path)), start=1))
     check_readable(path)
@@ -232,7 +243,9 @@ def _find_files(path: Path) -> dict[int, Path]:
 
 def _list_input_files(source: FrameSequence | Path | str) -> list[Path]:
     if isinstance(source, FrameSequence):
-        return [source.get_frame_path(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])]
+        return [
+            source.get_frame_path(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])
+        ]
     return [Path(source)]
 
 
@@ -253,7 +266,7 @@ def _build_name_regex(name: str, any_padding: bool = False) -> str:
     """Regular expression of a pattern's file names; group 1 is the frame."""
     parts, last, seen = [], 0, False
     for token in _FRAME_TOKEN.finditer(name):
-        parts.append(re.escape(name[last:token.start()]))
+        parts.append(re.escape(name[last : token.start()]))
         digits = _count_digits(token)
         # More digits than asked for are fine when the number needs them; "007" for "##" is another sequence.
         strict = rf"-?\d{{{digits}}}|-?[1-9]\d{{{digits},}}"

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def read_ahead(read: Callable[[int], T], frames: Iterable[int], *, workers: int = 2,
-               ahead: int = 4) -> Iterator[tuple[int, T]]:
+def read_ahead(
+    read: Callable[[int], T], frames: Iterable[int], *, workers: int = 2, ahead: int = 4
+) -> Iterator[tuple[int, T]]:
     """(frame, read(frame)) in the order of `frames`, while the next ones are read in `workers` threads.
 
     At most `ahead` results lie ready or are in the making beside the one that the caller holds. An error of
@@ -81,8 +82,9 @@ class BackgroundWriter:
     def __enter__(self) -> BackgroundWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pool.shutdown(wait=True)
         if error is None:
             self._raise_earlier_error()

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
     from fsgan_core.networks.weights.catalogue import InstalledWeights
 
-__all__ = ["ENGINES", "Engine", "NetworkRuntime", "ResolvedEngine", "choose_engine", "describe_missing", "draws_whole_face", "find_auto_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "NetworkRuntime",
+    "ResolvedEngine",
+    "choose_engine",
+    "describe_missing",
+    "draws_whole_face",
+    "find_auto_engine",
+]
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,10 @@ class ResolvedEngine:
     @property
     def weights_text(self) -> str:
         """For logs and metadata: "name:first 12 digits of the SHA-256 (licence class), ...", or "none"."""
-        said = [f"{found.weight.name}:{found.sha256[:12]} ({found.weight.licence})"
-                for _, found in sorted(self.installed_weights.items())]
+        said = [
+            f"{found.weight.name}:{found.sha256[:12]} ({found.weight.licence})"
+            for _, found in sorted(self.installed_weights.items())
+        ]
         return ", ".join(said) or "none"
 
     def load_function(self, part: str) -> Callable[..., Any]:
@@ -80,8 +91,10 @@ class ResolvedEngine:
             return function
         from fsgan_core.networks.network import Network
 
-        networks = {role: Network.load(found, self.runtime.device, self.runtime.precision)
-                    for role, found in self.installed_weights.items()}
+        networks = {
+            role: Network.load(found, self.runtime.device, self.runtime.precision)
+            for role, found in self.installed_weights.items()
+        }
         return functools.partial(function, networks=networks)
 
 
@@ -91,8 +104,10 @@ _MASK = {"measure": "fsgan_core.stages.mask:measure_mattes", "combine": "fsgan_c
 _INPAINT = {"inpaint": "fsgan_core.stages.inpaint:inpaint"}
 _BLEND = {"blend": "fsgan_core.stages.blend:blend"}
 _FSGAN_REENACT = {"reenact": "fsgan_core.stages.fsgan_reenact:reenact"}
-_FSGAN_MASK = {"measure": "fsgan_core.stages.fsgan_mask:measure_mattes",
-               "combine": "fsgan_core.stages.fsgan_mask:combine_mattes"}
+_FSGAN_MASK = {
+    "measure": "fsgan_core.stages.fsgan_mask:measure_mattes",
+    "combine": "fsgan_core.stages.fsgan_mask:combine_mattes",
+}
 _FSGAN_INPAINT = {"inpaint": "fsgan_core.stages.fsgan_inpaint:inpaint"}
 _FSGAN_BLEND = {"blend": "fsgan_core.stages.fsgan_blend:blend"}
 
@@ -111,8 +126,9 @@ ENGINES: tuple[Engine, ...] = (
 )
 
 
-def choose_engine(stage: str, stages: Stages, machine: NetworkRuntime | None = None,
-                  table: Sequence[Engine] = ENGINES) -> ResolvedEngine:
+def choose_engine(
+    stage: str, stages: Stages, machine: NetworkRuntime | None = None, table: Sequence[Engine] = ENGINES
+) -> ResolvedEngine:
     """The engine that the stage's parameter `engine` names, or for "auto" the best that can run here; with its
     weights.
 
@@ -176,7 +192,10 @@ def _find_engine_weights(engine: Engine, stages: Stages) -> dict[str, InstalledW
         return {}
     from fsgan_core.networks.weights.catalogue import find_weights
 
-    found = {role: find_weights(role, _get_named_weights(stages, role), stages.weights.allow) for role in engine.required_roles}
+    found = {
+        role: find_weights(role, _get_named_weights(stages, role), stages.weights.allow)
+        for role in engine.required_roles
+    }
     return {**found, **_find_optional_weights(engine, stages)}
 
 

@@ -15,7 +15,14 @@ from fsgan_core.contract.version import __version__
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.render.frames import NO_FACE, BlendResult, FrameRenderer, TargetFrame, convert_plate
 
-__all__ = ["EXTRA_CHANNELS", "STAGE_CHANNELS", "add_layers", "make_empty_picture", "make_passed_plate", "render_final_plate"]
+__all__ = [
+    "EXTRA_CHANNELS",
+    "STAGE_CHANNELS",
+    "add_layers",
+    "make_empty_picture",
+    "make_passed_plate",
+    "render_final_plate",
+]
 
 STAGE_CHANNELS: Mapping[str, tuple[str, ...]] = {
     "reenact": (*RGBA, layers.ST_U, layers.ST_V, layers.CONFIDENCE),
@@ -24,8 +31,14 @@ STAGE_CHANNELS: Mapping[str, tuple[str, ...]] = {
 }
 
 EXTRA_CHANNELS = (
-    *layers.list_layer_channels(layers.LAYER_REENACTED), *layers.list_layer_channels(layers.LAYER_COMPLETED), *layers.MATTES,
-    layers.MATTE_COMPLETED, layers.MATTE_SOFT, layers.CONFIDENCE, layers.ST_U, layers.ST_V,
+    *layers.list_layer_channels(layers.LAYER_REENACTED),
+    *layers.list_layer_channels(layers.LAYER_COMPLETED),
+    *layers.MATTES,
+    layers.MATTE_COMPLETED,
+    layers.MATTE_SOFT,
+    layers.CONFIDENCE,
+    layers.ST_U,
+    layers.ST_V,
 )
 # Coordinates need more than half's 11 bits.
 _FLOAT_CHANNELS = (layers.ST_U, layers.ST_V)
@@ -65,10 +78,19 @@ def make_empty_picture(renderer: FrameRenderer, stage: str, frame: int) -> Plate
     target = renderer.get_target(frame).plate
     corner = Window(target.display_window.x, target.display_window.y, 1, 1)
     channels = STAGE_CHANNELS[stage]
-    metadata = {layers.META_FLAGS: NO_FACE, layers.META_VERSION: __version__,
-                layers.META_COLORSPACE: renderer.inputs.working_space}
-    return Plate(np.zeros((1, 1, len(channels)), np.float32), channels, corner, target.display_window,
-                 target.pixel_aspect, metadata)
+    metadata = {
+        layers.META_FLAGS: NO_FACE,
+        layers.META_VERSION: __version__,
+        layers.META_COLORSPACE: renderer.inputs.working_space,
+    }
+    return Plate(
+        np.zeros((1, 1, len(channels)), np.float32),
+        channels,
+        corner,
+        target.display_window,
+        target.pixel_aspect,
+        metadata,
+    )
 
 
 def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Plate:
@@ -92,8 +114,14 @@ def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Pl
     return replace(result, pixels=pixels)
 
 
-def add_layers(plate: Plate, inputs: JobInputs, reenacted: Plate | None, mattes: Plate | None, completed: Plate | None,
-                blend: BlendResult | None) -> Plate:
+def add_layers(
+    plate: Plate,
+    inputs: JobInputs,
+    reenacted: Plate | None,
+    mattes: Plate | None,
+    completed: Plate | None,
+    blend: BlendResult | None,
+) -> Plate:
     """`plate` with every stage's picture as further channels, cut to its data window; zero where there is none.
     Channels of the same name that the target had are replaced."""
     kept = [index for index, name in enumerate(plate.channels) if name not in EXTRA_CHANNELS]
@@ -114,7 +142,9 @@ def add_layers(plate: Plate, inputs: JobInputs, reenacted: Plate | None, mattes:
             pixels[(*into, channels.index(name))] = picture.get_matte(channel)[out_of]
 
     for picture, layer in ((reenacted, layers.LAYER_REENACTED), (completed, layers.LAYER_COMPLETED)):
-        shown = convert_plate(picture, inputs, inputs.working_space, inputs.output_space) if picture is not None else None
+        shown = (
+            convert_plate(picture, inputs, inputs.working_space, inputs.output_space) if picture is not None else None
+        )
         put_channels(shown, layers.list_layer_channels(layer), RGBA)
     data = (layers.CONFIDENCE, layers.ST_U, layers.ST_V)
     put_channels(reenacted, data, data)

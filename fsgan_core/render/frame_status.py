@@ -53,7 +53,9 @@ def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[Frame
             elif found["key"] == job.compute_frame_key(source):
                 yield FrameState(frame, FRAME_DONE)
             else:
-                yield FrameState(frame, FRAME_STALE, find_changed_parts(found["parts"], job.compute_frame_parts(source)))
+                yield FrameState(
+                    frame, FRAME_STALE, find_changed_parts(found["parts"], job.compute_frame_parts(source))
+                )
         except NotCachedError:
             yield FrameState(frame, FRAME_STALE, ("analysis",))
         except PlateError:
@@ -66,13 +68,18 @@ def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str
     for one in states:
         if one.changed:
             changed.setdefault(one.changed, []).append(one.frame)
-    ranges = {state: format_frames([one.frame for one in states if one.state == state], limit=0) for state
-              in (FRAME_DONE, FRAME_STALE, FRAME_MISSING) if any(one.state == state for one in states)}
+    ranges = {
+        state: format_frames([one.frame for one in states if one.state == state], limit=0)
+        for state in (FRAME_DONE, FRAME_STALE, FRAME_MISSING)
+        if any(one.state == state for one in states)
+    }
     return {
         **{state: ranges.get(state, "") for state in (FRAME_DONE, FRAME_STALE, FRAME_MISSING)},
         "total": len(states),
-        "changed": [{"frames": format_frames(frames, limit=0), "parts": list(parts), "text": describe_parts(parts)}
-                    for parts, frames in changed.items()],
+        "changed": [
+            {"frames": format_frames(frames, limit=0), "parts": list(parts), "text": describe_parts(parts)}
+            for parts, frames in changed.items()
+        ],
         "analysed": not any("analysis" in one.changed for one in states),
         "output": job.output,
     }

@@ -52,8 +52,17 @@ VIEWS_LIMIT = 256 << 20
 MATTES_LIMIT = 256 << 20
 
 # What decides how a frame looks.
-KEYED_CODE = ("faces", "plates", "stages", "networks", "clips/inputs.py", "clips/tracks.py", "render/scene.py",
-        "render/frames.py", "render/final.py")
+KEYED_CODE = (
+    "faces",
+    "plates",
+    "stages",
+    "networks",
+    "clips/inputs.py",
+    "clips/tracks.py",
+    "render/scene.py",
+    "render/frames.py",
+    "render/final.py",
+)
 
 RENDER_STAGES = ("reenact", "mask", "inpaint", "blend")
 FILE_PARAMS = ("network", "recognition_file")  # parameters
@@ -104,17 +113,26 @@ class FrameRenderer:
         self.clock = clock or StageClock()
         machine = NetworkRuntime(inputs.device, inputs.stages.weights.precision)
         # A drive's picture is made in place of the reenactment.
-        self.engines: dict[str, ResolvedEngine] = {stage: choose_engine(stage, inputs.stages, machine)
-                                           for stage in (*RENDER_STAGES, "drive")}
+        self.engines: dict[str, ResolvedEngine] = {
+            stage: choose_engine(stage, inputs.stages, machine) for stage in (*RENDER_STAGES, "drive")
+        }
         # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
         ahead = inputs.stages.mask.smooth + MAX_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
         self._views: ByteLRU[tuple[int, ViewRef, float], SourceView] = ByteLRU(
-            VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes)
-        self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(MATTES_LIMIT, lambda plate: plate.pixels.nbytes,
-                                                      ahead + inputs.stages.mask.smooth)
-        self._key_base = ("1", __version__, compute_code_digest(KEYED_CODE),
-                      inputs.config.digest, inputs.working_space, inputs.target.space)
+            VIEWS_LIMIT, lambda view: view.display.nbytes + view.matte.nbytes
+        )
+        self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(
+            MATTES_LIMIT, lambda plate: plate.pixels.nbytes, ahead + inputs.stages.mask.smooth
+        )
+        self._key_base = (
+            "1",
+            __version__,
+            compute_code_digest(KEYED_CODE),
+            inputs.config.digest,
+            inputs.working_space,
+            inputs.target.space,
+        )
         if like is not None:
             self._plates, self._views = like._plates, like._views
             if like._compute_mattes_digest() == self._compute_mattes_digest():
@@ -127,8 +145,12 @@ class FrameRenderer:
 
     def _compute_mattes_digest(self) -> str:
         """What the mattes kept in memory depend on, beside the clips."""
-        return compute_digest(self._make_engine_part("mask"), self._get_params("mask").to_dict(), self.stages.reenact.margin,
-                      self.stages.drive.to_dict())
+        return compute_digest(
+            self._make_engine_part("mask"),
+            self._get_params("mask").to_dict(),
+            self.stages.reenact.margin,
+            self.stages.drive.to_dict(),
+        )
 
     # The target and its face.
 
@@ -176,8 +198,16 @@ class FrameRenderer:
         views = {chosen.view: self._get_view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
             function, params = self.engines["reenact"].load_function("reenact"), self._get_params("reenact")
-            plate: Plate = function(target, scene.goal_faces[frame], self.get_region(frame), plan, views, scene.codec, params,
-                                    *select_proportions(scene, params))
+            plate: Plate = function(
+                target,
+                scene.goal_faces[frame],
+                self.get_region(frame),
+                plan,
+                views,
+                scene.codec,
+                params,
+                *select_proportions(scene, params),
+            )
         return plate
 
     def _drive_frame(self, scene: Scene, target: Plate, frame: int) -> Plate:
@@ -191,8 +221,11 @@ class FrameRenderer:
     def _get_view(self, scene: Scene, ref: ViewRef) -> SourceView:
         """A source's picture, ready to be warped."""
         # Makers that share what they keep may want it cut differently wide.
-        wide = [compute_view_margin(found.weight.crop) for role, found in self.engines["reenact"].installed_weights.items()
-                if role == "reenact"]
+        wide = [
+            compute_view_margin(found.weight.crop)
+            for role, found in self.engines["reenact"].installed_weights.items()
+            if role == "reenact"
+        ]
         margin = max([VIEW_MARGIN, *wide])
         if ref.mirrored:
             return mirror_view(self._get_view(scene, replace(ref, mirrored=False)))
@@ -210,16 +243,27 @@ class FrameRenderer:
         if "mask" in self.upstream:
             return self._read_upstream("mask", frame)
         scene = self.get_scene(frame)
-        neighbours = [(scene.faces[near], self._measure_mattes(near)) for near in self.list_neighbours(frame)
-                      if near == frame or self._is_readable(near)]
+        neighbours = [
+            (scene.faces[near], self._measure_mattes(near))
+            for near in self.list_neighbours(frame)
+            if near == frame or self._is_readable(near)
+        ]
         holdout = self._read_holdout(frame)
         with self.clock.time("mask"):
             combine = self.engines["mask"].load_function("combine")
-            plate: Plate = combine(scene.faces[frame], self.get_region(frame), neighbours, self._get_params("mask"),
-                                   self.get_target(frame).plate, holdout)
+            plate: Plate = combine(
+                scene.faces[frame],
+                self.get_region(frame),
+                neighbours,
+                self._get_params("mask"),
+                self.get_target(frame).plate,
+                holdout,
+            )
             if frame in scene.driven_frames:
                 function = self.engines["drive"].load_function("mattes")
-                plate = function(plate, self.get_target(frame).plate, scene.driven_frames[frame], self._get_params("mask"), holdout)
+                plate = function(
+                    plate, self.get_target(frame).plate, scene.driven_frames[frame], self._get_params("mask"), holdout
+                )
         return replace(plate, metadata={**plate.metadata, **self._collect_provenance(frame, "mask")})
 
     def list_neighbours(self, frame: int) -> list[int]:
@@ -229,8 +273,11 @@ class FrameRenderer:
             return []
         there = self.inputs.target.sequence.frames
         reach = self.stages.mask.smooth
-        return [near for near in range(frame - reach, frame + reach + 1)
-                if near == frame or (near in faces and _contains_sorted(there, near))]
+        return [
+            near
+            for near in range(frame - reach, frame + reach + 1)
+            if near == frame or (near in faces and _contains_sorted(there, near))
+        ]
 
     def _is_readable(self, frame: int) -> bool:
         """Whether a neighbour's plate can be read. One that cannot be read counts as not being there."""
@@ -249,8 +296,9 @@ class FrameRenderer:
             target = self.get_target(frame).plate
             with self.clock.time("mask"):
                 function = self.engines["mask"].load_function("measure")
-                plate: Plate = function(target, scene.faces[frame], self.get_region(frame), scene.codec,
-                                        self._get_params("mask"))
+                plate: Plate = function(
+                    target, scene.faces[frame], self.get_region(frame), scene.codec, self._get_params("mask")
+                )
             return plate
 
         return self._measured_mattes.get(frame, run_measurement)
@@ -264,8 +312,15 @@ class FrameRenderer:
         with self.clock.time("inpaint"):
             function = self.engines["inpaint"].load_function("inpaint")
             scene = self.get_scene(frame)
-            plate: Plate = function(first, mattes, lambda: self._render_further_views(frame), scene.codec, self._get_params("inpaint"),
-                                    holdout, scene.faces[frame])
+            plate: Plate = function(
+                first,
+                mattes,
+                lambda: self._render_further_views(frame),
+                scene.codec,
+                self._get_params("inpaint"),
+                holdout,
+                scene.faces[frame],
+            )
         said = self._collect_provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
 
@@ -287,8 +342,9 @@ class FrameRenderer:
         holdout = self._read_holdout(frame)
         with self.clock.time("blend"):
             function = self.engines["blend"].load_function("blend")
-            result = function(target, completed, mattes, scene.faces[frame], scene.codec,
-                              self._get_params("blend"), holdout)
+            result = function(
+                target, completed, mattes, scene.faces[frame], scene.codec, self._get_params("blend"), holdout
+            )
         metadata = self._collect_provenance(frame, "blend", completed.metadata, mattes.metadata)
         plate = replace(result.plate, metadata={**target.metadata, **metadata})
         return BlendResult(plate, result.matte, completed.data_window)
@@ -320,8 +376,16 @@ class FrameRenderer:
         if stage in self.upstream:
             return compute_digest("file", stage, self.upstream[stage].sequence.compute_fingerprint(frame))
         if not self.has_face(frame):
-            return compute_digest(stage, NO_FACE, self._key_base, self.inputs.target.sequence.compute_fingerprint(frame))
-        own = (stage, self._key_base, self._make_engine_part(stage), self._make_params_part(stage), self._make_target_part(frame))
+            return compute_digest(
+                stage, NO_FACE, self._key_base, self.inputs.target.sequence.compute_fingerprint(frame)
+            )
+        own = (
+            stage,
+            self._key_base,
+            self._make_engine_part(stage),
+            self._make_params_part(stage),
+            self._make_target_part(frame),
+        )
         return compute_digest(own, *getattr(self, f"_make_{stage}_part")(frame))
 
     def _make_params_part(self, stage: str) -> dict[str, Any]:
@@ -335,44 +399,81 @@ class FrameRenderer:
     def _make_target_part(self, frame: int) -> tuple[Any, ...]:
         scene = self.get_scene(frame)
         region = self.get_region(frame)
-        return (self.inputs.target.sequence.compute_fingerprint(frame), compute_face_digest(scene.faces[frame]),
-                (region.x, region.y, region.width, region.height), scene.exposure)
+        return (
+            self.inputs.target.sequence.compute_fingerprint(frame),
+            compute_face_digest(scene.faces[frame]),
+            (region.x, region.y, region.width, region.height),
+            scene.exposure,
+        )
 
     def _make_reenact_part(self, frame: int) -> tuple[Any, ...]:
         scene = self.get_scene(frame)
         plan = scene.frame_plans[frame]
-        views = [(self._make_view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
-                 for chosen in plan.views]
-        return (compute_face_digest(scene.goal_faces[frame]), list(plan.flags), round(plan.inner_mouth, 6),
-                [round(part, 6) for part in (*plan.blink.shut_shares, *plan.blink.lid_travel)], views,
-                *select_proportions(scene, self.stages.reenact), self._make_driven_part(scene, frame))
+        views = [
+            (self._make_view_part(scene, chosen.view), round(chosen.light, 6), round(chosen.detail, 6))
+            for chosen in plan.views
+        ]
+        return (
+            compute_face_digest(scene.goal_faces[frame]),
+            list(plan.flags),
+            round(plan.inner_mouth, 6),
+            [round(part, 6) for part in (*plan.blink.shut_shares, *plan.blink.lid_travel)],
+            views,
+            *select_proportions(scene, self.stages.reenact),
+            self._make_driven_part(scene, frame),
+        )
 
     def _make_driven_part(self, scene: Scene, frame: int) -> tuple[Any, ...] | None:
         if frame not in scene.driven_frames:
             return None
         one = scene.driven_frames[frame]
-        return (self._make_engine_part("drive"), compute_face_digest(one.face), compute_face_digest(one.goal_face), list(one.head_turn),
-                self._get_params("mask").to_dict(), self._make_holdout_part(frame),
-                [(self._make_view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches])
+        return (
+            self._make_engine_part("drive"),
+            compute_face_digest(one.face),
+            compute_face_digest(one.goal_face),
+            list(one.head_turn),
+            self._get_params("mask").to_dict(),
+            self._make_holdout_part(frame),
+            [(self._make_view_part(scene, patch.view), patch.part, patch.weight) for patch in one.patches],
+        )
 
     def _make_view_part(self, scene: Scene, ref: ViewRef) -> tuple[Any, ...]:
         source = scene.view_clips[ref.clip]
-        return (source.clip_input.name, ref.frame, ref.mirrored, source.clip_input.sequence.compute_fingerprint(ref.frame),
-                source.clip_input.space, source.exposure, compute_face_digest(source.performer.faces[ref.frame]))
+        return (
+            source.clip_input.name,
+            ref.frame,
+            ref.mirrored,
+            source.clip_input.sequence.compute_fingerprint(ref.frame),
+            source.clip_input.space,
+            source.exposure,
+            compute_face_digest(source.performer.faces[ref.frame]),
+        )
 
     def _make_mask_part(self, frame: int) -> tuple[Any, ...]:
-        return ([self._make_target_part(near) for near in self.list_neighbours(frame)], self._make_holdout_part(frame),
-                self._make_driven_part(self.get_scene(frame), frame))
+        return (
+            [self._make_target_part(near) for near in self.list_neighbours(frame)],
+            self._make_holdout_part(frame),
+            self._make_driven_part(self.get_scene(frame), frame),
+        )
 
     def _make_inpaint_part(self, frame: int) -> tuple[Any, ...]:
         scene = self.get_scene(frame)
         others: list[Any] = []
         if self.stages.inpaint.other_views and frame in scene.frame_plans:
             others = [self._make_view_part(scene, ref) for ref in scene.frame_plans[frame].further_views]
-        return (self.compute_stage_key("reenact", frame), self.compute_stage_key("mask", frame), others, self._make_holdout_part(frame))
+        return (
+            self.compute_stage_key("reenact", frame),
+            self.compute_stage_key("mask", frame),
+            others,
+            self._make_holdout_part(frame),
+        )
 
     def _make_blend_part(self, frame: int) -> tuple[Any, ...]:
-        return (self.compute_stage_key("inpaint", frame), self.compute_stage_key("mask", frame), self._make_holdout_part(frame))
+        return (
+            self.compute_stage_key("inpaint", frame),
+            self.compute_stage_key("mask", frame),
+            self._make_holdout_part(frame),
+        )
 
     def _make_holdout_part(self, frame: int) -> tuple[Any, ...] | None:
         item = self.inputs.holdout
@@ -397,18 +498,31 @@ class FrameRenderer:
         scene = self.get_scene(frame)
         sources: tuple[str, ...] = ()
         if stage == "reenact":
-            sources = tuple(scene.view_clips[chosen.view.clip].clip_input.name for chosen in scene.frame_plans[frame].views)
+            sources = tuple(
+                scene.view_clips[chosen.view.clip].clip_input.name for chosen in scene.frame_plans[frame].views
+            )
         if stage == "blend":
             # A target that already holds a synthesised face (another person's, in an earlier pass) goes on saying so.
             old = self.get_target(frame).plate.metadata
             before = ({layers.META_SOURCE: old.get(layers.META_SOURCE, "")}, *before)
-        driver = scene.view_clips[DRIVER_CLIP].clip_input.name if frame in scene.driven_frames and stage == "reenact" else ""
+        driver = (
+            scene.view_clips[DRIVER_CLIP].clip_input.name if frame in scene.driven_frames and stage == "reenact" else ""
+        )
         engine = self.engines["drive" if driver else stage]
-        return make_provenance(engine, box=scene.faces[frame].box, space=self.inputs.working_space,
-                          flags=self.list_flags(frame), before=before, sources=sources, driver=driver)
+        return make_provenance(
+            engine,
+            box=scene.faces[frame].box,
+            space=self.inputs.working_space,
+            flags=self.list_flags(frame),
+            before=before,
+            sources=sources,
+            driver=driver,
+        )
 
 
-def convert_plate(plate: Plate, inputs: JobInputs, source: str, destination: str, names: tuple[str, ...] = RGB) -> Plate:
+def convert_plate(
+    plate: Plate, inputs: JobInputs, source: str, destination: str, names: tuple[str, ...] = RGB
+) -> Plate:
     """A plate with three of its channels brought to another colour space."""
     if source == destination:
         return plate
@@ -422,8 +536,10 @@ def select_proportions(scene: Scene, params: ReenactParams) -> tuple[np.ndarray 
     """What decides, beside the landmarks, where features go; None where it has no part: a face that is moved by hand
     in one frame changes the likeness a little, and would make every frame another one."""
     known = scene.recognition
-    return (scene.likeness if params.likeness > 0 else None,
-            known.moves if known is not None and params.recognition > 0 else None)
+    return (
+        scene.likeness if params.likeness > 0 else None,
+        known.moves if known is not None and params.recognition > 0 else None,
+    )
 
 
 def compute_face_digest(face: Face) -> str:

@@ -25,7 +25,11 @@ PART_OTHER = "other"
 
 # What a stage's picture is made of.
 STAGE_INPUTS: Mapping[str, tuple[str, ...]] = {
-    "reenact": (), "mask": (), "inpaint": ("reenact", "mask"), "blend": ("inpaint", "mask"), "final": ("blend",),
+    "reenact": (),
+    "mask": (),
+    "inpaint": ("reenact", "mask"),
+    "blend": ("inpaint", "mask"),
+    "final": ("blend",),
 }
 
 # Parts that are no parameter, for a person.
@@ -56,8 +60,12 @@ def compute_key_parts(renderer: FrameRenderer, stage: str, frame: int) -> dict[s
     inputs = renderer.inputs
     parts: dict[str, Any] = {
         "program": (__version__, compute_code_digest(KEYED_CODE)),
-        "colour": (inputs.config.digest, inputs.target.space, inputs.working_space,
-                   inputs.output_space if stage == "final" else ""),
+        "colour": (
+            inputs.config.digest,
+            inputs.target.space,
+            inputs.working_space,
+            inputs.output_space if stage == "final" else "",
+        ),
         "target": inputs.target.sequence.compute_fingerprint(frame),
     }
     if stage == "final":
@@ -81,12 +89,18 @@ def _collect_face_parts(renderer: FrameRenderer, stages: tuple[str, ...], frame:
     near = renderer.list_neighbours(frame) if "mask" in stages else [frame]
     parts: dict[str, Any] = {
         "target": [inputs.target.sequence.compute_fingerprint(one) for one in near],
-        "track": [(compute_face_digest(scene.faces[one]), _get_window_values(renderer.get_region(one))) for one in near],
+        "track": [
+            (compute_face_digest(scene.faces[one]), _get_window_values(renderer.get_region(one))) for one in near
+        ],
         "exposure": scene.exposure,
     }
     if inputs.holdout is not None:
         item = inputs.holdout
-        parts["holdout"] = (item.sequence.compute_fingerprint(get_holdout_frame(item, frame)), item.channel, item.clip.part)
+        parts["holdout"] = (
+            item.sequence.compute_fingerprint(get_holdout_frame(item, frame)),
+            item.channel,
+            item.clip.part,
+        )
     for stage in stages:
         if stage == "final":
             continue
@@ -101,14 +115,28 @@ def _collect_face_parts(renderer: FrameRenderer, stages: tuple[str, ...], frame:
         if "inpaint" in stages and inputs.stages.inpaint.other_views:
             used += plan.further_views
         sources = [scene.view_clips[view.clip] for view in used]
-        parts["source"] = sorted({source.clip_input.sequence.compute_fingerprint(view.frame)
-                                  for source, view in zip(sources, used, strict=True)})
-        parts["views"] = [(view.clip, view.frame, source.exposure, source.clip_input.space,
-                           compute_face_digest(source.performer.faces[view.frame]))
-                          for source, view in zip(sources, used, strict=True)]
+        parts["source"] = sorted(
+            {
+                source.clip_input.sequence.compute_fingerprint(view.frame)
+                for source, view in zip(sources, used, strict=True)
+            }
+        )
+        parts["views"] = [
+            (
+                view.clip,
+                view.frame,
+                source.exposure,
+                source.clip_input.space,
+                compute_face_digest(source.performer.faces[view.frame]),
+            )
+            for source, view in zip(sources, used, strict=True)
+        ]
         parts["views"] += [[round(chosen.light, 6), round(chosen.detail, 6)] for chosen in plan.views]
-        parts["views"] += [list(plan.flags), round(plan.inner_mouth, 6),
-                           *select_proportions(scene, inputs.stages.reenact)]
+        parts["views"] += [
+            list(plan.flags),
+            round(plan.inner_mouth, 6),
+            *select_proportions(scene, inputs.stages.reenact),
+        ]
     if frame in scene.driven_frames:
         parts |= _list_changed_params("drive", inputs.stages.drive, ())
         parts["driver"] = compute_face_digest(scene.driven_frames[frame].goal_face)
@@ -118,8 +146,11 @@ def _collect_face_parts(renderer: FrameRenderer, stages: tuple[str, ...], frame:
 def _list_changed_params(stage: str, values: Params, leave: tuple[str, ...]) -> dict[str, Any]:
     """What of a stage's parameters is not at its default."""
     default = PARAMETERS[stage]()
-    return {f"{stage}.{knob.name}": value for knob in iterate_param_fields(PARAMETERS[stage])
-            if knob.name not in leave and (value := getattr(values, knob.name)) != getattr(default, knob.name)}
+    return {
+        f"{stage}.{knob.name}": value
+        for knob in iterate_param_fields(PARAMETERS[stage])
+        if knob.name not in leave and (value := getattr(values, knob.name)) != getattr(default, knob.name)
+    }
 
 
 def _get_window_values(region: Window) -> tuple[int, int, int, int]:

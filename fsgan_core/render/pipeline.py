@@ -66,8 +66,15 @@ MAX_WRITE_BEHIND_BYTES = 256 << 20  # bytes: a larger plate is written before it
 LOSSLESS_COMPRESSIONS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bits
 
 
-def render_shot(shot: Shot, *, frames: str = "", device: str = "cpu", force: bool = False,
-                on_event: EventListener = ignore_event, is_cancelled: CancelCheck = never_cancelled) -> RenderResult:
+def render_shot(
+    shot: Shot,
+    *,
+    frames: str = "",
+    device: str = "cpu",
+    force: bool = False,
+    on_event: EventListener = ignore_event,
+    is_cancelled: CancelCheck = never_cancelled,
+) -> RenderResult:
     """Renders a shot (swap or drive) in one pass, without files between stages.
 
     frames: which frames, empty: those of the shot; never changes what a frame looks like. force: render frames
@@ -80,8 +87,14 @@ def render_shot(shot: Shot, *, frames: str = "", device: str = "cpu", force: boo
 
 def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu", **options: Any) -> RenderJob:
     """A shot's render before it begins. options: as Work has them. Raises as render_shot."""
-    inputs = open_inputs(shot.source, shot.target, shot.stages, holdout=shot.holdout,
-                         output_colorspace=shot.output.colorspace, device=device)
+    inputs = open_inputs(
+        shot.source,
+        shot.target,
+        shot.stages,
+        holdout=shot.holdout,
+        output_colorspace=shot.output.colorspace,
+        device=device,
+    )
     return _plan_job(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames, options)
 
 
@@ -109,24 +122,62 @@ def _render_shot_as(job: str, shot: Shot | Mapping[str, Any] | str | Path, optio
     return render_shot(shot, **options)
 
 
-def render_stage(stage: str, *, sources: Sequence[Clip] = (), target: Clip, output: str, stages: Stages | None = None,
-                 job: str = "swap", holdout: Clip | None = None, upstream: Mapping[str, Clip] | None = None,
-                 output_colorspace: str = "", frames: str = "", device: str = "cpu", force: bool = False,
-                 on_event: EventListener = ignore_event, is_cancelled: CancelCheck = never_cancelled) -> RenderResult:
+def render_stage(
+    stage: str,
+    *,
+    sources: Sequence[Clip] = (),
+    target: Clip,
+    output: str,
+    stages: Stages | None = None,
+    job: str = "swap",
+    holdout: Clip | None = None,
+    upstream: Mapping[str, Clip] | None = None,
+    output_colorspace: str = "",
+    frames: str = "",
+    device: str = "cpu",
+    force: bool = False,
+    on_event: EventListener = ignore_event,
+    is_cancelled: CancelCheck = never_cancelled,
+) -> RenderResult:
     """Renders one stage ("reenact", "mask", "inpaint" or "blend") to files.
 
     upstream: the files of the stages before it, by stage: inpaint needs "reenact" and "mask", blend needs "inpaint"
     and "mask". sources: for reenact, and for inpaint where it may fill from other views (without them it does not).
     The rest as in render_shot.
     """
-    return plan_stage_job(stage, sources=sources, target=target, output=output, stages=stages, job=job, holdout=holdout,
-                      upstream=upstream, output_colorspace=output_colorspace, frames=frames, device=device,
-                      force=force, listen=on_event, cancelled=is_cancelled).run()
+    return plan_stage_job(
+        stage,
+        sources=sources,
+        target=target,
+        output=output,
+        stages=stages,
+        job=job,
+        holdout=holdout,
+        upstream=upstream,
+        output_colorspace=output_colorspace,
+        frames=frames,
+        device=device,
+        force=force,
+        listen=on_event,
+        cancelled=is_cancelled,
+    ).run()
 
 
-def plan_stage_job(stage: str, *, sources: Sequence[Clip] = (), target: Clip, output: str, stages: Stages | None = None,
-               job: str = "swap", holdout: Clip | None = None, upstream: Mapping[str, Clip] | None = None,
-               output_colorspace: str = "", frames: str = "", device: str = "cpu", **options: Any) -> RenderJob:
+def plan_stage_job(
+    stage: str,
+    *,
+    sources: Sequence[Clip] = (),
+    target: Clip,
+    output: str,
+    stages: Stages | None = None,
+    job: str = "swap",
+    holdout: Clip | None = None,
+    upstream: Mapping[str, Clip] | None = None,
+    output_colorspace: str = "",
+    frames: str = "",
+    device: str = "cpu",
+    **options: Any,
+) -> RenderJob:
     """A stage's render before it begins. options: as Work has them. Raises as render_stage."""
     if stage not in UPSTREAM_STAGES:
         raise InputError(f"there is no stage '{stage}'; there are {', '.join(UPSTREAM_STAGES)}")
@@ -143,20 +194,34 @@ def plan_stage_job(stage: str, *, sources: Sequence[Clip] = (), target: Clip, ou
         log.warning("inpaint has no source: nothing is filled from other views")
         stages = replace(stages, inpaint=stages.inpaint.replace(other_views=False))
     inputs = open_inputs(sources, target, stages, holdout=holdout, output_colorspace=output_colorspace, device=device)
-    opened = {name: open_input(clip, inputs.config) for name, clip in upstream.items() if name in UPSTREAM_STAGES[stage]}
+    opened = {
+        name: open_input(clip, inputs.config) for name, clip in upstream.items() if name in UPSTREAM_STAGES[stage]
+    }
     return _plan_job(stage, job, inputs, opened, output, frames, options)
 
 
-def _plan_job(command: str, job: str, inputs: JobInputs, upstream: Mapping[str, ClipInput], output: str, frames: str,
-          options: Mapping[str, Any]) -> RenderJob:
+def _plan_job(
+    command: str,
+    job: str,
+    inputs: JobInputs,
+    upstream: Mapping[str, ClipInput],
+    output: str,
+    frames: str,
+    options: Mapping[str, Any],
+) -> RenderJob:
     if job == "drive":
         inputs = replace(inputs, stages=resolve_drive_stages(inputs.stages))
     target = inputs.target.sequence
-    return RenderJob(command, job, inputs, upstream, output, select_frames(frames, target.frames, target.missing_policy), **options)
+    return RenderJob(
+        command, job, inputs, upstream, output, select_frames(frames, target.frames, target.missing_policy), **options
+    )
 
 
 UPSTREAM_STAGES: Mapping[str, tuple[str, ...]] = {
-    "reenact": (), "mask": (), "inpaint": ("reenact", "mask"), "blend": ("inpaint", "mask"),
+    "reenact": (),
+    "mask": (),
+    "inpaint": ("reenact", "mask"),
+    "blend": ("inpaint", "mask"),
 }
 
 
@@ -166,9 +231,20 @@ class RenderJob:
     warm: what earlier renders of this process left in memory.
     """
 
-    def __init__(self, command: str, job: str, inputs: JobInputs, upstream: Mapping[str, ClipInput], output: str,
-                 frames: tuple[int, ...], *, force: bool = False, on_event: EventListener = ignore_event,
-                 is_cancelled: CancelCheck = never_cancelled, warm: WarmCache | None = None) -> None:
+    def __init__(
+        self,
+        command: str,
+        job: str,
+        inputs: JobInputs,
+        upstream: Mapping[str, ClipInput],
+        output: str,
+        frames: tuple[int, ...],
+        *,
+        force: bool = False,
+        on_event: EventListener = ignore_event,
+        is_cancelled: CancelCheck = never_cancelled,
+        warm: WarmCache | None = None,
+    ) -> None:
         self.command = command
         self.stage = command if command in STAGE_CHANNELS else "final"
         self.running_stages: tuple[str, ...] = (command,) if command in UPSTREAM_STAGES else RENDER_STAGES
@@ -181,7 +257,8 @@ class RenderJob:
         self.on_event = on_event
         self.is_cancelled = is_cancelled
         with_views = command in ("swap", "drive", "reenact") or (
-            command == "inpaint" and inputs.stages.inpaint.other_views)
+            command == "inpaint" and inputs.stages.inpaint.other_views
+        )
         self._upstream = upstream
 
         def make_scenes() -> JobScenes:
@@ -219,8 +296,9 @@ class RenderJob:
                 self.scenes(self.resolve_held_frame(frame))
             self._add_seconds({"analyse": time.perf_counter() - start})
             with BackgroundWriter(limit=1, workers=1) as writer:
-                for frame, error in read_ahead(lambda frame: self._render_frame(frame, writer), self.frames, workers=workers,
-                                               ahead=workers):
+                for frame, error in read_ahead(
+                    lambda frame: self._render_frame(frame, writer), self.frames, workers=workers, ahead=workers
+                ):
                     if error is not None:
                         self._report_failure(frame, error)
         self._add_seconds({"total": time.perf_counter() - start})
@@ -267,8 +345,14 @@ class RenderJob:
         output = self.inputs.stages.output
         if self.stage != "final":
             return compute_digest(self.stage, self.renderer.compute_stage_key(self.stage, frame))
-        return compute_digest("final", self.renderer.compute_stage_key("blend", frame), output.compression, output.depth, output.layers,
-                      self.inputs.output_space)
+        return compute_digest(
+            "final",
+            self.renderer.compute_stage_key("blend", frame),
+            output.compression,
+            output.depth,
+            output.layers,
+            self.inputs.output_space,
+        )
 
     def compute_frame_parts(self, frame: int) -> dict[str, str]:
         """What the key is made of, by name; raises the same."""
@@ -280,8 +364,12 @@ class RenderJob:
             if self.stage == "final":
                 return make_passed_plate(maker, frame), PASSED
             return make_empty_picture(maker, self.stage, frame), PASSED
-        made = {"final": lambda: render_final_plate(maker, frame), "reenact": lambda: maker.render_reenacted(frame),
-                "mask": lambda: maker.render_mattes(frame), "inpaint": lambda: maker.render_completed(frame)}
+        made = {
+            "final": lambda: render_final_plate(maker, frame),
+            "reenact": lambda: maker.render_reenacted(frame),
+            "mask": lambda: maker.render_mattes(frame),
+            "inpaint": lambda: maker.render_completed(frame),
+        }
         return made[self.stage](), RENDERED
 
     def _write_frame(self, frame: int, plate: Plate, state: str, seconds: dict[str, float]) -> None:
@@ -291,8 +379,13 @@ class RenderJob:
         try:
             if self.stage == "final":
                 others = self.inputs.target.sequence.list_other_parts(self.resolve_held_frame(frame))
-                write_exr(format_output_path(self.output, frame), plate, compression=output.compression,
-                          depth=output.depth, other_parts=others)
+                write_exr(
+                    format_output_path(self.output, frame),
+                    plate,
+                    compression=output.compression,
+                    depth=output.depth,
+                    other_parts=others,
+                )
             else:
                 # What stands between two stages must come back bit for bit.
                 lossless = output.compression if output.compression in LOSSLESS_COMPRESSIONS else "zip"
@@ -323,16 +416,30 @@ class RenderJob:
         with self._lock:
             self.on_event(Event("begin", self.command, len(self._reports), len(self.frames), frame))
 
-    def _report_done(self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...],
-              message: str = "") -> None:
+    def _report_done(
+        self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...], message: str = ""
+    ) -> None:
         path = str(format_output_path(self.output, frame))
-        log.info("frame %d %s%s", frame, state, f": {message}" if message else "",
-                 extra={"frame": frame, "state": state, "seconds": dict(seconds), "flags": flags})
+        log.info(
+            "frame %d %s%s",
+            frame,
+            state,
+            f": {message}" if message else "",
+            extra={"frame": frame, "state": state, "seconds": dict(seconds), "flags": flags},
+        )
         with self._lock:
             self._reports[frame] = FrameReport(frame, state, path, seconds, flags, message)
             self._add_seconds(seconds)
-            event = Event("frame", self.command, len(self._reports), len(self.frames), frame, state,
-                          sum(seconds.values()), message or ", ".join(flags))
+            event = Event(
+                "frame",
+                self.command,
+                len(self._reports),
+                len(self.frames),
+                frame,
+                state,
+                sum(seconds.values()),
+                message or ", ".join(flags),
+            )
             self.on_event(event)
 
     def _add_seconds(self, seconds: Mapping[str, float]) -> None:
@@ -343,16 +450,23 @@ class RenderJob:
         inputs = self.inputs
         reports = tuple(self._reports[frame] for frame in self.frames)
         return RenderResult(
-            command=self.command, output=self.output,
+            command=self.command,
+            output=self.output,
             colorspace=inputs.output_space if self.stage == "final" else inputs.working_space,
-            frames=reports, seconds=self._seconds,
+            frames=reports,
+            seconds=self._seconds,
             engines={stage: self.renderer.engines[stage].name for stage in self.running_stages},
-            device=inputs.device, notes=tuple(self._iterate_notes(reports)),
+            device=inputs.device,
+            notes=tuple(self._iterate_notes(reports)),
         )
 
     def _describe_foreign_weights(self) -> str:
         """Told where the reenactment's weights were fine-tuned on another source than this one."""
-        found = self.renderer.engines["reenact"].installed_weights.get("reenact") if "reenact" in self.running_stages else None
+        found = (
+            self.renderer.engines["reenact"].installed_weights.get("reenact")
+            if "reenact" in self.running_stages
+            else None
+        )
         return "" if found is None else describe_foreign_sources(found.path, self.inputs.sources)
 
     def _iterate_notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:

@@ -18,9 +18,16 @@ __all__ = ["make_provenance", "read_finished_metadata", "read_flags", "strip_for
 log = logging.getLogger(__name__)
 
 
-def make_provenance(engine: ResolvedEngine, *, box: Sequence[float], space: str, flags: Iterable[str],
-               before: Sequence[Mapping[str, Any]] = (), sources: Iterable[str] = (),
-               driver: str = "") -> dict[str, Any]:
+def make_provenance(
+    engine: ResolvedEngine,
+    *,
+    box: Sequence[float],
+    space: str,
+    flags: Iterable[str],
+    before: Sequence[Mapping[str, Any]] = (),
+    sources: Iterable[str] = (),
+    driver: str = "",
+) -> dict[str, Any]:
     """Metadata of a stage's picture.
 
     engine: what made it. box: the face's, in plate coordinates. space: of the pixels. before: metadata of the pictures
@@ -54,7 +61,7 @@ def read_flags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 def strip_foreign_prefixes(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata with our own names where another program put a prefix before them ("exr/fsgan/key")."""
     prefix = layers.META_PREFIX
-    return {name[name.index(prefix):] if prefix in name else name: value for name, value in metadata.items()}
+    return {name[name.index(prefix) :] if prefix in name else name: value for name, value in metadata.items()}
 
 
 def _split_list(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -64,12 +64,22 @@ UNLIKENESS_DIGITS = 3  # likewise
 MAX_SAMPLED_FRAMES = 6
 MAX_PERSON_VIEWS = 24
 MAX_MEASURED_VIEWS = 100  # that are bent and looked at: those that cost least without
-PROGRESS_PERSON, PROGRESS_VIEWS, PROGRESS_SWAPS, PROGRESS_MOVES = (0, 10), (10, 35), (35, 65), (65, 100)  # percent of the search, about
+PROGRESS_PERSON, PROGRESS_VIEWS, PROGRESS_SWAPS, PROGRESS_MOVES = (
+    (0, 10),
+    (10, 35),
+    (35, 65),
+    (65, 100),
+)  # percent of the search, about
 WINDOW_MARGIN = 1.1  # of the face: what the gauge and the descriptor see of it
 
 # The usual swap, by engines that need no weights; a matte by itself is right enough, and its neighbours take time.
-DEFAULT_SWAP_SETTINGS = {"reenact.engine": "warp", "mask.engine": "geometric", "mask.smooth": "0", "inpaint.engine": "fill",
-         "blend.engine": "poisson"}
+DEFAULT_SWAP_SETTINGS = {
+    "reenact.engine": "warp",
+    "mask.engine": "geometric",
+    "mask.smooth": "0",
+    "inpaint.engine": "fill",
+    "blend.engine": "poisson",
+}
 
 
 def find_recognition(inputs: JobInputs, scene: Scene, on_event: EventListener = ignore_event) -> Recognition | None:
@@ -92,7 +102,11 @@ def find_recognition(inputs: JobInputs, scene: Scene, on_event: EventListener = 
         path = Path(named).expanduser()
     else:
         path = get_cache_folder() / "recognition" / f"{_compute_recognition_key(inputs, scene, sampled)}.json"
-    return _none_if_empty(load_or_compute(path, lambda: _search_recognition(inputs, scene, sampled, on_event), save_recognition, load_recognition))
+    return _none_if_empty(
+        load_or_compute(
+            path, lambda: _search_recognition(inputs, scene, sampled, on_event), save_recognition, load_recognition
+        )
+    )
 
 
 def _none_if_empty(known: Recognition) -> Recognition | None:
@@ -110,27 +124,48 @@ class _SampledFrames:
     @staticmethod
     def from_scene(inputs: JobInputs, scene: Scene) -> _SampledFrames:
         frames = sorted(scene.faces.keys() & set(inputs.target.sequence.frames))
-        views = [ViewRef(number, frame) for number, clip in enumerate(scene.view_clips)
-                 for frame in sorted(clip.performer.faces.keys() & set(clip.clip_input.sequence.frames))]
-        return _SampledFrames(tuple(frames[i] for i in sample_evenly(len(frames), MAX_SAMPLED_FRAMES)),
-                        tuple(views[i] for i in sample_evenly(len(views), MAX_PERSON_VIEWS)))
+        views = [
+            ViewRef(number, frame)
+            for number, clip in enumerate(scene.view_clips)
+            for frame in sorted(clip.performer.faces.keys() & set(clip.clip_input.sequence.frames))
+        ]
+        return _SampledFrames(
+            tuple(frames[i] for i in sample_evenly(len(frames), MAX_SAMPLED_FRAMES)),
+            tuple(views[i] for i in sample_evenly(len(views), MAX_PERSON_VIEWS)),
+        )
 
 
 def _compute_recognition_key(inputs: JobInputs, scene: Scene, sampled: _SampledFrames) -> str:
     """Of the pictures those that are looked at in any case; which other views are follows from the faces."""
     target = [inputs.target.sequence.compute_fingerprint(frame) for frame in sampled.target_frames]
-    source = [scene.view_clips[ref.clip].clip_input.sequence.compute_fingerprint(ref.frame) for ref in sampled.source_views]
+    source = [
+        scene.view_clips[ref.clip].clip_input.sequence.compute_fingerprint(ref.frame) for ref in sampled.source_views
+    ]
     clips = [(clip.clip_input.space, clip.exposure, _digest_faces(clip.performer.faces)) for clip in scene.view_clips]
-    return compute_digest("recognition", RECOGNITION_VERSION, compute_code_digest((*KEYED_CODE, "render/recognise.py", "faces/measure.py")),
-                  inputs.config.digest, inputs.working_space, inputs.target.space, scene.exposure, _digest_faces(scene.faces), clips,
-                  target, source, list(sampled.target_frames), [(ref.clip, ref.frame) for ref in sampled.source_views])
+    return compute_digest(
+        "recognition",
+        RECOGNITION_VERSION,
+        compute_code_digest((*KEYED_CODE, "render/recognise.py", "faces/measure.py")),
+        inputs.config.digest,
+        inputs.working_space,
+        inputs.target.space,
+        scene.exposure,
+        _digest_faces(scene.faces),
+        clips,
+        target,
+        source,
+        list(sampled.target_frames),
+        [(ref.clip, ref.frame) for ref in sampled.source_views],
+    )
 
 
 def _digest_faces(faces: Mapping[int, Face]) -> list[tuple[int, str]]:
     return [(frame, compute_face_digest(face)) for frame, face in sorted(faces.items())]
 
 
-def _search_recognition(inputs: JobInputs, scene: Scene, sampled: _SampledFrames, on_event: EventListener) -> Recognition:
+def _search_recognition(
+    inputs: JobInputs, scene: Scene, sampled: _SampledFrames, on_event: EventListener
+) -> Recognition:
     """No views and no moves where no face is found."""
     from fsgan_core.networks.architectures.dlib_resnet import load_face_resnet
     from fsgan_core.networks.inference import use_steady_kernels
@@ -144,11 +179,18 @@ def _search_recognition(inputs: JobInputs, scene: Scene, sampled: _SampledFrames
         on_event(Event("recognise", name, span[0] + (span[1] - span[0]) * done // max(total, 1), 100))
 
     with limit_algebra_threads(), use_steady_kernels("cpu", True, 1):  # pictures so small are slower on two threads
-        network = models.get_shared(("descriptor", "torch"),
-                                lambda: load_face_resnet(models.find_dlib_model(models.RESNET_FILE)))
+        network = models.get_shared(
+            ("descriptor", "torch"), lambda: load_face_resnet(models.find_dlib_model(models.RESNET_FILE))
+        )
         report_progress(PROGRESS_PERSON, 0, 1)
-        person = compute_descriptors((face for ref in sampled.source_views if (face := _read_view_face(scene, ref)) is not None), network)
-        unlike = _measure_view_unlikeness(inputs, scene, sampled, person, network, partial(report_progress, PROGRESS_VIEWS)) if len(person) else {}
+        person = compute_descriptors(
+            (face for ref in sampled.source_views if (face := _read_view_face(scene, ref)) is not None), network
+        )
+        unlike = (
+            _measure_view_unlikeness(inputs, scene, sampled, person, network, partial(report_progress, PROGRESS_VIEWS))
+            if len(person)
+            else {}
+        )
         frames = []
         usual = _make_default_renderer(inputs, scene, unlike)
         for number, frame in enumerate(sampled.target_frames if len(person) else ()):
@@ -161,15 +203,28 @@ def _search_recognition(inputs: JobInputs, scene: Scene, sampled: _SampledFrames
             log.warning("no face was found to tell the source by: features stay where the target's are")
             return Recognition(np.zeros((68, 3)))
         moves = find_recognition_moves(frames, person, network, partial(report_progress, PROGRESS_MOVES))
-    log.info("likeness of %s: %d views looked at, features move by %.1f mm at most, %.1f s", name, len(unlike),
-             float(np.linalg.norm(moves, axis=1).max()), time.perf_counter() - begun)
+    log.info(
+        "likeness of %s: %d views looked at, features move by %.1f mm at most, %.1f s",
+        name,
+        len(unlike),
+        float(np.linalg.norm(moves, axis=1).max()),
+        time.perf_counter() - begun,
+    )
     return Recognition(np.round(moves, MOVE_DIGITS), unlike)
 
 
-def _measure_view_unlikeness(inputs: JobInputs, scene: Scene, sampled: _SampledFrames, person: np.ndarray, network: FaceResNet,
-            on_progress: Callable[[int, int], None]) -> dict[ViewRef, float]:
+def _measure_view_unlikeness(
+    inputs: JobInputs,
+    scene: Scene,
+    sampled: _SampledFrames,
+    person: np.ndarray,
+    network: FaceResNet,
+    on_progress: Callable[[int, int], None],
+) -> dict[ViewRef, float]:
     """Of the views that would be taken by tracks alone, how unlike the person they are on the target's face."""
-    refs = find_promising_views(*_measure_performers(scene), sampled.target_frames, ReenactParams(), _list_clip_names(scene), MAX_MEASURED_VIEWS)
+    refs = find_promising_views(
+        *_measure_performers(scene), sampled.target_frames, ReenactParams(), _list_clip_names(scene), MAX_MEASURED_VIEWS
+    )
     shown: dict[ViewRef, ShownFace] = {}
     for number, ref in enumerate(refs):
         on_progress(number, 2 * len(refs))
@@ -180,14 +235,19 @@ def _measure_view_unlikeness(inputs: JobInputs, scene: Scene, sampled: _SampledF
     targets = [face for frame in sampled.target_frames if (face := _read_target_face(maker, frame)) is not None]
     if not targets or not shown:
         return {}
-    found = measure_unlikeness(list(shown.values()), targets, person, network,
-                       lambda done, total: on_progress(total + done, 2 * total))
+    found = measure_unlikeness(
+        list(shown.values()), targets, person, network, lambda done, total: on_progress(total + done, 2 * total)
+    )
     return {ref: round(float(value), UNLIKENESS_DIGITS) for ref, value in zip(shown, found, strict=True)}
 
 
 def _make_default_renderer(inputs: JobInputs, scene: Scene, unlikeness: Mapping[ViewRef, float]) -> FrameRenderer:
     """Makes the frames of the usual swap. inputs: with its parameters."""
-    scene = replace(scene, frame_plans=plan_views(*_measure_performers(scene), ReenactParams(), _list_clip_names(scene), unlikeness), recognition=None)
+    scene = replace(
+        scene,
+        frame_plans=plan_views(*_measure_performers(scene), ReenactParams(), _list_clip_names(scene), unlikeness),
+        recognition=None,
+    )
     return FrameRenderer(inputs, lambda _: scene)
 
 
@@ -204,12 +264,15 @@ def _swap_frame(renderer: FrameRenderer, frame: int) -> list[SwappedFrame]:
     blend, scene = renderer.render_blended(frame), renderer.get_scene(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
-    before, after = (_to_display_bytes(plate, window, scene.codec) for plate in (renderer.get_target(frame).plate, blend.plate))
+    before, after = (
+        _to_display_bytes(plate, window, scene.codec) for plate in (renderer.get_target(frame).plate, blend.plate)
+    )
     matte = np.zeros((window.height, window.width), np.float32)
     common = blend.region.intersect(window)
     rows, columns = (slice(low, high) for low, high in ((common.y, common.bottom), (common.x, common.right)))
-    matte[_shift_slice(rows, window.y), _shift_slice(columns, window.x)] = blend.matte[_shift_slice(rows, blend.region.y),
-                                                                         _shift_slice(columns, blend.region.x)]
+    matte[_shift_slice(rows, window.y), _shift_slice(columns, window.x)] = blend.matte[
+        _shift_slice(rows, blend.region.y), _shift_slice(columns, blend.region.x)
+    ]
     before, after, matte = (to_square_pixels(picture, aspect) for picture in (before, after, matte))
     x, y, width, height = face.box
     gauge = FaceGauge()
@@ -253,15 +316,22 @@ def _read_view_face(scene: Scene, ref: ViewRef) -> ShownFace | None:
         return None
     face, aspect = clip.performer.faces[ref.frame], plate.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
-    shown = ShownFace(to_square_pixels(_to_display_bytes(plate, window, clip.codec), aspect),
-                      (face.landmarks - (window.x, window.y)) * (aspect, 1.0))
+    shown = ShownFace(
+        to_square_pixels(_to_display_bytes(plate, window, clip.codec), aspect),
+        (face.landmarks - (window.x, window.y)) * (aspect, 1.0),
+    )
     return shown.mirror() if ref.mirrored else shown
 
 
 def save_recognition(path: Path, known: Recognition) -> None:
     """Writes it, whole or not at all: views as [clip's number, frame, mirrored, unlike]. Raises OutputError."""
     views = [[ref.clip, ref.frame, ref.mirrored, value] for ref, value in sorted(known.unlikeness.items())]
-    data = {"format": RECOGNITION_FORMAT, "version": RECOGNITION_VERSION, "millimetres": known.moves.tolist(), "views": views}
+    data = {
+        "format": RECOGNITION_FORMAT,
+        "version": RECOGNITION_VERSION,
+        "millimetres": known.moves.tolist(),
+        "views": views,
+    }
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data) + "\n", encoding="utf-8", newline="\n")
 
@@ -271,11 +341,15 @@ def load_recognition(path: Path) -> Recognition:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if (data.get("format"), data.get("version")) != (RECOGNITION_FORMAT, RECOGNITION_VERSION):
-            raise TrackError(f"{path} is not this program's, or another version's: name another file, or remove it and "
-                             "it is made anew")
+            raise TrackError(
+                f"{path} is not this program's, or another version's: name another file, or remove it and "
+                "it is made anew"
+            )
         moves = np.array(data["millimetres"], np.float64).reshape(68, 3)
-        unlike = {ViewRef(int(clip), int(frame), bool(mirrored)): float(value)
-                  for clip, frame, mirrored, value in data["views"]}
+        unlike = {
+            ViewRef(int(clip), int(frame), bool(mirrored)): float(value)
+            for clip, frame, mirrored, value in data["views"]
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrackError(f"{path} cannot be read: {error}") from error
     return Recognition(moves, unlike)

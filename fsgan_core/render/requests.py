@@ -13,7 +13,9 @@ from fsgan_core.runtime.device import choose_device
 __all__ = ["parse_request_shot", "plan_request_job"]
 
 
-def plan_request_job(request: protocol.RenderRequest | protocol.KeysRequest, device: str = "auto", **options: Any) -> RenderJob:
+def plan_request_job(
+    request: protocol.RenderRequest | protocol.KeysRequest, device: str = "auto", **options: Any
+) -> RenderJob:
     """The render that a request describes, before it begins. device: where it names none. options: as Work has
     them. Raises FsganError."""
     device = choose_device(request.device or device)

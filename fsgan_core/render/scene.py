@@ -80,8 +80,15 @@ class JobScenes:
     from several threads.
     """
 
-    def __init__(self, inputs: JobInputs, job: str, *, with_views: bool = True, recognise: RecognitionFinder | None = None,
-                 on_event: EventListener = ignore_event) -> None:
+    def __init__(
+        self,
+        inputs: JobInputs,
+        job: str,
+        *,
+        with_views: bool = True,
+        recognise: RecognitionFinder | None = None,
+        on_event: EventListener = ignore_event,
+    ) -> None:
         self._inputs = inputs
         self._job = job
         self._needs_views = with_views
@@ -93,7 +100,9 @@ class JobScenes:
         self._source_clips: tuple[SourceClip, ...] | None = None
         self._known_recognition: tuple[Recognition | None] | None = None
         self._sections = split_into_sections(inputs.target.sequence.frames)
-        self._section_numbers = {frame: number for number, section in enumerate(self._sections) for frame in section.core_frames}
+        self._section_numbers = {
+            frame: number for number, section in enumerate(self._sections) for frame in section.core_frames
+        }
 
     def __call__(self, frame: int) -> Scene:
         """The scene of an available frame. Raises NoFaceError (source), TrackError, PlateError, EngineError."""
@@ -112,8 +121,11 @@ class JobScenes:
             if self._known_recognition is None:
                 targets = (self._get_target_scene(number) for number in range(len(self._sections)))
                 first = next((scene for scene in targets if scene.faces), None)
-                self._known_recognition = (self._find_recognition(self._inputs, self._add_sources(first), self.on_event)
-                               if first is not None else None,)
+                self._known_recognition = (
+                    self._find_recognition(self._inputs, self._add_sources(first), self.on_event)
+                    if first is not None
+                    else None,
+                )
             return self._known_recognition[0]
 
     def _get_target_scene(self, number: int) -> Scene:
@@ -146,16 +158,28 @@ class JobScenes:
     def _add_sources(self, scene: Scene) -> Scene:
         """The scene with its sources, and no plan."""
         views = self.get_source_clips()
-        proportions = compute_likeness([view.performer for view in views], measure_performer(scene.faces, scene.pixel_aspect))
+        proportions = compute_likeness(
+            [view.performer for view in views], measure_performer(scene.faces, scene.pixel_aspect)
+        )
         return replace(scene, view_clips=views, likeness=np.round(proportions, LIKENESS_DIGITS))
 
     def _plan_swap(self, scene: Scene) -> Scene:
         scene = self._add_sources(scene)
-        sources, names = [view.performer for view in scene.view_clips], [view.clip_input.name for view in scene.view_clips]
-        list_used_views(sources, self._inputs.stages.reenact, names)  # a wrong choice is told before a search, not after it
+        sources, names = (
+            [view.performer for view in scene.view_clips],
+            [view.clip_input.name for view in scene.view_clips],
+        )
+        list_used_views(
+            sources, self._inputs.stages.reenact, names
+        )  # a wrong choice is told before a search, not after it
         known = self.get_recognition()
-        plan = plan_views(sources, measure_performer(scene.faces, scene.pixel_aspect), self._inputs.stages.reenact, names,
-                          known.unlikeness if known is not None else None)
+        plan = plan_views(
+            sources,
+            measure_performer(scene.faces, scene.pixel_aspect),
+            self._inputs.stages.reenact,
+            names,
+            known.unlikeness if known is not None else None,
+        )
         return replace(scene, frame_plans=plan, recognition=known)
 
     def _plan_drive(self, scene: Scene) -> Scene:
@@ -164,14 +188,29 @@ class JobScenes:
             raise ShotError(f"a drive takes one driver, not {len(inputs.sources)}")
         plate = measure_performer(scene.faces, scene.pixel_aspect)
         driver = self.get_source_clips()[0]
-        driven = drive_faces(plate, driver.performer, inputs.stages.drive, first=inputs.target.sequence.frames[0],
-                             driver_first=driver.clip_input.sequence.frames[0], reenact=inputs.stages.reenact)
+        driven = drive_faces(
+            plate,
+            driver.performer,
+            inputs.stages.drive,
+            first=inputs.target.sequence.frames[0],
+            driver_first=driver.clip_input.sequence.frames[0],
+            reenact=inputs.stages.reenact,
+        )
         codec = inputs.config.make_codec(inputs.target.space, scene.exposure)
-        views = (SourceClip(inputs.target, correct_performer(plate), scene.exposure, codec),
-                 replace(driver, performer=correct_performer(driver.performer)))
-        plan = {frame: FramePlan((WeightedView(ViewRef(PLATE_CLIP, frame), 1.0, 1.0),
-                                  *(WeightedView(patch.view, 0.0, 0.0) for patch in one.patches)), flags=one.flags)
-                for frame, one in driven.items()}
+        views = (
+            SourceClip(inputs.target, correct_performer(plate), scene.exposure, codec),
+            replace(driver, performer=correct_performer(driver.performer)),
+        )
+        plan = {
+            frame: FramePlan(
+                (
+                    WeightedView(ViewRef(PLATE_CLIP, frame), 1.0, 1.0),
+                    *(WeightedView(patch.view, 0.0, 0.0) for patch in one.patches),
+                ),
+                flags=one.flags,
+            )
+            for frame, one in driven.items()
+        }
         wanted = {frame: one.goal_face for frame, one in driven.items()}
         return replace(scene, view_clips=views, frame_plans=plan, goal_faces=wanted, driven_frames=driven)
 
@@ -182,7 +221,9 @@ class JobScenes:
         return self._source_clips
 
     def _make_source_clip(self, clip_input: ClipInput) -> SourceClip:
-        frames = clip_input.sequence.frames if self._job == "drive" else select_source_frames(clip_input.sequence.frames)
+        frames = (
+            clip_input.sequence.frames if self._job == "drive" else select_source_frames(clip_input.sequence.frames)
+        )
         track = self._get_track(clip_input, frames, of_target=False)
         person = choose_person(clip_input, track, self._inputs, of_target=False)
         if not person.faces:

@@ -42,18 +42,32 @@ class WarmCache:
         self._kept_renders: OrderedDict[str, _KeptRender] = OrderedDict()
         self._lock = threading.Lock()
 
-    def renew(self, inputs: JobInputs, kind: tuple[Any, ...], scenes: Callable[[], JobScenes],
-                renderer: Callable[..., FrameRenderer]) -> tuple[JobScenes, FrameRenderer]:
+    def renew(
+        self,
+        inputs: JobInputs,
+        kind: tuple[Any, ...],
+        scenes: Callable[[], JobScenes],
+        renderer: Callable[..., FrameRenderer],
+    ) -> tuple[JobScenes, FrameRenderer]:
         """Scenes and maker of a render: new ones, with what earlier ones hold where it is still right.
 
         kind: what else decides about the scenes, beside the inputs. scenes(), maker(scenes, like): make new ones.
         """
         stages = inputs.stages
-        clips = compute_digest(*kind, [_make_clip_part(item) for item in (*inputs.sources, inputs.target)], inputs.working_space,
-                       inputs.config.digest, inputs.device, stages.analyse.to_dict(), stages.colour.to_dict(),
-                       stages.weights.to_dict(), read_file_states([stages.analyse.person_reference]))
-        planned = compute_digest(clips, stages.reenact.to_dict(), read_file_states([stages.reenact.recognition_file]),
-                         stages.drive.to_dict())
+        clips = compute_digest(
+            *kind,
+            [_make_clip_part(item) for item in (*inputs.sources, inputs.target)],
+            inputs.working_space,
+            inputs.config.digest,
+            inputs.device,
+            stages.analyse.to_dict(),
+            stages.colour.to_dict(),
+            stages.weights.to_dict(),
+            read_file_states([stages.analyse.person_reference]),
+        )
+        planned = compute_digest(
+            clips, stages.reenact.to_dict(), read_file_states([stages.reenact.recognition_file]), stages.drive.to_dict()
+        )
         with self._lock:
             kept = self._kept_renders.pop(clips, None)
         found = kept.scenes if kept is not None and kept.plan_digest == planned else scenes()
@@ -66,7 +80,9 @@ class WarmCache:
     def trim(self) -> None:
         """Gives back memory beyond the limit; of the newest nothing."""
         with self._lock:
-            while len(self._kept_renders) > 1 and (len(self._kept_renders) > self._max_count or self.used_bytes > self._max_bytes):
+            while len(self._kept_renders) > 1 and (
+                len(self._kept_renders) > self._max_count or self.used_bytes > self._max_bytes
+            ):
                 self._kept_renders.popitem(last=False)
 
     def clear(self) -> None:
@@ -80,10 +96,19 @@ class WarmCache:
 
 def _make_clip_part(clip_input: ClipInput) -> tuple[Any, ...]:
     sequence = clip_input.sequence
-    files = [sequence.get_frame_path(frame) for frame in (sequence.frames if sequence.kind != "movie"
-                                                   else sequence.frames[:1])]
-    return (clip_input.clip, clip_input.space, clip_input.channel, sequence.missing_policy, list(sequence.frames), read_file_states(files),
-            read_file_states([clip_input.clip.track, clip_input.clip.person]))
+    files = [
+        sequence.get_frame_path(frame)
+        for frame in (sequence.frames if sequence.kind != "movie" else sequence.frames[:1])
+    ]
+    return (
+        clip_input.clip,
+        clip_input.space,
+        clip_input.channel,
+        sequence.missing_policy,
+        list(sequence.frames),
+        read_file_states(files),
+        read_file_states([clip_input.clip.track, clip_input.clip.person]),
+    )
 
 
 def read_file_states(files: Any) -> list[Any]:

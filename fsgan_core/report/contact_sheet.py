@@ -23,7 +23,16 @@ from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.atomic import explain_os_error, make_folder, write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 
-__all__ = ["BeforeAfter", "draw_text", "make_canvas", "pick_even_frames", "read_before_after", "write_contact_sheet", "write_png", "write_preview_movie"]
+__all__ = [
+    "BeforeAfter",
+    "draw_text",
+    "make_canvas",
+    "pick_even_frames",
+    "read_before_after",
+    "write_contact_sheet",
+    "write_png",
+    "write_preview_movie",
+]
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +69,9 @@ def pick_even_frames(frames: Sequence[int], count: int = SHEET_FRAMES) -> list[i
     return [frames[place] for place in sample_evenly(len(frames), count)]
 
 
-def read_before_after(target: ClipInput, result: ClipInput, frames: Iterable[int], config: ColourConfig,
-          exposure: float = 0.0) -> Iterator[BeforeAfter]:
+def read_before_after(
+    target: ClipInput, result: ClipInput, frames: Iterable[int], config: ColourConfig, exposure: float = 0.0
+) -> Iterator[BeforeAfter]:
     """Frames of target and result on the display window, in square pixels, `exposure` stops brighter (scene-linear
     ones). The face's place is what the result's metadata says. Raises PlateError, ColourError."""
     for frame in frames:
@@ -71,14 +81,19 @@ def read_before_after(target: ClipInput, result: ClipInput, frames: Iterable[int
         named = after.metadata.get(META_COLORSPACE)
         space = config.resolve_space(str(named)) if named and not result.clip.colorspace else result.space
         box = _read_face_box(after)
-        yield BeforeAfter(frame, _to_display(before, target.space, config, exposure), _to_display(after, space, config, exposure),
-                   box, str(after.metadata.get(META_FLAGS, "")))
+        yield BeforeAfter(
+            frame,
+            _to_display(before, target.space, config, exposure),
+            _to_display(after, space, config, exposure),
+            box,
+            str(after.metadata.get(META_FLAGS, "")),
+        )
 
 
 def _to_display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> np.ndarray:
     rgb = plate.crop(plate.display_window).get(*RGB)
     if exposure and config.is_scene_linear(space):
-        rgb *= np.float32(2.0 ** exposure)
+        rgb *= np.float32(2.0**exposure)
     picture = config.to_srgb8(rgb, space)
     if plate.pixel_aspect == 1.0:
         return picture
@@ -96,6 +111,7 @@ def _read_face_box(plate: Plate) -> Box | None:
 
 
 # Contact sheet.
+
 
 def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, title: str = "") -> Path:
     """A PNG with a row per frame: the whole picture before and after, the face before and after at full resolution
@@ -124,7 +140,7 @@ def _make_sheet_row(look: BeforeAfter) -> np.ndarray:
     columns = []
     for picture, name in zip(pictures, names, strict=True):
         column = make_canvas(height, picture.shape[1] + 2 * _GAP)
-        column[30 + _GAP:30 + _GAP + picture.shape[0], _GAP:_GAP + picture.shape[1]] = picture
+        column[30 + _GAP : 30 + _GAP + picture.shape[0], _GAP : _GAP + picture.shape[1]] = picture
         draw_text(column, name, (_GAP, 26), 0.6)
         columns.append(column)
     row = np.concatenate(columns, axis=1)
@@ -146,7 +162,7 @@ def _crop_face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + wanted), min(height, y + wanted)
     if x1 > x0 and y1 > y0:
-        crop[y0 - y:y1 - y, x0 - x:x1 - x] = picture[y0:y1, x0:x1]
+        crop[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
     if zoom == 1.0:
         return crop, zoom
     side = round(wanted * zoom)
@@ -171,8 +187,9 @@ def make_canvas(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), _CANVAS_COLOUR, np.uint8)
 
 
-def draw_text(picture: np.ndarray, text: str, place: tuple[int, int], size: float,
-           colour: tuple[int, int, int] = _TEXT_COLOUR) -> None:
+def draw_text(
+    picture: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = _TEXT_COLOUR
+) -> None:
     """A line of text; place: the left end of its base line."""
     ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
@@ -183,8 +200,9 @@ def write_png(path: Path | str, picture: np.ndarray) -> Path:
     path = Path(path)
     done, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
-        raise OutputError(f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not "
-                          "be encoded")
+        raise OutputError(
+            f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not be encoded"
+        )
     with write_atomically(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
     return path
@@ -192,8 +210,10 @@ def write_png(path: Path | str, picture: np.ndarray) -> Path:
 
 # Preview movie.
 
-def write_preview_movie(frames: Iterable[BeforeAfter], path: Path | str, *, fps: float = 24.0,
-                  codecs: Sequence[tuple[str, str]] = _CODECS) -> Path:
+
+def write_preview_movie(
+    frames: Iterable[BeforeAfter], path: Path | str, *, fps: float = 24.0, codecs: Sequence[tuple[str, str]] = _CODECS
+) -> Path:
     """Before and after, side by side, as a movie; the path that was written, whose suffix is .avi where no codec for
     .mp4 works here. Holds one frame at a time. Raises OutputError."""
     path = Path(path)
@@ -217,8 +237,10 @@ def write_preview_movie(frames: Iterable[BeforeAfter], path: Path | str, *, fps:
             raise OutputError(explain_os_error(final, error)) from error
         finally:
             temporary.unlink(missing_ok=True)
-    raise OutputError(f"cannot write {path}: no video codec works here (tried "
-                      f"{', '.join(code for code, _ in codecs)}); look at the contact sheet instead")
+    raise OutputError(
+        f"cannot write {path}: no video codec works here (tried "
+        f"{', '.join(code for code, _ in codecs)}); look at the contact sheet instead"
+    )
 
 
 def _join_side_by_side(look: BeforeAfter) -> np.ndarray:
@@ -226,8 +248,11 @@ def _join_side_by_side(look: BeforeAfter) -> np.ndarray:
     halves = [_shrink_to_fit(picture, _MOVIE_WIDTH // 2, 1080) for picture in (look.before, look.after)]
     picture = np.concatenate(halves, axis=1)
     height, width = (side // 2 * 2 for side in picture.shape[:2])
-    picture = np.ascontiguousarray(picture[:height, :width][..., ::-1]) if min(height, width) else np.zeros((2, 2, 3),
-                                                                                                         np.uint8)
+    picture = (
+        np.ascontiguousarray(picture[:height, :width][..., ::-1])
+        if min(height, width)
+        else np.zeros((2, 2, 3), np.uint8)
+    )
     for x, text in ((10, f"before  {look.number}"), (halves[0].shape[1] + 10, "after")):
         for colour, thick in (((0, 0, 0), 3), (_TEXT_COLOUR, 1)):
             cv2.putText(picture, text, (x, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thick, cv2.LINE_AA)
@@ -250,7 +275,9 @@ def _can_encode(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
     return count == 2
 
 
-def _encode_movie(code: str, path: Path, first: np.ndarray, frames: Iterator[BeforeAfter], fps: float, final: Path) -> None:
+def _encode_movie(
+    code: str, path: Path, first: np.ndarray, frames: Iterator[BeforeAfter], fps: float, final: Path
+) -> None:
     writer = _open_writer(code, path, first, fps)
     try:
         writer.write(first)

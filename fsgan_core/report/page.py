@@ -39,9 +39,15 @@ class ReportPage:
     movies: tuple[tuple[str, Path], ...] = field(default=())
 
 
-def make_render_page(result: RenderResult, shot: Shot | None = None, evaluation: Evaluation | None = None, *,
-            pictures: Mapping[str, Path] | None = None, movies: Mapping[str, Path] | None = None,
-            seconds: Mapping[str, float] | None = None) -> ReportPage:
+def make_render_page(
+    result: RenderResult,
+    shot: Shot | None = None,
+    evaluation: Evaluation | None = None,
+    *,
+    pictures: Mapping[str, Path] | None = None,
+    movies: Mapping[str, Path] | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> ReportPage:
     """The page of a render. seconds: further times to list, such as an installation's or the evaluation's."""
     sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
     flagged = [f"{flag}: {format_frames(frames)}" for flag, frames in result.flagged_frames.items()]
@@ -49,16 +55,35 @@ def make_render_page(result: RenderResult, shot: Shot | None = None, evaluation:
     remarks = list(dict.fromkeys([*result.notes, *flagged, *failed]))
     sections.append(PageSection("Frames to look at", tuple(remarks or ["nothing was flagged"])))
     if shot is not None:
-        changed = [(f"{stage}.{name}", _format_value(value)) for stage, values in shot.to_dict().get("stages", {}).items()
-                   for name, value in values.items()]
-        sections.append(PageSection("Settings that differ from their defaults", () if changed else ("none",),
-                                (("parameter", "value"), *changed) if changed else ()))
+        changed = [
+            (f"{stage}.{name}", _format_value(value))
+            for stage, values in shot.to_dict().get("stages", {}).items()
+            for name, value in values.items()
+        ]
+        sections.append(
+            PageSection(
+                "Settings that differ from their defaults",
+                () if changed else ("none",),
+                (("parameter", "value"), *changed) if changed else (),
+            )
+        )
     if evaluation is not None:
-        rows = [(figure.label, _format_number(evaluation.means[figure.name] * figure.scale, figure.digits), figure.unit,
-                 figure.meaning) for figure in FIGURES]
+        rows = [
+            (
+                figure.label,
+                _format_number(evaluation.means[figure.name] * figure.scale, figure.digits),
+                figure.unit,
+                figure.meaning,
+            )
+            for figure in FIGURES
+        ]
         sections.append(PageSection("Measured", evaluation.notes, (("figure", "mean", "unit", "what it is"), *rows)))
-    return ReportPage(f"{result.command.capitalize()}: {Path(result.output).name}", tuple(sections),
-                tuple((pictures or {}).items()), tuple((movies or {}).items()))
+    return ReportPage(
+        f"{result.command.capitalize()}: {Path(result.output).name}",
+        tuple(sections),
+        tuple((pictures or {}).items()),
+        tuple((movies or {}).items()),
+    )
 
 
 def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSection:
@@ -67,8 +92,12 @@ def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSectio
         rows += [("source", ", ".join(clip.path for clip in shot.source)), ("target", shot.target.path)]
     numbers = [report.frame for report in result.frames]
     rows += [("result", result.output), ("frames", f"{format_frames(numbers)} ({len(numbers)})")]
-    names = {RENDERED: "rendered", KEPT: "kept from an earlier render", PASSED: "without a face, passed through",
-             FAILED: "failed"}
+    names = {
+        RENDERED: "rendered",
+        KEPT: "kept from an earlier render",
+        PASSED: "without a face, passed through",
+        FAILED: "failed",
+    }
     rows += [(name, str(len(result.list_frames(state)))) for state, name in names.items() if result.list_frames(state)]
     rows += [("colour space", result.colorspace), ("device", result.device)]
     rows += [(f"{stage} engine", engine) for stage, engine in result.engines.items()]
@@ -80,12 +109,15 @@ def _make_time_section(result: RenderResult, further: dict[str, float]) -> PageS
     total = spent.pop("total", None)
     count = max(1, len(result.list_frames(RENDERED)))
     rows = [("stage", "seconds", "per rendered frame")]
-    rows += [(stage, f"{value:.2f}", f"{value / count:.3f}" if stage in result.seconds else "")
-             for stage, value in spent.items()]
+    rows += [
+        (stage, f"{value:.2f}", f"{value / count:.3f}" if stage in result.seconds else "")
+        for stage, value in spent.items()
+    ]
     if total is not None:
         rows.append(("total", f"{total:.2f}", f"{total / count:.3f}"))
-    return PageSection("Time", ("reading and writing run beside the stages: the rows may add up to more than the total",),
-                   tuple(rows))
+    return PageSection(
+        "Time", ("reading and writing run beside the stages: the rows may add up to more than the total",), tuple(rows)
+    )
 
 
 def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
@@ -96,7 +128,12 @@ def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
         out += [f"- {line}" for line in section.lines] + ([""] if section.lines else [])
         if section.rows:
             head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
-            out += [_format_markdown_row(head), _format_markdown_row(["---"] * len(head)), *(_format_markdown_row(row) for row in rows), ""]
+            out += [
+                _format_markdown_row(head),
+                _format_markdown_row(["---"] * len(head)),
+                *(_format_markdown_row(row) for row in rows),
+                "",
+            ]
     for label, path in page.pictures:
         out += [f"## {label}", "", f"![{label}](<{_make_relative(path, folder)}>)", ""]
     for label, path in page.movies:
@@ -114,8 +151,12 @@ def format_html(page: ReportPage, folder: Path | None = None) -> str:
             body.append("<ul>" + "".join(f"<li>{text(line)}</li>" for line in section.lines) + "</ul>")
         if section.rows:
             head, *rows = section.rows
-            body.append("<table>" + (_format_html_row(head, "th") if any(head) else "")
-                        + "".join(_format_html_row(row, "td") for row in rows) + "</table>")
+            body.append(
+                "<table>"
+                + (_format_html_row(head, "th") if any(head) else "")
+                + "".join(_format_html_row(row, "td") for row in rows)
+                + "</table>"
+            )
     for label, path in page.movies:
         link = text(_make_relative(path, folder), quote=True)
         body.append(f'<p><a href="{link}">{text(label)}</a></p>')

@@ -122,9 +122,17 @@ class ViewMap:
         return asdict(self)
 
 
-def make_view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None = None, *, frames: str = "",
-             pictures: bool = True, device: str = "cpu", on_event: EventListener = ignore_event,
-             is_cancelled: CancelCheck = never_cancelled) -> ViewMap:
+def make_view_map(
+    sources: Sequence[Clip],
+    stages: Stages,
+    target: Clip | None = None,
+    *,
+    frames: str = "",
+    pictures: bool = True,
+    device: str = "cpu",
+    on_event: EventListener = ignore_event,
+    is_cancelled: CancelCheck = never_cancelled,
+) -> ViewMap:
     """The views of some sources, and what a target's frames want of them.
 
     frames: of the target, empty is all; the plan spans the clip in any case. pictures: whether small pictures are
@@ -155,13 +163,17 @@ def make_view_map(sources: Sequence[Clip], stages: Stages, target: Clip | None =
                 faces = {frame: scenes(frame).faces[frame] for frame in wanted if frame in scenes(frame).faces}
     shown = _make_pictures(clips, chosen, relay_event) if pictures else {}
     parts = _sum_view_parts(plan)
-    views = tuple(_make_map_view(ref, one, clips[ref.clip].performer, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
-                  for ref, one in chosen.items())
+    views = tuple(
+        _make_map_view(ref, one, clips[ref.clip].performer, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
+        for ref, one in chosen.items()
+    )
     poses, lacking = _compare_poses(faces, [view for view in views if view.state == VIEW_USED], stages)
     return ViewMap(tuple(names), views, len(faces), poses, lacking, problem)
 
 
-def _choose_views(clips: Sequence[SourceClip], stages: Stages, names: Sequence[str]) -> tuple[dict[ViewRef, ViewChoice], str]:
+def _choose_views(
+    clips: Sequence[SourceClip], stages: Stages, names: Sequence[str]
+) -> tuple[dict[ViewRef, ViewChoice], str]:
     actors = [clip.performer for clip in clips]
     try:
         return choose_views(actors, stages.reenact, names), ""
@@ -170,8 +182,9 @@ def _choose_views(clips: Sequence[SourceClip], stages: Stages, names: Sequence[s
         return choose_views(actors, plain, names), str(error)
 
 
-def _plan_frames(scenes: JobScenes, clips: Sequence[SourceClip], frames: Sequence[int], stages: Stages,
-             names: Sequence[str]) -> tuple[dict[int, Face], dict[int, FramePlan]]:
+def _plan_frames(
+    scenes: JobScenes, clips: Sequence[SourceClip], frames: Sequence[int], stages: Stages, names: Sequence[str]
+) -> tuple[dict[int, Face], dict[int, FramePlan]]:
     """The target's faces and the plan of these frames; every section is planned once, whole, as a render does."""
     faces: dict[int, Face] = {}
     plan: dict[int, FramePlan] = {}
@@ -185,8 +198,9 @@ def _plan_frames(scenes: JobScenes, clips: Sequence[SourceClip], frames: Sequenc
             continue
         if scene.number not in by_section:
             who = measure_performer(scene.faces, scene.pixel_aspect)
-            by_section[scene.number] = plan_views(actors, who, stages.reenact, names,
-                                                  known.unlikeness if known is not None else None)
+            by_section[scene.number] = plan_views(
+                actors, who, stages.reenact, names, known.unlikeness if known is not None else None
+            )
         faces[frame], plan[frame] = scene.faces[frame], by_section[scene.number][frame]
     return faces, plan
 
@@ -202,16 +216,31 @@ def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, f
     return found
 
 
-def _make_map_view(ref: ViewRef, one: ViewChoice, performer: Performer, names: Sequence[str], part: tuple[int, float],
-          picture: str) -> MapView:
+def _make_map_view(
+    ref: ViewRef, one: ViewChoice, performer: Performer, names: Sequence[str], part: tuple[int, float], picture: str
+) -> MapView:
     yaw, pitch, roll = (round(angle, 1) for angle in one.face.euler)
     mouth = float(measure_mouth_opening(one.face.landmarks * (performer.pixel_aspect, 1.0)))
-    return MapView(format_view_name(ref, names), ref.clip, ref.frame, yaw, pitch, roll, round(mouth, 3),
-                   round(one.face.confidence, 3), one.state, one.weight, part[0], round(part[1], 2), picture)
+    return MapView(
+        format_view_name(ref, names),
+        ref.clip,
+        ref.frame,
+        yaw,
+        pitch,
+        roll,
+        round(mouth, 3),
+        round(one.face.confidence, 3),
+        one.state,
+        one.weight,
+        part[0],
+        round(part[1], 2),
+        picture,
+    )
 
 
-def _compare_poses(faces: Mapping[int, Face], used: Sequence[MapView],
-            stages: Stages) -> tuple[tuple[PoseCount, ...], tuple[MissingAngle, ...]]:
+def _compare_poses(
+    faces: Mapping[int, Face], used: Sequence[MapView], stages: Stages
+) -> tuple[tuple[PoseCount, ...], tuple[MissingAngle, ...]]:
     """Where the target's faces look, and what of that the used views do not show."""
     if not faces:
         return (), ()
@@ -233,11 +262,14 @@ def _compare_poses(faces: Mapping[int, Face], used: Sequence[MapView],
         counted[0] += 1
         counted[1] += int(lacking)
     poses = tuple(PoseCount(yaw, pitch, *counted) for (yaw, pitch), counted in sorted(cells.items()))
-    return poses, _find_missing_angles(asked[lacks], np.asarray(frames)[lacks], far[lacks],
-                           [used[index].name if used else "" for index in near[lacks]])
+    return poses, _find_missing_angles(
+        asked[lacks], np.asarray(frames)[lacks], far[lacks], [used[index].name if used else "" for index in near[lacks]]
+    )
 
 
-def _find_missing_angles(poses: np.ndarray, frames: np.ndarray, far: np.ndarray, nearest: Sequence[str]) -> tuple[MissingAngle, ...]:
+def _find_missing_angles(
+    poses: np.ndarray, frames: np.ndarray, far: np.ndarray, nearest: Sequence[str]
+) -> tuple[MissingAngle, ...]:
     """As few angles as stand for all of these poses within FAR degrees, those of most frames first."""
     if not len(poses):
         return ()
@@ -250,12 +282,23 @@ def _find_missing_angles(poses: np.ndarray, frames: np.ndarray, far: np.ndarray,
         text = f"{format_pose(yaw, pitch)}: {len(members)} frame{'s' if len(members) > 1 else ''}"
         if nearest[worst]:
             text += f", up to {degrees:.0f} degrees from the nearest view ({nearest[worst]})"
-        found.append(MissingAngle(yaw, pitch, len(members), format_frames([int(frame) for frame in frames[members]], limit=0),
-                          degrees, nearest[worst], text))
+        found.append(
+            MissingAngle(
+                yaw,
+                pitch,
+                len(members),
+                format_frames([int(frame) for frame in frames[members]], limit=0),
+                degrees,
+                nearest[worst],
+                text,
+            )
+        )
     return tuple(sorted(found, key=lambda lack: -lack.count))
 
 
-def _make_pictures(clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewChoice], on_event: EventListener) -> dict[ViewRef, str]:
+def _make_pictures(
+    clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewChoice], on_event: EventListener
+) -> dict[ViewRef, str]:
     """Small pictures of all views that a person may choose from; one that cannot be made is logged and left out."""
     wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != VIEW_SPARE]
     found: dict[ViewRef, str] = {}
@@ -275,8 +318,16 @@ def _make_pictures(clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewCho
 def _compute_picture_path(clip: SourceClip, face: Face) -> Path:
     """Where the face's PNG lies in the cache, by what it is made from. Raises PlateError."""
     x, y, width, height = (round(float(value), 2) for value in face.box)
-    key = compute_digest("view", 1, clip.clip_input.sequence.compute_fingerprint(face.frame), (x, y, width, height), clip.exposure,
-                 clip.codec.space, PICTURE_SIDE, PICTURE_MARGIN)
+    key = compute_digest(
+        "view",
+        1,
+        clip.clip_input.sequence.compute_fingerprint(face.frame),
+        (x, y, width, height),
+        clip.exposure,
+        clip.codec.space,
+        PICTURE_SIDE,
+        PICTURE_MARGIN,
+    )
     return get_cache_folder() / "views" / f"{key}.png"
 
 
@@ -289,5 +340,7 @@ def _make_picture(clip: SourceClip, face: Face, path: Path) -> None:
     across = max(2, round(side / clip.performer.pixel_aspect))
     window = Window(round(x + width / 2 - across / 2), round(y + height / 2 - side / 2), across, side)
     shown = clip.codec.encode(plate.crop(window).get("R", "G", "B"))
-    small = cv2.resize(shown, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA if side > PICTURE_SIDE else cv2.INTER_LINEAR)
+    small = cv2.resize(
+        shown, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA if side > PICTURE_SIDE else cv2.INTER_LINEAR
+    )
     write_png(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))

@@ -43,14 +43,34 @@ def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Pa
     for column, yaw in enumerate(grid.columns):
         draw_text(sheet, f"{yaw:+g}", (_LEFT_MARGIN + column * side + side // 2 - 14, bottom + 16), 0.42, _DIM_COLOUR)
     for row, pitch in enumerate(grid.rows):
-        draw_text(sheet, f"{pitch:+g}", (_GAP * 2, _TOP_MARGIN + row * (side + _CAPTION_HEIGHT) + side // 2), 0.42, _DIM_COLOUR)
+        draw_text(
+            sheet,
+            f"{pitch:+g}",
+            (_GAP * 2, _TOP_MARGIN + row * (side + _CAPTION_HEIGHT) + side // 2),
+            0.42,
+            _DIM_COLOUR,
+        )
     for (column, row), square in grid.squares.items():
-        _draw_square(sheet[_TOP_MARGIN + row * (side + _CAPTION_HEIGHT):, _LEFT_MARGIN + column * side:], square, found.views)
+        _draw_square(
+            sheet[_TOP_MARGIN + row * (side + _CAPTION_HEIGHT) :, _LEFT_MARGIN + column * side :], square, found.views
+        )
     y = bottom + 48
-    draw_text(sheet, "yaw, positive to the picture's right; pitch, positive up; degrees. Blue: the target goes there. "
-                  "Orange: and no view is near.", (_GAP * 2, y), 0.42, _DIM_COLOUR)
+    draw_text(
+        sheet,
+        "yaw, positive to the picture's right; pitch, positive up; degrees. Blue: the target goes there. "
+        "Orange: and no view is near.",
+        (_GAP * 2, y),
+        0.42,
+        _DIM_COLOUR,
+    )
     for number, line in enumerate(describe_view_map(found), start=1):
-        draw_text(sheet, line, (_GAP * 2, y + 24 * number), 0.5, _LACKING_COLOUR if found.lacking and number > 1 else _TEXT_COLOUR)
+        draw_text(
+            sheet,
+            line,
+            (_GAP * 2, y + 24 * number),
+            0.5,
+            _LACKING_COLOUR if found.lacking and number > 1 else _TEXT_COLOUR,
+        )
     return write_png(path, sheet)
 
 
@@ -58,9 +78,9 @@ def _draw_square(place: np.ndarray, square: GridSquare, views: tuple[MapView, ..
     """place: the sheet from the square's upper left corner on."""
     if square.target_frames:
         colour = _LACKING_COLOUR if square.lacking_frames else _WANTED_COLOUR
-        place[:PICTURE_SIDE + 2 * _GAP, :PICTURE_SIDE + 2 * _GAP] = colour
-        place[2:PICTURE_SIDE + 2 * _GAP - 2, 2:PICTURE_SIDE + 2 * _GAP - 2] = [value // 3 for value in colour]
-    inside = place[_GAP:_GAP + PICTURE_SIDE, _GAP:_GAP + PICTURE_SIDE]
+        place[: PICTURE_SIDE + 2 * _GAP, : PICTURE_SIDE + 2 * _GAP] = colour
+        place[2 : PICTURE_SIDE + 2 * _GAP - 2, 2 : PICTURE_SIDE + 2 * _GAP - 2] = [value // 3 for value in colour]
+    inside = place[_GAP : _GAP + PICTURE_SIDE, _GAP : _GAP + PICTURE_SIDE]
     used = [views[number] for number in square.views if views[number].state == VIEW_USED]
     caption = f"{square.target_frames} fr." if square.target_frames else ""
     if square.views:
@@ -74,7 +94,13 @@ def _draw_square(place: np.ndarray, square: GridSquare, views: tuple[MapView, ..
         caption = first.name + (f" +{len(square.views) - 1}" if len(square.views) > 1 else "")
         if first.leads:
             caption += f", leads {first.leads}"
-    draw_text(place, caption, (_GAP, PICTURE_SIDE + 2 * _GAP + 12), 0.36, _TEXT_COLOUR if used or not square.views else _DIM_COLOUR)
+    draw_text(
+        place,
+        caption,
+        (_GAP, PICTURE_SIDE + 2 * _GAP + 12),
+        0.36,
+        _TEXT_COLOUR if used or not square.views else _DIM_COLOUR,
+    )
 
 
 def make_view_table(found: ViewMap) -> Table:
@@ -90,16 +116,28 @@ def make_view_table(found: ViewMap) -> Table:
         grid = build_view_grid([view.__dict__ for view in found.views])
         rows = [found.views[square.views[0]] for _, square in sorted(grid.squares.items())]
     for view in sorted(rows, key=lambda one: (-one.leads, -one.light))[:MAX_TABLE_ROWS]:
-        shown.add_row(view.name, f"{view.yaw:+.1f}", f"{view.pitch:+.1f}", f"{view.mouth:.2f}", f"{view.weight:g}",
-                      str(view.leads), f"{view.light:.1f}")
+        shown.add_row(
+            view.name,
+            f"{view.yaw:+.1f}",
+            f"{view.pitch:+.1f}",
+            f"{view.mouth:.2f}",
+            f"{view.weight:g}",
+            str(view.leads),
+            f"{view.light:.1f}",
+        )
     return shown
 
 
 def describe_view_map(found: ViewMap) -> Iterator[str]:
     """What is said below: how many there are, and what is lacking."""
-    counts = {state: sum(view.state == state for view in found.views) for state in (VIEW_USED, VIEW_EXCLUDED, VIEW_SPARE)}
-    yield ", ".join(f"{count} {state}" for state, count in counts.items() if count) + " views" + (
-        f"; {found.target} frames of the target" if found.target else "")
+    counts = {
+        state: sum(view.state == state for view in found.views) for state in (VIEW_USED, VIEW_EXCLUDED, VIEW_SPARE)
+    }
+    yield (
+        ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        + " views"
+        + (f"; {found.target} frames of the target" if found.target else "")
+    )
     if found.problem:
         yield found.problem
     if found.target and not found.lacking and not found.problem:

@@ -51,10 +51,16 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: Event
                 on_event(Event("report", "preview", done, len(frames)))
 
         title = f"{Path(result.output).name}, {len(frames)} frames"
-        pictures["contact sheet"] = write_contact_sheet(read_before_after(target, rendered, pick_even_frames(frames), config),
-                                                  folder / "contact_sheet.png", title=title)
-        movies["preview"] = write_preview_movie(report_progress(read_before_after(target, rendered, frames, config)), folder / "preview.mp4",
-                                          fps=target.sequence.fps or 24.0)
+        pictures["contact sheet"] = write_contact_sheet(
+            read_before_after(target, rendered, pick_even_frames(frames), config),
+            folder / "contact_sheet.png",
+            title=title,
+        )
+        movies["preview"] = write_preview_movie(
+            report_progress(read_before_after(target, rendered, frames, config)),
+            folder / "preview.mp4",
+            fps=target.sequence.fps or 24.0,
+        )
     seconds = {"report": time.perf_counter() - start}
     page = make_render_page(result, shot, pictures=pictures, movies=movies, seconds=seconds)
     written = [write_page(page, folder / "summary.html"), write_page(page, folder / "summary.md")]
@@ -75,7 +81,9 @@ def read_frame_seconds(path: Path) -> dict[int, float]:
         frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
         return {int(one["frame"]): float(sum(one["seconds"].values())) for one in frames if one.get("seconds")}
     except OSError as error:
-        raise InputError(f"the render's report {path} cannot be read ({error.strerror}); give the folder that --report "
-                         "wrote, or the result.json in it") from error
+        raise InputError(
+            f"the render's report {path} cannot be read ({error.strerror}); give the folder that --report "
+            "wrote, or the result.json in it"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is no result of a render; give the result.json that --report wrote") from error

@@ -26,7 +26,15 @@ import numpy as np
 from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.runtime.atomic import make_folder
 
-__all__ = ["ByteLRU", "NotCachedError", "compute_code_digest", "compute_digest", "get_cache_folder", "load_or_compute", "use_cache_only"]
+__all__ = [
+    "ByteLRU",
+    "NotCachedError",
+    "compute_code_digest",
+    "compute_digest",
+    "get_cache_folder",
+    "load_or_compute",
+    "use_cache_only",
+]
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +127,9 @@ def use_cache_only() -> Iterator[None]:
         _is_cache_only.reset(token)
 
 
-def load_or_compute(path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]) -> T:
+def load_or_compute(
+    path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]
+) -> T:
     """`load(path)`; when that file is missing or broken its value is first computed and saved.
 
     What is returned was always read back from a file, so that a first run and a later one see the same value.
@@ -232,7 +242,9 @@ class ByteLRU(Generic[K, T]):
             return
         self._values[key] = value
         self._used_bytes += size
-        while self._used_bytes > self._max_bytes or (self._max_count is not None and len(self._values) > self._max_count):
+        while self._used_bytes > self._max_bytes or (
+            self._max_count is not None and len(self._values) > self._max_count
+        ):
             _, dropped = self._values.popitem(last=False)
             self._used_bytes -= self._measure_size(dropped)
 

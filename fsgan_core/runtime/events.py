@@ -11,7 +11,17 @@ from typing import Any
 
 from fsgan_core.contract.errors import CancelledError
 
-__all__ = ["CancelCheck", "Event", "EventListener", "FrameReport", "RenderResult", "StageClock", "ignore_event", "never_cancelled", "raise_if_cancelled"]
+__all__ = [
+    "CancelCheck",
+    "Event",
+    "EventListener",
+    "FrameReport",
+    "RenderResult",
+    "StageClock",
+    "ignore_event",
+    "never_cancelled",
+    "raise_if_cancelled",
+]
 
 # What became of a frame.
 RENDERED = "rendered"

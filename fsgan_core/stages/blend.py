@@ -48,8 +48,15 @@ class BlendedPlate:
     matte: np.ndarray
 
 
-def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
-          holdout: np.ndarray | None = None) -> BlendedPlate:
+def blend(
+    target: Plate,
+    completed: Plate,
+    mattes: Plate,
+    face: Face,
+    codec: Codec,
+    params: BlendParams,
+    holdout: np.ndarray | None = None,
+) -> BlendedPlate:
     """The target with the face in it.
 
     target: the whole frame, R, G, B in the codec's space; every other channel, the windows and the metadata come back
@@ -84,8 +91,15 @@ class BlendInputs:
     region: Window
 
 
-def prepare_blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
-             holdout: np.ndarray | None) -> BlendInputs | None:
+def prepare_blend(
+    target: Plate,
+    completed: Plate,
+    mattes: Plate,
+    face: Face,
+    codec: Codec,
+    params: BlendParams,
+    holdout: np.ndarray | None,
+) -> BlendInputs | None:
     """What there is to blend, or None where nothing is to be changed."""
     region = completed.data_window
     rgb, alpha = unpremultiply(completed)
@@ -119,13 +133,24 @@ def read_kept_mouth(completed: Plate) -> float:
     return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
 
 
-def apply_plate_texture(picture: np.ndarray, given: BlendInputs, mattes: Plate, params: BlendParams, face: Face) -> np.ndarray:
+def apply_plate_texture(
+    picture: np.ndarray, given: BlendInputs, mattes: Plate, params: BlendParams, face: Face
+) -> np.ndarray:
     """`picture` (h, w, 3), perceived, with the plate's sharpness and grain."""
-    return match_texture(picture, given.skin, read_texture(mattes), given.width, params.sharpness, params.grain,
-                         (params.seed, face.frame & 0xFFFFFFFF))
+    return match_texture(
+        picture,
+        given.skin,
+        read_texture(mattes),
+        given.width,
+        params.sharpness,
+        params.grain,
+        (params.seed, face.frame & 0xFFFFFFFF),
+    )
 
 
-def mix_into_target(target: Plate, given: BlendInputs, seated: np.ndarray, codec: Codec, params: BlendParams) -> BlendedPlate:
+def mix_into_target(
+    target: Plate, given: BlendInputs, seated: np.ndarray, codec: Codec, params: BlendParams
+) -> BlendedPlate:
     """The target with matte x (seated - own) added in its own values; seated: float32 (h, w, 3), perceived."""
     region = given.region
     seated = seated + given.kept_mouth[..., None] * (given.target_face - seated)

@@ -43,7 +43,7 @@ ALL_LIPS = slice(48, 68)
 
 # How much of the chin's way each point of the jaw's outline goes, ear to ear; it hinges near the ears, and as the chin
 # goes down it goes back.
-_JAW_SHARES = np.array([0, 0, .06, .2, .42, .68, .88, 1, 1, 1, .88, .68, .42, .2, .06, 0, 0])
+_JAW_SHARES = np.array([0, 0, 0.06, 0.2, 0.42, 0.68, 0.88, 1, 1, 1, 0.88, 0.68, 0.42, 0.2, 0.06, 0, 0])
 _JAW_DIRECTION = np.array([0.0, 1.0, 0.5])
 _NECK_PIVOT = np.array([0.0, 60.0, 90.0])  # mm: where head and neck meet
 MAX_TURN = 15.0  # degrees that a head is turned away from how the plate shows it
@@ -81,8 +81,15 @@ class DrivenFrame:
     flags: tuple[str, ...] = ()
 
 
-def drive_faces(plate: Performer, driver: Performer, params: DriveParams, *, first: int, driver_first: int,
-                reenact: ReenactParams | None = None) -> dict[int, DrivenFrame]:
+def drive_faces(
+    plate: Performer,
+    driver: Performer,
+    params: DriveParams,
+    *,
+    first: int,
+    driver_first: int,
+    reenact: ReenactParams | None = None,
+) -> dict[int, DrivenFrame]:
     """What every frame of `plate` becomes.
 
     first, driver_first: the first frames of the two clips, which meet when `params.offset` is 0. reenact: for
@@ -110,11 +117,24 @@ def drive_faces(plate: Performer, driver: Performer, params: DriveParams, *, fir
         landmarks = start.landmarks + project_change(change[t], own.poses[t]) / (plate.pixel_aspect, 1.0)
         limited = MAX_TURN * np.tanh(turn[t] / MAX_TURN)
         if limited.any():
-            landmarks = landmarks + project_turn(start, own.rest_shape + own.offsets[t] + change[t], limited, plate.pixel_aspect)
-        flags = [name for name, on in (("driver-held", held[t] and len(other.frames) > 1),
-                                       ("turn-limited", np.abs(turn[t] - limited).max() > 1.0)) if on]
-        driven[int(frame)] = DrivenFrame(start, start.with_landmarks(landmarks), patches[t],
-                                    (float(limited[0]), float(limited[1]), float(limited[2])), tuple(flags))
+            landmarks = landmarks + project_turn(
+                start, own.rest_shape + own.offsets[t] + change[t], limited, plate.pixel_aspect
+            )
+        flags = [
+            name
+            for name, on in (
+                ("driver-held", held[t] and len(other.frames) > 1),
+                ("turn-limited", np.abs(turn[t] - limited).max() > 1.0),
+            )
+            if on
+        ]
+        driven[int(frame)] = DrivenFrame(
+            start,
+            start.with_landmarks(landmarks),
+            patches[t],
+            (float(limited[0]), float(limited[1]), float(limited[2])),
+            tuple(flags),
+        )
     return driven
 
 
@@ -123,8 +143,11 @@ def resolve_drive_stages(stages: Stages) -> Stages:
     itself, so a blend that is left to choose is a plain `over`; nor is there a face that a network should complete."""
     engine = "over" if stages.blend.engine == "auto" else stages.blend.engine
     filling = "fill" if stages.inpaint.engine == "auto" else stages.inpaint.engine
-    return replace(stages, inpaint=stages.inpaint.replace(engine=filling),
-                   blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, grain=0.0))
+    return replace(
+        stages,
+        inpaint=stages.inpaint.replace(engine=filling),
+        blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, grain=0.0),
+    )
 
 
 def compute_drive_margin(params: DriveParams) -> float:
@@ -135,7 +158,9 @@ def compute_drive_margin(params: DriveParams) -> float:
 # From the driver to the actor.
 
 
-def _compute_change(own: Performance, acted: Performance, params: DriveParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compute_change(
+    own: Performance, acted: Performance, params: DriveParams
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the actor's points move by, (n, 68, 3) mm; the openness of the lids, (n, 2), and the gaps of the inner
     lips, (n, 3), that come of it.
 
@@ -147,8 +172,12 @@ def _compute_change(own: Performance, acted: Performance, params: DriveParams) -
         return np.asarray(amount * wanted - min(amount, 1.0) * present)
 
     change = np.zeros_like(own.offsets)
-    change[:, warp_points.BROWS] = mix_expression(params.brows, acted.offsets[:, warp_points.BROWS], own.offsets[:, warp_points.BROWS])
-    change[:, ALL_LIPS] = mix_expression(params.mouth, acted.offsets[:, ALL_LIPS] * (across, down, down), own.offsets[:, ALL_LIPS])
+    change[:, warp_points.BROWS] = mix_expression(
+        params.brows, acted.offsets[:, warp_points.BROWS], own.offsets[:, warp_points.BROWS]
+    )
+    change[:, ALL_LIPS] = mix_expression(
+        params.mouth, acted.offsets[:, ALL_LIPS] * (across, down, down), own.offsets[:, ALL_LIPS]
+    )
     chin = mix_expression(params.jaw, acted.chin_drop * down, own.chin_drop)
     change[:, warp_points.JAW] = chin[:, None, None] * _JAW_SHARES[:, None] * _JAW_DIRECTION
 
@@ -157,8 +186,18 @@ def _compute_change(own: Performance, acted: Performance, params: DriveParams) -
     missing = gaps - came
     change[:, UPPER_LIPS, 1] -= 0.3 * missing
     change[:, LOWER_LIPS, 1] += 0.7 * missing
-    for outer, inner, share in ((50, 0, -.3), (51, 1, -.3), (52, 2, -.3), (58, 0, .7), (57, 1, .7), (56, 2, .7),
-                                (49, 0, -.15), (53, 2, -.15), (59, 0, .35), (55, 2, .35)):
+    for outer, inner, share in (
+        (50, 0, -0.3),
+        (51, 1, -0.3),
+        (52, 2, -0.3),
+        (58, 0, 0.7),
+        (57, 1, 0.7),
+        (56, 2, 0.7),
+        (49, 0, -0.15),
+        (53, 2, -0.15),
+        (59, 0, 0.35),
+        (55, 2, 0.35),
+    ):
         change[:, outer, 1] += share * missing[:, inner]  # a lip keeps its thickness
 
     lids = np.clip(own.lid_openness + mix_expression(params.eyes, acted.lid_openness - 1, own.lid_openness - 1), 0, 1.6)
@@ -173,6 +212,7 @@ def _compute_change(own: Performance, acted: Performance, params: DriveParams) -
 
 def _compare_proportions(own: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """The actor's mouth width and lower face height over the driver's."""
+
     def measure_sizes(rest: np.ndarray) -> np.ndarray:
         return np.array([np.linalg.norm(rest[54] - rest[48]), np.linalg.norm(rest[8] - rest[33])])
 
@@ -193,12 +233,22 @@ def project_turn(face: Face, points: np.ndarray, angles: np.ndarray, pixel_aspec
 # What another frame shows better.
 
 
-def _plan_patches(plate: Performer, own: Performance, change: np.ndarray, lids: np.ndarray, gaps: np.ndarray, driver: Performer,
-             times: np.ndarray, reenact: ReenactParams) -> list[tuple[Patch, ...]]:
+def _plan_patches(
+    plate: Performer,
+    own: Performance,
+    change: np.ndarray,
+    lids: np.ndarray,
+    gaps: np.ndarray,
+    driver: Performer,
+    times: np.ndarray,
+    reenact: ReenactParams,
+) -> list[tuple[Patch, ...]]:
     """Per frame of the plate the parts that come from elsewhere."""
     frames = own.frames
-    pool = np.array([index for index, frame in enumerate(frames) if plate.faces[int(frame)].origin != "bridged"]
-                    or range(len(frames)))
+    pool = np.array(
+        [index for index, frame in enumerate(frames) if plate.faces[int(frame)].origin != "bridged"]
+        or range(len(frames))
+    )
     pool = pool[sample_evenly(len(pool), 300)]
     away = np.linalg.norm(own.head_angles[:, None, :2] - own.head_angles[None, pool, :2], axis=2) / _POSE_UNIT
     doubt = np.array([1 - plate.faces[int(frame)].confidence for frame in frames[pool]])
@@ -212,7 +262,9 @@ def _plan_patches(plate: Performer, own: Performance, change: np.ndarray, lids: 
     mouth = _choose_frames(own_lips, lips)
 
     eyes = np.abs(lids[:, None] - own.lid_openness[None, pool]).max(2) / _LIDS_UNIT + elsewhere
-    lacking = (lids - own.lid_openness).max(1)  # a lid that closes slides over what is there; one that opens needs an eye
+    lacking = (lids - own.lid_openness).max(
+        1
+    )  # a lid that closes slides over what is there; one that opens needs an eye
     own_eyes = np.maximum(lacking, 0) / _LIDS_UNIT + 4 * np.clip((lacking - 0.3) / 0.3, 0, 1)
     eye = _smooth_weights(_choose_frames(own_eyes, eyes), frames)
 
@@ -228,9 +280,12 @@ def _plan_patches(plate: Performer, own: Performance, change: np.ndarray, lids: 
 
     result = []
     for t in range(len(frames)):
-        found = [Patch(ViewRef(PLATE_CLIP, int(frames[pool[v]])), part, round(float(share), 4))
-                 for part, shares in (("mouth", mouth), ("eyes", eye))
-                 for v, share in enumerate(shares[t, 1:]) if share > _MIN_WEIGHT]
+        found = [
+            Patch(ViewRef(PLATE_CLIP, int(frames[pool[v]])), part, round(float(share), 4))
+            for part, shares in (("mouth", mouth), ("eyes", eye))
+            for v, share in enumerate(shares[t, 1:])
+            if share > _MIN_WEIGHT
+        ]
         if need[t] > _MIN_WEIGHT:
             found.append(Patch(ViewRef(DRIVER_CLIP, int(nearest[t])), "inner mouth", round(float(need[t]), 4)))
         result.append(tuple(found))

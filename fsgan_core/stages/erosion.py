@@ -14,8 +14,9 @@ EROSION_KERNEL = 21  # pixels at 256, published
 EROSION_THRESHOLD = 0.6
 
 
-def erode_softly(matte: np.ndarray, kernel: int = EROSION_KERNEL,
-                 threshold: float = EROSION_THRESHOLD) -> tuple[np.ndarray, np.ndarray]:
+def erode_softly(
+    matte: np.ndarray, kernel: int = EROSION_KERNEL, threshold: float = EROSION_THRESHOLD
+) -> tuple[np.ndarray, np.ndarray]:
     """The soft and the hard matte, float32 (height, width), of `matte` (height, width), 0..1.
 
     Hard: 1 where the blurred matte reaches `threshold`, else 0. Soft: 1 there, elsewhere the blurred matte divided by

@@ -57,8 +57,6 @@ _UPPER_EDGES = np.array([37, 38, 43, 44, 49, 50, 51, 52, 53, 61, 62, 63])  # edg
 _LOWER_EDGES = np.array([40, 41, 46, 47, 55, 56, 57, 58, 59, 65, 66, 67])
 
 
-
-
 @dataclass(frozen=True)
 class MotionLayer:
     """One side of an opening on a part of the region. weight: float32 (h, w); motion: float32 (h, w, 2)."""
@@ -77,7 +75,9 @@ class LayeredMotion:
     layers: tuple[tuple[MotionLayer, ...], ...]
 
 
-def compute_face_motion(driven: DrivenFrame, region: Window, aspect: float, display: np.ndarray | None = None) -> LayeredMotion:
+def compute_face_motion(
+    driven: DrivenFrame, region: Window, aspect: float, display: np.ndarray | None = None
+) -> LayeredMotion:
     """How the plate's own picture moves. display: that picture on the region, for where exactly the upper lids end."""
     own, wanted = driven.face.landmarks, driven.goal_face.landmarks
     still = np.zeros((region.height, region.width, 2), np.float32)
@@ -96,8 +96,9 @@ def compute_face_motion(driven: DrivenFrame, region: Window, aspect: float, disp
     upper, lower = _place_corner_points(own, wanted)
     wider = CORNER_INSET * (own[EYE_CORNERS] - own[EYE_CORNERS[[1, 0, 3, 2]]])
     # In this order: the 68 landmarks, the corners as they are seen from above, and from below, the rest.
-    destination = np.vstack([wanted, wanted[EYE_CORNERS], wanted[EYE_CORNERS], raised,
-                             _place_cheekbones(wanted, pose.scale, square), ring])
+    destination = np.vstack(
+        [wanted, wanted[EYE_CORNERS], wanted[EYE_CORNERS], raised, _place_cheekbones(wanted, pose.scale, square), ring]
+    )
     source = np.vstack([edges, upper, lower, forehead, _place_cheekbones(own, pose.scale, square), ring])
     destination[EYE_CORNERS] += wider
     source[EYE_CORNERS] += wider
@@ -112,11 +113,14 @@ def compute_face_motion(driven: DrivenFrame, region: Window, aspect: float, disp
         return (mapping - make_pixel_grid(region)) * window
 
     above, below = np.arange(68, 72), np.arange(72, 76)
-    return build_layered_motion(evaluate_spline, source, destination, region, aspect, pose.scale, sided=(above, below), behind=True)
+    return build_layered_motion(
+        evaluate_spline, source, destination, region, aspect, pose.scale, sided=(above, below), behind=True
+    )
 
 
-def _compute_lid_shifts(own: np.ndarray, wanted: np.ndarray, square: np.ndarray, region: Window,
-               display: np.ndarray | None) -> np.ndarray:
+def _compute_lid_shifts(
+    own: np.ndarray, wanted: np.ndarray, square: np.ndarray, region: Window, display: np.ndarray | None
+) -> np.ndarray:
     """(68, 2): how far from their landmarks the lids' edges are taken to be where an eye closes. A rest of iris or
     white beside a shut lid shows at once, and landmarks stand inside the eye often enough."""
     shift = np.zeros_like(own)
@@ -177,9 +181,17 @@ def _place_corner_points(own: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarra
     return upper, lower
 
 
-def build_layered_motion(field: Callable[[np.ndarray, np.ndarray], np.ndarray], source: np.ndarray, destination: np.ndarray,
-            region: Window, aspect: float, scale: float, *, sided: tuple[np.ndarray, np.ndarray] = (_NO_POINTS, _NO_POINTS),
-            behind: bool = False) -> LayeredMotion:
+def build_layered_motion(
+    field: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    source: np.ndarray,
+    destination: np.ndarray,
+    region: Window,
+    aspect: float,
+    scale: float,
+    *,
+    sided: tuple[np.ndarray, np.ndarray] = (_NO_POINTS, _NO_POINTS),
+    behind: bool = False,
+) -> LayeredMotion:
     """The motion as a whole, and beside openings on either side.
 
     field: indices of the points used, stiffness of all -> motion, (h, w, 2) on `region`. source, destination: (n, 2)
@@ -198,7 +210,9 @@ def build_layered_motion(field: Callable[[np.ndarray, np.ndarray], np.ndarray], 
     motion = whole.copy()
     groups = []
     for opening in OPENINGS:
-        layers = _build_opening_layers(opening, (whole, above, below), source, destination, region, aspect, scale, behind)
+        layers = _build_opening_layers(
+            opening, (whole, above, below), source, destination, region, aspect, scale, behind
+        )
         if layers:
             groups.append(layers)
             best = np.argmax([layer.weight for layer in layers], axis=0)
@@ -206,9 +220,16 @@ def build_layered_motion(field: Callable[[np.ndarray, np.ndarray], np.ndarray], 
     return LayeredMotion(motion.astype(np.float32), tuple(groups))
 
 
-def _build_opening_layers(opening: Opening, fields: tuple[np.ndarray, np.ndarray, np.ndarray], source: np.ndarray,
-           destination: np.ndarray, region: Window, aspect: float, scale: float,
-           behind: bool) -> tuple[MotionLayer, ...]:
+def _build_opening_layers(
+    opening: Opening,
+    fields: tuple[np.ndarray, np.ndarray, np.ndarray],
+    source: np.ndarray,
+    destination: np.ndarray,
+    region: Window,
+    aspect: float,
+    scale: float,
+    behind: bool,
+) -> tuple[MotionLayer, ...]:
     """Above, below and inside one opening."""
     square = np.array([aspect, 1.0])
     rim = destination[list(opening.rim)]
@@ -244,9 +265,11 @@ def _build_opening_layers(opening: Opening, fields: tuple[np.ndarray, np.ndarray
         own_upper, own_lower = _measure_edge_heights(opening, source * square, grid + rigid * square)
         seen = smoothstep(np.minimum(-own_upper, own_lower) / max(1.0, 0.5 * scale))
         within = whole + (closing * seen)[..., None] * (rigid - whole)
-    return (MotionLayer(box, over.astype(np.float32), (whole + band * (above - whole)).astype(np.float32)),
-            MotionLayer(box, under.astype(np.float32), (whole + band * (below - whole)).astype(np.float32)),
-            MotionLayer(box, inside.astype(np.float32), np.asarray(within, np.float32)))
+    return (
+        MotionLayer(box, over.astype(np.float32), (whole + band * (above - whole)).astype(np.float32)),
+        MotionLayer(box, under.astype(np.float32), (whole + band * (below - whole)).astype(np.float32)),
+        MotionLayer(box, inside.astype(np.float32), np.asarray(within, np.float32)),
+    )
 
 
 def _measure_edge_heights(opening: Opening, points: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -270,7 +293,9 @@ def render_motion(display: np.ndarray, moves: LayeredMotion, offset: Sequence[fl
     picture = sample_picture(display, grid + moves.motion)
     for layers in moves.layers:
         box = layers[0].box
-        picture[box] = sum(layer.weight[..., None] * sample_picture(display, grid[box] + layer.motion) for layer in layers)
+        picture[box] = sum(
+            layer.weight[..., None] * sample_picture(display, grid[box] + layer.motion) for layer in layers
+        )
     return picture
 
 
@@ -289,12 +314,17 @@ def _compute_falloff(hull: np.ndarray, region: Window, scale: float, reach: floa
     """float32 (h, w): 1 on the face, 0 from `reach` beyond it on and at the region's border."""
     distance = -measure_signed_distance(draw_polygon(hull, region))
     window = smoothstep((reach - distance) / (reach - FIRM_MARGIN * scale))
-    y, x = np.mgrid[0:region.height, 0:region.width]
+    y, x = np.mgrid[0 : region.height, 0 : region.width]
     border = np.minimum(np.minimum(x, region.width - 1 - x), np.minimum(y, region.height - 1 - y))
     return (window * smoothstep(border / (BORDER_REACH * scale))).astype(np.float32)
 
 
 def make_pixel_grid(window: Window) -> np.ndarray:
     """float32 (h, w, 2): x, y of the pixels."""
-    return np.stack(np.meshgrid(np.arange(window.width, dtype=np.float32) + np.float32(window.x),
-                                np.arange(window.height, dtype=np.float32) + np.float32(window.y)), -1)
+    return np.stack(
+        np.meshgrid(
+            np.arange(window.width, dtype=np.float32) + np.float32(window.x),
+            np.arange(window.height, dtype=np.float32) + np.float32(window.y),
+        ),
+        -1,
+    )

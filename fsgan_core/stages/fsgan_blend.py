@@ -38,8 +38,17 @@ if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
 
 
-def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Codec, params: BlendParams,
-          holdout: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> BlendedPlate:
+def blend(
+    target: Plate,
+    completed: Plate,
+    mattes: Plate,
+    face: Face,
+    codec: Codec,
+    params: BlendParams,
+    holdout: np.ndarray | None = None,
+    *,
+    networks: Mapping[str, Network],
+) -> BlendedPlate:
     """The target with the face in it, as `blend.blend`. Raises EngineError."""
     given = prepare_blend(target, completed, mattes, face, codec, params, holdout)
     if given is None:
@@ -54,13 +63,25 @@ def blend(target: Plate, completed: Plate, mattes: Plate, face: Face, codec: Cod
     hard = compute_hard_matte(given.matte, region, crop) * (known > 0.5)
     inner = hard[..., None]
     before = np.clip(new, 0, 1) * inner + own * (1 - inner)
-    after = from_network_planes(run_network(network, np.concatenate([to_network_planes(before), to_network_planes(own), hard[None]])[None])[0][0])
+    after = from_network_planes(
+        run_network(network, np.concatenate([to_network_planes(before), to_network_planes(own), hard[None]])[None])[0][
+            0
+        ]
+    )
     after = limit_highlights(np.clip(after, 0, 1), np.maximum(before, own))
 
     # Beyond the crop the network sees nothing, and the face goes on as it is.
     there = mark_crop_area(crop, region)
-    core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[..., None]
+    core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[
+        ..., None
+    ]
     seated = given.new_face * core + given.target_face * (1 - core)
     seated = seated + upscale_change(before, after, np.ones(hard.shape, bool), crop, region, codec)
     # Around the hard matte it is the plate itself, which has its grain.
-    return mix_into_target(target, given, seated + core * (apply_plate_texture(seated, given, mattes, params, face) - seated), codec, params)
+    return mix_into_target(
+        target,
+        given,
+        seated + core * (apply_plate_texture(seated, given, mattes, params, face) - seated),
+        codec,
+        params,
+    )

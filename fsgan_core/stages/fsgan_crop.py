@@ -53,8 +53,9 @@ class Crop:
     def denormalise_points(self, shares: np.ndarray) -> np.ndarray:
         """The inverse of `shares`."""
         middle = np.array([self.left + self.width / 2, self.top + self.height / 2])
-        return np.asarray((np.asarray(shares, np.float64) - 0.5) @ _make_rotation(-self.turn).T
-                          * (self.width, self.height) + middle)
+        return np.asarray(
+            (np.asarray(shares, np.float64) - 0.5) @ _make_rotation(-self.turn).T * (self.width, self.height) + middle
+        )
 
     def window(self) -> Window:
         """The whole pixels of the plate that the crop's pixels are made from; no more than a filter's reach beyond
@@ -95,8 +96,12 @@ def cut_crop(picture: np.ndarray, window: Window, crop: Crop, kernel: str = "lan
     if crop.turn:
         return _cut_turned_crop(picture, window, crop)
     place = (np.arange(crop.size) + 0.5) / crop.size
-    across = _build_resampling_matrix(crop.left + crop.width * place - window.x, window.width, crop.width / crop.size, kernel, False)
-    down = _build_resampling_matrix(crop.top + crop.height * place - window.y, window.height, crop.height / crop.size, kernel, False)
+    across = _build_resampling_matrix(
+        crop.left + crop.width * place - window.x, window.width, crop.width / crop.size, kernel, False
+    )
+    down = _build_resampling_matrix(
+        crop.top + crop.height * place - window.y, window.height, crop.height / crop.size, kernel, False
+    )
     return _apply_resampling(picture, down, across)
 
 
@@ -149,7 +154,10 @@ def _evaluate_linear(x: np.ndarray) -> np.ndarray:
 
 
 _KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], int]] = {
-    "lanczos": (_evaluate_lanczos, 3), "cubic": (_evaluate_cubic, 2), "linear": (_evaluate_linear, 1)}
+    "lanczos": (_evaluate_lanczos, 3),
+    "cubic": (_evaluate_cubic, 2),
+    "linear": (_evaluate_linear, 1),
+}
 KERNEL_REACH = 3  # of the widest kernel
 
 

@@ -50,9 +50,17 @@ if TYPE_CHECKING:
 CORE_EDGE = 1.5  # of the network's pixels: over so much its answer gives way to the picture, inside the hard matte
 
 
-def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
-            params: InpaintParams, holdout: np.ndarray | None = None, face: Face | None = None, *,
-            networks: Mapping[str, Network]) -> Plate:
+def inpaint(
+    reenacted: Plate,
+    mattes: Plate,
+    others: Callable[[], Iterable[Plate]],
+    codec: Codec,
+    params: InpaintParams,
+    holdout: np.ndarray | None = None,
+    face: Face | None = None,
+    *,
+    networks: Mapping[str, Network],
+) -> Plate:
     """The completed face, as `inpaint.inpaint`. face: the target's, which says where the crop is. Raises EngineError.
 
     A picture that shows nothing at all is completed too. What is wanted beyond the crop is a smooth continuation.
@@ -61,7 +69,9 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
         raise EngineError("inpaint.engine = fsgan needs the target's face")
     network = get_network(networks, "inpaint")
     region = reenacted.data_window
-    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect)
+    crop = compute_face_crop(
+        face, network.weight.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect
+    )
     rgb, alpha = unpremultiply(reenacted)
     wanted, needed = compute_fill_mattes(mattes, holdout)
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
@@ -72,13 +82,17 @@ def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate
     before = np.clip(before, 0, 1)
     given = np.where((known >= MIN_SHOWN)[..., None], before, 0)
     hard = compute_hard_matte(wanted, region, crop)
-    after = from_network_planes(run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0])
+    after = from_network_planes(
+        run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0]
+    )
     after = limit_highlights(np.clip(after, 0, 1), before)
 
     drawn = display_to_perceptual(after, codec)
     core = np.clip(paste_crop(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
     core = np.clip(2 * core - 1, 0, 1) * mark_crop_area(crop, region)  # 0 at the hard matte's edge
-    changed = picture + core[..., None] * upscale_change(before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec)
+    changed = picture + core[..., None] * upscale_change(
+        before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec
+    )
     drawn = np.clip(paste_crop(drawn, crop, region), drawn.min(), drawn.max())
     # What is less than half shown the network did not see: it counts as not being there.
     missing = 1 - np.clip((shown - MIN_SHOWN) / (1 - MIN_SHOWN), 0, 1)

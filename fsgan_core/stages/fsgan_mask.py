@@ -52,8 +52,9 @@ OUTLINE_SIGMA = 0.6  # of the working pixels: sigma of the outline's softness, a
 NEAR_OUTLINE, FAR_OUTLINE = 0.12, 0.22  # of the face: a face may go on so far beyond the landmarks' outline
 
 
-def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams, *,
-                   networks: Mapping[str, Network]) -> Plate:
+def measure_mattes(
+    target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams, *, networks: Mapping[str, Network]
+) -> Plate:
     """The mattes of one frame by itself, as `mask.measure_mattes`, and the network's scores on the region:
     score.background, score.face, score.hair; matte.glasses: frames of glasses that are to be kept. Raises
     EngineError."""
@@ -74,19 +75,35 @@ def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, para
     mattes = _make_mattes(scores, frames, face, region, crop.pixel_height, params, aspect)
     texture = measure_texture(display, mattes[MATTE_FACE] * (1 - mattes[MATTE_MOUTH]) * inside, width)
     pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
-    return Plate(pixels, (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES), region, target.display_window, aspect,
-                 {META_TEXTURE: format_texture(texture)})
+    return Plate(
+        pixels,
+        (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES),
+        region,
+        target.display_window,
+        aspect,
+        {META_TEXTURE: format_texture(texture)},
+    )
 
 
-def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
-                   inside: Plate, holdout: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
+def combine_mattes(
+    face: Face,
+    region: Window,
+    neighbours: Sequence[tuple[Face, Plate]],
+    params: MaskParams,
+    inside: Plate,
+    holdout: np.ndarray | None = None,
+    *,
+    networks: Mapping[str, Network],
+) -> Plate:
     """The mask of a frame, as `mask.combine_mattes`, from what `measure_mattes` gave for it and its neighbours."""
     aspect = inside.pixel_aspect
     network = get_network(networks, "mask")
     crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), aspect)
     mean = average_mattes(face, region, neighbours, params, aspect)
     first = len(MATTES)
-    mattes = _make_mattes(mean[..., first:first + 3], mean[..., first + 3], face, region, crop.pixel_height, params, aspect)
+    mattes = _make_mattes(
+        mean[..., first : first + 3], mean[..., first + 3], face, region, crop.pixel_height, params, aspect
+    )
     return finish_mask(mattes, face, region, neighbours, params, inside, holdout)
 
 
@@ -94,7 +111,9 @@ def compute_scores(network: Network, picture: np.ndarray, crop: Crop, region: Wi
     """float32 (h, w, 3): the network's class scores for a crop's `picture` (size, size, 3), 0..1, on the region."""
     scores = run_network(network, to_network_planes(picture)[None])[0][0]
     there = mark_crop_area(crop, region)[..., None] >= 0.5
-    return np.where(there, paste_crop(np.moveaxis(scores, 0, -1), crop, region, "cubic"), np.array(OUTSIDE_SCORES, np.float32))
+    return np.where(
+        there, paste_crop(np.moveaxis(scores, 0, -1), crop, region, "cubic"), np.array(OUTSIDE_SCORES, np.float32)
+    )
 
 
 def extract_class_matte(scores: np.ndarray, label: int, pixel: float, aspect: float) -> np.ndarray:
@@ -106,8 +125,9 @@ def extract_class_matte(scores: np.ndarray, label: int, pixel: float, aspect: fl
     return cv2.GaussianBlur(matte, (0, 0), sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
 
 
-def _make_mattes(scores: np.ndarray, frames: np.ndarray, face: Face, region: Window, pixel: float, params: MaskParams,
-              aspect: float) -> dict[str, np.ndarray]:
+def _make_mattes(
+    scores: np.ndarray, frames: np.ndarray, face: Face, region: Window, pixel: float, params: MaskParams, aspect: float
+) -> dict[str, np.ndarray]:
     """All mattes of one moment, from scores (h, w, 3) and frames of glasses (h, w)."""
     width = warp_points.measure_face_width(face.landmarks, aspect)
     hull = draw_hull(face, region, aspect, 1.0)
@@ -119,8 +139,12 @@ def _make_mattes(scores: np.ndarray, frames: np.ndarray, face: Face, region: Win
     matte = np.maximum(matte, hull * np.clip((1 - params.refine) * hair + (1 - params.occlusions) * occlusion, 0, 1))
     if params.forehead < 1:
         matte = matte * _mark_below_hairline(face, region, params.forehead, width, aspect)
-    mattes = {MATTE_FACE: matte, MATTE_HAIR: hair, MATTE_MOUTH: draw_mouth(face, region, width),
-              MATTE_OCCLUSION: occlusion}
+    mattes = {
+        MATTE_FACE: matte,
+        MATTE_HAIR: hair,
+        MATTE_MOUTH: draw_mouth(face, region, width),
+        MATTE_OCCLUSION: occlusion,
+    }
     return {name: np.asarray(np.clip(value, 0, 1), np.float32) for name, value in mattes.items()}
 
 

@@ -38,8 +38,9 @@ FADE_PIXELS = 4  # of the crop's pixels: a change ends so far from the crop's ed
 def get_network(networks: Mapping[str, Network], role: str) -> Network:
     """The network of a role. Raises EngineError."""
     if role not in networks:
-        raise EngineError(f"an engine 'fsgan' was given no network for {role}; choose weights with {role}.network, or "
-                          "another engine")
+        raise EngineError(
+            f"an engine 'fsgan' was given no network for {role}; choose weights with {role}.network, or another engine"
+        )
     return networks[role]
 
 
@@ -56,8 +57,10 @@ def run_network(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     answer: Any = network.runner.run(torch.from_numpy(np.ascontiguousarray(batch, np.float32)))
     outputs = tuple(one.detach().float().cpu().numpy() for one in (answer if isinstance(answer, tuple) else (answer,)))
     if not all(np.isfinite(one).all() for one in outputs):
-        raise EngineError(f"the weights {network.weight.name} answered with NaN or infinity; set weights.precision to "
-                          "fp32, or check the file with `fsgan weights verify`")
+        raise EngineError(
+            f"the weights {network.weight.name} answered with NaN or infinity; set weights.precision to "
+            "fp32, or check the file with `fsgan weights verify`"
+        )
     return outputs
 
 
@@ -84,8 +87,10 @@ def normalise_landmarks(face: Face, goal: np.ndarray, network: Network, crop: Cr
     if count == 68:
         return crop.normalise_points(goal)
     if count != 98:
-        raise EngineError(f"the weights {network.weight.name} do not say whether they take 68 landmarks or 98; import "
-                          "them again with `fsgan weights import`")
+        raise EngineError(
+            f"the weights {network.weight.name} do not say whether they take 68 landmarks or 98; import "
+            "them again with `fsgan weights import`"
+        )
     if face.wflw is None:
         _warn_estimated_landmarks(network.weight.name)
         return crop.normalise_points(from_ibug(goal))
@@ -94,11 +99,16 @@ def normalise_landmarks(face: Face, goal: np.ndarray, network: Network, crop: Cr
 
 @functools.cache
 def _warn_estimated_landmarks(name: str) -> None:
-    log.warning("%s was trained on 98 landmarks and the track has 68: the others are estimated; analyse with "
-                "landmarks = hrnet for better ones", name)
+    log.warning(
+        "%s was trained on 98 landmarks and the track has 68: the others are estimated; analyse with "
+        "landmarks = hrnet for better ones",
+        name,
+    )
 
 
-def cut_masked_crop(picture: np.ndarray, alpha: np.ndarray, window: Window, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+def cut_masked_crop(
+    picture: np.ndarray, alpha: np.ndarray, window: Window, crop: Crop
+) -> tuple[np.ndarray, np.ndarray]:
     """The crop of straight colour (h, w, 3) that is there only where `alpha` (h, w) is, and of alpha: what lies beside
     does not bleed in."""
     weight = alpha[..., None]
@@ -128,8 +138,9 @@ def display_to_perceptual(display: np.ndarray, codec: Codec) -> np.ndarray:
     return to_perceptual(codec.decode(display), codec.exposure)
 
 
-def upscale_change(before: np.ndarray, after: np.ndarray, known: np.ndarray, crop: Crop, window: Window,
-           codec: Codec) -> np.ndarray:
+def upscale_change(
+    before: np.ndarray, after: np.ndarray, known: np.ndarray, crop: Crop, window: Window, codec: Codec
+) -> np.ndarray:
     """float32 (h, w, 3), perceptual, on `window`: what a network changed. before, after: (size, size, 3), 0..1. known:
     bool (size, size), where it was shown something; beside that the change goes on. It ends at the crop's edge."""
     difference = display_to_perceptual(after, codec) - display_to_perceptual(before, codec)

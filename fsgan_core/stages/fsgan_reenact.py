@@ -73,9 +73,19 @@ LIPS_GROWTH = 1.25  # of their size: so far a network that retouches has a say
 FLAT_VARIANCE = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
 
 
-def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: Mapping[ViewRef, SourceView], codec: Codec,
-            params: ReenactParams, likeness: np.ndarray | None = None,
-            recognition: np.ndarray | None = None, *, networks: Mapping[str, Network]) -> Plate:
+def reenact(
+    target: Plate,
+    face: Face,
+    region: Window,
+    plan: FramePlan,
+    views: Mapping[ViewRef, SourceView],
+    codec: Codec,
+    params: ReenactParams,
+    likeness: np.ndarray | None = None,
+    recognition: np.ndarray | None = None,
+    *,
+    networks: Mapping[str, Network],
+) -> Plate:
     """The reenacted face on `region`, as `reenact.reenact`; A is 1 where the picture shows a face: by the segmentation
     network where `networks` has one, by the reenactment network's own head, else by the landmarks' outline.
 
@@ -95,14 +105,24 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     lead = max(plan.views, key=lambda w: w.detail)
     where = around if wanted else region
     # A network that draws a face shuts its eyes itself; one that refines the warped view is shown them shut.
-    warped = warp_views(plan if prewarp else replace(plan, blink=Blink()),
-                          [w.view for w in dict.fromkeys([lead, *wanted])], views, face, goal, where, params.stiffness,
-                          aspect)
+    warped = warp_views(
+        plan if prewarp else replace(plan, blink=Blink()),
+        [w.view for w in dict.fromkeys([lead, *wanted])],
+        views,
+        face,
+        goal,
+        where,
+        params.stiffness,
+        aspect,
+    )
     if prewarp:
-        picture = combine_views([(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE,
-                           aspect)
+        picture = combine_views(
+            [(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE, aspect
+        )
         shown = np.clip(cut_crop(np.clip(picture, 0, 1), around, crop), 0, 1)
-        answer = _run_reenactment(network, shown[None], normalise_landmarks(face, goal, network, crop)[None], crop.size)[0]
+        answer = _run_reenactment(
+            network, shown[None], normalise_landmarks(face, goal, network, crop)[None], crop.size
+        )[0]
         if answer.redrawn_matte is not None:
             parts = cut_crop(draw_lips(goal, around, width)[..., None], around, crop)[..., 0]
             answer = limit_retouch(answer, shown, parts, width * DETAIL_SIZE / crop.pixel_height)
@@ -110,7 +130,9 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     else:
         used = [w for w in plan.views if w.light > 0 or w.detail > 0]
         drawn, inputs = _draw_views(network, used, views, face, goal, crop, params.steps)
-    made = combine_views([(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0)
+    made = combine_views(
+        [(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0
+    )
     made = limit_highlights(np.clip(made, 0, 1), inputs)
     labels = [(one.class_scores, w.light) for one, w in drawn if one.class_scores is not None]
     redrawn = drawn[0][0].redrawn_matte if prewarp else None
@@ -120,14 +142,17 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: M
     small = display_to_perceptual(made, codec)
     picture = np.clip(paste_crop(small, crop, region), small.min(), small.max())
     if wanted and params.detail > 0:
-        fine = combine_views([(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect)
+        fine = combine_views(
+            [(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect
+        )
         fine = display_to_perceptual(fine, codec)
         coarse = cut_crop(fine, around, crop)
         if redrawn is not None:  # what the network let stand is the warped view itself
             share = 1 - np.clip(paste_crop(redrawn, crop, around, "linear"), 0, 1)
         else:
-            share = _compute_detail_share([(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around,
-                                  crop, width)
+            share = _compute_detail_share(
+                [(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around, crop, width
+            )
             share = share * np.clip(paste_crop(measure_agreement(small, coarse), crop, around, "linear"), 0, 1)
         fine = fine - paste_crop(coarse, crop, around)
         picture = picture + (params.detail * share[..., None] * fine)[compute_slices(region, around)]
@@ -184,8 +209,15 @@ def cut_view(view: SourceView, crop: Crop) -> np.ndarray:
     return np.clip(cut_crop(display, view.window, crop), 0, 1)
 
 
-def _draw_views(network: Network, used: Sequence[WeightedView], views: Mapping[ViewRef, SourceView], face: Face, goal: np.ndarray,
-           crop: Crop, steps: int) -> tuple[list[tuple[DrawnFace, WeightedView]], np.ndarray]:
+def _draw_views(
+    network: Network,
+    used: Sequence[WeightedView],
+    views: Mapping[ViewRef, SourceView],
+    face: Face,
+    goal: np.ndarray,
+    crop: Crop,
+    steps: int,
+) -> tuple[list[tuple[DrawnFace, WeightedView]], np.ndarray]:
     """Each of the views used as the network draws it, and what it was shown, (n, size, size, 3)."""
     crops = [compute_view_crop(views[w.view], face, network.weight.crop, crop.size) for w in used]
     shown = np.stack([cut_view(views[w.view], one) for w, one in zip(used, crops, strict=True)])
@@ -194,8 +226,10 @@ def _draw_views(network: Network, used: Sequence[WeightedView], views: Mapping[V
     if (counts == 1).all():
         answers = _run_reenactment(network, shown, np.broadcast_to(end, (len(used), *end.shape)), crop.size)
         return list(zip(answers, used, strict=True)), shown
-    starts = [normalise_landmarks(views[w.view].face, views[w.view].face.landmarks, network, one)
-              for w, one in zip(used, crops, strict=True)]
+    starts = [
+        normalise_landmarks(views[w.view].face, views[w.view].face.landmarks, network, one)
+        for w, one in zip(used, crops, strict=True)
+    ]
     pictures = shown.copy()
     latest = [DrawnFace(picture) for picture in shown]
     for step in range(1, int(counts.max()) + 1):
@@ -218,8 +252,14 @@ def _run_reenactment(network: Network, shown: np.ndarray, points: np.ndarray, si
     pictures = outputs[0]
     scores = next((one for one in outputs[1:] if one.shape[1] == 3), None)
     redrawn = next((one for one in outputs[1:] if one.shape[1] == 1), None)
-    return [DrawnFace(from_network_planes(pictures[k]), None if scores is None else np.moveaxis(scores[k], 0, -1),
-                   None if redrawn is None else redrawn[k, 0]) for k in range(len(shown))]
+    return [
+        DrawnFace(
+            from_network_planes(pictures[k]),
+            None if scores is None else np.moveaxis(scores[k], 0, -1),
+            None if redrawn is None else redrawn[k, 0],
+        )
+        for k in range(len(shown))
+    ]
 
 
 def _compute_shown_skin(warped: Sequence[tuple[WarpedView, float]], where: Window, region: Window) -> np.ndarray:
@@ -228,8 +268,16 @@ def _compute_shown_skin(warped: Sequence[tuple[WarpedView, float]], where: Windo
     return np.asarray(np.clip(shown, 0, 1)[compute_slices(region, where)], np.float32)
 
 
-def _compute_alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]], crop: Crop, face: Face, goal: np.ndarray,
-           region: Window, networks: Mapping[str, Network], skin: np.ndarray | None) -> np.ndarray:
+def _compute_alpha(
+    answer: np.ndarray,
+    labels: Sequence[tuple[np.ndarray, float]],
+    crop: Crop,
+    face: Face,
+    goal: np.ndarray,
+    region: Window,
+    networks: Mapping[str, Network],
+    skin: np.ndarray | None,
+) -> np.ndarray:
     """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face. skin: what the picture was drawn
     from shows of it, where that lies in place already."""
     if "mask" in networks:
@@ -238,11 +286,17 @@ def _compute_alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]
         picture = answer
         if own != crop:
             window = own.window()
-            picture = np.clip(cut_crop(paste_crop(answer, crop, window) * mark_crop_area(crop, window)[..., None], window, own), 0, 1)
-        alpha = extract_class_matte(compute_scores(judge, picture, own, region), CLASS_FACE, own.pixel_height, crop.aspect)
+            picture = np.clip(
+                cut_crop(paste_crop(answer, crop, window) * mark_crop_area(crop, window)[..., None], window, own), 0, 1
+            )
+        alpha = extract_class_matte(
+            compute_scores(judge, picture, own, region), CLASS_FACE, own.pixel_height, crop.aspect
+        )
     elif labels:
         scores = np.sum([weight * one for one, weight in labels], axis=0)
-        alpha = extract_class_matte(paste_crop(scores, crop, region, "cubic"), CLASS_FACE, crop.pixel_height, crop.aspect)
+        alpha = extract_class_matte(
+            paste_crop(scores, crop, region, "cubic"), CLASS_FACE, crop.pixel_height, crop.aspect
+        )
     else:
         alpha = draw_hull(replace(face, landmarks=goal), region, crop.aspect, 1.0)
         if skin is not None:  # the source's hair stays hair, however it was redrawn
@@ -250,8 +304,9 @@ def _compute_alpha(answer: np.ndarray, labels: Sequence[tuple[np.ndarray, float]
     return np.asarray(np.clip(alpha * mark_crop_area(crop, region), 0, 1), np.float32)
 
 
-def _compute_detail_share(warped: Sequence[tuple[WarpedView, float]], goal: np.ndarray, window: Window, crop: Crop,
-                  width: float) -> np.ndarray:
+def _compute_detail_share(
+    warped: Sequence[tuple[WarpedView, float]], goal: np.ndarray, window: Window, crop: Crop, width: float
+) -> np.ndarray:
     """float32 (h, w), 0..1: where the source's own detail may be added: on skin that its views show, not on eyes and
     mouth, whose shape is the network's."""
     shown = np.clip(np.asarray(sum(np.float32(share) * one.matte for one, share in warped)), 0, 1)

@@ -41,8 +41,14 @@ def pad_plate(plate: Plate, window: Window) -> np.ndarray:
     if common.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
     part = fill_nonfinite(plate.get(*RGB)[compute_slices(common, plate.data_window)])
-    return cv2.copyMakeBorder(part, common.y - window.y, window.bottom - common.bottom, common.x - window.x,
-                              window.right - common.right, cv2.BORDER_REPLICATE)
+    return cv2.copyMakeBorder(
+        part,
+        common.y - window.y,
+        window.bottom - common.bottom,
+        common.x - window.x,
+        window.right - common.right,
+        cv2.BORDER_REPLICATE,
+    )
 
 
 def fill_nonfinite(rgb: np.ndarray) -> np.ndarray:
@@ -74,7 +80,7 @@ def mark_plate_area(plate: Plate, window: Window) -> np.ndarray:
     inside = np.zeros((window.height, window.width), np.float32)
     common = window.intersect(plate.data_window)
     if not common.empty:
-        inside[common.y - window.y:common.bottom - window.y, common.x - window.x:common.right - window.x] = 1
+        inside[common.y - window.y : common.bottom - window.y, common.x - window.x : common.right - window.x] = 1
     return inside
 
 
@@ -138,7 +144,9 @@ def blur_weighted(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect:
     return cv2.resize(blurred, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def apply_guided_filter(matte: np.ndarray, guide: np.ndarray, full_guide: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
+def apply_guided_filter(
+    matte: np.ndarray, guide: np.ndarray, full_guide: np.ndarray, radius: int, epsilon: float
+) -> np.ndarray:
     """`matte` (h, w) brought to the raster of `full_guide` (H, W, 3), its edges on the picture's: the guided filter
     with a colour guide (He, Sun, Tang 2010), fitted on the small raster of `guide` (h, w, 3), applied on the large.
     epsilon: variance of the guide below which it counts as flat."""

@@ -34,7 +34,10 @@ from fsgan_core.stages.image_ops import (
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
 NEGLIGIBLE_SHARE = 0.002  # of the region: less than this missing is not worth another view
-FOREHEAD_RISE = 0.02, 0.07  # of the face, above the highest point of the brows: there a forehead begins, and is nothing else
+FOREHEAD_RISE = (
+    0.02,
+    0.07,
+)  # of the face, above the highest point of the brows: there a forehead begins, and is nothing else
 UNSEEN_SOFTNESS = 0.02  # of the face: how softly what is seen of a forehead ends
 HIDDEN_SHARES = 0.35, 0.55  # shares of a forehead that no view shows, from which on more of it is left, and all of it
 HAIR_LIGHT = 0.5, 0.75  # of the skin's light around: darker than this another view fills no cheek
@@ -43,8 +46,15 @@ HAIR_EDGE = 0.01  # of the region: how far around it hair that hangs at a brow i
 FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 
-def inpaint(reenacted: Plate, mattes: Plate, others: Callable[[], Iterable[Plate]], codec: Codec,
-            params: InpaintParams, holdout: np.ndarray | None = None, face: Face | None = None) -> Plate:
+def inpaint(
+    reenacted: Plate,
+    mattes: Plate,
+    others: Callable[[], Iterable[Plate]],
+    codec: Codec,
+    params: InpaintParams,
+    holdout: np.ndarray | None = None,
+    face: Face | None = None,
+) -> Plate:
     """The completed face: R, G, B, A premultiplied (A is how much of the face is new), matte.completed.
 
     reenacted, mattes: on the same region. others: called when something is missing; gives reenactments of further
@@ -71,8 +81,15 @@ def compute_fill_mattes(mattes: Plate, holdout: np.ndarray | None) -> tuple[np.n
     return wanted, cv2.dilate((wanted > 0).astype(np.float32), np.ones((2 * FILL_MARGIN + 1,) * 2, np.uint8))
 
 
-def gather_views(picture: np.ndarray, alpha: np.ndarray, needed: np.ndarray, others: Callable[[], Iterable[Plate]],
-             codec: Codec, params: InpaintParams, dark: DarkParts) -> tuple[np.ndarray, np.ndarray]:
+def gather_views(
+    picture: np.ndarray,
+    alpha: np.ndarray,
+    needed: np.ndarray,
+    others: Callable[[], Iterable[Plate]],
+    codec: Codec,
+    params: InpaintParams,
+    dark: DarkParts,
+) -> tuple[np.ndarray, np.ndarray]:
     """`picture` (h, w, 3), perceived, with what further views show of what is missing, and where it shows
     something. dark: where that may be darker than skin."""
     shown = alpha.copy()
@@ -105,8 +122,15 @@ def find_unseen_forehead(shown: np.ndarray, wanted: np.ndarray, face: Face, reen
     return cv2.GaussianBlur(left, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
 
 
-def make_completed_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndarray, needed: np.ndarray, codec: Codec,
-             reenacted: Plate, left: np.ndarray | None = None) -> Plate:
+def make_completed_plate(
+    picture: np.ndarray,
+    alpha: np.ndarray,
+    wanted: np.ndarray,
+    needed: np.ndarray,
+    codec: Codec,
+    reenacted: Plate,
+    left: np.ndarray | None = None,
+) -> Plate:
     """The stage's picture. picture: straight, perceived. alpha: where the reenacted face was. left: (h, w), how much of
     the plate's own is left as it is."""
     completed = (needed * (1 - alpha)).astype(np.float32)
@@ -115,8 +139,14 @@ def make_completed_plate(picture: np.ndarray, alpha: np.ndarray, wanted: np.ndar
         cover, completed = cover * (1 - left), completed * (1 - left)
     pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (wanted > 0)])
     said = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
-    return Plate(pixels.astype(np.float32), (*RGBA, MATTE_COMPLETED), reenacted.data_window, reenacted.display_window,
-                 reenacted.pixel_aspect, said)
+    return Plate(
+        pixels.astype(np.float32),
+        (*RGBA, MATTE_COMPLETED),
+        reenacted.data_window,
+        reenacted.display_window,
+        reenacted.pixel_aspect,
+        said,
+    )
 
 
 @dataclass(frozen=True)
@@ -134,19 +164,23 @@ def find_dark_parts(face: Face | None, reenacted: Plate) -> DarkParts:
         return DarkParts(everywhere, everywhere)
 
     def draw_around(points: np.ndarray) -> np.ndarray:
-        return draw_polygon(points.mean(0) + 1.25 * (points - points.mean(0)), reenacted.data_window,
-                             0.1 * float(np.ptp(points[:, 0])))
+        return draw_polygon(
+            points.mean(0) + 1.25 * (points - points.mean(0)), reenacted.data_window, 0.1 * float(np.ptp(points[:, 0]))
+        )
 
     marks = face.landmarks
     height = np.array([0, BROW_REACH * warp_points.measure_face_width(marks, reenacted.pixel_aspect)])
     return DarkParts(
         np.maximum.reduce([draw_around(marks[part]) for part in (EYE_R, EYE_L, warp_points.LIPS)]),
-        np.maximum.reduce([draw_around(np.vstack([marks[part] - height, marks[part][::-1] + height]))
-                           for part in (BROW_R, BROW_L)]))
+        np.maximum.reduce(
+            [draw_around(np.vstack([marks[part] - height, marks[part][::-1] + height])) for part in (BROW_R, BROW_L)]
+        ),
+    )
 
 
-def _add_view(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec,
-           dark: DarkParts) -> tuple[np.ndarray, np.ndarray]:
+def _add_view(
+    picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec, dark: DarkParts
+) -> tuple[np.ndarray, np.ndarray]:
     """`picture` with what `other` shows beyond it, in the picture's light; hair that passed for skin is left out."""
     rgb, alpha = unpremultiply(other)
     extra = to_perceptual(rgb, codec.exposure)
@@ -157,7 +191,9 @@ def _add_view(picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec
     light = blur_weighted(np.maximum(picture, 0), both, sigma, aspect) + 0.02
     own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + 0.02
     extra = (extra + 0.02) * np.clip(light / own, 0.25, 4.0) - 0.02
-    skin = smoothstep((extra.mean(-1) / np.maximum(light.mean(-1), 1e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0]))
+    skin = smoothstep(
+        (extra.mean(-1) / np.maximum(light.mean(-1), 1e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0])
+    )
     skin = skin.astype(np.float32)
     alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha), skin])
     share = (alpha * (1 - shown))[..., None]

@@ -23,8 +23,14 @@ from fsgan_core.stages.performance import (
     project_change,
 )
 
-CLOSING_RANGE = 0.15, 0.4  # of the usual gap, less open than the view shows it: a lid begins to slide, and slides all the way
-UPPER_LID_SHARE, MEETING_SHARE = 0.95, 0.7  # the upper lid's part in a blink; and where in the gap of landmarks shut lids meet
+CLOSING_RANGE = (
+    0.15,
+    0.4,
+)  # of the usual gap, less open than the view shows it: a lid begins to slide, and slides all the way
+UPPER_LID_SHARE, MEETING_SHARE = (
+    0.95,
+    0.7,
+)  # the upper lid's part in a blink; and where in the gap of landmarks shut lids meet
 OPEN_ENOUGH = 0.9  # an eye this far open, or further, can be shown as one that closes
 
 
@@ -42,7 +48,9 @@ class Blink:
 
 def measure_openness(face: Face, pixel_aspect: float, usual: LandmarkBias) -> np.ndarray:
     """(2,) how far right and left eye stand open: 0 shut, 1 as usual on this person, whose clip `usual` is of."""
-    return np.asarray(_measure_eye_gaps(correct_gaps(face, pixel_aspect, usual), pixel_aspect) / np.maximum(usual.open_lids, 1e-6))
+    return np.asarray(
+        _measure_eye_gaps(correct_gaps(face, pixel_aspect, usual), pixel_aspect) / np.maximum(usual.open_lids, 1e-6)
+    )
 
 
 def open_eyes(face: Face, pixel_aspect: float, usual: LandmarkBias) -> Face:
@@ -79,5 +87,8 @@ def _measure_eye_gaps(face: Face, pixel_aspect: float) -> np.ndarray:
 def _open_lids(landmarks: np.ndarray, by: np.ndarray, pixel_aspect: float) -> np.ndarray:
     """Landmarks with the lids further apart by `by` (2,) mm."""
     change = np.zeros((68, 3))
-    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -UPPER_LID_SHARE * np.repeat(by, 2), (1 - UPPER_LID_SHARE) * np.repeat(by, 2)
+    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = (
+        -UPPER_LID_SHARE * np.repeat(by, 2),
+        (1 - UPPER_LID_SHARE) * np.repeat(by, 2),
+    )
     return np.asarray(landmarks + project_change(change, fit_head_pose(landmarks, pixel_aspect)) / (pixel_aspect, 1.0))

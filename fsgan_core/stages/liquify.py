@@ -48,7 +48,10 @@ from fsgan_core.stages.warp import fit_spline_map
 
 STILL_PIXELS = 1 / 64  # pixels: what moves less is the plate itself
 OCCLUDER_DEPTH = 14.0  # mm: what stands in front of the face reaches this far into it
-OCCLUDER_THICKNESS, FRAME_THICKNESS = 15.0, 8.0  # mm: what is thinner is no hand; what is thicker is no frame of glasses
+OCCLUDER_THICKNESS, FRAME_THICKNESS = (
+    15.0,
+    8.0,
+)  # mm: what is thinner is no hand; what is thicker is no frame of glasses
 BROW_RADIUS = 1.5  # mm around its landmarks
 OUTLINE_INSET = 2.0  # mm inside the face's outline from which on a matte is not soft any more
 FEATURE_REACH = 5.0  # mm around eyes and brows: what unlike skin is found there alone belongs to them
@@ -58,8 +61,15 @@ PATCH_GAIN_LIMIT = 2.0
 _LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def drive_picture(target: Plate, driven: DrivenFrame, measured: Plate, views: Mapping[ViewRef, SourceView], codec: Codec,
-                  mask: MaskParams, holdout: np.ndarray | None = None) -> Plate:
+def drive_picture(
+    target: Plate,
+    driven: DrivenFrame,
+    measured: Plate,
+    views: Mapping[ViewRef, SourceView],
+    codec: Codec,
+    mask: MaskParams,
+    holdout: np.ndarray | None = None,
+) -> Plate:
     """The driven face: R, G, B, A (1 everywhere) premultiplied in the codec's space; st.u, st.v into the plate's own
     frame; confidence.Z.
 
@@ -92,8 +102,9 @@ def drive_picture(target: Plate, driven: DrivenFrame, measured: Plate, views: Ma
     return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, aspect)
 
 
-def drive_mattes(mattes: Plate, target: Plate, driven: DrivenFrame, params: MaskParams,
-                 holdout: np.ndarray | None = None) -> Plate:
+def drive_mattes(
+    mattes: Plate, target: Plate, driven: DrivenFrame, params: MaskParams, holdout: np.ndarray | None = None
+) -> Plate:
     """The mask of a driven frame: `mattes` with matte.face put where the picture moves, old face and new, and is
     nowhere in front of the face. mattes: as `mask.combine_mattes` gives them, on the region."""
     region, aspect = mattes.data_window, target.pixel_aspect
@@ -127,7 +138,9 @@ def _compute_moved_matte(moves: LayeredMotion, driven: DrivenFrame, region: Wind
 # What stands in front.
 
 
-def _find_front_occluders(occlusion: np.ndarray, driven: DrivenFrame, region: Window, aspect: float, glasses: bool) -> np.ndarray:
+def _find_front_occluders(
+    occlusion: np.ndarray, driven: DrivenFrame, region: Window, aspect: float, glasses: bool
+) -> np.ndarray:
     """What of `occlusion` is in front of the face and stays where it is when the face moves: what reaches deep into
     it and is thick, a hand or a microphone, not the background at a jaw's edge, a strand of hair, make-up; with
     `glasses` thin things too, unless they line eyes and brows. Nothing when the head is turned: then hair and glasses,
@@ -136,7 +149,9 @@ def _find_front_occluders(occlusion: np.ndarray, driven: DrivenFrame, region: Wi
         return np.zeros_like(occlusion)
     landmarks = driven.face.landmarks
     scale = fit_head_pose(landmarks, aspect).scale
-    face = draw_polygon(np.vstack([landmarks[warp_points.JAW], warp_points.locate_forehead(landmarks, aspect)[0][::-1]]), region)
+    face = draw_polygon(
+        np.vstack([landmarks[warp_points.JAW], warp_points.locate_forehead(landmarks, aspect)[0][::-1]]), region
+    )
     inward = measure_signed_distance(face) / scale
     deep = np.where(inward > OCCLUDER_DEPTH, occlusion, 0).astype(np.float32)
     side = max(3, round((FRAME_THICKNESS if glasses else OCCLUDER_THICKNESS) * scale))
@@ -183,15 +198,16 @@ def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: fl
         rim = measure_signed_distance(draw_polygon(landmarks[warp_points.INNER_LIPS], region)) / scale
         return smoothstep((rim - 0.2) / 1.0).astype(np.float32)
     matte = np.zeros((region.height, region.width), np.float32)
-    for opening in ((MOUTH_OPENING,) if part == "mouth" else (RIGHT_EYE_OPENING, LEFT_EYE_OPENING)):
+    for opening in (MOUTH_OPENING,) if part == "mouth" else (RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
         rim = find_convex_hull(landmarks[list(opening.rim)])
         distance = -measure_signed_distance(draw_polygon(rim, region)) / scale
         matte = np.maximum(matte, smoothstep((PATCH_OUTER - distance) / (PATCH_OUTER - PATCH_INNER)).astype(np.float32))
     return matte
 
 
-def _warp_patch(view: SourceView, patch: Patch, driven: DrivenFrame, region: Window, picture: np.ndarray,
-                   aspect: float) -> np.ndarray:
+def _warp_patch(
+    view: SourceView, patch: Patch, driven: DrivenFrame, region: Window, picture: np.ndarray, aspect: float
+) -> np.ndarray:
     """The view warped to the wanted face, in the light of `picture` where the two meet."""
     wanted, own = driven.goal_face.landmarks, view.face.landmarks
     scale = fit_head_pose(driven.face.landmarks, aspect).scale
@@ -201,8 +217,12 @@ def _warp_patch(view: SourceView, patch: Patch, driven: DrivenFrame, region: Win
         return picture
     reach = round((PATCH_OUTER + 6) * scale)
     everything = Window(0, 0, region.width, region.height)
-    part = Window(int(columns.min()) - reach, int(rows.min()) - reach, int(np.ptp(columns)) + 1 + 2 * reach,
-                  int(np.ptp(rows)) + 1 + 2 * reach).intersect(everything)
+    part = Window(
+        int(columns.min()) - reach,
+        int(rows.min()) - reach,
+        int(np.ptp(columns)) + 1 + 2 * reach,
+        int(np.ptp(rows)) + 1 + 2 * reach,
+    ).intersect(everything)
     place = Window(part.x + region.x, part.y + region.y, part.width, part.height)
 
     def evaluate_spline(used: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
@@ -216,16 +236,25 @@ def _warp_patch(view: SourceView, patch: Patch, driven: DrivenFrame, region: Win
     return result
 
 
-def _relight_patch(shown: np.ndarray, picture: np.ndarray, patch: Patch, driven: DrivenFrame, place: Window, scale: float,
-         cover: np.ndarray) -> np.ndarray:
+def _relight_patch(
+    shown: np.ndarray,
+    picture: np.ndarray,
+    patch: Patch,
+    driven: DrivenFrame,
+    place: Window,
+    scale: float,
+    cover: np.ndarray,
+) -> np.ndarray:
     """A patch in the light of the picture around it. cover: 1 on lips or eyes, falling off around them."""
     landmarks = driven.goal_face.landmarks
     skin = cover.copy()
     for opening in (MOUTH_OPENING, RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
         skin *= 1 - draw_polygon(find_convex_hull(landmarks[list(opening.rim)]), place, 0.5 * scale)
     if patch.part == "inner mouth":  # somebody else's: the skin's brightness says something, its colour nothing
-        own, wanted = (float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ _LUMA_WEIGHTS) + 1e-3
-                       for values in (shown, picture))
+        own, wanted = (
+            float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ _LUMA_WEIGHTS) + 1e-3
+            for values in (shown, picture)
+        )
         return np.asarray(shown * np.float32(np.clip(wanted / own, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)))
     sigma = PATCH_LIGHT * scale
     light = blur_weighted(np.maximum(picture, 0), skin, sigma) + 0.02

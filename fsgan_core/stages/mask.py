@@ -37,8 +37,9 @@ MATTE_LEVELS = 16  # of a soft matte that is grown
 META_TEXTURE = "fsgan/texture"
 
 
-def measure_mattes(target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams,
-                   doubt: float = 1.0) -> Plate:
+def measure_mattes(
+    target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams, doubt: float = 1.0
+) -> Plate:
     """The mattes of one frame by itself, on `region`: matte.face, matte.hair, matte.mouth, matte.occlusion, each 0..1,
     not yet smoothed over time, not yet soft at the edge, and going on beyond the plate where the face does.
 
@@ -82,8 +83,9 @@ def draw_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     return draw_polygon(face.landmarks[warp_points.INNER_LIPS], region, 0.004 * width)
 
 
-def make_face_raster(display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window,
-         aspect: float) -> FaceRaster:
+def make_face_raster(
+    display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window, aspect: float
+) -> FaceRaster:
     """The face on a small raster of square pixels, for comparing its colours."""
     width = warp_points.measure_face_width(face.landmarks, aspect)
     scale = min(MAX_ENLARGEMENT, WORKING_WIDTH / width)
@@ -92,12 +94,24 @@ def make_face_raster(display: np.ndarray, face: Face, hull: np.ndarray, inside: 
     small = cv2.resize(np.clip(display, 0, 1), size, interpolation=way)
     points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
     roll = np.radians(face.euler[2])
-    return FaceRaster(small, points, width * scale, cv2.resize(hull, size, interpolation=way),
-                 np.array([np.sin(roll), -np.cos(roll)]), cv2.resize(inside, size, interpolation=way) > 0.99)
+    return FaceRaster(
+        small,
+        points,
+        width * scale,
+        cv2.resize(hull, size, interpolation=way),
+        np.array([np.sin(roll), -np.cos(roll)]),
+        cv2.resize(inside, size, interpolation=way) > 0.99,
+    )
 
 
-def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
-                   inside: Plate, holdout: np.ndarray | None = None) -> Plate:
+def combine_mattes(
+    face: Face,
+    region: Window,
+    neighbours: Sequence[tuple[Face, Plate]],
+    params: MaskParams,
+    inside: Plate,
+    holdout: np.ndarray | None = None,
+) -> Plate:
     """The mask of a frame: the mattes of its neighbours (itself among them) carried to where the face is now and
     averaged, nearer ones more; then grown or shrunk and softened.
 
@@ -110,8 +124,9 @@ def combine_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
     return finish_mask(mattes, face, region, neighbours, params, inside, holdout)
 
 
-def average_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams,
-             aspect: float) -> np.ndarray:
+def average_mattes(
+    face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams, aspect: float
+) -> np.ndarray:
     """float32 (h, w, channels): what was measured of the neighbours, carried to where the face is now; nearer frames
     count more."""
     total: np.ndarray | np.float32 = np.float32(0)
@@ -123,20 +138,30 @@ def average_mattes(face: Face, region: Window, neighbours: Sequence[tuple[Face, 
     return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
 
 
-def finish_mask(mattes: dict[str, np.ndarray], face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]],
-             params: MaskParams, inside: Plate, holdout: np.ndarray | None) -> Plate:
+def finish_mask(
+    mattes: dict[str, np.ndarray],
+    face: Face,
+    region: Window,
+    neighbours: Sequence[tuple[Face, Plate]],
+    params: MaskParams,
+    inside: Plate,
+    holdout: np.ndarray | None,
+) -> Plate:
     """The mask from its mattes at one moment: size, soft edge, mouth, plate's edge and hold-out."""
     width = warp_points.measure_face_width(face.landmarks, inside.pixel_aspect)
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])
-    matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect) * mark_plate_area(inside, region)
+    matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect) * mark_plate_area(
+        inside, region
+    )
     if holdout is not None:
         matte = matte * (1 - clip01(holdout))
     texture = average_textures([read_texture(measured) for _, measured in neighbours])
     pixels = np.dstack([{**mattes, MATTE_FACE: matte}[name] for name in MATTES]).astype(np.float32)
-    return Plate(pixels, MATTES, region, inside.display_window, inside.pixel_aspect,
-                 {META_TEXTURE: format_texture(texture)})
+    return Plate(
+        pixels, MATTES, region, inside.display_window, inside.pixel_aspect, {META_TEXTURE: format_texture(texture)}
+    )
 
 
 def format_texture(texture: Sequence[float]) -> str:
@@ -157,10 +182,16 @@ def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect:
     move = fit_similarity(new.landmarks[17:] * scale, old.landmarks[17:] * scale)
     linear = move[:, :2] * np.array([[1, 1 / aspect], [aspect, 1]])
     shift = move[:, 2] / scale
-    matrix = np.column_stack([linear, linear @ (region.x, region.y) + shift
-                              - (measured.data_window.x, measured.data_window.y)])
-    return cv2.warpAffine(measured.pixels, matrix, (region.width, region.height),
-                          flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=0)
+    matrix = np.column_stack(
+        [linear, linear @ (region.x, region.y) + shift - (measured.data_window.x, measured.data_window.y)]
+    )
+    return cv2.warpAffine(
+        measured.pixels,
+        matrix,
+        (region.width, region.height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderValue=0,
+    )
 
 
 def _grow_and_feather(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.ndarray:

@@ -37,11 +37,18 @@ DISTINCT_DISTANCE, HAIR_ODDS, ODDS_SOFTNESS = 4.0, 3.0, 6.0
 
 STRAND_GAP = 0.08  # of the face: so near to hair on two sides, what passes for skin may be hair too
 BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # of the face: how far above its landmarks a brow may be, and how tall
-BRIDGE_CONTRAST = 0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
+BRIDGE_CONTRAST = (
+    0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
+)
 
 _LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _BROW_LINES = ([*range(17, 22)], [*range(22, 27)])
-_FEATURE_HULLS = ([*range(36, 42)], [*range(42, 48)], [*range(48, 60)], [31, 32, 33, 34, 35, 30])  # eyes, lips, nostrils
+_FEATURE_HULLS = (
+    [*range(36, 42)],
+    [*range(42, 48)],
+    [*range(48, 60)],
+    [31, 32, 33, 34, 35, 30],
+)  # eyes, lips, nostrils
 
 
 @dataclass(frozen=True)
@@ -94,8 +101,9 @@ def find_occluders(sight: FaceRaster, worn: float = 0.0, doubt: float = 1.0) -> 
     skin = sight.skin
     if skin is None:
         return np.zeros_like(sight.outline), above
-    unlike = np.maximum(_find_unlike_skin(sight.lab, skin, 1 + (doubt - 1) * above),
-                        above * _find_like_surroundings(sight, skin, above))
+    unlike = np.maximum(
+        _find_unlike_skin(sight.lab, skin, 1 + (doubt - 1) * above), above * _find_like_surroundings(sight, skin, above)
+    )
     reach = 2 * max(1, round(0.04 * sight.face_width)) + 1
     unlike = _remove_brows(unlike, sight)
     if worn > 0:
@@ -110,12 +118,16 @@ def find_occluders(sight: FaceRaster, worn: float = 0.0, doubt: float = 1.0) -> 
 
 def fit_skin(sight: FaceRaster) -> SkinModel | None:
     """A smooth field fitted to the inner face; None where there is too little of it."""
-    core = draw_polygon(_locate_inner_face(sight.landmarks), sight.window) * (1 - _draw_features(sight)) * (sight.outline > 0.5)
+    core = (
+        draw_polygon(_locate_inner_face(sight.landmarks), sight.window)
+        * (1 - _draw_features(sight))
+        * (sight.outline > 0.5)
+    )
     sure = (core > 0.5) & sight.inside
     if sure.sum() < MIN_PIXELS:
         return None
     # Across and up the head, so that a tilted head is fitted like an upright one.
-    offset = np.moveaxis(np.mgrid[0:sure.shape[0], 0:sure.shape[1]][::-1], 0, -1) - sight.landmarks[30]
+    offset = np.moveaxis(np.mgrid[0 : sure.shape[0], 0 : sure.shape[1]][::-1], 0, -1) - sight.landmarks[30]
     across = offset @ np.array([-sight.up_direction[1], sight.up_direction[0]]) / sight.face_width
     down = offset @ -sight.up_direction / sight.face_width
     # Beyond the sampled part a fitted slope is a guess: hold it there.
@@ -166,7 +178,9 @@ def _find_like_surroundings(sight: FaceRaster, skin: SkinModel, above: np.ndarra
         return np.zeros_like(sight.outline)
     spread = np.maximum(skin.deviation, SKIN_SPREAD)
     middle = np.median(lab[skin.sampled], axis=0)
-    unlike_skin = np.minimum(_measure_skin_distance(lab, skin.expected_lab, spread), _measure_skin_distance(lab, middle, spread))
+    unlike_skin = np.minimum(
+        _measure_skin_distance(lab, skin.expected_lab, spread), _measure_skin_distance(lab, middle, spread)
+    )
     like = np.zeros_like(sight.outline)
     strands = _measure_roughness(sight.lab, skin)
     for mean, deviation in _cluster_colours(lab[ring]):
@@ -195,14 +209,16 @@ def _cluster_colours(values: np.ndarray, count: int = 4) -> list[tuple[np.ndarra
     """Mean and deviation of the groups that colours (n, 3) fall into: k-means, begun along lightness."""
     values = values[:: max(1, len(values) // 4000)]
     means = np.quantile(values[:, 0], (np.arange(count) + 0.5) / count)[:, None] * (1, 0, 0)
-    means = np.stack([values[np.argsort(np.abs(values[:, 0] - level), kind="stable")[:20]].mean(0)
-                      for level in means[:, 0]])
+    means = np.stack(
+        [values[np.argsort(np.abs(values[:, 0] - level), kind="stable")[:20]].mean(0) for level in means[:, 0]]
+    )
     for _ in range(8):
         nearest = ((values[:, None] - means[None]) ** 2).sum(-1).argmin(1)
         means = np.stack([values[nearest == k].mean(0) if (nearest == k).any() else means[k] for k in range(count)])
     groups = [values[nearest == k] for k in range(count)]
-    return [(group.mean(0), np.maximum(group.std(0), HAIR_SPREAD)) for group in groups
-            if len(group) > 0.04 * len(values)]
+    return [
+        (group.mean(0), np.maximum(group.std(0), HAIR_SPREAD)) for group in groups if len(group) > 0.04 * len(values)
+    ]
 
 
 def _locate_inner_face(points: np.ndarray) -> np.ndarray:
@@ -221,8 +237,15 @@ def _draw_features(sight: FaceRaster) -> np.ndarray:
     for indices in _FEATURE_HULLS:
         matte = np.maximum(matte, draw_polygon(cv2.convexHull(points[indices].astype(np.float32))[:, 0], sight.window))
     for indices in _BROW_LINES:
-        cv2.polylines(matte, [np.round(points[indices] * 16).astype(np.int32)], False, 1.0,
-                      max(1, round(3.5 * size)), cv2.LINE_AA, 4)
+        cv2.polylines(
+            matte,
+            [np.round(points[indices] * 16).astype(np.int32)],
+            False,
+            1.0,
+            max(1, round(3.5 * size)),
+            cv2.LINE_AA,
+            4,
+        )
     reach = 2 * max(1, round(1.6 * size)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     return np.clip(cv2.GaussianBlur(cv2.dilate(matte, kernel), (0, 0), max(0.5, size / 2)), 0, 1)
@@ -245,7 +268,9 @@ def _remove_brows(unlikeness: np.ndarray, sight: FaceRaster) -> np.ndarray:
 
 def _mark_above_brows(sight: FaceRaster) -> np.ndarray:
     """1 above the brows, in the head's own direction."""
-    height = np.moveaxis(np.mgrid[0:sight.outline.shape[0], 0:sight.outline.shape[1]][::-1], 0, -1) @ sight.up_direction
+    height = (
+        np.moveaxis(np.mgrid[0 : sight.outline.shape[0], 0 : sight.outline.shape[1]][::-1], 0, -1) @ sight.up_direction
+    )
     brow = float((sight.landmarks[17:27] @ sight.up_direction).max())
     return np.clip((height - brow) / (0.05 * sight.face_width) + 0.5, 0, 1).astype(np.float32)
 
@@ -255,8 +280,15 @@ def _mark_temples(sight: FaceRaster) -> np.ndarray:
     points = sight.landmarks
     matte = np.zeros_like(sight.outline)
     for brow, eye, side in ((17, 36, 0), (26, 45, 16)):
-        corner = np.vstack([points[brow], points[eye], points[side], 2 * points[side] - points[eye],
-                            2 * points[brow] - points[eye] + 0.5 * (points[brow] - points[eye])])
+        corner = np.vstack(
+            [
+                points[brow],
+                points[eye],
+                points[side],
+                2 * points[side] - points[eye],
+                2 * points[brow] - points[eye] + 0.5 * (points[brow] - points[eye]),
+            ]
+        )
         matte = np.maximum(matte, draw_polygon(cv2.convexHull(corner.astype(np.float32))[:, 0], sight.window))
     return np.asarray(cv2.GaussianBlur(matte, (0, 0), max(0.5, 0.02 * sight.face_width)))
 
@@ -270,7 +302,9 @@ def _reconstruct_from_outside(unlikeness: np.ndarray, shape: np.ndarray) -> np.n
     return reconstruction(marker, opened).astype(np.float32) if marker.any() else marker
 
 
-def _grow_over_features(other: np.ndarray, hidden: np.ndarray, sight: FaceRaster, skin: SkinModel, above: np.ndarray) -> np.ndarray:
+def _grow_over_features(
+    other: np.ndarray, hidden: np.ndarray, sight: FaceRaster, skin: SkinModel, above: np.ndarray
+) -> np.ndarray:
     """`other` continued over eyes and lips (`hidden`: what is unlike skin there) where the colours are those of what
     was found in front of the face, and could not be an eye's, a brow's or a mouth's own."""
     lab = sight.lab
@@ -279,7 +313,9 @@ def _grow_over_features(other: np.ndarray, hidden: np.ndarray, sight: FaceRaster
         return other
     middle = np.median(lab[skin.sampled], axis=0)
     lower = (sight.landmarks - sight.landmarks[33]) @ sight.up_direction < 0
-    mouth = draw_polygon(_enlarge_polygon(sight.landmarks[48:60], 1.6), sight.window) if lower[48:60].all() else 0 * other
+    mouth = (
+        draw_polygon(_enlarge_polygon(sight.landmarks[48:60], 1.6), sight.window) if lower[48:60].all() else 0 * other
+    )
     like = np.zeros_like(other)
     for mean, deviation in _cluster_colours(lab[found]):
         tint = mean[1:] - np.clip(mean[1:] @ middle[1:] / max(float(middle[1:] @ middle[1:]), 1.0), 0, 1) * middle[1:]
@@ -326,7 +362,11 @@ def detect_glasses(sight: FaceRaster) -> float:
         return 0.0
     luma = sight.rgb @ _LUMA_WEIGHTS
     line = _find_dark_lines(luma, 0.03 * sight.face_width) / np.float32(max(float(np.median(luma[skin.sampled])), 0.05))
-    points, down, across = sight.landmarks, -sight.up_direction, np.array([-sight.up_direction[1], sight.up_direction[0]])
+    points, down, across = (
+        sight.landmarks,
+        -sight.up_direction,
+        np.array([-sight.up_direction[1], sight.up_direction[0]]),
+    )
     gap = float(np.linalg.norm(points[45] - points[36]))
     columns = np.linspace(-0.07, 0.07, 9)[:, None, None] * gap * across
     rows = np.linspace(-0.12, 0.16, 30)[None, :, None] * gap * down
@@ -343,7 +383,9 @@ def _find_hinges(sight: FaceRaster) -> np.ndarray:
         out = points[side] + 0.4 * (points[side] - points[eye])
         corner = np.vstack([points[eye], points[brow], points[side], out, out + points[brow] - points[eye]])
         zone = np.maximum(zone, draw_polygon(cv2.convexHull(corner.astype(np.float32))[:, 0], sight.window))
-    found = smoothstep((_find_dark_lines(sight.rgb @ _LUMA_WEIGHTS, 0.07 * sight.face_width) - 0.08) / 0.1).astype(np.float32)
+    found = smoothstep((_find_dark_lines(sight.rgb @ _LUMA_WEIGHTS, 0.07 * sight.face_width) - 0.08) / 0.1).astype(
+        np.float32
+    )
     return np.asarray(cv2.dilate(found * zone, np.ones((5, 5), np.uint8)))
 
 
@@ -354,7 +396,9 @@ def _find_dark_lines(luma: np.ndarray, radius: float) -> np.ndarray:
     return np.asarray(closed - luma, np.float32)
 
 
-def find_glasses_frames(display: np.ndarray, landmarks: np.ndarray, region: Window, width: float, aspect: float) -> np.ndarray:
+def find_glasses_frames(
+    display: np.ndarray, landmarks: np.ndarray, region: Window, width: float, aspect: float
+) -> np.ndarray:
     """Thin dark lines around the eyes, off the lids and brows: the frame of a pair of glasses."""
     luma = np.clip(display, 0, 1) @ _LUMA_WEIGHTS
     reach = max(3, 2 * round(0.03 * width) + 1)
@@ -372,8 +416,10 @@ def find_glasses_frames(display: np.ndarray, landmarks: np.ndarray, region: Wind
     for brow in (landmarks[17:22], landmarks[22:27]):
         lower = brow + np.array([0, 0.02 * width])
         zone *= 1 - draw_polygon(np.vstack([brow - (0, 0.04 * width), lower[::-1]]), region, 0.01 * width)
-    zone = np.maximum(zone, draw_polygon(np.vstack([landmarks[[27, 28]] - (0.09 * gap, 0),
-                                                     landmarks[[28, 27]] + (0.09 * gap, 0)]), region))
+    zone = np.maximum(
+        zone,
+        draw_polygon(np.vstack([landmarks[[27, 28]] - (0.09 * gap, 0), landmarks[[28, 27]] + (0.09 * gap, 0)]), region),
+    )
     typical = np.median(line[zone > 0.5]) if (zone > 0.5).any() else 1.0
     found = smoothstep((line - 2 * typical - 0.03) / 0.08) * zone
     return np.asarray(cv2.dilate(found, np.ones((3, 3), np.uint8)))

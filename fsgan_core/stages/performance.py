@@ -22,7 +22,9 @@ UPPER_LIPS, LOWER_LIPS = np.array([61, 62, 63]), np.array([67, 66, 65])  # inner
 _CHIN, _LOWER_LIP = slice(7, 10), slice(56, 59)
 _DEFAULT_JAW_SHARE = 0.6  # chin's way over the lower lip's, where a clip does not say
 
-_DEFAULT_SHUT_SHARE = 0.25  # a lid gap that landmarks give for a shut eye, over the open one, where a clip shows no blink
+_DEFAULT_SHUT_SHARE = (
+    0.25  # a lid gap that landmarks give for a shut eye, over the open one, where a clip shows no blink
+)
 _SLIT_SHARE = 0.1  # of the open eye: a gap that lashes close
 _MAX_SHUT_LIPS = 3.0  # mm: most that landmarks give for closed lips
 _DEPTH_VARIANCE = 0.1  # variance of depth over that of x and y in what an expression moves
@@ -119,14 +121,17 @@ def project_change(change: np.ndarray, pose: HeadPose) -> np.ndarray:
     return np.asarray(pose.scale * (change @ pose.rotation.T)[:, :2] / depth)
 
 
-def measure_performance(performer: Performer, bias: LandmarkBias, rest_frame: int | None = None, name: str = "rest") -> Performance:
+def measure_performance(
+    performer: Performer, bias: LandmarkBias, rest_frame: int | None = None, name: str = "rest"
+) -> Performance:
     """A performer's expression, relative to the face at rest: found over the clip (brows: the median; mouth and jaw:
     frames with closed lips count most), or the one of `rest_frame`. Raises ParameterError when that has no face."""
     frames = np.array(sorted(performer.faces))
     faces = [correct_gaps(performer.faces[int(frame)], performer.pixel_aspect, bias) for frame in frames]
     if rest_frame is not None and rest_frame not in performer.faces:
-        raise ParameterError(f"drive.{name} = {rest_frame}: that frame shows no face; the face is seen in "
-                             f"{frames[0]} to {frames[-1]}")
+        raise ParameterError(
+            f"drive.{name} = {rest_frame}: that frame shows no face; the face is seen in {frames[0]} to {frames[-1]}"
+        )
     poses = [fit_rigid_pose(face, performer) for face in faces]
     offsets = np.array([_lift_to_head(face, pose, performer) for face, pose in zip(faces, poses, strict=True)])
     gaps = [_measure_gaps(face, performer.pixel_aspect, pose) for face, pose in zip(faces, poses, strict=True)]
@@ -148,8 +153,18 @@ def measure_performance(performer: Performer, bias: LandmarkBias, rest_frame: in
     prior = 4.0 * len(frames)
     follow = float(np.clip((lip @ chin + prior * _DEFAULT_JAW_SHARE) / (lip @ lip + prior), 0.2, 0.9))
     openness = (lids / np.repeat(bias.open_lids, 2)).reshape(-1, 2, 2).mean(2)
-    return Performance(frames, moved, np.maximum(openness, 0), np.maximum(lids, 0), lips, follow * lip,
-                       np.array([pose.angles for pose in poses]), performer.rest_shape + at_rest, tuple(faces), tuple(poses))
+    return Performance(
+        frames,
+        moved,
+        np.maximum(openness, 0),
+        np.maximum(lids, 0),
+        lips,
+        follow * lip,
+        np.array([pose.angles for pose in poses]),
+        performer.rest_shape + at_rest,
+        tuple(faces),
+        tuple(poses),
+    )
 
 
 def resample_performance(acted: Performance, times: np.ndarray) -> Performance:
@@ -159,8 +174,11 @@ def resample_performance(acted: Performance, times: np.ndarray) -> Performance:
         index = np.zeros(len(times), int)
         return replace(acted, frames=times, **{key: getattr(acted, key)[index] for key in _CURVE_FIELDS})
     inside = np.clip(times, acted.frames[0], acted.frames[-1])
-    return replace(acted, frames=times, **{
-        key: PchipInterpolator(acted.frames, getattr(acted, key), axis=0)(inside) for key in _CURVE_FIELDS})
+    return replace(
+        acted,
+        frames=times,
+        **{key: PchipInterpolator(acted.frames, getattr(acted, key), axis=0)(inside) for key in _CURVE_FIELDS},
+    )
 
 
 _CURVE_FIELDS = ("offsets", "lid_openness", "lid_gaps", "lip_gaps", "chin_drop", "head_angles")
@@ -171,8 +189,13 @@ def fit_rigid_pose(face: Face, performer: Performer) -> HeadPose:
     that rise would count as a head that tilts."""
     points = face.landmarks.copy()
     for _ in range(2):
-        at_rest = fit_head_pose(points, performer.pixel_aspect).project(performer.rest_shape[_SOFT_LANDMARKS]) / (performer.pixel_aspect, 1.0)
-        points[_SOFT_LANDMARKS] += 1.7 * (at_rest - points[_SOFT_LANDMARKS])  # these points hold the fit back: a little further is there
+        at_rest = fit_head_pose(points, performer.pixel_aspect).project(performer.rest_shape[_SOFT_LANDMARKS]) / (
+            performer.pixel_aspect,
+            1.0,
+        )
+        points[_SOFT_LANDMARKS] += 1.7 * (
+            at_rest - points[_SOFT_LANDMARKS]
+        )  # these points hold the fit back: a little further is there
     return fit_head_pose(points, performer.pixel_aspect)
 
 
@@ -191,5 +214,7 @@ def _lift_to_head(face: Face, pose: HeadPose, performer: Performer) -> np.ndarra
 def correct_performer(performer: Performer) -> Performer:
     """The actor with every face `settled`, as views for patches are wanted."""
     bias = measure_landmark_bias(performer)
-    faces: Mapping[int, Face] = {frame: correct_gaps(face, performer.pixel_aspect, bias) for frame, face in performer.faces.items()}
+    faces: Mapping[int, Face] = {
+        frame: correct_gaps(face, performer.pixel_aspect, bias) for frame, face in performer.faces.items()
+    }
     return replace(performer, faces=faces)

@@ -30,8 +30,9 @@ QUARTER_BIAS = 0.92  # what the lower quarter of blocks of pure noise shows of i
 _LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def match_light(face: np.ndarray, target: np.ndarray, weight: np.ndarray, width: float, amount: float,
-                aspect: float = 1.0) -> np.ndarray:
+def match_light(
+    face: np.ndarray, target: np.ndarray, weight: np.ndarray, width: float, amount: float, aspect: float = 1.0
+) -> np.ndarray:
     """`face` (h, w, 3) with the broad light and colour of `target` (h, w, 3).
 
     weight: (h, w), where both show skin. width: of the face in square pixels. aspect: of the pixels. The gain is a
@@ -46,7 +47,9 @@ def match_light(face: np.ndarray, target: np.ndarray, weight: np.ndarray, width:
     gain = np.log(np.clip(wanted / own, 1 / LIGHT_GAIN_LIMIT, LIGHT_GAIN_LIMIT))
     light = np.log((wanted @ _LUMA_WEIGHTS) / (own @ _LUMA_WEIGHTS))[..., None]
     skin = np.clip((gain - light) @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT)[..., None] * SKIN_TINT
-    pale = np.clip(1.25 * _compute_saturation(face) / np.maximum(_compute_saturation(own), 0.05), NEUTRAL_SHARE, 1)[..., None]
+    pale = np.clip(1.25 * _compute_saturation(face) / np.maximum(_compute_saturation(own), 0.05), NEUTRAL_SHARE, 1)[
+        ..., None
+    ]
     gain = gain - (1 - pale) * skin
     return np.asarray((face + LIGHT_FLOOR) * np.exp(np.float32(amount) * gain) - LIGHT_FLOOR, np.float32)
 
@@ -88,8 +91,15 @@ def average_textures(measured: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.mean(known, axis=0))
 
 
-def match_texture(face: np.ndarray, weight: np.ndarray, wanted: Sequence[float], width: float, sharpness: float,
-                  grain: float, seed: tuple[int, int]) -> np.ndarray:
+def match_texture(
+    face: np.ndarray,
+    weight: np.ndarray,
+    wanted: Sequence[float],
+    width: float,
+    sharpness: float,
+    grain: float,
+    seed: tuple[int, int],
+) -> np.ndarray:
     """`face` (h, w, 3) with the plate's sharpness and grain.
 
     wanted: what `measure_texture` gave for the plate. sharpness: 0..1, how much detail is brought to the plate's.
@@ -160,5 +170,9 @@ def _make_grain(shape: tuple[int, int], deviations: np.ndarray, seed: tuple[int,
     shares = deviations / [max(float(band.std()), 1e-6) for band in bands]
     for _ in range(4):  # bands overlap: what one adds, the others measure too
         luma = sum(np.float32(share) * (band @ _LUMA_WEIGHTS) for share, band in zip(shares, bands, strict=True))
-        shares = shares * deviations / [max(float(band.std()), 1e-6) for band in _split_bands(np.asarray(luma))[:GRAIN_BAND_COUNT]]
+        shares = (
+            shares
+            * deviations
+            / [max(float(band.std()), 1e-6) for band in _split_bands(np.asarray(luma))[:GRAIN_BAND_COUNT]]
+        )
     return np.asarray(sum(np.float32(share) * band for share, band in zip(shares, bands, strict=True)))

@@ -17,8 +17,9 @@ MAX_DIRECT_UNKNOWNS = 150_000  # unknowns: three times faster than multigrid the
 BORDER_WEIGHT = 4.0  # weight of a border pixel's value against one link between neighbours
 
 
-def solve_membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float,
-             aspect: float = 1.0) -> np.ndarray:
+def solve_membrane(
+    difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float, aspect: float = 1.0
+) -> np.ndarray:
     """The correction h, float32 (h, w, c), zero outside `support`.
 
     difference: (h, w, c), target - face. support: bool (h, w), where h is solved. trust: (h, w), 0..1, how much a
@@ -30,8 +31,10 @@ def solve_membrane(difference: np.ndarray, support: np.ndarray, trust: np.ndarra
     result = np.zeros(difference.shape, np.float32)
     if not support.any():
         return result
-    border = support & (cv2.erode(support.astype(np.uint8), np.ones((3, 3), np.uint8),
-                                  borderType=cv2.BORDER_CONSTANT, borderValue=0) == 0)
+    border = support & (
+        cv2.erode(support.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        == 0
+    )
     hold = np.where(border, BORDER_WEIGHT * trust, 0.0)[support]
     system = _build_laplacian(support, hold + 1 / reach**2, 1 / aspect**2)
     right = hold[:, None] * difference[support].astype(np.float64)
@@ -58,8 +61,12 @@ def _build_laplacian(support: np.ndarray, diagonal: np.ndarray, across: float = 
     degree = np.bincount(first, weights, count) + np.bincount(second, weights, count) + diagonal
     every = np.arange(count, dtype=np.int32)
     return sp.csr_matrix(
-        (np.concatenate([degree, -weights, -weights]),
-         (np.concatenate([every, first, second]), np.concatenate([every, second, first]))), shape=(count, count))
+        (
+            np.concatenate([degree, -weights, -weights]),
+            (np.concatenate([every, first, second]), np.concatenate([every, second, first])),
+        ),
+        shape=(count, count),
+    )
 
 
 def _solve_system(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:

@@ -40,7 +40,10 @@ MISREAD_SHARE = 0.02  # of the eyes' distance: lips that far off count half; fur
 MOVE_COST = 0.01  # of a descriptor's unit per mm squared: what a move costs for itself
 SEARCH_STEPS, SEARCH_STEP_SIZE = 60, 0.15  # mm
 _ALL_LIPS = slice(MOUTH_OUTER.start, MOUTH_INNER.stop)
-CLOSE_UP_SCALE, CLOSE_UP_MARGIN = 1.5, 33  # times a chip's pixels, and pixels of a chip around it: what is kept of a view
+CLOSE_UP_SCALE, CLOSE_UP_MARGIN = (
+    1.5,
+    33,
+)  # times a chip's pixels, and pixels of a chip around it: what is kept of a view
 MOUTH_GROWTH = 1.6  # times the lips' size: what counts as the mouth
 CHIP_EDGE_SIGMA, LIGHT_SIGMA = 4.0, 16.0  # pixels of a chip: what edges fade by; and what is coarser is light
 CHIP_WINDOW = Window(0, 0, CHIP_SIDE, CHIP_SIDE)
@@ -76,8 +79,10 @@ class ShownFace:
 
     def mirror(self) -> ShownFace:
         """Flipped, left for right."""
-        return ShownFace(np.ascontiguousarray(self.picture[:, ::-1]),
-                         ((self.picture.shape[1] - 1, 0) + self.landmarks * (-1, 1))[MIRROR_ORDER])
+        return ShownFace(
+            np.ascontiguousarray(self.picture[:, ::-1]),
+            ((self.picture.shape[1] - 1, 0) + self.landmarks * (-1, 1))[MIRROR_ORDER],
+        )
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,12 @@ class SwappedFrame:
     target_landmarks: np.ndarray
 
 
-def find_recognition_moves(frames: Sequence[SwappedFrame], person: np.ndarray, network: FaceResNet,
-                 on_progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+def find_recognition_moves(
+    frames: Sequence[SwappedFrame],
+    person: np.ndarray,
+    network: FaceResNet,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
     """(68, 3) mm on the head, depth 0: the moves that let `network` see `person` (n, 128), its descriptors of the
     source, in `frames`. told: hears of each step, done of total."""
     import torch
@@ -103,9 +112,14 @@ def find_recognition_moves(frames: Sequence[SwappedFrame], person: np.ndarray, n
     from fsgan_core.networks.architectures.dlib_resnet import measure_distances
 
     seen = [_FrameChip.from_frame(frame) for frame in frames]
-    chips, mattes, found, off = (torch.from_numpy(np.stack([getattr(one, name) for one in seen]))
-                                 for name in ("chip", "matte", "landmarks", "offsets"))
-    fields, eyes = [torch.from_numpy(one.motion_basis) for one in seen], torch.tensor([one.eye_distance for one in seen])
+    chips, mattes, found, off = (
+        torch.from_numpy(np.stack([getattr(one, name) for one in seen]))
+        for name in ("chip", "matte", "landmarks", "offsets")
+    )
+    fields, eyes = (
+        [torch.from_numpy(one.motion_basis) for one in seen],
+        torch.tensor([one.eye_distance for one in seen]),
+    )
     far_off = (off[:, _ALL_LIPS].norm(dim=2) / eyes[:, None]).mean(0)
     off[:, _ALL_LIPS] /= (1 + (far_off / MISREAD_SHARE) ** 2)[:, None]
     wanted = torch.from_numpy(person.astype(np.float32))
@@ -116,8 +130,9 @@ def find_recognition_moves(frames: Sequence[SwappedFrame], person: np.ndarray, n
         on_progress(step, SEARCH_STEPS)
         moves = together @ free
         motion = torch.stack([torch.einsum("cyxki,ki->cyx", field, moves) for field in fields])
-        motion = mattes * torch.nn.functional.interpolate(motion, size=chips.shape[2:], mode="bicubic",
-                                                          align_corners=True)
+        motion = mattes * torch.nn.functional.interpolate(
+            motion, size=chips.shape[2:], mode="bicubic", align_corners=True
+        )
         away = measure_distances(network(_warp_chips(chips, motion)), wanted).amin(1).mean()
         missed = (off + _sample_motion(motion, found)).norm(dim=2).mean(1) / eyes
         loss = away + LANDMARK_COST * 100 * missed.mean() + MOVE_COST * (moves**2).mean()
@@ -130,7 +145,9 @@ def find_recognition_moves(frames: Sequence[SwappedFrame], person: np.ndarray, n
 
 def compute_descriptors(faces: Iterable[ShownFace], network: FaceResNet) -> np.ndarray:
     """(n, 128): `network`'s descriptor of each."""
-    return np.array([_describe_chips(crop_face_chip(face.picture, face.landmarks)[None], network)[0].numpy() for face in faces])
+    return np.array(
+        [_describe_chips(crop_face_chip(face.picture, face.landmarks)[None], network)[0].numpy() for face in faces]
+    )
 
 
 def _describe_chips(chips: np.ndarray, network: FaceResNet) -> Tensor:
@@ -145,11 +162,19 @@ def make_close_up(face: ShownFace) -> ShownFace:
     """As much of it as a chip of the bent face can show, not much finer than that."""
     matrix = fit_chip_matrix(face.landmarks) * CLOSE_UP_SCALE
     matrix[:, 2] += CLOSE_UP_MARGIN * CLOSE_UP_SCALE
-    return ShownFace(sample_crop(face.picture, matrix, round((CHIP_SIDE + 2 * CLOSE_UP_MARGIN) * CLOSE_UP_SCALE)), apply_affine(matrix, face.landmarks))
+    return ShownFace(
+        sample_crop(face.picture, matrix, round((CHIP_SIDE + 2 * CLOSE_UP_MARGIN) * CLOSE_UP_SCALE)),
+        apply_affine(matrix, face.landmarks),
+    )
 
 
-def measure_unlikeness(views: Sequence[ShownFace], targets: Sequence[ShownFace], person: np.ndarray, network: FaceResNet,
-               on_progress: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
+def measure_unlikeness(
+    views: Sequence[ShownFace],
+    targets: Sequence[ShownFace],
+    person: np.ndarray,
+    network: FaceResNet,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
     """(v,) how far each view is from its person when it wears the target's face, in a swap as coarse as the
     descriptor's picture. Mean over `targets` and `person`, in the descriptor's unit. All wear one mouth, the mean of
     theirs: what a mouth does in a frame, and a network may well like, is no likeness.
@@ -164,7 +189,9 @@ def measure_unlikeness(views: Sequence[ShownFace], targets: Sequence[ShownFace],
     chips = np.stack([_bend_views(views, target.landmarks) for target in targets], 1)
     mean = chips.mean(0, dtype=np.float32)
     heads = np.stack([crop_face_chip(target.picture, target.landmarks) for target in targets]).astype(np.float32)
-    mouths, faces = (np.stack([part(target.landmarks) for target in targets])[..., None] for part in (_draw_mouth, _draw_face))
+    mouths, faces = (
+        np.stack([part(target.landmarks) for target in targets])[..., None] for part in (_draw_mouth, _draw_face)
+    )
     light = _blur_light(heads * faces)
     wanted = torch.from_numpy(person.astype(np.float32))
     found = []
@@ -184,10 +211,18 @@ def _blur_light(pictures: np.ndarray) -> np.ndarray:
 def _bend_views(views: Sequence[ShownFace], goal: np.ndarray) -> np.ndarray:
     """uint8 (v, s, s, 3): the chip of each view whose landmarks meet `goal`."""
     shares = _compute_chip_shares(goal, CHIP_SIDE)
-    maps = ((shares @ warp_points.compute_control_points(view.landmarks)).T.reshape(2, CHIP_SIDE, CHIP_SIDE).astype(np.float32)
-            for view in views)
-    return np.stack([cv2.remap(view.picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                     for view, (x, y) in zip(views, maps, strict=True)])
+    maps = (
+        (shares @ warp_points.compute_control_points(view.landmarks))
+        .T.reshape(2, CHIP_SIDE, CHIP_SIDE)
+        .astype(np.float32)
+        for view in views
+    )
+    return np.stack(
+        [
+            cv2.remap(view.picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for view, (x, y) in zip(views, maps, strict=True)
+        ]
+    )
 
 
 def _draw_mouth(goal: np.ndarray) -> np.ndarray:
@@ -236,9 +271,14 @@ class _FrameChip:
         follow = np.vstack([np.eye(68), warp_points.compute_forehead_shares(warp_points.FOREHEAD_POINTS)])
         moving = matrix[:, :2] @ warp_points.compute_landmark_jacobian(frame.target_landmarks)[..., :2]
         field = np.einsum("pk,kci->cpki", shares @ follow, moving).reshape(2, SPLINE_NODES, SPLINE_NODES, 68, 2)
-        return _FrameChip(chip.transpose(2, 0, 1).copy(), matte[None], found.astype(np.float32),
-                     (found - wanted).astype(np.float32), float(np.linalg.norm(wanted[36] - wanted[45])),
-                     field.astype(np.float32))
+        return _FrameChip(
+            chip.transpose(2, 0, 1).copy(),
+            matte[None],
+            found.astype(np.float32),
+            (found - wanted).astype(np.float32),
+            float(np.linalg.norm(wanted[36] - wanted[45])),
+            field.astype(np.float32),
+        )
 
 
 def _warp_chips(chips: Tensor, motion: Tensor) -> Tensor:
@@ -248,8 +288,9 @@ def _warp_chips(chips: Tensor, motion: Tensor) -> Tensor:
     side = chips.shape[-1]
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     places = torch.stack([x - motion[:, 0], y - motion[:, 1]], -1)
-    return torch.nn.functional.grid_sample(chips, 2 * places / (side - 1) - 1, padding_mode="border",
-                                           align_corners=True)
+    return torch.nn.functional.grid_sample(
+        chips, 2 * places / (side - 1) - 1, padding_mode="border", align_corners=True
+    )
 
 
 def _sample_motion(motion: Tensor, points: Tensor) -> Any:

@@ -42,7 +42,10 @@ from fsgan_core.stages.warp import compute_cell_areas, fit_spline_map, sample_pi
 DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
 FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
 VIEW_DOUBT = 8.0  # skin that is missed is filled from other views; hair that is taken for skin smears over the face
-STRETCH_RANGE = 2.5, 4.5  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
+STRETCH_RANGE = (
+    2.5,
+    4.5,
+)  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
 STREAK_RANGE = 1.4, 2.5  # enlarged that much up and down a lid shows streaks
 STREAK_WIDTH = 0.02  # of the face: how wide they are
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
@@ -75,10 +78,15 @@ def mirror_view(view: SourceView) -> SourceView:
     def flip_window(window: Window) -> Window:
         return replace(window, x=2 * picture.x + picture.width - window.x - window.width)
 
-    return replace(view, display=np.ascontiguousarray(view.display[:, ::-1]),
-                   matte=np.ascontiguousarray(view.matte[:, ::-1]), window=flip_window(view.window),
-                   face=view.face.mirror(2 * picture.x + picture.width - 1),
-                   filled_window=None if view.filled_window is None else flip_window(view.filled_window), mirrored=not view.mirrored)
+    return replace(
+        view,
+        display=np.ascontiguousarray(view.display[:, ::-1]),
+        matte=np.ascontiguousarray(view.matte[:, ::-1]),
+        window=flip_window(view.window),
+        face=view.face.mirror(2 * picture.x + picture.width - 1),
+        filled_window=None if view.filled_window is None else flip_window(view.filled_window),
+        mirrored=not view.mirrored,
+    )
 
 
 def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> SourceView:
@@ -92,13 +100,28 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     near = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     foreign = np.maximum(foreign, near * (1 - draw_features(face.landmarks, window)))  # a brow's end is not hair's edge
     matte = mattes.get_matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1)) * mark_plate_area(plate, window)
-    return SourceView(to_display(plate, window, codec), matte, window, plate.display_window, face, plate.pixel_aspect,
-                plate.data_window)
+    return SourceView(
+        to_display(plate, window, codec),
+        matte,
+        window,
+        plate.display_window,
+        face,
+        plate.pixel_aspect,
+        plate.data_window,
+    )
 
 
-def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: dict[ViewRef, SourceView], codec: Codec,
-            params: ReenactParams, likeness: np.ndarray | None = None,
-            recognition: np.ndarray | None = None) -> Plate:
+def reenact(
+    target: Plate,
+    face: Face,
+    region: Window,
+    plan: FramePlan,
+    views: dict[ViewRef, SourceView],
+    codec: Codec,
+    params: ReenactParams,
+    likeness: np.ndarray | None = None,
+    recognition: np.ndarray | None = None,
+) -> Plate:
     """The reenacted face on `region`: R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
 
     target: the frame to be changed, for its inner mouth. face: where the new face is to be. plan: which of `views`
@@ -113,7 +136,9 @@ def reenact(target: Plate, face: Face, region: Window, plan: FramePlan, views: d
     by_view = warp_views(plan, [w.view for w in plan.views], views, face, goal, region, params.stiffness, aspect)
     warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
-    picture = combine_views([(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect)
+    picture = combine_views(
+        [(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect
+    )
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     kept = 1 - plan.inner_mouth
@@ -132,7 +157,7 @@ def smooth_streaks(picture: np.ndarray, motion: np.ndarray, roll: float, sigma: 
     if not share.any():
         return picture
     reach = max(1, round(3 * sigma / min(aspect, 1.0)))
-    y, x = np.mgrid[-reach:reach + 1, -reach:reach + 1] * np.array([1.0, aspect])[:, None, None]
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] * np.array([1.0, aspect])[:, None, None]
     cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     along, across = cos * x + sin * y, cos * y - sin * x
     kernel = np.exp(-0.5 * ((along / max(sigma, 0.3)) ** 2 + (across / 0.5) ** 2))
@@ -140,12 +165,16 @@ def smooth_streaks(picture: np.ndarray, motion: np.ndarray, roll: float, sigma: 
     return picture + cv2.GaussianBlur(share, (0, 0), 1.0)[..., None] * (smooth - picture)
 
 
-def compute_goal_landmarks(face: Face, params: ReenactParams, likeness: np.ndarray | None, recognition: np.ndarray | None,
-             aspect: float) -> np.ndarray:
+def compute_goal_landmarks(
+    face: Face, params: ReenactParams, likeness: np.ndarray | None, recognition: np.ndarray | None, aspect: float
+) -> np.ndarray:
     """(68, 2) the landmarks that the new face shall meet: the target's, moved towards the source's proportions and to
     where the source is recognised."""
-    moves = [amount * change for amount, change in ((params.likeness, likeness), (params.recognition, recognition))
-             if change is not None and amount > 0]
+    moves = [
+        amount * change
+        for amount, change in ((params.likeness, likeness), (params.recognition, recognition))
+        if change is not None and amount > 0
+    ]
     return warp_points.displace_landmarks(face.landmarks, np.sum(moves, axis=0), aspect) if moves else face.landmarks
 
 
@@ -154,14 +183,21 @@ def draw_kept_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     return draw_polygon(face.landmarks[warp_points.INNER_LIPS], region, feather=0.012 * width)
 
 
-def make_reenacted_plate(rgb: np.ndarray, alpha: np.ndarray, lead: WarpedView, face: Face, region: Window, target: Plate,
-             kept: float) -> Plate:
+def make_reenacted_plate(
+    rgb: np.ndarray, alpha: np.ndarray, lead: WarpedView, face: Face, region: Window, target: Plate, kept: float
+) -> Plate:
     """The stage's picture. rgb: straight, scene-linear. lead: the leading view, for coordinates and confidence. kept:
     share of the target's own inner mouth in it."""
     confidence = lead.confidence * np.float32(face.confidence)
     pixels = np.dstack([premultiply(rgb, alpha), lead.stmap, confidence]).astype(np.float32)
-    return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, target.pixel_aspect,
-                 {META_MOUTH: f"{kept:.4f}"})
+    return Plate(
+        pixels,
+        (*RGBA, ST_U, ST_V, CONFIDENCE),
+        region,
+        target.display_window,
+        target.pixel_aspect,
+        {META_MOUTH: f"{kept:.4f}"},
+    )
 
 
 @dataclass(frozen=True)
@@ -175,8 +211,16 @@ class WarpedView:
     confidence: np.ndarray
 
 
-def warp_views(plan: FramePlan, wanted: Sequence[ViewRef], views: Mapping[ViewRef, SourceView], face: Face,
-                 goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> dict[ViewRef, WarpedView]:
+def warp_views(
+    plan: FramePlan,
+    wanted: Sequence[ViewRef],
+    views: Mapping[ViewRef, SourceView],
+    face: Face,
+    goal: np.ndarray,
+    region: Window,
+    stiffness: float,
+    aspect: float,
+) -> dict[ViewRef, WarpedView]:
     """The views that are `wanted`, the leading one among them, brought to the landmarks `goal` (68, 2) of `face` on the
     region; eyes that the plan closes are warped open, and then their lids slide."""
     if not plan.blink:
@@ -184,11 +228,19 @@ def warp_views(plan: FramePlan, wanted: Sequence[ViewRef], views: Mapping[ViewRe
     start, end = compute_blink_landmarks(goal, plan.blink, aspect)
     warped = {ref: warp_view(views[ref], start, region, stiffness, aspect) for ref in wanted}
     lead = max(plan.views, key=lambda w: w.detail).view
-    moves = compute_face_motion(DrivenFrame(face.with_landmarks(start), face.with_landmarks(end)), region, aspect, warped[lead].picture)
+    moves = compute_face_motion(
+        DrivenFrame(face.with_landmarks(start), face.with_landmarks(end)), region, aspect, warped[lead].picture
+    )
     place = make_pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion
     streaks = STREAK_WIDTH * warp_points.measure_face_width(face.landmarks, aspect)
-    return {ref: replace(one, stmap=sample_picture(one.stmap, place), picture=smooth_streaks(
-        render_motion(one.picture, moves), moves.motion, face.euler[2], streaks, aspect)) for ref, one in warped.items()}
+    return {
+        ref: replace(
+            one,
+            stmap=sample_picture(one.stmap, place),
+            picture=smooth_streaks(render_motion(one.picture, moves), moves.motion, face.euler[2], streaks, aspect),
+        )
+        for ref, one in warped.items()
+    }
 
 
 def warp_view(view: SourceView, goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> WarpedView:
@@ -201,8 +253,9 @@ def warp_view(view: SourceView, goal: np.ndarray, region: Window, stiffness: flo
     matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
     height, width = view.display_window.height, view.display_window.width
     across = (mapping[..., 0] - view.display_window.x + 0.5) / width
-    st = np.stack([1 - across if view.mirrored else across,
-                   1 - (mapping[..., 1] - view.display_window.y + 0.5) / height], -1)
+    st = np.stack(
+        [1 - across if view.mirrored else across, 1 - (mapping[..., 1] - view.display_window.y + 0.5) / height], -1
+    )
     area = np.abs(compute_cell_areas(mapping.astype(np.float64)))
     matte = matte * np.maximum(mark_unstretched(area, matte), draw_features(goal, region))
     # A view enlarged four times, or turned far away, shows little of what it should.
@@ -248,5 +301,7 @@ def combine_views(views: Sequence[tuple[np.ndarray, float, float]], sigma: float
     for picture, light_share, detail_share in views:
         light += np.float32(light_share) * picture
         detail += np.float32(detail_share) * picture
-    return np.asarray(detail + cv2.GaussianBlur(light - detail, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma,
-                                                borderType=cv2.BORDER_REPLICATE))
+    return np.asarray(
+        detail
+        + cv2.GaussianBlur(light - detail, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
+    )

@@ -37,7 +37,9 @@ EXPRESSION_COST = 1.0  # what a unit of a view's own expression costs
 ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
 MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
 SWITCH_COST = 4.0  # what a change of the leading view costs, in units
-SHUT_EYE_COST = 6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
+SHUT_EYE_COST = (
+    6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
+)
 UNLIKE_UNIT = 0.02  # of the descriptor's unit, that a view shows less of its person than others, that cost one unit
 MIRROR_COST = 4.0  # what a mirrored view costs more: a face is not the same on both sides
 MIRROR_SWITCH_FACTOR = 3.0  # changes of view that a change into the mirror or out of it costs as much as
@@ -79,8 +81,13 @@ class FramePlan:
     flags: tuple[str, ...] = field(default=())
 
 
-def plan_views(sources: Sequence[Performer], target: Performer, params: ReenactParams, names: Sequence[str],
-               unlikeness: Mapping[ViewRef, float] | None = None) -> dict[int, FramePlan]:
+def plan_views(
+    sources: Sequence[Performer],
+    target: Performer,
+    params: ReenactParams,
+    names: Sequence[str],
+    unlikeness: Mapping[ViewRef, float] | None = None,
+) -> dict[int, FramePlan]:
     """A plan for every frame of `target`.
 
     sources: the person in each source clip. names: a short name of each clip, for `params.views` and such. unlike: of
@@ -107,8 +114,11 @@ def plan_views(sources: Sequence[Performer], target: Performer, params: ReenactP
     detail, light = _smooth_weights(detail, frames), _smooth_weights(light, frames)
     if params.combine == "barycentric":
         detail = light
-    inner = _choose_mouth_shares(params, detail @ np.array([one.mouth_gap for one in pool]),
-                         np.array([_measure_mouth(face, target) for face in faces]))
+    inner = _choose_mouth_shares(
+        params,
+        detail @ np.array([one.mouth_gap for one in pool]),
+        np.array([_measure_mouth(face, target) for face in faces]),
+    )
     inner = _smooth_weights(inner[:, None], frames)[:, 0]
     eyes = detail @ np.array([one.eye_openness for one in pool])
 
@@ -117,8 +127,9 @@ def plan_views(sources: Sequence[Performer], target: Performer, params: ReenactP
         chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > MIN_WEIGHT]
         sums = detail[t, chosen].sum(), light[t, chosen].sum()
         plans[frame] = FramePlan(
-            views=tuple(WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0]))
-                        for v in chosen),
+            views=tuple(
+                WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0])) for v in chosen
+            ),
             further_views=_choose_further_views(poses, flipped, set(chosen), pool),
             inner_mouth=float(inner[t]),
             blink=plan_blink(faces[t], target.pixel_aspect, usual, eyes[t]),
@@ -127,8 +138,14 @@ def plan_views(sources: Sequence[Performer], target: Performer, params: ReenactP
     return plans
 
 
-def find_promising_views(sources: Sequence[Performer], target: Performer, frames: Sequence[int], params: ReenactParams,
-                    names: Sequence[str], count: int) -> list[ViewRef]:
+def find_promising_views(
+    sources: Sequence[Performer],
+    target: Performer,
+    frames: Sequence[int],
+    params: ReenactParams,
+    names: Sequence[str],
+    count: int,
+) -> list[ViewRef]:
     """The views, at most `count`, that cost some of these frames of `target` least, ascending. Raises as
     `plan_views`."""
     pool = _list_candidates(sources, params, names)
@@ -137,16 +154,31 @@ def find_promising_views(sources: Sequence[Performer], target: Performer, frames
     return sorted(pool[index].ref for index in cheapest)
 
 
-def _compute_costs(pool: Sequence[_Candidate], faces: Sequence[Face], target: Performer, params: ReenactParams,
-           unlikeness: Mapping[ViewRef, float]) -> tuple[np.ndarray, np.ndarray]:
+def _compute_costs(
+    pool: Sequence[_Candidate],
+    faces: Sequence[Face],
+    target: Performer,
+    params: ReenactParams,
+    unlikeness: Mapping[ViewRef, float],
+) -> tuple[np.ndarray, np.ndarray]:
     """What each view of the pool costs for each of the target's faces, (t, v) units: its pose, and all else."""
-    pose = np.linalg.norm(_stack_angles(faces)[:, None] - _stack_angles([one.face for one in pool])[None], axis=2) / POSE_UNIT
+    pose = (
+        np.linalg.norm(_stack_angles(faces)[:, None] - _stack_angles([one.face for one in pool])[None], axis=2)
+        / POSE_UNIT
+    )
     usual = measure_landmark_bias(target)
     shown = np.stack([_make_feature_vector(one.face, one.performer) for one in pool])
     wanted = np.stack([_make_feature_vector(open_eyes(face, target.pixel_aspect, usual), target) for face in faces])
     mean = sum(unlikeness.values()) / max(len(unlikeness), 1)
-    preference = np.array([one.own_cost - np.log(one.weight) + MIRROR_COST * one.ref.mirrored
-                           + (unlikeness.get(one.ref, mean) - mean) / UNLIKE_UNIT for one in pool])
+    preference = np.array(
+        [
+            one.own_cost
+            - np.log(one.weight)
+            + MIRROR_COST * one.ref.mirrored
+            + (unlikeness.get(one.ref, mean) - mean) / UNLIKE_UNIT
+            for one in pool
+        ]
+    )
     return pose, params.expression * _measure_distances(wanted, shown) + preference[None]
 
 
@@ -155,8 +187,9 @@ def _stack_angles(faces: Sequence[Face]) -> np.ndarray:
     return np.array([face.euler[:2] for face in faces])
 
 
-def _compute_light_shares(wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray,
-           radius: float) -> tuple[np.ndarray, np.ndarray]:
+def _compute_light_shares(
+    wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray, radius: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Shares (t, v) of views in the low frequencies, by the appearance map; and (t,) whether a pose lies outside it.
 
     wanted (t, 2), poses (v, 2): yaw and pitch. likeness: (t, v), what a view costs beside its pose. leading: (t,); a
@@ -189,13 +222,16 @@ class ViewChoice:
     weight: float = 1.0
 
 
-def choose_views(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, ViewChoice]:
+def choose_views(
+    sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]
+) -> dict[ViewRef, ViewChoice]:
     """Every source frame that shows the face, ascending; what the artist says of one frame moves no other in or out.
 
     sources, names: as for `plan_views`. Raises ParameterError for a view that is not there.
     """
-    everything = {ViewRef(clip, frame): face for clip, who in enumerate(sources)
-                  for frame, face in sorted(who.faces.items())}
+    everything = {
+        ViewRef(clip, frame): face for clip, who in enumerate(sources) for frame, face in sorted(who.faces.items())
+    }
     use = _find_named_views(params.views, everything, names, "views")
     leave = _find_named_views(params.exclude, everything, names, "exclude")
     preferred: dict[ViewRef, float] = {}
@@ -211,17 +247,25 @@ def choose_views(sources: Sequence[Performer], params: ReenactParams, names: Seq
     wanted = [ref for ref in everything if not use or ref in use]
     seen = [ref for ref in wanted if everything[ref].origin != "bridged"] or wanted
     taken = {seen[index] for index in sample_evenly(len(seen), MAX_VIEWS)} | (preferred.keys() & set(seen))
-    return {ref: ViewChoice(face, VIEW_EXCLUDED if ref in leave or (use and ref not in use)
-                        else VIEW_USED if ref in taken else VIEW_SPARE, preferred.get(ref, 1.0))
-            for ref, face in everything.items()}
+    return {
+        ref: ViewChoice(
+            face,
+            VIEW_EXCLUDED if ref in leave or (use and ref not in use) else VIEW_USED if ref in taken else VIEW_SPARE,
+            preferred.get(ref, 1.0),
+        )
+        for ref, face in everything.items()
+    }
 
 
-def list_used_views(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> dict[ViewRef, ViewChoice]:
+def list_used_views(
+    sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]
+) -> dict[ViewRef, ViewChoice]:
     """Those of `chosen_views` that are used. Raises likewise, and NoFaceError when none is left."""
     used = {ref: one for ref, one in choose_views(sources, params, names).items() if one.state == VIEW_USED}
     if not used:
-        raise NoFaceError("no source view is left: the source shows no face, or reenact.views and reenact.exclude "
-                          "leave none")
+        raise NoFaceError(
+            "no source view is left: the source shows no face, or reenact.views and reenact.exclude leave none"
+        )
     return used
 
 
@@ -250,8 +294,13 @@ class _Candidate:
 
     def mirror(self, performer: Performer) -> _Candidate:
         """The same in the mirror, where it is `who`."""
-        return replace(self, ref=replace(self.ref, mirrored=True), face=performer.faces[self.ref.frame], performer=performer,
-                       eye_openness=self.eye_openness[::-1])
+        return replace(
+            self,
+            ref=replace(self.ref, mirrored=True),
+            face=performer.faces[self.ref.frame],
+            performer=performer,
+            eye_openness=self.eye_openness[::-1],
+        )
 
 
 def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
@@ -273,7 +322,9 @@ def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names:
 _VIEW_PATTERN = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d+))?")
 
 
-def _find_named_views(texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str) -> set[ViewRef]:
+def _find_named_views(
+    texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str
+) -> set[ViewRef]:
     found = set()
     for text in texts:
         match = _VIEW_PATTERN.fullmatch(text.strip())
@@ -284,9 +335,11 @@ def _find_named_views(texts: Sequence[str], known: Mapping[ViewRef, Face], names
             clips = _find_named_clips(match["clip"], names)
             matching = {ref for ref in known if ref.clip in clips and first <= ref.frame <= last}
         if not matching:
-            raise ParameterError(f"reenact.{where}: no source view is called '{text}'; it is written FRAME, "
-                                 f"FIRST-LAST or CLIP:FRAME, with CLIP one of {', '.join(names)} and a frame that "
-                                 "shows the face")
+            raise ParameterError(
+                f"reenact.{where}: no source view is called '{text}'; it is written FRAME, "
+                f"FIRST-LAST or CLIP:FRAME, with CLIP one of {', '.join(names)} and a frame that "
+                "shows the face"
+            )
         found |= matching
     return found
 
@@ -296,7 +349,8 @@ def _find_named_clips(text: str | None, names: Sequence[str]) -> set[int]:
     if text is None:
         return set(range(len(names)))
     return {clip for clip, name in enumerate(names) if name == text} or {
-        clip for clip in range(len(names)) if str(clip + 1) == text}
+        clip for clip in range(len(names)) if str(clip + 1) == text
+    }
 
 
 def _make_feature_vector(face: Face, performer: Performer) -> np.ndarray:
@@ -304,15 +358,27 @@ def _make_feature_vector(face: Face, performer: Performer) -> np.ndarray:
     whoever it is. The less a view has to be bent to the target's face, the more of its person it keeps."""
     landmarks = face.landmarks * (performer.pixel_aspect, 1.0)
     inner = landmarks[INNER_LANDMARKS]
-    shape = (apply_affine(fit_similarity(inner, FRONTAL_FACE), inner) - FRONTAL_FACE) / (SHAPE_UNIT * np.sqrt(len(FRONTAL_FACE)))
-    return np.concatenate([_make_expression_vector(face, performer), shape.ravel(),
-                           [measure_mouth_opening(landmarks) / MOUTH_UNIT, measure_eye_opening(landmarks) / EYE_UNIT]])
+    shape = (apply_affine(fit_similarity(inner, FRONTAL_FACE), inner) - FRONTAL_FACE) / (
+        SHAPE_UNIT * np.sqrt(len(FRONTAL_FACE))
+    )
+    return np.concatenate(
+        [
+            _make_expression_vector(face, performer),
+            shape.ravel(),
+            [measure_mouth_opening(landmarks) / MOUTH_UNIT, measure_eye_opening(landmarks) / EYE_UNIT],
+        ]
+    )
 
 
 def _make_expression_vector(face: Face, performer: Performer) -> np.ndarray:
     """What lids, lips and (half) brows differ from the actor's face at rest, in units of cost."""
     moved = warp_points.measure_expression(face, performer)
-    parts = [0.5 * moved[warp_points.BROWS], 1.5 * moved[warp_points.EYES], moved[warp_points.LIPS], moved[warp_points.INNER_LIPS]]
+    parts = [
+        0.5 * moved[warp_points.BROWS],
+        1.5 * moved[warp_points.EYES],
+        moved[warp_points.LIPS],
+        moved[warp_points.INNER_LIPS],
+    ]
     vector = np.concatenate(parts).ravel()
     return np.asarray(vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2)))
 
@@ -374,11 +440,15 @@ def _choose_mouth_shares(params: ReenactParams, source: np.ndarray, target: np.n
     return np.where(enough | (target < MIN_MOUTH_OPENING), 1.0, 0.0)
 
 
-def _choose_further_views(poses: np.ndarray, flipped: np.ndarray, chosen: set[int],
-            pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
+def _choose_further_views(
+    poses: np.ndarray, flipped: np.ndarray, chosen: set[int], pool: Sequence[_Candidate]
+) -> tuple[ViewRef, ...]:
     """The views that turn furthest to either side, and up: they show what a single pose hides. None of the mirror:
     what is lit from the other side would show as a patch."""
     own = np.flatnonzero(~flipped)
-    extremes = [int(own[np.argmin(poses[own, 0])]), int(own[np.argmax(poses[own, 0])]),
-                int(own[np.argmax(poses[own, 1])])]
+    extremes = [
+        int(own[np.argmin(poses[own, 0])]),
+        int(own[np.argmax(poses[own, 0])]),
+        int(own[np.argmax(poses[own, 1])]),
+    ]
     return tuple(dict.fromkeys(pool[v].ref for v in extremes if v not in chosen))

@@ -17,8 +17,9 @@ GRID_POINTS, FINEST_STEP, COARSEST_STEP = 85, 2, 4
 MIN_CELL_AREA = 0.02  # a cell counts as folding when it keeps less than this share of the typical cell
 
 
-def fit_spline_map(destination: np.ndarray, source: np.ndarray, region: Window, stiffness: np.ndarray,
-               aspect: float = 1.0) -> np.ndarray:
+def fit_spline_map(
+    destination: np.ndarray, source: np.ndarray, region: Window, stiffness: np.ndarray, aspect: float = 1.0
+) -> np.ndarray:
     """float32 (region.height, region.width, 2): for every pixel of `region` the x, y in the source's coordinates.
 
     destination, source: (n, 2) matching points, plate coordinates of either picture. stiffness: (n,), 0 meets the
@@ -37,7 +38,10 @@ def fit_spline_map(destination: np.ndarray, source: np.ndarray, region: Window, 
     x = np.arange(-step, region.width + 2 * step, step)
     y = np.arange(-step, region.height + 2 * step, step)
     grid = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) * square / scale
-    values = _evaluate_kernel(grid, knots) @ coefficients[:n] + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
+    values = (
+        _evaluate_kernel(grid, knots) @ coefficients[:n]
+        + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
+    )
     coarse = remove_folds(values.reshape(len(y), len(x), 2))
     rows, columns = np.arange(region.height), np.arange(region.width)
     fine = np.stack([RectBivariateSpline(y, x, coarse[..., k])(rows, columns) for k in (0, 1)], -1)
@@ -52,7 +56,7 @@ def compute_spline_shares(knots: np.ndarray, places: np.ndarray, stiffness: np.n
     centre, scale = knots.mean(0), np.ptp(knots, axis=0).max()
     unit, at = (knots - centre) / scale, (places - centre) / scale
     basis = np.column_stack([_evaluate_kernel(at, unit), np.ones(len(at)), at])
-    return np.asarray(np.linalg.solve(_build_spline_system(unit, stiffness).T, basis.T).T[:, :len(knots)])
+    return np.asarray(np.linalg.solve(_build_spline_system(unit, stiffness).T, basis.T).T[:, : len(knots)])
 
 
 def compute_cell_areas(mapping: np.ndarray) -> np.ndarray:
@@ -65,9 +69,14 @@ def compute_corner_areas(mapping: np.ndarray) -> np.ndarray:
     """(4, h - 1, w - 1) signed area of the parallelogram at each corner of each cell. Where all four have one sign,
     the cell does not fold anywhere in between, interpolated bilinearly."""
     right, down = np.diff(mapping, axis=1), np.diff(mapping, axis=0)
-    return np.stack([right[r:len(right) - 1 + r, :, 0] * down[:, c:down.shape[1] - 1 + c, 1]
-                     - right[r:len(right) - 1 + r, :, 1] * down[:, c:down.shape[1] - 1 + c, 0]
-                     for r in (0, 1) for c in (0, 1)])
+    return np.stack(
+        [
+            right[r : len(right) - 1 + r, :, 0] * down[:, c : down.shape[1] - 1 + c, 1]
+            - right[r : len(right) - 1 + r, :, 1] * down[:, c : down.shape[1] - 1 + c, 0]
+            for r in (0, 1)
+            for c in (0, 1)
+        ]
+    )
 
 
 def has_folds(mapping: np.ndarray) -> bool:
@@ -161,8 +170,6 @@ def _build_spline_system(knots: np.ndarray, stiffness: np.ndarray) -> np.ndarray
 
 def _evaluate_kernel(points: np.ndarray, knots: np.ndarray) -> np.ndarray:
     """r^2 log r between two sets of points."""
-    square = (
-        (points**2).sum(1)[:, None] + (knots**2).sum(1)[None] - 2.0 * points @ knots.T
-    )
+    square = (points**2).sum(1)[:, None] + (knots**2).sum(1)[None] - 2.0 * points @ knots.T
     square = np.maximum(square, 0.0)
     return np.asarray(0.5 * square * np.log(square + 1e-30))

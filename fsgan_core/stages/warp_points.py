@@ -17,8 +17,20 @@ EYES = slice(EYE_R.start, EYE_L.stop)
 LIPS, INNER_LIPS = MOUTH_OUTER, MOUTH_INNER
 
 # Hairline and middle of the forehead of an average adult, mm, in the axes of faces.pose; temple to temple.
-HAIRLINE = np.array([(-71, -18, 66), (-66, -42, 48), (-53, -63, 28), (-30, -74, 14), (0, -78, 9),
-                     (30, -74, 14), (53, -63, 28), (66, -42, 48), (71, -18, 66)], np.float64)
+HAIRLINE = np.array(
+    [
+        (-71, -18, 66),
+        (-66, -42, 48),
+        (-53, -63, 28),
+        (-30, -74, 14),
+        (0, -78, 9),
+        (30, -74, 14),
+        (53, -63, 28),
+        (66, -42, 48),
+        (71, -18, 66),
+    ],
+    np.float64,
+)
 MID_FOREHEAD = np.array([(-50, -42, 18), (-26, -48, 1), (0, -49, -4), (26, -48, 1), (50, -42, 18)], np.float64)
 
 FOREHEAD_POINTS = np.vstack([HAIRLINE, MID_FOREHEAD])  # as they stand behind the landmarks in `control_points`

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from fsgan_core.training.finetune import FinetuneResult
     from fsgan_core.training.recipe import Recipe
 
-_MODULE_BY_NAME = {"FaceSet": "face_crops", "FaceLayout": "face_crops", "collect_faces": "face_crops", "FinetuneResult": "finetune", "Recipe": "recipe"}
+_MODULE_BY_NAME = {
+    "FaceSet": "face_crops",
+    "FaceLayout": "face_crops",
+    "collect_faces": "face_crops",
+    "FinetuneResult": "finetune",
+    "Recipe": "recipe",
+}
 
 __all__ = ["FaceLayout", "FaceSet", "FinetuneResult", "Recipe", "collect_faces"]
 

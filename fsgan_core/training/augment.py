@@ -42,13 +42,24 @@ class AugmentSettings:
     occluders: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = {"flip": 1, "exposure": 4, "colour": 0.9, "contrast": 0.9, "blur": 10, "grain": 0.5, "compression": 1,
-                  "roll": 180, "scale": 0.5, "occluders": 1}
+        limits = {
+            "flip": 1,
+            "exposure": 4,
+            "colour": 0.9,
+            "contrast": 0.9,
+            "blur": 10,
+            "grain": 0.5,
+            "compression": 1,
+            "roll": 180,
+            "scale": 0.5,
+            "occluders": 1,
+        }
         for field in fields(self):
             value = getattr(self, field.name)
             if not 0 <= value <= limits[field.name]:
-                raise InputError(f"augment.{field.name} = {value} is out of range; it goes from 0 to "
-                                 f"{limits[field.name]}")
+                raise InputError(
+                    f"augment.{field.name} = {value} is out of range; it goes from 0 to {limits[field.name]}"
+                )
 
 
 @dataclass(frozen=True)
@@ -65,8 +76,11 @@ class ColourGrade:
         # In display-like values a stop is a factor of about 2 ** (1 / 2.2).
         exposure = 2.0 ** (augment.exposure * values[0] / 2.2)
         gain = exposure * (1 + augment.colour * values[1:4])
-        return cls(gain.astype(np.float32), float((1 + augment.contrast) ** values[4]),
-                   float(1 + 2 * augment.colour * values[5]))
+        return cls(
+            gain.astype(np.float32),
+            float((1 + augment.contrast) ** values[4]),
+            float(1 + 2 * augment.colour * values[5]),
+        )
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         grey = (picture @ _LUMA_WEIGHTS)[..., None]

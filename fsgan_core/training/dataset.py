@@ -66,13 +66,26 @@ class FaceDataset:
 
 def save_clip(path: Path, faces: FaceSet, subject: PreparedClip) -> None:
     """Writes one clip's faces. Raises OutputError."""
-    head = {"format": FACES_FORMAT, "name": subject.name, "person": subject.person, "licence": subject.licence,
-            "source": subject.source, "fingerprint": subject.fingerprint, "key": subject.key, "faces": len(faces),
-            "resolution": faces.layout.resolution, "crop": faces.layout.crop, "landmarks": faces.layout.landmarks}
+    head = {
+        "format": FACES_FORMAT,
+        "name": subject.name,
+        "person": subject.person,
+        "licence": subject.licence,
+        "source": subject.source,
+        "fingerprint": subject.fingerprint,
+        "key": subject.key,
+        "faces": len(faces),
+        "resolution": faces.layout.resolution,
+        "crop": faces.layout.crop,
+        "landmarks": faces.layout.landmarks,
+    }
     arrays = {name: getattr(faces, name) for name in (*_ARRAY_KEYS, MATTES_KEY)}
     with write_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, head=np.array(json.dumps(head)),
-                            **{name: array for name, array in arrays.items() if array is not None})
+        np.savez_compressed(
+            file,
+            head=np.array(json.dumps(head)),
+            **{name: array for name, array in arrays.items() if array is not None},
+        )
 
 
 def read_prepared_clip(path: Path) -> PreparedClip | None:
@@ -91,8 +104,9 @@ def load_dataset(folder: Path) -> FaceDataset:
     """All prepared clips of a folder, by name. Raises InputError: none there, of different layouts, or broken."""
     paths = sorted(folder.glob(f"*{FACES_SUFFIX}"))
     if not paths:
-        raise InputError(f"{folder} holds no prepared faces; make them with: "
-                         f"fsgan train prepare CLIPS --output {folder}")
+        raise InputError(
+            f"{folder} holds no prepared faces; make them with: fsgan train prepare CLIPS --output {folder}"
+        )
     subjects: list[PreparedClip] = []
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_ARRAY_KEYS, MATTES_KEY)}
     for path in paths:
@@ -103,18 +117,28 @@ def load_dataset(folder: Path) -> FaceDataset:
                     if name in data or name != MATTES_KEY:
                         parts[name].append(data[name])
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is not a whole file of prepared faces ({error}); delete it and prepare "
-                             "again") from error
+            raise InputError(
+                f"{path} is not a whole file of prepared faces ({error}); delete it and prepare again"
+            ) from error
     layouts = {subject.layout for subject in subjects}
     if len(layouts) > 1:
-        raise InputError(f"{folder} mixes faces of different resolution, crop or landmarks; prepare all alike, with "
-                         "--force")
+        raise InputError(
+            f"{folder} mixes faces of different resolution, crop or landmarks; prepare all alike, with --force"
+        )
     clips = np.repeat(np.arange(len(subjects)), [subject.face_count for subject in subjects])
     if len(parts[MATTES_KEY]) < len(subjects):  # of some is of no use
         del parts[MATTES_KEY]
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    faces = FaceSet(layouts.pop(), whole["pictures"], whole["landmarks"], whole["points"], clips, whole["frames"],
-                    whole["angles"], whole.get(MATTES_KEY))
+    faces = FaceSet(
+        layouts.pop(),
+        whole["pictures"],
+        whole["landmarks"],
+        whole["points"],
+        clips,
+        whole["frames"],
+        whole["angles"],
+        whole.get(MATTES_KEY),
+    )
     return FaceDataset(tuple(subjects), faces)
 
 
@@ -129,8 +153,10 @@ def choose_held_out_people(prepared: FaceDataset, named: Sequence[str], share: f
     if unknown:
         raise InputError(f"nobody in the prepared faces is called {', '.join(unknown)}; there are {', '.join(people)}")
     if len(people) < 2:
-        raise InputError(f"the prepared faces show one person, {people[0]}; validation needs another one. For one "
-                         "person alone there is `fsgan finetune`")
+        raise InputError(
+            f"the prepared faces show one person, {people[0]}; validation needs another one. For one "
+            "person alone there is `fsgan finetune`"
+        )
     chosen = tuple(sorted(named))
     if not chosen:
         count = min(max(1, round(share * len(people))), len(people) - 1)
@@ -145,5 +171,13 @@ def _parse_prepared_clip(head: dict[str, Any]) -> PreparedClip:
     if head["format"] != FACES_FORMAT:
         raise ValueError(f"format {head['format']}, expected {FACES_FORMAT}")
     layout = FaceLayout(int(head["resolution"]), float(head["crop"]), int(head["landmarks"]))
-    return PreparedClip(head["name"], head["person"], head["licence"], head["source"], head["fingerprint"], head["key"],
-                   int(head["faces"]), layout)
+    return PreparedClip(
+        head["name"],
+        head["person"],
+        head["licence"],
+        head["source"],
+        head["fingerprint"],
+        head["key"],
+        int(head["faces"]),
+        layout,
+    )

@@ -102,8 +102,10 @@ class FaceSet:
         if resolution == self.layout.resolution:
             return self
         if resolution > self.layout.resolution:
-            raise InputError(f"these faces were prepared for {self.layout.resolution} pixels and {resolution} are "
-                             "wanted; prepare them again with a larger --resolution")
+            raise InputError(
+                f"these faces were prepared for {self.layout.resolution} pixels and {resolution} are "
+                "wanted; prepare them again with a larger --resolution"
+            )
         layout = replace(self.layout, resolution=resolution)
         mattes = None if self.mattes is None else _shrink_pictures(self.mattes, layout.side)
         return replace(self, layout=layout, pictures=_shrink_pictures(self.pictures, layout.side), mattes=mattes)
@@ -111,7 +113,7 @@ class FaceSet:
     def get_crop(self, index: int) -> np.ndarray:
         """uint8 (resolution, resolution, 3): what the network sees of that face."""
         margin, size = self.layout.margin, self.layout.resolution
-        return self.pictures[index, margin:margin + size, margin:margin + size]
+        return self.pictures[index, margin : margin + size, margin : margin + size]
 
 
 def select_usable_frames(clips: Sequence[ClipFaces], most: int = MAX_FRAMES) -> list[tuple[int, int]]:
@@ -122,20 +124,32 @@ def select_usable_frames(clips: Sequence[ClipFaces], most: int = MAX_FRAMES) -> 
     """
     found = []
     for number, clip in enumerate(clips):
-        good = [frame for frame, face in sorted(clip.faces.items())
-                if face.origin != "bridged" and face.confidence >= MIN_CONFIDENCE]
+        good = [
+            frame
+            for frame, face in sorted(clip.faces.items())
+            if face.origin != "bridged" and face.confidence >= MIN_CONFIDENCE
+        ]
         if len(good) >= 2:
             found += [(number, frame) for frame in good]
         else:
-            log.warning("%s shows the face clearly in %d frame(s); training needs two at least, it is left out",
-                        clip.name, len(good))
+            log.warning(
+                "%s shows the face clearly in %d frame(s); training needs two at least, it is left out",
+                clip.name,
+                len(good),
+            )
     if not found:
         raise NoFaceError("training needs a source that shows the face in at least two frames; give a longer clip")
     return [found[place] for place in sample_evenly(len(found), most)]
 
 
-def collect_faces(clips: Sequence[ClipFaces], layout: FaceLayout, on_progress: Callable[[int, int], None] | None = None, *,
-            most: int = MAX_FRAMES, mattes: MaskParams | None = None) -> FaceSet:
+def collect_faces(
+    clips: Sequence[ClipFaces],
+    layout: FaceLayout,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    most: int = MAX_FRAMES,
+    mattes: MaskParams | None = None,
+) -> FaceSet:
     """Reads the faces of `clips`, `most` at most. listen(done, total) is called after each. mattes: how they are
     measured; None: they are not.
 
@@ -145,6 +159,7 @@ def collect_faces(clips: Sequence[ClipFaces], layout: FaceLayout, on_progress: C
     wanted = select_usable_frames(clips, most)
     pictures, landmarks, points, places, angles, measured = [], [], [], [], [], []
     trouble: PlateError | None = None
+
     def read_place(place: int) -> Plate | PlateError:
         number, frame = wanted[place]
         try:
@@ -173,16 +188,32 @@ def collect_faces(clips: Sequence[ClipFaces], layout: FaceLayout, on_progress: C
     if len(pictures) < 2:
         raise trouble or NoFaceError("fewer than two faces could be read")
     where = np.array(places, np.int64)
-    return FaceSet(layout, np.stack(pictures), np.stack(landmarks), np.stack(points), where[:, 0], where[:, 1],
-                   np.array(angles, np.float32), np.stack(measured) if measured else None)
+    return FaceSet(
+        layout,
+        np.stack(pictures),
+        np.stack(landmarks),
+        np.stack(points),
+        where[:, 0],
+        where[:, 1],
+        np.array(angles, np.float32),
+        np.stack(measured) if measured else None,
+    )
 
 
 def save_faces(path: Path, faces: FaceSet, key: str) -> None:
     """Keeps the faces beside a run, so that it goes on with the very same pixels. Raises OutputError."""
     layout = np.array([faces.layout.resolution, faces.layout.crop, faces.layout.landmarks], np.float64)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, key=np.array(key), layout=layout, pictures=faces.pictures, landmarks=faces.landmarks,
-                 points=faces.points, clips=faces.clips, frames=faces.frames)
+        np.savez(
+            file,
+            key=np.array(key),
+            layout=layout,
+            pictures=faces.pictures,
+            landmarks=faces.landmarks,
+            points=faces.points,
+            clips=faces.clips,
+            frames=faces.frames,
+        )
 
 
 def load_faces(path: Path, key: str) -> FaceSet | None:
@@ -208,8 +239,10 @@ def _get_network_landmarks(face: Face, layout: FaceLayout) -> np.ndarray:
         return face.landmarks
     wflw = getattr(face, "wflw", None)
     if wflw is None:
-        raise EngineError("this network takes 98 landmarks and the track has 68; set analyse.landmarks=hrnet (its "
-                          "weights must be installed) and analyse again")
+        raise EngineError(
+            "this network takes 98 landmarks and the track has 68; set analyse.landmarks=hrnet (its "
+            "weights must be installed) and analyse again"
+        )
     return np.asarray(wflw)
 
 
@@ -220,8 +253,14 @@ def _compute_crop(face: Face, aspect: float, layout: FaceLayout) -> Crop:
 def _widen_crop(crop: Crop, layout: FaceLayout) -> Crop:
     """The crop and what is around it."""
     across, down = crop.width / MARGIN_DIVISOR, crop.height / MARGIN_DIVISOR
-    return replace(crop, left=crop.left - across, top=crop.top - down, width=crop.width + 2 * across,
-                   height=crop.height + 2 * down, size=layout.side)
+    return replace(
+        crop,
+        left=crop.left - across,
+        top=crop.top - down,
+        width=crop.width + 2 * across,
+        height=crop.height + 2 * down,
+        size=layout.side,
+    )
 
 
 def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) -> np.ndarray:
@@ -232,7 +271,9 @@ def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) 
     return _to_bytes(cut_crop(shown, window, wide))
 
 
-def _cut_mattes(plate: Plate, face: Face, crop: Crop, clip: ClipFaces, layout: FaceLayout, params: MaskParams) -> np.ndarray:
+def _cut_mattes(
+    plate: Plate, face: Face, crop: Crop, clip: ClipFaces, layout: FaceLayout, params: MaskParams
+) -> np.ndarray:
     """uint8 (side, side, 4)."""
     wide = _widen_crop(crop, layout)
     measured = measure_mattes(plate, face, wide.window(), clip.codec, params)

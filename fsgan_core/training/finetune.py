@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 STATE_FILE = "state.safetensors"
 TRIAL_COUNT, PREVIEW_ROWS = 12, 4  # pairs to measure by, and of them in a strip
-FINAL_CALIBRATION_BATCHES, CALIBRATION_BATCHES = 32, 8  # batches that batch norm is measured over, at the end and before a look
+FINAL_CALIBRATION_BATCHES, CALIBRATION_BATCHES = (
+    32,
+    8,
+)  # batches that batch norm is measured over, at the end and before a look
 SAVE_ITERATIONS = 50  # iterations
 SAVE_SECONDS = 120.0  # where iterations are slow
 LOSS_WINDOW = 50  # iterations that a loss is told over
@@ -69,10 +72,20 @@ def choose_loss_weights(vggs: Mapping[str, FeatureExtractor]) -> LossWeights:
     return LossWeights.make_published_finetuning() if "identity" in vggs else LossWeights.make_without_vgg()
 
 
-def finetune_generator(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, folder: Path, key: str,
-             vggs: Mapping[str, FeatureExtractor] | None = None, device: str = "cpu", preview: Path | None = None,
-             preview_every: int = 100, save_every: int = SAVE_ITERATIONS,
-             on_progress: Callable[[FinetuneStep], None] | None = None) -> FinetuneResult:
+def finetune_generator(
+    faces: FaceSet,
+    generator: nn.Module,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    key: str,
+    vggs: Mapping[str, FeatureExtractor] | None = None,
+    device: str = "cpu",
+    preview: Path | None = None,
+    preview_every: int = 100,
+    save_every: int = SAVE_ITERATIONS,
+    on_progress: Callable[[FinetuneStep], None] | None = None,
+) -> FinetuneResult:
     """Trains `generator` on pairs of `faces`.
 
     folder: where the run's state is kept; a state of that `key` there is gone on from. vggs: by role, for the
@@ -84,8 +97,13 @@ def finetune_generator(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, 
     trial = Trial(pairs, choose_trial_pairs(faces, kept, TRIAL_COUNT))
     vggs = dict(vggs or {})
     weights = choose_loss_weights(vggs)
-    trainer = Trainer(generator, Criterion(weights, vggs), recipe, device=device,
-                      discriminator=make_discriminator(generator, recipe.seed) if weights.is_adversarial else None)
+    trainer = Trainer(
+        generator,
+        Criterion(weights, vggs),
+        recipe,
+        device=device,
+        discriminator=make_discriminator(generator, recipe.seed) if weights.is_adversarial else None,
+    )
     run = _FinetuneRun(trainer, trial, recipe, preview)
 
     state = folder / STATE_FILE
@@ -129,8 +147,17 @@ def finetune_generator(faces: FaceSet, generator: nn.Module, recipe: Recipe, *, 
         save()
     after = run.measure_figures(recipe.iterations, FINAL_CALIBRATION_BATCHES, identity=True)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
-    return FinetuneResult(trainer.generator.cpu().eval().requires_grad_(False), np.array(losses), before, after,
-                   trial.compute_figures(trial.make_views()), int(kept.sum()), time.perf_counter() - start, resumed, precision)
+    return FinetuneResult(
+        trainer.generator.cpu().eval().requires_grad_(False),
+        np.array(losses),
+        before,
+        after,
+        trial.compute_figures(trial.make_views()),
+        int(kept.sum()),
+        time.perf_counter() - start,
+        resumed,
+        precision,
+    )
 
 
 class _FinetuneRun:

@@ -30,8 +30,14 @@ def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 
         yield from read_ahead(read, steps, workers=1, ahead=2)
         return
     how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    loader = DataLoader(_StepDataset(read, steps), batch_size=None, num_workers=min(workers, len(steps)),
-                        prefetch_factor=PREFETCH_PER_WORKER, multiprocessing_context=how, worker_init_fn=_use_one_thread)
+    loader = DataLoader(
+        _StepDataset(read, steps),
+        batch_size=None,
+        num_workers=min(workers, len(steps)),
+        prefetch_factor=PREFETCH_PER_WORKER,
+        multiprocessing_context=how,
+        worker_init_fn=_use_one_thread,
+    )
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # a fork has not the threads that it believes to have
     try:

@@ -70,9 +70,17 @@ class Trainer:
     it brings together those of several processes.
     """
 
-    def __init__(self, generator: nn.Module, criterion: Criterion | ClassCriterion, recipe: Recipe, *,
-                 device: str = "cpu", discriminator: MultiscaleDiscriminator | None = None, average: float = 0.0,
-                 share: Callable[[nn.Module], None] | None = None) -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        criterion: Criterion | ClassCriterion,
+        recipe: Recipe,
+        *,
+        device: str = "cpu",
+        discriminator: MultiscaleDiscriminator | None = None,
+        average: float = 0.0,
+        share: Callable[[nn.Module], None] | None = None,
+    ) -> None:
         if criterion.weights.is_adversarial and discriminator is None:
             raise ValueError("these losses need a discriminator")
         self.device = torch.device(device)
@@ -111,13 +119,20 @@ class Trainer:
         Raises InputError (the sum is no number any more), MachineError (the device's memory is full).
         """
         try:
-            found = self._update_weights(build_network_input(batch, self.device), self._move_to_device(batch.targets),
-                               None if batch.loss_mask is None else self._move_to_device(batch.loss_mask))
+            found = self._update_weights(
+                build_network_input(batch, self.device),
+                self._move_to_device(batch.targets),
+                None if batch.loss_mask is None else self._move_to_device(batch.loss_mask),
+            )
         except torch.OutOfMemoryError as error:
-            raise MachineError(f"{self.device} has not enough memory for training with this batch and resolution; "
-                               "take a smaller --batch or --resolution") from error
+            raise MachineError(
+                f"{self.device} has not enough memory for training with this batch and resolution; "
+                "take a smaller --batch or --resolution"
+            ) from error
         if self._average_memory:
-            update_moving_average(self.modules["average"], self.generator, min(self._average_memory, (1 + number) / (10 + number)))
+            update_moving_average(
+                self.modules["average"], self.generator, min(self._average_memory, (1 + number) / (10 + number))
+            )
         return found
 
     def _update_weights(self, inputs: Tensor, targets: Tensor, where: Tensor | None) -> dict[str, float]:
@@ -154,8 +169,10 @@ class Trainer:
     def _train_discriminator(self, made: Tensor, targets: Tensor) -> None:
         assert self._discriminator is not None
         with self._autocast():
-            loss = discriminator_loss([scale[-1] for scale in self._discriminator.compute_features(made)],
-                                      [scale[-1] for scale in self._discriminator.compute_features(targets)])
+            loss = discriminator_loss(
+                [scale[-1] for scale in self._discriminator.compute_features(made)],
+                [scale[-1] for scale in self._discriminator.compute_features(targets)],
+            )
         self._apply_gradients(loss, self.optimizers["discriminator"], self._discriminator)
 
     def _apply_gradients(self, loss: Tensor, optimizer: torch.optim.Optimizer, network: nn.Module) -> None:
@@ -262,8 +279,11 @@ def has_running_statistics(network: nn.Module) -> bool:
 def make_discriminator(generator: nn.Module, seed: int, width: int = 0) -> MultiscaleDiscriminator:
     """A discriminator as wide as the generator is, up to the published width, where no width is given."""
     if not width:
-        widths = [len(parameter) for parameter in generator.parameters()
-                  if parameter.dim() == 4 and len(parameter) >= MIN_DISCRIMINATOR_WIDTH]
+        widths = [
+            len(parameter)
+            for parameter in generator.parameters()
+            if parameter.dim() == 4 and len(parameter) >= MIN_DISCRIMINATOR_WIDTH
+        ]
         width = min(min(widths, default=MIN_DISCRIMINATOR_WIDTH), MAX_DISCRIMINATOR_WIDTH)
     made = build_seeded_network(f"discriminators_pix2pix.MultiscaleDiscriminator(ndf={width})", seed + 1)
     assert isinstance(made, MultiscaleDiscriminator)

@@ -94,8 +94,13 @@ class Criterion:
         if lacking:
             raise ValueError(f"no VGG for {', '.join(lacking)}")
 
-    def __call__(self, made: Tensor, wanted: Tensor, judged: Sequence[Sequence[Tensor]] | None = None,
-                 real: Sequence[Sequence[Tensor]] | None = None) -> dict[str, Tensor]:
+    def __call__(
+        self,
+        made: Tensor,
+        wanted: Tensor,
+        judged: Sequence[Sequence[Tensor]] | None = None,
+        real: Sequence[Sequence[Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
         """Parts of the sum, weighted, by name. judged, real: what the discriminator's scales answer for `made` and for
         `wanted`, each a list of features whose last is the verdict; needed where the weights are adversarial."""
         weights = self.weights
@@ -121,8 +126,13 @@ class ClassCriterion:
     def __init__(self, weights: LossWeights) -> None:
         self.weights = weights
 
-    def __call__(self, made: Tensor, wanted: Tensor, judged: Sequence[Sequence[Tensor]] | None = None,
-                 real: Sequence[Sequence[Tensor]] | None = None) -> dict[str, Tensor]:
+    def __call__(
+        self,
+        made: Tensor,
+        wanted: Tensor,
+        judged: Sequence[Sequence[Tensor]] | None = None,
+        real: Sequence[Sequence[Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
         """made: (n, classes, h, w) logits. wanted: int64 (n, h, w)."""
         return {"entropy": self.weights.entropy * functional.cross_entropy(made.float(), wanted)}
 
@@ -178,6 +188,7 @@ def _make_gaussian_window(like: Tensor) -> Tensor:
 
 def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     """The two factors of SSIM per pixel: of means, and of contrast and structure."""
+
     def average_window(x: Tensor) -> Tensor:
         return functional.conv2d(x, kernel, groups=x.shape[1])
 
@@ -189,8 +200,9 @@ def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]
     return light, (2 * both + SSIM_C2) / (var_a + var_b + SSIM_C2)
 
 
-def perceptual_loss(vgg: FeatureExtractor, made: Tensor, wanted: Tensor,
-                    shares: Sequence[float] = PERCEPTUAL_LAYER_WEIGHTS) -> Tensor:
+def perceptual_loss(
+    vgg: FeatureExtractor, made: Tensor, wanted: Tensor, shares: Sequence[float] = PERCEPTUAL_LAYER_WEIGHTS
+) -> Tensor:
     """Weighted L1 distance of a VGG's features; nothing flows back into what is wanted."""
     with torch.no_grad():
         goal = vgg(wanted)
@@ -201,8 +213,11 @@ def perceptual_loss(vgg: FeatureExtractor, made: Tensor, wanted: Tensor,
 
 def feature_matching_loss(judged: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
     """Mean L1 distance of the discriminator's features, verdicts left out, over its scales and layers."""
-    parts = [functional.l1_loss(a.float(), b.detach().float()) for scale, goal in zip(judged, real, strict=True)
-             for a, b in zip(scale[:-1], goal[:-1], strict=True)]
+    parts = [
+        functional.l1_loss(a.float(), b.detach().float())
+        for scale, goal in zip(judged, real, strict=True)
+        for a, b in zip(scale[:-1], goal[:-1], strict=True)
+    ]
     return torch.stack(parts).mean()
 
 
@@ -219,7 +234,10 @@ def discriminator_loss(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor
 
 # The parts that look at pixels alone, by their names in LossWeights.
 _PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "pixel": functional.l1_loss, "pyramid": multi_scale_l1_loss, "ssim": ssim_loss, "gradient": gradient_loss,
+    "pixel": functional.l1_loss,
+    "pyramid": multi_scale_l1_loss,
+    "ssim": ssim_loss,
+    "gradient": gradient_loss,
 }
 
 

@@ -20,8 +20,9 @@ __all__ = ["OCCLUDER_SHAPES", "cover_face", "draw_occluder"]
 _SKIN_COLOUR = np.array([0.72, 0.53, 0.44], np.float32)  # display-like; a hand's, where it is not the face's own
 
 
-def cover_face(picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator,
-            kind: str = "") -> tuple[np.ndarray, np.ndarray]:
+def cover_face(
+    picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator, kind: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
     """The picture (p, p, 3), 0..1, with something in front of its face, and that thing's matte (p, p).
 
     landmarks: (68, 2), pixels. kind: one of KINDS; "" is drawn.
@@ -99,7 +100,11 @@ def _build_disc(landmarks: np.ndarray, random: np.random.Generator) -> list[np.n
 
 
 OCCLUDER_SHAPES: dict[str, Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]] = {
-    "hand": _build_hand, "bar": _build_bar, "glasses": _build_glasses, "ellipse": _build_disc}
+    "hand": _build_hand,
+    "bar": _build_bar,
+    "glasses": _build_glasses,
+    "ellipse": _build_disc,
+}
 
 
 def _build_ellipse(middle: np.ndarray, radii: tuple[float, ...], turn: float) -> np.ndarray:

@@ -31,7 +31,9 @@ MIN_FACES_TO_HOLD_OUT = 20  # faces below which a clip keeps none back
 WARP_STIFFNESS = 0.008  # of the warp, as reenact.stiffness
 WHOLE_BATCH = slice(None)
 FOCUS_MARGIN = 0.02  # of the crop: so much around the face is looked at too, where the losses count on it alone
-SKIN_WEIGHT = 0.35  # of what an error counts on eyes, brows and lips, where they count on the face alone: skin is most of it
+SKIN_WEIGHT = (
+    0.35  # of what an error counts on eyes, brows and lips, where they count on the face alone: skin is most of it
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def mark_held_out(faces: FaceSet) -> np.ndarray:
         if len(members) >= MIN_FACES_TO_HOLD_OUT:
             count = max(2, round(HELD_OUT_SHARE * len(members)))
             first = round(0.75 * (len(members) - count))
-            kept[members[first:first + count]] = True
+            kept[members[first : first + count]] = True
     return kept
 
 
@@ -100,8 +102,17 @@ class PairSampler:
     augment: how the pairs of a step are changed. focus: whether batches say where the target's face is. people: (n,),
     whose each face is; everybody is then shown as often as anybody else."""
 
-    def __init__(self, faces: FaceSet, usable: np.ndarray, *, prewarp: bool, seed: int, augment: AugmentSettings | None = None,
-                 focus: bool = False, people: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        faces: FaceSet,
+        usable: np.ndarray,
+        *,
+        prewarp: bool,
+        seed: int,
+        augment: AugmentSettings | None = None,
+        focus: bool = False,
+        people: np.ndarray | None = None,
+    ) -> None:
         self.faces = faces
         self.prewarp = prewarp
         self._seed = seed
@@ -130,18 +141,24 @@ class PairSampler:
     def make_batch(self, pairs: Sequence[TrainingPair], randoms: Sequence[np.random.Generator | None] = ()) -> Batch:
         """randoms: for each pair what changes it, and varies some of the targets where views are warped; none: pairs
         as they are."""
-        made = [self._make_pair(pair, random) for pair, random in zip(pairs, randoms or [None] * len(pairs), strict=True)]
+        made = [
+            self._make_pair(pair, random) for pair, random in zip(pairs, randoms or [None] * len(pairs), strict=True)
+        ]
         where = np.stack([where[None] for _, _, _, where in made if where is not None]) if self._focus else None
-        return Batch(np.stack([bytes_to_signed_planes(view) for view, _, _, _ in made]),
-                     np.stack([bytes_to_signed_planes(target) for _, _, target, _ in made]), where,
-                     np.stack([points for _, points, _, _ in made]).astype(np.float32))
+        return Batch(
+            np.stack([bytes_to_signed_planes(view) for view, _, _, _ in made]),
+            np.stack([bytes_to_signed_planes(target) for _, _, target, _ in made]),
+            where,
+            np.stack([points for _, points, _, _ in made]).astype(np.float32),
+        )
 
     def make_view(self, pair: TrainingPair) -> np.ndarray:
         """uint8 (p, p, 3): what the network is shown of the view."""
         return self._make_pair(pair, None)[0]
 
-    def _make_pair(self, pair: TrainingPair, random: np.random.Generator | None
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    def _make_pair(
+        self, pair: TrainingPair, random: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """View and target, uint8 (p, p, 3), the points that the network is given, shares of the crop, and where the
         losses count."""
         augment = self._augment if random is not None else None
@@ -171,8 +188,12 @@ class PairSampler:
         matte = self._get_matte(index) if self._focus else None
         if not mirror:
             return _StoredFace(faces.pictures[index], faces.landmarks[index], faces.points[index], matte)
-        return _StoredFace(mirror_picture(faces.pictures[index]), mirror_points(faces.landmarks[index]),
-                     mirror_points(faces.points[index]), mirror_picture(matte) if matte is not None else None)
+        return _StoredFace(
+            mirror_picture(faces.pictures[index]),
+            mirror_points(faces.landmarks[index]),
+            mirror_points(faces.points[index]),
+            mirror_picture(matte) if matte is not None else None,
+        )
 
     def _get_matte(self, index: int) -> np.ndarray:
         """uint8 (side, side): where the face is; where mattes were not prepared, its landmarks' outline."""
@@ -186,7 +207,7 @@ class PairSampler:
 
     def _cut_crop(self, picture: np.ndarray) -> np.ndarray:
         margin, size = self.faces.layout.margin, self.faces.layout.resolution
-        return picture[margin:margin + size, margin:margin + size]
+        return picture[margin : margin + size, margin : margin + size]
 
     def _compute_landmark_pixels(self, seen: _StoredFace) -> np.ndarray:
         """float64 (68, 2): a face's landmarks in its crop, pixels. Shares count from the crop's edge, arrays from the
@@ -196,8 +217,12 @@ class PairSampler:
     def _warp_face(self, seen: _StoredFace, goal: np.ndarray) -> np.ndarray:
         """uint8 (p, p, 3 or 4): a face, and its matte where that is wanted, brought to the landmarks `goal`."""
         size, margin = self.faces.layout.resolution, self.faces.layout.margin
-        mapping = fit_spline_map(compute_control_points(goal), compute_control_points(self._compute_landmark_pixels(seen) + margin),
-                             Window(0, 0, size, size), make_spline_stiffness(WARP_STIFFNESS))
+        mapping = fit_spline_map(
+            compute_control_points(goal),
+            compute_control_points(self._compute_landmark_pixels(seen) + margin),
+            Window(0, 0, size, size),
+            make_spline_stiffness(WARP_STIFFNESS),
+        )
         layers = seen.picture if seen.matte is None else np.dstack([seen.picture, seen.matte])
         return np.rint(np.clip(sample_picture(layers.astype(np.float32), mapping), 0, 255)).astype(np.uint8)
 

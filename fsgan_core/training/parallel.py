@@ -17,7 +17,15 @@ from torch import Tensor, distributed, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
 
-__all__ = ["SINGLE_PROCESS", "World", "average_gradients", "average_over_processes", "join_world", "leave_world", "share_batch_statistics"]
+__all__ = [
+    "SINGLE_PROCESS",
+    "World",
+    "average_gradients",
+    "average_over_processes",
+    "join_world",
+    "leave_world",
+    "share_batch_statistics",
+]
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +85,7 @@ def average_gradients(network: nn.Module) -> None:
     whole /= distributed.get_world_size()
     first = 0
     for gradient in gradients:
-        gradient.copy_(whole[first:first + gradient.numel()].view_as(gradient))
+        gradient.copy_(whole[first : first + gradient.numel()].view_as(gradient))
         first += gradient.numel()
 
 
@@ -85,8 +93,9 @@ def average_over_processes(value: float, world: World) -> float:
     """The mean of every process's value."""
     if world.size == 1:
         return value
-    whole = torch.tensor([value], dtype=torch.float64 if not world.device else torch.float32,
-                         device=world.device or "cpu")
+    whole = torch.tensor(
+        [value], dtype=torch.float64 if not world.device else torch.float32, device=world.device or "cpu"
+    )
     distributed.all_reduce(whole)
     return float(whole) / world.size
 

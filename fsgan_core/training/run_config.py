@@ -201,5 +201,3 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 def _check_range(name: str, value: float, lowest: float, highest: float) -> None:
     if not isinstance(value, (int, float)) or not lowest <= value <= highest:
         raise InputError(f"{name} = {value} is out of range; it goes from {lowest:g} to {highest:g}")
-
-

@@ -37,7 +37,9 @@ class TrainingState:
     facts: Mapping[str, Any]
 
 
-def capture_tensors(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+def capture_tensors(
+    modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> dict[str, Tensor]:
     """Weights, optimizer moments and random states, copied to the CPU."""
     tensors = {}
     for name, module in modules.items():
@@ -54,13 +56,14 @@ def capture_tensors(modules: Mapping[str, nn.Module], optimizers: Mapping[str, t
     return tensors
 
 
-def restore_tensors(tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module],
-            optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+def restore_tensors(
+    tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> None:
     """Puts back what `capture` took, in place, in the memory order that it had. Raises KeyError or RuntimeError for
     tensors of another run."""
     for name, module in modules.items():
         prefix = f"module/{name}/"
-        module.load_state_dict({key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)})
+        module.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
     for name, optimizer in optimizers.items():
         _restore_optimizer(optimizer, f"optimizer/{name}/", tensors)
     torch.set_rng_state(tensors["random/cpu"])
@@ -75,7 +78,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: M
     for key, value in tensors.items():
         if not key.startswith(prefix):
             continue
-        number, name = key[len(prefix):].split("/")
+        number, name = key[len(prefix) :].split("/")
         parameter = parameters[int(number)]
         if value.shape == parameter.shape:
             # Sums over the same numbers in another order of memory may round differently.

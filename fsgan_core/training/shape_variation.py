@@ -27,6 +27,7 @@ FACE_PARTS = (np.r_[JAW], np.r_[BROW_R, BROW_L], np.r_[EYE_R, EYE_L], np.r_[NOSE
 
 def vary_proportions(landmarks: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
     """(68, 2): `landmarks` (68, 2), pixels of a crop of `size`, on a head of other proportions, elsewhere in it."""
+
     def draw_deviation(deviation: float) -> float:
         return deviation * float(np.clip(random.standard_normal(), -MAX_DEVIATIONS, MAX_DEVIATIONS))
 

@@ -32,11 +32,14 @@ class FaceSampler:
     """Draws faces of `usable` (bool (n,)), everybody as often as anybody else. Raises InputError for faces that were
     prepared without mattes."""
 
-    def __init__(self, faces: FaceSet, people: np.ndarray, usable: np.ndarray, seed: int,
-                 augment: AugmentSettings | None = None) -> None:
+    def __init__(
+        self, faces: FaceSet, people: np.ndarray, usable: np.ndarray, seed: int, augment: AugmentSettings | None = None
+    ) -> None:
         if faces.mattes is None:
-            raise InputError("these faces were prepared without mattes, which this network learns from; prepare them "
-                             "again without --no-mattes")
+            raise InputError(
+                "these faces were prepared without mattes, which this network learns from; prepare them "
+                "again without --no-mattes"
+            )
         self.faces = faces
         self._mattes = faces.mattes
         self._seed = seed
@@ -85,5 +88,9 @@ class FaceSampler:
             picture = cv2.warpAffine(picture, move, (size, size), flags=cv2.INTER_CUBIC)
             mattes = cv2.warpAffine(mattes, move, (size, size), flags=cv2.INTER_LINEAR)
         shares = bytes_to_floats(mattes)
-        return FaceSample(bytes_to_floats(picture), shares[..., MATTES.index(MATTE_FACE)], shares[..., MATTES.index(MATTE_HAIR)],
-                      places)
+        return FaceSample(
+            bytes_to_floats(picture),
+            shares[..., MATTES.index(MATTE_FACE)],
+            shares[..., MATTES.index(MATTE_HAIR)],
+            places,
+        )

@@ -60,16 +60,22 @@ class ReenactTask:
     """Gr: a view and the landmarks of another frame of its clip, to that frame."""
 
     def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: TrainingPlan) -> None:
-        self._sampler = PairSampler(faces, ~held, prewarp=plan.prewarp, seed=plan.seed, augment=plan.augment, focus=plan.focus,
-                            people=people)
-        self._trial_sampler = PairSampler(faces, held, prewarp=plan.prewarp, seed=plan.seed + 1, focus=plan.focus, people=people)
+        self._sampler = PairSampler(
+            faces, ~held, prewarp=plan.prewarp, seed=plan.seed, augment=plan.augment, focus=plan.focus, people=people
+        )
+        self._trial_sampler = PairSampler(
+            faces, held, prewarp=plan.prewarp, seed=plan.seed + 1, focus=plan.focus, people=people
+        )
         self._trial_pairs = self._trial_sampler.choose_pairs(0, plan.trials)
 
     def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
         return self._sampler.make_step_batch(step, count, part)
 
     def make_trial_batches(self) -> list[Batch]:
-        return [self._trial_sampler.make_batch(self._trial_pairs[first:first + TRIAL_BATCH_SIZE]) for first in range(0, len(self._trial_pairs), TRIAL_BATCH_SIZE)]
+        return [
+            self._trial_sampler.make_batch(self._trial_pairs[first : first + TRIAL_BATCH_SIZE])
+            for first in range(0, len(self._trial_pairs), TRIAL_BATCH_SIZE)
+        ]
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
         return compute_picture_figures(made, batch, batch.inputs[:, :3])
@@ -101,15 +107,23 @@ class _SingleFaceTask(ABC):
     def make_trial_batches(self) -> list[Batch]:
         """The held-out people, changed like the others: what is measured is what is learned."""
         count = self._plan.trials
-        return [self._make_batch(self._trial_sampler, 0, count, slice(first, first + TRIAL_BATCH_SIZE)) for first in range(0, count, TRIAL_BATCH_SIZE)]
+        return [
+            self._make_batch(self._trial_sampler, 0, count, slice(first, first + TRIAL_BATCH_SIZE))
+            for first in range(0, count, TRIAL_BATCH_SIZE)
+        ]
 
     def _make_batch(self, singles: FaceSampler, step: int, count: int, part: slice) -> Batch:
         places = range(count)[part]
-        made = [self._make_example(singles, int(index), singles.make_random(step, place))
-                for index, place in zip(singles.choose_faces(step, count)[part], places, strict=True)]
+        made = [
+            self._make_example(singles, int(index), singles.make_random(step, place))
+            for index, place in zip(singles.choose_faces(step, count)[part], places, strict=True)
+        ]
         where = [one.loss_mask for one in made if one.loss_mask is not None]
-        return Batch(np.stack([one.inputs for one in made]), np.stack([one.targets for one in made]),
-                     np.stack(where) if where else None)
+        return Batch(
+            np.stack([one.inputs for one in made]),
+            np.stack([one.targets for one in made]),
+            np.stack(where) if where else None,
+        )
 
     @abstractmethod
     def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
@@ -128,8 +142,10 @@ class MaskTask(_SingleFaceTask):
         return compute_class_figures(made, batch)
 
     def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
-        shown = [np.stack([classes == CLASS_FACE, classes == CLASS_HAIR, classes == 0], 1) * np.float32(2) - 1
-                 for classes in (batch.targets, made.argmax(1))]
+        shown = [
+            np.stack([classes == CLASS_FACE, classes == CLASS_HAIR, classes == 0], 1) * np.float32(2) - 1
+            for classes in (batch.targets, made.argmax(1))
+        ]
         return [batch.inputs, *shown]
 
 
@@ -144,8 +160,11 @@ class InpaintTask(_SingleFaceTask):
         kept = hard * (1 - draw_border_ellipse(hard, random))
         size = 2 * max(1, round(COMPLETION_RIM * len(hard))) + 1
         around = cv2.dilate(hard, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-        return _Example(np.concatenate([to_signed_planes(single.picture * kept[..., None]), hard[None]]),
-                        to_signed_planes(single.picture), around[None])
+        return _Example(
+            np.concatenate([to_signed_planes(single.picture * kept[..., None]), hard[None]]),
+            to_signed_planes(single.picture),
+            around[None],
+        )
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
         return compute_picture_figures(made, batch, batch.inputs[:, :3])
@@ -198,8 +217,12 @@ def draw_border_ellipse(hard: np.ndarray, random: np.random.Generator) -> np.nda
 def warp_to_target(other: FaceSample, target: FaceSample) -> np.ndarray:
     """float32 (p, p, 3): the other's picture, brought to the target's landmarks."""
     size = len(target.picture)
-    mapping = fit_spline_map(compute_control_points(target.landmarks), compute_control_points(other.landmarks), Window(0, 0, size, size),
-                         make_spline_stiffness(WARP_STIFFNESS))
+    mapping = fit_spline_map(
+        compute_control_points(target.landmarks),
+        compute_control_points(other.landmarks),
+        Window(0, 0, size, size),
+        make_spline_stiffness(WARP_STIFFNESS),
+    )
     return np.clip(sample_picture(other.picture, mapping), 0, 1)
 
 
@@ -232,7 +255,11 @@ def compute_class_figures(made: np.ndarray, batch: Batch) -> dict[str, float]:
         a, b = found == kind, batch.targets == kind
         return float((a & b).sum() / max(1, (a | b).sum()))
 
-    return {"face_iou": compute_overlap(CLASS_FACE), "hair_iou": compute_overlap(CLASS_HAIR), "right": float((found == batch.targets).mean())}
+    return {
+        "face_iou": compute_overlap(CLASS_FACE),
+        "hair_iou": compute_overlap(CLASS_HAIR),
+        "right": float((found == batch.targets).mean()),
+    }
 
 
 def compute_picture_figures(made: np.ndarray, batch: Batch, given: np.ndarray) -> dict[str, float]:
@@ -240,12 +267,19 @@ def compute_picture_figures(made: np.ndarray, batch: Batch, given: np.ndarray) -
     where = np.ones_like(made[:, :1]) if batch.loss_mask is None else batch.loss_mask
     total = 3 * max(float(where.sum()), 1e-6)
     difference, before = (where * (one - batch.targets) / 2 for one in (made, given))
-    return {"l1": float(np.abs(difference).sum() / total), "mse": float((difference**2).sum() / total),
-            "given_l1": float(np.abs(before).sum() / total)}
+    return {
+        "l1": float(np.abs(difference).sum() / total),
+        "mse": float((difference**2).sum() / total),
+        "given_l1": float(np.abs(before).sum() / total),
+    }
 
 
 _TASK_CLASSES: Mapping[str, Callable[[FaceSet, np.ndarray, np.ndarray, TrainingPlan], TrainingTask]] = {
-    "reenact": ReenactTask, "mask": MaskTask, "inpaint": InpaintTask, "blend": BlendTask}
+    "reenact": ReenactTask,
+    "mask": MaskTask,
+    "inpaint": InpaintTask,
+    "blend": BlendTask,
+}
 
 
 def make_task(plan: TrainingPlan, faces: FaceSet, people: np.ndarray, held: np.ndarray) -> TrainingTask:

@@ -90,10 +90,24 @@ def choose_losses(plan: TrainingPlan, vggs: Mapping[str, FeatureExtractor]) -> L
     return plan.without_vgg
 
 
-def train_generator(faces: FaceSet, people: np.ndarray, held: np.ndarray, generator: nn.Module, plan: TrainingPlan, *, folder: Path,
-          key: str, vggs: Mapping[str, FeatureExtractor] | None = None, device: str = "cpu", world: World = SINGLE_PROCESS,
-          watcher: CurveWriter | None = None, save_every: int = 0,
-          on_progress: Callable[[int, int, float], None] | None = None, limit: float = 0.0, workers: int = 0) -> TrainingResult:
+def train_generator(
+    faces: FaceSet,
+    people: np.ndarray,
+    held: np.ndarray,
+    generator: nn.Module,
+    plan: TrainingPlan,
+    *,
+    folder: Path,
+    key: str,
+    vggs: Mapping[str, FeatureExtractor] | None = None,
+    device: str = "cpu",
+    world: World = SINGLE_PROCESS,
+    watcher: CurveWriter | None = None,
+    save_every: int = 0,
+    on_progress: Callable[[int, int, float], None] | None = None,
+    limit: float = 0.0,
+    workers: int = 0,
+) -> TrainingResult:
     """Trains `generator` by the plan.
 
     people: (n,), whose each face is. held: bool (n,), faces of those who are held out. folder: where the run's state is
@@ -105,11 +119,23 @@ def train_generator(faces: FaceSet, people: np.ndarray, held: np.ndarray, genera
     weights = choose_losses(plan, vggs or {})
     criterion = ClassCriterion(weights) if plan.network == "mask" else Criterion(weights, vggs)
     first = plan.phases[0]
-    recipe = Recipe(rate=first.rate, discriminator_rate=first.discriminator_rate, clip=plan.clip,
-                    precision=plan.precision, seed=plan.seed)
+    recipe = Recipe(
+        rate=first.rate,
+        discriminator_rate=first.discriminator_rate,
+        clip=plan.clip,
+        precision=plan.precision,
+        seed=plan.seed,
+    )
     judge = make_discriminator(generator, plan.seed, plan.discriminator) if weights.is_adversarial else None
-    trainer = Trainer(generator, criterion, recipe, device=device, discriminator=judge, average=plan.average,
-                      share=average_gradients if world.size > 1 else None)
+    trainer = Trainer(
+        generator,
+        criterion,
+        recipe,
+        device=device,
+        discriminator=judge,
+        average=plan.average,
+        share=average_gradients if world.size > 1 else None,
+    )
     if world.size > 1:
         for network in trainer.modules.values():
             share_batch_statistics(network)
@@ -155,15 +181,32 @@ def train_generator(faces: FaceSet, people: np.ndarray, held: np.ndarray, genera
     save()
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
     assert run.best_validation is not None
-    return TrainingResult(_copy_weights(trainer.result), dict(run.best), run.best_validation, tuple(run.validations), np.array(run.losses),
-                  run.seconds, resumed, precision)
+    return TrainingResult(
+        _copy_weights(trainer.result),
+        dict(run.best),
+        run.best_validation,
+        tuple(run.validations),
+        np.array(run.losses),
+        run.seconds,
+        resumed,
+        precision,
+    )
 
 
 class _TrainingRun:
     """What changes in a run, and the batches of its phases."""
 
-    def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: TrainingPlan, trainer: Trainer,
-                 world: World, watcher: CurveWriter | None, workers: int) -> None:
+    def __init__(
+        self,
+        faces: FaceSet,
+        people: np.ndarray,
+        held: np.ndarray,
+        plan: TrainingPlan,
+        trainer: Trainer,
+        world: World,
+        watcher: CurveWriter | None,
+        workers: int,
+    ) -> None:
         self._faces, self._people, self._held_out, self._plan, self._world = faces, people, held, plan, world
         self._trainer, self._curve_writer, self._workers = trainer, watcher, workers
         self._face_count = int((~held).sum())
@@ -195,8 +238,9 @@ class _TrainingRun:
             parts = self._trainer.step(batch, step)
             self.losses.append(average_over_processes(parts["total"], self._world))
             if self._curve_writer is not None and (step + 1) % CURVE_ITERATIONS == 0:
-                self._curve_writer.write_scalars(step + 1, {**{f"train/{name}": value for name, value in parts.items()},
-                                                 "train/rate": rate})
+                self._curve_writer.write_scalars(
+                    step + 1, {**{f"train/{name}": value for name, value in parts.items()}, "train/rate": rate}
+                )
             yield step + 1
 
     def validate(self, step: int) -> None:
@@ -205,7 +249,9 @@ class _TrainingRun:
         task, trial = self._get_task(phase.resolution)
         if has_running_statistics(self._trainer.result) and step:
             # Beyond the last step: faces that may be trained on, the same ones at every look.
-            self._trainer.calibrate(task.make_step_batch(self.total + k, min(phase.batch, 16)) for k in range(CALIBRATION_BATCHES))
+            self._trainer.calibrate(
+                task.make_step_batch(self.total + k, min(phase.batch, 16)) for k in range(CALIBRATION_BATCHES)
+            )
         losses, found, rows = [], [], None
         for batch in trial:
             made = self._trainer.generate(batch)
@@ -215,16 +261,25 @@ class _TrainingRun:
                 rows = make_picture_grid(task.make_columns(made.numpy(), batch))
         figures = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
         check = Validation(step, float(np.mean(losses)), figures)
-        log.info("after %d iterations, on held-out people: loss %.4f; %s", step, check.loss,
-                 ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+        log.info(
+            "after %d iterations, on held-out people: loss %.4f; %s",
+            step,
+            check.loss,
+            ", ".join(f"{name} {value:.4f}" for name, value in figures.items()),
+        )
         # Losses of different resolutions cannot be compared: a phase begins anew.
-        if self.best_validation is None or check.loss < self.best_validation.loss or self._find_phase(
-                self.best_validation.step) is not phase:
+        if (
+            self.best_validation is None
+            or check.loss < self.best_validation.loss
+            or self._find_phase(self.best_validation.step) is not phase
+        ):
             self.best, self.best_validation = _copy_weights(self._trainer.result), check
         self.validations.append(check)
         if self._curve_writer is not None:
-            self._curve_writer.write_scalars(step, {"validation/loss": check.loss,
-                                         **{f"validation/{name}": value for name, value in figures.items()}})
+            self._curve_writer.write_scalars(
+                step,
+                {"validation/loss": check.loss, **{f"validation/{name}": value for name, value in figures.items()}},
+            )
             if rows is not None:
                 self._curve_writer.write_picture_grid(step, rows)
 
@@ -232,13 +287,18 @@ class _TrainingRun:
         tensors = capture_tensors(self._trainer.modules, self._trainer.optimizers)
         tensors.update({f"{BEST_PREFIX}{name}": value for name, value in self.best.items()})
         assert self.best_validation is not None
-        facts = {"checks": [check.to_dict() for check in self.validations], "best": self.best_validation.to_dict(),
-                 "seconds": self.seconds}
+        facts = {
+            "checks": [check.to_dict() for check in self.validations],
+            "best": self.best_validation.to_dict(),
+            "seconds": self.seconds,
+        }
         return TrainingState(len(self.losses), torch.tensor(self.losses, dtype=torch.float64), tensors, facts)
 
     def resume_from(self, progress: TrainingState) -> None:
         restore_tensors(progress.tensors, self._trainer.modules, self._trainer.optimizers)
-        self.best = {name[len(BEST_PREFIX):]: value for name, value in progress.tensors.items() if name.startswith(BEST_PREFIX)}
+        self.best = {
+            name[len(BEST_PREFIX) :]: value for name, value in progress.tensors.items() if name.startswith(BEST_PREFIX)
+        }
         self.losses = progress.losses.tolist()
         self.validations = [Validation(**check) for check in progress.facts["checks"]]
         self.best_validation = Validation(**progress.facts["best"])

@@ -33,8 +33,11 @@ class TrialFigures:
     identity: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"l1": round(self.l1, 5), "psnr": round(self.psnr, 3),
-                "identity": None if self.identity is None else round(self.identity, 4)}
+        return {
+            "l1": round(self.l1, 5),
+            "psnr": round(self.psnr, 3),
+            "identity": None if self.identity is None else round(self.identity, 4),
+        }
 
     def __str__(self) -> str:
         said = f"L1 {self.l1:.4f}, PSNR {self.psnr:.2f} dB"
@@ -75,8 +78,10 @@ class Trial:
         faces = self.sampler.faces
         size = faces.layout.resolution
         places = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in self.trial_pairs]
-        return [compute_descriptor(np.ascontiguousarray(picture), points)
-                for picture, points in zip(pictures, places, strict=True)]
+        return [
+            compute_descriptor(np.ascontiguousarray(picture), points)
+            for picture, points in zip(pictures, places, strict=True)
+        ]
 
 
 def make_strip(made: Sequence[np.ndarray], pairs: PairSampler, trial: Sequence[TrainingPair]) -> np.ndarray:
@@ -88,7 +93,9 @@ def make_strip(made: Sequence[np.ndarray], pairs: PairSampler, trial: Sequence[T
         if pairs.prewarp:
             row.append(pairs.make_view(pair))
         row += [pairs.faces.get_crop(pair.target), picture]
-        rows.append(np.hstack([np.pad(one, ((_STRIP_GAP, _STRIP_GAP), (_STRIP_GAP, _STRIP_GAP), (0, 0))) for one in row]))
+        rows.append(
+            np.hstack([np.pad(one, ((_STRIP_GAP, _STRIP_GAP), (_STRIP_GAP, _STRIP_GAP), (0, 0))) for one in row])
+        )
     return np.vstack(rows)
 
 

@@ -33,7 +33,9 @@ class RequestHandler:
         self._device = device
         self._warm_cache = WarmCache()
         self._plan_cache = WarmCache(count=MAX_PLANS)
-        self._answers: Mapping[type[protocol.ProtocolRequest], Callable[[Any, EventListener, CancelCheck], dict[str, Any]]] = {
+        self._answers: Mapping[
+            type[protocol.ProtocolRequest], Callable[[Any, EventListener, CancelCheck], dict[str, Any]]
+        ] = {
             protocol.RenderRequest: self._answer_render,
             protocol.KeysRequest: self._answer_keys,
             protocol.AnalyseRequest: self._answer_analyse,
@@ -43,7 +45,9 @@ class RequestHandler:
             protocol.BundleRequest: self._answer_bundle,
         }
 
-    def answer(self, request: protocol.ProtocolRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def answer(
+        self, request: protocol.ProtocolRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         """Raises FsganError."""
         done = self._answers.get(type(request))
         if done is None:
@@ -55,9 +59,12 @@ class RequestHandler:
         self._warm_cache.clear()
         self._plan_cache.clear()
 
-    def _answer_render(self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
-        work = plan_request_job(request, self._device, force=request.force, listen=on_event, cancelled=is_cancelled,
-                           warm=self._warm_cache)
+    def _answer_render(
+        self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
+        work = plan_request_job(
+            request, self._device, force=request.force, listen=on_event, cancelled=is_cancelled, warm=self._warm_cache
+        )
         if request.report and work.stage != "final":
             raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
         result = work.run()
@@ -70,52 +77,84 @@ class RequestHandler:
             data["report"] = str(write_report(Path(request.report), parse_request_shot(request), result, on_event)[0])
         return data
 
-    def _answer_keys(self, request: protocol.KeysRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def _answer_keys(
+        self, request: protocol.KeysRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         work = plan_request_job(request, self._device, cancelled=is_cancelled, warm=self._plan_cache)
         return summarise_states(work, compute_frame_states(work, is_cancelled))
 
-    def _answer_analyse(self, request: protocol.AnalyseRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def _answer_analyse(
+        self, request: protocol.AnalyseRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         if not request.output:
             raise ProtocolError("analyse: no output is named")
-        shot = Shot.from_dict({"source": "none", "target": request.clip, "output": "none",
-                               "stages": request.stages})
+        shot = Shot.from_dict({"source": "none", "target": request.clip, "output": "none", "stages": request.stages})
 
         def relay_event(event: Event) -> None:
             raise_if_cancelled(is_cancelled)
             on_event(event)
 
-        return write_track(shot.target, Path(request.output), shot.stages, of_target=request.of_target,
-                           frames=request.frames, device=choose_device(request.device or self._device), on_event=relay_event)
+        return write_track(
+            shot.target,
+            Path(request.output),
+            shot.stages,
+            of_target=request.of_target,
+            frames=request.frames,
+            device=choose_device(request.device or self._device),
+            on_event=relay_event,
+        )
 
-    def _answer_views(self, request: protocol.ViewsRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def _answer_views(
+        self, request: protocol.ViewsRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         from fsgan_core.report.view_map import make_view_map
 
         given = request.shot.get("target")
         shot = Shot.from_dict({**request.shot, "target": given or "none", "output": "none"})
-        found = make_view_map(shot.source, shot.stages, shot.target if given else None, frames=request.frames or shot.frames,
-                         pictures=request.pictures, device=choose_device(request.device or self._device),
-                         on_event=on_event, is_cancelled=is_cancelled)
+        found = make_view_map(
+            shot.source,
+            shot.stages,
+            shot.target if given else None,
+            frames=request.frames or shot.frames,
+            pictures=request.pictures,
+            device=choose_device(request.device or self._device),
+            on_event=on_event,
+            is_cancelled=is_cancelled,
+        )
         return found.to_dict()
 
-    def _answer_doctor(self, request: protocol.DoctorRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def _answer_doctor(
+        self, request: protocol.DoctorRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         from fsgan_core.doctor import describe_installation, examine_installation
 
         found = examine_installation()
         return {**found, "lines": list(describe_installation(found))}
 
-    def _answer_bundle(self, request: protocol.BundleRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def _answer_bundle(
+        self, request: protocol.BundleRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         from fsgan_core.farm.bundle import write_bundle
         from fsgan_core.farm.nuke_bundle import make_script_bundle
         from fsgan_core.farm.template import FarmOptions
 
         if not request.output:
             raise ProtocolError("bundle: no output is named")
-        made = make_script_bundle(Path(request.script), FarmOptions(chunk=request.chunk, gpu=request.gpu),
-                                  frames=request.frames, writes=request.writes, nuke=request.nuke)
-        return {**made.summarise(Path(request.output)), "files": [str(path) for path in
-                                                               write_bundle(made, Path(request.output))]}
+        made = make_script_bundle(
+            Path(request.script),
+            FarmOptions(chunk=request.chunk, gpu=request.gpu),
+            frames=request.frames,
+            writes=request.writes,
+            nuke=request.nuke,
+        )
+        return {
+            **made.summarise(Path(request.output)),
+            "files": [str(path) for path in write_bundle(made, Path(request.output))],
+        }
 
-    def _answer_describe(self, request: protocol.DescribeRequest, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+    def _answer_describe(
+        self, request: protocol.DescribeRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
         from fsgan_core.networks.weights.catalogue import is_allowed, list_present_weights, load_catalogue
         from fsgan_core.render.engines import ENGINES, describe_missing, find_auto_engine
 
@@ -123,17 +162,28 @@ class RequestHandler:
         for engine in ENGINES:
             engines.setdefault(engine.stage, {})[engine.name] = describe_missing(engine, request.allow)
         there = {weight.name: (weight, str(path)) for weight, path in list_present_weights()}
-        weights = [*(weight for weight, _ in there.values()),
-                   *(weight for name, weight in load_catalogue().items() if name not in there)]
+        weights = [
+            *(weight for weight, _ in there.values()),
+            *(weight for name, weight in load_catalogue().items() if name not in there),
+        ]
         return {
             "version": __version__,
             "engines": engines,
             "auto": {stage: find_auto_engine(stage, request.allow) for stage in engines},
-            "weights": [{"name": weight.name, "role": weight.role, "licence": weight.licence, "note": weight.note,
-                         "default": weight.default, "resolution": weight.resolution,
-                         "installed": weight.name in there, "allowed": is_allowed(weight.licence, request.allow),
-                         "path": there.get(weight.name, (weight, ""))[1]}
-                        for weight in weights],
+            "weights": [
+                {
+                    "name": weight.name,
+                    "role": weight.role,
+                    "licence": weight.licence,
+                    "note": weight.note,
+                    "default": weight.default,
+                    "resolution": weight.resolution,
+                    "installed": weight.name in there,
+                    "allowed": is_allowed(weight.licence, request.allow),
+                    "path": there.get(weight.name, (weight, ""))[1],
+                }
+                for weight in weights
+            ],
             "devices": list(list_devices()),
             "device": choose_device(self._device),
         }

@@ -65,7 +65,7 @@ class Outbox:
             try:
                 line = memoryview(_encode_event(event))
                 while line:
-                    line = line[os.write(self._sink, line):]
+                    line = line[os.write(self._sink, line) :]
             except OSError as error:
                 log.info("the client cannot be written to: %s", error)
                 self.abandon()
@@ -82,4 +82,6 @@ def _encode_event(event: ProtocolEvent) -> bytes:
         return event.to_line()
     except ProtocolError as error:
         log.error("%s", error)
-        return ErrorEvent(event.id, "InternalError", 1, str(error)).to_line() if isinstance(event, FINAL_EVENTS) else b""
+        return (
+            ErrorEvent(event.id, "InternalError", 1, str(error)).to_line() if isinstance(event, FINAL_EVENTS) else b""
+        )

@@ -55,8 +55,17 @@ class Worker:
     parent, means the end; 0 is not to look. on_beat: called with every heartbeat.
     """
 
-    def __init__(self, source: int, sink: int, *, device: str = "auto", log_file: str = "", parent: int = 0,
-                 heartbeat: float = HEARTBEAT_SECONDS, on_beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        source: int,
+        sink: int,
+        *,
+        device: str = "auto",
+        log_file: str = "",
+        parent: int = 0,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        on_beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self._source = source
         self._outbox = Outbox(sink)
         self._device = device
@@ -78,8 +87,14 @@ class Worker:
     def run(self) -> int:
         """The exit code: 0. Renders are done in the calling thread."""
         self._main_thread = threading.current_thread()
-        threads = [threading.Thread(target=target, name=name, daemon=True) for name, target in (
-            ("reader", self._read_requests), ("heart", self._send_heartbeats), ("questions", lambda: self._run_queue(self._question_queue)))]
+        threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for name, target in (
+                ("reader", self._read_requests),
+                ("heart", self._send_heartbeats),
+                ("questions", lambda: self._run_queue(self._question_queue)),
+            )
+        ]
         self._outbox.start()
         with _forward_log(self._outbox):
             for thread in threads:
@@ -130,19 +145,34 @@ class Worker:
 
     def _greet(self, request: protocol.HelloRequest) -> None:
         if request.protocol != protocol.PROTOCOL_VERSION:
-            raise _attach_request(request, ProtocolError(
-                f"the client speaks protocol {request.protocol}, this worker (fsgan {__version__}) "
-                f"{protocol.PROTOCOL_VERSION}; install the same version of both"))
+            raise _attach_request(
+                request,
+                ProtocolError(
+                    f"the client speaks protocol {request.protocol}, this worker (fsgan {__version__}) "
+                    f"{protocol.PROTOCOL_VERSION}; install the same version of both"
+                ),
+            )
         self._is_greeted = True
         log.info("client: %s", request.client or "without a name")
-        self._outbox.put(protocol.HelloEvent(request.id, protocol.PROTOCOL_VERSION, __version__, os.getpid(),
-                                           sys.executable, self._device, self._log_file))
+        self._outbox.put(
+            protocol.HelloEvent(
+                request.id,
+                protocol.PROTOCOL_VERSION,
+                __version__,
+                os.getpid(),
+                sys.executable,
+                self._device,
+                self._log_file,
+            )
+        )
 
     def _enqueue(self, request: protocol.ProtocolRequest) -> None:
         task = _WorkerRequest(request)
         with self._lock:
             if request.id == NO_REQUEST or request.id in self._requests:
-                raise _attach_request(request, ProtocolError(f"{request.name}: the number {request.id} is taken or none"))
+                raise _attach_request(
+                    request, ProtocolError(f"{request.name}: the number {request.id} is taken or none")
+                )
             self._requests[request.id] = task
         lane = self._main_queue if isinstance(request, protocol.QUEUED_REQUESTS) else self._question_queue
         lane.put(task)
@@ -196,14 +226,32 @@ class Worker:
         if event.kind == "frame":
             task.open_frames.discard(event.frame or 0)
             path = handlers.make_frame_path(task.request, event.frame or 0)
-            self._outbox.put(protocol.FrameEvent(number, frame=event.frame or 0, state=event.state, path=path,
-                                            done=event.done, total=event.total, seconds=round(event.seconds, 4),
-                                            message=event.message))
+            self._outbox.put(
+                protocol.FrameEvent(
+                    number,
+                    frame=event.frame or 0,
+                    state=event.state,
+                    path=path,
+                    done=event.done,
+                    total=event.total,
+                    seconds=round(event.seconds, 4),
+                    message=event.message,
+                )
+            )
             return
         if event.kind == "begin":
             task.open_frames.add(event.frame or 0)
-        self._outbox.put(protocol.ProgressEvent(number, step=event.kind, subject=event.subject, done=event.done,
-                                           total=event.total, frame=event.frame, message=event.message))
+        self._outbox.put(
+            protocol.ProgressEvent(
+                number,
+                step=event.kind,
+                subject=event.subject,
+                done=event.done,
+                total=event.total,
+                frame=event.frame,
+                message=event.message,
+            )
+        )
 
     def _send_failure(self, number: int, error: Exception) -> None:
         if isinstance(error, FsganError):
@@ -225,8 +273,15 @@ class Worker:
             busy = running.request.id if running is not None else NO_REQUEST
             seconds = round(time.monotonic() - running.start_time, 1) if running is not None else 0.0
             waiting = max(0, len(self._requests) - (running is not None))
-            self._outbox.put(protocol.HeartbeatEvent(busy=busy, frames=tuple(sorted(running.open_frames)) if running else (),
-                                                waiting=waiting, memory=measure_resident_bytes(), seconds=seconds))
+            self._outbox.put(
+                protocol.HeartbeatEvent(
+                    busy=busy,
+                    frames=tuple(sorted(running.open_frames)) if running else (),
+                    waiting=waiting,
+                    memory=measure_resident_bytes(),
+                    seconds=seconds,
+                )
+            )
             if running is None and time.monotonic() - self._last_active > IDLE_SECONDS:
                 self._handler.release_memory()
             self._on_beat()

@@ -30,7 +30,9 @@ def run_action(action: str) -> None:
         log.debug("%s of %s", action, node.fullName(), exc_info=error)
     except Exception as error:
         log.exception("%s of %s", action, node.fullName())
-        status.show_status(node, status.make_error_status(FsganError(f"{action} failed, {type(error).__name__}: {error}")))
+        status.show_status(
+            node, status.make_error_status(FsganError(f"{action} failed, {type(error).__name__}: {error}"))
+        )
 
 
 def render_frame(node: Any) -> None:
@@ -75,8 +77,9 @@ def doctor(node: Any = None) -> None:
     def on_answer(request: PendingRequest) -> None:
         found = request.result or {}
         verdict = ["all is well"] if found.get("ok") else [f"PROBLEM: {one}" for one in found.get("problems", ())]
-        show_text("FSGAN: doctor", str(request.error) if request.error
-                  else "\n".join([*verdict, "", *found.get("lines", ())]))
+        show_text(
+            "FSGAN: doctor", str(request.error) if request.error else "\n".join([*verdict, "", *found.get("lines", ())])
+        )
 
     request = get_shared_client().request(protocol.DoctorRequest(), on_end=on_answer)
     if not nuke.GUI:
@@ -91,8 +94,10 @@ def open_report(node: Any) -> None:
     for there in [page for page in pages if page.is_file()]:
         webbrowser.open(there.as_uri())
     if not any(page.is_file() for page in pages):
-        show_message(f"There is no report of {node.name()} yet. Tick Output > report, then press Range or To here; it is "
-             f"written to {page.parent}.")
+        show_message(
+            f"There is no report of {node.name()} yet. Tick Output > report, then press Range or To here; it is "
+            f"written to {page.parent}."
+        )
 
 
 def open_manual(node: Any = None) -> None:
@@ -110,8 +115,26 @@ def open_log(node: Any) -> None:
     webbrowser.open(Path(path).as_uri())
 
 
-ACTIONS: Mapping[str, Callable[[Any], None]] = {function.__name__: function for function in (
-    render_frame, render_range, render_here, cancel, reload, analyse, view_map, doctor, open_report, open_log,
-    open_manual, exports.to_tracker, exports.to_corner_pin, exports.to_points, exports.to_roto, exports.take_edits)}
+ACTIONS: Mapping[str, Callable[[Any], None]] = {
+    function.__name__: function
+    for function in (
+        render_frame,
+        render_range,
+        render_here,
+        cancel,
+        reload,
+        analyse,
+        view_map,
+        doctor,
+        open_report,
+        open_log,
+        open_manual,
+        exports.to_tracker,
+        exports.to_corner_pin,
+        exports.to_points,
+        exports.to_roto,
+        exports.take_edits,
+    )
+}
 
 __all__ = ["ACTIONS", "run_action"]

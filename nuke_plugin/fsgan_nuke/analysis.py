@@ -22,15 +22,25 @@ def make_analysis_job(node: Any, view: str) -> NodeJob:
     settings = {"analyse": read_knobs(node, "analyse", view), "colour": read_knobs(node, "colour", view)}
     if colour.config:
         settings["colour"]["config"] = colour.config
-    return NodeJob(str(node.fullName()), view, {"target": clip, "stages": settings}, "", {}, paths.get_track_path(node, view),
-               tuple(branches), "source" if _is_source_only(node) else "target")
+    return NodeJob(
+        str(node.fullName()),
+        view,
+        {"target": clip, "stages": settings},
+        "",
+        {},
+        paths.get_track_path(node, view),
+        tuple(branches),
+        "source" if _is_source_only(node) else "target",
+    )
 
 
 def load_node_track(node: Any, view: str) -> tracks.FaceTrack:
     """The track of the person that an FSGAN_Analyse chooses, in a view; without its offsets. Raises TrackError."""
     path = paths.get_track_path(node, view)
     if node["person"].value() == "point":
-        return tracks.load_face_track(path, point=[node["person_point"].getValueAt(nuke.frame(), index, view) for index in (0, 1)])
+        return tracks.load_face_track(
+            path, point=[node["person_point"].getValueAt(nuke.frame(), index, view) for index in (0, 1)]
+        )
     return tracks.load_face_track(path, int(node["person_index"].value()) if node["person"].value() == "index" else 0)
 
 
@@ -70,7 +80,10 @@ def list_nodes_below(node: Any) -> list[Any]:
     """The nodes of ours that use an FSGAN_Analyse."""
     found = []
     for one in graph.list_render_nodes():
-        used = (graph.find_analyse_node(graph.find_connected(one, name)) for name in graph.INPUT_NAMES[graph.get_node_class(one)])
+        used = (
+            graph.find_analyse_node(graph.find_connected(one, name))
+            for name in graph.INPUT_NAMES[graph.get_node_class(one)]
+        )
         if any(above is not None and above[0].fullName() == node.fullName() for above in used):
             found.append(one)
     return found

@@ -18,8 +18,19 @@ from fsgan_nuke.knobs import find_active_knobs
 from fsgan_nuke.node_job import make_node_job
 
 QUIET_SECONDS = 0.6  # seconds without a change, after which a node's status is asked for
-IGNORED_KNOBS = ("status", "status_line", "about", "result", "ready", "first", "last", "xpos", "ypos", "selected",
-                  "name")
+IGNORED_KNOBS = (
+    "status",
+    "status_line",
+    "about",
+    "result",
+    "ready",
+    "first",
+    "last",
+    "xpos",
+    "ypos",
+    "selected",
+    "name",
+)
 
 _unwritten_inputs: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
 _changed_nodes: dict[str, float] = {}
@@ -63,8 +74,12 @@ def on_script_loaded() -> None:
         return
     _unwritten_inputs.clear()
     writes = [one for one in nuke.allNodes("Write", nuke.root()) if not one["disable"].value()]
-    wanted = {(one.fullName(), view): one for write in writes for one in graph.iterate_render_nodes(write)
-              for view in stereo.list_written_views(write)}
+    wanted = {
+        (one.fullName(), view): one
+        for write in writes
+        for one in graph.iterate_render_nodes(write)
+        for view in stereo.list_written_views(write)
+    }
     for (name, view), node in wanted.items():
         try:
             render_queue.write_inputs(node, make_node_job(node, view=view))
@@ -82,9 +97,13 @@ def on_before_render() -> None:
             pattern = paths.get_result_pattern(node)
         except FsganError as error:
             raise RuntimeError(f"{node.fullName()}: {error}") from error
-        for knob, value in (("result", pattern), ("first", min(int(node["first"].value()), int(root.firstFrame()))),
-                            ("last", max(int(node["last"].value()), int(root.lastFrame()))), ("ready", 1),
-                            ("missing_results", "error")):
+        for knob, value in (
+            ("result", pattern),
+            ("first", min(int(node["first"].value()), int(root.firstFrame()))),
+            ("last", max(int(node["last"].value()), int(root.lastFrame()))),
+            ("ready", 1),
+            ("missing_results", "error"),
+        ):
             node[knob].setValue(value)
 
 
@@ -110,8 +129,10 @@ def render_missing_frame(node: Any, frame: int, view: str) -> None:
         job = make_node_job(node, str(frame), view)
         lacking = [branch for branch in job.branches if input_writes.find_frames_to_write(branch, [frame])]
         if lacking:
-            raise FsganError(f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
-                             "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render")
+            raise FsganError(
+                f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
+                "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render"
+            )
         render_queue.start_render(node, str(frame), above=False, only=(view,))
     except FsganError as error:
         raise RuntimeError(f"{name}, frame {frame}: {error}") from error
@@ -142,8 +163,13 @@ def on_update_ui() -> None:
 
 
 def _read_linked_values(node: Any) -> str:
-    return repr([graph.resolve_link(knob).value() for name, knob in node.knobs().items()
-                 if knob.Class() == "Link_Knob" and name.rpartition("_")[2] not in IGNORED_KNOBS])
+    return repr(
+        [
+            graph.resolve_link(knob).value()
+            for name, knob in node.knobs().items()
+            if knob.Class() == "Link_Knob" and name.rpartition("_")[2] not in IGNORED_KNOBS
+        ]
+    )
 
 
 def _mark_changed(node: Any) -> None:
@@ -156,8 +182,9 @@ def _mark_changed(node: Any) -> None:
 def disable_inactive_knobs(node: Any) -> None:
     """What does not count as the other knobs stand cannot be changed."""
     for stage, prefix in graph.list_node_stages(node):
-        for name, counts in find_active_knobs(stage, lambda name: graph.resolve_link(node[name]).value(),
-                                     lambda name: name in node.knobs(), prefix).items():
+        for name, counts in find_active_knobs(
+            stage, lambda name: graph.resolve_link(node[name]).value(), lambda name: name in node.knobs(), prefix
+        ).items():
             if bool(node[name].enabled()) != counts:
                 node[name].setEnabled(counts)
 

@@ -50,9 +50,17 @@ class Client:
     requests after which the worker is ended, 0 for never.
     """
 
-    def __init__(self, settings: Callable[[], Settings] = preferences.load_settings, *, name: str = CLIENT_NAME,
-                 command: WorkerCommand = make_worker_command, start_timeout: float = 180.0, silence: float = 30.0,
-                 cancel_grace: float = 30.0, idle: float = 3600.0) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], Settings] = preferences.load_settings,
+        *,
+        name: str = CLIENT_NAME,
+        command: WorkerCommand = make_worker_command,
+        start_timeout: float = 180.0,
+        silence: float = 30.0,
+        cancel_grace: float = 30.0,
+        idle: float = 3600.0,
+    ) -> None:
         self._settings = settings
         self._name = name
         self._command = command
@@ -77,8 +85,12 @@ class Client:
 
     # For callers.
 
-    def request(self, message: protocol.ProtocolRequest, on_event: Optional[EventCallback] = None,
-                on_end: Optional[Callable[[PendingRequest], None]] = None) -> PendingRequest:
+    def request(
+        self,
+        message: protocol.ProtocolRequest,
+        on_event: Optional[EventCallback] = None,
+        on_end: Optional[Callable[[PendingRequest], None]] = None,
+    ) -> PendingRequest:
         """Sends a request; its number is set here. on_event: each event of it. on_end: once, with the request; both in
         threads of the client. Returns at once; a worker that cannot be started is an error of the request."""
         with self._lock:
@@ -163,8 +175,10 @@ class Client:
 
     def _start_threads(self) -> None:
         if not self._threads:
-            self._threads = [threading.Thread(target=target, name="fsgan worker, " + name, daemon=True)
-                             for target, name in ((self._run_keeper, "keeper"), (self._run_watch, "watch"))]
+            self._threads = [
+                threading.Thread(target=target, name="fsgan worker, " + name, daemon=True)
+                for target, name in ((self._run_keeper, "keeper"), (self._run_watch, "watch"))
+            ]
             for thread in self._threads:
                 thread.start()
 
@@ -228,8 +242,13 @@ class Client:
             self._greeting, self._refusal, self._heartbeat, self._is_silent = None, None, None, False
             self._last_id += 1
             hello = protocol.HelloRequest(self._last_id, protocol.PROTOCOL_VERSION, self._name)
-        process = WorkerProcess(self._command(settings, log_file), make_worker_environment(settings), log_file, self._on_worker_event,
-                          self._on_worker_end)
+        process = WorkerProcess(
+            self._command(settings, log_file),
+            make_worker_environment(settings),
+            log_file,
+            self._on_worker_event,
+            self._on_worker_end,
+        )
         with self._lock:
             if self._is_closing:
                 closing = True
@@ -251,8 +270,10 @@ class Client:
         told = False
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._greeting is not None or self._refusal is not None
-                                    or self._process is not process, TICK_SECONDS)
+                self._lock.wait_for(
+                    lambda: self._greeting is not None or self._refusal is not None or self._process is not process,
+                    TICK_SECONDS,
+                )
                 greeting, refused, gone = self._greeting, self._refusal, self._process is not process
             spent = time.monotonic() - begun
             if greeting is not None:
@@ -264,8 +285,9 @@ class Client:
                 raise WorkerError(f"the worker does not start ({process.describe_ending()}){_describe_log(process)}")
             if spent > self._start_timeout:
                 process.kill()
-                raise WorkerError(f"the worker has not answered within {self._start_timeout:g} s of its start"
-                                  f"{_describe_log(process)}")
+                raise WorkerError(
+                    f"the worker has not answered within {self._start_timeout:g} s of its start{_describe_log(process)}"
+                )
             if spent > SLOW_START_SECONDS and not told:
                 told = True
                 self._notify_all(protocol.ProgressEvent(step="starting", message="the worker is slow to start"))
@@ -277,8 +299,10 @@ class Client:
                 if event.protocol == protocol.PROTOCOL_VERSION:
                     self._greeting = event
                 else:
-                    self._refusal = WorkerError(f"it speaks protocol {event.protocol}, the plugin "
-                                                f"{protocol.PROTOCOL_VERSION}; install the same version of both")
+                    self._refusal = WorkerError(
+                        f"it speaks protocol {event.protocol}, the plugin "
+                        f"{protocol.PROTOCOL_VERSION}; install the same version of both"
+                    )
                 self._lock.notify_all()
             return
         if isinstance(event, protocol.HeartbeatEvent):
@@ -360,8 +384,11 @@ class Client:
         if silent == self._is_silent:
             return
         self._is_silent = silent
-        text = (f"the worker has given no sign of life for {seconds:.0f} s; it may be stuck (cancel ends it)" if silent
-                else "the worker gives signs of life again")
+        text = (
+            f"the worker has given no sign of life for {seconds:.0f} s; it may be stuck (cancel ends it)"
+            if silent
+            else "the worker gives signs of life again"
+        )
         log.warning("%s", text)
         self._notify_all(protocol.LogEvent(level="warning", message=text))
 

@@ -32,19 +32,27 @@ def read_project_colour() -> ProjectColour:
     working = _strip_menu_text(str(root["workingSpaceLUT"].value()))
     if managed != "OCIO":
         if working not in NATIVE_SPACES:
-            raise ColourError(f"the script's working space is {working}; without OCIO the nodes work in linear only. "
-                              "Set Project Settings > Color to linear, or use OCIO.")
+            raise ColourError(
+                f"the script's working space is {working}; without OCIO the nodes work in linear only. "
+                "Set Project Settings > Color to linear, or use OCIO."
+            )
         return ProjectColour(os.environ.get("OCIO", ""), NATIVE_SPACES[working], managed)
     if os.environ.get("OCIO"):
         return ProjectColour(os.environ["OCIO"], working, managed)
     name = str(root["OCIO_config"].value())
-    path = _read_config_path(root, "customOCIOConfigPath") if name == "custom" else _read_config_path(root, "OCIOConfigPath")
+    path = (
+        _read_config_path(root, "customOCIOConfigPath")
+        if name == "custom"
+        else _read_config_path(root, "OCIOConfigPath")
+    )
     if path:
         return ProjectColour(path, working, managed)
     if name.startswith(("cg-config-", "studio-config-")):
         return ProjectColour(f"ocio://{name}", working, managed)
-    raise ColourError(f"the script uses the OCIO config {name}, whose file is not known here. Set the environment "
-                      "variable OCIO to it, or choose it as a custom config in the Project Settings.")
+    raise ColourError(
+        f"the script uses the OCIO config {name}, whose file is not known here. Set the environment "
+        "variable OCIO to it, or choose it as a custom config in the Project Settings."
+    )
 
 
 def read_space(node: Any, colour: ProjectColour) -> str:
@@ -62,8 +70,14 @@ def read_space(node: Any, colour: ProjectColour) -> str:
 def _get_default_space(node: Any) -> str:
     """The project's setting for files of the Read's kind; "" where the kind is not known for sure."""
     suffix = os.path.splitext(str(nuke.filename(node) or ""))[1].lower()
-    knob = {".exr": "floatLut", ".hdr": "floatLut", ".jpg": "int8Lut", ".jpeg": "int8Lut", ".dpx": "logLut",
-            ".cin": "logLut"}.get(suffix, "")
+    knob = {
+        ".exr": "floatLut",
+        ".hdr": "floatLut",
+        ".jpg": "int8Lut",
+        ".jpeg": "int8Lut",
+        ".dpx": "logLut",
+        ".cin": "logLut",
+    }.get(suffix, "")
     if not knob:
         knob = {"8-bit": "int8Lut", "16-bit": "int16Lut"}.get(str(node.metadata("input/bitsperchannel") or ""), "")
     return _strip_menu_text(str(nuke.root()[knob].value())) if knob else ""
@@ -74,7 +88,7 @@ def _strip_menu_text(name: str) -> str:
     value and its label."""
     name = name.partition("\t")[0].strip()
     if name.startswith("default (") and name.endswith(")"):
-        name = name[len("default ("):-1]
+        name = name[len("default (") : -1]
     return name.rpartition("/")[2]
 
 

@@ -65,7 +65,9 @@ def take_edits(node: Any) -> None:
         tracks.save_edits(track, moved)
         analysis.fill_curves(node, view)
     count = sum(len(points) for points in moved.values())
-    status.show_status(node, status.Status(status.UP_TO_DATE, f"{count} points taken" if count else "no point was moved"))
+    status.show_status(
+        node, status.Status(status.UP_TO_DATE, f"{count} points taken" if count else "no point was moved")
+    )
 
 
 def _iterate_tracks(node: Any) -> Iterator[tuple[str, tracks.FaceTrack]]:
@@ -80,9 +82,11 @@ def _read_points(chosen: Any, track: tracks.FaceTrack) -> dict[str, dict[int, tu
     """The points of a node that was made from a track, name -> frame -> point."""
     if chosen.Class() == "Tracker4":
         return tracks.parse_tracker_points(chosen["tracks"].toScript(False))
-    return {name: {frame: (chosen[name].getValueAt(frame, 0), chosen[name].getValueAt(frame, 1))
-                   for frame in track.faces}
-            for name in tracks.POINT_KNOBS if name in chosen.knobs()}
+    return {
+        name: {frame: (chosen[name].getValueAt(frame, 0), chosen[name].getValueAt(frame, 1)) for frame in track.faces}
+        for name in tracks.POINT_KNOBS
+        if name in chosen.knobs()
+    }
 
 
 def _format_knobs(knobs: dict[str, str]) -> str:
@@ -94,7 +98,7 @@ def _make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
     number = stereo.list_views().index(view)
     lines = ["inputs 0", f"xpos {int(node.xpos()) + 120 * (number + 1)}", f"ypos {int(node.ypos())}", knobs]
     if stereo.has_several_views():
-        lines += ["addUserKnob {20 FSGAN}", f"addUserKnob {{1 {VIEW_MARK} l \"\" +INVISIBLE}}", f"{VIEW_MARK} {view}"]
+        lines += ["addUserKnob {20 FSGAN}", f'addUserKnob {{1 {VIEW_MARK} l "" +INVISIBLE}}', f"{VIEW_MARK} {view}"]
         name = f"{name}_{view}"
     group = graph.find_owner(node) or nuke.root()
     nuke.Undo.begin(f"FSGAN: {kind}")

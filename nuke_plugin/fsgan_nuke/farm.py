@@ -40,8 +40,11 @@ def prepare(words: Sequence[str]) -> None:
     given = dict(word.split("=", 1) for word in words if "=" in word)
     try:
         nuke.scriptOpen(given["script"])
-        write_nodes(given["nodes"], given["frames"].replace(":", "x"),
-                    [name for name in given.get("writes", "").split(",") if name])
+        write_nodes(
+            given["nodes"],
+            given["frames"].replace(":", "x"),
+            [name for name in given.get("writes", "").split(",") if name],
+        )
     except FsganError as error:
         print(f"openjd_fail: {' '.join(str(error).split())}", flush=True)  # for the engine; Nuke says where
         raise
@@ -88,7 +91,9 @@ def submit_to_farm() -> None:
     panel.addSingleLineInput("Writes", " ".join(writes))
     panel.addSingleLineInput("frames (empty: as the Writes say)", "")
     panel.addSingleLineInput("frames of a task", "10")
-    panel.addEnumerationPulldown("machines with a GPU", "yes no" if load_settings().device.startswith("cuda") else "no yes")
+    panel.addEnumerationPulldown(
+        "machines with a GPU", "yes no" if load_settings().device.startswith("cuda") else "no yes"
+    )
     panel.addFilenameSearch("job's folder", folder)
     panel.addSingleLineInput("Nuke on the farm", "nuke")
     panel.addSingleLineInput("command that sends it", os.environ.get(SUBMIT_VARIABLE, ""))
@@ -101,18 +106,25 @@ def submit_to_farm() -> None:
     nuke.scriptSave()
     command = str(panel.value("command that sends it") or "")
     message = protocol.BundleRequest(
-        script=str(nuke.root()["name"].value()), output=str(panel.value("job's folder")),
+        script=str(nuke.root()["name"].value()),
+        output=str(panel.value("job's folder")),
         writes=tuple(str(panel.value("Writes") or "").replace(",", " ").split()),
-        frames=str(panel.value("frames (empty: as the Writes say)") or ""), chunk=int(chunk),
-        gpu=str(panel.value("machines with a GPU")) == "yes", nuke=str(panel.value("Nuke on the farm") or "nuke"))
+        frames=str(panel.value("frames (empty: as the Writes say)") or ""),
+        chunk=int(chunk),
+        gpu=str(panel.value("machines with a GPU")) == "yes",
+        nuke=str(panel.value("Nuke on the farm") or "nuke"),
+    )
 
     get_shared_client().request(message, on_end=lambda request: _on_bundle_made(request, command))
 
 
 def _list_writes() -> List[str]:
     """Writes at the top that are switched on and have one of our nodes above; of those that are selected, if any."""
-    found = [node for node in nuke.allNodes("Write", nuke.root()) if not node["disable"].value()
-             and any(True for _ in graph.iterate_render_nodes(node))]
+    found = [
+        node
+        for node in nuke.allNodes("Write", nuke.root())
+        if not node["disable"].value() and any(True for _ in graph.iterate_render_nodes(node))
+    ]
     if not found:
         raise InputError("no Write of this script that is switched on has an FSGAN node above it")
     chosen = [node for node in found if node in nuke.selectedNodes("Write")] or found
@@ -132,8 +144,14 @@ def _on_bundle_made(request: PendingRequest, command: str) -> None:
     try:
         # As the worker: without what Nuke set for its own libraries.
         words = [*shlex.split(command, posix=os.name != "nt"), str(told["folder"])]
-        done = subprocess.run(words, env=make_worker_environment(load_settings()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=120, check=False)
+        done = subprocess.run(
+            words,
+            env=make_worker_environment(load_settings()),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=120,
+            check=False,
+        )
         said = done.stdout.decode("utf-8", "replace").strip()[-1000:]
         failed = f" (exit code {done.returncode})" if done.returncode else ""
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:

@@ -8,7 +8,15 @@ import nuke
 
 from fsgan_core.contract.errors import InputError
 
-NODE_CLASSES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
+NODE_CLASSES = (
+    "FSGAN_Analyse",
+    "FSGAN_Reenact",
+    "FSGAN_Mask",
+    "FSGAN_Inpaint",
+    "FSGAN_Blend",
+    "FSGAN_Swap",
+    "FSGAN_Drive",
+)
 INPUT_NAMES = {
     "FSGAN_Analyse": ("target",),
     "FSGAN_Reenact": ("target", "source"),
@@ -99,7 +107,11 @@ def _step_up(node: Any, view: str) -> tuple[Optional[Any], str]:
 def find_maker(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
     """The node that makes the picture which arrives through `node`, and the view of it; None where nothing does."""
     way = list(walk_up(node, view))
-    return way[-1] if way and way[-1][0].Class() not in END_CLASSES and get_node_class(way[-1][0]) not in PASS_THROUGH_CLASSES else None
+    return (
+        way[-1]
+        if way and way[-1][0].Class() not in END_CLASSES and get_node_class(way[-1][0]) not in PASS_THROUGH_CLASSES
+        else None
+    )
 
 
 def find_analyse_node(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
@@ -175,7 +187,9 @@ def get_render_node(node: Any) -> Any:
 def list_render_nodes() -> list[Any]:
     """All nodes of ours in the script that render, those inside groups included."""
     found = nuke.allNodes(group=nuke.root(), recurseGroups=True)
-    return [node for node in found if is_fsgan_node(node) and get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")]
+    return [
+        node for node in found if is_fsgan_node(node) and get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")
+    ]
 
 
 def list_upstream_nodes(node: Any) -> list[Any]:

@@ -13,8 +13,12 @@ def convert_to_group(node: Any) -> Any:
     """Puts a group in the place of one of our nodes: same name, same connections, same results; the group."""
     kind, name = str(node.Class()), str(node.name())
     inputs = [node.input(number) for number in range(node.inputs())]
-    places = [(one, number) for one in node.dependent(nuke.INPUTS, False) for number in range(one.inputs())
-              if one.input(number) is not None and one.input(number).fullName() == node.fullName()]
+    places = [
+        (one, number)
+        for one in node.dependent(nuke.INPUTS, False)
+        for number in range(one.inputs())
+        if one.input(number) is not None and one.input(number).fullName() == node.fullName()
+    ]
     with graph.find_owner(node) or nuke.root():
         made = node.makeGroup()
         for number, one in enumerate(inputs):

@@ -16,9 +16,27 @@ from fsgan_nuke.host import use_full_size
 from fsgan_nuke.node_job import InputBranch
 
 # Knobs that say how a node looks in the graph, not what it does.
-APPEARANCE_KNOBS = ("name", "label", "note_font", "note_font_size", "note_font_color", "tile_color", "gl_color", "selected",
-         "hide_input", "icon", "indicators", "autolabel", "help", "xpos", "ypos", "bookmark", "postage_stamp",
-         "status_line", "status")
+APPEARANCE_KNOBS = (
+    "name",
+    "label",
+    "note_font",
+    "note_font_size",
+    "note_font_color",
+    "tile_color",
+    "gl_color",
+    "selected",
+    "hide_input",
+    "icon",
+    "indicators",
+    "autolabel",
+    "help",
+    "xpos",
+    "ypos",
+    "bookmark",
+    "postage_stamp",
+    "status_line",
+    "status",
+)
 
 
 def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[int]:
@@ -54,8 +72,11 @@ def find_frames_to_write(branch: InputBranch, frames: Sequence[int]) -> dict[int
     record = _read_record(_get_record_path(branch))
     text = describe_tree(branch.node)
     wanted = {frame: _compute_digest(text, read_file_states(branch.node, frame, branch.view)) for frame in frames}
-    return {frame: known for frame, known in wanted.items()
-            if record.get(str(frame)) != known or not os.path.isfile(fill_frame(branch.path, frame))}
+    return {
+        frame: known
+        for frame, known in wanted.items()
+        if record.get(str(frame)) != known or not os.path.isfile(fill_frame(branch.path, frame))
+    }
 
 
 def describe_tree(node: Any) -> str:
@@ -72,8 +93,17 @@ def read_file_states(node: Any, frame: int, view: str) -> list[Any]:
     states = []
     for one in graph.list_upstream_nodes(node):
         if one.Class() == "Read" or graph.is_fsgan_node(one):
-            path = fill_frame(stereo.fill_view(str(one["result"].value() if graph.is_fsgan_node(one) and "result" in one.knobs()
-                                             else nuke.filename(one) or ""), view), frame)
+            path = fill_frame(
+                stereo.fill_view(
+                    str(
+                        one["result"].value()
+                        if graph.is_fsgan_node(one) and "result" in one.knobs()
+                        else nuke.filename(one) or ""
+                    ),
+                    view,
+                ),
+                frame,
+            )
             try:
                 found = os.stat(path)
                 states.append([path, found.st_size, found.st_mtime_ns])

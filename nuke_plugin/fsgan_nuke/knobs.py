@@ -39,17 +39,22 @@ class NukeKnob:
     flags: tuple[str, ...] = ()
 
 
-def make_stage_knobs(stage: str, prefix: str = "", only: Sequence[str] = (), without: Sequence[str] = (),
-                group: str | None = None) -> list[NukeKnob]:
+def make_stage_knobs(
+    stage: str, prefix: str = "", only: Sequence[str] = (), without: Sequence[str] = (), group: str | None = None
+) -> list[NukeKnob]:
     """Knobs of a stage's parameters in the order of their declaration. only: these parameters; without: not these;
     group: those of a group, "" for those of none, None for all."""
-    declared = [knob for knob in iterate_param_fields(STAGE_PARAMS[stage]) if (not only or knob.name in only)
-                and group in (None, knob.group)]
+    declared = [
+        knob
+        for knob in iterate_param_fields(STAGE_PARAMS[stage])
+        if (not only or knob.name in only) and group in (None, knob.group)
+    ]
     return [made for knob in declared if knob.name not in without for made in _make_knobs(knob, prefix)]
 
 
-def read_stage_params(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
-               prefix: str = "") -> dict[str, Any]:
+def read_stage_params(
+    stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool], prefix: str = ""
+) -> dict[str, Any]:
     """Parameters of a stage as plain data, from the knobs that the node has; the others keep their defaults.
 
     value_of: name -> value of a knob (a pair of numbers for XY). has: whether the node has a knob.
@@ -67,11 +72,15 @@ def read_stage_params(stage: str, value_of: Callable[[str], Any], has: Callable[
     return values
 
 
-def find_active_knobs(stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool],
-             prefix: str = "") -> dict[str, bool]:
+def find_active_knobs(
+    stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool], prefix: str = ""
+) -> dict[str, bool]:
     """Name of a knob -> whether its value counts, for those that count with some values of another one alone."""
-    return {prefix + knob.name: _is_active(knob, value_of, prefix) for knob in iterate_param_fields(STAGE_PARAMS[stage])
-            if knob.when and has(prefix + knob.name) and has(prefix + knob.when[0])}
+    return {
+        prefix + knob.name: _is_active(knob, value_of, prefix)
+        for knob in iterate_param_fields(STAGE_PARAMS[stage])
+        if knob.when and has(prefix + knob.name) and has(prefix + knob.when[0])
+    }
 
 
 def _is_active(knob: ParamField, value_of: Callable[[str], Any], prefix: str) -> bool:
@@ -81,13 +90,23 @@ def _is_active(knob: ParamField, value_of: Callable[[str], Any], prefix: str) ->
 def _make_knobs(knob: ParamField, prefix: str) -> list[NukeKnob]:
     name = prefix + knob.name
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
-    made = NukeKnob(name, _KNOB_CODES[knob.kind], label, knob.help, _format_default(knob), items=knob.choices,
-                    low=_get_slider_low(knob), high=_get_slider_high(knob))
+    made = NukeKnob(
+        name,
+        _KNOB_CODES[knob.kind],
+        label,
+        knob.help,
+        _format_default(knob),
+        items=knob.choices,
+        low=_get_slider_low(knob),
+        high=_get_slider_high(knob),
+    )
     if knob.kind == "bool":
         return [_change_knob(made, flags=("+STARTLINE",))]
     if not knob.optional or knob.when:
         return [made]
-    switch = NukeKnob(name + SWITCH_SUFFIX, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",))
+    switch = NukeKnob(
+        name + SWITCH_SUFFIX, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",)
+    )
     return [made, switch]
 
 

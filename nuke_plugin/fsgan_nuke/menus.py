@@ -28,12 +28,18 @@ def install_menu() -> None:
             menu.addCommand(name, f"nuke.createNode('FSGAN_{name}')", icon=f"FSGAN_{name}.png")
         menu.addSeparator()
     menu.addCommand("Example tree", paste_example)
-    menu.addCommand("Convert selected to groups", convert_selected,
-                    tooltip="For a script that is opened where this plugin is missing: results are shown and rendered, "
-                            "but no new ones are made.")
+    menu.addCommand(
+        "Convert selected to groups",
+        convert_selected,
+        tooltip="For a script that is opened where this plugin is missing: results are shown and rendered, "
+        "but no new ones are made.",
+    )
     menu.addSeparator()
-    menu.addCommand("Submit to farm...", farm.submit_to_farm,
-                    tooltip="A job for a render farm: these nodes without a Nuke licence, then the Writes.")
+    menu.addCommand(
+        "Submit to farm...",
+        farm.submit_to_farm,
+        tooltip="A job for a render farm: these nodes without a Nuke licence, then the Writes.",
+    )
     menu.addCommand("Preferences...", edit_preferences, tooltip="The worker's Python, folders and device.")
     menu.addCommand("Doctor", actions.doctor, tooltip="What is installed, and what works here.")
     menu.addCommand("Manual", actions.open_manual)
@@ -57,16 +63,25 @@ def edit_preferences() -> None:
     """Asks, saves, ends the worker and looks whether another one answers by what was chosen."""
     now = settings.load_settings()
     panel: Any = nuke.Panel("FSGAN preferences")
-    for name, value in (("worker's Python", now.python), ("weights folder", now.weights), ("cache folder", now.cache),
-                        ("log folder", now.logs)):
+    for name, value in (
+        ("worker's Python", now.python),
+        ("weights folder", now.weights),
+        ("cache folder", now.cache),
+        ("log folder", now.logs),
+    ):
         panel.addFilenameSearch(name, value)
     devices = weights_menu.list_devices() or DEFAULT_DEVICES
     panel.addEnumerationPulldown("device", " ".join([now.device, *[one for one in devices if one != now.device]]))
     if not panel.show():
         return
-    chosen = replace(now, python=str(panel.value("worker's Python") or ""),
-                     weights=str(panel.value("weights folder") or ""), cache=str(panel.value("cache folder") or ""),
-                     logs=str(panel.value("log folder") or ""), device=str(panel.value("device")))
+    chosen = replace(
+        now,
+        python=str(panel.value("worker's Python") or ""),
+        weights=str(panel.value("weights folder") or ""),
+        cache=str(panel.value("cache folder") or ""),
+        logs=str(panel.value("log folder") or ""),
+        device=str(panel.value("device")),
+    )
     try:
         file = settings.save_settings(chosen)
     except OSError as error:

@@ -139,10 +139,13 @@ def _check_own_output(node: Any, output: str) -> None:
     if not paths.read_named_path(node, "file"):
         return
     for other in graph.list_render_nodes():
-        if other.fullName() != node.fullName() and output in {stereo.fill_view(paths.read_named_path(other, "file"), view)
-                                                              for view in stereo.list_views()}:
-            raise InputError(f"{node.fullName()} and {other.fullName()} would both write the same files; give one of "
-                             f"them another path under Output > file ({output})")
+        if other.fullName() != node.fullName() and output in {
+            stereo.fill_view(paths.read_named_path(other, "file"), view) for view in stereo.list_views()
+        }:
+            raise InputError(
+                f"{node.fullName()} and {other.fullName()} would both write the same files; give one of "
+                f"them another path under Output > file ({output})"
+            )
 
 
 def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[str, Any]:
@@ -151,7 +154,9 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[s
     stages: dict[str, dict[str, Any]] = {}
     for one in graph.iterate_render_nodes(node):
         if graph.get_node_class(one) in STAGE_OF_CLASS and one.fullName() != node.fullName():
-            stages[STAGE_OF_CLASS[graph.get_node_class(one)]] = read_knobs(one, STAGE_OF_CLASS[graph.get_node_class(one)], view)
+            stages[STAGE_OF_CLASS[graph.get_node_class(one)]] = read_knobs(
+                one, STAGE_OF_CLASS[graph.get_node_class(one)], view
+            )
     kind = graph.get_node_class(node)
     if kind in STAGE_OF_CLASS:
         stages[STAGE_OF_CLASS[kind]] = read_knobs(node, STAGE_OF_CLASS[kind], view)
@@ -178,8 +183,10 @@ def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[
         knob = node[name]
         kind = str(knob.Class())
         if knob.isAnimated():
-            raise InputError(f"{node.name()}: '{knob.label()}' is animated, and a parameter is the same in every "
-                             "frame; delete its keys, or mix two nodes of which each has its own value")
+            raise InputError(
+                f"{node.name()}: '{knob.label()}' is animated, and a parameter is the same in every "
+                "frame; delete its keys, or mix two nodes of which each has its own value"
+            )
         if kind == "XY_Knob":
             return tuple(knob.getValueAt(nuke.frame(), index, view) for index in (0, 1))
         return knob.getValueAt(nuke.frame(), 0, view) if kind in SPLIT_KNOB_CLASSES else knob.value()
@@ -187,7 +194,9 @@ def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[
     return read_stage_params(stage, read_value, lambda name: name in node.knobs(), prefix)
 
 
-def make_clip(node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]) -> Optional[dict[str, Any]]:
+def make_clip(
+    node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]
+) -> Optional[dict[str, Any]]:
     """What is connected to an input, as a clip of the shot; None for nothing."""
     above = graph.find_connected(node, name, view)
     if above is None:
@@ -225,7 +234,9 @@ def _make_file_clip(above: Any, view: str, colour: ProjectColour) -> Optional[di
     return {**clip, "view": view} if stereo.has_several_views() else clip
 
 
-def _make_stage_clip(node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]) -> dict[str, Any]:
+def _make_stage_clip(
+    node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]
+) -> dict[str, Any]:
     """The files of a stage before this one: its own where the node is connected to it, else written by the host."""
     above = graph.find_connected(node, name, view)
     found = graph.find_maker(above, view)

@@ -40,8 +40,11 @@ def write_offset_track(node: Any, path: str, view: str) -> str:
     changed = False
     for person in data["people"]:
         for frame in person["faces"]:
-            added = {offset.name: value for offset in used
-                     if (value := _read_offset(node[OFFSET_PREFIX + offset.name], offset, int(frame), view)) is not None}
+            added = {
+                offset.name: value
+                for offset in used
+                if (value := _read_offset(node[OFFSET_PREFIX + offset.name], offset, int(frame), view)) is not None
+            }
             if added:
                 override = person.setdefault("overrides", {}).setdefault(frame, {})
                 override["offset"] = combine_offsets(override.get("offset", {}), added)

@@ -20,12 +20,19 @@ def get_result_pattern(node: Any, view: str = "") -> str:
     Raises InputError for a script that was never saved, and for a path that two views would share.
     """
     name = make_flat_name(node)
-    pattern = require_safe_path(read_named_path(node, "file") or f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.####.exr")
+    pattern = require_safe_path(
+        read_named_path(node, "file") or f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.####.exr"
+    )
     if not view:
         return pattern
-    if any(one != view and stereo.fill_view(pattern, one) == stereo.fill_view(pattern, view) for one in stereo.list_node_views(node)):
-        raise InputError(f"{node.name()}: two views would write the same files; put {stereo.VIEW_VARIABLE} into Output > "
-                         f"file, or name one under Output > stereo views ({pattern})")
+    if any(
+        one != view and stereo.fill_view(pattern, one) == stereo.fill_view(pattern, view)
+        for one in stereo.list_node_views(node)
+    ):
+        raise InputError(
+            f"{node.name()}: two views would write the same files; put {stereo.VIEW_VARIABLE} into Output > "
+            f"file, or name one under Output > stereo views ({pattern})"
+        )
     return stereo.fill_view(pattern, view)
 
 
@@ -37,7 +44,9 @@ def get_report_folder(node: Any, view: str) -> str:
 
 def get_input_pattern(node: Any, name: str) -> str:
     """Frames that the host writes of one of the node's inputs, with %V where the script has several views."""
-    return require_safe_path(f"{get_work_folder()}/{make_flat_name(node)}/inputs/{name}/{name}{_get_view_suffix()}.####.exr")
+    return require_safe_path(
+        f"{get_work_folder()}/{make_flat_name(node)}/inputs/{name}/{name}{_get_view_suffix()}.####.exr"
+    )
 
 
 def can_show(node: Any, pattern: str) -> bool:
@@ -49,7 +58,9 @@ def can_show(node: Any, pattern: str) -> bool:
     script = _get_script_path()
     if name != make_flat_name(node) or script in ("", "Root"):
         return False
-    return os.path.dirname(folder) == f"{os.path.dirname(os.path.abspath(script))}/{WORK_FOLDER_NAME}".replace("\\", "/")
+    return os.path.dirname(folder) == f"{os.path.dirname(os.path.abspath(script))}/{WORK_FOLDER_NAME}".replace(
+        "\\", "/"
+    )
 
 
 def _get_view_suffix() -> str:
@@ -59,10 +70,12 @@ def _get_view_suffix() -> str:
 def require_safe_path(path: str) -> str:
     """The path, if it may stand in one of the host's file knobs. Raises InputError: the host takes what is in brackets
     there for a command, and $ for a variable."""
-    found = sorted(set(path) & set("[]{}$\\;\"\n"))
+    found = sorted(set(path) & set('[]{}$\\;"\n'))
     if found:
-        raise InputError(f"Nuke reads {' '.join(found)} in a path as a command; save the script in another folder, or "
-                         f"name another path under Output > file, than {path}")
+        raise InputError(
+            f"Nuke reads {' '.join(found)} in a path as a command; save the script in another folder, or "
+            f"name another path under Output > file, than {path}"
+        )
     return path
 
 

@@ -24,27 +24,56 @@ MAX_LOGS = 10
 MAX_GARBAGE = 20
 
 # What the host set for its own libraries, which would break another interpreter's.
-HOST_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONEXECUTABLE", "PYTHONUSERBASE", "__PYVENV_LAUNCHER__",
-           "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LD_PRELOAD", "TCL_LIBRARY", "TK_LIBRARY", "TIX_LIBRARY")
+HOST_VARIABLES = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PYTHONEXECUTABLE",
+    "PYTHONUSERBASE",
+    "__PYVENV_LAUNCHER__",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "TCL_LIBRARY",
+    "TK_LIBRARY",
+    "TIX_LIBRARY",
+)
 HOST_PREFIXES = ("QT_", "DYLD_")
 
 
 def make_worker_command(settings: Settings, log_file: Path) -> List[str]:
     """Raises WorkerError where no Python is known."""
     if not settings.python:
-        raise WorkerError("it is not known which Python runs the worker: run `python3 install.py --nuke`, or set "
-                          "FSGAN_PYTHON")
+        raise WorkerError(
+            "it is not known which Python runs the worker: run `python3 install.py --nuke`, or set FSGAN_PYTHON"
+        )
     # -P: what lies in the working directory is not imported.
-    return [str(Path(settings.python).expanduser()), "-P", "-m", "fsgan_core.cli", "worker",
-            "--device", settings.device, "--log", str(log_file)]
+    return [
+        str(Path(settings.python).expanduser()),
+        "-P",
+        "-m",
+        "fsgan_core.cli",
+        "worker",
+        "--device",
+        settings.device,
+        "--log",
+        str(log_file),
+    ]
 
 
-def make_worker_environment(settings: Settings, inherited: Optional[Mapping[str, str]] = None,
-                       platform: str = sys.platform, host: str = sys.executable) -> Dict[str, str]:
+def make_worker_environment(
+    settings: Settings,
+    inherited: Optional[Mapping[str, str]] = None,
+    platform: str = sys.platform,
+    host: str = sys.executable,
+) -> Dict[str, str]:
     """The host's environment without what is only for the host, and with what the settings say."""
     given = os.environ if inherited is None else inherited
-    kept = {name: value for name, value in given.items()
-            if name.upper() not in HOST_VARIABLES and not name.upper().startswith(HOST_PREFIXES)}
+    kept = {
+        name: value
+        for name, value in given.items()
+        if name.upper() not in HOST_VARIABLES and not name.upper().startswith(HOST_PREFIXES)
+    }
     if platform == "win32":
         # The host's folder of DLLs stands in PATH there.
         own = os.path.normcase(os.path.dirname(host))
@@ -63,8 +92,10 @@ def choose_log_file(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         old = sorted(folder.glob("worker-*.log*"), key=lambda path: path.stat().st_mtime, reverse=True)
     except OSError as error:
-        raise WorkerError(f"the folder of logs {folder} cannot be used: {error.strerror or error}; choose another one "
-                          "in the preferences") from error
+        raise WorkerError(
+            f"the folder of logs {folder} cannot be used: {error.strerror or error}; choose another one "
+            "in the preferences"
+        ) from error
     for path in old[MAX_LOGS:]:
         with suppress(OSError):  # another worker's
             path.unlink()
@@ -77,8 +108,14 @@ class WorkerProcess:
     Raises WorkerError when it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log_file: Path,
-                 on_event: Callable[[WorkerProcess, ProtocolEvent], None], on_end: Callable[[WorkerProcess], None]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log_file: Path,
+        on_event: Callable[[WorkerProcess, ProtocolEvent], None],
+        on_end: Callable[[WorkerProcess], None],
+    ) -> None:
         self.log_file = log_file
         self.last_heard = time.monotonic()
         self.garbage_lines: List[str] = []
@@ -92,11 +129,20 @@ class WorkerProcess:
         try:
             # What goes wrong before the worker opens its log is in there too.
             with open(str(log_file), "ab") as errors:
-                self._popen = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                               stderr=errors, env=dict(environment), bufsize=0, **hidden)
+                self._popen = subprocess.Popen(
+                    list(command),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=dict(environment),
+                    bufsize=0,
+                    **hidden,
+                )
         except OSError as error:
-            raise WorkerError(f"the worker does not start: {command[0]}: {error.strerror or error}. Run `python3 "
-                              "install.py --nuke` again, or choose the worker's Python in the preferences") from error
+            raise WorkerError(
+                f"the worker does not start: {command[0]}: {error.strerror or error}. Run `python3 "
+                "install.py --nuke` again, or choose the worker's Python in the preferences"
+            ) from error
         self._reader = threading.Thread(target=self._read_events, name="fsgan worker, reader", daemon=True)
         self._reader.start()
 
@@ -115,7 +161,7 @@ class WorkerProcess:
         with self._send_lock:
             descriptor = self._popen.stdin.fileno() if not self._popen.stdin.closed else -1
             while line:
-                line = line[os.write(descriptor, line):]
+                line = line[os.write(descriptor, line) :]
 
     def end(self, grace: float) -> None:
         """Closes the worker's input, which ends it; what is left after `grace` seconds is killed."""

@@ -60,7 +60,9 @@ class NodeRender:
 
 
 _active_renders: dict[str, NodeRender] = {}
-_shown_statuses: dict[str, status.Status] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
+_shown_statuses: dict[
+    str, status.Status
+] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
 
 
 def start_render(node: Any, frames: str = "", above: bool = True, only: Sequence[str] = ()) -> NodeRender:
@@ -74,8 +76,14 @@ def start_render(node: Any, frames: str = "", above: bool = True, only: Sequence
     nodes = [one for one in graph.iterate_render_nodes(node) if above or one.fullName() == node.fullName()]
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
-    return _begin_render(NodeRender([str(one.fullName()) for one in nodes], frames or get_frames_text(graph.get_render_node(node)),
-                         tuple(only) or stereo.list_node_views(node), report=not frames))
+    return _begin_render(
+        NodeRender(
+            [str(one.fullName()) for one in nodes],
+            frames or get_frames_text(graph.get_render_node(node)),
+            tuple(only) or stereo.list_node_views(node),
+            report=not frames,
+        )
+    )
 
 
 def start_analysis(node: Any) -> NodeRender:
@@ -148,7 +156,9 @@ def refresh_status(node: Any) -> None:
         if not all(_list_frames(clip["path"]) for clip in job.upstream.values()):
             on_answer(job.view, None)
             continue
-        message = protocol.KeysRequest(shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]))
+        message = protocol.KeysRequest(
+            shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"])
+        )
         get_shared_client().request(message, on_end=functools.partial(on_answer, job.view))
 
 
@@ -161,12 +171,16 @@ def _make_answer_status(request: Optional[PendingRequest]) -> status.Status:
 
 def _get_analysis_status(node: Any) -> status.Status:
     try:
-        lacking = [view for view in stereo.list_node_views(node) if not os.path.isfile(paths.get_track_path(node, view))]
+        lacking = [
+            view for view in stereo.list_node_views(node) if not os.path.isfile(paths.get_track_path(node, view))
+        ]
     except FsganError as error:
         return status.make_error_status(error)
     if not lacking:
         return status.Status(status.UP_TO_DATE, "analysed")
-    return status.Status(status.NOT_RENDERED, "not analysed" + (f": {', '.join(lacking)}" if stereo.has_several_views() else ""))
+    return status.Status(
+        status.NOT_RENDERED, "not analysed" + (f": {', '.join(lacking)}" if stereo.has_several_views() else "")
+    )
 
 
 def _run_render(render: NodeRender) -> None:
@@ -203,7 +217,11 @@ def _run_render(render: NodeRender) -> None:
 def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
     """On the main thread: what the worker shall do, and what it reads written."""
     node = _find_node(name)
-    job = make_analysis_job(node, view) if graph.get_node_class(node) == "FSGAN_Analyse" else make_node_job(node, render.frames, view)
+    job = (
+        make_analysis_job(node, view)
+        if graph.get_node_class(node) == "FSGAN_Analyse"
+        else make_node_job(node, render.frames, view)
+    )
     if render.report and "report" in node.knobs() and node["report"].value():
         job = replace(job, report=paths.get_report_folder(node, view))
     _show_status(name, status.make_rendering_status(0, 0, "writing inputs" if job.branches else "starting"))
@@ -215,7 +233,9 @@ def write_inputs(node: Any, job: NodeJob) -> None:
     """What only the host can make. On the main thread; not while the host itself renders."""
     asked = parse_frame_numbers(str(job.shot.get("frames", "")))
     for branch in job.branches:
-        wanted = range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1) if branch.needs_whole_clip else asked
+        wanted = (
+            range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1) if branch.needs_whole_clip else asked
+        )
         input_writes.write_branch(node, branch, list(wanted))
 
 
@@ -223,11 +243,16 @@ def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
     """Off the main thread, where there is an interface: the worker's answer. Raises FsganError."""
     message: protocol.ProtocolRequest
     if job.analysis_side is not None:
-        message = protocol.AnalyseRequest(clip=job.shot["target"], output=job.output, stages=job.shot["stages"],
-                                   of_target=job.analysis_side == "target")
+        message = protocol.AnalyseRequest(
+            clip=job.shot["target"],
+            output=job.output,
+            stages=job.shot["stages"],
+            of_target=job.analysis_side == "target",
+        )
     else:
-        message = protocol.RenderRequest(shot=job.shot, stage=job.stage, upstream=job.upstream,
-                                  frames=str(job.shot["frames"]), report=job.report)
+        message = protocol.RenderRequest(
+            shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]), report=job.report
+        )
     render.request = get_shared_client().request(message)
     shown_at, failed = 0.0, []
     for event in render.request.follow():
@@ -286,7 +311,9 @@ def _list_frames(pattern: str) -> list[int]:
         names = os.listdir(folder)
     except OSError:
         return []
-    found = [one[len(before):len(one) - len(after)] for one in names if one.startswith(before) and one.endswith(after)]
+    found = [
+        one[len(before) : len(one) - len(after)] for one in names if one.startswith(before) and one.endswith(after)
+    ]
     return sorted(int(number) for number in found if number.lstrip("-").isdigit())
 
 
@@ -299,8 +326,12 @@ def _show_status(name: str, shown: status.Status) -> None:
     swap = graph.find_swap(node)
     if swap is not None:
         _shown_statuses[name] = shown
-        found = {str(one.name()): _shown_statuses.get(str(one.fullName())) for one in graph.list_swap_render_nodes(swap)}
-        status.show_status(swap, status.combine_stage_statuses({stage: said for stage, said in found.items() if said is not None}))
+        found = {
+            str(one.name()): _shown_statuses.get(str(one.fullName())) for one in graph.list_swap_render_nodes(swap)
+        }
+        status.show_status(
+            swap, status.combine_stage_statuses({stage: said for stage, said in found.items() if said is not None})
+        )
 
 
 def forget_status(node: Any) -> None:

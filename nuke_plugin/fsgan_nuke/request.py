@@ -25,8 +25,13 @@ class PendingRequest:
     is set in the end.
     """
 
-    def __init__(self, canceller: Callable[[PendingRequest], None], message: protocol.ProtocolRequest, on_event: Optional[EventCallback],
-                 on_end: Optional[Callable[[PendingRequest], None]]) -> None:
+    def __init__(
+        self,
+        canceller: Callable[[PendingRequest], None],
+        message: protocol.ProtocolRequest,
+        on_event: Optional[EventCallback],
+        on_end: Optional[Callable[[PendingRequest], None]],
+    ) -> None:
         self.message = message
         self.result: Optional[Mapping[str, Any]] = None
         self.error: Optional[FsganError] = None

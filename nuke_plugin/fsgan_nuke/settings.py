@@ -19,7 +19,12 @@ from typing import Any, Dict, List, Mapping, Optional
 log = logging.getLogger(__name__)
 
 FILE_VARIABLE = "FSGAN_SETTINGS"
-SETTING_VARIABLES = {"python": "FSGAN_PYTHON", "weights": "FSGAN_WEIGHTS", "cache": "FSGAN_CACHE", "device": "FSGAN_DEVICE"}
+SETTING_VARIABLES = {
+    "python": "FSGAN_PYTHON",
+    "weights": "FSGAN_WEIGHTS",
+    "cache": "FSGAN_CACHE",
+    "device": "FSGAN_DEVICE",
+}
 SITE_FILE = Path(__file__).resolve().parent.parent / "fsgan.json"
 
 
@@ -48,8 +53,12 @@ def get_settings_file(environment: Optional[Mapping[str, str]] = None) -> Path:
     return Path(given).expanduser() if given else get_user_folder("config") / "nuke.json"
 
 
-def get_user_folder(kind: str, platform: str = sys.platform, environment: Optional[Mapping[str, str]] = None,
-                home: Optional[Path] = None) -> Path:
+def get_user_folder(
+    kind: str,
+    platform: str = sys.platform,
+    environment: Optional[Mapping[str, str]] = None,
+    home: Optional[Path] = None,
+) -> Path:
     """Where this system keeps a user's "config" or "cache" for us."""
     variables = os.environ if environment is None else environment
     home = home or Path(os.path.expanduser("~"))
@@ -68,15 +77,20 @@ def load_settings(environment: Optional[Mapping[str, str]] = None, site: Path = 
     """What holds now. A file that cannot be read is logged and left out."""
     variables = os.environ if environment is None else environment
     values: Dict[str, Any] = {**_read_settings(site), **_read_settings(get_settings_file(variables))}
-    values.update({name: variables[variable] for name, variable in SETTING_VARIABLES.items() if variables.get(variable)})
+    values.update(
+        {name: variables[variable] for name, variable in SETTING_VARIABLES.items() if variables.get(variable)}
+    )
     return Settings(**values)
 
 
 def list_overruling_variables(settings: Settings, environment: Optional[Mapping[str, str]] = None) -> List[str]:
     """Environment variables that hold against what these settings say."""
     variables = os.environ if environment is None else environment
-    return [variable for name, variable in SETTING_VARIABLES.items()
-            if variables.get(variable) and variables[variable] != getattr(settings, name)]
+    return [
+        variable
+        for name, variable in SETTING_VARIABLES.items()
+        if variables.get(variable) and variables[variable] != getattr(settings, name)
+    ]
 
 
 def save_settings(settings: Settings, file: Optional[Path] = None) -> Path:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Mapping
 
 UP_TO_DATE, STALE, RENDERING, FAILED, NOT_RENDERED = "up to date", "stale", "rendering", "error", "nothing rendered"
-STATE_COLOURS = {UP_TO_DATE: "#5fae6b", STALE: "#d9a13b", RENDERING: "#5f93d9", FAILED: "#e0605a", NOT_RENDERED: "#999999"}
+STATE_COLOURS = {
+    UP_TO_DATE: "#5fae6b",
+    STALE: "#d9a13b",
+    RENDERING: "#5f93d9",
+    FAILED: "#e0605a",
+    NOT_RENDERED: "#999999",
+}
 MAX_LINE_LENGTH = 120  # letters of an error beside a node; all of it is in the tooltip
 
 
@@ -68,7 +74,7 @@ def make_rendering_status(done: int, total: int, step: str = "") -> Status:
 def make_error_status(error: BaseException) -> Status:
     text = str(error) or type(error).__name__
     line = text.splitlines()[0]
-    return Status(FAILED, line if len(line) <= MAX_LINE_LENGTH else line[:MAX_LINE_LENGTH - 3] + "...", text)
+    return Status(FAILED, line if len(line) <= MAX_LINE_LENGTH else line[: MAX_LINE_LENGTH - 3] + "...", text)
 
 
 def show_status(node: Any, status: Status) -> None:

@@ -20,16 +20,36 @@ MIN_MOVE = 0.05  # pixels: a point that moved less was not edited
 
 # Columns of a Tracker4's table, as the host writes them.
 _TRACKER_COLUMNS = (
-    "{ 5 1 20 enable e 1 }", "{ 3 1 75 name name 1 }", "{ 2 1 58 track_x track_x 1 }", "{ 2 1 58 track_y track_y 1 }",
-    "{ 2 1 63 offset_x offset_x 1 }", "{ 2 1 63 offset_y offset_y 1 }", "{ 4 1 27 T T 1 }", "{ 4 1 27 R R 1 }",
-    "{ 4 1 27 S S 1 }", "{ 2 0 45 error error 1 }", "{ 1 1 0 error_min error_min 1 }",
-    "{ 1 1 0 error_max error_max 1 }", "{ 1 1 0 pattern_x pattern_x 1 }", "{ 1 1 0 pattern_y pattern_y 1 }",
-    "{ 1 1 0 pattern_r pattern_r 1 }", "{ 1 1 0 pattern_t pattern_t 1 }", "{ 1 1 0 search_x search_x 1 }",
-    "{ 1 1 0 search_y search_y 1 }", "{ 1 1 0 search_r search_r 1 }", "{ 1 1 0 search_t search_t 1 }",
-    "{ 2 1 0 key_track key_track 1 }", "{ 2 1 0 key_search_x key_search_x 1 }", "{ 2 1 0 key_search_y key_search_y 1 }",
-    "{ 2 1 0 key_search_r key_search_r 1 }", "{ 2 1 0 key_search_t key_search_t 1 }",
-    "{ 2 1 0 key_track_x key_track_x 1 }", "{ 2 1 0 key_track_y key_track_y 1 }", "{ 2 1 0 key_track_r key_track_r 1 }",
-    "{ 2 1 0 key_track_t key_track_t 1 }", "{ 2 1 0 key_centre_offset_x key_centre_offset_x 1 }",
+    "{ 5 1 20 enable e 1 }",
+    "{ 3 1 75 name name 1 }",
+    "{ 2 1 58 track_x track_x 1 }",
+    "{ 2 1 58 track_y track_y 1 }",
+    "{ 2 1 63 offset_x offset_x 1 }",
+    "{ 2 1 63 offset_y offset_y 1 }",
+    "{ 4 1 27 T T 1 }",
+    "{ 4 1 27 R R 1 }",
+    "{ 4 1 27 S S 1 }",
+    "{ 2 0 45 error error 1 }",
+    "{ 1 1 0 error_min error_min 1 }",
+    "{ 1 1 0 error_max error_max 1 }",
+    "{ 1 1 0 pattern_x pattern_x 1 }",
+    "{ 1 1 0 pattern_y pattern_y 1 }",
+    "{ 1 1 0 pattern_r pattern_r 1 }",
+    "{ 1 1 0 pattern_t pattern_t 1 }",
+    "{ 1 1 0 search_x search_x 1 }",
+    "{ 1 1 0 search_y search_y 1 }",
+    "{ 1 1 0 search_r search_r 1 }",
+    "{ 1 1 0 search_t search_t 1 }",
+    "{ 2 1 0 key_track key_track 1 }",
+    "{ 2 1 0 key_search_x key_search_x 1 }",
+    "{ 2 1 0 key_search_y key_search_y 1 }",
+    "{ 2 1 0 key_search_r key_search_r 1 }",
+    "{ 2 1 0 key_search_t key_search_t 1 }",
+    "{ 2 1 0 key_track_x key_track_x 1 }",
+    "{ 2 1 0 key_track_y key_track_y 1 }",
+    "{ 2 1 0 key_track_r key_track_r 1 }",
+    "{ 2 1 0 key_track_t key_track_t 1 }",
+    "{ 2 1 0 key_centre_offset_x key_centre_offset_x 1 }",
     "{ 2 1 0 key_centre_offset_y key_centre_offset_y 1 }",
 )
 
@@ -68,12 +88,15 @@ def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]]
         if person not in people:
             raise TrackError(f"{path} has no person {person}; it has {len(people)}")
         overrides = people[person].get("overrides", {})
-        faces = {int(frame): _parse_face(face, height, overrides.get(frame, {}).get("landmarks", {}))
-                 for frame, face in people[person]["faces"].items()
-                 if not overrides.get(frame, {}).get("hidden")}
+        faces = {
+            int(frame): _parse_face(face, height, overrides.get(frame, {}).get("landmarks", {}))
+            for frame, face in people[person]["faces"].items()
+            if not overrides.get(frame, {}).get("hidden")
+        }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TrackError(f"{path} is no track file of this version ({type(error).__name__}: {error}); analyse the clip "
-                         "again") from error
+        raise TrackError(
+            f"{path} is no track file of this version ({type(error).__name__}: {error}); analyse the clip again"
+        ) from error
     return FaceTrack(path, person, height, dict(sorted(faces.items())))
 
 
@@ -84,9 +107,11 @@ def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
         points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
         enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in add_gap_frames(points))
         size = " ".join(["-15 -15 15 15", "-25 -25 25 25"])
-        rows.append(f'{{ {{curve K {enabled}}} "{name}" {format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))} '
-                    f"{{curve K x{min(points)} 0}} {{curve K x{min(points)} 0}} 1 1 1 {{curve x{min(points)} 0}} 0 1 "
-                    f"{size} {' '.join(['{}'] * 11)} }}")
+        rows.append(
+            f'{{ {{curve K {enabled}}} "{name}" {format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))} '
+            f"{{curve K x{min(points)} 0}} {{curve K x{min(points)} 0}} 1 1 1 {{curve x{min(points)} 0}} 0 1 "
+            f"{size} {' '.join(['{}'] * 11)} }}"
+        )
     columns = "\n".join(_TRACKER_COLUMNS)
     return {"tracks": f"{{ {{ 1 {len(_TRACKER_COLUMNS)} {len(rows)} }}\n{{ {columns} }}\n{{ {' '.join(rows)} }}\n}}"}
 
@@ -99,7 +124,9 @@ def make_corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
     knobs = {}
     for number in range(4):
         points = {frame: square[number] for frame, square in squares.items()}
-        knobs[f"to{number + 1}"] = "{" + format_curve(_select_axis(points, 0)) + " " + format_curve(_select_axis(points, 1)) + "}"
+        knobs[f"to{number + 1}"] = (
+            "{" + format_curve(_select_axis(points, 0)) + " " + format_curve(_select_axis(points, 1)) + "}"
+        )
         knobs[f"from{number + 1}"] = "{" + " ".join(f"{value:.3f}" for value in first[number]) + "}"
     return knobs
 
@@ -111,8 +138,10 @@ def make_points_knobs(track: FaceTrack) -> str:
         lines.append(f"addUserKnob {{20 {region} l {region}}}")
         for name, index in list(POINT_KNOBS.items())[first:after]:
             points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
-            lines += [f"addUserKnob {{12 {name} l {index}}}",
-                      f"{name} {{{format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))}}}"]
+            lines += [
+                f"addUserKnob {{12 {name} l {index}}}",
+                f"{name} {{{format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))}}}",
+            ]
     return "\n".join(lines)
 
 
@@ -152,8 +181,9 @@ def parse_tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]
             x, y = (_parse_keys(columns[place]) for place in (2, 3))
             found[columns[1]] = {frame: (x[frame], y[frame]) for frame in x if frame in y}
     except (IndexError, ValueError) as error:
-        raise TrackError(f"the Tracker's points are written in a way that is not known here ({error}); nothing was "
-                         "taken") from error
+        raise TrackError(
+            f"the Tracker's points are written in a way that is not known here ({error}); nothing was taken"
+        ) from error
     return found
 
 
@@ -191,10 +221,10 @@ def _split_words(text: str) -> list[str]:
                     break
             if depth:
                 raise ValueError("a brace is not closed")
-            found.append(text[start + 1:place - 1])
+            found.append(text[start + 1 : place - 1])
         elif letter == '"':
             place = text.index('"', start + 1) + 1
-            found.append(text[start + 1:place - 1])
+            found.append(text[start + 1 : place - 1])
         else:
             while place < len(text) and not text[place].isspace():
                 place += 1
@@ -202,7 +232,9 @@ def _split_words(text: str) -> list[str]:
     return found
 
 
-def find_moved_points(track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]) -> dict[int, dict[int, Any]]:
+def find_moved_points(
+    track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]
+) -> dict[int, dict[int, Any]]:
     """Which points of a tracker were moved: frame -> landmark -> point in the file's coordinates (rows from the top).
 
     edited: name of a point, as in a Tracker or a node of points -> frame -> (x, y).
@@ -265,8 +297,13 @@ def _parse_face(face: Mapping[str, Any], height: int, placed: Mapping[str, Seque
     yaw, pitch, roll = (float(value) for value in face["euler"])
     landmarks = [placed.get(str(index), point) for index, point in enumerate(face["landmarks"])]
     points = tuple((float(px) + 0.5, height - 0.5 - float(py)) for px, py in landmarks)
-    return FaceFrame((x + width / 2 + 0.5, height - 0.5 - (y + tall / 2)), width, (yaw, pitch, roll),
-                     float(face["confidence"]), points)
+    return FaceFrame(
+        (x + width / 2 + 0.5, height - 0.5 - (y + tall / 2)),
+        width,
+        (yaw, pitch, roll),
+        float(face["confidence"]),
+        points,
+    )
 
 
 def _make_square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
@@ -274,9 +311,10 @@ def _make_square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
     half = face.width / 2
     turn = -math.radians(face.euler[2])  # clockwise in the picture
     across, up = (math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))
-    return tuple((face.centre[0] + half * (a * across[0] + b * up[0]),
-                  face.centre[1] + half * (a * across[1] + b * up[1]))
-                 for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1)))
+    return tuple(
+        (face.centre[0] + half * (a * across[0] + b * up[0]), face.centre[1] + half * (a * across[1] + b * up[1]))
+        for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))
+    )
 
 
 def _select_axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, float]:

@@ -57,10 +57,15 @@ class ViewModel:
     def make_knob_texts(self) -> Dict[str, str]:
         """The choice as texts of the parameters `views`, `exclude` and `weights` of reenact."""
         weights = sorted({view["weight"] for view in self.views if view["weight"] != 1})
-        return {"views": "",
-                "exclude": ",".join(self._format_ranges(lambda view: view["state"] == VIEW_EXCLUDED)),
-                "weights": ",".join(f"{name}={weight:g}" for weight in weights
-                                    for name in self._format_ranges(lambda view, weight=weight: view["weight"] == weight))}
+        return {
+            "views": "",
+            "exclude": ",".join(self._format_ranges(lambda view: view["state"] == VIEW_EXCLUDED)),
+            "weights": ",".join(
+                f"{name}={weight:g}"
+                for weight in weights
+                for name in self._format_ranges(lambda view, weight=weight: view["weight"] == weight)
+            ),
+        }
 
     def _format_ranges(self, wanted: Callable[..., bool]) -> List[str]:
         """Views as names and ranges. A range spans neighbours of the list alone, whatever frames lie between them."""
@@ -85,8 +90,9 @@ class ViewModel:
         target = int(self.data.get("target", 0))
         if target:
             lacking = sum(int(lack["count"]) for lack in self.lacking)
-            text += f"; {target} frames of the target, " + (f"{lacking} lack a near view" if lacking else
-                                                            "all near a view")
+            text += f"; {target} frames of the target, " + (
+                f"{lacking} lack a near view" if lacking else "all near a view"
+            )
         return text
 
     def format_caption(self, place: int) -> str:
@@ -104,9 +110,11 @@ class ViewModel:
     def format_details(self, place: int) -> str:
         """A view's tooltip."""
         view = self.views[place]
-        return (f"frame {view['name']}: yaw {view['yaw']:+.1f}, pitch {view['pitch']:+.1f}, roll {view['roll']:+.1f} "
-                f"degrees; mouth open {view['mouth']:.2f}; confidence {view['confidence']:.2f}\n"
-                f"leads {view['leads']} frames, gives light to {view['light']:.1f}")
+        return (
+            f"frame {view['name']}: yaw {view['yaw']:+.1f}, pitch {view['pitch']:+.1f}, roll {view['roll']:+.1f} "
+            f"degrees; mouth open {view['mouth']:.2f}; confidence {view['confidence']:.2f}\n"
+            f"leads {view['leads']} frames, gives light to {view['light']:.1f}"
+        )
 
     def format_square(self, square: GridSquare) -> str:
         """What stands below a square of the map: how many views are used of how many."""

@@ -9,7 +9,13 @@ from fsgan_nuke.qt import QtCore, QtGui, QtWidgets, own_window
 from fsgan_nuke.view_model import MAX_WEIGHT, MIN_WEIGHT, ViewModel
 
 MIN_SIDE, MAX_SIDE, GAP, CAPTION_HEIGHT, LEFT_MARGIN, BOTTOM_MARGIN = 44, 96, 4, 15, 52, 22  # pixels
-WANTED_COLOUR, LACKING_COLOUR, CHOSEN_COLOUR, CROSS_COLOUR, DIM_COLOUR = "#5b8fc7", "#d9863b", "#f0f0f0", "#c8504a", "#8c8c8c"
+WANTED_COLOUR, LACKING_COLOUR, CHOSEN_COLOUR, CROSS_COLOUR, DIM_COLOUR = (
+    "#5b8fc7",
+    "#d9863b",
+    "#f0f0f0",
+    "#c8504a",
+    "#8c8c8c",
+)
 
 SquareKey = Tuple[int, int]
 
@@ -49,7 +55,9 @@ class SquareMap(QtWidgets.QWidget):
         columns, rows = max(1, len(self.grid.columns)), max(1, len(self.grid.rows))
         side = min((width - LEFT_MARGIN - GAP) // columns, (height - BOTTOM_MARGIN) // rows - CAPTION_HEIGHT) - 2 * GAP
         self.side = max(MIN_SIDE, min(MAX_SIDE, side))
-        self.setMinimumSize(LEFT_MARGIN + columns * self._get_cell_width() + GAP, rows * self._get_cell_height() + BOTTOM_MARGIN)
+        self.setMinimumSize(
+            LEFT_MARGIN + columns * self._get_cell_width() + GAP, rows * self._get_cell_height() + BOTTOM_MARGIN
+        )
         self.update()
 
     def list_places(self) -> List[int]:
@@ -82,7 +90,9 @@ class SquareMap(QtWidgets.QWidget):
             square = self.grid.squares.get(key) if key is not None else None
             text = self.model.format_details(square.views[0]) if square is not None and square.views else ""
             if square is not None and square.lacking_frames:
-                text = (text + "\n" if text else "") + f"{square.lacking_frames} frames of the target lack a near view here"
+                text = (
+                    text + "\n" if text else ""
+                ) + f"{square.lacking_frames} frames of the target lack a near view here"
             QtWidgets.QToolTip.showText(event.globalPos(), text, self)
             return True
         return bool(super().event(event))
@@ -93,11 +103,23 @@ class SquareMap(QtWidgets.QWidget):
         painter.setPen(QtGui.QColor(DIM_COLOUR))
         low = len(self.grid.rows) * self._get_cell_height()
         for column, yaw in enumerate(self.grid.columns):
-            painter.drawText(LEFT_MARGIN + column * self._get_cell_width(), low, self._get_cell_width(), BOTTOM_MARGIN, QtCore.Qt.AlignCenter,
-                             f"{yaw:+g}\u00b0")
+            painter.drawText(
+                LEFT_MARGIN + column * self._get_cell_width(),
+                low,
+                self._get_cell_width(),
+                BOTTOM_MARGIN,
+                QtCore.Qt.AlignCenter,
+                f"{yaw:+g}\u00b0",
+            )
         for row, pitch in enumerate(self.grid.rows):
-            painter.drawText(0, row * self._get_cell_height(), LEFT_MARGIN - GAP, self.side,
-                             QtCore.Qt.AlignRight | QtCore.Qt.AlignVCenter, f"{pitch:+g}\u00b0")
+            painter.drawText(
+                0,
+                row * self._get_cell_height(),
+                LEFT_MARGIN - GAP,
+                self.side,
+                QtCore.Qt.AlignRight | QtCore.Qt.AlignVCenter,
+                f"{pitch:+g}\u00b0",
+            )
         for key in self.grid.squares:
             self._paint_square(painter, key)
         painter.end()
@@ -131,8 +153,14 @@ class SquareMap(QtWidgets.QWidget):
             painter.setPen(QtGui.QPen(QtGui.QColor(CHOSEN_COLOUR), 2))
             painter.drawRect(inside)
         painter.setPen(QtGui.QColor(CHOSEN_COLOUR if square.views else DIM_COLOUR))
-        painter.drawText(x, y + self._get_cell_width(), self._get_cell_width(), CAPTION_HEIGHT, QtCore.Qt.AlignCenter,
-                         self.model.format_square(square))
+        painter.drawText(
+            x,
+            y + self._get_cell_width(),
+            self._get_cell_width(),
+            CAPTION_HEIGHT,
+            QtCore.Qt.AlignCenter,
+            self.model.format_square(square),
+        )
 
 
 def cross_out(painter: Any, rectangle: Any) -> None:
@@ -153,8 +181,14 @@ class ViewPanel(QtWidgets.QWidget):
     """title: of the window. apply: called with the texts of the knobs when something was chosen. refresh: asks the
     worker. go_to: shows a frame in the viewer. closed: when the window is."""
 
-    def __init__(self, title: str, apply: Callable[[Dict[str, str]], None], refresh: Callable[[], None],
-                 go_to: Callable[[int], None], closed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        title: str,
+        apply: Callable[[Dict[str, str]], None],
+        refresh: Callable[[], None],
+        go_to: Callable[[int], None],
+        closed: Callable[[], None],
+    ) -> None:
         super().__init__()
         self.model = ViewModel({})
         self._on_apply, self._on_go_to, self._on_closed = apply, go_to, closed
@@ -200,8 +234,13 @@ class ViewPanel(QtWidgets.QWidget):
 
         top = QtWidgets.QHBoxLayout()
         top.addWidget(self.status, 1)
-        for widget in (QtWidgets.QLabel("square"), self.step, make_button("Refresh", "Asks the worker again, after the "
-                       "source, the range or a track has changed.", refresh)):
+        for widget in (
+            QtWidgets.QLabel("square"),
+            self.step,
+            make_button(
+                "Refresh", "Asks the worker again, after the source, the range or a track has changed.", refresh
+            ),
+        ):
             top.addWidget(widget)
         side = QtWidgets.QVBoxLayout()
         self.heading = QtWidgets.QLabel("click a square of the map")
@@ -209,17 +248,36 @@ class ViewPanel(QtWidgets.QWidget):
         side.addWidget(self.list, 1)
         row = QtWidgets.QHBoxLayout()
         row.addWidget(make_button("Use", "These views may be used.", lambda: self._apply_change(self.model.use_views)))
-        row.addWidget(make_button("Leave out", "These views are not used (exclude views).",
-                             lambda: self._apply_change(self.model.leave_out_views)))
-        row.addWidget(make_button("Only these", "All other views are left out.", lambda: self._apply_change(self.model.use_only_views)))
+        row.addWidget(
+            make_button(
+                "Leave out",
+                "These views are not used (exclude views).",
+                lambda: self._apply_change(self.model.leave_out_views),
+            )
+        )
+        row.addWidget(
+            make_button(
+                "Only these", "All other views are left out.", lambda: self._apply_change(self.model.use_only_views)
+            )
+        )
         side.addLayout(row)
         row = QtWidgets.QHBoxLayout()
         row.addWidget(QtWidgets.QLabel("weight"))
         row.addWidget(self.weight, 1)
-        row.addWidget(make_button("Set", "Gives the chosen views this weight.",
-                             lambda: self._apply_change(lambda places: self.model.set_weight(places, self.weight.value()))))
-        row.addWidget(make_button("Reset all", "Every view, equally.", lambda: self._apply_change(lambda _: self.model.reset_choice(),
-                                                                                    nothing=True)))
+        row.addWidget(
+            make_button(
+                "Set",
+                "Gives the chosen views this weight.",
+                lambda: self._apply_change(lambda places: self.model.set_weight(places, self.weight.value())),
+            )
+        )
+        row.addWidget(
+            make_button(
+                "Reset all",
+                "Every view, equally.",
+                lambda: self._apply_change(lambda _: self.model.reset_choice(), nothing=True),
+            )
+        )
         side.addLayout(row)
         holder = QtWidgets.QWidget()
         holder.setLayout(side)
@@ -233,8 +291,12 @@ class ViewPanel(QtWidgets.QWidget):
         whole = QtWidgets.QVBoxLayout(self)
         whole.addLayout(top)
         whole.addWidget(split, 1)
-        whole.addWidget(QtWidgets.QLabel("Angles that the source lacks for these frames (orange above; blue: it has "
-                                         "them; numbers in corners: frames): film, photograph or find them."))
+        whole.addWidget(
+            QtWidgets.QLabel(
+                "Angles that the source lacks for these frames (orange above; blue: it has "
+                "them; numbers in corners: frames): film, photograph or find them."
+            )
+        )
         whole.addWidget(self.angles)
 
     # From outside.
@@ -250,8 +312,11 @@ class ViewPanel(QtWidgets.QWidget):
         for lack in self.model.lacking:
             self.angles.addItem(str(lack["text"]) + f"; frames {lack['frames']}")
         if not self.model.lacking:
-            self.angles.addItem("none: every frame has a view near its pose" if data.get("target") else
-                                "no target is connected, or it shows no face in these frames")
+            self.angles.addItem(
+                "none: every frame has a view near its pose"
+                if data.get("target")
+                else "no target is connected, or it shows no face in these frames"
+            )
         self._redraw()
 
     def closeEvent(self, event: Any) -> None:
@@ -277,8 +342,11 @@ class ViewPanel(QtWidgets.QWidget):
             self.list.addItem(item)
             item.setSelected(place in kept)
         used = sum(self.model.views[place]["state"] == VIEW_USED for place in places)
-        self.heading.setText(f"{len(places)} views here, {used} used; none chosen means all" if places else
-                             "click a square of the map (Ctrl: more)")
+        self.heading.setText(
+            f"{len(places)} views here, {used} used; none chosen means all"
+            if places
+            else "click a square of the map (Ctrl: more)"
+        )
         if places:
             self.weight.setValue(float(self.model.views[places[0]]["weight"]))
 

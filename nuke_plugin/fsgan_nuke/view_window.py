@@ -25,8 +25,10 @@ def open_view_map(node: Any) -> ViewMapWindow:
     try:
         from fsgan_nuke import view_panel
     except ImportError as error:
-        raise InputError(f"this window needs the Qt that comes with Nuke ({error}); `fsgan views` shows the same, and "
-                         "'exclude views' and 'view weights' can be typed") from error
+        raise InputError(
+            f"this window needs the Qt that comes with Nuke ({error}); `fsgan views` shows the same, and "
+            "'exclude views' and 'view weights' can be typed"
+        ) from error
     name = str(node.fullName())
     window = _open_windows.get(name)
     if window is None:
@@ -60,8 +62,11 @@ class ViewMapWindow:
         except FsganError as error:
             self.panel.say(str(error))
             return
-        self.request = get_shared_client().request(protocol.ViewsRequest(shot=job.shot), on_event=self._on_event,
-                                        on_end=functools.partial(call_later, self._show_answer, self._ask_count))
+        self.request = get_shared_client().request(
+            protocol.ViewsRequest(shot=job.shot),
+            on_event=self._on_event,
+            on_end=functools.partial(call_later, self._show_answer, self._ask_count),
+        )
 
     def apply(self, texts: Mapping[str, str]) -> None:
         """Writes a choice into the node, one step of undo, and asks what the plan makes of it."""
@@ -96,11 +101,17 @@ class ViewMapWindow:
 
     def _on_event(self, event: protocol.ProtocolEvent) -> None:
         """In a thread of the client."""
-        if isinstance(event, protocol.ProgressEvent) and (event.total or event.message) and (
-                time.monotonic() - self._last_shown > render_queue.SHOW_SECONDS):
+        if (
+            isinstance(event, protocol.ProgressEvent)
+            and (event.total or event.message)
+            and (time.monotonic() - self._last_shown > render_queue.SHOW_SECONDS)
+        ):
             self._last_shown = time.monotonic()
-            call_later(self._show_step, event.message or f"{_STEP_LABELS.get(event.step, event.step)} {event.subject} "
-                                              f"{event.done}/{event.total}")
+            call_later(
+                self._show_step,
+                event.message
+                or f"{_STEP_LABELS.get(event.step, event.step)} {event.subject} {event.done}/{event.total}",
+            )
 
     def _show_step(self, text: str) -> None:
         if _open_windows.get(self.name) is self:

@@ -31,8 +31,11 @@ _pending_answers: set[str] = set()
 def list_network_items(answer: Mapping[str, Any], role: str, typed: str) -> tuple[list[str], str]:
     """The menu of a role's weights, and which of its items `network` stands for. Allowed ones alone; the
     licence's class in brackets."""
-    there = {str(one["name"]): f"{one['name']} ({one['licence']})" for one in answer.get("weights", ())
-             if one["role"] == role and one["installed"] and one.get("allowed", True)}
+    there = {
+        str(one["name"]): f"{one['name']} ({one['licence']})"
+        for one in answer.get("weights", ())
+        if one["role"] == role and one["installed"] and one.get("allowed", True)
+    }
     items = [BEST_INSTALLED, *there.values()]
     if not typed:
         return items, BEST_INSTALLED
@@ -64,7 +67,11 @@ def describe_engine(answer: Mapping[str, Any], stage: str, engine: str) -> tuple
 
 def list_menus(node: Any) -> list[tuple[str, str]]:
     """Each menu of weights: the prefix of its knobs, and its role."""
-    return [(prefix, stage) for stage, prefix in graph.list_node_stages(node) if f"{prefix}network{MENU_SUFFIX}" in node.knobs()]
+    return [
+        (prefix, stage)
+        for stage, prefix in graph.list_node_stages(node)
+        if f"{prefix}network{MENU_SUFFIX}" in node.knobs()
+    ]
 
 
 def apply_menu_choice(node: Any, knob: str) -> bool:
@@ -72,7 +79,7 @@ def apply_menu_choice(node: Any, knob: str) -> bool:
     if not knob.endswith(f"network{MENU_SUFFIX}"):
         return False
     wanted = parse_network_item(str(node[knob].value()))
-    network = graph.resolve_link(node[knob[:-len(MENU_SUFFIX)]])
+    network = graph.resolve_link(node[knob[: -len(MENU_SUFFIX)]])
     if str(network.value()) != wanted:
         network.setValue(wanted)
     return True

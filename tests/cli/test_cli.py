@@ -38,8 +38,9 @@ class FakeRender:
         self.shot: Shot | None = None
         self.options: dict[str, Any] = {}
 
-    def __call__(self, shot: Shot, *, frames: str, device: str, force: bool,
-                 listen: Callable[[Event], None]) -> RenderResult:
+    def __call__(
+        self, shot: Shot, *, frames: str, device: str, force: bool, listen: Callable[[Event], None]
+    ) -> RenderResult:
         self.shot = shot
         self.options = {"frames": frames, "device": device, "force": force}
         if self.raises is not None:
@@ -50,8 +51,15 @@ class FakeRender:
             state = "failed" if frame in self.fails else "rendered"
             listen(Event("frame", "swap", frame, 2, frame, state, 0.5, self.fails.get(frame, "")))
             reports.append(FrameReport(frame, state, f"out/{frame}.exr", {"blend": 0.5}, (), self.fails.get(frame, "")))
-        return RenderResult("swap", shot.output.path, "ACEScg", tuple(reports), {"blend": 1.0, "total": 1.5},
-                            {"blend": "poisson"}, notes=("no face in 7",))
+        return RenderResult(
+            "swap",
+            shot.output.path,
+            "ACEScg",
+            tuple(reports),
+            {"blend": 1.0, "total": 1.5},
+            {"blend": "poisson"},
+            notes=("no face in 7",),
+        )
 
 
 @pytest.fixture
@@ -78,11 +86,18 @@ class TestExitCodes:
         out, err = capsys.readouterr()
         assert "1 failed" in out and "frame 2: truncated" in err
 
-    @pytest.mark.parametrize(("error", "code"), [
-        (NoFaceError("no face was found in a.mov"), 2), (OutputError("the disk is full"), 3), (MemoryError(), 3),
-        (KeyboardInterrupt(), 130)])
-    def test_raised(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str], error: BaseException,
-                    code: int) -> None:
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (NoFaceError("no face was found in a.mov"), 2),
+            (OutputError("the disk is full"), 3),
+            (MemoryError(), 3),
+            (KeyboardInterrupt(), 130),
+        ],
+    )
+    def test_raised(
+        self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+    ) -> None:
         fake(raises=error)
         assert main(SWAP) == code
         out, err = capsys.readouterr()
@@ -96,22 +111,29 @@ class TestExitCodes:
         assert caught.value.code == 2
         assert "usage" in capsys.readouterr().err.lower()
 
-    @pytest.mark.parametrize(("flags", "says"), [
-        (["--set", "blend.mix=2"], "blend.mix"), (["--set", "blend.mix"], "stage.parameter=value"),
-        (["--set", "blnd.mix=1"], "did you mean blend.mix"), (["--device", "abacus"], "--device abacus"),
-        (["--source-colorspace", "a", "--source-colorspace", "b"], "2 times for 1 sources"),
-        (["--source-track", "a", "--source", "second.mov"], "1 times for 2 sources"),
-    ])
-    def test_bad_values(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str], flags: list[str],
-                        says: str) -> None:
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (["--set", "blend.mix=2"], "blend.mix"),
+            (["--set", "blend.mix"], "stage.parameter=value"),
+            (["--set", "blnd.mix=1"], "did you mean blend.mix"),
+            (["--device", "abacus"], "--device abacus"),
+            (["--source-colorspace", "a", "--source-colorspace", "b"], "2 times for 1 sources"),
+            (["--source-track", "a", "--source", "second.mov"], "1 times for 2 sources"),
+        ],
+    )
+    def test_bad_values(
+        self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+    ) -> None:
         fake()
         assert main([*SWAP, *flags]) == 2
         assert says in capsys.readouterr().err
 
 
 class TestJson:
-    def test_result_alone_on_standard_output(self, fake: Callable[..., FakeRender],
-                                             capsys: pytest.CaptureFixture[str]) -> None:
+    def test_result_alone_on_standard_output(
+        self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]
+    ) -> None:
         fake()
         assert main([*SWAP, "--json"]) == 0
         out, err = capsys.readouterr()
@@ -152,11 +174,47 @@ def test_quiet_says_errors_alone(fake: Callable[..., FakeRender], capsys: pytest
 class TestShotFromFlags:
     def test_everything(self, fake: Callable[..., FakeRender]) -> None:
         made = fake()
-        main(["swap", "--source", "a.mov", "b.jpg", "--source", "c.jpg", "--target", "t.####.exr", "--output",
-              "o.####.exr", "--frames", "1-9x2", "--source-colorspace", "sRGB", "--target-colorspace", "ACEScg",
-              "--output-colorspace", "ACES2065-1", "--set", "blend.method=multiband", "--set", "mask.feather=0.1",
-              "--layers", "all", "--device", "cpu", "--force", "--holdout", "h.exr", "--holdout-part", "matte.roto",
-              "--target-track", "t.json", "--target-part", "left", "--target-person", "1"])
+        main(
+            [
+                "swap",
+                "--source",
+                "a.mov",
+                "b.jpg",
+                "--source",
+                "c.jpg",
+                "--target",
+                "t.####.exr",
+                "--output",
+                "o.####.exr",
+                "--frames",
+                "1-9x2",
+                "--source-colorspace",
+                "sRGB",
+                "--target-colorspace",
+                "ACEScg",
+                "--output-colorspace",
+                "ACES2065-1",
+                "--set",
+                "blend.method=multiband",
+                "--set",
+                "mask.feather=0.1",
+                "--layers",
+                "all",
+                "--device",
+                "cpu",
+                "--force",
+                "--holdout",
+                "h.exr",
+                "--holdout-part",
+                "matte.roto",
+                "--target-track",
+                "t.json",
+                "--target-part",
+                "left",
+                "--target-person",
+                "1",
+            ]
+        )
         shot = made.shot
         assert shot is not None and shot.job == "swap" and shot.frames == "1-9x2"
         assert shot.source == (Clip("a.mov", "sRGB"), Clip("b.jpg", "sRGB"), Clip("c.jpg", "sRGB"))
@@ -185,8 +243,13 @@ class TestShotFromFlags:
 
 
 class TestShotFile:
-    def test_saved_and_rendered(self, fake: Callable[..., FakeRender], tmp_path: Path,
-                                monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_saved_and_rendered(
+        self,
+        fake: Callable[..., FakeRender],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         monkeypatch.chdir(tmp_path)
         first = fake()
         assert main([*SWAP, "--frames", "1-20", "--set", "blend.mix=0.5", "--save-shot", "shot.toml"]) == 0
@@ -217,13 +280,34 @@ class TestHelp:
         def flags(name: str) -> set[str]:
             return {flag for action in commands()[name]._actions for flag in action.option_strings}
 
-        agreed = {"--source", "--target", "--output", "--frames", "--source-colorspace", "--target-colorspace",
-                  "--output-colorspace", "--set", "--json", "--device"}
+        agreed = {
+            "--source",
+            "--target",
+            "--output",
+            "--frames",
+            "--source-colorspace",
+            "--target-colorspace",
+            "--output-colorspace",
+            "--set",
+            "--json",
+            "--device",
+        }
         assert agreed | {"--layers", "--save-shot", "--report", "--holdout", "-v", "-q"} <= flags("swap")
         assert {"--plate", "--driver", "--output", "--frames"} <= flags("drive")
         assert {"--source", "--target", "--result", "--json"} <= flags("evaluate")
-        assert {"swap", "drive", "render", "analyse", "reenact", "mask", "inpaint", "blend", "evaluate", "doctor",
-                "params"} <= set(commands())
+        assert {
+            "swap",
+            "drive",
+            "render",
+            "analyse",
+            "reenact",
+            "mask",
+            "inpaint",
+            "blend",
+            "evaluate",
+            "doctor",
+            "params",
+        } <= set(commands())
 
     def test_every_flag_is_in_the_manual(self) -> None:
         manual = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -259,8 +343,14 @@ class TestParams:
         assert main(["params", "--json"]) == 0
         data = json.loads(capsys.readouterr().out)
         assert set(data) == set(STAGE_PARAMS)
-        assert data["blend"]["mix"] == {"kind": "float", "default": 1.0, "label": "mix", "minimum": 0.0, "maximum": 1.0,
-                                        "help": data["blend"]["mix"]["help"]}
+        assert data["blend"]["mix"] == {
+            "kind": "float",
+            "default": 1.0,
+            "label": "mix",
+            "minimum": 0.0,
+            "maximum": 1.0,
+            "help": data["blend"]["mix"]["help"],
+        }
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

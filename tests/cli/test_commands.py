@@ -39,16 +39,19 @@ class TestAnalyse:
         assert load_track(track).frames == (2, 3, 4)
 
     def test_json(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["analyse", "--source", str(small.folder / "source.png"), "-o", str(tmp_path / "t.json"),
-                     "--json"]) == 0
+        assert (
+            main(["analyse", "--source", str(small.folder / "source.png"), "-o", str(tmp_path / "t.json"), "--json"])
+            == 0
+        )
         said = capsys.readouterr()
         found = json.loads(said.out)
         assert found["ok"] and found["frames"] == 1 and found["people"][0]["frames"] == 1
         assert json.loads(said.err.splitlines()[0])["event"] == "analyse"
 
     @pytest.mark.parametrize("name", ["t.txt", "t"])
-    def test_a_track_is_called_json(self, small: Small, tmp_path: Path, name: str,
-                                    capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_track_is_called_json(
+        self, small: Small, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert main(["analyse", "--target", small.plate, "-o", str(tmp_path / name)]) == 2
         assert ".json" in capsys.readouterr().err
 
@@ -62,8 +65,25 @@ class TestSwapReportEvaluate:
     def test_the_whole_way(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         result = str(tmp_path / "out" / "s.####.exr")
         report = tmp_path / "report"
-        assert main(["swap", *source(small), *target(small), "-o", result, "--layers", "all", "--report", str(report),
-                     "--save-shot", str(tmp_path / "shot.toml"), "-v"]) == 0
+        assert (
+            main(
+                [
+                    "swap",
+                    *source(small),
+                    *target(small),
+                    "-o",
+                    result,
+                    "--layers",
+                    "all",
+                    "--report",
+                    str(report),
+                    "--save-shot",
+                    str(tmp_path / "shot.toml"),
+                    "-v",
+                ]
+            )
+            == 0
+        )
         said = capsys.readouterr()
         assert f"{FRAMES} rendered" in said.out and "summary.html" in said.out
         assert "info: frame 3 rendered" in said.err and "engine poisson" in said.err
@@ -73,27 +93,78 @@ class TestSwapReportEvaluate:
         assert cv2.imread(str(report / "contact_sheet.png")).shape[0] > 300
         assert "blend" in (report / "summary.md").read_text()
 
-        assert all(value > 0 for value in read_frame_seconds(report).values()) and len(read_frame_seconds(report)) == FRAMES
+        assert (
+            all(value > 0 for value in read_frame_seconds(report).values())
+            and len(read_frame_seconds(report)) == FRAMES
+        )
         assert main(["render", str(tmp_path / "shot.toml")]) == 0
         assert f"{FRAMES} kept" in capsys.readouterr().out
         (tmp_path / "timed").mkdir()
-        (tmp_path / "timed" / "result.json").write_text(json.dumps({"frames": [
-            {"frame": 1, "seconds": {"read": 0.25, "blend": 0.75}}, {"frame": 2, "state": "kept"},
-            {"frame": 3, "seconds": {"blend": 2.0}}]}))
+        (tmp_path / "timed" / "result.json").write_text(
+            json.dumps(
+                {
+                    "frames": [
+                        {"frame": 1, "seconds": {"read": 0.25, "blend": 0.75}},
+                        {"frame": 2, "state": "kept"},
+                        {"frame": 3, "seconds": {"blend": 2.0}},
+                    ]
+                }
+            )
+        )
 
-        assert main(["evaluate", "--source", str(small.folder / "source.png"), "--target", small.plate, "--result",
-                     result, "--frames", "1-3", "--output", str(tmp_path / "figures")]) == 0
+        assert (
+            main(
+                [
+                    "evaluate",
+                    "--source",
+                    str(small.folder / "source.png"),
+                    "--target",
+                    small.plate,
+                    "--result",
+                    result,
+                    "--frames",
+                    "1-3",
+                    "--output",
+                    str(tmp_path / "figures"),
+                ]
+            )
+            == 0
+        )
         assert "identity" in capsys.readouterr().out
         assert {path.name for path in (tmp_path / "figures").iterdir()} == {"evaluation.json", "evaluation.png"}
-        assert main(["evaluate", "--source", str(small.folder / "source.png"), "--target", small.plate, "--result",
-                     result, "--frames", "1-3", "--report", str(tmp_path / "timed"), "--json"]) == 0
+        assert (
+            main(
+                [
+                    "evaluate",
+                    "--source",
+                    str(small.folder / "source.png"),
+                    "--target",
+                    small.plate,
+                    "--result",
+                    result,
+                    "--frames",
+                    "1-3",
+                    "--report",
+                    str(tmp_path / "timed"),
+                    "--json",
+                ]
+            )
+            == 0
+        )
         found = json.loads(capsys.readouterr().out)
         assert found["ok"] and found["frames"] == [1, 2, 3] and found["outside_total"] == 0
         assert 0 <= found["means"]["edge"] < 10 and found["means"]["seconds"] == pytest.approx(1.5)
         assert found["means"]["identity"] < found["means"]["identity_target"]
 
-    @pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("[1]", "no result"), ("{", "no result"),
-                                                ('{"frames": [{"frame": 1, "seconds": 3}]}', "no result")])
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (None, "cannot be read"),
+            ("[1]", "no result"),
+            ("{", "no result"),
+            ('{"frames": [{"frame": 1, "seconds": 3}]}', "no result"),
+        ],
+    )
     def test_a_report_that_is_none(self, tmp_path: Path, text: str | None, said: str) -> None:
         if text is not None:
             (tmp_path / "result.json").write_text(text)
@@ -102,13 +173,29 @@ class TestSwapReportEvaluate:
 
     def test_nothing_to_show(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """All frames failed: a report without pictures, and the exit code says so."""
+
         def faulty(*_: object) -> None:
             raise InputError("out of paint")
 
         monkeypatch.setattr("fsgan_core.stages.blend.blend", faulty)
         report = tmp_path / "report"
-        assert main(["swap", *source(small), *target(small), "-f", "1", "-o", str(tmp_path / "s.####.exr"), "--report",
-                     str(report), "-q"]) == 1
+        assert (
+            main(
+                [
+                    "swap",
+                    *source(small),
+                    *target(small),
+                    "-f",
+                    "1",
+                    "-o",
+                    str(tmp_path / "s.####.exr"),
+                    "--report",
+                    str(report),
+                    "-q",
+                ]
+            )
+            == 1
+        )
         assert sorted(path.name for path in report.iterdir()) == ["result.json", "summary.html", "summary.md"]
         assert "out of paint" in (report / "summary.md").read_text()
 

@@ -103,9 +103,11 @@ class TestImport:
         code, found = said(capsys, "import", folder)
         assert code == 1, "one file was refused, the rest is in"
         states = {Path(row["file"]).name: (row["state"], row["name"]) for row in found["files"]}
-        assert states == {f"{INPAINT}.pth": ("imported", INPAINT),
-                          "WIDERFace_DSFD_RES152.pth": ("unused", "WIDERFace_DSFD_RES152"),
-                          "notes.bin": ("refused", None)}
+        assert states == {
+            f"{INPAINT}.pth": ("imported", INPAINT),
+            "WIDERFace_DSFD_RES152.pth": ("unused", "WIDERFace_DSFD_RES152"),
+            "notes.bin": ("refused", None),
+        }
         path = own_folders / f"{INPAINT}.safetensors"
         row = next(row for row in found["files"] if row["state"] == "imported")
         assert row["path"] == str(path) and row["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -137,8 +139,9 @@ class TestImport:
             main(["weights", "import", str(folder), "--licence", "mine"])
         assert "''" not in capsys.readouterr().err, "nothing is no class"
 
-    def test_a_disk_that_cannot_be_written(self, folder: Path, monkeypatch: pytest.MonkeyPatch,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_disk_that_cannot_be_written(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         monkeypatch.setenv("FSGAN_WEIGHTS", "")
         monkeypatch.setenv("XDG_DATA_HOME", str(folder / "notes.bin"))
         assert main(["weights", "import", str(folder)]) == 3
@@ -159,8 +162,9 @@ class TestList:
         assert code == 0 and found["folders"][0] == str(own_folders)
         assert len(found["weights"]) >= 14 and not any(row["path"] for row in found["weights"])
 
-    def test_what_is_here(self, folder: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch,
-                          capsys: pytest.CaptureFixture[str]) -> None:
+    def test_what_is_here(
+        self, folder: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--name", "ours", "--quiet"])
         (own_folders / "raw.pth").write_bytes(b"x")
         _, found = said(capsys, "list")
@@ -172,9 +176,9 @@ class TestList:
         for part in ("ours", INPAINT, "unknown (refused)", "raw.pth", "no; fetch or import", "(not there)"):
             assert part in out
 
-
-    def test_through_a_pipe(self, own_folders: Path, monkeypatch: pytest.MonkeyPatch,
-                            capsys: pytest.CaptureFixture[str]) -> None:
+    def test_through_a_pipe(
+        self, own_folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """A row is a line, however long."""
         far = own_folders / ("far" * 40)
         own_folders.mkdir()
@@ -332,8 +336,9 @@ def test_doctor_says_what_helps(folder: Path, own_folders: Path, capsys: pytest.
         assert "fsgan weights verify" in last and "install.py" not in last
 
 
-def test_no_test_sees_the_weights_of_this_machine(monkeypatch: pytest.MonkeyPatch,
-                                                  tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_test_sees_the_weights_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     from fsgan_core.networks.weights.catalogue import find_user_folder
 
     assert tmp_path_factory.getbasetemp() in find_user_folder().parents

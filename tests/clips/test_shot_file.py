@@ -13,12 +13,21 @@ from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 
 
 def shot(folder: Path) -> Shot:
-    stages = Stages().with_settings({"blend.mix": "0.5", "analyse.person_reference": str(folder / "still.jpg"),
-                                     "colour.config": str(folder / "config.ocio")})
-    return Shot((Clip(str(folder / "source.mov"), track=str(folder / "s.json"), person="1"), Clip("/elsewhere/b.jpg")),
-                Clip(str(folder / "plates" / "t.####.exr"), person=str(folder / "who.png")),
-                Output(str(folder / "out" / "o.####.exr")), frames="1-3",
-                holdout=Clip(str(folder / "h.exr")), stages=stages)
+    stages = Stages().with_settings(
+        {
+            "blend.mix": "0.5",
+            "analyse.person_reference": str(folder / "still.jpg"),
+            "colour.config": str(folder / "config.ocio"),
+        }
+    )
+    return Shot(
+        (Clip(str(folder / "source.mov"), track=str(folder / "s.json"), person="1"), Clip("/elsewhere/b.jpg")),
+        Clip(str(folder / "plates" / "t.####.exr"), person=str(folder / "who.png")),
+        Output(str(folder / "out" / "o.####.exr")),
+        frames="1-3",
+        holdout=Clip(str(folder / "h.exr")),
+        stages=stages,
+    )
 
 
 class TestRoundTrip:
@@ -35,8 +44,12 @@ class TestRoundTrip:
         assert load_shot(tmp_path / "shot.toml") == awkward
 
     def test_built_in_config_is_no_path(self, tmp_path: Path) -> None:
-        given = Shot((Clip("/a"),), Clip("/b"), Output("/c.exr"),
-                     stages=Stages().with_settings({"colour.config": "ocio://default"}))
+        given = Shot(
+            (Clip("/a"),),
+            Clip("/b"),
+            Output("/c.exr"),
+            stages=Stages().with_settings({"colour.config": "ocio://default"}),
+        )
         save_shot(tmp_path / "shot.toml", given)
         assert load_shot(tmp_path / "shot.toml").stages.colour.config == "ocio://default"
 
@@ -48,8 +61,9 @@ class TestPaths:
         (tmp_path / "here").rename(tmp_path / "there")
         assert load_shot(tmp_path / "there" / "shot.toml") == shot(tmp_path / "there")
 
-    def test_relative_ones_are_taken_from_the_working_directory(self, tmp_path: Path,
-                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_relative_ones_are_taken_from_the_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.chdir(tmp_path)
         save_shot("job/shot.toml", Shot((Clip("a.mov"),), Clip("job/b.####.exr"), Output("out/c.####.exr")))
         loaded = load_shot("job/shot.toml")
@@ -57,8 +71,9 @@ class TestPaths:
         assert loaded.target.path == str(tmp_path / "job" / "b.####.exr")
         assert 'path = "b.####.exr"' in (tmp_path / "job" / "shot.toml").read_text()
 
-    def test_working_directory_does_not_matter_for_reading(self, tmp_path: Path,
-                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_working_directory_does_not_matter_for_reading(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         save_shot(tmp_path / "shot.toml", shot(tmp_path))
         (tmp_path / "sub").mkdir()
         monkeypatch.chdir(tmp_path / "sub")

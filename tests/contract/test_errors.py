@@ -7,11 +7,26 @@ import pytest
 from fsgan_core.contract import errors
 
 
-@pytest.mark.parametrize(("name", "code"), [
-    ("InputError", 2), ("ParameterError", 2), ("ShotError", 2), ("FrameRangeError", 2), ("PlateError", 2),
-    ("ColourError", 2), ("TrackError", 2), ("NoFaceError", 2), ("EngineError", 2), ("MachineError", 3),
-    ("OutputError", 3), ("FramesFailedError", 1), ("ProtocolError", 2), ("WorkerError", 3), ("CancelledError", 130),
-])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("InputError", 2),
+        ("ParameterError", 2),
+        ("ShotError", 2),
+        ("FrameRangeError", 2),
+        ("PlateError", 2),
+        ("ColourError", 2),
+        ("TrackError", 2),
+        ("NoFaceError", 2),
+        ("EngineError", 2),
+        ("MachineError", 3),
+        ("OutputError", 3),
+        ("FramesFailedError", 1),
+        ("ProtocolError", 2),
+        ("WorkerError", 3),
+        ("CancelledError", 130),
+    ],
+)
 def test_exit_codes(name: str, code: int) -> None:
     assert getattr(errors, name).exit_code == code
     assert issubclass(getattr(errors, name), errors.FsganError)

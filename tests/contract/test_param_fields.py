@@ -57,8 +57,9 @@ class TestDeclarations:
 
 
 class TestParse:
-    @pytest.mark.parametrize(("text", "value"), [("on", True), ("True", True), ("1", True), ("no", False),
-                                                 ("0", False)])
+    @pytest.mark.parametrize(
+        ("text", "value"), [("on", True), ("True", True), ("1", True), ("no", False), ("0", False)]
+    )
     def test_switches(self, text: str, value: bool) -> None:
         assert parse_param_value(MaskParams, "mouth", text) is value
 
@@ -66,8 +67,10 @@ class TestParse:
         assert parse_param_value(ReenactParams, "views", "a:1,a:7") == ("a:1", "a:7")
         assert parse_param_value(AnalyseParams, "person_point", "12.5,-3") == (12.5, -3.0)
 
-    @pytest.mark.parametrize(("name", "text"), [("mix", "half"), ("mix", "nan"), ("seed", "1.5"), ("seed", "-1"),
-                                                ("engine", "magic"), ("mix", "")])
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("mix", "half"), ("mix", "nan"), ("seed", "1.5"), ("seed", "-1"), ("engine", "magic"), ("mix", "")],
+    )
     def test_refusals_name_the_parameter_and_what_it_takes(self, name: str, text: str) -> None:
         with pytest.raises(ParameterError, match=rf"blend\.{name} = .* it takes ") as caught:
             parse_param_value(BlendParams, name, text)

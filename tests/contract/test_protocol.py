@@ -15,10 +15,16 @@ from fsgan_core.contract.errors import ProtocolError
 from fsgan_core.contract.protocol import EVENT_TYPES, REQUEST_TYPES, LineSplitter, parse_event, parse_request
 
 MESSAGES = [*REQUEST_TYPES.values(), *EVENT_TYPES.values()]
-VALUES: dict[str, Any] = {"int": 7, "float": 0.25, "str": 'käse "\\ \udcff [x] $y\n', "bool": True,
-                          "Mapping[str, Any]": {"path": "a", "deep": {"list": [1, 2.5, None, True]}},
-                          "Union[int, None]": -3, "tuple[int, ...]": (1001, 1002),
-                          "tuple[str, ...]": ("Write1", "é")}
+VALUES: dict[str, Any] = {
+    "int": 7,
+    "float": 0.25,
+    "str": 'käse "\\ \udcff [x] $y\n',
+    "bool": True,
+    "Mapping[str, Any]": {"path": "a", "deep": {"list": [1, 2.5, None, True]}},
+    "Union[int, None]": -3,
+    "tuple[int, ...]": (1001, 1002),
+    "tuple[str, ...]": ("Write1", "é"),
+}
 
 
 def filled(cls: Any) -> Any:
@@ -59,30 +65,43 @@ class TestEveryMessage:
 
 
 def _right(value: Any, kind: str) -> bool:
-    return {"int": False, "float": value == 1.5 and value is not True, "str": isinstance(value, str),
-            "bool": value is True, "Mapping[str, Any]": value == {}, "Union[int, None]": value is None,
-            "tuple[int, ...]": value == [], "tuple[str, ...]": value == []}[kind]
+    return {
+        "int": False,
+        "float": value == 1.5 and value is not True,
+        "str": isinstance(value, str),
+        "bool": value is True,
+        "Mapping[str, Any]": value == {},
+        "Union[int, None]": value is None,
+        "tuple[int, ...]": value == [],
+        "tuple[str, ...]": value == [],
+    }[kind]
 
 
 def test_a_greeting_always_says_its_protocol() -> None:
     """Its absence is no version."""
-    assert json.loads(protocol.HelloRequest(1, protocol.PROTOCOL_VERSION).to_line())["protocol"] == protocol.PROTOCOL_VERSION
+    assert (
+        json.loads(protocol.HelloRequest(1, protocol.PROTOCOL_VERSION).to_line())["protocol"]
+        == protocol.PROTOCOL_VERSION
+    )
     assert parse_request(b'{"request":"hello","id":1}').protocol == 0  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("line", "told", "number"), [
-    (b"garbage", "no JSON", 0),
-    (b"\xff\xfe", "no JSON", 0),
-    (b"[" * 100_000, "no JSON", 0),
-    (b"[1]", "no JSON object", 0),
-    (b"{}", "None is no request", 0),
-    (b'{"request": "dance", "id": 4}', "'dance' is no request of protocol 1; there are hello, render", 4),
-    (b'{"request": ["render"], "id": 4}', "is no request", 4),
-    (b'{"event": "pong", "id": 4}', "is no request", 4),
-    (b'{"request": "render", "id": 4, "shot": "a.toml"}', "render.shot", 4),
-    (b'{"request": "ping", "id": "4"}', "ping.id", 0),
-    (b'{"request": "ping", "id": true}', "ping.id", 0),
-])
+@pytest.mark.parametrize(
+    ("line", "told", "number"),
+    [
+        (b"garbage", "no JSON", 0),
+        (b"\xff\xfe", "no JSON", 0),
+        (b"[" * 100_000, "no JSON", 0),
+        (b"[1]", "no JSON object", 0),
+        (b"{}", "None is no request", 0),
+        (b'{"request": "dance", "id": 4}', "'dance' is no request of protocol 1; there are hello, render", 4),
+        (b'{"request": ["render"], "id": 4}', "is no request", 4),
+        (b'{"event": "pong", "id": 4}', "is no request", 4),
+        (b'{"request": "render", "id": 4, "shot": "a.toml"}', "render.shot", 4),
+        (b'{"request": "ping", "id": "4"}', "ping.id", 0),
+        (b'{"request": "ping", "id": true}', "ping.id", 0),
+    ],
+)
 def test_no_request(line: bytes, told: str, number: int) -> None:
     with pytest.raises(ProtocolError, match="^.*" + told.replace("[", r"\[")) as caught:
         parse_request(line)
@@ -99,13 +118,19 @@ def test_anything_is_a_message_or_an_error(line: bytes) -> None:
             assert str(error)
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
-                           lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner,
-                                                                                       max_size=3), max_leaves=9)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=9,
+)
 
 
-@given(st.sampled_from(sorted(REQUEST_TYPES)), st.dictionaries(st.sampled_from(
-    [declared.name for cls in REQUEST_TYPES.values() for declared in fields(cls)]), json_values))
+@given(
+    st.sampled_from(sorted(REQUEST_TYPES)),
+    st.dictionaries(
+        st.sampled_from([declared.name for cls in REQUEST_TYPES.values() for declared in fields(cls)]), json_values
+    ),
+)
 def test_any_fields(name: str, values: dict[str, Any]) -> None:
     try:
         message = parse_request(json.dumps({**values, "request": name}).encode())
@@ -132,21 +157,26 @@ class TestLength:
 
 
 class TestLineSplitter:
-    @given(st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"").strip()), max_size=8),
-           st.lists(st.integers(1, 9), min_size=1, max_size=20))
+    @given(
+        st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"").strip()), max_size=8),
+        st.lists(st.integers(1, 9), min_size=1, max_size=20),
+    )
     def test_however_it_is_cut(self, lines: list[bytes], cuts: list[int]) -> None:
         data, splitter, found = b"".join(line + b"\n" for line in lines), LineSplitter(100), []
         place = turn = 0
         while place < len(data):
             size = cuts[turn % len(cuts)]
-            found += list(splitter.feed(data[place:place + size]))
+            found += list(splitter.feed(data[place : place + size]))
             place, turn = place + size, turn + 1
         assert found == [line for line in lines if line]
 
     def test_a_long_line_is_told_once_and_left_out(self) -> None:
         splitter = LineSplitter(10)
-        found = [line for part in (b"one\n", b"x" * 8, b"x" * 8, b"x" * 80, b"x\ntwo\n", b"three\r\n")
-                 for line in splitter.feed(part)]
+        found = [
+            line
+            for part in (b"one\n", b"x" * 8, b"x" * 8, b"x" * 80, b"x\ntwo\n", b"three\r\n")
+            for line in splitter.feed(part)
+        ]
         assert found == [b"one", None, b"two", b"three"]
 
     def test_memory_is_bounded(self) -> None:

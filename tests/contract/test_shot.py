@@ -11,10 +11,24 @@ LEAST = {"source": "a.mov", "target": "b.####.exr", "output": "c.####.exr"}
 
 
 def full() -> Shot:
-    stages = Stages().with_settings({"blend.engine": "multiband", "mask.feather": "0.1", "analyse.person_point": "3,4",
-                                     "reenact.exclude": "a:7,a:8", "colour.exposure": "-1.5"})
-    return Shot((Clip("a.mov", "sRGB", person="1"), Clip("b.jpg")), Clip("t.####.exr", "ACEScg", "t.json", "left"),
-                Output("o.####.exr", "ACES2065-1"), "drive", "1001-1010", Clip("h.####.exr"), stages)
+    stages = Stages().with_settings(
+        {
+            "blend.engine": "multiband",
+            "mask.feather": "0.1",
+            "analyse.person_point": "3,4",
+            "reenact.exclude": "a:7,a:8",
+            "colour.exposure": "-1.5",
+        }
+    )
+    return Shot(
+        (Clip("a.mov", "sRGB", person="1"), Clip("b.jpg")),
+        Clip("t.####.exr", "ACEScg", "t.json", "left"),
+        Output("o.####.exr", "ACES2065-1"),
+        "drive",
+        "1001-1010",
+        Clip("h.####.exr"),
+        stages,
+    )
 
 
 class TestDict:
@@ -28,26 +42,34 @@ class TestDict:
 
     def test_defaults_are_left_out(self) -> None:
         data = Shot.from_dict(LEAST).to_dict()
-        assert data == {"version": 1, "job": "swap", "source": [{"path": "a.mov"}], "target": {"path": "b.####.exr"},
-                        "output": {"path": "c.####.exr"}}
+        assert data == {
+            "version": 1,
+            "job": "swap",
+            "source": [{"path": "a.mov"}],
+            "target": {"path": "b.####.exr"},
+            "output": {"path": "c.####.exr"},
+        }
 
     def test_another_name_of_a_parameter(self) -> None:
         shot = Shot.from_dict({**LEAST, "stages": {"blend": {"method": "over"}}})
         assert shot.stages.blend.engine == "over"
 
-    @pytest.mark.parametrize(("change", "says"), [
-        ({"target": None}, r"\[target\] needs a path"),
-        ({"target": {"path": ""}}, "needs a path"),
-        ({"target": {"path": "a", "colourspace": "x"}}, "did you mean colorspace"),
-        ({"target": {"path": "a", "part": 3}}, "is not text"),
-        ({"tagret": "a"}, "did you mean target"),
-        ({"stages": {"blnd": {}}}, "did you mean blend"),
-        ({"stages": {"blend": 3}}, "must be a table"),
-        ({"stages": 3}, "must be a table"),
-        ({"job": "dance"}, "swap, drive"),
-        ({"version": 2}, "reads 1"),
-        ({"source": []}, "no source"),
-    ])
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ({"target": None}, r"\[target\] needs a path"),
+            ({"target": {"path": ""}}, "needs a path"),
+            ({"target": {"path": "a", "colourspace": "x"}}, "did you mean colorspace"),
+            ({"target": {"path": "a", "part": 3}}, "is not text"),
+            ({"tagret": "a"}, "did you mean target"),
+            ({"stages": {"blnd": {}}}, "did you mean blend"),
+            ({"stages": {"blend": 3}}, "must be a table"),
+            ({"stages": 3}, "must be a table"),
+            ({"job": "dance"}, "swap, drive"),
+            ({"version": 2}, "reads 1"),
+            ({"source": []}, "no source"),
+        ],
+    )
     def test_refusals(self, change: dict[str, object], says: str) -> None:
         with pytest.raises(ShotError, match=says):
             Shot.from_dict({**LEAST, **change})
@@ -74,21 +96,29 @@ class TestSettings:
     def test_another_name(self) -> None:
         assert Stages().with_settings({"blend.method": "multiband"}).blend.engine == "multiband"
 
-    @pytest.mark.parametrize(("name", "says"), [
-        ("blend.mixx", "did you mean mix"), ("blnd.mix", "did you mean blend.mix"), ("blend", "stage.parameter"),
-        ("", "stages: "),
-    ])
+    @pytest.mark.parametrize(
+        ("name", "says"),
+        [
+            ("blend.mixx", "did you mean mix"),
+            ("blnd.mix", "did you mean blend.mix"),
+            ("blend", "stage.parameter"),
+            ("", "stages: "),
+        ],
+    )
     def test_unknown(self, name: str, says: str) -> None:
         with pytest.raises(ParameterError, match=says):
             Stages().with_settings({name: "1"})
 
 
-@pytest.mark.parametrize(("person", "settings"), [
-    ("", {}),
-    ("largest", {"person": "largest"}),
-    ("2", {"person": "index", "person_index": 2}),
-    ("960,-4.5", {"person": "point", "person_point": (960.0, -4.5)}),
-    ("stills/anna,1.jpg", {"person": "reference", "person_reference": "stills/anna,1.jpg"}),
-])
+@pytest.mark.parametrize(
+    ("person", "settings"),
+    [
+        ("", {}),
+        ("largest", {"person": "largest"}),
+        ("2", {"person": "index", "person_index": 2}),
+        ("960,-4.5", {"person": "point", "person_point": (960.0, -4.5)}),
+        ("stills/anna,1.jpg", {"person": "reference", "person_reference": "stills/anna,1.jpg"}),
+    ],
+)
 def test_person(person: str, settings: dict[str, object]) -> None:
     assert parse_person(person) == settings

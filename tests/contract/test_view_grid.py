@@ -35,7 +35,13 @@ def test_spare_views_are_left_out() -> None:
 def test_where_the_target_goes() -> None:
     grid = build_view_grid([view(0, 0)], [pose(1, 1, 5), pose(2, -1, 2), pose(30, 0, 4, 4)], step=10)
     front, side = grid.squares[(0, 0)], grid.squares[(3, 0)]
-    assert (front.target_frames, front.lacking_frames, side.target_frames, side.lacking_frames, side.views) == (7, 0, 4, 4, ())
+    assert (front.target_frames, front.lacking_frames, side.target_frames, side.lacking_frames, side.views) == (
+        7,
+        0,
+        4,
+        4,
+        (),
+    )
 
 
 @pytest.mark.parametrize(("reach", "step"), [(5, 2.5), (25, 5.0), (50, 10.0), (90, 15.0), (400, 15.0)])
@@ -47,7 +53,8 @@ def test_nothing() -> None:
     assert build_view_grid([]).squares == {}
 
 
-@pytest.mark.parametrize(("yaw", "pitch", "text"), [
-    (0, 0, "front"), (-25.2, 1, "25 left"), (3, -10, "3 right, 10 down"), (0, 40, "40 up")])
+@pytest.mark.parametrize(
+    ("yaw", "pitch", "text"), [(0, 0, "front"), (-25.2, 1, "25 left"), (3, -10, "3 right, 10 down"), (0, 40, "40 up")]
+)
 def test_words(yaw: float, pitch: float, text: str) -> None:
     assert format_pose(yaw, pitch) == text

@@ -38,8 +38,11 @@ def printed(shown: Table) -> str:
 class TestTable:
     def test_means_and_worst_frames(self) -> None:
         text = printed(make_evaluation_table(evaluation(landmarks=[0.01, 0.02, 0.06], ssim=[0.9, 0.7, 0.8])))
-        rows = {row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:5]]
-                for row in text.splitlines() if row.startswith("│")}
+        rows = {
+            row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:5]]
+            for row in text.splitlines()
+            if row.startswith("│")
+        }
         assert rows["landmarks"] == ["3.00 %", "6.00", "14"]
         assert rows["SSIM"] == ["0.800", "0.700", "12"]  # lower is worse
         assert rows["identity, untouched"] == ["2.000", "-", ""]  # neither way is worse
@@ -54,8 +57,10 @@ class TestTable:
 class TestLines:
     def test_all_found(self) -> None:
         said = describe_evaluation(evaluation(outside=[0.0, 0.0, 0.0]))
-        assert said == ["a face in 3 of the 3 frames whose target shows one",
-                        "no pixels changed outside the matte (matte.soft)"]
+        assert said == [
+            "a face in 3 of the 3 frames whose target shows one",
+            "no pixels changed outside the matte (matte.soft)",
+        ]
 
     def test_lost(self) -> None:
         said = describe_evaluation(evaluation(lost=(12, 14), outside=[1.0, 0.0, 0.0]))

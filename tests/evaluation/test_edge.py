@@ -67,7 +67,8 @@ def test_only_where_the_seam_is() -> None:
     face = plain()
     face[:, 100:] = PALER
     assert compute_edge_difference(mixed(plain(), face, matte), plain(), matte, EYES) == pytest.approx(
-        apart(SKIN, PALER) / 2, rel=0.05)
+        apart(SKIN, PALER) / 2, rel=0.05
+    )
 
 
 def test_a_change_in_the_middle_is_no_seam() -> None:

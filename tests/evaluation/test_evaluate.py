@@ -129,8 +129,13 @@ class TestOutside:
             fine = replace(plate, pixels=plate.pixels * np.float32(1.001), formats=("float",) * 5)
             write_exr(folder / f"plate.{frame:04d}.exr", fine)
             write_exr(folder / f"swap.{frame:04d}.exr", darker_face(fine, frame))
-        found = evaluate(bench.source, Clip(str(folder / "plate.####.exr")), Clip(str(folder / "swap.####.exr")),
-                         config=bench.config, cache=bench.kept)
+        found = evaluate(
+            bench.source,
+            Clip(str(folder / "plate.####.exr")),
+            Clip(str(folder / "swap.####.exr")),
+            config=bench.config,
+            cache=bench.kept,
+        )
         assert found.matte == MATTE_SOFT and found.exact and found.outside_total == 0
 
     def test_given_matte(self, bench: Bench) -> None:
@@ -160,8 +165,14 @@ class TestOutside:
         for frame in (1, 2, 3):
             picture = capture.read()[1][..., ::-1].astype(np.float32) / 255
             window = Window(0, 0, 256, 300)
-            plate = Plate(bench.config.convert(picture, "sRGB", linear), ("R", "G", "B"), window, window,
-                          metadata={META_COLORSPACE: linear}, formats=("half",) * 3)
+            plate = Plate(
+                bench.config.convert(picture, "sRGB", linear),
+                ("R", "G", "B"),
+                window,
+                window,
+                metadata={META_COLORSPACE: linear},
+                formats=("half",) * 3,
+            )
             write_exr(bench.folder / f"swap.{frame:04d}.exr", plate)
         result = Clip(str(bench.folder / "swap.####.exr"))
         found = evaluate(bench.source, Clip(str(path)), result, config=bench.config, cache=bench.kept)
@@ -207,8 +218,9 @@ class TestResults:
         for frame in (1, 2, 3):
             plate = read_image(bench.small.plate.replace("####", f"{frame:04d}"))
             write_exr(bench.folder / f"late.{frame + 1000}.exr", plate)
-        found = bench.evaluate(Clip(str(bench.folder / "late.####.exr")), "1-3", offset=1000,
-                               seconds={1001: 2.0, 1003: 4.0})
+        found = bench.evaluate(
+            Clip(str(bench.folder / "late.####.exr")), "1-3", offset=1000, seconds={1001: 2.0, 1003: 4.0}
+        )
         assert np.isnan(found.figures["seconds"][1]) and found.means["seconds"] == 3.0
 
     def test_pngs_of_the_display_window(self, bench: Bench) -> None:
@@ -240,12 +252,18 @@ class TestResults:
         assert bench.evaluate(bench.result(lambda plate, _: replace(plate, metadata={META_FACE: "odd"}), 1)).frames
 
     def test_several_sources(self, bench: Bench) -> None:
-        found = evaluate([bench.source, bench.source], bench.target, bench.result(untouched, 1), config=bench.config,
-                         cache=bench.kept)
+        found = evaluate(
+            [bench.source, bench.source],
+            bench.target,
+            bench.result(untouched, 1),
+            config=bench.config,
+            cache=bench.kept,
+        )
         assert found.source_faces == 2 and len(found.source) == 2
 
-    def test_another_person_among_the_sources_is_left_out(self, bench: Bench, grace_hopper: np.ndarray,
-                                                          tmp_path: Path) -> None:
+    def test_another_person_among_the_sources_is_left_out(
+        self, bench: Bench, grace_hopper: np.ndarray, tmp_path: Path
+    ) -> None:
         cv2.imwrite(str(tmp_path / "other.png"), grace_hopper[..., ::-1])
         sources = [bench.source, bench.source, Clip(str(tmp_path / "other.png"))]
         found = evaluate(sources, bench.target, bench.result(untouched, 1), config=bench.config, cache=bench.kept)
@@ -278,8 +296,9 @@ class TestRefusals:
     def test_no_face_in_the_source(self, bench: Bench) -> None:
         cv2.imwrite(str(bench.folder / "grey.png"), np.full((100, 100, 3), 128, np.uint8))
         with pytest.raises(NoFaceError, match=r"grey\.png"):
-            evaluate(Clip(str(bench.folder / "grey.png")), bench.target, bench.target, config=bench.config,
-                     cache=bench.kept)
+            evaluate(
+                Clip(str(bench.folder / "grey.png")), bench.target, bench.target, config=bench.config, cache=bench.kept
+            )
 
     def test_no_such_result(self, bench: Bench) -> None:
         with pytest.raises(PlateError):
@@ -307,6 +326,18 @@ class TestPlainData:
 
     def test_worst(self) -> None:
         values = np.array([1.0, np.nan, 3.0])
-        found = Evaluation(("s",), "t", "r", (5, 6, 7), {"euler": values, "outside": np.zeros(3),
-                                                         "ssim": np.full(3, np.nan)}, 1, "", True)
-        assert found.find_worst_frame("euler") == 7 and found.find_worst_frame("euler", high=False) == 5 and found.find_worst_frame("ssim") is None
+        found = Evaluation(
+            ("s",),
+            "t",
+            "r",
+            (5, 6, 7),
+            {"euler": values, "outside": np.zeros(3), "ssim": np.full(3, np.nan)},
+            1,
+            "",
+            True,
+        )
+        assert (
+            found.find_worst_frame("euler") == 7
+            and found.find_worst_frame("euler", high=False) == 5
+            and found.find_worst_frame("ssim") is None
+        )

@@ -73,7 +73,9 @@ class TestSharpness:
     def test_contrast_counts_squared(self) -> None:
         picture = np.random.default_rng(1).normal(100, 10, FLAT.shape).astype(np.float32)
         softer = 100 + (picture - 100) / 2
-        assert metrics.compute_sharpness(picture, ALL) / metrics.compute_sharpness(softer, ALL) == pytest.approx(4.0, rel=1e-3)
+        assert metrics.compute_sharpness(picture, ALL) / metrics.compute_sharpness(softer, ALL) == pytest.approx(
+            4.0, rel=1e-3
+        )
 
     @pytest.mark.parametrize(("ratio", "factor"), [(1.0, 1.0), (4.0, 4.0), (0.25, 4.0), (0.0, np.inf)])
     def test_factor_either_way(self, ratio: float, factor: float) -> None:
@@ -146,6 +148,7 @@ class TestRegion:
         assert large[small].all()
         assert large.sum() / small.sum() == pytest.approx(1.44, rel=0.05)
 
+
 class TestMean:
     def test_leaves_nan_out(self) -> None:
         assert metrics.nanmean([1.0, float("nan"), 3.0]) == 2.0
@@ -168,8 +171,9 @@ def evaluated(astronaut: np.ndarray, clip: list[np.ndarray], result: list[np.nda
 
 
 class TestEvaluateFrames:
-    def test_equal_pictures_have_no_error(self, astronaut: np.ndarray, clip: list[np.ndarray],
-                                          gauge: FaceGauge) -> None:
+    def test_equal_pictures_have_no_error(
+        self, astronaut: np.ndarray, clip: list[np.ndarray], gauge: FaceGauge
+    ) -> None:
         found = evaluated(astronaut, clip, [frame.copy() for frame in clip], gauge)
         means = found["means"]
         assert found["lost"] == found["target_lost"] == []
@@ -274,12 +278,16 @@ class TestFigures:
         face = gauge.follow(clip[0])
         assert face is not None
         whole = metrics.FramePair(2, clip[0], clip[0], face, face)
-        parts = [metrics.FramePair(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
-                 for number in (1, 3)]
+        parts = [
+            metrics.FramePair(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
+            for number in (1, 3)
+        ]
         assert dict(metrics.compute_figures([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
 
     def test_window_that_misses_the_face(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
         whole = metrics.FramePair(2, clip[0], clip[0], face, face)
-        away = [metrics.FramePair(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500)) for number in (1, 3)]
+        away = [
+            metrics.FramePair(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500)) for number in (1, 3)
+        ]
         assert np.isnan(dict(metrics.compute_figures([away[0], whole, away[1]], []))[2]["flicker"])

@@ -79,8 +79,9 @@ class TestMovie:
         with pytest.raises(NoFaceError):
             track.choose_person(DLIB)
 
-    def test_unknown_engine(self, moving: list[np.ndarray], config: ColourConfig,
-                            monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unknown_engine(
+        self, moving: list[np.ndarray], config: ColourConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from fsgan_core.faces import detect
 
         def refuse(name: str, device: str) -> None:
@@ -149,8 +150,9 @@ class TestPlates:
 
 
 class TestReference:
-    def test_descriptor_of_a_still_chooses_the_person(self, astronaut: np.ndarray, grace_hopper: np.ndarray,
-                                                      config: ColourConfig) -> None:
+    def test_descriptor_of_a_still_chooses_the_person(
+        self, astronaut: np.ndarray, grace_hopper: np.ndarray, config: ColourConfig
+    ) -> None:
         hopper = cv2.resize(grace_hopper, (437, 512), interpolation=cv2.INTER_AREA)
         both = np.concatenate([astronaut[:, 100:400], hopper], axis=1)
         wanted = reference_descriptor(Pictures({1: plate(astronaut)}, "a.png", "image"), config, DLIB)
@@ -175,7 +177,9 @@ class TestExposure:
     def test_frames_that_differ_do_not_sway_it(self, config: ColourConfig) -> None:
         usual = [np.full((20, 3), 0.2, np.float32)] * 5
         odd = [*usual, np.full((20, 3), 50.0, np.float32), np.zeros((20, 3), np.float32)]
-        assert measure_face_exposure(odd, config, config.scene_linear) == measure_face_exposure(usual, config, config.scene_linear)
+        assert measure_face_exposure(odd, config, config.scene_linear) == measure_face_exposure(
+            usual, config, config.scene_linear
+        )
 
     def test_nothing_to_measure(self, config: ColourConfig) -> None:
         assert measure_face_exposure([], config, config.scene_linear) == 0

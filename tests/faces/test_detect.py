@@ -44,7 +44,7 @@ class TestHog:
     def test_face_of_sixty_pixels(self, detector: HogDetector, astronaut: np.ndarray) -> None:
         small = cv2.resize(astronaut, None, fx=0.58, fy=0.58, interpolation=cv2.INTER_AREA)
         canvas = np.full((480, 640, 3), 90, np.uint8)
-        canvas[100:100 + small.shape[0], 200:200 + small.shape[1]] = small
+        canvas[100 : 100 + small.shape[0], 200 : 200 + small.shape[1]] = small
         found = detector.detect(canvas)
         assert found[0].confidence > 0.8 and 52 < found[0].box[2] < 68
 

@@ -59,8 +59,9 @@ class Blind:
 
 
 class TestOne:
-    def test_one_thread_and_no_false_one(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                         astronaut: np.ndarray) -> None:
+    def test_one_thread_and_no_false_one(
+        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
+    ) -> None:
         follow = follower(detector, landmarker, 4)
         for place in range(4):
             follow.add_picture(place, shifted(astronaut, 2.0 * place, place))
@@ -72,19 +73,23 @@ class TestOne:
         assert thread.sightings[0].motion is None
         np.testing.assert_allclose(np.median(thread.sightings[2].motion[:, :2], axis=0), (2, 1), atol=0.05)
 
-    def test_where_the_detector_is_blind_the_face_is_followed(self, detector: HogDetector, astronaut: np.ndarray,
-                                                              landmarker: DlibLandmarker) -> None:
+    def test_where_the_detector_is_blind_the_face_is_followed(
+        self, detector: HogDetector, astronaut: np.ndarray, landmarker: DlibLandmarker
+    ) -> None:
         follow = follower(Blind(detector, {2, 3}), landmarker, 5)
         for place in range(5):
             follow.add_picture(place, shifted(astronaut, 3.0 * place, 0))
         thread = follow.threads[0]
-        assert [thread.sightings[place].origin for place in range(5)] == ["detected"] * 2 + ["followed"] * 2 + ["detected"]
+        assert [thread.sightings[place].origin for place in range(5)] == ["detected"] * 2 + ["followed"] * 2 + [
+            "detected"
+        ]
         assert thread.sightings[2].confidence < 0.6 < thread.sightings[1].confidence
         moved = thread.sightings[3].landmarks - thread.sightings[0].landmarks
         np.testing.assert_allclose(moved.mean(0), (9, 0), atol=0.2)
 
-    def test_a_face_that_is_gone_is_not_followed(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                                 astronaut: np.ndarray) -> None:
+    def test_a_face_that_is_gone_is_not_followed(
+        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
+    ) -> None:
         hidden = astronaut.copy()
         hidden[40:200, 150:310] = cv2.GaussianBlur(hidden, (0, 0), 40)[40:200, 150:310]
         follow = follower(detector, landmarker, 5)
@@ -92,20 +97,21 @@ class TestOne:
             follow.add_picture(place, picture)
         assert [sorted(thread.sightings) for thread in follow.threads] == [[0, 1, 4]]  # found again: the same thread
 
-    def test_too_small_is_ignored(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                  astronaut: np.ndarray) -> None:
+    def test_too_small_is_ignored(
+        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
+    ) -> None:
         follow = follower(detector, landmarker, 1, minimum_size=150.0)
         assert follow.add_picture(0, astronaut) == []
 
-    def test_fast_face(self, detector: HogDetector, landmarker: DlibLandmarker,
-                       heads: tuple[np.ndarray, np.ndarray]) -> None:
+    def test_fast_face(
+        self, detector: HogDetector, landmarker: DlibLandmarker, heads: tuple[np.ndarray, np.ndarray]
+    ) -> None:
         follow = follower(detector, landmarker, 5)
         for place in range(5):  # half a face's width per frame
             follow.add_picture(place, scene((heads[0], 10 + 50.0 * place, 20), size=(1000, 400)))
         assert [len(thread.sightings) for thread in follow.threads] == [5]
 
-    def test_moving_data_window(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                astronaut: np.ndarray) -> None:
+    def test_moving_data_window(self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray) -> None:
         """The same world, seen through windows that start elsewhere: nothing moves."""
         follow = follower(detector, landmarker, 2)
         follow.add_picture(0, np.ascontiguousarray(astronaut[:400, :400]))
@@ -116,8 +122,9 @@ class TestOne:
 
 
 class TestTwo:
-    def test_crossing_people_keep_their_threads(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                                heads: tuple[np.ndarray, np.ndarray]) -> None:
+    def test_crossing_people_keep_their_threads(
+        self, detector: HogDetector, landmarker: DlibLandmarker, heads: tuple[np.ndarray, np.ndarray]
+    ) -> None:
         """Collins walks to the right in front of Hopper, who walks to the left."""
         count = 13
         follow = follower(detector, landmarker, count)
@@ -135,8 +142,9 @@ class TestTwo:
         assert paths[0][count - 1] > 350 and paths[1][count - 1] < 250
         assert len(paths[0]) == count and len(paths[1]) >= count - 7
 
-    def test_both_in_one_picture(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                 heads: tuple[np.ndarray, np.ndarray]) -> None:
+    def test_both_in_one_picture(
+        self, detector: HogDetector, landmarker: DlibLandmarker, heads: tuple[np.ndarray, np.ndarray]
+    ) -> None:
         follow = follower(detector, landmarker, 1)
         found = follow.add_picture(0, scene((heads[1], 380, 25), (heads[0], 30, 20)))
         assert len(found) == 2
@@ -144,8 +152,9 @@ class TestTwo:
 
 
 class TestCuts:
-    def test_after_a_cut_a_new_thread_begins(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                             astronaut: np.ndarray, grace_hopper: np.ndarray) -> None:
+    def test_after_a_cut_a_new_thread_begins(
+        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray, grace_hopper: np.ndarray
+    ) -> None:
         other = np.ascontiguousarray(cv2.resize(grace_hopper, (512, 512)))
         follow = follower(detector, landmarker, 4)
         for place, picture in enumerate((astronaut, astronaut, other, astronaut)):
@@ -155,8 +164,9 @@ class TestCuts:
         groups = group_threads(follow.threads, 8)  # the same person on both sides of the cut
         assert [[sorted(thread.sightings) for thread in group] for group in groups] == [[[0, 1], [3]], [[2]]]
 
-    def test_unrelated_stills_are_all_cuts(self, detector: HogDetector, landmarker: DlibLandmarker,
-                                           astronaut: np.ndarray) -> None:
+    def test_unrelated_stills_are_all_cuts(
+        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
+    ) -> None:
         follow = follower(detector, landmarker, 2, related=False)
         follow.add_picture(0, astronaut)
         follow.add_picture(1, astronaut)

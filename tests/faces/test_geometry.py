@@ -33,7 +33,9 @@ class TestAffine:
     def test_inverse_and_composition(self) -> None:
         points = np.array([[3.0, 4.0], [-7.0, 100.0]])
         np.testing.assert_allclose(apply_affine(invert_affine(TURN), apply_affine(TURN, points)), points, atol=1e-9)
-        np.testing.assert_allclose(apply_affine(compose_affine(TURN, TURN), points), apply_affine(TURN, apply_affine(TURN, points)))
+        np.testing.assert_allclose(
+            apply_affine(compose_affine(TURN, TURN), points), apply_affine(TURN, apply_affine(TURN, points))
+        )
         assert compute_scale(TURN) == pytest.approx(1.3)
 
 

@@ -10,8 +10,9 @@ PARITY = Path(__file__).parents[1] / "data" / "parity_operators.npz"
 class TestParity:
     def test_published_maps_and_back(self) -> None:
         case = np.load(PARITY)
-        for points, maps, sums, decoded in zip(case["landmarks"], case["heatmap"], case["heatmap_sum"],
-                                               case["encoded"], strict=True):
+        for points, maps, sums, decoded in zip(
+            case["landmarks"], case["heatmap"], case["heatmap_sum"], case["encoded"], strict=True
+        ):
             made = draw_heat_maps(points, 256)
             np.testing.assert_allclose(made[:, ::8, ::8], maps, atol=1e-5)
             np.testing.assert_allclose(made.sum((1, 2)), sums, rtol=1e-5)

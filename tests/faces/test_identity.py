@@ -13,9 +13,13 @@ def described(landmarker: DlibLandmarker, astronaut: np.ndarray, grace_hopper: n
     hopper = landmarker.locate(grace_hopper, [(170.0, 135.0, 195.0, 195.0)])[0]
     mirror = np.ascontiguousarray(astronaut[:, ::-1])
     mirrored = landmarker.locate(mirror, [(234.0, 70.0, 102.0, 102.0)])[0]
-    return {"collins": compute_descriptor(astronaut, collins), "hopper": compute_descriptor(grace_hopper, hopper),
-            "shaken": compute_descriptor(astronaut, collins + 0.5), "mirrored": compute_descriptor(mirror, mirrored),
-            "chip": crop_face_chip(astronaut, collins)}
+    return {
+        "collins": compute_descriptor(astronaut, collins),
+        "hopper": compute_descriptor(grace_hopper, hopper),
+        "shaken": compute_descriptor(astronaut, collins + 0.5),
+        "mirrored": compute_descriptor(mirror, mirrored),
+        "chip": crop_face_chip(astronaut, collins),
+    }
 
 
 def test_same_person_is_near_another_far(described: dict[str, np.ndarray]) -> None:

@@ -31,31 +31,37 @@ def found(landmarker: DlibLandmarker, astronaut: np.ndarray) -> np.ndarray:
 class TestDlib:
     def test_points_are_where_a_face_has_them(self, found: np.ndarray) -> None:
         fit = fit_similarity(FACE_MODEL[:, :2], found)
-        assert np.linalg.norm(apply_affine(fit, FACE_MODEL[:, :2]) - found, axis=1).max() < 0.2 * measure_eye_distance(found)
+        assert np.linalg.norm(apply_affine(fit, FACE_MODEL[:, :2]) - found, axis=1).max() < 0.2 * measure_eye_distance(
+            found
+        )
         np.testing.assert_allclose(found[36:48].mean(0), (225, 103), atol=3)
 
-    def test_the_detectors_box_hardly_matters(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
-                                              found: np.ndarray) -> None:
+    def test_the_detectors_box_hardly_matters(
+        self, landmarker: DlibLandmarker, astronaut: np.ndarray, found: np.ndarray
+    ) -> None:
         for box in ((170.0, 76.0, 96.0, 96.0), (182.0, 66.0, 110.0, 110.0)):
             moved = landmarker.locate(astronaut, [box])[0]
             assert np.linalg.norm(moved - found, axis=1).mean() < 0.006 * measure_eye_distance(found)
 
-    def test_follows_a_fraction_of_a_pixel(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
-                                           found: np.ndarray) -> None:
+    def test_follows_a_fraction_of_a_pixel(
+        self, landmarker: DlibLandmarker, astronaut: np.ndarray, found: np.ndarray
+    ) -> None:
         for x, y in ((0.25, 0.0), (0.5, 0.7), (3.3, -2.6)):
             moved = landmarker.locate_from(shifted(astronaut, x, y), found)
             error = moved - found - (x, y)
             assert np.abs(error.mean(0)).max() < 0.1
             assert np.sqrt((error**2).sum(1).mean()) < 0.005 * measure_eye_distance(found) + 0.05
 
-    def test_size_of_the_face_does_not_matter(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
-                                              found: np.ndarray) -> None:
+    def test_size_of_the_face_does_not_matter(
+        self, landmarker: DlibLandmarker, astronaut: np.ndarray, found: np.ndarray
+    ) -> None:
         large = cv2.resize(astronaut, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
         there = landmarker.locate_from(large, found * 3 + 1)
         assert np.linalg.norm((there - 1) / 3 - found, axis=1).mean() < 0.012 * measure_eye_distance(found)
 
-    def test_mirror_image_has_mirrored_points(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
-                                              found: np.ndarray) -> None:
+    def test_mirror_image_has_mirrored_points(
+        self, landmarker: DlibLandmarker, astronaut: np.ndarray, found: np.ndarray
+    ) -> None:
         mirrored = np.ascontiguousarray(astronaut[:, ::-1])
         there = landmarker.locate_from(mirrored, (found * (-1, 1) + (511, 0))[MIRROR_ORDER])
         back = (there * (-1, 1) + (511, 0))[MIRROR_ORDER]
@@ -67,8 +73,7 @@ class TestDlib:
         there = landmarker.locate_from(turned, apply_affine(matrix, found) + 2.0)
         assert np.linalg.norm(there - apply_affine(matrix, found), axis=1).mean() < 0.012 * measure_eye_distance(found)
 
-    def test_shakes_half_as_much_as_the_bare_predictor(self, landmarker: DlibLandmarker,
-                                                       astronaut: np.ndarray) -> None:
+    def test_shakes_half_as_much_as_the_bare_predictor(self, landmarker: DlibLandmarker, astronaut: np.ndarray) -> None:
         """On a face that drifts by fractions of a pixel with fresh noise in every frame."""
         dlib = models.import_dlib()
         noise = np.random.default_rng(7)
@@ -88,8 +93,9 @@ class TestDlib:
     def test_box_outside_the_picture_is_finite(self, landmarker: DlibLandmarker, astronaut: np.ndarray) -> None:
         assert np.isfinite(landmarker.locate(astronaut, [(900.0, -300.0, 80.0, 80.0)])).all()
 
-    def test_scatter_tells_a_face_from_cloth(self, landmarker: DlibLandmarker, astronaut: np.ndarray,
-                                             found: np.ndarray) -> None:
+    def test_scatter_tells_a_face_from_cloth(
+        self, landmarker: DlibLandmarker, astronaut: np.ndarray, found: np.ndarray
+    ) -> None:
         cloth = landmarker.locate(astronaut, [(125.0, 340.0, 97.0, 97.0)])[0]
         assert landmarker.measure_spread(astronaut, found) < 1.5 < 4 < landmarker.measure_spread(astronaut, cloth)
 

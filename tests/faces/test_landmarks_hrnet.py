@@ -58,7 +58,10 @@ class TestSquare:
 
     def test_the_generators_crop_is_the_same(self) -> None:
         one = make_face(1, head(), 0.9)
-        crop, square = compute_face_crop(replace(one, euler=(0.0, 0.0, 0.0)), 1.2, 256), CropSquare.from_box(one.box, 1.2)
+        crop, square = (
+            compute_face_crop(replace(one, euler=(0.0, 0.0, 0.0)), 1.2, 256),
+            CropSquare.from_box(one.box, 1.2),
+        )
         np.testing.assert_allclose(crop.normalise_points(one.landmarks), square.to_fractions(one.landmarks), atol=1e-9)
 
     @pytest.mark.parametrize("side", [100.0, 256.0, 700.0])
@@ -175,8 +178,9 @@ class TestAnalysis:
         back = (wide - (-40, 25) + 0.5) * (2, 1) - 0.5
         assert np.linalg.norm(back - square, axis=1).mean() < 0.02 * measure_eye_distance(to_ibug(square))
 
-    def test_weights_that_place_nothing_are_suspected(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch,
-                                                      caplog: pytest.LogCaptureFixture) -> None:
+    def test_weights_that_place_nothing_are_suspected(
+        self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         nonsense = HrnetLandmarker(Fixed(np.random.default_rng(0).normal(size=(98, 64, 64))))
         monkeypatch.setattr(analysis, "make_landmarker", lambda *_: nonsense)
         assert self.done(movie([astronaut])).people == ()
@@ -197,8 +201,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     for name in ("hr18_wflw_landmarks", "hopenet_robust_alpha1"):
         weight = load_catalogue()[name]
-        write_checkpoint(folder / f"{name}.safetensors", weight.arch, patterned(weight.arch).state_dict(),
-                         make_weights_metadata(weight))
+        write_checkpoint(
+            folder / f"{name}.safetensors",
+            weight.arch,
+            patterned(weight.arch).state_dict(),
+            make_weights_metadata(weight),
+        )
     return folder
 
 
@@ -250,7 +258,9 @@ class TestWeights:
         assert names(landmarks="dlib", pose="hopenet")[2] == find_weights("pose").sha256
         used = find_used_weights(AnalyseParams(landmarks="hrnet", pose="hopenet"))
         assert [(one.role, one.name, one.licence) for one in used] == [
-            ("landmarks", "hr18_wflw_landmarks", "unknown"), ("pose", "hopenet_robust_alpha1", "unknown")]
+            ("landmarks", "hr18_wflw_landmarks", "unknown"),
+            ("pose", "hopenet_robust_alpha1", "unknown"),
+        ]
 
     @pytest.mark.usefixtures("absent")
     def test_without_weights_it_says_what_to_run(self) -> None:

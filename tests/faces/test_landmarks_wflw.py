@@ -20,8 +20,10 @@ def drawn(opening: float = 1.0) -> np.ndarray:
     lid = np.column_stack([-45 + 26 * share, -8 * opening * 4 * share * (1 - share)])
     points[60:65] = lid
     points[65:68] = (lid * (1, -0.5))[3:0:-1]
-    for right, left in ((range(33, 42), (46, 45, 44, 43, 42, 50, 49, 48, 47)),
-                        (range(60, 68), (72, 71, 70, 69, 68, 75, 74, 73))):
+    for right, left in (
+        (range(33, 42), (46, 45, 44, 43, 42, 50, 49, 48, 47)),
+        (range(60, 68), (72, 71, 70, 69, 68, 75, 74, 73)),
+    ):
         points[list(left)] = points[list(right)] * (-1, 1)
     round_mouth = np.linspace(np.pi, -np.pi, 12, endpoint=False)
     points[76:88] = np.column_stack([26 * np.cos(round_mouth), 71 - 11 * np.sin(round_mouth)])
@@ -52,7 +54,9 @@ class TestDown:
     def test_a_mirrored_face_is_the_mirrored_face(self) -> None:
         face = drawn() + np.random.default_rng(1).normal(size=(98, 2))
         mirrored = (face * (-1, 1))[landmarks_wflw.MIRROR_ORDER]
-        np.testing.assert_allclose(landmarks_wflw.to_ibug(mirrored), (landmarks_wflw.to_ibug(face) * (-1, 1))[pose.MIRROR_ORDER])
+        np.testing.assert_allclose(
+            landmarks_wflw.to_ibug(mirrored), (landmarks_wflw.to_ibug(face) * (-1, 1))[pose.MIRROR_ORDER]
+        )
 
     def test_the_mirror_knows_the_drawn_face(self) -> None:
         np.testing.assert_allclose((drawn() * (-1, 1))[landmarks_wflw.MIRROR_ORDER], drawn(), atol=1e-9)
@@ -60,8 +64,12 @@ class TestDown:
 
     def test_place_size_rotation_and_pixel_aspect_do_not_matter(self) -> None:
         linear, shift = np.array([[1.3, 0.4], [-0.2, 2.0]]), np.array([400.0, -30.0])
-        np.testing.assert_allclose(landmarks_wflw.to_ibug(drawn() @ linear + shift), landmarks_wflw.to_ibug(drawn()) @ linear + shift)
-        np.testing.assert_allclose(landmarks_wflw.from_ibug(head() @ linear + shift), landmarks_wflw.from_ibug(head()) @ linear + shift)
+        np.testing.assert_allclose(
+            landmarks_wflw.to_ibug(drawn() @ linear + shift), landmarks_wflw.to_ibug(drawn()) @ linear + shift
+        )
+        np.testing.assert_allclose(
+            landmarks_wflw.from_ibug(head() @ linear + shift), landmarks_wflw.from_ibug(head()) @ linear + shift
+        )
 
     def test_openings(self) -> None:
         wide, shut = landmarks_wflw.to_ibug(drawn(1.0)), landmarks_wflw.to_ibug(drawn(0.0))
@@ -72,7 +80,9 @@ class TestDown:
 class TestUp:
     def test_there_and_back_keeps_every_point(self) -> None:
         for landmarks in (head(), head(35, -10, 20), np.random.default_rng(2).normal(size=(68, 2))):
-            np.testing.assert_allclose(landmarks_wflw.to_ibug(landmarks_wflw.from_ibug(landmarks)), landmarks, atol=1e-9)
+            np.testing.assert_allclose(
+                landmarks_wflw.to_ibug(landmarks_wflw.from_ibug(landmarks)), landmarks, atol=1e-9
+            )
 
     def test_the_estimate_is_a_face(self) -> None:
         found = landmarks_wflw.from_ibug(landmarks_wflw.to_ibug(drawn()))

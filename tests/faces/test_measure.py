@@ -43,7 +43,7 @@ class TestFollow:
         small = cv2.resize(grace_hopper, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
         both = np.zeros((600, 900, 3), np.uint8)
         both[:, :512] = grace_hopper
-        both[100:100 + small.shape[0], 530:530 + small.shape[1]] = small
+        both[100 : 100 + small.shape[0], 530 : 530 + small.shape[1]] = small
         gauge = FaceGauge()
         largest = gauge.follow(both)
         assert largest is not None and largest.landmarks[:, 0].max() < 512
@@ -67,7 +67,9 @@ class TestAt:
         assert upright is not None
         x, y, width, height = upright.place.box
         centre = turn @ (x + width / 2, y + height / 2, 1.0)
-        found = gauge.measure_at(tilted, FacePlace((centre[0] - width / 2, centre[1] - height / 2, width, height), 40.0))
+        found = gauge.measure_at(
+            tilted, FacePlace((centre[0] - width / 2, centre[1] - height / 2, width, height), 40.0)
+        )
         assert found is not None
         assert found.euler[2] - upright.euler[2] == pytest.approx(40, abs=2)
         expected = upright.landmarks @ turn[:, :2].T + turn[:, 2]
@@ -85,8 +87,9 @@ class TestAt:
         assert np.abs(np.array(found.euler) - face.euler).max() < 3
         assert np.linalg.norm(found.descriptor - face.descriptor) < 0.35
 
-    def test_depends_on_the_pixels_near_the_face_alone(self, grace_hopper: np.ndarray,
-                                                       face: measure.MeasuredFace) -> None:
+    def test_depends_on_the_pixels_near_the_face_alone(
+        self, grace_hopper: np.ndarray, face: measure.MeasuredFace
+    ) -> None:
         wide = np.pad(grace_hopper, ((0, 0), (300, 300), (0, 0)), mode="edge")
         moved = FacePlace((face.place.box[0] + 300, *face.place.box[1:]), face.place.roll)
         found = FaceGauge().measure_at(wide, moved)
@@ -95,8 +98,9 @@ class TestAt:
 
 
 class TestMemory:
-    def test_measured_once(self, grace_hopper: np.ndarray, face: measure.MeasuredFace,
-                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_measured_once(
+        self, grace_hopper: np.ndarray, face: measure.MeasuredFace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         gauge = FaceGauge()
         first = gauge.measure_at(grace_hopper, face.place)
         monkeypatch.setattr(measure, "_measure_part", lambda *_: pytest.fail("measured twice"))
@@ -104,8 +108,9 @@ class TestMemory:
         assert first is not None and second is not None
         assert np.array_equal(first.packed_values, second.packed_values)
 
-    def test_folder_serves_another_process(self, tmp_path: Path, grace_hopper: np.ndarray,
-                                           face: measure.MeasuredFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_folder_serves_another_process(
+        self, tmp_path: Path, grace_hopper: np.ndarray, face: measure.MeasuredFace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         first = FaceGauge(tmp_path).measure_at(grace_hopper, face.place)
         blank = np.zeros((300, 300, 3), np.uint8)
         assert FaceGauge(tmp_path).measure_at(blank, FacePlace((100.0, 100.0, 90.0, 90.0))) is None

@@ -18,8 +18,9 @@ class TestShared:
             return object()
 
         found: list[object] = []
-        threads = [threading.Thread(target=lambda: found.append(models.get_shared(("test", "once"), load)))
-                   for _ in range(8)]
+        threads = [
+            threading.Thread(target=lambda: found.append(models.get_shared(("test", "once"), load))) for _ in range(8)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

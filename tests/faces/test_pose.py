@@ -35,7 +35,9 @@ class TestAngles:
 
     def test_size_and_place_do_not_matter(self) -> None:
         for scale, at in ((0.2, (0, 0)), (8.0, (-3000.0, 4000.0))):
-            np.testing.assert_allclose(measure_euler_angles(head(12, 7, -5, scale=scale, at=at)), (12, 7, -5), atol=1e-3)
+            np.testing.assert_allclose(
+                measure_euler_angles(head(12, 7, -5, scale=scale, at=at)), (12, 7, -5), atol=1e-3
+            )
 
     def test_roll_alone_is_the_pictures_rotation(self) -> None:
         landmarks = head(20, 10, 0)

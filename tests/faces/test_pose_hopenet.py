@@ -28,8 +28,17 @@ class TestSigns:
         np.testing.assert_allclose(convert_angles(0.0, 15.0, 0.0), (0, 15, 0), atol=1e-9)  # up
         np.testing.assert_allclose(convert_angles(0.0, 0.0, 30.0), (0, 0, 30), atol=1e-9)  # clockwise
 
-    @pytest.mark.parametrize("angles", [(20.0, 0.0, 0.0), (0.0, 15.0, 0.0), (0.0, 0.0, 30.0), (-40.0, 12.0, 25.0),
-                                        (70.0, -35.0, -60.0), (5.0, 80.0, 170.0)])
+    @pytest.mark.parametrize(
+        "angles",
+        [
+            (20.0, 0.0, 0.0),
+            (0.0, 15.0, 0.0),
+            (0.0, 0.0, 30.0),
+            (-40.0, 12.0, 25.0),
+            (70.0, -35.0, -60.0),
+            (5.0, 80.0, 170.0),
+        ],
+    )
     def test_the_head_points_where_the_authors_draw_it(self, angles: tuple[float, float, float]) -> None:
         """Where a pose's axes stand in a picture (x right, y down), by the authors' drawing of a pose."""
         yaw, pitch, roll = np.radians(angles) * (-1, 1, 1)
@@ -93,8 +102,9 @@ class TestTracks:
 
     def test_an_edit_turns_what_the_network_said(self) -> None:
         faces = {1: make_face(1, head(10.0), 0.9, angles=(25.0, 3.0, 179.0))}
-        track = rebuild_faces(Track("a", (1,), 640, 480, 1.0, 0.0, (Person(0, {}, faces, np.zeros(128)),), "dlib", "dlib",
-                             pose="hopenet"))
+        track = rebuild_faces(
+            Track("a", (1,), 640, 480, 1.0, 0.0, (Person(0, {}, faces, np.zeros(128)),), "dlib", "dlib", pose="hopenet")
+        )
         placed = dict(enumerate(map(tuple, head(16.0, 0.0, 3.0).round(3))))
         edited = track.with_override(0, 1, placed).people[0].faces[1]
         np.testing.assert_allclose(edited.euler, (31, 3, -178), atol=0.1)

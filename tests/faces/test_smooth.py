@@ -49,8 +49,14 @@ class TestLandmarks:
         samples, truth = clip(path, 0.5)
         for drop in (False, True):  # also where the picture's motion is unknown
             if drop:
-                samples = [sample(s.place, s.landmarks, None if s.motion is None else np.column_stack(
-                    [np.zeros((68, 2)), np.full(68, 300.0)])) for s in samples]
+                samples = [
+                    sample(
+                        s.place,
+                        s.landmarks,
+                        None if s.motion is None else np.column_stack([np.zeros((68, 2)), np.full(68, 300.0)]),
+                    )
+                    for s in samples
+                ]
             result = np.array([face.landmarks for face in smooth_faces(samples, gap=8, amount=1.0)])
             assert abs((result - truth)[3:-3, :, 0].mean()) < 0.15
 
@@ -109,8 +115,10 @@ class TestLandmarks:
 
     def test_more_is_smoother(self) -> None:
         samples, _ = clip(np.zeros((COUNT, 2)), 1.0)
-        rough = [np.diff([face.landmarks for face in smooth_faces(samples, gap=8, amount=amount)], axis=0).std()
-                 for amount in (0, 0.5, 1, 3)]
+        rough = [
+            np.diff([face.landmarks for face in smooth_faces(samples, gap=8, amount=amount)], axis=0).std()
+            for amount in (0, 0.5, 1, 3)
+        ]
         assert rough[0] > rough[1] > rough[2] > rough[3]
 
     def test_size_of_the_face_does_not_matter(self) -> None:
@@ -170,8 +178,11 @@ class TestBoxAndPose:
 
     def test_roll_across_half_a_turn(self) -> None:
         rolls = [178.0, 179.0, -180.0, -179.0, -178.0]
-        faces = smooth_faces([sample(i, head(), None if i == 0 else np.zeros((68, 3)), roll=r)
-                          for i, r in enumerate(rolls)], gap=8, amount=1.0)
+        faces = smooth_faces(
+            [sample(i, head(), None if i == 0 else np.zeros((68, 3)), roll=r) for i, r in enumerate(rolls)],
+            gap=8,
+            amount=1.0,
+        )
         assert abs(abs(faces[2].euler[2]) - 180) < 1
 
     def test_mean_is_centred_at_the_ends(self) -> None:
@@ -185,7 +196,9 @@ class TestMany:
     def smooth(self, samples: list[MeasuredFace], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Measured and smooth 98, each (n, 98, 2)."""
         raw = [landmarks_wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
-        faces = smooth_faces([replace(s, wflw=points) for s, points in zip(samples, raw, strict=True)], gap=8, amount=1.0)
+        faces = smooth_faces(
+            [replace(s, wflw=points) for s, points in zip(samples, raw, strict=True)], gap=8, amount=1.0
+        )
         return np.array(raw), np.array([face.wflw for face in faces])
 
     def test_a_shaken_camera_is_followed_and_noise_is_halved(self) -> None:
@@ -211,7 +224,9 @@ class TestMany:
     def test_they_do_not_touch_the_68(self) -> None:
         samples, _ = clip(np.zeros((COUNT, 2)), 1.0)
         alone = smooth_faces(samples, gap=8, amount=1.0)
-        beside = smooth_faces([replace(s, wflw=landmarks_wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0)
+        beside = smooth_faces(
+            [replace(s, wflw=landmarks_wflw.from_ibug(s.landmarks)) for s in samples], gap=8, amount=1.0
+        )
         for one, other in zip(alone, beside, strict=True):
             np.testing.assert_array_equal(one.landmarks, other.landmarks)
             assert one.wflw is None and other.wflw is not None

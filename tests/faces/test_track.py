@@ -17,19 +17,29 @@ from tests.faces.helpers import head
 STILL = np.zeros((68, 3))
 
 
-def person(index: int, at: tuple[float, float], scale: float = 1.0, frames: range = range(1001, 1013),
-           code: float = 0.0) -> Person:
+def person(
+    index: int, at: tuple[float, float], scale: float = 1.0, frames: range = range(1001, 1013), code: float = 0.0
+) -> Person:
     noise = np.random.default_rng(index).normal(size=(len(frames), 68, 2)) * 0.3
-    measured = {frame: make_face(frame, head(5, 0, 0, scale=scale, at=at) + noise[i], 0.9,
-                                 scatter=np.full(68, 0.5), motion=None if i == 0 else STILL)
-                for i, frame in enumerate(frames)}
+    measured = {
+        frame: make_face(
+            frame,
+            head(5, 0, 0, scale=scale, at=at) + noise[i],
+            0.9,
+            scatter=np.full(68, 0.5),
+            motion=None if i == 0 else STILL,
+        )
+        for i, frame in enumerate(frames)
+    }
     return Person(index, {}, measured, np.full(128, code))
 
 
 @pytest.fixture
 def track() -> Track:
     people = (person(0, (500.0, 300.0), 2.0), person(1, (1200.0, 280.0), 1.0, code=0.2))
-    return rebuild_faces(Track("plates/a.####.exr", tuple(range(1001, 1013)), 1920, 1080, 1.0, 0.25, people, "dlib", "dlib"))
+    return rebuild_faces(
+        Track("plates/a.####.exr", tuple(range(1001, 1013)), 1920, 1080, 1.0, 0.25, people, "dlib", "dlib")
+    )
 
 
 class TestChoose:
@@ -98,8 +108,9 @@ class TestOverrides:
         np.testing.assert_array_equal(face.landmarks[30], (512.5, 310.25))
         assert face.origin == "edited" and face.box == track.people[0].faces[1003].box
         np.testing.assert_allclose(face.euler, measure_euler_angles(face.landmarks), atol=2e-3)
-        np.testing.assert_array_equal(np.delete(face.landmarks, 30, 0),
-                                      np.delete(track.people[0].faces[1003].landmarks, 30, 0))
+        np.testing.assert_array_equal(
+            np.delete(face.landmarks, 30, 0), np.delete(track.people[0].faces[1003].landmarks, 30, 0)
+        )
 
     def test_taking_it_away_gives_the_track_back(self, track: Track) -> None:
         edited = track.with_override(0, 1003, {30: (512.5, 310.25)})
@@ -129,7 +140,9 @@ class TestOverrides:
 
     def test_survive_a_new_analysis_even_if_people_changed_places(self, track: Track) -> None:
         edited = track.with_override(1, 1004, {8: (1210.0, 400.0)}).with_override(0, 1005, hidden=True)
-        swapped = rebuild_faces(replace(track, people=(replace(track.people[1], index=0), replace(track.people[0], index=1))))
+        swapped = rebuild_faces(
+            replace(track, people=(replace(track.people[1], index=0), replace(track.people[0], index=1)))
+        )
         carried = carry_overrides(swapped, edited)
         assert carried.people[0].overrides[1004].landmarks == {8: (1210.0, 400.0)}
         assert 1005 not in carried.people[1].faces and 1005 in carried.people[0].faces
@@ -175,9 +188,12 @@ class TestFile:
         turned = np.array(measure_euler_angles(face.landmarks)) - measure_euler_angles(before.landmarks)
         np.testing.assert_allclose(np.array(face.euler) - before.euler, turned + np.array([7, 0, 0]), atol=2e-3)
         assert face.origin == "edited"
-        assert all(edited.people[0].faces[frame] is not face and
-                   np.array_equal(edited.people[0].faces[frame].landmarks, track.people[0].faces[frame].landmarks)
-                   for frame in track.frames if frame != 1003)
+        assert all(
+            edited.people[0].faces[frame] is not face
+            and np.array_equal(edited.people[0].faces[frame].landmarks, track.people[0].faces[frame].landmarks)
+            for frame in track.frames
+            if frame != 1003
+        )
         save_track(tmp_path / "a.track.json", edited)
         text = (tmp_path / "a.track.json").read_text()
         assert '"version": 2' in text and '"offset": {"30": [1.0, 0.0], "box": [4.0, 0.0], "box_scale": 1.5' in text
@@ -205,26 +221,29 @@ class TestFile:
         empty = replace(track, people=())
         assert parse_track(json.loads(format_track(empty))).people == ()
 
-    @pytest.mark.parametrize(("change", "text"), [
-        (lambda d: d.update(format="x"), "no track"),
-        (lambda d: d.update(version=3), "version 3; this program reads 1 and 2"),
-        (lambda d: d.pop("width"), "'width' is missing"),
-        (lambda d: d.update(frames=[[5, 1]]), "no run of frames"),
-        (lambda d: d.update(frames=[[1, 2], [2, 3]]), "ascend"),
-        (lambda d: d.update(exposure=float("inf")), "finite"),
-        (lambda d: d["people"][1].pop("measured"), "person 1.*'measured' is missing"),
-        (lambda d: d["people"][0].update(descriptor=[1.0]), "1 numbers, not 128"),
-        (lambda d: d["people"][0]["measured"]["1001"].pop("box"), "frame 1001: 'box' is missing"),
-        (lambda d: d["people"][0]["measured"]["1001"].update(box=[1]), "box takes 4"),
-        (lambda d: d["people"][0]["measured"]["1001"].update(origin="guessed"), "'guessed' is none of"),
-        (lambda d: d["people"][0]["measured"]["1001"]["landmarks"].pop(), "needs 68 points"),
-        (lambda d: d["people"][0]["measured"]["1001"].update(scatter=[1, 2]), "needs 68 points"),
-        (lambda d: d["people"][0].update(overrides={"1001": {"landmarks": {"99": [0, 0]}}}), "0 to 67"),
-        (lambda d: d["people"][0].update(overrides=[1]), "broken in person 0"),
-        (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"ear": [1, 2]}}}), "no offset 'ear'"),
-        (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"jaw": 3}}}), "takes 2 numbers"),
-        (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"box_scale": 0}}}), "0.05 to 20"),
-    ])
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            (lambda d: d.update(format="x"), "no track"),
+            (lambda d: d.update(version=3), "version 3; this program reads 1 and 2"),
+            (lambda d: d.pop("width"), "'width' is missing"),
+            (lambda d: d.update(frames=[[5, 1]]), "no run of frames"),
+            (lambda d: d.update(frames=[[1, 2], [2, 3]]), "ascend"),
+            (lambda d: d.update(exposure=float("inf")), "finite"),
+            (lambda d: d["people"][1].pop("measured"), "person 1.*'measured' is missing"),
+            (lambda d: d["people"][0].update(descriptor=[1.0]), "1 numbers, not 128"),
+            (lambda d: d["people"][0]["measured"]["1001"].pop("box"), "frame 1001: 'box' is missing"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(box=[1]), "box takes 4"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(origin="guessed"), "'guessed' is none of"),
+            (lambda d: d["people"][0]["measured"]["1001"]["landmarks"].pop(), "needs 68 points"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(scatter=[1, 2]), "needs 68 points"),
+            (lambda d: d["people"][0].update(overrides={"1001": {"landmarks": {"99": [0, 0]}}}), "0 to 67"),
+            (lambda d: d["people"][0].update(overrides=[1]), "broken in person 0"),
+            (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"ear": [1, 2]}}}), "no offset 'ear'"),
+            (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"jaw": 3}}}), "takes 2 numbers"),
+            (lambda d: d["people"][0].update(overrides={"1001": {"offset": {"box_scale": 0}}}), "0.05 to 20"),
+        ],
+    )
     def test_broken_files_are_refused_with_the_place(self, track: Track, change: object, text: str) -> None:
         data = json.loads(format_track(track))
         change(data)  # type: ignore[operator]
@@ -253,9 +272,16 @@ class TestMany:
     @pytest.fixture
     def many(self, track: Track) -> Track:
         noise = np.random.default_rng(5)
-        people = tuple(replace(person, measured={
-            frame: replace(face, wflw=np.round(from_ibug(face.landmarks) + noise.normal(size=(98, 2)) * 0.3, 3))
-            for frame, face in person.measured.items()}) for person in track.people)
+        people = tuple(
+            replace(
+                person,
+                measured={
+                    frame: replace(face, wflw=np.round(from_ibug(face.landmarks) + noise.normal(size=(98, 2)) * 0.3, 3))
+                    for frame, face in person.measured.items()
+                },
+            )
+            for person in track.people
+        )
         used = (UsedWeights("landmarks", "hr18", "ab12", "unknown"),)
         return rebuild_faces(replace(track, people=people, landmarker="hrnet", weights=used))
 
@@ -295,11 +321,14 @@ class TestMany:
                     face.pop("wflw")
         assert format_track(parse_track(data)) == format_track(replace(track, landmarker="hrnet"))
 
-    @pytest.mark.parametrize(("change", "text"), [
-        (lambda d: d["people"][0]["measured"]["1001"]["wflw"].pop(), "frame 1001: needs 98 points"),
-        (lambda d: d["weights"][0].pop("sha256"), "the head: 'sha256' is missing"),
-        (lambda d: d.update(weights=[1]), "broken in the head"),
-    ])
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            (lambda d: d["people"][0]["measured"]["1001"]["wflw"].pop(), "frame 1001: needs 98 points"),
+            (lambda d: d["weights"][0].pop("sha256"), "the head: 'sha256' is missing"),
+            (lambda d: d.update(weights=[1]), "broken in the head"),
+        ],
+    )
     def test_broken_files(self, many: Track, change: object, text: str) -> None:
         data = json.loads(format_track(many))
         change(data)  # type: ignore[operator]
@@ -309,7 +338,11 @@ class TestMany:
     def test_bridged_frames_are_interpolated(self, many: Track) -> None:
         measured = {frame: face for frame, face in many.people[0].measured.items() if frame not in (1005, 1006)}
         measured[1007] = replace(measured[1007], motion=None)
-        faces = rebuild_faces(replace(many, smooth=0.0, people=(replace(many.people[0], measured=measured),))).people[0].faces
+        faces = (
+            rebuild_faces(replace(many, smooth=0.0, people=(replace(many.people[0], measured=measured),)))
+            .people[0]
+            .faces
+        )
         assert faces[1005].origin == "bridged"
         before, after = faces[1004].wflw, faces[1007].wflw
         assert before is not None and after is not None
@@ -339,11 +372,13 @@ class TestMany:
 
     def test_pixel_aspect(self, many: Track) -> None:
         """A track of squeezed plates settles to the squeezed faces."""
+
         def squeezed(face: Face) -> Face:
             assert face.wflw is not None
             x, y, width, height = face.box
-            return replace(face, box=(x / 2, y, width / 2, height), landmarks=face.landmarks / (2, 1),
-                           wflw=face.wflw / (2, 1))
+            return replace(
+                face, box=(x / 2, y, width / 2, height), landmarks=face.landmarks / (2, 1), wflw=face.wflw / (2, 1)
+            )
 
         people = tuple(replace(p, measured={f: squeezed(face) for f, face in p.measured.items()}) for p in many.people)
         narrow = rebuild_faces(replace(many, people=people, pixel_aspect=2.0))

@@ -52,8 +52,13 @@ def program(folder: Path) -> Path:
 
 
 def openjd(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([OPENJD, *map(str, arguments)], capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    return subprocess.run(
+        [OPENJD, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
 
 
 def values_of(folder: Path) -> dict[str, object]:
@@ -64,8 +69,15 @@ def values_of(folder: Path) -> dict[str, object]:
 class TestBundle:
     def test_is_a_job_for_openjd(self, small: Small, tmp_path: Path) -> None:
         shot = replace(small.shot(tmp_path / "out", reenact__recognition="1"), target=Clip(small.plate))
-        write_bundle(make_bundle(shot, FarmOptions(chunk=2, task_minutes=5, gpu=True, gpu_memory=8, cores=4, memory=16,
-                                                   weight_folders=(str(tmp_path),))), tmp_path / "job")
+        write_bundle(
+            make_bundle(
+                shot,
+                FarmOptions(
+                    chunk=2, task_minutes=5, gpu=True, gpu_memory=8, cores=4, memory=16, weight_folders=(str(tmp_path),)
+                ),
+            ),
+            tmp_path / "job",
+        )
         done = openjd("check", tmp_path / "job" / "template.yaml")
         assert done.returncode == 0, done.stdout + done.stderr
         template = yaml.safe_load((tmp_path / "job" / "template.yaml").read_text(encoding="utf-8"))
@@ -74,8 +86,12 @@ class TestBundle:
         assert steps["Recognise"]["dependencies"] == [{"dependsOn": "AnalyseTarget"}]
         assert steps["Render"]["dependencies"] == [{"dependsOn": one} for one in ("AnalyseTarget", "Recognise")]
         needs = {one["name"]: one["min"] for one in steps["Render"]["hostRequirements"]["amounts"]}
-        assert needs == {"amount.worker.vcpu": 4, "amount.worker.memory": 16384, "amount.worker.gpu": 1,
-                         "amount.worker.gpu.memory": 8192}
+        assert needs == {
+            "amount.worker.vcpu": 4,
+            "amount.worker.memory": 16384,
+            "amount.worker.gpu": 1,
+            "amount.worker.gpu.memory": 8192,
+        }
         values = values_of(tmp_path / "job")
         assert (values["TaskSeconds"], values["Device"], values["Frames"]) == (300, "cuda", "1-6")
         assets = yaml.safe_load((tmp_path / "job" / "asset_references.yaml").read_text())["assetReferences"]
@@ -87,11 +103,20 @@ class TestBundle:
         write_bundle(make_bundle(small.shot(tmp_path / "out")), tmp_path / "job")
         text = (tmp_path / "job" / "template.yaml").read_text()
         assert str(tmp_path) not in text and str(small.folder) not in text
-        kinds = {one["name"]: (one.get("objectType"), one.get("dataFlow")) for one in
-                 yaml.safe_load(text)["parameterDefinitions"] if one["type"] == "PATH"}
-        assert kinds == {"ShotFile": ("FILE", "IN"), "OutputFolder": ("DIRECTORY", "OUT"),
-                         "WorkFolder": ("DIRECTORY", "OUT"), "Source1": ("FILE", "IN"), "Source1Track": ("FILE", "IN"),
-                         "Target": ("FILE", "NONE"), "TargetTrack": ("FILE", "IN")}, "a pattern is no file to upload"
+        kinds = {
+            one["name"]: (one.get("objectType"), one.get("dataFlow"))
+            for one in yaml.safe_load(text)["parameterDefinitions"]
+            if one["type"] == "PATH"
+        }
+        assert kinds == {
+            "ShotFile": ("FILE", "IN"),
+            "OutputFolder": ("DIRECTORY", "OUT"),
+            "WorkFolder": ("DIRECTORY", "OUT"),
+            "Source1": ("FILE", "IN"),
+            "Source1Track": ("FILE", "IN"),
+            "Target": ("FILE", "NONE"),
+            "TargetTrack": ("FILE", "IN"),
+        }, "a pattern is no file to upload"
 
     def test_engines_are_settled(self, small: Small, tmp_path: Path) -> None:
         bundle = make_bundle(small.shot(tmp_path / "out"))
@@ -117,10 +142,19 @@ class TestBundle:
 
     @given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
     def test_moved_paths_are_the_paths(self, source: str, target: str, track: str) -> None:
-        shot = Shot((Clip("a.mov"), Clip("b.png", person="still.jpg")), Clip("c.####.exr", track="c.json"),
-                    Output("out/d.####.exr"))
-        new = {"source.2": source, "target": target, "target.track": track, "source.2.person": "/x/still 2.jpg",
-               "output": "/new", "reenact.network": "/w/x.safetensors"}
+        shot = Shot(
+            (Clip("a.mov"), Clip("b.png", person="still.jpg")),
+            Clip("c.####.exr", track="c.json"),
+            Output("out/d.####.exr"),
+        )
+        new = {
+            "source.2": source,
+            "target": target,
+            "target.track": track,
+            "source.2.person": "/x/still 2.jpg",
+            "output": "/new",
+            "reenact.network": "/w/x.safetensors",
+        }
         found = collect_paths(replace_paths(shot, new))
         assert {name: found[name] for name in new} == new
         assert (found["source.1"], replace_paths(shot, new).output.path) == ("a.mov", str(Path("/new/d.####.exr")))
@@ -139,13 +173,19 @@ class TestRecognise:
     """The step that finds, once for all machines, where the source is recognised."""
 
     def test_is_left_out_where_it_is_off_or_done(self, small: Small, tmp_path: Path) -> None:
-        for settings in ({"reenact__recognition": "0"}, {"reenact__recognition_file": str(tmp_path / "mine.json")},
-                         {"job": "drive"}):
+        for settings in (
+            {"reenact__recognition": "0"},
+            {"reenact__recognition_file": str(tmp_path / "mine.json")},
+            {"job": "drive"},
+        ):
             wanted = {"reenact__recognition": "1", **settings}
             bundle = make_bundle(small.shot(tmp_path / "out", **wanted))  # type: ignore[arg-type]
             assert "Recognise" not in [one["name"] for one in bundle.template["steps"]]
-        named = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1",
-                                       reenact__recognition_file=str(tmp_path / "mine.json")))
+        named = make_bundle(
+            small.shot(
+                tmp_path / "out", reenact__recognition="1", reenact__recognition_file=str(tmp_path / "mine.json")
+            )
+        )
         assert named.template["steps"][0]["name"] == "Render"
         assert collect_paths(named.shot)["reenact.recognition_file"] == str(tmp_path / "mine.json")
 
@@ -173,19 +213,42 @@ def test_whole_job_equals_one_render(small: Small, tmp_path: Path) -> None:
     for frame in range(1, 5):
         shutil.copy(small.folder / f"plate.{frame:04d}.exr", before)
     shutil.copy(small.folder / "source.png", before)
-    shot = Shot((Clip(str(before / "source.png")),), Clip(str(before / "plate.####.exr")),
-                Output(str(before / "out" / "swap.####.exr")))
+    shot = Shot(
+        (Clip(str(before / "source.png")),),
+        Clip(str(before / "plate.####.exr")),
+        Output(str(before / "out" / "swap.####.exr")),
+    )
     one = replace(shot, output=Output(str(tmp_path / "one" / "swap.####.exr")))
     assert len(render_shot(one).list_frames("rendered")) == 4
     job = tmp_path / "job"
     write_bundle(make_bundle(shot, FarmOptions(chunk=2, command=str(program(tmp_path)))), job)
     shutil.move(tmp_path / "submitted", tmp_path / "farm")
     rules = tmp_path / "rules.json"
-    rules.write_text(json.dumps({"version": "pathmapping-1.0", "path_mapping_rules": [
-        {"source_path_format": "POSIX", "source_path": str(tmp_path / "submitted"),
-         "destination_path": str(tmp_path / "farm")}]}))
-    done = openjd("run", job / "template.yaml", "-p", f"file://{job / 'parameters.json'}", "--step", "Report",
-                  "--run-dependencies", "--path-mapping-rules", f"file://{rules}")
+    rules.write_text(
+        json.dumps(
+            {
+                "version": "pathmapping-1.0",
+                "path_mapping_rules": [
+                    {
+                        "source_path_format": "POSIX",
+                        "source_path": str(tmp_path / "submitted"),
+                        "destination_path": str(tmp_path / "farm"),
+                    }
+                ],
+            }
+        )
+    )
+    done = openjd(
+        "run",
+        job / "template.yaml",
+        "-p",
+        f"file://{job / 'parameters.json'}",
+        "--step",
+        "Report",
+        "--run-dependencies",
+        "--path-mapping-rules",
+        f"file://{rules}",
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert done.stdout.count("openjd_progress: 100.0") == 5, "two analyses, two chunks, the report"
     assert done.stdout.count("loaded landmarks dlib") == 1, "one process stays over the session's tasks"
@@ -225,7 +288,7 @@ class TestTasks:
         """What could not be read at the analysis must not be rendered from a track that has guessed it."""
         plate = tmp_path / "plate.0003.exr"
         whole = plate.read_bytes()
-        plate.write_bytes(whole[:len(whole) // 2])
+        plate.write_bytes(whole[: len(whole) // 2])
         assert analyse_target(job, "1-3")["unread"] == [3]
         plate.write_bytes(whole)
         result = render_chunk(job, "1-3", tmp_path / "work")
@@ -239,7 +302,7 @@ class TestTasks:
         assert not gather_result(job, "1-3", tmp_path / "work").failures
         before = faults.sums(tmp_path / "out")
         shutil.rmtree(tmp_path / "out")
-        plate.write_bytes(whole[:len(whole) // 2])  # broken after the analysis
+        plate.write_bytes(whole[: len(whole) // 2])  # broken after the analysis
         assert [frame for frame, _ in render_chunk(job, "1-3", tmp_path / "work").failures] == [3]
         plate.write_bytes(whole)
         assert not render_chunk(job, "1-3", tmp_path / "work").failures
@@ -253,7 +316,8 @@ class TestTasks:
         again = render_chunk(shot, "1", tmp_path)
         assert (first.list_frames("rendered"), again.list_frames("kept")) == ((1,), (1,))
         assert gather_result(shot, "1", tmp_path).frames[0].seconds["mask"] == pytest.approx(
-            first.frames[0].seconds["mask"], abs=1e-3)
+            first.frames[0].seconds["mask"], abs=1e-3
+        )
 
     def test_a_machine_installed_otherwise_refuses(self, small: Small, tmp_path: Path) -> None:
         with pytest.raises(MachineError, match="would not render the same"):
@@ -291,16 +355,30 @@ class TestMachines:
         plates = tmp_path / "plätze"
         plates.mkdir()
         shutil.copy(small.folder / "plate.0001.exr", plates)
-        shot = Shot((Clip(str(small.folder / "source.png")),), Clip(str(plates / "plate.####.exr")),
-                    Output(str(tmp_path / "out" / "swap.####.exr")))
+        shot = Shot(
+            (Clip(str(small.folder / "source.png")),),
+            Clip(str(plates / "plate.####.exr")),
+            Output(str(tmp_path / "out" / "swap.####.exr")),
+        )
         write_bundle(make_bundle(shot, FarmOptions(work_folder=str(tmp_path / "work"))), tmp_path / "job")
-        script = "\n".join(f'"{program(tmp_path)}" farm task {what} "{tmp_path}/job/shot.toml" --work "{tmp_path}/work"'
-                           " --progress openjd || exit $?" for what in
-                           ("analyse-source --number 1", "analyse-target --frames 1", "recognise", "render --frames 1",
-                            "report"))
+        script = "\n".join(
+            f'"{program(tmp_path)}" farm task {what} "{tmp_path}/job/shot.toml" --work "{tmp_path}/work"'
+            " --progress openjd || exit $?"
+            for what in (
+                "analyse-source --number 1",
+                "analyse-target --frames 1",
+                "recognise",
+                "render --frames 1",
+                "report",
+            )
+        )
         told = {name: os.environ[name] for name in ("PATH", *ARITHMETIC_VARIABLES) if name in os.environ}
-        done = subprocess.run([*apart, "sh", "-c", script], capture_output=True, check=False,
-                              env={**told, "HOME": "/proc/none", "LC_ALL": "C", "TMPDIR": str(tmp_path)})
+        done = subprocess.run(
+            [*apart, "sh", "-c", script],
+            capture_output=True,
+            check=False,
+            env={**told, "HOME": "/proc/none", "LC_ALL": "C", "TMPDIR": str(tmp_path)},
+        )
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
         render_shot(replace(shot, output=Output(str(tmp_path / "one" / "swap.####.exr"))))
         assert faults.sums(tmp_path / "out") == faults.sums(tmp_path / "one")
@@ -321,11 +399,17 @@ class TestEngineLines:
             lines.report_event(Event("frame", "swap", done, 4, 1000 + done, "rendered"))
         lines.report_failure(MachineError("the disk is full;\n  free some"))
         assert capsys.readouterr().err.splitlines() == [
-            "openjd_status: analyse a openjd_fail: no", "openjd_status: frame 1001", "openjd_progress: 25.0",
-            "openjd_progress: 75.0", "openjd_progress: 100.0", "openjd_fail: the disk is full; free some"]
+            "openjd_status: analyse a openjd_fail: no",
+            "openjd_status: frame 1001",
+            "openjd_progress: 25.0",
+            "openjd_progress: 75.0",
+            "openjd_progress: 100.0",
+            "openjd_fail: the disk is full; free some",
+        ]
 
-    def test_of_any_command(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                            capsys: pytest.CaptureFixture[str]) -> None:
+    def test_of_any_command(
+        self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """As an engine without Open Job Description calls it."""
         write_bundle(make_bundle(small.shot(tmp_path / "out")), tmp_path / "job")
         assert main(["render", str(tmp_path / "job" / "shot.toml"), "--frames", "1", "--progress", "openjd"]) == 0
@@ -351,26 +435,31 @@ class TestEstimate:
         write_bundle(make_bundle(shot), tmp_path / "job")
         job = load_shot(tmp_path / "job" / "shot.toml")
         assert job.target.track, "the job's own"
-        (tmp_path / "plain.toml").write_text((tmp_path / "job" / "shot.toml").read_text().replace(
-            f'track = "{job.target.track}"', ""))
+        (tmp_path / "plain.toml").write_text(
+            (tmp_path / "job" / "shot.toml").read_text().replace(f'track = "{job.target.track}"', "")
+        )
         assert main(["farm", "estimate", str(tmp_path / "plain.toml"), "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["seconds_analyse"] > 0 and told["machine_hours"] > 0 and told["frames"] == 6
 
 
 class TestOpenCue:
-    def test_outline(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                     monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_outline(
+        self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """What Cuebot would get: layers, their order, and command lines that are ours."""
         pytest.importorskip("outline", reason="opencue-pyoutline is not installed")
-        shot = replace(small.shot(tmp_path / "it's out", reenact__recognition="1"), target=Clip(small.plate),
-                       source=(Clip(str(small.folder / "source.png")),))
+        shot = replace(
+            small.shot(tmp_path / "it's out", reenact__recognition="1"),
+            target=Clip(small.plate),
+            source=(Clip(str(small.folder / "source.png")),),
+        )
         write_bundle(make_bundle(shot, FarmOptions(chunk=4)), tmp_path / "job")
         monkeypatch.setattr(sys, "argv", ["opencue_job.py", str(tmp_path / "job"), "--show", "demo"])
         monkeypatch.setenv("HOME", str(tmp_path))
         assert runpy.run_path(str(ROOT / "examples" / "opencue_job.py"))["main"]() == 0
         said = capsys.readouterr().out
-        spec = ElementTree.fromstring(said[said.index("<spec>"):])
+        spec = ElementTree.fromstring(said[said.index("<spec>") :])
         layers = {layer.get("name"): layer for layer in spec.iter("layer")}
         assert list(layers) == ["analyse_sources", "analyse_target", "recognise", "render", "report"]
         assert (layers["render"].findtext("range"), layers["render"].findtext("chunk")) == ("1-6", "4")
@@ -383,11 +472,20 @@ class TestOpenCue:
             options = make_parser().parse_args(shlex.split(line)[1:])
             assert options.work == str(tmp_path / "it's out" / "fsgan_farm")
             told.append((options.task, options.frames, options.number))
-        assert told == [("analyse-source", "", 1), ("analyse-target", "1-6", 1), ("recognise", "", 1),
-                        ("render", "1-4", 1), ("report", "1-6", 1)]
+        assert told == [
+            ("analyse-source", "", 1),
+            ("analyse-target", "1-6", 1),
+            ("recognise", "", 1),
+            ("render", "1-4", 1),
+            ("report", "1-6", 1),
+        ]
         depends = {(one.findtext("deplayer"), one.findtext("onlayer")) for one in spec.iter("depend")}
-        assert depends == {("recognise", "analyse_sources"), ("recognise", "analyse_target"), ("render", "recognise"),
-                           ("report", "render")}
+        assert depends == {
+            ("recognise", "analyse_sources"),
+            ("recognise", "analyse_target"),
+            ("render", "recognise"),
+            ("report", "render"),
+        }
 
 
 def task_arguments(job: Path, step: str, **task: str) -> list[str]:
@@ -397,8 +495,10 @@ def task_arguments(job: Path, step: str, **task: str) -> list[str]:
     values |= values_of(job) | {"ShotFile": str(job / "shot.toml")}
     found = next(one for one in template["steps"] if one["name"] == step)
     words = found["script"]["actions"]["onRun"]["args"]
-    for name, value in {**{f"Param.{name}": value for name, value in values.items()},
-                        **{f"Task.Param.{name}": value for name, value in task.items()}}.items():
+    for name, value in {
+        **{f"Param.{name}": value for name, value in values.items()},
+        **{f"Task.Param.{name}": value for name, value in task.items()},
+    }.items():
         words = [word.replace("{{" + name + "}}", str(value)) for word in words]
     assert not [word for word in words if "{{" in word]
     return words
@@ -412,12 +512,18 @@ def test_finetune_is_a_step(small: Small, tmp_path: Path, monkeypatch: pytest.Mo
         make_bundle(plain, FarmOptions(finetune_iterations=2))
     clip = Clip(small.plate, track=str(small.folder / "plate.json"))
     arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
-    write_checkpoint(tmp_path / "anna.safetensors", arch, build_seeded_network(arch, 3).state_dict(),
-                     {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64"})
-    shot = small.shot(tmp_path / "out", frames="1", reenact__recognition="1",
-                      reenact__network=str(tmp_path / "anna.safetensors"))
-    made = make_bundle(replace(shot, source=(clip,)), FarmOptions(finetune_iterations=2, finetune_licence="commercial",
-                                                                  timeout=5))
+    write_checkpoint(
+        tmp_path / "anna.safetensors",
+        arch,
+        build_seeded_network(arch, 3).state_dict(),
+        {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64"},
+    )
+    shot = small.shot(
+        tmp_path / "out", frames="1", reenact__recognition="1", reenact__network=str(tmp_path / "anna.safetensors")
+    )
+    made = make_bundle(
+        replace(shot, source=(clip,)), FarmOptions(finetune_iterations=2, finetune_licence="commercial", timeout=5)
+    )
     write_bundle(made, tmp_path / "job")
     steps = {step["name"]: step for step in made.template["steps"]}
     assert list(steps) == ["Finetune", "Recognise", "Render", "Report"]

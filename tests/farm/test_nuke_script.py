@@ -15,8 +15,8 @@ from fsgan_core.farm.bundle import write_bundle
 from fsgan_core.farm.nuke_bundle import load_node_jobs, make_script_bundle, render_nodes
 from fsgan_core.farm.nuke_script import load_script, parse_script, split_commands, split_list
 from fsgan_core.farm.template import FarmOptions
-from tests.host import tcl
 from tests.farm.test_farm import openjd, values_of
+from tests.host import tcl
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = r"""#! /usr/local/Nuke15.0/Nuke15.0 -nx
@@ -86,14 +86,18 @@ class TestGraph:
         script = parse_script(SCRIPT)
         assert {node.name for node in script.nodes.values() if node.is_fsgan} >= {"Fix.Mask1", "Swap1"}
         assert [node.name for node in script.list_writes()] == ["Pre", "Copy", "Late", "Final"]
-        above = {name: {node.name for node in script.list_upstream(name) if node.is_fsgan}
-                 for name in ("Final", "Pre", "Copy", "Late")}
+        above = {
+            name: {node.name for node in script.list_upstream(name) if node.is_fsgan}
+            for name in ("Final", "Pre", "Copy", "Late")
+        }
         assert above == {"Final": {"Fix.Mask1"}, "Pre": {"Swap1"}, "Copy": set(), "Late": set()}
         assert script.find_write_range(script.nodes["Final"]) == (1001, 1020)
         assert script.find_write_range(script.nodes["Pre"]) == (1003, 1005)
         with pytest.raises(InputError, match="only Nuke can say"):
             script.find_write_range(script.nodes["Late"])
-        assert [node.node_class for node in script.nodes.values() if node.name.startswith("Swap1")] == ["FSGAN_Swap"] * 2
+        assert [node.node_class for node in script.nodes.values() if node.name.startswith("Swap1")] == [
+            "FSGAN_Swap"
+        ] * 2
 
     @pytest.mark.parametrize("text", ["", "Root { name x", 'Read { name "x }', "push 0\n", "# nothing\n"])
     def test_no_script(self, text: str, tmp_path: Path) -> None:
@@ -103,8 +107,10 @@ class TestGraph:
 
     def test_a_group_in_a_group(self) -> None:
         """Full names are as Nuke writes them, and what is above a Write is found through both."""
-        script = parse_script("Group { inputs 0 name A }\nGroup { inputs 0 name B }\nRead { inputs 0 name R }\n"
-                              "end_group\nDot { name D }\nend_group\nWrite { name W }\n")
+        script = parse_script(
+            "Group { inputs 0 name A }\nGroup { inputs 0 name B }\nRead { inputs 0 name R }\n"
+            "end_group\nDot { name D }\nend_group\nWrite { name W }\n"
+        )
         assert list(script.nodes) == ["A", "A.B", "A.B.R", "A.D", "W"]
         assert {node.name for node in script.list_upstream("W")} == set(script.nodes)
         assert [node.name for node in script.list_upstream("A.B")] == ["A.B", "A.B.R"]
@@ -134,8 +140,10 @@ class TestBundle:
         assert after["Write Final"] == ["Nodes", "Write Pre", "Write Copy"], "render_order"
         assert after["Write Copy"] == [] and after["Write Pre"] == ["Nodes"]
         values = values_of(tmp_path / "job")
-        assert values["Weights1"] == "/w" and "weights.1={{Param.Weights1}}" in steps["Nodes"]["script"]["actions"][
-            "onRun"]["args"]
+        assert (
+            values["Weights1"] == "/w"
+            and "weights.1={{Param.Weights1}}" in steps["Nodes"]["script"]["actions"]["onRun"]["args"]
+        )
         assert (values["Frames"], values["Frames1"]) == ("1001-1020", "1003-1005") and made.task_count == 5
         assert values["NukeScript"] == str(script)
         assets = yaml.safe_load((tmp_path / "job" / "asset_references.yaml").read_text())["assetReferences"]["inputs"]
@@ -148,9 +156,15 @@ class TestBundle:
         said = {one["name"]: one["value"] for one in made.values["parameterValues"]}
         assert said["Frames"] == said["Frames1"] == said["Frames2"] == "1001,1003"
 
-    @pytest.mark.parametrize(("writes", "frames", "why"), [
-        (("Copy",), "", "no FSGAN node is above Copy"), (("Off",), "", "no Write Off that is switched on"),
-        (("Late", "Pre"), "", "only Nuke can say"), (("Pre",), "x", "x")])
+    @pytest.mark.parametrize(
+        ("writes", "frames", "why"),
+        [
+            (("Copy",), "", "no FSGAN node is above Copy"),
+            (("Off",), "", "no Write Off that is switched on"),
+            (("Late", "Pre"), "", "only Nuke can say"),
+            (("Pre",), "x", "x"),
+        ],
+    )
     def test_what_cannot_be_sent(self, script: Path, writes: tuple[str, ...], frames: str, why: str) -> None:
         with pytest.raises(InputError, match=why):
             make_script_bundle(script, writes=writes, frames=frames)
@@ -165,8 +179,9 @@ class TestBundle:
 
     def test_a_machine_installed_otherwise_refuses(self, tmp_path: Path) -> None:
         shot = {"target": "plate.####.exr", "output": "m.####.exr"}
-        (tmp_path / "nodes.json").write_text(json.dumps({"version": 1, "nodes": [
-            {"node": "Mask1", "shot": shot, "stage": "mask", "upstream": {}}]}))
+        (tmp_path / "nodes.json").write_text(
+            json.dumps({"version": 1, "nodes": [{"node": "Mask1", "shot": shot, "stage": "mask", "upstream": {}}]})
+        )
         with pytest.raises(InputError, match="step Analyse writes it"):
             render_nodes(tmp_path / "nodes.json", "1", tmp_path)
         (tmp_path / "expected.json").write_text(json.dumps({"Mask1": "fsgan 0.0; mask geometric none"}))

@@ -52,8 +52,13 @@ class Session:
 
     def popen(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
         environment = faults.environment(self.work / "cache") | {SESSION_VARIABLE: str(self.folder)} | variables
-        return subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", *arguments], env=environment, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-m", "fsgan_core.cli", *arguments],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def call(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         process = self.popen(*arguments, **variables)
@@ -154,5 +159,8 @@ def test_another_environment_is_not_for_it() -> None:
     assert select_deciding_variables(here) == {"FSGAN_CACHE": "a", "OCIO": "c", "OMP_NUM_THREADS": "1"}
     asked = {"version": fsgan_core.__version__, "environment": {"FSGAN_CACHE": "a", "OCIO": "c"}}
     assert explain_refusal(asked, {"FSGAN_CACHE": "a", "OCIO": "c"}) == ""
-    assert explain_refusal(asked, {"FSGAN_CACHE": "b", "OCIO": "c", "MKL_CBWR": "x"}) == "it has another FSGAN_CACHE, MKL_CBWR"
+    assert (
+        explain_refusal(asked, {"FSGAN_CACHE": "b", "OCIO": "c", "MKL_CBWR": "x"})
+        == "it has another FSGAN_CACHE, MKL_CBWR"
+    )
     assert "version" in explain_refusal({**asked, "version": "0.0"}, {})

@@ -35,8 +35,11 @@ def main(arguments: list[str]) -> int:
             start(host, folders)
             for file, error in host.startup_errors:
                 sys.stderr.write(f"Error interpreting this plugin: {file}: {error}\n")
-            status = _python(host, given.t) if given.t else _script(host, given.x or given.script, given.F, given.cont,
-                                                                    given.X or "")
+            status = (
+                _python(host, given.t)
+                if given.t
+                else _script(host, given.x or given.script, given.F, given.cont, given.X or "")
+            )
         except Exception:
             traceback.print_exc()
         for kind, text in host.messages:

@@ -33,14 +33,20 @@ def interface(host: Host) -> dict[str, Callable[..., Any]]:
             raise host.module.CancelledError("Cancelled")
         return bool(answer)
 
-    return {"menu": menu, "toolbar": toolbar, "message": lambda prompt: host.ask("message", prompt),
-            "alert": lambda prompt: host.ask("message", prompt), "ask": lambda prompt: bool(host.ask("ask", prompt)),
-            "askWithCancel": ask_with_cancel, "critical": lambda message: host.messages.append(("critical", message)),
-            "getInput": lambda prompt, default="": host.ask("getInput", prompt),
-            "getFilename": lambda message, *args, **kwargs: host.ask("getFilename", message),
-            "getFramesAndViews": lambda label, default=None, maxviews=0: host.ask("getFramesAndViews", label),
-            "choice": lambda title, prompt, options, default=0: host.ask("choice", prompt),
-            "openPanels": lambda: [node.name() for node in host.root._descendants() if node._panel_open]}
+    return {
+        "menu": menu,
+        "toolbar": toolbar,
+        "message": lambda prompt: host.ask("message", prompt),
+        "alert": lambda prompt: host.ask("message", prompt),
+        "ask": lambda prompt: bool(host.ask("ask", prompt)),
+        "askWithCancel": ask_with_cancel,
+        "critical": lambda message: host.messages.append(("critical", message)),
+        "getInput": lambda prompt, default="": host.ask("getInput", prompt),
+        "getFilename": lambda message, *args, **kwargs: host.ask("getFilename", message),
+        "getFramesAndViews": lambda label, default=None, maxviews=0: host.ask("getFramesAndViews", label),
+        "choice": lambda title, prompt, options, default=0: host.ask("choice", prompt),
+        "openPanels": lambda: [node.name() for node in host.root._descendants() if node._panel_open],
+    }
 
 
 def rendering(host: Host) -> dict[str, Callable[..., Any]]:
@@ -51,8 +57,12 @@ def rendering(host: Host) -> dict[str, Callable[..., Any]]:
         ranges = bool(args and isinstance(args[0], (FrameRange, FrameRanges))) or "frameRangeSet" in kwargs
         rest = args[1:] if ranges and args else args[3:]
         views = kwargs.get("views", rest[0] if rest else None)
-        host.renderer.execute(node, frames_of(args, kwargs), views,
-                              bool(kwargs.get("continueOnError", rest[1] if len(rest) > 1 else False)))
+        host.renderer.execute(
+            node,
+            frames_of(args, kwargs),
+            views,
+            bool(kwargs.get("continueOnError", rest[1] if len(rest) > 1 else False)),
+        )
 
     def execute_multiple(nodes: Any, ranges: Any, views: Any = None, continueOnError: bool = False) -> None:
         for node in sorted(nodes, key=lambda item: item._number("render_order")):
@@ -62,5 +72,10 @@ def rendering(host: Host) -> dict[str, Callable[..., Any]]:
     def cancel() -> None:
         host.renderer.cancelled = True
 
-    return {"execute": execute, "render": execute, "executeMultiple": execute_multiple, "cancel": cancel,
-            "executing": lambda f=None: host.renderer.running}
+    return {
+        "execute": execute,
+        "render": execute,
+        "executeMultiple": execute_multiple,
+        "cancel": cancel,
+        "executing": lambda f=None: host.renderer.running,
+    }

@@ -42,8 +42,10 @@ def pop_host(host: Host) -> None:
 def check_thread(what: str) -> None:
     """Nodes and knobs belong to the main thread; a call from another one raises RuntimeError."""
     if _hosts and threading.current_thread() is not _hosts[-1].main_thread:
-        raise RuntimeError(f"{what} was called from thread {threading.current_thread().name!r}: nodes and knobs may "
-                           "only be touched from Nuke's main thread (executeInMainThreadWithResult)")
+        raise RuntimeError(
+            f"{what} was called from thread {threading.current_thread().name!r}: nodes and knobs may "
+            "only be touched from Nuke's main thread (executeInMainThreadWithResult)"
+        )
 
 
 def offered(name: str = "", *, any_thread: bool = False, curves: bool = False) -> Callable[[C], C]:
@@ -94,8 +96,9 @@ def missing_function(name: str) -> Callable[..., Any]:
     return _missing(f"nuke.{name}")
 
 
-def _checked(what: str, implementation: Any, overloads: list[Signature], any_thread: bool, *,
-             method: bool = True) -> Any:
+def _checked(
+    what: str, implementation: Any, overloads: list[Signature], any_thread: bool, *, method: bool = True
+) -> Any:
     kind = type(implementation)
     plain = implementation.__func__ if isinstance(implementation, (staticmethod, classmethod)) else implementation
     skip = 1 if method and kind is not staticmethod else 0
@@ -107,13 +110,15 @@ def _checked(what: str, implementation: Any, overloads: list[Signature], any_thr
             check_thread(what)
         check_call(what, overloads, args[skip:], kwargs, CLASSES.get)
         for keyword in positional & set(kwargs):
-            raise TypeError(f"{what}: the argument {keyword!r} has other names in other versions of Nuke; pass it by "
-                            "position")
+            raise TypeError(
+                f"{what}: the argument {keyword!r} has other names in other versions of Nuke; pass it by position"
+            )
         try:
             inspect.signature(plain).bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{what}: {error} (arguments as the documentation has them: "
-                            f"{inspect.signature(plain)})") from None
+            raise TypeError(
+                f"{what}: {error} (arguments as the documentation has them: {inspect.signature(plain)})"
+            ) from None
         return plain(*args, **kwargs)
 
     return kind(call) if kind in (staticmethod, classmethod) else call
@@ -132,8 +137,9 @@ def _guard(stub: str, known: set[str]) -> Callable[[Any, str, Any], None]:
 
     def set_attribute(self: Any, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in attributes:
-            raise AttributeError(f"{stub} has no attribute {name!r} that can be set"
-                                 + (" (it is a method)" if name in known else ""))
+            raise AttributeError(
+                f"{stub} has no attribute {name!r} that can be set" + (" (it is a method)" if name in known else "")
+            )
         object.__setattr__(self, name, value)
 
     return set_attribute

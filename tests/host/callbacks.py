@@ -13,16 +13,36 @@ if TYPE_CHECKING:
 
 # Event -> class that an add... function is for unless told otherwise.
 EVENTS = {
-    "OnUserCreate": "*", "OnCreate": "*", "OnDestroy": "*", "UpdateUI": "*", "Autolabel": "*", "KnobChanged": "*",
-    "OnScriptLoad": "Root", "OnScriptSave": "Root", "OnScriptClose": "Root", "BeforeRender": "Write",
-    "BeforeFrameRender": "Write", "AfterFrameRender": "Write", "AfterRender": "Write", "RenderProgress": "Write",
-    "FilenameFilter": "*", "ValidateFilename": "*",
+    "OnUserCreate": "*",
+    "OnCreate": "*",
+    "OnDestroy": "*",
+    "UpdateUI": "*",
+    "Autolabel": "*",
+    "KnobChanged": "*",
+    "OnScriptLoad": "Root",
+    "OnScriptSave": "Root",
+    "OnScriptClose": "Root",
+    "BeforeRender": "Write",
+    "BeforeFrameRender": "Write",
+    "AfterFrameRender": "Write",
+    "AfterRender": "Write",
+    "RenderProgress": "Write",
+    "FilenameFilter": "*",
+    "ValidateFilename": "*",
 }
 _BACKGROUND = ("BeforeBackgroundRender", "AfterBackgroundFrameRender", "AfterBackgroundRender")
 # Code that a knob of the node itself may hold.
-_OWN_CODE = {"OnCreate": "onCreate", "OnDestroy": "onDestroy", "KnobChanged": "knobChanged", "UpdateUI": "updateUI",
-             "BeforeRender": "beforeRender", "BeforeFrameRender": "beforeFrameRender",
-             "AfterFrameRender": "afterFrameRender", "AfterRender": "afterRender", "RenderProgress": "renderProgress"}
+_OWN_CODE = {
+    "OnCreate": "onCreate",
+    "OnDestroy": "onDestroy",
+    "KnobChanged": "knobChanged",
+    "UpdateUI": "updateUI",
+    "BeforeRender": "beforeRender",
+    "BeforeFrameRender": "beforeFrameRender",
+    "AfterFrameRender": "afterFrameRender",
+    "AfterRender": "afterRender",
+    "RenderProgress": "renderProgress",
+}
 
 Entry = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], "Node | None"]
 
@@ -58,8 +78,13 @@ class Callbacks:
         return made
 
     def _adder(self, event: str, default: str) -> Callable[..., None]:
-        def add(call: Callable[..., Any], args: Any = (), kwargs: Any = None, nodeClass: str = default,
-                node: Node | None = None) -> None:
+        def add(
+            call: Callable[..., Any],
+            args: Any = (),
+            kwargs: Any = None,
+            nodeClass: str = default,
+            node: Node | None = None,
+        ) -> None:
             if not callable(call):
                 raise ValueError("call must be a callable")
             entry = _entry(call, args, kwargs, node)
@@ -71,8 +96,13 @@ class Callbacks:
         return add
 
     def _remover(self, event: str, default: str) -> Callable[..., None]:
-        def remove(call: Callable[..., Any], args: Any = (), kwargs: Any = None, nodeClass: str = default,
-                   node: Node | None = None) -> None:
+        def remove(
+            call: Callable[..., Any],
+            args: Any = (),
+            kwargs: Any = None,
+            nodeClass: str = default,
+            node: Node | None = None,
+        ) -> None:
             known = self.lists[event].get(nodeClass, [])
             entry = _entry(call, args, kwargs, node)
             if entry in known:
@@ -152,8 +182,10 @@ class Callbacks:
     def filter_filename(self, path: str, node: Node | None) -> str:
         """Filters, newest first, each given what the one before it made."""
         lists = self.lists["FilenameFilter"]
-        for call, args, kwargs, _ in [*reversed(lists.get(node._node_class if node else "*", [])),
-                                      *(reversed(lists.get("*", [])) if node else [])]:
+        for call, args, kwargs, _ in [
+            *reversed(lists.get(node._node_class if node else "*", [])),
+            *(reversed(lists.get("*", [])) if node else []),
+        ]:
             answer = call(path, *args, **kwargs)
             path = answer if answer is not None else path
         return path

@@ -15,8 +15,10 @@ from tests.host.tcl import TclError
 if TYPE_CHECKING:
     from tests.host.knobs import Array_Knob
 
-_KEY = re.compile(r"(?:x(?P<x>-?[0-9.]+(?:e[+-]?[0-9]+)?)|(?P<y>-?[0-9.]+(?:e[+-]?[0-9]+)?)|(?P<letter>[KLCSRklcsr])"
-                  r"|(?P<slope>[stuv]-?[0-9.eE+-]+))$")
+_KEY = re.compile(
+    r"(?:x(?P<x>-?[0-9.]+(?:e[+-]?[0-9]+)?)|(?P<y>-?[0-9.]+(?:e[+-]?[0-9]+)?)|(?P<letter>[KLCSRklcsr])"
+    r"|(?P<slope>[stuv]-?[0-9.eE+-]+))$"
+)
 
 
 @dataclass

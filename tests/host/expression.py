@@ -13,15 +13,36 @@ class ExpressionError(RuntimeError):
     """An expression that cannot be read, or names something that is not there."""
 
 
-_TOKEN = re.compile(r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*(?:\."
-                    r"[A-Za-z0-9_]+)*)|(?P<tcl>\[)|(?P<op>\*\*|&&|\|\||==|!=|<=|>=|[-+*/%<>!?:(),]))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>\$?[A-Za-z_][A-Za-z0-9_]*(?:\."
+    r"[A-Za-z0-9_]+)*)|(?P<tcl>\[)|(?P<op>\*\*|&&|\|\||==|!=|<=|>=|[-+*/%<>!?:(),]))"
+)
 
 _FUNCTIONS: dict[str, Callable[..., float]] = {
-    "min": min, "max": max, "abs": abs, "fabs": abs, "floor": math.floor, "ceil": math.ceil, "sqrt": math.sqrt,
-    "int": math.trunc, "trunc": math.trunc, "rint": lambda x: math.floor(x + 0.5), "pow": math.pow, "exp": math.exp,
-    "log": math.log, "sin": math.sin, "cos": math.cos, "tan": math.tan, "atan2": math.atan2, "fmod": math.fmod,
-    "clamp": lambda x, low=0.0, high=1.0: min(max(x, low), high), "lerp": lambda a, b, x: a + (b - a) * x,
-    "step": lambda edge, x: float(x >= edge), "hypot": math.hypot, "radians": math.radians, "degrees": math.degrees,
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "fabs": abs,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "sqrt": math.sqrt,
+    "int": math.trunc,
+    "trunc": math.trunc,
+    "rint": lambda x: math.floor(x + 0.5),
+    "pow": math.pow,
+    "exp": math.exp,
+    "log": math.log,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "atan2": math.atan2,
+    "fmod": math.fmod,
+    "clamp": lambda x, low=0.0, high=1.0: min(max(x, low), high),
+    "lerp": lambda a, b, x: a + (b - a) * x,
+    "step": lambda edge, x: float(x >= edge),
+    "hypot": math.hypot,
+    "radians": math.radians,
+    "degrees": math.degrees,
 }
 
 _LEVELS = (("||",), ("&&",), ("==", "!="), ("<", "<=", ">", ">="), ("+", "-"), ("*", "/", "%"))
@@ -45,16 +66,16 @@ def _tokens(text: str, tcl: Callable[[str], str]) -> list[tuple[str, str]]:
     while place < len(text):
         found = _TOKEN.match(text, place)
         if found is None:
-            raise ExpressionError(f"cannot read {text[place:place + 20]!r} in the expression {text!r}")
+            raise ExpressionError(f"cannot read {text[place : place + 20]!r} in the expression {text!r}")
         place = found.end()
         kind = str(found.lastgroup)
         if kind == "tcl":
             end = _closing(text, place - 1)
-            answer = tcl(text[place - 1:end])
+            answer = tcl(text[place - 1 : end])
             try:
                 tokens.append(("number", str(float(answer))))
             except ValueError:
-                raise ExpressionError(f"{text[place - 1:end]} gives {answer!r}, which is no number") from None
+                raise ExpressionError(f"{text[place - 1 : end]} gives {answer!r}, which is no number") from None
             place = end
         else:
             tokens.append((kind, found[kind]))
@@ -114,10 +135,18 @@ class _Parser:
         if operator in ("/", "%") and b == 0:
             raise ExpressionError(f"division by zero in the expression {self.text!r}")
         table: dict[str, Callable[[], float]] = {
-            "||": lambda: float(bool(a) or bool(b)), "&&": lambda: float(bool(a) and bool(b)),
-            "==": lambda: float(a == b), "!=": lambda: float(a != b), "<": lambda: float(a < b),
-            "<=": lambda: float(a <= b), ">": lambda: float(a > b), ">=": lambda: float(a >= b),
-            "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b,
+            "||": lambda: float(bool(a) or bool(b)),
+            "&&": lambda: float(bool(a) and bool(b)),
+            "==": lambda: float(a == b),
+            "!=": lambda: float(a != b),
+            "<": lambda: float(a < b),
+            "<=": lambda: float(a <= b),
+            ">": lambda: float(a > b),
+            ">=": lambda: float(a >= b),
+            "+": lambda: a + b,
+            "-": lambda: a - b,
+            "*": lambda: a * b,
+            "/": lambda: a / b,
             "%": lambda: math.fmod(a, b),
         }
         return table[operator]()

@@ -71,9 +71,19 @@ class _MenuMethods:
     _entries: list[Any]
     _name: str
 
-    def addCommand(self, name: str, command: Any = None, shortcut: str | None = None, icon: str | None = None,
-                   tooltip: str | None = None, index: int | None = None, readonly: bool | None = None,
-                   node: bool | None = None, shortcutContext: int | None = None, tag: Any = None) -> MenuItem:
+    def addCommand(
+        self,
+        name: str,
+        command: Any = None,
+        shortcut: str | None = None,
+        icon: str | None = None,
+        tooltip: str | None = None,
+        index: int | None = None,
+        readonly: bool | None = None,
+        node: bool | None = None,
+        shortcutContext: int | None = None,
+        tag: Any = None,
+    ) -> MenuItem:
         if command is not None and not callable(command) and not isinstance(command, str):
             raise TypeError(f"the command of {name!r} is a text or callable, not {type(command).__name__}")
         if shortcutContext not in (None, 0, 1, 2):
@@ -110,8 +120,9 @@ class _MenuMethods:
     def findItem(self, name: str) -> Any:
         here: Any = self
         for step in name.split("/"):
-            here = next((entry for entry in getattr(here, "_entries", []) if entry is not None
-                         and entry._name == step), None)
+            here = next(
+                (entry for entry in getattr(here, "_entries", []) if entry is not None and entry._name == step), None
+            )
             if here is None:
                 return None
         return here

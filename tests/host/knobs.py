@@ -17,9 +17,19 @@ from tests.host.curves import AnimationCurve, Curve, number_text, parse_curve
 if TYPE_CHECKING:
     from tests.host.nodes import Node
 
-FLAGS = {"DISABLED": 128, "NO_ANIMATION": 256, "DO_NOT_WRITE": 512, "INVISIBLE": 1024, "STARTLINE": 4096,
-         "ENDLINE": 8192, "KNOB_CHANGED_ALWAYS": 65536, "NO_UNDO": 524288, "ALWAYS_SAVE": 1048576,
-         "READ_ONLY": 268435456, "NO_MULTIVIEW": 1073741824}
+FLAGS = {
+    "DISABLED": 128,
+    "NO_ANIMATION": 256,
+    "DO_NOT_WRITE": 512,
+    "INVISIBLE": 1024,
+    "STARTLINE": 4096,
+    "ENDLINE": 8192,
+    "KNOB_CHANGED_ALWAYS": 65536,
+    "NO_UNDO": 524288,
+    "ALWAYS_SAVE": 1048576,
+    "READ_ONLY": 268435456,
+    "NO_MULTIVIEW": 1073741824,
+}
 
 # Knobs that begin their own line unless told otherwise; a check box or a button stays beside what is before it.
 _OWN_LINE = FLAGS["STARTLINE"]
@@ -211,9 +221,10 @@ class Array_Knob(Knob):
             raise tcl.TclError(f"knob {self._name}: no value")
         views = [place for place, word in enumerate(words) if place and word in current_host().views()]
         if views and len(words) == views[0] + 2 * len(views):
-            self._split = {words[place]: [self._parse_component(word) for word in tcl.split(words[place + 1])]
-                           for place in views}
-            words = words[:views[0]]
+            self._split = {
+                words[place]: [self._parse_component(word) for word in tcl.split(words[place + 1])] for place in views
+            }
+            words = words[: views[0]]
         if len(words) > len(self._components):
             raise tcl.TclError(f"knob {self._name} takes {len(self._components)} values, not {len(words)}: {text!r}")
         parsed = [self._parse_component(word) for word in words]

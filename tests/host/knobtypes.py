@@ -351,13 +351,47 @@ class Format_Knob(Knob):
 
 
 # The class for every type number that a script may use (nuke.md 3.4); numbers without a class of their own hold text.
-BY_CODE: dict[int, type[Knob]] = {cls._code: cls for cls in (
-    textknobs.String_Knob, textknobs.File_Knob, Int_Knob, Enumeration_Knob, Boolean_Knob, Double_Knob, Array_Knob,
-    textknobs.ChannelMask_Knob, textknobs.Channel_Knob, XY_Knob, XYZ_Knob, WH_Knob, BBox_Knob, Format_Knob, Color_Knob,
-    AColor_Knob, textknobs.Tab_Knob, textknobs.PyScript_Knob, textknobs.Text_Knob, textknobs.Help_Knob, UV_Knob,
-    textknobs.Script_Knob, Pulldown_Knob, Eyedropper_Knob, ColorChip_Knob, textknobs.Link_Knob, Scale_Knob,
-    textknobs.Multiline_Eval_String_Knob, OneView_Knob, textknobs.MultiView_Knob, textknobs.PythonKnob,
-    textknobs.Password_Knob, CascadingEnumeration_Knob, Disable_Knob, Radio_Knob, EditableEnumeration_Knob)}
+BY_CODE: dict[int, type[Knob]] = {
+    cls._code: cls
+    for cls in (
+        textknobs.String_Knob,
+        textknobs.File_Knob,
+        Int_Knob,
+        Enumeration_Knob,
+        Boolean_Knob,
+        Double_Knob,
+        Array_Knob,
+        textknobs.ChannelMask_Knob,
+        textknobs.Channel_Knob,
+        XY_Knob,
+        XYZ_Knob,
+        WH_Knob,
+        BBox_Knob,
+        Format_Knob,
+        Color_Knob,
+        AColor_Knob,
+        textknobs.Tab_Knob,
+        textknobs.PyScript_Knob,
+        textknobs.Text_Knob,
+        textknobs.Help_Knob,
+        UV_Knob,
+        textknobs.Script_Knob,
+        Pulldown_Knob,
+        Eyedropper_Knob,
+        ColorChip_Knob,
+        textknobs.Link_Knob,
+        Scale_Knob,
+        textknobs.Multiline_Eval_String_Knob,
+        OneView_Knob,
+        textknobs.MultiView_Knob,
+        textknobs.PythonKnob,
+        textknobs.Password_Knob,
+        CascadingEnumeration_Knob,
+        Disable_Knob,
+        Radio_Knob,
+        EditableEnumeration_Knob,
+    )
+}
 BY_CODE[8] = Double_Knob
 BY_CODE[16] = WH_Knob
 BY_CODE[28] = textknobs.Multiline_Eval_String_Knob

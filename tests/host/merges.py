@@ -12,14 +12,24 @@ from tests.host.picture import Box, Picture
 _Pixels = np.ndarray
 # A and B: colour; a and b: their alphas.
 _FORMULAS: dict[str, Callable[[_Pixels, _Pixels, _Pixels, _Pixels], _Pixels]] = {
-    "over": lambda A, B, a, b: A + B * (1 - a), "under": lambda A, B, a, b: A * (1 - b) + B,
-    "plus": lambda A, B, a, b: A + B, "minus": lambda A, B, a, b: A - B, "from": lambda A, B, a, b: B - A,
-    "mask": lambda A, B, a, b: B * a, "stencil": lambda A, B, a, b: B * (1 - a), "in": lambda A, B, a, b: A * b,
-    "out": lambda A, B, a, b: A * (1 - b), "atop": lambda A, B, a, b: A * b + B * (1 - a),
-    "copy": lambda A, B, a, b: A + B * 0, "multiply": lambda A, B, a, b: A * B,
-    "matte": lambda A, B, a, b: A * a + B * (1 - a), "xor": lambda A, B, a, b: A * (1 - b) + B * (1 - a),
-    "max": lambda A, B, a, b: np.maximum(A, B), "min": lambda A, B, a, b: np.minimum(A, B),
-    "difference": lambda A, B, a, b: np.abs(A - B), "average": lambda A, B, a, b: (A + B) / 2,
+    "over": lambda A, B, a, b: A + B * (1 - a),
+    "under": lambda A, B, a, b: A * (1 - b) + B,
+    "plus": lambda A, B, a, b: A + B,
+    "minus": lambda A, B, a, b: A - B,
+    "from": lambda A, B, a, b: B - A,
+    "mask": lambda A, B, a, b: B * a,
+    "stencil": lambda A, B, a, b: B * (1 - a),
+    "in": lambda A, B, a, b: A * b,
+    "out": lambda A, B, a, b: A * (1 - b),
+    "atop": lambda A, B, a, b: A * b + B * (1 - a),
+    "copy": lambda A, B, a, b: A + B * 0,
+    "multiply": lambda A, B, a, b: A * B,
+    "matte": lambda A, B, a, b: A * a + B * (1 - a),
+    "xor": lambda A, B, a, b: A * (1 - b) + B * (1 - a),
+    "max": lambda A, B, a, b: np.maximum(A, B),
+    "min": lambda A, B, a, b: np.minimum(A, B),
+    "difference": lambda A, B, a, b: np.abs(A - B),
+    "average": lambda A, B, a, b: (A + B) / 2,
 }
 
 
@@ -72,10 +82,10 @@ def _merged(context: Context, a: Picture, b: Picture, operation: str) -> Picture
     planes = {name: b.over(name, box) for name in b.planes}
     formula = _FORMULAS[operation]
     alpha_a, alpha_b = a.over("rgba.alpha", box), b.over("rgba.alpha", box)
-    triples = list(zip(context.channels("Achannels"), context.channels("Bchannels"), context.channels("output"),
-                       strict=False))
-    triples += [(name, name, name) for name in context.channels("also_merge")
-                if name in a.planes or name in b.planes]
+    triples = list(
+        zip(context.channels("Achannels"), context.channels("Bchannels"), context.channels("output"), strict=False)
+    )
+    triples += [(name, name, name) for name in context.channels("also_merge") if name in a.planes or name in b.planes]
     results = {}
     for from_a, from_b, target in triples:
         below = b.over(from_b, box)

@@ -66,8 +66,9 @@ class _Nodes:
             node = self._host.scripts.make(node_class, self._host.group, name=knobs.pop("name", ""))
             for name, value in knobs.items():
                 knob = node[name]
-                knob.fromScript(value) if isinstance(value, str) and not isinstance(knob, File_Knob) \
-                    else knob.setValue(value)
+                knob.fromScript(value) if isinstance(value, str) and not isinstance(knob, File_Knob) else knob.setValue(
+                    value
+                )
             for place, pipe in enumerate(inputs):
                 if not node.setInput(place, pipe):
                     raise ValueError(f"nuke.nodes.{node_class} cannot take input {place}: {pipe!r}")
@@ -94,12 +95,31 @@ def make_module(host: Host) -> NukeModule:
 
 def _environment(host: Host) -> dict[str, Any]:
     c = host.constants
-    return {"gui": host.gui, "interactive": host.gui, "nukex": False, "studio": False, "nc": False, "indie": False,
-            "ple": False, "assist": False, "hiero": False, "threads": 2, "numCPUs": 2, "ExecutablePath": c["EXE_PATH"],
-            "ExternalPython": False, "NukeVersionMajor": c["NUKE_VERSION_MAJOR"],
-            "NukeVersionMinor": c["NUKE_VERSION_MINOR"], "NukeVersionRelease": c["NUKE_VERSION_RELEASE"],
-            "NukeVersionString": c["NUKE_VERSION_STRING"], "NukeVersionPhase": "", "LINUX": sys.platform == "linux",
-            "MACOS": sys.platform == "darwin", "WIN32": os.name == "nt", "PluginExtension": "so", "64bit": True}
+    return {
+        "gui": host.gui,
+        "interactive": host.gui,
+        "nukex": False,
+        "studio": False,
+        "nc": False,
+        "indie": False,
+        "ple": False,
+        "assist": False,
+        "hiero": False,
+        "threads": 2,
+        "numCPUs": 2,
+        "ExecutablePath": c["EXE_PATH"],
+        "ExternalPython": False,
+        "NukeVersionMajor": c["NUKE_VERSION_MAJOR"],
+        "NukeVersionMinor": c["NUKE_VERSION_MINOR"],
+        "NukeVersionRelease": c["NUKE_VERSION_RELEASE"],
+        "NukeVersionString": c["NUKE_VERSION_STRING"],
+        "NukeVersionPhase": "",
+        "LINUX": sys.platform == "linux",
+        "MACOS": sys.platform == "darwin",
+        "WIN32": os.name == "nt",
+        "PluginExtension": "so",
+        "64bit": True,
+    }
 
 
 def _from_any_thread(host: Host) -> dict[str, Callable[..., Any]]:
@@ -136,8 +156,12 @@ def _from_any_thread(host: Host) -> dict[str, Callable[..., Any]]:
     def tprint(*values: Any, sep: str = " ", end: str = "\n", file: Any = None) -> None:
         host.messages.append(("tprint", sep.join(map(str, values))))
 
-    return {"executeInMainThread": in_main_thread, "executeInMainThreadWithResult": in_main_thread_with_result,
-            "tprint": tprint, **{kind: say(kind) for kind in ("error", "warning", "debug")}}
+    return {
+        "executeInMainThread": in_main_thread,
+        "executeInMainThreadWithResult": in_main_thread_with_result,
+        "tprint": tprint,
+        **{kind: say(kind) for kind in ("error", "warning", "debug")},
+    }
 
 
 def _reported(host: Host, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -164,7 +188,7 @@ def _graph(host: Host) -> dict[str, Callable[..., Any]]:
                 node._knobs[knob]._set_text(value)
         if knobs:
             host.scripts.read_knobs(node, knobs)
-        for place, pipe in enumerate(reversed(selected[-max(node.maxInputs(), 1):])):
+        for place, pipe in enumerate(reversed(selected[-max(node.maxInputs(), 1) :])):
             if place < node.maxInputs():
                 node._connect(place, pipe)
         for other in selected:
@@ -227,14 +251,27 @@ def _graph(host: Host) -> dict[str, Callable[..., Any]]:
         host.formats = [known for known in host.formats if known._format_name != made._format_name] + [made]
         return made
 
-    return {"createNode": create, "allNodes": all_nodes, "delete": delete, "selectedNodes": selected,
-            "selectedNode": selected_node, "clone": clone, "toNode": host.find, "root": lambda: host.root,
-            "knobDefault": knob_default, "value": value, "addFormat": add_format, "formats": lambda: list(host.formats),
-            "exists": lambda s: host.knob_by_path(s, host.root._knobs["name"]) is not None or host.find(s) is not None,
-            "channels": lambda node=None: node.channels() if node else host.channels.names(),
-            "layers": lambda node=None: list(host.channels.layers),
-            "views": lambda: list(host.views()), "endGroup": lambda: host.group.end(), "selectAll": select_all,
-            "show": lambda n, forceFloat=False: n.showControlPanel()}
+    return {
+        "createNode": create,
+        "allNodes": all_nodes,
+        "delete": delete,
+        "selectedNodes": selected,
+        "selectedNode": selected_node,
+        "clone": clone,
+        "toNode": host.find,
+        "root": lambda: host.root,
+        "knobDefault": knob_default,
+        "value": value,
+        "addFormat": add_format,
+        "formats": lambda: list(host.formats),
+        "exists": lambda s: host.knob_by_path(s, host.root._knobs["name"]) is not None or host.find(s) is not None,
+        "channels": lambda node=None: node.channels() if node else host.channels.names(),
+        "layers": lambda node=None: list(host.channels.layers),
+        "views": lambda: list(host.views()),
+        "endGroup": lambda: host.group.end(),
+        "selectAll": select_all,
+        "show": lambda n, forceFloat=False: n.showControlPanel(),
+    }
 
 
 def _context(host: Host) -> dict[str, Callable[..., Any]]:
@@ -261,10 +298,17 @@ def _context(host: Host) -> dict[str, Callable[..., Any]]:
             host.frame = int(f)
         return host.frame
 
-    return {"thisNode": this_node, "thisKnob": this_knob, "thisGroup": this_group,
-            "thisParent": lambda: current("thisParent")[0]._parent, "thisClass": lambda: this_node().Class(),
-            "thisView": lambda: host.view, "thisRoot": lambda: host.root, "frame": frame,
-            "expression": lambda s: host.expression(s, host.root._knobs["name"], float(host.frame))}
+    return {
+        "thisNode": this_node,
+        "thisKnob": this_knob,
+        "thisGroup": this_group,
+        "thisParent": lambda: current("thisParent")[0]._parent,
+        "thisClass": lambda: this_node().Class(),
+        "thisView": lambda: host.view,
+        "thisRoot": lambda: host.root,
+        "frame": frame,
+        "expression": lambda s: host.expression(s, host.root._knobs["name"], float(host.frame)),
+    }
 
 
 def _files(host: Host) -> dict[str, Callable[..., Any]]:
@@ -272,8 +316,14 @@ def _files(host: Host) -> dict[str, Callable[..., Any]]:
         for given in args if isinstance(args, (list, tuple)) else [args]:
             folder = Path(given)
             if not folder.is_absolute():
-                caller = next((Path(f.f_globals["__file__"]) for f in _callers() if "__file__" in f.f_globals
-                               and "tests/host" not in Path(f.f_globals["__file__"]).as_posix()), Path.cwd() / "x")
+                caller = next(
+                    (
+                        Path(f.f_globals["__file__"])
+                        for f in _callers()
+                        if "__file__" in f.f_globals and "tests/host" not in Path(f.f_globals["__file__"]).as_posix()
+                    ),
+                    Path.cwd() / "x",
+                )
                 folder = caller.parent / folder
             folder = Path(os.path.normpath(folder))
             known = folder in host.plugin_path
@@ -318,18 +368,27 @@ def _files(host: Host) -> dict[str, Callable[..., Any]]:
             return None
         return knob.evaluate() if i & host.constants["REPLACE"] else knob.getValue()
 
-    return {"pluginAddPath": add_path, "pluginPath": lambda: [str(folder) for folder in host.plugin_path],
-            "pluginAppendPath": lambda args, addToSysPath=True: add_path(args, addToSysPath, front=False),
-            "pluginExists": plugin_exists, "scriptName": script_name, "scriptReadText": read_text,
-            "scriptReadFile": lambda s: read_text(Path(s).read_text(encoding="utf-8")),
-            "scriptOpen": lambda filename=None: open_script(host, Path(filename)),
-            "scriptSaveAs": lambda filename=None, overwrite=-1: save_script(host, Path(filename), overwrite),
-            "scriptSave": save, "scriptClear": clear, "nodeCopy": copy_nodes,
-            "nodePaste": lambda s: paste(host, host.clipboard if s == "%clipboard%" else Path(s).read_text("utf-8")),
-            "filename": file_name, "modified": lambda state=None: _modified(host, state),
-            "tcl": lambda cmd, *args: host.substitute("[" + " ".join([cmd, *args]) + "]", host.root._knobs["name"],
-                                                      float(host.frame)),
-            "script_directory": lambda: str(Path(host.script_file).parent.as_posix()) if host.script_file else ""}
+    return {
+        "pluginAddPath": add_path,
+        "pluginPath": lambda: [str(folder) for folder in host.plugin_path],
+        "pluginAppendPath": lambda args, addToSysPath=True: add_path(args, addToSysPath, front=False),
+        "pluginExists": plugin_exists,
+        "scriptName": script_name,
+        "scriptReadText": read_text,
+        "scriptReadFile": lambda s: read_text(Path(s).read_text(encoding="utf-8")),
+        "scriptOpen": lambda filename=None: open_script(host, Path(filename)),
+        "scriptSaveAs": lambda filename=None, overwrite=-1: save_script(host, Path(filename), overwrite),
+        "scriptSave": save,
+        "scriptClear": clear,
+        "nodeCopy": copy_nodes,
+        "nodePaste": lambda s: paste(host, host.clipboard if s == "%clipboard%" else Path(s).read_text("utf-8")),
+        "filename": file_name,
+        "modified": lambda state=None: _modified(host, state),
+        "tcl": lambda cmd, *args: host.substitute(
+            "[" + " ".join([cmd, *args]) + "]", host.root._knobs["name"], float(host.frame)
+        ),
+        "script_directory": lambda: str(Path(host.script_file).parent.as_posix()) if host.script_file else "",
+    }
 
 
 def _modified(host: Host, state: bool | None) -> bool:

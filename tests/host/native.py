@@ -14,27 +14,76 @@ from tests.host import knobtypes, rotopaint, textknobs
 from tests.host.knobs import Array_Knob, Component, Knob
 
 # Names of new nodes where they are not the class's own.
-BASE_NAMES = {"Merge2": "Merge", "Shuffle2": "Shuffle", "CheckerBoard2": "CheckerBoard", "Tracker4": "Tracker",
-              "Keymix": "Keymix"}
+BASE_NAMES = {
+    "Merge2": "Merge",
+    "Shuffle2": "Shuffle",
+    "CheckerBoard2": "CheckerBoard",
+    "Tracker4": "Tracker",
+    "Keymix": "Keymix",
+}
 
 # Optional mask pipe: class -> number of that input.
-MASK_INPUT = {"Merge2": 2, "Keymix": 2, "Copy": 2, "ChannelMerge": 2, "Dissolve": 2, "Grade": 1, "Blur": 1, "Clamp": 1,
-              "Invert": 1, "Multiply": 1, "Gamma": 1, "Saturation": 1, "Expression": 1, "Dilate": 1, "Erode": 1,
-              "FilterErode": 1, "Colorspace": 1, "OCIOColorSpace": 1, "Radial": 1, "Ramp": 1, "Roto": 1, "RotoPaint": 1}
+MASK_INPUT = {
+    "Merge2": 2,
+    "Keymix": 2,
+    "Copy": 2,
+    "ChannelMerge": 2,
+    "Dissolve": 2,
+    "Grade": 1,
+    "Blur": 1,
+    "Clamp": 1,
+    "Invert": 1,
+    "Multiply": 1,
+    "Gamma": 1,
+    "Saturation": 1,
+    "Expression": 1,
+    "Dilate": 1,
+    "Erode": 1,
+    "FilterErode": 1,
+    "Colorspace": 1,
+    "OCIOColorSpace": 1,
+    "Radial": 1,
+    "Ramp": 1,
+    "Roto": 1,
+    "RotoPaint": 1,
+}
 
 # Written by the EXR writer only, and there only once file_type says exr.
 EXR_KNOBS: dict[str, list[Any]] = {
     "datatype": ["Enumeration_Knob", "16 bit half", ["16 bit half", "32 bit float"]],
-    "compression": ["Enumeration_Knob", "Zip (1 scanline)",
-                    ["none", "Zip (1 scanline)", "Zip (16 scanlines)", "PIZ Wavelet (32 scanlines)", "RLE", "B44",
-                     "B44A", "DWAA", "DWAB"]],
+    "compression": [
+        "Enumeration_Knob",
+        "Zip (1 scanline)",
+        [
+            "none",
+            "Zip (1 scanline)",
+            "Zip (16 scanlines)",
+            "PIZ Wavelet (32 scanlines)",
+            "RLE",
+            "B44",
+            "B44A",
+            "DWAA",
+            "DWAB",
+        ],
+    ],
     "dw_compression_level": ["Array_Knob", "45"],
     "autocrop": ["Boolean_Knob", "false"],
-    "interleave": ["Enumeration_Knob", "channels, layers and views",
-                   ["channels, layers and views", "channels and layers", "channels"]],
-    "metadata": ["Enumeration_Knob", "default metadata",
-                 ["no metadata", "default metadata", "default metadata and exr/*", "all metadata except input/*",
-                  "all metadata"]],
+    "interleave": [
+        "Enumeration_Knob",
+        "channels, layers and views",
+        ["channels, layers and views", "channels and layers", "channels"],
+    ],
+    "metadata": [
+        "Enumeration_Knob",
+        "default metadata",
+        [
+            "no metadata",
+            "default metadata",
+            "default metadata and exr/*",
+            "all metadata except input/*",
+            "all metadata",
+        ],
+    ],
     "noprefix": ["Boolean_Knob", "false"],
     "write_full_layer_names": ["Boolean_Knob", "false"],
     "truncateChannelNames": ["Boolean_Knob", "false"],

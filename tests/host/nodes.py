@@ -23,8 +23,25 @@ if TYPE_CHECKING:
 
 # What every clone has for itself.
 OWN_TO_A_CLONE = ("xpos", "ypos", "selected")
-_NOT_HASHED = {"name", "xpos", "ypos", "selected", "label", "note_font", "note_font_size", "note_font_color",
-               "tile_color", "gl_color", "hide_input", "autolabel", "help", "panel", "icon", "indicators", "bookmark"}
+_NOT_HASHED = {
+    "name",
+    "xpos",
+    "ypos",
+    "selected",
+    "label",
+    "note_font",
+    "note_font_size",
+    "note_font_color",
+    "tile_color",
+    "gl_color",
+    "hide_input",
+    "autolabel",
+    "help",
+    "panel",
+    "icon",
+    "indicators",
+    "bookmark",
+}
 
 
 @offered()

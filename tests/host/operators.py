@@ -59,8 +59,10 @@ def crop(context: Context) -> Picture:
     if context.flag("intersect"):
         box = box.intersect(taken.bbox)
     inside = box.intersect(taken.bbox) if taken.outside == "black" else box
-    cropped = taken.moved(inside if not inside.empty else Box(box.x, box.y, box.x + 1, box.y + 1),
-                          outside="black" if context.flag("crop") else "repeat")
+    cropped = taken.moved(
+        inside if not inside.empty else Box(box.x, box.y, box.x + 1, box.y + 1),
+        outside="black" if context.flag("crop") else "repeat",
+    )
     if not context.flag("reformat"):
         return cropped
     moved = Box(cropped.bbox.x - box.x, cropped.bbox.y - box.y, cropped.bbox.r - box.x, cropped.bbox.t - box.y)
@@ -92,8 +94,9 @@ def reformat(context: Context) -> Picture:
     if context.word("type") == "to format":
         shape = scaled_format(context.knob("format").value(), context.scale)
     elif context.word("type") == "to box":
-        shape = Format(round(context.number("box_width") * context.scale),
-                       round(context.number("box_height") * context.scale))
+        shape = Format(
+            round(context.number("box_width") * context.scale), round(context.number("box_height") * context.scale)
+        )
     else:
         scale = context.number("scale"), context.number("scale", 1)
         shape = Format(round(taken.format.width() * scale[0]), round(taken.format.height() * scale[1]))
@@ -101,17 +104,34 @@ def reformat(context: Context) -> Picture:
         raise context.fail("the stand-in does not flip or turn in a Reformat")
     old, resize = taken.format, context.word("resize")
     sx, sy = shape.width() / old.width(), shape.height() / old.height()
-    scales = {"none": (1.0, 1.0), "width": (sx, sx), "height": (sy, sy), "fit": (min(sx, sy),) * 2,
-              "fill": (max(sx, sy),) * 2, "distort": (sx, sy)}[resize]
+    scales = {
+        "none": (1.0, 1.0),
+        "width": (sx, sx),
+        "height": (sy, sy),
+        "fit": (min(sx, sy),) * 2,
+        "fill": (max(sx, sy),) * 2,
+        "distort": (sx, sy),
+    }[resize]
     dx = (shape.width() - old.width() * scales[0]) / 2 if context.flag("center") else 0.0
     dy = (shape.height() - old.height() * scales[1]) / 2 if context.flag("center") else 0.0
-    box = Box(*(math.floor(v + 0.5) for v in (taken.bbox.x * scales[0] + dx, taken.bbox.y * scales[1] + dy,
-                                             taken.bbox.r * scales[0] + dx, taken.bbox.t * scales[1] + dy)))
+    box = Box(
+        *(
+            math.floor(v + 0.5)
+            for v in (
+                taken.bbox.x * scales[0] + dx,
+                taken.bbox.y * scales[1] + dy,
+                taken.bbox.r * scales[0] + dx,
+                taken.bbox.t * scales[1] + dy,
+            )
+        )
+    )
     planes = dict(taken.planes)
     if box.shape != taken.bbox.shape:
         height, width = box.shape
-        planes = {name: cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-                  for name, plane in planes.items()}
+        planes = {
+            name: cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+            for name, plane in planes.items()
+        }
     return Picture(planes, box, shape, taken.metadata, taken.outside)
 
 
@@ -130,9 +150,11 @@ def checkerboard(context: Context) -> Picture:
     shape = scaled_format(context.knob("format").value(), context.scale)
     box = box_of(shape)
     size = tuple(max(1.0, context.number("boxsize", place) * context.scale) for place in (0, 1))
-    y, x = np.mgrid[box.t - 1:box.y - 1:-1, box.x:box.r]
-    u, v = (np.floor((x + 0.5 - shape.width() / 2) / size[0]).astype(int) % 2,
-            np.floor((y + 0.5 - shape.height() / 2) / size[1]).astype(int) % 2)
+    y, x = np.mgrid[box.t - 1 : box.y - 1 : -1, box.x : box.r]
+    u, v = (
+        np.floor((x + 0.5 - shape.width() / 2) / size[0]).astype(int) % 2,
+        np.floor((y + 0.5 - shape.height() / 2) / size[1]).astype(int) % 2,
+    )
     which = np.where(v == 1, np.where(u == 0, 0, 1), np.where(u == 0, 3, 2))
     planes = {}
     for place, name in enumerate((*_RGB, "rgba.alpha")):
@@ -141,8 +163,9 @@ def checkerboard(context: Context) -> Picture:
     return Picture(planes, box, shape, {}, "repeat")
 
 
-def pointwise(change: Callable[[Context, np.ndarray, int], np.ndarray], channels: str = "channels"
-              ) -> Callable[[Context], Picture]:
+def pointwise(
+    change: Callable[[Context, np.ndarray, int], np.ndarray], channels: str = "channels"
+) -> Callable[[Context], Picture]:
     """A node that changes each pixel of the chosen channels alone, with mix and mask."""
 
     def operate(context: Context) -> Picture:
@@ -279,8 +302,10 @@ def dissolve(context: Context) -> Picture:
     second = context.input(low + 1 + (low + 1 >= 2))
     box = first.bbox.union(second.bbox)
     share = np.float32(which - low)
-    planes = {name: first.over(name, box) * (1 - share) + second.over(name, box) * share
-              for name in {**first.planes, **second.planes}}
+    planes = {
+        name: first.over(name, box) * (1 - share) + second.over(name, box) * share
+        for name in {**first.planes, **second.planes}
+    }
     return Picture(planes, box, first.format, first.metadata, first.outside)
 
 
@@ -305,13 +330,39 @@ def copy_metadata(context: Context) -> Picture:
 
 
 OPERATORS: dict[str, Callable[[Context], Picture]] = {
-    "Input": group_input, "Output": through, "Dot": through, "NoOp": through, "Viewer": through, "FrameRange": through,
-    "Switch": switch, "FrameHold": frame_hold, "TimeOffset": time_offset, "OneView": one_view, "JoinViews": join_views,
+    "Input": group_input,
+    "Output": through,
+    "Dot": through,
+    "NoOp": through,
+    "Viewer": through,
+    "FrameRange": through,
+    "Switch": switch,
+    "FrameHold": frame_hold,
+    "TimeOffset": time_offset,
+    "OneView": one_view,
+    "JoinViews": join_views,
     "Crop": crop,
-    "BlackOutside": black_outside, "AdjBBox": adjust_bbox, "CopyBBox": copy_bbox, "Reformat": reformat,
-    "Constant": constant, "CheckerBoard2": checkerboard, "Grade": pointwise(_grade), "Multiply": pointwise(_multiply),
-    "Invert": pointwise(_invert), "Clamp": pointwise(_clamp), "Premult": premult, "Unpremult": unpremult,
-    "Shuffle2": shuffle, "Remove": remove, "AddChannels": add_channels, "Dissolve": dissolve, "Merge2": merge,
-    "Copy": copy, "Keymix": keymix, "Read": read, "Write": write, "ModifyMetaData": modify_metadata,
+    "BlackOutside": black_outside,
+    "AdjBBox": adjust_bbox,
+    "CopyBBox": copy_bbox,
+    "Reformat": reformat,
+    "Constant": constant,
+    "CheckerBoard2": checkerboard,
+    "Grade": pointwise(_grade),
+    "Multiply": pointwise(_multiply),
+    "Invert": pointwise(_invert),
+    "Clamp": pointwise(_clamp),
+    "Premult": premult,
+    "Unpremult": unpremult,
+    "Shuffle2": shuffle,
+    "Remove": remove,
+    "AddChannels": add_channels,
+    "Dissolve": dissolve,
+    "Merge2": merge,
+    "Copy": copy,
+    "Keymix": keymix,
+    "Read": read,
+    "Write": write,
+    "ModifyMetaData": modify_metadata,
     "CopyMetaData": copy_metadata,
 }

@@ -150,8 +150,18 @@ def flat(tabs: Sequence[Tab]) -> list[Widget]:
 
 # Drawing.
 
-_COLOURS = {"page": "#2f2f2f", "title": "#4a4a4a", "tab": "#3a3a3a", "body": "#3f3f3f", "field": "#2a2a2a",
-            "line": "#5c5c5c", "text": "#dcdcdc", "dim": "#8c8c8c", "knob": "#b8b8b8", "button": "#585858"}
+_COLOURS = {
+    "page": "#2f2f2f",
+    "title": "#4a4a4a",
+    "tab": "#3a3a3a",
+    "body": "#3f3f3f",
+    "field": "#2a2a2a",
+    "line": "#5c5c5c",
+    "text": "#dcdcdc",
+    "dim": "#8c8c8c",
+    "knob": "#b8b8b8",
+    "button": "#585858",
+}
 _WIDTH, _LINE, _LABEL, _PAD = 540, 26, 190, 10
 
 
@@ -162,7 +172,7 @@ def draw_panel(node: Node, path: Path | str, *, scale: int = 2, columns: int = 3
     tabs = layout(node)
     cards = [_card(node, tabs, place, scale) for place in range(len(tabs))]
     columns = max(1, min(columns, len(cards)))
-    lines = [cards[start:start + columns] for start in range(0, len(cards), columns)]
+    lines = [cards[start : start + columns] for start in range(0, len(cards), columns)]
     gap = _PAD * scale
     width = columns * (_WIDTH * scale + gap) + gap
     height = sum(max(card.height for card in line) + gap for line in lines) + gap
@@ -221,21 +231,48 @@ class _Pen:
     def width(self, text: str) -> float:
         return float(self.draw.textlength(text, font=self.font)) / self.scale
 
-    def text(self, x: float, y: float, text: str, colour: str = "text", *, bold: bool = False, anchor: str = "lm",
-             limit: float = 0.0) -> None:
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        colour: str = "text",
+        *,
+        bold: bool = False,
+        anchor: str = "lm",
+        limit: float = 0.0,
+    ) -> None:
         if limit:
             while text and self.width(text) > limit:
                 text = text[:-2].rstrip("…") + "…" if len(text) > 2 else ""
-        self.draw.text((x * self.scale, y * self.scale), text, fill=_COLOURS[colour],
-                       font=self.bold if bold else self.font, anchor=anchor)
+        self.draw.text(
+            (x * self.scale, y * self.scale),
+            text,
+            fill=_COLOURS[colour],
+            font=self.bold if bold else self.font,
+            anchor=anchor,
+        )
 
-    def box(self, x: float, y: float, width: float, height: float, colour: str, *, outline: bool = False,
-            radius: float = 0.0) -> None:
+    def box(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        colour: str,
+        *,
+        outline: bool = False,
+        radius: float = 0.0,
+    ) -> None:
         s = self.scale
         if width * s < 2 or height * s < 1:
             return  # a row that is longer than the panel is cut, as in Nuke
-        self.draw.rounded_rectangle((x * s, y * s, (x + width) * s - 1, (y + height) * s - 1), radius * s,
-                                    fill=_COLOURS[colour], outline=_COLOURS["line"] if outline else None)
+        self.draw.rounded_rectangle(
+            (x * s, y * s, (x + width) * s - 1, (y + height) * s - 1),
+            radius * s,
+            fill=_COLOURS[colour],
+            outline=_COLOURS["line"] if outline else None,
+        )
 
 
 def _draw_row(pen: _Pen, row: Row, left: float, y: float) -> float:
@@ -329,8 +366,12 @@ def panel_text(node: Any) -> str:
                 lines.append(f"{indent}[{row.group}]")
                 walk(row.rows, indent + "  ")
             else:
-                lines.append(indent + " | ".join(f"{w.label or w.name} ({w.kind}{' ' + w.value if w.value else ''})"
-                                                 for w in row.widgets))
+                lines.append(
+                    indent
+                    + " | ".join(
+                        f"{w.label or w.name} ({w.kind}{' ' + w.value if w.value else ''})" for w in row.widgets
+                    )
+                )
 
     for tab in layout(node):
         lines.append(f"== {tab.label}")

@@ -17,8 +17,19 @@ from tests.host.values import Format
 _TO_NUKE = {"r": "red", "g": "green", "b": "blue", "a": "alpha"}
 _TO_FILE = {"rgba.red": "R", "rgba.green": "G", "rgba.blue": "B", "rgba.alpha": "A", "depth.Z": "Z"}
 # What OpenImageIO says of the file rather than of the picture in it.
-_NOT_METADATA = ("oiio:", "openexr:", "screenWindow", "PixelAspectRatio", "compression", "DateTime", "worldto",
-                 "Orientation", "ResolutionUnit", "png:", "jpeg:")
+_NOT_METADATA = (
+    "oiio:",
+    "openexr:",
+    "screenWindow",
+    "PixelAspectRatio",
+    "compression",
+    "DateTime",
+    "worldto",
+    "Orientation",
+    "ResolutionUnit",
+    "png:",
+    "jpeg:",
+)
 
 
 @dataclass(frozen=True)
@@ -88,20 +99,25 @@ def scaled(picture: Picture, scale: float) -> Picture:
     if scale == 1.0:
         return picture
     box = picture.bbox
-    small = Box(*(math.floor(value * scale) for value in (box.x, box.y)),
-                *(math.ceil(value * scale) for value in (box.r, box.t)))
+    small = Box(
+        *(math.floor(value * scale) for value in (box.x, box.y)),
+        *(math.ceil(value * scale) for value in (box.r, box.t)),
+    )
     covered = Box(*(round(value / scale) for value in (small.x, small.y, small.r, small.t)))
     height, width = small.shape
-    planes = {name: cv2.resize(picture.over(name, covered), (width, height), interpolation=cv2.INTER_AREA)
-              for name in picture.planes}
+    planes = {
+        name: cv2.resize(picture.over(name, covered), (width, height), interpolation=cv2.INTER_AREA)
+        for name in picture.planes
+    }
     return Picture(planes, small, scaled_format(picture.format, scale), picture.metadata, picture.outside)
 
 
 def scaled_format(shape: Format, scale: float) -> Format:
     if scale == 1.0:
         return shape
-    return Format(max(1, round(shape.width() * scale)), max(1, round(shape.height() * scale)),
-                  pixelAspect=shape.pixelAspect())
+    return Format(
+        max(1, round(shape.width() * scale)), max(1, round(shape.height() * scale)), pixelAspect=shape.pixelAspect()
+    )
 
 
 def box_of(shape: Format) -> Box:
@@ -178,8 +194,9 @@ def _picture(path: Path, spec: oiio.ImageSpec, pixels: np.ndarray, prefix: bool)
     shape = Format(width, height, pixelAspect=spec.get_float_attribute("PixelAspectRatio", 1.0))
     x, t = spec.x - left, height - (spec.y - top)
     box = Box(x, t - spec.height, x + spec.width, t)
-    planes = {nuke_channel(name): np.ascontiguousarray(pixels[..., place])
-              for place, name in enumerate(spec.channelnames)}
+    planes = {
+        nuke_channel(name): np.ascontiguousarray(pixels[..., place]) for place, name in enumerate(spec.channelnames)
+    }
     if list(planes) == ["Y"]:
         planes = {f"rgba.{name}": planes["Y"] for name in ("red", "green", "blue")}
     metadata = _metadata(path, spec, prefix)
@@ -190,11 +207,19 @@ def _picture(path: Path, spec: oiio.ImageSpec, pixels: np.ndarray, prefix: bool)
 def _metadata(path: Path, spec: oiio.ImageSpec, prefix: bool) -> dict[str, Any]:
     kind = path.suffix.lstrip(".").lower()
     found: dict[str, Any] = {
-        "input/filename": path.as_posix(), "input/filereader": kind, "input/width": spec.full_width,
-        "input/height": spec.full_height, "input/bitsperchannel": f"{spec.format.size() * 8}-bit",
+        "input/filename": path.as_posix(),
+        "input/filereader": kind,
+        "input/width": spec.full_width,
+        "input/height": spec.full_height,
+        "input/bitsperchannel": f"{spec.format.size() * 8}-bit",
         f"{kind}/dataWindow": [spec.x, spec.y, spec.x + spec.width - 1, spec.y + spec.height - 1],
-        f"{kind}/displayWindow": [spec.full_x, spec.full_y, spec.full_x + spec.full_width - 1,
-                                  spec.full_y + spec.full_height - 1]}
+        f"{kind}/displayWindow": [
+            spec.full_x,
+            spec.full_y,
+            spec.full_x + spec.full_width - 1,
+            spec.full_y + spec.full_height - 1,
+        ],
+    }
     for item in spec.extra_attribs:
         if not item.name.startswith(_NOT_METADATA):
             found[f"{kind}/{item.name}" if prefix else item.name] = item.value
@@ -217,8 +242,15 @@ def file_channel(name: str) -> str:
     return _TO_FILE.get(name, name)
 
 
-def write_exr(path: Path, picture: Picture, channels: tuple[str, ...], *, half: bool, compression: str,
-              attributes: Mapping[str, Any]) -> None:
+def write_exr(
+    path: Path,
+    picture: Picture,
+    channels: tuple[str, ...],
+    *,
+    half: bool,
+    compression: str,
+    attributes: Mapping[str, Any],
+) -> None:
     """Beside the final name, then renamed. Raises OSError."""
     box = picture.bbox if not picture.bbox.empty else Box(0, 0, 1, 1)
     height, width = box.shape

@@ -11,9 +11,17 @@ from tests.host.evaluate import Context, Evaluator
 from tests.host.nodes import Node
 from tests.host.picture import Picture, black, box_of, read_picture, scaled, scaled_format, write_exr
 
-_COMPRESSIONS = {"none": "none", "Zip (1 scanline)": "zips", "Zip (16 scanlines)": "zip",
-                 "PIZ Wavelet (32 scanlines)": "piz", "RLE": "rle", "B44": "b44", "B44A": "b44a", "DWAA": "dwaa",
-                 "DWAB": "dwab"}
+_COMPRESSIONS = {
+    "none": "none",
+    "Zip (1 scanline)": "zips",
+    "Zip (16 scanlines)": "zip",
+    "PIZ Wavelet (32 scanlines)": "piz",
+    "RLE": "rle",
+    "B44": "b44",
+    "B44A": "b44a",
+    "DWAA": "dwaa",
+    "DWAB": "dwab",
+}
 
 
 def read(context: Context) -> Picture:
@@ -66,7 +74,7 @@ def _missing(context: Context, frame: int, first: int, last: int, why: str) -> P
         return black(shape)
     if policy == "checkerboard":
         box = box_of(shape)
-        y, x = np.mgrid[0:box.t, 0:box.r]
+        y, x = np.mgrid[0 : box.t, 0 : box.r]
         board = ((x // 16 + y // 16) % 2).astype(np.float32)
         return Picture({f"rgba.{name}": board for name in ("red", "green", "blue")}, box, shape, {}, "repeat")
     if policy == "nearest frame":
@@ -90,8 +98,7 @@ def _decoded(context: Context, taken: Picture, path: Path) -> Picture:
     if context.flag("raw") or linear:
         planes = dict(taken.planes)
     elif space in ("sRGB", "default") and bits in ("8-bit", "16-bit"):
-        planes = {name: plane if name.endswith(".alpha") else _from_srgb(plane)
-                  for name, plane in taken.planes.items()}
+        planes = {name: plane if name.endswith(".alpha") else _from_srgb(plane) for name, plane in taken.planes.items()}
     else:
         raise context.fail(f"the stand-in knows no colorspace {space!r} for {path.name}")
     if context.flag("auto_alpha") and "rgba.alpha" not in planes:
@@ -145,9 +152,14 @@ def write_frame(evaluator: Evaluator, node: Node, frame: float, view: str) -> Pa
     chosen = context.knob("channels")._text()
     names = tuple(taken.planes) if chosen == "all" else context.channels("channels")
     try:
-        write_exr(path, taken, _sorted(names), half=_exr(context, "datatype", "16 bit half") != "32 bit float",
-                  compression=_COMPRESSIONS[_exr(context, "compression", "Zip (1 scanline)")],
-                  attributes=_attributes(context, taken))
+        write_exr(
+            path,
+            taken,
+            _sorted(names),
+            half=_exr(context, "datatype", "16 bit half") != "32 bit float",
+            compression=_COMPRESSIONS[_exr(context, "compression", "Zip (1 scanline)")],
+            attributes=_attributes(context, taken),
+        )
     except OSError as error:
         raise context.fail(str(error)) from None
     return path

@@ -71,8 +71,11 @@ class Renderer:
         """The Writes that -x renders, by render_order: enabled, not reading; inside groups only where the host was
         told so, since what Nuke does there is not confirmed."""
         within = self.host.root._descendants() if self.host.group_writes else iter(self.host.root._children)
-        found = [node for node in within if node._node_class == "Write" and not node._number("disable")
-                 and not node._number("reading")]
+        found = [
+            node
+            for node in within
+            if node._node_class == "Write" and not node._number("disable") and not node._number("reading")
+        ]
         return sorted(found, key=lambda node: node._number("render_order"))
 
     def farm(self, frames: Sequence[int] | None = None, *, keep_going: bool = False, only: str = "") -> int:

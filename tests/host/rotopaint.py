@@ -109,8 +109,9 @@ class Shape(_Element):
             places = [point.center.getPosition(frame) for point in self._points]
             triples = " ".join(f"{{0 0}} {{{number(x)} {number(y)}}} {{0 0}}" for x, y, _ in places)
             keys.append(f"{{px {number(frame)} {triples}}}")
-        visible = " ".join(f"{number(frame)} {number(value)}"
-                           for frame, value in sorted(self._attributes._keys.get("vis", {}).items()))
+        visible = " ".join(
+            f"{number(frame)} {number(value)}" for frame, value in sorted(self._attributes._keys.get("vis", {}).items())
+        )
         shown = f" {{a vis {{{visible}}}}}" if visible else " {a}"
         return f"{{curvegroup {self.name} 512 {self._kind} {{{{cc {{f 8192}} {' '.join(keys)}}} idem}}{shown}}}"
 

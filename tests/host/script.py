@@ -54,8 +54,9 @@ class Scripts(ScriptWriter):
         else:
             found = host.find_plugin(f"{node_class}.gizmo")
             if found is None:
-                raise RuntimeError(f"{node_class}: unknown command (no node class, and no {node_class}.gizmo on the "
-                                   "plugin path)")
+                raise RuntimeError(
+                    f"{node_class}: unknown command (no node class, and no {node_class}.gizmo on the plugin path)"
+                )
             node = self.load_gizmo(found, group)
         base = native.BASE_NAMES.get(node_class, node_class)
         node.setName(name or base + "1")
@@ -200,15 +201,16 @@ class _Reader:
 
     def _finish(self, node: Node, pipes: list[Node | None], inputs: str) -> None:
         mask = native.MASK_INPUT.get(node._node_class, -1) if "+" in inputs else -1
-        places = [place for place in range(len(pipes) + 1) if place != mask][:len(pipes) - (mask >= 0)]
+        places = [place for place in range(len(pipes) + 1) if place != mask][: len(pipes) - (mask >= 0)]
         if mask >= 0:
             places.append(mask)
         for place, pipe in zip(places, pipes, strict=True):
             if pipe is None:
                 continue
             if place >= node.maxInputs():
-                raise RuntimeError(f"{node._node_class} {node.name()} has {node.maxInputs()} inputs, the text connects "
-                                   f"number {place}")
+                raise RuntimeError(
+                    f"{node._node_class} {node.name()} has {node.maxInputs()} inputs, the text connects number {place}"
+                )
             node._connect(place, pipe)
         self.levels[-1].stack.append(node)
         self.last = node

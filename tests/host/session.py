@@ -36,8 +36,9 @@ class Host:
     module as `nuke` in sys.modules, and takes away again what was imported meanwhile from the plugin path.
     """
 
-    def __init__(self, mode: str = "gui", version: tuple[int, int, int] = (15, 0, 1), group_writes: bool = False
-                 ) -> None:
+    def __init__(
+        self, mode: str = "gui", version: tuple[int, int, int] = (15, 0, 1), group_writes: bool = False
+    ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
         from tests.host.module import make_module
@@ -45,8 +46,12 @@ class Host:
         self.mode, self.gui, self.version, self.group_writes = mode, mode == "gui", version, group_writes
         self.main_thread = threading.current_thread()
         self.frame, self.view, self.modified = 1, "main", False
-        self.constants: dict[str, Any] = {**constants.NUMBERS, **_version(version), "GUI": self.gui,
-                                          "INTERACTIVE": mode == "gui"}
+        self.constants: dict[str, Any] = {
+            **constants.NUMBERS,
+            **_version(version),
+            "GUI": self.gui,
+            "INTERACTIVE": mode == "gui",
+        }
         # What a test looks at afterwards.
         self.messages: list[tuple[str, str]] = []  # (kind, text): message, ask, error, warning, tprint, ...
         self.answers: list[Any] = []  # what questions are answered with, the first one first
@@ -84,8 +89,9 @@ class Host:
         api.push_host(self)
         self._modules = set(sys.modules)
         self._path = list(sys.path)
-        self._before = {name: sys.modules.pop(name) for name in list(sys.modules)
-                        if name == "nuke" or name.startswith("nuke.")}
+        self._before = {
+            name: sys.modules.pop(name) for name in list(sys.modules) if name == "nuke" or name.startswith("nuke.")
+        }
         for name, module in self.module._submodules().items():
             sys.modules[name] = module
         return self
@@ -186,8 +192,9 @@ class Host:
 
     def expression(self, text: str, knob: Knob, frame: float) -> float:
         """Raises ExpressionError for anything that is not there."""
-        return expressions.evaluate(text, lambda name: self._lookup(name, knob, frame),
-                                    lambda command: self.substitute(command, knob, frame))
+        return expressions.evaluate(
+            text, lambda name: self._lookup(name, knob, frame), lambda command: self.substitute(command, knob, frame)
+        )
 
     def _lookup(self, name: str, knob: Knob, frame: float) -> float:
         if name in ("frame", "t", "x"):
@@ -219,8 +226,11 @@ class Host:
 
     def _of_picture(self, name: str, knob: Knob, frame: float) -> float | None:
         """What an expression may ask of a node's picture: width, height, bbox.x ..., format.w ..., first_frame."""
-        found = re.fullmatch(r"(?:(.+)\.)?(width|height|pixel_aspect|first_frame|last_frame|bbox\.[xyrtwh]"
-                             r"|format\.[xyrtwh])", name)
+        found = re.fullmatch(
+            r"(?:(.+)\.)?(width|height|pixel_aspect|first_frame|last_frame|bbox\.[xyrtwh]"
+            r"|format\.[xyrtwh])",
+            name,
+        )
         node = self.node_by_steps(found[1].split(".") if found[1] else [], knob) if found else None
         if found is None or node is None:
             return None
@@ -228,10 +238,23 @@ class Host:
             return float(self.evaluator.frame_range(node)[found[2] == "last_frame"])
         picture = self.evaluator.header(node, frame)
         shape, box = picture.format, picture.bbox
-        values = {"width": shape.width(), "height": shape.height(), "pixel_aspect": shape.pixelAspect(),
-                  "bbox.x": box.x, "bbox.y": box.y, "bbox.r": box.r, "bbox.t": box.t, "bbox.w": box.r - box.x,
-                  "bbox.h": box.t - box.y, "format.x": shape.x(), "format.y": shape.y(), "format.r": shape.r(),
-                  "format.t": shape.t(), "format.w": shape.width(), "format.h": shape.height()}
+        values = {
+            "width": shape.width(),
+            "height": shape.height(),
+            "pixel_aspect": shape.pixelAspect(),
+            "bbox.x": box.x,
+            "bbox.y": box.y,
+            "bbox.r": box.r,
+            "bbox.t": box.t,
+            "bbox.w": box.r - box.x,
+            "bbox.h": box.t - box.y,
+            "format.x": shape.x(),
+            "format.y": shape.y(),
+            "format.r": shape.r(),
+            "format.t": shape.t(),
+            "format.w": shape.width(),
+            "format.h": shape.height(),
+        }
         return float(values[found[2]])
 
     def substitute(self, text: str, knob: Knob, frame: float) -> str:
@@ -248,9 +271,17 @@ class Host:
             return str(found._string if isinstance(found, String_Knob) else found._text())
 
         root_name = Path(self.script_file).as_posix() if self.script_file else ""
-        return tcl.substitute(text, {"value": value, "knob": value, "frame": lambda: f"{frame:g}",
-                                     "exists": lambda path: str(int(self._exists(path, knob))),
-                                     "root.name": lambda: root_name, "getenv": _getenv})
+        return tcl.substitute(
+            text,
+            {
+                "value": value,
+                "knob": value,
+                "frame": lambda: f"{frame:g}",
+                "exists": lambda path: str(int(self._exists(path, knob))),
+                "root.name": lambda: root_name,
+                "getenv": _getenv,
+            },
+        )
 
     def _exists(self, path: str, knob: Knob) -> bool:
         """Whether there is such a knob, or such a node: `parent.input2` is there where it is connected."""
@@ -394,10 +425,20 @@ class Host:
 
 def _version(version: tuple[int, int, int]) -> dict[str, Any]:
     major, minor, release = version
-    return {"NUKE_VERSION_MAJOR": major, "NUKE_VERSION_MINOR": minor, "NUKE_VERSION_RELEASE": release,
-            "NUKE_VERSION_STRING": f"{major}.{minor}v{release}", "NUKE_VERSION_PHASE": "", "NUKE_VERSION_DATE": "",
-            "NUKE_VERSION_PHASENUMBER": 0, "EXE_PATH": f"/usr/local/Nuke{major}.{minor}v{release}/Nuke{major}.{minor}",
-            "NUM_CPUS": 2, "THREADS": 2, "PLUGIN_EXT": "so", "rawArgs": []}
+    return {
+        "NUKE_VERSION_MAJOR": major,
+        "NUKE_VERSION_MINOR": minor,
+        "NUKE_VERSION_RELEASE": release,
+        "NUKE_VERSION_STRING": f"{major}.{minor}v{release}",
+        "NUKE_VERSION_PHASE": "",
+        "NUKE_VERSION_DATE": "",
+        "NUKE_VERSION_PHASENUMBER": 0,
+        "EXE_PATH": f"/usr/local/Nuke{major}.{minor}v{release}/Nuke{major}.{minor}",
+        "NUM_CPUS": 2,
+        "THREADS": 2,
+        "PLUGIN_EXT": "so",
+        "rawArgs": [],
+    }
 
 
 def _getenv(name: str, default: str = "") -> str:

@@ -31,9 +31,17 @@ class Signature:
 
     def __str__(self) -> str:
         marks = {"args": "*", "kwargs": "**"}
-        return "(" + ", ".join(marks.get(p.kind, "") + p.name + (": " + ast.unparse(p.annotation) if p.annotation
-                               else "") + ("" if p.required or p.kind in marks else " = ...")
-                               for p in self.parameters) + ")"
+        return (
+            "("
+            + ", ".join(
+                marks.get(p.kind, "")
+                + p.name
+                + (": " + ast.unparse(p.annotation) if p.annotation else "")
+                + ("" if p.required or p.kind in marks else " = ...")
+                for p in self.parameters
+            )
+            + ")"
+        )
 
 
 @dataclass
@@ -130,14 +138,17 @@ def _class(node: ast.ClassDef) -> StubClass:
 def _signature(node: ast.FunctionDef, *, method: bool) -> Signature:
     plain = [*node.args.posonlyargs, *node.args.args]
     optional = len(node.args.defaults)
-    given = [Parameter(arg.arg, arg.annotation, place < len(plain) - optional, "plain")
-             for place, arg in enumerate(plain)]
+    given = [
+        Parameter(arg.arg, arg.annotation, place < len(plain) - optional, "plain") for place, arg in enumerate(plain)
+    ]
     if method and given and not any(_named(item, "staticmethod") for item in node.decorator_list):
         given = given[1:]
     if node.args.vararg:
         given.append(Parameter(node.args.vararg.arg, node.args.vararg.annotation, False, "args"))
-    given += [Parameter(arg.arg, arg.annotation, default is None, "only")
-              for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+    given += [
+        Parameter(arg.arg, arg.annotation, default is None, "only")
+        for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    ]
     if node.args.kwarg:
         given.append(Parameter(node.args.kwarg.arg, node.args.kwarg.annotation, False, "kwargs"))
     return Signature(tuple(given))
@@ -147,8 +158,13 @@ def _named(node: ast.expr, name: str) -> bool:
     return isinstance(node, ast.Name) and node.id == name
 
 
-def check_call(what: str, overloads: Sequence[Signature], args: Sequence[Any], kwargs: Mapping[str, Any],
-               classes: Callable[[str], type | None]) -> None:
+def check_call(
+    what: str,
+    overloads: Sequence[Signature],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    classes: Callable[[str], type | None],
+) -> None:
     """Raises TypeError when no overload takes these arguments. classes: from a stub's class name to the class."""
     reasons = [_mismatch(signature, args, kwargs, classes) for signature in overloads]
     if any(reason is None for reason in reasons):
@@ -157,8 +173,9 @@ def check_call(what: str, overloads: Sequence[Signature], args: Sequence[Any], k
     raise TypeError(f"{what} does not take these arguments, by types-nuke. {what}{told}")
 
 
-def _mismatch(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any],
-              classes: Callable[[str], type | None]) -> str | None:
+def _mismatch(
+    signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], classes: Callable[[str], type | None]
+) -> str | None:
     plain = [p for p in signature.parameters if p.kind == "plain"]
     anywhere = {p.kind for p in signature.parameters}
     if len(args) > len(plain) and "args" not in anywhere:
@@ -176,14 +193,27 @@ def _mismatch(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, An
             if parameter.required:
                 return f"argument {parameter.name!r} is missing"
         elif not _fits(bound[parameter.name], parameter.annotation, classes):
-            return (f"argument {parameter.name!r} is {type(bound[parameter.name]).__name__}, not "
-                    f"{ast.unparse(parameter.annotation)}" if parameter.annotation else "")
+            return (
+                f"argument {parameter.name!r} is {type(bound[parameter.name]).__name__}, not "
+                f"{ast.unparse(parameter.annotation)}"
+                if parameter.annotation
+                else ""
+            )
     return None
 
 
 _PLAIN: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "float": (float, int), "bool": (bool, int), "list": (list,), "dict": (dict,),
-    "tuple": (tuple,), "None": (type(None),), "List": (list, tuple), "Dict": (dict,), "Tuple": (tuple,),
+    "str": (str,),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool, int),
+    "list": (list,),
+    "dict": (dict,),
+    "tuple": (tuple,),
+    "None": (type(None),),
+    "List": (list, tuple),
+    "Dict": (dict,),
+    "Tuple": (tuple,),
 }
 
 

@@ -53,7 +53,9 @@ proc fsgan_trace {script} {
 proc fsgan_record {command} {lappend ::commands $command}
 """
 
-_TCLSH = _TRACE + """
+_TCLSH = (
+    _TRACE
+    + """
 fconfigure stdin -encoding utf-8 -translation lf
 fconfigure stdout -encoding utf-8 -translation lf
 set text [read stdin]
@@ -63,6 +65,7 @@ if {[catch {if {[lindex $argv 0] eq "trace"} {set answer [fsgan_trace $text]} el
 }} message]} {puts -nonewline stderr $message; exit 1}
 foreach word $answer {puts -nonewline $word; puts -nonewline "\\u0001"}
 """
+)
 
 
 def trace(script: str) -> list[list[str]]:
@@ -104,7 +107,8 @@ def substitute(text: str, commands: Mapping[str, Callable[..., str]]) -> str:
     interpreter.tk.eval("interp create -safe child")
     interpreter.tk.eval(
         "child eval {foreach name [info commands] {if {$name ni {expr if string format list concat lindex join split "
-        "regsub subst foreach rename info set}} {rename $name {}}}; rename info {}; rename foreach {}}")
+        "regsub subst foreach rename info set}} {rename $name {}}}; rename info {}; rename foreach {}}"
+    )
     for name, function in commands.items():
         interpreter.tk.createcommand(f"fsgan_{name}", function)
         interpreter.tk.eval(f"interp alias child {name} {{}} fsgan_{name}")

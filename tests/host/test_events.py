@@ -69,8 +69,14 @@ def test_around_a_render(host: Host, tmp_path: Path) -> None:
     for event in ("BeforeRender", "BeforeFrameRender", "AfterFrameRender", "AfterRender"):
         getattr(nuke, f"add{event}")(lambda name=event: seen.append(f"{name} {nuke.frame()}"))
     nuke.execute(write, 3, 4)
-    assert [word.split()[0] for word in seen] == ["BeforeRender", "BeforeFrameRender", "AfterFrameRender",
-                                                  "BeforeFrameRender", "AfterFrameRender", "AfterRender"]
+    assert [word.split()[0] for word in seen] == [
+        "BeforeRender",
+        "BeforeFrameRender",
+        "AfterFrameRender",
+        "BeforeFrameRender",
+        "AfterFrameRender",
+        "AfterRender",
+    ]
     assert seen[1] == "BeforeFrameRender 3" and seen[3] == "BeforeFrameRender 4"
 
 
@@ -182,8 +188,12 @@ def test_panel(with_gizmo: Host, tmp_path: Path) -> None:
     from PIL import Image
 
     node = with_gizmo.module.createNode("TestOver")
-    assert panel_text(node).splitlines() == ["== Test", "  Mix (number 1)", "  swap inputs (check)",
-                                            "  operation (menu over)"]
+    assert panel_text(node).splitlines() == [
+        "== Test",
+        "  Mix (number 1)",
+        "  swap inputs (check)",
+        "  operation (menu over)",
+    ]
     mix = flat(layout(node))[0]
     assert (mix.tooltip, mix.range) == ("0 is B.", (0, 1))
     draw_panel(node, tmp_path / "panel.png", scale=1)

@@ -64,8 +64,9 @@ def test_bbox(host: Host) -> None:
 
 def test_expressions_ask_pictures(host: Host) -> None:
     crop = host.module.nodes.Crop(inputs=[constant(host, 1, 1, 1, 1)], box="2 1 5 4", name="Cut")
-    other = host.module.nodes.Crop(inputs=[constant(host, 1, 1, 1, 1)], box="{{Cut.bbox.x} {Cut.bbox.y} {Cut.bbox.r-1} "
-                                   "{input.height}}")
+    other = host.module.nodes.Crop(
+        inputs=[constant(host, 1, 1, 1, 1)], box="{{Cut.bbox.x} {Cut.bbox.y} {Cut.bbox.r-1} {input.height}}"
+    )
     box = host.picture(other).bbox
     assert (box.x, box.y, box.r, box.t) == (2, 1, 4, 6) and crop.width() == 8
 
@@ -76,13 +77,17 @@ def test_switch_copy_shuffle(host: Host) -> None:
     assert value(host, switch, frame=1) == pytest.approx(0.1) and value(host, switch, frame=2) == pytest.approx(0.5)
     copied = host.module.nodes.Copy(inputs=[a, b], from0="rgba.red", to0="rgba.alpha")
     assert value(host, copied, "rgba.alpha") == pytest.approx(0.5) and value(host, copied) == pytest.approx(0.1)
-    host.scripts.read('Shuffle2 {\n inputs 0\n fromInput1 {{0} B}\n fromInput2 {{0} B}\n mappings "4 black -1 -1 '
-                      'rgba.red 0 0 rgba.red 0 0 rgba.green 0 1 white -1 -1 rgba.blue 0 2 rgba.alpha 0 3 rgba.alpha '
-                      '0 3"\n name S\n}\n', host.root)
+    host.scripts.read(
+        'Shuffle2 {\n inputs 0\n fromInput1 {{0} B}\n fromInput2 {{0} B}\n mappings "4 black -1 -1 '
+        "rgba.red 0 0 rgba.red 0 0 rgba.green 0 1 white -1 -1 rgba.blue 0 2 rgba.alpha 0 3 rgba.alpha "
+        '0 3"\n name S\n}\n',
+        host.root,
+    )
     shuffle = host.module.toNode("S")
     shuffle.setInput(0, a)
-    assert [float(value(host, shuffle, f"rgba.{c}")[0, 0]) for c in ("red", "green", "blue", "alpha")] \
-        == pytest.approx([0, 0.1, 1, 0.4])
+    assert [float(value(host, shuffle, f"rgba.{c}")[0, 0]) for c in ("red", "green", "blue", "alpha")] == pytest.approx(
+        [0, 0.1, 1, 0.4]
+    )
 
 
 def test_grade_and_premult(host: Host) -> None:
@@ -93,8 +98,9 @@ def test_grade_and_premult(host: Host) -> None:
 
 
 def test_a_gizmo(with_gizmo: Host) -> None:
-    over = with_gizmo.module.nodes.TestOver(inputs=[constant(with_gizmo, 0.5, 0.5, 0.5, 1),
-                                                    constant(with_gizmo, 1, 1, 1, 1)], mix=0.5)
+    over = with_gizmo.module.nodes.TestOver(
+        inputs=[constant(with_gizmo, 0.5, 0.5, 0.5, 1), constant(with_gizmo, 1, 1, 1, 1)], mix=0.5
+    )
     assert value(with_gizmo, over) == pytest.approx(0.75)
     with_gizmo.set_knob(over, "swap", True)
     assert value(with_gizmo, over) == pytest.approx(0.5)
@@ -148,8 +154,9 @@ def test_a_data_window(host: Host, sequence: Callable[..., str]) -> None:
 def test_writing(host: Host, tmp_path: Path) -> None:
     nuke = host.module
     crop = nuke.nodes.Crop(inputs=[constant(host, 0.1, 2, -1, 0.5)], box="1 1 4 3")
-    write = nuke.nodes.Write(inputs=[crop], file=(tmp_path / "new" / "out.%04d.exr").as_posix(), file_type="exr",
-                             channels="rgba")
+    write = nuke.nodes.Write(
+        inputs=[crop], file=(tmp_path / "new" / "out.%04d.exr").as_posix(), file_type="exr", channels="rgba"
+    )
     with pytest.raises(RuntimeError, match="create_directories"):
         nuke.execute(write, 7, 8)
     write["create_directories"].setValue(True)

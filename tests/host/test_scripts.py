@@ -36,15 +36,19 @@ def test_the_stack(host: Host) -> None:
     host.scripts.read(BRANCHES, host.root)
     merge = host.module.toNode("Merge")
     # Last pushed first: input 0, then nothing for input 1, and what was pushed first is left for the mask.
-    assert [node and node.name() for node in (merge.input(0), merge.input(1), merge.input(2))] \
-        == ["Checker", None, "Checker"]
+    assert [node and node.name() for node in (merge.input(0), merge.input(1), merge.input(2))] == [
+        "Checker",
+        None,
+        "Checker",
+    ]
     assert merge["operation"].value() == "plus"
     assert merge["label"].value() == '[value mix] of "it"\nhere'
     assert merge["label"].evaluate() == '1 of "it"\nhere'
 
 
 def test_a_group_has_a_stack_of_its_own(host: Host) -> None:
-    host.scripts.read("""NoOp {
+    host.scripts.read(
+        """NoOp {
  inputs 0
  name Above
 }
@@ -62,7 +66,9 @@ Group {
   name Output1
  }
 end_group
-""", host.root)
+""",
+        host.root,
+    )
     tool = host.module.toNode("Tool")
     assert tool.input(0).name() == "Above" and tool.maxInputs() == 1
     inner = host.module.toNode("Tool.Dot1")
@@ -72,46 +78,99 @@ end_group
 
 
 def test_clones_share_their_knobs(host: Host) -> None:
-    host.scripts.read("Blur {\n inputs 0\n size 3\n name B\n}\nset C100 [stack 0]\npush 0\nclone $C100 {\n xpos 9\n}\n",
-                      host.root)
+    host.scripts.read(
+        "Blur {\n inputs 0\n size 3\n name B\n}\nset C100 [stack 0]\npush 0\nclone $C100 {\n xpos 9\n}\n", host.root
+    )
     first, second = host.module.allNodes("Blur")
     first["size"].setValue(8)
     assert second["size"].value() == 8 and second.xpos() == 9 and first.xpos() == 0
     assert first.clones() == 1
 
 
-@pytest.mark.parametrize(("text", "value", "frame"), [
-    ("7.5", 7.5, 1), ("{{curve x1001 0.5 x1011 1.5}}", 1.0, 1006), ("{{curve x53 53 54 55}}", 55, 55),
-    ("{{curve K x1 2 x9 4}}", 2, 8), ("{{parent.first_frame i}}", 1, 7), ('{{"frame > 3 ? 10 : 20"}}', 20, 2),
-    ("{{frame*2+1}}", 9, 4), ("{{min(frame,3)**2}}", 9, 8), ("{{curve}}", 0, 5),
-])
+@pytest.mark.parametrize(
+    ("text", "value", "frame"),
+    [
+        ("7.5", 7.5, 1),
+        ("{{curve x1001 0.5 x1011 1.5}}", 1.0, 1006),
+        ("{{curve x53 53 54 55}}", 55, 55),
+        ("{{curve K x1 2 x9 4}}", 2, 8),
+        ("{{parent.first_frame i}}", 1, 7),
+        ('{{"frame > 3 ? 10 : 20"}}', 20, 2),
+        ("{{frame*2+1}}", 9, 4),
+        ("{{min(frame,3)**2}}", 9, 8),
+        ("{{curve}}", 0, 5),
+    ],
+)
 def test_values(host: Host, text: str, value: float, frame: int) -> None:
     host.scripts.read(f"Blur {{\n inputs 0\n size {text}\n name B\n}}\n", host.root)
     assert host.module.toNode("B")["size"].getValueAt(frame, 0) == pytest.approx(value)
 
 
 def test_a_component_each(host: Host) -> None:
-    host.scripts.read("Transform {\n inputs 0\n translate {{curve x1 0 x11 10} {rotate+1}}\n rotate 4\n name T\n}\n",
-                      host.root)
+    host.scripts.read(
+        "Transform {\n inputs 0\n translate {{curve x1 0 x11 10} {rotate+1}}\n rotate 4\n name T\n}\n", host.root
+    )
     knob = host.module.toNode("T")["translate"]
     assert knob.getValueAt(6) == [5, 5]
     assert knob.toScript() == "{{curve x1 0 x11 10} {rotate+1}}"
 
 
-@pytest.mark.parametrize("text", [
-    "Blur {\n nothing 3\n}\n", "Blur {\n size\n}\n", "Blurr {\n}\n", "end_group\n", "Group {\n}\n", "exec ls\n",
-    "Blur {\n name [exec ls]\n} [exec ls]\n", "push $Nowhere\n", "Merge2 {\n operation ouver\n}\n",
-    "Blur {\n inputs 0\n name 1Blur\n}\n", "Copy {\n from0 matte.face\n}\n",
-    "NoOp {\n addUserKnob {7 a q b}\n}\n", "NoOp {\n addUserKnob {99 a}\n}\n",
-], ids=["knob", "pair", "class", "end_group", "no end_group", "command", "substitution", "variable", "item", "name",
-        "channel", "key", "type number"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Blur {\n nothing 3\n}\n",
+        "Blur {\n size\n}\n",
+        "Blurr {\n}\n",
+        "end_group\n",
+        "Group {\n}\n",
+        "exec ls\n",
+        "Blur {\n name [exec ls]\n} [exec ls]\n",
+        "push $Nowhere\n",
+        "Merge2 {\n operation ouver\n}\n",
+        "Blur {\n inputs 0\n name 1Blur\n}\n",
+        "Copy {\n from0 matte.face\n}\n",
+        "NoOp {\n addUserKnob {7 a q b}\n}\n",
+        "NoOp {\n addUserKnob {99 a}\n}\n",
+    ],
+    ids=[
+        "knob",
+        "pair",
+        "class",
+        "end_group",
+        "no end_group",
+        "command",
+        "substitution",
+        "variable",
+        "item",
+        "name",
+        "channel",
+        "key",
+        "type number",
+    ],
+)
 def test_refused(host: Host, text: str) -> None:
     with pytest.raises((RuntimeError, ValueError)):
         host.scripts.read(text, host.root)
 
 
-@pytest.mark.parametrize("text", ["plain", "two words", "[exec ls]", "$env(HOME)", 'a "b" {c', "back\\slash", "a\nb\tc",
-                                  "#x", "", "{", "}", "ä€", "a;b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "two words",
+        "[exec ls]",
+        "$env(HOME)",
+        'a "b" {c',
+        "back\\slash",
+        "a\nb\tc",
+        "#x",
+        "",
+        "{",
+        "}",
+        "ä€",
+        "a;b",
+    ],
+)
 def test_quoting(text: str) -> None:
     assert split(quote(text)) == [text]
     [[command, argument]] = trace("Blur {\n label " + quote(text) + "\n}\n")
@@ -157,7 +216,7 @@ def test_a_gizmo_is_saved_by_its_name(with_gizmo: Host) -> None:
 def test_a_gizmo_as_a_group(with_gizmo: Host) -> None:
     group = with_gizmo.module.nodes.TestOver(mix=0.5).makeGroup()
     assert group.Class() == "Group" and group["mix"].value() == 0.5
-    assert "addUserKnob {7 mix l Mix t \"0 is B.\" R 0 1}" in with_gizmo.scripts.script()
+    assert 'addUserKnob {7 mix l Mix t "0 is B." R 0 1}' in with_gizmo.scripts.script()
     with pytest.raises(RuntimeError, match="cloned"):
         with_gizmo.module.clone(with_gizmo.module.toNode("TestOver1"), "", False)
 

@@ -18,33 +18,52 @@ def test_the_stubs_are_read() -> None:
     assert len(stubs.functions["execute"]) == 2
 
 
-@pytest.mark.parametrize("call", [
-    lambda nuke: nuke.createNodes("Blur"),
-    lambda nuke: nuke.allNodes()[0].knobChanged,
-    lambda nuke: nuke.allNodes()[0]["size"].setValues([1]),
-    lambda nuke: setattr(nuke.allNodes()[0], "mine", 1),
-    lambda nuke: setattr(nuke, "mine", 1),
-], ids=["function", "method", "method of a knob", "attribute of a node", "attribute of the module"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda nuke: nuke.createNodes("Blur"),
+        lambda nuke: nuke.allNodes()[0].knobChanged,
+        lambda nuke: nuke.allNodes()[0]["size"].setValues([1]),
+        lambda nuke: setattr(nuke.allNodes()[0], "mine", 1),
+        lambda nuke: setattr(nuke, "mine", 1),
+    ],
+    ids=["function", "method", "method of a knob", "attribute of a node", "attribute of the module"],
+)
 def test_unknown_names(host: Host, call: Any) -> None:
     host.module.nodes.Blur()
     with pytest.raises(AttributeError):
         call(host.module)
 
 
-@pytest.mark.parametrize("call", [
-    lambda nuke: nuke.createNode(),
-    lambda nuke: nuke.createNode(7),
-    lambda nuke: nuke.createNode("Blur", inPanel=False),
-    lambda nuke: nuke.toNode("a", "b"),
-    lambda nuke: nuke.execute("Write1", "1", 2),
-    lambda nuke: nuke.nodes.Blur().setInput("0", None),
-    lambda nuke: nuke.nodes.Blur().setInput(0, "Read1"),
-    lambda nuke: nuke.nodes.Blur().addKnob("size"),
-    lambda nuke: nuke.nodes.Blur()["size"].setValue("big"),
-    lambda nuke: nuke.Enumeration_Knob("a", "b", "cd"),
-    lambda nuke: nuke.message(3),
-], ids=["argument missing", "wrong type", "wrong keyword", "too many", "text for a frame", "text for a number",
-        "text for a node", "text for a knob", "text for a value", "text for a list", "number for a text"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda nuke: nuke.createNode(),
+        lambda nuke: nuke.createNode(7),
+        lambda nuke: nuke.createNode("Blur", inPanel=False),
+        lambda nuke: nuke.toNode("a", "b"),
+        lambda nuke: nuke.execute("Write1", "1", 2),
+        lambda nuke: nuke.nodes.Blur().setInput("0", None),
+        lambda nuke: nuke.nodes.Blur().setInput(0, "Read1"),
+        lambda nuke: nuke.nodes.Blur().addKnob("size"),
+        lambda nuke: nuke.nodes.Blur()["size"].setValue("big"),
+        lambda nuke: nuke.Enumeration_Knob("a", "b", "cd"),
+        lambda nuke: nuke.message(3),
+    ],
+    ids=[
+        "argument missing",
+        "wrong type",
+        "wrong keyword",
+        "too many",
+        "text for a frame",
+        "text for a number",
+        "text for a node",
+        "text for a knob",
+        "text for a value",
+        "text for a list",
+        "number for a text",
+    ],
+)
 def test_wrong_arguments(host: Host, call: Any) -> None:
     with pytest.raises(TypeError):
         call(host.module)
@@ -101,8 +120,11 @@ def test_the_main_thread_must_not_wait_for_itself(host: Host) -> None:
 
 def test_asking_the_main_thread(host: Host) -> None:
     results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(
-        host.module.executeInMainThreadWithResult(lambda name: host.module.nodes.Blur(name=name).name(), "Here")))
+    thread = threading.Thread(
+        target=lambda: results.append(
+            host.module.executeInMainThreadWithResult(lambda name: host.module.nodes.Blur(name=name).name(), "Here")
+        )
+    )
     thread.start()
     host.pump_until(lambda: bool(results))
     thread.join()

@@ -47,8 +47,9 @@ def test_knobs_are_split_by_view_and_saved(stereo: Host, tmp_path: Path) -> None
 def test_paths_and_nodes_by_view(stereo: Host, tmp_path: Path) -> None:
     nodes = stereo.module.nodes
     for view, amount in (("left", 0.25), ("r", 0.5)):
-        write = nodes.Write(inputs=[constant(stereo, amount, 0, 0, 1)], file=f"{tmp_path.as_posix()}/{view}.%04d.exr",
-                            file_type="exr")
+        write = nodes.Write(
+            inputs=[constant(stereo, amount, 0, 0, 1)], file=f"{tmp_path.as_posix()}/{view}.%04d.exr", file_type="exr"
+        )
         stereo.module.execute(write, 1, 1, 1, ["left"])
     (tmp_path / "right.0001.exr").write_bytes((tmp_path / "r.0001.exr").read_bytes())
     read = nodes.Read(file=f"{tmp_path.as_posix()}/%V.%04d.exr")

@@ -8,8 +8,20 @@ from tests.host import knobtypes, tcl, textknobs
 from tests.host.curves import number_text
 from tests.host.knobs import FLAGS, Array_Knob, Component, Knob
 
-_FLAG_WORDS = {"STARTLINE", "ENDLINE", "HIDDEN", "INVISIBLE", "DISABLED", "DO_NOT_WRITE", "NO_ANIMATION",
-               "KNOB_CHANGED_ALWAYS", "NO_UNDO", "ALWAYS_SAVE", "READ_ONLY", "NO_MULTIVIEW"}
+_FLAG_WORDS = {
+    "STARTLINE",
+    "ENDLINE",
+    "HIDDEN",
+    "INVISIBLE",
+    "DISABLED",
+    "DO_NOT_WRITE",
+    "NO_ANIMATION",
+    "KNOB_CHANGED_ALWAYS",
+    "NO_UNDO",
+    "ALWAYS_SAVE",
+    "READ_ONLY",
+    "NO_MULTIVIEW",
+}
 _KEYS = {"l", "t", "T", "M", "R", "n"}
 
 

@@ -11,8 +11,9 @@ from tests.host.api import current_host, offered
 
 @offered()
 class Format:
-    def __init__(self, width: int, height: int, x: int = 0, y: int = 0, r: int = 0, t: int = 0,
-                 pixelAspect: float = 1.0) -> None:
+    def __init__(
+        self, width: int, height: int, x: int = 0, y: int = 0, r: int = 0, t: int = 0, pixelAspect: float = 1.0
+    ) -> None:
         self._width, self._height = int(width), int(height)
         self._box = (int(x), int(y), int(r) or int(width), int(t) or int(height))
         self._aspect = float(pixelAspect)
@@ -279,15 +280,29 @@ class GlobalsEnvironment:
 
 # What a fresh Nuke knows; other layers come from nuke.Layer, from add_layer in a script, and from files that are read.
 _BUILT_IN = {
-    "rgba": ["rgba.red", "rgba.green", "rgba.blue", "rgba.alpha"], "depth": ["depth.Z"],
-    "forward": ["forward.u", "forward.v"], "backward": ["backward.u", "backward.v"], "mask": ["mask.a"],
-    "motion": ["forward.u", "forward.v", "backward.u", "backward.v"], "rotopaint_mask": ["rotopaint_mask.a"],
-    "disparityL": ["disparityL.x", "disparityL.y"], "disparityR": ["disparityR.x", "disparityR.y"],
-    "deep": ["deep.front", "deep.back"], "mask_splinewarp": ["mask_splinewarp.a"],
+    "rgba": ["rgba.red", "rgba.green", "rgba.blue", "rgba.alpha"],
+    "depth": ["depth.Z"],
+    "forward": ["forward.u", "forward.v"],
+    "backward": ["backward.u", "backward.v"],
+    "mask": ["mask.a"],
+    "motion": ["forward.u", "forward.v", "backward.u", "backward.v"],
+    "rotopaint_mask": ["rotopaint_mask.a"],
+    "disparityL": ["disparityL.x", "disparityL.y"],
+    "disparityR": ["disparityR.x", "disparityR.y"],
+    "deep": ["deep.front", "deep.back"],
+    "mask_splinewarp": ["mask_splinewarp.a"],
     "mask_planartrack": ["mask_planartrack.a"],
 }
-_SHORT = {"rgb": ("rgba.red", "rgba.green", "rgba.blue"), "alpha": ("rgba.alpha",), "red": ("rgba.red",),
-          "green": ("rgba.green",), "blue": ("rgba.blue",), "none": (), "black": (), "white": ()}
+_SHORT = {
+    "rgb": ("rgba.red", "rgba.green", "rgba.blue"),
+    "alpha": ("rgba.alpha",),
+    "red": ("rgba.red",),
+    "green": ("rgba.green",),
+    "blue": ("rgba.blue",),
+    "none": (),
+    "black": (),
+    "white": (),
+}
 
 
 class Channels:
@@ -314,8 +329,12 @@ class Channels:
 
     def check(self, name: str, where: str) -> None:
         """Raises RuntimeError for a layer or channel that is not defined."""
-        if name not in self.layers and name not in _SHORT and name not in ("all", "true", "false") \
-                and name not in self.names():
+        if (
+            name not in self.layers
+            and name not in _SHORT
+            and name not in ("all", "true", "false")
+            and name not in self.names()
+        ):
             raise RuntimeError(f"{where}: no layer or channel {name!r} is defined (nuke.Layer, or add_layer in text)")
 
     def expand(self, text: str) -> tuple[str, ...]:

@@ -33,8 +33,10 @@ class ScriptWriter:
         """The whole script, as it is saved."""
         lines = ["#! nuke -nx", f"version {self.host.constants['NUKE_VERSION_MAJOR']}.0 v1"]
         lines += ["Root {", *[f" {line}" for line in self.knob_lines(self.host.root)], "}"]
-        lines += [f"add_layer {{{layer} {' '.join(self.host.channels.of_layer(layer))}}}"
-                  for layer in self.host.channels.defined]
+        lines += [
+            f"add_layer {{{layer} {' '.join(self.host.channels.of_layer(layer))}}}"
+            for layer in self.host.channels.defined
+        ]
         return "\n".join([*lines, *self.node_lines(self.host.root._children)]) + "\n"
 
     def copied(self, nodes: list[Node]) -> str:
@@ -54,8 +56,10 @@ class ScriptWriter:
             pipes = _popped(node)
             if len(pipes) != 1 or pipes[0] is None or pipes[0] is not top:
                 # What is not among the nodes that are written is whatever is selected where they are pasted.
-                lines += [f"push ${names.get(id(pipe), 'cut_paste_input')}" if pipe is not None else "push 0"
-                          for pipe in reversed(pipes)]
+                lines += [
+                    f"push ${names.get(id(pipe), 'cut_paste_input')}" if pipe is not None else "push 0"
+                    for pipe in reversed(pipes)
+                ]
             first = node._clone_set[0]
             if first is not node and id(first) in clones:
                 own = [f" {name} {node._knobs[name]._written()}" for name in OWN_TO_A_CLONE if name in node._knobs]
@@ -77,8 +81,12 @@ class ScriptWriter:
 
     def one(self, node: Node, head: str = "") -> list[str]:
         inputs = _inputs(node)
-        lines = [f"{head or node._node_class} {{", *([] if inputs == "1" else [f" inputs {inputs}"]),
-                 *[f" {line}" for line in self.knob_lines(node, everything=bool(head))], "}"]
+        lines = [
+            f"{head or node._node_class} {{",
+            *([] if inputs == "1" else [f" inputs {inputs}"]),
+            *[f" {line}" for line in self.knob_lines(node, everything=bool(head))],
+            "}",
+        ]
         if isinstance(node, Group) and (head or not isinstance(node, Gizmo)):
             lines += [*[f" {line}" for line in self.node_lines(node._children)], "end_group"]
         return lines
@@ -92,9 +100,13 @@ class ScriptWriter:
                 lines.append(f"{knob._name} {knob._written()}")
         if isinstance(node, Gizmo) and not everything:
             # What is changed inside a gizmo is saved by the links to it, and by nothing else.
-            lines += [f"{knob._name} {knob.getLinkedKnob()._written()}" for knob in node._knobs.values()
-                      if isinstance(knob, Link_Knob) and not knob._flags & FLAGS["DO_NOT_WRITE"]
-                      and knob.getLinkedKnob()._text() != knob._default_text]
+            lines += [
+                f"{knob._name} {knob.getLinkedKnob()._written()}"
+                for knob in node._knobs.values()
+                if isinstance(knob, Link_Knob)
+                and not knob._flags & FLAGS["DO_NOT_WRITE"]
+                and knob.getLinkedKnob()._text() != knob._default_text
+            ]
         for knob in declared:
             lines.append(user_knob_line(knob))
             if _saved(knob) and (knob._text() != knob._empty_text):

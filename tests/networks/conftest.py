@@ -34,8 +34,7 @@ def small_state(arch: str = SMALL) -> dict[str, torch.Tensor]:
 
 def publish(path: Path, arch: str = SMALL, *, legacy: bool = False, **more: object) -> Path:
     """A file as the authors publish it."""
-    torch.save({"arch": arch, "state_dict": small_state(arch), **more}, path,
-               _use_new_zipfile_serialization=not legacy)
+    torch.save({"arch": arch, "state_dict": small_state(arch), **more}, path, _use_new_zipfile_serialization=not legacy)
     return path
 
 
@@ -43,5 +42,7 @@ def blank_state(arch: str) -> dict[str, torch.Tensor]:
     """Tensors of a large network, all zero: quickly made."""
     from fsgan_core.networks.architectures.build import build_network
 
-    return {name: torch.zeros(tensor.shape, dtype=tensor.dtype)
-            for name, tensor in build_network(arch, device="meta").state_dict().items()}
+    return {
+        name: torch.zeros(tensor.shape, dtype=tensor.dtype)
+        for name, tensor in build_network(arch, device="meta").state_dict().items()
+    }

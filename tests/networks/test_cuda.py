@@ -40,10 +40,10 @@ def test_published_generators(name: str) -> None:
     whole = patterned(CASES[name]["arch"])
     assert isinstance(whole, MultiScaleResUNet)
     runner = make_runner(whole.base, "cuda:0", "fp32")
-    corner, = given(runner.run(torch.from_numpy(image(tuple(CASES[name]["input_shape"]))[:, :, :CORNER, :CORNER])))
+    (corner,) = given(runner.run(torch.from_numpy(image(tuple(CASES[name]["input_shape"]))[:, :, :CORNER, :CORNER])))
     step = int(case["out0_stride"])
     seen = corner.cpu()[:, :, :EXACT:step, :EXACT:step]
-    wanted = case["out0"][:, :, :seen.shape[2], :seen.shape[3]]
+    wanted = case["out0"][:, :, : seen.shape[2], : seen.shape[3]]
     assert worst(seen, wanted, float(case["out0_std"])) <= TOLERANCE
 
 
@@ -65,7 +65,7 @@ class TestBits:
         found: dict[int, object] = {}
 
         def work(place: int) -> None:
-            found[place] = runner.run(x[place:place + 1])
+            found[place] = runner.run(x[place : place + 1])
 
         threads = [threading.Thread(target=work, args=(place,)) for place in range(6)]
         for thread in threads:
@@ -77,8 +77,9 @@ class TestBits:
 
 def test_precision_is_the_devices() -> None:
     capability = torch.cuda.get_device_capability()
-    assert resolve_precision("cuda:0") == ("bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0)
-                                           else "fp32")
+    assert resolve_precision("cuda:0") == (
+        "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
+    )
 
 
 def test_too_large_for_the_card() -> None:

@@ -81,14 +81,18 @@ class TestPrecision:
     def test_resolved(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
         assert [resolve_precision("cpu", name) for name in ("auto", "fp32", "bf16", "fp16")] == [
-            "bf16", "fp32", "bf16", "fp32"]
+            "bf16",
+            "fp32",
+            "bf16",
+            "fp32",
+        ]
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
         assert resolve_precision("cpu") == "fp32"
 
-    @pytest.mark.parametrize(("capability", "wanted"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"),
-                                                        ((6, 1), "fp32")])
-    def test_resolved_on_cards(self, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int],
-                               wanted: str) -> None:
+    @pytest.mark.parametrize(
+        ("capability", "wanted"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"), ((6, 1), "fp32")]
+    )
+    def test_resolved_on_cards(self, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], wanted: str) -> None:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
         assert resolve_precision("cuda:0") == wanted
 
@@ -131,8 +135,8 @@ class TestBits:
         runner, x = make_runner(patterned(arch), "cpu", precision), given(arch, 5)
         together = parts(runner.run(x))
         for number in (0, 2, 4):
-            for output, alone in zip(together, parts(runner.run(x[number:number + 1])), strict=True):
-                assert torch.equal(output[number:number + 1], alone)
+            for output, alone in zip(together, parts(runner.run(x[number : number + 1])), strict=True):
+                assert torch.equal(output[number : number + 1], alone)
         assert torch.equal(parts(runner.run(x[[2, 0]]))[0][0], together[0][2])
 
     @pytest.mark.parametrize("arch", CASES)
@@ -154,12 +158,12 @@ class TestBits:
         runner, x = make_runner(patterned(SEGMENTATION), "cpu", precision), given(SEGMENTATION, 4)
         alone = runner.run(x)
         got: dict[int, Tensor] = {}
-        workers = [threading.Thread(target=lambda n=n: got.update({n: runner.run(x[n:n + 1])})) for n in range(4)]
+        workers = [threading.Thread(target=lambda n=n: got.update({n: runner.run(x[n : n + 1])})) for n in range(4)]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        assert all(torch.equal(got[number], alone[number:number + 1]) for number in range(4))
+        assert all(torch.equal(got[number], alone[number : number + 1]) for number in range(4))
 
 
 class Fake(nn.Module):
@@ -214,7 +218,8 @@ class TestBatches:
             assert torch.equal(runner.run(self.x), self.x * 2)
             assert torch.equal(runner.run(self.x), self.x * 2)
         assert [record.message for record in caplog.records] == [
-            "Fake: the memory of cpu does not do for 4 pictures at once; at most 2 from now on"]
+            "Fake: the memory of cpu does not do for 4 pictures at once; at most 2 from now on"
+        ]
 
     def test_then_the_cpu_once(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         fake = Fake(room=0)
@@ -227,7 +232,8 @@ class TestBatches:
             assert torch.equal(runner.run(self.x), self.x * 2)
         assert runner.device == "cpu"
         assert [record.message for record in caplog.records] == [
-            "Fake: the memory of cuda:0 does not do for one picture; it runs on the CPU from now on"]
+            "Fake: the memory of cuda:0 does not do for one picture; it runs on the CPU from now on"
+        ]
 
     def test_none_on_the_cpu(self) -> None:
         with pytest.raises(MachineError, match="not enough memory for a picture of 2 x 2 px"):
@@ -282,9 +288,9 @@ class TestFramesShareAPass:
 
     def test_all_outputs_of_a_network_with_heads(self) -> None:
         runner = make_runner(patterned(SPLIT), "cpu", "fp32")
-        alone = [parts(runner.run(given(SPLIT)[..., shift:shift + 32, :32])) for shift in range(3)]
+        alone = [parts(runner.run(given(SPLIT)[..., shift : shift + 32, :32])) for shift in range(3)]
         runner._max_samples = 8
-        got = self.together(runner, [given(SPLIT)[..., shift:shift + 32, :32] for shift in range(3)])
+        got = self.together(runner, [given(SPLIT)[..., shift : shift + 32, :32] for shift in range(3)])
         for answer, truth in zip(got, alone, strict=True):
             assert isinstance(answer, tuple)
             assert all(torch.equal(one, other) for one, other in zip(answer, truth, strict=True))
@@ -310,8 +316,9 @@ class TestFramesShareAPass:
 
 
 class TestCompiled:
-    def test_quietly_as_it_is_where_that_fails(self, monkeypatch: pytest.MonkeyPatch,
-                                               caplog: pytest.LogCaptureFixture) -> None:
+    def test_quietly_as_it_is_where_that_fails(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         def broken(network: nn.Module, **options: object) -> Callable[[Tensor], Tensor]:
             def call(x: Tensor) -> Tensor:
                 raise RuntimeError("no compiler\nand a long story")

@@ -58,10 +58,19 @@ class TestNames:
 
 
 class TestValues:
-    @pytest.mark.parametrize("name", [
-        "base_resunet", "small_odd", "segmentation_v1", "segmentation_v2", "landmarks_wflw",
-        "pose_hopenet", "vgg19_features", "discriminator",
-    ])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "base_resunet",
+            "small_odd",
+            "segmentation_v1",
+            "segmentation_v2",
+            "landmarks_wflw",
+            "pose_hopenet",
+            "vgg19_features",
+            "discriminator",
+        ],
+    )
     def test_whole(self, name: str) -> None:
         outputs, case = run(name)
         assert [list(output.shape) for output in outputs] == CASES[name]["outputs"]
@@ -83,7 +92,7 @@ class TestValues:
         for index, corner in enumerate(corners):
             step = int(case[f"out{index}_stride"])
             seen = corner[:, :, :EXACT:step, :EXACT:step]
-            wanted = case[f"out{index}"][:, :, :seen.shape[2], :seen.shape[3]]
+            wanted = case[f"out{index}"][:, :, : seen.shape[2], : seen.shape[3]]
             assert wanted.shape == (1, 3, 5, 5)
             assert worst(seen, wanted, float(case[f"out{index}_std"])) <= TOLERANCE
 
@@ -125,8 +134,13 @@ class TestFeatures:
         with torch.inference_mode():
             taken = features.activations(x)
             to_relu5_1 = torch.nn.Sequential(*list(features)[:43])(x)
-        assert [tuple(a.shape[1:]) for a in taken] == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4),
-                                                       (512, 2, 2)]
+        assert [tuple(a.shape[1:]) for a in taken] == [
+            (64, 32, 32),
+            (128, 16, 16),
+            (256, 8, 8),
+            (512, 4, 4),
+            (512, 2, 2),
+        ]
         assert all(float(a.min()) >= 0 for a in taken)
         assert torch.equal(to_relu5_1, taken[-1])
 

@@ -50,8 +50,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, grace
         depth = np.linspace(1, 9, width, dtype=np.float32)[None].repeat(height, 0)
         pixels = np.dstack([linear, np.ones_like(depth), depth]).astype(np.float16).astype(np.float32)
         window = Window(0, 0, width, height)
-        write_exr(folder / f"plate.{frame}.exr", Plate(pixels, ("R", "G", "B", "A", "depth.Z"), window, window, 1.0,
-                                                       {"take": frame}, ("half",) * 5))
+        write_exr(
+            folder / f"plate.{frame}.exr",
+            Plate(pixels, ("R", "G", "B", "A", "depth.Z"), window, window, 1.0, {"take": frame}, ("half",) * 5),
+        )
     face = cv2.resize(astronaut[:300, 80:380], None, fx=0.9, fy=0.9, interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(folder / "source.png"), face[..., ::-1])
     return Footage(folder)
@@ -63,8 +65,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     (folder / "nuke.json").write_text(json.dumps({"root": str(ROOT), "logs": str(folder / "logs")}))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("FSGAN_PYTHON", sys.executable), ("FSGAN_CACHE", str(folder / "cache")),
-                            ("FSGAN_SETTINGS", str(folder / "nuke.json")), ("FSGAN_DEVICE", "cpu")):
+        for name, value in (
+            ("FSGAN_PYTHON", sys.executable),
+            ("FSGAN_CACHE", str(folder / "cache")),
+            ("FSGAN_SETTINGS", str(folder / "nuke.json")),
+            ("FSGAN_DEVICE", "cpu"),
+        ):
             patch.setenv(name, value)
         patch.delenv("OCIO", raising=False)
         yield folder

@@ -50,7 +50,7 @@ def main() -> None:
         note("ImportError: no torch here")
         raise SystemExit(1)
     if BEHAVIOUR == "garbage":
-        sys.stdout.buffer.write(b"Welcome to libfoo 1.2\n\xff\xfe\x00\n{\"event\":\n[]\n" + b"x" * (5 << 20) + b"\n\n")
+        sys.stdout.buffer.write(b'Welcome to libfoo 1.2\n\xff\xfe\x00\n{"event":\n[]\n' + b"x" * (5 << 20) + b"\n\n")
         sys.stdout.buffer.flush()
     if BEHAVIOUR == "deaf":
         first = json.loads(sys.stdin.buffer.readline())
@@ -63,8 +63,13 @@ def main() -> None:
             if BEHAVIOUR == "slow start":
                 time.sleep(0.8)
             if BEHAVIOUR == "refuses":
-                say("error", number, error="ProtocolError", exit_code=2,
-                    message="the client speaks protocol 1, I speak 9")
+                say(
+                    "error",
+                    number,
+                    error="ProtocolError",
+                    exit_code=2,
+                    message="the client speaks protocol 1, I speak 9",
+                )
                 continue
             say("hello", number, protocol=2 if BEHAVIOUR == "another protocol" else 1, version="0", pid=os.getpid())
             if BEHAVIOUR == "crash after hello":

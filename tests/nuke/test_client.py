@@ -152,7 +152,9 @@ class TestStart:
         monkeypatch.setattr(client_module, "SLOW_START_SECONDS", 0.1)
         heard: list[protocol.ProtocolEvent] = []
         assert render(make("slow start"), on_event=heard.append).wait(20)
-        said = [event.message for event in heard if isinstance(event, protocol.ProgressEvent) and event.step == "starting"]
+        said = [
+            event.message for event in heard if isinstance(event, protocol.ProgressEvent) and event.step == "starting"
+        ]
         assert said == ["the worker is slow to start"]
 
 
@@ -295,25 +297,51 @@ if {how!r} == "kill":
 
 class TestEnvironment:
     def test_what_is_the_hosts_stays_with_it(self) -> None:
-        host = {"PATH": "/bin", "PYTHONPATH": "/nuke", "PYTHONHOME": "/nuke", "LD_LIBRARY_PATH": "/nuke",
-                "DYLD_INSERT_LIBRARIES": "x", "QT_PLUGIN_PATH": "/nuke", "TCL_LIBRARY": "/nuke", "HOME": "/home/anna",
-                "OCIO": "/show/config.ocio"}
+        host = {
+            "PATH": "/bin",
+            "PYTHONPATH": "/nuke",
+            "PYTHONHOME": "/nuke",
+            "LD_LIBRARY_PATH": "/nuke",
+            "DYLD_INSERT_LIBRARIES": "x",
+            "QT_PLUGIN_PATH": "/nuke",
+            "TCL_LIBRARY": "/nuke",
+            "HOME": "/home/anna",
+            "OCIO": "/show/config.ocio",
+        }
         settings = Settings(weights="/w", cache="/c", root="/src", environment={"LD_LIBRARY_PATH": "/cuda"})
         found = make_worker_environment(settings, host, platform="linux")
-        assert found == {"PATH": "/bin", "HOME": "/home/anna", "OCIO": "/show/config.ocio", "FSGAN_WEIGHTS": "/w",
-                         "FSGAN_CACHE": "/c", "PYTHONPATH": "/src", "LD_LIBRARY_PATH": "/cuda",
-                         "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1"}
+        assert found == {
+            "PATH": "/bin",
+            "HOME": "/home/anna",
+            "OCIO": "/show/config.ocio",
+            "FSGAN_WEIGHTS": "/w",
+            "FSGAN_CACHE": "/c",
+            "PYTHONPATH": "/src",
+            "LD_LIBRARY_PATH": "/cuda",
+            "PYTHONNOUSERSITE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
 
     def test_dlls_of_the_host(self) -> None:
         """In Windows' PATH; os.path is this machine's, so the folders are written its way."""
-        found = make_worker_environment(Settings(), {"Path": "/Nuke15;/tools;/Nuke15/"}, platform="win32",
-                                   host="/Nuke15/Nuke15.exe")
+        found = make_worker_environment(
+            Settings(), {"Path": "/Nuke15;/tools;/Nuke15/"}, platform="win32", host="/Nuke15/Nuke15.exe"
+        )
         assert found["Path"] == "/tools"
 
     def test_command(self, tmp_path: Path) -> None:
         command = make_worker_command(Settings(python="/venv/bin/python", device="cuda:1"), tmp_path / "a.log")
-        assert command == ["/venv/bin/python", "-P", "-m", "fsgan_core.cli", "worker", "--device", "cuda:1", "--log",
-                           str(tmp_path / "a.log")]
+        assert command == [
+            "/venv/bin/python",
+            "-P",
+            "-m",
+            "fsgan_core.cli",
+            "worker",
+            "--device",
+            "cuda:1",
+            "--log",
+            str(tmp_path / "a.log"),
+        ]
 
     def test_old_logs_go(self, tmp_path: Path) -> None:
         for number in range(15):
@@ -355,7 +383,8 @@ client.close(0.1)
 print("alive", first.error)
 """
     environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("TMPDIR", "/tmp")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False,
-                          env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
     assert done.returncode == 0 and "alive" in done.stdout, done.stderr
     assert signal.SIGPIPE.name not in done.stderr

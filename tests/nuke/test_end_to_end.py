@@ -53,8 +53,9 @@ def tree(session: Host, clips: Footage) -> Tree:
 def swapped(tree: Tree, clips: Footage, tmp_path_factory: pytest.TempPathFactory) -> dict[int, np.ndarray]:
     """What the core makes of the same clips in one go."""
     pattern = tmp_path_factory.mktemp("core") / "swap.####.exr"
-    shot = Shot((Clip(clips.source, "srgb_tx"),), Clip(clips.plate, "lin_rec709_srgb"),
-                Output(str(pattern), "lin_rec709_srgb"))
+    shot = Shot(
+        (Clip(clips.source, "srgb_tx"),), Clip(clips.plate, "lin_rec709_srgb"), Output(str(pattern), "lin_rec709_srgb")
+    )
     assert not render_shot(shot).failures
     return {frame: read_image(pattern.with_name(f"swap.{frame}.exr")).pixels for frame in FRAMES}
 
@@ -180,7 +181,8 @@ def test_errors_are_shown_and_never_raised(session: Host, clips: Footage) -> Non
         settle_node(session, alone)
         assert "nothing is connected" in line(alone) or "no report" in line(alone), button
     broken = session.module.nodes.FSGAN_Reenact(
-        inputs=[read(session, clips.plate, FIRST, LAST), read(session, clips.source + ".none.png", 1, 1)])
+        inputs=[read(session, clips.plate, FIRST, LAST), read(session, clips.source + ".none.png", 1, 1)]
+    )
     session.press(broken, "render_here")
     assert finish(session, broken).error is not None
     assert "no file" in line(broken) or "not" in line(broken)
@@ -309,14 +311,15 @@ def test_a_disabled_stage_is_passed_by(session: Host, tree: Tree) -> None:
 
     tree.mask["disable"].setValue(True)
     assert [one.name() for one in graph.iterate_render_nodes(tree.blend)] == [
-        node.name() for node in (tree.reenact, tree.inpaint, tree.blend)]
+        node.name() for node in (tree.reenact, tree.inpaint, tree.blend)
+    ]
     session.press(tree.mask, "render_here")
     assert line(tree.mask).endswith("is it disabled?")
     tree.mask["disable"].setValue(False)
 
 
 def test_names_never_become_commands(session: Host, tree: Tree, clips: Footage, tmp_path: Path) -> None:
-    hostile = "a [exec touch pwned] \"b\" $HOME {c}"
+    hostile = 'a [exec touch pwned] "b" $HOME {c}'
     folder = tmp_path / hostile
     folder.mkdir()
     plates = []
@@ -402,20 +405,28 @@ def test_analyse_gives_curves_and_nodes(session: Host, clips: Footage) -> None:
 
 def farm(script: Path, frames: str, output: str) -> subprocess.CompletedProcess[str]:
     """`nuke -x`, in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "tests.host", "-x", str(script), "-F", frames, "--plugin",
-                           str(ROOT / "nuke_plugin")], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          check=False, env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'nuke_plugin'}"})
+    return subprocess.run(
+        [sys.executable, "-m", "tests.host", "-x", str(script), "-F", frames, "--plugin", str(ROOT / "nuke_plugin")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'nuke_plugin'}"},
+    )
 
 
-def test_a_farm_renders_what_is_missing(session: Host, tree: Tree, swapped: dict[int, np.ndarray],
-                                        tmp_path: Path) -> None:
+def test_a_farm_renders_what_is_missing(
+    session: Host, tree: Tree, swapped: dict[int, np.ndarray], tmp_path: Path
+) -> None:
     for path in files(tree.blend).values():
         path.unlink()
     files(tree.mask)[LAST].unlink()
     out = tmp_path / "out"
     out.mkdir()
-    write = session.module.nodes.Write(inputs=[tree.blend], file=(out / "final.####.exr").as_posix(), file_type="exr",
-                                       channels="rgb", raw=True)
+    write = session.module.nodes.Write(
+        inputs=[tree.blend], file=(out / "final.####.exr").as_posix(), file_type="exr", channels="rgb", raw=True
+    )
     write["datatype"].setValue("32 bit float")
     script = Path(session.script_file)
     session.module.scriptSaveAs(script.as_posix(), 1)
@@ -451,8 +462,9 @@ def test_a_farm_writes_graded_inputs_first(session: Host, tree: Tree, tmp_path: 
     nodes = session.module.nodes
     tree.mask["missing_results"].setValue("black")
     graded = nodes.FSGAN_Mask(inputs=[nodes.Grade(inputs=[tree.plate], multiply=1.2)])
-    write = nodes.Write(inputs=[graded], file=(tmp_path / "m.####.exr").as_posix(), file_type="exr", channels="all",
-                        raw=True)
+    write = nodes.Write(
+        inputs=[graded], file=(tmp_path / "m.####.exr").as_posix(), file_type="exr", channels="all", raw=True
+    )
     script = Path(session.script_file).with_name("graded.nk")
     kept = session.script_file
     session.module.scriptSaveAs(script.as_posix(), 1)

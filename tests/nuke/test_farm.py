@@ -12,9 +12,9 @@ import OpenImageIO as oiio
 import pytest
 
 from fsgan_core.contract.errors import InputError
+from tests.farm.test_farm import openjd, program
 from tests.host import Host
 from tests.nuke.conftest import FIRST, LAST, ROOT, Footage, build, finish, line
-from tests.farm.test_farm import openjd, program
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
 
@@ -22,30 +22,44 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
 def nuke_program(folder: Path) -> Path:
     """The stand-in as one file to call; what it is called with is written down."""
     path = folder / "nuke"
-    path.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/calls"\nPYTHONPATH="{ROOT}:{ROOT}/nuke_plugin" exec '
-                    f'"{sys.executable}" -m tests.host --plugin "{ROOT}/nuke_plugin" "$@"\n')
+    path.write_text(
+        f'#!/bin/sh\necho "$@" >> "{folder}/calls"\nPYTHONPATH="{ROOT}:{ROOT}/nuke_plugin" exec '
+        f'"{sys.executable}" -m tests.host --plugin "{ROOT}/nuke_plugin" "$@"\n'
+    )
     path.chmod(0o755)
     return path
 
 
-def test_from_the_menu_to_the_writes_files(session: Host, clips: Footage, tmp_path: Path,
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_menu_to_the_writes_files(
+    session: Host, clips: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One node reads the plate itself, another one gets it graded, which only Nuke can write."""
     nodes = session.module.nodes
     tree = build(session, clips)
     graded = nodes.FSGAN_Mask(inputs=[nodes.Grade(inputs=[tree.plate], multiply=1.2)])
     for name, node, channels in (("Final", tree.blend, "rgb"), ("Matte", graded, "all")):
         (tmp_path / name).mkdir()
-        write = nodes.Write(inputs=[node], name=name, file=(tmp_path / name / "f.####.exr").as_posix(), raw=True,
-                            file_type="exr", channels=channels)
+        write = nodes.Write(
+            inputs=[node],
+            name=name,
+            file=(tmp_path / name / "f.####.exr").as_posix(),
+            raw=True,
+            file_type="exr",
+            channels=channels,
+        )
         for knob, value in (("use_limit", True), ("first", FIRST), ("last", LAST)):
             write[knob].setValue(value)
     write["render_order"].setValue(2)
     script = tmp_path / "comp.nk"
     session.module.scriptSaveAs(script.as_posix(), 1)
     sent = tmp_path / "sent"
-    session.answers = [{"frames of a task": "2", "command that sends it": f"{sys.executable} -c "
-                        f"\"import sys; open('{sent}', 'w').write(sys.argv[1])\"", "Nuke on the farm": "nuke"}]
+    session.answers = [
+        {
+            "frames of a task": "2",
+            "command that sends it": f"{sys.executable} -c \"import sys; open('{sent}', 'w').write(sys.argv[1])\"",
+            "Nuke on the farm": "nuke",
+        }
+    ]
     session.choose("FSGAN/Submit to farm...", "Nodes")
     session.pump_until(lambda: any("The job" in text for _, text in session.messages), 120)
     job = tmp_path / "fsgan" / "comp" / "job"
@@ -54,13 +68,24 @@ def test_from_the_menu_to_the_writes_files(session: Host, clips: Footage, tmp_pa
         monkeypatch.setenv(name, "/none")  # the Writes need no worker
     programs = tmp_path / "bin"
     programs.mkdir()
-    done = openjd("run", job / "template.yaml", "-p", f"file://{job / 'parameters.json'}", "-p",
-                  f"Command={program(programs)}", "-p", f"Nuke={nuke_program(programs)}", "--step", "Write Matte",
-                  "--run-dependencies")
+    done = openjd(
+        "run",
+        job / "template.yaml",
+        "-p",
+        f"file://{job / 'parameters.json'}",
+        "-p",
+        f"Command={program(programs)}",
+        "-p",
+        f"Nuke={nuke_program(programs)}",
+        "--step",
+        "Write Matte",
+        "--run-dependencies",
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     calls = (programs / "calls").read_text().splitlines()
     assert calls[0].startswith("-t ") and calls[1:] == [
-        f"-X {name} -F {frames} {script}" for name in ("Final", "Matte") for frames in ("1001-1002", "1003-1003")]
+        f"-X {name} -F {frames} {script}" for name in ("Final", "Matte") for frames in ("1001-1002", "1003-1003")
+    ]
     told = json.loads((tmp_path / "fsgan" / "comp" / "farm" / "nodes.json").read_text())["nodes"]
     assert sorted(one["stage"] for one in told) == ["blend", "inpaint", "mask", "mask", "reenact"]
     tracks = list((tmp_path / "fsgan" / "comp" / "farm" / "tracks").glob("target.????????????????.json"))

@@ -38,8 +38,10 @@ def shot(footage: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 linear = np.where(pixels <= 0.04045, pixels / 12.92, ((pixels + 0.055) / 1.055) ** 2.4)
                 height, width = linear.shape[:2]
                 window = Window(0, 0, width, height)
-                write_exr(folder / f"{name}.{frame:04d}.exr", Plate(linear.astype(np.float32), ("R", "G", "B"), window,
-                                                                    window, 1.0, {}, ("half",) * 3))
+                write_exr(
+                    folder / f"{name}.{frame:04d}.exr",
+                    Plate(linear.astype(np.float32), ("R", "G", "B"), window, window, 1.0, {}, ("half",) * 3),
+                )
     return folder
 
 
@@ -123,10 +125,31 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
     assert times(blend, two) == kept
 
     # All of it is what the command line makes in one go.
-    subprocess.run([sys.executable, "-m", "fsgan_core.cli", "swap", "--source", f"{shot}/source.####.exr", "--target",
-                    f"{shot}/plate.####.exr", "--source-colorspace", "lin_rec709_srgb", "--target-colorspace",
-                    "lin_rec709_srgb", "-o", str(tmp_path / "swap.####.exr"), "--device", "cpu", "-q"], cwd=ROOT,
-                   check=True, env={**os.environ, "FSGAN_CACHE": str(tmp_path / "cache")}, timeout=300)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "fsgan_core.cli",
+            "swap",
+            "--source",
+            f"{shot}/source.####.exr",
+            "--target",
+            f"{shot}/plate.####.exr",
+            "--source-colorspace",
+            "lin_rec709_srgb",
+            "--target-colorspace",
+            "lin_rec709_srgb",
+            "-o",
+            str(tmp_path / "swap.####.exr"),
+            "--device",
+            "cpu",
+            "-q",
+        ],
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "FSGAN_CACHE": str(tmp_path / "cache")},
+        timeout=300,
+    )
     for frame in PLATE:
         wanted = read_image(tmp_path / f"swap.{frame}.exr").get("R", "G", "B")
         assert np.array_equal(read_image(out / f"final.{frame}.exr").get("R", "G", "B"), wanted), frame

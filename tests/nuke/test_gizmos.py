@@ -59,8 +59,12 @@ def test_knobs(gizmo: object) -> None:
 
 @pytest.mark.parametrize("gizmo", MAKE.gizmos(), ids=lambda gizmo: gizmo.name)
 def test_every_knob_that_is_shown_says_what_it_does(gizmo: object) -> None:
-    shown = [knob for knob in gizmo.knobs if knob.code not in (MAKE.TAB, MAKE.TEXT)  # type: ignore[attr-defined]
-             and "+INVISIBLE" not in knob.flags]
+    shown = [
+        knob
+        for knob in gizmo.knobs
+        if knob.code not in (MAKE.TAB, MAKE.TEXT)  # type: ignore[attr-defined]
+        and "+INVISIBLE" not in knob.flags
+    ]
     assert [knob.name for knob in shown if not knob.tooltip] == []
     assert set(gizmo.inputs) <= set(MAKE.INPUT_HELP)  # type: ignore[attr-defined]
     assert all(f"{name}: " in gizmo.help_text() for name in gizmo.inputs)  # type: ignore[attr-defined]
@@ -88,9 +92,17 @@ def test_tcl_reads_every_file(name: str) -> None:
     assert set(re.findall(r"import [\w; ]+", text)) <= {"import fsgan_nuke; fsgan_nuke"}
 
 
-@pytest.mark.parametrize(("name", "stage"), [("FSGAN_Analyse", "analyse"), ("FSGAN_Reenact", "reenact"),
-                                             ("FSGAN_Mask", "mask"), ("FSGAN_Inpaint", "inpaint"),
-                                             ("FSGAN_Blend", "blend"), ("FSGAN_Drive", "drive")])
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("FSGAN_Analyse", "analyse"),
+        ("FSGAN_Reenact", "reenact"),
+        ("FSGAN_Mask", "mask"),
+        ("FSGAN_Inpaint", "inpaint"),
+        ("FSGAN_Blend", "blend"),
+        ("FSGAN_Drive", "drive"),
+    ],
+)
 def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
     gizmo = next(gizmo for gizmo in MAKE.gizmos() if gizmo.name == name)
     made = {knob.name: knob for knob in gizmo.knobs}
@@ -101,8 +113,23 @@ def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
             assert made[knob.name].items == knob.choices
 
 
-@pytest.mark.parametrize("text", ["plain", "two words", "a[exec rm]b", "$HOME", "quote\"s", "back\\slash", "{", "}", "",
-                                  "#comment", "line\nbreak", "é"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "two words",
+        "a[exec rm]b",
+        "$HOME",
+        'quote"s',
+        "back\\slash",
+        "{",
+        "}",
+        "",
+        "#comment",
+        "line\nbreak",
+        "é",
+    ],
+)
 def test_quoted_text_is_one_word_and_means_itself(text: str) -> None:
     word = MAKE.quoted(text)
     bare = re.fullmatch(r"[\w./%#+:-]+", word)

@@ -11,16 +11,19 @@ from fsgan_nuke import settings
 from fsgan_nuke.settings import Settings
 
 
-@pytest.mark.parametrize(("platform", "variables", "kind", "folder"), [
-    ("linux", {}, "config", "/home/a/.config/fsgan"),
-    ("linux", {"XDG_CONFIG_HOME": "/x"}, "config", "/x/fsgan"),
-    ("linux", {}, "cache", "/home/a/.cache/fsgan"),
-    ("darwin", {}, "config", "/home/a/Library/Application Support/fsgan"),
-    ("darwin", {}, "cache", "/home/a/Library/Caches/fsgan"),
-    ("win32", {"APPDATA": "/r"}, "config", "/r/fsgan"),
-    ("win32", {"LOCALAPPDATA": "/l"}, "cache", "/l/fsgan/Cache"),
-    ("win32", {}, "config", "/home/a/AppData/Roaming/fsgan"),
-])
+@pytest.mark.parametrize(
+    ("platform", "variables", "kind", "folder"),
+    [
+        ("linux", {}, "config", "/home/a/.config/fsgan"),
+        ("linux", {"XDG_CONFIG_HOME": "/x"}, "config", "/x/fsgan"),
+        ("linux", {}, "cache", "/home/a/.cache/fsgan"),
+        ("darwin", {}, "config", "/home/a/Library/Application Support/fsgan"),
+        ("darwin", {}, "cache", "/home/a/Library/Caches/fsgan"),
+        ("win32", {"APPDATA": "/r"}, "config", "/r/fsgan"),
+        ("win32", {"LOCALAPPDATA": "/l"}, "cache", "/l/fsgan/Cache"),
+        ("win32", {}, "config", "/home/a/AppData/Roaming/fsgan"),
+    ],
+)
 def test_folders(platform: str, variables: dict[str, str], kind: str, folder: str) -> None:
     assert settings.get_user_folder(kind, platform, variables, Path("/home/a")) == Path(folder)
 
@@ -42,7 +45,8 @@ def test_what_wins(tmp_path: Path) -> None:
     found = settings.load_settings({"FSGAN_SETTINGS": str(user), "FSGAN_CACHE": "/env", "FSGAN_DEVICE": ""}, site)
     assert found == Settings(python="/site", weights="/user", cache="/env", device="auto")
     assert settings.load_settings({"FSGAN_SETTINGS": str(user), "FSGAN_PYTHON": "/mine"}, site) == replace(
-        found, python="/mine", cache="/user")
+        found, python="/mine", cache="/user"
+    )
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\udcff", '{"python": 3, "unknown": 1}'])

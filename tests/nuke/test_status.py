@@ -19,8 +19,9 @@ def test_a_long_error_is_cut_beside_the_node_and_says_so(letters: int) -> None:
 def test_a_swap_names_the_node_inside_it_once() -> None:
     done, failed = status.Status(status.UP_TO_DATE, "up to date (2 frames)"), status.Status(status.FAILED, "no face")
     assert status.combine_stage_statuses({"Mask": failed, "Blend": done}).line == "Mask: no face"
-    assert status.combine_stage_statuses({"Mask": status.Status(status.FAILED, "Mask: no face"), "Blend": done}).line == (
-        "Mask: no face")
+    assert status.combine_stage_statuses(
+        {"Mask": status.Status(status.FAILED, "Mask: no face"), "Blend": done}
+    ).line == ("Mask: no face")
     assert status.combine_stage_statuses({"Mask": done, "Blend": done}).line == "up to date (2 frames)"
 
 
@@ -30,12 +31,21 @@ def test_no_text_opens_a_tag_or_a_command() -> None:
     assert said.endswith("Output > file")
 
 
-@pytest.mark.parametrize(("step", "line"), [("analyse", "analysing 3/9"), ("frame", "rendering 3/9"),
-                                            ("", "rendering 3/9"),
-                                            ("recognise", "finding the likeness 3/9")])
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        ("analyse", "analysing 3/9"),
+        ("frame", "rendering 3/9"),
+        ("", "rendering 3/9"),
+        ("recognise", "finding the likeness 3/9"),
+    ],
+)
 def test_what_is_being_done(step: str, line: str) -> None:
     assert status.make_rendering_status(3, 9, step).line == line
 
 
 def test_nothing_to_count_yet() -> None:
-    assert [status.make_rendering_status(0, 0, step).line for step in ("", "writing inputs")] == ["starting", "writing inputs"]
+    assert [status.make_rendering_status(0, 0, step).line for step in ("", "writing inputs")] == [
+        "starting",
+        "writing inputs",
+    ]

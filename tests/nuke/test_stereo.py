@@ -31,14 +31,27 @@ def stereo(clips: Footage) -> Footage:
     folder.mkdir()
     for frame in FRAMES:
         left = read_image(Path(clips.plate.replace("####", str(frame))))
-        right = Plate(np.roll(left.pixels, SHIFT, axis=1), left.channels, left.data_window, left.display_window, 1.0,
-                      left.metadata, left.formats)
+        right = Plate(
+            np.roll(left.pixels, SHIFT, axis=1),
+            left.channels,
+            left.data_window,
+            left.display_window,
+            1.0,
+            left.metadata,
+            left.formats,
+        )
         for view, plate in zip(VIEWS, (left, right), strict=True):
             write_exr(folder / f"plate.{view}.{frame}.exr", plate)
         names = ("R", "G", "B", "A")
-        both = Plate(np.concatenate([left.get(*names), right.get(*names)], -1),
-                     (*names, *(f"right.{name}" for name in names)), left.data_window, left.display_window, 1.0,
-                     {"multiView": list(VIEWS)}, ("half",) * 8)
+        both = Plate(
+            np.concatenate([left.get(*names), right.get(*names)], -1),
+            (*names, *(f"right.{name}" for name in names)),
+            left.data_window,
+            left.display_window,
+            1.0,
+            {"multiView": list(VIEWS)},
+            ("half",) * 8,
+        )
         write_exr(folder / f"both.{frame}.exr", both)
     return Footage(folder)
 
@@ -71,13 +84,17 @@ def red(host: Host, node: Any, view: str, frame: int = FIRST) -> np.ndarray:
     return host.picture(node, frame, view).planes["rgba.red"]
 
 
-def test_each_view_is_the_swap_of_its_own_plate(two_eyes: Host, swap: Any, stereo: Footage, clips: Footage,
-                                                tmp_path: Path) -> None:
+def test_each_view_is_the_swap_of_its_own_plate(
+    two_eyes: Host, swap: Any, stereo: Footage, clips: Footage, tmp_path: Path
+) -> None:
     assert line(swap) == "up to date (2 frames), 2 views"
     for view in VIEWS:
         pattern = tmp_path / f"{view}.####.exr"
-        shot = Shot((Clip(clips.source, "srgb_tx"),), Clip(f"{stereo.folder}/plate.{view}.####.exr", "lin_rec709_srgb"),
-                    Output(str(pattern), "lin_rec709_srgb"))
+        shot = Shot(
+            (Clip(clips.source, "srgb_tx"),),
+            Clip(f"{stereo.folder}/plate.{view}.####.exr", "lin_rec709_srgb"),
+            Output(str(pattern), "lin_rec709_srgb"),
+        )
         assert not render_shot(shot).failures
         for frame in FRAMES:
             wanted = read_image(pattern.with_name(f"{view}.{frame}.exr")).pixels[..., 0]
@@ -158,8 +175,9 @@ def test_two_views_in_one_file_and_a_join(two_eyes: Host, swap: Any, stereo: Foo
 
     nodes = two_eyes.module.nodes
     both = read(two_eyes, (stereo.folder / "both.####.exr").as_posix(), FRAMES[0], FRAMES[-1])
-    eyes = [read(two_eyes, f"{stereo.folder.as_posix()}/plate.{view}.####.exr", FRAMES[0], FRAMES[-1])
-            for view in VIEWS]
+    eyes = [
+        read(two_eyes, f"{stereo.folder.as_posix()}/plate.{view}.####.exr", FRAMES[0], FRAMES[-1]) for view in VIEWS
+    ]
     mask = nodes.FSGAN_Mask(inputs=[both])
     two_eyes.frame = FIRST
     two_eyes.press(mask, "render_frame")
@@ -182,8 +200,9 @@ def test_a_farm_renders_both_views(two_eyes: Host, swap: Any, tmp_path: Path) ->
     wanted = {view: red(two_eyes, swap, view) for view in VIEWS}
     for view in VIEWS:
         Path(blend["result"].evaluate(FIRST, view)).unlink()
-    write = two_eyes.module.nodes.Write(inputs=[swap], file=(tmp_path / "final.%V.####.exr").as_posix(),
-                                        file_type="exr", channels="rgb", raw=True)
+    write = two_eyes.module.nodes.Write(
+        inputs=[swap], file=(tmp_path / "final.%V.####.exr").as_posix(), file_type="exr", channels="rgb", raw=True
+    )
     write["datatype"].setValue("32 bit float")
     write["views"].setValue("left right")
     two_eyes.module.scriptSaveAs(two_eyes.script_file, 1)

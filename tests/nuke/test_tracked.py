@@ -89,7 +89,8 @@ def test_corner_pin_and_tracker_sit_on_the_face(session: Host, analysed: Any) ->
     tracker = pressed(session, analysed, "to_tracker", "Tracker4")
     points = tracks.parse_tracker_points(tracker["tracks"].toScript(False))
     assert points["nose_tip"][LAST] == pytest.approx(
-        (face.landmarks[30][0] + 0.5, 189.5 - face.landmarks[30][1]), abs=1e-2)
+        (face.landmarks[30][0] + 0.5, 189.5 - face.landmarks[30][1]), abs=1e-2
+    )
     for node in (pin, tracker):
         session.module.delete(node)
 
@@ -129,8 +130,9 @@ def test_roto_is_off_where_there_is_no_face(session: Host, analysed: Any, kept_t
 
 
 @pytest.mark.parametrize("kind", ["Tracker4", "NoOp"])
-def test_moved_points_come_back_and_turn_nodes_stale(session: Host, analysed: Any, mask: Any, kept_track: Path,
-                                                     kind: str) -> None:
+def test_moved_points_come_back_and_turn_nodes_stale(
+    session: Host, analysed: Any, mask: Any, kept_track: Path, kind: str
+) -> None:
     """A point of a Tracker, or one of the node with all 68."""
     path = str(kept_track)
     made = pressed(session, analysed, {"Tracker4": "to_tracker", "NoOp": "to_points"}[kind], kind)
@@ -221,8 +223,9 @@ def test_nodes_that_share_a_track_have_offsets_of_their_own(session: Host, analy
 def test_an_offset_by_hand_in_the_file_and_one_of_a_knob_add_up(analysed: Any) -> None:
     from fsgan_nuke.offsets import combine_offsets
 
-    assert combine_offsets({"jaw": [1.0, 2.0], "box_scale": 1.5, "7": [1, 1]}, {"jaw": [0.5, 0.0], "box_scale": [2.0],
-                    "yaw": [3.0]}) == {"jaw": [1.5, 2.0], "box_scale": 3.0, "7": [1, 1], "yaw": 3.0}
+    assert combine_offsets(
+        {"jaw": [1.0, 2.0], "box_scale": 1.5, "7": [1, 1]}, {"jaw": [0.5, 0.0], "box_scale": [2.0], "yaw": [3.0]}
+    ) == {"jaw": [1.5, 2.0], "box_scale": 3.0, "7": [1, 1], "yaw": 3.0}
 
 
 def test_a_keyed_parameter_is_refused(session: Host, mask: Any) -> None:

@@ -17,10 +17,25 @@ from fsgan_nuke.view_model import ViewModel
 ROOT = Path(__file__).parents[2]
 
 
-def view(frame: int, yaw: float = 0.0, state: str = "used", weight: float = 1.0, clip: int = 0, **rest: Any
-         ) -> dict[str, Any]:
-    return {"name": str(frame), "clip": clip, "frame": frame, "yaw": yaw, "pitch": 0.0, "roll": 0.0, "mouth": 0.1,
-            "confidence": 1.0, "state": state, "weight": weight, "leads": 0, "light": 0.0, "picture": "", **rest}
+def view(
+    frame: int, yaw: float = 0.0, state: str = "used", weight: float = 1.0, clip: int = 0, **rest: Any
+) -> dict[str, Any]:
+    return {
+        "name": str(frame),
+        "clip": clip,
+        "frame": frame,
+        "yaw": yaw,
+        "pitch": 0.0,
+        "roll": 0.0,
+        "mouth": 0.1,
+        "confidence": 1.0,
+        "state": state,
+        "weight": weight,
+        "leads": 0,
+        "light": 0.0,
+        "picture": "",
+        **rest,
+    }
 
 
 def model(*views: dict[str, Any], **data: Any) -> ViewModel:
@@ -40,8 +55,9 @@ class TestKnobs:
         assert found.make_knob_texts()["weights"] == "2=3,9=3"
 
     def test_a_range_is_of_one_clip(self) -> None:
-        found = model(view(1, name="a:1"), view(2, name="a:2"), view(1, name="b:1", clip=1),
-                      view(-3, name="b:-3", clip=1))
+        found = model(
+            view(1, name="a:1"), view(2, name="a:2"), view(1, name="b:1", clip=1), view(-3, name="b:-3", clip=1)
+        )
         found.leave_out_views(range(4))
         assert found.make_knob_texts()["exclude"] == "a:1-2,b:1--3"
 
@@ -78,18 +94,28 @@ class TestTexts:
         assert model(view(1), target=9).format_summary().endswith("all near a view")
 
     def test_captions(self) -> None:
-        found = model(view(7, leads=12, weight=3.0), view(8, state="excluded"), poses=[
-            {"yaw": 0, "pitch": 0, "frames": 5, "lacking": 0}])
+        found = model(
+            view(7, leads=12, weight=3.0),
+            view(8, state="excluded"),
+            poses=[{"yaw": 0, "pitch": 0, "frames": 5, "lacking": 0}],
+        )
         assert [found.format_caption(place) for place in (0, 1)] == ["7, leads 12, x3", "8, left out"]
         assert "leads 12 frames" in found.format_details(0)
         assert found.format_square(found.make_grid().squares[(0, 0)]) == "1 of 2"
 
 
-@pytest.mark.parametrize(("major", "there", "taken"), [(15, ("PySide2", "PySide6"), "PySide2"),
-                                                       (16, ("PySide2", "PySide6"), "PySide6"),
-                                                       (16, ("PySide2",), "PySide2"), (15, (), None)])
-def test_which_qt_is_taken(monkeypatch: pytest.MonkeyPatch, major: int, there: tuple[str, ...],
-                           taken: str | None) -> None:
+@pytest.mark.parametrize(
+    ("major", "there", "taken"),
+    [
+        (15, ("PySide2", "PySide6"), "PySide2"),
+        (16, ("PySide2", "PySide6"), "PySide6"),
+        (16, ("PySide2",), "PySide2"),
+        (15, (), None),
+    ],
+)
+def test_which_qt_is_taken(
+    monkeypatch: pytest.MonkeyPatch, major: int, there: tuple[str, ...], taken: str | None
+) -> None:
     """The host's own: PySide6 from 16 on. Without one the module cannot be imported."""
     nuke = types.ModuleType("nuke")
     nuke.NUKE_VERSION_MAJOR = major  # type: ignore[attr-defined]
@@ -152,6 +178,12 @@ print("fine", picture.width() > 500)
 def test_widgets() -> None:
     """In a process of its own, drawn nowhere."""
     paths = [str(ROOT), str(ROOT / "nuke_plugin")]
-    ran = subprocess.run([sys.executable, "-c", SCRIPT.format(paths=paths)], capture_output=True, text=True, timeout=60,
-                         check=False, env={**os.environ, "QT_QPA_PLATFORM": "offscreen"})
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(paths=paths)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+    )
     assert ran.returncode == 0 and "fine True" in ran.stdout, ran.stderr

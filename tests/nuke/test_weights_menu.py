@@ -15,19 +15,33 @@ def answer() -> dict[str, Any]:
     def weight(name: str, role: str = "blend", installed: bool = True, allowed: bool = True) -> dict[str, Any]:
         return {"name": name, "role": role, "licence": "research", "installed": installed, "allowed": allowed}
 
-    return {"version": "9.9", "device": "cuda:0",
-            "weights": [weight("a"), weight("b"), weight("far", installed=False), weight("secret", allowed=False),
-                        weight("other", role="mask")],
-            "engines": {"blend": {"fsgan": "no weights", "poisson": "", "over": ""}, "mask": {"fsgan": "no weights"}},
-            "auto": {"blend": "poisson", "mask": ""}}
+    return {
+        "version": "9.9",
+        "device": "cuda:0",
+        "weights": [
+            weight("a"),
+            weight("b"),
+            weight("far", installed=False),
+            weight("secret", allowed=False),
+            weight("other", role="mask"),
+        ],
+        "engines": {"blend": {"fsgan": "no weights", "poisson": "", "over": ""}, "mask": {"fsgan": "no weights"}},
+        "auto": {"blend": "poisson", "mask": ""},
+    }
 
 
-@pytest.mark.parametrize(("typed", "shown", "more"), [
-    ("", "best installed", 0), ("b", "b (research)", 0), ("mine", "mine (not installed)", 1),
-    ("far", "far (not installed)", 1), ("secret", "secret (not allowed)", 1),
-    ("/show/w (v2).safetensors", "/show/w (v2).safetensors (a file)", 1)])
-def test_the_menu_keeps_what_is_typed(session: Host, answer: dict[str, Any], typed: str, shown: str,
-                                      more: int) -> None:
+@pytest.mark.parametrize(
+    ("typed", "shown", "more"),
+    [
+        ("", "best installed", 0),
+        ("b", "b (research)", 0),
+        ("mine", "mine (not installed)", 1),
+        ("far", "far (not installed)", 1),
+        ("secret", "secret (not allowed)", 1),
+        ("/show/w (v2).safetensors", "/show/w (v2).safetensors (a file)", 1),
+    ],
+)
+def test_the_menu_keeps_what_is_typed(session: Host, answer: dict[str, Any], typed: str, shown: str, more: int) -> None:
     from fsgan_nuke import weights_menu
 
     items, item = weights_menu.list_network_items(answer, "blend", typed)
@@ -77,9 +91,15 @@ def test_asked_of_the_worker_while_a_panel_is_open(session: Host) -> None:
     session.module.delete(node)
 
 
-@pytest.mark.parametrize(("kind", "menu", "value", "knob"), [
-    ("FSGAN_Analyse", "person", "point", "person_point"), ("FSGAN_Blend", "engine", "poisson", "reach"),
-    ("FSGAN_Swap", "blend_engine", "fsgan", "blend_network"), ("FSGAN_Reenact", "engine", "fsgan", "steps")])
+@pytest.mark.parametrize(
+    ("kind", "menu", "value", "knob"),
+    [
+        ("FSGAN_Analyse", "person", "point", "person_point"),
+        ("FSGAN_Blend", "engine", "poisson", "reach"),
+        ("FSGAN_Swap", "blend_engine", "fsgan", "blend_network"),
+        ("FSGAN_Reenact", "engine", "fsgan", "steps"),
+    ],
+)
 def test_what_does_not_count_is_greyed_out(session: Host, kind: str, menu: str, value: str, knob: str) -> None:
     node = session.module.createNode(kind)
     other = "index" if menu == "person" else "over" if "blend" in kind.lower() + menu else "warp"

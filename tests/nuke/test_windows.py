@@ -18,8 +18,14 @@ from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
 class Panel:
     """What the window's widgets are told."""
 
-    def __init__(self, title: str, apply: Callable[[Mapping[str, str]], None], refresh: Callable[[], None],
-                 go_to: Callable[[int], None], closed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        title: str,
+        apply: Callable[[Mapping[str, str]], None],
+        refresh: Callable[[], None],
+        go_to: Callable[[int], None],
+        closed: Callable[[], None],
+    ) -> None:
         self.title, self.apply, self.refresh, self.go_to, self.closed = title, apply, refresh, go_to, closed
         self.said: list[str] = []
         self.filled: list[Mapping[str, Any]] = []
@@ -134,7 +140,9 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
 
     shown: list[str] = []
     show = status.show_status
-    monkeypatch.setattr(status, "show_status", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one)))
+    monkeypatch.setattr(
+        status, "show_status", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one))
+    )
     monkeypatch.setattr(render_queue, "SHOW_SECONDS", 0.0)
     session.press(swap, "render_here")
     assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"

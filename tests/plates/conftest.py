@@ -12,14 +12,29 @@ import pytest
 from fsgan_core.plates.plate import Plate, Window
 
 
-def random_plate(width: int = 7, height: int = 5, channels: tuple[str, ...] = ("R", "G", "B", "A"), *,
-                 data: tuple[int, int] = (0, 0), display: Window | None = None, seed: int = 0,
-                 formats: tuple[str, ...] = (), metadata: Mapping[str, object] | None = None) -> Plate:
+def random_plate(
+    width: int = 7,
+    height: int = 5,
+    channels: tuple[str, ...] = ("R", "G", "B", "A"),
+    *,
+    data: tuple[int, int] = (0, 0),
+    display: Window | None = None,
+    seed: int = 0,
+    formats: tuple[str, ...] = (),
+    metadata: Mapping[str, object] | None = None,
+) -> Plate:
     """Values that half holds exactly, some negative, some above 1."""
     pixels = np.random.default_rng(seed).normal(0.5, 2.0, (height, width, len(channels)))
     window = Window(data[0], data[1], width, height)
-    return Plate(pixels.astype(np.float16).astype(np.float32), channels, window, display or window, 1.0,
-                 dict(metadata or {}), formats)
+    return Plate(
+        pixels.astype(np.float16).astype(np.float32),
+        channels,
+        window,
+        display or window,
+        1.0,
+        dict(metadata or {}),
+        formats,
+    )
 
 
 @pytest.fixture

@@ -163,8 +163,11 @@ class TestResolve:
             config.resolve_space("", "a.exr")
 
     def test_is_scene_linear(self, config: ColourConfig, tmp_path: Path) -> None:
-        linear = [name for name in (*LINEAR_SPACES, "ACEScct", SRGB, "Raw", "CIE XYZ-D65 - Display-referred")
-                  if config.is_scene_linear(name)]
+        linear = [
+            name
+            for name in (*LINEAR_SPACES, "ACEScct", SRGB, "Raw", "CIE XYZ-D65 - Display-referred")
+            if config.is_scene_linear(name)
+        ]
         assert linear == list(LINEAR_SPACES)
         old = open_config(str(version_1(tmp_path)))
         assert [old.is_scene_linear(name) for name in ("linear", "sRGB", "raw")] == [True, False, False]
@@ -245,8 +248,11 @@ class TestOtherConfigs:
 
     def test_found_by_heuristics_without_roles(self, tmp_path: Path, config: ColourConfig) -> None:
         path = tmp_path / "no_roles.ocio"
-        kept = [line for line in ocio.Config.CreateFromFile(colour.DEFAULT_CONFIG).serialize().splitlines()
-                if "_interchange:" not in line]
+        kept = [
+            line
+            for line in ocio.Config.CreateFromFile(colour.DEFAULT_CONFIG).serialize().splitlines()
+            if "_interchange:" not in line
+        ]
         path.write_text("\n".join(kept).replace("ocio_profile_version: 2.6", "ocio_profile_version: 2.1"))
         try:
             other = open_config(str(path))
@@ -345,7 +351,9 @@ class TestCodec:
         )
         linear = config.convert(values, SRGB, "Linear Rec.709 (sRGB)")
         np.testing.assert_allclose(
-            config.make_codec(SRGB, 2.0).encode(values), config.make_codec("Linear Rec.709 (sRGB)", 2.0).encode(linear), atol=1e-6
+            config.make_codec(SRGB, 2.0).encode(values),
+            config.make_codec("Linear Rec.709 (sRGB)", 2.0).encode(linear),
+            atol=1e-6,
         )
 
     def test_spaces_agree(self, config: ColourConfig) -> None:

@@ -53,8 +53,14 @@ class TestRoundTrip:
             if with_ids:
                 channels, formats = (*channels, "id"), (*formats, "uint")
                 layers.append(ids.astype(np.float32))
-            plate = Plate(np.stack(layers, -1), channels, window, window, formats=formats,
-                          integers={"id": ids} if with_ids else {})
+            plate = Plate(
+                np.stack(layers, -1),
+                channels,
+                window,
+                window,
+                formats=formats,
+                integers={"id": ids} if with_ids else {},
+            )
             write_exr(tmp_path / "a.exr", plate)
             back = read_image(tmp_path / "a.exr")
             assert (back.channels, back.formats) == (channels, formats)
@@ -95,12 +101,28 @@ class TestRoundTrip:
             assert np.abs(back - plate.pixels).max() < 0.02
 
     @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(x=st.integers(-5000, 5000), y=st.integers(-5000, 5000), width=st.integers(1, 40), height=st.integers(1, 40),
-           display=st.tuples(st.integers(-99, 99), st.integers(-99, 99), st.integers(1, 99), st.integers(1, 99)),
-           aspect=st.sampled_from([1.0, 2.0, 0.5, 1.4587]), compression=st.sampled_from(LOSSLESS_COMPRESSIONS),
-           seed=st.integers(0, 9))
-    def test_any_windows(self, tmp_path: Path, x: int, y: int, width: int, height: int,
-                         display: tuple[int, int, int, int], aspect: float, compression: str, seed: int) -> None:
+    @given(
+        x=st.integers(-5000, 5000),
+        y=st.integers(-5000, 5000),
+        width=st.integers(1, 40),
+        height=st.integers(1, 40),
+        display=st.tuples(st.integers(-99, 99), st.integers(-99, 99), st.integers(1, 99), st.integers(1, 99)),
+        aspect=st.sampled_from([1.0, 2.0, 0.5, 1.4587]),
+        compression=st.sampled_from(LOSSLESS_COMPRESSIONS),
+        seed=st.integers(0, 9),
+    )
+    def test_any_windows(
+        self,
+        tmp_path: Path,
+        x: int,
+        y: int,
+        width: int,
+        height: int,
+        display: tuple[int, int, int, int],
+        aspect: float,
+        compression: str,
+        seed: int,
+    ) -> None:
         plate = random_plate(width, height, data=(x, y), display=Window(*display), seed=seed)
         plate = Plate(plate.pixels, plate.channels, plate.data_window, plate.display_window, aspect)
         write_exr(tmp_path / "a.exr", plate, compression=compression)
@@ -134,8 +156,9 @@ class TestRoundTrip:
     def test_long_channel_names(self, tmp_path: Path) -> None:
         names = ("R", "a_very_long_layer_name_of_a_light_group.R", "id")
         plate = random_plate(channels=names, formats=("half", "half", "uint"))
-        plate = Plate(np.abs(np.rint(plate.pixels)), names, plate.data_window, plate.display_window,
-                      formats=plate.formats)
+        plate = Plate(
+            np.abs(np.rint(plate.pixels)), names, plate.data_window, plate.display_window, formats=plate.formats
+        )
         write_exr(tmp_path / "a.exr", plate)
         back = read_image(tmp_path / "a.exr")
         assert all(np.array_equal(back.get_matte(name), plate.get_matte(name)) for name in names)
@@ -163,13 +186,16 @@ class TestRoundTrip:
 
 
 class TestDepth:
-    @pytest.mark.parametrize(("depth", "given_formats", "stored"), [
-        ("auto", (), ("half", "float", "half", "float")),
-        ("auto", ("float", "half", "float", "half"), ("float", "half", "float", "half")),
-        ("auto", ("uint8", "uint8", "uint16", "float"), ("half", "float", "half", "float")),
-        ("half", ("float", "float", "float", "uint"), ("half", "float", "half", "uint")),
-        ("float", ("half", "half", "uint", "half"), ("float", "float", "uint", "float")),
-    ])
+    @pytest.mark.parametrize(
+        ("depth", "given_formats", "stored"),
+        [
+            ("auto", (), ("half", "float", "half", "float")),
+            ("auto", ("float", "half", "float", "half"), ("float", "half", "float", "half")),
+            ("auto", ("uint8", "uint8", "uint16", "float"), ("half", "float", "half", "float")),
+            ("half", ("float", "float", "float", "uint"), ("half", "float", "half", "uint")),
+            ("float", ("half", "half", "uint", "half"), ("float", "float", "uint", "float")),
+        ],
+    )
     def test_types(self, depth: str, given_formats: tuple[str, ...], stored: tuple[str, ...], tmp_path: Path) -> None:
         plate = random_plate(channels=("R", "Z", "matte.face", "st.u"), formats=given_formats)
         write_exr(tmp_path / "a.exr", plate, depth=depth)
@@ -185,8 +211,9 @@ class TestDepth:
 
     def test_float_keeps_what_half_would_not(self, tmp_path: Path) -> None:
         window = Window(0, 0, 1, 1)
-        write_exr(tmp_path / "a.exr", Plate(np.full((1, 1, 1), 1 / 3, np.float32), ("R",), window, window),
-                  depth="float")
+        write_exr(
+            tmp_path / "a.exr", Plate(np.full((1, 1, 1), 1 / 3, np.float32), ("R",), window, window), depth="float"
+        )
         assert read_image(tmp_path / "a.exr").pixels[0, 0, 0] == np.float32(1 / 3)
 
 
@@ -197,18 +224,32 @@ class TestParts:
         full = {"full_width": 16, "full_height": 12}
         return make_exr(
             "mp.exr",
-            (random.random((4, 5, 1)).astype(np.float32), ("Z",),
-             {"oiio:subimagename": "depth", "view": "left", **full}),
-            (random.random((6, 8, 4)).astype(np.float16), ("R", "G", "B", "A"),
-             {"oiio:subimagename": "rgba.left", "view": "left", "x": -2, "compression": "piz", **full}),
-            (random.random((64, 64, 3)).astype(np.float16), ("R", "G", "B"),
-             {"oiio:subimagename": "rgba.right", "view": "right", "compression": "dwaa", **full}),
-            (random.integers(0, 2**32, (6, 8, 1), np.uint32), ("id",),
-             {"oiio:subimagename": "ids", "view": "left", **full}),
+            (
+                random.random((4, 5, 1)).astype(np.float32),
+                ("Z",),
+                {"oiio:subimagename": "depth", "view": "left", **full},
+            ),
+            (
+                random.random((6, 8, 4)).astype(np.float16),
+                ("R", "G", "B", "A"),
+                {"oiio:subimagename": "rgba.left", "view": "left", "x": -2, "compression": "piz", **full},
+            ),
+            (
+                random.random((64, 64, 3)).astype(np.float16),
+                ("R", "G", "B"),
+                {"oiio:subimagename": "rgba.right", "view": "right", "compression": "dwaa", **full},
+            ),
+            (
+                random.integers(0, 2**32, (6, 8, 1), np.uint32),
+                ("id",),
+                {"oiio:subimagename": "ids", "view": "left", **full},
+            ),
         )
 
-    @pytest.mark.parametrize(("part", "name"), [("", "rgba.left"), ("depth", "depth"), ("right", "rgba.right"),
-                                                ("left", "rgba.left"), ("3", "ids")])
+    @pytest.mark.parametrize(
+        ("part", "name"),
+        [("", "rgba.left"), ("depth", "depth"), ("right", "rgba.right"), ("left", "rgba.left"), ("3", "ids")],
+    )
     def test_choice(self, stereo: Path, part: str, name: str) -> None:
         assert read_image(stereo, part).metadata["name"] == name
         assert read_header(stereo, part).metadata["name"] == name
@@ -248,8 +289,9 @@ class TestParts:
         write_exr(tmp_path / "two.exr", plate)
         left, right = read_image(tmp_path / "two.exr", "left"), read_image(tmp_path / "two.exr", "right")
         assert np.array_equal(left.get("R", "G", "B"), plate.get("R", "G", "B"))
-        assert np.array_equal(right.get("R", "G", "B", "spec.R"),
-                              plate.get("right.R", "right.G", "right.B", "spec.right.R"))
+        assert np.array_equal(
+            right.get("R", "G", "B", "spec.R"), plate.get("right.R", "right.G", "right.B", "spec.right.R")
+        )
         write_exr(tmp_path / "again.exr", right)
         again = read_image(tmp_path / "again.exr")
         assert again.channels == plate.channels
@@ -264,8 +306,12 @@ class TestParts:
 
 class TestPictures:
     def save(self, path: Path, pixels: np.ndarray, **attributes: object) -> Path:
-        spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2],
-                              {"float32": "float"}.get(str(pixels.dtype), str(pixels.dtype)))
+        spec = oiio.ImageSpec(
+            pixels.shape[1],
+            pixels.shape[0],
+            pixels.shape[2],
+            {"float32": "float"}.get(str(pixels.dtype), str(pixels.dtype)),
+        )
         for name, value in attributes.items():
             spec.attribute(name.replace("__", ":"), value)
         output = oiio.ImageOutput.create(str(path))
@@ -273,8 +319,10 @@ class TestPictures:
         output.close()
         return path
 
-    @pytest.mark.parametrize(("suffix", "kind", "full"), [(".png", np.uint8, 255), (".png", np.uint16, 65535),
-                                                          (".tif", np.uint16, 65535), (".tga", np.uint8, 255)])
+    @pytest.mark.parametrize(
+        ("suffix", "kind", "full"),
+        [(".png", np.uint8, 255), (".png", np.uint16, 65535), (".tif", np.uint16, 65535), (".tga", np.uint8, 255)],
+    )
     def test_integers_are_scaled(self, suffix: str, kind: type, full: int, tmp_path: Path) -> None:
         pixels = np.random.default_rng(0).integers(0, full + 1, (5, 6, 3)).astype(kind)
         plate = read_image(self.save(tmp_path / f"a{suffix}", pixels))
@@ -308,9 +356,16 @@ class TestPictures:
         upright = np.zeros((2, 3, 3), np.uint8)
         upright[0, 0], upright[0, 2], upright[1, 0] = 10, 20, 30
         # TIFF's table: what is the 0th row and the 0th column of the stored picture.
-        stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
-                  5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2),
-                  8: np.rot90(upright, -1)}[orientation]
+        stored = {
+            1: upright,
+            2: upright[:, ::-1],
+            3: upright[::-1, ::-1],
+            4: upright[::-1],
+            5: upright.transpose(1, 0, 2),
+            6: np.rot90(upright, 1),
+            7: upright[::-1, ::-1].transpose(1, 0, 2),
+            8: np.rot90(upright, -1),
+        }[orientation]
         path = self.save(tmp_path / "a.tif", np.ascontiguousarray(stored), Orientation=orientation)
         plate = read_image(path)
         assert np.array_equal(np.rint(plate.pixels * 255), upright)
@@ -350,8 +405,15 @@ class TestBadInput:
         with pytest.raises(PlateError, match="no permission"):
             read_image(tmp_path / "a.exr")
 
-    @pytest.mark.parametrize("content", [b"these are words, not pixels\n" * 50, b"", b"\x76\x2f\x31\x01",
-                                         b"\x76\x2f\x31\x01\x02\0\0\0" + b"\xff" * 200])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"these are words, not pixels\n" * 50,
+            b"",
+            b"\x76\x2f\x31\x01",
+            b"\x76\x2f\x31\x01\x02\0\0\0" + b"\xff" * 200,
+        ],
+    )
     def test_no_picture(self, content: bytes, tmp_path: Path) -> None:
         (tmp_path / "a.exr").write_bytes(content)
         for read in (read_image, read_header, list_other_parts):
@@ -363,7 +425,7 @@ class TestBadInput:
     def test_cut_short(self, share: float, compression: str, tmp_path: Path) -> None:
         write_exr(tmp_path / "a.exr", random_plate(120, 90), compression=compression)
         whole = (tmp_path / "a.exr").read_bytes()
-        (tmp_path / "a.exr").write_bytes(whole[:int(len(whole) * share)])
+        (tmp_path / "a.exr").write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(PlateError, match=r"a\.exr"):
             read_image(tmp_path / "a.exr")
 
@@ -387,8 +449,8 @@ class TestBadInput:
         write_exr(tmp_path / "a.exr", random_plate())
         data = (tmp_path / "a.exr").read_bytes()
         place = data.index(b"dataWindow\0box2i\0") + len(b"dataWindow\0box2i\0") + 4
-        for window in ((0, 0, 2**30, 2**30), (0, 0, 200_000, 200_000), (5, 5, 1, 1), (-2**31, 0, 2**31 - 1, 0)):
-            broken = data[:place] + struct.pack("<4i", *window) + data[place + 16:]
+        for window in ((0, 0, 2**30, 2**30), (0, 0, 200_000, 200_000), (5, 5, 1, 1), (-(2**31), 0, 2**31 - 1, 0)):
+            broken = data[:place] + struct.pack("<4i", *window) + data[place + 16 :]
             (tmp_path / "b.exr").write_bytes(broken)
             with pytest.raises(PlateError, match=r"b\.exr"):
                 read_image(tmp_path / "b.exr")

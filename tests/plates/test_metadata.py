@@ -28,22 +28,39 @@ from fsgan_core.plates.plate import TypedValue
 from tests.plates.conftest import random_plate
 
 EVERY_TYPE: dict[str, Any] = {
-    "text": "words, Wörter, 言葉", "empty": "", "whole": -7, "number": 0.5, "fine number": 0.1,
-    "timeCode": TypedValue("timecode", (0x01020304, 0x10000000)), "keyCode": TypedValue("keycode", (1, 2, 3, 4, 5, 6, 64)),
-    "framesPerSecond": TypedValue("rational", (24000, 1001)), "large": TypedValue("rational", (-1, 2**32 - 1)),
+    "text": "words, Wörter, 言葉",
+    "empty": "",
+    "whole": -7,
+    "number": 0.5,
+    "fine number": 0.1,
+    "timeCode": TypedValue("timecode", (0x01020304, 0x10000000)),
+    "keyCode": TypedValue("keycode", (1, 2, 3, 4, 5, 6, 64)),
+    "framesPerSecond": TypedValue("rational", (24000, 1001)),
+    "large": TypedValue("rational", (-1, 2**32 - 1)),
     "worldToCamera": TypedValue("m44f", tuple(float(i) for i in range(16))),
     "cameraTransform": TypedValue("m44f", tuple(float(-i) for i in range(16))),
-    "m33f": TypedValue("m33f", tuple(float(i) for i in range(9))), "m33d": TypedValue("m33d", tuple(i / 3 for i in range(9))),
-    "m44d": TypedValue("m44d", tuple(i / 3 for i in range(16))), "double": TypedValue("double", (2.0,)),
-    "v2i": TypedValue("v2i", (1, -2)), "v2f": TypedValue("v2f", (0.5, 1.5)), "v2d": TypedValue("v2d", (0.1, 0.2)),
-    "v3i": TypedValue("v3i", (1, 2, 3)), "v3f": TypedValue("v3f", (0.5, 1.5, 2.5)), "v3d": TypedValue("v3d", (0.1, 0.2, 0.3)),
-    "box2i": TypedValue("box2i", (0, 1, 2, 3)), "box2f": TypedValue("box2f", (0.0, 1.0, 2.0, 3.5)),
+    "m33f": TypedValue("m33f", tuple(float(i) for i in range(9))),
+    "m33d": TypedValue("m33d", tuple(i / 3 for i in range(9))),
+    "m44d": TypedValue("m44d", tuple(i / 3 for i in range(16))),
+    "double": TypedValue("double", (2.0,)),
+    "v2i": TypedValue("v2i", (1, -2)),
+    "v2f": TypedValue("v2f", (0.5, 1.5)),
+    "v2d": TypedValue("v2d", (0.1, 0.2)),
+    "v3i": TypedValue("v3i", (1, 2, 3)),
+    "v3f": TypedValue("v3f", (0.5, 1.5, 2.5)),
+    "v3d": TypedValue("v3d", (0.1, 0.2, 0.3)),
+    "box2i": TypedValue("box2i", (0, 1, 2, 3)),
+    "box2f": TypedValue("box2f", (0.0, 1.0, 2.0, 3.5)),
     "chromaticities": TypedValue("chromaticities", (0.75, 0.25, 0.5, 0.5, 0.125, 0.0625, 0.25, 0.25)),
-    "strings": TypedValue("stringvector", ("a", "", "ccc")), "no strings": TypedValue("stringvector", ()),
-    "floats": TypedValue("floatvector", (1.0, 2.0)), "nine": TypedValue("floatvector", tuple(float(i) for i in range(9))),
-    "studio/own": TypedValue("studioType", b"\x00\x01\x02\xff"), "envmap": TypedValue("envmap", b"\x01"),
+    "strings": TypedValue("stringvector", ("a", "", "ccc")),
+    "no strings": TypedValue("stringvector", ()),
+    "floats": TypedValue("floatvector", (1.0, 2.0)),
+    "nine": TypedValue("floatvector", tuple(float(i) for i in range(9))),
+    "studio/own": TypedValue("studioType", b"\x00\x01\x02\xff"),
+    "envmap": TypedValue("envmap", b"\x01"),
     "a name that is longer than thirty-one characters": 1,
-    "screenWindowCenter": TypedValue("v2f", (0.25, -0.5)), "screenWindowWidth": 2.0,
+    "screenWindowCenter": TypedValue("v2f", (0.25, -0.5)),
+    "screenWindowWidth": 2.0,
 }
 
 
@@ -79,20 +96,41 @@ class TestRoundTrip:
         assert "acesImageContainerFlag" not in metadata
 
     def test_plain_values(self, tmp_path: Path) -> None:
-        plate = random_plate(metadata={"flag": True, "none": None, "list": ["a", "b"], "numbers": (1.0, 2.5),
-                                       "doubles": [0.1], "huge": 2**40, "numpy": np.float32(0.25), "table": {"a": 1},
-                                       "compression": "lie", "preview": "old"})
+        plate = random_plate(
+            metadata={
+                "flag": True,
+                "none": None,
+                "list": ["a", "b"],
+                "numbers": (1.0, 2.5),
+                "doubles": [0.1],
+                "huge": 2**40,
+                "numpy": np.float32(0.25),
+                "table": {"a": 1},
+                "compression": "lie",
+                "preview": "old",
+            }
+        )
         write_exr(tmp_path / "a.exr", plate, compression="piz")
         metadata = read_header(tmp_path / "a.exr").metadata
         assert {name: metadata[name] for name in metadata if not name.startswith("screen")} == {
-            "flag": 1, "list": TypedValue("stringvector", ("a", "b")), "numbers": TypedValue("floatvector", (1.0, 2.5)),
-            "doubles": "[0.1]", "huge": "1099511627776", "numpy": 0.25, "table": '{"a": 1}'}
+            "flag": 1,
+            "list": TypedValue("stringvector", ("a", "b")),
+            "numbers": TypedValue("floatvector", (1.0, 2.5)),
+            "doubles": "[0.1]",
+            "huge": "1099511627776",
+            "numpy": 0.25,
+            "table": '{"a": 1}',
+        }
 
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(metadata=st.dictionaries(
-        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)
-        .filter(lambda name: name not in {"name", *FILE_ATTRIBUTES, *OIIO_ATTRIBUTES}),
-        st.one_of(st.text(max_size=50), st.integers(-2**31, 2**31 - 1), st.floats(allow_nan=False))))
+    @given(
+        metadata=st.dictionaries(
+            st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40).filter(
+                lambda name: name not in {"name", *FILE_ATTRIBUTES, *OIIO_ATTRIBUTES}
+            ),
+            st.one_of(st.text(max_size=50), st.integers(-(2**31), 2**31 - 1), st.floats(allow_nan=False)),
+        )
+    )
     def test_plain_values_come_back_equal(self, metadata: dict[str, Any], tmp_path: Path) -> None:
         write_exr(tmp_path / "a.exr", random_plate(1, 1, metadata=metadata))
         back = read_header(tmp_path / "a.exr").metadata
@@ -113,8 +151,14 @@ class TestRoundTrip:
 
 class TestBroken:
     def test_values_of_the_wrong_size_stay_bytes(self) -> None:
-        raw = {"a": ("timecode", b"12"), "b": ("int", b""), "c": ("stringvector", b"\x09\0\0\0x"),
-               "d": ("floatvector", b"123"), "e": ("stringvector", b"\xff\xff\xff\xff"), "f": ("stringvector", b"12")}
+        raw = {
+            "a": ("timecode", b"12"),
+            "b": ("int", b""),
+            "c": ("stringvector", b"\x09\0\0\0x"),
+            "d": ("floatvector", b"123"),
+            "e": ("stringvector", b"\xff\xff\xff\xff"),
+            "f": ("stringvector", b"12"),
+        }
         assert unpack_metadata(raw) == {name: TypedValue(kind, value) for name, (kind, value) in raw.items()}
         assert pack_metadata(unpack_metadata(raw)) == raw
 
@@ -148,8 +192,13 @@ def test_colour_is_left_behind() -> None:
 
 def test_of_a_photo(tmp_path: Path) -> None:
     spec = oiio.ImageSpec(2, 2, 3, "uint8")
-    for name, value in (("Make", "Camera"), ("DateTime", "2020:01:01 00:00:00"), ("ExposureTime", 0.5),
-                        ("ImageDescription", "words"), ("Copyright", "somebody")):
+    for name, value in (
+        ("Make", "Camera"),
+        ("DateTime", "2020:01:01 00:00:00"),
+        ("ExposureTime", 0.5),
+        ("ImageDescription", "words"),
+        ("Copyright", "somebody"),
+    ):
         spec.attribute(name, value)
     output = oiio.ImageOutput.create("a.tif")
     assert output.open(str(tmp_path / "a.tif"), spec) and output.write_image(np.zeros((2, 2, 3), np.uint8))

@@ -118,7 +118,7 @@ class TestFrames:
         data = path.read_bytes()
         assert data.count(_UPRIGHT_MATRIX) == 2  # of the movie and of its one track
         place = data.rindex(_UPRIGHT_MATRIX)
-        (tmp_path / "b.mp4").write_bytes(data[:place] + _TURNED_MATRIX + data[place + len(_TURNED_MATRIX):])
+        (tmp_path / "b.mp4").write_bytes(data[:place] + _TURNED_MATRIX + data[place + len(_TURNED_MATRIX) :])
         with Movie(path) as stored, Movie(tmp_path / "b.mp4") as turned:
             assert np.array_equal(turned.read(2).pixels, np.rot90(stored.read(2).pixels, -1))
             assert turned.read(1).data_window == Window(0, 0, 48, 64)
@@ -127,7 +127,7 @@ class TestFrames:
 class TestCount:
     def test_is_what_can_be_decoded(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         whole = write_movie(tmp_path / "a.avi", 30, "MJPG").read_bytes()
-        (tmp_path / "b.avi").write_bytes(whole[:len(whole) // 2])
+        (tmp_path / "b.avi").write_bytes(whole[: len(whole) // 2])
         with caplog.at_level(logging.WARNING), Movie(tmp_path / "b.avi") as movie:
             assert 5 < movie.index.count < 30
             assert movie.read(movie.index.count).pixels.shape == (48, 64, 3)

@@ -35,8 +35,9 @@ class TestPlate:
         with pytest.raises(PlateError, match=r"shape \(1, 2, 1\)"):
             Plate(np.zeros((1, 2, 1), np.float32), ("R", "G"), window, window)
         with pytest.raises(PlateError, match="exact values of id"):
-            Plate(np.zeros((1, 2, 1), np.float32), ("id",), window, window,
-                  integers={"id": np.zeros((2, 2), np.uint32)})
+            Plate(
+                np.zeros((1, 2, 1), np.float32), ("id",), window, window, integers={"id": np.zeros((2, 2), np.uint32)}
+            )
 
     def test_channels(self) -> None:
         plate = random_plate(channels=("R", "G", "B", "matte.face"))
@@ -56,8 +57,13 @@ class TestPlate:
     @given(window=windows)
     def test_crop_keeps_every_pixel_in_place(self, window: Window) -> None:
         plate = random_plate(data=(-3, 2))
-        plate = Plate(plate.pixels, plate.channels, plate.data_window, plate.display_window,
-                      integers={"A": np.arange(35, dtype=np.uint32).reshape(5, 7) + 1})
+        plate = Plate(
+            plate.pixels,
+            plate.channels,
+            plate.data_window,
+            plate.display_window,
+            integers={"A": np.arange(35, dtype=np.uint32).reshape(5, 7) + 1},
+        )
         cropped = plate.crop(window)
         assert cropped.data_window == window
         assert cropped.display_window == plate.display_window

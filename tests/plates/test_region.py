@@ -28,8 +28,13 @@ def test_wide_pixels_give_fewer_columns() -> None:
     assert 2 * (squeezed.x + squeezed.width / 2) == pytest.approx(square.x + square.width / 2, abs=4)
 
 
-@given(st.floats(-5e3, 5e3), st.floats(-5e3, 5e3), st.floats(0.5, 3e3), st.floats(0.1, 2.0),
-       st.sampled_from([0.5, 1.0, 1.7, 2.0]))
+@given(
+    st.floats(-5e3, 5e3),
+    st.floats(-5e3, 5e3),
+    st.floats(0.5, 3e3),
+    st.floats(0.1, 2.0),
+    st.sampled_from([0.5, 1.0, 1.7, 2.0]),
+)
 def test_holds_the_box_and_moves_in_even_steps(x: float, y: float, side: float, margin: float, aspect: float) -> None:
     region = compute_region((x, y, side / aspect, side), margin, aspect)
     assert region.x % 2 == region.y % 2 == region.width % 2 == region.height % 2 == 0

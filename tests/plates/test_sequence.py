@@ -43,8 +43,19 @@ def sequence(tmp_path: Path) -> Path:
 
 
 class TestOpen:
-    @pytest.mark.parametrize("pattern", ["plate.####.exr", "plate.%04d.exr", "plate.@@@@.exr", "plate.$F4.exr",
-                                         "plate.#.exr", "plate.%d.exr", "plate.$F.exr", "plate.##.exr"])
+    @pytest.mark.parametrize(
+        "pattern",
+        [
+            "plate.####.exr",
+            "plate.%04d.exr",
+            "plate.@@@@.exr",
+            "plate.$F4.exr",
+            "plate.#.exr",
+            "plate.%d.exr",
+            "plate.$F.exr",
+            "plate.##.exr",
+        ],
+    )
     def test_patterns(self, pattern: str, sequence: Path) -> None:
         clip = open_clip(Clip(str(sequence / pattern)))
         assert (clip.kind, clip.frames, clip.name) == ("exr", (1001, 1002, 1004), "plate")
@@ -107,8 +118,10 @@ class TestOpen:
 
     def test_part(self, make_exr: MakeExr) -> None:
         full = {"full_width": 2, "full_height": 2}
-        parts = [(np.full((2, 2, 3), value, np.float16), ("R", "G", "B"), {"oiio:subimagename": name, **full})
-                 for name, value in (("a", 1), ("b", 2))]
+        parts = [
+            (np.full((2, 2, 3), value, np.float16), ("R", "G", "B"), {"oiio:subimagename": name, **full})
+            for name, value in (("a", 1), ("b", 2))
+        ]
         path = make_exr("p.exr", *parts)
         clip = open_clip(Clip(str(path), part="b"))
         assert clip.read(1).pixels.max() == 2.0
@@ -157,14 +170,17 @@ class TestFingerprint:
 
 
 class TestBadInput:
-    @pytest.mark.parametrize(("name", "message"), [
-        ("", r"is a folder; name its files by a pattern; there is .*plate\.####\.exr"),
-        ("plates.####.exr", r"no file matches .*plates\.####\.exr; there is .*plate\.####\.exr"),
-        ("x" * 300, "cannot be read: File name too long"),
-        ("*.png", "no file matches"),
-        ("plate.1003.exr", r"there is no file .*; did you mean"),
-        ("nowhere/plate.####.exr", "no file matches"),
-    ])
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("", r"is a folder; name its files by a pattern; there is .*plate\.####\.exr"),
+            ("plates.####.exr", r"no file matches .*plates\.####\.exr; there is .*plate\.####\.exr"),
+            ("x" * 300, "cannot be read: File name too long"),
+            ("*.png", "no file matches"),
+            ("plate.1003.exr", r"there is no file .*; did you mean"),
+            ("nowhere/plate.####.exr", "no file matches"),
+        ],
+    )
     def test_names(self, name: str, message: str, sequence: Path) -> None:
         with pytest.raises(PlateError, match=message):
             open_clip(Clip(str(sequence / name)))
@@ -178,15 +194,24 @@ class TestBadInput:
 
 
 class TestRanges:
-    @pytest.mark.parametrize(("text", "frames"), [
-        ("1001-1010x3,1020", (1001, 1004, 1007, 1010, 1020)), ("5", (5,)), ("3-1", (1, 2, 3)), ("1, 3", (1, 3)),
-        ("-3--1", (-3, -2, -1)), ("1,1,2", (1, 2)), ("1-5,3-7", (1, 2, 3, 4, 5, 6, 7)),
-    ])
+    @pytest.mark.parametrize(
+        ("text", "frames"),
+        [
+            ("1001-1010x3,1020", (1001, 1004, 1007, 1010, 1020)),
+            ("5", (5,)),
+            ("3-1", (1, 2, 3)),
+            ("1, 3", (1, 3)),
+            ("-3--1", (-3, -2, -1)),
+            ("1,1,2", (1, 2)),
+            ("1-5,3-7", (1, 2, 3, 4, 5, 6, 7)),
+        ],
+    )
     def test_parse(self, text: str, frames: tuple[int, ...]) -> None:
         assert parse_frames(text) == frames
 
-    @pytest.mark.parametrize("text", ["1001-", "a", "1-10x", "1001-1048y", "1..5", "1-10x0", "1.5-2.5x0.5", "####",
-                                      "1;2", "", "1-5#", "-"])
+    @pytest.mark.parametrize(
+        "text", ["1001-", "a", "1-10x", "1001-1048y", "1..5", "1-10x0", "1.5-2.5x0.5", "####", "1;2", "", "1-5#", "-"]
+    )
     def test_malformed(self, text: str) -> None:
         with pytest.raises(FrameRangeError, match=r"write (it like|whole ones, like) 1001-1048x2,1060"):
             parse_frames(text)
@@ -204,30 +229,47 @@ class TestRanges:
         assert len(text) < 210
         assert text.endswith(",...")
 
-    @pytest.mark.parametrize(("text", "missing", "chosen"), [
-        ("", "skip", (1, 2, 4)), ("", "hold", (1, 2, 3, 4)), ("1-2", "error", (1, 2)), ("2-6", "skip", (2, 4)),
-        ("2-6", "hold", (2, 3, 4, 5, 6)),
-    ])
+    @pytest.mark.parametrize(
+        ("text", "missing", "chosen"),
+        [
+            ("", "skip", (1, 2, 4)),
+            ("", "hold", (1, 2, 3, 4)),
+            ("1-2", "error", (1, 2)),
+            ("2-6", "skip", (2, 4)),
+            ("2-6", "hold", (2, 3, 4, 5, 6)),
+        ],
+    )
     def test_select(self, text: str, missing: str, chosen: tuple[int, ...]) -> None:
         assert select_frames(text, (1, 2, 4), missing) == chosen
 
-    @pytest.mark.parametrize(("text", "available", "missing", "message"), [
-        ("", (1, 2, 4), "error", r"missing frames: 3 \(there are 1-2,4\)"),
-        ("1-9", (1, 2, 4), "error", "missing frames: 3,5-9"),
-        ("7-9", (1, 2, 4), "skip", "'7-9' holds none of 1-2,4"),
-        ("", (), "hold", "no frames to work on"),
-        ("1-3", (), "hold", "no frames to work on"),
-    ])
+    @pytest.mark.parametrize(
+        ("text", "available", "missing", "message"),
+        [
+            ("", (1, 2, 4), "error", r"missing frames: 3 \(there are 1-2,4\)"),
+            ("1-9", (1, 2, 4), "error", "missing frames: 3,5-9"),
+            ("7-9", (1, 2, 4), "skip", "'7-9' holds none of 1-2,4"),
+            ("", (), "hold", "no frames to work on"),
+            ("1-3", (), "hold", "no frames to work on"),
+        ],
+    )
     def test_select_refuses(self, text: str, available: tuple[int, ...], missing: str, message: str) -> None:
         with pytest.raises(FrameRangeError, match=message):
             select_frames(text, available, missing)
 
 
 class TestOutput:
-    @pytest.mark.parametrize(("pattern", "frame", "name"), [
-        ("out/a.####.exr", 7, "out/a.0007.exr"), ("a.%04d.exr", 12345, "a.12345.exr"), ("a.$F3.exr", 7, "a.007.exr"),
-        ("a.@.exr", 7, "a.7.exr"), ("a.exr", 7, "a.exr"), ("a.%d.exr", 7, "a.7.exr"), ("a.####.exr", -7, "a.-007.exr"),
-    ])
+    @pytest.mark.parametrize(
+        ("pattern", "frame", "name"),
+        [
+            ("out/a.####.exr", 7, "out/a.0007.exr"),
+            ("a.%04d.exr", 12345, "a.12345.exr"),
+            ("a.$F3.exr", 7, "a.007.exr"),
+            ("a.@.exr", 7, "a.7.exr"),
+            ("a.exr", 7, "a.exr"),
+            ("a.%d.exr", 7, "a.7.exr"),
+            ("a.####.exr", -7, "a.-007.exr"),
+        ],
+    )
     def test_path(self, pattern: str, frame: int, name: str) -> None:
         assert format_output_path(pattern, frame) == Path(name)
         assert has_frame_token(pattern) == (name != "a.exr")
@@ -239,8 +281,9 @@ class TestOutput:
         assert list((sequence / "new").iterdir()) == []
         check_output(str(sequence / "swap.####.exr"), [clip], clip.frames)
 
-    @pytest.mark.parametrize("pattern", ["plate.####.exr", "plate.%04d.exr", "sub/../plate.#.exr",
-                                         "link/plate.####.exr"])
+    @pytest.mark.parametrize(
+        "pattern", ["plate.####.exr", "plate.%04d.exr", "sub/../plate.#.exr", "link/plate.####.exr"]
+    )
     def test_over_an_input(self, pattern: str, sequence: Path) -> None:
         (sequence / "sub").mkdir()
         (sequence / "link").symlink_to(sequence, target_is_directory=True)
@@ -261,11 +304,14 @@ class TestOutput:
         with pytest.raises(InputError, match="would overwrite"):
             check_output(str(sequence / "plate.1001.exr"), [sequence / "plate.1001.exr"], [1001])
 
-    @pytest.mark.parametrize(("name", "frames", "message"), [
-        ("swap.####.png", (1, 2), r"is not an EXR; call it like swap\.####\.exr|is not an EXR"),
-        ("swap", (1,), r"call it like swap\.####\.exr"),
-        ("swap.exr", (1, 2), "2 frames would all be written to"),
-    ])
+    @pytest.mark.parametrize(
+        ("name", "frames", "message"),
+        [
+            ("swap.####.png", (1, 2), r"is not an EXR; call it like swap\.####\.exr|is not an EXR"),
+            ("swap", (1,), r"call it like swap\.####\.exr"),
+            ("swap.exr", (1, 2), "2 frames would all be written to"),
+        ],
+    )
     def test_wrong_names(self, name: str, frames: tuple[int, ...], message: str, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message):
             check_output(str(tmp_path / name), [], frames)

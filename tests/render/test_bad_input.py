@@ -102,9 +102,11 @@ class TestFaces:
         assert result.list_frames("passed") == (1,)
         assert read_image(tmp_path / "out" / "swap.0001.exr").pixels.ravel().tolist() == [0.5] * 3
 
-    @pytest.mark.parametrize("window", [Window(125, 4, 107, 200), Window(-8, 4, 240, 110), Window(100, 100, 40, 40),
-                                        Window(200, 10, 20, 20)],
-                             ids=["right half", "upper half", "larger than the frame", "outside the frame"])
+    @pytest.mark.parametrize(
+        "window",
+        [Window(125, 4, 107, 200), Window(-8, 4, 240, 110), Window(100, 100, 40, 40), Window(200, 10, 20, 20)],
+        ids=["right half", "upper half", "larger than the frame", "outside the frame"],
+    )
     def test_a_face_at_the_edge(self, small: Small, tmp_path: Path, window: Window) -> None:
         """The plate is cut there; windows stay, what is outside the matte stays, nothing becomes nonsense."""
         plate = read_image(format_output_path(small.plate, 2))
@@ -118,8 +120,9 @@ class TestFaces:
         assert after.get(*RGB)[outside].tobytes() == before.get(*RGB)[outside].tobytes()
         assert np.isfinite(after.pixels).all() and np.abs(after.get(*RGB)).max() < 8
 
-    @pytest.mark.parametrize(("person", "right"), [("largest", False), ("150,120", False), ("380,120", True),
-                                                   ("1", True)])
+    @pytest.mark.parametrize(
+        ("person", "right"), [("largest", False), ("150,120", False), ("380,120", True), ("1", True)]
+    )
     def test_whom_of_two(self, small: Small, tmp_path: Path, astronaut: np.ndarray, person: str, right: bool) -> None:
         plate = read_image(format_output_path(small.plate, 2))
         face = cv2.resize(astronaut[:300, 80:380], (180, 180), interpolation=cv2.INTER_AREA)
@@ -145,7 +148,7 @@ class TestPixels:
         pixels[0:2, 0:2, 0] = np.nan
         pixels[3, :5, 1] = -np.inf
         x, y = 124 - plate.data_window.x, 125 - plate.data_window.y  # beside the nose
-        pixels[y:y + 2, x:x + 2, :3] = (np.nan, np.inf, -np.inf)
+        pixels[y : y + 2, x : x + 2, :3] = (np.nan, np.inf, -np.inf)
         fsgan_core.write_exr(path, replace(plate, pixels=pixels))
         before = read_image(path).get(*RGB)
         render_shot(plates.shot(tmp_path / "out", "2", layers="all"))
@@ -157,8 +160,20 @@ class TestPixels:
 
     def test_not_an_exr(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "note.exr").write_text("this is a text")
-        assert main(["swap", "--source", str(small.folder / "source.png"), "--target", str(tmp_path / "note.exr"),
-                     "--output", str(tmp_path / "out" / "o.exr")]) == 2
+        assert (
+            main(
+                [
+                    "swap",
+                    "--source",
+                    str(small.folder / "source.png"),
+                    "--target",
+                    str(tmp_path / "note.exr"),
+                    "--output",
+                    str(tmp_path / "out" / "o.exr"),
+                ]
+            )
+            == 2
+        )
         assert "note.exr" in capsys.readouterr().err
         assert nothing_is_left(tmp_path / "out")
 
@@ -169,8 +184,9 @@ class TestPixels:
             render_shot(replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "z.exr"))))
         assert nothing_is_left(tmp_path / "out")
 
-    def test_a_truncated_frame_fails_alone(self, small: Small, tmp_path: Path,
-                                           capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_truncated_frame_fails_alone(
+        self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         """It is listed, the others are rendered; a whole file later mends it, and what it enters."""
         plates = copied(small, tmp_path / "in")
         path = plates.folder / "plate.0003.exr"
@@ -198,14 +214,18 @@ class TestPixels:
 
 
 class TestWhatIsAskedFor:
-    @pytest.mark.parametrize(("change", "error", "says"), [
-        ({"target": Clip("/no/such/plate.####.exr")}, PlateError, "plate"),
-        ({"source": (Clip("/no/such/still.jpg"),)}, PlateError, "still"),
-        ({"frames": "90-99"}, FrameRangeError, "90-99"),
-        ({"frames": "1-x"}, FrameRangeError, "1-x"),
-    ])
-    def test_wrong_paths_and_ranges(self, small: Small, tmp_path: Path, change: dict[str, object], error: type,
-                                    says: str) -> None:
+    @pytest.mark.parametrize(
+        ("change", "error", "says"),
+        [
+            ({"target": Clip("/no/such/plate.####.exr")}, PlateError, "plate"),
+            ({"source": (Clip("/no/such/still.jpg"),)}, PlateError, "still"),
+            ({"frames": "90-99"}, FrameRangeError, "90-99"),
+            ({"frames": "1-x"}, FrameRangeError, "1-x"),
+        ],
+    )
+    def test_wrong_paths_and_ranges(
+        self, small: Small, tmp_path: Path, change: dict[str, object], error: type, says: str
+    ) -> None:
         with pytest.raises(error, match=says):
             render_shot(replace(small.shot(tmp_path / "out"), **change))
         assert nothing_is_left(tmp_path / "out")
@@ -275,8 +295,9 @@ class TestMachine:
         with pytest.raises(MachineError, match="memory"):
             render_shot(small.shot(tmp_path / "out", "1"))
 
-    def test_a_fault_of_ours_is_one_frames_failure(self, small: Small, tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_fault_of_ours_is_one_frames_failure(
+        self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from fsgan_core.stages import blend
 
         real = blend.blend
@@ -302,9 +323,14 @@ class TestProcesses:
             fsgan_core.save_shot(file, shot)
         environment = {**os.environ, "PYTHONPATH": str(Path(fsgan_core.__file__).parents[1])}
         # Whoever runs the tests in the background has them ignore Ctrl-C, and children inherit that.
-        return subprocess.Popen([sys.executable, "-m", "fsgan_core.cli", "render", str(file), *flags], env=environment,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        return subprocess.Popen(
+            [sys.executable, "-m", "fsgan_core.cli", "render", str(file), *flags],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     @staticmethod
     def wait_for_a_frame(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -322,8 +348,9 @@ class TestProcesses:
     @staticmethod
     def same(folder: Path, other: Path, frames: int = FRAMES) -> bool:
         names = [f"swap.{n:04d}.exr" for n in range(1, frames + 1)]
-        return (sorted(path.name for path in folder.iterdir()) == names
-                and all((folder / name).read_bytes() == (other / name).read_bytes() for name in names))
+        return sorted(path.name for path in folder.iterdir()) == names and all(
+            (folder / name).read_bytes() == (other / name).read_bytes() for name in names
+        )
 
     def test_killed_and_started_again(self, small: Small, tmp_path: Path, whole: Path) -> None:
         out = tmp_path / "out"

@@ -50,10 +50,22 @@ def test_chunks_equal_the_whole(small: Small, whole: Path, tmp_path: Path) -> No
 def test_stages_equal_one_pass(small: Small, whole: Path, tmp_path: Path) -> None:
     shot = driven(small, tmp_path)
     files = {stage: Clip(str(tmp_path / f"{stage}.####.exr")) for stage in ("reenact", "mask", "inpaint", "blend")}
-    for stage, upstream in (("reenact", ()), ("mask", ()), ("inpaint", ("reenact", "mask")),
-                            ("blend", ("inpaint", "mask"))):
-        result = render_stage(stage, sources=shot.source, target=shot.target, output=files[stage].path, job="drive",
-                              frames="2", upstream={name: files[name] for name in upstream}, stages=shot.stages)
+    for stage, upstream in (
+        ("reenact", ()),
+        ("mask", ()),
+        ("inpaint", ("reenact", "mask")),
+        ("blend", ("inpaint", "mask")),
+    ):
+        result = render_stage(
+            stage,
+            sources=shot.source,
+            target=shot.target,
+            output=files[stage].path,
+            job="drive",
+            frames="2",
+            upstream={name: files[name] for name in upstream},
+            stages=shot.stages,
+        )
         assert result.list_frames("rendered") == (2,)
     one, other = read_image(whole / "swap.0002.exr"), read_image(tmp_path / "blend.0002.exr")
     assert one.pixels.tobytes() == other.pixels.tobytes()
@@ -64,8 +76,10 @@ def test_by_itself_it_changes_nothing_to_be_seen(small: Small, tmp_path: Path) -
     shot = replace(shot, source=(Clip(small.plate, track=str(small.folder / "plate.json")),))
     render_shot(shot)
     config = fsgan_core.open_config()
-    before, after = (config.to_srgb8(read_image(path).get(*RGB), "ACEScg").astype(int)
-                     for path in (format_output_path(small.plate, 3), tmp_path / "swap.0003.exr"))
+    before, after = (
+        config.to_srgb8(read_image(path).get(*RGB), "ACEScg").astype(int)
+        for path in (format_output_path(small.plate, 3), tmp_path / "swap.0003.exr")
+    )
     assert np.abs(before - after).max() <= 4 and np.abs(before - after).mean() < 0.05
 
 

@@ -41,8 +41,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         return found(role, name)
 
     monkeypatch.setattr(catalogue, "find_weights", find)
-    monkeypatch.setattr(catalogue, "find_best_weights",
-                        lambda role, allow="any": found(role) if role in roles and allow != "commercial" else None)
+    monkeypatch.setattr(
+        catalogue,
+        "find_best_weights",
+        lambda role, allow="any": found(role) if role in roles and allow != "commercial" else None,
+    )
     return roles
 
 
@@ -127,8 +130,10 @@ def test_what_auto_takes(stage: str, engine: str) -> None:
     assert find_auto_engine("nothing") == ""
 
 
-@pytest.mark.parametrize(("trained", "setting", "anew"), [(True, "auto", False), (False, "auto", True),
-                                                          (True, "off", True), (False, "on", False)])
+@pytest.mark.parametrize(
+    ("trained", "setting", "anew"),
+    [(True, "auto", False), (False, "auto", True), (True, "off", True), (False, "on", False)],
+)
 def test_who_draws_the_face_anew(trained: bool, setting: str, anew: bool) -> None:
     """A refined view shows no more than the view: what it lacks is looked for in others."""
     row = next(engine for engine in ENGINES if engine.stage == "reenact" and engine.name == "fsgan")

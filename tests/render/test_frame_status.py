@@ -51,20 +51,31 @@ class TestStates:
     def test_done_and_missing(self, small: Small, rendered: Path) -> None:
         work = plan_shot_job(small.shot(rendered, "1-5"))
         data = summarise_states(work, compute_frame_states(work))
-        assert data == {"done": "1-3", "stale": "", "missing": "4-5", "total": 5, "changed": [], "analysed": True,
-                        "output": str(rendered / "swap.####.exr")}
+        assert data == {
+            "done": "1-3",
+            "stale": "",
+            "missing": "4-5",
+            "total": 5,
+            "changed": [],
+            "analysed": True,
+            "output": str(rendered / "swap.####.exr"),
+        }
 
-    @pytest.mark.parametrize(("settings", "changed"), [
-        ({"blend__mix": "0.5"}, ("blend.mix",)),
-        ({"mask__feather": "0.1", "blend__grain": "0"}, ("blend.grain", "mask.feather")),
-        ({"blend__engine": "over"}, ("blend.engine",)),
-        ({"colour__exposure": "0.5"}, ("exposure",)),
-        ({"output__compression": "piz"}, ("output.compression",)),
-        ({"reenact__stiffness": "0.1"}, ("reenact.stiffness",)),
-        ({"reenact__margin": "0.5"}, ("reenact.margin", "track")),
-    ])
-    def test_a_setting_is_named(self, small: Small, rendered: Path, settings: dict[str, str],
-                                changed: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize(
+        ("settings", "changed"),
+        [
+            ({"blend__mix": "0.5"}, ("blend.mix",)),
+            ({"mask__feather": "0.1", "blend__grain": "0"}, ("blend.grain", "mask.feather")),
+            ({"blend__engine": "over"}, ("blend.engine",)),
+            ({"colour__exposure": "0.5"}, ("exposure",)),
+            ({"output__compression": "piz"}, ("output.compression",)),
+            ({"reenact__stiffness": "0.1"}, ("reenact.stiffness",)),
+            ({"reenact__margin": "0.5"}, ("reenact.margin", "track")),
+        ],
+    )
+    def test_a_setting_is_named(
+        self, small: Small, rendered: Path, settings: dict[str, str], changed: tuple[str, ...]
+    ) -> None:
         found = states(small.shot(rendered, "2", **settings))
         assert found[2].state == "stale" and set(changed) == set(found[2].changed)
 
@@ -98,12 +109,18 @@ class TestStates:
     def test_stages_and_their_files(self, small: Small, tmp_path: Path) -> None:
         shot = small.shot(tmp_path)
         common: dict[str, Any] = {"target": shot.target, "stages": shot.stages, "frames": "2"}
-        files = {name: replace(shot.target, path=str(tmp_path / f"{name}.####.exr"), track="")
-                 for name in ("reenact", "mask", "inpaint")}
+        files = {
+            name: replace(shot.target, path=str(tmp_path / f"{name}.####.exr"), track="")
+            for name in ("reenact", "mask", "inpaint")
+        }
         render_stage("reenact", sources=shot.source, output=files["reenact"].path, **common)
         render_stage("mask", output=files["mask"].path, **common)
-        filling: dict[str, Any] = {"sources": shot.source, "output": files["inpaint"].path, **common,
-                                   "upstream": {name: files[name] for name in ("reenact", "mask")}}
+        filling: dict[str, Any] = {
+            "sources": shot.source,
+            "output": files["inpaint"].path,
+            **common,
+            "upstream": {name: files[name] for name in ("reenact", "mask")},
+        }
         render_stage("inpaint", **filling)
         assert [one.state for one in compute_frame_states(plan_stage_job("inpaint", **filling))] == ["done"]
         stages = shot.stages.with_settings({"mask.feather": "0.2"})
@@ -111,8 +128,9 @@ class TestStates:
         [stale] = compute_frame_states(plan_stage_job("inpaint", **filling))
         assert stale.changed == ("files.mask",) and describe_parts(stale.changed) == "the files of mask"
 
-    def test_never_analyses(self, small: Small, rendered: Path, monkeypatch: pytest.MonkeyPatch,
-                            tmp_path: Path) -> None:
+    def test_never_analyses(
+        self, small: Small, rendered: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "empty"))
         shot = small.shot(rendered, "3-4")
         shot = replace(shot, target=replace(shot.target, track=""))
@@ -123,8 +141,9 @@ class TestStates:
         assert data["changed"][0]["text"] == "never analysed as it is now"
         assert time.perf_counter() - start < 2 and not (tmp_path / "empty").exists()
 
-    def test_reads_no_pixels_and_writes_nothing(self, small: Small, rendered: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_reads_no_pixels_and_writes_nothing(
+        self, small: Small, rendered: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def never(*_: Any) -> None:
             raise AssertionError("pixels were read")
 
@@ -149,14 +168,17 @@ class TestParts:
         keys = [[plan_shot_job(one).compute_frame_key(frame) for frame in range(1, 7)] for one in (shot, moved)]
         assert [a != b for a, b in zip(*keys, strict=True)] == [True] * 4 + [False] * 2
 
-    @pytest.mark.parametrize(("text", "parts", "changed"), [
-        ("", {"a": "1"}, ("unknown",)),
-        ("a:1 b:2", {"a": "1", "b": "2"}, ("other",)),
-        ("a:1 b:2", {"a": "1", "b": "3"}, ("b",)),
-        ("a:1 b:2", {"a": "1"}, ("b",)),
-        ("a:1", {"a": "1", "c.d": "2"}, ("c.d",)),
-        ("nonsense", {"a": "1"}, ("unknown",)),
-    ])
+    @pytest.mark.parametrize(
+        ("text", "parts", "changed"),
+        [
+            ("", {"a": "1"}, ("unknown",)),
+            ("a:1 b:2", {"a": "1", "b": "2"}, ("other",)),
+            ("a:1 b:2", {"a": "1", "b": "3"}, ("b",)),
+            ("a:1 b:2", {"a": "1"}, ("b",)),
+            ("a:1", {"a": "1", "c.d": "2"}, ("c.d",)),
+            ("nonsense", {"a": "1"}, ("unknown",)),
+        ],
+    )
     def test_changed(self, text: str, parts: dict[str, str], changed: tuple[str, ...]) -> None:
         assert find_changed_parts(text, parts) == changed
         assert describe_parts(changed)
@@ -198,8 +220,11 @@ class TestCancel:
         shot = small.shot(tmp_path / "out")
         heard: list[Event] = []
         with pytest.raises(CancelledError):
-            render_shot(replace(shot, target=replace(shot.target, track="")), on_event=heard.append,
-                        is_cancelled=lambda: bool(heard))
+            render_shot(
+                replace(shot, target=replace(shot.target, track="")),
+                on_event=heard.append,
+                is_cancelled=lambda: bool(heard),
+            )
         assert [event.kind for event in heard] == ["analyse"]
         assert not list((tmp_path / "cache").rglob("*.json")), "half an analysis is not kept"
 
@@ -208,8 +233,14 @@ class TestWarm:
     def test_equals_cold(self, small: Small, tmp_path: Path) -> None:
         """Through changes of every kind, in one warm process and in as many cold ones: the same bytes."""
         warm = WarmCache()
-        changes: list[dict[str, str]] = [{}, {"blend__mix": "0.5"}, {"reenact__stiffness": "0.2"},
-                                         {"mask__feather": "0.1"}, {"colour__exposure": "0.3"}, {}]
+        changes: list[dict[str, str]] = [
+            {},
+            {"blend__mix": "0.5"},
+            {"reenact__stiffness": "0.2"},
+            {"mask__feather": "0.1"},
+            {"colour__exposure": "0.3"},
+            {},
+        ]
         quick = {"mask__smooth": "0"}
         for number, settings in enumerate(changes):
             for kind, options in (("warm", {"warm": warm}), ("cold", {})):
@@ -254,8 +285,12 @@ class TestWarm:
 
 def test_nothing_is_made_where_only_what_is_kept_is_wanted(tmp_path: Path) -> None:
     def use(compute: Callable[[], str]) -> str:
-        return load_or_compute(tmp_path / "a.txt", compute, lambda path, text: path.write_text(text) and None,
-                         lambda path: path.read_text())
+        return load_or_compute(
+            tmp_path / "a.txt",
+            compute,
+            lambda path, text: path.write_text(text) and None,
+            lambda path: path.read_text(),
+        )
 
     with use_cache_only(), pytest.raises(NotCachedError):
         use(lambda: "made")

@@ -20,13 +20,15 @@ def maker(monkeypatch: pytest.MonkeyPatch, engine: ResolvedEngine, like: FrameRe
     """One that reads no files: a view is the margin that it was cut with."""
     from fsgan_core.contract.shot import Stages
 
-    inputs: Any = SimpleNamespace(stages=Stages(), device="cpu", config=SimpleNamespace(digest=""), working="",
-                                  target=SimpleNamespace(space=""))
+    inputs: Any = SimpleNamespace(
+        stages=Stages(), device="cpu", config=SimpleNamespace(digest=""), working="", target=SimpleNamespace(space="")
+    )
     made = FrameRenderer(inputs, lambda frame: None, like=like)  # type: ignore[arg-type, return-value]
     made.engines["reenact"] = engine
     picture = SimpleNamespace(nbytes=0)
-    monkeypatch.setattr(made, "_read_view", lambda scene, ref, margin: SimpleNamespace(
-        display=picture, matte=picture, margin=margin))
+    monkeypatch.setattr(
+        made, "_read_view", lambda scene, ref, margin: SimpleNamespace(display=picture, matte=picture, margin=margin)
+    )
     return made
 
 

@@ -86,13 +86,16 @@ class TestSwap:
     def test_other_parts_of_the_file_are_kept(self, small: Small, tmp_path: Path) -> None:
         """A stereo plate: one eye is worked on, the other comes along."""
         plate = read_image(format_output_path(small.plate, 2))
-        write_parts(tmp_path / "stereo.0002.exr", {"left": plate.pixels[..., :3] * 0.5, "right": plate.pixels[..., :3]},
-                    plate)
+        write_parts(
+            tmp_path / "stereo.0002.exr", {"left": plate.pixels[..., :3] * 0.5, "right": plate.pixels[..., :3]}, plate
+        )
         shot = small.shot(tmp_path / "out", "2")
         render_shot(replace(shot, target=replace(shot.target, path=str(tmp_path / "stereo.####.exr"), part="right")))
         for part in ("left", "right"):
-            before, after = (read_image(path, part).get(*RGB) for path in (tmp_path / "stereo.0002.exr",
-                                                                             tmp_path / "out" / "swap.0002.exr"))
+            before, after = (
+                read_image(path, part).get(*RGB)
+                for path in (tmp_path / "stereo.0002.exr", tmp_path / "out" / "swap.0002.exr")
+            )
             assert np.array_equal(before, after) == (part == "left")
 
     def test_metadata_says_what_it_is(self, small: Small, whole: tuple[Path, RenderResult]) -> None:
@@ -106,8 +109,9 @@ class TestSwap:
         assert said[layers.META_COLORSPACE] == "ACEScg"
         assert len(said[layers.META_FACE].split()) == 4 and len(said[layers.META_KEY]) == 32
 
-    def test_with_the_weights_that_come_along(self, small: Small, tmp_path: Path, packaged_weights: None,
-                                              whole: tuple[Path, RenderResult]) -> None:
+    def test_with_the_weights_that_come_along(
+        self, small: Small, tmp_path: Path, packaged_weights: None, whole: tuple[Path, RenderResult]
+    ) -> None:
         """As in a fresh install: nothing takes them unasked; reenactment by our small network where it is asked for."""
         render_shot(small.shot(tmp_path / "b", "2"))
         assert (tmp_path / "b" / "swap.0002.exr").read_bytes() == (whole[0] / "swap.0002.exr").read_bytes()
@@ -127,8 +131,16 @@ class TestSwap:
         everything, result = read_image(tmp_path / "swap.0002.exr"), read_image(whole[0] / "swap.0002.exr")
         assert everything.get(*RGB).tobytes() == result.get(*RGB).tobytes()
         assert everything.get(*result.channels).tobytes() == result.pixels.tobytes()
-        names = [*layers.list_layer_channels(layers.LAYER_REENACTED), *layers.list_layer_channels(layers.LAYER_COMPLETED), *layers.MATTES,
-                 layers.MATTE_COMPLETED, layers.MATTE_SOFT, layers.CONFIDENCE, layers.ST_U, layers.ST_V]
+        names = [
+            *layers.list_layer_channels(layers.LAYER_REENACTED),
+            *layers.list_layer_channels(layers.LAYER_COMPLETED),
+            *layers.MATTES,
+            layers.MATTE_COMPLETED,
+            layers.MATTE_SOFT,
+            layers.CONFIDENCE,
+            layers.ST_U,
+            layers.ST_V,
+        ]
         assert set(names) <= set(everything.channels)
         kinds = dict(zip(everything.channels, everything.formats, strict=True))
         assert kinds[layers.ST_U] == "float" and kinds[layers.MATTE_SOFT] == "half"
@@ -137,8 +149,9 @@ class TestSwap:
         st = everything.get(layers.ST_U, layers.ST_V)[everything.get_matte("reenacted.A") > 0.9]
         assert st.min() > 0 and st.max() < 1, "coordinates into the source picture"
 
-    def test_from_plain_data_and_from_a_file(self, small: Small, tmp_path: Path,
-                                             whole: tuple[Path, RenderResult]) -> None:
+    def test_from_plain_data_and_from_a_file(
+        self, small: Small, tmp_path: Path, whole: tuple[Path, RenderResult]
+    ) -> None:
         shot = small.shot(tmp_path / "a", "1")
         result = fsgan_core.swap(shot.to_dict())
         assert result.list_frames("rendered") == (1,)
@@ -166,9 +179,17 @@ class TestKeys:
         assert again.list_frames("kept") == (1, 2) and again.list_frames("rendered") == (3,)
         assert all(path.stat().st_mtime_ns == time for path, time in before.items())
 
-    @pytest.mark.parametrize("settings", [{"blend__mix": "0.5"}, {"mask__feather": "0.1"},
-                                          {"reenact__stiffness": "0.7"}, {"output__compression": "piz"},
-                                          {"colour__exposure": "0.5"}, {"reenact__margin": "0.4"}])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"blend__mix": "0.5"},
+            {"mask__feather": "0.1"},
+            {"reenact__stiffness": "0.7"},
+            {"output__compression": "piz"},
+            {"colour__exposure": "0.5"},
+            {"reenact__margin": "0.4"},
+        ],
+    )
     def test_a_setting_renders_again(self, small: Small, tmp_path: Path, settings: dict[str, str]) -> None:
         render_shot(small.shot(tmp_path, "1"))
         assert render_shot(small.shot(tmp_path, "1", **settings)).list_frames("rendered") == (1,)
@@ -177,8 +198,9 @@ class TestKeys:
         render_shot(small.shot(tmp_path, "1"))
         assert render_shot(small.shot(tmp_path, "1"), force=True).list_frames("rendered") == (1,)
 
-    def test_a_broken_file_is_rendered_again(self, small: Small, tmp_path: Path,
-                                             whole: tuple[Path, RenderResult]) -> None:
+    def test_a_broken_file_is_rendered_again(
+        self, small: Small, tmp_path: Path, whole: tuple[Path, RenderResult]
+    ) -> None:
         (tmp_path / "swap.0001.exr").write_bytes(b"v/1\x01 cut off")
         assert render_shot(small.shot(tmp_path, "1")).list_frames("rendered") == (1,)
         assert (tmp_path / "swap.0001.exr").read_bytes() == (whole[0] / "swap.0001.exr").read_bytes()
@@ -213,10 +235,10 @@ class TestChunks:
 
     def test_chunks_equal_the_whole_when_analysis_is_not_given(self, small: Small, tmp_path: Path) -> None:
         """--frames never reaches the analysis: without track files, from an empty cache each time."""
+
         def analysed(folder: Path, frames: str) -> Shot:
             shot = small.shot(folder, frames)
-            return replace(shot, target=replace(shot.target, track=""),
-                           source=(replace(shot.source[0], track=""),))
+            return replace(shot, target=replace(shot.target, track=""), source=(replace(shot.source[0], track=""),))
 
         with pytest.MonkeyPatch.context() as patch:
             for number, frames in enumerate(("2-3", "2", "3")):
@@ -225,8 +247,9 @@ class TestChunks:
                 assert len(list((tmp_path / f"cache{number}" / "tracks").iterdir())) == 2
         assert contents(tmp_path / "chunks") == contents(tmp_path / "whole")
 
-    def test_order_of_frames_does_not_matter(self, small: Small, tmp_path: Path,
-                                             whole: tuple[Path, RenderResult]) -> None:
+    def test_order_of_frames_does_not_matter(
+        self, small: Small, tmp_path: Path, whole: tuple[Path, RenderResult]
+    ) -> None:
         render_shot(small.shot(tmp_path, "6,2"))
         for name, data in contents(tmp_path).items():
             assert data == (whole[0] / name).read_bytes()
@@ -240,10 +263,16 @@ def run_stages(small: Small, folder: Path, **settings: str) -> dict[str, RenderR
     return {
         "reenact": render_stage("reenact", sources=shot.source, output=files["reenact"].path, **common),
         "mask": render_stage("mask", output=files["mask"].path, **common),
-        "inpaint": render_stage("inpaint", sources=shot.source, output=files["inpaint"].path, **common,
-                                upstream={name: files[name] for name in ("reenact", "mask")}),
-        "blend": render_stage("blend", output=files["blend"].path, **common,
-                              upstream={name: files[name] for name in ("inpaint", "mask")}),
+        "inpaint": render_stage(
+            "inpaint",
+            sources=shot.source,
+            output=files["inpaint"].path,
+            **common,
+            upstream={name: files[name] for name in ("reenact", "mask")},
+        ),
+        "blend": render_stage(
+            "blend", output=files["blend"].path, **common, upstream={name: files[name] for name in ("inpaint", "mask")}
+        ),
     }
 
 
@@ -278,10 +307,18 @@ class TestStages:
     def test_a_tweak_renders_its_stage_and_later_ones(self, staged: Path, small: Small) -> None:
         again = run_stages(small, staged, blend__mix="0.5")
         assert {stage: result.list_frames("rendered") for stage, result in again.items()} == {
-            "reenact": (), "mask": (), "inpaint": (), "blend": (2, 3)}
+            "reenact": (),
+            "mask": (),
+            "inpaint": (),
+            "blend": (2, 3),
+        }
         again = run_stages(small, staged, mask__size="-3")
         assert {stage: len(result.list_frames("rendered")) for stage, result in again.items()} == {
-            "reenact": 0, "mask": 2, "inpaint": 2, "blend": 2}
+            "reenact": 0,
+            "mask": 2,
+            "inpaint": 2,
+            "blend": 2,
+        }
 
     def test_lossy_compression_is_for_the_result_alone(self, small: Small, tmp_path: Path) -> None:
         run_stages(small, tmp_path, output__compression="dwaa")
@@ -296,11 +333,17 @@ class TestStages:
         with pytest.raises(InputError, match="source"):
             render_stage("reenact", target=shot.target, output=shot.output.path)
 
-    def test_inpaint_without_source_looks_at_no_other_views(self, small: Small, staged: Path, tmp_path: Path,
-                                                           caplog: pytest.LogCaptureFixture) -> None:
+    def test_inpaint_without_source_looks_at_no_other_views(
+        self, small: Small, staged: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         upstream = {name: Clip(str(staged / f"{name}.####.exr")) for name in ("reenact", "mask")}
-        result = render_stage("inpaint", target=small.shot(tmp_path).target, output=str(tmp_path / "i.####.exr"),
-                              upstream=upstream, frames="2")
+        result = render_stage(
+            "inpaint",
+            target=small.shot(tmp_path).target,
+            output=str(tmp_path / "i.####.exr"),
+            upstream=upstream,
+            frames="2",
+        )
         assert result.list_frames("rendered") == (2,)
         assert "no source" in caplog.text
 

@@ -15,7 +15,9 @@ NETWORK = ResolvedEngine(Engine("inpaint", "fsgan", {}, required_roles=("inpaint
 
 
 def test_a_first_stage() -> None:
-    said = make_provenance(REENACT, box=(1, 2.345, 3, 4), space="ACEScg", flags=["pose-clamped"], sources=["a", "b", "a"])
+    said = make_provenance(
+        REENACT, box=(1, 2.345, 3, 4), space="ACEScg", flags=["pose-clamped"], sources=["a", "b", "a"]
+    )
     assert said[layers.META_ENGINE] == "reenact=warp" and said[layers.META_WEIGHTS] == "none"
     assert said[layers.META_SOURCE] == "a, b" and said[layers.META_SYNTHETIC] == 1
     assert said[layers.META_FACE] in ("1.00 2.35 3.00 4.00", "1.00 2.34 3.00 4.00")
@@ -24,7 +26,9 @@ def test_a_first_stage() -> None:
 
 def test_a_later_stage_says_all() -> None:
     first = make_provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
-    mask = make_provenance(ResolvedEngine(Engine("mask", "geometric", {})), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"])
+    mask = make_provenance(
+        ResolvedEngine(Engine("mask", "geometric", {})), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"]
+    )
     assert layers.META_SYNTHETIC not in mask
     said = make_provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])
     assert said[layers.META_ENGINE] == "reenact=warp, mask=geometric, inpaint=fsgan"

@@ -68,8 +68,12 @@ def test_a_swap_looks_more_like_the_source(small: Small, tmp_path: Path) -> None
     for amount in ("0", "1"):
         shot = swap_of(small, tmp_path / amount, "2,5", reenact__recognition=amount)
         assert not render_shot(shot).failures
-        away[amount] = np.mean([compare_descriptors(compute_descriptor(*swapped(small, tmp_path / amount, frame)), source)
-                                for frame in (2, 5)])
+        away[amount] = np.mean(
+            [
+                compare_descriptors(compute_descriptor(*swapped(small, tmp_path / amount, frame)), source)
+                for frame in (2, 5)
+            ]
+        )
     assert away["1"] < 0.93 * away["0"]
 
 
@@ -85,37 +89,45 @@ def landmarks(track: Path, frame: int) -> np.ndarray:
 def swapped(small: Small, folder: Path, frame: int) -> tuple[np.ndarray, np.ndarray]:
     plate = read_image(folder / f"swap.{frame:04d}.exr")
     window = plate.data_window
-    return (pixels(folder / f"swap.{frame:04d}.exr"),
-            landmarks(small.folder / "plate.json", frame) - (window.x, window.y))
+    return (
+        pixels(folder / f"swap.{frame:04d}.exr"),
+        landmarks(small.folder / "plate.json", frame) - (window.x, window.y),
+    )
 
 
 class TestKept:
     def test_once_for_two_clips(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path) -> None:
         first = moves_of(swap_of(small, tmp_path, "2"))
         assert first is not None and np.array_equal(first, found[0])
-        for settings in ({"blend__mix": "0.5"}, {"reenact__stiffness": "0.1", "reenact__recognition": "0.4"},
-                         {"mask__size": "3", "reenact__likeness": "0.5"},
-                         {"reenact__hold": "0", "reenact__views": "1"}):
+        for settings in (
+            {"blend__mix": "0.5"},
+            {"reenact__stiffness": "0.1", "reenact__recognition": "0.4"},
+            {"mask__size": "3", "reenact__likeness": "0.5"},
+            {"reenact__hold": "0", "reenact__views": "1"},
+        ):
             again = moves_of(swap_of(small, tmp_path, "5", **settings))
             assert again is not None and np.array_equal(again, first)
         assert len(found) == 1 and len(list(here.glob("*.json"))) == 1
 
-    def test_other_clips_are_looked_at_anew(self, small: Small, here: Path, found: list[np.ndarray],
-                                            tmp_path: Path) -> None:
+    def test_other_clips_are_looked_at_anew(
+        self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path
+    ) -> None:
         shot = swap_of(small, tmp_path)
         moves_of(shot)
         moves_of(replace(shot, source=shot.source * 2))
         moves_of(swap_of(small, tmp_path, colour__exposure="1"))
         assert len(found) == 3
 
-    def test_a_track_may_hold_frames_that_are_not_there(self, small: Small, here: Path, found: list[np.ndarray],
-                                                        tmp_path: Path) -> None:
+    def test_a_track_may_hold_frames_that_are_not_there(
+        self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path
+    ) -> None:
         for frame in (1, 2, 3):
             (tmp_path / f"plate.{frame:04d}.exr").symlink_to(small.folder / f"plate.{frame:04d}.exr")
         assert moves_of(swap_of(small, tmp_path / "out", target=str(tmp_path / "plate.####.exr"))) is not None
 
-    def test_a_broken_file_is_made_again(self, small: Small, here: Path, found: list[np.ndarray],
-                                         tmp_path: Path) -> None:
+    def test_a_broken_file_is_made_again(
+        self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path
+    ) -> None:
         moves_of(swap_of(small, tmp_path))
         for text in ("", "{}", '{"format": "fsgan-recognition", "version": 99, "millimetres": [], "views": []}'):
             next(here.glob("*.json")).write_text(text)
@@ -130,9 +142,9 @@ class TestKept:
             next(here.glob("*.json")).unlink()
         assert len(found) == 2 and len(keys) == 2
 
-
-    def test_a_status_looks_for_nothing(self, small: Small, here: Path, found: list[np.ndarray],
-                                        tmp_path: Path) -> None:
+    def test_a_status_looks_for_nothing(
+        self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path
+    ) -> None:
         render_shot(small.shot(tmp_path, "2"))
         work = plan_shot_job(swap_of(small, tmp_path, "2"))
         assert summarise_states(work, compute_frame_states(work))["analysed"] is False
@@ -163,8 +175,14 @@ class TestNamedFile:
             moves_of(swap_of(small, tmp_path, reenact__recognition_file=str(track)))
         assert track.read_bytes() == before
 
-    @pytest.mark.parametrize("text, said", [('{"format": "fsgan-recognition", "version": 1}', "made anew"),
-                                            ("[]", "cannot be read"), ("", "cannot be read")])
+    @pytest.mark.parametrize(
+        "text, said",
+        [
+            ('{"format": "fsgan-recognition", "version": 1}', "made anew"),
+            ("[]", "cannot be read"),
+            ("", "cannot be read"),
+        ],
+    )
     def test_what_is_no_such_file_is_told(self, tmp_path: Path, text: str, said: str) -> None:
         path = tmp_path / "m.json"
         path.write_text(text)
@@ -181,18 +199,21 @@ class TestNamedFile:
 
 class TestNotAsked:
     @pytest.mark.parametrize("settings", [{"reenact__recognition": "0"}, {"job": "drive"}])
-    def test_off(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path,
-                 settings: dict[str, str]) -> None:
+    def test_off(
+        self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path, settings: dict[str, str]
+    ) -> None:
         assert moves_of(swap_of(small, tmp_path, **settings)) is None
         assert not found and not here.exists()
 
-    def test_by_a_network_that_draws_the_face(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_by_a_network_that_draws_the_face(
+        self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(recognise, "draws_anew", lambda chosen, prewarp: True)
         assert moves_of(swap_of(small, tmp_path)) is None and not found and not here.exists()
 
-    def test_where_no_face_is_found(self, small: Small, here: Path, tmp_path: Path,
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_where_no_face_is_found(
+        self, small: Small, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         told: list[str] = []
         monkeypatch.setattr(recognise.log, "warning", told.append)
         monkeypatch.setattr(FaceGauge, "follow", lambda *_, **__: None)
@@ -228,15 +249,17 @@ class TestViews:
         found = make_view_map(shot.source * 2, shot.stages, shot.target, pictures=False)
         assert [view.leads for view in found.views] == [0, 6]
 
-    def test_a_wrong_choice_is_told_before_the_search(self, small: Small, here: Path, second: list[str],
-                                                      tmp_path: Path) -> None:
+    def test_a_wrong_choice_is_told_before_the_search(
+        self, small: Small, here: Path, second: list[str], tmp_path: Path
+    ) -> None:
         shot = swap_of(small, tmp_path, reenact__views="77")
         with pytest.raises(ParameterError, match="77"):
             moves_of(shot)
         assert make_view_map(shot.source, shot.stages, shot.target, pictures=False).problem and not second
 
-    def test_what_a_search_finds(self, small: Small, here: Path, tmp_path: Path,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_a_search_finds(
+        self, small: Small, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from fsgan_core.stages import recognition
 
         monkeypatch.setattr(recognition, "SEARCH_STEPS", 2)
@@ -263,7 +286,9 @@ def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatc
 
 def test_sections_agree(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first section with a face decides, whichever is asked for first."""
-    monkeypatch.setattr(scene, "sections", lambda _: (ClipSection((1, 2, 3), (1, 2, 3)), ClipSection((4, 5, 6), (4, 5, 6))))
+    monkeypatch.setattr(
+        scene, "sections", lambda _: (ClipSection((1, 2, 3), (1, 2, 3)), ClipSection((4, 5, 6), (4, 5, 6)))
+    )
     asked: list[int] = []
 
     def search(inputs: Any, one: Any, listen: Any) -> Recognition:

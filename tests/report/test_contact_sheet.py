@@ -27,8 +27,12 @@ from fsgan_core.report.contact_sheet import (
 from tests.small_shot import Small
 
 
-def look(number: int = 1, size: tuple[int, int] = (200, 300), box: tuple[float, float, float, float] | None = None,
-         flags: str = "") -> BeforeAfter:
+def look(
+    number: int = 1,
+    size: tuple[int, int] = (200, 300),
+    box: tuple[float, float, float, float] | None = None,
+    flags: str = "",
+) -> BeforeAfter:
     before = np.full((*size, 3), 60, np.uint8)
     before[:, :, 0] = np.linspace(0, 255, size[1]).astype(np.uint8)
     return BeforeAfter(number, before, 255 - before, box, flags)
@@ -46,9 +50,10 @@ class TestContactSheet:
         path = write_contact_sheet([frame], tmp_path / "deep" / "sheet.png")
         sheet = read(path)
         side = round(240 * 1.7)
-        crop = noise[300 + 120 - side // 2:, 500 + 120 - side // 2:][:side, :side]
-        found = [x for x in range(sheet.shape[1] - side)
-                 if np.array_equal(sheet[30 + 8:30 + 8 + side, x:x + side], crop)]
+        crop = noise[300 + 120 - side // 2 :, 500 + 120 - side // 2 :][:side, :side]
+        found = [
+            x for x in range(sheet.shape[1] - side) if np.array_equal(sheet[30 + 8 : 30 + 8 + side, x : x + side], crop)
+        ]
         assert len(found) == 1
         assert sheet.shape[1] > 2 * 520 + 2 * side
 
@@ -66,8 +71,9 @@ class TestContactSheet:
         assert crop.shape == (side, side, 3) and zoom == pytest.approx(label, abs=0.01)
 
     def test_face_outside_the_picture(self, tmp_path: Path) -> None:
-        path = write_contact_sheet([look(box=(-900.0, -900.0, 50.0, 50.0)), look(box=(280.0, 180.0, 200.0, 200.0))],
-                             tmp_path / "sheet.png")
+        path = write_contact_sheet(
+            [look(box=(-900.0, -900.0, 50.0, 50.0)), look(box=(280.0, 180.0, 200.0, 200.0))], tmp_path / "sheet.png"
+        )
         assert read(path).shape[0] > 300
 
     def test_nothing_to_show(self, tmp_path: Path) -> None:
@@ -82,7 +88,12 @@ class TestContactSheet:
 
 class TestPicked:
     def test_spread(self) -> None:
-        assert pick_even_frames(range(1, 61), 4) == [1, 21, 41, 60] or pick_even_frames(range(1, 61), 4) == [1, 21, 40, 60]
+        assert pick_even_frames(range(1, 61), 4) == [1, 21, 41, 60] or pick_even_frames(range(1, 61), 4) == [
+            1,
+            21,
+            40,
+            60,
+        ]
         assert pick_even_frames([5, 9]) == [5, 9]
         assert pick_even_frames([]) == []
 
@@ -124,8 +135,10 @@ class TestPreviewMovie:
             write_preview_movie([look(1), look(2, (100, 100))], tmp_path / "preview.mp4")
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize(("size", "expected"), [((1080, 1920), (540, 1920)), ((1920, 1080), (1080, 1216)),
-                                                    ((1, 1), (2, 2)), ((101, 77), (100, 154))])
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [((1080, 1920), (540, 1920)), ((1920, 1080), (1080, 1216)), ((1, 1), (2, 2)), ((101, 77), (100, 154))],
+    )
     def test_size_is_even_and_bounded(self, size: tuple[int, int], expected: tuple[int, int]) -> None:
         assert sheet_module._join_side_by_side(look(size=size)).shape[:2] == expected
 
@@ -141,7 +154,7 @@ class TestLooks:
         pixels[..., :3] = shown
         write_exr(tmp_path / "r.0002.exr", replace(plate, pixels=pixels, metadata=metadata))
         result = open_input(Clip(str(tmp_path / "r.####.exr")), config)
-        seen, = read_before_after(target, result, [2], config)
+        (seen,) = read_before_after(target, result, [2], config)
         assert seen.before.shape == (210, 224, 3) and seen.before.dtype == np.uint8
         assert np.abs(seen.before.astype(int) - seen.after).max() <= 1
         assert seen.face_box == (72.0, 60.0, 90.0, 90.0) and seen.flags == "bridged"
@@ -149,12 +162,13 @@ class TestLooks:
     def test_exposure_and_pixel_aspect(self, tmp_path: Path) -> None:
         config = open_config("ocio://default")
         window = Window(10, 0, 60, 40)
-        plate = Plate(np.full((40, 60, 3), 0.05, np.float32), ("R", "G", "B"), window, window, 2.0,
-                      {META_FACE: "20 10 8 16"})
+        plate = Plate(
+            np.full((40, 60, 3), 0.05, np.float32), ("R", "G", "B"), window, window, 2.0, {META_FACE: "20 10 8 16"}
+        )
         write_exr(tmp_path / "a.1.exr", plate)
         clip = open_input(Clip(str(tmp_path / "a.#.exr")), config)
-        dark, = read_before_after(clip, clip, [1], config)
-        bright, = read_before_after(clip, clip, [1], config, exposure=2.0)
+        (dark,) = read_before_after(clip, clip, [1], config)
+        (bright,) = read_before_after(clip, clip, [1], config, exposure=2.0)
         assert dark.before.shape == (40, 120, 3)
         assert dark.face_box == (20.0, 10.0, 16.0, 16.0)
         assert bright.before.mean() > dark.before.mean() + 50
@@ -162,5 +176,5 @@ class TestLooks:
     def test_result_without_metadata(self, small: Small) -> None:
         config = open_config("ocio://default")
         target = open_input(Clip(small.plate), config)
-        seen, = read_before_after(target, target, [1], config)
+        (seen,) = read_before_after(target, target, [1], config)
         assert seen.face_box is None and seen.flags == ""

@@ -24,14 +24,25 @@ def result() -> RenderResult:
         FrameReport(1003, PASSED, "out/swap.1003.exr", flags=("no-face",)),
         FrameReport(1004, FAILED, "out/swap.1004.exr", message="truncated <file> | here"),
     )
-    return RenderResult("swap", "out/swap.####.exr", "ACEScg", frames, {"reenact": 3.0, "write": 1.0, "total": 5.0},
-                        {"reenact": "warp", "blend": "poisson"}, notes=("no face in 1003",))
+    return RenderResult(
+        "swap",
+        "out/swap.####.exr",
+        "ACEScg",
+        frames,
+        {"reenact": 3.0, "write": 1.0, "total": 5.0},
+        {"reenact": "warp", "blend": "poisson"},
+        notes=("no face in 1003",),
+    )
 
 
 @pytest.fixture
 def shot() -> Shot:
-    return Shot((Clip("anna.mov"),), Clip("plate.####.exr"), Output("out/swap.####.exr"),
-                stages=Stages().with_settings({"blend.engine": "multiband", "reenact.views": "1,2"}))
+    return Shot(
+        (Clip("anna.mov"),),
+        Clip("plate.####.exr"),
+        Output("out/swap.####.exr"),
+        stages=Stages().with_settings({"blend.engine": "multiband", "reenact.views": "1,2"}),
+    )
 
 
 class Checker(HTMLParser):
@@ -56,12 +67,25 @@ class Checker(HTMLParser):
 class TestSummary:
     def test_says_what_was_done(self, result: RenderResult, shot: Shot) -> None:
         text = format_markdown(make_render_page(result, shot, seconds={"report": 2.5}))
-        for expected in ("# Swap: swap.####.exr", "| source | anna.mov |", "| target | plate.####.exr |",
-                         "1001-1004 (4)", "| rendered | 2 |", "| without a face, passed through | 1 |", "ACEScg",
-                         "| reenact engine | warp |", "| reenact | 3.00 | 1.500 |", "| report | 2.50 |  |",
-                         "| total | 5.00 | 2.500 |", "- pose-clamped: 1001", "- no face in 1003",
-                         "frame 1004 failed", "| blend.engine | multiband |", "| reenact.views | 1, 2 |",
-                         "synthesised face pixels"):
+        for expected in (
+            "# Swap: swap.####.exr",
+            "| source | anna.mov |",
+            "| target | plate.####.exr |",
+            "1001-1004 (4)",
+            "| rendered | 2 |",
+            "| without a face, passed through | 1 |",
+            "ACEScg",
+            "| reenact engine | warp |",
+            "| reenact | 3.00 | 1.500 |",
+            "| report | 2.50 |  |",
+            "| total | 5.00 | 2.500 |",
+            "- pose-clamped: 1001",
+            "- no face in 1003",
+            "frame 1004 failed",
+            "| blend.engine | multiband |",
+            "| reenact.views | 1, 2 |",
+            "synthesised face pixels",
+        ):
             assert expected in text, expected
 
     def test_without_shot(self, result: RenderResult) -> None:
@@ -85,8 +109,12 @@ class TestSummary:
 
 class TestPages:
     def test_html_is_whole_and_escaped(self, result: RenderResult, shot: Shot, tmp_path: Path) -> None:
-        page = make_render_page(result, shot, pictures={"contact sheet": tmp_path / "a b.png"},
-                       movies={"preview": Path("/elsewhere/preview.mp4")})
+        page = make_render_page(
+            result,
+            shot,
+            pictures={"contact sheet": tmp_path / "a b.png"},
+            movies={"preview": Path("/elsewhere/preview.mp4")},
+        )
         text = format_html(page, tmp_path)
         checker = Checker()
         checker.feed(text)
@@ -95,8 +123,9 @@ class TestPages:
         assert "truncated &lt;file&gt;" in text
 
     def test_markdown_links_and_bars(self, result: RenderResult, tmp_path: Path) -> None:
-        page = make_render_page(result, pictures={"contact sheet": tmp_path / "sheet.png"},
-                       movies={"preview": tmp_path / "p.mp4"})
+        page = make_render_page(
+            result, pictures={"contact sheet": tmp_path / "sheet.png"}, movies={"preview": tmp_path / "p.mp4"}
+        )
         text = format_markdown(page, tmp_path)
         assert "![contact sheet](<sheet.png>)" in text and "[preview](<p.mp4>)" in text
         rows = [line for line in text.splitlines() if line.startswith("| ")]

@@ -31,8 +31,10 @@ def clip(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Clip:
     person = track.people[0]
 
     def turned(faces: Any) -> Any:
-        return {frame: dataclasses.replace(face, euler=(face.euler[0] + 40 * (frame == FRAMES), *face.euler[1:]))
-                for frame, face in faces.items()}
+        return {
+            frame: dataclasses.replace(face, euler=(face.euler[0] + 40 * (frame == FRAMES), *face.euler[1:]))
+            for frame, face in faces.items()
+        }
 
     people = (dataclasses.replace(person, faces=turned(person.faces), measured=turned(person.measured)),)
     path = tmp_path_factory.mktemp("views") / "source.json"
@@ -49,8 +51,13 @@ def _related(track: Track) -> Track:
 def made(small: Small, clip: Clip) -> Callable[..., ViewMap]:
     def make(target: bool = True, frames: str = "", pictures: bool = False, **settings: str) -> ViewMap:
         stages = PLAIN.with_settings({f"reenact.{name}": value for name, value in settings.items()})
-        return make_view_map([clip], stages, Clip(small.plate, track=str(small.folder / "plate.json")) if target else None,
-                        frames=frames, pictures=pictures)
+        return make_view_map(
+            [clip],
+            stages,
+            Clip(small.plate, track=str(small.folder / "plate.json")) if target else None,
+            frames=frames,
+            pictures=pictures,
+        )
 
     return make
 
@@ -129,13 +136,24 @@ def test_names_of_several_clips(small: Small, clip: Clip, tmp_path: Path) -> Non
     found = make_view_map([clip, other, clip], PLAIN, pictures=False)
     names = [view.name for view in found.views]
     assert names[0] == "1:1" and names[FRAMES] == "source:1" and names[-1] == f"3:{FRAMES}"
-    left = make_view_map([clip, other, clip], PLAIN.with_settings({"reenact.exclude": "3:1-6,source:1,1:2"}), pictures=False)
+    left = make_view_map(
+        [clip, other, clip], PLAIN.with_settings({"reenact.exclude": "3:1-6,source:1,1:2"}), pictures=False
+    )
     assert [view.name for view in left.views if view.state == "used"] == ["1:1", "1:3", "1:4", "1:5", "1:6"]
 
 
 def test_command(small: Small, clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["views", "--source", clip.path, "--source-track", clip.track, "--target", small.plate, "--target-track",
-             str(small.folder / "plate.json")]
+    words = [
+        "views",
+        "--source",
+        clip.path,
+        "--source-track",
+        clip.track,
+        "--target",
+        small.plate,
+        "--target-track",
+        str(small.folder / "plate.json"),
+    ]
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["views"]) == FRAMES and found["lacking"] == []

@@ -32,8 +32,10 @@ class TestAtomicFile:
         assert (tmp_path / "a.json").read_text() == "old"
 
     def test_a_refusal_is_explained(self, tmp_path: Path) -> None:
-        with pytest.raises(OutputError, match=r"cannot write .*a\.json: the disk is full"), \
-                write_atomically(tmp_path / "a.json"):
+        with (
+            pytest.raises(OutputError, match=r"cannot write .*a\.json: the disk is full"),
+            write_atomically(tmp_path / "a.json"),
+        ):
             raise OSError(errno.ENOSPC, "No space left on device")
         assert list(tmp_path.iterdir()) == []
 
@@ -46,8 +48,11 @@ class TestAtomicFile:
         gone.wait()
         host = atomic._get_host_name()
         left = [tmp_path / f".a.exr.{host}.{gone.pid}.{end}" for end in ("0.tmp", "1.raw.tmp")]
-        others = [tmp_path / f".b.exr.{host}.{gone.pid}.0.tmp", tmp_path / f".a.exr.elsewhere.{gone.pid}.0.tmp",
-                  tmp_path / f".a.exr.{host}.1.0.tmp"]
+        others = [
+            tmp_path / f".b.exr.{host}.{gone.pid}.0.tmp",
+            tmp_path / f".a.exr.elsewhere.{gone.pid}.0.tmp",
+            tmp_path / f".a.exr.{host}.1.0.tmp",
+        ]
         for path in left + others:
             path.touch()
         with write_atomically(tmp_path / "a.exr"):
@@ -57,10 +62,16 @@ class TestAtomicFile:
 
 
 class TestMessages:
-    @pytest.mark.parametrize(("number", "words"), [
-        (errno.ENOSPC, "the disk is full; free some space"), (errno.EROFS, "the disk is read-only"),
-        (errno.EACCES, "no permission"), (errno.EDQUOT, "quota"), (errno.EIO, "Input/output error"),
-    ])
+    @pytest.mark.parametrize(
+        ("number", "words"),
+        [
+            (errno.ENOSPC, "the disk is full; free some space"),
+            (errno.EROFS, "the disk is read-only"),
+            (errno.EACCES, "no permission"),
+            (errno.EDQUOT, "quota"),
+            (errno.EIO, "Input/output error"),
+        ],
+    )
     def test_says_what_to_do(self, number: int, words: str) -> None:
         import os
 

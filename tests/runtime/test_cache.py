@@ -32,16 +32,31 @@ class TestDigest:
         value = [None, True, 1, -2.5, "é", b"x", {"b": 1, "a": [1, 2]}, (1, 2)]
         code = f"from fsgan_core.runtime.cache import digest; print(digest({value!r}))"
         environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
-        other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
-                               check=True)
+        other = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
         assert other.stdout.strip() == compute_digest(value)
 
-    @pytest.mark.parametrize(("one", "two"), [
-        (1, 1.0), (1, True), (0, None), ("1", 1), ("", None), ([1, 2], [12]), (["ab"], ["a", "b"]),
-        ([[1], 2], [[1, 2]]), ({"a": 1}, {"a": 2}), ({"a": 1}, [("a", 1)]), (0.0, -0.0), (b"a", "a"),
-        (Pair(1, 2.0), Pair(2, 2.0)),
-        (np.zeros(2), np.zeros((2, 1))), (np.zeros(2), np.zeros(2, np.float32)),
-    ])
+    @pytest.mark.parametrize(
+        ("one", "two"),
+        [
+            (1, 1.0),
+            (1, True),
+            (0, None),
+            ("1", 1),
+            ("", None),
+            ([1, 2], [12]),
+            (["ab"], ["a", "b"]),
+            ([[1], 2], [[1, 2]]),
+            ({"a": 1}, {"a": 2}),
+            ({"a": 1}, [("a", 1)]),
+            (0.0, -0.0),
+            (b"a", "a"),
+            (Pair(1, 2.0), Pair(2, 2.0)),
+            (np.zeros(2), np.zeros((2, 1))),
+            (np.zeros(2), np.zeros(2, np.float32)),
+        ],
+    )
     def test_tells_apart(self, one: object, two: object) -> None:
         assert compute_digest(one) != compute_digest(two)
 
@@ -117,14 +132,20 @@ class TestKeptFile:
 
     def test_who_comes_second_waits(self, tmp_path: Path) -> None:
         """Two processes want the same file; the first is slow. One of them makes it."""
-        code = ("import sys, time; from pathlib import Path; from fsgan_core.runtime.cache import kept_file\n"
-                "folder = Path(sys.argv[1])\n"
-                "def compute():\n"
-                "    (folder / f'made.{sys.argv[2]}').touch(); time.sleep(1.0); return 'value'\n"
-                "print(kept_file(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text))")
+        code = (
+            "import sys, time; from pathlib import Path; from fsgan_core.runtime.cache import kept_file\n"
+            "folder = Path(sys.argv[1])\n"
+            "def compute():\n"
+            "    (folder / f'made.{sys.argv[2]}').touch(); time.sleep(1.0); return 'value'\n"
+            "print(kept_file(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text))"
+        )
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name], env=environment, text=True,
-                                 stdout=subprocess.PIPE) for name in "ab"]
+        both = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(tmp_path), name], env=environment, text=True, stdout=subprocess.PIPE
+            )
+            for name in "ab"
+        ]
         assert [process.communicate()[0].strip() for process in both] == ["value", "value"]
         assert len(list(tmp_path.glob("made.*"))) == 1
         assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x.json"]

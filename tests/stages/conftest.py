@@ -27,9 +27,15 @@ from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
 
 
-def posed(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, scale: float = 1.0,
-          centre: tuple[float, float] = (100.0, 100.0), aspect: float = 1.0,
-          shape: np.ndarray = FACE_MODEL) -> np.ndarray:
+def posed(
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    roll: float = 0.0,
+    scale: float = 1.0,
+    centre: tuple[float, float] = (100.0, 100.0),
+    aspect: float = 1.0,
+    shape: np.ndarray = FACE_MODEL,
+) -> np.ndarray:
     """Landmarks (68, 2) of the generic head, `scale` pixels per millimetre; the eyes' middle at `centre`, plate
     coordinates."""
     pose = HeadPose(make_rotation(yaw, pitch, roll), np.array(centre) * (aspect, 1.0), scale, 1000.0, 0.0)
@@ -37,7 +43,9 @@ def posed(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0, scale: float 
 
 
 def face_at(landmarks: np.ndarray, frame: int = 1, aspect: float = 1.0, confidence: float = 0.95) -> Face:
-    return Face(frame, compute_face_box(landmarks, aspect), landmarks, measure_euler_angles(landmarks, aspect), confidence)
+    return Face(
+        frame, compute_face_box(landmarks, aspect), landmarks, measure_euler_angles(landmarks, aspect), confidence
+    )
 
 
 def plate_at(rgb: np.ndarray, x: int = 0, y: int = 0, aspect: float = 1.0) -> Plate:
@@ -80,10 +88,18 @@ class Still:
     def view(self, codec: Codec) -> SourceView:
         return _view(self, codec)
 
-    def reenacted(self, source: Still, codec: Codec, params: ReenactParams | None = None,
-                  plan: FramePlan = ONE) -> Plate:
-        return reenact(self.plate, self.face, self.region, plan, {ViewRef(0, 1): source.view(codec)}, codec,
-                       params or ReenactParams())
+    def reenacted(
+        self, source: Still, codec: Codec, params: ReenactParams | None = None, plan: FramePlan = ONE
+    ) -> Plate:
+        return reenact(
+            self.plate,
+            self.face,
+            self.region,
+            plan,
+            {ViewRef(0, 1): source.view(codec)},
+            codec,
+            params or ReenactParams(),
+        )
 
 
 @lru_cache(maxsize=32)
@@ -108,8 +124,15 @@ class Swap:
         return codec.encode(self.blended.plate.crop(self.target.region).get("R", "G", "B"))
 
 
-def swapped(source: Still, target: Still, codec: Codec, *, mask: MaskParams | None = None,
-            blending: BlendParams | None = None, holdout: np.ndarray | None = None) -> Swap:
+def swapped(
+    source: Still,
+    target: Still,
+    codec: Codec,
+    *,
+    mask: MaskParams | None = None,
+    blending: BlendParams | None = None,
+    holdout: np.ndarray | None = None,
+) -> Swap:
     reenacted = target.reenacted(source, codec)
     mattes = target.mattes(codec, mask, holdout)
     completed = inpaint(reenacted, mattes, list, codec, InpaintParams(), holdout)
@@ -127,8 +150,9 @@ def codec(config: ColourConfig) -> Codec:
     return config.make_codec(config.scene_linear)
 
 
-def still_of(picture: np.ndarray, landmarks: np.ndarray, config: ColourConfig, crop: tuple[int, int, int, int],
-             scale: float) -> Still:
+def still_of(
+    picture: np.ndarray, landmarks: np.ndarray, config: ColourConfig, crop: tuple[int, int, int, int], scale: float
+) -> Still:
     """A part (x, y, right, bottom) of a picture (uint8 sRGB), resized, in scene-linear light."""
     x, y, right, bottom = crop
     part = picture[y:bottom, x:right].astype(np.float32) / 255

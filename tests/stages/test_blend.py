@@ -31,17 +31,27 @@ def swap(hopper: Still, collins: Still, codec: Codec) -> Swap:
     return swapped(hopper, collins, codec)
 
 
-def blended(swap: Swap, codec: Codec, target: Plate | None = None, holdout: np.ndarray | None = None,
-            **params: object) -> BlendedPlate:
-    return blend(target or swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec,
-                 BlendParams().replace(**params), holdout)
+def blended(
+    swap: Swap, codec: Codec, target: Plate | None = None, holdout: np.ndarray | None = None, **params: object
+) -> BlendedPlate:
+    return blend(
+        target or swap.target.plate,
+        swap.completed,
+        swap.mattes,
+        swap.target.face,
+        codec,
+        BlendParams().replace(**params),
+        holdout,
+    )
 
 
 def inside(swap: Swap, result: BlendedPlate) -> tuple[np.ndarray, np.ndarray]:
     """The region's part that the plate has, of the plate's pixels and of the matte."""
     window = swap.target.region.intersect(swap.target.plate.data_window)
-    return (result.plate.pixels[compute_slices(window, result.plate.data_window)],
-            result.matte[compute_slices(window, swap.target.region)])
+    return (
+        result.plate.pixels[compute_slices(window, result.plate.data_window)],
+        result.matte[compute_slices(window, swap.target.region)],
+    )
 
 
 def on_plate(swap: Swap, result: BlendedPlate) -> np.ndarray:
@@ -59,16 +69,23 @@ def rich(plate: Plate, formats: str) -> Plate:
     pixels = np.dstack([more[..., 0], plate.pixels[..., 2], plate.pixels[..., 0], plate.pixels[..., 1], more[..., 1:]])
     kind = np.float16 if formats == "half" else np.float32
     window = plate.data_window
-    return Plate(pixels.astype(kind).astype(np.float32), ("A", "B", "R", "G", "depth.Z", "id.roto"), window,
-                 Window(window.x + 8, window.y - 4, window.width - 16, window.height), 1.0,
-                 {"shot": "x", "take": 3}, (formats,) * 6)
+    return Plate(
+        pixels.astype(kind).astype(np.float32),
+        ("A", "B", "R", "G", "depth.Z", "id.roto"),
+        window,
+        Window(window.x + 8, window.y - 4, window.width - 16, window.height),
+        1.0,
+        {"shot": "x", "take": 3},
+        (formats,) * 6,
+    )
 
 
 class TestOutside:
     @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("kind", ["half", "float"])
-    def test_files_are_equal_outside_the_matte(self, swap: Swap, codec: Codec, tmp_path: Path, method: str,
-                                               kind: str) -> None:
+    def test_files_are_equal_outside_the_matte(
+        self, swap: Swap, codec: Codec, tmp_path: Path, method: str, kind: str
+    ) -> None:
         """Written and read again: every bit outside the matte, every other channel, windows, types and metadata."""
         plate = rich(swap.target.plate, kind)
         pixels = plate.pixels.copy()
@@ -81,7 +98,7 @@ class TestOutside:
         files = [raw(tmp_path / name) for name in ("before.exr", "after.exr")]
         assert files[0][0].dtype == (np.float16 if kind == "half" else np.float32)
         assert files[0][1] == files[1][1]
-        changed = (files[0][0].view(f"u{files[0][0].itemsize}") != files[1][0].view(f"u{files[1][0].itemsize}"))
+        changed = files[0][0].view(f"u{files[0][0].itemsize}") != files[1][0].view(f"u{files[1][0].itemsize}")
         matte = on_plate(swap, result)
         assert not changed[matte == 0].any()
         names = files[0][1]["channels"]
@@ -143,8 +160,11 @@ def raw(path: Path) -> tuple[np.ndarray, dict[str, object]]:
     file = oiio.ImageInput.open(str(path))
     spec = file.spec()
     pixels = file.read_image(spec.format)
-    facts = {"channels": list(spec.channelnames), "size": (spec.x, spec.y, spec.width, spec.height),
-             "full": (spec.full_x, spec.full_y, spec.full_width, spec.full_height)}
+    facts = {
+        "channels": list(spec.channelnames),
+        "size": (spec.x, spec.y, spec.width, spec.height),
+        "full": (spec.full_x, spec.full_y, spec.full_width, spec.full_height),
+    }
     file.close()
     return np.ascontiguousarray(pixels), facts
 
@@ -159,7 +179,7 @@ class TestValues:
         jaw = np.round(swap.target.face.landmarks[[4, 12, 8]]).astype(int)
         spots = np.zeros(pixels.shape[:2], np.uint8)
         for x, y in (nose, *jaw, jaw[0] - (9, 0)):
-            spots[y - 2:y + 3, x - 2:x + 3] = 1
+            spots[y - 2 : y + 3, x - 2 : x + 3] = 1
         pixels[spots > 0] = 64.0
         lit = replace(swap.target.plate, pixels=pixels)
         result, plain = blended(swap, codec, lit, engine=method), blended(swap, codec, engine=method)
@@ -181,8 +201,14 @@ class TestValues:
         ramp = np.linspace(-0.5, 64, pixels.shape[0], dtype=np.float32)
         pixels[:] = ramp[:, None, None]
         faint = replace(swap.mattes, pixels=swap.mattes.pixels * np.float32([1e-6, 1, 1, 1]))
-        result = blend(replace(swap.target.plate, pixels=pixels), swap.completed, faint, swap.target.face, codec,
-                       BlendParams(engine=method))
+        result = blend(
+            replace(swap.target.plate, pixels=pixels),
+            swap.completed,
+            faint,
+            swap.target.face,
+            codec,
+            BlendParams(engine=method),
+        )
         assert (result.matte > 0).any()
         assert np.abs(result.plate.pixels - pixels).max() < 1e-3
         assert (np.abs(result.plate.pixels - pixels) / np.maximum(np.abs(pixels), 0.1)).max() < 2e-4
@@ -192,7 +218,7 @@ class TestValues:
         x, y = np.round(swap.target.face.landmarks[33]).astype(int)
         pixels[y, x], pixels[y - 8, x + 6, 1], pixels[2, 2], pixels[2, 3, 0] = np.nan, np.inf, np.nan, -np.inf
         edge = np.round(swap.target.face.landmarks[5]).astype(int)
-        pixels[edge[1] - 2:edge[1] + 3, edge[0]] = np.nan
+        pixels[edge[1] - 2 : edge[1] + 3, edge[0]] = np.nan
         result = blended(swap, codec, replace(swap.target.plate, pixels=pixels), engine=method)
         plain = blended(swap, codec, engine=method)
         matte = on_plate(swap, result)
@@ -205,8 +231,14 @@ class TestValues:
     def test_no_numbers_in_the_face(self, swap: Swap, codec: Codec, method: str) -> None:
         pixels = swap.completed.pixels.copy()
         pixels[80, 80, :3], pixels[85, 85, 0] = np.nan, np.inf
-        result = blend(swap.target.plate, replace(swap.completed, pixels=pixels), swap.mattes, swap.target.face, codec,
-                       BlendParams(engine=method))
+        result = blend(
+            swap.target.plate,
+            replace(swap.completed, pixels=pixels),
+            swap.mattes,
+            swap.target.face,
+            codec,
+            BlendParams(engine=method),
+        )
         plain = blended(swap, codec, engine=method)
         assert np.isfinite(result.plate.pixels).all()
         assert np.abs(result.plate.pixels - plain.plate.pixels).max() < 0.2
@@ -226,17 +258,24 @@ class TestSeat:
         matte = poisson.matte
         rim = (matte > 0.02) & (matte < 0.6) & (swap.mattes.get_matte("matte.hair") < 0.05)
         own = swap.before(codec)
-        wide = [cv2.GaussianBlur(codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B")) - own,
-                                 (0, 0), 2)[rim] for result in (poisson, over)]
+        wide = [
+            cv2.GaussianBlur(codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B")) - own, (0, 0), 2)[
+                rim
+            ]
+            for result in (poisson, over)
+        ]
         assert np.abs(wide[0]).mean() < 0.9 * np.abs(wide[1]).mean()
 
     def test_light_comes_together(self, swap: Swap, codec: Codec) -> None:
-        matched, plain = (blended(swap, codec, engine="over", colour=amount, sharpness=0.0, grain=0.0)
-                          for amount in (1.0, 0.0))
+        matched, plain = (
+            blended(swap, codec, engine="over", colour=amount, sharpness=0.0, grain=0.0) for amount in (1.0, 0.0)
+        )
         skin = matched.matte > 0.9
         own = swap.before(codec)[skin].mean(0)
-        means = [codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B"))[skin].mean(0)
-                 for result in (matched, plain)]
+        means = [
+            codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B"))[skin].mean(0)
+            for result in (matched, plain)
+        ]
         assert np.abs(means[0] - own).max() < 0.04
         assert np.abs(means[1] - own).max() > 0.1
 
@@ -244,8 +283,11 @@ class TestSeat:
     def test_the_plates_own_inner_mouth_keeps_its_colour(self, swap: Swap, codec: Codec, method: str) -> None:
         """Where reenactment has kept it, it is in the plate's light already; the source's own is brought there."""
         region, face = swap.target.region, swap.target.face
-        mouth = draw_polygon(face.landmarks[warp_points.INNER_LIPS] + (0, 2) * np.sign(
-            face.landmarks[warp_points.INNER_LIPS] - face.landmarks[warp_points.INNER_LIPS].mean(0)), region)
+        mouth = draw_polygon(
+            face.landmarks[warp_points.INNER_LIPS]
+            + (0, 2) * np.sign(face.landmarks[warp_points.INNER_LIPS] - face.landmarks[warp_points.INNER_LIPS].mean(0)),
+            region,
+        )
         mattes = swap.mattes.pixels.copy()
         mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
         blue = Still(swap.target.painted(swap.target.plate.pixels * (0.6, 0.8, 1.3)).plate, face)
@@ -260,8 +302,14 @@ class TestSeat:
                 if kept:
                     pixels[..., place] = np.where(mouth > 0, own[..., k] * rgba[..., 3], rgba[..., k])
             completed = replace(swap.completed, pixels=pixels, metadata={META_MOUTH: str(float(kept))})
-            result = blend(blue.plate, completed, replace(swap.mattes, pixels=mattes), face, codec,
-                           BlendParams().replace(engine=method))
+            result = blend(
+                blue.plate,
+                completed,
+                replace(swap.mattes, pixels=mattes),
+                face,
+                codec,
+                BlendParams().replace(engine=method),
+            )
             results[kept] = np.abs(result.plate.crop(region).get("R", "G", "B") - own)[sure].max()
         assert sure.sum() > 10 and results[True] < 0.01 < results[False]
 
@@ -276,8 +324,9 @@ class TestSeat:
 
         def away(said: str) -> float:
             completed = replace(swap.completed, metadata={META_MOUTH: said} if said else {})
-            result = blend(swap.target.plate, completed, replace(swap.mattes, pixels=mattes), face, codec,
-                           BlendParams(grain=0.0))
+            result = blend(
+                swap.target.plate, completed, replace(swap.mattes, pixels=mattes), face, codec, BlendParams(grain=0.0)
+            )
             shown = to_perceptual(result.plate.crop(region).get("R", "G", "B"), codec.exposure)
             return float(np.abs(shown - own)[sure].mean())
 
@@ -289,17 +338,23 @@ class TestSeat:
     def test_sharpness_comes_together(self, hopper: Still, collins: Still, codec: Codec, config: ColourConfig) -> None:
         """A crisp source on a soft plate."""
         soft = collins.painted(cv2.GaussianBlur(collins.plate.pixels, (0, 0), 1.6))
-        results = [swapped(hopper, soft, codec, blending=BlendParams(engine="over", sharpness=amount, grain=0.0))
-                   for amount in (0.0, 1.0)]
+        results = [
+            swapped(hopper, soft, codec, blending=BlendParams(engine="over", sharpness=amount, grain=0.0))
+            for amount in (0.0, 1.0)
+        ]
         skin = (results[0].blended.matte > 0.95).astype(np.float32)
-        bands = [measure_texture(picture, skin, soft.width)[:2]
-                 for picture in (soft_display(soft, codec), *(result.after(codec) for result in results))]
+        bands = [
+            measure_texture(picture, skin, soft.width)[:2]
+            for picture in (soft_display(soft, codec), *(result.after(codec) for result in results))
+        ]
         assert bands[1][0] > 3 * bands[0][0]
         assert bands[2][0] < 0.5 * bands[1][0]
 
     def test_grain_is_the_frames_own_and_repeatable(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        noisy = collins.painted(collins.plate.pixels * (1 + 0.08 * np.random.default_rng(0).standard_normal(
-            collins.plate.pixels.shape[:2]))[..., None])
+        noisy = collins.painted(
+            collins.plate.pixels
+            * (1 + 0.08 * np.random.default_rng(0).standard_normal(collins.plate.pixels.shape[:2]))[..., None]
+        )
         clean = hopper.painted(cv2.GaussianBlur(hopper.plate.pixels, (0, 0), 1.5))
 
         def result(frame: int = 1, **params: object) -> np.ndarray:
@@ -322,8 +377,10 @@ class TestSeat:
         assert np.array_equal(result.plate.pixels, plain.plate.pixels)
 
     def test_multiband_has_a_wider_seam_for_light_than_for_detail(self, swap: Swap, codec: Codec) -> None:
-        multi, over = (blended(swap, codec, engine=method, colour=0.0, sharpness=0.0, grain=0.0)
-                       for method in ("multiband", "over"))
+        multi, over = (
+            blended(swap, codec, engine=method, colour=0.0, sharpness=0.0, grain=0.0)
+            for method in ("multiband", "over")
+        )
         pictures = [codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B")) for result in (multi, over)]
         core = swap.mattes.get_matte("matte.face") > 0.999
         deep = cv2.erode(core.astype(np.uint8), np.ones((31, 31), np.uint8)) > 0
@@ -341,8 +398,9 @@ def soft_display(still: Still, codec: Codec) -> np.ndarray:
 
 class TestPixelAspect:
     @pytest.mark.parametrize("method", METHODS)
-    def test_a_squeezed_plate_gives_the_same_face(self, hopper: Still, collins: Still, codec: Codec,
-                                                  method: str) -> None:
+    def test_a_squeezed_plate_gives_the_same_face(
+        self, hopper: Still, collins: Still, codec: Codec, method: str
+    ) -> None:
         params = BlendParams(engine=method, grain=0.0, sharpness=0.0)
         square = swapped(hopper, collins, codec, blending=params).blended.plate
         narrow = collins.squeezed()
@@ -375,7 +433,7 @@ class TestEdges:
 
     def test_a_face_larger_than_the_frame(self, hopper: Still, collins: Still, codec: Codec) -> None:
         x, y = np.round(collins.face.landmarks[33]).astype(int)
-        close = Still(plate_at(collins.plate.pixels[y - 25:y + 25, x - 22:x + 22], x - 22, y - 25), collins.face)
+        close = Still(plate_at(collins.plate.pixels[y - 25 : y + 25, x - 22 : x + 22], x - 22, y - 25), collins.face)
         result = swapped(hopper, close, codec).blended
         assert np.isfinite(result.plate.pixels).all()
         assert result.plate.data_window == close.plate.data_window

@@ -35,13 +35,24 @@ def shape_of(mouth: float = 0.0, eyes: float = 1.0, brows: float = 0.0) -> np.nd
     return shape
 
 
-def clip(*shapes: np.ndarray, scale: float = 2.0, first: int = 1, yaw: tuple[float, ...] = (), size: float = 1.0,
-         aspect: float = 1.0) -> Performer:
+def clip(
+    *shapes: np.ndarray,
+    scale: float = 2.0,
+    first: int = 1,
+    yaw: tuple[float, ...] = (),
+    size: float = 1.0,
+    aspect: float = 1.0,
+) -> Performer:
     """An actor who makes one face per frame. size: how large this head is, lens and distance the same."""
     turns = yaw or (0.0,) * len(shapes)
-    faces = {first + t: face_at(posed(turn, scale=scale, centre=(CENTRE[0] / aspect, CENTRE[1]), aspect=aspect,
-                                      shape=shape * size), first + t, aspect)
-             for t, (shape, turn) in enumerate(zip(shapes, turns, strict=True))}
+    faces = {
+        first + t: face_at(
+            posed(turn, scale=scale, centre=(CENTRE[0] / aspect, CENTRE[1]), aspect=aspect, shape=shape * size),
+            first + t,
+            aspect,
+        )
+        for t, (shape, turn) in enumerate(zip(shapes, turns, strict=True))
+    }
     return measure_performer(faces, aspect)
 
 
@@ -58,10 +69,23 @@ def still(count: int = 10, **options: float) -> Performer:
     return clip(*[shape_of()] * count, **options)  # type: ignore[arg-type]
 
 
-def driven(plate: Performer, driver: Performer, *, first: int = 1, driver_first: int = 1, inner_mouth: str = "auto",
-           **settings: float | int) -> dict[int, DrivenFrame]:
-    return drive_faces(plate, driver, DriveParams(**settings), first=first, driver_first=driver_first,
-                       reenact=ReenactParams(inner_mouth=inner_mouth))
+def driven(
+    plate: Performer,
+    driver: Performer,
+    *,
+    first: int = 1,
+    driver_first: int = 1,
+    inner_mouth: str = "auto",
+    **settings: float | int,
+) -> dict[int, DrivenFrame]:
+    return drive_faces(
+        plate,
+        driver,
+        DriveParams(**settings),
+        first=first,
+        driver_first=driver_first,
+        reenact=ReenactParams(inner_mouth=inner_mouth),
+    )
 
 
 def gaps(face: Face) -> np.ndarray:
@@ -71,8 +95,12 @@ def gaps(face: Face) -> np.ndarray:
 
 @pytest.mark.parametrize("settings", [{}, {"pose": 1.0}, {"brows": 0.3, "eyes": 0.5, "mouth": 0.7, "jaw": 0.2}])
 def test_by_itself_nothing_moves(settings: dict[str, float]) -> None:
-    who = clip(*REST, *(shape_of(mouth, brows=brows) for mouth, brows in ((6, 1), (12, 3), (6, 0))), *BLINK,
-               yaw=(0, 1, 2, 3, 4, 5, 6, 7))
+    who = clip(
+        *REST,
+        *(shape_of(mouth, brows=brows) for mouth, brows in ((6, 1), (12, 3), (6, 0))),
+        *BLINK,
+        yaw=(0, 1, 2, 3, 4, 5, 6, 7),
+    )
     for frame, one in driven(who, who, **settings).items():
         assert np.abs(one.goal_face.landmarks - one.face.landmarks).max() < 1e-9, frame
         assert one.patches == () and one.flags == ()
@@ -81,7 +109,12 @@ def test_by_itself_nothing_moves(settings: dict[str, float]) -> None:
 def test_the_mouth_follows_and_the_chin_with_it() -> None:
     found = driven(still(), talk())
     openings = np.array([measure_mouth_opening(found[t].goal_face.landmarks) for t in range(1, 11)])
-    wanted = np.array([measure_mouth_opening(correct_gaps(face, 1.0, measure_landmark_bias(talk())).landmarks) for face in talk().faces.values()])
+    wanted = np.array(
+        [
+            measure_mouth_opening(correct_gaps(face, 1.0, measure_landmark_bias(talk())).landmarks)
+            for face in talk().faces.values()
+        ]
+    )
     assert np.abs(openings - wanted).max() < 0.01
     chin = np.array([found[t].goal_face.landmarks[8, 1] - found[t].face.landmarks[8, 1] for t in range(1, 11)])
     assert chin.argmax() == 5 and chin[5] > 6 and np.abs(chin[:4]).max() < 1.0
@@ -159,8 +192,10 @@ def test_offset_retime_and_subframes() -> None:
 def test_head_pose_by_amount() -> None:
     driver = clip(*[shape_of()] * 5, yaw=(-8, -4, 0, 4, 8))
     fixed = driven(still(5), driver)
-    assert all(one.head_turn == (0, 0, 0) and np.allclose(one.goal_face.landmarks, one.face.landmarks, atol=0.6)
-               for one in fixed.values())
+    assert all(
+        one.head_turn == (0, 0, 0) and np.allclose(one.goal_face.landmarks, one.face.landmarks, atol=0.6)
+        for one in fixed.values()
+    )
     for amount in (0.5, 1.0):
         found = driven(still(5), driver, pose=amount)
         yaws = [fit_head_pose(found[t].goal_face.landmarks).angles[0] for t in range(1, 6)]
@@ -219,7 +254,9 @@ def test_nobody_and_stills() -> None:
         driven(talk(), nobody)
     held = driven(still(3), clip(shape_of(9.0)))
     assert all(one.flags == () for one in held.values())  # a still is held by nature
-    assert measure_mouth_opening(held[3].goal_face.landmarks) == pytest.approx(measure_mouth_opening(held[1].goal_face.landmarks))
+    assert measure_mouth_opening(held[3].goal_face.landmarks) == pytest.approx(
+        measure_mouth_opening(held[1].goal_face.landmarks)
+    )
 
 
 def test_a_drive_matches_nothing() -> None:

@@ -52,7 +52,10 @@ def test_a_turned_head_carries_its_hair(collins: Still) -> None:
 def test_wide_pixels(collins: Still) -> None:
     """A squeezed plate moves as the square one does."""
     wide = collins.squeezed()
-    square, other = compute_face_motion(wanted(collins, OPEN), collins.region, 1.0), compute_face_motion(wanted(wide, OPEN), wide.region, 2.0)
+    square, other = (
+        compute_face_motion(wanted(collins, OPEN), collins.region, 1.0),
+        compute_face_motion(wanted(wide, OPEN), wide.region, 2.0),
+    )
     chin = np.round(collins.face.landmarks[8] - (collins.region.x, collins.region.y)).astype(int)
     same = np.round(wide.face.landmarks[8] - (wide.region.x, wide.region.y)).astype(int)
     a, b = square.motion[chin[1] - 2, chin[0]], other.motion[same[1] - 2, same[0]]

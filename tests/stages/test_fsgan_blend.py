@@ -30,11 +30,25 @@ def swap(hopper: Still, collins: Still, codec: Codec) -> Swap:
     return swapped(hopper, collins, codec)
 
 
-def blended(swap: Swap, codec: Codec, function: Function = same_picture, target: Plate | None = None,
-            params: BlendParams = PLAIN, holdout: np.ndarray | None = None) -> tuple[BlendedPlate, StandIn]:
+def blended(
+    swap: Swap,
+    codec: Codec,
+    function: Function = same_picture,
+    target: Plate | None = None,
+    params: BlendParams = PLAIN,
+    holdout: np.ndarray | None = None,
+) -> tuple[BlendedPlate, StandIn]:
     networks, stand_in = network("blend", function)
-    return blend(target or swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec, params, holdout,
-                 networks=networks), stand_in
+    return blend(
+        target or swap.target.plate,
+        swap.completed,
+        swap.mattes,
+        swap.target.face,
+        codec,
+        params,
+        holdout,
+        networks=networks,
+    ), stand_in
 
 
 def tint(batch: np.ndarray) -> np.ndarray:
@@ -47,7 +61,7 @@ class TestPublished:
         still = on_raster(collins, 128)
         crop = compute_face_crop(still.face, 1.2, 128)
         x, y = round(crop.left + 0.5) - still.region.x, round(crop.top + 0.5) - still.region.y
-        part = np.s_[y:y + 128, x:x + 128]
+        part = np.s_[y : y + 128, x : x + 128]
         target = plate_at(np.clip(still.plate.pixels[:, ::-1], 0, 0.6) * np.float32([0.8, 1, 1]))
         new = reenacted(still, np.ones_like(oval(still)))
         matte = oval(still)
@@ -79,8 +93,9 @@ class TestPlate:
     def test_a_network_that_changes_nothing_is_a_plain_over(self, swap: Swap, codec: Codec) -> None:
         """Inside the hard matte, pixel for pixel at the plate's resolution."""
         result, _ = blended(swap, codec, params=PLAIN.replace(resolution=64))
-        over = classical(swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec,
-                         PLAIN.replace(engine="over"))
+        over = classical(
+            swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec, PLAIN.replace(engine="over")
+        )
         assert np.array_equal(result.matte, over.matte)
         matte = on_plate(swap, result)
         deep = cv2.erode(matte, np.ones((13, 13))) > 0.9
@@ -106,7 +121,7 @@ class TestPlate:
         matte = on_plate(swap, blended(swap, codec)[0])
         y, x = np.argwhere((matte > 0.05) & (matte < 0.2))[20]
         pixels = swap.target.plate.pixels.copy()
-        pixels[y - 1:y + 2, x - 1:x + 2] = 64.0
+        pixels[y - 1 : y + 2, x - 1 : x + 2] = 64.0
         target = replace(swap.target.plate, pixels=pixels)
         result, _ = blended(swap, codec, target=target)
         share = on_plate(swap, result)[y, x]
@@ -136,8 +151,9 @@ class TestPlate:
         def flat(batch: np.ndarray) -> np.ndarray:
             return np.zeros_like(batch[:, :3])
 
-        smooth, grainy = (blended(swap, codec, flat, params=PLAIN.replace(grain=grain, sharpness=grain))
-                          for grain in (0.0, 1.0))
+        smooth, grainy = (
+            blended(swap, codec, flat, params=PLAIN.replace(grain=grain, sharpness=grain)) for grain in (0.0, 1.0)
+        )
         assert np.array_equal(smooth[1].given[0], grainy[1].given[0])
         deep = cv2.erode(on_plate(swap, smooth[0]), np.ones((21, 21))) > 0.9
         before, after = (codec.encode(one.plate.pixels)[deep] for one, _ in (smooth, grainy))
@@ -164,7 +180,14 @@ class TestPlate:
 
     def test_a_real_network(self, swap: Swap, codec: Codec) -> None:
         networks = module_network("blend", "res_unet.MultiScaleResUNet(in_nc=7,out_nc=3,flat_layers=(1,1),ngf=8)")
-        result = blend(swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec,
-                       BlendParams(engine="fsgan", resolution=64), networks=networks)
+        result = blend(
+            swap.target.plate,
+            swap.completed,
+            swap.mattes,
+            swap.target.face,
+            codec,
+            BlendParams(engine="fsgan", resolution=64),
+            networks=networks,
+        )
         assert np.isfinite(result.plate.pixels).all()
         assert tuple(swap.mattes.channels) == MATTES

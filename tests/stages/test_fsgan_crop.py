@@ -22,13 +22,14 @@ from tests.stages.conftest import Still, face_at, posed
 def dots(window: Window, points: np.ndarray, sigma: float = 2.0) -> np.ndarray:
     """A Gaussian at each of `points` (n, 2), plate coordinates."""
     x, y = np.arange(window.width) + window.x, np.arange(window.height) + window.y
-    return np.asarray(sum(np.exp(-((x[None] - px) ** 2 + (y[:, None] - py) ** 2) / (2 * sigma**2))
-                          for px, py in points), np.float32)
+    return np.asarray(
+        sum(np.exp(-((x[None] - px) ** 2 + (y[:, None] - py) ** 2) / (2 * sigma**2)) for px, py in points), np.float32
+    )
 
 
 def middle(picture: np.ndarray) -> np.ndarray:
     """Centre of mass (x, y) in pixels."""
-    y, x = np.mgrid[0:picture.shape[0], 0:picture.shape[1]]
+    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]]
     return np.array([(picture * x).sum(), (picture * y).sum()]) / picture.sum()
 
 
@@ -45,13 +46,18 @@ class TestPlace:
         face = face_at(posed(scale=1.5, centre=(80, 90)))
         near, far = compute_face_crop(face, 1.2, 256), compute_face_crop(face, 2.0, 256)
         assert far.width / near.width == pytest.approx(2.0 / 1.2)
-        assert near.denormalise_points(np.array([0.5, 0.5])) == pytest.approx(far.denormalise_points(np.array([0.5, 0.5])))
+        assert near.denormalise_points(np.array([0.5, 0.5])) == pytest.approx(
+            far.denormalise_points(np.array([0.5, 0.5]))
+        )
 
     @pytest.mark.parametrize("roll", [-50.0, 20.0, 90.0])
     def test_follows_the_heads_axis(self, roll: float) -> None:
         """Of a tilted head the same part lies in the middle."""
         straight, tilted = (face_at(posed(roll=angle, scale=1.5, centre=(100, 100))) for angle in (0.0, roll))
-        middle_of = [compute_face_crop(face, 1.2, 64).denormalise_points(np.array([0.5, 0.5])) - (100, 100) for face in (straight, tilted)]
+        middle_of = [
+            compute_face_crop(face, 1.2, 64).denormalise_points(np.array([0.5, 0.5])) - (100, 100)
+            for face in (straight, tilted)
+        ]
         angle = np.radians(roll)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         assert middle_of[1] == pytest.approx(turn @ middle_of[0], abs=1.5)
@@ -72,7 +78,9 @@ class TestPlace:
         for scale in (1.2, 2.0):
             region = compute_region(collins.face.box, compute_view_margin(scale) + 0.05)
             for turn in (0.0, 45.0, -120.0):
-                corners = compute_face_crop(collins.face, scale, 64, 1.0, turn).denormalise_points(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]))
+                corners = compute_face_crop(collins.face, scale, 64, 1.0, turn).denormalise_points(
+                    np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+                )
                 assert (corners >= (region.x, region.y)).all()
                 assert (corners <= (region.right - 1, region.bottom - 1)).all()
 
@@ -80,9 +88,15 @@ class TestPlace:
 class TestResampling:
     WINDOW = Window(-7, 11, 120, 140)
 
-    @pytest.mark.parametrize("crop", [
-        Crop(3.3, 20.2, 77.7, 77.7, 64), Crop(3.3, 20.2, 77.7, 77.7, 128), Crop(0.0, 17.5, 50.0, 100.0, 64, 0.0, 2.0),
-        Crop(20.0, 40.0, 60.0, 60.0, 96, 30.0)])
+    @pytest.mark.parametrize(
+        "crop",
+        [
+            Crop(3.3, 20.2, 77.7, 77.7, 64),
+            Crop(3.3, 20.2, 77.7, 77.7, 128),
+            Crop(0.0, 17.5, 50.0, 100.0, 64, 0.0, 2.0),
+            Crop(20.0, 40.0, 60.0, 60.0, 96, 30.0),
+        ],
+    )
     def test_points_land_where_shares_say(self, crop: Crop) -> None:
         point = crop.denormalise_points(np.array([[0.4, 0.55]]))
         picture = dots(self.WINDOW, point)
@@ -121,7 +135,10 @@ class TestResampling:
         crop = Crop(-60.0, -40.0, 120.0, 120.0, 64, turn)
         part = cut_crop(np.ones((140, 120, 3), np.float32), self.WINDOW, crop)
         place = (np.arange(64) + 0.5) / 64
-        points = crop.denormalise_points(np.stack(np.meshgrid(place, place), -1)) - (self.WINDOW.x - 0.5, self.WINDOW.y - 0.5)
+        points = crop.denormalise_points(np.stack(np.meshgrid(place, place), -1)) - (
+            self.WINDOW.x - 0.5,
+            self.WINDOW.y - 0.5,
+        )
         depth = np.minimum(points, (120, 140) - points).min(-1)  # plate pixels inside the picture's edge
         assert (depth > 6).sum() > 400 and (depth < -6).sum() > 400
         assert np.abs(part[depth > 6] - 1).max() < 1e-4
@@ -144,5 +161,5 @@ class TestResampling:
         whole = Window(-40, -30, 320, 300)
         for crop in (Crop(20.3, 30.6, 101.0, 101.0, 48), Crop(20.3, 30.6, 101.0, 101.0, 200)):
             window = crop.window()
-            part = picture[window.y + 30:window.bottom + 30, window.x + 40:window.right + 40]
+            part = picture[window.y + 30 : window.bottom + 30, window.x + 40 : window.right + 40]
             assert np.array_equal(cut_crop(part, window, crop), cut_crop(picture, whole, crop))

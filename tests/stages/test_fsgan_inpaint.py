@@ -25,8 +25,13 @@ PARAMS = InpaintParams(resolution=128, other_views=False)
 
 def reenacted(still: Still, alpha: np.ndarray) -> Plate:
     rgb = still.plate.crop(still.region).get("R", "G", "B")
-    return Plate(np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32), ("R", "G", "B", "A"), still.region,
-                 still.plate.display_window, still.plate.pixel_aspect)
+    return Plate(
+        np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32),
+        ("R", "G", "B", "A"),
+        still.region,
+        still.plate.display_window,
+        still.plate.pixel_aspect,
+    )
 
 
 def oval(still: Still, size: float = 1.0) -> np.ndarray:
@@ -47,13 +52,20 @@ def nothing() -> Iterator[Plate]:
     yield
 
 
-def completed(still: Still, alpha: np.ndarray, codec: Codec, function: Function = same_picture,
-              params: InpaintParams = PARAMS, matte: np.ndarray | None = None,
-              **facts: object) -> tuple[Plate, StandIn]:
+def completed(
+    still: Still,
+    alpha: np.ndarray,
+    codec: Codec,
+    function: Function = same_picture,
+    params: InpaintParams = PARAMS,
+    matte: np.ndarray | None = None,
+    **facts: object,
+) -> tuple[Plate, StandIn]:
     networks, stand_in = network("inpaint", function, **facts)
     mattes = wanted(still, oval(still) if matte is None else matte)
-    return inpaint(reenacted(still, alpha), mattes, nothing, codec, params, None, still.face,
-                   networks=networks), stand_in
+    return inpaint(
+        reenacted(still, alpha), mattes, nothing, codec, params, None, still.face, networks=networks
+    ), stand_in
 
 
 def tint(batch: np.ndarray) -> np.ndarray:
@@ -67,7 +79,7 @@ class TestPublished:
         still = on_raster(collins, 128)
         crop = compute_face_crop(still.face, 1.2, 128)
         x, y = round(crop.left + 0.5) - still.region.x, round(crop.top + 0.5) - still.region.y
-        part = np.s_[y:y + 128, x:x + 128]
+        part = np.s_[y : y + 128, x : x + 128]
         alpha = oval(still, 0.8)
         _, stand_in = completed(still, alpha, codec)
         (given,) = stand_in.given
@@ -88,16 +100,16 @@ class TestPublished:
         answer = (tint(stand_in.given[0])[0].transpose(1, 2, 0) + 1) / 2
         rgb, alpha = unpremultiply(result)
         hard = stand_in.given[0][0, 3]
-        inside = (alpha > 0.999)[y:y + 128, x:x + 128] & (cv2.erode(hard, np.ones((11, 11))) > 0)
+        inside = (alpha > 0.999)[y : y + 128, x : x + 128] & (cv2.erode(hard, np.ones((11, 11))) > 0)
         inside[:4], inside[-4:], inside[:, :4], inside[:, -4:] = False, False, False, False
         assert inside.sum() > 2500
-        assert np.abs(codec.encode(rgb)[y:y + 128, x:x + 128] - answer)[inside].max() < 3e-3
+        assert np.abs(codec.encode(rgb)[y : y + 128, x : x + 128] - answer)[inside].max() < 3e-3
 
         def black_outside(batch: np.ndarray) -> np.ndarray:
             return np.where(batch[:, 3:] > 0, tint(batch), -1)
 
         dark, _ = completed(still, oval(still, 0.7), codec, black_outside)
-        assert np.abs(unpremultiply(dark)[0] - rgb)[y:y + 128, x:x + 128][hard == 0].max() < 1e-3
+        assert np.abs(unpremultiply(dark)[0] - rgb)[y : y + 128, x : x + 128][hard == 0].max() < 1e-3
 
 
 class TestPlate:
@@ -113,7 +125,7 @@ class TestPlate:
     def test_what_lies_outside_0_to_1_stays(self, collins: Still, codec: Codec) -> None:
         pixels = collins.plate.pixels.copy()
         x, y = np.round(collins.face.landmarks[30]).astype(int)
-        pixels[y - 6:y - 2, x - 3:x + 3], pixels[y + 3:y + 6, x - 3:x + 3] = 40.0, -0.05
+        pixels[y - 6 : y - 2, x - 3 : x + 3], pixels[y + 3 : y + 6, x - 3 : x + 3] = 40.0, -0.05
         result, _ = completed(collins.painted(pixels), oval(collins), codec)
         rgb = unpremultiply(result)[0]
         x, y = x - collins.region.x, y - collins.region.y
@@ -127,7 +139,7 @@ class TestPlate:
         dark = collins.painted(0.3 * collins.plate.pixels)  # far from white, beyond which no network may go
         result, _ = completed(dark, oval(dark), codec, brighter, PARAMS.replace(resolution=64))
         own = codec.encode(dark.plate.crop(dark.region).get("R", "G", "B"))
-        sure = (cv2.erode(oval(dark), np.ones((15, 15))) == 1)
+        sure = cv2.erode(oval(dark), np.ones((15, 15))) == 1
         change = (codec.encode(unpremultiply(result)[0]) - own)[sure]
         assert len(change) > 1000
         assert np.percentile(change, [2, 98]) == pytest.approx(0.05, abs=0.01)
@@ -148,8 +160,9 @@ class TestPlate:
         assert (made[far] == 1).all() and not made[inside & (alpha == 1)].any()
 
     def test_nothing_shown_at_all(self, collins: Still, codec: Codec) -> None:
-        result, stand_in = completed(collins, np.zeros_like(oval(collins)), codec,
-                                     lambda batch: np.zeros_like(batch[:, :3]))
+        result, stand_in = completed(
+            collins, np.zeros_like(oval(collins)), codec, lambda batch: np.zeros_like(batch[:, :3])
+        )
         assert (stand_in.given[0][0, :3] == -1).all()
         rgb, alpha = unpremultiply(result)
         assert codec.encode(rgb)[alpha == 1] == pytest.approx(0.5, abs=1e-3)
@@ -171,8 +184,16 @@ class TestPlate:
 
         networks, _ = network("inpaint", same_picture)
         alpha = oval(collins, 0.6)
-        result = inpaint(reenacted(collins, alpha), wanted(collins, oval(collins)), others, codec,
-                         PARAMS.replace(other_views=True), None, collins.face, networks=networks)
+        result = inpaint(
+            reenacted(collins, alpha),
+            wanted(collins, oval(collins)),
+            others,
+            codec,
+            PARAMS.replace(other_views=True),
+            None,
+            collins.face,
+            networks=networks,
+        )
         assert asked
         own = collins.plate.crop(collins.region).get("R", "G", "B")
         inside = cv2.erode(oval(collins), np.ones((9, 9))) == 1
@@ -190,31 +211,61 @@ class TestPlate:
 
     def test_a_real_network(self, collins: Still, codec: Codec) -> None:
         networks = module_network("inpaint", "res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(1,1),ngf=8)")
-        result = inpaint(reenacted(collins, oval(collins, 0.7)), wanted(collins, oval(collins)), nothing, codec,
-                         PARAMS.replace(resolution=64), None, collins.face, networks=networks)
+        result = inpaint(
+            reenacted(collins, oval(collins, 0.7)),
+            wanted(collins, oval(collins)),
+            nothing,
+            codec,
+            PARAMS.replace(resolution=64),
+            None,
+            collins.face,
+            networks=networks,
+        )
         assert np.isfinite(result.pixels).all()
         assert result.channels == ("R", "G", "B", "A", "matte.completed")
 
     def test_no_face(self, collins: Still, codec: Codec) -> None:
         networks, _ = network("inpaint", same_picture)
         with pytest.raises(EngineError, match="face"):
-            inpaint(reenacted(collins, oval(collins)), wanted(collins, oval(collins)), nothing, codec, PARAMS,
-                    networks=networks)
+            inpaint(
+                reenacted(collins, oval(collins)),
+                wanted(collins, oval(collins)),
+                nothing,
+                codec,
+                PARAMS,
+                networks=networks,
+            )
 
     def test_holdout_is_not_filled(self, collins: Still, codec: Codec) -> None:
         networks, _ = network("inpaint", same_picture)
         holdout = np.zeros_like(oval(collins))
-        holdout[:, holdout.shape[1] // 2:] = 1
-        result = inpaint(reenacted(collins, np.zeros_like(holdout)), wanted(collins, oval(collins)), nothing, codec,
-                         PARAMS, holdout, collins.face, networks=networks)
-        assert not result.get_matte("matte.completed")[:, holdout.shape[1] // 2:].any()
-        assert not result.get_matte("A")[:, holdout.shape[1] // 2 + 10:].any()
+        holdout[:, holdout.shape[1] // 2 :] = 1
+        result = inpaint(
+            reenacted(collins, np.zeros_like(holdout)),
+            wanted(collins, oval(collins)),
+            nothing,
+            codec,
+            PARAMS,
+            holdout,
+            collins.face,
+            networks=networks,
+        )
+        assert not result.get_matte("matte.completed")[:, holdout.shape[1] // 2 :].any()
+        assert not result.get_matte("A")[:, holdout.shape[1] // 2 + 10 :].any()
 
 
 def test_window_of_the_region_is_kept(collins: Still, codec: Codec) -> None:
     region = Window(collins.region.x + 20, collins.region.y + 30, 120, 110)
     networks, _ = network("inpaint", same_picture)
     whole = reenacted(collins, oval(collins)).crop(region)
-    result = inpaint(whole, wanted(collins, oval(collins)).crop(region), nothing, codec, PARAMS, None, collins.face,
-                     networks=networks)
+    result = inpaint(
+        whole,
+        wanted(collins, oval(collins)).crop(region),
+        nothing,
+        codec,
+        PARAMS,
+        None,
+        collins.face,
+        networks=networks,
+    )
     assert result.data_window == region

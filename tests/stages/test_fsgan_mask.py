@@ -32,12 +32,19 @@ def labels(face: np.ndarray, hair: np.ndarray | None = None) -> Function:
     return lambda batch: np.repeat(scores[None], len(batch), 0)
 
 
-def masked(still: Still, codec: Codec, function: Function, params: MaskParams = RAW, holdout: np.ndarray | None = None,
-           **facts: object) -> Plate:
+def masked(
+    still: Still,
+    codec: Codec,
+    function: Function,
+    params: MaskParams = RAW,
+    holdout: np.ndarray | None = None,
+    **facts: object,
+) -> Plate:
     networks, _ = network("mask", function, **facts)
     measured = measure_mattes(still.plate, still.face, still.region, codec, params, networks=networks)
-    return combine_mattes(still.face, still.region, [(still.face, measured)], params, still.plate, holdout,
-                          networks=networks)
+    return combine_mattes(
+        still.face, still.region, [(still.face, measured)], params, still.plate, holdout, networks=networks
+    )
 
 
 def shares(still: Still, scale: float = 1.2) -> np.ndarray:
@@ -152,12 +159,14 @@ class TestLayers:
     def test_forehead(self, collins: Still, codec: Codec) -> None:
         """Above a hairline that is lowered to the brows there is nothing, below it all is as it was."""
         everything = labels(np.ones_like(OVAL))
-        plain, low = (masked(collins, codec, everything, RAW.replace(forehead=amount)).get_matte("matte.face")
-                      for amount in (1.0, 0.0))
+        plain, low = (
+            masked(collins, codec, everything, RAW.replace(forehead=amount)).get_matte("matte.face")
+            for amount in (1.0, 0.0)
+        )
         y, x = np.round(collins.face.landmarks[27] - (collins.region.x, collins.region.y)).astype(int)[::-1]
         height = collins.face.landmarks[8, 1] - collins.face.landmarks[27, 1]
         assert plain[round(y - 0.35 * height), x] > 0.99 and low[round(y - 0.35 * height), x] < 0.01
-        assert np.abs(plain - low)[y + 3:].max() < 0.02
+        assert np.abs(plain - low)[y + 3 :].max() < 0.02
 
 
 class TestTime:
@@ -171,12 +180,15 @@ class TestTime:
         measured: list[tuple[Face, Plate]] = []
         for still, function in ((before, labels(OVAL)), (collins, labels(~OVAL)), (after, labels(OVAL))):
             networks, _ = network("mask", function)
-            measured.append((still.face, measure_mattes(still.plate, still.face, still.region, codec, RAW,
-                                                        networks=networks)))
-        mean = combine_mattes(collins.face, collins.region, measured, RAW.replace(smooth=4), collins.plate,
-                              networks=networks).get_matte("matte.face")
-        alone = combine_mattes(collins.face, collins.region, measured[1:2], RAW, collins.plate,
-                               networks=networks).get_matte("matte.face")
+            measured.append(
+                (still.face, measure_mattes(still.plate, still.face, still.region, codec, RAW, networks=networks))
+            )
+        mean = combine_mattes(
+            collins.face, collins.region, measured, RAW.replace(smooth=4), collins.plate, networks=networks
+        ).get_matte("matte.face")
+        alone = combine_mattes(
+            collins.face, collins.region, measured[1:2], RAW, collins.plate, networks=networks
+        ).get_matte("matte.face")
         inside = oval(collins)
         assert mean[inside < 0.9].min() > 0.9 and mean[inside > 1.12].max() < 0.1
         assert alone[inside < 0.9].max() < 0.1
@@ -201,7 +213,8 @@ class TestTrouble:
 
     def test_a_real_network(self, collins: Still, codec: Codec) -> None:
         networks = module_network("mask", "res_unet.MultiScaleResUNet(in_nc=3,out_nc=3,flat_layers=(1,1),ngf=8)")
-        measured = measure_mattes(collins.plate, collins.face, collins.region, codec, RAW.replace(resolution=64),
-                                  networks=networks)
+        measured = measure_mattes(
+            collins.plate, collins.face, collins.region, codec, RAW.replace(resolution=64), networks=networks
+        )
         assert np.isfinite(measured.pixels).all()
         assert np.abs(measured.get(*SCORE_CHANNELS)).max() > 0

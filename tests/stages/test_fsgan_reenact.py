@@ -27,8 +27,15 @@ from tests.stages.stand_ins import Function, StandIn, module_network, network, s
 PLAIN = ReenactParams(resolution=128, detail=0.0, prewarp="off")
 
 
-def drawn(target: Still, source: Still | SourceView, codec: Codec, function: Function = same_picture,
-          params: ReenactParams = PLAIN, plan: FramePlan = ONE, **facts: object) -> tuple[Plate, StandIn]:
+def drawn(
+    target: Still,
+    source: Still | SourceView,
+    codec: Codec,
+    function: Function = same_picture,
+    params: ReenactParams = PLAIN,
+    plan: FramePlan = ONE,
+    **facts: object,
+) -> tuple[Plate, StandIn]:
     """The stage's picture with one view, and what the network was shown."""
     networks, stand_in = network("reenact", function, **facts)
     view = source if isinstance(source, SourceView) else source.view(codec)
@@ -48,8 +55,9 @@ def display(still: Still, codec: Codec) -> np.ndarray:
 def turned(still: Still, angle: float) -> Still:
     height, width = still.plate.pixels.shape[:2]
     turn = cv2.getRotationMatrix2D((width / 2, height / 2 - 20), angle, 1.0)
-    picture = cv2.warpAffine(still.plate.pixels, turn, (width, height), flags=cv2.INTER_CUBIC,
-                             borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.warpAffine(
+        still.plate.pixels, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
     return Still(plate_at(picture), face_at(still.face.landmarks @ turn[:, :2].T + turn[:, 2]))
 
 
@@ -91,7 +99,7 @@ class TestPicture:
         """A lamp that the network shows again comes back; white that it invents is white and no lamp."""
         pixels = collins.plate.pixels.copy()
         x, y = np.round(collins.face.landmarks[30]).astype(int)
-        pixels[y - 9:y, x - 5:x + 6] = 8.0
+        pixels[y - 9 : y, x - 5 : x + 6] = 8.0
         result, _ = drawn(collins, collins.painted(pixels), codec, params=PLAIN.replace(resolution=256))
         at = (y - 4 - collins.region.y, x - collins.region.x)
         assert unpremultiply(result)[0][at] == pytest.approx(8.0, rel=0.2)
@@ -101,17 +109,23 @@ class TestPicture:
 
 class TestLandmarks:
     @pytest.mark.parametrize("squeezed", [False, True])
-    def test_heat_maps_lie_on_the_targets_landmarks(self, collins: Still, hopper: Still, codec: Codec,
-                                                    squeezed: bool) -> None:
+    def test_heat_maps_lie_on_the_targets_landmarks(
+        self, collins: Still, hopper: Still, codec: Codec, squeezed: bool
+    ) -> None:
         """A network that draws one landmark's map draws it on that landmark of the plate."""
         target = collins.squeezed() if squeezed else collins
         for number in (8, 30, 36, 54):
-            result, _ = drawn(target, hopper, codec, lambda batch, k=number: np.repeat(batch[:, 3 + k:4 + k], 3, 1) - 1,
-                              PLAIN.replace(combine="leading"))
+            result, _ = drawn(
+                target,
+                hopper,
+                codec,
+                lambda batch, k=number: np.repeat(batch[:, 3 + k : 4 + k], 3, 1) - 1,
+                PLAIN.replace(combine="leading"),
+            )
             bright, inside = shown(result, codec)
             mass = np.where(inside, np.maximum(bright[..., 0], 0), 0).astype(np.float64)
             mass[mass < 0.2 * mass.max()] = 0
-            y, x = np.mgrid[0:mass.shape[0], 0:mass.shape[1]]
+            y, x = np.mgrid[0 : mass.shape[0], 0 : mass.shape[1]]
             found = np.array([(mass * x).sum(), (mass * y).sum()]) / mass.sum()
             if number != 8:  # the chin's lies on the outline: half of it is cut off
                 wanted = target.face.landmarks[number] - (target.region.x, target.region.y)
@@ -124,7 +138,9 @@ class TestLandmarks:
         crop = compute_face_crop(collins.face, 1.2, 128)
         _, stand_in = drawn(collins, hopper, codec)
         assert stand_in.given[0].shape == (1, 3 + 68, 128, 128)
-        assert decode_heat_maps(stand_in.given[0][0, 3:]) == pytest.approx(crop.normalise_points(collins.face.landmarks), abs=2e-3)
+        assert decode_heat_maps(stand_in.given[0][0, 3:]) == pytest.approx(
+            crop.normalise_points(collins.face.landmarks), abs=2e-3
+        )
 
         points = from_ibug(collins.face.landmarks) + np.random.default_rng(0).normal(0, 2, (98, 2))
         target = replace(collins, face=replace(collins.face, wflw=points))
@@ -148,8 +164,17 @@ class TestLandmarks:
         networks, stand_in = network("reenact", same_picture)
         change = np.zeros((68, 3))
         change[30, 1] = 6.0
-        reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): hopper.view(codec)}, codec,
-                PLAIN.replace(likeness=1.0), change, networks=networks)
+        reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            ONE,
+            {ViewRef(0, 1): hopper.view(codec)},
+            codec,
+            PLAIN.replace(likeness=1.0),
+            change,
+            networks=networks,
+        )
         crop = compute_face_crop(collins.face, 1.2, 128)
         moved = crop.denormalise_points(decode_heat_maps(stand_in.given[0][0, 3:])) - collins.face.landmarks
         assert moved[30, 1] == pytest.approx(6.0 * collins.width / 144, rel=0.15)
@@ -160,24 +185,40 @@ def views_of(shades: list[float], still: Still, codec: Codec) -> tuple[dict[View
     """Views of one shade each."""
     view = still.view(codec)
     refs = [ViewRef(0, number) for number in range(len(shades))]
-    return {ref: replace(view, display=np.full_like(view.display, shade))
-            for ref, shade in zip(refs, shades, strict=True)}, refs
+    return {
+        ref: replace(view, display=np.full_like(view.display, shade)) for ref, shade in zip(refs, shades, strict=True)
+    }, refs
 
 
 class TestViews:
     def test_barycentric_sum_of_the_answers(self, collins: Still, codec: Codec) -> None:
         views, refs = views_of([0.2, 0.5, 0.7, 0.1], collins, codec)
-        plan = FramePlan((WeightedView(refs[0], 0.5, 0.5), WeightedView(refs[1], 0.3, 0.3),
-                          WeightedView(refs[2], 0.2, 0.2), WeightedView(refs[3], 0.0, 0.0)))
+        plan = FramePlan(
+            (
+                WeightedView(refs[0], 0.5, 0.5),
+                WeightedView(refs[1], 0.3, 0.3),
+                WeightedView(refs[2], 0.2, 0.2),
+                WeightedView(refs[3], 0.0, 0.0),
+            )
+        )
         networks, stand_in = network("reenact", same_picture)
-        result = reenact(collins.plate, collins.face, collins.region, plan, views, codec,
-                         PLAIN.replace(combine="barycentric"), networks=networks)
+        result = reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            plan,
+            views,
+            codec,
+            PLAIN.replace(combine="barycentric"),
+            networks=networks,
+        )
         picture, inside = shown(result, codec)
         assert picture[inside] == pytest.approx(0.5 * 0.2 + 0.3 * 0.5 + 0.2 * 0.7, abs=2e-3)
         # One call for all views, and none for a view of no weight.
         assert [len(batch) for batch in stand_in.given] == [3]
         assert stand_in.given[0][:, :3, 64, 64] == pytest.approx(
-            np.repeat(2 * np.array([[0.2], [0.5], [0.7]]) - 1, 3, 1), abs=1e-3)
+            np.repeat(2 * np.array([[0.2], [0.5], [0.7]]) - 1, 3, 1), abs=1e-3
+        )
 
     def test_detail_of_the_leading_view_in_the_light_of_all(self, collins: Still, codec: Codec) -> None:
         views, refs = views_of([0.3, 0.6], collins, codec)
@@ -186,8 +227,16 @@ class TestViews:
         views[refs[0]] = replace(views[refs[0]], display=views[refs[0]].display + stripes)
         plan = FramePlan((WeightedView(refs[0], 0.5, 1.0), WeightedView(refs[1], 0.5, 0.0)))
         networks, _ = network("reenact", same_picture)
-        result = reenact(collins.plate, collins.face, collins.region, plan, views, codec,
-                         PLAIN.replace(resolution=256), networks=networks)
+        result = reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            plan,
+            views,
+            codec,
+            PLAIN.replace(resolution=256),
+            networks=networks,
+        )
         picture, inside = shown(result, codec)
         inside = cv2.erode(inside.astype(np.uint8), np.ones((41, 41))) > 0
         assert inside.sum() > 500
@@ -202,8 +251,8 @@ class TestViews:
         crop = compute_face_crop(collins.face, 1.2, 128)
         share = int((70 - 0.5 - crop.left) / crop.width * 128)
         assert share > 5
-        assert (stand_in.given[0][0, :3, :, :share - 3] == -1).all()
-        assert stand_in.given[0][0, :3, 40:90, share + 4:share + 20].mean() > -0.9
+        assert (stand_in.given[0][0, :3, :, : share - 3] == -1).all()
+        assert stand_in.given[0][0, :3, 40:90, share + 4 : share + 20].mean() > -0.9
 
 
 class TestSteps:
@@ -220,8 +269,9 @@ class TestSteps:
         assert np.abs(path[2, 8, 1] - path[0, 8, 1]) > 0.03
 
     def test_each_step_sees_the_answer_of_the_one_before(self, collins: Still, codec: Codec) -> None:
-        _, stand_in = drawn(collins, collins, codec, lambda batch: np.clip(batch[:, :3] + 0.1, -1, 1),
-                            PLAIN.replace(steps=4))
+        _, stand_in = drawn(
+            collins, collins, codec, lambda batch: np.clip(batch[:, :3] + 0.1, -1, 1), PLAIN.replace(steps=4)
+        )
         means = [batch[0, :3, 40:80, 40:80].mean() for batch in stand_in.given]
         assert np.diff(means) == pytest.approx(0.1, abs=0.02)
 
@@ -244,8 +294,16 @@ class TestPrewarp:
         views = {ViewRef(0, 1): view, ViewRef(0, 2): view}
         plan = FramePlan((WeightedView(ViewRef(0, 1), 0.5, 1.0), WeightedView(ViewRef(0, 2), 0.5, 0.0)))
         networks, stand_in = network("reenact", same_picture)
-        result = reenact(collins.plate, collins.face, collins.region, plan, views, codec, PLAIN.replace(prewarp="on"),
-                         networks=networks)
+        result = reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            plan,
+            views,
+            codec,
+            PLAIN.replace(prewarp="on"),
+            networks=networks,
+        )
         assert [len(batch) for batch in stand_in.given] == [1]
         classical, seen = shown(collins.reenacted(hopper, codec), codec)
         crop = compute_face_crop(collins.face, 1.2, 128)
@@ -255,10 +313,13 @@ class TestPrewarp:
         assert deep.sum() > 2000
         assert np.abs(picture - wanted)[deep].mean() < 0.01
 
-    @pytest.mark.parametrize(("trained", "setting", "warped"), [(True, "auto", True), (False, "auto", False),
-                                                                (True, "off", False), (False, "on", True)])
-    def test_auto_is_as_it_was_trained(self, collins: Still, hopper: Still, codec: Codec, trained: bool, setting: str,
-                                       warped: bool) -> None:
+    @pytest.mark.parametrize(
+        ("trained", "setting", "warped"),
+        [(True, "auto", True), (False, "auto", False), (True, "off", False), (False, "on", True)],
+    )
+    def test_auto_is_as_it_was_trained(
+        self, collins: Still, hopper: Still, codec: Codec, trained: bool, setting: str, warped: bool
+    ) -> None:
         _, stand_in = drawn(collins, hopper, codec, params=PLAIN.replace(prewarp=setting), prewarp=trained)
         _, plain = drawn(collins, hopper, codec, params=PLAIN.replace(prewarp="off"))
         difference = np.abs(stand_in.given[0][:, :3] - plain.given[0][:, :3]).mean()
@@ -272,7 +333,7 @@ class TestRetouch:
         def answer(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             """The lower half white, and said so."""
             where = np.zeros_like(batch[:, :1])
-            where[:, :, where.shape[2] // 2:] = share
+            where[:, :, where.shape[2] // 2 :] = share
             return batch[:, :3] + where * (1 - batch[:, :3]), where
 
         return answer
@@ -291,12 +352,13 @@ class TestRetouch:
     def test_what_it_redraws_is_its_own(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """On the lips alone: skin keeps its detail and takes its light, the rest stays as it was."""
         params = PLAIN.replace(resolution=64, detail=1.0, prewarp="on", inner_mouth="source")
-        (picture, inside), (plain, _) = (shown(drawn(collins, hopper, codec, self.redraws(share), params)[0], codec)
-                                         for share in (0.3, 0.0))
+        (picture, inside), (plain, _) = (
+            shown(drawn(collins, hopper, codec, self.redraws(share), params)[0], codec) for share in (0.3, 0.0)
+        )
         landmarks, region = collins.face.landmarks, collins.region
         lips = draw_lips(landmarks, region, float(np.ptp(landmarks[:17, 0]))) > 0.9
         assert lips.sum() > 50 and picture[lips].mean() > plain[lips].mean() + 0.1
-        rows = np.mgrid[0:region.height, 0:region.width][0] + region.y
+        rows = np.mgrid[0 : region.height, 0 : region.width][0] + region.y
         upper = rows < landmarks[36:48, 1].max()
         assert np.abs(picture - plain)[upper].mean() < 0.02
         skin = inside & (rows > landmarks[57, 1] + 0.1 * np.ptp(landmarks[:17, 0]))
@@ -322,20 +384,30 @@ class TestDetail:
             picture, inside = shown(drawn(collins, collins, codec, params=coarse.replace(detail=amount))[0], codec)
             where = np.zeros_like(inside)
             nose = np.round(collins.face.landmarks[30] - (collins.region.x, collins.region.y)).astype(int)
-            where[nose[1] - 8:nose[1] + 6, nose[0] - 20:nose[0] + 20] = True
+            where[nose[1] - 8 : nose[1] + 6, nose[0] - 20 : nose[0] + 20] = True
             assert inside[where].all()
             errors[amount] = np.abs(picture - own)[where].mean()
         assert errors[1.0] < 0.2 * errors[0.0]
         assert errors[0.5] == pytest.approx(0.5 * (errors[0.0] + errors[1.0]), rel=0.2)
 
     def test_leaves_eyes_and_mouth_to_the_network(self, collins: Still, codec: Codec) -> None:
-        with_it, without = (shown(drawn(collins, collins, codec, lambda batch: np.zeros_like(batch[:, :3]),
-                                        PLAIN.replace(resolution=64, detail=amount))[0], codec)[0]
-                            for amount in (1.0, 0.0))
+        with_it, without = (
+            shown(
+                drawn(
+                    collins,
+                    collins,
+                    codec,
+                    lambda batch: np.zeros_like(batch[:, :3]),
+                    PLAIN.replace(resolution=64, detail=amount),
+                )[0],
+                codec,
+            )[0]
+            for amount in (1.0, 0.0)
+        )
         change = np.abs(with_it - without).max(-1)
         for part in (slice(36, 42), slice(42, 48), slice(48, 60)):
             x, y = np.round(collins.face.landmarks[part].mean(0) - (collins.region.x, collins.region.y)).astype(int)
-            assert change[y - 1:y + 2, x - 1:x + 2].max() < 0.01
+            assert change[y - 1 : y + 2, x - 1 : x + 2].max() < 0.01
         assert change.max() > 0.03
 
     def test_not_where_the_network_put_the_feature_elsewhere(self) -> None:
@@ -349,8 +421,9 @@ class TestDetail:
     def test_not_beyond_the_face(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """The edge of a hat is no detail of a face."""
         grey: Function = lambda batch: np.zeros_like(batch[:, :3])  # noqa: E731
-        with_it, without = (drawn(collins, hopper, codec, grey, PLAIN.replace(resolution=64, detail=amount))[0]
-                            for amount in (1.0, 0.0))
+        with_it, without = (
+            drawn(collins, hopper, codec, grey, PLAIN.replace(resolution=64, detail=amount))[0] for amount in (1.0, 0.0)
+        )
         change = np.abs(codec.encode(unpremultiply(with_it)[0]) - codec.encode(unpremultiply(without)[0])).max(-1)
         assert change.max() > 0.03
         assert change[unpremultiply(collins.reenacted(hopper, codec))[1] == 0].max() < 1e-4
@@ -361,13 +434,21 @@ class TestAlpha:
         def left_half(batch: np.ndarray) -> np.ndarray:
             scores = np.zeros((len(batch), 3, *batch.shape[2:]), np.float32)
             scores[:, 0] = 1.0
-            scores[:, 1, :, :batch.shape[3] // 2] = 2.0
+            scores[:, 1, :, : batch.shape[3] // 2] = 2.0
             return scores
 
         judge, judged = network("mask", left_half, resolution=64)
         own, _ = network("reenact", same_picture)
-        result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): hopper.view(codec)}, codec,
-                         PLAIN, networks={**own, **judge})
+        result = reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            ONE,
+            {ViewRef(0, 1): hopper.view(codec)},
+            codec,
+            PLAIN,
+            networks={**own, **judge},
+        )
         assert judged.given[0].shape == (1, 3, 64, 64)
         alpha, crop = result.get_matte("A"), compute_face_crop(collins.face, 1.2, 128)
         middle = crop.left + crop.width / 2 - collins.region.x
@@ -379,8 +460,16 @@ class TestAlpha:
     def test_the_judge_sees_the_drawn_picture_in_its_own_crop(self, collins: Still, codec: Codec) -> None:
         judge, judged = network("mask", lambda batch: np.ones((1, 3, 64, 64)), resolution=64, crop=2.0)
         own, _ = network("reenact", same_picture)
-        reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): collins.view(codec)}, codec, PLAIN,
-                networks={**own, **judge})
+        reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            ONE,
+            {ViewRef(0, 1): collins.view(codec)},
+            codec,
+            PLAIN,
+            networks={**own, **judge},
+        )
         picture = judged.given[0][0].transpose(1, 2, 0) * 0.5 + 0.5
         crop = compute_face_crop(collins.face, 2.0, 64)
         wanted = cut_crop(np.clip(codec.encode(collins.plate.pixels), 0, 1), collins.plate.data_window, crop)
@@ -389,6 +478,7 @@ class TestAlpha:
 
     def test_the_networks_own_head(self, collins: Still, hopper: Still, codec: Codec) -> None:
         """The first version's network says itself what of its picture is face."""
+
         def with_head(batch: np.ndarray) -> tuple[np.ndarray, ...]:
             scores = np.zeros((len(batch), 3, 128, 128), np.float32)
             scores[:, 1, 64:] = 3.0
@@ -399,7 +489,7 @@ class TestAlpha:
         crop = compute_face_crop(collins.face, 1.2, 128)
         middle = round(crop.top + crop.height / 2 - collins.region.y)
         column = alpha[:, alpha.shape[1] // 2]
-        assert column[:middle - 3].max() < 0.02 and column[middle + 3:middle + 50].min() > 0.98
+        assert column[: middle - 3].max() < 0.02 and column[middle + 3 : middle + 50].min() > 0.98
 
     def test_else_the_landmarks_outline(self, collins: Still, hopper: Still, codec: Codec) -> None:
         alpha = drawn(collins, hopper, codec)[0].get_matte("A")
@@ -434,12 +524,23 @@ class TestOdd:
         views = {ViewRef(0, 1): hopper.view(codec)}
         part = reenact(collins.plate, collins.face, region, ONE, views, codec, PLAIN, networks=networks)
         whole, _ = drawn(collins, hopper, codec)
-        assert np.abs(unpremultiply(part)[0] - unpremultiply(whole.crop(region))[0])[part.get_matte("A") > 0.9].max() < 1e-3
+        assert (
+            np.abs(unpremultiply(part)[0] - unpremultiply(whole.crop(region))[0])[part.get_matte("A") > 0.9].max()
+            < 1e-3
+        )
 
     def test_a_real_network(self, collins: Still, hopper: Still, codec: Codec) -> None:
         arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=8)"
         views = {ViewRef(0, 1): hopper.view(codec)}
-        result = reenact(collins.plate, collins.face, collins.region, ONE, views, codec,
-                         PLAIN.replace(resolution=64, detail=0.5), networks=module_network("reenact", arch))
+        result = reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            ONE,
+            views,
+            codec,
+            PLAIN.replace(resolution=64, detail=0.5),
+            networks=module_network("reenact", arch),
+        )
         assert np.isfinite(result.pixels).all()
         assert result.get("R", "G", "B").std() > 0

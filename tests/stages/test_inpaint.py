@@ -70,14 +70,18 @@ class TestFill:
         assert np.allclose(rgb[inside & (LEFT == 0)], SKIN[inside & (LEFT == 0)], rtol=1e-4)
 
     def test_completed_says_where(self, codec: Codec) -> None:
-        completed = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).get_matte("matte.completed")
+        completed = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).get_matte(
+            "matte.completed"
+        )
         assert np.array_equal(completed > 0, (ELLIPSE > 0) & (LEFT > 0))
         assert set(np.unique(completed)) == {0.0, 1.0}
 
     def test_a_soft_edge_is_completed_in_part(self, codec: Codec) -> None:
         alpha = np.clip((X - 30) / 20, 0, 1)
         result = inpaint(reenacted(SKIN, alpha), wanted(ELLIPSE), list, codec, PARAMS)
-        assert np.allclose(result.get_matte("matte.completed")[48, 20:], (1 - alpha)[48, 20:] * ELLIPSE[48, 20:], atol=1e-6)
+        assert np.allclose(
+            result.get_matte("matte.completed")[48, 20:], (1 - alpha)[48, 20:] * ELLIPSE[48, 20:], atol=1e-6
+        )
         assert (result.get_matte("A")[ELLIPSE > 0] == 1).all()
 
     def test_a_margin_around_the_matte_is_there_too(self, codec: Codec) -> None:
@@ -113,8 +117,9 @@ class TestOtherViews:
     def test_give_what_they_have_in_the_pictures_light(self, codec: Codec) -> None:
         detail = self.other.copy()
         detail[46:50, 24:28] *= 0.3
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(detail, np.ones_like(X))],
-                         codec, PARAMS)
+        result = inpaint(
+            reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(detail, np.ones_like(X))], codec, PARAMS
+        )
         rgb, _ = unpremultiply(result)
         inside = (ELLIPSE > 0) & (LEFT > 0) & (np.hypot(X - 26, Y - 48) > 6)
         assert np.abs(to_perceptual(rgb, 0.0) - to_perceptual(SKIN, 0.0))[inside].mean() < 0.03
@@ -156,7 +161,6 @@ class TestOtherViews:
         inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
         assert len(asked) == 2
 
-
     def test_hair_fills_no_cheek(self, hopper: Still, collins: Still, codec: Codec) -> None:
         """A view whose hair passed for skin: beside the eye it is left out, in the eye what is dark is the eye's."""
         region, points = collins.region, collins.face.landmarks
@@ -174,8 +178,14 @@ class TestOtherViews:
         face = collins.mattes(codec, WHOLE).get_matte("matte.face") > 0.5
 
         def filled(face_known: bool) -> np.ndarray:
-            result = inpaint(hidden, collins.mattes(codec, WHOLE), lambda: [dark], codec, PARAMS,
-                             face=collins.face if face_known else None)
+            result = inpaint(
+                hidden,
+                collins.mattes(codec, WHOLE),
+                lambda: [dark],
+                codec,
+                PARAMS,
+                face=collins.face if face_known else None,
+            )
             return codec.encode(unpremultiply(result)[0]).mean(-1)
 
         cheek = missing & face & (x < points[36, 0] - 3) & (y > points[36, 1] + 3)
@@ -185,7 +195,6 @@ class TestOtherViews:
         assert np.median(known[cheek]) > 1.5 * np.median(unknown[cheek])
         assert np.median(known[eye]) < 1.1 * np.median(unknown[eye])
 
-
     def test_a_brow_is_filled_and_hair_at_it_is_not(self, collins: Still, codec: Codec) -> None:
         """Both are dark, and where a brow may be; hair reaches out of there."""
         region, face = collins.region, collins.face
@@ -194,15 +203,25 @@ class TestOtherViews:
         missing = np.hypot(*(np.indices(skin.shape[:2])[::-1] - brow.mean(0)[:, None, None])) < 0.8 * np.ptp(brow[:, 0])
 
         def plate(display: np.ndarray, alpha: np.ndarray) -> Plate:
-            return Plate(np.dstack([codec.decode(display) * alpha[..., None], alpha]).astype(np.float32),
-                         ("R", "G", "B", "A"), region, collins.plate.display_window)
+            return Plate(
+                np.dstack([codec.decode(display) * alpha[..., None], alpha]).astype(np.float32),
+                ("R", "G", "B", "A"),
+                region,
+                collins.plate.display_window,
+            )
 
         def filled(paint: np.ndarray) -> float:
             """How dark the middle of the brow becomes, 0 to 1, when another view has `paint` there, in polylines."""
             view = skin.copy()
             cv2.polylines(view, [np.round(paint).astype(np.int32)], False, (0.15,) * 3, 3)
-            result = inpaint(plate(skin, 1.0 - missing), collins.mattes(codec, WHOLE),
-                             lambda: [plate(view, np.ones(missing.shape))], codec, PARAMS, face=face)
+            result = inpaint(
+                plate(skin, 1.0 - missing),
+                collins.mattes(codec, WHOLE),
+                lambda: [plate(view, np.ones(missing.shape))],
+                codec,
+                PARAMS,
+                face=face,
+            )
             x, y = np.round(brow[2]).astype(int)
             return float(0.6 - codec.encode(unpremultiply(result)[0])[y, x].mean()) / 0.45
 
@@ -228,8 +247,9 @@ class TestHoldout:
 
 def test_the_same_call_is_bit_equal(codec: Codec) -> None:
     def once() -> np.ndarray:
-        return inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(SKIN * 0.5, (Y < 60) * 1.0)],
-                       codec, PARAMS).pixels
+        return inpaint(
+            reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(SKIN * 0.5, (Y < 60) * 1.0)], codec, PARAMS
+        ).pixels
 
     first = once()
     threads = cv2.getNumThreads()
@@ -254,8 +274,9 @@ class TestForehead:
         return replace(shown, pixels=shown.pixels * ~(fringe | hand)[..., None]), fringe, hand
 
     @pytest.mark.parametrize("squeezed", [False, True])
-    def test_what_no_view_shows_stays_the_plates(self, hopper: Still, collins: Still, codec: Codec,
-                                                 squeezed: bool) -> None:
+    def test_what_no_view_shows_stays_the_plates(
+        self, hopper: Still, collins: Still, codec: Codec, squeezed: bool
+    ) -> None:
         target = collins.squeezed() if squeezed else collins
         shown, fringe, hand = self.hidden(target, hopper, codec)
         mattes = target.mattes(codec, WHOLE)

@@ -26,8 +26,13 @@ from tests.stages.conftest import Still, plate_at
 OPEN, SHUT, REST = "open", "shut", "rest"
 
 
-def wanted(face_of: Still, what: str = REST, brows: float = 0.0, turn: tuple[float, float, float] = (0.0, 0.0, 0.0),
-           patches: tuple[Patch, ...] = ()) -> DrivenFrame:
+def wanted(
+    face_of: Still,
+    what: str = REST,
+    brows: float = 0.0,
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    patches: tuple[Patch, ...] = (),
+) -> DrivenFrame:
     """The still's face with its mouth opened by 8 mm, or its eyes shut; brows: mm up."""
     face, aspect = face_of.face, face_of.plate.pixel_aspect
     pose = fit_head_pose(face.landmarks, aspect)
@@ -51,18 +56,26 @@ def _measured(still: Still, codec: Codec, params: MaskParams) -> Plate:
     return measure_mattes(still.plate, still.face, still.region, codec, params)
 
 
-def picture_of(still: Still, driven: DrivenFrame, codec: Codec, views: dict[ViewRef, Still] | None = None,
-               params: MaskParams | None = None, holdout: np.ndarray | None = None) -> Plate:
+def picture_of(
+    still: Still,
+    driven: DrivenFrame,
+    codec: Codec,
+    views: dict[ViewRef, Still] | None = None,
+    params: MaskParams | None = None,
+    holdout: np.ndarray | None = None,
+) -> Plate:
     measured = _measured(still, codec, params or MaskParams())
     prepared = {ref: view.view(codec) for ref, view in (views or {}).items()}
     return drive_picture(still.plate, driven, measured, prepared, codec, params or MaskParams(), holdout)
 
 
-def mattes_of(still: Still, driven: DrivenFrame, codec: Codec, params: MaskParams | None = None,
-              holdout: np.ndarray | None = None) -> Plate:
+def mattes_of(
+    still: Still, driven: DrivenFrame, codec: Codec, params: MaskParams | None = None, holdout: np.ndarray | None = None
+) -> Plate:
     params = params or MaskParams()
-    combined = combine_mattes(still.face, still.region, [(still.face, _measured(still, codec, params))], params,
-                              still.plate, holdout)
+    combined = combine_mattes(
+        still.face, still.region, [(still.face, _measured(still, codec, params))], params, still.plate, holdout
+    )
     return drive_mattes(combined, still.plate, driven, params, holdout)
 
 
@@ -156,8 +169,13 @@ def test_a_hand_stays_where_it_is(collins: Still, codec: Codec) -> None:
     face = collins.face.landmarks
     pixels = collins.plate.pixels.copy()
     centre = np.round((face[8] + face[57]) / 2 + (8, 0)).astype(int)
-    cv2.rectangle(pixels, (int(centre[0]) - 11, int(centre[1]) - 9), (int(centre[0]) + 15, pixels.shape[0] - 1),
-                  (0.02, 0.5, 0.05), -1)
+    cv2.rectangle(
+        pixels,
+        (int(centre[0]) - 11, int(centre[1]) - 9),
+        (int(centre[0]) + 15, pixels.shape[0] - 1),
+        (0.02, 0.5, 0.05),
+        -1,
+    )
     covered = collins.painted(pixels)
     region = collins.region
     green = np.isclose(covered.plate.crop(region).get(*RGB), (0.02, 0.5, 0.05)).all(-1)
@@ -173,9 +191,9 @@ def test_a_hand_stays_where_it_is(collins: Still, codec: Codec) -> None:
 def test_holdout(collins: Still, codec: Codec) -> None:
     one, region = wanted(collins, OPEN), collins.region
     holdout = np.zeros((region.height, region.width), np.float32)
-    holdout[:, region.width // 2:] = 1
+    holdout[:, region.width // 2 :] = 1
     _, matte = result_of(collins, one, codec, holdout=holdout)
-    assert not matte[:, region.width // 2:].any() and matte[:, :region.width // 2].any()
+    assert not matte[:, region.width // 2 :].any() and matte[:, : region.width // 2].any()
 
 
 def test_numbers_that_are_none(collins: Still, codec: Codec) -> None:
@@ -189,8 +207,13 @@ def test_numbers_that_are_none(collins: Still, codec: Codec) -> None:
 
 def test_a_face_at_the_edge(collins: Still, codec: Codec) -> None:
     """The region sticks out of the plate; the result is the plate's size and nothing else."""
-    cut = Still(plate_at(collins.plate.pixels[:170, 60:]), replace(
-        collins.face, landmarks=collins.face.landmarks - (60, 0),
-        box=(collins.face.box[0] - 60, *collins.face.box[1:])))
+    cut = Still(
+        plate_at(collins.plate.pixels[:170, 60:]),
+        replace(
+            collins.face,
+            landmarks=collins.face.landmarks - (60, 0),
+            box=(collins.face.box[0] - 60, *collins.face.box[1:]),
+        ),
+    )
     plate, matte = result_of(cut, wanted(cut, OPEN), codec)
     assert plate.pixels.shape == cut.plate.pixels.shape and np.isfinite(plate.pixels).all() and matte.any()

@@ -36,8 +36,13 @@ def face_matte(still: Still, codec: Codec, params: MaskParams = RAW) -> np.ndarr
     return still.mattes(codec, params).get_matte("matte.face")
 
 
-def painted(still: Still, lines: list[tuple[np.ndarray, np.ndarray]], thickness: float, srgb: tuple[int, int, int],
-            config: ColourConfig) -> tuple[Still, np.ndarray]:
+def painted(
+    still: Still,
+    lines: list[tuple[np.ndarray, np.ndarray]],
+    thickness: float,
+    srgb: tuple[int, int, int],
+    config: ColourConfig,
+) -> tuple[Still, np.ndarray]:
     """The still with bars from point to point in front of it, and where they are: float32, region's raster."""
     cover = np.zeros(still.plate.pixels.shape[:2], np.float32)
     for start, end in lines:
@@ -60,8 +65,9 @@ class TestFace:
         assert mattes.pixels.min() >= 0 and mattes.pixels.max() <= 1
 
     @pytest.mark.parametrize("name", ["collins", "hopper"])
-    def test_eyes_brows_nose_and_lips_are_the_faces(self, name: str, codec: Codec,
-                                                    request: pytest.FixtureRequest) -> None:
+    def test_eyes_brows_nose_and_lips_are_the_faces(
+        self, name: str, codec: Codec, request: pytest.FixtureRequest
+    ) -> None:
         still: Still = request.getfixturevalue(name)
         matte = face_matte(still, codec)
         for numbers in ([36, 39], [42, 45], [19], [24], [30], [33], [51], [57], [48, 54], [31, 48], [35, 54]):
@@ -92,8 +98,9 @@ class TestFace:
 
     def test_refine_is_an_amount(self, collins: Still, codec: Codec) -> None:
         fringe = at(collins, np.array((100, 66)))
-        none, half, all_of_it = (face_matte(collins, codec, RAW.replace(refine=amount))[fringe]
-                                 for amount in (0.0, 0.5, 1.0))
+        none, half, all_of_it = (
+            face_matte(collins, codec, RAW.replace(refine=amount))[fringe] for amount in (0.0, 0.5, 1.0)
+        )
         assert none > 0.95 and all_of_it < 0.1
         assert half == pytest.approx((none + all_of_it) / 2, abs=0.1)
 
@@ -111,8 +118,9 @@ class TestFace:
         """The same face turned in the plane: the same mattes, turned."""
         height, width = collins.plate.pixels.shape[:2]
         turn = cv2.getRotationMatrix2D((width / 2, height / 2 - 15), angle, 1.0)
-        pixels = cv2.warpAffine(collins.plate.pixels, turn, (width, height), flags=cv2.INTER_CUBIC,
-                                borderMode=cv2.BORDER_REPLICATE)
+        pixels = cv2.warpAffine(
+            collins.plate.pixels, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
         tilted = Still(plate_at(pixels), face_at(collins.face.landmarks @ turn[:, :2].T + turn[:, 2]))
         matte = plain_raster(tilted, face_matte(tilted, codec))
         upright = plain_raster(collins, face_matte(collins, codec))
@@ -137,17 +145,30 @@ def plain_raster(still: Still, matte: np.ndarray) -> np.ndarray:
 class TestOccluders:
     @pytest.mark.parametrize("name", ["collins", "hopper"])
     @pytest.mark.parametrize("kind", ["blue bar", "microphone", "glove"])
-    def test_is_taken_out_and_the_rest_stays(self, name: str, kind: str, codec: Codec, config: ColourConfig,
-                                             request: pytest.FixtureRequest) -> None:
+    def test_is_taken_out_and_the_rest_stays(
+        self, name: str, kind: str, codec: Codec, config: ColourConfig, request: pytest.FixtureRequest
+    ) -> None:
         still: Still = request.getfixturevalue(name)
         points, width = still.face.landmarks, still.width
         lines, thickness, colour = {
-            "blue bar": ([(points[2] - (0.5 * width, 0.1 * width), points[4] + (0.3 * width, 0.02 * width))], 0.12,
-                         (40, 60, 200)),
-            "microphone": ([(points[57] + (0, 0.1 * width), points[57] + (0.1 * width, 1.2 * width))], 0.2,
-                           (85, 85, 88)),
-            "glove": ([(points[14] + (0.5 * width, k * 0.13 * width), points[14] - (0.2 * width, -k * 0.12 * width))
-                       for k in (0, 1, 2)], 0.11, (95, 110, 105)),
+            "blue bar": (
+                [(points[2] - (0.5 * width, 0.1 * width), points[4] + (0.3 * width, 0.02 * width))],
+                0.12,
+                (40, 60, 200),
+            ),
+            "microphone": (
+                [(points[57] + (0, 0.1 * width), points[57] + (0.1 * width, 1.2 * width))],
+                0.2,
+                (85, 85, 88),
+            ),
+            "glove": (
+                [
+                    (points[14] + (0.5 * width, k * 0.13 * width), points[14] - (0.2 * width, -k * 0.12 * width))
+                    for k in (0, 1, 2)
+                ],
+                0.11,
+                (95, 110, 105),
+            ),
         }[kind]
         covered, cover = painted(still, lines, thickness * width, colour, config)
         matte, before = face_matte(covered, codec), face_matte(still, codec)
@@ -215,7 +236,7 @@ class TestSize:
 
     def still(self, aspect: float) -> tuple[Face, Window, Plate, Plate]:
         columns = int(self.side / aspect)
-        y, x = np.mgrid[0:self.side, 0:columns]
+        y, x = np.mgrid[0 : self.side, 0:columns]
         distance = np.hypot((x + 0.5) * aspect - 0.5 - self.centre, y - self.centre)
         matte = np.clip(self.radius - distance + 0.5, 0, 1).astype(np.float32)
         window = Window(0, 0, columns, self.side)
@@ -273,16 +294,22 @@ class TestTime:
         for frame in range(1, 8):
             turn = cv2.getRotationMatrix2D((100.0, 120.0), 2.0 * (frame - 4), 1 + 0.01 * (frame - 4))
             turn[:, 2] += (3 * (frame - 4), frame - 4)
-            pixels = cv2.warpAffine(collins.plate.pixels, turn, collins.plate.pixels.shape[1::-1],
-                                    flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            stills[frame] = Still(plate_at(pixels),
-                                  face_at(collins.face.landmarks @ turn[:, :2].T + turn[:, 2], frame))
+            pixels = cv2.warpAffine(
+                collins.plate.pixels,
+                turn,
+                collins.plate.pixels.shape[1::-1],
+                flags=cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            stills[frame] = Still(plate_at(pixels), face_at(collins.face.landmarks @ turn[:, :2].T + turn[:, 2], frame))
         return stills
 
-    def combined(self, clip: dict[int, Still], frame: int, near: list[int], codec: Codec,
-                 params: MaskParams = RAW) -> Plate:
-        measured = [(clip[n].face, measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, params))
-                    for n in near]
+    def combined(
+        self, clip: dict[int, Still], frame: int, near: list[int], codec: Codec, params: MaskParams = RAW
+    ) -> Plate:
+        measured = [
+            (clip[n].face, measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, params)) for n in near
+        ]
         return combine_mattes(clip[frame].face, clip[frame].region, measured, params, clip[frame].plate)
 
     def test_neighbours_are_carried_to_where_the_face_is(self, collins: Still, codec: Codec) -> None:
@@ -305,13 +332,19 @@ class TestTime:
         clip = self.clip(collins)
         first = self.combined(clip, 4, [2, 3, 4, 5, 6], codec, MaskParams())
         for chunk in ([4, 5, 6, 7], [6, 5, 4, 3, 2, 1]):
-            measured = {n: measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, MaskParams())
-                        for n in chunk}
+            measured = {
+                n: measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, MaskParams()) for n in chunk
+            }
             for n in (2, 3, 4, 5, 6):
                 if n not in measured:
                     measured[n] = measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, MaskParams())
-            again = combine_mattes(clip[4].face, clip[4].region, [(clip[n].face, measured[n]) for n in (2, 3, 4, 5, 6)],
-                                   MaskParams(), clip[4].plate)
+            again = combine_mattes(
+                clip[4].face,
+                clip[4].region,
+                [(clip[n].face, measured[n]) for n in (2, 3, 4, 5, 6)],
+                MaskParams(),
+                clip[4].plate,
+            )
             assert np.array_equal(first.pixels, again.pixels)
             assert first.metadata == again.metadata
 
@@ -335,7 +368,7 @@ class TestEdges:
         assert not matte[:, edge:].any()
         assert np.abs(matte - whole)[:, :edge].mean() < 0.02
         nose = at(cut, between(cut, 30))[0]
-        assert matte[nose - 20:nose + 20, edge - 1].min() > 0.95
+        assert matte[nose - 20 : nose + 20, edge - 1].min() > 0.95
 
     def test_a_face_outside(self, collins: Still, codec: Codec) -> None:
         away = Still(collins.plate, face_at(collins.face.landmarks + np.array([2000, 0])))
@@ -345,7 +378,7 @@ class TestEdges:
 
     def test_a_face_larger_than_the_frame(self, collins: Still, codec: Codec) -> None:
         x, y = np.round(collins.face.landmarks[33]).astype(int)
-        part = collins.plate.pixels[y - 25:y + 25, x - 22:x + 22]
+        part = collins.plate.pixels[y - 25 : y + 25, x - 22 : x + 22]
         close = Still(plate_at(part, x - 22, y - 25), collins.face)
         matte = face_matte(close, codec, MaskParams())
         inside = mark_plate_area(close.plate, close.region) > 0

@@ -44,8 +44,9 @@ class TestLight:
 
     def test_amount(self) -> None:
         target = skin(seed=1) * 0.5
-        none, half, full = (match_light(skin(), target, WEIGHT, WIDTH, amount)[80, 80].mean()
-                            for amount in (0.0, 0.5, 1.0))
+        none, half, full = (
+            match_light(skin(), target, WEIGHT, WIDTH, amount)[80, 80].mean() for amount in (0.0, 0.5, 1.0)
+        )
         assert none == pytest.approx(skin()[80, 80].mean())
         assert full < half < none
 
@@ -55,7 +56,8 @@ class TestLight:
         face[60:64, 60:100] *= 0.4
         matched = match_light(face, skin(seed=1) * 0.6, WEIGHT, WIDTH, 1.0)
         assert matched[62, 80].mean() / matched[75, 80].mean() == pytest.approx(
-            face[62, 80].mean() / face[75, 80].mean(), rel=0.15)
+            face[62, 80].mean() / face[75, 80].mean(), rel=0.15
+        )
 
     def test_teeth_take_little_of_a_tan(self) -> None:
         face = skin()
@@ -111,8 +113,11 @@ class TestTexture:
         plate, face = skin(blur=other, seed=1), skin(blur=0.8)
         matched = match_texture(face, WEIGHT, measure_texture(plate, WEIGHT, WIDTH), WIDTH, 1.0, 0.0, (1, 1))
         inner = cv2.erode(WEIGHT, np.ones((9, 9), np.uint8)) > 0.5
-        was, now = (float(cv2.Laplacian(picture.mean(-1), cv2.CV_32F)[inner].var())
-                    / float(cv2.Laplacian(plate.mean(-1), cv2.CV_32F)[inner].var()) for picture in (face, matched))
+        was, now = (
+            float(cv2.Laplacian(picture.mean(-1), cv2.CV_32F)[inner].var())
+            / float(cv2.Laplacian(plate.mean(-1), cv2.CV_32F)[inner].var())
+            for picture in (face, matched)
+        )
         assert was > 50 and 0.6 < now < 2.2
 
     def test_grain_is_no_sharpness(self) -> None:

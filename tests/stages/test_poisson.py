@@ -18,8 +18,9 @@ def case(side: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndar
     return difference, support, np.ones((side, side), np.float32)
 
 
-def dense(difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float,
-          aspect: float = 1.0) -> np.ndarray:
+def dense(
+    difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float, aspect: float = 1.0
+) -> np.ndarray:
     """The same equations written down pixel by pixel and solved directly."""
     pixels = [tuple(p) for p in np.argwhere(support)]
     number = {pixel: n for n, pixel in enumerate(pixels)}
@@ -158,4 +159,6 @@ def test_zero_right_side_has_no_residual() -> None:
 
 def test_the_same_call_is_bit_equal() -> None:
     difference, support, trust = case(90)
-    assert np.array_equal(solve_membrane(difference, support, trust, 25.0), solve_membrane(difference, support, trust, 25.0))
+    assert np.array_equal(
+        solve_membrane(difference, support, trust, 25.0), solve_membrane(difference, support, trust, 25.0)
+    )

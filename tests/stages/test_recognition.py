@@ -57,14 +57,16 @@ class Case:
         views = {ViewRef(0, 1): self.source.view(codec)}
         face = reenact(target.plate, target.face, target.region, ONE, views, codec, ReenactParams(), None, moves)
         mattes = target.mattes(codec)
-        done = blend(target.plate, inpaint(face, mattes, list, codec, InpaintParams()), mattes, target.face, codec,
-                     BlendParams())
+        done = blend(
+            target.plate, inpaint(face, mattes, list, codec, InpaintParams()), mattes, target.face, codec, BlendParams()
+        )
         window = target.plate.data_window
         matte = np.zeros((window.height, window.width), np.float32)
         region = target.region.intersect(window)
         matte[rows(region, window)] = done.matte[rows(region, target.region)]
-        return SwappedFrame(shown(Still(done.plate, target.face), codec), matte, target.face.landmarks,
-                            target.face.landmarks)
+        return SwappedFrame(
+            shown(Still(done.plate, target.face), codec), matte, target.face.landmarks, target.face.landmarks
+        )
 
     def away(self, frame: SwappedFrame) -> float:
         return compare_descriptors(compute_descriptor(frame.picture, frame.found_landmarks), self.person[0])
@@ -112,25 +114,33 @@ def test_the_way_off_the_landmarks_costs(case: Case, network: FaceResNet, monkey
     for cost in (0.02, 2.0):
         monkeypatch.setattr(recognition, "LANDMARK_COST", cost)
         found = find_recognition_moves([frame], case.person, network)
-        sizes.append(np.linalg.norm(warp_points.displace_landmarks(frame.found_landmarks, found) - frame.target_landmarks, axis=1).mean())
+        sizes.append(
+            np.linalg.norm(
+                warp_points.displace_landmarks(frame.found_landmarks, found) - frame.target_landmarks, axis=1
+            ).mean()
+        )
     assert sizes[1] < 0.5 * sizes[0]
 
 
-def test_a_face_that_missed_its_place_is_brought_there(case: Case, network: FaceResNet,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_face_that_missed_its_place_is_brought_there(
+    case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Landmarks read in the result against those of the target, a pixel and a half apart."""
     monkeypatch.setattr(recognition, "SEARCH_STEPS", 30)
     monkeypatch.setattr(recognition, "LANDMARK_COST", 2.0)
     right = case.swapped()
-    missed = SwappedFrame(right.picture, right.matte, right.found_landmarks, right.target_landmarks + np.array([1.5, 0.0]))
+    missed = SwappedFrame(
+        right.picture, right.matte, right.found_landmarks, right.target_landmarks + np.array([1.5, 0.0])
+    )
     found = find_recognition_moves([missed], case.person, network)
     way = warp_points.displace_landmarks(missed.found_landmarks, found)[27:48, 0] - missed.found_landmarks[27:48, 0]
     assert 1.0 < way.mean() < 2.0
 
 
 @pytest.mark.parametrize("off, low, high", [(0.004, 0.75, 1.05), (0.06, 0.0, 0.5)])
-def test_lips_that_are_far_off_are_taken_for_misread(case: Case, network: FaceResNet, off: float, low: float,
-                                                     high: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lips_that_are_far_off_are_taken_for_misread(
+    case: Case, network: FaceResNet, off: float, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """off: of the eyes' distance. How far the lips go after it, against a search that believes everything."""
     monkeypatch.setattr(recognition, "SEARCH_STEPS", 30)
     monkeypatch.setattr(recognition, "LANDMARK_COST", 2.0)
@@ -141,7 +151,12 @@ def test_lips_that_are_far_off_are_taken_for_misread(case: Case, network: FaceRe
     ways = []
     for misread in (recognition.MISREAD_SHARE, 1e6):
         monkeypatch.setattr(recognition, "MISREAD_SHARE", misread)
-        moved = warp_points.displace_landmarks(right.found_landmarks, find_recognition_moves([missed], case.person, network)) - right.found_landmarks
+        moved = (
+            warp_points.displace_landmarks(
+                right.found_landmarks, find_recognition_moves([missed], case.person, network)
+            )
+            - right.found_landmarks
+        )
         ways.append(moved[48:68, 1].mean())
     assert low < ways[0] / ways[1] < high
 
@@ -168,14 +183,16 @@ class TestUnlikeness:
         return make_close_up(ShownFace(shown(hopper, codec), hopper.face.landmarks))
 
     def measured(self, case: Case, network: FaceResNet, *views: ShownFace) -> np.ndarray:
-        return measure_unlikeness(views, [ShownFace(shown(case.target, case.codec), case.target.face.landmarks)], case.person,
-                          network)
+        return measure_unlikeness(
+            views, [ShownFace(shown(case.target, case.codec), case.target.face.landmarks)], case.person, network
+        )
 
     def test_a_close_up_shows_the_same_face(self, face: ShownFace, case: Case, network: FaceResNet) -> None:
         assert compare_descriptors(compute_descriptors([face], network)[0], case.person[0]) < 0.06
 
-    def test_of_another_person_it_is_large(self, face: ShownFace, case: Case, network: FaceResNet,
-                                           codec: Codec) -> None:
+    def test_of_another_person_it_is_large(
+        self, face: ShownFace, case: Case, network: FaceResNet, codec: Codec
+    ) -> None:
         other = make_close_up(ShownFace(shown(case.target, codec), case.target.face.landmarks))
         same, stranger = self.measured(case, network, face, other)
         assert 0 < same < 0.6 * stranger
@@ -185,8 +202,9 @@ class TestUnlikeness:
         own = ShownFace(shown(case.source, case.codec), case.source.face.landmarks)
         assert measure_unlikeness([face], [own], case.person, network)[0] < 0.06 < self.measured(case, network, face)[0]
 
-    def test_a_mouth_does_not_count(self, face: ShownFace, case: Case, network: FaceResNet,
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_mouth_does_not_count(
+        self, face: ShownFace, case: Case, network: FaceResNet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         views = face, painted(face, slice(48, 60))
         clean, mouth = self.measured(case, network, *views)
         monkeypatch.setattr(recognition, "MOUTH_GROWTH", 0.0)

@@ -74,17 +74,19 @@ class TestPicture:
         target = Still(plate_at(np.full((240, 240, 3), 0.2)), face)
         points = [30, 36, 45, 48, 54, 57]
         dots = np.full_like(collins.plate.pixels, 0.2)
-        y, x = np.mgrid[0:dots.shape[0], 0:dots.shape[1]]
+        y, x = np.mgrid[0 : dots.shape[0], 0 : dots.shape[1]]
         for number in points:
             px, py = collins.face.landmarks[number]
             dots += 0.6 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8)[..., None]
-        view = replace(collins.view(codec), display=codec.encode(
-            collins.painted(dots).plate.crop(collins.view(codec).window).get("R", "G", "B")))
+        view = replace(
+            collins.view(codec),
+            display=codec.encode(collins.painted(dots).plate.crop(collins.view(codec).window).get("R", "G", "B")),
+        )
         result = reenact(target.plate, face, target.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
         bright = codec.encode(unpremultiply(result)[0])[..., 0]
         for number in points:
             at = np.round(face.landmarks[number]).astype(int) - (target.region.x, target.region.y)
-            part = bright[at[1] - 4:at[1] + 5, at[0] - 4:at[0] + 5].astype(np.float64)
+            part = bright[at[1] - 4 : at[1] + 5, at[0] - 4 : at[0] + 5].astype(np.float64)
             part = np.maximum(part - part.max() * 0.75, 0)
             yy, xx = np.mgrid[-4:5, -4:5]
             found = np.array([(part * xx).sum(), (part * yy).sum()]) / part.sum()
@@ -96,8 +98,9 @@ class TestPicture:
         """A source turned in its plane gives the face upright."""
         height, width = collins.plate.pixels.shape[:2]
         turn = cv2.getRotationMatrix2D((width / 2, height / 2 - 20), angle, 1.0)
-        turned = cv2.warpAffine(collins.plate.pixels, turn, (width, height), flags=cv2.INTER_CUBIC,
-                                borderMode=cv2.BORDER_REPLICATE)
+        turned = cv2.warpAffine(
+            collins.plate.pixels, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
         source = Still(plate_at(turned), face_at(collins.face.landmarks @ turn[:, :2].T + turn[:, 2]))
         assert abs(source.face.euler[2] - collins.face.euler[2] + angle) < 1
         picture, inside = shown(collins.reenacted(source, codec), codec)
@@ -109,7 +112,7 @@ class TestPicture:
     def test_a_large_source_is_shrunk_without_aliasing(self, collins: Still, codec: Codec) -> None:
         """A fine chequer on a source three times as large is grey on the target."""
         large = cv2.resize(collins.plate.pixels, None, fx=3, fy=3, interpolation=cv2.INTER_LINEAR)
-        y, x = np.mgrid[0:large.shape[0], 0:large.shape[1]]
+        y, x = np.mgrid[0 : large.shape[0], 0 : large.shape[1]]
         chequer = np.repeat(((x // 1 + y // 1) % 2 * 0.4 + 0.1)[..., None], 3, -1).astype(np.float32)
         source = Still(plate_at(chequer), face_at((collins.face.landmarks + 0.5) * 3 - 0.5))
         view = replace(source.view(codec), matte=Still(plate_at(large), source.face).view(codec).matte)
@@ -131,11 +134,12 @@ class TestPicture:
     def test_values_beyond_white_and_below_black_survive(self, collins: Still, codec: Codec) -> None:
         pixels = collins.plate.pixels.copy()
         x, y = np.round(collins.face.landmarks[30]).astype(int)
-        pixels[y - 6:y - 2, x - 2:x + 3] = 40.0
-        pixels[y + 2:y + 5, x - 2:x + 3] = -0.05
+        pixels[y - 6 : y - 2, x - 2 : x + 3] = 40.0
+        pixels[y + 2 : y + 5, x - 2 : x + 3] = -0.05
         source = collins.painted(pixels)
-        view = replace(collins.view(codec), display=codec.encode(
-            source.plate.crop(collins.view(codec).window).get("R", "G", "B")))
+        view = replace(
+            collins.view(codec), display=codec.encode(source.plate.crop(collins.view(codec).window).get("R", "G", "B"))
+        )
         result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
         rgb, _ = unpremultiply(result)
         at = (y - collins.region.y, x - collins.region.x)
@@ -164,15 +168,17 @@ class TestPixelAspect:
         assert_same_face(plain, collins, wide, narrow, codec)
 
     def test_a_squeezed_source(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        assert_same_face(collins.reenacted(hopper, codec), collins, collins.reenacted(hopper.squeezed(), codec),
-                         collins, codec, 0.03)
+        assert_same_face(
+            collins.reenacted(hopper, codec), collins, collins.reenacted(hopper.squeezed(), codec), collins, codec, 0.03
+        )
 
 
-def assert_same_face(one: Plate, first: Still, other: Plate, second: Still, codec: Codec,
-                     tolerance: float = 0.02) -> None:
+def assert_same_face(
+    one: Plate, first: Still, other: Plate, second: Still, codec: Codec, tolerance: float = 0.02
+) -> None:
     """Two reenactments show the same, compared in the first one's pixels."""
     aspect = second.plate.pixel_aspect
-    y, x = np.mgrid[first.region.y:first.region.bottom, first.region.x:first.region.right].astype(np.float32)
+    y, x = np.mgrid[first.region.y : first.region.bottom, first.region.x : first.region.right].astype(np.float32)
     column = (x + 0.5) / aspect - 0.5 - second.region.x
     picture, inside = shown(one, codec)
     there, _ = shown(other, codec)
@@ -185,8 +191,9 @@ def assert_same_face(one: Plate, first: Still, other: Plate, second: Still, code
 
 class TestSTMap:
     @pytest.mark.parametrize("origin", [(0, 0), (-14, 9)])
-    def test_recreates_the_leading_view(self, collins: Still, hopper: Still, codec: Codec,
-                                        origin: tuple[int, int]) -> None:
+    def test_recreates_the_leading_view(
+        self, collins: Still, hopper: Still, codec: Codec, origin: tuple[int, int]
+    ) -> None:
         """As Nuke does it: 0..1 over the source's format, origin at the lower left, pixel centres at half pixels."""
         x0, y0 = origin
         moved = plate_at(hopper.plate.pixels, x0, y0)
@@ -208,8 +215,9 @@ class TestSTMap:
 
 class TestMirror:
     @pytest.mark.parametrize("origin", [(0, 0), (-14, 9)])
-    def test_a_mirrored_view_is_a_view_of_the_mirrored_plate(self, collins: Still, hopper: Still, codec: Codec,
-                                                             origin: tuple[int, int]) -> None:
+    def test_a_mirrored_view_is_a_view_of_the_mirrored_plate(
+        self, collins: Still, hopper: Still, codec: Codec, origin: tuple[int, int]
+    ) -> None:
         plate = plate_at(hopper.plate.pixels, *origin)
         face = face_at(hopper.face.landmarks + origin)
         mirror = replace(plate, pixels=np.ascontiguousarray(plate.pixels[:, ::-1]))
@@ -217,8 +225,15 @@ class TestMirror:
         ref = ViewRef(0, 1)
         flipped = mirror_view(prepare_view(plate, face, codec, MaskParams()))
         one = reenact(collins.plate, collins.face, collins.region, ONE, {ref: flipped}, codec, EXACT)
-        other = reenact(collins.plate, collins.face, collins.region, ONE,
-                        {ref: prepare_view(mirror, there, codec, MaskParams())}, codec, EXACT)
+        other = reenact(
+            collins.plate,
+            collins.face,
+            collins.region,
+            ONE,
+            {ref: prepare_view(mirror, there, codec, MaskParams())},
+            codec,
+            EXACT,
+        )
         inside = np.minimum(one.get_matte("A"), other.get_matte("A")) > 0.9
         assert inside.mean() > 0.1
         assert np.abs(shown(one, codec)[0] - shown(other, codec)[0])[inside].mean() < 0.005
@@ -235,8 +250,15 @@ class TestBlink:
         asleep = collins.face.with_landmarks(lids_together(collins.face.landmarks))
 
         def result(face: Face, blink: Blink) -> np.ndarray:
-            plate = reenact(collins.plate, face, collins.region, replace(ONE, blink=blink),
-                            {ViewRef(0, 1): hopper.view(codec)}, codec, EXACT)
+            plate = reenact(
+                collins.plate,
+                face,
+                collins.region,
+                replace(ONE, blink=blink),
+                {ViewRef(0, 1): hopper.view(codec)},
+                codec,
+                EXACT,
+            )
             return shown(plate, codec)[0]
 
         awake, shut = result(collins.face, Blink()), result(asleep, eyes)
@@ -336,8 +358,9 @@ class TestLikeness:
 
 class TestEdges:
     @pytest.mark.parametrize("shift", [(-70, 0), (60, -90), (400, 0)])
-    def test_a_region_partly_or_wholly_outside(self, collins: Still, hopper: Still, codec: Codec,
-                                               shift: tuple[int, int]) -> None:
+    def test_a_region_partly_or_wholly_outside(
+        self, collins: Still, hopper: Still, codec: Codec, shift: tuple[int, int]
+    ) -> None:
         """A face at the frame's edge, or beyond it: the source's face is the same wherever it goes."""
         face = face_at(collins.face.landmarks + shift)
         target = Still(collins.plate, face)
@@ -354,13 +377,20 @@ class TestEdges:
         result = collins.reenacted(cut, codec)
         alpha = result.get_matte("A")
         nose = int(collins.face.landmarks[30, 0]) - collins.region.x
-        assert alpha[60:110, nose + 8:].max() < 0.05
-        assert alpha[60:110, nose - 20:nose - 6].max() > 0.9
+        assert alpha[60:110, nose + 8 :].max() < 0.05
+        assert alpha[60:110, nose - 20 : nose - 6].max() > 0.9
 
     def test_one_pixel(self, collins: Still, hopper: Still, codec: Codec) -> None:
         tiny = plate_at(np.full((1, 1, 3), 0.3))
-        result = reenact(tiny, collins.face, collins.region, replace(ONE, inner_mouth=0.0),
-                         {ViewRef(0, 1): hopper.view(codec)}, codec, ReenactParams())
+        result = reenact(
+            tiny,
+            collins.face,
+            collins.region,
+            replace(ONE, inner_mouth=0.0),
+            {ViewRef(0, 1): hopper.view(codec)},
+            codec,
+            ReenactParams(),
+        )
         assert np.isfinite(result.pixels).all()
         speck = prepare_view(tiny, collins.face, codec, MaskParams())
         assert not speck.matte.any()
@@ -391,8 +421,10 @@ class TestWhatAViewDoesNotShow:
 
     def test_more_doubt_less_skin_above_the_brows_alone(self, collins: Still, codec: Codec) -> None:
         """A view's skin that is missed is filled from others; the target's would stay the old face."""
-        own, doubted = (measure_mattes(collins.plate, collins.face, collins.region, codec, MaskParams(), doubt=doubt)
-                        for doubt in (1.0, 6.0))
+        own, doubted = (
+            measure_mattes(collins.plate, collins.face, collins.region, codec, MaskParams(), doubt=doubt)
+            for doubt in (1.0, 6.0)
+        )
         more = doubted.get_matte("matte.hair") - own.get_matte("matte.hair")
         assert more.max() > 0.3 and more.min() > -0.05
         lower = slice(round(collins.face.landmarks[29, 1]) - collins.region.y, None)

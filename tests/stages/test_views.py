@@ -42,12 +42,18 @@ def lids(shape: np.ndarray, share: float) -> np.ndarray:
     return changed
 
 
-def clip(poses: Iterable[tuple[float, float]] | Mapping[int, tuple[float, float]], mouth: float = 0.0,
-         first: int = 1, aspect: float = 1.0) -> Performer:
+def clip(
+    poses: Iterable[tuple[float, float]] | Mapping[int, tuple[float, float]],
+    mouth: float = 0.0,
+    first: int = 1,
+    aspect: float = 1.0,
+) -> Performer:
     """An actor who shows these yaws and pitches, one a frame."""
     numbered = poses if isinstance(poses, Mapping) else dict(enumerate(poses, first))
-    faces = {frame: face_at(posed(yaw, pitch, scale=2, shape=opened(mouth), aspect=aspect), frame, aspect)
-             for frame, (yaw, pitch) in numbered.items()}
+    faces = {
+        frame: face_at(posed(yaw, pitch, scale=2, shape=opened(mouth), aspect=aspect), frame, aspect)
+        for frame, (yaw, pitch) in numbered.items()
+    }
     return Performer(faces, aspect, FACE_MODEL)
 
 
@@ -57,7 +63,7 @@ def leading(plan: FramePlan) -> ViewRef:
 
 def used(source: Performer | list[Performer], names: tuple[str, ...] = ("a", "b"), **params: object) -> list[ViewRef]:
     sources = source if isinstance(source, list) else [source]
-    chosen = choose_views(sources, PLAIN.replace(**params), names[:len(sources)])
+    chosen = choose_views(sources, PLAIN.replace(**params), names[: len(sources)])
     return [ref for ref, one in chosen.items() if one.state == VIEW_USED]
 
 
@@ -65,10 +71,11 @@ AROUND = [(yaw, pitch) for yaw in (-30, -15, 0, 15, 30) for pitch in (-10, 0, 10
 PLAIN = ReenactParams()
 
 
-def plan(source: Performer | list[Performer], target: Performer, names: tuple[str, ...] = ("a", "b", "c"),
-         **params: object) -> dict[int, FramePlan]:
+def plan(
+    source: Performer | list[Performer], target: Performer, names: tuple[str, ...] = ("a", "b", "c"), **params: object
+) -> dict[int, FramePlan]:
     sources = source if isinstance(source, list) else [source]
-    return plan_views(sources, target, PLAIN.replace(**params), names[:len(sources)])
+    return plan_views(sources, target, PLAIN.replace(**params), names[: len(sources)])
 
 
 class TestPlan:
@@ -114,8 +121,10 @@ class TestPlan:
         high[warp_points.BROWS, 1] -= 4
         raised[warp_points.BROWS, 1] -= 3
         target = Performer({1: face_at(posed(0, 0, scale=2, shape=high), 1)}, 1.0, high)
-        views = {frame: face_at(posed(0.5 * frame, 0, scale=2, shape=shape), frame)
-                 for frame, shape in ((1, FACE_MODEL), (2, raised))}
+        views = {
+            frame: face_at(posed(0.5 * frame, 0, scale=2, shape=shape), frame)
+            for frame, shape in ((1, FACE_MODEL), (2, raised))
+        }
         assert leading(plan(Performer(views, 1.0, FACE_MODEL), target)[1]).frame == 2
         assert leading(plan(Performer(views, 1.0, FACE_MODEL), clip([(0, 0)]))[1]).frame == 1
 
@@ -212,13 +221,23 @@ class TestMirror:
         again = warp_points.mirror_performer(warp_points.mirror_performer(one))
         np.testing.assert_allclose(again.rest_shape, one.rest_shape)
         np.testing.assert_allclose(again.faces[1].landmarks, one.faces[1].landmarks)
-        np.testing.assert_allclose(warp_points.mirror_performer(one).rest_shape, warp_points.measure_performer(warp_points.mirror_performer(one).faces).rest_shape, atol=1e-6)
+        np.testing.assert_allclose(
+            warp_points.mirror_performer(one).rest_shape,
+            warp_points.measure_performer(warp_points.mirror_performer(one).faces).rest_shape,
+            atol=1e-6,
+        )
 
 
 class TestBlink:
     def test_an_eye_that_is_open_in_the_view_is_closed(self) -> None:
-        target = Performer({frame: face_at(posed(scale=2, shape=lids(FACE_MODEL, gap)), frame)
-                        for frame, gap in enumerate([1.0] * 12 + [0.45, 0.3, 0.45] + [1.0] * 12, 1)}, 1.0, FACE_MODEL)
+        target = Performer(
+            {
+                frame: face_at(posed(scale=2, shape=lids(FACE_MODEL, gap)), frame)
+                for frame, gap in enumerate([1.0] * 12 + [0.45, 0.3, 0.45] + [1.0] * 12, 1)
+            },
+            1.0,
+            FACE_MODEL,
+        )
         plans = plan(clip([(0, 0)]), target)
         ways = np.array([plans[frame].blink.lid_travel for frame in sorted(plans)])
         assert (ways[:12] == 0).all() and (ways[15:] == 0).all()
@@ -228,10 +247,19 @@ class TestBlink:
     def test_a_view_with_open_eyes_leads_through_it(self) -> None:
         """An eye that a lid hides cannot be shown; a lid can be slid over an eye."""
         views = {1: FACE_MODEL, 2: lids(FACE_MODEL, 0.3), **dict.fromkeys(range(3, 12), FACE_MODEL)}
-        source = Performer({frame: face_at(posed(0.3 * frame, 0, scale=2, shape=shape), frame)
-                        for frame, shape in views.items()}, 1.0, FACE_MODEL)
-        asleep = Performer({frame: face_at(posed(0.6, 0, scale=2, shape=lids(FACE_MODEL, gap)), frame)
-                        for frame, gap in enumerate([1.0] * 12 + [0.3] * 3 + [1.0] * 12, 1)}, 1.0, FACE_MODEL)
+        source = Performer(
+            {frame: face_at(posed(0.3 * frame, 0, scale=2, shape=shape), frame) for frame, shape in views.items()},
+            1.0,
+            FACE_MODEL,
+        )
+        asleep = Performer(
+            {
+                frame: face_at(posed(0.6, 0, scale=2, shape=lids(FACE_MODEL, gap)), frame)
+                for frame, gap in enumerate([1.0] * 12 + [0.3] * 3 + [1.0] * 12, 1)
+            },
+            1.0,
+            FACE_MODEL,
+        )
         for one in plan(source, asleep, hold=0.0, mirror=False).values():
             assert leading(one) != ViewRef(0, 2)
 
@@ -301,9 +329,19 @@ class TestChoice:
         spare = next(ref for ref, one in choose_views([long], PLAIN, ("a",)).items() if one.state == VIEW_SPARE)
         assert sorted({*everything, spare}) == used(long, weights=(f"{spare.frame}=2",)), "what is preferred is used"
 
-    @pytest.mark.parametrize("params", [{"views": ("77",)}, {"exclude": ("b:1",)}, {"weights": ("77=2",)},
-                                        {"weights": ("8",)}, {"weights": ("8=0",)}, {"weights": ("8=nan",)},
-                                        {"weights": ("8=x",)}, {"weights": ("8=-1",)}])
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"views": ("77",)},
+            {"exclude": ("b:1",)},
+            {"weights": ("77=2",)},
+            {"weights": ("8",)},
+            {"weights": ("8=0",)},
+            {"weights": ("8=nan",)},
+            {"weights": ("8=x",)},
+            {"weights": ("8=-1",)},
+        ],
+    )
     def test_what_is_not_there_is_refused(self, params: dict[str, tuple[str, ...]]) -> None:
         with pytest.raises(ParameterError, match=r"reenact\.(views|exclude|weights)"):
             plan(self.source, self.target, **params)

@@ -56,7 +56,9 @@ class TestSample:
         picture = cv2.GaussianBlur(astronaut[:256, 100:356].astype(np.float32) / 255, (0, 0), 0.7)
         for zoom in (0.95, 1.0, 1.03):
             count = int(240 / zoom)
-            ratio = edges(sample_picture(picture, plain(count, count) * np.float32(zoom) + np.float32(0.3))) / edges(picture)
+            ratio = edges(sample_picture(picture, plain(count, count) * np.float32(zoom) + np.float32(0.3))) / edges(
+                picture
+            )
             assert ratio > 0.85 * zoom**4
 
     @pytest.mark.parametrize("shrink", [2, 3, 4])

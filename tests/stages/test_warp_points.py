@@ -47,8 +47,10 @@ class TestForehead:
         assert outlines[0].shape == (26, 2)
         assert not any(crosses_itself(part) for part in outlines)
         polygons = [part.astype(np.float32) for part in outlines]
-        depth = [max(cv2.pointPolygonTest(polygon, tuple(map(float, point)), True) for polygon in polygons)
-                 for point in points[17:]]
+        depth = [
+            max(cv2.pointPolygonTest(polygon, tuple(map(float, point)), True) for polygon in polygons)
+            for point in points[17:]
+        ]
         assert min(depth) > -0.1
         assert np.median(depth) > 30
 
@@ -61,7 +63,9 @@ class TestForehead:
 
     def test_width_does_not_depend_on_the_pose(self, yaw: float, pitch: float, roll: float) -> None:
         assert warp_points.measure_face_width(posed(yaw, pitch, roll, scale=1.5)) == pytest.approx(216, rel=1e-3)
-        assert warp_points.measure_face_width(posed(yaw, pitch, roll, scale=1.5, aspect=2.0), 2.0) == pytest.approx(216, rel=1e-3)
+        assert warp_points.measure_face_width(posed(yaw, pitch, roll, scale=1.5, aspect=2.0), 2.0) == pytest.approx(
+            216, rel=1e-3
+        )
 
 
 def crosses_itself(polygon: np.ndarray) -> bool:
@@ -122,8 +126,9 @@ class TestShape:
 
     def faces(self, shape: np.ndarray, aspect: float = 1.0) -> dict[int, Face]:
         poses = [(0, 0, 0), (20, 0, 0), (-20, 5, 0), (0, 12, 4), (8, -12, -4), (30, 0, 10), (-30, 0, -10)]
-        return {n: face_at(posed(*pose, scale=2, aspect=aspect, shape=shape), n, aspect)
-                for n, pose in enumerate(poses)}
+        return {
+            n: face_at(posed(*pose, scale=2, aspect=aspect, shape=shape), n, aspect) for n, pose in enumerate(poses)
+        }
 
     def test_is_found_again(self) -> None:
         """Left to right and up and down, to a millimetre; depth is hardly seen and stays the generic face's."""
@@ -138,7 +143,10 @@ class TestShape:
         assert np.array_equal(warp_points.fit_rest_shape({}), FACE_MODEL)
 
     def test_is_the_same_on_wide_pixels(self) -> None:
-        wide, square = warp_points.measure_performer(self.faces(self.shape, 2.0), 2.0), warp_points.measure_performer(self.faces(self.shape))
+        wide, square = (
+            warp_points.measure_performer(self.faces(self.shape, 2.0), 2.0),
+            warp_points.measure_performer(self.faces(self.shape)),
+        )
         assert np.abs(wide.rest_shape - square.rest_shape).max() < 1e-3
 
     def test_an_open_mouth_counts_less(self) -> None:
@@ -159,7 +167,10 @@ class TestShape:
         assert np.abs(np.delete(moved, [48, 54], 0)).max() < 1
 
     def test_likeness_is_the_sources_shape_less_the_targets(self) -> None:
-        source, target = warp_points.measure_performer(self.faces(self.shape)), warp_points.measure_performer(self.faces(FACE_MODEL))
+        source, target = (
+            warp_points.measure_performer(self.faces(self.shape)),
+            warp_points.measure_performer(self.faces(FACE_MODEL)),
+        )
         change = warp_points.compute_likeness([source], target)
         assert not change[warp_points.JAW].any()
         whole = source.rest_shape - target.rest_shape

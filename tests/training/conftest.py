@@ -24,15 +24,79 @@ from fsgan_core.training.face_crops import ClipFaces, FaceLayout, FaceSet, colle
 FRAMES = 6
 SIZE = 200  # of the made frames, pixels
 # The portrait's 68 landmarks, as dlib finds them in it, pixels.
-LANDMARKS = np.array([
-    (179, 104), (180, 116), (181, 127), (182, 139), (185, 150), (191, 160), (200, 168), (209, 176), (220, 178),
-    (232, 177), (243, 171), (253, 163), (260, 154), (265, 143), (268, 131), (270, 120), (272, 108), (186, 94),
-    (192, 88), (200, 87), (208, 89), (216, 92), (236, 93), (244, 91), (252, 91), (260, 92), (265, 99), (226, 102),
-    (225, 111), (225, 119), (225, 127), (214, 131), (219, 133), (224, 134), (229, 133), (234, 132), (195, 101),
-    (200, 98), (207, 98), (212, 104), (206, 104), (199, 104), (237, 106), (243, 100), (250, 100), (255, 105),
-    (250, 107), (244, 107), (201, 139), (209, 139), (218, 139), (224, 141), (230, 140), (238, 140), (246, 141),
-    (238, 151), (229, 155), (222, 156), (216, 155), (208, 150), (204, 141), (218, 143), (223, 144), (230, 143),
-    (243, 142), (229, 150), (223, 151), (217, 150)], np.float64)
+LANDMARKS = np.array(
+    [
+        (179, 104),
+        (180, 116),
+        (181, 127),
+        (182, 139),
+        (185, 150),
+        (191, 160),
+        (200, 168),
+        (209, 176),
+        (220, 178),
+        (232, 177),
+        (243, 171),
+        (253, 163),
+        (260, 154),
+        (265, 143),
+        (268, 131),
+        (270, 120),
+        (272, 108),
+        (186, 94),
+        (192, 88),
+        (200, 87),
+        (208, 89),
+        (216, 92),
+        (236, 93),
+        (244, 91),
+        (252, 91),
+        (260, 92),
+        (265, 99),
+        (226, 102),
+        (225, 111),
+        (225, 119),
+        (225, 127),
+        (214, 131),
+        (219, 133),
+        (224, 134),
+        (229, 133),
+        (234, 132),
+        (195, 101),
+        (200, 98),
+        (207, 98),
+        (212, 104),
+        (206, 104),
+        (199, 104),
+        (237, 106),
+        (243, 100),
+        (250, 100),
+        (255, 105),
+        (250, 107),
+        (244, 107),
+        (201, 139),
+        (209, 139),
+        (218, 139),
+        (224, 141),
+        (230, 140),
+        (238, 140),
+        (246, 141),
+        (238, 151),
+        (229, 155),
+        (222, 156),
+        (216, 155),
+        (208, 150),
+        (204, 141),
+        (218, 143),
+        (223, 144),
+        (230, 143),
+        (243, 142),
+        (229, 150),
+        (223, 151),
+        (217, 150),
+    ],
+    np.float64,
+)
 
 
 def move(frame: int) -> np.ndarray:
@@ -90,15 +154,25 @@ def crowd(faces: FaceSet) -> FaceDataset:
         places = landmarks.astype(np.float64) * faces.layout.resolution - 0.5 + faces.layout.margin
         first, second = (draw_polygon(part, window) for part in compute_outline(places))
         matte[..., 0] = np.rint(255 * np.maximum(first, second))
-    grades = [np.clip(faces.pictures * np.array(gain), 0, 255).astype(np.uint8)
-              for gain in ((1.0, 1.0, 1.0), (0.7, 0.8, 1.0), (1.0, 0.9, 0.6))]
+    grades = [
+        np.clip(faces.pictures * np.array(gain), 0, 255).astype(np.uint8)
+        for gain in ((1.0, 1.0, 1.0), (0.7, 0.8, 1.0), (1.0, 0.9, 0.6))
+    ]
     count = len(faces)
-    whole = replace(faces, pictures=np.concatenate(grades), landmarks=np.tile(faces.landmarks, (3, 1, 1)),
-                    points=np.tile(faces.points, (3, 1, 1)), clips=np.repeat(np.arange(3), count),
-                    frames=np.tile(faces.frames, 3), angles=np.zeros((3 * count, 3), np.float32),
-                    mattes=np.tile(mattes, (3, 1, 1, 1)))
-    subjects = tuple(PreparedClip(name, name, "commercial", name, name, f"key {name}", count, faces.layout)
-                     for name in ("anna", "bert", "cleo"))
+    whole = replace(
+        faces,
+        pictures=np.concatenate(grades),
+        landmarks=np.tile(faces.landmarks, (3, 1, 1)),
+        points=np.tile(faces.points, (3, 1, 1)),
+        clips=np.repeat(np.arange(3), count),
+        frames=np.tile(faces.frames, 3),
+        angles=np.zeros((3 * count, 3), np.float32),
+        mattes=np.tile(mattes, (3, 1, 1, 1)),
+    )
+    subjects = tuple(
+        PreparedClip(name, name, "commercial", name, name, f"key {name}", count, faces.layout)
+        for name in ("anna", "bert", "cleo")
+    )
     return FaceDataset(subjects, whole)
 
 
@@ -108,10 +182,20 @@ def save_crowd(folder: Path, crowd: FaceDataset) -> None:
         own = crowd.faces.clips == number
         whole = crowd.faces
         assert whole.angles is not None and whole.mattes is not None
-        save_clip(folder / f"{subject.name}.npz", replace(
-            whole, pictures=whole.pictures[own], landmarks=whole.landmarks[own], points=whole.points[own],
-            clips=whole.clips[own], frames=whole.frames[own], angles=whole.angles[own], mattes=whole.mattes[own]),
-            subject)
+        save_clip(
+            folder / f"{subject.name}.npz",
+            replace(
+                whole,
+                pictures=whole.pictures[own],
+                landmarks=whole.landmarks[own],
+                points=whole.points[own],
+                clips=whole.clips[own],
+                frames=whole.frames[own],
+                angles=whole.angles[own],
+                mattes=whole.mattes[own],
+            ),
+            subject,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,9 @@ class TestMirror:
     def test_pairs(self, faces: FaceSet) -> None:
         """View, landmarks and target of a mirrored pair belong together: the target is the mirrored one."""
         all_of_them = np.ones(len(faces), bool)
-        turned = PairSampler(faces, all_of_them, prewarp=False, seed=1, augment=replace(NONE, flip=1)).make_step_batch(0, 1)
+        turned = PairSampler(faces, all_of_them, prewarp=False, seed=1, augment=replace(NONE, flip=1)).make_step_batch(
+            0, 1
+        )
         plain = PairSampler(faces, all_of_them, prewarp=False, seed=1).make_step_batch(0, 1)
         assert np.allclose(turned.targets, plain.targets[..., ::-1])
         assert np.allclose(turned.inputs, plain.inputs[..., ::-1])

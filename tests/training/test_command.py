@@ -85,13 +85,42 @@ class TestFinetune:
         """Layout and prewarp are the start's; the licence is the stricter one."""
         start = weights_file(tmp_path / "start.safetensors", licence="research", prewarp="false", crop="2.0")
         output = tmp_path / "fine.safetensors"
-        assert main(["finetune", *source(stills), *QUICK, "--network", str(start), "-o", str(output), "--licence",
-                     "commercial"]) == 0
+        assert (
+            main(
+                [
+                    "finetune",
+                    *source(stills),
+                    *QUICK,
+                    "--network",
+                    str(start),
+                    "-o",
+                    str(output),
+                    "--licence",
+                    "commercial",
+                ]
+            )
+            == 0
+        )
         weight = find_weights("reenact", str(output)).weight
         assert (weight.licence, weight.crop, weight.prewarp, weight.arch) == ("research", 2.0, False, ARCH)
         assert "research" in capsys.readouterr().out
-        assert main(["finetune", *source(stills), *QUICK, "--network", str(start), "-o",
-                     str(tmp_path / "p.safetensors"), "--prewarp", "--set", "weights.allow=commercial"]) == 2
+        assert (
+            main(
+                [
+                    "finetune",
+                    *source(stills),
+                    *QUICK,
+                    "--network",
+                    str(start),
+                    "-o",
+                    str(tmp_path / "p.safetensors"),
+                    "--prewarp",
+                    "--set",
+                    "weights.allow=commercial",
+                ]
+            )
+            == 2
+        )
         assert "weights.allow" in capsys.readouterr().err
 
     def test_nothing_to_start_from(self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,18 +128,27 @@ class TestFinetune:
         said = capsys.readouterr().err
         assert "fsgan weights" in said and "fsgan finetune --from-scratch" in said and "Traceback" not in said
 
-    @pytest.mark.parametrize(("flags", "says"), [
-        (["--resume"], "no run to go on with"), (["--network", "some"], "one of them"),
-        (["--iterations", "0"], "iterations = 0"), (["--resolution", "100"], "multiple of 32"),
-        (["--ngf", "0"], "ngf"), (["--preview-every", "0"], "--preview-every"), (["-o", "a.pth"], ".safetensors"),
-    ])
-    def test_wrong_flags(self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str],
-                         says: str) -> None:
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (["--resume"], "no run to go on with"),
+            (["--network", "some"], "one of them"),
+            (["--iterations", "0"], "iterations = 0"),
+            (["--resolution", "100"], "multiple of 32"),
+            (["--ngf", "0"], "ngf"),
+            (["--preview-every", "0"], "--preview-every"),
+            (["-o", "a.pth"], ".safetensors"),
+        ],
+    )
+    def test_wrong_flags(
+        self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+    ) -> None:
         assert main(["finetune", *source(stills), *SCRATCH, "-o", str(tmp_path / "a.safetensors"), *flags]) == 2
         assert says in capsys.readouterr().err
 
-    def test_something_else_is_not_written_over(self, stills: Path, tmp_path: Path,
-                                                capsys: pytest.CaptureFixture[str]) -> None:
+    def test_something_else_is_not_written_over(
+        self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         output = tmp_path / "precious.safetensors"
         output.write_bytes(b"not ours")
         assert main(["finetune", *source(stills), *SCRATCH, "-o", str(output)]) == 2
@@ -141,11 +179,24 @@ def render(monkeypatch: pytest.MonkeyPatch) -> FakeRender:
 
 
 class TestSwap:
-    def test_fine_tunes_once(self, stills: Path, tmp_path: Path, render: FakeRender,
-                             capsys: pytest.CaptureFixture[str]) -> None:
+    def test_fine_tunes_once(
+        self, stills: Path, tmp_path: Path, render: FakeRender, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         start = weights_file(tmp_path / "start.safetensors", prewarp="true")
-        command = ["swap", *source(stills), "--target", str(stills / "source.####.png"), "-o", str(tmp_path / "s.exr"),
-                   "--finetune", "1", "--set", f"reenact.network={start}", "--device", "cpu"]
+        command = [
+            "swap",
+            *source(stills),
+            "--target",
+            str(stills / "source.####.png"),
+            "-o",
+            str(tmp_path / "s.exr"),
+            "--finetune",
+            "1",
+            "--set",
+            f"reenact.network={start}",
+            "--device",
+            "cpu",
+        ]
         assert main(command) == 0
         chosen = render.shots[0].stages.reenact
         made = Path(chosen.network)
@@ -157,13 +208,39 @@ class TestSwap:
         assert main([*command, "--finetune", "2"]) == 0
         assert render.shots[2].stages.reenact.network != chosen.network
 
-    @pytest.mark.parametrize(("flags", "says"), [
-        (["--set", "reenact.engine=warp"], "reenact.engine"), ([], "--from-scratch"),
-        (["--finetune", "-1"], "iterations")])
-    def test_refused(self, stills: Path, tmp_path: Path, render: FakeRender, capsys: pytest.CaptureFixture[str],
-                     flags: list[str], says: str) -> None:
-        assert main(["swap", *source(stills), "--target", str(stills / "source.####.png"), "-o",
-                     str(tmp_path / "s.exr"), "--finetune", "1", *flags]) == 2
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (["--set", "reenact.engine=warp"], "reenact.engine"),
+            ([], "--from-scratch"),
+            (["--finetune", "-1"], "iterations"),
+        ],
+    )
+    def test_refused(
+        self,
+        stills: Path,
+        tmp_path: Path,
+        render: FakeRender,
+        capsys: pytest.CaptureFixture[str],
+        flags: list[str],
+        says: str,
+    ) -> None:
+        assert (
+            main(
+                [
+                    "swap",
+                    *source(stills),
+                    "--target",
+                    str(stills / "source.####.png"),
+                    "-o",
+                    str(tmp_path / "s.exr"),
+                    "--finetune",
+                    "1",
+                    *flags,
+                ]
+            )
+            == 2
+        )
         assert says in capsys.readouterr().err and not render.shots
 
     def test_usually_nothing_is_trained(self) -> None:
@@ -182,7 +259,9 @@ class TestForeignSources:
         moved.mkdir()
         for path in stills.glob("*.png"):
             (moved / path.name).write_bytes(path.read_bytes())
-        assert describe_foreign_sources(output, self.sources(moved / "source.####.png")) == "", "the same clip in another place"
+        assert describe_foreign_sources(output, self.sources(moved / "source.####.png")) == "", (
+            "the same clip in another place"
+        )
         other = describe_foreign_sources(output, self.sources(stills / "source.0002.png"))
         assert "anna.safetensors" in other and "fine-tuned on source" in other and "fine-tune on this source" in other
 
@@ -199,8 +278,27 @@ def test_flags_of_the_command_are_the_recipe(monkeypatch: pytest.MonkeyPatch, st
         return {"state": "kept", "output": str(output)}
 
     monkeypatch.setattr("fsgan_core.cli.finetune.run_finetune_job", train)
-    assert main(["finetune", *source(stills), "--from-scratch", "--no-prewarp", "--seed", "7", "--rate", "0.002",
-                 "--batch", "5", "--force", "-o", str(tmp_path / "x.safetensors"), "-q"]) == 0
+    assert (
+        main(
+            [
+                "finetune",
+                *source(stills),
+                "--from-scratch",
+                "--no-prewarp",
+                "--seed",
+                "7",
+                "--rate",
+                "0.002",
+                "--batch",
+                "5",
+                "--force",
+                "-o",
+                str(tmp_path / "x.safetensors"),
+                "-q",
+            ]
+        )
+        == 0
+    )
     job = seen["job"]
     recipe = SimpleNamespace(**job.recipe.to_dict())
     assert (recipe.seed, recipe.rate, recipe.batch, recipe.prewarp, recipe.iterations) == (7, 0.002, 5, False, 800)

@@ -69,15 +69,29 @@ def test_mattes_are_measured_where_the_pictures_are(clip: ClipFaces) -> None:
 
 class TestFootage:
     def test_a_folder_is_searched(self, tmp_path: Path) -> None:
-        for name in ("anna/one.mov", "anna/day2/two.mp4", "bert.0001.png", "bert.0002.png", "stills/a.jpg",
-                     "stills/b.jpg", "notes.txt", ".hidden.mov"):
+        for name in (
+            "anna/one.mov",
+            "anna/day2/two.mp4",
+            "bert.0001.png",
+            "bert.0002.png",
+            "stills/a.jpg",
+            "stills/b.jpg",
+            "notes.txt",
+            ".hidden.mov",
+        ):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         found = find_footage([str(tmp_path)], {})
-        assert set(found) == {FootageClip(str(tmp_path / path), person) for path, person in (
-            ("anna/one.mov", "anna"), ("anna/day2/two.mp4", "anna"), ("bert.####.png", "bert"),
-            ("stills/*.jpg", "stills"))}
+        assert set(found) == {
+            FootageClip(str(tmp_path / path), person)
+            for path, person in (
+                ("anna/one.mov", "anna"),
+                ("anna/day2/two.mp4", "anna"),
+                ("bert.####.png", "bert"),
+                ("stills/*.jpg", "stills"),
+            )
+        }
         named = find_footage([str(tmp_path)], {"one.mov": "dora"})
         assert [one.person for one in named if one.path.endswith("one.mov")] == ["dora"]
         with pytest.raises(InputError, match=r"three\.mov"):
@@ -86,17 +100,34 @@ class TestFootage:
         with pytest.raises(InputError, match="no movies"):
             find_footage([str(tmp_path / "empty")], {})
 
-    def test_prepare_makes_what_is_missing(self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_prepare_makes_what_is_missing(
+        self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """From the command line, a track in the cache's place; a second run keeps, a clip without a face is told."""
         pytest.importorskip("dlib")
         monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
         cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 128, np.uint8))
         people = tmp_path / "people.csv"
         people.write_text("# who\nsource.####.png,anna\n")
-        command = ["train", "prepare", str(stills / "source.####.png"), str(tmp_path / "grey.png"), "--people",
-                   str(people), "-o", str(tmp_path / "faces"), "--resolution", "64", "--most", "3", "--no-mattes",
-                   "--licence", "commercial", "--json", "-q"]
+        command = [
+            "train",
+            "prepare",
+            str(stills / "source.####.png"),
+            str(tmp_path / "grey.png"),
+            "--people",
+            str(people),
+            "-o",
+            str(tmp_path / "faces"),
+            "--resolution",
+            "64",
+            "--most",
+            "3",
+            "--no-mattes",
+            "--licence",
+            "commercial",
+            "--json",
+            "-q",
+        ]
         assert main(command) == 1
         said = json.loads(capsys.readouterr().out)
         assert said["clips"] == 1 and said["faces"] == FRAMES // 2 and "grey" in next(iter(said["left_out"]))

@@ -45,7 +45,10 @@ class TestLearns:
         recipe = Recipe(iterations=18, batch=2, rate=5e-3, prewarp=prewarp, precision="fp32")
         found = run(faces, tmp_path, recipe, listen=told.append)
         assert found.losses[-3:].mean() < 0.65 * found.losses[:3].mean()
-        assert found.figures_after.l1 < 0.75 * found.figures_before.l1 and found.figures_after.psnr > found.figures_before.psnr
+        assert (
+            found.figures_after.l1 < 0.75 * found.figures_before.l1
+            and found.figures_after.psnr > found.figures_before.psnr
+        )
         assert [step.done for step in told] == list(range(1, 19)) and told[-1].total == 18
         assert not found.generator.training and found.held_out_count == 0 and found.resumed_iterations == 0
         assert not any(parameter.requires_grad for parameter in found.generator.parameters())
@@ -75,8 +78,13 @@ class TestGoesOn:
     def test_after_a_kill_as_if_nothing_had_been(self, faces: FaceSet, tmp_path: Path) -> None:
         """A run that was killed with SIGKILL after five of nine iterations, its state saved after four."""
         save_faces(tmp_path / "faces.npz", faces, "key")
-        killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), ARCH], capture_output=True, text=True,
-                                cwd=Path(__file__).parents[2], check=False)
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(tmp_path), ARCH],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            check=False,
+        )
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         state = load_state(tmp_path / STATE_FILE, "key")
         assert state is not None and state.step == 4
@@ -95,6 +103,7 @@ class TestGoesOn:
 
     def test_interrupted(self, faces: FaceSet, tmp_path: Path) -> None:
         """What was done since the last save is saved."""
+
         def stop(step: FinetuneStep) -> None:
             if step.done == 3:
                 raise KeyboardInterrupt
@@ -138,7 +147,9 @@ module.finetune(faces, seeded(arch, 1), Recipe(iterations=9, batch=2, rate=2e-3,
 
 class TestTrainer:
     def batch(self, faces: FaceSet) -> Batch:
-        return PairSampler(faces, np.ones(FRAMES, bool), prewarp=False, seed=1).make_batch([TrainingPair(0, 1), TrainingPair(2, 3)])
+        return PairSampler(faces, np.ones(FRAMES, bool), prewarp=False, seed=1).make_batch(
+            [TrainingPair(0, 1), TrainingPair(2, 3)]
+        )
 
     def test_diverged(self, faces: FaceSet) -> None:
         trainer = Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
@@ -179,7 +190,10 @@ class TestTrainer:
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_precision(self) -> None:
-        assert choose_training_dtype("fp32", "cpu") == torch.float32 and choose_training_dtype("bf16", "cpu") == torch.bfloat16
+        assert (
+            choose_training_dtype("fp32", "cpu") == torch.float32
+            and choose_training_dtype("bf16", "cpu") == torch.bfloat16
+        )
         assert choose_training_dtype("auto", "cpu") in (torch.float32, torch.bfloat16)
 
 
@@ -202,11 +216,24 @@ def test_figures(faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> None:
     assert perfect.l1 == 0 and perfect.identity == pytest.approx(0, abs=1e-9) and perfect.psnr == 100
     off = trial.compute_figures([np.clip(faces.get_crop(1).astype(int) + 10, 0, 255).astype(np.uint8)])
     assert 0.03 < off.l1 <= 10 / 255 and 28 < off.psnr < 29 and 0 < off.identity < 0.3  # type: ignore[operator]
-    assert "identity distance" in str(off) and trial.compute_figures([faces.get_crop(1)], identity=False).identity is None
+    assert (
+        "identity distance" in str(off) and trial.compute_figures([faces.get_crop(1)], identity=False).identity is None
+    )
 
 
-@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"batch": 0}, {"rate": 0.0}, {"rate": float("nan")},
-                                   {"seed": -1}, {"clip": 0.0}, {"precision": "fp8"}, {"discriminator_rate": 5.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"iterations": 0},
+        {"batch": 0},
+        {"rate": 0.0},
+        {"rate": float("nan")},
+        {"seed": -1},
+        {"clip": 0.0},
+        {"precision": "fp8"},
+        {"discriminator_rate": 5.0},
+    ],
+)
 def test_recipe(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         Recipe(**wrong)  # type: ignore[arg-type]

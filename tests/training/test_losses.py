@@ -56,9 +56,15 @@ class TestOnPixels:
         metrics = pytest.importorskip("skimage.metrics")
         made, wanted = pictures(count=1, seed=1), pictures(count=1, seed=2)
         made = 0.7 * wanted + 0.3 * made
-        usual = metrics.structural_similarity(((made[0] + 1) / 2).numpy(), ((wanted[0] + 1) / 2).numpy(),
-                                              channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5,
-                                              use_sample_covariance=False)
+        usual = metrics.structural_similarity(
+            ((made[0] + 1) / 2).numpy(),
+            ((wanted[0] + 1) / 2).numpy(),
+            channel_axis=0,
+            data_range=1.0,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
         assert float(ssim_loss(made, wanted, scales=1)) == pytest.approx(1 - usual, abs=2e-4)
 
     def test_ssim_of_opposites_has_a_finite_slope(self) -> None:

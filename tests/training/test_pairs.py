@@ -32,8 +32,14 @@ def many(faces: FaceSet, counts: tuple[int, ...]) -> FaceSet:
     """A set of several clips by repeating faces."""
     places = np.concatenate([np.arange(count) % len(faces) for count in counts])
     clips = np.repeat(np.arange(len(counts)), counts)
-    return replace(faces, pictures=faces.pictures[places], landmarks=faces.landmarks[places],
-                   points=faces.points[places], clips=clips, frames=np.arange(sum(counts)))
+    return replace(
+        faces,
+        pictures=faces.pictures[places],
+        landmarks=faces.landmarks[places],
+        points=faces.points[places],
+        clips=clips,
+        frames=np.arange(sum(counts)),
+    )
 
 
 class TestCollect:
@@ -54,6 +60,7 @@ class TestCollect:
 
     def test_square_pixels(self, clip: ClipFaces, faces: FaceSet) -> None:
         """A plate squeezed to half its width by an anamorphic lens gives the same picture, a little softer."""
+
         def read(frame: int) -> Plate:
             plate = clip.read_plate(frame)
             narrow = (plate.pixels[:, 0::2] + plate.pixels[:, 1::2]) / 2
@@ -62,8 +69,9 @@ class TestCollect:
         squeezed = {}
         for frame, face in clip.faces.items():
             x, y, width, height = face.box
-            squeezed[frame] = replace(face, box=((x - 0.5) / 2, y, width / 2, height),
-                                      landmarks=(face.landmarks - (0.5, 0)) / (2, 1))
+            squeezed[frame] = replace(
+                face, box=((x - 0.5) / 2, y, width / 2, height), landmarks=(face.landmarks - (0.5, 0)) / (2, 1)
+            )
         narrow = collect_faces([replace(clip, read=read, faces=squeezed, pixel_aspect=2.0)], FaceLayout(64))
         assert np.abs(narrow.pictures.astype(float) - faces.pictures).mean() < 5
         assert np.allclose(narrow.landmarks, faces.landmarks, atol=1e-6)
@@ -92,8 +100,7 @@ class TestCollect:
         layout = FaceLayout(64, landmarks=98)
         with pytest.raises(EngineError, match="hrnet"):
             collect_faces([clip], layout)
-        faces = {frame: replace(face, wflw=np.repeat(face.landmarks, 2, 0)[:98])
-                 for frame, face in clip.faces.items()}
+        faces = {frame: replace(face, wflw=np.repeat(face.landmarks, 2, 0)[:98]) for frame, face in clip.faces.items()}
         found = collect_faces([replace(clip, faces=faces)], layout)
         assert found.points.shape == (FRAMES, 98, 2) and found.landmarks.shape == (FRAMES, 68, 2)
 
@@ -116,7 +123,7 @@ class TestKept:
     def test_broken(self, faces: FaceSet, tmp_path: Path) -> None:
         save_faces(tmp_path / "f.npz", faces, "key")
         data = (tmp_path / "f.npz").read_bytes()
-        (tmp_path / "f.npz").write_bytes(data[:len(data) // 2])
+        (tmp_path / "f.npz").write_bytes(data[: len(data) // 2])
         assert load_faces(tmp_path / "f.npz", "key") is None
         (tmp_path / "f.npz").write_bytes(b"no archive")
         assert load_faces(tmp_path / "f.npz", "key") is None
@@ -155,8 +162,9 @@ class TestPairs:
         kept = mark_held_out(several)
         pairs = PairSampler(several, ~kept, prewarp=False, seed=1)
         chosen = pairs.choose_pairs(0, 300)
-        assert all(several.clips[pair.view] == several.clips[pair.target] and pair.view != pair.target
-                   for pair in chosen)
+        assert all(
+            several.clips[pair.view] == several.clips[pair.target] and pair.view != pair.target for pair in chosen
+        )
         used = {pair.target for pair in chosen} | {pair.view for pair in chosen}
         assert used == set(np.flatnonzero(~kept)) - {33}, "all but the held-out ones and the one without a partner"
 
@@ -208,4 +216,6 @@ def test_varied_proportions(faces: FaceSet) -> None:
     random = np.random.default_rng(1)
     moves = np.array([np.abs(vary_proportions(own, 256, random) - own).mean() for _ in range(20)])
     assert 2 < moves.mean() < 20
-    assert np.array_equal(vary_proportions(own, 256, np.random.default_rng(1)), vary_proportions(own, 256, np.random.default_rng(1)))
+    assert np.array_equal(
+        vary_proportions(own, 256, np.random.default_rng(1)), vary_proportions(own, 256, np.random.default_rng(1))
+    )

@@ -17,8 +17,10 @@ def test_presets(network: str, preset: str) -> None:
     plan = load_plan(get_preset_path(network, preset), network)
     parse_architecture(plan.arch)
     if preset == "published":
-        assert [(phase.resolution, phase.epochs, phase.rate) for phase in plan.phases] == [(128, 24, 1e-4),
-                                                                                          (256, 50, 4e-5)]
+        assert [(phase.resolution, phase.epochs, phase.rate) for phase in plan.phases] == [
+            (128, 24, 1e-4),
+            (256, 50, 4e-5),
+        ]
         if network != "mask":
             assert dict(plan.losses.perceptual) == {"identity": 0.5, "attributes": 0.5} and plan.without_vgg is not None
             assert plan.losses.gan == (0.1 if network == "blend" else 0.001)
@@ -26,19 +28,43 @@ def test_presets(network: str, preset: str) -> None:
 
 def test_changes(tmp_path: Path) -> None:
     path = get_preset_path("reenact", "published")
-    plan = load_plan(path, "reenact", {"phases.iterations": "7", "losses.gan": "0", "average": "0.5",
-                                       "validation": '["anna"]', "arch": "res_unet.ResUNet()"})
-    assert [phase.count_iterations(1000) for phase in plan.phases] == [7, 7] and plan.losses.gan == 0 and plan.average == 0.5
+    plan = load_plan(
+        path,
+        "reenact",
+        {
+            "phases.iterations": "7",
+            "losses.gan": "0",
+            "average": "0.5",
+            "validation": '["anna"]',
+            "arch": "res_unet.ResUNet()",
+        },
+    )
+    assert (
+        [phase.count_iterations(1000) for phase in plan.phases] == [7, 7]
+        and plan.losses.gan == 0
+        and plan.average == 0.5
+    )
     assert plan.validation == ("anna",) and plan.arch == "res_unet.ResUNet()"
     assert plan.to_dict()["augment"]["flip"] == 0.5
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"losses.colour": "1"}, "losses.colour"), ({"phases.batch": "0"}, "batch"), ({"phases.rate": '"fast"'}, "rate"),
-    ({"average": "2"}, "average"), ({"solver": "mine"}, "solver"), ({"precision": "fp8"}, "precision"),
-    ({"phases.resolution": "100"}, "multiple of 32"), ({"augment.flip": "7"}, "augment.flip"),
-    ({"speed": "1"}, "speed"), ({"validation": "1.5"}, "validation"), ({"prewarp": "3"}, "prewarp"),
-    ({"clip": "0"}, "clip")])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"losses.colour": "1"}, "losses.colour"),
+        ({"phases.batch": "0"}, "batch"),
+        ({"phases.rate": '"fast"'}, "rate"),
+        ({"average": "2"}, "average"),
+        ({"solver": "mine"}, "solver"),
+        ({"precision": "fp8"}, "precision"),
+        ({"phases.resolution": "100"}, "multiple of 32"),
+        ({"augment.flip": "7"}, "augment.flip"),
+        ({"speed": "1"}, "speed"),
+        ({"validation": "1.5"}, "validation"),
+        ({"prewarp": "3"}, "prewarp"),
+        ({"clip": "0"}, "clip"),
+    ],
+)
 def test_wrong(changes: dict[str, str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_plan(get_preset_path("reenact", "small"), "reenact", changes)
@@ -46,8 +72,11 @@ def test_wrong(changes: dict[str, str], said: str) -> None:
 
 def test_files_that_are_no_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
-    for text, said in (("network = [", "no TOML"), ("network = 'reenact'", "arch, losses is missing"),
-                       ("network = 'reenact'\narch = 'a'\nlosses = {}", "phases")):
+    for text, said in (
+        ("network = [", "no TOML"),
+        ("network = 'reenact'", "arch, losses is missing"),
+        ("network = 'reenact'\narch = 'a'\nlosses = {}", "phases"),
+    ):
         path.write_text(text)
         with pytest.raises(InputError, match=said):
             load_plan(path, "reenact")

@@ -20,8 +20,16 @@ from fsgan_core.training.tasks import (
     solve_poisson_target,
 )
 
-PLAN = TrainingPlan("inpaint", "", (TrainingPhase(64, 2, 1e-3, iterations=1),), LossWeights(), landmarks=68, prewarp=True, trials=3,
-            augment=AugmentSettings(roll=10, occluders=0.5))
+PLAN = TrainingPlan(
+    "inpaint",
+    "",
+    (TrainingPhase(64, 2, 1e-3, iterations=1),),
+    LossWeights(),
+    landmarks=68,
+    prewarp=True,
+    trials=3,
+    augment=AugmentSettings(roll=10, occluders=0.5),
+)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -71,7 +79,7 @@ def test_poisson_target(crowd: FaceDataset, solver: str, wide: int) -> None:
     """A face that differs from the target by light alone becomes the target, wherever it is looked at."""
     target = crowd.faces.get_crop(0).astype(np.float32) / 255 * 0.8 + 0.05
     inside = np.zeros((64, 64), bool)
-    inside[20:45, 18:44 + wide] = True
+    inside[20:45, 18 : 44 + wide] = True
     seated = solve_poisson_target(np.clip(target + 0.1, 0, 1), target, inside, solver)
     assert np.abs(seated - target)[~inside].max() < 0.003
     assert np.abs(seated - target).mean() < 0.004 and np.abs(seated - target).max() < 0.06

@@ -28,23 +28,45 @@ from tests.training.conftest import save_crowd  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RES_UNET = "res_unet.MultiScaleResUNet(in_nc={},out_nc=3,flat_layers=(1,1,1),ngf=4)"
-ARCHS = {"reenact": "retouch.RetouchUNet(in_nc=71,ngf=4,levels=3,max_nc=16)",
-         "mask": "simple_unet_02.UNet(num_classes=3,feature_scale=16)",
-         "inpaint": RES_UNET.format(4), "blend": RES_UNET.format(7)}
+ARCHS = {
+    "reenact": "retouch.RetouchUNet(in_nc=71,ngf=4,levels=3,max_nc=16)",
+    "mask": "simple_unet_02.UNet(num_classes=3,feature_scale=16)",
+    "inpaint": RES_UNET.format(4),
+    "blend": RES_UNET.format(7),
+}
 HELD = "cleo"
 
 
 def plan_of(network: str, iterations: int = 8, **changes: object) -> TrainingPlan:
     losses = LossWeights(entropy=1.0) if network == "mask" else LossWeights(pyramid=1.0, features=0.2, gan=0.01)
-    plan = TrainingPlan(network, ARCHS[network], (TrainingPhase(64, 2, 3e-3, iterations=iterations),), losses, landmarks=68,
-                prewarp=network == "reenact", focus=network == "reenact", precision="fp32", average=0.5, every=4,
-                trials=4, validation=(HELD,))
+    plan = TrainingPlan(
+        network,
+        ARCHS[network],
+        (TrainingPhase(64, 2, 3e-3, iterations=iterations),),
+        losses,
+        landmarks=68,
+        prewarp=network == "reenact",
+        focus=network == "reenact",
+        precision="fp32",
+        average=0.5,
+        every=4,
+        trials=4,
+        validation=(HELD,),
+    )
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
 def run(crowd: FaceDataset, plan: TrainingPlan, folder: Path, **options: object) -> TrainingResult:
-    return train_generator(crowd.faces, crowd.people, crowd.people == HELD, build_seeded_network(plan.arch, plan.seed), plan, folder=folder,
-                 key="key", **options)  # type: ignore[arg-type]
+    return train_generator(
+        crowd.faces,
+        crowd.people,
+        crowd.people == HELD,
+        build_seeded_network(plan.arch, plan.seed),
+        plan,
+        folder=folder,
+        key="key",
+        **options,
+    )  # type: ignore[arg-type]
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
@@ -85,16 +107,18 @@ def killed(crowd: FaceDataset, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A folder with the state of a run of each network that was killed with SIGKILL after seven of eight iterations."""
     folder = tmp_path_factory.mktemp("killed")
     save_crowd(folder / "faces", crowd)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), *NETWORKS], capture_output=True, text=True,
-                          cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), *NETWORKS], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(signal.SIGKILL.value)] * len(NETWORKS), done.stderr
     return folder
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_goes_on_after_a_kill_as_if_nothing_had_been(crowd: FaceDataset, killed: Path, tmp_path: Path,
-                                                     network: str) -> None:
+def test_goes_on_after_a_kill_as_if_nothing_had_been(
+    crowd: FaceDataset, killed: Path, tmp_path: Path, network: str
+) -> None:
     """The state was saved after six of them."""
     state = load_state(killed / network / STATE_FILE, "key")
     assert state is not None and state.step == 6 and len(state.facts["checks"]) == 2
@@ -135,10 +159,17 @@ def test_two_processes_do_what_one_does(crowd: FaceDataset, tmp_path: Path) -> N
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    both = [subprocess.Popen([sys.executable, "-c", SHARED, str(tmp_path), str(rank)], text=True, cwd=ROOT,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-            for rank in range(2)]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARED, str(tmp_path), str(rank)],
+            text=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
     said = [process.communicate(timeout=120) for process in both]
     assert all(process.returncode == 0 for process in both), said
     assert not any("Warning" in told for _, told in said), said
@@ -167,7 +198,11 @@ def test_phases_follow_one_another(crowd: FaceDataset, tmp_path: Path) -> None:
     """Resolution grows, rates change, and the best is of the last resolution."""
     phases = (TrainingPhase(32, 2, 1e-3, iterations=3), TrainingPhase(64, 1, 2e-3, epochs=0.25, halve=0.1))
     plan = plan_of("reenact", phases=phases, every=3)
-    assert phases[1].count_iterations(12) == 3 and [phases[1].compute_rate_factor(step, 12) for step in range(3)] == [1, 1, 0.5]
+    assert phases[1].count_iterations(12) == 3 and [phases[1].compute_rate_factor(step, 12) for step in range(3)] == [
+        1,
+        1,
+        0.5,
+    ]
     watched = Watched()
     found = run(crowd, plan, tmp_path, watcher=watched)
     assert len(found.losses) == 6

@@ -37,8 +37,20 @@ pyramid = 1.0
 def command(crowd: FaceDataset, tmp_path: Path) -> list[str]:
     save_crowd(tmp_path / "faces", crowd)
     (tmp_path / "plan.toml").write_text(PLAN)
-    return ["train", "reenact", "--data", str(tmp_path / "faces"), "--plan", str(tmp_path / "plan.toml"), "-o",
-            str(tmp_path / "gr.safetensors"), "--json", "-q", "--device", "cpu"]
+    return [
+        "train",
+        "reenact",
+        "--data",
+        str(tmp_path / "faces"),
+        "--plan",
+        str(tmp_path / "plan.toml"),
+        "-o",
+        str(tmp_path / "gr.safetensors"),
+        "--json",
+        "-q",
+        "--device",
+        "cpu",
+    ]
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
@@ -74,19 +86,27 @@ def test_stops_in_time_and_goes_on(command: list[str], tmp_path: Path, capsys: p
 
 def test_starts_from_weights(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--no-curves"]) == 0
-    other = [part if part != command[command.index("-o") + 1] else str(tmp_path / "more.safetensors")
-             for part in command]
+    other = [
+        part if part != command[command.index("-o") + 1] else str(tmp_path / "more.safetensors") for part in command
+    ]
     start = ["--no-curves", "--start", str(tmp_path / "gr.safetensors")]
     assert main([*other, *start]) == 0
     capsys.readouterr()
     assert main([*other, *start, "--force", "--change", 'arch="retouch.RetouchUNet(in_nc=71,ngf=8)"']) == 2
 
 
-@pytest.mark.parametrize(("extra", "what"), [
-    (["--resume"], "nothing|no run"), (["--change", "landmarks=98"], "--landmarks 98"),
-    (["--change", "crop=2.0"], "--crop 2"), (["--change", "validation=['dora']"], "dora"),
-    (["--change", "phases"], "NAME=VALUE"), (["-o", "weights.pth"], "safetensors"),
-    (["--plan", "none.toml"], "none.toml")])
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        (["--resume"], "nothing|no run"),
+        (["--change", "landmarks=98"], "--landmarks 98"),
+        (["--change", "crop=2.0"], "--crop 2"),
+        (["--change", "validation=['dora']"], "dora"),
+        (["--change", "phases"], "NAME=VALUE"),
+        (["-o", "weights.pth"], "safetensors"),
+        (["--plan", "none.toml"], "none.toml"),
+    ],
+)
 def test_wrong(command: list[str], extra: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
     import re
 

@@ -173,7 +173,13 @@ class TestQueues:
 
     def test_questions_do_not_wait_for_renders(self, talk: Callable[..., Talk]) -> None:
         one = talk(patient).hello()
-        one.say(protocol.RenderRequest(2), protocol.RenderRequest(3), protocol.KeysRequest(4), protocol.PingRequest(5), protocol.DoctorRequest(6))
+        one.say(
+            protocol.RenderRequest(2),
+            protocol.RenderRequest(3),
+            protocol.KeysRequest(4),
+            protocol.PingRequest(5),
+            protocol.DoctorRequest(6),
+        )
         ended = {one.until((protocol.ResultEvent, protocol.PongEvent)).id for _ in range(3)}
         assert ended == {4, 5, 6}
 
@@ -197,10 +203,14 @@ class TestQueues:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(("error", "kind", "code"), [
-        (PlateError("no such plate"), "PlateError", 2), (MemoryError(), "MachineError", 3),
-        (ZeroDivisionError("division"), "InternalError", 1),
-    ])
+    @pytest.mark.parametrize(
+        ("error", "kind", "code"),
+        [
+            (PlateError("no such plate"), "PlateError", 2),
+            (MemoryError(), "MachineError", 3),
+            (ZeroDivisionError("division"), "InternalError", 1),
+        ],
+    )
     def test_never_end_the_worker(self, talk: Callable[..., Talk], error: Exception, kind: str, code: int) -> None:
         def answer(request: Any, listen: EventListener, cancelled: CancelCheck) -> dict[str, Any]:
             if request.id == 2:
@@ -231,7 +241,9 @@ class TestCancel:
         one.say(protocol.CancelRequest(4, target=3), protocol.CancelRequest(5, target=2))
         failures = [one.until(protocol.ErrorEvent) for _ in range(2)]
         assert {(failure.id, failure.error, failure.exit_code) for failure in failures} == {
-            (2, "CancelledError", 130), (3, "CancelledError", 130)}
+            (2, "CancelledError", 130),
+            (3, "CancelledError", 130),
+        }
 
     def test_nothing_to_cancel(self, talk: Callable[..., Talk]) -> None:
         one = talk().hello()
@@ -244,8 +256,11 @@ class TestHeart:
         one = talk(patient, heartbeat=0.05).hello()
         assert one.until(protocol.HeartbeatEvent).busy == protocol.NO_REQUEST
         one.say(protocol.RenderRequest(2), protocol.RenderRequest(3))
-        beat = next(event for event in one.events() if isinstance(event, protocol.HeartbeatEvent) and event.waiting
-                    and event.frames)
+        beat = next(
+            event
+            for event in one.events()
+            if isinstance(event, protocol.HeartbeatEvent) and event.waiting and event.frames
+        )
         assert (beat.busy, beat.frames, beat.waiting) == (2, (1001,), 1)
         assert beat.memory > 10 << 20 or not Path("/proc/self/statm").exists()
 
@@ -303,8 +318,13 @@ class TestEnd:
 def process(code: str, *arguments: str) -> subprocess.Popen[bytes]:
     """`fsgan worker` with some code run before it."""
     program = f"import sys\n{code}\nfrom fsgan_core.cli import main\nsys.exit(main(['worker', *sys.argv[1:]]))"
-    return subprocess.Popen([sys.executable, "-c", program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, cwd=ROOT)
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
 
 
 NOISY = """
@@ -325,7 +345,9 @@ class TestProcess:
         log = tmp_path / "logs" / "worker.log"
         with process(NOISY, "--log", str(log)) as one:
             assert one.stdin is not None and one.stdout is not None and one.stderr is not None
-            one.stdin.write(protocol.HelloRequest(1, protocol.PROTOCOL_VERSION).to_line() + protocol.RenderRequest(2).to_line())
+            one.stdin.write(
+                protocol.HelloRequest(1, protocol.PROTOCOL_VERSION).to_line() + protocol.RenderRequest(2).to_line()
+            )
             one.stdin.flush()
             lines = []
             while not lines or lines[-1].get("event") != "result":
@@ -402,8 +424,9 @@ def _gone(pid: int, seconds: float = 15.0) -> bool:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Client]:
-    settings = Settings(python=sys.executable, root=str(ROOT), cache=str(cache), device="cpu",
-                        logs=str(tmp_path_factory.mktemp("logs")))
+    settings = Settings(
+        python=sys.executable, root=str(ROOT), cache=str(cache), device="cpu", logs=str(tmp_path_factory.mktemp("logs"))
+    )
     client = Client(lambda: settings)
     yield client
     client.close()
@@ -451,8 +474,9 @@ class TestRealWork:
         assert found["engines"]["reenact"]["warp"] == "" and "cpu" in found["devices"]
         assert {"name", "role", "licence", "installed"} <= set(found["weights"][0])
         assert any("fsgan" in line for line in client.request(protocol.DoctorRequest()).wait(60)["lines"])
-        facts = client.request(protocol.AnalyseRequest(clip={"path": small.plate}, output=str(tmp_path / "track.json"),
-                                                frames="1-2")).wait(60)
+        facts = client.request(
+            protocol.AnalyseRequest(clip={"path": small.plate}, output=str(tmp_path / "track.json"), frames="1-2")
+        ).wait(60)
         assert facts["frames"] == 2 and (tmp_path / "track.json").is_file()
 
     def test_views(self, client: Client, small: Small, tmp_path: Path) -> None:
@@ -497,4 +521,5 @@ class TestRealWork:
         assert client.request(protocol.RenderRequest(shot=shot)).wait(120)["counts"]["failed"] == 0
         render_shot(small.shot(tmp_path / "b", "1-6", mask__smooth="1"))
         assert {path.name: path.read_bytes() for path in (tmp_path / "a").glob("swap.*.exr")} == {
-            path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+            path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()
+        }

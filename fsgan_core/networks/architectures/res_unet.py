@@ -18,7 +18,9 @@ from fsgan_core.networks.architectures.operators import resize_bilinear
 __all__ = ["MultiScaleResUNet", "ResUNet", "SplitMultiScaleResUNet"]
 
 _HEAD_KERNEL = 7
-_LANDMARK_COUNT = 68  # of the smaller convention: a network with as many channels more than a picture takes landmark maps
+_LANDMARK_COUNT = (
+    68  # of the smaller convention: a network with as many channels more than a picture takes landmark maps
+)
 
 
 def _make_convolution_layers(in_nc: int, out_nc: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -43,7 +45,9 @@ def _make_head(in_nc: int, out_nc: int) -> nn.Sequential:
 class ResidualBlock(nn.Module):
     def __init__(self, nc: int) -> None:
         super().__init__()
-        self.model = nn.Sequential(*_make_convolution_layers(nc, nc, 3), nn.ReLU(inplace=True), *_make_convolution_layers(nc, nc, 3))
+        self.model = nn.Sequential(
+            *_make_convolution_layers(nc, nc, 3), nn.ReLU(inplace=True), *_make_convolution_layers(nc, nc, 3)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(x + self.model(x))

@@ -107,22 +107,35 @@ def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[E
         save_torchscript(node, path)
         _write_text(place / f"{text.name}.gizmo", nuke_files.make_gizmo(text))
         nodes.append(text)
-        done.append(ExportedNode(text.name, path.name, text.channels_in, nuke_files.RGBA,
-                             tuple(one.weight.name for one in used), tuple(one.sha256 for one in used),
-                             tuple(one.weight.licence for one in used)))
+        done.append(
+            ExportedNode(
+                text.name,
+                path.name,
+                text.channels_in,
+                nuke_files.RGBA,
+                tuple(one.weight.name for one in used),
+                tuple(one.sha256 for one in used),
+                tuple(one.weight.licence for one in used),
+            )
+        )
         log.info("%s: %s", text.name, ", ".join(one.weight.name for one in used))
     _write_text(place / "create_cats.nk", nuke_files.make_creator_script(nodes))
     _write_text(place / "cat.json", nuke_files.make_cat_json(nodes))
-    _write_text(place / "weights.json", json.dumps({"torch": torch.__version__, "nodes": [asdict(one) for one in done]},
-                                              indent=2) + "\n")
+    _write_text(
+        place / "weights.json",
+        json.dumps({"torch": torch.__version__, "nodes": [asdict(one) for one in done]}, indent=2) + "\n",
+    )
     _write_text(folder / "init.py", nuke_files.make_init_py())
     return tuple(done)
 
 
-def _build_node(role: str, chosen: dict[str, InstalledWeights]) -> tuple[nn.Module, nuke_files.CatNode, list[InstalledWeights]]:
+def _build_node(
+    role: str, chosen: dict[str, InstalledWeights]
+) -> tuple[nn.Module, nuke_files.CatNode, list[InstalledWeights]]:
     landmarker = chosen.get("landmarks") if role == "reenact" and chosen[role].weight.landmarks == 98 else None
-    module = wrap_network(role, load_network(chosen[role].path), chosen[role],
-                     load_network(landmarker.path) if landmarker else None)
+    module = wrap_network(
+        role, load_network(chosen[role].path), chosen[role], load_network(landmarker.path) if landmarker else None
+    )
     if role == "reenact":
         text = nuke_files.REENACT_NODE if landmarker else nuke_files.REENACT_POINTS_NODE
     else:
@@ -131,14 +144,18 @@ def _build_node(role: str, chosen: dict[str, InstalledWeights]) -> tuple[nn.Modu
     return module, nuke_files.with_resolution(text, chosen[role].weight.resolution), used
 
 
-def wrap_network(role: str, network: nn.Module, installed: InstalledWeights, landmarker: nn.Module | None = None) -> nn.Module:
+def wrap_network(
+    role: str, network: nn.Module, installed: InstalledWeights, landmarker: nn.Module | None = None
+) -> nn.Module:
     """The node of a role around its network, which it takes over. Raises WeightsError: not a network for that."""
     name, resolution = installed.weight.name, installed.weight.resolution
     kinds, channels = _FITTING_NETWORKS[role]
     channels += installed.weight.landmarks if role == "reenact" else 0
     if not isinstance(network, kinds) or _count_input_channels(network) != channels:
-        raise WeightsError(f"weights {name} ({installed.weight.arch or type(network).__name__}) are no network for "
-                           f"{role} that takes {channels} channels")
+        raise WeightsError(
+            f"weights {name} ({installed.weight.arch or type(network).__name__}) are no network for "
+            f"{role} that takes {channels} channels"
+        )
     if landmarker is not None and not isinstance(landmarker, HRNet):
         raise WeightsError(f"the landmark network beside {name} is no HRNet for 98 landmarks")
     network = fuse_batch_norm(network)
@@ -148,8 +165,11 @@ def wrap_network(role: str, network: nn.Module, installed: InstalledWeights, lan
         return wrappers.InpaintNode(network, resolution).eval()
     if role == "blend":
         return wrappers.BlendNode(network, resolution).eval()
-    headed = (wrappers.SegmentingGenerator(network) if isinstance(network, SplitMultiScaleResUNet)
-              else wrappers.PlainGenerator(network))
+    headed = (
+        wrappers.SegmentingGenerator(network)
+        if isinstance(network, SplitMultiScaleResUNet)
+        else wrappers.PlainGenerator(network)
+    )
     if landmarker is not None:
         return wrappers.PictureReenactNode(headed, resolution, fuse_batch_norm(landmarker)).eval()
     return wrappers.PointsReenactNode(headed, resolution, installed.weight.landmarks).eval()

@@ -18,8 +18,15 @@ from torch.nn import functional
 
 from fsgan_core.plates import curve
 
-__all__ = ["BlendNode", "InpaintNode", "MaskNode", "PictureReenactNode", "PlainGenerator", "PointsReenactNode", "SegmentingGenerator"]
-
+__all__ = [
+    "BlendNode",
+    "InpaintNode",
+    "MaskNode",
+    "PictureReenactNode",
+    "PlainGenerator",
+    "PointsReenactNode",
+    "SegmentingGenerator",
+]
 
 
 def _evaluate_at(function: Callable[[np.ndarray], np.ndarray], value: float) -> float:
@@ -36,7 +43,10 @@ class _InferenceNode(nn.Module):
         self.resolution = resolution  # longer side that the network works at; 0: the picture's own
         self.knee, self.shoulder = curve.KNEE, curve.SHOULDER_WIDTH
         self.white_display = _evaluate_at(curve.encode, 1.0)  # what linear 1 looks like
-        self.knee_linear, self.shoulder_end = _evaluate_at(curve.decode_srgb, curve.KNEE), _evaluate_at(curve.encode_srgb, curve.SHOULDER_END)
+        self.knee_linear, self.shoulder_end = (
+            _evaluate_at(curve.decode_srgb, curve.KNEE),
+            _evaluate_at(curve.encode_srgb, curve.SHOULDER_END),
+        )
         self.shoulder_end_display = _evaluate_at(curve.encode, curve.SHOULDER_END)
         self.shoulder_end_slope = 1.0 / math.hypot(1.0, (self.shoulder_end - self.knee) / self.shoulder)
 
@@ -46,13 +56,29 @@ class _InferenceNode(nn.Module):
         """Scene-linear to display-like values."""
         rgb = torch.nan_to_num(linear.float(), 0.0, 65504.0, -65504.0) * 2.0**self.exposure
         if self.primaries == 1:
-            rgb = self.mix_channels(rgb, [1.70505095, -0.62179214, -0.08325887, -0.13025641, 1.14080477, -0.01054832,
-                                   -0.02400336, -0.12896897, 1.15297234])
+            rgb = self.mix_channels(
+                rgb,
+                [
+                    1.70505095,
+                    -0.62179214,
+                    -0.08325887,
+                    -0.13025641,
+                    1.14080477,
+                    -0.01054832,
+                    -0.02400336,
+                    -0.12896897,
+                    1.15297234,
+                ],
+            )
         top = torch.amax(torch.abs(rgb), dim=1, keepdim=True)
         bright = torch.clamp(top, min=self.knee_linear)
         curved = self.apply_power(bright)
         bent = self.knee + self.shoulder * torch.asinh((curved - self.knee) / self.shoulder)
-        bent = torch.where(curved <= self.shoulder_end, bent, self.shoulder_end_display + self.shoulder_end_slope * (curved - self.shoulder_end))
+        bent = torch.where(
+            curved <= self.shoulder_end,
+            bent,
+            self.shoulder_end_display + self.shoulder_end_slope * (curved - self.shoulder_end),
+        )
         scale = torch.where(top > self.knee_linear, self.invert_power(bent) / bright, torch.ones_like(top))
         rgb = rgb * scale
         size = torch.abs(rgb)
@@ -64,14 +90,30 @@ class _InferenceNode(nn.Module):
         size = torch.abs(display)
         rgb = torch.sign(display) * torch.where(size <= 0.04045, size / 12.92, self.invert_power(size))
         top = torch.clamp(torch.amax(size, dim=1, keepdim=True), min=self.knee)
-        bent = self.knee + self.shoulder * torch.sinh((torch.clamp(top, max=self.shoulder_end_display) - self.knee)
-                                                      / self.shoulder)
-        bent = torch.where(top <= self.shoulder_end_display, bent, self.shoulder_end + (top - self.shoulder_end_display) / self.shoulder_end_slope)
-        rgb = rgb * torch.where(top > self.knee, self.invert_power(bent) / self.invert_power(top),
-                                torch.ones_like(top))
+        bent = self.knee + self.shoulder * torch.sinh(
+            (torch.clamp(top, max=self.shoulder_end_display) - self.knee) / self.shoulder
+        )
+        bent = torch.where(
+            top <= self.shoulder_end_display,
+            bent,
+            self.shoulder_end + (top - self.shoulder_end_display) / self.shoulder_end_slope,
+        )
+        rgb = rgb * torch.where(top > self.knee, self.invert_power(bent) / self.invert_power(top), torch.ones_like(top))
         if self.primaries == 1:
-            rgb = self.mix_channels(rgb, [0.61309743, 0.33952314, 0.04737945, 0.07019372, 0.91635388, 0.0134524,
-                                   0.02061559, 0.10956977, 0.86981463])
+            rgb = self.mix_channels(
+                rgb,
+                [
+                    0.61309743,
+                    0.33952314,
+                    0.04737945,
+                    0.07019372,
+                    0.91635388,
+                    0.0134524,
+                    0.02061559,
+                    0.10956977,
+                    0.86981463,
+                ],
+            )
         return rgb * 2.0**-self.exposure
 
     def apply_power(self, linear: Tensor) -> Tensor:
@@ -82,8 +124,14 @@ class _InferenceNode(nn.Module):
 
     def mix_channels(self, rgb: Tensor, m: list[float]) -> Tensor:
         red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
-        return torch.cat([m[0] * red + m[1] * green + m[2] * blue, m[3] * red + m[4] * green + m[5] * blue,
-                          m[6] * red + m[7] * green + m[8] * blue], dim=1)
+        return torch.cat(
+            [
+                m[0] * red + m[1] * green + m[2] * blue,
+                m[3] * red + m[4] * green + m[5] * blue,
+                m[6] * red + m[7] * green + m[8] * blue,
+            ],
+            dim=1,
+        )
 
     # Size.
 
@@ -113,14 +161,17 @@ class _InferenceNode(nn.Module):
 
     def decode_picture(self, answer: Tensor, seen: Tensor) -> Tensor:
         """A network's picture, -1..1 and padded, as 0..1, no brighter than what it was shown or white."""
-        picture = torch.clamp(answer[:, :3, :seen.shape[2], :seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
-        return torch.minimum(picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white_display))
+        picture = torch.clamp(answer[:, :3, : seen.shape[2], : seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
+        return torch.minimum(
+            picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white_display)
+        )
 
     def compute_change(self, before: Tensor, after: Tensor, height: int, width: int) -> Tensor:
         """Scene-linear: what a network changed, at the picture's size. What is brighter than white keeps its surplus:
         up there a step of the network's scale would be a lamp."""
-        return (self.to_scene_linear(torch.clamp(self.resize(after, [height, width]), 0.0, self.white_display))
-                - self.to_scene_linear(torch.clamp(self.resize(before, [height, width]), 0.0, self.white_display)))
+        return self.to_scene_linear(
+            torch.clamp(self.resize(after, [height, width]), 0.0, self.white_display)
+        ) - self.to_scene_linear(torch.clamp(self.resize(before, [height, width]), 0.0, self.white_display))
 
     def erode_matte(self, matte: Tensor) -> tuple[Tensor, Tensor]:
         """The published soft erosion: a soft and a hard matte of (n, 1, h, w)."""
@@ -149,7 +200,7 @@ class MaskNode(_InferenceNode):
         height, width = x.shape[2], x.shape[3]
         seen = self.prepare_picture(x[:, :3], self.choose_working_size(height, width))
         scores = self.network(self.pad_to_multiple(seen * 2.0 - 1.0).to(x.dtype))
-        scores = self.resize(scores[:, :, :seen.shape[2], :seen.shape[3]].float(), [height, width])
+        scores = self.resize(scores[:, :, : seen.shape[2], : seen.shape[3]].float(), [height, width])
         if self.hard != 0:
             scores = (scores == torch.amax(scores, dim=1, keepdim=True)).float()
         else:
@@ -174,8 +225,9 @@ class InpaintNode(_InferenceNode):
         straight = torch.nan_to_num(x[:, :3].float()) / torch.clamp(alpha, min=0.5) * known
         weight = self.resize(known, size)
         before = self.prepare_picture(straight, size)
-        before = torch.where(weight >= 0.5, torch.clamp(before / torch.clamp(weight, min=0.5), 0.0, 1.0),
-                             torch.zeros_like(before))
+        before = torch.where(
+            weight >= 0.5, torch.clamp(before / torch.clamp(weight, min=0.5), 0.0, 1.0), torch.zeros_like(before)
+        )
         hard = self.erode_matte(self.resize(torch.nan_to_num(x[:, 4:5].float()), size))[1]
         given = self.pad_to_multiple(torch.cat([before * 2.0 - 1.0, hard], dim=1))
         after = self.decode_picture(self.network(given.to(x.dtype)), before)
@@ -275,7 +327,7 @@ class PointsReenactNode(_ReenactNode):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2], x.shape[3]
         source = self.prepare_picture(x[:, :3], self.choose_working_size(height, width))
-        table = torch.nan_to_num(x[:, 3:5, height // 2, :self.landmarks].float()).transpose(1, 2)
+        table = torch.nan_to_num(x[:, 3:5, height // 2, : self.landmarks].float()).transpose(1, 2)
         scale = torch.ones_like(table)
         scale[:, :, 0] = float(source.shape[3])
         scale[:, :, 1] = float(source.shape[2])
@@ -292,13 +344,16 @@ class PictureReenactNode(_ReenactNode):
 
     def forward(self, x: Tensor) -> Tensor:
         size = self.choose_working_size(x.shape[2], x.shape[3])
-        return self.draw_face(self.prepare_picture(x[:, :3], size), self.locate_landmarks(self.prepare_picture(x[:, 3:6], size), x), x)
+        return self.draw_face(
+            self.prepare_picture(x[:, :3], size), self.locate_landmarks(self.prepare_picture(x[:, 3:6], size), x), x
+        )
 
     def locate_landmarks(self, driver: Tensor, like: Tensor) -> Tensor:
         """(n, landmarks, 2) in pixels of `driver` (n, 3, h, w), 0..1; faces.heatmap says how maps are read."""
         seen = self.pad_to_multiple(driver)
-        seen = torch.cat([(seen[:, 0:1] - 0.485) / 0.229, (seen[:, 1:2] - 0.456) / 0.224,
-                          (seen[:, 2:3] - 0.406) / 0.225], dim=1)
+        seen = torch.cat(
+            [(seen[:, 0:1] - 0.485) / 0.229, (seen[:, 1:2] - 0.456) / 0.224, (seen[:, 2:3] - 0.406) / 0.225], dim=1
+        )
         maps = self.landmarker(seen.to(like.dtype)).float()
         low = torch.amin(maps, dim=[2, 3], keepdim=True)
         reach = torch.amax(maps, dim=[2, 3], keepdim=True) - low

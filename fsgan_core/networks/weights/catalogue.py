@@ -47,8 +47,12 @@ ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks", "pose", "identity",
 AUTO_ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks")
 LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 # What a setting allows, from the laxest to the strictest.
-ALLOWED_LICENCES = {"any": LICENCE_CLASSES, "research": ("commercial", "non-commercial", "research"),
-          "non-commercial": ("commercial", "non-commercial"), "commercial": ("commercial",)}
+ALLOWED_LICENCES = {
+    "any": LICENCE_CLASSES,
+    "research": ("commercial", "non-commercial", "research"),
+    "non-commercial": ("commercial", "non-commercial"),
+    "commercial": ("commercial",),
+}
 PATH_VARIABLE = "FSGAN_WEIGHTS"
 ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"
 PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: as if none came with the package
@@ -149,7 +153,11 @@ def list_search_folders() -> tuple[Path, ...]:
 def list_present_weights(role: str = "") -> tuple[tuple[WeightsInfo, Path], ...]:
     """What lies in the search path for `role` ("" is all), best first; of two with one name the first found. What
     cannot be read is logged, once, and left out, with what it hides."""
-    return tuple((entry.weight, entry.path) for entry in _list_weights_files(role) if entry.weight is not None and not entry.fault)
+    return tuple(
+        (entry.weight, entry.path)
+        for entry in _list_weights_files(role)
+        if entry.weight is not None and not entry.fault
+    )
 
 
 def list_broken_weights() -> tuple[tuple[Path, str], ...]:
@@ -188,14 +196,19 @@ def _list_weights_files(role: str = "") -> list[_WeightsFile]:
         default = entry.weight is not None and entry.weight.default
         return not default, order.index(entry.name) if entry.name in order else len(order), entry.name
 
-    return sorted((entry for entry in found.values()
-                   if role == "" or (entry.weight is not None and entry.weight.role == role)), key=rank_file)
+    return sorted(
+        (entry for entry in found.values() if role == "" or (entry.weight is not None and entry.weight.role == role)),
+        key=rank_file,
+    )
 
 
 def _iterate_paths(folder: Path) -> Iterator[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(WEIGHTS_SUFFIX)
-                       and not entry.name.startswith("."))
+        names = sorted(
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.name.endswith(WEIGHTS_SUFFIX) and not entry.name.startswith(".")
+        )
     except OSError as error:
         if not isinstance(error, FileNotFoundError):
             log.warning("weights folder %s cannot be read: %s", folder, error.strerror or error)
@@ -219,8 +232,10 @@ def read_weights_info(path: Path) -> WeightsInfo:
     except ValueError as error:
         raise WeightsError(f"{path}: its metadata cannot be read ({error})") from error
     if not facts.get("role") or not facts.get("arch"):
-        raise WeightsError(f"{path}: the file does not say which weights it holds (role and arch in its metadata); "
-                           f"bring it in with: fsgan weights import {path}")
+        raise WeightsError(
+            f"{path}: the file does not say which weights it holds (role and arch in its metadata); "
+            f"bring it in with: fsgan weights import {path}"
+        )
     try:
         return WeightsInfo(**{**facts, "name": name, "size": header.size})
     except WeightsError as error:
@@ -238,14 +253,21 @@ def _parse_value(text: str, like: Any) -> Any:
 def make_weights_metadata(weight: WeightsInfo) -> dict[str, str]:
     """The metadata of a .safetensors that holds `weight` (its size and architecture stand elsewhere in the file)."""
     facts = dataclasses.asdict(weight)
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in facts.items()
-            if name not in ("size", "arch") and value != ""}
+    return {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in facts.items()
+        if name not in ("size", "arch") and value != ""
+    }
 
 
 def list_installed_weights(role: str = "") -> tuple[InstalledWeights, ...]:
     """All weights on this machine for `role` ("" is all), best first, with their digests. Raises WeightsError when one
     is damaged; a file that is nobody's weights does not count."""
-    return tuple(_verify_digest(entry.require_weight(), entry.path) for entry in _list_weights_files(role) if entry.weight is not None)
+    return tuple(
+        _verify_digest(entry.require_weight(), entry.path)
+        for entry in _list_weights_files(role)
+        if entry.weight is not None
+    )
 
 
 def _verify_digest(weight: WeightsInfo, path: Path) -> InstalledWeights:
@@ -253,9 +275,11 @@ def _verify_digest(weight: WeightsInfo, path: Path) -> InstalledWeights:
     digest = digest_weights_file(path)
     recorded = read_recorded_digest(path)
     if recorded and recorded != digest:
-        raise WeightsError(f"{path}: the file has changed since it was imported (SHA-256 {digest[:12]}..., recorded "
-                           f"{recorded[:12]}...); import or fetch it again, or delete {path.name}.sha256 if the change "
-                           "was meant")
+        raise WeightsError(
+            f"{path}: the file has changed since it was imported (SHA-256 {digest[:12]}..., recorded "
+            f"{recorded[:12]}...); import or fetch it again, or delete {path.name}.sha256 if the change "
+            "was meant"
+        )
     return InstalledWeights(weight, path, digest)
 
 
@@ -284,7 +308,8 @@ def _check_allowed(weight: WeightsInfo, path: Path, allow: str) -> None:
         raise WeightsError(
             f"{path}: weights {weight.name} are of the licence class '{weight.licence}', and {setting} = {level} "
             f"allows {' and '.join(ALLOWED_LICENCES[level])} alone; name other weights, choose an engine without weights, "
-            f"or loosen the setting if you may (`fsgan weights info {weight.name}` says what is known of the licence)")
+            f"or loosen the setting if you may (`fsgan weights info {weight.name}` says what is known of the licence)"
+        )
 
 
 def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
@@ -298,8 +323,12 @@ def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
             continue
         if is_allowed(weight.licence, allow):
             return _verify_digest(entry.require_weight(), entry.path)
-        log.info("weights %s are not used: licence class %s, allowed is %s", weight.name, weight.licence,
-                 resolve_allow(allow)[0])
+        log.info(
+            "weights %s are not used: licence class %s, allowed is %s",
+            weight.name,
+            weight.licence,
+            resolve_allow(allow)[0],
+        )
     return None
 
 
@@ -323,15 +352,19 @@ def _find_in_file(role: str, path: Path, allow: str) -> InstalledWeights:
     if not path.exists():
         raise WeightsError(f"weights {path}: no such file; `fsgan weights list` says what is on this machine")
     if path.name.endswith(PICKLED_SUFFIXES):
-        raise WeightsError(f"weights {path}: a file as published is not used directly; bring it in once with: fsgan "
-                           f"weights import {path}")
+        raise WeightsError(
+            f"weights {path}: a file as published is not used directly; bring it in once with: fsgan "
+            f"weights import {path}"
+        )
     return _check_role(role, read_weights_info(path), path, allow)
 
 
 def _check_role(role: str, weight: WeightsInfo, path: Path, allow: str) -> InstalledWeights:
     if weight.role != role:
-        raise WeightsError(f"{path}: weights {weight.name} are for {weight.role}, not for {role}; `fsgan weights list` "
-                           "says which are for what")
+        raise WeightsError(
+            f"{path}: weights {weight.name} are for {weight.role}, not for {role}; `fsgan weights list` "
+            "says which are for what"
+        )
     _check_allowed(weight, path, allow)
     return _verify_digest(weight, path)
 

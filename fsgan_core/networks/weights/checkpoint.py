@@ -28,8 +28,14 @@ ARCH_KEY = "arch"
 STATE_KEY = "state_dict"
 PARALLEL_PREFIX = "module."
 # What weights may consist of, and what .safetensors calls it.
-DTYPE_NAMES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
-          torch.int32: "I32"}
+DTYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+}
 MAX_EXAMPLES = 3
 
 _stand_ins_lock = threading.Lock()
@@ -104,8 +110,10 @@ def _split_checkpoint(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Ten
         raise WeightsError(f"{path}: not a checkpoint: it holds {type(state).__name__}, not tensors by name")
     if all(isinstance(name, str) and name.startswith(PARALLEL_PREFIX) for name in state):
         state = {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
-    foreign = next((name for name, value in state.items()
-                    if not isinstance(name, str) or not isinstance(value, torch.Tensor)), None)
+    foreign = next(
+        (name for name, value in state.items() if not isinstance(name, str) or not isinstance(value, torch.Tensor)),
+        None,
+    )
     if foreign is not None:
         raise WeightsError(f"{path}: not a checkpoint: its entry {foreign!r} is no tensor")
     return arch, {name: tensor.detach() for name, tensor in state.items()}
@@ -116,16 +124,21 @@ def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
         raise WeightsError(f"{path}: it holds no tensors")
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.dtype not in DTYPE_NAMES or tensor.device.type != "cpu":
-            raise WeightsError(f"{path}: tensor {name} is {tensor.dtype}, {tensor.layout}, {tensor.device}; "
-                               "weights are plain floating-point tensors")
+            raise WeightsError(
+                f"{path}: tensor {name} is {tensor.dtype}, {tensor.layout}, {tensor.device}; "
+                "weights are plain floating-point tensors"
+            )
         # One number that is not finite makes the sum so, and finite ones cannot overflow a double.
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
-            raise WeightsError(f"{path}: tensor {name} holds infinity or not-a-number; the training that wrote it "
-                               "had diverged, or the file is damaged")
+            raise WeightsError(
+                f"{path}: tensor {name} holds infinity or not-a-number; the training that wrote it "
+                "had diverged, or the file is damaged"
+            )
 
 
-def write_checkpoint(path: Path | str, arch: str, state: Mapping[str, torch.Tensor],
-                     metadata: Mapping[str, str] | None = None) -> None:
+def write_checkpoint(
+    path: Path | str, arch: str, state: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes `state` as .safetensors, whole or not at all; `arch` goes into the metadata. The tensors are left as they
     are. The same content gives the same bytes on every machine (safetensors' own writer shuffles the metadata), so that
     what was made with the weights is keyed alike. Raises OutputError."""
@@ -138,8 +151,11 @@ def write_checkpoint(path: Path | str, arch: str, state: Mapping[str, torch.Tens
     end = 0
     for name in order:
         begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
-        head[name] = {"dtype": DTYPE_NAMES[tensors[name].dtype], "shape": list(tensors[name].shape),
-                      "data_offsets": [begin, end]}
+        head[name] = {
+            "dtype": DTYPE_NAMES[tensors[name].dtype],
+            "shape": list(tensors[name].shape),
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     with write_atomically(path) as temporary, temporary.open("wb") as stream:
@@ -171,16 +187,19 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
     checkpoint = source if isinstance(source, Checkpoint) else read_checkpoint(source)
     where = checkpoint.path or "weights"
     if not checkpoint.arch:
-        raise WeightsError(f"{where}: the file does not say of which architecture it is; bring it in with: "
-                           f"fsgan weights import {where}")
+        raise WeightsError(
+            f"{where}: the file does not say of which architecture it is; bring it in with: "
+            f"fsgan weights import {where}"
+        )
     try:
         # Nothing is allocated, and no random numbers are drawn, for weights that are replaced at once.
         network = build_network(checkpoint.arch, device="meta")
     except WeightsError as error:
         raise WeightsError(f"{where}: {error}") from error
     check_state(where, checkpoint.arch, network.state_dict(), checkpoint.state)
-    state = {name: tensor.float() if tensor.is_floating_point() else tensor
-             for name, tensor in checkpoint.state.items()}
+    state = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in checkpoint.state.items()
+    }
     try:
         network.load_state_dict(state, strict=True, assign=True)
         if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
@@ -192,14 +211,21 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def check_state(where: Path | str, arch: str, wanted: Mapping[str, torch.Tensor],
-                found: Mapping[str, torch.Tensor]) -> None:
+def check_state(
+    where: Path | str, arch: str, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+) -> None:
     """Raises WeightsError when `found` is not, name by name and shape by shape, what `arch` wants."""
     missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
     extra = [name for name in found if name not in wanted]
-    wrong = [f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}" for name, tensor in wanted.items()
-             if name in found and found[name].shape != tensor.shape]
-    said = [f"{len(names)} {what} ({', '.join(names[:MAX_EXAMPLES])}{', ...' if len(names) > MAX_EXAMPLES else ''})"
-            for what, names in (("missing", missing), ("too many", extra), ("of a wrong shape", wrong)) if names]
+    wrong = [
+        f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    said = [
+        f"{len(names)} {what} ({', '.join(names[:MAX_EXAMPLES])}{', ...' if len(names) > MAX_EXAMPLES else ''})"
+        for what, names in (("missing", missing), ("too many", extra), ("of a wrong shape", wrong))
+        if names
+    ]
     if said:
         raise WeightsError(f"{where}: its tensors are not those of {arch}: {'; '.join(said)}")

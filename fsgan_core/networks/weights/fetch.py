@@ -67,8 +67,14 @@ class _RetryError(Exception):
         self.after = after
 
 
-def download(url: str, path: Path, *, sha256: str = "", patience: RetryPolicy | None = None,
-             tell: DownloadProgress = lambda done, total: None) -> str:
+def download(
+    url: str,
+    path: Path,
+    *,
+    sha256: str = "",
+    patience: RetryPolicy | None = None,
+    tell: DownloadProgress = lambda done, total: None,
+) -> str:
     """Fetches `url` to `path`; the SHA-256 of what arrived.
 
     sha256: what it must be; "" takes whatever arrives. tell: called with bytes that are here and in all (0: not known).
@@ -88,17 +94,26 @@ def download(url: str, path: Path, *, sha256: str = "", patience: RetryPolicy | 
         digest = part.compute_digest()
         if sha256 and digest != sha256:
             part.remove()
-            raise WeightsError(f"{url}: what arrived is not the file that is known (SHA-256 {digest}, should be "
-                               f"{sha256}); it was thrown away. Fetch it once more; if it happens again, the file at "
-                               "that address was changed: do not use it")
+            raise WeightsError(
+                f"{url}: what arrived is not the file that is known (SHA-256 {digest}, should be "
+                f"{sha256}); it was thrown away. Fetch it once more; if it happens again, the file at "
+                "that address was changed: do not use it"
+            )
         part.finish()
     except OSError as error:
         raise OutputError(explain_os_error(path, error)) from error
     return digest
 
 
-def fetch_weights(weight: WeightsInfo, folder: Path, *, url: str = "", licence: str = "", patience: RetryPolicy | None = None,
-                  tell: DownloadProgress = lambda done, total: None) -> ImportResult:
+def fetch_weights(
+    weight: WeightsInfo,
+    folder: Path,
+    *,
+    url: str = "",
+    licence: str = "",
+    patience: RetryPolicy | None = None,
+    tell: DownloadProgress = lambda done, total: None,
+) -> ImportResult:
     """Fetches published weights and brings them into `folder`; nothing is done where they are there and sound.
 
     url: fetch from there in place of the catalogue's address. What arrives must be what the catalogue knows or, where
@@ -106,8 +121,10 @@ def fetch_weights(weight: WeightsInfo, folder: Path, *, url: str = "", licence: 
     """
     source = url or weight.source
     if not source:
-        raise WeightsError(f"{weight.name}: no address of it is known; get {weight.file or 'the file'} by hand and "
-                           "bring it in with: fsgan weights import FILE")
+        raise WeightsError(
+            f"{weight.name}: no address of it is known; get {weight.file or 'the file'} by hand and "
+            "bring it in with: fsgan weights import FILE"
+        )
     if not weight.arch:
         raise WeightsError(f"{weight.name}: {weight.note}")
     there = folder / f"{weight.name}{WEIGHTS_SUFFIX}"
@@ -228,27 +245,43 @@ def _check_address(url: str, before: str | None) -> None:
     if not here and scheme == "https":
         return
     came = f" (sent there by {before})" if before else ""
-    raise WeightsError(f"{url}{came}: weights are fetched by https alone; fetch the file by hand and bring it in with: "
-                       "fsgan weights import FILE")
+    raise WeightsError(
+        f"{url}{came}: weights are fetched by https alone; fetch the file by hand and bring it in with: "
+        "fsgan weights import FILE"
+    )
 
 
-def _fetch_with_retries(session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress) -> None:
+def _fetch_with_retries(
+    session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress
+) -> None:
     failures = 0
     while True:
         before = part.count_bytes()
         try:
             _attempt_fetch(session, url, part, patience, tell)
             return
-        except (_RetryError, requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        except (
+            _RetryError,
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
             if isinstance(error, requests.exceptions.SSLError):
-                raise WeightsError(f"{url}: the server's certificate is not trusted ({error}); a studio's own "
-                                   "authority is named by REQUESTS_CA_BUNDLE") from error
+                raise WeightsError(
+                    f"{url}: the server's certificate is not trusted ({error}); a studio's own "
+                    "authority is named by REQUESTS_CA_BUNDLE"
+                ) from error
             failures = 1 if part.count_bytes() - before >= PROGRESS_BYTES else failures + 1
             if failures >= patience.attempts:
-                kept = f"{part.count_bytes()} bytes are kept, the same command goes on from there" if part.count_bytes() else (
-                    "nothing has arrived")
-                raise MachineError(f"{url}: given up after {failures} attempts ({_explain_error(error)}); {kept}. Without a "
-                                   "network: copy the file here and run: fsgan weights import FILE") from error
+                kept = (
+                    f"{part.count_bytes()} bytes are kept, the same command goes on from there"
+                    if part.count_bytes()
+                    else ("nothing has arrived")
+                )
+                raise MachineError(
+                    f"{url}: given up after {failures} attempts ({_explain_error(error)}); {kept}. Without a "
+                    "network: copy the file here and run: fsgan weights import FILE"
+                ) from error
             pause = max(patience.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
             log.info("%s: %s; once more in %.0f s", url, _explain_error(error), pause)
             time.sleep(pause)
@@ -266,7 +299,9 @@ def _explain_error(error: Exception) -> str:
     return str(error)
 
 
-def _attempt_fetch(session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress) -> None:
+def _attempt_fetch(
+    session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress
+) -> None:
     facts = part.read_facts()
     have = part.count_bytes() if facts.get("url") == url else 0
     headers = {}
@@ -298,22 +333,31 @@ def _attempt_fetch(session: requests.Session, url: str, part: _PartialFile, pati
             _receive_body(answer, stream, begin, total, tell)
 
 
-def _request_file(session: requests.Session, url: str, headers: dict[str, str], patience: RetryPolicy) -> requests.Response:
+def _request_file(
+    session: requests.Session, url: str, headers: dict[str, str], patience: RetryPolicy
+) -> requests.Response:
     """The answer that holds the file: redirects are followed, and a page that asks for confirmation is confirmed."""
     confirmed = False
     at = url
     for _ in range(MAX_REDIRECTS):
-        answer = session.get(at, headers=headers, stream=True, allow_redirects=False,
-                             timeout=(patience.connect_timeout, patience.read_timeout))
+        answer = session.get(
+            at,
+            headers=headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=(patience.connect_timeout, patience.read_timeout),
+        )
         if answer.is_redirect:
             target = urljoin(at, answer.headers["Location"])
         elif answer.ok and "text/html" in answer.headers.get("Content-Type", ""):
             page = DownloadPage.read(answer.iter_content(BLOCK_SIZE))
             if confirmed or not page.confirmation:
                 answer.close()
-                raise WeightsError(f"{url}: the address answers with a page{page.format_title()}, not with a file; it may "
-                                   "want a sign-in, or too many have asked today. Get the file with a browser and "
-                                   "bring it in with: fsgan weights import FILE")
+                raise WeightsError(
+                    f"{url}: the address answers with a page{page.format_title()}, not with a file; it may "
+                    "want a sign-in, or too many have asked today. Get the file with a browser and "
+                    "bring it in with: fsgan weights import FILE"
+                )
             target, confirmed = urljoin(at, page.confirmation), True
         else:
             return answer
@@ -332,8 +376,10 @@ def _check_status(url: str, answer: requests.Response) -> None:
             after = 0.0
         raise _RetryError(f"the server says {status} {answer.reason}", after)
     if status not in (200, 206):
-        raise WeightsError(f"{url}: the server says {status} {answer.reason}; the file may have moved. Get it by hand "
-                           "and bring it in with: fsgan weights import FILE")
+        raise WeightsError(
+            f"{url}: the server says {status} {answer.reason}; the file may have moved. Get it by hand "
+            "and bring it in with: fsgan weights import FILE"
+        )
 
 
 def _parse_content_range(answer: requests.Response) -> tuple[int, int]:
@@ -357,8 +403,10 @@ def _read_validator(answer: requests.Response) -> str:
 
 def _check_disk_space(part: _PartialFile, begin: int, total: int) -> None:
     if total > FILE_LIMIT:
-        raise WeightsError(f"{part.path.name}: the server announces {total / 2**30:.1f} GiB; no weights that are known "
-                           f"have more than {FILE_LIMIT >> 30} GiB")
+        raise WeightsError(
+            f"{part.path.name}: the server announces {total / 2**30:.1f} GiB; no weights that are known "
+            f"have more than {FILE_LIMIT >> 30} GiB"
+        )
     if total - begin > shutil.disk_usage(part.path.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -88,8 +88,12 @@ def find_weights_files(place: Path) -> tuple[Path, ...]:
             return (place,)
     except (OSError, ValueError) as error:
         raise WeightsError(f"{place}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    found = [Path(folder) / name for folder, _, names in os.walk(place) for name in names
-             if name.lower().endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES)) and not name.startswith(".")]
+    found = [
+        Path(folder) / name
+        for folder, _, names in os.walk(place)
+        for name in names
+        if name.lower().endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES)) and not name.startswith(".")
+    ]
     if not found:
         raise WeightsError(f"{place}: no file in it ends in {', '.join((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES))}")
     return tuple(sorted(found))
@@ -160,7 +164,9 @@ def _find_given_licence(path: Path, origin: str) -> str:
     return ""
 
 
-def _store_weights(file: Path, folder: Path, origin: str, weight: WeightsInfo, state: Mapping[str, torch.Tensor]) -> ImportResult:
+def _store_weights(
+    file: Path, folder: Path, origin: str, weight: WeightsInfo, state: Mapping[str, torch.Tensor]
+) -> ImportResult:
     from fsgan_core.networks.weights.checkpoint import write_checkpoint
 
     path = folder / f"{weight.name}{WEIGHTS_SUFFIX}"
@@ -180,8 +186,10 @@ def _describe_replaced(path: Path, origin: str) -> tuple[str, str] | None:
     try:
         said = read_safetensors_header(path).metadata
     except WeightsError:
-        return digest, (f"{path.name}, which was broken, has been replaced by other weights; a licence class that was "
-                        "given before must be given again")
+        return digest, (
+            f"{path.name}, which was broken, has been replaced by other weights; a licence class that was "
+            "given before must be given again"
+        )
     if said.get(ORIGIN_KEY) == origin:
         return digest, f"what {path.name} says of itself has been changed"
     lost = ""
@@ -209,9 +217,15 @@ def _find_existing_import(file: Path, folder: Path, origin: str, name: str, lice
             weight = read_weights_info(path)
             known = load_catalogue().get(weight.name)
             if known is not None and weight.note.endswith(GIVEN_LICENCE_NOTE):
-                known = dataclasses.replace(known, licence=weight.licence, note=f"{known.note} {GIVEN_LICENCE_NOTE}".strip())
-            same_entry = known is None or bool(licence) or make_weights_metadata(dataclasses.replace(
-                known, arch=weight.arch)) == {key: text for key, text in said.items() if key not in (ORIGIN_KEY, "arch")}
+                known = dataclasses.replace(
+                    known, licence=weight.licence, note=f"{known.note} {GIVEN_LICENCE_NOTE}".strip()
+                )
+            same_entry = (
+                known is None
+                or bool(licence)
+                or make_weights_metadata(dataclasses.replace(known, arch=weight.arch))
+                == {key: text for key, text in said.items() if key not in (ORIGIN_KEY, "arch")}
+            )
             wanted = name in ("", weight.name) and licence in ("", weight.licence)
             digest = digest_weights_file(path)
             if wanted and same_entry and digest == read_recorded_digest(path):
@@ -225,7 +239,9 @@ def _is_detector(file: Path) -> bool:
     return bool(DETECTOR_PATTERN.search(file.name))
 
 
-def recognise_weights(checkpoint: Checkpoint, file: Path, name: str = "") -> tuple[WeightsInfo, Mapping[str, torch.Tensor]]:
+def recognise_weights(
+    checkpoint: Checkpoint, file: Path, name: str = ""
+) -> tuple[WeightsInfo, Mapping[str, torch.Tensor]]:
     """Which weights `checkpoint` holds, and its tensors under the names that our networks have.
 
     A file under a published name that is of the published kind is taken for the published one. Under any other name it
@@ -241,8 +257,10 @@ def recognise_weights(checkpoint: Checkpoint, file: Path, name: str = "") -> tup
     if known is not None and known.arch and _is_compatible(known, arch, family):
         return dataclasses.replace(known, arch=arch), state
     if known is not None:
-        raise WeightsError(f"{file}: it is not {known.name}: its network is {arch}; if it is your own, give it another "
-                           "name with --name")
+        raise WeightsError(
+            f"{file}: it is not {known.name}: its network is {arch}; if it is your own, give it another "
+            "name with --name"
+        )
     return _describe_own_weights(name or _strip_suffixes(file), arch, family, file), state
 
 
@@ -261,7 +279,11 @@ def _match_architecture(checkpoint: Checkpoint, file: Path) -> tuple[str, Mappin
     if any(key.startswith(FEATURES_PREFIX) for key in state):
         # A VGG with its classifier, which only its own training needed.
         arch = FEATURES_ARCH
-        state = {key.removeprefix(FEATURES_PREFIX): tensor for key, tensor in state.items() if key.startswith(FEATURES_PREFIX)}
+        state = {
+            key.removeprefix(FEATURES_PREFIX): tensor
+            for key, tensor in state.items()
+            if key.startswith(FEATURES_PREFIX)
+        }
     if arch:
         check_state(file, arch, build_network(arch, device="meta").state_dict(), state)
         return arch, state
@@ -271,14 +293,16 @@ def _match_architecture(checkpoint: Checkpoint, file: Path) -> tuple[str, Mappin
         except WeightsError:
             continue
         return known, state
-    raise WeightsError(f"{file}: {len(state)} tensors ({next(iter(state))}, ...) that fit no network that is known, "
-                       "and the file does not say its architecture")
+    raise WeightsError(
+        f"{file}: {len(state)} tensors ({next(iter(state))}, ...) that fit no network that is known, "
+        "and the file does not say its architecture"
+    )
 
 
 def _strip_suffixes(file: Path) -> str:
     name = re.sub(r" ?\(\d+\)", "", file.name)  # what browsers add to a second copy
     while name.lower().endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES)):
-        name = name[:name.rindex(".")]
+        name = name[: name.rindex(".")]
     return name
 
 
@@ -309,16 +333,27 @@ def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, 
     alike = [weight for weight in load_catalogue().values() if weight.arch and _is_same_architecture(weight.arch, arch)]
     fitting = [weight for weight in alike if crop in (None, weight.crop)] or alike
     if len({(weight.role, weight.landmarks, weight.crop) for weight in fitting}) > 1:
-        raise WeightsError(f"{file}: its tensors fit {' and '.join(weight.name for weight in fitting)}; say which it "
-                           "is with --name, or give the file its published name")
+        raise WeightsError(
+            f"{file}: its tensors fit {' and '.join(weight.name for weight in fitting)}; say which it "
+            "is with --name, or give the file its published name"
+        )
     if fitting:
         like = fitting[0]
-        return WeightsInfo(name, like.role, file.name, arch, like.landmarks, crop or like.crop, resolution=like.resolution,
-                      note=f"Built like {like.name}. If it is that one, import it with --name {like.name}")
+        return WeightsInfo(
+            name,
+            like.role,
+            file.name,
+            arch,
+            like.landmarks,
+            crop or like.crop,
+            resolution=like.resolution,
+            note=f"Built like {like.name}. If it is that one, import it with --name {like.name}",
+        )
     if family is None:
         raise WeightsError(f"{file}: a network {arch}, which no stage uses")
-    return WeightsInfo(name, family[0], file.name, arch, family[1], crop or 1.2, resolution=size or 256,
-                  note="Not a published file.")
+    return WeightsInfo(
+        name, family[0], file.name, arch, family[1], crop or 1.2, resolution=size or 256, note="Not a published file."
+    )
 
 
 def _check_name(name: str, file: Path) -> str:
@@ -337,8 +372,14 @@ def _parse_name_numbers(name: str) -> tuple[int | None, float | None]:
     return int(found.group(1)), crop if 1.0 <= crop <= 4.0 else None
 
 
-def import_all_weights(place: Path, folder: Path, *, name: str = "", licence: str = "",
-                 tell: Callable[[int, int, Path], None] | None = None) -> Iterator[ImportResult]:
+def import_all_weights(
+    place: Path,
+    folder: Path,
+    *,
+    name: str = "",
+    licence: str = "",
+    tell: Callable[[int, int, Path], None] | None = None,
+) -> Iterator[ImportResult]:
     """`bring_in` for every weights file at `place`. tell: called before each with its number, how many there are, and
     which it is. Raises WeightsError when there are none, or a name is given for several."""
     files = find_weights_files(place)

@@ -31,14 +31,32 @@ LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PICKLES = 5
 
 # Bytes per number. The names of torch's storage classes.
-STORAGE_SIZES = {"DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
-            "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1}
+STORAGE_SIZES = {
+    "DoubleStorage": 8,
+    "FloatStorage": 4,
+    "HalfStorage": 2,
+    "BFloat16Storage": 2,
+    "LongStorage": 8,
+    "IntStorage": 4,
+    "ShortStorage": 2,
+    "CharStorage": 1,
+    "ByteStorage": 1,
+    "BoolStorage": 1,
+}
 
 # What training leaves beside the weights (best loss, options). Never made: a Leftover stands in for each.
 LEFTOVER_NAMES = (
-    "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray", "argparse.Namespace",
-    "collections.defaultdict", "torch.device", "torch.Size", "_codecs.encode",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "argparse.Namespace",
+    "collections.defaultdict",
+    "torch.device",
+    "torch.Size",
+    "_codecs.encode",
 )
 
 
@@ -79,19 +97,48 @@ class _DeclaredTensor:
 
 # What torch.save writes; a pickle can do more, and no more is let through.
 ALLOWED_OPCODES = (
-    pickle.PROTO, pickle.STOP, pickle.GLOBAL, pickle.NEWOBJ, pickle.REDUCE, pickle.BUILD, pickle.MARK, pickle.BINPERSID,
-    pickle.APPEND, pickle.APPENDS, pickle.SETITEM, pickle.SETITEMS, pickle.EMPTY_LIST, pickle.EMPTY_DICT,
-    pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.NONE, pickle.NEWTRUE,
-    pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE,
-    pickle.SHORT_BINSTRING, pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET,
+    pickle.PROTO,
+    pickle.STOP,
+    pickle.GLOBAL,
+    pickle.NEWOBJ,
+    pickle.REDUCE,
+    pickle.BUILD,
+    pickle.MARK,
+    pickle.BINPERSID,
+    pickle.APPEND,
+    pickle.APPENDS,
+    pickle.SETITEM,
+    pickle.SETITEMS,
+    pickle.EMPTY_LIST,
+    pickle.EMPTY_DICT,
+    pickle.EMPTY_TUPLE,
+    pickle.TUPLE,
+    pickle.TUPLE1,
+    pickle.TUPLE2,
+    pickle.TUPLE3,
+    pickle.NONE,
+    pickle.NEWTRUE,
+    pickle.NEWFALSE,
+    pickle.BININT,
+    pickle.BININT1,
+    pickle.BININT2,
+    pickle.LONG1,
+    pickle.BINFLOAT,
+    pickle.BINUNICODE,
+    pickle.SHORT_BINSTRING,
+    pickle.BINPUT,
+    pickle.LONG_BINPUT,
+    pickle.BINGET,
+    pickle.LONG_BINGET,
 )
 
 
 class _PickleWalker(pickle._Unpickler):
     """Python's own unpickler in Python: unlike the one in C, its memory does not grow by what a file merely claims."""
 
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {code[0]: pickle._Unpickler.dispatch[code[0]]
-                                                           for code in ALLOWED_OPCODES}
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code[0]: pickle._Unpickler.dispatch[code[0]] for code in ALLOWED_OPCODES
+    }
 
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
@@ -141,8 +188,14 @@ class _PickleWalker(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> _DeclaredStorage:
         kind, name, key, _place, numbers = pid[:5]
-        if (kind != "storage" or not isinstance(name, str) or name not in STORAGE_SIZES or not isinstance(key, (str, int))
-                or not isinstance(numbers, int) or numbers < 0):
+        if (
+            kind != "storage"
+            or not isinstance(name, str)
+            or name not in STORAGE_SIZES
+            or not isinstance(key, (str, int))
+            or not isinstance(numbers, int)
+            or numbers < 0
+        ):
             raise ValueError("an entry that is no storage")
         if len(pid) > 5 and pid[5] is not None:
             raise ValueError("a storage that is part of another")
@@ -151,8 +204,9 @@ class _PickleWalker(pickle._Unpickler):
             raise ValueError(f"storage {key} is declared in two ways")
         return storage
 
-    def _declare_tensor(self, storage: _DeclaredStorage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...],
-                *_rest: Any) -> _DeclaredTensor:
+    def _declare_tensor(
+        self, storage: _DeclaredStorage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_rest: Any
+    ) -> _DeclaredTensor:
         tensor = _DeclaredTensor(storage, offset, tuple(shape), tuple(stride))
         if not tensor.is_within_storage():
             raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
@@ -181,8 +235,10 @@ def check_pickled(path: Path, stream: BinaryIO) -> None:
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     if size > FILE_LIMIT:
-        raise WeightsError(f"{path}: {size / 2**30:.1f} GiB; no weights that are known have more than "
-                           f"{FILE_LIMIT >> 30} GiB, so it is not read")
+        raise WeightsError(
+            f"{path}: {size / 2**30:.1f} GiB; no weights that are known have more than "
+            f"{FILE_LIMIT >> 30} GiB, so it is not read"
+        )
     try:
         if stream.read(4) == b"PK\3\4":
             _check_archive(stream, size)
@@ -193,7 +249,8 @@ def check_pickled(path: Path, stream: BinaryIO) -> None:
         raise WeightsError(
             f"{path}: the file asks for '{refused}', which is neither weights nor what training usually leaves beside "
             "them, so nothing of it was loaded; if you trust its origin, save its 'arch' and 'state_dict' alone, "
-            "with torch.save, on a machine that has no secrets") from None
+            "with torch.save, on a machine that has no secrets"
+        ) from None
     except (MemoryError, RecursionError) as error:
         raise WeightsError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from error
     except Exception as error:
@@ -216,8 +273,9 @@ def _check_archive(stream: BinaryIO, size: int) -> None:
             raise ValueError("its records are compressed")
         if sum(sizes.values()) > size:
             raise ValueError("its records claim to be more than the file holds")
-        root = next((name[:-len("data.pkl")] for name in sizes if name.endswith("/data.pkl") and name.count("/") == 1),
-                    None)
+        root = next(
+            (name[: -len("data.pkl")] for name in sizes if name.endswith("/data.pkl") and name.count("/") == 1), None
+        )
         if root is None:
             raise ValueError("an archive without data.pkl")
         if f"{root}constants.pkl" in sizes:

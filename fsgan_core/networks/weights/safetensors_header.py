@@ -43,6 +43,7 @@ def read_safetensors_header(path: Path) -> SafetensorsHeader:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise WeightsError(f"{path}: broken, cut off or not a .safetensors file ({error}); copy, import or fetch it "
-                           "again") from error
+        raise WeightsError(
+            f"{path}: broken, cut off or not a .safetensors file ({error}); copy, import or fetch it again"
+        ) from error
     return SafetensorsHeader(metadata, shapes, size)

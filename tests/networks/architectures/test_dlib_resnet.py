@@ -29,8 +29,11 @@ def batch(*chips: np.ndarray) -> torch.Tensor:
 
 
 def test_numbers_are_dlibs(network: FaceResNet, astronaut: np.ndarray, grace_hopper: np.ndarray) -> None:
-    chips = [np.ascontiguousarray(astronaut[30:180, 150:300]), np.ascontiguousarray(grace_hopper[120:270, 180:330]),
-             np.random.default_rng(1).integers(0, 256, (CHIP_SIDE, CHIP_SIDE, 3), np.uint8)]
+    chips = [
+        np.ascontiguousarray(astronaut[30:180, 150:300]),
+        np.ascontiguousarray(grace_hopper[120:270, 180:330]),
+        np.random.default_rng(1).integers(0, 256, (CHIP_SIDE, CHIP_SIDE, 3), np.uint8),
+    ]
     wanted = np.array([FaceDescriber().describe(chip) for chip in chips])
     found = network(batch(*chips)).numpy()
     assert np.abs(found - wanted).max() < 1e-5
@@ -60,7 +63,7 @@ def test_another_file(spoilt: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0.01, 0.5, 0.999])
 def test_a_file_that_ends_early(size: float, file: Path, tmp_path: Path) -> None:
     whole = file.read_bytes()
-    (tmp_path / "cut.dat").write_bytes(whole[:int(size * len(whole))])
+    (tmp_path / "cut.dat").write_bytes(whole[: int(size * len(whole))])
     with pytest.raises(EngineError, match=r"cut\.dat"):
         load_face_resnet(tmp_path / "cut.dat")
 

@@ -31,7 +31,9 @@ def test_shapes_and_ranges(network: RetouchUNet) -> None:
     picture, share = network(given())
     assert picture.shape == (2, 3, 32, 32) and share.shape == (2, 1, 32, 32)
     assert share.min() >= 0 and 0.1 < share.max() <= 1
-    assert sum(parameter.numel() for parameter in build_network("retouch.RetouchUNet(in_nc=71,ngf=8)").parameters()) < 2e6
+    assert (
+        sum(parameter.numel() for parameter in build_network("retouch.RetouchUNet(in_nc=71,ngf=8)").parameters()) < 2e6
+    )
 
 
 def test_begins_as_the_view(network: RetouchUNet) -> None:
@@ -57,8 +59,9 @@ def test_every_part_learns(network: RetouchUNet) -> None:
         head.weight.data.normal_()
     picture, _ = network(given())
     picture.square().mean().backward()
-    still = {name for name, parameter in network.named_parameters()
-             if parameter.grad is None or not parameter.grad.any()}
+    still = {
+        name for name, parameter in network.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    }
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in still} <= {"conv1"}, "until conv2 is no longer 0"
     assert picture.abs().max() <= 2.5, "the view, a whole range more and light half of one"
 
@@ -70,7 +73,7 @@ def test_learns(network: RetouchUNet) -> None:
     views = torch.rand(4, 3, 1, 1) * torch.ones(4, 3, 32, 32) - 0.5
     maps = torch.zeros(4, 68, 32, 32)
     for k, column in enumerate((6, 12, 18, 24)):
-        maps[k, 30, 12:20, column - 3:column + 3] = 1
+        maps[k, 30, 12:20, column - 3 : column + 3] = 1
     wanted = views + 0.5 * maps[:, 30:31]
     losses = []
     for _ in range(120):

@@ -44,9 +44,27 @@ ARCHS = {
     "landmarks": "hrnet.hrnet_wlfw()",
 }
 # The appendix of Nuke's guide; anything else fails there with "invalid map key".
-ALLOWED = {"rgba.red", "rgba.green", "rgba.blue", "rgba.alpha", "depth.Z", "forward.u", "forward.v", "backward.u",
-           "backward.v", "deep.front", "deep.back", "disparityL.x", "disparityL.y", "disparityR.x", "disparityR.y",
-           "mask.a", "rotopaint_mask.a", "mask_planartrack.a", "mask_splinewarp.a"}
+ALLOWED = {
+    "rgba.red",
+    "rgba.green",
+    "rgba.blue",
+    "rgba.alpha",
+    "depth.Z",
+    "forward.u",
+    "forward.v",
+    "backward.u",
+    "backward.v",
+    "deep.front",
+    "deep.back",
+    "disparityL.x",
+    "disparityL.y",
+    "disparityR.x",
+    "disparityR.y",
+    "mask.a",
+    "rotopaint_mask.a",
+    "mask_planartrack.a",
+    "mask_splinewarp.a",
+}
 # Files with these alone were loaded and run in torch 1.12.1, 2.1.1 and 2.7.1.
 OPERATORS = """
     Float.Scalar Int.float __getitem__.t abs adaptive_avg_pool2d add.Scalar add.Tensor add.float add.int add_.Scalar
@@ -94,9 +112,19 @@ def install(folder: Path, name: str, *, licence: str = "commercial", resolution:
     landmarks = {"reenact": 98, "reenact68": 68}.get(name, 0)
     arch = arch or ARCHS[name]
     path = folder / f"{name}.safetensors"
-    write_checkpoint(path, arch, patterned(arch).state_dict(), {
-        "name": name, "role": role, "landmarks": str(landmarks), "licence": licence, "resolution": str(resolution),
-        "default": "true"})
+    write_checkpoint(
+        path,
+        arch,
+        patterned(arch).state_dict(),
+        {
+            "name": name,
+            "role": role,
+            "landmarks": str(landmarks),
+            "licence": licence,
+            "resolution": str(resolution),
+            "default": "true",
+        },
+    )
     return path
 
 
@@ -143,8 +171,13 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
     (root / "points" / "cattery" / "FSGAN" / "FSGAN_ReenactPointsCat.pt").rename(place / "FSGAN_ReenactPointsCat.pt")
     given = inputs()
     np.savez(root / "in.npz", **given)
-    done = subprocess.run([sys.executable, "-c", LOADER, root / "in.npz", place, root / "out.npz"], cwd=root,
-                          capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", LOADER, root / "in.npz", place, root / "out.npz"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     yield Package(root / "nuke", given, np.load(root / "out.npz"))
 
@@ -184,14 +217,15 @@ class TestAgainstThePythonEngine:
         answer = package.outputs[name]
         assert answer.shape == (1, 4, *package.inputs[name].shape[2:])
         assert float(wanted.std()) > 0.02, "a picture that says something"
-        np.testing.assert_allclose(answer[:, :wanted.shape[1]], wanted, atol=1e-3, rtol=0)
+        np.testing.assert_allclose(answer[:, : wanted.shape[1]], wanted, atol=1e-3, rtol=0)
 
     def test_mask(self, package: Package) -> None:
         x = package.inputs["FSGAN_MaskCat"]
         scores = torch.from_numpy(asked(patterned(ARCHS["mask"]), 2 * display(x) - 1))
         background, face, hair = (one[:, None].numpy() for one in scores.softmax(1).unbind(1))
-        np.testing.assert_allclose(package.outputs["FSGAN_MaskCat"], np.concatenate([face, hair, background, face], 1),
-                                   atol=1e-3)
+        np.testing.assert_allclose(
+            package.outputs["FSGAN_MaskCat"], np.concatenate([face, hair, background, face], 1), atol=1e-3
+        )
 
     def test_inpaint(self, package: Package) -> None:
         x = package.inputs["FSGAN_InpaintCat"]
@@ -209,8 +243,9 @@ class TestAgainstThePythonEngine:
         blended = decoded(picture(answer))
         self.close(package, "FSGAN_BlendCat", np.concatenate([blended * soft + x[:, 4:7] * (1 - soft), soft], 1))
         outside = soft[0, 0] == 0
-        assert outside.any() and np.array_equal(package.outputs["FSGAN_BlendCat"][0, :3][:, outside],
-                                                x[0, 4:7][:, outside])
+        assert outside.any() and np.array_equal(
+            package.outputs["FSGAN_BlendCat"][0, :3][:, outside], x[0, 4:7][:, outside]
+        )
 
     def test_reenact_by_landmarks(self, package: Package) -> None:
         x = package.inputs["FSGAN_ReenactPointsCat"]
@@ -227,8 +262,9 @@ class TestAgainstThePythonEngine:
 
     def test_reenact_by_a_picture(self, package: Package) -> None:
         x = package.inputs["FSGAN_ReenactCat"]
-        mean, deviation = (np.array(v, np.float32)[None, :, None, None] for v in
-                           ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, deviation = (
+            np.array(v, np.float32)[None, :, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        )
         points = decode_heat_maps(asked_maps(patterned(ARCHS["landmarks"]), (display(x[:, 3:]) - mean) / deviation))
         maps = draw_heat_maps(points, SQUARE[0])
         answer = asked(patterned(ARCHS["reenact"]), np.concatenate([2 * display(x[:, :3]) - 1, maps[None]], 1))
@@ -245,7 +281,10 @@ class TestFiles:
         nodes = ["FSGAN_BlendCat", "FSGAN_InpaintCat", "FSGAN_MaskCat", "FSGAN_ReenactCat"]
         names = {path.name for path in package.place.iterdir()} - {"FSGAN_ReenactPointsCat.pt"}
         assert names == {f"{name}{suffix}" for name in nodes for suffix in (".pt", ".gizmo")} | {
-            "create_cats.nk", "cat.json", "weights.json"}
+            "create_cats.nk",
+            "cat.json",
+            "weights.json",
+        }
         menu = json.loads((package.place / "cat.json").read_text())
         assert isinstance(menu["minimum_nuke_version_required"], float) and menu["version"] == 1
         assert sorted(cat["filepath"] for cat in menu["cats"]) == [f"{name}.gizmo" for name in nodes]
@@ -346,16 +385,23 @@ class TestNodes:
         torch.testing.assert_close(both[1:], node(torch.from_numpy(other)), atol=1e-4, rtol=1e-4)
 
     def test_half(self) -> None:
-        for node, x in ((mask_node(32), linear(40, 40)),
-                        (blend_node(32), np.concatenate([linear(40, 40), matte(40, 40), linear(40, 40, 2)], 1))):
+        for node, x in (
+            (mask_node(32), linear(40, 40)),
+            (blend_node(32), np.concatenate([linear(40, 40), matte(40, 40), linear(40, 40, 2)], 1)),
+        ):
             whole = node(torch.from_numpy(x))
             half = node.half()(torch.from_numpy(x).half())
             assert half.dtype == torch.float16 and half.is_contiguous()
             assert float((half.float() - whole).abs().max()) < 0.03
 
     def test_tensors_are_made_where_the_picture_is(self) -> None:
-        for name, channels, landmarker in (("mask", 3, False), ("inpaint", 5, False), ("blend", 7, False),
-                                           ("reenact68", 5, False), ("reenact", 6, True)):
+        for name, channels, landmarker in (
+            ("mask", 3, False),
+            ("inpaint", 5, False),
+            ("blend", 7, False),
+            ("reenact68", 5, False),
+            ("reenact", 6, True),
+        ):
             node = made(name, landmarker=landmarker).to("meta")
             answer = node(torch.zeros(1, channels, 70, 70, device="meta"))
             assert answer.is_meta and answer.shape == (1, 4, 70, 70)

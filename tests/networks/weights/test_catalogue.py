@@ -58,10 +58,19 @@ def cut(path: Path) -> Path:
 class TestCatalogue:
     def test_every_published_name(self) -> None:
         published = {
-            REENACT, INPAINT, "ijbc_msrunet_256_1_2_blending_v2", "celeba_unet_256_1_2_segmentation_v2",
-            "hr18_wflw_landmarks", "hopenet_robust_alpha1", "vggface2_vgg19_256_1_2_id",
-            "celeba_vgg19_256_2_0_28_attr", "WIDERFace_DSFD_RES152", "ijbc_msrunet_256_2_0_reenactment_v1",
-            "ijbc_msrunet_256_1_2_reenactment_stepwise_v1", INPAINT_V1, "ijbc_msrunet_256_2_0_blending_v1",
+            REENACT,
+            INPAINT,
+            "ijbc_msrunet_256_1_2_blending_v2",
+            "celeba_unet_256_1_2_segmentation_v2",
+            "hr18_wflw_landmarks",
+            "hopenet_robust_alpha1",
+            "vggface2_vgg19_256_1_2_id",
+            "celeba_vgg19_256_2_0_28_attr",
+            "WIDERFace_DSFD_RES152",
+            "ijbc_msrunet_256_2_0_reenactment_v1",
+            "ijbc_msrunet_256_1_2_reenactment_stepwise_v1",
+            INPAINT_V1,
+            "ijbc_msrunet_256_2_0_blending_v1",
             "lfw_figaro_unet_256_2_0_segmentation_v1",
         }
         assert published <= set(load_catalogue())
@@ -108,15 +117,18 @@ class TestCatalogue:
         names = list(load_catalogue())
         assert names.index(INPAINT) < names.index(INPAINT_V1)
 
-    @pytest.mark.parametrize(("name", "value"), [("role", "swap"), ("licence", "mine"), ("landmarks", 5), ("crop", 9.0),
-                                                 ("resolution", 0)])
+    @pytest.mark.parametrize(
+        ("name", "value"), [("role", "swap"), ("licence", "mine"), ("landmarks", 5), ("crop", 9.0), ("resolution", 0)]
+    )
     def test_refuses(self, name: str, value: object) -> None:
         with pytest.raises(WeightsError):
             WeightsInfo(**{"name": "x", "role": "mask", name: value})  # type: ignore[arg-type]
 
     def test_needs_no_torch(self) -> None:
-        script = ("import sys, fsgan_core.networks.weights.catalogue as c; c.present(); c.best_weights('mask'); "
-                  "assert 'torch' not in sys.modules and 'requests' not in sys.modules")
+        script = (
+            "import sys, fsgan_core.networks.weights.catalogue as c; c.present(); c.best_weights('mask'); "
+            "assert 'torch' not in sys.modules and 'requests' not in sys.modules"
+        )
         subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])
 
 
@@ -145,14 +157,28 @@ class TestSearch:
         for name in ("zz_own", INPAINT_V1, INPAINT):
             put(own_folders, name)
         put(own_folders, "aa_own", default=True)
-        assert [weight.name for weight, _ in list_present_weights("inpaint")] == [INPAINT, "aa_own", INPAINT_V1, "zz_own"]
+        assert [weight.name for weight, _ in list_present_weights("inpaint")] == [
+            INPAINT,
+            "aa_own",
+            INPAINT_V1,
+            "zz_own",
+        ]
         assert list_present_weights("mask") == ()
 
     def test_says_what_the_file_says(self, own_folders: Path) -> None:
         path = put(own_folders, "anna", licence="commercial", prewarp=True, crop=2.0, note="ours")
         (found,) = list_installed_weights()
-        assert found.weight == WeightsInfo("anna", "inpaint", arch=SMALL, crop=2.0, licence="commercial", note="ours",
-                                      prewarp=True, resolution=128, size=path.stat().st_size)
+        assert found.weight == WeightsInfo(
+            "anna",
+            "inpaint",
+            arch=SMALL,
+            crop=2.0,
+            licence="commercial",
+            note="ours",
+            prewarp=True,
+            resolution=128,
+            size=path.stat().st_size,
+        )
 
     def test_named_like_a_published_one(self, own_folders: Path) -> None:
         """A file without our metadata is what its name says."""
@@ -188,8 +214,13 @@ class TestBroken:
         path = cut(put(two[0], name, default=True))
         put(two[1], name, default=True)
         put(two[1], INPAINT_V1)
-        for act in (lambda: find_best_weights("inpaint"), lambda: find_weights("inpaint"),
-                    lambda: find_weights("inpaint", name), lambda: list_installed_weights("inpaint"), lambda: list_installed_weights()):
+        for act in (
+            lambda: find_best_weights("inpaint"),
+            lambda: find_weights("inpaint"),
+            lambda: find_weights("inpaint", name),
+            lambda: list_installed_weights("inpaint"),
+            lambda: list_installed_weights(),
+        ):
             with pytest.raises(WeightsError, match="no other weights are used in its place") as caught:
                 act()
             assert str(path) in str(caught.value)
@@ -248,8 +279,9 @@ class TestDigest:
         put(own_folders, note="other", record=False)
         assert digests.digest_weights_file(path) != first
 
-    @pytest.mark.parametrize("act", [lambda: list_installed_weights(), lambda: find_weights("inpaint"),
-                                     lambda: find_best_weights("inpaint")])
+    @pytest.mark.parametrize(
+        "act", [lambda: list_installed_weights(), lambda: find_weights("inpaint"), lambda: find_best_weights("inpaint")]
+    )
     def test_a_changed_file_is_refused(self, own_folders: Path, act: object) -> None:
         path = put(own_folders)
         put(own_folders, note="other", record=False)
@@ -269,8 +301,9 @@ class TestDigest:
         assert len(list_installed_weights()) == 1
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"x": 1}', '{"x": [1]}'])
-    def test_with_a_broken_cache(self, own_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                 text: str) -> None:
+    def test_with_a_broken_cache(
+        self, own_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+    ) -> None:
         put(own_folders)
         (tmp_path / "cache").mkdir(exist_ok=True)
         (tmp_path / "cache" / "weights.json").write_text(text)
@@ -279,12 +312,15 @@ class TestDigest:
 
 
 class TestLicence:
-    @pytest.mark.parametrize(("allow", "classes"), [
-        ("any", {"commercial", "non-commercial", "research", "unknown"}),
-        ("research", {"commercial", "non-commercial", "research"}),
-        ("non-commercial", {"commercial", "non-commercial"}),
-        ("commercial", {"commercial"}),
-    ])
+    @pytest.mark.parametrize(
+        ("allow", "classes"),
+        [
+            ("any", {"commercial", "non-commercial", "research", "unknown"}),
+            ("research", {"commercial", "non-commercial", "research"}),
+            ("non-commercial", {"commercial", "non-commercial"}),
+            ("commercial", {"commercial"}),
+        ],
+    )
     def test_levels(self, allow: str, classes: set[str]) -> None:
         assert {licence for licence in LICENCE_CLASSES if is_allowed(licence, allow)} == classes
 
@@ -303,8 +339,10 @@ class TestLicence:
         with pytest.raises(WeightsError) as caught:
             find_weights("inpaint", allow="commercial")
         said = str(caught.value)
-        assert all(part in said for part in (str(path), INPAINT, "'unknown'", "weights.allow = commercial",
-                                             f"fsgan weights info {INPAINT}"))
+        assert all(
+            part in said
+            for part in (str(path), INPAINT, "'unknown'", "weights.allow = commercial", f"fsgan weights info {INPAINT}")
+        )
 
     def test_refusal_by_the_studio(self, own_folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(own_folders)
@@ -346,8 +384,11 @@ class TestFind:
     def test_none_there(self, role: str) -> None:
         with pytest.raises(WeightsError) as caught:
             find_weights(role)
-        default = next(weight.name for weight in load_catalogue().values() if weight.role == role
-                       and (weight.default or role == "pose"))
+        default = next(
+            weight.name
+            for weight in load_catalogue().values()
+            if weight.role == role and (weight.default or role == "pose")
+        )
         assert "fsgan weights import" in str(caught.value) and f"fsgan weights fetch {default}" in str(caught.value)
 
     def test_for_another_stage(self, own_folders: Path) -> None:

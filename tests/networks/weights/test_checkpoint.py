@@ -44,13 +44,27 @@ class TestRead:
     def test_leftovers_of_training(self, tmp_path: Path, legacy: bool) -> None:
         """As the published files carry them: an optimizer, numbers of numpy, options."""
         network = build_network(SMALL)
-        adam = {"state": {place: {"step": 9, "exp_avg": torch.zeros_like(parameter)}
-                          for place, parameter in enumerate(network.parameters())},
-                "param_groups": [{"lr": 1e-4, "betas": (0.5, 0.999), "amsgrad": False, "params": [0, 1, 2]}]}
-        torch.save({"resolution": 256, "epoch": 50, "arch": SMALL, "state_dict": network.state_dict(),
-                    "optimizer": adam, "best_loss": np.float64(0.5), "losses": np.arange(3.0),
-                    "options": argparse.Namespace(gpus=[0], name="x")}, tmp_path / "a.pth",
-                   _use_new_zipfile_serialization=not legacy)
+        adam = {
+            "state": {
+                place: {"step": 9, "exp_avg": torch.zeros_like(parameter)}
+                for place, parameter in enumerate(network.parameters())
+            },
+            "param_groups": [{"lr": 1e-4, "betas": (0.5, 0.999), "amsgrad": False, "params": [0, 1, 2]}],
+        }
+        torch.save(
+            {
+                "resolution": 256,
+                "epoch": 50,
+                "arch": SMALL,
+                "state_dict": network.state_dict(),
+                "optimizer": adam,
+                "best_loss": np.float64(0.5),
+                "losses": np.arange(3.0),
+                "options": argparse.Namespace(gpus=[0], name="x"),
+            },
+            tmp_path / "a.pth",
+            _use_new_zipfile_serialization=not legacy,
+        )
         assert same(read_checkpoint(tmp_path / "a.pth").state, dict(network.state_dict()))
 
     def test_state_alone(self, tmp_path: Path) -> None:
@@ -63,8 +77,10 @@ class TestRead:
 
     def test_of_several_gpus(self, tmp_path: Path) -> None:
         state = small_state()
-        torch.save({"arch": SMALL, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
-                   tmp_path / "a.pth")
+        torch.save(
+            {"arch": SMALL, "state_dict": {f"module.{name}": tensor for name, tensor in state.items()}},
+            tmp_path / "a.pth",
+        )
         assert same(read_checkpoint(tmp_path / "a.pth").state, state)
 
     def test_parameters(self, tmp_path: Path) -> None:
@@ -97,6 +113,7 @@ class TestRead:
 
     def test_allows_nothing_for_later(self, tmp_path: Path) -> None:
         """The names that leftovers are let through by are not let through afterwards."""
+
         def allowed() -> set[str]:
             return set(map(str, torch.serialization.get_safe_globals()))
 
@@ -108,11 +125,17 @@ class TestRead:
 
 class TestWrite:
     def test_round_trip(self, tmp_path: Path) -> None:
-        state = {**small_state(), "half": torch.ones(3, dtype=torch.float16), "wide": torch.ones(2, 2).double(),
-                 "brain": torch.ones(5, dtype=torch.bfloat16), "count": torch.tensor(7), "none": torch.zeros(0, 3)}
-        write_checkpoint(tmp_path / "a.safetensors", SMALL, state, {"name": "größe \n\"x\""})
+        state = {
+            **small_state(),
+            "half": torch.ones(3, dtype=torch.float16),
+            "wide": torch.ones(2, 2).double(),
+            "brain": torch.ones(5, dtype=torch.bfloat16),
+            "count": torch.tensor(7),
+            "none": torch.zeros(0, 3),
+        }
+        write_checkpoint(tmp_path / "a.safetensors", SMALL, state, {"name": 'größe \n"x"'})
         found = read_checkpoint(tmp_path / "a.safetensors")
-        assert found.arch == SMALL and found.metadata == {"name": "größe \n\"x\""}
+        assert found.arch == SMALL and found.metadata == {"name": 'größe \n"x"'}
         assert same(found.state, state)
         assert all(found.state[name].dtype == tensor.dtype for name, tensor in state.items())
 
@@ -129,12 +152,19 @@ class TestWrite:
 
     def test_same_bytes_in_every_process(self, tmp_path: Path) -> None:
         """Else two machines that import the same file would key their frames differently."""
-        write_checkpoint(tmp_path / "a.safetensors", "x", {"b": torch.ones(2), "a": torch.zeros(3)},
-                         {name: name for name in "qwertzuiop"})
-        script = ("import sys, torch; from fsgan_core.networks.weights.checkpoint import write_checkpoint; write_checkpoint("
-                  "sys.argv[1], 'x', {'a': torch.zeros(3), 'b': torch.ones(2)}, {n: n for n in 'poiuztrewq'})")
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / "b.safetensors")], check=True,
-                       cwd=Path(__file__).parents[3])
+        write_checkpoint(
+            tmp_path / "a.safetensors",
+            "x",
+            {"b": torch.ones(2), "a": torch.zeros(3)},
+            {name: name for name in "qwertzuiop"},
+        )
+        script = (
+            "import sys, torch; from fsgan_core.networks.weights.checkpoint import write_checkpoint; write_checkpoint("
+            "sys.argv[1], 'x', {'a': torch.zeros(3), 'b': torch.ones(2)}, {n: n for n in 'poiuztrewq'})"
+        )
+        subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / "b.safetensors")], check=True, cwd=Path(__file__).parents[3]
+        )
         assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
     def test_shared_and_turned_tensors(self, tmp_path: Path) -> None:
@@ -177,19 +207,27 @@ class TestLoad:
             assert torch.equal(loaded(x), network(x))
         assert not loaded.training and not any(parameter.requires_grad for parameter in loaded.parameters())
 
-    @pytest.mark.parametrize("arch", [
-        "simple_unet_02.UNet(feature_scale=16)", "hopenet.Hopenet()", "hrnet.hrnet_wlfw()",
-        "res_unet_split.MultiScaleResUNet(in_nc=5,flat_layers=(0,1),ngf=2,max_nc=8)"])
+    @pytest.mark.parametrize(
+        "arch",
+        [
+            "simple_unet_02.UNet(feature_scale=16)",
+            "hopenet.Hopenet()",
+            "hrnet.hrnet_wlfw()",
+            "res_unet_split.MultiScaleResUNet(in_nc=5,flat_layers=(0,1),ngf=2,max_nc=8)",
+        ],
+    )
     def test_every_family_is_whole(self, arch: str) -> None:
         loaded = load_network(Checkpoint(arch, small_state(arch)))
         tensors = (*loaded.parameters(), *loaded.buffers())
         assert tensors and not any(tensor.is_meta for tensor in tensors)
 
     def test_half_becomes_float(self) -> None:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor
-                 for name, tensor in small_state().items()}
-        assert all(parameter.dtype == torch.float32
-                   for parameter in load_network(Checkpoint(SMALL, state)).parameters())
+        state = {
+            name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in small_state().items()
+        }
+        assert all(
+            parameter.dtype == torch.float32 for parameter in load_network(Checkpoint(SMALL, state)).parameters()
+        )
 
     def test_from_before_batch_counters(self) -> None:
         """torch 0.4 and before knew none."""

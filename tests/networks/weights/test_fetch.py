@@ -84,8 +84,16 @@ def server() -> Iterator[Server]:
     made.close()
 
 
-def send(handler: http.server.BaseHTTPRequestHandler, data: bytes = DATA, *, ranges: bool = True, stop: int = 0,
-         pause: float = 0.0, tag: str = '"1"', kind: str = "application/octet-stream") -> None:
+def send(
+    handler: http.server.BaseHTTPRequestHandler,
+    data: bytes = DATA,
+    *,
+    ranges: bool = True,
+    stop: int = 0,
+    pause: float = 0.0,
+    tag: str = '"1"',
+    kind: str = "application/octet-stream",
+) -> None:
     """The file, or the part asked for. stop: hang up after so many bytes. pause: seconds between pieces."""
     begin = 0
     asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
@@ -109,7 +117,7 @@ def send(handler: http.server.BaseHTTPRequestHandler, data: bytes = DATA, *, ran
     end = min(begin + stop, len(data)) if stop else len(data)
     step = max(1, len(data) // 10) if pause else 1 << 16
     for place in range(begin, end, step):
-        handler.wfile.write(data[place:min(place + step, end)])
+        handler.wfile.write(data[place : min(place + step, end)])
         time.sleep(pause)
     if end < len(data):
         handler.close_connection = True
@@ -302,9 +310,19 @@ class TestDisk:
 
 
 class TestAddresses:
-    @pytest.mark.parametrize("url", [
-        "http://example.org/a.pth", "ftp://example.org/a", "file:///etc/passwd", "a.pth", "", "http://[::1",
-        "http://127.0.0.1.example.org/a", "https:///a"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://example.org/a.pth",
+            "ftp://example.org/a",
+            "file:///etc/passwd",
+            "a.pth",
+            "",
+            "http://[::1",
+            "http://127.0.0.1.example.org/a",
+            "https:///a",
+        ],
+    )
     def test_https_alone(self, tmp_path: Path, url: str) -> None:
         with pytest.raises(WeightsError):
             download(url, tmp_path / "a")
@@ -347,14 +365,21 @@ class TestPages:
     def test_confirmation_by_link(self, server: Server, tmp_path: Path) -> None:
         """As Drive had it before."""
         page = b'<html><a id="uc-download-link" href="/uc?confirm=Ab1&amp;id=X1">Download anyway</a></html>'
-        server.plays["/uc"] = lambda handler: (send(handler) if "confirm" in handler.path
-                                               else send(handler, page, kind="text/html"))
+        server.plays["/uc"] = lambda handler: (
+            send(handler) if "confirm" in handler.path else send(handler, page, kind="text/html")
+        )
         assert download(server.url("/uc?id=X1"), tmp_path / "a") == SUM
 
-    @pytest.mark.parametrize("page", [
-        b"<html><head><title>Sign in -\n Accounts</title></head></html>", b"", b"<form id='download-form'>",
-        b"\xff" * 99, b"<title>" + b"x" * 3_000_000,
-    ])
+    @pytest.mark.parametrize(
+        "page",
+        [
+            b"<html><head><title>Sign in -\n Accounts</title></head></html>",
+            b"",
+            b"<form id='download-form'>",
+            b"\xff" * 99,
+            b"<title>" + b"x" * 3_000_000,
+        ],
+    )
     def test_a_page_in_place_of_the_file(self, server: Server, tmp_path: Path, page: bytes) -> None:
         server.plays["/a"] = lambda handler: send(handler, page, kind="text/html")
         with pytest.raises(WeightsError, match="answers with a page") as caught:
@@ -406,8 +431,9 @@ class TestWeights:
     def test_what_has_arrived_stays(self, server: Server, own_folders: Path) -> None:
         server.plays["/w.pth"] = lambda handler: send(handler, stop=CUT)
         with pytest.raises(MachineError, match=f"{CUT} bytes are kept"):
-            fetch_weights(load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"),
-                          patience=replace(QUICK, attempts=1))
+            fetch_weights(
+                load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"), patience=replace(QUICK, attempts=1)
+            )
         assert parts(own_folders) == [".fetched"]
 
     def test_known_sum(self, server: Server, tmp_path: Path, own_folders: Path) -> None:

@@ -30,12 +30,16 @@ VGG = "vggface2_vgg19_256_1_2_id"
 def narrow(arch: str) -> str:
     """The same kind of network, small enough for a test."""
     thin = arch.replace("ngf=128", "ngf=1,max_nc=4")
-    return thin.replace("num_classes=3)", "num_classes=3,feature_scale=64)").replace("feature_scale=1)",
-                                                                                     "feature_scale=64)")
+    return thin.replace("num_classes=3)", "num_classes=3,feature_scale=64)").replace(
+        "feature_scale=1)", "feature_scale=64)"
+    )
 
 
-GENERATORS = [weight for weight in load_catalogue().values()
-              if weight.source and weight.role in ("reenact", "mask", "inpaint", "blend")]
+GENERATORS = [
+    weight
+    for weight in load_catalogue().values()
+    if weight.source and weight.role in ("reenact", "mask", "inpaint", "blend")
+]
 
 
 class TestRecognise:
@@ -81,7 +85,12 @@ class TestRecognise:
         done = import_weights(publish(tmp_path / "ours_256_2_0.pth", SMALL), own_folders)
         assert done.weight is not None
         assert (done.weight.name, done.weight.role, done.weight.crop, done.weight.licence, done.weight.default) == (
-            "ours_256_2_0", "inpaint", 2.0, "unknown", False)
+            "ours_256_2_0",
+            "inpaint",
+            2.0,
+            "unknown",
+            False,
+        )
 
     @pytest.mark.parametrize("name", [f"{INPAINT} (1).pth", f"{INPAINT}(2).pth", f"{INPAINT}.pth.tar"])
     def test_what_browsers_add(self, own_folders: Path, tmp_path: Path, name: str) -> None:
@@ -91,7 +100,10 @@ class TestRecognise:
         """An inpainting network is no blending one, whatever its file is called or somebody says."""
         blending = "ijbc_msrunet_256_1_2_blending_v2"
         file = publish(tmp_path / f"{blending}.pth", SMALL)
-        for done in (import_weights(file, own_folders), import_weights(publish(tmp_path / "x.pth"), own_folders, name=blending)):
+        for done in (
+            import_weights(file, own_folders),
+            import_weights(publish(tmp_path / "x.pth"), own_folders, name=blending),
+        ):
             assert done.state == "refused" and f"it is not {blending}" in done.message
         assert import_weights(file, own_folders, name="ours").weight.role == "inpaint"  # type: ignore[union-attr]
 
@@ -253,7 +265,9 @@ class TestFolders:
 
 def test_a_swap_of_the_full_size_is_the_published_one() -> None:
     """The catalogue's strings make the networks that the parity cases have."""
-    channels = {weight.name: next(iter(build_network(weight.arch, device="meta").state_dict().values())).shape[:2]
-                for weight in GENERATORS}
+    channels = {
+        weight.name: next(iter(build_network(weight.arch, device="meta").state_dict().values())).shape[:2]
+        for weight in GENERATORS
+    }
     assert channels["nfv_msrunet_256_1_2_reenactment_v2.1"] == (256, 101)
     assert channels[INPAINT] == (256, 4)

@@ -63,8 +63,11 @@ class TestCode:
     @pytest.mark.parametrize("where", ["best_loss", "arch", "state_dict"])
     def test_in_a_pickle(self, tmp_path: Path, marker: Path, legacy: bool, where: str) -> None:
         path = tmp_path / "weights.pth"
-        torch.save({"arch": SMALL, "state_dict": small_state(), where: Trap(marker)}, path,
-                   _use_new_zipfile_serialization=not legacy)
+        torch.save(
+            {"arch": SMALL, "state_dict": small_state(), where: Trap(marker)},
+            path,
+            _use_new_zipfile_serialization=not legacy,
+        )
         assert "system" in refusal(path)
         assert not marker.exists()
         with path.open("rb") as stream:
@@ -83,17 +86,20 @@ class TestCode:
         refusal(path)
         assert not marker.exists()
 
-    @pytest.mark.parametrize("program", [
-        b"\x80\x02cos\nsystem\n(X\x05\x00\x00\x00touchtR.",
-        b"(X\x05\x00\x00\x00touchios\nsystem\n.",
-        b"\x80\x02(cos\nsystem\nX\x05\x00\x00\x00toucho.",
-        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
-        b"\x80\x02\x82\x01.",
-        b"\x80\x02cbuiltins\ngetattr\n.",
-        b"\x80\x02ctorch.hub\nload\n.",
-        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2.__globals__\n.",
-        b"\x80\x04\x8c\x0ctorch._utils\x8c\x1e_rebuild_tensor_v2.__globals__\x93.",
-    ])
+    @pytest.mark.parametrize(
+        "program",
+        [
+            b"\x80\x02cos\nsystem\n(X\x05\x00\x00\x00touchtR.",
+            b"(X\x05\x00\x00\x00touchios\nsystem\n.",
+            b"\x80\x02(cos\nsystem\nX\x05\x00\x00\x00toucho.",
+            b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+            b"\x80\x02\x82\x01.",
+            b"\x80\x02cbuiltins\ngetattr\n.",
+            b"\x80\x02ctorch.hub\nload\n.",
+            b"\x80\x02ctorch._utils\n_rebuild_tensor_v2.__globals__\n.",
+            b"\x80\x04\x8c\x0ctorch._utils\x8c\x1e_rebuild_tensor_v2.__globals__\x93.",
+        ],
+    )
     @pytest.mark.parametrize("archive", [False, True])
     def test_in_opcodes(self, tmp_path: Path, program: bytes, archive: bool) -> None:
         path = tmp_path / "weights.pth"
@@ -104,17 +110,20 @@ class TestCode:
             path.write_bytes(program)
         refusal(path)
 
-    @pytest.mark.parametrize("arch", [
-        "__import__('os').system('touch {marker}')",
-        "res_unet.MultiScaleResUNet(in_nc=__import__('os').system('touch {marker}'))",
-        "res_unet.MultiScaleResUNet(**dict(in_nc=open('{marker}','w').write('') or 4))",
-        "[open('{marker}','w') for _ in [1]]",
-        "os.system(command='touch {marker}')",
-        "res_unet.MultiScaleResUNet(in_nc=4)\nopen('{marker}','w')",
-        "(lambda: open('{marker}','w'))()",
-        "f\"{{open('{marker}','w')}}\"",
-        "torch.hub.load(repo='x')",
-    ])
+    @pytest.mark.parametrize(
+        "arch",
+        [
+            "__import__('os').system('touch {marker}')",
+            "res_unet.MultiScaleResUNet(in_nc=__import__('os').system('touch {marker}'))",
+            "res_unet.MultiScaleResUNet(**dict(in_nc=open('{marker}','w').write('') or 4))",
+            "[open('{marker}','w') for _ in [1]]",
+            "os.system(command='touch {marker}')",
+            "res_unet.MultiScaleResUNet(in_nc=4)\nopen('{marker}','w')",
+            "(lambda: open('{marker}','w'))()",
+            "f\"{{open('{marker}','w')}}\"",
+            "torch.hub.load(repo='x')",
+        ],
+    )
     def test_in_an_architecture(self, tmp_path: Path, marker: Path, arch: str) -> None:
         path = tmp_path / "weights.pth"
         torch.save({"arch": arch.format(marker=marker), "state_dict": small_state()}, path)
@@ -154,8 +163,29 @@ class TestSize:
         directory = b""
         for number in range(500):
             entry = f"archive/data/{number}".encode()
-            directory += struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0, crc, len(body), len(body),
-                                     len(entry), 0, 0, 0, 0, 0, 0) + entry
+            directory += (
+                struct.pack(
+                    "<4s6H3I5H2I",
+                    b"PK\1\2",
+                    20,
+                    20,
+                    0,
+                    0,
+                    0,
+                    0,
+                    crc,
+                    len(body),
+                    len(body),
+                    len(entry),
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                )
+                + entry
+            )
         end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 500, 500, len(directory), len(local) + len(body), 0)
         path.write_bytes(local + body + directory + end)
         assert "more than the file holds" in refusal(path)
@@ -179,16 +209,22 @@ class TestSize:
     def test_a_stream_that_announces_much(self, tmp_path: Path, numbers: int) -> None:
         path = publish(tmp_path / "weights.pth", legacy=True)
         announced = re.compile(rb"(X\x03\x00\x00\x00cpu(?:q.|r....)|\x00cpuq.h.)(?:K.|M..)", re.DOTALL)
-        changed, count = announced.subn(lambda found: found.group(1) + b"J" + struct.pack("<i", numbers),
-                                        path.read_bytes(), count=1)
+        changed, count = announced.subn(
+            lambda found: found.group(1) + b"J" + struct.pack("<i", numbers), path.read_bytes(), count=1
+        )
         assert count == 1
         path.write_bytes(changed)
         refusal(path)
 
     def test_a_network_without_end(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pth"
-        torch.save({"arch": "res_unet.MultiScaleResUNet(in_nc=4,ngf=512,max_nc=4096,flat_layers=(16,16,16,16,16,16))",
-                    "state_dict": small_state()}, path)
+        torch.save(
+            {
+                "arch": "res_unet.MultiScaleResUNet(in_nc=4,ngf=512,max_nc=4096,flat_layers=(16,16,16,16,16,16))",
+                "state_dict": small_state(),
+            },
+            path,
+        )
         assert "million parameters" in refusal(path)
 
     def test_a_file_of_many_gigabytes(self, tmp_path: Path) -> None:
@@ -211,16 +247,26 @@ class TestSize:
         refusal(path)
         refusal(path, read_safetensors_header)
 
-    @pytest.mark.parametrize("head", [
-        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}},
-        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 8]}},
-        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-         "b": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}},
-        {"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}},
-        {"a": {"dtype": "Q7", "shape": [2], "data_offsets": [0, 8]}},
-        {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}},
-        {"a": {"dtype": "F32"}}, {"a": 7}, {"__metadata__": {"arch": 7}}, {"__metadata__": []}, [], {},
-    ])
+    @pytest.mark.parametrize(
+        "head",
+        [
+            {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}},
+            {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 8]}},
+            {
+                "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                "b": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+            },
+            {"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}},
+            {"a": {"dtype": "Q7", "shape": [2], "data_offsets": [0, 8]}},
+            {"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}},
+            {"a": {"dtype": "F32"}},
+            {"a": 7},
+            {"__metadata__": {"arch": 7}},
+            {"__metadata__": []},
+            [],
+            {},
+        ],
+    )
     def test_tensors_of_a_safetensors(self, tmp_path: Path, head: Any) -> None:
         path = tmp_path / "weights.safetensors"
         text = json.dumps(head).encode()
@@ -240,7 +286,7 @@ class TestContent:
     def test_cut_off(self, tmp_path: Path, legacy: bool, keep: float) -> None:
         path = publish(tmp_path / "weights.pth", legacy=legacy)
         data = path.read_bytes()
-        path.write_bytes(data[:int(keep if keep >= 3 else len(data) * keep)])
+        path.write_bytes(data[: int(keep if keep >= 3 else len(data) * keep)])
         refusal(path)
 
     def test_cut_off_safetensors(self, tmp_path: Path) -> None:
@@ -265,8 +311,13 @@ class TestContent:
         path = tmp_path / "weights.pth"
         state = small_state()
         gone = next(iter(state))
-        torch.save({"arch": SMALL, "state_dict": {**{n: t for n, t in state.items() if n != gone},
-                                                  "more.weight": torch.zeros(1)}}, path)
+        torch.save(
+            {
+                "arch": SMALL,
+                "state_dict": {**{n: t for n, t in state.items() if n != gone}, "more.weight": torch.zeros(1)},
+            },
+            path,
+        )
         said = refusal(path)
         assert "1 missing" in said and gone in said and "1 too many (more.weight)" in said
 
@@ -279,19 +330,41 @@ class TestContent:
         torch.save({"arch": SMALL, "state_dict": state}, path)
         assert name in refusal(path)
 
-    @pytest.mark.parametrize("content", [
-        {}, [], 7, "text", {"a": 1}, {"state_dict": {}}, {"state_dict": 7}, {1: torch.zeros(2)},
-        {"arch": 7, "state_dict": {"a": torch.zeros(2)}}, {"a": torch.zeros(2, dtype=torch.complex64)},
-        {"a": torch.zeros(2, dtype=torch.bool)}, {"a": {"b": torch.zeros(2)}},
-    ], ids=str)
+    @pytest.mark.parametrize(
+        "content",
+        [
+            {},
+            [],
+            7,
+            "text",
+            {"a": 1},
+            {"state_dict": {}},
+            {"state_dict": 7},
+            {1: torch.zeros(2)},
+            {"arch": 7, "state_dict": {"a": torch.zeros(2)}},
+            {"a": torch.zeros(2, dtype=torch.complex64)},
+            {"a": torch.zeros(2, dtype=torch.bool)},
+            {"a": {"b": torch.zeros(2)}},
+        ],
+        ids=str,
+    )
     def test_other_things(self, tmp_path: Path, content: Any) -> None:
         path = tmp_path / "weights.pth"
         torch.save(content, path)
         refusal(path)
 
-    @pytest.mark.parametrize("content", [
-        b"", b"PK", b"PK\3\4" + bytes(100), b"<!DOCTYPE html><html></html>", bytes(4096),
-        b"version https://git-lfs.github.com/spec/v1\n", random.Random(1).randbytes(5000)])
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"PK",
+            b"PK\3\4" + bytes(100),
+            b"<!DOCTYPE html><html></html>",
+            bytes(4096),
+            b"version https://git-lfs.github.com/spec/v1\n",
+            random.Random(1).randbytes(5000),
+        ],
+    )
     def test_no_checkpoint(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "weights.pth"
         path.write_bytes(content)
@@ -348,8 +421,9 @@ class TestPlaces:
         with pytest.raises(WeightsError):
             read_checkpoint("a" * 5000)
 
-    def test_one_bad_file_does_not_hide_the_others(self, own_folders: Path, tmp_path: Path,
-                                                   caplog: pytest.LogCaptureFixture) -> None:
+    def test_one_bad_file_does_not_hide_the_others(
+        self, own_folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         from fsgan_core.networks.weights.catalogue import list_installed_weights
 
         good = import_weights(publish(tmp_path / "ijbc_msrunet_256_1_2_inpainting_v2.pth"), own_folders)
