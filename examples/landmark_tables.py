@@ -22,7 +22,7 @@ from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
-from fsgan_core.stages.fsgan_crop import compute_face_crop
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
 
 
 def make_table(shares: np.ndarray, rows: int) -> Plate:

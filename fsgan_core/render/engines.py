@@ -99,17 +99,20 @@ class ResolvedEngine:
 
 
 _REENACT = {"reenact": "fsgan_core.stages.reenact:reenact"}
-_DRIVE = {"picture": "fsgan_core.stages.liquify:drive_picture", "mattes": "fsgan_core.stages.liquify:drive_mattes"}
+_DRIVE = {
+    "picture": "fsgan_core.stages.motion.liquify:drive_picture",
+    "mattes": "fsgan_core.stages.motion.liquify:drive_mattes",
+}
 _MASK = {"measure": "fsgan_core.stages.mask:measure_mattes", "combine": "fsgan_core.stages.mask:combine_mattes"}
 _INPAINT = {"inpaint": "fsgan_core.stages.inpaint:inpaint"}
 _BLEND = {"blend": "fsgan_core.stages.blend:blend"}
-_FSGAN_REENACT = {"reenact": "fsgan_core.stages.fsgan_reenact:reenact"}
+_FSGAN_REENACT = {"reenact": "fsgan_core.stages.neural.fsgan_reenact:reenact"}
 _FSGAN_MASK = {
-    "measure": "fsgan_core.stages.fsgan_mask:measure_mattes",
-    "combine": "fsgan_core.stages.fsgan_mask:combine_mattes",
+    "measure": "fsgan_core.stages.neural.fsgan_mask:measure_mattes",
+    "combine": "fsgan_core.stages.neural.fsgan_mask:combine_mattes",
 }
-_FSGAN_INPAINT = {"inpaint": "fsgan_core.stages.fsgan_inpaint:inpaint"}
-_FSGAN_BLEND = {"blend": "fsgan_core.stages.fsgan_blend:blend"}
+_FSGAN_INPAINT = {"inpaint": "fsgan_core.stages.neural.fsgan_inpaint:inpaint"}
+_FSGAN_BLEND = {"blend": "fsgan_core.stages.neural.fsgan_blend:blend"}
 
 ENGINES: tuple[Engine, ...] = (
     Engine("reenact", "fsgan", _FSGAN_REENACT, required_roles=("reenact",), optional_roles=("mask",)),

@@ -22,7 +22,7 @@ from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
-from fsgan_core.stages.performance import correct_performer
+from fsgan_core.stages.motion.performance import correct_performer
 from fsgan_core.stages.recognition import Recognition
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, list_used_views, plan_views
 from fsgan_core.stages.warp_points import Performer, compute_likeness, measure_performer

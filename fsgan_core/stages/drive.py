@@ -24,7 +24,7 @@ from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.performance import (
+from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
     LOWER_LIPS,
     UPPER_LIDS,

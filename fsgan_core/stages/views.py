@@ -24,8 +24,8 @@ from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.lids import OPEN_ENOUGH, Blink, measure_openness, open_eyes, plan_blink
-from fsgan_core.stages.performance import measure_landmark_bias
+from fsgan_core.stages.motion.lids import OPEN_ENOUGH, Blink, measure_openness, open_eyes, plan_blink
+from fsgan_core.stages.motion.performance import measure_landmark_bias
 from fsgan_core.stages.warp_points import Performer
 
 FADE_FRAMES = 3  # frames on either side over which a change of view is spread

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.erosion import EROSION_KERNEL, erode_softly
+from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
 from fsgan_core.stages.poisson import solve_membrane
 from fsgan_core.stages.reenact import make_spline_stiffness
 from fsgan_core.stages.warp import fit_spline_map, sample_picture

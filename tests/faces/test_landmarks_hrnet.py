@@ -27,7 +27,7 @@ from fsgan_core.networks.weights.catalogue import find_weights, load_catalogue, 
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
 from fsgan_core.plates.colour import open_config
 from fsgan_core.runtime.events import ignore_event
-from fsgan_core.stages.fsgan_crop import compute_face_crop
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
 from tests.faces.helpers import Pictures, head, movie, plate, shifted
 from tests.faces.standins import DlibMaps, Fixed, Ruler, ruled
 from tests.patterns import patterned

@@ -15,9 +15,16 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, unpremultiply
-from fsgan_core.stages.lids import OPEN_ENOUGH, Blink, compute_blink_landmarks, measure_openness, open_eyes, plan_blink
 from fsgan_core.stages.mask import measure_mattes
-from fsgan_core.stages.performance import measure_landmark_bias
+from fsgan_core.stages.motion.lids import (
+    OPEN_ENOUGH,
+    Blink,
+    compute_blink_landmarks,
+    measure_openness,
+    open_eyes,
+    plan_blink,
+)
+from fsgan_core.stages.motion.performance import measure_landmark_bias
 from fsgan_core.stages.reenact import (
     draw_features,
     mark_unstretched,

@@ -11,8 +11,8 @@ import pytest
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
 from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.fsgan_crop import compute_face_crop, cut_crop
 from fsgan_core.stages.image_ops import to_display
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop
 from fsgan_core.training.face_crops import (
     ClipFaces,
     FaceLayout,

@@ -28,7 +28,7 @@ from fsgan_core.networks.weights.checkpoint import write_checkpoint
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr import read_image
-from fsgan_core.stages.erosion import erode_softly
+from fsgan_core.stages.neural.erosion import erode_softly
 from tests.faces.helpers import head
 from tests.host import tcl
 from tests.patterns import image, patterned

@@ -13,10 +13,10 @@ from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.erosion import erode_softly
-from fsgan_core.stages.fsgan_crop import compute_face_crop
-from fsgan_core.stages.fsgan_inpaint import inpaint
 from fsgan_core.stages.image_ops import unpremultiply
+from fsgan_core.stages.neural.erosion import erode_softly
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
+from fsgan_core.stages.neural.fsgan_inpaint import inpaint
 from tests.stages.conftest import Still
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fsgan_core.faces.pose import FACE_MODEL
-from fsgan_core.stages.performance import (
+from fsgan_core.stages.motion.performance import (
     correct_gaps,
     fit_rigid_pose,
     measure_landmark_bias,

@@ -25,9 +25,12 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
-from fsgan_core.stages.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte
-from fsgan_core.stages.fsgan_network import (
+from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
+from fsgan_core.stages.mask import draw_hull
+from fsgan_core.stages.motion.lids import Blink
+from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
+from fsgan_core.stages.neural.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte
+from fsgan_core.stages.neural.fsgan_network import (
     display_to_perceptual,
     from_network_planes,
     get_network,
@@ -37,9 +40,6 @@ from fsgan_core.stages.fsgan_network import (
     run_network,
     to_network_planes,
 )
-from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
-from fsgan_core.stages.lids import Blink
-from fsgan_core.stages.mask import draw_hull
 from fsgan_core.stages.reenact import (
     DETAIL_SIZE,
     SourceView,

@@ -20,14 +20,6 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.fsgan_crop import Crop, compute_face_crop, mark_crop_area, paste_crop
-from fsgan_core.stages.fsgan_network import (
-    crop_for_network,
-    get_network,
-    get_working_size,
-    run_network,
-    to_network_planes,
-)
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.mask import (
     META_TEXTURE,
@@ -37,6 +29,14 @@ from fsgan_core.stages.mask import (
     finish_mask,
     format_texture,
     make_face_raster,
+)
+from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, mark_crop_area, paste_crop
+from fsgan_core.stages.neural.fsgan_network import (
+    crop_for_network,
+    get_network,
+    get_working_size,
+    run_network,
+    to_network_planes,
 )
 from fsgan_core.stages.occlusion import detect_glasses, find_glasses_frames
 from fsgan_core.stages.plate_match import measure_texture

@@ -19,8 +19,9 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.blend import BlendedPlate, apply_plate_texture, mix_into_target, prepare_blend, skip_blend
-from fsgan_core.stages.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
-from fsgan_core.stages.fsgan_network import (
+from fsgan_core.stages.image_ops import to_scene_linear, unpremultiply
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
+from fsgan_core.stages.neural.fsgan_network import (
     compute_hard_matte,
     crop_for_network,
     cut_masked_crop,
@@ -32,7 +33,6 @@ from fsgan_core.stages.fsgan_network import (
     to_network_planes,
     upscale_change,
 )
-from fsgan_core.stages.image_ops import to_scene_linear, unpremultiply
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

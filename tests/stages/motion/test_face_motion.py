@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces.pose import fit_head_pose
-from fsgan_core.stages.face_motion import compute_face_motion
+from fsgan_core.stages.motion.face_motion import compute_face_motion
 from tests.stages.conftest import Still
-from tests.stages.test_liquify import OPEN, SHUT, wanted
+from tests.stages.motion.test_liquify import OPEN, SHUT, wanted
 
 
 @pytest.mark.parametrize("what", [OPEN, SHUT])

@@ -15,10 +15,10 @@ from fsgan_core.faces.heatmap import decode_heat_maps
 from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import fsgan_network
-from fsgan_core.stages.fsgan_crop import compute_face_crop, cut_crop, paste_crop
-from fsgan_core.stages.fsgan_reenact import count_steps, draw_lips, measure_agreement, reenact
 from fsgan_core.stages.image_ops import unpremultiply
+from fsgan_core.stages.neural import fsgan_network
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop, paste_crop
+from fsgan_core.stages.neural.fsgan_reenact import count_steps, draw_lips, measure_agreement, reenact
 from fsgan_core.stages.reenact import SourceView, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed

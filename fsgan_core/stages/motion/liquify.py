@@ -21,17 +21,6 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame, Patch
-from fsgan_core.stages.face_motion import (
-    LEFT_EYE_OPENING,
-    MOUTH_OPENING,
-    RIGHT_EYE_OPENING,
-    LayeredMotion,
-    build_layered_motion,
-    compute_face_motion,
-    find_convex_hull,
-    make_pixel_grid,
-    render_motion,
-)
 from fsgan_core.stages.image_ops import (
     blur_weighted,
     draw_polygon,
@@ -41,6 +30,17 @@ from fsgan_core.stages.image_ops import (
     pad_plate,
     premultiply,
     smoothstep,
+)
+from fsgan_core.stages.motion.face_motion import (
+    LEFT_EYE_OPENING,
+    MOUTH_OPENING,
+    RIGHT_EYE_OPENING,
+    LayeredMotion,
+    build_layered_motion,
+    compute_face_motion,
+    find_convex_hull,
+    make_pixel_grid,
+    render_motion,
 )
 from fsgan_core.stages.reenact import SourceView
 from fsgan_core.stages.views import ViewRef

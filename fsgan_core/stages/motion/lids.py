@@ -14,7 +14,7 @@ import numpy as np
 from fsgan_core.faces.pose import fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.performance import (
+from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
     UPPER_LIDS,
     LandmarkBias,

@@ -8,7 +8,7 @@ import pytest
 
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.region import compute_region
-from fsgan_core.stages.fsgan_crop import (
+from fsgan_core.stages.neural.fsgan_crop import (
     Crop,
     compute_face_crop,
     compute_view_margin,

@@ -20,8 +20,17 @@ from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
-from fsgan_core.stages.fsgan_network import (
+from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
+from fsgan_core.stages.inpaint import (
+    CONFIDENT_SHARE,
+    compute_fill_mattes,
+    extend_picture,
+    find_dark_parts,
+    gather_views,
+    make_completed_plate,
+)
+from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
+from fsgan_core.stages.neural.fsgan_network import (
     MIN_SHOWN,
     compute_hard_matte,
     cut_masked_crop,
@@ -33,15 +42,6 @@ from fsgan_core.stages.fsgan_network import (
     run_network,
     to_network_planes,
     upscale_change,
-)
-from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
-from fsgan_core.stages.inpaint import (
-    CONFIDENT_SHARE,
-    compute_fill_mattes,
-    extend_picture,
-    find_dark_parts,
-    gather_views,
-    make_completed_plate,
 )
 
 if TYPE_CHECKING:

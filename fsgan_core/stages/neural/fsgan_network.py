@@ -20,9 +20,9 @@ from fsgan_core.faces.landmarks_wflw import carry_points, from_ibug
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.erosion import EROSION_KERNEL, erode_softly
-from fsgan_core.stages.fsgan_crop import Crop, cut_crop, paste_crop
 from fsgan_core.stages.image_ops import mark_plate_area, to_display, to_perceptual
+from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
+from fsgan_core.stages.neural.fsgan_crop import Crop, cut_crop, paste_crop
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

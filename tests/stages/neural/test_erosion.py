@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fsgan_core.stages.erosion import erode_softly, make_cone
+from fsgan_core.stages.neural.erosion import erode_softly, make_cone
 
-PARITY = Path(__file__).parents[1] / "data" / "parity_operators.npz"
+PARITY = Path(__file__).parents[2] / "data" / "parity_operators.npz"
 
 
 def test_published_case() -> None:
