@@ -218,9 +218,9 @@ def make_face(
     angles = measure_euler_angles(landmarks, pixel_aspect) if angles is None else angles
     return Face(
         frame,
-        box,
+        box,  # type: ignore[arg-type]
         landmarks,
-        _convert_to_tuple(np.round(angles, _DIGITS)),  # type: ignore[arg-type]
+        _convert_to_tuple(np.round(angles, _DIGITS)),
         round(float(confidence), _DIGITS),
         origin,
         *(None if values is None else np.round(values, _DIGITS) for values in (scatter, motion, wflw)),
