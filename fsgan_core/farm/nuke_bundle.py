@@ -414,7 +414,7 @@ def render_nodes(
         def plan_node_render(
             some: str, request: protocol.RenderRequest = request, hear: EventListener = hear
         ) -> RenderJob:
-            return plan_request_job(replace(request, frames=some), device, listen=hear, warm=warm)
+            return plan_request_job(replace(request, frames=some), device, on_event=hear, warm=warm)
 
         results.append((job.node, render_readable_frames(job.shot, frames, plan_node_render, hear)))
     return results

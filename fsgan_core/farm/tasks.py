@@ -83,7 +83,7 @@ def recognise_source(shot: Shot, device: str = "cpu", on_event: EventListener = 
     path = shot.stages.reenact.recognition_file
     if not path:
         raise InputError("the shot names no reenact.recognition_file; make the job with `fsgan farm bundle`")
-    work = plan_shot_job(shot, device=device, listen=on_event)
+    work = plan_shot_job(shot, device=device, on_event=on_event)
     work.scenes(work.resolve_held_frame(work.frames[0]))
     return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
@@ -145,7 +145,7 @@ def render_chunk(
     started = time.time()
 
     def plan_chunk_job(frames: str) -> RenderJob:
-        job = plan_shot_job(shot, frames=frames, device=device, listen=on_event, warm=warm)
+        job = plan_shot_job(shot, frames=frames, device=device, on_event=on_event, warm=warm)
         here = describe_job_engines(job, tuned="reenact fsgan fine-tuned" in expect)
         if expect and here != expect:
             raise MachineError(

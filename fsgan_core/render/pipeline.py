@@ -82,7 +82,9 @@ def render_shot(
     frame is begun, and CancelledError is raised. Raises FsganError for what concerns the whole shot; failures of
     single frames are in the result.
     """
-    return plan_shot_job(shot, frames=frames, device=device, force=force, listen=on_event, cancelled=is_cancelled).run()
+    return plan_shot_job(
+        shot, frames=frames, device=device, force=force, on_event=on_event, is_cancelled=is_cancelled
+    ).run()
 
 
 def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu", **options: Any) -> RenderJob:
@@ -158,8 +160,8 @@ def render_stage(
         frames=frames,
         device=device,
         force=force,
-        listen=on_event,
-        cancelled=is_cancelled,
+        on_event=on_event,
+        is_cancelled=is_cancelled,
     ).run()
 
 

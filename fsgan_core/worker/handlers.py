@@ -63,7 +63,12 @@ class RequestHandler:
         self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
         work = plan_request_job(
-            request, self._device, force=request.force, listen=on_event, cancelled=is_cancelled, warm=self._warm_cache
+            request,
+            self._device,
+            force=request.force,
+            on_event=on_event,
+            is_cancelled=is_cancelled,
+            warm=self._warm_cache,
         )
         if request.report and work.stage != "final":
             raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
@@ -80,7 +85,7 @@ class RequestHandler:
     def _answer_keys(
         self, request: protocol.KeysRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        work = plan_request_job(request, self._device, cancelled=is_cancelled, warm=self._plan_cache)
+        work = plan_request_job(request, self._device, is_cancelled=is_cancelled, warm=self._plan_cache)
         return summarise_states(work, compute_frame_states(work, is_cancelled))
 
     def _answer_analyse(

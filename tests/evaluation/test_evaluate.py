@@ -77,7 +77,7 @@ def darker_face(plate: Plate, frame: int) -> Plate:
 class TestEqual:
     def test_nothing_changed(self, bench: Bench) -> None:
         seen: list[Event] = []
-        found = bench.evaluate(bench.result(untouched), listen=seen.append)
+        found = bench.evaluate(bench.result(untouched), on_event=seen.append)
         assert found.frames == (1, 2, 3)
         assert found.lost == found.target_lost == ()
         assert found.unchanged == (1, 2, 3)

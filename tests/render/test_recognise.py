@@ -277,7 +277,7 @@ def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(recognition, "SEARCH_STEPS", 4)
     heard: list[Event] = []
-    work: RenderJob = plan_shot_job(swap_of(small, tmp_path, "2"), listen=heard.append)
+    work: RenderJob = plan_shot_job(swap_of(small, tmp_path, "2"), on_event=heard.append)
     work.scenes(2)
     steps = [(event.done, event.total) for event in heard if event.kind == "recognise"]
     shares = [done / total for done, total in steps]

@@ -43,7 +43,7 @@ class TestLearns:
     def test_loss_falls(self, faces: FaceSet, tmp_path: Path, prewarp: bool) -> None:
         told: list[FinetuneStep] = []
         recipe = Recipe(iterations=18, batch=2, rate=5e-3, prewarp=prewarp, precision="fp32")
-        found = run(faces, tmp_path, recipe, listen=told.append)
+        found = run(faces, tmp_path, recipe, on_progress=told.append)
         assert found.losses[-3:].mean() < 0.65 * found.losses[:3].mean()
         assert (
             found.figures_after.l1 < 0.75 * found.figures_before.l1
@@ -109,7 +109,7 @@ class TestGoesOn:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run(faces, tmp_path, listen=stop)
+            run(faces, tmp_path, on_progress=stop)
         state = load_state(tmp_path / STATE_FILE, "key")
         assert state is not None and state.step == 3 and len(state.losses) == 3
 
@@ -141,7 +141,7 @@ def listen(step):
         os.kill(os.getpid(), signal.SIGKILL)
 faces = load_faces(folder / "faces.npz", "key")
 module.finetune(faces, seeded(arch, 1), Recipe(iterations=9, batch=2, rate=2e-3, precision="fp32"), folder=folder,
-                key="key", save_every=4, listen=listen)
+                key="key", save_every=4, on_progress=listen)
 """
 
 

@@ -146,7 +146,7 @@ folder = pathlib.Path(sys.argv[1])
 for network in sys.argv[2:]:
     child = os.fork()
     if not child:
-        run(load_dataset(folder / "faces"), plan_of(network), folder / network, save_every=6, listen=listen)
+        run(load_dataset(folder / "faces"), plan_of(network), folder / network, save_every=6, on_progress=listen)
         os._exit(0)
     print(os.WTERMSIG(os.waitpid(child, 0)[1]), flush=True)
 """
