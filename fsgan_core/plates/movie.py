@@ -27,6 +27,7 @@ import numpy as np
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.image_file import check_readable
 from fsgan_core.plates.plate import Plate, TypedValue, Window
+from fsgan_core.runtime.memory import register_cache
 
 log = logging.getLogger(__name__)
 
@@ -224,6 +225,9 @@ _index_lock = threading.Lock()
 _digests: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
 _MAX_DIGESTS = 100_000
 _digest_lock = threading.Lock()
+
+register_cache(_indexes.clear)
+register_cache(_digests.clear)
 
 
 def get_content_digest(path: Path) -> str:
