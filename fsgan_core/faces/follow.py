@@ -178,7 +178,7 @@ class FaceFollower:
         gain = np.array([[compute_overlap(box, candidate.box) for candidate in candidates] for box in boxes])
         doubt = gain > 0.15
         for row, column in zip(*np.nonzero(doubt), strict=True):
-            mine = alive[row].descriptor
+            mine = alive[row].mean_descriptor
             if mine is not None and (doubt[row].sum() > 1 or doubt[:, column].sum() > 1):
                 landmarks = self._dlib_landmarker.locate_coarsely(picture, candidates[column].box)
                 gain[row, column] += 1 - np.linalg.norm(compute_descriptor(picture, landmarks) - mine)
