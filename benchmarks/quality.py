@@ -31,7 +31,7 @@ from fsgan_core.contract.errors import EngineError, FsganError, WeightsError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.evaluation.charts import write_json, write_plots
 from fsgan_core.evaluation.evaluate import evaluate
-from fsgan_core.evaluation.metrics import FIGURES, nanmean
+from fsgan_core.evaluation.metrics import METRICS, nanmean
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.sequence import format_frames, open_clip, parse_frames
 from fsgan_core.render.pipeline import render_shot
@@ -212,7 +212,7 @@ def save_json(path: Path, data: Any) -> None:
 
 def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table of engines' means, then one of pairs for each engine."""
-    figures = [next(figure for figure in FIGURES if figure.name == name) for name in SHOWN_FIGURES]
+    figures = [next(figure for figure in METRICS if figure.name == name) for name in SHOWN_FIGURES]
     head = "".join(f" {figure.label}{', ' + figure.unit if figure.unit else ''} |" for figure in figures)
     rule = "|---|" + " ---: |" * len(figures)
 

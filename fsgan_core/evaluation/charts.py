@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import FIGURES, Figure, nanmean
+from fsgan_core.evaluation.metrics import METRICS, Metric, nanmean
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.runtime.atomic import write_atomically
 
@@ -33,13 +33,13 @@ def make_evaluation_table(evaluation: Evaluation) -> Table:
     for name in ("mean", "worst", "in frame"):
         shown.add_column(name, justify="right")
     shown.add_column("what it is", overflow="fold")
-    for figure in FIGURES:
+    for figure in METRICS:
         worst = evaluation.find_worst_frame(figure.name, high=figure.better != "high") if figure.better else None
-        value = evaluation.figures[figure.name][evaluation.frames.index(worst)] if worst is not None else math.nan
+        value = evaluation.metrics[figure.name][evaluation.frames.index(worst)] if worst is not None else math.nan
         shown.add_row(
             figure.label,
-            _format_figure(figure, evaluation.means[figure.name]),
-            _format_figure(figure, value, unit=False),
+            _format_metric(figure, evaluation.means[figure.name]),
+            _format_metric(figure, value, unit=False),
             "" if worst is None else str(worst),
             figure.meaning,
         )
@@ -65,22 +65,22 @@ def make_comparison_table(evaluations: Sequence[Evaluation], names: Sequence[str
 
     shown = Table(title="means over frames", title_justify="left")
     shown.add_column("result")
-    for figure in FIGURES:
+    for figure in METRICS:
         shown.add_column(f"{figure.label}{', ' + figure.unit if figure.unit else ''}", justify="right")
     shown.add_column("lost", justify="right")
     rows = list(names) or [Path(evaluation.result).name for evaluation in evaluations]
     for name, evaluation in zip(rows, evaluations, strict=True):
         shown.add_row(
             name,
-            *(_format_figure(figure, evaluation.means[figure.name], unit=False) for figure in FIGURES),
+            *(_format_metric(figure, evaluation.means[figure.name], unit=False) for figure in METRICS),
             str(len(evaluation.lost)),
         )
     if len(evaluations) > 1:
         shown.add_section()
-        means = [nanmean(evaluation.means[figure.name] for evaluation in evaluations) for figure in FIGURES]
+        means = [nanmean(evaluation.means[figure.name] for evaluation in evaluations) for figure in METRICS]
         shown.add_row(
             "mean",
-            *(_format_figure(figure, value, unit=False) for figure, value in zip(FIGURES, means, strict=True)),
+            *(_format_metric(figure, value, unit=False) for figure, value in zip(METRICS, means, strict=True)),
             str(sum(len(evaluation.lost) for evaluation in evaluations)),
         )
     return shown
@@ -126,12 +126,12 @@ def write_plots(evaluation: Evaluation, path: Path | str) -> Path:
 
 
 def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) -> None:
-    figure = next(figure for figure in FIGURES if figure.name == name.removesuffix("_result"))
+    figure = next(figure for figure in METRICS if figure.name == name.removesuffix("_result"))
     frames, scale = np.array(evaluation.frames), figure.scale
     if contrast:
         panel.plot(
             frames,
-            evaluation.figures[contrast] * scale,
+            evaluation.metrics[contrast] * scale,
             color=_TARGET_COLOUR,
             linewidth=1,
             marker=".",
@@ -140,7 +140,7 @@ def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) ->
         )
     panel.plot(
         frames,
-        evaluation.figures[name] * scale,
+        evaluation.metrics[name] * scale,
         color=_RESULT_COLOUR,
         linewidth=1.2,
         marker=".",
@@ -153,16 +153,16 @@ def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) ->
         panel.axhline(1.0, color=_TARGET_COLOUR, linewidth=1)
     else:
         low, high = panel.get_ylim()
-        panel.set_ylim(min(0.0, low), high if np.nanmax(evaluation.figures[name], initial=0.0) > 0 else 1.0)
+        panel.set_ylim(min(0.0, low), high if np.nanmax(evaluation.metrics[name], initial=0.0) > 0 else 1.0)
     value = evaluation.means[figure.name]
-    panel.set_title(f"{figure.label}: mean {_format_figure(figure, value)}", fontsize=10, loc="left")
+    panel.set_title(f"{figure.label}: mean {_format_metric(figure, value)}", fontsize=10, loc="left")
     panel.set_ylabel(figure.unit)
     panel.grid(alpha=0.3)
     if contrast:
         panel.legend(fontsize=8, loc="best")
 
 
-def _format_figure(figure: Figure, value: float, *, unit: bool = True) -> str:
+def _format_metric(figure: Metric, value: float, *, unit: bool = True) -> str:
     """A number as a person reads it; "-" when there is none."""
     if math.isnan(value):
         return "-"

@@ -17,7 +17,7 @@ _MIN_WEIGHT = 1e-3  # weight of a side below which it is not there
 _KERNEL_SIGMAS = 4.0  # where the Gaussian ends, in deviations
 
 
-def compute_edge_difference(result: np.ndarray, target: np.ndarray, matte: np.ndarray, eyes: float) -> float:
+def compute_edge_difference(result: np.ndarray, target: np.ndarray, matte: np.ndarray, eye_distance: float) -> float:
     """How much larger the step across the matte's edge is in the result than in the target: mean along the edge of
     max(0, CIEDE2000(inside, outside) of the result - the same of the target).
 
@@ -26,7 +26,7 @@ def compute_edge_difference(result: np.ndarray, target: np.ndarray, matte: np.nd
     nothing, and a jaw against a dark wall, where target and result step alike, counts for nothing. 1 is about what an
     eye can just tell side by side. NaN without an edge (no matte, or nothing but matte).
     """
-    reach = max(MIN_EDGE_SIGMA, EDGE_SIGMA * eyes)
+    reach = max(MIN_EDGE_SIGMA, EDGE_SIGMA * eye_distance)
     inside, outside = matte >= INSIDE_SHARE * max(float(matte.max(initial=0.0)), 1e-3), matte <= 0
     if not inside.any() or not outside.any():
         return float("nan")

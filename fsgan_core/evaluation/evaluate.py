@@ -24,13 +24,13 @@ from fsgan_core.contract.errors import FrameRangeError, NoFaceError, PlateError
 from fsgan_core.contract.layers import MATTE_SOFT, META_COLORSPACE, META_FACE, RGB
 from fsgan_core.contract.shot import Clip
 from fsgan_core.evaluation.metrics import (
-    EXTRA_FIGURE_NAMES,
-    FIGURE_NAMES,
+    EXTRA_METRIC_NAMES,
     MAX_SOURCE_FRAMES,
+    METRIC_NAMES,
     OUTSIDE_MARGIN,
     FramePair,
     compute_face_region,
-    compute_figures,
+    compute_metrics,
     count_changed_outside,
     nanmean,
 )
@@ -65,7 +65,7 @@ class Evaluation:
     target: str
     result: str
     frames: tuple[int, ...]
-    figures: Mapping[str, np.ndarray]
+    metrics: Mapping[str, np.ndarray]
     source_faces: int
     matte: str
     exact: bool
@@ -77,16 +77,16 @@ class Evaluation:
     means: Mapping[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "means", {name: nanmean(values) for name, values in self.figures.items()})
+        object.__setattr__(self, "means", {name: nanmean(values) for name, values in self.metrics.items()})
 
     @property
     def outside_total(self) -> int:
         """Pixels changed outside the matte, over all frames."""
-        return int(np.nansum(self.figures["outside"]))
+        return int(np.nansum(self.metrics["outside"]))
 
     def find_worst_frame(self, name: str, *, high: bool = True) -> int | None:
         """The frame with the highest (or lowest) figure; None when no frame has it."""
-        values = self.figures[name]
+        values = self.metrics[name]
         if np.isnan(values).all():
             return None
         return self.frames[int(np.nanargmax(values) if high else np.nanargmin(values))]
@@ -108,7 +108,7 @@ class Evaluation:
             "unchanged": list(self.unchanged),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 2),
-            "figures": {name: [_to_json_number(value) for value in values] for name, values in self.figures.items()},
+            "figures": {name: [_to_json_number(value) for value in values] for name, values in self.metrics.items()},
         }
 
 
@@ -162,15 +162,15 @@ def evaluate(
     aspect = pair.target.sequence.read_header(chosen[0]).pixel_aspect
     walk = _PairMeasurer(pair, FaceGauge(folder, aspect), chosen, seconds or {}, on_event)
     step = min((b - a for a, b in pairwise(chosen)), default=1)
-    rows = [row for _, row in compute_figures(walk.measure_pairs(), descriptors, step)]
-    values = {name: np.array([row[name] for row in rows]) for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
+    rows = [row for _, row in compute_metrics(walk.measure_pairs(), descriptors, step)]
+    values = {name: np.array([row[name] for row in rows]) for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
     unchanged = tuple(frame for frame, row in zip(chosen, rows, strict=True) if row["replaced"] == 0.0)
     return Evaluation(
         source=tuple(clip.path for clip in clips),
         target=target.path,
         result=result.path,
         frames=chosen,
-        figures=values,
+        metrics=values,
         source_faces=len(descriptors),
         matte=pair.matte_text,
         exact=pair.is_exact,

@@ -24,19 +24,19 @@ from fsgan_core.faces.measure import FaceGauge, MeasuredFace
 from fsgan_core.runtime.sampling import sample_evenly
 
 __all__ = [
-    "FIGURES",
-    "Figure",
+    "METRICS",
     "FramePair",
+    "Metric",
     "compute_euler_error",
     "compute_face_region",
-    "compute_figures",
     "compute_flicker",
     "compute_identity_distance",
     "compute_landmark_error",
     "compute_luma",
-    "compute_off_factor",
+    "compute_metrics",
     "compute_sharpness",
     "compute_ssim",
+    "compute_symmetric_ratio",
     "count_changed_outside",
     "evaluate_frames",
     "nanmean",
@@ -55,7 +55,7 @@ OUTSIDE_MARGIN = 0.15
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One kind of number. scale: what it is multiplied by to be shown in `unit`. better: which way is good."""
 
     name: str
@@ -67,8 +67,8 @@ class Figure:
     better: str = "low"
 
 
-FIGURES = (
-    Figure(
+METRICS = (
+    Metric(
         "identity",
         "identity",
         "distance of dlib's face descriptor to the nearest of up to 40 source frames",
@@ -76,33 +76,33 @@ FIGURES = (
         1.0,
         3,
     ),
-    Figure("identity_target", "identity, untouched", "the same distance of the untouched target", "", 1.0, 3, ""),
-    Figure("ssim", "SSIM", "structural similarity with the target on a 256 px face crop", "", 1.0, 3, "high"),
-    Figure("euler", "Euler angles", "mean absolute difference of yaw, pitch and roll from the target's", "deg"),
-    Figure(
+    Metric("identity_target", "identity, untouched", "the same distance of the untouched target", "", 1.0, 3, ""),
+    Metric("ssim", "SSIM", "structural similarity with the target on a 256 px face crop", "", 1.0, 3, "high"),
+    Metric("euler", "Euler angles", "mean absolute difference of yaw, pitch and roll from the target's", "deg"),
+    Metric(
         "landmarks",
         "landmarks",
         "mean distance of the 68 points from the target's, over the distance of the outer eye corners",
         "%",
         100.0,
     ),
-    Figure("flicker", "flicker", "mean absolute second difference over time in the face, result minus target", "/255"),
-    Figure(
+    Metric("flicker", "flicker", "mean absolute second difference over time in the face, result minus target", "/255"),
+    Metric(
         "sharpness_off",
         "sharpness off by",
         "factor between the variances of the Laplacian in the face, either way",
         "x",
     ),
-    Figure(
+    Metric(
         "sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", 1.0, 2, ""
     ),
-    Figure("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
-    Figure("outside", "changed outside", "pixels that differ from the target outside the matte", "px", 1.0, 0),
-    Figure("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
-    Figure("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
+    Metric("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
+    Metric("outside", "changed outside", "pixels that differ from the target outside the matte", "px", 1.0, 0),
+    Metric("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
+    Metric("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
 )
-FIGURE_NAMES = tuple(figure.name for figure in FIGURES)
-EXTRA_FIGURE_NAMES = ("flicker_target", "flicker_result", "replaced")
+METRIC_NAMES = tuple(figure.name for figure in METRICS)
+EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced")
 """Also measured: both terms of the flicker, and the share of the face's pixels that differ from the target at all."""
 
 
@@ -161,7 +161,7 @@ def compute_sharpness(picture: np.ndarray, region: np.ndarray) -> float:
     return float(cv2.Laplacian(picture.astype(np.float32), cv2.CV_32F)[region].var())
 
 
-def compute_off_factor(ratio: float) -> float:
+def compute_symmetric_ratio(ratio: float) -> float:
     """The factor that `ratio` is away from 1, either way: 0.25 and 4 both give 4; 0 gives infinity."""
     if np.isnan(ratio):
         return float("nan")
@@ -244,7 +244,7 @@ class FramePair:
     seconds: float = float("nan")
 
 
-def compute_figures(
+def compute_metrics(
     frames: Iterable[FramePair], sources: Sequence[np.ndarray], step: int = 1
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """(number, figures by name) of each frame, in order; holds three frames at a time.
@@ -256,16 +256,16 @@ def compute_figures(
     now: FramePair | None = None
     for after in frames:
         if now is not None:
-            yield now.number, _compute_frame_figures(before, now, after, sources, step)
+            yield now.number, _compute_frame_metrics(before, now, after, sources, step)
         before, now = now, after
     if now is not None:
-        yield now.number, _compute_frame_figures(before, now, None, sources, step)
+        yield now.number, _compute_frame_metrics(before, now, None, sources, step)
 
 
-def _compute_frame_figures(
+def _compute_frame_metrics(
     before: FramePair | None, now: FramePair, after: FramePair | None, sources: Sequence[np.ndarray], step: int
 ) -> dict[str, float]:
-    row = dict.fromkeys((*FIGURE_NAMES, *EXTRA_FIGURE_NAMES), float("nan"))
+    row = dict.fromkeys((*METRIC_NAMES, *EXTRA_METRIC_NAMES), float("nan"))
     row["outside"], row["outside_max"] = now.outside_change
     row["seconds"] = now.seconds
     face, found = now.target_face, now.result_face
@@ -289,7 +289,7 @@ def _compute_frame_figures(
         return row
     row["replaced"] = float((shown != wanted).any(axis=2)[region].mean())
     ratio = compute_sharpness(compute_luma(shown), region) / max(compute_sharpness(compute_luma(wanted), region), 1e-6)
-    row["sharpness"], row["sharpness_off"] = ratio, compute_off_factor(ratio)
+    row["sharpness"], row["sharpness_off"] = ratio, compute_symmetric_ratio(ratio)
     if before is None or after is None or not after.number - now.number == now.number - before.number == step:
         return row
     corner = (corner[0] + now.origin[0], corner[1] + now.origin[1])
@@ -379,8 +379,8 @@ def evaluate_frames(
 
     lost: list[int] = []
     target_lost: list[int] = []
-    rows = list(compute_figures(_note_lost_faces(measure_pairs(), lost, target_lost), sources))
-    table = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else FIGURE_NAMES)}
+    rows = list(compute_metrics(_note_lost_faces(measure_pairs(), lost, target_lost), sources))
+    table = {name: [row[name] for _, row in rows] for name in (rows[0][1] if rows else METRIC_NAMES)}
     return {
         "frames": table,
         "means": {name: nanmean(values) for name, values in table.items()},

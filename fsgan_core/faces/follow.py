@@ -113,11 +113,11 @@ class FaceFollower:
         self._refused_boxes: list[tuple[int, Box]] = []
 
     def add_picture(
-        self, place: int, picture: np.ndarray, shift: tuple[float, float] = (0.0, 0.0), fresh: bool = False
+        self, place: int, picture: np.ndarray, shift: tuple[float, float] = (0.0, 0.0), is_unrelated: bool = False
     ) -> list[FaceThread]:
         """The threads that have a face in this picture. shift: what a still thing's coordinates gained since the
         picture before (data windows may move). fresh: the picture has nothing to do with the one before."""
-        if self._is_cut(picture) or fresh:
+        if self._is_cut(picture) or is_unrelated:
             self._last_cut = place
             self._previous_picture = None
         alive = [thread for thread in self.threads if thread.last_place == place - 1 and place > self._last_cut]
@@ -227,7 +227,7 @@ class FaceFollower:
             where = compute_face_box(guess) if guess is not None else box
             assert where is not None
             if isinstance(self._landmarker, HrnetLandmarker):
-                many = self._landmarker.locate_wflw(picture, [where], settle=guess is None)[0]
+                many = self._landmarker.locate_wflw(picture, [where], second_look=guess is None)[0]
                 landmarks = to_ibug(many)
             else:
                 landmarks = self._landmarker.locate(picture, [where])[0]

@@ -26,7 +26,7 @@ from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input
 
 INPUT_SIDE = 256  # pixels
 CROP_SCALE = 1.2  # of the detector's box
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CHANNEL_MEAN, CHANNEL_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SAME_BOX_OVERLAP = 0.8  # overlap from which a second look would see the same
 
 
@@ -44,13 +44,13 @@ class HrnetLandmarker:
         """The 68 taken from the 98; see landmarks.Landmarker."""
         return to_ibug(self.locate_wflw(picture, boxes))
 
-    def locate_wflw(self, picture: np.ndarray, boxes: Sequence[Box], settle: bool = True) -> np.ndarray:
+    def locate_wflw(self, picture: np.ndarray, boxes: Sequence[Box], second_look: bool = True) -> np.ndarray:
         """float64 (n, 98, 2) in pixels of `picture` (uint8, height x width x RGB, square pixels) for faces in `boxes`
         (x, y, width, height). settle: with a second look; not needed for boxes that come from landmarks."""
         if not len(boxes):
             return np.zeros((0, WFLW_COUNT, 2))
         found = self._run_network(picture, boxes)
-        if not settle:
+        if not second_look:
             return found
         own = {number: compute_face_box(to_ibug(points)) for number, points in enumerate(found)}
         again = [number for number, box in own.items() if _is_better_box(box, boxes[number])]
@@ -60,7 +60,9 @@ class HrnetLandmarker:
 
     def _run_network(self, picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
         squares = [CropSquare.from_box(box, self._crop_scale) for box in boxes]
-        crops = make_input_tensor([square.crop(picture, INPUT_SIDE) for square in squares], MEAN, DEVIATION)
+        crops = make_input_tensor(
+            [square.crop(picture, INPUT_SIDE) for square in squares], CHANNEL_MEAN, CHANNEL_DEVIATION
+        )
         maps = self._network.run(crops)
         if tuple(maps.shape[:2]) != (len(boxes), WFLW_COUNT):
             raise WeightsError(

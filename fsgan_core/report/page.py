@@ -10,7 +10,7 @@ from typing import Any
 
 from fsgan_core.contract.shot import Shot
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import FIGURES
+from fsgan_core.evaluation.metrics import METRICS
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, RenderResult
@@ -75,7 +75,7 @@ def make_render_page(
                 figure.unit,
                 figure.meaning,
             )
-            for figure in FIGURES
+            for figure in METRICS
         ]
         sections.append(PageSection("Measured", evaluation.notes, (("figure", "mean", "unit", "what it is"), *rows)))
     return ReportPage(

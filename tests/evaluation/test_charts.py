@@ -21,11 +21,11 @@ from fsgan_core.evaluation.charts import (
     write_plots,
 )
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import EXTRA_FIGURE_NAMES, FIGURE_NAMES
+from fsgan_core.evaluation.metrics import EXTRA_METRIC_NAMES, METRIC_NAMES
 
 
 def evaluation(name: str = "swap.####.exr", lost: tuple[int, ...] = (), **values: list[float]) -> Evaluation:
-    figures = {figure: np.array(values.get(figure, [1.0, 2.0, 3.0])) for figure in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
+    figures = {figure: np.array(values.get(figure, [1.0, 2.0, 3.0])) for figure in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
     return Evaluation(("source.mov",), "target.####.exr", name, (11, 12, 14), figures, 40, "matte.soft", True, lost)
 
 
@@ -96,7 +96,7 @@ class TestFiles:
         assert orange > 500 and shaded > 1000
 
     def test_plots_of_nothing(self, tmp_path: Path) -> None:
-        empty = {name: [np.nan] * 3 for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
+        empty = {name: [np.nan] * 3 for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
         assert write_plots(evaluation(**empty), tmp_path / "plots.png").is_file()
 
     def test_folder_that_cannot_be_written(self, tmp_path: Path) -> None:

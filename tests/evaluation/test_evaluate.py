@@ -84,7 +84,7 @@ class TestEqual:
         assert found.exact and found.outside_total == 0
         assert found.means["euler"] == found.means["landmarks"] == found.means["flicker"] == 0.0
         assert found.means["identity"] == found.means["identity_target"] > 0.6
-        assert np.isnan(found.figures["flicker"][0]) and found.figures["flicker"][1] == 0.0
+        assert np.isnan(found.metrics["flicker"][0]) and found.metrics["flicker"][1] == 0.0
         assert found.source_faces == 1 and found.matte == "face hull"
         assert any("no matte was given" in note for note in found.notes)
         assert any("target's own face" in note for note in found.notes)
@@ -118,8 +118,8 @@ class TestOutside:
             return plate
 
         found = bench.evaluate(bench.result(change))
-        assert found.figures["outside"].tolist() == [0, 1, 0] and found.outside_total == 1
-        assert 0 < found.figures["outside_max"][1] < 0.5
+        assert found.metrics["outside"].tolist() == [0, 1, 0] and found.outside_total == 1
+        assert 0 < found.metrics["outside_max"][1] < 0.5
         assert found.find_worst_frame("outside") == 2
 
     def test_float_picture_beside_half_layers(self, bench: Bench) -> None:
@@ -201,16 +201,16 @@ class TestResults:
 
         found = bench.evaluate(bench.result(change))
         assert found.lost == (2,) and found.target_lost == ()
-        assert np.isnan(found.figures["identity"][1]) and not np.isnan(found.figures["identity"][2])
+        assert np.isnan(found.metrics["identity"][1]) and not np.isnan(found.metrics["identity"][2])
 
     def test_flicker_of_a_dark_frame(self, bench: Bench) -> None:
         def change(plate: Plate, frame: int) -> Plate:
             return replace(plate, pixels=plate.pixels * np.float32(0.6 if frame == 2 else 1.0))
 
-        assert bench.evaluate(bench.result(change)).figures["flicker"][1] > 5
+        assert bench.evaluate(bench.result(change)).metrics["flicker"][1] > 5
 
     def test_edge_of_a_darker_face(self, bench: Bench) -> None:
-        seam = bench.evaluate(bench.result(darker_face), "1-2").figures["edge"]
+        seam = bench.evaluate(bench.result(darker_face), "1-2").metrics["edge"]
         assert 0.2 < seam.min() < seam.max() < 2  # a tenth less light: steps of the face itself hide the most of it
         assert np.isnan(bench.evaluate(bench.result(untouched, 1, "plain"), "1").means["edge"])  # no matte, no edge
 
@@ -221,7 +221,7 @@ class TestResults:
         found = bench.evaluate(
             Clip(str(bench.folder / "late.####.exr")), "1-3", offset=1000, seconds={1001: 2.0, 1003: 4.0}
         )
-        assert np.isnan(found.figures["seconds"][1]) and found.means["seconds"] == 3.0
+        assert np.isnan(found.metrics["seconds"][1]) and found.means["seconds"] == 3.0
 
     def test_pngs_of_the_display_window(self, bench: Bench) -> None:
         for frame in (1, 2):

@@ -79,10 +79,10 @@ class TestSharpness:
 
     @pytest.mark.parametrize(("ratio", "factor"), [(1.0, 1.0), (4.0, 4.0), (0.25, 4.0), (0.0, np.inf)])
     def test_factor_either_way(self, ratio: float, factor: float) -> None:
-        assert metrics.compute_off_factor(ratio) == factor
+        assert metrics.compute_symmetric_ratio(ratio) == factor
 
     def test_unknown_stays_unknown(self) -> None:
-        assert np.isnan(metrics.compute_off_factor(float("nan")))
+        assert np.isnan(metrics.compute_symmetric_ratio(float("nan")))
         assert np.isnan(metrics.compute_sharpness(FLAT, ~ALL))
 
 
@@ -270,7 +270,7 @@ class TestFigures:
     def test_flicker_needs_both_neighbours_at_the_same_distance(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
         frames = [metrics.FramePair(number, clip[0], clip[0], face, face) for number in (1, 2, 3, 5)]
-        rows = dict(metrics.compute_figures(frames, []))
+        rows = dict(metrics.compute_metrics(frames, []))
         assert rows[2]["flicker"] == 0.0
         assert np.isnan(rows[3]["flicker"]) and np.isnan(rows[5]["flicker"])
 
@@ -282,7 +282,7 @@ class TestFigures:
             metrics.FramePair(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
             for number in (1, 3)
         ]
-        assert dict(metrics.compute_figures([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
+        assert dict(metrics.compute_metrics([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
 
     def test_window_that_misses_the_face(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
@@ -290,4 +290,4 @@ class TestFigures:
         away = [
             metrics.FramePair(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500)) for number in (1, 3)
         ]
-        assert np.isnan(dict(metrics.compute_figures([away[0], whole, away[1]], []))[2]["flicker"])
+        assert np.isnan(dict(metrics.compute_metrics([away[0], whole, away[1]], []))[2]["flicker"])

@@ -40,7 +40,7 @@ class Ruler:
         import torch
 
         maps = []
-        for crop in shown(x, landmarks_hrnet.MEAN, landmarks_hrnet.DEVIATION):
+        for crop in shown(x, landmarks_hrnet.CHANNEL_MEAN, landmarks_hrnet.CHANNEL_DEVIATION):
             self.crops.append(crop)
             small = cv2.resize(crop.astype(np.float64), (64, 64), interpolation=cv2.INTER_AREA)
             places, inside = small[..., :2] / self.step, small[..., 2] > 250
@@ -59,7 +59,7 @@ class DlibMaps:
         import torch
 
         maps = []
-        for crop in shown(x, landmarks_hrnet.MEAN, landmarks_hrnet.DEVIATION):
+        for crop in shown(x, landmarks_hrnet.CHANNEL_MEAN, landmarks_hrnet.CHANNEL_DEVIATION):
             side = crop.shape[0]
             inner = side / landmarks_hrnet.CROP_SCALE / DETECTOR_SIDE
             corner = (side - inner) / 2

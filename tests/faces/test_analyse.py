@@ -6,7 +6,7 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError, NoFaceError, PlateError
 from fsgan_core.contract.params import AnalyseParams
-from fsgan_core.faces import reference_descriptor
+from fsgan_core.faces import compute_reference_descriptor
 from fsgan_core.faces.analyse import analyse, make_display_picture
 from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin, solve_exposure
 from fsgan_core.faces.landmarks import measure_eye_distance
@@ -155,7 +155,7 @@ class TestReference:
     ) -> None:
         hopper = cv2.resize(grace_hopper, (437, 512), interpolation=cv2.INTER_AREA)
         both = np.concatenate([astronaut[:, 100:400], hopper], axis=1)
-        wanted = reference_descriptor(Pictures({1: plate(astronaut)}, "a.png", "image"), config, DLIB)
+        wanted = compute_reference_descriptor(Pictures({1: plate(astronaut)}, "a.png", "image"), config, DLIB)
         params = DLIB.replace(person="reference", person_reference="a.png")
         track = analyse(movie([both]), config, params, reference=wanted)
         assert len([person for person in track.people if person.faces[1].confidence > 0.5]) == 2
@@ -164,7 +164,9 @@ class TestReference:
 
     def test_reference_without_a_face(self, config: ColourConfig) -> None:
         with pytest.raises(NoFaceError, match=r"reference blank\.png"):
-            reference_descriptor(Pictures({1: plate(np.zeros((64, 64, 3), np.uint8))}, "blank.png", "image"), config)
+            compute_reference_descriptor(
+                Pictures({1: plate(np.zeros((64, 64, 3), np.uint8))}, "blank.png", "image"), config
+            )
 
 
 class TestExposure:

@@ -80,7 +80,7 @@ class TestPlaces:
     @pytest.mark.parametrize(("angles", "scale"), [((0.0, 0.0, 0.0), 1.2), ((30.0, -10.0, 25.0), 0.7), ((-50.0,), 1.3)])
     def test_points_land_where_they_are(self, angles: tuple[float, ...], scale: float) -> None:
         points = face(*angles, scale=scale)
-        found = HrnetLandmarker(Ruler(points)).locate_wflw(ruled(500, 400), [box_of(points)], settle=False)
+        found = HrnetLandmarker(Ruler(points)).locate_wflw(ruled(500, 400), [box_of(points)], second_look=False)
         assert found.shape == (1, 98, 2) and found.dtype == np.float64
         # Map pixels are a 64th of the crop, colours of the picture are whole: a fifth of a map pixel is left.
         assert np.linalg.norm(found[0] - points, axis=1).max() < 0.2 * 1.5 * box_of(points)[3] / 64 + 1.2
@@ -97,7 +97,9 @@ class TestPlaces:
         points = face(scale=0.8)
         there = points + np.array([120.0, 90.0])
         network = Ruler(points)
-        found = HrnetLandmarker(network).locate_wflw(ruled(500, 400), [box_of(points), box_of(there)], settle=False)
+        found = HrnetLandmarker(network).locate_wflw(
+            ruled(500, 400), [box_of(points), box_of(there)], second_look=False
+        )
         assert len(network.crops) == 2 and np.abs(found[0] - points).max() < 2
         assert HrnetLandmarker(network).locate_wflw(ruled(9, 9), []).shape == (0, 98, 2)
 
@@ -105,7 +107,7 @@ class TestPlaces:
         points = face(at=(40.0, 150.0))
         seen = (points > 3).all(axis=1)
         assert 20 < (~seen).sum() < 60
-        found = HrnetLandmarker(Ruler(points)).locate_wflw(ruled(500, 400), [box_of(points)], settle=False)[0]
+        found = HrnetLandmarker(Ruler(points)).locate_wflw(ruled(500, 400), [box_of(points)], second_look=False)[0]
         assert np.linalg.norm(found - points, axis=1)[seen].max() < 3 and np.isfinite(found).all()
 
     @pytest.mark.parametrize("change", [(1.35, 0.0, -0.12), (0.85, 0.12, 0.08), (1.0, -0.2, 0.15)])
@@ -228,7 +230,7 @@ class TestWeights:
         box = (176.0, 70.0, 102.0, 102.0)
         found = make_landmarker("hrnet")
         assert isinstance(found, HrnetLandmarker) and make_landmarker("hrnet") is found
-        many = found.locate_wflw(astronaut, [box], settle=False)
+        many = found.locate_wflw(astronaut, [box], second_look=False)
         assert many.shape == (1, 98, 2) and np.isfinite(many).all()
         square = CropSquare.from_box(box, 1.2)
         assert (np.abs(many[0] - square.centre) < square.side / 2).all()

@@ -11,7 +11,7 @@ import pytest
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import EXTRA_FIGURE_NAMES, FIGURE_NAMES
+from fsgan_core.evaluation.metrics import EXTRA_METRIC_NAMES, METRIC_NAMES
 from fsgan_core.report.page import format_html, format_markdown, make_render_page, write_page
 from fsgan_core.runtime.events import FAILED, PASSED, RENDERED, FrameReport, RenderResult
 
@@ -100,7 +100,7 @@ class TestSummary:
         assert "nothing was flagged" in format_markdown(make_render_page(clean))
 
     def test_figures_of_an_evaluation(self, result: RenderResult) -> None:
-        values = {name: np.array([0.021, np.nan]) for name in (*FIGURE_NAMES, *EXTRA_FIGURE_NAMES)}
+        values = {name: np.array([0.021, np.nan]) for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
         values["flicker"] = np.array([np.nan, np.nan])
         found = Evaluation(("s",), "t", "r", (1, 2), values, 1, "matte.soft", True, notes=("a remark",))
         text = format_markdown(make_render_page(result, evaluation=found))
