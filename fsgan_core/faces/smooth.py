@@ -71,7 +71,7 @@ WFLW_LAYOUT = LandmarkLayout(
 
 
 @dataclass(frozen=True)
-class FaceSample:
+class UnsmoothedFace:
     """A measured face. place: position among the analysed frames. Everything in square pixels; scatter, motion and wflw
     as in track.Face."""
 
@@ -98,7 +98,7 @@ class SmoothedFace:
     wflw: np.ndarray | None = None
 
 
-def smooth_faces(samples: Sequence[FaceSample], *, gap: int, amount: float) -> list[SmoothedFace]:
+def smooth_faces(samples: Sequence[UnsmoothedFace], *, gap: int, amount: float) -> list[SmoothedFace]:
     """Final faces of one person. Gaps of up to `gap` places are bridged where the face goes on; `amount` scales the
     smoothing, 0 is none."""
     settled: list[SmoothedFace] = []
@@ -107,9 +107,9 @@ def smooth_faces(samples: Sequence[FaceSample], *, gap: int, amount: float) -> l
     return settled
 
 
-def split_runs(samples: Sequence[FaceSample], gap: int) -> list[list[FaceSample]]:
+def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[FaceSample]]:
     """Cut where the face does not go on: a gap too long, a cut in the clip, a jump."""
-    parts: list[list[FaceSample]] = []
+    parts: list[list[UnsmoothedFace]] = []
     for sample in samples:
         if parts and _is_continuous(parts[-1][-1], sample, gap):
             parts[-1].append(sample)
@@ -118,7 +118,7 @@ def split_runs(samples: Sequence[FaceSample], gap: int) -> list[list[FaceSample]
     return parts
 
 
-def _is_continuous(before: FaceSample, after: FaceSample, gap: int) -> bool:
+def _is_continuous(before: UnsmoothedFace, after: FaceSample, gap: int) -> bool:
     step = after.place - before.place
     if step == 1:
         return after.motion is not None
@@ -129,7 +129,7 @@ def _is_continuous(before: FaceSample, after: FaceSample, gap: int) -> bool:
     return bool(moved < 0.25 * (1 + step) * min(size_before, size_after) and 0.67 < size_after / size_before < 1.5)
 
 
-def _smooth_run(run: list[FaceSample], amount: float) -> list[SmoothedFace]:
+def _smooth_run(run: list[UnsmoothedFace], amount: float) -> list[SmoothedFace]:
     first, count = run[0].place, run[-1].place - run[0].place + 1
     at = np.array([sample.place - first for sample in run])
     places = np.arange(count)

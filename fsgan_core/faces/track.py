@@ -20,7 +20,7 @@ from fsgan_core.faces.geometry import Box, compute_overlap
 from fsgan_core.faces.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
 from fsgan_core.faces.landmarks_wflw import carry_points
 from fsgan_core.faces.pose import MIRROR_ORDER, compute_face_box, measure_euler_angles
-from fsgan_core.faces.smooth import FaceSample, smooth_faces
+from fsgan_core.faces.smooth import UnsmoothedFace, smooth_faces
 
 TRACK_VERSION = 1
 OFFSET_VERSION = 2  # of a track with offsets, which a program that knows of none would leave out
@@ -245,7 +245,7 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
     scale = np.array([track.pixel_aspect, 1.0])
     unseen = {frame for frame, override in person.overrides.items() if override.hidden or override.ignored}
     samples = [
-        FaceSample(
+        UnsmoothedFace(
             order[frame],
             face.landmarks * scale,
             face.scatter,

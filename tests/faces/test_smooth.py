@@ -6,18 +6,18 @@ import pytest
 from fsgan_core.faces import landmarks_wflw
 from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import compute_face_box
-from fsgan_core.faces.smooth import MeasuredFace, average_window, smooth_faces, smooth_landmarks, split_runs
+from fsgan_core.faces.smooth import UnsmoothedFace, average_window, smooth_faces, smooth_landmarks, split_runs
 from tests.faces.helpers import head
 
 COUNT = 60
 RNG = np.random.default_rng(11)
 
 
-def sample(place: int, landmarks: np.ndarray, motion: np.ndarray | None = None, roll: float = 0.0) -> MeasuredFace:
-    return MeasuredFace(place, landmarks, None, motion, np.array(compute_face_box(landmarks)), (0.0, 0.0, roll), 0.9)
+def sample(place: int, landmarks: np.ndarray, motion: np.ndarray | None = None, roll: float = 0.0) -> UnsmoothedFace:
+    return UnsmoothedFace(place, landmarks, None, motion, np.array(compute_face_box(landmarks)), (0.0, 0.0, roll), 0.9)
 
 
-def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[MeasuredFace], np.ndarray]:
+def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[UnsmoothedFace], np.ndarray]:
     """Samples of a face that goes along `path` (n, 2), measured with `noise` pixels, and its true landmarks."""
     face = head() if still is None else still
     truth = (face if face.ndim == 3 else face[None]) + path[:, None]
@@ -100,7 +100,7 @@ class TestLandmarks:
                 landmarks[48:, 1] += 4.0 * (place - 24)
                 scatter[48:] = 2.6
                 motion = motion + np.where(np.arange(68) >= 48, 1, 0)[:, None] * np.array([0.0, 4.0, 0.0])
-            covered.append(MeasuredFace(place, landmarks, scatter, motion, seen.box, seen.euler, 0.5))
+            covered.append(UnsmoothedFace(place, landmarks, scatter, motion, seen.box, seen.euler, 0.5))
         result = np.array([face.landmarks for face in smooth_faces(covered, gap=8, amount=1.0)])
         raw = np.array([seen.landmarks for seen in covered])
         hidden = np.s_[25:33, 48:]
@@ -193,7 +193,7 @@ class TestBoxAndPose:
 class TestMany:
     """The 98 landmarks of a network."""
 
-    def smooth(self, samples: list[MeasuredFace], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    def smooth(self, samples: list[UnsmoothedFace], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Measured and smooth 98, each (n, 98, 2)."""
         raw = [landmarks_wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
         faces = smooth_faces(
