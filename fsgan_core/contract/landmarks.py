@@ -17,6 +17,16 @@ LANDMARK_REGIONS: Mapping[str, tuple[int, int]] = {
     "mouth_outer": (48, 60),
     "mouth_inner": (60, 68),
 }
+# The same as slices of an array of 68 points.
+JAW, BROW_R, BROW_L, NOSE, EYE_R, EYE_L, MOUTH_OUTER, MOUTH_INNER = (slice(*ends) for ends in LANDMARK_REGIONS.values())
+BROWS = slice(BROW_R.start, BROW_L.stop)
+EYES = slice(EYE_R.start, EYE_L.stop)
+MOUTH = slice(MOUTH_OUTER.start, MOUTH_INNER.stop)
+# Single points, the person's right first.
+OUTER_EYE_CORNERS = (36, 45)
+INNER_EYE_CORNERS = (39, 42)
+MOUTH_CORNERS = (48, 54)
+CHIN = 8
 # Corners of eyes and mouth, nose, chin: landmarks that a tracker follows by itself.
 TRACKABLE_LANDMARKS: Mapping[str, int] = {
     "eye_outer_r": 36,

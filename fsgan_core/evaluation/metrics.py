@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import FrameRangeError
+from fsgan_core.contract.landmarks import BROWS, CHIN, OUTER_EYE_CORNERS
 from fsgan_core.evaluation.edge import compute_edge_difference
 from fsgan_core.faces.identity import compare_descriptors
 from fsgan_core.faces.measure import FaceGauge, MeasuredFace
@@ -114,7 +115,7 @@ def compute_luma(rgb8: np.ndarray) -> np.ndarray:
 def compute_face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:
     """float64 (n, 2): hull of the landmarks, reaching up over part of the forehead, grown about its centre by the
     share `margin` of its size."""
-    brows, chin = landmarks[17:27], landmarks[8]
+    brows, chin = landmarks[BROWS], landmarks[CHIN]
     points = np.concatenate([landmarks, brows + (brows.mean(axis=0) - chin) * FOREHEAD_SHARE])
     centre = points.mean(axis=0)
     grown = (points - centre) * (1.0 + margin) + centre
@@ -143,7 +144,8 @@ def compute_euler_error(result: Sequence[float], target: Sequence[float]) -> flo
 def compute_landmark_error(result: np.ndarray, target: np.ndarray, pixel_aspect: float = 1.0) -> float:
     """Mean distance of the 68 points over the distance of the target's outer eye corners; 0.01 is one percent."""
     square = np.array([pixel_aspect, 1.0])
-    eyes = float(np.linalg.norm((target[36] - target[45]) * square))
+    right, left = OUTER_EYE_CORNERS
+    eyes = float(np.linalg.norm((target[right] - target[left]) * square))
     return float(np.linalg.norm((result - target) * square, axis=1).mean() / max(eyes, 1e-6))
 
 
@@ -279,7 +281,11 @@ def _compute_frame_metrics(
         row["euler"] = compute_euler_error(found.euler, face.euler)
         row["landmarks"] = compute_landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
     if now.matte is not None:
-        eyes = float(np.linalg.norm((face.landmarks[45] - face.landmarks[36]) * (now.pixel_aspect, 1.0)))
+        eyes = float(
+            np.linalg.norm(
+                (face.landmarks[OUTER_EYE_CORNERS[1]] - face.landmarks[OUTER_EYE_CORNERS[0]]) * (now.pixel_aspect, 1.0)
+            )
+        )
         row["edge"] = compute_edge_difference(now.result, now.target, now.matte, eyes)
     region, corner = _trim_region(compute_face_region(face.landmarks, (now.target.shape[0], now.target.shape[1])))
     if not region.any():

@@ -8,6 +8,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import EYE_L, EYE_R, FACE_OUTLINE, MOUTH_OUTER
+
 TARGET_FACE_LEVEL = 0.5  # display-like luminance of a face's median pixel in ordinary footage
 _LUMINANCE_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
 _MAX_STOPS = 16.0  # stops
@@ -30,12 +32,12 @@ def sample_skin(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """float32 (n, 3): some of the plate's own pixel values inside the face's outline, without eyes and mouth; n is
     at most 400, 0 when the face lies outside. rgb (height, width, 3); landmarks (68, 2) in array coordinates."""
     height, width = rgb.shape[:2]
-    outline = np.concatenate([landmarks[0:17], landmarks[26:16:-1]])
+    outline = landmarks[list(FACE_OUTLINE)]
     low = np.clip(np.floor(outline.min(0)).astype(int), 0, (width - 1, height - 1))
     high = np.clip(np.ceil(outline.max(0)).astype(int) + 1, low + 1, (width, height))
     mask = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
     cv2.fillPoly(mask, [np.round(outline - low).astype(np.int32)], 1)
-    for hole in (landmarks[36:42], landmarks[42:48], landmarks[48:60]):
+    for hole in (landmarks[EYE_R], landmarks[EYE_L], landmarks[MOUTH_OUTER]):
         cv2.fillPoly(mask, [np.round(hole - low).astype(np.int32)], 0)
     pixels = rgb[low[1] : high[1], low[0] : high[0]][mask > 0]
     pixels = pixels[np.isfinite(pixels).all(axis=1)]

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from fsgan_core.contract.landmarks import OUTER_EYE_CORNERS
 from fsgan_core.faces.detect import Detection, Detector, rate_spread
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, fit_similarity
 from fsgan_core.faces.identity import compute_descriptor
@@ -155,7 +156,8 @@ class FaceFollower:
     @staticmethod
     def _predict_landmarks(landmarks: np.ndarray, move: np.ndarray) -> np.ndarray:
         """Where the face should be: its landmarks moved as a whole, by those whose motion is sure."""
-        size = np.linalg.norm(landmarks[45] - landmarks[36])
+        right, left = OUTER_EYE_CORNERS
+        size = np.linalg.norm(landmarks[left] - landmarks[right])
         weights = 1 / (0.02 * size + move[:, 2]) ** 2
         target = landmarks + move[:, :2]
         for _ in range(3):

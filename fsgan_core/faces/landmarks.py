@@ -16,15 +16,13 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
-from fsgan_core.contract.landmarks import LANDMARK_REGIONS
+from fsgan_core.contract.landmarks import OUTER_EYE_CORNERS
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box, apply_affine, compute_scale, fit_similarity, invert_affine, sample_crop
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL, MIRROR_ORDER
 
 if TYPE_CHECKING:
     from fsgan_core.networks.weights.catalogue import InstalledWeights
-
-JAW, BROW_R, BROW_L, NOSE, EYE_R, EYE_L, MOUTH_OUTER, MOUTH_INNER = (slice(*ends) for ends in LANDMARK_REGIONS.values())
 
 _FRONTAL_FACE = FACE_MODEL[:, :2]  # mm
 _FACE_SIDE = 320  # pixels that the face's box gets in the normalised crop
@@ -242,7 +240,8 @@ def _convert_to_grey(picture: np.ndarray) -> np.ndarray:
 
 def measure_eye_distance(landmarks: np.ndarray) -> np.ndarray:
     """Distance of the outer eye corners, (...,) for landmarks (..., 68, 2)."""
-    return np.asarray(np.linalg.norm(landmarks[..., 45, :] - landmarks[..., 36, :], axis=-1))
+    right, left = OUTER_EYE_CORNERS
+    return np.asarray(np.linalg.norm(landmarks[..., left, :] - landmarks[..., right, :], axis=-1))
 
 
 def measure_mouth_opening(landmarks: np.ndarray) -> np.ndarray:

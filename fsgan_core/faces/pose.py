@@ -19,6 +19,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import (
+    BROWS,
+    EYES,
+    INNER_EYE_CORNERS,
+    JAW,
+    MOUTH_CORNERS,
+    MOUTH_INNER,
+    MOUTH_OUTER,
+    NOSE,
+    OUTER_EYE_CORNERS,
+)
 from fsgan_core.faces.geometry import Box, make_square_box
 
 CAMERA_DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
@@ -99,16 +110,16 @@ def _make_rigidity() -> np.ndarray:
     """How much each point says about the skull: the eyes' corners and the nose most; the jaw's outline slides
     along the skin as the head turns, brows and lips move by themselves."""
     weights = np.zeros(68)
-    weights[0:17] = 0.12
-    weights[6:11] = 0.05
-    weights[17:27] = 0.4
-    weights[27:36] = 1.0
-    weights[36:48] = 0.6
-    weights[[36, 39, 42, 45]] = 1.0
-    weights[48:60] = 0.06
-    weights[[48, 54]] = 0.15
-    weights[51] = 0.2
-    weights[60:68] = 0.02
+    weights[JAW] = 0.12
+    weights[6:11] = 0.05  # around the chin
+    weights[BROWS] = 0.4
+    weights[NOSE] = 1.0
+    weights[EYES] = 0.6
+    weights[[*OUTER_EYE_CORNERS, *INNER_EYE_CORNERS]] = 1.0
+    weights[MOUTH_OUTER] = 0.06
+    weights[list(MOUTH_CORNERS)] = 0.15
+    weights[51] = 0.2  # middle of the upper lip
+    weights[MOUTH_INNER] = 0.02
     return weights
 
 

@@ -24,6 +24,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.linalg import solveh_banded
 
+from fsgan_core.contract import landmarks as landmarks_ibug
 from fsgan_core.faces import landmarks_wflw
 from fsgan_core.faces.geometry import apply_affine, fit_similarity, make_square_box
 
@@ -51,9 +52,17 @@ class LandmarkLayout:
 
 
 IBUG_LAYOUT = LandmarkLayout(
-    (slice(0, 17), slice(17, 22), slice(22, 27), slice(27, 36), slice(36, 42), slice(42, 48), slice(48, 68)),
-    36,
-    (36, 45),
+    (
+        landmarks_ibug.JAW,
+        landmarks_ibug.BROW_R,
+        landmarks_ibug.BROW_L,
+        landmarks_ibug.NOSE,
+        landmarks_ibug.EYE_R,
+        landmarks_ibug.EYE_L,
+        landmarks_ibug.MOUTH,
+    ),
+    landmarks_ibug.EYE_R.start,
+    landmarks_ibug.OUTER_EYE_CORNERS,
 )
 WFLW_LAYOUT = LandmarkLayout(
     (
@@ -107,7 +116,7 @@ def smooth_faces(samples: Sequence[UnsmoothedFace], *, gap: int, amount: float) 
     return settled
 
 
-def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[FaceSample]]:
+def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[UnsmoothedFace]]:
     """Cut where the face does not go on: a gap too long, a cut in the clip, a jump."""
     parts: list[list[UnsmoothedFace]] = []
     for sample in samples:
@@ -118,7 +127,7 @@ def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[FaceSam
     return parts
 
 
-def _is_continuous(before: UnsmoothedFace, after: FaceSample, gap: int) -> bool:
+def _is_continuous(before: UnsmoothedFace, after: UnsmoothedFace, gap: int) -> bool:
     step = after.place - before.place
     if step == 1:
         return after.motion is not None

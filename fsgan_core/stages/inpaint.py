@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
-from fsgan_core.faces.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.geometry import apply_affine, sample_crop
 from fsgan_core.faces.identity import CHIP_SIDE, crop_face_chip, fit_chip_matrix
-from fsgan_core.faces.landmarks import MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.faces.pose import MIRROR_ORDER
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import warp_points

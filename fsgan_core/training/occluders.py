@@ -11,7 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from fsgan_core.faces.landmarks import EYE_L, EYE_R
+from fsgan_core.contract.landmarks import EYE_L, EYE_R
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.image_ops import draw_polygon
 

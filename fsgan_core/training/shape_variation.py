@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fsgan_core.faces.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER, MOUTH_OUTER, NOSE
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER, MOUTH_OUTER, NOSE
 from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.stages.warp_points import displace_landmarks
 

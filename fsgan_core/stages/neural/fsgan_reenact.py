@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import EYE_L, EYE_R
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.heatmap import draw_heat_maps
-from fsgan_core.faces.landmarks import EYE_L, EYE_R
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
