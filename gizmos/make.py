@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the gizmos beside this file from the contract's declarations: `python3 gizmos/make.py`.
 
-Standard library only. A test says when the committed files are not what this makes.
+Standard library only. A test fails if the committed files differ from what this script makes.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from fsgan_nuke.knobs import (  # noqa: E402
 from fsgan_core.contract.landmarks import FACE_OFFSETS  # noqa: E402
 
 TILE_COLOUR = "0x7a5c3cff"
-OFFSET_PREFIX = "offset_"  # of knobs that add to a track
-EXAMPLE_FILE = "ToolSets/FSGAN/Example.nk"  # folders of this name on the plugin path fill the host's menu of toolsets
+OFFSET_PREFIX = "offset_"  # of knobs that are added to a track
+EXAMPLE_FILE = "ToolSets/FSGAN/Example.nk"  # Nuke fills its ToolSets menu from folders of this name
 
-# Of an input, what is connected to it.
+# Input name -> what to connect to it.
 INPUT_HELP = {
     "target": "the plate to change",
-    "source": "clip or still of the person whose face is wanted",
-    "driver": "clip of the performer whose expression is wanted",
+    "source": "clip or still of the person whose face is used",
+    "driver": "clip of the performer whose expression is used",
     "reenacted": "FSGAN_Reenact",
     "mattes": "FSGAN_Mask",
     "completed": "FSGAN_Inpaint",
-    "holdout": "roto or key of what is in front of the face: where its alpha is 1 the target stays",
-    "mask": "where the result shows; its alpha, at once, without a render",
+    "holdout": "roto or key of objects in front of the face; the target is kept where its alpha is 1",
+    "mask": "limits the result to its alpha; no render needed",
 }
 
 
 @dataclass(frozen=True)
 class Gizmo:
-    """One gizmo: its class, what it says of itself, its knobs, and the text of its inside."""
+    """One gizmo: class name, help text, knobs, and the text of its inner nodes."""
 
     name: str
     help: str
@@ -62,11 +62,12 @@ class Gizmo:
     values: dict[str, str] = field(default_factory=dict)
 
     def make_help_text(self) -> str:
-        """Behind the panel's question mark: what the node does, and what its inputs are."""
+        """Text behind the panel's question mark: what the node does and what its inputs are."""
         inputs = [f"{name}: {INPUT_HELP[name]}" for name in self.inputs]
         return "\n".join([self.help, "", *inputs, "", "Manual: docs/nuke.md"])
 
     def format_file(self) -> str:
+        """The text of the .gizmo file."""
         lines = ["#! FSGAN, made by gizmos/make.py", "Gizmo {"]
         lines += [
             f" tile_color {TILE_COLOUR}",
@@ -82,7 +83,7 @@ class Gizmo:
 
 
 def quote_text(text: str) -> str:
-    """A word that means `text` and nothing else to Tcl."""
+    """`text` as one Tcl word, without substitutions."""
     if text and all(letter.isalnum() or letter in "._/%#+-:" for letter in text) and not text.startswith("#"):
         return text
     escaped = "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text)
@@ -90,6 +91,7 @@ def quote_text(text: str) -> str:
 
 
 def format_user_knob(knob: NukeKnob) -> str:
+    """The `addUserKnob` line of a knob."""
     words = [str(knob.code), knob.name or '""']
     if knob.label or knob.code == TEXT:
         words += ["l", quote_text(knob.label)]
@@ -106,7 +108,7 @@ def format_user_knob(knob: NukeKnob) -> str:
     return "addUserKnob {" + " ".join([*words, *knob.flags]) + "}"
 
 
-# Knobs that several nodes have.
+# Knobs that several nodes share.
 
 
 def make_tab(name: str, label: str) -> NukeKnob:
@@ -127,14 +129,14 @@ def make_group(name: str, label: str, knobs: Sequence[NukeKnob]) -> list[NukeKno
 
 
 def make_note(name: str, tooltip: str) -> NukeKnob:
-    """A text beside the knob before it, filled while the panel is open."""
+    """A text beside the previous knob; the plugin fills it while the panel is open."""
     return NukeKnob(name, TEXT, "", tooltip, text=" ", flags=("-STARTLINE", "+DO_NOT_WRITE"))
 
 
 def make_engine_knobs(stage: str) -> list[NukeKnob]:
     return [
         *make_stage_knobs(stage, only=("engine",)),
-        make_note("engine_note", "What the choice comes to on this machine."),
+        make_note("engine_note", "The engine that runs on this machine with this choice."),
     ]
 
 
@@ -143,8 +145,8 @@ def make_weights_menu(name: str = "network_menu") -> NukeKnob:
         name,
         ENUM,
         "installed",
-        "Weights that are installed and allowed; choosing one writes its name "
-        "into 'network'. A name that is typed there stays, installed or not.",
+        "Installed weights that the licence setting allows. Choosing one writes its name into 'network'. A name that "
+        "you type there is kept, even if it is not installed.",
         items=("best installed",),
         flags=("-STARTLINE", "+DO_NOT_WRITE"),
     )
@@ -159,8 +161,8 @@ def make_views_knobs() -> list[NukeKnob]:
                 "view_map",
                 "View map...",
                 "view_map",
-                "Shows the source's views by yaw and pitch: leave views out, "
-                "prefer them, and see which angles the source lacks for these frames.",
+                "Shows the source's views by yaw and pitch. Exclude or prefer views, and see which angles are "
+                "missing for these frames.",
                 "+STARTLINE",
             ),
             *make_stage_knobs("reenact", group="views"),
@@ -169,12 +171,15 @@ def make_views_knobs() -> list[NukeKnob]:
 
 
 STEREO_VIEWS_KNOB = NukeKnob(
-    "stereo_views", STRING, "stereo views", "Views of a stereo script to work on, as: left right. Empty: all."
+    "stereo_views",
+    STRING,
+    "stereo views",
+    "Views of a stereo script to render, for example: left right. Empty renders all.",
 )
 
 
 def make_offset_knobs() -> list[NukeKnob]:
-    """What an artist adds to the faces of a track; each may be keyed."""
+    """Corrections that an artist adds to the faces of a track; each can be animated."""
     codes = {"move": UV, "scale": DOUBLE, "turn": DOUBLE}
     units = {"move": " (px)", "scale": "", "turn": " (degrees)"}
     return [
@@ -192,39 +197,48 @@ def make_offset_knobs() -> list[NukeKnob]:
 
 
 def make_render_knobs(status: str = "not rendered yet") -> list[NukeKnob]:
-    """What every node that renders has at its top."""
+    """The knobs at the top of every node that renders."""
     return [
         make_button(
             "render_frame",
             "Render frame",
             "render_frame",
-            "Renders the current frame of this node, after what comes before it, if it is not up to date.",
+            "Renders the current frame of this node and of the FSGAN nodes before it, if they are not up to date.",
             "+STARTLINE",
         ),
         make_button(
             "render_range",
             "Range",
             "render_range",
-            "Renders this node alone, over its frames; what comes before it is taken as it is.",
+            "Renders this node over its frames. The nodes before it are used as they are.",
             "-STARTLINE",
         ),
         make_button(
             "render_here",
             "To here",
             "render_here",
-            "Renders every FSGAN node before this one, and this one, over the frames; only what has changed.",
+            "Renders this node and all FSGAN nodes before it over the frames. Only stale frames are rendered.",
             "-STARTLINE",
         ),
         make_button(
             "cancel",
             "Cancel",
             "cancel",
-            "Stops the render after the frame at work. Frames that are done stay.",
+            "Stops the render after the current frame. Finished frames are kept.",
             "-STARTLINE",
         ),
-        NukeKnob("frames", STRING, "frames", "Frames of Range and To here, as 1001-1048x2,1060. Empty: the target's."),
         NukeKnob(
-            "status", TEXT, "status", "Up to date, stale (and what changed), rendering, or the error.", text=status
+            "frames",
+            STRING,
+            "frames",
+            "Frames that Range and To here render, for example 1001-1048x2,1060. Empty uses the target's frames.",
+        ),
+        NukeKnob(
+            "status",
+            TEXT,
+            "status",
+            "Shows whether the frames are up to date, stale (and what changed) or rendering, or the error.",
+            text=status,
         ),
         NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
         make_line(),
@@ -237,18 +251,22 @@ def make_report_knobs() -> list[NukeKnob]:
             "report",
             BOOL,
             "write report",
-            "After Range and To here: a folder 'report' beside the frames, with a "
-            "contact sheet, a preview movie, times, and the frames to look at.",
+            "After Range or To here, write a folder 'report' beside the frames: contact sheet, preview movie, times, "
+            "and the frames to check.",
             "false",
             flags=("+STARTLINE",),
         ),
         make_button(
-            "open_report", "Open report", "open_report", "The page on the last range that was rendered.", "-STARTLINE"
+            "open_report",
+            "Open report",
+            "open_report",
+            "Opens the report on the last range that was rendered.",
+            "-STARTLINE",
         ),
     ]
 
 
-RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again and asks what is up to date.")
+RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again and checks which are up to date.")
 
 
 def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
@@ -258,19 +276,19 @@ def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
             "file",
             FILE,
             "file",
-            "Where the frames go, as name.####.exr. Empty: a folder beside the script, by this node's name.",
+            "Where frames are written, as name.####.exr. Empty uses a folder beside the script, named after this node.",
         ),
         STEREO_VIEWS_KNOB,
         NukeKnob(
             "missing_results",
             ENUM,
             "missing frames",
-            "What a frame shows that is not rendered yet.",
+            "What to show for frames that are not rendered yet.",
             items=("error", "black", "checkerboard", "nearest frame"),
             value="black",
         ),
         *more,
-        NukeKnob("result", FILE, "shown", "The frames that this node shows; set by a render.", flags=("+DISABLED",)),
+        NukeKnob("result", FILE, "shown", "The frames that this node shows. Set by a render.", flags=("+DISABLED",)),
         RELOAD_KNOB,
         NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
         NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
@@ -292,19 +310,23 @@ def make_network_knobs(stage: str) -> list[NukeKnob]:
 def make_info_knobs(page: str) -> list[NukeKnob]:
     return [
         make_tab("info_tab", "Info"),
-        NukeKnob("about", TEXT, "", "Version and device of the worker.", text="FSGAN", flags=("+DO_NOT_WRITE",)),
+        NukeKnob(
+            "about", TEXT, "", "Version and device of the worker process.", text="FSGAN", flags=("+DO_NOT_WRITE",)
+        ),
         NukeKnob("pages", TEXT, "", text=f"Manual: docs/nuke.md, docs/{page}"),
         make_button(
-            "doctor", "Doctor", "doctor", "What is installed, which engines and devices can be used.", "+STARTLINE"
+            "doctor",
+            "Doctor",
+            "doctor",
+            "Shows what is installed, and which engines and devices can be used.",
+            "+STARTLINE",
         ),
-        make_button("open_log", "Open log", "open_log", "The worker's log.", "-STARTLINE"),
-        make_button(
-            "open_manual", "Manual", "open_manual", "docs/nuke.md, by the program that opens such files.", "-STARTLINE"
-        ),
+        make_button("open_log", "Open log", "open_log", "Opens the worker's log.", "-STARTLINE"),
+        make_button("open_manual", "Manual", "open_manual", "Opens docs/nuke.md.", "-STARTLINE"),
     ]
 
 
-# Insides. Nodes are connected by a stack: a node takes its inputs from the top, the last pushed being input 0.
+# Inner nodes. They are connected through a stack: a node takes its inputs from the top; the last one pushed is input 0.
 
 
 def format_node(kind: str, inputs: int | None = None, **knobs: str) -> str:
@@ -313,8 +335,8 @@ def format_node(kind: str, inputs: int | None = None, **knobs: str) -> str:
 
 
 def make_input_lines(inputs: Sequence[str]) -> list[str]:
-    """The gizmo's inputs, each remembered under its name, with a Write for what the worker cannot read by itself; and
-    the frames that the node shows."""
+    """The gizmo's inputs, each stored under its name and with a Write for what the worker cannot read itself; and the
+    Read of the rendered frames."""
     lines = []
     for number, name in enumerate(inputs):
         more = {"number": str(number)} if number else {}
@@ -322,7 +344,7 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
             format_node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"),
             f"set IN_{name} [stack 0]",
         ]
-        if name != "mask":  # it acts in the host alone
+        if name != "mask":  # it is used inside Nuke only
             lines.append(
                 format_node(
                     "Write",
@@ -358,8 +380,8 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
 
 
 def make_stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
-    """The stage's own layers on the region, over the target's other channels and its metadata; the target as it is
-    while nothing is rendered."""
+    """The stage's own layers over the target's other channels and metadata; the unchanged target while nothing is
+    rendered."""
     lines = make_input_lines(inputs)
     lines.append("push $IN_target")
     for number, layer in enumerate(layers):
@@ -384,7 +406,7 @@ def make_stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, 
 
 
 def make_final_body(inputs: Sequence[str]) -> tuple[str, ...]:
-    """The rendered picture over the target by channels, mix and mask, which act without a render."""
+    """The rendered picture over the target, by channels, mix and mask; these three need no render."""
     return (
         *make_input_lines(inputs),
         *_make_mix_lines(inputs, "RESULT"),
@@ -396,7 +418,7 @@ def make_final_body(inputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
-    """What is remembered as `picture` over the target, by the node `Mix` and the mask input where it is connected."""
+    """The stored `picture` over the target, through the node `Mix` and the mask input if it is connected."""
     connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
     return (
         "push $IN_mask",
@@ -411,7 +433,7 @@ def _make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
 
 
 def _make_output_lines(ypos: str) -> tuple[str, ...]:
-    """Closes a body: what is on top of the stack where something is rendered, else what is below it."""
+    """Ends a body: the top of the stack if something is rendered, else the item below it."""
     return (
         format_node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
         format_node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)),
@@ -419,7 +441,7 @@ def _make_output_lines(ypos: str) -> tuple[str, ...]:
 
 
 def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
-    """The first input as it is."""
+    """Passes the first input through."""
     return (
         *make_input_lines(inputs)[:-2],
         f"push $IN_{inputs[0]}",
@@ -433,41 +455,49 @@ def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
 def make_analyse() -> Gizmo:
     tracks = [
         make_tab("tracks_tab", "Tracks"),
-        NukeKnob("track", FILE, "track file", "Where the track is kept, as JSON. Empty: beside the script."),
+        NukeKnob("track", FILE, "track file", "JSON file of the track. Empty keeps it beside the script."),
         STEREO_VIEWS_KNOB,
-        make_button("to_tracker", "Tracker", "to_tracker", "A Tracker node with the face's landmarks.", "+STARTLINE"),
         make_button(
-            "to_corner_pin", "CornerPin", "to_corner_pin", "A CornerPin2D node that follows the face.", "-STARTLINE"
+            "to_tracker", "Tracker", "to_tracker", "Makes a Tracker node with the face's landmarks.", "+STARTLINE"
         ),
-        make_button("to_roto", "Roto", "to_roto", "A Roto node with the outline of the face.", "-STARTLINE"),
+        make_button(
+            "to_corner_pin",
+            "CornerPin",
+            "to_corner_pin",
+            "Makes a CornerPin2D node that follows the face.",
+            "-STARTLINE",
+        ),
+        make_button("to_roto", "Roto", "to_roto", "Makes a Roto node with the outline of the face.", "-STARTLINE"),
         make_button(
             "to_points",
             "Points",
             "to_points",
-            "A node with every landmark as a pair of curves, to link anything to.",
+            "Makes a node with a pair of curves for every landmark, to link other knobs to.",
             "-STARTLINE",
         ),
         make_button(
             "take_edits",
             "Take edits back",
             "take_edits",
-            "Points that were moved in the selected Tracker, or node of points, become overrides in the track.",
+            "Saves points that you moved in the selected Tracker (or node of points) as overrides in the track.",
             "+STARTLINE",
         ),
-        NukeKnob("centre", XY, "face centre", "The analysed face, as curves."),
-        NukeKnob("face_size", DOUBLE, "face width (px)", "Of the face's box, as a curve.", low=0, high=1000),
-        NukeKnob("yaw", DOUBLE, "yaw (degrees)", "Positive: the face turns to the picture's right.", low=-90, high=90),
-        NukeKnob("pitch", DOUBLE, "pitch (degrees)", "Positive: the face looks up.", low=-90, high=90),
+        NukeKnob("centre", XY, "face centre", "Centre of the analysed face, as curves."),
+        NukeKnob("face_size", DOUBLE, "face width (px)", "Width of the face's box, as a curve.", low=0, high=1000),
         NukeKnob(
-            "roll", DOUBLE, "roll (degrees)", "Positive: the head tilts clockwise in the picture.", low=-180, high=180
+            "yaw", DOUBLE, "yaw (degrees)", "Above 0 the face is turned to the right of the picture.", low=-90, high=90
         ),
-        NukeKnob("confidence", DOUBLE, "confidence", "How sure the analysis is of the face.", low=0, high=1),
+        NukeKnob("pitch", DOUBLE, "pitch (degrees)", "Above 0 the face looks up.", low=-90, high=90),
+        NukeKnob(
+            "roll", DOUBLE, "roll (degrees)", "Above 0 the head is tilted clockwise in the picture.", low=-180, high=180
+        ),
+        NukeKnob("confidence", DOUBLE, "confidence", "Confidence of the detection, 0 to 1.", low=0, high=1),
         make_tab("offsets_tab", "Offsets"),
-        NukeKnob("", TEXT, "", text="Added to the track; may be keyed."),
+        NukeKnob("", TEXT, "", text="Corrections added to the track. They can be animated."),
         *make_offset_knobs(),
     ]
     head = [
-        make_button("analyse", "Analyse", "analyse", "Finds and tracks the faces of the whole clip.", "+STARTLINE"),
+        make_button("analyse", "Analyse", "analyse", "Finds and tracks the faces in the whole clip.", "+STARTLINE"),
         *[
             knob
             for knob in make_render_knobs("not analysed yet")
@@ -476,8 +506,8 @@ def make_analyse() -> Gizmo:
     ]
     return Gizmo(
         "FSGAN_Analyse",
-        "Who is where in a clip. Put it on the target's pipe or on the source's: the nodes "
-        "after it use its track, its person and its exposure. The picture passes through.",
+        "Finds and tracks the face in a clip. Put it after the target or the source: the FSGAN nodes after it use its "
+        "track, its person and its exposure. The picture passes through unchanged.",
         (
             make_tab("analyse_tab", "Analyse"),
             *head,
@@ -514,15 +544,17 @@ MIXING_KNOBS = (
         "channels",
         LINK,
         "channels",
-        "Which of them the result replaces; at once, without a render.",
+        "Channels that the result replaces. No render needed.",
         text="Mix.channels",
     ),
-    NukeKnob("mix", LINK, "mix", "0 is the target, 1 the result; at once, without a render.", text="Mix.mix"),
+    NukeKnob(
+        "mix", LINK, "mix", "Opacity of the result: 0 is the target, 1 the result. No render needed.", text="Mix.mix"
+    ),
     NukeKnob(
         "invert_mask",
         LINK,
         "invert mask",
-        "The result goes where the mask input is black; at once, without a render.",
+        "Show the result where the mask input is black instead. No render needed.",
         text="Mix.invertMask",
         flags=("+STARTLINE",),
     ),
@@ -544,8 +576,8 @@ def make_blend() -> Gizmo:
     )
     return Gizmo(
         "FSGAN_Blend",
-        "The completed face seated in the target: light, sharpness and grain are matched, and "
-        "the edge is blended. Nothing outside the matte changes. Channels, mix and mask act live.",
+        "Blends the completed face into the target: matches light, sharpness and grain, and blends the edge. Nothing "
+        "outside the matte changes. Channels, mix and mask need no render.",
         knobs,
         make_final_body(inputs),
         inputs,
@@ -566,8 +598,8 @@ def make_drive() -> Gizmo:
     )
     return Gizmo(
         "FSGAN_Drive",
-        "The plate's own actor with the expression of a driver. One render makes all of it; "
-        "the layers of the stages come with it where Output > layers is all.",
+        "Gives the plate's own actor the expression of a driver. One render does all stages; set Output > layers to "
+        "all to get their layers too.",
         knobs,
         make_final_body(inputs),
         inputs,
@@ -575,7 +607,7 @@ def make_drive() -> Gizmo:
 
 
 def make_swap() -> Gizmo:
-    """The stages, wired; its knobs are links to theirs."""
+    """All four stages, connected; its knobs link to theirs."""
     inputs = ("target", "source", "holdout", "mask")
     made = {gizmo.name: gizmo for gizmo in (REENACT_GIZMO, MASK_GIZMO, INPAINT_GIZMO, make_blend())}
     knobs: list[NukeKnob] = [make_tab("swap_tab", "Swap"), *make_render_knobs()]
@@ -605,7 +637,7 @@ def make_swap() -> Gizmo:
                 NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}", flags=knob.flags)
             )
     links += [make_report_knobs()[1], replace(RELOAD_KNOB, flags=("-STARTLINE",))]
-    # What is set inside a gizmo is not saved with the script, but through a link.
+    # Nuke saves a value inside a gizmo only if a knob of the gizmo links to it.
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
         links += [
             NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
@@ -648,8 +680,8 @@ def make_swap() -> Gizmo:
     ]
     return Gizmo(
         "FSGAN_Swap",
-        "The source's face on the target's head: reenact, mask, inpaint and blend, wired. Open "
-        "the group to see how, or to put nodes of your own between the stages.",
+        "Puts the source's face on the target's head: reenact, mask, inpaint and blend in one node. Open the group to "
+        "put your own nodes between the stages.",
         (*knobs, *links, *make_info_knobs("stages.md")),
         tuple(body),
         inputs,
@@ -657,8 +689,8 @@ def make_swap() -> Gizmo:
 
 
 def _make_links(inner: str, knob: NukeKnob) -> list[NukeKnob]:
-    """What stands for an inner node's knob in the swap's panel: a link to a parameter; for what is filled or pressed,
-    and for groups, a knob of its own."""
+    """Knobs of the swap's panel for one knob of an inner node: a link to a parameter, or a knob of its own for groups
+    and for knobs that the plugin fills."""
     name = f"{inner.lower()}_{knob.name}"
     if knob.name in LINKED_KNOBS[inner]:
         return [NukeKnob(name, LINK, knob.label, knob.tooltip, text=f"{inner}.{knob.name}", flags=knob.flags)]
@@ -674,8 +706,8 @@ REENACT_GIZMO = make_stage(
     "reenact",
     ("target", "source"),
     ("rgba", "st", "confidence"),
-    "The source's face in the target's pose and expression: premultiplied, with the coordinates into the "
-    "source view (st, as an STMap) and a confidence.",
+    "Shows the source's face in the target's pose and expression. Writes it premultiplied, with coordinates into the "
+    "source view (st, for an STMap) and a confidence.",
 )
 MASK_GIZMO = make_stage(
     "FSGAN_Mask",
@@ -683,7 +715,8 @@ MASK_GIZMO = make_stage(
     "mask",
     ("target", "holdout"),
     ("matte",),
-    "What of the target is replaced, and what lies in front of it: matte.face, hair, mouth, occlusion.",
+    "Finds the part of the target that is replaced, and what is in front of it. Writes matte.face, matte.hair, "
+    "matte.mouth and matte.occlusion.",
 )
 INPAINT_GIZMO = make_stage(
     "FSGAN_Inpaint",
@@ -691,8 +724,8 @@ INPAINT_GIZMO = make_stage(
     "inpaint",
     ("target", "reenacted", "mattes", "source", "holdout"),
     ("rgba", "matte"),
-    "What the matte calls face and the reenactment does not show is filled, from other "
-    "views of the source where it is connected.",
+    "Fills the parts of the face that the matte covers and the reenacted face does not show. Connect the source to "
+    "use its other views.",
 )
 SWAP_OUTPUT_KNOBS = ("file", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
 LINKED_KNOBS = {
@@ -706,11 +739,11 @@ def make_gizmos() -> tuple[Gizmo, ...]:
 
 
 def make_example() -> str:
-    """A tree of all stages, as text to paste."""
+    """A node tree of all stages, as text to paste."""
     lines = [
         "#! FSGAN, made by gizmos/make.py",
         "set cut_paste_input [stack 0]",
-        format_node("Read", 0, name="Source", label='"the person whose face is wanted"', xpos="250", ypos="0"),
+        format_node("Read", 0, name="Source", label='"the person whose face is used"', xpos="250", ypos="0"),
         format_node("FSGAN_Analyse", name="AnalyseSource", xpos="250", ypos="120"),
         "set SOURCE [stack 0]",
         format_node("Read", 0, name="Target", label='"the plate to change"', xpos="0", ypos="0"),
@@ -740,11 +773,12 @@ def make_example() -> str:
 
 
 def make_files() -> dict[str, str]:
-    """File name -> text, of everything that this script makes."""
+    """File name -> text, for every file that this script makes."""
     return {**{f"{gizmo.name}.gizmo": gizmo.format_file() for gizmo in make_gizmos()}, EXAMPLE_FILE: make_example()}
 
 
 def main() -> None:
+    """Writes all files."""
     for name, text in make_files().items():
         (GIZMO_FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
         (GIZMO_FOLDER / name).write_text(text, encoding="utf-8")

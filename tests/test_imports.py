@@ -140,7 +140,7 @@ def test_client_runs_without_nuke_and_without_packages() -> None:
     code = (
         f"import sys; sys.path[:0] = {paths!r}\n"
         "from fsgan_nuke import client, process, settings\n"
-        "print('nuke' in sys.modules, 'numpy' in sys.modules, client.shared().pid)"
+        "print('nuke' in sys.modules, 'numpy' in sys.modules, client.get_shared_client().pid)"
     )
     assert fresh(code, "-I", "-S") == "False False 0"
 

@@ -1,4 +1,7 @@
-"""The 68 landmarks by region, and what may be added to a face by hand: one declaration for track files and knobs."""
+"""The 68 landmarks by region, and the corrections that can be added to a face by hand.
+
+Track files, the Analyse node's knobs and face geometry all read these declarations.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from typing import Mapping
 
 LANDMARK_COUNT = 68
-# iBUG's order: region -> its first landmark, and the one after its last. The person's right is the picture's left.
+# Region -> (first landmark, last landmark + 1), in the order of iBUG 300-W. The person's right is the picture's left.
 LANDMARK_REGIONS: Mapping[str, tuple[int, int]] = {
     "jaw": (0, 17),
     "brow_r": (17, 22),
@@ -27,7 +30,7 @@ OUTER_EYE_CORNERS = (36, 45)
 INNER_EYE_CORNERS = (39, 42)
 MOUTH_CORNERS = (48, 54)
 CHIN = 8
-# Corners of eyes and mouth, nose, chin: landmarks that a tracker follows by itself.
+# Landmarks on visible corners, which a point tracker can follow.
 TRACKABLE_LANDMARKS: Mapping[str, int] = {
     "eye_outer_r": 36,
     "eye_inner_r": 39,
@@ -40,15 +43,23 @@ TRACKABLE_LANDMARKS: Mapping[str, int] = {
     "mouth_l": 54,
     "chin": 8,
 }
-# The face's outline: jaw, then the brows from left to right and back.
+# Outline of the face: along the jaw, then back along the brows.
 FACE_OUTLINE = (*range(17), 26, 25, 24, 23, 22, 21, 20, 19, 18, 17)
 
 
 @dataclass(frozen=True)
 class FaceOffset:
-    """What is added to a face. kind: "move" (x and y in pixels of the plate), "scale" (a factor) or "turn" (degrees).
-    landmarks: those that a move takes along, (first, after the last). box: whether the face's box goes along.
-    high: end of a slider, the other end being its negative, or 0 for a factor."""
+    """A correction that can be added to a face.
+
+    Attributes:
+        name: Name in track files and of the knob.
+        kind: "move" (x and y in plate pixels), "scale" (a factor) or "turn" (degrees).
+        label: Name for people.
+        help: Tooltip.
+        landmarks: Landmarks that a move shifts: (first, last + 1).
+        moves_box: Whether a move shifts the face's box too.
+        slider_limit: End of the slider; the other end is its negative, or 0 for a scale.
+    """
 
     name: str
     kind: str
@@ -60,13 +71,13 @@ class FaceOffset:
 
     @property
     def neutral_value(self) -> tuple[float, ...]:
-        """The value that changes nothing."""
+        """The value that changes nothing: zeros, or 1 for a scale."""
         return {"move": (0.0, 0.0), "scale": (1.0,), "turn": (0.0,)}[self.kind]
 
 
 def _make_move_offset(name: str, label: str, region: tuple[int, int], help: str = "", box: bool = False) -> FaceOffset:
     return FaceOffset(
-        name, "move", label, help or f"Added to the landmarks of this region, in pixels: {label}.", region, box
+        name, "move", label, help or f"Moves the landmarks of this region by so many pixels: {label}.", region, box
     )
 
 
@@ -74,7 +85,7 @@ FACE_OFFSETS: Mapping[str, FaceOffset] = {
     offset.name: offset
     for offset in (
         _make_move_offset(
-            "face", "face", (0, LANDMARK_COUNT), "Added to every landmark and to the face's box, in pixels.", True
+            "face", "face", (0, LANDMARK_COUNT), "Moves every landmark and the face's box by so many pixels.", True
         ),
         _make_move_offset("jaw", "jaw", LANDMARK_REGIONS["jaw"]),
         _make_move_offset("brow_r", "right brow", LANDMARK_REGIONS["brow_r"]),
@@ -87,37 +98,49 @@ FACE_OFFSETS: Mapping[str, FaceOffset] = {
             "box",
             "box",
             (0, 0),
-            "Added to the face's box alone, in pixels; the region that is rendered follows it.",
+            "Moves only the face's box by so many pixels. The rendered region follows it.",
             True,
         ),
         FaceOffset(
             "box_scale",
             "scale",
             "box scale",
-            "The face's box grows by this, around its middle; so does the region that is rendered.",
+            "Scales the face's box around its centre, and the rendered region with it. 1 changes nothing.",
             slider_limit=2.0,
         ),
         FaceOffset(
             "yaw",
             "turn",
             "yaw",
-            "Added to the head's yaw, in degrees; which views are taken follows it.",
+            "Added to the measured yaw, in degrees. It changes which source views are used.",
             slider_limit=45.0,
         ),
         FaceOffset(
             "pitch",
             "turn",
             "pitch",
-            "Added to the head's pitch, in degrees; which views are taken follows it.",
+            "Added to the measured pitch, in degrees. It changes which source views are used.",
             slider_limit=45.0,
         ),
-        FaceOffset("roll", "turn", "roll", "Added to the head's roll, in degrees.", slider_limit=45.0),
+        FaceOffset("roll", "turn", "roll", "Added to the measured roll, in degrees.", slider_limit=45.0),
     )
 }
 
 
 def find_face_offset(name: str) -> FaceOffset:
-    """By name; a number means that one landmark. Raises KeyError."""
+    """Finds the correction called `name`.
+
+    Args:
+        name: A name in FACE_OFFSETS, or the number of one landmark ("30").
+
+    Raises:
+        KeyError: There is no such correction.
+
+    >>> find_face_offset("jaw").landmarks
+    (0, 17)
+    >>> find_face_offset("30").landmarks
+    (30, 31)
+    """
     if name in FACE_OFFSETS:
         return FACE_OFFSETS[name]
     if name.isdecimal() and int(name) < LANDMARK_COUNT:

@@ -1,7 +1,9 @@
 """The parameters of every stage, declared once.
 
-Units: pixels are of the plate; a length given "of the face" is a share of the face's width, so that a
-setting holds when the face grows. Command line flags, knobs and reference pages are made from here.
+Command line flags, knobs, job templates and docs/parameters.md are made from these declarations.
+
+Units: pixels are plate pixels. A length "of the face" is a fraction of the face's width, so that a setting still fits
+when the face gets larger.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from fsgan_core.contract.param_fields import (
     declare_text_list,
 )
 
-FSGAN_ENGINE_ONLY = ("engine", "auto", "fsgan")  # what counts for the networks alone
+FSGAN_ENGINE_ONLY = ("engine", "auto", "fsgan")  # `when` of parameters that only the neural engine reads
 
 
 def _declare_network() -> Any:
     return declare_text(
         "",
         "network",
-        "Weights of the fsgan engine: a name from `fsgan weights list`, or a file. Empty: the best that is installed.",
+        "Weights of the fsgan engine: a name from `fsgan weights list`, or a file. Empty uses the best installed ones.",
         group="network",
         when=FSGAN_ENGINE_ONLY,
     )
@@ -37,7 +39,8 @@ def _declare_resolution() -> Any:
     return declare_integer(
         0,
         "working resolution",
-        "Side of the square that the network sees; 0: as it was trained (256 as published).",
+        "Side of the square image that the network works on. 0 uses the size it was trained at (256 for the published "
+        "networks). Higher shows more detail, but takes longer and can look wrong far from the trained size.",
         minimum=0,
         maximum=1024,
         multiple=32,
@@ -49,104 +52,123 @@ def _declare_resolution() -> Any:
 
 @dataclass(frozen=True)
 class AnalyseParams(Params):
-    """Who is where in a clip: detection, landmarks, pose, tracks."""
+    """Finds and tracks the face in a clip: detection, landmarks, head pose."""
 
     person: str = declare_choice(
         "largest",
         ("largest", "index", "point", "reference"),
         "person",
-        "Whom to work on: the largest face, a number, the one nearest to a point, "
-        "or the one most like a reference still.",
+        "Which person to work on if the clip shows several. largest: the largest face. index: by number. "
+        "point: the face nearest to a point. reference: the face most like a still.",
     )
     person_index: int = declare_integer(
-        0, "index", "Number of the person, largest first, with person = index.", minimum=0, when=("person", "index")
+        0,
+        "index",
+        "Number of the person; 0 is the largest face. Used if person is index.",
+        minimum=0,
+        when=("person", "index"),
     )
     person_point: tuple[float, float] | None = declare_point(
-        "point", "A point near the face, with person = point.", unit="px", when=("person", "point")
+        "point", "A point near the face. Used if person is point.", unit="px", when=("person", "point")
     )
     person_reference: str = declare_text(
-        "", "reference", "A still of the person, with person = reference.", when=("person", "reference")
+        "", "reference", "Image file that shows the person. Used if person is reference.", when=("person", "reference")
     )
     smooth: float = declare_number(
         1.0,
         "smoothing",
-        "Scales the smoothing over time of landmarks, pose and region; 0 is off.",
+        "Smoothing of landmarks, head pose and region over time. Raise it if the face jitters; lower it if the face "
+        "lags behind fast movement. 0 is off.",
         minimum=0.0,
         maximum=4.0,
     )
     gap: int = declare_integer(
         8,
         "bridge gaps",
-        "A face that is lost for up to this many frames is interpolated.",
+        "If the face is lost for at most this many frames, its position is interpolated. Raise it if short occlusions "
+        "break the track.",
         minimum=0,
         soft_maximum=50,
         unit="frames",
     )
     minimum_size: float = declare_number(
-        32.0, "smallest face", "Smaller faces are ignored.", minimum=0.0, soft_maximum=256.0, unit="px"
+        32.0,
+        "smallest face",
+        "Faces smaller than this are ignored. Lower it for a person far from the camera; raise it to ignore people "
+        "in the background.",
+        minimum=0.0,
+        soft_maximum=256.0,
+        unit="px",
     )
     minimum_confidence: float = declare_number(
-        0.15, "confidence", "Detections that are less sure are ignored.", minimum=0.0, maximum=1.0
+        0.15,
+        "confidence",
+        "Detections with a lower confidence are ignored. Lower it if the face is not found; raise it if something "
+        "else is taken for a face.",
+        minimum=0.0,
+        maximum=1.0,
     )
     detector: str = declare_choice(
         "auto",
         ("auto", "dlib", "dlib-cnn", "sfd", "blazeface"),
         "detector",
-        "What finds faces. auto: the best that is installed; dlib works offline.",
+        "Face detector. auto uses the best one installed; dlib is always there. Try another one if the face is not "
+        "found.",
     )
     landmarks: str = declare_choice(
         "auto",
         ("auto", "hrnet", "fan", "dlib"),
         "landmarks",
-        "What places the landmarks. hrnet: the published 98, from which the 68 are taken, once its "
-        "weights are installed; fan: face-alignment's 68; dlib: 68, works offline.",
+        "Landmark detector. hrnet: the published network, if its weights are installed (98 points, reduced to 68). "
+        "fan: face-alignment's network. dlib: always there. auto uses the best one installed.",
     )
     pose: str = declare_choice(
         "auto",
         ("auto", "pnp", "hopenet"),
         "pose",
-        "What measures the head's pose. pnp: from the landmarks; hopenet: the published network, once "
-        "its weights are installed.",
+        "How the head pose is measured. pnp: from the landmarks. hopenet: by the published network, if its weights "
+        "are installed. auto uses the best one installed.",
     )
 
 
 @dataclass(frozen=True)
 class ReenactParams(Params):
-    """The source's face in the target's pose and expression."""
+    """Shows the source's face in the target's pose and expression."""
 
     engine: str = declare_choice(
         "auto",
         ("auto", "fsgan", "warp"),
         "engine",
-        "fsgan: the reenactment network; warp: the source's pixels, warped to the target's landmarks.",
+        "fsgan: the reenactment network. warp: the source's own pixels, warped to the target's landmarks. "
+        "auto: fsgan if its weights are installed, else warp.",
     )
     likeness: float = declare_number(
         0.0,
         "likeness",
-        "How far the face keeps the source's own proportions: 0 meets the "
-        "target's landmarks exactly, 1 is the source's shape in the target's pose.",
+        "How much of the source's own proportions the face keeps. 0 meets the target's landmarks; 1 is the source's "
+        "face shape in the target's pose. Raise it to move brows and nose towards the source.",
         minimum=0.0,
         maximum=1.5,
     )
     recognition: float = declare_number(
         1.0,
         "recognition",
-        "How far features move, by a few millimetres and alike in every "
-        "frame, to where the source is recognised; above 0, views in which it is lead. Both "
-        "are found once for the two clips. 0 is off and saves that time.",
+        "How far facial features are moved, by a few millimetres and equally in every frame, so that the source is "
+        "recognised. Above 0, source views that show the person best are preferred too. Raise it for a stronger "
+        "likeness; lower it if a feature looks out of place. 0 is off and saves the analysis time.",
         minimum=0.0,
         maximum=1.5,
     )
     recognition_file: str = declare_text(
         "",
         "recognition file",
-        "A file (.json) that holds where, and in which views, the "
-        "source is recognised; it is written if it is not there. Empty: kept in the cache.",
+        "JSON file with the result of the recognition analysis: feature moves and rated views. It is written if it "
+        "does not exist. Edit or share it to control the likeness. Empty keeps the result in the cache.",
     )
     stiffness: float = declare_number(
         0.008,
         "stiffness",
-        "Reluctance of the warp to bend: higher keeps features whole, 0 meets every landmark.",
+        "How much the warp resists bending. Raise it if a feature looks bent. 0 meets every landmark exactly.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -154,34 +176,45 @@ class ReenactParams(Params):
         "auto",
         ("auto", "source", "target"),
         "inner mouth",
-        "Whose teeth and tongue. auto: the target's where the source's mouth is not open enough.",
+        "Whose teeth and tongue are shown. auto: the source's, or the target's where the source's mouth is not open "
+        "enough.",
     )
     margin: float = declare_number(
-        0.35, "region margin", "Space around the face in the region.", minimum=0.1, maximum=2.0, unit="of the face"
+        0.35,
+        "region margin",
+        "Space around the face that is rendered. Raise it if the face is cut off at the region's edge; more takes "
+        "longer.",
+        minimum=0.1,
+        maximum=2.0,
+        unit="of the face",
     )
     combine: str = declare_choice(
         "detail",
         ("detail", "barycentric", "leading"),
         "combine views",
-        "How the views are put together. detail: light from all by barycentric weights, detail from "
-        "the leading one; barycentric: all by weight; leading: one view alone.",
+        "How source views are combined. detail: light from all views, fine detail from the leading view. "
+        "barycentric: weighted average of all views, as published; softer. leading: one view only; use it if "
+        "other views stain the light.",
         group="views",
     )
     exclude: tuple[str, ...] = declare_text_list(
-        "exclude views", "Source views to leave out, as FRAME, FIRST-LAST or CLIP:FRAME.", group="views"
+        "exclude views",
+        "Source views to leave out, as FRAME, FIRST-LAST or CLIP:FRAME. Use it for views that blink or are blurred.",
+        group="views",
     )
     weights: tuple[str, ...] = declare_text_list(
         "view weights",
-        "Preference of single views, as FRAME=WEIGHT or FIRST-LAST=WEIGHT (1 is neutral).",
+        "Preference for single views, as FRAME=WEIGHT or FIRST-LAST=WEIGHT. 1 is neutral; higher uses the view more.",
         group="views",
     )
     views: tuple[str, ...] = declare_text_list(
-        "use views", "Source views to use, as FRAME, FIRST-LAST or CLIP:FRAME; empty is all.", group="views"
+        "use views", "Use only these source views: FRAME, FIRST-LAST or CLIP:FRAME. Empty uses all.", group="views"
     )
     expression: float = declare_number(
         1.0,
         "match expression",
-        "How much a view's likeness in expression and shape counts against its likeness in pose.",
+        "How much a similar expression and face shape counts against a similar head pose when views are chosen. Raise "
+        "it if views with the wrong expression are used.",
         minimum=0.0,
         soft_maximum=4.0,
         group="views",
@@ -189,7 +222,8 @@ class ReenactParams(Params):
     hold: float = declare_number(
         1.0,
         "hold views",
-        "Reluctance to change the leading view from frame to frame.",
+        "How strongly the leading view is kept from frame to frame. Raise it if the leading view flickers; lower it "
+        "if the face lags behind the expression.",
         minimum=0.0,
         soft_maximum=10.0,
         group="views",
@@ -197,14 +231,15 @@ class ReenactParams(Params):
     mirror: bool = declare_switch(
         True,
         "mirrored views",
-        "Where no view looks the target's way, one that looks the other way "
-        "may stand in, left for right: moles, partings and light change sides.",
+        "If no view faces the target's way, a view that faces the other way may be used mirrored. Moles, partings and "
+        "light then change sides. Switch it off if that must never happen.",
         group="views",
     )
     minimum_radius: float = declare_number(
         2.0,
         "view spacing",
-        "Views nearer to each other than this share a cell of the appearance map.",
+        "Of views whose head poses are closer than this, one is kept in the appearance map. Raise it for a long "
+        "source clip with little movement.",
         minimum=0.1,
         soft_maximum=10.0,
         unit="degrees",
@@ -215,7 +250,8 @@ class ReenactParams(Params):
     steps: int = declare_integer(
         1,
         "steps",
-        "The network goes from a view's pose to the target's in so many steps; 0: the farther the poses, the more.",
+        "Number of steps in which the network turns a view to the target's pose. Raise it for large turns; each step "
+        "takes as long as the first. 0 chooses by the distance between the poses.",
         minimum=0,
         maximum=8,
         group="network",
@@ -225,14 +261,16 @@ class ReenactParams(Params):
         "auto",
         ("auto", "on", "off"),
         "prewarp",
-        "Whether the network refines the warped view instead of the view itself. auto: as it was trained.",
+        "on: the network refines the warped view. off: the network is given the view as it is. auto: as the network "
+        "was trained.",
         group="network",
         when=FSGAN_ENGINE_ONLY,
     )
     detail: float = declare_number(
         1.0,
         "detail",
-        "How much of the source's fine detail is added to the network's picture, away from eyes and mouth.",
+        "How much fine detail of the source is added to the network's result, away from eyes and mouth. Lower it if "
+        "the skin looks doubled.",
         minimum=0.0,
         maximum=1.0,
         group="network",
@@ -242,36 +280,58 @@ class ReenactParams(Params):
 
 @dataclass(frozen=True)
 class MaskParams(Params):
-    """What of the target is replaced."""
+    """Finds the part of the target that is replaced."""
 
     engine: str = declare_choice(
         "auto",
         ("auto", "fsgan", "geometric"),
         "engine",
-        "fsgan: the segmentation network; geometric: landmarks, refined to the picture.",
+        "fsgan: the segmentation network. geometric: the outline of the landmarks, refined by colour. "
+        "auto: fsgan if its weights are installed, else geometric.",
     )
     forehead: float = declare_number(
-        1.0, "forehead", "How far up the face reaches; 1 is the hairline, 0 the brows.", minimum=0.0, maximum=1.5
+        1.0,
+        "forehead",
+        "How far the matte reaches up the forehead: 0 ends at the brows, 1 at the hairline. Lower it if a fringe is "
+        "painted over.",
+        minimum=0.0,
+        maximum=1.5,
     )
     refine: float = declare_number(
-        1.0, "refine to picture", "How much of what is not skin is taken out.", minimum=0.0, maximum=1.0
-    )
-    keep_glasses: bool = declare_switch(False, "keep glasses", "The target's glasses stay in front of the new face.")
-    occlusions: float = declare_number(
         1.0,
-        "occlusions",
-        "How much of what is in front of the face (hands, hair, a microphone) is taken out.",
+        "refine to picture",
+        "How much of the hair and hats over the face is removed from the matte. Lower it if a beard, make-up or "
+        "coloured light is removed too.",
         minimum=0.0,
         maximum=1.0,
     )
-    mouth: bool = declare_switch(True, "include mouth", "Whether the inner mouth is replaced too.")
+    keep_glasses: bool = declare_switch(
+        False, "keep glasses", "Keep the target's glasses in front of the new face. Off replaces them with the face."
+    )
+    occlusions: float = declare_number(
+        1.0,
+        "occlusions",
+        "How much of what covers the face (hands, a microphone) is removed from the matte. Lower it if parts of the "
+        "face are removed too.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    mouth: bool = declare_switch(
+        True, "include mouth", "Replace the inner mouth too. Off keeps the target's own teeth and tongue."
+    )
     size: float = declare_number(
-        0.0, "erode / dilate", "Grows (positive) or shrinks the matte.", minimum=-200.0, maximum=200.0, unit="px"
+        0.0,
+        "erode / dilate",
+        "Grows (above 0) or shrinks (below 0) the matte. Grow it if a rim of the old face shows; shrink it if the new "
+        "face spills over the jaw.",
+        minimum=-200.0,
+        maximum=200.0,
+        unit="px",
     )
     feather: float = declare_number(
         0.07,
         "feather",
-        "Width of the matte's soft edge, inside the face.",
+        "Width of the soft edge, measured inwards from the edge of the matte. Raise it if the edge is visible.",
         minimum=0.0,
         maximum=0.5,
         unit="of the face",
@@ -279,7 +339,8 @@ class MaskParams(Params):
     smooth: int = declare_integer(
         2,
         "smooth over time",
-        "Neighbouring frames on either side that the matte is averaged with.",
+        "Number of frames before and after that the matte is averaged with. Raise it if the edge boils; use 0 for "
+        "very fast movement.",
         minimum=0,
         maximum=12,
         unit="frames",
@@ -290,19 +351,26 @@ class MaskParams(Params):
 
 @dataclass(frozen=True)
 class InpaintParams(Params):
-    """What the views do not show."""
+    """Completes the parts of the face that the source views do not show."""
 
     engine: str = declare_choice(
         "auto",
         ("auto", "fsgan", "fill"),
         "engine",
-        "fsgan: the inpainting network; fill: from other views first, then by a smooth extension.",
+        "fsgan: the inpainting network. fill: a smooth continuation of the surrounding skin. auto: fsgan if its "
+        "weights are installed, else fill.",
     )
-    other_views: bool = declare_switch(True, "other views", "Look for the missing parts in other views first.")
+    other_views: bool = declare_switch(
+        True,
+        "other views",
+        "Take missing parts from other source views before the engine fills the rest. Switch it off if those parts "
+        "do not match.",
+    )
     plate_forehead: bool = declare_switch(
         True,
         "plate's forehead",
-        "Above the brows, what no view shows (a fringe, a hat over it) stays the plate's own; off: it is made up.",
+        "Keep the plate's own forehead where every source view hides it (under a fringe or a hat). Off lets the "
+        "engine fill it. Used by the fill engine.",
     )
     network: str = _declare_network()
     resolution: int = _declare_resolution()
@@ -310,80 +378,144 @@ class InpaintParams(Params):
 
 @dataclass(frozen=True)
 class BlendParams(Params):
-    """The new face seated in the plate."""
+    """Blends the new face into the plate."""
 
     engine: str = declare_choice(
         "auto",
         ("auto", "fsgan", "poisson", "multiband", "over"),
         "method",
-        "fsgan: the blending network; poisson: gradient domain; multiband: Laplacian pyramid; over: a "
-        "plain soft matte.",
+        "fsgan: the blending network. poisson: keeps the face's gradients and the plate's values at the edge. "
+        "multiband: blends light over a wide seam, detail over a narrow one; for uneven light. over: a plain soft "
+        "matte; for a face that you have graded yourself. auto: fsgan if its weights are installed, else poisson.",
     )
     reach: float = declare_number(
         0.06,
         "poisson reach",
-        "How far into the face poisson carries what differs at the edge.",
+        "How far into the face poisson spreads the difference at the edge. Raise it if a seam shows; lower it if the "
+        "face takes on a tint.",
         minimum=0.01,
         maximum=10.0,
         unit="of the face",
         when=("engine", "auto", "poisson"),
     )
     colour: float = declare_number(
-        1.0, "colour match", "How much the source's light is matched to the target's.", minimum=0.0, maximum=1.0
+        1.0,
+        "colour match",
+        "How much the face is matched to the target's light and colour. Lower it if you grade the face yourself. "
+        "0 is off.",
+        minimum=0.0,
+        maximum=1.0,
     )
     sharpness: float = declare_number(
-        1.0, "sharpness match", "How much the face's sharpness is matched to the plate's.", minimum=0.0, maximum=1.0
+        1.0,
+        "sharpness match",
+        "How much the face's sharpness is matched to the target's face. Lower it if the face gets too soft or too "
+        "crisp. 0 is off.",
+        minimum=0.0,
+        maximum=1.0,
     )
     grain: float = declare_number(
-        1.0, "grain match", "How much of the plate's own grain is added.", minimum=0.0, maximum=2.0
+        1.0,
+        "grain match",
+        "How much grain like the plate's is added to the face. 1 matches the plate. Lower it if the face looks noisy; "
+        "0 is off.",
+        minimum=0.0,
+        maximum=2.0,
     )
-    seed: int = declare_integer(1, "grain seed", "Another seed, another grain.", minimum=0)
-    mix: float = declare_number(1.0, "mix", "0 is the target, 1 the result.", minimum=0.0, maximum=1.0)
+    seed: int = declare_integer(
+        1, "grain seed", "Seed of the grain's random pattern. Change it for another pattern.", minimum=0
+    )
+    mix: float = declare_number(
+        1.0, "mix", "Opacity of the result: 0 is the target, 1 the full result.", minimum=0.0, maximum=1.0
+    )
     network: str = _declare_network()
     resolution: int = _declare_resolution()
 
 
 @dataclass(frozen=True)
 class DriveParams(Params):
-    """Another performer's expression for the plate's own actor."""
+    """Gives the plate's own actor another performer's expression."""
 
-    brows: float = declare_number(1.0, "brows", "Amount of the driver's brows.", minimum=0.0, maximum=2.0)
-    eyes: float = declare_number(1.0, "eyes", "Amount of the driver's lids.", minimum=0.0, maximum=2.0)
-    mouth: float = declare_number(1.0, "mouth", "Amount of the driver's lips.", minimum=0.0, maximum=2.0)
-    jaw: float = declare_number(1.0, "jaw", "Amount of the driver's jaw.", minimum=0.0, maximum=2.0)
+    brows: float = declare_number(
+        1.0,
+        "brows",
+        "How much of the driver's brow movement is used. 0 keeps the actor's own; above 1 exaggerates.",
+        minimum=0.0,
+        maximum=2.0,
+    )
+    eyes: float = declare_number(
+        1.0,
+        "eyes",
+        "How much of the driver's eyelid movement is used. 0 keeps the actor's own; above 1 exaggerates.",
+        minimum=0.0,
+        maximum=2.0,
+    )
+    mouth: float = declare_number(
+        1.0,
+        "mouth",
+        "How much of the driver's lip movement is used. 0 keeps the actor's own; above 1 exaggerates.",
+        minimum=0.0,
+        maximum=2.0,
+    )
+    jaw: float = declare_number(
+        1.0,
+        "jaw",
+        "How much the chin moves with the driver's jaw. 0 keeps the actor's own; above 1 exaggerates.",
+        minimum=0.0,
+        maximum=2.0,
+    )
     pose: float = declare_number(
-        0.0, "head pose", "Amount of the driver's head turn, relative to its own mean.", minimum=0.0, maximum=1.0
+        0.0,
+        "head pose",
+        "How much of the driver's head movement is used, measured from the driver's mean pose. 0 keeps the actor's "
+        "own. Raise it with care: large turns are limited.",
+        minimum=0.0,
+        maximum=1.0,
     )
     offset: float = declare_number(
         0.0,
         "time offset",
-        "The driver's frame that meets the plate's first one, counted from its own first.",
+        "Frame of the driver that belongs to the plate's first frame, counted from the driver's first frame. Change "
+        "it to slip the performance in time.",
         unit="frames",
     )
-    speed: float = declare_number(1.0, "retime", "Driver frames per plate frame.", minimum=0.01, maximum=100.0)
+    speed: float = declare_number(
+        1.0,
+        "retime",
+        "Driver frames per plate frame. 2 plays the performance twice as fast, 0.5 at half speed.",
+        minimum=0.01,
+        maximum=100.0,
+    )
     rest: int | None = declare_integer(
         None,
         "driver at rest",
-        "A frame in which the driver's face is at rest; empty: found over the clip.",
+        "Frame in which the driver's face is relaxed. Empty finds it automatically. Set it if the driver smiles or "
+        "frowns through the whole clip.",
         unit="frame",
     )
     plate_rest: int | None = declare_integer(
         None,
         "actor at rest",
-        "A frame in which the plate's actor's face is at rest; empty: found over the clip.",
+        "Frame in which the actor's face is relaxed. Empty finds it automatically. Set it if the actor smiles or "
+        "frowns through the whole plate.",
         unit="frame",
     )
 
 
 @dataclass(frozen=True)
 class ColourParams(Params):
-    """How pixels reach the display-like values that analysis and networks see."""
+    """Converts plates to the display-like values that face analysis and networks work on."""
 
-    config: str = declare_text("", "OCIO config", "A path or ocio://NAME; empty: $OCIO, else the built-in default.")
+    config: str = declare_text(
+        "",
+        "OCIO config",
+        "OCIO config: a file or ocio://NAME. Empty uses the environment variable OCIO, else the built-in config.",
+    )
     exposure: float | None = declare_number(
         None,
         "exposure",
-        "Stops added before the curve; empty: measured on the face.",
+        "Exposure change before face analysis and networks; the result is not made brighter. Raise it for dark "
+        "plates. Empty measures it on the face.",
         minimum=-20.0,
         maximum=20.0,
         unit="stops",
@@ -392,49 +524,52 @@ class ColourParams(Params):
 
 @dataclass(frozen=True)
 class WeightsParams(Params):
-    """Which network weights may be used, and how networks compute."""
+    """Sets which network weights may be used, and the precision of networks."""
 
     allow: str = declare_choice(
         "any",
         ("any", "research", "non-commercial", "commercial"),
         "licences allowed",
-        "Weights under a less free licence are refused; any: unknown ones too.",
+        "Which weights may be used, by licence. commercial: only weights cleared for commercial work. any: all, "
+        "even with an unknown licence.",
     )
     precision: str = declare_choice(
         "auto",
         ("auto", "fp32", "bf16", "fp16"),
         "precision",
-        "Of the networks' arithmetic. auto: 16 bit where the machine is faster with it.",
+        "Number format in which networks compute. auto: 16 bits where this machine is faster with it. Choose fp32 "
+        "if results from different machines must match closely.",
     )
 
 
 @dataclass(frozen=True)
 class OutputParams(Params):
-    """How frames are written."""
+    """Sets how frames are written."""
 
     compression: str = declare_choice(
         "zip",
         ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"),
         "compression",
-        "EXR compression.",
+        "Compression of the EXR files. none, rle, zips, zip and piz are lossless.",
     )
     depth: str = declare_choice(
         "auto",
         ("auto", "half", "float"),
         "bit depth",
-        "auto: as the target for the picture, half for a target that is not EXR.",
+        "Number format of the pixels. auto: the same as the target's file, or half if the target is not an EXR.",
     )
     layers: str = declare_choice(
         "result",
         ("result", "all"),
         "layers",
-        "all: raw reenactment, completed face, mattes, confidence and STMap beside the picture.",
+        "result: the final picture only. all: also the reenacted face, the completed face, mattes, confidence and "
+        "STMap as layers.",
     )
     missing: str = declare_choice(
         "error",
         ("error", "hold", "skip"),
         "missing frames",
-        "What a missing input frame means: an error, the frame before it, or no output frame.",
+        "What to do if an input frame is missing. error: stop. hold: use the frame before it. skip: write no frame.",
     )
 
 
@@ -450,5 +585,5 @@ STAGE_PARAMS: Mapping[str, type[Params]] = {
     "output": OutputParams,
 }
 
-# Other names for a parameter, as people say them.
+# Other names under which a parameter may be set.
 PARAMETER_ALIASES: Mapping[str, str] = {"blend.method": "blend.engine"}

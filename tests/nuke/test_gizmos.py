@@ -35,14 +35,14 @@ MAKE = load_make()
 
 
 def test_the_committed_files_are_what_the_generator_makes() -> None:
-    made = MAKE.files()
+    made = MAKE.make_files()
     assert sorted(made) == sorted(["ToolSets/FSGAN/Example.nk", *(f"{name}.gizmo" for name in NODES)])
     for name, text in made.items():
         assert (FOLDER / name).read_text(encoding="utf-8") == text, f"run: python3 gizmos/make.py ({name} is stale)"
     assert sorted(path.stem for path in FOLDER.glob("*.gizmo")) == sorted(NODES)
 
 
-@pytest.mark.parametrize("gizmo", MAKE.gizmos(), ids=lambda gizmo: gizmo.name)
+@pytest.mark.parametrize("gizmo", MAKE.make_gizmos(), ids=lambda gizmo: gizmo.name)
 def test_knobs(gizmo: object) -> None:
     knobs = gizmo.knobs  # type: ignore[attr-defined]
     names = [knob.name for knob in knobs if knob.name]
@@ -57,7 +57,7 @@ def test_knobs(gizmo: object) -> None:
             assert knob.low < knob.high
 
 
-@pytest.mark.parametrize("gizmo", MAKE.gizmos(), ids=lambda gizmo: gizmo.name)
+@pytest.mark.parametrize("gizmo", MAKE.make_gizmos(), ids=lambda gizmo: gizmo.name)
 def test_every_knob_that_is_shown_says_what_it_does(gizmo: object) -> None:
     shown = [
         knob
@@ -67,7 +67,7 @@ def test_every_knob_that_is_shown_says_what_it_does(gizmo: object) -> None:
     ]
     assert [knob.name for knob in shown if not knob.tooltip] == []
     assert set(gizmo.inputs) <= set(MAKE.INPUT_HELP)  # type: ignore[attr-defined]
-    assert all(f"{name}: " in gizmo.help_text() for name in gizmo.inputs)  # type: ignore[attr-defined]
+    assert all(f"{name}: " in gizmo.make_help_text() for name in gizmo.inputs)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -78,7 +78,7 @@ def test_classes_inside(name: str) -> None:
     assert text.count("\n Output {") == 1 and text.endswith("end_group\n")
 
 
-@pytest.mark.parametrize("name", MAKE.files())
+@pytest.mark.parametrize("name", MAKE.make_files())
 def test_tcl_reads_every_file(name: str) -> None:
     """By the real interpreter, to the documented classes and knobs; and no code of another kind is in them."""
     text = (FOLDER / name).read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def test_tcl_reads_every_file(name: str) -> None:
     ],
 )
 def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
-    gizmo = next(gizmo for gizmo in MAKE.gizmos() if gizmo.name == name)
+    gizmo = next(gizmo for gizmo in MAKE.make_gizmos() if gizmo.name == name)
     made = {knob.name: knob for knob in gizmo.knobs}
     for knob in iterate_param_fields(STAGE_PARAMS[stage]):
         assert knob.name in made
@@ -131,7 +131,7 @@ def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
     ],
 )
 def test_quoted_text_is_one_word_and_means_itself(text: str) -> None:
-    word = MAKE.quoted(text)
+    word = MAKE.quote_text(text)
     bare = re.fullmatch(r"[\w./%#+:-]+", word)
     if bare is None:
         inside = word[1:-1]
@@ -152,7 +152,7 @@ def test_icons_are_drawn_by_the_script() -> None:
     for name in icons.ICONS:
         for suffix, size in icons.SIZES.items():
             committed = np.asarray(image.open(FOLDER / "icons" / f"{name}{suffix}.png").convert("RGBA"), np.int16)
-            drawn = np.asarray(icons.drawn(name, size), np.int16)
+            drawn = np.asarray(icons.draw_icon(name, size), np.int16)
             assert drawn.shape == (size, size, 4)
             assert np.abs(committed - drawn).mean() < 2, f"run: python3 gizmos/icons.py ({name}{suffix} is stale)"
             assert drawn[..., 3].max() == 255
