@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from fsgan_core.plates.plate import Plate, Window
     from fsgan_core.plates.sequence import open_clip
     from fsgan_core.render.pipeline import drive, render_shot, render_stage, swap
-    from fsgan_core.stages.blend import blend
+    from fsgan_core.stages.blending import blend
     from fsgan_core.stages.drive import drive_faces
-    from fsgan_core.stages.inpaint import inpaint
-    from fsgan_core.stages.mask import combine_mattes, measure_mattes
-    from fsgan_core.stages.reenact import prepare_view, reenact
+    from fsgan_core.stages.inpainting import inpaint
+    from fsgan_core.stages.masking import combine_mattes, measure_mattes
+    from fsgan_core.stages.reenactment import prepare_view, reenact
     from fsgan_core.stages.views import plan_views
 
 # Public name -> the module that has it.
@@ -59,12 +59,12 @@ _MODULE_BY_NAME = {
     "analyse": "faces.analyse",
     "plan_views": "stages.views",
     "drive_faces": "stages.drive",
-    "prepare_view": "stages.reenact",
-    "reenact": "stages.reenact",
-    "measure_mattes": "stages.mask",
-    "combine_mattes": "stages.mask",
-    "inpaint": "stages.inpaint",
-    "blend": "stages.blend",
+    "prepare_view": "stages.reenactment",
+    "reenact": "stages.reenactment",
+    "measure_mattes": "stages.masking",
+    "combine_mattes": "stages.masking",
+    "inpaint": "stages.inpainting",
+    "blend": "stages.blending",
 }
 
 __all__ = [

@@ -98,14 +98,14 @@ class ResolvedEngine:
         return functools.partial(function, networks=networks)
 
 
-_REENACT = {"reenact": "fsgan_core.stages.reenact:reenact"}
+_REENACT = {"reenact": "fsgan_core.stages.reenactment:reenact"}
 _DRIVE = {
     "picture": "fsgan_core.stages.motion.liquify:drive_picture",
     "mattes": "fsgan_core.stages.motion.liquify:drive_mattes",
 }
-_MASK = {"measure": "fsgan_core.stages.mask:measure_mattes", "combine": "fsgan_core.stages.mask:combine_mattes"}
-_INPAINT = {"inpaint": "fsgan_core.stages.inpaint:inpaint"}
-_BLEND = {"blend": "fsgan_core.stages.blend:blend"}
+_MASK = {"measure": "fsgan_core.stages.masking:measure_mattes", "combine": "fsgan_core.stages.masking:combine_mattes"}
+_INPAINT = {"inpaint": "fsgan_core.stages.inpainting:inpaint"}
+_BLEND = {"blend": "fsgan_core.stages.blending:blend"}
 _FSGAN_REENACT = {"reenact": "fsgan_core.stages.neural.fsgan_reenact:reenact"}
 _FSGAN_MASK = {
     "measure": "fsgan_core.stages.neural.fsgan_mask:measure_mattes",

@@ -33,10 +33,10 @@ from fsgan_core.runtime.cache import ByteLRU, compute_code_digest, compute_diges
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
 from fsgan_core.stages.drive import DRIVER_CLIP, compute_drive_margin
-from fsgan_core.stages.mask import META_TEXTURE, format_texture
+from fsgan_core.stages.masking import META_TEXTURE, format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
-from fsgan_core.stages.reenact import VIEW_MARGIN, SourceView, mirror_view, prepare_view
+from fsgan_core.stages.reenactment import VIEW_MARGIN, SourceView, mirror_view, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["NO_FACE", "FrameRenderer", "TargetFrame"]

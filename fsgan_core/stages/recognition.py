@@ -26,7 +26,7 @@ from fsgan_core.plates.plate import Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.motion.performance import LOWER_LIDS, LOWER_LIPS, UPPER_LIDS, UPPER_LIPS
-from fsgan_core.stages.reenact import make_spline_stiffness
+from fsgan_core.stages.reenactment import make_spline_stiffness
 from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import compute_spline_shares
 

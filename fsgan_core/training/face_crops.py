@@ -24,7 +24,7 @@ from fsgan_core.plates.stream import read_ahead
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import mark_plate_area, to_display
-from fsgan_core.stages.mask import measure_mattes
+from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop
 
 __all__ = ["ClipFaces", "FaceLayout", "FaceSet", "collect_faces", "load_faces", "save_faces", "select_usable_frames"]

@@ -17,7 +17,7 @@ from fsgan_core.faces.landmarks_wflw import carry_points
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import draw_polygon
-from fsgan_core.stages.reenact import draw_features, make_spline_stiffness
+from fsgan_core.stages.reenactment import draw_features, make_spline_stiffness
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 from fsgan_core.stages.warp_points import compute_control_points, compute_outline
 from fsgan_core.training.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points

@@ -17,7 +17,7 @@ import numpy as np
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
 from fsgan_core.stages.poisson import solve_membrane
-from fsgan_core.stages.reenact import make_spline_stiffness
+from fsgan_core.stages.reenactment import make_spline_stiffness
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 from fsgan_core.stages.warp_points import compute_control_points
 from fsgan_core.training.face_crops import FaceSet

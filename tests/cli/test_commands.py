@@ -177,7 +177,7 @@ class TestSwapReportEvaluate:
         def faulty(*_: object) -> None:
             raise InputError("out of paint")
 
-        monkeypatch.setattr("fsgan_core.stages.blend.blend", faulty)
+        monkeypatch.setattr("fsgan_core.stages.blending.blend", faulty)
         report = tmp_path / "report"
         assert (
             main(

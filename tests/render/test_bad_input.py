@@ -291,23 +291,23 @@ class TestMachine:
         def greedy(*_: object, **__: object) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("fsgan_core.stages.blend.blend", greedy)
+        monkeypatch.setattr("fsgan_core.stages.blending.blend", greedy)
         with pytest.raises(MachineError, match="memory"):
             render_shot(small.shot(tmp_path / "out", "1"))
 
     def test_a_fault_of_ours_is_one_frames_failure(
         self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from fsgan_core.stages import blend
+        from fsgan_core.stages import blending
 
-        real = blend.blend
+        real = blending.blend
 
         def faulty(*given: object) -> object:
             if given[3].frame == 2:  # type: ignore[attr-defined]
                 raise ZeroDivisionError("by zero")
             return real(*given)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(blend, "blend", faulty)
+        monkeypatch.setattr(blending, "blend", faulty)
         result = render_shot(small.shot(tmp_path / "out", "1-3"))
         assert result.list_frames("rendered") == (1, 3)
         assert result.failures == ((2, "internal error, ZeroDivisionError: by zero"),)

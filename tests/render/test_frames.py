@@ -12,7 +12,7 @@ from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 from fsgan_core.render.engines import ENGINES, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
-from fsgan_core.stages.reenact import VIEW_MARGIN
+from fsgan_core.stages.reenactment import VIEW_MARGIN
 from fsgan_core.stages.views import ViewRef
 
 

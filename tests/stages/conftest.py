@@ -18,10 +18,10 @@ from fsgan_core.plates.colour import Codec, ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.blend import BlendedPlate, blend
-from fsgan_core.stages.inpaint import inpaint
-from fsgan_core.stages.mask import combine_mattes, measure_mattes
-from fsgan_core.stages.reenact import SourceView, prepare_view, reenact
+from fsgan_core.stages.blending import BlendedPlate, blend
+from fsgan_core.stages.inpainting import inpaint
+from fsgan_core.stages.masking import combine_mattes, measure_mattes
+from fsgan_core.stages.reenactment import SourceView, prepare_view, reenact
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))

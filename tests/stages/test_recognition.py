@@ -15,9 +15,9 @@ from fsgan_core.networks.architectures.dlib_resnet import FaceResNet, load_face_
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import recognition, warp_points
-from fsgan_core.stages.blend import blend
+from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import to_display
-from fsgan_core.stages.inpaint import inpaint
+from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.recognition import (
     ShownFace,
     SwappedFrame,
@@ -26,7 +26,7 @@ from fsgan_core.stages.recognition import (
     make_close_up,
     measure_unlikeness,
 )
-from fsgan_core.stages.reenact import reenact
+from fsgan_core.stages.reenactment import reenact
 from fsgan_core.stages.views import ViewRef
 from tests.stages.conftest import ONE, Still
 

@@ -42,7 +42,7 @@ from fsgan_core.stages.motion.face_motion import (
     make_pixel_grid,
     render_motion,
 )
-from fsgan_core.stages.reenact import SourceView
+from fsgan_core.stages.reenactment import SourceView
 from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import fit_spline_map
 

@@ -18,7 +18,7 @@ from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.blend import BlendedPlate, apply_plate_texture, mix_into_target, prepare_blend, skip_blend
+from fsgan_core.stages.blending import BlendedPlate, apply_plate_texture, mix_into_target, prepare_blend, skip_blend
 from fsgan_core.stages.image_ops import to_scene_linear, unpremultiply
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (

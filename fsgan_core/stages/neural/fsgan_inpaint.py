@@ -21,7 +21,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
-from fsgan_core.stages.inpaint import (
+from fsgan_core.stages.inpainting import (
     CONFIDENT_SHARE,
     compute_fill_mattes,
     extend_picture,

@@ -21,7 +21,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
-from fsgan_core.stages.mask import (
+from fsgan_core.stages.masking import (
     META_TEXTURE,
     average_mattes,
     draw_hull,

@@ -26,7 +26,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
-from fsgan_core.stages.mask import draw_hull
+from fsgan_core.stages.masking import draw_hull
 from fsgan_core.stages.motion.lids import Blink
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte
@@ -40,7 +40,7 @@ from fsgan_core.stages.neural.fsgan_network import (
     run_network,
     to_network_planes,
 )
-from fsgan_core.stages.reenact import (
+from fsgan_core.stages.reenactment import (
     DETAIL_SIZE,
     SourceView,
     WarpedView,

@@ -12,15 +12,15 @@ from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, compute_slices
-from fsgan_core.stages.blend import BlendedPlate
-from fsgan_core.stages.blend import blend as classical
+from fsgan_core.stages.blending import BlendedPlate
+from fsgan_core.stages.blending import blend as classical
 from fsgan_core.stages.neural.erosion import erode_softly
 from fsgan_core.stages.neural.fsgan_blend import blend
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
 from tests.stages.conftest import Still, Swap, plate_at, swapped
 from tests.stages.neural.test_fsgan_inpaint import oval, reenacted, wanted
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
-from tests.stages.test_blend import on_plate, rich
+from tests.stages.test_blending import on_plate, rich
 
 PLAIN = BlendParams(engine="fsgan", resolution=128, colour=0.0, sharpness=0.0, grain=0.0)
 

@@ -14,7 +14,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.mask import read_texture
+from fsgan_core.stages.masking import read_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
 from fsgan_core.stages.neural.fsgan_mask import SCORE_CHANNELS, combine_mattes, measure_mattes
 from tests.stages.conftest import Still, face_at

@@ -19,7 +19,7 @@ from fsgan_core.stages.image_ops import unpremultiply
 from fsgan_core.stages.neural import fsgan_network
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop, paste_crop
 from fsgan_core.stages.neural.fsgan_reenact import count_steps, draw_lips, measure_agreement, reenact
-from fsgan_core.stages.reenact import SourceView, prepare_view
+from fsgan_core.stages.reenactment import SourceView, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed
 from tests.stages.stand_ins import Function, StandIn, module_network, network, same_picture

@@ -16,7 +16,7 @@ from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import mark_plate_area
-from fsgan_core.stages.mask import META_TEXTURE, combine_mattes, format_texture, measure_mattes, read_texture
+from fsgan_core.stages.masking import META_TEXTURE, combine_mattes, format_texture, measure_mattes, read_texture
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
 RAW = MaskParams(feather=0.0)

@@ -33,7 +33,7 @@ from fsgan_core.plates.region import compute_region
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
-from fsgan_core.stages.mask import measure_mattes
+from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.motion.face_motion import compute_face_motion, make_pixel_grid, render_motion
 from fsgan_core.stages.motion.lids import compute_blink_landmarks
 from fsgan_core.stages.views import FramePlan, ViewRef

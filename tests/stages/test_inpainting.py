@@ -14,9 +14,9 @@ from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.blend import blend
+from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
-from fsgan_core.stages.inpaint import inpaint
+from fsgan_core.stages.inpainting import inpaint
 from tests.stages.conftest import Still
 
 SIDE = 96

@@ -31,7 +31,7 @@ from fsgan_core.stages.image_ops import (
     to_scene_linear,
     unpremultiply,
 )
-from fsgan_core.stages.mask import read_texture
+from fsgan_core.stages.masking import read_texture
 from fsgan_core.stages.plate_match import match_light, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 

@@ -15,7 +15,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, unpremultiply
-from fsgan_core.stages.mask import measure_mattes
+from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.motion.lids import (
     OPEN_ENOUGH,
     Blink,
@@ -25,7 +25,7 @@ from fsgan_core.stages.motion.lids import (
     plan_blink,
 )
 from fsgan_core.stages.motion.performance import measure_landmark_bias
-from fsgan_core.stages.reenact import (
+from fsgan_core.stages.reenactment import (
     draw_features,
     mark_unstretched,
     mirror_view,
