@@ -11,12 +11,10 @@ from fsgan_core.cli.arguments import make_holdout_clip, make_source_clips, make_
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.shot import Clip, Output, Shot
+from fsgan_core.contract.stage_graph import FLAG_STAGES
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
-
-# What the flags of the stage commands call the files of a stage.
-UPSTREAM_FLAGS = {"reenacted": "reenact", "mask": "mask", "completed": "inpaint"}
 
 
 def run_swap(options: Namespace, presenter: Presenter) -> int:
@@ -78,7 +76,7 @@ def run_stage(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.runtime.device import choose_device
 
     upstream = {
-        name: Clip(getattr(options, flag)) for flag, name in UPSTREAM_FLAGS.items() if getattr(options, flag, None)
+        name: Clip(getattr(options, flag)) for flag, name in FLAG_STAGES.items() if getattr(options, flag, None)
     }
     sources = make_source_clips(options) if getattr(options, "source", None) else ()
     if options.driver:

@@ -20,6 +20,7 @@ from fsgan_core.clips.shot_file import format_shot
 from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES, select_source_frames
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot, parse_person
+from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.contract.version import __version__
 from fsgan_core.farm.template import (
     FarmOptions,
@@ -53,7 +54,6 @@ TRACKS_FOLDER, SIDECARS_FOLDER, REPORT_FOLDER, FINETUNED_FILE = (
 )  # in the work folder
 RECOGNITION_NAME = "reenact.recognition_file"
 STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAME)  # parameters that are paths
-NETWORK_STAGES = ("reenact", "mask", "inpaint", "blend")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError, MachineError, PlateError
 from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.contract.stage_graph import list_running_stages
 from fsgan_core.farm.bundle import TRACKS_FOLDER, FarmBundle, describe_engines
 from fsgan_core.farm.nuke_script import NukeScript, ScriptNode, load_script
 from fsgan_core.farm.tasks import analyse_source, analyse_target, render_readable_frames
@@ -344,13 +345,9 @@ def describe_node_engines(job: FarmNodeJob, device: str) -> str:
     """What decides how a node's pixels come out, beside what it is asked for: version, engines, weights."""
     shot = job.shot
     stages = resolve_drive_stages(shot.stages) if shot.job == "drive" else shot.stages
-    running = (
-        [job.request.stage]
-        if job.request.stage
-        else ["drive" if shot.job == "drive" else "reenact", "mask", "inpaint", "blend"]
-    )
+    running_stages = (job.request.stage,) if job.request.stage else list_running_stages(shot.job)
     machine = NetworkRuntime(device, stages.weights.precision)
-    return describe_engines({stage: choose_engine(stage, stages, machine) for stage in running})
+    return describe_engines({stage: choose_engine(stage, stages, machine) for stage in running_stages})
 
 
 def _check_node_engines(jobs: Sequence[FarmNodeJob], work: Path, device: str) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.training.augment import AugmentSettings
 from fsgan_core.training.losses import LossWeights
 from fsgan_core.training.recipe import MAX_RATE, MIN_RATE, PRECISIONS
 
-__all__ = ["NETWORKS", "PRESETS", "TrainingPhase", "TrainingPlan", "get_preset_path", "load_plan"]
+__all__ = ["PRESETS", "TrainingPhase", "TrainingPlan", "get_preset_path", "load_plan"]
 
-NETWORKS = ("reenact", "mask", "inpaint", "blend")
 PRESETS = ("published", "small")
 T = TypeVar("T")
 
@@ -62,8 +62,8 @@ class TrainingPhase:
 class TrainingPlan:
     """A whole run.
 
-    network: one of NETWORKS. arch: of the generator. phases: one after another. losses; without_vgg: in their place
-    where a VGG that they name is not installed. prewarp: of reenact, the network is shown a warped view. focus: of
+    network: one of NETWORK_STAGES. arch: of the generator. phases: one after another. losses; without_vgg:
+    used instead where a VGG that they name is not installed. prewarp: of reenact, the network is shown a warped view. focus: of
     reenact, the losses count on the face alone. solver: of blend, "own" (stages.poisson) or "opencv". discriminator:
     its width, 0 is as wide as the generator. average: memory of the moving average of weights, per iteration. clip:
     largest norm of a gradient. validation: share of people who are held out, or their names. every: iterations between
@@ -91,7 +91,7 @@ class TrainingPlan:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
 
     def __post_init__(self) -> None:
-        _check_choice("network", self.network, NETWORKS)
+        _check_choice("network", self.network, NETWORK_STAGES)
         _check_choice("solver", self.solver, ("own", "opencv"))
         _check_choice("precision", self.precision, PRECISIONS)
         if not self.phases:

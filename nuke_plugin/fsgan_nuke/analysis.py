@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional
 import nuke
 
 from fsgan_core.contract.errors import InputError, TrackError
+from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import graph, paths, stereo, tracks
 from fsgan_nuke.colour import read_project_colour
 from fsgan_nuke.node_job import InputBranch, NodeJob, make_clip, read_knobs
@@ -69,7 +70,7 @@ def _is_source_only(node: Any) -> bool:
     """Whether all that hangs on the node's picture takes it as a source."""
     wanted: set[str] = set()
     for one in graph.list_render_nodes():
-        for name in graph.INPUT_NAMES[graph.get_node_class(one)]:
+        for name in NODES[graph.get_node_class(one)].inputs:
             above = graph.find_analyse_node(graph.find_connected(one, name))
             if above is not None and above[0].fullName() == node.fullName():
                 wanted.add(name)
@@ -81,8 +82,7 @@ def list_nodes_below(node: Any) -> list[Any]:
     found = []
     for one in graph.list_render_nodes():
         used = (
-            graph.find_analyse_node(graph.find_connected(one, name))
-            for name in graph.INPUT_NAMES[graph.get_node_class(one)]
+            graph.find_analyse_node(graph.find_connected(one, name)) for name in NODES[graph.get_node_class(one)].inputs
         )
         if any(above is not None and above[0].fullName() == node.fullName() for above in used):
             found.append(one)

@@ -10,6 +10,7 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.errors import FsganError
+from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import analysis, graph, input_writes, paths, render_queue, stereo, view_window, weights_menu
 from fsgan_nuke.client import close_all_clients
 from fsgan_nuke.farm import results_are_rendered
@@ -40,14 +41,14 @@ _timers: list[threading.Timer] = []
 
 def install_callbacks() -> None:
     """Once, at the host's start."""
-    for kind in graph.NODE_CLASSES:
+    for kind in NODES:
         nuke.addOnCreate(on_created, nodeClass=kind)
     nuke.addOnScriptLoad(on_script_loaded)
     nuke.addBeforeRender(on_before_render)
     nuke.addBeforeFrameRender(on_before_frame)
     nuke.addOnScriptClose(on_script_closed)
     if nuke.GUI:
-        for kind in graph.NODE_CLASSES:
+        for kind in NODES:
             nuke.addKnobChanged(on_knob_changed, nodeClass=kind)
         nuke.addUpdateUI(on_update_ui, nodeClass="FSGAN_Swap")
 

@@ -7,25 +7,8 @@ from typing import Any, Iterator, Optional
 import nuke
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.stage_graph import NODES
 
-NODE_CLASSES = (
-    "FSGAN_Analyse",
-    "FSGAN_Reenact",
-    "FSGAN_Mask",
-    "FSGAN_Inpaint",
-    "FSGAN_Blend",
-    "FSGAN_Swap",
-    "FSGAN_Drive",
-)
-INPUT_NAMES = {
-    "FSGAN_Analyse": ("target",),
-    "FSGAN_Reenact": ("target", "source"),
-    "FSGAN_Mask": ("target", "holdout"),
-    "FSGAN_Inpaint": ("target", "reenacted", "mattes", "source", "holdout"),
-    "FSGAN_Blend": ("target", "completed", "mattes", "holdout", "mask"),
-    "FSGAN_Swap": ("target", "source", "holdout", "mask"),
-    "FSGAN_Drive": ("target", "driver", "holdout", "mask"),
-}
 # Nodes that hand on what comes in, picture and all.
 PASS_THROUGH_CLASSES = ("Dot", "NoOp", "FSGAN_Analyse", "StickyNote")
 END_CLASSES = ("Input", "OneView", "JoinViews")  # where the way ends at one of these, nothing is connected
@@ -44,12 +27,8 @@ def get_node_class(node: Any) -> str:
 
 def list_node_stages(node: Any) -> list[tuple[str, str]]:
     """The stages whose parameters stand on a node, each with the prefix of its knobs."""
-    kind = get_node_class(node)
-    if kind == "FSGAN_Swap":
-        return [(stage, f"{stage}_") for stage in ("reenact", "mask", "inpaint", "blend")]
-    if kind == "FSGAN_Drive":
-        return [("drive", ""), ("mask", "mask_")]
-    return [(kind.partition("_")[2].lower(), "")] if kind in NODE_CLASSES else []
+    declared = NODES.get(get_node_class(node))
+    return list(declared.stages) if declared is not None else []
 
 
 def resolve_link(knob: Any) -> Any:
@@ -58,7 +37,7 @@ def resolve_link(knob: Any) -> Any:
 
 
 def is_fsgan_node(node: Any) -> bool:
-    return get_node_class(node) in NODE_CLASSES
+    return get_node_class(node) in NODES
 
 
 def find_inner_node(node: Any, name: str) -> Any:
@@ -75,7 +54,7 @@ def find_owner(node: Any) -> Optional[Any]:
 def find_connected(node: Any, name: str, view: str = "") -> Optional[Any]:
     """What is connected to one of our node's inputs, by its name, as it stands in the graph; None for nothing, also
     where the way leads out of a group to an input that is not connected."""
-    above = node.input(INPUT_NAMES[get_node_class(node)].index(name))
+    above = node.input(NODES[get_node_class(node)].inputs.index(name))
     return above if find_maker(above, view) is not None else None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import nuke
 
+from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import graph
 
 
@@ -33,6 +34,6 @@ def convert_to_group(node: Any) -> Any:
         marker.setFlag(nuke.INVISIBLE)
         made.addKnob(marker)
         marker.setValue(kind)
-    for one in [one for one in made.nodes() if one.Class() in graph.NODE_CLASSES]:
+    for one in [one for one in made.nodes() if one.Class() in NODES]:
         convert_to_group(one)
     return made

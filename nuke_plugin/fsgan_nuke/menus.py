@@ -10,7 +10,8 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError
-from fsgan_nuke import actions, farm, graph, groups, settings, weights_menu
+from fsgan_core.contract.stage_graph import NODES
+from fsgan_nuke import actions, farm, groups, settings, weights_menu
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import show_message
 from fsgan_nuke.request import PendingRequest
@@ -51,7 +52,7 @@ def paste_example() -> None:
 
 
 def convert_selected() -> None:
-    chosen = [node for node in nuke.selectedNodes() if node.Class() in graph.NODE_CLASSES]
+    chosen = [node for node in nuke.selectedNodes() if node.Class() in NODES]
     if not chosen:
         show_message("Select the FSGAN nodes that shall become groups.")
         return

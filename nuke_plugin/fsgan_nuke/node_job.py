@@ -10,18 +10,16 @@ from typing import Any, Mapping, Optional
 import nuke
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.stage_graph import INPUT_STAGES, NODE_STAGES, NODES
 from fsgan_nuke import graph, offsets, paths, stereo
 from fsgan_nuke.colour import ProjectColour, read_project_colour, read_space
 from fsgan_nuke.host import use_full_size
 from fsgan_nuke.knobs import read_stage_params
 
-STAGE_OF_CLASS = {"FSGAN_Reenact": "reenact", "FSGAN_Mask": "mask", "FSGAN_Inpaint": "inpaint", "FSGAN_Blend": "blend"}
 SOURCE_INPUT = {"FSGAN_Drive": "driver"}
 MAX_FRAMES = 1_000_000
 # Knobs of numbers, which a stereo script may split by view.
 SPLIT_KNOB_CLASSES = ("Double_Knob", "Int_Knob", "Array_Knob")
-# Which input of a stage holds the files of which stage before it.
-UPSTREAM_STAGE = {"reenacted": "reenact", "mattes": "mask", "completed": "inpaint"}
 
 
 @dataclass(frozen=True)
@@ -91,20 +89,20 @@ def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
         "stages": collect_settings(node, colour, view),
     }
     source = SOURCE_INPUT.get(kind, "source")
-    if source in graph.INPUT_NAMES[kind]:
+    if source in NODES[kind].inputs:
         clip = make_clip(node, source, view, colour, branches)
         if clip is None and kind != "FSGAN_Inpaint":
             raise InputError(f"{node.name()}: nothing is connected to '{source}'")
         shot["source"] = [clip] if clip is not None else []
-    if "holdout" in graph.INPUT_NAMES[kind]:
+    if "holdout" in NODES[kind].inputs:
         holdout = make_clip(node, "holdout", view, colour, branches)
         if holdout is not None:
             shot["holdout"] = {key: value for key, value in holdout.items() if key in ("path", "part", "view")}
     upstream = {}
-    for name in graph.INPUT_NAMES[kind]:
-        if name in UPSTREAM_STAGE:
-            upstream[UPSTREAM_STAGE[name]] = _make_stage_clip(node, name, view, colour, branches)
-    return NodeJob(str(node.fullName()), view, shot, STAGE_OF_CLASS.get(kind, ""), upstream, output, tuple(branches))
+    for name in NODES[kind].inputs:
+        if name in INPUT_STAGES:
+            upstream[INPUT_STAGES[name]] = _make_stage_clip(node, name, view, colour, branches)
+    return NodeJob(str(node.fullName()), view, shot, NODE_STAGES.get(kind, ""), upstream, output, tuple(branches))
 
 
 def get_frames_text(node: Any) -> str:
@@ -153,13 +151,13 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[s
     view = view or stereo.list_node_views(node)[0]
     stages: dict[str, dict[str, Any]] = {}
     for one in graph.iterate_render_nodes(node):
-        if graph.get_node_class(one) in STAGE_OF_CLASS and one.fullName() != node.fullName():
-            stages[STAGE_OF_CLASS[graph.get_node_class(one)]] = read_knobs(
-                one, STAGE_OF_CLASS[graph.get_node_class(one)], view
+        if graph.get_node_class(one) in NODE_STAGES and one.fullName() != node.fullName():
+            stages[NODE_STAGES[graph.get_node_class(one)]] = read_knobs(
+                one, NODE_STAGES[graph.get_node_class(one)], view
             )
     kind = graph.get_node_class(node)
-    if kind in STAGE_OF_CLASS:
-        stages[STAGE_OF_CLASS[kind]] = read_knobs(node, STAGE_OF_CLASS[kind], view)
+    if kind in NODE_STAGES:
+        stages[NODE_STAGES[kind]] = read_knobs(node, NODE_STAGES[kind], view)
     else:
         stages["drive"] = read_knobs(node, "drive", view)
         stages["mask"] = read_knobs(node, "mask", view, "mask_")
@@ -242,7 +240,7 @@ def _make_stage_clip(
     found = graph.find_maker(above, view)
     if found is None:
         raise InputError(f"{node.name()}: nothing is connected to '{name}'")
-    if STAGE_OF_CLASS.get(graph.get_node_class(found[0])) == UPSTREAM_STAGE[name]:
+    if NODE_STAGES.get(graph.get_node_class(found[0])) == INPUT_STAGES[name]:
         return {"path": paths.get_result_pattern(*found), "colorspace": colour.working_space}
     branch = InputBranch(name, above, paths.get_input_pattern(node, name), False, view)
     branches.append(branch)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.architectures.build import parse_architecture
-from fsgan_core.training.run_config import NETWORKS, PRESETS, TrainingPhase, get_preset_path, load_plan
+from fsgan_core.training.run_config import PRESETS, TrainingPhase, get_preset_path, load_plan
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORK_STAGES)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(network: str, preset: str) -> None:
     plan = load_plan(get_preset_path(network, preset), network)

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.training.augment import AugmentSettings
 from fsgan_core.training.dataset import FaceDataset
 from fsgan_core.training.losses import LossWeights
 from fsgan_core.training.pairs import Batch
-from fsgan_core.training.run_config import NETWORKS, TrainingPhase, TrainingPlan
+from fsgan_core.training.run_config import TrainingPhase, TrainingPlan
 from fsgan_core.training.tasks import (
     compute_class_figures,
     draw_border_ellipse,
@@ -32,7 +33,7 @@ PLAN = TrainingPlan(
 )
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORK_STAGES)
 def test_batches(crowd: FaceDataset, network: str) -> None:
     """A step's batch is the same every time, and its parts together are the whole."""
     held = crowd.people == "cleo"

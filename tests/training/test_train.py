@@ -18,10 +18,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
+from fsgan_core.contract.stage_graph import NETWORK_STAGES  # noqa: E402
 from fsgan_core.training.dataset import FaceDataset  # noqa: E402
 from fsgan_core.training.loops import build_seeded_network  # noqa: E402
 from fsgan_core.training.losses import LossWeights  # noqa: E402
-from fsgan_core.training.run_config import NETWORKS, TrainingPhase, TrainingPlan  # noqa: E402
+from fsgan_core.training.run_config import TrainingPhase, TrainingPlan  # noqa: E402
 from fsgan_core.training.run_state import load_state  # noqa: E402
 from fsgan_core.training.train import STATE_FILE, TrainingResult, choose_losses, train_generator  # noqa: E402
 from tests.training.conftest import save_crowd  # noqa: E402
@@ -86,7 +87,7 @@ class Watched:
         self.pictures.append(picture)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORK_STAGES)
 def test_learns_what_holds_for_somebody_else(crowd: FaceDataset, tmp_path: Path, network: str) -> None:
     watched = Watched()
     plan = plan_of(network, 24, every=12)
@@ -108,14 +109,18 @@ def killed(crowd: FaceDataset, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("killed")
     save_crowd(folder / "faces", crowd)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), *NETWORKS], capture_output=True, text=True, cwd=ROOT, check=False
+        [sys.executable, "-c", KILLED, str(folder), *NETWORK_STAGES],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(signal.SIGKILL.value)] * len(NETWORKS), done.stderr
+    assert done.stdout.split() == [str(signal.SIGKILL.value)] * len(NETWORK_STAGES), done.stderr
     return folder
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", NETWORK_STAGES)
 def test_goes_on_after_a_kill_as_if_nothing_had_been(
     crowd: FaceDataset, killed: Path, tmp_path: Path, network: str
 ) -> None:

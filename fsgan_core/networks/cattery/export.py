@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.architectures.hrnet import HRNet
 from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
 from fsgan_core.networks.architectures.unet import UNet
@@ -38,8 +39,7 @@ __all__ = ["CATTERY_FOLDER", "ExportedNode", "choose_weights", "export_cattery",
 log = logging.getLogger(__name__)
 
 CATTERY_FOLDER = Path("cattery") / "FSGAN"
-NODE_ROLES = ("mask", "inpaint", "blend", "reenact")
-EXPORT_ROLES = (*NODE_ROLES, "landmarks")
+EXPORT_ROLES = (*NETWORK_STAGES, "landmarks")
 
 
 # Role -> the networks that do it, and the channels that they take (reenact: and one for each landmark).
@@ -71,7 +71,7 @@ def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, I
     for name in names:
         role = _find_role(name)
         if role not in EXPORT_ROLES:
-            raise WeightsError(f"weights {name} are for {role}; nodes are made for {', '.join(NODE_ROLES)}")
+            raise WeightsError(f"weights {name} are for {role}; nodes are made for {', '.join(NETWORK_STAGES)}")
         if role in chosen:
             raise WeightsError(f"weights {chosen[role].weight.name} and {name} are both for {role}; name one of them")
         chosen[role] = find_weights(role, name, allow)
@@ -79,9 +79,9 @@ def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, I
     for role in wanted:
         if role not in chosen and list_present_weights(role):
             chosen[role] = find_weights(role, "", allow)
-    if not any(role in chosen for role in NODE_ROLES):
-        find_weights(NODE_ROLES[-1], "", allow)  # says what to run
-        raise WeightsError(f"name weights of one of {', '.join(NODE_ROLES)}")
+    if not any(role in chosen for role in NETWORK_STAGES):
+        find_weights(NETWORK_STAGES[0], "", allow)  # says what to run
+        raise WeightsError(f"name weights of one of {', '.join(NETWORK_STAGES)}")
     return chosen
 
 
@@ -99,7 +99,7 @@ def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[E
     place = folder / CATTERY_FOLDER
     done: list[ExportedNode] = []
     nodes: list[nuke_files.CatNode] = []
-    for role in NODE_ROLES:
+    for role in NETWORK_STAGES:
         if role not in chosen:
             continue
         node, text, used = _build_node(role, chosen)

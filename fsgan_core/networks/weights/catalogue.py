@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 
@@ -42,9 +43,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks", "pose", "identity", "attributes", "detector")
+ROLES = (*NETWORK_STAGES, "landmarks", "pose", "identity", "attributes", "detector")
 # What an analysis and a swap take by themselves; fine-tuning takes "identity".
-AUTO_ROLES = ("reenact", "mask", "inpaint", "blend", "landmarks")
+AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
 LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 # What a setting allows, from the laxest to the strictest.
 ALLOWED_LICENCES = {
