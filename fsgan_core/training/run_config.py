@@ -63,8 +63,8 @@ class TrainingPlan:
     """A whole run.
 
     network: one of NETWORK_STAGES. arch: of the generator. phases: one after another. losses; without_vgg:
-    used instead where a VGG that they name is not installed. prewarp: of reenact, the network is shown a warped view. focus: of
-    reenact, the losses count on the face alone. solver: of blend, "own" (stages.poisson) or "opencv". discriminator:
+    used instead where a VGG that they name is not installed. prewarp: of reenact, the network is shown a warped view.
+    focus: of reenact, the losses count on the face alone. solver: of blend, "own" (stages.poisson) or "opencv". discriminator:
     its width, 0 is as wide as the generator. average: memory of the moving average of weights, per iteration. clip:
     largest norm of a gradient. validation: share of people who are held out, or their names. every: iterations between
     two validations. trials: faces to measure by.
