@@ -1,11 +1,12 @@
-"""What need not be done twice: digests that name a result, finished frames, and values kept in memory.
+"""Work that need not be done twice: digests that name a result, files in the cache folder, and values in memory.
 
-A key is the digest of everything that a result depends on. It holds between machines: it is made from the
-contents of files, never from their dates or places.
+A key is the digest of everything that a result depends on. It is the same on every machine, because it is made from the
+contents of files and never from their dates or locations.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import hashlib
@@ -16,7 +17,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +26,8 @@ import numpy as np
 
 from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.runtime.atomic import make_folder
+from fsgan_core.runtime.locks import hold_file_lock
+from fsgan_core.runtime.memory import register_cache
 
 __all__ = [
     "ByteLRU",
@@ -40,15 +43,16 @@ log = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "FSGAN_CACHE"
 DIGEST_BYTES = 16
+CODE_ROOT = Path(__file__).resolve().parent.parent
 
-_is_cache_only: ContextVar[bool] = ContextVar("kept_alone", default=False)
+_is_cache_only: ContextVar[bool] = ContextVar("is_cache_only", default=False)
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
 
 def get_cache_folder() -> Path:
-    """The folder for analysed tracks: $FSGAN_CACHE, else the user's cache folder. It need not exist yet."""
+    """The folder of the cache: $FSGAN_CACHE, else the user's cache folder. It may not exist yet."""
     given = os.environ.get(CACHE_VARIABLE, "")
     if given:
         return Path(given).expanduser()
@@ -58,10 +62,22 @@ def get_cache_folder() -> Path:
 
 
 def compute_digest(*parts: Any) -> str:
-    """Hexadecimal digest of plain data (None, bool, int, float, str, bytes, lists, mappings, dataclasses, arrays,
-    paths), equal on every machine. Kinds are told apart: 1, 1.0, True and "1" differ.
+    """Digests plain data, with the same result on every machine.
 
-    Raises TypeError for anything else, so that nothing enters a key by its address.
+    Args:
+        parts: None, bool, int, float, str, bytes, paths, arrays, dataclasses, and lists and mappings of these. Types
+            matter: 1, 1.0, True and "1" have different digests.
+
+    Returns:
+        32 hexadecimal digits.
+
+    Raises:
+        TypeError: A value is of another type. It would enter the digest by its address in memory.
+
+    >>> compute_digest("blend", {"mix": 1.0})
+    'd8f799df5695e7b6cc59f819a5247f4c'
+    >>> compute_digest({"a": 1, "b": 2}) == compute_digest({"b": 2, "a": 1})
+    True
     """
     hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
@@ -103,23 +119,70 @@ def _feed_value(update: Callable[[bytes], None], value: Any) -> None:
 
 @functools.cache
 def compute_code_digest(parts: tuple[str, ...]) -> str:
-    """Digest of the Python files of these packages of fsgan_core, and single files: the code version that enters
-    keys."""
-    root = Path(__file__).resolve().parent.parent
+    """Digests Python code of fsgan_core: the code version that enters keys.
+
+    Comments, docstrings and formatting do not count; every change of the syntax tree does.
+
+    Args:
+        parts: Packages and files below fsgan_core, such as ("stages", "render/frames.py").
+
+    Returns:
+        32 hexadecimal digits.
+    """
     hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
-        for path in [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py")):
-            hashed.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        path = CODE_ROOT / part
+        for file in [path] if part.endswith(".py") else sorted(path.rglob("*.py")):
+            hashed.update(file.relative_to(CODE_ROOT).as_posix().encode() + b"\0" + _digest_code_file(file) + b"\0")
     return hashed.hexdigest()
 
 
+@functools.cache
+def _digest_code_file(path: Path) -> bytes:
+    words: list[str] = []
+    _list_syntax(ast.parse(path.read_bytes()), words)
+    return hashlib.blake2b("\n".join(words).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+
+
+def _list_syntax(node: Any, words: list[str]) -> None:
+    """Appends a syntax tree as words, without docstrings.
+
+    Unlike `ast.dump`, absent and empty fields are left out, so that a newer Python with more fields gives the same.
+    """
+    if isinstance(node, ast.AST):
+        words.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value is not None and value != [] and name != "ctx":
+                words.append(name)
+                _list_syntax(value, words)
+        words.append(")")
+    elif isinstance(node, list):
+        words.append("[")
+        for item in node:
+            if not _is_docstring(item):
+                _list_syntax(item, words)
+        words.append("]")
+    else:
+        words.append(repr(node))
+
+
+def _is_docstring(node: Any) -> bool:
+    """Whether a statement is only a text: a docstring, or the description of a constant."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+register_cache(compute_code_digest.cache_clear)
+register_cache(_digest_code_file.cache_clear)
+
+
 class NotCachedError(FsganError):
-    """Something would have to be made that may not be made now."""
+    """A value is not in the cache, inside `use_cache_only`."""
 
 
 @contextmanager
 def use_cache_only() -> Iterator[None]:
-    """While the block runs, in its thread, `kept_file` makes nothing: NotKeptError."""
+    """Lets `load_or_compute` only load while the block runs, in this thread; it raises NotCachedError otherwise."""
     token = _is_cache_only.set(True)
     try:
         yield
@@ -130,22 +193,28 @@ def use_cache_only() -> Iterator[None]:
 def load_or_compute(
     path: Path, compute: Callable[[], T], save: Callable[[Path, T], None], load: Callable[[Path], T]
 ) -> T:
-    """`load(path)`; when that file is missing or broken its value is first computed and saved.
+    """Loads a file of the cache; if it is missing or broken, computes its value and saves it first.
 
-    What is returned was always read back from a file, so that a first run and a later one see the same value.
-    `save` writes whole or not at all. Of processes on one machine that want the same file, one makes it and the
-    others wait; where they cannot know of each other they do the work twice, and neither harms the other. A cache
-    folder that cannot be written is said and done without.
+    The result always comes from `load`, so that a first run and a later one return the same value. If several processes
+    on one machine need the same file, one computes it and the others wait. Processes on different machines may compute
+    it twice, which does no harm. If the cache is not writable, log a warning and compute anyway.
 
-    Raises whatever `compute` raises, and NotKeptError inside `kept_alone`.
+    Args:
+        path: The file.
+        compute: Computes the value.
+        save: Writes the value to a path, completely or not at all.
+        load: Reads it back. Raises FsganError, OSError or ValueError for a broken file.
+
+    Raises:
+        NotCachedError: The file is missing or broken, inside `use_cache_only`.
     """
     found = _try_load(path, load)
     if found is not None:
         return found
     if _is_cache_only.get():
-        raise NotCachedError(f"{path} was not made yet")
-    with _hold_file_lock(path):
-        found = _try_load(path, load)  # made by the process that was waited for
+        raise NotCachedError(f"{path} is not in the cache yet")
+    with hold_file_lock(path.with_suffix(".lock")):
+        found = _try_load(path, load)  # the process that held the lock may have made it
         if found is not None:
             return found
         value = compute()
@@ -154,7 +223,7 @@ def load_or_compute(
             save(path, value)
             return load(path)
         except OutputError as error:
-            log.warning("nothing is kept in the cache: %s", error)
+            log.warning("the result is not kept in the cache: %s", error)
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder) / path.name, value)
         return load(Path(folder) / path.name)
@@ -166,34 +235,8 @@ def _try_load(path: Path, load: Callable[[Path], T]) -> T | None:
     try:
         return load(path)
     except (FsganError, OSError, ValueError) as error:
-        log.warning("cached file %s is not usable and is made again: %s", path, error)
+        log.warning("the cached file %s cannot be used and is made again: %s", path, error)
         return None
-
-
-@contextmanager
-def _hold_file_lock(path: Path) -> Iterator[None]:
-    """Holds a lock beside `path` while the block runs, where the system has such locks; the death of its holder frees
-    it. Nothing but saved work hangs on it."""
-    try:
-        import fcntl
-
-        make_folder(path.parent)
-        lock = path.with_suffix(".lock").open("w")
-    except (ImportError, OSError, OutputError):
-        yield
-        return
-    with lock:
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("waiting for another process that makes %s", path)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            log.debug("no lock beside %s: %s", path, error)
-        yield
-        with suppress(OSError):
-            Path(lock.name).unlink()
 
 
 class ByteLRU(Generic[K, T]):

@@ -1,4 +1,4 @@
-"""Digests, finished frames, kept files, bounded memory."""
+"""Digests, finished frames, files in the cache, values in memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,17 @@ from fsgan_core.contract.layers import META_KEY
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.provenance import read_finished_metadata
-from fsgan_core.runtime.cache import ByteLRU, compute_code_digest, compute_digest, get_cache_folder, load_or_compute
+from fsgan_core.runtime import cache
+from fsgan_core.runtime.cache import (
+    ByteLRU,
+    NotCachedError,
+    compute_code_digest,
+    compute_digest,
+    get_cache_folder,
+    load_or_compute,
+    use_cache_only,
+)
+from fsgan_core.runtime.memory import clear_caches
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class Pair:
 class TestDigest:
     def test_equal_in_another_process(self) -> None:
         value = [None, True, 1, -2.5, "é", b"x", {"b": 1, "a": [1, 2]}, (1, 2)]
-        code = f"from fsgan_core.runtime.cache import digest; print(digest({value!r}))"
+        code = f"from fsgan_core.runtime.cache import compute_digest; print(compute_digest({value!r}))"
         environment = {**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)}
         other = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -73,9 +84,75 @@ class TestDigest:
         with pytest.raises(TypeError, match="object"):
             compute_digest({"a": object()})
 
-    def test_code_has_a_version(self) -> None:
-        assert compute_code_digest(("stages",)) == compute_code_digest(("stages",))
-        assert compute_code_digest(("stages",)) != compute_code_digest(("plates",))
+
+SOURCE = '''
+"""A module."""
+
+LIMIT = 2.0
+"""Seconds."""
+
+
+def wait(times: int = 1) -> float:
+    """Waits."""
+    return LIMIT * times  # all of it
+'''
+
+
+class TestCodeDigest:
+    @pytest.fixture
+    def digest(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+        """Gives the digest of a package with one module of this text."""
+        monkeypatch.setattr(cache, "CODE_ROOT", tmp_path)
+        (tmp_path / "stages").mkdir()
+
+        def compute(text: str) -> str:
+            (tmp_path / "stages" / "wait.py").write_text(text, encoding="utf-8")
+            clear_caches()
+            return compute_code_digest(("stages",))
+
+        yield compute
+        clear_caches()
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('"""A module."""', '"""Another text."""'),
+            ('"""A module."""\n', ""),
+            ('"""Seconds."""', '"""Minutes.""" # really'),
+            ('"""Waits."""', '"""Waits.\n\n    Args:\n        times: How often.\n    """'),
+            ("  # all of it", ""),
+            ("# all of it", "# most of it"),
+            ("LIMIT * times", "(\n        LIMIT * times\n    )"),
+            ("2.0", "2.00"),
+        ],
+    )
+    def test_comments_docstrings_and_formatting_do_not_count(
+        self, digest: Callable[[str], str], old: str, new: str
+    ) -> None:
+        assert old in SOURCE
+        assert digest(SOURCE.replace(old, new)) == digest(SOURCE)
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("2.0", "3.0"),
+            ("2.0", "2"),
+            ("2.0", "'2.0'"),
+            ("times: int = 1", "times: int = 2"),
+            ("times: int = 1", "times: int"),
+            ("LIMIT * times", "LIMIT + times"),
+            ("LIMIT * times", "times * LIMIT"),
+            ("return LIMIT * times", "LIMIT * times"),
+        ],
+    )
+    def test_code_counts(self, digest: Callable[[str], str], old: str, new: str) -> None:
+        assert old in SOURCE
+        assert digest(SOURCE.replace(old, new)) != digest(SOURCE)
+
+    def test_packages_and_files(self) -> None:
+        both = [compute_code_digest((part,)) for part in ("plates", "plates/curve.py")]
+        assert both == [compute_code_digest((part,)) for part in ("plates", "plates/curve.py")]
+        assert both[0] != both[1]
 
 
 class TestFinished:
@@ -133,11 +210,11 @@ class TestKeptFile:
     def test_who_comes_second_waits(self, tmp_path: Path) -> None:
         """Two processes want the same file; the first is slow. One of them makes it."""
         code = (
-            "import sys, time; from pathlib import Path; from fsgan_core.runtime.cache import kept_file\n"
+            "import sys, time; from pathlib import Path; from fsgan_core.runtime.cache import load_or_compute\n"
             "folder = Path(sys.argv[1])\n"
             "def compute():\n"
             "    (folder / f'made.{sys.argv[2]}').touch(); time.sleep(1.0); return 'value'\n"
-            "print(kept_file(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text))"
+            "print(load_or_compute(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text))"
         )
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         both = [
@@ -149,6 +226,34 @@ class TestKeptFile:
         assert [process.communicate()[0].strip() for process in both] == ["value", "value"]
         assert len(list(tmp_path.glob("made.*"))) == 1
         assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x.json"]
+
+    def test_never_two_at_once_when_each_fails(self, tmp_path: Path) -> None:
+        """Whoever waits when a holder fails takes its place alone."""
+        code = (
+            "import sys, time; from pathlib import Path; from fsgan_core.runtime.cache import load_or_compute\n"
+            "folder = Path(sys.argv[1])\n"
+            "def compute():\n"
+            "    with (folder / 'log').open('ab', buffering=0) as log:\n"
+            "        log.write(b'+'); time.sleep(0.01); log.write(b'-')\n"
+            "    raise ZeroDivisionError\n"
+            "for _ in range(10):\n"
+            "    try:\n"
+            "        load_or_compute(folder / 'cache' / 'x.json', compute, Path.write_text, Path.read_text)\n"
+            "    except ZeroDivisionError:\n"
+            "        pass\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment) for _ in range(4)]
+        assert [process.wait() for process in processes] == [0] * 4
+        assert (tmp_path / "log").read_bytes() == b"+-" * 40
+        assert list((tmp_path / "cache").iterdir()) == []
+
+    def test_cache_only(self, tmp_path: Path) -> None:
+        with use_cache_only(), pytest.raises(NotCachedError, match=r"x\.json is not in the cache"):
+            load_or_compute(tmp_path / "x.json", lambda: "NEW", save, load)
+        assert load_or_compute(tmp_path / "x.json", lambda: "NEW", save, load) == "new"
+        with use_cache_only():
+            assert load_or_compute(tmp_path / "x.json", lambda: "OTHER", save, load) == "new"
 
     def test_does_without_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")

@@ -31,6 +31,7 @@ from fsgan_core.networks.weights.importing import ORIGIN_KEY, ImportResult, impo
 from fsgan_core.networks.weights.pickle_scan import FILE_LIMIT
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from fsgan_core.runtime.atomic import explain_os_error, make_folder
+from fsgan_core.runtime.locks import FileLockedError, hold_file_lock
 
 __all__ = ["RetryPolicy", "download", "fetch_weights"]
 
@@ -202,17 +203,12 @@ class _PartialFile:
 
 @contextmanager
 def _lock_part(part: _PartialFile) -> Iterator[None]:
-    """One process of a machine at a time writes a part. Raises WeightsError when another does."""
-    with part.file.open("ab") as stream:
-        try:
-            import fcntl
-
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise WeightsError(f"{part.path.name} is being fetched by another process already") from error
-        except (ImportError, OSError) as error:
-            log.debug("no lock on %s: %s", part.file, error)
-        yield
+    """Lets one process of a machine write a part. Raises WeightsError if another one does."""
+    try:
+        with hold_file_lock(part.file.with_name(part.file.name + ".lock"), wait=False):
+            yield
+    except FileLockedError as error:
+        raise WeightsError(f"{part.path.name} is being fetched by another process already") from error
 
 
 @contextmanager

@@ -249,7 +249,6 @@ class TestDownload:
         assert (tmp_path / "a").read_bytes() == b"before"
 
     def test_two_at_once(self, server: Server, tmp_path: Path) -> None:
-        pytest.importorskip("fcntl")
         begun, go = threading.Event(), threading.Event()
 
         def play(handler: http.server.BaseHTTPRequestHandler) -> None:
