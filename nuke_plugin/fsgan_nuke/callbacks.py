@@ -132,7 +132,7 @@ def render_missing_frame(node: Any, frame: int, view: str) -> None:
         if lacking:
             raise FsganError(
                 f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
-                "in a session with an interface, or call fsgan_nuke.callbacks.loaded() before the render"
+                "in a session with an interface, or call fsgan_nuke.callbacks.on_script_loaded() before the render"
             )
         render_queue.start_render(node, str(frame), above=False, only=(view,))
     except FsganError as error:

@@ -281,7 +281,7 @@ from fsgan_nuke.settings import Settings
 from fsgan_core.contract import protocol
 client = Client(lambda: Settings(python="x", logs={str(tmp_path)!r}),
                 command=lambda settings, log: [sys.executable, {str(FAKE)!r}, "good"])
-print(client.request(protocol.Render()).wait(20)["pid"], flush=True)
+print(client.request(protocol.RenderRequest()).wait(20)["pid"], flush=True)
 if {how!r} == "kill":
     time.sleep(60)
 """
@@ -374,7 +374,7 @@ from fsgan_nuke.client import Client
 from fsgan_nuke.settings import Settings
 from fsgan_core.contract import protocol
 client = Client(lambda: Settings(python="x"), command=lambda settings, log: [sys.executable, {str(FAKE)!r}, "deaf"])
-first = client.request(protocol.Render(shot={{"text": "x" * 1_000_000}}))
+first = client.request(protocol.RenderRequest(shot={{"text": "x" * 1_000_000}}))
 while not client.greeting: time.sleep(0.05)
 time.sleep(0.3)
 client.restart()

@@ -57,7 +57,7 @@ def panels(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_qt(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PySide2", "PySide6"):
         monkeypatch.setitem(sys.modules, name, None)
-    for name in ("qt", "viewpanel", "textwindow"):
+    for name in ("qt", "view_panel", "text_window"):
         monkeypatch.delitem(sys.modules, f"fsgan_nuke.{name}", raising=False)
 
 

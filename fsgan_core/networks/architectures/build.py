@@ -154,7 +154,7 @@ CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
         (*_RES_UNET_UNUSED, "n_local_enhancers"),
     ),
     "simple_unet.UNet": ConstructorSpec(
-        f"{_PACKAGE}.unet", "unet_of_n_classes", _make_unet_arguments("n_classes", 4), _UNET_UNUSED
+        f"{_PACKAGE}.unet", "make_unet", _make_unet_arguments("n_classes", 4), _UNET_UNUSED
     ),
     "simple_unet_02.UNet": ConstructorSpec(
         f"{_PACKAGE}.unet", "UNet", _make_unet_arguments("num_classes", 1), _UNET_UNUSED
