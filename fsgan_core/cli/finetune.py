@@ -351,7 +351,7 @@ def _start_from_weights(name: str, stages: Stages, resolution: int) -> TrainingS
         found = find_weights("reenact", name, stages.weights.allow)
     except WeightsError as error:
         raise WeightsError(f"{error}. To start from random weights instead: fsgan finetune --from-scratch") from error
-    weight = found.weight
+    weight = found.info
     layout = FaceLayout(resolution or weight.resolution, weight.crop, weight.landmarks or 68)
 
     def load_start_network() -> nn.Module:

@@ -380,12 +380,12 @@ def _make_generator(job: TrainingJob) -> tuple[nn.Module, str, str]:
     if not job.start:
         return build_seeded_network(wanted, job.plan.seed), wanted, LICENCE_CLASSES[0]
     found = find_weights(job.plan.network, job.start, job.allow)
-    if str(parse_architecture(found.weight.arch)) != wanted:
+    if str(parse_architecture(found.info.arch)) != wanted:
         raise WeightsError(
-            f"the weights {found.weight.name} are of another architecture ({found.weight.arch}) than "
-            f"the plan's; change that: --change 'arch=\"{found.weight.arch}\"'"
+            f"the weights {found.info.name} are of another architecture ({found.info.arch}) than "
+            f"the plan's; change that: --change 'arch=\"{found.info.arch}\"'"
         )
-    return load_network(found.path), found.sha256, found.weight.licence
+    return load_network(found.path), found.sha256, found.info.licence
 
 
 def _load_vggs(job: TrainingJob) -> tuple[dict[str, Any], dict[str, str]]:

@@ -228,7 +228,7 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
     folder = find_writable_folder()
     done = list(
         import_all_weights(
-            Path(options.place).expanduser(), folder, name=options.name, licence=options.licence, tell=report_file
+            Path(options.place).expanduser(), folder, name=options.name, licence=options.licence, on_progress=report_file
         )
     )
     return _present_imports(done, folder, options, presenter)
@@ -250,7 +250,7 @@ def _present_imports(done: list[ImportResult], folder: Path, options: Namespace,
                     {
                         "file": str(one.file),
                         "state": one.state,
-                        "name": one.weight and one.weight.name,
+                        "name": one.info and one.info.name,
                         "path": one.path and str(one.path),
                         "sha256": one.sha256,
                         "message": one.message,
@@ -266,9 +266,9 @@ def _present_imports(done: list[ImportResult], folder: Path, options: Namespace,
             [
                 (
                     one.state,
-                    one.weight.name if one.weight else one.file.name,
-                    one.weight.role if one.weight else "",
-                    one.weight.licence if one.weight else "",
+                    one.info.name if one.info else one.file.name,
+                    one.info.role if one.info else "",
+                    one.info.licence if one.info else "",
                     one.sha256[:12],
                 )
                 for one in done
@@ -313,7 +313,7 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
         try:
             done.append(
                 fetch_weights(
-                    load_catalogue()[name], folder, url=options.url, licence=options.licence, tell=report_megabytes
+                    load_catalogue()[name], folder, url=options.url, licence=options.licence, on_progress=report_megabytes
                 )
             )
         except WeightsError as error:

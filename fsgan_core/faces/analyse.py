@@ -210,7 +210,7 @@ def find_used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWe
         "pose": find_pose_weights(params.pose, allow),
     }
     return tuple(
-        UsedWeights(role, found.weight.name, found.sha256, found.weight.licence)
+        UsedWeights(role, found.info.name, found.sha256, found.info.licence)
         for role, found in wanted.items()
         if found is not None
     )

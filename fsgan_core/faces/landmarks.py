@@ -61,7 +61,7 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
 
         hrnet: Landmarker = models.get_shared(
             ("landmarks", "hrnet", device, weights.sha256),
-            lambda: HrnetLandmarker(models.load_analysis_network(weights, device), weights.weight.crop),
+            lambda: HrnetLandmarker(models.load_analysis_network(weights, device), weights.info.crop),
         )
         return hrnet
     if name == "auto":

@@ -51,7 +51,7 @@ def make_poser(name: str = "auto", device: str = "cpu", allow: str = "any") -> H
         return None
     poser: HopenetPoser = models.get_shared(
         ("pose", "hopenet", device, weights.sha256),
-        lambda: HopenetPoser(models.load_analysis_network(weights, device), weights.weight.crop),
+        lambda: HopenetPoser(models.load_analysis_network(weights, device), weights.info.crop),
     )
     return poser
 

@@ -262,7 +262,7 @@ def _find_finetuned_resolution(shot: Shot) -> int:
     reenact = shot.stages.reenact
     if shot.job != "swap" or reenact.engine not in ("auto", "fsgan"):
         raise InputError(f"--finetune is for a swap with the engine fsgan, not for a {shot.job} with {reenact.engine}")
-    return find_weights("reenact", reenact.network, shot.stages.weights.allow).weight.resolution
+    return find_weights("reenact", reenact.network, shot.stages.weights.allow).info.resolution
 
 
 def _make_parameters(

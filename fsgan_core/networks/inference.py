@@ -92,11 +92,11 @@ class Runner:
     """
 
     def __init__(
-        self, network: nn.Module, device: str, precision: str, weight: WeightsInfo | None = None, compiled: bool = False
+        self, network: nn.Module, device: str, precision: str, info: WeightsInfo | None = None, compiled: bool = False
     ) -> None:
         """Takes `network` over; precision as in `resolve_precision`."""
-        self.weight = weight
-        self._name = weight.name if weight is not None else type(network).__name__
+        self.info = info
+        self._name = info.name if info is not None else type(network).__name__
         self._waiting_requests: list[_RunRequest] = []
         self._waiting_lock = threading.Lock()
         self._call: Callable[[Tensor], NetworkOutput]
@@ -296,8 +296,8 @@ def get_runner(installed: InstalledWeights, device: str = "cpu", precision: str 
         if runner is None:
             compiled = os.environ.get(COMPILE_VARIABLE, "") == "1"
             begun = time.perf_counter()
-            runner = _runners[key] = Runner(load_network(installed.path), device, precision, installed.weight, compiled)
-            log.info("loaded weights %s; %.2f s", installed.weight.name, time.perf_counter() - begun)
+            runner = _runners[key] = Runner(load_network(installed.path), device, precision, installed.info, compiled)
+            log.info("loaded weights %s; %.2f s", installed.info.name, time.perf_counter() - begun)
             while len(_runners) > MAX_RUNNERS:
                 _runners.popitem(last=False)
         _runners.move_to_end(key)

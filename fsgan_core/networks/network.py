@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Network:
     """weight: what is known of the weights (landmarks, crop, resolution, ...). runner: runs the network."""
 
-    weight: WeightsInfo
+    info: WeightsInfo
     runner: Runner
 
     @classmethod
@@ -22,4 +22,4 @@ class Network:
         """From a file, or the one that is loaded already. Raises WeightsError."""
         from fsgan_core.networks.inference import get_runner
 
-        return cls(installed.weight, get_runner(installed, device, precision))
+        return cls(installed.info, get_runner(installed, device, precision))

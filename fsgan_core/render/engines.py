@@ -72,13 +72,13 @@ class ResolvedEngine:
 
     def get_weight_hashes(self) -> dict[str, str]:
         """Name -> SHA-256 of each weights file that it uses."""
-        return {found.weight.name: found.sha256 for _, found in sorted(self.installed_weights.items())}
+        return {found.info.name: found.sha256 for _, found in sorted(self.installed_weights.items())}
 
     @property
     def weights_text(self) -> str:
         """For logs and metadata: "name:first 12 digits of the SHA-256 (licence class), ...", or "none"."""
         said = [
-            f"{found.weight.name}:{found.sha256[:12]} ({found.weight.licence})"
+            f"{found.info.name}:{found.sha256[:12]} ({found.info.licence})"
             for _, found in sorted(self.installed_weights.items())
         ]
         return ", ".join(said) or "none"
@@ -159,7 +159,7 @@ def draws_whole_face(chosen: ResolvedEngine, prewarp: str) -> bool:
     network = chosen.installed_weights.get("reenact")
     if network is None:
         return False
-    return not (network.weight.prewarp if prewarp == "auto" else prewarp == "on")
+    return not (network.info.prewarp if prewarp == "auto" else prewarp == "on")
 
 
 def describe_missing(engine: Engine, allow: str = "any") -> str:

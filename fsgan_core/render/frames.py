@@ -222,7 +222,7 @@ class FrameRenderer:
         """A source's picture, ready to be warped."""
         # Makers that share what they keep may want it cut differently wide.
         wide = [
-            compute_view_margin(found.weight.crop)
+            compute_view_margin(found.info.crop)
             for role, found in self.engines["reenact"].installed_weights.items()
             if role == "reenact"
         ]

@@ -41,7 +41,7 @@ def make_provenance(
         layers.META_COLORSPACE: space,
         layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
     }
-    licences = sorted({found.weight.licence for found in engine.installed_weights.values()})
+    licences = sorted({found.info.licence for found in engine.installed_weights.values()})
     optional = {
         layers.META_LICENCE: _join_lists(before, layers.META_LICENCE, licences),
         layers.META_FLAGS: _join_lists(before, layers.META_FLAGS, flags),

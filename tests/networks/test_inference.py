@@ -348,7 +348,7 @@ class TestRunnerFor:
         first = get_runner(entry, "cpu", "fp32")
         assert get_runner(entry, "cpu", "fp32") is first
         assert get_runner(entry, "cpu", "bf16") is not first
-        assert (first.weight, first.device, first.precision) == (entry.weight, "cpu", "fp32")
+        assert (first.info, first.device, first.precision) == (entry.info, "cpu", "fp32")
         assert parts(first.run(torch.zeros(1, 4, 32, 32)))[0].shape == (1, 3, 32, 32)
 
     def test_only_the_last_used_are_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,6 @@ def test_what_auto_takes(stage: str, engine: str) -> None:
 def test_who_draws_the_face_anew(trained: bool, setting: str, anew: bool) -> None:
     """A refined view shows no more than the view: what it lacks is looked for in others."""
     row = next(engine for engine in ENGINES if engine.stage == "reenact" and engine.name == "fsgan")
-    network = SimpleNamespace(weight=SimpleNamespace(prewarp=trained))
+    network = SimpleNamespace(info=SimpleNamespace(prewarp=trained))
     assert draws_whole_face(ResolvedEngine(row, {"reenact": network}), setting) is anew  # type: ignore[dict-item]
     assert not draws_whole_face(ResolvedEngine(ENGINES[-1]), setting)

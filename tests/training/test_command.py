@@ -66,7 +66,7 @@ class TestFinetune:
         assert (last["done"], last["total"]) == (2, 2) and last["message"].startswith("loss ")
         assert sum(event["event"] == "collect" for event in events) == FRAMES
 
-        weight = find_weights("reenact", str(output), "commercial").weight
+        weight = find_weights("reenact", str(output), "commercial").info
         assert (weight.name, weight.landmarks, weight.crop, weight.resolution) == ("anna", 68, 1.2, 64)
         assert weight.prewarp and not weight.default and "ngf=4" in weight.arch
         said = read_checkpoint(output).metadata
@@ -101,7 +101,7 @@ class TestFinetune:
             )
             == 0
         )
-        weight = find_weights("reenact", str(output)).weight
+        weight = find_weights("reenact", str(output)).info
         assert (weight.licence, weight.crop, weight.prewarp, weight.arch) == ("research", 2.0, False, ARCH)
         assert "research" in capsys.readouterr().out
         assert (
@@ -201,7 +201,7 @@ class TestSwap:
         chosen = render.shots[0].stages.reenact
         made = Path(chosen.network)
         assert made.parent == tmp_path / "cache" / "finetuned" and chosen.resolution == 64
-        assert find_weights("reenact", chosen.network).weight.prewarp
+        assert find_weights("reenact", chosen.network).info.prewarp
         written = made.stat().st_mtime_ns
         assert main(command) == 0
         assert render.shots[1] == render.shots[0] and made.stat().st_mtime_ns == written

@@ -73,7 +73,7 @@ def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, I
         if role not in EXPORT_ROLES:
             raise WeightsError(f"weights {name} are for {role}; nodes are made for {', '.join(NETWORK_STAGES)}")
         if role in chosen:
-            raise WeightsError(f"weights {chosen[role].weight.name} and {name} are both for {role}; name one of them")
+            raise WeightsError(f"weights {chosen[role].info.name} and {name} are both for {role}; name one of them")
         chosen[role] = find_weights(role, name, allow)
     wanted = EXPORT_ROLES if not names else ("landmarks",) if "reenact" in chosen else ()
     for role in wanted:
@@ -113,12 +113,12 @@ def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[E
                 path.name,
                 text.channels_in,
                 nuke_files.RGBA,
-                tuple(one.weight.name for one in used),
+                tuple(one.info.name for one in used),
                 tuple(one.sha256 for one in used),
-                tuple(one.weight.licence for one in used),
+                tuple(one.info.licence for one in used),
             )
         )
-        log.info("%s: %s", text.name, ", ".join(one.weight.name for one in used))
+        log.info("%s: %s", text.name, ", ".join(one.info.name for one in used))
     _write_text(place / "create_cats.nk", nuke_files.make_creator_script(nodes))
     _write_text(place / "cat.json", nuke_files.make_cat_json(nodes))
     _write_text(
@@ -132,7 +132,7 @@ def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[E
 def _build_node(
     role: str, chosen: dict[str, InstalledWeights]
 ) -> tuple[nn.Module, nuke_files.CatNode, list[InstalledWeights]]:
-    landmarker = chosen.get("landmarks") if role == "reenact" and chosen[role].weight.landmarks == 98 else None
+    landmarker = chosen.get("landmarks") if role == "reenact" and chosen[role].info.landmarks == 98 else None
     module = wrap_network(
         role, load_network(chosen[role].path), chosen[role], load_network(landmarker.path) if landmarker else None
     )
@@ -141,19 +141,19 @@ def _build_node(
     else:
         text = {"mask": nuke_files.MASK_NODE, "inpaint": nuke_files.INPAINT_NODE, "blend": nuke_files.BLEND_NODE}[role]
     used = [chosen[role], *([landmarker] if landmarker else [])]
-    return module, nuke_files.with_resolution(text, chosen[role].weight.resolution), used
+    return module, nuke_files.with_resolution(text, chosen[role].info.resolution), used
 
 
 def wrap_network(
     role: str, network: nn.Module, installed: InstalledWeights, landmarker: nn.Module | None = None
 ) -> nn.Module:
     """The node of a role around its network, which it takes over. Raises WeightsError: not a network for that."""
-    name, resolution = installed.weight.name, installed.weight.resolution
+    name, resolution = installed.info.name, installed.info.resolution
     kinds, channels = _FITTING_NETWORKS[role]
-    channels += installed.weight.landmarks if role == "reenact" else 0
+    channels += installed.info.landmarks if role == "reenact" else 0
     if not isinstance(network, kinds) or _count_input_channels(network) != channels:
         raise WeightsError(
-            f"weights {name} ({installed.weight.arch or type(network).__name__}) are no network for "
+            f"weights {name} ({installed.info.arch or type(network).__name__}) are no network for "
             f"{role} that takes {channels} channels"
         )
     if landmarker is not None and not isinstance(landmarker, HRNet):
@@ -172,7 +172,7 @@ def wrap_network(
     )
     if landmarker is not None:
         return wrappers.PictureReenactNode(headed, resolution, fuse_batch_norm(landmarker)).eval()
-    return wrappers.PointsReenactNode(headed, resolution, installed.weight.landmarks).eval()
+    return wrappers.PointsReenactNode(headed, resolution, installed.info.landmarks).eval()
 
 
 def _count_input_channels(network: nn.Module) -> int:

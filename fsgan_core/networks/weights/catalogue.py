@@ -99,26 +99,26 @@ class WeightsInfo:
 class InstalledWeights:
     """Weights on this machine. path: the .safetensors. sha256: the digest of that file, as it is now."""
 
-    weight: WeightsInfo
+    info: WeightsInfo
     path: Path
     sha256: str
 
 
 @dataclass(frozen=True)
 class _WeightsFile:
-    """A file of the search path. name: its weights' own name, else the file's. fault: why it cannot be read; `weight`
+    """A file of the search path. name: its weights' own name, else the file's. fault: why it cannot be read; `info`
     is then what stands under that name in the catalogue or further on in the path, if anything does."""
 
     name: str
     path: Path
-    weight: WeightsInfo | None
+    info: WeightsInfo | None
     fault: str = ""
 
-    def require_weight(self) -> WeightsInfo:
+    def require_info(self) -> WeightsInfo:
         """Raises WeightsError when the file cannot be read."""
-        if self.fault or self.weight is None:
+        if self.fault or self.info is None:
             raise WeightsError(f"{self.fault}; as long as it lies there, no other weights are used in its place")
-        return self.weight
+        return self.info
 
 
 _logged_errors: set[str] = set()
@@ -155,9 +155,7 @@ def list_present_weights(role: str = "") -> tuple[tuple[WeightsInfo, Path], ...]
     """What lies in the search path for `role` ("" is all), best first; of two with one name the first found. What
     cannot be read is logged, once, and left out, with what it hides."""
     return tuple(
-        (entry.weight, entry.path)
-        for entry in _list_weights_files(role)
-        if entry.weight is not None and not entry.fault
+        (entry.info, entry.path) for entry in _list_weights_files(role) if entry.info is not None and not entry.fault
     )
 
 
@@ -189,16 +187,16 @@ def _list_weights_files(role: str = "") -> list[_WeightsFile]:
             found.setdefault(name, _WeightsFile(name, path, load_catalogue().get(name), held))
             continue
         before = found.setdefault(held.name, _WeightsFile(held.name, path, held))
-        if before.weight is None:
-            found[held.name] = dataclasses.replace(before, weight=held)
+        if before.info is None:
+            found[held.name] = dataclasses.replace(before, info=held)
     order = list(load_catalogue())
 
     def rank_file(entry: _WeightsFile) -> tuple[bool, int, str]:
-        default = entry.weight is not None and entry.weight.default
+        default = entry.info is not None and entry.info.default
         return not default, order.index(entry.name) if entry.name in order else len(order), entry.name
 
     return sorted(
-        (entry for entry in found.values() if role == "" or (entry.weight is not None and entry.weight.role == role)),
+        (entry for entry in found.values() if role == "" or (entry.info is not None and entry.info.role == role)),
         key=rank_file,
     )
 
@@ -251,9 +249,9 @@ def _parse_value(text: str, like: Any) -> Any:
     return type(like)(text) if isinstance(like, (int, float)) else text
 
 
-def make_weights_metadata(weight: WeightsInfo) -> dict[str, str]:
-    """The metadata of a .safetensors that holds `weight` (its size and architecture stand elsewhere in the file)."""
-    facts = dataclasses.asdict(weight)
+def make_weights_metadata(info: WeightsInfo) -> dict[str, str]:
+    """The metadata of a .safetensors that holds `info` (its size and architecture stand elsewhere in the file)."""
+    facts = dataclasses.asdict(info)
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in facts.items()
@@ -265,13 +263,13 @@ def list_installed_weights(role: str = "") -> tuple[InstalledWeights, ...]:
     """All weights on this machine for `role` ("" is all), best first, with their digests. Raises WeightsError when one
     is damaged; a file that is nobody's weights does not count."""
     return tuple(
-        _verify_digest(entry.require_weight(), entry.path)
+        _verify_digest(entry.require_info(), entry.path)
         for entry in _list_weights_files(role)
-        if entry.weight is not None
+        if entry.info is not None
     )
 
 
-def _verify_digest(weight: WeightsInfo, path: Path) -> InstalledWeights:
+def _verify_digest(info: WeightsInfo, path: Path) -> InstalledWeights:
     """Raises WeightsError when the file is not the one that was brought in."""
     digest = digest_weights_file(path)
     recorded = read_recorded_digest(path)
@@ -281,7 +279,7 @@ def _verify_digest(weight: WeightsInfo, path: Path) -> InstalledWeights:
             f"{recorded[:12]}...); import or fetch it again, or delete {path.name}.sha256 if the change "
             "was meant"
         )
-    return InstalledWeights(weight, path, digest)
+    return InstalledWeights(info, path, digest)
 
 
 def resolve_allow(allow: str) -> tuple[str, str]:
@@ -303,13 +301,13 @@ def is_allowed(licence: str, allow: str = "any") -> bool:
     return licence in ALLOWED_LICENCES[resolve_allow(allow)[0]]
 
 
-def _check_allowed(weight: WeightsInfo, path: Path, allow: str) -> None:
+def _check_allowed(info: WeightsInfo, path: Path, allow: str) -> None:
     level, setting = resolve_allow(allow)
-    if weight.licence not in ALLOWED_LICENCES[level]:
+    if info.licence not in ALLOWED_LICENCES[level]:
         raise WeightsError(
-            f"{path}: weights {weight.name} are of the licence class '{weight.licence}', and {setting} = {level} "
+            f"{path}: weights {info.name} are of the licence class '{info.licence}', and {setting} = {level} "
             f"allows {' and '.join(ALLOWED_LICENCES[level])} alone; name other weights, choose an engine without weights, "
-            f"or loosen the setting if you may (`fsgan weights info {weight.name}` says what is known of the licence)"
+            f"or loosen the setting if you may (`fsgan weights info {info.name}` says what is known of the licence)"
         )
 
 
@@ -319,15 +317,15 @@ def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
     Raises WeightsError when that file is damaged: machines must not silently differ.
     """
     for entry in _list_weights_files(role):
-        weight = entry.weight
-        if weight is None or not weight.default:
+        info = entry.info
+        if info is None or not info.default:
             continue
-        if is_allowed(weight.licence, allow):
-            return _verify_digest(entry.require_weight(), entry.path)
+        if is_allowed(info.licence, allow):
+            return _verify_digest(entry.require_info(), entry.path)
         log.info(
             "weights %s are not used: licence class %s, allowed is %s",
-            weight.name,
-            weight.licence,
+            info.name,
+            info.licence,
             resolve_allow(allow)[0],
         )
     return None
@@ -344,9 +342,9 @@ def find_weights(role: str, name: str = "", allow: str = "any") -> InstalledWeig
     found = [entry for entry in _list_weights_files(role if not name else "") if name in ("", entry.name)]
     if not found:
         raise WeightsError(_explain_absence(role, name))
-    allowed = [entry for entry in found if entry.weight is None or is_allowed(entry.weight.licence, allow)]
+    allowed = [entry for entry in found if entry.info is None or is_allowed(entry.info.licence, allow)]
     entry = (allowed or found)[0]
-    return _check_role(role, entry.require_weight(), entry.path, allow)
+    return _check_role(role, entry.require_info(), entry.path, allow)
 
 
 def _find_in_file(role: str, path: Path, allow: str) -> InstalledWeights:
@@ -360,19 +358,19 @@ def _find_in_file(role: str, path: Path, allow: str) -> InstalledWeights:
     return _check_role(role, read_weights_info(path), path, allow)
 
 
-def _check_role(role: str, weight: WeightsInfo, path: Path, allow: str) -> InstalledWeights:
-    if weight.role != role:
+def _check_role(role: str, info: WeightsInfo, path: Path, allow: str) -> InstalledWeights:
+    if info.role != role:
         raise WeightsError(
-            f"{path}: weights {weight.name} are for {weight.role}, not for {role}; `fsgan weights list` "
+            f"{path}: weights {info.name} are for {info.role}, not for {role}; `fsgan weights list` "
             "says which are for what"
         )
-    _check_allowed(weight, path, allow)
-    return _verify_digest(weight, path)
+    _check_allowed(info, path, allow)
+    return _verify_digest(info, path)
 
 
 def _explain_absence(role: str, name: str) -> str:
-    known = [weight for weight in load_catalogue().values() if weight.role == role]
-    wanted = load_catalogue().get(name) or next(iter(sorted(known, key=lambda weight: not weight.default)), None)
+    known = [info for info in load_catalogue().values() if info.role == role]
+    wanted = load_catalogue().get(name) or next(iter(sorted(known, key=lambda info: not info.default)), None)
     what = f"weights {name} are not on this machine" if name else f"there are no weights for {role} on this machine"
     ways = "`fsgan weights import FOLDER` (a folder with the published files)"
     if wanted is not None and wanted.source:

@@ -73,8 +73,8 @@ def download(
     path: Path,
     *,
     sha256: str = "",
-    patience: RetryPolicy | None = None,
-    tell: DownloadProgress = lambda done, total: None,
+    retries: RetryPolicy | None = None,
+    on_progress: DownloadProgress = lambda done, total: None,
 ) -> str:
     """Fetches `url` to `path`; the SHA-256 of what arrived.
 
@@ -82,14 +82,14 @@ def download(
     What an earlier, broken attempt left (`path`.part) is gone on with. Raises WeightsError (wrong address, not a file,
     wrong digest), MachineError (no connection) and OutputError (disk).
     """
-    patience = patience or RetryPolicy()
+    retries = retries or RetryPolicy()
     _check_address(url, None)
     make_folder(path.parent)
     part = _PartialFile(path)
     try:
         try:
             with _lock_part(part), _open_session(url) as session:
-                _fetch_with_retries(session, url, part, patience, tell)
+                _fetch_with_retries(session, url, part, retries, on_progress)
         finally:
             part.tidy()
         digest = part.compute_digest()
@@ -107,40 +107,40 @@ def download(
 
 
 def fetch_weights(
-    weight: WeightsInfo,
+    info: WeightsInfo,
     folder: Path,
     *,
     url: str = "",
     licence: str = "",
-    patience: RetryPolicy | None = None,
-    tell: DownloadProgress = lambda done, total: None,
+    retries: RetryPolicy | None = None,
+    on_progress: DownloadProgress = lambda done, total: None,
 ) -> ImportResult:
     """Fetches published weights and brings them into `folder`; nothing is done where they are there and sound.
 
     url: fetch from there in place of the catalogue's address. What arrives must be what the catalogue knows or, where
     it knows no sum, what came the first time. Raises WeightsError, MachineError, OutputError.
     """
-    source = url or weight.source
+    source = url or info.source
     if not source:
         raise WeightsError(
-            f"{weight.name}: no address of it is known; get {weight.file or 'the file'} by hand and "
+            f"{info.name}: no address of it is known; get {info.file or 'the file'} by hand and "
             "bring it in with: fsgan weights import FILE"
         )
-    if not weight.arch:
-        raise WeightsError(f"{weight.name}: {weight.note}")
-    there = folder / f"{weight.name}{WEIGHTS_SUFFIX}"
+    if not info.arch:
+        raise WeightsError(f"{info.name}: {info.note}")
+    there = folder / f"{info.name}{WEIGHTS_SUFFIX}"
     before = ""
     with suppress(WeightsError):  # what is broken is fetched anew
         digest = digest_weights_file(there, again=True)
         if digest == read_recorded_digest(there) and not licence:
-            return ImportResult(there, "kept", weight, there, digest, f"{there} is there and sound")
+            return ImportResult(there, "kept", info, there, digest, f"{there} is there and sound")
         before = read_safetensors_header(there).metadata.get(ORIGIN_KEY, "")
     # Out of the way of what looks for weights.
-    raw = folder / ".fetched" / (weight.file or weight.name)
+    raw = folder / ".fetched" / (info.file or info.name)
     try:
-        arrived = download(source, raw, sha256=weight.sha256 or before, patience=patience, tell=tell)
+        arrived = download(source, raw, sha256=info.sha256 or before, retries=retries, on_progress=on_progress)
         try:
-            brought = import_weights(raw, folder, name=weight.name, licence=licence)
+            brought = import_weights(raw, folder, name=info.name, licence=licence)
         finally:
             raw.unlink(missing_ok=True)
     finally:
@@ -148,7 +148,7 @@ def fetch_weights(
             raw.parent.rmdir()
     if brought.state == "refused":
         raise WeightsError(f"{source}: {brought.message}")
-    known = "as known" if weight.sha256 or before else "recorded at this first use, no sum is published"
+    known = "as known" if info.sha256 or before else "recorded at this first use, no sum is published"
     said = f"SHA-256 of the published file: {arrived} ({known})"
     return replace(brought, message=f"{said}; {brought.message}" if brought.message else said)
 
@@ -248,13 +248,13 @@ def _check_address(url: str, before: str | None) -> None:
 
 
 def _fetch_with_retries(
-    session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress
+    session: requests.Session, url: str, part: _PartialFile, retries: RetryPolicy, on_progress: DownloadProgress
 ) -> None:
     failures = 0
     while True:
         before = part.count_bytes()
         try:
-            _attempt_fetch(session, url, part, patience, tell)
+            _attempt_fetch(session, url, part, retries, on_progress)
             return
         except (
             _RetryError,
@@ -268,7 +268,7 @@ def _fetch_with_retries(
                     "authority is named by REQUESTS_CA_BUNDLE"
                 ) from error
             failures = 1 if part.count_bytes() - before >= PROGRESS_BYTES else failures + 1
-            if failures >= patience.attempts:
+            if failures >= retries.attempts:
                 kept = (
                     f"{part.count_bytes()} bytes are kept, the same command goes on from there"
                     if part.count_bytes()
@@ -278,7 +278,7 @@ def _fetch_with_retries(
                     f"{url}: given up after {failures} attempts ({_explain_error(error)}); {kept}. Without a "
                     "network: copy the file here and run: fsgan weights import FILE"
                 ) from error
-            pause = max(patience.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
+            pause = max(retries.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
             log.info("%s: %s; once more in %.0f s", url, _explain_error(error), pause)
             time.sleep(pause)
         except requests.RequestException as error:
@@ -296,7 +296,7 @@ def _explain_error(error: Exception) -> str:
 
 
 def _attempt_fetch(
-    session: requests.Session, url: str, part: _PartialFile, patience: RetryPolicy, tell: DownloadProgress
+    session: requests.Session, url: str, part: _PartialFile, retries: RetryPolicy, on_progress: DownloadProgress
 ) -> None:
     facts = part.read_facts()
     have = part.count_bytes() if facts.get("url") == url else 0
@@ -305,7 +305,7 @@ def _attempt_fetch(
         headers["Range"] = f"bytes={have}-"
         if facts.get("validator"):
             headers["If-Range"] = facts["validator"]
-    with _request_file(session, url, headers, patience) as answer:
+    with _request_file(session, url, headers, retries) as answer:
         status = answer.status_code
         if status == 416 and have:
             if _parse_content_range(answer)[1] == have:
@@ -326,11 +326,11 @@ def _attempt_fetch(
         part.write_facts({"url": url, "total": total, "validator": _read_validator(answer)})
         with part.file.open("r+b" if begin else "wb") as stream:
             stream.seek(begin)
-            _receive_body(answer, stream, begin, total, tell)
+            _receive_body(answer, stream, begin, total, on_progress)
 
 
 def _request_file(
-    session: requests.Session, url: str, headers: dict[str, str], patience: RetryPolicy
+    session: requests.Session, url: str, headers: dict[str, str], retries: RetryPolicy
 ) -> requests.Response:
     """The answer that holds the file: redirects are followed, and a page that asks for confirmation is confirmed."""
     confirmed = False
@@ -341,7 +341,7 @@ def _request_file(
             headers=headers,
             stream=True,
             allow_redirects=False,
-            timeout=(patience.connect_timeout, patience.read_timeout),
+            timeout=(retries.connect_timeout, retries.read_timeout),
         )
         if answer.is_redirect:
             target = urljoin(at, answer.headers["Location"])
@@ -407,7 +407,9 @@ def _check_disk_space(part: _PartialFile, begin: int, total: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _receive_body(answer: requests.Response, stream: IO[bytes], begin: int, total: int, tell: DownloadProgress) -> None:
+def _receive_body(
+    answer: requests.Response, stream: IO[bytes], begin: int, total: int, on_progress: DownloadProgress
+) -> None:
     done = begin
     for block in answer.iter_content(BLOCK_SIZE):
         stream.write(block)
@@ -415,7 +417,7 @@ def _receive_body(answer: requests.Response, stream: IO[bytes], begin: int, tota
         if done > (total or FILE_LIMIT):
             stream.truncate(begin)
             raise WeightsError(f"{answer.url}: more arrives than was announced; nothing of it is kept")
-        tell(done, total)
+        on_progress(done, total)
     stream.flush()
     if total and done < total:
         raise _RetryError("cut off")

@@ -73,7 +73,7 @@ class ImportResult:
 
     file: Path
     state: str
-    weight: WeightsInfo | None = None
+    info: WeightsInfo | None = None
     path: Path | None = None
     sha256: str = ""
     message: str = ""
@@ -142,39 +142,39 @@ def import_weights(file: Path, folder: Path, *, name: str = "", licence: str = "
         from fsgan_core.networks.weights.checkpoint import read_checkpoint
 
         if _is_detector(file):
-            weight = next(weight for weight in load_catalogue().values() if weight.role == "detector")
-            return ImportResult(file, "unused", weight, message=weight.note)
+            info = next(info for info in load_catalogue().values() if info.role == "detector")
+            return ImportResult(file, "unused", info, message=info.note)
         checkpoint = read_checkpoint(file)
-        weight, state = recognise_weights(checkpoint, file, name)
+        info, state = recognise_weights(checkpoint, file, name)
     except WeightsError as error:
         return ImportResult(file, "refused", message=str(error))
-    licence = licence or _find_given_licence(folder / f"{weight.name}{WEIGHTS_SUFFIX}", origin)
+    licence = licence or _find_given_licence(folder / f"{info.name}{WEIGHTS_SUFFIX}", origin)
     if licence:
-        note = f"{weight.note.removesuffix(GIVEN_LICENCE_NOTE).rstrip()} {GIVEN_LICENCE_NOTE}".strip()
-        weight = dataclasses.replace(weight, licence=licence, note=note)
-    return _store_weights(file, folder, origin, weight, state)
+        note = f"{info.note.removesuffix(GIVEN_LICENCE_NOTE).rstrip()} {GIVEN_LICENCE_NOTE}".strip()
+        info = dataclasses.replace(info, licence=licence, note=note)
+    return _store_weights(file, folder, origin, info, state)
 
 
 def _find_given_licence(path: Path, origin: str) -> str:
     """The licence class that somebody gave the weights at `path`, where they were made from the same file; else ""."""
     with contextlib.suppress(WeightsError):
         if read_safetensors_header(path).metadata.get(ORIGIN_KEY) == origin:
-            weight = read_weights_info(path)
-            return weight.licence if weight.note.endswith(GIVEN_LICENCE_NOTE) else ""
+            info = read_weights_info(path)
+            return info.licence if info.note.endswith(GIVEN_LICENCE_NOTE) else ""
     return ""
 
 
 def _store_weights(
-    file: Path, folder: Path, origin: str, weight: WeightsInfo, state: Mapping[str, torch.Tensor]
+    file: Path, folder: Path, origin: str, info: WeightsInfo, state: Mapping[str, torch.Tensor]
 ) -> ImportResult:
     from fsgan_core.networks.weights.checkpoint import write_checkpoint
 
-    path = folder / f"{weight.name}{WEIGHTS_SUFFIX}"
+    path = folder / f"{info.name}{WEIGHTS_SUFFIX}"
     before = _describe_replaced(path, origin)
-    write_checkpoint(path, weight.arch, state, {**make_weights_metadata(weight), ORIGIN_KEY: origin})
+    write_checkpoint(path, info.arch, state, {**make_weights_metadata(info), ORIGIN_KEY: origin})
     digest = record_digest(path)
     message = f"{before[1]}; its SHA-256 was {before[0]}, now it is {digest}" if before and before[0] != digest else ""
-    return ImportResult(file, "imported", weight, path, digest, message)
+    return ImportResult(file, "imported", info, path, digest, message)
 
 
 def _describe_replaced(path: Path, origin: str) -> tuple[str, str] | None:
@@ -214,22 +214,22 @@ def _find_existing_import(file: Path, folder: Path, origin: str, name: str, lice
             said = read_safetensors_header(path).metadata
             if said.get(ORIGIN_KEY) != origin:
                 continue
-            weight = read_weights_info(path)
-            known = load_catalogue().get(weight.name)
-            if known is not None and weight.note.endswith(GIVEN_LICENCE_NOTE):
+            info = read_weights_info(path)
+            known = load_catalogue().get(info.name)
+            if known is not None and info.note.endswith(GIVEN_LICENCE_NOTE):
                 known = dataclasses.replace(
-                    known, licence=weight.licence, note=f"{known.note} {GIVEN_LICENCE_NOTE}".strip()
+                    known, licence=info.licence, note=f"{known.note} {GIVEN_LICENCE_NOTE}".strip()
                 )
             same_entry = (
                 known is None
                 or bool(licence)
-                or make_weights_metadata(dataclasses.replace(known, arch=weight.arch))
+                or make_weights_metadata(dataclasses.replace(known, arch=info.arch))
                 == {key: text for key, text in said.items() if key not in (ORIGIN_KEY, "arch")}
             )
-            wanted = name in ("", weight.name) and licence in ("", weight.licence)
+            wanted = name in ("", info.name) and licence in ("", info.licence)
             digest = digest_weights_file(path)
             if wanted and same_entry and digest == read_recorded_digest(path):
-                return ImportResult(file, "kept", weight, path, digest)
+                return ImportResult(file, "kept", info, path, digest)
         except WeightsError as error:
             log.info("imported anew: %s", error)
     return None
@@ -287,7 +287,7 @@ def _match_architecture(checkpoint: Checkpoint, file: Path) -> tuple[str, Mappin
     if arch:
         check_state(file, arch, build_network(arch, device="meta").state_dict(), state)
         return arch, state
-    for known in dict.fromkeys(weight.arch for weight in load_catalogue().values() if weight.arch):
+    for known in dict.fromkeys(info.arch for info in load_catalogue().values() if info.arch):
         try:
             check_state(file, known, build_network(known, device="meta").state_dict(), state)
         except WeightsError:
@@ -330,11 +330,11 @@ def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, 
     """Weights that are in no list: their use by their network, their crop scale by their name. Raises WeightsError."""
     _check_name(name, file)
     size, crop = _parse_name_numbers(name if CROP_PATTERN.search(name) else _strip_suffixes(file))
-    alike = [weight for weight in load_catalogue().values() if weight.arch and _is_same_architecture(weight.arch, arch)]
-    fitting = [weight for weight in alike if crop in (None, weight.crop)] or alike
-    if len({(weight.role, weight.landmarks, weight.crop) for weight in fitting}) > 1:
+    alike = [info for info in load_catalogue().values() if info.arch and _is_same_architecture(info.arch, arch)]
+    fitting = [info for info in alike if crop in (None, info.crop)] or alike
+    if len({(info.role, info.landmarks, info.crop) for info in fitting}) > 1:
         raise WeightsError(
-            f"{file}: its tensors fit {' and '.join(weight.name for weight in fitting)}; say which it "
+            f"{file}: its tensors fit {' and '.join(info.name for info in fitting)}; say which it "
             "is with --name, or give the file its published name"
         )
     if fitting:
@@ -378,7 +378,7 @@ def import_all_weights(
     *,
     name: str = "",
     licence: str = "",
-    tell: Callable[[int, int, Path], None] | None = None,
+    on_progress: Callable[[int, int, Path], None] | None = None,
 ) -> Iterator[ImportResult]:
     """`bring_in` for every weights file at `place`. tell: called before each with its number, how many there are, and
     which it is. Raises WeightsError when there are none, or a name is given for several."""
@@ -386,6 +386,6 @@ def import_all_weights(
     if name and len(files) > 1:
         raise WeightsError(f"{place}: --name is for a single file; there are {len(files)} in it")
     for number, file in enumerate(files):
-        if tell is not None:
-            tell(number, len(files), file)
+        if on_progress is not None:
+            on_progress(number, len(files), file)
         yield import_weights(file, folder, name=name, licence=licence)

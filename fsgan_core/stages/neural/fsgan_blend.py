@@ -55,7 +55,7 @@ def blend(
         return skip_blend(target, completed)
     network = get_network(networks, "blend")
     region = given.region
-    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), given.aspect)
+    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), given.aspect)
     own = crop_for_network(target, crop, codec)
     alpha = (unpremultiply(completed)[1] > 0).astype(np.float32)
     display = np.clip(codec.encode(to_scene_linear(given.new_face, codec.exposure)), 0, 1)

@@ -70,7 +70,7 @@ def inpaint(
     network = get_network(networks, "inpaint")
     region = reenacted.data_window
     crop = compute_face_crop(
-        face, network.weight.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect
+        face, network.info.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect
     )
     rgb, alpha = unpremultiply(reenacted)
     wanted, needed = compute_fill_mattes(mattes, holdout)

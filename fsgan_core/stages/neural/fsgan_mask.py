@@ -60,7 +60,7 @@ def measure_mattes(
     EngineError."""
     aspect = target.pixel_aspect
     network = get_network(networks, "mask")
-    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), aspect)
+    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
     scores = compute_scores(network, crop_for_network(target, crop, codec), crop, region)
 
     display = to_display(target, region, codec)
@@ -98,7 +98,7 @@ def combine_mattes(
     """The mask of a frame, as `mask.combine_mattes`, from what `measure_mattes` gave for it and its neighbours."""
     aspect = inside.pixel_aspect
     network = get_network(networks, "mask")
-    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), aspect)
+    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
     mean = average_mattes(face, region, neighbours, params, aspect)
     first = len(MATTES)
     mattes = _make_mattes(

@@ -46,7 +46,7 @@ def get_network(networks: Mapping[str, Network], role: str) -> Network:
 
 def get_working_size(network: Network, resolution: int) -> int:
     """Pixels along a side of the network's picture: the parameter `resolution`; where that is 0, as it was trained."""
-    return resolution or network.weight.resolution
+    return resolution or network.info.resolution
 
 
 def run_network(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -58,7 +58,7 @@ def run_network(network: Network, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     outputs = tuple(one.detach().float().cpu().numpy() for one in (answer if isinstance(answer, tuple) else (answer,)))
     if not all(np.isfinite(one).all() for one in outputs):
         raise EngineError(
-            f"the weights {network.weight.name} answered with NaN or infinity; set weights.precision to "
+            f"the weights {network.info.name} answered with NaN or infinity; set weights.precision to "
             "fp32, or check the file with `fsgan weights verify`"
         )
     return outputs
@@ -83,16 +83,16 @@ def crop_for_network(plate: Plate, crop: Crop, codec: Codec) -> np.ndarray:
 
 def normalise_landmarks(face: Face, goal: np.ndarray, network: Network, crop: Crop) -> np.ndarray:
     """(68 or 98, 2): the points that the network was trained on, as shares of the crop. Raises EngineError."""
-    count = network.weight.landmarks
+    count = network.info.landmarks
     if count == 68:
         return crop.normalise_points(goal)
     if count != 98:
         raise EngineError(
-            f"the weights {network.weight.name} do not say whether they take 68 landmarks or 98; import "
+            f"the weights {network.info.name} do not say whether they take 68 landmarks or 98; import "
             "them again with `fsgan weights import`"
         )
     if face.wflw is None:
-        _warn_estimated_landmarks(network.weight.name)
+        _warn_estimated_landmarks(network.info.name)
         return crop.normalise_points(from_ibug(goal))
     return crop.normalise_points(carry_points(face.wflw, face.landmarks, goal))
 

@@ -94,10 +94,10 @@ def reenact(
     """
     aspect = target.pixel_aspect
     network = get_network(networks, "reenact")
-    crop = compute_face_crop(face, network.weight.crop, get_working_size(network, params.resolution), aspect)
+    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
     goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
     width = warp_points.measure_face_width(face.landmarks, aspect)
-    prewarp = network.weight.prewarp if params.prewarp == "auto" else params.prewarp == "on"
+    prewarp = network.info.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 
     # What the geometric engine makes of the views, no more of them than are needed.
     around = _unite_windows(region, crop.window())
@@ -219,7 +219,7 @@ def _draw_views(
     steps: int,
 ) -> tuple[list[tuple[DrawnFace, WeightedView]], np.ndarray]:
     """Each of the views used as the network draws it, and what it was shown, (n, size, size, 3)."""
-    crops = [compute_view_crop(views[w.view], face, network.weight.crop, crop.size) for w in used]
+    crops = [compute_view_crop(views[w.view], face, network.info.crop, crop.size) for w in used]
     shown = np.stack([cut_view(views[w.view], one) for w, one in zip(used, crops, strict=True)])
     end = normalise_landmarks(face, goal, network, crop)
     counts = np.array([steps or count_steps(views[w.view].face, face) for w in used])
@@ -282,7 +282,7 @@ def _compute_alpha(
     from shows of it, where that lies in place already."""
     if "mask" in networks:
         judge = networks["mask"]
-        own = compute_face_crop(face, judge.weight.crop, judge.weight.resolution, crop.aspect)
+        own = compute_face_crop(face, judge.info.crop, judge.info.resolution, crop.aspect)
         picture = answer
         if own != crop:
             window = own.window()

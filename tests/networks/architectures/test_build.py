@@ -199,7 +199,7 @@ class TestBuild:
 
 def test_parsing_imports_no_torch() -> None:
     code = (
-        f"import sys; from fsgan_core.networks import parse_arch; parse_arch({GENERATOR!r}); "
+        f"import sys; from fsgan_core.networks import parse_architecture; parse_architecture({GENERATOR!r}); "
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     done = subprocess.run(

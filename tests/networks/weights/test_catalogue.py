@@ -109,7 +109,7 @@ class TestCatalogue:
         assert sum((package / weight.file).stat().st_size for weight in ours) <= 24e6
         for weight in ours:
             assert not weight.default and find_best_weights(weight.role) is None
-            assert find_weights(weight.role).weight.name == weight.name, "where its engine is asked for"
+            assert find_weights(weight.role).info.name == weight.name, "where its engine is asked for"
             with pytest.raises(WeightsError, match="allows commercial"):
                 find_weights(weight.role, allow="commercial")
 
@@ -126,7 +126,7 @@ class TestCatalogue:
 
     def test_needs_no_torch(self) -> None:
         script = (
-            "import sys, fsgan_core.networks.weights.catalogue as c; c.present(); c.best_weights('mask'); "
+            "import sys, fsgan_core.networks.weights.catalogue as c; c.list_present_weights(); c.find_best_weights('mask'); "
             "assert 'torch' not in sys.modules and 'requests' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])
@@ -147,11 +147,11 @@ class TestSearch:
         put(tmp_path / "b", note="old")
         monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{module.os.pathsep}{tmp_path / 'b'}")
         (found,) = list_installed_weights("inpaint")
-        assert found.path.parent == tmp_path / "a" and found.weight.note == "studio"
+        assert found.path.parent == tmp_path / "a" and found.info.note == "studio"
 
     def test_user_folder_is_looked_at(self) -> None:
         put(find_user_folder())
-        assert [one.weight.name for one in list_installed_weights()] == [INPAINT]
+        assert [one.info.name for one in list_installed_weights()] == [INPAINT]
 
     def test_best_first(self, own_folders: Path) -> None:
         for name in ("zz_own", INPAINT_V1, INPAINT):
@@ -168,7 +168,7 @@ class TestSearch:
     def test_says_what_the_file_says(self, own_folders: Path) -> None:
         path = put(own_folders, "anna", licence="commercial", prewarp=True, crop=2.0, note="ours")
         (found,) = list_installed_weights()
-        assert found.weight == WeightsInfo(
+        assert found.info == WeightsInfo(
             "anna",
             "inpaint",
             arch=SMALL,
@@ -184,7 +184,7 @@ class TestSearch:
         """A file without our metadata is what its name says."""
         write_checkpoint(own_folders / f"{INPAINT}.safetensors", SMALL, small_state())
         (found,) = list_installed_weights()
-        assert (found.weight.name, found.weight.arch, found.weight.default) == (INPAINT, SMALL, True)
+        assert (found.info.name, found.info.arch, found.info.default) == (INPAINT, SMALL, True)
 
     def test_foreign_files_are_left_out(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
         write_checkpoint(own_folders / "foreign.safetensors", "", small_state())
@@ -225,7 +225,7 @@ class TestBroken:
                 act()
             assert str(path) in str(caught.value)
         assert [weight.name for weight, _ in list_present_weights()] == [INPAINT_V1]
-        assert find_weights("inpaint", INPAINT_V1).weight.name == INPAINT_V1
+        assert find_weights("inpaint", INPAINT_V1).info.name == INPAINT_V1
 
     def test_of_a_published_name(self, own_folders: Path) -> None:
         """Elsewhere the file is whole and 'auto' takes it."""
@@ -244,7 +244,7 @@ class TestBroken:
     def test_of_nobody(self, own_folders: Path) -> None:
         put(own_folders)
         (own_folders / "other.safetensors").write_bytes(b"x")
-        assert [one.weight.name for one in list_installed_weights()] == [INPAINT]
+        assert [one.info.name for one in list_installed_weights()] == [INPAINT]
         with pytest.raises(WeightsError, match=r"other\.safetensors"):
             find_weights("inpaint", "other")
 
@@ -354,9 +354,9 @@ class TestLicence:
     def test_takes_what_is_allowed(self, own_folders: Path) -> None:
         put(own_folders)
         put(own_folders, "ours", licence="commercial", default=True)
-        assert find_best_weights("inpaint").weight.name == INPAINT  # type: ignore[union-attr]
-        assert find_best_weights("inpaint", "commercial").weight.name == "ours"  # type: ignore[union-attr]
-        assert find_weights("inpaint", allow="commercial").weight.name == "ours"
+        assert find_best_weights("inpaint").info.name == INPAINT  # type: ignore[union-attr]
+        assert find_best_weights("inpaint", "commercial").info.name == "ours"  # type: ignore[union-attr]
+        assert find_weights("inpaint", allow="commercial").info.name == "ours"
 
     def test_unknown_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(WeightsError, match="comercial"):
@@ -370,13 +370,13 @@ class TestFind:
     def test_auto_takes_defaults_alone(self, own_folders: Path) -> None:
         put(own_folders, INPAINT_V1)
         assert find_best_weights("inpaint") is None
-        assert find_weights("inpaint").weight.name == INPAINT_V1, "asked for by engine, the best that is there"
+        assert find_weights("inpaint").info.name == INPAINT_V1, "asked for by engine, the best that is there"
 
     def test_by_name_and_by_path(self, own_folders: Path, tmp_path: Path) -> None:
         path = put(own_folders)
         elsewhere = put(tmp_path / "shot", "anna")
         assert find_weights("inpaint", INPAINT).path == path
-        assert find_weights("inpaint", str(elsewhere)).weight.name == "anna"
+        assert find_weights("inpaint", str(elsewhere)).info.name == "anna"
         with pytest.raises(WeightsError, match="anna are not on this machine"):
             find_weights("inpaint", "anna")
 

@@ -142,27 +142,29 @@ class TestDownload:
         server.plays["/a"] = send
         told: list[tuple[int, int]] = []
         path = tmp_path / "new" / "a.pth"
-        assert download(server.url("/a"), path, sha256=SUM, tell=lambda done, all: told.append((done, all))) == SUM
+        assert (
+            download(server.url("/a"), path, sha256=SUM, on_progress=lambda done, all: told.append((done, all))) == SUM
+        )
         assert path.read_bytes() == DATA and parts(path.parent) == ["a.pth"]
         assert told[-1] == (len(DATA), len(DATA)) and [done for done, _ in told] == sorted(done for done, _ in told)
 
     def test_slow(self, server: Server, tmp_path: Path) -> None:
         """Slower in all than a single silence may last."""
         server.plays["/a"] = lambda handler: send(handler, pause=0.06)
-        assert download(server.url("/a"), tmp_path / "a", patience=replace(QUICK, read=0.3, attempts=1)) == SUM
+        assert download(server.url("/a"), tmp_path / "a", retries=replace(QUICK, read_timeout=0.3, attempts=1)) == SUM
 
     def test_cut_off_and_gone_on_with(self, server: Server, tmp_path: Path) -> None:
         server.plays["/a"] = lambda handler: send(handler, stop=CUT)
-        assert download(server.url("/a"), tmp_path / "a", sha256=SUM, patience=QUICK) == SUM
+        assert download(server.url("/a"), tmp_path / "a", sha256=SUM, retries=QUICK) == SUM
         assert [asked for _, asked in server.asked] == ["", f"bytes={CUT}-", f"bytes={2 * CUT}-"]
 
     def test_gone_on_with_by_another_process(self, server: Server, tmp_path: Path) -> None:
         server.plays["/a"] = lambda handler: send(handler, stop=CUT)
         with pytest.raises(MachineError, match="goes on from there"):
-            download(server.url("/a"), tmp_path / "a", patience=replace(QUICK, attempts=1))
+            download(server.url("/a"), tmp_path / "a", retries=replace(QUICK, attempts=1))
         assert parts(tmp_path) == ["a.part", "a.part.json"]
         server.plays["/a"] = send
-        assert download(server.url("/a"), tmp_path / "a", patience=QUICK) == SUM
+        assert download(server.url("/a"), tmp_path / "a", retries=QUICK) == SUM
         assert server.asked[-1][1] == f"bytes={CUT}-" and parts(tmp_path) == ["a"]
 
     def test_all_was_here_already(self, server: Server, tmp_path: Path) -> None:
@@ -177,20 +179,20 @@ class TestDownload:
         """Two halves of two files never become one."""
         server.plays["/a"] = lambda handler: send(handler, DATA[::-1] + b"more", stop=CUT, tag=tag)
         with pytest.raises(MachineError):
-            download(server.url("/a"), tmp_path / "a", patience=replace(QUICK, attempts=1))
+            download(server.url("/a"), tmp_path / "a", retries=replace(QUICK, attempts=1))
         server.plays["/a"] = lambda handler: send(handler, tag='"1"' if tag else "")
-        assert download(server.url("/a"), tmp_path / "a", patience=QUICK) == SUM
+        assert download(server.url("/a"), tmp_path / "a", retries=QUICK) == SUM
 
     def test_server_without_ranges(self, server: Server, tmp_path: Path) -> None:
         stops = iter((CUT, CUT + 5, 0))
         server.plays["/a"] = lambda handler: send(handler, ranges=False, stop=next(stops))
-        assert download(server.url("/a"), tmp_path / "a", sha256=SUM, patience=QUICK) == SUM
+        assert download(server.url("/a"), tmp_path / "a", sha256=SUM, retries=QUICK) == SUM
         assert (tmp_path / "a").read_bytes() == DATA
 
     def test_silent_server(self, server: Server, tmp_path: Path) -> None:
         server.plays["/a"] = lambda handler: time.sleep(1.0)
         with pytest.raises(MachineError, match=r"no answer\); nothing has arrived\."):
-            download(server.url("/a"), tmp_path / "a", patience=replace(QUICK, attempts=2, read=0.1))
+            download(server.url("/a"), tmp_path / "a", retries=replace(QUICK, attempts=2, read_timeout=0.1))
         assert len(server.asked) == 2 and parts(tmp_path) == []
 
     def test_server_in_trouble(self, server: Server, tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ class TestDownload:
             handler.end_headers()
 
         server.plays["/a"] = play
-        assert download(server.url("/a"), tmp_path / "a", patience=QUICK) == SUM
+        assert download(server.url("/a"), tmp_path / "a", retries=QUICK) == SUM
 
     def test_waits_longer_each_time(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         waited: list[float] = []
@@ -218,14 +220,14 @@ class TestDownload:
 
         server.plays["/a"] = play
         with pytest.raises(MachineError, match="4 attempts"):
-            download(server.url("/a"), tmp_path / "a", patience=RetryPolicy(attempts=4, pause=2.0))
+            download(server.url("/a"), tmp_path / "a", retries=RetryPolicy(attempts=4, pause=2.0))
         assert waited == [2.0, 4.0, 8.0]
 
     @pytest.mark.parametrize("status", [404, 403, 410, 401])
     def test_not_there(self, server: Server, tmp_path: Path, status: int) -> None:
         server.plays["/a"] = lambda handler: handler.send_error(status)
         with pytest.raises(WeightsError, match=f"{status}.*fsgan weights import"):
-            download(server.url("/a"), tmp_path / "a", patience=QUICK)
+            download(server.url("/a"), tmp_path / "a", retries=QUICK)
         assert len(server.asked) == 1, "asking again would not help"
         assert parts(tmp_path) == []
 
@@ -233,7 +235,7 @@ class TestDownload:
         url = server.url("/a")
         server.server.server_close()
         with pytest.raises(MachineError, match="no connection"):
-            download(url, tmp_path / "a", patience=QUICK)
+            download(url, tmp_path / "a", retries=QUICK)
 
     def test_wrong_sum(self, server: Server, tmp_path: Path) -> None:
         server.plays["/a"] = send
@@ -245,7 +247,7 @@ class TestDownload:
         (tmp_path / "a").write_bytes(b"before")
         server.plays["/a"] = lambda handler: send(handler, stop=1000)
         with pytest.raises(MachineError):
-            download(server.url("/a"), tmp_path / "a", patience=replace(QUICK, attempts=1))
+            download(server.url("/a"), tmp_path / "a", retries=replace(QUICK, attempts=1))
         assert (tmp_path / "a").read_bytes() == b"before"
 
     def test_two_at_once(self, server: Server, tmp_path: Path) -> None:
@@ -356,7 +358,7 @@ class TestPages:
         server.plays["/uc"] = redirect("/warn?id=X1")
         server.plays["/warn"] = lambda handler: send(handler, page, kind="text/html; charset=utf-8", tag="")
         server.plays["/download"] = lambda handler: send(handler, stop=CUT * 2)
-        assert download(server.url("/uc?export=download&id=X1"), tmp_path / "a", patience=QUICK) == SUM
+        assert download(server.url("/uc?export=download&id=X1"), tmp_path / "a", retries=QUICK) == SUM
         confirmed = "/download?id=X1&export=download&confirm=t&uuid=a%26b"
         assert [path for path, _ in server.asked] == ["/uc?export=download&id=X1", "/warn?id=X1", confirmed] * 2
         assert server.asked[-1][1] == f"bytes={2 * CUT}-", "gone on with behind the page too"
@@ -382,7 +384,7 @@ class TestPages:
     def test_a_page_in_place_of_the_file(self, server: Server, tmp_path: Path, page: bytes) -> None:
         server.plays["/a"] = lambda handler: send(handler, page, kind="text/html")
         with pytest.raises(WeightsError, match="answers with a page") as caught:
-            download(server.url("/a"), tmp_path / "a", patience=QUICK)
+            download(server.url("/a"), tmp_path / "a", retries=QUICK)
         assert len(str(caught.value)) < 600 and "fsgan weights import" in str(caught.value)
         assert ("Sign in - Accounts" in str(caught.value)) == (b"Sign" in page)
         assert parts(tmp_path) == []
@@ -431,7 +433,7 @@ class TestWeights:
         server.plays["/w.pth"] = lambda handler: send(handler, stop=CUT)
         with pytest.raises(MachineError, match=f"{CUT} bytes are kept"):
             fetch_weights(
-                load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"), patience=replace(QUICK, attempts=1)
+                load_catalogue()[INPAINT], own_folders, url=server.url("/w.pth"), retries=replace(QUICK, attempts=1)
             )
         assert parts(own_folders) == [".fetched"]
 

@@ -52,8 +52,8 @@ class TestRecognise:
         found = find_weights(weight.role, weight.name)  # type: ignore[attr-defined]
         assert (found.path, found.sha256) == (done.path, done.sha256)
         for name in ("name", "role", "landmarks", "crop", "licence", "default", "source"):
-            assert getattr(found.weight, name) == getattr(weight, name)
-        assert found.weight.arch == narrow(weight.arch), "what the file says"  # type: ignore[attr-defined]
+            assert getattr(found.info, name) == getattr(weight, name)
+        assert found.info.arch == narrow(weight.arch), "what the file says"  # type: ignore[attr-defined]
         original = read_checkpoint(file).state
         state = load_network(found.path).state_dict()
         assert all(torch.equal(state[name], tensor) for name, tensor in original.items())
@@ -83,8 +83,8 @@ class TestRecognise:
 
     def test_own_training_is_not_taken_for_the_published_one(self, own_folders: Path, tmp_path: Path) -> None:
         done = import_weights(publish(tmp_path / "ours_256_2_0.pth", SMALL), own_folders)
-        assert done.weight is not None
-        assert (done.weight.name, done.weight.role, done.weight.crop, done.weight.licence, done.weight.default) == (
+        assert done.info is not None
+        assert (done.info.name, done.info.role, done.info.crop, done.info.licence, done.info.default) == (
             "ours_256_2_0",
             "inpaint",
             2.0,
@@ -94,7 +94,7 @@ class TestRecognise:
 
     @pytest.mark.parametrize("name", [f"{INPAINT} (1).pth", f"{INPAINT}(2).pth", f"{INPAINT}.pth.tar"])
     def test_what_browsers_add(self, own_folders: Path, tmp_path: Path, name: str) -> None:
-        assert import_weights(publish(tmp_path / name), own_folders).weight.name == INPAINT  # type: ignore[union-attr]
+        assert import_weights(publish(tmp_path / name), own_folders).info.name == INPAINT  # type: ignore[union-attr]
 
     def test_content_wins_over_name(self, own_folders: Path, tmp_path: Path) -> None:
         """An inpainting network is no blending one, whatever its file is called or somebody says."""
@@ -105,7 +105,7 @@ class TestRecognise:
             import_weights(publish(tmp_path / "x.pth"), own_folders, name=blending),
         ):
             assert done.state == "refused" and f"it is not {blending}" in done.message
-        assert import_weights(file, own_folders, name="ours").weight.role == "inpaint"  # type: ignore[union-attr]
+        assert import_weights(file, own_folders, name="ours").info.role == "inpaint"  # type: ignore[union-attr]
 
     def test_the_detector(self, own_folders: Path, tmp_path: Path) -> None:
         torch.save({"a": torch.zeros(1)}, tmp_path / "WIDERFace_DSFD_RES152.pth")
@@ -143,7 +143,7 @@ class TestBringIn:
         import_weights(file, own_folders)
         done = import_weights(file, own_folders, licence="commercial")
         assert done.state == "imported"
-        assert find_weights("inpaint", allow="commercial").weight.licence == "commercial"
+        assert find_weights("inpaint", allow="commercial").info.licence == "commercial"
         assert import_weights(file, own_folders, licence="commercial").state == "kept"
         with pytest.raises(WeightsError, match="licence class"):
             import_weights(file, own_folders, licence="mine")
@@ -160,16 +160,16 @@ class TestBringIn:
         done.path.write_bytes(data)
         again = import_weights(file, own_folders)
         assert (again.state, again.sha256, again.message) == ("imported", done.sha256, "")
-        assert find_weights("inpaint", allow="commercial").weight.licence == "commercial"
+        assert find_weights("inpaint", allow="commercial").info.licence == "commercial"
         other = import_weights(file, own_folders, licence="research")
-        assert other.weight is not None and other.weight.note.count("set at import") == 1
+        assert other.info is not None and other.info.note.count("set at import") == 1
         assert other.message.endswith(f"its SHA-256 was {done.sha256}, now it is {other.sha256}")
         assert import_weights(file, own_folders, licence="unknown").state == "imported"
 
     def test_other_content_under_a_name(self, own_folders: Path, tmp_path: Path) -> None:
         first = import_weights(publish(tmp_path / "a.pth"), own_folders, name="ours", licence="commercial")
         done = import_weights(publish(tmp_path / "b.pth", SMALL.replace("ngf=2", "ngf=3")), own_folders, name="ours")
-        assert done.state == "imported" and done.weight is not None and done.weight.licence == "unknown"
+        assert done.state == "imported" and done.info is not None and done.info.licence == "unknown"
         assert "other weights under the name ours have been replaced" in done.message
         assert "'commercial', set at import" in done.message
         assert first.sha256 in done.message and done.sha256 in done.message
@@ -198,7 +198,7 @@ class TestBringIn:
         assert first.path is not None
         done = import_weights(first.path, own_folders)
         assert (done.state, done.sha256) == ("imported", first.sha256)
-        assert list_installed_weights()[0].weight.licence == "research"
+        assert list_installed_weights()[0].info.licence == "research"
 
     @pytest.mark.parametrize("name", ["../x", "a/b", "", "-x", "a b", "x" * 200])
     def test_names_that_lead_elsewhere(self, own_folders: Path, tmp_path: Path, name: str) -> None:
@@ -230,7 +230,9 @@ class TestFolders:
         (tmp_path / "in" / "broken.pth").write_bytes(b"x")
         (tmp_path / "in" / "readme.txt").write_text("x")
         told: list[tuple[int, int]] = []
-        done = list(import_all_weights(tmp_path / "in", own_folders, tell=lambda n, of, file: told.append((n, of))))
+        done = list(
+            import_all_weights(tmp_path / "in", own_folders, on_progress=lambda n, of, file: told.append((n, of)))
+        )
         assert [one.state for one in done] == ["refused", "imported", "imported"]
         assert told == [(0, 3), (1, 3), (2, 3)] and len(list_installed_weights()) == 2
 

@@ -430,5 +430,5 @@ class TestPlaces:
         assert good.path is not None
         shutil.copy(good.path, own_folders / "a.safetensors")
         (own_folders / "a.safetensors").write_bytes(b"\xff" * 100)
-        assert [one.weight.name for one in list_installed_weights()] == ["ijbc_msrunet_256_1_2_inpainting_v2"]
+        assert [one.info.name for one in list_installed_weights()] == ["ijbc_msrunet_256_1_2_inpainting_v2"]
         assert "a.safetensors" in caplog.text
