@@ -228,7 +228,11 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
     folder = find_writable_folder()
     done = list(
         import_all_weights(
-            Path(options.place).expanduser(), folder, name=options.name, licence=options.licence, on_progress=report_file
+            Path(options.place).expanduser(),
+            folder,
+            name=options.name,
+            licence=options.licence,
+            on_progress=report_file,
         )
     )
     return _present_imports(done, folder, options, presenter)
@@ -313,7 +317,11 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
         try:
             done.append(
                 fetch_weights(
-                    load_catalogue()[name], folder, url=options.url, licence=options.licence, on_progress=report_megabytes
+                    load_catalogue()[name],
+                    folder,
+                    url=options.url,
+                    licence=options.licence,
+                    on_progress=report_megabytes,
                 )
             )
         except WeightsError as error:

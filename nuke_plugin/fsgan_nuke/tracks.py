@@ -107,8 +107,9 @@ def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
         points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
         enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in add_gap_frames(points))
         size = " ".join(["-15 -15 15 15", "-25 -25 25 25"])
+        x, y = (format_curve(_select_axis(points, axis)) for axis in (0, 1))
         rows.append(
-            f'{{ {{curve K {enabled}}} "{name}" {format_curve(_select_axis(points, 0))} {format_curve(_select_axis(points, 1))} '
+            f'{{ {{curve K {enabled}}} "{name}" {x} {y} '
             f"{{curve K x{min(points)} 0}} {{curve K x{min(points)} 0}} 1 1 1 {{curve x{min(points)} 0}} 0 1 "
             f"{size} {' '.join(['{}'] * 11)} }}"
         )

@@ -26,8 +26,8 @@ from fsgan_core.render.engines import (
 
 def found(role: str, name: str = "", licence: str = "unknown") -> Any:
     """Stands for an installed file."""
-    weight = SimpleNamespace(name=name or f"{role}_weights", role=role, licence=licence)
-    return SimpleNamespace(weight=weight, path=Path("nowhere"), sha256=f"{len(name):02d}" + "ab" * 31)
+    info = SimpleNamespace(name=name or f"{role}_weights", role=role, licence=licence)
+    return SimpleNamespace(info=info, path=Path("nowhere"), sha256=f"{len(name):02d}" + "ab" * 31)
 
 
 @pytest.fixture

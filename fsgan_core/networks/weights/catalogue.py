@@ -305,9 +305,9 @@ def _check_allowed(info: WeightsInfo, path: Path, allow: str) -> None:
     level, setting = resolve_allow(allow)
     if info.licence not in ALLOWED_LICENCES[level]:
         raise WeightsError(
-            f"{path}: weights {info.name} are of the licence class '{info.licence}', and {setting} = {level} "
-            f"allows {' and '.join(ALLOWED_LICENCES[level])} alone; name other weights, choose an engine without weights, "
-            f"or loosen the setting if you may (`fsgan weights info {info.name}` says what is known of the licence)"
+            f"{path}: weights {info.name} are of the licence class '{info.licence}', but {setting} = {level} allows only "
+            f"{' and '.join(ALLOWED_LICENCES[level])}; name other weights, choose an engine without weights, or loosen "
+            f"the setting if you may (`fsgan weights info {info.name}` says what is known of the licence)"
         )
 
 

@@ -126,7 +126,8 @@ class TestCatalogue:
 
     def test_needs_no_torch(self) -> None:
         script = (
-            "import sys, fsgan_core.networks.weights.catalogue as c; c.list_present_weights(); c.find_best_weights('mask'); "
+            "import sys, fsgan_core.networks.weights.catalogue as c; c.list_present_weights(); "
+            "c.find_best_weights('mask'); "
             "assert 'torch' not in sys.modules and 'requests' not in sys.modules"
         )
         subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[3])
