@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
     from fsgan_core.clips.inputs import JobInputs
     from fsgan_core.runtime.events import EventListener
-    from fsgan_core.training.face_crops import ClipFaces, FaceLayout
-    from fsgan_core.training.finetune import FinetuneResult
+    from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout
+    from fsgan_core.training.finetune_loop import FinetunedGenerator
     from fsgan_core.training.recipe import Recipe
 
 __all__ = ["DESCRIPTION", "add_flags", "add_swap_flags", "finetune_shot", "run_finetune"]
@@ -272,8 +272,8 @@ def run_finetune_job(
     """
     from fsgan_core.networks.weights.checkpoint import write_checkpoint
     from fsgan_core.runtime.events import Event
-    from fsgan_core.training.face_crops import collect_faces, load_faces, save_faces
-    from fsgan_core.training.finetune import STATE_FILE, finetune_generator
+    from fsgan_core.training.data.face_crops import collect_faces, load_faces, save_faces
+    from fsgan_core.training.finetune_loop import STATE_FILE, finetune_generator
     from fsgan_core.training.losses import prepare_vgg_features
 
     inputs = inputs or _open_job_inputs(job)
@@ -332,8 +332,8 @@ def _choose_start(options: Namespace, stages: Stages) -> TrainingStart:
 
 def _start_from_random(ngf: int, resolution: int, seed: int) -> TrainingStart:
     from fsgan_core.networks import parse_architecture
-    from fsgan_core.training.face_crops import FaceLayout
-    from fsgan_core.training.loops import build_seeded_network
+    from fsgan_core.training.data.face_crops import FaceLayout
+    from fsgan_core.training.trainer import build_seeded_network
 
     layout = FaceLayout(resolution)
     arch = f"res_unet.MultiScaleResUNet(in_nc={3 + layout.landmarks},out_nc=3,flat_layers=(2,2,2,2),ngf={ngf})"
@@ -345,7 +345,7 @@ def _start_from_random(ngf: int, resolution: int, seed: int) -> TrainingStart:
 
 def _start_from_weights(name: str, stages: Stages, resolution: int) -> TrainingStart:
     from fsgan_core.networks.weights.catalogue import find_weights
-    from fsgan_core.training.face_crops import FaceLayout
+    from fsgan_core.training.data.face_crops import FaceLayout
 
     try:
         found = find_weights("reenact", name, stages.weights.allow)
@@ -414,12 +414,12 @@ def _track_clip_faces(inputs: JobInputs, on_event: EventListener) -> list[ClipFa
     from fsgan_core.clips.inputs import check_rgb
     from fsgan_core.clips.tracks import choose_person, get_clip_track, select_source_frames
     from fsgan_core.runtime.threads import limit_algebra_threads
-    from fsgan_core.training.face_crops import ClipFaces
+    from fsgan_core.training.data.face_crops import ClipFaces
 
     def make_reader(item: Any) -> Callable[[int], Any]:
         def read_plate(frame: int) -> Any:
             plate = item.sequence.read(frame)
-            check_rgb(plate, str(item.sequence.path_of(frame)))
+            check_rgb(plate, str(item.sequence.get_frame_path(frame)))
             return plate
 
         return read_plate
@@ -435,7 +435,7 @@ def _track_clip_faces(inputs: JobInputs, on_event: EventListener) -> list[ClipFa
 
 
 def _collect_facts(
-    job: FinetuneJob, inputs: JobInputs, outcome: FinetuneResult, output: Path, seconds: float
+    job: FinetuneJob, inputs: JobInputs, outcome: FinetunedGenerator, output: Path, seconds: float
 ) -> dict[str, Any]:
     losses = outcome.losses
     some = max(1, min(50, len(losses) // 10))
@@ -464,7 +464,7 @@ def _collect_facts(
 
 
 def _make_metadata(
-    job: FinetuneJob, inputs: JobInputs, outcome: FinetuneResult, facts: Mapping[str, Any], key: str, output: Path
+    job: FinetuneJob, inputs: JobInputs, outcome: FinetunedGenerator, facts: Mapping[str, Any], key: str, output: Path
 ) -> dict[str, str]:
     """What the weights say of themselves: as any weights do, and how they came to be."""
     import json
@@ -519,7 +519,7 @@ def _read_kept_facts(output: Path, key: str) -> dict[str, Any]:
 
 def _remove_run_files(work: Path) -> None:
     """The files of a run; the folder only where nothing else is in it."""
-    from fsgan_core.training.finetune import STATE_FILE
+    from fsgan_core.training.finetune_loop import STATE_FILE
 
     with contextlib.suppress(OSError):
         for name in (STATE_FILE, FACES_FILE):

@@ -17,7 +17,7 @@ from fsgan_core.contract.shot import Clip, Stages
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
     from fsgan_core.runtime.events import EventListener
-    from fsgan_core.training.face_crops import FaceLayout
+    from fsgan_core.training.data.face_crops import FaceLayout
 
 __all__ = ["FootageClip", "find_footage", "prepare_footage", "run_prepare"]
 
@@ -40,7 +40,7 @@ class FootageClip:
 def run_prepare(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.cli.arguments import make_stages
     from fsgan_core.runtime.device import choose_device
-    from fsgan_core.training.face_crops import FaceLayout
+    from fsgan_core.training.data.face_crops import FaceLayout
 
     if options.most < 2:
         raise InputError("--most must be at least 2")
@@ -156,8 +156,8 @@ def _prepare_clip(
     from fsgan_core.runtime.cache import compute_digest
     from fsgan_core.runtime.events import Event
     from fsgan_core.runtime.threads import limit_algebra_threads
-    from fsgan_core.training.dataset import FACES_SUFFIX, PreparedClip, read_prepared_clip, save_clip
-    from fsgan_core.training.face_crops import ClipFaces, collect_faces
+    from fsgan_core.training.data.dataset import FACES_SUFFIX, PreparedClip, read_prepared_clip, save_clip
+    from fsgan_core.training.data.face_crops import ClipFaces, collect_faces
 
     clip = Clip(one.path)
     inputs = open_inputs((clip,), clip, stages, device=device)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from fsgan_core.cli.present import Presenter
     from fsgan_core.runtime.events import EventListener
-    from fsgan_core.training.dataset import FaceDataset
+    from fsgan_core.training.data.dataset import FaceDataset
     from fsgan_core.training.parallel import World
-    from fsgan_core.training.run_config import TrainingPlan
-    from fsgan_core.training.train import TrainingResult
+    from fsgan_core.training.plan import TrainingPlan
+    from fsgan_core.training.train_loop import TrainedGenerator
 
 __all__ = ["DESCRIPTION", "TrainingJob", "add_flags", "run_train", "run_training_job"]
 
@@ -224,9 +224,9 @@ class TrainingJob:
 def run_train(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.cli.arguments import make_stages
     from fsgan_core.runtime.device import choose_device
-    from fsgan_core.training.dataset import load_dataset
+    from fsgan_core.training.data.dataset import load_dataset
     from fsgan_core.training.parallel import join_world, leave_world
-    from fsgan_core.training.run_config import get_preset_path, load_plan
+    from fsgan_core.training.plan import get_preset_path, load_plan
 
     network = options.task.removeprefix("train-")
     output = Path(options.output).expanduser()
@@ -305,9 +305,9 @@ def run_training_job(
     """
     import numpy as np
 
-    from fsgan_core.training.dataset import choose_held_out_people
-    from fsgan_core.training.train import STATE_FILE
-    from fsgan_core.training.train import train_generator as train_network
+    from fsgan_core.training.data.dataset import choose_held_out_people
+    from fsgan_core.training.train_loop import STATE_FILE
+    from fsgan_core.training.train_loop import train_generator as train_network
 
     plan, prepared = job.plan, job.dataset
     if prepared.faces.layout.landmarks != plan.landmarks and plan.network == "reenact":
@@ -349,7 +349,7 @@ def run_training_job(
         vggs=vggs,
         device=job.device,
         world=world,
-        watcher=watcher,
+        curve_writer=watcher,
         on_progress=IterationReporter(on_event, subject),
         limit=job.limit,
         workers=workers,
@@ -374,7 +374,7 @@ def _make_generator(job: TrainingJob) -> tuple[nn.Module, str, str]:
     from fsgan_core.networks.architectures.build import parse_architecture
     from fsgan_core.networks.weights.catalogue import find_weights
     from fsgan_core.networks.weights.checkpoint import load_network
-    from fsgan_core.training.loops import build_seeded_network
+    from fsgan_core.training.trainer import build_seeded_network
 
     wanted = str(parse_architecture(job.plan.arch))
     if not job.start:
@@ -414,14 +414,20 @@ def _compute_key(job: TrainingJob, start: str, judges: Mapping[str, str]) -> str
 def _open_curves(work: Path, key: str) -> Any:
     from fsgan_core.training.run_state import load_state
     from fsgan_core.training.tensorboard import open_tensorboard
-    from fsgan_core.training.train import STATE_FILE
+    from fsgan_core.training.train_loop import STATE_FILE
 
     before = load_state(work / STATE_FILE, key)
     return open_tensorboard(work / "curves", before.step if before is not None else 0)
 
 
 def _collect_facts(
-    job: TrainingJob, result: TrainingResult, people: tuple[str, ...], held: Any, output: Path, start: str, licence: str
+    job: TrainingJob,
+    result: TrainedGenerator,
+    people: tuple[str, ...],
+    held: Any,
+    output: Path,
+    start: str,
+    licence: str,
 ) -> dict[str, Any]:
     plan, prepared = job.plan, job.dataset
     learnt = {subject.person for subject in prepared.clips} - set(people)
@@ -450,7 +456,7 @@ def _collect_facts(
 
 
 def _write_results(
-    output: Path, work: Path, job: TrainingJob, result: TrainingResult, facts: Mapping[str, Any], key: str, half: bool
+    output: Path, work: Path, job: TrainingJob, result: TrainedGenerator, facts: Mapping[str, Any], key: str, half: bool
 ) -> None:
     """The best weights as `output`, the last ones and the run's curve in `work`."""
     from fsgan_core.contract.version import __version__

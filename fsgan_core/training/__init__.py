@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import fsgan_core.plates  # noqa: F401 - before OpenCV is loaded, see there
 
 if TYPE_CHECKING:
-    from fsgan_core.training.face_crops import FaceLayout, FaceSet, collect_faces
-    from fsgan_core.training.finetune import FinetuneResult
+    from fsgan_core.training.data.face_crops import FaceLayout, FaceSet, collect_faces
+    from fsgan_core.training.finetune_loop import FinetunedGenerator
     from fsgan_core.training.recipe import Recipe
 
 _MODULE_BY_NAME = {
-    "FaceSet": "face_crops",
-    "FaceLayout": "face_crops",
-    "collect_faces": "face_crops",
-    "FinetuneResult": "finetune",
+    "FaceSet": "data.face_crops",
+    "FaceLayout": "data.face_crops",
+    "collect_faces": "data.face_crops",
+    "FinetunedGenerator": "finetune_loop",
     "Recipe": "recipe",
 }
 
-__all__ = ["FaceLayout", "FaceSet", "FinetuneResult", "Recipe", "collect_faces"]
+__all__ = ["FaceLayout", "FaceSet", "FinetunedGenerator", "Recipe", "collect_faces"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,10 +20,10 @@ from fsgan_core.stages.poisson import solve_membrane
 from fsgan_core.stages.reenactment import make_spline_stiffness
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 from fsgan_core.stages.warp_points import compute_control_points
-from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.pairs import WARP_STIFFNESS, WHOLE_BATCH, Batch, PairSampler, to_signed_planes
-from fsgan_core.training.run_config import TrainingPlan
-from fsgan_core.training.single_faces import FaceSample, FaceSampler
+from fsgan_core.training.data.face_crops import FaceSet
+from fsgan_core.training.data.pairs import WARP_STIFFNESS, WHOLE_BATCH, Batch, PairSampler, to_signed_planes
+from fsgan_core.training.data.single_faces import FaceSample, FaceSampler
+from fsgan_core.training.plan import TrainingPlan
 
 __all__ = [
     "BlendTask",

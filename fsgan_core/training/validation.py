@@ -14,7 +14,7 @@ import numpy as np
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
 from fsgan_core.runtime.atomic import write_atomically
-from fsgan_core.training.pairs import PairSampler, TrainingPair
+from fsgan_core.training.data.pairs import PairSampler, TrainingPair
 
 __all__ = ["Trial", "TrialFigures", "make_strip", "to_pictures", "write_strip"]
 

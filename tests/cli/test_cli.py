@@ -39,17 +39,17 @@ class FakeRender:
         self.options: dict[str, Any] = {}
 
     def __call__(
-        self, shot: Shot, *, frames: str, device: str, force: bool, listen: Callable[[Event], None]
+        self, shot: Shot, *, frames: str, device: str, force: bool, on_event: Callable[[Event], None]
     ) -> RenderResult:
         self.shot = shot
         self.options = {"frames": frames, "device": device, "force": force}
         if self.raises is not None:
             raise self.raises
-        listen(Event("analyse", "b", 3, 9))
+        on_event(Event("analyse", "b", 3, 9))
         reports = []
         for frame in (1, 2):
             state = "failed" if frame in self.fails else "rendered"
-            listen(Event("frame", "swap", frame, 2, frame, state, 0.5, self.fails.get(frame, "")))
+            on_event(Event("frame", "swap", frame, 2, frame, state, 0.5, self.fails.get(frame, "")))
             reports.append(FrameReport(frame, state, f"out/{frame}.exr", {"blend": 0.5}, (), self.fails.get(frame, "")))
         return RenderResult(
             "swap",

@@ -34,7 +34,7 @@ from fsgan_core.plates.exr import read_header
 from fsgan_core.render.pipeline import plan_shot_job, render_shot
 from fsgan_core.render.recognise import load_recognition, save_recognition
 from fsgan_core.runtime.events import FAILED, Event
-from fsgan_core.training.loops import build_seeded_network
+from fsgan_core.training.trainer import build_seeded_network
 from tests import faults
 from tests.small_shot import Small
 

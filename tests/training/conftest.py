@@ -18,8 +18,8 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.warp_points import compute_outline
 from fsgan_core.training import validation
-from fsgan_core.training.dataset import FaceDataset, PreparedClip, save_clip
-from fsgan_core.training.face_crops import ClipFaces, FaceLayout, FaceSet, collect_faces
+from fsgan_core.training.data.dataset import FaceDataset, PreparedClip, save_clip
+from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, FaceSet, collect_faces
 
 FRAMES = 6
 SIZE = 200  # of the made frames, pixels
@@ -211,10 +211,10 @@ def stills(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> P
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run looks at besides training is made small; the descriptor is tested once, where it is wanted."""
-    monkeypatch.setattr("fsgan_core.training.finetune.TRIAL_COUNT", 2)
-    monkeypatch.setattr("fsgan_core.training.finetune.FINAL_CALIBRATION_BATCHES", 2)
-    monkeypatch.setattr("fsgan_core.training.finetune.CALIBRATION_BATCHES", 1)
-    monkeypatch.setattr(validation.Trial, "_identity", lambda self, pictures: None)
+    monkeypatch.setattr("fsgan_core.training.finetune_loop.TRIAL_COUNT", 2)
+    monkeypatch.setattr("fsgan_core.training.finetune_loop.FINAL_CALIBRATION_BATCHES", 2)
+    monkeypatch.setattr("fsgan_core.training.finetune_loop.CALIBRATION_BATCHES", 1)
+    monkeypatch.setattr(validation.Trial, "_measure_identity", lambda self, pictures: None)
 
 
 @pytest.fixture(autouse=True)

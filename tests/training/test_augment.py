@@ -10,13 +10,13 @@ import pytest
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.faces.landmarks_wflw import from_ibug
-from fsgan_core.training.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
-from fsgan_core.training.dataset import FaceDataset
-from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.loops import build_network_input
-from fsgan_core.training.occluders import OCCLUDER_SHAPES, cover_face, draw_occluder
-from fsgan_core.training.pairs import PairSampler
-from fsgan_core.training.single_faces import FaceSampler
+from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
+from fsgan_core.training.data.dataset import FaceDataset
+from fsgan_core.training.data.face_crops import FaceSet
+from fsgan_core.training.data.occluders import OCCLUDER_SHAPES, cover_face, draw_occluder
+from fsgan_core.training.data.pairs import PairSampler
+from fsgan_core.training.data.single_faces import FaceSampler
+from fsgan_core.training.trainer import build_network_input
 
 NONE = AugmentSettings(flip=0, exposure=0, colour=0, contrast=0, blur=0, grain=0, compression=0)
 

@@ -23,7 +23,7 @@ from fsgan_core.networks.weights.catalogue import find_weights
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint, write_checkpoint
 from fsgan_core.plates.colour import open_config
 from fsgan_core.runtime.events import RenderResult
-from fsgan_core.training.loops import build_seeded_network
+from fsgan_core.training.trainer import build_seeded_network
 from tests.training.conftest import FRAMES
 
 ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"

@@ -14,8 +14,8 @@ from fsgan_core.cli import main
 from fsgan_core.cli.prepare import FootageClip, find_footage
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.training.dataset import FaceDataset, choose_held_out_people, load_dataset, read_prepared_clip
-from fsgan_core.training.face_crops import ClipFaces, FaceLayout, collect_faces
+from fsgan_core.training.data.dataset import FaceDataset, choose_held_out_people, load_dataset, read_prepared_clip
+from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, collect_faces
 from tests.training.conftest import FRAMES, save_crowd
 
 
@@ -49,7 +49,7 @@ def test_people_are_held_out_whole(crowd: FaceDataset) -> None:
         with pytest.raises(InputError, match=what):
             choose_held_out_people(crowd, named, 0, 1)
     with pytest.raises(InputError, match="finetune"):
-        choose_held_out_people(replace(crowd, subjects=crowd.clips[:1]), [], 0.1, 1)
+        choose_held_out_people(replace(crowd, clips=crowd.clips[:1]), [], 0.1, 1)
 
 
 def test_smaller_faces(crowd: FaceDataset) -> None:

@@ -16,13 +16,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
-from fsgan_core.training.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
-from fsgan_core.training.finetune import STATE_FILE, FinetuneResult, FinetuneStep, finetune_generator  # noqa: E402
-from fsgan_core.training.loops import Trainer, build_seeded_network, calibrate_batch_norm, choose_training_dtype  # noqa: E402
+from fsgan_core.training.data.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
+from fsgan_core.training.data.pairs import Batch, PairSampler, TrainingPair  # noqa: E402
+from fsgan_core.training.finetune_loop import STATE_FILE, FinetunedGenerator, FinetuneStep, finetune_generator  # noqa: E402
 from fsgan_core.training.losses import Criterion, LossWeights  # noqa: E402
-from fsgan_core.training.pairs import Batch, PairSampler, TrainingPair  # noqa: E402
 from fsgan_core.training.recipe import Recipe  # noqa: E402
 from fsgan_core.training.run_state import load_state  # noqa: E402
+from fsgan_core.training.trainer import Trainer, build_seeded_network, calibrate_batch_norm, choose_training_dtype  # noqa: E402
 from fsgan_core.training.validation import Trial  # noqa: E402
 from tests.training.conftest import FRAMES  # noqa: E402
 
@@ -30,7 +30,9 @@ ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1,1),ngf=4)"
 SHORT = Recipe(iterations=9, batch=2, rate=2e-3, precision="fp32")
 
 
-def run(faces: FaceSet, folder: Path, recipe: Recipe = SHORT, key: str = "key", **options: object) -> FinetuneResult:
+def run(
+    faces: FaceSet, folder: Path, recipe: Recipe = SHORT, key: str = "key", **options: object
+) -> FinetunedGenerator:
     return finetune_generator(faces, build_seeded_network(ARCH, recipe.seed), recipe, folder=folder, key=key, **options)  # type: ignore[arg-type]
 
 
@@ -127,21 +129,22 @@ class TestGoesOn:
 KILLED = """
 import os, pathlib, signal, sys
 import torch
-from fsgan_core.training import finetune as module
-from fsgan_core.training.face_crops import load_faces
-from fsgan_core.training.loops import seeded
+from fsgan_core.training import finetune_loop as module
+from fsgan_core.training.data.face_crops import load_faces
+from fsgan_core.training.trainer import build_seeded_network
 from fsgan_core.training.recipe import Recipe
 from fsgan_core.training.validation import Trial
 torch.set_num_threads(1)
-module.TRIALS, module.CALIBRATION, module.GLANCE = 2, 2, 1
-Trial._identity = lambda self, pictures: None
+module.TRIAL_COUNT, module.FINAL_CALIBRATION_BATCHES, module.CALIBRATION_BATCHES = 2, 2, 1
+Trial._measure_identity = lambda self, pictures: None
 folder, arch = pathlib.Path(sys.argv[1]), sys.argv[2]
 def listen(step):
     if step.done == 6:
         os.kill(os.getpid(), signal.SIGKILL)
 faces = load_faces(folder / "faces.npz", "key")
-module.finetune(faces, seeded(arch, 1), Recipe(iterations=9, batch=2, rate=2e-3, precision="fp32"), folder=folder,
-                key="key", save_every=4, on_progress=listen)
+recipe = Recipe(iterations=9, batch=2, rate=2e-3, precision="fp32")
+module.finetune_generator(faces, build_seeded_network(arch, 1), recipe, folder=folder, key="key", save_every=4,
+                          on_progress=listen)
 """
 
 

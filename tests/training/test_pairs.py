@@ -13,7 +13,7 @@ from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop
-from fsgan_core.training.face_crops import (
+from fsgan_core.training.data.face_crops import (
     ClipFaces,
     FaceLayout,
     FaceSet,
@@ -22,9 +22,9 @@ from fsgan_core.training.face_crops import (
     save_faces,
     select_usable_frames,
 )
-from fsgan_core.training.loops import build_network_input
-from fsgan_core.training.pairs import PairSampler, TrainingPair, choose_trial_pairs, mark_held_out
-from fsgan_core.training.shape_variation import vary_proportions
+from fsgan_core.training.data.pairs import PairSampler, TrainingPair, choose_trial_pairs, mark_held_out
+from fsgan_core.training.data.shape_variation import vary_proportions
+from fsgan_core.training.trainer import build_network_input
 from tests.training.conftest import FRAMES, face_of
 
 
@@ -72,7 +72,7 @@ class TestCollect:
             squeezed[frame] = replace(
                 face, box=((x - 0.5) / 2, y, width / 2, height), landmarks=(face.landmarks - (0.5, 0)) / (2, 1)
             )
-        narrow = collect_faces([replace(clip, read=read, faces=squeezed, pixel_aspect=2.0)], FaceLayout(64))
+        narrow = collect_faces([replace(clip, read_plate=read, faces=squeezed, pixel_aspect=2.0)], FaceLayout(64))
         assert np.abs(narrow.pictures.astype(float) - faces.pictures).mean() < 5
         assert np.allclose(narrow.landmarks, faces.landmarks, atol=1e-6)
 
@@ -93,7 +93,7 @@ class TestCollect:
                 raise PlateError(f"frame {frame} is cut off")
             return clip.read_plate(frame)
 
-        assert collect_faces([replace(clip, read=read)], FaceLayout(64)).frames.tolist() == [1, 3, 4, 6]
+        assert collect_faces([replace(clip, read_plate=read)], FaceLayout(64)).frames.tolist() == [1, 3, 4, 6]
         assert "frame 2 is cut off" in caplog.text
 
     def test_98_landmarks(self, clip: ClipFaces) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.architectures.build import parse_architecture
-from fsgan_core.training.run_config import PRESETS, TrainingPhase, get_preset_path, load_plan
+from fsgan_core.training.plan import PRESETS, TrainingPhase, get_preset_path, load_plan
 
 
 @pytest.mark.parametrize("network", NETWORK_STAGES)

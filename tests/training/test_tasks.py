@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
-from fsgan_core.training.augment import AugmentSettings
-from fsgan_core.training.dataset import FaceDataset
+from fsgan_core.training.data.augment import AugmentSettings
+from fsgan_core.training.data.dataset import FaceDataset
+from fsgan_core.training.data.pairs import Batch
 from fsgan_core.training.losses import LossWeights
-from fsgan_core.training.pairs import Batch
-from fsgan_core.training.run_config import TrainingPhase, TrainingPlan
+from fsgan_core.training.plan import TrainingPhase, TrainingPlan
 from fsgan_core.training.tasks import (
     compute_class_figures,
     draw_border_ellipse,

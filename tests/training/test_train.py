@@ -19,12 +19,12 @@ torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
 from fsgan_core.contract.stage_graph import NETWORK_STAGES  # noqa: E402
-from fsgan_core.training.dataset import FaceDataset  # noqa: E402
-from fsgan_core.training.loops import build_seeded_network  # noqa: E402
+from fsgan_core.training.data.dataset import FaceDataset  # noqa: E402
 from fsgan_core.training.losses import LossWeights  # noqa: E402
-from fsgan_core.training.run_config import TrainingPhase, TrainingPlan  # noqa: E402
+from fsgan_core.training.plan import TrainingPhase, TrainingPlan  # noqa: E402
 from fsgan_core.training.run_state import load_state  # noqa: E402
-from fsgan_core.training.train import STATE_FILE, TrainingResult, choose_losses, train_generator  # noqa: E402
+from fsgan_core.training.train_loop import STATE_FILE, TrainedGenerator, choose_losses, train_generator  # noqa: E402
+from fsgan_core.training.trainer import build_seeded_network  # noqa: E402
 from tests.training.conftest import save_crowd  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def plan_of(network: str, iterations: int = 8, **changes: object) -> TrainingPla
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def run(crowd: FaceDataset, plan: TrainingPlan, folder: Path, **options: object) -> TrainingResult:
+def run(crowd: FaceDataset, plan: TrainingPlan, folder: Path, **options: object) -> TrainedGenerator:
     return train_generator(
         crowd.faces,
         crowd.people,
@@ -79,11 +79,11 @@ class Watched:
         self.values: dict[str, list[int]] = {}
         self.pictures: list[np.ndarray] = []
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
         for name in values:
             self.values.setdefault(name, []).append(step)
 
-    def grid(self, step: int, picture: np.ndarray) -> None:
+    def write_picture_grid(self, step: int, picture: np.ndarray) -> None:
         self.pictures.append(picture)
 
 
@@ -93,7 +93,7 @@ def test_learns_what_holds_for_somebody_else(crowd: FaceDataset, tmp_path: Path,
     plan = plan_of(network, 24, every=12)
     if network == "reenact":  # the retouching one begins with the warped view, which is right already in these faces
         plan = replace(plan, arch=RES_UNET.format(71))
-    found = run(crowd, plan, tmp_path, watcher=watched)
+    found = run(crowd, plan, tmp_path, curve_writer=watched)
     assert [check.step for check in found.validations] == [0, 12, 24] and len(found.losses) == 24
     assert found.validations[-1].loss < 0.9 * found.validations[0].loss
     assert found.best_validation.loss == min(check.loss for check in found.validations)
@@ -142,7 +142,7 @@ KILLED = """
 import os, pathlib, signal, sys
 import torch
 torch.set_num_threads(1)
-from fsgan_core.training.dataset import load_dataset
+from fsgan_core.training.data.dataset import load_dataset
 from tests.training.test_train import plan_of, run
 def listen(done, total, loss):
     if done == 7:
@@ -189,13 +189,13 @@ SHARED = """
 import pathlib, sys
 import torch
 torch.set_num_threads(1)
-from fsgan_core.training.dataset import load_dataset
-from fsgan_core.training.parallel import join, leave
+from fsgan_core.training.data.dataset import load_dataset
+from fsgan_core.training.parallel import join_world, leave_world
 from tests.training.test_train import plan_of, run
 folder = pathlib.Path(sys.argv[1])
-result = run(load_dataset(folder / "faces"), plan_of("reenact", 4), folder, world=join("cpu"))
+result = run(load_dataset(folder / "faces"), plan_of("reenact", 4), folder, world=join_world("cpu"))
 print(result.losses.tolist())
-leave()
+leave_world()
 """
 
 
@@ -209,7 +209,7 @@ def test_phases_follow_one_another(crowd: FaceDataset, tmp_path: Path) -> None:
         0.5,
     ]
     watched = Watched()
-    found = run(crowd, plan, tmp_path, watcher=watched)
+    found = run(crowd, plan, tmp_path, curve_writer=watched)
     assert len(found.losses) == 6
     assert [picture.shape[0] // 4 for picture in watched.pictures] == [32, 32, 64]
     assert found.best_validation == found.validations[-1] and same(found.best, found.last)

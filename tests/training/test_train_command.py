@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from fsgan_core.cli import main  # noqa: E402
 from fsgan_core.networks.weights.catalogue import read_weights_info  # noqa: E402
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint  # noqa: E402
-from fsgan_core.training.dataset import FaceDataset  # noqa: E402
+from fsgan_core.training.data.dataset import FaceDataset  # noqa: E402
 from tests.training.conftest import save_crowd  # noqa: E402
 
 PLAN = """

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.faces.heatmap import CONE_FLOOR, CONE_POWER, CONE_RADIUS
 from fsgan_core.networks.architectures.discriminator import MultiscaleDiscriminator
+from fsgan_core.training.data.pairs import Batch
 from fsgan_core.training.losses import ClassCriterion, Criterion, discriminator_loss
-from fsgan_core.training.pairs import Batch
 from fsgan_core.training.recipe import ADAM_BETAS, Recipe
 
 __all__ = [

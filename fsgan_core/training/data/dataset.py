@@ -19,7 +19,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.runtime.atomic import write_atomically
-from fsgan_core.training.face_crops import FaceLayout, FaceSet
+from fsgan_core.training.data.face_crops import FaceLayout, FaceSet
 
 __all__ = ["FaceDataset", "PreparedClip", "choose_held_out_people", "load_dataset", "read_prepared_clip", "save_clip"]
 

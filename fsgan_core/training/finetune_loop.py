@@ -17,15 +17,15 @@ import torch
 from torch import nn
 
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.loops import Trainer, make_discriminator
+from fsgan_core.training.data.face_crops import FaceSet
+from fsgan_core.training.data.pairs import Batch, PairSampler, choose_trial_pairs, mark_held_out
 from fsgan_core.training.losses import Criterion, FeatureExtractor, LossWeights
-from fsgan_core.training.pairs import Batch, PairSampler, choose_trial_pairs, mark_held_out
 from fsgan_core.training.recipe import Recipe
 from fsgan_core.training.run_state import TrainingState, capture_tensors, load_state, restore_tensors, save_state
+from fsgan_core.training.trainer import Trainer, make_discriminator
 from fsgan_core.training.validation import Trial, TrialFigures, make_strip, to_pictures, write_strip
 
-__all__ = ["STATE_FILE", "FinetuneResult", "FinetuneStep", "choose_loss_weights", "finetune_generator"]
+__all__ = ["STATE_FILE", "FinetuneStep", "FinetunedGenerator", "choose_loss_weights", "finetune_generator"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class FinetuneStep:
 
 
 @dataclass(frozen=True)
-class FinetuneResult:
+class FinetunedGenerator:
     """generator: trained, on the CPU, in evaluation mode. losses: float64 (iterations,). before, after, view: figures
     on pairs whose targets were held out (on training pairs, where the clips are too short to hold any out) of the
     network at the start, at the end, and of what the network is shown. seconds: of this process. resumed: iterations
@@ -85,7 +85,7 @@ def finetune_generator(
     preview_every: int = 100,
     save_every: int = SAVE_ITERATIONS,
     on_progress: Callable[[FinetuneStep], None] | None = None,
-) -> FinetuneResult:
+) -> FinetunedGenerator:
     """Trains `generator` on pairs of `faces`.
 
     folder: where the run's state is kept; a state of that `key` there is gone on from. vggs: by role, for the
@@ -147,7 +147,7 @@ def finetune_generator(
         save()
     after = run.measure_figures(recipe.iterations, FINAL_CALIBRATION_BATCHES, identity=True)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
-    return FinetuneResult(
+    return FinetunedGenerator(
         trainer.generator.cpu().eval().requires_grad_(False),
         np.array(losses),
         before,

@@ -20,9 +20,9 @@ from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.reenactment import draw_features, make_spline_stiffness
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 from fsgan_core.stages.warp_points import compute_control_points, compute_outline
-from fsgan_core.training.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
-from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.shape_variation import VARIED_SHARE, vary_proportions
+from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
+from fsgan_core.training.data.face_crops import FaceSet
+from fsgan_core.training.data.shape_variation import VARIED_SHARE, vary_proportions
 
 __all__ = ["Batch", "PairSampler", "TrainingPair", "choose_trial_pairs", "compute_even_chances", "mark_held_out"]
 

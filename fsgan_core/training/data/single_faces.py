@@ -9,10 +9,10 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTES
-from fsgan_core.training.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
-from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.occluders import cover_face
-from fsgan_core.training.pairs import bytes_to_floats, compute_even_chances
+from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
+from fsgan_core.training.data.face_crops import FaceSet
+from fsgan_core.training.data.occluders import cover_face
+from fsgan_core.training.data.pairs import bytes_to_floats, compute_even_chances
 
 __all__ = ["FaceSample", "FaceSampler"]
 

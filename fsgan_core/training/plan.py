@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
-from fsgan_core.training.augment import AugmentSettings
+from fsgan_core.training.data.augment import AugmentSettings
 from fsgan_core.training.losses import LossWeights
 from fsgan_core.training.recipe import MAX_RATE, MIN_RATE, PRECISIONS
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.training.pairs import Batch
+from fsgan_core.training.data.pairs import Batch
 
 __all__ = ["prefetch_batches"]
 

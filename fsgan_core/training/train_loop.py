@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.training.face_crops import FaceSet
-from fsgan_core.training.loader import prefetch_batches
-from fsgan_core.training.loops import Trainer, has_running_statistics, make_discriminator
+from fsgan_core.training.data.face_crops import FaceSet
+from fsgan_core.training.data.loader import prefetch_batches
+from fsgan_core.training.data.pairs import Batch
 from fsgan_core.training.losses import ClassCriterion, Criterion, FeatureExtractor, LossWeights
-from fsgan_core.training.pairs import Batch
 from fsgan_core.training.parallel import (
     SINGLE_PROCESS,
     World,
@@ -27,12 +26,13 @@ from fsgan_core.training.parallel import (
     average_over_processes,
     share_batch_statistics,
 )
+from fsgan_core.training.plan import TrainingPhase, TrainingPlan
 from fsgan_core.training.recipe import Recipe
-from fsgan_core.training.run_config import TrainingPhase, TrainingPlan
 from fsgan_core.training.run_state import TrainingState, capture_tensors, load_state, restore_tensors, save_state
 from fsgan_core.training.tasks import TrainingTask, make_task
+from fsgan_core.training.trainer import Trainer, has_running_statistics, make_discriminator
 
-__all__ = ["STATE_FILE", "CurveWriter", "TrainingResult", "Validation", "choose_losses", "train_generator"]
+__all__ = ["STATE_FILE", "CurveWriter", "TrainedGenerator", "Validation", "choose_losses", "train_generator"]
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class CurveWriter(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainedGenerator:
     """last, best: the generator's weights at the end and where it measured best at the last resolution. best_check:
     what was measured there. checks: all validations, the one before the first step among them. losses: float64
     (iterations,), the generator's sum at each. seconds: over all processes that the run has had, training alone."""
@@ -102,12 +102,12 @@ def train_generator(
     vggs: Mapping[str, FeatureExtractor] | None = None,
     device: str = "cpu",
     world: World = SINGLE_PROCESS,
-    watcher: CurveWriter | None = None,
+    curve_writer: CurveWriter | None = None,
     save_every: int = 0,
     on_progress: Callable[[int, int, float], None] | None = None,
     limit: float = 0.0,
     workers: int = 0,
-) -> TrainingResult:
+) -> TrainedGenerator:
     """Trains `generator` by the plan.
 
     people: (n,), whose each face is. held: bool (n,), faces of those who are held out. folder: where the run's state is
@@ -139,7 +139,7 @@ def train_generator(
     if world.size > 1:
         for network in trainer.modules.values():
             share_batch_statistics(network)
-    run = _TrainingRun(faces, people, held, plan, trainer, world, watcher, workers)
+    run = _TrainingRun(faces, people, held, plan, trainer, world, curve_writer, workers)
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
@@ -181,7 +181,7 @@ def train_generator(
     save()
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
     assert run.best_validation is not None
-    return TrainingResult(
+    return TrainedGenerator(
         _copy_weights(trainer.result),
         dict(run.best),
         run.best_validation,
@@ -204,11 +204,11 @@ class _TrainingRun:
         plan: TrainingPlan,
         trainer: Trainer,
         world: World,
-        watcher: CurveWriter | None,
+        curve_writer: CurveWriter | None,
         workers: int,
     ) -> None:
         self._faces, self._people, self._held_out, self._plan, self._world = faces, people, held, plan, world
-        self._trainer, self._curve_writer, self._workers = trainer, watcher, workers
+        self._trainer, self._curve_writer, self._workers = trainer, curve_writer, workers
         self._face_count = int((~held).sum())
         self.total = sum(phase.count_iterations(self._face_count) for phase in plan.phases)
         self.losses: list[float] = []
