@@ -27,7 +27,7 @@ if sys.version_info < OLDEST_PYTHON:
 import argparse  # noqa: E402
 import contextlib  # noqa: E402
 import hashlib  # noqa: E402
-import importlib.util  # noqa: E402
+import importlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
@@ -223,7 +223,7 @@ def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
 
 def run_install(options: argparse.Namespace, places: CheckoutPaths) -> int:
     if options.uninstall:
-        remove_from_nuke(get_nuke_folder(options.nuke or ""), places)
+        change_nuke(options, places)
         return EXIT_OK
     if options.dry_run:
         describe_plan(make_plan(places), options, places)
@@ -235,7 +235,7 @@ def run_install(options: argparse.Namespace, places: CheckoutPaths) -> int:
         else:
             print_line(".venv is up to date.")
     if options.nuke is not None:
-        add_to_nuke(get_nuke_folder(options.nuke), places)
+        change_nuke(options, places)
     code = run_demo(places) if options.demo else EXIT_OK
     if options.test:
         code = run_tests(places) or code
@@ -349,11 +349,10 @@ def describe_plan(plan: InstallPlan, options: argparse.Namespace, places: Checko
     print_line(f"To do, because {plan.reason}:" if plan.steps else "Nothing to install: .venv is up to date.")
     steps = list(plan.steps)
     if options.nuke is not None:
-        folder = get_nuke_folder(options.nuke)
-        steps.append(
-            f"add {places.shorten_path(places.root / 'nuke_plugin')} to {places.shorten_path(folder / 'init.py')}"
-        )
-        steps.append(f"write the preferences, {places.shorten_path(load_plugin_settings(places).settings_file())}")
+        nuke_install, plugin = import_nuke_install(), places.root / "nuke_plugin"
+        folder = nuke_install.find_nuke_folder(options.nuke)
+        steps.append(f"add {places.shorten_path(plugin)} to {places.shorten_path(folder / 'init.py')}")
+        steps.append(f"write the preferences, {places.shorten_path(nuke_install.find_settings_file(plugin))}")
         steps.append("check that the worker answers")
     if options.demo:
         steps.append("run " + " ".join(map(places.shorten_path, make_demo_command(places))))
@@ -521,200 +520,28 @@ def run_tests(places: CheckoutPaths) -> int:
     return EXIT_OK
 
 
-BLOCK_BEGIN, BLOCK_END = b"# >>> fsgan >>>", b"# <<< fsgan <<<"
-BLOCK_NOTES = {"new": b" (a new file)", "line": b" (and the end of the line before)"}
-"""What else the block brought with it, so that taking it out leaves what was there before, byte for byte."""
-BACKUP_NAME = "init.py.before-fsgan"
-WORKER_TIMEOUT = 180
+def import_nuke_install() -> "types.ModuleType":
+    """The project's own module, from this checkout: it needs the standard library alone."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module("fsgan_core.nuke_install")
 
 
-def get_nuke_folder(given: str) -> Path:
-    """Where Nuke looks for a user's init.py, on every system."""
-    return Path(given).expanduser().absolute() if given else Path.home() / ".nuke"
+def change_nuke(options: argparse.Namespace, places: CheckoutPaths) -> None:
+    """Add the nodes to Nuke, or take them out. `fsgan nuke` does the same for an installed wheel."""
+    nuke_install = import_nuke_install()
+    from fsgan_core.contract.errors import FsganError
 
-
-def add_to_nuke(folder: Path, places: CheckoutPaths) -> None:
-    """Raises Trouble."""
-    plugin = places.root / "nuke_plugin"
-    if not (plugin / "init.py").is_file():
-        raise InstallError(EXIT_WRONG_INPUT, f"{plugin} has no init.py; clone the project again.")
-    init = folder / "init.py"
-    changed = change_init(init, plugin)
-    print_line(f"{init}: {'the nodes are added' if changed else 'the nodes are there already'}.")
-    settings = load_plugin_settings(places)
-    file = settings.settings_file()
-    values = {**read_json(file), "python": str(places.python), "root": str(places.root)}
+    folder, plugin = nuke_install.find_nuke_folder(options.nuke or ""), places.root / "nuke_plugin"
     try:
-        settings.write(values, file)
-    except OSError as error:
-        raise InstallError(EXIT_MACHINE, f"the preferences {file} cannot be written: {error}") from error
-    print_line(f"{file}: the worker's Python is written.")
-    check_worker(places)
-    print_line("The worker answers. Start Nuke: the nodes are in the toolbar under FSGAN.")
-
-
-def remove_from_nuke(folder: Path, places: CheckoutPaths) -> None:
-    """Raises Trouble."""
-    init = folder / "init.py"
-    print_line(f"{init}: {'the nodes are taken out' if change_init(init, None) else 'there was nothing of ours'}.")
-    settings = load_plugin_settings(places)
-    file = settings.settings_file()
-    kept = {name: value for name, value in read_json(file).items() if name not in ("python", "root")}
-    try:
-        if kept:
-            settings.write(kept, file)
-        elif file.exists():
-            file.unlink()
-    except OSError as error:
-        raise InstallError(EXIT_MACHINE, f"the preferences {file} cannot be changed: {error}") from error
-    print_line(f"{file}: {'your own settings are left' if kept else 'removed'}.")
-
-
-def change_init(init: Path, plugin: "Path | None") -> bool:
-    """Put the block for `plugin` at the end of init.py, or with None take it out; whether that changed anything.
-
-    Everything else in the file stays, byte for byte. Raises Trouble.
-    """
-    try:
-        before = init.read_bytes() if init.exists() else None
-        rest, was_new = remove_block(before or b"", init)
-        if plugin is None:
-            after = None if was_new and not rest.strip() else rest
-            if before is None:
-                return False
+        if options.uninstall:
+            nuke_install.uninstall_plugin(folder, plugin=plugin, say=print_line)
         else:
-            after = add_block(rest, plugin, was_new or before is None)
-        if after == before:
-            return False
-        target = init.resolve()  # where it is a link, what it leads to is changed
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if plugin is not None and before is not None and BLOCK_BEGIN not in before:
-            shutil.copy2(str(target), str(init.with_name(BACKUP_NAME)))
-        if after is None:
-            init.unlink()
-        else:
-            replace_file(target, after)
-        if (
-            plugin is None
-            and init.with_name(BACKUP_NAME).exists()
-            and init.with_name(BACKUP_NAME).read_bytes() == (after or b"")
-        ):
-            init.with_name(BACKUP_NAME).unlink()
-    except OSError as error:
-        raise InstallError(EXIT_MACHINE, f"{init} cannot be changed: {error}. Mend that and run this again.") from error
-    return True
-
-
-def add_block(rest: bytes, plugin: Path, is_new: bool) -> bytes:
-    """`rest` and, at its end, the lines that add the plugin. All ASCII, whatever letters are in the path."""
-    ending = b"\r\n" if b"\r\n" in rest else b"\n"
-    unfinished = bool(rest) and not rest.endswith((b"\n", b"\r"))
-    note = BLOCK_NOTES["new"] if is_new else BLOCK_NOTES["line"] if unfinished else b""
-    path = ascii(plugin.as_posix()).encode("ascii")
-    lines = [
-        BLOCK_BEGIN + note,
-        b"# Added by install.py of fsgan; `install.py --uninstall` takes it out again.",
-        b"try:",
-        b"    import nuke",
-        b"",
-        b"    nuke.pluginAddPath(" + path + b")",
-        b"except Exception as error:",
-        b"    print('fsgan is not loaded: %s' % error)",
-        BLOCK_END,
-        b"",
-    ]
-    return rest + (ending if unfinished else b"") + ending.join(lines)
-
-
-def remove_block(text: bytes, init: Path) -> "tuple[bytes, bool]":
-    """(init.py without our block, whether the file was made for it). Raises Trouble where the marks are torn."""
-    if (
-        text.count(BLOCK_BEGIN) != text.count(BLOCK_END)
-        or text.count(BLOCK_BEGIN) > 1
-        or text.find(BLOCK_END) < text.find(BLOCK_BEGIN)
-    ):
-        raise InstallError(
-            EXIT_WRONG_INPUT,
-            f"the marks of fsgan in {init} are torn. Remove the lines from '{BLOCK_BEGIN.decode()}' to "
-            f"'{BLOCK_END.decode()}' by hand and run this again.",
-        )
-    found = re.search(
-        re.escape(BLOCK_BEGIN) + rb"([^\r\n]*)\r?\n.*?" + re.escape(BLOCK_END) + rb"\r?\n?", text, re.DOTALL
-    )
-    if found is None:
-        return text, False
-    before, note = text[: found.start()], found.group(1)
-    if note == BLOCK_NOTES["line"]:
-        before = re.sub(rb"\r?\n\Z", b"", before)
-    return before + text[found.end() :], note == BLOCK_NOTES["new"]
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Whole or not at all, with the permissions that it had."""
-    descriptor, name = tempfile.mkstemp(dir=str(path.parent), prefix=path.name)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        if path.exists():
-            shutil.copymode(str(path), name)
-        else:
-            temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
-
-
-def load_plugin_settings(places: CheckoutPaths) -> "types.ModuleType":
-    """The plugin's own module of preferences: it knows where they lie. Standard library only."""
-    path = places.root / "nuke_plugin" / "fsgan_nuke" / "settings.py"
-    spec = importlib.util.spec_from_file_location("fsgan_nuke_settings", str(path))
-    if spec is None or spec.loader is None or not path.is_file():
-        raise InstallError(EXIT_WRONG_INPUT, f"{path} is missing; clone the project again.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def read_json(file: Path) -> "dict[str, object]":
-    """What the file holds; nothing where it is missing or is no JSON object."""
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def check_worker(places: CheckoutPaths) -> None:
-    """Starts the worker as the plugin does and says hello. Raises Trouble."""
-    command = [str(places.python), "-P", "-m", "fsgan_core.cli", "worker"]
-    lines = ({"request": "hello", "id": 1, "protocol": 1, "client": "install.py"}, {"request": "quit", "id": 2})
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    try:
-        done = subprocess.run(
-            command,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=WORKER_TIMEOUT,
-            check=False,
-            env={**make_environment(), "PYTHONPATH": str(places.root)},
-        )
-    except subprocess.TimeoutExpired:
-        raise InstallError(
-            EXIT_MACHINE, f"the worker has not answered within {WORKER_TIMEOUT} s: {' '.join(command)}"
-        ) from None
-    except OSError as error:
-        raise InstallError(EXIT_MACHINE, f"the worker does not start: {error}") from error
-    for line in done.stdout.splitlines():
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and event.get("event") == "hello":
-                return
-    raise InstallError(EXIT_MACHINE, f"the worker does not answer:\n{indent_text(done.stdout + done.stderr, last=6)}")
+            nuke_install.install_plugin(
+                folder, plugin=plugin, python=places.python, root=str(places.root), say=print_line
+            )
+    except FsganError as error:
+        raise InstallError(error.exit_code, str(error)) from error
 
 
 def make_environment() -> "dict[str, str]":

@@ -33,8 +33,8 @@ def demo_plate() -> ModuleType:
 
 class TestPlate:
     def test_a_frame_on_disk(self, demo_plate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(demo_plate, "FIRST", 1012)
-        monkeypatch.setattr(demo_plate, "COUNT", 2)
+        monkeypatch.setattr(demo_plate, "FIRST_FRAME", 1012)
+        monkeypatch.setattr(demo_plate, "FRAME_COUNT", 2)
         assert demo_plate.write_plate(str(tmp_path / "a" / "plate.####.exr")) == (1012, 1013)
         plate = read_image(tmp_path / "a" / "plate.1013.exr")
         assert plate.pixels.shape == (1080, 1920, 3)
@@ -50,18 +50,18 @@ class TestPlate:
 
     def test_the_camera_moves_smoothly_by_parts_of_a_pixel(self, demo_plate: ModuleType) -> None:
         corner = np.array([100.0, 100.0, 1.0])
-        numbers = range(demo_plate.FIRST, demo_plate.FIRST + demo_plate.COUNT)
-        path = np.array([demo_plate.camera(number) @ corner for number in numbers])
+        numbers = range(demo_plate.FIRST_FRAME, demo_plate.FIRST_FRAME + demo_plate.FRAME_COUNT)
+        path = np.array([demo_plate.compute_camera(number) @ corner for number in numbers])
         steps = np.diff(path, axis=0)
         assert np.abs(path - np.round(path)).max() > 0.2
         assert 1.0 < np.linalg.norm(steps, axis=1).max() < 20.0
         assert np.abs(np.diff(steps, axis=0)).max() < 1.5
-        angles = [np.degrees(np.arctan2(*demo_plate.camera(number)[::-1, 0])) for number in numbers]
+        angles = [np.degrees(np.arctan2(*demo_plate.compute_camera(number)[::-1, 0])) for number in numbers]
         assert max(angles) - min(angles) > 2.0
 
     def test_timecode_digits(self, demo_plate: ModuleType) -> None:
-        assert demo_plate._metadata(1001, "x")["timeCode"].value == (0x01000000, 0)
-        assert demo_plate._metadata(1024, "x")["timeCode"].value == (0x01000023, 0)
+        assert demo_plate._make_metadata(1001, "x")["timeCode"].value == (0x01000000, 0)
+        assert demo_plate._make_metadata(1024, "x")["timeCode"].value == (0x01000023, 0)
 
 
 class TestResults:

@@ -55,8 +55,8 @@ def fake_venv(root: Path, *, python: str = f'exec "{sys.executable}" "$@"') -> P
 
 
 def stamp(install: ModuleType, checkout: Path, **changes: str) -> None:
-    places = install.Places(checkout)
-    places.stamp.write_text(json.dumps({"digest": install.digest(places), "root": str(checkout), **changes}))
+    places = install.CheckoutPaths(checkout)
+    places.stamp.write_text(json.dumps({"digest": install.compute_digest(places), "root": str(checkout), **changes}))
 
 
 class TestOldPython:
@@ -66,13 +66,15 @@ class TestOldPython:
     def test_message_names_both_versions(self, install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "version", "3.6.15 (default)")
         monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/python3.12" if name == "python3.12" else None)
-        assert install.too_old().endswith("Python 3.6.15; the project needs 3.11 or newer. Run: python3.12 install.py")
+        assert install.describe_old_python().endswith(
+            "Python 3.6.15; the project needs 3.11 or newer. Run: python3.12 install.py"
+        )
         monkeypatch.setattr("shutil.which", lambda name: None)
-        assert "Install one" in install.too_old()
+        assert "Install one" in install.describe_old_python()
 
     def test_nothing_before_the_check_needs_a_newer_python(self) -> None:
         """Annotations before the check are evaluated by the old Python; so are imports."""
-        before = (ROOT / "install.py").read_text().split("if sys.version_info < OLDEST:")[0]
+        before = (ROOT / "install.py").read_text().split("if sys.version_info < OLDEST_PYTHON:")[0]
         tree = ast.parse(before)
         imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         assert [alias.name for node in imports for alias in node.names] == ["sys"]
@@ -80,7 +82,7 @@ class TestOldPython:
 
 class TestInspect:
     def state(self, install: ModuleType, root: Path) -> tuple[str, str]:
-        return install.inspect(install.Places(root))
+        return install.inspect_venv(install.CheckoutPaths(root))
 
     def test_nothing_there(self, install: ModuleType, checkout: Path) -> None:
         assert self.state(install, checkout)[0] == "none"
@@ -92,7 +94,7 @@ class TestInspect:
     ) -> None:
         (checkout / ".venv").mkdir()
         (checkout / ".venv" / "thesis.txt").write_text("mine")
-        assert install.main([], checkout) == install.WRONG
+        assert install.main([], checkout) == install.EXIT_WRONG_INPUT
         assert "Move it away" in capsys.readouterr().err
         assert (checkout / ".venv" / "thesis.txt").read_text() == "mine"
 
@@ -100,7 +102,7 @@ class TestInspect:
         fake_venv(checkout)
         stamp(install, checkout)
         assert self.state(install, checkout)[0] == "whole"
-        assert install.main([], checkout) == install.OK
+        assert install.main([], checkout) == install.EXIT_OK
         assert ".venv is up to date" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ class TestInspect:
     def test_interrupted(self, install: ModuleType, checkout: Path) -> None:
         fake_venv(checkout)
         stamp(install, checkout)
-        install.Places(checkout).marker.write_text("")
+        install.CheckoutPaths(checkout).marker.write_text("")
         assert self.state(install, checkout) == ("broken", "an earlier install did not finish")
 
     def test_moved(self, install: ModuleType, checkout: Path) -> None:
@@ -140,7 +142,7 @@ class TestInspect:
         fake_venv(checkout)
         assert self.state(install, checkout) == ("stale", "it was not made by install.py")
         for text in ("{", "[1]"):
-            install.Places(checkout).stamp.write_text(text)
+            install.CheckoutPaths(checkout).stamp.write_text(text)
             assert self.state(install, checkout)[0] == "stale"
 
 
@@ -150,7 +152,7 @@ class TestMachine:
     ) -> None:
         usage = namedtuple("usage", "total used free")
         monkeypatch.setattr(install.shutil, "disk_usage", lambda path: usage(10**12, 10**12, 2 * 10**9))
-        assert install.main(["--dry-run"], checkout) == install.MACHINE
+        assert install.main(["--dry-run"], checkout) == install.EXIT_MACHINE
         assert "2.0 GB are free" in capsys.readouterr().err
         assert not (checkout / ".venv").exists()
 
@@ -165,19 +167,19 @@ class TestMachine:
     ) -> None:
         real = importlib.util.find_spec
         monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None if name == module else real(name))
-        assert install.main([], checkout) == install.WRONG
+        assert install.main([], checkout) == install.EXIT_WRONG_INPUT
         assert f"has no module {module}. On Debian or Ubuntu: apt install python" in capsys.readouterr().err
 
     def test_no_permission(
         self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(install.os, "access", lambda path, mode: False)
-        assert install.main([], checkout) == install.MACHINE
+        assert install.main([], checkout) == install.EXIT_MACHINE
         assert "no permission to write" in capsys.readouterr().err
 
     def test_torn_checkout(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (checkout / "constraints.txt").unlink()
-        assert install.main([], checkout) == install.WRONG
+        assert install.main([], checkout) == install.EXIT_WRONG_INPUT
         assert "constraints.txt is missing" in capsys.readouterr().err
 
 
@@ -186,7 +188,7 @@ class TestDryRun:
         self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = sorted(checkout.rglob("*"))
-        assert install.main(["--dry-run", "--demo", "--test"], checkout) == install.OK
+        assert install.main(["--dry-run", "--demo", "--test"], checkout) == install.EXIT_OK
         said = capsys.readouterr().out
         assert "there is no .venv yet" in said
         assert "install 2 pinned packages" in said
@@ -196,13 +198,13 @@ class TestDryRun:
 
     def test_repair_is_announced(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fake_venv(checkout, python="exit 1")
-        assert install.main(["--dry-run"], checkout) == install.OK
+        assert install.main(["--dry-run"], checkout) == install.EXIT_OK
         assert "1. remove .venv (its Python does not run)" in capsys.readouterr().out
 
     def test_nothing_to_do(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fake_venv(checkout)
         stamp(install, checkout)
-        assert install.main(["--dry-run"], checkout) == install.OK
+        assert install.main(["--dry-run"], checkout) == install.EXIT_OK
         assert "Nothing to install" in capsys.readouterr().out
 
 
@@ -214,30 +216,30 @@ class TestInstall:
         commands: list[list[str]] = []
 
         def no_network(command: list[str], places: object, held: object) -> None:
-            raise install.Trouble(install.MACHINE, "the package index could not be reached")
+            raise install.InstallError(install.EXIT_MACHINE, "the package index could not be reached")
 
         def works(command: list[str], places: object, held: object) -> None:
             commands.append(command)
-            install.Places(checkout).fsgan.write_text("")
+            install.CheckoutPaths(checkout).fsgan.write_text("")
 
         fake_venv(checkout)
         monkeypatch.setattr(install, "check_libraries", lambda places: None)
-        monkeypatch.setattr(install, "follow", no_network)
-        assert install.main([], checkout) == install.MACHINE
+        monkeypatch.setattr(install, "run_pip", no_network)
+        assert install.main([], checkout) == install.EXIT_MACHINE
         assert "could not be reached" in capsys.readouterr().err
         (checkout / ".venv" / "half.txt").write_text("left over")
 
-        monkeypatch.setattr(install, "follow", works)
-        assert install.main(["--torch-index", "https://example.org/cpu"], checkout) == install.OK
+        monkeypatch.setattr(install, "run_pip", works)
+        assert install.main(["--torch-index", "https://example.org/cpu"], checkout) == install.EXIT_OK
         assert not (checkout / ".venv" / "half.txt").exists()
-        assert install.Places(checkout).python.exists()
+        assert install.CheckoutPaths(checkout).python.exists()
         assert commands[1][-3:] == ["--index-url", "https://example.org/cpu", "torch"]
         assert commands[2][-2:] == ["-e", ".[test]"]
         assert all("constraints.txt" in command for command in commands)
-        assert install.inspect(install.Places(checkout))[0] == "whole"
+        assert install.inspect_venv(install.CheckoutPaths(checkout))[0] == "whole"
 
         commands.clear()
-        assert install.main([], checkout) == install.OK
+        assert install.main([], checkout) == install.EXIT_OK
         assert commands == []
 
     def test_interrupt(
@@ -248,10 +250,10 @@ class TestInstall:
         def interrupted(command: list[str], places: object, held: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(install, "follow", interrupted)
-        assert install.main([], checkout) == install.INTERRUPTED
+        monkeypatch.setattr(install, "run_pip", interrupted)
+        assert install.main([], checkout) == install.EXIT_INTERRUPTED
         assert "run it again" in capsys.readouterr().err
-        assert install.inspect(install.Places(checkout)) == ("broken", "an earlier install did not finish")
+        assert install.inspect_venv(install.CheckoutPaths(checkout)) == ("broken", "an earlier install did not finish")
 
     def test_waits_for_another_install(
         self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
@@ -259,10 +261,10 @@ class TestInstall:
         """As after a kill: the program is gone, its pip still runs and holds the lock."""
         fake_venv(checkout)
         stamp(install, checkout)
-        with install.alone(install.Places(checkout)) as held:
+        with install.hold_install_lock(install.CheckoutPaths(checkout)) as held:
             orphan = subprocess.Popen(["sleep", "1"], pass_fds=held)
         assert orphan.poll() is None
-        assert install.main([], checkout) == install.OK
+        assert install.main([], checkout) == install.EXIT_OK
         assert orphan.wait(5) == 0
         assert "Another install is at work in this folder" in capsys.readouterr().out
 
@@ -273,7 +275,7 @@ class TestInstall:
             monkeypatch.delenv(name)
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("PIP_RETRIES", "0")
-        places = install.Places(checkout)
+        places = install.CheckoutPaths(checkout)
         command = [
             sys.executable,
             "-m",
@@ -285,9 +287,9 @@ class TestInstall:
             str(checkout / "t"),
             "no-such-package",
         ]
-        with pytest.raises(install.Trouble, match="That means: ") as caught:
-            install.follow(command, places)
-        assert caught.value.code == install.MACHINE
+        with pytest.raises(install.InstallError, match="That means: ") as caught:
+            install.run_pip(command, places)
+        assert caught.value.exit_code == install.EXIT_MACHINE
         assert "no-such-package" in places.log.read_text()
 
     @pytest.mark.parametrize(
@@ -304,14 +306,14 @@ class TestInstall:
         ],
     )
     def test_what_a_failure_means(self, install: ModuleType, checkout: Path, output: str, meaning: str) -> None:
-        text = install.explain(output, install.Places(checkout))
+        text = install.explain_failure(output, install.CheckoutPaths(checkout))
         assert meaning in text
         assert any(line in text for line in output.splitlines())
 
     def test_a_library_that_does_not_load(self, install: ModuleType, checkout: Path) -> None:
         fake_venv(checkout, python="echo 'ImportError: libGL.so.1: cannot open shared object file'; exit 1")
-        with pytest.raises(install.Trouble, match=r"does not load.*Install the system library libGL\.so\.1"):
-            install.check_libraries(install.Places(checkout))
+        with pytest.raises(install.InstallError, match=r"does not load.*Install the system library libGL\.so\.1"):
+            install.check_libraries(install.CheckoutPaths(checkout))
 
 
 class TestRuns:
@@ -324,8 +326,8 @@ class TestRuns:
             f'-mmypy) exit 0;; esac; exec "{sys.executable}" "$@"',
         )
         stamp(install, checkout)
-        assert install.main(["--demo"], checkout) == install.FAILED
-        assert install.main(["--test"], checkout) == install.FAILED
+        assert install.main(["--demo"], checkout) == install.EXIT_FAILED
+        assert install.main(["--test"], checkout) == install.EXIT_FAILED
         said = capfd.readouterr()
         assert "the demo failed (exit code 7)" in said.err
         assert "failed: ruff, pytest." in said.err
@@ -335,7 +337,7 @@ class TestRuns:
         monkeypatch.setenv("PYTHONPATH", "/elsewhere")
         monkeypatch.setenv("PIP_USER", "1")
         monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
-        environment = install.environment()
+        environment = install.make_environment()
         assert "PYTHONPATH" not in environment
         assert "PIP_USER" not in environment
         assert environment["PIP_INDEX_URL"] == "https://example.org/simple"
@@ -347,7 +349,7 @@ class TestPins:
         return re.sub(r"[-_.]+", "-", name).lower()
 
     def pins(self, install: ModuleType) -> dict[str, str]:
-        pairs = (line.split("==") for line in install.pins(install.Places(ROOT)))
+        pairs = (line.split("==") for line in install.read_pins(install.CheckoutPaths(ROOT)))
         return {self.canonical(name): version for name, version in pairs}
 
     def test_every_dependency_and_what_it_needs_is_pinned(self, install: ModuleType) -> None:

@@ -1,4 +1,4 @@
-"""install.py --nuke and --uninstall: what they change in init.py and the preferences, and what they leave alone."""
+"""Nodes into Nuke and out again: what changes in init.py and the preferences, and what stays."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from fsgan_core import nuke_install
+from fsgan_core.contract.errors import InputError, MachineError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,8 +59,8 @@ def checkout(install: ModuleType, tmp_path: Path) -> Path:
     for name, body in (("python", f'exec "{sys.executable}" "$@"'), ("fsgan", "exit 0")):
         (binaries / name).write_text(f"#!/bin/sh\n{body}\n")
         (binaries / name).chmod(0o755)
-    places = install.Places(root)
-    places.stamp.write_text(json.dumps({"digest": install.digest(places), "root": str(root)}))
+    places = install.CheckoutPaths(root)
+    places.stamp.write_text(json.dumps({"digest": install.compute_digest(places), "root": str(root)}))
     return root
 
 
@@ -92,7 +95,7 @@ class TestWhole:
         init.parent.mkdir()
         before = "# mine: ключ\nimport os".encode()
         init.write_bytes(before)
-        assert install.main(["--nuke"], checkout) == install.OK
+        assert install.main(["--nuke"], checkout) == install.EXIT_OK
         assert "The worker answers" in capsys.readouterr().out
         assert init.read_bytes().startswith(before + b"\n")
         assert run_init(init, tmp_path) == [(checkout / "nuke_plugin").as_posix()]
@@ -101,28 +104,28 @@ class TestWhole:
         assert said == {"python": str(checkout / ".venv" / "bin" / "python"), "root": str(checkout)}
 
         first = init.read_bytes(), init.stat().st_mtime_ns
-        assert install.main(["--nuke"], checkout) == install.OK
+        assert install.main(["--nuke"], checkout) == install.EXIT_OK
         assert "there already" in capsys.readouterr().out
         assert (init.read_bytes(), init.stat().st_mtime_ns) == first
 
-        assert install.main(["--uninstall"], checkout) == install.OK
+        assert install.main(["--uninstall"], checkout) == install.EXIT_OK
         assert [path.name for path in init.parent.iterdir()] == ["init.py"], "the backup is not needed any more"
         assert init.read_bytes() == before
         assert not preferences(home).exists()
-        assert install.main(["--uninstall"], checkout) == install.OK
-        assert "nothing of ours" in capsys.readouterr().out
+        assert install.main(["--uninstall"], checkout) == install.EXIT_OK
+        assert "nothing of fsgan" in capsys.readouterr().out
 
     def test_a_named_folder_that_is_not_there_yet(
         self, install: ModuleType, home: Path, checkout: Path, tmp_path: Path
     ) -> None:
         folder = tmp_path / "studio" / "nuke 15"
-        assert install.main(["--nuke", str(folder)], checkout) == install.OK
+        assert install.main(["--nuke", str(folder)], checkout) == install.EXIT_OK
         assert run_init(folder / "init.py", tmp_path) and not (home / ".nuke").exists()
-        assert install.main(["--uninstall", "--nuke", str(folder)], checkout) == install.OK
+        assert install.main(["--uninstall", "--nuke", str(folder)], checkout) == install.EXIT_OK
         assert list(folder.iterdir()) == []
 
     def test_dry_run(self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert install.main(["--nuke", "--dry-run"], checkout) == install.OK
+        assert install.main(["--nuke", "--dry-run"], checkout) == install.EXIT_OK
         said = capsys.readouterr().out
         assert "init.py" in said and "nuke.json" in said and "worker answers" in said
         assert list(home.iterdir()) == []
@@ -131,10 +134,10 @@ class TestWhole:
         file = preferences(home)
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps({"device": "cuda:1", "python": "/old"}))
-        assert install.main(["--nuke"], checkout) == install.OK
+        assert install.main(["--nuke"], checkout) == install.EXIT_OK
         assert json.loads(file.read_text("utf-8"))["device"] == "cuda:1"
         assert json.loads(file.read_text("utf-8"))["python"] != "/old"
-        assert install.main(["--uninstall"], checkout) == install.OK
+        assert install.main(["--uninstall"], checkout) == install.EXIT_OK
         assert json.loads(file.read_text("utf-8")) == {"device": "cuda:1"}
 
     def test_a_worker_that_does_not_answer(
@@ -142,7 +145,7 @@ class TestWhole:
     ) -> None:
         body = f'case "$*" in *worker*) echo "ImportError: libfoo" >&2; exit 1;; esac; exec "{sys.executable}" "$@"'
         (checkout / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{body}\n")
-        assert install.main(["--nuke"], checkout) == install.MACHINE
+        assert install.main(["--nuke"], checkout) == install.EXIT_MACHINE
         said = capsys.readouterr().err
         assert "the worker does not answer" in said and "ImportError: libfoo" in said
 
@@ -150,7 +153,7 @@ class TestWhole:
         self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (checkout / "nuke_plugin" / "init.py").unlink()
-        assert install.main(["--nuke"], checkout) == install.WRONG
+        assert install.main(["--nuke"], checkout) == install.EXIT_WRONG_INPUT
         assert "clone the project again" in capsys.readouterr().err
 
 
@@ -171,65 +174,64 @@ class TestInit:
             b"import os\n\n\n",
         ],
     )
-    def test_byte_for_byte(self, install: ModuleType, tmp_path: Path, before: bytes) -> None:
+    def test_byte_for_byte(self, tmp_path: Path, before: bytes) -> None:
         """In, again in from elsewhere, out: as before."""
         init = tmp_path / "init.py"
         init.write_bytes(before)
-        assert install.change_init(init, self.PLUGIN)
+        assert nuke_install.change_init_file(init, self.PLUGIN)
         once = init.read_bytes()
         assert once.startswith(before) and b"'/opt/fsgan/nuke_plugin'" in once
         assert (b"\r\n" in once) == (b"\r\n" in before) and once.replace(b"\r\n", b"").count(b"\r") == 0
-        assert not install.change_init(init, self.PLUGIN)
-        assert install.change_init(init, Path("/elsewhere"))
+        assert not nuke_install.change_init_file(init, self.PLUGIN)
+        assert nuke_install.change_init_file(init, Path("/elsewhere"))
         again = init.read_bytes()
-        assert again.count(install.BEGIN) == 1 and b"/opt/fsgan" not in again
-        assert install.change_init(init, None)
+        assert again.count(nuke_install.BLOCK_BEGIN) == 1 and b"/opt/fsgan" not in again
+        assert nuke_install.change_init_file(init, None)
         assert init.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["init.py"]
 
-    def test_what_was_written_after_it_stays(self, install: ModuleType, tmp_path: Path) -> None:
+    def test_what_was_written_after_it_stays(self, tmp_path: Path) -> None:
         init = tmp_path / "init.py"
-        install.change_init(init, self.PLUGIN)
+        nuke_install.change_init_file(init, self.PLUGIN)
         init.write_bytes(init.read_bytes() + b"print('mine')\n")
-        install.change_init(init, None)
+        nuke_install.change_init_file(init, None)
         assert init.read_bytes() == b"print('mine')\n"
 
-    def test_a_new_file_goes_again(self, install: ModuleType, tmp_path: Path) -> None:
-        assert install.change_init(tmp_path / "init.py", self.PLUGIN)
-        assert install.change_init(tmp_path / "init.py", None)
+    def test_a_new_file_goes_again(self, tmp_path: Path) -> None:
+        assert nuke_install.change_init_file(tmp_path / "init.py", self.PLUGIN)
+        assert nuke_install.change_init_file(tmp_path / "init.py", None)
         assert not (tmp_path / "init.py").exists()
 
-    def test_permissions_and_links_stay(self, install: ModuleType, tmp_path: Path) -> None:
+    def test_permissions_and_links_stay(self, tmp_path: Path) -> None:
         real, init = tmp_path / "dotfiles.py", tmp_path / "init.py"
         real.write_text("import os\n")
         real.chmod(0o640)
         init.symlink_to(real)
-        install.change_init(init, self.PLUGIN)
-        assert init.is_symlink() and install.BEGIN in real.read_bytes()
+        nuke_install.change_init_file(init, self.PLUGIN)
+        assert init.is_symlink() and nuke_install.BLOCK_BEGIN in real.read_bytes()
         assert stat.S_IMODE(real.stat().st_mode) == 0o640
 
     @pytest.mark.parametrize("torn", ["begin", "end", "order", "twice"])
-    def test_torn_marks_are_left_alone(self, install: ModuleType, tmp_path: Path, torn: str) -> None:
-        begin, end = install.BEGIN + b"\n", install.END + b"\n"
+    def test_torn_marks_are_left_alone(self, tmp_path: Path, torn: str) -> None:
+        begin, end = nuke_install.BLOCK_BEGIN + b"\n", nuke_install.BLOCK_END + b"\n"
         text = {"begin": begin, "end": end, "order": end + begin, "twice": (begin + end) * 2}[torn]
         (tmp_path / "init.py").write_bytes(text)
-        with pytest.raises(install.Trouble, match="by hand"):
-            install.change_init(tmp_path / "init.py", self.PLUGIN)
+        with pytest.raises(InputError, match="by hand"):
+            nuke_install.change_init_file(tmp_path / "init.py", self.PLUGIN)
         assert (tmp_path / "init.py").read_bytes() == text
 
-    def test_hostile_names(self, install: ModuleType, tmp_path: Path) -> None:
+    def test_hostile_names(self, tmp_path: Path) -> None:
         """Never Python, whatever the folder is called."""
         plugin = Path("/a');import os;os.abort()#\\/'\"$(x) [y] ñ\n")
-        install.change_init(tmp_path / "init.py", plugin)
+        nuke_install.change_init_file(tmp_path / "init.py", plugin)
         assert run_init(tmp_path / "init.py", tmp_path) == [plugin.as_posix()]
 
-    def test_a_host_without_our_folder_still_starts(self, install: ModuleType, tmp_path: Path) -> None:
+    def test_a_host_without_our_folder_still_starts(self, tmp_path: Path) -> None:
         init = tmp_path / "init.py"
-        install.change_init(init, self.PLUGIN)
+        nuke_install.change_init_file(init, self.PLUGIN)
         done = subprocess.run([sys.executable, str(init)], capture_output=True, text=True, check=False)
         assert done.returncode == 0 and "fsgan is not loaded" in done.stdout
 
-    def test_a_folder_that_cannot_be_made(self, install: ModuleType, tmp_path: Path) -> None:
+    def test_a_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(install.Trouble, match="cannot be changed") as caught:
-            install.change_init(tmp_path / "file" / "init.py", self.PLUGIN)
-        assert caught.value.code == install.MACHINE
+        with pytest.raises(MachineError, match="cannot be changed"):
+            nuke_install.change_init_file(tmp_path / "file" / "init.py", self.PLUGIN)
