@@ -11,11 +11,13 @@ try:
     if _root not in sys.path:
         sys.path.append(_root)  # for fsgan_core.contract, which needs the standard library alone
     nuke.pluginAddPath([_root + "/gizmos", _root + "/gizmos/icons"])
-    nuke.Layer("matte", ["matte.face", "matte.hair", "matte.mouth", "matte.occlusion", "matte.completed"])
-    nuke.Layer("st", ["st.u", "st.v"])
-    nuke.Layer("confidence", ["confidence.Z"])
 
     from fsgan_nuke import callbacks
+
+    from fsgan_core.contract.layers import LAYER_CHANNELS
+
+    for _layer, _channels in LAYER_CHANNELS.items():
+        nuke.Layer(_layer, list(_channels))
 
     callbacks.install_callbacks()
 except Exception as _error:

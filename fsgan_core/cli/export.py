@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fsgan_core.contract.licences import LICENCE_LIMITS
+
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
 
@@ -23,7 +25,6 @@ Writes what other programs take.
 cattery: the networks on this machine as TorchScript for Nuke's own Inference node, with gizmos and a script
 that makes the .cat files. See docs/cattery.md.
 """
-LICENCE_LIMITS = ("any", "research", "non-commercial", "commercial")
 
 FlagAdder = Callable[[argparse.ArgumentParser], None]
 

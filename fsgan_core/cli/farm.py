@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.licences import LICENCE_CLASSES
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -42,7 +43,6 @@ FARM_TASKS = (
 )
 NODE_TASKS = ("analyse-nodes", "render-nodes")
 SESSION_ACTIONS = ("start", "stop", "serve")
-LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 PROCESS_START = time.perf_counter()
 
 FlagAdder = Callable[[argparse.ArgumentParser], None]

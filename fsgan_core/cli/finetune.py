@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fsgan_core.cli.arguments import make_source_clips, make_stages
 from fsgan_core.cli.trained import IterationReporter, read_kept_metadata
 from fsgan_core.contract.errors import InputError, WeightsError
+from fsgan_core.contract.licences import LICENCE_CLASSES
 from fsgan_core.contract.shot import Clip, Shot, Stages
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ landmarks of the other, the other wanted. Starts from installed weights, or from
 A run that was killed goes on when it is started again. See docs/finetune.md.
 """
 
-LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 RANDOM_START = "random"
 # Part of every key: to be raised when the same settings would give other weights.
 METHOD_VERSION = 2

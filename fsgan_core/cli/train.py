@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fsgan_core.cli import prepare
 from fsgan_core.cli.trained import IterationReporter, read_kept_metadata
 from fsgan_core.contract.errors import InputError, WeightsError
+from fsgan_core.contract.licences import LICENCE_CLASSES
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +78,6 @@ The plan is a TOML file; --preset names one that comes with the package. See doc
 # Part of every key: to be raised when the same plan would give other weights.
 METHOD_VERSION = 2
 KEY_FIELD = "train_key"
-LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 
 
 def add_flags(

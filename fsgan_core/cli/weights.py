@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.contract.licences import LICENCE_CLASSES
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "add_flags"]
 
 MEGABYTE = 1 << 20
-LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
 
 DESCRIPTION = """\
 The networks' weights: which are known, which are on this machine, and bringing them in.

@@ -1,4 +1,11 @@
-"""Names of the layers and metadata keys that travel between stages."""
+"""Names of channels, layers and metadata keys that travel between stages.
+
+They are declared here only. Files and other programs see them, so they must not change.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping
 
 RGB = ("R", "G", "B")
 RGBA = ("R", "G", "B", "A")
@@ -8,13 +15,21 @@ MATTE_HAIR = "matte.hair"
 MATTE_MOUTH = "matte.mouth"
 MATTE_OCCLUSION = "matte.occlusion"
 MATTE_COMPLETED = "matte.completed"
+MATTE_GLASSES = "matte.glasses"  # between the network and the averaging of mattes only; in no file
 MATTES = (MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION)
 
 ST_U = "st.u"
 ST_V = "st.v"
 CONFIDENCE = "confidence.Z"
 
-# Layers that `--layers all` writes beside the final picture.
+# Layer -> channels, of the layers that a compositing program must know.
+LAYER_CHANNELS: Mapping[str, tuple[str, ...]] = {
+    "matte": (*MATTES, MATTE_COMPLETED),
+    "st": (ST_U, ST_V),
+    "confidence": (CONFIDENCE,),
+}
+
+# Layers that `output.layers=all` writes beside the final picture.
 LAYER_REENACTED = "reenacted"
 LAYER_COMPLETED = "completed"
 MATTE_SOFT = "matte.soft"
@@ -22,20 +37,26 @@ MATTE_SOFT = "matte.soft"
 # Metadata of a rendered frame.
 META_PREFIX = "fsgan/"
 META_KEY = "fsgan/key"
-META_PARTS = "fsgan/key-parts"  # short digests of what the key is made of, by name, to tell what has changed
+META_PARTS = "fsgan/key-parts"  # short digests of the parts of the key by name; a status compares them
 META_SYNTHETIC = "fsgan/synthetic"
 META_SOURCE = "fsgan/source"
-META_DRIVER = "fsgan/driver"  # whose expression the plate's own actor wears
+META_DRIVER = "fsgan/driver"  # the performer whose expression the plate's own actor has
 META_ENGINE = "fsgan/engine"
 META_WEIGHTS = "fsgan/weights"
-META_LICENCE = "fsgan/licence"  # classes of the weights: commercial, non-commercial, research, unknown
+META_LICENCE = "fsgan/licence"  # licence classes of the weights
 META_VERSION = "fsgan/version"
 META_COLORSPACE = "fsgan/colorspace"
 META_FLAGS = "fsgan/flags"
 META_FACE = "fsgan/face"
-META_MOUTH = "fsgan/mouth"  # how much of the inner mouth is the plate's own, 0..1
+META_MOUTH = "fsgan/mouth"  # share of the inner mouth that is the plate's own, 0..1
+META_TEXTURE = "fsgan/texture"  # sharpness and grain of the target's face, measured by the mask stage
+META_VIEW = "fsgan/view"  # the view that a plate was read from; in no file
 
 
 def list_layer_channels(name: str, channels: tuple[str, ...] = RGBA) -> tuple[str, ...]:
-    """Channel names of a layer: ("reenacted.R", ...)."""
+    """Gives the full channel names of a layer.
+
+    >>> list_layer_channels("reenacted", RGB)
+    ('reenacted.R', 'reenacted.G', 'reenacted.B')
+    """
     return tuple(f"{name}.{channel}" for channel in channels)

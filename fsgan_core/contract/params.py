@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping
 
+from fsgan_core.contract.licences import LICENCE_LIMITS
 from fsgan_core.contract.param_fields import (
     Params,
     declare_choice,
@@ -528,7 +529,7 @@ class WeightsParams(Params):
 
     allow: str = declare_choice(
         "any",
-        ("any", "research", "non-commercial", "commercial"),
+        LICENCE_LIMITS,
         "licences allowed",
         "Which weights may be used, by licence. commercial: only weights cleared for commercial work. any: all, "
         "even with an unknown licence.",

@@ -22,6 +22,7 @@ from fsgan_core.contract.landmarks import BROWS, CHIN, OUTER_EYE_CORNERS
 from fsgan_core.evaluation.edge import compute_edge_difference
 from fsgan_core.faces.identity import compare_descriptors
 from fsgan_core.faces.measure import FaceGauge, MeasuredFace
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.sampling import sample_evenly
 
 __all__ = [
@@ -109,7 +110,7 @@ EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced")
 
 def compute_luma(rgb8: np.ndarray) -> np.ndarray:
     """float32 (height, width), 0..255: Rec. 709 luma of 8-bit sRGB values."""
-    return rgb8.astype(np.float32) @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+    return rgb8.astype(np.float32) @ LUMA_WEIGHTS
 
 
 def compute_face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import EYE_L, EYE_R, FACE_OUTLINE, MOUTH_OUTER
+from fsgan_core.plates.curve import REC709_LUMINANCE
 
 TARGET_FACE_LEVEL = 0.5  # display-like luminance of a face's median pixel in ordinary footage
-_LUMINANCE_WEIGHTS = np.array([0.2126, 0.7152, 0.0722])
+_LUMINANCE_WEIGHTS = np.array(REC709_LUMINANCE)
 _MAX_STOPS = 16.0  # stops
 _MAX_SAMPLES = 400
 

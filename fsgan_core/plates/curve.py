@@ -25,6 +25,11 @@ stays a small factor in light (display 1.05 is linear 530, 1.2 is linear 5100)."
 LINEAR_LIMIT = 1e9
 """Larger light than this is not told apart."""
 
+REC709_LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Shares of linear R, G and B in luminance (ITU-R BT.709)."""
+LUMA_WEIGHTS = np.array(REC709_LUMINANCE, np.float32)
+"""The same as float32, for display-like images: `image @ LUMA_WEIGHTS` is their luma."""
+
 _CHUNK_PIXELS = 1 << 13  # pixels at a time: temporary arrays stay in the processor's cache
 _TOE_LINEAR, _TOE_DISPLAY, _TOE_SLOPE = 0.0031308, 0.04045, 12.92  # IEC 61966-2-1
 

@@ -16,6 +16,7 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.layers import RGB, RGBA
 from fsgan_core.plates.exr_writer import PartRef, write_exr
 from fsgan_core.plates.image_file import OpenedImage
 from fsgan_core.plates.multiview import list_shared_views, select_view
@@ -25,7 +26,7 @@ __all__ = ["PartRef", "PlateHeader", "list_other_parts", "read_header", "read_im
 
 log = logging.getLogger(__name__)
 
-_RGB = {"R", "G", "B"}
+_RGB = set(RGB)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _grey_to_rgb(plate: Plate) -> Plate:
     order = [plate.channels.index(grey[0])] * 3 + ([plate.channels.index("A")] if "A" in plate.channels else [])
     return Plate(
         np.ascontiguousarray(plate.pixels[..., order]),
-        ("R", "G", "B", "A")[: len(order)],
+        RGBA[: len(order)],
         plate.data_window,
         plate.display_window,
         plate.pixel_aspect,

@@ -25,9 +25,16 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.image_file import check_readable
 from fsgan_core.plates.plate import Plate, TypedValue, Window
 from fsgan_core.runtime.memory import register_cache
+
+# FFmpeg and OpenCV print a line for every damaged packet and every file that is not a movie. Our exceptions and the log
+# say what matters. The variable set in plates/__init__.py has no effect if OpenCV was loaded before.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if os.environ.get("OPENCV_LOG_LEVEL") == "ERROR":
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +58,6 @@ MOVIE_SUFFIXES = frozenset(
         ".3gp",
     }
 )
-CHANNELS = ("R", "G", "B")
 # Decoded frames kept for readers that run in threads and ask a little out of order.
 _CACHE_BYTES = 96 * 2**20
 _CACHED_BEHIND = 4
@@ -112,7 +118,7 @@ class Movie:
             picture = self._get_frame(frame - 1)
         pixels = np.ascontiguousarray(picture[..., ::-1]).astype(np.float32) / np.float32(255.0)
         window = Window(0, 0, picture.shape[1], picture.shape[0])
-        return Plate(pixels, CHANNELS, window, window, self.pixel_aspect, self._build_metadata(), ("uint8",) * 3)
+        return Plate(pixels, RGB, window, window, self.pixel_aspect, self._build_metadata(), ("uint8",) * 3)
 
     def close(self) -> None:
         with self._lock:
@@ -273,10 +279,3 @@ def _read_pixel_aspect(capture: cv2.VideoCapture) -> float:
     down = _replace_invalid(capture.get(cv2.CAP_PROP_SAR_DEN), 1.0)
     turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
     return down / across if turned else across / down
-
-
-# FFmpeg and OpenCV tell the terminal of every damaged packet and of every file that is no movie; what matters
-# is told by exceptions and the log.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-if "OPENCV_LOG_LEVEL" not in os.environ:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)

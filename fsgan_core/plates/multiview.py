@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fsgan_core.contract.layers import META_VIEW
 from fsgan_core.plates.plate import Plate, TypedValue
-
-# Notes which view was asked for, so that writing puts the names back; never written to a file.
-META_VIEW = "fsgan/view"
 
 
 def list_shared_views(metadata: Mapping[str, Any]) -> tuple[str, ...]:

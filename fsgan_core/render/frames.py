@@ -20,7 +20,7 @@ import numpy as np
 from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb, get_holdout_frame, read_holdout_matte
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError, TrackError
-from fsgan_core.contract.layers import RGB
+from fsgan_core.contract.layers import META_TEXTURE, RGB
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.contract.version import __version__
 from fsgan_core.faces.track import Face
@@ -33,7 +33,7 @@ from fsgan_core.runtime.cache import ByteLRU, compute_code_digest, compute_diges
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
 from fsgan_core.stages.drive import DRIVER_CLIP, compute_drive_margin
-from fsgan_core.stages.masking import META_TEXTURE, format_texture
+from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
 from fsgan_core.stages.reenactment import VIEW_MARGIN, SourceView, mirror_view, prepare_view

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.track import Face
@@ -34,7 +34,6 @@ from fsgan_core.stages.plate_match import average_textures, measure_texture
 WORKING_WIDTH = 160  # pixels across the face at which colours are compared
 MAX_ENLARGEMENT = 2.5  # times, for a small face
 MATTE_LEVELS = 16  # of a soft matte that is grown
-META_TEXTURE = "fsgan/texture"
 
 
 def measure_mattes(

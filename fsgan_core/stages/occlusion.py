@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from skimage.morphology import reconstruction
 
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, smoothstep
@@ -41,7 +42,6 @@ BRIDGE_CONTRAST = (
     0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
 )
 
-_LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _BROW_LINES = ([*range(17, 22)], [*range(22, 27)])
 _FEATURE_HULLS = (
     [*range(36, 42)],
@@ -360,7 +360,7 @@ def detect_glasses(sight: FaceRaster) -> float:
     skin = sight.skin
     if skin is None:
         return 0.0
-    luma = sight.rgb @ _LUMA_WEIGHTS
+    luma = sight.rgb @ LUMA_WEIGHTS
     line = _find_dark_lines(luma, 0.03 * sight.face_width) / np.float32(max(float(np.median(luma[skin.sampled])), 0.05))
     points, down, across = (
         sight.landmarks,
@@ -383,7 +383,7 @@ def _find_hinges(sight: FaceRaster) -> np.ndarray:
         out = points[side] + 0.4 * (points[side] - points[eye])
         corner = np.vstack([points[eye], points[brow], points[side], out, out + points[brow] - points[eye]])
         zone = np.maximum(zone, draw_polygon(cv2.convexHull(corner.astype(np.float32))[:, 0], sight.window))
-    found = smoothstep((_find_dark_lines(sight.rgb @ _LUMA_WEIGHTS, 0.07 * sight.face_width) - 0.08) / 0.1).astype(
+    found = smoothstep((_find_dark_lines(sight.rgb @ LUMA_WEIGHTS, 0.07 * sight.face_width) - 0.08) / 0.1).astype(
         np.float32
     )
     return np.asarray(cv2.dilate(found * zone, np.ones((5, 5), np.uint8)))
@@ -400,7 +400,7 @@ def find_glasses_frames(
     display: np.ndarray, landmarks: np.ndarray, region: Window, width: float, aspect: float
 ) -> np.ndarray:
     """Thin dark lines around the eyes, off the lids and brows: the frame of a pair of glasses."""
-    luma = np.clip(display, 0, 1) @ _LUMA_WEIGHTS
+    luma = np.clip(display, 0, 1) @ LUMA_WEIGHTS
     reach = max(3, 2 * round(0.03 * width) + 1)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(reach / aspect)) | 1, reach))
     line = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel) - luma

@@ -12,6 +12,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.stages.image_ops import blur_weighted
 
 LIGHT_SIZE = 0.3  # of the face: shading coarser than this is the light's, finer is the face's own
@@ -27,7 +28,6 @@ BLUR_SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8)  # pixels: blurs that bri
 BAND_COUNT = len(BAND_SIGMAS)
 GRAIN_BAND_COUNT = 2
 QUARTER_BIAS = 0.92  # what the lower quarter of blocks of pure noise shows of its deviation
-_LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def match_light(
@@ -45,7 +45,7 @@ def match_light(
     wanted = blur_weighted(np.maximum(target, 0), weight, sigma, aspect) + LIGHT_FLOOR
     own = blur_weighted(np.maximum(face, 0), weight, sigma, aspect) + LIGHT_FLOOR
     gain = np.log(np.clip(wanted / own, 1 / LIGHT_GAIN_LIMIT, LIGHT_GAIN_LIMIT))
-    light = np.log((wanted @ _LUMA_WEIGHTS) / (own @ _LUMA_WEIGHTS))[..., None]
+    light = np.log((wanted @ LUMA_WEIGHTS) / (own @ LUMA_WEIGHTS))[..., None]
     skin = np.clip((gain - light) @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT)[..., None] * SKIN_TINT
     pale = np.clip(1.25 * _compute_saturation(face) / np.maximum(_compute_saturation(own), 0.05), NEUTRAL_SHARE, 1)[
         ..., None
@@ -65,7 +65,7 @@ def measure_texture(display: np.ndarray, weight: np.ndarray, width: float) -> tu
     sure = _find_sure_skin(weight)
     if sure.sum() < 64:
         return (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT)
-    bands = _split_bands(display @ _LUMA_WEIGHTS)
+    bands = _split_bands(display @ LUMA_WEIGHTS)
     grain = [_measure_noise(band, sure) for band in bands[:GRAIN_BAND_COUNT]]
     return (*_measure_strengths(bands, sure), *grain)
 
@@ -135,7 +135,7 @@ def _subtract_grain(measured: Sequence[float]) -> np.ndarray:
 def _soften_face(face: np.ndarray, sure: np.ndarray, share: float) -> np.ndarray:
     """`face` blurred until `share` of its finest detail is left, grain not counted: what a lens or a codec has softened
     lacks detail of every size, in a proportion that single bands do not meet."""
-    luma = face @ _LUMA_WEIGHTS
+    luma = face @ LUMA_WEIGHTS
     left = []
     for sigma in BLUR_SIGMAS:
         band = _split_bands(cv2.GaussianBlur(luma, (0, 0), sigma) if sigma else luma)[0]
@@ -169,7 +169,7 @@ def _make_grain(shape: tuple[int, int], deviations: np.ndarray, seed: tuple[int,
     bands = _split_bands(noise)[:GRAIN_BAND_COUNT]
     shares = deviations / [max(float(band.std()), 1e-6) for band in bands]
     for _ in range(4):  # bands overlap: what one adds, the others measure too
-        luma = sum(np.float32(share) * (band @ _LUMA_WEIGHTS) for share, band in zip(shares, bands, strict=True))
+        luma = sum(np.float32(share) * (band @ LUMA_WEIGHTS) for share, band in zip(shares, bands, strict=True))
         shares = (
             shares
             * deviations

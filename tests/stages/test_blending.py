@@ -11,7 +11,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH
+from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH, META_TEXTURE
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
@@ -19,7 +19,6 @@ from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.blending import BlendedPlate, blend
 from fsgan_core.stages.image_ops import draw_polygon, to_perceptual
-from fsgan_core.stages.masking import META_TEXTURE
 from fsgan_core.stages.plate_match import measure_texture
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
 

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.layers import MATTES
+from fsgan_core.contract.layers import MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import mark_plate_area
-from fsgan_core.stages.masking import META_TEXTURE, combine_mattes, format_texture, measure_mattes, read_texture
+from fsgan_core.stages.masking import combine_mattes, format_texture, measure_mattes, read_texture
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
 RAW = MaskParams(feather=0.0)

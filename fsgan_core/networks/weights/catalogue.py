@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES, LICENCE_LIMITS
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 
 __all__ = [
-    "ALLOWED_LICENCES",
     "AUTO_ROLES",
-    "LICENCE_CLASSES",
     "ROLES",
     "InstalledWeights",
     "WeightsInfo",
@@ -46,14 +45,6 @@ log = logging.getLogger(__name__)
 ROLES = (*NETWORK_STAGES, "landmarks", "pose", "identity", "attributes", "detector")
 # What an analysis and a swap take by themselves; fine-tuning takes "identity".
 AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
-LICENCE_CLASSES = ("commercial", "non-commercial", "research", "unknown")
-# What a setting allows, from the laxest to the strictest.
-ALLOWED_LICENCES = {
-    "any": LICENCE_CLASSES,
-    "research": ("commercial", "non-commercial", "research"),
-    "non-commercial": ("commercial", "non-commercial"),
-    "commercial": ("commercial",),
-}
 PATH_VARIABLE = "FSGAN_WEIGHTS"
 ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"
 PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: as if none came with the package
@@ -285,12 +276,12 @@ def _verify_digest(info: WeightsInfo, path: Path) -> InstalledWeights:
 def resolve_allow(allow: str) -> tuple[str, str]:
     """The stricter of `allow` and the studio's $FSGAN_WEIGHTS_ALLOW, and the name of the setting that it came from.
     Raises WeightsError for a word that is none of ALLOWS."""
-    _check_choice("weights.allow", allow, tuple(ALLOWED_LICENCES))
+    _check_choice("weights.allow", allow, LICENCE_LIMITS)
     studio = os.environ.get(ALLOW_VARIABLE, "").strip()
     if not studio:
         return allow, "weights.allow"
-    _check_choice(f"the environment variable {ALLOW_VARIABLE}", studio, tuple(ALLOWED_LICENCES))
-    strictness = list(ALLOWED_LICENCES)
+    _check_choice(f"the environment variable {ALLOW_VARIABLE}", studio, LICENCE_LIMITS)
+    strictness = LICENCE_LIMITS
     if strictness.index(studio) > strictness.index(allow):
         return studio, f"the environment variable {ALLOW_VARIABLE}"
     return allow, "weights.allow"

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsgan_core.contract.errors import OutputError, WeightsError
+from fsgan_core.contract.licences import LICENCE_CLASSES
 from fsgan_core.networks.weights.catalogue import (
-    LICENCE_CLASSES,
     PATH_VARIABLE,
     PICKLED_SUFFIXES,
     WEIGHTS_SUFFIX,

@@ -17,6 +17,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from fsgan_core.faces.pose import fit_head_pose
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame, project_turn
@@ -126,7 +127,7 @@ def _compute_lid_shifts(
     shift = np.zeros_like(own)
     luma = None
     if display is not None:
-        luma = cv2.GaussianBlur(display @ np.array([0.2126, 0.7152, 0.0722], np.float32), (0, 0), 0.7)
+        luma = cv2.GaussianBlur(display @ LUMA_WEIGHTS, (0, 0), 0.7)
     for corners, pairs in (((36, 39), ((37, 41), (38, 40))), ((42, 45), ((43, 47), (44, 46)))):
         upper, lower = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         gap = ((own[lower] - own[upper]) * square).mean(0)

@@ -18,6 +18,7 @@ from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, 
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.pose import fit_head_pose
 from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame, Patch
@@ -58,7 +59,6 @@ FEATURE_REACH = 5.0  # mm around eyes and brows: what unlike skin is found there
 PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: whole and end of what another frame gives
 PATCH_LIGHT = 8.0  # mm: how finely a patch takes the light of its surroundings
 PATCH_GAIN_LIMIT = 2.0
-_LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def drive_picture(
@@ -252,7 +252,7 @@ def _relight_patch(
         skin *= 1 - draw_polygon(find_convex_hull(landmarks[list(opening.rim)]), place, 0.5 * scale)
     if patch.part == "inner mouth":  # somebody else's: the skin's brightness says something, its colour nothing
         own, wanted = (
-            float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ _LUMA_WEIGHTS) + 1e-3
+            float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ LUMA_WEIGHTS) + 1e-3
             for values in (shown, picture)
         )
         return np.asarray(shown * np.float32(np.clip(wanted / own, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)))

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, MATTES
+from fsgan_core.contract.layers import (
+    MATTE_FACE,
+    MATTE_GLASSES,
+    MATTE_HAIR,
+    MATTE_MOUTH,
+    MATTE_OCCLUSION,
+    MATTES,
+    META_TEXTURE,
+)
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -22,7 +30,6 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.masking import (
-    META_TEXTURE,
     average_mattes,
     draw_hull,
     draw_mouth,
@@ -46,7 +53,6 @@ if TYPE_CHECKING:
 
 CLASS_BACKGROUND, CLASS_FACE, CLASS_HAIR = range(3)  # published classes
 SCORE_CHANNELS = ("score.background", "score.face", "score.hair")
-MATTE_GLASSES = "matte.glasses"
 OUTSIDE_SCORES = (4.0, -4.0, -4.0)  # scores where the network sees nothing: it is not face
 OUTLINE_SIGMA = 0.6  # of the working pixels: sigma of the outline's softness, about what the network can tell
 NEAR_OUTLINE, FAR_OUTLINE = 0.12, 0.22  # of the face: a face may go on so far beyond the landmarks' outline

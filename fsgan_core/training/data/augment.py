@@ -13,10 +13,10 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.faces import landmarks_wflw, pose
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 
 __all__ = ["AugmentSettings", "CameraWear", "ColourGrade", "mirror_picture", "mirror_points"]
 
-_LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 # Which landmark lies in the mirror where each one lay: iBUG's 68 and WFLW's 98.
 MIRROR_ORDERS = {68: pose.MIRROR_ORDER, 98: landmarks_wflw.MIRROR_ORDER}
@@ -83,7 +83,7 @@ class ColourGrade:
         )
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
-        grey = (picture @ _LUMA_WEIGHTS)[..., None]
+        grey = (picture @ LUMA_WEIGHTS)[..., None]
         toned = grey + np.float32(self.saturation) * (picture - grey)
         return np.asarray(np.clip(toned * self.gain, 0, 1) ** np.float32(self.power), np.float32)
 

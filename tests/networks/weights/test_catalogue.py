@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES
 from fsgan_core.networks import parse_architecture
 from fsgan_core.networks.weights import catalogue as module
 from fsgan_core.networks.weights import digests
 from fsgan_core.networks.weights.catalogue import (
-    ALLOWED_LICENCES,
     AUTO_ROLES,
-    LICENCE_CLASSES,
     ROLES,
     WeightsInfo,
     find_best_weights,
