@@ -46,7 +46,7 @@ REQUIRED_GB = 3.0
 """What a finished .venv takes, and what pip unpacks on the way."""
 REQUIRED_AGAIN_GB, REQUIRED_TEMPORARY_GB = 1.0, 0.5
 MIN_COVERAGE = 85
-"""Per cent of fsgan_core's lines that the tests must run through."""
+"""Per cent of the lines of fsgan_core and of the Nuke plugin that the tests must run through."""
 
 PARALLEL_TESTS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 """Tests in a process for each core, a file's in one of them; each may take 2 GB."""
@@ -194,7 +194,7 @@ def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
     parser.add_argument(
         "--test",
         action="store_true",
-        help=f"then run ruff, mypy and the whole test suite; fails below {MIN_COVERAGE} %% coverage",
+        help=f"then check format, style, spelling and types and run the whole test suite; fails below {MIN_COVERAGE} %% coverage",
     )
     parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
     parser.add_argument(
@@ -394,7 +394,7 @@ def install_venv(plan: InstallPlan, places: CheckoutPaths, torch_index: str = ""
         "constraints.txt",
     ]
     print_line("Installing pinned packages ...")
-    run_pip([*pip, "setuptools"], places, held)  # first: it builds packages that come as source
+    run_pip([*pip, "setuptools", "hatchling", "editables"], places, held)  # they build what comes as source
     run_pip([*pip, *(["--index-url", torch_index] if torch_index else []), "torch"], places, held)
     run_pip([*pip, "--no-build-isolation", "-e", ".[test]"], places, held)
     print_line("Checking ...")
@@ -480,7 +480,9 @@ def make_demo_command(places: CheckoutPaths) -> "list[str]":
 def make_test_commands(places: CheckoutPaths) -> "list[list[str]]":
     python = str(places.python)
     return [
+        [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "ruff", "check", "."],
+        [python, "-m", "codespell_lib"],
         [python, "-m", "mypy"],
         [
             python,
@@ -488,6 +490,7 @@ def make_test_commands(places: CheckoutPaths) -> "list[list[str]]":
             "pytest",
             *PARALLEL_TESTS,
             "--cov=fsgan_core",
+            "--cov=fsgan_nuke",
             "--cov-report=term:skip-covered",
             f"--cov-fail-under={MIN_COVERAGE}",
         ],
@@ -508,12 +511,13 @@ def run_demo(places: CheckoutPaths) -> int:
 def run_tests(places: CheckoutPaths) -> int:
     failed = []
     for command in make_test_commands(places):
-        print_line(f"Running {command[2]} ...")
+        name = " ".join(word for word in command[2:4] if not word.startswith("-"))
+        print_line(f"Running {name} ...")
         started = time.monotonic()
         code = subprocess.call(command, cwd=places.root, env=make_environment())
-        print_line(f"{command[2]} {'failed' if code else 'passed'} in {format_duration(time.monotonic() - started)}.")
+        print_line(f"{name} {'failed' if code else 'passed'} in {format_duration(time.monotonic() - started)}.")
         if code:
-            failed.append(command[2])
+            failed.append(name)
     if failed:
         sys.stderr.write(f"install.py: failed: {', '.join(failed)}.\n")
         return EXIT_FAILED

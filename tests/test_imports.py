@@ -18,6 +18,7 @@ ORDER = (
     "worker",
     "farm",
     "doctor",
+    "nuke_install",
     "report",
     "evaluation",
     "training",

@@ -136,7 +136,7 @@ Lists the parameters of the stages, as --set and a shot file take them.
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; `options.run(options, presenter)` does the command."""
-    from fsgan_core.cli import commands, export, farm, train, weights
+    from fsgan_core.cli import commands, export, farm, nuke, train, weights
     from fsgan_core.cli import finetune as finetuning
 
     parser = argparse.ArgumentParser(
@@ -258,6 +258,9 @@ def make_parser() -> argparse.ArgumentParser:
         "export", "what other programs take: the networks for Nuke's Inference", export.DESCRIPTION, export.run_cattery
     )
     export.add_flags(exported, _add_talk_flags, _make_formatter(), EXIT_CODES)
+
+    hosted = add_command("nuke", "add the nodes to Nuke, or take them out", nuke.DESCRIPTION, nuke.run_install)
+    nuke.add_flags(hosted, _add_talk_flags, _make_formatter(), EXIT_CODES)
 
     farming = add_command(
         "farm", "a shot on a render farm: job bundle, tasks, estimate", farm.DESCRIPTION, farm.run_bundle
