@@ -13,7 +13,8 @@ def describe_old_python() -> str:
     """What to tell an old Python."""
     from shutil import which
 
-    text = f"install.py: this is Python {sys.version.split()[0]}; the project needs {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer."
+    oldest = f"{OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]}"
+    text = f"install.py: this is Python {sys.version.split()[0]}; the project needs {oldest} or newer."
     newer = [name for name in ("python3.11", "python3.12", "python3.13", "python3.14") if which(name)]
     if newer:
         return f"{text} Run: {newer[0]} install.py"
@@ -94,8 +95,8 @@ PIP_PROBLEMS = (
     (
         r"\(from versions: none\)",
         "nothing was found under that name: there is no network, or the package index in use has nothing for Python "
-        "{python} on this platform. Check the network and pip's settings (PIP_INDEX_URL, PIP_FIND_LINKS), or use another "
-        "Python, and run this again.",
+        "{python} on this platform. Check the network and pip's settings (PIP_INDEX_URL, PIP_FIND_LINKS), or use "
+        "another Python, and run this again.",
     ),
     (
         r"No matching distribution found|Could not find a version that satisfies",
@@ -194,7 +195,8 @@ def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
     parser.add_argument(
         "--test",
         action="store_true",
-        help=f"then check format, style, spelling and types and run the whole test suite; fails below {MIN_COVERAGE} %% coverage",
+        help="then check format, style, spelling and types and run the whole test suite; "
+        f"fails below {MIN_COVERAGE} %% coverage",
     )
     parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
     parser.add_argument(

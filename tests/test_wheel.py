@@ -52,7 +52,7 @@ class TestContent:
         found = {
             path.relative_to(installed).as_posix() for path in (installed / "fsgan_core").rglob("*") if path.is_file()
         }
-        assert {name for name in expected - found} == set()
+        assert expected - found == set()
         assert {name for name in found - expected if not name.endswith(".pyc")} == set()
 
     def test_licence_and_metadata(self, installed: Path) -> None:
