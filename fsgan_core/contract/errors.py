@@ -1,7 +1,7 @@
-"""The kinds of trouble, and the exit code that each one means.
+"""Every error that is shown to a person, with the exit code that it means.
 
     FsganError                     exit code
-    |- InputError                  2   what was asked for is wrong: do not retry
+    |- InputError                  2   the request is wrong: do not retry
     |  |- ParameterError               a stage parameter: unknown, wrong type, out of range
     |  |- ShotError                    a shot file: missing, broken, contradictory
     |  |- FrameRangeError              a frame range: malformed or empty
@@ -10,15 +10,15 @@
     |  |- TrackError                   a track file: broken, other version, other clip
     |  |- NoFaceError                  a source without a usable face
     |  |- EngineError                  an engine that is not installed or has no weights
-    |  |- WeightsError                 a weights file: missing, broken, foreign, or its licence is not allowed
-    |  `- ProtocolError                what a worker or its client was told is no message, or of another version
+    |  |- WeightsError                 a weights file: missing, broken, unknown, or its licence is not allowed
+    |  `- ProtocolError                a message between worker and client: malformed, or of another version
     |- MachineError                3   this machine failed: retry elsewhere
     |  |- OutputError                  a file could not be written (full, read-only, gone)
     |  `- WorkerError                  a worker that does not start, does not answer, or died
-    |- FramesFailedError           1   the rest was rendered; the failed frames are listed
-    `- CancelledError            130   somebody asked for it to stop
+    |- FramesFailedError           1   some frames failed, the others are rendered; the failed ones are listed
+    `- CancelledError            130   somebody cancelled the work
 
-The message of each says what, where and what to do; presenters print it as it is.
+The message of each says what is wrong, where, and what to do; it is shown without changes.
 """
 
 from __future__ import annotations
@@ -27,75 +27,93 @@ from typing import Sequence
 
 
 class FsganError(Exception):
-    """Base of every error that is told to a person. `exit_code` is the process's."""
+    """Base of every error that is shown to a person.
+
+    Attributes:
+        exit_code: Exit code of a command that ends with this error.
+    """
 
     exit_code = 1
 
 
 class InputError(FsganError):
+    """The request is wrong; another try gives the same error."""
+
     exit_code = 2
 
 
 class ParameterError(InputError):
-    pass
+    """A stage parameter is unknown, of the wrong type or out of range."""
 
 
 class ShotError(InputError):
-    pass
+    """A shot file is missing, broken or contradictory."""
 
 
 class FrameRangeError(InputError):
-    pass
+    """A frame range is malformed or empty."""
 
 
 class PlateError(InputError):
-    pass
+    """An image or movie is missing, unreadable, or lacks a channel."""
 
 
 class ColourError(InputError):
-    pass
+    """A colour space or OCIO config is unknown or cannot be used."""
 
 
 class TrackError(InputError):
-    pass
+    """A track file is broken, of another version, or belongs to another clip."""
 
 
 class NoFaceError(InputError):
-    pass
+    """A source has no usable face."""
 
 
 class EngineError(InputError):
-    pass
+    """An engine or device is not installed, or has no weights."""
 
 
 class WeightsError(InputError):
-    pass
+    """A weights file is missing, broken or unknown, or its licence is not allowed."""
 
 
 class ProtocolError(InputError):
-    """`request`: number of the request that it concerns, 0 where that is not known."""
+    """A message between worker and client is malformed or of another version.
+
+    Attributes:
+        request_id: Number of the request; 0 if unknown.
+    """
 
     request_id = 0
 
 
 class MachineError(FsganError):
+    """This machine failed; the same request may succeed on another one."""
+
     exit_code = 3
 
 
 class OutputError(MachineError):
-    pass
+    """A file cannot be written: full disk, no permission, lost connection."""
 
 
 class WorkerError(MachineError):
-    pass
+    """The worker process does not start, does not answer, or died."""
 
 
 class CancelledError(FsganError):
+    """Somebody cancelled the work."""
+
     exit_code = 130
 
 
 class FramesFailedError(FsganError):
-    """Some frames failed; `failures` holds (frame, message) pairs."""
+    """Some frames failed; the others are rendered.
+
+    Args:
+        failures: Frame number and message of each failed frame.
+    """
 
     exit_code = 1
 

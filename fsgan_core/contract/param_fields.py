@@ -1,7 +1,7 @@
-"""How a stage parameter is declared: a dataclass field with its label, range and help.
+"""Declares a stage parameter: a dataclass field with its label, range and help.
 
-The command line, the Nuke knobs, job templates and reference pages read `knobs_of(cls)`;
-nothing about a parameter is written anywhere else.
+The command line, the Nuke knobs, job templates and docs/parameters.md read `iterate_param_fields(cls)`. Nothing about a
+parameter is written anywhere else.
 """
 
 from __future__ import annotations
@@ -22,11 +22,21 @@ T = TypeVar("T", bound="Params")
 class ParamField:
     """One declared parameter.
 
-    kind: "float" | "int" | "bool" | "choice" | "text" | "floats" (a fixed count of numbers) |
-    "texts" (a list of strings). minimum and maximum are hard limits, inclusive; `soft_maximum`
-    is where a slider ends. `unit` is shown beside the value. multiple: a whole number must be one of this; 0 is
-    any. group: knobs of one group stand together in a panel; those of "network" count for the fsgan engine alone.
-    when: another parameter of the stage, and the values of it with which this one counts; empty is always.
+    Attributes:
+        name: Name in the shot file.
+        kind: "float", "int", "bool", "choice", "text", "floats" (two numbers) or "texts" (a list of texts).
+        default: Default value.
+        label: Name on a panel.
+        help: What the parameter does.
+        unit: Shown beside the value.
+        minimum: Hard limit, inclusive.
+        maximum: Hard limit, inclusive.
+        soft_maximum: End of the slider.
+        choices: Possible values of a choice.
+        optional: Whether None is allowed.
+        multiple: A whole number must be a multiple of this; 0 allows all.
+        group: Parameters of one group stand together on a panel. Only the fsgan engine reads the group "network".
+        when: Another parameter of the stage, then its values with which this parameter is used; empty is always.
     """
 
     name: str
@@ -57,7 +67,7 @@ def declare_number(
     group: str = "",
     when: tuple[str, ...] = (),
 ) -> Any:
-    """A float; `default=None` makes it optional."""
+    """Declares a float; `default=None` makes it optional. Arguments are those of ParamField."""
     return _declare_field(
         "float",
         default,
@@ -86,7 +96,7 @@ def declare_integer(
     group: str = "",
     when: tuple[str, ...] = (),
 ) -> Any:
-    """An int; `default=None` makes it optional."""
+    """Declares an int; `default=None` makes it optional. Arguments are those of ParamField."""
     return _declare_field(
         "int",
         default,
@@ -104,25 +114,29 @@ def declare_integer(
 
 
 def declare_switch(default: bool, label: str, help: str, *, group: str = "") -> Any:
+    """Declares a bool."""
     return _declare_field("bool", default, label, help, group=group)
 
 
 def declare_choice(
     default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()
 ) -> Any:
+    """Declares one of several texts."""
     return _declare_field("choice", default, label, help, choices=choices, group=group, when=when)
 
 
 def declare_text(default: str, label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    """Declares a text."""
     return _declare_field("text", default, label, help, group=group, when=when)
 
 
 def declare_text_list(label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    """Declares a list of texts, empty by default."""
     return _declare_field("texts", (), label, help, group=group, when=when)
 
 
 def declare_point(label: str, help: str, *, unit: str = "", when: tuple[str, ...] = ()) -> Any:
-    """Two floats or None."""
+    """Declares a point, x and y, None by default."""
     return _declare_field("floats", None, label, help, unit=unit, optional=True, when=when)
 
 
@@ -133,7 +147,7 @@ def _declare_field(kind: str, default: Any, label: str, help: str, **rest: Any) 
 
 
 class Params:
-    """Base of a stage's parameters: frozen, checked when made, read from and written to plain dicts."""
+    """Base of a stage's parameters: frozen, validated when made, and converted from and to plain dicts."""
 
     def __post_init__(self) -> None:
         for knob in iterate_param_fields(type(self)):
@@ -141,7 +155,11 @@ class Params:
 
     @classmethod
     def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
-        """Raises ParameterError for an unknown name (with near matches) or a bad value."""
+        """Makes the parameters from name -> value; missing names get their defaults.
+
+        Raises:
+            ParameterError: A name is unknown (the message has similar names) or a value is not allowed.
+        """
         names = [knob.name for knob in iterate_param_fields(cls)]
         for name in values:
             if name not in names:
@@ -151,7 +169,7 @@ class Params:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, unset optional ones left out."""
+        """Converts to name -> plain value, without optional parameters that are None."""
         values = {knob.name: getattr(self, knob.name) for knob in iterate_param_fields(type(self))}
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -160,21 +178,32 @@ class Params:
         }
 
     def replace(self: T, **changes: Any) -> T:
+        """Copies the parameters with changes. Raises ParameterError for a value that is not allowed."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
 
 def iterate_param_fields(cls: type[Params]) -> Iterator[ParamField]:
-    """Declarations of `cls` in the order they are written."""
+    """Yields the declarations of a parameter class in their order."""
     for declared in dataclasses.fields(cls):  # type: ignore[arg-type]
         yield ParamField(name=declared.name, **declared.metadata[_METADATA_KEY])
 
 
 def get_stage_name(cls: type[Params]) -> str:
-    return cls.__name__.removesuffix("Params").lower() if hasattr(str, "removesuffix") else cls.__name__.lower()
+    """Gives the stage of a parameter class: "blend" for BlendParams."""
+    return cls.__name__.removesuffix("Params").lower()
 
 
 def parse_param_value(cls: type[Params], name: str, value: str) -> Any:
-    """The value of parameter `name` from what a person typed. Raises ParameterError."""
+    """Converts what a person typed to a parameter's value.
+
+    Args:
+        cls: Parameter class of the stage.
+        name: Name of the parameter.
+        value: The text. Numbers of a point and items of a list are separated by commas.
+
+    Raises:
+        ParameterError: The name is unknown or the value is not allowed.
+    """
     for knob in iterate_param_fields(cls):
         if knob.name == name:
             return _validate_value(cls, knob, _convert_text(cls, knob, value))
@@ -259,4 +288,4 @@ def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> Param
             wanted += f", at most {knob.maximum:g}"
         if knob.multiple:
             wanted += f", a multiple of {knob.multiple}"
-    return ParameterError(f"{get_stage_name(cls)}.{knob.name} = {value!r} is not possible: it takes {wanted}")
+    return ParameterError(f"{get_stage_name(cls)}.{knob.name} = {value!r} is not allowed; it must be {wanted}")

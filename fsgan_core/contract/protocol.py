@@ -1,21 +1,21 @@
-"""What the Nuke plugin and the worker say to each other: one JSON object per line, over standard input and output.
+"""The messages between the Nuke plugin and the worker: one JSON object per line, over standard input and output.
 
-A line is UTF-8 (everything beyond ASCII escaped), ends with a newline and is at most LONGEST bytes long. It is either
-a request (to the worker) or an event (from it):
+A line is UTF-8 (non-ASCII characters escaped), ends with a newline and has at most MAX_LINE_BYTES bytes. It is a
+request (to the worker) or an event (from it):
 
     {"request": "render", "id": 7, "shot": {...}, "frames": "1001-1010"}
     {"event": "frame", "id": 7, "frame": 1001, "state": "rendered", "path": "..."}
 
-- The first request is `hello`; the worker answers it by its own `hello`. Other protocol: an `error`, kind
-  "ProtocolError".
-- Each request has a number of the client's choosing, never used twice. Its events carry that number; the last of them
-  is a `result`, an `error` or a `pong`, and exactly one of these comes for each request.
-- `render`, `analyse` and `views` wait in a queue and are done one at a time (QUEUED). `keys`, `describe`, `bundle` and
-  `doctor` have a queue of their own, so that a node's status need not wait for another one's render. `hello`, `ping`,
-  `cancel` and `quit` are answered at once.
-- Fields that are not known are ignored, fields with a default may be left out. A request that is not known, or has
-  wrong fields, is answered by an `error`; an event that is not known is passed over.
-- `log`, `progress` and `heartbeat` are dropped where the reader is too slow; all others arrive.
+- The first request is `hello`; the worker answers with its own `hello`. If the client has another protocol version, the
+  answer is an `error` of kind "ProtocolError".
+- Each request has a number, chosen by the client and never used twice. Its events carry that number. The last of them
+  is a `result`, an `error` or a `pong`; each request gets exactly one of these.
+- `render`, `analyse` and `views` wait in a queue and run one at a time (QUEUED_REQUESTS). `keys`, `describe`, `bundle`
+  and `doctor` have a queue of their own, so that a node's status need not wait for another node's render. `hello`,
+  `ping`, `cancel` and `quit` are answered at once.
+- Unknown fields are ignored; fields with a default may be left out. A request that is unknown or has wrong fields is
+  answered with an `error`. An unknown event is ignored.
+- `log`, `progress` and `heartbeat` are dropped if the reader is too slow; all other events arrive.
 - End of file on the worker's standard input ends the worker.
 """
 
@@ -28,14 +28,14 @@ from typing import Any, ClassVar, Iterator, Mapping, Type, TypeVar, Union
 from fsgan_core.contract.errors import ProtocolError
 
 PROTOCOL_VERSION = 1
-MAX_LINE_BYTES = 4 << 20  # bytes of a line, its newline among them
+MAX_LINE_BYTES = 4 << 20  # of a line, including its newline
 
-# States of a frame's file, as `keys` tells them.
+# States of a frame's file in the result of `keys`.
 FRAME_DONE = "done"
 FRAME_STALE = "stale"
 FRAME_MISSING = "missing"
 
-NO_REQUEST = 0  # the number of events that belong to no request
+NO_REQUEST = 0  # number of events that belong to no request
 
 
 T = TypeVar("T", bound="ProtocolMessage")
@@ -43,15 +43,21 @@ T = TypeVar("T", bound="ProtocolMessage")
 
 @dataclass(frozen=True)
 class ProtocolMessage:
-    """Base of all messages. id: of the request that it is, or belongs to; NO_REQUEST where it belongs to none."""
+    """Base of all messages.
 
-    kind: ClassVar[str] = ""  # "request" or "event"
+    Attributes:
+        kind: "request" or "event".
+        name: The name of this message on the wire.
+        id: Number of the request; NO_REQUEST if the message belongs to none.
+    """
+
+    kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
 
     id: int = NO_REQUEST
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; what equals its default is left out, but for the number."""
+        """Converts to plain data. Fields with their default value are left out, except the number."""
         data: dict[str, Any] = {self.kind: self.name, "id": self.id}
         for declared in fields(self)[1:]:
             value = getattr(self, declared.name)
@@ -60,7 +66,11 @@ class ProtocolMessage:
         return data
 
     def to_line(self) -> bytes:
-        """Raises ProtocolError for a message longer than LONGEST or that holds anything but plain data."""
+        """Encodes as one line.
+
+        Raises:
+            ProtocolError: The line is longer than MAX_LINE_BYTES, or a field holds more than plain data.
+        """
         try:
             text = json.dumps(self.to_dict(), allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError, RecursionError) as error:
@@ -72,7 +82,7 @@ class ProtocolMessage:
 
     @classmethod
     def from_dict(cls: Type[T], data: Mapping[str, Any]) -> T:
-        """Unknown fields are ignored. Raises ProtocolError for a value of the wrong type."""
+        """Makes the message from plain data; ignores unknown fields. Raises ProtocolError for a wrong type."""
         given: dict[str, Any] = {}
         for declared in fields(cls):
             if declared.name not in data:
@@ -87,10 +97,14 @@ class ProtocolMessage:
 
 
 class ProtocolRequest(ProtocolMessage):
+    """Base of messages to the worker."""
+
     kind = "request"
 
 
 class ProtocolEvent(ProtocolMessage):
+    """Base of messages from the worker."""
+
     kind = "event"
 
 
@@ -99,7 +113,12 @@ class ProtocolEvent(ProtocolMessage):
 
 @dataclass(frozen=True)
 class HelloRequest(ProtocolRequest):
-    """protocol: PROTOCOL of the client. client: its name and version, for the log."""
+    """Opens the conversation.
+
+    Attributes:
+        protocol: PROTOCOL_VERSION of the client.
+        client: Name and version of the client, for the log.
+    """
 
     name = "hello"
 
@@ -109,16 +128,20 @@ class HelloRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class RenderRequest(ProtocolRequest):
-    """Frames to files.
+    """Renders frames to files.
 
-    shot: as `Shot.to_dict` gives it; paths should be absolute. stage: "" for the whole job, else "reenact", "mask",
-    "inpaint" or "blend": then `shot.output` is the stage's, and `shot.source` may be missing where the stage needs
-    none. upstream: the files of the stages before it, stage -> clip (a path, or a table as in the shot). frames: empty
-    means the shot's. force: frames whose file is right as well. device: empty means the worker's. report: a folder for
-    a report on what was rendered, as `--report`; not for a stage before "blend".
+    Result: `RenderResult.to_dict` without its list of frames, which were sent one by one; and "report", the path of the
+    page, if one was requested and written.
 
-    Result: `RenderResult.to_dict` without its list of frames, which were told one by one; and "report", the page, where
-    one was asked for and written.
+    Attributes:
+        shot: As `Shot.to_dict` gives it. Paths should be absolute.
+        stage: Empty for the whole job, or one stage: "reenact", "mask", "inpaint" or "blend". Then `shot.output` is the
+            stage's output, and `shot.source` may be missing if the stage needs none.
+        upstream: Files of the stages before it: stage -> clip (a path, or a table as in the shot).
+        frames: Frame range; empty is the shot's.
+        force: Render frames again even if they are up to date.
+        device: Empty is the worker's.
+        report: Folder for a report, as `--report`; empty writes none. Not for a stage before "blend".
     """
 
     name = "render"
@@ -134,9 +157,9 @@ class RenderRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class KeysRequest(ProtocolRequest):
-    """Which frames of a render are done, stale or missing; the fields mean what they mean in Render.
+    """Asks which frames of a render are done, stale or missing. The fields are those of RenderRequest.
 
-    Nothing is analysed for it: where a clip was never analysed as it is now, frames with a file count as stale.
+    Nothing is analysed: if the analysis of a clip is not in the cache, frames that have a file count as stale.
 
     Result: {"done": "1001-1003", "stale": "1004", "missing": "1005-1010", "total": 10, "changed": [{"frames": "1004",
     "parts": ["blend.mix"], "text": "blend.mix"}], "analysed": true, "output": "..."}; frames as ranges.
@@ -153,9 +176,17 @@ class KeysRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class AnalyseRequest(ProtocolRequest):
-    """Writes a track file. clip: a path, or a table as in the shot. output: the file. stages: as in the shot.
+    """Analyses a clip and writes its track file.
 
-    Result: what `fsgan analyse --json` tells.
+    Result: the same as `fsgan analyse --json`.
+
+    Attributes:
+        clip: A table as in the shot.
+        output: The track file.
+        of_target: Whether the clip is a target; else it is a source.
+        stages: Parameters as in the shot.
+        frames: Frame range; empty is the whole clip.
+        device: Empty is the worker's.
     """
 
     name = "analyse"
@@ -170,11 +201,15 @@ class AnalyseRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class ViewsRequest(ProtocolRequest):
-    """The appearance map of a shot's source: what its panel shows. shot: `source`, `target` (may be missing) and
-    `stages` count. frames: of the target, empty means the shot's. pictures: whether small PNGs of the views are made;
-    they are files in the cache, named in the answer.
+    """Asks for the appearance map of a shot's source, which the view map panel shows.
 
-    Result: what `fsgan views --json` tells.
+    Result: the same as `fsgan views --json`.
+
+    Attributes:
+        shot: Only `source`, `target` (optional) and `stages` are read.
+        frames: Frame range of the target; empty is the shot's.
+        pictures: Make small PNGs of the views, as files in the cache whose paths are in the result.
+        device: Empty is the worker's.
     """
 
     name = "views"
@@ -187,18 +222,24 @@ class ViewsRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class DoctorRequest(ProtocolRequest):
-    """Result: what `fsgan doctor --json` tells, and "lines", the same for a person."""
+    """Asks what is installed.
+
+    Result: the same as `fsgan doctor --json`, and "lines", the same as text for a person.
+    """
 
     name = "doctor"
 
 
 @dataclass(frozen=True)
 class DescribeRequest(ProtocolRequest):
-    """What menus are made of. allow: as `weights.allow`.
+    """Asks for engines, weights and devices, to fill menus.
 
-    Result: {"engines": {stage: {name: what it lacks, "" where it can run}}, best first; "auto": {stage: the engine that
-    "auto" takes, "" for none}; "weights": [{"name", "role", "licence", "note", "default", "resolution", "installed",
-    "allowed", "path"}]; "devices": [...]; "device": that the worker uses by itself; "version"}.
+    Result: {"engines": {stage: {name: what is missing, "" if it can run}}, best first; "auto": {stage: the engine that
+    "auto" uses, "" for none}; "weights": [{"name", "role", "licence", "note", "default", "resolution", "installed",
+    "allowed", "path"}]; "devices": [...]; "device": the worker's default; "version"}.
+
+    Attributes:
+        allow: As `weights.allow`.
     """
 
     name = "describe"
@@ -208,11 +249,18 @@ class DescribeRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class BundleRequest(ProtocolRequest):
-    """A job of a Nuke script for a render farm. script: the file. output: the job's folder. writes: names of the Writes
-    to execute; none means all that are switched on. frames: of all of them; empty means as each one says. chunk: frames
-    of a task. gpu: machines with one are wanted. nuke: Nuke on the farm's machines.
+    """Writes a render farm job of a Nuke script.
 
     Result: {"folder", "steps", "tasks", "notes", "files"}.
+
+    Attributes:
+        script: The Nuke script.
+        output: Folder of the job.
+        writes: Names of the Write nodes to execute; empty is all that are enabled.
+        frames: Frame range of all of them; empty uses each node's own.
+        chunk: Frames per task.
+        gpu: Request machines with a GPU.
+        nuke: Command that starts Nuke on the farm.
     """
 
     name = "bundle"
@@ -228,8 +276,13 @@ class BundleRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class CancelRequest(ProtocolRequest):
-    """Ends another request: one that waits at once, one that runs within a frame. That one is answered by an `error`,
-    kind "CancelledError"; this one by a result {"found": bool}."""
+    """Cancels another request: at once if it waits, within a frame if it runs.
+
+    That request is answered with an `error` of kind "CancelledError", this one with a result {"found": bool}.
+
+    Attributes:
+        target: Number of the request to cancel.
+    """
 
     name = "cancel"
 
@@ -238,12 +291,14 @@ class CancelRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class PingRequest(ProtocolRequest):
+    """Asks whether the worker is alive."""
+
     name = "ping"
 
 
 @dataclass(frozen=True)
 class QuitRequest(ProtocolRequest):
-    """Cancels everything, answers, ends."""
+    """Cancels all requests, answers, and ends the worker."""
 
     name = "quit"
 
@@ -253,8 +308,16 @@ class QuitRequest(ProtocolRequest):
 
 @dataclass(frozen=True)
 class HelloEvent(ProtocolEvent):
-    """The worker's `hello`. version: of fsgan_core. executable: its Python. device: that it uses by itself. log: its
-    log file or ""."""
+    """Answers `hello`.
+
+    Attributes:
+        protocol: PROTOCOL_VERSION of the worker.
+        version: Version of fsgan_core.
+        pid: Process number of the worker.
+        executable: Its Python.
+        device: Its default device.
+        log: Its log file, or "".
+    """
 
     name = "hello"
 
@@ -268,7 +331,16 @@ class HelloEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class ProgressEvent(ProtocolEvent):
-    """A step. step: "queued", "start", "analyse", "begin" (a frame is begun), ... subject: a clip's name, a command."""
+    """Tells how far a request has come.
+
+    Attributes:
+        step: "queued", "start", "analyse", "begin" (a frame begins), ...
+        subject: Name of the clip or command.
+        done: Finished steps.
+        total: All steps.
+        frame: Number of the frame, if the step is about one.
+        message: Text for a person.
+    """
 
     name = "progress"
 
@@ -282,7 +354,17 @@ class ProgressEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class FrameEvent(ProtocolEvent):
-    """A frame is finished. state: "rendered", "kept", "passed" or "failed". message: why it failed."""
+    """Tells that a frame is finished.
+
+    Attributes:
+        frame: Number of the frame.
+        state: "rendered", "kept", "passed" or "failed".
+        path: The file.
+        done: Finished frames.
+        total: All frames.
+        seconds: Time that the frame took.
+        message: Why it failed.
+    """
 
     name = "frame"
 
@@ -297,7 +379,12 @@ class FrameEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class LogEvent(ProtocolEvent):
-    """level: "debug", "info", "warning" or "error"."""
+    """Passes on a line of the worker's log.
+
+    Attributes:
+        level: "debug", "info", "warning" or "error".
+        message: The line.
+    """
 
     name = "log"
 
@@ -307,7 +394,7 @@ class LogEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class ResultEvent(ProtocolEvent):
-    """The end of a request that was done."""
+    """Ends a request that succeeded; each request says what `data` holds."""
 
     name = "result"
 
@@ -316,8 +403,13 @@ class ResultEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class ErrorEvent(ProtocolEvent):
-    """The end of a request that was not done. error: the class in contract.errors, or "InternalError" (a fault of
-    ours). exit_code: as the command line's."""
+    """Ends a request that failed.
+
+    Attributes:
+        error: Class in contract.errors, or "InternalError" for a fault of the program.
+        exit_code: As on the command line.
+        message: Text for a person.
+    """
 
     name = "error"
 
@@ -328,8 +420,15 @@ class ErrorEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class HeartbeatEvent(ProtocolEvent):
-    """Every second or so. busy: the request that is worked on, NO_REQUEST for none. frames: those begun and not
-    finished. waiting: requests in the queues. memory: bytes that the worker holds, 0 where that is not known."""
+    """Tells about once a second that the worker is alive.
+
+    Attributes:
+        busy: Number of the running request; NO_REQUEST for none.
+        frames: Frames that are being rendered.
+        waiting: Number of requests in the queues.
+        memory: Bytes of memory that the worker uses; 0 if unknown.
+        seconds: Time that the running request has taken.
+    """
 
     name = "heartbeat"
 
@@ -342,6 +441,8 @@ class HeartbeatEvent(ProtocolEvent):
 
 @dataclass(frozen=True)
 class PongEvent(ProtocolEvent):
+    """Answers `ping`."""
+
     name = "pong"
 
 
@@ -365,24 +466,20 @@ EVENT_TYPES: Mapping[str, Type[ProtocolEvent]] = {
     cls.name: cls
     for cls in (HelloEvent, ProgressEvent, FrameEvent, LogEvent, ResultEvent, ErrorEvent, HeartbeatEvent, PongEvent)
 }
-QUEUED_REQUESTS = (
-    RenderRequest,
-    AnalyseRequest,
-    ViewsRequest,
-)  # done one after the other; the other long ones are questions
-FINAL_EVENTS = (ResultEvent, ErrorEvent, PongEvent, HelloEvent)  # the last event of a request
+QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest)  # run one at a time
+FINAL_EVENTS = (ResultEvent, ErrorEvent, PongEvent, HelloEvent)  # the last event of each request
 DROPPABLE_EVENTS = (ProgressEvent, LogEvent, HeartbeatEvent)
 
 
 def parse_request(line: bytes) -> ProtocolRequest:
-    """The request in a line. Raises ProtocolError; its `request` is the number, as far as that could be read."""
+    """Decodes a request. Raises ProtocolError, with the request's number if that could be read."""
     message = _parse_message(line, "request", REQUEST_TYPES)
     assert isinstance(message, ProtocolRequest)
     return message
 
 
 def parse_event(line: bytes) -> ProtocolEvent:
-    """The event in a line. Raises ProtocolError for anything else."""
+    """Decodes an event. Raises ProtocolError for anything else."""
     message = _parse_message(line, "event", EVENT_TYPES)
     assert isinstance(message, ProtocolEvent)
     return message
@@ -394,15 +491,15 @@ def _parse_message(line: bytes, kind: str, known: Mapping[str, Any]) -> Protocol
         try:
             data = json.loads(line.decode("utf-8"))
         except (UnicodeDecodeError, ValueError, RecursionError) as error:
-            raise ProtocolError(f"this line is no JSON: {_shorten_repr(line)} ({error})") from None
+            raise ProtocolError(f"this line is not JSON: {_shorten_repr(line)} ({error})") from None
         if not isinstance(data, dict):
-            raise ProtocolError(f"this line is no JSON object: {_shorten_repr(line)}")
+            raise ProtocolError(f"this line is not a JSON object: {_shorten_repr(line)}")
         if _matches_type(data.get("id"), "int"):
             number = data["id"]
         name = data.get(kind)
         if not isinstance(name, str) or name not in known:
             raise ProtocolError(
-                f"{_shorten_repr(name)} is no {kind} of protocol {PROTOCOL_VERSION}; there are {', '.join(known)}"
+                f"{_shorten_repr(name)} is not a known {kind} of protocol {PROTOCOL_VERSION}; known: {', '.join(known)}"
             )
         message: ProtocolMessage = known[name].from_dict(data)
         return message
@@ -412,7 +509,11 @@ def _parse_message(line: bytes, kind: str, known: Mapping[str, Any]) -> Protocol
 
 
 class LineSplitter:
-    """Bytes as they come to whole lines; memory is bounded, whatever comes."""
+    """Splits a stream of bytes into lines, with bounded memory.
+
+    Args:
+        longest: Most bytes of a line; a longer one is skipped.
+    """
 
     def __init__(self, longest: int = MAX_LINE_BYTES) -> None:
         self._max_line_bytes = longest
@@ -420,7 +521,7 @@ class LineSplitter:
         self._is_skipping = False
 
     def feed(self, data: bytes) -> Iterator[Union[bytes, None]]:
-        """Each line without its end; None for one that was too long. Empty lines are left out."""
+        """Yields each line that `data` completes, without its end; None for one that was too long. Skips empty lines."""
         parts = data.split(b"\n")
         for number, part in enumerate(parts):
             if not self._is_skipping:
@@ -439,11 +540,12 @@ class LineSplitter:
                 yield line
 
 
-_FACTORY_DEFAULTS: Mapping[str, Any] = {"Mapping[str, Any]": {}}  # of fields whose default is made by a factory
+# Type of a field -> its default, if a factory makes it.
+_FACTORY_DEFAULTS: Mapping[str, Any] = {"Mapping[str, Any]": {}}
 
 
 def _matches_type(value: Any, kind: str) -> bool:
-    """Whether a value as JSON has it is of a field's declared type."""
+    """Whether a value from JSON has a field's declared type."""
     number = isinstance(value, int) and not isinstance(value, bool)
     if kind == "Union[int, None]":
         return value is None or number

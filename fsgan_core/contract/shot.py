@@ -1,14 +1,14 @@
-"""A shot: inputs, frame range, colour, the parameters of every stage, and outputs, as plain data.
+"""A shot: inputs, frame range, colour, parameters of every stage, and outputs, as plain data.
 
-As TOML it looks like this (only what differs from a default is needed):
+As TOML (values that equal their default can be left out):
 
     version = 1
     job = "swap"                      # or "drive"
     frames = "1001-1060"              # empty: all frames of the target
 
-    [[source]]                        # the person whose face is wanted; the driver of a drive
+    [[source]]                        # the person whose face is used; the driver of a drive
     path = "plates/source.####.exr"
-    colorspace = "ACEScg"             # empty: by role and file rules
+    colorspace = "ACEScg"             # empty: by OCIO role and file rules
 
     [target]
     path = "plates/target.####.exr"
@@ -50,12 +50,16 @@ JOB_KINDS = ("swap", "drive")
 
 @dataclass(frozen=True)
 class Clip:
-    """An input: path or frame pattern, colour space (empty: by file), track file (empty: analysed when needed),
-    part or view name for multi-part files, and whom to work on in it.
+    """An input clip.
 
-    view: as `part`, in files that have this view; a file without it is taken as it is.
-    person: "" (target: as [stages.analyse] says; source: the largest face) | "largest" | "2" (index, largest is 0) |
-    "x,y" (nearest to a point, in plate coordinates) | the path of a reference still.
+    Attributes:
+        path: File, or a pattern such as plate.####.exr.
+        colorspace: Name of its OCIO space; empty is chosen by the file.
+        track: Track file; empty analyses the clip when needed.
+        part: Name of the part of a multi-part EXR; empty is the first with R, G and B.
+        person: The face to work on: "largest", "2" (index; 0 is the largest), "x,y" (nearest to a point in the plate),
+            or the path of a reference still. Empty: [stages.analyse] decides for a target, the largest for a source.
+        view: As `part`, for files that have this view; other files are read as if it was empty.
     """
 
     path: str
@@ -68,7 +72,13 @@ class Clip:
 
 @dataclass(frozen=True)
 class Output:
-    """Where the frames go, in which colour space (empty: the target's if scene-linear, else `scene_linear`)."""
+    """The rendered frames.
+
+    Attributes:
+        path: Pattern of the files.
+        colorspace: OCIO space of the pixels; empty is the target's if that is scene-linear, else the role
+            scene_linear.
+    """
 
     path: str
     colorspace: str = ""
@@ -76,7 +86,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Stages:
-    """Parameters of every stage, by the names in contract.params.STAGES."""
+    """Parameters of every stage, under the names in contract.params.STAGE_PARAMS."""
 
     analyse: AnalyseParams = field(default_factory=AnalyseParams)
     reenact: ReenactParams = field(default_factory=ReenactParams)
@@ -89,7 +99,17 @@ class Stages:
     output: OutputParams = field(default_factory=OutputParams)
 
     def with_settings(self, settings: Mapping[str, str]) -> Stages:
-        """Changed by {"stage.parameter": "typed value"}. Raises ParameterError with near matches."""
+        """Copies the parameters with changes.
+
+        Args:
+            settings: "stage.parameter" -> the value as a person typed it.
+
+        Raises:
+            ParameterError: A name is unknown (the message has similar names) or a value is not allowed.
+
+        >>> Stages().with_settings({"blend.mix": "0.5"}).blend.mix
+        0.5
+        """
         changed: dict[str, Params] = {}
         for name, value in settings.items():
             name = PARAMETER_ALIASES.get(name, name)
@@ -98,7 +118,7 @@ class Stages:
                 known = [f"{s}.{p.name}" for s, cls in STAGE_PARAMS.items() for p in fields(cls)]  # type: ignore[arg-type]
                 near = get_close_matches(name, known, n=3)
                 hint = f"did you mean {', '.join(near)}?" if near else f"stages: {', '.join(STAGE_PARAMS)}"
-                raise ParameterError(f"'{name}' is no parameter (it is written stage.parameter); {hint}")
+                raise ParameterError(f"'{name}' is not a parameter (write stage.parameter); {hint}")
             params = changed.get(stage, getattr(self, stage))
             changed[stage] = params.replace(**{parameter: parse_param_value(STAGE_PARAMS[stage], parameter, value)})
         return replace(self, **changed)  # type: ignore[arg-type]
@@ -106,7 +126,17 @@ class Stages:
 
 @dataclass(frozen=True)
 class Shot:
-    """One job. `source` of a drive is the driver; its views come from the target's own actor."""
+    """One job.
+
+    Attributes:
+        source: Clips of the person whose face is used; for a drive, of the driver.
+        target: The plate to change.
+        output: The rendered frames.
+        job: "swap" or "drive".
+        frames: Frame range such as "1001-1060"; empty is every frame of the target.
+        holdout: Clip that is 1 where the target must not change.
+        stages: Parameters of every stage.
+    """
 
     source: tuple[Clip, ...]
     target: Clip
@@ -123,7 +153,7 @@ class Shot:
             raise ShotError("the shot has no source; name at least one still, sequence or movie")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for TOML or JSON; what equals its default is left out."""
+        """Converts to plain data for TOML or JSON, without values that equal their default."""
         data: dict[str, Any] = {"version": SHOT_VERSION, "job": self.job}
         if self.frames:
             data["frames"] = self.frames
@@ -148,7 +178,7 @@ class Shot:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Shot:
-        """Raises ShotError or ParameterError that names the key."""
+        """Makes a shot from plain data. Raises ShotError or ParameterError, which names the wrong key."""
         if not isinstance(data, Mapping):
             raise ShotError("a shot is a table of keys")
         if data.get("version", SHOT_VERSION) != SHOT_VERSION:
@@ -177,7 +207,11 @@ class Shot:
 
 
 def parse_person(person: str) -> dict[str, Any]:
-    """`Clip.person` as values of AnalyseParams: {"person": ..., "person_index": ...}; empty for an empty text."""
+    """Converts `Clip.person` to values of AnalyseParams; an empty text gives none.
+
+    >>> parse_person("2")
+    {'person': 'index', 'person_index': 2}
+    """
     if person == "":
         return {}
     if person == "largest":
@@ -192,7 +226,7 @@ def parse_person(person: str) -> dict[str, Any]:
 
 
 def _resolve_aliases(stage: str, values: Any) -> dict[str, Any]:
-    """The table of a stage with other names of parameters replaced by the declared ones."""
+    """Replaces aliases of parameters in a stage's table."""
     if not isinstance(values, Mapping):
         raise ShotError(f"[stages.{stage}] must be a table of keys")
     return {
@@ -213,7 +247,7 @@ def _parse_table(cls: Any, name: str, data: Any) -> Any:
     _reject_unknown_keys(f"[{name}]", data, tuple(f.name for f in fields(cls)))
     for key, value in data.items():
         if not isinstance(value, str):
-            raise ShotError(f"{name}.{key} = {value!r} is not text")
+            raise ShotError(f"{name}.{key} = {value!r} must be text")
     return cls(**data)
 
 

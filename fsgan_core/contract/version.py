@@ -1,4 +1,4 @@
-"""The version of the whole project: core, plugin and gizmos. The one place that says it."""
+"""The version of core, plugin and gizmos; declared here only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The appearance map as a grid of squares by yaw and pitch: what the panel and the contact sheet lay out alike.
+"""The appearance map as a grid of squares by yaw and pitch; the view map panel and the contact sheet both draw it.
 
-Views and the target's poses are plain mappings, as the worker's answer to `views` holds them.
+Views and poses of the target are plain mappings, as in the worker's answer to `views`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,20 @@ import math
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-GRID_STEPS = (2.5, 5.0, 10.0, 15.0)  # degrees that a square may span
+GRID_STEPS = (2.5, 5.0, 10.0, 15.0)  # possible sides of a square, degrees
 MAX_COLUMNS, MAX_ROWS = 12, 9
 VIEW_USED, VIEW_EXCLUDED, VIEW_SPARE = "used", "excluded", "spare"  # states of a view
 
 
 @dataclass(frozen=True)
 class GridSquare:
-    """views: places in the list of views, the one to show first. wanted: frames of the target in this pose; lacking:
-    those of them for which the source has no view near enough."""
+    """One square of the grid.
+
+    Attributes:
+        views: Positions in the list of views; the one to show first comes first.
+        target_frames: Number of target frames in this pose.
+        lacking_frames: Number of those for which the source has no view near enough.
+    """
 
     views: tuple[int, ...] = ()
     target_frames: int = 0
@@ -26,8 +31,14 @@ class GridSquare:
 
 @dataclass(frozen=True)
 class ViewGrid:
-    """step: degrees. columns: yaw of each column's middle, ascending (to the picture's right); rows: pitch of each
-    row's middle, descending (up is above). squares: (column, row) -> Square, only where there is something."""
+    """The grid.
+
+    Attributes:
+        step: Side of a square in degrees.
+        columns: Yaw at the centre of each column in degrees, ascending (to the right of the picture).
+        rows: Pitch at the centre of each row in degrees, descending (up first).
+        squares: (column, row) -> square, without the empty ones.
+    """
 
     step: float
     columns: tuple[float, ...]
@@ -38,8 +49,14 @@ class ViewGrid:
 def build_view_grid(
     views: Sequence[Mapping[str, Any]], poses: Sequence[Mapping[str, Any]] = (), step: float = 0.0
 ) -> ViewGrid:
-    """The grid of some views ({"yaw", "pitch", "state", "leads", "light", "weight"}) and poses of the target ({"yaw",
-    "pitch", "frames", "lacking"}). step: 0 is the finest that fits; a spare view is left out."""
+    """Sorts views and poses into a grid.
+
+    Args:
+        views: Mappings with "yaw", "pitch", "state", and optionally "leads", "light", "weight". Spare views are left
+            out.
+        poses: Poses of the target: mappings with "yaw", "pitch", "frames", "lacking".
+        step: Side of a square in degrees; 0 is the smallest of GRID_STEPS that fits into the largest grid.
+    """
     shown = [place for place, view in enumerate(views) if view["state"] != VIEW_SPARE]
     points = [views[place] for place in shown] + list(poses)
     if not points:
@@ -74,7 +91,17 @@ def build_view_grid(
 
 
 def format_pose(yaw: float, pitch: float) -> str:
-    """A pose for a person: "25 right, 10 up", in degrees; "front" within two of it."""
+    """Describes a pose in words.
+
+    Args:
+        yaw: Degrees; above 0 is right.
+        pitch: Degrees; above 0 is up.
+
+    >>> format_pose(25, 10)
+    '25 right, 10 up'
+    >>> format_pose(1, -1)
+    'front'
+    """
     parts = [
         f"{abs(value):.0f} {names[value > 0]}"
         for value, names in ((yaw, ("left", "right")), (pitch, ("down", "up")))
@@ -84,7 +111,7 @@ def format_pose(yaw: float, pitch: float) -> str:
 
 
 def _rank_view(view: Mapping[str, Any], place: int) -> tuple[Any, ...]:
-    """The more a view is used the earlier; excluded ones last."""
+    """Sort key: the most used views first, the excluded ones last."""
     return view["state"] != VIEW_USED, -view.get("leads", 0), -view.get("light", 0.0), -view.get("weight", 1.0), place
 
 

@@ -60,7 +60,7 @@ class TestDict:
             ({"target": None}, r"\[target\] needs a path"),
             ({"target": {"path": ""}}, "needs a path"),
             ({"target": {"path": "a", "colourspace": "x"}}, "did you mean colorspace"),
-            ({"target": {"path": "a", "part": 3}}, "is not text"),
+            ({"target": {"path": "a", "part": 3}}, "must be text"),
             ({"tagret": "a"}, "did you mean target"),
             ({"stages": {"blnd": {}}}, "did you mean blend"),
             ({"stages": {"blend": 3}}, "must be a table"),
