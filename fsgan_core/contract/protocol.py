@@ -521,7 +521,7 @@ class LineSplitter:
         self._is_skipping = False
 
     def feed(self, data: bytes) -> Iterator[Union[bytes, None]]:
-        """Yields each line that `data` completes, without its end; None for one that was too long. Skips empty lines."""
+        """Yields each line that `data` completes, without its end, or None for a line that was too long."""
         parts = data.split(b"\n")
         for number, part in enumerate(parts):
             if not self._is_skipping:

@@ -72,7 +72,7 @@ class TestParse:
         [("mix", "half"), ("mix", "nan"), ("seed", "1.5"), ("seed", "-1"), ("engine", "magic"), ("mix", "")],
     )
     def test_refusals_name_the_parameter_and_what_it_takes(self, name: str, text: str) -> None:
-        with pytest.raises(ParameterError, match=rf"blend\.{name} = .* it takes ") as caught:
+        with pytest.raises(ParameterError, match=rf"blend\.{name} = .* it must be ") as caught:
             parse_param_value(BlendParams, name, text)
         assert caught.value.exit_code == 2
 
