@@ -1,1 +1,5 @@
-"""What every job needs and no package owns: the cache folder, devices, threads, events, locks and sampling."""
+"""What every job needs and no other package owns: cache, file locks, devices, threads, events, sampling, array aliases.
+
+Nothing here depends on faces, plates or networks. The cache folder keeps analysed tracks and other results that take
+long; `memory` lets tests empty every cache in memory.
+"""

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all: under a temporary name beside its final one, synced, then renamed."""
+"""Writes a file completely or not at all: under a temporary name beside the final one, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ _temporary_numbers = itertools.count()
 
 @contextlib.contextmanager
 def write_atomically(path: Path | str) -> Iterator[Path]:
-    """Hands out a temporary path to write to; when the block ends well, the file takes its final name.
+    """Gives a temporary path to write to; the file gets its final name when the block ends without an error.
 
-    The folder is made if it is not there. On any failure the temporary file is removed and what lay at `path`
-    before stays. Raises OutputError for what the machine refuses (full, read-only, not a folder).
+    The folder is made if necessary. After an error the temporary file is removed and the file that was at `path` before
+    is unchanged.
+
+    Args:
+        path: The final file.
+
+    Raises:
+        OutputError: The disk is full or read-only, or the path is not possible.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -44,17 +50,17 @@ def write_atomically(path: Path | str) -> Iterator[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Raises OutputError when `folder` is not there and cannot be made."""
+    """Makes `folder` and its parents if necessary. Raises OutputError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(f"cannot write into {folder}: a part of that path is a file, not a folder") from error
+        raise OutputError(f"cannot write into {folder}: part of the path is a file, not a folder") from error
     except OSError as error:
         raise OutputError(explain_os_error(folder, error)) from error
 
 
 def explain_os_error(path: Path, error: OSError) -> str:
-    """What a person can do about `error`."""
+    """Describes why `path` could not be written, and what to do."""
     reasons = {
         errno.ENOSPC: "the disk is full; free some space or write elsewhere",
         errno.EDQUOT: "your disk quota is used up; free some space or write elsewhere",
@@ -71,7 +77,7 @@ def _sync_to_disk(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems do not sync folders; a full disk must still be told.
+        # Some network file systems cannot sync folders; a full disk must still raise.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
     finally:
@@ -79,7 +85,7 @@ def _sync_to_disk(path: Path) -> None:
 
 
 def _remove_abandoned_files(path: Path) -> None:
-    """Removes temporary files that a killed process of this machine left for `path`."""
+    """Removes temporary files of `path` that a killed process of this machine left behind."""
     pattern = re.compile(re.escape(f".{path.name}.{_get_host_name()}.") + r"(\d+)\.\d+(\.raw)?\.tmp")
     with contextlib.suppress(OSError):
         for entry in os.scandir(path.parent):
@@ -104,7 +110,7 @@ def _get_host_name() -> str:
 
 
 def probe_folder(folder: Path) -> None:
-    """Makes `folder` and a file in it, which is removed again. Raises OutputError when that is refused."""
+    """Checks that files can be written into `folder`, and makes it if necessary. Raises OutputError if not."""
     make_folder(folder)
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:

@@ -1,4 +1,4 @@
-"""Which device networks run on. Engines without networks always run on the CPU."""
+"""The device that networks run on. Engines without networks always run on the CPU."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ __all__ = ["choose_device", "list_devices"]
 
 
 def choose_device(name: str = "auto") -> str:
-    """Resolves a device name ("auto" is the best that is there) to "cpu", "cuda:0", "mps", ...
+    """Resolves a device name.
 
-    Raises InputError (no such name) or EngineError (not on this machine, or torch lacks it).
+    Args:
+        name: "auto" (the best available), "cpu", "cuda", "cuda:1", "mps".
+
+    Returns:
+        "cpu", "cuda:0", "mps", ...
+
+    Raises:
+        InputError: The name is unknown.
+        EngineError: This machine does not have the device, or torch does not support it.
     """
     if name == "cpu":
         return name
     if name != "auto" and not re.fullmatch(r"cuda(:\d+)?|mps", name):
-        raise InputError(f"--device {name} is not known; it is auto, cpu, cuda, cuda:NUMBER or mps")
+        raise InputError(f"--device {name} is not known; use auto, cpu, cuda, cuda:NUMBER or mps")
     there = list_devices()
     if name == "auto":
         return there[0]
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in there:
-        raise EngineError(f"the device {name} is not there; torch sees {', '.join(there)}")
+        raise EngineError(f"the device {name} is not available; torch finds {', '.join(there)}")
     return wanted
 
 
 def list_devices() -> tuple[str, ...]:
-    """Devices that torch can use, best first; only the CPU where torch is not installed."""
+    """Lists the devices that torch can use, best first; only the CPU if torch is not installed."""
     try:
         import torch
     except ImportError:

@@ -1,4 +1,4 @@
-"""What a render tells while it runs, and what it hands back: plain frozen data, ready for JSON."""
+"""Events of a running render and its result, as frozen plain data that converts to JSON."""
 
 from __future__ import annotations
 
@@ -23,20 +23,27 @@ __all__ = [
     "raise_if_cancelled",
 ]
 
-# What became of a frame.
+# States of a finished frame.
 RENDERED = "rendered"
-KEPT = "kept"  # the file that was there is the right one
-PASSED = "passed"  # no face: the plate unchanged
+KEPT = "kept"  # its file was already up to date
+PASSED = "passed"  # no face: the plate is passed through
 FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One step of a long work.
+    """One step of a long job.
 
-    kind: "analyse" (reading a clip for its track), "unread" (a frame of it could not be read), "recognise" (finding
-    where the source is recognised), "begin" (a frame is begun) or "frame" (a frame is done). subject: the clip's name
-    or the command's. done of total: steps. For a frame: its number, what became of it, and the seconds it took.
+    Attributes:
+        kind: "analyse" (a clip is read for its track), "unread" (a frame of it could not be read), "recognise" (the
+            recognition analysis), "begin" (a frame begins) or "frame" (a frame is finished).
+        subject: Name of the clip or the command.
+        done: Finished steps.
+        total: All steps.
+        frame: Number of the frame, if the event is about one.
+        state: "rendered", "kept", "passed" or "failed", if kind is "frame".
+        seconds: Time that the frame took.
+        message: Text for a person.
     """
 
     kind: str
@@ -49,6 +56,7 @@ class Event:
     message: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """Converts to plain data, for JSON."""
         data = {"event": self.kind, "subject": self.subject, "done": self.done, "total": self.total}
         if self.frame is not None:
             data["frame"] = self.frame
@@ -63,26 +71,35 @@ EventListener = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """A listener for those who do not want to know."""
+    """Listener that does nothing."""
 
 
 CancelCheck = Callable[[], bool]
 
 
 def never_cancelled() -> bool:
-    """Nobody asks for an end."""
+    """Cancel check that always says no."""
     return False
 
 
 def raise_if_cancelled(is_cancelled: CancelCheck) -> None:
-    """Raises CancelledError when somebody has asked for an end."""
+    """Raises CancelledError if the check says that the work is cancelled."""
     if is_cancelled():
-        raise CancelledError("cancelled; what was finished is kept, and the same job goes on from there")
+        raise CancelledError("cancelled; finished frames are kept, and the same job continues after them")
 
 
 @dataclass(frozen=True)
 class FrameReport:
-    """One frame of a result. seconds: by stage, of this frame alone. flags: "no-face", "pose-clamped", ..."""
+    """One frame of a result.
+
+    Attributes:
+        frame: Its number.
+        state: "rendered", "kept", "passed" or "failed".
+        path: Its file.
+        seconds: Stage -> time that this frame took.
+        flags: Reasons to look at the frame: "no-face", "pose-clamped", ...
+        message: Why it failed.
+    """
 
     frame: int
     state: str
@@ -92,6 +109,7 @@ class FrameReport:
     message: str = ""
 
     def to_dict(self) -> dict[str, Any]:
+        """Converts to plain data, for JSON."""
         data: dict[str, Any] = {"frame": self.frame, "state": self.state, "path": self.path}
         if self.seconds:
             data["seconds"] = {stage: round(seconds, 4) for stage, seconds in self.seconds.items()}
@@ -104,10 +122,17 @@ class FrameReport:
 
 @dataclass(frozen=True)
 class RenderResult:
-    """What a render did.
+    """Result of a render.
 
-    command: "swap", "drive", "reenact", ... seconds: wall time by stage over all frames, and "total". engines: by
-    stage, what ran. notes: things a person should know that are no failure.
+    Attributes:
+        command: "swap", "drive", "reenact", ...
+        output: Pattern of the files.
+        colorspace: OCIO space of the pixels.
+        frames: One report per frame.
+        seconds: Stage -> wall time over all frames, and "total".
+        engines: Stage -> the engine that ran.
+        device: Device of the networks.
+        notes: Remarks that are no failures.
     """
 
     command: str
@@ -120,16 +145,17 @@ class RenderResult:
     notes: tuple[str, ...] = ()
 
     def list_frames(self, state: str) -> tuple[int, ...]:
-        """Frame numbers in that state."""
+        """Lists the numbers of frames in a state."""
         return tuple(report.frame for report in self.frames if report.state == state)
 
     @property
     def failures(self) -> tuple[tuple[int, str], ...]:
+        """Frame number and message of each failed frame."""
         return tuple((report.frame, report.message) for report in self.frames if report.state == FAILED)
 
     @property
     def flagged_frames(self) -> Mapping[str, tuple[int, ...]]:
-        """Frame numbers by flag."""
+        """Flag -> numbers of the frames that have it."""
         found: dict[str, list[int]] = {}
         for report in self.frames:
             for flag in report.flags:
@@ -137,6 +163,7 @@ class RenderResult:
         return {flag: tuple(frames) for flag, frames in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
+        """Converts to plain data, for JSON."""
         return {
             "command": self.command,
             "output": self.output,
@@ -154,9 +181,10 @@ class RenderResult:
 
 
 class StageClock(threading.local):
-    """Seconds by stage, added up, for each thread by itself. A stage inside another counts for itself alone.
+    """Adds up the time of each stage, separately for each thread. Time in a nested stage counts for that stage only.
 
-    No stage is begun once `cancelled` says so: CancelledError is raised in its place.
+    Args:
+        is_cancelled: Checked before each stage begins.
     """
 
     def __init__(self, is_cancelled: CancelCheck = never_cancelled) -> None:
@@ -166,6 +194,7 @@ class StageClock(threading.local):
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
+        """Counts the time of the block for `stage`. Raises CancelledError before the block if the work is cancelled."""
         raise_if_cancelled(self._is_cancelled)
         start = time.perf_counter()
         self._nested_seconds.append(0.0)
@@ -177,6 +206,6 @@ class StageClock(threading.local):
             self._nested_seconds[-1] += spent
 
     def take_seconds(self) -> dict[str, float]:
-        """What was added since the last call."""
+        """Gives stage -> seconds since the last call, and starts again from zero."""
         taken, self.seconds = self.seconds, {}
         return taken

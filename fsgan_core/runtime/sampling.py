@@ -1,4 +1,4 @@
-"""Picking some of many: evenly spread places of a clip."""
+"""Picks evenly spread items, such as frames of a clip."""
 
 from __future__ import annotations
 

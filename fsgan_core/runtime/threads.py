@@ -1,4 +1,4 @@
-"""How many threads work on a shot, so that results do not depend on it and memory stays bounded."""
+"""Number of threads per shot: results must not depend on it, and memory must stay bounded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 __all__ = ["count_frame_workers", "limit_algebra_threads"]
 
 MAX_WORKERS = 4
-MAX_WORKING_BYTES = 1 << 30  # of all frames that are worked on at once, beside what is kept in memory
-PLATES_PER_FRAME = 3  # whole plates that a frame holds while it is worked on and written
+MAX_WORKING_BYTES = 1 << 30  # of all frames that are rendered at once, without the caches
+PLATES_PER_FRAME = 3  # whole plates in memory while a frame is rendered and written
 
 _limits_lock = threading.Lock()
 _active_blocks = 0
@@ -21,11 +21,10 @@ _thread_limits: list[Any] = []
 
 @contextmanager
 def limit_algebra_threads() -> Iterator[None]:
-    """Linear algebra on one thread while the block runs.
+    """Limits linear algebra (BLAS) to one thread while the block runs.
 
-    Split over threads, sums come out in another order on a machine with another number of processors, and the same
-    shot would differ in its last bits. Our systems are small, too: one thread each is faster, and frames run side by
-    side instead.
+    With more threads the order of sums depends on the number of processors, and the same shot would differ in its last
+    bits on another machine. One thread is also faster for our small systems; frames run in parallel instead.
     """
     from threadpoolctl import threadpool_limits
 
@@ -36,7 +35,7 @@ def limit_algebra_threads() -> Iterator[None]:
     try:
         yield
     finally:
-        # Where several threads are in such blocks, the last one out gives the processors back.
+        # If several threads are in such blocks, the last one to leave restores the limits.
         with _limits_lock:
             _active_blocks -= 1
             while _thread_limits and not _active_blocks:
@@ -44,6 +43,6 @@ def limit_algebra_threads() -> Iterator[None]:
 
 
 def count_frame_workers(plate_bytes: int) -> int:
-    """How many frames are worked on side by side, for plates of that size."""
+    """Gives the number of frames to render in parallel, for plates of `plate_bytes` bytes."""
     room = MAX_WORKING_BYTES // (PLATES_PER_FRAME * max(1, plate_bytes))
     return max(1, min(MAX_WORKERS, room, os.cpu_count() or 1))
