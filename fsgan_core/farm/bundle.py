@@ -145,7 +145,7 @@ def describe_job_engines(job: RenderJob, *, tuned: bool = False) -> str:
     return describe_engines({stage: job.renderer.engines[stage] for stage in job.running_stages}, tuned=tuned)
 
 
-def describe_engines(engines: Mapping[str, ResolvedEngine], *, tuned: bool = False) -> str:
+def describe_engines(engines: Mapping[str, ResolvedEngine[Any]], *, tuned: bool = False) -> str:
     texts = [f"fsgan {__version__} {compute_code_digest(KEYED_CODE)[:12]}"]
     for stage, engine in engines.items():
         weights = "fine-tuned" if tuned and stage == "reenact" else engine.weights_text

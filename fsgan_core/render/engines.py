@@ -1,47 +1,64 @@
-"""Which engine does a stage: one table of names, what each needs, and the functions that do the work.
+"""Which engine does a stage: one table of engines, what each needs, and how to load it.
 
-A row names the functions of its stage, which all rows of a stage give the same signature, and the roles of network
-weights that it needs (or makes use of where they are installed). Functions of a row with roles take one keyword more:
-`networks`, role -> network. Rows stand best first: "auto" takes the first that lacks nothing.
+A row names the roles of network weights that the engine needs, or uses if they are installed, and the function that
+imports it. Importing this module imports no engine. Rows stand best first: with `engine=auto` a stage takes the first
+one that lacks nothing.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from fsgan_core.contract.errors import EngineError, WeightsError
 
 if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
     from fsgan_core.networks.weights.catalogue import InstalledWeights
+    from fsgan_core.stages.interface import (
+        BlendEngine,
+        DriveEngine,
+        InpaintEngine,
+        MaskEngine,
+        Networks,
+        ReenactEngine,
+    )
 
 __all__ = [
     "ENGINES",
     "Engine",
     "NetworkRuntime",
     "ResolvedEngine",
+    "StageEngines",
     "choose_engine",
+    "choose_engines",
     "describe_missing",
     "draws_whole_face",
     "find_auto_engine",
 ]
 
 
+EngineT = TypeVar("EngineT")
+EngineT_co = TypeVar("EngineT_co", covariant=True)
+Factory: TypeAlias = "Callable[[Networks], EngineT]"
+
+
 @dataclass(frozen=True)
-class Engine:
+class Engine(Generic[EngineT_co]):
     """One way to do a stage.
 
-    functions: part of the stage's work -> "module:function". needs: roles of weights that it cannot do without. uses:
-    roles that it makes use of where they are there.
+    Attributes:
+        stage: The stage that it does.
+        name: As in the parameter `engine`.
+        create: Imports the engine and gives it its networks.
+        required_roles: Roles of weights that it cannot do without.
+        optional_roles: Roles of weights that it uses if they are installed.
     """
 
     stage: str
     name: str
-    functions: Mapping[str, str]
+    create: Factory[EngineT_co]
     required_roles: tuple[str, ...] = ()
     optional_roles: tuple[str, ...] = ()
 
@@ -55,10 +72,16 @@ class NetworkRuntime:
 
 
 @dataclass(frozen=True)
-class ResolvedEngine:
-    """An engine with the weights that it runs with in one job, role -> installed file."""
+class ResolvedEngine(Generic[EngineT_co]):
+    """An engine with the weights that it runs with in one job.
 
-    engine: Engine
+    Attributes:
+        engine: The row of the table.
+        installed_weights: Role -> installed file.
+        runtime: What its networks run on.
+    """
+
+    engine: Engine[EngineT_co]
     installed_weights: Mapping[str, InstalledWeights] = field(default_factory=dict)
     runtime: NetworkRuntime = field(default_factory=NetworkRuntime)
 
@@ -83,77 +106,145 @@ class ResolvedEngine:
         ]
         return ", ".join(said) or "none"
 
-    def load_function(self, part: str) -> Callable[..., Any]:
-        """The function for a part of the stage's work, its module imported and its networks loaded now."""
-        module, _, name = self.engine.functions[part].partition(":")
-        function = getattr(importlib.import_module(module), name)
+    def load(self) -> EngineT_co:
+        """Imports the engine and loads its networks."""
         if not self.engine.required_roles:
-            return function
+            return self.engine.create({})
         from fsgan_core.networks.network import Network
 
         networks = {
             role: Network.load(found, self.runtime.device, self.runtime.precision)
             for role, found in self.installed_weights.items()
         }
-        return functools.partial(function, networks=networks)
+        return self.engine.create(networks)
 
 
-_REENACT = {"reenact": "fsgan_core.stages.reenactment:reenact"}
-_DRIVE = {
-    "picture": "fsgan_core.stages.motion.liquify:drive_picture",
-    "mattes": "fsgan_core.stages.motion.liquify:drive_mattes",
-}
-_MASK = {"measure": "fsgan_core.stages.masking:measure_mattes", "combine": "fsgan_core.stages.masking:combine_mattes"}
-_INPAINT = {"inpaint": "fsgan_core.stages.inpainting:inpaint"}
-_BLEND = {"blend": "fsgan_core.stages.blending:blend"}
-_FSGAN_REENACT = {"reenact": "fsgan_core.stages.neural.fsgan_reenact:reenact"}
-_FSGAN_MASK = {
-    "measure": "fsgan_core.stages.neural.fsgan_mask:measure_mattes",
-    "combine": "fsgan_core.stages.neural.fsgan_mask:combine_mattes",
-}
-_FSGAN_INPAINT = {"inpaint": "fsgan_core.stages.neural.fsgan_inpaint:inpaint"}
-_FSGAN_BLEND = {"blend": "fsgan_core.stages.neural.fsgan_blend:blend"}
+def _create_warp_reenact(networks: Networks) -> ReenactEngine:
+    from fsgan_core.stages import reenactment
 
-ENGINES: tuple[Engine, ...] = (
-    Engine("reenact", "fsgan", _FSGAN_REENACT, required_roles=("reenact",), optional_roles=("mask",)),
-    Engine("reenact", "warp", _REENACT),
-    Engine("drive", "liquify", _DRIVE),
-    Engine("mask", "fsgan", _FSGAN_MASK, required_roles=("mask",)),
-    Engine("mask", "geometric", _MASK),
-    Engine("inpaint", "fsgan", _FSGAN_INPAINT, required_roles=("inpaint",)),
-    Engine("inpaint", "fill", _INPAINT),
-    Engine("blend", "fsgan", _FSGAN_BLEND, required_roles=("blend",)),
-    Engine("blend", "poisson", _BLEND),
-    Engine("blend", "multiband", _BLEND),
-    Engine("blend", "over", _BLEND),
+    return reenactment
+
+
+def _create_fsgan_reenact(networks: Networks) -> ReenactEngine:
+    from fsgan_core.stages.neural.fsgan_reenact import FsganReenact
+
+    return FsganReenact(networks)
+
+
+def _create_geometric_mask(networks: Networks) -> MaskEngine:
+    from fsgan_core.stages import masking
+
+    return masking
+
+
+def _create_fsgan_mask(networks: Networks) -> MaskEngine:
+    from fsgan_core.stages.neural.fsgan_mask import FsganMask
+
+    return FsganMask(networks)
+
+
+def _create_fill_inpaint(networks: Networks) -> InpaintEngine:
+    from fsgan_core.stages import inpainting
+
+    return inpainting
+
+
+def _create_fsgan_inpaint(networks: Networks) -> InpaintEngine:
+    from fsgan_core.stages.neural.fsgan_inpaint import FsganInpaint
+
+    return FsganInpaint(networks)
+
+
+def _create_classical_blend(networks: Networks) -> BlendEngine:
+    from fsgan_core.stages import blending
+
+    return blending
+
+
+def _create_fsgan_blend(networks: Networks) -> BlendEngine:
+    from fsgan_core.stages.neural.fsgan_blend import FsganBlend
+
+    return FsganBlend(networks)
+
+
+def _create_liquify_drive(networks: Networks) -> DriveEngine:
+    from fsgan_core.stages.motion import liquify
+
+    return liquify
+
+
+ENGINES: tuple[Engine[Any], ...] = (
+    Engine("reenact", "fsgan", _create_fsgan_reenact, required_roles=("reenact",), optional_roles=("mask",)),
+    Engine("reenact", "warp", _create_warp_reenact),
+    Engine("drive", "liquify", _create_liquify_drive),
+    Engine("mask", "fsgan", _create_fsgan_mask, required_roles=("mask",)),
+    Engine("mask", "geometric", _create_geometric_mask),
+    Engine("inpaint", "fsgan", _create_fsgan_inpaint, required_roles=("inpaint",)),
+    Engine("inpaint", "fill", _create_fill_inpaint),
+    Engine("blend", "fsgan", _create_fsgan_blend, required_roles=("blend",)),
+    Engine("blend", "poisson", _create_classical_blend),
+    Engine("blend", "multiband", _create_classical_blend),
+    Engine("blend", "over", _create_classical_blend),
 )
 
 
-def choose_engine(
-    stage: str, stages: Stages, machine: NetworkRuntime | None = None, table: Sequence[Engine] = ENGINES
-) -> ResolvedEngine:
-    """The engine that the stage's parameter `engine` names, or for "auto" the best that can run here; with its
-    weights.
+@dataclass(frozen=True)
+class StageEngines:
+    """The engines of one job. A drive's picture is made by `drive` in place of `reenact`."""
 
-    Raises EngineError (no such engine) or WeightsError (weights that it needs are not there or not allowed; the
-    message says what to do).
+    reenact: ResolvedEngine[ReenactEngine]
+    mask: ResolvedEngine[MaskEngine]
+    inpaint: ResolvedEngine[InpaintEngine]
+    blend: ResolvedEngine[BlendEngine]
+    drive: ResolvedEngine[DriveEngine]
+
+    def __getitem__(self, stage: str) -> ResolvedEngine[Any]:
+        engine: ResolvedEngine[Any] = getattr(self, stage)
+        return engine
+
+
+def choose_engines(stages: Stages, runtime: NetworkRuntime | None = None) -> StageEngines:
+    """Chooses the engine of every stage; raises as `choose_engine`."""
+    return StageEngines(
+        reenact=choose_engine("reenact", stages, runtime),
+        mask=choose_engine("mask", stages, runtime),
+        inpaint=choose_engine("inpaint", stages, runtime),
+        blend=choose_engine("blend", stages, runtime),
+        drive=choose_engine("drive", stages, runtime),
+    )
+
+
+def choose_engine(
+    stage: str, stages: Stages, runtime: NetworkRuntime | None = None, table: Sequence[Engine[Any]] = ENGINES
+) -> ResolvedEngine[Any]:
+    """Chooses the engine of a stage, with its weights.
+
+    Args:
+        stage: "reenact", "mask", "inpaint", "blend" or "drive".
+        stages: The parameter `engine` of the stage names the engine; "auto" takes the best one that can run here.
+        runtime: What networks run on.
+        table: The engines to choose from, best first.
+
+    Raises:
+        EngineError: There is no such engine.
+        WeightsError: Weights that it needs are not installed or not allowed.
     """
-    machine = machine or NetworkRuntime()
+    runtime = runtime or NetworkRuntime()
     name = getattr(getattr(stages, stage, None), "engine", "auto")
     rows = [engine for engine in table if engine.stage == stage]
     for engine in rows:
         # Weights that are named are wanted, so an engine that is left to choose is theirs.
         if name == engine.name or (name == "auto" and (not engine.required_roles or _get_named_weights(stages, stage))):
-            return ResolvedEngine(engine, _find_engine_weights(engine, stages), machine)
+            return ResolvedEngine(engine, _find_engine_weights(engine, stages), runtime)
         found = _find_best_weights(engine, stages) if name == "auto" else None
         if found is not None:
-            return ResolvedEngine(engine, found, machine)
+            return ResolvedEngine(engine, found, runtime)
     if name == "auto":
         raise EngineError(f"no engine of {stage} can run here; `fsgan doctor` says what each one lacks")
     raise EngineError(f"{stage}.engine = {name} is not known; there are {', '.join(row.name for row in rows)} and auto")
 
 
-def draws_whole_face(chosen: ResolvedEngine, prewarp: str) -> bool:
+def draws_whole_face(chosen: ResolvedEngine[Any], prewarp: str) -> bool:
     """Whether an engine of reenactment draws the face anew, and not refines a warped view, which shows what the view
     shows. prewarp: reenact.prewarp."""
     network = chosen.installed_weights.get("reenact")
@@ -162,7 +253,7 @@ def draws_whole_face(chosen: ResolvedEngine, prewarp: str) -> bool:
     return not (network.info.prewarp if prewarp == "auto" else prewarp == "on")
 
 
-def describe_missing(engine: Engine, allow: str = "any") -> str:
+def describe_missing(engine: Engine[Any], allow: str = "any") -> str:
     """What an engine lacks on this machine and what to do about it; "" where it can run."""
     from fsgan_core.networks.weights.catalogue import find_weights
 
@@ -189,7 +280,7 @@ def _get_named_weights(stages: Stages, role: str) -> str:
     return str(getattr(getattr(stages, role, None), "network", ""))
 
 
-def _find_engine_weights(engine: Engine, stages: Stages) -> dict[str, InstalledWeights]:
+def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights]:
     """The weights of an engine that was asked for. Raises WeightsError."""
     if not engine.required_roles:
         return {}
@@ -202,7 +293,7 @@ def _find_engine_weights(engine: Engine, stages: Stages) -> dict[str, InstalledW
     return {**found, **_find_optional_weights(engine, stages)}
 
 
-def _find_best_weights(engine: Engine, stages: Stages) -> dict[str, InstalledWeights] | None:
+def _find_best_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights] | None:
     """The weights that "auto" takes for an engine; None where some are missing."""
     from fsgan_core.networks.weights.catalogue import find_best_weights
 
@@ -211,7 +302,7 @@ def _find_best_weights(engine: Engine, stages: Stages) -> dict[str, InstalledWei
     return {**there, **_find_optional_weights(engine, stages)} if len(there) == len(found) else None
 
 
-def _find_optional_weights(engine: Engine, stages: Stages) -> dict[str, InstalledWeights]:
+def _find_optional_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights]:
     """Weights of the roles that an engine only makes use of: those that the role's own stage would run with."""
     found = {}
     for role in engine.optional_roles:

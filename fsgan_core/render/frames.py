@@ -26,17 +26,18 @@ from fsgan_core.contract.version import __version__
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
-from fsgan_core.render.engines import NetworkRuntime, ResolvedEngine, choose_engine, draws_whole_face
+from fsgan_core.render.engines import NetworkRuntime, choose_engines, draws_whole_face
 from fsgan_core.render.provenance import make_provenance, strip_foreign_prefixes
 from fsgan_core.render.scene import Scene
 from fsgan_core.runtime.cache import ByteLRU, compute_code_digest, compute_digest
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
 from fsgan_core.stages.drive import DRIVER_CLIP, compute_drive_margin
+from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
-from fsgan_core.stages.reenactment import VIEW_MARGIN, SourceView, mirror_view, prepare_view
+from fsgan_core.stages.reenactment import VIEW_MARGIN, mirror_view, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["NO_FACE", "FrameRenderer", "TargetFrame"]
@@ -112,10 +113,7 @@ class FrameRenderer:
         self.upstream = dict(upstream or {})
         self.clock = clock or StageClock()
         machine = NetworkRuntime(inputs.device, inputs.stages.weights.precision)
-        # A drive's picture is made in place of the reenactment.
-        self.engines: dict[str, ResolvedEngine] = {
-            stage: choose_engine(stage, inputs.stages, machine) for stage in (*RENDER_STAGES, "drive")
-        }
+        self.engines = choose_engines(inputs.stages, machine)
         # Frames come in ascending order: a plate is wanted until its own turn, a matte by its later neighbours too.
         ahead = inputs.stages.mask.smooth + MAX_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(PLATES_LIMIT, lambda frame: frame.nbytes, ahead)
@@ -174,6 +172,17 @@ class FrameRenderer:
         with self.clock.time("read"):
             return self._plates.get(frame, lambda: self._read_target(frame))
 
+    def get_face_frame(self, frame: int, *, with_holdout: bool = True) -> FaceFrame:
+        """Gets what every stage needs of a frame that has a face. Raises PlateError."""
+        scene = self.get_scene(frame)
+        return FaceFrame(
+            plate=self.get_target(frame).plate,
+            face=scene.faces[frame],
+            region=self.get_region(frame),
+            codec=scene.codec,
+            holdout=self._read_holdout(frame) if with_holdout else None,
+        )
+
     def _read_target(self, frame: int) -> TargetFrame:
         item = self.inputs.target
         original = item.sequence.read(frame)
@@ -192,38 +201,32 @@ class FrameRenderer:
 
     def _reenact_plan(self, frame: int, plan: FramePlan) -> Plate:
         scene = self.get_scene(frame)
-        target = self.get_target(frame).plate
         if frame in scene.driven_frames:
-            return self._drive_frame(scene, target, frame)
+            return self._drive_frame(scene, frame)
+        face_frame = self.get_face_frame(frame)
         views = {chosen.view: self._get_view(scene, chosen.view) for chosen in plan.views}
         with self.clock.time("reenact"):
-            function, params = self.engines["reenact"].load_function("reenact"), self._get_params("reenact")
-            plate: Plate = function(
-                target,
-                scene.goal_faces[frame],
-                self.get_region(frame),
-                plan,
-                views,
-                scene.codec,
-                params,
-                *select_proportions(scene, params),
+            params = self._get_params("reenact")
+            likeness, recognition = select_proportions(scene, params)
+            return self.engines.reenact.load().reenact(
+                face_frame, plan=plan, views=views, params=params, likeness=likeness, recognition=recognition
             )
-        return plate
 
-    def _drive_frame(self, scene: Scene, target: Plate, frame: int) -> Plate:
-        driven, measured, holdout = scene.driven_frames[frame], self._measure_mattes(frame), self._read_holdout(frame)
+    def _drive_frame(self, scene: Scene, frame: int) -> Plate:
+        driven, measured = scene.driven_frames[frame], self._measure_mattes(frame)
+        face_frame = self.get_face_frame(frame)
         views = {patch.view: self._get_view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
-            function = self.engines["drive"].load_function("picture")
-            plate: Plate = function(target, driven, measured, views, scene.codec, self._get_params("mask"), holdout)
-        return plate
+            return self.engines.drive.load().drive_picture(
+                face_frame, driven=driven, measured=measured, views=views, params=self._get_params("mask")
+            )
 
     def _get_view(self, scene: Scene, ref: ViewRef) -> SourceView:
         """A source's picture, ready to be warped."""
         # Makers that share what they keep may want it cut differently wide.
         wide = [
             compute_view_margin(found.info.crop)
-            for role, found in self.engines["reenact"].installed_weights.items()
+            for role, found in self.engines.reenact.installed_weights.items()
             if role == "reenact"
         ]
         margin = max([VIEW_MARGIN, *wide])
@@ -248,21 +251,13 @@ class FrameRenderer:
             for near in self.list_neighbours(frame)
             if near == frame or self._is_readable(near)
         ]
-        holdout = self._read_holdout(frame)
+        face_frame = self.get_face_frame(frame)
         with self.clock.time("mask"):
-            combine = self.engines["mask"].load_function("combine")
-            plate: Plate = combine(
-                scene.faces[frame],
-                self.get_region(frame),
-                neighbours,
-                self._get_params("mask"),
-                self.get_target(frame).plate,
-                holdout,
-            )
+            params = self._get_params("mask")
+            plate = self.engines.mask.load().combine_mattes(face_frame, neighbours=neighbours, params=params)
             if frame in scene.driven_frames:
-                function = self.engines["drive"].load_function("mattes")
-                plate = function(
-                    plate, self.get_target(frame).plate, scene.driven_frames[frame], self._get_params("mask"), holdout
+                plate = self.engines.drive.load().drive_mattes(
+                    face_frame, driven=scene.driven_frames[frame], mattes=plate, params=params
                 )
         return replace(plate, metadata={**plate.metadata, **self._collect_provenance(frame, "mask")})
 
@@ -290,16 +285,11 @@ class FrameRenderer:
         return True
 
     def _measure_mattes(self, frame: int) -> Plate:
-        scene = self.get_scene(frame)
-
         def run_measurement() -> Plate:
-            target = self.get_target(frame).plate
+            # Without the hold-out: a measurement is shared with the neighbouring frames.
+            face_frame = self.get_face_frame(frame, with_holdout=False)
             with self.clock.time("mask"):
-                function = self.engines["mask"].load_function("measure")
-                plate: Plate = function(
-                    target, scene.faces[frame], self.get_region(frame), scene.codec, self._get_params("mask")
-                )
-            return plate
+                return self.engines.mask.load().measure_mattes(face_frame, params=self._get_params("mask"))
 
         return self._measured_mattes.get(frame, run_measurement)
 
@@ -308,18 +298,14 @@ class FrameRenderer:
             return self._read_upstream("inpaint", frame)
         first = self.render_reenacted(frame) if reenacted is None else reenacted
         mattes = self.render_mattes(frame) if mattes is None else mattes
-        holdout = self._read_holdout(frame)
+        face_frame = self.get_face_frame(frame)
         with self.clock.time("inpaint"):
-            function = self.engines["inpaint"].load_function("inpaint")
-            scene = self.get_scene(frame)
-            plate: Plate = function(
-                first,
-                mattes,
-                lambda: self._render_further_views(frame),
-                scene.codec,
-                self._get_params("inpaint"),
-                holdout,
-                scene.faces[frame],
+            plate = self.engines.inpaint.load().inpaint(
+                face_frame,
+                reenacted=first,
+                mattes=mattes,
+                further_views=lambda: self._render_further_views(frame),
+                params=self._get_params("inpaint"),
             )
         said = self._collect_provenance(frame, "inpaint", first.metadata, mattes.metadata)
         return replace(plate, metadata={**plate.metadata, **said})
@@ -329,7 +315,7 @@ class FrameRenderer:
         scene = self.get_scene(frame)
         if frame not in scene.frame_plans or not self.stages.inpaint.other_views:
             return
-        if draws_whole_face(self.engines["reenact"], self.stages.reenact.prewarp) and frame not in scene.driven_frames:
+        if draws_whole_face(self.engines.reenact, self.stages.reenact.prewarp) and frame not in scene.driven_frames:
             return  # a network draws the whole face from any view: another one shows no more of it
         for ref in scene.frame_plans[frame].further_views:
             yield self._reenact_plan(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
@@ -337,16 +323,13 @@ class FrameRenderer:
     def render_blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> BlendResult:
         completed = self.render_completed(frame) if completed is None else completed
         mattes = self.render_mattes(frame) if mattes is None else mattes
-        scene = self.get_scene(frame)
-        target = self.get_target(frame).plate
-        holdout = self._read_holdout(frame)
+        face_frame = self.get_face_frame(frame)
         with self.clock.time("blend"):
-            function = self.engines["blend"].load_function("blend")
-            result = function(
-                target, completed, mattes, scene.faces[frame], scene.codec, self._get_params("blend"), holdout
+            result = self.engines.blend.load().blend(
+                face_frame, completed=completed, mattes=mattes, params=self._get_params("blend")
             )
         metadata = self._collect_provenance(frame, "blend", completed.metadata, mattes.metadata)
-        plate = replace(result.plate, metadata={**target.metadata, **metadata})
+        plate = replace(result.plate, metadata={**face_frame.plate.metadata, **metadata})
         return BlendResult(plate, result.matte, completed.data_window)
 
     def _read_holdout(self, frame: int) -> np.ndarray | None:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def make_provenance(
-    engine: ResolvedEngine,
+    engine: ResolvedEngine[Any],
     *,
     box: Sequence[float],
     space: str,

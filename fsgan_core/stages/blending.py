@@ -18,8 +18,8 @@ import numpy as np
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, META_MOUTH, RGB
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.runtime.arrays import Image
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
     blur_weighted,
@@ -31,6 +31,7 @@ from fsgan_core.stages.image_ops import (
     to_scene_linear,
     unpremultiply,
 )
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.masking import read_texture
 from fsgan_core.stages.plate_match import match_light, match_texture
 from fsgan_core.stages.poisson import solve_membrane
@@ -39,37 +40,18 @@ MULTIBAND_LIMIT = 1.25  # perceived
 MIN_MATTE = 1e-7  # a matte below this is none: a half float would have it as 0, and say that nothing has changed there
 
 
-@dataclass(frozen=True)
-class BlendedPlate:
-    """plate: the whole target with the new face. matte: float32 (h, w) on the completed face's region, what was
-    mixed by; 0 means untouched, bit for bit."""
+def blend(frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
+    """Blends the completed face into the plate (see `interface.BlendEngine`).
 
-    plate: Plate
-    matte: np.ndarray
-
-
-def blend(
-    target: Plate,
-    completed: Plate,
-    mattes: Plate,
-    face: Face,
-    codec: Codec,
-    params: BlendParams,
-    holdout: np.ndarray | None = None,
-) -> BlendedPlate:
-    """The target with the face in it.
-
-    target: the whole frame, R, G, B in the codec's space; every other channel, the windows and the metadata come back
-    as they are. completed: R, G, B, A premultiplied; mattes: of `mask`, both on one region. holdout: float32 (h, w),
-    1 where nothing is to be changed. An empty matte gives the target back. NaN and infinity stay outside the matte
-    and are replaced inside.
+    Outside the matte every pixel comes back as it is, as do all other channels, the windows and the metadata; an empty
+    matte gives the plate back. NaN and infinity stay outside the matte and are replaced inside.
     """
-    given = prepare_blend(target, completed, mattes, face, codec, params, holdout)
+    given = prepare_blend(frame, completed, mattes, params)
     if given is None:
-        return skip_blend(target, completed)
-    new = apply_plate_texture(given.new_face, given, mattes, params, face)
+        return skip_blend(frame)
+    new = apply_plate_texture(given.new_face, given, mattes, params, frame.face)
     engine = BLEND_ENGINES["poisson" if params.engine == "auto" else params.engine]
-    return mix_into_target(target, given, engine(replace(given, new_face=new), params), codec, params)
+    return mix_into_target(frame, given, engine(replace(given, new_face=new), params), params)
 
 
 @dataclass(frozen=True)
@@ -91,17 +73,9 @@ class BlendInputs:
     region: Window
 
 
-def prepare_blend(
-    target: Plate,
-    completed: Plate,
-    mattes: Plate,
-    face: Face,
-    codec: Codec,
-    params: BlendParams,
-    holdout: np.ndarray | None,
-) -> BlendInputs | None:
-    """What there is to blend, or None where nothing is to be changed."""
-    region = completed.data_window
+def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: BlendParams) -> BlendInputs | None:
+    """Prepares what an engine blends; None if nothing changes."""
+    target, face, region, codec, holdout = frame.plate, frame.face, frame.region, frame.codec, frame.holdout
     rgb, alpha = unpremultiply(completed)
     matte = clip01(mattes.get_matte(MATTE_FACE)) * alpha
     if holdout is not None:
@@ -148,12 +122,10 @@ def apply_plate_texture(
     )
 
 
-def mix_into_target(
-    target: Plate, given: BlendInputs, seated: np.ndarray, codec: Codec, params: BlendParams
-) -> BlendedPlate:
-    """The target with matte x (seated - own) added in its own values; seated: float32 (h, w, 3), perceived."""
-    region = given.region
-    seated = seated + given.kept_mouth[..., None] * (given.target_face - seated)
+def mix_into_target(frame: FaceFrame, given: BlendInputs, seated: Image, params: BlendParams) -> BlendedPlate:
+    """Adds matte x (seated - own) to the plate's own values; seated: on the region, perceptual."""
+    target, region, codec = frame.plate, frame.region, frame.codec
+    face = seated + given.kept_mouth[..., None] * (given.target_face - seated)
     window = region.intersect(target.data_window)
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
     matte = given.matte * np.float32(params.mix)
@@ -163,7 +135,7 @@ def mix_into_target(
     before = target.pixels[slot][..., channels]
     clean = to_scene_linear(given.target_face[inner], codec.exposure)
     before = np.where(np.isfinite(before), before, clean)
-    result = before + matte[inner][..., None] * (to_scene_linear(seated[inner], codec.exposure) - clean)
+    result = before + matte[inner][..., None] * (to_scene_linear(face[inner], codec.exposure) - clean)
     touched = matte[inner] > 0
     for k, channel in enumerate(channels):
         part = pixels[slot][..., channel]
@@ -171,9 +143,9 @@ def mix_into_target(
     return BlendedPlate(replace(target, pixels=pixels), matte)
 
 
-def skip_blend(target: Plate, completed: Plate) -> BlendedPlate:
-    """The target as it is."""
-    return BlendedPlate(target, np.zeros((completed.data_window.height, completed.data_window.width), np.float32))
+def skip_blend(frame: FaceFrame) -> BlendedPlate:
+    """Gives the plate back as it is."""
+    return BlendedPlate(frame.plate, np.zeros((frame.region.height, frame.region.width), np.float32))
 
 
 def _blend_over(given: BlendInputs, params: BlendParams) -> np.ndarray:

@@ -7,7 +7,6 @@ a hat hides it in every view, A falls to 0 there, and the plate's own stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -31,6 +30,7 @@ from fsgan_core.stages.image_ops import (
     to_scene_linear,
     unpremultiply,
 )
+from fsgan_core.stages.interface import FaceFrame, FurtherViews
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
 NEGLIGIBLE_SHARE = 0.002  # of the region: less than this missing is not worth another view
@@ -47,29 +47,20 @@ FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending
 
 
 def inpaint(
-    reenacted: Plate,
-    mattes: Plate,
-    others: Callable[[], Iterable[Plate]],
-    codec: Codec,
-    params: InpaintParams,
-    holdout: np.ndarray | None = None,
-    face: Face | None = None,
+    frame: FaceFrame, *, reenacted: Plate, mattes: Plate, further_views: FurtherViews, params: InpaintParams
 ) -> Plate:
-    """The completed face: R, G, B, A premultiplied (A is how much of the face is new), matte.completed.
-
-    reenacted, mattes: on the same region. others: called when something is missing; gives reenactments of further
-    views on that region. holdout: float32 (h, w), 1 where nothing is to be changed, so nothing need be filled. face:
-    the target's, for its forehead; without one a forehead is made up as everything else.
-    """
+    """Fills what is missing from further views and by a smooth extension (see `interface.InpaintEngine`)."""
+    face, codec = frame.face, frame.codec
     rgb, alpha = unpremultiply(reenacted)
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
-    wanted, needed = compute_fill_mattes(mattes, holdout)
-    picture, shown = gather_views(picture, alpha, needed, others, codec, params, find_dark_parts(face, reenacted))
+    wanted, needed = compute_fill_mattes(mattes, frame.holdout)
+    dark = find_dark_parts(face, reenacted)
+    picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark)
     if (shown > CONFIDENT_SHARE).any():
         picture = extend_picture(picture, shown, needed)
     else:
         needed = np.zeros_like(needed)  # there is nothing to go by
-    left = find_unseen_forehead(shown, wanted, face, reenacted) if params.plate_forehead and face is not None else None
+    left = find_unseen_forehead(shown, wanted, face, reenacted) if params.plate_forehead else None
     return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted, left)
 
 
@@ -85,7 +76,7 @@ def gather_views(
     picture: np.ndarray,
     alpha: np.ndarray,
     needed: np.ndarray,
-    others: Callable[[], Iterable[Plate]],
+    further_views: FurtherViews,
     codec: Codec,
     params: InpaintParams,
     dark: DarkParts,
@@ -95,7 +86,7 @@ def gather_views(
     shown = alpha.copy()
     missing = needed * (1 - shown)
     if params.other_views and missing.sum() > NEGLIGIBLE_SHARE * missing.size:
-        for other in others():
+        for other in further_views():
             picture, shown = _add_view(picture, shown, other, codec, dark)
             missing = needed * (1 - shown)
             if missing.sum() <= NEGLIGIBLE_SHARE * missing.size:
@@ -157,11 +148,8 @@ class DarkParts:
     brows: np.ndarray
 
 
-def find_dark_parts(face: Face | None, reenacted: Plate) -> DarkParts:
-    """Those of the target's face; everywhere when that is not known."""
-    if face is None:
-        everywhere = np.ones(reenacted.pixels.shape[:2], np.float32)
-        return DarkParts(everywhere, everywhere)
+def find_dark_parts(face: Face, reenacted: Plate) -> DarkParts:
+    """Finds the parts of the target's face that may be darker than skin."""
 
     def draw_around(points: np.ndarray) -> np.ndarray:
         return draw_polygon(

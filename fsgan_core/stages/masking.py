@@ -7,7 +7,7 @@ within it is hair (from above) or something in front (from elsewhere). `measure_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -16,8 +16,8 @@ from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES, META_TEX
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.track import Face
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.runtime.arrays import Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
@@ -28,6 +28,7 @@ from fsgan_core.stages.image_ops import (
     smoothstep,
     to_display,
 )
+from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.occlusion import FaceRaster, detect_glasses, find_glasses_frames, find_occluders
 from fsgan_core.stages.plate_match import average_textures, measure_texture
 
@@ -36,15 +37,21 @@ MAX_ENLARGEMENT = 2.5  # times, for a small face
 MATTE_LEVELS = 16  # of a soft matte that is grown
 
 
-def measure_mattes(
-    target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams, doubt: float = 1.0
-) -> Plate:
-    """The mattes of one frame by itself, on `region`: matte.face, matte.hair, matte.mouth, matte.occlusion, each 0..1,
-    not yet smoothed over time, not yet soft at the edge, and going on beyond the plate where the face does.
+def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) -> Plate:
+    """Measures the mattes of one frame by itself (see `interface.MaskEngine`).
 
-    target: R, G, B in the codec's space. doubt: see `skin.foreign`. The plate's metadata holds what `match` measured of
-    the skin's texture.
+    They are not yet soft at the edge, and go on beyond the plate where the face does. The metadata holds the texture of
+    the skin.
+
+    Args:
+        frame: The target's frame, or a view of the source.
+        params: The stage's parameters.
+        doubt: As for `occlusion.find_occluders`.
+
+    Returns:
+        matte.face, matte.hair, matte.mouth, matte.occlusion on the region, each 0..1.
     """
+    target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
     aspect = target.pixel_aspect
     display = to_display(target, region, codec)
     width = warp_points.measure_face_width(face.landmarks, aspect)
@@ -103,31 +110,24 @@ def make_face_raster(
     )
 
 
-def combine_mattes(
-    face: Face,
-    region: Window,
-    neighbours: Sequence[tuple[Face, Plate]],
-    params: MaskParams,
-    inside: Plate,
-    holdout: np.ndarray | None = None,
-) -> Plate:
-    """The mask of a frame: the mattes of its neighbours (itself among them) carried to where the face is now and
-    averaged, nearer ones more; then grown or shrunk and softened.
+def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams) -> Plate:
+    """Combines the measured mattes of neighbouring frames to the mask of one frame (see `interface.MaskEngine`).
 
-    neighbours: (face, measured mattes) of frames at most `params.smooth` away. inside: the target plate, for where it
-    has pixels. holdout: float32 (region.height, region.width), 1 where the artist wants nothing changed.
+    Each is carried to where the face is now. They are averaged, nearer frames more; then the matte is grown or shrunk
+    and softened.
     """
-    aspect = inside.pixel_aspect
-    mean = average_mattes(face, region, neighbours, params, aspect)
+    mean = average_mattes(frame, neighbours, params)
     mattes = dict(zip(MATTES, np.moveaxis(mean, -1, 0), strict=True))
-    return finish_mask(mattes, face, region, neighbours, params, inside, holdout)
+    return finish_mask(frame, mattes, neighbours, params)
 
 
-def average_mattes(
-    face: Face, region: Window, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams, aspect: float
-) -> np.ndarray:
-    """float32 (h, w, channels): what was measured of the neighbours, carried to where the face is now; nearer frames
-    count more."""
+def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams) -> Image:
+    """Averages what was measured of the neighbours, carried to where the face is now; nearer frames count more.
+
+    Returns:
+        (height, width, channels) on the region, the channels of the measured plates.
+    """
+    face, region, aspect = frame.face, frame.region, frame.pixel_aspect
     total: np.ndarray | np.float32 = np.float32(0)
     weights = 0.0
     for other, measured in neighbours:
@@ -138,16 +138,11 @@ def average_mattes(
 
 
 def finish_mask(
-    mattes: dict[str, np.ndarray],
-    face: Face,
-    region: Window,
-    neighbours: Sequence[tuple[Face, Plate]],
-    params: MaskParams,
-    inside: Plate,
-    holdout: np.ndarray | None,
+    frame: FaceFrame, mattes: Mapping[str, Matte], neighbours: Sequence[tuple[Face, Plate]], params: MaskParams
 ) -> Plate:
-    """The mask from its mattes at one moment: size, soft edge, mouth, plate's edge and hold-out."""
-    width = warp_points.measure_face_width(face.landmarks, inside.pixel_aspect)
+    """Makes the mask from its mattes: size, soft edge, mouth, the plate's edge and the hold-out."""
+    inside, region, holdout = frame.plate, frame.region, frame.holdout
+    width = warp_points.measure_face_width(frame.face.landmarks, inside.pixel_aspect)
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])

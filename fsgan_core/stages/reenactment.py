@@ -30,9 +30,11 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
+from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
+from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.motion.face_motion import compute_face_motion, make_pixel_grid, render_motion
 from fsgan_core.stages.motion.lids import compute_blink_landmarks
@@ -49,26 +51,6 @@ STRETCH_RANGE = (
 STREAK_RANGE = 1.4, 2.5  # enlarged that much up and down a lid shows streaks
 STREAK_WIDTH = 0.02  # of the face: how wide they are
 VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
-
-
-@dataclass(frozen=True)
-class SourceView:
-    """One source frame, ready to be warped.
-
-    display: float32 (h, w, 3), display-like, of `window`, a part of the source picture around the face. matte: float32
-    (h, w), 1 where it shows skin, 0 on hair, occluders, background. picture: the source's display window, which
-    STMaps count by. face, pixel_aspect: in the source's own coordinates. filled: where the source has pixels; elsewhere
-    `display` repeats its border. None: all of `window`. mirrored: all of it lies flipped within `picture`.
-    """
-
-    display: np.ndarray
-    matte: np.ndarray
-    window: Window
-    display_window: Window
-    face: Face
-    pixel_aspect: float = 1.0
-    filled_window: Window | None = None
-    mirrored: bool = False
 
 
 def mirror_view(view: SourceView) -> SourceView:
@@ -93,7 +75,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     """A view from a source plate (R, G, B in the codec's space) and the face in it. margin: of the face, how much
     around it is kept."""
     window = compute_region(face.box, margin, plate.pixel_aspect)
-    mattes = measure_mattes(plate, face, window, codec, mask, VIEW_DOUBT)
+    mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, doubt=VIEW_DOUBT)
     # Strands and shadows at the edge of hair or of something in front would be taken for skin.
     foreign = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     size = 2 * round(FOREIGN_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1
@@ -112,23 +94,19 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
 
 
 def reenact(
-    target: Plate,
-    face: Face,
-    region: Window,
+    frame: FaceFrame,
+    *,
     plan: FramePlan,
-    views: dict[ViewRef, SourceView],
-    codec: Codec,
+    views: Mapping[ViewRef, SourceView],
     params: ReenactParams,
-    likeness: np.ndarray | None = None,
-    recognition: np.ndarray | None = None,
+    likeness: Points3D | None = None,
+    recognition: Points3D | None = None,
 ) -> Plate:
-    """The reenacted face on `region`: R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
+    """Warps the source's views to the target's landmarks and combines them (see `interface.ReenactEngine`).
 
-    target: the frame to be changed, for its inner mouth. face: where the new face is to be. plan: which of `views`
-    with which weights. likeness: (68, 3) mm, source's proportions minus the target's (`mesh.personal_shape`); None is
-    no change. recognition: (68, 3) mm, what lets the source be recognised (stages.recognition), or None. A is 1 where
-    the views show skin of the source.
+    A is 1 where the views show skin of the source. The frame's plate gives the inner mouth where the plan keeps it.
     """
+    target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
     aspect = target.pixel_aspect
     goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
     width = warp_points.measure_face_width(face.landmarks, aspect)

@@ -174,7 +174,7 @@ class TestSwapReportEvaluate:
     def test_nothing_to_show(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """All frames failed: a report without pictures, and the exit code says so."""
 
-        def faulty(*_: object) -> None:
+        def faulty(*_: object, **__: object) -> None:
             raise InputError("out of paint")
 
         monkeypatch.setattr("fsgan_core.stages.blending.blend", faulty)

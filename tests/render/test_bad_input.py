@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ from fsgan_core.plates.exr import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from tests.small_shot import FRAMES, Small, plate_of
 
 
@@ -302,10 +304,10 @@ class TestMachine:
 
         real = blending.blend
 
-        def faulty(*given: object) -> object:
-            if given[3].frame == 2:  # type: ignore[attr-defined]
+        def faulty(frame: FaceFrame, **given: Any) -> BlendedPlate:
+            if frame.face.frame == 2:
                 raise ZeroDivisionError("by zero")
-            return real(*given)  # type: ignore[arg-type]
+            return real(frame, **given)
 
         monkeypatch.setattr(blending, "blend", faulty)
         result = render_shot(small.shot(tmp_path / "out", "1-3"))

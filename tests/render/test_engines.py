@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +25,7 @@ from fsgan_core.render.engines import (
     draws_whole_face,
     find_auto_engine,
 )
+from fsgan_core.stages.interface import BlendEngine, DriveEngine, InpaintEngine, MaskEngine, ReenactEngine
 
 
 def found(role: str, name: str = "", licence: str = "unknown") -> Any:
@@ -98,7 +102,7 @@ def test_an_engine_without_its_weights_says_what_to_run(installed: set[str]) -> 
 
 
 def test_an_engine_that_is_not_known() -> None:
-    table = (Engine("blend", "over", {}),)
+    table = (Engine("blend", "over", lambda networks: None),)
     with pytest.raises(EngineError, match="there are over and auto"):
         choose_engine("blend", Stages(blend=BlendParams(engine="poisson")), table=table)
     with pytest.raises(EngineError, match="doctor"):
@@ -113,9 +117,25 @@ def test_what_the_metadata_says_of_weights() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: f"{engine.stage}-{engine.name}")
-def test_functions_are_there(engine: Engine) -> None:
-    for part in engine.functions:
-        assert callable(ResolvedEngine(engine).load_function(part))
+def test_an_engine_has_the_methods_of_its_stage(engine: Engine[Any]) -> None:
+    protocol = {
+        "reenact": ReenactEngine,
+        "mask": MaskEngine,
+        "inpaint": InpaintEngine,
+        "blend": BlendEngine,
+        "drive": DriveEngine,
+    }[engine.stage]
+    created = engine.create({})
+    for name in (name for name in vars(protocol) if not name.startswith("_")):
+        wanted = inspect.signature(getattr(protocol, name)).parameters
+        offered = inspect.signature(getattr(created, name)).parameters
+        assert [name for name in wanted if name != "self"] == [name for name in offered if name in wanted]
+
+
+def test_the_table_imports_no_engine() -> None:
+    program = "import sys, fsgan_core.render.engines; print(*{'torch', 'scipy', 'cv2'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_what_is_missing(installed: set[str]) -> None:

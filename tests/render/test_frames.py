@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,15 +17,21 @@ from fsgan_core.stages.reenactment import VIEW_MARGIN
 from fsgan_core.stages.views import ViewRef
 
 
-def maker(monkeypatch: pytest.MonkeyPatch, engine: ResolvedEngine, like: FrameRenderer | None = None) -> FrameRenderer:
+def maker(
+    monkeypatch: pytest.MonkeyPatch, engine: ResolvedEngine[Any], like: FrameRenderer | None = None
+) -> FrameRenderer:
     """One that reads no files: a view is the margin that it was cut with."""
     from fsgan_core.contract.shot import Stages
 
     inputs: Any = SimpleNamespace(
-        stages=Stages(), device="cpu", config=SimpleNamespace(digest=""), working="", target=SimpleNamespace(space="")
+        stages=Stages(),
+        device="cpu",
+        config=SimpleNamespace(digest=""),
+        working_space="",
+        target=SimpleNamespace(space=""),
     )
     made = FrameRenderer(inputs, lambda frame: None, like=like)  # type: ignore[arg-type, return-value]
-    made.engines["reenact"] = engine
+    made.engines = replace(made.engines, reenact=engine)
     picture = SimpleNamespace(nbytes=0)
     monkeypatch.setattr(
         made, "_read_view", lambda scene, ref, margin: SimpleNamespace(display=picture, matte=picture, margin=margin)

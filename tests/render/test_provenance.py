@@ -9,9 +9,14 @@ from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 from fsgan_core.render.engines import Engine, ResolvedEngine
 from fsgan_core.render.provenance import make_provenance, read_flags, strip_foreign_prefixes
 
-REENACT = ResolvedEngine(Engine("reenact", "warp", {}))
+
+def create_nothing(networks: object) -> None:
+    return None
+
+
+REENACT = ResolvedEngine(Engine("reenact", "warp", create_nothing))
 GC = InstalledWeights(WeightsInfo("gc", "inpaint", licence="research"), Path("gc.safetensors"), "ab" * 32)
-NETWORK = ResolvedEngine(Engine("inpaint", "fsgan", {}, required_roles=("inpaint",)), {"inpaint": GC})
+NETWORK = ResolvedEngine(Engine("inpaint", "fsgan", create_nothing, required_roles=("inpaint",)), {"inpaint": GC})
 
 
 def test_a_first_stage() -> None:
@@ -27,7 +32,7 @@ def test_a_first_stage() -> None:
 def test_a_later_stage_says_all() -> None:
     first = make_provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
     mask = make_provenance(
-        ResolvedEngine(Engine("mask", "geometric", {})), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"]
+        ResolvedEngine(Engine("mask", "geometric", create_nothing)), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"]
     )
     assert layers.META_SYNTHETIC not in mask
     said = make_provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])

@@ -18,10 +18,11 @@ from fsgan_core.plates.colour import Codec, ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.blending import BlendedPlate, blend
+from fsgan_core.stages.blending import blend
 from fsgan_core.stages.inpainting import inpaint
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame, SourceView
 from fsgan_core.stages.masking import combine_mattes, measure_mattes
-from fsgan_core.stages.reenactment import SourceView, prepare_view, reenact
+from fsgan_core.stages.reenactment import prepare_view, reenact
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
@@ -65,6 +66,9 @@ class Still:
     def region(self) -> Window:
         return compute_region(self.face.box, ReenactParams().margin, self.plate.pixel_aspect)
 
+    def frame(self, codec: Codec, holdout: np.ndarray | None = None) -> FaceFrame:
+        return FaceFrame(self.plate, self.face, self.region, codec, holdout)
+
     @property
     def width(self) -> float:
         return warp_points.measure_face_width(self.face.landmarks, self.plate.pixel_aspect)
@@ -82,8 +86,8 @@ class Still:
     def mattes(self, codec: Codec, params: MaskParams | None = None, holdout: np.ndarray | None = None) -> Plate:
         """The finished mask of this frame by itself."""
         params = params or MaskParams()
-        measured = measure_mattes(self.plate, self.face, self.region, codec, params)
-        return combine_mattes(self.face, self.region, [(self.face, measured)], params, self.plate, holdout)
+        measured = measure_mattes(self.frame(codec), params=params)
+        return combine_mattes(self.frame(codec, holdout), neighbours=[(self.face, measured)], params=params)
 
     def view(self, codec: Codec) -> SourceView:
         return _view(self, codec)
@@ -92,13 +96,7 @@ class Still:
         self, source: Still, codec: Codec, params: ReenactParams | None = None, plan: FramePlan = ONE
     ) -> Plate:
         return reenact(
-            self.plate,
-            self.face,
-            self.region,
-            plan,
-            {ViewRef(0, 1): source.view(codec)},
-            codec,
-            params or ReenactParams(),
+            self.frame(codec), plan=plan, views={ViewRef(0, 1): source.view(codec)}, params=params or ReenactParams()
         )
 
 
@@ -135,8 +133,14 @@ def swapped(
 ) -> Swap:
     reenacted = target.reenacted(source, codec)
     mattes = target.mattes(codec, mask, holdout)
-    completed = inpaint(reenacted, mattes, list, codec, InpaintParams(), holdout)
-    blended = blend(target.plate, completed, mattes, target.face, codec, blending or BlendParams(), holdout)
+    completed = inpaint(
+        target.frame(codec, holdout),
+        reenacted=reenacted,
+        mattes=mattes,
+        further_views=list,
+        params=InpaintParams(),
+    )
+    blended = blend(target.frame(codec, holdout), completed=completed, mattes=mattes, params=blending or BlendParams())
     return Swap(target, reenacted, mattes, completed, blended)
 
 

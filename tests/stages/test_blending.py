@@ -17,8 +17,9 @@ from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.blending import BlendedPlate, blend
+from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import draw_polygon, to_perceptual
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.plate_match import measure_texture
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
 
@@ -34,13 +35,10 @@ def blended(
     swap: Swap, codec: Codec, target: Plate | None = None, holdout: np.ndarray | None = None, **params: object
 ) -> BlendedPlate:
     return blend(
-        target or swap.target.plate,
-        swap.completed,
-        swap.mattes,
-        swap.target.face,
-        codec,
-        BlendParams().replace(**params),
-        holdout,
+        FaceFrame(target or swap.target.plate, swap.target.face, swap.target.region, codec, holdout),
+        completed=swap.completed,
+        mattes=swap.mattes,
+        params=BlendParams().replace(**params),
     )
 
 
@@ -125,7 +123,7 @@ class TestOutside:
             assert result.plate is swap.target.plate
             assert not result.matte.any()
         nothing = replace(swap.completed, pixels=np.zeros_like(swap.completed.pixels))
-        result = blend(swap.target.plate, nothing, swap.mattes, swap.target.face, codec, BlendParams())
+        result = blend(swap.target.frame(codec), completed=nothing, mattes=swap.mattes, params=BlendParams())
         assert result.plate is swap.target.plate
 
     def test_holdout(self, swap: Swap, codec: Codec) -> None:
@@ -143,7 +141,7 @@ class TestOutside:
         """Where it is written as 0, nothing has changed."""
         faint = np.geomspace(1e-9, 1e-5, swap.mattes.pixels.shape[0], dtype=np.float32)[:, None]
         mattes = replace(swap.mattes, pixels=swap.mattes.pixels * np.dstack([faint, *[np.ones_like(faint)] * 3]))
-        matte = blend(swap.target.plate, swap.completed, mattes, swap.target.face, codec, BlendParams()).matte
+        matte = blend(swap.target.frame(codec), completed=swap.completed, mattes=mattes, params=BlendParams()).matte
         assert (matte > 0).any() and np.array_equal(matte > 0, matte.astype(np.float16) > 0)
 
     def test_mix(self, swap: Swap, codec: Codec) -> None:
@@ -201,12 +199,10 @@ class TestValues:
         pixels[:] = ramp[:, None, None]
         faint = replace(swap.mattes, pixels=swap.mattes.pixels * np.float32([1e-6, 1, 1, 1]))
         result = blend(
-            replace(swap.target.plate, pixels=pixels),
-            swap.completed,
-            faint,
-            swap.target.face,
-            codec,
-            BlendParams(engine=method),
+            FaceFrame(replace(swap.target.plate, pixels=pixels), swap.target.face, swap.target.region, codec),
+            completed=swap.completed,
+            mattes=faint,
+            params=BlendParams(engine=method),
         )
         assert (result.matte > 0).any()
         assert np.abs(result.plate.pixels - pixels).max() < 1e-3
@@ -231,12 +227,10 @@ class TestValues:
         pixels = swap.completed.pixels.copy()
         pixels[80, 80, :3], pixels[85, 85, 0] = np.nan, np.inf
         result = blend(
-            swap.target.plate,
-            replace(swap.completed, pixels=pixels),
-            swap.mattes,
-            swap.target.face,
-            codec,
-            BlendParams(engine=method),
+            swap.target.frame(codec),
+            completed=replace(swap.completed, pixels=pixels),
+            mattes=swap.mattes,
+            params=BlendParams(engine=method),
         )
         plain = blended(swap, codec, engine=method)
         assert np.isfinite(result.plate.pixels).all()
@@ -302,12 +296,10 @@ class TestSeat:
                     pixels[..., place] = np.where(mouth > 0, own[..., k] * rgba[..., 3], rgba[..., k])
             completed = replace(swap.completed, pixels=pixels, metadata={META_MOUTH: str(float(kept))})
             result = blend(
-                blue.plate,
-                completed,
-                replace(swap.mattes, pixels=mattes),
-                face,
-                codec,
-                BlendParams().replace(engine=method),
+                FaceFrame(blue.plate, face, completed.data_window, codec),
+                completed=completed,
+                mattes=replace(swap.mattes, pixels=mattes),
+                params=BlendParams().replace(engine=method),
             )
             results[kept] = np.abs(result.plate.crop(region).get("R", "G", "B") - own)[sure].max()
         assert sure.sum() > 10 and results[True] < 0.01 < results[False]
@@ -324,7 +316,10 @@ class TestSeat:
         def away(said: str) -> float:
             completed = replace(swap.completed, metadata={META_MOUTH: said} if said else {})
             result = blend(
-                swap.target.plate, completed, replace(swap.mattes, pixels=mattes), face, codec, BlendParams(grain=0.0)
+                FaceFrame(swap.target.plate, face, completed.data_window, codec),
+                completed=completed,
+                mattes=replace(swap.mattes, pixels=mattes),
+                params=BlendParams(grain=0.0),
             )
             shown = to_perceptual(result.plate.crop(region).get("R", "G", "B"), codec.exposure)
             return float(np.abs(shown - own)[sure].mean())
@@ -371,7 +366,9 @@ class TestSeat:
     def test_no_texture_known_no_texture_changed(self, swap: Swap, codec: Codec) -> None:
         bare = replace(swap.mattes, metadata={})
         assert META_TEXTURE in swap.mattes.metadata
-        result = blend(swap.target.plate, swap.completed, bare, swap.target.face, codec, BlendParams(engine="over"))
+        result = blend(
+            swap.target.frame(codec), completed=swap.completed, mattes=bare, params=BlendParams(engine="over")
+        )
         plain = blended(swap, codec, engine="over", sharpness=0.0, grain=0.0)
         assert np.array_equal(result.plate.pixels, plain.plate.pixels)
 
@@ -457,7 +454,7 @@ class TestEdges:
         """A roto in place of the mask: hard, without metadata, larger than the face: only what there is is used."""
         ones = np.ones(swap.mattes.pixels.shape, np.float32) * np.float32([1, 0, 0, 0])
         roto = Plate(ones, MATTES, swap.target.region, swap.target.plate.display_window)
-        result = blend(swap.target.plate, swap.completed, roto, swap.target.face, codec, BlendParams())
+        result = blend(swap.target.frame(codec), completed=swap.completed, mattes=roto, params=BlendParams())
         assert np.array_equal(result.matte > 0, swap.completed.get_matte("A") > 0)
 
 

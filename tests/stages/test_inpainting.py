@@ -11,12 +11,14 @@ import pytest
 
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
+from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpainting import inpaint
+from fsgan_core.stages.interface import FaceFrame, FurtherViews
 from tests.stages.conftest import Still
 
 SIDE = 96
@@ -42,25 +44,50 @@ def nothing() -> Iterator[Plate]:
     yield
 
 
+def make_close_face(window: Window) -> Face:
+    """A face so close that all of the window is an eye: it may be dark everywhere, and no forehead is in it."""
+    middle = np.array([window.x + window.width / 2, window.y + window.height / 2])
+    reach = 4.0 * max(window.width, window.height)
+    landmarks = np.tile(middle, (68, 1))
+    landmarks[[0, 16], 0] += (-reach, reach)
+    landmarks[36:42] += reach * np.array([(-1, -1), (0, -1), (1, -1), (1, 1), (0, 1), (-1, 1)])
+    landmarks[17:27, 1] -= 2 * reach
+    return Face(1, (*(middle - reach), 2 * reach, 2 * reach), landmarks, (0.0, 0.0, 0.0), 1.0)
+
+
+def fill_window(
+    reenacted: Plate,
+    mattes: Plate,
+    further_views: FurtherViews,
+    codec: Codec,
+    params: InpaintParams,
+    holdout: np.ndarray | None = None,
+) -> Plate:
+    """Fills a picture in which any part may be dark."""
+    window = reenacted.data_window
+    frame = FaceFrame(reenacted, make_close_face(window), window, codec, holdout)
+    return inpaint(frame, reenacted=reenacted, mattes=mattes, further_views=further_views, params=params)
+
+
 LEFT = (X < 40).astype(np.float32)
 
 
 class TestFill:
     def test_layers(self, codec: Codec) -> None:
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
         assert result.channels == ("R", "G", "B", "A", "matte.completed")
         assert result.data_window == WINDOW
         assert result.display_window == Window(0, 0, 200, 200)
         assert np.isfinite(result.pixels).all()
 
     def test_nothing_missing_nothing_made_up(self, codec: Codec) -> None:
-        result = inpaint(reenacted(SKIN, np.ones_like(X)), wanted(ELLIPSE), nothing, codec, PARAMS)
+        result = fill_window(reenacted(SKIN, np.ones_like(X)), wanted(ELLIPSE), nothing, codec, PARAMS)
         assert not result.get_matte("matte.completed").any()
         assert np.allclose(result.get("R", "G", "B"), SKIN, rtol=1e-5)
 
     def test_what_is_missing_is_filled_smoothly(self, codec: Codec) -> None:
         """On smooth skin the extension is skin: no seam, no black."""
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
         rgb, alpha = unpremultiply(result)
         inside = ELLIPSE > 0
         assert (alpha[inside] == 1).all()
@@ -70,7 +97,7 @@ class TestFill:
         assert np.allclose(rgb[inside & (LEFT == 0)], SKIN[inside & (LEFT == 0)], rtol=1e-4)
 
     def test_completed_says_where(self, codec: Codec) -> None:
-        completed = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).get_matte(
+        completed = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS).get_matte(
             "matte.completed"
         )
         assert np.array_equal(completed > 0, (ELLIPSE > 0) & (LEFT > 0))
@@ -78,7 +105,7 @@ class TestFill:
 
     def test_a_soft_edge_is_completed_in_part(self, codec: Codec) -> None:
         alpha = np.clip((X - 30) / 20, 0, 1)
-        result = inpaint(reenacted(SKIN, alpha), wanted(ELLIPSE), list, codec, PARAMS)
+        result = fill_window(reenacted(SKIN, alpha), wanted(ELLIPSE), list, codec, PARAMS)
         assert np.allclose(
             result.get_matte("matte.completed")[48, 20:], (1 - alpha)[48, 20:] * ELLIPSE[48, 20:], atol=1e-6
         )
@@ -86,27 +113,27 @@ class TestFill:
 
     def test_a_margin_around_the_matte_is_there_too(self, codec: Codec) -> None:
         """So that blending has something under the matte's edge."""
-        result = inpaint(reenacted(SKIN * (1 - LEFT[..., None]), 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        result = fill_window(reenacted(SKIN * (1 - LEFT[..., None]), 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
         near = cv2.dilate(ELLIPSE, np.ones((7, 7), np.uint8)) > 0
         assert (result.get_matte("A")[near] == 1).all()
         assert result.get("R", "G", "B")[near].min() > 0.05
 
     def test_nothing_shown_stays_nothing(self, codec: Codec) -> None:
         """There is nothing to go by: the face stays empty, so that blending leaves the plate as it is."""
-        result = inpaint(reenacted(SKIN, 0 * X), wanted(ELLIPSE), list, codec, PARAMS)
+        result = fill_window(reenacted(SKIN, 0 * X), wanted(ELLIPSE), list, codec, PARAMS)
         assert not result.get_matte("A").any()
         assert not result.pixels.any()
 
     def test_an_empty_matte_changes_nothing(self, codec: Codec) -> None:
         given = reenacted(SKIN, 1 - LEFT)
-        result = inpaint(given, wanted(0 * X), nothing, codec, PARAMS)
+        result = fill_window(given, wanted(0 * X), nothing, codec, PARAMS)
         assert np.allclose(result.get("R", "G", "B", "A"), given.pixels, atol=1e-6)
         assert not result.get_matte("matte.completed").any()
 
     def test_highlights_and_negatives_survive(self, codec: Codec) -> None:
         rgb = SKIN.copy()
         rgb[50, 60], rgb[52, 60] = 64.0, -0.1
-        result, _ = unpremultiply(inpaint(reenacted(rgb, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS))
+        result, _ = unpremultiply(fill_window(reenacted(rgb, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS))
         assert result[50, 60] == pytest.approx(64.0, rel=1e-3)
         assert result[52, 60] == pytest.approx(-0.1, rel=1e-3)
 
@@ -117,7 +144,7 @@ class TestOtherViews:
     def test_give_what_they_have_in_the_pictures_light(self, codec: Codec) -> None:
         detail = self.other.copy()
         detail[46:50, 24:28] *= 0.3
-        result = inpaint(
+        result = fill_window(
             reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(detail, np.ones_like(X))], codec, PARAMS
         )
         rgb, _ = unpremultiply(result)
@@ -134,17 +161,19 @@ class TestOtherViews:
                 asked.append(number)
                 yield reenacted(self.other, np.ones_like(X))
 
-        inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
+        fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
         assert asked == [0]
 
     def test_may_be_left_out(self, codec: Codec) -> None:
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS.replace(other_views=False))
+        result = fill_window(
+            reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS.replace(other_views=False)
+        )
         assert (result.get_matte("A")[ELLIPSE > 0] == 1).all()
 
     def test_a_view_that_shows_nothing_in_common_is_left_out(self, codec: Codec) -> None:
         strange = reenacted(np.full_like(SKIN, 5.0), LEFT)
-        alone = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [strange], codec, PARAMS)
+        alone = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
+        result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [strange], codec, PARAMS)
         assert np.array_equal(result.pixels, alone.pixels)
 
     def test_views_beyond_each_other(self, codec: Codec) -> None:
@@ -158,7 +187,7 @@ class TestOtherViews:
                 asked.append(view)
                 yield view
 
-        inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
+        fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), views, codec, PARAMS)
         assert len(asked) == 2
 
     def test_hair_fills_no_cheek(self, hopper: Still, collins: Still, codec: Codec) -> None:
@@ -177,21 +206,20 @@ class TestOtherViews:
         dark = replace(dark, pixels=np.where(both, rgb, view).astype(np.float32))
         face = collins.mattes(codec, WHOLE).get_matte("matte.face") > 0.5
 
-        def filled(face_known: bool) -> np.ndarray:
+        def filled(who: Face) -> np.ndarray:
             result = inpaint(
-                hidden,
-                collins.mattes(codec, WHOLE),
-                lambda: [dark],
-                codec,
-                PARAMS,
-                face=collins.face if face_known else None,
+                FaceFrame(collins.plate, who, region, codec),
+                reenacted=hidden,
+                mattes=collins.mattes(codec, WHOLE),
+                further_views=lambda: [dark],
+                params=PARAMS,
             )
             return codec.encode(unpremultiply(result)[0]).mean(-1)
 
         cheek = missing & face & (x < points[36, 0] - 3) & (y > points[36, 1] + 3)
         eye = np.hypot(x - points[36:42, 0].mean(), y - points[36:42, 1].mean()) < 3
         assert cheek.sum() > 50 and eye.sum() > 20
-        known, unknown = filled(True), filled(False)
+        known, unknown = filled(collins.face), filled(make_close_face(region))
         assert np.median(known[cheek]) > 1.5 * np.median(unknown[cheek])
         assert np.median(known[eye]) < 1.1 * np.median(unknown[eye])
 
@@ -215,12 +243,11 @@ class TestOtherViews:
             view = skin.copy()
             cv2.polylines(view, [np.round(paint).astype(np.int32)], False, (0.15,) * 3, 3)
             result = inpaint(
-                plate(skin, 1.0 - missing),
-                collins.mattes(codec, WHOLE),
-                lambda: [plate(view, np.ones(missing.shape))],
-                codec,
-                PARAMS,
-                face=face,
+                collins.frame(codec),
+                reenacted=plate(skin, 1.0 - missing),
+                mattes=collins.mattes(codec, WHOLE),
+                further_views=lambda: [plate(view, np.ones(missing.shape))],
+                params=PARAMS,
             )
             x, y = np.round(brow[2]).astype(int)
             return float(0.6 - codec.encode(unpremultiply(result)[0])[y, x].mean()) / 0.45
@@ -233,13 +260,13 @@ class TestHoldout:
     def test_held_out_is_not_filled(self, codec: Codec) -> None:
         holdout = np.zeros_like(X)
         holdout[:, :50] = 1
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS, holdout)
+        result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), nothing, codec, PARAMS, holdout)
         assert not result.get_matte("matte.completed").any()
 
     def test_odd_values(self, codec: Codec) -> None:
         holdout = np.full_like(X, np.nan)
         holdout[:48] = 3.0
-        result = inpaint(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS, holdout)
+        result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS, holdout)
         completed = result.get_matte("matte.completed")
         assert not completed[:48].any()
         assert completed[60, 30] == 1
@@ -247,7 +274,7 @@ class TestHoldout:
 
 def test_the_same_call_is_bit_equal(codec: Codec) -> None:
     def once() -> np.ndarray:
-        return inpaint(
+        return fill_window(
             reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), lambda: [reenacted(SKIN * 0.5, (Y < 60) * 1.0)], codec, PARAMS
         ).pixels
 
@@ -281,24 +308,34 @@ class TestForehead:
         shown, fringe, hand = self.hidden(target, hopper, codec)
         mattes = target.mattes(codec, WHOLE)
         face = mattes.get_matte("matte.face") > 0.5
-        completed = inpaint(shown, mattes, list, codec, PARAMS, face=target.face)
+        completed = inpaint(target.frame(codec), reenacted=shown, mattes=mattes, further_views=list, params=PARAMS)
         alpha = completed.get_matte("A")
         assert (fringe & face).sum() > 50 < (hand & face).sum()
         assert np.median(alpha[fringe & face]) < 0.01 and alpha[hand & face].min() == 1
         assert np.abs(np.diff(alpha * face, axis=0))[face[1:] & face[:-1]].max() < 0.5  # no hard line
         assert not completed.get_matte("matte.completed")[fringe & face & (alpha == 0)].any()
-        result = blend(target.plate, completed, mattes, target.face, codec, BlendParams()).plate.crop(target.region)
+        result = blend(target.frame(codec), completed=completed, mattes=mattes, params=BlendParams()).plate.crop(
+            target.region
+        )
         kept = fringe & (alpha == 0)
         assert np.array_equal(result.pixels[kept], target.plate.crop(target.region).pixels[kept])
 
     def test_may_be_made_up(self, hopper: Still, collins: Still, codec: Codec) -> None:
         shown, fringe, _ = self.hidden(collins, hopper, codec)
         mattes = collins.mattes(codec, WHOLE)
-        completed = inpaint(shown, mattes, list, codec, PARAMS.replace(plate_forehead=False), face=collins.face)
+        completed = inpaint(
+            collins.frame(codec),
+            reenacted=shown,
+            mattes=mattes,
+            further_views=list,
+            params=PARAMS.replace(plate_forehead=False),
+        )
         assert completed.get_matte("A")[fringe & (mattes.get_matte("matte.face") > 0.5)].min() == 1
 
     def test_one_that_is_seen_is_the_sources(self, hopper: Still, collins: Still, codec: Codec) -> None:
         shown, mattes = collins.reenacted(hopper, codec), collins.mattes(codec)
         shown = replace(shown, pixels=np.where(np.array(shown.channels) == "A", 1, shown.pixels).astype(np.float32))
-        alpha = inpaint(shown, mattes, list, codec, PARAMS, face=collins.face).get_matte("A")
+        alpha = inpaint(
+            collins.frame(codec), reenacted=shown, mattes=mattes, further_views=list, params=PARAMS
+        ).get_matte("A")
         assert alpha[mattes.get_matte("matte.face") > 0].min() == 1

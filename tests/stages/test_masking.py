@@ -16,6 +16,7 @@ from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import mark_plate_area
+from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import combine_mattes, format_texture, measure_mattes, read_texture
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
@@ -234,6 +235,10 @@ class TestSize:
 
     side, centre, radius = 160, 80.0, 40.0
 
+    @pytest.fixture(autouse=True)
+    def keep_codec(self, codec: Codec) -> None:
+        self.codec = codec
+
     def still(self, aspect: float) -> tuple[Face, Window, Plate, Plate]:
         columns = int(self.side / aspect)
         y, x = np.mgrid[0 : self.side, 0:columns]
@@ -248,7 +253,9 @@ class TestSize:
     def profile(self, aspect: float, params: MaskParams) -> tuple[np.ndarray, np.ndarray]:
         """Matte along the vertical line through the disc's middle, and along the horizontal one."""
         face, window, measured, plate = self.still(aspect)
-        matte = combine_mattes(face, window, [(face, measured)], params, plate).get_matte("matte.face")
+        matte = combine_mattes(
+            FaceFrame(plate, face, window, self.codec), neighbours=[(face, measured)], params=params
+        ).get_matte("matte.face")
         return matte[:, int(80 / aspect)], matte[80]
 
     def test_grows_and_shrinks_by_pixels(self, aspect: float) -> None:
@@ -259,7 +266,9 @@ class TestSize:
 
     def test_a_diagonal_grows_as_much(self, aspect: float) -> None:
         face, window, measured, plate = self.still(aspect)
-        grown = combine_mattes(face, window, [(face, measured)], RAW.replace(size=25.0), plate).get_matte("matte.face")
+        grown = combine_mattes(
+            FaceFrame(plate, face, window, self.codec), neighbours=[(face, measured)], params=RAW.replace(size=25.0)
+        ).get_matte("matte.face")
         assert np.sqrt(grown.sum() * aspect / np.pi) == pytest.approx(65, abs=1)
 
     @pytest.mark.parametrize("feather", [0.05, 0.12, 0.25])
@@ -279,8 +288,12 @@ class TestSize:
         holdout[:80] = 1
         holdout[80:90] = 0.25
         holdout[100] = np.nan
-        mattes = combine_mattes(face, window, [(face, measured)], RAW, plate, holdout).get_matte("matte.face")
-        without = combine_mattes(face, window, [(face, measured)], RAW, plate).get_matte("matte.face")
+        mattes = combine_mattes(
+            FaceFrame(plate, face, window, self.codec, holdout), neighbours=[(face, measured)], params=RAW
+        ).get_matte("matte.face")
+        without = combine_mattes(
+            FaceFrame(plate, face, window, self.codec), neighbours=[(face, measured)], params=RAW
+        ).get_matte("matte.face")
         assert not mattes[:80].any()
         assert np.allclose(mattes[80:90], 0.75 * without[80:90])
         assert np.array_equal(mattes[90:], without[90:])
@@ -307,10 +320,8 @@ class TestTime:
     def combined(
         self, clip: dict[int, Still], frame: int, near: list[int], codec: Codec, params: MaskParams = RAW
     ) -> Plate:
-        measured = [
-            (clip[n].face, measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, params)) for n in near
-        ]
-        return combine_mattes(clip[frame].face, clip[frame].region, measured, params, clip[frame].plate)
+        measured = [(clip[n].face, measure_mattes(clip[n].frame(codec), params=params)) for n in near]
+        return combine_mattes(clip[frame].frame(codec), neighbours=measured, params=params)
 
     def test_neighbours_are_carried_to_where_the_face_is(self, collins: Still, codec: Codec) -> None:
         clip = self.clip(collins)
@@ -332,18 +343,14 @@ class TestTime:
         clip = self.clip(collins)
         first = self.combined(clip, 4, [2, 3, 4, 5, 6], codec, MaskParams())
         for chunk in ([4, 5, 6, 7], [6, 5, 4, 3, 2, 1]):
-            measured = {
-                n: measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, MaskParams()) for n in chunk
-            }
+            measured = {n: measure_mattes(clip[n].frame(codec), params=MaskParams()) for n in chunk}
             for n in (2, 3, 4, 5, 6):
                 if n not in measured:
-                    measured[n] = measure_mattes(clip[n].plate, clip[n].face, clip[n].region, codec, MaskParams())
+                    measured[n] = measure_mattes(clip[n].frame(codec), params=MaskParams())
             again = combine_mattes(
-                clip[4].face,
-                clip[4].region,
-                [(clip[n].face, measured[n]) for n in (2, 3, 4, 5, 6)],
-                MaskParams(),
-                clip[4].plate,
+                clip[4].frame(codec),
+                neighbours=[(clip[n].face, measured[n]) for n in (2, 3, 4, 5, 6)],
+                params=MaskParams(),
             )
             assert np.array_equal(first.pixels, again.pixels)
             assert first.metadata == again.metadata

@@ -55,10 +55,21 @@ class Case:
     def swapped(self, moves: np.ndarray | None = None) -> SwappedFrame:
         target, codec = self.target, self.codec
         views = {ViewRef(0, 1): self.source.view(codec)}
-        face = reenact(target.plate, target.face, target.region, ONE, views, codec, ReenactParams(), None, moves)
+        face = reenact(
+            target.frame(codec), plan=ONE, views=views, params=ReenactParams(), likeness=None, recognition=moves
+        )
         mattes = target.mattes(codec)
         done = blend(
-            target.plate, inpaint(face, mattes, list, codec, InpaintParams()), mattes, target.face, codec, BlendParams()
+            target.frame(codec),
+            completed=inpaint(
+                target.frame(codec),
+                reenacted=face,
+                mattes=mattes,
+                further_views=list,
+                params=InpaintParams(),
+            ),
+            mattes=mattes,
+            params=BlendParams(),
         )
         window = target.plate.data_window
         matte = np.zeros((window.height, window.width), np.float32)

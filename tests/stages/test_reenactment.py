@@ -15,6 +15,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, unpremultiply
+from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.motion.lids import (
     OPEN_ENOUGH,
@@ -89,7 +90,9 @@ class TestPicture:
             collins.view(codec),
             display=codec.encode(collins.painted(dots).plate.crop(collins.view(codec).window).get("R", "G", "B")),
         )
-        result = reenact(target.plate, face, target.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
+        result = reenact(
+            FaceFrame(target.plate, face, target.region, codec), plan=ONE, views={ViewRef(0, 1): view}, params=EXACT
+        )
         bright = codec.encode(unpremultiply(result)[0])[..., 0]
         for number in points:
             at = np.round(face.landmarks[number]).astype(int) - (target.region.x, target.region.y)
@@ -123,7 +126,7 @@ class TestPicture:
         chequer = np.repeat(((x // 1 + y // 1) % 2 * 0.4 + 0.1)[..., None], 3, -1).astype(np.float32)
         source = Still(plate_at(chequer), face_at((collins.face.landmarks + 0.5) * 3 - 0.5))
         view = replace(source.view(codec), matte=Still(plate_at(large), source.face).view(codec).matte)
-        result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
+        result = reenact(collins.frame(codec), plan=ONE, views={ViewRef(0, 1): view}, params=EXACT)
         picture, inside = shown(result, codec)
         assert inside.mean() > 0.08
         assert picture[inside].std() < 0.02
@@ -147,7 +150,7 @@ class TestPicture:
         view = replace(
             collins.view(codec), display=codec.encode(source.plate.crop(collins.view(codec).window).get("R", "G", "B"))
         )
-        result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
+        result = reenact(collins.frame(codec), plan=ONE, views={ViewRef(0, 1): view}, params=EXACT)
         rgb, _ = unpremultiply(result)
         at = (y - collins.region.y, x - collins.region.x)
         assert rgb[at[0] - 4, at[1]] == pytest.approx(40.0, rel=0.1)
@@ -208,7 +211,7 @@ class TestSTMap:
         moved = replace(moved, display_window=display_window)
         face = face_at(hopper.face.landmarks + origin)
         view = prepare_view(moved, face, codec, MaskParams())
-        result = reenact(collins.plate, collins.face, collins.region, ONE, {ViewRef(0, 1): view}, codec, EXACT)
+        result = reenact(collins.frame(codec), plan=ONE, views={ViewRef(0, 1): view}, params=EXACT)
         canvas = codec.encode(moved.crop(display_window).get("R", "G", "B"))
         u, v = result.get_matte("st.u"), result.get_matte("st.v")
         column, row = u * display_window.width - 0.5, (1 - v) * display_window.height - 0.5
@@ -231,15 +234,9 @@ class TestMirror:
         there = face_at(face.mirror(2 * origin[0] + plate.data_window.width - 1).landmarks)
         ref = ViewRef(0, 1)
         flipped = mirror_view(prepare_view(plate, face, codec, MaskParams()))
-        one = reenact(collins.plate, collins.face, collins.region, ONE, {ref: flipped}, codec, EXACT)
+        one = reenact(collins.frame(codec), plan=ONE, views={ref: flipped}, params=EXACT)
         other = reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            ONE,
-            {ref: prepare_view(mirror, there, codec, MaskParams())},
-            codec,
-            EXACT,
+            collins.frame(codec), plan=ONE, views={ref: prepare_view(mirror, there, codec, MaskParams())}, params=EXACT
         )
         inside = np.minimum(one.get_matte("A"), other.get_matte("A")) > 0.9
         assert inside.mean() > 0.1
@@ -258,13 +255,10 @@ class TestBlink:
 
         def result(face: Face, blink: Blink) -> np.ndarray:
             plate = reenact(
-                collins.plate,
-                face,
-                collins.region,
-                replace(ONE, blink=blink),
-                {ViewRef(0, 1): hopper.view(codec)},
-                codec,
-                EXACT,
+                FaceFrame(collins.plate, face, collins.region, codec),
+                plan=replace(ONE, blink=blink),
+                views={ViewRef(0, 1): hopper.view(codec)},
+                params=EXACT,
             )
             return shown(plate, codec)[0]
 
@@ -325,7 +319,7 @@ class TestViews:
 
     def reenacted(self, target: Still, sources: tuple[Still, Still], plan: FramePlan, codec: Codec) -> np.ndarray:
         views = {ViewRef(0, n + 1): source.view(codec) for n, source in enumerate(sources)}
-        result = reenact(target.plate, target.face, target.region, plan, views, codec, ReenactParams())
+        result = reenact(target.frame(codec), plan=plan, views=views, params=ReenactParams())
         return shown(result, codec)[0]
 
     def test_barycentric_is_the_weighted_sum(self, collins: Still, hopper: Still, codec: Codec) -> None:
@@ -355,7 +349,7 @@ class TestLikeness:
 
         def result(amount: float, given: np.ndarray | None) -> np.ndarray:
             params = ReenactParams(likeness=amount)
-            return reenact(collins.plate, collins.face, collins.region, ONE, views, codec, params, given).pixels
+            return reenact(collins.frame(codec), plan=ONE, views=views, params=params, likeness=given).pixels
 
         none = result(0.0, change)
         assert np.array_equal(none, result(1.0, None))
@@ -390,13 +384,10 @@ class TestEdges:
     def test_one_pixel(self, collins: Still, hopper: Still, codec: Codec) -> None:
         tiny = plate_at(np.full((1, 1, 3), 0.3))
         result = reenact(
-            tiny,
-            collins.face,
-            collins.region,
-            replace(ONE, inner_mouth=0.0),
-            {ViewRef(0, 1): hopper.view(codec)},
-            codec,
-            ReenactParams(),
+            FaceFrame(tiny, collins.face, collins.region, codec),
+            plan=replace(ONE, inner_mouth=0.0),
+            views={ViewRef(0, 1): hopper.view(codec)},
+            params=ReenactParams(),
         )
         assert np.isfinite(result.pixels).all()
         speck = prepare_view(tiny, collins.face, codec, MaskParams())
@@ -428,10 +419,7 @@ class TestWhatAViewDoesNotShow:
 
     def test_more_doubt_less_skin_above_the_brows_alone(self, collins: Still, codec: Codec) -> None:
         """A view's skin that is missed is filled from others; the target's would stay the old face."""
-        own, doubted = (
-            measure_mattes(collins.plate, collins.face, collins.region, codec, MaskParams(), doubt=doubt)
-            for doubt in (1.0, 6.0)
-        )
+        own, doubted = (measure_mattes(collins.frame(codec), params=MaskParams(), doubt=doubt) for doubt in (1.0, 6.0))
         more = doubted.get_matte("matte.hair") - own.get_matte("matte.hair")
         assert more.max() > 0.3 and more.min() > -0.05
         lower = slice(round(collins.face.landmarks[29, 1]) - collins.region.y, None)

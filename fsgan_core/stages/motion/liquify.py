@@ -17,7 +17,6 @@ from skimage.morphology import reconstruction
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.pose import fit_head_pose
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages import warp_points
@@ -32,6 +31,7 @@ from fsgan_core.stages.image_ops import (
     premultiply,
     smoothstep,
 )
+from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.motion.face_motion import (
     LEFT_EYE_OPENING,
     MOUTH_OPENING,
@@ -43,7 +43,6 @@ from fsgan_core.stages.motion.face_motion import (
     make_pixel_grid,
     render_motion,
 )
-from fsgan_core.stages.reenactment import SourceView
 from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import fit_spline_map
 
@@ -62,26 +61,24 @@ PATCH_GAIN_LIMIT = 2.0
 
 
 def drive_picture(
-    target: Plate,
+    frame: FaceFrame,
+    *,
     driven: DrivenFrame,
     measured: Plate,
     views: Mapping[ViewRef, SourceView],
-    codec: Codec,
-    mask: MaskParams,
-    holdout: np.ndarray | None = None,
+    params: MaskParams,
 ) -> Plate:
-    """The driven face: R, G, B, A (1 everywhere) premultiplied in the codec's space; st.u, st.v into the plate's own
-    frame; confidence.Z.
+    """Renders the driven face (see `interface.DriveEngine`).
 
-    target: the whole frame. measured: its mattes by itself (`mask.measure_mattes`), on the region that is wanted.
-    views: those that `driven.patches` name, with `settled` faces. holdout: float32 (h, w), 1 where nothing is to be
-    changed. Pixels that do not move and are under no patch are the target's own values.
+    A is 1 everywhere; st.u and st.v point into the plate's own frame. Pixels that do not move and are under no patch
+    are the plate's own values. The faces of `views` are corrected ones (`performance.correct_performer`).
     """
-    aspect, region = target.pixel_aspect, measured.data_window
+    target, region, codec, holdout = frame.plate, frame.region, frame.codec, frame.holdout
+    aspect = target.pixel_aspect
     own = pad_plate(target, region)
     display = codec.encode(own)
-    front = _find_front_occluders(measured.get_matte(MATTE_OCCLUSION), driven, region, aspect, mask.keep_glasses)
-    front = np.float32(mask.occlusions) * front
+    front = _find_front_occluders(measured.get_matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
+    front = np.float32(params.occlusions) * front
     if holdout is not None:
         front = np.maximum(front, np.clip(np.nan_to_num(holdout), 0, 1))
     moves = compute_face_motion(driven, region, aspect, display)
@@ -102,12 +99,13 @@ def drive_picture(
     return Plate(pixels, (*RGBA, ST_U, ST_V, CONFIDENCE), region, target.display_window, aspect)
 
 
-def drive_mattes(
-    mattes: Plate, target: Plate, driven: DrivenFrame, params: MaskParams, holdout: np.ndarray | None = None
-) -> Plate:
-    """The mask of a driven frame: `mattes` with matte.face put where the picture moves, old face and new, and is
-    nowhere in front of the face. mattes: as `mask.combine_mattes` gives them, on the region."""
-    region, aspect = mattes.data_window, target.pixel_aspect
+def drive_mattes(frame: FaceFrame, *, driven: DrivenFrame, mattes: Plate, params: MaskParams) -> Plate:
+    """Puts matte.face where the picture moves (see `interface.DriveEngine`).
+
+    That is where the old or the new face is and nothing stands in front of it.
+    """
+    target, region, holdout = frame.plate, frame.region, frame.holdout
+    aspect = target.pixel_aspect
     front = _find_front_occluders(mattes.get_matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
     face = _compute_moved_matte(compute_face_motion(driven, region, aspect), driven, region, aspect)
     face = face * (1 - np.float32(params.occlusions) * front) * mark_plate_area(target, region)

@@ -9,17 +9,15 @@ what an artist sees in it is touched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
 from fsgan_core.contract.params import BlendParams
-from fsgan_core.faces.track import Face
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.blending import BlendedPlate, apply_plate_texture, mix_into_target, prepare_blend, skip_blend
+from fsgan_core.stages.blending import apply_plate_texture, mix_into_target, prepare_blend, skip_blend
 from fsgan_core.stages.image_ops import to_scene_linear, unpremultiply
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame, Networks
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
     compute_hard_matte,
@@ -34,54 +32,50 @@ from fsgan_core.stages.neural.fsgan_network import (
     upscale_change,
 )
 
-if TYPE_CHECKING:
-    from fsgan_core.networks.network import Network
 
+@dataclass(frozen=True)
+class FsganBlend:
+    """The published blending network. networks: "blend"."""
 
-def blend(
-    target: Plate,
-    completed: Plate,
-    mattes: Plate,
-    face: Face,
-    codec: Codec,
-    params: BlendParams,
-    holdout: np.ndarray | None = None,
-    *,
-    networks: Mapping[str, Network],
-) -> BlendedPlate:
-    """The target with the face in it, as `blend.blend`. Raises EngineError."""
-    given = prepare_blend(target, completed, mattes, face, codec, params, holdout)
-    if given is None:
-        return skip_blend(target, completed)
-    network = get_network(networks, "blend")
-    region = given.region
-    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), given.aspect)
-    own = crop_for_network(target, crop, codec)
-    alpha = (unpremultiply(completed)[1] > 0).astype(np.float32)
-    display = np.clip(codec.encode(to_scene_linear(given.new_face, codec.exposure)), 0, 1)
-    new, known = cut_masked_crop(display, alpha, region, crop)
-    hard = compute_hard_matte(given.matte, region, crop) * (known > 0.5)
-    inner = hard[..., None]
-    before = np.clip(new, 0, 1) * inner + own * (1 - inner)
-    after = from_network_planes(
-        run_network(network, np.concatenate([to_network_planes(before), to_network_planes(own), hard[None]])[None])[0][
-            0
+    networks: Networks
+
+    def blend(self, frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
+        """Blends the face with the network (see `interface.BlendEngine`).
+
+        Raises:
+            EngineError: There is no blending network.
+        """
+        given = prepare_blend(frame, completed, mattes, params)
+        if given is None:
+            return skip_blend(frame)
+        network = get_network(self.networks, "blend")
+        target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
+        crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), given.aspect)
+        own = crop_for_network(target, crop, codec)
+        alpha = (unpremultiply(completed)[1] > 0).astype(np.float32)
+        display = np.clip(codec.encode(to_scene_linear(given.new_face, codec.exposure)), 0, 1)
+        new, known = cut_masked_crop(display, alpha, region, crop)
+        hard = compute_hard_matte(given.matte, region, crop) * (known > 0.5)
+        inner = hard[..., None]
+        before = np.clip(new, 0, 1) * inner + own * (1 - inner)
+        after = from_network_planes(
+            run_network(network, np.concatenate([to_network_planes(before), to_network_planes(own), hard[None]])[None])[
+                0
+            ][0]
+        )
+        after = limit_highlights(np.clip(after, 0, 1), np.maximum(before, own))
+
+        # Beyond the crop the network sees nothing, and the face goes on as it is.
+        there = mark_crop_area(crop, region)
+        core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[
+            ..., None
         ]
-    )
-    after = limit_highlights(np.clip(after, 0, 1), np.maximum(before, own))
-
-    # Beyond the crop the network sees nothing, and the face goes on as it is.
-    there = mark_crop_area(crop, region)
-    core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[
-        ..., None
-    ]
-    seated = given.new_face * core + given.target_face * (1 - core)
-    seated = seated + upscale_change(before, after, np.ones(hard.shape, bool), crop, region, codec)
-    # Around the hard matte it is the plate itself, which has its grain.
-    return mix_into_target(
-        target,
-        given,
-        seated + core * (apply_plate_texture(seated, given, mattes, params, face) - seated),
-        codec,
-        params,
-    )
+        seated = given.new_face * core + given.target_face * (1 - core)
+        seated = seated + upscale_change(before, after, np.ones(hard.shape, bool), crop, region, codec)
+        # Around the hard matte it is the plate itself, which has its grain.
+        return mix_into_target(
+            frame,
+            given,
+            seated + core * (apply_plate_texture(seated, given, mattes, params, face) - seated),
+            params,
+        )

@@ -9,16 +9,12 @@ edge beyond it is the picture's own, or a smooth continuation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.params import InpaintParams
-from fsgan_core.faces.track import Face
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpainting import (
@@ -29,6 +25,7 @@ from fsgan_core.stages.inpainting import (
     gather_views,
     make_completed_plate,
 )
+from fsgan_core.stages.interface import FaceFrame, FurtherViews, Networks
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
     MIN_SHOWN,
@@ -44,60 +41,57 @@ from fsgan_core.stages.neural.fsgan_network import (
     upscale_change,
 )
 
-if TYPE_CHECKING:
-    from fsgan_core.networks.network import Network
-
 CORE_EDGE = 1.5  # of the network's pixels: over so much its answer gives way to the picture, inside the hard matte
 
 
-def inpaint(
-    reenacted: Plate,
-    mattes: Plate,
-    others: Callable[[], Iterable[Plate]],
-    codec: Codec,
-    params: InpaintParams,
-    holdout: np.ndarray | None = None,
-    face: Face | None = None,
-    *,
-    networks: Mapping[str, Network],
-) -> Plate:
-    """The completed face, as `inpaint.inpaint`. face: the target's, which says where the crop is. Raises EngineError.
+@dataclass(frozen=True)
+class FsganInpaint:
+    """The published completion network. networks: "inpaint"."""
 
-    A picture that shows nothing at all is completed too. What is wanted beyond the crop is a smooth continuation.
-    """
-    if face is None:
-        raise EngineError("inpaint.engine = fsgan needs the target's face")
-    network = get_network(networks, "inpaint")
-    region = reenacted.data_window
-    crop = compute_face_crop(
-        face, network.info.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect
-    )
-    rgb, alpha = unpremultiply(reenacted)
-    wanted, needed = compute_fill_mattes(mattes, holdout)
-    picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
-    picture, shown = gather_views(picture, alpha, needed, others, codec, params, find_dark_parts(face, reenacted))
+    networks: Networks
 
-    display = np.clip(codec.encode(to_scene_linear(picture, codec.exposure)), 0, 1)
-    before, known = cut_masked_crop(display, shown, region, crop)
-    before = np.clip(before, 0, 1)
-    given = np.where((known >= MIN_SHOWN)[..., None], before, 0)
-    hard = compute_hard_matte(wanted, region, crop)
-    after = from_network_planes(
-        run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0]
-    )
-    after = limit_highlights(np.clip(after, 0, 1), before)
+    def inpaint(
+        self, frame: FaceFrame, *, reenacted: Plate, mattes: Plate, further_views: FurtherViews, params: InpaintParams
+    ) -> Plate:
+        """Completes the face with the network (see `interface.InpaintEngine`).
 
-    drawn = display_to_perceptual(after, codec)
-    core = np.clip(paste_crop(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
-    core = np.clip(2 * core - 1, 0, 1) * mark_crop_area(crop, region)  # 0 at the hard matte's edge
-    changed = picture + core[..., None] * upscale_change(
-        before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec
-    )
-    drawn = np.clip(paste_crop(drawn, crop, region), drawn.min(), drawn.max())
-    # What is less than half shown the network did not see: it counts as not being there.
-    missing = 1 - np.clip((shown - MIN_SHOWN) / (1 - MIN_SHOWN), 0, 1)
-    picture = changed + (missing * (core > 0))[..., None] * (drawn - changed)
-    filled = np.maximum(shown, core)
-    if (filled > CONFIDENT_SHARE).any():
-        picture = extend_picture(picture, filled, needed)
-    return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted)
+        A picture that shows nothing at all is completed too. Beyond the crop the face is continued smoothly.
+
+        Raises:
+            EngineError: There is no completion network.
+        """
+        network = get_network(self.networks, "inpaint")
+        face, region, codec = frame.face, frame.region, frame.codec
+        crop = compute_face_crop(
+            face, network.info.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect
+        )
+        rgb, alpha = unpremultiply(reenacted)
+        wanted, needed = compute_fill_mattes(mattes, frame.holdout)
+        picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+        dark = find_dark_parts(face, reenacted)
+        picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark)
+
+        display = np.clip(codec.encode(to_scene_linear(picture, codec.exposure)), 0, 1)
+        before, known = cut_masked_crop(display, shown, region, crop)
+        before = np.clip(before, 0, 1)
+        given = np.where((known >= MIN_SHOWN)[..., None], before, 0)
+        hard = compute_hard_matte(wanted, region, crop)
+        after = from_network_planes(
+            run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0]
+        )
+        after = limit_highlights(np.clip(after, 0, 1), before)
+
+        drawn = display_to_perceptual(after, codec)
+        core = np.clip(paste_crop(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
+        core = np.clip(2 * core - 1, 0, 1) * mark_crop_area(crop, region)  # 0 at the hard matte's edge
+        changed = picture + core[..., None] * upscale_change(
+            before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec
+        )
+        drawn = np.clip(paste_crop(drawn, crop, region), drawn.min(), drawn.max())
+        # What is less than half shown the network did not see: it counts as not being there.
+        missing = 1 - np.clip((shown - MIN_SHOWN) / (1 - MIN_SHOWN), 0, 1)
+        picture = changed + (missing * (core > 0))[..., None] * (drawn - changed)
+        filled = np.maximum(shown, core)
+        if (filled > CONFIDENT_SHARE).any():
+            picture = extend_picture(picture, filled, needed)
+        return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted)

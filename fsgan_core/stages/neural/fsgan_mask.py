@@ -8,7 +8,8 @@ it lies too far from the landmarks' outline.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -25,10 +26,10 @@ from fsgan_core.contract.layers import (
 )
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
+from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
     average_mattes,
     draw_hull,
@@ -58,59 +59,61 @@ OUTLINE_SIGMA = 0.6  # of the working pixels: sigma of the outline's softness, a
 NEAR_OUTLINE, FAR_OUTLINE = 0.12, 0.22  # of the face: a face may go on so far beyond the landmarks' outline
 
 
-def measure_mattes(
-    target: Plate, face: Face, region: Window, codec: Codec, params: MaskParams, *, networks: Mapping[str, Network]
-) -> Plate:
-    """The mattes of one frame by itself, as `mask.measure_mattes`, and the network's scores on the region:
-    score.background, score.face, score.hair; matte.glasses: frames of glasses that are to be kept. Raises
-    EngineError."""
-    aspect = target.pixel_aspect
-    network = get_network(networks, "mask")
-    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
-    scores = compute_scores(network, crop_for_network(target, crop, codec), crop, region)
+@dataclass(frozen=True)
+class FsganMask:
+    """The published segmentation network. networks: "mask"."""
 
-    display = to_display(target, region, codec)
-    width = warp_points.measure_face_width(face.landmarks, aspect)
-    inside = mark_plate_area(target, region)
-    hull = draw_hull(face, region, aspect, 1.0)
-    frames = np.zeros_like(hull)
-    if params.keep_glasses:
-        worn = detect_glasses(make_face_raster(display, face, hull, inside, region, aspect))
-        if worn > 0:
-            frames = np.float32(worn) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
-    mattes = _make_mattes(scores, frames, face, region, crop.pixel_height, params, aspect)
-    texture = measure_texture(display, mattes[MATTE_FACE] * (1 - mattes[MATTE_MOUTH]) * inside, width)
-    pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
-    return Plate(
-        pixels,
-        (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES),
-        region,
-        target.display_window,
-        aspect,
-        {META_TEXTURE: format_texture(texture)},
-    )
+    networks: Networks
 
+    def measure_mattes(self, frame: FaceFrame, *, params: MaskParams) -> Plate:
+        """Measures the mattes of one frame by itself (see `interface.MaskEngine`).
 
-def combine_mattes(
-    face: Face,
-    region: Window,
-    neighbours: Sequence[tuple[Face, Plate]],
-    params: MaskParams,
-    inside: Plate,
-    holdout: np.ndarray | None = None,
-    *,
-    networks: Mapping[str, Network],
-) -> Plate:
-    """The mask of a frame, as `mask.combine_mattes`, from what `measure_mattes` gave for it and its neighbours."""
-    aspect = inside.pixel_aspect
-    network = get_network(networks, "mask")
-    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
-    mean = average_mattes(face, region, neighbours, params, aspect)
-    first = len(MATTES)
-    mattes = _make_mattes(
-        mean[..., first : first + 3], mean[..., first + 3], face, region, crop.pixel_height, params, aspect
-    )
-    return finish_mask(mattes, face, region, neighbours, params, inside, holdout)
+        Further channels: the network's scores score.background, score.face, score.hair; and matte.glasses, the frames
+        of glasses that are to be kept.
+
+        Raises:
+            EngineError: There is no segmentation network.
+        """
+        target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
+        aspect = target.pixel_aspect
+        network = get_network(self.networks, "mask")
+        crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
+        scores = compute_scores(network, crop_for_network(target, crop, codec), crop, region)
+
+        display = to_display(target, region, codec)
+        width = warp_points.measure_face_width(face.landmarks, aspect)
+        inside = mark_plate_area(target, region)
+        hull = draw_hull(face, region, aspect, 1.0)
+        frames = np.zeros_like(hull)
+        if params.keep_glasses:
+            worn = detect_glasses(make_face_raster(display, face, hull, inside, region, aspect))
+            if worn > 0:
+                frames = np.float32(worn) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
+        mattes = _make_mattes(scores, frames, face, region, crop.pixel_height, params, aspect)
+        texture = measure_texture(display, mattes[MATTE_FACE] * (1 - mattes[MATTE_MOUTH]) * inside, width)
+        pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
+        return Plate(
+            pixels,
+            (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES),
+            region,
+            target.display_window,
+            aspect,
+            {META_TEXTURE: format_texture(texture)},
+        )
+
+    def combine_mattes(
+        self, frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams
+    ) -> Plate:
+        """Combines what `measure_mattes` gave for neighbouring frames (see `interface.MaskEngine`)."""
+        face, region, aspect = frame.face, frame.region, frame.pixel_aspect
+        network = get_network(self.networks, "mask")
+        crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
+        mean = average_mattes(frame, neighbours, params)
+        first = len(MATTES)
+        mattes = _make_mattes(
+            mean[..., first : first + 3], mean[..., first + 3], face, region, crop.pixel_height, params, aspect
+        )
+        return finish_mask(frame, mattes, neighbours, params)
 
 
 def compute_scores(network: Network, picture: np.ndarray, crop: Crop, region: Window) -> np.ndarray:

@@ -22,10 +22,11 @@ from fsgan_core.contract.landmarks import EYE_L, EYE_R
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.faces.track import Face
-from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
+from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
 from fsgan_core.stages.masking import draw_hull
 from fsgan_core.stages.motion.lids import Blink
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
@@ -42,7 +43,6 @@ from fsgan_core.stages.neural.fsgan_network import (
 )
 from fsgan_core.stages.reenactment import (
     DETAIL_SIZE,
-    SourceView,
     WarpedView,
     combine_views,
     compute_goal_landmarks,
@@ -73,98 +73,105 @@ LIPS_GROWTH = 1.25  # of their size: so far a network that retouches has a say
 FLAT_VARIANCE = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
 
 
-def reenact(
-    target: Plate,
-    face: Face,
-    region: Window,
-    plan: FramePlan,
-    views: Mapping[ViewRef, SourceView],
-    codec: Codec,
-    params: ReenactParams,
-    likeness: np.ndarray | None = None,
-    recognition: np.ndarray | None = None,
-    *,
-    networks: Mapping[str, Network],
-) -> Plate:
-    """The reenacted face on `region`, as `reenact.reenact`; A is 1 where the picture shows a face: by the segmentation
-    network where `networks` has one, by the reenactment network's own head, else by the landmarks' outline.
+@dataclass(frozen=True)
+class FsganReenact:
+    """The published reenactment network. networks: "reenact", and "mask" where it is installed."""
 
-    st.u, st.v and confidence.Z are those of the leading view's geometric warp, which the picture follows. Raises
-    EngineError.
-    """
-    aspect = target.pixel_aspect
-    network = get_network(networks, "reenact")
-    crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
-    goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
-    width = warp_points.measure_face_width(face.landmarks, aspect)
-    prewarp = network.info.prewarp if params.prewarp == "auto" else params.prewarp == "on"
+    networks: Networks
 
-    # What the geometric engine makes of the views, no more of them than are needed.
-    around = _unite_windows(region, crop.window())
-    wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
-    lead = max(plan.views, key=lambda w: w.detail)
-    where = around if wanted else region
-    # A network that draws a face shuts its eyes itself; one that refines the warped view is shown them shut.
-    warped = warp_views(
-        plan if prewarp else replace(plan, blink=Blink()),
-        [w.view for w in dict.fromkeys([lead, *wanted])],
-        views,
-        face,
-        goal,
-        where,
-        params.stiffness,
-        aspect,
-    )
-    if prewarp:
-        picture = combine_views(
-            [(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE, aspect
+    def reenact(
+        self,
+        frame: FaceFrame,
+        *,
+        plan: FramePlan,
+        views: Mapping[ViewRef, SourceView],
+        params: ReenactParams,
+        likeness: Points3D | None = None,
+        recognition: Points3D | None = None,
+    ) -> Plate:
+        """Draws the views with the network (see `interface.ReenactEngine`).
+
+        A is 1 where the picture shows a face: by the segmentation network if there is one, else by the reenactment
+        network's own head, else by the landmarks' outline. st.u, st.v and confidence.Z are those of the leading view's
+        geometric warp, which the picture follows.
+
+        Raises:
+            EngineError: There is no reenactment network.
+        """
+        target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
+        aspect = target.pixel_aspect
+        network = get_network(self.networks, "reenact")
+        crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
+        goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
+        width = warp_points.measure_face_width(face.landmarks, aspect)
+        prewarp = network.info.prewarp if params.prewarp == "auto" else params.prewarp == "on"
+
+        # What the geometric engine makes of the views, no more of them than are needed.
+        around = _unite_windows(region, crop.window())
+        wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
+        lead = max(plan.views, key=lambda w: w.detail)
+        where = around if wanted else region
+        # A network that draws a face shuts its eyes itself; one that refines the warped view is shown them shut.
+        warped = warp_views(
+            plan if prewarp else replace(plan, blink=Blink()),
+            [w.view for w in dict.fromkeys([lead, *wanted])],
+            views,
+            face,
+            goal,
+            where,
+            params.stiffness,
+            aspect,
         )
-        shown = np.clip(cut_crop(np.clip(picture, 0, 1), around, crop), 0, 1)
-        answer = _run_reenactment(
-            network, shown[None], normalise_landmarks(face, goal, network, crop)[None], crop.size
-        )[0]
-        if answer.redrawn_matte is not None:
-            parts = cut_crop(draw_lips(goal, around, width)[..., None], around, crop)[..., 0]
-            answer = limit_retouch(answer, shown, parts, width * DETAIL_SIZE / crop.pixel_height)
-        drawn, inputs = [(answer, WeightedView(lead.view, 1.0, 1.0))], shown
-    else:
-        used = [w for w in plan.views if w.light > 0 or w.detail > 0]
-        drawn, inputs = _draw_views(network, used, views, face, goal, crop, params.steps)
-    made = combine_views(
-        [(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0
-    )
-    made = limit_highlights(np.clip(made, 0, 1), inputs)
-    labels = [(one.class_scores, w.light) for one, w in drawn if one.class_scores is not None]
-    redrawn = drawn[0][0].redrawn_matte if prewarp else None
-
-    skin = _compute_shown_skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
-    alpha = _compute_alpha(made, labels, crop, face, goal, region, networks, skin)
-    small = display_to_perceptual(made, codec)
-    picture = np.clip(paste_crop(small, crop, region), small.min(), small.max())
-    if wanted and params.detail > 0:
-        fine = combine_views(
-            [(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect
-        )
-        fine = display_to_perceptual(fine, codec)
-        coarse = cut_crop(fine, around, crop)
-        if redrawn is not None:  # what the network let stand is the warped view itself
-            share = 1 - np.clip(paste_crop(redrawn, crop, around, "linear"), 0, 1)
-        else:
-            share = _compute_detail_share(
-                [(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around, crop, width
+        if prewarp:
+            picture = combine_views(
+                [(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE, aspect
             )
-            share = share * np.clip(paste_crop(measure_agreement(small, coarse), crop, around, "linear"), 0, 1)
-        fine = fine - paste_crop(coarse, crop, around)
-        picture = picture + (params.detail * share[..., None] * fine)[compute_slices(region, around)]
-    rgb = to_scene_linear(picture, codec.exposure)
-    # A network that retouches takes a mouth as the geometric engine does; another one draws it.
-    kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
-    if kept > 0:
-        own = np.float32(kept) * draw_kept_mouth(face, region, width)
-        rgb = rgb + own[..., None] * (codec.decode(to_display(target, region, codec)) - rgb)
-    leading = _crop_warped_view(warped[lead.view], where, region)
-    leading = replace(leading, confidence=leading.confidence * (alpha > 0))
-    return make_reenacted_plate(rgb, alpha, leading, face, region, target, kept)
+            shown = np.clip(cut_crop(np.clip(picture, 0, 1), around, crop), 0, 1)
+            answer = _run_reenactment(
+                network, shown[None], normalise_landmarks(face, goal, network, crop)[None], crop.size
+            )[0]
+            if answer.redrawn_matte is not None:
+                parts = cut_crop(draw_lips(goal, around, width)[..., None], around, crop)[..., 0]
+                answer = limit_retouch(answer, shown, parts, width * DETAIL_SIZE / crop.pixel_height)
+            drawn, inputs = [(answer, WeightedView(lead.view, 1.0, 1.0))], shown
+        else:
+            used = [w for w in plan.views if w.light > 0 or w.detail > 0]
+            drawn, inputs = _draw_views(network, used, views, face, goal, crop, params.steps)
+        made = combine_views(
+            [(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0
+        )
+        made = limit_highlights(np.clip(made, 0, 1), inputs)
+        labels = [(one.class_scores, w.light) for one, w in drawn if one.class_scores is not None]
+        redrawn = drawn[0][0].redrawn_matte if prewarp else None
+
+        skin = _compute_shown_skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
+        alpha = _compute_alpha(made, labels, crop, face, goal, region, self.networks, skin)
+        small = display_to_perceptual(made, codec)
+        picture = np.clip(paste_crop(small, crop, region), small.min(), small.max())
+        if wanted and params.detail > 0:
+            fine = combine_views(
+                [(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect
+            )
+            fine = display_to_perceptual(fine, codec)
+            coarse = cut_crop(fine, around, crop)
+            if redrawn is not None:  # what the network let stand is the warped view itself
+                share = 1 - np.clip(paste_crop(redrawn, crop, around, "linear"), 0, 1)
+            else:
+                share = _compute_detail_share(
+                    [(warped[w.view], w.detail) for w in plan.views if w.view in warped], goal, around, crop, width
+                )
+                share = share * np.clip(paste_crop(measure_agreement(small, coarse), crop, around, "linear"), 0, 1)
+            fine = fine - paste_crop(coarse, crop, around)
+            picture = picture + (params.detail * share[..., None] * fine)[compute_slices(region, around)]
+        rgb = to_scene_linear(picture, codec.exposure)
+        # A network that retouches takes a mouth as the geometric engine does; another one draws it.
+        kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
+        if kept > 0:
+            own = np.float32(kept) * draw_kept_mouth(face, region, width)
+            rgb = rgb + own[..., None] * (codec.decode(to_display(target, region, codec)) - rgb)
+        leading = _crop_warped_view(warped[lead.view], where, region)
+        leading = replace(leading, confidence=leading.confidence * (alpha > 0))
+        return make_reenacted_plate(rgb, alpha, leading, face, region, target, kept)
 
 
 def limit_retouch(answer: DrawnFace, shown: np.ndarray, parts: np.ndarray, sigma: float) -> DrawnFace:
@@ -275,7 +282,7 @@ def _compute_alpha(
     face: Face,
     goal: np.ndarray,
     region: Window,
-    networks: Mapping[str, Network],
+    networks: Networks,
     skin: np.ndarray | None,
 ) -> np.ndarray:
     """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face. skin: what the picture was drawn

@@ -24,6 +24,7 @@ from fsgan_core.plates.stream import read_ahead
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import mark_plate_area, to_display
+from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop
 
@@ -276,7 +277,7 @@ def _cut_mattes(
 ) -> np.ndarray:
     """uint8 (side, side, 4)."""
     wide = _widen_crop(crop, layout)
-    measured = measure_mattes(plate, face, wide.window(), clip.codec, params)
+    measured = measure_mattes(FaceFrame(plate, face, wide.window(), clip.codec), params=params)
     return _to_bytes(cut_crop(measured.pixels, measured.data_window, wide, "linear"))
 
 

@@ -53,7 +53,7 @@ def wanted(
 
 @lru_cache(maxsize=16)
 def _measured(still: Still, codec: Codec, params: MaskParams) -> Plate:
-    return measure_mattes(still.plate, still.face, still.region, codec, params)
+    return measure_mattes(still.frame(codec), params=params)
 
 
 def picture_of(
@@ -66,7 +66,9 @@ def picture_of(
 ) -> Plate:
     measured = _measured(still, codec, params or MaskParams())
     prepared = {ref: view.view(codec) for ref, view in (views or {}).items()}
-    return drive_picture(still.plate, driven, measured, prepared, codec, params or MaskParams(), holdout)
+    return drive_picture(
+        still.frame(codec, holdout), views=prepared, driven=driven, measured=measured, params=params or MaskParams()
+    )
 
 
 def mattes_of(
@@ -74,9 +76,9 @@ def mattes_of(
 ) -> Plate:
     params = params or MaskParams()
     combined = combine_mattes(
-        still.face, still.region, [(still.face, _measured(still, codec, params))], params, still.plate, holdout
+        still.frame(codec, holdout), neighbours=[(still.face, _measured(still, codec, params))], params=params
     )
-    return drive_mattes(combined, still.plate, driven, params, holdout)
+    return drive_mattes(still.frame(codec, holdout), driven=driven, mattes=combined, params=params)
 
 
 def result_of(still: Still, driven: DrivenFrame, codec: Codec, **options: object) -> tuple[Plate, np.ndarray]:
@@ -84,9 +86,15 @@ def result_of(still: Still, driven: DrivenFrame, codec: Codec, **options: object
     views = options.pop("views", None)
     picture = picture_of(still, driven, codec, views, **options)  # type: ignore[arg-type]
     mattes = mattes_of(still, driven, codec, **options)  # type: ignore[arg-type]
-    completed = inpaint(picture, mattes, list, codec, InpaintParams())
+    completed = inpaint(
+        still.frame(codec),
+        reenacted=picture,
+        mattes=mattes,
+        further_views=list,
+        params=InpaintParams(),
+    )
     params: BlendParams = resolve_drive_stages(Stages()).blend
-    blended = blend(still.plate, completed, mattes, still.face, codec, params)
+    blended = blend(still.frame(codec), completed=completed, mattes=mattes, params=params)
     return blended.plate, blended.matte
 
 

@@ -12,10 +12,10 @@ from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, compute_slices
-from fsgan_core.stages.blending import BlendedPlate
 from fsgan_core.stages.blending import blend as classical
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.neural.erosion import erode_softly
-from fsgan_core.stages.neural.fsgan_blend import blend
+from fsgan_core.stages.neural.fsgan_blend import FsganBlend
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
 from tests.stages.conftest import Still, Swap, plate_at, swapped
 from tests.stages.neural.test_fsgan_inpaint import oval, reenacted, wanted
@@ -39,15 +39,11 @@ def blended(
     holdout: np.ndarray | None = None,
 ) -> tuple[BlendedPlate, StandIn]:
     networks, stand_in = network("blend", function)
-    return blend(
-        target or swap.target.plate,
-        swap.completed,
-        swap.mattes,
-        swap.target.face,
-        codec,
-        params,
-        holdout,
-        networks=networks,
+    return FsganBlend(networks).blend(
+        FaceFrame(target or swap.target.plate, swap.target.face, swap.target.region, codec, holdout),
+        completed=swap.completed,
+        mattes=swap.mattes,
+        params=params,
     ), stand_in
 
 
@@ -66,7 +62,9 @@ class TestPublished:
         new = reenacted(still, np.ones_like(oval(still)))
         matte = oval(still)
         networks, stand_in = network("blend", tint)
-        result = blend(target, new, wanted(still, matte), still.face, codec, PLAIN, networks=networks)
+        result = FsganBlend(networks).blend(
+            FaceFrame(target, still.face, still.region, codec), completed=new, mattes=wanted(still, matte), params=PLAIN
+        )
         (given,) = stand_in.given
         assert given.shape == (1, 7, 128, 128)
         hard = erode_softly(matte[part], 11)[1]
@@ -94,7 +92,10 @@ class TestPlate:
         """Inside the hard matte, pixel for pixel at the plate's resolution."""
         result, _ = blended(swap, codec, params=PLAIN.replace(resolution=64))
         over = classical(
-            swap.target.plate, swap.completed, swap.mattes, swap.target.face, codec, PLAIN.replace(engine="over")
+            swap.target.frame(codec),
+            completed=swap.completed,
+            mattes=swap.mattes,
+            params=PLAIN.replace(engine="over"),
         )
         assert np.array_equal(result.matte, over.matte)
         matte = on_plate(swap, result)
@@ -166,7 +167,12 @@ class TestPlate:
         matte = np.zeros_like(oval(collins))
         matte[4:-4, 4:-4] = 1
         networks, _ = network("blend", same_picture)
-        result = blend(target, new, wanted(collins, matte), collins.face, codec, PLAIN, networks=networks)
+        result = FsganBlend(networks).blend(
+            FaceFrame(target, collins.face, collins.region, codec),
+            completed=new,
+            mattes=wanted(collins, matte),
+            params=PLAIN,
+        )
         window = collins.region.intersect(target.data_window)
         after = result.plate.pixels[compute_slices(window, target.data_window)]
         own = new.crop(window).get("R", "G", "B")
@@ -180,14 +186,11 @@ class TestPlate:
 
     def test_a_real_network(self, swap: Swap, codec: Codec) -> None:
         networks = module_network("blend", "res_unet.MultiScaleResUNet(in_nc=7,out_nc=3,flat_layers=(1,1),ngf=8)")
-        result = blend(
-            swap.target.plate,
-            swap.completed,
-            swap.mattes,
-            swap.target.face,
-            codec,
-            BlendParams(engine="fsgan", resolution=64),
-            networks=networks,
+        result = FsganBlend(networks).blend(
+            swap.target.frame(codec),
+            completed=swap.completed,
+            mattes=swap.mattes,
+            params=BlendParams(engine="fsgan", resolution=64),
         )
         assert np.isfinite(result.plate.pixels).all()
         assert tuple(swap.mattes.channels) == MATTES

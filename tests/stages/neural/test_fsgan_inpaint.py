@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import unpremultiply
+from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.neural.erosion import erode_softly
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
-from fsgan_core.stages.neural.fsgan_inpaint import inpaint
+from fsgan_core.stages.neural.fsgan_inpaint import FsganInpaint
 from tests.stages.conftest import Still
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
 
@@ -63,8 +63,8 @@ def completed(
 ) -> tuple[Plate, StandIn]:
     networks, stand_in = network("inpaint", function, **facts)
     mattes = wanted(still, oval(still) if matte is None else matte)
-    return inpaint(
-        reenacted(still, alpha), mattes, nothing, codec, params, None, still.face, networks=networks
+    return FsganInpaint(networks).inpaint(
+        still.frame(codec), reenacted=reenacted(still, alpha), mattes=mattes, further_views=nothing, params=params
     ), stand_in
 
 
@@ -184,15 +184,12 @@ class TestPlate:
 
         networks, _ = network("inpaint", same_picture)
         alpha = oval(collins, 0.6)
-        result = inpaint(
-            reenacted(collins, alpha),
-            wanted(collins, oval(collins)),
-            others,
-            codec,
-            PARAMS.replace(other_views=True),
-            None,
-            collins.face,
-            networks=networks,
+        result = FsganInpaint(networks).inpaint(
+            collins.frame(codec),
+            reenacted=reenacted(collins, alpha),
+            mattes=wanted(collins, oval(collins)),
+            further_views=others,
+            params=PARAMS.replace(other_views=True),
         )
         assert asked
         own = collins.plate.crop(collins.region).get("R", "G", "B")
@@ -211,44 +208,26 @@ class TestPlate:
 
     def test_a_real_network(self, collins: Still, codec: Codec) -> None:
         networks = module_network("inpaint", "res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(1,1),ngf=8)")
-        result = inpaint(
-            reenacted(collins, oval(collins, 0.7)),
-            wanted(collins, oval(collins)),
-            nothing,
-            codec,
-            PARAMS.replace(resolution=64),
-            None,
-            collins.face,
-            networks=networks,
+        result = FsganInpaint(networks).inpaint(
+            collins.frame(codec),
+            reenacted=reenacted(collins, oval(collins, 0.7)),
+            mattes=wanted(collins, oval(collins)),
+            further_views=nothing,
+            params=PARAMS.replace(resolution=64),
         )
         assert np.isfinite(result.pixels).all()
         assert result.channels == ("R", "G", "B", "A", "matte.completed")
-
-    def test_no_face(self, collins: Still, codec: Codec) -> None:
-        networks, _ = network("inpaint", same_picture)
-        with pytest.raises(EngineError, match="face"):
-            inpaint(
-                reenacted(collins, oval(collins)),
-                wanted(collins, oval(collins)),
-                nothing,
-                codec,
-                PARAMS,
-                networks=networks,
-            )
 
     def test_holdout_is_not_filled(self, collins: Still, codec: Codec) -> None:
         networks, _ = network("inpaint", same_picture)
         holdout = np.zeros_like(oval(collins))
         holdout[:, holdout.shape[1] // 2 :] = 1
-        result = inpaint(
-            reenacted(collins, np.zeros_like(holdout)),
-            wanted(collins, oval(collins)),
-            nothing,
-            codec,
-            PARAMS,
-            holdout,
-            collins.face,
-            networks=networks,
+        result = FsganInpaint(networks).inpaint(
+            collins.frame(codec, holdout),
+            reenacted=reenacted(collins, np.zeros_like(holdout)),
+            mattes=wanted(collins, oval(collins)),
+            further_views=nothing,
+            params=PARAMS,
         )
         assert not result.get_matte("matte.completed")[:, holdout.shape[1] // 2 :].any()
         assert not result.get_matte("A")[:, holdout.shape[1] // 2 + 10 :].any()
@@ -258,14 +237,11 @@ def test_window_of_the_region_is_kept(collins: Still, codec: Codec) -> None:
     region = Window(collins.region.x + 20, collins.region.y + 30, 120, 110)
     networks, _ = network("inpaint", same_picture)
     whole = reenacted(collins, oval(collins)).crop(region)
-    result = inpaint(
-        whole,
-        wanted(collins, oval(collins)).crop(region),
-        nothing,
-        codec,
-        PARAMS,
-        None,
-        collins.face,
-        networks=networks,
+    result = FsganInpaint(networks).inpaint(
+        FaceFrame(collins.plate, collins.face, region, codec),
+        reenacted=whole,
+        mattes=wanted(collins, oval(collins)).crop(region),
+        further_views=nothing,
+        params=PARAMS,
     )
     assert result.data_window == region

@@ -16,7 +16,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.masking import read_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
-from fsgan_core.stages.neural.fsgan_mask import SCORE_CHANNELS, combine_mattes, measure_mattes
+from fsgan_core.stages.neural.fsgan_mask import SCORE_CHANNELS, FsganMask
 from tests.stages.conftest import Still, face_at
 from tests.stages.stand_ins import Function, module_network, network
 
@@ -41,9 +41,9 @@ def masked(
     **facts: object,
 ) -> Plate:
     networks, _ = network("mask", function, **facts)
-    measured = measure_mattes(still.plate, still.face, still.region, codec, params, networks=networks)
-    return combine_mattes(
-        still.face, still.region, [(still.face, measured)], params, still.plate, holdout, networks=networks
+    measured = FsganMask(networks).measure_mattes(still.frame(codec), params=params)
+    return FsganMask(networks).combine_mattes(
+        still.frame(codec, holdout), neighbours=[(still.face, measured)], params=params
     )
 
 
@@ -79,7 +79,7 @@ class TestPlace:
 
     def test_the_network_sees_the_face_in_its_crop(self, collins: Still, codec: Codec) -> None:
         networks, stand_in = network("mask", labels(OVAL))
-        measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks=networks)
+        FsganMask(networks).measure_mattes(collins.frame(codec), params=RAW)
         (given,) = stand_in.given
         assert given.shape == (1, 3, 128, 128) and given.dtype == np.float32
         assert given.min() >= -1 and given.max() <= 1
@@ -113,7 +113,7 @@ class TestLayers:
     def test_layers(self, collins: Still, codec: Codec) -> None:
         hair = Y < 0.3
         networks, _ = network("mask", labels(OVAL, hair))
-        measured = measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks=networks)
+        measured = FsganMask(networks).measure_mattes(collins.frame(codec), params=RAW)
         assert measured.channels[:7] == (*MATTES, *SCORE_CHANNELS)
         result = masked(collins, codec, labels(OVAL, hair))
         assert result.channels == MATTES
@@ -180,15 +180,17 @@ class TestTime:
         measured: list[tuple[Face, Plate]] = []
         for still, function in ((before, labels(OVAL)), (collins, labels(~OVAL)), (after, labels(OVAL))):
             networks, _ = network("mask", function)
-            measured.append(
-                (still.face, measure_mattes(still.plate, still.face, still.region, codec, RAW, networks=networks))
-            )
-        mean = combine_mattes(
-            collins.face, collins.region, measured, RAW.replace(smooth=4), collins.plate, networks=networks
-        ).get_matte("matte.face")
-        alone = combine_mattes(
-            collins.face, collins.region, measured[1:2], RAW, collins.plate, networks=networks
-        ).get_matte("matte.face")
+            measured.append((still.face, FsganMask(networks).measure_mattes(still.frame(codec), params=RAW)))
+        mean = (
+            FsganMask(networks)
+            .combine_mattes(collins.frame(codec), neighbours=measured, params=RAW.replace(smooth=4))
+            .get_matte("matte.face")
+        )
+        alone = (
+            FsganMask(networks)
+            .combine_mattes(collins.frame(codec), neighbours=measured[1:2], params=RAW)
+            .get_matte("matte.face")
+        )
         inside = oval(collins)
         assert mean[inside < 0.9].min() > 0.9 and mean[inside > 1.12].max() < 0.1
         assert alone[inside < 0.9].max() < 0.1
@@ -197,7 +199,7 @@ class TestTime:
 class TestTrouble:
     def test_no_network(self, collins: Still, codec: Codec) -> None:
         with pytest.raises(EngineError, match=r"mask\.network"):
-            measure_mattes(collins.plate, collins.face, collins.region, codec, RAW, networks={})
+            FsganMask({}).measure_mattes(collins.frame(codec), params=RAW)
 
     def test_no_number(self, collins: Still, codec: Codec) -> None:
         with pytest.raises(EngineError, match="fp32"):
@@ -213,8 +215,6 @@ class TestTrouble:
 
     def test_a_real_network(self, collins: Still, codec: Codec) -> None:
         networks = module_network("mask", "res_unet.MultiScaleResUNet(in_nc=3,out_nc=3,flat_layers=(1,1),ngf=8)")
-        measured = measure_mattes(
-            collins.plate, collins.face, collins.region, codec, RAW.replace(resolution=64), networks=networks
-        )
+        measured = FsganMask(networks).measure_mattes(collins.frame(codec), params=RAW.replace(resolution=64))
         assert np.isfinite(measured.pixels).all()
         assert np.abs(measured.get(*SCORE_CHANNELS)).max() > 0

@@ -16,10 +16,11 @@ from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import unpremultiply
+from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.neural import fsgan_network
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop, paste_crop
-from fsgan_core.stages.neural.fsgan_reenact import count_steps, draw_lips, measure_agreement, reenact
-from fsgan_core.stages.reenactment import SourceView, prepare_view
+from fsgan_core.stages.neural.fsgan_reenact import FsganReenact, count_steps, draw_lips, measure_agreement
+from fsgan_core.stages.reenactment import prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed
 from tests.stages.stand_ins import Function, StandIn, module_network, network, same_picture
@@ -40,7 +41,7 @@ def drawn(
     networks, stand_in = network("reenact", function, **facts)
     view = source if isinstance(source, SourceView) else source.view(codec)
     views = {chosen.view: view for chosen in plan.views}
-    return reenact(target.plate, target.face, target.region, plan, views, codec, params, networks=networks), stand_in
+    return FsganReenact(networks).reenact(target.frame(codec), plan=plan, views=views, params=params), stand_in
 
 
 def shown(plate: Plate, codec: Codec) -> tuple[np.ndarray, np.ndarray]:
@@ -164,16 +165,12 @@ class TestLandmarks:
         networks, stand_in = network("reenact", same_picture)
         change = np.zeros((68, 3))
         change[30, 1] = 6.0
-        reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            ONE,
-            {ViewRef(0, 1): hopper.view(codec)},
-            codec,
-            PLAIN.replace(likeness=1.0),
-            change,
-            networks=networks,
+        FsganReenact(networks).reenact(
+            collins.frame(codec),
+            plan=ONE,
+            views={ViewRef(0, 1): hopper.view(codec)},
+            params=PLAIN.replace(likeness=1.0),
+            likeness=change,
         )
         crop = compute_face_crop(collins.face, 1.2, 128)
         moved = crop.denormalise_points(decode_heat_maps(stand_in.given[0][0, 3:])) - collins.face.landmarks
@@ -202,15 +199,8 @@ class TestViews:
             )
         )
         networks, stand_in = network("reenact", same_picture)
-        result = reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            plan,
-            views,
-            codec,
-            PLAIN.replace(combine="barycentric"),
-            networks=networks,
+        result = FsganReenact(networks).reenact(
+            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(combine="barycentric")
         )
         picture, inside = shown(result, codec)
         assert picture[inside] == pytest.approx(0.5 * 0.2 + 0.3 * 0.5 + 0.2 * 0.7, abs=2e-3)
@@ -227,15 +217,8 @@ class TestViews:
         views[refs[0]] = replace(views[refs[0]], display=views[refs[0]].display + stripes)
         plan = FramePlan((WeightedView(refs[0], 0.5, 1.0), WeightedView(refs[1], 0.5, 0.0)))
         networks, _ = network("reenact", same_picture)
-        result = reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            plan,
-            views,
-            codec,
-            PLAIN.replace(resolution=256),
-            networks=networks,
+        result = FsganReenact(networks).reenact(
+            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(resolution=256)
         )
         picture, inside = shown(result, codec)
         inside = cv2.erode(inside.astype(np.uint8), np.ones((41, 41))) > 0
@@ -284,7 +267,9 @@ class TestSteps:
         views = {ViewRef(0, 0): replace(view, face=near), ViewRef(0, 1): replace(view, face=far)}
         plan = FramePlan((WeightedView(ViewRef(0, 0), 0.5, 1.0), WeightedView(ViewRef(0, 1), 0.5, 0.0)))
         networks, stand_in = network("reenact", same_picture)
-        reenact(collins.plate, near, collins.region, plan, views, codec, PLAIN.replace(steps=0), networks=networks)
+        FsganReenact(networks).reenact(
+            FaceFrame(collins.plate, near, collins.region, codec), plan=plan, views=views, params=PLAIN.replace(steps=0)
+        )
         assert [len(batch) for batch in stand_in.given] == [2, 1, 1]
 
 
@@ -294,15 +279,8 @@ class TestPrewarp:
         views = {ViewRef(0, 1): view, ViewRef(0, 2): view}
         plan = FramePlan((WeightedView(ViewRef(0, 1), 0.5, 1.0), WeightedView(ViewRef(0, 2), 0.5, 0.0)))
         networks, stand_in = network("reenact", same_picture)
-        result = reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            plan,
-            views,
-            codec,
-            PLAIN.replace(prewarp="on"),
-            networks=networks,
+        result = FsganReenact(networks).reenact(
+            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(prewarp="on")
         )
         assert [len(batch) for batch in stand_in.given] == [1]
         classical, seen = shown(collins.reenacted(hopper, codec), codec)
@@ -439,15 +417,8 @@ class TestAlpha:
 
         judge, judged = network("mask", left_half, resolution=64)
         own, _ = network("reenact", same_picture)
-        result = reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            ONE,
-            {ViewRef(0, 1): hopper.view(codec)},
-            codec,
-            PLAIN,
-            networks={**own, **judge},
+        result = FsganReenact({**own, **judge}).reenact(
+            collins.frame(codec), plan=ONE, views={ViewRef(0, 1): hopper.view(codec)}, params=PLAIN
         )
         assert judged.given[0].shape == (1, 3, 64, 64)
         alpha, crop = result.get_matte("A"), compute_face_crop(collins.face, 1.2, 128)
@@ -460,15 +431,8 @@ class TestAlpha:
     def test_the_judge_sees_the_drawn_picture_in_its_own_crop(self, collins: Still, codec: Codec) -> None:
         judge, judged = network("mask", lambda batch: np.ones((1, 3, 64, 64)), resolution=64, crop=2.0)
         own, _ = network("reenact", same_picture)
-        reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            ONE,
-            {ViewRef(0, 1): collins.view(codec)},
-            codec,
-            PLAIN,
-            networks={**own, **judge},
+        FsganReenact({**own, **judge}).reenact(
+            collins.frame(codec), plan=ONE, views={ViewRef(0, 1): collins.view(codec)}, params=PLAIN
         )
         picture = judged.given[0][0].transpose(1, 2, 0) * 0.5 + 0.5
         crop = compute_face_crop(collins.face, 2.0, 64)
@@ -522,7 +486,9 @@ class TestOdd:
         region = Window(collins.region.x + 40, collins.region.y + 50, 60, 60)
         networks, _ = network("reenact", same_picture)
         views = {ViewRef(0, 1): hopper.view(codec)}
-        part = reenact(collins.plate, collins.face, region, ONE, views, codec, PLAIN, networks=networks)
+        part = FsganReenact(networks).reenact(
+            FaceFrame(collins.plate, collins.face, region, codec), plan=ONE, views=views, params=PLAIN
+        )
         whole, _ = drawn(collins, hopper, codec)
         assert (
             np.abs(unpremultiply(part)[0] - unpremultiply(whole.crop(region))[0])[part.get_matte("A") > 0.9].max()
@@ -532,15 +498,8 @@ class TestOdd:
     def test_a_real_network(self, collins: Still, hopper: Still, codec: Codec) -> None:
         arch = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=8)"
         views = {ViewRef(0, 1): hopper.view(codec)}
-        result = reenact(
-            collins.plate,
-            collins.face,
-            collins.region,
-            ONE,
-            views,
-            codec,
-            PLAIN.replace(resolution=64, detail=0.5),
-            networks=module_network("reenact", arch),
+        result = FsganReenact(module_network("reenact", arch)).reenact(
+            collins.frame(codec), plan=ONE, views=views, params=PLAIN.replace(resolution=64, detail=0.5)
         )
         assert np.isfinite(result.pixels).all()
         assert result.get("R", "G", "B").std() > 0

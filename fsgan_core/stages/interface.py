@@ -1,0 +1,239 @@
+"""What a stage gets and what it gives back: one frozen value for the frame, one protocol per stage.
+
+An engine is anything that satisfies the protocol of its stage. An engine without networks is its module: the functions
+of `stages.blending` are a `BlendEngine`. An engine with networks is a class that holds them. `render.engines` has the
+table of all engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.runtime.arrays import Image, Matte, Points3D
+
+if TYPE_CHECKING:
+    from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
+    from fsgan_core.networks.network import Network
+    from fsgan_core.stages.drive import DrivenFrame
+    from fsgan_core.stages.views import FramePlan, ViewRef
+
+__all__ = [
+    "BlendEngine",
+    "BlendedPlate",
+    "DriveEngine",
+    "FaceFrame",
+    "FurtherViews",
+    "InpaintEngine",
+    "MaskEngine",
+    "Networks",
+    "ReenactEngine",
+    "SourceView",
+]
+
+Networks: TypeAlias = "Mapping[str, Network]"
+"""The networks of an engine by role ("reenact", "mask", "inpaint", "blend")."""
+
+FurtherViews: TypeAlias = Callable[[], Iterable[Plate]]
+"""Renders further views of the source on the region, best first, one at a time as they are taken."""
+
+
+@dataclass(frozen=True)
+class FaceFrame:
+    """One face in one frame, as every stage sees it.
+
+    Attributes:
+        plate: The whole frame; R, G, B scene-linear in the codec's space.
+        face: The face, in coordinates of the plate.
+        region: The window that stages work in; it may reach beyond the plate.
+        codec: Between scene-linear values and display-like values for this clip.
+        holdout: On the region, 1 where nothing may change; None if there is no hold-out.
+    """
+
+    plate: Plate
+    face: Face
+    region: Window
+    codec: Codec
+    holdout: Matte | None = None
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a pixel over its height."""
+        return self.plate.pixel_aspect
+
+
+@dataclass(frozen=True)
+class SourceView:
+    """A picture of the source's face, ready to be warped.
+
+    Attributes:
+        display: (height, width, 3) of `window`, display-like; it repeats its border where the source has no pixels.
+        matte: 1 where it shows skin, 0 on hair, occluders and background.
+        window: The part of the source picture around the face.
+        display_window: The whole source picture, which STMaps count by.
+        face: The face, in coordinates of the source picture.
+        pixel_aspect: Width of a pixel of the source picture over its height.
+        filled_window: Where the source has pixels; None if in all of `window`.
+        mirrored: Whether all of it lies flipped within the source picture.
+    """
+
+    display: Image
+    matte: Matte
+    window: Window
+    display_window: Window
+    face: Face
+    pixel_aspect: float = 1.0
+    filled_window: Window | None = None
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class BlendedPlate:
+    """The result of the last stage.
+
+    Attributes:
+        plate: The whole target with the new face.
+        matte: On the region, what the face was mixed by; 0 means that the pixel is the target's, bit for bit.
+    """
+
+    plate: Plate
+    matte: Matte
+
+
+class ReenactEngine(Protocol):
+    """Renders the source's face in the target's pose and expression."""
+
+    def reenact(
+        self,
+        frame: FaceFrame,
+        *,
+        plan: FramePlan,
+        views: Mapping[ViewRef, SourceView],
+        params: ReenactParams,
+        likeness: Points3D | None = None,
+        recognition: Points3D | None = None,
+    ) -> Plate:
+        """Renders the face on the region.
+
+        Args:
+            frame: The target's frame.
+            plan: Which views, with which weights.
+            views: The pictures of at least those views.
+            params: The stage's parameters.
+            likeness: (68, 3) source's proportions minus the target's; None if they are not used.
+            recognition: (68, 3) moves that make the source be recognised; None if they are not used.
+
+        Returns:
+            R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
+        """
+        ...
+
+
+class MaskEngine(Protocol):
+    """Finds what of the target is replaced, and what lies in front of it."""
+
+    def measure_mattes(self, frame: FaceFrame, *, params: MaskParams) -> Plate:
+        """Measures the mattes of one frame by itself, on the region, not yet smoothed over time.
+
+        The result is an input of `combine_mattes`; beside the four mattes it may hold further channels.
+        """
+        ...
+
+    def combine_mattes(
+        self, frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams
+    ) -> Plate:
+        """Combines the measured mattes of neighbouring frames to the mask of one frame.
+
+        Args:
+            frame: The target's frame.
+            neighbours: Face and measured mattes of the frames to average, this frame among them.
+            params: The stage's parameters.
+
+        Returns:
+            matte.face, matte.hair, matte.mouth, matte.occlusion on the region, each 0..1.
+        """
+        ...
+
+
+class InpaintEngine(Protocol):
+    """Completes what the matte calls face and the reenacted picture does not show."""
+
+    def inpaint(
+        self, frame: FaceFrame, *, reenacted: Plate, mattes: Plate, further_views: FurtherViews, params: InpaintParams
+    ) -> Plate:
+        """Completes the face on the region.
+
+        Args:
+            frame: The target's frame.
+            reenacted: The picture of the reenact stage, on the region.
+            mattes: The mask, on the region.
+            further_views: Called only if something is missing.
+            params: The stage's parameters.
+
+        Returns:
+            R, G, B, A premultiplied in the codec's space (A says how much of the face is new), matte.completed.
+        """
+        ...
+
+
+class BlendEngine(Protocol):
+    """Seats the completed face in the plate."""
+
+    def blend(self, frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
+        """Blends the face into the plate.
+
+        Args:
+            frame: The target's frame.
+            completed: The picture of the inpaint stage, on the region.
+            mattes: The mask, on the region.
+            params: The stage's parameters.
+
+        Returns:
+            The whole plate with the new face, and the soft matte that it was mixed by.
+        """
+        ...
+
+
+class DriveEngine(Protocol):
+    """Moves the plate's own face as a driver performs; stands in for reenact, and adapts the mask."""
+
+    def drive_picture(
+        self,
+        frame: FaceFrame,
+        *,
+        driven: DrivenFrame,
+        measured: Plate,
+        views: Mapping[ViewRef, SourceView],
+        params: MaskParams,
+    ) -> Plate:
+        """Renders the driven face on the region.
+
+        Args:
+            frame: The plate's frame.
+            driven: Where the face goes, and which parts come from other frames.
+            measured: The mattes of this frame by itself, on the region (`MaskEngine.measure_mattes`).
+            views: The pictures that `driven.patches` name.
+            params: The parameters of the mask.
+
+        Returns:
+            R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
+        """
+        ...
+
+    def drive_mattes(self, frame: FaceFrame, *, driven: DrivenFrame, mattes: Plate, params: MaskParams) -> Plate:
+        """Adapts the mask of a frame to the driven face.
+
+        Args:
+            frame: The plate's frame.
+            driven: Where the face goes.
+            mattes: The mask of the frame, on the region (`MaskEngine.combine_mattes`).
+            params: The parameters of the mask.
+
+        Returns:
+            The mask with matte.face where the picture changes.
+        """
+        ...
