@@ -330,7 +330,7 @@ class TestRuns:
         assert install.main(["--test"], checkout) == install.EXIT_FAILED
         said = capfd.readouterr()
         assert "the demo failed (exit code 7)" in said.err
-        assert "failed: ruff, pytest." in said.err
+        assert "failed: ruff format, ruff check, pytest." in said.err
         assert "mypy passed" in said.out
 
     def test_children_see_no_foreign_packages(self, install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
