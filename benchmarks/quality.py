@@ -125,10 +125,9 @@ def make_pair_clips(pair: BenchmarkPair, frames: str, folder: Path, views: int, 
 
 def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
     if engine == "finetuned":
-        from fsgan_core.cli.finetune import finetune_shot
-        from fsgan_core.runtime.events import ignore_event
+        from fsgan_core.training.finetune import finetune_shot
 
-        shot = finetune_shot(shot, arguments.finetune, "unknown", arguments.device, ignore_event)
+        shot = finetune_shot(shot, arguments.finetune, device=arguments.device)
     result = render_shot(shot, device=arguments.device)
     failed = [report for report in result.frames if report.state == FAILED]
     if failed:

@@ -29,11 +29,14 @@ def run_swap(options: Namespace, presenter: Presenter) -> int:
         stages=make_stages(options),
     )
     if getattr(options, "finetune", 0):
-        from fsgan_core.cli.finetune import finetune_shot
-        from fsgan_core.runtime.device import choose_device
+        from fsgan_core.training.finetune import finetune_shot
 
         shot = finetune_shot(
-            shot, options.finetune, options.finetune_licence, choose_device(options.device), presenter.on_event
+            shot,
+            options.finetune,
+            licence=options.finetune_licence,
+            device=options.device,
+            on_event=presenter.on_event,
         )
     if options.save_shot:
         from fsgan_core.clips.shot_file import save_shot

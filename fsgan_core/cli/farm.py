@@ -381,12 +381,19 @@ def _finetune_shot(
     """told: the weights to start from came as a path."""
     import dataclasses
 
-    from fsgan_core.cli.finetune import finetune_shot
+    from fsgan_core.training.finetune import finetune_shot
 
     network = shot.stages.reenact.network if told else options.start
     reenact = shot.stages.reenact.replace(network=network)
     start = dataclasses.replace(shot, stages=dataclasses.replace(shot.stages, reenact=reenact))
-    finetune_shot(start, options.iterations, options.licence, device, presenter.on_event, output)
+    finetune_shot(
+        start,
+        options.iterations,
+        licence=options.licence,
+        output=output,
+        device=device,
+        on_event=presenter.on_event,
+    )
     return {"command": "finetune", "output": str(output)}
 
 

@@ -21,15 +21,21 @@ from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.pairs import Batch, PairSampler, choose_trial_pairs, mark_held_out
 from fsgan_core.training.losses import Criterion, FeatureExtractor, LossWeights
 from fsgan_core.training.recipe import Recipe
-from fsgan_core.training.run_state import TrainingState, capture_tensors, load_state, restore_tensors, save_state
+from fsgan_core.training.run_state import (
+    STATE_FILE,
+    TrainingState,
+    capture_tensors,
+    load_state,
+    restore_tensors,
+    save_state,
+)
 from fsgan_core.training.trainer import Trainer, make_discriminator
 from fsgan_core.training.validation import Trial, TrialFigures, make_strip, to_pictures, write_strip
 
-__all__ = ["STATE_FILE", "FinetuneStep", "FinetunedGenerator", "choose_loss_weights", "finetune_generator"]
+__all__ = ["FinetuneStep", "FinetunedGenerator", "choose_loss_weights", "finetune_generator"]
 
 log = logging.getLogger(__name__)
 
-STATE_FILE = "state.safetensors"
 TRIAL_COUNT, PREVIEW_ROWS = 12, 4  # pairs to measure by, and of them in a strip
 FINAL_CALIBRATION_BATCHES, CALIBRATION_BATCHES = (
     32,

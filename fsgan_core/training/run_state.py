@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from fsgan_core.runtime.atomic import write_atomically
 
-__all__ = ["TrainingState", "capture_tensors", "load_state", "restore_tensors", "save_state"]
+__all__ = ["STATE_FILE", "TrainingState", "capture_tensors", "load_state", "restore_tensors", "save_state"]
 
 log = logging.getLogger(__name__)
 
+STATE_FILE = "state.safetensors"
 STATE_FORMAT = "fsgan-training-1"
 
 

@@ -28,15 +28,21 @@ from fsgan_core.training.parallel import (
 )
 from fsgan_core.training.plan import TrainingPhase, TrainingPlan
 from fsgan_core.training.recipe import Recipe
-from fsgan_core.training.run_state import TrainingState, capture_tensors, load_state, restore_tensors, save_state
+from fsgan_core.training.run_state import (
+    STATE_FILE,
+    TrainingState,
+    capture_tensors,
+    load_state,
+    restore_tensors,
+    save_state,
+)
 from fsgan_core.training.tasks import TrainingTask, make_task
 from fsgan_core.training.trainer import Trainer, has_running_statistics, make_discriminator
 
-__all__ = ["STATE_FILE", "CurveWriter", "TrainedGenerator", "Validation", "choose_losses", "train_generator"]
+__all__ = ["CurveWriter", "TrainedGenerator", "Validation", "choose_losses", "train_generator"]
 
 log = logging.getLogger(__name__)
 
-STATE_FILE = "state.safetensors"
 BEST_PREFIX = "best/"  # of the state's tensors, the weights that measured best
 SAVE_SECONDS = 120.0
 LOSS_WINDOW = 50  # iterations that a loss is told over
@@ -105,7 +111,7 @@ def train_generator(
     curve_writer: CurveWriter | None = None,
     save_every: int = 0,
     on_progress: Callable[[int, int, float], None] | None = None,
-    limit: float = 0.0,
+    time_limit: float = 0.0,
     workers: int = 0,
 ) -> TrainedGenerator:
     """Trains `generator` by the plan.
@@ -164,12 +170,12 @@ def train_generator(
             if done % plan.every == 0 or done == run.total:
                 run.validate(done)
             now = time.perf_counter()
-            over = bool(limit) and average_over_processes(now - start, world) > limit  # all stop, or none
-            if (done % save_every == 0 if save_every else now - since > SAVE_SECONDS) or over:
+            is_over = bool(time_limit) and average_over_processes(now - start, world) > time_limit  # all stop, or none
+            if (done % save_every == 0 if save_every else now - since > SAVE_SECONDS) or is_over:
                 save()
                 saved, since = done, now
-            if over:
-                log.info("stopped after %d of %d iterations, as the limit of time says", done, run.total)
+            if is_over:
+                log.info("stopped after %d of %d iterations: the time limit is reached", done, run.total)
                 break
             whole = False
     except KeyboardInterrupt:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.cli import main
-from fsgan_core.cli.prepare import FootageClip, find_footage
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.training.data.dataset import FaceDataset, choose_held_out_people, load_dataset, read_prepared_clip
 from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, collect_faces
-from tests.training.conftest import FRAMES, save_crowd
+from tests.training.conftest import save_crowd
 
 
 def test_files_give_back_what_was_saved(crowd: FaceDataset, tmp_path: Path) -> None:
@@ -65,80 +61,3 @@ def test_mattes_are_measured_where_the_pictures_are(clip: ClipFaces) -> None:
     assert found.mattes is not None and found.mattes.shape == (2, 96, 96, 4) and found.angles is not None
     nose = np.rint(found.landmarks[0, 30] * 64 + 15.5).astype(int)
     assert found.mattes[0, nose[1], nose[0], 0] > 200 and found.mattes[0, 0, 0, 0] == 0
-
-
-class TestFootage:
-    def test_a_folder_is_searched(self, tmp_path: Path) -> None:
-        for name in (
-            "anna/one.mov",
-            "anna/day2/two.mp4",
-            "bert.0001.png",
-            "bert.0002.png",
-            "stills/a.jpg",
-            "stills/b.jpg",
-            "notes.txt",
-            ".hidden.mov",
-        ):
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        found = find_footage([str(tmp_path)], {})
-        assert set(found) == {
-            FootageClip(str(tmp_path / path), person)
-            for path, person in (
-                ("anna/one.mov", "anna"),
-                ("anna/day2/two.mp4", "anna"),
-                ("bert.####.png", "bert"),
-                ("stills/*.jpg", "stills"),
-            )
-        }
-        named = find_footage([str(tmp_path)], {"one.mov": "dora"})
-        assert [one.person for one in named if one.path.endswith("one.mov")] == ["dora"]
-        with pytest.raises(InputError, match=r"three\.mov"):
-            find_footage([str(tmp_path)], {"three.mov": "dora"})
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match="no movies"):
-            find_footage([str(tmp_path / "empty")], {})
-
-    def test_prepare_makes_what_is_missing(
-        self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """From the command line, a track in the cache's place; a second run keeps, a clip without a face is told."""
-        pytest.importorskip("dlib")
-        monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
-        cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 128, np.uint8))
-        people = tmp_path / "people.csv"
-        people.write_text("# who\nsource.####.png,anna\n")
-        command = [
-            "train",
-            "prepare",
-            str(stills / "source.####.png"),
-            str(tmp_path / "grey.png"),
-            "--people",
-            str(people),
-            "-o",
-            str(tmp_path / "faces"),
-            "--resolution",
-            "64",
-            "--most",
-            "3",
-            "--no-mattes",
-            "--licence",
-            "commercial",
-            "--json",
-            "-q",
-        ]
-        assert main(command) == 1
-        said = json.loads(capsys.readouterr().out)
-        assert said["clips"] == 1 and said["faces"] == FRAMES // 2 and "grey" in next(iter(said["left_out"]))
-        found = load_dataset(tmp_path / "faces")
-        assert found.clips[0].person == "anna" and found.clips[0].licence == "commercial"
-        assert found.faces.mattes is None
-        assert main(command) == 1
-        assert json.loads(capsys.readouterr().out)["kept"] == 1
-
-    def test_a_list_of_people_that_is_none(self, tmp_path: Path) -> None:
-        people = tmp_path / "people.csv"
-        people.write_text("one.mov\n")
-        command = ["train", "prepare", str(tmp_path), "--people", str(people), "-o", str(tmp_path / "out"), "-q"]
-        assert main(command) == 2

@@ -18,10 +18,10 @@ torch = pytest.importorskip("torch")
 from fsgan_core.contract.errors import InputError  # noqa: E402
 from fsgan_core.training.data.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
 from fsgan_core.training.data.pairs import Batch, PairSampler, TrainingPair  # noqa: E402
-from fsgan_core.training.finetune_loop import STATE_FILE, FinetunedGenerator, FinetuneStep, finetune_generator  # noqa: E402
+from fsgan_core.training.finetune_loop import FinetunedGenerator, FinetuneStep, finetune_generator  # noqa: E402
 from fsgan_core.training.losses import Criterion, LossWeights  # noqa: E402
 from fsgan_core.training.recipe import Recipe  # noqa: E402
-from fsgan_core.training.run_state import load_state  # noqa: E402
+from fsgan_core.training.run_state import STATE_FILE, load_state  # noqa: E402
 from fsgan_core.training.trainer import Trainer, build_seeded_network, calibrate_batch_norm, choose_training_dtype  # noqa: E402
 from fsgan_core.training.validation import Trial  # noqa: E402
 from tests.training.conftest import FRAMES  # noqa: E402

@@ -81,7 +81,7 @@ class TestCollect:
         faces[1] = replace(faces[1], origin="bridged")
         faces[2] = replace(faces[2], confidence=0.1)
         assert [frame for _, frame in select_usable_frames([replace(clip, faces=faces)])] == [3, 4, 5, 6]
-        assert len(select_usable_frames([clip], most=3)) == 3
+        assert len(select_usable_frames([clip], max_faces=3)) == 3
 
     def test_one_face_is_no_pair(self, clip: ClipFaces) -> None:
         with pytest.raises(NoFaceError, match="at least two frames"):

@@ -22,8 +22,8 @@ from fsgan_core.contract.stage_graph import NETWORK_STAGES  # noqa: E402
 from fsgan_core.training.data.dataset import FaceDataset  # noqa: E402
 from fsgan_core.training.losses import LossWeights  # noqa: E402
 from fsgan_core.training.plan import TrainingPhase, TrainingPlan  # noqa: E402
-from fsgan_core.training.run_state import load_state  # noqa: E402
-from fsgan_core.training.train_loop import STATE_FILE, TrainedGenerator, choose_losses, train_generator  # noqa: E402
+from fsgan_core.training.run_state import STATE_FILE, load_state  # noqa: E402
+from fsgan_core.training.train_loop import TrainedGenerator, choose_losses, train_generator  # noqa: E402
 from fsgan_core.training.trainer import build_seeded_network  # noqa: E402
 from tests.training.conftest import save_crowd  # noqa: E402
 
@@ -226,7 +226,7 @@ def test_processes_make_what_a_thread_makes(crowd: FaceDataset, tmp_path: Path) 
 
 def test_limit_of_time(crowd: FaceDataset, tmp_path: Path) -> None:
     plan = plan_of("reenact", 3)
-    first = run(crowd, plan, tmp_path, limit=1e-3)
+    first = run(crowd, plan, tmp_path, time_limit=1e-3)
     assert len(first.losses) == 1
     assert len(run(crowd, plan, tmp_path).losses) == 3
 

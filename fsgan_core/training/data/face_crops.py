@@ -33,7 +33,7 @@ __all__ = ["ClipFaces", "FaceLayout", "FaceSet", "collect_faces", "load_faces", 
 log = logging.getLogger(__name__)
 
 MARGIN_DIVISOR = 4  # the picture has a quarter of the crop more on every side
-MAX_FRAMES = 500  # of all clips together; of more, evenly spread ones
+MAX_FACES = 500  # of all clips together; of more, evenly spread ones
 MIN_CONFIDENCE = 0.3  # confidence below which a face is left out
 
 
@@ -117,7 +117,7 @@ class FaceSet:
         return self.pictures[index, margin : margin + size, margin : margin + size]
 
 
-def select_usable_frames(clips: Sequence[ClipFaces], most: int = MAX_FRAMES) -> list[tuple[int, int]]:
+def select_usable_frames(clips: Sequence[ClipFaces], max_faces: int = MAX_FACES) -> list[tuple[int, int]]:
     """(clip, frame) of the faces that are taken: seen, not interpolated, and sure enough; evenly spread where there
     are more than `most`. Clips with a single such face are left out: there is nothing to pair it with.
 
@@ -140,7 +140,7 @@ def select_usable_frames(clips: Sequence[ClipFaces], most: int = MAX_FRAMES) -> 
             )
     if not found:
         raise NoFaceError("training needs a source that shows the face in at least two frames; give a longer clip")
-    return [found[place] for place in sample_evenly(len(found), most)]
+    return [found[place] for place in sample_evenly(len(found), max_faces)]
 
 
 def collect_faces(
@@ -148,7 +148,7 @@ def collect_faces(
     layout: FaceLayout,
     on_progress: Callable[[int, int], None] | None = None,
     *,
-    most: int = MAX_FRAMES,
+    max_faces: int = MAX_FACES,
     mattes: MaskParams | None = None,
 ) -> FaceSet:
     """Reads the faces of `clips`, `most` at most. listen(done, total) is called after each. mattes: how they are
@@ -157,7 +157,7 @@ def collect_faces(
     Frames that cannot be read are logged and left out. Raises NoFaceError (fewer than two faces), EngineError (98
     landmarks are wanted and the tracks have 68), PlateError (no frame can be read).
     """
-    wanted = select_usable_frames(clips, most)
+    wanted = select_usable_frames(clips, max_faces)
     pictures, landmarks, points, places, angles, measured = [], [], [], [], [], []
     trouble: PlateError | None = None
 

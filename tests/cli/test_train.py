@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,8 +15,10 @@ torch = pytest.importorskip("torch")
 from fsgan_core.cli import main  # noqa: E402
 from fsgan_core.networks.weights.catalogue import read_weights_info  # noqa: E402
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint  # noqa: E402
-from fsgan_core.training.data.dataset import FaceDataset  # noqa: E402
-from tests.training.conftest import save_crowd  # noqa: E402
+from fsgan_core.training.data.dataset import FaceDataset, load_dataset  # noqa: E402
+from tests.training.conftest import FRAMES, clip, codec, crowd, faces, one_thread, quick, save_crowd, stills  # noqa: E402
+
+__all__ = ["clip", "codec", "crowd", "faces", "one_thread", "quick", "stills"]  # fixtures
 
 PLAN = """
 network = "reenact"
@@ -108,8 +112,6 @@ def test_starts_from_weights(command: list[str], tmp_path: Path, capsys: pytest.
     ],
 )
 def test_wrong(command: list[str], extra: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
-    import re
-
     assert main([*command, *extra]) == 2
     assert re.search(what, capsys.readouterr().out)
 
@@ -124,3 +126,48 @@ def test_picture_grid_is_written(tmp_path: Path) -> None:
     board.write_picture_grid(1, np.zeros((8, 8, 3), np.uint8))
     board.close()
     assert any(path.stat().st_size > 100 for path in tmp_path.iterdir())
+
+
+def test_prepare_writes_missing_files(
+    stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the command line, a track in the cache's place; a second run keeps, a clip without a face is told."""
+    pytest.importorskip("dlib")
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+    cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 128, np.uint8))
+    people = tmp_path / "people.csv"
+    people.write_text("# who\nsource.####.png,anna\n")
+    command = [
+        "train",
+        "prepare",
+        str(stills / "source.####.png"),
+        str(tmp_path / "grey.png"),
+        "--people",
+        str(people),
+        "-o",
+        str(tmp_path / "faces"),
+        "--resolution",
+        "64",
+        "--most",
+        "3",
+        "--no-mattes",
+        "--licence",
+        "commercial",
+        "--json",
+        "-q",
+    ]
+    assert main(command) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["clips"] == 1 and said["faces"] == FRAMES // 2 and "grey" in next(iter(said["left_out"]))
+    found = load_dataset(tmp_path / "faces")
+    assert found.clips[0].person == "anna" and found.clips[0].licence == "commercial"
+    assert found.faces.mattes is None
+    assert main(command) == 1
+    assert json.loads(capsys.readouterr().out)["kept"] == 1
+
+
+def test_a_list_of_people_that_is_none(tmp_path: Path) -> None:
+    people = tmp_path / "people.csv"
+    people.write_text("one.mov\n")
+    command = ["train", "prepare", str(tmp_path), "--people", str(people), "-o", str(tmp_path / "out"), "-q"]
+    assert main(command) == 2

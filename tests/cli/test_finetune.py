@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,15 +15,17 @@ from fsgan_core.cli import main
 from fsgan_core.cli.parser import make_parser
 from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.clips.inputs import open_input
-from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.networks.weights.catalogue import find_weights
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint, write_checkpoint
 from fsgan_core.plates.colour import open_config
-from fsgan_core.runtime.events import RenderResult
+from fsgan_core.runtime.events import Event, RenderResult
+from fsgan_core.training.finetune import FinetuneResult, finetune_network
 from fsgan_core.training.trainer import build_seeded_network
-from tests.training.conftest import FRAMES
+from tests.training.conftest import FRAMES, one_thread, quick, stills
+
+__all__ = ["one_thread", "quick", "stills"]  # fixtures
 
 ARCH = "res_unet.MultiScaleResUNet(in_nc=71,out_nc=3,flat_layers=(1,1),ngf=4)"
 QUICK = ["--iterations", "2", "--batch", "1", "--preview", "none", "--precision", "fp32", "--device", "cpu"]
@@ -131,7 +132,7 @@ class TestFinetune:
     @pytest.mark.parametrize(
         ("flags", "says"),
         [
-            (["--resume"], "no run to go on with"),
+            (["--resume"], "no run to continue"),
             (["--network", "some"], "one of them"),
             (["--iterations", "0"], "iterations = 0"),
             (["--resolution", "100"], "multiple of 32"),
@@ -270,39 +271,40 @@ class TestForeignSources:
         assert describe_foreign_sources(plain, self.sources(stills / "source.0002.png")) == ""
 
 
-def test_flags_of_the_command_are_the_recipe(monkeypatch: pytest.MonkeyPatch, stills: Path, tmp_path: Path) -> None:
+def test_flags_become_arguments(monkeypatch: pytest.MonkeyPatch, stills: Path, tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 
-    def train(job: Any, output: Path, listen: Callable[..., None], **options: Any) -> Mapping[str, Any]:
-        seen.update(job=job, output=output, **options)
-        return {"state": "kept", "output": str(output)}
+    def train(source: Sequence[Clip], output: Path, **options: Any) -> FinetuneResult:
+        seen.update(source=source, output=output, **options)
+        return FinetuneResult(output, "kept", "unknown", 800)
 
-    monkeypatch.setattr("fsgan_core.cli.finetune.run_finetune_job", train)
-    assert (
-        main(
-            [
-                "finetune",
-                *source(stills),
-                "--from-scratch",
-                "--no-prewarp",
-                "--seed",
-                "7",
-                "--rate",
-                "0.002",
-                "--batch",
-                "5",
-                "--force",
-                "-o",
-                str(tmp_path / "x.safetensors"),
-                "-q",
-            ]
-        )
-        == 0
+    monkeypatch.setattr("fsgan_core.training.finetune.finetune_network", train)
+    output = tmp_path / "x.safetensors"
+    flags = ["--from-scratch", "--no-prewarp", "--seed", "7", "--rate", "0.002", "--batch", "5", "--force"]
+    assert main(["finetune", *source(stills), *flags, "-o", str(output), "-q"]) == 0
+    assert seen["source"][0].path == str(stills / "source.####.png") and seen["output"] == output
+    expected = {"seed": 7, "rate": 0.002, "batch": 5, "prewarp": False, "iterations": 800, "width": 32, "resolution": 0}
+    assert {name: seen[name] for name in expected} == expected
+    assert seen["from_scratch"] and seen["force"] and not seen["only_resume"]
+    assert seen["preview"] == tmp_path / "x_preview"
+
+
+def test_from_python(stills: Path, tmp_path: Path) -> None:
+    """The same fine-tuning without a command line."""
+    events: list[Event] = []
+    source = Clip(str(stills / "source.####.png"), track=str(stills / "source.json"))
+    result = finetune_network(
+        source,
+        tmp_path / "anna.safetensors",
+        from_scratch=True,
+        width=4,
+        resolution=64,
+        iterations=1,
+        batch=1,
+        precision="fp32",
+        device="cpu",
+        on_event=events.append,
     )
-    job = seen["job"]
-    recipe = SimpleNamespace(**job.recipe.to_dict())
-    assert (recipe.seed, recipe.rate, recipe.batch, recipe.prewarp, recipe.iterations) == (7, 0.002, 5, False, 800)
-    assert job.start.layout.resolution == 256 and "ngf=32" in job.start.arch and seen["force"]
-    assert job.preview == tmp_path / "x_preview"
-    with pytest.raises(InputError):
-        type(job.recipe)(iterations=0)
+    assert (result.state, result.iterations, result.start, result.source) == ("trained", 1, "random", "source")
+    assert result.figures_after is not None and result.figures_after.l1 > 0
+    assert {event.kind for event in events} == {"collect", "train"}
