@@ -1,10 +1,13 @@
-"""Frames in, frames out: sequences and movies, EXR windows and channels, colour, regions.
+"""Reads and writes frames: sequences and movies, EXR windows and channels, colour, regions.
+
+A Plate is one frame with its pixels, channel names, windows and metadata. EXR pixels, unknown metadata and other parts
+of a file survive a read and a write bit for bit. Colour goes to the networks and back through one invertible transform.
 
     sequence = open_clip(Clip("plates/target.####.exr"))
     for frame, plate in read_ahead(sequence.read, select_frames("1001-1048x2", sequence.frames)):
         write_exr(output_path("out/copy.####.exr", frame), plate, other_parts=sequence.other_parts(frame))
 
-Names are imported when they are first used.
+Names are imported on first use.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ import os
 from importlib import import_module
 from typing import Any
 
-# What IPP computes inside OpenCV depends on the number of processors and on where arrays lie in memory: now and then
-# a pixel's last bit, so that the same frame was not the same twice. OpenCV reads this at its first call; it would warn.
+# Results of IPP inside OpenCV depend on the number of processors and on the alignment of arrays, so that a frame could
+# differ in the last bit of a pixel from one run to the next. OpenCV reads these variables at its first call.
 os.environ.setdefault("OPENCV_IPP", "disabled")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 

@@ -1,15 +1,15 @@
-"""Colour: spaces by OCIO, and the one invertible way from a plate to display-like values and back.
+"""Colour spaces through OCIO, and the one invertible transform from a plate to display-like values and back.
 
-Files are in a named space of an OCIO config ($OCIO, a path, or one of the configs that OCIO carries inside). Face
-analysis and networks were trained on sRGB pictures, so they see a plate as a `Codec` encodes it:
+Files are in a named space of an OCIO config ($OCIO, a path, or a config built into OCIO). Face analysis and networks
+were trained on sRGB pictures, so they get plates that a `Codec` has encoded:
 
     space -> linear Rec.709 with D65 white (OCIO) -> exposure gain -> curve -> display-like RGB
 
-The curve (curve.py) is sRGB's up to 0.8 and has a soft shoulder above. Every step has an exact inverse. Matrices and
-curve are computed in double precision: a dark component beside a bright one must survive gamut matrices and back.
+The curve (curve.py) is that of sRGB up to 0.8 and has a soft shoulder above. Every step has an exact inverse. Matrices
+and curve are computed in double precision, so that a dark component beside a bright one survives the gamut matrices.
 
-No colour space of a config is known here by its name: linear Rec.709 is reached through the roles that OCIO reserves
-for exchange between configs, or through OCIO's own search for a known space.
+No space is found by a fixed name: linear Rec.709 is reached through the roles that OCIO reserves for exchange between
+configs, or through OCIO's own search for a known space.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ import PyOpenColorIO as ocio
 
 from fsgan_core.contract.errors import ColourError
 from fsgan_core.plates import curve
+from fsgan_core.runtime.arrays import ColourPlanes, Image, Image8, Matrix
 
 __all__ = ["SRGB", "Codec", "ColourConfig", "open_config"]
 
 log = logging.getLogger(__name__)
 
 SRGB = "sRGB"
-"""Always understood, whatever the config: IEC 61966-2-1, Rec.709 primaries, the curve continued below 0 and above 1."""
+"""Valid with every config: IEC 61966-2-1, Rec.709 primaries, with the curve continued below 0 and above 1."""
 
 DEFAULT_CONFIG = "ocio://default"
 ACES_ROLE = "aces_interchange"  # reserved by OCIO for ACES2065-1
 XYZ_ROLE = "cie_xyz_d65_interchange"  # reserved by OCIO for CIE XYZ relative to D65
 SCENE_LINEAR_ROLE = "scene_linear"
 
-# Linear Rec.709 (ITU-R BT.709, D65) from ACES2065-1 (SMPTE ST 2065-1) by the primaries and whites in these standards,
-# white adapted by Bradford's matrix; and from CIE XYZ relative to D65. test_colour.py computes both again.
+# To linear Rec.709 (ITU-R BT.709, D65): from ACES2065-1 (SMPTE ST 2065-1) by the primaries and whites of these
+# standards, with Bradford's white adaptation; and from CIE XYZ relative to D65. test_colour.py computes both.
 ACES_TO_REC709 = (
     (2.521686186744, -1.134130988240, -0.387555198504),
     (-0.276479914230, 1.372719087668, -0.096239173438),
@@ -54,7 +55,7 @@ XYZ_TO_REC709 = (
 )
 
 SCENE_LIMIT = 65504.0
-"""What encode takes infinity, and anything beyond, for: the largest half float."""
+"""Scene value that replaces infinity and everything above it: the largest half float."""
 
 # Exact operations only: OCIO's default set allows fast, inexact powers.
 _OPTIMIZATION_FLAGS = ocio.OptimizationFlags(int(ocio.OPTIMIZATION_LOSSLESS) | int(ocio.OPTIMIZATION_COMP_MATRIX))
@@ -62,9 +63,13 @@ _OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
 
 
 def open_config(text: str = "") -> ColourConfig:
-    """The config at a path, or inside OCIO (ocio://NAME); empty: $OCIO if set, else OCIO's default.
+    """Opens an OCIO config.
 
-    Raises ColourError: no such file or name, a config that OCIO cannot read or that refers to what it does not have.
+    Args:
+        text: A path, or ocio://NAME for a config built into OCIO. Empty is $OCIO if set, else OCIO's default config.
+
+    Raises:
+        ColourError: The config does not exist, cannot be read, or refers to something that it does not have.
     """
     wanted = text.strip()
     origin = "the parameter colour.config"
@@ -89,7 +94,7 @@ def open_config(text: str = "") -> ColourConfig:
 
 
 class ColourConfig:
-    """An OCIO config. May be used from several threads at once. Made by `open_config`."""
+    """An OCIO config, made by `open_config`. Safe to use from several threads."""
 
     def __init__(self, config: ocio.Config, name: str) -> None:
         self.name = name
@@ -101,13 +106,13 @@ class ColourConfig:
 
     @cached_property
     def digest(self) -> str:
-        """Hex digest of the config's text and OCIO's version, equal on every machine (LUT files are not read)."""
+        """Hexadecimal digest of the config's text and OCIO's version, without the contents of LUT files."""
         content = f"{ocio.__version__}\n{self._config.serialize()}"
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     @property
     def scene_linear(self) -> str:
-        """The space of the role `scene_linear`. Raises ColourError where the config has none."""
+        """Space of the role scene_linear. Raises ColourError if the config has no such role."""
         space = self._config.getColorSpace(SCENE_LINEAR_ROLE)
         if space is None:
             raise ColourError(
@@ -116,11 +121,16 @@ class ColourConfig:
         return str(space.getName())
 
     def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str:
-        """The canonical name of a space.
+        """Finds the canonical name of a space.
 
-        name: a space, an alias or a role; sRGB is always known. Empty: a movie or an 8/16-bit picture (kind "movie"
-        or "image") is sRGB; for any other kind a file rule of the config says, where one is particular about `path`,
-        else it is the role scene_linear. Raises ColourError with near matches.
+        Args:
+            name: A space, alias or role, or sRGB. Empty chooses by the file: sRGB for a movie or an 8/16-bit picture;
+                else the file rule of the config that matches `path` specifically; else the role scene_linear.
+            path: Path of the file, for file rules.
+            kind: "exr", "image" or "movie".
+
+        Raises:
+            ColourError: The config has no such space; the message has similar names.
         """
         wanted = name.strip()
         if wanted.casefold() == SRGB.casefold():
@@ -130,7 +140,7 @@ class ColourConfig:
             space = self._config.getColorSpace(wanted)
             if space is None:
                 raise ColourError(
-                    f"'{wanted}' is no colour space of OCIO config '{self.name}'; {self._suggest_spaces(wanted)}"
+                    f"OCIO config '{self.name}' has no colour space '{wanted}'; {self._suggest_spaces(wanted)}"
                 )
             if space.getName() == SRGB:
                 self._warn_if_srgb_differs()
@@ -140,7 +150,7 @@ class ColourConfig:
         return self._find_space_by_rule(path) or self.scene_linear
 
     def is_scene_linear(self, space: str) -> bool:
-        """Whether values are proportional to light in the scene."""
+        """Whether values in the space are proportional to scene light. Raises ColourError for an unknown space."""
         if space == SRGB:
             return False
         resolved = self._get_space(space)
@@ -150,10 +160,21 @@ class ColourConfig:
             return bool(resolved.getEncoding() == "scene-linear")
         return bool(self._config.isColorSpaceLinear(resolved.getName(), ocio.REFERENCE_SPACE_SCENE))
 
-    def convert(self, rgb: np.ndarray, source: str, destination: str) -> np.ndarray:
-        """float32 (..., 3) from one space to another; a new array. Raises ColourError.
+    def convert(self, rgb: Image, source: str, destination: str) -> Image:
+        """Converts pixels from one space to another.
 
-        Between two spaces of the config OCIO does all of it, data spaces included (they stay as they are).
+        Between two spaces of the config OCIO does the whole conversion; data spaces are not changed.
+
+        Args:
+            rgb: (..., 3) in `source`.
+            source: A space, alias or role, or sRGB.
+            destination: The same.
+
+        Returns:
+            A new array of the same shape.
+
+        Raises:
+            ColourError: A space is unknown, or OCIO cannot convert between the two.
         """
         source, destination = self.resolve_space(source), self.resolve_space(destination)
         result = _copy_rgb(rgb)
@@ -169,15 +190,29 @@ class ColourConfig:
         return result
 
     def make_codec(self, space: str, exposure: float = 0.0) -> Codec:
-        """The invertible way from `space` to display-like values, `exposure` stops brighter. Raises ColourError
-        where the space is data, or has no way back."""
+        """Makes the invertible transform from a space to display-like values.
+
+        Args:
+            space: A space, alias or role, or sRGB.
+            exposure: Stops added before the curve.
+
+        Raises:
+            ColourError: The space is unknown, holds data, or has no inverse.
+        """
         return Codec(self.resolve_space(space), exposure, self._get_conversion(self.resolve_space(space)))
 
-    def to_srgb8(self, rgb: np.ndarray, space: str) -> np.ndarray:
-        """uint8 (..., 3): the plain sRGB curve without exposure or shoulder, clipped and rounded; NaN is 0.
+    def to_srgb8(self, rgb: Image, space: str) -> Image8:
+        """Converts pixels to 8-bit sRGB: the plain curve without exposure or shoulder, clipped and rounded; NaN is 0.
 
-        8-bit sRGB that went through a scene-linear half file comes back equal, except that in a space of other
-        primaries the smallest component of a very saturated pixel may miss by a step or more (half floats).
+        8-bit sRGB survives a scene-linear half file, except that in a space with other primaries the smallest component
+        of a very saturated pixel may be off by a step or more.
+
+        Args:
+            rgb: (..., 3) in `space`.
+            space: A space, alias or role, or sRGB.
+
+        Returns:
+            (..., 3), 0..255.
         """
         display = _copy_rgb(rgb)
         np.nan_to_num(display, copy=False, nan=0.0, posinf=SCENE_LIMIT, neginf=-SCENE_LIMIT)
@@ -193,11 +228,11 @@ class ColourConfig:
         return self._config.getColorSpace(self.resolve_space(name))
 
     def _find_space_by_rule(self, path: str) -> str:
-        """What a rule that is particular about the path says; empty where none does.
+        """Finds the space of a file rule that matches this path specifically; empty if there is none.
 
-        A rule for all EXR files is not: the built-in configs have one, to the ACES exchange space, while plates on
-        their way through compositing are in the working space. Configs of version 1 have no rules: OCIO would look
-        for any colour space's name anywhere in the path.
+        A rule for all EXR files does not count: the built-in configs have one, to the ACES exchange space, but plates
+        in compositing are in the working space. Configs of version 1 have no rules; OCIO would search the path for the
+        name of any space.
         """
         if not path or self._config.getMajorVersion() < 2 or self._config.filepathOnlyMatchesDefaultRule(path):
             return ""
@@ -224,7 +259,7 @@ class ColourConfig:
         return f"spaces: {', '.join(spaces)}; roles: {', '.join(roles)}."
 
     def _get_conversion(self, space: str) -> _Rec709Conversion:
-        """Between a resolved space and linear Rec.709, both ways."""
+        """Gives the conversion between a resolved space and linear Rec.709."""
         with self._lock:
             found = self._conversions.get(space)
         if found is not None:
@@ -247,7 +282,7 @@ class ColourConfig:
             )
         except _OCIO_ERRORS as error:
             raise ColourError(
-                f"OCIO config '{self.name}' has no way from '{space}' to linear Rec.709 and back: {error}"
+                f"OCIO config '{self.name}' cannot convert '{space}' to linear Rec.709 and back: {error}"
             ) from error
 
     def _get_processor(self, source: str, destination: str) -> ocio.CPUProcessor:
@@ -259,17 +294,17 @@ class ColourConfig:
             made = self._config.getProcessor(source, destination).getOptimizedCPUProcessor(_OPTIMIZATION_FLAGS)
         except _OCIO_ERRORS as error:
             raise ColourError(
-                f"OCIO config '{self.name}' has no way from '{source}' to '{destination}': {error}"
+                f"OCIO config '{self.name}' cannot convert '{source}' to '{destination}': {error}"
             ) from error
         with self._lock:
             return self._processors.setdefault((source, destination), made)
 
     def _build_rec709_transform(self, space: str) -> ocio.GroupTransform:
-        """From `space` to linear Rec.709."""
+        """Builds the transform from a space to linear Rec.709."""
         resolved = self._config.getColorSpace(space)
         if resolved.isData():
             raise ColourError(
-                f"'{space}' of OCIO config '{self.name}' holds data, not colour; name the space the pixels are in."
+                f"'{space}' of OCIO config '{self.name}' holds data, not colour; name the colour space of the pixels."
             )
         display = resolved.getReferenceSpaceType() == ocio.REFERENCE_SPACE_DISPLAY
         if display and self._config.hasRole(XYZ_ROLE):
@@ -289,13 +324,14 @@ class ColourConfig:
         except ocio.Exception as error:
             linear = self.scene_linear
             self._warn_once(
-                f"OCIO config '{self.name}' has no role {ACES_ROLE}, and OCIO knows none of its spaces ({error}); its "
-                f"{SCENE_LINEAR_ROLE} space '{linear}' is taken as linear Rec.709. Add the role if that is wrong."
+                f"OCIO config '{self.name}' has no role {ACES_ROLE}, and OCIO recognises none of its spaces ({error}); "
+                f"its {SCENE_LINEAR_ROLE} space '{linear}' is assumed to be linear Rec.709. Add the role if that is "
+                "wrong."
             )
             return [ocio.ColorSpaceTransform(src=space, dst=linear)]
 
     def _warn_if_srgb_differs(self) -> None:
-        """Says so when a config gives the name sRGB to something else."""
+        """Logs a warning if the config has another space under the name sRGB."""
         own = self._config.getColorSpace(SRGB)
         if own is None or own.isData():
             return
@@ -322,16 +358,16 @@ class ColourConfig:
 
 
 class _Rec709Conversion:
-    """From a space to linear Rec.709 and back: an OCIO processor (float32) or sRGB's curve, and a matrix (float64).
+    """Converts between a space and linear Rec.709, by an OCIO processor (float32), the curve of sRGB, or a matrix.
 
-    `enter` and `leave` work in place on the float32 picture; the others on (3, n) float64 of linear Rec.709.
+    `apply_forward` and `apply_backward` change the float32 picture in place; the others work on float64 planes.
     """
 
     def __init__(
         self,
         forward: ocio.CPUProcessor | None = None,
         backward: ocio.CPUProcessor | None = None,
-        matrix: np.ndarray | None = None,
+        matrix: Matrix | None = None,
         curved: bool = False,
     ) -> None:
         self._forward_processor = forward
@@ -340,27 +376,34 @@ class _Rec709Conversion:
         self._inverse_matrix = None if matrix is None else np.linalg.inv(matrix)
         self._has_srgb_curve = curved
 
-    def apply_forward(self, rgb: np.ndarray) -> None:
+    def apply_forward(self, rgb: Image) -> None:
         if self._forward_processor is not None:
             _apply_processor(self._forward_processor, rgb)
 
-    def to_rec709(self, planes: np.ndarray) -> np.ndarray:
+    def to_rec709(self, planes: ColourPlanes) -> ColourPlanes:
         if self._has_srgb_curve:
             return curve.decode_srgb(planes)
         return planes if self._matrix is None else _multiply_planes(self._matrix, planes)
 
-    def from_rec709(self, planes: np.ndarray) -> np.ndarray:
+    def from_rec709(self, planes: ColourPlanes) -> ColourPlanes:
         if self._has_srgb_curve:
             return curve.encode_srgb(planes)
         return planes if self._inverse_matrix is None else _multiply_planes(self._inverse_matrix, planes)
 
-    def apply_backward(self, rgb: np.ndarray) -> None:
+    def apply_backward(self, rgb: Image) -> None:
         if self._backward_processor is not None:
             _apply_processor(self._backward_processor, rgb)
 
 
 class Codec:
-    """From a space to display-like values and back. Made by `ColourConfig.codec`; may be used from several threads."""
+    """Converts between a space and display-like values. Safe to use from several threads.
+
+    Made by `ColourConfig.make_codec`.
+
+    Attributes:
+        space: Canonical name of the space.
+        exposure: Stops added before the curve.
+    """
 
     def __init__(self, space: str, exposure: float, way: _Rec709Conversion) -> None:
         self.space = space
@@ -368,12 +411,18 @@ class Codec:
         self._conversion = way
         self._gain = 2.0**exposure
 
-    def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Display-like float32 (..., 3) of `rgb` in `space`; a new array.
+    def encode(self, rgb: Image) -> Image:
+        """Converts pixels to display-like values.
 
-        0 stays 0, linear 0.18 becomes 0.46, 1.0 becomes 0.88, 64 becomes 0.994 (all after exposure); beyond that it
-        passes 1 slowly. Negative values stay negative. NaN is taken as 0, and what exceeds the largest half float
-        (infinity too) as that.
+        Linear 0 becomes 0, 0.18 becomes 0.46, 1.0 becomes 0.88 and 64 becomes 0.994 (after exposure); brighter light
+        passes 1 slowly. Negative values stay negative. NaN becomes 0; values beyond the largest half float, and
+        infinity, are limited to it.
+
+        Args:
+            rgb: (..., 3) in `space`.
+
+        Returns:
+            A new array of the same shape.
         """
         display = _copy_rgb(rgb)
         _clamp_values(display, SCENE_LIMIT)
@@ -381,11 +430,17 @@ class Codec:
         curve.apply_in_chunks(display, self._conversion.to_rec709, self._apply_exposure, curve.encode)
         return display
 
-    def decode(self, display: np.ndarray) -> np.ndarray:
-        """float32 (..., 3) in `space` of display-like values: the inverse of `encode`; a new array.
+    def decode(self, display: Image) -> Image:
+        """Converts display-like values back to `space`: the inverse of `encode`.
 
-        Defined, finite and monotone for every value: above 1 light grows as the 2.4th power, below 0 the curve is
-        mirrored. NaN is taken as 0.
+        Finite and monotone for every value: above 1 light grows with the power 2.4, below 0 the curve is mirrored. NaN
+        becomes 0.
+
+        Args:
+            display: (..., 3).
+
+        Returns:
+            A new array of the same shape.
         """
         rgb = _copy_rgb(display)
         _clamp_values(rgb, curve.DISPLAY_LIMIT)
@@ -393,29 +448,29 @@ class Codec:
         self._conversion.apply_backward(rgb)
         return rgb
 
-    def _apply_exposure(self, planes: np.ndarray) -> np.ndarray:
-        limit = curve.LINEAR_LIMIT  # a log space makes absurd values, and infinity, of large ones
+    def _apply_exposure(self, planes: ColourPlanes) -> ColourPlanes:
+        limit = curve.LINEAR_LIMIT  # a log space can turn large values into extreme ones, or infinity
         planes = np.nan_to_num(planes, nan=0.0, posinf=limit, neginf=-limit) * self._gain
         return np.clip(planes, -limit, limit, out=planes)
 
-    def _remove_exposure(self, planes: np.ndarray) -> np.ndarray:
+    def _remove_exposure(self, planes: ColourPlanes) -> ColourPlanes:
         return planes / self._gain
 
 
-def _copy_rgb(rgb: np.ndarray) -> np.ndarray:
+def _copy_rgb(rgb: Image) -> Image:
     if rgb.shape[-1:] != (3,):
         raise ValueError(f"expected (..., 3) RGB, got shape {rgb.shape}")
     return np.array(rgb, np.float32, order="C", copy=True)
 
 
-def _apply_processor(processor: ocio.CPUProcessor, rgb: np.ndarray) -> None:
-    """In place, on C-contiguous float32."""
+def _apply_processor(processor: ocio.CPUProcessor, rgb: Image) -> None:
+    """Changes a C-contiguous picture in place."""
     if rgb.size:
         processor.applyRGB(rgb)
 
 
-def _clamp_values(values: np.ndarray, limit: float) -> None:
-    """NaN to 0 and everything into [-limit, limit], in place."""
+def _clamp_values(values: Image, limit: float) -> None:
+    """Replaces NaN by 0 and limits all values to [-limit, limit], in place."""
     np.copyto(values, np.float32(0.0), where=np.isnan(values))
     np.clip(values, -limit, limit, out=values)
 
@@ -426,8 +481,8 @@ def _make_matrix_transform(rows: tuple[tuple[float, ...], ...]) -> ocio.MatrixTr
     return ocio.MatrixTransform(matrix=full.ravel().tolist())
 
 
-def _extract_matrix(processor: ocio.Processor) -> np.ndarray | None:
-    """float64 (3, 3) where that is all that a processor does, else None."""
+def _extract_matrix(processor: ocio.Processor) -> Matrix | None:
+    """Gives the (3, 3) matrix of a processor that does nothing else; None for others."""
     matrix = np.eye(3)
     for step in processor.getOptimizedProcessor(_OPTIMIZATION_FLAGS).createGroupTransform():
         if not isinstance(step, ocio.MatrixTransform) or any(step.getOffset()):
@@ -438,6 +493,6 @@ def _extract_matrix(processor: ocio.Processor) -> np.ndarray | None:
     return matrix
 
 
-def _multiply_planes(matrix: np.ndarray, planes: np.ndarray) -> np.ndarray:
-    """Not by matmul, whose last bit may depend on where in the array a pixel lies."""
+def _multiply_planes(matrix: Matrix, planes: ColourPlanes) -> ColourPlanes:
+    """Multiplies without matmul, whose last bit may depend on the position of a pixel in the array."""
     return np.stack([row[0] * planes[0] + row[1] * planes[1] + row[2] * planes[2] for row in matrix])

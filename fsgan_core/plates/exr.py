@@ -1,7 +1,7 @@
-"""One frame from a file and back: EXR bit for bit through OpenImageIO, other images as floats.
+"""Reads one frame from a file: EXR bit for bit through OpenImageIO, other images as floats.
 
-Channels keep their full names, windows their place, and every channel its own file type: a half that is read
-and written is the same half, NaN and infinity included; whole-number channels (ids) keep every bit.
+Channels keep their full names, windows their position, and every channel its own type: a half that is read and written
+stays the same half, NaN and infinity included. Whole-number channels (ids) keep every bit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fsgan_core.plates.exr_writer import PartRef, write_exr
 from fsgan_core.plates.image_file import OpenedImage
 from fsgan_core.plates.multiview import list_shared_views, select_view
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.runtime.arrays import Image, IntegerPlane
 
 __all__ = ["PartRef", "PlateHeader", "list_other_parts", "read_header", "read_image", "write_exr"]
 
@@ -31,7 +32,7 @@ _RGB = set(RGB)
 
 @dataclass(frozen=True)
 class PlateHeader:
-    """What a file says before its pixels; fields as in Plate. parts: names of all parts of the file."""
+    """A frame without its pixels. The fields are those of Plate, and `parts`: names of all parts of the file."""
 
     channels: tuple[str, ...]
     data_window: Window
@@ -43,11 +44,19 @@ class PlateHeader:
 
 
 def read_image(path: Path | str, part: str = "") -> Plate:
-    """The frame in `path`: float32, values as in the file; integer files (PNG, JPEG, DPX) scaled to 0..1.
+    """Reads a frame.
 
-    part: name, view or number of a part of a multi-part EXR; empty takes the first part that has R, G and B,
-    else the first. A grey picture that is not an EXR is given as R = G = B. A photo's orientation is applied.
-    Raises PlateError when the file is missing, broken or no picture, or has no such part.
+    Args:
+        path: The file.
+        part: Name, view or number of a part of a multi-part EXR. Empty is the first part with R, G and B, else the
+            first.
+
+    Returns:
+        The frame with values as in the file; integer files (PNG, JPEG, DPX) are scaled to 0..1. A grey picture that is
+        not an EXR becomes R = G = B. The orientation of a photo is applied.
+
+    Raises:
+        PlateError: The file is missing, broken or not a picture, or has no such part.
     """
     path = Path(path)
     with OpenedImage(path) as file:
@@ -88,14 +97,13 @@ def read_image(path: Path | str, part: str = "") -> Plate:
 
 
 def read_header(path: Path | str, part: str = "") -> PlateHeader:
-    """As read_image, without the pixels (windows and channels of a photo as they lie in the file)."""
+    """Reads a frame without its pixels; windows and channels of a photo are as in the file. Raises PlateError."""
     with OpenedImage(Path(path)) as file:
         return _build_header(file, _choose_part(file, part))
 
 
 def list_views(path: Path | str) -> tuple[str, ...]:
-    """Views that the file tells apart, in parts of their own or in one; none where it has but one picture. Raises
-    PlateError."""
+    """Lists the views of a file, in separate parts or in one; none if it has only one picture. Raises PlateError."""
     with OpenedImage(Path(path)) as file:
         named = [spec.get_string_attribute("view") for spec in file.specs]
         return tuple(
@@ -106,7 +114,7 @@ def list_views(path: Path | str) -> tuple[str, ...]:
 
 
 def list_other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
-    """The parts of `path` that read_image(path, part) does not read, for write_exr to keep."""
+    """Lists the parts that `read_image(path, part)` does not read, for `write_exr` to copy. Raises PlateError."""
     path = Path(path)
     with OpenedImage(path) as file:
         chosen = _choose_part(file, part)
@@ -114,7 +122,7 @@ def list_other_parts(path: Path | str, part: str = "") -> tuple[PartRef, ...]:
 
 
 def _choose_part(file: OpenedImage, part: str) -> int:
-    """Number of the part that `part` names. Raises PlateError that lists what there is."""
+    """Finds the number of a part. Raises PlateError, which lists the parts, if there is none."""
     if not part:
         with_rgb = [i for i, spec in enumerate(file.specs) if set(spec.channelnames) >= _RGB and not spec.deep]
         return with_rgb[0] if with_rgb else 0
@@ -143,7 +151,7 @@ def _build_header(file: OpenedImage, index: int) -> PlateHeader:
     formats = tuple(str(spec.channelformat(channel)) for channel in range(spec.nchannels))
     aspect = spec.get_float_attribute("PixelAspectRatio", 1.0)
     if not (np.isfinite(aspect) and aspect > 0):
-        log.warning("%s says that its pixel aspect is %g; taken as 1", file.path, aspect)
+        log.warning("%s has a pixel aspect of %g; using 1", file.path, aspect)
         aspect = 1.0
     return PlateHeader(
         tuple(spec.channelnames), data, display, aspect, file.read_metadata(index), formats, tuple(file.part_names)
@@ -152,13 +160,13 @@ def _build_header(file: OpenedImage, index: int) -> PlateHeader:
 
 def _read_exr_pixels(
     file: OpenedImage, spec: oiio.ImageSpec, formats: Sequence[str]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[Image, dict[str, IntegerPlane]]:
     count = spec.nchannels
     if "uint" not in formats:
         kind = "half" if set(formats) == {"half"} else "float"
         return file.read(0, count, kind).astype(np.float32, copy=False), {}
     pixels = np.empty((spec.height, spec.width, count), np.float32)
-    integers: dict[str, np.ndarray] = {}
+    integers: dict[str, IntegerPlane] = {}
     begin = 0
     while begin < count:
         end = begin
@@ -173,7 +181,7 @@ def _read_exr_pixels(
     return pixels, integers
 
 
-def _read_image_pixels(file: OpenedImage, spec: oiio.ImageSpec) -> np.ndarray:
+def _read_image_pixels(file: OpenedImage, spec: oiio.ImageSpec) -> Image:
     kind = str(spec.format)
     pixels = file.read(0, spec.nchannels, kind)
     if np.issubdtype(pixels.dtype, np.integer):
@@ -183,7 +191,7 @@ def _read_image_pixels(file: OpenedImage, spec: oiio.ImageSpec) -> np.ndarray:
 
 
 def _grey_to_rgb(plate: Plate) -> Plate:
-    """Photos only: one channel (and alpha) as three, since there it means a grey picture."""
+    """Makes R, G and B of the only colour channel; for photos, where it is a grey picture."""
     if set(plate.channels) >= _RGB:
         return plate
     grey = [name for name in plate.channels if name != "A"]
@@ -202,7 +210,7 @@ def _grey_to_rgb(plate: Plate) -> Plate:
 
 
 def _apply_orientation(plate: Plate) -> Plate:
-    """The picture as a viewer shows it: EXIF orientation 1..8 applied and taken out of the metadata."""
+    """Turns the picture upright by its EXIF orientation (1..8), and removes that from the metadata."""
     orientation = plate.metadata.get("Orientation", 1)
     metadata = {name: value for name, value in plate.metadata.items() if name != "Orientation"}
     pixels = plate.pixels

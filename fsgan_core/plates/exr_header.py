@@ -1,8 +1,8 @@
-"""The attributes of EXR headers as they lie in the file, so that every type of metadata survives, known or not.
+"""Reads and writes the attributes of EXR headers as bytes, so that every type of metadata survives.
 
-OpenImageIO drops or changes some attributes on the way (opaque blobs, double matrices, empty texts, a camera's
-transform), so frames are written with one text of the right length in place of all metadata, and its bytes are
-then replaced. Layout: openexr.com, "OpenEXR File Layout".
+OpenImageIO drops or changes some attributes (opaque blobs, double matrices, empty texts, a camera's transform). So
+frames are written with one placeholder text that has the length of all metadata, and then its bytes are replaced.
+Layout: openexr.com, "OpenEXR File Layout".
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ _SHORT_NAME_LENGTH = 31
 PLACEHOLDER_NAME = "~"
 
 ExrAttributes = Mapping[str, tuple[str, bytes]]
+"""Attribute name -> (type, bytes)."""
 
 
 def read_attributes(path: Path) -> list[dict[str, tuple[str, bytes]]]:
-    """(type, bytes) of every attribute by name, one dict for each part. Raises PlateError for a broken header."""
+    """Reads name -> (type, bytes) of each part. Raises PlateError if the header is broken."""
     return [{name: (kind, value) for name, kind, value, _ in part} for part in _parse_attributes(path)]
 
 
 def pack_attributes(attributes: ExrAttributes) -> bytes:
-    """`attributes` as they stand in a header."""
+    """Encodes attributes as in a header."""
     return b"".join(
         encode_text(name) + encode_text(kind) + struct.pack("<i", len(value)) + value
         for name, (kind, value) in attributes.items()
@@ -36,7 +37,12 @@ def pack_attributes(attributes: ExrAttributes) -> bytes:
 
 
 def add_placeholder(attributes: ExrAttributes) -> tuple[ExrAttributes, tuple[str, str] | None]:
-    """`attributes`, and name and value of a text attribute that takes as many bytes; None when there are none."""
+    """Makes a text attribute with as many bytes as all `attributes`.
+
+    Returns:
+        The attributes (with a filler if they are shorter than the shortest text), and name and value of the text; None
+        if there are no attributes.
+    """
     if not attributes:
         return attributes, None
     smallest = len(pack_attributes({PLACEHOLDER_NAME: ("string", b"x")}))
@@ -46,7 +52,7 @@ def add_placeholder(attributes: ExrAttributes) -> tuple[ExrAttributes, tuple[str
 
 
 def replace_placeholders(path: Path, parts: Sequence[ExrAttributes]) -> None:
-    """Puts the attributes of each part where its placeholder lies. Raises OSError, PlateError."""
+    """Overwrites the placeholder of each part with its attributes. Raises OSError or PlateError."""
     found = _parse_attributes(path)
     with path.open("r+b") as file:
         if any(
@@ -65,12 +71,12 @@ def replace_placeholders(path: Path, parts: Sequence[ExrAttributes]) -> None:
 
 
 def encode_text(value: str) -> bytes:
-    """`value` as the format writes names: ended by a zero byte."""
+    """Encodes a name: UTF-8 with a zero byte at the end."""
     return value.encode("utf-8", "surrogateescape") + b"\0"
 
 
 def _parse_attributes(path: Path) -> list[list[tuple[str, str, bytes, int]]]:
-    """(name, type, value, place in the file) of all attributes, by part."""
+    """Lists (name, type, value, position in the file) of all attributes, by part."""
     try:
         with path.open("rb") as file:
             reader = _HeaderReader(file.read(1 << 16), file.read)
@@ -102,7 +108,7 @@ def _read_part(reader: _HeaderReader) -> list[tuple[str, str, bytes, int]]:
 
 
 class _HeaderReader:
-    """Bytes of a file's beginning; more are read when they are needed."""
+    """Reads values from the start of a file; loads more bytes when needed."""
 
     def __init__(self, data: bytes, more: Callable[[int], bytes]) -> None:
         self._data = data

@@ -1,4 +1,4 @@
-"""A plate into an EXR file: bit for bit, whole or not at all."""
+"""Writes a plate to an EXR file: bit for bit, completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fsgan_core.plates.metadata import OIIO_ATTRIBUTES, PART_NAME, pack_metadata
 from fsgan_core.plates.multiview import restore_view_names
 from fsgan_core.plates.plate import Plate, TypedValue
 from fsgan_core.plates.raw_exr import write_raw_exr
+from fsgan_core.runtime.arrays import AnyArray, HalfImage, Image, IntegerPlane
 from fsgan_core.runtime.atomic import write_atomically
 
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
@@ -30,7 +31,13 @@ _SHARED_ATTRIBUTES = ("timeCode", "chromaticities")
 
 @dataclass(frozen=True)
 class PartRef:
-    """A part of a file that a rewrite keeps as it is; read only while it is written."""
+    """A part of a file that a rewrite copies; its pixels are read only then.
+
+    Attributes:
+        path: The file.
+        index: Number of the part.
+        name: Name of the part; may be empty.
+    """
 
     path: Path
     index: int
@@ -45,13 +52,22 @@ def write_exr(
     depth: str = "auto",
     other_parts: Sequence[PartRef] = (),
 ) -> None:
-    """Writes `plate` whole or not at all: a scanline EXR, with `other_parts` copied bit for bit around it.
+    """Writes a scanline EXR, completely or not at all.
 
-    depth: "half" or "float" for channels of colour and mattes; "auto" is the type that each channel has in
-    plate.formats, half where that says nothing. Whole-number channels always keep their type, and data that
-    half would spoil (depth, coordinates, Cryptomatte) is never made half. Finite values beyond half's range
-    become its largest number, not infinity. compression: one of COMPRESSIONS.
-    Raises OutputError when the machine refuses, PlateError when the plate cannot be an EXR.
+    Whole-number channels keep their type. Data that needs more precision than half (depth, coordinates, Cryptomatte) is
+    never written as half. Finite values beyond the range of half become its largest number, not infinity.
+
+    Args:
+        path: The file.
+        plate: The frame.
+        compression: One of COMPRESSIONS.
+        depth: Type of colour channels and mattes: "half", "float", or "auto" for each channel's type in plate.formats
+            (half if that is empty).
+        other_parts: Parts of another file, copied bit for bit to their places.
+
+    Raises:
+        OutputError: The file cannot be written.
+        PlateError: The plate cannot be an EXR.
     """
     path = Path(path)
     if compression not in COMPRESSIONS:
@@ -59,10 +75,10 @@ def write_exr(
     if plate.data_window.empty or not plate.channels:
         raise PlateError(f"cannot write {path}: the plate has no pixels or no channels")
     if len(set(plate.channels)) != len(plate.channels):
-        raise PlateError(f"cannot write {path}: a channel name is there twice in {', '.join(plate.channels)}")
+        raise PlateError(f"cannot write {path}: a channel name occurs twice in {', '.join(plate.channels)}")
     for part in other_parts:
         if path.exists() and path.samefile(part.path):
-            raise PlateError(f"cannot write {path}: it is the file whose other parts are to be kept")
+            raise PlateError(f"cannot write {path}: its other parts must be copied from the same file; write elsewhere")
     plate = restore_view_names(plate)
     formats = _choose_formats(plate, depth)
     with write_atomically(path) as temporary, _write_raw_twin(temporary, plate, formats) as twin:
@@ -86,7 +102,7 @@ def _choose_format(name: str, given: str, depth: str) -> str:
 
 
 def _is_data_channel(name: str) -> bool:
-    """Channels that are measurements, not light: half has 11 bits, which no coordinate on a plate fits in."""
+    """Whether a channel holds measurements, not light: half has 11 bits, too few for coordinates on a plate."""
     *layers, channel = name.lower().split(".")
     layer = layers[-1] if layers else ""
     return (
@@ -98,7 +114,7 @@ def _is_data_channel(name: str) -> bool:
 
 @dataclass(frozen=True)
 class _OutputPart:
-    """One part to be written: its header, its further attributes, and the file to copy pixels from (None: ours)."""
+    """A part to write: header, other attributes, and the file to copy pixels from (None: the plate)."""
 
     spec: oiio.ImageSpec
     attributes: ExrAttributes
@@ -114,7 +130,7 @@ def _write_parts(
     compression: str,
     others: Sequence[PartRef],
 ) -> None:
-    """All parts into `temporary`: those of `others` at their places, the plate in the first place left free."""
+    """Writes all parts: `others` at their places, the plate at the first free one."""
     with contextlib.ExitStack() as opened:
         ours = _make_plate_part(plate, formats, compression, None if twin is None else _open_input(twin, opened))
         parts = [_make_copied_part(other, plate, opened) for other in sorted(others, key=lambda part: part.index)]
@@ -172,20 +188,20 @@ def _make_copied_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack)
     spec = old.copy()
     for item in old.extra_attribs:
         spec.erase_attribute(item.name)
-    # OpenImageIO wants all parts of one file alike; ours are scanlines.
+    # OpenImageIO needs all parts of one file alike; ours are scanlines.
     spec.tile_width = spec.tile_height = 0
     metadata = unpack_metadata(read_attributes(part.path)[part.index])
-    # OpenEXR wants these to be the same in all parts.
+    # OpenEXR needs these to be the same in all parts.
     metadata.update({name: plate.metadata[name] for name in _SHARED_ATTRIBUTES if name in plate.metadata})
     compression = old.get_string_attribute("compression", "zip")
-    # Packing decoded pixels lossily once more would change them.
+    # A second lossy compression would change the pixels again.
     compression = compression if compression in LOSSLESS_COMPRESSIONS else "zip"
     attributes = _complete_spec(spec, metadata, plate.pixel_aspect, compression)
     return _OutputPart(spec, attributes, source)
 
 
 def _complete_spec(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> ExrAttributes:
-    """Completes the header `spec`; returns the attributes that take the place of its placeholder."""
+    """Completes the header `spec`; returns the attributes that will replace its placeholder."""
     attributes, stand_in = add_placeholder(pack_metadata(metadata))
     if stand_in is not None:
         spec.attribute(*stand_in)
@@ -197,7 +213,7 @@ def _complete_spec(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: fl
             spec.attribute(name, value)
     if metadata.get(PART_NAME):
         spec.attribute("oiio:subimagename", str(metadata[PART_NAME]))
-    # Absent, OpenImageIO would fill in the clock, and two renders of one shot would differ.
+    # Without it OpenImageIO would write the current time, and two renders of one shot would differ.
     spec.attribute("DateTime", "")
     spec.attribute("PixelAspectRatio", float(aspect))
     spec.attribute("compression", compression)
@@ -221,11 +237,11 @@ def _raise_if_failed(done: bool, output: oiio.ImageOutput, path: Path) -> None:
 def _explain_failure(path: Path) -> str:
     free = shutil.disk_usage(path.parent).free
     full = "the disk is full; free some space or write elsewhere"
-    return full if free < _LOW_DISK_BYTES else "the file was cut short; is there a quota or a limit on file size?"
+    return full if free < _LOW_DISK_BYTES else "the file was cut short; check quota and limits on file size"
 
 
-def _pack_pixels(plate: Plate, formats: Sequence[str]) -> np.ndarray:
-    """Pixels of one numpy type that OpenImageIO stores as `formats` without changing a bit."""
+def _pack_pixels(plate: Plate, formats: Sequence[str]) -> AnyArray:
+    """Gives pixels of one numpy type that OpenImageIO stores as `formats` without changing a bit."""
     kinds = set(formats)
     if kinds == {"uint"}:
         return np.stack([_compute_integers(plate, name) for name in plate.channels], axis=-1)
@@ -241,8 +257,8 @@ def _pack_pixels(plate: Plate, formats: Sequence[str]) -> np.ndarray:
     return pixels
 
 
-def to_half(pixels: np.ndarray) -> np.ndarray:
-    """float16, nearest even; finite values out of range become the largest half; NaN and infinity stay."""
+def to_half(pixels: Image) -> HalfImage:
+    """Rounds to float16 (nearest even). Finite values out of range become the largest half; NaN and infinity stay."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         half = np.ascontiguousarray(pixels, np.float16)
     beyond = np.isinf(half)
@@ -252,8 +268,8 @@ def to_half(pixels: np.ndarray) -> np.ndarray:
     return half
 
 
-def _compute_integers(plate: Plate, name: str) -> np.ndarray:
-    """uint32 of a channel: the exact values, except where its float pixels were changed since."""
+def _compute_integers(plate: Plate, name: str) -> IntegerPlane:
+    """Gives the exact values of a channel, or its rounded pixels where those were changed since."""
     pixels = plate.get_matte(name)
     rounded = np.clip(np.nan_to_num(np.rint(pixels.astype(np.float64))), 0, 2**32 - 1).astype(np.uint32)
     if name not in plate.integers:
@@ -264,16 +280,16 @@ def _compute_integers(plate: Plate, name: str) -> np.ndarray:
 
 @contextlib.contextmanager
 def _write_raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> Iterator[Path | None]:
-    """For ids beside light: an uncompressed EXR of the same pixels, to be copied natively; else None.
+    """Writes an uncompressed EXR of the same pixels if the plate has ids besides light; else gives None.
 
-    OpenImageIO takes pixels of one type from Python, and there is none that both an id and a half fit in
-    (its conversion to whole numbers scales by 2^32 - 1 and rounds through float32).
+    OpenImageIO copies pixels from file to file in their own types. From Python it takes pixels of one type, and no type
+    holds both ids and halves (its conversion to whole numbers scales by 2^32 - 1 and rounds through float32).
     """
     if "uint" not in formats or set(formats) == {"uint"}:
         yield None
         return
     twin = temporary.with_suffix(".raw.tmp")
-    arrays = {}
+    arrays: dict[str, AnyArray] = {}
     for index, (name, kind) in enumerate(zip(plate.channels, formats, strict=True)):
         if kind == "uint":
             arrays[name] = _compute_integers(plate, name)
@@ -289,7 +305,7 @@ def _write_raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> It
 
 
 def _verify_file(temporary: Path, final: Path) -> None:
-    """The last lines of every part can be read: OpenImageIO does not tell when closing fails on a full disk."""
+    """Reads the last line of every part, because OpenImageIO does not report a full disk when it closes a file."""
     whole = True
     with contextlib.ExitStack() as opened:
         source = oiio.ImageInput.open(str(temporary))

@@ -1,4 +1,4 @@
-"""An image file opened through OpenImageIO, with errors that a person can act on."""
+"""Opens an image file through OpenImageIO, with errors that tell a person what to do."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ import OpenImageIO as oiio
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exr_header import read_attributes
 from fsgan_core.plates.metadata import read_image_metadata, unpack_metadata
+from fsgan_core.runtime.arrays import AnyArray
 
 log = logging.getLogger(__name__)
 
 
 class OpenedImage:
-    """An image file, opened, with its parts' names; closed at the end of the block."""
+    """An open image file; a context manager that closes it.
+
+    Args:
+        path: The file. Raises PlateError if it is missing or not an image.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,7 +38,7 @@ class OpenedImage:
         self.is_exr = opened.format_name() == "openexr"
         self.specs: list[oiio.ImageSpec] = []
         if path.suffix.lower() == ".exr" and not self.is_exr:
-            log.warning("%s is named .exr and is a %s file", path, opened.format_name())
+            log.warning("%s is named .exr but is a %s file", path, opened.format_name())
         while opened.seek_subimage(len(self.specs), 0):
             self.specs.append(opened.spec().copy())
             if not self.is_exr:
@@ -41,23 +46,37 @@ class OpenedImage:
         opened.geterror()
         if not self.specs:
             opened.close()
-            raise PlateError(f"{path} has no picture in it")
+            raise PlateError(f"{path} holds no picture")
         self._attributes = read_attributes(path) if self.is_exr else []
 
     @property
     def part_names(self) -> list[str]:
+        """Names of all parts; empty texts for parts without a name."""
         return [get_part_name(spec) for spec in self.specs]
 
     def read_metadata(self, index: int) -> dict[str, Any]:
-        """What part `index` says beyond its windows, channels and packing."""
+        """Gives the metadata of a part, without windows, channels and compression."""
         return unpack_metadata(self._attributes[index]) if self.is_exr else read_image_metadata(self.specs[index])
 
     def seek_part(self, index: int) -> oiio.ImageSpec:
+        """Selects the part that `read` reads, and gives its header."""
         self.input.seek_subimage(index, 0)
         return self.specs[index]
 
-    def read(self, begin: int, end: int, kind: str) -> np.ndarray:
-        """(height, width, end - begin) of the part that was sought. Raises PlateError."""
+    def read(self, begin: int, end: int, kind: str) -> AnyArray:
+        """Reads channels of the selected part.
+
+        Args:
+            begin: First channel.
+            end: Last channel + 1.
+            kind: OpenImageIO's name of the type ("half", "float", "uint8", ...).
+
+        Returns:
+            (height, width, end - begin) of that type.
+
+        Raises:
+            PlateError: The file is damaged.
+        """
         index = self.input.current_subimage()
         pixels = self.input.read_image(index, 0, begin, end, oiio.TypeDesc(kind))
         error = self.input.geterror()
@@ -74,7 +93,7 @@ class OpenedImage:
 
 
 def check_readable(path: Path) -> None:
-    """Raises PlateError that says why `path` is no file that can be read, with near names where it is missing."""
+    """Raises PlateError, with the reason and similar names, if `path` is not a readable file."""
     try:
         if path.is_dir():
             raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")
@@ -87,7 +106,7 @@ def check_readable(path: Path) -> None:
 
 
 def suggest_names(path: Path) -> str:
-    """Suggests "; did you mean ...?" for a name that is not there, or where the path stops to exist."""
+    """Suggests "; did you mean ...?" for a missing file, or for the first missing folder of its path."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         path, folder = folder, folder.parent
@@ -101,10 +120,11 @@ def suggest_names(path: Path) -> str:
 
 
 def get_part_name(spec: oiio.ImageSpec) -> str:
+    """Gives the name of a part; empty if it has none."""
     return spec.get_string_attribute("oiio:subimagename")
 
 
 def shorten_message(message: str) -> str:
-    """The first line of a library's complaint, without its habits."""
+    """Takes the first line of a library's error message."""
     lines = [line.strip() for line in (message or "").splitlines() if line.strip()]
     return lines[0] if lines else "no reason was given"

@@ -1,8 +1,8 @@
-"""A file's metadata as plain Python values, and back.
+"""Converts a file's metadata to plain Python values and back.
 
-Text, whole numbers and floats stay what they are; all else becomes `Typed` with the name of its EXR type, so
-that a timecode comes out of a rewrite as a timecode, a matrix as a matrix, and a type that nobody here knows as
-the same bytes. Names are EXR's own ("timeCode", "capDate"), whatever the file was.
+Text, whole numbers and floats stay as they are. Everything else becomes a TypedValue with its EXR type, so that a
+rewrite keeps a timecode a timecode, a matrix a matrix, and the bytes of an unknown type. Names are those of EXR
+("timeCode", "capDate"), also for other files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import OpenImageIO as oiio
 from fsgan_core.plates.exr_header import PLACEHOLDER_NAME, ExrAttributes
 from fsgan_core.plates.plate import TypedValue
 
-# Numbers of a fixed count, as struct writes them.
+# EXR types with a fixed count of numbers -> their struct format.
 _STRUCT_FORMATS = {
     "box2f": "4f",
     "box2i": "4i",
@@ -38,7 +38,7 @@ _STRUCT_FORMATS = {
     "v3f": "3f",
     "v3i": "3i",
 }
-# What says how pixels lie in the file has its own place in a Plate, or is decided when a file is written.
+# Attributes that describe the layout of the pixels: a Plate has fields for them, or the writer chooses them.
 FILE_ATTRIBUTES = frozenset(
     {
         "channels",
@@ -54,7 +54,7 @@ FILE_ATTRIBUTES = frozenset(
         "type",
         "version",
         "deepImageState",
-        # A small picture, sums and texture hints of the frame before it was changed.
+        # Thumbnail, checksums and texture hints of the frame before it was changed.
         "preview",
         "oiio:AverageColor",
         "oiio:ConstantColor",
@@ -62,15 +62,15 @@ FILE_ATTRIBUTES = frozenset(
         "textureformat",
         "wrapmodes",
         "fovcot",
-        # A promise on compression, types and channels that a changed frame does not keep.
+        # A promise about compression, types and channels that a changed frame breaks.
         "acesImageContainerFlag",
         PLACEHOLDER_NAME,
     }
 )
-# Written through OpenImageIO, which always puts these into a header.
+# Written through OpenImageIO, which always adds these to a header.
 OIIO_ATTRIBUTES = {"screenWindowCenter": "v2f", "screenWindowWidth": "float"}
 PART_NAME = "name"
-# What ties the numbers of a picture to a colour space: wrong as soon as the picture is in another one.
+# Attributes that are wrong once the picture is converted to another colour space.
 COLOUR_ATTRIBUTES = frozenset(
     {
         "chromaticities",
@@ -110,18 +110,18 @@ _OIIO_ONLY_PREFIXES = (
 
 
 def unpack_metadata(attributes: ExrAttributes) -> dict[str, Any]:
-    """Metadata of an EXR part from its raw attributes."""
+    """Converts raw attributes of an EXR part to metadata."""
     return {name: _decode_value(kind, raw) for name, (kind, raw) in attributes.items() if name not in FILE_ATTRIBUTES}
 
 
 def pack_metadata(metadata: Mapping[str, Any]) -> dict[str, tuple[str, bytes]]:
-    """Raw attributes of an EXR part; None is left out. Any value has a form: what EXR has no type for is text."""
+    """Converts metadata to raw attributes. Leaves out None; values without an EXR type become JSON text."""
     skipped = FILE_ATTRIBUTES | set(OIIO_ATTRIBUTES) | {PART_NAME}
     return {name: _encode_value(value) for name, value in metadata.items() if name not in skipped and value is not None}
 
 
 def read_image_metadata(spec: oiio.ImageSpec) -> dict[str, Any]:
-    """Metadata of a file that is not an EXR, under the names that an EXR would give it."""
+    """Reads the metadata of a file that is not an EXR, under EXR's names."""
     values: dict[str, Any] = {}
     for item in spec.extra_attribs:
         name = _OIIO_TO_EXR.get(item.name)
@@ -138,7 +138,7 @@ def read_image_metadata(spec: oiio.ImageSpec) -> dict[str, Any]:
 
 
 def drop_colour_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """`metadata` for a picture that was brought to another colour space."""
+    """Copies metadata without what is wrong after a conversion to another colour space."""
     return {name: value for name, value in metadata.items() if name not in COLOUR_ATTRIBUTES}
 
 
@@ -152,7 +152,7 @@ def _decode_value(kind: str, raw: bytes) -> Any:
             return struct.unpack("<f", raw)[0]
         if kind == "double":
             number = struct.unpack("<d", raw)[0]
-            # A number that only a double holds comes back as a double by itself.
+            # A number that needs a double is written as one without being a TypedValue.
             return number if _needs_double(number) else TypedValue(kind, (number,))
         if kind in _STRUCT_FORMATS:
             return TypedValue(kind, struct.unpack("<" + _STRUCT_FORMATS[kind], raw))

@@ -1,9 +1,9 @@
-"""Movies through OpenCV: any frame, exactly, by its number from 1.
+"""Reads movies through OpenCV: any frame, exactly, by its number from 1.
 
-A movie's own frame count and its seeking cannot be trusted (B-frames, variable rates, broken containers). So a
-movie is decoded once from end to end; that gives the true count, each frame's time stamp and a checksum of its
-pixels. A later seek is believed only when stamp and checksum agree, else the movie is decoded from its start:
-reading at random gives the same pixels as reading in order.
+A movie's frame count and seeking cannot be trusted (B-frames, variable rates, broken containers). So a movie is decoded
+once from start to end, which gives the true count, and a time stamp and a checksum of each frame. A later seek counts
+only if stamp and checksum agree; otherwise the movie is decoded from its start. So frames have the same pixels in
+whatever order they are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.image_file import check_readable
 from fsgan_core.plates.plate import Plate, TypedValue, Window
+from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.memory import register_cache
 
 # FFmpeg and OpenCV print a line for every damaged packet and every file that is not a movie. Our exceptions and the log
@@ -58,19 +59,25 @@ MOVIE_SUFFIXES = frozenset(
         ".3gp",
     }
 )
-# Decoded frames kept for readers that run in threads and ask a little out of order.
+# Decoded frames are kept for threads that read a little out of order.
 _CACHE_BYTES = 96 * 2**20
 _CACHED_BEHIND = 4
-# A seek costs up to a group of pictures; below this distance decoding on is cheaper.
+# A seek decodes up to a group of pictures; below this many frames it is cheaper to decode on.
 _SEEK_DISTANCE = 48
 _SEEK_MARGIN = 12
-# Eight rows are the smallest block of a codec, so damage to any block shows in this share of the rows.
+# The smallest block of a codec has eight rows, so damage to any block shows in every eighth row.
 _CHECKSUM_ROW_STEP = 8
 
 
 @dataclass(frozen=True)
 class MovieIndex:
-    """What one decoding from end to end told. stamps: milliseconds; checks: CRC-32 of every 8th row."""
+    """Result of one decoding from start to end.
+
+    Attributes:
+        digest: Digest of the file.
+        timestamps: Time of each frame in milliseconds.
+        checksums: CRC-32 of every 8th row of each frame.
+    """
 
     digest: str
     timestamps: tuple[float, ...]
@@ -78,21 +85,25 @@ class MovieIndex:
 
     @property
     def count(self) -> int:
+        """Number of frames."""
         return len(self.timestamps)
 
 
 class Movie:
     """A movie file. Frames are numbered from 1; `read` may be called from any thread.
 
-    Pixels are float32 RGB in 0..1 (8 bits, as OpenCV decodes them), turned upright as the file says; the colour
-    space is sRGB unless the user knows better. Raises PlateError when the file is no movie or has no frames.
+    Pixels are RGB in 0..1 (8 bits, as OpenCV decodes them), turned upright as the file says. Their colour space is sRGB
+    unless the clip names another one.
+
+    Args:
+        path: The file. Raises PlateError if it is not a movie or has no frames.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         check_readable(self.path)
         self._lock = threading.RLock()
-        self._cached_frames: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._cached_frames: OrderedDict[int, Image8] = OrderedDict()
         self._capture = self._open_capture()
         self._position = -1
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
@@ -103,15 +114,16 @@ class Movie:
 
     @property
     def frames(self) -> tuple[int, ...]:
+        """Frame numbers, from 1."""
         return tuple(range(1, self.index.count + 1))
 
     @property
     def digest(self) -> str:
-        """Hash of the file's bytes."""
+        """Digest of the file."""
         return self.index.digest
 
     def read(self, frame: int) -> Plate:
-        """Raises PlateError for a frame outside 1..count, or when the file changes while it is read."""
+        """Decodes a frame. Raises PlateError if it does not exist, or if the file changes while it is read."""
         if not 1 <= frame <= self.index.count:
             raise PlateError(f"{self.path} has frames 1 to {self.index.count}; there is no frame {frame}")
         with self._lock:
@@ -121,6 +133,7 @@ class Movie:
         return Plate(pixels, RGB, window, window, self.pixel_aspect, self._build_metadata(), ("uint8",) * 3)
 
     def close(self) -> None:
+        """Closes the file and drops cached frames."""
         with self._lock:
             self._capture.release()
             self._cached_frames.clear()
@@ -139,8 +152,8 @@ class Movie:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise PlateError(
-                f"{self.path} cannot be read as a movie; it is damaged, or of a kind that this build of "
-                "OpenCV does not decode. Convert it to an image sequence"
+                f"{self.path} cannot be read as a movie; it is damaged, or this build of OpenCV does not support its "
+                "format. Convert it to an image sequence"
             )
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         return capture
@@ -166,15 +179,15 @@ class Movie:
             if not done:
                 break
             stamps.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-            checks.append(_compute_checksum(picture))
+            checks.append(_compute_checksum(cast("Image8", picture)))
         if not stamps:
             raise PlateError(f"{self.path} has no frame that can be decoded")
         if said > 0 and int(said) != len(stamps):
-            log.warning("%s says that it has %d frames; %d can be decoded", self.path, said, len(stamps))
+            log.warning("%s claims to have %d frames; %d can be decoded", self.path, said, len(stamps))
         return MovieIndex(digest, tuple(stamps), tuple(checks))
 
-    def _get_frame(self, wanted: int) -> np.ndarray:
-        """uint8 BGR of frame `wanted` from 0."""
+    def _get_frame(self, wanted: int) -> Image8:
+        """Decodes frame `wanted`, counted from 0, as BGR."""
         if wanted in self._cached_frames:
             self._cached_frames.move_to_end(wanted)
             return self._cached_frames[wanted]
@@ -191,7 +204,7 @@ class Movie:
         return self._cached_frames[wanted]
 
     def _seek(self, wanted: int) -> bool:
-        """Somewhere shortly before `wanted`, known by its stamp; False when the file does not allow it."""
+        """Seeks to a frame shortly before `wanted`, identified by its time stamp; False if that fails."""
         self._capture.set(cv2.CAP_PROP_POS_FRAMES, max(0, wanted - _SEEK_MARGIN))
         if not self._capture.grab():
             return False
@@ -203,31 +216,32 @@ class Movie:
         return True
 
     def _advance_to(self, wanted: int) -> bool:
-        """Decodes up to `wanted` and keeps it with its last few forerunners. False when a check fails."""
+        """Decodes up to `wanted` and caches it with the frames just before it. False if a checksum differs."""
         while self._position < wanted:
             if not self._capture.grab():
                 return False
             self._position += 1
             if self._position > wanted - _CACHED_BEHIND:
                 done, picture = self._capture.retrieve()
-                if not done or _compute_checksum(picture) != self.index.checksums[self._position]:
+                frame = cast("Image8", picture)
+                if not done or _compute_checksum(frame) != self.index.checksums[self._position]:
                     return False
-                self._cache_frame(self._position, picture)
+                self._cache_frame(self._position, frame)
         return wanted in self._cached_frames
 
-    def _cache_frame(self, place: int, picture: np.ndarray) -> None:
+    def _cache_frame(self, place: int, picture: Image8) -> None:
         self._cached_frames[place] = picture
         self._cached_frames.move_to_end(place)
         while len(self._cached_frames) > max(_CACHED_BEHIND + 1, _CACHE_BYTES // max(1, picture.nbytes)):
             self._cached_frames.popitem(last=False)
 
 
-# By content, so that the same movie opened again in one process is not decoded again.
+# File digest -> index, so that a movie that is opened again in this process is not decoded again.
 _indexes: dict[str, MovieIndex] = {}
 _index_lock = threading.Lock()
 
 
-# Digests by path and state: who renders the same shot again in one process reads no file twice for its digest.
+# (path, size, time, inode) -> digest, so that a second render in this process does not read all files again.
 _digests: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
 _MAX_DIGESTS = 100_000
 _digest_lock = threading.Lock()
@@ -237,7 +251,7 @@ register_cache(_digests.clear)
 
 
 def get_content_digest(path: Path) -> str:
-    """`file_digest`, remembered for as long as size, time and inode stay what they are. Raises PlateError."""
+    """Gives the digest of a file, cached until its size, time or inode changes. Raises PlateError."""
     try:
         state = path.stat()
     except OSError as error:
@@ -255,7 +269,7 @@ def get_content_digest(path: Path) -> str:
 
 
 def compute_file_digest(path: Path) -> str:
-    """blake2b of the file's bytes, 32 hexadecimal digits. Raises PlateError."""
+    """Computes the BLAKE2b digest of a file, 32 hexadecimal digits. Raises PlateError."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as file:
@@ -266,7 +280,7 @@ def compute_file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _compute_checksum(picture: np.ndarray) -> int:
+def _compute_checksum(picture: Image8) -> int:
     return zlib.crc32(picture[::_CHECKSUM_ROW_STEP].tobytes())
 
 

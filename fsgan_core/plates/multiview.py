@@ -1,4 +1,4 @@
-"""Several views (left and right eye) in one part of an EXR, told apart by their channels' names."""
+"""Several views (left and right eye) in one part of an EXR, distinguished by channel names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fsgan_core.plates.plate import Plate, TypedValue
 
 
 def list_shared_views(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Views that share one part; the first is the one whose channels have no view in their names."""
+    """Lists the views that share one part; the first is the one without a view in its channel names."""
     views = metadata.get("multiView")
     if isinstance(views, TypedValue):
         return tuple(views.value)
@@ -18,10 +18,14 @@ def list_shared_views(metadata: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def select_view(plate: Plate, part: str) -> Plate:
-    """A part with several views in it, the channels of view `part` under their plain names.
+    """Gives the channels of one view their plain names, in a part with several views.
 
-    EXR writes the channel X of a further view as VIEW.X, and layer.X as layer.VIEW.X. The first view's channels
-    take its name in exchange, so nothing is lost and write_exr undoes it.
+    EXR stores channel X of a further view as VIEW.X, and layer.X as layer.VIEW.X. The channels of the first view get
+    its name instead, so nothing is lost and `write_exr` restores all names.
+
+    Args:
+        plate: The part.
+        part: Name of the view. The plate is returned unchanged if it is the first view or not there.
     """
     views = list_shared_views(plate.metadata)
     if part not in views[1:]:
@@ -31,6 +35,7 @@ def select_view(plate: Plate, part: str) -> Plate:
 
 
 def restore_view_names(plate: Plate) -> Plate:
+    """Undoes `select_view`."""
     chosen = plate.metadata.get(META_VIEW)
     if chosen is None:
         return plate
@@ -42,7 +47,7 @@ def restore_view_names(plate: Plate) -> Plate:
 
 
 def _swap_view_name(name: str, plain: str, named: str, views: Sequence[str]) -> str:
-    """`name` with the view `plain` taken out, or the view `named` put in where no view is said."""
+    """Removes the view `plain` from a channel name, or inserts `named` if the name has no view."""
     *layers, channel = name.split(".")
     if layers and layers[-1] == plain:
         return ".".join([*layers[:-1], channel])

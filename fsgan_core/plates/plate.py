@@ -9,11 +9,22 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.runtime.arrays import AnyArray, Image, IntegerPlane, Plane
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of whole pixels in plate coordinates: x right, y down, as EXR counts. Upper left inclusive."""
+    """A rectangle of whole pixels in plate coordinates, as in EXR: x right, y down.
+
+    Attributes:
+        x: First column.
+        y: First row.
+        width: Number of columns.
+        height: Number of rows.
+
+    >>> Window(0, 0, 4, 4).intersect(Window(2, 1, 9, 9))
+    Window(x=2, y=1, width=2, height=3)
+    """
 
     x: int
     y: int
@@ -22,31 +33,36 @@ class Window:
 
     @property
     def right(self) -> int:
+        """Last column + 1."""
         return self.x + self.width
 
     @property
     def bottom(self) -> int:
+        """Last row + 1."""
         return self.y + self.height
 
     def intersect(self, other: Window) -> Window:
-        """The common part; zero width or height when there is none."""
+        """Computes the common part; its width or height is 0 if there is none."""
         x, y = max(self.x, other.x), max(self.y, other.y)
         return Window(x, y, max(0, min(self.right, other.right) - x), max(0, min(self.bottom, other.bottom) - y))
 
     @property
     def empty(self) -> bool:
+        """Whether it has no pixels."""
         return self.width <= 0 or self.height <= 0
 
     def contains(self, other: Window) -> bool:
+        """Whether all of `other` is inside."""
         return self.intersect(other) == other
 
 
 @dataclass(frozen=True)
 class TypedValue:
-    """A metadata value of a type that plain Python does not tell apart.
+    """A metadata value with its EXR type, for types that plain Python does not distinguish.
 
-    type: EXR's name for it ("timecode", "keycode", "rational", "m44f", "box2i", "floatvector", ...).
-    value: a tuple of numbers or texts, row by row for a matrix; bytes for a type that is not known here.
+    Attributes:
+        type: EXR's name of the type ("timecode", "keycode", "rational", "m44f", "box2i", "floatvector", ...).
+        value: Tuple of numbers or texts, row by row for a matrix; bytes for an unknown type.
     """
 
     type: str
@@ -57,51 +73,55 @@ class TypedValue:
 class Plate:
     """One frame.
 
-    pixels: float32, (data_window.height, data_window.width, len(channels)), row 0 on top; values as in the
-    file (scene-linear for EXR), unclamped. channels: full EXR names ("R", "A", "matte.face", ...).
-    data_window and display_window: in the same pixel coordinates; either may stick out of the other.
-    metadata: what the file said beyond the above; text, int and float as they are, everything else as Typed.
-    formats: file type of each channel ("half", "float", "uint", ...), the same order as channels; empty =
-    writer's choice. integers: exact values, uint32 (height, width), of the channels that an EXR keeps as
-    "uint" (ids); `pixels` has them too, rounded to float32. They win on writing wherever the two agree.
+    Attributes:
+        pixels: (data_window.height, data_window.width, len(channels)); values as in the file (scene-linear for EXR).
+        channels: Full EXR names ("R", "A", "matte.face", ...).
+        data_window: Where the pixels are.
+        display_window: The format, in the same coordinates. Either window may extend beyond the other.
+        pixel_aspect: Width of a pixel divided by its height.
+        metadata: All other attributes of the file: text, int and float as they are, others as TypedValue.
+        formats: Type of each channel in the file ("half", "float", "uint", ...), in the order of `channels`. Empty lets
+            the writer choose.
+        integers: Exact values of channels that an EXR keeps as "uint" (ids), by name. `pixels` has them rounded to
+            float32. They are written wherever `pixels` still has the rounded value.
     """
 
-    pixels: np.ndarray
+    pixels: Image
     channels: tuple[str, ...]
     data_window: Window
     display_window: Window
     pixel_aspect: float = 1.0
     metadata: Mapping[str, Any] = field(default_factory=dict)
     formats: tuple[str, ...] = ()
-    integers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    integers: Mapping[str, IntegerPlane] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = (self.data_window.height, self.data_window.width, len(self.channels))
         if self.pixels.shape != expected:
-            raise PlateError(f"plate pixels have shape {self.pixels.shape}, windows and channels say {expected}")
+            raise PlateError(f"plate pixels have shape {self.pixels.shape}, but windows and channels need {expected}")
         for name, exact in self.integers.items():
             if exact.shape != expected[:2]:
                 raise PlateError(f"the exact values of {name} have shape {exact.shape}, not {expected[:2]}")
 
     def find_channels(self, names: Sequence[str]) -> list[int]:
-        """Positions of `names`. Raises PlateError that lists what is there."""
+        """Finds the positions of channels. Raises PlateError, which lists the channels, if one is missing."""
         missing = [name for name in names if name not in self.channels]
         if missing:
             raise PlateError(f"the plate has no channel {', '.join(missing)}; it has {', '.join(self.channels)}")
         return [self.channels.index(name) for name in names]
 
-    def get(self, *names: str) -> np.ndarray:
-        """float32 (height, width, len(names)); a copy."""
+    def get(self, *names: str) -> Image:
+        """Copies channels, in the order of `names`. Raises PlateError if one is missing."""
         return self.pixels[..., self.find_channels(names)]
 
-    def get_matte(self, name: str) -> np.ndarray:
-        """float32 (height, width) of one channel; zeros where the plate does not have it."""
+    def get_matte(self, name: str) -> Plane:
+        """Gives one channel, or zeros if the plate does not have it."""
         if name not in self.channels:
             return np.zeros(self.pixels.shape[:2], np.float32)
         return self.pixels[..., self.channels.index(name)]
 
     def crop(self, window: Window) -> Plate:
-        """The same plate on another data window; zero where it has no pixels."""
+        """Puts the plate on another data window; pixels that it does not have are 0."""
         return replace(
             self,
             pixels=_reframe_array(self.pixels, self.data_window, window),
@@ -110,16 +130,21 @@ class Plate:
         )
 
     def with_metadata(self, **values: Any) -> Plate:
+        """Copies the plate with added or changed metadata; the pixels are shared."""
         return replace(self, metadata={**self.metadata, **values})
 
 
 def compute_slices(inner: Window, outer: Window) -> tuple[slice, slice]:
-    """Array slices (rows, columns) of `inner` in an array that covers `outer`."""
+    """Computes the (rows, columns) of window `inner` in an array that covers `outer`.
+
+    >>> compute_slices(Window(2, 3, 4, 5), Window(1, 1, 10, 10))
+    (slice(2, 7, None), slice(1, 5, None))
+    """
     return (slice(inner.y - outer.y, inner.bottom - outer.y), slice(inner.x - outer.x, inner.right - outer.x))
 
 
-def _reframe_array(array: np.ndarray, old: Window, new: Window) -> np.ndarray:
-    """`array`, which covers `old`, on `new`; zero where there was nothing."""
+def _reframe_array(array: AnyArray, old: Window, new: Window) -> AnyArray:
+    """Moves an array from window `old` to `new`; new pixels are 0."""
     moved = np.zeros((new.height, new.width, *array.shape[2:]), array.dtype)
     common = new.intersect(old)
     if not common.empty:

@@ -1,7 +1,7 @@
-"""The smallest EXR: one part, scanlines, no compression, each channel in its own type, written byte by byte.
+"""Writes a minimal EXR byte by byte: one part, scanlines, no compression, each channel in its own type.
 
-The layout is the one of openexr.com, "OpenEXR File Layout": magic, version, attributes, a table of offsets,
-then for each line its number, its size, and the channels in the order of their names.
+Layout (openexr.com, "OpenEXR File Layout"): magic, version, attributes, a table of offsets, then for each line its
+number, its size, and its channels in the order of their names.
 """
 
 from __future__ import annotations
@@ -14,12 +14,23 @@ import numpy as np
 
 from fsgan_core.plates.exr_header import EXR_MAGIC, LONG_NAMES_FLAG, encode_text, pack_attributes
 from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray
 
 _PIXEL_TYPES = {np.dtype(np.uint32): 0, np.dtype(np.float16): 1, np.dtype(np.float32): 2}
 
 
-def write_raw_exr(path: Path, channels: Mapping[str, np.ndarray], data_window: Window, display_window: Window) -> None:
-    """channels: (height, width) arrays of uint32, float16 or float32 by name. Raises OSError."""
+def write_raw_exr(path: Path, channels: Mapping[str, AnyArray], data_window: Window, display_window: Window) -> None:
+    """Writes an uncompressed EXR.
+
+    Args:
+        path: The file.
+        channels: Channel name -> (height, width) array of uint32, float16 or float32.
+        data_window: Where the pixels are.
+        display_window: The format.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     names = sorted(channels, key=str.encode)
     header = _build_header(names, channels, data_window, display_window)
     fields = [(f"c{i}", channels[name].dtype.newbyteorder("<"), (data_window.width,)) for i, name in enumerate(names)]
@@ -36,7 +47,7 @@ def write_raw_exr(path: Path, channels: Mapping[str, np.ndarray], data_window: W
         file.write(lines.tobytes())
 
 
-def _build_header(names: list[str], channels: Mapping[str, np.ndarray], data: Window, display: Window) -> bytes:
+def _build_header(names: list[str], channels: Mapping[str, AnyArray], data: Window, display: Window) -> bytes:
     listed = b"".join(
         encode_text(name) + struct.pack("<iB3xii", _PIXEL_TYPES[channels[name].dtype], 0, 1, 1) for name in names
     )

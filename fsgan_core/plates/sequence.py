@@ -1,4 +1,4 @@
-"""A clip on disk, frame by frame: EXR and image sequences, stills, movies, and the patterns that name them."""
+"""Clips on disk, read frame by frame: EXR and image sequences, stills, movies, and the patterns that name them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ from fsgan_core.runtime.atomic import probe_folder
 log = logging.getLogger(__name__)
 
 MISSING_POLICIES = ("error", "hold", "skip")
-# ####, %04d, $F4 and @@@@ all stand for a frame number with at least so many digits.
+# ####, %04d, $F4 and @@@@ all stand for a frame number with at least four digits.
 _FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
 _FRAME_NUMBER = re.compile(r"\.(\d{3,})$")
 
 
 class FrameSequence:
-    """A clip: its available frames and their pixels. Made by open_clip; `read` may be called from any thread.
+    """A clip, made by `open_clip`. `read` may be called from any thread.
 
-    kind: "exr", "image" or "movie". frames: what is on disk, ascending. name: short, for logs and file names.
+    Attributes:
+        clip: The declaration in the shot.
+        kind: "exr", "image" or "movie".
+        missing_policy: What a missing frame means: "error", "hold" or "skip".
+        frames: Frame numbers on disk, ascending.
     """
 
     def __init__(self, clip: Clip, kind: str, files: dict[int, Path], missing: str, movie: Movie | None = None) -> None:
@@ -46,24 +50,27 @@ class FrameSequence:
 
     @property
     def name(self) -> str:
+        """Short name, for logs and file names."""
         stem = _FRAME_TOKEN.sub("", Path(self.clip.path).stem).strip("._- *?")
         return stem or Path(self.clip.path).parent.name or self.kind
 
     @property
     def fps(self) -> float | None:
-        """Frames per second of a movie; None for stills, whose metadata may say it."""
+        """Frames per second of a movie; None for other clips, whose metadata may have it."""
         return self._movie.fps if self._movie is not None else None
 
     def read(self, frame: int) -> Plate:
-        """Values as in the file; integer files scaled to 0..1. A missing frame is the one before it under the
-        policy "hold". Raises PlateError."""
+        """Reads a frame: values as in the file, integer files scaled to 0..1.
+
+        With the policy "hold" a missing frame is the one before it. Raises PlateError.
+        """
         held = self._resolve_frame(frame)
         if self._movie is not None:
             return self._movie.read(held)
         return exr.read_image(self._files[held], self.clip.part)
 
     def read_header(self, frame: int) -> exr.PlateHeader:
-        """As read, without the pixels. Raises PlateError."""
+        """Reads a frame without its pixels. Raises PlateError."""
         held = self._resolve_frame(frame)
         if self._movie is not None:
             plate = self._movie.read(held)
@@ -78,16 +85,16 @@ class FrameSequence:
         return exr.read_header(self._files[held], self.clip.part)
 
     def get_frame_path(self, frame: int) -> Path:
-        """The file that `read(frame)` reads. Raises PlateError."""
+        """Finds the file that `read(frame)` reads. Raises PlateError."""
         held = self._resolve_frame(frame)
         return self._movie.path if self._movie is not None else self._files[held]
 
     def list_other_parts(self, frame: int) -> tuple[exr.PartRef, ...]:
-        """Further parts of the frame's file, for write_exr to keep."""
+        """Lists the other parts of a frame's file, for `write_exr` to copy."""
         return exr.list_other_parts(self.get_frame_path(frame), self.clip.part) if self.kind == "exr" else ()
 
     def compute_fingerprint(self, frame: int) -> str:
-        """Digest of what `read(frame)` depends on, the same on every machine: file content, part, frame."""
+        """Digests what `read(frame)` depends on: file content, part, frame. The same on every machine."""
         held = self._resolve_frame(frame)
         if self._movie is not None:
             return f"{self._movie.digest}:{held}"
@@ -95,6 +102,7 @@ class FrameSequence:
         return f"{known}:{self.clip.part}" if self.clip.part else known
 
     def close(self) -> None:
+        """Closes the movie."""
         if self._movie is not None:
             self._movie.close()
 
@@ -114,11 +122,15 @@ class FrameSequence:
 
 
 def open_clip(clip: Clip, missing: str = "error") -> FrameSequence:
-    """The clip that `clip.path` names: a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?.
+    """Opens a clip.
 
-    Stills by wildcard are sorted by name and numbered from 1; so is a single still, unless it is called
-    name.NUMBER.suffix. missing: what a frame without a file means: error, hold (the frame before it), skip.
-    Raises PlateError when there is nothing.
+    Args:
+        clip: Its path is a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?. Stills by wildcard
+            are sorted by name and numbered from 1. A single still is frame 1, unless it is named name.NUMBER.suffix.
+        missing: What a frame without a file means: "error", "hold" (use the frame before it) or "skip".
+
+    Raises:
+        PlateError: No file matches, or it cannot be read.
     """
     if missing not in MISSING_POLICIES:
         raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING_POLICIES)}")
@@ -139,10 +151,21 @@ def open_clip(clip: Clip, missing: str = "error") -> FrameSequence:
 
 
 def select_frames(text: str, available: SequenceOf[int], missing: str = "error") -> tuple[int, ...]:
-    """The frames that a person asked for, ascending: "1001-1048x2,1060"; empty is all, gaps included.
+    """Selects frames by a range.
 
-    missing: a frame that is not in `available` is an error, is kept ("hold"), or left out ("skip").
-    Raises FrameRangeError for a malformed or empty range, or missing frames.
+    Args:
+        text: A range such as "1001-1048x2,1060". Empty is all frames, gaps included.
+        available: Frames on disk.
+        missing: A frame that is not available raises ("error"), is kept ("hold") or left out ("skip").
+
+    Returns:
+        Ascending frame numbers.
+
+    Raises:
+        FrameRangeError: The range is malformed, empty, or has missing frames.
+
+    >>> select_frames("1001-1005x2", [1001, 1002, 1003], missing="skip")
+    (1001, 1003)
     """
     have = set(available)
     if text.strip():
@@ -159,26 +182,40 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
         )
     chosen = tuple(frame for frame in wanted if frame in have or (missing == "hold" and have))
     if not chosen:
-        raise FrameRangeError(f"no frames to work on: '{text}' holds none of {format_frames(sorted(have))}")
+        raise FrameRangeError(f"no frames to render: '{text}' has none of {format_frames(sorted(have))}")
     return chosen
 
 
 def parse_frames(text: str) -> tuple[int, ...]:
-    """Ascending frame numbers of a range as fileseq writes it. Raises FrameRangeError."""
+    """Parses a frame range in the syntax of fileseq. Raises FrameRangeError.
+
+    >>> parse_frames("1001-1005x2,1010")
+    (1001, 1003, 1005, 1010)
+    """
     try:
-        # fileseq passes over paddings and empty text in silence.
+        # fileseq silently ignores padding characters and empty text.
         if not re.fullmatch(r"[-\d,xy:.\s]*\d[-\d,xy:.\s]*", text):
             raise ValueError(text)
         frames = fileseq.FrameSet(re.sub(r"\s", "", text))
     except (fileseq.FileSeqException, ValueError) as error:
-        raise FrameRangeError(f"'{text}' is no frame range; write it like 1001-1048x2,1060") from error
+        raise FrameRangeError(f"'{text}' is not a frame range; write it like 1001-1048x2,1060") from error
     if any(int(frame) != frame for frame in frames):
         raise FrameRangeError(f"'{text}' has fractions of frames; write whole ones, like 1001-1048x2,1060")
     return tuple(sorted({int(frame) for frame in frames}))
 
 
 def format_frames(frames: SequenceOf[int], limit: int = 200) -> str:
-    """Short text of frame numbers: "1001-1003,1007"; "none" when there are none. limit: characters, 0 is no limit."""
+    """Formats frame numbers as a range.
+
+    Args:
+        frames: Frame numbers.
+        limit: Most characters of the text, which is then cut; 0 is no limit.
+
+    >>> format_frames([1001, 1002, 1003, 1007])
+    '1001-1003,1007'
+    >>> format_frames([])
+    'none'
+    """
     if not frames:
         return "none"
     text = str(fileseq.framesToFrameRange(sorted(frames)))
@@ -186,36 +223,46 @@ def format_frames(frames: SequenceOf[int], limit: int = 200) -> str:
 
 
 def format_output_path(pattern: str, frame: int) -> Path:
-    """The file of `frame`: "out/a.####.exr", 7 -> out/a.0007.exr. The pattern without a token as it is."""
+    """Makes the file name of a frame; a pattern without a frame token is returned as it is.
+
+    >>> format_output_path("out/a.####.exr", 7).name
+    'a.0007.exr'
+    """
     path = Path(pattern).expanduser()
     return path.with_name(_FRAME_TOKEN.sub(lambda token: f"{frame:0{_count_digits(token)}d}", path.name))
 
 
 def has_frame_token(pattern: str) -> bool:
-    """True when `pattern` names a file per frame."""
+    """Whether a pattern has a token for the frame number."""
     return bool(_FRAME_TOKEN.search(Path(pattern).name))
 
 
 def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], frames: SequenceOf[int] = ()) -> None:
-    """Refuses an output that could not be written, or would overwrite an input. Makes the folder.
+    """Checks that an output can be written and does not overwrite an input. Makes its folder.
 
-    frames: those to be written; more than one needs a pattern. Raises InputError for a wrong name, OutputError
-    for a folder that cannot be written.
+    Args:
+        pattern: Pattern of the output.
+        inputs: Clips and files that must not be overwritten.
+        frames: Frames to write; more than one needs a frame token in the pattern.
+
+    Raises:
+        InputError: The name is wrong, or an input would be overwritten.
+        OutputError: The folder is not writable.
     """
     path = Path(pattern).expanduser()
     if path.suffix.lower() != ".exr":
         raise InputError(
-            f"the output {pattern} is not an EXR; call it like {path.with_suffix('').name or 'swap'}.####.exr"
+            f"the output {pattern} is not an EXR; name it like {path.with_suffix('').name or 'swap'}.####.exr"
         )
     if path.is_dir():
         raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
     if len(frames) > 1 and not has_frame_token(pattern):
-        raise InputError(f"{len(frames)} frames would all be written to {pattern}; put #### into the name")
+        raise InputError(f"{len(frames)} frames would all be written to {pattern}; add #### to the name")
     written = re.compile(_build_name_regex(path.name))
     folder = path.parent.resolve()
     for source in inputs:
         for file in _list_input_files(source):
-            # Under its own name and, where that is a link, under the name of what it leads to.
+            # Its own name and, if it is a link, the name of the file that it leads to.
             names = {file.parent.resolve() / file.name, file.resolve()}
             clash = any(name.parent == folder and written.fullmatch(name.name) for name in names)
             if clash or any(_is_same_file(format_output_path(pattern, frame), file) for frame in frames):
@@ -224,14 +271,14 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
 
 
 def _find_files(path: Path) -> dict[int, Path]:
-    """The files that `path` stands for, by frame. Raises PlateError, OSError."""
+    """Finds frame -> file. Raises PlateError or OSError."""
     if path.is_dir():
         raise PlateError(f"{path} is a folder; name its files by a pattern{_describe_patterns(path)}")
     if path.exists():
         number = _FRAME_NUMBER.search(path.stem)
         return {int(number.group(1)) if number else 1: path}
     if _FRAME_TOKEN.search(path.name):
-        # "#" alone is often written for any padding.
+        # A single "#" often means any padding.
         return _find_numbered_files(path, _build_name_regex(path.name)) or _find_numbered_files(
             path, _build_name_regex(path.name, any_padding=True)
         )
@@ -263,12 +310,12 @@ def _count_digits(token: re.Match[str]) -> int:
 
 
 def _build_name_regex(name: str, any_padding: bool = False) -> str:
-    """Regular expression of a pattern's file names; group 1 is the frame."""
+    """Builds the regular expression of a pattern's file names; group 1 is the frame."""
     parts, last, seen = [], 0, False
     for token in _FRAME_TOKEN.finditer(name):
         parts.append(re.escape(name[last : token.start()]))
         digits = _count_digits(token)
-        # More digits than asked for are fine when the number needs them; "007" for "##" is another sequence.
+        # A number may have more digits if it needs them; but "007" does not match "##".
         strict = rf"-?\d{{{digits}}}|-?[1-9]\d{{{digits},}}"
         parts.append(r"\1" if seen else r"(-?\d+)" if any_padding and digits == 1 else f"({strict})")
         seen, last = True, token.end()
@@ -302,7 +349,7 @@ def _suggest_patterns(path: Path) -> str:
 
 
 def _describe_patterns(folder: Path) -> str:
-    """Makes the text "; there is ..." with the sequences of a folder, for an error message."""
+    """Makes the text "; there is ..." with the sequences of a folder, for error messages."""
     try:
         found = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
     except (fileseq.FileSeqException, OSError):

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind, in threads, bounded in memory; the order of results never depends on them."""
+"""Reads ahead and writes behind in threads, with bounded memory. Results do not depend on the threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ T = TypeVar("T")
 def read_ahead(
     read: Callable[[int], T], frames: Iterable[int], *, workers: int = 2, ahead: int = 4
 ) -> Iterator[tuple[int, T]]:
-    """(frame, read(frame)) in the order of `frames`, while the next ones are read in `workers` threads.
+    """Yields (frame, read(frame)) in order, while threads read the next frames.
 
-    At most `ahead` results lie ready or are in the making beside the one that the caller holds. An error of
-    `read` is raised at its frame's turn. Leaving the loop early stops the threads.
+    An error of `read` is raised when its frame's turn comes. Leaving the loop early stops the threads.
+
+    Args:
+        read: Reads one frame.
+        frames: Frame numbers.
+        workers: Number of threads.
+        ahead: Most results that are ready or in progress, besides the one that the caller holds.
+
+    >>> list(read_ahead(lambda frame: frame * 2, [1, 2, 3]))
+    [(1, 2), (2, 4), (3, 6)]
     """
     waiting: deque[tuple[int, Future[T]]] = deque()
     upcoming = iter(frames)
@@ -41,11 +49,14 @@ def read_ahead(
 
 
 class BackgroundWriter:
-    """Runs submitted calls in threads while the caller goes on; at most `limit` are unfinished at a time.
+    """Runs submitted calls in threads while the caller continues; a context manager that waits for them.
 
-    `submit` waits when the limit is reached, and raises the error of an earlier call, if there was one. Leaving
-    the block waits for all; an error of theirs is raised unless the block itself failed. After an error, calls
+    At the end of the block the error of a failed call is raised, unless the block itself failed. After an error, calls
     that have not begun are dropped.
+
+    Args:
+        limit: Most unfinished calls; `submit` waits when it is reached.
+        workers: Number of threads.
     """
 
     def __init__(self, limit: int = 4, workers: int = 2) -> None:
@@ -55,7 +66,7 @@ class BackgroundWriter:
         self._lock = threading.Lock()
 
     def submit(self, call: Callable[..., Any], *args: Any, **keywords: Any) -> None:
-        """Raises what an earlier call raised."""
+        """Runs a call in a thread. Raises the error of an earlier call, if one failed."""
         self._slots.acquire()
         try:
             self._raise_earlier_error()

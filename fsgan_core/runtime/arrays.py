@@ -16,6 +16,7 @@ __all__ = [
     "Angles",
     "AnyArray",
     "Box",
+    "ColourPlanes",
     "Descriptor",
     "HalfImage",
     "Image",
@@ -61,6 +62,9 @@ IntegerPlane: TypeAlias = npt.NDArray[np.uint32]
 
 PointMap: TypeAlias = npt.NDArray[np.float32]
 """For each pixel, where to read another picture: float32 (height, width, 2), x and y in pixels of that picture."""
+
+ColourPlanes: TypeAlias = npt.NDArray[np.float64]
+"""Pixels as three planes for colour arithmetic: float64 (3, n), linear or display-like, unclamped."""
 
 # Geometry.
 

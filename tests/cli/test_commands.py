@@ -274,7 +274,7 @@ class TestDevice:
     def test_what_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(device, "list_devices", lambda: ("cuda:0", "cpu"))
         assert choose_device("auto") == choose_device("cuda") == "cuda:0"
-        with pytest.raises(EngineError, match="torch sees cuda:0, cpu"):
+        with pytest.raises(EngineError, match="torch finds cuda:0, cpu"):
             choose_device("cuda:1")
         with pytest.raises(InputError, match="abacus"):
             choose_device("abacus")

@@ -247,9 +247,9 @@ class TestRanges:
         [
             ("", (1, 2, 4), "error", r"missing frames: 3 \(there are 1-2,4\)"),
             ("1-9", (1, 2, 4), "error", "missing frames: 3,5-9"),
-            ("7-9", (1, 2, 4), "skip", "'7-9' holds none of 1-2,4"),
-            ("", (), "hold", "no frames to work on"),
-            ("1-3", (), "hold", "no frames to work on"),
+            ("7-9", (1, 2, 4), "skip", "'7-9' has none of 1-2,4"),
+            ("", (), "hold", "no frames to render"),
+            ("1-3", (), "hold", "no frames to render"),
         ],
     )
     def test_select_refuses(self, text: str, available: tuple[int, ...], missing: str, message: str) -> None:
@@ -307,8 +307,8 @@ class TestOutput:
     @pytest.mark.parametrize(
         ("name", "frames", "message"),
         [
-            ("swap.####.png", (1, 2), r"is not an EXR; call it like swap\.####\.exr|is not an EXR"),
-            ("swap", (1,), r"call it like swap\.####\.exr"),
+            ("swap.####.png", (1, 2), r"is not an EXR; name it like swap\.####\.exr|is not an EXR"),
+            ("swap", (1,), r"name it like swap\.####\.exr"),
             ("swap.exr", (1, 2), "2 frames would all be written to"),
         ],
     )
