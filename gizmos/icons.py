@@ -30,6 +30,7 @@ RgbaColour = tuple[int, int, int, int]
 
 
 def scale_points(*values: float) -> list[float]:
+    """Converts positions on the unit square to pixels of the drawing."""
     return [value * DRAWING_SIZE for value in values]
 
 
@@ -69,6 +70,7 @@ def draw_arrow(canvas: Canvas, start: tuple[float, float], end: tuple[float, flo
 
 
 def draw_analyse(canvas: Canvas) -> None:
+    """A head in the corners of a frame."""
     draw_head(canvas, size=0.34)
     for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
         cx, cy, dx, dy = 0.06 + 0.88 * x, 0.06 + 0.88 * y, 0.24 * (1 - 2 * x), 0.24 * (1 - 2 * y)
@@ -78,12 +80,14 @@ def draw_analyse(canvas: Canvas) -> None:
 
 
 def draw_reenact(canvas: Canvas) -> None:
+    """A head that takes the pose of another."""
     draw_head(canvas, 0.32, 0.4, 0.32, fill=GREY)
     draw_head(canvas, 0.66, 0.62, 0.34, fill=SKIN)
     draw_arrow(canvas, (0.5, 0.1), (0.94, 0.1), RED)
 
 
 def draw_mask(canvas: Canvas) -> None:
+    """A white matte with a green edge."""
     canvas.rectangle(scale_points(0.02, 0.02, 0.98, 0.98), fill=RIM)
     canvas.ellipse(
         scale_points(0.16, 0.06, 0.84, 0.94), fill=(250, 250, 250, 255), outline=GREEN, width=round(0.09 * DRAWING_SIZE)
@@ -91,6 +95,7 @@ def draw_mask(canvas: Canvas) -> None:
 
 
 def draw_inpaint(canvas: Canvas) -> None:
+    """A head with a missing quarter filled."""
     draw_head(canvas, size=0.46)
     canvas.pieslice(
         scale_points(0.46, 0.46, 1.14, 1.14), 180, 270, fill=ORANGE, outline=RIM, width=round(0.05 * DRAWING_SIZE)
@@ -98,6 +103,7 @@ def draw_inpaint(canvas: Canvas) -> None:
 
 
 def draw_blend(canvas: Canvas) -> None:
+    """A head that changes softly into another."""
     draw_head(canvas, size=0.46)
     wide, tall, step = 0.34, 0.42, 1 / DRAWING_SIZE
     for column in range(round(wide * DRAWING_SIZE)):  # the head's right half, softly into another one
@@ -109,6 +115,7 @@ def draw_blend(canvas: Canvas) -> None:
 
 
 def draw_swap(canvas: Canvas) -> None:
+    """Two heads that change places."""
     draw_head(canvas, 0.29, 0.5, 0.33)
     draw_head(canvas, 0.71, 0.5, 0.33, fill=GREY)
     draw_arrow(canvas, (0.24, 0.08), (0.8, 0.08), RED)
@@ -116,12 +123,14 @@ def draw_swap(canvas: Canvas) -> None:
 
 
 def draw_drive(canvas: Canvas) -> None:
+    """A head whose mouth is pulled."""
     draw_head(canvas, size=0.42)
     draw_arrow(canvas, (0.5, 0.62), (0.98, 0.62), GREEN)
     draw_arrow(canvas, (0.5, 0.62), (0.02, 0.62), GREEN)
 
 
 def draw_fsgan(canvas: Canvas) -> None:
+    """A head with one half replaced."""
     draw_head(canvas, size=0.46)
     canvas.pieslice(
         scale_points(0.13, 0.04, 0.87, 0.96), 90, 270, fill=RED, outline=RIM, width=round(0.07 * DRAWING_SIZE)
@@ -149,6 +158,7 @@ def draw_icon(name: str, size: int) -> Image.Image:
 
 
 def main() -> None:
+    """Draws all icons in all sizes."""
     ICON_FOLDER.mkdir(exist_ok=True)
     for name in ICONS:
         for suffix, size in SIZES.items():

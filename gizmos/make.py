@@ -112,14 +112,17 @@ def format_user_knob(knob: NukeKnob) -> str:
 
 
 def make_tab(name: str, label: str) -> NukeKnob:
+    """A tab of the panel."""
     return NukeKnob(name, TAB, label)
 
 
 def make_button(name: str, label: str, action: str, tooltip: str, *flags: str) -> NukeKnob:
+    """A button that runs an action of the plugin."""
     return NukeKnob(name, BUTTON, label, tooltip, text=f"import fsgan_nuke; fsgan_nuke.run('{action}')", flags=flags)
 
 
 def make_line(label: str = "") -> NukeKnob:
+    """A dividing line, with an optional label."""
     return NukeKnob("", TEXT, label)
 
 
@@ -134,6 +137,7 @@ def make_note(name: str, tooltip: str) -> NukeKnob:
 
 
 def make_engine_knobs(stage: str) -> list[NukeKnob]:
+    """The choice of engine, and a note on what it gives on this machine."""
     return [
         *make_stage_knobs(stage, only=("engine",)),
         make_note("engine_note", "The engine that runs on this machine with this choice."),
@@ -141,6 +145,7 @@ def make_engine_knobs(stage: str) -> list[NukeKnob]:
 
 
 def make_weights_menu(name: str = "network_menu") -> NukeKnob:
+    """The menu of installed weights."""
     return NukeKnob(
         name,
         ENUM,
@@ -153,6 +158,7 @@ def make_weights_menu(name: str = "network_menu") -> NukeKnob:
 
 
 def make_views_knobs() -> list[NukeKnob]:
+    """The group of knobs about source views."""
     return make_group(
         "views_group",
         "source views",
@@ -246,6 +252,7 @@ def make_render_knobs(status: str = "not rendered yet") -> list[NukeKnob]:
 
 
 def make_report_knobs() -> list[NukeKnob]:
+    """The knobs of the report."""
     return [
         NukeKnob(
             "report",
@@ -270,6 +277,7 @@ RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again 
 
 
 def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
+    """The Output tab."""
     return [
         make_tab("output_tab", "Output"),
         NukeKnob(
@@ -297,6 +305,7 @@ def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
 
 
 def make_network_knobs(stage: str) -> list[NukeKnob]:
+    """The Network tab of a stage."""
     first, *rest = make_stage_knobs(stage, group="network")
     return [
         make_tab("network_tab", "Network"),
@@ -308,6 +317,7 @@ def make_network_knobs(stage: str) -> list[NukeKnob]:
 
 
 def make_info_knobs(page: str) -> list[NukeKnob]:
+    """The Info tab."""
     return [
         make_tab("info_tab", "Info"),
         NukeKnob(
@@ -330,13 +340,16 @@ def make_info_knobs(page: str) -> list[NukeKnob]:
 
 
 def format_node(kind: str, inputs: int | None = None, **knobs: str) -> str:
+    """The line of an inner node."""
     words = [f"inputs {inputs}"] if inputs is not None else []
     return f" {kind} {{ " + " ".join([*words, *(f"{name} {value}" for name, value in knobs.items())]) + " }"
 
 
 def make_input_lines(inputs: Sequence[str]) -> list[str]:
-    """The gizmo's inputs, each stored under its name and with a Write for what the worker cannot read itself; and the
-    Read of the rendered frames."""
+    """The gizmo's inputs and the Read of the rendered frames.
+
+    Each input is stored under its name and has a Write, for what the worker cannot read itself.
+    """
     lines = []
     for number, name in enumerate(inputs):
         more = {"number": str(number)} if number else {}
@@ -380,8 +393,10 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
 
 
 def make_stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
-    """The stage's own layers over the target's other channels and metadata; the unchanged target while nothing is
-    rendered."""
+    """The stage's own layers over the target's other channels and metadata.
+
+    While nothing is rendered it is the unchanged target.
+    """
     lines = make_input_lines(inputs)
     lines.append("push $IN_target")
     for number, layer in enumerate(layers):
@@ -453,6 +468,7 @@ def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def make_analyse() -> Gizmo:
+    """The node that analyses a clip."""
     tracks = [
         make_tab("tracks_tab", "Tracks"),
         NukeKnob("track", FILE, "track file", "JSON file of the track. Empty keeps it beside the script."),
@@ -525,6 +541,7 @@ def make_analyse() -> Gizmo:
 def make_stage(
     name: str, title: str, stage_name: str, inputs: Sequence[str], layers: Sequence[str], help: str
 ) -> Gizmo:
+    """A node of one stage before the blend."""
     views = make_views_knobs() if stage_name == "reenact" else []
     knobs = (
         make_tab(f"{stage_name}_tab", title),
@@ -563,6 +580,7 @@ MIXING_KNOBS = (
 
 
 def make_blend() -> Gizmo:
+    """The node that blends."""
     inputs = ("target", "completed", "mattes", "holdout", "mask")
     knobs = (
         make_tab("blend_tab", "Blend"),
@@ -585,6 +603,7 @@ def make_blend() -> Gizmo:
 
 
 def make_drive() -> Gizmo:
+    """The node of a drive."""
     inputs = ("target", "driver", "holdout", "mask")
     knobs = (
         make_tab("drive_tab", "Drive"),
@@ -689,8 +708,10 @@ def make_swap() -> Gizmo:
 
 
 def _make_links(inner: str, knob: NukeKnob) -> list[NukeKnob]:
-    """Knobs of the swap's panel for one knob of an inner node: a link to a parameter, or a knob of its own for groups
-    and for knobs that the plugin fills."""
+    """Knobs of the swap's panel for one knob of an inner node.
+
+    A parameter gets a link. A group, or a knob that the plugin fills, gets a knob of its own.
+    """
     name = f"{inner.lower()}_{knob.name}"
     if knob.name in LINKED_KNOBS[inner]:
         return [NukeKnob(name, LINK, knob.label, knob.tooltip, text=f"{inner}.{knob.name}", flags=knob.flags)]
@@ -735,6 +756,7 @@ LINKED_KNOBS = {
 
 
 def make_gizmos() -> tuple[Gizmo, ...]:
+    """All gizmos, in the order of the menu."""
     return (make_analyse(), REENACT_GIZMO, MASK_GIZMO, INPAINT_GIZMO, make_blend(), make_swap(), make_drive())
 
 

@@ -27,6 +27,7 @@ NODE_CLASSES = (
 
 
 def main() -> None:
+    """Draws all panels."""
     folder = ROOT / "docs" / "images" / "panels"
     folder.mkdir(parents=True, exist_ok=True)
     with new_host() as host:

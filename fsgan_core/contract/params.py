@@ -23,6 +23,9 @@ from fsgan_core.contract.param_fields import (
     declare_text_list,
 )
 
+COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")  # of EXR files
+DEPTHS = ("auto", "half", "float")  # number formats of EXR files
+MISSING_POLICIES = ("error", "hold", "skip")  # what a missing input frame means
 FSGAN_ENGINE_ONLY = ("engine", "auto", "fsgan")  # `when` of parameters that only the neural engine reads
 
 
@@ -549,13 +552,13 @@ class OutputParams(Params):
 
     compression: str = declare_choice(
         "zip",
-        ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"),
+        COMPRESSIONS,
         "compression",
         "Compression of the EXR files. none, rle, zips, zip and piz are lossless.",
     )
     depth: str = declare_choice(
         "auto",
-        ("auto", "half", "float"),
+        DEPTHS,
         "bit depth",
         "Number format of the pixels. auto: the same as the target's file, or half if the target is not an EXR.",
     )
@@ -568,7 +571,7 @@ class OutputParams(Params):
     )
     missing: str = declare_choice(
         "error",
-        ("error", "hold", "skip"),
+        MISSING_POLICIES,
         "missing frames",
         "What to do if an input frame is missing. error: stop. hold: use the frame before it. skip: write no frame.",
     )

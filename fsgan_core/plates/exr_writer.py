@@ -13,6 +13,7 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import OutputError, PlateError
+from fsgan_core.contract.params import COMPRESSIONS, DEPTHS
 from fsgan_core.plates.exr_header import ExrAttributes, add_placeholder, read_attributes, replace_placeholders
 from fsgan_core.plates.image_file import shorten_message
 from fsgan_core.plates.metadata import OIIO_ATTRIBUTES, PART_NAME, pack_metadata, unpack_metadata
@@ -22,7 +23,6 @@ from fsgan_core.plates.raw_exr import write_raw_exr
 from fsgan_core.runtime.arrays import AnyArray, HalfImage, Image, IntegerPlane
 from fsgan_core.runtime.atomic import write_atomically
 
-COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
 LOSSLESS_COMPRESSIONS = ("none", "rle", "zips", "zip", "piz")
 LARGEST_HALF = 65504.0
 _LOW_DISK_BYTES = 2**20
@@ -87,8 +87,8 @@ def write_exr(
 
 
 def _choose_formats(plate: Plate, depth: str) -> tuple[str, ...]:
-    if depth not in ("auto", "half", "float"):
-        raise PlateError(f"depth {depth!r} is not known; it is one of auto, half, float")
+    if depth not in DEPTHS:
+        raise PlateError(f"depth {depth!r} is not known; it is one of {', '.join(DEPTHS)}")
     given = plate.formats or ("",) * len(plate.channels)
     return tuple(_choose_format(name, kind, depth) for name, kind in zip(plate.channels, given, strict=True))
 

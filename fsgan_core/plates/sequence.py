@@ -13,6 +13,7 @@ from pathlib import Path
 import fileseq
 
 from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
+from fsgan_core.contract.params import MISSING_POLICIES
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates import exr
 from fsgan_core.plates.image_file import check_readable, suggest_names
@@ -23,7 +24,6 @@ from fsgan_core.runtime.atomic import probe_folder
 
 log = logging.getLogger(__name__)
 
-MISSING_POLICIES = ("error", "hold", "skip")
 # ####, %04d, $F4 and @@@@ all stand for a frame number with at least four digits.
 _FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.

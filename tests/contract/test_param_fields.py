@@ -15,7 +15,6 @@ from fsgan_core.contract.params import (
     AnalyseParams,
     BlendParams,
     MaskParams,
-    OutputParams,
     ReenactParams,
 )
 
@@ -110,13 +109,6 @@ class TestParams:
 def test_aliases_name_parameters_that_exist_under_names_that_do_not() -> None:
     for alias, meant in PARAMETER_ALIASES.items():
         assert meant in NAMES and alias not in NAMES
-
-
-def test_compressions_are_those_that_the_writer_knows() -> None:
-    from fsgan_core.plates.exr_writer import COMPRESSIONS
-
-    declared = {knob.name: knob for knob in iterate_param_fields(OutputParams)}
-    assert declared["compression"].choices == COMPRESSIONS
 
 
 def test_engines_are_those_that_the_table_has() -> None:

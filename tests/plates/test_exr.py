@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import OutputError, PlateError
+from fsgan_core.contract.params import COMPRESSIONS
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.exr import list_other_parts, list_views, read_header, read_image, write_exr
-from fsgan_core.plates.exr_writer import COMPRESSIONS, LOSSLESS_COMPRESSIONS, to_half
+from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, to_half
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.raw_exr import write_raw_exr
 from fsgan_core.plates.sequence import open_clip
