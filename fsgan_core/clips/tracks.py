@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb, open_input, open_inputs, read_first_readable
 from fsgan_core.contract.errors import InputError, PlateError, TrackError, WeightsError
 from fsgan_core.contract.params import AnalyseParams
-from fsgan_core.contract.shot import Clip, Stages, parse_person
+from fsgan_core.contract.shot import Clip, ClipLike, Stages, check_frames, parse_person, to_clip, to_stages
 from fsgan_core.faces.analyse import analyse, compute_reference_descriptor, list_analysers
 from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import load_track, save_track
@@ -31,6 +31,7 @@ from fsgan_core.networks.weights.catalogue import is_allowed, resolve_allow
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
+from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
 
@@ -41,6 +42,7 @@ __all__ = [
     "get_clip_track",
     "select_source_frames",
     "split_into_sections",
+    "track_faces",
     "write_track",
 ]
 
@@ -215,6 +217,36 @@ def write_track(
         "pose": track.pose,
         "people": people,
     }
+
+
+def track_faces(
+    clip: ClipLike,
+    *,
+    frames: str = "",
+    settings: Mapping[str, Any] | Stages | None = None,
+    device: str = "auto",
+    on_event: EventListener = ignore_event,
+) -> Track:
+    """Finds and tracks the people in a clip. The track is kept in the cache, so that the next call is quick.
+
+    Args:
+        clip: A still, a sequence or a movie. A Clip with a track file gives that track.
+        frames: Frames to look at, such as "1001-1060"; empty is all.
+        settings: Stage parameters by name, such as {"analyse.minimum_size": 40}, or Stages. The groups "analyse",
+            "colour" and "weights" count.
+        device: "auto" (the best that is there), "cpu", "cuda", "cuda:1" or "mps".
+        on_event: Called with each step.
+
+    Returns:
+        The track, people by size, the largest first. A clip without a face gives a track without people.
+
+    Raises:
+        InputError: The clip, a parameter, an engine or its weights; subclasses say which.
+    """
+    inputs = open_inputs((), to_clip(clip), to_stages(settings), device=choose_device(device))
+    wanted = select_frames(check_frames(frames), inputs.target.sequence.frames, "skip")
+    with limit_algebra_threads():
+        return get_clip_track(inputs.target, wanted, inputs, on_event, of_target=True)
 
 
 def choose_person(clip_input: ClipInput, track: Track, inputs: JobInputs, *, of_target: bool) -> Person:

@@ -23,11 +23,13 @@ As TOML (values that equal their default can be left out):
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
-from typing import Any, Mapping
+from importlib import import_module
+from typing import Any, Mapping, Sequence, Union
 
-from fsgan_core.contract.errors import ParameterError, ShotError
+from fsgan_core.contract.errors import FrameRangeError, InputError, ParameterError, ShotError
 from fsgan_core.contract.param_fields import parse_param_value
 from fsgan_core.contract.params import (
     PARAMETER_ALIASES,
@@ -98,21 +100,21 @@ class Stages:
     weights: WeightsParams = field(default_factory=WeightsParams)
     output: OutputParams = field(default_factory=OutputParams)
 
-    def with_settings(self, settings: Mapping[str, str]) -> Stages:
+    def with_settings(self, settings: Mapping[str, Any]) -> Stages:
         """Copies the parameters with changes.
 
         Args:
-            settings: "stage.parameter" -> the value as a person typed it.
+            settings: "stage.parameter" -> the value, as a person typed it or as plain data.
 
         Raises:
             ParameterError: A name is unknown (the message has similar names) or a value is not allowed.
 
-        >>> Stages().with_settings({"blend.mix": "0.5"}).blend.mix
+        >>> Stages().with_settings({"blend.engine": "over", "blend.mix": 0.5}).blend.mix
         0.5
         """
         changed: dict[str, Params] = {}
         for name, value in settings.items():
-            name = PARAMETER_ALIASES.get(name, name)
+            name = PARAMETER_ALIASES.get(str(name), str(name))
             stage, dot, parameter = name.partition(".")
             if stage not in STAGE_PARAMS or not dot:
                 known = [f"{s}.{p.name}" for s, cls in STAGE_PARAMS.items() for p in fields(cls)]  # type: ignore[arg-type]
@@ -120,7 +122,11 @@ class Stages:
                 hint = f"did you mean {', '.join(near)}?" if near else f"stages: {', '.join(STAGE_PARAMS)}"
                 raise ParameterError(f"'{name}' is not a parameter (write stage.parameter); {hint}")
             params = changed.get(stage, getattr(self, stage))
-            changed[stage] = params.replace(**{parameter: parse_param_value(STAGE_PARAMS[stage], parameter, value)})
+            if isinstance(value, str):
+                parsed = parse_param_value(STAGE_PARAMS[stage], parameter, value)
+            else:
+                parsed = getattr(STAGE_PARAMS[stage].from_dict({parameter: value}), parameter)
+            changed[stage] = params.replace(**{parameter: parsed})
         return replace(self, **changed)  # type: ignore[arg-type]
 
 
@@ -177,6 +183,27 @@ class Shot:
         return data
 
     @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Shot:
+        """Reads a shot file (TOML). Its relative paths start at the file's folder.
+
+        Raises:
+            ShotError: No such file, not TOML, unknown or contradictory keys.
+            ParameterError: A stage parameter is unknown or out of range.
+        """
+        shot: Shot = _import_shot_file().load_shot(path)
+        return shot
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a shot file (TOML), whole or not at all.
+
+        Paths beside or below the file are written relative to it, all others as absolute paths.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        _import_shot_file().save_shot(path, self)
+
+    @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Shot:
         """Makes a shot from plain data. Raises ShotError or ParameterError, which names the wrong key."""
         if not isinstance(data, Mapping):
@@ -206,6 +233,61 @@ class Shot:
         )
 
 
+ClipLike = Union[Clip, str, "os.PathLike[str]"]
+"""An input as a script may name it: its path or pattern, or a Clip that says more about it."""
+
+
+def to_clip(clip: ClipLike) -> Clip:
+    """Returns the clip that a path, a pattern or a Clip stands for.
+
+    Raises:
+        InputError: `clip` is something else.
+
+    >>> to_clip("plates/target.####.exr").path
+    'plates/target.####.exr'
+    """
+    if isinstance(clip, Clip) and isinstance(clip.path, str):
+        return clip
+    if isinstance(clip, Clip):
+        return replace(clip, path=_to_path_text(clip.path))
+    return Clip(_to_path_text(clip))
+
+
+def to_clips(clips: ClipLike | Sequence[ClipLike]) -> tuple[Clip, ...]:
+    """Returns the clips that one input, or a sequence of inputs, stands for.
+
+    >>> [clip.path for clip in to_clips(["anna.mov", Clip("anna.jpg", colorspace="sRGB")])]
+    ['anna.mov', 'anna.jpg']
+    """
+    if isinstance(clips, (list, tuple)):
+        return tuple(to_clip(clip) for clip in clips)
+    return (to_clip(clips),)  # type: ignore[arg-type]
+
+
+def check_frames(frames: str) -> str:
+    """Returns the frame range as it is.
+
+    Raises:
+        FrameRangeError: It is no text.
+    """
+    if not isinstance(frames, str):
+        raise FrameRangeError(f"frames are text like '1001-1060' or '1001', not {frames!r}")
+    return frames
+
+
+def to_stages(settings: Stages | Mapping[str, Any] | None) -> Stages:
+    """Returns the parameters that a script's settings stand for: {"stage.parameter": value}, or Stages as they are.
+
+    Raises:
+        ParameterError: An unknown name, a value that is not possible, or no mapping.
+    """
+    if isinstance(settings, Stages):
+        return settings
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ParameterError(f"settings are a dict like {{'blend.engine': 'multiband'}} or Stages, not {settings!r}")
+    return Stages().with_settings(settings or {})
+
+
 def parse_person(person: str) -> dict[str, Any]:
     """Converts `Clip.person` to values of AnalyseParams; an empty text gives none.
 
@@ -223,6 +305,20 @@ def parse_person(person: str) -> dict[str, Any]:
     except ValueError:
         return {"person": "reference", "person_reference": person}
     return {"person": "point", "person_point": (x, y)}
+
+
+def _to_path_text(path: object) -> str:
+    if not isinstance(path, (str, os.PathLike)) or isinstance(path, bytes):
+        raise InputError(f"an input is named by its path, a pattern or a Clip, not by {path!r}")
+    return os.fspath(path)
+
+
+def _import_shot_file() -> Any:
+    """The module that reads and writes TOML. It needs the package's own environment, which the host has not."""
+    try:
+        return import_module("fsgan_core.clips.shot_file")
+    except ImportError as error:
+        raise ShotError(f"shot files are read and written in the environment of fsgan_core only ({error})") from error
 
 
 def _resolve_aliases(stage: str, values: Any) -> dict[str, Any]:

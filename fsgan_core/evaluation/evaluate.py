@@ -22,7 +22,7 @@ import numpy as np
 from fsgan_core.clips.inputs import ClipInput, check_rgb, open_input
 from fsgan_core.contract.errors import FrameRangeError, NoFaceError, PlateError
 from fsgan_core.contract.layers import MATTE_SOFT, META_COLORSPACE, META_FACE, RGB
-from fsgan_core.contract.shot import Clip
+from fsgan_core.contract.shot import ClipLike, to_clip, to_clips
 from fsgan_core.evaluation.metrics import (
     EXTRA_METRIC_NAMES,
     MAX_SOURCE_FRAMES,
@@ -113,13 +113,13 @@ class Evaluation:
 
 
 def evaluate(
-    source: Clip | Sequence[Clip],
-    target: Clip,
-    result: Clip,
+    source: ClipLike | Sequence[ClipLike],
+    target: ClipLike,
+    result: ClipLike,
     frames: str = "",
     *,
     offset: int = 0,
-    matte: Clip | None = None,
+    matte: ClipLike | None = None,
     config: ColourConfig | None = None,
     exposure: float = 0.0,
     seconds: Mapping[int, float] | None = None,
@@ -141,13 +141,13 @@ def evaluate(
     """
     start = time.perf_counter()
     config = open_config() if config is None else config
-    clips = (source,) if isinstance(source, Clip) else tuple(source)
+    clips, target, result = to_clips(source), to_clip(target), to_clip(result)
     opened = tuple(open_input(clip, config) for clip in clips)
     pair = _ClipPair(
         open_input(target, config),
         open_input(result, config),
         offset,
-        open_input(matte, config) if matte is not None else None,
+        open_input(to_clip(matte), config) if matte is not None else None,
         config,
         exposure,
     )

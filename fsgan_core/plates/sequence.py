@@ -14,7 +14,7 @@ import fileseq
 
 from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
 from fsgan_core.contract.params import MISSING_POLICIES
-from fsgan_core.contract.shot import Clip
+from fsgan_core.contract.shot import Clip, ClipLike, to_clip
 from fsgan_core.plates import exr
 from fsgan_core.plates.image_file import check_readable, suggest_names
 from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
@@ -121,12 +121,13 @@ class FrameSequence:
         raise PlateError(f"{self.clip.path} has no frame {frame}; it has {format_frames(self.frames)}")
 
 
-def open_clip(clip: Clip, missing: str = "error") -> FrameSequence:
+def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
     """Opens a clip.
 
     Args:
-        clip: Its path is a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?. Stills by wildcard
-            are sorted by name and numbered from 1. A single still is frame 1, unless it is named name.NUMBER.suffix.
+        clip: A path or a Clip. The path is a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?.
+            Stills by wildcard are sorted by name and numbered from 1. A single still is frame 1, unless it is named
+            name.NUMBER.suffix.
         missing: What a frame without a file means: "error", "hold" (use the frame before it) or "skip".
 
     Raises:
@@ -134,6 +135,7 @@ def open_clip(clip: Clip, missing: str = "error") -> FrameSequence:
     """
     if missing not in MISSING_POLICIES:
         raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING_POLICIES)}")
+    clip = to_clip(clip)
     path = Path(clip.path).expanduser()
     try:
         files = _find_files(path)

@@ -13,14 +13,12 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.clips.inputs import ClipInput, JobInputs, open_input, open_inputs, read_first_readable
-from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError, ShotError
+from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.plates.exr import write_exr
 from fsgan_core.plates.plate import Plate
@@ -58,7 +56,7 @@ from fsgan_core.runtime.events import (
 from fsgan_core.runtime.threads import count_frame_workers, limit_algebra_threads
 from fsgan_core.stages.drive import resolve_drive_stages
 
-__all__ = ["RenderJob", "drive", "plan_shot_job", "plan_stage_job", "render_shot", "render_stage", "swap"]
+__all__ = ["RenderJob", "plan_shot_job", "plan_stage_job", "render_shot", "render_stage"]
 
 log = logging.getLogger(__name__)
 
@@ -98,30 +96,6 @@ def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu", **option
         device=device,
     )
     return _plan_job(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames, options)
-
-
-def swap(shot: Shot | Mapping[str, Any] | str | Path, **options: Any) -> RenderResult:
-    """Puts the source's face on the target's head: `render_shot` of a shot, a shot file's path, or plain data as in a
-    shot file (whose relative paths start at the working directory). options: as in render_shot.
-
-    Raises ShotError when the shot is another job.
-    """
-    return _render_shot_as("swap", shot, options)
-
-
-def drive(shot: Shot | Mapping[str, Any] | str | Path, **options: Any) -> RenderResult:
-    """Moves the plate's own actor with the driver's (the shot's source's) expression; else as `swap`."""
-    return _render_shot_as("drive", shot, options)
-
-
-def _render_shot_as(job: str, shot: Shot | Mapping[str, Any] | str | Path, options: Mapping[str, Any]) -> RenderResult:
-    if isinstance(shot, (str, Path)):
-        shot = load_shot(shot)
-    elif not isinstance(shot, Shot):
-        shot = Shot.from_dict({"job": job, **shot})
-    if shot.job != job:
-        raise ShotError(f"the shot's job is {shot.job}, not {job}")
-    return render_shot(shot, **options)
 
 
 def render_stage(

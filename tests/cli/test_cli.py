@@ -18,6 +18,7 @@ from fsgan_core.cli.reference import PAGE_COMMAND, build_parameter_page
 from fsgan_core.contract.errors import InputError, NoFaceError, OutputError, ParameterError
 from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.render import pipeline
 from fsgan_core.runtime.events import Event, FrameReport, RenderResult
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +67,7 @@ class FakeRender:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRender]:
     def install(**told: Any) -> FakeRender:
         made = FakeRender(**told)
-        monkeypatch.setattr("fsgan_core.render.pipeline.render_shot", made)
+        monkeypatch.setattr(pipeline, "render_shot", made)
         return made
 
     return install

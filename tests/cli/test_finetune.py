@@ -20,6 +20,7 @@ from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.networks.weights.catalogue import find_weights
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint, write_checkpoint
 from fsgan_core.plates.colour import open_config
+from fsgan_core.render import pipeline
 from fsgan_core.runtime.events import Event, RenderResult
 from fsgan_core.training.finetune import FinetuneResult, finetune_network
 from fsgan_core.training.trainer import build_seeded_network
@@ -175,7 +176,7 @@ class FakeRender:
 @pytest.fixture
 def render(monkeypatch: pytest.MonkeyPatch) -> FakeRender:
     made = FakeRender()
-    monkeypatch.setattr("fsgan_core.render.pipeline.render_shot", made)
+    monkeypatch.setattr(pipeline, "render_shot", made)
     return made
 
 

@@ -194,7 +194,7 @@ class TestPixels:
         path = plates.folder / "plate.0003.exr"
         intact = path.read_bytes()
         path.write_bytes(intact[: len(intact) // 2])
-        fsgan_core.save_shot(tmp_path / "shot.toml", plates.shot(tmp_path / "out", "2-4"))
+        plates.shot(tmp_path / "out", "2-4").save(tmp_path / "shot.toml")
         assert main(["render", str(tmp_path / "shot.toml"), "--json"]) == 1
         result = json.loads(capsys.readouterr().out)
         assert [row["frame"] for row in result["failed"]] == [3] and "plate.0003.exr" in result["failed"][0]["message"]
@@ -322,7 +322,7 @@ class TestProcesses:
     def start(shot: Shot, folder: Path, *flags: str) -> subprocess.Popen[str]:
         file = folder / "shot.toml"
         if not file.exists():
-            fsgan_core.save_shot(file, shot)
+            shot.save(file)
         environment = {**os.environ, "PYTHONPATH": str(Path(fsgan_core.__file__).parents[1])}
         # Whoever runs the tests in the background has them ignore Ctrl-C, and children inherit that.
         return subprocess.Popen(

@@ -20,7 +20,7 @@ from fsgan_core.clips.tracks import (
     split_into_sections,
 )
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import InputError, ShotError, TrackError, WeightsError
+from fsgan_core.contract.errors import InputError, TrackError, WeightsError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.plates.exr import read_header, read_image
@@ -148,20 +148,6 @@ class TestSwap:
             assert everything.get_matte(name).max() > 0.9, name
         st = everything.get(layers.ST_U, layers.ST_V)[everything.get_matte("reenacted.A") > 0.9]
         assert st.min() > 0 and st.max() < 1, "coordinates into the source picture"
-
-    def test_from_plain_data_and_from_a_file(
-        self, small: Small, tmp_path: Path, whole: tuple[Path, RenderResult]
-    ) -> None:
-        shot = small.shot(tmp_path / "a", "1")
-        result = fsgan_core.swap(shot.to_dict())
-        assert result.list_frames("rendered") == (1,)
-        fsgan_core.save_shot(tmp_path / "shot.toml", shot)
-        assert fsgan_core.swap(tmp_path / "shot.toml").list_frames("kept") == (1,)
-        assert (tmp_path / "a" / "swap.0001.exr").read_bytes() == (whole[0] / "swap.0001.exr").read_bytes()
-
-    def test_another_job_is_refused(self, small: Small, tmp_path: Path) -> None:
-        with pytest.raises(ShotError, match="drive"):
-            fsgan_core.swap(small.shot(tmp_path, job="drive"))
 
     def test_events(self, small: Small, tmp_path: Path) -> None:
         heard: list[Event] = []
