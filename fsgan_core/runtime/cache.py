@@ -15,7 +15,6 @@ import os
 import struct
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from cachetools import LRUCache, cached
 
 from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.runtime.atomic import make_folder
@@ -239,57 +239,57 @@ def _try_load(path: Path, load: Callable[[Path], T]) -> T | None:
         return None
 
 
-class ByteLRU(Generic[K, T]):
-    """Values by key, the ones used last kept, up to a number of bytes and of values. Safe to use from several threads.
+class _BoundedCache(LRUCache[K, T]):
+    """Limited in bytes and in the number of values."""
 
-    One value that alone is larger than the limit is handed out and not kept. While a value is made, other threads
-    that want it wait for it.
+    def __init__(self, max_bytes: int, measure_size: Callable[[T], int], max_count: int | None) -> None:
+        super().__init__(max_bytes, measure_size)
+        self._max_count = max_count
+
+    def __setitem__(self, key: K, value: T) -> None:
+        super().__setitem__(key, value)
+        while self._max_count is not None and len(self) > self._max_count:
+            self.popitem()
+
+
+class ByteLRU(Generic[K, T]):
+    """Keeps the most recently used values in memory, up to a number of bytes and of values.
+
+    Safe to use from several threads: while one computes a value, others that need it wait. A value larger than the
+    limit is returned but not kept.
+
+    Args:
+        limit: Most bytes to keep.
+        size: Gives the bytes of a value.
+        count: Most values to keep; None is no limit.
+
+    >>> cache = ByteLRU(limit=10, size=len)
+    >>> cache.get("a", lambda: "text"), cache.get("a", lambda: "other")
+    ('text', 'text')
+    >>> cache.used_bytes
+    4
     """
 
     def __init__(self, limit: int, size: Callable[[T], int], count: int | None = None) -> None:
-        self._max_bytes = limit
-        self._max_count = count
-        self._measure_size = size
-        self._values: OrderedDict[K, T] = OrderedDict()
-        self._used_bytes = 0
-        self._lock = threading.Lock()
-        self._pending_locks: dict[K, threading.RLock] = {}
+        self._values: _BoundedCache[K, T] = _BoundedCache(limit, size, count)
+        self._get = cached(self._values, key=lambda key, make: key, condition=threading.Condition())(
+            lambda key, make: make()
+        )
 
     @property
     def used_bytes(self) -> int:
-        return self._used_bytes
+        """Bytes of the values that are kept."""
+        return int(self._values.currsize)
 
     def get(self, key: K, make: Callable[[], T]) -> T:
-        """The value of `key`, made when it is not held. What `make` raises is raised, and the next one tries again."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
-            making = self._pending_locks.setdefault(key, threading.RLock())
-        with making:
-            with self._lock:
-                if key in self._values:
-                    return self._values[key]
-            try:
-                value = make()
-                with self._lock:
-                    self._store(key, value)
-            finally:
-                with self._lock:
-                    self._pending_locks.pop(key, None)
-            return value
+        """Returns the value of `key`, and makes it if it is not kept.
 
-    def _store(self, key: K, value: T) -> None:
-        size = self._measure_size(value)
-        if key in self._values or size > self._max_bytes:
-            return
-        self._values[key] = value
-        self._used_bytes += size
-        while self._used_bytes > self._max_bytes or (
-            self._max_count is not None and len(self._values) > self._max_count
-        ):
-            _, dropped = self._values.popitem(last=False)
-            self._used_bytes -= self._measure_size(dropped)
+        Args:
+            key: Names the value.
+            make: Makes it; must not ask for the same key. What it raises is raised here, and the next caller tries
+                again.
+        """
+        return self._get(key, make)
 
     def __contains__(self, key: K) -> bool:
         return key in self._values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -332,6 +333,36 @@ class TestByteLRU:
         assert held.get(1, slowly) == b"x"
         first.join()
         assert len(made) == 1
+
+    def test_one_at_a_time_after_a_failure(self) -> None:
+        """A waits for nothing and fails, B waited for A, C comes while B works: B and C must not work side by side."""
+        held = self.make()
+        lock = threading.Lock()
+        running, most, calls = 0, 0, 0
+
+        def make() -> bytes:
+            nonlocal running, most, calls
+            with lock:
+                running, calls = running + 1, calls + 1
+                most, number = max(most, running), calls
+            time.sleep(0.1)
+            with lock:
+                running -= 1
+            if number == 1:
+                raise ZeroDivisionError
+            return b"x"
+
+        def get() -> None:
+            with contextlib.suppress(ZeroDivisionError):
+                held.get(1, make)
+
+        threads = [threading.Thread(target=get) for _ in range(3)]
+        for thread, pause in zip(threads, (0.02, 0.1, 0.0), strict=True):
+            thread.start()
+            time.sleep(pause)
+        for thread in threads:
+            thread.join()
+        assert (calls, most) == (2, 1)
 
     def test_from_several_threads(self) -> None:
         held = self.make(1000)
