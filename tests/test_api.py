@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import fsgan_core as fsgan
@@ -153,3 +155,32 @@ def test_shot_file_goes_round(small: Small, tmp_path: Path) -> None:
     shot = small.shot(tmp_path / "out", "1")
     shot.save(str(tmp_path / "shot.toml"))
     assert fsgan.Shot.load(tmp_path / "shot.toml") == shot
+
+
+class TestStagesOnArrays:
+    POINTS = np.random.default_rng(1).uniform(20, 60, (68, 2))
+    PICTURE = np.full((80, 80, 3), 0.2, np.float32)
+
+    @pytest.mark.parametrize(
+        ("target", "points", "message"),
+        [
+            (np.zeros((80, 80, 3), np.uint8), POINTS, "its type is uint8"),
+            (PICTURE[..., 0], POINTS, r"its shape is \(80, 80\)"),
+            ([[1.0]], POINTS, "not list"),
+            (PICTURE, POINTS[:60], r"landmarks must be an array \(68, 2\)"),
+            (PICTURE, POINTS * np.nan, "finite numbers"),
+            (PICTURE, POINTS + 5000, "outside the target"),
+        ],
+    )
+    def test_bad_arrays(self, target: Any, points: Any, message: str) -> None:
+        with pytest.raises(fsgan.InputError, match=message):
+            fsgan.stages.mask(target, points)
+
+    def test_arrays_of_another_size(self) -> None:
+        other = np.zeros((40, 80, 4), np.float32)
+        with pytest.raises(fsgan.InputError, match="completed is 80x40 pixels, the target 80x80"):
+            fsgan.stages.blend(self.PICTURE, self.POINTS, other, other)
+
+    def test_networks_are_not_for_arrays(self) -> None:
+        with pytest.raises(fsgan.EngineError, match="render_stage"):
+            fsgan.stages.mask(self.PICTURE, self.POINTS, fsgan.MaskParams(engine="fsgan"))
