@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError
+from fsgan_core.contract.landmarks import BROWS, JAW
 from fsgan_core.contract.params import DriveParams, ReenactParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.sampling import sample_evenly
-from fsgan_core.stages import warp_points
 from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
     LOWER_LIPS,
@@ -172,14 +172,12 @@ def _compute_change(
         return np.asarray(amount * wanted - min(amount, 1.0) * present)
 
     change = np.zeros_like(own.offsets)
-    change[:, warp_points.BROWS] = mix_expression(
-        params.brows, acted.offsets[:, warp_points.BROWS], own.offsets[:, warp_points.BROWS]
-    )
+    change[:, BROWS] = mix_expression(params.brows, acted.offsets[:, BROWS], own.offsets[:, BROWS])
     change[:, ALL_LIPS] = mix_expression(
         params.mouth, acted.offsets[:, ALL_LIPS] * (across, down, down), own.offsets[:, ALL_LIPS]
     )
     chin = mix_expression(params.jaw, acted.chin_drop * down, own.chin_drop)
-    change[:, warp_points.JAW] = chin[:, None, None] * _JAW_SHARES[:, None] * _JAW_DIRECTION
+    change[:, JAW] = chin[:, None, None] * _JAW_SHARES[:, None] * _JAW_DIRECTION
 
     gaps = np.maximum(own.lip_gaps + mix_expression(params.mouth, acted.lip_gaps * down, own.lip_gaps), 0)
     came = own.lip_gaps + change[:, LOWER_LIPS, 1] - change[:, UPPER_LIPS, 1]

@@ -1,4 +1,4 @@
-"""Small things on pictures that several stages need: display-like regions, polygons, distances, filters."""
+"""Picture operations that several stages share: colour steps, padding, polygons, distances and filters."""
 
 from __future__ import annotations
 
@@ -8,40 +8,82 @@ import numpy as np
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Plane, Points
+
+LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of R, G, B (ITU-R BT.709)
+HALF_COVERED = 0.5  # matte value from which on a pixel counts as inside
+MAX_HALF = 65504.0  # the largest half float
+MIN_SIGMA_DRAWN = 0.3  # pixels: a narrower feather is not worth a blur
+SUBPIXEL_BITS, SUBPIXEL_STEPS = 4, 16  # OpenCV draws polygons at 1/16 of a pixel
+MIN_ALPHA = 1e-6  # below it there is no colour to divide out
+MIN_WEIGHT = 1e-6  # least sum of weights that is divided by
+KNOWN_SHARE = 0.01  # of a blur's weight from which on a pixel can be filled
+FAR_AWAY = 1e6  # pixels: the distance to an edge that is not there
+
+# The curve of sRGB (IEC 61966-2-1).
+SRGB_LINEAR_LIMIT, SRGB_CURVE_LIMIT = 0.0031308, 0.04045  # end of its straight part: linear value, encoded value
+SRGB_SLOPE, SRGB_SCALE, SRGB_OFFSET, SRGB_GAMMA = 12.92, 1.055, 0.055, 2.4
 
 
-def to_display(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
-    """float32 (height, width, 3): `padded` in the codec's display-like values."""
+def to_display(plate: Plate, window: Window, codec: Codec) -> Image:
+    """Convert `pad_plate` to the codec's display-like values.
+
+    Args:
+        plate: R, G, B in the codec's space.
+        window: The part that is wanted, plate coordinates.
+        codec: The way from the plate's colours to display-like ones.
+
+    Returns:
+        (window.height, window.width, 3), mostly 0..1.
+    """
     return codec.encode(pad_plate(plate, window))
 
 
-def to_perceptual(rgb: np.ndarray, exposure: float) -> np.ndarray:
-    """Scene-linear `rgb` (..., 3), any range, in steps as the eye sees them: sRGB's curve with no upper end, mirrored
-    below 0, after `exposure` stops. Equal to display-like values up to about 0.8. Highlights stay as far apart as they
-    look, so that adding to them or mixing them does not explode, which a shoulder's inverse would. NaN becomes 0,
-    infinity the largest half float."""
-    x = np.nan_to_num(np.asarray(rgb, np.float32), nan=0.0, posinf=65504.0, neginf=-65504.0) * np.float32(2.0**exposure)
+def to_perceptual(rgb: Image, exposure: float) -> Image:
+    """Convert scene-linear colour to perceptual steps.
+
+    The curve is sRGB's with no upper end, mirrored below 0, so it equals display-like values up to about 0.8.
+    Highlights stay as far apart as they look: a change can be added to them or mixed into them and does not explode, as
+    it would through a shoulder's inverse.
+
+    Args:
+        rgb: (..., 3) scene-linear, any range. NaN becomes 0, infinity the largest half float.
+        exposure: Stops applied before the curve.
+
+    >>> to_perceptual(np.array([0.0, 1.0], np.float32), 0.0).round(4).tolist()
+    [0.0, 1.0]
+    """
+    finite = np.nan_to_num(np.asarray(rgb, np.float32), nan=0.0, posinf=MAX_HALF, neginf=-MAX_HALF)
+    x = finite * np.float32(2.0**exposure)
     size = np.abs(x)
-    curve = np.where(size <= 0.0031308, 12.92 * size, 1.055 * np.maximum(size, 1e-9) ** np.float32(1 / 2.4) - 0.055)
+    curve = np.where(
+        size <= SRGB_LINEAR_LIMIT,
+        SRGB_SLOPE * size,
+        SRGB_SCALE * np.maximum(size, 1e-9) ** np.float32(1 / SRGB_GAMMA) - SRGB_OFFSET,
+    )
     return np.copysign(curve, x).astype(np.float32)
 
 
-def to_scene_linear(perceptual: np.ndarray, exposure: float) -> np.ndarray:
-    """The inverse of `perceived`."""
+def to_scene_linear(perceptual: Image, exposure: float) -> Image:
+    """Convert perceptual steps back to scene-linear colour: the inverse of `to_perceptual`."""
     size = np.abs(perceptual)
-    linear = np.where(size <= 0.04045, size / 12.92, ((size + 0.055) / 1.055) ** np.float32(2.4))
+    linear = np.where(
+        size <= SRGB_CURVE_LIMIT, size / SRGB_SLOPE, ((size + SRGB_OFFSET) / SRGB_SCALE) ** np.float32(SRGB_GAMMA)
+    )
     return (np.copysign(linear, perceptual) * np.float32(2.0**-exposure)).astype(np.float32)
 
 
-def pad_plate(plate: Plate, window: Window) -> np.ndarray:
-    """float32 (height, width, 3): the plate's R, G, B on `window`; outside the plate its nearest pixels are repeated,
-    so that nothing is measured on black that is not there; pixels that are no numbers are filled from around. All
-    zero where they do not meet."""
+def pad_plate(plate: Plate, window: Window) -> Image:
+    """Read the plate's R, G, B on any window.
+
+    Outside the plate its nearest pixels are repeated, so that nothing is measured on black that is not in the picture.
+    NaN and infinite pixels are filled from around them. If the window does not meet the plate, everything is 0.
+    """
     common = window.intersect(plate.data_window)
     if common.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
     part = fill_nonfinite(plate.get(*RGB)[compute_slices(common, plate.data_window)])
-    return cv2.copyMakeBorder(
+    padded = cv2.copyMakeBorder(
         part,
         common.y - window.y,
         window.bottom - common.bottom,
@@ -49,34 +91,40 @@ def pad_plate(plate: Plate, window: Window) -> np.ndarray:
         window.right - common.right,
         cv2.BORDER_REPLICATE,
     )
+    return np.asarray(padded)
 
 
-def fill_nonfinite(rgb: np.ndarray) -> np.ndarray:
-    """`rgb` (h, w, 3) with its NaN and infinite pixels replaced by a smooth continuation of those around them; the
-    same array where there are none."""
-    good = np.isfinite(rgb).all(-1)
+def fill_nonfinite(rgb: Image) -> Image:
+    """Replace NaN and infinite pixels by a smooth continuation of those around them; return `rgb` itself if there are
+    none.
+    """
+    good = np.asarray(np.isfinite(rgb).all(-1))
     if good.all():
         return rgb
     filled = np.where(good[..., None], rgb, np.float32(0))
-    weight = good.astype(np.float32)
+    weight = np.asarray(good, np.float32)
     known, sigma = weight.copy(), 1.0
-    while sigma < max(good.shape) and (known < 0.01).any():
+    while sigma < max(good.shape) and (known < KNOWN_SHARE).any():
         blurred = cv2.GaussianBlur(filled * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         total = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        reached = (known < 0.01) & (total > 0.01)
+        reached = (known < KNOWN_SHARE) & (total > KNOWN_SHARE)
         filled[reached] = blurred[reached] / total[reached, None]
         known[reached] = 1
         sigma *= 2
     return np.asarray(filled)
 
 
-def clip01(matte: np.ndarray) -> np.ndarray:
-    """A matte whoever made it: within 0..1, 0 where it is no number."""
+def clip01(matte: Plane) -> Matte:
+    """Clip a matte to 0..1; NaN becomes 0.
+
+    >>> clip01(np.array([-0.5, 0.25, 2.0, np.nan], np.float32)).tolist()
+    [0.0, 0.25, 1.0, 0.0]
+    """
     return np.asarray(np.clip(np.nan_to_num(matte), 0, 1), np.float32)
 
 
-def mark_plate_area(plate: Plate, window: Window) -> np.ndarray:
-    """float32 (height, width): 1 where `window` lies in the plate's data window."""
+def mark_plate_area(plate: Plate, window: Window) -> Matte:
+    """Mark where `window` lies in the plate's data window: 1 inside, 0 outside."""
     inside = np.zeros((window.height, window.width), np.float32)
     common = window.intersect(plate.data_window)
     if not common.empty:
@@ -84,35 +132,49 @@ def mark_plate_area(plate: Plate, window: Window) -> np.ndarray:
     return inside
 
 
-def draw_polygon(points: np.ndarray, window: Window, feather: float = 0.0) -> np.ndarray:
-    """float32 (height, width), 0..1: the polygon `points` (n, 2), plate coordinates, anti-aliased; `feather` is the
-    sigma of a blur in pixels."""
+def draw_polygon(points: Points, window: Window, feather: float = 0.0) -> Matte:
+    """Draw a filled polygon, anti-aliased.
+
+    Args:
+        points: The corners, plate coordinates.
+        window: The part of the plate to draw on.
+        feather: Sigma of a blur, in pixels.
+
+    >>> square = np.array([(1, 1), (4, 1), (4, 4), (1, 4)])
+    >>> int(draw_polygon(square, Window(0, 0, 6, 6)).sum())
+    16
+    """
     matte = np.zeros((window.height, window.width), np.uint8)
-    corners = np.round((points - (window.x, window.y)) * 16).astype(np.int32)
-    cv2.fillPoly(matte, [corners], 255, cv2.LINE_AA, 4)
-    soft = matte.astype(np.float32) / 255
-    return cv2.GaussianBlur(soft, (0, 0), feather) if feather > 0.3 else soft
+    corners = np.round((points - (window.x, window.y)) * SUBPIXEL_STEPS).astype(np.int32)
+    cv2.fillPoly(matte, [corners], 255, cv2.LINE_AA, SUBPIXEL_BITS)
+    soft = np.asarray(matte.astype(np.float32) / 255, np.float32)
+    return np.asarray(cv2.GaussianBlur(soft, (0, 0), feather)) if feather > MIN_SIGMA_DRAWN else soft
 
 
-def premultiply(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """(h, w, 4) from straight colour and alpha."""
+def draw_convex_hull(points: Points, window: Window, feather: float = 0.0) -> Matte:
+    """Draw the convex hull of points; arguments as for `draw_polygon`."""
+    return draw_polygon(np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0]), window, feather)
+
+
+def premultiply(rgb: Image, alpha: Matte) -> Image:
+    """Premultiply straight colour (height, width, 3) by alpha; return (height, width, 4)."""
     return np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32)
 
 
-def unpremultiply(plate: Plate) -> tuple[np.ndarray, np.ndarray]:
-    """Straight colour (h, w, 3), 0 where alpha is 0, and alpha (h, w) of a premultiplied plate."""
+def unpremultiply(plate: Plate) -> tuple[Image, Matte]:
+    """Split a premultiplied plate into straight colour, 0 where alpha is 0, and alpha."""
     alpha = clip01(plate.get_matte("A"))
-    safe = np.where(alpha > 1e-6, alpha, 1)[..., None]
-    return np.where(alpha[..., None] > 1e-6, plate.get(*RGB) / safe, 0).astype(np.float32), alpha
+    safe = np.where(alpha > MIN_ALPHA, alpha, 1)[..., None]
+    return np.where(alpha[..., None] > MIN_ALPHA, plate.get(*RGB) / safe, 0).astype(np.float32), alpha
 
 
-def measure_signed_distance(matte: np.ndarray) -> np.ndarray:
-    """float32 (h, w): pixels to the matte's edge at one half, positive inside, to a fraction of a pixel."""
-    inside = (matte >= 0.5).astype(np.uint8)
+def measure_signed_distance(matte: Matte) -> Plane:
+    """Measure the distance in pixels to the matte's edge at one half, positive inside, to a fraction of a pixel."""
+    inside = (matte >= HALF_COVERED).astype(np.uint8)
     if not inside.any():
-        return np.full(matte.shape, -1e6, np.float32)
+        return np.full(matte.shape, -FAR_AWAY, np.float32)
     if inside.all():
-        return np.full(matte.shape, 1e6, np.float32)
+        return np.full(matte.shape, FAR_AWAY, np.float32)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance = distance - cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     distance = distance + np.where(inside > 0, np.float32(-0.5), np.float32(0.5))
@@ -121,17 +183,27 @@ def measure_signed_distance(matte: np.ndarray) -> np.ndarray:
     return np.where(edge, np.clip(matte - 0.5, -0.5, 0.5), distance).astype(np.float32)
 
 
-def smoothstep(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, smooth between."""
+def smoothstep(x: AnyArray) -> AnyArray:
+    """Ease from 0 to 1: 0 below 0, 1 above 1, smooth between (3 x^2 - 2 x^3).
+
+    >>> smoothstep(np.array([-1.0, 0.25, 0.5, 2.0])).tolist()
+    [0.0, 0.15625, 0.5, 1.0]
+    """
     t = np.clip(x, 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def blur_weighted(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect: float = 1.0) -> np.ndarray:
-    """Blur of `picture` (h, w[, c]) that only looks where `weight` (h, w) is: normalised convolution. sigma: rows;
-    `aspect` times fewer columns."""
+def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1.0) -> Image:
+    """Blur only what has weight: normalised convolution (Knutsson and Westin 1993).
+
+    Args:
+        picture: (height, width) or (height, width, channels).
+        weight: How much each pixel counts, 0..1.
+        sigma: Of the Gaussian, in rows; `aspect` times fewer columns.
+        aspect: Width of a pixel over its height.
+    """
     full = weight if picture.ndim == 2 else weight[..., None]
-    # The blur is so wide that it may as well be done on fewer pixels.
+    # A wide blur is done on fewer pixels, about four to a sigma.
     across, down = max(1, int(sigma / aspect / 4)), max(1, int(sigma / 4))
     size = (max(1, -(-picture.shape[1] // across)), max(1, -(-picture.shape[0] // down)))
     sizes = sigma / aspect / across, sigma / down
@@ -139,21 +211,29 @@ def blur_weighted(picture: np.ndarray, weight: np.ndarray, sigma: float, aspect:
     weights = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     values = cv2.GaussianBlur(values, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT)
     weights = cv2.GaussianBlur(weights, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT)
-    weights = np.maximum(weights, 1e-6)
-    blurred = values / (weights if picture.ndim == 2 else weights[..., None])
-    return cv2.resize(blurred, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    weights = np.maximum(weights, MIN_WEIGHT)
+    blurred = np.asarray(values / (weights if picture.ndim == 2 else weights[..., None]))
+    return np.asarray(cv2.resize(blurred, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR))
 
 
-def apply_guided_filter(
-    matte: np.ndarray, guide: np.ndarray, full_guide: np.ndarray, radius: int, epsilon: float
-) -> np.ndarray:
-    """`matte` (h, w) brought to the raster of `full_guide` (H, W, 3), its edges on the picture's: the guided filter
-    with a colour guide (He, Sun, Tang 2010), fitted on the small raster of `guide` (h, w, 3), applied on the large.
-    epsilon: variance of the guide below which it counts as flat."""
+def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: int, epsilon: float) -> Matte:
+    """Enlarge a matte so that its edges lie on those of a picture: the fast guided filter with a colour guide (He, Sun,
+    Tang 2010; He, Sun 2015).
+
+    Args:
+        matte: On the small raster.
+        guide: The picture on the small raster, where the filter is fitted.
+        full_guide: The picture on the large raster, where it is applied.
+        radius: Of the filter's window, in pixels of the small raster.
+        epsilon: Variance of the guide below which it counts as flat.
+
+    Returns:
+        The matte on the large raster.
+    """
     size = (2 * radius + 1, 2 * radius + 1)
 
-    def blur_box(x: np.ndarray) -> np.ndarray:
-        return cv2.blur(x, size, borderType=cv2.BORDER_REFLECT)
+    def blur_box(x: AnyArray) -> AnyArray:
+        return np.asarray(cv2.blur(x, size, borderType=cv2.BORDER_REFLECT))
 
     guide_mean, matte_mean = blur_box(guide), blur_box(matte)
     covariance = blur_box(guide * matte[..., None]) - guide_mean * matte_mean[..., None]
@@ -166,6 +246,6 @@ def apply_guided_filter(
     slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
     offset = matte_mean - (slope * guide_mean).sum(-1)
     full = full_guide.shape[1::-1]
-    slope = cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR)
-    offset = cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR)
-    return np.clip((slope * full_guide).sum(-1) + offset, 0, 1)
+    full_slope = np.asarray(cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR))
+    full_offset = np.asarray(cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR))
+    return np.clip((full_slope * full_guide).sum(-1) + full_offset, 0, 1)

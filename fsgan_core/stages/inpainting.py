@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, BROWS, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
@@ -102,7 +102,7 @@ def find_unseen_forehead(shown: np.ndarray, wanted: np.ndarray, face: Face, reen
     width, roll = warp_points.measure_face_width(face.landmarks, aspect), np.radians(face.euler[2])
     up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
     x, y = np.arange(region.x, region.right), np.arange(region.y, region.bottom)
-    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[warp_points.BROWS] @ up).max()
+    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[BROWS] @ up).max()
     forehead = smoothstep((height - FOREHEAD_RISE[0]) / (FOREHEAD_RISE[1] - FOREHEAD_RISE[0])).astype(np.float32)
     sigma = UNSEEN_SOFTNESS * width
     seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
@@ -159,7 +159,7 @@ def find_dark_parts(face: Face, reenacted: Plate) -> DarkParts:
     marks = face.landmarks
     height = np.array([0, BROW_REACH * warp_points.measure_face_width(marks, reenacted.pixel_aspect)])
     return DarkParts(
-        np.maximum.reduce([draw_around(marks[part]) for part in (EYE_R, EYE_L, warp_points.LIPS)]),
+        np.maximum.reduce([draw_around(marks[part]) for part in (EYE_R, EYE_L, MOUTH_OUTER)]),
         np.maximum.reduce(
             [draw_around(np.vstack([marks[part] - height, marks[part][::-1] + height])) for part in (BROW_R, BROW_L)]
         ),

@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES, META_TEXTURE
+from fsgan_core.contract.landmarks import MOUTH_INNER
+from fsgan_core.contract.layers import MATTES, MATTE_FACE, MATTE_MOUTH, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Matte
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     clip01,
@@ -29,8 +31,9 @@ from fsgan_core.stages.image_ops import (
     to_display,
 )
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.occlusion import FaceRaster, detect_glasses, find_glasses_frames, find_occluders
+from fsgan_core.stages.occlusion import find_occluders
 from fsgan_core.stages.plate_match import average_textures, measure_texture
+from fsgan_core.stages.skin_model import FaceRaster
 
 WORKING_WIDTH = 160  # pixels across the face at which colours are compared
 MAX_ENLARGEMENT = 2.5  # times, for a small face
@@ -64,7 +67,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) 
     worn = detect_glasses(sight)
     other, above = find_occluders(sight, 0.0 if params.keep_glasses else worn, doubt)
     other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.face_width)), 1e-4)
-    above = cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
+    above = np.asarray(cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
@@ -86,7 +89,7 @@ def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> np.
 
 def draw_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): the inner mouth. width: of the face."""
-    return draw_polygon(face.landmarks[warp_points.INNER_LIPS], region, 0.004 * width)
+    return draw_polygon(face.landmarks[MOUTH_INNER], region, 0.004 * width)
 
 
 def make_face_raster(
@@ -104,7 +107,7 @@ def make_face_raster(
         small,
         points,
         width * scale,
-        cv2.resize(hull, size, interpolation=way),
+        np.asarray(cv2.resize(hull, size, interpolation=way)),
         np.array([np.sin(roll), -np.cos(roll)]),
         cv2.resize(inside, size, interpolation=way) > 0.99,
     )
@@ -196,7 +199,7 @@ def _grow_and_feather(matte: np.ndarray, size: float, feather: float, aspect: fl
     if size != 0:
         work = _grow_matte(work, size) if size > 0 else 1 - _grow_matte(1 - work, -size)
     if feather > 0.5:
-        distance = measure_signed_distance(work)
+        distance = measure_signed_distance(np.asarray(work))
         work = np.minimum(work, 1) * smoothstep((distance + 0.5) / feather)
         work = cv2.GaussianBlur(work, (0, 0), max(0.3, feather / 12)) * smoothstep((distance + 0.5) / 2)
     if aspect != 1:

@@ -1,425 +1,253 @@
-"""What within a face's outline is not the face: hair over it, or something in front of it.
+"""Occlusion: what lies within a face's outline and is not the face, that is hair over it or something in front of it.
 
-The colour of the face's own skin is fitted as a smooth field over the inner face, so that light from one side does not
-count as something else. What differs from it and comes in from outside is foreign; what differs in the middle (eyes,
-brows, nostrils, lips) is the face's. Above the brows the colour of what surrounds the face has a say too, since blond,
-red or grey hair differs little from skin. All of it on a small raster of square pixels.
+What differs from the face's own skin (`skin_model`) and comes in from outside the outline is an occluder; what differs
+in the middle (eyes, brows, nostrils, lips) belongs to the face. Above the brows the colour of what surrounds the face
+counts too, because blond, red or grey hair differs little from skin. All of it runs on a small raster of square pixels.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
 from skimage.morphology import reconstruction
 
-from fsgan_core.plates.curve import LUMA_WEIGHTS
-from fsgan_core.plates.plate import Window
-from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import draw_polygon, smoothstep
-
-# Squared distance from the skin's colour, in its own deviations, that still counts as skin, and that surely does not.
-SKIN_LIMIT, NOT_SKIN_LIMIT = 9.0, 36.0
-MIN_DEVIATION = np.array([9.0, 3.5, 3.5], np.float32)  # Lab units: shading and blotches that every skin has
-MIN_ROUGHNESS = 0.7  # Lab lightness
-ODD_TINT = 12.0  # Lab: farther than this from everything between grey and skin
-FIELD_SMOOTHNESS = 0.003  # reluctance of the skin's colour to change across the face
-MIN_PIXELS = 30  # pixels: from fewer nothing is learnt
-
-# What surrounds the face: how far is looked (of the face), the least deviations of colours (Lab) of skin and of hair,
-# how far from skin (squared, in deviations) a colour must be to say anything, and the odds that make a pixel hair.
-RING_WIDTH = 0.16
-SKIN_SPREAD = np.array([6.0, 2.5, 2.5], np.float32)
-HAIR_SPREAD = np.array([5.0, 2.5, 2.5], np.float32)
-BRIGHT_ROUGHNESS = 0.8  # roughness, in the skin's deviations above its usual one
-DISTINCT_DISTANCE, HAIR_ODDS, ODDS_SOFTNESS = 4.0, 3.0, 6.0
-
-STRAND_GAP = 0.08  # of the face: so near to hair on two sides, what passes for skin may be hair too
-BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # of the face: how far above its landmarks a brow may be, and how tall
-BRIDGE_CONTRAST = (
-    0.025  # a line across the nose at least this dark, of the skin's lightness, may be glasses; twice this is
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, MOUTH_OUTER
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points, Vector
+from fsgan_core.stages.glasses import find_hinges
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
+from fsgan_core.stages.skin_model import (
+    MIN_PIXELS,
+    MIN_SIGMA,
+    FaceRaster,
+    SkinModel,
+    draw_own_features,
+    find_unlike_skin,
+    measure_roughness,
+    measure_skin_distance,
 )
+from fsgan_core.stages.warp_points import EYE_SIDES, NOSE_BASE
 
-_BROW_LINES = ([*range(17, 22)], [*range(22, 27)])
-_FEATURE_HULLS = (
-    [*range(36, 42)],
-    [*range(42, 48)],
-    [*range(48, 60)],
-    [31, 32, 33, 34, 35, 30],
-)  # eyes, lips, nostrils
+OUTLINE_REACH = 0.04  # of the face: features within this of the outline may be covered by what comes in from outside
+
+# What surrounds the face above the brows.
+RING_WIDTH = 0.16  # of the face: how far around the outline to look
+RING_SIGMA = 0.7  # pixels of the raster: blur before colours are compared
+RING_INNER_LIMIT = 0.1  # outline value below which a pixel is surely outside
+SKIN_SPREAD = np.array([6.0, 2.5, 2.5], np.float32)  # Lab: least deviation of skin
+HAIR_SPREAD = np.array([5.0, 2.5, 2.5], np.float32)  # Lab: least deviation of hair
+DISTINCT_DISTANCE = 4.0  # squared, in deviations: a colour nearer to skin than half of this decides nothing
+HAIR_ODDS, ODDS_SOFTNESS = 3.0, 6.0  # difference of squared distances that makes a pixel hair, and its softness
+BRIGHT_ROUGHNESS = 0.8  # in the skin's deviations above its usual one: bright hair is at least this rough
+CLUSTER_LIMIT = 6  # squared distance, in deviations, within which a pixel belongs to a group of colours
+ROUGHNESS_PERCENTILE = 30  # of such pixels
+
+# k-means of colours.
+CLUSTER_COUNT, CLUSTER_ROUNDS = 4, 8
+MAX_CLUSTER_SAMPLES = 4000  # colours looked at
+CLUSTER_SEEDS = 20  # colours that a group starts from
+MIN_CLUSTER_SHARE = 0.04  # of the colours: smaller groups are dropped
+
+# Parts of the face, as shares of its width.
+BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # how far above its landmarks a brow may be, and how tall
+BROW_OVERHANG = 0.05  # of the brows' distance: how far beyond their ends
+BROW_ZONE_SOFTNESS = 0.01
+ABOVE_BROWS_SOFTNESS = 0.05
+TEMPLE_SOFTNESS = 0.02
+TEMPLE_RISE = 0.5  # of the way from eye to brow, above the mirrored brow
+STRAND_GAP = 0.08  # with hair this near on two sides, what passes for skin may be hair too
+CONNECTED_LIMIT = 0.3  # matte value from which on pixels hang together
+
+# Growing an occluder over eyes and lips.
+SURE_OCCLUDER = 0.7  # matte value
+MOUTH_GROWTH = 1.6  # times the size of the lips
+SAME_COLOUR_LIMIT, SAME_COLOUR_SOFTNESS = 16, 12  # squared distance, in deviations
+ODD_TINT = 12.0  # Lab: farther than this from everything between grey and skin
+LIP_REDNESS = 2  # Lab a above the skin's, from which on a colour may be a lip's
+MIN_TINT = 1.0  # Lab, squared: least that a projection on the skin's tint is divided by
 
 
-@dataclass(frozen=True)
-class FaceRaster:
-    """A look at a face on a small raster of square pixels.
+def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float = 1.0) -> tuple[Matte, Matte]:
+    """Find what covers the face.
 
-    rgb: float32 (h, w, 3), display-like, 0..1. points: (68, 2) landmarks on it. unit: width of the face in its pixels.
-    shape: float32 (h, w), the face's outline. up: (2,), the head's upward direction. seen: bool (h, w), where the
-    picture really is.
+    Args:
+        raster: The face.
+        glasses: How surely the face wears glasses that are to be replaced with it, 0..1 (`detect_glasses`): their
+            hinges do not count as occluders.
+        strictness: 1 or more; above 1 fewer colours pass for skin above the brows and at the temples.
+
+    Returns:
+        What is not the face, and where that is hair rather than something in front.
     """
-
-    rgb: np.ndarray
-    landmarks: np.ndarray
-    face_width: float
-    outline: np.ndarray
-    up_direction: np.ndarray
-    inside: np.ndarray
-
-    @property
-    def window(self) -> Window:
-        return Window(0, 0, self.outline.shape[1], self.outline.shape[0])
-
-    @cached_property
-    def lab(self) -> np.ndarray:
-        return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2Lab))
-
-    @cached_property
-    def skin(self) -> SkinModel | None:
-        """`own_skin` of it."""
-        return fit_skin(self)
-
-
-@dataclass(frozen=True)
-class SkinModel:
-    """The face's own skin: lab (h, w, 3) as expected at each place, deviation (3,) around that, sure (h, w) where it
-    was seen."""
-
-    expected_lab: np.ndarray
-    deviation: np.ndarray
-    sampled: np.ndarray
-
-
-def find_occluders(sight: FaceRaster, worn: float = 0.0, doubt: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """What is not the face, and where that would be hair rather than something in front: float32 (h, w) each, 0..1.
-
-    worn: how surely the face wears glasses that are to go with it (`wears_glasses`). doubt: above 1, less that differs
-    from the skin still passes for it above the brows and at the temples.
-    """
-    above = np.maximum(_mark_above_brows(sight), _mark_temples(sight))
-    skin = sight.skin
+    above = np.maximum(_mark_above_brows(raster), _mark_temples(raster))
+    skin = raster.skin
     if skin is None:
-        return np.zeros_like(sight.outline), above
+        return np.zeros_like(raster.outline), above
     unlike = np.maximum(
-        _find_unlike_skin(sight.lab, skin, 1 + (doubt - 1) * above), above * _find_like_surroundings(sight, skin, above)
+        find_unlike_skin(raster.lab, skin, np.asarray(1 + (strictness - 1) * above)),
+        above * _find_like_surroundings(raster, skin, above),
     )
-    reach = 2 * max(1, round(0.04 * sight.face_width)) + 1
-    unlike = _remove_brows(unlike, sight)
-    if worn > 0:
-        unlike = unlike * (1 - np.float32(worn) * _find_hinges(sight))
-    kept = _draw_features(sight) * cv2.erode(sight.outline, np.ones((reach, reach), np.uint8))
-    other = _reconstruct_from_outside(unlike * (1 - kept), sight.outline)
-    other = _grow_over_features(other, unlike * kept, sight, skin, above)
-    if doubt > 1:
-        other = np.maximum(other, _close_strands(other * above, sight) * (1 - kept))
-    return np.maximum(other, _find_islands(1 - other, sight.outline, skin.sampled)), above
+    reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
+    unlike = _remove_brows(unlike, raster)
+    if glasses > 0:
+        unlike = unlike * (1 - np.float32(glasses) * find_hinges(raster))
+    features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
+    occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
+    occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
+    if strictness > 1:
+        occluders = np.maximum(occluders, _close_strands(occluders * above, raster) * (1 - features))
+    return np.maximum(occluders, _find_islands(1 - occluders, raster.outline, skin.sampled)), above
 
 
-def fit_skin(sight: FaceRaster) -> SkinModel | None:
-    """A smooth field fitted to the inner face; None where there is too little of it."""
-    core = (
-        draw_polygon(_locate_inner_face(sight.landmarks), sight.window)
-        * (1 - _draw_features(sight))
-        * (sight.outline > 0.5)
-    )
-    sure = (core > 0.5) & sight.inside
-    if sure.sum() < MIN_PIXELS:
-        return None
-    # Across and up the head, so that a tilted head is fitted like an upright one.
-    offset = np.moveaxis(np.mgrid[0 : sure.shape[0], 0 : sure.shape[1]][::-1], 0, -1) - sight.landmarks[30]
-    across = offset @ np.array([-sight.up_direction[1], sight.up_direction[0]]) / sight.face_width
-    down = offset @ -sight.up_direction / sight.face_width
-    # Beyond the sampled part a fitted slope is a guess: hold it there.
-    across = np.clip(across, across[sure].min() - 0.05, across[sure].max() + 0.05)
-    down = np.clip(down, down[sure].min() - 0.1, down[sure].max() + 0.05)
-    basis = np.stack([np.ones_like(across), across, down, across * across], -1)
-    lab = sight.lab
-    rows, values = basis[sure], lab[sure]
-    # A bend takes more evidence than a slope, a slope more than a level.
-    calm = np.sqrt(FIELD_SMOOTHNESS * len(rows)) * np.diag([0, 1, 1, 4])[1:]
-    nothing = np.zeros((3, 3))
-    weight = np.ones(len(rows))
-    for _ in range(8):  # reweighted: shadows of the nose and stray hair shall not bend the field
-        root = np.sqrt(weight)[:, None]
-        field = np.linalg.lstsq(np.vstack([rows * root, calm]), np.vstack([values * root, nothing]), rcond=None)[0]
-        residual = values - rows @ field
-        deviation = 1.48 * np.median(np.abs(residual), axis=0)
-        weight = 1 / (1 + ((residual / np.maximum(deviation, MIN_DEVIATION)) ** 2).sum(1) / 6) ** 2
-    return SkinModel((basis @ field).astype(np.float32), deviation.astype(np.float32), sure)
-
-
-def _find_unlike_skin(lab: np.ndarray, skin: SkinModel, doubt: np.ndarray) -> np.ndarray:
-    """0 where the colour is the face's skin at that place, 1 where it surely is not. doubt: (h, w), 1 and more."""
-    difference = (lab - skin.expected_lab) / np.maximum(skin.deviation, MIN_DEVIATION)
-    # A darker patch of the same hue is a shadow far more often than an object.
-    distance = (difference[..., 0] * np.where(difference[..., 0] < 0, 0.75, 1.0)) ** 2
-    distance = distance + (difference[..., 1:] ** 2).sum(-1)
-    # Hair of the skin's own colour gives itself away by its strands.
-    distance = (distance + _measure_roughness(lab, skin) ** 2 / 2) * doubt
-    return smoothstep((distance - SKIN_LIMIT) / (NOT_SKIN_LIMIT - SKIN_LIMIT)).astype(np.float32)
-
-
-def _measure_roughness(lab: np.ndarray, skin: SkinModel) -> np.ndarray:
-    """How much rougher than the skin usually is, in its own deviations."""
-    rough = cv2.GaussianBlur(np.abs(lab[..., 0] - cv2.GaussianBlur(lab[..., 0], (0, 0), 2.0)), (0, 0), 2.0)
-    usual = np.median(rough[skin.sampled])
-    spread = max(1.48 * float(np.median(np.abs(rough[skin.sampled] - usual))), MIN_ROUGHNESS)
-    return np.asarray(np.maximum((rough - usual) / spread, 0))
-
-
-def _find_like_surroundings(sight: FaceRaster, skin: SkinModel, above: np.ndarray) -> np.ndarray:
-    """1 where the colour is rather that of what surrounds the face above the brows (hair, a hat) than the skin's."""
-    lab = cv2.GaussianBlur(sight.lab, (0, 0), 0.7)
-    reach = 2 * round(RING_WIDTH * sight.face_width) + 1
-    near = cv2.dilate(sight.outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-    ring = sight.inside & (near > 0.5) & (above > 0.5) & (cv2.dilate(sight.outline, np.ones((3, 3), np.uint8)) < 0.1)
+def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -> Matte:
+    """1 where the colour is closer to what surrounds the face above the brows (hair, a hat) than to the skin."""
+    lab: Image = np.asarray(cv2.GaussianBlur(raster.lab, (0, 0), RING_SIGMA))
+    reach = 2 * round(RING_WIDTH * raster.face_width) + 1
+    near = cv2.dilate(raster.outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    outside = cv2.dilate(raster.outline, np.ones((3, 3), np.uint8)) < RING_INNER_LIMIT
+    ring = raster.inside & (near > HALF_COVERED) & (above > HALF_COVERED) & outside
     if ring.sum() < MIN_PIXELS:
-        return np.zeros_like(sight.outline)
+        return np.zeros_like(raster.outline)
     spread = np.maximum(skin.deviation, SKIN_SPREAD)
     middle = np.median(lab[skin.sampled], axis=0)
     unlike_skin = np.minimum(
-        _measure_skin_distance(lab, skin.expected_lab, spread), _measure_skin_distance(lab, middle, spread)
+        measure_skin_distance(lab, skin.expected_lab, spread), measure_skin_distance(lab, middle, spread)
     )
-    like = np.zeros_like(sight.outline)
-    strands = _measure_roughness(sight.lab, skin)
+    like = np.zeros_like(raster.outline)
+    roughness = measure_roughness(raster.lab, skin)
     for mean, deviation in _cluster_colours(lab[ring]):
         distance = (((lab - mean) / deviation) ** 2).sum(-1) + 2 * np.log(deviation / spread).sum()
-        # An ear, a bald head, a wall like skin say nothing.
-        worth = np.float32(smoothstep(_measure_skin_distance(mean, middle, spread) / DISTINCT_DISTANCE - 0.5))
-        if mean[0] > middle[0]:  # bright hair shows strands; a bright wall, and a forehead that shines, do not
-            rough = np.percentile(strands[ring & (distance < 6)], 30) if (ring & (distance < 6)).any() else 0.0
+        # An ear, a bald head or a wall of the skin's colour decides nothing.
+        worth = np.float32(smoothstep(measure_skin_distance(mean, middle, spread) / DISTINCT_DISTANCE - 0.5))
+        if mean[0] > middle[0]:  # bright hair shows strands; a bright wall and a shiny forehead do not
+            members = ring & (distance < CLUSTER_LIMIT)
+            rough = np.percentile(roughness[members], ROUGHNESS_PERCENTILE) if members.any() else 0.0
             worth *= np.float32(smoothstep(np.asarray((rough - BRIGHT_ROUGHNESS) / BRIGHT_ROUGHNESS)))
-        rather = worth * smoothstep((unlike_skin - distance - HAIR_ODDS) / ODDS_SOFTNESS + 0.5).astype(np.float32)
-        # It must come in from outside by itself.
-        like = np.maximum(like, _keep_touching(rather, ring))
+        closer = worth * smoothstep((unlike_skin - distance - HAIR_ODDS) / ODDS_SOFTNESS + 0.5).astype(np.float32)
+        # Only what touches the ring by itself comes in from outside.
+        like = np.maximum(like, _keep_touching(closer, ring))
     return np.asarray(like, np.float32)
 
 
-def _measure_skin_distance(lab: np.ndarray, skin: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Squared distance in deviations of colours (..., 3) from skin that is lit more or less, or shines: with less
-    light colours fade with it; a highlight goes towards white."""
-    light, expected = lab[..., 0], skin[..., 0]
-    fade = np.where(light < expected, light / np.maximum(expected, 1), (100 - light) / np.maximum(100 - expected, 1))
-    lightness = (light - expected) * np.where(light < expected, 0.75, 0.5) / spread[0]
-    return np.asarray(lightness**2 + (((lab[..., 1:] - skin[..., 1:] * fade[..., None]) / spread[1:]) ** 2).sum(-1))
-
-
-def _cluster_colours(values: np.ndarray, count: int = 4) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and deviation of the groups that colours (n, 3) fall into: k-means, begun along lightness."""
-    values = values[:: max(1, len(values) // 4000)]
+def _cluster_colours(values: AnyArray, count: int = CLUSTER_COUNT) -> list[tuple[Vector, Vector]]:
+    """Mean and deviation of the groups that colours (n, 3) fall into: k-means, started along the lightness."""
+    values = values[:: max(1, len(values) // MAX_CLUSTER_SAMPLES)]
     means = np.quantile(values[:, 0], (np.arange(count) + 0.5) / count)[:, None] * (1, 0, 0)
     means = np.stack(
-        [values[np.argsort(np.abs(values[:, 0] - level), kind="stable")[:20]].mean(0) for level in means[:, 0]]
+        [
+            values[np.argsort(np.abs(values[:, 0] - level), kind="stable")[:CLUSTER_SEEDS]].mean(0)
+            for level in means[:, 0]
+        ]
     )
-    for _ in range(8):
+    for _ in range(CLUSTER_ROUNDS):
         nearest = ((values[:, None] - means[None]) ** 2).sum(-1).argmin(1)
         means = np.stack([values[nearest == k].mean(0) if (nearest == k).any() else means[k] for k in range(count)])
     groups = [values[nearest == k] for k in range(count)]
     return [
-        (group.mean(0), np.maximum(group.std(0), HAIR_SPREAD)) for group in groups if len(group) > 0.04 * len(values)
+        (group.mean(0), np.maximum(group.std(0), HAIR_SPREAD))
+        for group in groups
+        if len(group) > MIN_CLUSTER_SHARE * len(values)
     ]
 
 
-def _locate_inner_face(points: np.ndarray) -> np.ndarray:
-    """Polygon of the part that is skin on almost everybody: from the brows to the mouth, within the cheeks."""
-    jaw = points[[1, 2, 3, 4, 5, 11, 12, 13, 14, 15]]
-    centre = points[[30, 33]].mean(0)
-    cheeks = centre + 0.75 * (jaw - centre)
-    raised = points[[26, 24, 19, 17]] + 0.35 * (points[[26, 24, 19, 17]] - points[[45, 43, 38, 36]])
-    return np.vstack([cheeks, raised])
-
-
-def _draw_features(sight: FaceRaster) -> np.ndarray:
-    """1 on eyes, brows, lips and nostrils: they differ from skin and belong to the face."""
-    points, size = sight.landmarks, 0.02 * sight.face_width
-    matte = np.zeros_like(sight.outline)
-    for indices in _FEATURE_HULLS:
-        matte = np.maximum(matte, draw_polygon(cv2.convexHull(points[indices].astype(np.float32))[:, 0], sight.window))
-    for indices in _BROW_LINES:
-        cv2.polylines(
-            matte,
-            [np.round(points[indices] * 16).astype(np.int32)],
-            False,
-            1.0,
-            max(1, round(3.5 * size)),
-            cv2.LINE_AA,
-            4,
-        )
-    reach = 2 * max(1, round(1.6 * size)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    return np.clip(cv2.GaussianBlur(cv2.dilate(matte, kernel), (0, 0), max(0.5, size / 2)), 0, 1)
-
-
-def _remove_brows(unlikeness: np.ndarray, sight: FaceRaster) -> np.ndarray:
-    """`unlike` without what is low and wide over the brow landmarks: brows that are raised higher than those were found
-    to be. Hair that hangs in there is taller."""
-    brows = sight.landmarks[17:27]
-    rise = BROW_RISE * sight.face_width * sight.up_direction
-    outward = 0.05 * (brows[-1] - brows[0])
+def _remove_brows(unlike: Matte, raster: FaceRaster) -> Matte:
+    """`unlike` without what is low and wide above the brow landmarks: brows raised higher than their landmarks. Hair
+    that hangs in there is taller."""
+    brows = raster.landmarks[BROW_R.start : BROW_L.stop]
+    rise = BROW_RISE * raster.face_width * raster.up_direction
+    outward = BROW_OVERHANG * (brows[-1] - brows[0])
     outer = np.vstack([brows, brows + rise, brows[:1] - outward, brows[-1:] + outward])
-    zone = draw_polygon(cv2.convexHull(outer.astype(np.float32))[:, 0], sight.window, 0.01 * sight.face_width)
-    half = max(1, round(BROW_HEIGHT * sight.face_width / 2))
+    zone = draw_convex_hull(outer, raster.window, BROW_ZONE_SOFTNESS * raster.face_width)
+    half = max(1, round(BROW_HEIGHT * raster.face_width / 2))
     line = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
-    tip = np.round(half * sight.up_direction).astype(int)
+    tip = np.round(half * raster.up_direction).astype(int)
     cv2.line(line, (int(half - tip[0]), int(half - tip[1])), (int(half + tip[0]), int(half + tip[1])), 1)
-    return np.asarray(unlikeness + zone * (cv2.morphologyEx(unlikeness, cv2.MORPH_OPEN, line) - unlikeness))
+    return np.asarray(unlike + zone * (cv2.morphologyEx(unlike, cv2.MORPH_OPEN, line) - unlike))
 
 
-def _mark_above_brows(sight: FaceRaster) -> np.ndarray:
+def _mark_above_brows(raster: FaceRaster) -> Matte:
     """1 above the brows, in the head's own direction."""
-    height = (
-        np.moveaxis(np.mgrid[0 : sight.outline.shape[0], 0 : sight.outline.shape[1]][::-1], 0, -1) @ sight.up_direction
-    )
-    brow = float((sight.landmarks[17:27] @ sight.up_direction).max())
-    return np.clip((height - brow) / (0.05 * sight.face_width) + 0.5, 0, 1).astype(np.float32)
+    rows, columns = raster.outline.shape
+    height = np.moveaxis(np.mgrid[0:rows, 0:columns][::-1], 0, -1) @ raster.up_direction
+    brow = float((raster.landmarks[BROW_R.start : BROW_L.stop] @ raster.up_direction).max())
+    softness = ABOVE_BROWS_SOFTNESS * raster.face_width
+    return np.clip((height - brow) / softness + 0.5, 0, 1).astype(np.float32)
 
 
-def _mark_temples(sight: FaceRaster) -> np.ndarray:
-    """1 beside the eyes, outside the brows' ends: hair falls there too."""
-    points = sight.landmarks
-    matte = np.zeros_like(sight.outline)
-    for brow, eye, side in ((17, 36, 0), (26, 45, 16)):
+def _mark_temples(raster: FaceRaster) -> Matte:
+    """1 beside the eyes, beyond the ends of the brows: hair falls there too."""
+    points = raster.landmarks
+    matte = np.zeros_like(raster.outline)
+    for brow, eye, temple in EYE_SIDES:
         corner = np.vstack(
             [
                 points[brow],
                 points[eye],
-                points[side],
-                2 * points[side] - points[eye],
-                2 * points[brow] - points[eye] + 0.5 * (points[brow] - points[eye]),
+                points[temple],
+                2 * points[temple] - points[eye],
+                2 * points[brow] - points[eye] + TEMPLE_RISE * (points[brow] - points[eye]),
             ]
         )
-        matte = np.maximum(matte, draw_polygon(cv2.convexHull(corner.astype(np.float32))[:, 0], sight.window))
-    return np.asarray(cv2.GaussianBlur(matte, (0, 0), max(0.5, 0.02 * sight.face_width)))
+        matte = np.maximum(matte, draw_convex_hull(corner, raster.window))
+    return np.asarray(cv2.GaussianBlur(matte, (0, 0), max(MIN_SIGMA, TEMPLE_SOFTNESS * raster.face_width)))
 
 
-def _reconstruct_from_outside(unlikeness: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """What of `unlike` reaches the face's outline: grey-scale reconstruction from outside. Specks are opened away."""
+def _reconstruct_from_outside(unlike: Matte, outline: Matte) -> Matte:
+    """What of `unlike` reaches the outline: grey-scale reconstruction from outside, specks opened away."""
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    opened = cv2.morphologyEx(unlikeness, cv2.MORPH_OPEN, kernel)
-    border = 1 - cv2.erode(shape, np.ones((5, 5), np.uint8))
-    marker = np.minimum(opened, (border > 0.5).astype(np.float32))
+    opened = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, kernel)
+    border = 1 - cv2.erode(outline, np.ones((5, 5), np.uint8))
+    marker = np.minimum(opened, (border > HALF_COVERED).astype(np.float32))
     return reconstruction(marker, opened).astype(np.float32) if marker.any() else marker
 
 
-def _grow_over_features(
-    other: np.ndarray, hidden: np.ndarray, sight: FaceRaster, skin: SkinModel, above: np.ndarray
-) -> np.ndarray:
-    """`other` continued over eyes and lips (`hidden`: what is unlike skin there) where the colours are those of what
-    was found in front of the face, and could not be an eye's, a brow's or a mouth's own."""
-    lab = sight.lab
-    found = (other > 0.7) & (sight.outline > 0.5) & (above < 0.5)
+def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, skin: SkinModel, above: Matte) -> Matte:
+    """`occluders` continued over eyes and lips, where the colour is that of an occluder and cannot be an eye's, a
+    brow's or a mouth's own. hidden: what is unlike skin on eyes and lips."""
+    lab = raster.lab
+    found = (occluders > SURE_OCCLUDER) & (raster.outline > HALF_COVERED) & (above < HALF_COVERED)
     if found.sum() < MIN_PIXELS:
-        return other
+        return occluders
     middle = np.median(lab[skin.sampled], axis=0)
-    lower = (sight.landmarks - sight.landmarks[33]) @ sight.up_direction < 0
+    lower = (raster.landmarks - raster.landmarks[NOSE_BASE]) @ raster.up_direction < 0
+    lips = raster.landmarks[MOUTH_OUTER]
     mouth = (
-        draw_polygon(_enlarge_polygon(sight.landmarks[48:60], 1.6), sight.window) if lower[48:60].all() else 0 * other
+        draw_polygon(_enlarge_polygon(lips, MOUTH_GROWTH), raster.window) if lower[MOUTH_OUTER].all() else 0 * occluders
     )
-    like = np.zeros_like(other)
+    like = np.zeros_like(occluders)
     for mean, deviation in _cluster_colours(lab[found]):
-        tint = mean[1:] - np.clip(mean[1:] @ middle[1:] / max(float(middle[1:] @ middle[1:]), 1.0), 0, 1) * middle[1:]
-        near = smoothstep((16 - (((lab - mean) / deviation) ** 2).sum(-1)) / 12)
+        share = mean[1:] @ middle[1:] / max(float(middle[1:] @ middle[1:]), MIN_TINT)
+        tint = mean[1:] - np.clip(share, 0, 1) * middle[1:]
+        near = smoothstep((SAME_COLOUR_LIMIT - (((lab - mean) / deviation) ** 2).sum(-1)) / SAME_COLOUR_SOFTNESS)
         if np.hypot(*tint) > ODD_TINT:
             like = np.maximum(like, near)
-        elif mean[1] < middle[1] + 2:  # what is not red is no lip
+        elif mean[1] < middle[1] + LIP_REDNESS:  # what is not red is no lip
             like = np.maximum(like, near * mouth)
-    return np.asarray(reconstruction(other, np.maximum(other, like * hidden)), np.float32)
+    return np.asarray(reconstruction(occluders, np.maximum(occluders, like * hidden)), np.float32)
 
 
-def _enlarge_polygon(points: np.ndarray, factor: float) -> np.ndarray:
-    """A closed row of points, larger about its middle."""
+def _enlarge_polygon(points: Points, factor: float) -> Points:
+    """A polygon enlarged about its middle."""
     return np.asarray(points.mean(0) + factor * (points - points.mean(0)))
 
 
-def _close_strands(hair: np.ndarray, sight: FaceRaster) -> np.ndarray:
-    """`hair` (h, w) closed over the gaps between its strands."""
-    side = 2 * max(1, round(STRAND_GAP * sight.face_width)) + 1
+def _close_strands(hair: Matte, raster: FaceRaster) -> Matte:
+    """`hair` closed over the gaps between its strands."""
+    side = 2 * max(1, round(STRAND_GAP * raster.face_width)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     wide = cv2.copyMakeBorder(hair, side, side, side, side, cv2.BORDER_REPLICATE)
     return np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[side:-side, side:-side], np.float32)
 
 
-def _find_islands(face: np.ndarray, shape: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """What of `face` within its outline is cut off from the inner face: a strand's glint, a finger's gap."""
-    face = np.minimum(face, shape)
-    return face - _keep_touching(face, sure)
+def _find_islands(face: Matte, outline: Matte, sampled: Mask) -> Matte:
+    """What of `face` is cut off from the inner face: a strand's glint, a gap between fingers."""
+    face = np.minimum(face, outline)
+    return face - _keep_touching(face, sampled)
 
 
-def _keep_touching(matte: np.ndarray, seed: np.ndarray) -> np.ndarray:
-    """`matte` where it hangs together with `seed` (bool), with what is soft around that."""
-    _, labels = cv2.connectedComponents((matte > 0.3).astype(np.uint8), connectivity=4)
-    met = np.zeros(int(labels.max()) + 1, np.float32)
-    met[labels[seed]] = 1
-    met[0] = 0
-    return np.asarray(matte * cv2.dilate(met[labels], np.ones((5, 5), np.uint8)), np.float32)
-
-
-def detect_glasses(sight: FaceRaster) -> float:
-    """0..1: whether a dark line runs all across the bridge of the nose. Nothing but glasses has one there."""
-    skin = sight.skin
-    if skin is None:
-        return 0.0
-    luma = sight.rgb @ LUMA_WEIGHTS
-    line = _find_dark_lines(luma, 0.03 * sight.face_width) / np.float32(max(float(np.median(luma[skin.sampled])), 0.05))
-    points, down, across = (
-        sight.landmarks,
-        -sight.up_direction,
-        np.array([-sight.up_direction[1], sight.up_direction[0]]),
-    )
-    gap = float(np.linalg.norm(points[45] - points[36]))
-    columns = np.linspace(-0.07, 0.07, 9)[:, None, None] * gap * across
-    rows = np.linspace(-0.12, 0.16, 30)[None, :, None] * gap * down
-    at = np.asarray(points[[39, 42]].mean(0) + columns + rows, np.float32)
-    strength = cv2.remap(line, at[..., 0], at[..., 1], cv2.INTER_LINEAR).max(1).min()
-    return float(smoothstep(np.asarray((strength - BRIDGE_CONTRAST) / BRIDGE_CONTRAST)))
-
-
-def _find_hinges(sight: FaceRaster) -> np.ndarray:
-    """Dark, narrow things beside the eyes: hinges and arms of glasses."""
-    points = sight.landmarks
-    zone = np.zeros_like(sight.outline)
-    for brow, eye, side in ((17, 36, 0), (26, 45, 16)):
-        out = points[side] + 0.4 * (points[side] - points[eye])
-        corner = np.vstack([points[eye], points[brow], points[side], out, out + points[brow] - points[eye]])
-        zone = np.maximum(zone, draw_polygon(cv2.convexHull(corner.astype(np.float32))[:, 0], sight.window))
-    found = smoothstep((_find_dark_lines(sight.rgb @ LUMA_WEIGHTS, 0.07 * sight.face_width) - 0.08) / 0.1).astype(
-        np.float32
-    )
-    return np.asarray(cv2.dilate(found * zone, np.ones((5, 5), np.uint8)))
-
-
-def _find_dark_lines(luma: np.ndarray, radius: float) -> np.ndarray:
-    """How much darker than around, where something dark is narrower than twice `radius`."""
-    side = 2 * max(1, round(radius)) + 1
-    closed = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    return np.asarray(closed - luma, np.float32)
-
-
-def find_glasses_frames(
-    display: np.ndarray, landmarks: np.ndarray, region: Window, width: float, aspect: float
-) -> np.ndarray:
-    """Thin dark lines around the eyes, off the lids and brows: the frame of a pair of glasses."""
-    luma = np.clip(display, 0, 1) @ LUMA_WEIGHTS
-    reach = max(3, 2 * round(0.03 * width) + 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(reach / aspect)) | 1, reach))
-    line = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel) - luma
-    eyes = landmarks[warp_points.EYES]
-    gap = np.linalg.norm(landmarks[45] - landmarks[36])
-    zone = np.zeros(luma.shape, np.float32)
-    for eye in (eyes[:6], eyes[6:]):
-        centre = eye.mean(0)
-        angle = np.linspace(0, 2 * np.pi, 40)
-        ring = centre + 0.36 * gap * np.column_stack([np.cos(angle), 0.85 * np.sin(angle)])
-        zone = np.maximum(zone, draw_polygon(ring, region))
-        zone *= 1 - draw_polygon(centre + 1.5 * (eye - centre), region, 0.01 * width)
-    for brow in (landmarks[17:22], landmarks[22:27]):
-        lower = brow + np.array([0, 0.02 * width])
-        zone *= 1 - draw_polygon(np.vstack([brow - (0, 0.04 * width), lower[::-1]]), region, 0.01 * width)
-    zone = np.maximum(
-        zone,
-        draw_polygon(np.vstack([landmarks[[27, 28]] - (0.09 * gap, 0), landmarks[[28, 27]] + (0.09 * gap, 0)]), region),
-    )
-    typical = np.median(line[zone > 0.5]) if (zone > 0.5).any() else 1.0
-    found = smoothstep((line - 2 * typical - 0.03) / 0.08) * zone
-    return np.asarray(cv2.dilate(found, np.ones((3, 3), np.uint8)))
+def _keep_touching(matte: Matte, seed: Mask) -> Matte:
+    """`matte` where it is connected to `seed`, with its soft edge."""
+    _, labels = cv2.connectedComponents((matte > CONNECTED_LIMIT).astype(np.uint8), connectivity=4)
+    touching = np.zeros(int(labels.max()) + 1, np.float32)
+    touching[labels[seed]] = 1
+    touching[0] = 0
+    return np.asarray(matte * cv2.dilate(touching[labels], np.ones((5, 5), np.uint8)), np.float32)

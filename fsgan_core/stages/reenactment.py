@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import EYES, MOUTH_INNER
 from fsgan_core.contract.layers import (
     CONFIDENCE,
     MATTE_FACE,
@@ -158,7 +159,7 @@ def compute_goal_landmarks(
 
 def draw_kept_mouth(face: Face, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): where the target's inner mouth is kept, if it is."""
-    return draw_polygon(face.landmarks[warp_points.INNER_LIPS], region, feather=0.012 * width)
+    return draw_polygon(face.landmarks[MOUTH_INNER], region, feather=0.012 * width)
 
 
 def make_reenacted_plate(
@@ -264,7 +265,7 @@ def draw_features(goal: np.ndarray, region: Window) -> np.ndarray:
 def make_spline_stiffness(amount: float) -> np.ndarray:
     """Per control point: lips and lids carry the expression and must be met; the forehead's points are a guess."""
     stiffness = np.full(82, amount)
-    stiffness[warp_points.EYES] *= 0.1
+    stiffness[EYES] *= 0.1
     stiffness[48:68] *= 0.1
     stiffness[68:] *= 3.0
     return stiffness

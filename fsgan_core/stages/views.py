@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
+from fsgan_core.contract.landmarks import BROWS, EYES, MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.appearance import AppearanceMap
@@ -374,10 +375,10 @@ def _make_expression_vector(face: Face, performer: Performer) -> np.ndarray:
     """What lids, lips and (half) brows differ from the actor's face at rest, in units of cost."""
     moved = warp_points.measure_expression(face, performer)
     parts = [
-        0.5 * moved[warp_points.BROWS],
-        1.5 * moved[warp_points.EYES],
-        moved[warp_points.LIPS],
-        moved[warp_points.INNER_LIPS],
+        0.5 * moved[BROWS],
+        1.5 * moved[EYES],
+        moved[MOUTH_OUTER],
+        moved[MOUTH_INNER],
     ]
     vector = np.concatenate(parts).ravel()
     return np.asarray(vector / (EXPRESSION_UNIT * np.sqrt(len(vector) / 2)))

@@ -1,7 +1,7 @@
 """A smooth warp between two sets of face points, and sampling a picture through it.
 
-The map is a thin-plate spline from the region's pixels to the view's (Bookstein 1989), with a stiffness per point
-that keeps it from following noise; where it would fold, its displacement is smoothed until it does not.
+The map is a thin-plate spline from the region's pixels to the view's (Bookstein 1989), with a stiffness for each point
+that keeps it from following noise. Where it would fold, its displacement is smoothed until it does not.
 """
 
 from __future__ import annotations
@@ -11,20 +11,41 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Plane, PointMap, Points, Vector
 
-# The spline is evaluated at this many points across, FINEST to COARSEST pixels apart; in between it is interpolated.
+# The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
 GRID_POINTS, FINEST_STEP, COARSEST_STEP = 85, 2, 4
-MIN_CELL_AREA = 0.02  # a cell counts as folding when it keeps less than this share of the typical cell
+SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
+
+# Removing folds.
+MIN_CELL_AREA = 0.02  # share of the typical cell's area: a cell that keeps less of it counts as folded
+SMOOTHING_ROUNDS, DAMPING_ROUNDS = 40, 200  # of smoothing around folds; of damping the whole map
+FIRST_SIGMA, SIGMA_GROWTH = 1.0, 0.25  # cells: the smoothing, and what it grows by each round
+DAMPING = 0.8  # share of the displacement that one round of damping leaves
+
+# Filtering before a picture is shrunk.
+OCTAVE_STEPS = 2  # filters for each halving of the size
+MIN_SHRINK = 1e-3
+MAX_RATIO = 8.0  # between shrinking across and down
+SQUARE_LIMIT = 0.3  # octaves of difference between across and down that do not matter
+NEED_SIGMA = 4  # pixels over which the need of filtering is smoothed
+MIN_FILTER_SIGMA = 0.05  # pixels: a narrower filter does nothing
 
 
 def fit_spline_map(
-    destination: np.ndarray, source: np.ndarray, region: Window, stiffness: np.ndarray, aspect: float = 1.0
-) -> np.ndarray:
-    """float32 (region.height, region.width, 2): for every pixel of `region` the x, y in the source's coordinates.
+    destination: Points, source: Points, region: Window, stiffness: Vector, aspect: float = 1.0
+) -> PointMap:
+    """Fit the map that takes each pixel of a region to a place in the source.
 
-    destination, source: (n, 2) matching points, plate coordinates of either picture. stiffness: (n,), 0 meets the
-    point exactly; 0.1 gives way by a few percent of the face where neighbours disagree. aspect: of the region's pixels,
-    so that the map bends as it does on square ones.
+    Args:
+        destination: (n, 2) points in the region, plate coordinates.
+        source: (n, 2) the matching points, coordinates of the source's plate.
+        region: The window that the map is for.
+        stiffness: (n,) 0 meets a point exactly; 0.1 gives way by a few percent of the face if neighbours disagree.
+        aspect: Width of the region's pixels over their height, so that the map bends as on square ones.
+
+    Returns:
+        Source coordinates of each pixel of `region`. No cell folds.
     """
     square = np.array([aspect, 1.0])
     centre, scale = destination.mean(0), np.ptp(destination * square, axis=0).max()
@@ -50,24 +71,37 @@ def fit_spline_map(
     return fine.astype(np.float32)
 
 
-def compute_spline_shares(knots: np.ndarray, places: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-    """(m, n): how much a value at each of `knots` (n, 2) counts at each of `places` (m, 2), in the spline of
-    `spline_map`; square pixels."""
+def compute_spline_shares(knots: Points, places: Points, stiffness: Vector) -> Matrix:
+    """Compute how much the value at each knot counts at each place, in the spline of `fit_spline_map`.
+
+    Args:
+        knots: (n, 2) square pixels.
+        places: (m, 2) square pixels.
+        stiffness: (n,) as for `fit_spline_map`.
+
+    Returns:
+        (m, n), rows sum to 1.
+    """
     centre, scale = knots.mean(0), np.ptp(knots, axis=0).max()
     unit, at = (knots - centre) / scale, (places - centre) / scale
     basis = np.column_stack([_evaluate_kernel(at, unit), np.ones(len(at)), at])
     return np.asarray(np.linalg.solve(_build_spline_system(unit, stiffness).T, basis.T).T[:, : len(knots)])
 
 
-def compute_cell_areas(mapping: np.ndarray) -> np.ndarray:
-    """(h, w) signed area that a cell of the map covers in the source, in cells; negative where it is flipped."""
-    dy, dx = np.gradient(mapping, axis=(0, 1))
+def compute_cell_areas(mapping: PointMap) -> Plane:
+    """Compute the signed area that each cell of a map covers in the source, in cells; negative if it is flipped."""
+    dy, dx = np.asarray(np.gradient(mapping, axis=(0, 1)))
     return np.asarray(dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0])
 
 
-def compute_corner_areas(mapping: np.ndarray) -> np.ndarray:
-    """(4, h - 1, w - 1) signed area of the parallelogram at each corner of each cell. Where all four have one sign,
-    the cell does not fold anywhere in between, interpolated bilinearly."""
+def compute_corner_areas(mapping: PointMap) -> AnyArray:
+    """Compute the signed area of the parallelogram at each corner of each cell.
+
+    If all four corners of a cell have one sign, the bilinear map does not fold anywhere in it.
+
+    Returns:
+        (4, height - 1, width - 1).
+    """
     right, down = np.diff(mapping, axis=1), np.diff(mapping, axis=0)
     return np.stack(
         [
@@ -79,16 +113,18 @@ def compute_corner_areas(mapping: np.ndarray) -> np.ndarray:
     )
 
 
-def has_folds(mapping: np.ndarray) -> bool:
-    """Whether any cell is flipped against the others."""
+def has_folds(mapping: PointMap) -> bool:
+    """Tell whether any cell is flipped against the others."""
     areas = compute_corner_areas(mapping)
     return bool((areas * np.sign(np.median(areas)) <= 0).any())
 
 
-def remove_folds(mapping: np.ndarray, rounds: int = 40) -> np.ndarray:
-    """The map (h, w, 2) with folds damped: around flipped cells the displacement from the best affine map is smoothed,
-    wider from round to round; what still folds in the end comes nearer to the affine map as a whole. No cell of the
-    result is flipped."""
+def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
+    """Damp the folds of a map until no cell is flipped.
+
+    Around flipped cells the displacement from the best affine map is smoothed, wider in each round. If folds are left
+    after `rounds` rounds, the whole map moves towards the affine one.
+    """
     height, width = mapping.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
     basis = np.column_stack([np.ones(height * width), x.ravel(), y.ravel()])
@@ -97,36 +133,40 @@ def remove_folds(mapping: np.ndarray, rounds: int = 40) -> np.ndarray:
     offset = mapping - affine
     if usual == 0:
         return mapping
-    for turn in range(rounds + 200):
+    for number in range(rounds + DAMPING_ROUNDS):
         flipped = (compute_corner_areas(affine + offset) / usual).min(0) < MIN_CELL_AREA
         if not flipped.any():
             break
-        if turn >= rounds:
-            offset = offset * 0.8
+        if number >= rounds:
+            offset = offset * DAMPING
             continue
-        sigma = 1.0 + 0.25 * turn
-        at: np.ndarray = np.zeros((height, width), np.float32)
-        at[:-1, :-1] = flipped
-        at = np.asarray(cv2.dilate(at, np.ones((4, 4)), anchor=(2, 2)), np.float32)
-        near = np.clip(cv2.GaussianBlur(at, (0, 0), sigma) * 2, 0, 1)[..., None]
+        sigma = FIRST_SIGMA + SIGMA_GROWTH * number
+        near: Plane = np.zeros((height, width), np.float32)
+        near[:-1, :-1] = flipped
+        near = np.asarray(cv2.dilate(near, np.ones((4, 4)), anchor=(2, 2)), np.float32)
+        share = np.clip(cv2.GaussianBlur(near, (0, 0), sigma) * 2, 0, 1)[..., None]
         smooth = cv2.GaussianBlur(offset, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        offset = offset + near * (smooth - offset)
+        offset = offset + share * (smooth - offset)
     return affine + offset
 
 
-def sample_picture(picture: np.ndarray, mapping: np.ndarray) -> np.ndarray:
-    """`picture` (h, w) or (h, w, c), float32, at the array coordinates `mapping` (H, W, 2); its border is continued.
+def sample_picture(picture: Image, mapping: PointMap) -> Image:
+    """Sample a picture through a map; the picture's border is continued.
 
-    Lanczos of 8 x 8 taps near 1:1, so that nothing softens; where the map shrinks the picture, that is first filtered
-    to what the new raster can hold, as much as each pixel needs; more across than down, or less, where the map as a
-    whole shrinks so (pixels that are not square).
+    Lanczos with 8 x 8 taps near 1:1, so that nothing softens. Where the map shrinks the picture, the picture is first
+    filtered to what the new raster can hold, as much as each pixel needs, and differently across and down if the map as
+    a whole shrinks so (pixels that are not square).
+
+    Args:
+        picture: (height, width) or (height, width, channels).
+        mapping: Array coordinates in `picture`.
     """
     across, down = (_smooth_shrink(np.hypot(*np.gradient(mapping[..., k]))) for k in (0, 1))
     shrink = np.sqrt(across * down)
-    ratio = float(np.clip(np.median(across) / max(float(np.median(down)), 1e-6), 0.125, 8.0))
-    if abs(np.log2(ratio)) < 0.3:
+    ratio = float(np.clip(np.median(across) / max(float(np.median(down)), 1e-6), 1 / MAX_RATIO, MAX_RATIO))
+    if abs(np.log2(ratio)) < SQUARE_LIMIT:
         ratio = 1.0
-    level = np.log2(np.maximum(shrink, 1e-3)) * 2  # half octaves
+    level = np.log2(np.maximum(shrink, MIN_SHRINK)) * OCTAVE_STEPS
     first = int(np.floor(max(float(level.min()), -abs(np.log2(ratio)))))
     result = _resample_lanczos(_filter_picture(picture, first, ratio), mapping)
     for step in range(first + 1, int(np.ceil(level.max())) + 1):
@@ -136,40 +176,43 @@ def sample_picture(picture: np.ndarray, mapping: np.ndarray) -> np.ndarray:
     return result
 
 
-def _smooth_shrink(need: np.ndarray) -> np.ndarray:
-    """From pixel to pixel the need of filtering changes slowly."""
-    return cv2.GaussianBlur(need.astype(np.float32), (0, 0), 4)
+def _smooth_shrink(need: Plane) -> Plane:
+    """Smooth the need of filtering, which then changes slowly from pixel to pixel."""
+    return np.asarray(cv2.GaussianBlur(need.astype(np.float32), (0, 0), NEED_SIGMA))
 
 
-def _filter_picture(picture: np.ndarray, level: int, ratio: float) -> np.ndarray:
-    """`picture` without what a raster coarser by `level` half octaves cannot hold; by `ratio` more across than down."""
-    shrink = 2.0 ** (level / 2) * np.sqrt([ratio, 1 / ratio])
+def _filter_picture(picture: Image, level: int, ratio: float) -> Image:
+    """Filter out what a raster coarser by `level` half octaves cannot hold; `ratio` times more across than down."""
+    shrink = 2.0 ** (level / OCTAVE_STEPS) * np.sqrt([ratio, 1 / ratio])
     if (shrink <= 1).all():
         return picture
     across, down = (_make_gaussian(0.5 * np.sqrt(max(size**2 - 1, 0.0))) for size in shrink)
-    return cv2.sepFilter2D(picture, -1, across, down, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.sepFilter2D(picture, -1, across, down, borderType=cv2.BORDER_REPLICATE))
 
 
-def _make_gaussian(sigma: float) -> np.ndarray:
-    return cv2.getGaussianKernel(2 * int(np.ceil(4 * sigma)) + 1, sigma) if sigma > 0.05 else np.ones((1, 1))
+def _make_gaussian(sigma: float) -> Matrix:
+    if sigma <= MIN_FILTER_SIGMA:
+        return np.ones((1, 1))
+    return np.asarray(cv2.getGaussianKernel(2 * int(np.ceil(4 * sigma)) + 1, sigma))
 
 
-def _resample_lanczos(picture: np.ndarray, mapping: np.ndarray) -> np.ndarray:
-    return cv2.remap(picture, mapping[..., 0], mapping[..., 1], cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+def _resample_lanczos(picture: Image, mapping: PointMap) -> Image:
+    x, y = mapping[..., 0], mapping[..., 1]
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE))
 
 
-def _build_spline_system(knots: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-    """(n + 3, n + 3): the spline's equations at its knots, and that it has no part that an affine map could have."""
+def _build_spline_system(knots: Points, stiffness: Vector) -> Matrix:
+    """The spline's equations at its knots, (n + 3, n + 3); the last three keep affine maps out of the bending part."""
     n = len(knots)
     system = np.zeros((n + 3, n + 3))
-    system[:n, :n] = _evaluate_kernel(knots, knots) + np.diag(stiffness + 1e-9)
+    system[:n, :n] = _evaluate_kernel(knots, knots) + np.diag(stiffness + SYSTEM_RIDGE)
     system[:n, n:] = np.column_stack([np.ones(n), knots])
     system[n:, :n] = system[:n, n:].T
     return system
 
 
-def _evaluate_kernel(points: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """r^2 log r between two sets of points."""
+def _evaluate_kernel(points: Points, knots: Points) -> Matrix:
+    """r^2 log r between two sets of points (Bookstein 1989)."""
     square = (points**2).sum(1)[:, None] + (knots**2).sum(1)[None] - 2.0 * points @ knots.T
     square = np.maximum(square, 0.0)
     return np.asarray(0.5 * square * np.log(square + 1e-30))

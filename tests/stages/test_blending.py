@@ -11,7 +11,8 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH, META_TEXTURE
+from fsgan_core.contract.landmarks import MOUTH_INNER
+from fsgan_core.contract.layers import MATTES, MATTE_MOUTH, META_MOUTH, META_TEXTURE
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
@@ -277,8 +278,8 @@ class TestSeat:
         """Where reenactment has kept it, it is in the plate's light already; the source's own is brought there."""
         region, face = swap.target.region, swap.target.face
         mouth = draw_polygon(
-            face.landmarks[warp_points.INNER_LIPS]
-            + (0, 2) * np.sign(face.landmarks[warp_points.INNER_LIPS] - face.landmarks[warp_points.INNER_LIPS].mean(0)),
+            face.landmarks[MOUTH_INNER]
+            + (0, 2) * np.sign(face.landmarks[MOUTH_INNER] - face.landmarks[MOUTH_INNER].mean(0)),
             region,
         )
         mattes = swap.mattes.pixels.copy()
@@ -307,7 +308,7 @@ class TestSeat:
     def test_teeth_change_over_evenly(self, swap: Swap, codec: Codec) -> None:
         """Half of each mouth is half as far from the plate's as the source's alone; what is said amiss is not said."""
         face, region = swap.target.face, swap.target.region
-        mouth = draw_polygon(face.landmarks[warp_points.INNER_LIPS], region)
+        mouth = draw_polygon(face.landmarks[MOUTH_INNER], region)
         mattes = swap.mattes.pixels.copy()
         mattes[..., MATTES.index(MATTE_MOUTH)] = mouth
         own = to_perceptual(swap.target.plate.crop(region).get("R", "G", "B"), codec.exposure)

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.contract.landmarks import BROWS
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import warp_points
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpainting import inpaint
@@ -296,7 +296,7 @@ class TestForehead:
         shown, points = target.reenacted(source, codec), target.face.landmarks
         region, width = shown.data_window, target.width
         x, y = np.meshgrid(np.arange(region.x, region.right), np.arange(region.y, region.bottom))
-        fringe = y < points[warp_points.BROWS, 1].min() - 0.12 * width
+        fringe = y < points[BROWS, 1].min() - 0.12 * width
         hand = (x < points[36, 0]) & (y > points[36, 1] + 0.1 * width)
         return replace(shown, pixels=shown.pixels * ~(fringe | hand)[..., None]), fringe, hand
 

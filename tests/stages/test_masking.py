@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.contract.landmarks import MOUTH_INNER
 from fsgan_core.contract.layers import MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
@@ -218,7 +219,7 @@ class TestMouth:
     def test_its_own_matte(self, collins: Still, codec: Codec) -> None:
         mouth = collins.mattes(codec).get_matte("matte.mouth")
         assert mouth[at(collins, between(collins, 62, 66))] > 0.95
-        polygon = collins.face.landmarks[warp_points.INNER_LIPS].astype(np.float32)
+        polygon = collins.face.landmarks[MOUTH_INNER].astype(np.float32)
         assert mouth.sum() == pytest.approx(cv2.contourArea(polygon), rel=0.35)
         assert mouth[at(collins, between(collins, 30))] == 0
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
+from fsgan_core.contract.landmarks import BROWS
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.pose import FACE_MODEL
@@ -118,8 +119,8 @@ class TestPlan:
     def test_the_view_that_bends_least_leads(self) -> None:
         """High brows at rest and brows raised by half look alike, whatever each means on its own face."""
         high, raised = FACE_MODEL.copy(), FACE_MODEL.copy()
-        high[warp_points.BROWS, 1] -= 4
-        raised[warp_points.BROWS, 1] -= 3
+        high[BROWS, 1] -= 4
+        raised[BROWS, 1] -= 3
         target = Performer({1: face_at(posed(0, 0, scale=2, shape=high), 1)}, 1.0, high)
         views = {
             frame: face_at(posed(0.5 * frame, 0, scale=2, shape=shape), frame)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.contract.landmarks import EYES, JAW, MOUTH_OUTER
 from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import warp_points
@@ -172,10 +173,10 @@ class TestShape:
             warp_points.measure_performer(self.faces(FACE_MODEL)),
         )
         change = warp_points.compute_likeness([source], target)
-        assert not change[warp_points.JAW].any()
+        assert not change[JAW].any()
         whole = source.rest_shape - target.rest_shape
         assert np.allclose(change[17:36], whole[17:36])  # brows and nose make the likeness
-        for part in (warp_points.EYES, warp_points.LIPS):
+        for part in (EYES, MOUTH_OUTER):
             share = (change[part] * whole[part]).sum() / (whole[part] ** 2).sum()
             assert 0 <= share <= 1
             assert np.allclose(change[part], share * whole[part])

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.morphology import reconstruction
 
+from fsgan_core.contract.landmarks import JAW, MOUTH_INNER
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.pose import fit_head_pose
@@ -147,9 +148,7 @@ def _find_front_occluders(
         return np.zeros_like(occlusion)
     landmarks = driven.face.landmarks
     scale = fit_head_pose(landmarks, aspect).scale
-    face = draw_polygon(
-        np.vstack([landmarks[warp_points.JAW], warp_points.locate_forehead(landmarks, aspect)[0][::-1]]), region
-    )
+    face = draw_polygon(np.vstack([landmarks[JAW], warp_points.locate_forehead(landmarks, aspect)[0][::-1]]), region)
     inward = measure_signed_distance(face) / scale
     deep = np.where(inward > OCCLUDER_DEPTH, occlusion, 0).astype(np.float32)
     side = max(3, round((FRAME_THICKNESS if glasses else OCCLUDER_THICKNESS) * scale))
@@ -193,7 +192,7 @@ def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: fl
     landmarks = driven.goal_face.landmarks
     scale = fit_head_pose(driven.face.landmarks, aspect).scale
     if part == "inner mouth":
-        rim = measure_signed_distance(draw_polygon(landmarks[warp_points.INNER_LIPS], region)) / scale
+        rim = measure_signed_distance(draw_polygon(landmarks[MOUTH_INNER], region)) / scale
         return smoothstep((rim - 0.2) / 1.0).astype(np.float32)
     matte = np.zeros((region.height, region.width), np.float32)
     for opening in (MOUTH_OPENING,) if part == "mouth" else (RIGHT_EYE_OPENING, LEFT_EYE_OPENING):

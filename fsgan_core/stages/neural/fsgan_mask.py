@@ -28,6 +28,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
@@ -46,7 +47,6 @@ from fsgan_core.stages.neural.fsgan_network import (
     run_network,
     to_network_planes,
 )
-from fsgan_core.stages.occlusion import detect_glasses, find_glasses_frames
 from fsgan_core.stages.plate_match import measure_texture
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import EYE_L, EYE_R
+from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import Points3D
+from fsgan_core.runtime.arrays import AnyArray, Points3D
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
@@ -163,7 +163,7 @@ class FsganReenact:
                 share = share * np.clip(paste_crop(measure_agreement(small, coarse), crop, around, "linear"), 0, 1)
             fine = fine - paste_crop(coarse, crop, around)
             picture = picture + (params.detail * share[..., None] * fine)[compute_slices(region, around)]
-        rgb = to_scene_linear(picture, codec.exposure)
+        rgb: AnyArray = to_scene_linear(picture, codec.exposure)
         # A network that retouches takes a mouth as the geometric engine does; another one draws it.
         kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
         if kept > 0:
@@ -187,9 +187,9 @@ def limit_retouch(answer: DrawnFace, shown: np.ndarray, parts: np.ndarray, sigma
 
 def draw_lips(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
     """float32 (h, w): 1 on the lips and a little around them, 0 on what they open to."""
-    lips = goal[warp_points.LIPS]
+    lips = goal[MOUTH_OUTER]
     around = draw_polygon(lips.mean(0) + LIPS_GROWTH * (lips - lips.mean(0)), region, feather=0.02 * width)
-    inside = draw_polygon(goal[warp_points.INNER_LIPS], region, feather=0.012 * width)
+    inside = draw_polygon(goal[MOUTH_INNER], region, feather=0.012 * width)
     return np.asarray(around * (1 - inside), np.float32)
 
 
@@ -307,7 +307,7 @@ def _compute_alpha(
     else:
         alpha = draw_hull(replace(face, landmarks=goal), region, crop.aspect, 1.0)
         if skin is not None:  # the source's hair stays hair, however it was redrawn
-            alpha = alpha * np.maximum(skin, draw_polygon(goal[warp_points.INNER_LIPS], region))
+            alpha = alpha * np.maximum(skin, draw_polygon(goal[MOUTH_INNER], region))
     return np.asarray(np.clip(alpha * mark_crop_area(crop, region), 0, 1), np.float32)
 
 
@@ -322,7 +322,7 @@ def _compute_detail_share(
     deep = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
     shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(0.5, reach / 2)))
     own = np.zeros_like(shown)
-    for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (warp_points.LIPS, 1.2)):
+    for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (MOUTH_OUTER, 1.2)):
         middle = goal[part].mean(0)
         own = np.maximum(own, draw_polygon(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
     hull = draw_polygon(warp_points.compute_outline(goal, crop.aspect)[0], window)
