@@ -1,7 +1,7 @@
-"""Gradient-domain seating of a picture in another one (Perez, Gangnet, Blake, SIGGRAPH 2003).
+"""Gradient-domain blending of one picture into another (Perez, Gangnet, Blake, SIGGRAPH 2003).
 
 The result keeps the face's gradients and takes the target's values at the border. It is the face plus a correction h
-that is as smooth as can be inside the matte and meets (target - face) at its edge; h is what is solved for.
+that is as smooth as possible inside the matte and meets (target - face) at its edge; h is what is solved for.
 """
 
 from __future__ import annotations
@@ -12,21 +12,29 @@ import pyamg
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-SOLVER_TOLERANCE = 1e-5  # relative residual that is solved for
-MAX_DIRECT_UNKNOWNS = 150_000  # unknowns: three times faster than multigrid there, below 150 MB
-BORDER_WEIGHT = 4.0  # weight of a border pixel's value against one link between neighbours
+from fsgan_core.runtime.arrays import Image, Mask, Matrix, Matte, Vector
+
+SOLVER_TOLERANCE = 1e-5  # relative residual at which multigrid stops
+MAX_RESIDUAL = 1e-3  # relative residual above which the system is solved directly after all
+MAX_ITERATIONS, MAX_COARSE = 60, 200  # of multigrid; unknowns of its coarsest level
+MAX_DIRECT_UNKNOWNS = 150_000  # up to here a direct solver is three times faster and needs less than 150 MB
+BORDER_WEIGHT = 4.0  # of a border pixel's value; a link between neighbours has 1
 
 
-def solve_membrane(
-    difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float, aspect: float = 1.0
-) -> np.ndarray:
-    """The correction h, float32 (h, w, c), zero outside `support`.
+def solve_membrane(difference: Image, support: Mask, trust: Matte, reach: float, aspect: float = 1.0) -> Image:
+    """Solve for the correction h.
 
-    difference: (h, w, c), target - face. support: bool (h, w), where h is solved. trust: (h, w), 0..1, how much a
-    border pixel's difference is to be met; border pixels of no trust (hair behind a soft edge, an occluder) are free.
-    reach: rows over which the correction fades inside; far larger than the face is Poisson's equation itself, less
-    keeps what the border differs by from staining the whole face (a screened equation). Every channel's relative
-    residual is below 1e-3. aspect: width of a pixel over its height.
+    Args:
+        difference: target - face.
+        support: Where h is solved.
+        trust: How closely h meets the difference at each border pixel, 0..1. Pixels with 0 (hair behind a soft edge, an
+            occluder) are free.
+        reach: Rows over which the correction fades inside. Far more than the face's height gives Poisson's equation
+            itself; less keeps a difference at the border from staining the whole face (a screened equation).
+        aspect: Width of a pixel over its height.
+
+    Returns:
+        h, zero outside `support`. The relative residual of each channel is below `MAX_RESIDUAL`.
     """
     result = np.zeros(difference.shape, np.float32)
     if not support.any():
@@ -42,13 +50,13 @@ def solve_membrane(
     return result
 
 
-def compute_relative_residual(system: sp.csr_matrix, solution: np.ndarray, right: np.ndarray) -> float:
-    """|A x - b| / |b| of one channel; 0 where b is 0."""
+def compute_relative_residual(system: sp.csr_matrix, solution: Vector, right: Vector) -> float:
+    """Compute |A x - b| / |b| of one channel; 0 if b is 0."""
     size = float(np.linalg.norm(right))
     return float(np.linalg.norm(system @ solution - right)) / size if size > 0 else 0.0
 
 
-def _build_laplacian(support: np.ndarray, diagonal: np.ndarray, across: float = 1.0) -> sp.csr_matrix:
+def _build_laplacian(support: Mask, diagonal: Vector, across: float = 1.0) -> sp.csr_matrix:
     """The graph Laplacian of the pixels in `support`, links in a row weighing `across`, plus a diagonal."""
     number = np.full(support.shape, -1, np.int32)
     count = int(support.sum())
@@ -69,20 +77,22 @@ def _build_laplacian(support: np.ndarray, diagonal: np.ndarray, across: float = 
     )
 
 
-def _solve_system(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
-    """(n, c). Directly up to DIRECT pixels; beyond, where that would take too much memory, by algebraic multigrid."""
+def _solve_system(system: sp.csr_matrix, right: Matrix) -> Matrix:
+    """Solve for all channels, (n, c): directly if there are few unknowns, else by algebraic multigrid, which needs less
+    memory.
+    """
     if system.shape[0] <= MAX_DIRECT_UNKNOWNS:
         return _solve_directly(system, right)
-    hierarchy = pyamg.ruge_stuben_solver(system, max_coarse=200)
+    hierarchy = pyamg.ruge_stuben_solver(system, max_coarse=MAX_COARSE)
     columns = []
     for channel in right.T:
-        solution = hierarchy.solve(channel, tol=SOLVER_TOLERANCE, accel="cg", maxiter=60)
-        if not compute_relative_residual(system, solution, channel) < 1e-3:
+        solution = hierarchy.solve(channel, tol=SOLVER_TOLERANCE, accel="cg", maxiter=MAX_ITERATIONS)
+        if not compute_relative_residual(system, solution, channel) < MAX_RESIDUAL:
             solution = _solve_directly(system, channel)
         columns.append(solution)
     return np.column_stack(columns)
 
 
-def _solve_directly(system: sp.csr_matrix, right: np.ndarray) -> np.ndarray:
+def _solve_directly(system: sp.csr_matrix, right: Matrix) -> Matrix:
     factors = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
     return np.asarray(factors.solve(right))

@@ -1,11 +1,10 @@
-"""A face that is recognised: by views in which the person still is when they are bent to the target's face, and by
-small moves of the landmarks aimed at, alike in every frame of a shot, found by a gradient through a face descriptor.
+"""Recognition: small changes that make the new face look more like its person, found with a face descriptor.
 
-How much of its person a bent view shows, no landmark says; the descriptor looks at it. And a face that meets the
-target's landmarks has the target's proportions and is half a stranger; one that keeps its own misses the pose and
-expression by as much. Which millimetres make a likeness differs from face to face, and the descriptor knows: of all
-small moves it shows those that bring the most likeness for the least way off the target's landmarks. Only the warp's
-smooth bending is at its disposal, no colour and no texture: what it cannot do by moving features it does not do.
+Landmarks do not tell how much of its person a warped view still shows; the descriptor measures it. A face that meets
+the target's landmarks exactly has the target's proportions and is half a stranger; one that keeps its own proportions
+misses pose and expression. Which millimetres matter differs from face to face. So a gradient through the descriptor
+finds the small moves of landmarks, the same in every frame of a shot, that gain the most likeness for the least
+distance from the target's landmarks. Only the smooth warp is changed, no colour and no texture.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import MOUTH_INNER, MOUTH_OUTER
+from fsgan_core.contract.landmarks import LANDMARK_COUNT, MOUTH, MOUTH_OUTER, OUTER_EYE_CORNERS
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.geometry import apply_affine, sample_crop
 from fsgan_core.faces.identity import CHIP_SIDE, crop_face_chip, fit_chip_matrix
 from fsgan_core.faces.pose import MIRROR_ORDER
 from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Matte, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.motion.performance import LOWER_LIDS, LOWER_LIPS, UPPER_LIDS, UPPER_LIPS
@@ -35,24 +35,26 @@ if TYPE_CHECKING:
 
     from fsgan_core.networks.architectures.dlib_resnet import FaceResNet
 
-LANDMARK_COST = 0.37  # of a descriptor's unit: what one percent of the eyes' distance off the landmarks costs
-MISREAD_SHARE = 0.02  # of the eyes' distance: lips that far off count half; further off they are misread, not misplaced
-MOVE_COST = 0.01  # of a descriptor's unit per mm squared: what a move costs for itself
-SEARCH_STEPS, SEARCH_STEP_SIZE = 60, 0.15  # mm
-_ALL_LIPS = slice(MOUTH_OUTER.start, MOUTH_INNER.stop)
-CLOSE_UP_SCALE, CLOSE_UP_MARGIN = (
-    1.5,
-    33,
-)  # times a chip's pixels, and pixels of a chip around it: what is kept of a view
-MOUTH_GROWTH = 1.6  # times the lips' size: what counts as the mouth
-CHIP_EDGE_SIGMA, LIGHT_SIGMA = 4.0, 16.0  # pixels of a chip: what edges fade by; and what is coarser is light
+# Costs, in the descriptor's unit of distance.
+LANDMARK_COST = 0.37  # per percent of the eyes' distance off the target's landmarks
+MISREAD_SHARE = 0.02  # of the eyes' distance: lips this far off count half, as they may be misread
+MOVE_COST = 0.01  # per mm squared of a move
+SEARCH_STEPS, SEARCH_STEP_SIZE = 60, 0.15  # of Adam; mm
+
+# A chip is the descriptor's aligned picture of a face.
 CHIP_WINDOW = Window(0, 0, CHIP_SIDE, CHIP_SIDE)
-SPLINE_NODES = 39  # across the face: where the spline is evaluated; in between it is interpolated
+CLOSE_UP_SCALE = 1.5  # pixels of a close-up for each pixel of a chip
+CLOSE_UP_MARGIN = 33  # pixels of a chip around it
+MOUTH_GROWTH = 1.6  # times the size of the lips: what counts as the mouth
+CHIP_EDGE_SIGMA, LIGHT_SIGMA = 4.0, 16.0  # pixels of a chip: softness of edges; what is coarser is light
+LIGHT_FLOOR = 2.0  # of 255: added to light before it is divided by
+LIGHT_GAIN_LIMIT = 4.0  # largest change of light, either way
+SPLINE_NODES = 39  # across the face: the spline is evaluated there and interpolated between
 
 
-def _pair_landmarks() -> np.ndarray:
-    """float32 (68, 68): upper and lower lid, and the inner lips, move as one: what is shut stays shut."""
-    share = np.eye(68, dtype=np.float32)
+def _pair_landmarks() -> Matrix:
+    """(68, 68) averages that move upper and lower lid, and the inner lips, as one, so that what is shut stays shut."""
+    share = np.eye(LANDMARK_COUNT, dtype=np.float32)
     upper, lower = np.r_[UPPER_LIDS, UPPER_LIPS], np.r_[LOWER_LIDS, LOWER_LIPS]
     share[upper] = share[lower] = (share[upper] + share[lower]) / 2
     return share
@@ -63,22 +65,31 @@ LANDMARK_PAIRING = _pair_landmarks()
 
 @dataclass(frozen=True)
 class Recognition:
-    """moves: (68, 3) mm, how far each landmark that the warp aims at is to move in every frame. unlike: of views that
-    were looked at, `unlikeness`."""
+    """What recognition found for a shot.
 
-    moves: np.ndarray
+    Attributes:
+        moves: (68, 3) mm that each landmark the warp aims at moves, in every frame.
+        unlikeness: `measure_unlikeness` of the views that were examined.
+    """
+
+    moves: Points3D
     unlikeness: Mapping[ViewRef, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ShownFace:
-    """picture: uint8 (h, w, 3), display values, square pixels. landmarks: (68, 2) in it."""
+    """A picture of a face.
 
-    picture: np.ndarray
-    landmarks: np.ndarray
+    Attributes:
+        picture: Display values, square pixels.
+        landmarks: In pixels of the picture.
+    """
+
+    picture: Image8
+    landmarks: Points68
 
     def mirror(self) -> ShownFace:
-        """Flipped, left for right."""
+        """Flip the picture, left for right."""
         return ShownFace(
             np.ascontiguousarray(self.picture[:, ::-1]),
             ((self.picture.shape[1] - 1, 0) + self.landmarks * (-1, 1))[MIRROR_ORDER],
@@ -87,26 +98,38 @@ class ShownFace:
 
 @dataclass(frozen=True)
 class SwappedFrame:
-    """A frame that wears the new face already, its features where the target's are.
+    """A frame that already has the new face.
 
-    picture: uint8 (h, w, 3), display values, square pixels. matte: float32 (h, w), how much of the new face is in it.
-    found: (68, 2) landmarks in it. wanted: (68, 2) those that the target has there, read likewise.
+    Attributes:
+        picture: Display values, square pixels.
+        matte: How much of the new face is in it.
+        found_landmarks: Landmarks found in the picture.
+        target_landmarks: Landmarks that the target has there, found in the same way.
     """
 
-    picture: np.ndarray
-    matte: np.ndarray
-    found_landmarks: np.ndarray
-    target_landmarks: np.ndarray
+    picture: Image8
+    matte: Matte
+    found_landmarks: Points68
+    target_landmarks: Points68
 
 
 def find_recognition_moves(
     frames: Sequence[SwappedFrame],
-    person: np.ndarray,
+    person: Matrix,
     network: FaceResNet,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> np.ndarray:
-    """(68, 3) mm on the head, depth 0: the moves that let `network` see `person` (n, 128), its descriptors of the
-    source, in `frames`. told: hears of each step, done of total."""
+) -> Points3D:
+    """Search the moves of landmarks that make the new face look most like its person.
+
+    Args:
+        frames: Some frames of the shot, already swapped.
+        person: (n, 128) the network's descriptors of the source.
+        network: The face descriptor.
+        on_progress: Called at each step with the steps done and their total.
+
+    Returns:
+        (68, 3) mm on the head, depth 0.
+    """
     import torch
 
     from fsgan_core.networks.architectures.dlib_resnet import measure_distances
@@ -116,42 +139,42 @@ def find_recognition_moves(
         torch.from_numpy(np.stack([getattr(one, name) for one in seen]))
         for name in ("chip", "matte", "landmarks", "offsets")
     )
-    fields, eyes = (
+    bases, eyes = (
         [torch.from_numpy(one.motion_basis) for one in seen],
         torch.tensor([one.eye_distance for one in seen]),
     )
-    far_off = (off[:, _ALL_LIPS].norm(dim=2) / eyes[:, None]).mean(0)
-    off[:, _ALL_LIPS] /= (1 + (far_off / MISREAD_SHARE) ** 2)[:, None]
-    wanted = torch.from_numpy(person.astype(np.float32))
-    together = torch.from_numpy(LANDMARK_PAIRING)
-    free = torch.zeros(68, 2, requires_grad=True)
-    optimizer = torch.optim.Adam([free], lr=SEARCH_STEP_SIZE)
+    far_off = (off[:, MOUTH].norm(dim=2) / eyes[:, None]).mean(0)
+    off[:, MOUTH] /= (1 + (far_off / MISREAD_SHARE) ** 2)[:, None]
+    references = torch.from_numpy(person.astype(np.float32))
+    pairing = torch.from_numpy(LANDMARK_PAIRING)
+    parameters = torch.zeros(LANDMARK_COUNT, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([parameters], lr=SEARCH_STEP_SIZE)
     for step in range(SEARCH_STEPS):
         on_progress(step, SEARCH_STEPS)
-        moves = together @ free
-        motion = torch.stack([torch.einsum("cyxki,ki->cyx", field, moves) for field in fields])
+        moves = pairing @ parameters
+        motion = torch.stack([torch.einsum("cyxki,ki->cyx", basis, moves) for basis in bases])
         motion = mattes * torch.nn.functional.interpolate(
             motion, size=chips.shape[2:], mode="bicubic", align_corners=True
         )
-        away = measure_distances(network(_warp_chips(chips, motion)), wanted).amin(1).mean()
+        distance = measure_distances(network(_warp_chips(chips, motion)), references).amin(1).mean()
         missed = (off + _sample_motion(motion, found)).norm(dim=2).mean(1) / eyes
-        loss = away + LANDMARK_COST * 100 * missed.mean() + MOVE_COST * (moves**2).mean()
+        loss = distance + LANDMARK_COST * 100 * missed.mean() + MOVE_COST * (moves**2).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    moves = together @ free
-    return np.column_stack([moves.detach().numpy().astype(np.float64), np.zeros(68)])
+    moves = pairing @ parameters
+    return np.column_stack([moves.detach().numpy().astype(np.float64), np.zeros(LANDMARK_COUNT)])
 
 
-def compute_descriptors(faces: Iterable[ShownFace], network: FaceResNet) -> np.ndarray:
-    """(n, 128): `network`'s descriptor of each."""
+def compute_descriptors(faces: Iterable[ShownFace], network: FaceResNet) -> Matrix:
+    """Compute the network's descriptor of each face, (n, 128)."""
     return np.array(
         [_describe_chips(crop_face_chip(face.picture, face.landmarks)[None], network)[0].numpy() for face in faces]
     )
 
 
-def _describe_chips(chips: np.ndarray, network: FaceResNet) -> Tensor:
-    """(n, 128) of aligned chips (n, 150, 150, 3), 0..255."""
+def _describe_chips(chips: Image8, network: FaceResNet) -> Tensor:
+    """(n, 128) of aligned chips (n, CHIP_SIDE, CHIP_SIDE, 3), 0..255."""
     import torch
 
     with torch.no_grad():
@@ -159,7 +182,7 @@ def _describe_chips(chips: np.ndarray, network: FaceResNet) -> Tensor:
 
 
 def make_close_up(face: ShownFace) -> ShownFace:
-    """As much of it as a chip of the bent face can show, not much finer than that."""
+    """Cut out as much of a face as a chip of the warped face can show, at not much more than the chip's resolution."""
     matrix = fit_chip_matrix(face.landmarks) * CLOSE_UP_SCALE
     matrix[:, 2] += CLOSE_UP_MARGIN * CLOSE_UP_SCALE
     return ShownFace(
@@ -171,16 +194,24 @@ def make_close_up(face: ShownFace) -> ShownFace:
 def measure_unlikeness(
     views: Sequence[ShownFace],
     targets: Sequence[ShownFace],
-    person: np.ndarray,
+    person: Matrix,
     network: FaceResNet,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> np.ndarray:
-    """(v,) how far each view is from its person when it wears the target's face, in a swap as coarse as the
-    descriptor's picture. Mean over `targets` and `person`, in the descriptor's unit. All wear one mouth, the mean of
-    theirs: what a mouth does in a frame, and a network may well like, is no likeness.
+) -> Vector:
+    """Measure how far each view is from its person when it is warped to the target's face.
 
-    views: `close_up`. targets: some of the target's frames. person: (n, 128), `network`'s descriptors of the source.
-    told: hears of each view, done of total.
+    The swap is as coarse as the descriptor's picture. All views get the same mouth, the mean of theirs: how a mouth
+    moves in one frame is no likeness.
+
+    Args:
+        views: Close-ups (`make_close_up`) of the source.
+        targets: Some frames of the target.
+        person: (n, 128) the network's descriptors of the source.
+        network: The face descriptor.
+        on_progress: Called for each view with the views done and their total.
+
+    Returns:
+        (views,) mean over `targets` and `person`, in the descriptor's unit of distance.
     """
     import torch
 
@@ -193,23 +224,24 @@ def measure_unlikeness(
         np.stack([part(target.landmarks) for target in targets])[..., None] for part in (_draw_mouth, _draw_face)
     )
     light = _blur_light(heads * faces)
-    wanted = torch.from_numpy(person.astype(np.float32))
+    references = torch.from_numpy(person.astype(np.float32))
     found = []
-    for number, one in enumerate(chips):
+    for number, chip in enumerate(chips):
         on_progress(number, len(chips))
-        face = one + mouths * (mean - one)
-        lit = np.clip(face * np.clip(light / _blur_light(face * faces), 0.25, 4.0), 0, 255)
-        found.append(float(measure_distances(_describe_chips(heads + faces * (lit - heads), network), wanted).mean()))
+        face = chip + mouths * (mean - chip)
+        lit = np.clip(face * np.clip(light / _blur_light(face * faces), 1 / LIGHT_GAIN_LIMIT, LIGHT_GAIN_LIMIT), 0, 255)
+        descriptors = _describe_chips(heads + faces * (lit - heads), network)
+        found.append(float(measure_distances(descriptors, references).mean()))
     return np.array(found)
 
 
-def _blur_light(pictures: np.ndarray) -> np.ndarray:
-    """(n, s, s, 3), what is coarser than LIGHT, never 0."""
-    return np.stack([cv2.GaussianBlur(picture, (0, 0), LIGHT_SIGMA) for picture in pictures]) + 2.0
+def _blur_light(pictures: AnyArray) -> AnyArray:
+    """What of pictures (n, side, side, 3) is coarser than LIGHT_SIGMA, never 0."""
+    return np.stack([cv2.GaussianBlur(picture, (0, 0), LIGHT_SIGMA) for picture in pictures]) + LIGHT_FLOOR
 
 
-def _bend_views(views: Sequence[ShownFace], goal: np.ndarray) -> np.ndarray:
-    """uint8 (v, s, s, 3): the chip of each view whose landmarks meet `goal`."""
+def _bend_views(views: Sequence[ShownFace], goal: Points68) -> AnyArray:
+    """The chip of each view warped to the landmarks `goal`: uint8 (views, side, side, 3)."""
     shares = _compute_chip_shares(goal, CHIP_SIDE)
     maps = (
         (shares @ warp_points.compute_control_points(view.landmarks))
@@ -225,23 +257,24 @@ def _bend_views(views: Sequence[ShownFace], goal: np.ndarray) -> np.ndarray:
     )
 
 
-def _draw_mouth(goal: np.ndarray) -> np.ndarray:
-    """float32 (s, s): the mouth with some of what moves with it, in the chip of `goal`."""
+def _draw_mouth(goal: Points68) -> Matte:
+    """The mouth, and some of what moves with it, in the chip of `goal`."""
     lips = apply_affine(fit_chip_matrix(goal), goal)[MOUTH_OUTER]
-    hull = cv2.convexHull(lips.astype(np.float32))[:, 0]
+    hull = np.asarray(cv2.convexHull(lips.astype(np.float32))[:, 0])
     return draw_polygon(hull.mean(0) + MOUTH_GROWTH * (hull - hull.mean(0)), CHIP_WINDOW, CHIP_EDGE_SIGMA)
 
 
-def _draw_face(goal: np.ndarray) -> np.ndarray:
-    """float32 (s, s): the face's outline, its edge within, in the chip of `goal`."""
+def _draw_face(goal: Points68) -> Matte:
+    """The face in the chip of `goal`, its soft edge inside the outline."""
     parts = warp_points.compute_outline(apply_affine(fit_chip_matrix(goal), goal))
     outline = np.maximum.reduce([draw_polygon(part, CHIP_WINDOW) for part in parts])
     side = 2 * round(CHIP_EDGE_SIGMA) - 1
-    return cv2.GaussianBlur(cv2.erode(outline, np.ones((side, side), np.uint8)), (0, 0), CHIP_EDGE_SIGMA)
+    eroded = cv2.erode(outline, np.ones((side, side), np.uint8))
+    return np.asarray(cv2.GaussianBlur(eroded, (0, 0), CHIP_EDGE_SIGMA))
 
 
-def _compute_chip_shares(landmarks: np.ndarray, nodes: int) -> np.ndarray:
-    """(nodes * nodes, 82): how much a value at each control point counts at so many places across the face's chip."""
+def _compute_chip_shares(landmarks: Points68, nodes: int) -> Matrix:
+    """(nodes * nodes, 82): how much the value at each control point counts at a grid of places on the face's chip."""
     line = np.linspace(0, CHIP_SIDE - 1, nodes)
     places = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
     knots = apply_affine(fit_chip_matrix(landmarks), warp_points.compute_control_points(landmarks))
@@ -250,39 +283,49 @@ def _compute_chip_shares(landmarks: np.ndarray, nodes: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _FrameChip:
-    """A frame as the descriptor sees it. chip: float32 (3, s, s). matte: (1, s, s). found: (68, 2) chip pixels. off:
-    (68, 2), found minus wanted. eyes: distance of the outer corners. field: (2, n, n, 68, 2), how each landmark's
-    millimetres move the picture at n x n places."""
+    """A frame as the descriptor sees it.
 
-    chip: np.ndarray
-    matte: np.ndarray
-    landmarks: np.ndarray
-    offsets: np.ndarray
+    Attributes:
+        chip: float32 (3, side, side), 0..255.
+        matte: float32 (1, side, side), 0..1.
+        landmarks: Found landmarks, in pixels of the chip.
+        offsets: (68, 2) found minus target landmarks, pixels of the chip.
+        eye_distance: Distance of the outer corners of the eyes, pixels of the chip.
+        motion_basis: (2, nodes, nodes, 68, 2) how each landmark's millimetres move the picture on a grid.
+    """
+
+    chip: AnyArray
+    matte: AnyArray
+    landmarks: Points68
+    offsets: Points
     eye_distance: float
-    motion_basis: np.ndarray
+    motion_basis: AnyArray
 
     @staticmethod
     def from_frame(frame: SwappedFrame) -> _FrameChip:
+        """Cut out a frame's face."""
         matrix = fit_chip_matrix(frame.found_landmarks)
         chip = sample_crop(frame.picture, matrix, CHIP_SIDE).astype(np.float32)
         matte = np.clip(sample_crop(frame.matte, matrix, CHIP_SIDE), 0, 1).astype(np.float32)
-        found, wanted = apply_affine(matrix, frame.found_landmarks), apply_affine(matrix, frame.target_landmarks)
+        found, goal = apply_affine(matrix, frame.found_landmarks), apply_affine(matrix, frame.target_landmarks)
         shares = _compute_chip_shares(frame.found_landmarks, SPLINE_NODES)
-        follow = np.vstack([np.eye(68), warp_points.compute_forehead_shares(warp_points.FOREHEAD_POINTS)])
+        follow = np.vstack([np.eye(LANDMARK_COUNT), warp_points.compute_forehead_shares(warp_points.FOREHEAD_POINTS)])
         moving = matrix[:, :2] @ warp_points.compute_landmark_jacobian(frame.target_landmarks)[..., :2]
-        field = np.einsum("pk,kci->cpki", shares @ follow, moving).reshape(2, SPLINE_NODES, SPLINE_NODES, 68, 2)
+        right_eye, left_eye = OUTER_EYE_CORNERS
+        basis = np.einsum("pk,kci->cpki", shares @ follow, moving)
+        basis = basis.reshape(2, SPLINE_NODES, SPLINE_NODES, LANDMARK_COUNT, 2)
         return _FrameChip(
             chip.transpose(2, 0, 1).copy(),
             matte[None],
             found.astype(np.float32),
-            (found - wanted).astype(np.float32),
-            float(np.linalg.norm(wanted[36] - wanted[45])),
-            field.astype(np.float32),
+            (found - goal).astype(np.float32),
+            float(np.linalg.norm(goal[right_eye] - goal[left_eye])),
+            basis.astype(np.float32),
         )
 
 
 def _warp_chips(chips: Tensor, motion: Tensor) -> Tensor:
-    """`chips` (n, 3, s, s) with everything moved by `motion` (n, 2, s, s), as far as it is smooth."""
+    """`chips` (n, 3, side, side) moved by `motion` (n, 2, side, side) pixels; differentiable."""
     import torch
 
     side = chips.shape[-1]
@@ -294,7 +337,7 @@ def _warp_chips(chips: Tensor, motion: Tensor) -> Tensor:
 
 
 def _sample_motion(motion: Tensor, points: Tensor) -> Any:
-    """(n, k, 2): `motion` (n, 2, s, s) at `points` (n, k, 2)."""
+    """(n, k, 2): `motion` (n, 2, side, side) at `points` (n, k, 2)."""
     import torch
 
     places = 2 * points[:, None] / (motion.shape[-1] - 1) - 1

@@ -1,7 +1,7 @@
-"""What a performer's face does through a clip: expression in millimetres on the head, away from the face at rest.
+"""Performance: what a performer's face does through a clip, in millimetres on the head away from the face at rest.
 
-Landmarks are read with care: they leave a gap between lips that are closed and a third of an eye that is shut, and
-brows that rise or a mouth that opens bend the fit of the head.
+Landmarks are biased: they leave a gap between closed lips and a third of an eye that is shut, and raised brows or an
+open mouth bend the fit of the head. The clip itself shows by how much.
 """
 
 from __future__ import annotations
@@ -13,110 +13,156 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from fsgan_core.contract.errors import ParameterError
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, JAW, LANDMARK_COUNT, MOUTH
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, fit_head_pose
 from fsgan_core.faces.track import Face
+from fsgan_core.runtime.arrays import Angles, AnyArray, IndexArray, Points, Points3D, Vector
 from fsgan_core.stages.warp_points import Performer
 
+# Landmarks that face each other: lids (right eye first) and inner lips.
 UPPER_LIDS, LOWER_LIDS = np.array([37, 38, 43, 44]), np.array([41, 40, 47, 46])
-UPPER_LIPS, LOWER_LIPS = np.array([61, 62, 63]), np.array([67, 66, 65])  # inner
+UPPER_LIPS, LOWER_LIPS = np.array([61, 62, 63]), np.array([67, 66, 65])
 _CHIN, _LOWER_LIP = slice(7, 10), slice(56, 59)
-_DEFAULT_JAW_SHARE = 0.6  # chin's way over the lower lip's, where a clip does not say
-
-_DEFAULT_SHUT_SHARE = (
-    0.25  # a lid gap that landmarks give for a shut eye, over the open one, where a clip shows no blink
-)
-_SLIT_SHARE = 0.1  # of the open eye: a gap that lashes close
-_MAX_SHUT_LIPS = 3.0  # mm: most that landmarks give for closed lips
-_DEPTH_VARIANCE = 0.1  # variance of depth over that of x and y in what an expression moves
-
+_JAW_AND_LIPS = np.r_[JAW, MOUTH]
 # What moves by itself: jaw, brows, lids without the eyes' corners, lips.
-_SOFT_LANDMARKS = np.r_[0:27, 37, 38, 40, 41, 43, 44, 46, 47, 48:68]
+_SOFT_LANDMARKS = np.r_[JAW.start : BROW_L.stop, 37, 38, 40, 41, 43, 44, 46, 47, MOUTH]
+
+# How landmarks read on a person.
+_WIDE_PERCENTILE, _OPEN_SHARE = 90, 0.7  # of lid gaps; share of that gap from which on an eye counts as open
+_SHUT_PERCENTILE, _BLINK_SHARE = 2, 0.6  # of lid gaps; share of the open gap below which the clip shows a blink
+_DEFAULT_SHUT_SHARE = 0.25  # of the open gap, that landmarks leave of a shut eye, if the clip shows no blink
+_SLIT_SHARE = 0.1  # of the open eye: a gap that lashes close
+_CLOSED_LIPS_PERCENTILE, _CLOSED_LIPS_MARGIN = 10, 1.0  # of lip gaps; mm above the least one
+_MAX_SHUT_LIPS = 3.0  # mm: most that landmarks leave between closed lips
+_SHUT_LIPS_SLACK = 0.2  # mm
+_SURE_LIPS_FACTOR, _SURE_LIPS_OFFSET = (
+    4,
+    1.0,
+)  # times the gap of shut lips, plus mm: from here on a gap is read as it is
+_LID_SPLIT = -0.7, 0.3  # of a change of the gap, that upper and lower lid move down
+_LIP_SPLIT = -0.5, 0.5  # likewise of the inner lips
+
+# The face at rest, and the fit of the head.
+_REST_LIP_GAP = 1.5  # mm: lips open this far quarter a frame's weight
+_MIN_CONFIDENCE = 1e-3
+_DEFAULT_JAW_SHARE = 0.6  # of the lower lip's travel, that the chin makes, if the clip does not tell
+_JAW_PRIOR = 4.0  # mm squared for each frame: weight of that default
+_JAW_SHARE_RANGE = (0.2, 0.9)
+_DEPTH_VARIANCE = 0.1  # of an expression's movement, over the variance of x and y
+_LIFT_RIDGE = 1e-3
+_POSE_ROUNDS = 2
+_OVERSHOOT = 1.7  # soft landmarks hold the fit back, so they go a little beyond their places at rest
 
 
 @dataclass(frozen=True)
 class Performance:
     """What a performer's face does through a clip.
 
-    frames: (n,) ascending. moved: (n, 68, 3) mm away from the face at rest. lids: (n, 2) openness of the right and the
-    left eye, 0 shut, 1 as usual. lid_gaps: (n, 4) mm, right eye first. lips: (n, 3) mm between the inner lips. chin:
-    (n,) mm down. turn: (n, 3) yaw, pitch, roll. rest: (68, 3) mm, the face at rest. faces: `settled`, and their poses.
+    Attributes:
+        frames: (n,) ascending.
+        offsets: (n, 68, 3) mm away from the face at rest.
+        lid_openness: (n, 2) of right and left eye, 0 shut, 1 as open as usual.
+        lid_gaps: (n, 4) mm, right eye first.
+        lip_gaps: (n, 3) mm between the inner lips.
+        chin_drop: (n,) mm down.
+        head_angles: (n, 3) yaw, pitch, roll in degrees.
+        rest_shape: (68, 3) mm, the face at rest.
+        faces: With corrected gaps (`correct_gaps`).
+        poses: Of these faces.
     """
 
-    frames: np.ndarray
-    offsets: np.ndarray
-    lid_openness: np.ndarray
-    lid_gaps: np.ndarray
-    lip_gaps: np.ndarray
-    chin_drop: np.ndarray
-    head_angles: np.ndarray
-    rest_shape: np.ndarray
+    frames: Vector
+    offsets: AnyArray
+    lid_openness: AnyArray
+    lid_gaps: AnyArray
+    lip_gaps: AnyArray
+    chin_drop: Vector
+    head_angles: Angles
+    rest_shape: Points3D
     faces: tuple[Face, ...]
     poses: tuple[HeadPose, ...]
 
 
 @dataclass(frozen=True)
 class LandmarkBias:
-    """lids, lids_shut: (2,) mm that landmarks give for right and left eye open and shut; lips_shut: for closed lips."""
+    """What landmarks measure on one person, in mm.
 
-    open_lids: np.ndarray
-    shut_lids: np.ndarray
+    Attributes:
+        open_lids: (2,) gap of right and left eye when open.
+        shut_lids: (2,) when shut.
+        shut_lips: Gap of closed lips.
+    """
+
+    open_lids: Vector
+    shut_lids: Vector
     shut_lips: float
 
 
 def measure_landmark_bias(performer: Performer) -> LandmarkBias:
-    """How landmarks read on this person, from the clip itself: the usual gap of open lids, the least ones seen."""
+    """Measure how landmarks read on a person, from the usual and the least gaps in the clip."""
     gaps = [_measure_gaps(face, performer.pixel_aspect) for face in performer.faces.values()]
     lids = np.array([lid for lid, _ in gaps]).reshape(-1, 2, 2).mean(2)
     lips = np.array([lip for _, lip in gaps]).mean(1)
-    wide = np.percentile(lids, 90, axis=0)
-    usual = np.array([np.median(eye[eye > 0.7 * most]) for eye, most in zip(lids.T, wide, strict=True)])
-    least = np.percentile(lids, 2, axis=0)
-    shut = np.where(least < 0.6 * usual, least, _DEFAULT_SHUT_SHARE * usual)
-    closed = min(float(np.percentile(lips, 10)), float(lips.min()) + 1.0, _MAX_SHUT_LIPS)
-    return LandmarkBias(usual, shut, max(closed, 0.0) + 0.2)
+    wide = np.percentile(lids, _WIDE_PERCENTILE, axis=0)
+    usual = np.array([np.median(eye[eye > _OPEN_SHARE * most]) for eye, most in zip(lids.T, wide, strict=True)])
+    least = np.percentile(lids, _SHUT_PERCENTILE, axis=0)
+    shut = np.where(least < _BLINK_SHARE * usual, least, _DEFAULT_SHUT_SHARE * usual)
+    closed = min(
+        float(np.percentile(lips, _CLOSED_LIPS_PERCENTILE)), float(lips.min()) + _CLOSED_LIPS_MARGIN, _MAX_SHUT_LIPS
+    )
+    return LandmarkBias(usual, shut, max(closed, 0.0) + _SHUT_LIPS_SLACK)
 
 
 def correct_gaps(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Face:
-    """The face with lids and inner lips as far open as they are: gaps that landmarks give for shut ones become 0."""
+    """Correct the landmarks of lids and inner lips, so that gaps of shut ones become 0."""
     pose = fit_head_pose(face.landmarks, pixel_aspect)
     lids, lips = _measure_gaps(face, pixel_aspect)
     shut = np.repeat(bias.shut_lids + _SLIT_SHARE * bias.open_lids, 2)
     sure = (shut + np.repeat(bias.open_lids, 2)) / 2
     lid_change = _unbias_gaps(lids, shut, sure) - lids
-    lip_change = _unbias_gaps(lips, np.full(3, bias.shut_lips), np.full(3, 4 * bias.shut_lips + 1.0)) - lips
-    change = np.zeros((68, 3))
-    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = -0.7 * lid_change, 0.3 * lid_change
-    change[UPPER_LIPS, 1], change[LOWER_LIPS, 1] = -0.5 * lip_change, 0.5 * lip_change
+    sure_lips = np.full(3, _SURE_LIPS_FACTOR * bias.shut_lips + _SURE_LIPS_OFFSET)
+    lip_change = _unbias_gaps(lips, np.full(3, bias.shut_lips), sure_lips) - lips
+    change = np.zeros((LANDMARK_COUNT, 3))
+    change[UPPER_LIDS, 1], change[LOWER_LIDS, 1] = _LID_SPLIT[0] * lid_change, _LID_SPLIT[1] * lid_change
+    change[UPPER_LIPS, 1], change[LOWER_LIPS, 1] = _LIP_SPLIT[0] * lip_change, _LIP_SPLIT[1] * lip_change
     return face.with_landmarks(face.landmarks + project_change(change, pose) / (pixel_aspect, 1.0))
 
 
-def measure_lid_gaps(face: Face, pixel_aspect: float) -> np.ndarray:
-    """(4,) gaps of the lids in mm, right eye first."""
+def measure_lid_gaps(face: Face, pixel_aspect: float) -> Vector:
+    """Measure the gaps of the lids in mm: (4,), right eye first."""
     return _measure_gaps(face, pixel_aspect)[0]
 
 
-def _unbias_gaps(gaps: np.ndarray, shut: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Gaps as they are: from `sure` on what landmarks say, below it less, down to 0 at `shut`."""
+def _unbias_gaps(gaps: Vector, shut: Vector, sure: Vector) -> Vector:
+    """The true gaps: as measured from `sure` on, smaller below it, 0 at `shut`."""
     low = np.maximum(0, sure * (gaps - shut) / np.maximum(sure - shut, 1e-6))
     return np.where(gaps >= sure, gaps, low)
 
 
-def _measure_gaps(face: Face, pixel_aspect: float, pose: HeadPose | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Gaps in mm of the lids (4,), right eye first, and of the inner lips (3,), along the head's own down."""
+def _measure_gaps(face: Face, pixel_aspect: float, pose: HeadPose | None = None) -> tuple[Vector, Vector]:
+    """Gaps in mm of the lids (4,), right eye first, and of the inner lips (3,), along the head's own down direction."""
     pose = pose or fit_head_pose(face.landmarks, pixel_aspect)
     points = face.landmarks * (pixel_aspect, 1.0)
     down = pose.rotation[:2, 1]
     along = points @ (down / (down @ down)) / pose.scale
     depth = 1 + (FACE_MODEL @ pose.rotation.T)[:, 2] / pose.distance
 
-    def measure_gap(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    def measure_gap(upper: IndexArray, lower: IndexArray) -> Vector:
         return np.asarray((along[lower] - along[upper]) * (depth[lower] + depth[upper]) / 2)
 
     return measure_gap(UPPER_LIDS, LOWER_LIDS), measure_gap(UPPER_LIPS, LOWER_LIPS)
 
 
-def project_change(change: np.ndarray, pose: HeadPose) -> np.ndarray:
-    """(68, 2) square pixels that points of the head move in the picture when they move by `change` (68, 3) mm."""
+def project_change(change: Points3D, pose: HeadPose) -> Points:
+    """Project movements on the head to movements in the picture.
+
+    Args:
+        change: (68, 3) mm.
+        pose: The head's pose.
+
+    Returns:
+        (68, 2) square pixels.
+    """
     depth = 1 + (FACE_MODEL @ pose.rotation.T)[:, 2:] / pose.distance
     return np.asarray(pose.scale * (change @ pose.rotation.T)[:, :2] / depth)
 
@@ -124,8 +170,20 @@ def project_change(change: np.ndarray, pose: HeadPose) -> np.ndarray:
 def measure_performance(
     performer: Performer, bias: LandmarkBias, rest_frame: int | None = None, name: str = "rest"
 ) -> Performance:
-    """A performer's expression, relative to the face at rest: found over the clip (brows: the median; mouth and jaw:
-    frames with closed lips count most), or the one of `rest_frame`. Raises ParameterError when that has no face."""
+    """Measure a performer's expression relative to the face at rest.
+
+    The face at rest is found over the clip: the median, and for mouth and jaw a mean in which closed lips count most.
+    Or it is the face of `rest_frame`.
+
+    Args:
+        performer: The person.
+        bias: How landmarks read on this person.
+        rest_frame: A frame that shows the face at rest.
+        name: Name of the parameter that set it, for the message.
+
+    Raises:
+        ParameterError: The rest frame shows no face.
+    """
     frames = np.array(sorted(performer.faces))
     faces = [correct_gaps(performer.faces[int(frame)], performer.pixel_aspect, bias) for frame in frames]
     if rest_frame is not None and rest_frame not in performer.faces:
@@ -139,19 +197,21 @@ def measure_performance(
     if rest_frame is not None:
         at_rest = offsets[int(np.searchsorted(frames, rest_frame))]
     else:
-        closed = 1 / (1 + (lips.mean(1) / 1.5) ** 2) ** 2 * np.array([face.confidence + 1e-3 for face in faces])
+        closed = (
+            1
+            / (1 + (lips.mean(1) / _REST_LIP_GAP) ** 2) ** 2
+            * np.array([face.confidence + _MIN_CONFIDENCE for face in faces])
+        )
         at_rest = np.median(offsets, axis=0)
-        speaking = np.r_[0:17, 48:68]
-        at_rest[speaking] = np.tensordot(closed / closed.sum(), offsets[:, speaking], 1)
+        at_rest[_JAW_AND_LIPS] = np.tensordot(closed / closed.sum(), offsets[:, _JAW_AND_LIPS], 1)
     moved = offsets - at_rest
-    for brow in (slice(17, 22), slice(22, 27)):  # hair and creases are taken for a brow, most often at one point of it
+    for brow in (BROW_R, BROW_L):  # one point of a brow often jumps to hair or a crease
         five = moved[:, brow]
         moved[:, brow] = np.median([five[:, [0, 0, 1, 2, 3]], five, five[:, [1, 2, 3, 4, 4]]], axis=0)
     lip, chin = moved[:, _LOWER_LIP, 1].mean(1), moved[:, _CHIN, 1].mean(1)
-    # The outline's points are the least steady ones: the chin is taken to follow the lower lip, as much as this
-    # person's does.
-    prior = 4.0 * len(frames)
-    follow = float(np.clip((lip @ chin + prior * _DEFAULT_JAW_SHARE) / (lip @ lip + prior), 0.2, 0.9))
+    # The jaw's landmarks are the least steady, so the chin follows the lower lip, as much as on this person.
+    prior = _JAW_PRIOR * len(frames)
+    follow = float(np.clip((lip @ chin + prior * _DEFAULT_JAW_SHARE) / (lip @ lip + prior), *_JAW_SHARE_RANGE))
     openness = (lids / np.repeat(bias.open_lids, 2)).reshape(-1, 2, 2).mean(2)
     return Performance(
         frames,
@@ -167,9 +227,12 @@ def measure_performance(
     )
 
 
-def resample_performance(acted: Performance, times: np.ndarray) -> Performance:
-    """The performance at any times, between frames by monotone cubics (which never overshoot: closed lips stay
-    closed); outside the clip the first or the last frame is held."""
+def resample_performance(acted: Performance, times: Vector) -> Performance:
+    """Sample a performance at any times.
+
+    Between frames by monotone cubics, which never overshoot, so closed lips stay closed. Outside the clip the first or
+    the last frame is held.
+    """
     if len(acted.frames) == 1:
         index = np.zeros(len(times), int)
         return replace(acted, frames=times, **{key: getattr(acted, key)[index] for key in _CURVE_FIELDS})
@@ -185,34 +248,34 @@ _CURVE_FIELDS = ("offsets", "lid_openness", "lid_gaps", "lip_gaps", "chin_drop",
 
 
 def fit_rigid_pose(face: Face, performer: Performer) -> HeadPose:
-    """The head's pose without what the face does: brows, lids, mouth and jaw are taken to be at rest. With them, brows
-    that rise would count as a head that tilts."""
+    """Fit the head's pose without what the face does: brows, lids, mouth and jaw are put at rest, otherwise raised
+    brows would count as a tilted head.
+    """
     points = face.landmarks.copy()
-    for _ in range(2):
+    for _ in range(_POSE_ROUNDS):
         at_rest = fit_head_pose(points, performer.pixel_aspect).project(performer.rest_shape[_SOFT_LANDMARKS]) / (
             performer.pixel_aspect,
             1.0,
         )
-        points[_SOFT_LANDMARKS] += 1.7 * (
-            at_rest - points[_SOFT_LANDMARKS]
-        )  # these points hold the fit back: a little further is there
+        points[_SOFT_LANDMARKS] += _OVERSHOOT * (at_rest - points[_SOFT_LANDMARKS])
     return fit_head_pose(points, performer.pixel_aspect)
 
 
-def _lift_to_head(face: Face, pose: HeadPose, performer: Performer) -> np.ndarray:
-    """(68, 3) mm: the likeliest move on the head that takes the person's own face to these landmarks. Depth, which a
-    picture hardly shows, is moved as little as will do."""
+def _lift_to_head(face: Face, pose: HeadPose, performer: Performer) -> Points3D:
+    """(68, 3) mm: the likeliest movement on the head that takes the person's own face to these landmarks. Depth,
+    which a picture hardly shows, moves as little as possible.
+    """
     depth = 1 + (FACE_MODEL @ pose.rotation.T)[:, 2:] / pose.distance
     points = face.landmarks * (performer.pixel_aspect, 1.0)
     seen = ((points - pose.translation) / pose.scale) * depth - (performer.rest_shape @ pose.rotation.T)[:, :2]
     rows = pose.rotation[:2]
     prior = np.diag([1.0, 1.0, _DEPTH_VARIANCE])
-    lift = prior @ rows.T @ np.linalg.inv(rows @ prior @ rows.T + 1e-3 * np.eye(2))
+    lift = prior @ rows.T @ np.linalg.inv(rows @ prior @ rows.T + _LIFT_RIDGE * np.eye(2))
     return np.asarray(seen @ lift.T)
 
 
 def correct_performer(performer: Performer) -> Performer:
-    """The actor with every face `settled`, as views for patches are wanted."""
+    """Correct the gaps of all faces of a performer, as views for patches need them."""
     bias = measure_landmark_bias(performer)
     faces: Mapping[int, Face] = {
         frame: correct_gaps(face, performer.pixel_aspect, bias) for frame, face in performer.faces.items()
