@@ -10,7 +10,6 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Plane, Points
 
-LUMA_WEIGHTS = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of R, G, B (ITU-R BT.709)
 HALF_COVERED = 0.5  # matte value from which on a pixel counts as inside
 MAX_HALF = 65504.0  # the largest half float
 MIN_SIGMA_DRAWN = 0.3  # pixels: a narrower feather is not worth a blur

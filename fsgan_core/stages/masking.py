@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import MOUTH_INNER
-from fsgan_core.contract.layers import MATTES, MATTE_FACE, MATTE_MOUTH, META_TEXTURE
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.track import Face

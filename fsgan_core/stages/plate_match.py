@@ -12,8 +12,9 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import Image, Mask, Matte, Plane, Vector
-from fsgan_core.stages.image_ops import LUMA_WEIGHTS, blur_weighted
+from fsgan_core.stages.image_ops import blur_weighted
 
 # Light.
 LIGHT_SIZE = 0.3  # of the face: coarser shading is the light's, finer shading is the face's own

@@ -12,7 +12,7 @@ import OpenImageIO as oiio
 import pytest
 
 from fsgan_core.contract.landmarks import MOUTH_INNER
-from fsgan_core.contract.layers import MATTES, MATTE_MOUTH, META_MOUTH, META_TEXTURE
+from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH, META_TEXTURE
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr

@@ -18,11 +18,12 @@ from scipy.interpolate import PchipInterpolator
 
 from fsgan_core.contract.landmarks import EYE_L, EYE_R, LANDMARK_COUNT, MOUTH_OUTER
 from fsgan_core.faces.pose import fit_head_pose
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Plane, PointMap, Points, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame, project_turn
-from fsgan_core.stages.image_ops import LUMA_WEIGHTS, draw_polygon, measure_signed_distance, smoothstep
+from fsgan_core.stages.image_ops import draw_polygon, measure_signed_distance, smoothstep
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 from fsgan_core.stages.warp_points import NOSE_BASE
 
@@ -42,7 +43,8 @@ LID_BAND, LIP_BAND = 14.0, 7.0  # beyond an opening, that follows its own side o
 LOWER_LID_INSET = 0.2  # of the open eye: how far inside it landmarks of the lower lid may be
 LASH_SHARE = 0.12  # of the open eye: the dark line that moves with an upper lid
 CORNER_INSET = 0.08  # of the eye's width: how far inside its corners landmarks may be
-OUTER_CORNER_SHARE, INNER_CORNER_SHARE = 0.35, 0.15  # of the open eye: what lies above and below its corners
+OUTER_CORNER_SHARE, INNER_CORNER_SHARE = 0.35, 0.15  # of the open eye: how far above and below its corners
+CORNER_DIFFERENCE = 0.2  # between the two, for the eye whose inner corner comes first
 CHEEKBONE_DROP = 18.0  # mm below the eye
 CHEEKBONE_SHARES = (0.0, 0.5, 1.0)  # of the way from the outer to the inner corner
 
@@ -242,7 +244,9 @@ def _place_corner_points(own: Points68, goal: Points68) -> tuple[Points, Points]
         gap = own[list(lids[1])].mean(0) - own[list(lids[0])].mean(0)
         left = goal[list(lids[1])].mean(0) - goal[list(lids[0])].mean(0)
         closing = smoothstep(np.array(1 - np.linalg.norm(left) / max(float(np.linalg.norm(gap)), 1e-6)))
-        for corner, share in ((2 * eye, 0.35 - 0.2 * eye), (2 * eye + 1, 0.15 + 0.2 * eye)):
+        first = OUTER_CORNER_SHARE - CORNER_DIFFERENCE * eye
+        second = INNER_CORNER_SHARE + CORNER_DIFFERENCE * eye
+        for corner, share in ((2 * eye, first), (2 * eye + 1, second)):
             upper[corner] -= share * closing * gap
             lower[corner] += share * closing * gap
     return upper, lower

@@ -35,10 +35,7 @@ _SLIT_SHARE = 0.1  # of the open eye: a gap that lashes close
 _CLOSED_LIPS_PERCENTILE, _CLOSED_LIPS_MARGIN = 10, 1.0  # of lip gaps; mm above the least one
 _MAX_SHUT_LIPS = 3.0  # mm: most that landmarks leave between closed lips
 _SHUT_LIPS_SLACK = 0.2  # mm
-_SURE_LIPS_FACTOR, _SURE_LIPS_OFFSET = (
-    4,
-    1.0,
-)  # times the gap of shut lips, plus mm: from here on a gap is read as it is
+_SURE_LIPS_FACTOR, _SURE_LIPS_OFFSET = 4, 1.0  # times the gap of shut lips, plus mm: wider gaps are true
 _LID_SPLIT = -0.7, 0.3  # of a change of the gap, that upper and lower lid move down
 _LIP_SPLIT = -0.5, 0.5  # likewise of the inner lips
 
