@@ -1,9 +1,9 @@
-"""Which source frames a target frame is made from: the plan of views over a whole clip, from tracks alone.
+"""Views: which source frames a target frame is made from, planned over a whole clip from tracks alone.
 
-The appearance map (paper, section 3.2) gives three views and their barycentric weights for the target's pose. From
-each cell the view that is nearest in expression and shape stands in. One leading view gives the detail: the cheapest
-way through the clip, where a frame costs what its view differs in pose, expression and shape, and a change of view
-costs extra. Weights are smoothed over neighbouring frames, so that views fade and never pop.
+The appearance map gives three views and their barycentric weights for the target's pose (FSGAN, arXiv 1908.05932,
+section 3.2). In each cell the view nearest in expression and shape is taken. One leading view gives the detail: the
+cheapest path through the clip, where each frame costs what its view differs in pose, expression and shape, and a change
+of view costs extra. Weights are smoothed over neighbouring frames, so views fade and never pop.
 """
 
 from __future__ import annotations
@@ -23,37 +23,49 @@ from fsgan_core.faces.geometry import apply_affine, fit_similarity
 from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.faces.track import Face
+from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, Blink, measure_openness, open_eyes, plan_blink
 from fsgan_core.stages.motion.performance import measure_landmark_bias
-from fsgan_core.stages.warp_points import Performer
+from fsgan_core.stages.smoothing import smooth_weights
+from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
-FADE_FRAMES = 3  # frames on either side over which a change of view is spread
-POSE_UNIT = 10.0  # degrees that cost as much as one unit of expression
-MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # openings, shares of the eye distance, that cost one unit of expression
-EXPRESSION_UNIT = 2.0  # mm, root of the mean square over lids, lips and brows, that cost one unit
-SHAPE_UNIT = 1.0  # mm on an average face, likewise over all but the jaw, head turned as it is, that cost one unit
-EXPRESSION_COST = 1.0  # what a unit of a view's own expression costs
-ERROR_UNIT = 3.0  # mm of misfit between landmarks and head that cost one unit
-MAX_VIEWS = 400  # of a long source so many views are considered, evenly spread
-SWITCH_COST = 4.0  # what a change of the leading view costs, in units
-SHUT_EYE_COST = (
-    6.0  # what an eye that is shut costs a view: a lid can be slid over an eye, no eye be shown that a lid hides
-)
-UNLIKE_UNIT = 0.02  # of the descriptor's unit, that a view shows less of its person than others, that cost one unit
-MIRROR_COST = 4.0  # what a mirrored view costs more: a face is not the same on both sides
-MIRROR_SWITCH_FACTOR = 3.0  # changes of view that a change into the mirror or out of it costs as much as
-MIN_WEIGHT = 0.02  # a view of less weight is not warped at all
-MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which a frame is flagged
-MIN_MOUTH_OPENING = 0.03  # an inner mouth open by less than this needs no teeth
-INNER_LANDMARKS = slice(17, 68)
-FRONTAL_FACE = FACE_MODEL[INNER_LANDMARKS, :2]  # mm
+# A difference that costs one unit.
+POSE_UNIT = 10.0  # degrees of yaw and pitch
+MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # of the eyes' distance: openings
+EXPRESSION_UNIT = 2.0  # mm, root mean square over lids, lips and brows
+SHAPE_UNIT = 1.0  # mm on an average face, root mean square over all but the jaw, as the head is turned
+ERROR_UNIT = 3.0  # mm of misfit between landmarks and head
+UNLIKE_UNIT = 0.02  # of the descriptor's distance, by which a view looks less like its person than others do
+
+# Costs, in these units.
+EXPRESSION_COST = 1.0  # per unit of a view's own expression
+BROWS_WEIGHT, EYES_WEIGHT = 0.5, 1.5  # of parts of an expression; lips have 1
+SHUT_EYE_COST = 6.0  # of a shut eye: a lid can be moved over an eye, but nothing shows the eye behind a lid
+MIRROR_COST = 4.0  # of a mirrored view: the two sides of a face differ
+SWITCH_COST = 4.0  # of a change of the leading view
+MIRROR_SWITCH_FACTOR = 3.0  # times that for a change between mirrored and other views
+
+FADE_FRAMES = 3  # on either side, over which a change of view is spread
+MAX_VIEWS = 400  # that are considered, evenly spread over a long source
+MAX_ARTIST_WEIGHT = 1e6
+MIN_WEIGHT = 0.02  # a view of less weight is not warped
+MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which on a frame is flagged
+MIN_MOUTH_OPENING = 0.03  # of the eyes' distance: a mouth open by less needs no teeth
+ENOUGH_MOUTH = 0.6  # of the target's opening: a source's mouth open this far shows its teeth
+FRONTAL_FACE = FACE_MODEL[BROWS_TO_MOUTH, :2]  # mm
 
 
 @dataclass(frozen=True, order=True)
 class ViewRef:
-    """A source frame: the number of the source clip in the shot, and the frame. mirrored: flipped, left for right."""
+    """Reference to a source frame.
+
+    Attributes:
+        clip: Number of the source clip in the shot, from 0.
+        frame: Frame number.
+        mirrored: Whether the view is flipped, left for right.
+    """
 
     clip: int
     frame: int
@@ -62,7 +74,13 @@ class ViewRef:
 
 @dataclass(frozen=True)
 class WeightedView:
-    """light: share in the low frequencies, barycentric. detail: share in the high ones, 1 for a single leading view."""
+    """A view and its share of a frame.
+
+    Attributes:
+        view: The view.
+        light: Share in the low frequencies, barycentric.
+        detail: Share in the high frequencies, 1 for a single leading view.
+    """
 
     view: ViewRef
     light: float
@@ -71,9 +89,15 @@ class WeightedView:
 
 @dataclass(frozen=True)
 class FramePlan:
-    """views: leading first; light and detail each sum to 1. others: further views, for what these do not show.
-    inner_mouth: share of the source's own inner mouth, 1, or of the target's, 0. blink: how eyes
-    that the views show open are closed. flags: "pose-clamped", "mirrored-view"."""
+    """What one target frame is made from.
+
+    Attributes:
+        views: Leading view first; light and detail each sum to 1.
+        further_views: For what these do not show.
+        inner_mouth: 1 takes the source's inner mouth, 0 the target's.
+        blink: How eyes that the views show open are closed.
+        flags: "pose-clamped", "mirrored-view".
+    """
 
     views: tuple[WeightedView, ...]
     further_views: tuple[ViewRef, ...] = ()
@@ -89,30 +113,37 @@ def plan_views(
     names: Sequence[str],
     unlikeness: Mapping[ViewRef, float] | None = None,
 ) -> dict[int, FramePlan]:
-    """A plan for every frame of `target`.
+    """Plan the views of every frame of the target.
 
-    sources: the person in each source clip. names: a short name of each clip, for `params.views` and such. unlike: of
-    views that were looked at, how far they are from their person when they wear the target's expression
-    (`stages.recognition.unlikeness`); the others count as the mean of these.
-    Raises NoFaceError when no view is left, ParameterError for a view that is not there.
+    Args:
+        sources: The person in each source clip.
+        target: The person in the target.
+        params: Settings of the reenact stage.
+        names: A short name of each source clip, as `params.views` and the like use them.
+        unlikeness: Of views that were examined, how unlike their person they look with the target's expression
+            (`recognition.measure_unlikeness`); all others get the mean of these.
+
+    Raises:
+        NoFaceError: No view is left.
+        ParameterError: A setting names a view that does not exist.
     """
     pool = _list_candidates(sources, params, names)
     if not target.faces:
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    usual = measure_landmark_bias(target)
-    poses, wanted_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
+    bias = measure_landmark_bias(target)
+    poses, target_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
     pose, likeness = _compute_costs(pool, faces, target, params, unlikeness or {})
-    flipped = np.array([one.ref.mirrored for one in pool])
-    leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold, flipped)
+    is_mirrored = np.array([one.ref.mirrored for one in pool])
+    leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold, is_mirrored)
 
-    detail = np.zeros((len(frames), len(pool)))
+    detail: Matrix = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
-    light, clamped = _compute_light_shares(wanted_poses, poses, likeness, flipped, leading, params.minimum_radius)
+    light, clamped = _compute_light_shares(target_poses, poses, likeness, is_mirrored, leading, params.minimum_radius)
     if params.combine == "leading":
         light = detail.copy()
-    detail, light = _smooth_weights(detail, frames), _smooth_weights(light, frames)
+    detail, light = smooth_weights(detail, frames, FADE_FRAMES), smooth_weights(light, frames, FADE_FRAMES)
     if params.combine == "barycentric":
         detail = light
     inner = _choose_mouth_shares(
@@ -120,7 +151,7 @@ def plan_views(
         detail @ np.array([one.mouth_gap for one in pool]),
         np.array([_measure_mouth(face, target) for face in faces]),
     )
-    inner = _smooth_weights(inner[:, None], frames)[:, 0]
+    inner = smooth_weights(inner[:, None], frames, FADE_FRAMES)[:, 0]
     eyes = detail @ np.array([one.eye_openness for one in pool])
 
     plans = {}
@@ -131,10 +162,10 @@ def plan_views(
             views=tuple(
                 WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0])) for v in chosen
             ),
-            further_views=_choose_further_views(poses, flipped, set(chosen), pool),
+            further_views=_choose_further_views(poses, is_mirrored, set(chosen), pool),
             inner_mouth=float(inner[t]),
-            blink=plan_blink(faces[t], target.pixel_aspect, usual, eyes[t]),
-            flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if flipped[leading[t]] else [])),
+            blink=plan_blink(faces[t], target.pixel_aspect, bias, eyes[t]),
+            flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if is_mirrored[leading[t]] else [])),
         )
     return plans
 
@@ -147,8 +178,13 @@ def find_promising_views(
     names: Sequence[str],
     count: int,
 ) -> list[ViewRef]:
-    """The views, at most `count`, that cost some of these frames of `target` least, ascending. Raises as
-    `plan_views`."""
+    """Find the views, at most `count`, that cost least in some of these frames of the target.
+
+    Arguments and errors as for `plan_views`.
+
+    Returns:
+        The views in ascending order.
+    """
     pool = _list_candidates(sources, params, names)
     pose, likeness = _compute_costs(pool, [target.faces[frame] for frame in frames], target, params, {})
     cheapest = np.argsort((pose + likeness).min(0), kind="stable")[:count]
@@ -161,15 +197,15 @@ def _compute_costs(
     target: Performer,
     params: ReenactParams,
     unlikeness: Mapping[ViewRef, float],
-) -> tuple[np.ndarray, np.ndarray]:
-    """What each view of the pool costs for each of the target's faces, (t, v) units: its pose, and all else."""
+) -> tuple[Matrix, Matrix]:
+    """What each view costs for each of the target's faces, (faces, views) units: its pose, and everything else."""
     pose = (
         np.linalg.norm(_stack_angles(faces)[:, None] - _stack_angles([one.face for one in pool])[None], axis=2)
         / POSE_UNIT
     )
-    usual = measure_landmark_bias(target)
+    bias = measure_landmark_bias(target)
     shown = np.stack([_make_feature_vector(one.face, one.performer) for one in pool])
-    wanted = np.stack([_make_feature_vector(open_eyes(face, target.pixel_aspect, usual), target) for face in faces])
+    goals = np.stack([_make_feature_vector(open_eyes(face, target.pixel_aspect, bias), target) for face in faces])
     mean = sum(unlikeness.values()) / max(len(unlikeness), 1)
     preference = np.array(
         [
@@ -180,29 +216,37 @@ def _compute_costs(
             for one in pool
         ]
     )
-    return pose, params.expression * _measure_distances(wanted, shown) + preference[None]
+    return pose, params.expression * _measure_distances(goals, shown) + preference[None]
 
 
-def _stack_angles(faces: Sequence[Face]) -> np.ndarray:
-    """(n, 2) yaw and pitch, degrees."""
+def _stack_angles(faces: Sequence[Face]) -> Matrix:
+    """(n, 2) yaw and pitch in degrees."""
     return np.array([face.euler[:2] for face in faces])
 
 
 def _compute_light_shares(
-    wanted: np.ndarray, poses: np.ndarray, likeness: np.ndarray, flipped: np.ndarray, leading: np.ndarray, radius: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (t, v) of views in the low frequencies, by the appearance map; and (t,) whether a pose lies outside it.
+    target_poses: Matrix, poses: Matrix, likeness: Matrix, is_mirrored: Mask, leading: IndexArray, radius: float
+) -> tuple[Matrix, Mask]:
+    """Shares (frames, views) in the low frequencies by the appearance map, and (frames,) whether a pose lies outside
+    it.
 
-    wanted (t, 2), poses (v, 2): yaw and pitch. likeness: (t, v), what a view costs beside its pose. leading: (t,); a
-    view in the mirror has its light from there too, since it falls from the other side.
+    If the leading view is mirrored, the light comes from mirrored views too, since it falls from the other side.
+
+    Args:
+        target_poses: (frames, 2) yaw and pitch.
+        poses: (views, 2) yaw and pitch.
+        likeness: (frames, views) what a view costs apart from its pose.
+        is_mirrored: (views,)
+        leading: (frames,) number of the leading view.
+        radius: Smallest distance of two views in the map, degrees.
     """
     light = np.zeros(likeness.shape)
-    clamped = np.zeros(len(wanted), bool)
-    sides = {bool(side): np.flatnonzero(flipped == side) for side in np.unique(flipped[leading])}
+    clamped = np.zeros(len(target_poses), bool)
+    sides = {bool(side): np.flatnonzero(is_mirrored == side) for side in np.unique(is_mirrored[leading])}
     maps = {side: AppearanceMap(poses[members], radius) for side, members in sides.items()}
     cells = {side: one.compute_cells() for side, one in maps.items()}
-    for t, (yaw, pitch) in enumerate(wanted):
-        side = bool(flipped[leading[t]])
+    for t, (yaw, pitch) in enumerate(target_poses):
+        side = bool(is_mirrored[leading[t]])
         query = maps[side].query(float(yaw), float(pitch))
         clamped[t] = query.outside_degrees > MAX_OUTSIDE
         for kept, weight in zip(query.indices, query.weights, strict=True):
@@ -214,9 +258,14 @@ def _compute_light_shares(
 
 @dataclass(frozen=True)
 class ViewChoice:
-    """What becomes of a source frame. state: USED; EXCLUDED by `reenact.views` or `reenact.exclude`; SPARE:
-    left out unasked, because its face is interpolated or the source has more than MAX_VIEWS. weight: the artist's
-    preference."""
+    """Whether a source frame is used as a view.
+
+    Attributes:
+        face: The face in it.
+        state: VIEW_USED; VIEW_EXCLUDED by `reenact.views` or `reenact.exclude`; or VIEW_SPARE: left out because its
+            face is interpolated or the source has more than MAX_VIEWS frames.
+        weight: The artist's preference.
+    """
 
     face: Face
     state: str
@@ -226,9 +275,15 @@ class ViewChoice:
 def choose_views(
     sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]
 ) -> dict[ViewRef, ViewChoice]:
-    """Every source frame that shows the face, ascending; what the artist says of one frame moves no other in or out.
+    """Choose the source frames to use as views; a setting for one frame does not change the choice of others.
 
-    sources, names: as for `plan_views`. Raises ParameterError for a view that is not there.
+    Arguments as for `plan_views`.
+
+    Returns:
+        Every source frame that shows the face, ascending.
+
+    Raises:
+        ParameterError: A setting names a view that does not exist.
     """
     everything = {
         ViewRef(clip, frame): face for clip, who in enumerate(sources) for frame, face in sorted(who.faces.items())
@@ -242,7 +297,7 @@ def choose_views(
             weight = float(value)
         except ValueError:
             weight = -1.0
-        if not name or not 0 < weight < 1e6:
+        if not name or not 0 < weight < MAX_ARTIST_WEIGHT:
             raise ParameterError(f"reenact.weights: '{text}' is not FRAME=WEIGHT with a weight above 0")
         preferred.update(dict.fromkeys(_find_named_views((name,), everything, names, "weights"), weight))
     wanted = [ref for ref in everything if not use or ref in use]
@@ -261,7 +316,12 @@ def choose_views(
 def list_used_views(
     sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]
 ) -> dict[ViewRef, ViewChoice]:
-    """Those of `chosen_views` that are used. Raises likewise, and NoFaceError when none is left."""
+    """List the views of `choose_views` that are used.
+
+    Raises:
+        NoFaceError: No view is left.
+        ParameterError: A setting names a view that does not exist.
+    """
     used = {ref: one for ref, one in choose_views(sources, params, names).items() if one.state == VIEW_USED}
     if not used:
         raise NoFaceError(
@@ -271,8 +331,14 @@ def list_used_views(
 
 
 def format_view_name(ref: ViewRef, names: Sequence[str]) -> str:
-    """A view as `reenact.exclude` and the like take it: FRAME; of several clips CLIP:FRAME, CLIP being the clip's
-    name, or its number, 1 being the first, where the name is another one's too or would be read as something else."""
+    """Name a view as `reenact.exclude` and the like take it.
+
+    FRAME if there is one source clip, else CLIP:FRAME. CLIP is the clip's name, or its number from 1 if the name is not
+    unique or would be misread.
+
+    >>> format_view_name(ViewRef(1, 1042), ["day", "night"])
+    'night:1042'
+    """
     if len(names) == 1:
         return str(ref.frame)
     name = names[ref.clip]
@@ -282,8 +348,17 @@ def format_view_name(ref: ViewRef, names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A view that may be taken, and whose it is. weight: the artist's preference. doubt: what it costs by itself.
-    mouth: `_mouth`. eyes: (2,), `openness`."""
+    """A view that can be chosen.
+
+    Attributes:
+        ref: The view.
+        face: The face in it.
+        performer: Its person.
+        weight: The artist's preference.
+        own_cost: `_compute_own_cost`, and shut eyes.
+        mouth_gap: `_measure_mouth`.
+        eye_openness: (2,) `measure_openness`.
+    """
 
     ref: ViewRef
     face: Face
@@ -291,10 +366,10 @@ class _Candidate:
     weight: float
     own_cost: float
     mouth_gap: float
-    eye_openness: np.ndarray
+    eye_openness: Vector
 
     def mirror(self, performer: Performer) -> _Candidate:
-        """The same in the mirror, where it is `who`."""
+        """The same view mirrored, of the mirrored `performer`."""
         return replace(
             self,
             ref=replace(self.ref, mirrored=True),
@@ -305,13 +380,13 @@ class _Candidate:
 
 
 def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
-    """The views that are used; those of the mirror behind the others."""
+    """The views that are used, then the mirrored ones if they are allowed."""
     chosen = list_used_views(sources, params, names)
-    usual = {clip: measure_landmark_bias(sources[clip]) for clip in {ref.clip for ref in chosen}}
+    biases = {clip: measure_landmark_bias(sources[clip]) for clip in {ref.clip for ref in chosen}}
     pool = []
     for ref, one in chosen.items():
         who = sources[ref.clip]
-        eyes = measure_openness(one.face, who.pixel_aspect, usual[ref.clip])
+        eyes = measure_openness(one.face, who.pixel_aspect, biases[ref.clip])
         doubt = _compute_own_cost(one.face, who) + SHUT_EYE_COST * float(np.maximum(OPEN_ENOUGH - eyes, 0).max())
         pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _measure_mouth(one.face, who), eyes))
     if params.mirror:
@@ -346,7 +421,7 @@ def _find_named_views(
 
 
 def _find_named_clips(text: str | None, names: Sequence[str]) -> set[int]:
-    """Numbers of the clips that are meant: by name, else by number from 1; all where none is said."""
+    """Numbers of the clips with a name; else by number from 1; all clips if `text` is None."""
     if text is None:
         return set(range(len(names)))
     return {clip for clip, name in enumerate(names) if name == text} or {
@@ -354,11 +429,12 @@ def _find_named_clips(text: str | None, names: Sequence[str]) -> set[int]:
     }
 
 
-def _make_feature_vector(face: Face, performer: Performer) -> np.ndarray:
-    """A face as one vector in units of cost: its expression, its shape as it is, and how far mouth and eyes stand open,
-    whoever it is. The less a view has to be bent to the target's face, the more of its person it keeps."""
+def _make_feature_vector(face: Face, performer: Performer) -> Vector:
+    """A face as one vector in units of cost: expression, shape as the head is turned, openings of mouth and eyes.
+    The less a view is warped, the more it still looks like its person.
+    """
     landmarks = face.landmarks * (performer.pixel_aspect, 1.0)
-    inner = landmarks[INNER_LANDMARKS]
+    inner = landmarks[BROWS_TO_MOUTH]
     shape = (apply_affine(fit_similarity(inner, FRONTAL_FACE), inner) - FRONTAL_FACE) / (
         SHAPE_UNIT * np.sqrt(len(FRONTAL_FACE))
     )
@@ -371,12 +447,12 @@ def _make_feature_vector(face: Face, performer: Performer) -> np.ndarray:
     )
 
 
-def _make_expression_vector(face: Face, performer: Performer) -> np.ndarray:
-    """What lids, lips and (half) brows differ from the actor's face at rest, in units of cost."""
+def _make_expression_vector(face: Face, performer: Performer) -> Vector:
+    """What lids, lips and brows differ from the person's face at rest, in units of cost."""
     moved = warp_points.measure_expression(face, performer)
     parts = [
-        0.5 * moved[BROWS],
-        1.5 * moved[EYES],
+        BROWS_WEIGHT * moved[BROWS],
+        EYES_WEIGHT * moved[EYES],
         moved[MOUTH_OUTER],
         moved[MOUTH_INNER],
     ]
@@ -385,39 +461,41 @@ def _make_expression_vector(face: Face, performer: Performer) -> np.ndarray:
 
 
 def _compute_own_cost(face: Face, performer: Performer) -> float:
-    """What a view costs by itself: landmarks that hardly fit a head (the detector was wrong), and a strong expression
-    of its own (a grimace cannot be warped into another one; a face at rest can)."""
+    """What a view costs by itself: landmarks that do not fit a head (the detector was wrong), and a strong
+    expression (a grimace cannot be warped into another one; a face at rest can).
+    """
     pose = warp_points.fit_head_pose(face.landmarks, performer.pixel_aspect)
     strength = float(np.linalg.norm(_make_expression_vector(face, performer)))
     return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + EXPRESSION_COST * strength
 
 
 def _measure_mouth(face: Face, performer: Performer) -> float:
-    """How far the inner mouth is open, relative to the eyes' distance, in square pixels."""
+    """How far the inner mouth is open, as a share of the eyes' distance in square pixels."""
     return float(measure_mouth_opening(face.landmarks * (performer.pixel_aspect, 1.0)))
 
 
-def _measure_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distance of every row of `a` (n, k) to every row of `b` (m, k)."""
+def _measure_distances(a: Matrix, b: Matrix) -> Matrix:
+    """Distances of the rows of `a` (n, k) to the rows of `b` (m, k)."""
     square = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
     return np.asarray(np.sqrt(np.maximum(square, 0)))
 
 
-def _find_cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) -> np.ndarray:
-    """For each row of cost (t, v) the view, so that costs and changes of view together are least (Viterbi); between
-    views and mirrored ones (`flipped`, bool (v,)) a change costs CROSSING times as much."""
+def _find_cheapest_path(cost: Matrix, switch: float, is_mirrored: Mask) -> IndexArray:
+    """For each row of cost (frames, views) the view, so that costs and changes of view together are least (Viterbi
+    1967). A change between mirrored and other views costs MIRROR_SWITCH_FACTOR times `switch`.
+    """
     total = cost[0].copy()
     came_from = np.zeros(cost.shape, int)
     everyone = np.arange(len(total))
     for t in range(1, len(cost)):
-        back, least = everyone.copy(), total.copy()
+        previous, least = everyone.copy(), total.copy()
         for side in (False, True):
-            if not (flipped == side).any():
+            if not (is_mirrored == side).any():
                 continue
-            best = int(np.argmin(np.where(flipped == side, total, np.inf)))
-            changed = total[best] + switch * np.where(flipped == side, 1.0, MIRROR_SWITCH_FACTOR)
-            back, least = np.where(changed < least, best, back), np.minimum(changed, least)
-        came_from[t] = back
+            best = int(np.argmin(np.where(is_mirrored == side, total, np.inf)))
+            changed = total[best] + switch * np.where(is_mirrored == side, 1.0, MIRROR_SWITCH_FACTOR)
+            previous, least = np.where(changed < least, best, previous), np.minimum(changed, least)
+        came_from[t] = previous
         total = least + cost[t]
     path = np.empty(len(cost), int)
     path[-1] = int(np.argmin(total))
@@ -426,27 +504,23 @@ def _find_cheapest_path(cost: np.ndarray, switch: float, flipped: np.ndarray) ->
     return path
 
 
-def _smooth_weights(weights: np.ndarray, frames: Sequence[int]) -> np.ndarray:
-    """Weights (t, v) averaged over frames at most FADE away, by frame number."""
-    numbers = np.asarray(frames)
-    kernel = np.clip(1 - np.abs(numbers[:, None] - numbers[None]) / (FADE_FRAMES + 1), 0, None)
-    return np.asarray(kernel @ weights / kernel.sum(1, keepdims=True))
-
-
-def _choose_mouth_shares(params: ReenactParams, source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Share of the source's inner mouth per frame."""
+def _choose_mouth_shares(params: ReenactParams, source: Vector, target: Vector) -> Vector:
+    """For each frame 1 for the source's inner mouth, 0 for the target's; source, target: how far their mouths are
+    open.
+    """
     if params.inner_mouth != "auto":
         return np.full(len(target), 1.0 if params.inner_mouth == "source" else 0.0)
-    enough = source >= 0.6 * target
+    enough = source >= ENOUGH_MOUTH * target
     return np.where(enough | (target < MIN_MOUTH_OPENING), 1.0, 0.0)
 
 
 def _choose_further_views(
-    poses: np.ndarray, flipped: np.ndarray, chosen: set[int], pool: Sequence[_Candidate]
+    poses: Matrix, is_mirrored: Mask, chosen: set[int], pool: Sequence[_Candidate]
 ) -> tuple[ViewRef, ...]:
-    """The views that turn furthest to either side, and up: they show what a single pose hides. None of the mirror:
-    what is lit from the other side would show as a patch."""
-    own = np.flatnonzero(~flipped)
+    """The views that turn furthest to either side, and up: they show what a single pose hides. No mirrored ones: light
+    from the other side would show as a patch.
+    """
+    own = np.flatnonzero(~is_mirrored)
     extremes = [
         int(own[np.argmin(poses[own, 0])]),
         int(own[np.argmax(poses[own, 0])]),

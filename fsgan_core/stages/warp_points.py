@@ -29,6 +29,7 @@ from fsgan_core.faces.pose import FACE_MODEL, MIRROR_ORDER, HeadPose, fit_head_p
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Matrix, Points, Points3D, Points68, Vector
 
+BROWS_TO_MOUTH = slice(BROW_R.start, MOUTH.stop)  # all landmarks but the jaw
 # Single landmarks.
 EYE_OUTER_R, EYE_OUTER_L = OUTER_EYE_CORNERS
 EYE_INNER_R, EYE_INNER_L = INNER_EYE_CORNERS

@@ -17,7 +17,6 @@ from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr import read_image, write_exr
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.stages import warp_points
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import draw_polygon, to_perceptual
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame

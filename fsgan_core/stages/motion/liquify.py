@@ -1,8 +1,8 @@
-"""The picture of a drive: the plate's own frame, moved where the expression asks for it, and in place of what that
-frame does not show, patches from other frames.
+"""The picture of a drive: the plate's own frame, moved as the expression needs it, with patches from other frames where
+that frame does not show enough.
 
-What stands in front of the face (a hand, a microphone, glasses with mask.keep_glasses) is taken out before the face
-moves, so that nothing of it is dragged along, and stays where it is in the result.
+What is in front of the face (a hand, a microphone, glasses with mask.keep_glasses) is removed before the face moves, so
+that it is not dragged along, and stays where it is in the result.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.morphology import reconstruction
 
-from fsgan_core.contract.landmarks import JAW, MOUTH_INNER
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.pose import fit_head_pose
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.runtime.arrays import Image, IndexArray, Matte, Plane, PointMap, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame, Patch
 from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
     blur_weighted,
     draw_polygon,
     fill_nonfinite,
@@ -48,17 +50,27 @@ from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp import fit_spline_map
 
 STILL_PIXELS = 1 / 64  # pixels: what moves less is the plate itself
-OCCLUDER_DEPTH = 14.0  # mm: what stands in front of the face reaches this far into it
-OCCLUDER_THICKNESS, FRAME_THICKNESS = (
-    15.0,
-    8.0,
-)  # mm: what is thinner is no hand; what is thicker is no frame of glasses
+MOTION_SOFTNESS = 0.25  # pixels of motion beyond that, over which the matte rises to 1
+COVER_SOFTNESS = 0.05  # weight of a patch at which the matte is 1
+
+# What is in front of the face.
+OCCLUDER_DEPTH = 14.0  # mm that it reaches into the face
+OCCLUDER_THICKNESS = 15.0  # mm: what is thinner is no hand
+FRAME_THICKNESS = 8.0  # mm: what is thicker is no frame of glasses
 BROW_RADIUS = 1.5  # mm around its landmarks
-OUTLINE_INSET = 2.0  # mm inside the face's outline from which on a matte is not soft any more
-FEATURE_REACH = 5.0  # mm around eyes and brows: what unlike skin is found there alone belongs to them
-PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: whole and end of what another frame gives
-PATCH_LIGHT = 8.0  # mm: how finely a patch takes the light of its surroundings
+OUTLINE_INSET = 2.0  # mm inside the face's outline: from here on a matte is not soft
+FEATURE_REACH = 5.0  # mm around eyes and brows: an occluder mostly within that belongs to them
+FEATURE_SHARE = 0.6  # of its area
+LINKED_OCCLUSION, COVERED_OCCLUSION = 0.1, 0.1  # matte values: of one thing; of what is removed
+
+# Patches.
+PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: where a patch is whole, and where it ends
+INNER_MOUTH_INSET, INNER_MOUTH_SOFTNESS = 0.2, 1.0  # mm inside the lips
+PATCH_MARGIN = 6  # mm around a patch that are warped too
+PATCH_RIM_SOFTNESS = 0.5  # mm
+PATCH_LIGHT = 8.0  # mm: shading coarser than this is matched
 PATCH_GAIN_LIMIT = 2.0
+LIGHT_FLOOR = 0.02  # display value added before light is divided by light
 
 
 def drive_picture(
@@ -117,8 +129,8 @@ def drive_mattes(frame: FaceFrame, *, driven: DrivenFrame, mattes: Plate, params
     return Plate(pixels, MATTES, region, mattes.display_window, aspect, mattes.metadata)
 
 
-def _compute_moved_matte(moves: LayeredMotion, driven: DrivenFrame, region: Window, aspect: float) -> np.ndarray:
-    """float32 (h, w), 0..1: where the picture is not the plate's."""
+def _compute_moved_matte(moves: LayeredMotion, driven: DrivenFrame, region: Window, aspect: float) -> Matte:
+    """Where the picture differs from the plate."""
     length = np.linalg.norm(moves.motion, axis=-1)
     for layers in moves.layers:
         for layer in layers:
@@ -127,23 +139,23 @@ def _compute_moved_matte(moves: LayeredMotion, driven: DrivenFrame, region: Wind
     support = np.zeros(length.shape, np.float32)
     if (length > STILL_PIXELS).any():
         near = cv2.dilate(length, np.ones((5, 5), np.uint8))  # where opposite moves meet, a pixel may stand still
-        support = smoothstep((near - STILL_PIXELS) / 0.25).astype(np.float32)
+        support = smoothstep((near - STILL_PIXELS) / MOTION_SOFTNESS).astype(np.float32)
     for patch in driven.patches:
         cover = np.float32(patch.weight) * _draw_patch_matte(patch.part, driven, region, aspect)
-        support = np.maximum(support, smoothstep(cover / 0.05).astype(np.float32))
+        support = np.maximum(support, smoothstep(cover / COVER_SOFTNESS).astype(np.float32))
     return support
 
 
-# What stands in front.
+# What is in front.
 
 
-def _find_front_occluders(
-    occlusion: np.ndarray, driven: DrivenFrame, region: Window, aspect: float, glasses: bool
-) -> np.ndarray:
-    """What of `occlusion` is in front of the face and stays where it is when the face moves: what reaches deep into
-    it and is thick, a hand or a microphone, not the background at a jaw's edge, a strand of hair, make-up; with
-    `glasses` thin things too, unless they line eyes and brows. Nothing when the head is turned: then hair and glasses,
-    which are most of what is found, go with it."""
+def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window, aspect: float, glasses: bool) -> Matte:
+    """What of `occlusion` is in front of the face and stays where it is when the face moves.
+
+    That is what reaches deep into the face and is thick: a hand or a microphone; not the background at the jaw's edge,
+    a strand of hair or make-up. With `glasses`, thin things count too, unless they lie along eyes and brows. If the
+    head is turned nothing counts: most of what is found then is hair and glasses, which turn with it.
+    """
     if any(driven.head_turn):
         return np.zeros_like(occlusion)
     landmarks = driven.face.landmarks
@@ -153,32 +165,32 @@ def _find_front_occluders(
     deep = np.where(inward > OCCLUDER_DEPTH, occlusion, 0).astype(np.float32)
     side = max(3, round((FRAME_THICKNESS if glasses else OCCLUDER_THICKNESS) * scale))
     thick = cv2.morphologyEx(occlusion, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    seed = deep if glasses else np.where(np.minimum(deep, thick) > 0.5, occlusion, 0).astype(np.float32)
+    seed = deep if glasses else np.where(np.minimum(deep, thick) > HALF_COVERED, occlusion, 0).astype(np.float32)
     if not seed.any():
         return seed
     front = reconstruction(seed, occlusion).astype(np.float32)
     if not glasses:
-        # Beyond the face nothing is known of it: it is taken to go on outwards, as far as anything moves.
+        # Nothing is known of it beyond the face, so it is continued outwards.
         nearest = distance_transform_edt(inward < OUTLINE_INSET, return_distances=False, return_indices=True)
         return front[nearest[0], nearest[1]]
 
-    def measure_distance(*parts: range) -> np.ndarray:
-        matte = np.maximum.reduce([draw_polygon(find_convex_hull(landmarks[list(part)]), region) for part in parts])
+    def measure_distance(*parts: slice) -> Plane:
+        matte = np.maximum.reduce([draw_polygon(find_convex_hull(landmarks[part]), region) for part in parts])
         return -measure_signed_distance(matte) / scale
 
-    brows = measure_distance(range(17, 22), range(22, 27))
-    features = np.minimum(brows, measure_distance(range(36, 42), range(42, 48))) < FEATURE_REACH
-    _, labels = cv2.connectedComponents((front > 0.1).astype(np.uint8))
+    brows = measure_distance(BROW_R, BROW_L)
+    features = np.minimum(brows, measure_distance(EYE_R, EYE_L)) < FEATURE_REACH
+    _, labels = cv2.connectedComponents((front > LINKED_OCCLUSION).astype(np.uint8))
     size = np.bincount(labels.ravel())
     inside = np.bincount(labels.ravel(), weights=features.ravel())
-    front = front * ((labels == 0) | (inside < 0.6 * size)[labels])
-    # A brow that touches a pair of glasses is no part of them.
+    front = front * ((labels == 0) | (inside < FEATURE_SHARE * size)[labels])
+    # A brow that touches glasses is not part of them.
     return np.where(brows < BROW_RADIUS, np.minimum(front, thick), front)
 
 
-def _remove_occluders(display: np.ndarray, front: np.ndarray) -> np.ndarray:
-    """`display` with what stands in front taken out and the face continued there."""
-    covered = cv2.dilate(front, np.ones((5, 5), np.uint8)) > 0.1
+def _remove_occluders(display: Image, front: Matte) -> Image:
+    """`display` without what is in front; the face is continued there."""
+    covered = cv2.dilate(front, np.ones((5, 5), np.uint8)) > COVERED_OCCLUSION
     if not covered.any() or covered.all():
         return display
     return fill_nonfinite(np.where(covered[..., None], np.float32(np.nan), display))
@@ -187,13 +199,13 @@ def _remove_occluders(display: np.ndarray, front: np.ndarray) -> np.ndarray:
 # Patches.
 
 
-def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: float) -> np.ndarray:
-    """float32 (h, w): where a patch covers, soft at its edge."""
+def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: float) -> Matte:
+    """Where a patch covers, soft at its edge."""
     landmarks = driven.goal_face.landmarks
     scale = fit_head_pose(driven.face.landmarks, aspect).scale
     if part == "inner mouth":
         rim = measure_signed_distance(draw_polygon(landmarks[MOUTH_INNER], region)) / scale
-        return smoothstep((rim - 0.2) / 1.0).astype(np.float32)
+        return smoothstep((rim - INNER_MOUTH_INSET) / INNER_MOUTH_SOFTNESS).astype(np.float32)
     matte = np.zeros((region.height, region.width), np.float32)
     for opening in (MOUTH_OPENING,) if part == "mouth" else (RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
         rim = find_convex_hull(landmarks[list(opening.rim)])
@@ -203,16 +215,16 @@ def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: fl
 
 
 def _warp_patch(
-    view: SourceView, patch: Patch, driven: DrivenFrame, region: Window, picture: np.ndarray, aspect: float
-) -> np.ndarray:
-    """The view warped to the wanted face, in the light of `picture` where the two meet."""
-    wanted, own = driven.goal_face.landmarks, view.face.landmarks
+    view: SourceView, patch: Patch, driven: DrivenFrame, region: Window, picture: Image, aspect: float
+) -> Image:
+    """The view warped to the goal face, in the light of `picture` where the two meet."""
+    goal, own = driven.goal_face.landmarks, view.face.landmarks
     scale = fit_head_pose(driven.face.landmarks, aspect).scale
     cover = _draw_patch_matte("mouth" if patch.part == "inner mouth" else patch.part, driven, region, aspect)
     rows, columns = np.nonzero(cover > 0)
     if not len(rows):
         return picture
-    reach = round((PATCH_OUTER + 6) * scale)
+    reach = round((PATCH_OUTER + PATCH_MARGIN) * scale)
     everything = Window(0, 0, region.width, region.height)
     part = Window(
         int(columns.min()) - reach,
@@ -222,10 +234,10 @@ def _warp_patch(
     ).intersect(everything)
     place = Window(part.x + region.x, part.y + region.y, part.width, part.height)
 
-    def evaluate_spline(used: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-        return fit_spline_map(wanted[used], own[used], place, stiffness[used]) - make_pixel_grid(place)
+    def evaluate_spline(used: IndexArray, stiffness: Vector) -> PointMap:
+        return fit_spline_map(goal[used], own[used], place, stiffness[used]) - make_pixel_grid(place)
 
-    moves = build_layered_motion(evaluate_spline, own, wanted, place, aspect, scale)
+    moves = build_layered_motion(evaluate_spline, own, goal, place, aspect, scale)
     shown = render_motion(view.display, moves, (place.x - view.window.x, place.y - view.window.y))
     result = picture.copy()
     box = compute_slices(part, everything)
@@ -234,27 +246,27 @@ def _warp_patch(
 
 
 def _relight_patch(
-    shown: np.ndarray,
-    picture: np.ndarray,
+    shown: Image,
+    picture: Image,
     patch: Patch,
     driven: DrivenFrame,
     place: Window,
     scale: float,
-    cover: np.ndarray,
-) -> np.ndarray:
+    cover: Matte,
+) -> Image:
     """A patch in the light of the picture around it. cover: 1 on lips or eyes, falling off around them."""
     landmarks = driven.goal_face.landmarks
     skin = cover.copy()
     for opening in (MOUTH_OPENING, RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
-        skin *= 1 - draw_polygon(find_convex_hull(landmarks[list(opening.rim)]), place, 0.5 * scale)
-    if patch.part == "inner mouth":  # somebody else's: the skin's brightness says something, its colour nothing
+        skin *= 1 - draw_polygon(find_convex_hull(landmarks[list(opening.rim)]), place, PATCH_RIM_SOFTNESS * scale)
+    if patch.part == "inner mouth":  # of another person: only the brightness of the skin can be compared
         own, wanted = (
             float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ LUMA_WEIGHTS) + 1e-3
             for values in (shown, picture)
         )
         return np.asarray(shown * np.float32(np.clip(wanted / own, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)))
     sigma = PATCH_LIGHT * scale
-    light = blur_weighted(np.maximum(picture, 0), skin, sigma) + 0.02
-    present = blur_weighted(np.maximum(shown, 0), skin, sigma) + 0.02
+    light = blur_weighted(np.maximum(picture, 0), skin, sigma) + LIGHT_FLOOR
+    present = blur_weighted(np.maximum(shown, 0), skin, sigma) + LIGHT_FLOOR
     gain = np.clip(light / present, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)
-    return np.asarray((shown + 0.02) * gain - 0.02)
+    return np.asarray((shown + LIGHT_FLOOR) * gain - LIGHT_FLOOR)

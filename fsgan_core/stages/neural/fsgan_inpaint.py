@@ -16,6 +16,7 @@ import numpy as np
 
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.plate import Plate
+from fsgan_core.runtime.arrays import Matte
 from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpainting import (
     CONFIDENT_SHARE,
@@ -82,7 +83,8 @@ class FsganInpaint:
         after = limit_highlights(np.clip(after, 0, 1), before)
 
         drawn = display_to_perceptual(after, codec)
-        core = np.clip(paste_crop(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE), crop, region, "linear"), 0, 1)
+        soft: Matte = np.asarray(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE))
+        core = np.clip(paste_crop(soft, crop, region, "linear"), 0, 1)
         core = np.clip(2 * core - 1, 0, 1) * mark_crop_area(crop, region)  # 0 at the hard matte's edge
         changed = picture + core[..., None] * upscale_change(
             before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec
@@ -90,7 +92,7 @@ class FsganInpaint:
         drawn = np.clip(paste_crop(drawn, crop, region), drawn.min(), drawn.max())
         # What is less than half shown the network did not see: it counts as not being there.
         missing = 1 - np.clip((shown - MIN_SHOWN) / (1 - MIN_SHOWN), 0, 1)
-        picture = changed + (missing * (core > 0))[..., None] * (drawn - changed)
+        picture = np.asarray(changed + (missing * (core > 0))[..., None] * (drawn - changed))
         filled = np.maximum(shown, core)
         if (filled > CONFIDENT_SHARE).any():
             picture = extend_picture(picture, filled, needed)
