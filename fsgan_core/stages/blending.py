@@ -19,7 +19,7 @@ from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATT
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import Image
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
     blur_weighted,
@@ -122,7 +122,7 @@ def apply_plate_texture(
     )
 
 
-def mix_into_target(frame: FaceFrame, given: BlendInputs, seated: Image, params: BlendParams) -> BlendedPlate:
+def mix_into_target(frame: FaceFrame, given: BlendInputs, seated: AnyArray, params: BlendParams) -> BlendedPlate:
     """Adds matte x (seated - own) to the plate's own values; seated: on the region, perceptual."""
     target, region, codec = frame.plate, frame.region, frame.codec
     face = seated + given.kept_mouth[..., None] * (given.target_face - seated)

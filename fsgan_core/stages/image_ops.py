@@ -63,7 +63,7 @@ def to_perceptual(rgb: Image, exposure: float) -> Image:
     return np.copysign(curve, x).astype(np.float32)
 
 
-def to_scene_linear(perceptual: Image, exposure: float) -> Image:
+def to_scene_linear(perceptual: AnyArray, exposure: float) -> Image:
     """Convert perceptual steps back to scene-linear colour: the inverse of `to_perceptual`."""
     size = np.abs(perceptual)
     linear = np.where(
