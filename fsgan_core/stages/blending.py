@@ -1,9 +1,9 @@
-"""Blending: the new face seated in the plate.
+"""Blending: the new face set into the plate.
 
-The completed face is brought to the target's light, sharpness and grain, then blended in perceptual steps, where a
-highlight weighs no more than it is seen: `poisson` (gradient domain), `multiband` (Burt and Adelson 1983) or `over`.
-The plate gets matte x (result - plate) added in its own float values, so that a soft edge neither quantises nor clips
-what lies under it. Outside the matte nothing is touched.
+The completed face is brought to the target's light, sharpness and grain, then blended in perceptual steps, in which a
+highlight weighs no more than it looks: `poisson` (gradient domain; Perez, Gangnet, Blake 2003), `multiband` (Burt and
+Adelson 1983) or `over`. The plate gets matte x (result - plate) added to its own float values, so a soft edge neither
+quantises nor clips what is under it. Outside the matte nothing changes.
 """
 
 from __future__ import annotations
@@ -36,8 +36,19 @@ from fsgan_core.stages.masking import read_texture
 from fsgan_core.stages.plate_match import match_light, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
-MULTIBAND_LIMIT = 1.25  # perceived
-MIN_MATTE = 1e-7  # a matte below this is none: a half float would have it as 0, and say that nothing has changed there
+MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed
+SEED_BITS = 0xFFFFFFFF  # of a frame number, that go into the grain's seed
+
+# Poisson: which border pixels to trust. Lengths are shares of the face's width, differences perceptual.
+MIN_TRUST = 1e-4
+BORDER_SIGMA = 0.03  # the border around a pixel
+ODD_DIFFERENCE, LARGE_DIFFERENCE = 0.06, 0.25  # from the border around, and in all, that halve the trust
+
+# Multiband.
+MULTIBAND_LIMIT = 1.25  # perceptual: a brighter lamp beside the face does not glow into it
+MAX_LEVELS, COARSEST_BAND = 5, 0.25  # of the pyramid; of the face's width
+ERODED_WIDTH = 0.04  # of the face: the matte is shrunk by this, so that the coarse bands end where the matte does
+SUPPORT_LIMIT = 0.05  # matte value
 
 
 def blend(frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
@@ -56,25 +67,34 @@ def blend(frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendPar
 
 @dataclass(frozen=True)
 class BlendInputs:
-    """What an engine blends, on the completed face's region. new: float32 (h, w, 3), perceived, the face in the
-    target's light; own: the target likewise. matte: (h, w), what is mixed by. skin: the matte without the inner mouth.
-    kept: (h, w), 0..1, the plate's own inner mouth, where reenactment has kept it: it is in the plate's light already,
-    and another skin's tint would colour its teeth. foreign: what of the target is not face. width: of the face in
-    square pixels. aspect: of the pixels."""
+    """What an engine blends, on the completed face's region; pictures in perceptual steps.
 
-    new_face: np.ndarray
-    target_face: np.ndarray
-    matte: np.ndarray
-    skin: np.ndarray
-    kept_mouth: np.ndarray
-    not_face: np.ndarray
+    Attributes:
+        new_face: The face in the target's light.
+        target_face: The target.
+        matte: What is mixed by.
+        skin: The matte without the inner mouth.
+        kept_mouth: The plate's own inner mouth, where reenactment kept it. It is in the plate's light already, and
+            another skin's tint would colour its teeth.
+        not_face: What of the target is not face.
+        width: Of the face, in square pixels.
+        aspect: Width of a pixel over its height.
+        region: The part of the plate that the arrays cover.
+    """
+
+    new_face: Image
+    target_face: Image
+    matte: Matte
+    skin: Matte
+    kept_mouth: Matte
+    not_face: Matte
     width: float
     aspect: float
     region: Window
 
 
 def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: BlendParams) -> BlendInputs | None:
-    """Prepares what an engine blends; None if nothing changes."""
+    """Collect what there is to blend; None if nothing is to change."""
     target, face, region, codec, holdout = frame.plate, frame.face, frame.region, frame.codec, frame.holdout
     rgb, alpha = unpremultiply(completed)
     matte = clip01(mattes.get_matte(MATTE_FACE)) * alpha
@@ -91,15 +111,16 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     skin = matte * (1 - mouth)
     kept = mouth * np.float32(read_kept_mouth(completed))
     new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
-    foreign = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
-    # At the frame's edge the face goes on: there is nothing to be seated in.
+    occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
+    # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return BlendInputs(new, own, matte, skin, kept, np.maximum(foreign, beyond), width, target.pixel_aspect, region)
+    return BlendInputs(new, own, matte, skin, kept, np.maximum(occluders, beyond), width, target.pixel_aspect, region)
 
 
 def read_kept_mouth(completed: Plate) -> float:
-    """How much of the inner mouth is the target's own, 0..1, as reenactment has said in the metadata; 0 where nothing
-    is said."""
+    """Read from the metadata of reenactment how much of the inner mouth is the target's own, 0..1; 0 if it is not
+    there.
+    """
     try:
         share = float(str(completed.metadata.get(META_MOUTH, 0.0)))
     except ValueError:
@@ -108,32 +129,39 @@ def read_kept_mouth(completed: Plate) -> float:
 
 
 def apply_plate_texture(
-    picture: np.ndarray, given: BlendInputs, mattes: Plate, params: BlendParams, face: Face
-) -> np.ndarray:
-    """`picture` (h, w, 3), perceived, with the plate's sharpness and grain."""
+    picture: AnyArray, inputs: BlendInputs, mattes: Plate, params: BlendParams, face: Face
+) -> Image:
+    """Give a picture, in perceptual steps, the plate's sharpness and grain."""
     return match_texture(
         picture,
-        given.skin,
+        inputs.skin,
         read_texture(mattes),
-        given.width,
+        inputs.width,
         params.sharpness,
         params.grain,
-        (params.seed, face.frame & 0xFFFFFFFF),
+        (params.seed, face.frame & SEED_BITS),
     )
 
 
-def mix_into_target(frame: FaceFrame, given: BlendInputs, seated: AnyArray, params: BlendParams) -> BlendedPlate:
-    """Adds matte x (seated - own) to the plate's own values; seated: on the region, perceptual."""
+def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, params: BlendParams) -> BlendedPlate:
+    """Add matte x (blended - own) to the target, in its own values.
+
+    Args:
+        frame: The frame.
+        inputs: What was blended.
+        seated: The blended face, in perceptual steps.
+        params: Settings of the blend stage.
+    """
     target, region, codec = frame.plate, frame.region, frame.codec
-    face = seated + given.kept_mouth[..., None] * (given.target_face - seated)
+    face = seated + inputs.kept_mouth[..., None] * (inputs.target_face - seated)
     window = region.intersect(target.data_window)
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
-    matte = given.matte * np.float32(params.mix)
+    matte = inputs.matte * np.float32(params.mix)
     matte[matte < MIN_MATTE] = 0
     pixels = target.pixels.copy()
     channels = target.find_channels(RGB)
     before = target.pixels[slot][..., channels]
-    clean = to_scene_linear(given.target_face[inner], codec.exposure)
+    clean = to_scene_linear(inputs.target_face[inner], codec.exposure)
     before = np.where(np.isfinite(before), before, clean)
     result = before + matte[inner][..., None] * (to_scene_linear(face[inner], codec.exposure) - clean)
     touched = matte[inner] > 0
@@ -144,38 +172,37 @@ def mix_into_target(frame: FaceFrame, given: BlendInputs, seated: AnyArray, para
 
 
 def skip_blend(frame: FaceFrame) -> BlendedPlate:
-    """Gives the plate back as it is."""
+    """Return the target as it is."""
     return BlendedPlate(frame.plate, np.zeros((frame.region.height, frame.region.width), np.float32))
 
 
-def _blend_over(given: BlendInputs, params: BlendParams) -> np.ndarray:
-    return given.new_face
+def _blend_over(inputs: BlendInputs, params: BlendParams) -> Image:
+    return inputs.new_face
 
 
-def _blend_poisson(given: BlendInputs, params: BlendParams) -> np.ndarray:
-    difference = given.target_face - given.new_face
-    # What lies behind the jaw, and hair, are not to tint the face; and a border pixel that differs far more than the
-    # border around it shows something else than this face's skin.
-    skin = (given.matte > 0) * (1 - given.not_face) ** 2 + np.float32(1e-4)
-    usual = blur_weighted(difference, skin, max(1.0, 0.03 * given.width), given.aspect)
-    odd = np.abs(difference - usual).max(-1) / 0.06 + np.abs(usual).max(-1) / 0.25
-    trust = (1 - given.not_face) ** 2 / (1 + odd**2)
-    return given.new_face + solve_membrane(usual, given.matte > 0, trust, params.reach * given.width, given.aspect)
+def _blend_poisson(inputs: BlendInputs, params: BlendParams) -> Image:
+    difference = inputs.target_face - inputs.new_face
+    # Hair and what is behind the jaw must not tint the face. A border pixel that differs far more than the border
+    # around it does not show this face's skin.
+    skin = (inputs.matte > 0) * (1 - inputs.not_face) ** 2 + np.float32(MIN_TRUST)
+    usual = blur_weighted(difference, skin, max(1.0, BORDER_SIGMA * inputs.width), inputs.aspect)
+    odd = np.abs(difference - usual).max(-1) / ODD_DIFFERENCE + np.abs(usual).max(-1) / LARGE_DIFFERENCE
+    trust = (1 - inputs.not_face) ** 2 / (1 + odd**2)
+    return inputs.new_face + solve_membrane(usual, inputs.matte > 0, trust, params.reach * inputs.width, inputs.aspect)
 
 
-def _blend_multiband(given: BlendInputs, params: BlendParams) -> np.ndarray:
-    """Laplacian pyramids mixed by the matte's Gaussian pyramid; the matte's support is drawn in first, so that the
-    coarse bands' spread ends where the matte does."""
-    levels = max(1, min(5, int(np.log2(max(2.0, 0.25 * given.width)))))
-    reach = max(1, round(0.04 * given.width))
-    kernel = np.ones((2 * reach + 1, 2 * max(1, round(reach / given.aspect)) + 1), np.uint8)
-    own = np.clip(given.target_face, -MULTIBAND_LIMIT, MULTIBAND_LIMIT)  # a lamp beside the face shall not glow into it
-    a, b, m = [given.new_face], [own], [cv2.erode((given.matte > 0.05).astype(np.float32), kernel)]
+def _blend_multiband(inputs: BlendInputs, params: BlendParams) -> Image:
+    """Laplacian pyramids mixed by the matte's Gaussian pyramid (Burt and Adelson 1983)."""
+    levels = max(1, min(MAX_LEVELS, int(np.log2(max(2.0, COARSEST_BAND * inputs.width)))))
+    reach = max(1, round(ERODED_WIDTH * inputs.width))
+    kernel = np.ones((2 * reach + 1, 2 * max(1, round(reach / inputs.aspect)) + 1), np.uint8)
+    own = np.clip(inputs.target_face, -MULTIBAND_LIMIT, MULTIBAND_LIMIT)
+    a, b, m = [inputs.new_face], [own], [cv2.erode((inputs.matte > SUPPORT_LIMIT).astype(np.float32), kernel)]
     for _ in range(levels):
-        a.append(cv2.pyrDown(a[-1]))
-        b.append(cv2.pyrDown(b[-1]))
-        m.append(cv2.pyrDown(m[-1]))
-    result = b[-1] + m[-1][..., None] * (a[-1] - b[-1])
+        a.append(np.asarray(cv2.pyrDown(a[-1])))
+        b.append(np.asarray(cv2.pyrDown(b[-1])))
+        m.append(np.asarray(cv2.pyrDown(m[-1])))
+    result: AnyArray = b[-1] + m[-1][..., None] * (a[-1] - b[-1])
     for level in range(levels - 1, -1, -1):
         size = a[level].shape[1::-1]
         fine = (a[level] - cv2.pyrUp(a[level + 1], dstsize=size)), (b[level] - cv2.pyrUp(b[level + 1], dstsize=size))

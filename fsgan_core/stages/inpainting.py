@@ -1,8 +1,8 @@
 """Inpainting: what the matte calls face and the reenacted picture does not show.
 
-Engine `fill`: no network. Other views give what they have, brought to the picture's light where both show it; the rest
-is a smooth extension. `matte.completed` says where anything was made up. A forehead is not made up: where a fringe or
-a hat hides it in every view, A falls to 0 there, and the plate's own stays.
+Engine `fill`: no network. Other views give what they show, in the picture's light; the rest is a smooth extension.
+`matte.completed` tells where something was made up. A forehead is not made up: where a fringe or a hat hides it in
+every view, A falls to 0 and the plate's own stays.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
+from fsgan_core.runtime.arrays import Image, Matte, Points
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
     blur_weighted,
     clip01,
     draw_polygon,
@@ -33,17 +35,30 @@ from fsgan_core.stages.image_ops import (
 from fsgan_core.stages.interface import FaceFrame, FurtherViews
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
-NEGLIGIBLE_SHARE = 0.002  # of the region: less than this missing is not worth another view
-FOREHEAD_RISE = (
-    0.02,
-    0.07,
-)  # of the face, above the highest point of the brows: there a forehead begins, and is nothing else
-UNSEEN_SOFTNESS = 0.02  # of the face: how softly what is seen of a forehead ends
-HIDDEN_SHARES = 0.35, 0.55  # shares of a forehead that no view shows, from which on more of it is left, and all of it
-HAIR_LIGHT = 0.5, 0.75  # of the skin's light around: darker than this another view fills no cheek
-BROW_REACH = 0.04  # of the face, above and below its landmarks: where a brow is
-HAIR_EDGE = 0.01  # of the region: how far around it hair that hangs at a brow is left out too
+NEGLIGIBLE_SHARE = 0.002  # of the region: if less is missing, no other view is made
 FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
+
+# The forehead.
+FOREHEAD_RISE = (0.02, 0.07)  # of the face, above the highest brow: where a forehead begins, and where all is forehead
+UNSEEN_SOFTNESS = 0.02  # of the face: softness of the edge of what is seen
+HIDDEN_SHARES = (0.35, 0.55)  # of the forehead, that no view shows: more of the rest is left alone, and all of it
+
+# Other views.
+MIN_COMMON_PIXELS = 16  # pixels that both views show: fewer say nothing about the light
+LIGHT_SIZE = 0.08  # of the region: light is coarser than this
+LIGHT_FLOOR = 0.02  # added before light is divided by light
+LIGHT_GAIN_LIMITS = (0.25, 4.0)
+HAIR_LIGHT = (0.5, 0.75)  # of the light of the skin around: what is darker may be hair and fills no cheek
+DARK_LIMIT = 0.15  # how surely something is darker than skin
+FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.1  # times the size of eyes, lips and brows; of their width
+BROW_REACH = 0.04  # of the face: how far above and below its landmarks a brow is
+HAIR_EDGE = 0.01  # of the region: how far around hair at a brow is left out too
+
+# The smooth extension.
+FIRST_SIGMA = 1.5  # pixels of the narrowest blur; each next one is twice as wide
+FILLED_SHARE = 0.999  # from here on a pixel needs no wider blur
+REACHED_WEIGHT = 0.1  # of a blur, at which it counts fully
+MIN_WEIGHT = 1e-6
 
 
 def inpaint(
@@ -64,25 +79,38 @@ def inpaint(
     return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted, left)
 
 
-def compute_fill_mattes(mattes: Plate, holdout: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (h, w) each: the face that is wanted, and 1 where something must be there, MARGIN around it too."""
+def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
+    """Compute the face that is wanted, and 1 where something must be there: within FILL_MARGIN of it."""
     wanted = clip01(mattes.get_matte(MATTE_FACE))
     if holdout is not None:
         wanted = wanted * (1 - clip01(holdout))
-    return wanted, cv2.dilate((wanted > 0).astype(np.float32), np.ones((2 * FILL_MARGIN + 1,) * 2, np.uint8))
+    kernel = np.ones((2 * FILL_MARGIN + 1,) * 2, np.uint8)
+    return wanted, np.asarray(cv2.dilate((wanted > 0).astype(np.float32), kernel))
 
 
 def gather_views(
-    picture: np.ndarray,
-    alpha: np.ndarray,
-    needed: np.ndarray,
+    picture: Image,
+    alpha: Matte,
+    needed: Matte,
     further_views: FurtherViews,
     codec: Codec,
     params: InpaintParams,
     dark: DarkParts,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`picture` (h, w, 3), perceived, with what further views show of what is missing, and where it shows
-    something. dark: where that may be darker than skin."""
+) -> tuple[Image, Matte]:
+    """Add what further views show of what is missing.
+
+    Args:
+        picture: Straight colour in perceptual steps.
+        alpha: Where it shows the face.
+        needed: Where something must be there.
+        others: Called if something is missing; gives reenactments of further views.
+        codec: Of the plate.
+        params: Settings of the inpaint stage.
+        dark: Where a view may be darker than skin.
+
+    Returns:
+        The picture, and where it now shows something.
+    """
     shown = alpha.copy()
     missing = needed * (1 - shown)
     if params.other_views and missing.sum() > NEGLIGIBLE_SHARE * missing.size:
@@ -94,10 +122,18 @@ def gather_views(
     return picture, shown
 
 
-def find_unseen_forehead(shown: np.ndarray, wanted: np.ndarray, face: Face, reenacted: Plate) -> np.ndarray:
-    """float32 (h, w): 1 above the brows where no view shows skin, 0 elsewhere, soft in between; and since an island of
-    one skin within another shows, the more of a forehead is hidden the more of the rest is left too. shown, wanted:
-    (h, w), where the views show something, and where there is a face."""
+def find_unseen_forehead(shown: Matte, wanted: Matte, face: Face, reenacted: Plate) -> Matte:
+    """Find the forehead that no view shows.
+
+    An island of one person's skin within another's would show, so the more of a forehead is hidden, the more of the
+    rest counts too.
+
+    Args:
+        shown: Where the views show something.
+        wanted: Where there is a face.
+        face: The target's.
+        reenacted: The reenacted plate, for its region.
+    """
     region, aspect = reenacted.data_window, reenacted.pixel_aspect
     width, roll = warp_points.measure_face_width(face.landmarks, aspect), np.radians(face.euler[2])
     up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
@@ -109,51 +145,70 @@ def find_unseen_forehead(shown: np.ndarray, wanted: np.ndarray, face: Face, reen
     unseen = 1 - smoothstep((seen - CONFIDENT_SHARE) / (1 - CONFIDENT_SHARE)).astype(np.float32)
     share = float((forehead * wanted * unseen).sum() / max(float((forehead * wanted).sum()), 1e-6))
     whole = float(smoothstep(np.array((share - HIDDEN_SHARES[0]) / (HIDDEN_SHARES[1] - HIDDEN_SHARES[0]))))
-    left = forehead * np.maximum(unseen, np.float32(whole))
-    return cv2.GaussianBlur(left, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
+    unseen_forehead = forehead * np.maximum(unseen, np.float32(whole))
+    blurred = cv2.GaussianBlur(
+        unseen_forehead, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(blurred)
 
 
 def make_completed_plate(
-    picture: np.ndarray,
-    alpha: np.ndarray,
-    wanted: np.ndarray,
-    needed: np.ndarray,
+    picture: Image,
+    alpha: Matte,
+    wanted: Matte,
+    needed: Matte,
     codec: Codec,
     reenacted: Plate,
-    left: np.ndarray | None = None,
+    untouched: Matte | None = None,
 ) -> Plate:
-    """The stage's picture. picture: straight, perceived. alpha: where the reenacted face was. left: (h, w), how much of
-    the plate's own is left as it is."""
+    """Make the stage's plate.
+
+    Args:
+        picture: Straight colour in perceptual steps.
+        alpha: Where the reenacted face was.
+        wanted: The face that is wanted.
+        needed: Where something must be there.
+        codec: Of the plate.
+        reenacted: The reenacted plate.
+        untouched: How much of the plate's own stays as it is.
+    """
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
-    if left is not None:
-        cover, completed = cover * (1 - left), completed * (1 - left)
+    if untouched is not None:
+        cover, completed = cover * (1 - untouched), completed * (1 - untouched)
     pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (wanted > 0)])
-    said = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
+    metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
         pixels.astype(np.float32),
         (*RGBA, MATTE_COMPLETED),
         reenacted.data_window,
         reenacted.display_window,
         reenacted.pixel_aspect,
-        said,
+        metadata,
     )
 
 
 @dataclass(frozen=True)
 class DarkParts:
-    """float32 (h, w) each: 1 on eyes and lips, and on brows."""
+    """Parts of a face that may be darker than skin.
 
-    eyes_lips: np.ndarray
-    brows: np.ndarray
+    Attributes:
+        eyes_lips: Eyes and lips.
+        brows: Brows.
+    """
+
+    eyes_lips: Matte
+    brows: Matte
 
 
 def find_dark_parts(face: Face, reenacted: Plate) -> DarkParts:
-    """Finds the parts of the target's face that may be darker than skin."""
+    """Find the dark parts of the target's face."""
 
-    def draw_around(points: np.ndarray) -> np.ndarray:
+    def draw_around(points: Points) -> Matte:
         return draw_polygon(
-            points.mean(0) + 1.25 * (points - points.mean(0)), reenacted.data_window, 0.1 * float(np.ptp(points[:, 0]))
+            points.mean(0) + FEATURE_GROWTH * (points - points.mean(0)),
+            reenacted.data_window,
+            FEATURE_SOFTNESS * float(np.ptp(points[:, 0])),
         )
 
     marks = face.landmarks
@@ -166,55 +221,58 @@ def find_dark_parts(face: Face, reenacted: Plate) -> DarkParts:
     )
 
 
-def _add_view(
-    picture: np.ndarray, shown: np.ndarray, other: Plate, codec: Codec, dark: DarkParts
-) -> tuple[np.ndarray, np.ndarray]:
+def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, dark: DarkParts) -> tuple[Image, Matte]:
     """`picture` with what `other` shows beyond it, in the picture's light; hair that passed for skin is left out."""
     rgb, alpha = unpremultiply(other)
     extra = to_perceptual(rgb, codec.exposure)
     both = np.minimum(shown, alpha)
-    if both.sum() < 16:
+    if both.sum() < MIN_COMMON_PIXELS:
         return picture, shown
-    sigma, aspect = 0.08 * picture.shape[0], other.pixel_aspect
-    light = blur_weighted(np.maximum(picture, 0), both, sigma, aspect) + 0.02
-    own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + 0.02
-    extra = (extra + 0.02) * np.clip(light / own, 0.25, 4.0) - 0.02
+    sigma, aspect = LIGHT_SIZE * picture.shape[0], other.pixel_aspect
+    light = blur_weighted(np.maximum(picture, 0), both, sigma, aspect) + LIGHT_FLOOR
+    own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + LIGHT_FLOOR
+    extra = (extra + LIGHT_FLOOR) * np.clip(light / own, *LIGHT_GAIN_LIMITS) - LIGHT_FLOOR
     skin = smoothstep(
         (extra.mean(-1) / np.maximum(light.mean(-1), 1e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0])
     )
     skin = skin.astype(np.float32)
     alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha), skin])
     share = (alpha * (1 - shown))[..., None]
-    total = np.maximum(shown[..., None] + share, 1e-6)
+    total = np.maximum(shown[..., None] + share, MIN_WEIGHT)
     mixed = (picture * shown[..., None] + extra * share) / total
-    return np.where(total > 1e-6, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
+    return np.where(total > MIN_WEIGHT, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
 
 
-def _mask_out_hair(darker: np.ndarray, dark: DarkParts, alpha: np.ndarray) -> np.ndarray:
-    """float32 (h, w): 0 on what is darker than skin and reaches out of the parts that may be, or to where the view
-    shows nothing: hair that hangs at a brow, not the brow."""
-    parts = (np.maximum(dark.eyes_lips, dark.brows) > 0.5) & (alpha > CONFIDENT_SHARE)
+def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte) -> Matte:
+    """0 on what is darker than skin and reaches beyond the parts that may be, or to where the view shows nothing: hair
+    that hangs at a brow, not the brow.
+    """
+    parts = (np.maximum(dark.eyes_lips, dark.brows) > HALF_COVERED) & (alpha > CONFIDENT_SHARE)
     outside = cv2.dilate((~parts).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    there = darker > 0.15
-    _, labels = cv2.connectedComponents(there.astype(np.uint8))
-    hair = there & np.isin(labels, labels[there & outside])
+    is_dark = darker > DARK_LIMIT
+    _, labels = cv2.connectedComponents(is_dark.astype(np.uint8))
+    hair = is_dark & np.isin(labels, labels[is_dark & outside])
     side = 2 * max(1, round(HAIR_EDGE * darker.shape[0])) + 1
-    return 1 - cv2.dilate(hair.astype(np.float32), np.ones((side, side), np.uint8))
+    return np.asarray(1 - cv2.dilate(hair.astype(np.float32), np.ones((side, side), np.uint8)))
 
 
-def extend_picture(picture: np.ndarray, shown: np.ndarray, needed: np.ndarray) -> np.ndarray:
-    """`picture` continued smoothly into what is not shown: blurs of what is shown, as narrow as reaches there."""
+def extend_picture(picture: Image, shown: Matte, needed: Matte) -> Image:
+    """Continue a picture smoothly into what it does not show, by blurs of what it shows, each as narrow as reaches
+    there.
+    """
     if not (needed * (1 - shown) > 0).any():
         return picture
     result = picture.copy()
     filled = shown.copy()
     confident = (shown > CONFIDENT_SHARE).astype(np.float32) * shown
-    sigma = 1.5
-    while sigma < 2 * max(shown.shape) and (filled < 0.999).any():
+    sigma = FIRST_SIGMA
+    while sigma < 2 * max(shown.shape) and (filled < FILLED_SHARE).any():
         weight = blur_weighted(confident, np.ones_like(confident), sigma)
         blurred = blur_weighted(picture, confident, sigma)
-        share = np.clip(weight / 0.1, 0, 1) * (1 - filled)
-        result = (result * filled[..., None] + blurred * share[..., None]) / np.maximum(filled + share, 1e-6)[..., None]
+        share = np.clip(weight / REACHED_WEIGHT, 0, 1) * (1 - filled)
+        result = (result * filled[..., None] + blurred * share[..., None]) / np.maximum(filled + share, MIN_WEIGHT)[
+            ..., None
+        ]
         filled = filled + share
         sigma *= 2
     return result.astype(np.float32)

@@ -1,8 +1,9 @@
-"""Mask: what of the target is replaced, and what lies in front of it.
+"""Mask: what of the target is replaced, and what is in front of it.
 
-Engine `geometric`: no network. The landmarks' outline says where a face must be; its own colours (`skin`) say what
-within it is hair (from above) or something in front (from elsewhere). `measure_mattes` looks at one frame,
-`combine_mattes` averages neighbouring frames, moved along with the face, and gives the matte its size and soft edge.
+Engine `geometric`: no network. The landmarks' outline tells where a face must be; its own colours (`skin_model`,
+`occlusion`) tell what within it is hair (from above) or something in front (from elsewhere). `measure_mattes` looks at
+one frame. `combine_mattes` averages neighbouring frames, moved along with the face, and gives the matte its size and
+soft edge.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, Matte
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.image_ops import (
@@ -35,9 +36,21 @@ from fsgan_core.stages.occlusion import find_occluders
 from fsgan_core.stages.plate_match import average_textures, measure_texture
 from fsgan_core.stages.skin_model import FaceRaster
 
-WORKING_WIDTH = 160  # pixels across the face at which colours are compared
-MAX_ENLARGEMENT = 2.5  # times, for a small face
+# The raster on which colours are compared.
+WORKING_WIDTH = 160  # pixels across the face
+MAX_ENLARGEMENT = 2.5  # of a small face
+MIN_RASTER_SIDE = 8  # pixels
+FULLY_INSIDE = 0.99  # share of a pixel that the picture covers
+GUIDE_RADIUS, MIN_GUIDE_RADIUS, GUIDE_EPSILON = 0.03, 2, 1e-4  # of the face; pixels; variance of the picture
+
+NEAR_SIGMA, NEAR_LIMIT = 0.03, 0.02  # of the face; blurred outline: beyond it, everything differs from skin
+MOUTH_SOFTNESS = 0.004  # of the face
+
+# Averaging over time, growing and softening.
+TIME_SIGMA, MIN_TIME_SIGMA = 0.6, 0.5  # of `mask.smooth`; frames
 MATTE_LEVELS = 16  # of a soft matte that is grown
+MIN_FEATHER = 0.5  # pixels: a narrower feather changes nothing
+FEATHER_BLUR, MIN_FEATHER_SIGMA, FEATHER_END = 12, 0.3, 2  # feather over blur's sigma; pixels; pixels to the outline
 
 
 def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) -> Plate:
@@ -81,35 +94,54 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) 
     return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: format_texture(texture)})
 
 
-def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> np.ndarray:
-    """float32 (h, w): where the landmarks say that a face must be."""
+def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> Matte:
+    """Draw where the landmarks tell that a face must be.
+
+    Args:
+        face: Plate coordinates.
+        region: The part of the plate to draw on.
+        aspect: Width of the plate's pixels over their height.
+        forehead: How much of it counts: 1 up to the hairline, 0 up to the brows.
+    """
     first, second = warp_points.compute_outline(face.landmarks, aspect, forehead)
     return np.maximum(draw_polygon(first, region), draw_polygon(second, region))
 
 
-def draw_mouth(face: Face, region: Window, width: float) -> np.ndarray:
-    """float32 (h, w): the inner mouth. width: of the face."""
-    return draw_polygon(face.landmarks[MOUTH_INNER], region, 0.004 * width)
+def draw_mouth(face: Face, region: Window, width: float) -> Matte:
+    """Draw the inner mouth. width: of the face, in square pixels."""
+    return draw_polygon(face.landmarks[MOUTH_INNER], region, MOUTH_SOFTNESS * width)
 
 
 def make_face_raster(
-    display: np.ndarray, face: Face, hull: np.ndarray, inside: np.ndarray, region: Window, aspect: float
+    display: Image, face: Face, hull: Matte, inside: Matte, region: Window, aspect: float
 ) -> FaceRaster:
-    """The face on a small raster of square pixels, for comparing its colours."""
+    """Resample a face to a small raster of square pixels, on which its colours are compared.
+
+    Args:
+        display: Display-like picture of `region`.
+        face: Plate coordinates.
+        hull: `draw_hull`.
+        inside: Where the plate has pixels.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of the plate's pixels over their height.
+    """
     width = warp_points.measure_face_width(face.landmarks, aspect)
     scale = min(MAX_ENLARGEMENT, WORKING_WIDTH / width)
-    size = (max(8, round(region.width * aspect * scale)), max(8, round(region.height * scale)))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(np.clip(display, 0, 1), size, interpolation=way)
+    size = (
+        max(MIN_RASTER_SIDE, round(region.width * aspect * scale)),
+        max(MIN_RASTER_SIDE, round(region.height * scale)),
+    )
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    rgb = cv2.resize(np.clip(display, 0, 1), size, interpolation=interpolation)
     points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
     roll = np.radians(face.euler[2])
     return FaceRaster(
-        small,
+        np.asarray(rgb),
         points,
         width * scale,
-        np.asarray(cv2.resize(hull, size, interpolation=way)),
+        np.asarray(cv2.resize(hull, size, interpolation=interpolation)),
         np.array([np.sin(roll), -np.cos(roll)]),
-        cv2.resize(inside, size, interpolation=way) > 0.99,
+        cv2.resize(inside, size, interpolation=interpolation) > FULLY_INSIDE,
     )
 
 
@@ -125,16 +157,18 @@ def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]]
 
 
 def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams) -> Image:
-    """Averages what was measured of the neighbours, carried to where the face is now; nearer frames count more.
+    """Average what was measured of neighbouring frames, moved to where the face is now; nearer frames count more.
 
     Returns:
-        (height, width, channels) on the region, the channels of the measured plates.
+        (height, width, channels) on the region.
     """
     face, region, aspect = frame.face, frame.region, frame.pixel_aspect
-    total: np.ndarray | np.float32 = np.float32(0)
+    total: Image | np.float32 = np.float32(0)
     weights = 0.0
     for other, measured in neighbours:
-        weight = float(np.exp(-0.5 * ((other.frame - face.frame) / max(0.6 * params.smooth, 0.5)) ** 2))
+        weight = float(
+            np.exp(-0.5 * ((other.frame - face.frame) / max(TIME_SIGMA * params.smooth, MIN_TIME_SIGMA)) ** 2)
+        )
         total = total + np.float32(weight) * _carry_mattes(measured, other, face, region, aspect)
         weights += weight
     return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
@@ -143,7 +177,7 @@ def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], p
 def finish_mask(
     frame: FaceFrame, mattes: Mapping[str, Matte], neighbours: Sequence[tuple[Face, Plate]], params: MaskParams
 ) -> Plate:
-    """Makes the mask from its mattes: size, soft edge, mouth, the plate's edge and the hold-out."""
+    """Make the mask from its mattes at one moment: size, soft edge, mouth, the plate's edge and hold-out."""
     inside, region, holdout = frame.plate, frame.region, frame.holdout
     width = warp_points.measure_face_width(frame.face.landmarks, inside.pixel_aspect)
     matte = mattes[MATTE_FACE]
@@ -162,58 +196,70 @@ def finish_mask(
 
 
 def format_texture(texture: Sequence[float]) -> str:
-    """As metadata holds it: text that gives every number back exactly."""
+    """Format a texture for metadata, so that every number can be read back exactly.
+
+    >>> format_texture([0.5, 0.25])
+    '0.5 0.25'
+    """
     return " ".join(repr(float(value)) for value in texture)
 
 
 def read_texture(mattes: Plate) -> tuple[float, ...]:
-    """What was measured of the plate's skin, from a mask's metadata; () where there is none."""
+    """Read the plate's texture from a mask's metadata; () if there is none."""
     return tuple(float(value) for value in str(mattes.metadata.get(META_TEXTURE, "")).split())
 
 
-def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect: float) -> np.ndarray:
-    """The mattes of one frame moved, turned and scaled as the face was, to another frame's region."""
+def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect: float) -> Image:
+    """The mattes of one frame moved, turned and scaled as the face was, on another frame's region."""
     if old.frame == new.frame and measured.data_window == region:
         return measured.pixels
     scale = (aspect, 1.0)
-    move = fit_similarity(new.landmarks[17:] * scale, old.landmarks[17:] * scale)
+    move = fit_similarity(
+        new.landmarks[warp_points.BROWS_TO_MOUTH] * scale, old.landmarks[warp_points.BROWS_TO_MOUTH] * scale
+    )
     linear = move[:, :2] * np.array([[1, 1 / aspect], [aspect, 1]])
     shift = move[:, 2] / scale
     matrix = np.column_stack(
         [linear, linear @ (region.x, region.y) + shift - (measured.data_window.x, measured.data_window.y)]
     )
-    return cv2.warpAffine(
+    carried = cv2.warpAffine(
         measured.pixels,
         matrix,
         (region.width, region.height),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderValue=0,
     )
+    return np.asarray(carried)
 
 
-def _grow_and_feather(matte: np.ndarray, size: float, feather: float, aspect: float) -> np.ndarray:
-    """Grown by `size` pixels, then a soft edge of `feather` pixels that ends where the matte ends, so that nothing
-    outside it is touched. The matte's own softness (hair, motion) stays."""
+def _grow_and_feather(matte: Matte, size: float, feather: float, aspect: float) -> Matte:
+    """`matte` grown by `size` pixels, with a soft edge of `feather` pixels that ends where the matte ends, so nothing
+    outside it changes. The matte's own softness (hair, motion) stays.
+    """
     height, width = matte.shape
-    work = cv2.resize(matte, (round(width * aspect), height), interpolation=cv2.INTER_LINEAR) if aspect != 1 else matte
+    work: AnyArray = matte
+    if aspect != 1:
+        work = np.asarray(cv2.resize(matte, (round(width * aspect), height), interpolation=cv2.INTER_LINEAR))
     if size != 0:
         work = _grow_matte(work, size) if size > 0 else 1 - _grow_matte(1 - work, -size)
-    if feather > 0.5:
-        distance = measure_signed_distance(np.asarray(work))
+    if feather > MIN_FEATHER:
+        distance = measure_signed_distance(work)
         work = np.minimum(work, 1) * smoothstep((distance + 0.5) / feather)
-        work = cv2.GaussianBlur(work, (0, 0), max(0.3, feather / 12)) * smoothstep((distance + 0.5) / 2)
+        work = cv2.GaussianBlur(work, (0, 0), max(MIN_FEATHER_SIGMA, feather / FEATHER_BLUR)) * smoothstep(
+            (distance + 0.5) / FEATHER_END
+        )
     if aspect != 1:
-        work = cv2.resize(work, (width, height), interpolation=cv2.INTER_LINEAR)
+        work = np.asarray(cv2.resize(work, (width, height), interpolation=cv2.INTER_LINEAR))
     return np.clip(work, 0, 1).astype(np.float32)
 
 
-def _grow_matte(matte: np.ndarray, radius: float) -> np.ndarray:
-    """Every level of a matte (h, w) grown by `radius` pixels, any number."""
+def _grow_matte(matte: Matte, radius: float) -> Matte:
+    """Every level of a matte grown by `radius` pixels, which need not be whole."""
     total = np.zeros_like(matte)
     levels = (np.arange(MATTE_LEVELS) + 0.5) / MATTE_LEVELS
     for level in levels:
-        there = matte >= level
-        if there.any():
-            distance = cv2.distanceTransform((~there).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        reached = matte >= level
+        if reached.any():
+            distance = cv2.distanceTransform((~reached).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
             total += np.clip(radius + 0.5 - distance, 0, 1)
     return np.asarray(np.maximum(total / np.float32(MATTE_LEVELS), matte), np.float32)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.plates.curve import LUMA_WEIGHTS
-from fsgan_core.runtime.arrays import Image, Mask, Matte, Plane, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Vector
 from fsgan_core.stages.image_ops import blur_weighted
 
 # Light.
@@ -123,7 +123,7 @@ def average_textures(measured: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 
 def match_texture(
-    face: Image,
+    face: AnyArray,
     weight: Matte,
     plate_texture: Sequence[float],
     width: float,

@@ -1,10 +1,10 @@
 """Reenactment: the source's face in the target's pose and expression.
 
 Engine `warp`: no network. Each chosen view is warped at the plate's own resolution so that its landmarks meet the
-target's, and the views are put together by the weights of the plan (paper, section 3.2: three views of the appearance
-map, barycentric). `likeness` moves the landmarks that are aimed at towards the source's own proportions, on the
-target's head in its pose: a face that meets the target's landmarks exactly has the target's proportions, and looks
-like neither.
+target's, and the views are combined by the weights of the plan (FSGAN, arXiv 1908.05932, section 3.2: three views of
+the appearance map, barycentric). `likeness` moves the goal landmarks towards the source's own proportions, on the
+target's head in its pose: a face that meets the target's landmarks exactly has the target's proportions, and looks like
+neither person.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import EYES, MOUTH_INNER
+from fsgan_core.contract.landmarks import (
+    BROW_L,
+    BROW_R,
+    EYE_L,
+    EYE_R,
+    EYES,
+    LANDMARK_COUNT,
+    MOUTH,
+    MOUTH_INNER,
+    MOUTH_OUTER,
+)
 from fsgan_core.contract.layers import (
     CONFIDENCE,
     MATTE_FACE,
@@ -31,10 +41,10 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
-from fsgan_core.runtime.arrays import Points3D
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Plane, PointMap, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.drive import DrivenFrame
-from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.motion.face_motion import compute_face_motion, make_pixel_grid, render_motion
@@ -42,20 +52,30 @@ from fsgan_core.stages.motion.lids import compute_blink_landmarks
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import compute_cell_areas, fit_spline_map, sample_picture
 
-DETAIL_SIZE = 0.06  # of the face: what is coarser than this is light, what is finer is detail
-FOREIGN_EDGE = 0.035  # of the face: how near to hair or an occluder a view's skin is not trusted
-VIEW_DOUBT = 8.0  # skin that is missed is filled from other views; hair that is taken for skin smears over the face
-STRETCH_RANGE = (
-    2.5,
-    4.5,
-)  # enlarged that much against the rest of the face a view begins to show nothing, and shows nothing
-STREAK_RANGE = 1.4, 2.5  # enlarged that much up and down a lid shows streaks
-STREAK_WIDTH = 0.02  # of the face: how wide they are
-VIEW_MARGIN = 0.6  # of the face: how much around a source face is kept
+# Lengths are shares of the face's width.
+DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
+OCCLUDER_EDGE = 0.035  # this near to hair or an occluder, a view's skin is not trusted
+VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
+VIEW_MARGIN = 0.6  # around a source face, that is kept
+MOUTH_SOFTNESS = 0.012  # of the edge of a kept mouth
+
+# Enlargement against the rest of the face, at which a view begins to show nothing, and at which it shows nothing.
+STRETCH_RANGE = (2.5, 4.5)
+TRUSTED_ENLARGEMENT = 4  # in area: a view enlarged by more loses confidence
+
+# Streaks where a strip of lid is drawn over a whole eye.
+STREAK_RANGE = (1.4, 2.5)  # enlargement up and down at which they begin, and at which they are plain
+STREAK_WIDTH = 0.02
+MIN_STRETCH = 0.1  # least shrinking that is divided by
+STREAK_SIGMA_ACROSS, MIN_STREAK_SIGMA, STREAK_MATTE_SIGMA = 0.5, 0.3, 1.0  # pixels
+
+# Eyes with their brows, and lips.
+FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.04  # times their size; of their size
+OPENING_STIFFNESS, FOREHEAD_STIFFNESS = 0.1, 3.0  # times the stiffness of other points
 
 
 def mirror_view(view: SourceView) -> SourceView:
-    """The view flipped within its picture, left for right."""
+    """Flip a view within its picture, left for right."""
     picture = view.display_window
 
     def flip_window(window: Window) -> Window:
@@ -73,16 +93,24 @@ def mirror_view(view: SourceView) -> SourceView:
 
 
 def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> SourceView:
-    """A view from a source plate (R, G, B in the codec's space) and the face in it. margin: of the face, how much
-    around it is kept."""
+    """Prepare a view from a source plate.
+
+    Args:
+        plate: R, G, B in the codec's space.
+        face: The face in it.
+        codec: The source's codec.
+        mask: Settings of the mask stage, to find skin.
+        margin: How much around the face is kept, as a share of its box.
+    """
     window = compute_region(face.box, margin, plate.pixel_aspect)
-    mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, doubt=VIEW_DOUBT)
-    # Strands and shadows at the edge of hair or of something in front would be taken for skin.
-    foreign = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
-    size = 2 * round(FOREIGN_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1
-    near = cv2.dilate(foreign, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    foreign = np.maximum(foreign, near * (1 - draw_features(face.landmarks, window)))  # a brow's end is not hair's edge
-    matte = mattes.get_matte(MATTE_FACE) * (1 - np.clip(2 * foreign, 0, 1)) * mark_plate_area(plate, window)
+    mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, doubt=VIEW_STRICTNESS)
+    # Strands and shadows at the edge of hair or of an occluder would pass for skin.
+    occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
+    size = 2 * round(OCCLUDER_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1
+    near = cv2.dilate(occluders, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    # The end of a brow is not the edge of hair.
+    occluders = np.maximum(occluders, near * (1 - draw_features(face.landmarks, window)))
+    matte = mattes.get_matte(MATTE_FACE) * (1 - np.clip(2 * occluders, 0, 1)) * mark_plate_area(plate, window)
     return SourceView(
         to_display(plate, window, codec),
         matte,
@@ -128,10 +156,18 @@ def reenact(
     return make_reenacted_plate(codec.decode(picture), alpha, lead, face, region, target, kept)
 
 
-def smooth_streaks(picture: np.ndarray, motion: np.ndarray, roll: float, sigma: float, aspect: float) -> np.ndarray:
-    """`picture` (h, w, 3), smoothed along the eyes by `sigma` rows where `motion` (h, w, 2) draws a strip of lid over a
-    whole eye, which would show as streaks down to the lashes. roll: degrees."""
-    stretch = 1 / np.maximum(np.abs(1 + np.gradient(motion[..., 1], axis=0)), 0.1)
+def smooth_streaks(picture: Image, motion: PointMap, roll: float, sigma: float, aspect: float) -> Image:
+    """Smooth a picture along the eyes where its motion draws a strip of lid over a whole eye, which would show as
+    streaks down to the lashes.
+
+    Args:
+        picture: After the motion.
+        motion: (height, width, 2) pixels.
+        roll: Of the head, degrees.
+        sigma: Of the smoothing, rows.
+        aspect: Width of a pixel over its height.
+    """
+    stretch = 1 / np.maximum(np.abs(1 + np.gradient(motion[..., 1], axis=0)), MIN_STRETCH)
     share = smoothstep((stretch - STREAK_RANGE[0]) / (STREAK_RANGE[1] - STREAK_RANGE[0])).astype(np.float32)
     if not share.any():
         return picture
@@ -139,16 +175,24 @@ def smooth_streaks(picture: np.ndarray, motion: np.ndarray, roll: float, sigma: 
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] * np.array([1.0, aspect])[:, None, None]
     cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     along, across = cos * x + sin * y, cos * y - sin * x
-    kernel = np.exp(-0.5 * ((along / max(sigma, 0.3)) ** 2 + (across / 0.5) ** 2))
+    kernel = np.exp(-0.5 * ((along / max(sigma, MIN_STREAK_SIGMA)) ** 2 + (across / STREAK_SIGMA_ACROSS) ** 2))
     smooth = cv2.filter2D(picture, -1, (kernel / kernel.sum()).astype(np.float32), borderType=cv2.BORDER_REPLICATE)
-    return picture + cv2.GaussianBlur(share, (0, 0), 1.0)[..., None] * (smooth - picture)
+    return picture + cv2.GaussianBlur(share, (0, 0), STREAK_MATTE_SIGMA)[..., None] * (smooth - picture)
 
 
 def compute_goal_landmarks(
-    face: Face, params: ReenactParams, likeness: np.ndarray | None, recognition: np.ndarray | None, aspect: float
-) -> np.ndarray:
-    """(68, 2) the landmarks that the new face shall meet: the target's, moved towards the source's proportions and to
-    where the source is recognised."""
+    face: Face, params: ReenactParams, likeness: Points3D | None, recognition: Points3D | None, aspect: float
+) -> Points68:
+    """Compute the landmarks that the new face is to meet: the target's, moved towards the source's proportions and to
+    where the source is recognised.
+
+    Args:
+        face: The target's.
+        params: Settings of the reenact stage.
+        likeness: (68, 3) mm (`warp_points.compute_likeness`).
+        recognition: (68, 3) mm (`recognition.find_recognition_moves`).
+        aspect: Width of the target's pixels over their height.
+    """
     moves = [
         amount * change
         for amount, change in ((params.likeness, likeness), (params.recognition, recognition))
@@ -157,16 +201,25 @@ def compute_goal_landmarks(
     return warp_points.displace_landmarks(face.landmarks, np.sum(moves, axis=0), aspect) if moves else face.landmarks
 
 
-def draw_kept_mouth(face: Face, region: Window, width: float) -> np.ndarray:
-    """float32 (h, w): where the target's inner mouth is kept, if it is."""
-    return draw_polygon(face.landmarks[MOUTH_INNER], region, feather=0.012 * width)
+def draw_kept_mouth(face: Face, region: Window, width: float) -> Matte:
+    """Draw the inner mouth, which the target's own may fill."""
+    return draw_polygon(face.landmarks[MOUTH_INNER], region, feather=MOUTH_SOFTNESS * width)
 
 
 def make_reenacted_plate(
-    rgb: np.ndarray, alpha: np.ndarray, lead: WarpedView, face: Face, region: Window, target: Plate, kept: float
+    rgb: Image, alpha: Matte, lead: WarpedView, face: Face, region: Window, target: Plate, kept: float
 ) -> Plate:
-    """The stage's picture. rgb: straight, scene-linear. lead: the leading view, for coordinates and confidence. kept:
-    share of the target's own inner mouth in it."""
+    """Make the stage's plate.
+
+    Args:
+        rgb: Straight, scene-linear.
+        alpha: Where it shows the new face.
+        lead: The leading view, for coordinates and confidence.
+        face: The target's.
+        region: The part of the target that the arrays cover.
+        target: The target plate.
+        kept: How much of the inner mouth is the target's own, 0..1.
+    """
     confidence = lead.confidence * np.float32(face.confidence)
     pixels = np.dstack([premultiply(rgb, alpha), lead.stmap, confidence]).astype(np.float32)
     return Plate(
@@ -181,13 +234,19 @@ def make_reenacted_plate(
 
 @dataclass(frozen=True)
 class WarpedView:
-    """A view on the region. picture: float32 (h, w, 3), display-like; its border is continued. matte: (h, w), where it
-    shows skin. st: (h, w, 2). confidence: (h, w), 0..1."""
+    """A view warped to a region.
 
-    picture: np.ndarray
-    matte: np.ndarray
-    stmap: np.ndarray
-    confidence: np.ndarray
+    Attributes:
+        picture: Display-like; its border is continued.
+        matte: Where it shows skin.
+        stmap: (height, width, 2) s, t into the source picture, 0..1, from the lower left.
+        confidence: 0..1.
+    """
+
+    picture: Image
+    matte: Matte
+    stmap: PointMap
+    confidence: Plane
 
 
 def warp_views(
@@ -195,13 +254,23 @@ def warp_views(
     wanted: Sequence[ViewRef],
     views: Mapping[ViewRef, SourceView],
     face: Face,
-    goal: np.ndarray,
+    goal: Points68,
     region: Window,
     stiffness: float,
     aspect: float,
 ) -> dict[ViewRef, WarpedView]:
-    """The views that are `wanted`, the leading one among them, brought to the landmarks `goal` (68, 2) of `face` on the
-    region; eyes that the plan closes are warped open, and then their lids slide."""
+    """Warp views to goal landmarks; eyes that the plan closes are warped open, and then their lids slide.
+
+    Args:
+        plan: The frame's plan.
+        wanted: The views to warp, the leading one among them.
+        views: All views at hand.
+        face: The target's.
+        goal: Plate coordinates.
+        region: The part of the plate to make.
+        stiffness: Of the spline.
+        aspect: Width of the plate's pixels over their height.
+    """
     if not plan.blink:
         return {ref: warp_view(views[ref], goal, region, stiffness, aspect) for ref in wanted}
     start, end = compute_blink_landmarks(goal, plan.blink, aspect)
@@ -222,57 +291,76 @@ def warp_views(
     }
 
 
-def warp_view(view: SourceView, goal: np.ndarray, region: Window, stiffness: float, aspect: float) -> WarpedView:
-    """A view brought to the landmarks `goal` (68, 2) on the region; `aspect` is of the region's pixels."""
+def warp_view(view: SourceView, goal: Points68, region: Window, stiffness: float, aspect: float) -> WarpedView:
+    """Warp one view to goal landmarks; arguments as for `warp_views`."""
     points = warp_points.compute_control_points(goal, aspect)
     own = warp_points.compute_control_points(view.face.landmarks, view.pixel_aspect)
     mapping = fit_spline_map(points, own, region, make_spline_stiffness(stiffness), aspect)
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample_picture(view.display, local)
-    matte = np.clip(cv2.remap(view.matte, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
+    x, y = local[..., 0], local[..., 1]
+    matte: AnyArray = np.clip(cv2.remap(view.matte, x, y, cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
     height, width = view.display_window.height, view.display_window.width
     across = (mapping[..., 0] - view.display_window.x + 0.5) / width
-    st = np.stack(
+    stmap: AnyArray = np.stack(
         [1 - across if view.mirrored else across, 1 - (mapping[..., 1] - view.display_window.y + 0.5) / height], -1
     )
     area = np.abs(compute_cell_areas(mapping.astype(np.float64)))
     matte = matte * np.maximum(mark_unstretched(area, matte), draw_features(goal, region))
-    # A view enlarged four times, or turned far away, shows little of what it should.
-    confidence = (np.clip(area * 4, 0, 1) * matte * view.face.confidence).astype(np.float32)
-    return WarpedView(picture, matte, st, confidence)
+    # A view that is enlarged much, or turned far away, shows little of what it should.
+    confidence = (np.clip(area * TRUSTED_ENLARGEMENT, 0, 1) * matte * view.face.confidence).astype(np.float32)
+    return WarpedView(picture, matte, stmap, confidence)
 
 
-def mark_unstretched(area: np.ndarray, matte: np.ndarray) -> np.ndarray:
-    """float32 (h, w): 0 where the map draws a strip of the view (the far cheek of a turned head) over a wide part of
-    the face. area: that a pixel covers in the view. matte: where the view shows skin."""
-    skin = matte > 0.5
+def mark_unstretched(area: Plane, matte: Matte) -> Matte:
+    """Mark where a map does not stretch a strip of the view (the far cheek of a turned head) over a wide part of the
+    face.
+
+    Args:
+        area: That each pixel covers in the view, in pixels.
+        matte: Where the view shows skin.
+
+    Returns:
+        1 where the view is usable, 0 where it is stretched.
+    """
+    skin = matte > HALF_COVERED
     if not skin.any():
         return np.ones_like(matte)
     enlarged = float(np.median(area[skin])) / np.maximum(area, 1e-6)
     return 1 - smoothstep((enlarged - STRETCH_RANGE[0]) / (STRETCH_RANGE[1] - STRETCH_RANGE[0])).astype(np.float32)
 
 
-def draw_features(goal: np.ndarray, region: Window) -> np.ndarray:
-    """float32 (h, w): 1 on eyes with their brows and on the lips, which no other view could continue."""
+def draw_features(goal: Points68, region: Window) -> Matte:
+    """Draw eyes with their brows, and the lips: no other view could continue them."""
     matte = np.zeros((region.height, region.width), np.float32)
-    for part in ([*range(17, 22), *range(36, 42)], [*range(22, 27), *range(42, 48)], [*range(48, 60)]):
-        hull = cv2.convexHull(goal[part].astype(np.float32))[:, 0]
+    for part in (np.r_[BROW_R, EYE_R], np.r_[BROW_L, EYE_L], np.r_[MOUTH_OUTER]):
+        hull = np.asarray(cv2.convexHull(goal[part].astype(np.float32))[:, 0])
         size = float(np.ptp(hull, axis=0).max())
-        matte = np.maximum(matte, draw_polygon(hull.mean(0) + 1.25 * (hull - hull.mean(0)), region, 0.04 * size))
+        matte = np.maximum(
+            matte, draw_polygon(hull.mean(0) + FEATURE_GROWTH * (hull - hull.mean(0)), region, FEATURE_SOFTNESS * size)
+        )
     return matte
 
 
-def make_spline_stiffness(amount: float) -> np.ndarray:
-    """Per control point: lips and lids carry the expression and must be met; the forehead's points are a guess."""
-    stiffness = np.full(82, amount)
-    stiffness[EYES] *= 0.1
-    stiffness[48:68] *= 0.1
-    stiffness[68:] *= 3.0
+def make_spline_stiffness(amount: float) -> Vector:
+    """Make the stiffness of each control point: lips and lids carry the expression and must be met; the forehead is a
+    guess.
+    """
+    stiffness = np.full(warp_points.CONTROL_POINT_COUNT, amount)
+    stiffness[EYES] *= OPENING_STIFFNESS
+    stiffness[MOUTH] *= OPENING_STIFFNESS
+    stiffness[LANDMARK_COUNT:] *= FOREHEAD_STIFFNESS
     return stiffness
 
 
-def combine_views(views: Sequence[tuple[np.ndarray, float, float]], sigma: float, aspect: float) -> np.ndarray:
-    """Low frequencies by the weights of light, high ones by those of detail."""
+def combine_views(views: Sequence[tuple[Image, float, float]], sigma: float, aspect: float) -> Image:
+    """Combine views: low frequencies by their shares of light, high frequencies by their shares of detail.
+
+    Args:
+        views: Picture, share of light, share of detail.
+        sigma: Of the blur that parts the two, in rows.
+        aspect: Width of a pixel over its height.
+    """
     if len(views) == 1:
         return views[0][0]
     light = np.zeros_like(views[0][0])
