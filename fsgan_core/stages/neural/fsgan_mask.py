@@ -27,6 +27,7 @@ from fsgan_core.contract.layers import (
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.runtime.arrays import Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
@@ -55,8 +56,13 @@ if TYPE_CHECKING:
 CLASS_BACKGROUND, CLASS_FACE, CLASS_HAIR = range(3)  # published classes
 SCORE_CHANNELS = ("score.background", "score.face", "score.hair")
 OUTSIDE_SCORES = (4.0, -4.0, -4.0)  # scores where the network sees nothing: it is not face
-OUTLINE_SIGMA = 0.6  # of the working pixels: sigma of the outline's softness, about what the network can tell
-NEAR_OUTLINE, FAR_OUTLINE = 0.12, 0.22  # of the face: a face may go on so far beyond the landmarks' outline
+OUTLINE_SIGMA, MIN_OUTLINE_SIGMA = 0.6, 0.5  # softness of the outline: working pixels; plate pixels
+NEAR_OUTLINE, FAR_OUTLINE = (
+    0.12,
+    0.22,
+)  # of the face: beyond the landmarks' outline, surely and at most
+HAIRLINE_SOFTNESS = 0.01  # of the face
+HAIRLINE_REACH = 3  # of the face: how far beside and below it the area below the hairline is drawn
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,18 @@ class FsganMask:
         return finish_mask(frame, mattes, neighbours, params)
 
 
-def compute_scores(network: Network, picture: np.ndarray, crop: Crop, region: Window) -> np.ndarray:
-    """float32 (h, w, 3): the network's class scores for a crop's `picture` (size, size, 3), 0..1, on the region."""
+def compute_scores(network: Network, picture: Image, crop: Crop, region: Window) -> Image:
+    """Compute the network's class scores on a region.
+
+    Args:
+        network: The segmentation network.
+        picture: (size, size, 3) the crop's picture, 0..1.
+        crop: The crop.
+        region: The part of the plate that is wanted.
+
+    Returns:
+        (height, width, 3) scores of background, face and hair.
+    """
     scores = run_network(network, to_network_planes(picture)[None])[0][0]
     there = mark_crop_area(crop, region)[..., None] >= 0.5
     return np.where(
@@ -125,26 +141,32 @@ def compute_scores(network: Network, picture: np.ndarray, crop: Crop, region: Wi
     )
 
 
-def extract_class_matte(scores: np.ndarray, label: int, pixel: float, aspect: float) -> np.ndarray:
-    """float32 (h, w), 0..1: where `label` scores highest, its outline as soft as a working pixel (`pixel` plate rows)
-    is wide."""
+def extract_class_matte(scores: Image, label: int, pixel: float, aspect: float) -> Matte:
+    """Mark where one class scores highest, with a soft outline.
+
+    Args:
+        scores: (height, width, classes).
+        label: The class.
+        pixel: Height of one of the network's pixels, in plate rows; the outline is about that soft.
+        aspect: Width of the plate's pixels over their height.
+    """
     others = [k for k in range(scores.shape[-1]) if k != label]
     matte = (scores[..., label] > scores[..., others].max(-1)).astype(np.float32)
-    sigma = max(0.5, OUTLINE_SIGMA * pixel)
-    return cv2.GaussianBlur(matte, (0, 0), sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
+    sigma = max(MIN_OUTLINE_SIGMA, OUTLINE_SIGMA * pixel)
+    return np.asarray(cv2.GaussianBlur(matte, (0, 0), sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE))
 
 
 def _make_mattes(
-    scores: np.ndarray, frames: np.ndarray, face: Face, region: Window, pixel: float, params: MaskParams, aspect: float
-) -> dict[str, np.ndarray]:
-    """All mattes of one moment, from scores (h, w, 3) and frames of glasses (h, w)."""
+    scores: Image, frames: Matte, face: Face, region: Window, pixel: float, params: MaskParams, aspect: float
+) -> dict[str, Matte]:
+    """All mattes of one moment, from class scores and frames of glasses."""
     width = warp_points.measure_face_width(face.landmarks, aspect)
     hull = draw_hull(face, region, aspect, 1.0)
     own = _mark_near_hull(hull, width)
     skin, hair = (extract_class_matte(scores, label, pixel, aspect) for label in (CLASS_FACE, CLASS_HAIR))
     occlusion = np.maximum(np.clip(1 - skin - hair, 0, 1) * hull, frames)
     matte = skin * own * (1 - params.occlusions * frames)
-    # What is not skin is taken out only as far as the artist wants.
+    # What is not skin is removed only as far as the parameters say.
     matte = np.maximum(matte, hull * np.clip((1 - params.refine) * hair + (1 - params.occlusions) * occlusion, 0, 1))
     if params.forehead < 1:
         matte = matte * _mark_below_hairline(face, region, params.forehead, width, aspect)
@@ -157,19 +179,20 @@ def _make_mattes(
     return {name: np.asarray(np.clip(value, 0, 1), np.float32) for name, value in mattes.items()}
 
 
-def _mark_near_hull(hull: np.ndarray, width: float) -> np.ndarray:
-    """1 within NEAR of the outline, 0 beyond FAR."""
+def _mark_near_hull(hull: Matte, width: float) -> Matte:
+    """1 up to NEAR_OUTLINE from the outline, 0 beyond FAR_OUTLINE."""
     distance = cv2.distanceTransform((hull < 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.clip((FAR_OUTLINE * width - distance) / ((FAR_OUTLINE - NEAR_OUTLINE) * width), 0, 1)
 
 
-def _mark_below_hairline(face: Face, region: Window, forehead: float, width: float, aspect: float) -> np.ndarray:
-    """1 below the hairline (or what `forehead` makes of it), soft by a hundredth of the face, 0 above."""
+def _mark_below_hairline(face: Face, region: Window, forehead: float, width: float, aspect: float) -> Matte:
+    """1 below the hairline (lowered by `forehead`), 0 above, with a soft edge."""
     hairline = warp_points.locate_forehead(face.landmarks, aspect, forehead)[0] * (aspect, 1.0)
     roll = np.radians(face.euler[2])
     across, up = np.array([np.cos(roll), np.sin(roll)]), np.array([np.sin(roll), -np.cos(roll)])
     # Temple to temple, on outwards, and down around the face.
-    reach = 3 * width
+    reach = HAIRLINE_REACH * width
     ends = hairline[0] - reach * across, hairline[-1] + reach * across
     shape = np.vstack([ends[0], hairline, ends[1], ends[1] - reach * up, ends[0] - reach * up]) / (aspect, 1.0)
-    return np.maximum(draw_polygon(shape, region, feather=0.01 * width), draw_hull(face, region, aspect, forehead))
+    below = draw_polygon(shape, region, feather=HAIRLINE_SOFTNESS * width)
+    return np.maximum(below, draw_hull(face, region, aspect, forehead))

@@ -23,7 +23,7 @@ from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Points3D
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points3D, Points68
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
@@ -58,19 +58,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DrawnFace:
-    """picture: (size, size, 3), 0..1. scores: of classes, (size, size, 3), where the network has a head for them.
-    redrawn: (size, size), 0..1, what it has redrawn of what it was shown, where it says so."""
+    """A network's answer.
 
-    picture: np.ndarray
-    class_scores: np.ndarray | None = None
-    redrawn_matte: np.ndarray | None = None
+    Attributes:
+        picture: (size, size, 3), 0..1.
+        class_scores: (size, size, 3), if the network has a head for them.
+        redrawn_matte: (size, size) how much of what it was shown it has redrawn, if it tells.
+    """
+
+    picture: Image
+    class_scores: Image | None = None
+    redrawn_matte: Matte | None = None
 
 
-STEP_DEGREES = 15.0  # degrees of yaw and pitch that one step goes, where the number of steps is left to the pose
+STEP_DEGREES = 15.0  # of yaw and pitch for each step, if the pose sets the number of steps
 MAX_STEPS = 8
-DETAIL_INSET = 1.5  # of the working pixels: so far from where a view's skin ends its detail is not trusted
-LIPS_GROWTH = 1.25  # of their size: so far a network that retouches has a say
-FLAT_VARIANCE = 1e-4  # variance, perceptual, below which there is no feature to be in the wrong place
+
+# The lips that a network may redraw when it retouches; times their size, and of the face.
+LIPS_GROWTH, LIPS_SOFTNESS, INNER_LIPS_SOFTNESS = 1.25, 0.02, 0.012
+
+# Where the source's own detail is added.
+DETAIL_INSET = 1.5  # working pixels: this near to the end of a view's skin, its detail is not trusted
+MIN_INSET_SIGMA = 0.5  # pixels
+OWN_EYES_GROWTH, OWN_LIPS_GROWTH, OWN_SOFTNESS = 1.7, 1.2, 0.015  # times their size; of the face: drawn by the network
+FINE_SIGMA, LOCAL_SIGMA = (
+    3.0,
+    4.0,
+)  # working pixels: features are finer; their agreement is averaged
+FLAT_VARIANCE = 1e-4  # perceptual: below it there are no features that could disagree
+AGREEMENT_START, AGREEMENT_RANGE = (
+    0.2,
+    0.5,
+)  # local correlation: detail begins to count, and counts fully
 
 
 @dataclass(frozen=True)
@@ -174,10 +193,18 @@ class FsganReenact:
         return make_reenacted_plate(rgb, alpha, leading, face, region, target, kept)
 
 
-def limit_retouch(answer: DrawnFace, shown: np.ndarray, parts: np.ndarray, sigma: float) -> DrawnFace:
-    """What a network that retouches may change of the view `shown` (size, size, 3): all in `parts` (size, size), 0..1,
-    elsewhere light alone, which is coarser than `sigma` pixels. On skin and teeth it could only smooth away what it
-    cannot know the place of (moles, gaps); lids and brows it moves to the target's, at the cost of likeness."""
+def limit_retouch(answer: DrawnFace, shown: Image, parts: Matte, sigma: float) -> DrawnFace:
+    """Limit what a network that retouches may change: everything in `parts`, elsewhere only light.
+
+    On skin and teeth it could only smooth away what it cannot place (moles, gaps). Lids and brows it would move to the
+    target's, at the cost of likeness.
+
+    Args:
+        answer: The network's answer.
+        shown: (size, size, 3) the warped view that it was shown, 0..1.
+        parts: (size, size) where it may change everything.
+        sigma: Pixels of the crop; light is coarser than this.
+    """
     parts = np.clip(parts, 0, 1)
     change = answer.picture - shown
     light = cv2.GaussianBlur(change, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
@@ -185,28 +212,28 @@ def limit_retouch(answer: DrawnFace, shown: np.ndarray, parts: np.ndarray, sigma
     return DrawnFace(shown + light + parts[..., None] * (change - light), answer.class_scores, redrawn)
 
 
-def draw_lips(goal: np.ndarray, region: Window, width: float) -> np.ndarray:
-    """float32 (h, w): 1 on the lips and a little around them, 0 on what they open to."""
+def draw_lips(goal: Points68, region: Window, width: float) -> Matte:
+    """Draw the lips and a little around them, without the mouth's opening."""
     lips = goal[MOUTH_OUTER]
-    around = draw_polygon(lips.mean(0) + LIPS_GROWTH * (lips - lips.mean(0)), region, feather=0.02 * width)
-    inside = draw_polygon(goal[MOUTH_INNER], region, feather=0.012 * width)
+    around = draw_polygon(lips.mean(0) + LIPS_GROWTH * (lips - lips.mean(0)), region, feather=LIPS_SOFTNESS * width)
+    inside = draw_polygon(goal[MOUTH_INNER], region, feather=INNER_LIPS_SOFTNESS * width)
     return np.asarray(around * (1 - inside), np.float32)
 
 
 def count_steps(view: Face, face: Face) -> int:
-    """Steps from a view's pose to a face's, one for every STEP degrees of yaw and pitch."""
+    """Count the steps from a view's pose to a face's, one for every STEP_DEGREES of yaw and pitch."""
     distance = np.hypot(view.euler[0] - face.euler[0], view.euler[1] - face.euler[1])
     return int(np.clip(np.ceil(distance / STEP_DEGREES), 1, MAX_STEPS))
 
 
 def compute_view_crop(view: SourceView, face: Face, scale: float, size: int) -> Crop:
-    """The crop of a view, turned so that its roll is that of `face`."""
+    """Compute the crop of a view, turned so that its roll is that of `face`."""
     turn = (face.euler[2] - view.face.euler[2] + 180) % 360 - 180
     return compute_face_crop(view.face, scale, size, view.pixel_aspect, turn)
 
 
-def cut_view(view: SourceView, crop: Crop) -> np.ndarray:
-    """float32 (size, size, 3), 0..1: a view's crop, black where the source has no pixels."""
+def cut_view(view: SourceView, crop: Crop) -> Image:
+    """Cut a view's crop: (size, size, 3), 0..1, black where the source has no pixels."""
     display = np.clip(view.display, 0, 1)
     if view.filled_window is not None and not view.filled_window.contains(view.window):
         filled = view.window.intersect(view.filled_window)
@@ -221,11 +248,11 @@ def _draw_views(
     used: Sequence[WeightedView],
     views: Mapping[ViewRef, SourceView],
     face: Face,
-    goal: np.ndarray,
+    goal: Points68,
     crop: Crop,
     steps: int,
-) -> tuple[list[tuple[DrawnFace, WeightedView]], np.ndarray]:
-    """Each of the views used as the network draws it, and what it was shown, (n, size, size, 3)."""
+) -> tuple[list[tuple[DrawnFace, WeightedView]], Image]:
+    """Each of the used views as the network draws it, and what the network was shown, (n, size, size, 3)."""
     crops = [compute_view_crop(views[w.view], face, network.info.crop, crop.size) for w in used]
     shown = np.stack([cut_view(views[w.view], one) for w, one in zip(used, crops, strict=True)])
     end = normalise_landmarks(face, goal, network, crop)
@@ -247,8 +274,8 @@ def _draw_views(
     return list(zip(latest, used, strict=True)), shown
 
 
-def _run_reenactment(network: Network, shown: np.ndarray, points: np.ndarray, size: int) -> list[DrawnFace]:
-    """The network's answers to pictures (n, size, size, 3) and landmarks (n, points, 2), all at once."""
+def _run_reenactment(network: Network, shown: AnyArray, points: AnyArray, size: int) -> list[DrawnFace]:
+    """The network's answers to pictures (n, size, size, 3) and landmarks (n, points, 2), in one batch."""
     count = points.shape[1]
     batch = np.empty((len(shown), 3 + count, size, size), np.float32)
     for k, (picture, one) in enumerate(zip(shown, points, strict=True)):
@@ -269,24 +296,25 @@ def _run_reenactment(network: Network, shown: np.ndarray, points: np.ndarray, si
     ]
 
 
-def _compute_shown_skin(warped: Sequence[tuple[WarpedView, float]], where: Window, region: Window) -> np.ndarray:
-    """float32 (h, w) on the region: where the warped views, made on `where`, show the source's skin."""
+def _compute_shown_skin(warped: Sequence[tuple[WarpedView, float]], where: Window, region: Window) -> Matte:
+    """On the region: where the warped views, which cover `where`, show the source's skin."""
     shown = sum(np.float32(weight) * one.matte for one, weight in warped)
     return np.asarray(np.clip(shown, 0, 1)[compute_slices(region, where)], np.float32)
 
 
 def _compute_alpha(
-    answer: np.ndarray,
+    answer: Image,
     labels: Sequence[tuple[np.ndarray, float]],
     crop: Crop,
     face: Face,
-    goal: np.ndarray,
+    goal: Points68,
     region: Window,
     networks: Networks,
-    skin: np.ndarray | None,
-) -> np.ndarray:
-    """float32 (h, w): where the drawn picture `answer` (size, size, 3) shows a face. skin: what the picture was drawn
-    from shows of it, where that lies in place already."""
+    skin: Matte | None,
+) -> Matte:
+    """Where the drawn picture `answer` (size, size, 3) shows a face. skin: what the warped views show of it, if the
+    picture was drawn from them.
+    """
     if "mask" in networks:
         judge = networks["mask"]
         own = compute_face_crop(face, judge.info.crop, judge.info.resolution, crop.aspect)
@@ -312,35 +340,39 @@ def _compute_alpha(
 
 
 def _compute_detail_share(
-    warped: Sequence[tuple[WarpedView, float]], goal: np.ndarray, window: Window, crop: Crop, width: float
-) -> np.ndarray:
-    """float32 (h, w), 0..1: where the source's own detail may be added: on skin that its views show, not on eyes and
-    mouth, whose shape is the network's."""
+    warped: Sequence[tuple[WarpedView, float]], goal: Points68, window: Window, crop: Crop, width: float
+) -> Matte:
+    """Where the source's own detail may be added: on skin that its views show, not on eyes and mouth, which the network
+    shapes.
+    """
     shown = np.clip(np.asarray(sum(np.float32(share) * one.matte for one, share in warped)), 0, 1)
     reach = max(1, round(DETAIL_INSET * crop.pixel_height))
     size = (2 * max(1, round(reach / crop.aspect)) + 1, 2 * reach + 1)
     deep = cv2.erode(shown, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size))
-    shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(0.5, reach / 2)))
+    shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(MIN_INSET_SIGMA, reach / 2)))
     own = np.zeros_like(shown)
-    for part, larger in ((EYE_R, 1.7), (EYE_L, 1.7), (MOUTH_OUTER, 1.2)):
+    for part, larger in ((EYE_R, OWN_EYES_GROWTH), (EYE_L, OWN_EYES_GROWTH), (MOUTH_OUTER, OWN_LIPS_GROWTH)):
         middle = goal[part].mean(0)
-        own = np.maximum(own, draw_polygon(middle + larger * (goal[part] - middle), window, feather=0.015 * width))
+        enlarged = middle + larger * (goal[part] - middle)
+        own = np.maximum(own, draw_polygon(enlarged, window, feather=OWN_SOFTNESS * width))
     hull = draw_polygon(warp_points.compute_outline(goal, crop.aspect)[0], window)
     return np.asarray(np.minimum(shown, hull) * (1 - own), np.float32)
 
 
-def measure_agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """float32 (h, w), 0..1: how far two pictures (h, w, 3) show the same features in the same places, by the local
-    correlation of what is finer than a few pixels; 1 where either is flat. A wrinkle that the network has put elsewhere
-    would be seen twice."""
-    first, second = ((picture - cv2.GaussianBlur(picture, (0, 0), 3.0)).mean(-1) for picture in (one, other))
+def measure_agreement(one: Image, other: Image) -> Matte:
+    """Measure how far two pictures show the same features in the same places, 0..1.
 
-    def blur_locally(x: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(x, (0, 0), 4.0)
+    By the local correlation of what is finer than a few pixels; 1 where either is flat. A wrinkle that the network drew
+    elsewhere would be seen twice.
+    """
+    first, second = ((picture - cv2.GaussianBlur(picture, (0, 0), FINE_SIGMA)).mean(-1) for picture in (one, other))
+
+    def blur_locally(x: AnyArray) -> AnyArray:
+        return np.asarray(cv2.GaussianBlur(x, (0, 0), LOCAL_SIGMA))
 
     both = blur_locally(first * second) + FLAT_VARIANCE
     each = np.sqrt(np.maximum(blur_locally(first**2) * blur_locally(second**2), 0)) + FLAT_VARIANCE
-    return np.asarray(np.clip((both / each - 0.2) / 0.5, 0, 1), np.float32)
+    return np.asarray(np.clip((both / each - AGREEMENT_START) / AGREEMENT_RANGE, 0, 1), np.float32)
 
 
 def _crop_warped_view(warped: WarpedView, where: Window, region: Window) -> WarpedView:
