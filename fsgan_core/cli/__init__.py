@@ -1,4 +1,4 @@
-"""The command line: `fsgan COMMAND ...`. Parses, calls `render`, presents; knows nothing of pixels."""
+"""The command line, `fsgan COMMAND ...`: reads the options, calls one function of the core, presents its result."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) -> int:
-    """Runs a command; the exit code: 0 done, 1 some frames failed, 2 bad input, 3 machine trouble, 130 interrupted.
+    """Run a command.
 
-    warm: what a process that runs several commands keeps of them.
+    Args:
+        arguments: The words after `fsgan`; None takes those of this process.
+        warm: What a process that runs several commands keeps between them.
+
+    Returns:
+        The exit code: 0 done, 1 some frames failed, 2 wrong request, 3 a problem of this machine, 130 interrupted.
     """
     from fsgan_core.cli.parser import make_parser
     from fsgan_core.cli.present import Presenter
@@ -34,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) 
     options = make_parser().parse_args(arguments)
     options.arguments, options.warm, options.main = arguments, warm, main  # for a session's process
     presenter = Presenter(
-        json=options.json, quiet=options.quiet, verbose=options.verbose, engine=make_farm_progress(options)
+        json=options.json, quiet=options.quiet, verbose=options.verbose, farm_progress=make_farm_progress(options)
     )
     try:
         with _interrupt_on_terminate(), presenter:
@@ -46,17 +51,17 @@ def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) 
         presenter.show_interrupted()
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing more can be said.
+        # The program that read our output has ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        presenter.show_error(MachineError("this machine has not enough memory for the job"))
+        presenter.show_error(MachineError("this machine does not have enough memory for the job"))
         return MachineError.exit_code
 
 
 @contextmanager
 def _interrupt_on_terminate() -> Iterator[None]:
-    """A kill that can be caught leaves by the same way as Ctrl-C: what is half-written goes away."""
+    """Handle SIGTERM like Ctrl-C, so that half-written files are removed."""
 
     def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt

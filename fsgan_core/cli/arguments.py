@@ -1,4 +1,4 @@
-"""What a command line says of its inputs and parameters: options to clips and stages."""
+"""Turn parsed options into clips and stage parameters."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ __all__ = ["make_holdout_clip", "make_source_clips", "make_stages", "make_target
 
 
 def make_source_clips(options: Namespace) -> tuple[Clip, ...]:
-    """Every source with what was said of it: once for all, or as often as there are sources."""
+    """Make the source clips. Their flags may be given once for all sources, or once for each.
+
+    Raises:
+        InputError: A flag is given another number of times.
+    """
     count = len(options.source)
-    said = {
+    values_by_field = {
         name: _repeat_for_sources(getattr(options, f"source_{name}"), count, f"--source-{name}")
         for name in ("colorspace", "track", "part", "person")
     }
     return tuple(
-        Clip(path, **{name: values[place] for name, values in said.items()})
-        for place, path in enumerate(options.source)
+        Clip(path, **{name: values[index] for name, values in values_by_field.items()})
+        for index, path in enumerate(options.source)
     )
 
 
@@ -28,21 +32,32 @@ def _repeat_for_sources(values: list[str], count: int, flag: str) -> list[str]:
         return values
     if len(values) <= 1 and (flag != "--source-track" or not values):
         return (values or [""]) * count
-    raise InputError(f"{flag} is given {len(values)} times for {count} sources; give it once for each")
+    raise InputError(f"{flag} is given {len(values)} times for {count} sources; give it once for each source")
 
 
 def make_target_clip(options: Namespace) -> Clip:
+    """Make the target clip."""
     return Clip(
         options.target, options.target_colorspace, options.target_track, options.target_part, options.target_person
     )
 
 
 def make_holdout_clip(options: Namespace) -> Clip | None:
+    """Make the clip of the hold-out matte, if there is one."""
     return Clip(options.holdout, part=options.holdout_part) if options.holdout else None
 
 
 def make_stages(options: Namespace, base: Stages | None = None) -> Stages:
-    """Parameters with --set and the flags that stand for one. Raises ParameterError, InputError."""
+    """Make the stage parameters from --set and from flags that stand for a parameter.
+
+    Args:
+        options: The parsed options.
+        base: The parameters to change; None is the defaults.
+
+    Raises:
+        InputError: A setting has another form than stage.parameter=value.
+        ParameterError: A parameter does not exist, or its value is wrong.
+    """
     settings = {}
     for setting in options.settings:
         name, equals, value = setting.partition("=")

@@ -1,4 +1,4 @@
-"""What each command does: options to a call of `render`, the result to the presenter; the exit code is returned."""
+"""The commands that render, analyse, measure and inform. Each returns the exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_swap(options: Namespace, presenter: Presenter) -> int:
-    """`fsgan swap` and `fsgan drive`."""
+    """Run `fsgan swap` or `fsgan drive`."""
     shot = Shot(
         source=make_source_clips(options),
         target=make_target_clip(options),
@@ -48,6 +48,7 @@ def run_swap(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_render(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan render`."""
     from fsgan_core.clips.shot_file import load_shot
 
     shot = load_shot(options.shot)
@@ -74,7 +75,7 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
 
 
 def run_stage(options: Namespace, presenter: Presenter) -> int:
-    """`fsgan reenact`, `mask`, `inpaint`, `blend`."""
+    """Run `fsgan reenact`, `mask`, `inpaint` or `blend`."""
     from fsgan_core.render.pipeline import render_stage
     from fsgan_core.runtime.device import choose_device
 
@@ -84,7 +85,7 @@ def run_stage(options: Namespace, presenter: Presenter) -> int:
     sources = make_source_clips(options) if getattr(options, "source", None) else ()
     if options.driver:
         if sources:
-            raise InputError("a stage has a --source (of a swap) or a --driver (of a drive), not both")
+            raise InputError("give a --source (for a swap) or a --driver (for a drive), not both")
         sources = (Clip(options.driver, options.driver_colorspace, options.driver_track),)
     result = render_stage(
         options.command,
@@ -105,6 +106,7 @@ def run_stage(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_analyse(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan analyse`."""
     from fsgan_core.clips.tracks import write_track
     from fsgan_core.runtime.device import choose_device
 
@@ -134,12 +136,13 @@ def run_analyse(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_views(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan views`."""
     from fsgan_core.report.view_map import make_view_map
     from fsgan_core.report.view_sheet import describe_view_map, make_view_table, write_view_sheet
     from fsgan_core.runtime.device import choose_device
 
     if options.output and not options.output.lower().endswith(".png"):
-        raise InputError(f"the contact sheet {options.output} must be called .png")
+        raise InputError(f"the name of the contact sheet {options.output} must end in .png")
     found = make_view_map(
         make_source_clips(options),
         make_stages(options),
@@ -161,6 +164,7 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_evaluate(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan evaluate`."""
     from fsgan_core.evaluation.charts import describe_evaluation, make_evaluation_table, write_json, write_plots
     from fsgan_core.evaluation.evaluate import evaluate as measure
     from fsgan_core.plates.colour import open_config
@@ -194,6 +198,7 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_doctor(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan doctor`. The exit code is 3 if something does not work."""
     from fsgan_core.doctor import describe_installation, examine_installation
 
     found = examine_installation()
@@ -206,6 +211,7 @@ def run_doctor(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_params(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan params`."""
     from fsgan_core.cli.reference import build_parameter_data, build_parameter_page, iterate_parameter_lines
 
     stages = {name: cls for name, cls in STAGE_PARAMS.items() if options.stage in (None, name)}

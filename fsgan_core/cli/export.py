@@ -1,4 +1,4 @@
-"""`fsgan export ...`: what other programs take."""
+"""`fsgan export ...`: files for other programs."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "add_flags"]
 
 DESCRIPTION = """\
-Writes what other programs take.
+Writes files for other programs.
 
   fsgan export cattery -o nuke/fsgan_cattery
   fsgan export cattery -o nuke/fsgan_cattery --network ijbc_msrunet_256_1_2_blending_v2
 
-cattery: the networks on this machine as TorchScript for Nuke's own Inference node, with gizmos and a script
-that makes the .cat files. See docs/cattery.md.
+cattery: exports the networks on this machine as TorchScript for Nuke's own Inference node, with gizmos and a
+script that makes the .cat files. See docs/cattery.md.
 """
 
 FlagAdder = Callable[[argparse.ArgumentParser], None]
 
 
-def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, epilog: str) -> None:
-    """The actions of `fsgan export`; `talk` adds the flags that every command has."""
+def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, formatter: Any, epilog: str) -> None:
+    """Add the actions of `fsgan export`; `add_message_flags` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    short = "The networks for Nuke's Inference node."
+    short = "Exports the networks for Nuke's Inference node."
     made = actions.add_parser(
         "cattery", help=short, description=short, epilog=epilog, allow_abbrev=False, formatter_class=formatter
     )
-    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder to write; for NUKE_PATH")
+    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder to write, to be put into NUKE_PATH")
     made.add_argument(
         "--network",
         metavar="NAME",
         action="append",
         default=[],
-        help="weights by name or file, once for each; none: the best on this machine for every node",
+        help="weights by name or file; may be repeated (default: for every node the best weights on this machine)",
     )
     made.add_argument(
         "--allow",
@@ -52,10 +52,11 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
         help=f"licence classes that may be exported: {', '.join(LICENCE_LIMITS)}",
     )
     made.set_defaults(run=run_cattery, command="export")
-    talk(made)
+    add_message_flags(made)
 
 
 def run_cattery(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan export cattery`."""
     from fsgan_core.networks.cattery.export import CATTERY_FOLDER, choose_weights, export_cattery
 
     folder = Path(options.output).expanduser()
@@ -68,7 +69,7 @@ def run_cattery(options: Namespace, presenter: Presenter) -> int:
     for one in done:
         presenter.print_line(f"{one.node}: {', '.join(one.weights)} ({', '.join(dict.fromkeys(one.licences))})")
     presenter.print_line(
-        f"put {folder} into NUKE_PATH, open {folder / CATTERY_FOLDER / 'create_cats.nk'} in the oldest Nuke that you "
-        "use, and press the button of each node (docs/cattery.md)"
+        f"put {folder} into NUKE_PATH, open {folder / CATTERY_FOLDER / 'create_cats.nk'} in the oldest Nuke version "
+        "that you use, and press the button on each node (docs/cattery.md)"
     )
     return 0

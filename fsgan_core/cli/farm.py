@@ -1,4 +1,4 @@
-"""`fsgan farm ...`: a job bundle for a render farm, the tasks that it calls, what a shot will cost."""
+"""`fsgan farm ...`: make a job bundle for a render farm, run its tasks, estimate what a shot costs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["DESCRIPTION", "add_flags", "run_bundle", "run_estimate", "run_task"]
 
 DESCRIPTION = """\
-A shot on a render farm. See docs/farm.md.
+Renders a shot on a farm. See docs/farm.md.
 
   fsgan farm bundle shot.toml -o job --chunk 10
   fsgan farm bundle comp.nk -o job
   fsgan farm estimate shot.toml
 
-bundle: a job as Open Job Description has it; AWS Deadline Cloud takes the folder as it is. Other engines call
+bundle: writes a job for Open Job Description. AWS Deadline Cloud takes the folder as it is; other engines can call
 `fsgan render shot.toml --frames A-B --progress openjd`.
-estimate: renders three frames and says the machine-hours of all.
-task, session: what the job calls on the farm's machines.
+estimate: renders three frames and estimates the machine-hours of the whole shot.
+task, session: the commands that the job runs on the farm's machines.
 """
 FARM_TASKS = (
     "analyse-source",
@@ -48,8 +48,8 @@ PROCESS_START = time.perf_counter()
 FlagAdder = Callable[[argparse.ArgumentParser], None]
 
 
-def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, epilog: str) -> None:
-    """The actions of `fsgan farm`; `talk` adds the flags that every command has."""
+def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, formatter: Any, epilog: str) -> None:
+    """Add the actions of `fsgan farm`; `add_message_flags` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add_action(
@@ -60,138 +60,161 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
         )
         made.add_argument("shot", metavar="SHOT", help=subject)
         made.set_defaults(run=run, command="farm")
-        talk(made)
+        add_message_flags(made)
         return made
 
     made = add_action(
         "bundle",
-        "A job bundle of a shot or of a Nuke script.",
+        "Writes a job bundle for a shot or for a Nuke script.",
         run_bundle,
         "the shot file (TOML), or a Nuke script (.nk) with FSGAN nodes",
     )
-    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder of the bundle")
-    made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
+    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder for the bundle")
+    made.add_argument(
+        "--frames", "-f", metavar="RANGE", default="", help="frames to render (default: those of the shot)"
+    )
     size = made.add_mutually_exclusive_group()
-    size.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
+    size.add_argument("--chunk", metavar="N", type=int, default=10, help="frames per task (default: 10)")
     size.add_argument(
         "--minutes",
         metavar="M",
         type=float,
         default=0.0,
-        help="minutes that a task should take; the engine fits the chunks as it learns",
+        help="minutes that a task should take; the engine adapts the size of the chunks",
     )
     made.add_argument(
         "--finetune",
         metavar="N",
         type=int,
         default=0,
-        help="first teach the reenactment network the source, N iterations, as a step of its own",
+        help="first fine-tune the reenactment network on the source, for N iterations, as a separate step",
     )
     made.add_argument(
         "--finetune-licence",
         choices=LICENCE_CLASSES,
         default="unknown",
-        help="class under which the source's footage may be used",
+        help="licence class of the source's footage",
     )
     made.add_argument(
         "--work",
         metavar="DIR",
         default="",
-        help="folder of tracks, times and the report; empty: fsgan_farm beside the frames",
+        help="folder for tracks, times and the report (default: fsgan_farm beside the frames)",
     )
-    made.add_argument("--name", metavar="TEXT", default="", help="the job's name")
+    made.add_argument("--name", metavar="TEXT", default="", help="name of the job")
     made.add_argument(
         "--command",
         metavar="PROGRAM",
         default="fsgan",
         dest="program",
-        help="fsgan on the farm's machines, if it is not on their PATH",
+        help="path of fsgan on the farm's machines, if it is not on their PATH",
     )
     made.add_argument(
         "--weights",
         metavar="DIR",
         action="append",
         default=[],
-        help="a folder of weights that goes with the job; once for each; none: $FSGAN_WEIGHTS",
+        help="folder of weights that the job needs; may be repeated (default: $FSGAN_WEIGHTS)",
     )
     made.add_argument(
         "--write",
         metavar="NAME",
         action="append",
         default=[],
-        help="of a script: a Write to execute; once for each; none: all that are switched on",
+        help="for a script: a Write node to execute; may be repeated (default: all enabled Write nodes)",
     )
-    made.add_argument("--nuke", metavar="PROGRAM", default="nuke", help="of a script: Nuke on the farm's machines")
-    made.add_argument("--gpu", action="store_true", help="ask for a machine with a GPU, and use it")
-    made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="least memory of the GPU")
-    made.add_argument("--cores", metavar="N", type=int, default=0, help="least number of cores")
-    made.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="least memory of the machine")
+    made.add_argument(
+        "--nuke", metavar="PROGRAM", default="nuke", help="for a script: the Nuke program on the farm's machines"
+    )
+    made.add_argument("--gpu", action="store_true", help="require a machine with a GPU, and use it")
+    made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="minimum memory of the GPU")
+    made.add_argument("--cores", metavar="N", type=int, default=0, help="minimum number of cores")
+    made.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="minimum memory of the machine")
     made.add_argument(
         "--no-session",
         action="store_true",
-        help="no process that stays over a machine's tasks: each loads what it needs by itself",
+        help="do not share one process between a machine's tasks; each task loads everything itself",
     )
     made.add_argument(
         "--timeout",
         metavar="MINUTES",
         type=float,
         default=240.0,
-        help="after which a task is ended; 0: never (default: 240)",
+        help="time limit of a task; 0 is no limit (default: 240)",
     )
 
-    made = add_action("estimate", "Renders three frames and says what all will cost.", run_estimate)
-    made.add_argument("--frames", "-f", metavar="RANGE", default="", help="which frames; empty: those of the shot")
-    made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames of a task (default: 10)")
-    made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    made = add_action("estimate", "Renders three frames and estimates the cost of the whole shot.", run_estimate)
+    made.add_argument(
+        "--frames", "-f", metavar="RANGE", default="", help="frames to render (default: those of the shot)"
+    )
+    made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames per task (default: 10)")
+    made.add_argument(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        help="where networks run: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )
 
     made = actions.add_parser(
         "task",
-        help="What a job calls.",
-        description="One task of a job.",
+        help="Runs one task of a job.",
+        description="Runs one task of a job.",
         epilog=epilog,
         allow_abbrev=False,
         formatter_class=formatter,
     )
     made.add_argument("task", choices=FARM_TASKS, help=", ".join(FARM_TASKS))
-    made.add_argument("shot", metavar="SHOT", help="the bundle's shot file; of a Nuke script, nodes.json")
+    made.add_argument("shot", metavar="SHOT", help="the bundle's shot file, or nodes.json for a Nuke script")
     made.add_argument(
         "--path",
         metavar="NAME=PATH",
         action="append",
         default=[],
-        help="where something lies on this machine: source.1, target, output, weights.1, ...",
+        help="path on this machine, by name: source.1, target, output, weights.1, ...",
     )
-    made.add_argument("--work", metavar="DIR", required=True, help="folder of tracks, times and the report")
+    made.add_argument("--work", metavar="DIR", required=True, help="folder for tracks, times and the report")
     made.add_argument("--frames", "-f", metavar="RANGE", default="", help="frames, steps as 1-9:2 or 1-9x2")
-    made.add_argument("--number", metavar="N", type=int, default=1, help="of the source to analyse")
-    made.add_argument("--iterations", metavar="N", type=int, default=800, help="of fine-tuning")
-    made.add_argument("--licence", choices=LICENCE_CLASSES, default="unknown", help="of the source's footage")
-    made.add_argument("--start", metavar="NAME", default="", help="weights that fine-tuning starts from")
+    made.add_argument("--number", metavar="N", type=int, default=1, help="number of the source to analyse")
+    made.add_argument("--iterations", metavar="N", type=int, default=800, help="iterations of fine-tuning")
+    made.add_argument(
+        "--licence", choices=LICENCE_CLASSES, default="unknown", help="licence class of the source's footage"
+    )
+    made.add_argument("--start", metavar="NAME", default="", help="weights to start fine-tuning from")
     made.add_argument(
         "--expect",
         metavar="TEXT",
         default="",
-        help="version, engines and weights that the job was made with; others are refused (exit code 3)",
+        help="version, engines and weights that the job was made with; others fail with exit code 3",
     )
-    made.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    made.add_argument(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        help="where networks run: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )
     made.set_defaults(run=run_task, command="farm")
-    talk(made)
+    add_message_flags(made)
 
     made = actions.add_parser(
         "session",
-        help="The process that stays over a session's tasks.",
+        help="Controls the process that a session's tasks share.",
         epilog=epilog,
-        description="The process that stays over a session's tasks; see docs/farm.md.",
+        description="Controls the process that a session's tasks share; see docs/farm.md.",
         allow_abbrev=False,
         formatter_class=formatter,
     )
-    made.add_argument("what", choices=SESSION_ACTIONS, help="start it in the background, stop it, or serve: be it")
-    made.add_argument("folder", metavar="DIR", help="the session's folder, on a disk of this machine")
+    made.add_argument(
+        "what",
+        choices=SESSION_ACTIONS,
+        help="start: start it in the background; stop: stop it; serve: run as this process",
+    )
+    made.add_argument("folder", metavar="DIR", help="folder of the session, on a local disk")
     made.set_defaults(run=run_session, command="farm")
-    talk(made)
+    add_message_flags(made)
 
 
 def run_bundle(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan farm bundle`."""
     from fsgan_core.farm.bundle import make_bundle, write_bundle
     from fsgan_core.farm.template import FarmOptions
 
@@ -240,11 +263,12 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_estimate(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan farm estimate`."""
     from fsgan_core.farm.tasks import estimate_cost as measure
     from fsgan_core.runtime.device import choose_device
 
     if options.chunk < 1:
-        raise InputError("a chunk has at least one frame")
+        raise InputError("--chunk must be at least 1")
     found = measure(
         _load_shot(options), choose_device(options.device), time.perf_counter() - PROCESS_START, presenter.on_event
     )
@@ -257,11 +281,11 @@ def run_estimate(options: Namespace, presenter: Presenter) -> int:
         f"machine time on machines like this one ({found.cores} cores)"
     )
     presenter.print_line(
-        f"  analysis {found.analysis_seconds:.0f} s once, {found.frame_seconds:.2f} s a frame, {found.start_seconds:.1f} s to start a "
-        f"task, {found.peak_bytes / 2**30:.1f} GiB of memory"
+        f"  analysis {found.analysis_seconds:.0f} s once, {found.frame_seconds:.2f} s per frame, "
+        f"{found.start_seconds:.1f} s to start a task, {found.peak_bytes / 2**30:.1f} GiB of memory"
     )
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stage_seconds.items() if spent >= 0.005)
-    presenter.print_line(f"  of a frame (each on one core of several): {stages}")
+    presenter.print_line(f"  seconds per frame and stage (each on one core): {stages}")
     hours = ", ".join(f"{_format_hours(hours)} with {machines}" for machines, hours in facts["wall_hours"].items())
     presenter.print_line(f"  until the last frame: {hours} machine(s)")
     return 0
@@ -281,7 +305,7 @@ def _load_shot(options: Namespace) -> Shot:
 
 
 def run_task(options: Namespace, presenter: Presenter) -> int:
-    """`fsgan farm task`: one of the things that a job's steps do."""
+    """Run `fsgan farm task`."""
     from fsgan_core.farm.session import run_in_session
 
     code = run_in_session(options.arguments) if options.warm is None else None
@@ -327,12 +351,12 @@ def run_task(options: Namespace, presenter: Presenter) -> int:
 
 
 def _read_paths(options: Namespace) -> dict[str, str]:
-    """Where things lie on this machine, by name; folders of weights are set for good. Raises InputError."""
+    """Read --path: the paths on this machine by name. Puts weights folders into FSGAN_WEIGHTS."""
     paths = {}
-    for given in options.path:
-        name, equals, path = given.partition("=")
+    for text in options.path:
+        name, equals, path = text.partition("=")
         if not equals:
-            raise InputError(f"--path {given}: write it as NAME=PATH")
+            raise InputError(f"--path {text}: write it as NAME=PATH")
         paths[name] = path
     folders = [paths.pop(name) for name in sorted(paths) if name.startswith("weights.")]
     if folders:
@@ -351,14 +375,14 @@ def _present_analysis(options: Namespace, facts: Mapping[str, Any], presenter: P
 
 
 def _run_node_task(options: Namespace, presenter: Presenter) -> int:
-    """Tasks of a Nuke script's job."""
+    """Run a task of a Nuke script's job."""
     from fsgan_core.farm import nuke_bundle
     from fsgan_core.farm.template import from_openjd_range
     from fsgan_core.runtime.device import choose_device
 
     unknown = _read_paths(options)
     if unknown:
-        raise InputError(f"--path {', '.join(unknown)}: of a Nuke script's job only weights can be told so")
+        raise InputError(f"--path {', '.join(unknown)}: a Nuke script's job takes only paths of weights")
     nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), from_openjd_range(options.frames)
     device = choose_device(options.device)
     if options.task == "analyse-nodes":
@@ -376,14 +400,14 @@ def _run_node_task(options: Namespace, presenter: Presenter) -> int:
 
 
 def _finetune_shot(
-    shot: Shot, output: Path, options: Namespace, device: str, told: bool, presenter: Presenter
+    shot: Shot, output: Path, options: Namespace, device: str, start_is_path: bool, presenter: Presenter
 ) -> dict[str, Any]:
-    """told: the weights to start from came as a path."""
+    """start_is_path: whether --path gives the weights to start from."""
     import dataclasses
 
     from fsgan_core.training.finetune import finetune_shot
 
-    network = shot.stages.reenact.network if told else options.start
+    network = shot.stages.reenact.network if start_is_path else options.start
     reenact = shot.stages.reenact.replace(network=network)
     start = dataclasses.replace(shot, stages=dataclasses.replace(shot.stages, reenact=reenact))
     finetune_shot(
@@ -398,7 +422,7 @@ def _finetune_shot(
 
 
 def run_session(options: Namespace, presenter: Presenter) -> int:
-    """`fsgan farm session`. Start and stop succeed whatever happens: a job does not depend on it."""
+    """Run `fsgan farm session`. Start and stop always succeed: a job also works without a session."""
     from fsgan_core.farm import session as sessions
 
     folder = Path(options.folder).expanduser().absolute()

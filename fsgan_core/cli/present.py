@@ -1,4 +1,4 @@
-"""What a person or a program is told: progress bars, the summary of a result, errors; or JSON."""
+"""Show progress, results and errors: for people as text and progress bars, for programs as JSON."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Presenter"]
 
-# What stands before the subject of a progress bar, by kind of event.
+# Text before the subject of a progress bar, by kind of event.
 EVENT_LABELS = {
     "analyse": "analysing ",
-    "recognise": "finding the likeness for ",
+    "recognise": "recognising the source for ",
     "collect": "cutting out faces of ",
     "train": "training on ",
     "evaluate": "measuring ",
     "report": "writing the ",
 }
 
-# Fields that every log record has; what is beyond them was said by the caller.
+# Fields that every log record has. All others come from the caller.
 _STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
     "message",
     "asctime",
@@ -40,16 +40,21 @@ _STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dic
 
 
 class Presenter:
-    """Tells what happens. Standard output holds results alone; progress, log and errors go to standard error.
+    """Shows what happens. Only results go to standard output; progress, log and errors go to standard error.
 
-    json: the result as one JSON object, events and log as JSON lines. quiet: errors only. verbose: 0 warnings,
-    1 what is done, 2 everything. Progress bars are drawn on a terminal alone. engine: lines for a farm's engine.
+    Progress bars are drawn only on a terminal.
+
+    Args:
+        json: Whether to print the result as one JSON object, and events and log as JSON lines.
+        quiet: Whether to print only errors.
+        verbose: 0 logs warnings, 1 also what is done, 2 everything.
+        farm_progress: Prints progress for a farm's engine.
     """
 
     def __init__(
-        self, *, json: bool = False, quiet: bool = False, verbose: int = 0, engine: FarmProgress | None = None
+        self, *, json: bool = False, quiet: bool = False, verbose: int = 0, farm_progress: FarmProgress | None = None
     ) -> None:
-        self._farm_progress = engine
+        self._farm_progress = farm_progress
         self.json = json
         self.quiet = quiet
         self.verbose = verbose
@@ -73,7 +78,7 @@ class Presenter:
             logger.setLevel(self._previous_level)
 
     def _end_progress(self) -> None:
-        """Results are printed below bars that stand still."""
+        """Stop the progress bars, so that results are printed below them."""
         progress, self._progress = self._progress, None
         if progress is not None:
             progress.stop()
@@ -86,7 +91,7 @@ class Presenter:
         return self._progress
 
     def on_event(self, event: Event) -> None:
-        """A step of the work. May be called from any thread."""
+        """Show a step of the work. May be called from any thread."""
         if self.json:
             self._print_json_line(event.to_dict())
         if self._farm_progress is not None:
@@ -109,7 +114,7 @@ class Presenter:
                 progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
 
     def show_result(self, result: RenderResult) -> int:
-        """Prints what was done; the exit code."""
+        """Print the result of a render, and return the exit code."""
         self._end_progress()
         failures = result.failures
         code = FramesFailedError.exit_code if failures else 0
@@ -126,31 +131,32 @@ class Presenter:
         return code
 
     def print_json(self, data: Mapping[str, Any] | list[Any]) -> None:
-        """One JSON object on standard output."""
+        """Print one JSON object on standard output."""
         print(jsonlib.dumps(data, default=str), flush=True)
 
     def print_line(self, line: str) -> None:
-        """A line of a result, for people."""
+        """Print a line of a result, for people."""
         self._end_progress()
         if not self.quiet:
             print(line, flush=True)
 
     def print_table(self, table: Table) -> None:
-        """A table of a result, for people."""
+        """Print a table of a result, for people."""
         self._end_progress()
         if not self.quiet:
             from rich.console import Console
 
-            # What reads a pipe wants a row on a line, however long.
+            # A program that reads a pipe needs each row on one line.
             terminal = sys.stdout.isatty()
             Console(width=None if terminal else 10_000).print(table, crop=terminal)
 
     def print_problem(self, message: str) -> None:
-        """What is wrong with a part of a result; said to whoever wants errors only, too."""
+        """Print what is wrong with a part of a result, also if only errors are shown."""
         self._end_progress()
         print(f"fsgan: {message}", file=sys.stderr, flush=True)
 
     def show_error(self, error: FsganError) -> None:
+        """Show the error that ended a command."""
         if self._farm_progress is not None:
             self._farm_progress.report_failure(error)
         if self.json:
@@ -164,7 +170,8 @@ class Presenter:
         print(f"fsgan: {error}", file=sys.stderr, flush=True)
 
     def show_interrupted(self) -> None:
-        message = "interrupted; the same command goes on where it stopped"
+        """Show that the command was interrupted."""
+        message = "interrupted; run the same command again to continue"
         if self.json:
             self.print_json({"ok": False, "exit_code": 130, "error": {"kind": "Interrupted", "message": message}})
         print(f"fsgan: {message}", file=sys.stderr, flush=True)
@@ -175,7 +182,7 @@ class Presenter:
 
     def _set_up_log(self) -> None:
         if self._farm_progress is not None and not self.quiet:
-            self.verbose = max(1, self.verbose)  # a farm's log is read afterwards
+            self.verbose = max(1, self.verbose)  # people read a farm's log afterwards
         level = logging.ERROR if self.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)]
         self._log_handler = _ConsoleLogHandler(self)
         self._log_handler.setLevel(level)
@@ -186,7 +193,7 @@ class Presenter:
 
 
 class _ConsoleLogHandler(logging.Handler):
-    """Log records as JSON lines, above the progress bars, or as plain lines."""
+    """Prints log records as JSON lines, as lines above the progress bars, or as plain lines."""
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
@@ -213,7 +220,7 @@ class _ConsoleLogHandler(logging.Handler):
 
 
 def summarise_result(result: RenderResult) -> list[str]:
-    """A result in a few lines."""
+    """Describe a result in a few lines."""
     counts = [
         f"{len(result.list_frames(state))} {state}"
         for state in ("rendered", "kept", "passed", "failed")

@@ -1,7 +1,7 @@
-"""Lines that a render farm's engine reads: how far a task is, what it does, why it failed; and a log of frames.
+"""Print progress, status and failures as lines that a render farm's engine reads.
 
-Open Job Description reads `openjd_progress: PERCENT`, `openjd_status: TEXT` and `openjd_fail: TEXT` in what a task
-prints; other engines are told the same pattern (docs/farm.md).
+Open Job Description reads `openjd_progress: PERCENT`, `openjd_status: TEXT` and `openjd_fail: TEXT` in the output of a
+task. Other engines can be configured to read the same lines (docs/farm.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROGRESS_VARIABLE = "FSGAN_PROGRESS"
 OPENJD = "openjd"
 MAX_LINE_LENGTH = 1000  # characters of a line
 
-# Which steps are the work itself, by command; of the others only the status is told.
+# The kind of event whose steps are a command's progress. Other events only change the status.
 COUNTED_EVENTS = {
     "analyse": "analyse",
     "analyse-source": "analyse",
@@ -36,23 +36,27 @@ COUNTED_EVENTS = {
 
 
 def make_farm_progress(options: Namespace) -> FarmProgress | None:
-    """For `--progress` or its variable; None where nobody asked, or for a command that talks otherwise."""
-    wanted = getattr(options, "progress", None) or os.environ.get(PROGRESS_VARIABLE, "")
-    if wanted != OPENJD or options.command == "worker":
+    """Make the farm progress if `--progress` or its variable asks for it, and the command can have it."""
+    requested = getattr(options, "progress", None) or os.environ.get(PROGRESS_VARIABLE, "")
+    if requested != OPENJD or options.command == "worker":
         return None
     return FarmProgress(COUNTED_EVENTS.get(getattr(options, "task", None) or options.command, "frame"))
 
 
 class FarmProgress:
-    """counted: the kind of event whose steps are the progress. Called from any thread, one call at a time for each
-    frame."""
+    """Prints the progress of one task.
 
-    def __init__(self, counted: str) -> None:
-        self._counted_kind = counted
+    Args:
+        counted_kind: The kind of event whose steps are the progress.
+    """
+
+    def __init__(self, counted_kind: str) -> None:
+        self._counted_kind = counted_kind
         self._percent = -1.0
         self._status = ""
 
     def report_event(self, event: Event) -> None:
+        """Print the progress and the status if the event changes them. May be called from any thread."""
         if event.kind == self._counted_kind and event.total:
             percent = min(100.0, 100.0 * event.done / event.total)
             if percent > self._percent:
@@ -64,6 +68,7 @@ class FarmProgress:
             self._report_status(f"{event.kind} {event.subject}")
 
     def report_failure(self, error: FsganError) -> None:
+        """Print why the task failed."""
         _print_line(f"openjd_fail: {error}")
 
     def _report_status(self, status: str) -> None:
@@ -73,12 +78,12 @@ class FarmProgress:
 
 
 def _print_line(line: str) -> None:
-    """One line; what would break it, or be taken for another directive, is made plain."""
+    """Print one line, without line breaks that would start another directive."""
     print(" ".join(line.split())[:MAX_LINE_LENGTH], file=sys.stderr, flush=True)
 
 
 def format_frame_facts(record: logging.LogRecord) -> str:
-    """What a frame's log record says beyond its text: seconds by stage, memory. Empty for other records."""
+    """Format the seconds per stage and the memory of a frame's log record; "" for other records."""
     seconds = getattr(record, "seconds", None)
     if not isinstance(seconds, dict) or not hasattr(record, "frame"):
         return ""

@@ -1,4 +1,4 @@
-"""The parameters of the stages as lists and pages, made from the contract's declarations."""
+"""List the stage parameters for the terminal, for JSON, and as docs/parameters.md."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ of the face's width.
 
 
 def build_parameter_data(stages: Mapping[str, type[Params]]) -> dict[str, Any]:
-    """{stage: {parameter: {kind, default, ...}}} for JSON."""
+    """Build plain data for JSON: {stage: {parameter: {kind, default, ...}}}."""
     return {
-        stage: {knob.name: _describe_field(knob) for knob in iterate_param_fields(cls)} for stage, cls in stages.items()
+        stage: {field.name: _describe_field(field) for field in iterate_param_fields(cls)}
+        for stage, cls in stages.items()
     }
 
 
 def iterate_parameter_lines(stages: Mapping[str, type[Params]]) -> Iterator[str]:
-    """A list for the terminal."""
+    """Yield the lines of a list for the terminal."""
     for stage, cls in stages.items():
         yield f"{stage}: {_get_summary(cls)}"
-        for knob in iterate_param_fields(cls):
-            yield f"  {stage}.{knob.name} = {_format_value(knob.default)}   ({_describe_values(knob)})"
-            yield f"      {knob.help}"
+        for field in iterate_param_fields(cls):
+            yield f"  {stage}.{field.name} = {_format_value(field.default)}   ({_describe_values(field)})"
+            yield f"      {field.help}"
         yield ""
 
 
 def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:
-    """docs/parameters.md."""
+    """Build the text of docs/parameters.md."""
     lines = [PAGE_HEAD]
     for stage, cls in stages.items():
         lines += [
@@ -52,7 +53,7 @@ def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:
             "| parameter | default | takes | what it does |",
             "| --- | --- | --- | --- |",
         ]
-        lines += [_format_row(stage, knob) for knob in iterate_param_fields(cls)]
+        lines += [_format_row(stage, field) for field in iterate_param_fields(cls)]
         lines.append("")
     other = [
         f"`{name}` is another name of `{meant}`."
@@ -62,23 +63,29 @@ def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:
     return "\n".join(lines + other) + "\n"
 
 
-def _format_row(stage: str, knob: ParamField) -> str:
-    return f"| `{stage}.{knob.name}` | {_format_code(_format_value(knob.default))} | {_escape_cell(_describe_values(knob))} | {_escape_cell(knob.help)} |"
+def _format_row(stage: str, field: ParamField) -> str:
+    cells = (
+        f"`{stage}.{field.name}`",
+        _format_code(_format_value(field.default)),
+        _escape_cell(_describe_values(field)),
+        _escape_cell(field.help),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
-def _describe_field(knob: ParamField) -> dict[str, Any]:
-    facts: dict[str, Any] = {"kind": knob.kind, "default": knob.default, "label": knob.label, "help": knob.help}
+def _describe_field(field: ParamField) -> dict[str, Any]:
+    facts: dict[str, Any] = {"kind": field.kind, "default": field.default, "label": field.label, "help": field.help}
     for name in ("unit", "minimum", "maximum", "soft_maximum"):
-        value = getattr(knob, name)
+        value = getattr(field, name)
         if value not in (None, ""):
             facts[name] = value
-    if knob.multiple:
-        facts["multiple"] = knob.multiple
-    if knob.choices:
-        facts["choices"] = list(knob.choices)
-    if knob.when:
-        facts["when"] = {knob.when[0]: list(knob.when[1:])}
-    if knob.optional:
+    if field.multiple:
+        facts["multiple"] = field.multiple
+    if field.choices:
+        facts["choices"] = list(field.choices)
+    if field.when:
+        facts["when"] = {field.when[0]: list(field.when[1:])}
+    if field.optional:
         facts["optional"] = True
     return facts
 
@@ -87,10 +94,10 @@ def _get_summary(cls: type[Params]) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def _describe_values(knob: ParamField) -> str:
-    """What may be written: "0 to 1", "auto, warp", ..."""
-    if knob.choices:
-        return ", ".join(knob.choices)
+def _describe_values(field: ParamField) -> str:
+    """Describe the valid values: "0 to 1", "auto, warp", ..."""
+    if field.choices:
+        return ", ".join(field.choices)
     words = {
         "float": "number",
         "int": "whole number",
@@ -98,16 +105,16 @@ def _describe_values(knob: ParamField) -> str:
         "text": "text",
         "floats": "x,y",
         "texts": "list of texts",
-    }[knob.kind]
-    if knob.minimum is not None and knob.maximum is not None:
-        words += f", {knob.minimum:g} to {knob.maximum:g}"
-    elif knob.minimum is not None:
-        words += f", at least {knob.minimum:g}"
-    if knob.multiple:
-        words += f", a multiple of {knob.multiple}"
-    if knob.unit:
-        words += f" ({knob.unit})"
-    return words + ("; may be empty" if knob.optional else "")
+    }[field.kind]
+    if field.minimum is not None and field.maximum is not None:
+        words += f", {field.minimum:g} to {field.maximum:g}"
+    elif field.minimum is not None:
+        words += f", at least {field.minimum:g}"
+    if field.multiple:
+        words += f", a multiple of {field.multiple}"
+    if field.unit:
+        words += f" ({field.unit})"
+    return words + ("; may be empty" if field.optional else "")
 
 
 def _format_value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""`fsgan weights ...`: which weights there are, bringing them in, checking them."""
+"""`fsgan weights ...`: list, import, fetch, check and export the weights of the networks."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ __all__ = ["DESCRIPTION", "add_flags"]
 MEGABYTE = 1 << 20
 
 DESCRIPTION = """\
-The networks' weights: which are known, which are on this machine, and bringing them in.
+Manages the weights of the networks: lists them, imports them, fetches them, checks them.
 
   fsgan weights list
   fsgan weights import /studio/fsgan_weights        (a folder with the authors' files, or one file)
   fsgan weights fetch ijbc_msrunet_256_1_2_blending_v2
   fsgan weights verify
 
-Weights are looked for in the folders of $FSGAN_WEIGHTS, in the user's data folder and in the package. No render ever
-fetches anything. See docs/weights.md.
+The search path is the folders in $FSGAN_WEIGHTS, then the user's data folder, then the package. Rendering never
+downloads anything. See docs/weights.md.
 """
 
 FlagAdder = Callable[[argparse.ArgumentParser], None]
 
 
-def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, epilog: str) -> None:
-    """The actions of `fsgan weights`; `talk` adds the flags that every command has."""
+def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, formatter: Any, epilog: str) -> None:
+    """Add the actions of `fsgan weights`; `add_message_flags` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add_action(name: str, short: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
@@ -47,43 +47,48 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
         made.set_defaults(run=run, command="weights")
         return made
 
-    listed = add_action("list", "Lists the weights that are known and those on this machine.", run_list)
-    talk(listed)
+    listed = add_action("list", "Lists the known weights, and those on this machine.", run_list)
+    add_message_flags(listed)
 
     info = add_action(
-        "info", "Says what is known of some weights, or of a file; reads it, runs nothing of it.", run_info
+        "info", "Shows what is known about weights or about a file. Nothing in the file is run.", run_info
     )
-    info.add_argument("what", metavar="NAME|PATH", help="a name of the list, or a file")
-    talk(info)
+    info.add_argument("what", metavar="NAME|PATH", help="a name from the list, or a file")
+    add_message_flags(info)
 
     brought = add_action(
-        "import", "Brings published files in: recognised by content, converted, digest recorded.", run_import
+        "import",
+        "Imports published files: recognises them by content, converts them, records their digest.",
+        run_import,
     )
-    brought.add_argument("place", metavar="PATH", help="a file or a folder of files")
+    brought.add_argument("place", metavar="PATH", help="a file, or a folder of files")
     brought.add_argument(
-        "--name", metavar="NAME", default="", help="which weights it is, or what to call it; for one file"
+        "--name", metavar="NAME", default="", help="which weights the file holds, or a name for them; for one file"
     )
     _add_licence_flag(brought)
-    talk(brought)
+    add_message_flags(brought)
 
-    fetched = add_action("fetch", "Downloads published weights and brings them in.", run_fetch)
-    fetched.add_argument("names", metavar="NAME", nargs="+", help="names of the list; 'default' is what 'auto' uses")
-    fetched.add_argument("--from", metavar="URL", default="", dest="url", help="fetch from there instead; for one name")
+    fetched = add_action("fetch", "Downloads published weights and imports them.", run_fetch)
+    fetched.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="+",
+        help="names from the list; 'default' stands for the weights that 'auto' uses",
+    )
+    fetched.add_argument(
+        "--from", metavar="URL", default="", dest="url", help="download from this address instead; for one name"
+    )
     _add_licence_flag(fetched)
-    talk(fetched)
+    add_message_flags(fetched)
 
-    verified = add_action(
-        "verify", "Reads all weights on this machine, or some, and checks digests and tensors.", run_verify
-    )
-    verified.add_argument("names", metavar="NAME", nargs="*", help="names of the list, or files; none: all")
-    talk(verified)
+    verified = add_action("verify", "Checks the digests and tensors of the weights on this machine.", run_verify)
+    verified.add_argument("names", metavar="NAME", nargs="*", help="names from the list, or files (default: all)")
+    add_message_flags(verified)
 
-    exported = add_action(
-        "export", "Writes weights for other programs: .safetensors, or .pth as published.", run_export
-    )
-    exported.add_argument("what", metavar="NAME|PATH", help="a name of the list, or a file")
+    exported = add_action("export", "Writes weights for other programs, as .safetensors or as .pth.", run_export)
+    exported.add_argument("what", metavar="NAME|PATH", help="a name from the list, or a file")
     exported.add_argument("--output", "-o", metavar="FILE", required=True, help="FILE.safetensors or FILE.pth")
-    talk(exported)
+    add_message_flags(exported)
 
 
 def _add_licence_flag(parser: argparse.ArgumentParser) -> None:
@@ -92,12 +97,13 @@ def _add_licence_flag(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         default="",
         choices=LICENCE_CLASSES,
-        help=f"what your studio has found: {', '.join(LICENCE_CLASSES)}; else what was given for the same "
-        "file before, or what the list says",
+        help=f"licence class that your studio has determined: {', '.join(LICENCE_CLASSES)} (default: the class given "
+        "for the same file before, or else the class in the list)",
     )
 
 
 def run_list(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan weights list`."""
     from fsgan_core.networks.weights.catalogue import (
         PICKLED_SUFFIXES,
         is_allowed,
@@ -149,12 +155,10 @@ def run_list(options: Namespace, presenter: Presenter) -> int:
             ],
         )
     )
-    presenter.print_line(
-        "* used unless others are named: by 'auto' of engines and landmarks; for identity, by fine-tuning."
-    )
-    presenter.print_line("Looked for in, first to last:")
+    presenter.print_line("* default: used by engines and landmarks set to 'auto', and (identity) by fine-tuning.")
+    presenter.print_line("Search path, first to last:")
     for folder in folders:
-        presenter.print_line(f"  {folder}{'' if folder.is_dir() else ' (not there)'}")
+        presenter.print_line(f"  {folder}{'' if folder.is_dir() else ' (does not exist)'}")
     for path in raw:
         presenter.print_line(f"not imported yet: {path}; run: fsgan weights import {path}")
     for _, message in list_broken_weights():
@@ -166,11 +170,12 @@ def _describe_location(weight: WeightsInfo, path: Path | None) -> str:
     if path is not None:
         return str(path.parent)
     if not weight.arch:
-        return "no use for it"
+        return "not used"
     return "no; fetch or import" if weight.source else "no; comes with the package"
 
 
 def run_info(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan weights info`."""
     from fsgan_core.networks.weights.catalogue import list_present_weights, load_catalogue
     from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 
@@ -179,7 +184,7 @@ def run_info(options: Namespace, presenter: Presenter) -> int:
     if path is None and known is None:
         path = Path(options.what)
         if not path.exists():
-            raise WeightsError(f"{options.what}: neither a name of `fsgan weights list` nor a file")
+            raise WeightsError(f"{options.what}: neither a name from `fsgan weights list` nor a file")
     facts: dict[str, Any] = {} if known is None else dataclasses.asdict(known)
     if path is not None:
         facts |= _read_file_facts(path)
@@ -191,12 +196,12 @@ def run_info(options: Namespace, presenter: Presenter) -> int:
         if value not in ("", 0, None):
             presenter.print_line(f"{name:12} {value}")
     if path is None:
-        presenter.print_line("it is not on this machine")
+        presenter.print_line("not on this machine")
     return 0
 
 
 def _read_file_facts(path: Path) -> dict[str, Any]:
-    """What a file holds, whoever wrote it."""
+    """Read what a file holds, whatever program wrote it."""
     from fsgan_core.networks.weights.checkpoint import read_checkpoint
     from fsgan_core.networks.weights.importing import recognise_weights
 
@@ -219,6 +224,7 @@ def _read_file_facts(path: Path) -> dict[str, Any]:
 
 
 def run_import(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan weights import`."""
     from fsgan_core.networks.weights.importing import find_writable_folder, import_all_weights
     from fsgan_core.runtime.events import Event
 
@@ -239,7 +245,7 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
 
 
 def _present_imports(done: list[ImportResult], folder: Path, options: Namespace, presenter: Presenter) -> int:
-    """0: all are in. 1: some are. Raises WeightsError: none."""
+    """Show the results; return 0 if all files were imported, 1 if some were. Raises WeightsError if none was."""
     refused = [one for one in done if one.state == "refused"]
     if refused and not any(one.state in ("imported", "kept") for one in done):
         raise WeightsError("\n".join(dict.fromkeys(one.message for one in refused)))
@@ -287,6 +293,7 @@ def _present_imports(done: list[ImportResult], folder: Path, options: Namespace,
 
 
 def run_fetch(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan weights fetch`."""
     from fsgan_core.networks.weights.catalogue import AUTO_ROLES, load_catalogue
     from fsgan_core.networks.weights.fetch import fetch_weights
     from fsgan_core.networks.weights.importing import ImportResult, find_writable_folder
@@ -300,9 +307,9 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
     names = list(dict.fromkeys(name for given in options.names for name in (taken if given == "default" else [given])))
     unknown = [name for name in names if name not in load_catalogue()]
     if unknown:
-        raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` says which are known")
+        raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` shows all names")
     if options.url and len(names) > 1:
-        raise WeightsError("--from is for one name")
+        raise WeightsError("--from works with one name only")
     folder = find_writable_folder()
     done = []
     for name in names:
@@ -330,6 +337,7 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
 
 
 def run_verify(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan weights verify`. The exit code is 1 if some weights are damaged."""
     from fsgan_core.networks.weights.catalogue import (
         WEIGHTS_SUFFIX,
         list_broken_weights,
@@ -367,20 +375,21 @@ def run_verify(options: Namespace, presenter: Presenter) -> int:
 
 
 def _examine_weights(path: Path) -> str:
-    """What can be said for an installed file, all of which is read. Raises WeightsError when it is not as it was."""
+    """Read a whole file and return what was found. Raises WeightsError if the file has changed."""
     from fsgan_core.networks.architectures.build import build_network
     from fsgan_core.networks.weights.checkpoint import check_state, read_checkpoint
     from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 
     digest, recorded = digest_weights_file(path, again=True), read_recorded_digest(path)
     if recorded and digest != recorded:
-        raise WeightsError(f"{path}: SHA-256 is {digest}, recorded was {recorded}; import or fetch it again")
+        raise WeightsError(f"{path}: the SHA-256 is {digest}, but {recorded} was recorded; import or fetch it again")
     checkpoint = read_checkpoint(path)
     check_state(path, checkpoint.arch, build_network(checkpoint.arch, device="meta").state_dict(), checkpoint.state)
-    return "sound" if recorded else "sound as far as can be told: no digest was recorded beside it"
+    return "sound" if recorded else "sound, but no digest was recorded to compare it with"
 
 
 def run_export(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan weights export`."""
     from fsgan_core.networks.weights.catalogue import list_present_weights
     from fsgan_core.networks.weights.checkpoint import export_checkpoint
 

@@ -1,4 +1,4 @@
-"""`fsgan worker`: standard input and output become the protocol's alone, everything else goes to the log."""
+"""`fsgan worker`: the protocol runs on standard input and output, everything else goes to the log."""
 
 from __future__ import annotations
 
@@ -18,26 +18,38 @@ if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
 
 DESCRIPTION = """\
-Stays and does what it is told on standard input, one JSON object per line; answers on standard output. The
-Nuke nodes are done by such a process; docs/worker.md says how a script of yours can use one.
+Runs jobs for another program. Reads requests from standard input, one JSON object per line, and writes answers to
+standard output. The Nuke nodes use such a process; docs/worker.md explains how your own script can use one.
 
   fsgan worker --log worker.log
 """
 
-MAX_LOG_BYTES = 4 << 20  # bytes; then the log is copied to FILE.1 and begun anew
+MAX_LOG_BYTES = 4 << 20  # bytes; a longer log is moved to FILE.1
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def add_flags(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--log", metavar="FILE", default="", help="what would go to standard error goes there")
+    """Add the flags of `fsgan worker`."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        help="where networks run: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )
+    parser.add_argument(
+        "--log", metavar="FILE", default="", help="write the log to this file instead of standard error"
+    )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="log everything")
     parser.set_defaults(json=False, quiet=False)
 
 
 def run_worker(options: Namespace, presenter: Presenter) -> int:
-    """Raises OutputError."""
-    bounded = _redirect_standard_error(options.log)
+    """Run `fsgan worker`.
+
+    Raises:
+        OutputError: The log cannot be written.
+    """
+    limit_log_size = _redirect_standard_error(options.log)
     source, sink = _claim_standard_streams()
     logger = logging.getLogger("fsgan_core")
     handler = logging.StreamHandler(sys.stderr)
@@ -49,14 +61,18 @@ def run_worker(options: Namespace, presenter: Presenter) -> int:
     try:
         from fsgan_core.worker.server import Worker
 
-        return Worker(source, sink, device=options.device, log_file=options.log, parent=parent, on_beat=bounded).run()
+        return Worker(
+            source, sink, device=options.device, log_file=options.log, parent=parent, on_beat=limit_log_size
+        ).run()
     finally:
         logger.handlers = usual
 
 
 def _claim_standard_streams() -> tuple[int, int]:
-    """Descriptors of the protocol. What a library reads from standard input is empty from now on, what one prints goes
-    to standard error."""
+    """Return the descriptors of the protocol.
+
+    From now on a library that reads standard input finds nothing, and what a library prints goes to standard error.
+    """
     sys.stdout.flush()
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -72,7 +88,7 @@ def _claim_standard_streams() -> tuple[int, int]:
 
 
 def _redirect_standard_error(log: str) -> Callable[[], None]:
-    """Standard error to the log file; returns what keeps the file from growing without end. Raises OutputError."""
+    """Redirect standard error to the log file; return a function that limits the size of the file."""
     if not log:
         return lambda: None
     path = Path(log).expanduser()
@@ -91,7 +107,7 @@ def _redirect_standard_error(log: str) -> Callable[[], None]:
                 shutil.copyfile(path, path.with_name(path.name + ".1"))
                 os.ftruncate(2, 0)
         except OSError:
-            return  # a full disk: the log is not worth an end
+            return  # a full disk must not end the worker
 
     limit_log_size()
     return limit_log_size

@@ -173,7 +173,7 @@ class TestList:
         monkeypatch.setenv("FSGAN_WEIGHTS_ALLOW", "research")
         assert main(["weights", "list"]) == 0
         out = capsys.readouterr().out
-        for part in ("ours", INPAINT, "unknown (refused)", "raw.pth", "no; fetch or import", "(not there)"):
+        for part in ("ours", INPAINT, "unknown (refused)", "raw.pth", "no; fetch or import", "(does not exist)"):
             assert part in out
 
     def test_through_a_pipe(
@@ -197,7 +197,7 @@ class TestList:
         out = capsys.readouterr().out
         marked = {line.split()[0] for line in out.splitlines() if " * " in line}
         assert marked == {"reenact", "mask", "inpaint", "blend", "landmarks", "identity"}
-        assert "for identity, by fine-tuning" in out
+        assert "(identity) by fine-tuning" in out
 
 
 class TestInfo:

@@ -1,0 +1,189 @@
+"""The command line as a whole: exit codes, JSON, help, version."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fsgan_core.cli import main
+from fsgan_core.cli.arguments import make_stages
+from fsgan_core.cli.parser import make_parser
+from fsgan_core.contract.errors import InputError, NoFaceError, OutputError, ParameterError
+from tests.cli.conftest import SWAP, FakeRender
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    action = next(a for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+class TestExitCodes:
+    def test_done(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+        fake()
+        assert main(SWAP) == 0
+        out, err = capsys.readouterr()
+        assert "2 rendered" in out and "no face in 7" in out and "ACEScg" in out
+        assert err == "", "nothing is said on standard error that is no terminal"
+
+    def test_failed_frames(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+        fake(fails=[(2, "truncated")])
+        assert main(SWAP) == 1
+        out, err = capsys.readouterr()
+        assert "1 failed" in out and "frame 2: truncated" in err
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (NoFaceError("no face was found in a.mov"), 2),
+            (OutputError("the disk is full"), 3),
+            (MemoryError(), 3),
+            (KeyboardInterrupt(), 130),
+        ],
+    )
+    def test_raised(
+        self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str], error: BaseException, code: int
+    ) -> None:
+        fake(raises=error)
+        assert main(SWAP) == code
+        out, err = capsys.readouterr()
+        assert out == "" and err.startswith("fsgan: ") and "Traceback" not in err
+        assert not str(error) or str(error) in err
+
+    @pytest.mark.parametrize("arguments", [[], ["dance"], ["swap"], [*SWAP, "--nothing"], [*SWAP, "--fram", "1"]])
+    def test_wrong_usage(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert "usage" in capsys.readouterr().err.lower()
+
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (["--set", "blend.mix=2"], "blend.mix"),
+            (["--set", "blend.mix"], "stage.parameter=value"),
+            (["--set", "blnd.mix=1"], "did you mean blend.mix"),
+            (["--device", "abacus"], "--device abacus"),
+            (["--source-colorspace", "a", "--source-colorspace", "b"], "2 times for 1 sources"),
+            (["--source-track", "a", "--source", "second.mov"], "1 times for 2 sources"),
+        ],
+    )
+    def test_bad_values(
+        self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+    ) -> None:
+        fake()
+        assert main([*SWAP, *flags]) == 2
+        assert says in capsys.readouterr().err
+
+
+class TestJson:
+    def test_result_alone_on_standard_output(
+        self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        fake()
+        assert main([*SWAP, "--json"]) == 0
+        out, err = capsys.readouterr()
+        result = json.loads(out)
+        assert result["ok"] is True and result["exit_code"] == 0 and result["counts"]["rendered"] == 2
+        assert result["seconds"]["total"] == 1.5 and result["frames"][0]["frame"] == 1
+        events = [json.loads(line) for line in err.splitlines()]
+        assert [event["event"] for event in events] == ["analyse", "frame", "frame"]
+        assert events[1]["state"] == "rendered" and events[1]["done"] == 1 and events[1]["total"] == 2
+
+    def test_failed_frames(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+        fake(fails=[(1, "gone")])
+        assert main([*SWAP, "--json"]) == 1
+        result = json.loads(capsys.readouterr().out)
+        assert result["ok"] is False and result["failed"] == [{"frame": 1, "message": "gone"}]
+
+    def test_error(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+        fake(raises=NoFaceError("nobody"))
+        assert main([*SWAP, "--json"]) == 2
+        result = json.loads(capsys.readouterr().out)
+        assert result == {"ok": False, "exit_code": 2, "error": {"kind": "NoFaceError", "message": "nobody"}}
+
+    def test_interrupted(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+        fake(raises=KeyboardInterrupt())
+        assert main([*SWAP, "--json"]) == 130
+        assert json.loads(capsys.readouterr().out)["exit_code"] == 130
+
+
+def test_quiet_says_errors_alone(fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+    fake()
+    assert main([*SWAP, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    fake(fails=[(1, "gone")])
+    assert main([*SWAP, "--quiet"]) == 1
+    assert "gone" in capsys.readouterr().err
+
+
+class TestHelp:
+    @pytest.mark.parametrize("name", commands())
+    def test_teaches(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main([name, "--help"])
+        out = capsys.readouterr().out
+        assert caught.value.code == 0
+        assert "exit codes:" in out
+        assert f"fsgan {name}" in out.split("Options:")[0], "an example or the usage"
+
+    def test_names_that_other_tools_rely_on(self) -> None:
+        def flags(name: str) -> set[str]:
+            return {flag for action in commands()[name]._actions for flag in action.option_strings}
+
+        agreed = {
+            "--source",
+            "--target",
+            "--output",
+            "--frames",
+            "--source-colorspace",
+            "--target-colorspace",
+            "--output-colorspace",
+            "--set",
+            "--json",
+            "--device",
+        }
+        assert agreed | {"--layers", "--save-shot", "--report", "--holdout", "-v", "-q"} <= flags("swap")
+        assert {"--plate", "--driver", "--output", "--frames"} <= flags("drive")
+        assert {"--source", "--target", "--result", "--json"} <= flags("evaluate")
+        assert {
+            "swap",
+            "drive",
+            "render",
+            "analyse",
+            "reenact",
+            "mask",
+            "inpaint",
+            "blend",
+            "evaluate",
+            "doctor",
+            "params",
+        } <= set(commands())
+
+    def test_every_flag_is_in_the_manual(self) -> None:
+        manual = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+        for name, parser in commands().items():
+            assert f"fsgan {name}" in manual
+            for action in parser._actions:
+                for flag in action.option_strings:
+                    plain = re.sub(r"^--driver", "--source", re.sub(r"^--plate", "--target", flag))
+                    shown = any(re.search(rf"(?<![\w-]){name}(?![\w-])", manual) for name in (flag, plain))
+                    assert shown, f"{flag} of {name} is not in docs/cli.md"
+
+    def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["--version"])
+        assert re.search(r"fsgan \d+\.\d+", capsys.readouterr().out)
+
+
+def test_refusals_are_input_errors() -> None:
+    with pytest.raises(InputError):
+        make_stages(make_parser().parse_args([*SWAP, "--set", "nonsense"]))
+    with pytest.raises(ParameterError):
+        make_stages(make_parser().parse_args([*SWAP, "--set", "blend.nonsense=1"]))

@@ -1,0 +1,64 @@
+"""Progress bars, and the log as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+
+import pytest
+
+from fsgan_core.cli.present import Presenter
+from fsgan_core.runtime.events import Event
+
+
+class Terminal:
+    """Stands for standard error on a terminal."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return True
+
+
+class TestTerminal:
+    def test_bars_with_time_left(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        with Presenter() as presenter:
+            presenter.on_event(Event("analyse", "plate", 5, 10))
+            presenter.on_event(Event("frame", "swap", 1, 2, 7, "failed", 0.1, "truncated"))
+            logging.getLogger("fsgan_core.test").warning("mind the gap")
+            presenter.print_line("done")
+        shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", terminal.text)
+        assert "analysing plate" in shown and "5/10" in shown
+        assert "frame 7: truncated" in shown and "warning: mind the gap" in shown
+        assert capsys.readouterr().out == "done\n", "results are not mixed with bars"
+
+    @pytest.mark.parametrize("how", [{"quiet": True}, {"json": True}])
+    def test_no_bars(self, monkeypatch: pytest.MonkeyPatch, how: dict[str, bool]) -> None:
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stderr", terminal)
+        with Presenter(**how) as presenter:
+            presenter.on_event(Event("analyse", "plate", 5, 10))
+        assert "analysing" not in terminal.text
+
+    def test_log_as_json_with_facts(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with Presenter(json=True, verbose=1):
+            logging.getLogger("fsgan_core.test").info("frame done", extra={"frame": 7})
+            try:
+                raise ValueError("why")
+            except ValueError:
+                logging.getLogger("fsgan_core.test").exception("it went wrong")
+        first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+        assert (first["event"], first["level"], first["message"], first["frame"]) == ("log", "info", "frame done", 7)
+        assert "ValueError: why" in second["message"]
