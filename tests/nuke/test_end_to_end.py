@@ -140,12 +140,12 @@ def test_cancel(session: Host, tree: Tree) -> None:
     tree.reenact["likeness"].setValue(0.3)
     session.press(tree.blend, "render_here")
     session.press(tree.blend, "cancel")
-    assert finish(session, tree.blend).cancelled.is_set()
+    assert finish(session, tree.blend).cancel_event.is_set()
     assert line(tree.blend).startswith("stale") or line(tree.blend).startswith("up to date")
     assert [text for kind, text in session.messages if kind == "message"] == []
     session.cancel_tasks = True  # the bar's own button
     session.press(tree.blend, "render_here")
-    assert finish(session, tree.blend).cancelled.is_set()
+    assert finish(session, tree.blend).cancel_event.is_set()
     session.cancel_tasks = False
     tree.reenact["likeness"].setValue(0.0)
     render(session, tree.blend)
@@ -155,7 +155,7 @@ def test_cancel(session: Host, tree: Tree) -> None:
 def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     from fsgan_nuke import client, request
 
-    pid, hear = client.get_shared_client().pid, request.PendingRequest.handle_event
+    pid, handle_event = client.get_shared_client().pid, request.PendingRequest.handle_event
 
     def kill_in_the_middle(self: Any, event: Any) -> None:
         if getattr(event, "step", "") == "begin":
@@ -164,7 +164,7 @@ def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monk
 
     tree.mask["feather"].setValue(0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(request.PendingRequest, "hear", kill_in_the_middle)
+        patch.setattr(request.PendingRequest, "handle_event", kill_in_the_middle)
         session.press(tree.mask, "render_range")
         assert finish(session, tree.mask).error is not None
     assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render with frame")
