@@ -160,7 +160,7 @@ def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monk
     def kill_in_the_middle(self: Any, event: Any) -> None:
         if getattr(event, "step", "") == "begin":
             os.kill(pid, signal.SIGKILL)
-        hear(self, event)
+        handle_event(self, event)
 
     tree.mask["feather"].setValue(0.1)
     with monkeypatch.context() as patch:
