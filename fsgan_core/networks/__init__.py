@@ -1,6 +1,7 @@
-"""The networks: layouts and names as published, built from the string that a checkpoint carries.
+"""Networks and their weights.
 
-Nothing here imports torch before a network is built: `import fsgan_core.networks` is cheap.
+Architectures have the published layout and layer names, and are built from the string that a checkpoint carries.
+`import fsgan_core.networks` is cheap: torch is imported when a network is built.
 """
 
 from __future__ import annotations

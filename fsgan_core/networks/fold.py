@@ -1,6 +1,6 @@
-"""A network's graph made ready to run: batch norm goes into the convolution before it, tanh is taken in float32.
+"""Prepares a network for inference: folds batch norm into the convolution before it, and computes tanh in float32.
 
-Works on any network that torch.fx can trace, over the modules that it finds: nothing here knows an architecture.
+It works on the modules of any network that torch.fx can trace, whatever the architecture.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ __all__ = ["fold_batch_norm"]
 
 
 def fold_batch_norm(network: nn.Module) -> fx.GraphModule:
-    """The same function with fewer steps, in evaluation mode. Takes `network` over: it is not to be used any more.
+    """Makes an equal network with fewer steps, in evaluation mode and without gradients.
 
-    Raises what torch.fx raises (TraceError and others) for a forward whose steps depend on the values that it is given.
+    Args:
+        network: The network; do not use it afterwards, because its modules are changed in place.
+
+    Raises:
+        Exception: torch.fx cannot trace it (TraceError and others), for example because its steps depend on values.
     """
     traced = fx.symbolic_trace(network.eval())
     modules = dict(traced.named_modules())
@@ -39,7 +43,7 @@ def fold_batch_norm(network: nn.Module) -> fx.GraphModule:
 
 
 class _Float32Tanh(nn.Module):
-    """In float32: near 1 the steps of bfloat16 are as coarse as those of an 8-bit picture."""
+    """Computes tanh in float32: near 1, bfloat16 is as coarse as an 8-bit picture."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x.float())

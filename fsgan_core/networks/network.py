@@ -1,4 +1,4 @@
-"""Weights ready to run: what the stages' neural engines are given."""
+"""A loaded network with its facts, as the stages' neural engines get it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """weight: what is known of the weights (landmarks, crop, resolution, ...). runner: runs the network."""
+    """A network that is ready to run.
+
+    Attributes:
+        info: The facts about its weights (landmarks, crop, resolution, ...).
+        runner: Runs it.
+    """
 
     info: WeightsInfo
     runner: Runner
 
     @classmethod
     def load(cls, installed: InstalledWeights, device: str, precision: str) -> Network:
-        """From a file, or the one that is loaded already. Raises WeightsError."""
+        """Loads the network, or returns the one that is already loaded.
+
+        Raises:
+            WeightsError: The file is damaged, or is not a network of the catalogue's architecture.
+        """
         from fsgan_core.networks.inference import get_runner
 
         return cls(installed.info, get_runner(installed, device, precision))

@@ -218,7 +218,7 @@ class TestBatches:
             assert torch.equal(runner.run(self.x), self.x * 2)
             assert torch.equal(runner.run(self.x), self.x * 2)
         assert [record.message for record in caplog.records] == [
-            "Fake: the memory of cpu does not do for 4 pictures at once; at most 2 from now on"
+            "Fake: cpu has not enough memory for 4 pictures at once; at most 2 from now on"
         ]
 
     def test_then_the_cpu_once(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -232,7 +232,7 @@ class TestBatches:
             assert torch.equal(runner.run(self.x), self.x * 2)
         assert runner.device == "cpu"
         assert [record.message for record in caplog.records] == [
-            "Fake: the memory of cuda:0 does not do for one picture; it runs on the CPU from now on"
+            "Fake: cuda:0 has not enough memory for one picture; it runs on the CPU from now on"
         ]
 
     def test_none_on_the_cpu(self) -> None:

@@ -1,1 +1,1 @@
-"""The graphs of the networks, with layer names as published, and the parser of architecture strings."""
+"""The network graphs, with the published layer names, and the parser of architecture strings."""

@@ -1,9 +1,9 @@
-"""The architecture string of a checkpoint, read as data: parsed as a literal, looked up in a closed list, never run.
+"""The architecture string of a checkpoint: parsed as a literal and looked up in a closed list. It is never run.
 
-A published checkpoint says what it is in the words of a constructor call,
-`res_unet.MultiScaleResUNet(in_nc=101,out_nc=3,flat_layers=(2,2,2,2),ngf=128)`, maybe with a longer module path before
-it, maybe without the brackets. Constructors, argument names, types and bounds are the table below; anything else is a
-WeightsError, and so is a network that would be larger than any published one by far.
+A published checkpoint describes its network as a constructor call, such as
+`res_unet.MultiScaleResUNet(in_nc=101,out_nc=3,flat_layers=(2,2,2,2),ngf=128)`. It may have a longer module path in
+front, or no brackets. The table below lists the allowed constructors with their argument names, types and bounds.
+Anything else is a WeightsError, and so is a network much larger than any published one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSTRUCTORS", "MAX_PARAMETERS", "Architecture", "build_network", "parse_architecture"]
 
-MAX_PARAMETERS = 400_000_000  # the largest published one, VGG-19 with its classifier, has 171 million
-_MAX_TEXT_LENGTH = 1000
-_MAX_MODULES = 20_000
+MAX_PARAMETERS = 400_000_000  # the largest published network, VGG-19 with its classifier, has 171 million
+_MAX_TEXT_LENGTH = 1000  # characters of an architecture string
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What `parse_arch` read. constructor: "module.Class"; arguments: every one, defaults filled in."""
+    """A parsed architecture string.
+
+    Attributes:
+        constructor: A key of CONSTRUCTORS, "module.Class".
+        arguments: All arguments by name, with defaults filled in.
+    """
 
     constructor: str
     arguments: Mapping[str, Any]
 
     def __str__(self) -> str:
-        """The string in its shortest usual form: what `parse_arch` reads back to an equal Arch."""
+        """Formats the shortest string that `parse_architecture` reads back to an equal Architecture."""
         given = CONSTRUCTORS[self.constructor].arguments
         parts = [
             f"{name}={_format_value(value)}" for name, value in self.arguments.items() if value != given[name].default
@@ -44,13 +48,14 @@ class Architecture:
 
 @dataclass(frozen=True)
 class IntArgument:
-    """An int within bounds."""
+    """A whole number within bounds, both included."""
 
     default: int
     low: int
     high: int
 
     def check_value(self, value: Any) -> Any:
+        """Returns the value. Raises ValueError, which says what is allowed."""
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise ValueError(f"a whole number from {self.low} to {self.high}")
         return value
@@ -58,7 +63,7 @@ class IntArgument:
 
 @dataclass(frozen=True)
 class IntTupleArgument:
-    """A tuple of ints, its length and each member within bounds."""
+    """A tuple of whole numbers; its length and each member are within bounds."""
 
     default: tuple[int, ...]
     shortest: int
@@ -67,6 +72,7 @@ class IntTupleArgument:
     high: int
 
     def check_value(self, value: Any) -> Any:
+        """Returns the value. Raises ValueError, which says what is allowed."""
         member = IntArgument(self.low, self.low, self.high)
         if not isinstance(value, tuple) or not self.shortest <= len(value) <= self.longest:
             raise ValueError(f"{self.shortest} to {self.longest} whole numbers in brackets")
@@ -75,12 +81,13 @@ class IntTupleArgument:
 
 @dataclass(frozen=True)
 class ChoiceArgument:
-    """One of a few values, told apart by type too (True is not 1)."""
+    """One of a few values. The type counts too: True is not 1."""
 
     default: Any
     choices: tuple[Any, ...]
 
     def check_value(self, value: Any) -> Any:
+        """Returns the value. Raises ValueError, which says what is allowed."""
         if not any(type(value) is type(choice) and value == choice for choice in self.choices):
             raise ValueError(" or ".join(map(repr, self.choices)))
         return value
@@ -88,8 +95,15 @@ class ChoiceArgument:
 
 @dataclass(frozen=True)
 class ConstructorSpec:
-    """module and name: where our class is. arguments: as published, with their defaults. unused: what changes nothing
-    in the network that is loaded (who initialised it, whether a training run started from somebody's weights)."""
+    """An allowed constructor.
+
+    Attributes:
+        module: Module of our class or function.
+        name: Its name in that module.
+        arguments: The published arguments, with bounds and defaults.
+        unused: Arguments that do not change the loaded network, such as how it was initialised. They are accepted and
+            not passed on.
+    """
 
     module: str
     name: str
@@ -97,6 +111,7 @@ class ConstructorSpec:
     unused: tuple[str, ...] = ()
 
     def load_factory(self) -> Callable[..., nn.Module]:
+        """Imports the class or function that makes the network."""
         return getattr(importlib.import_module(self.module), self.name)
 
 
@@ -181,11 +196,11 @@ CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
             "pretrained": ChoiceArgument(False, _BOOLEANS),
             "init_weights": ChoiceArgument(True, _BOOLEANS),
             "verification": ChoiceArgument(False, (False,)),
-            "verifcation": ChoiceArgument(False, _BOOLEANS),  # the published spelling; it does nothing there either
+            "verifcation": ChoiceArgument(False, _BOOLEANS),  # the published spelling; it has no effect there either
         },
         ("batch_norm", "pretrained", "init_weights", "verification", "verifcation"),
     ),
-    # Ours, not published: the convolutions alone, which are all that a perceptual loss needs (20 of 171 million).
+    # Ours, not published: only the convolutions, which a perceptual loss needs (20 of 171 million parameters).
     "vgg.vgg19_features": ConstructorSpec(f"{_PACKAGE}.vgg", "VGG19Features", {}),
     "discriminators_pix2pix.MultiscaleDiscriminator": ConstructorSpec(
         f"{_PACKAGE}.discriminator",
@@ -204,12 +219,22 @@ CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
 
 
 def parse_architecture(text: str) -> Architecture:
-    """The architecture that a checkpoint's string names; nothing of it is run.
+    """Parses the architecture string of a checkpoint, without running any of it.
 
-    Raises WeightsError: not a plain constructor call, or one that is not in the table.
+    Args:
+        text: A constructor call, such as "hopenet.Hopenet()" or "fsgan.models.simple_unet.UNet(n_classes=3)".
+
+    Returns:
+        The constructor and all its arguments.
+
+    Raises:
+        WeightsError: The text is not a plain constructor call, or the table has no such constructor or argument.
+
+    >>> print(parse_architecture("fsgan.models.simple_unet.UNet(n_classes=3, feature_scale=1)"))
+    simple_unet.UNet(n_classes=3,feature_scale=1)
     """
     if not isinstance(text, str) or len(text) > _MAX_TEXT_LENGTH:
-        raise WeightsError(f"an architecture string of more than {_MAX_TEXT_LENGTH} characters, or none: refused")
+        raise WeightsError(f"an architecture string must be text of at most {_MAX_TEXT_LENGTH} characters: refused")
     try:
         node: ast.expr = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -238,10 +263,15 @@ def parse_architecture(text: str) -> Architecture:
 
 
 def build_network(arch: str | Architecture, device: str = "cpu") -> nn.Module:
-    """The network of an architecture string, randomly initialised, in training mode.
+    """Builds a network from its architecture string, randomly initialised and in training mode.
 
-    device "meta" makes no storage: for loading with `load_state_dict(state, strict=True, assign=True)`.
-    Raises WeightsError: the string is refused, or the network would have more than MAX_PARAMETERS parameters.
+    Args:
+        arch: The architecture, or its string.
+        device: Where the parameters are made. "meta" allocates no storage; use it before
+            `load_state_dict(state, strict=True, assign=True)`.
+
+    Raises:
+        WeightsError: The string is refused, or the network would have more than MAX_PARAMETERS parameters.
     """
     import torch
 
@@ -262,7 +292,7 @@ def build_network(arch: str | Architecture, device: str = "cpu") -> nn.Module:
 
 
 def _read_dotted_name(node: ast.expr, text: str) -> str:
-    """The last two names of a dotted path."""
+    """Reads the last two names of a dotted path."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
@@ -274,7 +304,7 @@ def _read_dotted_name(node: ast.expr, text: str) -> str:
 
 
 def _read_literal(node: ast.expr) -> Any:
-    """A constant, or a tuple or list of constants as a tuple. Raises ValueError."""
+    """Reads a constant, or a tuple or list of constants as a tuple. Raises ValueError."""
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, (ast.Tuple, ast.List)) and all(isinstance(item, ast.Constant) for item in node.elts):

@@ -1,6 +1,7 @@
-"""The multi-scale PatchGAN discriminator (pix2pixHD, as FSGAN takes it). Layer names as published.
+"""The multi-scale PatchGAN discriminator of pix2pixHD (Wang et al., arXiv 1711.11585), as used by FSGAN.
 
-Input RGB in [-1, 1], the whole picture and its halvings; each scale gives a map of scores, one per patch.
+Layer names are the published ones. Input is RGB in [-1, 1]. The same network layout runs on the picture and on each
+halving of it, and gives one score per patch.
 """
 
 from __future__ import annotations
@@ -11,11 +12,22 @@ from torch.nn import functional
 __all__ = ["MultiscaleDiscriminator"]
 
 _KERNEL_SIZE = 4
-_MAX_WIDENING = 8
+_MAX_WIDENING = 8  # channels grow to at most this many times `ndf`
 
 
 class MultiscaleDiscriminator(nn.Module):
-    """(n, input_nc, h, w) -> `num_D` score maps (n, 1, ...), the full picture's first; 0..1 where `use_sigmoid`."""
+    """Scores how real each patch of a picture looks, at several scales.
+
+    Input: (n, input_nc, h, w). Output: `num_D` score maps (n, 1, ...), full resolution first; in 0..1 with
+    `use_sigmoid`, else unbounded.
+
+    Args:
+        input_nc: Input channels.
+        ndf: Channels of the first layer.
+        n_layers: Layers that halve the size, plus one.
+        use_sigmoid: Whether scores are probabilities.
+        num_D: Number of scales.
+    """
 
     def __init__(self, input_nc: int, ndf: int, n_layers: int, use_sigmoid: bool, num_D: int) -> None:
         super().__init__()
@@ -24,22 +36,26 @@ class MultiscaleDiscriminator(nn.Module):
             self.add_module(f"layer{scale}", _make_patch_network(input_nc, ndf, n_layers, use_sigmoid))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Computes the score maps."""
         return tuple(features[-1] for features in self.compute_features(x))
 
     def compute_features(self, x: Tensor) -> list[list[Tensor]]:
-        """Per scale the activations after each step, last the scores: for feature matching and the GAN loss at once."""
-        found = []
+        """Computes, per scale, the activations after each step; the last entry is the score map.
+
+        One pass serves both the feature matching loss and the GAN loss.
+        """
+        activations = []
         for scale in range(self.scale_count):
             if scale:
                 x = functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
-            # As published the highest number is the finest scale.
+            # In the published files the highest number is the finest scale.
             network = self.get_submodule(f"layer{self.scale_count - 1 - scale}")
-            found.append(_collect_activations(network, x))
-        return found
+            activations.append(_collect_activations(network, x))
+        return activations
 
 
 def _collect_activations(network: nn.Module, x: Tensor) -> list[Tensor]:
-    """The output of each step: a convolution with all that follows before the next one."""
+    """Collects the output of each step: a convolution and the layers after it, up to the next convolution."""
     taken: list[Tensor] = []
     for layer in network.children():
         if isinstance(layer, nn.Conv2d) and taken:

@@ -1,8 +1,8 @@
-"""dlib's face descriptor as a torch module, so that a gradient can be taken through it, and its file's reader.
+"""dlib's face descriptor as a torch module, so that gradients can flow through it, and a reader for its file.
 
-The network is dlib's ResNet of 29 layers (dnn_face_recognition_ex: convolutions with a per-channel scale and bias, four
-halvings by blocks without padding, shortcuts that are averaged and padded with zeros). The file is dlib's own format;
-only numbers are taken from it.
+The network is dlib's 29-layer ResNet (dlib's example dnn_face_recognition_ex): convolutions with a scale and bias per
+channel, four halvings by blocks without padding, and shortcuts that are averaged and padded with zeros. The file is in
+dlib's own format; only numbers are read from it.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fsgan_core.contract.errors import EngineError
+from fsgan_core.runtime.arrays import Vector
 
 __all__ = ["FaceResNet", "load_face_resnet", "measure_distances"]
 
-CHIP_SIDE = 150  # pixels of a chip
-_MEAN = (122.782, 117.001, 104.298)
+CHIP_SIDE = 150  # pixels; side of an aligned face picture ("chip")
+_MEAN = (122.782, 117.001, 104.298)  # R, G, B in 0..255, from dlib
 _BLOCK_LAYOUT = (
     (32, False, 3),
     (64, True, 3),
     (128, True, 2),
     (256, True, 2),
     (256, True, 0),
-)  # channels, halves, blocks
-_TENSOR_VERSION = 2  # version of a stored tensor whose numbers are plain little-endian float32
+)  # channels, whether a halving block comes first, number of plain blocks
+_TENSOR_VERSION = 2  # dlib's version number of tensors stored as plain little-endian float32
 
 
 class _ScaledConvolution(nn.Module):
-    """A convolution and its scale and bias per channel."""
+    """A convolution, then a scale and bias per channel."""
 
     def __init__(self, in_nc: int, nc: int, size: int, stride: int) -> None:
         super().__init__()
@@ -58,13 +59,16 @@ class _DlibBlock(nn.Module):
 
 
 def _pad_to_size(x: Tensor, size: list[int]) -> Tensor:
-    """With zeros at the end of channels, rows and columns, as dlib adds unlike tensors."""
+    """Pads channels, rows and columns with zeros at their end, as dlib does before it adds tensors of other sizes."""
     channels, height, width = (want - have for want, have in zip(size, x.shape[1:], strict=True))
     return functional.pad(x, (0, width, 0, height, 0, channels))
 
 
 class FaceResNet(nn.Module):
-    """(n, 3, 150, 150) aligned faces (faces.identity.face_chip), RGB in 0..255 -> (n, 128) descriptors."""
+    """Describes aligned faces.
+
+    Input: (n, 3, 150, 150), RGB in 0..255, aligned as in `faces.identity`. Output: (n, 128) descriptors.
+    """
 
     mean: Tensor
 
@@ -82,6 +86,7 @@ class FaceResNet(nn.Module):
         self.last = nn.Linear(before, 128, bias=False)
 
     def forward(self, chips: Tensor) -> Tensor:
+        """Computes the descriptors."""
         x = functional.relu(self.stem((chips - self.mean) / 256))
         x = self.blocks(functional.max_pool2d(x, 3, 2))
         described: Tensor = self.last(x.mean((2, 3)))
@@ -89,12 +94,26 @@ class FaceResNet(nn.Module):
 
 
 def measure_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(n, m): how far the descriptors `a` (n, 128) are from those in `b` (m, 128). Below 0.6: one person."""
+    """Computes the Euclidean distance of each pair of descriptors.
+
+    dlib's documentation takes pairs closer than 0.6 for the same person.
+
+    Args:
+        a: Descriptors (n, 128).
+        b: Descriptors (m, 128).
+
+    Returns:
+        Distances (n, m).
+    """
     return (a[:, None] - b[None]).square().sum(2).clamp_min(1e-12).sqrt()
 
 
 def load_face_resnet(path: Path) -> FaceResNet:
-    """The network with the weights of dlib's file. Raises EngineError: not that file."""
+    """Builds the network with the weights of dlib's file.
+
+    Raises:
+        EngineError: The file cannot be read, or is not dlib's face descriptor.
+    """
     network = FaceResNet().requires_grad_(False).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster
     layers = [part for part in network.modules() if isinstance(part, _ScaledConvolution)]
@@ -108,7 +127,7 @@ def load_face_resnet(path: Path) -> FaceResNet:
             numbers = stored.read_tensor(b"affine_")
             layer.scale.copy_(torch.from_numpy(numbers[:nc]).view_as(layer.scale))
             layer.shift.copy_(torch.from_numpy(numbers[nc:]).view_as(layer.shift))
-        numbers = stored.read_tensor(b"fc_", whole=2)
+        numbers = stored.read_tensor(b"fc_", integers=2)
         network.last.weight.copy_(torch.from_numpy(numbers).view(network.last.in_features, -1).T)
     except (OSError, ValueError, IndexError, RuntimeError) as error:
         raise EngineError(
@@ -118,18 +137,26 @@ def load_face_resnet(path: Path) -> FaceResNet:
 
 
 class _DlibReader:
-    """dlib's serialised network, read from front to back: whole numbers are a byte that counts bytes (its top bit the
-    sign) and so many bytes, low ones first; a name is its length and its letters."""
+    """Reads dlib's serialised network from front to back.
+
+    An integer is one byte with the number of bytes that follow (its top bit is the sign), then those bytes, lowest
+    first. A name is its length, then its letters.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
 
-    def read_tensor(self, kind: bytes, whole: int = 0) -> np.ndarray:
-        """float32 (n,): the next layer of this kind. whole: numbers that stand before its tensor."""
+    def read_tensor(self, kind: bytes, integers: int = 0) -> Vector:
+        """Reads the tensor of the next layer of this kind, as float32 (n,).
+
+        Args:
+            kind: dlib's name of the layer, or its beginning.
+            integers: How many integers stand between the name and the tensor.
+        """
         found = self._data.index(kind, self._position)
-        self._position = found + self._data[found - 1]  # behind the name: its length stands before it
-        for _ in range(whole):
+        self._position = found + self._data[found - 1]  # after the name; the byte before it is its length
+        for _ in range(integers):
             self._read_number()
         version, *shape = (self._read_number() for _ in range(5))
         count = int(np.prod(shape))

@@ -1,6 +1,7 @@
-"""Head pose: ResNet-50 with three heads over 66 bins of 3 degrees each. State-dict names as published.
+"""Head pose by Hopenet (Ruiz, Chong, Rehg: arXiv 1710.00925): a ResNet-50 with three heads.
 
-Input 224 px RGB in [-1, 1]; output yaw, pitch and roll in degrees.
+Each head has 66 bins of 3 degrees. State-dict names are the published ones. Input is 224 px RGB in [-1, 1]; output is
+yaw, pitch and roll in degrees.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ def _make_layer(in_nc: int, nc: int, count: int, stride: int) -> nn.Sequential:
 
 
 class Hopenet(nn.Module):
-    """(n, 3, h, w) -> (n, 3): yaw, pitch, roll in degrees, -99 to 96. Made for 224 px."""
+    """Estimates head pose.
+
+    Input: (n, 3, h, w), RGB in [-1, 1]; trained on 224 px. Output: (n, 3), yaw, pitch, roll in degrees, -99 to 96.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,9 +63,10 @@ class Hopenet(nn.Module):
         self.fc_yaw = nn.Linear(512 * _EXPANSION, _BIN_COUNT)
         self.fc_pitch = nn.Linear(512 * _EXPANSION, _BIN_COUNT)
         self.fc_roll = nn.Linear(512 * _EXPANSION, _BIN_COUNT)
-        self.fc_finetune = nn.Linear(512 * _EXPANSION + 3, 3)  # in the published files, never run
+        self.fc_finetune = nn.Linear(512 * _EXPANSION + 3, 3)  # in the published files, but never run
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes yaw, pitch and roll."""
         x = functional.max_pool2d(functional.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = x.mean(dim=[2, 3])
@@ -75,6 +80,6 @@ class Hopenet(nn.Module):
         )
 
     def compute_degrees(self, logits: Tensor) -> Tensor:
-        """(n, 66) -> (n,): the bins' expectation."""
+        """Computes the expected angle (n,), in degrees, from the logits of the bins (n, 66)."""
         bins = torch.arange(logits.shape[1], device=logits.device, dtype=logits.dtype)
         return (functional.softmax(logits, dim=1) * bins).sum(dim=1) * self.degrees_per_bin + self.lowest_degrees

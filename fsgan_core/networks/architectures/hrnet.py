@@ -1,7 +1,7 @@
-"""HRNet-W18 for the 98 WFLW face landmarks. State-dict names as published.
+"""HRNet-W18 for the 98 WFLW face landmarks (Wang et al., arXiv 1908.07919). State-dict names are the published ones.
 
-Input 256 px RGB, ImageNet-normalised; output one heat map per landmark at a quarter of the size. How maps are read is
-in faces.heatmap.
+Input is 256 px RGB, normalised as for ImageNet. Output is one heat map per landmark at a quarter of the size;
+`faces.heatmap` reads the maps.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _BasicBlock(nn.Module):
 
 
 class _FuseRow(nn.ModuleList):
-    """All branches summed at the size and with the channels of the branch `target`."""
+    """Sums all branches at the size and with the channels of the branch `target`."""
 
     def __init__(self, widths: Sequence[int], target: int) -> None:
         super().__init__(_make_branch_adapter(widths, source, target) for source in range(len(widths)))
@@ -73,16 +73,16 @@ class _FuseRow(nn.ModuleList):
     def forward(self, branches: list[Tensor]) -> Tensor:
         own = branches[self.target]
         total = torch.zeros_like(own)
-        for source, bring in enumerate(self):
-            brought = bring(branches[source])
+        for source, adapter in enumerate(self):
+            adapted = adapter(branches[source])
             if source > self.target:
-                brought = resize_bilinear(brought, own.shape[2], own.shape[3], False)
-            total = total + brought
+                adapted = resize_bilinear(adapted, own.shape[2], own.shape[3], False)
+            total = total + adapted
         return functional.relu(total)
 
 
 class _ExchangeModule(nn.Module):
-    """Residual blocks on every branch, then every branch gets the sum of all, brought to its size and channels."""
+    """Runs residual blocks on every branch, then gives every branch the sum of all, at its own size and channels."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _ExchangeModule(nn.Module):
 
 
 def _make_branch_adapter(widths: Sequence[int], source: int, target: int) -> nn.Module:
-    """To a coarser branch by convolutions of stride 2, to a finer one by 1x1 (then interpolation)."""
+    """Makes the layers between two branches: stride 2 to a coarser one, 1x1 to a finer one (resized by the caller)."""
     if source == target:
         return nn.Identity()
     if source > target:
@@ -124,12 +124,15 @@ class _Stage(nn.Module):
 
 
 def _make_branch(in_nc: int, out_nc: int) -> nn.Sequential:
-    """A branch at half the resolution of the coarsest there is."""
+    """Makes the entry of a new branch, at half the resolution of the coarsest one."""
     return nn.Sequential(_make_convolution(in_nc, out_nc, 3, 2, relu=True))
 
 
 class HRNet(nn.Module):
-    """(n, 3, h, w) -> (n, 98, h / 4, w / 4); h and w multiples of 32."""
+    """Draws a heat map for each of the 98 landmarks.
+
+    Input: (n, 3, h, w), h and w multiples of 32. Output: (n, 98, h / 4, w / 4).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,6 +163,7 @@ class HRNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the heat maps."""
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.layer1(functional.relu(self.bn2(self.conv2(x))))
         branches = self.stage2([self.transition1[0](x), self.transition1[1](x)])

@@ -1,4 +1,4 @@
-"""Steps that several networks take."""
+"""Operators that several networks share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ __all__ = ["resize_bilinear"]
 
 
 def resize_bilinear(x: Tensor, height: int, width: int, align_corners: bool) -> Tensor:
-    """Bilinear. The operator itself, because torch.nn.functional.interpolate, once it is in a TorchScript file, brings
-    along operators of its own version that an older torch, such as Nuke's, refuses to load."""
+    """Resizes (n, c, h, w) bilinearly to height x width pixels.
+
+    Calls the operator directly: in a TorchScript file, torch.nn.functional.interpolate adds newer operators, which an
+    older torch such as Nuke's cannot load.
+    """
     return torch.ops.aten.upsample_bilinear2d(x, [height, width], align_corners)

@@ -1,8 +1,8 @@
-"""The generators: a residual U-Net, and the same at half resolution with a local enhancer at full resolution.
+"""The generators: a residual U-Net, and one at half resolution with a local enhancer at full resolution.
 
-Layout and state-dict names as published (FSGAN, arXiv 1908.05932, and FSGANv2, arXiv 2202.12972): reflection padding,
-convolutions without bias before batch norm, skips by addition. Pictures in and out are RGB in [-1, 1]. Every forward
-takes one tensor, is typed for torch.jit.script, and works on any device and dtype.
+Layout and state-dict names are the published ones (FSGAN, arXiv 1908.05932, and FSGANv2, arXiv 2202.12972): reflection
+padding, convolutions without bias before batch norm, skips by addition. Pictures in and out are RGB in [-1, 1]. Every
+forward of a generator takes one tensor, is typed for torch.jit.script, and works on any device and dtype.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from fsgan_core.networks.architectures.operators import resize_bilinear
 __all__ = ["MultiScaleResUNet", "ResUNet", "SplitMultiScaleResUNet"]
 
 _HEAD_KERNEL = 7
-_LANDMARK_COUNT = (
-    68  # of the smaller convention: a network with as many channels more than a picture takes landmark maps
-)
+# The smaller landmark convention. A network with at least so many channels beside the picture takes landmark maps.
+_LANDMARK_COUNT = 68
 
 
 def _make_convolution_layers(in_nc: int, out_nc: int, kernel: int, stride: int = 1) -> list[nn.Module]:
-    """Reflection padding, convolution without bias, batch norm: what comes after is the caller's."""
+    """Makes reflection padding, a convolution without bias and batch norm; the caller adds the activation."""
     return [
         nn.ReflectionPad2d(kernel // 2),
         nn.Conv2d(in_nc, out_nc, kernel, stride=stride, bias=False),
@@ -37,12 +36,14 @@ def _make_entry(in_nc: int, out_nc: int) -> nn.Sequential:
 
 
 def _make_head(in_nc: int, out_nc: int) -> nn.Sequential:
-    """Features to a picture in [-1, 1]."""
+    """Makes the layers from features to a picture in [-1, 1]."""
     convolution = nn.Conv2d(in_nc, out_nc, _HEAD_KERNEL, bias=False)
     return nn.Sequential(nn.ReflectionPad2d(_HEAD_KERNEL // 2), convolution, nn.Tanh())
 
 
 class ResidualBlock(nn.Module):
+    """Two convolutions, added to their input."""
+
     def __init__(self, nc: int) -> None:
         super().__init__()
         self.model = nn.Sequential(
@@ -50,22 +51,24 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, nc, h, w) to the same shape."""
         return functional.relu(x + self.model(x))
 
 
 class FlatBlock(nn.Module):
-    """`count` residual blocks; none leaves the features as they are."""
+    """`count` residual blocks; with 0 the features pass unchanged."""
 
     def __init__(self, nc: int, count: int) -> None:
         super().__init__()
         self.model = nn.Sequential(*(ResidualBlock(nc) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, nc, h, w) to the same shape."""
         return self.model(x)
 
 
 class DownBlock(nn.Module):
-    """Half the size: two convolutions, the first of stride 2."""
+    """Halves the size: two convolutions, the first of stride 2."""
 
     def __init__(self, in_nc: int, out_nc: int) -> None:
         super().__init__()
@@ -77,31 +80,36 @@ class DownBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, in_nc, h, w) to (n, out_nc, h / 2, w / 2)."""
         return self.model(x)
 
 
 class UpBlock(nn.Module):
-    """Twice the size: bilinear, then one convolution."""
+    """Doubles the size: bilinear resizing, then one convolution."""
 
     def __init__(self, in_nc: int, out_nc: int) -> None:
         super().__init__()
         self.model = nn.Sequential(*_make_convolution_layers(in_nc, out_nc, 3), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, in_nc, h, w) to (n, out_nc, 2h, 2w)."""
         return self.model(resize_bilinear(x, 2 * x.shape[2], 2 * x.shape[3], False))
 
 
 class InnermostLevel(nn.Module):
+    """The bottom of the U: residual blocks."""
+
     def __init__(self, nc: int, count: int) -> None:
         super().__init__()
         self.flat_block = FlatBlock(nc, count)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, nc, h, w) to the same shape."""
         return self.flat_block(x)
 
 
 class Level(nn.Module):
-    """One level of the U: down, the levels below, up, the skip by addition, residual blocks."""
+    """One level of the U: down, the levels below, up, add the skip, residual blocks."""
 
     def __init__(self, nc: int, inner_nc: int, submodule: nn.Module, count: int) -> None:
         super().__init__()
@@ -111,11 +119,12 @@ class Level(nn.Module):
         self.flat_block = FlatBlock(nc, count)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (n, nc, h, w) to the same shape."""
         return self.flat_block(x + self.up_block(self.submodule(self.down_block(x))))
 
 
 class _ResUNetTrunk(nn.Module):
-    """Entry and U of a residual U-Net; the heads are of the classes below, who name them."""
+    """The entry and the U of a residual U-Net; the subclasses add the heads under their published names."""
 
     def __init__(self, in_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
         super().__init__()
@@ -128,15 +137,21 @@ class _ResUNetTrunk(nn.Module):
         self.out_channels = widths[0]
 
     def compute_features(self, x: Tensor) -> Tensor:
-        """(n, in_nc, h, w) -> (n, ngf, h, w)."""
+        """Maps (n, in_nc, h, w) to features (n, ngf, h, w)."""
         return self.inner(self.in_conv(x))
 
 
 class ResUNet(_ResUNetTrunk):
-    """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** (levels - 1).
+    """A residual U-Net with one head.
 
-    flat_layers: residual blocks per level, outermost first; its length is the number of levels. Channels double from
-    `ngf` at each level and stop at `max_nc`.
+    Input: (n, in_nc, h, w), h and w multiples of 2 ** (levels - 1). Output: (n, out_nc, h, w) in [-1, 1].
+
+    Args:
+        in_nc: Input channels.
+        out_nc: Output channels.
+        max_nc: Upper bound of the channels, which double at each level.
+        ngf: Channels of the outermost level.
+        flat_layers: Residual blocks per level, outermost first; its length is the number of levels.
     """
 
     def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
@@ -144,6 +159,7 @@ class ResUNet(_ResUNetTrunk):
         self.out_conv = _make_head(self.out_channels, out_nc)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the picture."""
         return self.out_conv(self.compute_features(x))
 
 
@@ -159,7 +175,7 @@ class _SplitResUNet(_ResUNetTrunk):
 
 
 class _EnhancerTrunk(nn.Module):
-    """Full resolution: its own entry plus the features of half resolution brought up, then residual blocks."""
+    """Full resolution: its own entry plus the upsampled features of half resolution, then residual blocks."""
 
     def __init__(self, in_nc: int, ngf: int, inner_nc: int, count: int) -> None:
         super().__init__()
@@ -168,16 +184,19 @@ class _EnhancerTrunk(nn.Module):
         self.flat_block = FlatBlock(ngf, count)
 
     def compute_features(self, x: Tensor, below: Tensor) -> Tensor:
-        """(n, in_nc, h, w) and the trunk's (n, c, h / 2, w / 2) -> (n, ngf, h, w)."""
+        """Maps the input (n, in_nc, h, w) and the trunk's features (n, c, h / 2, w / 2) to features (n, ngf, h, w)."""
         return self.flat_block(self.in_conv(x) + self.up_block(below))
 
 
 class Enhancer(_EnhancerTrunk):
+    """The local enhancer with one head."""
+
     def __init__(self, in_nc: int, out_nc: int, ngf: int, inner_nc: int, count: int) -> None:
         super().__init__(in_nc, ngf, inner_nc, count)
         self.out_conv = _make_head(ngf, out_nc)
 
     def forward(self, x: Tensor, below: Tensor) -> Tensor:
+        """Computes the picture from the input and the features of half resolution."""
         return self.out_conv(self.compute_features(x, below))
 
 
@@ -193,39 +212,51 @@ class _SplitEnhancer(_EnhancerTrunk):
 
 
 def _halve(x: Tensor) -> Tensor:
-    """The pyramid's next level of pictures and mattes: the mean of three by three at every second pixel."""
+    """Computes the next pyramid level of pictures and mattes: the mean of 3 x 3 pixels at every second pixel."""
     return functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
 
 
 def _halve_with_maps(x: Tensor) -> Tensor:
-    """The pyramid's next level of a picture and landmark maps.
+    """Computes the next pyramid level of a picture and landmark maps.
 
-    The published pipeline takes the picture through the usual pyramid filter, 1 4 6 4 1, at every second pixel, and
-    draws the maps anew for pixels twice as large: the mean of two by two is the same but for a map's very tip.
+    The published pipeline filters the picture with 1 4 6 4 1 at every second pixel, and draws the maps again for pixels
+    twice as large. The mean of 2 x 2 pixels gives the same maps, except for the very peak of each.
     """
     picture = functional.pad(x[:, :3], [2, 2, 2, 2], mode="reflect")
-    for _ in range(3):  # 1 1 four times over is 1 4 6 4 1: no kernel that would have to follow device and dtype
+    # Four means of 2 pixels make the kernel 1 4 6 4 1, without a kernel tensor that must follow device and dtype.
+    for _ in range(3):
         picture = functional.avg_pool2d(picture, 2, stride=1)
     return torch.cat([functional.avg_pool2d(picture, 2), functional.avg_pool2d(x[:, 3:], 2)], dim=1)
 
 
 class _PyramidNetwork(nn.Module):
+    """A network that makes the second level of its input pyramid itself."""
+
     def __init__(self, in_nc: int) -> None:
         super().__init__()
         self.takes_maps = in_nc >= 3 + _LANDMARK_COUNT
 
     def halve(self, x: Tensor) -> Tensor:
-        """The pyramid's next level, as the published pipeline makes it for the network's kind of input."""
+        """Computes the next pyramid level, as the published pipeline does for the network's kind of input."""
         return _halve_with_maps(x) if self.takes_maps else _halve(x)
 
 
 class MultiScaleResUNet(_PyramidNetwork):
-    """(n, in_nc, h, w) -> (n, out_nc, h, w) in [-1, 1]; h and w multiples of 2 ** levels (8 as published).
+    """A residual U-Net at half resolution with an enhancer at full resolution.
 
-    flat_layers: residual blocks of the enhancer, then of each level of the U-Net `base` at half resolution, whose
-    channels start at 2 * `ngf`. The pyramid of two levels is made here, as the published pipeline makes it. The base's
-    own head is in the published files but is not run: only its features go on. (The published class, given a lone
-    tensor, runs `base` alone at full resolution; nothing in its pipeline does that, but the parity cases do.)
+    Input: (n, in_nc, h, w), h and w multiples of 2 ** levels (8 in the published networks). Output: (n, out_nc, h, w)
+    in [-1, 1].
+
+    The pyramid of two levels is made here, as in the published pipeline. The head of `base` is in the published files
+    but is not run: only its features are used. (If the published class gets a single tensor, it runs only `base`, at
+    full resolution. Nothing in its pipeline does that, but the parity cases do.)
+
+    Args:
+        in_nc: Input channels.
+        out_nc: Output channels.
+        max_nc: Upper bound of the channels.
+        ngf: Channels of the enhancer; those of `base` start at twice as many.
+        flat_layers: Residual blocks of the enhancer, then of each level of `base`.
     """
 
     def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
@@ -234,13 +265,14 @@ class MultiScaleResUNet(_PyramidNetwork):
         self.enhancer1 = Enhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the picture."""
         return self.enhancer1(x, self.base.compute_features(self.halve(x)))
 
 
 class SplitMultiScaleResUNet(_PyramidNetwork):
-    """MultiScaleResUNet with two heads, as the first version's reenactment has it: a picture and a segmentation.
+    """A MultiScaleResUNet with two heads, a picture and a segmentation, as in the reenactment network of FSGAN v1.
 
-    (n, in_nc, h, w) -> ((n, out_nc[0], h, w), (n, out_nc[1], h, w)), both in [-1, 1].
+    Input: (n, in_nc, h, w). Output: (n, out_nc[0], h, w) and (n, out_nc[1], h, w), both in [-1, 1].
     """
 
     def __init__(self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
@@ -249,4 +281,5 @@ class SplitMultiScaleResUNet(_PyramidNetwork):
         self.enhancer1 = _SplitEnhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the picture and the scores of the segmentation."""
         return self.enhancer1(x, self.base.compute_features(self.halve(x)))

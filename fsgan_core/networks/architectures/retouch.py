@@ -1,11 +1,11 @@
-"""The small reenactment network, ours and not published: it retouches a view that is in place already.
+"""The small reenactment network (ours, not published): it retouches a view that is already warped into place.
 
-The geometric engine has brought the view to the target's landmarks. What is left to do is little and local (a lid, the
-lips, a cheek that no view shows) or wide and smooth (light). So the network does not draw the face anew: it adds to the
-view, and nothing at first. How much it has redrawn follows from what it has added that is finer than light; where that
-is little, the view's own detail stands, to the plate's own resolution.
+The geometric engine has warped the view to the target's landmarks. What remains is small and local (an eyelid, the
+lips, a cheek that no view shows) or wide and smooth (light). So the network does not draw the face again: it adds to
+the view, and at the start of training it adds nothing. How much of a pixel counts as redrawn follows from the added
+detail that is finer than light. Where that is little, the view keeps its own detail at the plate's resolution.
 
-No norm layers: a sample is never judged by its batch, and there are no running statistics to be out of date.
+There are no norm layers, so a sample does not depend on its batch and there are no running statistics to go stale.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from fsgan_core.networks.architectures.operators import resize_bilinear
 __all__ = ["RetouchUNet"]
 
 _LEAKY_SLOPE = 0.2
-_MAX_LIGHT_CHANGE = 0.5  # of the range -1..1: how far light may be changed
+_MAX_LIGHT_CHANGE = 0.5  # the largest change of light, in the range -1..1
 _PICTURE_CHANNELS = 3
-_LIGHT_CELLS = 16  # across the face's square: what is coarser is light
-_REDRAWN_REACH = 5  # pixels: around what was redrawn detail gives way too
-_REDRAWN_SCALE = 0.1  # of the range -1..1: so much added, two thirds of a pixel count as redrawn
+_LIGHT_CELLS = 16  # cells across the square; what is coarser than a cell counts as light
+_REDRAWN_REACH = 5  # pixels; side of the neighbourhood that counts as redrawn with a redrawn pixel
+_REDRAWN_SCALE = 0.1  # added detail, in the range -1..1, at which a pixel counts as redrawn by 1 - 1/e (63 %)
 
 
 class _ResidualBlock(nn.Module):
-    """Two convolutions beside the way straight through; the second begins at zero."""
+    """Two convolutions, added to their input; the second starts at zero."""
 
     def __init__(self, nc: int) -> None:
         super().__init__()
@@ -42,10 +42,16 @@ class _ResidualBlock(nn.Module):
 
 
 class RetouchUNet(nn.Module):
-    """(n, in_nc, h, w), the warped view in [-1, 1] and heat maps in 0..1 -> the retouched view (n, 3, h, w), about
-    [-1, 1], and the share of each pixel that was redrawn (n, 1, h, w), 0..1; h and w multiples of 2 ** levels.
+    """A U-Net that retouches a warped view.
 
-    Channels double from `ngf` at each of `levels` halvings and stop at `max_nc`. Heat maps enter at half resolution.
+    Input: (n, in_nc, h, w), the warped view in [-1, 1], then heat maps in 0..1; h and w multiples of 2 ** levels.
+    Output: the retouched view (n, 3, h, w), about [-1, 1], and the redrawn share of each pixel (n, 1, h, w), 0..1.
+
+    Args:
+        in_nc: Input channels.
+        ngf: Channels at full resolution; they double at each halving.
+        levels: Number of halvings. Heat maps enter at half resolution.
+        max_nc: Upper bound of the channels.
     """
 
     def __init__(self, in_nc: int, ngf: int = 16, levels: int = 4, max_nc: int = 128) -> None:
@@ -63,19 +69,20 @@ class RetouchUNet(nn.Module):
             nn.init.zeros_(head.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Computes the retouched view and the redrawn share."""
         view = x[:, :_PICTURE_CHANNELS]
         height, width = x.shape[2], x.shape[3]
         features = self.entry(view)
-        kept = []
+        skips = []
         for level, (down, inner) in enumerate(zip(self.down, self.inner, strict=True)):
-            kept.append(features)
+            skips.append(features)
             features = down(functional.leaky_relu(features, _LEAKY_SLOPE))
             if level == 0:
                 features = features + self.maps(functional.avg_pool2d(x[:, _PICTURE_CHANNELS:], 2))
             features = inner(features)
         light = _MAX_LIGHT_CHANGE * torch.tanh(self.light(functional.leaky_relu(features, _LEAKY_SLOPE)))
         for level in range(len(self.up) - 1, -1, -1):
-            skip = kept[level]
+            skip = skips[level]
             below = resize_bilinear(functional.leaky_relu(features, _LEAKY_SLOPE), skip.shape[2], skip.shape[3], False)
             features = self.outer[level](skip + self.up[level](below))
         added = torch.tanh(self.added(functional.leaky_relu(features, _LEAKY_SLOPE)))
@@ -86,9 +93,12 @@ class RetouchUNet(nn.Module):
 
 
 def _make_convolution(in_nc: int, out_nc: int, stride: int = 1) -> nn.Conv2d:
-    """Without norm layers the deepest levels would begin at next to nothing, were each not to keep its input's size."""
-    made = nn.Conv2d(in_nc, out_nc, 3, stride=stride, padding=1)
-    nn.init.kaiming_normal_(made.weight, _LEAKY_SLOPE)
-    assert made.bias is not None
-    nn.init.zeros_(made.bias)
-    return made
+    """Makes a 3x3 convolution, initialised so that it keeps the variance of its input.
+
+    Without norm layers, the features of the deepest levels would otherwise start near zero.
+    """
+    convolution = nn.Conv2d(in_nc, out_nc, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(convolution.weight, _LEAKY_SLOPE)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution

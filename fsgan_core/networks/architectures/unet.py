@@ -1,6 +1,6 @@
-"""The segmentation network: a U-Net; both published variants are this one network under two constructors.
+"""The segmentation network: a U-Net. Both published variants are this one network under two constructors.
 
-State-dict names as published. Input RGB in [-1, 1], output logits of background, face, hair.
+State-dict names are the published ones. Input is RGB in [-1, 1]; output is logits of background, face and hair.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WIDTHS = (64, 128, 256, 512, 1024)
 
 
 class _ConvolutionPair(nn.Module):
-    """Two 3x3 convolutions with bias, each followed by batch norm where `norm`, and ReLU."""
+    """Two 3x3 convolutions with bias, each followed by batch norm (if `norm`) and ReLU."""
 
     def __init__(self, in_nc: int, out_nc: int, norm: bool) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class _ConvolutionPair(nn.Module):
 
 
 class _UpBlock(nn.Module):
-    """Bilinear x2, a 1x1 convolution to the skip's channels, the two side by side through a convolution pair."""
+    """Doubles the size, brings the result to the skip's channels, and runs both through a convolution pair."""
 
     def __init__(self, in_nc: int, out_nc: int) -> None:
         super().__init__()
@@ -37,16 +37,22 @@ class _UpBlock(nn.Module):
         self.conv1d = nn.Conv2d(in_nc, out_nc, 1)
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
-        # The 1x1 convolution and the bilinear interpolation commute (the weights of the four neighbours sum to 1):
-        # a quarter of the work is done at the small size, to within the last bits.
+        # The published order is resize, then convolve. A 1x1 convolution and bilinear interpolation commute (the
+        # weights of the four neighbours sum to 1), and the convolution costs a quarter at the small size. The results
+        # differ in the last bits only.
         up = resize_bilinear(self.conv1d(below), 2 * below.shape[2], 2 * below.shape[3], True)
         return self.conv(torch.cat([skip, up], dim=1))
 
 
 class UNet(nn.Module):
-    """(n, in_channels, h, w) -> (n, num_classes, h, w) logits; h and w multiples of 16.
+    """A U-Net with four halvings.
 
-    feature_scale divides the widths 64, 128, 256, 512, 1024.
+    Input: (n, in_channels, h, w), h and w multiples of 16. Output: logits (n, num_classes, h, w).
+
+    Args:
+        num_classes: Output channels.
+        in_channels: Input channels.
+        feature_scale: Divides the widths 64, 128, 256, 512, 1024.
     """
 
     def __init__(self, num_classes: int, in_channels: int = 3, feature_scale: int = 1) -> None:
@@ -64,6 +70,7 @@ class UNet(nn.Module):
         self.final = nn.Conv2d(a, num_classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the logits."""
         level1 = self.conv1(x)
         level2 = self.conv2(functional.max_pool2d(level1, 2))
         level3 = self.conv3(functional.max_pool2d(level2, 2))
@@ -75,7 +82,7 @@ class UNet(nn.Module):
 
 
 def make_unet(n_classes: int, in_channels: int = 3, feature_scale: int = 4) -> UNet:
-    """UNet under the first version's argument name."""
+    """Makes a UNet with the argument names and defaults of FSGAN v1."""
     return UNet(n_classes, in_channels, feature_scale)
 
 

@@ -1,6 +1,6 @@
-"""VGG-19 with batch norm: the features of the perceptual losses. Layer names as published.
+"""VGG-19 with batch norm (Simonyan, Zisserman: arXiv 1409.1556), for perceptual losses.
 
-The published classifiers were trained on 256 px crops, RGB in [-1, 1].
+Layer names are the published ones. The published classifiers were trained on 256 px crops, RGB in [-1, 1].
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 __all__ = ["VGG19", "VGG19Features"]
 
-_BLOCK_LAYOUT = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; a halving after each
+_BLOCK_LAYOUT = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolutions; each block then halves
 _HIDDEN_WIDTH = 4096
-_FEATURE_GRID = 8  # the last features of a 256 px picture are 8 x 8
+_FEATURE_GRID = 8  # side of the last feature map of a 256 px picture
 
 
 class VGG19Features(nn.Sequential):
-    """(n, 3, h, w) -> (n, 512, h / 32, w / 32)."""
+    """The convolutions of VGG-19: (n, 3, h, w) to (n, 512, h / 32, w / 32)."""
 
     def __init__(self) -> None:
         layers: list[nn.Module] = []
@@ -29,24 +29,27 @@ class VGG19Features(nn.Sequential):
         super().__init__(*layers)
 
     def compute_activations(self, x: Tensor) -> list[Tensor]:
-        """What stands after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1: 64, 128, 256, 512, 512 channels at
-        1, 1/2, 1/4, 1/8, 1/16 of the size. Nothing after relu5_1 is computed."""
-        taken: list[Tensor] = []
+        """Computes the activations after relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1.
+
+        They have 64, 128, 256, 512, 512 channels at 1, 1/2, 1/4, 1/8, 1/16 of the size. Nothing after relu5_1 is
+        computed.
+        """
+        activations: list[Tensor] = []
         first = True
         for layer in self:
             x = layer(x)
             if isinstance(layer, nn.MaxPool2d):
                 first = True
             elif first and isinstance(layer, nn.ReLU):
-                taken.append(x)
+                activations.append(x)
                 first = False
-                if len(taken) == len(_BLOCK_LAYOUT):
+                if len(activations) == len(_BLOCK_LAYOUT):
                     break
-        return taken
+        return activations
 
 
 class VGG19(nn.Module):
-    """(n, 3, 256, 256) -> (n, num_classes) logits. A perceptual loss needs `features` alone."""
+    """The classifier: (n, 3, 256, 256) to logits (n, num_classes). A perceptual loss needs only `features`."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -62,4 +65,5 @@ class VGG19(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the logits."""
         return self.classifier(torch.flatten(self.features(x), 1))

@@ -1,1 +1,1 @@
-"""The networks for Nuke's own Inference node: TorchScript files and what Nuke needs around them."""
+"""The networks for Nuke's own Inference node: TorchScript files and the Nuke files around them."""

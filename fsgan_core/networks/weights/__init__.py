@@ -1,1 +1,1 @@
-"""Weights files: the catalogue, import, fetch, digests, and reading them without running anything."""
+"""Weights files: catalogue, import, fetch, digests, and a reader that never runs code from a file."""

@@ -1,8 +1,8 @@
-"""Which weights there are, which of them are on this machine, and which may be used.
+"""Lists the known weights, finds those on this machine, and says which of them may be used.
 
-The published files and ours are listed in catalogue.toml. What is on this machine is found in the folders of
-`search_path`, as .safetensors that say in their metadata what they are; `fsgan weights import` makes them. Nothing here
-needs torch.
+The published files and ours are listed in catalogue.toml. Weights on this machine are .safetensors files in the folders
+of `list_search_folders`; their metadata says what they are, and `fsgan weights import` makes them. Nothing here needs
+torch.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES, LICE
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
+from fsgan_core.runtime.memory import register_cache
 
 __all__ = [
     "AUTO_ROLES",
@@ -43,24 +44,34 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 ROLES = (*NETWORK_STAGES, "landmarks", "pose", "identity", "attributes", "detector")
-# What an analysis and a swap take by themselves; fine-tuning takes "identity".
+# Roles that an analysis and a swap choose weights for without being asked; fine-tuning does so for "identity".
 AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
-PATH_VARIABLE = "FSGAN_WEIGHTS"
-ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"
-PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: as if none came with the package
+PATH_VARIABLE = "FSGAN_WEIGHTS"  # folders of weights, separated as in PATH
+ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"  # the studio's limit, a key of ALLOWED_LICENCES
+PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: ignore the weights that come with the package
 WEIGHTS_SUFFIX = ".safetensors"
 PICKLED_SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What is known of a set of weights.
+    """The facts about a set of weights.
 
-    name: unique. role: one of ROLES. file: the published file's name. arch: its architecture string. landmarks: 0, 68
-    or 98 points that it was trained on. crop: side of its square over the face box, 1.2 or 2.0. licence: one of
-    LICENCES; note: what is known of it. source: address, "" where it is had otherwise. sha256: of the published file,
-    "" where not known. size: bytes, 0 where not known. default: whether it may be taken unasked ("auto"). prewarp:
-    whether it was trained on views that the geometric engine had warped. resolution: pixels, of its training.
+    Attributes:
+        name: Unique name.
+        role: What the network does, one of ROLES.
+        file: Name of the published file.
+        arch: Architecture string.
+        landmarks: Number of landmarks that the network takes or finds: 0, 68 or 98.
+        crop: Side of the network's square, in sizes of the face box; 1.2 or 2.0 in the published weights.
+        licence: One of LICENCE_CLASSES.
+        note: What is known about the licence and the training.
+        source: Address of the published file, "" if it is not fetched.
+        sha256: Digest of the published file, "" if unknown.
+        size: Bytes, 0 if unknown.
+        default: Whether `engine=auto` may choose it.
+        prewarp: Whether it was trained on views that the geometric engine had warped.
+        resolution: Side of the training pictures, in pixels.
     """
 
     name: str
@@ -88,7 +99,13 @@ class WeightsInfo:
 
 @dataclass(frozen=True)
 class InstalledWeights:
-    """Weights on this machine. path: the .safetensors. sha256: the digest of that file, as it is now."""
+    """Weights on this machine.
+
+    Attributes:
+        info: The facts about them.
+        path: The .safetensors file.
+        sha256: The digest of that file as it is now.
+    """
 
     info: WeightsInfo
     path: Path
@@ -97,8 +114,15 @@ class InstalledWeights:
 
 @dataclass(frozen=True)
 class _WeightsFile:
-    """A file of the search path. name: its weights' own name, else the file's. fault: why it cannot be read; `info`
-    is then what stands under that name in the catalogue or further on in the path, if anything does."""
+    """A file in the search folders.
+
+    Attributes:
+        name: Name of the weights, or of the file if it cannot be read.
+        path: The file.
+        info: The facts about the weights; if the file cannot be read, those of the same name in the catalogue or in a
+            later folder, or None.
+        fault: Why the file cannot be read, else "".
+    """
 
     name: str
     path: Path
@@ -106,13 +130,14 @@ class _WeightsFile:
     fault: str = ""
 
     def require_info(self) -> WeightsInfo:
-        """Raises WeightsError when the file cannot be read."""
+        """Returns the facts. Raises WeightsError if the file cannot be read."""
         if self.fault or self.info is None:
-            raise WeightsError(f"{self.fault}; as long as it lies there, no other weights are used in its place")
+            raise WeightsError(f"{self.fault}; no other weights are used in its place until it is repaired or deleted")
         return self.info
 
 
-_logged_errors: set[str] = set()
+_logged_errors: set[str] = set()  # messages that were logged already
+register_cache(_logged_errors.clear)
 
 
 def _check_choice(what: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -122,41 +147,56 @@ def _check_choice(what: str, value: Any, choices: tuple[Any, ...]) -> None:
 
 @functools.cache
 def load_catalogue() -> Mapping[str, WeightsInfo]:
-    """The published weights and ours by name, the better ones of a role first."""
+    """Reads the catalogue: the published weights and ours by name; within a role the best first."""
     rows = tomllib.loads((Path(__file__).parent / "catalogue.toml").read_text("utf-8"))["weights"]
     return {row["name"]: WeightsInfo(**row) for row in rows}
 
 
+register_cache(load_catalogue.cache_clear)
+
+
 def find_user_folder() -> Path:
-    """Where weights of this user are kept. It need not exist."""
+    """Returns this user's folder for weights. It need not exist."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("fsgan", appauthor=False)) / "weights"
 
 
 def list_search_folders() -> tuple[Path, ...]:
-    """The folders that are looked through, first to last: $FSGAN_WEIGHTS (several are parted as in PATH), the user's
-    folder, the package's (not with FSGAN_WEIGHTS_PACKAGED=0). They need not exist."""
+    """Lists the folders that are searched for weights, first to last. They need not exist.
+
+    These are $FSGAN_WEIGHTS (several are separated as in PATH), the user's folder, and the package's own unless
+    FSGAN_WEIGHTS_PACKAGED is 0.
+    """
     given = [Path(part).expanduser() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()]
     packaged = () if os.environ.get(PACKAGED_VARIABLE, "").strip() == "0" else (Path(__file__).parent,)
     return tuple(dict.fromkeys((*given, find_user_folder(), *packaged)))
 
 
 def list_present_weights(role: str = "") -> tuple[tuple[WeightsInfo, Path], ...]:
-    """What lies in the search path for `role` ("" is all), best first; of two with one name the first found. What
-    cannot be read is logged, once, and left out, with what it hides."""
+    """Lists readable weights in the search folders, best first, without computing digests.
+
+    Of two files with the same name the first found counts. An unreadable file is logged once and left out; it also
+    hides later files of its name.
+
+    Args:
+        role: One of ROLES, or "" for all.
+
+    Returns:
+        The facts and the path of each.
+    """
     return tuple(
         (entry.info, entry.path) for entry in _list_weights_files(role) if entry.info is not None and not entry.fault
     )
 
 
 def list_broken_weights() -> tuple[tuple[Path, str], ...]:
-    """The .safetensors of the search path that cannot be read as weights, and why."""
-    return tuple((path, found) for path, found in _scan_search_folders() if isinstance(found, str))
+    """Lists the .safetensors files in the search folders that cannot be read as weights, each with the reason."""
+    return tuple((path, reason) for path, reason in _scan_search_folders() if isinstance(reason, str))
 
 
 def _scan_search_folders() -> Iterator[tuple[Path, WeightsInfo | str]]:
-    """Every file of the search path, and what it holds or why that cannot be read."""
+    """Iterates over the files of the search folders: the path, and the facts or the reason why it cannot be read."""
     for folder in list_search_folders():
         for path in _iterate_paths(folder):
             try:
@@ -164,22 +204,24 @@ def _scan_search_folders() -> Iterator[tuple[Path, WeightsInfo | str]]:
             except WeightsError as error:
                 if str(error) not in _logged_errors:
                     _logged_errors.add(str(error))
-                    log.warning("weights left out: %s", error)
+                    log.warning("weights are not listed: %s", error)
                 yield path, str(error)
 
 
 def _list_weights_files(role: str = "") -> list[_WeightsFile]:
-    """The first file of each name, for `role` ("" is all, what is unknown among them), best first. A file that cannot
-    be read keeps its place: on a machine where it is whole it would be used."""
+    """Lists the first file of each name for `role` ("" for all, unknown ones too), best first.
+
+    A file that cannot be read keeps its place, because on a machine with an intact copy it would be used.
+    """
     found: dict[str, _WeightsFile] = {}
-    for path, held in _scan_search_folders():
-        if isinstance(held, str):
+    for path, content in _scan_search_folders():
+        if isinstance(content, str):
             name = path.name.removesuffix(WEIGHTS_SUFFIX)
-            found.setdefault(name, _WeightsFile(name, path, load_catalogue().get(name), held))
+            found.setdefault(name, _WeightsFile(name, path, load_catalogue().get(name), content))
             continue
-        before = found.setdefault(held.name, _WeightsFile(held.name, path, held))
-        if before.info is None:
-            found[held.name] = dataclasses.replace(before, info=held)
+        first = found.setdefault(content.name, _WeightsFile(content.name, path, content))
+        if first.info is None:
+            found[content.name] = dataclasses.replace(first, info=content)
     order = list(load_catalogue())
 
     def rank_file(entry: _WeightsFile) -> tuple[bool, int, str]:
@@ -208,23 +250,28 @@ def _iterate_paths(folder: Path) -> Iterator[Path]:
 
 
 def read_weights_info(path: Path) -> WeightsInfo:
-    """What the .safetensors at `path` says of itself; what it leaves out is taken from the catalogue's entry of its
-    name. Raises WeightsError: unreadable, or no weights of ours."""
+    """Reads the facts about weights from the metadata of a .safetensors file.
+
+    Facts that the file does not state come from the catalogue's entry of the same name.
+
+    Raises:
+        WeightsError: The file cannot be read, or its metadata does not say which weights it holds.
+    """
     header = read_safetensors_header(path)
-    said = header.metadata
-    name = said.get("name") or path.name.removesuffix(WEIGHTS_SUFFIX)
+    metadata = header.metadata
+    name = metadata.get("name") or path.name.removesuffix(WEIGHTS_SUFFIX)
     known = load_catalogue().get(name)
     facts: dict[str, Any] = {} if known is None else dataclasses.asdict(known)
     try:
         for field in dataclasses.fields(WeightsInfo):
-            if field.name in said:
-                facts[field.name] = _parse_value(said[field.name], field.default)
+            if field.name in metadata:
+                facts[field.name] = _parse_value(metadata[field.name], field.default)
     except ValueError as error:
         raise WeightsError(f"{path}: its metadata cannot be read ({error})") from error
     if not facts.get("role") or not facts.get("arch"):
         raise WeightsError(
             f"{path}: the file does not say which weights it holds (role and arch in its metadata); "
-            f"bring it in with: fsgan weights import {path}"
+            f"import it with: fsgan weights import {path}"
         )
     try:
         return WeightsInfo(**{**facts, "name": name, "size": header.size})
@@ -241,7 +288,7 @@ def _parse_value(text: str, like: Any) -> Any:
 
 
 def make_weights_metadata(info: WeightsInfo) -> dict[str, str]:
-    """The metadata of a .safetensors that holds `info` (its size and architecture stand elsewhere in the file)."""
+    """Makes the metadata of a .safetensors file that holds these weights, without size and architecture string."""
     facts = dataclasses.asdict(info)
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
@@ -251,8 +298,14 @@ def make_weights_metadata(info: WeightsInfo) -> dict[str, str]:
 
 
 def list_installed_weights(role: str = "") -> tuple[InstalledWeights, ...]:
-    """All weights on this machine for `role` ("" is all), best first, with their digests. Raises WeightsError when one
-    is damaged; a file that is nobody's weights does not count."""
+    """Lists all weights on this machine with their digests, best first. Files with unknown content are left out.
+
+    Args:
+        role: One of ROLES, or "" for all.
+
+    Raises:
+        WeightsError: A file is damaged.
+    """
     return tuple(
         _verify_digest(entry.require_info(), entry.path)
         for entry in _list_weights_files(role)
@@ -261,21 +314,30 @@ def list_installed_weights(role: str = "") -> tuple[InstalledWeights, ...]:
 
 
 def _verify_digest(info: WeightsInfo, path: Path) -> InstalledWeights:
-    """Raises WeightsError when the file is not the one that was brought in."""
+    """Computes the digest. Raises WeightsError if the file is not the one that was imported."""
     digest = digest_weights_file(path)
     recorded = read_recorded_digest(path)
     if recorded and recorded != digest:
         raise WeightsError(
             f"{path}: the file has changed since it was imported (SHA-256 {digest[:12]}..., recorded "
             f"{recorded[:12]}...); import or fetch it again, or delete {path.name}.sha256 if the change "
-            "was meant"
+            "was intended"
         )
     return InstalledWeights(info, path, digest)
 
 
 def resolve_allow(allow: str) -> tuple[str, str]:
-    """The stricter of `allow` and the studio's $FSGAN_WEIGHTS_ALLOW, and the name of the setting that it came from.
-    Raises WeightsError for a word that is none of ALLOWS."""
+    """Returns the stricter of `allow` and the studio's $FSGAN_WEIGHTS_ALLOW.
+
+    Args:
+        allow: A key of ALLOWED_LICENCES.
+
+    Returns:
+        The level, and the name of the setting that it came from, for messages.
+
+    Raises:
+        WeightsError: One of the two is not a key of ALLOWED_LICENCES.
+    """
     _check_choice("weights.allow", allow, LICENCE_LIMITS)
     studio = os.environ.get(ALLOW_VARIABLE, "").strip()
     if not studio:
@@ -288,7 +350,15 @@ def resolve_allow(allow: str) -> tuple[str, str]:
 
 
 def is_allowed(licence: str, allow: str = "any") -> bool:
-    """Whether weights of this licence class may be used. Raises WeightsError for an unknown `allow`."""
+    """Says whether weights of a licence class may be used.
+
+    Args:
+        licence: One of LICENCE_CLASSES.
+        allow: A key of ALLOWED_LICENCES; the studio's limit holds if it is stricter.
+
+    Raises:
+        WeightsError: `allow` is unknown.
+    """
     return licence in ALLOWED_LICENCES[resolve_allow(allow)[0]]
 
 
@@ -296,16 +366,24 @@ def _check_allowed(info: WeightsInfo, path: Path, allow: str) -> None:
     level, setting = resolve_allow(allow)
     if info.licence not in ALLOWED_LICENCES[level]:
         raise WeightsError(
-            f"{path}: weights {info.name} are of the licence class '{info.licence}', but {setting} = {level} allows only "
+            f"{path}: weights {info.name} have the licence class '{info.licence}', but {setting} = {level} allows only "
             f"{' and '.join(ALLOWED_LICENCES[level])}; name other weights, choose an engine without weights, or loosen "
-            f"the setting if you may (`fsgan weights info {info.name}` says what is known of the licence)"
+            f"the setting if you may (`fsgan weights info {info.name}` shows what is known about the licence)"
         )
 
 
 def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
-    """What "auto" uses: the best weights on this machine that are meant for it and allowed; None without any.
+    """Finds what "auto" uses: the best weights on this machine that are marked as default and allowed.
 
-    Raises WeightsError when that file is damaged: machines must not silently differ.
+    Args:
+        role: One of ROLES.
+        allow: As in `is_allowed`.
+
+    Returns:
+        The weights, or None if there are none.
+
+    Raises:
+        WeightsError: That file is damaged; to use others instead would make machines differ silently.
     """
     for entry in _list_weights_files(role):
         info = entry.info
@@ -314,7 +392,7 @@ def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
         if is_allowed(info.licence, allow):
             return _verify_digest(entry.require_info(), entry.path)
         log.info(
-            "weights %s are not used: licence class %s, allowed is %s",
+            "weights %s are not used: their licence class is %s, and weights.allow is %s",
             info.name,
             info.licence,
             resolve_allow(allow)[0],
@@ -323,9 +401,16 @@ def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
 
 
 def find_weights(role: str, name: str = "", allow: str = "any") -> InstalledWeights:
-    """The weights called `name`, or in the file `name`; "" is the best on this machine.
+    """Finds weights by name.
 
-    Raises WeightsError: none there, for another role, damaged, or not allowed. The message says what to run.
+    Args:
+        role: One of ROLES.
+        name: Name in the catalogue or of the weights themselves, or the path of a file; "" for the best on this
+            machine.
+        allow: As in `is_allowed`.
+
+    Raises:
+        WeightsError: There are none, they are for another role, damaged or not allowed. The message says what to run.
     """
     _check_choice("role", role, ROLES)
     if name and (os.sep in name or "/" in name or name.endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES))):
@@ -340,11 +425,10 @@ def find_weights(role: str, name: str = "", allow: str = "any") -> InstalledWeig
 
 def _find_in_file(role: str, path: Path, allow: str) -> InstalledWeights:
     if not path.exists():
-        raise WeightsError(f"weights {path}: no such file; `fsgan weights list` says what is on this machine")
+        raise WeightsError(f"weights {path}: no such file; `fsgan weights list` shows what is on this machine")
     if path.name.endswith(PICKLED_SUFFIXES):
         raise WeightsError(
-            f"weights {path}: a file as published is not used directly; bring it in once with: fsgan "
-            f"weights import {path}"
+            f"weights {path}: a published file is not used directly; import it once with: fsgan weights import {path}"
         )
     return _check_role(role, read_weights_info(path), path, allow)
 
@@ -353,7 +437,7 @@ def _check_role(role: str, info: WeightsInfo, path: Path, allow: str) -> Install
     if info.role != role:
         raise WeightsError(
             f"{path}: weights {info.name} are for {info.role}, not for {role}; `fsgan weights list` "
-            "says which are for what"
+            "shows the stage of each"
         )
     _check_allowed(info, path, allow)
     return _verify_digest(info, path)
@@ -361,9 +445,9 @@ def _check_role(role: str, info: WeightsInfo, path: Path, allow: str) -> Install
 
 def _explain_absence(role: str, name: str) -> str:
     known = [info for info in load_catalogue().values() if info.role == role]
-    wanted = load_catalogue().get(name) or next(iter(sorted(known, key=lambda info: not info.default)), None)
-    what = f"weights {name} are not on this machine" if name else f"there are no weights for {role} on this machine"
-    ways = "`fsgan weights import FOLDER` (a folder with the published files)"
-    if wanted is not None and wanted.source:
-        ways += f" or `fsgan weights fetch {wanted.name}`"
-    return f"{what}; get them with {ways}; `fsgan weights list` says where they are looked for"
+    suggested = load_catalogue().get(name) or next(iter(sorted(known, key=lambda info: not info.default)), None)
+    problem = f"weights {name} are not on this machine" if name else f"there are no weights for {role} on this machine"
+    commands = "`fsgan weights import FOLDER` (a folder with the published files)"
+    if suggested is not None and suggested.source:
+        commands += f" or `fsgan weights fetch {suggested.name}`"
+    return f"{problem}; get them with {commands}; `fsgan weights list` shows the search folders"
