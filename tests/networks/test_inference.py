@@ -18,6 +18,7 @@ from fsgan_core.networks import inference
 from fsgan_core.networks.fold import fold_batch_norm
 from fsgan_core.networks.inference import get_runner, make_runner, resolve_precision
 from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.runtime.memory import clear_caches
 from tests.networks.conftest import SMALL, small_state
 from tests.patterns import image, patterned
 
@@ -33,7 +34,7 @@ def as_before() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    inference._runners.clear()
+    clear_caches()
 
 
 def given(arch: str, count: int = 1, size: int = 64) -> Tensor:

@@ -1,6 +1,6 @@
-"""The networks for Nuke's own Inference node: TorchScript files and what Nuke needs around them, in one folder.
+"""Exports the networks for Nuke's own Inference node: TorchScript files and the Nuke files around them, in one folder.
 
-docs/cattery.md says what the nodes do, which Nuke loads them, and what could not be tried without Nuke.
+docs/cattery.md describes the nodes, the Nuke versions that load them, and what could not be tested without Nuke.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CATTERY_FOLDER = Path("cattery") / "FSGAN"
 EXPORT_ROLES = (*NETWORK_STAGES, "landmarks")
 
 
-# Role -> the networks that do it, and the channels that they take (reenact: and one for each landmark).
+# Role -> the network classes for it, and their input channels (reenact: plus one for each landmark).
 _FITTING_NETWORKS: dict[str, tuple[tuple[type[nn.Module], ...], int]] = {
     "mask": ((UNet,), 3),
     "inpaint": ((MultiScaleResUNet,), 4),
@@ -53,7 +53,17 @@ _FITTING_NETWORKS: dict[str, tuple[tuple[type[nn.Module], ...], int]] = {
 
 @dataclass(frozen=True)
 class ExportedNode:
-    """One node that was written. weights, sha256, licences: of each network in it."""
+    """One exported node.
+
+    Attributes:
+        node: Name of the node.
+        file: Name of the TorchScript file.
+        channels_in: Nuke channels that the model takes.
+        channels_out: Nuke channels that the model gives.
+        weights: Name of each network's weights.
+        sha256: Digest of each network's weights.
+        licences: Licence class of each network's weights.
+    """
 
     node: str
     file: str
@@ -65,8 +75,20 @@ class ExportedNode:
 
 
 def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, InstalledWeights]:
-    """Role -> weights: those named, or the best on this machine of every role. A reenactment network for 98 landmarks
-    takes the landmark network along. Raises WeightsError: nothing there, not for this, not allowed, two of one role."""
+    """Chooses the weights to export.
+
+    The landmark network is added, if it is installed: a reenactment network for 98 landmarks uses it.
+
+    Args:
+        names: Names of weights; if empty, the best on this machine of every role.
+        allow: As in `catalogue.is_allowed`.
+
+    Returns:
+        The weights by role.
+
+    Raises:
+        WeightsError: There are none, they are for another role, not allowed, or two have the same role.
+    """
     chosen: dict[str, InstalledWeights] = {}
     for name in names:
         role = _find_role(name)
@@ -80,7 +102,7 @@ def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, I
         if role not in chosen and list_present_weights(role):
             chosen[role] = find_weights(role, "", allow)
     if not any(role in chosen for role in NETWORK_STAGES):
-        find_weights(NETWORK_STAGES[0], "", allow)  # says what to run
+        find_weights(NETWORK_STAGES[0], "", allow)  # its message says how to get weights
         raise WeightsError(f"name weights of one of {', '.join(NETWORK_STAGES)}")
     return chosen
 
@@ -92,9 +114,18 @@ def _find_role(name: str) -> str:
 
 
 def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[ExportedNode, ...]:
-    """Writes a node for each of the four roles in `chosen` below `folder`, and what Nuke needs to find them.
+    """Writes a node for each role in `chosen` into a folder, and the files that Nuke needs to find them.
 
-    Raises WeightsError: weights that are not what their role says. OutputError: the folder cannot be written.
+    Args:
+        folder: The folder; it is made.
+        chosen: The weights by role, from `choose_weights`.
+
+    Returns:
+        The exported nodes.
+
+    Raises:
+        WeightsError: A network is of another kind than its role says.
+        OutputError: The folder is not writable.
     """
     place = folder / CATTERY_FOLDER
     done: list[ExportedNode] = []
@@ -141,23 +172,33 @@ def _build_node(
     else:
         text = {"mask": nuke_files.MASK_NODE, "inpaint": nuke_files.INPAINT_NODE, "blend": nuke_files.BLEND_NODE}[role]
     used = [chosen[role], *([landmarker] if landmarker else [])]
-    return module, nuke_files.with_resolution(text, chosen[role].info.resolution), used
+    return module, nuke_files.replace_resolution(text, chosen[role].info.resolution), used
 
 
 def wrap_network(
     role: str, network: nn.Module, installed: InstalledWeights, landmarker: nn.Module | None = None
 ) -> nn.Module:
-    """The node of a role around its network, which it takes over. Raises WeightsError: not a network for that."""
+    """Wraps a network in the node of its role.
+
+    Args:
+        role: One of NODE_ROLES.
+        network: The network; do not use it afterwards, because its layers are fused in place.
+        installed: Its weights.
+        landmarker: The landmark network, for a reenactment node that finds the landmarks itself.
+
+    Raises:
+        WeightsError: The network is not one for this role.
+    """
     name, resolution = installed.info.name, installed.info.resolution
     kinds, channels = _FITTING_NETWORKS[role]
     channels += installed.info.landmarks if role == "reenact" else 0
     if not isinstance(network, kinds) or _count_input_channels(network) != channels:
         raise WeightsError(
-            f"weights {name} ({installed.info.arch or type(network).__name__}) are no network for "
+            f"weights {name} ({installed.info.arch or type(network).__name__}) are not a network for "
             f"{role} that takes {channels} channels"
         )
     if landmarker is not None and not isinstance(landmarker, HRNet):
-        raise WeightsError(f"the landmark network beside {name} is no HRNet for 98 landmarks")
+        raise WeightsError(f"the landmark network for {name} is not an HRNet for 98 landmarks")
     network = fuse_batch_norm(network)
     if role == "mask":
         return wrappers.MaskNode(network, resolution).eval()
@@ -176,13 +217,16 @@ def wrap_network(
 
 
 def _count_input_channels(network: nn.Module) -> int:
-    """Of the picture that a network takes."""
+    """Counts the input channels of a network."""
     return next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
 
 
 def fuse_batch_norm(network: nn.Module) -> nn.Module:
-    """The network with batch norm in the convolutions before it, changed in place; what is left of it is plain layers
-    that every torch has."""
+    """Fuses batch norm into the convolutions before it, in place. The remaining layers exist in every torch.
+
+    Returns:
+        The same network, in evaluation mode and without gradients.
+    """
     for module in network.eval().modules():
         if not isinstance(module, nn.Sequential):
             continue
@@ -195,7 +239,11 @@ def fuse_batch_norm(network: nn.Module) -> nn.Module:
 
 
 def save_torchscript(node: nn.Module, path: Path) -> None:
-    """Writes the node as TorchScript: what Nuke's Inference takes, and nothing newer. Raises OutputError."""
+    """Writes a node as TorchScript, the format of Nuke's Inference node.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     with warnings.catch_warnings(), write_atomically(path) as temporary:
         warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
         torch.jit.save(torch.jit.script(node), str(temporary))

@@ -1,6 +1,6 @@
-"""The text around the networks in Nuke: gizmos, the script that makes the .cat files, the menu's cat.json.
+"""Makes the Nuke files around the networks: gizmos, the script that makes the .cat files, the menu's cat.json.
 
-Standard library only. Words are restricted to what Nuke's Tcl takes as it is, or quoted here.
+Standard library only. All words are plain for Nuke's Tcl, or quoted here.
 """
 
 from __future__ import annotations
@@ -17,20 +17,29 @@ __all__ = [
     "make_creator_script",
     "make_gizmo",
     "make_init_py",
-    "with_resolution",
+    "replace_resolution",
 ]
 
-FLOAT, INTEGER, CHOICE, CHECK, TAB, TEXT = 7, 3, 4, 6, 20, 26  # of addUserKnob
-# The first Nuke with a torch that loads the files (1.12; tried with that, 2.1.1 and 2.7.1).
+FLOAT, INTEGER, CHOICE, CHECK, TAB, TEXT = 7, 3, 4, 6, 20, 26  # knob types of addUserKnob
+# The first Nuke with a torch that loads the files (1.12; tested with 1.12, 2.1.1 and 2.7.1).
 OLDEST_NUKE = 14.0
 RGB, RGBA = ("rgba.red", "rgba.green", "rgba.blue"), ("rgba.red", "rgba.green", "rgba.blue", "rgba.alpha")
-# Nuke's Inference node takes no others; three that carry no motion here carry a second picture.
+# The Inference node takes only certain channel names; these three motion channels carry a second picture.
 SECOND_PICTURE = ("forward.u", "forward.v", "backward.u")
 
 
 @dataclass(frozen=True)
 class GizmoKnob:
-    """A knob of the gizmo, and of the Inference node in it, where it sets the attribute of its name."""
+    """A knob of the gizmo. The Inference node inside follows it and sets the model's attribute of the same name.
+
+    Attributes:
+        name: Name of the knob and the attribute.
+        kind: Knob type.
+        value: Default, as text.
+        label: Label in the panel.
+        tooltip: What it does.
+        extra: Further words of addUserKnob, such as a slider's range.
+    """
 
     name: str
     kind: int
@@ -42,8 +51,17 @@ class GizmoKnob:
 
 @dataclass(frozen=True)
 class CatNode:
-    """One network as a node. inputs: name -> how its channels come in, as (from, to) pairs; the first is the picture
-    underneath, whose channels stay what they are. help: of the node."""
+    """One network as a node.
+
+    Attributes:
+        name: Class name of the gizmo.
+        title: Name in menus.
+        inputs: Name of each input, and how its channels are renamed, as (from, to) pairs. The first input keeps its
+            channels.
+        channels_in: Channels that the model takes.
+        help: What the node does.
+        knobs: Its knobs.
+    """
 
     name: str
     title: str
@@ -58,7 +76,7 @@ EXPOSURE_KNOB = GizmoKnob(
     FLOAT,
     "0",
     "exposure",
-    "Stops that bring the face to a normal exposure for the network. They are undone in the result.",
+    "Stops that bring the face to a normal exposure for the network. The result is at the original exposure.",
     "R -6 6",
 )
 PRIMARIES_KNOB = GizmoKnob(
@@ -66,7 +84,7 @@ PRIMARIES_KNOB = GizmoKnob(
     CHOICE,
     "Rec.709",
     "working space",
-    "Primaries of the script's working space. Other spaces: convert before and after.",
+    "Primaries of the script's working space. For other spaces, convert before and after the node.",
     "M {Rec.709 ACEScg}",
 )
 RESOLUTION_KNOB = GizmoKnob(
@@ -74,9 +92,16 @@ RESOLUTION_KNOB = GizmoKnob(
     INTEGER,
     "256",
     "resolution",
-    "Longer side that the network works at, as it was trained. 0: the picture's own.",
+    "Longer side of the picture that the network sees, in pixels, as in training. 0: the picture's own size.",
 )
-HARD_KNOB = GizmoKnob("hard", CHECK, "false", "hard", "The likeliest class alone instead of shares.", "+STARTLINE")
+HARD_KNOB = GizmoKnob(
+    "hard",
+    CHECK,
+    "false",
+    "hard",
+    "Each pixel belongs to the most likely class only, instead of a share of each.",
+    "+STARTLINE",
+)
 SHARED_KNOBS = (EXPOSURE_KNOB, PRIMARIES_KNOB, RESOLUTION_KNOB)
 
 MASK_NODE = CatNode(
@@ -84,8 +109,8 @@ MASK_NODE = CatNode(
     "Mask",
     (("picture", ()),),
     RGB,
-    "What of a face crop is face (red and alpha), hair (green) and background (blue). One face, upright, in a square "
-    "about 1.2 times its height.",
+    "Finds face (red and alpha), hair (green) and background (blue) in a face crop: one upright face in a square about "
+    "1.2 times its height.",
     (*SHARED_KNOBS, HARD_KNOB),
 )
 INPAINT_NODE = CatNode(
@@ -93,8 +118,8 @@ INPAINT_NODE = CatNode(
     "Inpaint",
     (("reenacted", ()), ("mask", (("rgba.alpha", "mask.a"),))),
     (*RGBA, "mask.a"),
-    "The reenacted face (premultiplied) completed to the target's face matte, which is the alpha of the second input "
-    "and of the result.",
+    "Completes the reenacted face (premultiplied) up to the target's face matte, which is the alpha of the second "
+    "input and of the result.",
     SHARED_KNOBS,
 )
 BLEND_NODE = CatNode(
@@ -102,8 +127,8 @@ BLEND_NODE = CatNode(
     "Blend",
     (("completed", ()), ("target", tuple(zip(RGB, SECOND_PICTURE, strict=True)))),
     (*RGBA, *SECOND_PICTURE),
-    "The completed face, with the target's face matte as its alpha, seated in the target. Alpha of the result is the "
-    "soft matte; where it is 0 the target's numbers stay.",
+    "Blends the completed face, with the target's face matte as its alpha, into the target. The alpha of the result is "
+    "the soft matte; where it is 0, the target does not change.",
     SHARED_KNOBS,
 )
 REENACT_NODE = CatNode(
@@ -111,8 +136,8 @@ REENACT_NODE = CatNode(
     "Reenact",
     (("source", ()), ("driver", tuple(zip(RGB, SECOND_PICTURE, strict=True)))),
     (*RGB, *SECOND_PICTURE),
-    "The face of the source in the pose and expression of the driver, whose landmarks a network in the node finds. "
-    "Both are face crops of the same size.",
+    "Draws the face of the source in the pose and expression of the driver. A network in the node finds the driver's "
+    "landmarks. Both inputs are face crops of the same size.",
     SHARED_KNOBS,
 )
 REENACT_POINTS_NODE = CatNode(
@@ -120,15 +145,15 @@ REENACT_POINTS_NODE = CatNode(
     "Reenact by landmarks",
     (("source", ()), ("landmarks", (("forward.u", "forward.u"), ("forward.v", "forward.v")))),
     (*RGB, "forward.u", "forward.v"),
-    "The face of the source in the pose and expression of landmarks: forward.u and forward.v of column k, in every row "
-    "of the second input, are x and y of landmark k, 0 to 1 from the crop's upper left corner.",
+    "Draws the face of the source in the pose and expression of given landmarks. In the second input, forward.u and "
+    "forward.v of column k, in every row, are x and y of landmark k, 0 to 1 from the crop's upper left corner.",
     SHARED_KNOBS,
 )
 NODES = (MASK_NODE, INPAINT_NODE, BLEND_NODE, REENACT_NODE, REENACT_POINTS_NODE)
 
 
-def with_resolution(node: CatNode, resolution: int) -> CatNode:
-    """The node with the resolution of its weights on its knob."""
+def replace_resolution(node: CatNode, resolution: int) -> CatNode:
+    """Sets the default of the resolution knob."""
     return replace(
         node,
         knobs=tuple(replace(knob, value=str(resolution)) if knob is RESOLUTION_KNOB else knob for knob in node.knobs),
@@ -136,7 +161,7 @@ def with_resolution(node: CatNode, resolution: int) -> CatNode:
 
 
 def make_gizmo(node: CatNode) -> str:
-    """The node's .gizmo: its inputs into one picture, the Inference node, its knobs."""
+    """Makes the .gizmo text of a node: its knobs, its inputs combined into one picture, and the Inference node."""
     lines = [
         "#! FSGAN, made by fsgan export cattery",
         "Gizmo {",
@@ -144,7 +169,7 @@ def make_gizmo(node: CatNode) -> str:
         f" addUserKnob {{{TAB} {node.name}_tab l {quote_tcl(node.title)}}}",
         f' addUserKnob {{{CHECK} useGPU l "use GPU if available" +STARTLINE}}',
         " useGPU true",
-        f' addUserKnob {{{CHECK} half l "half precision" t "Faster and smaller on GPUs, slightly coarser." '
+        f' addUserKnob {{{CHECK} half l "half precision" t "Faster on GPUs, with less memory; slightly less precise." '
         "+STARTLINE}",
     ]
     for knob in node.knobs:
@@ -172,7 +197,7 @@ def make_gizmo(node: CatNode) -> str:
             f"  name Copy{number + 1}",
             " }",
         ]
-    # The model gets the whole format, black where there is no picture.
+    # The model gets the whole format, black outside the picture's bounding box.
     lines += [
         " Crop {",
         "  box {0 0 {width} {height}}",
@@ -196,7 +221,7 @@ def make_gizmo(node: CatNode) -> str:
 
 
 def make_creator_script(nodes: Sequence[CatNode]) -> str:
-    """A .nk with a CatFileCreator for each node, which is to be opened beside the .pt files."""
+    """Makes a Nuke script with a CatFileCreator for each node. Open it from the folder of the .pt files."""
     lines = ["#! FSGAN, made by fsgan export cattery"]
     here = "\\[python \\{nuke.script_directory()\\}]"
     for number, node in enumerate(nodes):
@@ -214,7 +239,7 @@ def make_creator_script(nodes: Sequence[CatNode]) -> str:
             " addUserKnob {20 User}",
         ]
         for knob in node.knobs:
-            # A choice is a whole number to the model, and so it is a whole-number knob here.
+            # The model gets a choice as a whole number, so it is a whole-number knob here.
             kind = INTEGER if knob.kind == CHOICE else knob.kind
             value = "0" if knob.kind == CHOICE else knob.value
             flag = " +STARTLINE" if kind == CHECK else ""
@@ -224,7 +249,7 @@ def make_creator_script(nodes: Sequence[CatNode]) -> str:
 
 
 def make_cat_json(nodes: Sequence[CatNode]) -> str:
-    """What Nuke's Cattery menu reads."""
+    """Makes the file that Nuke's Cattery menu reads."""
     cats = [{"filepath": f"{node.name}.gizmo", "name": f"FSGAN {node.title}", "icon": "FSGAN.png"} for node in nodes]
     return (
         json.dumps(
@@ -242,17 +267,17 @@ def make_cat_json(nodes: Sequence[CatNode]) -> str:
 
 
 def make_init_py() -> str:
-    """init.py of the exported folder: so that gizmos and .cat files are found without the menu's scan, too."""
+    """Makes the init.py of the exported folder, which puts the gizmos and .cat files on the plugin path."""
     return 'import nuke\n\nnuke.pluginAddPath("./cattery/FSGAN")\n'
 
 
 def quote_tcl(text: str) -> str:
-    """One Tcl word that means `text`."""
+    """Quotes a text as one Tcl word."""
     if text and all(letter.isalnum() or letter in "._-" for letter in text):
         return text
     return '"' + "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text) + '"'
 
 
 def _serialise_knobs(knobs: Sequence[GizmoKnob]) -> str:
-    """The Inference node's own knobs, each following the gizmo's."""
+    """Makes the Inference node's own knobs; each follows the gizmo's."""
     return "".join(f'{knob.name}:{{"parent.{knob.name}"}};' for knob in knobs)

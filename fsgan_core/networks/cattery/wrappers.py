@@ -1,9 +1,9 @@
-"""The four networks as Nuke's Inference node runs them: one picture of scene-linear channels in, one out.
+"""The four networks as modules for Nuke's Inference node: one picture of scene-linear channels in, one out.
 
-TorchScript, so plainly written: one tensor in, one out, (1, channels, height, width) of any size, on any device, in
-float32 or half. What a picture looks like to a network (colour curve, size, padding) is worked out in float32 inside,
-by the same rules as in the stages; only the network itself runs in the type that it is given. What a custom knob of
-the node sets is an attribute: `exposure`, `primaries`, `resolution`, `hard`.
+The code must work in TorchScript, so it is kept simple. Each module takes one tensor and gives one, (1, channels,
+height, width) of any size, on any device, in float32 or half. Colour curve, resizing and padding run in float32 inside,
+by the same rules as in the stages; only the network itself runs in the type of the input. The node's custom knobs set
+attributes: `exposure`, `primaries`, `resolution`, `hard`.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def _evaluate_at(function: Callable[[np.ndarray], np.ndarray], value: float) -> 
 
 
 class _InferenceNode(nn.Module):
-    """What all four share: scene-linear to what a network sees, and back."""
+    """Shared by all four: converts scene-linear colour to the network's input, and back."""
 
     def __init__(self, resolution: int) -> None:
         super().__init__()
-        self.exposure = 0.0  # stops that bring the face to a normal exposure; undone after
+        self.exposure = 0.0  # stops that bring the face to a normal exposure; undone in the result
         self.primaries = 0  # of the working space: 0 Rec.709, 1 ACEScg (AP1)
-        self.resolution = resolution  # longer side that the network works at; 0: the picture's own
+        self.resolution = resolution  # longer side of the network's picture in pixels; 0: the input's own size
         self.knee, self.shoulder = curve.KNEE, curve.SHOULDER_WIDTH
-        self.white_display = _evaluate_at(curve.encode, 1.0)  # what linear 1 looks like
+        self.white_display = _evaluate_at(curve.encode, 1.0)  # display value of linear 1
         self.knee_linear, self.shoulder_end = (
             _evaluate_at(curve.decode_srgb, curve.KNEE),
             _evaluate_at(curve.encode_srgb, curve.SHOULDER_END),
@@ -50,10 +50,10 @@ class _InferenceNode(nn.Module):
         self.shoulder_end_display = _evaluate_at(curve.encode, curve.SHOULDER_END)
         self.shoulder_end_slope = 1.0 / math.hypot(1.0, (self.shoulder_end - self.knee) / self.shoulder)
 
-    # Colour, float32, (n, 3, h, w); plates.curve says why.
+    # Colour, float32, (n, 3, h, w); plates.curve explains the curve.
 
     def to_display(self, linear: Tensor) -> Tensor:
-        """Scene-linear to display-like values."""
+        """Converts scene-linear colour to display-like values."""
         rgb = torch.nan_to_num(linear.float(), 0.0, 65504.0, -65504.0) * 2.0**self.exposure
         if self.primaries == 1:
             rgb = self.mix_channels(
@@ -86,7 +86,7 @@ class _InferenceNode(nn.Module):
         return torch.sign(rgb) * curved
 
     def to_scene_linear(self, display: Tensor) -> Tensor:
-        """The inverse of `display`."""
+        """Converts display-like values to scene-linear colour: the inverse of `to_display`."""
         size = torch.abs(display)
         rgb = torch.sign(display) * torch.where(size <= 0.04045, size / 12.92, self.invert_power(size))
         top = torch.clamp(torch.amax(size, dim=1, keepdim=True), min=self.knee)
@@ -117,12 +117,15 @@ class _InferenceNode(nn.Module):
         return rgb * 2.0**-self.exposure
 
     def apply_power(self, linear: Tensor) -> Tensor:
+        """Applies the power part of the sRGB curve."""
         return 1.055 * torch.pow(linear, 1.0 / 2.4) - 0.055
 
     def invert_power(self, display: Tensor) -> Tensor:
+        """Inverts `apply_power`."""
         return torch.pow((display + 0.055) / 1.055, 2.4)
 
     def mix_channels(self, rgb: Tensor, m: list[float]) -> Tensor:
+        """Multiplies colours by the 3x3 matrix `m`, given row by row."""
         red, green, blue = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
         return torch.cat(
             [
@@ -136,7 +139,7 @@ class _InferenceNode(nn.Module):
     # Size.
 
     def choose_working_size(self, height: int, width: int) -> list[int]:
-        """Height and width that the network works at, before padding."""
+        """Computes height and width of the network's picture, before padding."""
         longer = max(height, width)
         if self.resolution <= 0 or self.resolution == longer:
             return [height, width]
@@ -144,6 +147,7 @@ class _InferenceNode(nn.Module):
         return [max(1, int(height * factor + 0.5)), max(1, int(width * factor + 0.5))]
 
     def resize(self, x: Tensor, size: list[int]) -> Tensor:
+        """Resizes to (height, width): by area means if smaller, else bicubic."""
         if x.shape[2] == size[0] and x.shape[3] == size[1]:
             return x
         if x.shape[2] >= size[0]:
@@ -151,30 +155,32 @@ class _InferenceNode(nn.Module):
         return torch.ops.aten.upsample_bicubic2d(x, [size[0], size[1]], False)
 
     def pad_to_multiple(self, x: Tensor) -> Tensor:
-        """To multiples of 32 by repeating the last row and column, as every network here needs it at most."""
+        """Pads to multiples of 32, the most that a network here needs, by repeating the last row and column."""
         below, beside = -x.shape[2] % 32, -x.shape[3] % 32
         return functional.pad(x, [0, beside, 0, below], mode="replicate")
 
     def prepare_picture(self, linear: Tensor, size: list[int]) -> Tensor:
-        """What a network sees of scene-linear colour: 0..1."""
+        """Converts scene-linear colour to a network's picture, display-like in 0..1, at `size`."""
         return torch.clamp(self.resize(torch.clamp(self.to_display(linear), 0.0, 1.0), size), 0.0, 1.0)
 
     def decode_picture(self, answer: Tensor, seen: Tensor) -> Tensor:
-        """A network's picture, -1..1 and padded, as 0..1, no brighter than what it was shown or white."""
+        """Converts a network's padded picture from -1..1 to 0..1, limited to the brightness of its input or white."""
         picture = torch.clamp(answer[:, :3, : seen.shape[2], : seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
         return torch.minimum(
             picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white_display)
         )
 
     def compute_change(self, before: Tensor, after: Tensor, height: int, width: int) -> Tensor:
-        """Scene-linear: what a network changed, at the picture's size. What is brighter than white keeps its surplus:
-        up there a step of the network's scale would be a lamp."""
+        """Computes what a network changed, in scene-linear colour at the picture's size.
+
+        Values are clamped at white. Above white, one step of the network's scale would be a huge change of light.
+        """
         return self.to_scene_linear(
             torch.clamp(self.resize(after, [height, width]), 0.0, self.white_display)
         ) - self.to_scene_linear(torch.clamp(self.resize(before, [height, width]), 0.0, self.white_display))
 
     def erode_matte(self, matte: Tensor) -> tuple[Tensor, Tensor]:
-        """The published soft erosion: a soft and a hard matte of (n, 1, h, w)."""
+        """Erodes a matte (n, 1, h, w) as in the published pipeline; returns a soft and a hard matte."""
         radius = max(1, int(10.0 * float(max(matte.shape[2], matte.shape[3])) / 256.0 + 0.5))
         offset = torch.arange(-radius, radius + 1, device=matte.device, dtype=torch.float32)
         distance = torch.sqrt(offset[:, None] * offset[:, None] + offset[None, :] * offset[None, :])
@@ -188,8 +194,11 @@ class _InferenceNode(nn.Module):
 
 
 class MaskNode(_InferenceNode):
-    """(n, 3, h, w) picture -> (n, 4, h, w): face, hair, background, face again as alpha; shares that sum to 1, or with
-    `hard` 1 for the likeliest and 0 for the rest."""
+    """Finds face, hair and background.
+
+    Input: picture (n, 3, h, w). Output: (n, 4, h, w), face, hair, background, and face again as alpha. The shares sum
+    to 1; with `hard` they are 1 for the most likely class, else 0.
+    """
 
     def __init__(self, network: nn.Module, resolution: int) -> None:
         super().__init__(resolution)
@@ -197,6 +206,7 @@ class MaskNode(_InferenceNode):
         self.hard = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the shares."""
         height, width = x.shape[2], x.shape[3]
         seen = self.prepare_picture(x[:, :3], self.choose_working_size(height, width))
         scores = self.network(self.pad_to_multiple(seen * 2.0 - 1.0).to(x.dtype))
@@ -210,21 +220,25 @@ class MaskNode(_InferenceNode):
 
 
 class InpaintNode(_InferenceNode):
-    """(n, 5, h, w): reenacted face, premultiplied, its alpha, the target's face matte -> (n, 4, h, w): the completed
-    face, not premultiplied, and that matte."""
+    """Completes the reenacted face.
+
+    Input: (n, 5, h, w), reenacted face (premultiplied), its alpha, the target's face matte. Output: (n, 4, h, w), the
+    completed face (not premultiplied) and that matte.
+    """
 
     def __init__(self, network: nn.Module, resolution: int) -> None:
         super().__init__(resolution)
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the completed face."""
         height, width = x.shape[2], x.shape[3]
         size = self.choose_working_size(height, width)
         alpha = torch.nan_to_num(x[:, 3:4].float())
         known = (alpha >= 0.5).float()
-        straight = torch.nan_to_num(x[:, :3].float()) / torch.clamp(alpha, min=0.5) * known
+        unpremultiplied = torch.nan_to_num(x[:, :3].float()) / torch.clamp(alpha, min=0.5) * known
         weight = self.resize(known, size)
-        before = self.prepare_picture(straight, size)
+        before = self.prepare_picture(unpremultiplied, size)
         before = torch.where(
             weight >= 0.5, torch.clamp(before / torch.clamp(weight, min=0.5), 0.0, 1.0), torch.zeros_like(before)
         )
@@ -232,19 +246,23 @@ class InpaintNode(_InferenceNode):
         given = self.pad_to_multiple(torch.cat([before * 2.0 - 1.0, hard], dim=1))
         after = self.decode_picture(self.network(given.to(x.dtype)), before)
         drawn = self.to_scene_linear(torch.clamp(self.resize(after, [height, width]), 0.0, 1.0))
-        kept = straight + self.compute_change(before, after, height, width)
+        kept = unpremultiplied + self.compute_change(before, after, height, width)
         return torch.cat([torch.where(known > 0.5, kept, drawn), x[:, 4:5].float()], dim=1).to(x.dtype).contiguous()
 
 
 class BlendNode(_InferenceNode):
-    """(n, 7, h, w): completed face, the target's face matte, the target -> (n, 4, h, w): the target with the face in
-    it, and the soft matte. Where the soft matte is 0 the target's numbers stay."""
+    """Blends the completed face into the target.
+
+    Input: (n, 7, h, w), completed face, the target's face matte, the target. Output: (n, 4, h, w), the target with the
+    face, and the soft matte. Where the soft matte is 0, the target does not change.
+    """
 
     def __init__(self, network: nn.Module, resolution: int) -> None:
         super().__init__(resolution)
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the blended picture and the soft matte."""
         height, width = x.shape[2], x.shape[3]
         size = self.choose_working_size(height, width)
         completed, target = torch.nan_to_num(x[:, :3].float()), torch.nan_to_num(x[:, 4:7].float())
@@ -260,13 +278,14 @@ class BlendNode(_InferenceNode):
 
 
 class PlainGenerator(nn.Module):
-    """A generator with one head: its picture, and 1 as the face's share."""
+    """A generator with one head: its picture, and 1 everywhere as the face matte."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes picture and face matte, (n, 4, h, w)."""
         picture = self.network(x)
         return torch.cat([picture, torch.ones_like(picture[:, :1])], dim=1)
 
@@ -279,19 +298,24 @@ class SegmentingGenerator(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes picture and face matte, (n, 4, h, w)."""
         picture, scores = self.network(x)
         face = scores[:, 1:2] >= torch.amax(scores, dim=1, keepdim=True)
         return torch.cat([picture, face.to(picture.dtype)], dim=1)
 
 
 class _ReenactNode(_InferenceNode):
+    """Shared by both reenactment nodes: draws the source's face at given landmarks."""
+
     def __init__(self, network: nn.Module, resolution: int) -> None:
         super().__init__(resolution)
-        self.network = network  # PlainPicture or FacePicture
+        self.network = network  # PlainGenerator or SegmentingGenerator
 
     def draw_heat_maps(self, points: Tensor, side: float, height: int, width: int) -> Tensor:
-        """The published heat maps (n, points, height, width) of (n, points, 2) in pixels from the upper left edge of a
-        crop of `side` pixels."""
+        """Draws the published heat maps, (n, points, height, width).
+
+        points: (n, points, 2), x and y in pixels from the upper left edge of a crop of `side` pixels.
+        """
         x = torch.arange(width, device=points.device, dtype=torch.float32) + 0.5
         y = torch.arange(height, device=points.device, dtype=torch.float32) + 0.5
         across = (x[None, None, None, :] - points[:, :, 0, None, None]) / side
@@ -301,7 +325,10 @@ class _ReenactNode(_InferenceNode):
         return torch.clamp((cone - 0.8) / 0.2, min=0.0)
 
     def draw_face(self, source: Tensor, points: Tensor, like: Tensor) -> Tensor:
-        """source: 0..1. points: in its pixels. Scene-linear picture and alpha at the size and in the type of `like`."""
+        """Draws the face of `source` (0..1) at landmarks in its pixels.
+
+        Returns scene-linear picture and alpha, (n, 4, h, w), with the size and type of `like`.
+        """
         height, width = source.shape[2], source.shape[3]
         seen = self.pad_to_multiple(source * 2.0 - 1.0)
         maps = self.draw_heat_maps(points, float(max(height, width)), seen.shape[2], seen.shape[3])
@@ -313,11 +340,11 @@ class _ReenactNode(_InferenceNode):
 
 
 class PointsReenactNode(_ReenactNode):
-    """(n, 5, h, w): a view of the source, and a table of landmarks -> (n, 4, h, w): the face, not premultiplied, and
-    where it is.
+    """Draws the source's face at landmarks that come as a table.
 
-    Column k of the table, in any row (the middle one is read), holds x and y of landmark k as shares 0..1 of the
-    picture from its upper left corner; the picture is at least as wide as there are landmarks.
+    Input: (n, 5, h, w), a view of the source, then the table in two channels. Output: (n, 4, h, w), the face (not
+    premultiplied) and its matte. Column k of the table, in any row (the middle one is read), holds x and y of landmark
+    k, 0..1 from the upper left corner of the picture. The picture must be at least as wide as there are landmarks.
     """
 
     def __init__(self, network: nn.Module, resolution: int, landmarks: int) -> None:
@@ -325,6 +352,7 @@ class PointsReenactNode(_ReenactNode):
         self.landmarks = landmarks
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the face and its matte."""
         height, width = x.shape[2], x.shape[3]
         source = self.prepare_picture(x[:, :3], self.choose_working_size(height, width))
         table = torch.nan_to_num(x[:, 3:5, height // 2, : self.landmarks].float()).transpose(1, 2)
@@ -335,21 +363,25 @@ class PointsReenactNode(_ReenactNode):
 
 
 class PictureReenactNode(_ReenactNode):
-    """(n, 6, h, w): a view of the source, and the driving picture, in which a landmark network finds the landmarks ->
-    (n, 4, h, w): the face, not premultiplied, and where it is."""
+    """Draws the source's face at the landmarks that a network finds in a driving picture.
+
+    Input: (n, 6, h, w), a view of the source, then the driving picture. Output: (n, 4, h, w), the face (not
+    premultiplied) and its matte.
+    """
 
     def __init__(self, network: nn.Module, resolution: int, landmarker: nn.Module) -> None:
         super().__init__(network, resolution)
         self.landmarker = landmarker
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the face and its matte."""
         size = self.choose_working_size(x.shape[2], x.shape[3])
         return self.draw_face(
             self.prepare_picture(x[:, :3], size), self.locate_landmarks(self.prepare_picture(x[:, 3:6], size), x), x
         )
 
     def locate_landmarks(self, driver: Tensor, like: Tensor) -> Tensor:
-        """(n, landmarks, 2) in pixels of `driver` (n, 3, h, w), 0..1; faces.heatmap says how maps are read."""
+        """Finds the landmarks (n, landmarks, 2), in pixels of `driver` (n, 3, h, w), 0..1; as in `faces.heatmap`."""
         seen = self.pad_to_multiple(driver)
         seen = torch.cat(
             [(seen[:, 0:1] - 0.485) / 0.229, (seen[:, 1:2] - 0.456) / 0.224, (seen[:, 2:3] - 0.406) / 0.225], dim=1

@@ -1,7 +1,7 @@
-"""Weights in files: read without running anything, written as .safetensors, made into a network.
+"""Reads weights files without running anything in them, writes .safetensors, and builds networks from them.
 
-Two formats are read, told apart by their content: .safetensors, and what torch.save writes (.pth, .pth.tar, .pkl;
-zip archives and the older stream), which is walked first (`pickled.py`) and then loaded with weights_only=True.
+Two formats are read and told apart by their content: .safetensors, and the files of torch.save (.pth, .pth.tar, .pkl;
+zip archives and the older stream). The latter are first checked (`pickle_scan`) and then loaded with weights_only=True.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["Checkpoint", "check_state", "export_checkpoint", "load_network", "re
 ARCH_KEY = "arch"
 STATE_KEY = "state_dict"
 PARALLEL_PREFIX = "module."
-# What weights may consist of, and what .safetensors calls it.
+# The types that weights may have, and their names in .safetensors files.
 DTYPE_NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -36,15 +36,21 @@ DTYPE_NAMES = {
     torch.int64: "I64",
     torch.int32: "I32",
 }
-MAX_EXAMPLES = 3
+MAX_EXAMPLES = 3  # tensor names that a message lists
 
 _stand_ins_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """arch: the constructor call that makes the network, "" where the file does not say. state: its tensors by name, on
-    the CPU, finite. metadata: what else the file says of itself. path: where it was read, for messages."""
+    """The content of a weights file.
+
+    Attributes:
+        arch: Architecture string, "" if the file has none.
+        state: Tensors by name, on the CPU; all values are finite.
+        metadata: The file's other metadata.
+        path: The file, for messages.
+    """
 
     arch: str
     state: dict[str, torch.Tensor]
@@ -53,7 +59,14 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path | str) -> Checkpoint:
-    """The weights in a file. Nothing in the file is executed. Raises WeightsError with the file's name."""
+    """Reads the weights in a file. Nothing in the file is executed.
+
+    Args:
+        path: A .safetensors file, or a file of torch.save.
+
+    Raises:
+        WeightsError: The file cannot be read, is damaged, or holds anything but weights.
+    """
     path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -80,7 +93,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _read_pickled(path: Path) -> Checkpoint:
-    # The allowed names are the process's, so two threads must not change them at once.
+    # torch's list of allowed names is global, so two threads must not change it at once.
     with path.open("rb") as stream, _stand_ins_lock:
         check_pickled(path, stream)
         size = path.stat().st_size
@@ -88,24 +101,24 @@ def _read_pickled(path: Path) -> Checkpoint:
             with torch.serialization.safe_globals([(Leftover, name) for name in LEFTOVER_NAMES]):
                 loaded = torch.load(stream, map_location="cpu", weights_only=True)
         except Exception as error:
-            # torch raises nearly anything for a file that is not what it says.
+            # torch raises nearly anything for a malformed file.
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise WeightsError(f"{path}: torch cannot load it as plain weights ({reason})") from error
     arch, state = _split_checkpoint(path, loaded)
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
-        raise WeightsError(f"{path}: its tensors claim to hold more numbers than the file does")
+        raise WeightsError(f"{path}: its tensors declare more numbers than the file holds")
     _check_tensors(path, state)
     return Checkpoint(arch, state, {}, path)
 
 
 def _split_checkpoint(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Tensor]]:
-    """Architecture and tensors of what a published file holds: a dict with both, or the tensors alone."""
+    """Splits the content of a published file, a dict with both or only tensors, into architecture and tensors."""
     arch, state = "", loaded
     if isinstance(loaded, Mapping) and isinstance(loaded.get(STATE_KEY), Mapping):
         state = loaded[STATE_KEY]
         arch = loaded.get(ARCH_KEY, "")
         if not isinstance(arch, str):
-            raise WeightsError(f"{path}: its '{ARCH_KEY}' is no text but {type(arch).__name__}")
+            raise WeightsError(f"{path}: its '{ARCH_KEY}' is not text but {type(arch).__name__}")
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{path}: not a checkpoint: it holds {type(state).__name__}, not tensors by name")
     if all(isinstance(name, str) and name.startswith(PARALLEL_PREFIX) for name in state):
@@ -115,7 +128,7 @@ def _split_checkpoint(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Ten
         None,
     )
     if foreign is not None:
-        raise WeightsError(f"{path}: not a checkpoint: its entry {foreign!r} is no tensor")
+        raise WeightsError(f"{path}: not a checkpoint: its entry {foreign!r} is not a tensor")
     return arch, {name: tensor.detach() for name, tensor in state.items()}
 
 
@@ -128,35 +141,45 @@ def _check_tensors(path: Path, state: Mapping[str, torch.Tensor]) -> None:
                 f"{path}: tensor {name} is {tensor.dtype}, {tensor.layout}, {tensor.device}; "
                 "weights are plain floating-point tensors"
             )
-        # One number that is not finite makes the sum so, and finite ones cannot overflow a double.
+        # One number that is not finite makes the sum not finite, and finite float32 cannot overflow a double.
         if tensor.is_floating_point() and not torch.isfinite(tensor.sum(dtype=torch.float64)):
             raise WeightsError(
-                f"{path}: tensor {name} holds infinity or not-a-number; the training that wrote it "
-                "had diverged, or the file is damaged"
+                f"{path}: tensor {name} holds infinity or NaN; the training had diverged, or the file is damaged"
             )
 
 
 def write_checkpoint(
     path: Path | str, arch: str, state: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes `state` as .safetensors, whole or not at all; `arch` goes into the metadata. The tensors are left as they
-    are. The same content gives the same bytes on every machine (safetensors' own writer shuffles the metadata), so that
-    what was made with the weights is keyed alike. Raises OutputError."""
+    """Writes tensors as a .safetensors file, whole or not at all.
+
+    The same content gives the same bytes on every machine, so that frames rendered with the weights get the same keys.
+    (safetensors' own writer shuffles the metadata.)
+
+    Args:
+        path: The file to write.
+        arch: Architecture string, stored in the metadata.
+        state: Tensors by name, in a type of DTYPE_NAMES.
+        metadata: Further metadata.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    said = {**(metadata or {}), ARCH_KEY: arch}
-    head: dict[str, Any] = {"__metadata__": {name: said[name] for name in sorted(said)}}
-    # Wider numbers first: so each tensor begins at a multiple of its own width.
+    facts = {**(metadata or {}), ARCH_KEY: arch}
+    header: dict[str, Any] = {"__metadata__": {name: facts[name] for name in sorted(facts)}}
+    # Wider numbers first, so that each tensor starts at a multiple of its own width.
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     end = 0
     for name in order:
         begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
-        head[name] = {
+        header[name] = {
             "dtype": DTYPE_NAMES[tensors[name].dtype],
             "shape": list(tensors[name].shape),
             "data_offsets": [begin, end],
         }
-    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     with write_atomically(path) as temporary, temporary.open("wb") as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
@@ -165,8 +188,17 @@ def write_checkpoint(
 
 
 def export_checkpoint(source: Path | str, path: Path) -> None:
-    """Writes the weights in the file `source` for other programs: .safetensors, or .pth, .pt and .tar in the published
-    form (a dict with `arch` and `state_dict`). Raises WeightsError, OutputError."""
+    """Converts a weights file for other programs.
+
+    Args:
+        source: A file that `read_checkpoint` reads.
+        path: The file to write: .safetensors, or .pth, .pt or .tar in the published form (a dict with `arch` and
+            `state_dict`).
+
+    Raises:
+        WeightsError: The source cannot be read, or the suffix is another one.
+        OutputError: The file cannot be written.
+    """
     checkpoint = read_checkpoint(source)
     if path.suffix == ".safetensors":
         write_checkpoint(path, checkpoint.arch, checkpoint.state, checkpoint.metadata)
@@ -178,9 +210,13 @@ def export_checkpoint(source: Path | str, path: Path) -> None:
 
 
 def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
-    """The network that a file or a checkpoint describes, float32 on the CPU, in evaluation mode, without gradients.
+    """Builds the network of a weights file: float32 on the CPU, in evaluation mode, without gradients.
 
-    Every tensor must be there, none may be too many, all shapes must be the architecture's. Raises WeightsError.
+    Args:
+        source: A checkpoint, or a file that `read_checkpoint` reads.
+
+    Raises:
+        WeightsError: The file cannot be read, or its tensors do not match its architecture in name and shape.
     """
     from fsgan_core.networks.architectures.build import build_network
 
@@ -188,11 +224,10 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
     where = checkpoint.path or "weights"
     if not checkpoint.arch:
         raise WeightsError(
-            f"{where}: the file does not say of which architecture it is; bring it in with: "
-            f"fsgan weights import {where}"
+            f"{where}: the file does not state its architecture; import it with: fsgan weights import {where}"
         )
     try:
-        # Nothing is allocated, and no random numbers are drawn, for weights that are replaced at once.
+        # On "meta" nothing is allocated and no random numbers are drawn for weights that are replaced at once.
         network = build_network(checkpoint.arch, device="meta")
     except WeightsError as error:
         raise WeightsError(f"{where}: {error}") from error
@@ -203,7 +238,7 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
     try:
         network.load_state_dict(state, strict=True, assign=True)
         if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
-            # It computes constants of its own when it is made.
+            # The network computes constants when it is built; they need real storage.
             network = build_network(checkpoint.arch)
             network.load_state_dict(state, strict=True)
     except (RuntimeError, MemoryError) as error:
@@ -212,20 +247,30 @@ def load_network(source: Checkpoint | Path | str) -> torch.nn.Module:
 
 
 def check_state(
-    where: Path | str, arch: str, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+    where: Path | str, arch: str, expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
 ) -> None:
-    """Raises WeightsError when `found` is not, name by name and shape by shape, what `arch` wants."""
-    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
-    extra = [name for name in found if name not in wanted]
+    """Checks that tensors have the names and shapes of an architecture.
+
+    Args:
+        where: The file, for the message.
+        arch: Architecture string, for the message.
+        expected: Tensors of the architecture by name; only their shapes count.
+        found: Tensors of the file by name.
+
+    Raises:
+        WeightsError: Tensors are missing, unknown or of a wrong shape.
+    """
+    missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
+    extra = [name for name in found if name not in expected]
     wrong = [
         f"{name} {list(found[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
+        for name, tensor in expected.items()
         if name in found and found[name].shape != tensor.shape
     ]
-    said = [
+    problems = [
         f"{len(names)} {what} ({', '.join(names[:MAX_EXAMPLES])}{', ...' if len(names) > MAX_EXAMPLES else ''})"
         for what, names in (("missing", missing), ("too many", extra), ("of a wrong shape", wrong))
         if names
     ]
-    if said:
-        raise WeightsError(f"{where}: its tensors are not those of {arch}: {'; '.join(said)}")
+    if problems:
+        raise WeightsError(f"{where}: its tensors are not those of {arch}: {'; '.join(problems)}")

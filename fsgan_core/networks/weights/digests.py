@@ -1,4 +1,4 @@
-"""SHA-256 of weights files: computed once per state of a file, recorded beside it in the form of sha256sum."""
+"""SHA-256 digests of weights files: computed once per state of a file, recorded beside it in sha256sum's format."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import OutputError, WeightsError
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.memory import register_cache
 
 __all__ = ["digest_weights_file", "make_record_path", "read_recorded_digest", "record_digest"]
 
@@ -20,14 +21,22 @@ log = logging.getLogger(__name__)
 
 _RECORD_PATTERN = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _store_lock = threading.Lock()
-_known_digests: dict[str, tuple[tuple[int, ...], str]] = {}
+_known_digests: dict[str, tuple[tuple[int, ...], str]] = {}  # path -> state of the file, digest
+register_cache(_known_digests.clear)
 
 
 def digest_weights_file(path: Path, *, again: bool = False) -> str:
-    """Hexadecimal SHA-256 of the file at `path`.
+    """Computes the SHA-256 of a file, as hexadecimal text.
 
-    What was computed is kept by path, size and dates, in this process and (where it can be written) in a small file in
-    the user's cache folder. again: reads the file whatever is kept. Raises WeightsError when it cannot be read.
+    Digests are kept by path, size and dates, in this process and in a small file in the user's cache folder (if that is
+    writable).
+
+    Args:
+        path: The file.
+        again: Whether to read the file even if its digest is known.
+
+    Raises:
+        WeightsError: The file cannot be read, or changed while it was read.
     """
     key = str(path.absolute())
     try:
@@ -71,7 +80,7 @@ def _read_store() -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _write_store() -> None:
-    """Nothing hangs on it: without a cache that can be written every process computes anew."""
+    """Saves the known digests. If the cache is not writable, every process computes them again."""
     with _store_lock:
         kept = {path: entry for path, entry in {**_read_store(), **_known_digests}.items() if Path(path).exists()}
         text = json.dumps(kept, indent=1)
@@ -83,12 +92,17 @@ def _write_store() -> None:
 
 
 def make_record_path(path: Path) -> Path:
-    """Where the digest of `path` is recorded: beside it, readable by `sha256sum --check`."""
+    """Returns the file that records the digest of `path`: beside it, readable by `sha256sum --check`."""
     return path.with_name(path.name + ".sha256")
 
 
 def record_digest(path: Path) -> str:
-    """Writes down what `path` is now; the digest. Raises OutputError."""
+    """Computes the digest of a file and records it beside the file.
+
+    Raises:
+        WeightsError: The file cannot be read.
+        OutputError: The record cannot be written.
+    """
     digest = digest_weights_file(path, again=True)
     with write_atomically(make_record_path(path)) as temporary:
         temporary.write_text(f"{digest}  {path.name}\n", "utf-8")
@@ -96,7 +110,7 @@ def record_digest(path: Path) -> str:
 
 
 def read_recorded_digest(path: Path) -> str:
-    """What was written down for `path`, "" without that."""
+    """Reads the recorded digest of a file; "" if there is none."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         found = _RECORD_PATTERN.match(make_record_path(path).read_text("utf-8"))
         if found:

@@ -1,7 +1,7 @@
-"""A file from an address, whole and verified: goes on where it was cut off, and never trusts what it is given.
+"""Downloads a file whole and verified, and resumes an interrupted download.
 
-Nothing is fetched unless a person asks for it (`fsgan weights fetch`); a render never does. HTTPS alone, but for this
-very machine. What arrives is kept beside the final name until its digest is right.
+Nothing is fetched unless a person asks for it (`fsgan weights fetch`); a render never does. Only HTTPS is used, except
+for addresses of this machine. The data stays beside the final name until its digest is right.
 """
 
 from __future__ import annotations
@@ -37,22 +37,28 @@ __all__ = ["RetryPolicy", "download", "fetch_weights"]
 
 log = logging.getLogger(__name__)
 
-# So much at most is lost where a connection breaks.
+# Bytes; at most so many are lost when a connection breaks.
 BLOCK_SIZE = 1 << 14
 MAX_REDIRECTS = 8
-# Bytes that an attempt must bring for the patience to begin anew.
+# Bytes that an attempt must receive for the count of failed attempts to start again.
 PROGRESS_BYTES = 1 << 20
-# What a server says when it is worth asking again.
+# HTTP status codes after which another attempt may succeed.
 RETRY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
-RETRY_AFTER_LIMIT = 60.0
+RETRY_AFTER_LIMIT = 60.0  # seconds; longer waits that a server asks for are cut to this
 
-DownloadProgress = Callable[[int, int], None]
+DownloadProgress = Callable[[int, int], None]  # called with received and total bytes (0 if unknown)
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """attempts: in a row that bring next to nothing. connect, read: seconds until a silent server is given up. pause:
-    seconds before the second attempt, doubled for each further one."""
+    """How long a download is tried.
+
+    Attributes:
+        attempts: Attempts in a row that receive next to nothing.
+        connect_timeout: Seconds to wait for a connection.
+        read_timeout: Seconds to wait for data.
+        pause: Seconds before the second attempt; doubled for each further one.
+    """
 
     attempts: int = 5
     connect_timeout: float = 15.0
@@ -61,7 +67,7 @@ class RetryPolicy:
 
 
 class _RetryError(Exception):
-    """Worth another attempt. after: seconds that the server asked to be left alone."""
+    """Another attempt may succeed. after: seconds that the server asks to wait."""
 
     def __init__(self, message: str, after: float = 0.0) -> None:
         super().__init__(message)
@@ -76,11 +82,22 @@ def download(
     retries: RetryPolicy | None = None,
     on_progress: DownloadProgress = lambda done, total: None,
 ) -> str:
-    """Fetches `url` to `path`; the SHA-256 of what arrived.
+    """Downloads a file; resumes what an earlier, interrupted attempt left (`path`.part).
 
-    sha256: what it must be; "" takes whatever arrives. tell: called with bytes that are here and in all (0: not known).
-    What an earlier, broken attempt left (`path`.part) is gone on with. Raises WeightsError (wrong address, not a file,
-    wrong digest), MachineError (no connection) and OutputError (disk).
+    Args:
+        url: Where to fetch from.
+        path: The file to write.
+        sha256: Expected digest; "" accepts any.
+        retries: How long to try.
+        on_progress: Called with received and total bytes (0 if unknown).
+
+    Returns:
+        The SHA-256 of the file.
+
+    Raises:
+        WeightsError: The address is not allowed, does not hold a file, or the digest is wrong.
+        MachineError: There is no connection.
+        OutputError: The disk is full or not writable.
     """
     retries = retries or RetryPolicy()
     _check_address(url, None)
@@ -96,8 +113,8 @@ def download(
         if sha256 and digest != sha256:
             part.remove()
             raise WeightsError(
-                f"{url}: what arrived is not the file that is known (SHA-256 {digest}, should be "
-                f"{sha256}); it was thrown away. Fetch it once more; if it happens again, the file at "
+                f"{url}: the downloaded file is not the known one (SHA-256 {digest}, should be "
+                f"{sha256}); it was deleted. Fetch it once more; if this happens again, the file at "
                 "that address was changed: do not use it"
             )
         part.finish()
@@ -115,47 +132,59 @@ def fetch_weights(
     retries: RetryPolicy | None = None,
     on_progress: DownloadProgress = lambda done, total: None,
 ) -> ImportResult:
-    """Fetches published weights and brings them into `folder`; nothing is done where they are there and sound.
+    """Fetches published weights and imports them into a folder. If intact weights are there already, nothing is done.
 
-    url: fetch from there in place of the catalogue's address. What arrives must be what the catalogue knows or, where
-    it knows no sum, what came the first time. Raises WeightsError, MachineError, OutputError.
+    The file must match the catalogue's digest or, if it has none, the digest of the first download.
+
+    Args:
+        info: The weights, from the catalogue.
+        folder: The folder to import into.
+        url: Where to fetch from, instead of the catalogue's address.
+        licence: The studio's own licence class, one of LICENCE_CLASSES; "" keeps the known one.
+        retries: How long to try.
+        on_progress: Called with received and total bytes (0 if unknown).
+
+    Raises:
+        WeightsError: No address is known, or the file is wrong or damaged.
+        MachineError: There is no connection.
+        OutputError: The disk is full or not writable.
     """
     source = url or info.source
     if not source:
         raise WeightsError(
-            f"{info.name}: no address of it is known; get {info.file or 'the file'} by hand and "
-            "bring it in with: fsgan weights import FILE"
+            f"{info.name}: its address is not known; get {info.file or 'the file'} by hand and "
+            "import it with: fsgan weights import FILE"
         )
     if not info.arch:
         raise WeightsError(f"{info.name}: {info.note}")
-    there = folder / f"{info.name}{WEIGHTS_SUFFIX}"
-    before = ""
-    with suppress(WeightsError):  # what is broken is fetched anew
-        digest = digest_weights_file(there, again=True)
-        if digest == read_recorded_digest(there) and not licence:
-            return ImportResult(there, "kept", info, there, digest, f"{there} is there and sound")
-        before = read_safetensors_header(there).metadata.get(ORIGIN_KEY, "")
-    # Out of the way of what looks for weights.
+    path = folder / f"{info.name}{WEIGHTS_SUFFIX}"
+    earlier = ""
+    with suppress(WeightsError):  # a damaged file is fetched again
+        digest = digest_weights_file(path, again=True)
+        if digest == read_recorded_digest(path) and not licence:
+            return ImportResult(path, "kept", info, path, digest, f"{path} is already there and intact")
+        earlier = read_safetensors_header(path).metadata.get(ORIGIN_KEY, "")
+    # In a hidden folder, so that no search for weights finds it.
     raw = folder / ".fetched" / (info.file or info.name)
     try:
-        arrived = download(source, raw, sha256=info.sha256 or before, retries=retries, on_progress=on_progress)
+        digest = download(source, raw, sha256=info.sha256 or earlier, retries=retries, on_progress=on_progress)
         try:
-            brought = import_weights(raw, folder, name=info.name, licence=licence)
+            result = import_weights(raw, folder, name=info.name, licence=licence)
         finally:
             raw.unlink(missing_ok=True)
     finally:
-        with suppress(OSError):  # what can be gone on with keeps it
+        with suppress(OSError):  # not empty if a partial file is left to resume
             raw.parent.rmdir()
-    if brought.state == "refused":
-        raise WeightsError(f"{source}: {brought.message}")
-    known = "as known" if info.sha256 or before else "recorded at this first use, no sum is published"
-    said = f"SHA-256 of the published file: {arrived} ({known})"
-    return replace(brought, message=f"{said}; {brought.message}" if brought.message else said)
+    if result.state == "refused":
+        raise WeightsError(f"{source}: {result.message}")
+    check = "as expected" if info.sha256 or earlier else "recorded at this first download; no digest is published"
+    message = f"SHA-256 of the published file: {digest} ({check})"
+    return replace(result, message=f"{message}; {result.message}" if result.message else message)
 
 
 @dataclass
 class _PartialFile:
-    """What has arrived so far, and a note of where it is from."""
+    """The data received so far (`file`), and a note of where it comes from (`note`)."""
 
     path: Path
     file: Path = field(init=False)
@@ -166,9 +195,11 @@ class _PartialFile:
         self.note = self.path.with_name(self.path.name + ".part.json")
 
     def count_bytes(self) -> int:
+        """Counts the bytes received so far."""
         return self.file.stat().st_size if self.file.is_file() else 0
 
     def read_facts(self) -> dict[str, Any]:
+        """Reads the note; empty if there is none."""
         with suppress(OSError, ValueError):
             found = json.loads(self.note.read_text("utf-8"))
             if isinstance(found, dict):
@@ -176,25 +207,30 @@ class _PartialFile:
         return {}
 
     def write_facts(self, facts: dict[str, Any]) -> None:
+        """Writes the note."""
         self.note.write_text(json.dumps(facts), "utf-8")
 
     def compute_digest(self) -> str:
+        """Computes the SHA-256 of the data."""
         with self.file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def clear(self) -> None:
+        """Drops the data, keeps the file."""
         os.truncate(self.file, 0)
 
     def tidy(self) -> None:
-        """Nothing stays of an attempt that brought nothing."""
+        """Removes both files if no data was received."""
         if not self.count_bytes():
             self.remove()
 
     def remove(self) -> None:
+        """Removes both files."""
         self.file.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
     def finish(self) -> None:
+        """Moves the data to its final name."""
         with self.file.open("rb") as stream:
             os.fsync(stream.fileno())
         self.file.replace(self.path)
@@ -214,7 +250,7 @@ def _lock_part(part: _PartialFile) -> Iterator[None]:
 @contextmanager
 def _open_session(url: str) -> Iterator[requests.Session]:
     with requests.Session() as session:
-        # Sizes and ranges are of the file itself, not of a compressed form.
+        # Sizes and ranges must count bytes of the file, not of a compressed form.
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": "fsgan"})
         session.trust_env = not _is_loopback(url)
         yield session
@@ -231,18 +267,21 @@ def _is_loopback(url: str) -> bool:
 
 
 def _check_address(url: str, before: str | None) -> None:
-    """HTTPS; this machine itself may be asked by HTTP, but nobody may send us there. Raises WeightsError."""
+    """Allows HTTPS, and HTTP to this machine unless another one redirects there. Raises WeightsError.
+
+    before: the address that redirected to `url`, or None.
+    """
     try:
-        scheme, here = urlsplit(url).scheme, _is_loopback(url)
+        scheme, is_local = urlsplit(url).scheme, _is_loopback(url)
     except ValueError as error:
         raise WeightsError(f"{url}: not an address ({error})") from error
-    if here and (before is None or _is_loopback(before)) and scheme in ("http", "https"):
+    if is_local and (before is None or _is_loopback(before)) and scheme in ("http", "https"):
         return
-    if not here and scheme == "https":
+    if not is_local and scheme == "https":
         return
-    came = f" (sent there by {before})" if before else ""
+    redirected = f" (redirected by {before})" if before else ""
     raise WeightsError(
-        f"{url}{came}: weights are fetched by https alone; fetch the file by hand and bring it in with: "
+        f"{url}{redirected}: weights are fetched by https only; fetch the file by hand and import it with: "
         "fsgan weights import FILE"
     )
 
@@ -264,22 +303,22 @@ def _fetch_with_retries(
         ) as error:
             if isinstance(error, requests.exceptions.SSLError):
                 raise WeightsError(
-                    f"{url}: the server's certificate is not trusted ({error}); a studio's own "
-                    "authority is named by REQUESTS_CA_BUNDLE"
+                    f"{url}: the server's certificate is not trusted ({error}); set REQUESTS_CA_BUNDLE to "
+                    "the file of your studio's own certificate authority"
                 ) from error
             failures = 1 if part.count_bytes() - before >= PROGRESS_BYTES else failures + 1
             if failures >= retries.attempts:
-                kept = (
-                    f"{part.count_bytes()} bytes are kept, the same command goes on from there"
+                received = (
+                    f"{part.count_bytes()} bytes are kept, and the same command resumes there"
                     if part.count_bytes()
-                    else ("nothing has arrived")
+                    else "nothing was received"
                 )
                 raise MachineError(
-                    f"{url}: given up after {failures} attempts ({_explain_error(error)}); {kept}. Without a "
-                    "network: copy the file here and run: fsgan weights import FILE"
+                    f"{url}: given up after {failures} attempts ({_explain_error(error)}); {received}. Without a "
+                    "network: copy the file to this machine and run: fsgan weights import FILE"
                 ) from error
             pause = max(retries.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
-            log.info("%s: %s; once more in %.0f s", url, _explain_error(error), pause)
+            log.info("%s: %s; trying again in %.0f s", url, _explain_error(error), pause)
             time.sleep(pause)
         except requests.RequestException as error:
             raise WeightsError(f"{url}: cannot be fetched ({_explain_error(error)})") from error
@@ -299,16 +338,16 @@ def _attempt_fetch(
     session: requests.Session, url: str, part: _PartialFile, retries: RetryPolicy, on_progress: DownloadProgress
 ) -> None:
     facts = part.read_facts()
-    have = part.count_bytes() if facts.get("url") == url else 0
+    received = part.count_bytes() if facts.get("url") == url else 0
     headers = {}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if received:
+        headers["Range"] = f"bytes={received}-"
         if facts.get("validator"):
             headers["If-Range"] = facts["validator"]
     with _request_file(session, url, headers, retries) as answer:
         status = answer.status_code
-        if status == 416 and have:
-            if _parse_content_range(answer)[1] == have:
+        if status == 416 and received:
+            if _parse_content_range(answer)[1] == received:
                 return
             part.clear()
             raise _RetryError("the file changed on the server")
@@ -316,8 +355,8 @@ def _attempt_fetch(
         begin, total = _parse_content_range(answer)
         if status != 206:
             begin, total = 0, _parse_number(answer.headers.get("Content-Length", ""))
-        if begin != have or (begin and facts.get("total") and total != facts["total"]):
-            # It is not what we have the beginning of: from the start.
+        if begin != received or (begin and facts.get("total") and total != facts["total"]):
+            # The server holds another file than the one that we have a part of: start again.
             begin = 0
             if status == 206:
                 part.clear()
@@ -332,34 +371,34 @@ def _attempt_fetch(
 def _request_file(
     session: requests.Session, url: str, headers: dict[str, str], retries: RetryPolicy
 ) -> requests.Response:
-    """The answer that holds the file: redirects are followed, and a page that asks for confirmation is confirmed."""
+    """Requests the file: follows redirects, and confirms a page that asks for confirmation."""
     confirmed = False
-    at = url
+    address = url
     for _ in range(MAX_REDIRECTS):
         answer = session.get(
-            at,
+            address,
             headers=headers,
             stream=True,
             allow_redirects=False,
             timeout=(retries.connect_timeout, retries.read_timeout),
         )
         if answer.is_redirect:
-            target = urljoin(at, answer.headers["Location"])
+            target = urljoin(address, answer.headers["Location"])
         elif answer.ok and "text/html" in answer.headers.get("Content-Type", ""):
             page = DownloadPage.read(answer.iter_content(BLOCK_SIZE))
             if confirmed or not page.confirmation:
                 answer.close()
                 raise WeightsError(
                     f"{url}: the address answers with a page{page.format_title()}, not with a file; it may "
-                    "want a sign-in, or too many have asked today. Get the file with a browser and "
-                    "bring it in with: fsgan weights import FILE"
+                    "require a sign-in, or have reached its limit for today. Get the file with a browser and "
+                    "import it with: fsgan weights import FILE"
                 )
-            target, confirmed = urljoin(at, page.confirmation), True
+            target, confirmed = urljoin(address, page.confirmation), True
         else:
             return answer
         answer.close()
-        _check_address(target, at)
-        at = target
+        _check_address(target, address)
+        address = target
     raise WeightsError(f"{url}: redirected more than {MAX_REDIRECTS} times")
 
 
@@ -370,16 +409,16 @@ def _check_status(url: str, answer: requests.Response) -> None:
             after = min(float(answer.headers.get("Retry-After", 0)), RETRY_AFTER_LIMIT)
         except ValueError:
             after = 0.0
-        raise _RetryError(f"the server says {status} {answer.reason}", after)
+        raise _RetryError(f"the server answers {status} {answer.reason}", after)
     if status not in (200, 206):
         raise WeightsError(
-            f"{url}: the server says {status} {answer.reason}; the file may have moved. Get it by hand "
-            "and bring it in with: fsgan weights import FILE"
+            f"{url}: the server answers {status} {answer.reason}; the file may have moved. Get it by hand "
+            "and import it with: fsgan weights import FILE"
         )
 
 
 def _parse_content_range(answer: requests.Response) -> tuple[int, int]:
-    """First byte and size of the whole, from Content-Range ("bytes 5-9/10", "bytes */10"); (0, 0) where not said."""
+    """Reads first byte and total size from Content-Range ("bytes 5-9/10", "bytes */10"); (0, 0) without it."""
     kind, _, rest = answer.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     first = span.partition("-")[0]
@@ -400,8 +439,8 @@ def _read_validator(answer: requests.Response) -> str:
 def _check_disk_space(part: _PartialFile, begin: int, total: int) -> None:
     if total > FILE_LIMIT:
         raise WeightsError(
-            f"{part.path.name}: the server announces {total / 2**30:.1f} GiB; no weights that are known "
-            f"have more than {FILE_LIMIT >> 30} GiB"
+            f"{part.path.name}: the server announces {total / 2**30:.1f} GiB; no known weights exceed "
+            f"{FILE_LIMIT >> 30} GiB"
         )
     if total - begin > shutil.disk_usage(part.path.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -416,7 +455,7 @@ def _receive_body(
         done += len(block)
         if done > (total or FILE_LIMIT):
             stream.truncate(begin)
-            raise WeightsError(f"{answer.url}: more arrives than was announced; nothing of it is kept")
+            raise WeightsError(f"{answer.url}: the server sends more than it announced; the data was deleted")
         on_progress(done, total)
     stream.flush()
     if total and done < total:

@@ -1,7 +1,7 @@
-"""Brings the authors' files in: each is recognised by its content, converted to .safetensors, and its digest recorded.
+"""Imports published weights: recognises each file by its content, converts it to .safetensors, records its digest.
 
-What a file is, its tensors decide (names and shapes fit one architecture alone) and the architecture string that it
-carries; its name only tells apart what is built alike, as three of the published ones are.
+The tensors (their names and shapes fit only one architecture) and the architecture string decide what a file is. Its
+name only distinguishes networks with the same layout; three of the published ones share one.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ __all__ = ["ImportResult", "find_weights_files", "find_writable_folder", "import
 log = logging.getLogger(__name__)
 
 ORIGIN_KEY = "origin_sha256"
-# How the note of weights ends whose licence class somebody gave.
+# Ends the note of weights whose licence class was set by the user.
 GIVEN_LICENCE_NOTE = "Licence class set at import."
 FEATURES_PREFIX = "features."
 FEATURES_ARCH = "vgg.vgg19_features()"
 DETECTOR_PATTERN = re.compile(r"dsfd", re.IGNORECASE)
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# Constructor, channels in -> role and landmarks of a network that is in no list.
+# Constructor and input channels -> role and landmarks of a network that is not in the catalogue.
 NETWORK_FAMILIES: Mapping[tuple[str, int], tuple[str, int]] = {
     ("res_unet.MultiScaleResUNet", 101): ("reenact", 98),
     ("res_unet.MultiScaleResUNet", 71): ("reenact", 68),
@@ -62,14 +62,22 @@ NETWORK_FAMILIES: Mapping[tuple[str, int], tuple[str, int]] = {
     ("hrnet.hrnet_wlfw", 3): ("landmarks", 98),
     ("hopenet.Hopenet", 3): ("pose", 0),
 }
-# The crop scale stands in a published name: the number pair after the resolution.
+# Published names contain the crop scale: the pair of numbers after the resolution.
 CROP_PATTERN = re.compile(r"_(\d+)_(\d)_(\d)(?:_|$)")
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of one file. state: "imported", "kept" (it was there already), "unused" (known, of no use here),
-    "refused". path, sha256: of the .safetensors. message: why, or what else there is to say."""
+    """What happened to one file.
+
+    Attributes:
+        file: The file.
+        state: "imported", "kept" (already there), "unused" (known, but not used by any stage) or "refused".
+        info: The facts about the weights, if they were recognised.
+        path: The .safetensors file.
+        sha256: The digest of that file.
+        message: The reason, or a remark.
+    """
 
     file: Path
     state: str
@@ -80,8 +88,14 @@ class ImportResult:
 
 
 def find_weights_files(place: Path) -> tuple[Path, ...]:
-    """The files that may hold weights: `place` itself, or what lies below it (links to folders are not followed).
-    Raises WeightsError when there is nothing."""
+    """Lists files that may hold weights.
+
+    Args:
+        place: A file, or a folder that is searched with its subfolders; links to folders are not followed.
+
+    Raises:
+        WeightsError: There are none, or the place cannot be read.
+    """
     try:
         if not place.is_dir():
             place.stat()
@@ -100,45 +114,58 @@ def find_weights_files(place: Path) -> tuple[Path, ...]:
 
 
 def find_writable_folder() -> Path:
-    """Where weights are brought to: the first folder of $FSGAN_WEIGHTS that can be written, else the user's. One that
-    is not there is made. Raises OutputError when none can be written."""
+    """Finds the folder that weights are imported into; makes it if it does not exist.
+
+    This is the first writable folder of $FSGAN_WEIGHTS, else the user's folder.
+
+    Raises:
+        OutputError: No folder is writable.
+    """
     own = find_user_folder()
-    given = os.environ.get(PATH_VARIABLE, "").strip()
-    for folder in list_search_folders() if given else ():
+    is_set = os.environ.get(PATH_VARIABLE, "").strip()
+    for folder in list_search_folders() if is_set else ():
         if folder == own:
             break
         new = not folder.exists()
         try:
             probe_folder(folder)
         except OutputError as error:
-            log.info("weights are not put into %s: %s", folder, error)
+            log.info("weights are not written to %s: %s", folder, error)
             continue
         if new:
-            log.warning("%s of %s was not there; the folder has been made", folder, PATH_VARIABLE)
+            log.warning("%s from %s did not exist; the folder was made", folder, PATH_VARIABLE)
         return folder
     try:
         probe_folder(own)
     except OutputError as error:
-        raise OutputError(f"{error}; set {PATH_VARIABLE} to a folder for weights that can be written") from error
+        raise OutputError(f"{error}; set {PATH_VARIABLE} to a writable folder for weights") from error
     return own
 
 
 def import_weights(file: Path, folder: Path, *, name: str = "", licence: str = "") -> ImportResult:
-    """Converts `file` into `folder`; a file that is no weights, or cannot be told, is "refused" and not raised.
+    """Converts one weights file into a folder. Doing it again changes nothing.
 
-    name: which published weights it is, or what to call it. licence: the studio's own finding, one of LICENCES; ""
-    leaves what was given for the same file before. Doing it again changes nothing. Raises OutputError, and
-    WeightsError for a wrong `name` or `licence`.
+    A file that does not hold known weights gives a result with the state "refused"; it does not raise.
+
+    Args:
+        file: A .safetensors file, or a file of torch.save.
+        folder: The folder to write to.
+        name: Which published weights it holds, or what to call it; "" recognises it.
+        licence: The studio's own licence class, one of LICENCE_CLASSES; "" keeps the one set for the same file before.
+
+    Raises:
+        WeightsError: `name` or `licence` is invalid.
+        OutputError: The folder is not writable.
     """
     if licence and licence not in LICENCE_CLASSES:
         raise WeightsError(f"licence class {licence!r} is none of {', '.join(LICENCE_CLASSES)}")
     if name and not NAME_PATTERN.fullmatch(name):
-        raise WeightsError(f"{name!r} cannot be a name of weights: letters, digits, dot, dash and underscore alone")
+        raise WeightsError(f"{name!r} cannot name weights: use only letters, digits, dots, dashes and underscores")
     try:
         origin = _find_origin(file)
-        there = _find_existing_import(file, folder, origin, name, licence)
-        if there is not None:
-            return there
+        existing = _find_existing_import(file, folder, origin, name, licence)
+        if existing is not None:
+            return existing
         from fsgan_core.networks.weights.checkpoint import read_checkpoint
 
         if _is_detector(file):
@@ -156,7 +183,7 @@ def import_weights(file: Path, folder: Path, *, name: str = "", licence: str = "
 
 
 def _find_given_licence(path: Path, origin: str) -> str:
-    """The licence class that somebody gave the weights at `path`, where they were made from the same file; else ""."""
+    """Finds the licence class that the user set for the weights at `path`, if they came from the same file; else ""."""
     with contextlib.suppress(WeightsError):
         if read_safetensors_header(path).metadata.get(ORIGIN_KEY) == origin:
             info = read_weights_info(path)
@@ -170,36 +197,38 @@ def _store_weights(
     from fsgan_core.networks.weights.checkpoint import write_checkpoint
 
     path = folder / f"{info.name}{WEIGHTS_SUFFIX}"
-    before = _describe_replaced(path, origin)
+    replaced = _describe_replaced(path, origin)
     write_checkpoint(path, info.arch, state, {**make_weights_metadata(info), ORIGIN_KEY: origin})
     digest = record_digest(path)
-    message = f"{before[1]}; its SHA-256 was {before[0]}, now it is {digest}" if before and before[0] != digest else ""
+    message = ""
+    if replaced is not None and replaced[0] != digest:
+        message = f"{replaced[1]}; its SHA-256 was {replaced[0]}, now it is {digest}"
     return ImportResult(file, "imported", info, path, digest, message)
 
 
 def _describe_replaced(path: Path, origin: str) -> tuple[str, str] | None:
-    """Digest of the weights that lie at `path`, as recorded, and what it means that others take their place."""
+    """Reads the recorded digest of the weights at `path`, and describes what replacing them means; None without any."""
     try:
         digest = read_recorded_digest(path) or digest_weights_file(path)
     except WeightsError:
         return None
     try:
-        said = read_safetensors_header(path).metadata
+        metadata = read_safetensors_header(path).metadata
     except WeightsError:
         return digest, (
-            f"{path.name}, which was broken, has been replaced by other weights; a licence class that was "
-            "given before must be given again"
+            f"{path.name}, which was broken, has been replaced by other weights; if a licence class was set for it, "
+            "set it again"
         )
-    if said.get(ORIGIN_KEY) == origin:
-        return digest, f"what {path.name} says of itself has been changed"
+    if metadata.get(ORIGIN_KEY) == origin:
+        return digest, f"the metadata of {path.name} has been changed"
     lost = ""
-    if said.get("note", "").endswith(GIVEN_LICENCE_NOTE):
-        lost = f" (their licence class '{said.get('licence', '')}', set at import, was not for these)"
+    if metadata.get("note", "").endswith(GIVEN_LICENCE_NOTE):
+        lost = f" (their licence class '{metadata.get('licence', '')}', set at import, does not apply to these)"
     return digest, f"other weights under the name {path.name.removesuffix(WEIGHTS_SUFFIX)} have been replaced{lost}"
 
 
 def _find_origin(file: Path) -> str:
-    """Digest of the file as published: of one that was brought in before, what it was made from."""
+    """Computes the digest of the published file; for an imported file, reads the digest of its origin."""
     if file.name.endswith(WEIGHTS_SUFFIX):
         return read_safetensors_header(file).metadata.get(ORIGIN_KEY) or digest_weights_file(file)
     if not file.is_file():
@@ -208,11 +237,11 @@ def _find_origin(file: Path) -> str:
 
 
 def _find_existing_import(file: Path, folder: Path, origin: str, name: str, licence: str) -> ImportResult | None:
-    """What an earlier import made of the same file, where a new one would make the same."""
+    """Finds the result of an earlier import of the same file, if importing it again would give the same."""
     for path in sorted(folder.glob(f"*{WEIGHTS_SUFFIX}")):
         try:
-            said = read_safetensors_header(path).metadata
-            if said.get(ORIGIN_KEY) != origin:
+            metadata = read_safetensors_header(path).metadata
+            if metadata.get(ORIGIN_KEY) != origin:
                 continue
             info = read_weights_info(path)
             known = load_catalogue().get(info.name)
@@ -224,14 +253,14 @@ def _find_existing_import(file: Path, folder: Path, origin: str, name: str, lice
                 known is None
                 or bool(licence)
                 or make_weights_metadata(dataclasses.replace(known, arch=info.arch))
-                == {key: text for key, text in said.items() if key not in (ORIGIN_KEY, "arch")}
+                == {key: text for key, text in metadata.items() if key not in (ORIGIN_KEY, "arch")}
             )
-            wanted = name in ("", info.name) and licence in ("", info.licence)
+            same_options = name in ("", info.name) and licence in ("", info.licence)
             digest = digest_weights_file(path)
-            if wanted and same_entry and digest == read_recorded_digest(path):
+            if same_options and same_entry and digest == read_recorded_digest(path):
                 return ImportResult(file, "kept", info, path, digest)
         except WeightsError as error:
-            log.info("imported anew: %s", error)
+            log.info("imported again: %s", error)
     return None
 
 
@@ -242,30 +271,40 @@ def _is_detector(file: Path) -> bool:
 def recognise_weights(
     checkpoint: Checkpoint, file: Path, name: str = ""
 ) -> tuple[WeightsInfo, Mapping[str, torch.Tensor]]:
-    """Which weights `checkpoint` holds, and its tensors under the names that our networks have.
+    """Finds out which weights a checkpoint holds.
 
-    A file under a published name that is of the published kind is taken for the published one. Under any other name it
-    keeps that name: somebody may have trained the same network. file: its name decides where content alone cannot.
-    name: what the user says that it is. Raises WeightsError.
+    A file with a published name and the published layout counts as the published one. With any other name it keeps that
+    name, because somebody may have trained the same network.
+
+    Args:
+        checkpoint: The content of the file.
+        file: The file; its name decides where the content alone cannot.
+        name: What the user says it is, or "".
+
+    Returns:
+        The facts, and the tensors under the names of our networks.
+
+    Raises:
+        WeightsError: It fits no known network, or is not what `name` says.
     """
     arch, state = _match_architecture(checkpoint, file)
     if checkpoint.metadata.get("role"):
-        said = read_weights_info(file)
-        return dataclasses.replace(said, name=_check_name(name or said.name, file), arch=arch), state
+        info = read_weights_info(file)
+        return dataclasses.replace(info, name=_check_name(name or info.name, file), arch=arch), state
     family = _find_family(arch)
     known = load_catalogue().get(name or _strip_suffixes(file))
     if known is not None and known.arch and _is_compatible(known, arch, family):
         return dataclasses.replace(known, arch=arch), state
     if known is not None:
         raise WeightsError(
-            f"{file}: it is not {known.name}: its network is {arch}; if it is your own, give it another "
+            f"{file}: this is not {known.name}: its network is {arch}; if it is your own, give it another "
             "name with --name"
         )
     return _describe_own_weights(name or _strip_suffixes(file), arch, family, file), state
 
 
 def _match_architecture(checkpoint: Checkpoint, file: Path) -> tuple[str, Mapping[str, torch.Tensor]]:
-    """The architecture that the tensors are of, and the tensors. Raises WeightsError."""
+    """Finds the architecture that the tensors fit; returns it and the tensors. Raises WeightsError."""
     from fsgan_core.networks.architectures.build import build_network, parse_architecture
     from fsgan_core.networks.weights.checkpoint import check_state
 
@@ -277,7 +316,7 @@ def _match_architecture(checkpoint: Checkpoint, file: Path) -> tuple[str, Mappin
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}") from error
     if any(key.startswith(FEATURES_PREFIX) for key in state):
-        # A VGG with its classifier, which only its own training needed.
+        # A VGG with its classifier. Only its own training needs the classifier.
         arch = FEATURES_ARCH
         state = {
             key.removeprefix(FEATURES_PREFIX): tensor
@@ -294,13 +333,13 @@ def _match_architecture(checkpoint: Checkpoint, file: Path) -> tuple[str, Mappin
             continue
         return known, state
     raise WeightsError(
-        f"{file}: {len(state)} tensors ({next(iter(state))}, ...) that fit no network that is known, "
-        "and the file does not say its architecture"
+        f"{file}: its {len(state)} tensors ({next(iter(state))}, ...) fit no known network, and the file does not "
+        "state its architecture"
     )
 
 
 def _strip_suffixes(file: Path) -> str:
-    name = re.sub(r" ?\(\d+\)", "", file.name)  # what browsers add to a second copy
+    name = re.sub(r" ?\(\d+\)", "", file.name)  # browsers add " (1)" to a second copy
     while name.lower().endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES)):
         name = name[: name.rindex(".")]
     return name
@@ -313,7 +352,7 @@ def _is_same_architecture(one: str, other: str) -> bool:
 
 
 def _find_family(arch: str) -> tuple[str, int] | None:
-    """Role and landmarks of any network of this kind; None: not one that a swap has use for, or not to be told."""
+    """Finds role and landmarks of a network of this kind; None if no stage uses it, or if it is ambiguous."""
     from fsgan_core.networks.architectures.build import parse_architecture
 
     parsed = parse_architecture(arch)
@@ -322,12 +361,12 @@ def _find_family(arch: str) -> tuple[str, int] | None:
 
 
 def _is_compatible(known: WeightsInfo, arch: str, family: tuple[str, int] | None) -> bool:
-    """Whether a network of this architecture can be what `known` is: the same, or one of another width."""
+    """Whether a network of this architecture can be `known`: the same, or one with other widths."""
     return _is_same_architecture(known.arch, arch) or (known.role, known.landmarks) == family
 
 
 def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, file: Path) -> WeightsInfo:
-    """Weights that are in no list: their use by their network, their crop scale by their name. Raises WeightsError."""
+    """Describes weights that are not in the catalogue, by their network and their name. Raises WeightsError."""
     _check_name(name, file)
     size, crop = _parse_name_numbers(name if CROP_PATTERN.search(name) else _strip_suffixes(file))
     alike = [info for info in load_catalogue().values() if info.arch and _is_same_architecture(info.arch, arch)]
@@ -335,7 +374,7 @@ def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, 
     if len({(info.role, info.landmarks, info.crop) for info in fitting}) > 1:
         raise WeightsError(
             f"{file}: its tensors fit {' and '.join(info.name for info in fitting)}; say which it "
-            "is with --name, or give the file its published name"
+            "is with --name, or rename the file to its published name"
         )
     if fitting:
         like = fitting[0]
@@ -347,24 +386,24 @@ def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, 
             like.landmarks,
             crop or like.crop,
             resolution=like.resolution,
-            note=f"Built like {like.name}. If it is that one, import it with --name {like.name}",
+            note=f"Same layout as {like.name}. If it is that one, import it with --name {like.name}",
         )
     if family is None:
-        raise WeightsError(f"{file}: a network {arch}, which no stage uses")
+        raise WeightsError(f"{file}: no stage uses its network, {arch}")
     return WeightsInfo(
         name, family[0], file.name, arch, family[1], crop or 1.2, resolution=size or 256, note="Not a published file."
     )
 
 
 def _check_name(name: str, file: Path) -> str:
-    """`name`, which becomes a file's. Raises WeightsError when it might lead elsewhere."""
+    """Checks a name that becomes a file name. Raises WeightsError if it could lead to another folder."""
     if not NAME_PATTERN.fullmatch(name):
-        raise WeightsError(f"{file}: {name[:100]!r} cannot be a name of weights; give it one with --name")
+        raise WeightsError(f"{file}: {name[:100]!r} cannot name weights; give a name with --name")
     return name
 
 
 def _parse_name_numbers(name: str) -> tuple[int | None, float | None]:
-    """Resolution and crop scale, where a name tells them as the published ones do."""
+    """Reads resolution and crop scale from a name in the published form; None for what it does not state."""
     found = CROP_PATTERN.search(name)
     if found is None or int(found.group(1)) % 32 or not 32 <= int(found.group(1)) <= 4096:
         return None, None
@@ -380,8 +419,22 @@ def import_all_weights(
     licence: str = "",
     on_progress: Callable[[int, int, Path], None] | None = None,
 ) -> Iterator[ImportResult]:
-    """`bring_in` for every weights file at `place`. tell: called before each with its number, how many there are, and
-    which it is. Raises WeightsError when there are none, or a name is given for several."""
+    """Imports every weights file at a place, one after the other.
+
+    Args:
+        place: A file or folder, as in `find_weights_files`.
+        folder: The folder to write to.
+        name: As in `import_weights`; only for a single file.
+        licence: As in `import_weights`.
+        on_progress: Called before each file with its index, the number of files, and the file.
+
+    Yields:
+        The result of each file.
+
+    Raises:
+        WeightsError: There are no files, or a name is given for several.
+        OutputError: The folder is not writable.
+    """
     files = find_weights_files(place)
     if name and len(files) > 1:
         raise WeightsError(f"{place}: --name is for a single file; there are {len(files)} in it")

@@ -1,10 +1,10 @@
-"""What a pickled checkpoint declares, found out before anything of it is loaded.
+"""Checks what a pickled checkpoint declares, before any of it is loaded.
 
 A .pth file is a pickle with raw numbers beside it, in a zip archive (torch 1.6 and later) or in a stream (before). A
-pickle is a program. It is walked here by an unpickler that knows stand-ins for the few names that a checkpoint needs
-and refuses every other name; no stand-in does anything but hold what it is given. So it is known, before torch reads
-the file, that it asks for nothing but tensors and plain values, that each tensor lies within its storage, and that
-every storage is as long as it says (torch trusts that last point).
+pickle is a program. The unpickler here has stand-ins for the few names that a checkpoint needs and refuses every other
+name; a stand-in only holds what it is given. This proves, before torch reads the file, that the file asks only for
+tensors and plain values, that each tensor lies within its storage, and that every storage has its declared length
+(torch does not check that last point).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from fsgan_core.contract.errors import WeightsError
 
 __all__ = ["LEFTOVER_NAMES", "Leftover", "check_pickled"]
 
-# The largest published file, a VGG-19 with its classifier and its optimizer's memory, has about 2 GB.
+# Bytes. The largest published file, a VGG-19 with its classifier and optimizer state, has about 2 GB.
 FILE_LIMIT = 4 << 30
-# Pickles of the published files have some 100 kB; the numbers are not in them.
+# Bytes. Pickles of the published files have some 100 kB; the numbers are stored outside of them.
 PICKLE_LIMIT = 32 << 20
-RECORD_LIMIT = 100_000
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+RECORD_LIMIT = 100_000  # files in the zip archive
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.save's first pickle, before torch 1.6
 LEGACY_PICKLES = 5
 
-# Bytes per number. The names of torch's storage classes.
+# Names of torch's storage classes -> bytes per number.
 STORAGE_SIZES = {
     "DoubleStorage": 8,
     "FloatStorage": 4,
@@ -44,7 +44,7 @@ STORAGE_SIZES = {
     "BoolStorage": 1,
 }
 
-# What training leaves beside the weights (best loss, options). Never made: a Leftover stands in for each.
+# Classes that training leaves beside the weights (best loss, options). None is ever made: a Leftover replaces each.
 LEFTOVER_NAMES = (
     "numpy.core.multiarray.scalar",
     "numpy._core.multiarray.scalar",
@@ -61,7 +61,7 @@ LEFTOVER_NAMES = (
 
 
 class Leftover:
-    """Stands for an object that is of no use to us; takes whatever it is given and holds nothing."""
+    """Stands for an object that we do not need; accepts any arguments and holds nothing."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         pass
@@ -95,7 +95,7 @@ class _DeclaredTensor:
         return last < self.storage.element_count
 
 
-# What torch.save writes; a pickle can do more, and no more is let through.
+# The opcodes that torch.save writes. A pickle can do more, but other opcodes are refused.
 ALLOWED_OPCODES = (
     pickle.PROTO,
     pickle.STOP,
@@ -134,7 +134,7 @@ ALLOWED_OPCODES = (
 
 
 class _PickleWalker(pickle._Unpickler):
-    """Python's own unpickler in Python: unlike the one in C, its memory does not grow by what a file merely claims."""
+    """Python's own unpickler in Python. Unlike the one in C, it allocates no memory for sizes that a file declares."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         code[0]: pickle._Unpickler.dispatch[code[0]] for code in ALLOWED_OPCODES
@@ -144,14 +144,16 @@ class _PickleWalker(pickle._Unpickler):
     pop_mark: Callable[[], list[Any]]
 
     def load_build(self) -> None:
-        """Attributes are of no use to us; the stand-ins take none."""
+        """Drops attributes; the stand-ins take none."""
         self.stack.pop()
 
     def load_setitem(self) -> None:
+        """Sets one entry of a dict."""
         value, key = self.stack.pop(), self.stack.pop()
         self._set_item(key, value)
 
     def load_setitems(self) -> None:
+        """Sets several entries of a dict."""
         items = self.pop_mark()
         for place in range(0, len(items), 2):
             self._set_item(items[place], items[place + 1])
@@ -159,9 +161,9 @@ class _PickleWalker(pickle._Unpickler):
     dispatch.update({pickle.BUILD[0]: load_build, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems})
 
     def _set_item(self, key: Any, value: Any) -> None:
-        # A tuple of tuples of the same tuples takes for ever to be a key.
+        # The hash of deeply shared nested tuples takes forever, so tuples are not allowed as keys.
         if not isinstance(key, (str, bytes, int)) or not isinstance(self.stack[-1], dict):
-            raise ValueError("an entry whose name is no text")
+            raise ValueError("an entry whose name is not text")
         self.stack[-1][key] = value
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -170,6 +172,7 @@ class _PickleWalker(pickle._Unpickler):
         self.tensors: list[_DeclaredTensor] = []
 
     def find_class(self, module: str, name: str) -> Any:
+        """Returns the stand-in for a name that the pickle asks for. Raises _RefusedNameError for any other name."""
         known: dict[str, Callable[..., Any]] = {
             "collections.OrderedDict": _MappingStandIn,
             "torch._utils._rebuild_tensor": self._declare_tensor,
@@ -187,6 +190,7 @@ class _PickleWalker(pickle._Unpickler):
         raise _RefusedNameError(full)
 
     def persistent_load(self, pid: Any) -> _DeclaredStorage:
+        """Records a declared storage. Raises ValueError if it is malformed."""
         kind, name, key, _place, numbers = pid[:5]
         if (
             kind != "storage"
@@ -196,12 +200,12 @@ class _PickleWalker(pickle._Unpickler):
             or not isinstance(numbers, int)
             or numbers < 0
         ):
-            raise ValueError("an entry that is no storage")
+            raise ValueError("an entry that is not a storage")
         if len(pid) > 5 and pid[5] is not None:
             raise ValueError("a storage that is part of another")
         storage = _DeclaredStorage(str(key), numbers, STORAGE_SIZES[name])
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"storage {key} is declared in two ways")
+            raise ValueError(f"storage {key} is declared twice, with different sizes")
         return storage
 
     def _declare_tensor(
@@ -215,7 +219,7 @@ class _PickleWalker(pickle._Unpickler):
 
 
 class _MappingStandIn(dict[Any, Any]):
-    """Stands for an ordered dict, which carries attributes as well."""
+    """Stands for an ordered dict, which may also have attributes."""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -230,14 +234,20 @@ def _return_first(value: Any, *_rest: Any) -> Any:
 
 
 def check_pickled(path: Path, stream: BinaryIO) -> None:
-    """Raises WeightsError when the checkpoint open in `stream` (seekable, left at its start) is not one that may be
-    handed to torch. `path` is for the message."""
+    """Checks that a checkpoint may be given to torch.
+
+    Args:
+        path: The file, for the message.
+        stream: The open file, seekable; it is at its start afterwards.
+
+    Raises:
+        WeightsError: The file is damaged, too large, or asks for anything but weights.
+    """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     if size > FILE_LIMIT:
         raise WeightsError(
-            f"{path}: {size / 2**30:.1f} GiB; no weights that are known have more than "
-            f"{FILE_LIMIT >> 30} GiB, so it is not read"
+            f"{path}: {size / 2**30:.1f} GiB; no known weights exceed {FILE_LIMIT >> 30} GiB, so it is not read"
         )
     try:
         if stream.read(4) == b"PK\3\4":
@@ -248,13 +258,13 @@ def check_pickled(path: Path, stream: BinaryIO) -> None:
     except _RefusedNameError as refused:
         raise WeightsError(
             f"{path}: the file asks for '{refused}', which is neither weights nor what training usually leaves beside "
-            "them, so nothing of it was loaded; if you trust its origin, save its 'arch' and 'state_dict' alone, "
-            "with torch.save, on a machine that has no secrets"
+            "them, so nothing of it was loaded; if you trust its origin, load it on a machine without secrets and save "
+            "only its 'arch' and 'state_dict' with torch.save"
         ) from None
     except (MemoryError, RecursionError) as error:
         raise WeightsError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from error
     except Exception as error:
-        # Whatever a hostile or cut file does to the unpickler or the archive reader, it is the file's fault.
+        # A hostile or cut file can make the unpickler or the archive reader raise anything.
         reason = str(error) if isinstance(error, (ValueError, zipfile.BadZipFile)) else type(error).__name__
         raise WeightsError(f"{path}: broken, cut off or not a checkpoint ({reason}); copy or fetch it again") from error
     stream.seek(0)
@@ -268,25 +278,25 @@ def _check_archive(stream: BinaryIO, size: int) -> None:
         sizes = {record.filename: record.file_size for record in records}
         if len(sizes) != len(records):
             raise ValueError("a record occurs twice")
-        # Checkpoints are never compressed. What claims to be more than the file holds would fill the memory.
+        # Checkpoints are never compressed. A record that declares more than the file holds could fill the memory.
         if any(record.compress_type != zipfile.ZIP_STORED for record in records):
             raise ValueError("its records are compressed")
         if sum(sizes.values()) > size:
-            raise ValueError("its records claim to be more than the file holds")
+            raise ValueError("its records declare more than the file holds")
         root = next(
             (name[: -len("data.pkl")] for name in sizes if name.endswith("/data.pkl") and name.count("/") == 1), None
         )
         if root is None:
             raise ValueError("an archive without data.pkl")
         if f"{root}constants.pkl" in sizes:
-            raise ValueError("a TorchScript program, not a state")
+            raise ValueError("a TorchScript program, not weights")
         if sizes[f"{root}data.pkl"] > PICKLE_LIMIT:
-            raise ValueError("its pickle is far too long")
+            raise ValueError("its pickle is too long")
         walker = _PickleWalker(io.BytesIO(archive.read(f"{root}data.pkl")))
         walker.load()
     for storage in walker.storages.values():
         if sizes.get(f"{root}data/{storage.key}") != storage.element_count * storage.element_size:
-            raise ValueError(f"record {storage.key} is not as long as is said of it")
+            raise ValueError(f"record {storage.key} does not have its declared length")
 
 
 def _check_stream(stream: BinaryIO, size: int) -> None:
@@ -304,4 +314,4 @@ def _check_stream(stream: BinaryIO, size: int) -> None:
     if head.tell() + declared > size:
         raise ValueError("cut off: its tensors are more than the file holds")
     if not isinstance(values[4], list) or not all(isinstance(key, str) and key in storages for key in values[4]):
-        raise ValueError("its list of storages is not that of its tensors")
+        raise ValueError("its list of storages does not match its tensors")
