@@ -547,7 +547,7 @@ def make_stage(
         make_tab(f"{stage_name}_tab", title),
         *make_render_knobs(),
         *make_engine_knobs(stage_name),
-        *make_stage_knobs(stage_name, without=("engine",), group=""),
+        *make_stage_knobs(stage_name, exclude=("engine",), group=""),
         *views,
         *make_network_knobs(stage_name),
         *make_output_knobs(*make_stage_knobs("output", only=("compression",))),
@@ -587,7 +587,7 @@ def make_blend() -> Gizmo:
         *make_render_knobs(),
         *MIXING_KNOBS,
         *make_engine_knobs("blend"),
-        *make_stage_knobs("blend", without=("engine", "mix"), group=""),
+        *make_stage_knobs("blend", exclude=("engine", "mix"), group=""),
         *make_network_knobs("blend"),
         *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
         *make_info_knobs("stages.md"),
@@ -750,7 +750,7 @@ INPAINT_GIZMO = make_stage(
 )
 SWAP_OUTPUT_KNOBS = ("file", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
 LINKED_KNOBS = {
-    inner: {knob.name for knob in make_stage_knobs(inner.lower(), without=("mix",))}
+    inner: {knob.name for knob in make_stage_knobs(inner.lower(), exclude=("mix",))}
     for inner in ("Reenact", "Mask", "Inpaint", "Blend")
 }
 

@@ -1,4 +1,4 @@
-"""Run by the host at its start, with and without an interface. Nothing that goes wrong here may stop the host."""
+"""Run by Nuke at startup, with and without a GUI. An error here must not stop Nuke."""
 
 try:
     import os
@@ -9,7 +9,7 @@ try:
     _here = os.path.dirname(os.path.abspath(__file__)).replace("\\", "/")
     _root = os.path.dirname(_here)
     if _root not in sys.path:
-        sys.path.append(_root)  # for fsgan_core.contract, which needs the standard library alone
+        sys.path.append(_root)  # for fsgan_core.contract, which needs only the standard library
     nuke.pluginAddPath([_root + "/gizmos", _root + "/gizmos/icons"])
 
     from fsgan_nuke import callbacks

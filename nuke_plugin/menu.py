@@ -1,4 +1,4 @@
-"""Run by the host at its start, with an interface. Nothing that goes wrong here may stop the host."""
+"""Run by Nuke at startup, with a GUI. An error here must not stop Nuke."""
 
 try:
     from fsgan_nuke import menus

@@ -1,4 +1,7 @@
-"""What the buttons do. Each takes the node that it is on; errors are shown on that node."""
+"""The actions of the buttons. Each takes the node of its button; errors are shown on that node.
+
+Saved scripts call the actions by name, so a function here keeps its name.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from fsgan_nuke import exports, graph, paths, render_queue, status, stereo, view
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import show_message, show_text
 from fsgan_nuke.request import PendingRequest
-from fsgan_nuke.settings import load_settings as load_settings
+from fsgan_nuke.settings import load_settings
 
 log = logging.getLogger(__name__)
 
 
 def run_action(action: str) -> None:
+    """Runs an action on the current node and shows errors on that node."""
     node = nuke.thisNode()
     try:
         ACTIONS[action](node)
@@ -36,50 +40,56 @@ def run_action(action: str) -> None:
 
 
 def render_frame(node: Any) -> None:
+    """Renders the current frame of the node and of the FSGAN nodes before it."""
     render_queue.start_render(node, str(int(nuke.frame())))
 
 
 def render_range(node: Any) -> None:
-    """This node alone; what comes before it is taken as it is."""
+    """Renders only this node, over its frames."""
     if graph.get_node_class(node) == "FSGAN_Swap":
         render_queue.start_render(node)
     else:
-        render_queue.start_render(node, above=False)
+        render_queue.start_render(node, include_upstream=False)
 
 
 def render_here(node: Any) -> None:
+    """Renders the node and the FSGAN nodes before it, over its frames."""
     render_queue.start_render(node)
 
 
 def cancel(node: Any) -> None:
+    """Stops the node's render."""
     if not render_queue.cancel_render(node):
         render_queue.refresh_status(node)
 
 
 def reload(node: Any) -> None:
+    """Reads the node's frames again and refreshes its status."""
     for one in graph.list_swap_render_nodes(node) if graph.get_node_class(node) == "FSGAN_Swap" else [node]:
         render_queue.show_result(one)
         render_queue.refresh_status(one)
 
 
 def analyse(node: Any) -> None:
+    """Analyses the clip above the node."""
     render_queue.start_analysis(node)
 
 
 def view_map(node: Any) -> None:
+    """Opens the window with the source's views."""
     view_window.open_view_map(node)
 
 
 def doctor(node: Any = None) -> None:
-    """Tells what is installed, when the worker has answered."""
+    """Shows what is installed and what works on this machine, once the worker has answered."""
     weights_menu.forget_answers()
 
     def on_answer(request: PendingRequest) -> None:
-        found = request.result or {}
-        verdict = ["all is well"] if found.get("ok") else [f"PROBLEM: {one}" for one in found.get("problems", ())]
-        show_text(
-            "FSGAN: doctor", str(request.error) if request.error else "\n".join([*verdict, "", *found.get("lines", ())])
-        )
+        answer = request.result or {}
+        problems = [f"PROBLEM: {problem}" for problem in answer.get("problems", ())]
+        verdict = ["everything works"] if answer.get("ok") else problems
+        text = str(request.error) if request.error else "\n".join([*verdict, "", *answer.get("lines", ())])
+        show_text("FSGAN: doctor", text)
 
     request = get_shared_client().request(protocol.DoctorRequest(), on_end=on_answer)
     if not nuke.GUI:
@@ -87,31 +97,35 @@ def doctor(node: Any = None) -> None:
 
 
 def open_report(node: Any) -> None:
-    """The page on the node's last range, which a render writes where the node's `report` is on."""
-    made = graph.get_render_node(node)
-    pages = [Path(paths.get_report_folder(made, view)) / "summary.html" for view in stereo.list_node_views(made)]
-    page = pages[0]
-    for there in [page for page in pages if page.is_file()]:
-        webbrowser.open(there.as_uri())
-    if not any(page.is_file() for page in pages):
+    """Opens the report on the last range. A render writes it if the node's `report` is on."""
+    renderer = graph.get_render_node(node)
+    pages = [
+        Path(paths.get_report_folder(renderer, view)) / "summary.html" for view in stereo.list_node_views(renderer)
+    ]
+    existing = [page for page in pages if page.is_file()]
+    for page in existing:
+        webbrowser.open(page.as_uri())
+    if not existing:
         show_message(
-            f"There is no report of {node.name()} yet. Tick Output > report, then press Range or To here; it is "
-            f"written to {page.parent}."
+            f"There is no report of {node.name()} yet. Tick Output > write report, then press Range or To here. The "
+            f"report is written to {pages[0].parent}."
         )
 
 
 def open_manual(node: Any = None) -> None:
+    """Opens docs/nuke.md in the program that the system uses for such files."""
     webbrowser.open((Path(__file__).resolve().parents[2] / "docs" / "nuke.md").as_uri())
 
 
 def open_log(node: Any) -> None:
+    """Opens the worker's log. Raises InputError if the worker was never started."""
     greeting = get_shared_client().greeting
     path = greeting.log if greeting is not None else ""
     if not path:
         logs = sorted(load_settings().log_folder.glob("worker-*.log"), key=os.path.getmtime)
         path = str(logs[-1]) if logs else ""
     if not path:
-        raise InputError("the worker was never started; there is no log yet")
+        raise InputError("the worker has not been started yet, so there is no log")
     webbrowser.open(Path(path).as_uri())
 
 

@@ -1,4 +1,4 @@
-"""FSGAN_Analyse: its track file, and what the track says as curves on the node."""
+"""FSGAN_Analyse: its job for the worker, its track file, and the track as curves on the node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from fsgan_nuke.node_job import InputBranch, NodeJob, make_clip, read_knobs
 
 
 def make_analysis_job(node: Any, view: str) -> NodeJob:
-    """The analysis of a view of the clip above the node. Raises InputError or ColourError."""
+    """Makes the job that analyses one view of the clip above the node.
+
+    Raises:
+        InputError: Nothing is connected, or the script has no file.
+        ColourError: The script's colour management cannot be handed to the worker.
+    """
     colour = read_project_colour()
     branches: list[InputBranch] = []
     clip = make_clip(node, "target", view, colour, branches)
@@ -36,7 +41,11 @@ def make_analysis_job(node: Any, view: str) -> NodeJob:
 
 
 def load_node_track(node: Any, view: str) -> tracks.FaceTrack:
-    """The track of the person that an FSGAN_Analyse chooses, in a view; without its offsets. Raises TrackError."""
+    """Loads the track of the person that an FSGAN_Analyse chooses, in one view, without offsets.
+
+    Raises:
+        TrackError: There is no track file, or no such person in it.
+    """
     path = paths.get_track_path(node, view)
     if node["person"].value() == "point":
         return tracks.load_face_track(
@@ -46,39 +55,43 @@ def load_node_track(node: Any, view: str) -> tracks.FaceTrack:
 
 
 def fill_curves(node: Any, view: str) -> None:
-    """Sets the node's curves of a view from its track file; a clip without a face clears them. Raises TrackError."""
+    """Sets the node's curves of one view from its track file. If the clip has no face, the curves are cleared.
+
+    Raises:
+        TrackError: There is no track file, or it is damaged.
+    """
     split = view != stereo.list_views()[0]
     try:
-        found: Optional[Mapping[str, Any]] = tracks.make_curves(load_node_track(node, view))
+        curves: Optional[Mapping[str, Any]] = tracks.make_curves(load_node_track(node, view))
     except TrackError as error:
         if "has no person" not in str(error):
             raise
-        found = None
+        curves = None
     for name in ("centre", "face_size", "yaw", "pitch", "roll", "confidence"):
         knob = node[name]
         if split:
             knob.splitView(view)
         knob.clearAnimated(-1, view)
-        if found is not None:
-            for index, part in enumerate(found[name]):
+        if curves is not None:
+            for index, part in enumerate(curves[name]):
                 knob.setAnimated(index, view)
                 curve = knob.animation(index, view)
                 curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
 
 
 def _is_source_only(node: Any) -> bool:
-    """Whether all that hangs on the node's picture takes it as a source."""
-    wanted: set[str] = set()
+    """Whether every node that uses the node's picture uses it as a source or driver."""
+    uses: set[str] = set()
     for one in graph.list_render_nodes():
         for name in NODES[graph.get_node_class(one)].inputs:
             above = graph.find_analyse_node(graph.find_connected(one, name))
             if above is not None and above[0].fullName() == node.fullName():
-                wanted.add(name)
-    return bool(wanted) and wanted <= {"source", "driver"}
+                uses.add(name)
+    return bool(uses) and uses <= {"source", "driver"}
 
 
 def list_nodes_below(node: Any) -> list[Any]:
-    """The nodes of ours that use an FSGAN_Analyse."""
+    """Lists the FSGAN nodes that use an FSGAN_Analyse."""
     found = []
     for one in graph.list_render_nodes():
         used = (

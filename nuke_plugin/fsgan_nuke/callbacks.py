@@ -1,4 +1,4 @@
-"""What the host calls: frames that a Write needs on a farm, a panel that is opened or changed, the end of a script."""
+"""Functions that Nuke calls: for the frames of a Write on a farm, for panels, and when a script is loaded or closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from fsgan_nuke.host import call_later
 from fsgan_nuke.knobs import find_active_knobs
 from fsgan_nuke.node_job import make_node_job
 
-QUIET_SECONDS = 0.6  # seconds without a change, after which a node's status is asked for
+QUIET_SECONDS = 0.6  # without a change, before a node's status is refreshed
+# Knobs that are not parameters.
 IGNORED_KNOBS = (
     "status",
     "status_line",
@@ -34,13 +35,13 @@ IGNORED_KNOBS = (
 )
 
 _unwritten_inputs: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
-_changed_nodes: dict[str, float] = {}
-_seen_values: dict[str, str] = {}  # swap -> what the knobs behind its links were
-_timers: list[threading.Timer] = []
+_changed_nodes: dict[str, float] = {}  # node -> time of its last change
+_seen_values: dict[str, str] = {}  # swap -> the last values of the knobs behind its links
+_timers: list[threading.Timer] = []  # the one that runs, if any
 
 
 def install_callbacks() -> None:
-    """Once, at the host's start."""
+    """Registers the callbacks; called once, at startup."""
     for kind in NODES:
         nuke.addOnCreate(on_created, nodeClass=kind)
     nuke.addOnScriptLoad(on_script_loaded)
@@ -54,8 +55,10 @@ def install_callbacks() -> None:
 
 
 def on_created() -> None:
-    """A node is new, loaded or pasted. Frames that it says it shows and that are another node's (it is a copy, or came
-    from the script of another shot) are not shown. Nothing is begun here."""
+    """Clears the shown frames of a new, loaded or pasted node if they belong to another node.
+
+    That happens to a copy, and to a node from another shot's script. Nothing is rendered here.
+    """
     node = nuke.thisNode()
     for one in graph.list_inner_nodes(node):
         render_queue.forget_status(one)
@@ -65,12 +68,14 @@ def on_created() -> None:
             one["ready"].setValue(0)
 
 
-# A farm's render.
+# Rendering on a farm.
 
 
 def on_script_loaded() -> None:
-    """Without an interface: inputs that only the host can make are written now, since it cannot render them while it
-    renders. What goes wrong is told by the Write that needs them."""
+    """Without a GUI, writes the inputs that only Nuke can render: it cannot do that during another render.
+
+    Errors are kept and raised by the Write that needs the input.
+    """
     if nuke.GUI or results_are_rendered():
         return
     _unwritten_inputs.clear()
@@ -89,7 +94,7 @@ def on_script_loaded() -> None:
 
 
 def on_before_render() -> None:
-    """Without an interface: the nodes above a Write show the files that its frames will be made into."""
+    """Without a GUI, makes the nodes above a Write show the files that will be rendered for it."""
     if nuke.GUI:
         return
     root = nuke.root()
@@ -109,9 +114,11 @@ def on_before_render() -> None:
 
 
 def on_before_frame() -> None:
-    """Without an interface: renders what the frame about to be written needs and has not; in a job of `fsgan farm`,
-    what is there was rendered by the step before. A failure ends the host's render with the message. With an interface
-    nothing is rendered behind the artist's back."""
+    """Without a GUI, renders the missing FSGAN frames that a Write is about to use.
+
+    In a job of `fsgan farm` an earlier step has rendered them. A failure stops Nuke's render with its message. With a
+    GUI nothing is rendered without the artist asking.
+    """
     if nuke.GUI:
         return
     for view in stereo.list_written_views(nuke.thisNode()):
@@ -120,7 +127,7 @@ def on_before_frame() -> None:
 
 
 def render_missing_frame(node: Any, frame: int, view: str) -> None:
-    """Raises RuntimeError, as the host expects it of a render."""
+    """Renders one frame of one view of a node. Raises RuntimeError, which stops Nuke's render."""
     name = str(node.fullName())
     try:
         if results_are_rendered() and os.path.isfile(input_writes.fill_frame(paths.get_result_pattern(node), frame)):
@@ -128,22 +135,22 @@ def render_missing_frame(node: Any, frame: int, view: str) -> None:
         if name in _unwritten_inputs:
             raise FsganError(_unwritten_inputs[name])
         job = make_node_job(node, str(frame), view)
-        lacking = [branch for branch in job.branches if input_writes.find_frames_to_write(branch, [frame])]
-        if lacking:
+        missing = [branch for branch in job.branches if input_writes.find_frames_to_write(branch, [frame])]
+        if missing:
             raise FsganError(
-                f"the input '{lacking[0].name}' is not written for this frame; press Render on the node "
-                "in a session with an interface, or call fsgan_nuke.callbacks.on_script_loaded() before the render"
+                f"the input '{missing[0].name}' is not written for this frame; press Render frame on the node in a "
+                "session with a GUI, or call fsgan_nuke.callbacks.on_script_loaded() before the render"
             )
-        render_queue.start_render(node, str(frame), above=False, only=(view,))
+        render_queue.start_render(node, str(frame), include_upstream=False, views=(view,))
     except FsganError as error:
         raise RuntimeError(f"{name}, frame {frame}: {error}") from error
 
 
-# A panel.
+# Panels.
 
 
 def on_knob_changed() -> None:
-    """Only while a panel is open: the status is asked for when the artist has stopped changing things."""
+    """Schedules a refresh of the node's status; called while its panel is open."""
     knob = nuke.thisKnob().name()
     if knob in IGNORED_KNOBS or knob.endswith(weights_menu.NOTE_SUFFIX):
         return
@@ -153,7 +160,7 @@ def on_knob_changed() -> None:
 
 
 def on_update_ui() -> None:
-    """Of a swap: its knobs are links, and a change of what is behind them need not be told as a change of the swap."""
+    """Detects changes on a swap: its knobs are links, and Nuke may not report a change behind a link."""
     node = nuke.thisNode()
     if not node.shown():
         return
@@ -181,13 +188,13 @@ def _mark_changed(node: Any) -> None:
 
 
 def disable_inactive_knobs(node: Any) -> None:
-    """What does not count as the other knobs stand cannot be changed."""
+    """Disables the knobs that have no effect with the present values of other knobs."""
     for stage, prefix in graph.list_node_stages(node):
-        for name, counts in find_active_knobs(
+        for name, is_active in find_active_knobs(
             stage, lambda name: graph.resolve_link(node[name]).value(), lambda name: name in node.knobs(), prefix
         ).items():
-            if bool(node[name].enabled()) != counts:
-                node[name].setEnabled(counts)
+            if bool(node[name].enabled()) != is_active:
+                node[name].setEnabled(is_active)
 
 
 def _start_timer(seconds: float) -> None:
@@ -198,12 +205,12 @@ def _start_timer(seconds: float) -> None:
 
 
 def _on_timer() -> None:
-    """In the timer's thread."""
+    """Called in the timer's thread."""
     _timers.clear()
     last = max(_changed_nodes.values(), default=0.0)
-    rest = QUIET_SECONDS - (time.monotonic() - last)
-    if rest > 0.01:
-        _start_timer(rest)
+    remaining = QUIET_SECONDS - (time.monotonic() - last)
+    if remaining > 0.01:
+        _start_timer(remaining)
     else:
         call_later(_refresh_changed)
 
@@ -223,7 +230,7 @@ def _refresh_changed() -> None:
 
 
 def on_script_closed() -> None:
-    """A script is closed: nobody waits for its renders any more."""
+    """Cancels the renders and closes the windows of a script that is closed."""
     render_queue.cancel_all_renders()
     view_window.close_all_windows()
     if not nuke.GUI:

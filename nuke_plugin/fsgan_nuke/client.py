@@ -1,14 +1,14 @@
-"""The worker, as the nodes see it: requests go out, events and results come back, and nobody waits who need not.
+"""Talks to the worker process: sends requests, and receives events and results.
 
-    client = shared()
-    request = client.request(protocol.Render(shot=..., frames="1001-1010"), on_event=show)
+    client = get_shared_client()
+    request = client.request(protocol.RenderRequest(shot=..., frames="1001-1010"), on_event=show)
     ...
     request.cancel()
 
-`request` returns at once, whatever state the worker is in: a thread starts it when it is needed, speaks to it, and
-starts it again after a crash. Requests that a crash met in the middle fail with a WorkerError that says which frames
-were in the making and how the log ends; those that had not begun go to the next worker. Knows nothing of the host:
-callbacks come in threads of the client.
+`request` returns at once, whatever state the worker is in. A thread starts the worker when it is needed, talks to it,
+and starts it again after a crash. A request that was running during a crash fails with a WorkerError that names the
+frames being rendered and quotes the end of the log; a request that had not started goes to the next worker. This module
+does not import nuke. Callbacks are called in threads of the client.
 """
 
 from __future__ import annotations
@@ -33,41 +33,48 @@ from fsgan_nuke.settings import Settings
 log = logging.getLogger(__name__)
 
 CLIENT_NAME = "fsgan_nuke"
-MAX_TRIES = 2  # how often a request that had not begun is handed to another worker
-MAX_WAITING = 1000
+MAX_TRIES = 2  # how often a request that had not started goes to another worker
+MAX_WAITING = 1000  # requests
 TICK_SECONDS = 0.25
-SLOW_START_SECONDS = 10.0  # seconds of a start, from which on those who wait are told
+SLOW_START_SECONDS = 10.0  # after so long, waiting requests get a message that the worker is slow
 
 WorkerCommand = Callable[[Settings, Any], List[str]]
 
 
 class Client:
-    """Keeps a worker.
+    """Keeps one worker process running and sends requests to it.
 
-    settings: read anew for every start of a worker, by the function given. command: what starts it, for tests.
-    start_timeout: seconds until a worker must answer. silence: seconds without a sign of life after which that is
-    told. cancel_grace: seconds for a cancelled request to end, before the worker is killed. idle: seconds without
-    requests after which the worker is ended, 0 for never.
+    Args:
+        load_settings: Called before every start of a worker.
+        name: Name of the client, for the worker's log.
+        command: Makes the worker's command line.
+        start_timeout: Seconds until a new worker must answer.
+        silence_seconds: Seconds without a message from the worker, after which the requests get a warning.
+        cancel_grace: Seconds for a cancelled request to end, before the worker is killed.
+        idle_seconds: Seconds without requests, after which the worker is ended; 0 for never.
+
+    Attributes:
+        last_crash: Message of the worker's last crash, "" if there was none.
     """
 
     def __init__(
         self,
-        settings: Callable[[], Settings] = preferences.load_settings,
+        load_settings: Callable[[], Settings] = preferences.load_settings,
         *,
         name: str = CLIENT_NAME,
         command: WorkerCommand = make_worker_command,
         start_timeout: float = 180.0,
-        silence: float = 30.0,
+        silence_seconds: float = 30.0,
         cancel_grace: float = 30.0,
-        idle: float = 3600.0,
+        idle_seconds: float = 3600.0,
     ) -> None:
-        self._settings = settings
+        self._load_settings = load_settings
         self._name = name
         self._command = command
         self._start_timeout = start_timeout
-        self._silence_seconds = silence
+        self._silence_seconds = silence_seconds
         self._cancel_grace = cancel_grace
-        self._idle_seconds = idle
+        self._idle_seconds = idle_seconds
         self._lock = threading.Condition()
         self._last_id = 0
         self._requests: Dict[int, PendingRequest] = {}
@@ -83,34 +90,38 @@ class Client:
         self.last_crash = ""
         _clients.add(self)
 
-    # For callers.
-
     def request(
         self,
         message: protocol.ProtocolRequest,
         on_event: Optional[EventCallback] = None,
         on_end: Optional[Callable[[PendingRequest], None]] = None,
     ) -> PendingRequest:
-        """Sends a request; its number is set here. on_event: each event of it. on_end: once, with the request; both in
-        threads of the client. Returns at once; a worker that cannot be started is an error of the request."""
+        """Sends a request and returns at once. If the worker cannot be started, the request ends with that error.
+
+        Args:
+            message: The request; its number is set here.
+            on_event: Called with each event of the request, in a thread of the client.
+            on_end: Called once with the request when it has ended, in a thread of the client.
+        """
         with self._lock:
             self._last_id += 1
-            made = PendingRequest(self.cancel, replace(message, id=self._last_id), on_event, on_end)
-            crowded = len(self._requests) >= MAX_WAITING
-            closed = self._is_closing
-            if not crowded and not closed:
+            request = PendingRequest(self.cancel, replace(message, id=self._last_id), on_event, on_end)
+            is_full = len(self._requests) >= MAX_WAITING
+            is_closed = self._is_closing
+            if not is_full and not is_closed:
                 self._last_used = time.monotonic()
-                self._requests[made.id] = made
-                self._queue.append(made)
+                self._requests[request.id] = request
+                self._queue.append(request)
                 self._start_threads()
                 self._lock.notify_all()
-        if closed:
-            made.finish(WorkerError("the worker is being closed"))
-        elif crowded:
-            made.finish(WorkerError(f"{MAX_WAITING} requests wait for the worker already; it does not do them"))
-        return made
+        if is_closed:
+            request.finish(WorkerError("the worker is being closed"))
+        elif is_full:
+            request.finish(WorkerError(f"{MAX_WAITING} requests are already waiting for the worker"))
+        return request
 
     def cancel(self, request: PendingRequest) -> None:
+        """Asks the worker to stop a request; a request that has not been sent ends at once."""
         at_once = False
         with self._lock:
             if request.has_ended or request.cancel_time:
@@ -124,24 +135,28 @@ class Client:
                 self._queue.append((protocol.CancelRequest(self._last_id, target=request.id), request.process))
                 self._lock.notify_all()
         if at_once:
-            request.finish(CancelledError("cancelled before it began"))
+            request.finish(CancelledError("cancelled before it started"))
 
     def cancel_all(self) -> None:
-        """When a script is closed: nobody waits for the results any more."""
+        """Cancels all requests."""
         with self._lock:
             pending = list(self._requests.values())
         for request in pending:
             request.cancel()
 
     def restart(self) -> None:
-        """Ends the worker, whatever it does. The next request starts another one, by the settings as they are then."""
+        """Kills the worker. The next request starts a new one with the settings of that moment."""
         with self._lock:
             process = self._process
         if process is not None:
             process.kill()
 
     def close(self, grace: float = 3.0) -> None:
-        """Ends the worker for good. Takes up to `grace` seconds and two more."""
+        """Ends the worker for good.
+
+        Args:
+            grace: Seconds for the worker to end by itself; killing it may take two more.
+        """
         with self._lock:
             self._is_closing = True
             process, self._process = self._process, None
@@ -150,25 +165,25 @@ class Client:
             self._queue.clear()
             self._lock.notify_all()
         for request in pending:
-            request.finish(CancelledError("cancelled, since the worker is being closed"))
+            request.finish(CancelledError("cancelled, because the worker is being closed"))
         if process is not None:
             process.end(grace)
         _clients.discard(self)
 
     @property
     def pid(self) -> int:
-        """Of the worker; 0 while there is none."""
+        """The worker's process number; 0 if there is no worker."""
         process = self._process
         return process.pid if process is not None and process.is_alive else 0
 
     @property
     def greeting(self) -> Optional[protocol.HelloEvent]:
-        """What the worker said of itself; None while there is none."""
+        """The worker's first answer; None before that."""
         return self._greeting
 
     @property
     def heartbeat(self) -> Optional[protocol.HeartbeatEvent]:
-        """The last one."""
+        """The worker's latest heartbeat; None before the first."""
         return self._heartbeat
 
     # The threads.
@@ -183,9 +198,9 @@ class Client:
                 thread.start()
 
     def _run_keeper(self) -> None:
-        """Sends what waits, and starts a worker where that is needed."""
+        """Sends queued requests, and starts a worker if needed."""
         if hasattr(signal, "pthread_sigmask"):
-            # A host that embeds Python may not ignore the signal of a broken pipe, which would end it.
+            # An application that embeds Python may not ignore SIGPIPE, which would then end the application.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
         while True:
             with self._lock:
@@ -212,12 +227,14 @@ class Client:
             with self._lock:
                 if request.cancel_time or self._is_closing:
                     return
-                ended = self._process is not process
-                if not ended:
+                has_ended = self._process is not process
+                if not has_ended:
                     request.process = process
-            if ended and request.tries > MAX_TRIES:
-                raise WorkerError(f"the worker dies at once ({process.describe_ending()}){_describe_log(process)}")
-            if ended:
+            if has_ended and request.tries > MAX_TRIES:
+                raise WorkerError(
+                    f"the worker dies right after its start ({process.describe_ending()}){_describe_log_end(process)}"
+                )
+            if has_ended:
                 with self._lock:
                     self._queue.appendleft(request)
                 return
@@ -225,18 +242,19 @@ class Client:
         except FsganError as error:
             self._end_request(request, error)
         except OSError:
-            log.debug("the worker ended before %s was sent", request.message.name)  # _ended sees to the request
+            # _on_worker_end handles the request.
+            log.debug("the worker ended before %s was sent", request.message.name)
         except Exception as error:
             log.exception("%s could not be sent", request.message.name)
             self._end_request(request, WorkerError(f"the worker does not start, {type(error).__name__}: {error}"))
 
     def _get_ready_process(self) -> WorkerProcess:
-        """A worker that has answered. Raises WorkerError."""
+        """Returns a worker that has answered; starts one if needed. Raises WorkerError."""
         with self._lock:
             process = self._process
         if process is not None and process.is_alive:
             return process
-        settings = self._settings()
+        settings = self._load_settings()
         log_file = choose_log_file(settings.log_folder)
         with self._lock:
             self._greeting, self._refusal, self._heartbeat, self._is_silent = None, None, None, False
@@ -250,58 +268,60 @@ class Client:
             self._on_worker_end,
         )
         with self._lock:
-            if self._is_closing:
-                closing = True
-            else:
-                closing, self._process = False, process
-        if closing:
+            is_closing = self._is_closing
+            if not is_closing:
+                self._process = process
+        if is_closing:
             process.kill()
-            raise CancelledError("cancelled, since the worker is being closed")
+            raise CancelledError("cancelled, because the worker is being closed")
         try:
             process.send(hello)
         except OSError:
-            log.debug("the worker ended before it was greeted")
+            log.debug("the worker ended before the first message")
         self._await_greeting(process)
         return process
 
     def _await_greeting(self, process: WorkerProcess) -> None:
-        """Raises WorkerError, and ends the worker then."""
-        begun = time.monotonic()
-        told = False
+        """Waits for the worker's first answer. If none comes, ends the worker and raises WorkerError."""
+        start = time.monotonic()
+        is_reported = False
         while True:
             with self._lock:
                 self._lock.wait_for(
                     lambda: self._greeting is not None or self._refusal is not None or self._process is not process,
                     TICK_SECONDS,
                 )
-                greeting, refused, gone = self._greeting, self._refusal, self._process is not process
-            spent = time.monotonic() - begun
+                greeting, refusal, has_ended = self._greeting, self._refusal, self._process is not process
+            spent = time.monotonic() - start
             if greeting is not None:
                 return
-            if refused is not None:
+            if refusal is not None:
                 process.end(1.0)
-                raise WorkerError(f"the worker refuses this plugin: {refused}")
-            if gone:
-                raise WorkerError(f"the worker does not start ({process.describe_ending()}){_describe_log(process)}")
+                raise WorkerError(f"the worker refuses this plugin: {refusal}")
+            if has_ended:
+                raise WorkerError(
+                    f"the worker does not start ({process.describe_ending()}){_describe_log_end(process)}"
+                )
             if spent > self._start_timeout:
                 process.kill()
                 raise WorkerError(
-                    f"the worker has not answered within {self._start_timeout:g} s of its start{_describe_log(process)}"
+                    f"the worker has not answered within {self._start_timeout:g} s of its start"
+                    f"{_describe_log_end(process)}"
                 )
-            if spent > SLOW_START_SECONDS and not told:
-                told = True
+            if spent > SLOW_START_SECONDS and not is_reported:
+                is_reported = True
                 self._notify_all(protocol.ProgressEvent(step="starting", message="the worker is slow to start"))
 
     def _on_worker_event(self, process: WorkerProcess, event: protocol.ProtocolEvent) -> None:
-        """In the process's reader thread."""
+        """Handles an event; called in the process's reader thread."""
         if isinstance(event, protocol.HelloEvent):
             with self._lock:
                 if event.protocol == protocol.PROTOCOL_VERSION:
                     self._greeting = event
                 else:
                     self._refusal = WorkerError(
-                        f"it speaks protocol {event.protocol}, the plugin "
-                        f"{protocol.PROTOCOL_VERSION}; install the same version of both"
+                        f"the worker speaks protocol {event.protocol}, the plugin {protocol.PROTOCOL_VERSION}; "
+                        "install the same version of both"
                     )
                 self._lock.notify_all()
             return
@@ -324,28 +344,28 @@ class Client:
             request.handle_event(event)
 
     def _on_worker_end(self, process: WorkerProcess) -> None:
-        """In the process's reader thread, when the worker is no more."""
+        """Ends or requeues the requests of a worker that has ended; called in the process's reader thread."""
         lost: List[PendingRequest] = []
         with self._lock:
-            met = [request for request in self._requests.values() if request.process is process]
+            affected = [request for request in self._requests.values() if request.process is process]
             if self._process is process:
                 self._process = None
-            for request in met:
+            for request in affected:
                 if request.has_begun or request.cancel_time or request.tries > MAX_TRIES:
                     lost.append(request)
                 else:
                     request.process = None
                     self._queue.append(request)
             self._lock.notify_all()
-            closing = self._is_closing
+            is_closing = self._is_closing
         for request in lost:
             if request.cancel_time:
-                self._end_request(request, CancelledError("cancelled; the worker did not stop by itself and was ended"))
+                self._end_request(request, CancelledError("cancelled; the worker did not stop and was killed"))
                 continue
             self.last_crash = describe_crash(process, request)
             log.error("%s", self.last_crash)
             self._end_request(request, WorkerError(self.last_crash))
-        if not closing:
+        if not is_closing:
             log.info("the worker %d has ended: %s", process.pid, process.describe_ending())
 
     def _end_request(self, request: PendingRequest, outcome: Union[Mapping[str, Any], FsganError]) -> None:
@@ -361,7 +381,7 @@ class Client:
             request.handle_event(event)
 
     def _run_watch(self) -> None:
-        """Signs of life, cancelled requests that do not end, and a worker that nobody needs."""
+        """Watches for a silent worker, for cancelled requests that do not end, and for a worker that is not used."""
         while True:
             with self._lock:
                 if self._lock.wait_for(lambda: self._is_closing, TICK_SECONDS):
@@ -376,18 +396,18 @@ class Client:
                 log.warning("a cancelled request has not ended in %g s; the worker is killed", self._cancel_grace)
                 process.kill()
             elif self._idle_seconds and not pending and now - used > self._idle_seconds:
-                log.info("nobody needed the worker for %g s; it is ended", self._idle_seconds)
+                log.info("the worker was not used for %g s and is ended", self._idle_seconds)
                 process.end(5.0)
 
     def _check_silence(self, seconds: float) -> None:
-        silent = seconds > self._silence_seconds
-        if silent == self._is_silent:
+        is_silent = seconds > self._silence_seconds
+        if is_silent == self._is_silent:
             return
-        self._is_silent = silent
+        self._is_silent = is_silent
         text = (
-            f"the worker has given no sign of life for {seconds:.0f} s; it may be stuck (cancel ends it)"
-            if silent
-            else "the worker gives signs of life again"
+            f"the worker has not answered for {seconds:.0f} s; it may be stuck (press Cancel to end it)"
+            if is_silent
+            else "the worker answers again"
         )
         log.warning("%s", text)
         self._notify_all(protocol.LogEvent(level="warning", message=text))
@@ -399,7 +419,7 @@ _shared_lock = threading.Lock()
 
 
 def get_shared_client() -> Client:
-    """The client of this process."""
+    """Returns the client of this process; makes it at the first call."""
     global _shared_client
     with _shared_lock:
         if _shared_client is None or _shared_client._is_closing:
@@ -408,7 +428,7 @@ def get_shared_client() -> Client:
 
 
 def close_all_clients() -> None:
-    """When the host ends."""
+    """Ends all workers; called when Nuke ends."""
     for client in list(_clients):
         client.close(grace=2.0)
 
@@ -417,22 +437,23 @@ atexit.register(close_all_clients)
 
 
 def describe_crash(process: WorkerProcess, request: PendingRequest) -> str:
-    """What is told of a crash: the frames that were in the making, how it ended, the end of the log."""
+    """Describes a crash: how the worker ended, the frames that were being rendered, and the end of its log."""
     frames = sorted(request.frames)
     where = ""
     if frames:
         numbers = ", ".join(str(frame) for frame in frames)
-        where = f" with frame{'s' if len(frames) > 1 else ''} {numbers} in the making"
-    return f"the worker died ({process.describe_ending()}) during {request.message.name}{where}{_describe_log(process)}"
+        where = f" of frame{'s' if len(frames) > 1 else ''} {numbers}"
+    ending = process.describe_ending()
+    return f"the worker died ({ending}) during {request.message.name}{where}{_describe_log_end(process)}"
 
 
-def _describe_log(process: WorkerProcess) -> str:
+def _describe_log_end(process: WorkerProcess) -> str:
     end = process.read_log_end()
     return f"; its log is {process.log_file}" + (f" and ends:\n{end}" if end else "")
 
 
 def _make_error(event: protocol.ErrorEvent) -> FsganError:
-    """The error that the worker told, of its own class."""
+    """Makes the error that the worker reported, of its own class."""
     kind = getattr(errors, event.error, FsganError)
     if not (isinstance(kind, type) and issubclass(kind, FsganError)) or kind is errors.FramesFailedError:
         kind = FsganError

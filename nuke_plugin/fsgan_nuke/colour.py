@@ -1,4 +1,4 @@
-"""The script's colour management, in the words of the worker."""
+"""Reads the script's colour management and translates it for the worker."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import nuke
 
 from fsgan_core.contract.errors import ColourError
 
-# What Nuke's own (non-OCIO) names mean in an OCIO config: aliases that the ACES configs and the worker know. The other
-# own names are curves that no config has; pictures in them are handed over by an internal Write, as linear.
+# Nuke's own (non-OCIO) space names -> aliases in the ACES configs, which the worker uses. No config has Nuke's other
+# curves; pictures in those spaces go through an internal Write, as linear.
 NATIVE_SPACES = {"linear": "lin_rec709_srgb", "sRGB": "srgb_tx"}
 
 
 @dataclass(frozen=True)
 class ProjectColour:
-    """config: for `colour.config` ("" is the worker's default). working: the space of pictures inside the script, as
-    the config names it. managed: "Nuke" or "OCIO"."""
+    """A script's colour management.
+
+    Attributes:
+        config: The OCIO config, for `colour.config`; "" is the worker's default.
+        working_space: Space of pictures inside the script, by its name in the config.
+        management: "Nuke" or "OCIO".
+    """
 
     config: str
     working_space: str
@@ -26,19 +31,23 @@ class ProjectColour:
 
 
 def read_project_colour() -> ProjectColour:
-    """Raises ColourError where the script names a config that cannot be handed on."""
+    """Reads the project settings.
+
+    Raises:
+        ColourError: The script uses a config that the worker cannot open, or a working space that it cannot use.
+    """
     root = nuke.root()
-    managed = str(root["colorManagement"].value())
-    working = _strip_menu_text(str(root["workingSpaceLUT"].value()))
-    if managed != "OCIO":
-        if working not in NATIVE_SPACES:
+    management = str(root["colorManagement"].value())
+    working_space = _strip_menu_text(str(root["workingSpaceLUT"].value()))
+    if management != "OCIO":
+        if working_space not in NATIVE_SPACES:
             raise ColourError(
-                f"the script's working space is {working}; without OCIO the nodes work in linear only. "
+                f"the script's working space is {working_space}; without OCIO the nodes work in linear only. "
                 "Set Project Settings > Color to linear, or use OCIO."
             )
-        return ProjectColour(os.environ.get("OCIO", ""), NATIVE_SPACES[working], managed)
+        return ProjectColour(os.environ.get("OCIO", ""), NATIVE_SPACES[working_space], management)
     if os.environ.get("OCIO"):
-        return ProjectColour(os.environ["OCIO"], working, managed)
+        return ProjectColour(os.environ["OCIO"], working_space, management)
     name = str(root["OCIO_config"].value())
     path = (
         _read_config_path(root, "customOCIOConfigPath")
@@ -46,17 +55,17 @@ def read_project_colour() -> ProjectColour:
         else _read_config_path(root, "OCIOConfigPath")
     )
     if path:
-        return ProjectColour(path, working, managed)
+        return ProjectColour(path, working_space, management)
     if name.startswith(("cg-config-", "studio-config-")):
-        return ProjectColour(f"ocio://{name}", working, managed)
+        return ProjectColour(f"ocio://{name}", working_space, management)
     raise ColourError(
-        f"the script uses the OCIO config {name}, whose file is not known here. Set the environment "
-        "variable OCIO to it, or choose it as a custom config in the Project Settings."
+        f"the script uses the OCIO config {name}, but its file is unknown. Set the environment variable "
+        "OCIO to the file, or choose it as a custom config in the Project Settings."
     )
 
 
 def read_space(node: Any, colour: ProjectColour) -> str:
-    """The colour space of a Read's file as the worker names it; "" where only the host can convert it."""
+    """Returns the colour space of a Read's file by the worker's name; "" if only Nuke can convert it."""
     if node["raw"].value():
         return colour.working_space
     name = _strip_menu_text(str(node["colorspace"].value()))
@@ -68,7 +77,7 @@ def read_space(node: Any, colour: ProjectColour) -> str:
 
 
 def _get_default_space(node: Any) -> str:
-    """The project's setting for files of the Read's kind; "" where the kind is not known for sure."""
+    """Returns the project's default space for files like the Read's; "" if the kind of file is not certain."""
     suffix = os.path.splitext(str(nuke.filename(node) or ""))[1].lower()
     knob = {
         ".exr": "floatLut",
@@ -84,8 +93,7 @@ def _get_default_space(node: Any) -> str:
 
 
 def _strip_menu_text(name: str) -> str:
-    """The space behind a menu's text: "default (sRGB)" means sRGB, "ACES/ACEScg" stands in a submenu, "a\\tb" is a
-    value and its label."""
+    r"""Returns the space of a menu item: sRGB for "default (sRGB)", ACEScg for "ACES/ACEScg", a for "a\tlabel"."""
     name = name.partition("\t")[0].strip()
     if name.startswith("default (") and name.endswith(")"):
         name = name[len("default (") : -1]

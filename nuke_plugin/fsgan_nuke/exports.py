@@ -1,4 +1,4 @@
-"""Tracks as nodes of the host beside an FSGAN_Analyse, one for each view, and edits of theirs back into the track."""
+"""Makes Nuke nodes from a track, one for each view, and takes edits of their points back into the track."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ import nuke
 from fsgan_core.contract.errors import InputError
 from fsgan_nuke import analysis, graph, status, stereo, tracks
 
-VIEW_MARK = "fsgan_view"  # a knob of a node that was made from a track: which view's
+VIEW_MARK = "fsgan_view"  # knob of a node that was made from a track: the track's view
 
 
 def to_tracker(node: Any) -> None:
+    """Makes a Tracker with the steady landmarks."""
     for view, track in _iterate_tracks(node):
         _make_node(node, "Tracker4", _format_knobs(tracks.make_tracker_knobs(track)), "FSGAN_Tracker", view)
 
 
 def to_corner_pin(node: Any) -> None:
+    """Makes a CornerPin2D that follows the face."""
     for view, track in _iterate_tracks(node):
         _make_node(node, "CornerPin2D", _format_knobs(tracks.make_corner_pin_knobs(track)), "FSGAN_CornerPin", view)
 
 
 def to_points(node: Any) -> None:
-    """A NoOp with each landmark as a pair of curves."""
+    """Makes a NoOp with each landmark as a pair of curves."""
     for view, track in _iterate_tracks(node):
         _make_node(node, "NoOp", tracks.make_points_knobs(track), "FSGAN_Points", view)
 
 
 def to_roto(node: Any) -> None:
-    """A Roto whose shape is keyed at every frame of the track, and is not there where the face is not."""
+    """Makes a Roto with the face's outline, keyed at every frame of the track and hidden in frames without the face."""
     import nuke.rotopaint as paint
 
     for view, track in _iterate_tracks(node):
@@ -37,25 +39,30 @@ def to_roto(node: Any) -> None:
         curves = _make_node(node, "Roto", "", "FSGAN_Roto", view)["curves"]
         shape = paint.Shape(curves, type="bezier")
         shape.name = "face"
-        hero = stereo.list_views()[0]  # what is keyed there holds for every view
+        hero = stereo.list_views()[0]  # its keys apply to every view
         for index, (x, y) in enumerate(outlines[min(outlines)]):
             shape.append(paint.ShapeControlPoint(x, y))
             for frame, points in outlines.items():
                 shape[index].center.addPositionKey(frame, (points[index][0], points[index][1]), hero)
         if max(outlines) - min(outlines) >= len(outlines):
             attributes = shape.getAttributes()
-            for frame in tracks.add_gap_frames(outlines):
+            for frame in tracks.list_key_frames(outlines):
                 attributes.addKey(frame, attributes.kVisibleAttribute, float(frame in outlines), hero)
         curves.rootLayer.append(shape)
         curves.changed()
 
 
 def take_edits(node: Any) -> None:
-    """Points that were moved in the selected Tracker or node of points become overrides in the track file."""
+    """Writes the points that were moved in the selected Tracker or Points node into the track file, as overrides.
+
+    Raises:
+        InputError: Not exactly one such node is selected.
+        TrackError: The track file or the Tracker cannot be read.
+    """
     first = next(iter(tracks.POINT_KNOBS))
     chosen = [one for one in nuke.selectedNodes() if one.Class() == "Tracker4" or first in one.knobs()]
     if len(chosen) != 1:
-        raise InputError("select the one Tracker, or node of points, whose points you moved, then press this again")
+        raise InputError("select one Tracker or Points node whose points you moved, then press the button again")
     view = str(chosen[0][VIEW_MARK].value()) if VIEW_MARK in chosen[0].knobs() else ""
     if view not in stereo.list_views():
         view = stereo.list_views()[0]
@@ -66,7 +73,7 @@ def take_edits(node: Any) -> None:
         analysis.fill_curves(node, view)
     count = sum(len(points) for points in moved.values())
     status.show_status(
-        node, status.Status(status.UP_TO_DATE, f"{count} points taken" if count else "no point was moved")
+        node, status.Status(status.UP_TO_DATE, f"{count} moved points taken over" if count else "no point was moved")
     )
 
 
@@ -79,7 +86,7 @@ def _iterate_tracks(node: Any) -> Iterator[tuple[str, tracks.FaceTrack]]:
 
 
 def _read_points(chosen: Any, track: tracks.FaceTrack) -> dict[str, dict[int, tuple[float, float]]]:
-    """The points of a node that was made from a track, name -> frame -> point."""
+    """Reads the points of a node that was made from a track: name -> frame -> point."""
     if chosen.Class() == "Tracker4":
         return tracks.parse_tracker_points(chosen["tracks"].toScript(False))
     return {
@@ -94,7 +101,7 @@ def _format_knobs(knobs: dict[str, str]) -> str:
 
 
 def _make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
-    """A node beside ours, in the same group, from the text of its knobs; one step of undo."""
+    """Makes a node beside ours, in the same group, from the text of its knobs, as one undo step."""
     number = stereo.list_views().index(view)
     lines = ["inputs 0", f"xpos {int(node.xpos()) + 120 * (number + 1)}", f"ypos {int(node.ypos())}", knobs]
     if stereo.has_several_views():

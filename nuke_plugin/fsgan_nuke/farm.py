@@ -1,4 +1,4 @@
-"""A script on a render farm: `FSGAN > Submit to farm...`, and what the job's first task does in Nuke."""
+"""Renders a script on a farm: `FSGAN > Submit to farm...`, and the job's first task, which runs in Nuke."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from fsgan_nuke.request import PendingRequest
 from fsgan_nuke.settings import load_settings
 
 NODES_VERSION = 1
-RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": a farm has rendered our nodes' frames already
-SUBMIT_VARIABLE = "FSGAN_SUBMIT"  # the command that sends a job's folder
+RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": an earlier step of the farm's job has rendered the FSGAN nodes
+SUBMIT_VARIABLE = "FSGAN_SUBMIT"  # the command that submits a job's folder
 
 
 def results_are_rendered() -> bool:
+    """Whether an earlier step of the farm's job has rendered the frames of the FSGAN nodes."""
     return os.environ.get(RESULTS_VARIABLE) == "rendered"
 
 
@@ -33,25 +34,41 @@ def results_are_rendered() -> bool:
 
 
 def prepare(words: Sequence[str]) -> None:
-    """Opens a script, writes the inputs of our nodes that only Nuke can make, and what each node shall render.
+    """Opens a script, writes the inputs that only Nuke can render, and a file with the job of each FSGAN node.
 
-    words: of the command line; script=FILE, nodes=FILE to write, frames=RANGE, writes=NAME,NAME. Raises FsganError.
+    Args:
+        words: The command line: script=FILE, nodes=FILE (to write), frames=RANGE, writes=NAME,NAME.
+
+    Raises:
+        FsganError: An input cannot be written, or a Write does not exist.
     """
-    given = dict(word.split("=", 1) for word in words if "=" in word)
+    options = dict(word.split("=", 1) for word in words if "=" in word)
     try:
-        nuke.scriptOpen(given["script"])
+        nuke.scriptOpen(options["script"])
         write_nodes(
-            given["nodes"],
-            given["frames"].replace(":", "x"),
-            [name for name in given.get("writes", "").split(",") if name],
+            options["nodes"],
+            options["frames"].replace(":", "x"),
+            [name for name in options.get("writes", "").split(",") if name],
         )
     except FsganError as error:
-        print(f"openjd_fail: {' '.join(str(error).split())}", flush=True)  # for the engine; Nuke says where
+        print(f"openjd_fail: {' '.join(str(error).split())}", flush=True)  # read by the farm; Nuke prints the traceback
         raise
 
 
 def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
-    """Names of the nodes. Raises FsganError."""
+    """Writes the inputs and the jobs of the FSGAN nodes above some Writes.
+
+    Args:
+        file: The JSON file to write.
+        frames: Frame range, as in a knob.
+        writes: Names of the Writes.
+
+    Returns:
+        Names of the nodes; in a stereo script each with its view.
+
+    Raises:
+        FsganError: An input cannot be written, or a Write does not exist.
+    """
     nodes: Dict[str, Any] = {}
     for name in writes:
         write = nuke.toNode(name)
@@ -79,8 +96,7 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
 
 
 def submit_to_farm() -> None:
-    """Asks for the job's folder and how it is cut, saves the script, has the worker write the job, and runs the
-    studio's command that sends it, where there is one."""
+    """Asks for the job's options, saves the script, has the worker write the job, and runs the submit command."""
     try:
         folder = f"{paths.get_work_folder()}/job"
         writes = _list_writes()
@@ -89,61 +105,61 @@ def submit_to_farm() -> None:
         return
     panel: Any = nuke.Panel("FSGAN: submit to farm")
     panel.addSingleLineInput("Writes", " ".join(writes))
-    panel.addSingleLineInput("frames (empty: as the Writes say)", "")
-    panel.addSingleLineInput("frames of a task", "10")
+    panel.addSingleLineInput("frames (empty: those of each Write)", "")
+    panel.addSingleLineInput("frames per task", "10")
     panel.addEnumerationPulldown(
         "machines with a GPU", "yes no" if load_settings().device.startswith("cuda") else "no yes"
     )
-    panel.addFilenameSearch("job's folder", folder)
-    panel.addSingleLineInput("Nuke on the farm", "nuke")
-    panel.addSingleLineInput("command that sends it", os.environ.get(SUBMIT_VARIABLE, ""))
+    panel.addFilenameSearch("job folder", folder)
+    panel.addSingleLineInput("Nuke command on the farm", "nuke")
+    panel.addSingleLineInput("submit command", os.environ.get(SUBMIT_VARIABLE, ""))
     if not panel.show():
         return
-    chunk = str(panel.value("frames of a task")).strip()
+    chunk = str(panel.value("frames per task")).strip()
     if not chunk.isdigit() or not int(chunk):
-        show_message(f"'{chunk}' is no number of frames.")
+        show_message(f"'{chunk}' is not a number of frames.")
         return
     nuke.scriptSave()
-    command = str(panel.value("command that sends it") or "")
+    command = str(panel.value("submit command") or "")
     message = protocol.BundleRequest(
         script=str(nuke.root()["name"].value()),
-        output=str(panel.value("job's folder")),
+        output=str(panel.value("job folder")),
         writes=tuple(str(panel.value("Writes") or "").replace(",", " ").split()),
-        frames=str(panel.value("frames (empty: as the Writes say)") or ""),
+        frames=str(panel.value("frames (empty: those of each Write)") or ""),
         chunk=int(chunk),
         gpu=str(panel.value("machines with a GPU")) == "yes",
-        nuke=str(panel.value("Nuke on the farm") or "nuke"),
+        nuke=str(panel.value("Nuke command on the farm") or "nuke"),
     )
 
     get_shared_client().request(message, on_end=lambda request: _on_bundle_made(request, command))
 
 
 def _list_writes() -> List[str]:
-    """Writes at the top that are switched on and have one of our nodes above; of those that are selected, if any."""
+    """Lists the enabled top-level Writes below FSGAN nodes; only the selected ones, if any is. Raises InputError."""
     found = [
         node
         for node in nuke.allNodes("Write", nuke.root())
         if not node["disable"].value() and any(True for _ in graph.iterate_render_nodes(node))
     ]
     if not found:
-        raise InputError("no Write of this script that is switched on has an FSGAN node above it")
+        raise InputError("no enabled Write of this script has an FSGAN node above it")
     chosen = [node for node in found if node in nuke.selectedNodes("Write")] or found
     return sorted(str(node.name()) for node in chosen)
 
 
 def _on_bundle_made(request: PendingRequest, command: str) -> None:
-    """In a thread of the client: the job is there, or is not."""
+    """Shows the result and runs the submit command; called in a thread of the client."""
     if request.error is not None:
         show_message(f"The job could not be made: {request.error}")
         return
-    told = request.result or {}
-    text = "\n".join([f"The job is in {told['folder']}.", *told["notes"], f"Steps: {', '.join(told['steps'])}"])
+    answer = request.result or {}
+    text = "\n".join([f"The job is in {answer['folder']}.", *answer["notes"], f"Steps: {', '.join(answer['steps'])}"])
     if not command:
-        show_message(f"{text}\n\nSend it: deadline bundle submit {told['folder']}")
+        show_message(f"{text}\n\nSubmit it with: deadline bundle submit {answer['folder']}")
         return
     try:
-        # As the worker: without what Nuke set for its own libraries.
-        words = [*shlex.split(command, posix=os.name != "nt"), str(told["folder"])]
+        # The worker's environment lacks the variables that Nuke sets for its own libraries.
+        words = [*shlex.split(command, posix=os.name != "nt"), str(answer["folder"])]
         done = subprocess.run(
             words,
             env=make_worker_environment(load_settings()),
@@ -152,8 +168,8 @@ def _on_bundle_made(request: PendingRequest, command: str) -> None:
             timeout=120,
             check=False,
         )
-        said = done.stdout.decode("utf-8", "replace").strip()[-1000:]
-        failed = f" (exit code {done.returncode})" if done.returncode else ""
+        output = done.stdout.decode("utf-8", "replace").strip()[-1000:]
+        failure = f" (exit code {done.returncode})" if done.returncode else ""
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        said, failed = str(error), " (failed)"
-    show_message(f"{text}\n\n{command}{failed}\n{said}")
+        output, failure = str(error), " (failed)"
+    show_message(f"{text}\n\n{command}{failure}\n{output}")

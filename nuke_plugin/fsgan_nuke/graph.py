@@ -1,4 +1,4 @@
-"""The node graph, seen from one of our nodes: what is connected, and through what."""
+"""Walks the node graph from an FSGAN node: what is connected, and through which nodes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import nuke
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.stage_graph import NODES
 
-# Nodes that hand on what comes in, picture and all.
+# Nodes that pass their input on unchanged.
 PASS_THROUGH_CLASSES = ("Dot", "NoOp", "FSGAN_Analyse", "StickyNote")
-END_CLASSES = ("Input", "OneView", "JoinViews")  # where the way ends at one of these, nothing is connected
-MAX_NODES = 10000  # nodes on one way up
+END_CLASSES = ("Input", "OneView", "JoinViews")  # if the walk ends at one of these, nothing is connected
+MAX_NODES = 10000  # nodes on one walk up
 
 
 def get_node_class(node: Any) -> str:
-    """The node's class; of one of ours that was made a group, the class that it had. "" for None."""
+    """Returns the node's class; for a group that was an FSGAN gizmo, the gizmo's class; "" for None."""
     if node is None:
         return ""
     kind = str(node.Class())
@@ -26,41 +26,51 @@ def get_node_class(node: Any) -> str:
 
 
 def list_node_stages(node: Any) -> list[tuple[str, str]]:
-    """The stages whose parameters stand on a node, each with the prefix of its knobs."""
+    """Lists the stages whose parameters are on a node, each with the prefix of its knobs."""
     declared = NODES.get(get_node_class(node))
     return list(declared.stages) if declared is not None else []
 
 
 def resolve_link(knob: Any) -> Any:
-    """The knob itself; of a link the one that it shows."""
+    """Returns the knob behind a link; other knobs are returned unchanged."""
     return knob.getLinkedKnob() if knob.Class() == "Link_Knob" else knob
 
 
 def is_fsgan_node(node: Any) -> bool:
+    """Whether a node is one of ours."""
     return get_node_class(node) in NODES
 
 
 def find_inner_node(node: Any, name: str) -> Any:
-    """A node inside one of ours, or None."""
+    """Returns a node inside one of ours by its name, or None."""
     return nuke.toNode(f"{node.fullName()}.{name}")
 
 
 def find_owner(node: Any) -> Optional[Any]:
-    """The group or gizmo that holds the node, or None at the root."""
+    """Returns the group or gizmo that contains the node, or None at the top level."""
     above = str(node.fullName()).rpartition(".")[0]
     return nuke.toNode(above) if above else None
 
 
 def find_connected(node: Any, name: str, view: str = "") -> Optional[Any]:
-    """What is connected to one of our node's inputs, by its name, as it stands in the graph; None for nothing, also
-    where the way leads out of a group to an input that is not connected."""
+    """Returns the node that is connected to an input, by the input's name.
+
+    It is None for nothing, and also if the walk leads out of a group to an input that is not connected.
+    """
     above = node.input(NODES[get_node_class(node)].inputs.index(name))
     return above if find_maker(above, view) is not None else None
 
 
 def walk_up(node: Optional[Any], view: str = "") -> Iterator[tuple[Any, str]]:
-    """`node` and, as long as nodes only hand on what they get, those above it, out of the groups that hold them, each
-    with the view that is asked of it. The last one makes or changes the picture. view: "" is the script's first."""
+    """Walks up from a node through nodes that pass their input on unchanged, and out of groups.
+
+    Args:
+        node: Where to start.
+        view: View of the picture; "" is the script's first.
+
+    Yields:
+        Each node, and the view that is needed of it. The last node makes or changes the picture.
+    """
     view = view or str(nuke.views()[0])
     for _ in range(MAX_NODES):
         if node is None:
@@ -70,7 +80,7 @@ def walk_up(node: Optional[Any], view: str = "") -> Iterator[tuple[Any, str]]:
 
 
 def _step_up(node: Any, view: str) -> tuple[Optional[Any], str]:
-    """The node, and the view of it, that the picture of `node` comes from unchanged; None where this one makes it."""
+    """Returns the node and view that the picture of `node` comes from unchanged; None if `node` makes it."""
     if node.Class() == "Input":
         group = find_owner(node)
         return (None if group is None else group.input(_get_input_number(node))), view
@@ -84,7 +94,7 @@ def _step_up(node: Any, view: str) -> tuple[Optional[Any], str]:
 
 
 def find_maker(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
-    """The node that makes the picture which arrives through `node`, and the view of it; None where nothing does."""
+    """Finds the node that makes the picture of `node`, and its view; None if nothing is connected."""
     way = list(walk_up(node, view))
     return (
         way[-1]
@@ -94,16 +104,18 @@ def find_maker(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]
 
 
 def find_analyse_node(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
-    """The nearest FSGAN_Analyse on the way up that is not disabled, and the view of it, or None."""
-    for one, seen in walk_up(node, view):
+    """Finds the nearest enabled FSGAN_Analyse above a node, and its view; None if there is none."""
+    for one, needed_view in walk_up(node, view):
         if get_node_class(one) == "FSGAN_Analyse" and not _is_disabled(one):
-            return one, seen
+            return one, needed_view
     return None
 
 
 def iterate_render_nodes(node: Any) -> Iterator[Any]:
-    """Every node of ours that this one's picture depends on, in the order in which they must be rendered; those
-    inside it and itself included, if they render."""
+    """Iterates over the FSGAN nodes that a node's picture depends on, in the order in which they must be rendered.
+
+    The node itself and nodes inside it are included, if they render.
+    """
     seen: set[str] = set()
 
     def visit_node(one: Any) -> Iterator[Any]:
@@ -133,38 +145,44 @@ def iterate_render_nodes(node: Any) -> Iterator[Any]:
 
 
 def find_swap(node: Any) -> Optional[Any]:
-    """The FSGAN_Swap that holds the node, or None."""
+    """Returns the FSGAN_Swap that contains the node, or None."""
     above = find_owner(node)
     return above if get_node_class(above) == "FSGAN_Swap" else None
 
 
 def list_swap_render_nodes(swap: Any) -> list[Any]:
-    """The nodes of ours inside an FSGAN_Swap that render, in their order. Raises InputError where its last one was
-    taken out."""
+    """Lists the FSGAN nodes inside an FSGAN_Swap in the order of rendering.
+
+    Raises:
+        InputError: Its Blend node was removed.
+    """
     prefix = f"{swap.fullName()}."
     return [one for one in iterate_render_nodes(get_render_node(swap)) if str(one.fullName()).startswith(prefix)]
 
 
 def list_inner_nodes(node: Any) -> list[Any]:
-    """The nodes of ours directly inside a swap; of any other, itself."""
+    """Lists the FSGAN nodes directly inside a swap; for any other node, only the node itself."""
     if get_node_class(node) != "FSGAN_Swap":
         return [node]
     return [one for one in node.nodes() if is_fsgan_node(one)]
 
 
 def get_render_node(node: Any) -> Any:
-    """The node whose files one of ours shows: itself, of a swap its inner Blend. Raises InputError where that was
-    taken out."""
+    """Returns the node whose files a node shows: for a swap its inner Blend, else the node itself.
+
+    Raises:
+        InputError: The swap's Blend node was removed.
+    """
     if get_node_class(node) != "FSGAN_Swap":
         return node
     last = find_inner_node(node, "Blend")
     if last is None:
-        raise InputError(f"{node.name()} has no node Blend inside any more; make a new one")
+        raise InputError(f"{node.name()} no longer has a Blend node inside; make a new FSGAN_Swap")
     return last
 
 
 def list_render_nodes() -> list[Any]:
-    """All nodes of ours in the script that render, those inside groups included."""
+    """Lists all FSGAN nodes of the script that render, also inside groups."""
     found = nuke.allNodes(group=nuke.root(), recurseGroups=True)
     return [
         node for node in found if is_fsgan_node(node) and get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")
@@ -172,7 +190,7 @@ def list_render_nodes() -> list[Any]:
 
 
 def list_upstream_nodes(node: Any) -> list[Any]:
-    """`node` and every node that its picture may depend on, each once, out of the groups that hold them."""
+    """Lists `node` and every node that its picture may depend on, each once; the walk leads out of groups."""
     seen: dict[str, Any] = {}
     stack = [node]
     while stack:

@@ -1,4 +1,4 @@
-"""Our gizmos as groups, whose inside is saved with the script: for machines without this plugin."""
+"""Converts our gizmos to groups for machines without this plugin: a group's inside is saved with the script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fsgan_nuke import graph
 
 
 def convert_to_group(node: Any) -> Any:
-    """Puts a group in the place of one of our nodes: same name, same connections, same results; the group."""
+    """Replaces an FSGAN node by a group with the same name, connections and results; returns the group."""
     kind, name = str(node.Class()), str(node.name())
     inputs = [node.input(number) for number in range(node.inputs())]
     places = [

@@ -1,4 +1,4 @@
-"""The host's main thread: who may touch nodes, and how other threads ask for it."""
+"""Nuke's main thread: only it may touch nodes; other threads call functions on it through this module."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ T = TypeVar("T")
 
 @contextmanager
 def use_full_size() -> Iterator[None]:
-    """Without proxy mode, in which formats and pictures are smaller. On the main thread."""
+    """Turns proxy mode off while the block runs, because it makes formats and pictures smaller. On the main thread."""
     proxy = nuke.root()["proxy"]
-    was = bool(proxy.value())
+    was_on = bool(proxy.value())
     try:
-        if was:
+        if was_on:
             proxy.setValue(False)
         yield
     finally:
-        if was:
+        if was_on:
             proxy.setValue(True)
 
 
 def call_on_main(function: Callable[..., T], *arguments: Any) -> T:
-    """The function's value, called on the main thread; what it raises is raised here.
+    """Calls a function on the main thread, and returns its value or raises its exception.
 
-    The host's own helper must not be called from the main thread, has nobody to serve it without an interface, and
-    swallows exceptions: hence this.
+    Nuke's own helper must not be called from the main thread, does not work without a GUI, and swallows exceptions.
     """
     if not nuke.GUI or threading.current_thread() is threading.main_thread():
         return function(*arguments)
@@ -48,12 +47,12 @@ def call_on_main(function: Callable[..., T], *arguments: Any) -> T:
     if raised:
         raise raised[0]
     if not answer:
-        raise RuntimeError("the host did not answer")
+        raise RuntimeError("Nuke's main thread did not answer")
     return answer[0]
 
 
 def call_later(function: Callable[..., Any], *arguments: Any) -> None:
-    """Calls on the main thread, soon, and does not wait; at once where there is no interface."""
+    """Calls a function on the main thread soon, without waiting; without a GUI, at once."""
     if not nuke.GUI or threading.current_thread() is threading.main_thread():
         function(*arguments)
     else:
@@ -61,7 +60,7 @@ def call_later(function: Callable[..., Any], *arguments: Any) -> None:
 
 
 def show_message(text: str) -> None:
-    """A message to the artist; to the terminal where there is no interface."""
+    """Shows a message to the artist; without a GUI, prints it to the terminal."""
     if nuke.GUI:
         call_later(nuke.message, text)
     else:
@@ -69,7 +68,7 @@ def show_message(text: str) -> None:
 
 
 def show_text(title: str, text: str) -> None:
-    """A longer text to the artist, in a window of its own that stops nobody; where there is no Qt, as a message."""
+    """Shows a longer text in a window that does not block Nuke; without Qt, as a message."""
     if not nuke.GUI:
         nuke.tprint(text)
         return

@@ -1,5 +1,4 @@
-"""Inputs that only the host can make: written to files by the Write nodes inside our gizmos, frames that have changed
-and no others."""
+"""Writes inputs that only Nuke can render to files, by the Write nodes inside our gizmos; only changed frames."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from fsgan_nuke import graph, stereo
 from fsgan_nuke.host import use_full_size
 from fsgan_nuke.node_job import InputBranch
 
-# Knobs that say how a node looks in the graph, not what it does.
+# Knobs that only change how a node looks in the graph.
 APPEARANCE_KNOBS = (
     "name",
     "label",
@@ -40,14 +39,19 @@ APPEARANCE_KNOBS = (
 
 
 def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[int]:
-    """Writes those of `frames` that are not written yet or have changed since; their numbers. On the main thread.
+    """Writes those of `frames` that are missing or have changed. On the main thread.
 
-    Raises OutputError with the host's words when its render fails.
+    Returns:
+        The numbers of the written frames.
+
+    Raises:
+        CancelledError: The artist cancelled Nuke's render.
+        OutputError: Nuke's render failed; the message quotes Nuke.
     """
-    wanted = find_frames_to_write(branch, frames)
-    if not wanted:
+    digests = find_frames_to_write(branch, frames)
+    if not digests:
         return []
-    stale = list(wanted)
+    stale = list(digests)
     write = graph.find_inner_node(node, f"Write_{branch.name}")
     write["file"].setValue(branch.pattern)
     write["disable"].setValue(False)
@@ -62,25 +66,25 @@ def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[
     finally:
         write["disable"].setValue(True)
     record = _read_record(_get_record_path(branch))
-    record.update({str(frame): wanted[frame] for frame in stale})
+    record.update({str(frame): digests[frame] for frame in stale})
     _write_record(_get_record_path(branch), record)
     return stale
 
 
 def find_frames_to_write(branch: InputBranch, frames: Sequence[int]) -> dict[int, str]:
-    """Those of `frames` that are not written yet or have changed since, with what their record will say."""
+    """Finds those of `frames` that are missing or have changed; returns frame -> digest of what it depends on."""
     record = _read_record(_get_record_path(branch))
     text = describe_tree(branch.node)
-    wanted = {frame: _compute_digest(text, read_file_states(branch.node, frame, branch.view)) for frame in frames}
+    digests = {frame: _compute_digest(text, read_file_states(branch.node, frame, branch.view)) for frame in frames}
     return {
-        frame: known
-        for frame, known in wanted.items()
-        if record.get(str(frame)) != known or not os.path.isfile(fill_frame(branch.path, frame))
+        frame: digest
+        for frame, digest in digests.items()
+        if record.get(str(frame)) != digest or not os.path.isfile(fill_frame(branch.path, frame))
     }
 
 
 def describe_tree(node: Any) -> str:
-    """What decides the picture that arrives through `node`, as text: classes and knobs of all that is above it."""
+    """Describes what decides a node's picture, as text: classes and knobs of the node and all nodes above it."""
     parts = []
     for one in graph.list_upstream_nodes(node):
         knobs = sorted((knob, one[knob].toScript()) for knob in one.knobs() if knob not in APPEARANCE_KNOBS)
@@ -89,7 +93,7 @@ def describe_tree(node: Any) -> str:
 
 
 def read_file_states(node: Any, frame: int, view: str) -> list[Any]:
-    """Size and time of every file that is read above `node` for a frame of a view."""
+    """Reads size and time of every file that is read above a node for one frame of a view."""
     states = []
     for one in graph.list_upstream_nodes(node):
         if one.Class() == "Read" or graph.is_fsgan_node(one):
@@ -113,7 +117,7 @@ def read_file_states(node: Any, frame: int, view: str) -> list[Any]:
 
 
 def fill_frame(pattern: str, frame: int) -> str:
-    """A pattern's file for a frame; a path without a frame is itself."""
+    """Fills a frame number into a path, as in name.####.exr or name.%04d.exr; other paths are returned unchanged."""
     hashes = pattern.count("#")
     if hashes:
         return pattern.replace("#" * hashes, f"{frame:0{hashes}d}")
@@ -121,7 +125,7 @@ def fill_frame(pattern: str, frame: int) -> str:
 
 
 def group_runs(frames: Iterable[int]) -> list[tuple[int, int]]:
-    """Frames as (first, last) of neighbours."""
+    """Groups frames into ranges (first, last) without gaps."""
     found: list[tuple[int, int]] = []
     for frame in sorted(frames):
         if found and frame == found[-1][1] + 1:
@@ -136,7 +140,7 @@ def _compute_digest(*parts: Any) -> str:
 
 
 def _get_record_path(branch: InputBranch) -> str:
-    """The file that says what was written of a branch."""
+    """Returns the file that records which frames of a branch were written."""
     return f"{os.path.dirname(branch.path)}/written.{branch.view}.json"
 
 

@@ -1,6 +1,6 @@
-"""The contract's parameters as Nuke knobs: names, types, ranges, texts; and their values, read back.
+"""Turns the contract's parameters into Nuke knobs, and reads the knobs' values back.
 
-Nothing here imports nuke: gizmos are generated from it, nodes are read through two functions that the caller gives.
+This module does not import nuke: gizmos are generated from it, and nodes are read through functions of the caller.
 """
 
 from __future__ import annotations
@@ -12,19 +12,31 @@ from typing import Any
 from fsgan_core.contract.param_fields import ParamField, iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS
 
-# Knob type codes of the host, by what they are.
+# Nuke's knob type codes.
 STRING, FILE, INT, ENUM, BOOL, DOUBLE, XY = 1, 2, 3, 4, 6, 7, 12
 UV = 30  # two numbers without a handle in the viewer
 TAB, BUTTON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
 
-SWITCH_SUFFIX = "_on"  # a switch beside a parameter that may be unset: off is unset
+SWITCH_SUFFIX = "_on"  # ends the name of the switch beside an optional parameter; off means unset
 
 
 @dataclass(frozen=True)
 class NukeKnob:
-    """One knob of a node. code: the host's type. value: its default as .nk text, "" for the type's own. text: a
-    button's script, a text's content, a link's target. low, high: ends of a slider. group: 1 begins a group of knobs,
-    -1 ends it. flags: as in addUserKnob."""
+    """One knob of a node.
+
+    Attributes:
+        name: Name of the knob.
+        code: Nuke's type code.
+        label: Label in the panel.
+        tooltip: What it does.
+        value: Default as .nk text, "" for the default of the type.
+        text: Script of a button, content of a text, or target of a link.
+        items: Items of a menu.
+        low: Lower end of the slider.
+        high: Upper end of the slider.
+        group: 1 starts a group of knobs, -1 ends it.
+        flags: Flags of addUserKnob.
+    """
 
     name: str
     code: int
@@ -40,51 +52,66 @@ class NukeKnob:
 
 
 def make_stage_knobs(
-    stage: str, prefix: str = "", only: Sequence[str] = (), without: Sequence[str] = (), group: str | None = None
+    stage: str, prefix: str = "", only: Sequence[str] = (), exclude: Sequence[str] = (), group: str | None = None
 ) -> list[NukeKnob]:
-    """Knobs of a stage's parameters in the order of their declaration. only: these parameters; without: not these;
-    group: those of a group, "" for those of none, None for all."""
+    """Makes the knobs of a stage's parameters, in the order of their declaration.
+
+    Args:
+        stage: Name of the stage.
+        prefix: Starts the names of the knobs.
+        only: Only these parameters; all if empty.
+        exclude: Not these parameters.
+        group: Only parameters of this group; "" for those without a group, None for all.
+    """
     declared = [
         knob
         for knob in iterate_param_fields(STAGE_PARAMS[stage])
         if (not only or knob.name in only) and group in (None, knob.group)
     ]
-    return [made for knob in declared if knob.name not in without for made in _make_knobs(knob, prefix)]
+    return [made for knob in declared if knob.name not in exclude for made in _make_knobs(knob, prefix)]
 
 
 def read_stage_params(
-    stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool], prefix: str = ""
+    stage: str, get_value: Callable[[str], Any], has_knob: Callable[[str], bool], prefix: str = ""
 ) -> dict[str, Any]:
-    """Parameters of a stage as plain data, from the knobs that the node has; the others keep their defaults.
+    """Reads the parameters of a stage from the knobs of a node. Parameters without a knob are left out.
 
-    value_of: name -> value of a knob (a pair of numbers for XY). has: whether the node has a knob.
+    Args:
+        stage: Name of the stage.
+        get_value: Returns the value of a knob by its name; a pair of numbers for XY.
+        has_knob: Whether the node has a knob of this name.
+        prefix: Starts the names of the knobs.
     """
     values: dict[str, Any] = {}
     for knob in iterate_param_fields(STAGE_PARAMS[stage]):
         name = prefix + knob.name
-        if not has(name):
+        if not has_knob(name):
             continue
-        if knob.optional and knob.when and not _is_active(knob, value_of, prefix):
+        if knob.optional and knob.when and not _is_active(knob, get_value, prefix):
             continue
-        if knob.optional and not knob.when and not value_of(name + SWITCH_SUFFIX):
+        if knob.optional and not knob.when and not get_value(name + SWITCH_SUFFIX):
             continue
-        values[knob.name] = _convert_value(knob, value_of(name))
+        values[knob.name] = _convert_value(knob, get_value(name))
     return values
 
 
 def find_active_knobs(
-    stage: str, value_of: Callable[[str], Any], has: Callable[[str], bool], prefix: str = ""
+    stage: str, get_value: Callable[[str], Any], has_knob: Callable[[str], bool], prefix: str = ""
 ) -> dict[str, bool]:
-    """Name of a knob -> whether its value counts, for those that count with some values of another one alone."""
+    """Finds the knobs that only have an effect with certain values of another knob.
+
+    Returns:
+        Name of each such knob -> whether it has an effect now.
+    """
     return {
-        prefix + knob.name: _is_active(knob, value_of, prefix)
+        prefix + knob.name: _is_active(knob, get_value, prefix)
         for knob in iterate_param_fields(STAGE_PARAMS[stage])
-        if knob.when and has(prefix + knob.name) and has(prefix + knob.when[0])
+        if knob.when and has_knob(prefix + knob.name) and has_knob(prefix + knob.when[0])
     }
 
 
-def _is_active(knob: ParamField, value_of: Callable[[str], Any], prefix: str) -> bool:
-    return value_of(prefix + knob.when[0]) in knob.when[1:]
+def _is_active(knob: ParamField, get_value: Callable[[str], Any], prefix: str) -> bool:
+    return get_value(prefix + knob.when[0]) in knob.when[1:]
 
 
 def _make_knobs(knob: ParamField, prefix: str) -> list[NukeKnob]:
@@ -105,7 +132,7 @@ def _make_knobs(knob: ParamField, prefix: str) -> list[NukeKnob]:
     if not knob.optional or knob.when:
         return [made]
     switch = NukeKnob(
-        name + SWITCH_SUFFIX, BOOL, "set", f"Off: {knob.label} is found by itself.", "false", flags=("-STARTLINE",)
+        name + SWITCH_SUFFIX, BOOL, "set", f"Off: {knob.label} is chosen automatically.", "false", flags=("-STARTLINE",)
     )
     return [made, switch]
 

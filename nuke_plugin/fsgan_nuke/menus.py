@@ -1,4 +1,4 @@
-"""The FSGAN menu in the toolbar of nodes, and what its items do."""
+"""The FSGAN menu in the Nodes toolbar, and the actions of its items."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ EXAMPLE_TOOLSET = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", 
 
 
 def install_menu() -> None:
+    """Makes the menu; called once, at startup."""
     menu = nuke.menu("Nodes").addMenu("FSGAN", icon="FSGAN.png")
     for names in (WHOLE_NODES, STAGE_NODES):
         for name in names:
@@ -32,36 +33,37 @@ def install_menu() -> None:
     menu.addCommand(
         "Convert selected to groups",
         convert_selected,
-        tooltip="For a script that is opened where this plugin is missing: results are shown and rendered, "
-        "but no new ones are made.",
+        tooltip="For scripts that are opened on machines without this plugin. Groups show and render the existing "
+        "results, but cannot make new ones.",
     )
     menu.addSeparator()
     menu.addCommand(
         "Submit to farm...",
         farm.submit_to_farm,
-        tooltip="A job for a render farm: these nodes without a Nuke licence, then the Writes.",
+        tooltip="Makes a job for a render farm. It renders the FSGAN nodes without a Nuke licence, then the Writes.",
     )
     menu.addCommand("Preferences...", edit_preferences, tooltip="The worker's Python, folders and device.")
-    menu.addCommand("Doctor", actions.doctor, tooltip="What is installed, and what works here.")
+    menu.addCommand("Doctor", actions.doctor, tooltip="Shows what is installed and what works on this machine.")
     menu.addCommand("Manual", actions.open_manual)
 
 
 def paste_example() -> None:
-    """A tree of all stages, to be connected to clips."""
+    """Pastes a tree with all stages; the artist connects clips to it."""
     nuke.nodePaste(os.path.normpath(EXAMPLE_TOOLSET).replace("\\", "/"))
 
 
 def convert_selected() -> None:
+    """Converts the selected FSGAN nodes to groups."""
     chosen = [node for node in nuke.selectedNodes() if node.Class() in NODES]
     if not chosen:
-        show_message("Select the FSGAN nodes that shall become groups.")
+        show_message("Select the FSGAN nodes to convert to groups.")
         return
     for node in chosen:
         groups.convert_to_group(node)
 
 
 def edit_preferences() -> None:
-    """Asks, saves, ends the worker and looks whether another one answers by what was chosen."""
+    """Asks for the preferences, saves them, and restarts the worker to check that it works with them."""
     now = settings.load_settings()
     panel: Any = nuke.Panel("FSGAN preferences")
     for name, value in (
@@ -93,13 +95,13 @@ def edit_preferences() -> None:
         return
     overruled = settings.list_overruling_variables(chosen)
     if overruled:
-        show_message(f"Saved in {file}, but here the environment decides: {', '.join(overruled)}.")
+        show_message(f"Saved in {file}, but these environment variables override it: {', '.join(overruled)}.")
     weights_menu.forget_answers()
     get_shared_client().restart()
     get_shared_client().request(protocol.PingRequest(), on_end=_report_worker)
 
 
 def _report_worker(request: PendingRequest) -> None:
-    """In a thread of the client: whether a worker starts by the new preferences."""
+    """Shows why the worker does not start; called in a thread of the client."""
     if request.error is not None:
-        show_message(f"With these preferences there is no worker: {request.error}")
+        show_message(f"The worker does not start with these preferences: {request.error}")

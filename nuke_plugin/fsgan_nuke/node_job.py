@@ -1,4 +1,4 @@
-"""What a node asks of the worker: its knobs and inputs as a shot."""
+"""Makes the worker's job from a node: its knobs and inputs as a shot."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from fsgan_nuke.knobs import read_stage_params
 
 SOURCE_INPUT = {"FSGAN_Drive": "driver"}
 MAX_FRAMES = 1_000_000
-# Knobs of numbers, which a stereo script may split by view.
+# Knobs with numbers, which may have a value for each view in a stereo script.
 SPLIT_KNOB_CLASSES = ("Double_Knob", "Int_Knob", "Array_Knob")
 
 
 @dataclass(frozen=True)
 class InputBranch:
-    """An input that the host must write to files first, because the worker could not read it by itself.
+    """An input that Nuke must write to files first, because the worker cannot read it directly.
 
-    name: of the input. node: what is connected to it. pattern: for the host, with %V where the script has several
-    views. whole: whether all of its frames are wanted, not only those to be rendered, since the analysis spans a clip.
+    Attributes:
+        name: Name of the input.
+        node: The node that is connected to it.
+        pattern: Path of the files, with %V if the script has several views.
+        needs_whole_clip: Whether all frames are needed, not only those to render, because the clip is analysed.
+        view: The view to write.
     """
 
     name: str
@@ -38,14 +42,25 @@ class InputBranch:
 
     @property
     def path(self) -> str:
-        """The pattern of this view's files."""
+        """The path pattern of this view's files."""
         return stereo.fill_view(self.pattern, self.view)
 
 
 @dataclass(frozen=True)
 class NodeJob:
-    """One node's render, of one view. shot, stage, upstream: as in the protocol's Render. branches: to be written
-    first."""
+    """The render of one view of one node.
+
+    Attributes:
+        node: Full name of the node.
+        view: The view.
+        shot: As in `protocol.RenderRequest`.
+        stage: As in `protocol.RenderRequest`.
+        upstream: As in `protocol.RenderRequest`.
+        output: Path pattern of the frames, or the track file of an analysis.
+        branches: Inputs to write first.
+        analysis_side: "target" or "source" if the clip is analysed instead of rendered.
+        report: Folder for a report on the render, "" for none.
+    """
 
     node: str
     view: str
@@ -54,25 +69,31 @@ class NodeJob:
     upstream: Mapping[str, Any]
     output: str
     branches: tuple[InputBranch, ...] = field(default_factory=tuple)
-    analysis_side: Optional[str] = None  # "target" or "source" where a clip is to be analysed instead
-    report: str = ""  # a folder for a report on the render
+    analysis_side: Optional[str] = None
+    report: str = ""
 
     @property
     def title(self) -> str:
-        """For a person."""
+        """The node's name for messages, with its view in a stereo script."""
         return self.node if self.view == "main" else f"{self.node} ({self.view})"
 
 
 def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
-    """The job of one of our nodes that renders. frames: empty means those of its knob. view: empty means the first
-    that it renders.
+    """Makes the job of a node that renders.
 
-    Raises InputError (an input that is not connected, a script without a file) or ColourError.
+    Args:
+        node: The node.
+        frames: Frame range; "" for that of its knob.
+        view: The view; "" for the first that it renders.
+
+    Raises:
+        InputError: An input is not connected, the script has no file, or a knob has a value that cannot be used.
+        ColourError: The script's colour management cannot be handed to the worker.
     """
     kind = graph.get_node_class(node)
     view = view or stereo.list_node_views(node)[0]
     if node.clones():
-        raise InputError(f"{node.name()} is a clone; clones would write into each other's files, so declone it")
+        raise InputError(f"{node.name()} is a clone; clones would overwrite each other's files, so declone it")
     colour = read_project_colour()
     branches: list[InputBranch] = []
     target = make_clip(node, "target", view, colour, branches)
@@ -106,7 +127,7 @@ def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
 
 
 def get_frames_text(node: Any) -> str:
-    """Which frames a node renders: as its knob says (inside a swap, the swap's), else the target's."""
+    """Returns the frame range of a node: that of its knob (inside a swap, the swap's knob), else the target's."""
     swap = graph.find_swap(node)
     chosen = str((swap or node)["frames"].value()).strip()
     if chosen:
@@ -119,21 +140,21 @@ def get_frames_text(node: Any) -> str:
 
 
 def parse_frame_numbers(text: str) -> list[int]:
-    """Frames of "1001-1048x2,1060", ascending. Raises InputError."""
+    """Lists the frames of a range such as "1001-1048x2,1060", ascending. Raises InputError for other texts."""
     found: set[int] = set()
     for part in text.replace(",", " ").split():
         match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", part)
         if match is None or match[3] == "0":
-            raise InputError(f"'{text}' is no frame range; write it like 1001-1048x2,1060")
+            raise InputError(f"'{text}' is not a frame range; write it like 1001-1048x2,1060")
         first, last = int(match[1]), int(match[2] or match[1])
         if not 0 <= last - first < MAX_FRAMES:
-            raise InputError(f"'{part}' holds no frames, or too many; write it like 1001-1048x2,1060")
+            raise InputError(f"'{part}' has no frames, or too many; write it like 1001-1048x2,1060")
         found.update(range(first, last + 1, int(match[3] or 1)))
     return sorted(found)
 
 
 def _check_own_output(node: Any, output: str) -> None:
-    """Raises InputError where another node of the script writes the same files, as after a copy with `file` set."""
+    """Raises InputError if another node writes the same files, for example a copy with `file` set."""
     if not paths.read_named_path(node, "file"):
         return
     for other in graph.list_render_nodes():
@@ -147,7 +168,7 @@ def _check_own_output(node: Any, output: str) -> None:
 
 
 def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[str, Any]:
-    """The parameters of every stage, from this node and those of ours above it. view: as in `job_of`."""
+    """Collects the parameters of every stage from a node and the FSGAN nodes above it. view: as in `make_node_job`."""
     view = view or stereo.list_node_views(node)[0]
     stages: dict[str, dict[str, Any]] = {}
     for one in graph.iterate_render_nodes(node):
@@ -173,8 +194,11 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[s
 
 
 def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[str, Any]:
-    """The parameters of a stage from the knobs that the node has, in a view ("": the script's first). Raises InputError
-    for one that is keyed: it would be that of the current frame for all of them."""
+    """Reads the parameters of a stage from a node's knobs, in one view ("" is the script's first).
+
+    Raises:
+        InputError: A knob is animated. A parameter has one value for all frames.
+    """
     view = view or stereo.list_views()[0]
 
     def read_value(name: str) -> Any:
@@ -182,8 +206,8 @@ def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[
         kind = str(knob.Class())
         if knob.isAnimated():
             raise InputError(
-                f"{node.name()}: '{knob.label()}' is animated, and a parameter is the same in every "
-                "frame; delete its keys, or mix two nodes of which each has its own value"
+                f"{node.name()}: '{knob.label()}' is animated, but this parameter must be the same in every "
+                "frame; delete its keys, or mix two nodes with different values"
             )
         if kind == "XY_Knob":
             return tuple(knob.getValueAt(nuke.frame(), index, view) for index in (0, 1))
@@ -195,7 +219,15 @@ def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[
 def make_clip(
     node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]
 ) -> Optional[dict[str, Any]]:
-    """What is connected to an input, as a clip of the shot; None for nothing."""
+    """Makes the shot's clip for an input; None if nothing is connected.
+
+    Args:
+        node: The node.
+        name: Name of the input.
+        view: The view.
+        colour: The script's colour management.
+        branches: Gets the input added if Nuke must write it first.
+    """
     above = graph.find_connected(node, name, view)
     if above is None:
         return None
@@ -216,15 +248,15 @@ def make_clip(
 
 
 def _make_file_clip(above: Any, view: str, colour: ProjectColour) -> Optional[dict[str, Any]]:
-    """The file behind an input where the worker would see what the host sees; None where it would not."""
+    """Makes the clip of the file behind an input; None if the worker would see another picture than Nuke."""
     found = graph.find_maker(above, view)
     if found is None or found[0].Class() != "Read":
         return None
-    made, view = found
-    space = read_space(made, colour)
-    shifted = str(made["frame"].value() or "") or made["frame_mode"].value() != "expression"
-    path = stereo.fill_view(str(nuke.filename(made) or ""), view)
-    if not space or shifted or made["premultiplied"].value() or not path:
+    read, view = found
+    space = read_space(read, colour)
+    has_frame_shift = str(read["frame"].value() or "") or read["frame_mode"].value() != "expression"
+    path = stereo.fill_view(str(nuke.filename(read) or ""), view)
+    if not space or has_frame_shift or read["premultiplied"].value() or not path:
         return None
     if not os.path.isabs(path):
         path = os.path.join(paths.get_script_folder(), path)
@@ -235,7 +267,7 @@ def _make_file_clip(above: Any, view: str, colour: ProjectColour) -> Optional[di
 def _make_stage_clip(
     node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]
 ) -> dict[str, Any]:
-    """The files of a stage before this one: its own where the node is connected to it, else written by the host."""
+    """Makes the clip of an earlier stage: its own files if its node is connected, else files that Nuke writes."""
     above = graph.find_connected(node, name, view)
     found = graph.find_maker(above, view)
     if found is None:
@@ -248,7 +280,7 @@ def _make_stage_clip(
 
 
 def _read_person(analysed: Any, view: str) -> str:
-    """`Clip.person` from the knobs of an FSGAN_Analyse."""
+    """Reads `Clip.person` from the knobs of an FSGAN_Analyse."""
     values = read_knobs(analysed, "analyse", view)
     choice = values["person"]
     if choice == "index":
@@ -257,7 +289,7 @@ def _read_person(analysed: Any, view: str) -> str:
         x, y = values["person_point"]
         with use_full_size():
             height = analysed.format().height()
-        return f"{x - 0.5:g},{height - 0.5 - y:g}"  # the host counts rows from below
+        return f"{x - 0.5:g},{height - 0.5 - y:g}"  # Nuke counts rows from the bottom
     if choice == "reference":
         return str(values["person_reference"])
     return "largest"

@@ -1,7 +1,7 @@
-"""Keyable offsets of an FSGAN_Analyse: what its knobs add to the faces of its track, frame by frame.
+"""Keyable offsets of an FSGAN_Analyse: its knobs change the faces of its track, frame by frame.
 
-They travel in a track file of the node's own; the analysed one stays as it is. So the worker and a farm read one file,
-and a node below turns stale in just those frames that an offset changes.
+The offsets are written to a second track file; the analysed one does not change. So the worker and a farm read a single
+file, and a node below becomes stale only in the frames that an offset changes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,28 @@ from fsgan_core.contract.landmarks import FACE_OFFSETS, FaceOffset
 from fsgan_nuke import paths, tracks
 
 OFFSET_PREFIX = "offset_"
-NEUTRAL_TOLERANCE = 1e-4  # an offset that differs less from its neutral value is none
-OFFSET_TRACK_VERSION = 2  # of a track file that has offsets
+NEUTRAL_TOLERANCE = 1e-4  # an offset closer to its neutral value has no effect
+OFFSET_TRACK_VERSION = 2  # version of a track file with offsets
 
-_written_tracks: dict[str, tuple[str, int, int, list[str]]] = {}  # file -> what it was made of
+_written_tracks: dict[str, tuple[str, int, int, list[str]]] = {}  # file -> track and knobs that it was made from
 
 
 def write_offset_track(node: Any, path: str, view: str) -> str:
-    """The track file that the nodes below an FSGAN_Analyse use: `path`, or the node's own with the offsets of its knobs
-    in it; "" where there is no track yet. Raises TrackError, InputError (a script that was never saved), or OSError
-    (the file cannot be written)."""
+    """Writes the track file with the node's offsets, if it has any.
+
+    Args:
+        node: The FSGAN_Analyse.
+        path: The analysed track file.
+        view: The view.
+
+    Returns:
+        The track file that nodes below must use: the one with offsets, else `path`; "" if there is no track yet.
+
+    Raises:
+        TrackError: The track file is damaged.
+        InputError: The script was never saved.
+        OSError: The file cannot be written.
+    """
     try:
         state = os.stat(path)
     except OSError:
@@ -35,7 +47,7 @@ def write_offset_track(node: Any, path: str, view: str) -> str:
     own = paths.get_offset_path(node, view)
     known = (path, state.st_mtime_ns, state.st_size, [str(knob.toScript()) for knob in knobs])
     if _written_tracks.get(own) == known and os.path.isfile(own) and not any(knob.hasExpression() for knob in knobs):
-        return own  # a farm asks for every frame
+        return own  # a farm calls this for every frame
     data = tracks.read_track_data(path)
     changed = False
     for person in data["people"]:
@@ -58,26 +70,34 @@ def write_offset_track(node: Any, path: str, view: str) -> str:
 
 
 def combine_offsets(given: Mapping[str, Any], added: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Offsets that stand in a track file and those of the knobs, as the file writes them."""
-    found = dict(given)
+    """Combines the offsets of a track file with those of the knobs: scales are multiplied, others added.
+
+    Args:
+        given: Offsets in the file's form, name -> number or list of numbers.
+        added: Offsets of the knobs, name -> numbers.
+
+    Returns:
+        Offsets in the file's form.
+    """
+    combined = dict(given)
     for name, values in added.items():
         if name in given:
             before = given[name] if isinstance(given[name], list) else [given[name]]
-            scale = FACE_OFFSETS[name].kind == "scale"
-            values = [old * values[index] if scale else old + values[index] for index, old in enumerate(before)]
-        found[name] = [round(value, 4) for value in values] if len(values) > 1 else round(values[0], 4)
-    return found
+            is_scale = FACE_OFFSETS[name].kind == "scale"
+            values = [old * values[index] if is_scale else old + values[index] for index, old in enumerate(before)]
+        combined[name] = [round(value, 4) for value in values] if len(values) > 1 else round(values[0], 4)
+    return combined
 
 
 def _is_used(knob: Any, offset: FaceOffset, view: str) -> bool:
-    """Whether a knob may change anything in any frame of a view."""
+    """Whether a knob may have an effect in any frame of a view."""
     if any(knob.isAnimated(index, view) for index in range(len(offset.neutral_value))) or knob.hasExpression():
         return True
     return _read_offset(knob, offset, 0, view) is not None
 
 
 def _read_offset(knob: Any, offset: FaceOffset, frame: int, view: str) -> Any:
-    """The offset's numbers in a frame, as a track file counts (rows from the top); None where it changes nothing."""
+    """Reads an offset in one frame, in a track file's coordinates (rows from the top); None if it has no effect."""
     values = [float(knob.getValueAt(frame, index, view)) for index in range(len(offset.neutral_value))]
     if all(abs(value - offset.neutral_value[index]) <= NEUTRAL_TOLERANCE for index, value in enumerate(values)):
         return None
@@ -85,7 +105,7 @@ def _read_offset(knob: Any, offset: FaceOffset, frame: int, view: str) -> Any:
 
 
 def _write_if_changed(path: str, text: str) -> None:
-    """Whole or not at all, and not where it says so already: the file's time is part of what is asked about it."""
+    """Writes a file, whole or not at all, if its text differs: its date is part of what makes frames stale."""
     try:
         with open(path, encoding="utf-8") as file:
             if file.read() == text:

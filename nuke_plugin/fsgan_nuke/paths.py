@@ -1,4 +1,4 @@
-"""Where a node's files go when the artist names no place: a folder beside the script, by the node's full name."""
+"""Paths of a node's files. By default they are in a folder beside the script, with the node's name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ WORK_FOLDER_NAME = "fsgan"
 
 
 def get_result_pattern(node: Any, view: str = "") -> str:
-    """name.####.exr of the node's frames; of one view, or with %V for the view's name where the script has several.
+    """Returns the path pattern of the node's frames, name.####.exr.
 
-    Raises InputError for a script that was never saved, and for a path that two views would share.
+    Args:
+        node: The node.
+        view: The view; "" keeps %V in the pattern if the script has several views.
+
+    Raises:
+        InputError: The script was never saved, or two views would share the path.
     """
     name = make_flat_name(node)
     pattern = require_safe_path(
@@ -37,21 +42,24 @@ def get_result_pattern(node: Any, view: str = "") -> str:
 
 
 def get_report_folder(node: Any, view: str) -> str:
-    """Where the report on a node's frames of a view goes."""
+    """Returns the folder for the report on a node's frames of one view."""
     folder = os.path.dirname(get_result_pattern(node, view)) + "/report"
     return f"{folder}.{view}" if stereo.has_several_views() else folder
 
 
 def get_input_pattern(node: Any, name: str) -> str:
-    """Frames that the host writes of one of the node's inputs, with %V where the script has several views."""
+    """Returns the path pattern of an input that Nuke writes, with %V if the script has several views."""
     return require_safe_path(
         f"{get_work_folder()}/{make_flat_name(node)}/inputs/{name}/{name}{_get_view_suffix()}.####.exr"
     )
 
 
 def can_show(node: Any, pattern: str) -> bool:
-    """Whether frames may be those of this node: under the path that it names, or in a folder of its name beside its
-    script, which may have had another name then."""
+    """Whether frames can belong to this node.
+
+    They do under the path that the node names, or in a folder with its name beside its script; the script may have had
+    another name when they were rendered.
+    """
     if read_named_path(node, "file") == pattern:
         return True
     folder, name = os.path.split(os.path.dirname(pattern))
@@ -68,36 +76,39 @@ def _get_view_suffix() -> str:
 
 
 def require_safe_path(path: str) -> str:
-    """The path, if it may stand in one of the host's file knobs. Raises InputError: the host takes what is in brackets
-    there for a command, and $ for a variable."""
-    found = sorted(set(path) & set('[]{}$\\;"\n'))
-    if found:
+    """Checks that a path can be the value of a Nuke file knob, and returns it.
+
+    Raises:
+        InputError: It has characters that Nuke would evaluate, such as brackets and $.
+    """
+    unsafe = sorted(set(path) & set('[]{}$\\;"\n'))
+    if unsafe:
         raise InputError(
-            f"Nuke reads {' '.join(found)} in a path as a command; save the script in another folder, or "
-            f"name another path under Output > file, than {path}"
+            f"Nuke reads {' '.join(unsafe)} in a path as a command; save the script in another folder, or "
+            f"set another path in Output > file. The path is {path}"
         )
     return path
 
 
 def get_track_path(node: Any, view: str = "") -> str:
-    """The track file of an FSGAN_Analyse, for a view. A path without %V that the artist has named is every view's."""
+    """Returns the track file of an FSGAN_Analyse for one view. A path without %V is shared by all views."""
     name = make_flat_name(node)
     path = read_named_path(node, "track") or f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.track.json"
     return stereo.fill_view(path, view or stereo.list_views()[0])
 
 
 def get_offset_path(node: Any, view: str) -> str:
-    """The track file with an FSGAN_Analyse's offsets, for a view; always the node's own, whatever its track's place."""
+    """Returns the track file with an FSGAN_Analyse's offsets for one view; it is always in the node's own folder."""
     name = make_flat_name(node)
     return stereo.fill_view(f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.offset.track.json", view)
 
 
 def read_named_path(node: Any, knob: str) -> str:
-    """A path that the artist typed, Tcl and project folder resolved; "" where there is none."""
+    """Reads a path that the artist typed, with Tcl and project folder resolved; "" if there is none."""
     if knob not in node.knobs() or not str(node[knob].value() or ""):
         return ""
     path = str(node[knob].getEvaluatedValue() if hasattr(node[knob], "getEvaluatedValue") else node[knob].value())
-    # A pattern's frame and view were put in by the evaluation; wanted is the pattern.
+    # The evaluation fills in frame and view, but the pattern itself is needed.
     raw = str(node[knob].value())
     if re.search(r"#|%0?\d*d|%[Vv]", raw):
         path = raw
@@ -108,7 +119,7 @@ def read_named_path(node: Any, knob: str) -> str:
 
 
 def get_work_folder() -> str:
-    """Raises InputError for a script that was never saved."""
+    """Returns the folder for the files of this script. Raises InputError if the script was never saved."""
     script = _get_script_path()
     stem = os.path.splitext(os.path.basename(script))[0]
     return f"{get_script_folder()}/{WORK_FOLDER_NAME}/{stem}"
@@ -119,13 +130,13 @@ def _get_script_path() -> str:
 
 
 def get_script_folder() -> str:
-    """Raises InputError for a script that was never saved."""
+    """Returns the script's folder. Raises InputError if the script was never saved."""
     script = _get_script_path()
     if script in ("", "Root"):
-        raise InputError("the script has no file yet; save it first, or name a full path under Output > file")
+        raise InputError("the script has no file yet; save it first, or set a full path in Output > file")
     return os.path.dirname(os.path.abspath(script)).replace("\\", "/")
 
 
 def make_flat_name(node: Any) -> str:
-    """The node's full name as one word of a file name."""
+    """Turns the node's full name into one word for file names."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", str(node.fullName()))

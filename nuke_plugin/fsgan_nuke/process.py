@@ -1,4 +1,4 @@
-"""One life of a worker: started in an environment of its own, spoken to, listened to, ended."""
+"""One worker process: starts it in its own environment, sends requests, reads events, and ends it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fsgan_nuke.settings import Settings
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 16
-MAX_LOGS = 10
-MAX_GARBAGE = 20
+MAX_LOGS = 10  # log files that are kept
+MAX_GARBAGE = 20  # unreadable lines that are kept and logged
 
-# What the host set for its own libraries, which would break another interpreter's.
+# Variables that Nuke sets for its own libraries. They would break another interpreter.
 HOST_VARIABLES = (
     "PYTHONPATH",
     "PYTHONHOME",
@@ -42,12 +42,10 @@ HOST_PREFIXES = ("QT_", "DYLD_")
 
 
 def make_worker_command(settings: Settings, log_file: Path) -> List[str]:
-    """Raises WorkerError where no Python is known."""
+    """Makes the worker's command line. Raises WorkerError if no Python is set."""
     if not settings.python:
-        raise WorkerError(
-            "it is not known which Python runs the worker: run `python3 install.py --nuke`, or set FSGAN_PYTHON"
-        )
-    # -P: what lies in the working directory is not imported.
+        raise WorkerError("no Python is set for the worker: run `python3 install.py --nuke`, or set FSGAN_PYTHON")
+    # -P: Python does not import files of the working directory.
     return [
         str(Path(settings.python).expanduser()),
         "-P",
@@ -67,7 +65,14 @@ def make_worker_environment(
     platform: str = sys.platform,
     host: str = sys.executable,
 ) -> Dict[str, str]:
-    """The host's environment without what is only for the host, and with what the settings say."""
+    """Makes the worker's environment: Nuke's own, without variables for Nuke's libraries, plus the settings.
+
+    Args:
+        settings: The preferences.
+        inherited: Nuke's environment; by default that of this process.
+        platform: As sys.platform.
+        host: Nuke's executable; its folder is removed from PATH on Windows.
+    """
     given = os.environ if inherited is None else inherited
     kept = {
         name: value
@@ -75,37 +80,53 @@ def make_worker_environment(
         if name.upper() not in HOST_VARIABLES and not name.upper().startswith(HOST_PREFIXES)
     }
     if platform == "win32":
-        # The host's folder of DLLs stands in PATH there.
+        # On Windows, Nuke's folder of DLLs is in PATH.
         own = os.path.normcase(os.path.dirname(host))
         for name in [name for name in kept if name.upper() == "PATH"]:
             kept[name] = ";".join(part for part in kept[name].split(";") if os.path.normcase(part.rstrip("\\/")) != own)
-    said = {"FSGAN_WEIGHTS": settings.weights, "FSGAN_CACHE": settings.cache, "PYTHONPATH": settings.root}
-    kept.update({name: value for name, value in said.items() if value})
+    chosen = {"FSGAN_WEIGHTS": settings.weights, "FSGAN_CACHE": settings.cache, "PYTHONPATH": settings.root}
+    kept.update({name: value for name, value in chosen.items() if value})
     kept.update(PYTHONNOUSERSITE="1", PYTHONUNBUFFERED="1")
     kept.update(settings.environment)
     return kept
 
 
 def choose_log_file(folder: Path) -> Path:
-    """A file for a new worker's log; of the older ones the newest few stay. Raises WorkerError."""
+    """Chooses a file for a new worker's log, and deletes old logs except the newest few.
+
+    Raises:
+        WorkerError: The folder cannot be used.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         old = sorted(folder.glob("worker-*.log*"), key=lambda path: path.stat().st_mtime, reverse=True)
     except OSError as error:
         raise WorkerError(
-            f"the folder of logs {folder} cannot be used: {error.strerror or error}; choose another one "
-            "in the preferences"
+            f"the log folder {folder} cannot be used: {error.strerror or error}; choose another one in the preferences"
         ) from error
     for path in old[MAX_LOGS:]:
-        with suppress(OSError):  # another worker's
+        with suppress(OSError):  # another worker may use it
             path.unlink()
     return folder / f"worker-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
 class WorkerProcess:
-    """A started worker. on_event: each event, in the thread that reads. on_end: once, when the worker has ended.
+    """A started worker.
 
-    Raises WorkerError when it cannot be started.
+    Args:
+        command: The command line.
+        environment: The environment.
+        log_file: Gets the worker's standard error.
+        on_event: Called with each event, in the reader thread.
+        on_end: Called once when the worker has ended, in the reader thread.
+
+    Attributes:
+        last_heard: Time of the latest data from the worker, by time.monotonic().
+        garbage_lines: The first unreadable lines.
+        garbage_count: Number of unreadable lines.
+
+    Raises:
+        WorkerError: The worker cannot be started.
     """
 
     def __init__(
@@ -123,11 +144,11 @@ class WorkerProcess:
         self._on_event = on_event
         self._on_end = on_end
         self._send_lock = threading.Lock()
-        hidden: Dict[str, Any] = {"start_new_session": True}  # Ctrl-C in the host's terminal is the host's
+        options: Dict[str, Any] = {"start_new_session": True}  # Ctrl-C in Nuke's terminal does not reach the worker
         if sys.platform == "win32":
-            hidden = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+            options = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
         try:
-            # What goes wrong before the worker opens its log is in there too.
+            # Errors before the worker opens its log go to the same file.
             with open(str(log_file), "ab") as errors:
                 self._popen = subprocess.Popen(
                     list(command),
@@ -136,7 +157,7 @@ class WorkerProcess:
                     stderr=errors,
                     env=dict(environment),
                     bufsize=0,
-                    **hidden,
+                    **options,
                 )
         except OSError as error:
             raise WorkerError(
@@ -148,14 +169,21 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
+        """The process number."""
         return self._popen.pid
 
     @property
     def is_alive(self) -> bool:
+        """Whether the process is running."""
         return self._popen.poll() is None
 
     def send(self, request: ProtocolRequest) -> None:
-        """May wait where the worker does not read. Raises OSError (it has ended) and ProtocolError."""
+        """Sends a request; blocks while the worker does not read.
+
+        Raises:
+            OSError: The worker has ended.
+            ProtocolError: The request is too long.
+        """
         assert self._popen.stdin is not None
         line = memoryview(request.to_line())
         with self._send_lock:
@@ -164,8 +192,8 @@ class WorkerProcess:
                 line = line[os.write(descriptor, line) :]
 
     def end(self, grace: float) -> None:
-        """Closes the worker's input, which ends it; what is left after `grace` seconds is killed."""
-        if self._send_lock.acquire(timeout=0.1):  # held where somebody waits for the worker to read
+        """Closes the worker's input, which ends it; kills it if it still runs after `grace` seconds."""
+        if self._send_lock.acquire(timeout=0.1):  # another thread may hold it while it waits for the worker to read
             self._close_input()
             self._send_lock.release()
         try:
@@ -179,6 +207,7 @@ class WorkerProcess:
                 self._popen.stdin.close()
 
     def kill(self) -> None:
+        """Kills the worker."""
         try:
             self._popen.kill()
             self._popen.wait(2.0)
@@ -186,7 +215,7 @@ class WorkerProcess:
             log.warning("worker %d cannot be killed: %s", self.pid, error)
 
     def describe_ending(self) -> str:
-        """How it ended, for a person."""
+        """Describes how the worker ended, for messages."""
         code = self._popen.poll()
         if code is None:
             return "it closed its output"
@@ -198,7 +227,7 @@ class WorkerProcess:
         return f"exit code {code}" if code < 256 else f"exit code 0x{code & 0xFFFFFFFF:08X}"
 
     def read_log_end(self, lines: int = 12) -> str:
-        """The last lines of its log."""
+        """Reads the last lines of the worker's log; "" if it cannot be read."""
         try:
             with open(str(self.log_file), "rb") as file:
                 file.seek(0, os.SEEK_END)

@@ -65,7 +65,7 @@ _shown_statuses: dict[
 ] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
 
 
-def start_render(node: Any, frames: str = "", above: bool = True, only: Sequence[str] = ()) -> NodeRender:
+def start_render(node: Any, frames: str = "", include_upstream: bool = True, views: Sequence[str] = ()) -> NodeRender:
     """Renders a node, with `above` every node of ours that it depends on before it. frames: "" for the range of the
     node that is asked for. only: these views, else those that the node renders. On the main thread.
 
@@ -73,14 +73,14 @@ def start_render(node: Any, frames: str = "", above: bool = True, only: Sequence
     """
     if graph.get_node_class(node) == "FSGAN_Analyse":
         raise InputError(f"{node.name()} renders nothing; press Analyse")
-    nodes = [one for one in graph.iterate_render_nodes(node) if above or one.fullName() == node.fullName()]
+    nodes = [one for one in graph.iterate_render_nodes(node) if include_upstream or one.fullName() == node.fullName()]
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
     return _begin_render(
         NodeRender(
             [str(one.fullName()) for one in nodes],
             frames or get_frames_text(graph.get_render_node(node)),
-            tuple(only) or stereo.list_node_views(node),
+            tuple(views) or stereo.list_node_views(node),
             report=not frames,
         )
     )

@@ -70,12 +70,12 @@ class PendingRequest:
         assert self.result is not None
         return self.result
 
-    def follow(self, every: float = 0.25) -> Iterator[Optional[protocol.ProtocolEvent]]:
+    def follow(self, interval: float = 0.25) -> Iterator[Optional[protocol.ProtocolEvent]]:
         """Events as they come, in the caller's thread, and None when there was none for `every` seconds; until the
         end. For one reader."""
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._events or self.has_ended, every)
+                self._condition.wait_for(lambda: self._events or self.has_ended, interval)
                 event = self._events.popleft() if self._events else None
                 over = event is None and self.has_ended
             if over:

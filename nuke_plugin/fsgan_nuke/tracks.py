@@ -105,7 +105,7 @@ def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
     rows = []
     for name, index in TRACKABLE_LANDMARKS.items():
         points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
-        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in add_gap_frames(points))
+        enabled = " ".join(f"x{frame} {int(frame in points)}" for frame in list_key_frames(points))
         size = " ".join(["-15 -15 15 15", "-25 -25 25 25"])
         x, y = (format_curve(_select_axis(points, axis)) for axis in (0, 1))
         rows.append(
@@ -293,10 +293,10 @@ def _measure_distance(person: Mapping[str, Any], height: int, point: Sequence[fl
     return statistics.median(found) if found else math.inf
 
 
-def _parse_face(face: Mapping[str, Any], height: int, placed: Mapping[str, Sequence[float]]) -> FaceFrame:
+def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[str, Sequence[float]]) -> FaceFrame:
     x, y, width, tall = (float(value) for value in face["box"])
     yaw, pitch, roll = (float(value) for value in face["euler"])
-    landmarks = [placed.get(str(index), point) for index, point in enumerate(face["landmarks"])]
+    landmarks = [moved_landmarks.get(str(index), point) for index, point in enumerate(face["landmarks"])]
     points = tuple((float(px) + 0.5, height - 0.5 - float(py)) for px, py in landmarks)
     return FaceFrame(
         (x + width / 2 + 0.5, height - 0.5 - (y + tall / 2)),
@@ -322,7 +322,7 @@ def _select_axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, 
     return {frame: point[axis] for frame, point in points.items()}
 
 
-def add_gap_frames(points: Mapping[int, Any]) -> list[int]:
+def list_key_frames(points: Mapping[int, Any]) -> list[int]:
     """The frames of a track and, for each gap, the first frame that is missing, so that a step curve ends there."""
     frames = sorted(points)
     missing = {frame + 1 for frame in frames if frame + 1 not in points}

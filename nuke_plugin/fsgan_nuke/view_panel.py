@@ -275,7 +275,7 @@ class ViewPanel(QtWidgets.QWidget):
             make_button(
                 "Reset all",
                 "Every view, equally.",
-                lambda: self._apply_change(lambda _: self.model.reset_choice(), nothing=True),
+                lambda: self._apply_change(lambda _: self.model.reset_choice(), needs_choice=False),
             )
         )
         side.addLayout(row)
@@ -301,13 +301,13 @@ class ViewPanel(QtWidgets.QWidget):
 
     # From outside.
 
-    def say(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         self.status.setText(text)
 
     def fill(self, data: Any) -> None:
         """The worker's answer."""
         self.model = ViewModel(data)
-        self.say(self.model.problem or self.model.format_summary())
+        self.show_message(self.model.problem or self.model.format_summary())
         self.angles.clear()
         for lack in self.model.lacking:
             self.angles.addItem(str(lack["text"]) + f"; frames {lack['frames']}")
@@ -366,14 +366,14 @@ class ViewPanel(QtWidgets.QWidget):
         """Places of the views chosen in the list; with none of them, of all in the chosen squares."""
         return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.list_places()
 
-    def _apply_change(self, change: Callable[[List[int]], None], nothing: bool = False) -> None:
+    def _apply_change(self, change: Callable[[List[int]], None], needs_choice: bool = True) -> None:
         places = self.list_chosen_places()
-        if not places and not nothing:
-            self.say("click a square of the map first")
+        if not places and needs_choice:
+            self.show_message("click a square of the map first")
             return
         change(places)
         self._redraw()
-        self.say(self.model.format_summary())
+        self.show_message(self.model.format_summary())
         self._on_apply(self.model.make_knob_texts())
 
     def _go_to_angle(self, item: Any) -> None:

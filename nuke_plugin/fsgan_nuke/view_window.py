@@ -57,10 +57,10 @@ class ViewMapWindow:
         try:
             node = self._find_node()
             job = make_node_job(_find_reenact_node(node))
-            self.panel.say("asking the worker; a render that runs goes first ...")
+            self.panel.show_message("asking the worker; a render that runs goes first ...")
             render_queue.write_inputs(_find_reenact_node(node), job)
         except FsganError as error:
-            self.panel.say(str(error))
+            self.panel.show_message(str(error))
             return
         self.request = get_shared_client().request(
             protocol.ViewsRequest(shot=job.shot),
@@ -73,7 +73,7 @@ class ViewMapWindow:
         try:
             node = self._find_node()
         except FsganError as error:
-            self.panel.say(str(error))
+            self.panel.show_message(str(error))
             return
         prefix = "reenact_" if graph.get_node_class(node) == "FSGAN_Swap" else ""
         nuke.Undo.begin("FSGAN: views")
@@ -115,7 +115,7 @@ class ViewMapWindow:
 
     def _show_step(self, text: str) -> None:
         if _open_windows.get(self.name) is self:
-            self.panel.say(status.clean_text(text))
+            self.panel.show_message(status.clean_text(text))
 
     def _show_answer(self, asked: int, request: PendingRequest) -> None:
         if _open_windows.get(self.name) is not self or self._ask_count != asked:
@@ -123,7 +123,7 @@ class ViewMapWindow:
         if request.error is None:
             self.panel.fill(request.result or {})
         elif not isinstance(request.error, CancelledError):
-            self.panel.say(str(request.error))
+            self.panel.show_message(str(request.error))
 
 
 _STEP_LABELS = {"analyse": "analysing", "views": "pictures of"}

@@ -28,7 +28,7 @@ _pending_answers: set[str] = set()
 # What is shown, as plain data.
 
 
-def list_network_items(answer: Mapping[str, Any], role: str, typed: str) -> tuple[list[str], str]:
+def list_network_items(answer: Mapping[str, Any], role: str, current: str) -> tuple[list[str], str]:
     """The menu of a role's weights, and which of its items `network` stands for. Allowed ones alone; the
     licence's class in brackets."""
     there = {
@@ -37,14 +37,14 @@ def list_network_items(answer: Mapping[str, Any], role: str, typed: str) -> tupl
         if one["role"] == role and one["installed"] and one.get("allowed", True)
     }
     items = [BEST_INSTALLED, *there.values()]
-    if not typed:
+    if not current:
         return items, BEST_INSTALLED
-    if typed in there:
-        return items, there[typed]
-    known = any(one["name"] == typed and one["installed"] for one in answer.get("weights", ()))
-    a_file = "/" in typed or "\\" in typed or typed.endswith((".safetensors", ".pth"))
+    if current in there:
+        return items, there[current]
+    known = any(one["name"] == current and one["installed"] for one in answer.get("weights", ()))
+    a_file = "/" in current or "\\" in current or current.endswith((".safetensors", ".pth"))
     note = "a file" if a_file else "not allowed" if known else "not installed"
-    return [*items, f"{typed} ({note})"], f"{typed} ({note})"
+    return [*items, f"{current} ({note})"], f"{current} ({note})"
 
 
 def parse_network_item(item: str) -> str:

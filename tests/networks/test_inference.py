@@ -227,7 +227,7 @@ class TestBatches:
         runner = batched(fake)
         runner.device = "cuda:0"  # the fake stays where it is: only what the runner does is looked at
         monkeypatch.setattr(inference, "_release_memory", lambda device: setattr(fake, "room", 1))
-        monkeypatch.setattr(runner, "_pass", lambda x: fake(x))
+        monkeypatch.setattr(runner, "_run_pass", lambda x: fake(x))
         with caplog.at_level(logging.WARNING):
             assert torch.equal(runner.run(self.x[:1]), self.x[:1] * 2)
             assert torch.equal(runner.run(self.x), self.x * 2)
@@ -305,7 +305,7 @@ class TestFramesShareAPass:
                 raise ValueError("a sample of ones")
             return whole(x)
 
-        monkeypatch.setattr(runner, "_pass", broken)
+        monkeypatch.setattr(runner, "_run_pass", broken)
         got = self.together(runner, [torch.full((1, 1, 2, 2), float(number)) for number in range(3)])
         assert [type(one) for one in got] == [Tensor, ValueError, Tensor]
 

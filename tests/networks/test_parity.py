@@ -117,7 +117,7 @@ class TestTwoLevels:
         small = functional.conv2d(functional.pad(picture, (2, 2, 2, 2), mode="reflect"), kernel, stride=2, groups=3)
         with torch.inference_mode():
             made = network.halve(x)
-            exact = network.enhancer1(x, network.base.features(torch.cat([small, maps[64]], dim=1)))
+            exact = network.enhancer1(x, network.base.compute_features(torch.cat([small, maps[64]], dim=1)))
             ours = network(x)
         torch.testing.assert_close(made[:, :3], small, atol=1e-6, rtol=0)
         assert float((made[:, 3:] - maps[64]).square().mean().sqrt()) < 0.002  # the tip of a cone is blunter
@@ -132,7 +132,7 @@ class TestFeatures:
         features = patterned("vgg.vgg19_features()")
         x = torch.from_numpy(image((1, 3, 32, 32)))
         with torch.inference_mode():
-            taken = features.activations(x)
+            taken = features.compute_activations(x)
             to_relu5_1 = torch.nn.Sequential(*list(features)[:43])(x)
         assert [tuple(a.shape[1:]) for a in taken] == [
             (64, 32, 32),
@@ -149,7 +149,7 @@ class TestFeatures:
         x = torch.from_numpy(image((1, 3, 64, 64)))
         with torch.inference_mode():
             scores = network(x)
-            scales = network.features(x)
+            scales = network.compute_features(x)
         assert [[a.shape[1] for a in scale] for scale in scales] == [[8, 16, 32, 64, 1]] * 2
         for score, scale in zip(scores, scales, strict=True):
             assert torch.equal(score, scale[-1]) and float(score.min()) > 0 and float(score.max()) < 1

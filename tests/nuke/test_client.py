@@ -93,7 +93,7 @@ class TestRequests:
     def test_follow(self, make: Make) -> None:
         """For a caller that waits in its own thread, like a render without an interface."""
         request = render(make("slow start"))
-        steps = list(request.follow(every=0.1))
+        steps = list(request.follow(interval=0.1))
         assert steps[0] is None, "the caller gets its turn while nothing happens"
         assert [event.frame for event in steps if isinstance(event, protocol.FrameEvent)] == [1001, 1002]
         assert request.has_ended
@@ -209,7 +209,7 @@ class TestTrouble:
 
     def test_silence_is_told(self, make: Make) -> None:
         heard: list[protocol.ProtocolEvent] = []
-        render(make("stuck", silence=0.4), on_event=heard.append)
+        render(make("stuck", silence_seconds=0.4), on_event=heard.append)
         end = time.monotonic() + 10
         while time.monotonic() < end and not any(isinstance(event, protocol.LogEvent) for event in heard):
             time.sleep(0.05)
@@ -265,7 +265,7 @@ class TestEnds:
         assert render(client).wait(20)["pid"] != first
 
     def test_nobody_needs_it(self, make: Make) -> None:
-        client = make("good", idle=0.4)
+        client = make("good", idle_seconds=0.4)
         pid = render(client).wait(20)["pid"]
         assert gone(pid), "ended by itself"
         assert render(client).wait(20)["pid"] != pid

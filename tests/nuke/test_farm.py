@@ -55,9 +55,9 @@ def test_from_the_menu_to_the_writes_files(
     sent = tmp_path / "sent"
     session.answers = [
         {
-            "frames of a task": "2",
-            "command that sends it": f"{sys.executable} -c \"import sys; open('{sent}', 'w').write(sys.argv[1])\"",
-            "Nuke on the farm": "nuke",
+            "frames per task": "2",
+            "submit command": f"{sys.executable} -c \"import sys; open('{sent}', 'w').write(sys.argv[1])\"",
+            "Nuke command on the farm": "nuke",
         }
     ]
     session.choose("FSGAN/Submit to farm...", "Nodes")
@@ -110,6 +110,6 @@ def test_nothing_to_submit(session: Host) -> None:
         session.module.delete(node)
     session.messages.clear()
     session.choose("FSGAN/Submit to farm...", "Nodes")
-    assert "no Write of this script" in session.messages[-1][1]
+    assert "no enabled Write of this script" in session.messages[-1][1]
     with pytest.raises(InputError, match="no Write Gone"):
         farm.write_nodes("/nowhere/nodes.json", "1", ["Gone"])

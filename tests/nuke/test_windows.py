@@ -30,7 +30,7 @@ class Panel:
         self.said: list[str] = []
         self.filled: list[Mapping[str, Any]] = []
 
-    def say(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         self.said.append(text)
 
     def fill(self, data: Mapping[str, Any]) -> None:

@@ -461,7 +461,7 @@ class TestChoice:
 
     def test_weights_that_are_no_network_for_it(self, own_folders: Path, tmp_path: Path) -> None:
         install(own_folders, "blend", arch=ARCHS["inpaint"])
-        with pytest.raises(WeightsError, match="no network for blend that takes 7 channels"):
+        with pytest.raises(WeightsError, match="not a network for blend that takes 7 channels"):
             export_cattery(tmp_path / "nuke", choose_weights(["blend"]))
 
 

@@ -109,7 +109,7 @@ class TestCatalogue:
         for weight in ours:
             assert not weight.default and find_best_weights(weight.role) is None
             assert find_weights(weight.role).info.name == weight.name, "where its engine is asked for"
-            with pytest.raises(WeightsError, match="allows commercial"):
+            with pytest.raises(WeightsError, match="allows only commercial"):
                 find_weights(weight.role, allow="commercial")
 
     def test_v2_before_v1(self) -> None:
@@ -253,7 +253,7 @@ class TestBroken:
         list_present_weights()
         list_present_weights("mask")
         assert list_broken_weights()
-        assert caplog.text.count("weights left out") == 1
+        assert caplog.text.count("weights are not listed") == 1
 
 
 class TestDigest:

@@ -475,5 +475,5 @@ class TestWeights:
     def test_of_no_use_or_address(self, own_folders: Path) -> None:
         with pytest.raises(WeightsError, match="Not used"):
             fetch_weights(load_catalogue()["WIDERFace_DSFD_RES152"], own_folders)
-        with pytest.raises(WeightsError, match="no address"):
+        with pytest.raises(WeightsError, match="address is not known"):
             fetch_weights(replace(load_catalogue()[INPAINT], source=""), own_folders)

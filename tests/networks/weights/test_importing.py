@@ -104,7 +104,7 @@ class TestRecognise:
             import_weights(file, own_folders),
             import_weights(publish(tmp_path / "x.pth"), own_folders, name=blending),
         ):
-            assert done.state == "refused" and f"it is not {blending}" in done.message
+            assert done.state == "refused" and f"this is not {blending}" in done.message
         assert import_weights(file, own_folders, name="ours").info.role == "inpaint"  # type: ignore[union-attr]
 
     def test_the_detector(self, own_folders: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ class TestRecognise:
         done = import_weights(publish(tmp_path / "d.pth", arch), own_folders)
         assert done.state == "refused" and "no stage uses" in done.message
         torch.save({"a": torch.zeros(1)}, tmp_path / "x.pth")
-        assert "no network that is known" in import_weights(tmp_path / "x.pth", own_folders).message
+        assert "no known network" in import_weights(tmp_path / "x.pth", own_folders).message
 
 
 class TestBringIn:
@@ -180,7 +180,7 @@ class TestBringIn:
         assert done.path is not None
         done.path.write_bytes(done.path.read_bytes()[:-9])
         again = import_weights(file, own_folders)
-        assert "must be given again" in again.message and find_weights("inpaint").sha256 == again.sha256
+        assert "set it again" in again.message and find_weights("inpaint").sha256 == again.sha256
 
     def test_mends_what_is_damaged(self, own_folders: Path, tmp_path: Path) -> None:
         file = publish(tmp_path / f"{INPAINT}.pth")
@@ -204,7 +204,7 @@ class TestBringIn:
     def test_names_that_lead_elsewhere(self, own_folders: Path, tmp_path: Path, name: str) -> None:
         file = publish(tmp_path / "x.pth")
         if name:
-            with pytest.raises(WeightsError, match="cannot be a name"):
+            with pytest.raises(WeightsError, match="cannot name weights"):
                 import_weights(file, own_folders, name=name)
         hostile = tmp_path / "h.safetensors"
         write_checkpoint(hostile, SMALL, small_state(), {"role": "inpaint", "name": name or "../../x"})
@@ -254,13 +254,13 @@ class TestFolders:
         monkeypatch.setenv("FSGAN_WEIGHTS", str(tmp_path / "file" / "x"))
         assert find_writable_folder() == tmp_path / "data" / "fsgan" / "weights"
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
-        with pytest.raises(OutputError, match="set FSGAN_WEIGHTS to a folder"):
+        with pytest.raises(OutputError, match="set FSGAN_WEIGHTS to a writable folder"):
             find_writable_folder()
 
     def test_a_folder_that_is_not_there(self, own_folders: Path, caplog: pytest.LogCaptureFixture) -> None:
         """It may be a slip of the pen."""
         assert not own_folders.exists() and find_writable_folder() == own_folders
-        assert f"{own_folders} of FSGAN_WEIGHTS was not there" in caplog.text
+        assert f"{own_folders} from FSGAN_WEIGHTS did not exist" in caplog.text
         caplog.clear()
         assert find_writable_folder() == own_folders and caplog.text == ""
 

@@ -194,7 +194,7 @@ class TestSize:
         """torch would read beyond the record's memory."""
         path = publish(tmp_path / "weights.pth")
         rewrite(path, lambda name, data: data[:4] if "/data/" in name else data)
-        assert "not as long" in refusal(path)
+        assert "does not have its declared length" in refusal(path)
 
     @pytest.mark.parametrize("legacy", [False, True])
     def test_one_number_as_a_million(self, tmp_path: Path, legacy: bool) -> None:
