@@ -73,7 +73,7 @@ def take_edits(node: Any) -> None:
         analysis.fill_curves(node, view)
     count = sum(len(points) for points in moved.values())
     status.show_status(
-        node, status.Status(status.UP_TO_DATE, f"{count} moved points taken over" if count else "no point was moved")
+        node, status.Status(status.UP_TO_DATE, f"moved points taken: {count}" if count else "no point was moved")
     )
 
 

@@ -1,7 +1,7 @@
-"""Renders of our nodes: which run, in which order, and what the artist sees meanwhile.
+"""Renders FSGAN nodes: which run, in which order, and what the artist sees meanwhile.
 
-With an interface the work is done in a thread that asks the main thread only for what needs it; without one (a farm's
-`nuke -x`) it is done where it is asked for.
+With a GUI a render runs in a thread of its own, which calls the main thread only for what must happen there. Without a
+GUI (`nuke -x` on a farm) it runs in the calling thread.
 """
 
 from __future__ import annotations
@@ -27,13 +27,23 @@ from fsgan_nuke.request import PendingRequest
 
 log = logging.getLogger(__name__)
 
-SHOW_SECONDS = 0.2  # seconds
+SHOW_SECONDS = 0.2  # between two updates of the progress bar
 
 
 @dataclass
 class NodeRender:
-    """One render that was asked for: nodes by full name, in their order, each in all of the views. frames: "" for those
-    of each node's knob. report: whether nodes that want one get a report."""
+    """One render, as started by the artist.
+
+    Attributes:
+        nodes: Full names of the nodes, in the order of rendering.
+        frames: Frame range; "" for that of each node's knob.
+        views: Each node is rendered in these views.
+        report: Whether nodes with `report` on write a report.
+        cancel_event: Set when the render is cancelled.
+        request: The request at work.
+        error: Why the render failed.
+        thread: The thread of the render, with a GUI.
+    """
 
     nodes: list[str]
     frames: str
@@ -45,12 +55,13 @@ class NodeRender:
     thread: Optional[threading.Thread] = None
 
     def cancel(self) -> None:
+        """Cancels the render."""
         self.cancel_event.set()
         if self.request is not None:
             self.request.cancel()
 
     def wait(self, timeout: Optional[float] = None) -> None:
-        """Raises what the render failed with, or TimeoutError."""
+        """Waits for the end; raises the render's error, or TimeoutError after `timeout` seconds."""
         if self.thread is not None:
             self.thread.join(timeout)
             if self.thread.is_alive():
@@ -66,10 +77,19 @@ _shown_statuses: dict[
 
 
 def start_render(node: Any, frames: str = "", include_upstream: bool = True, views: Sequence[str] = ()) -> NodeRender:
-    """Renders a node, with `above` every node of ours that it depends on before it. frames: "" for the range of the
-    node that is asked for. only: these views, else those that the node renders. On the main thread.
+    """Starts the render of a node. On the main thread.
 
-    Without an interface it is done when this returns, and raises FsganError where it failed.
+    Without a GUI the render is done when this returns.
+
+    Args:
+        node: The node.
+        frames: Frame range; "" for that of the node's knob.
+        include_upstream: Whether the FSGAN nodes that it depends on are rendered first.
+        views: The views to render; all that the node renders if empty.
+
+    Raises:
+        InputError: The node does not render, or is being rendered already.
+        FsganError: Without a GUI, the render failed.
     """
     if graph.get_node_class(node) == "FSGAN_Analyse":
         raise InputError(f"{node.name()} renders nothing; press Analyse")
@@ -87,14 +107,14 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
 
 
 def start_analysis(node: Any) -> NodeRender:
-    """Analyses the clip above an FSGAN_Analyse. As `start`."""
+    """Starts the analysis of the clip above an FSGAN_Analyse; otherwise as `start_render`."""
     return _begin_render(NodeRender([str(node.fullName())], "", stereo.list_node_views(node)))
 
 
 def _begin_render(render: NodeRender) -> NodeRender:
     busy = [name for name in render.nodes if name in _active_renders]
     if busy:
-        raise InputError(f"{busy[0]} is being rendered already; cancel that first")
+        raise InputError(f"{busy[0]} is being rendered already; cancel that render first")
     _active_renders.update(dict.fromkeys(render.nodes, render))
     for name in render.nodes:
         _shown_statuses.pop(name, None)
@@ -108,13 +128,13 @@ def _begin_render(render: NodeRender) -> NodeRender:
 
 
 def find_active_render(node: Any) -> Optional[NodeRender]:
-    """The render that the node, or one inside it, takes part in."""
+    """Finds the running render of a node, or of a node inside it."""
     name = str(node.fullName())
     return next((one for key, one in _active_renders.items() if key == name or key.startswith(name + ".")), None)
 
 
 def cancel_render(node: Any) -> bool:
-    """Cancels the render that the node takes part in; whether there was one."""
+    """Cancels the running render of a node; returns whether there was one."""
     render = find_active_render(node)
     if render is not None:
         render.cancel()
@@ -122,14 +142,16 @@ def cancel_render(node: Any) -> bool:
 
 
 def cancel_all_renders() -> None:
-    """When the script is closed."""
+    """Cancels all renders; called when the script is closed."""
     for render in list(_active_renders.values()):
         render.cancel()
 
 
 def refresh_status(node: Any) -> None:
-    """Asks which of a node's frames are up to date, and shows it on the node when the answer comes. On the main
-    thread; returns at once."""
+    """Asks the worker which frames of a node are up to date, and shows the answer on the node when it comes.
+
+    On the main thread; returns at once.
+    """
     if find_active_render(node) is not None:
         return
     if graph.get_node_class(node) == "FSGAN_Analyse":
@@ -163,9 +185,9 @@ def refresh_status(node: Any) -> None:
 
 
 def _make_answer_status(request: Optional[PendingRequest]) -> status.Status:
-    """What the worker says of a node; None where there was nothing to ask about."""
+    """Makes a status from the worker's answer; None means that the inputs are not rendered either."""
     if request is None:
-        return status.Status(status.NOT_RENDERED, "not rendered, nor is what it needs")
+        return status.Status(status.NOT_RENDERED, "not rendered, and its inputs are not rendered either")
     return status.make_error_status(request.error) if request.error else status.make_keys_status(request.result or {})
 
 
@@ -184,7 +206,7 @@ def _get_analysis_status(node: Any) -> status.Status:
 
 
 def _run_render(render: NodeRender) -> None:
-    """The nodes of a render, one after the other."""
+    """Renders the nodes of a render, one after the other."""
     meter = nuke.ProgressTask("FSGAN") if nuke.GUI else None
     name = ""
     try:
@@ -195,7 +217,7 @@ def _run_render(render: NodeRender) -> None:
             answer = _run_job(render, job, meter)
             call_on_main(_finish_job, name, job, answer)
     except CancelledError as error:
-        error.__traceback__ = None  # it would keep the host's bar alive
+        error.__traceback__ = None  # it would keep Nuke's progress bar open
         render.error = None if nuke.GUI else error
     except BaseException as error:
         log.debug("%s", name, exc_info=error)
@@ -205,7 +227,7 @@ def _run_render(render: NodeRender) -> None:
         for one in render.nodes:
             if _active_renders.get(one) is render:
                 del _active_renders[one]
-        meter = None  # the host's bar goes away with it
+        meter = None  # this closes Nuke's progress bar
     if render.error is not None:
         call_later(_show_status, name, status.make_error_status(render.error))
         if nuke.GUI:
@@ -215,7 +237,7 @@ def _run_render(render: NodeRender) -> None:
 
 
 def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
-    """On the main thread: what the worker shall do, and what it reads written."""
+    """Makes the job and writes its inputs. On the main thread."""
     node = _find_node(name)
     job = (
         make_analysis_job(node, view)
@@ -230,17 +252,18 @@ def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
 
 
 def write_inputs(node: Any, job: NodeJob) -> None:
-    """What only the host can make. On the main thread; not while the host itself renders."""
-    asked = parse_frame_numbers(str(job.shot.get("frames", "")))
+    """Writes the inputs that only Nuke can render. On the main thread, and not during a render of Nuke itself."""
+    job_frames = parse_frame_numbers(str(job.shot.get("frames", "")))
     for branch in job.branches:
-        wanted = (
-            range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1) if branch.needs_whole_clip else asked
-        )
-        input_writes.write_branch(node, branch, list(wanted))
+        clip_frames = range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1)
+        input_writes.write_branch(node, branch, list(clip_frames if branch.needs_whole_clip else job_frames))
 
 
 def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
-    """Off the main thread, where there is an interface: the worker's answer. Raises FsganError."""
+    """Sends the job to the worker, follows it, and returns the answer. Not on the main thread with a GUI.
+
+    Raises FsganError.
+    """
     message: protocol.ProtocolRequest
     if job.analysis_side is not None:
         message = protocol.AnalyseRequest(
@@ -272,24 +295,24 @@ def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
             meter.setMessage(f"{job.title}: {shown.line}")
             meter.setProgress(min(100, int(100 * event.done / event.total)) if event.total else 0)
             call_later(_show_status, job.node, shown)
-    return {**render.request.wait(), "told": failed}
+    return {**render.request.wait(), "failure_texts": failed}
 
 
 def _finish_job(name: str, job: NodeJob, answer: dict[str, Any]) -> None:
-    """On the main thread: the node shows what was made. Raises FsganError for frames that failed."""
+    """Shows the result on the node. On the main thread. Raises FsganError for failed frames."""
     node = _find_node(name)
     if job.analysis_side is not None:
         fill_curves(node, job.view)
         return
     show_result(node)
     if answer.get("failed"):
-        failed = answer["told"] or [f"frame {one['frame']}: {one['message']}" for one in answer["failed"]]
+        failed = answer["failure_texts"] or [f"frame {one['frame']}: {one['message']}" for one in answer["failed"]]
         raise FsganError(f"{len(answer['failed'])} frames failed; {failed[0]}\n" + "\n".join(failed[1:]))
     _show_status(name, status.Status(status.UP_TO_DATE, "up to date"))
 
 
 def show_result(node: Any) -> None:
-    """The node shows the frames that are there, of any view."""
+    """Makes the node show the existing frames of any view."""
     output = paths.get_result_pattern(node)
     frames = sorted({frame for view in stereo.list_views() for frame in _list_frames(stereo.fill_view(output, view))})
     if not frames:
@@ -303,7 +326,7 @@ def show_result(node: Any) -> None:
 
 
 def _list_frames(pattern: str) -> list[int]:
-    """Numbers of a pattern's files, ascending."""
+    """Lists the frame numbers of a pattern's files, ascending."""
     folder, name = os.path.split(pattern)
     before, _, after = name.partition("#")
     after = after.lstrip("#")
@@ -318,7 +341,7 @@ def _list_frames(pattern: str) -> list[int]:
 
 
 def _show_status(name: str, shown: status.Status) -> None:
-    """On a node and, from inside a swap, on the swap; a node that is gone is passed over."""
+    """Shows a status on a node and, if it is inside a swap, on the swap. A missing node is ignored."""
     node = nuke.toNode(name)
     if node is None:
         return
@@ -326,16 +349,15 @@ def _show_status(name: str, shown: status.Status) -> None:
     swap = graph.find_swap(node)
     if swap is not None:
         _shown_statuses[name] = shown
-        found = {
+        statuses = {
             str(one.name()): _shown_statuses.get(str(one.fullName())) for one in graph.list_swap_render_nodes(swap)
         }
-        status.show_status(
-            swap, status.combine_stage_statuses({stage: said for stage, said in found.items() if said is not None})
-        )
+        known = {stage: stage_status for stage, stage_status in statuses.items() if stage_status is not None}
+        status.show_status(swap, status.combine_stage_statuses(known))
 
 
 def forget_status(node: Any) -> None:
-    """Nothing is known of a node that is new."""
+    """Forgets the status of a node; called for new nodes."""
     _shown_statuses.pop(str(node.fullName()), None)
 
 
@@ -347,7 +369,7 @@ def _refresh_named_nodes(names: list[str]) -> None:
 
 
 def _find_node(name: str) -> Any:
-    """Raises InputError for a node that was deleted or renamed meanwhile."""
+    """Finds a node by its full name. Raises InputError if it was deleted or renamed meanwhile."""
     node = nuke.toNode(name)
     if node is None:
         raise InputError(f"{name} is not in the script any more")

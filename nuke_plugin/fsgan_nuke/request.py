@@ -1,4 +1,4 @@
-"""A request on its way to the worker: what has been heard of it, and how it ended."""
+"""A request to the worker: its events, and how it ended."""
 
 from __future__ import annotations
 
@@ -13,16 +13,25 @@ from fsgan_nuke.process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS = 5000
+MAX_EVENTS = 5000  # events that wait for a reader; older ones are dropped
 
 EventCallback = Callable[[protocol.ProtocolEvent], None]
 
 
 class PendingRequest:
-    """A request on its way. Made by Client.request; may be used from any thread.
+    """A request to the worker, made by `Client.request`. It may be used from any thread.
 
-    frames: those that are in the making. done, total: frames finished and wanted. Exactly one of `result` and `error`
-    is set in the end.
+    Attributes:
+        message: The message that is sent.
+        result: The result, after success.
+        error: The error, after a failure.
+        frames: Frames that are being rendered.
+        done: Number of finished frames.
+        total: Number of requested frames.
+        has_begun: Whether the worker has started it.
+        cancel_time: When it was cancelled, by time.monotonic(); 0 if it was not.
+        process: The worker that it was sent to.
+        tries: How often it was given to a worker.
     """
 
     def __init__(
@@ -39,7 +48,7 @@ class PendingRequest:
         self.done = 0
         self.total = 0
         self.has_begun = False
-        self.cancel_time = 0.0  # when that was asked for
+        self.cancel_time = 0.0
         self.process: Optional[WorkerProcess] = None
         self.tries = 0
         self._canceller = canceller
@@ -50,18 +59,28 @@ class PendingRequest:
 
     @property
     def id(self) -> int:
+        """The number of the request."""
         return self.message.id
 
     @property
     def has_ended(self) -> bool:
+        """Whether result or error is set."""
         return self.result is not None or self.error is not None
 
     def cancel(self) -> None:
-        """Asks for an end; returns at once. A worker that does not obey in time is killed."""
+        """Asks the worker to stop; returns at once. A worker that does not stop in time is killed."""
         self._canceller(self)
 
     def wait(self, timeout: Optional[float] = None) -> Mapping[str, Any]:
-        """The result. Raises the FsganError that the worker told, CancelledError, WorkerError, or TimeoutError."""
+        """Waits for the result.
+
+        Args:
+            timeout: Seconds; None waits without limit.
+
+        Raises:
+            FsganError: What the worker reported, CancelledError, or WorkerError.
+            TimeoutError: There is no result in time.
+        """
         with self._condition:
             if not self._condition.wait_for(lambda: self.has_ended, timeout):
                 raise TimeoutError(f"{self.message.name} is not done after {timeout:g} s")
@@ -71,8 +90,11 @@ class PendingRequest:
         return self.result
 
     def follow(self, interval: float = 0.25) -> Iterator[Optional[protocol.ProtocolEvent]]:
-        """Events as they come, in the caller's thread, and None when there was none for `every` seconds; until the
-        end. For one reader."""
+        """Iterates over the events until the end, in the caller's thread; for one reader.
+
+        Args:
+            interval: Seconds without an event, after which None is given.
+        """
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._events or self.has_ended, interval)
@@ -83,7 +105,7 @@ class PendingRequest:
             yield event
 
     def handle_event(self, event: protocol.ProtocolEvent) -> None:
-        """By the client."""
+        """Records an event; called by the client."""
         if isinstance(event, protocol.ProgressEvent):
             self.has_begun = self.has_begun or event.step == "start"
             if event.step == "begin" and event.frame is not None:
@@ -98,7 +120,7 @@ class PendingRequest:
         call_safely(self._on_event, event)
 
     def finish(self, outcome: Union[Mapping[str, Any], FsganError]) -> None:
-        """By the client; the first outcome counts."""
+        """Ends the request; called by the client. Only the first outcome counts."""
         with self._condition:
             if self.has_ended:
                 return
@@ -111,7 +133,7 @@ class PendingRequest:
 
 
 def call_safely(function: Optional[Callable[[Any], None]], value: Any) -> None:
-    """A callback's error is its own."""
+    """Calls a callback; its errors are only logged."""
     if function is None:
         return
     try:

@@ -1,7 +1,7 @@
-"""Preferences: which Python runs the worker, where weights, cache and logs lie, on which device.
+"""Preferences: the worker's Python, the folders of weights, cache and logs, and the device.
 
-A small JSON file, written by `install.py --nuke` and by the preferences panel. What holds, the later the stronger: the
-defaults, `fsgan.json` beside the plugin (a studio's, for everybody), the user's file, environment variables.
+They are in a small JSON file, written by `install.py --nuke` and by the preferences panel. Later ones of these override
+earlier ones: defaults, `fsgan.json` beside the plugin (for a whole studio), the user's file, environment variables.
 """
 
 from __future__ import annotations
@@ -30,9 +30,17 @@ SITE_FILE = Path(__file__).resolve().parent.parent / "fsgan.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """python: the worker's interpreter. root: folder that holds fsgan_core for it, "" where it is installed in that
-    Python. weights, cache, logs: folders, "" for the usual ones. device: auto, cpu, cuda, cuda:1, mps. environment:
-    further variables for the worker, such as a library path that it needs."""
+    """The preferences.
+
+    Attributes:
+        python: The worker's interpreter.
+        root: Folder that contains fsgan_core; "" if it is installed in that Python.
+        weights: Folder of weights, "" for the default.
+        cache: Cache folder, "" for the default.
+        logs: Log folder, "" for the default.
+        device: auto, cpu, cuda, cuda:1, mps.
+        environment: Further variables for the worker, such as a library path.
+    """
 
     python: str = ""
     root: str = ""
@@ -44,11 +52,12 @@ class Settings:
 
     @property
     def log_folder(self) -> Path:
+        """The folder of the worker's logs."""
         return Path(self.logs).expanduser() if self.logs else get_user_folder("cache") / "logs"
 
 
 def get_settings_file(environment: Optional[Mapping[str, str]] = None) -> Path:
-    """The user's file; $FSGAN_SETTINGS names another one. It need not exist."""
+    """Returns the user's preferences file, or the one in $FSGAN_SETTINGS. It need not exist."""
     given = (os.environ if environment is None else environment).get(FILE_VARIABLE, "")
     return Path(given).expanduser() if given else get_user_folder("config") / "nuke.json"
 
@@ -59,7 +68,7 @@ def get_user_folder(
     environment: Optional[Mapping[str, str]] = None,
     home: Optional[Path] = None,
 ) -> Path:
-    """Where this system keeps a user's "config" or "cache" for us."""
+    """Returns our folder for a user's "config" or "cache" on this system."""
     variables = os.environ if environment is None else environment
     home = home or Path(os.path.expanduser("~"))
     if platform == "win32":
@@ -74,7 +83,7 @@ def get_user_folder(
 
 
 def load_settings(environment: Optional[Mapping[str, str]] = None, site: Path = SITE_FILE) -> Settings:
-    """What holds now. A file that cannot be read is logged and left out."""
+    """Loads the preferences. A file that cannot be read is logged and ignored."""
     variables = os.environ if environment is None else environment
     values: Dict[str, Any] = {**_read_settings(site), **_read_settings(get_settings_file(variables))}
     values.update(
@@ -84,7 +93,7 @@ def load_settings(environment: Optional[Mapping[str, str]] = None, site: Path = 
 
 
 def list_overruling_variables(settings: Settings, environment: Optional[Mapping[str, str]] = None) -> List[str]:
-    """Environment variables that hold against what these settings say."""
+    """Lists the environment variables that override these settings with other values."""
     variables = os.environ if environment is None else environment
     return [
         variable
@@ -94,7 +103,7 @@ def list_overruling_variables(settings: Settings, environment: Optional[Mapping[
 
 
 def save_settings(settings: Settings, file: Optional[Path] = None) -> Path:
-    """Writes the user's file, whole or not at all; what is at its default is left out. Raises OSError."""
+    """Writes the user's file, whole or not at all, without defaults; returns the file. Raises OSError."""
     file = file or get_settings_file()
     default = Settings()
     values = {name: value for name, value in dataclasses.asdict(settings).items() if value != getattr(default, name)}
@@ -103,7 +112,7 @@ def save_settings(settings: Settings, file: Optional[Path] = None) -> Path:
 
 
 def write_settings(values: Mapping[str, Any], file: Path) -> None:
-    """Plain data as the preferences' file, whole or not at all. Raises OSError."""
+    """Writes values to a preferences file, whole or not at all. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=str(file.parent), prefix=file.name)
     try:
@@ -117,7 +126,7 @@ def write_settings(values: Mapping[str, Any], file: Path) -> None:
 
 
 def _read_settings(file: Path) -> Dict[str, Any]:
-    """The known values of a file that are of the right type."""
+    """Reads the known values of a file that have the right type."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -126,7 +135,7 @@ def _read_settings(file: Path) -> Dict[str, Any]:
         log.warning("%s is not read: %s", file, error)
         return {}
     if not isinstance(data, dict):
-        log.warning("%s is not read: it is no JSON object", file)
+        log.warning("%s is not read: it is not a JSON object", file)
         return {}
     default = Settings()
     good = {}

@@ -1,4 +1,4 @@
-"""What a node says of itself: up to date, stale and why, rendering, or the error."""
+"""The status of a node: up to date, stale (and why), rendering, or the error."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ STATE_COLOURS = {
     FAILED: "#e0605a",
     NOT_RENDERED: "#999999",
 }
-MAX_LINE_LENGTH = 120  # letters of an error beside a node; all of it is in the tooltip
+MAX_LINE_LENGTH = 120  # characters of an error on a node; the tooltip has the whole text
 
 
 @dataclass(frozen=True)
 class Status:
-    """state: one of the above. line: a short text, for the node. more: the whole text, for the tooltip."""
+    """A status.
+
+    Attributes:
+        state: A key of STATE_COLOURS.
+        line: Short text for the node.
+        details: Whole text for the tooltip, "" if it is the same.
+    """
 
     state: str
     line: str
@@ -27,7 +33,7 @@ class Status:
 
 
 def make_keys_status(answer: Mapping[str, Any]) -> Status:
-    """From the worker's answer to `keys`."""
+    """Makes a status from the worker's answer to a KeysRequest."""
     total, stale, missing = int(answer.get("total", 0)), str(answer.get("stale", "")), str(answer.get("missing", ""))
     changed = [f"{one['frames']}: {one['text']}" for one in answer.get("changed", ())]
     if not stale and not missing:
@@ -44,7 +50,7 @@ def make_keys_status(answer: Mapping[str, Any]) -> Status:
 
 
 def combine_view_statuses(found: Mapping[str, Status]) -> Status:
-    """One status for several views, each named where they differ."""
+    """Combines the statuses of several views; each view is named if they differ."""
     shown = list(found.values())
     if len(set(shown)) == 1:
         return replace(shown[0], line=shown[0].line + (f", {len(shown)} views" if len(shown) > 1 else ""))
@@ -54,7 +60,7 @@ def combine_view_statuses(found: Mapping[str, Status]) -> Status:
 
 
 def combine_stage_statuses(found: Mapping[str, Status]) -> Status:
-    """What a swap says for the nodes inside it: of the one that needs attention most, by name but for the last one."""
+    """Combines the statuses inside a swap: shows the most urgent one, with the stage's name except for Blend."""
     order = (RENDERING, FAILED, STALE, NOT_RENDERED, UP_TO_DATE)
     stage = min(reversed(list(found)), key=lambda name: order.index(found[name].state))
     shown = found[stage]
@@ -62,23 +68,25 @@ def combine_stage_statuses(found: Mapping[str, Status]) -> Status:
     return shown if named else replace(shown, line=f"{stage}: {shown.line}")
 
 
-# What the worker does before the first frame.
+# Steps of the worker before the first frame.
 _STEP_LABELS = {"analyse": "analysing", "recognise": "finding the likeness"}
 
 
 def make_rendering_status(done: int, total: int, step: str = "") -> Status:
+    """Makes the status of a running render."""
     doing = _STEP_LABELS.get(step, "rendering")
     return Status(RENDERING, f"{doing} {done}/{total}" if total else (step or "starting"), step)
 
 
 def make_error_status(error: BaseException) -> Status:
+    """Makes the status of a failed render."""
     text = str(error) or type(error).__name__
     line = text.splitlines()[0]
     return Status(FAILED, line if len(line) <= MAX_LINE_LENGTH else line[: MAX_LINE_LENGTH - 3] + "...", text)
 
 
 def show_status(node: Any, status: Status) -> None:
-    """Writes it onto the node. On the main thread."""
+    """Shows a status on a node. On the main thread."""
     knobs = node.knobs()
     line = clean_text(status.line)
     if "status_line" in knobs:
@@ -90,7 +98,7 @@ def show_status(node: Any, status: Status) -> None:
 
 
 def clean_text(text: str) -> str:
-    """Text that neither Tcl nor the label's HTML takes for anything else, however often it is evaluated."""
+    """Replaces the characters that Tcl or the HTML of a label would interpret."""
     return text.translate(_CLEAN_TABLE)
 
 

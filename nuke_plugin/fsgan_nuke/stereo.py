@@ -1,4 +1,4 @@
-"""Stereo: the script's views, which of them a node renders, and paths that hold a view's name."""
+"""Stereo: the script's views, which of them a node renders, and paths that contain a view's name."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ VIEW_VARIABLE = "%V"  # in a path: the view's name; %v is its first letter
 
 
 def list_views() -> tuple[str, ...]:
-    """All views of the script, the first one being the one that is shown where nobody says which."""
+    """Lists all views of the script; the first one is the default."""
     return tuple(str(name) for name in nuke.views())
 
 
 def has_several_views() -> bool:
+    """Whether the script has more than one view."""
     return len(list_views()) > 1
 
 
 def list_node_views(node: Any) -> tuple[str, ...]:
-    """The views that a node renders: those of its knob (inside a swap, the swap's), else all of the script. Raises
-    InputError for one that the script has not."""
+    """Lists the views that a node renders: those of its knob (inside a swap, the swap's knob), else all.
+
+    Raises:
+        InputError: The script does not have one of them.
+    """
     owner = graph.find_swap(node) or node
     chosen = str(owner[VIEWS_KNOB].value() or "").replace(",", " ").split() if VIEWS_KNOB in owner.knobs() else []
     known = list_views()
@@ -35,12 +39,12 @@ def list_node_views(node: Any) -> tuple[str, ...]:
 
 
 def fill_view(path: str, view: str) -> str:
-    """The path of one view: %V is its name, %v its first letter."""
+    """Fills a view into a path: %V is its name, %v its first letter."""
     return path.replace(VIEW_VARIABLE, view).replace("%v", view[:1])
 
 
 def list_written_views(write: Any) -> tuple[str, ...]:
-    """The views that a Write of the script renders; all where its knob is not understood."""
+    """Lists the views that a Write renders; all if its knob cannot be read."""
     value = write["views"].value() if "views" in write.knobs() else ""
     words = value if isinstance(value, (list, tuple)) else str(value or "").replace(",", " ").split()
     return tuple(view for view in list_views() if view in words) or list_views()

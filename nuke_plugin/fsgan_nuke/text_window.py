@@ -1,4 +1,4 @@
-"""A window with a text that can be scrolled and copied. Imports Qt; shown through fsgan_nuke.host.show_text."""
+"""A window with text to scroll and copy. It imports Qt; use `fsgan_nuke.host.show_text` to open it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _open_windows: Dict[str, Any] = {}
 
 
 def show_text_window(title: str, text: str) -> Any:
-    """One window for each title; a second text takes the place of the first."""
+    """Shows a text in a window and returns the window. A second text with the same title replaces the first."""
     window = QtWidgets.QWidget()
     window.setWindowTitle(title)
     window.resize(760, 560)

@@ -1,6 +1,6 @@
-"""Track files as what the host works with: curves, Tracker4 and CornerPin2D text, outlines; and edits back.
+"""Converts track files for Nuke (curves, Tracker4 and CornerPin2D text, outlines), and takes edits back.
 
-Nothing here imports nuke. Points are in the host's coordinates: origin at the lower left, pixel centres at one half.
+This module does not import nuke. Points are in Nuke's coordinates: origin at the lower left, pixel centres at one half.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Mapping, Optional, Sequence
 from fsgan_core.contract.errors import TrackError
 from fsgan_core.contract.landmarks import FACE_OUTLINE, LANDMARK_COUNT, LANDMARK_REGIONS, TRACKABLE_LANDMARKS
 
-POINT_KNOBS = {f"p{index:02d}": index for index in range(LANDMARK_COUNT)}  # knobs of a node with every landmark
-MIN_MOVE = 0.05  # pixels: a point that moved less was not edited
+POINT_KNOBS = {f"p{index:02d}": index for index in range(LANDMARK_COUNT)}  # knobs of a Points node -> landmark
+MIN_MOVE = 0.05  # pixels; a point that moved less counts as not edited
 
-# Columns of a Tracker4's table, as the host writes them.
+# Columns of a Tracker4's table, as Nuke writes them.
 _TRACKER_COLUMNS = (
     "{ 5 1 20 enable e 1 }",
     "{ 3 1 75 name name 1 }",
@@ -56,8 +56,15 @@ _TRACKER_COLUMNS = (
 
 @dataclass(frozen=True)
 class FaceFrame:
-    """A face in one frame, in the host's coordinates. centre: of the box; width: of the box in pixels; euler: yaw,
-    pitch, roll in degrees."""
+    """A face in one frame, in Nuke's coordinates.
+
+    Attributes:
+        centre: Centre of the box.
+        width: Width of the box in pixels.
+        euler: Yaw, pitch and roll in degrees.
+        confidence: Confidence of the analysis, 0..1.
+        landmarks: The landmarks.
+    """
 
     centre: tuple[float, float]
     width: float
@@ -68,7 +75,14 @@ class FaceFrame:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One person's faces by frame. height: of the display window, which turns rows over."""
+    """One person's faces by frame.
+
+    Attributes:
+        path: The track file.
+        person: Index of the person.
+        height: Height of the display window, to convert between rows from the top and from the bottom.
+        faces: Faces by frame.
+    """
 
     path: str
     person: int
@@ -77,8 +91,16 @@ class FaceTrack:
 
 
 def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]] = None) -> FaceTrack:
-    """A person's faces from a track file, with the landmarks that were placed by hand. point: takes the person nearest
-    to it instead, in the host's coordinates. Raises TrackError (no file, not a track, no such person)."""
+    """Loads a person's faces from a track file, with the landmarks that were moved by hand.
+
+    Args:
+        path: The track file.
+        person: Index of the person.
+        point: If given, the person nearest to this point is loaded instead, in Nuke's coordinates.
+
+    Raises:
+        TrackError: There is no file, it is not a track, or has no such person.
+    """
     data = read_track_data(path)
     try:
         people = {int(one["index"]): one for one in data["people"]}
@@ -101,7 +123,7 @@ def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]]
 
 
 def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
-    """Knobs of a Tracker4 with the steady landmarks; `enable` of each is off where there is no face."""
+    """Makes the knobs of a Tracker4 with the steady landmarks; each is disabled in frames without the face."""
     rows = []
     for name, index in TRACKABLE_LANDMARKS.items():
         points = {frame: face.landmarks[index] for frame, face in track.faces.items()}
@@ -118,8 +140,11 @@ def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
 
 
 def make_corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
-    """Knobs of a CornerPin2D whose `to` corners are a square around the face, turned with its roll, and whose `from`
-    corners are where that square is in the first frame: what is pinned there follows the face."""
+    """Makes the knobs of a CornerPin2D that makes a picture follow the face.
+
+    The `to` corners are a square around the face, rotated by its roll; the `from` corners are that square in the first
+    frame.
+    """
     squares = {frame: _make_square(face) for frame, face in track.faces.items()}
     first = squares[min(squares)]
     knobs = {}
@@ -133,7 +158,7 @@ def make_corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
 
 
 def make_points_knobs(track: FaceTrack) -> str:
-    """Knobs of a NoOp with every landmark as two curves, a tab for each region; as text."""
+    """Makes the knobs of a NoOp with every landmark as two curves and a tab for each region, as .nk text."""
     lines = []
     for region, (first, after) in LANDMARK_REGIONS.items():
         lines.append(f"addUserKnob {{20 {region} l {region}}}")
@@ -147,12 +172,16 @@ def make_points_knobs(track: FaceTrack) -> str:
 
 
 def format_curve(values: Mapping[int, float]) -> str:
-    """A curve with a key at every frame, as .nk text: {curve x1001 5 x1002 6}."""
+    """Formats a curve with a key at every frame as .nk text.
+
+    >>> format_curve({1001: 5, 1002: 6})
+    '{curve x1001 5.000 x1002 6.000}'
+    """
     return "{curve " + " ".join(f"x{frame} {value:.3f}" for frame, value in sorted(values.items())) + "}"
 
 
 def make_curves(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
-    """Curves for the knobs of FSGAN_Analyse: name -> one mapping of frame to value per component."""
+    """Makes the curves of FSGAN_Analyse's knobs: name -> for each component, frame -> value."""
     faces = track.faces
     return {
         "centre": [{frame: face.centre[axis] for frame, face in faces.items()} for axis in (0, 1)],
@@ -165,13 +194,19 @@ def make_curves(track: FaceTrack) -> dict[str, list[dict[int, float]]]:
 
 
 def make_outlines(track: FaceTrack) -> dict[int, list[tuple[float, float]]]:
-    """The face's outline by frame, as a closed polygon."""
+    """Returns the face's outline in each frame, as a closed polygon."""
     return {frame: [face.landmarks[index] for index in FACE_OUTLINE] for frame, face in track.faces.items()}
 
 
 def parse_tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]:
-    """Name -> frame -> point, of the `tracks` of a Tracker4 as the host writes it; frames that have a key in both
-    coordinates. Raises TrackError for a text of another form."""
+    """Reads the points of a Tracker4's `tracks` knob, in frames with a key in both coordinates.
+
+    Returns:
+        Name -> frame -> point.
+
+    Raises:
+        TrackError: The text has another form than Nuke's.
+    """
     try:
         parts = _split_words(text)
         if len(parts) == 1:
@@ -182,14 +217,12 @@ def parse_tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]
             x, y = (_parse_keys(columns[place]) for place in (2, 3))
             found[columns[1]] = {frame: (x[frame], y[frame]) for frame in x if frame in y}
     except (IndexError, ValueError) as error:
-        raise TrackError(
-            f"the Tracker's points are written in a way that is not known here ({error}); nothing was taken"
-        ) from error
+        raise TrackError(f"the format of the Tracker's points is unknown ({error}); no edits were taken") from error
     return found
 
 
 def _parse_keys(curve_text: str) -> dict[int, float]:
-    """Frame -> value. "curve x1001 5 6" has keys at 1001 and 1002; letters between them say how it bends."""
+    """Reads frame -> value from a curve. "curve x1001 5 6" has keys at 1001 and 1002; letters set the interpolation."""
     found: dict[int, float] = {}
     frame: Optional[int] = None
     for word in _split_words(curve_text)[1:]:
@@ -204,7 +237,7 @@ def _parse_keys(curve_text: str) -> dict[int, float]:
 
 
 def _split_words(text: str) -> list[str]:
-    """Words of a Tcl list; what is in braces or quotes is one, without them. Raises ValueError."""
+    """Splits a Tcl list into words; text in braces or quotes is one word, without them. Raises ValueError."""
     found: list[str] = []
     place = 0
     while place < len(text):
@@ -236,9 +269,14 @@ def _split_words(text: str) -> list[str]:
 def find_moved_points(
     track: FaceTrack, edited: Mapping[str, Mapping[int, Sequence[float]]]
 ) -> dict[int, dict[int, Any]]:
-    """Which points of a tracker were moved: frame -> landmark -> point in the file's coordinates (rows from the top).
+    """Finds the points that were moved by hand.
 
-    edited: name of a point, as in a Tracker or a node of points -> frame -> (x, y).
+    Args:
+        track: The track that the points were made from.
+        edited: Name of a point, as in a Tracker or Points node -> frame -> (x, y).
+
+    Returns:
+        Frame -> landmark -> point in the file's coordinates (rows from the top).
     """
     found: dict[int, dict[int, Any]] = {}
     for name, points in edited.items():
@@ -256,8 +294,12 @@ def find_moved_points(
 
 
 def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None:
-    """Writes moved points into the track file's overrides; the worker makes the faces anew from them when it reads the
-    file. Raises TrackError, or OSError where the file cannot be written."""
+    """Writes moved points into the track file's overrides. The worker applies them when it reads the file.
+
+    Raises:
+        TrackError: The track file cannot be read.
+        OSError: It cannot be written.
+    """
     data = read_track_data(track.path)
     person = next(one for one in data["people"] if int(one["index"]) == track.person)
     overrides = person.setdefault("overrides", {})
@@ -271,21 +313,21 @@ def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None
 
 
 def read_track_data(path: str) -> dict[str, Any]:
-    """A track file's data. Raises TrackError (no file, not a track)."""
+    """Reads a track file. Raises TrackError if it does not exist or is not a track."""
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
     except OSError as error:
         raise TrackError(f"{path} cannot be read ({error.strerror}); press Analyse first") from error
     except ValueError as error:
-        raise TrackError(f"{path} is no JSON ({error}); analyse the clip again") from error
+        raise TrackError(f"{path} is not JSON ({error}); analyse the clip again") from error
     if not isinstance(data, dict) or data.get("format") != "fsgan-track":
-        raise TrackError(f"{path} is no track file")
+        raise TrackError(f"{path} is not a track file")
     return data
 
 
 def _measure_distance(person: Mapping[str, Any], height: int, point: Sequence[float]) -> float:
-    """Median distance of a person's face to a point."""
+    """Measures the median distance of a person's face to a point, in pixels."""
     found = []
     for face in person["faces"].values():
         x, y = _parse_face(face, height, {}).centre
@@ -308,7 +350,7 @@ def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[s
 
 
 def _make_square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
-    """Lower left, lower right, upper right, upper left."""
+    """Makes the square around a face: lower left, lower right, upper right, upper left."""
     half = face.width / 2
     turn = -math.radians(face.euler[2])  # clockwise in the picture
     across, up = (math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))
@@ -323,7 +365,7 @@ def _select_axis(points: Mapping[int, Sequence[float]], axis: int) -> dict[int, 
 
 
 def list_key_frames(points: Mapping[int, Any]) -> list[int]:
-    """The frames of a track and, for each gap, the first frame that is missing, so that a step curve ends there."""
+    """Lists the frames of a track and the first missing frame of each gap, where a step curve must change."""
     frames = sorted(points)
     missing = {frame + 1 for frame in frames if frame + 1 not in points}
     return sorted({*frames, *missing})

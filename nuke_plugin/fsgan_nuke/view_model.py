@@ -1,5 +1,4 @@
-"""The appearance-map panel without its widgets: what is chosen, and the knobs that say so. Nothing here knows the host
-or Qt."""
+"""The appearance-map panel without its widgets: the chosen views, and their knob values. No nuke, no Qt."""
 
 from __future__ import annotations
 
@@ -7,14 +6,20 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping
 
 from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED, GridSquare, ViewGrid, build_view_grid
 
-MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0  # weights that can be chosen
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 1000.0  # the range of weights
 
 
 class ViewModel:
-    """data: the worker's answer to `views`. Places are those of data["views"].
+    """The views of the source and the artist's choice. A "place" is an index into `views`.
 
-    What an artist chooses is in `views` at once; what the plan makes of it ("leads", "light", what is lacking) is the
-    worker's, and comes with the next answer.
+    The artist's choice changes `views` at once. What follows from it ("leads", "light", missing angles) comes with the
+    worker's next answer.
+
+    Attributes:
+        data: The worker's answer to a ViewsRequest.
+        views: The views of the source.
+        lacking: Angles of the target that the source lacks.
+        problem: Why there is no plan, else "".
     """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
@@ -24,38 +29,42 @@ class ViewModel:
         self.problem = str(data.get("problem", ""))
 
     def make_grid(self, step: float = 0.0) -> ViewGrid:
+        """Makes the map of squares. step: degrees of a square; 0 chooses."""
         return build_view_grid(self.views, self.data.get("poses", ()), step)
 
-    # What is chosen.
+    # The choice.
 
     def use_views(self, places: Iterable[int]) -> None:
+        """Marks views as used."""
         for place in places:
             self.views[place]["state"] = VIEW_USED
 
     def leave_out_views(self, places: Iterable[int]) -> None:
+        """Excludes views."""
         for place in places:
             self.views[place]["state"] = VIEW_EXCLUDED
 
     def use_only_views(self, places: Iterable[int]) -> None:
-        """All others are left out."""
+        """Uses only these views and excludes all others."""
         wanted = set(places)
         for place, view in enumerate(self.views):
             if view["state"] != VIEW_SPARE:
                 view["state"] = VIEW_USED if place in wanted else VIEW_EXCLUDED
 
     def set_weight(self, places: Iterable[int], weight: float) -> None:
+        """Sets the weight of views."""
         for place in places:
             self.views[place]["weight"] = round(min(max(weight, MIN_WEIGHT), MAX_WEIGHT), 3)
 
     def reset_choice(self) -> None:
-        """Every view, equally."""
+        """Uses every view with weight 1."""
         for view in self.views:
             view["weight"] = 1.0
             if view["state"] == VIEW_EXCLUDED:
                 view["state"] = VIEW_USED
 
     def make_knob_texts(self) -> Dict[str, str]:
-        """The choice as texts of the parameters `views`, `exclude` and `weights` of reenact."""
+        """Formats the choice for reenact's parameters `views`, `exclude` and `weights`."""
         weights = sorted({view["weight"] for view in self.views if view["weight"] != 1})
         return {
             "views": "",
@@ -68,7 +77,7 @@ class ViewModel:
         }
 
     def _format_ranges(self, wanted: Callable[..., bool]) -> List[str]:
-        """Views as names and ranges. A range spans neighbours of the list alone, whatever frames lie between them."""
+        """Formats views as names and ranges. A range spans neighbours in the list, whatever frames are between."""
         runs: List[List[Mapping[str, Any]]] = []
         before = False
         for view in self.views:
@@ -80,9 +89,10 @@ class ViewModel:
             before = wanted(view)
         return [str(run[0]["name"]) + (f"-{run[-1]['frame']}" if len(run) > 1 else "") for run in runs]
 
-    # What is said.
+    # Texts.
 
     def format_summary(self) -> str:
+        """Formats the line above the map: numbers of views and of target frames."""
         counts = {state: sum(view["state"] == state for view in self.views) for state in (VIEW_USED, VIEW_EXCLUDED)}
         text = f"{counts[VIEW_USED]} views"
         if counts[VIEW_EXCLUDED]:
@@ -96,7 +106,7 @@ class ViewModel:
         return text
 
     def format_caption(self, place: int) -> str:
-        """A view in a few words: its frame, what it leads, its weight."""
+        """Formats the caption of a view: its frame, the number of frames that it leads, its weight."""
         view = self.views[place]
         parts = [str(view["name"])]
         if view["state"] == VIEW_EXCLUDED:
@@ -108,7 +118,7 @@ class ViewModel:
         return ", ".join(parts)
 
     def format_details(self, place: int) -> str:
-        """A view's tooltip."""
+        """Formats the tooltip of a view."""
         view = self.views[place]
         return (
             f"frame {view['name']}: yaw {view['yaw']:+.1f}, pitch {view['pitch']:+.1f}, roll {view['roll']:+.1f} "
@@ -117,7 +127,7 @@ class ViewModel:
         )
 
     def format_square(self, square: GridSquare) -> str:
-        """What stands below a square of the map: how many views are used of how many."""
+        """Formats the text below a square of the map: used views of all views."""
         if not square.views:
             return ""
         used = sum(self.views[place]["state"] == VIEW_USED for place in square.views)

@@ -1,4 +1,4 @@
-"""The appearance-map panel: a window over `ViewModel`. Imports Qt; open it through fsgan_nuke.view_window."""
+"""The appearance-map panel: a window that shows a `ViewModel`. It imports Qt; `fsgan_nuke.view_window` opens it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SquareKey = Tuple[int, int]
 
 
 class PictureCache:
-    """Small pictures by path, read once."""
+    """Reads small pictures by path, each once."""
 
     def __init__(self) -> None:
         self._pixmaps: Dict[str, Any] = {}
@@ -33,7 +33,7 @@ class PictureCache:
 
 
 class SquareMap(QtWidgets.QWidget):
-    """The squares, as large as there is room for. A click chooses one, with Ctrl or Shift one more."""
+    """The squares of the map, as large as the window allows. A click selects one; with Ctrl or Shift it adds one."""
 
     def __init__(self, pictures: PictureCache, chosen: Callable[[], None]) -> None:
         super().__init__()
@@ -45,12 +45,13 @@ class SquareMap(QtWidgets.QWidget):
         self._available_size = (0, 0)
 
     def show_model(self, model: ViewModel, step: float) -> None:
+        """Shows a model. step: degrees of a square; 0 chooses."""
         self.model, self.grid = model, model.make_grid(step)
         self.chosen &= set(self.grid.squares)
         self.fit(*self._available_size)
 
     def fit(self, width: int, height: int) -> None:
-        """Room that there is, in pixels."""
+        """Fits the squares into width x height pixels."""
         self._available_size = (width, height)
         columns, rows = max(1, len(self.grid.columns)), max(1, len(self.grid.rows))
         side = min((width - LEFT_MARGIN - GAP) // columns, (height - BOTTOM_MARGIN) // rows - CAPTION_HEIGHT) - 2 * GAP
@@ -61,7 +62,7 @@ class SquareMap(QtWidgets.QWidget):
         self.update()
 
     def list_places(self) -> List[int]:
-        """Of the views in the chosen squares, as they follow in the source."""
+        """Lists the places of the views in the selected squares, in the order of the source."""
         return sorted(place for key in self.chosen for place in self.grid.squares[key].views)
 
     def _get_cell_width(self) -> int:
@@ -71,10 +72,12 @@ class SquareMap(QtWidgets.QWidget):
         return self.side + 2 * GAP + CAPTION_HEIGHT
 
     def find_square_key(self, x: float, y: float) -> Optional[SquareKey]:
+        """Finds the square at a position in pixels."""
         key = (int((x - LEFT_MARGIN) // self._get_cell_width()), int(y // self._get_cell_height()))
         return key if key in self.grid.squares else None
 
     def mousePressEvent(self, event: Any) -> None:
+        """Selects the square under the mouse."""
         key = self.find_square_key(event.pos().x(), event.pos().y())
         more = event.modifiers() & (QtCore.Qt.ControlModifier | QtCore.Qt.ShiftModifier)
         if not more:
@@ -85,6 +88,7 @@ class SquareMap(QtWidgets.QWidget):
         self._on_choice()
 
     def event(self, event: Any) -> bool:
+        """Shows the tooltip of a square."""
         if event.type() == QtCore.QEvent.ToolTip:
             key = self.find_square_key(event.pos().x(), event.pos().y())
             square = self.grid.squares.get(key) if key is not None else None
@@ -98,6 +102,7 @@ class SquareMap(QtWidgets.QWidget):
         return bool(super().event(event))
 
     def paintEvent(self, event: Any) -> None:
+        """Draws the map."""
         painter = QtGui.QPainter(self)
         painter.setRenderHint(QtGui.QPainter.SmoothPixmapTransform)
         painter.setPen(QtGui.QColor(DIM_COLOUR))
@@ -164,22 +169,31 @@ class SquareMap(QtWidgets.QWidget):
 
 
 def cross_out(painter: Any, rectangle: Any) -> None:
+    """Darkens a rectangle and draws a cross over it."""
     painter.fillRect(rectangle, QtGui.QColor(0, 0, 0, 150))
     painter.setPen(QtGui.QPen(QtGui.QColor(CROSS_COLOUR), 2))
     painter.drawLine(rectangle.topLeft(), rectangle.bottomRight())
 
 
 class MapScrollArea(QtWidgets.QScrollArea):
-    """Tells the map how much room it has."""
+    """A scroll area that fits the map to its size."""
 
     def resizeEvent(self, event: Any) -> None:
+        """Fits the map to the new size."""
         super().resizeEvent(event)
         self.widget().fit(event.size().width(), event.size().height())
 
 
 class ViewPanel(QtWidgets.QWidget):
-    """title: of the window. apply: called with the texts of the knobs when something was chosen. refresh: asks the
-    worker. go_to: shows a frame in the viewer. closed: when the window is."""
+    """The window.
+
+    Args:
+        title: Title of the window.
+        apply: Called with the texts of the knobs after each choice.
+        refresh: Asks the worker again.
+        go_to: Shows a frame in the viewer.
+        closed: Called when the window is closed.
+    """
 
     def __init__(
         self,
@@ -200,7 +214,7 @@ class ViewPanel(QtWidgets.QWidget):
         self.status.setTextFormat(QtCore.Qt.PlainText)
         self.step = QtWidgets.QComboBox()
         self.step.addItems(["auto", *(f"{step:g}\u00b0" for step in GRID_STEPS)])
-        self.step.setToolTip("Degrees that a square spans.")
+        self.step.setToolTip("Size of a square, in degrees.")
         self.step.currentIndexChanged.connect(lambda _: self._redraw())
         self.map = SquareMap(self._pictures, self._show_chosen_views)
         scroll = MapScrollArea()
@@ -217,10 +231,12 @@ class ViewPanel(QtWidgets.QWidget):
         self.weight.setRange(MIN_WEIGHT, MAX_WEIGHT)
         self.weight.setValue(1.0)
         self.weight.setKeyboardTracking(False)
-        self.weight.setToolTip("Preference of the chosen views; 1 is neutral, 3 wins over a view 11 degrees nearer.")
+        self.weight.setToolTip(
+            "Weight of the selected views. 1 is neutral; a view with 3 is preferred to one that is 11 degrees nearer."
+        )
         self.angles = QtWidgets.QListWidget()
         self.angles.setMaximumHeight(96)
-        self.angles.setToolTip("Double-click shows the first of these frames in the viewer.")
+        self.angles.setToolTip("Double-click to show the first of these frames in the viewer.")
         self.angles.itemDoubleClicked.connect(self._go_to_angle)
         self._lay_out(scroll, refresh)
         own_window(self)
@@ -238,7 +254,7 @@ class ViewPanel(QtWidgets.QWidget):
             QtWidgets.QLabel("square"),
             self.step,
             make_button(
-                "Refresh", "Asks the worker again, after the source, the range or a track has changed.", refresh
+                "Refresh", "Asks the worker again. Use it after the source, the range or a track has changed.", refresh
             ),
         ):
             top.addWidget(widget)
@@ -274,7 +290,7 @@ class ViewPanel(QtWidgets.QWidget):
         row.addWidget(
             make_button(
                 "Reset all",
-                "Every view, equally.",
+                "Uses every view, with weight 1.",
                 lambda: self._apply_change(lambda _: self.model.reset_choice(), needs_choice=False),
             )
         )
@@ -302,10 +318,11 @@ class ViewPanel(QtWidgets.QWidget):
     # From outside.
 
     def show_message(self, text: str) -> None:
+        """Shows a text above the map."""
         self.status.setText(text)
 
     def fill(self, data: Any) -> None:
-        """The worker's answer."""
+        """Shows the worker's answer."""
         self.model = ViewModel(data)
         self.show_message(self.model.problem or self.model.format_summary())
         self.angles.clear()
@@ -320,6 +337,7 @@ class ViewPanel(QtWidgets.QWidget):
         self._redraw()
 
     def closeEvent(self, event: Any) -> None:
+        """Reports that the window is closed."""
         self._on_closed()
         super().closeEvent(event)
 
@@ -363,7 +381,7 @@ class ViewPanel(QtWidgets.QWidget):
         return QtGui.QIcon(picture)
 
     def list_chosen_places(self) -> List[int]:
-        """Places of the views chosen in the list; with none of them, of all in the chosen squares."""
+        """Lists the places of the views selected in the list; if none is, of all views in the selected squares."""
         return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.list_places()
 
     def _apply_change(self, change: Callable[[List[int]], None], needs_choice: bool = True) -> None:

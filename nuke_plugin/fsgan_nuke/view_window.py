@@ -1,4 +1,4 @@
-"""The appearance map of a node: asked of the worker, shown in a window; what is chosen goes into the node's knobs."""
+"""The appearance map of a node: asks the worker, shows the answer in a window, and writes the choice to knobs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ _open_windows: dict[str, ViewMapWindow] = {}
 
 
 def open_view_map(node: Any) -> ViewMapWindow:
-    """Opens the window of an FSGAN_Reenact or FSGAN_Swap, or brings it to the front. Raises InputError (no Qt, nothing
-    connected)."""
+    """Opens the window of an FSGAN_Reenact or FSGAN_Swap, or brings it to the front.
+
+    Raises:
+        InputError: There is no Qt.
+    """
     try:
         from fsgan_nuke import view_panel
     except ImportError as error:
         raise InputError(
-            f"this window needs the Qt that comes with Nuke ({error}); `fsgan views` shows the same, and "
-            "'exclude views' and 'view weights' can be typed"
+            f"this window needs the Qt that comes with Nuke ({error}); `fsgan views` shows the same, and you can type "
+            "into 'exclude views' and 'view weights'"
         ) from error
     name = str(node.fullName())
     window = _open_windows.get(name)
@@ -38,18 +41,23 @@ def open_view_map(node: Any) -> ViewMapWindow:
 
 
 class ViewMapWindow:
-    """One open map. make: the panel's class."""
+    """One open map.
+
+    Args:
+        name: Full name of the node.
+        make: The panel's class.
+    """
 
     def __init__(self, name: str, make: Any) -> None:
         self.name = name
         self.request: Optional[PendingRequest] = None
-        self._last_shown = 0.0  # when the last step was shown
-        self._ask_count = 0  # how often; an answer to an earlier question is passed over
+        self._last_shown = 0.0  # time when the last step was shown
+        self._ask_count = 0  # number of requests; answers to earlier ones are ignored
         self.panel = make(f"{name}: views of the source", self.apply, self.ask, self.go_to, self.closed)
         self.panel.show()
 
     def ask(self) -> None:
-        """Asks the worker anew; shows the answer when it comes. On the main thread."""
+        """Asks the worker again, and shows the answer when it comes. On the main thread."""
         self.panel.raise_()
         self._ask_count += 1
         if self.request is not None:
@@ -57,7 +65,7 @@ class ViewMapWindow:
         try:
             node = self._find_node()
             job = make_node_job(_find_reenact_node(node))
-            self.panel.show_message("asking the worker; a render that runs goes first ...")
+            self.panel.show_message("asking the worker; it finishes running renders first ...")
             render_queue.write_inputs(_find_reenact_node(node), job)
         except FsganError as error:
             self.panel.show_message(str(error))
@@ -69,7 +77,7 @@ class ViewMapWindow:
         )
 
     def apply(self, texts: Mapping[str, str]) -> None:
-        """Writes a choice into the node, one step of undo, and asks what the plan makes of it."""
+        """Writes a choice to the node's knobs as one undo step, and asks the worker again."""
         try:
             node = self._find_node()
         except FsganError as error:
@@ -86,9 +94,11 @@ class ViewMapWindow:
         self.ask()
 
     def go_to(self, frame: int) -> None:
+        """Shows a frame in the viewer."""
         nuke.frame(frame)
 
     def closed(self) -> None:
+        """Called when the window is closed."""
         _open_windows.pop(self.name, None)
         if self.request is not None:
             self.request.cancel()
@@ -100,7 +110,7 @@ class ViewMapWindow:
         return node
 
     def _on_event(self, event: protocol.ProtocolEvent) -> None:
-        """In a thread of the client."""
+        """Shows progress; called in a thread of the client."""
         if (
             isinstance(event, protocol.ProgressEvent)
             and (event.total or event.message)
@@ -130,16 +140,16 @@ _STEP_LABELS = {"analyse": "analysing", "views": "pictures of"}
 
 
 def close_all_windows() -> None:
-    """When the script is closed."""
+    """Closes all windows; called when the script is closed."""
     for window in list(_open_windows.values()):
         window.panel.close()
 
 
 def _find_reenact_node(node: Any) -> Any:
-    """The node whose parameters count. Raises InputError where it was taken out of a swap."""
+    """Finds the node whose parameters are used. Raises InputError if it was removed from a swap."""
     if graph.get_node_class(node) != "FSGAN_Swap":
         return node
     found = graph.find_inner_node(node, "Reenact")
     if found is None:
-        raise InputError(f"{node.name()} has no node Reenact inside any more; make a new one")
+        raise InputError(f"{node.name()} no longer has a Reenact node inside; make a new FSGAN_Swap")
     return found

@@ -1,7 +1,7 @@
-"""What is installed, on the nodes: the menu of weights beside each `network`, and what `auto` means on this machine.
+"""The menu of installed weights beside each `network` knob, and the note that says what `auto` means on this machine.
 
-Filled from the worker's answer to `describe` while a panel is open. The menus are no parameters: what is chosen in them
-is written into `network`, and a name that is typed there and not installed stays, and is shown as such.
+Both are filled from the worker's answer to a DescribeRequest while a panel is open. The menus are not parameters: a
+choice is written into `network`. A name typed there stays even if it is not installed, and the menu says so.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later
 from fsgan_nuke.request import PendingRequest
 
-MENU_SUFFIX, NOTE_SUFFIX = "_menu", "_note"  # after the name of the knob that they stand beside
+MENU_SUFFIX, NOTE_SUFFIX = "_menu", "_note"  # follow the name of the knob beside them
 BEST_INSTALLED = "best installed"
-FRESH_SECONDS = 60.0  # seconds for which an answer holds
+FRESH_SECONDS = 60.0  # an answer is used for so long
 
-_answers: dict[str, tuple[float, Mapping[str, Any]]] = {}  # by what is allowed
+_answers: dict[str, tuple[float, Mapping[str, Any]]] = {}  # weights.allow -> time, answer
 _pending_answers: set[str] = set()
 
 
-# What is shown, as plain data.
+# The content, as plain data.
 
 
 def list_network_items(answer: Mapping[str, Any], role: str, current: str) -> tuple[list[str], str]:
@@ -48,12 +48,12 @@ def list_network_items(answer: Mapping[str, Any], role: str, current: str) -> tu
 
 
 def parse_network_item(item: str) -> str:
-    """The text of `network` for an item of its menu."""
+    """Returns the value of `network` for an item of its menu."""
     return "" if item == BEST_INSTALLED else item.rpartition(" (")[0]
 
 
 def describe_engine(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str, str]:
-    """What an engine comes to here, short and in full: for auto which one that is, else what it lacks, if anything."""
+    """Describes an engine on this machine, as short text and tooltip: what auto chooses, or what the engine lacks."""
     lacking = answer.get("engines", {}).get(stage, {})
     if engine != "auto":
         return ("cannot run here", str(lacking[engine])) if lacking.get(engine) else ("", "")
@@ -66,7 +66,7 @@ def describe_engine(answer: Mapping[str, Any], stage: str, engine: str) -> tuple
 
 
 def list_menus(node: Any) -> list[tuple[str, str]]:
-    """Each menu of weights: the prefix of its knobs, and its role."""
+    """Lists the menus of a node: the prefix of their knobs, and their role."""
     return [
         (prefix, stage)
         for stage, prefix in graph.list_node_stages(node)
@@ -75,7 +75,7 @@ def list_menus(node: Any) -> list[tuple[str, str]]:
 
 
 def apply_menu_choice(node: Any, knob: str) -> bool:
-    """Writes what was chosen in a menu into its `network`; whether `knob` is such a menu."""
+    """Writes the choice in a menu into its `network`; returns whether `knob` is such a menu."""
     if not knob.endswith(f"network{MENU_SUFFIX}"):
         return False
     wanted = parse_network_item(str(node[knob].value()))
@@ -86,7 +86,7 @@ def apply_menu_choice(node: Any, knob: str) -> bool:
 
 
 def refresh_menus(node: Any) -> None:
-    """Fills a node's menus, now or when the worker has answered. On the main thread; returns at once."""
+    """Fills a node's menus, at once or when the worker has answered. On the main thread; returns at once."""
     if not list_menus(node):
         return
     allow = str(graph.resolve_link(node["weights_allow"]).value())
@@ -108,13 +108,13 @@ def refresh_menus(node: Any) -> None:
 
 
 def list_devices() -> list[str]:
-    """What networks can run on, "auto" first; empty where the worker has not said it yet."""
+    """Lists the devices that networks can run on, "auto" first; empty before the worker's first answer."""
     found = next((answer.get("devices", ()) for _, answer in _answers.values()), ())
     return ["auto", *map(str, found)] if found else []
 
 
 def forget_answers() -> None:
-    """After the worker's Python or its weights have changed."""
+    """Drops the answers; called after the worker's Python or weights have changed."""
     _answers.clear()
 
 
@@ -125,6 +125,7 @@ def _fill_named_menus(name: str, answer: Mapping[str, Any]) -> None:
 
 
 def fill_menus(node: Any, answer: Mapping[str, Any]) -> None:
+    """Fills a node's menus and notes from the worker's answer."""
     for prefix, role in list_menus(node):
         items, shown = list_network_items(answer, role, str(graph.resolve_link(node[f"{prefix}network"]).value()))
         menu = node[f"{prefix}network{MENU_SUFFIX}"]

@@ -164,7 +164,7 @@ class TestTrouble:
         with pytest.raises(WorkerError) as caught:
             render(client).wait(20)
         told = str(caught.value)
-        assert "SIGSEGV" in told and "frame 1002 in the making" in told and "1001" not in told
+        assert "SIGSEGV" in told and "of frame 1002;" in told and "1001" not in told
         assert "something terrible happened in a library" in told
         assert client.last_crash == told
         assert render(client).wait(20), "a new worker does the next one"
@@ -173,7 +173,7 @@ class TestTrouble:
         assert render(make("crash after hello", "good")).wait(20)
 
     def test_but_not_for_ever(self, make: Make) -> None:
-        with pytest.raises(WorkerError, match=r"(died|dies at once) \(exit code 7\)"):
+        with pytest.raises(WorkerError, match=r"(died|dies right after its start) \(exit code 7\)"):
             render(make("crash after hello")).wait(20)
 
     def test_flood(self, make: Make) -> None:
@@ -204,7 +204,7 @@ class TestTrouble:
     def test_crowd(self, make: Make) -> None:
         client = make("deaf")
         last = [client.request(protocol.PingRequest()) for _ in range(1001)][-1]
-        with pytest.raises(WorkerError, match="1000 requests wait"):
+        with pytest.raises(WorkerError, match="1000 requests are already waiting"):
             last.wait(1)
 
     def test_silence_is_told(self, make: Make) -> None:
@@ -213,7 +213,7 @@ class TestTrouble:
         end = time.monotonic() + 10
         while time.monotonic() < end and not any(isinstance(event, protocol.LogEvent) for event in heard):
             time.sleep(0.05)
-        assert any("no sign of life" in event.message for event in heard if isinstance(event, protocol.LogEvent))
+        assert any("has not answered for" in event.message for event in heard if isinstance(event, protocol.LogEvent))
 
 
 class TestCancel:
@@ -234,7 +234,7 @@ class TestCancel:
         client = make("slow start")
         request = render(client)
         request.cancel()
-        with pytest.raises(CancelledError, match="before it began"):
+        with pytest.raises(CancelledError, match="before it started"):
             request.wait(1)
         assert render(client).wait(20)
 

@@ -167,7 +167,7 @@ def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monk
         patch.setattr(request.PendingRequest, "handle_event", kill_in_the_middle)
         session.press(tree.mask, "render_range")
         assert finish(session, tree.mask).error is not None
-    assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render with frame")
+    assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render of frame")
     assert any(kind == "message" and "SIGKILL" in text for kind, text in session.messages)
     tree.mask["feather"].setValue(MaskParams().feather)
     render(session, tree.blend)

@@ -61,7 +61,7 @@ def test_preferences(host: Host, environment: Path) -> None:
     assert not [text for kind, text in host.messages if kind == "message"]
     host.answers = [{"device": "mps"}]
     host.choose("FSGAN/Preferences...", "Nodes")
-    assert "the environment decides: FSGAN_DEVICE" in host.messages[-1][1], "which variable, before anybody wonders"
+    assert "override it: FSGAN_DEVICE" in host.messages[-1][1], "which variable, before anybody wonders"
     from fsgan_nuke import client
 
     client.close_all_clients()

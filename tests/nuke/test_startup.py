@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fsgan_core.contract import stage_graph
 from fsgan_core.farm.nuke_bundle import PREPARE_SCRIPT
 from tests.host import Host, new_host
 from tests.nuke.conftest import ROOT, plugin
@@ -89,11 +90,11 @@ def test_every_button_has_an_action(host: Host) -> None:
 
 
 def test_every_event_has_a_callback(host: Host) -> None:
-    from fsgan_nuke import callbacks, graph
+    from fsgan_nuke import callbacks
 
     expected = {
-        "OnCreate": (callbacks.on_created, graph.NODE_CLASSES),
-        "KnobChanged": (callbacks.on_knob_changed, graph.NODE_CLASSES),
+        "OnCreate": (callbacks.on_created, tuple(stage_graph.NODES)),
+        "KnobChanged": (callbacks.on_knob_changed, tuple(stage_graph.NODES)),
         "UpdateUI": (callbacks.on_update_ui, ("FSGAN_Swap",)),
         "OnScriptLoad": (callbacks.on_script_loaded, ("Root",)),
         "OnScriptClose": (callbacks.on_script_closed, ("Root",)),

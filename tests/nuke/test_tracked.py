@@ -146,7 +146,7 @@ def test_moved_points_come_back_and_turn_nodes_stale(
         made["tracks"].fromScript(text.replace(f"x{FIRST} {x:.3f} ", f"x{FIRST} {x + 3:.3f} ", 1))
     made.selectOnly()
     session.press(analysed, "take_edits")
-    assert line(analysed) == "1 points taken"
+    assert line(analysed) == "moved points taken: 1"
     assert face_of(path, FIRST).landmarks[30] == pytest.approx(before.landmarks[30] + (3, 0), abs=2e-3)
     session.press(analysed, "take_edits")
     assert line(analysed) == "no point was moved", "an edit is taken once"
@@ -233,7 +233,7 @@ def test_a_keyed_parameter_is_refused(session: Host, mask: Any) -> None:
     mask["feather"].setValueAt(0.1, FIRST)
     session.press(mask, "render_here")
     finish(session, mask)
-    assert "is animated, and a parameter is the same in every frame" in line(mask)
+    assert "is animated, but this parameter must be the same in every frame" in line(mask)
     session.messages.clear()
 
 
