@@ -286,7 +286,9 @@ class TestFetch:
         code = main(["weights", "fetch", INPAINT, "--from", address, "--json"])
         out, err = capsys.readouterr()
         found = json.loads(out)
-        assert code == 0 and found["files"][0]["state"] == "imported" and "first download" in found["files"][0]["message"]
+        assert (
+            code == 0 and found["files"][0]["state"] == "imported" and "first download" in found["files"][0]["message"]
+        )
         assert any(json.loads(line)["event"] == "fetch" for line in err.splitlines())
         assert (own_folders / f"{INPAINT}.safetensors").is_file()
 
