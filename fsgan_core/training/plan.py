@@ -60,14 +60,28 @@ class TrainingPhase:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A whole run.
+    """How one network is trained, from start to end.
 
-    network: one of NETWORK_STAGES. arch: of the generator. phases: one after another. losses; without_vgg:
-    used instead where a VGG that they name is not installed. prewarp: of reenact, the network is shown a warped view.
-    focus: of reenact, the losses count on the face alone. solver: of blend, "own" (stages.poisson) or "opencv". discriminator:
-    its width, 0 is as wide as the generator. average: memory of the moving average of weights, per iteration. clip:
-    largest norm of a gradient. validation: share of people who are held out, or their names. every: iterations between
-    two validations. trials: faces to measure by.
+    Attributes:
+        network: One of `NETWORK_STAGES`.
+        arch: Architecture of the generator, as in a weights file.
+        phases: Stretches of training, one after another.
+        losses: Weights of the losses.
+        without_vgg: The losses to use if a VGG that `losses` needs is not installed.
+        prewarp: For reenact: whether the network is shown a view that is already warped.
+        focus: For reenact: whether the losses count only on the face.
+        solver: For blend: "own" (stages.poisson) or "opencv".
+        landmarks: Landmarks that the network is shown, 68 or 98; 0 is none.
+        crop: Side of the crop, as a multiple of the face's box.
+        discriminator: Width of the discriminator; 0 is as wide as the generator.
+        average: Memory of the moving average of the weights per iteration, 0 to 1; 0 is no average.
+        clip: Largest norm of a gradient.
+        precision: "auto", "fp32" or "bf16".
+        seed: Decides the order of the faces, their changes, and random weights.
+        validation: Share of the people who are held out, 0 to 1, or their names.
+        every: Iterations between two validations.
+        trials: Faces that a validation measures.
+        augment: How faces are changed.
     """
 
     network: str
