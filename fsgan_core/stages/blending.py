@@ -210,7 +210,7 @@ def _blend_multiband(inputs: BlendInputs, params: BlendParams) -> Image:
     return np.asarray(result)
 
 
-BLEND_ENGINES: dict[str, Callable[[BlendInputs, BlendParams], np.ndarray]] = {
+BLEND_ENGINES: dict[str, Callable[[BlendInputs, BlendParams], Image]] = {
     "poisson": _blend_poisson,
     "multiband": _blend_multiband,
     "over": _blend_over,

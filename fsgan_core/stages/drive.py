@@ -300,8 +300,8 @@ def _plan_patches(
     )
     pool = pool[sample_evenly(len(pool), _MAX_POOL)]
     away = np.linalg.norm(own.head_angles[:, None, :2] - own.head_angles[None, pool, :2], axis=2) / _POSE_UNIT
-    doubt = np.array([1 - plate.faces[int(frame)].confidence for frame in frames[pool]])
-    elsewhere = away + _OTHER_FRAME_COST + doubt
+    uncertainty = np.array([1 - plate.faces[int(frame)].confidence for frame in frames[pool]])
+    elsewhere = away + _OTHER_FRAME_COST + uncertainty
 
     shown, goal = own.offsets[:, MOUTH, :2], (own.offsets + change)[:, MOUTH, :2]
     gap, own_gap = gaps.mean(1), own.lip_gaps.mean(1)
@@ -344,14 +344,14 @@ def _plan_patches(
     return result
 
 
-def _compute_mouth_cost(wanted: AnyArray, shown: AnyArray) -> AnyArray:
+def _compute_mouth_cost(goal_gap: AnyArray, shown_gap: AnyArray) -> AnyArray:
     """What it costs, in units, if a frame shows no teeth where they are wanted, or teeth where lips are to touch.
     Gaps in mm.
     """
-    missing = wanted - _SHOWN_MOUTH_STRETCH * shown - _NEED_START
+    missing = goal_gap - _SHOWN_MOUTH_STRETCH * shown_gap - _NEED_START
     lacking = _MISSING_TEETH_COST * np.clip(missing / _MISSING_TEETH_RANGE, 0, 1)
-    spare = _SPARE_TEETH_COST * np.clip((shown - _SPARE_TEETH_START) / _SPARE_TEETH_RANGE, 0, 1)
-    spare = spare * np.clip((_CLOSED_START - wanted) / _CLOSED_RANGE, 0, 1)
+    spare = _SPARE_TEETH_COST * np.clip((shown_gap - _SPARE_TEETH_START) / _SPARE_TEETH_RANGE, 0, 1)
+    spare = spare * np.clip((_CLOSED_START - goal_gap) / _CLOSED_RANGE, 0, 1)
     return np.asarray(lacking + spare)
 
 

@@ -53,7 +53,7 @@ MIN_FEATHER = 0.5  # pixels: a narrower feather changes nothing
 FEATHER_BLUR, MIN_FEATHER_SIGMA, FEATHER_END = 12, 0.3, 2  # feather over blur's sigma; pixels; pixels to the outline
 
 
-def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) -> Plate:
+def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 1.0) -> Plate:
     """Measures the mattes of one frame by itself (see `interface.MaskEngine`).
 
     They are not yet soft at the edge, and go on beyond the plate where the face does. The metadata holds the texture of
@@ -62,7 +62,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) 
     Args:
         frame: The target's frame, or a view of the source.
         params: The stage's parameters.
-        doubt: As for `occlusion.find_occluders`.
+        strictness: As for `occlusion.find_occluders`.
 
     Returns:
         matte.face, matte.hair, matte.mouth, matte.occlusion on the region, each 0..1.
@@ -77,17 +77,17 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, doubt: float = 1.0) 
 
     # Colours are compared on a small raster of square pixels.
     sight = make_face_raster(display, face, hull, inside, region, aspect)
-    worn = detect_glasses(sight)
-    other, above = find_occluders(sight, 0.0 if params.keep_glasses else worn, doubt)
+    glasses = detect_glasses(sight)
+    other, above = find_occluders(sight, 0.0 if params.keep_glasses else glasses, strictness)
     other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.face_width)), 1e-4)
     above = np.asarray(cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
-    if params.keep_glasses and worn > 0:
+    if params.keep_glasses and glasses > 0:
         frames = find_glasses_frames(display, face.landmarks, region, width, aspect)
-        occlusion = np.maximum(occlusion, np.float32(worn) * frames * hull)
+        occlusion = np.maximum(occlusion, np.float32(glasses) * frames * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
     texture = measure_texture(display, matte * (1 - mouth) * inside, width)
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)

@@ -65,13 +65,13 @@ def match_light(face: Image, target: Image, weight: Matte, width: float, amount:
     if amount <= 0 or weight.sum() < MIN_LIGHT_PIXELS:
         return face
     sigma = LIGHT_SIZE * width
-    wanted = blur_weighted(np.maximum(target, 0), weight, sigma, aspect) + LIGHT_FLOOR
-    own = blur_weighted(np.maximum(face, 0), weight, sigma, aspect) + LIGHT_FLOOR
-    gain = np.log(np.clip(wanted / own, 1 / LIGHT_GAIN_LIMIT, LIGHT_GAIN_LIMIT))
-    light = np.log((wanted @ LUMA_WEIGHTS) / (own @ LUMA_WEIGHTS))[..., None]
+    target_light = blur_weighted(np.maximum(target, 0), weight, sigma, aspect) + LIGHT_FLOOR
+    own_light = blur_weighted(np.maximum(face, 0), weight, sigma, aspect) + LIGHT_FLOOR
+    gain = np.log(np.clip(target_light / own_light, 1 / LIGHT_GAIN_LIMIT, LIGHT_GAIN_LIMIT))
+    light = np.log((target_light @ LUMA_WEIGHTS) / (own_light @ LUMA_WEIGHTS))[..., None]
     skin = np.clip((gain - light) @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT)[..., None] * SKIN_TINT
     saturation = SKIN_SATURATION * _compute_saturation(face)
-    pale = np.clip(saturation / np.maximum(_compute_saturation(own), MIN_SATURATION), NEUTRAL_SHARE, 1)[..., None]
+    pale = np.clip(saturation / np.maximum(_compute_saturation(own_light), MIN_SATURATION), NEUTRAL_SHARE, 1)[..., None]
     gain = gain - (1 - pale) * skin
     return np.asarray((face + LIGHT_FLOOR) * np.exp(np.float32(amount) * gain) - LIGHT_FLOOR, np.float32)
 

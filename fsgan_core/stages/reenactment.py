@@ -103,7 +103,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
         margin: How much around the face is kept, as a share of its box.
     """
     window = compute_region(face.box, margin, plate.pixel_aspect)
-    mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, doubt=VIEW_STRICTNESS)
+    mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, strictness=VIEW_STRICTNESS)
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     size = 2 * round(OCCLUDER_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1

@@ -419,7 +419,10 @@ class TestWhatAViewDoesNotShow:
 
     def test_more_doubt_less_skin_above_the_brows_alone(self, collins: Still, codec: Codec) -> None:
         """A view's skin that is missed is filled from others; the target's would stay the old face."""
-        own, doubted = (measure_mattes(collins.frame(codec), params=MaskParams(), doubt=doubt) for doubt in (1.0, 6.0))
+        own, doubted = (
+            measure_mattes(collins.frame(codec), params=MaskParams(), strictness=strictness)
+            for strictness in (1.0, 6.0)
+        )
         more = doubted.get_matte("matte.hair") - own.get_matte("matte.hair")
         assert more.max() > 0.3 and more.min() > -0.05
         lower = slice(round(collins.face.landmarks[29, 1]) - collins.region.y, None)

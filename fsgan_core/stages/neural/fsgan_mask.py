@@ -92,9 +92,9 @@ class FsganMask:
         hull = draw_hull(face, region, aspect, 1.0)
         frames = np.zeros_like(hull)
         if params.keep_glasses:
-            worn = detect_glasses(make_face_raster(display, face, hull, inside, region, aspect))
-            if worn > 0:
-                frames = np.float32(worn) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
+            shown = detect_glasses(make_face_raster(display, face, hull, inside, region, aspect))
+            if shown > 0:
+                frames = np.float32(shown) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
         mattes = _make_mattes(scores, frames, face, region, crop.pixel_height, params, aspect)
         texture = measure_texture(display, mattes[MATTE_FACE] * (1 - mattes[MATTE_MOUTH]) * inside, width)
         pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)

@@ -304,7 +304,7 @@ def _compute_shown_skin(warped: Sequence[tuple[WarpedView, float]], where: Windo
 
 def _compute_alpha(
     answer: Image,
-    labels: Sequence[tuple[np.ndarray, float]],
+    labels: Sequence[tuple[Image, float]],
     crop: Crop,
     face: Face,
     goal: Points68,
