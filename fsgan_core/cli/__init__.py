@@ -9,24 +9,20 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from fsgan_core.contract.errors import FsganError, MachineError
-
-if TYPE_CHECKING:
-    from fsgan_core.render.warm_cache import WarmCache
 
 __all__ = ["main"]
 
 EXIT_INTERRUPTED = 130
 
 
-def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
         arguments: The words after `fsgan`; None takes those of this process.
-        warm: What a process that runs several commands keeps between them.
 
     Returns:
         The exit code: 0 done, 1 some frames failed, 2 wrong request, 3 a problem of this machine, 130 interrupted.
@@ -35,9 +31,7 @@ def main(arguments: Sequence[str] | None = None, warm: WarmCache | None = None) 
     from fsgan_core.cli.present import Presenter
     from fsgan_core.cli.progress import make_farm_progress
 
-    arguments = sys.argv[1:] if arguments is None else arguments
-    options = make_parser().parse_args(arguments)
-    options.arguments, options.warm, options.main = arguments, warm, main  # for a session's process
+    options = make_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     presenter = Presenter(
         json=options.json, quiet=options.quiet, verbose=options.verbose, farm_progress=make_farm_progress(options)
     )

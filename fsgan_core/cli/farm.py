@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.licences import LICENCE_CLASSES
+from fsgan_core.contract.protocol import FARM_TASKS, FarmTaskRequest
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -31,17 +32,6 @@ bundle: writes a job for Open Job Description. AWS Deadline Cloud takes the fold
 estimate: renders three frames and estimates the machine-hours of the whole shot.
 task, session: the commands that the job runs on the farm's machines.
 """
-FARM_TASKS = (
-    "analyse-source",
-    "analyse-target",
-    "recognise",
-    "finetune",
-    "render",
-    "report",
-    "analyse-nodes",
-    "render-nodes",
-)
-NODE_TASKS = ("analyse-nodes", "render-nodes")
 SESSION_ACTIONS = ("start", "stop", "serve")
 PROCESS_START = time.perf_counter()
 
@@ -264,12 +254,12 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
 
 def run_estimate(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan farm estimate`."""
-    from fsgan_core.farm.tasks import estimate_cost as measure
+    from fsgan_core.farm.estimate import estimate_cost
     from fsgan_core.runtime.device import choose_device
 
     if options.chunk < 1:
         raise InputError("--chunk must be at least 1")
-    found = measure(
+    found = estimate_cost(
         _load_shot(options), choose_device(options.device), time.perf_counter() - PROCESS_START, presenter.on_event
     )
     facts = found.to_dict(options.chunk)
@@ -305,63 +295,61 @@ def _load_shot(options: Namespace) -> Shot:
 
 
 def run_task(options: Namespace, presenter: Presenter) -> int:
-    """Run `fsgan farm task`."""
+    """Run `fsgan farm task`, in the session's process if there is one."""
     from fsgan_core.farm.session import run_in_session
 
-    code = run_in_session(options.arguments) if options.warm is None else None
-    if code is not None:
-        return code
-    from fsgan_core.clips.shot_file import load_shot
-    from fsgan_core.farm import tasks
-    from fsgan_core.farm.bundle import FINETUNED_FILE, REPORT_FOLDER, replace_paths
-    from fsgan_core.farm.template import from_openjd_range
-    from fsgan_core.runtime.device import choose_device
+    request = _make_task_request(options)
+    data = run_in_session(request, presenter.on_event, "debug" if options.verbose > 1 else "info")
+    if data is None:
+        from fsgan_core.farm.task_runner import run_farm_task
 
-    if options.task in NODE_TASKS:
-        return _run_node_task(options, presenter)
-    paths = _read_paths(options)
-    shot = replace_paths(load_shot(options.shot), paths)
-    work = Path(options.work).expanduser()
-    device = choose_device(options.device)
-    frames = from_openjd_range(options.frames)
-    if options.task == "render":
-        return presenter.show_result(
-            tasks.render_chunk(
-                shot, frames, work, expect=options.expect, device=device, on_event=presenter.on_event, warm=options.warm
-            )
-        )
-    if options.task == "report":
-        from fsgan_core.report.write import write_report
-
-        result = tasks.gather_result(shot, frames or shot.frames, work)
-        written = write_report(work / REPORT_FOLDER, shot, result, presenter.on_event)
-        code = presenter.show_result(result)
-        if not options.json:
-            presenter.print_line(f"report: {written[0]}")
-        return code
-    if options.task == "finetune":
-        facts = _finetune_shot(shot, work / FINETUNED_FILE, options, device, "reenact.network" in paths, presenter)
-    elif options.task == "analyse-source":
-        facts = tasks.analyse_source(shot, options.number, device, presenter.on_event)
-    elif options.task == "recognise":
-        facts = tasks.recognise_source(shot, device, presenter.on_event)
-    else:
-        facts = tasks.analyse_target(shot, frames, device, presenter.on_event)
-    return _present_analysis(options, facts, presenter)
+        data = run_farm_task(request, presenter.on_event)
+    return _present_task(options, data, presenter)
 
 
-def _read_paths(options: Namespace) -> dict[str, str]:
-    """Read --path: the paths on this machine by name. Puts weights folders into FSGAN_WEIGHTS."""
+def _make_task_request(options: Namespace) -> FarmTaskRequest:
+    """The request with absolute paths. Raises InputError."""
     paths = {}
     for text in options.path:
         name, equals, path = text.partition("=")
         if not equals:
             raise InputError(f"--path {text}: write it as NAME=PATH")
-        paths[name] = path
-    folders = [paths.pop(name) for name in sorted(paths) if name.startswith("weights.")]
-    if folders:
-        os.environ["FSGAN_WEIGHTS"] = os.pathsep.join(folders)
-    return paths
+        paths[name] = _make_absolute(name, path)
+    return FarmTaskRequest(
+        task=options.task,
+        shot=str(Path(options.shot).absolute()),
+        work=str(Path(options.work).expanduser().absolute()),
+        paths=paths,
+        frames=options.frames,
+        number=options.number,
+        iterations=options.iterations,
+        licence=options.licence,
+        start=options.start,
+        expect=options.expect,
+        device=options.device,
+    )
+
+
+def _make_absolute(name: str, path: str) -> str:
+    """A path of a task, from this folder; what is no path (a config of OCIO's own, a name of weights) as it is."""
+    is_name = name.endswith(".network") and Path(path).suffix not in (".safetensors", ".pth")
+    return path if "://" in path or is_name else os.path.join(Path.cwd(), path)  # noqa: PTH118 - keeps "//server"
+
+
+def _present_task(options: Namespace, data: Mapping[str, Any], presenter: Presenter) -> int:
+    """Presents a task's result, as FarmTaskRequest describes it; the exit code."""
+    from fsgan_core.runtime.events import RenderResult
+
+    if "facts" in data:
+        return _present_analysis(options, data["facts"], presenter)
+    code = 0
+    for render in data["renders"]:
+        if render["node"] and not options.json:
+            presenter.print_line(f"{render['node']}:")
+        code = max(code, presenter.show_result(RenderResult.from_dict(render["result"])))
+    if "report" in data and not options.json:
+        presenter.print_line(f"report: {data['report']}")
+    return code
 
 
 def _present_analysis(options: Namespace, facts: Mapping[str, Any], presenter: Presenter) -> int:
@@ -374,59 +362,13 @@ def _present_analysis(options: Namespace, facts: Mapping[str, Any], presenter: P
     return 0
 
 
-def _run_node_task(options: Namespace, presenter: Presenter) -> int:
-    """Run a task of a Nuke script's job."""
-    from fsgan_core.farm import nuke_bundle
-    from fsgan_core.farm.template import from_openjd_range
-    from fsgan_core.runtime.device import choose_device
-
-    unknown = _read_paths(options)
-    if unknown:
-        raise InputError(f"--path {', '.join(unknown)}: a Nuke script's job takes only paths of weights")
-    nodes, work, frames = Path(options.shot), Path(options.work).expanduser(), from_openjd_range(options.frames)
-    device = choose_device(options.device)
-    if options.task == "analyse-nodes":
-        return _present_analysis(
-            options, nuke_bundle.analyse_nodes(nodes, frames, work, device, presenter.on_event), presenter
-        )
-    code = 0
-    for node, result in nuke_bundle.render_nodes(
-        nodes, frames, work, device=device, on_event=presenter.on_event, warm=options.warm
-    ):
-        if not options.json:
-            presenter.print_line(f"{node}:")
-        code = max(code, presenter.show_result(result))
-    return code
-
-
-def _finetune_shot(
-    shot: Shot, output: Path, options: Namespace, device: str, start_is_path: bool, presenter: Presenter
-) -> dict[str, Any]:
-    """start_is_path: whether --path gives the weights to start from."""
-    import dataclasses
-
-    from fsgan_core.training.finetune import finetune_shot
-
-    network = shot.stages.reenact.network if start_is_path else options.start
-    reenact = shot.stages.reenact.replace(network=network)
-    start = dataclasses.replace(shot, stages=dataclasses.replace(shot.stages, reenact=reenact))
-    finetune_shot(
-        start,
-        options.iterations,
-        licence=options.licence,
-        output=output,
-        device=device,
-        on_event=presenter.on_event,
-    )
-    return {"command": "finetune", "output": str(output)}
-
-
 def run_session(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan farm session`. Start and stop always succeed: a job also works without a session."""
-    from fsgan_core.farm import session as sessions
+    from fsgan_core.cli.worker import serve_session
+    from fsgan_core.farm.session import start_session, stop_session
 
     folder = Path(options.folder).expanduser().absolute()
     if options.what == "serve":
-        return sessions.serve_session(folder, options.main)
-    presenter.print_line(sessions.start_session(folder) if options.what == "start" else sessions.stop_session(folder))
+        return serve_session(folder)
+    presenter.print_line(start_session(folder) if options.what == "start" else stop_session(folder))
     return 0

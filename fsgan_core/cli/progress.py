@@ -13,6 +13,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from fsgan_core.contract.errors import FsganError
+from fsgan_core.runtime.process_memory import measure_resident_bytes
 
 if TYPE_CHECKING:
     from fsgan_core.runtime.events import Event
@@ -87,7 +88,8 @@ def format_frame_facts(record: logging.LogRecord) -> str:
     seconds = getattr(record, "seconds", None)
     if not isinstance(seconds, dict) or not hasattr(record, "frame"):
         return ""
-    from fsgan_core.worker.server import measure_resident_bytes
-
+    memory = (
+        getattr(record, "resident_bytes", None) or measure_resident_bytes()
+    )  # of a session's process, or of this one
     stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items())
-    return f"; {sum(seconds.values()):.2f} s ({stages}); {measure_resident_bytes() / 2**20:.0f} MiB"
+    return f"; {sum(seconds.values()):.2f} s ({stages}); {memory / 2**20:.0f} MiB"

@@ -16,6 +16,7 @@ from fsgan_core.contract.errors import OutputError
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
+    from fsgan_core.worker.transports import Transport
 
 DESCRIPTION = """\
 Runs jobs for another program. Reads requests from standard input, one JSON object per line, and writes answers to
@@ -49,23 +50,65 @@ def run_worker(options: Namespace, presenter: Presenter) -> int:
     Raises:
         OutputError: The log cannot be written.
     """
+    from fsgan_core.worker.transports import PipeTransport
+
     limit_log_size = _redirect_standard_error(options.log)
     source, sink = _claim_standard_streams()
+    transport = PipeTransport(source, sink, os.getppid())
+    return _serve(transport, options.log, limit_log_size, device=options.device, verbose=bool(options.verbose))
+
+
+def serve_session(folder: Path) -> int:
+    """Serve the tasks of a farm's session at a socket in its folder, until it is stopped or not needed any more.
+
+    Raises:
+        MachineError: There can be no socket in the folder.
+        OutputError: The log in the folder cannot be written.
+    """
+    from fsgan_core.farm.session import IDLE_SECONDS, LOG_NAME, SOCKET_NAME
+    from fsgan_core.worker.transports import SocketTransport
+
+    log = str(folder / LOG_NAME)
+    limit_log_size = _redirect_standard_error(log)
+    transport = SocketTransport(folder / SOCKET_NAME)  # before the imports: tasks may come and wait
+    return _serve(transport, log, limit_log_size, idle_limit=IDLE_SECONDS)
+
+
+def _serve(
+    transport: Transport,
+    log_file: str,
+    limit_log_size: Callable[[], None],
+    *,
+    device: str = "auto",
+    verbose: bool = False,
+    idle_limit: float = 0.0,
+) -> int:
+    """A worker that logs to standard error."""
+    from fsgan_core.farm.session import select_deciding_variables
+
+    variables = select_deciding_variables(os.environ)  # before the imports, which set some of them
     logger = logging.getLogger("fsgan_core")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    usual, logger.handlers = logger.handlers, [handler]
-    logger.setLevel(logging.DEBUG if options.verbose else logging.INFO)
+    handler.setLevel(logging.DEBUG if verbose else logging.INFO)
+    handlers_before, logger.handlers = logger.handlers, [handler]
+    logger.setLevel(handler.level)
     faulthandler.enable(file=sys.stderr)
-    parent = os.getppid()
     try:
+        import fsgan_core.farm.task_runner  # noqa: F401 - what the first request needs
         from fsgan_core.worker.server import Worker
 
-        return Worker(
-            source, sink, device=options.device, log_file=options.log, parent=parent, on_beat=limit_log_size
-        ).run()
+        worker = Worker(
+            transport,
+            device=device,
+            variables=variables,
+            log_file=log_file,
+            idle_limit=idle_limit,
+            on_beat=limit_log_size,
+        )
+        return worker.run()
     finally:
-        logger.handlers = usual
+        logger.handlers = handlers_before
 
 
 def _claim_standard_streams() -> tuple[int, int]:

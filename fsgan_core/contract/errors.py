@@ -14,7 +14,8 @@
     |  `- ProtocolError                a message between worker and client: malformed, or of another version
     |- MachineError                3   this machine failed: retry elsewhere
     |  |- OutputError                  a file could not be written (full, read-only, gone)
-    |  `- WorkerError                  a worker that does not start, does not answer, or died
+    |  |- WorkerError                  a worker that does not start, does not answer, or died
+    |  `- SessionRefusedError          the process of a farm's session refuses a task
     |- FramesFailedError           1   some frames failed, the others are rendered; the failed ones are listed
     `- CancelledError            130   somebody cancelled the work
 
@@ -100,6 +101,10 @@ class OutputError(MachineError):
 
 class WorkerError(MachineError):
     """The worker process does not start, does not answer, or died."""
+
+
+class SessionRefusedError(MachineError):
+    """The process of a farm's session has another version or environment than the task."""
 
 
 class CancelledError(FsganError):

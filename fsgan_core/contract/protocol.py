@@ -1,4 +1,6 @@
-"""The messages between the Nuke plugin and the worker: one JSON object per line, over standard input and output.
+"""The messages between a worker and its clients: one JSON object per line.
+
+The Nuke plugin uses the worker's standard input and output, a task of a farm the local socket of its session.
 
 A line is UTF-8 (non-ASCII characters escaped), ends with a newline and has at most MAX_LINE_BYTES bytes. It is a
 request (to the worker) or an event (from it):
@@ -10,13 +12,14 @@ request (to the worker) or an event (from it):
   answer is an `error` of kind "ProtocolError".
 - Each request has a number, chosen by the client and never used twice. Its events carry that number. The last of them
   is a `result`, an `error` or a `pong`; each request gets exactly one of these.
-- `render`, `analyse` and `views` wait in a queue and run one at a time (QUEUED_REQUESTS). `keys`, `describe`, `bundle`
-  and `doctor` have a queue of their own, so that a node's status need not wait for another node's render. `hello`,
-  `ping`, `cancel` and `quit` are answered at once.
+- `render`, `analyse`, `views` and `farm_task` wait in a queue and run one at a time (QUEUED_REQUESTS). `keys`,
+  `describe`, `bundle` and `doctor` have a queue of their own, so that a node's status need not wait for another node's
+  render. `hello`, `ping`, `cancel` and `quit` are answered at once.
 - Unknown fields are ignored; fields with a default may be left out. A request that is unknown or has wrong fields is
   answered with an `error`. An unknown event is ignored.
 - `log`, `progress` and `heartbeat` are dropped if the reader is too slow; all other events arrive.
-- End of file on the worker's standard input ends the worker.
+- On pipes, the end of the worker's standard input ends the worker. On a socket the worker stays when a client leaves;
+  but if a request of that client has not ended, it is cancelled and the worker ends.
 """
 
 from __future__ import annotations
@@ -25,15 +28,31 @@ import json
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Iterator, Mapping, Type, TypeVar, Union
 
-from fsgan_core.contract.errors import ProtocolError
+from fsgan_core.contract import errors
+from fsgan_core.contract.errors import FsganError, ProtocolError
 
 PROTOCOL_VERSION = 1
+INTERNAL_ERROR = "InternalError"  # ErrorEvent.error for a fault in our own code
 MAX_LINE_BYTES = 4 << 20  # of a line, including its newline
 
 # States of a frame's file in the result of `keys`.
 FRAME_DONE = "done"
 FRAME_STALE = "stale"
 FRAME_MISSING = "missing"
+
+START_STEP = "start"  # ProgressEvent.step: the request has left the queue
+
+# Tasks of a farm's job, as `fsgan farm task` and FarmTaskRequest name them.
+FARM_TASKS = (
+    "analyse-source",
+    "analyse-target",
+    "recognise",
+    "finetune",
+    "render",
+    "report",
+    "analyse-nodes",
+    "render-nodes",
+)
 
 NO_REQUEST = 0  # number of events that belong to no request
 
@@ -118,12 +137,14 @@ class HelloRequest(ProtocolRequest):
     Attributes:
         protocol: PROTOCOL_VERSION of the client.
         client: Name and version of the client, for the log.
+        log_level: Lowest level of the log events to send: "debug", "info", "warning" or "error".
     """
 
     name = "hello"
 
     protocol: int = 0
     client: str = ""
+    log_level: str = "info"
 
 
 @dataclass(frozen=True)
@@ -275,6 +296,47 @@ class BundleRequest(ProtocolRequest):
 
 
 @dataclass(frozen=True)
+class FarmTaskRequest(ProtocolRequest):
+    """One task of a farm's job, as `fsgan farm task` does it.
+
+    Attributes:
+        task: "render", "report", "analyse-target", ...: one of FARM_TASKS.
+        shot: The bundle's shot file; for the tasks of a Nuke script, its nodes.json. An absolute path.
+        work: Folder of tracks, times and the report. An absolute path.
+        paths: Where things are on this machine, by name: "source.1", "target", "output", "weights.1", ...
+        frames: Frame numbers and ranges; empty: those of the shot.
+        number: Which source to analyse, from 1.
+        iterations: Of fine-tuning.
+        licence: Licence class of the source's footage, for fine-tuning.
+        start: Weights that fine-tuning starts from.
+        expect: Version, engines and weights of the machine that made the job; a machine with others refuses.
+        device: Empty: the worker's.
+        version: Version of fsgan of the client; a worker of another version refuses.
+        variables: The client's environment variables that can change pixels; a worker with others refuses.
+
+    Result: {"renders": [{"node": its name or "", "result": as `RenderResult.to_dict`}], "report": the page} for
+    "render", "render-nodes" and "report"; {"facts": {...}} for the others. A refusal is an `error`,
+    "SessionRefusedError".
+    """
+
+    name = "farm_task"
+
+    task: str = ""
+    shot: str = ""
+    work: str = ""
+    paths: Mapping[str, Any] = field(default_factory=dict)
+    frames: str = ""
+    number: int = 1
+    iterations: int = 800
+    licence: str = "unknown"
+    start: str = ""
+    expect: str = ""
+    device: str = ""
+    version: str = ""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class CancelRequest(ProtocolRequest):
     """Cancels another request: at once if it waits, within a frame if it runs.
 
@@ -364,6 +426,7 @@ class FrameEvent(ProtocolEvent):
         total: All frames.
         seconds: Time that the frame took.
         message: Why it failed.
+        subject: The command, such as "swap".
     """
 
     name = "frame"
@@ -375,6 +438,7 @@ class FrameEvent(ProtocolEvent):
     total: int = 0
     seconds: float = 0.0
     message: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -384,12 +448,16 @@ class LogEvent(ProtocolEvent):
     Attributes:
         level: "debug", "info", "warning" or "error".
         message: The line.
+        logger: The module that logged it.
+        facts: Further fields of the record, such as a frame's seconds by stage.
     """
 
     name = "log"
 
     level: str = "info"
     message: str = ""
+    logger: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -416,6 +484,15 @@ class ErrorEvent(ProtocolEvent):
     error: str = ""
     exit_code: int = 1
     message: str = ""
+
+    def make_error(self) -> FsganError:
+        """Makes the error that the worker met, of its own class where that is known here."""
+        cls = getattr(errors, self.error, FsganError)
+        if not (isinstance(cls, type) and issubclass(cls, FsganError)) or cls is errors.FramesFailedError:
+            cls = FsganError
+        error = cls(self.message)
+        error.exit_code = self.exit_code
+        return error
 
 
 @dataclass(frozen=True)
@@ -457,6 +534,7 @@ REQUEST_TYPES: Mapping[str, Type[ProtocolRequest]] = {
         DoctorRequest,
         DescribeRequest,
         BundleRequest,
+        FarmTaskRequest,
         CancelRequest,
         PingRequest,
         QuitRequest,
@@ -466,7 +544,7 @@ EVENT_TYPES: Mapping[str, Type[ProtocolEvent]] = {
     cls.name: cls
     for cls in (HelloEvent, ProgressEvent, FrameEvent, LogEvent, ResultEvent, ErrorEvent, HeartbeatEvent, PongEvent)
 }
-QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest)  # run one at a time
+QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest, FarmTaskRequest)  # run one at a time
 FINAL_EVENTS = (ResultEvent, ErrorEvent, PongEvent, HelloEvent)  # the last event of each request
 DROPPABLE_EVENTS = (ProgressEvent, LogEvent, HeartbeatEvent)
 

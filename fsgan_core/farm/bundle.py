@@ -19,9 +19,9 @@ from fsgan_core.clips.inputs import ClipInput
 from fsgan_core.clips.shot_file import format_shot
 from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES, select_source_frames
 from fsgan_core.contract.errors import InputError
-from fsgan_core.contract.shot import Clip, Shot, parse_person
-from fsgan_core.contract.stage_graph import NETWORK_STAGES
+from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
+from fsgan_core.farm.shot_paths import RECOGNITION_NAME, collect_paths, replace_paths
 from fsgan_core.farm.template import (
     FarmOptions,
     check_value_length,
@@ -42,7 +42,7 @@ from fsgan_core.render.pipeline import RenderJob, plan_shot_job
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest
 
-__all__ = ["FarmBundle", "collect_paths", "describe_job_engines", "make_bundle", "replace_paths", "write_bundle"]
+__all__ = ["FarmBundle", "describe_job_engines", "make_bundle", "write_bundle"]
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,6 @@ TRACKS_FOLDER, SIDECARS_FOLDER, REPORT_FOLDER, FINETUNED_FILE = (
     "report",
     "finetuned.safetensors",
 )  # in the work folder
-RECOGNITION_NAME = "reenact.recognition_file"
-STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAME)  # parameters that are paths
 
 
 @dataclass(frozen=True)
@@ -77,66 +75,6 @@ class FarmBundle:
             "tasks": self.task_count,
             "notes": list(self.notes),
         }
-
-
-# Paths of a shot by name.
-
-
-def collect_paths(shot: Shot) -> dict[str, str]:
-    """Every path in a shot by its name on a task's command line: "source.1", "target.track", "reenact.network", ..."""
-    found: dict[str, str] = {}
-    clips = {f"source.{number}": clip for number, clip in enumerate(shot.source, start=1)}
-    clips["target"] = shot.target
-    if shot.holdout is not None:
-        clips["holdout"] = shot.holdout
-    for name, clip in clips.items():
-        found[name] = clip.path
-        found[f"{name}.track"] = clip.track
-        found[f"{name}.person"] = clip.person if "person_reference" in parse_person(clip.person) else ""
-    stages = shot.stages
-    found["analyse.person_reference"] = stages.analyse.person_reference
-    found[RECOGNITION_NAME] = stages.reenact.recognition_file
-    found["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
-    for stage in NETWORK_STAGES:
-        network = getattr(stages, stage).network
-        found[f"{stage}.network"] = network if Path(network).suffix in (".safetensors", ".pth") else ""
-    found["output"] = str(Path(shot.output.path).parent)
-    return {name: text for name, text in found.items() if text}
-
-
-def replace_paths(shot: Shot, paths: Mapping[str, str]) -> Shot:
-    """The shot with these paths in place of its own. "output" is the folder; the file's name stays.
-
-    Raises InputError for a name that this shot has not.
-    """
-    for name, path in paths.items():
-        head, _, rest = name.partition(".")
-        if head == "source" and rest:
-            number, _, key = rest.partition(".")
-            place = int(number) - 1 if number.isdecimal() else -1
-            if not 0 <= place < len(shot.source):
-                raise InputError(f"the shot has no {name}")
-            changed = _replace_clip_path(shot.source[place], key, path)
-            shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1 :]))
-        elif head == "target":
-            shot = replace(shot, target=_replace_clip_path(shot.target, rest, path))
-        elif head == "holdout" and shot.holdout is not None:
-            shot = replace(shot, holdout=_replace_clip_path(shot.holdout, rest, path))
-        elif name == "output":
-            folder = os.path.join(path, Path(shot.output.path.replace("\\", "/")).name)  # noqa: PTH118 - keeps "//server"
-            shot = replace(shot, output=replace(shot.output, path=folder))
-        elif name in STAGE_PATH_NAMES or (head in NETWORK_STAGES and rest == "network"):
-            stage = getattr(shot.stages, head).replace(**{rest: path})
-            shot = replace(shot, stages=replace(shot.stages, **{head: stage}))
-        else:
-            raise InputError(f"the shot has no {name}")
-    return shot
-
-
-def _replace_clip_path(clip: Clip, key: str, path: str) -> Clip:
-    if key not in ("", "track", "person"):
-        raise InputError(f"a clip has no {key}")
-    return replace(clip, **{key or "path": path})
 
 
 def describe_job_engines(job: RenderJob, *, tuned: bool = False) -> str:

@@ -144,6 +144,31 @@ class RenderResult:
     device: str = "cpu"
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RenderResult:
+        """Makes a result of what `to_dict` returned."""
+        frames = tuple(
+            FrameReport(
+                one["frame"],
+                one["state"],
+                one["path"],
+                one.get("seconds", {}),
+                tuple(one.get("flags", ())),
+                one.get("message", ""),
+            )
+            for one in data["frames"]
+        )
+        return cls(
+            data["command"],
+            data["output"],
+            data["colorspace"],
+            frames,
+            data["seconds"],
+            data["engines"],
+            data["device"],
+            tuple(data["notes"]),
+        )
+
     def list_frames(self, state: str) -> tuple[int, ...]:
         """Lists the numbers of frames in a state."""
         return tuple(report.frame for report in self.frames if report.state == state)

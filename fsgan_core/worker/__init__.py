@@ -1,1 +1,5 @@
-"""The process that renders for Nuke: it reads requests, runs them and sends events back."""
+"""The process that stays and renders, for Nuke and for a farm's session: requests in, events out.
+
+server: the queues and what runs. client: one client's requests and events. transports: pipes, or a local socket.
+handlers: each request as calls of the pipeline.
+"""

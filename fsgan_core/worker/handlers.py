@@ -1,14 +1,15 @@
-"""A worker's requests as calls of the pipeline: what each one asks for, and its answer as plain data."""
+"""A worker's requests as calls of the pipeline, and their answers as plain data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract import protocol
-from fsgan_core.contract.errors import ProtocolError, ShotError
+from fsgan_core.contract.errors import ProtocolError, SessionRefusedError, ShotError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.sequence import format_output_path
@@ -24,13 +25,16 @@ MAX_PLANS = 16  # renders whose plans are kept for questions; they hold no pixel
 
 
 class RequestHandler:
-    """What a worker can do. device: for requests that name none.
+    """Answers a worker's requests. Renders and analyses come one at a time; so do questions, perhaps beside them.
 
-    Renders and analyses come one at a time; questions, one at a time too, may come beside them.
+    Args:
+        device: For requests that name none.
+        variables: The deciding environment variables of this process; a farm's task with others is refused.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", variables: Mapping[str, str] | None = None) -> None:
         self._device = device
+        self._variables = dict(variables or {})
         self._warm_cache = WarmCache()
         self._plan_cache = WarmCache(count=MAX_PLANS)
         self._answers: Mapping[
@@ -43,19 +47,32 @@ class RequestHandler:
             protocol.DoctorRequest: self._answer_doctor,
             protocol.DescribeRequest: self._answer_describe,
             protocol.BundleRequest: self._answer_bundle,
+            protocol.FarmTaskRequest: self._answer_farm_task,
         }
 
     def answer(
         self, request: protocol.ProtocolRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        """Raises FsganError."""
+        """Does what a request asks for.
+
+        Args:
+            request: Any request but those that the server answers itself.
+            on_event: Called with each step, from any thread.
+            is_cancelled: Asked often; once it is true the request ends soon.
+
+        Returns:
+            The data of the request's result.
+
+        Raises:
+            FsganError: What went wrong.
+        """
         done = self._answers.get(type(request))
         if done is None:
             raise ProtocolError(f"{request.name} is not done by a worker")
         return done(request, on_event, is_cancelled)
 
     def release_memory(self) -> None:
-        """Gives back the memory of earlier renders."""
+        """Forgets what earlier requests left in memory."""
         self._warm_cache.clear()
         self._plan_cache.clear()
 
@@ -157,6 +174,20 @@ class RequestHandler:
             "files": [str(path) for path in write_bundle(made, Path(request.output))],
         }
 
+    def _answer_farm_task(
+        self, request: protocol.FarmTaskRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
+        from fsgan_core.farm.session import explain_refusal
+        from fsgan_core.farm.task_runner import run_farm_task
+
+        refusal = explain_refusal(request, self._variables)
+        if refusal:
+            raise SessionRefusedError(refusal)
+        device = request.device or self._device
+        data = run_farm_task(replace(request, device=device), on_event, is_cancelled, self._warm_cache)
+        self._warm_cache.trim()
+        return data
+
     def _answer_describe(
         self, request: protocol.DescribeRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
@@ -195,7 +226,7 @@ class RequestHandler:
 
 
 def make_frame_path(request: protocol.ProtocolRequest, frame: int) -> str:
-    """The file that a request's frame is written to."""
+    """Returns the file that a render request's frame is written to; empty for other requests."""
     output = request.shot.get("output", "") if isinstance(request, protocol.RenderRequest) else ""
     pattern = output.get("path", "") if isinstance(output, Mapping) else output
     return str(format_output_path(str(pattern), frame)) if pattern else ""

@@ -1,4 +1,4 @@
-"""Events on their way to the client: written by a thread of its own, so that who tells them never waits."""
+"""Events on their way to a client, written by a thread of their own, so that the sender never waits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ __all__ = ["Outbox"]
 
 log = logging.getLogger(__name__)
 
-DROP_LIMIT = 2000  # events that wait; from there on what may be dropped is dropped
-CLOSE_SECONDS = 10.0  # seconds for the last events, when the worker ends
+DROP_LIMIT = 2000  # waiting events, beyond which those that may be lost are dropped
+CLOSE_SECONDS = 10.0  # for the last events, when the worker ends
 
 
 class Outbox:
-    """Writes events to `sink`, a descriptor, one line each, in order. Safe from any thread."""
+    """Writes events in order, one line each. Safe from any thread.
+
+    Args:
+        sink: The descriptor that is written to.
+    """
 
     def __init__(self, sink: int) -> None:
         self._sink = sink
@@ -29,10 +33,11 @@ class Outbox:
         self._thread = threading.Thread(target=self._write_events, name="writer", daemon=True)
 
     def start(self) -> None:
+        """Starts the thread that writes."""
         self._thread.start()
 
     def put(self, event: ProtocolEvent) -> None:
-        """Never waits. A client that does not read misses progress, log and heartbeats."""
+        """Adds an event, without waiting. A client that does not read loses progress, log and heartbeat events."""
         with self._condition:
             if self._is_abandoned or (len(self._queue) >= DROP_LIMIT and _can_drop(event)):
                 return
@@ -40,14 +45,14 @@ class Outbox:
             self._condition.notify()
 
     def close(self) -> None:
-        """Waits until all is written, but not for ever."""
+        """Waits until all is written, at most CLOSE_SECONDS."""
         with self._condition:
             self._queue.append(None)
             self._condition.notify()
         self._thread.join(CLOSE_SECONDS)
 
     def abandon(self) -> None:
-        """Nobody reads any more."""
+        """Drops what waits: nobody reads any more."""
         with self._condition:
             self._is_abandoned = True
             self._queue.clear()
@@ -67,7 +72,7 @@ class Outbox:
                 while line:
                     line = line[os.write(self._sink, line) :]
             except OSError as error:
-                log.info("the client cannot be written to: %s", error)
+                log.info("cannot write to the client: %s", error)
                 self.abandon()
                 break
 
@@ -77,7 +82,7 @@ def _can_drop(event: ProtocolEvent) -> bool:
 
 
 def _encode_event(event: ProtocolEvent) -> bytes:
-    """An event that cannot be told becomes one that says so, where somebody waits for it."""
+    """An event that cannot be written becomes an error event, if it is the last of its request."""
     try:
         return event.to_line()
     except ProtocolError as error:

@@ -23,7 +23,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Any, Callable, Deque, Dict, List, Mapping, Optional, Tuple, Union
 
-from fsgan_core.contract import errors, protocol
+from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, WorkerError
 from fsgan_nuke import settings as preferences
 from fsgan_nuke.process import WorkerProcess, choose_log_file, make_worker_command, make_worker_environment
@@ -330,7 +330,7 @@ class Client:
         with self._lock:
             request = self._requests.get(event.id)
             if request is None and isinstance(event, protocol.ErrorEvent) and self._greeting is None:
-                self._refusal = _make_error(event)
+                self._refusal = event.make_error()
                 self._lock.notify_all()
         if request is None or request.process is not process:
             return
@@ -339,7 +339,7 @@ class Client:
         elif isinstance(event, protocol.PongEvent):
             self._end_request(request, {})
         elif isinstance(event, protocol.ErrorEvent):
-            self._end_request(request, _make_error(event))
+            self._end_request(request, event.make_error())
         else:
             request.handle_event(event)
 
@@ -450,11 +450,3 @@ def describe_crash(process: WorkerProcess, request: PendingRequest) -> str:
 def _describe_log_end(process: WorkerProcess) -> str:
     end = process.read_log_end()
     return f"; its log is {process.log_file}" + (f" and ends:\n{end}" if end else "")
-
-
-def _make_error(event: protocol.ErrorEvent) -> FsganError:
-    """Makes the error that the worker reported, of its own class."""
-    kind = getattr(errors, event.error, FsganError)
-    if not (isinstance(kind, type) and issubclass(kind, FsganError)) or kind is errors.FramesFailedError:
-        kind = FsganError
-    return kind(event.message)

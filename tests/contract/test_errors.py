@@ -24,6 +24,7 @@ from fsgan_core.contract import errors
         ("FramesFailedError", 1),
         ("ProtocolError", 2),
         ("WorkerError", 3),
+        ("SessionRefusedError", 3),
         ("CancelledError", 130),
     ],
 )

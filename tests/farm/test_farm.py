@@ -26,8 +26,10 @@ from fsgan_core.cli.progress import FarmProgress
 from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract.errors import InputError, MachineError, PlateError, WeightsError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.farm.bundle import collect_paths, make_bundle, replace_paths, write_bundle
-from fsgan_core.farm.tasks import analyse_target, estimate_cost, gather_result, recognise_source, render_chunk
+from fsgan_core.farm.bundle import make_bundle, write_bundle
+from fsgan_core.farm.estimate import estimate_cost
+from fsgan_core.farm.shot_paths import collect_paths, replace_paths
+from fsgan_core.farm.tasks import analyse_target, gather_result, recognise_source, render_chunk
 from fsgan_core.farm.template import ARITHMETIC_VARIABLES, FarmOptions, from_openjd_range, to_openjd_range
 from fsgan_core.networks.weights.checkpoint import read_checkpoint, write_checkpoint
 from fsgan_core.plates.exr import read_header

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.farm.bundle import write_bundle
-from fsgan_core.farm.nuke_bundle import load_node_jobs, make_script_bundle, render_nodes
+from fsgan_core.farm.nuke_bundle import make_script_bundle
 from fsgan_core.farm.nuke_script import load_script, parse_script, split_commands, split_list
+from fsgan_core.farm.nuke_tasks import load_node_jobs, render_nodes
 from fsgan_core.farm.template import FarmOptions
 from tests.farm.test_farm import openjd, values_of
 from tests.host import tcl

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fsgan_core
+from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.protocol import FarmTaskRequest
 from fsgan_core.farm.bundle import make_bundle, write_bundle
 from fsgan_core.farm.session import (
     SESSION_VARIABLE,
@@ -24,8 +29,12 @@ from fsgan_core.farm.session import (
     run_in_session,
     select_deciding_variables,
     start_session,
+    stop_session,
 )
 from fsgan_core.farm.template import FarmOptions
+from fsgan_core.runtime.events import CancelCheck, Event, EventListener, raise_if_cancelled
+from fsgan_core.worker.server import Worker
+from fsgan_core.worker.transports import SocketTransport
 from tests import faults
 from tests.small_shot import Small
 
@@ -141,11 +150,14 @@ class TestProcess:
         assert gone(pid)
 
 
-def test_nothing_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+TASK = FarmTaskRequest(task="render", shot="/no/shot.toml", work="/no/work")
+
+
+def test_without_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv(SESSION_VARIABLE, raising=False)
-    assert run_in_session(["farm"]) is None and capsys.readouterr().err == ""
+    assert run_in_session(TASK) is None and capsys.readouterr().err == ""
     monkeypatch.setenv(SESSION_VARIABLE, str(tmp_path))
-    assert run_in_session(["farm"]) is None and "this task works by itself" in capsys.readouterr().err
+    assert run_in_session(TASK) is None and "this task works by itself" in capsys.readouterr().err
 
 
 def test_a_process_that_does_not_start(tmp_path: Path) -> None:
@@ -154,13 +166,114 @@ def test_a_process_that_does_not_start(tmp_path: Path) -> None:
     assert "each task works by itself" in start_session(tmp_path, ("/no/such/program",))
 
 
-def test_another_environment_is_not_for_it() -> None:
+def test_another_environment_is_refused() -> None:
     here = {"FSGAN_CACHE": "a", SESSION_VARIABLE: "b", "OCIO": "c", "PATH": "d", "OMP_NUM_THREADS": "1"}
     assert select_deciding_variables(here) == {"FSGAN_CACHE": "a", "OCIO": "c", "OMP_NUM_THREADS": "1"}
-    asked = {"version": fsgan_core.__version__, "environment": {"FSGAN_CACHE": "a", "OCIO": "c"}}
-    assert explain_refusal(asked, {"FSGAN_CACHE": "a", "OCIO": "c"}) == ""
+    request = replace(TASK, version=fsgan_core.__version__, variables={"FSGAN_CACHE": "a", "OCIO": "c"})
+    assert explain_refusal(request, {"FSGAN_CACHE": "a", "OCIO": "c"}) == ""
     assert (
-        explain_refusal(asked, {"FSGAN_CACHE": "b", "OCIO": "c", "MKL_CBWR": "x"})
-        == "it has another FSGAN_CACHE, MKL_CBWR"
+        explain_refusal(request, {"FSGAN_CACHE": "b", "OCIO": "c", "MKL_CBWR": "x"})
+        == "it has a different FSGAN_CACHE, MKL_CBWR"
     )
-    assert "version" in explain_refusal({**asked, "version": "0.0"}, {})
+    assert "version" in explain_refusal(replace(request, version="0.0"), {})
+
+
+@pytest.fixture
+def worker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A worker of this process at a session's socket, whose answer a test may replace."""
+    folder = tmp_path_factory.mktemp("s")
+    made = Worker(
+        SocketTransport(folder / SOCKET_NAME), variables=select_deciding_variables(os.environ), heartbeat=0.05
+    )
+    monkeypatch.setenv(SESSION_VARIABLE, str(folder))
+    thread = threading.Thread(target=made.run, daemon=True)
+    thread.start()
+    yield made
+    (folder / SOCKET_NAME).unlink(missing_ok=True)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+Answer = Callable[[Any, EventListener, CancelCheck], dict[str, Any]]
+
+
+def answer_with(worker: Worker, monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    monkeypatch.setattr(worker._handler, "answer", answer)
+
+
+class TestWorker:
+    def test_events_and_log_are_those_of_the_task(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        steps = (Event("analyse", "plate", 1, 2), Event("frame", "swap", 1, 1, 7, "rendered", 0.5))
+
+        def answer(request: Any, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+            assert (request.task, request.shot, request.version) == ("render", TASK.shot, fsgan_core.__version__)
+            for step in steps:
+                on_event(step)
+            logging.getLogger("fsgan_core.render.pipeline").info("frame %d", 7, extra={"frame": 7})
+            return {"renders": []}
+
+        answer_with(worker, monkeypatch, answer)
+        heard: list[Event] = []
+        with caplog.at_level(logging.INFO, "fsgan_core"):
+            assert run_in_session(TASK, heard.append) == {"renders": []}
+        assert tuple(heard) == steps
+        records = [record for record in caplog.records if record.name == "fsgan_core.render.pipeline"]
+        assert all(record.getMessage() == "frame 7" and vars(record)["frame"] == 7 for record in records)
+        assert len(records) == 2, "logged by the worker, and again by the task"
+
+    def test_errors_are_those_of_the_task(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+        def answer(request: Any, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+            raise PlateError("no plate")
+
+        answer_with(worker, monkeypatch, answer)
+        with pytest.raises(PlateError, match="no plate"):
+            run_in_session(TASK)
+
+    def test_a_fault_of_the_worker_is_not_the_tasks(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def answer(request: Any, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+            raise ZeroDivisionError
+
+        answer_with(worker, monkeypatch, answer)
+        assert run_in_session(TASK) is None and "goes on by itself" in capsys.readouterr().err
+
+    def test_another_environment_is_refused(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("OCIO", "other.ocio")
+        assert run_in_session(TASK) is None
+        assert "refuses this task (it has a different OCIO); it works by itself" in capsys.readouterr().err
+
+    def test_a_client_that_leaves_after_its_task_ends_nothing(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer_with(worker, monkeypatch, lambda request, on_event, is_cancelled: {"facts": {}})
+        for _ in range(3):
+            assert run_in_session(TASK) == {"facts": {}}
+
+    def test_stop_cancels_what_runs(
+        self, worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def answer(request: Any, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
+            on_event(Event("begin", "swap", 0, 1, 1))
+            while True:
+                raise_if_cancelled(is_cancelled)
+                time.sleep(0.01)
+
+        def stop(event: Event) -> None:
+            stopping.start()
+
+        answer_with(worker, monkeypatch, answer)
+        stopping = threading.Thread(target=stop_session, args=(Path(os.environ[SESSION_VARIABLE]),))
+        assert run_in_session(TASK, stop) is None
+        assert "this task goes on by itself" in capsys.readouterr().err
+        stopping.join(10)
+
+
+def test_an_idle_worker_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("s") / SOCKET_NAME
+    assert Worker(SocketTransport(path), heartbeat=0.05, idle_limit=0.2).run() == 0
+    assert not path.exists()

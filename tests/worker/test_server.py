@@ -25,6 +25,7 @@ from fsgan_core.render.pipeline import render_shot
 from fsgan_core.runtime.events import CancelCheck, Event, EventListener, raise_if_cancelled
 from fsgan_core.worker import server as worker_module
 from fsgan_core.worker.server import Worker
+from fsgan_core.worker.transports import PipeTransport
 from tests.small_shot import Small
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,8 @@ class Talk:
     def __init__(self, answer: Answer, **options: Any) -> None:
         source, self._to = os.pipe()
         self._from, sink = os.pipe()
-        self.worker = Worker(source, sink, heartbeat=options.pop("heartbeat", 60.0), **options)
+        transport = PipeTransport(source, sink, options.pop("parent", 0))
+        self.worker = Worker(transport, heartbeat=options.pop("heartbeat", 60.0), **options)
         self.worker._handler = _Jobs(answer)  # type: ignore[assignment]
         self._thread = threading.Thread(target=self.worker.run, daemon=True)
         self._thread.start()
@@ -85,7 +87,7 @@ class _Jobs:
         self.answer = answer
         self.forgot = 0
 
-    def forget(self) -> None:
+    def release_memory(self) -> None:
         self.forgot += 1
 
 
@@ -197,7 +199,7 @@ class TestQueues:
             protocol.ProgressEvent(2, step="start", subject="render"),
             protocol.ProgressEvent(2, step="analyse", subject="plate", done=1, total=2),
             protocol.ProgressEvent(2, step="begin", subject="swap", total=1, frame=7),
-            protocol.FrameEvent(2, 7, "rendered", "/out/a.0007.exr", 1, 1, 0.5),
+            protocol.FrameEvent(2, 7, "rendered", "/out/a.0007.exr", 1, 1, 0.5, subject="swap"),
             protocol.ResultEvent(2, {"ok": True}),
         ]
 
@@ -265,7 +267,7 @@ class TestHeart:
         assert beat.memory > 10 << 20 or not Path("/proc/self/statm").exists()
 
     def test_gives_memory_back_when_idle(self, talk: Callable[..., Talk], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(worker_module, "IDLE_SECONDS", 0.1)
+        monkeypatch.setattr(worker_module, "RELEASE_SECONDS", 0.1)
         one = talk(heartbeat=0.05).hello()
         for _ in range(8):
             one.until(protocol.HeartbeatEvent)
@@ -329,14 +331,14 @@ def process(code: str, *arguments: str) -> subprocess.Popen[bytes]:
 
 NOISY = """
 import os
-from fsgan_core.worker.handlers import Jobs
+from fsgan_core.worker.handlers import RequestHandler
 def answer(self, request, listen, cancelled):
     print("a library says hello")
     sys.stdout.flush()
     os.write(1, b"so does one in C\\n")
     os.system("echo and a child")
     return {"input": sys.stdin.read()}
-Jobs.answer = answer
+RequestHandler.answer = answer
 """
 
 
@@ -365,8 +367,8 @@ class TestProcess:
         code = f"""
 import os
 from fsgan_core.cli import worker
-worker.LOG_LIMIT = 1000
-bounded = worker._redirect({str(log)!r})
+worker.MAX_LOG_BYTES = 1000
+bounded = worker._redirect_standard_error({str(log)!r})
 for number in range(300):
     os.write(2, b"line %03d\\n" % number)
     bounded()

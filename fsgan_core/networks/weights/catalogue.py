@@ -12,7 +12,8 @@ import functools
 import logging
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ class _WeightsFile:
 
 _logged_errors: set[str] = set()  # messages that were logged already
 register_cache(_logged_errors.clear)
+_task_folders: list[Path] = []  # of use_weights_folders
 
 
 def _check_choice(what: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -162,13 +164,26 @@ def find_user_folder() -> Path:
     return Path(platformdirs.user_data_dir("fsgan", appauthor=False)) / "weights"
 
 
+@contextmanager
+def use_weights_folders(folders: Sequence[Path]) -> Iterator[None]:
+    """Searches these folders in place of $FSGAN_WEIGHTS while the block runs, in the whole process; none: no change."""
+    before = list(_task_folders)
+    _task_folders[:] = folders or before
+    try:
+        yield
+    finally:
+        _task_folders[:] = before
+
+
 def list_search_folders() -> tuple[Path, ...]:
     """Lists the folders that are searched for weights, first to last. They need not exist.
 
-    These are $FSGAN_WEIGHTS (several are separated as in PATH), the user's folder, and the package's own unless
-    FSGAN_WEIGHTS_PACKAGED is 0.
+    These are the folders of `use_weights_folders` or else $FSGAN_WEIGHTS (several are separated as in PATH), the user's
+    folder, and the package's own unless FSGAN_WEIGHTS_PACKAGED is 0.
     """
-    given = [Path(part).expanduser() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()]
+    given = tuple(_task_folders) or tuple(
+        Path(part).expanduser() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()
+    )
     packaged = () if os.environ.get(PACKAGED_VARIABLE, "").strip() == "0" else (Path(__file__).parent,)
     return tuple(dict.fromkeys((*given, find_user_folder(), *packaged)))
 

@@ -1,0 +1,233 @@
+"""Tasks of a Nuke script's job: analyse the clips of its FSGAN nodes, render the nodes' frames."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES
+from fsgan_core.contract import protocol
+from fsgan_core.contract.errors import InputError, MachineError, PlateError
+from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.contract.stage_graph import list_running_stages
+from fsgan_core.farm.bundle import TRACKS_FOLDER, describe_engines
+from fsgan_core.farm.tasks import analyse_source, analyse_target, render_readable_frames
+from fsgan_core.plates.sequence import format_frames, open_clip, parse_frames
+from fsgan_core.render.engines import NetworkRuntime, choose_engine
+from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.render.requests import plan_request_job
+from fsgan_core.render.warm_cache import WarmCache
+from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.cache import compute_digest
+from fsgan_core.runtime.events import (
+    CancelCheck,
+    Event,
+    EventListener,
+    RenderResult,
+    ignore_event,
+    never_cancelled,
+)
+from fsgan_core.stages.drive import resolve_drive_stages
+
+__all__ = ["FarmNodeJob", "analyse_nodes", "load_node_jobs", "render_nodes"]
+
+NODES_VERSION = 1
+EXPECTED_FILE = "expected.json"  # in the work folder: engines and weights of each node, as on the machine that analysed
+
+
+@dataclass(frozen=True)
+class FarmNodeJob:
+    """What one node renders: as the protocol's Render has it. shot: the same, as far as it is a shot."""
+
+    node: str
+    request: protocol.RenderRequest
+    shot: Shot
+
+
+def load_node_jobs(path: Path) -> list[FarmNodeJob]:
+    """What Nuke has written, in the order in which it is to be rendered. Raises InputError and as Shot.from_dict."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["version"] != NODES_VERSION:
+            raise InputError(f"{path} has version {data['version']}; this program reads {NODES_VERSION}")
+        given = [
+            (str(one["node"]), dict(one["shot"]), str(one["stage"]), dict(one["upstream"])) for one in data["nodes"]
+        ]
+    except FileNotFoundError:
+        raise InputError(f"there is no {path}; the job's step Prepare writes it") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    return [
+        FarmNodeJob(
+            node,
+            protocol.RenderRequest(shot=shot, stage=stage, upstream=upstream),
+            Shot.from_dict({**shot, "source": shot.get("source") or "none"}),
+        )
+        for node, shot, stage, upstream in given
+    ]
+
+
+def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
+    """The job with files in the work folder where it names none: tracks of its clips, where the source is
+    recognised."""
+    shot = job.shot
+    given = dict(job.request.shot)
+    target = (
+        shot.target
+        if shot.target.track
+        else replace(shot.target, track=_make_track_path(shot, shot.target, True, work))
+    )
+    sources = (
+        tuple(
+            clip if clip.track else replace(clip, track=_make_track_path(shot, clip, False, work))
+            for clip in shot.source
+        )
+        if given.get("source")
+        else shot.source
+    )
+    shot = replace(shot, target=target, source=sources)
+    reenact = shot.stages.reenact
+    if given.get("source") and shot.job == "swap" and reenact.recognition > 0 and not reenact.recognition_file:
+        known = compute_digest(str(target), [str(source) for source in sources], shot.stages.colour.to_dict())
+        reenact = reenact.replace(recognition_file=str(work / TRACKS_FOLDER / f"recognition.{known[:16]}.json"))
+        shot = replace(shot, stages=replace(shot.stages, reenact=reenact))
+    data = shot.to_dict()
+    given |= {
+        name: data[name]
+        for name in ("target", "source", "stages")
+        if name in data and (name != "source" or given.get("source"))
+    }
+    return FarmNodeJob(job.node, replace(job.request, shot=given), shot)
+
+
+def _make_track_path(shot: Shot, clip: Clip, of_target: bool, work: Path) -> str:
+    """Nodes that look at the same clip in the same way share its track."""
+    known = compute_digest(
+        str(clip),
+        of_target,
+        shot.job if not of_target else "",
+        shot.stages.analyse.to_dict(),
+        shot.stages.colour.to_dict(),
+        shot.stages.weights.to_dict(),
+    )
+    kind = "target" if of_target else "source"
+    return str(work / TRACKS_FOLDER / f"{kind}.{known[:16]}.json")
+
+
+def analyse_nodes(
+    path: Path, frames: str, work: Path, device: str = "cpu", on_event: EventListener = ignore_event
+) -> dict[str, Any]:
+    """Writes the track files of all nodes, each clip's once, and what this machine would render them with. Raises
+    PlateError and as `write_track`."""
+    made: dict[str, Any] = {}
+    jobs = load_node_jobs(path)
+    with write_atomically(work / EXPECTED_FILE) as temporary:
+        temporary.write_text(
+            json.dumps({job.node: describe_node_engines(job, device) for job in jobs}, indent=1), encoding="utf-8"
+        )
+    for plain in jobs:
+        job = assign_track_files(plain, work)
+        for number, (before, clip) in enumerate(
+            zip((plain.shot.target, *plain.shot.source), (job.shot.target, *job.shot.source), strict=True)
+        ):
+            if before.track or not clip.track or clip.track in made:
+                continue
+            if number:
+                made[clip.track] = analyse_source(job.shot, number, device, on_event)
+            else:
+                made[clip.track] = analyse_target(job.shot, _choose_target_frames(job.shot, frames), device, on_event)
+    return {
+        "command": "analyse-nodes",
+        "output": ", ".join(made) or "every clip has its track already",
+        "unread": sorted({frame for facts in made.values() for frame in facts["unread"]}),
+    }
+
+
+def describe_node_engines(job: FarmNodeJob, device: str) -> str:
+    """What decides how a node's pixels come out, beside what it is asked for: version, engines, weights."""
+    shot = job.shot
+    stages = resolve_drive_stages(shot.stages) if shot.job == "drive" else shot.stages
+    running_stages = (job.request.stage,) if job.request.stage else list_running_stages(shot.job)
+    machine = NetworkRuntime(device, stages.weights.precision)
+    return describe_engines({stage: choose_engine(stage, stages, machine) for stage in running_stages})
+
+
+def _check_node_engines(jobs: Sequence[FarmNodeJob], work: Path, device: str) -> None:
+    """Raises MachineError where this machine is installed otherwise than the one that analysed."""
+    try:
+        told = dict(json.loads((work / EXPECTED_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{work / EXPECTED_FILE} cannot be read ({error}); the job's step Analyse writes it"
+        ) from error
+    for job in jobs:
+        here = describe_node_engines(job, device)
+        if told.get(job.node) != here:
+            raise MachineError(
+                f"{job.node}: this machine would not render the same: it has {here}; the clips were "
+                f"analysed where there is {told.get(job.node)}. Install the same version and weights"
+            )
+
+
+def _choose_target_frames(shot: Shot, frames: str) -> str:
+    """Frames of a target that are analysed, as `render.farm.target_frames`."""
+    wanted = parse_frames(frames)
+    with open_clip(shot.target, shot.stages.output.missing) as clip:
+        available = clip.frames
+    near = (
+        available
+        if len(available) <= MAX_WHOLE_CLIP
+        else tuple(frame for frame in available if wanted[0] - OVERLAP_FRAMES <= frame <= wanted[-1] + OVERLAP_FRAMES)
+    )
+    there = set(wanted) if shot.stages.output.missing == "error" else set(wanted) & set(available)
+    return format_frames(sorted({*near, *there}), limit=0)
+
+
+def render_nodes(
+    path: Path,
+    frames: str,
+    work: Path,
+    *,
+    device: str = "cpu",
+    on_event: EventListener = ignore_event,
+    is_cancelled: CancelCheck = never_cancelled,
+    warm: WarmCache | None = None,
+) -> list[tuple[str, RenderResult]]:
+    """Frames of every node, in their order, since a node reads what the one before has written; nodes that need a frame
+    that failed list it too. Raises PlateError where an analysis is missing, MachineError where this machine is
+    installed otherwise; else as Work.run."""
+    warm = warm or WarmCache()
+    results = []
+    jobs = load_node_jobs(path)
+    _check_node_engines(jobs, work, device)
+    for number, plain in enumerate(jobs):
+        job = assign_track_files(plain, work)
+        absent = [
+            clip.track for clip in (job.shot.target, *job.shot.source) if clip.track and not Path(clip.track).is_file()
+        ]
+        if absent:
+            raise PlateError(f"{job.node}: there is no track {absent[0]}; the job's step Analyse writes it")
+        request = job.request
+
+        hear = functools.partial(_relay_node_event, on_event, number, len(jobs))
+
+        def plan_node_render(
+            some: str, request: protocol.RenderRequest = request, hear: EventListener = hear
+        ) -> RenderJob:
+            return plan_request_job(
+                replace(request, frames=some), device, on_event=hear, is_cancelled=is_cancelled, warm=warm
+            )
+
+        results.append((job.node, render_readable_frames(job.shot, frames, plan_node_render, hear)))
+    return results
+
+
+def _relay_node_event(on_event: EventListener, number: int, count: int, event: Event) -> None:
+    """A node's step as one of all nodes' steps."""
+    if event.kind in ("begin", "frame") and event.total:
+        event = replace(event, done=number * event.total + event.done, total=count * event.total)
+    on_event(event)

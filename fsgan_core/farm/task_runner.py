@@ -1,0 +1,184 @@
+"""Runs one task of a farm's job, for `fsgan farm task` and for the process of a session alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsgan_core.clips.shot_file import load_shot
+from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.protocol import FarmTaskRequest
+from fsgan_core.contract.shot import Shot
+from fsgan_core.farm import nuke_tasks, tasks
+from fsgan_core.farm.bundle import FINETUNED_FILE, REPORT_FOLDER
+from fsgan_core.farm.shot_paths import replace_paths
+from fsgan_core.farm.template import from_openjd_range
+from fsgan_core.networks.weights.catalogue import use_weights_folders
+from fsgan_core.render.warm_cache import WarmCache
+from fsgan_core.runtime.device import choose_device
+from fsgan_core.runtime.events import (
+    CancelCheck,
+    Event,
+    EventListener,
+    RenderResult,
+    ignore_event,
+    never_cancelled,
+    raise_if_cancelled,
+)
+
+__all__ = ["run_farm_task"]
+
+WEIGHTS_PREFIX = "weights."  # of names of paths: folders of weights, in the order of their numbers
+
+
+def run_farm_task(
+    request: FarmTaskRequest,
+    on_event: EventListener = ignore_event,
+    is_cancelled: CancelCheck = never_cancelled,
+    warm: WarmCache | None = None,
+) -> dict[str, Any]:
+    """Runs a task to its end.
+
+    Args:
+        request: The task; its paths are absolute.
+        on_event: Called with each step, from any thread.
+        is_cancelled: Asked often; once it is true the task ends within a step of a frame.
+        warm: What this process keeps of earlier tasks.
+
+    Returns:
+        The result of the request, as FarmTaskRequest describes it.
+
+    Raises:
+        FsganError: What is wrong with the task, its inputs or this machine.
+        CancelledError: The task was cancelled.
+    """
+    run = _TaskRun(request, on_event, is_cancelled, warm)
+    folders, paths = _split_weights_folders(request.paths)
+    with use_weights_folders(folders):
+        if request.task in _NODE_TASKS:
+            if paths:
+                raise InputError(f"--path {', '.join(paths)}: a task of a Nuke script takes paths of weights only")
+            return _NODE_TASKS[request.task](run)
+        if request.task not in _SHOT_TASKS:
+            raise InputError(f"there is no task '{request.task}'; there are {', '.join((*_SHOT_TASKS, *_NODE_TASKS))}")
+        return _SHOT_TASKS[request.task](run, replace_paths(load_shot(request.shot), paths))
+
+
+def _split_weights_folders(paths: Mapping[str, str]) -> tuple[list[Path], dict[str, str]]:
+    """Splits a task's paths into folders of weights, in order, and the others by name."""
+    names = sorted(name for name in paths if name.startswith(WEIGHTS_PREFIX))
+    return [Path(paths[name]) for name in names], {name: path for name, path in paths.items() if name not in names}
+
+
+@dataclass(frozen=True)
+class _TaskRun:
+    request: FarmTaskRequest
+    on_event: EventListener
+    is_cancelled: CancelCheck
+    warm: WarmCache | None
+
+    @property
+    def frames(self) -> str:
+        return from_openjd_range(self.request.frames)
+
+    @property
+    def work_folder(self) -> Path:
+        return Path(self.request.work)
+
+    @property
+    def device(self) -> str:
+        return choose_device(self.request.device)
+
+    def relay_event(self, event: Event) -> None:
+        """The listener of work that can be cancelled only between two of its steps."""
+        raise_if_cancelled(self.is_cancelled)
+        self.on_event(event)
+
+
+def _analyse_source(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    return {"facts": tasks.analyse_source(shot, run.request.number, run.device, run.relay_event)}
+
+
+def _analyse_target(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    return {"facts": tasks.analyse_target(shot, run.frames, run.device, run.relay_event)}
+
+
+def _recognise(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    return {"facts": tasks.recognise_source(shot, run.device, run.on_event, run.is_cancelled)}
+
+
+def _finetune(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    from fsgan_core.training.finetune import finetune_shot
+
+    network = shot.stages.reenact.network if "reenact.network" in run.request.paths else run.request.start
+    stages = replace(shot.stages, reenact=shot.stages.reenact.replace(network=network))
+    output = run.work_folder / FINETUNED_FILE
+    finetune_shot(
+        replace(shot, stages=stages),
+        run.request.iterations,
+        licence=run.request.licence,
+        output=output,
+        device=run.device,
+        on_event=run.relay_event,
+    )
+    return {"facts": {"command": "finetune", "output": str(output)}}
+
+
+def _render(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    result = tasks.render_chunk(
+        shot,
+        run.frames,
+        run.work_folder,
+        expect=run.request.expect,
+        device=run.device,
+        on_event=run.on_event,
+        is_cancelled=run.is_cancelled,
+        warm=run.warm,
+    )
+    return {"renders": [_describe_render("", result)]}
+
+
+def _report(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    from fsgan_core.report.write import write_report
+
+    result = tasks.gather_result(shot, run.frames or shot.frames, run.work_folder)
+    page = write_report(run.work_folder / REPORT_FOLDER, shot, result, run.relay_event)[0]
+    return {"renders": [_describe_render("", result)], "report": str(page)}
+
+
+def _analyse_nodes(run: _TaskRun) -> dict[str, Any]:
+    nodes = Path(run.request.shot)
+    return {"facts": nuke_tasks.analyse_nodes(nodes, run.frames, run.work_folder, run.device, run.relay_event)}
+
+
+def _render_nodes(run: _TaskRun) -> dict[str, Any]:
+    results = nuke_tasks.render_nodes(
+        Path(run.request.shot),
+        run.frames,
+        run.work_folder,
+        device=run.device,
+        on_event=run.on_event,
+        is_cancelled=run.is_cancelled,
+        warm=run.warm,
+    )
+    return {"renders": [_describe_render(node, result) for node, result in results]}
+
+
+def _describe_render(node: str, result: RenderResult) -> dict[str, Any]:
+    return {"node": node, "result": result.to_dict()}
+
+
+_SHOT_TASKS: Mapping[str, Callable[[_TaskRun, Shot], dict[str, Any]]] = {
+    "analyse-source": _analyse_source,
+    "analyse-target": _analyse_target,
+    "recognise": _recognise,
+    "finetune": _finetune,
+    "render": _render,
+    "report": _report,
+}
+_NODE_TASKS: Mapping[str, Callable[[_TaskRun], dict[str, Any]]] = {
+    "analyse-nodes": _analyse_nodes,
+    "render-nodes": _render_nodes,
+}

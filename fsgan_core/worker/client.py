@@ -1,0 +1,163 @@
+"""One client of a worker: the requests that it waits for, and the events on their way to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from fsgan_core.contract import protocol
+from fsgan_core.contract.errors import FsganError
+from fsgan_core.contract.protocol import NO_REQUEST
+from fsgan_core.runtime.events import Event
+from fsgan_core.runtime.process_memory import measure_resident_bytes
+from fsgan_core.worker.handlers import make_frame_path
+from fsgan_core.worker.outbox import Outbox
+from fsgan_core.worker.transports import Connection
+
+__all__ = ["PendingRequest", "WorkerClient"]
+
+log = logging.getLogger(__name__)
+
+READ_SIZE = 1 << 16  # bytes
+MAX_LOG_LENGTH = 4000  # characters of a log event
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class PendingRequest:
+    """A request that waits or runs. open_frames: frames that were begun and are not finished."""
+
+    def __init__(self, client: WorkerClient, request: protocol.ProtocolRequest) -> None:
+        self.client = client
+        self.request = request
+        self.cancelled = threading.Event()
+        self.start_time = time.monotonic()
+        self.open_frames: set[int] = set()
+
+    def send_step(self, event: Event) -> None:
+        """Sends a step of the work. May be called from any thread."""
+        number = self.request.id
+        if event.kind == "frame":
+            self.open_frames.discard(event.frame or 0)
+            self.client.send(
+                protocol.FrameEvent(
+                    number,
+                    frame=event.frame or 0,
+                    state=event.state,
+                    path=make_frame_path(self.request, event.frame or 0),
+                    done=event.done,
+                    total=event.total,
+                    seconds=round(event.seconds, 4),
+                    message=event.message,
+                    subject=event.subject,
+                )
+            )
+            return
+        if event.kind == "begin":
+            self.open_frames.add(event.frame or 0)
+        self.client.send(
+            protocol.ProgressEvent(
+                number,
+                step=event.kind,
+                subject=event.subject,
+                done=event.done,
+                total=event.total,
+                frame=event.frame,
+                message=event.message,
+            )
+        )
+
+
+class WorkerClient:
+    """A client and its unfinished requests, by number."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._outbox = Outbox(connection.sink)
+        self.is_greeted = False
+        self.log_level = logging.INFO
+        self.requests: dict[int, PendingRequest] = {}
+
+    def start(self) -> None:
+        """Begins to write events."""
+        self._outbox.start()
+
+    def read_lines(self) -> Iterator[bytes | None]:
+        """Iterates over what the client sends until it leaves; None is a line that was too long."""
+        splitter = protocol.LineSplitter()
+        try:
+            while data := os.read(self._connection.source, READ_SIZE):
+                yield from splitter.feed(data)
+            log.debug("the client has closed its end")
+        except OSError as error:
+            log.info("cannot read from the client: %s", error)
+
+    def send(self, event: protocol.ProtocolEvent) -> None:
+        """Sends an event, without waiting. May be called from any thread."""
+        self._outbox.put(event)
+
+    def send_failure(self, number: int, error: Exception) -> None:
+        """Ends a request with an error."""
+        if isinstance(error, FsganError):
+            self.send(protocol.ErrorEvent(number, type(error).__name__, error.exit_code, str(error)))
+            return
+        message = f"internal error, {type(error).__name__}: {error}; the worker's log says where"
+        self.send(protocol.ErrorEvent(number, protocol.INTERNAL_ERROR, 1, message))
+
+    def send_log(self, record: logging.LogRecord) -> None:
+        """Sends a log record, if the client wants its level."""
+        if record.levelno < self.log_level:
+            return
+        message = record.getMessage()[:MAX_LOG_LENGTH]
+        if record.exc_info and self.log_level <= logging.DEBUG:
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
+        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+        if "frame" in facts:
+            facts["resident_bytes"] = measure_resident_bytes()
+        self.send(
+            protocol.LogEvent(
+                level=record.levelname.lower(),
+                message=message,
+                logger=record.name,
+                facts=_make_plain(facts),
+            )
+        )
+
+    def send_heartbeat(self, running: PendingRequest | None, memory: int) -> None:
+        """Sends a sign of life. running: what the worker does, for this client or another one."""
+        if running is not None and running.client is not self:
+            running = None
+        self.send(
+            protocol.HeartbeatEvent(
+                busy=running.request.id if running is not None else NO_REQUEST,
+                frames=tuple(sorted(running.open_frames)) if running is not None else (),
+                waiting=max(0, len(self.requests) - (running is not None)),
+                memory=memory,
+                seconds=round(time.monotonic() - running.start_time, 1) if running is not None else 0.0,
+            )
+        )
+
+    def abandon(self) -> None:
+        """Drops what was to be sent: nobody reads any more."""
+        self._outbox.abandon()
+
+    def close(self) -> None:
+        """Sends what waits, within a limit of time, and ends the connection."""
+        self._outbox.close()
+        self._connection.shut_down()
+        self._outbox.abandon()
+        self._outbox.close()
+        self._connection.close()
+
+
+def _make_plain(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts as JSON has them; empty where they cannot be written so."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(facts, default=str, allow_nan=False)) if facts else {}
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return plain
