@@ -27,6 +27,7 @@ class PictureCache:
         self._pixmaps: Dict[str, Any] = {}
 
     def __call__(self, path: str) -> Any:
+        """Returns the picture of a path."""
         if path not in self._pixmaps:
             self._pixmaps[path] = QtGui.QPixmap(path)
         return self._pixmaps[path]

@@ -29,8 +29,16 @@ _pending_answers: set[str] = set()
 
 
 def list_network_items(answer: Mapping[str, Any], role: str, current: str) -> tuple[list[str], str]:
-    """The menu of a role's weights, and which of its items `network` stands for. Allowed ones alone; the
-    licence's class in brackets."""
+    """Lists the menu items of a role: installed and allowed weights, with the licence class in brackets.
+
+    Args:
+        answer: The worker's answer to a DescribeRequest.
+        role: The role.
+        current: The value of `network`.
+
+    Returns:
+        The items, and the one that stands for `current`.
+    """
     there = {
         str(one["name"]): f"{one['name']} ({one['licence']})"
         for one in answer.get("weights", ())
