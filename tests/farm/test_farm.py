@@ -428,7 +428,7 @@ class TestEstimate:
         assert found.frames == 6 and found.sampled_frames == (1, 3, 6) and not (tmp_path / "out").exists()
         assert found.frame_seconds > 0 and found.start_seconds >= 2.0 and found.stage_seconds["mask"] > 0
         assert found.analysis_seconds == 0.0, "both tracks are there"
-        plain = replace(found, frames=100, analyse=50.0, frame=3.0, start=4.0)
+        plain = replace(found, frames=100, analysis_seconds=50.0, frame_seconds=3.0, start_seconds=4.0)
         assert plain.estimate_machine_seconds(10) == 50 + 300 + 40
         assert plain.estimate_wall_seconds(100, 10) == 50 + 30 + 4
 

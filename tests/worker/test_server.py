@@ -518,7 +518,7 @@ class TestRealWork:
             if isinstance(event, protocol.FrameEvent):
                 os.kill(client.pid, signal.SIGKILL)
                 break
-        with pytest.raises(WorkerError, match=r"died \(killed by SIGKILL\) during render with frames? \d"):
+        with pytest.raises(WorkerError, match=r"died \(killed by SIGKILL\) during render of frames? \d"):
             request.wait(30)
         assert client.request(protocol.RenderRequest(shot=shot)).wait(120)["counts"]["failed"] == 0
         render_shot(small.shot(tmp_path / "b", "1-6", mask__smooth="1"))
