@@ -1,7 +1,7 @@
 """Analysis of a clip: plates in, a track out.
 
 Each plate is brought to what a person would see (square pixels, display-like values, the exposure that suits the
-face) and handed to the follower; what it found goes back to plate coordinates, is smoothed over time and becomes a
+face) and handed to the follower. What it found goes back to plate coordinates, is smoothed over time and becomes a
 Track. Analysis belongs to the clip, never to a chunk of it.
 """
 
@@ -29,56 +29,79 @@ from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image, Image8
 from fsgan_core.runtime.sampling import sample_evenly
 
 log = logging.getLogger(__name__)
 
 _PROBE_FRAMES = 5  # frames that are tried for a first look at a face
+_PROBE_CONFIDENCE = 0.3  # confidence (0..1) of a face in this first look
 _EXPOSURE_TRIES = (0.0, 3.0, -3.0)  # stops around the guess
-_EXPOSURE_TOLERANCE = 1.0  # stops off the usual level from which the analysis changes its exposure
-_MAX_EXPOSURE_FRAMES = 24
-_CLEAR_CONFIDENCE = 0.35  # confidence that a person reaches at least once
+_EXPOSURE_TOLERANCE = 1.0  # stops from the usual level above which the analysis changes its exposure
+_MAX_EXPOSURE_FRAMES = 24  # frames whose skin is sampled
+_CLEAR_CONFIDENCE = 0.35  # confidence (0..1) that a person must reach in one frame at least, if anybody does
 
 
 class FrameSource(Protocol):
-    """What analysis needs of plates.sequence.Sequence."""
+    """A clip as analysis reads it; `plates.sequence.FrameSequence` is one.
+
+    Attributes:
+        clip: The clip as the user named it.
+        kind: "exr", "image" or "movie".
+        frames: The frame numbers, ascending.
+    """
 
     clip: Clip
     kind: str
     frames: tuple[int, ...]
 
-    def read(self, frame: int) -> Plate: ...
+    def read(self, frame: int) -> Plate:
+        """Reads one frame; raises PlateError."""
+        ...
 
 
 class ColourSource(exposures.CodecSource, Protocol):
-    """What analysis needs of plates.colour.ColourConfig."""
+    """A colour config as analysis uses it; `plates.colour.ColourConfig` is one."""
 
-    def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str: ...
+    def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str:
+        """Resolves the colour space of a file; an empty `name` follows the file's rules."""
+        ...
 
 
 @dataclass(frozen=True)
 class DisplayPicture:
-    """A plate as a person would see it: uint8 (height, width, RGB), square pixels; rgb is the plate's own."""
+    """A plate as a person would see it.
 
-    pixels: np.ndarray
-    rgb: np.ndarray
+    Attributes:
+        pixels: RGB, display-like, square pixels.
+        rgb: The plate's own pixels, float32 (height, width, 3).
+        data_window: Where `rgb` lies in the plate.
+        pixel_aspect: Width of a plate's pixel over its height.
+    """
+
+    pixels: Image8
+    rgb: Image
     data_window: Window
     pixel_aspect: float
 
-    def to_plate(self, points: np.ndarray) -> np.ndarray:
-        """Picture points (..., 2) in plate coordinates."""
+    def to_plate(self, points: AnyArray) -> AnyArray:
+        """Maps points (..., 2) of the picture to plate coordinates."""
         return self.to_array(points) + np.array([self.data_window.x, self.data_window.y])
 
-    def to_array(self, points: np.ndarray) -> np.ndarray:
-        """Picture points (..., 2) in the plate's array."""
+    def to_array(self, points: AnyArray) -> AnyArray:
+        """Maps points (..., 2) of the picture to pixels of the plate's array."""
         width, height = self.pixels.shape[1] / self.rgb.shape[1], self.pixels.shape[0] / self.rgb.shape[0]
         return (points + 0.5) / (width, height) - 0.5
 
 
 def make_display_picture(plate: Plate, codec: Encoder) -> DisplayPicture:
-    """The plate as analysis sees it. Raises PlateError when it has no R, G, B."""
+    """Makes the picture of a plate that analysis looks at.
+
+    Raises:
+        PlateError: The plate has no R, G and B.
+    """
     rgb = plate.get("R", "G", "B")
-    pixels = np.round(np.clip(codec.encode(rgb), 0.0, 1.0) * 255.0).astype(np.uint8)
+    pixels: AnyArray = np.round(np.clip(codec.encode(rgb), 0.0, 1.0) * 255.0).astype(np.uint8)
     if plate.pixel_aspect != 1.0:
         height, width = pixels.shape[:2]
         size = (max(1, round(width * plate.pixel_aspect)), height)
@@ -88,10 +111,10 @@ def make_display_picture(plate: Plate, codec: Encoder) -> DisplayPicture:
 
 @dataclass
 class _ThreadMeasurements:
-    """What is gathered of a thread beside its faces."""
+    """What is gathered of a thread, by place."""
 
     faces: dict[int, Face] = field(default_factory=dict)
-    skin_samples: dict[int, np.ndarray] = field(default_factory=dict)
+    skin_samples: dict[int, Image] = field(default_factory=dict)
 
 
 def analyse(
@@ -103,17 +126,32 @@ def analyse(
     *,
     exposure: float | None = None,
     previous: Track | None = None,
-    reference: np.ndarray | None = None,
+    reference: Descriptor | None = None,
     device: str = "cpu",
     allow: str = "any",
 ) -> Track:
-    """Who is where in the clip.
+    """Finds who is where in a clip.
 
-    frames: those to look at, ascending; None is all. progress: called with (done, of) after each. exposure: stops
-    before the curve; None measures them on the chosen person's face. previous: an earlier track of the clip, whose
-    manual overrides are kept. reference: descriptor of the person to choose, with params.person = "reference".
-    allow: licences of network weights that may be used, as `weights.allow`.
-    A clip without any face gives a track without people. Raises PlateError, ColourError, EngineError, WeightsError.
+    Args:
+        sequence: The clip.
+        config: Resolves and converts its colours.
+        params: None takes the defaults.
+        frames: Frames to analyse, ascending; None is all.
+        progress: Called with (done, total) after each frame.
+        exposure: Stops before the tone curve; None measures them on the chosen person's face.
+        previous: An earlier track of the clip, whose manual overrides are kept.
+        reference: Descriptor of the person to choose, with `params.person = "reference"`.
+        device: Where networks run, such as "cpu" or "cuda".
+        allow: Licences of network weights that may be used, as in `weights.allow`.
+
+    Returns:
+        The track; without people if no frame shows a face.
+
+    Raises:
+        PlateError: A frame cannot be read.
+        ColourError: A colour space is unknown.
+        EngineError: A detector, landmarker or pose is unknown or not installed.
+        WeightsError: Weights are missing, not allowed or damaged.
     """
     params = params or AnalyseParams()
     wanted = tuple(sequence.frames if frames is None else frames)
@@ -139,8 +177,8 @@ def analyse(
     for place, (frame, plate) in enumerate(read_ahead(sequence.read, wanted, workers=1, ahead=2)):
         picture = make_display_picture(plate, codec)
         window, aspect = plate.display_window, plate.pixel_aspect
-        fresh = before is None or before.pixels.shape != picture.pixels.shape
-        for thread in follower.add_picture(place, picture.pixels, _compute_shift(before, picture), fresh):
+        is_unrelated = before is None or before.pixels.shape != picture.pixels.shape
+        for thread in follower.add_picture(place, picture.pixels, _compute_shift(before, picture), is_unrelated):
             _record_face(
                 notes.setdefault(id(thread), _ThreadMeasurements()),
                 thread,
@@ -156,7 +194,7 @@ def analyse(
     found = _collect_people(follower.threads, notes, len(wanted), params)
     if not found and follower.misplaced_count:
         log.warning(
-            "%s: the landmark network %s finds no face where there is one; check its weights with `fsgan "
+            "%s: the landmark network %s does not find faces that dlib confirms; check its weights with `fsgan "
             "weights verify`, or set analyse.landmarks to fan or dlib",
             sequence.clip.path,
             landmarker.name,
@@ -193,8 +231,12 @@ def compute_reference_descriptor(
     params: AnalyseParams | None = None,
     device: str = "cpu",
     allow: str = "any",
-) -> np.ndarray:
-    """float64 (128,) of the largest face in a still (or a clip's first frames). Raises NoFaceError."""
+) -> Descriptor:
+    """Computes the descriptor of the largest face in a still, or in a clip's first frames.
+
+    Raises:
+        NoFaceError: There is no face.
+    """
     params = (params or AnalyseParams()).replace(person="largest")
     track = analyse(sequence, config, params, sequence.frames[:_PROBE_FRAMES], device=device, allow=allow)
     if not track.people:
@@ -203,24 +245,35 @@ def compute_reference_descriptor(
 
 
 def find_used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWeights, ...]:
-    """The weights of the catalogue that an analysis with these parameters uses on this machine. Raises
-    WeightsError."""
-    wanted = {
+    """Finds the weights of the catalogue that an analysis with these parameters uses on this machine.
+
+    Raises:
+        EngineError: There is no such pose.
+        WeightsError: Weights are missing, not allowed or damaged.
+    """
+    weights = {
         "landmarks": find_landmark_weights(params.landmarks, allow),
         "pose": find_pose_weights(params.pose, allow),
     }
     return tuple(
         UsedWeights(role, found.info.name, found.sha256, found.info.licence)
-        for role, found in wanted.items()
+        for role, found in weights.items()
         if found is not None
     )
 
 
 def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any") -> tuple[str, ...]:
-    """What an analysis with these parameters is done by on this machine, for keys of what is kept: names, and digests
-    of weights. Raises EngineError, WeightsError."""
+    """Lists what an analysis with these parameters runs with on this machine, for cache keys.
+
+    Returns:
+        Detector, landmarks and pose, each by name, or by the digest of its weights.
+
+    Raises:
+        EngineError: A detector, landmarker or pose is unknown or not installed.
+        WeightsError: Weights are missing, not allowed or damaged.
+    """
     weights = {used.role: used.sha256 for used in find_used_weights(params, allow)}
-    # A network is known by its weights and need not be loaded to be named.
+    # The weights identify a network, so it need not be loaded here.
     landmarks = weights.get("landmarks") or make_landmarker(params.landmarks, device, allow).name
     return (make_detector(params.detector, device).name, landmarks, weights.get("pose", "pnp"))
 
@@ -228,7 +281,7 @@ def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any
 def _estimate_exposure(
     sequence: FrameSource, config: ColourSource, space: str, wanted: Sequence[int], detector: Detector
 ) -> float:
-    """Stops to look at the clip with: from a first face, else from the frame as a whole."""
+    """Stops to analyse the clip with: from a first face, else from the frame as a whole."""
     landmarker: Landmarker = make_landmarker("dlib")
     places = sample_evenly(len(wanted), _PROBE_FRAMES)
     guess = 0.0
@@ -237,7 +290,7 @@ def _estimate_exposure(
         guess = guess_frame_exposure(plate.get("R", "G", "B"), config, space)
         for stops in _EXPOSURE_TRIES:
             picture = make_display_picture(plate, config.make_codec(space, guess + stops))
-            found = [face for face in detector.detect(picture.pixels) if face.confidence > 0.3]
+            found = [face for face in detector.detect(picture.pixels) if face.confidence > _PROBE_CONFIDENCE]
             if found:
                 landmarks = landmarker.locate(picture.pixels, [max(found, key=lambda face: face.box[2]).box])[0]
                 measured = measure_face_exposure([sample_skin(picture.rgb, picture.to_array(landmarks))], config, space)
@@ -248,7 +301,7 @@ def _estimate_exposure(
 
 
 def _compute_shift(before: DisplayPicture | None, now: DisplayPicture) -> tuple[float, float]:
-    """What a still thing's picture coordinates gained since the picture before."""
+    """What the picture coordinates of something still gained since the picture before."""
     if before is None:
         return (0.0, 0.0)
     return (
@@ -289,17 +342,17 @@ def _record_face(
 
 def _collect_people(
     threads: Sequence[FaceThread], notes: dict[int, _ThreadMeasurements], count: int, params: AnalyseParams
-) -> list[tuple[Person, list[np.ndarray]]]:
+) -> list[tuple[Person, list[Image]]]:
     """People, the largest first, and skin samples of each."""
     found = []
-    for group in group_threads(threads, params.gap):
+    for group in group_threads(threads):
         measured = {face.frame: face for thread in group for face in notes[id(thread)].faces.values()}
         skin = [samples for thread in group for samples in notes[id(thread)].skin_samples.values()]
-        described = np.array([d for thread in group for d in thread.descriptors]).mean(axis=0)
-        person = Person(0, {}, dict(sorted(measured.items())), np.round(described, 6))
+        descriptors = np.array([descriptor for thread in group for descriptor in thread.descriptors])
+        person = Person(0, {}, dict(sorted(measured.items())), np.round(descriptors.mean(axis=0), 6))
         if person.size >= params.minimum_size:
             found.append((person, skin))
-    # What was never seen clearly does not stand beside somebody who was.
+    # If somebody was seen clearly, drop those who never were.
     best = {id(person): max(face.confidence for face in person.measured.values()) for person, _ in found}
     if max(best.values(), default=0.0) >= _CLEAR_CONFIDENCE:
         found = [entry for entry in found if best[id(entry[0])] >= _CLEAR_CONFIDENCE]

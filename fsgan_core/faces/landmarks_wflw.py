@@ -1,4 +1,4 @@
-"""98 landmarks in the WFLW order, and how they and the 68 of iBUG become one another.
+"""98 landmarks in the WFLW order, and how to convert between them and the 68 of iBUG.
 
 WFLW (arXiv 1805.10483), the person's right side (at the picture's left) first:
     0-32   contour, ear to chin to ear           51-54  bridge of the nose, 55-59 under the nose
@@ -13,18 +13,20 @@ the left one at its inner corner (68; 72 outer).
     jaw            every second point of the contour
     brows          the five points of the upper edge, where the annotators of iBUG put theirs
     nose, lips     the same points in the same order
-    eyes           corners: the same. The lids' points of iBUG lie at thirds of a lid, those of WFLW at quarters: two
+    eyes           corners: the same. iBUG's points on a lid lie at thirds of it, those of WFLW at quarters: two
                    thirds of the outer neighbour and one third of the middle one
     pupils         left out
-68 to 98, `FROM_IBUG`, is an estimate: what iBUG does not have (every other point of the contour, lower edges of the
-brows, middles of lids, pupils) is put where a face has it. 68 that went there come back as they were. Both are linear
-and shares in each row sum to 1, so they hold for any place, size and rotation of a face, also for pixels that are not
-square, and for differences.
+68 to 98, `FROM_IBUG`, is an estimate: the points that iBUG does not have (every other point of the contour, lower edges
+of the brows, middles of lids, pupils) are put where an average face has them. 68 points converted to 98 and back are
+unchanged. Both maps are linear and the shares in each row sum to 1, so they hold for any place, size and rotation of a
+face, also for pixels that are not square, and for differences.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from fsgan_core.runtime.arrays import IndexArray, Matrix, Points68, Points98
 
 WFLW_COUNT = 98
 CONTOUR = slice(0, 33)
@@ -35,27 +37,32 @@ EYE_R = slice(60, 68)
 EYE_L = slice(68, 76)
 MOUTH = slice(76, 96)
 PUPIL_R, PUPIL_L = 96, 97
-OUTER_CORNERS = (60, 72)  # of the eyes
+OUTER_EYE_CORNERS = (60, 72)
 
-_BROW_THICKNESS = 0.3  # a brow is about so thick, as a share of its distance from the eye
+_BROW_THICKNESS = 0.3  # share of the brow's distance from the eye
 
 
-def to_ibug(wflw: np.ndarray) -> np.ndarray:
-    """float64 (..., 68, 2) of 98 points (..., 98, 2)."""
+def to_ibug(wflw: Points98) -> Points68:
+    """Converts 98 points (..., 98, 2) to 68, float64 (..., 68, 2)."""
     return np.asarray(TO_IBUG @ np.asarray(wflw, np.float64))
 
 
-def from_ibug(landmarks: np.ndarray) -> np.ndarray:
-    """float64 (..., 98, 2), estimated from 68 points (..., 68, 2); see the module's text."""
+def from_ibug(landmarks: Points68) -> Points98:
+    """Estimates 98 points, float64 (..., 98, 2), from 68 (..., 68, 2); see the module's text.
+
+    >>> points = np.random.default_rng(0).random((68, 2))
+    >>> bool(np.allclose(to_ibug(from_ibug(points)), points))
+    True
+    """
     return np.asarray(FROM_IBUG @ np.asarray(landmarks, np.float64))
 
 
-def carry_points(wflw: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """98 points (98, 2) of a face whose 68 (68, 2) went from `before` to `after`: each goes as its neighbours do."""
+def carry_points(wflw: Points98, before: Points68, after: Points68) -> Points98:
+    """Moves the 98 points of a face along with its 68, which went from `before` to `after`."""
     return np.asarray(np.asarray(wflw, np.float64) + FROM_IBUG @ (np.asarray(after, np.float64) - before))
 
 
-def _make_to_ibug() -> np.ndarray:
+def _make_to_ibug() -> Matrix:
     table = np.zeros((68, WFLW_COUNT))
     table[np.arange(17), np.arange(0, 33, 2)] = 1
     table[np.arange(17, 22), np.arange(33, 38)] = 1
@@ -70,7 +77,7 @@ def _make_to_ibug() -> np.ndarray:
     return table
 
 
-def _guess_from_ibug() -> np.ndarray:
+def _guess_from_ibug() -> Matrix:
     """68 to 98 by interpolation between neighbours."""
     table = np.zeros((WFLW_COUNT, 68))
     table[np.arange(0, 33, 2), np.arange(17)] = 1
@@ -107,13 +114,13 @@ def _guess_from_ibug() -> np.ndarray:
     return table
 
 
-def _make_from_ibug(back: np.ndarray) -> np.ndarray:
-    """The guess, mended by the least that makes the way to 98 and back keep every point (lids, which are bent)."""
+def _make_from_ibug(back: Matrix) -> Matrix:
+    """The guess, corrected by the least that brings 68 points back unchanged (lids are curved)."""
     guess = _guess_from_ibug()
     return np.asarray(guess + np.linalg.pinv(back) @ (np.eye(68) - back @ guess))
 
 
-def _make_mirror_order() -> np.ndarray:
+def _make_mirror_order() -> IndexArray:
     order = np.arange(WFLW_COUNT)
     order[CONTOUR] = np.arange(33)[::-1]
     order[33:38], order[42:47] = np.arange(42, 47)[::-1], np.arange(33, 38)[::-1]
@@ -126,8 +133,14 @@ def _make_mirror_order() -> np.ndarray:
     return order
 
 
-TO_IBUG = _make_to_ibug()  # (68, 98)
-FROM_IBUG = _make_from_ibug(TO_IBUG)  # (98, 68)
-MIRROR_ORDER = _make_mirror_order()  # order of the points on the mirrored face
+TO_IBUG = _make_to_ibug()
+"""float64 (68, 98): 98 points to 68."""
+
+FROM_IBUG = _make_from_ibug(TO_IBUG)
+"""float64 (98, 68): 68 points to 98, an estimate."""
+
+MIRROR_ORDER = _make_mirror_order()
+"""(98,): which point of a face is at each place of the mirrored face."""
+
 for _table in (TO_IBUG, FROM_IBUG, MIRROR_ORDER):
     _table.setflags(write=False)

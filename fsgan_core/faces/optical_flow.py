@@ -7,9 +7,10 @@ import numpy as np
 
 from fsgan_core.faces.geometry import apply_affine, compose_affine, fit_similarity, invert_affine, sample_crop
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL
+from fsgan_core.runtime.arrays import Image8, Points3D, Points68
 
-_FACE_SIDE = 160  # pixels of the face's box in the crop
-_CROP_SIDE = 288
+_FACE_SIDE = 160  # pixels; side of the face's box in the crop
+_CROP_SIDE = 288  # pixels
 _FLOW_OPTIONS = {
     "winSize": (21, 21),
     "maxLevel": 2,
@@ -17,12 +18,19 @@ _FLOW_OPTIONS = {
 }
 
 
-def measure_motion(
-    before: np.ndarray, after: np.ndarray, landmarks: np.ndarray, guess: np.ndarray | None = None
-) -> np.ndarray:
-    """float64 (68, 3): x and y, in pixels, that the picture moved under each of `landmarks` (68, 2) of `before`, and
-    the miss: how far tracking back from there lands from where it began. Pictures: uint8 RGB of one size. guess:
-    about where the landmarks are in `after`, when a head moves far."""
+def measure_motion(before: Image8, after: Image8, landmarks: Points68, guess: Points68 | None = None) -> Points3D:
+    """Measures how far the picture moved under each landmark (Lucas-Kanade, forward and back).
+
+    Args:
+        before: RGB.
+        after: RGB, of the same size.
+        landmarks: Pixels of `before`.
+        guess: About where the landmarks are in `after`; needed when a head moves far.
+
+    Returns:
+        float64 (68, 3), pixels: the move in x and y, and the miss, which is how far tracking back from there lands from
+        the landmark.
+    """
     fit = fit_similarity(landmarks, FACE_MODEL[:, :2])
     scale, middle = _FACE_SIDE / BOX_SIDE, _CROP_SIDE / 2
     placed = np.array([[scale, 0, middle - scale * BOX_CENTRE[0]], [0, scale, middle - scale * BOX_CENTRE[1]]])

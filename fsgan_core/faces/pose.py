@@ -1,15 +1,15 @@
 """Head pose from 68 landmarks: a generic face in millimetres, fitted by least squares.
 
 Camera axes: x to the picture's right, y down, z away from the viewer. The fitted model is
-    picture = scale * (R X)_xy / (1 + (R X)_z / DISTANCE) + translation
-with DISTANCE in millimetres: a camera that looks at the face from DISTANCE, whatever part of the picture the face
-is in. So the angles are those of the head relative to the line of sight, as a network that sees only a crop of the
-face would say them, and need no knowledge of the lens. A known focal length (in pixels) puts the true distance in.
+    picture = scale * (R X)_xy / (1 + (R X)_z / CAMERA_DISTANCE) + translation
+with CAMERA_DISTANCE in millimetres: a camera that looks at the face from this distance, wherever in the picture the
+face is. So the angles are those of the head relative to the line of sight, as a network measures them that sees only a
+crop of the face, and the lens need not be known. If the focal length (in pixels) is known, the true distance is used.
 
 R = Roll(z) Pitch(x) Yaw(y), each positive as: yaw, face turns to the picture's right; pitch, face looks up; roll,
-head tilts clockwise in the picture. Roll is the last rotation, in the picture's plane, so taking it away from a
-picture leaves yaw and pitch as they are. Pitch is the middle angle: it would have to reach 90 degrees for the
-decomposition to break down; a full profile (yaw 90) is safe.
+head tilts clockwise in the picture. Roll is the last rotation, in the picture's plane, so undoing it in a picture
+leaves yaw and pitch as they are. Pitch is the middle angle: the decomposition fails only at a pitch of 90 degrees; a
+full profile (yaw 90) is safe.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ from fsgan_core.contract.landmarks import (
     OUTER_EYE_CORNERS,
 )
 from fsgan_core.faces.geometry import Box, make_square_box
+from fsgan_core.runtime.arrays import IndexArray, Matrix, Points, Points3D, Points68, Vector
 
 CAMERA_DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
-BOX_SIDE = 156.0  # mm; what dlib's frontal detector draws around a face, median over footage
+_MIN_CAMERA_DISTANCE = 200.0  # mm
+BOX_SIDE = 156.0  # mm; the box that dlib's frontal detector draws around a face, median over footage
 BOX_CENTRE = np.array([0.0, 33.0, 10.0])  # mm
 
 # Right half of the face (picture's right), then the middle: index pairs (left, right) and x, y, z in mm.
-# Origin: the middle between the outer corners of the eyes, which are 90 mm apart. Begun from the sizes of an average
-# adult and fitted to the landmarks of 22 people (378 frames of training footage, each person with equal weight, depth
-# by the turned heads), to half a millimetre. Pitch 0 is set where these people, on average, look into the lens.
+# Origin: the middle between the outer corners of the eyes, which are 90 mm apart. The sizes of an average adult, then
+# fitted to the landmarks of 22 people (378 frames of training footage, each person with equal weight, depth from the
+# turned heads), to half a millimetre. Pitch 0 is where these people, on average, look into the lens.
 _PAIRED_POINTS = (
     (0, 16, (77.5, 0, 59.5)),
     (1, 15, (75, 20.5, 54)),
@@ -85,7 +87,7 @@ _MIDDLE_POINTS = (
 )
 
 
-def _make_face_model() -> np.ndarray:
+def _make_face_model() -> Points3D:
     points = np.zeros((68, 3))
     for left, right, (x, y, z) in _PAIRED_POINTS:
         points[left], points[right] = (-x, y, z), (x, y, z)
@@ -95,20 +97,26 @@ def _make_face_model() -> np.ndarray:
     return points
 
 
-def _make_mirror_order() -> np.ndarray:
+def _make_mirror_order() -> IndexArray:
     order = np.arange(68)
     for left, right, _ in _PAIRED_POINTS:
         order[left], order[right] = right, left
     return order
 
 
-FACE_MODEL = _make_face_model()  # (68, 3) mm
-MIRROR_ORDER = _make_mirror_order()  # landmark order of the mirrored face
+FACE_MODEL = _make_face_model()
+"""float64 (68, 3): landmarks of the generic face, in mm."""
+
+MIRROR_ORDER = _make_mirror_order()
+"""(68,): which landmark of a face is at each place of the mirrored face."""
 
 
-def _make_rigidity() -> np.ndarray:
-    """How much each point says about the skull: the eyes' corners and the nose most; the jaw's outline slides
-    along the skin as the head turns, brows and lips move by themselves."""
+def _make_rigidity() -> Vector:
+    """How much each point says about the skull.
+
+    Eye corners and nose say most; the jaw's outline slides along the skin as the head turns; brows and lips move by
+    themselves.
+    """
     weights = np.zeros(68)
     weights[JAW] = 0.12
     weights[6:11] = 0.05  # around the chin
@@ -124,22 +132,29 @@ def _make_rigidity() -> np.ndarray:
 
 
 RIGIDITY = _make_rigidity()
+"""(68,): weights of the landmarks in a fit of the head."""
 
 
 @dataclass(frozen=True)
 class HeadPose:
-    """rotation: (3, 3), model to camera axes. translation: (2,) picture position, square pixels, of the model's
-    origin. scale: pixels per millimetre at the origin. distance: camera distance in mm. error: weighted rms of the
-    reprojection in pixels of the fitted points."""
+    """The generic face as it stands in a picture.
 
-    rotation: np.ndarray
-    translation: np.ndarray
+    Attributes:
+        rotation: (3, 3), model to camera axes.
+        translation: (2,), where the model's origin is in the picture, in square pixels.
+        scale: Pixels per millimetre at the origin.
+        distance: Camera distance in mm.
+        error: Weighted RMS distance of the fitted points from the landmarks, in pixels.
+    """
+
+    rotation: Matrix
+    translation: Vector
     scale: float
     distance: float
     error: float
 
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Model points (..., 3) in mm to the picture (..., 2) in square pixels."""
+    def project(self, points: Points3D) -> Points:
+        """Projects model points (..., 3) in mm to the picture, (..., 2) in square pixels."""
         turned = points @ self.rotation.T
         return self.scale * turned[..., :2] / (1 + turned[..., 2:] / self.distance) + self.translation
 
@@ -149,8 +164,8 @@ class HeadPose:
         return extract_angles(self.rotation)
 
 
-def make_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """(3, 3) from degrees; the inverse of `angles_of`."""
+def make_rotation(yaw: float, pitch: float, roll: float) -> Matrix:
+    """Makes the rotation matrix (3, 3) of Euler angles in degrees; the inverse of `extract_angles`."""
     y, p, r = np.radians([-yaw, -pitch, roll])
     about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
@@ -158,48 +173,67 @@ def make_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return np.asarray(about_z @ about_x @ about_y)
 
 
-def extract_angles(rotation: np.ndarray) -> tuple[float, float, float]:
-    """(yaw, pitch, roll) in degrees of a rotation matrix."""
+def extract_angles(rotation: Matrix) -> tuple[float, float, float]:
+    """Decomposes a rotation matrix (3, 3) into (yaw, pitch, roll) in degrees.
+
+    >>> [round(angle, 3) for angle in extract_angles(make_rotation(yaw=20, pitch=-10, roll=5))]
+    [20.0, -10.0, 5.0]
+    """
     yaw = np.arctan2(rotation[2, 0], rotation[2, 2])
     pitch = -np.arcsin(np.clip(rotation[2, 1], -1.0, 1.0))
     roll = np.arctan2(-rotation[0, 1], rotation[1, 1])
     return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
-def fit_head_pose(landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
-    """Pose of the generic face that meets `landmarks` (68, 2), plate coordinates.
+def fit_head_pose(landmarks: Points68, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
+    """Fits the generic face to landmarks.
 
-    focal: focal length in square pixels when the lens is known; else the face is taken as seen from DISTANCE.
+    Args:
+        landmarks: Plate coordinates.
+        pixel_aspect: Width of a pixel over its height.
+        focal: Focal length in square pixels if the lens is known; None assumes CAMERA_DISTANCE.
     """
     points = np.asarray(landmarks, np.float64) * (pixel_aspect, 1.0)
     distance = CAMERA_DISTANCE
     pose = _fit_pose(points, distance)
     if focal is not None:
-        distance = max(200.0, focal / pose.scale)  # the scale of a pinhole at that distance
+        distance = max(_MIN_CAMERA_DISTANCE, focal / pose.scale)  # a pinhole has this scale at that distance
         pose = _fit_pose(points, distance)
     return pose
 
 
 def measure_euler_angles(
-    landmarks: np.ndarray, pixel_aspect: float = 1.0, focal: float | None = None
+    landmarks: Points68, pixel_aspect: float = 1.0, focal: float | None = None
 ) -> tuple[float, float, float]:
-    """(yaw, pitch, roll) in degrees of `landmarks` (68, 2), plate coordinates; signs as in the module's text."""
+    """Measures (yaw, pitch, roll) in degrees of landmarks; signs as in the module's text.
+
+    Args:
+        landmarks: Plate coordinates.
+        pixel_aspect: Width of a pixel over its height.
+        focal: Focal length in square pixels if the lens is known; None assumes CAMERA_DISTANCE.
+
+    >>> head = HeadPose(make_rotation(25, 5, 0), np.array([960, 540]), scale=4.0, distance=CAMERA_DISTANCE, error=0.0)
+    >>> [round(angle, 2) for angle in measure_euler_angles(head.project(FACE_MODEL))]
+    [25.0, 5.0, 0.0]
+    """
     return fit_head_pose(landmarks, pixel_aspect, focal).angles
 
 
-def compute_face_box(landmarks: np.ndarray, pixel_aspect: float = 1.0) -> Box:
-    """The face's box (x, y, width, height) in plate coordinates: a square in square pixels, from the fitted head,
-    so that it neither shrinks when the head turns nor grows when the mouth opens."""
+def compute_face_box(landmarks: Points68, pixel_aspect: float = 1.0) -> Box:
+    """Computes the face's box in plate coordinates, a square in square pixels.
+
+    It comes from the fitted head, so it neither shrinks when the head turns nor grows when the mouth opens.
+    """
     return compute_pose_box(fit_head_pose(landmarks, pixel_aspect), pixel_aspect)
 
 
 def compute_pose_box(pose: HeadPose, pixel_aspect: float = 1.0) -> Box:
-    """`face_box` of a head that is already fitted."""
+    """Computes the box of a head that is already fitted; see `compute_face_box`."""
     x, y, width, height = make_square_box(pose.project(BOX_CENTRE), BOX_SIDE * pose.scale)
     return (x / pixel_aspect, y, width / pixel_aspect, height)
 
 
-def _fit_pose(points: np.ndarray, distance: float) -> HeadPose:
+def _fit_pose(points: Points68, distance: float) -> HeadPose:
     """Weighted Gauss-Newton on rotation vector, log scale and translation."""
     weights = RIGIDITY
     rotation, scale, translation = _fit_weak_perspective(points, weights)
@@ -232,7 +266,7 @@ def _fit_pose(points: np.ndarray, distance: float) -> HeadPose:
     return HeadPose(rotation, translation, scale, distance, float(np.sqrt(now / weights.sum())))
 
 
-def _fit_weak_perspective(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+def _fit_weak_perspective(points: Points68, weights: Vector) -> tuple[Matrix, float, Vector]:
     """A closed-form start: the affine camera nearest to the points, made a rotation."""
     share = weights / weights.sum()
     model_mean, point_mean = share @ FACE_MODEL, share @ points

@@ -1,7 +1,7 @@
-"""What the published face networks look at: a square around the face, as it stands in the picture, without rotation.
+"""The crop that the published face networks see: an upright square around the face.
 
-The detector's box is scaled, made square by its longer side and resized; outside the picture it is black (FSGAN, arXiv
-1908.05932). A share 0..1 of the crop is a share of that square, whatever the crop's pixels.
+The detector's box is scaled, made square by its longer side and resized; outside the picture the crop is black (FSGAN,
+arXiv 1908.05932). A share 0..1 of the crop is a share of that square, however many pixels the crop has.
 """
 
 from __future__ import annotations
@@ -14,60 +14,75 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.geometry import Box, sample_crop
+from fsgan_core.runtime.arrays import AnyArray, Image8, Points, Vector
 
 if TYPE_CHECKING:
     import torch
 
-# The published detector's box from ours (pose.face_box, 156 mm of the head), in units of our box's side: its longer
-# side, and how far its middle lies towards the forehead. SFD and DSFD were trained on WIDER FACE's boxes, forehead to
-# chin; measured with MTCNN, which was trained on the same, on 138 pictures of 40 people: 0.91 wide (quartiles 0.04
-# apart), 1.23 high (0.11), middle 0.08 up (0.03). So a crop of 1.2 is 230 mm of the head, from 95 mm above the eyes
-# down.
+# From our box (pose.compute_face_box, 156 mm of the head) to the published detector's, in sides of our box: the length
+# of its longer side, and how far its middle lies towards the forehead. SFD and DSFD were trained on the boxes of WIDER
+# FACE, forehead to chin. Measured with MTCNN, which was trained on the same boxes, on 138 pictures of 40 people: 0.91
+# wide (quartiles 0.04 apart), 1.23 high (0.11), middle 0.08 up (0.03). So a crop of 1.2 covers 230 mm of the head,
+# beginning 95 mm above the eyes.
 DETECTOR_SIDE = 1.23
 DETECTOR_SHIFT_UP = 0.08
 
 
 class RunnableNetwork(Protocol):
-    """A network that is ready to run, as networks.inference hands it out."""
+    """A network that is ready to run, as `networks.inference` makes it."""
 
     def run(self, x: torch.Tensor) -> Any:
-        """float32 (n, channels, height, width) in, the network's answer as a float32 tensor out."""
+        """Runs the network on float32 (n, channels, height, width); the answer is a float32 tensor."""
         ...
 
 
 @dataclass(frozen=True)
 class CropSquare:
-    """A square of a picture. centre: (x, y), side: pixels, the centre of pixel (i, j) at exactly (i, j)."""
+    """A square of a picture.
 
-    centre: np.ndarray
+    Attributes:
+        centre: (x, y), pixels, the centre of pixel (i, j) at exactly (i, j).
+        side: Pixels.
+    """
+
+    centre: Vector
     side: float
 
     @classmethod
     def from_box(cls, box: Box, scale: float) -> CropSquare:
-        """The published detector's box, scaled, of a face in our `box` (x, y, width, height), taken to be upright."""
+        """Makes the published detector's box, times `scale`, from our box of an upright face."""
         x, y, width, height = box
         side = max(width, height)
         middle = np.array([x + width / 2, y + height / 2 - DETECTOR_SHIFT_UP * side])
         return cls(middle, max(DETECTOR_SIDE * scale * side, 1.0))
 
-    def to_picture(self, shares: np.ndarray) -> np.ndarray:
-        """Picture points (..., 2) of shares (..., 2), 0..1 from the square's upper left corner."""
+    def to_picture(self, shares: Points) -> Points:
+        """Maps shares (..., 2), 0..1 from the square's upper left corner, to points of the picture."""
         return np.asarray(self.centre + (shares - 0.5) * self.side)
 
-    def to_fractions(self, points: np.ndarray) -> np.ndarray:
-        """The inverse of `points`."""
+    def to_fractions(self, points: Points) -> Points:
+        """Maps points of the picture to shares; the inverse of `to_picture`."""
         return np.asarray((points - self.centre) / self.side + 0.5)
 
-    def crop(self, picture: np.ndarray, size: int) -> np.ndarray:
-        """uint8 (size, size, RGB) of `picture`, anti-aliased; black outside it."""
+    def crop(self, picture: AnyArray, size: int) -> AnyArray:
+        """Cuts the square out, (size, size, channels), anti-aliased; black outside the picture."""
         scale = size / self.side
         corner = (size - 1) / 2 - scale * self.centre
         matrix = np.array([[scale, 0.0, corner[0]], [0.0, scale, corner[1]]])
         return sample_crop(picture, matrix, size, border=cv2.BORDER_CONSTANT)
 
 
-def make_input_tensor(crops: Sequence[np.ndarray], mean: Sequence[float], deviation: Sequence[float]) -> torch.Tensor:
-    """float32 (n, 3, size, size): (crop / 255 - mean) / deviation, by channel, of uint8 RGB crops."""
+def make_input_tensor(crops: Sequence[Image8], mean: Sequence[float], deviation: Sequence[float]) -> torch.Tensor:
+    """Makes a network's input from crops.
+
+    Args:
+        crops: RGB, (size, size, 3), all of one size.
+        mean: Per channel, 0..1.
+        deviation: Per channel, 0..1.
+
+    Returns:
+        float32 (n, 3, size, size): (crop / 255 - mean) / deviation.
+    """
     import torch
 
     values = np.stack(crops).astype(np.float32) / 255

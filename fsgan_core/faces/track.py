@@ -1,8 +1,8 @@
 """Who is where in a clip: the result of analysis, as plain data.
 
-A person's `measured` faces are what was seen in each frame by itself; `faces` are final: smoothed over time, short
-gaps bridged, manual overrides in place. `settle` makes the final ones from the measured ones, so a track can be
-edited and settled again without reading a pixel.
+A person's `measured` faces are what was seen in each frame by itself. The `faces` are final: smoothed over time, short
+gaps bridged, manual overrides applied. `rebuild_faces` makes the final faces from the measured ones, so a track can be
+edited and rebuilt without reading a pixel.
 """
 
 from __future__ import annotations
@@ -21,46 +21,59 @@ from fsgan_core.faces.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
 from fsgan_core.faces.landmarks_wflw import carry_points
 from fsgan_core.faces.pose import MIRROR_ORDER, compute_face_box, measure_euler_angles
 from fsgan_core.faces.smooth import UnsmoothedFace, smooth_faces
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Points68, Points98, Vector
 
 TRACK_VERSION = 1
-OFFSET_VERSION = 2  # of a track with offsets, which a program that knows of none would leave out
+OFFSET_VERSION = 2  # of a track with offsets; a program without offsets must refuse it instead of ignoring them
 ORIGINS = ("detected", "followed", "bridged", "edited")
 POSE_METHODS = ("pnp", "hopenet")
-_DIGITS = 3  # a thousandth of a pixel or degree is kept
+_DIGITS = 3  # decimals that are kept, of pixels, degrees and confidence
+_WHOLE_FACE_LANDMARKS = 34  # placed landmarks above which the box is measured anew: the whole face was moved
+_SCALE_LIMITS = (0.05, 20.0)  # of an offset that scales the box
 
 
 @dataclass(frozen=True)
 class Face:
     """One face in one frame, in plate coordinates.
 
-    box: (x, y, width, height), square in square pixels. landmarks: float64 (68, 2). euler: (yaw, pitch, roll) in
-    degrees. confidence: 0..1. origin: "detected"; "followed" from the frame before where the detector was blind;
-    "bridged" over a gap; "edited" by hand.
-    Of measured faces: scatter, float64 (68,), how much repeated answers for a landmark differed (mm on an average
-    face; large where something hides the face), None if not known. motion, float64 (68, 3), how far the picture moved
-    under each landmark since the frame before (x, y, pixels) and how far back-tracking missed (pixels); None where
-    there is no such frame.
-    wflw: float64 (98, 2), where the landmark network placed them (the 68 are then taken from these), else None.
+    Attributes:
+        frame: Frame number.
+        box: (x, y, width, height), square in square pixels.
+        landmarks: float64 (68, 2).
+        euler: (yaw, pitch, roll) in degrees.
+        confidence: 0..1.
+        origin: "detected"; "followed" from the frame before where the detector found nothing; "bridged" over a gap;
+            "edited" by hand.
+        scatter: Measured faces only, float64 (68,): how much repeated answers for a landmark differ, in mm on an
+            average
+            face; large where something hides the face. None if unknown.
+        motion: Measured faces only, float64 (68, 3): how far the picture moved under each landmark since the frame
+            before
+            (x, y) and how far back-tracking missed, in pixels. None if there is no frame before.
+        wflw: float64 (98, 2), where the landmark network placed them; the 68 are then made from these. Else None.
     """
 
     frame: int
     box: Box
-    landmarks: np.ndarray
+    landmarks: Points68
     euler: tuple[float, float, float]
     confidence: float
     origin: str = "detected"
-    scatter: np.ndarray | None = None
-    motion: np.ndarray | None = None
-    wflw: np.ndarray | None = None
+    scatter: Vector | None = None
+    motion: AnyArray | None = None
+    wflw: Points98 | None = None
 
-    def with_landmarks(self, landmarks: np.ndarray) -> Face:
-        """The face with other `landmarks` (68, 2); the 98, where it has them, go along as their neighbours do."""
+    def with_landmarks(self, landmarks: Points68) -> Face:
+        """Returns the face with other landmarks; its 98 points, if it has them, move along with the 68 around them."""
         wflw = None if self.wflw is None else carry_points(self.wflw, self.landmarks, landmarks)
         return replace(self, landmarks=landmarks, wflw=wflw)
 
     def mirror(self, axis: float = 0.0) -> Face:
-        """The face in the flipped picture, each landmark in its own place of the order. axis: twice the x that stays
-        where it is. Without what only measured faces have."""
+        """Returns the face as it is in the flipped picture, without scatter and motion.
+
+        Args:
+            axis: Twice the x that stays where it is.
+        """
         x, y, width, height = self.box
         yaw, pitch, roll = self.euler
         flip, shift = np.array([-1.0, 1.0]), np.array([axis, 0.0])
@@ -78,8 +91,14 @@ class Face:
 
 @dataclass(frozen=True)
 class FaceOverride:
-    """What a person changed on one face. landmarks: put exactly there, by index. hidden: the frame has no face.
-    ignored: what was measured there is wrong; bridge it. offset: added last, by the names of contract.landmarks."""
+    """What a person changed on one face.
+
+    Attributes:
+        landmarks: Landmarks put exactly there, by index, in plate coordinates.
+        hidden: The frame has no face.
+        ignored: The measurement of this frame is wrong; bridge it.
+        offset: Added last, by the names of `contract.landmarks.FACE_OFFSETS`.
+    """
 
     landmarks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     hidden: bool = False
@@ -89,12 +108,20 @@ class FaceOverride:
 
 @dataclass(frozen=True)
 class Person:
-    """One person of a clip. index: 0 is the largest. descriptor: float64 (128,), mean over clear frames."""
+    """One person of a clip.
+
+    Attributes:
+        index: 0 is the largest person.
+        faces: Final faces by frame.
+        measured: Faces as measured, by frame.
+        descriptor: float64 (128,), mean over clear frames.
+        overrides: Manual changes by frame.
+    """
 
     index: int
     faces: Mapping[int, Face]
     measured: Mapping[int, Face]
-    descriptor: np.ndarray
+    descriptor: Descriptor
     overrides: Mapping[int, FaceOverride] = field(default_factory=dict)
 
     @property
@@ -105,8 +132,14 @@ class Person:
 
 @dataclass(frozen=True)
 class UsedWeights:
-    """Weights that had a part in an analysis. role: "landmarks" or "pose"; name, sha256 and licence as in the
-    catalogue of networks."""
+    """Weights that were used in an analysis.
+
+    Attributes:
+        role: "landmarks" or "pose".
+        name: As in the catalogue of networks, like the rest.
+        sha256: Digest of the file.
+        licence: Licence class.
+    """
 
     role: str
     name: str
@@ -116,10 +149,25 @@ class UsedWeights:
 
 @dataclass(frozen=True)
 class Track:
-    """A clip's analysis. `clip` is the clip's path as it was given; `frames` those analysed, ascending; `exposure`
-    the stops that bring the chosen person's face to a usual display level; `gap` and `smooth` as in AnalyseParams;
-    `related` is False for stills that have nothing to do with one another, which are not smoothed over time; `pose` is
-    what measured the head's pose (one of POSES); `weights` those of networks of the catalogue."""
+    """A clip's analysis.
+
+    Attributes:
+        clip: The clip's path as it was given.
+        frames: The analysed frames, ascending.
+        width: Width of the display window in pixels.
+        height: Height of the display window in pixels.
+        pixel_aspect: Width of a pixel over its height.
+        exposure: Stops that bring the chosen person's face to a usual display level.
+        people: Largest first.
+        detector: Name of the detector that was used.
+        landmarker: Name of the landmarker that was used.
+        gap: As in `AnalyseParams`.
+        smooth: As in `AnalyseParams`.
+        related: False for stills that have nothing to do with one another; they are not smoothed over time.
+        pose: What measured the head's pose, one of POSE_METHODS.
+        weights: The catalogue's weights that were used.
+        version: Version of the file format.
+    """
 
     clip: str
     frames: tuple[int, ...]
@@ -137,12 +185,20 @@ class Track:
     weights: tuple[UsedWeights, ...] = ()
     version: int = TRACK_VERSION
 
-    def choose_person(self, params: AnalyseParams, reference_descriptor: np.ndarray | None = None) -> Person:
-        """The person that `params` ask for. Raises NoFaceError when there is nobody, TrackError when there is no
-        such person or no reference."""
+    def choose_person(self, params: AnalyseParams, reference_descriptor: Descriptor | None = None) -> Person:
+        """Chooses the person that the parameters ask for.
+
+        Args:
+            params: `person` and its companions decide.
+            reference_descriptor: Of the reference still, for `person = reference`.
+
+        Raises:
+            NoFaceError: The track has no people.
+            TrackError: There is no such person, or the reference or point is missing.
+        """
         if not self.people:
             raise NoFaceError(
-                f"no face was found in {self.clip} ({len(self.frames)} frames looked at); check the "
+                f"no face was found in {self.clip} ({len(self.frames)} frames were searched); check the "
                 "colour space, or set analyse.detector, analyse.minimum_confidence or "
                 "analyse.minimum_size"
             )
@@ -170,9 +226,19 @@ class Track:
         ignored: bool = False,
         offset: Mapping[str, tuple[float, ...]] | None = None,
     ) -> Track:
-        """A new track in which landmarks of one face are put where a person wants them (plate coordinates), or the
-        face is hidden, or its measurement ignored, or something is added to it (`offset`, by the names of
-        contract.landmarks). Without any of these the frame's override is taken away. Raises TrackError."""
+        """Returns a new track with one face changed by hand; without a change, the override is removed.
+
+        Args:
+            person: Index of the person.
+            frame: Frame number.
+            landmarks: Landmarks put exactly there, by index, in plate coordinates.
+            hidden: The frame has no face.
+            ignored: The measurement is wrong; bridge it.
+            offset: Added to the face, by the names of `contract.landmarks.FACE_OFFSETS`.
+
+        Raises:
+            TrackError: There is no such person, frame, landmark or offset.
+        """
         if not 0 <= person < len(self.people):
             raise TrackError(f"{self.clip} has no person {person}; it has {len(self.people)}")
         if frame not in self.frames:
@@ -193,7 +259,7 @@ class Track:
 
 
 def rebuild_faces(track: Track) -> Track:
-    """The track with every person's final faces made anew from what was measured and overridden."""
+    """Returns the track with every person's final faces made anew from what was measured and overridden."""
     return replace(
         track, people=tuple(replace(person, faces=_build_final_faces(track, person)) for person in track.people)
     )
@@ -201,18 +267,34 @@ def rebuild_faces(track: Track) -> Track:
 
 def make_face(
     frame: int,
-    landmarks: np.ndarray,
+    landmarks: Points68,
     confidence: float,
     *,
     origin: str = "detected",
     pixel_aspect: float = 1.0,
-    scatter: np.ndarray | None = None,
-    motion: np.ndarray | None = None,
-    wflw: np.ndarray | None = None,
+    scatter: Vector | None = None,
+    motion: AnyArray | None = None,
+    wflw: Points98 | None = None,
     angles: tuple[float, float, float] | None = None,
 ) -> Face:
-    """A face with its box from its landmarks, rounded as the file will hold it. angles: (yaw, pitch, roll) in degrees;
-    None: from the landmarks."""
+    """Makes a face and its box from landmarks, rounded as the track file stores it.
+
+    Args:
+        frame: Frame number.
+        landmarks: Plate coordinates.
+        confidence: 0..1.
+        origin: One of ORIGINS.
+        pixel_aspect: Width of a pixel over its height.
+        scatter: See `Face`.
+        motion: See `Face`.
+        wflw: See `Face`.
+        angles: (yaw, pitch, roll) in degrees; None measures them on the landmarks.
+
+    >>> from fsgan_core.faces.pose import FACE_MODEL
+    >>> face = make_face(1001, 4.0 * FACE_MODEL[:, :2] + (960, 540), confidence=0.9)
+    >>> face.frame, [round(value) for value in face.box]
+    (1001, [646, 358, 628, 628])
+    """
     landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
     box = tuple(round(value, _DIGITS) for value in compute_face_box(landmarks, pixel_aspect))
     angles = measure_euler_angles(landmarks, pixel_aspect) if angles is None else angles
@@ -228,8 +310,10 @@ def make_face(
 
 
 def carry_overrides(track: Track, previous: Track) -> Track:
-    """`track` with the manual overrides of an earlier analysis of the same clip, each given to the person that
-    stands where the earlier one stood (or looks most like it)."""
+    """Returns `track` with the manual overrides of an earlier analysis of the same clip.
+
+    Each override goes to the person who stands where the earlier one stood, or looks most like them.
+    """
     people = list(track.people)
     for old in previous.people:
         if not old.overrides or not people:
@@ -292,13 +376,12 @@ def _apply_override(face: Face, override: FaceOverride, track: Track) -> Face:
     for index, point in override.landmarks.items():
         landmarks[index] = point
     angles = None
-    if track.pose != "pnp":  # what the network said, and by how much the edit turns the head
+    if track.pose != "pnp":  # the network's angles, plus the turn that the edit makes
         angles = _add_angles(
             face.euler,
             measure_euler_angles(landmarks, track.pixel_aspect),
             measure_euler_angles(face.landmarks, track.pixel_aspect),
         )
-    # The box stays the smoothed one unless the whole face was moved.
     edited = make_face(
         face.frame,
         landmarks,
@@ -308,28 +391,36 @@ def _apply_override(face: Face, override: FaceOverride, track: Track) -> Face:
         wflw=face.with_landmarks(landmarks).wflw,
         angles=angles,
     )
-    return edited if len(override.landmarks) > 34 else replace(edited, box=face.box)
+    return edited if len(override.landmarks) > _WHOLE_FACE_LANDMARKS else replace(edited, box=face.box)
 
 
 def check_offset(name: str, values: Sequence[float]) -> tuple[float, ...]:
-    """The numbers of an offset. Raises ValueError for a name or numbers that are not possible."""
+    """Converts the numbers of an offset.
+
+    Raises:
+        ValueError: There is no such offset, or it does not take these numbers.
+    """
     try:
         declared = find_face_offset(name)
     except KeyError:
         raise ValueError(
-            f"there is no offset '{name}'; a landmark's number or one of {', '.join(FACE_OFFSETS)}"
+            f"there is no offset '{name}'; use a landmark's number or one of {', '.join(FACE_OFFSETS)}"
         ) from None
     found = tuple(float(value) for value in values)
     if len(found) != len(declared.neutral_value) or not np.isfinite(found).all():
         raise ValueError(f"the offset '{name}' takes {len(declared.neutral_value)} numbers, not {list(values)}")
-    if declared.kind == "scale" and not 0.05 <= found[0] <= 20.0:
-        raise ValueError(f"the offset '{name}' = {found[0]:g} is not possible: it takes 0.05 to 20")
+    low, high = _SCALE_LIMITS
+    if declared.kind == "scale" and not low <= found[0] <= high:
+        raise ValueError(f"the offset '{name}' = {found[0]:g} is out of range; use {low:g} to {high:g}")
     return found
 
 
 def _apply_offset(face: Face, offset: Mapping[str, tuple[float, ...]], pixel_aspect: float) -> Face:
-    """The face with what a person adds to it. An offset of nothing is the face as it was, and a little more changes it
-    a little: so the angles are those that it had, and by how much the moved landmarks turn the head."""
+    """The face with the offset that a person adds to it.
+
+    An empty offset leaves the face as it is, and a small one changes it a little: the angles are the face's own, plus
+    the turn that the moved landmarks make.
+    """
     landmarks, box = face.landmarks.copy(), np.array(face.box, np.float64)
     turn = [0.0, 0.0, 0.0]
     for name, values in offset.items():
@@ -357,7 +448,7 @@ def _apply_offset(face: Face, offset: Mapping[str, tuple[float, ...]], pixel_asp
 def _add_angles(
     angles: tuple[float, float, float], plus: Sequence[float], minus: Sequence[float]
 ) -> tuple[float, float, float]:
-    """angles + plus - minus, in degrees, each within -180 to 180."""
+    """Computes angles + plus - minus, in degrees, each within -180 to 180."""
     total = np.array(angles) + plus - np.array(minus)
     return _convert_to_tuple((total + 180.0) % 360.0 - 180.0)
 
@@ -373,12 +464,12 @@ def _round_face(face: Face) -> Face:
     )
 
 
-def _convert_to_tuple(values: np.ndarray | Sequence[float]) -> Any:
+def _convert_to_tuple(values: AnyArray | Sequence[float]) -> Any:
     return tuple(float(value) + 0.0 for value in values)
 
 
 def _measure_point_distance(person: Person, point: tuple[float, float]) -> float:
-    """Median distance of the face's middle to the point, in plate pixels."""
+    """Median distance of the face's middle from the point, in plate pixels."""
     faces = person.faces or person.measured
     return float(
         np.median(

@@ -1,8 +1,7 @@
-"""Track files: a clip's analysis as JSON that a person can read and edit. The format is described in
-docs/track-file.md.
+"""Track files: a clip's analysis as JSON that a person can read and edit. docs/track-file.md describes the format.
 
-What is measured and what is overridden are the file's truth; the final faces are written for other readers, and are
-made anew when a person has changed something above them (the digest no longer fits).
+The measured faces and the overrides are the file's truth. The final faces are written for other readers; they are made
+anew when someone has edited the rest of the file, which the digest shows.
 """
 
 from __future__ import annotations
@@ -32,34 +31,44 @@ from fsgan_core.faces.track import (
     check_offset,
     rebuild_faces,
 )
+from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.atomic import write_atomically
 
 TRACK_FORMAT = "fsgan-track"
 _WEIGHTS_KEYS = ("role", "name", "sha256", "licence")
+_MAX_RUN = 10_000_000  # frames; a longer run is a mistake
 
 
 def save_track(path: Path | str, track: Track) -> None:
-    """Write the track, whole or not at all. Raises OutputError."""
+    """Writes a track file, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     with write_atomically(path) as temporary:
         temporary.write_text(format_track(track), encoding="utf-8", newline="\n")
 
 
 def load_track(path: Path | str) -> Track:
-    """Read a track. Raises TrackError when it is missing, broken or of another version."""
+    """Reads a track file.
+
+    Raises:
+        TrackError: The file is missing, broken or of another version.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrackError(f"the track {path} cannot be read: {error}") from error
+        raise TrackError(f"cannot read the track {path}: {error}") from error
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise TrackError(f"{path} is no track: line {error.lineno}, column {error.colno}: {error.msg}") from error
+        raise TrackError(f"{path} is not a track: line {error.lineno}, column {error.colno}: {error.msg}") from error
     return parse_track(data, str(path))
 
 
 def format_track(track: Track) -> str:
-    """The file's text; one face or override a line."""
+    """Formats a track as the file's text, one face or override a line."""
     body = _make_body(track)
     offset = any(override.offset for person in track.people for override in person.overrides.values())
     version = OFFSET_VERSION if offset else track.version
@@ -73,9 +82,17 @@ def format_track(track: Track) -> str:
 
 
 def parse_track(data: Any, name: str = "the track") -> Track:
-    """The track that JSON data hold. Raises TrackError that names the place."""
+    """Parses JSON data as a track.
+
+    Args:
+        data: What `json.loads` returned.
+        name: Name of the file, for messages.
+
+    Raises:
+        TrackError: The data are no track; the message names the place.
+    """
     if not isinstance(data, Mapping) or data.get("format") != TRACK_FORMAT:
-        raise TrackError(f'{name} is no track: it does not say "format": "{TRACK_FORMAT}"')
+        raise TrackError(f'{name} is not a track: it does not say "format": "{TRACK_FORMAT}"')
     if data.get("version") not in (TRACK_VERSION, OFFSET_VERSION):
         raise TrackError(
             f"{name} has version {data.get('version')!r}; this program reads {TRACK_VERSION} and "
@@ -127,7 +144,7 @@ def _make_body(track: Track) -> dict[str, Any]:
         "smooth": track.smooth,
         "related": track.related,
     }
-    # Only where they say something: a track without them is the same text for programs that do not know them.
+    # Left out at their defaults, so that such a track stays readable for programs without these keys.
     if track.pose != POSE_METHODS[0]:
         body["pose"] = track.pose
     if track.weights:
@@ -228,7 +245,7 @@ def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
             box = tuple(_parse_number(value) for value in data["box"])
             angles = tuple(_parse_number(value) for value in data["euler"])
             if len(box) != 4 or len(angles) != 3:
-                raise ValueError("box takes 4 numbers, euler 3")
+                raise ValueError("box takes 4 numbers and euler 3")
             faces[int(key)] = Face(
                 int(key),
                 box,
@@ -247,16 +264,16 @@ def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
     return dict(sorted(faces.items()))
 
 
-def _parse_points(values: Any, columns: int, count: int = 68) -> np.ndarray:
+def _parse_points(values: Any, columns: int, count: int = 68) -> AnyArray:
     points = np.array(values, np.float64)
     if points.shape != (count, columns) or not np.isfinite(points).all():
-        raise ValueError(f"needs {count} points of {columns} numbers, not {points.shape}")
+        raise ValueError(f"{count} points of {columns} numbers are needed, not {points.shape}")
     return points
 
 
 def _check_choice(value: Any, known: Sequence[str], what: str) -> str:
     if value not in known:
-        raise ValueError(f"{what} {value!r} is none of {', '.join(known)}")
+        raise ValueError(f"{what} is {value!r}, not one of {', '.join(known)}")
     return str(value)
 
 
@@ -289,8 +306,8 @@ def _compress_frames(frames: tuple[int, ...]) -> list[Any]:
 def _expand_frames(runs: Any) -> list[int]:
     frames: list[int] = []
     for first, last in runs:
-        if not isinstance(first, int) or not isinstance(last, int) or last < first or last - first > 10_000_000:
-            raise ValueError(f"frames: {first!r} to {last!r} is no run of frames")
+        if not isinstance(first, int) or not isinstance(last, int) or last < first or last - first > _MAX_RUN:
+            raise ValueError(f"frames: {first!r} to {last!r} is not a run of frames")
         frames.extend(range(first, last + 1))
     if any(b <= a for a, b in pairwise(frames)):
         raise ValueError("frames must ascend")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 __all__ = [
     "Angles",
     "AnyArray",
-    "Box",
+    "BoxArray",
     "ColourPlanes",
     "Descriptor",
     "HalfImage",
@@ -86,7 +86,7 @@ Vertices: TypeAlias = npt.NDArray[np.floating[Any]]
 Triangles: TypeAlias = npt.NDArray[np.integer[Any]]
 """Triangles of a mesh: integer (n, 3), indices of vertices."""
 
-Box: TypeAlias = npt.NDArray[np.floating[Any]]
+BoxArray: TypeAlias = npt.NDArray[np.floating[Any]]
 """Rectangle around a face: float (4,), x, y, width, height in pixels."""
 
 Angles: TypeAlias = npt.NDArray[np.floating[Any]]

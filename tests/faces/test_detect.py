@@ -87,7 +87,7 @@ class TestMake:
         assert make_detector("dlib") is detector
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(EngineError, match="known: auto, dlib"):
+        with pytest.raises(EngineError, match="choose one of auto, dlib"):
             make_detector("yolo")
 
     def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

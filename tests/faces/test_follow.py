@@ -50,11 +50,11 @@ class Blind:
     def detect(self, picture: np.ndarray) -> list[Detection]:
         return []
 
-    def candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
+    def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
         self._place += 1
         return [] if self._place in self._blind else self._eyes.find_candidates(picture)
 
-    def near(self, picture: np.ndarray, box: Box) -> Detection | None:
+    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
         return None
 
 
@@ -130,7 +130,7 @@ class TestTwo:
         follow = follower(detector, landmarker, count)
         for place in range(count):
             follow.add_picture(place, scene((heads[1], 420 - 33.0 * place, 25), (heads[0], 10 + 33.0 * place, 20)))
-        groups = group_threads(follow.threads, 8)
+        groups = group_threads(follow.threads)
         assert len(groups) == 2
         paths = []
         for group in groups:
@@ -161,7 +161,7 @@ class TestCuts:
             follow.add_picture(place, picture)
         assert [sorted(thread.sightings) for thread in follow.threads] == [[0, 1], [2], [3]]
         assert follow.threads[2].sightings[3].motion is None
-        groups = group_threads(follow.threads, 8)  # the same person on both sides of the cut
+        groups = group_threads(follow.threads)  # the same person on both sides of the cut
         assert [[sorted(thread.sightings) for thread in group] for group in groups] == [[[0, 1], [3]], [[2]]]
 
     def test_unrelated_stills_are_all_cuts(
@@ -170,7 +170,7 @@ class TestCuts:
         follow = follower(detector, landmarker, 2, related=False)
         follow.add_picture(0, astronaut)
         follow.add_picture(1, astronaut)
-        assert len(follow.threads) == 2 and len(group_threads(follow.threads, 8)) == 1
+        assert len(follow.threads) == 2 and len(group_threads(follow.threads)) == 1
 
 
 class TestPeople:
@@ -183,12 +183,12 @@ class TestPeople:
 
     def test_alike_and_apart_in_time_is_one(self) -> None:
         a, b, c = self.thread(range(5), 0.0), self.thread(range(9, 12), 0.01), self.thread(range(2, 4), 0.0)
-        assert group_threads([a, b, c], 8) == [[a, b], [c]]
+        assert group_threads([a, b, c]) == [[a, b], [c]]
 
     def test_unlike_is_another(self) -> None:
         a, b = self.thread(range(5), 0.0), self.thread(range(9, 12), 0.2)
-        assert group_threads([b, a], 8) == [[a], [b]]
+        assert group_threads([b, a]) == [[a], [b]]
 
     def test_without_description_stays_alone(self) -> None:
         a, b = self.thread(range(5), 0.0), self.thread(range(9, 12), 0.0, described=False)
-        assert group_threads([a, b], 8) == [[a], [b]]
+        assert group_threads([a, b]) == [[a], [b]]

@@ -107,7 +107,7 @@ class TestMake:
         assert make_landmarker("auto").name == "dlib"
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(EngineError, match="known: auto, hrnet, dlib, fan"):
+        with pytest.raises(EngineError, match="choose one of auto, hrnet, dlib, fan"):
             make_landmarker("dlib5")
 
     def test_unreadable_model(self, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

@@ -84,7 +84,7 @@ class TestChoice:
         assert make_poser("auto") is None and make_poser("pnp") is None and find_pose_weights("auto") is None
 
     def test_unknown(self) -> None:
-        with pytest.raises(EngineError, match="known: auto, pnp, hopenet"):
+        with pytest.raises(EngineError, match="choose auto, pnp or hopenet"):
             make_poser("ears")
 
 
