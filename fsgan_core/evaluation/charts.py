@@ -22,72 +22,92 @@ if TYPE_CHECKING:
 __all__ = ["describe_evaluation", "make_comparison_table", "make_evaluation_table", "write_json", "write_plots"]
 
 _RESULT_COLOUR, _TARGET_COLOUR, _LOST_COLOUR = "#c2410c", "#64748b", "#fecaca"
+# Panels of the plots: a metric, and what it is compared with.
+_PANELS = (
+    ("identity", "identity_target"),
+    ("ssim", ""),
+    ("euler", ""),
+    ("landmarks", ""),
+    ("flicker_result", "flicker_target"),
+    ("sharpness", ""),
+    ("edge", ""),
+    ("outside", ""),
+)
 
 
 def make_evaluation_table(evaluation: Evaluation) -> Table:
-    """One row per figure: mean, worst frame, what it means."""
+    """Makes a table with a row per metric: mean, worst frame, what it means."""
     from rich.table import Table
 
-    shown = Table(title=f"{Path(evaluation.result).name}: {len(evaluation.frames)} frames", title_justify="left")
-    shown.add_column("figure")
+    table = Table(title=f"{Path(evaluation.result).name}: {len(evaluation.frames)} frames", title_justify="left")
+    table.add_column("metric")
     for name in ("mean", "worst", "in frame"):
-        shown.add_column(name, justify="right")
-    shown.add_column("what it is", overflow="fold")
-    for figure in METRICS:
-        worst = evaluation.find_worst_frame(figure.name, high=figure.better != "high") if figure.better else None
-        value = evaluation.metrics[figure.name][evaluation.frames.index(worst)] if worst is not None else math.nan
-        shown.add_row(
-            figure.label,
-            _format_metric(figure, evaluation.means[figure.name]),
-            _format_metric(figure, value, unit=False),
+        table.add_column(name, justify="right")
+    table.add_column("meaning", overflow="fold")
+    for metric in METRICS:
+        worst = evaluation.find_worst_frame(metric.name, high=metric.better != "high") if metric.better else None
+        value = evaluation.metrics[metric.name][evaluation.frames.index(worst)] if worst is not None else math.nan
+        table.add_row(
+            metric.label,
+            _format_metric(metric, evaluation.means[metric.name]),
+            _format_metric(metric, value, unit=False),
             "" if worst is None else str(worst),
-            figure.meaning,
+            metric.meaning,
         )
-    return shown
+    return table
 
 
 def describe_evaluation(evaluation: Evaluation) -> list[str]:
-    """What stands below the table: faces that were lost, the matte, remarks."""
+    """Describes what the table leaves out: faces that were lost, the matte, notes."""
     found = len(evaluation.frames) - len(evaluation.target_lost)
-    said = [f"a face in {found - len(evaluation.lost)} of the {found} frames whose target shows one"]
+    lines = [f"a face in {found - len(evaluation.lost)} of the {found} frames whose target shows one"]
     if evaluation.lost:
-        said[0] += f"; lost in {format_frames(evaluation.lost)}"
+        lines[0] += f"; lost in {format_frames(evaluation.lost)}"
     if evaluation.target_lost:
-        said.append(f"no face in the target: {format_frames(evaluation.target_lost)}")
+        lines.append(f"no face in the target: {format_frames(evaluation.target_lost)}")
     total = evaluation.outside_total
-    said.append(f"{total or 'no'} pixel{'' if total == 1 else 's'} changed outside the matte ({evaluation.matte})")
-    return [*said, *evaluation.notes]
+    lines.append(f"{total or 'no'} pixel{'' if total == 1 else 's'} changed outside the matte ({evaluation.matte})")
+    return [*lines, *evaluation.notes]
 
 
 def make_comparison_table(evaluations: Sequence[Evaluation], names: Sequence[str] = ()) -> Table:
-    """Means of several evaluations, one row each, and their mean. names: of the rows; else the results' names."""
+    """Makes a table of the means of several evaluations, a row each, and their mean.
+
+    Args:
+        evaluations: One for each result.
+        names: Names of the rows; empty takes the results' file names.
+    """
     from rich.table import Table
 
-    shown = Table(title="means over frames", title_justify="left")
-    shown.add_column("result")
-    for figure in METRICS:
-        shown.add_column(f"{figure.label}{', ' + figure.unit if figure.unit else ''}", justify="right")
-    shown.add_column("lost", justify="right")
+    table = Table(title="means over frames", title_justify="left")
+    table.add_column("result")
+    for metric in METRICS:
+        table.add_column(f"{metric.label}{', ' + metric.unit if metric.unit else ''}", justify="right")
+    table.add_column("lost", justify="right")
     rows = list(names) or [Path(evaluation.result).name for evaluation in evaluations]
     for name, evaluation in zip(rows, evaluations, strict=True):
-        shown.add_row(
+        table.add_row(
             name,
-            *(_format_metric(figure, evaluation.means[figure.name], unit=False) for figure in METRICS),
+            *(_format_metric(metric, evaluation.means[metric.name], unit=False) for metric in METRICS),
             str(len(evaluation.lost)),
         )
     if len(evaluations) > 1:
-        shown.add_section()
-        means = [nanmean(evaluation.means[figure.name] for evaluation in evaluations) for figure in METRICS]
-        shown.add_row(
+        table.add_section()
+        means = [nanmean(evaluation.means[metric.name] for evaluation in evaluations) for metric in METRICS]
+        table.add_row(
             "mean",
-            *(_format_metric(figure, value, unit=False) for figure, value in zip(METRICS, means, strict=True)),
+            *(_format_metric(metric, value, unit=False) for metric, value in zip(METRICS, means, strict=True)),
             str(sum(len(evaluation.lost) for evaluation in evaluations)),
         )
-    return shown
+    return table
 
 
 def write_json(evaluation: Evaluation, path: Path | str) -> Path:
-    """Raises OutputError."""
+    """Writes an evaluation as JSON and returns the path.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     path = Path(path)
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(evaluation.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -95,39 +115,33 @@ def write_json(evaluation: Evaluation, path: Path | str) -> Path:
 
 
 def write_plots(evaluation: Evaluation, path: Path | str) -> Path:
-    """Every figure over the frames, as PNG; frames without a face in the result are shaded. Raises OutputError."""
+    """Plots every metric over the frames, as PNG, and returns the path; frames without a face in the result are shaded.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Picture
+    from matplotlib.figure import Figure
 
     path = Path(path)
-    panels = [
-        ("identity", "identity_target"),
-        ("ssim", ""),
-        ("euler", ""),
-        ("landmarks", ""),
-        ("flicker_result", "flicker_target"),
-        ("sharpness", ""),
-        ("edge", ""),
-        ("outside", ""),
-    ]
-    picture = Picture(figsize=(14, 11), layout="constrained")
+    picture = Figure(figsize=(14, 11), layout="constrained")
     FigureCanvasAgg(picture)
     axes = picture.subplots(4, 2, sharex=True).ravel()
-    for panel, (name, contrast) in zip(axes, panels, strict=True):
+    for panel, (name, contrast) in zip(axes, _PANELS, strict=True):
         _draw_panel(panel, evaluation, name, contrast)
     for panel in axes[-2:]:
         panel.set_xlabel("frame")
     picture.suptitle(f"{Path(evaluation.result).name} against {Path(evaluation.target).name}", fontsize=12)
-    kept = io.BytesIO()
-    picture.savefig(kept, format="png", dpi=100)
+    encoded = io.BytesIO()
+    picture.savefig(encoded, format="png", dpi=100)
     with write_atomically(path) as temporary:
-        temporary.write_bytes(kept.getvalue())
+        temporary.write_bytes(encoded.getvalue())
     return path
 
 
 def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) -> None:
-    figure = next(figure for figure in METRICS if figure.name == name.removesuffix("_result"))
-    frames, scale = np.array(evaluation.frames), figure.scale
+    metric = next(metric for metric in METRICS if metric.name == name.removesuffix("_result"))
+    frames, scale = np.array(evaluation.frames), metric.scale
     if contrast:
         panel.plot(
             frames,
@@ -154,17 +168,17 @@ def _draw_panel(panel: Any, evaluation: Evaluation, name: str, contrast: str) ->
     else:
         low, high = panel.get_ylim()
         panel.set_ylim(min(0.0, low), high if np.nanmax(evaluation.metrics[name], initial=0.0) > 0 else 1.0)
-    value = evaluation.means[figure.name]
-    panel.set_title(f"{figure.label}: mean {_format_metric(figure, value)}", fontsize=10, loc="left")
-    panel.set_ylabel(figure.unit)
+    value = evaluation.means[metric.name]
+    panel.set_title(f"{metric.label}: mean {_format_metric(metric, value)}", fontsize=10, loc="left")
+    panel.set_ylabel(metric.unit)
     panel.grid(alpha=0.3)
     if contrast:
         panel.legend(fontsize=8, loc="best")
 
 
-def _format_metric(figure: Metric, value: float, *, unit: bool = True) -> str:
-    """A number as a person reads it; "-" when there is none."""
+def _format_metric(metric: Metric, value: float, *, unit: bool = True) -> str:
+    """A number as a person reads it; "-" if there is none."""
     if math.isnan(value):
         return "-"
-    number = "inf" if math.isinf(value) else f"{value * figure.scale:.{figure.digits}f}"
-    return f"{number} {figure.unit}".strip() if unit else number
+    number = "inf" if math.isinf(value) else f"{value * metric.scale:.{metric.digits}f}"
+    return f"{number} {metric.unit}".strip() if unit else number

@@ -1,9 +1,9 @@
-"""Source, target and result from their files to figures: `fsgan evaluate`.
+"""Measures a result against its target and source, from files: `fsgan evaluate`.
 
 Everything is read by this project's own readers, so that target and result are decoded alike (two decoders of one
-movie differ by 1 to 3 of 255). Frames are matched by number. A result says in its metadata which colour space it is
-in, where its face is and, with all layers, which matte was used. For measuring, every picture is brought to 8-bit sRGB
-without exposure or tone curve; whether pixels outside the matte are untouched is asked of the file's own values.
+movie differ by 1 to 3 of 255). Frames are matched by number. A result's metadata says which colour space it is in,
+where its face is and, with all layers, which matte was used. For measuring, every picture is converted to 8-bit sRGB
+without exposure or tone curve. Whether pixels outside the matte are untouched is tested on the file's own values.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Matte, Vector
 from fsgan_core.runtime.cache import compute_digest, get_cache_folder
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
@@ -49,23 +50,41 @@ __all__ = ["Evaluation", "evaluate"]
 log = logging.getLogger(__name__)
 
 SAME_PERSON_DISTANCE = 0.6
-"""dlib's own limit for two descriptors of one person; source frames further from the others are left out."""
-_CROP_SCALE = 3.8  # side of the cut that is brought to sRGB, over the side of the face's box
-_MIN_CROP_SCALE = 3.25  # and what of it must be there, so that no figure sees the cut
+"""dlib's own limit for two descriptors of one person; source frames farther from the others are left out."""
+_CROP_SCALE = 3.8  # box sides; side of the part of the picture that is converted to sRGB
+_MIN_CROP_SCALE = 3.25  # box sides around the face that this part must keep, so that no metric sees its border
+_MOVIE_TOLERANCE = 0.5 / 255.0  # half an 8-bit step: a movie's own rounding
+_CONVERTED_TOLERANCE = (2.0**-9, 1e-5)  # share of the value, plus a constant: two steps of half float
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured. figures: by name (metrics.FIGURES and EXTRA) one float64 per frame, NaN where it could not be
-    taken. lost: frames with a face in the target and none in the result. target_lost: without a face in the target.
-    unchanged: frames whose face equals the target's in every pixel. source_faces: how many source frames identity
-    was compared with. matte: where "outside" begins. exact: the outside was compared by the file's own values."""
+    """The measurements of a result.
+
+    Attributes:
+        source: Paths of the source clips.
+        target: Path of the target.
+        result: Path of the result.
+        frames: Frame numbers of the target.
+        metrics: float64, one value for each frame, by name (METRIC_NAMES and EXTRA_METRIC_NAMES of `metrics`); NaN
+            where
+            it could not be measured.
+        source_faces: How many source frames identity was compared with.
+        matte: What decided where "outside" begins.
+        exact: The outside was compared on the file's own values.
+        lost: Frames with a face in the target and none in the result.
+        target_lost: Frames without a face in the target.
+        unchanged: Frames whose face equals the target's in every pixel.
+        notes: Remarks for people.
+        seconds: How long the evaluation took.
+        means: Mean of each metric over the frames that have it.
+    """
 
     source: tuple[str, ...]
     target: str
     result: str
     frames: tuple[int, ...]
-    metrics: Mapping[str, np.ndarray]
+    metrics: Mapping[str, Vector]
     source_faces: int
     matte: str
     exact: bool
@@ -85,14 +104,14 @@ class Evaluation:
         return int(np.nansum(self.metrics["outside"]))
 
     def find_worst_frame(self, name: str, *, high: bool = True) -> int | None:
-        """The frame with the highest (or lowest) figure; None when no frame has it."""
+        """Finds the frame with the highest (or lowest) value of a metric; None if no frame has it."""
         values = self.metrics[name]
         if np.isnan(values).all():
             return None
         return self.frames[int(np.nanargmax(values) if high else np.nanargmin(values))]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: a figure that could not be taken is None."""
+        """Converts to plain data for JSON; a value that could not be measured is None."""
         return {
             "source": list(self.source),
             "target": self.target,
@@ -129,15 +148,27 @@ def evaluate(
 ) -> Evaluation:
     """Measures `result` against `target` and the person in `source`.
 
-    frames: of the target, like "1001-1060"; empty: all that both have. offset: the result's frame number minus the
-    target's. matte: its first channel (or A) is above 0 where pixels may have changed; without it the layer
-    matte.soft of the result, else the face's hull and a margin. config: OCIO; None is the usual one. exposure: stops,
-    for plates too dark or bright to find a face in; on target and result alike. seconds: what a frame of the result
-    took to render, by its number (`reportfiles.frame_seconds`). cache: folder that keeps measured
-    faces, None is the user's; keep=False keeps them in memory only.
+    Args:
+        source: Clip or clips of the person whose face was wanted.
+        target: The clip that was changed.
+        result: The clip with the new face.
+        frames: Frames of the target, like "1001-1060"; empty takes all that both clips have.
+        offset: The result's frame number minus the target's.
+        matte: Its alpha or first channel is above 0 where pixels may have changed. None takes the layer matte.soft of
+            the
+            result, else the face's hull and a margin.
+        config: OCIO config; None takes the usual one.
+        exposure: Stops, on target and result alike, for plates too dark or bright to find a face in.
+        seconds: Render time of each frame of the result, by its number (`report.write.read_frame_seconds`).
+        cache: Folder for measured faces; None takes the user's.
+        keep: False keeps measured faces in memory only.
+        on_event: Called with progress.
 
-    Raises FrameRangeError (no common frames), PlateError (unreadable, sizes differ), ColourError, NoFaceError (no
-    face in any source frame).
+    Raises:
+        FrameRangeError: The clips have no common frames.
+        PlateError: A frame is unreadable, or the sizes differ.
+        ColourError: A colour space is unknown.
+        NoFaceError: No source frame shows a face.
     """
     start = time.perf_counter()
     config = open_config() if config is None else config
@@ -160,9 +191,9 @@ def evaluate(
             "against the source's face, so name frames that show it"
         )
     aspect = pair.target.sequence.read_header(chosen[0]).pixel_aspect
-    walk = _PairMeasurer(pair, FaceGauge(folder, aspect), chosen, seconds or {}, on_event)
+    measurer = _PairMeasurer(pair, FaceGauge(folder, aspect), chosen, seconds or {}, on_event)
     step = min((b - a for a, b in pairwise(chosen)), default=1)
-    rows = [row for _, row in compute_metrics(walk.measure_pairs(), descriptors, step)]
+    rows = [row for _, row in compute_metrics(measurer.measure_pairs(), descriptors, step)]
     values = {name: np.array([row[name] for row in rows]) for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
     unchanged = tuple(frame for frame, row in zip(chosen, rows, strict=True) if row["replaced"] == 0.0)
     return Evaluation(
@@ -174,50 +205,52 @@ def evaluate(
         source_faces=len(descriptors),
         matte=pair.matte_text,
         exact=pair.is_exact,
-        lost=tuple(walk.lost),
-        target_lost=tuple(walk.target_lost),
+        lost=tuple(measurer.lost),
+        target_lost=tuple(measurer.target_lost),
         unchanged=unchanged,
-        notes=tuple(_collect_notes(pair, walk, chosen, unchanged)),
+        notes=tuple(_collect_notes(pair, measurer, chosen, unchanged)),
         seconds=time.perf_counter() - start,
     )
 
 
 def _match_frames(text: str, pair: _ClipPair) -> tuple[int, ...]:
     target, result = pair.target.sequence, pair.result.sequence
-    there = {frame - pair.offset for frame in result.frames}
-    have = f"the target has {format_frames(target.frames)}, the result {format_frames(result.frames)}"
-    hint = "" if pair.offset else "; if the result is numbered otherwise, give the offset of its numbers"
+    rendered = {frame - pair.offset for frame in result.frames}
+    available = f"the target has {format_frames(target.frames)}, the result {format_frames(result.frames)}"
+    hint = "" if pair.offset else "; if the result is numbered differently, give the offset of its numbers"
     if text.strip():
         wanted = select_frames(text, target.frames)
-        absent = [frame for frame in wanted if frame not in there]
+        absent = [frame for frame in wanted if frame not in rendered]
         if absent:
-            raise FrameRangeError(f"the result {result.clip.path} lacks frames {format_frames(absent)}; {have}{hint}")
+            raise FrameRangeError(
+                f"the result {result.clip.path} lacks frames {format_frames(absent)}; {available}{hint}"
+            )
         return wanted
-    common = tuple(frame for frame in target.frames if frame in there)
+    common = tuple(frame for frame in target.frames if frame in rendered)
     if not common:
-        raise FrameRangeError(f"target and result have no frame in common: {have}{hint}")
+        raise FrameRangeError(f"target and result have no frame in common: {available}{hint}")
     return common
 
 
 def _collect_notes(
-    pair: _ClipPair, walk: _PairMeasurer, frames: Sequence[int], unchanged: Sequence[int]
+    pair: _ClipPair, measurer: _PairMeasurer, frames: Sequence[int], unchanged: Sequence[int]
 ) -> Iterator[str]:
-    if len(walk.target_lost) == len(frames):
+    if len(measurer.target_lost) == len(frames):
         yield (
             "no face was found in any frame of the target: nothing could be compared; is the colour space right? "
             "Exposure brightens a dark plate for measuring"
         )
     if unchanged:
-        yield f"{len(unchanged)} frames show the target's own face, pixel by pixel: {format_frames(unchanged)}"
+        yield f"{len(unchanged)} frames show the target's own face, pixel for pixel: {format_frames(unchanged)}"
     if pair.matte_text == HULL_MATTE:
         yield (
-            "no matte was given and the result has no layer matte.soft: what lies outside the face's hull and "
+            "no matte was given and the result has no layer matte.soft: everything beyond the face's hull and "
             f"{OUTSIDE_MARGIN:.0%} around it counts as outside"
         )
     if not pair.is_exact:
         yield f"pixels outside the matte were compared {pair.comparison}"
     if pair.result.sequence.kind == "movie":
-        yield "the result is a movie: its compression changes every pixel, sharpness and flicker among them"
+        yield "the result is a movie: its compression changes every pixel, and with it sharpness and flicker"
 
 
 HULL_MATTE = "face hull"
@@ -237,8 +270,8 @@ class _ClipPair:
     is_exact: bool = True
     comparison: str = ""
 
-    def read_frame(self, frame: int) -> tuple[Plate, Plate, np.ndarray | None]:
-        """Target and result on the target's data window, and the matte, float32 (h, w), if there is one."""
+    def read_frame(self, frame: int) -> tuple[Plate, Plate, Matte | None]:
+        """Reads target and result on the target's data window, and the matte if there is one."""
         target = self.target.sequence.read(frame)
         check_rgb(target, str(self.target.sequence.get_frame_path(frame)))
         number = frame + self.offset
@@ -255,7 +288,7 @@ class _ClipPair:
         return target, result, matte
 
     def _align_result(self, result: Plate, target: Plate, number: int) -> Plate:
-        """The result on the target's data window. Raises PlateError when the pictures differ in size."""
+        """The result on the target's data window. Raises PlateError if the pictures differ in size."""
         if self.result.sequence.kind != "exr":  # no windows of its own: it shows the target's display window
             corner = target.display_window
             placed = Window(corner.x, corner.y, result.data_window.width, result.data_window.height)
@@ -264,32 +297,32 @@ class _ClipPair:
         if (shown.width, shown.height) != (wanted.width, wanted.height):
             raise PlateError(
                 f"{self.result.sequence.get_frame_path(number)} is {shown.width}x{shown.height}, the target "
-                f"{wanted.width}x{wanted.height}; compare pictures of one size"
+                f"{wanted.width}x{wanted.height}; compare pictures of the same size"
             )
         return result if result.data_window == target.data_window else result.crop(target.data_window)
 
-    def _read_matte(self, clip_input: ClipInput, frame: int, window: Window) -> np.ndarray:
+    def _read_matte(self, clip_input: ClipInput, frame: int, window: Window) -> Matte:
         numbers = clip_input.sequence.frames
         plate = clip_input.sequence.read(numbers[0] if len(numbers) == 1 else frame)
         name = "A" if "A" in plate.channels else plate.channels[0]
         return plate.crop(window).get_matte(name)
 
     def resolve_result_space(self, result: Plate) -> str:
-        """The colour space of a frame of the result: as asked for, as its metadata says, or by the usual rules."""
+        """Resolves the colour space of a result frame: as asked for, as its metadata says, or by the usual rules."""
         named = result.metadata.get(META_COLORSPACE)
         return self.config.resolve_space(str(named)) if named and not self.result.clip.colorspace else self.result.space
 
-    def crop_to_srgb8(self, plate: Plate, space: str, window: Window) -> np.ndarray:
-        """uint8 (h, w, 3) of a part of a plate."""
+    def crop_to_srgb8(self, plate: Plate, space: str, window: Window) -> Image8:
+        """Converts a part of a plate to 8-bit sRGB."""
         rgb = plate.crop(window).get(*RGB)
         if self.exposure and self.config.is_scene_linear(space):
             rgb *= np.float32(2.0**self.exposure)
         return self.config.to_srgb8(rgb, space)
 
-    def count_changed(self, target: Plate, result: Plate, space: str, matte: np.ndarray) -> tuple[int, float]:
-        """Pixels changed outside the matte, and the largest change in 255ths of the file's 1.0."""
+    def count_changed(self, target: Plate, result: Plate, space: str, matte: AnyArray) -> tuple[int, float]:
+        """Counts the pixels changed outside the matte; also the largest change in 255ths of the file's 1.0."""
         shown, wanted = result.get(*RGB), target.get(*RGB)
-        tolerance: np.ndarray | float = 0.0
+        tolerance: AnyArray | float = 0.0
         if space != self.target.space:
             wanted = self.config.convert(wanted, self.target.space, space)
         if result.formats and all(result.formats[index] == "half" for index in result.find_channels(RGB)):
@@ -297,17 +330,18 @@ class _ClipPair:
                 wanted = wanted.astype(np.float16).astype(np.float32)
         if self.result.sequence.kind != "exr":
             self.is_exact, self.comparison = False, "to half a step of 255"
-            tolerance = 0.5 / 255.0
+            tolerance = _MOVIE_TOLERANCE
         elif space not in (self.target.space, self.config.scene_linear):
-            # The stages' own space lay between: two conversions instead of one, and the last bits differ.
+            # The render went through the stages' own space: two conversions instead of one, so the last bits differ.
             self.is_exact, self.comparison = False, "to two steps of half float: the result is in a third colour space"
-            tolerance = np.abs(wanted) * 2.0**-9 + 1e-5
+            share, constant = _CONVERTED_TOLERANCE
+            tolerance = np.abs(wanted) * share + constant
         count, largest = count_changed_outside(shown, wanted, matte, tolerance)
         return count, largest * 255.0
 
 
 class _PairMeasurer:
-    """The frames of a pair in order, measured as they pass. `lost` and `target_lost` fill up meanwhile."""
+    """Measures the frames of a pair in order; `lost` and `target_lost` fill up meanwhile."""
 
     def __init__(
         self,
@@ -328,6 +362,7 @@ class _PairMeasurer:
         self._window = Window(0, 0, 0, 0)
 
     def measure_pairs(self) -> Iterator[FramePair]:
+        """Yields each frame, measured."""
         total = len(self._frame_numbers)
         for done, (number, read) in enumerate(
             read_ahead(self._pair.read_frame, self._frame_numbers, workers=1, ahead=2), start=1
@@ -340,12 +375,12 @@ class _PairMeasurer:
             self._on_event(Event("evaluate", self._pair.result.name, done, total, number))
             yield frame
 
-    def _measure_pair(self, number: int, target: Plate, result: Plate, matte: np.ndarray | None) -> FramePair:
+    def _measure_pair(self, number: int, target: Plate, result: Plate, matte: AnyArray | None) -> FramePair:
         pair, space = self._pair, self._pair.resolve_result_space(result)
         window, wanted, face = self._find_target_face(target, _read_face_hint(result))
         shown = pair.crop_to_srgb8(result, space, window)
         found = self._gauge.measure_again(shown, face) if face is not None else None
-        mixed = matte[compute_slices(window, target.data_window)].astype(np.float32) if matte is not None else None
+        mix_matte = matte[compute_slices(window, target.data_window)].astype(np.float32) if matte is not None else None
         if matte is None:
             matte = np.zeros(target.pixels.shape[:2], bool)
             if face is not None:
@@ -361,13 +396,16 @@ class _PairMeasurer:
             changed,
             target.pixel_aspect,
             (window.x, window.y),
-            mixed,
+            mix_matte,
             self._seconds.get(number + pair.offset, math.nan),
         )
 
-    def _find_target_face(self, target: Plate, hint: Box | None) -> tuple[Window, np.ndarray, MeasuredFace | None]:
-        """A window of the plate, its pixels as sRGB, and the target's face in them. The window stays where it is
-        while the face is well inside. Only when the face is not there, the whole plate is looked at."""
+    def _find_target_face(self, target: Plate, hint: Box | None) -> tuple[Window, Image8, MeasuredFace | None]:
+        """A window of the plate, its pixels as sRGB, and the target's face in them.
+
+        The window stays where it is while the face is well inside. The whole plate is searched only if the face is not
+        in the window.
+        """
         pair, gauge, whole = self._pair, self._gauge, target.data_window
         if self._last_face is not None:
             if not self._is_well_inside(self._last_face, whole):
@@ -393,15 +431,15 @@ class _PairMeasurer:
         return self._window.contains(_expand_box(self._gauge.compute_box(face), _MIN_CROP_SCALE).intersect(whole))
 
 
-def _expand_box(box: Box, share: float) -> Window:
-    """The window about a box that is larger by the factor `share`."""
+def _expand_box(box: Box, factor: float) -> Window:
+    """The window around a box that is larger by `factor`."""
     x, y, width, height = box
-    left, top = math.floor(x + width / 2 - share * width / 2), math.floor(y + height / 2 - share * height / 2)
-    return Window(left, top, math.ceil(share * width), math.ceil(share * height))
+    left, top = math.floor(x + width / 2 - factor * width / 2), math.floor(y + height / 2 - factor * height / 2)
+    return Window(left, top, math.ceil(factor * width), math.ceil(factor * height))
 
 
 def _shift_face(face: MeasuredFace, window: Window, sign: int) -> MeasuredFace:
-    """The face from a window's array to the plate (sign 1) or back (-1)."""
+    """The face moved from a window's array to the plate (sign 1) or back (-1)."""
     dx, dy = sign * window.x, sign * window.y
     x, y, width, height = face.place.box
     place = replace(face.place, box=(x + dx, y + dy, width, height))
@@ -409,7 +447,7 @@ def _shift_face(face: MeasuredFace, window: Window, sign: int) -> MeasuredFace:
 
 
 def _read_face_hint(result: Plate) -> Box | None:
-    """Where the result says that its face is, in plate coordinates."""
+    """Where the result's metadata places its face, in plate coordinates."""
     try:
         x, y, width, height = (float(value) for value in str(result.metadata.get(META_FACE, "")).split())
     except ValueError:
@@ -423,11 +461,14 @@ def _shift_hint(hint: Box | None, window: Window) -> Box | None:
 
 def measure_source_descriptors(
     sources: Sequence[ClipInput], config: ColourConfig, folder: Path | None, on_event: EventListener = ignore_event
-) -> list[np.ndarray]:
-    """dlib's descriptors (128,) of the source's face in up to 40 frames, evenly spread over all clips in turn.
+) -> list[Descriptor]:
+    """Measures the source's face in up to 40 frames, evenly spread over all clips in turn.
 
-    The largest face of each frame counts, if it is the same person as in most frames. What was measured before is
-    not read again.
+    The largest face of each frame counts, if it is the same person as in most frames. Frames whose measurement is
+    cached are not read again.
+
+    Returns:
+        dlib's descriptors, (128,) each.
     """
     frames = [(source, frame) for source in sources for frame in source.sequence.frames]
     picked = [frames[index] for index in sample_evenly(len(frames), MAX_SOURCE_FRAMES)]
@@ -439,15 +480,15 @@ def measure_source_descriptors(
             found.append(face[-128:])
     if not found:
         return []
-    apart = np.linalg.norm(np.array(found)[:, None] - np.array(found)[None], axis=2)
-    middle = int(np.median(apart, axis=1).argmin())
-    return [face for face, away in zip(found, apart[middle], strict=True) if away < SAME_PERSON_DISTANCE]
+    distances = np.linalg.norm(np.array(found)[:, None] - np.array(found)[None], axis=2)
+    middle = int(np.median(distances, axis=1).argmin())
+    return [face for face, distance in zip(found, distances[middle], strict=True) if distance < SAME_PERSON_DISTANCE]
 
 
-def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, folder: Path | None) -> np.ndarray:
-    """The numbers of a source frame's largest face, as FaceGauge keeps them; empty without one."""
+def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, folder: Path | None) -> Vector:
+    """Packed values of a source frame's largest face, as FaceGauge caches them; empty if there is none."""
 
-    def measure() -> np.ndarray:
+    def measure() -> Vector:
         plate = source.sequence.read(frame)
         check_rgb(plate, str(source.sequence.get_frame_path(frame)))
         pixels = config.to_srgb8(plate.get(*RGB), source.space)
@@ -461,5 +502,5 @@ def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, fo
 
 
 def _to_json_number(value: float) -> float | None:
-    """A number that JSON has."""
+    """The number rounded; None if it is not finite, which JSON cannot hold."""
     return round(float(value), 6) if math.isfinite(value) else None

@@ -4,7 +4,7 @@ The paper's protocol (FSGAN, arXiv 1908.05932, section 5: identity, SSIM, Euler 
 descriptor, and what a compositor asks beyond it: flicker, sharpness, pixels changed outside the matte, lost faces.
 
 Pictures are uint8 RGB (height, width, 3), display-referred sRGB. Landmarks are float64 (68, 2) in array pixels, x then
-y, the centre of the upper left pixel at (0, 0). A figure that cannot be taken (no face) is NaN; means leave NaN out.
+y, the centre of the upper left pixel at (0, 0). A metric that cannot be measured (no face) is NaN; means leave NaN out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from fsgan_core.evaluation.edge import compute_edge_difference
 from fsgan_core.faces.identity import compare_descriptors
 from fsgan_core.faces.measure import FaceGauge, MeasuredFace
 from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mask, Matte, Plane, Points, Points68, Vector
+from fsgan_core.runtime.memory import register_cache
 from fsgan_core.runtime.sampling import sample_evenly
 
 __all__ = [
@@ -45,20 +47,32 @@ __all__ = [
 ]
 
 MAX_SOURCE_FRAMES = 40
-"""Source frames that an identity is compared with."""
+"""Source frames that an identity is compared with, at most."""
 SSIM_SIDE = 256
 """Side in pixels of the face crop for SSIM."""
 SSIM_MARGIN = 1.2
 """The crop's side over the longer side of the landmarks' box."""
 FOREHEAD_SHARE = 0.25
-"""How far above the brows the face region reaches, over the distance from chin to brows."""
+"""How far the face region reaches above the brows, over the distance from chin to brows."""
 OUTSIDE_MARGIN = 0.15
-"""Without a matte, the face region grown by this share of its size counts as what may have changed."""
+"""Without a matte, the face region grown by this share of its size is what may have changed."""
+_MIN_EYE_DISTANCE = 1e-6  # pixels; keeps relative distances finite
+_MIN_VARIANCE = 1e-6  # of the Laplacian of a flat face; keeps the sharpness ratio finite
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One kind of number. scale: what it is multiplied by to be shown in `unit`. better: which way is good."""
+    """One kind of measurement.
+
+    Attributes:
+        name: Key in `Evaluation.metrics` and in JSON.
+        label: Name for people.
+        meaning: What it says, for people.
+        unit: Unit of the shown number.
+        scale: Factor from the value to the shown number.
+        digits: Decimals of the shown number.
+        better: Which way is good: "low", "high" or "" for neither.
+    """
 
     name: str
     label: str
@@ -108,14 +122,21 @@ EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced")
 """Also measured: both terms of the flicker, and the share of the face's pixels that differ from the target at all."""
 
 
-def compute_luma(rgb8: np.ndarray) -> np.ndarray:
-    """float32 (height, width), 0..255: Rec. 709 luma of 8-bit sRGB values."""
+def compute_luma(rgb8: Image8) -> Plane:
+    """Computes the Rec. 709 luma of 8-bit sRGB values, float32 (height, width), 0..255."""
     return rgb8.astype(np.float32) @ LUMA_WEIGHTS
 
 
-def compute_face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """float64 (n, 2): hull of the landmarks, reaching up over part of the forehead, grown about its centre by the
-    share `margin` of its size."""
+def compute_face_hull(landmarks: Points68, margin: float = 0.0) -> Points:
+    """Computes the hull of the landmarks, extended over part of the forehead.
+
+    Args:
+        landmarks: Array pixels.
+        margin: Share of its size by which the hull is grown about its centre.
+
+    Returns:
+        float64 (n, 2), array pixels.
+    """
     brows, chin = landmarks[BROWS], landmarks[CHIN]
     points = np.concatenate([landmarks, brows + (brows.mean(axis=0) - chin) * FOREHEAD_SHARE])
     centre = points.mean(axis=0)
@@ -123,56 +144,79 @@ def compute_face_hull(landmarks: np.ndarray, margin: float = 0.0) -> np.ndarray:
     return np.asarray(cv2.convexHull(grown.astype(np.float32))[:, 0], np.float64)
 
 
-def compute_face_region(landmarks: np.ndarray, shape: tuple[int, int], margin: float = 0.0) -> np.ndarray:
-    """bool (height, width): the inside of `face_hull`."""
+def compute_face_region(landmarks: Points68, shape: tuple[int, int], margin: float = 0.0) -> Mask:
+    """Fills the hull of `compute_face_hull` in a picture of `shape` (height, width)."""
     mask = np.zeros(shape, np.uint8)
     cv2.fillConvexPoly(mask, np.rint(compute_face_hull(landmarks, margin)).astype(np.int32), 1)
     return mask.astype(bool)
 
 
-def compute_identity_distance(descriptor: np.ndarray, sources: Sequence[np.ndarray]) -> float:
-    """Euclidean distance to the nearest of the sources (each (128,)); NaN without any. Below 0.6 dlib calls two
-    pictures the same person."""
+def compute_identity_distance(descriptor: Descriptor, sources: Sequence[Descriptor]) -> float:
+    """Computes the Euclidean distance to the nearest of the sources' descriptors; NaN without any.
+
+    Below 0.6 dlib calls two pictures the same person.
+    """
     return min((compare_descriptors(descriptor, source) for source in sources), default=float("nan"))
 
 
 def compute_euler_error(result: Sequence[float], target: Sequence[float]) -> float:
-    """Mean absolute difference of yaw, pitch and roll, degrees."""
+    """Computes the mean absolute difference of yaw, pitch and roll, in degrees.
+
+    >>> compute_euler_error((10, 0, 179), (4, 0, -179))
+    2.6666666666666665
+    """
     difference = (np.asarray(result) - np.asarray(target) + 180.0) % 360.0 - 180.0
     return float(np.abs(difference).mean())
 
 
-def compute_landmark_error(result: np.ndarray, target: np.ndarray, pixel_aspect: float = 1.0) -> float:
-    """Mean distance of the 68 points over the distance of the target's outer eye corners; 0.01 is one percent."""
+def compute_landmark_error(result: Points68, target: Points68, pixel_aspect: float = 1.0) -> float:
+    """Computes the mean distance of the 68 points over the distance of the target's outer eye corners.
+
+    Returns:
+        0.01 is one percent.
+    """
     square = np.array([pixel_aspect, 1.0])
     right, left = OUTER_EYE_CORNERS
     eyes = float(np.linalg.norm((target[right] - target[left]) * square))
-    return float(np.linalg.norm((result - target) * square, axis=1).mean() / max(eyes, 1e-6))
+    return float(np.linalg.norm((result - target) * square, axis=1).mean() / max(eyes, _MIN_EYE_DISTANCE))
 
 
-def compute_flicker(before: np.ndarray, now: np.ndarray, after: np.ndarray, region: np.ndarray) -> float:
-    """Mean of |before - 2 now + after| inside `region` (bool), in the unit of the pictures; NaN for an empty one."""
+def compute_flicker(before: Plane, now: Plane, after: Plane, region: Mask) -> float:
+    """Computes the mean of |before - 2 now + after| inside `region`, in the unit of the pictures; NaN if it is empty.
+
+    >>> steady, flash = np.zeros((1, 2)), np.full((1, 2), 3.0)
+    >>> compute_flicker(steady, flash, steady, np.array([[True, False]]))
+    6.0
+    """
     if not region.any():
         return float("nan")
     return float(np.abs(before[region] - 2.0 * now[region] + after[region]).mean())
 
 
-def compute_sharpness(picture: np.ndarray, region: np.ndarray) -> float:
-    """Variance of the Laplacian of `picture` (height, width) inside `region`; NaN for an empty one."""
+def compute_sharpness(picture: AnyArray, region: Mask) -> float:
+    """Computes the variance of the Laplacian of `picture` (height, width) inside `region`; NaN if it is empty."""
     if not region.any():
         return float("nan")
     return float(cv2.Laplacian(picture.astype(np.float32), cv2.CV_32F)[region].var())
 
 
 def compute_symmetric_ratio(ratio: float) -> float:
-    """The factor that `ratio` is away from 1, either way: 0.25 and 4 both give 4; 0 gives infinity."""
+    """Computes by which factor `ratio` is off 1, either way; 0 gives infinity.
+
+    >>> compute_symmetric_ratio(0.25), compute_symmetric_ratio(4.0)
+    (4.0, 4.0)
+    """
     if np.isnan(ratio):
         return float("nan")
     return max(ratio, 1.0 / ratio) if ratio > 0.0 else float("inf")
 
 
-def compute_ssim(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray, pixel_aspect: float = 1.0) -> float:
-    """SSIM of the two pictures on the square around `landmarks`, resized to 256 pixels; 1 is equal."""
+def compute_ssim(result: Image8, target: Image8, landmarks: Points68, pixel_aspect: float = 1.0) -> float:
+    """Computes the structural similarity of two pictures on the square around the landmarks, resized to 256 pixels.
+
+    Returns:
+        Up to 1, which is equal.
+    """
     from skimage.metrics import structural_similarity as ssim
 
     points = landmarks * (pixel_aspect, 1.0)
@@ -183,8 +227,8 @@ def compute_ssim(result: np.ndarray, target: np.ndarray, landmarks: np.ndarray, 
     return float(ssim(*crops, channel_axis=2, data_range=255))
 
 
-def _crop_square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_aspect: float) -> np.ndarray:
-    """The square at `corner` (square pixels) as (256, 256, 3); black outside the picture, averaged when shrinking."""
+def _crop_square(picture: Image8, corner: Vector, side: float, pixel_aspect: float) -> AnyArray:
+    """The square at `corner` (square pixels) as (256, 256, 3); black outside the picture, averaged when it shrinks."""
     columns, rows = max(1, round(side / pixel_aspect)), max(1, round(side))
     x, y = round(float(corner[0]) / pixel_aspect), round(float(corner[1]))
     height, width = picture.shape[:2]
@@ -197,15 +241,26 @@ def _crop_square(picture: np.ndarray, corner: np.ndarray, side: float, pixel_asp
 
 
 def count_changed_outside(
-    result: np.ndarray, target: np.ndarray, matte: np.ndarray, tolerance: np.ndarray | float = 0.0
+    result: AnyArray, target: AnyArray, matte: AnyArray, tolerance: AnyArray | float = 0.0
 ) -> tuple[int, float]:
-    """How many pixels differ where `matte` (height, width) is zero, and the largest difference there.
+    """Counts the pixels that differ where the matte is zero.
 
-    result, target: (height, width, 3), any type; NaN in the same place is equal. tolerance: differences up to this
-    (a number, or per value) are none.
+    Args:
+        result: (height, width, 3), any dtype; NaN in the same place counts as equal.
+        target: Of the same shape.
+        matte: (height, width).
+        tolerance: Differences up to this are none; a number, or one for each value.
+
+    Returns:
+        How many pixels differ, and the largest difference.
+
+    >>> before, after = np.zeros((2, 2, 3)), np.zeros((2, 2, 3))
+    >>> after[0] = 0.5
+    >>> count_changed_outside(after, before, matte=np.array([[1.0, 0.0], [0.0, 0.0]]))
+    (1, 0.5)
     """
     outside = matte <= 0
-    # Most pixels are equal: the costly comparison is made for the others alone.
+    # Most pixels are equal; only the others get the costly comparison.
     unlike = result != target
     differs = (unlike[..., 0] | unlike[..., 1] | unlike[..., 2]) & outside
     a, b = result[differs].astype(np.float64), target[differs].astype(np.float64)
@@ -218,7 +273,11 @@ def count_changed_outside(
 
 
 def nanmean(values: Iterable[float]) -> float:
-    """The mean without NaN; NaN when nothing is left."""
+    """Computes the mean without NaN; NaN if nothing is left.
+
+    >>> nanmean([1.0, float("nan"), 3.0])
+    2.0
+    """
     kept = [value for value in values if not np.isnan(value)]
     return float(np.mean(kept)) if kept else float("nan")
 
@@ -228,32 +287,45 @@ def nanmean(values: Iterable[float]) -> float:
 
 @dataclass(frozen=True)
 class FramePair:
-    """One frame of target and result, in the same array pixels, with what was found in them.
+    """One frame of target and result, in the same array pixels, with the faces found in them.
 
-    changed: pixels changed outside the matte, and the largest change; NaN when not taken. origin: where the arrays'
-    upper left pixel lies, (x, y); frames may be cut out differently. matte: float32 (h, w), what was mixed by, if it
-    is known. seconds: that the frame took to render; NaN when nobody said.
+    Attributes:
+        number: Frame number.
+        target: The frame that was changed.
+        result: The frame with the new face.
+        target_face: None if there is none.
+        result_face: None if there is none.
+        outside_change: Pixels changed outside the matte, and the largest change; NaN if not measured.
+        pixel_aspect: Width of a pixel over its height.
+        origin: Where the upper left pixel of the arrays lies, (x, y); frames may be cut out differently.
+        matte: The matte that was mixed with, if it is known.
+        seconds: Time that the frame took to render; NaN if unknown.
     """
 
     number: int
-    target: np.ndarray
-    result: np.ndarray
+    target: Image8
+    result: Image8
     target_face: MeasuredFace | None
     result_face: MeasuredFace | None
     outside_change: tuple[float, float] = (float("nan"), float("nan"))
     pixel_aspect: float = 1.0
     origin: tuple[int, int] = (0, 0)
-    matte: np.ndarray | None = None
+    matte: Matte | None = None
     seconds: float = float("nan")
 
 
 def compute_metrics(
-    frames: Iterable[FramePair], sources: Sequence[np.ndarray], step: int = 1
+    frames: Iterable[FramePair], sources: Sequence[Descriptor], step: int = 1
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """(number, figures by name) of each frame, in order; holds three frames at a time.
+    """Measures frames in order, holding three at a time.
 
-    sources: descriptors of the source. step: the distance of frame numbers that flicker is taken over; a frame
-    without both neighbours has none. The names in EXTRA come beside those in FIGURES.
+    Args:
+        frames: In order.
+        sources: Descriptors of the source.
+        step: Difference of frame numbers that flicker is measured over; a frame without both neighbours has no flicker.
+
+    Yields:
+        Frame number, and the values by name of METRICS and EXTRA_METRIC_NAMES.
     """
     before: FramePair | None = None
     now: FramePair | None = None
@@ -266,7 +338,7 @@ def compute_metrics(
 
 
 def _compute_frame_metrics(
-    before: FramePair | None, now: FramePair, after: FramePair | None, sources: Sequence[np.ndarray], step: int
+    before: FramePair | None, now: FramePair, after: FramePair | None, sources: Sequence[Descriptor], step: int
 ) -> dict[str, float]:
     row = dict.fromkeys((*METRIC_NAMES, *EXTRA_METRIC_NAMES), float("nan"))
     row["outside"], row["outside_max"] = now.outside_change
@@ -295,7 +367,9 @@ def _compute_frame_metrics(
     if shown is None or wanted is None:
         return row
     row["replaced"] = float((shown != wanted).any(axis=2)[region].mean())
-    ratio = compute_sharpness(compute_luma(shown), region) / max(compute_sharpness(compute_luma(wanted), region), 1e-6)
+    ratio = compute_sharpness(compute_luma(shown), region) / max(
+        compute_sharpness(compute_luma(wanted), region), _MIN_VARIANCE
+    )
     row["sharpness"], row["sharpness_off"] = ratio, compute_symmetric_ratio(ratio)
     if before is None or after is None or not after.number - now.number == now.number - before.number == step:
         return row
@@ -313,8 +387,8 @@ def _compute_frame_metrics(
     return row
 
 
-def _trim_region(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """The part of a region that is not empty, with a pixel around for the Laplacian, and its corner (x, y)."""
+def _trim_region(region: Mask) -> tuple[Mask, tuple[int, int]]:
+    """The part of a region that is not empty, with a pixel around it for the Laplacian, and its corner (x, y)."""
     rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
     if not len(rows):
         return region, (0, 0)
@@ -322,36 +396,50 @@ def _trim_region(region: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
     return region[y : rows[-1] + 2, x : columns[-1] + 2], (x, y)
 
 
-def _crop_region(picture: np.ndarray, corner: tuple[int, int], region: np.ndarray) -> np.ndarray | None:
-    """The part of a picture under `region`; None where the picture does not hold all of it."""
+def _crop_region(picture: Image8, corner: tuple[int, int], region: Mask) -> Image8 | None:
+    """The part of a picture under `region`; None if the picture does not hold all of it."""
     (x, y), (height, width) = corner, region.shape
     if x < 0 or y < 0 or x + width > picture.shape[1] or y + height > picture.shape[0]:
         return None
     return picture[y : y + height, x : x + width]
 
 
-@lru_cache(maxsize=8)
+_MAX_GAUGES = 8  # pixel aspects that measurements are remembered for
+
+
+@lru_cache(maxsize=_MAX_GAUGES)
 def get_shared_gauge(pixel_aspect: float = 1.0) -> FaceGauge:
-    """The process's own memory of measurements."""
+    """Returns the process's own gauge, which remembers its measurements, for a pixel aspect."""
     return FaceGauge(pixel_aspect=pixel_aspect)
 
 
+register_cache(get_shared_gauge.cache_clear)
+
+
 def evaluate_frames(
-    source_frames: Sequence[np.ndarray],
-    target_frames: Sequence[np.ndarray],
-    result_frames: Sequence[np.ndarray],
-    mattes: Sequence[np.ndarray] | None = None,
+    source_frames: Sequence[Image8],
+    target_frames: Sequence[Image8],
+    result_frames: Sequence[Image8],
+    mattes: Sequence[Matte] | None = None,
     pixel_aspect: float = 1.0,
     gauge: FaceGauge | None = None,
 ) -> dict[str, Any]:
-    """All figures of a swap, per frame and as means; the same pair again, with a new result, is faster.
+    """Measures a swap on pictures in memory. Another result of the same target is measured faster.
 
-    source_frames: of the person whose face is wanted; up to 40 of them, evenly spread, are measured. target_frames
-    and result_frames: the same frames, in order, of equal size. mattes: (height, width) per frame, above 0 where the
-    picture may have changed; without them the face's hull and a margin. pixel_aspect: of all frames, source's too.
+    Args:
+        source_frames: Frames of the person whose face is wanted; up to 40, evenly spread, are measured.
+        target_frames: In order.
+        result_frames: The same frames with the new face, of equal size.
+        mattes: One for each frame, above 0 where the picture may have changed; None takes the face's hull and a margin.
+        pixel_aspect: Width of a pixel over its height, of all frames, the source's too.
+        gauge: Measures the faces; None takes the process's own.
 
-    Returns {"frames": {figure: list}, "means": {figure: float}, "lost": indices without a face in the result,
-    "target_lost": the same of the target}. Raises FrameRangeError when the frames do not match.
+    Returns:
+        {"frames": {metric: list}, "means": {metric: float}, "lost": indices without a face in the result,
+        "target_lost": the same of the target}.
+
+    Raises:
+        FrameRangeError: The frames do not match in number or size.
     """
     if len(target_frames) != len(result_frames):
         raise FrameRangeError(
@@ -359,7 +447,7 @@ def evaluate_frames(
             "give the same frames of both"
         )
     gauge = get_shared_gauge(pixel_aspect) if gauge is None else gauge
-    sources: list[np.ndarray] = []
+    sources: list[Descriptor] = []
     last: MeasuredFace | None = None
     for index in sample_evenly(len(source_frames), MAX_SOURCE_FRAMES):
         face = gauge.follow(source_frames[index], last)
@@ -378,7 +466,7 @@ def evaluate_frames(
             last = face or last
             found = gauge.measure_again(result, face) if face is not None else None
             given = mattes[index] if mattes is not None else None
-            matte = given
+            matte: AnyArray | None = given
             if matte is None and face is not None:
                 matte = compute_face_region(face.landmarks, target.shape[:2], OUTSIDE_MARGIN)
             changed = count_changed_outside(result, target, np.zeros(target.shape[:2]) if matte is None else matte)

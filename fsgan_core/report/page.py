@@ -70,14 +70,14 @@ def make_render_page(
     if evaluation is not None:
         rows = [
             (
-                figure.label,
-                _format_number(evaluation.means[figure.name] * figure.scale, figure.digits),
-                figure.unit,
-                figure.meaning,
+                metric.label,
+                _format_number(evaluation.means[metric.name] * metric.scale, metric.digits),
+                metric.unit,
+                metric.meaning,
             )
-            for figure in METRICS
+            for metric in METRICS
         ]
-        sections.append(PageSection("Measured", evaluation.notes, (("figure", "mean", "unit", "what it is"), *rows)))
+        sections.append(PageSection("Measured", evaluation.notes, (("metric", "mean", "unit", "meaning"), *rows)))
     return ReportPage(
         f"{result.command.capitalize()}: {Path(result.output).name}",
         tuple(sections),
