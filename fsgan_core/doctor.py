@@ -1,4 +1,4 @@
-"""What is installed and what works here: packages, engines, devices, colour, folders. Finds out, changes nothing."""
+"""What is installed and what works here: packages, engines, devices, colour, folders. Changes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OPTIONAL_PACKAGES = ("torch", "face-alignment")
 
 
 def examine_installation() -> dict[str, Any]:
-    """Plain data for JSON. `ok` is False when a swap could not run here."""
+    """Examines the installation; returns plain data for JSON. `ok` is False if a swap cannot run here."""
     packages = {name: _find_version(name) for name in PACKAGES}
     found: dict[str, Any] = {
         "fsgan": __version__,
@@ -59,11 +59,11 @@ def examine_installation() -> dict[str, Any]:
     broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL_PACKAGES]
     problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
     problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
-    said = ("", *found["weights"].get("damaged", ()))
+    reported = ("", *found["weights"].get("damaged", ()))
     problems += [
         f"{part}: {found[part]['error']}"
         for part in ("engines", "weights", "faces", "devices", "colour", "cache")
-        if found[part].get("error", "") not in said
+        if found[part].get("error", "") not in reported
     ]
     problems += [
         f"no engine for {stage}" for stage, rows in found["engines"].items() if stage != "error" and all(rows.values())
@@ -72,7 +72,7 @@ def examine_installation() -> dict[str, Any]:
 
 
 def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
-    """`examine`'s findings for a person."""
+    """Describes the findings of `examine_installation` for a person, line by line."""
     yield f"fsgan {found['fsgan']}, Python {found['python']} ({found['executable']})"
     yield f"{found['system']}, {found['processors']} processors"
     yield "packages:"
@@ -112,7 +112,7 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _suggest_repairs(found: Mapping[str, Any]) -> str:
-    """What solves the problems, beyond what each says itself."""
+    """What solves the problems, beyond what each message says itself."""
     ways = []
     if any(version is None and name not in OPTIONAL_PACKAGES for name, version in found["packages"].items()):
         ways.append("python3 install.py")
@@ -128,10 +128,10 @@ def _find_version(package: str) -> str | None:
         return None
 
 
-def _try_check(question: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The answer, or {"error": ...}: whatever is broken here, the rest shall still be said."""
+def _try_check(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer, or {"error": ...}: whatever is broken here, the rest is still reported."""
     try:
-        return question()
+        return check()
     except Exception as error:
         return {"error": str(error) if isinstance(error, FsganError) else f"{type(error).__name__}: {error}"}
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import RGB
-from fsgan_core.contract.shot import Clip, Stages
+from fsgan_core.contract.shot import Clip, ClipLike, Stages, to_clip
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
+from fsgan_core.runtime.arrays import Matte
 
 if TYPE_CHECKING:
     from fsgan_core.plates.sequence import FrameSequence as FrameSequence
@@ -26,7 +27,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClipInput:
-    """An opened clip with the colour space of its pixels. channel: the one channel wanted of a hold-out, or ""."""
+    """An opened clip and the colour space of its pixels.
+
+    Attributes:
+        clip: The clip as the user named it.
+        sequence: Its frames.
+        space: Colour space.
+        channel: The channel to read of a hold-out, or "".
+    """
 
     clip: Clip
     sequence: FrameSequence
@@ -35,13 +43,24 @@ class ClipInput:
 
     @property
     def name(self) -> str:
+        """Short name, for logs."""
         return self.sequence.name
 
 
 @dataclass(frozen=True)
 class JobInputs:
-    """Everything that a job reads. working: the scene-linear space of the stages' pictures.
-    output_space: the space of the final picture."""
+    """Everything that a job reads.
+
+    Attributes:
+        stages: Parameters of the stages.
+        config: OCIO config.
+        sources: Clips of the person whose face is wanted.
+        target: The clip to change.
+        holdout: Matte of what must stay as it is, or None.
+        working_space: Scene-linear space of the stages' pictures.
+        output_space: Space of the final picture.
+        device: Where networks run, such as "cpu" or "cuda".
+    """
 
     stages: Stages
     config: ColourConfig
@@ -53,8 +72,19 @@ class JobInputs:
     device: str
 
 
-def open_input(clip: Clip, config: ColourConfig, missing: str = "error") -> ClipInput:
-    """Raises PlateError, FrameRangeError or ColourError."""
+def open_input(clip: ClipLike, config: ColourConfig, missing: str = "error") -> ClipInput:
+    """Opens a clip and resolves its colour space.
+
+    Args:
+        clip: The clip, or just its path or pattern.
+        config: OCIO config.
+        missing: What a frame without a file means: "error", "hold" or "skip".
+
+    Raises:
+        PlateError: There are no files, or they cannot be read.
+        ColourError: The colour space is unknown.
+    """
+    clip = to_clip(clip)
     sequence = open_clip(clip, missing)
     return ClipInput(clip, sequence, config.resolve_space(clip.colorspace, clip.path, sequence.kind))
 
@@ -68,10 +98,21 @@ def open_inputs(
     output_colorspace: str = "",
     device: str = "cpu",
 ) -> JobInputs:
-    """Opens every clip. The working space is the target's own where that is scene-linear, else the config's role
-    scene_linear; the final picture is in `output_colorspace`, empty: the working space.
+    """Opens the clips of a job.
 
-    Raises PlateError, FrameRangeError, ColourError.
+    The working space is the target's own if that is scene-linear, else the config's role scene_linear.
+
+    Args:
+        sources: Clips of the person whose face is wanted.
+        target: The clip to change.
+        stages: Parameters of the stages.
+        holdout: Matte of what must stay as it is.
+        output_colorspace: Space of the final picture; empty takes the working space.
+        device: Where networks run, such as "cpu" or "cuda".
+
+    Raises:
+        PlateError: A clip has no files, or they cannot be read.
+        ColourError: A colour space is unknown.
     """
     config = open_config(stages.colour.config)
     opened = open_input(target, config, stages.output.missing)
@@ -93,16 +134,28 @@ def open_inputs(
 
 
 def check_rgb(plate: Plate, what: str) -> None:
-    """Raises PlateError for a plate without red, green and blue."""
+    """Checks that a plate has red, green and blue.
+
+    Args:
+        plate: The plate.
+        what: Its name, for the message.
+
+    Raises:
+        PlateError: A channel is missing.
+    """
     if any(name not in plate.channels for name in RGB):
         raise PlateError(
             f"{what} has no R, G and B; it has {', '.join(plate.channels) or 'no channels'}. "
-            "Choose another part, or shuffle the layer that is wanted into rgb."
+            "Choose another part, or shuffle the layer that you want into rgb."
         )
 
 
 def read_first_readable(clip_input: ClipInput, frames: Iterable[int]) -> Plate:
-    """The first frame that can be read and has RGB. Raises the first frame's error when none can."""
+    """Reads the first frame that can be read and has RGB.
+
+    Raises:
+        PlateError: No frame can be read; the error is that of the first frame.
+    """
     first: PlateError | None = None
     for frame in frames:
         try:
@@ -115,7 +168,7 @@ def read_first_readable(clip_input: ClipInput, frames: Iterable[int]) -> Plate:
 
 
 def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
-    """`clip.part` may name a part or view of the file, or one of its channels."""
+    """Opens a hold-out; `clip.part` may name a part or view of the file, or one of its channels."""
     item = open_input(clip, config)
     first = item.sequence.frames[0]
     try:
@@ -135,16 +188,18 @@ def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
 
 
 def get_holdout_frame(clip_input: ClipInput, frame: int) -> int:
-    """The hold-out's frame for a frame of the target: its own number, or the only one there is."""
+    """Returns the hold-out's frame for a frame of the target: the same number, or the only one there is."""
     frames = clip_input.sequence.frames
     return frames[0] if len(frames) == 1 else frame
 
 
-def read_holdout_matte(clip_input: ClipInput, frame: int, region: Window) -> np.ndarray:
-    """The artist's matte on the region, float32 (h, w) in 0..1, 1 where the plate stays as it is.
+def read_holdout_matte(clip_input: ClipInput, frame: int, region: Window) -> Matte:
+    """Reads the artist's matte on the region: 1 where the plate stays as it is.
 
-    The named channel, else alpha, else the first channel. Outside the file's data window it is 0.
-    Raises PlateError for a frame that is missing or unreadable.
+    It is the named channel, else alpha, else the first channel. Outside the file's data window it is 0.
+
+    Raises:
+        PlateError: The frame is missing or unreadable.
     """
     plate = clip_input.sequence.read(get_holdout_frame(clip_input, frame))
     channel = clip_input.channel or ("A" if "A" in plate.channels else plate.channels[0])

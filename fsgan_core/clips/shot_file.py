@@ -1,7 +1,7 @@
 """Shot files: TOML on disk to `contract.shot.Shot` and back.
 
-In a shot file a relative path starts at the folder that holds the shot file, so that a job's folder can be
-moved as a whole and any machine can start the render from any working directory.
+In a shot file a relative path starts at the folder that holds the shot file, so that a job's folder can be moved as a
+whole and any machine can start the render from any working directory.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from fsgan_core.runtime.atomic import write_atomically
 __all__ = ["format_shot", "load_shot", "parse_shot", "save_shot"]
 
 SHOT_HEADER = """\
-# An FSGAN shot. What is not written here is at its default: `fsgan params` lists every parameter.
+# An FSGAN shot. Parameters that are not written here have their defaults: `fsgan params` lists them all.
 # Render it with: fsgan render {name}
 """
 
 
 def load_shot(path: Path | str) -> Shot:
-    """The shot in a TOML file, its relative paths resolved against the file's folder.
+    """Reads a shot file; relative paths are resolved against the file's folder.
 
-    Raises ShotError (missing, unreadable, not TOML, unknown or contradictory keys) or ParameterError, naming the file.
+    Raises:
+        ShotError: The file is missing, unreadable or not TOML, or its keys are unknown or contradictory.
+        ParameterError: A parameter is out of range.
     """
     path = Path(path)
     try:
@@ -35,7 +37,7 @@ def load_shot(path: Path | str) -> Shot:
     except FileNotFoundError:
         raise ShotError(f"there is no shot file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ShotError(f"the shot file {path} cannot be read: {error}") from error
+        raise ShotError(f"cannot read the shot file {path}: {error}") from error
     try:
         shot = parse_shot(text)
     except FsganError as error:
@@ -45,7 +47,16 @@ def load_shot(path: Path | str) -> Shot:
 
 
 def parse_shot(text: str) -> Shot:
-    """The shot in TOML text, paths as they are written. Raises ShotError or ParameterError."""
+    r"""Parses TOML text as a shot; paths stay as they are written.
+
+    Raises:
+        ShotError: The text is not TOML, or its keys are unknown or contradictory.
+        ParameterError: A parameter is out of range.
+
+    >>> shot = parse_shot('target = "plate.####.exr"\nsource = "anna.mov"\n[output]\npath = "out.####.exr"\n')
+    >>> shot.target.path
+    'plate.####.exr'
+    """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -54,17 +65,20 @@ def parse_shot(text: str) -> Shot:
 
 
 def format_shot(shot: Shot, name: str = "shot.toml") -> str:
-    """The shot as TOML text, paths as they are; what equals its default is left out."""
+    """Formats a shot as TOML text, paths as they are; values equal to their defaults are left out."""
     import tomli_w
 
     return SHOT_HEADER.format(name=name) + "\n" + tomli_w.dumps(shot.to_dict())
 
 
 def save_shot(path: Path | str, shot: Shot) -> None:
-    """Writes the shot file, whole or not at all. Relative paths of `shot` are taken from the working directory;
-    what lies beside or below the shot file is written relative to it, the rest as an absolute path.
+    """Writes a shot file, whole or not at all.
 
-    Raises OutputError.
+    Relative paths of `shot` are taken from the working directory. Paths beside or below the shot file are written
+    relative to it, the rest as absolute paths.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     path = Path(path)
     folder = path.absolute().parent
@@ -83,7 +97,7 @@ def _is_absolute(given: str) -> bool:
 
 
 def _map_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
-    """The same shot, every path in it changed."""
+    """The same shot with every path changed."""
 
     def map_clip_paths(given: Clip) -> Clip:
         person = change(given.person) if "person_reference" in parse_person(given.person) else given.person

@@ -1,11 +1,11 @@
 """Tracks of a job's clips: from a track file, from the cache, or analysed now.
 
 What is analysed never depends on which frames are rendered, so that chunks of a shot agree bit for bit:
-- A target of up to WHOLE_CLIP frames is analysed whole. A longer one is cut into sections at frame numbers that are
-  multiples of SECTION; each section is analysed with OVERLAP frames more on either side (more than any smoothing
+- A target of up to MAX_WHOLE_CLIP frames is analysed whole. A longer one is cut into sections at frame numbers that are
+  multiples of SECTION_FRAMES. Each section is analysed with OVERLAP_FRAMES more on either side (more than any smoothing
   reaches), and only the sections that hold frames to be rendered are analysed.
-- A source of up to WHOLE_CLIP frames is analysed whole; of a longer one, every n-th frame, so that WHOLE_CLIP at most
-  are looked at.
+- A source of up to MAX_WHOLE_CLIP frames is analysed whole; of a longer one, every n-th frame, so that at most
+  MAX_WHOLE_CLIP are analysed.
 - A driver is analysed whole.
 """
 
@@ -30,6 +30,7 @@ from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.networks.weights.catalogue import is_allowed, resolve_allow
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_frames, select_frames
+from fsgan_core.runtime.arrays import Descriptor
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
@@ -49,20 +50,33 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 MAX_WHOLE_CLIP = 1500
+"""Frames up to which a clip is analysed whole."""
 SECTION_FRAMES = 1000
+"""Frames of a section of a longer clip."""
 OVERLAP_FRAMES = 100
+"""Frames that are analysed on either side of a section."""
+_DESCRIPTOR_DIGITS = 6  # of a reference still's descriptor, so that keys agree between machines
 
 
 @dataclass(frozen=True)
 class ClipSection:
-    """A part of a clip that is analysed as one. core: the frames that it answers for; frames: those looked at."""
+    """A part of a clip that is analysed as one.
+
+    Attributes:
+        core_frames: The frames whose faces come from this section.
+        frames: The frames that are analysed.
+    """
 
     core_frames: tuple[int, ...]
     frames: tuple[int, ...]
 
 
 def split_into_sections(available: Sequence[int]) -> tuple[ClipSection, ...]:
-    """The sections of a target by its available frames, in order; together their cores are all of them."""
+    """Splits a target by its available frames into sections, in order; their cores together are all frames.
+
+    >>> [section.core_frames[0] for section in split_into_sections(range(1001, 3001))]
+    [1001, 2000, 3000]
+    """
     available = tuple(available)
     if len(available) <= MAX_WHOLE_CLIP:
         return (ClipSection(available, available),)
@@ -76,7 +90,7 @@ def split_into_sections(available: Sequence[int]) -> tuple[ClipSection, ...]:
 
 
 def select_source_frames(available: Sequence[int]) -> tuple[int, ...]:
-    """Which frames of a source are analysed: all, or evenly spread ones of a very long clip."""
+    """Selects the frames of a source to analyse: all, or evenly spread ones of a very long clip."""
     step = -(-len(available) // MAX_WHOLE_CLIP)
     return tuple(available[::step])
 
@@ -84,11 +98,20 @@ def select_source_frames(available: Sequence[int]) -> tuple[int, ...]:
 def get_clip_track(
     clip_input: ClipInput, frames: tuple[int, ...], inputs: JobInputs, on_event: EventListener, *, of_target: bool
 ) -> Track:
-    """The track of these frames: the clip's own track file where the clip names one, else the one kept in the cache,
-    else made now (and kept).
+    """Gets the track of these frames: the track file that the clip names, else the cached one, else a new one.
 
-    Raises TrackError (track file), PlateError (no frame can be read), EngineError (detector not installed),
-    WeightsError (landmarks or pose by a network whose weights are not there or not allowed).
+    Args:
+        clip_input: The clip.
+        frames: Frames to analyse.
+        inputs: The job.
+        on_event: Called with progress.
+        of_target: Whether the clip is the target.
+
+    Raises:
+        TrackError: The track file is missing, broken or of another clip.
+        PlateError: No frame can be read.
+        EngineError: The detector is not installed.
+        WeightsError: Landmarks or pose need weights that are missing or not allowed.
     """
     if clip_input.clip.track:
         return _load_named_track(clip_input, inputs.stages.weights.allow)
@@ -116,8 +139,12 @@ def get_clip_track(
 
 
 def _load_named_track(clip_input: ClipInput, allow: str) -> Track:
-    """The track file that the clip names. Raises TrackError, also for a track of pictures of another size; WeightsError
-    for one that was made with weights whose licence is not allowed."""
+    """The track file that the clip names.
+
+    Raises:
+        TrackError: It cannot be read, or is of pictures of another size.
+        WeightsError: It was made with weights whose licence is not allowed.
+    """
     track = load_track(Path(clip_input.clip.track).expanduser())
     for used in track.weights:
         if not is_allowed(used.licence, allow):
@@ -145,10 +172,21 @@ def analyse_clip(
     of_target: bool,
     previous: Track | None = None,
 ) -> Track:
-    """`faces.analyse` on the frames that can be read; the others are logged and count as without a face (rendering
-    them fails later, each for itself). previous: a track whose manual overrides are kept.
+    """Analyses the frames that can be read, with `faces.analyse`.
 
-    Raises PlateError when no frame can be read, EngineError.
+    The others are logged and count as frames without a face; rendering them fails later, each for itself.
+
+    Args:
+        clip_input: The clip.
+        frames: Frames to analyse.
+        inputs: The job.
+        on_event: Called with progress.
+        of_target: Whether the clip is the target.
+        previous: A track whose manual overrides are kept.
+
+    Raises:
+        PlateError: No frame can be read.
+        EngineError: The detector is not installed.
     """
     start = time.perf_counter()
     params = resolve_person_params(clip_input, inputs, of_target)
@@ -184,33 +222,49 @@ def write_track(
     device: str = "cpu",
     on_event: EventListener = ignore_event,
 ) -> dict[str, Any]:
-    """Analyses a clip and writes its track file; corrections by hand in a track that is already there are kept.
+    """Analyses a clip and writes its track file; manual corrections in a track that is already there are kept.
 
-    frames: which to look at, empty: all. Returns what was found, as plain data for JSON. Raises PlateError,
-    FrameRangeError, TrackError (the file that is there is no track), OutputError.
+    Args:
+        clip: The clip.
+        output: Path of the track file, *.json.
+        stages: Parameters of the stages.
+        of_target: Whether the clip is the target.
+        frames: Frames to analyse; empty takes all.
+        device: Where networks run, such as "cpu" or "cuda".
+        on_event: Called with progress.
+
+    Returns:
+        A summary, as plain data for JSON.
+
+    Raises:
+        InputError: The output is not called .json.
+        PlateError: No frame can be read.
+        FrameRangeError: The frames are not in the clip.
+        TrackError: The file that is there is not a track.
+        OutputError: The file cannot be written.
     """
     inputs = open_inputs((), clip, stages, device=device)
-    item = inputs.target
+    clip_input = inputs.target
     if output.suffix.lower() != ".json":
-        raise InputError(f"the track {output} must be called .json")
-    wanted = select_frames(frames, item.sequence.frames, "skip")
+        raise InputError(f"the track {output} must have the suffix .json")
+    selected = select_frames(frames, clip_input.sequence.frames, "skip")
     previous = load_track(output) if output.exists() else None
     with limit_algebra_threads():
-        track = analyse_clip(item, wanted, inputs, on_event, of_target=of_target, previous=previous)
+        track = analyse_clip(clip_input, selected, inputs, on_event, of_target=of_target, previous=previous)
     save_track(output, track)
     people = [
         {
             "index": person.index,
             "frames": len(person.faces),
             "height": round(person.size, 1),
-            "missing": format_frames([frame for frame in wanted if frame not in person.faces]),
+            "missing": format_frames([frame for frame in selected if frame not in person.faces]),
         }
         for person in track.people
     ]
     return {
         "command": "analyse",
         "output": str(output),
-        "frames": len(wanted),
+        "frames": len(selected),
         "exposure": track.exposure,
         "detector": track.detector,
         "landmarks": track.landmarker,
@@ -250,14 +304,21 @@ def track_faces(
 
 
 def choose_person(clip_input: ClipInput, track: Track, inputs: JobInputs, *, of_target: bool) -> Person:
-    """Whom to work on in a clip. Raises NoFaceError (nobody there), TrackError (no such person)."""
+    """Chooses the person of a clip to work on.
+
+    Raises:
+        NoFaceError: The clip has no people.
+        TrackError: There is no such person.
+    """
     params = resolve_person_params(clip_input, inputs, of_target)
     return track.choose_person(params, _describe_reference_still(params, inputs))
 
 
 def resolve_person_params(clip_input: ClipInput, inputs: JobInputs, of_target: bool) -> AnalyseParams:
-    """[stages.analyse] with the choice of a person for this clip: its own; for a target, else, that of
-    [stages.analyse]; for a source, else, the largest face."""
+    """Resolves [stages.analyse] with the choice of a person for this clip.
+
+    The clip's own choice comes first. Otherwise a target takes that of [stages.analyse], a source the largest face.
+    """
     params = inputs.stages.analyse
     if not of_target:
         params = params.replace(**{name: getattr(AnalyseParams(), name) for name in _PERSON_FIELDS})
@@ -265,12 +326,12 @@ def resolve_person_params(clip_input: ClipInput, inputs: JobInputs, of_target: b
 
 
 def _get_given_exposure(inputs: JobInputs, of_target: bool) -> float | None:
-    """Stops that a person gave, for the target; a source's are always measured."""
+    """Stops that the user set for the target, or None; a source's are always measured."""
     return inputs.stages.colour.exposure if of_target else None
 
 
-def _describe_reference_still(params: AnalyseParams, inputs: JobInputs) -> np.ndarray | None:
-    """Descriptor of the reference still, where the choice of the person needs one."""
+def _describe_reference_still(params: AnalyseParams, inputs: JobInputs) -> Descriptor | None:
+    """Descriptor of the reference still, if the choice of the person needs one."""
     if params.person != "reference" or not params.person_reference:
         return None
     still = open_input(Clip(params.person_reference), inputs.config)
@@ -278,7 +339,7 @@ def _describe_reference_still(params: AnalyseParams, inputs: JobInputs) -> np.nd
         compute_reference_descriptor(
             still.sequence, inputs.config, AnalyseParams(), inputs.device, inputs.stages.weights.allow
         ),
-        6,
+        _DESCRIPTOR_DIGITS,
     )
 
 
@@ -300,9 +361,9 @@ class _ReadableClip:
             check_rgb(plate, str(self._clip_input.sequence.get_frame_path(frame)))
             return plate
         except PlateError as error:
-            log.warning("frame %d of %s is not analysed: %s", frame, self._clip_input.name, error)
+            log.warning("cannot analyse frame %d of %s: %s", frame, self._clip_input.name, error)
             self._on_event(Event("unread", self._clip_input.name, 0, 0, frame, message=str(error)))
         if self._blank_plate is None:
-            shown = read_first_readable(self._clip_input, self.frames)
-            self._blank_plate = replace(shown, pixels=np.zeros_like(shown.pixels), integers={})
+            readable = read_first_readable(self._clip_input, self.frames)
+            self._blank_plate = replace(readable, pixels=np.zeros_like(readable.pixels), integers={})
         return self._blank_plate

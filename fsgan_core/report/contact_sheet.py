@@ -1,6 +1,6 @@
-"""What a person looks at after a render: a contact sheet, a preview movie, a page on what was done.
+"""The pictures of a report: a contact sheet and a preview movie.
 
-Pictures here are uint8 RGB, sRGB. `looks` brings frames of target and result there; the rest only lays them out.
+Pictures here are uint8 RGB, sRGB. `read_before_after` brings frames of target and result there; the rest lays them out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, R
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Plate
+from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.atomic import explain_os_error, make_folder, write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 
@@ -54,26 +55,48 @@ _CODECS = (("mp4v", ".mp4"), ("vp09", ".mp4"), ("MJPG", ".avi"))
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """One frame before and after: uint8 (height, width, 3) of equal size. box: the face, (x, y, width, height) in
-    array pixels. flags: what the render noted."""
+    """One frame before and after.
+
+    Attributes:
+        number: Frame number.
+        before: Frame of the target.
+        after: Frame of the result, of equal size.
+        face_box: The face, (x, y, width, height) in array pixels, or None.
+        flags: Flags that the render set on the frame.
+    """
 
     number: int
-    before: np.ndarray
-    after: np.ndarray
+    before: Image8
+    after: Image8
     face_box: Box | None = None
     flags: str = ""
 
 
 def pick_even_frames(frames: Sequence[int], count: int = SHEET_FRAMES) -> list[int]:
-    """Up to `count` of the frames, evenly spread, first and last among them."""
+    """Picks up to `count` of the frames, evenly spread, first and last among them.
+
+    >>> pick_even_frames(range(1001, 1011), 4)
+    [1001, 1004, 1007, 1010]
+    """
     return [frames[place] for place in sample_evenly(len(frames), count)]
 
 
 def read_before_after(
     target: ClipInput, result: ClipInput, frames: Iterable[int], config: ColourConfig, exposure: float = 0.0
 ) -> Iterator[BeforeAfter]:
-    """Frames of target and result on the display window, in square pixels, `exposure` stops brighter (scene-linear
-    ones). The face's place is what the result's metadata says. Raises PlateError, ColourError."""
+    """Reads frames of target and result on the display window, in square pixels.
+
+    Args:
+        target: The clip that was changed.
+        result: The clip with the new face; its metadata says where the face is.
+        frames: Frame numbers.
+        config: OCIO config.
+        exposure: Stops, for scene-linear clips.
+
+    Raises:
+        PlateError: A frame cannot be read.
+        ColourError: A colour space is unknown.
+    """
     for frame in frames:
         before, after = target.sequence.read(frame), result.sequence.read(frame)
         check_rgb(before, str(target.sequence.get_frame_path(frame)))
@@ -114,8 +137,14 @@ def _read_face_box(plate: Plate) -> Box | None:
 
 
 def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, title: str = "") -> Path:
-    """A PNG with a row per frame: the whole picture before and after, the face before and after at full resolution
-    (a small face enlarged, one larger than the crop reduced; the label says how much). Raises OutputError."""
+    """Writes a PNG with a row per frame and returns its path.
+
+    A row shows the whole picture before and after, and the face before and after at full resolution (a small face
+    enlarged, one larger than the crop reduced; the label says by how much).
+
+    Raises:
+        OutputError: There is no frame, or the file cannot be written.
+    """
     rows = [_make_sheet_row(look) for look in frames]
     if not rows:
         raise OutputError(f"cannot write {path}: there is no frame to show")
@@ -182,21 +211,25 @@ def _pad_row(row: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([row, make_canvas(row.shape[0], width - row.shape[1])], axis=1)
 
 
-def make_canvas(height: int, width: int) -> np.ndarray:
-    """An empty picture, uint8 (height, width, 3)."""
+def make_canvas(height: int, width: int) -> Image8:
+    """Makes an empty picture, uint8 (height, width, 3)."""
     return np.full((height, width, 3), _CANVAS_COLOUR, np.uint8)
 
 
 def draw_text(
     picture: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = _TEXT_COLOUR
 ) -> None:
-    """A line of text; place: the left end of its base line."""
-    ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's letters have no others
+    """Draws a line of text into `picture`; `place` is the left end of its base line."""
+    ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def write_png(path: Path | str, picture: np.ndarray) -> Path:
-    """uint8 RGB to PNG, whole or not at all. Raises OutputError."""
+def write_png(path: Path | str, picture: Image8) -> Path:
+    """Writes a picture as PNG, whole or not at all, and returns the path.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     path = Path(path)
     done, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not done:
@@ -214,8 +247,14 @@ def write_png(path: Path | str, picture: np.ndarray) -> Path:
 def write_preview_movie(
     frames: Iterable[BeforeAfter], path: Path | str, *, fps: float = 24.0, codecs: Sequence[tuple[str, str]] = _CODECS
 ) -> Path:
-    """Before and after, side by side, as a movie; the path that was written, whose suffix is .avi where no codec for
-    .mp4 works here. Holds one frame at a time. Raises OutputError."""
+    """Writes before and after, side by side, as a movie; holds one frame at a time.
+
+    Returns:
+        The path that was written; its suffix is .avi if no codec for .mp4 works here.
+
+    Raises:
+        OutputError: There is no frame, no codec works, or the file cannot be written.
+    """
     path = Path(path)
     make_folder(path.parent)
     stream = iter(frames)

@@ -22,7 +22,7 @@ SYNTHETIC_NOTICE = "The result holds synthesised face pixels; every frame's meta
 
 @dataclass(frozen=True)
 class PageSection:
-    """A heading with lines of text, and rows of a table whose first row is its head."""
+    """A heading with lines of text, and a table whose first row is its head."""
 
     heading: str
     lines: tuple[str, ...] = ()
@@ -31,7 +31,14 @@ class PageSection:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """pictures: (label, path) of a contact sheet, plots; movies alike. Shown relative to the page's own folder."""
+    """A page with pictures and movies.
+
+    Attributes:
+        title: Title.
+        sections: Text and tables, in order.
+        pictures: (label, path); shown relative to the page's own folder.
+        movies: (label, path), likewise.
+    """
 
     title: str
     sections: tuple[PageSection, ...]
@@ -48,7 +55,16 @@ def make_render_page(
     movies: Mapping[str, Path] | None = None,
     seconds: Mapping[str, float] | None = None,
 ) -> ReportPage:
-    """The page of a render. seconds: further times to list, such as an installation's or the evaluation's."""
+    """Makes the page of a render.
+
+    Args:
+        result: What the render returned.
+        shot: The shot that was rendered.
+        evaluation: Its evaluation.
+        pictures: Paths by label.
+        movies: Paths by label.
+        seconds: Further times to list, such as the evaluation's.
+    """
     sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
     flagged = [f"{flag}: {format_frames(frames)}" for flag, frames in result.flagged_frames.items()]
     failed = [f"frame {frame} failed: {message}" for frame, message in result.failures]
@@ -121,7 +137,7 @@ def _make_time_section(result: RenderResult, further: dict[str, float]) -> PageS
 
 
 def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
-    """folder: where the page will lie; pictures are named relative to it."""
+    """Formats a page as Markdown; pictures are named relative to `folder`, where the page will be."""
     out = [f"# {page.title}", ""]
     for section in page.sections:
         out += [f"## {section.heading}", ""]
@@ -142,7 +158,7 @@ def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
 
 
 def format_html(page: ReportPage, folder: Path | None = None) -> str:
-    """One file without scripts, styles inside; pictures are named relative to `folder`."""
+    """Formats a page as one HTML file without scripts; pictures are named relative to `folder`."""
     text = html.escape
     body = [f"<h1>{text(page.title)}</h1>"]
     for section in page.sections:
@@ -167,7 +183,11 @@ def format_html(page: ReportPage, folder: Path | None = None) -> str:
 
 
 def write_page(page: ReportPage, path: Path | str) -> Path:
-    """As HTML for .html, else as Markdown. Raises OutputError."""
+    """Writes a page, as HTML for .html, else as Markdown, and returns the path.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     path = Path(path)
     make = format_html if path.suffix.lower() in (".html", ".htm") else format_markdown
     with write_atomically(path) as temporary:

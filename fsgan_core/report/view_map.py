@@ -1,5 +1,8 @@
-"""What a source offers and what a shot wants: all views by pose, what the plan makes of each, and the angles that the
-source lacks; with small pictures of the views, kept in the cache as PNG files."""
+"""The views of a source and what a shot needs of them.
+
+All views by pose, what the plan makes of each, and the angles that the source lacks; with thumbnails of the views,
+cached as PNG files.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.render.recognise import find_recognition
 from fsgan_core.render.scene import JobScenes, SourceClip
 from fsgan_core.report.contact_sheet import write_png
+from fsgan_core.runtime.arrays import Angles, IndexArray, Vector
 from fsgan_core.runtime.cache import compute_digest, get_cache_folder
 from fsgan_core.runtime.events import (
     CancelCheck,
@@ -52,18 +56,31 @@ __all__ = ["MapView", "MissingAngle", "PoseCount", "ViewMap", "make_view_map"]
 log = logging.getLogger(__name__)
 
 LACKING_DEGREES = POSE_UNIT
-"""Degrees to the nearest view from which on an angle counts as lacking."""
-PICTURE_SIDE = 96  # of a small picture, pixels
-PICTURE_MARGIN = 1.5  # its side over that of the face's box
+"""Degrees to the nearest view above which an angle counts as lacking."""
+PICTURE_SIDE = 96
+"""Side of a thumbnail, in pixels."""
+PICTURE_MARGIN = 1.5
+"""Side of a thumbnail over that of the face's box."""
 
 
 @dataclass(frozen=True)
 class MapView:
     """A source frame that shows the face.
 
-    name: as `reenact.exclude` takes it. yaw, pitch, roll: degrees. mouth: its opening, a share of the eyes' distance.
-    state: "used", "excluded" or "spare" (see stages.views). leads: frames of the target whose detail comes from it.
-    light: frames' worth of low frequencies that come from it. picture: a PNG, "" where there is none.
+    Attributes:
+        name: As `reenact.exclude` takes it.
+        clip: Number of the source clip.
+        frame: Frame number.
+        yaw: Degrees.
+        pitch: Degrees.
+        roll: Degrees.
+        mouth: Opening of the mouth, as a share of the eye distance.
+        confidence: Of the face, 0..1.
+        state: "used", "excluded" or "spare" (see `stages.views`).
+        weight: Weight that the artist gave.
+        leads: Frames of the target whose detail comes from this view.
+        light: How many frames' worth of low frequencies come from it.
+        picture: Path of a PNG, or "".
     """
 
     name: str
@@ -83,7 +100,7 @@ class MapView:
 
 @dataclass(frozen=True)
 class PoseCount:
-    """A pose of the target, whole degrees: how many frames show it, and how many of them lack a view."""
+    """A pose of the target in whole degrees: how many frames show it, and how many of them lack a view."""
 
     yaw: int
     pitch: int
@@ -93,8 +110,17 @@ class PoseCount:
 
 @dataclass(frozen=True)
 class MissingAngle:
-    """An angle that the source lacks. frames: of the target, as ranges. degrees: from the nearest view, at the worst
-    of them. nearest: that view's name. text: for a person."""
+    """An angle that the source lacks.
+
+    Attributes:
+        yaw: Degrees.
+        pitch: Degrees.
+        count: How many frames of the target show it.
+        frames: These frames, as ranges.
+        degrees: Distance from the nearest view, in the worst of these frames.
+        nearest: Name of that view.
+        text: Description for a person.
+    """
 
     yaw: float
     pitch: float
@@ -107,8 +133,16 @@ class MissingAngle:
 
 @dataclass(frozen=True)
 class ViewMap:
-    """clips: short names of the sources. target: frames looked at that show the face, 0 without a target. problem: why
-    there is no plan (no view is left, one that is named is not there), else ""."""
+    """The views of a source by pose, and what a target needs of them.
+
+    Attributes:
+        clips: Short names of the sources.
+        views: All views.
+        target: How many of the target's frames show the face; 0 without a target.
+        poses: The target's poses.
+        lacking: Angles that the source lacks.
+        problem: Why there is no plan (no view is left, or a named one does not exist), else "".
+    """
 
     clips: tuple[str, ...]
     views: tuple[MapView, ...]
@@ -118,7 +152,7 @@ class ViewMap:
     problem: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """Converts to plain data for JSON."""
         return asdict(self)
 
 
@@ -133,11 +167,22 @@ def make_view_map(
     on_event: EventListener = ignore_event,
     is_cancelled: CancelCheck = never_cancelled,
 ) -> ViewMap:
-    """The views of some sources, and what a target's frames want of them.
+    """Maps the views of some sources, and what a target's frames need of them.
 
-    frames: of the target, empty is all; the plan spans the clip in any case. pictures: whether small pictures are
-    made. Clips that were never analysed are analysed. Raises FsganError as a render does, but not for an artist's
-    choice of views that leaves none: that is the map's `problem`.
+    Clips that have no track yet are analysed.
+
+    Args:
+        sources: Clips of the person whose face is wanted.
+        stages: Parameters of the stages.
+        target: The clip to change.
+        frames: Frames of the target; empty takes all. The plan spans the clip in any case.
+        pictures: Whether thumbnails are made.
+        device: Where networks run, such as "cpu" or "cuda".
+        on_event: Called with progress.
+        is_cancelled: Asked between frames.
+
+    Raises:
+        FsganError: As a render does, except for a choice of views that leaves none; that is the map's `problem`.
     """
     if not sources:
         raise InputError("name at least one source: a still, a sequence or a movie")
@@ -268,9 +313,9 @@ def _compare_poses(
 
 
 def _find_missing_angles(
-    poses: np.ndarray, frames: np.ndarray, far: np.ndarray, nearest: Sequence[str]
+    poses: Angles, frames: IndexArray, far: Vector, nearest: Sequence[str]
 ) -> tuple[MissingAngle, ...]:
-    """As few angles as stand for all of these poses within FAR degrees, those of most frames first."""
+    """The fewest angles that stand for all of these poses within LACKING_DEGREES, those of most frames first."""
     if not len(poses):
         return ()
     crowds = AppearanceMap(poses, LACKING_DEGREES)

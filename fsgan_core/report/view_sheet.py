@@ -28,8 +28,14 @@ _DIM_COLOUR, _TEXT_COLOUR = (150, 150, 150), (235, 235, 235)
 
 
 def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Path:
-    """A PNG: a square for each pose, the most used view of it inside, a blue frame where the target goes, an orange one
-    where it goes and the source has no view near enough; below, the angles that are lacking. Raises OutputError."""
+    """Writes a PNG with a square for each pose, showing its most used view, and returns the path.
+
+    A blue frame marks poses of the target, an orange one poses of the target without a near view. The angles that are
+    lacking are listed below.
+
+    Raises:
+        OutputError: There is no view, or the file cannot be written.
+    """
     data = found.to_dict()
     grid = build_view_grid(data["views"], data["poses"])
     if not grid.squares:
@@ -104,7 +110,7 @@ def _draw_square(place: np.ndarray, square: GridSquare, views: tuple[MapView, ..
 
 
 def make_view_table(found: ViewMap) -> Table:
-    """The views that are used most, a row each; without a target one for each pose."""
+    """Makes a table of the most used views, a row each; without a target, of one view for each pose."""
     from rich.table import Table
 
     shown = Table(title=f"views of {', '.join(found.clips)}", title_justify="left")
@@ -129,7 +135,7 @@ def make_view_table(found: ViewMap) -> Table:
 
 
 def describe_view_map(found: ViewMap) -> Iterator[str]:
-    """What is said below: how many there are, and what is lacking."""
+    """Describes what the picture leaves out: how many views there are, and which angles are lacking."""
     counts = {
         state: sum(view.state == state for view in found.views) for state in (VIEW_USED, VIEW_EXCLUDED, VIEW_SPARE)
     }

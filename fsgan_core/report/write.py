@@ -1,4 +1,4 @@
-"""The folder that `--report` writes: contact sheet, preview movie, a page on what was done, and the result as JSON."""
+"""Writes the files of `--report`: contact sheet, preview movie, a page on what was done, and the result as JSON."""
 
 from __future__ import annotations
 
@@ -26,14 +26,21 @@ from fsgan_core.runtime.events import FAILED, Event, EventListener, RenderResult
 __all__ = ["read_frame_seconds", "write_report"]
 
 RESULT_FILE = "result.json"
+DEFAULT_FPS = 24.0
+"""Frames per second of the preview of a target that is not a movie."""
 
 log = logging.getLogger(__name__)
 
 
 def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: EventListener = ignore_event) -> list[Path]:
-    """Writes the report of a render; the files, the page first. A render without a frame to show gets no pictures.
+    """Writes the report of a render into a folder; a render without a frame to show gets no pictures.
 
-    Raises OutputError, and PlateError when the result cannot be read back.
+    Returns:
+        The files that were written, the page first.
+
+    Raises:
+        OutputError: A file cannot be written.
+        PlateError: The result cannot be read back.
     """
     start = time.perf_counter()
     make_folder(folder)
@@ -59,7 +66,7 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: Event
         movies["preview"] = write_preview_movie(
             report_progress(read_before_after(target, rendered, frames, config)),
             folder / "preview.mp4",
-            fps=target.sequence.fps or 24.0,
+            fps=target.sequence.fps or DEFAULT_FPS,
         )
     seconds = {"report": time.perf_counter() - start}
     page = make_render_page(result, shot, pictures=pictures, movies=movies, seconds=seconds)
@@ -71,10 +78,15 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: Event
 
 
 def read_frame_seconds(path: Path) -> dict[int, float]:
-    """What each frame took, by number, from the result.json of a render's report (or its folder): all stages together,
-    reading included, analysis and waiting not. Frames that were only kept have none.
+    """Reads how long each frame took to render, by frame number.
 
-    Raises InputError when there is no such file, or it is not a render's.
+    The time covers all stages and reading, but not analysis and waiting. Frames that were only kept have none.
+
+    Args:
+        path: The result.json of a render's report, or its folder.
+
+    Raises:
+        InputError: There is no such file, or it is not a render's.
     """
     path = path / RESULT_FILE if path.is_dir() else path
     try:

@@ -86,7 +86,7 @@ class TestErrors:
             load_shot(tmp_path / "nothing.toml")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(ShotError, match="cannot be read"):
+        with pytest.raises(ShotError, match="cannot read"):
             load_shot(tmp_path)
 
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x89PNG\r\n\x1a\n"])

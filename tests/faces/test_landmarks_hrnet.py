@@ -186,7 +186,7 @@ class TestAnalysis:
         nonsense = HrnetLandmarker(Fixed(np.random.default_rng(0).normal(size=(98, 64, 64))))
         monkeypatch.setattr(analysis, "make_landmarker", lambda *_: nonsense)
         assert self.done(movie([astronaut])).people == ()
-        assert "finds no face where there is one" in caplog.text
+        assert "does not find faces that dlib confirms" in caplog.text
         caplog.clear()
         assert self.done(movie([np.full((90, 120, 3), 90, np.uint8)])).people == ()
         assert "no face where there is one" not in caplog.text

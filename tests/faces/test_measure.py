@@ -132,7 +132,7 @@ class TestMemory:
         (tmp_path / "file").write_text("in the way")
         gauge = FaceGauge(tmp_path / "file")
         assert np.array_equal(gauge.recall_or_measure("cd", lambda: np.ones(267)), np.ones(267))
-        assert "measurements are not kept" in caplog.text
+        assert "measurements are not cached" in caplog.text
         assert np.array_equal(gauge.recall_or_measure("ef", lambda: np.zeros(267)), np.zeros(267))
 
     def test_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:

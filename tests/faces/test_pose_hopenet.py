@@ -113,7 +113,7 @@ class TestTracks:
 
     def test_other_poses_in_a_file_are_refused(self) -> None:
         data = json.loads(format_track(Track("a", (1,), 64, 48, 1.0, 0.0, (), "dlib", "dlib", pose="hopenet")))
-        with pytest.raises(Exception, match="pose 'ears' is none of pnp, hopenet"):
+        with pytest.raises(Exception, match="pose is 'ears', not one of pnp, hopenet"):
             parse_track({**data, "pose": "ears"})
 
 

@@ -63,6 +63,11 @@ class TestOpen:
         assert clip.get_frame_path(1002) == sequence / "plate.1002.exr"
         assert clip.read_header(1002).data_window.width == 4
 
+    def test_a_path_is_a_clip_too(self, sequence: Path) -> None:
+        for path in (sequence / "plate.####.exr", str(sequence / "plate.####.exr")):
+            clip = open_clip(path)
+            assert clip.frames == (1001, 1002, 1004) and clip.clip == Clip(str(path))
+
     def test_more_digits_than_the_pattern(self, tmp_path: Path) -> None:
         for name in ("a.099.exr", "a.100.exr", "a.1000.exr", "a.0101.exr", "a.-002.exr", "b.100.exr", "a.1x0.exr"):
             write_exr(tmp_path / name, random_plate())
