@@ -37,8 +37,9 @@ from fsgan_core.farm.template import (
 )
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.render.engines import ResolvedEngine, draws_whole_face
-from fsgan_core.render.frames import KEYED_CODE
-from fsgan_core.render.pipeline import RenderJob, plan_shot_job
+from fsgan_core.render.keys import KEYED_CODE
+from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest
 
@@ -80,7 +81,7 @@ class FarmBundle:
 def describe_job_engines(job: RenderJob, *, tuned: bool = False) -> str:
     """What decides how pixels come out beside the shot: version, engines, weights. Tasks compare it, so that a machine
     that is installed differently does not render. tuned: the reenactment's weights are made by the job."""
-    return describe_engines({stage: job.renderer.engines[stage] for stage in job.running_stages}, tuned=tuned)
+    return describe_engines({stage: job.context.engines[stage] for stage in job.plan.running_stages}, tuned=tuned)
 
 
 def describe_engines(engines: Mapping[str, ResolvedEngine[Any]], *, tuned: bool = False) -> str:
@@ -102,12 +103,12 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
         raise InputError("a chunk has at least one frame")
     shot = _make_paths_absolute(shot)
     work_folder = str(Path(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
-    opened = plan_shot_job(shot)
+    opened = RenderJob(plan_shot_job(shot))
     tuned = options.finetune_iterations > 0
     made = _plan_made_files(
         shot,
         work_folder,
-        anew=not tuned and draws_whole_face(opened.renderer.engines["reenact"], shot.stages.reenact.prewarp),
+        anew=not tuned and draws_whole_face(opened.context.engines.reenact, shot.stages.reenact.prewarp),
     )
     start = shot.stages.reenact.network
     pinned = _pin_engines(replace_paths(shot, made), opened, _find_finetuned_resolution(shot) if tuned else 0)
@@ -130,7 +131,7 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
         ]
     }
     assets = _make_asset_references(opened, pinned, made, work_folder, options)
-    return FarmBundle(data, values, assets, pinned, -(-len(opened.frames) // options.chunk))
+    return FarmBundle(data, values, assets, pinned, -(-len(opened.plan.frames) // options.chunk))
 
 
 def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:
@@ -184,13 +185,13 @@ def _plan_made_files(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, s
 def _pin_engines(shot: Shot, opened: RenderJob, resolution: int) -> Shot:
     """The shot with the engines that "auto" means here. resolution: of weights that the job fine-tunes, else 0."""
     stages = shot.stages
-    for name in opened.running_stages:
+    for name in opened.plan.running_stages:
         params = getattr(stages, name)
         if getattr(params, "engine", None) == "auto":
-            stages = replace(stages, **{name: params.replace(engine=opened.renderer.engines[name].name)})
+            stages = replace(stages, **{name: params.replace(engine=opened.context.engines[name].name)})
     if resolution:
         stages = replace(stages, reenact=stages.reenact.replace(engine="fsgan", resolution=resolution))
-    return replace(shot, stages=stages, frames=format_frames(opened.frames, limit=0))
+    return replace(shot, stages=stages, frames=format_frames(opened.plan.frames, limit=0))
 
 
 def _find_finetuned_resolution(shot: Shot) -> int:
@@ -209,7 +210,7 @@ def _make_parameters(
     """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
     name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
     parameters = make_common_parameters(
-        options, name, check_value_length(to_openjd_range(opened.frames)), work_folder
+        options, name, check_value_length(to_openjd_range(opened.plan.frames)), work_folder
     ) | {
         "ShotFile": (
             make_path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
@@ -311,7 +312,7 @@ def _make_asset_references(
     opened: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str, options: FarmOptions
 ) -> dict[str, Any]:
     """Files that job attachments carry; on a shared file server nothing of it is used."""
-    inputs = opened.inputs
+    inputs = opened.plan.inputs
     files: list[str] = []
     for item, frames in [(source, None) for source in inputs.sources] + [
         (inputs.target, choose_target_frames(opened)),
@@ -343,10 +344,10 @@ def _list_files(clip_input: ClipInput, frames: tuple[int, ...] | None) -> list[s
 def choose_target_frames(opened: RenderJob) -> tuple[int, ...]:
     """Frames of the target that the job looks at: all, as a render does; of a very long clip, those around the
     wanted ones."""
-    available = opened.inputs.target.sequence.frames
+    available = opened.plan.inputs.target.sequence.frames
     if len(available) <= MAX_WHOLE_CLIP:
         return available
-    first, last = opened.frames[0] - OVERLAP_FRAMES, opened.frames[-1] + OVERLAP_FRAMES
+    first, last = opened.plan.frames[0] - OVERLAP_FRAMES, opened.plan.frames[-1] + OVERLAP_FRAMES
     return tuple(frame for frame in available if first <= frame <= last)
 
 

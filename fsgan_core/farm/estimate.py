@@ -17,7 +17,8 @@ from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.farm.bundle import choose_analysed_frames
 from fsgan_core.plates.sequence import format_frames
-from fsgan_core.render.pipeline import plan_shot_job, render_shot
+from fsgan_core.render.pipeline import render_shot
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.runtime.events import FAILED, Event, EventListener, ignore_event
 from fsgan_core.runtime.process_memory import measure_peak_bytes
 from fsgan_core.runtime.sampling import sample_evenly

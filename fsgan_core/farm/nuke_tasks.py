@@ -218,8 +218,11 @@ def render_nodes(
         def plan_node_render(
             some: str, request: protocol.RenderRequest = request, hear: EventListener = hear
         ) -> RenderJob:
-            return plan_request_job(
-                replace(request, frames=some), device, on_event=hear, is_cancelled=is_cancelled, warm=warm
+            return RenderJob(
+                plan_request_job(replace(request, frames=some), device),
+                on_event=hear,
+                is_cancelled=is_cancelled,
+                warm=warm,
             )
 
         results.append((job.node, render_readable_frames(job.shot, frames, plan_node_render, hear)))

@@ -21,7 +21,8 @@ from fsgan_core.faces.track_file import load_track
 from fsgan_core.farm.bundle import SIDECARS_FOLDER, choose_analysed_frames, describe_job_engines
 from fsgan_core.plates.exr import read_header
 from fsgan_core.plates.sequence import format_frames, format_output_path, open_clip, parse_frames
-from fsgan_core.render.pipeline import RenderJob, plan_shot_job
+from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import (
@@ -92,8 +93,8 @@ def recognise_source(
     path = shot.stages.reenact.recognition_file
     if not path:
         raise InputError("the shot names no reenact.recognition_file; make the job with `fsgan farm bundle`")
-    work = plan_shot_job(shot, device=device, on_event=on_event, is_cancelled=is_cancelled)
-    work.scenes(work.resolve_held_frame(work.frames[0]))
+    work = RenderJob(plan_shot_job(shot, device=device), on_event=on_event, is_cancelled=is_cancelled)
+    work.scenes(work.plan.resolve_held_frame(work.plan.frames[0]))
     return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
 
@@ -155,7 +156,8 @@ def render_chunk(
     started = time.time()
 
     def plan_chunk_job(frames: str) -> RenderJob:
-        job = plan_shot_job(shot, frames=frames, device=device, on_event=on_event, is_cancelled=is_cancelled, warm=warm)
+        plan = plan_shot_job(shot, frames=frames, device=device)
+        job = RenderJob(plan, on_event=on_event, is_cancelled=is_cancelled, warm=warm)
         here = describe_job_engines(job, tuned="reenact fsgan fine-tuned" in expect)
         if expect and here != expect:
             raise MachineError(

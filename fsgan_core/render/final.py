@@ -13,7 +13,8 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.layers import RGB, RGBA
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.render.frames import NO_FACE, BlendResult, FrameRenderer, TargetFrame, convert_plate
+from fsgan_core.render.context import NO_FACE
+from fsgan_core.render.frames import BlendResult, FrameRenderer, TargetFrame, convert_plate
 
 __all__ = [
     "EXTRA_CHANNELS",
@@ -46,31 +47,31 @@ _FLOAT_CHANNELS = (layers.ST_U, layers.ST_V)
 
 def render_final_plate(renderer: FrameRenderer, frame: int) -> Plate:
     """The whole job for one frame. With output.layers = all, what each stage made stands beside it."""
-    everything = renderer.stages.output.layers == "all"
+    everything = renderer.context.inputs.stages.output.layers == "all"
     target = renderer.get_target(frame)
     mattes = renderer.render_mattes(frame)
-    reenacted = renderer.render_reenacted(frame) if "inpaint" not in renderer.upstream else None
+    reenacted = renderer.render_reenacted(frame) if "inpaint" not in renderer.context.upstream else None
     completed = renderer.render_completed(frame, reenacted, mattes)
     blend = renderer.render_blended(frame, completed, mattes)
-    plate = to_output_space(renderer.inputs, target, blend.plate)
+    plate = to_output_space(renderer.context.inputs, target, blend.plate)
     if everything:
-        plate = add_layers(plate, renderer.inputs, reenacted, mattes, completed, blend)
-    return _tag_colorspace(plate, renderer.inputs)
+        plate = add_layers(plate, renderer.context.inputs, reenacted, mattes, completed, blend)
+    return _tag_colorspace(plate, renderer.context.inputs)
 
 
 def make_passed_plate(renderer: FrameRenderer, frame: int) -> Plate:
     """A frame without a face: the target's own, in the output's space."""
     target = renderer.get_target(frame)
-    plate = to_output_space(renderer.inputs, target, target.plate)
+    plate = to_output_space(renderer.context.inputs, target, target.plate)
     metadata = {
         layers.META_SYNTHETIC: plate.metadata.get(layers.META_SYNTHETIC, 0),
         layers.META_VERSION: __version__,
-        layers.META_FLAGS: ", ".join(renderer.list_flags(frame)),
+        layers.META_FLAGS: ", ".join(renderer.context.list_flags(frame)),
     }
     plate = replace(plate, metadata={**plate.metadata, **metadata})
-    if renderer.stages.output.layers == "all":
-        plate = add_layers(plate, renderer.inputs, None, None, None, None)
-    return _tag_colorspace(plate, renderer.inputs)
+    if renderer.context.inputs.stages.output.layers == "all":
+        plate = add_layers(plate, renderer.context.inputs, None, None, None, None)
+    return _tag_colorspace(plate, renderer.context.inputs)
 
 
 def make_empty_picture(renderer: FrameRenderer, stage: str, frame: int) -> Plate:
@@ -81,7 +82,7 @@ def make_empty_picture(renderer: FrameRenderer, stage: str, frame: int) -> Plate
     metadata = {
         layers.META_FLAGS: NO_FACE,
         layers.META_VERSION: __version__,
-        layers.META_COLORSPACE: renderer.inputs.working_space,
+        layers.META_COLORSPACE: renderer.context.inputs.working_space,
     }
     return Plate(
         np.zeros((1, 1, len(channels)), np.float32),

@@ -1,5 +1,7 @@
-"""Which frames of a render are done, stale or missing, and what has changed: by the same key as the render's, without
-reading pixels and without analysing anything."""
+"""Which frames of a render are done, stale or missing, and what has changed.
+
+The keys are those of the render. Nothing is analysed, and no pixels are read.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from fsgan_core.render.keys import describe_parts, find_changed_parts
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.runtime.cache import NotCachedError, use_cache_only
 from fsgan_core.runtime.events import CancelCheck, never_cancelled, raise_if_cancelled
+from fsgan_core.runtime.memory import register_cache
 from fsgan_core.runtime.threads import limit_algebra_threads
 
 __all__ = ["FrameState", "compute_frame_states", "summarise_states"]
@@ -25,7 +28,13 @@ __all__ = ["FrameState", "compute_frame_states", "summarise_states"]
 
 @dataclass(frozen=True)
 class FrameState:
-    """changed: of a stale frame, the parts of its key that differ (see keyparts.WORDS; "blend.mix" is a parameter)."""
+    """The state of one frame.
+
+    Attributes:
+        frame: Frame number.
+        state: "done", "stale" or "missing".
+        changed: What has changed since a stale frame was rendered: parameters ("blend.mix") and names of `keys.LABELS`.
+    """
 
     frame: int
     state: str
@@ -33,20 +42,21 @@ class FrameState:
 
 
 def compute_frame_states(job: RenderJob, is_cancelled: CancelCheck = never_cancelled) -> tuple[FrameState, ...]:
-    """One for each frame of the work. Raises FsganError for what concerns them all (no face in the source, ...)."""
+    """Computes the state of each frame of a job. Raises FsganError for what concerns them all."""
     with limit_algebra_threads(), use_cache_only():
         return tuple(_iterate_states(job, is_cancelled))
 
 
 def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[FrameState]:
-    for frame in job.frames:
+    plan = job.plan
+    for frame in plan.frames:
         raise_if_cancelled(is_cancelled)
-        path = format_output_path(job.output, frame)
+        path = format_output_path(plan.output, frame)
         found = _read_key_metadata(path)
         if found is None:
             yield FrameState(frame, FRAME_MISSING)
             continue
-        source = job.resolve_held_frame(frame)
+        source = plan.resolve_held_frame(frame)
         try:
             if found["damaged"]:
                 yield FrameState(frame, FRAME_STALE, ("damaged",))
@@ -63,7 +73,7 @@ def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[Frame
 
 
 def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str, Any]:
-    """Plain data for the protocol; frames as ranges."""
+    """Summarises states as plain data for the protocol; frames as ranges."""
     changed: dict[tuple[str, ...], list[int]] = {}
     for one in states:
         if one.changed:
@@ -81,12 +91,12 @@ def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str
             for parts, frames in changed.items()
         ],
         "analysed": not any("analysis" in one.changed for one in states),
-        "output": job.output,
+        "output": job.plan.output,
     }
 
 
 def _read_key_metadata(path: Path) -> Mapping[str, Any] | None:
-    """What a file's metadata says; None where there is no file. Read once for each state of the file."""
+    """The key and parts in a file's metadata; None if there is no file. Read once for each state of the file."""
     try:
         state = path.stat()
     except OSError:
@@ -101,3 +111,6 @@ def _read_header_cached(path: str, *_state: int) -> Mapping[str, Any]:
     except FsganError:
         return {"damaged": True}
     return {"damaged": False, "key": metadata.get(META_KEY), "parts": str(metadata.get(META_PARTS, ""))}
+
+
+register_cache(_read_header_cached.cache_clear)

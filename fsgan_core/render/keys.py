@@ -1,46 +1,83 @@
-"""What a frame's key is made of, part by part, in short digests: so that a stale file can say what has changed.
+"""What the picture of a frame depends on: one function per stage, which the key and the status text both read.
 
-Whether a file is right is decided by its key alone. The parts stand beside the key in the metadata, are compared only
-where the keys differ, and need not tell everything: where no part differs, "something else" did.
+A stage's function lists its dependencies as {name: value}. The key of a frame is the digest of all dependencies of the
+stages that are rendered for it. A short digest per name is written beside the key, so that the status of a stale file
+can name what has changed ("blend.grain").
+
+Names are those of the status texts: a parameter by its name ("blend.mix", only where it is not at its default), the
+engine and the weights of a stage ("blend.engine", "blend.network"), the files of a stage that is not rendered
+("files.mask"), and the names of `LABELS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from fsgan_core.clips.inputs import get_holdout_frame
-from fsgan_core.contract.param_fields import Params, iterate_param_fields
-from fsgan_core.contract.params import STAGE_PARAMS as PARAMETERS
+from fsgan_core.contract.param_fields import iterate_param_fields
+from fsgan_core.contract.params import STAGE_PARAMS, ReenactParams
+from fsgan_core.contract.stage_graph import FINAL, UPSTREAM_STAGES
 from fsgan_core.contract.version import __version__
-from fsgan_core.plates.plate import Window
-from fsgan_core.render.frames import FILE_PARAMS, KEYED_CODE, FrameRenderer, compute_face_digest, select_proportions
+from fsgan_core.faces.track import Face
+from fsgan_core.render.context import NO_FACE, RenderContext
+from fsgan_core.render.scene import Scene, select_proportions
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
+from fsgan_core.stages.drive import compute_drive_margin
+from fsgan_core.stages.views import ViewRef
 
-__all__ = ["compute_key_parts", "describe_parts", "find_changed_parts", "format_parts"]
+__all__ = [
+    "KEYED_CODE",
+    "LABELS",
+    "Dependencies",
+    "compute_face_digest",
+    "compute_key",
+    "compute_parts",
+    "describe_parts",
+    "find_changed_parts",
+    "format_parts",
+    "list_dependencies",
+]
 
-PART_DIGITS = 6
+Dependencies: TypeAlias = dict[str, Any]
+"""Name -> value; plain data that `compute_digest` takes."""
+
+KEY_FORMAT = "2"
+PART_DIGITS = 6  # hexadecimal digits per name in the metadata
+WEIGHT_DIGITS = 6  # decimals of a view's weights; more would differ between machines
 PART_UNKNOWN = "unknown"
 PART_OTHER = "other"
 
-# What a stage's picture is made of.
-STAGE_INPUTS: Mapping[str, tuple[str, ...]] = {
-    "reenact": (),
-    "mask": (),
-    "inpaint": ("reenact", "mask"),
-    "blend": ("inpaint", "mask"),
-    "final": ("blend",),
-}
+# Packages and files below fsgan_core that decide how a frame looks.
+KEYED_CODE = (
+    "faces",
+    "plates",
+    "stages",
+    "networks",
+    "clips/inputs.py",
+    "clips/tracks.py",
+    "render/scene.py",
+    "render/context.py",
+    "render/frames.py",
+    "render/final.py",
+)
 
-# Parts that are no parameter, for a person.
-PART_LABELS: Mapping[str, str] = {
+# Parameters that name files. What is in the files counts, not where they are.
+FILE_PARAMS = ("network", "recognition_file")
+
+# What a name that is no parameter means, for an artist.
+LABELS: Mapping[str, str] = {
     "program": "another version of fsgan",
     "colour": "colour space or OCIO config",
     "target": "the target's frames",
     "track": "the target's track",
     "exposure": "exposure of the target",
     "source": "the source's frames",
+    "source_track": "the source's track",
     "views": "choice of source views",
+    "likeness": "the source's proportions",
     "driver": "the driver's performance",
     "holdout": "the hold-out",
     "damaged": "the file is damaged",
@@ -51,119 +88,298 @@ PART_LABELS: Mapping[str, str] = {
 }
 
 
-def compute_key_parts(renderer: FrameRenderer, stage: str, frame: int) -> dict[str, str]:
-    """Digest of each part of what a frame depends on. stage: "final", or the stage whose own files are meant.
+# Dependencies of each stage by itself.
 
-    Parameters stand in it by name ("blend.mix") where they are not at their default. Raises PlateError (an input that
-    is not there) and what the analysis raises.
-    """
-    inputs = renderer.inputs
-    parts: dict[str, Any] = {
-        "program": (__version__, compute_code_digest(KEYED_CODE)),
-        "colour": (
-            inputs.config.digest,
-            inputs.target.space,
-            inputs.working_space,
-            inputs.output_space if stage == "final" else "",
-        ),
-        "target": inputs.target.sequence.compute_fingerprint(frame),
+
+def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencies:
+    """Lists what the reenacted face of a frame depends on; in a drive, the driven face."""
+    if context.is_driven(frame):
+        return _list_driven_picture(context, frame)
+    scene = context.get_scene(frame)
+    plan = scene.frame_plans[frame]
+    return {
+        **_list_common(context, frame),
+        **_list_engine_and_params(context, "reenact"),
+        **_list_views(scene, [chosen.view for chosen in plan.views]),
+        **_list_proportions(context, scene),
+        "views": [
+            [(_name_view(scene, chosen.view), _round_weights(chosen.light, chosen.detail)) for chosen in plan.views],
+            list(plan.flags),
+            _round_weights(plan.inner_mouth),
+            _round_weights(*plan.blink.shut_shares, *plan.blink.lid_travel),
+        ],
     }
-    if stage == "final":
-        parts |= _list_changed_params("output", inputs.stages.output, ("missing",))
-    made = _list_made_stages(stage, renderer.upstream)
-    if renderer.has_face(frame):
-        read = {before for name in made for before in STAGE_INPUTS[name] if before in renderer.upstream}
-        parts |= {f"files.{name}": renderer.upstream[name].sequence.compute_fingerprint(frame) for name in read}
-        parts |= _collect_face_parts(renderer, made, frame)
-    return {name: compute_digest(value)[:PART_DIGITS] for name, value in parts.items()}
+
+
+def list_mask_dependencies(context: RenderContext, frame: int) -> Dependencies:
+    """Lists what the mask of a frame depends on."""
+    scene, sequence = context.get_scene(frame), context.inputs.target.sequence
+    near = context.list_neighbours(frame)
+    common = _list_common(context, frame)
+    listed = {
+        **common,
+        **_list_engine_and_params(context, "mask"),
+        **_list_holdout(context, frame),
+        "target": [sequence.compute_fingerprint(one) for one in near],
+        "track": [common["track"], [(one - frame, compute_face_digest(scene.faces[one])) for one in near]],
+    }
+    if context.is_driven(frame):
+        driven = _list_driver(context, frame)
+        listed |= {**driven, "track": [listed["track"], driven["track"]]}
+    return listed
+
+
+def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencies:
+    """Lists what the completed face of a frame depends on, beside the pictures of reenact and mask."""
+    scene, further = context.get_scene(frame), context.list_further_views(frame)
+    listed = {
+        **_list_common(context, frame),
+        **_list_engine_and_params(context, "inpaint"),
+        **_list_holdout(context, frame),
+    }
+    if further:
+        listed |= {
+            **_list_engine_and_params(context, "reenact"),
+            **_list_views(scene, further),
+            **_list_proportions(context, scene),
+            "views": [_name_view(scene, view) for view in further],
+        }
+    return listed
+
+
+def list_blend_dependencies(context: RenderContext, frame: int) -> Dependencies:
+    """Lists what the blended plate of a frame depends on, beside the pictures of inpaint and mask."""
+    common = _list_common(context, frame)
+    return {
+        **common,
+        **_list_engine_and_params(context, "blend"),
+        **_list_holdout(context, frame),
+        "track": [common["track"], context.get_scene(frame).faces[frame].frame],  # grain differs from frame to frame
+    }
+
+
+def list_final_dependencies(context: RenderContext, frame: int) -> Dependencies:
+    """Lists what the finished picture depends on, beside the blended plate."""
+    base = _list_base(context, frame)
+    return {
+        **base,
+        "colour": [base["colour"], context.inputs.output_space],
+        **_list_changed_params(context, "output", leave=("missing",)),
+    }
+
+
+STAGE_DEPENDENCIES: Mapping[str, Callable[[RenderContext, int], Dependencies]] = {
+    "reenact": list_reenact_dependencies,
+    "mask": list_mask_dependencies,
+    "inpaint": list_inpaint_dependencies,
+    "blend": list_blend_dependencies,
+    FINAL: list_final_dependencies,
+}
+
+
+# Dependencies, key and parts of a file.
+
+
+def list_dependencies(context: RenderContext, stage: str, frame: int) -> Dependencies:
+    """Lists what the file of a frame depends on: the stage itself and all stages that are rendered for it.
+
+    Args:
+        context: The job.
+        stage: "final", or the stage whose own files are written.
+        frame: An available frame of the target.
+
+    Returns:
+        Name -> {stage: value}.
+
+    Raises:
+        PlateError: An input is missing.
+        FsganError: What the analysis raises.
+    """
+    listed: Dependencies = {}
+    if not context.has_face(frame):
+        own = list_final_dependencies(context, frame) if stage == FINAL else _list_base(context, frame)
+        return {name: {stage: value} for name, value in {**own, "track": NO_FACE}.items()}
+    for made in _list_made_stages(stage, context.upstream):
+        for name, value in STAGE_DEPENDENCIES[made](context, frame).items():
+            listed.setdefault(name, {})[made] = value
+        for read in _list_inputs(made):
+            if read in context.upstream:
+                fingerprint = context.upstream[read].sequence.compute_fingerprint(frame)
+                listed.setdefault(f"files.{read}", {})[made] = fingerprint
+    return listed
+
+
+def compute_key(stage: str, dependencies: Dependencies) -> str:
+    """Computes the key of a file from its dependencies."""
+    return compute_digest(KEY_FORMAT, stage, dependencies)
+
+
+def compute_parts(dependencies: Dependencies) -> dict[str, str]:
+    """Computes a short digest of each dependency."""
+    return {name: compute_digest(value)[:PART_DIGITS] for name, value in dependencies.items()}
+
+
+def _list_inputs(stage: str) -> tuple[str, ...]:
+    return ("blend",) if stage == FINAL else UPSTREAM_STAGES[stage]
 
 
 def _list_made_stages(stage: str, upstream: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is made, not read from files, for this stage's picture; itself among it."""
-    before = [name for name in STAGE_INPUTS[stage] if name not in upstream]
+    """Lists the stages that are rendered, not read from files, for a stage's picture; the stage itself first."""
+    before = [name for name in _list_inputs(stage) if name not in upstream]
     return tuple(dict.fromkeys([stage, *(name for one in before for name in _list_made_stages(one, upstream))]))
 
 
-def _collect_face_parts(renderer: FrameRenderer, stages: tuple[str, ...], frame: int) -> dict[str, Any]:
-    inputs, scene = renderer.inputs, renderer.get_scene(frame)
-    near = renderer.list_neighbours(frame) if "mask" in stages else [frame]
-    parts: dict[str, Any] = {
-        "target": [inputs.target.sequence.compute_fingerprint(one) for one in near],
-        "track": [
-            (compute_face_digest(scene.faces[one]), _get_window_values(renderer.get_region(one))) for one in near
-        ],
+# What several stages depend on.
+
+
+def _list_base(context: RenderContext, frame: int) -> Dependencies:
+    """What every file depends on, with or without a face."""
+    inputs = context.inputs
+    return {
+        "program": (__version__, compute_code_digest(KEYED_CODE)),
+        "colour": (inputs.config.digest, inputs.target.space, inputs.working_space),
+        "target": inputs.target.sequence.compute_fingerprint(frame),
+    }
+
+
+def _list_common(context: RenderContext, frame: int) -> Dependencies:
+    """What every stage depends on: the base, the face and the region."""
+    scene, stages = context.get_scene(frame), context.inputs.stages
+    listed = {
+        **_list_base(context, frame),
+        "track": (compute_face_digest(scene.faces[frame]), scene.pixel_aspect),
         "exposure": scene.exposure,
     }
-    if inputs.holdout is not None:
-        item = inputs.holdout
-        parts["holdout"] = (
+    margin = stages.reenact.margin
+    if scene.driven_frames:
+        least = compute_drive_margin(stages.drive)
+        listed |= {"drive.pose": least, "reenact.margin": max(margin, least)}
+    elif margin != ReenactParams().margin:
+        listed["reenact.margin"] = margin
+    return listed
+
+
+def _list_engine_and_params(context: RenderContext, stage: str) -> Dependencies:
+    engine = context.engines[stage]
+    listed: Dependencies = {f"{stage}.engine": engine.name}
+    if engine.installed_weights:
+        listed[f"{stage}.network"] = engine.get_weight_hashes()
+        listed |= _list_changed_params(context, "weights", only=("precision",))
+    return listed | _list_changed_params(context, stage, leave=("engine", *FILE_PARAMS))
+
+
+def _list_changed_params(
+    context: RenderContext, stage: str, leave: tuple[str, ...] = (), only: tuple[str, ...] = ()
+) -> Dependencies:
+    """A stage's parameters that are not at their default."""
+    values, default = getattr(context.inputs.stages, stage), STAGE_PARAMS[stage]()
+    names = only or tuple(field.name for field in iterate_param_fields(STAGE_PARAMS[stage]) if field.name not in leave)
+    return {f"{stage}.{name}": value for name in names if (value := getattr(values, name)) != getattr(default, name)}
+
+
+def _list_holdout(context: RenderContext, frame: int) -> Dependencies:
+    item = context.inputs.holdout
+    if item is None:
+        return {}
+    return {
+        "holdout": (
             item.sequence.compute_fingerprint(get_holdout_frame(item, frame)),
             item.channel,
             item.clip.part,
         )
-    for stage in stages:
-        if stage == "final":
-            continue
-        engine = renderer.engines["drive" if scene.driven_frames and stage == "reenact" else stage]
-        parts[f"{stage}.engine"] = engine.name
-        if engine.get_weight_hashes():
-            parts[f"{stage}.network"] = engine.get_weight_hashes()
-        parts |= _list_changed_params(stage, getattr(inputs.stages, stage), ("engine", *FILE_PARAMS))
-    if "reenact" in stages and frame in scene.frame_plans:
-        plan = scene.frame_plans[frame]
-        used = [chosen.view for chosen in plan.views]
-        if "inpaint" in stages and inputs.stages.inpaint.other_views:
-            used += plan.further_views
-        sources = [scene.view_clips[view.clip] for view in used]
-        parts["source"] = sorted(
-            {
-                source.clip_input.sequence.compute_fingerprint(view.frame)
-                for source, view in zip(sources, used, strict=True)
-            }
-        )
-        parts["views"] = [
-            (
-                view.clip,
-                view.frame,
-                source.exposure,
-                source.clip_input.space,
-                compute_face_digest(source.performer.faces[view.frame]),
-            )
-            for source, view in zip(sources, used, strict=True)
-        ]
-        parts["views"] += [[round(chosen.light, 6), round(chosen.detail, 6)] for chosen in plan.views]
-        parts["views"] += [
-            list(plan.flags),
-            round(plan.inner_mouth, 6),
-            *select_proportions(scene, inputs.stages.reenact),
-        ]
-    if frame in scene.driven_frames:
-        parts |= _list_changed_params("drive", inputs.stages.drive, ())
-        parts["driver"] = compute_face_digest(scene.driven_frames[frame].goal_face)
-    return parts
-
-
-def _list_changed_params(stage: str, values: Params, leave: tuple[str, ...]) -> dict[str, Any]:
-    """What of a stage's parameters is not at its default."""
-    default = PARAMETERS[stage]()
-    return {
-        f"{stage}.{knob.name}": value
-        for knob in iterate_param_fields(PARAMETERS[stage])
-        if knob.name not in leave and (value := getattr(values, knob.name)) != getattr(default, knob.name)
     }
 
 
-def _get_window_values(region: Window) -> tuple[int, int, int, int]:
-    return (region.x, region.y, region.width, region.height)
+def _list_views(scene: Scene, views: Iterable[ViewRef]) -> Dependencies:
+    """The pictures of views, and the faces in them."""
+    sources = [(scene.view_clips[view.clip], view) for view in views]
+    return {
+        "source": [
+            (
+                source.clip_input.name,
+                source.clip_input.space,
+                source.clip_input.sequence.compute_fingerprint(view.frame),
+            )
+            for source, view in sources
+        ],
+        "source_track": [
+            (source.exposure, compute_face_digest(source.performer.faces[view.frame])) for source, view in sources
+        ],
+    }
+
+
+def _name_view(scene: Scene, view: ViewRef) -> tuple[str, int, bool]:
+    return (scene.view_clips[view.clip].clip_input.name, view.frame, view.mirrored)
+
+
+def _round_weights(*weights: float) -> list[float]:
+    return [round(float(weight), WEIGHT_DIGITS) for weight in weights]
+
+
+def _list_proportions(context: RenderContext, scene: Scene) -> Dependencies:
+    proportions = select_proportions(scene, context.inputs.stages.reenact)
+    return {} if all(one is None for one in proportions) else {"likeness": list(proportions)}
+
+
+def _list_driver(context: RenderContext, frame: int) -> Dependencies:
+    """What a driver makes of a face; "track" is the face that the motion starts from."""
+    scene = context.get_scene(frame)
+    driven = scene.driven_frames[frame]
+    return {
+        "drive.engine": context.engines.drive.name,
+        **_list_changed_params(context, "drive", leave=("engine",)),
+        **_list_changed_params(context, "reenact", only=("inner_mouth",)),
+        "driver": (compute_face_digest(driven.goal_face), list(driven.head_turn)),
+        "track": compute_face_digest(driven.face),
+        "views": [(_name_view(scene, patch.view), patch.part, patch.weight) for patch in driven.patches],
+    }
+
+
+def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
+    scene = context.get_scene(frame)
+    common, driven = _list_common(context, frame), _list_driver(context, frame)
+    return {
+        **common,
+        **driven,
+        **_list_engine_and_params(context, "mask"),  # what stands in front of the face does not move along
+        **_list_holdout(context, frame),
+        **_list_views(scene, [patch.view for patch in scene.driven_frames[frame].patches]),
+        "track": [common["track"], driven["track"]],
+        "views": [driven["views"], list(scene.frame_plans[frame].flags)],
+    }
+
+
+def compute_face_digest(face: Face) -> str:
+    """Digests what stages see of a face."""
+    landmarks = np.asarray(face.landmarks, np.float64)
+    return compute_digest(list(face.box), landmarks, face.wflw, list(face.euler), face.confidence, face.origin)
+
+
+# Parts in metadata and in texts.
 
 
 def format_parts(parts: Mapping[str, str]) -> str:
-    """For the metadata: "blend.mix:3fa201 target:00ab12 ..."."""
+    """Formats parts for the metadata.
+
+    >>> format_parts({"target": "00ab12", "blend.mix": "3fa201"})
+    'blend.mix:3fa201 target:00ab12'
+    """
     return " ".join(f"{name}:{short}" for name, short in sorted(parts.items()))
 
 
 def find_changed_parts(text: str, parts: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the parts in which a file (its metadata's text) and what it should be differ; never empty."""
+    """Finds the names in which a file and what it should be differ.
+
+    Args:
+        text: The file's metadata, as `format_parts` writes it.
+        parts: What the file should have.
+
+    Returns:
+        Sorted names; never empty.
+
+    >>> find_changed_parts("blend.mix:3fa201 target:00ab12", {"target": "00ab12"})
+    ('blend.mix',)
+    """
     before = dict(part.split(":", 1) for part in text.split() if ":" in part)
     if not before:
         return (PART_UNKNOWN,)
@@ -172,9 +388,13 @@ def find_changed_parts(text: str, parts: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def describe_parts(parts: tuple[str, ...]) -> str:
-    """Changed parts for a person: "blend.mix, the target's track"."""
-    said = []
+    """Describes changed parts for an artist.
+
+    >>> describe_parts(("blend.mix", "track", "files.mask"))
+    "blend.mix, the target's track, the files of mask"
+    """
+    texts = []
     for part in parts:
         kind, _, name = part.partition(".")
-        said.append(f"the files of {name}" if kind == "files" else PART_LABELS.get(part, part))
-    return ", ".join(said)
+        texts.append(f"the files of {name}" if kind == "files" else LABELS.get(part, part))
+    return ", ".join(texts)

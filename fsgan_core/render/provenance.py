@@ -11,9 +11,11 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.exr import read_header
+from fsgan_core.render.context import RenderContext
 from fsgan_core.render.engines import ResolvedEngine
+from fsgan_core.stages.drive import DRIVER_CLIP
 
-__all__ = ["make_provenance", "read_finished_metadata", "read_flags", "strip_foreign_prefixes"]
+__all__ = ["collect_provenance", "make_provenance", "read_finished_metadata", "read_flags", "strip_foreign_prefixes"]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,37 @@ def make_provenance(
     if engine.stage != "mask":
         values[layers.META_SYNTHETIC] = 1
     return values
+
+
+def collect_provenance(
+    context: RenderContext, stage: str, frame: int, before: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Collects the metadata of a stage's picture.
+
+    Args:
+        context: The job.
+        stage: The stage that made the picture.
+        frame: A frame with a face.
+        before: Metadata of the pictures that it was made from.
+    """
+    scene = context.get_scene(frame)
+    sources: list[str] = []
+    driver = ""
+    engine = context.engines[stage]
+    if stage == "reenact":
+        sources = [scene.view_clips[chosen.view.clip].clip_input.name for chosen in scene.frame_plans[frame].views]
+        if context.is_driven(frame):
+            driver = scene.view_clips[DRIVER_CLIP].clip_input.name
+            engine = context.engines.drive
+    return make_provenance(
+        engine,
+        box=scene.faces[frame].box,
+        space=context.inputs.working_space,
+        flags=context.list_flags(frame),
+        before=before,
+        sources=sources,
+        driver=driver,
+    )
 
 
 def read_flags(metadata: Mapping[str, Any]) -> tuple[str, ...]:

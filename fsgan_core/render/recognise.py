@@ -29,8 +29,10 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
+from fsgan_core.render.context import make_context
 from fsgan_core.render.engines import NetworkRuntime, choose_engine, draws_whole_face
-from fsgan_core.render.frames import KEYED_CODE, FrameRenderer, compute_face_digest
+from fsgan_core.render.frames import FrameRenderer
+from fsgan_core.render.keys import KEYED_CODE, compute_face_digest
 from fsgan_core.render.scene import Scene
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
@@ -231,7 +233,7 @@ def _measure_view_unlikeness(
         face = _read_view_face(scene, ref)
         if face is not None:
             shown[ref] = make_close_up(face)
-    maker = FrameRenderer(inputs, lambda _: scene)
+    maker = FrameRenderer(make_context(inputs, lambda _: scene))
     targets = [face for frame in sampled.target_frames if (face := _read_target_face(maker, frame)) is not None]
     if not targets or not shown:
         return {}
@@ -248,7 +250,7 @@ def _make_default_renderer(inputs: JobInputs, scene: Scene, unlikeness: Mapping[
         frame_plans=plan_views(*_measure_performers(scene), ReenactParams(), _list_clip_names(scene), unlikeness),
         recognition=None,
     )
-    return FrameRenderer(inputs, lambda _: scene)
+    return FrameRenderer(make_context(inputs, lambda _: scene))
 
 
 def _measure_performers(scene: Scene) -> tuple[list[Performer], Performer]:
@@ -261,7 +263,7 @@ def _list_clip_names(scene: Scene) -> list[str]:
 
 def _swap_frame(renderer: FrameRenderer, frame: int) -> list[SwappedFrame]:
     """The frame as `maker` swaps it; empty where no face is found in it. Raises PlateError."""
-    blend, scene = renderer.render_blended(frame), renderer.get_scene(frame)
+    blend, scene = renderer.render_blended(frame), renderer.context.get_scene(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
     before, after = (
@@ -294,7 +296,7 @@ def _to_display_bytes(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
 
 def _read_target_face(renderer: FrameRenderer, frame: int) -> ShownFace | None:
     """The target's face as a display shows it; None where it cannot be read."""
-    scene = renderer.get_scene(frame)
+    scene = renderer.context.get_scene(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
     try:

@@ -1,4 +1,4 @@
-"""What the protocol's requests describe, as renders that have not begun."""
+"""Plans of the renders that the protocol's requests describe."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ from typing import Any
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import ShotError
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.render.pipeline import RenderJob, plan_shot_job, plan_stage_job
+from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
 from fsgan_core.runtime.device import choose_device
 
 __all__ = ["parse_request_shot", "plan_request_job"]
 
 
-def plan_request_job(
-    request: protocol.RenderRequest | protocol.KeysRequest, device: str = "auto", **options: Any
-) -> RenderJob:
-    """The render that a request describes, before it begins. device: where it names none. options: as Work has
-    them. Raises FsganError."""
+def plan_request_job(request: protocol.RenderRequest | protocol.KeysRequest, device: str = "auto") -> RenderPlan:
+    """Plans the render that a request describes.
+
+    Args:
+        request: A request of the worker's protocol.
+        device: What networks run on, if the request does not say it.
+
+    Raises:
+        FsganError: Something is wrong with the inputs or the parameters.
+    """
     device = choose_device(request.device or device)
     if not request.stage:
         if request.upstream:
             raise ShotError("a whole shot has no files of stages before it")
-        return plan_shot_job(Shot.from_dict(request.shot), frames=request.frames, device=device, **options)
+        return plan_shot_job(Shot.from_dict(request.shot), frames=request.frames, device=device)
     shot = parse_request_shot(request)
     return plan_stage_job(
         request.stage,
@@ -36,15 +41,14 @@ def plan_request_job(
         output_colorspace=shot.output.colorspace,
         frames=request.frames or shot.frames,
         device=device,
-        **options,
     )
 
 
 def parse_request_shot(request: protocol.RenderRequest | protocol.KeysRequest) -> Shot:
-    """A shot has a source; a stage may do without. Raises ShotError, ParameterError."""
+    """Reads the shot of a request; for a single stage it needs no source. Raises ShotError, ParameterError."""
     return Shot.from_dict({**request.shot, "source": request.shot.get("source") or "none"})
 
 
 def _parse_clip(data: Any) -> Clip:
-    """A path or a table as in a shot. Raises ShotError."""
+    """Reads a clip: a path, or a table as in a shot. Raises ShotError."""
     return Shot.from_dict({"source": "none", "target": data, "output": "none"}).target

@@ -18,8 +18,10 @@ from fsgan_core.clips.tracks import (
     split_into_sections,
 )
 from fsgan_core.contract.errors import NoFaceError, ShotError
+from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
+from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
 from fsgan_core.stages.motion.performance import correct_performer
@@ -27,7 +29,7 @@ from fsgan_core.stages.recognition import Recognition
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, list_used_views, plan_views
 from fsgan_core.stages.warp_points import Performer, compute_likeness, measure_performer
 
-__all__ = ["JobScenes", "Scene", "SourceClip"]
+__all__ = ["JobScenes", "Scene", "SourceClip", "select_proportions"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,6 @@ class Scene:
     number: int
     analysed_frames: frozenset[int]
     faces: Mapping[int, Face]
-    goal_faces: Mapping[int, Face]
     codec: Codec
     exposure: float
     pixel_aspect: float
@@ -70,6 +71,20 @@ class Scene:
     likeness: np.ndarray | None = None
     recognition: Recognition | None = None
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
+
+
+def select_proportions(scene: Scene, params: ReenactParams) -> tuple[Points3D | None, Points3D | None]:
+    """Selects what decides, beside the landmarks, where features go.
+
+    Returns:
+        Likeness and recognition; None where the amount is 0. Then it is not in the keys either: a face that is moved by
+        hand in one frame changes the likeness a little, and would make every frame stale.
+    """
+    known = scene.recognition
+    return (
+        scene.likeness if params.likeness > 0 else None,
+        known.moves if known is not None and params.recognition > 0 else None,
+    )
 
 
 class JobScenes:
@@ -140,13 +155,13 @@ class JobScenes:
         exposure = inputs.stages.colour.exposure
         exposure = track.exposure if exposure is None else exposure
         codec = inputs.config.make_codec(inputs.working_space, exposure)
-        scene = Scene(number, frozenset(track.frames), {}, {}, codec, exposure, track.pixel_aspect)
+        scene = Scene(number, frozenset(track.frames), {}, codec, exposure, track.pixel_aspect)
         try:
             person = choose_person(inputs.target, track, inputs, of_target=True)
         except NoFaceError as error:
             log.warning("%s", error)
             return scene
-        return replace(scene, faces=person.faces, goal_faces=person.faces)
+        return replace(scene, faces=person.faces)
 
     def _complete_scene(self, scene: Scene) -> Scene:
         if not scene.faces:
@@ -211,8 +226,7 @@ class JobScenes:
             )
             for frame, one in driven.items()
         }
-        wanted = {frame: one.goal_face for frame, one in driven.items()}
-        return replace(scene, view_clips=views, frame_plans=plan, goal_faces=wanted, driven_frames=driven)
+        return replace(scene, view_clips=views, frame_plans=plan, driven_frames=driven)
 
     def get_source_clips(self) -> tuple[SourceClip, ...]:
         """The sources with their tracks; the same for every section."""

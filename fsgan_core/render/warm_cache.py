@@ -1,40 +1,45 @@
-"""What a process that renders again and again keeps in memory between renders: plans of views, prepared source
-pictures, plates.
+"""What a process keeps in memory between renders: plans of views, prepared source pictures, plates.
 
-Clips are opened anew for every render. What is kept is used again only where every file of every clip has the size,
-time and inode that it had, and where what decides about it is the same. So an artist who changes one parameter waits
-for what depends on it alone, and a plate that was replaced on disk is read again.
+Clips are opened anew for every render. What is kept is used again only if every file of every clip still has its size,
+time and inode, and if everything else that it depends on is the same. So after a change of one parameter an artist
+waits only for what depends on it, and a plate that was replaced on disk is read again.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fsgan_core.clips.inputs import ClipInput, JobInputs
+from fsgan_core.clips.inputs import ClipInput
 from fsgan_core.render.frames import FrameRenderer
+from fsgan_core.render.plan import RenderPlan
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.runtime.cache import compute_digest
 
 __all__ = ["WarmCache", "read_file_states"]
 
 MAX_KEPT_RENDERS = 4
-MAX_KEPT_BYTES = 1536 << 20  # bytes of pixels, the newest one's among them
+MAX_KEPT_BYTES = 1536 << 20  # of pixels
 
 
 @dataclass(frozen=True)
 class _KeptRender:
-    plan_digest: str  # digest of what decides about the scenes
+    plan_digest: str  # of what the scenes depend on
     scenes: JobScenes
     renderer: FrameRenderer
 
 
 class WarmCache:
-    """Scenes and makers of the last few renders, by the clips that they read. For one render at a time."""
+    """Scenes and renderers of the last few renders, by the clips that they read. For one render at a time.
+
+    Args:
+        limit: Bytes of pixels to keep, those of the newest render among them.
+        count: Renders to keep.
+    """
 
     def __init__(self, limit: int = MAX_KEPT_BYTES, count: int = MAX_KEPT_RENDERS) -> None:
         self._max_bytes = limit
@@ -44,18 +49,21 @@ class WarmCache:
 
     def renew(
         self,
-        inputs: JobInputs,
-        kind: tuple[Any, ...],
-        scenes: Callable[[], JobScenes],
-        renderer: Callable[..., FrameRenderer],
+        plan: RenderPlan,
+        make_scenes: Callable[[], JobScenes],
+        make_renderer: Callable[[JobScenes, FrameRenderer | None], FrameRenderer],
     ) -> tuple[JobScenes, FrameRenderer]:
-        """Scenes and maker of a render: new ones, with what earlier ones hold where it is still right.
+        """Makes scenes and renderer of a render from what earlier ones hold, as far as it is still right.
 
-        kind: what else decides about the scenes, beside the inputs. scenes(), maker(scenes, like): make new ones.
+        Args:
+            plan: The render.
+            make_scenes: Makes new scenes.
+            make_renderer: Makes a renderer with these scenes, sharing the memory of another one.
         """
-        stages = inputs.stages
+        inputs, stages = plan.inputs, plan.inputs.stages
         clips = compute_digest(
-            *kind,
+            plan.job,
+            plan.needs_views,
             [_make_clip_part(item) for item in (*inputs.sources, inputs.target)],
             inputs.working_space,
             inputs.config.digest,
@@ -70,15 +78,15 @@ class WarmCache:
         )
         with self._lock:
             kept = self._kept_renders.pop(clips, None)
-        found = kept.scenes if kept is not None and kept.plan_digest == planned else scenes()
-        made = renderer(found, kept.renderer if kept is not None else None)
+        scenes = kept.scenes if kept is not None and kept.plan_digest == planned else make_scenes()
+        renderer = make_renderer(scenes, kept.renderer if kept is not None else None)
         with self._lock:
-            self._kept_renders[clips] = _KeptRender(planned, found, made)
+            self._kept_renders[clips] = _KeptRender(planned, scenes, renderer)
         self.trim()
-        return found, made
+        return scenes, renderer
 
     def trim(self) -> None:
-        """Gives back memory beyond the limit; of the newest nothing."""
+        """Frees memory beyond the limit; never that of the newest render."""
         with self._lock:
             while len(self._kept_renders) > 1 and (
                 len(self._kept_renders) > self._max_count or self.used_bytes > self._max_bytes
@@ -86,11 +94,13 @@ class WarmCache:
                 self._kept_renders.popitem(last=False)
 
     def clear(self) -> None:
+        """Frees everything."""
         with self._lock:
             self._kept_renders.clear()
 
     @property
     def used_bytes(self) -> int:
+        """Bytes of pixels that are kept."""
         return sum(kept.renderer.used_bytes for kept in self._kept_renders.values())
 
 
@@ -111,12 +121,12 @@ def _make_clip_part(clip_input: ClipInput) -> tuple[Any, ...]:
     )
 
 
-def read_file_states(files: Any) -> list[Any]:
-    """Size, time and inode of each file; None for one that is not there."""
+def read_file_states(files: Iterable[str | Path]) -> list[tuple[str, int, int, int] | None]:
+    """Reads path, size, time and inode of each file; None for one that is not there."""
     return list(_iterate_file_states(files))
 
 
-def _iterate_file_states(files: Any) -> Iterator[Any]:
+def _iterate_file_states(files: Iterable[str | Path]) -> Iterator[tuple[str, int, int, int] | None]:
     for file in files:
         try:
             state = Path(file).expanduser().stat() if str(file) else None

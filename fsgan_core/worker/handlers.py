@@ -14,6 +14,7 @@ from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.frame_status import compute_frame_states, summarise_states
+from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.requests import parse_request_shot, plan_request_job
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.device import choose_device, list_devices
@@ -79,15 +80,14 @@ class RequestHandler:
     def _answer_render(
         self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        work = plan_request_job(
-            request,
-            self._device,
+        work = RenderJob(
+            plan_request_job(request, self._device),
             force=request.force,
             on_event=on_event,
             is_cancelled=is_cancelled,
             warm=self._warm_cache,
         )
-        if request.report and work.stage != "final":
+        if request.report and work.plan.stage != "final":
             raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
         result = work.run()
         self._warm_cache.trim()
@@ -102,7 +102,7 @@ class RequestHandler:
     def _answer_keys(
         self, request: protocol.KeysRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        work = plan_request_job(request, self._device, is_cancelled=is_cancelled, warm=self._plan_cache)
+        work = RenderJob(plan_request_job(request, self._device), is_cancelled=is_cancelled, warm=self._plan_cache)
         return summarise_states(work, compute_frame_states(work, is_cancelled))
 
     def _answer_analyse(

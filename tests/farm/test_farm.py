@@ -33,7 +33,8 @@ from fsgan_core.farm.tasks import analyse_target, gather_result, recognise_sourc
 from fsgan_core.farm.template import ARITHMETIC_VARIABLES, FarmOptions, from_openjd_range, to_openjd_range
 from fsgan_core.networks.weights.checkpoint import read_checkpoint, write_checkpoint
 from fsgan_core.plates.exr import read_header
-from fsgan_core.render.pipeline import plan_shot_job, render_shot
+from fsgan_core.render.pipeline import RenderJob, render_shot
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.recognise import load_recognition, save_recognition
 from fsgan_core.runtime.events import FAILED, Event
 from fsgan_core.training.trainer import build_seeded_network
@@ -195,11 +196,11 @@ class TestRecognise:
         shot = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1")).shot
         file = tmp_path / "out" / "fsgan_farm" / "tracks" / "recognition.json"
         assert recognise_source(shot)["output"] == str(file) and file.is_file()
-        first = plan_shot_job(shot).compute_frame_key(2)
-        assert recognise_source(shot)["written"] and plan_shot_job(shot).compute_frame_key(2) == first
+        first = RenderJob(plan_shot_job(shot)).compute_frame_key(2)
+        assert recognise_source(shot)["written"] and RenderJob(plan_shot_job(shot)).compute_frame_key(2) == first
         known = load_recognition(file)
         save_recognition(file, replace(known, moves=known.moves + 0.5))
-        assert plan_shot_job(shot).compute_frame_key(2) != first
+        assert RenderJob(plan_shot_job(shot)).compute_frame_key(2) != first
 
     def test_a_shot_without_such_a_file(self, small: Small, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="farm bundle"):

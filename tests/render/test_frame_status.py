@@ -20,7 +20,8 @@ from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.exr import read_header, read_image, write_exr
 from fsgan_core.render.frame_status import FrameState, compute_frame_states, summarise_states
 from fsgan_core.render.keys import describe_parts, find_changed_parts, format_parts
-from fsgan_core.render.pipeline import plan_shot_job, plan_stage_job, render_shot, render_stage
+from fsgan_core.render.pipeline import RenderJob, render_shot, render_stage
+from fsgan_core.render.plan import plan_shot_job, plan_stage_job
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime import cache as cache_module
 from fsgan_core.runtime.cache import NotCachedError, load_or_compute, use_cache_only
@@ -30,7 +31,7 @@ from tests.small_shot import FRAMES, Small
 
 
 def states(shot: Shot, **options: Any) -> dict[int, FrameState]:
-    return {one.frame: one for one in compute_frame_states(plan_shot_job(shot, **options))}
+    return {one.frame: one for one in compute_frame_states(RenderJob(plan_shot_job(shot), **options))}
 
 
 def moved(small: Small, folder: Path) -> Small:
@@ -49,7 +50,7 @@ def rendered(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestStates:
     def test_done_and_missing(self, small: Small, rendered: Path) -> None:
-        work = plan_shot_job(small.shot(rendered, "1-5"))
+        work = RenderJob(plan_shot_job(small.shot(rendered, "1-5")))
         data = summarise_states(work, compute_frame_states(work))
         assert data == {
             "done": "1-3",
@@ -70,7 +71,7 @@ class TestStates:
             ({"colour__exposure": "0.5"}, ("exposure",)),
             ({"output__compression": "piz"}, ("output.compression",)),
             ({"reenact__stiffness": "0.1"}, ("reenact.stiffness",)),
-            ({"reenact__margin": "0.5"}, ("reenact.margin", "track")),
+            ({"reenact__margin": "0.5"}, ("reenact.margin",)),
         ],
     )
     def test_a_setting_is_named(
@@ -122,10 +123,10 @@ class TestStates:
             "upstream": {name: files[name] for name in ("reenact", "mask")},
         }
         render_stage("inpaint", **filling)
-        assert [one.state for one in compute_frame_states(plan_stage_job("inpaint", **filling))] == ["done"]
+        assert [one.state for one in compute_frame_states(RenderJob(plan_stage_job("inpaint", **filling)))] == ["done"]
         stages = shot.stages.with_settings({"mask.feather": "0.2"})
         render_stage("mask", output=files["mask"].path, **{**common, "stages": stages})
-        [stale] = compute_frame_states(plan_stage_job("inpaint", **filling))
+        [stale] = compute_frame_states(RenderJob(plan_stage_job("inpaint", **filling)))
         assert stale.changed == ("files.mask",) and describe_parts(stale.changed) == "the files of mask"
 
     def test_never_analyses(
@@ -135,7 +136,7 @@ class TestStates:
         shot = small.shot(rendered, "3-4")
         shot = replace(shot, target=replace(shot.target, track=""))
         start = time.perf_counter()
-        work = plan_shot_job(shot)
+        work = RenderJob(plan_shot_job(shot))
         data = summarise_states(work, compute_frame_states(work))
         assert (data["stale"], data["missing"], data["analysed"]) == ("3", "4", False)
         assert data["changed"][0]["text"] == "never analysed as it is now"
@@ -148,7 +149,7 @@ class TestStates:
             raise AssertionError("pixels were read")
 
         before = {path: path.stat().st_mtime_ns for path in rendered.iterdir()}
-        monkeypatch.setattr("fsgan_core.plates.sequence.Sequence.read", never)
+        monkeypatch.setattr("fsgan_core.plates.sequence.FrameSequence.read", never)
         assert {one.state for one in states(small.shot(rendered, "1-3", blend__mix="0.2")).values()} == {"stale"}
         assert {path: path.stat().st_mtime_ns for path in rendered.iterdir()} == before
 
@@ -165,7 +166,9 @@ class TestParts:
         track = load_track(small.folder / "plate.json").with_override(0, 2, offset={"nose": (1.5, -2.0)})
         save_track(tmp_path / "moved.json", track)
         moved = replace(shot, target=replace(shot.target, track=str(tmp_path / "moved.json")))
-        keys = [[plan_shot_job(one).compute_frame_key(frame) for frame in range(1, 7)] for one in (shot, moved)]
+        keys = [
+            [RenderJob(plan_shot_job(one)).compute_frame_key(frame) for frame in range(1, 7)] for one in (shot, moved)
+        ]
         assert [a != b for a, b in zip(*keys, strict=True)] == [True] * 4 + [False] * 2
 
     @pytest.mark.parametrize(
@@ -244,37 +247,43 @@ class TestWarm:
         quick = {"mask__smooth": "0"}
         for number, settings in enumerate(changes):
             for kind, options in (("warm", {"warm": warm}), ("cold", {})):
-                plan_shot_job(small.shot(tmp_path / f"{kind}{number}", "2", **quick, **settings), **options).run()
+                RenderJob(
+                    plan_shot_job(small.shot(tmp_path / f"{kind}{number}", "2", **quick, **settings)), **options
+                ).run()
             one, other = (tmp_path / f"{kind}{number}" / "swap.0002.exr" for kind in ("warm", "cold"))
             assert one.read_bytes() == other.read_bytes(), settings
 
     def test_what_was_replaced_on_disk_is_read_again(self, small: Small, tmp_path: Path) -> None:
         other = moved(small, tmp_path / "plates")
         warm = WarmCache()
-        plan_shot_job(other.shot(tmp_path / "out", "2"), warm=warm).run()
+        RenderJob(plan_shot_job(other.shot(tmp_path / "out", "2")), warm=warm).run()
         path = other.folder / "plate.0002.exr"
         plate = read_image(path)
         times = path.stat()
         write_exr(path, replace(plate, pixels=plate.pixels * 0.5, integers={}))
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # a copy that keeps the time
-        assert plan_shot_job(other.shot(tmp_path / "out", "2"), warm=warm).run().list_frames("rendered") == (2,)
+        assert RenderJob(plan_shot_job(other.shot(tmp_path / "out", "2")), warm=warm).run().list_frames("rendered") == (
+            2,
+        )
         render_shot(other.shot(tmp_path / "cold", "2"))
         assert (tmp_path / "out" / "swap.0002.exr").read_bytes() == (tmp_path / "cold" / "swap.0002.exr").read_bytes()
 
     def test_shares_what_is_the_same(self, small: Small, tmp_path: Path) -> None:
         warm = WarmCache()
-        first = plan_shot_job(small.shot(tmp_path, "2"), warm=warm)
+        first = RenderJob(plan_shot_job(small.shot(tmp_path, "2")), warm=warm)
         first.run()
-        second = plan_shot_job(small.shot(tmp_path, "2", blend__mix="0.5"), warm=warm)
+        second = RenderJob(plan_shot_job(small.shot(tmp_path, "2", blend__mix="0.5")), warm=warm)
         assert second.scenes is first.scenes and second.renderer is not first.renderer
         assert second.renderer.used_bytes == first.renderer.used_bytes > 0
-        third = plan_shot_job(small.shot(tmp_path, "2", reenact__hold="0.5"), warm=warm)
+        third = RenderJob(plan_shot_job(small.shot(tmp_path, "2", reenact__hold="0.5")), warm=warm)
         assert third.scenes is not first.scenes, "another plan of views"
 
     def test_memory_is_bounded(self, small: Small, tmp_path: Path) -> None:
         warm = WarmCache(count=2)
         for exposure in ("0", "1", "2"):
-            plan_shot_job(small.shot(tmp_path, "2", colour__exposure=exposure, mask__smooth="0"), warm=warm).run()
+            RenderJob(
+                plan_shot_job(small.shot(tmp_path, "2", colour__exposure=exposure, mask__smooth="0")), warm=warm
+            ).run()
         assert len(warm._kept_renders) == 2 and warm.used_bytes > 0
         warm._max_bytes = 1
         warm.trim()

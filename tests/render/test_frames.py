@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.render.context import make_context
 from fsgan_core.render.engines import ENGINES, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
@@ -30,8 +31,8 @@ def maker(
         working_space="",
         target=SimpleNamespace(space=""),
     )
-    made = FrameRenderer(inputs, lambda frame: None, like=like)  # type: ignore[arg-type, return-value]
-    made.engines = replace(made.engines, reenact=engine)
+    context = make_context(inputs, lambda frame: None)  # type: ignore[arg-type, return-value]
+    made = FrameRenderer(replace(context, engines=replace(context.engines, reenact=engine)), like=like)
     picture = SimpleNamespace(nbytes=0)
     monkeypatch.setattr(
         made, "_read_view", lambda scene, ref, margin: SimpleNamespace(display=picture, matte=picture, margin=margin)

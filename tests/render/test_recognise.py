@@ -20,7 +20,8 @@ from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr import read_image
 from fsgan_core.render import recognise, scene
 from fsgan_core.render.frame_status import compute_frame_states, summarise_states
-from fsgan_core.render.pipeline import RenderJob, plan_shot_job, render_shot
+from fsgan_core.render.pipeline import RenderJob, render_shot
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.recognise import load_recognition, save_recognition
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.report.view_map import make_view_map
@@ -37,8 +38,8 @@ def swap_of(small: Small, folder: Path, frames: str = "", **settings: str) -> Sh
 
 def moves_of(shot: Shot, **options: Any) -> np.ndarray | None:
     """What a render of the shot would go by."""
-    work = plan_shot_job(shot, **options)
-    known = work.scenes(work.frames[0]).recognition
+    work = RenderJob(plan_shot_job(shot), **options)
+    known = work.scenes(work.plan.frames[0]).recognition
     return None if known is None else known.moves
 
 
@@ -138,7 +139,7 @@ class TestKept:
     def test_is_part_of_the_key(self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path) -> None:
         keys = set()
         for _ in range(2):
-            keys.add(plan_shot_job(swap_of(small, tmp_path)).compute_frame_key(2))
+            keys.add(RenderJob(plan_shot_job(swap_of(small, tmp_path))).compute_frame_key(2))
             next(here.glob("*.json")).unlink()
         assert len(found) == 2 and len(keys) == 2
 
@@ -146,7 +147,7 @@ class TestKept:
         self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path
     ) -> None:
         render_shot(small.shot(tmp_path, "2"))
-        work = plan_shot_job(swap_of(small, tmp_path, "2"))
+        work = RenderJob(plan_shot_job(swap_of(small, tmp_path, "2")))
         assert summarise_states(work, compute_frame_states(work))["analysed"] is False
         assert not found and not here.exists()
 
@@ -240,7 +241,7 @@ class TestViews:
     def test_they_lead(self, small: Small, here: Path, second: list[str], tmp_path: Path) -> None:
         for amount, leading in (("1", 1), ("0", 0)):
             shot = swap_of(small, tmp_path, reenact__recognition=amount)
-            work = plan_shot_job(replace(shot, source=shot.source * 2))
+            work = RenderJob(plan_shot_job(replace(shot, source=shot.source * 2)))
             assert {plan.views[0].view.clip for plan in work.scenes(2).frame_plans.values()} == {leading}
         assert len(second) == 1
 
@@ -263,7 +264,7 @@ class TestViews:
         from fsgan_core.stages import recognition
 
         monkeypatch.setattr(recognition, "SEARCH_STEPS", 2)
-        work = plan_shot_job(swap_of(small, tmp_path))
+        work = RenderJob(plan_shot_job(swap_of(small, tmp_path)))
         known = work.scenes(2).recognition
         assert known is not None and set(known.unlikeness) == {ViewRef(0, 1), ViewRef(0, 1, True)}
         assert all(0.05 < value < 0.6 for value in known.unlikeness.values())
@@ -277,7 +278,7 @@ def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(recognition, "SEARCH_STEPS", 4)
     heard: list[Event] = []
-    work: RenderJob = plan_shot_job(swap_of(small, tmp_path, "2"), on_event=heard.append)
+    work: RenderJob = RenderJob(plan_shot_job(swap_of(small, tmp_path, "2")), on_event=heard.append)
     work.scenes(2)
     steps = [(event.done, event.total) for event in heard if event.kind == "recognise"]
     shares = [done / total for done, total in steps]

@@ -1,0 +1,113 @@
+"""What the pictures, keys and provenance of one job have in common: its inputs, scenes and engines."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fsgan_core.clips.inputs import ClipInput, JobInputs
+from fsgan_core.contract.errors import TrackError
+from fsgan_core.plates.plate import Window
+from fsgan_core.plates.region import compute_region
+from fsgan_core.render.engines import NetworkRuntime, StageEngines, choose_engines, draws_whole_face
+from fsgan_core.render.scene import Scene
+from fsgan_core.stages.drive import compute_drive_margin
+from fsgan_core.stages.views import ViewRef
+
+__all__ = ["BRIDGED", "NO_FACE", "RenderContext", "make_context"]
+
+# Flags of a frame.
+NO_FACE = "no-face"
+BRIDGED = "bridged"
+
+
+@dataclass(frozen=True)
+class RenderContext:
+    """One job, as far as a frame's picture depends on it.
+
+    Attributes:
+        inputs: Opened clips, colour configuration and parameters.
+        get_scene: Gives the scene of a frame.
+        engines: The engine of every stage.
+        upstream: Stage -> its files, which are read in place of rendering the stage.
+    """
+
+    inputs: JobInputs
+    get_scene: Callable[[int], Scene]
+    engines: StageEngines
+    upstream: Mapping[str, ClipInput]
+
+    def has_face(self, frame: int) -> bool:
+        """Tells whether a frame has a face. Raises TrackError for a frame that was not analysed."""
+        scene = self.get_scene(frame)
+        if frame not in scene.analysed_frames:
+            raise TrackError(f"frame {frame} is not in the track {self.inputs.target.clip.track}; analyse it as well")
+        return frame in scene.faces
+
+    def is_driven(self, frame: int) -> bool:
+        """Tells whether a driver moves the face of this frame."""
+        return frame in self.get_scene(frame).driven_frames
+
+    def get_region(self, frame: int) -> Window:
+        """Computes the window in which all stages work."""
+        scene = self.get_scene(frame)
+        margin = self.inputs.stages.reenact.margin
+        if scene.driven_frames:
+            margin = max(margin, compute_drive_margin(self.inputs.stages.drive))
+        return compute_region(scene.faces[frame].box, margin, scene.pixel_aspect)
+
+    def get_params(self, stage: str) -> Any:
+        """Gives a stage's parameters, with the engine that was chosen in place of "auto"."""
+        return getattr(self.inputs.stages, stage).replace(engine=self.engines[stage].name)
+
+    def list_neighbours(self, frame: int) -> list[int]:
+        """Lists the frames that the matte of a frame is averaged with, itself among them; none if it has no face."""
+        faces = self.get_scene(frame).faces
+        if frame not in faces:
+            return []
+        available = self.inputs.target.sequence.frames
+        reach = self.inputs.stages.mask.smooth
+        return [
+            near
+            for near in range(frame - reach, frame + reach + 1)
+            if near == frame or (near in faces and _contains_sorted(available, near))
+        ]
+
+    def list_further_views(self, frame: int) -> tuple[ViewRef, ...]:
+        """Lists the views from which inpainting may fill what the first ones do not show, best first.
+
+        Empty if the artist has switched it off, if the stage runs without a source, or if a network draws the whole
+        face: then another view shows no more of it.
+        """
+        plans = self.get_scene(frame).frame_plans
+        stages = self.inputs.stages
+        if frame not in plans or not stages.inpaint.other_views:
+            return ()
+        if draws_whole_face(self.engines.reenact, stages.reenact.prewarp) and not self.is_driven(frame):
+            return ()
+        return plans[frame].further_views
+
+    def list_flags(self, frame: int) -> tuple[str, ...]:
+        """Lists what is worth knowing about a frame: "no-face", "bridged", and what the choice of views found."""
+        scene = self.get_scene(frame)
+        if frame not in scene.faces:
+            return (NO_FACE,)
+        found = [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
+        if frame in scene.frame_plans:
+            found += scene.frame_plans[frame].flags
+        return tuple(found)
+
+
+def make_context(
+    inputs: JobInputs, get_scene: Callable[[int], Scene], upstream: Mapping[str, ClipInput] | None = None
+) -> RenderContext:
+    """Makes the context of a job; raises as `choose_engine`."""
+    runtime = NetworkRuntime(inputs.device, inputs.stages.weights.precision)
+    return RenderContext(inputs, get_scene, choose_engines(inputs.stages, runtime), dict(upstream or {}))
+
+
+def _contains_sorted(frames: Sequence[int], frame: int) -> bool:
+    place = bisect_left(frames, frame)
+    return place < len(frames) and frames[place] == frame
