@@ -138,12 +138,9 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
         **_list_holdout(context, frame),
     }
     if further:
-        listed |= {
-            **_list_engine_and_params(context, "reenact"),
-            **_list_views(scene, further),
-            **_list_proportions(context, scene),
-            "views": [_name_view(scene, view) for view in further],
-        }
+        listed |= {**_list_views(scene, further), "views": [_name_view(scene, view) for view in further]}
+        if "reenact" in context.upstream:  # else they are among that stage's own
+            listed |= {**_list_engine_and_params(context, "reenact"), **_list_proportions(context, scene)}
     return listed
 
 
