@@ -209,7 +209,7 @@ class TestNotAsked:
     def test_by_a_network_that_draws_the_face(
         self, small: Small, here: Path, found: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(recognise, "draws_anew", lambda chosen, prewarp: True)
+        monkeypatch.setattr(recognise, "draws_whole_face", lambda chosen, prewarp: True)
         assert moves_of(swap_of(small, tmp_path)) is None and not found and not here.exists()
 
     def test_where_no_face_is_found(
