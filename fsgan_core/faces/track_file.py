@@ -284,7 +284,7 @@ def _parse_number(value: Any) -> float:
     return number
 
 
-def _list_rows(points: np.ndarray) -> list[list[float]]:
+def _list_rows(points: AnyArray) -> list[list[float]]:
     return [[value + 0.0 for value in row] for row in points.tolist()]
 
 

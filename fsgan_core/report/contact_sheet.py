@@ -20,7 +20,7 @@ from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, R
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Plate
-from fsgan_core.runtime.arrays import Image8
+from fsgan_core.runtime.arrays import AnyArray, Image8
 from fsgan_core.runtime.atomic import explain_os_error, make_folder, write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 
@@ -113,7 +113,7 @@ def read_before_after(
         )
 
 
-def _to_display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> np.ndarray:
+def _to_display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> AnyArray:
     rgb = plate.crop(plate.display_window).get(*RGB)
     if exposure and config.is_scene_linear(space):
         rgb *= np.float32(2.0**exposure)
@@ -157,7 +157,7 @@ def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, titl
     return write_png(path, sheet)
 
 
-def _make_sheet_row(look: BeforeAfter) -> np.ndarray:
+def _make_sheet_row(look: BeforeAfter) -> Image8:
     wholes = [_shrink_to_fit(picture, _WHOLE_WIDTH, _CROP_SIDES[1]) for picture in (look.before, look.after)]
     names = [f"{look.number}  before", "after"]
     pictures = list(wholes)
@@ -178,7 +178,7 @@ def _make_sheet_row(look: BeforeAfter) -> np.ndarray:
     return row
 
 
-def _crop_face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
+def _crop_face(picture: Image8, box: Box) -> tuple[AnyArray, float]:
     """A square around the face, and how much it is enlarged."""
     wanted = max(16, round(max(box[2], box[3]) * _CROP_MARGIN))
     zoom = 1.0
@@ -198,7 +198,7 @@ def _crop_face(picture: np.ndarray, box: Box) -> tuple[np.ndarray, float]:
     return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST), zoom
 
 
-def _shrink_to_fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+def _shrink_to_fit(picture: Image8, width: int, height: int) -> AnyArray:
     """Reduced to fit; never enlarged."""
     scale = min(1.0, width / picture.shape[1], height / picture.shape[0])
     if scale == 1.0:
@@ -207,7 +207,7 @@ def _shrink_to_fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
-def _pad_row(row: np.ndarray, width: int) -> np.ndarray:
+def _pad_row(row: Image8, width: int) -> Image8:
     return np.concatenate([row, make_canvas(row.shape[0], width - row.shape[1])], axis=1)
 
 
@@ -217,7 +217,7 @@ def make_canvas(height: int, width: int) -> Image8:
 
 
 def draw_text(
-    picture: np.ndarray, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = _TEXT_COLOUR
+    picture: Image8, text: str, place: tuple[int, int], size: float, colour: tuple[int, int, int] = _TEXT_COLOUR
 ) -> None:
     """Draws a line of text into `picture`; `place` is the left end of its base line."""
     ascii_only = text.encode("ascii", "replace").decode()  # OpenCV's font has no other letters
@@ -282,7 +282,7 @@ def write_preview_movie(
     )
 
 
-def _join_side_by_side(look: BeforeAfter) -> np.ndarray:
+def _join_side_by_side(look: BeforeAfter) -> Image8:
     """uint8 BGR with even sides, at most 1920 wide."""
     halves = [_shrink_to_fit(picture, _MOVIE_WIDTH // 2, 1080) for picture in (look.before, look.after)]
     picture = np.concatenate(halves, axis=1)
@@ -298,7 +298,7 @@ def _join_side_by_side(look: BeforeAfter) -> np.ndarray:
     return picture
 
 
-def _can_encode(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
+def _can_encode(code: str, path: Path, picture: Image8, fps: float) -> bool:
     """Whether this codec writes two frames here that can be read again."""
     writer = _open_writer(code, path, picture, fps)
     if not writer.isOpened():
@@ -314,9 +314,7 @@ def _can_encode(code: str, path: Path, picture: np.ndarray, fps: float) -> bool:
     return count == 2
 
 
-def _encode_movie(
-    code: str, path: Path, first: np.ndarray, frames: Iterator[BeforeAfter], fps: float, final: Path
-) -> None:
+def _encode_movie(code: str, path: Path, first: Image8, frames: Iterator[BeforeAfter], fps: float, final: Path) -> None:
     writer = _open_writer(code, path, first, fps)
     try:
         writer.write(first)
@@ -329,6 +327,6 @@ def _encode_movie(
         writer.release()
 
 
-def _open_writer(code: str, path: Path, picture: np.ndarray, fps: float) -> cv2.VideoWriter:
+def _open_writer(code: str, path: Path, picture: Image8, fps: float) -> cv2.VideoWriter:
     code4 = cv2.VideoWriter.fourcc(*code)
     return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code4, fps, (picture.shape[1], picture.shape[0]))

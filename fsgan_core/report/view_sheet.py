@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED, GridSquare, build_view_grid
 from fsgan_core.report.contact_sheet import draw_text, make_canvas, write_png
 from fsgan_core.report.view_map import PICTURE_SIDE, MapView, ViewMap
+from fsgan_core.runtime.arrays import Image8
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -80,7 +80,7 @@ def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Pa
     return write_png(path, sheet)
 
 
-def _draw_square(place: np.ndarray, square: GridSquare, views: tuple[MapView, ...]) -> None:
+def _draw_square(place: Image8, square: GridSquare, views: tuple[MapView, ...]) -> None:
     """place: the sheet from the square's upper left corner on."""
     if square.target_frames:
         colour = _LACKING_COLOUR if square.lacking_frames else _WANTED_COLOUR
