@@ -288,7 +288,7 @@ def test_it_can_be_followed(small: Small, here: Path, tmp_path: Path, monkeypatc
 def test_sections_agree(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first section with a face decides, whichever is asked for first."""
     monkeypatch.setattr(
-        scene, "sections", lambda _: (ClipSection((1, 2, 3), (1, 2, 3)), ClipSection((4, 5, 6), (4, 5, 6)))
+        scene, "split_into_sections", lambda _: (ClipSection((1, 2, 3), (1, 2, 3)), ClipSection((4, 5, 6), (4, 5, 6)))
     )
     asked: list[int] = []
 
