@@ -30,7 +30,7 @@ from importlib import import_module
 from typing import Any, Mapping, Sequence, Union
 
 from fsgan_core.contract.errors import FrameRangeError, InputError, ParameterError, ShotError
-from fsgan_core.contract.param_fields import parse_param_value
+from fsgan_core.contract.param_fields import Params, parse_param_value
 from fsgan_core.contract.params import (
     PARAMETER_ALIASES,
     STAGE_PARAMS,
@@ -41,7 +41,6 @@ from fsgan_core.contract.params import (
     InpaintParams,
     MaskParams,
     OutputParams,
-    Params,
     ReenactParams,
     WeightsParams,
 )

@@ -86,12 +86,14 @@ class DisplayPicture:
 
     def to_plate(self, points: AnyArray) -> AnyArray:
         """Maps points (..., 2) of the picture to plate coordinates."""
-        return self.to_array(points) + np.array([self.data_window.x, self.data_window.y])
+        result: AnyArray = self.to_array(points) + np.array([self.data_window.x, self.data_window.y])
+        return result
 
     def to_array(self, points: AnyArray) -> AnyArray:
         """Maps points (..., 2) of the picture to pixels of the plate's array."""
         width, height = self.pixels.shape[1] / self.rgb.shape[1], self.pixels.shape[0] / self.rgb.shape[0]
-        return (points + 0.5) / (width, height) - 0.5
+        result: AnyArray = (points + 0.5) / (width, height) - 0.5
+        return result
 
 
 def make_display_picture(plate: Plate, codec: Encoder) -> DisplayPicture:

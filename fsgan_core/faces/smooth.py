@@ -299,7 +299,8 @@ def smooth_landmarks(
         now_follow = follow / (1 + (off / (_DRIFT_TOLERANCE * np.maximum(drift, _MIN_DRIFT))) ** 2) ** 2
         away = np.linalg.norm(smooth - points, axis=-1)
         now_pull = pull / (1 + (away / (_NOISE_TOLERANCE * noise)) ** 2)
-    return _restore_lively_parts(smooth, points, seen, visible, layout) * unit
+    result: AnyArray = _restore_lively_parts(smooth, points, seen, visible, layout) * unit
+    return result
 
 
 def _share_scatter(scatter: AnyArray, layout: LandmarkLayout) -> AnyArray:
@@ -371,7 +372,8 @@ def _measure_agreement(off: AnyArray) -> Vector:
     norm = np.linalg.norm(flat, axis=1) + 1e-12
     likeness = np.zeros(len(off) + 1)
     likeness[1:-1] = (flat[1:] * flat[:-1]).sum(1) / (norm[1:] * norm[:-1])
-    return np.clip(2 * np.maximum(likeness[:-1], likeness[1:]), 0.0, 1.0)
+    result: Vector = np.clip(2 * np.maximum(likeness[:-1], likeness[1:]), 0.0, 1.0)
+    return result
 
 
 def _smooth_boxes(boxes: AnyArray, amount: float) -> AnyArray:

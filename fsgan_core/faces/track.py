@@ -450,7 +450,8 @@ def _add_angles(
 ) -> tuple[float, float, float]:
     """Computes angles + plus - minus, in degrees, each within -180 to 180."""
     total = np.array(angles) + plus - np.array(minus)
-    return _convert_to_tuple((total + 180.0) % 360.0 - 180.0)
+    result: tuple[float, float, float] = _convert_to_tuple((total + 180.0) % 360.0 - 180.0)
+    return result
 
 
 def _round_face(face: Face) -> Face:

@@ -296,7 +296,8 @@ class _CompiledNetwork:
                 raise
             log.info("%s is not compiled: %s", self._name, str(error).strip().split("\n")[0])
             self._call = self._network
-            return self._call(x)
+            result: NetworkOutput = self._call(x)
+            return result
 
 
 def make_runner(network: nn.Module, device: str = "cpu", precision: str = "auto", *, compiled: bool = False) -> Runner:

@@ -454,7 +454,8 @@ class Codec:
         return np.clip(planes, -limit, limit, out=planes)
 
     def _remove_exposure(self, planes: ColourPlanes) -> ColourPlanes:
-        return planes / self._gain
+        result: ColourPlanes = planes / self._gain
+        return result
 
 
 def _copy_rgb(rgb: Image) -> Image:

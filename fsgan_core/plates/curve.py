@@ -93,7 +93,8 @@ def decode(display: ColourPlanes) -> ColourPlanes:
 def _compute_peak(planes: ColourPlanes) -> ColourPlanes:
     """Gives the largest magnitude of the three components, (n,)."""
     size = np.abs(planes)
-    return np.maximum(np.maximum(size[0], size[1]), size[2])
+    result: ColourPlanes = np.maximum(np.maximum(size[0], size[1]), size[2])
+    return result
 
 
 def _encode_power(linear: ColourPlanes) -> ColourPlanes:

@@ -273,7 +273,8 @@ def _compute_integers(plate: Plate, name: str) -> IntegerPlane:
     pixels = plate.get_matte(name)
     rounded = np.clip(np.nan_to_num(np.rint(pixels.astype(np.float64))), 0, 2**32 - 1).astype(np.uint32)
     if name not in plate.integers:
-        return rounded
+        result: IntegerPlane = rounded
+        return result
     exact = plate.integers[name]
     return np.where(exact.astype(np.float32) == pixels, exact, rounded)
 

@@ -289,7 +289,8 @@ class ByteLRU(Generic[K, T]):
             make: Makes it; must not ask for the same key. What it raises is raised here, and the next caller tries
                 again.
         """
-        return self._get(key, make)
+        result: T = self._get(key, make)
+        return result
 
     def __contains__(self, key: K) -> bool:
         return key in self._values

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError, InputError
-from fsgan_core.contract.layers import MATTES, RGB, RGBA
+from fsgan_core.contract.layers import MATTES, META_TEXTURE, RGB, RGBA
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
 from fsgan_core.faces.track import Face, make_face
 from fsgan_core.plates.colour import open_config
@@ -170,11 +170,11 @@ def blend(
     _check_engine("blend", params.engine)
     frame = _make_frame(target, landmarks, holdout, colorspace, exposure)
     # Arrays carry no metadata: measure the texture of the plate's skin again, which `mask` keeps there.
-    texture = masking.measure_mattes(frame, params=MaskParams()).metadata[masking.META_TEXTURE]
+    texture = masking.measure_mattes(frame, params=MaskParams()).metadata[META_TEXTURE]
     made = blending.blend(
         frame,
         completed=_crop_to_region("completed", completed, RGBA, frame),
-        mattes=_crop_to_region("mattes", mattes, MATTES, frame).with_metadata(**{masking.META_TEXTURE: texture}),
+        mattes=_crop_to_region("mattes", mattes, MATTES, frame).with_metadata(**{META_TEXTURE: texture}),
         params=params,
     )
     return made.plate.get(*RGB)

@@ -60,7 +60,8 @@ def to_perceptual(rgb: Image, exposure: float) -> Image:
         SRGB_SLOPE * size,
         SRGB_SCALE * np.maximum(size, 1e-9) ** np.float32(1 / SRGB_GAMMA) - SRGB_OFFSET,
     )
-    return np.copysign(curve, x).astype(np.float32)
+    result: Image = np.copysign(curve, x).astype(np.float32)
+    return result
 
 
 def to_scene_linear(perceptual: AnyArray, exposure: float) -> Image:
@@ -247,4 +248,5 @@ def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: i
     full = full_guide.shape[1::-1]
     full_slope = np.asarray(cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR))
     full_offset = np.asarray(cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR))
-    return np.clip((full_slope * full_guide).sum(-1) + full_offset, 0, 1)
+    result: Matte = np.clip((full_slope * full_guide).sum(-1) + full_offset, 0, 1)
+    return result

@@ -170,7 +170,8 @@ def _mark_above_brows(raster: FaceRaster) -> Matte:
     height = np.moveaxis(np.mgrid[0:rows, 0:columns][::-1], 0, -1) @ raster.up_direction
     brow = float((raster.landmarks[BROW_R.start : BROW_L.stop] @ raster.up_direction).max())
     softness = ABOVE_BROWS_SOFTNESS * raster.face_width
-    return np.clip((height - brow) / softness + 0.5, 0, 1).astype(np.float32)
+    result: Matte = np.clip((height - brow) / softness + 0.5, 0, 1).astype(np.float32)
+    return result
 
 
 def _mark_temples(raster: FaceRaster) -> Matte:

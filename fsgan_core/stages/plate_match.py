@@ -78,7 +78,8 @@ def match_light(face: Image, target: Image, weight: Matte, width: float, amount:
 
 def _compute_saturation(picture: Image) -> Plane:
     top = picture.max(-1)
-    return np.clip((top - picture.min(-1)) / (np.maximum(top, 0) + 2 * LIGHT_FLOOR), 0, 1)
+    result: Plane = np.clip((top - picture.min(-1)) / (np.maximum(top, 0) + 2 * LIGHT_FLOOR), 0, 1)
+    return result
 
 
 def measure_texture(display: Image, weight: Matte, width: float) -> tuple[float, ...]:

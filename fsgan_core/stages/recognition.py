@@ -178,7 +178,8 @@ def _describe_chips(chips: Image8, network: FaceResNet) -> Tensor:
     import torch
 
     with torch.no_grad():
-        return network(torch.from_numpy(chips.astype(np.float32)).permute(0, 3, 1, 2))
+        result: Tensor = network(torch.from_numpy(chips.astype(np.float32)).permute(0, 3, 1, 2))
+        return result
 
 
 def make_close_up(face: ShownFace) -> ShownFace:

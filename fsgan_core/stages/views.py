@@ -21,7 +21,7 @@ from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.geometry import apply_affine, fit_similarity
 from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
-from fsgan_core.faces.pose import FACE_MODEL
+from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.runtime.sampling import sample_evenly
@@ -464,7 +464,7 @@ def _compute_own_cost(face: Face, performer: Performer) -> float:
     """What a view costs by itself: landmarks that do not fit a head (the detector was wrong), and a strong
     expression (a grimace cannot be warped into another one; a face at rest can).
     """
-    pose = warp_points.fit_head_pose(face.landmarks, performer.pixel_aspect)
+    pose = fit_head_pose(face.landmarks, performer.pixel_aspect)
     strength = float(np.linalg.norm(_make_expression_vector(face, performer)))
     return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + EXPRESSION_COST * strength
 

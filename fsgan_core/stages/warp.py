@@ -147,7 +147,8 @@ def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
         share = np.clip(cv2.GaussianBlur(near, (0, 0), sigma) * 2, 0, 1)[..., None]
         smooth = cv2.GaussianBlur(offset, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
         offset = offset + share * (smooth - offset)
-    return affine + offset
+    result: PointMap = affine + offset
+    return result
 
 
 def sample_picture(picture: Image, mapping: PointMap) -> Image:

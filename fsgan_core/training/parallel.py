@@ -132,7 +132,9 @@ class _SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         wide = x.float()
         count = wide.numel() // wide.shape[1] * distributed.get_world_size()
-        sums = _SumOverProcesses.apply(torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))]))
+        sums = _SumOverProcesses.apply(  # type: ignore[no-untyped-call]
+            torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))])
+        )
         mean, square = (sums / count).chunk(2)
         variance = (square - mean * mean).clamp_min(0)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
@@ -143,4 +145,5 @@ class _SharedBatchNorm(nn.BatchNorm2d):
                 self.running_var.lerp_(variance * count / max(count - 1, 1), share)
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
-        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        result: Tensor = (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return result

@@ -54,7 +54,8 @@ def choose_training_dtype(precision: str, device: str) -> torch.dtype:
 
 def _has_native_bf16(device: str) -> bool:
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        result: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return result
     if device == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return capability == "AVX512" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

@@ -112,7 +112,8 @@ class ConstructorSpec:
 
     def load_factory(self) -> Callable[..., nn.Module]:
         """Imports the class or function that makes the network."""
-        return getattr(importlib.import_module(self.module), self.name)
+        result: Callable[..., nn.Module] = getattr(importlib.import_module(self.module), self.name)
+        return result
 
 
 _PACKAGE = "fsgan_core.networks.architectures"

@@ -41,7 +41,8 @@ class _ScaledConvolution(nn.Module):
         self.shift = nn.Parameter(torch.zeros(nc, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) * self.scale + self.shift
+        result: Tensor = self.conv(x) * self.scale + self.shift
+        return result
 
 
 class _DlibBlock(nn.Module):

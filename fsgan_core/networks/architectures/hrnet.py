@@ -173,4 +173,5 @@ class HRNet(nn.Module):
         levels = [finest]
         for branch in branches[1:]:
             levels.append(resize_bilinear(branch, finest.shape[2], finest.shape[3], False))
-        return self.head(torch.cat(levels, dim=1))
+        result: Tensor = self.head(torch.cat(levels, dim=1))
+        return result

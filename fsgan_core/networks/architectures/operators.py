@@ -14,4 +14,5 @@ def resize_bilinear(x: Tensor, height: int, width: int, align_corners: bool) -> 
     Calls the operator directly: in a TorchScript file, torch.nn.functional.interpolate adds newer operators, which an
     older torch such as Nuke's cannot load.
     """
-    return torch.ops.aten.upsample_bilinear2d(x, [height, width], align_corners)
+    result: Tensor = torch.ops.aten.upsample_bilinear2d(x, [height, width], align_corners)
+    return result

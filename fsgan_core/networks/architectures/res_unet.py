@@ -64,7 +64,8 @@ class FlatBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, nc, h, w) to the same shape."""
-        return self.model(x)
+        result: Tensor = self.model(x)
+        return result
 
 
 class DownBlock(nn.Module):
@@ -81,7 +82,8 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, in_nc, h, w) to (n, out_nc, h / 2, w / 2)."""
-        return self.model(x)
+        result: Tensor = self.model(x)
+        return result
 
 
 class UpBlock(nn.Module):
@@ -93,7 +95,8 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, in_nc, h, w) to (n, out_nc, 2h, 2w)."""
-        return self.model(resize_bilinear(x, 2 * x.shape[2], 2 * x.shape[3], False))
+        result: Tensor = self.model(resize_bilinear(x, 2 * x.shape[2], 2 * x.shape[3], False))
+        return result
 
 
 class InnermostLevel(nn.Module):
@@ -105,7 +108,8 @@ class InnermostLevel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, nc, h, w) to the same shape."""
-        return self.flat_block(x)
+        result: Tensor = self.flat_block(x)
+        return result
 
 
 class Level(nn.Module):
@@ -120,7 +124,8 @@ class Level(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (n, nc, h, w) to the same shape."""
-        return self.flat_block(x + self.up_block(self.submodule(self.down_block(x))))
+        result: Tensor = self.flat_block(x + self.up_block(self.submodule(self.down_block(x))))
+        return result
 
 
 class _ResUNetTrunk(nn.Module):
@@ -138,7 +143,8 @@ class _ResUNetTrunk(nn.Module):
 
     def compute_features(self, x: Tensor) -> Tensor:
         """Maps (n, in_nc, h, w) to features (n, ngf, h, w)."""
-        return self.inner(self.in_conv(x))
+        result: Tensor = self.inner(self.in_conv(x))
+        return result
 
 
 class ResUNet(_ResUNetTrunk):
@@ -160,7 +166,8 @@ class ResUNet(_ResUNetTrunk):
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the picture."""
-        return self.out_conv(self.compute_features(x))
+        result: Tensor = self.out_conv(self.compute_features(x))
+        return result
 
 
 class _SplitResUNet(_ResUNetTrunk):
@@ -185,7 +192,8 @@ class _EnhancerTrunk(nn.Module):
 
     def compute_features(self, x: Tensor, below: Tensor) -> Tensor:
         """Maps the input (n, in_nc, h, w) and the trunk's features (n, c, h / 2, w / 2) to features (n, ngf, h, w)."""
-        return self.flat_block(self.in_conv(x) + self.up_block(below))
+        result: Tensor = self.flat_block(self.in_conv(x) + self.up_block(below))
+        return result
 
 
 class Enhancer(_EnhancerTrunk):
@@ -197,7 +205,8 @@ class Enhancer(_EnhancerTrunk):
 
     def forward(self, x: Tensor, below: Tensor) -> Tensor:
         """Computes the picture from the input and the features of half resolution."""
-        return self.out_conv(self.compute_features(x, below))
+        result: Tensor = self.out_conv(self.compute_features(x, below))
+        return result
 
 
 class _SplitEnhancer(_EnhancerTrunk):
@@ -266,7 +275,8 @@ class MultiScaleResUNet(_PyramidNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the picture."""
-        return self.enhancer1(x, self.base.compute_features(self.halve(x)))
+        result: Tensor = self.enhancer1(x, self.base.compute_features(self.halve(x)))
+        return result
 
 
 class SplitMultiScaleResUNet(_PyramidNetwork):
@@ -282,4 +292,5 @@ class SplitMultiScaleResUNet(_PyramidNetwork):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Computes the picture and the scores of the segmentation."""
-        return self.enhancer1(x, self.base.compute_features(self.halve(x)))
+        result: tuple[Tensor, Tensor] = self.enhancer1(x, self.base.compute_features(self.halve(x)))
+        return result

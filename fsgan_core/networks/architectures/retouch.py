@@ -38,7 +38,10 @@ class _ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(functional.leaky_relu(self.conv1(functional.leaky_relu(x, _LEAKY_SLOPE)), _LEAKY_SLOPE))
+        result: Tensor = x + self.conv2(
+            functional.leaky_relu(self.conv1(functional.leaky_relu(x, _LEAKY_SLOPE)), _LEAKY_SLOPE)
+        )
+        return result
 
 
 class RetouchUNet(nn.Module):

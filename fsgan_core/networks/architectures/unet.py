@@ -25,7 +25,8 @@ class _ConvolutionPair(nn.Module):
         self.conv2 = _make_convolution(out_nc, out_nc, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(x))
+        result: Tensor = self.conv2(self.conv1(x))
+        return result
 
 
 class _UpBlock(nn.Module):
@@ -41,7 +42,8 @@ class _UpBlock(nn.Module):
         # weights of the four neighbours sum to 1), and the convolution costs a quarter at the small size. The results
         # differ in the last bits only.
         up = resize_bilinear(self.conv1d(below), 2 * below.shape[2], 2 * below.shape[3], True)
-        return self.conv(torch.cat([skip, up], dim=1))
+        result: Tensor = self.conv(torch.cat([skip, up], dim=1))
+        return result
 
 
 class UNet(nn.Module):
@@ -78,7 +80,8 @@ class UNet(nn.Module):
         up = self.up_concat4(level4, self.center(functional.max_pool2d(level4, 2)))
         up = self.up_concat3(level3, up)
         up = self.up_concat2(level2, up)
-        return self.final(self.up_concat1(level1, up))
+        result: Tensor = self.final(self.up_concat1(level1, up))
+        return result
 
 
 def make_unet(n_classes: int, in_channels: int = 3, feature_scale: int = 4) -> UNet:

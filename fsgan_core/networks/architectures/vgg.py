@@ -66,4 +66,5 @@ class VGG19(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the logits."""
-        return self.classifier(torch.flatten(self.features(x), 1))
+        result: Tensor = self.classifier(torch.flatten(self.features(x), 1))
+        return result

@@ -114,7 +114,8 @@ class _InferenceNode(nn.Module):
                     0.86981463,
                 ],
             )
-        return rgb * 2.0**-self.exposure
+        result: Tensor = rgb * 2.0**-self.exposure
+        return result
 
     def apply_power(self, linear: Tensor) -> Tensor:
         """Applies the power part of the sRGB curve."""
@@ -152,7 +153,8 @@ class _InferenceNode(nn.Module):
             return x
         if x.shape[2] >= size[0]:
             return functional.adaptive_avg_pool2d(x, (size[0], size[1]))
-        return torch.ops.aten.upsample_bicubic2d(x, [size[0], size[1]], False)
+        result: Tensor = torch.ops.aten.upsample_bicubic2d(x, [size[0], size[1]], False)
+        return result
 
     def pad_to_multiple(self, x: Tensor) -> Tensor:
         """Pads to multiples of 32, the most that a network here needs, by repeating the last row and column."""

@@ -172,7 +172,8 @@ def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window,
     if not glasses:
         # Nothing is known of it beyond the face, so it is continued outwards.
         nearest = distance_transform_edt(inward < OUTLINE_INSET, return_distances=False, return_indices=True)
-        return front[nearest[0], nearest[1]]
+        continued: Matte = front[nearest[0], nearest[1]]
+        return continued
 
     def measure_distance(*parts: slice) -> Plane:
         matte = np.maximum.reduce([draw_polygon(find_convex_hull(landmarks[part]), region) for part in parts])
@@ -185,7 +186,8 @@ def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window,
     inside = np.bincount(labels.ravel(), weights=features.ravel())
     front = front * ((labels == 0) | (inside < FEATURE_SHARE * size)[labels])
     # A brow that touches glasses is not part of them.
-    return np.where(brows < BROW_RADIUS, np.minimum(front, thick), front)
+    result: Matte = np.where(brows < BROW_RADIUS, np.minimum(front, thick), front)
+    return result
 
 
 def _remove_occluders(display: Image, front: Matte) -> Image:

@@ -59,7 +59,8 @@ class Crop:
         """Convert plate points (..., 2) to the networks' coordinates: 0..1 from the crop's upper left edge."""
         middle = np.array([self.left + self.width / 2, self.top + self.height / 2])
         offset = (np.asarray(points, np.float64) - middle) / (self.width, self.height)
-        return offset @ _make_rotation(self.turn).T + 0.5
+        result: Points = offset @ _make_rotation(self.turn).T + 0.5
+        return result
 
     def denormalise_points(self, shares: AnyArray) -> Points:
         """Convert points (..., 2) from the networks' coordinates to plate points."""
@@ -155,7 +156,8 @@ def mark_crop_area(crop: Crop, window: Window) -> Matte:
     x, y = np.arange(window.width) + window.x, np.arange(window.height) + window.y
     across = np.clip(np.minimum(x - crop.left, crop.left + crop.width - x) + 0.5, 0, 1)
     down = np.clip(np.minimum(y - crop.top, crop.top + crop.height - y) + 0.5, 0, 1)
-    return (down[:, None] * across[None, :]).astype(np.float32)
+    result: Matte = (down[:, None] * across[None, :]).astype(np.float32)
+    return result
 
 
 def _make_rotation(degrees: float) -> Matrix:
@@ -186,7 +188,8 @@ def _evaluate_cubic(x: AnyArray) -> AnyArray:
 
 
 def _evaluate_linear(x: AnyArray) -> AnyArray:
-    return np.maximum(1 - np.abs(x), 0)
+    result: AnyArray = np.maximum(1 - np.abs(x), 0)
+    return result
 
 
 # Kernel -> function, and its reach in samples.

@@ -182,7 +182,8 @@ def _make_mattes(
 def _mark_near_hull(hull: Matte, width: float) -> Matte:
     """1 up to NEAR_OUTLINE from the outline, 0 beyond FAR_OUTLINE."""
     distance = cv2.distanceTransform((hull < 0.5).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.clip((FAR_OUTLINE * width - distance) / ((FAR_OUTLINE - NEAR_OUTLINE) * width), 0, 1)
+    result: Matte = np.clip((FAR_OUTLINE * width - distance) / ((FAR_OUTLINE - NEAR_OUTLINE) * width), 0, 1)
+    return result
 
 
 def _mark_below_hairline(face: Face, region: Window, forehead: float, width: float, aspect: float) -> Matte:

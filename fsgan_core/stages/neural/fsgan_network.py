@@ -210,4 +210,5 @@ def compute_edge_fade(crop: Crop, window: Window) -> Matte:
     x, y = np.arange(window.width) + window.x, np.arange(window.height) + window.y
     across = np.minimum(x - crop.left, crop.left + crop.width - x) / (FADE_PIXELS * crop.width / crop.size)
     down = np.minimum(y - crop.top, crop.top + crop.height - y) / (FADE_PIXELS * crop.height / crop.size)
-    return (np.clip(down, 0, 1)[:, None] * np.clip(across, 0, 1)[None, :]).astype(np.float32)
+    result: Matte = (np.clip(down, 0, 1)[:, None] * np.clip(across, 0, 1)[None, :]).astype(np.float32)
+    return result

@@ -56,7 +56,8 @@ class FaceDataset:
 
     @property
     def people(self) -> np.ndarray:
-        return np.array([subject.person for subject in self.clips])[self.faces.clips]
+        result: np.ndarray = np.array([subject.person for subject in self.clips])[self.faces.clips]
+        return result
 
     @property
     def key(self) -> list[str]:

@@ -287,4 +287,5 @@ def _shrink_pictures(pictures: np.ndarray, side: int) -> np.ndarray:
 
 
 def _to_bytes(shares: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    result: np.ndarray = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+    return result

@@ -254,7 +254,8 @@ def bytes_to_floats(picture: np.ndarray) -> np.ndarray:
 
 def floats_to_bytes(picture: np.ndarray) -> np.ndarray:
     """uint8 of 0..1."""
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    result: np.ndarray = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return result
 
 
 def to_signed_planes(picture: np.ndarray) -> np.ndarray:
