@@ -74,7 +74,8 @@ class RenderPlan:
         height, width, channels = plate.pixels.shape
         if self.stage == FINAL and self.inputs.stages.output.layers == "all":
             channels += len(EXTRA_CHANNELS)
-        return 4 * width * height * channels
+        result: int = 4 * width * height * channels
+        return result
 
 
 def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu") -> RenderPlan:
