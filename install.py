@@ -195,7 +195,7 @@ def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
     parser.add_argument(
         "--test",
         action="store_true",
-        help="then check format, style, spelling and types and run the whole test suite; "
+        help="then check format, style, spelling, docs and types and run the whole test suite; "
         f"fails below {MIN_COVERAGE} %% coverage",
     )
     parser.add_argument("--dry-run", action="store_true", help="check this machine and say what would be done")
@@ -485,6 +485,7 @@ def make_test_commands(places: CheckoutPaths) -> "list[list[str]]":
         [python, "-m", "ruff", "format", "--check", "."],
         [python, "-m", "ruff", "check", "."],
         [python, "-m", "codespell_lib"],
+        [python, "-m", "mkdocs", "build", "--strict", "--quiet"],
         [python, "-m", "mypy"],
         [
             python,
@@ -563,7 +564,7 @@ def make_environment() -> "dict[str, str]":
         "PIP_REQUIRE_VIRTUALENV",
     )
     kept = {name: value for name, value in os.environ.items() if name not in away}
-    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+    return {**kept, "PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg", "NO_MKDOCS_2_WARNING": "1"}
 
 
 def compute_digest(places: CheckoutPaths) -> str:

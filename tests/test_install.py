@@ -322,7 +322,7 @@ class TestRuns:
     ) -> None:
         fake_venv(
             checkout,
-            python=f'case "$1$2" in *demo.py*|-mruff|-mpytest) echo "ran $*"; exit 7;; '
+            python=f'case "$1$2" in *demo.py*|-mruff|-mmkdocs|-mpytest) echo "ran $*"; exit 7;; '
             f'-mmypy) exit 0;; esac; exec "{sys.executable}" "$@"',
         )
         stamp(install, checkout)
@@ -330,7 +330,7 @@ class TestRuns:
         assert install.main(["--test"], checkout) == install.EXIT_FAILED
         said = capfd.readouterr()
         assert "the demo failed (exit code 7)" in said.err
-        assert "failed: ruff format, ruff check, pytest." in said.err
+        assert "failed: ruff format, ruff check, mkdocs build, pytest." in said.err
         assert "mypy passed" in said.out
 
     def test_children_see_no_foreign_packages(self, install: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
