@@ -1,7 +1,7 @@
-"""Fine-tuning of the reenactment network on a source's own clips: the authors' best practice (FSGANv2, arXiv
-2202.12972), 800 iterations of three pairs of frames at a rate of 1e-4.
+"""Fine-tuning of the reenactment network on the clips of one source.
 
-A run keeps its state in a folder every so often and goes on from there when it is started again with the same key.
+The defaults are those of the authors (FSGANv2, arXiv 2202.12972): 800 iterations of three pairs of frames at a learning
+rate of 1e-4. A run saves its state regularly, and continues from there if it is started again with the same key.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.arrays import Vector
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.pairs import Batch, PairSampler, choose_trial_pairs, mark_held_out
 from fsgan_core.training.losses import Criterion, FeatureExtractor, LossWeights
@@ -36,19 +37,24 @@ __all__ = ["FinetuneStep", "FinetunedGenerator", "choose_loss_weights", "finetun
 
 log = logging.getLogger(__name__)
 
-TRIAL_COUNT, PREVIEW_ROWS = 12, 4  # pairs to measure by, and of them in a strip
-FINAL_CALIBRATION_BATCHES, CALIBRATION_BATCHES = (
-    32,
-    8,
-)  # batches that batch norm is measured over, at the end and before a look
-SAVE_ITERATIONS = 50  # iterations
-SAVE_SECONDS = 120.0  # where iterations are slow
-LOSS_WINDOW = 50  # iterations that a loss is told over
+TRIAL_COUNT = 12  # pairs to measure on
+PREVIEW_ROWS = 4  # pairs in a preview
+FINAL_CALIBRATION_BATCHES = 32  # batches to calibrate batch norm on at the end
+CALIBRATION_BATCHES = 8  # batches to calibrate batch norm on before a preview
+SAVE_ITERATIONS = 50  # iterations between two saves
+SAVE_SECONDS = 120.0  # longest time between two saves
+LOSS_WINDOW = 50  # iterations in the mean of a reported loss
 
 
 @dataclass(frozen=True)
 class FinetuneStep:
-    """One iteration that is done. loss: mean of the generator's sum over the last ones."""
+    """The progress after an iteration.
+
+    Attributes:
+        done: Iterations done.
+        total: Iterations of the run.
+        loss: Mean loss of the generator over the last `LOSS_WINDOW` iterations.
+    """
 
     done: int
     total: int
@@ -57,13 +63,25 @@ class FinetuneStep:
 
 @dataclass(frozen=True)
 class FinetunedGenerator:
-    """generator: trained, on the CPU, in evaluation mode. losses: float64 (iterations,). before, after, view: figures
-    on pairs whose targets were held out (on training pairs, where the clips are too short to hold any out) of the
-    network at the start, at the end, and of what the network is shown. seconds: of this process. resumed: iterations
-    that an earlier process did."""
+    """The result of a fine-tuning run.
+
+    The figures are measured on pairs with held-out targets, or on training pairs if the clips are too short to hold any
+    out.
+
+    Attributes:
+        generator: The trained network, on the CPU, in evaluation mode.
+        losses: Loss of the generator at each iteration, float64 (iterations,).
+        figures_before: Figures of the network at the start.
+        figures_after: Figures of the network at the end.
+        view_figures: Figures of the pictures that the network is shown.
+        held_out_count: Number of held-out faces.
+        seconds: Training time of this process.
+        resumed_iterations: Iterations that earlier processes did.
+        precision: "fp32" or "bf16".
+    """
 
     generator: nn.Module
-    losses: np.ndarray
+    losses: Vector
     figures_before: TrialFigures
     figures_after: TrialFigures
     view_figures: TrialFigures
@@ -74,7 +92,7 @@ class FinetunedGenerator:
 
 
 def choose_loss_weights(vggs: Mapping[str, FeatureExtractor]) -> LossWeights:
-    """The authors' losses where the identity VGG is there, ours where it is not."""
+    """Choose the authors' losses if there is an identity VGG, else those without a VGG."""
     return LossWeights.make_published_finetuning() if "identity" in vggs else LossWeights.make_without_vgg()
 
 
@@ -92,11 +110,25 @@ def finetune_generator(
     save_every: int = SAVE_ITERATIONS,
     on_progress: Callable[[FinetuneStep], None] | None = None,
 ) -> FinetunedGenerator:
-    """Trains `generator` on pairs of `faces`.
+    """Train a generator on pairs of faces.
 
-    folder: where the run's state is kept; a state of that `key` there is gone on from. vggs: by role, for the
-    perceptual loss. preview: folder for strips of pictures, one every `preview_every` iterations. listen: called after
-    each iteration. Raises InputError (diverged), MachineError, OutputError.
+    Args:
+        faces: The faces.
+        generator: The network to train.
+        recipe: The settings.
+        folder: Folder for the run's state. If it has a state with the same key, the run continues from there.
+        key: Digest of everything that the result depends on.
+        vggs: The networks of the perceptual loss, by role.
+        device: The torch device.
+        preview: Folder for preview pictures; None writes none.
+        preview_every: Iterations between two previews.
+        save_every: Iterations between two saves.
+        on_progress: Called after each iteration.
+
+    Raises:
+        InputError: The training diverged.
+        MachineError: The device is out of memory.
+        OutputError: The state or a preview cannot be written.
     """
     kept = mark_held_out(faces)
     pairs = PairSampler(faces, ~kept, prewarp=recipe.prewarp, seed=recipe.seed)
@@ -121,7 +153,7 @@ def finetune_generator(
         restore_tensors(progress.tensors, trainer.modules, trainer.optimizers)
         before = TrialFigures(**progress.facts["before"])
         losses = progress.losses.tolist()
-        log.info("goes on after %d of %d iterations", progress.step, recipe.iterations)
+        log.info("continues after %d of %d iterations", progress.step, recipe.iterations)
     resumed, saved = len(losses), len(losses)
 
     def save() -> None:
@@ -131,7 +163,7 @@ def finetune_generator(
 
     start = since = time.perf_counter()
     steps = range(resumed, recipe.iterations)
-    whole = True  # no step is half done
+    whole = True  # whether no step is half done; only then may the state be saved
     try:
         for step, batch in read_ahead(run.make_step_batch, steps, workers=1, ahead=2):
             whole = False
@@ -167,7 +199,7 @@ def finetune_generator(
 
 
 class _FinetuneRun:
-    """What a run looks at: batches by step, and the fixed pairs."""
+    """Makes the batches of a run, and measures on its fixed pairs."""
 
     def __init__(self, trainer: Trainer, trial: Trial, recipe: Recipe, preview: Path | None) -> None:
         self._trainer = trainer
@@ -177,14 +209,13 @@ class _FinetuneRun:
         self._preview = preview
 
     def make_step_batch(self, step: int) -> Batch:
-        """In a thread of its own while the step before is computed."""
+        """Make the batch of a step; runs in its own thread during the step before."""
         return self._sampler.make_step_batch(step, self._recipe.batch)
 
     def measure_figures(self, step: int, batches: int = CALIBRATION_BATCHES, *, identity: bool = False) -> TrialFigures:
-        """Figures, and a strip in the folder of previews. A network that has not been trained yet is taken as it is;
-        batch norm of one that has is calibrated first."""
+        """Measure the figures and write a preview; after training steps, batch norm is calibrated first."""
         if step:
-            # Beyond the last step: pairs that may be trained on, the same ones at every look.
+            # Steps beyond the last one give training pairs, the same ones every time.
             first = self._recipe.iterations
             self._trainer.calibrate(self.make_step_batch(number) for number in range(first, first + batches))
         trial = self._trial.trial_pairs

@@ -1,13 +1,12 @@
-"""What a generator is judged by: the published losses where the networks that they need are installed, and ours where
-they are not.
+"""Losses of the generators: the published ones, and a replacement for machines without the VGG networks.
 
-Pictures are (n, 3, h, w) in [-1, 1]. Every loss is computed in float32, whatever arithmetic the networks use, and is a
-mean, so that it does not depend on the batch or the size.
+Pictures are (n, 3, height, width) in -1..1. Every loss is computed in float32, whatever arithmetic the networks use. It
+is a mean, so that it does not depend on the batch or the size.
 
 Published (FSGAN, arXiv 1908.05932, section 4): L1, the L1 distance of VGG-19 features, and a least-squares GAN
-(Mao et al. 2017) with the multi-scale discriminator of pix2pixHD (Wang et al. 2018). Ours has, in place of the VGGs:
-L1 at several scales, multi-scale SSIM (Wang, Simoncelli, Bovik 2003), gradients, and feature matching in the
-discriminator (pix2pixHD, equation 4).
+(Mao et al. 2017) with the multi-scale discriminator of pix2pixHD (Wang et al. 2018). Instead of the VGGs, the
+replacement has L1 at several scales, multi-scale SSIM (Wang, Simoncelli, Bovik 2003), gradients, and feature matching
+in the discriminator (pix2pixHD, equation 4).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ __all__ = [
 FeatureExtractor = Callable[[Tensor], Sequence[Tensor]]
 
 LOSS_SCALES = 3
-# Weights of the five scales by Wang, Simoncelli, Bovik (2003); fewer scales use the first ones, made to sum to 1.
+# Weights of the five scales (Wang, Simoncelli, Bovik 2003); with fewer scales, the first ones, scaled to sum to 1.
 SSIM_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for a range of 1
@@ -49,9 +48,20 @@ PERCEPTUAL_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 to 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each part counts. perceptual: by role of the VGG ("identity", "attributes"). redrawn: of a network that
-    says which share of a pixel it has redrawn, that share, so that it lets stand what is right already. entropy: cross
-    entropy of classes."""
+    """The weight of each loss in the sum; 0 switches a loss off.
+
+    Attributes:
+        pixel: L1.
+        pyramid: L1 at several scales.
+        ssim: 1 minus multi-scale SSIM.
+        gradient: L1 of the differences between neighbouring pixels.
+        features: Feature matching in the discriminator.
+        gan: Least-squares GAN.
+        redrawn: Share of the pixels that the network redraws, for networks that output it. It makes the network leave
+            alone what is already right.
+        entropy: Cross entropy of classes.
+        perceptual: L1 of VGG-19 features, by role of the VGG ("identity", "attributes").
+    """
 
     pixel: float = 0.0
     pyramid: float = 0.0
@@ -65,27 +75,35 @@ class LossWeights:
 
     @classmethod
     def make_published_finetuning(cls) -> LossWeights:
-        """The authors' for fine-tuning on a source: 0.1 L1 + identity VGG."""
+        """Return the authors' weights for fine-tuning on a source: 0.1 L1 + identity VGG."""
         return cls(pixel=0.1, perceptual={"identity": 1.0})
 
     @classmethod
     def make_published(cls, roles: Sequence[str] = ("identity", "attributes")) -> LossWeights:
-        """The authors' for Gr and Gc, with the VGGs of `roles`: half each, or one alone in full."""
+        """Return the authors' weights for Gr and Gc, with the perceptual loss shared equally by the VGGs of `roles`."""
         return cls(pixel=0.1, gan=0.001, perceptual={role: 1.0 / len(roles) for role in roles})
 
     @classmethod
     def make_without_vgg(cls) -> LossWeights:
-        """Where no VGG is installed."""
+        """Return the weights for machines without a VGG."""
         return cls(pyramid=1.0, ssim=0.5, gradient=1.0, features=0.5, gan=0.02)
 
     @property
     def is_adversarial(self) -> bool:
-        """Whether a discriminator is needed."""
+        """Whether these losses need a discriminator."""
         return self.gan > 0 or self.features > 0
 
 
 class Criterion:
-    """The sum that a generator is to make small. vggs: `vgg_features` by role."""
+    """The weighted losses of a generator.
+
+    Args:
+        weights: The weights of the losses.
+        vggs: What `prepare_vgg_features` returns, by role.
+
+    Raises:
+        ValueError: The VGG of a perceptual loss is missing.
+    """
 
     def __init__(self, weights: LossWeights, vggs: Mapping[str, FeatureExtractor] | None = None) -> None:
         self.weights = weights
@@ -101,8 +119,15 @@ class Criterion:
         judged: Sequence[Sequence[Tensor]] | None = None,
         real: Sequence[Sequence[Tensor]] | None = None,
     ) -> dict[str, Tensor]:
-        """Parts of the sum, weighted, by name. judged, real: what the discriminator's scales answer for `made` and for
-        `wanted`, each a list of features whose last is the verdict; needed where the weights are adversarial."""
+        """Compute the weighted losses, by name.
+
+        Args:
+            made: The generator's pictures.
+            wanted: The target pictures.
+            judged: The discriminator's features for `made`: for each scale a list, whose last element is the score.
+                Needed if the weights are adversarial.
+            real: The discriminator's features for `wanted`, likewise.
+        """
         weights = self.weights
         made, wanted = made.float(), wanted.float()
         parts: dict[str, Tensor] = {}
@@ -121,7 +146,11 @@ class Criterion:
 
 
 class ClassCriterion:
-    """Cross entropy of classes, as the segmentation network has it; takes what `Criterion` takes."""
+    """The loss of the segmentation network, cross entropy; called like `Criterion`.
+
+    Args:
+        weights: The weights of the losses; only `entropy` is used.
+    """
 
     def __init__(self, weights: LossWeights) -> None:
         self.weights = weights
@@ -133,12 +162,19 @@ class ClassCriterion:
         judged: Sequence[Sequence[Tensor]] | None = None,
         real: Sequence[Sequence[Tensor]] | None = None,
     ) -> dict[str, Tensor]:
-        """made: (n, classes, h, w) logits. wanted: int64 (n, h, w)."""
+        """Compute the weighted loss, by name.
+
+        Args:
+            made: Logits, (n, classes, height, width).
+            wanted: Classes, int64 (n, height, width).
+            judged: Not used.
+            real: Not used.
+        """
         return {"entropy": self.weights.entropy * functional.cross_entropy(made.float(), wanted)}
 
 
 def multi_scale_l1_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES) -> Tensor:
-    """Mean of the L1 distances at full size, half, quarter, ..."""
+    """Compute the mean of the L1 distances at full size, half, quarter and so on."""
     total = functional.l1_loss(made, wanted)
     for _ in range(scales - 1):
         made, wanted = functional.avg_pool2d(made, 2), functional.avg_pool2d(wanted, 2)
@@ -147,7 +183,7 @@ def multi_scale_l1_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES)
 
 
 def gradient_loss(made: Tensor, wanted: Tensor, scales: int = 2) -> Tensor:
-    """Mean L1 distance of differences between neighbouring pixels, across and down, at full and half size."""
+    """Compute the L1 distance of the differences between neighbouring pixels, horizontal and vertical, over scales."""
     total = made.new_zeros(())
     difference = made - wanted
     for scale in range(scales):
@@ -158,8 +194,10 @@ def gradient_loss(made: Tensor, wanted: Tensor, scales: int = 2) -> Tensor:
 
 
 def ssim_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES) -> Tensor:
-    """1 - multi-scale SSIM of pictures in [-1, 1]; 0 where they are equal. Sizes below the window at a scale end it
-    there."""
+    """Compute 1 minus multi-scale SSIM (Wang, Simoncelli, Bovik 2003); 0 for equal pictures.
+
+    Scales at which the picture is smaller than the SSIM window are left out.
+    """
     a, b = (made + 1) / 2, (wanted + 1) / 2
     kernel = _make_gaussian_window(a)
     logs: list[Tensor] = []
@@ -187,7 +225,7 @@ def _make_gaussian_window(like: Tensor) -> Tensor:
 
 
 def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """The two factors of SSIM per pixel: of means, and of contrast and structure."""
+    """Compute the two factors of SSIM at each pixel: that of means, and that of contrast and structure."""
 
     def average_window(x: Tensor) -> Tensor:
         return functional.conv2d(x, kernel, groups=x.shape[1])
@@ -203,7 +241,14 @@ def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]
 def perceptual_loss(
     vgg: FeatureExtractor, made: Tensor, wanted: Tensor, shares: Sequence[float] = PERCEPTUAL_LAYER_WEIGHTS
 ) -> Tensor:
-    """Weighted L1 distance of a VGG's features; nothing flows back into what is wanted."""
+    """Compute the weighted L1 distance of VGG features, without gradients for the target.
+
+    Args:
+        vgg: What `prepare_vgg_features` returns.
+        made: The generator's pictures.
+        wanted: The target pictures.
+        shares: Weights of the layers.
+    """
     with torch.no_grad():
         goal = vgg(wanted)
     found = vgg(made)
@@ -212,7 +257,7 @@ def perceptual_loss(
 
 
 def feature_matching_loss(judged: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Mean L1 distance of the discriminator's features, verdicts left out, over its scales and layers."""
+    """Compute the mean L1 distance of the discriminator's features over scales and layers, without the scores."""
     parts = [
         functional.l1_loss(a.float(), b.detach().float())
         for scale, goal in zip(judged, real, strict=True)
@@ -222,17 +267,17 @@ def feature_matching_loss(judged: Sequence[Sequence[Tensor]], real: Sequence[Seq
 
 
 def generator_gan_loss(verdicts: Sequence[Tensor]) -> Tensor:
-    """Least squares: verdicts on what was made should be 1."""
+    """Compute the generator's least-squares loss: the scores of its pictures should be 1."""
     return torch.stack([((verdict.float() - 1) ** 2).mean() for verdict in verdicts]).mean()
 
 
 def discriminator_loss(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Least squares: verdicts on what was made should be 0, on what is real 1."""
+    """Compute the discriminator's least-squares loss: scores should be 0 for generated and 1 for real pictures."""
     parts = [((a.float() ** 2).mean() + ((b.float() - 1) ** 2).mean()) / 2 for a, b in zip(made, real, strict=True)]
     return torch.stack(parts).mean()
 
 
-# The parts that look at pixels alone, by their names in LossWeights.
+# The losses that need only the pixels, by their names in LossWeights.
 _PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pixel": functional.l1_loss,
     "pyramid": multi_scale_l1_loss,
@@ -242,10 +287,20 @@ _PIXEL_LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def prepare_vgg_features(network: nn.Module, device: str = "cpu") -> FeatureExtractor:
-    """relu1_1 to relu5_1 of a VGG-19 (whole, or its convolutions alone), which judges and is not trained. Raises
-    WeightsError for another network."""
+    """Prepare a VGG-19 for a perceptual loss.
+
+    Args:
+        network: The whole VGG-19, or only its convolutions. It is frozen and moved to the device.
+        device: The torch device.
+
+    Returns:
+        A function that computes relu1_1 to relu5_1.
+
+    Raises:
+        WeightsError: The network is not a VGG-19.
+    """
     network.eval().requires_grad_(False).to(device)
     layers = network.features if isinstance(network, VGG19) else network
     if not isinstance(layers, VGG19Features):
-        raise WeightsError(f"a perceptual loss takes a VGG-19, not {type(network).__name__}")
+        raise WeightsError(f"a perceptual loss needs a VGG-19, not {type(network).__name__}")
     return layers.compute_activations

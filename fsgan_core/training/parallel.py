@@ -1,8 +1,8 @@
-"""Several processes as one: `torchrun` starts them, each does its part of every batch, gradients are averaged.
+"""Train in several processes: `torchrun` starts them, each does its part of every batch, gradients are averaged.
 
-The backend is NCCL between GPUs, gloo between CPUs. Gradients go in one piece, which is plain and, for networks of this
-size, about as fast as overlapping them. Every process makes the same step with the same sums, so that one state, the
-first process's, is that of all.
+The backend is NCCL between GPUs and gloo between CPUs. All gradients are averaged in one call: that is simple and, for
+networks of this size, about as fast as averaging during the backward pass. All processes have the same weights after
+each step, so that only the first one saves its state.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class World:
-    """This process among all. device: the GPU that it was given, "" where the caller chooses."""
+    """The place of this process among all that train together.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+        device: The GPU of this process; "" if the caller chooses the device.
+    """
 
     rank: int = 0
     size: int = 1
@@ -40,10 +46,15 @@ class World:
 
     @property
     def is_first(self) -> bool:
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def slice_batch(self, batch: int) -> slice:
-        """The members of a batch that this process has. Raises InputError for one that cannot be shared out."""
+        """Return the part of a batch that belongs to this process.
+
+        Raises:
+            InputError: The batch is not a multiple of the number of processes.
+        """
         if batch % self.size:
             raise InputError(f"a batch of {batch} cannot be shared by {self.size} processes; make it a multiple")
         each = batch // self.size
@@ -54,9 +65,16 @@ SINGLE_PROCESS = World()
 
 
 def join_world(device: str) -> World:
-    """The world that `torchrun` has set up, this process in it; ALONE without. device: as it was asked for.
+    """Connect to the other processes that `torchrun` started.
 
-    Raises MachineError when the others cannot be reached.
+    Args:
+        device: The device that the user asked for.
+
+    Returns:
+        The place of this process; `SINGLE_PROCESS` without `torchrun`.
+
+    Raises:
+        MachineError: The other processes cannot be reached.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return SINGLE_PROCESS
@@ -66,19 +84,19 @@ def join_world(device: str) -> World:
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if cuda else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise MachineError(f"process {rank} of {size} does not reach the others: {error}") from error
+        raise MachineError(f"process {rank} of {size} cannot reach the others: {error}") from error
     log.info("process %d of %d", rank, size)
     return World(rank, size, f"cuda:{local}" if cuda else "")
 
 
 def leave_world() -> None:
-    """The end of what `join` began."""
+    """Disconnect from the other processes."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def average_gradients(network: nn.Module) -> None:
-    """Every process's gradients become the mean of all."""
+    """Replace the gradients of each process by the mean over all processes."""
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     whole = torch.cat([gradient.reshape(-1) for gradient in gradients])
     distributed.all_reduce(whole)
@@ -90,7 +108,7 @@ def average_gradients(network: nn.Module) -> None:
 
 
 def average_over_processes(value: float, world: World) -> float:
-    """The mean of every process's value."""
+    """Return the mean of a value over all processes."""
     if world.size == 1:
         return value
     whole = torch.tensor(
@@ -101,15 +119,17 @@ def average_over_processes(value: float, world: World) -> float:
 
 
 def share_batch_statistics(network: nn.Module) -> None:
-    """Batch norm sees the whole batch, not this process's part of it: a small part would be another training.
-    (torch.nn.SyncBatchNorm does that on GPUs alone.)"""
+    """Make batch norm use the statistics of the whole batch instead of this process's part.
+
+    Otherwise the result would depend on the number of processes. (`torch.nn.SyncBatchNorm` works only on GPUs.)
+    """
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = _SharedBatchNorm
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum over all processes; so is its gradient."""
+    """The sum over all processes; its gradient is summed in the same way."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -125,7 +145,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class _SharedBatchNorm(nn.BatchNorm2d):
-    """Means and variances over all processes, gradients through them included."""
+    """Batch norm with means and variances over all processes, and gradients through them."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:

@@ -1,4 +1,4 @@
-"""How a network is trained on many people: one TOML file, checked. `published` and `small` come with the package."""
+"""Training plans: a TOML file says how a network is trained on many people. The package has two presets for each."""
 
 from __future__ import annotations
 
@@ -22,9 +22,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainingPhase:
-    """A stretch at one resolution. Its length is so many iterations, or so many epochs (each as many iterations as show
-    every face once). rate, discriminator_rate: of Adam (0: the generator's), halved every `halve` iterations or epochs
-    (0: never). batch: over all processes together."""
+    """A part of the training at one resolution. Its length is given in iterations or in epochs.
+
+    Attributes:
+        resolution: Side of the network's square input in pixels, a multiple of 32.
+        batch: Faces or pairs in a step, in all processes together.
+        rate: Adam's learning rate for the generator.
+        iterations: Training steps; 0 if the length is given in epochs.
+        epochs: Number of times that every face is shown; 0 if the length is given in iterations.
+        discriminator_rate: Adam's learning rate for the discriminator; 0 is the generator's.
+        halve: Iterations or epochs after which the rates are halved, again and again; 0 is never.
+
+    Raises:
+        InputError: A value is out of range.
+    """
 
     resolution: int
     batch: int
@@ -46,15 +57,19 @@ class TrainingPhase:
         _check_range("halve", self.halve, 0, 1e9)
 
     def count_unit_iterations(self, faces: int) -> float:
-        """Iterations in one unit of length."""
+        """Return the iterations in one unit of the phase's length, with this number of training faces."""
         return 1.0 if self.iterations else faces / self.batch
 
     def count_iterations(self, faces: int) -> int:
-        """In iterations, with so many faces to train on."""
+        """Return the iterations of the phase, with this number of training faces."""
         return self.iterations or max(1, round(self.epochs * self.count_unit_iterations(faces)))
 
     def compute_rate_factor(self, step: int, faces: int) -> float:
-        """What the rates are multiplied by at a step of the phase."""
+        """Return the factor of the learning rates at a step of the phase.
+
+        >>> TrainingPhase(resolution=64, batch=8, rate=1e-4, iterations=1000, halve=100).compute_rate_factor(250, 0)
+        0.25
+        """
         return 0.5 ** int(step / (self.halve * self.count_unit_iterations(faces))) if self.halve else 1.0
 
 
@@ -120,19 +135,32 @@ class TrainingPlan:
             _check_range("validation", self.validation, 0.01, 0.9)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: for keys and for what the weights say of themselves."""
+        """Return the plan as plain data, for keys and metadata."""
         return {one.name: _to_plain_data(getattr(self, one.name)) for one in fields(self)}
 
 
 def get_preset_path(network: str, preset: str) -> Path:
-    """Where a preset's file is. Raises InputError."""
+    """Return the file of a preset.
+
+    Raises:
+        InputError: There is no such preset.
+    """
     _check_choice("preset", preset, PRESETS)
     return Path(__file__).parent / "presets" / f"{network}_{preset}.toml"
 
 
 def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None) -> TrainingPlan:
-    """The plan in a TOML file; `changes` are settings "name" or "table.name" with TOML values (for phases: of all of
-    them). Raises InputError, which says what is wrong where."""
+    """Load a plan.
+
+    Args:
+        path: The TOML file.
+        network: The network that the plan must be for.
+        changes: TOML values by "name" or "table.name", which replace those of the file; "phases.name" changes all
+            phases.
+
+    Raises:
+        InputError: The file cannot be read, a setting is wrong, or the plan is for another network.
+    """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
         for name, text in (changes or {}).items():
@@ -141,7 +169,7 @@ def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None
     except OSError as error:
         raise InputError(f"the plan {path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the plan {path} is no TOML: {error}") from error
+        raise InputError(f"the plan {path} is not valid TOML: {error}") from error
     except FsganError as error:
         raise InputError(f"the plan {path}: {error}") from error
     if plan.network != network:
@@ -190,9 +218,9 @@ def _build_dataclass(kind: type[T], given: Mapping[str, Any], where: str) -> T:
             raise InputError(f"{place} is not known; there are {', '.join(known)}")
         default = known[name].default
         if isinstance(default, bool) != isinstance(value, bool) and isinstance(default, (bool, int, float, str)):
-            raise InputError(f"{place} = {value!r} is not of the right kind")
+            raise InputError(f"{place} = {value!r} has the wrong type")
         if isinstance(default, (int, float)) and name != "validation" and not isinstance(value, (int, float)):
-            raise InputError(f"{place} = {value!r} is no number")
+            raise InputError(f"{place} = {value!r} is not a number")
     lacking = [name for name, one in known.items() if name not in given and one.default is one.default_factory]
     if lacking:
         raise InputError(f"{where or 'the plan'}: {', '.join(lacking)} is missing")

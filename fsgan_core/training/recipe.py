@@ -1,4 +1,4 @@
-"""How a network is trained: the numbers of one run, checked."""
+"""The settings of a training run, with their limits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from fsgan_core.contract.errors import InputError
 
 __all__ = ["ADAM_BETAS", "PRECISIONS", "Recipe"]
 
-ADAM_BETAS = (0.5, 0.999)  # of Adam, as published
+ADAM_BETAS = (0.5, 0.999)  # FSGAN, arXiv 1908.05932
 PRECISIONS = ("auto", "fp32", "bf16")
 MIN_RATE, MAX_RATE = 1e-7, 1e-1
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run does beside its data and its start. The defaults are the authors' for fine-tuning on a source.
+    """The settings of a run, except its data and its starting weights.
 
-    rate: of Adam for the generator. discriminator_rate: 0 is the generator's. clip: largest norm of a gradient.
-    prewarp: the network is shown the source frame already warped to the other frame's landmarks, instead of the source
-    frame itself. precision: "auto", "fp32" or "bf16" (of the arithmetic; weights and sums stay float32). seed: of the
-    order of pairs, and of weights that start at random.
+    The defaults are those of the authors for fine-tuning on a source (FSGANv2, arXiv 2202.12972).
+
+    Attributes:
+        iterations: Training steps.
+        batch: Faces or pairs in a step.
+        rate: Adam's learning rate for the generator.
+        discriminator_rate: Adam's learning rate for the discriminator; 0 is the generator's.
+        clip: Largest norm of a gradient.
+        prewarp: Whether the network is shown the source frame already warped to the other frame's landmarks, instead of
+            the source frame itself.
+        precision: Arithmetic of the networks: "auto", "fp32" or "bf16". Weights and sums are always float32.
+        seed: Decides the order of the pairs, and random weights.
+
+    Raises:
+        InputError: A value is out of range.
     """
 
     iterations: int = 800
@@ -46,6 +57,7 @@ class Recipe:
             raise InputError(f"precision = {self.precision} is not known for training; it is {', '.join(PRECISIONS)}")
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain data, for keys and metadata."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 

@@ -29,8 +29,14 @@ STATE_FORMAT = "fsgan-training-1"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a run is. step: iterations done. losses: float64 (step,), the generator's sum at each. tensors: what
-    `capture` took. facts: plain data that the run wants back."""
+    """The state of a run.
+
+    Attributes:
+        step: Iterations done.
+        losses: Loss of the generator at each iteration, float64 (step,).
+        tensors: What `capture_tensors` returned.
+        facts: Further data of the run, for JSON.
+    """
 
     step: int
     losses: Tensor
@@ -41,7 +47,7 @@ class TrainingState:
 def capture_tensors(
     modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> dict[str, Tensor]:
-    """Weights, optimizer moments and random states, copied to the CPU."""
+    """Copy weights, optimizer moments and random states to the CPU."""
     tensors = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
@@ -60,8 +66,12 @@ def capture_tensors(
 def restore_tensors(
     tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> None:
-    """Puts back what `capture` took, in place, in the memory order that it had. Raises KeyError or RuntimeError for
-    tensors of another run."""
+    """Restore what `capture_tensors` returned, in place and in the original memory order.
+
+    Raises:
+        KeyError: A tensor is missing.
+        RuntimeError: The tensors belong to other networks.
+    """
     for name, module in modules.items():
         prefix = f"module/{name}/"
         module.load_state_dict({key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)})
@@ -82,14 +92,18 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: M
         number, name = key[len(prefix) :].split("/")
         parameter = parameters[int(number)]
         if value.shape == parameter.shape:
-            # Sums over the same numbers in another order of memory may round differently.
+            # In another memory order, sums over the same numbers may round differently.
             optimizer.state[parameter][name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         else:
             optimizer.state[parameter][name] = value.clone()
 
 
 def save_state(path: Path, progress: TrainingState, key: str) -> None:
-    """Raises OutputError."""
+    """Write the state of a run under a key.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     from safetensors.torch import save
 
     tensors = {**progress.tensors, "losses": progress.losses}
@@ -100,7 +114,7 @@ def save_state(path: Path, progress: TrainingState, key: str) -> None:
 
 
 def load_state(path: Path, key: str) -> TrainingState | None:
-    """What `save_state` wrote under that key; None where it is not there, broken, or of another run."""
+    """Load the state that `save_state` wrote; None if the file is missing, broken or has another key."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -113,7 +127,7 @@ def load_state(path: Path, key: str) -> TrainingState | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return TrainingState(int(head["step"]), tensors.pop("losses"), tensors, json.loads(head["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        log.warning("%s is not usable and the run starts anew: %s", path, error)
+        log.warning("%s is not usable; the run starts again: %s", path, error)
         return None
 
 

@@ -83,6 +83,7 @@ class IterationReporter:
         self._last_report = 0.0
 
     def __call__(self, done: int, total: int, loss: float) -> None:
+        """Report the iterations done, unless the last report was a moment ago."""
         now = time.monotonic()
         if done == total or now - self._last_report >= 1 / EVENTS_PER_SECOND:
             self._last_report = now

@@ -1,7 +1,7 @@
-"""What each network is asked: batches to learn from, fixed ones of people it never sees to be measured by, pictures.
+"""The task of each network: training batches, validation batches of held-out people, figures, and pictures.
 
-A batch is a function of the seed and the step's number alone, so that a run that was killed, or one on several
-machines, sees the faces that a single one would have seen.
+A batch depends only on the seed and the step's number, so that an interrupted run, or one on several machines, sees the
+same faces as an uninterrupted one on one machine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import Image, Mask, Matte
 from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
 from fsgan_core.stages.poisson import solve_membrane
 from fsgan_core.stages.reenactment import make_spline_stiffness
@@ -37,27 +38,52 @@ __all__ = [
     "solve_poisson_target",
 ]
 
-TRIAL_BATCH_SIZE = 8  # in a batch of a validation
-COMPLETION_RIM = 0.06  # of the crop: so much around the hard matte is completed too
+TRIAL_BATCH_SIZE = 8  # faces in a validation batch
+COMPLETION_RIM = 0.06  # share of the crop by which inpainting extends beyond the hard matte
 CLASS_FACE, CLASS_HAIR = 1, 2  # classes of the segmentation; 0 is everything else
 
 
 class TrainingTask(Protocol):
-    """of_step: a step's batch, or the part of it that one of several processes has. trial: fixed batches of faces that
-    are held out. figures: means over a batch of float32 answers, by name; what there is to win comes first. columns:
-    what to look at of a batch, pictures in [-1, 1], (n, 3, p, p) each."""
+    """What a network is trained for."""
 
-    def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch: ...
+    def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
+        """Make the batch of a step.
 
-    def make_trial_batches(self) -> Sequence[Batch]: ...
+        Args:
+            step: Number of the step.
+            count: Faces of the step, in all processes together.
+            part: Which of these faces to make.
+        """
 
-    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]: ...
+    def make_trial_batches(self) -> Sequence[Batch]:
+        """Make the validation batches, of held-out people; they are always the same."""
 
-    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]: ...
+    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Compute figures by name, as means over a batch; the most important one comes first.
+
+        Args:
+            made: The network's output, float32 (n, channels, size, size).
+            batch: The batch.
+        """
+
+    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        """Make pictures to look at, (n, 3, size, size) in -1..1 for each column.
+
+        Args:
+            made: The network's output, float32 (n, channels, size, size).
+            batch: The batch.
+        """
 
 
 class ReenactTask:
-    """Gr: a view and the landmarks of another frame of its clip, to that frame."""
+    """Gr: from a view and the landmarks of another frame of its clip, make that frame.
+
+    Args:
+        faces: All faces, at the resolution to train at.
+        people: Name of each face's person, (n,).
+        held: Which faces are held out for validation, bool (n,).
+        plan: The plan.
+    """
 
     def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: TrainingPlan) -> None:
         self._sampler = PairSampler(
@@ -69,24 +95,28 @@ class ReenactTask:
         self._trial_pairs = self._trial_sampler.choose_pairs(0, plan.trials)
 
     def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
+        """Make the batch of a step."""
         return self._sampler.make_step_batch(step, count, part)
 
     def make_trial_batches(self) -> list[Batch]:
+        """Make the validation batches."""
         return [
             self._trial_sampler.make_batch(self._trial_pairs[first : first + TRIAL_BATCH_SIZE])
             for first in range(0, len(self._trial_pairs), TRIAL_BATCH_SIZE)
         ]
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Compare the pictures with the targets."""
         return compute_picture_figures(made, batch, batch.inputs[:, :3])
 
     def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        """Show the view, the target and the network's picture."""
         return [batch.inputs[:, :3], batch.targets, made]
 
 
 @dataclass(frozen=True)
 class _Example:
-    """given: (channels, p, p), what the network is shown. wanted: its target. where: (1, p, p), as in a batch."""
+    """One face of a batch, as in `Batch`, without the first axis."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -94,7 +124,14 @@ class _Example:
 
 
 class _SingleFaceTask(ABC):
-    """What the networks share that look at one face: which faces a step has, and which are measured by."""
+    """The common part of the tasks that show the network single faces: which faces a step and the validation have.
+
+    Args:
+        faces: All faces, at the resolution to train at.
+        people: Name of each face's person, (n,).
+        held: Which faces are held out for validation, bool (n,).
+        plan: The plan.
+    """
 
     def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: TrainingPlan) -> None:
         self._plan = plan
@@ -102,10 +139,11 @@ class _SingleFaceTask(ABC):
         self._trial_sampler = FaceSampler(faces, people, held, plan.seed + 1, plan.augment)
 
     def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
+        """Make the batch of a step."""
         return self._make_batch(self._sampler, step, count, part)
 
     def make_trial_batches(self) -> list[Batch]:
-        """The held-out people, changed like the others: what is measured is what is learned."""
+        """Make the validation batches; these faces are changed at random like those of the training."""
         count = self._plan.trials
         return [
             self._make_batch(self._trial_sampler, 0, count, slice(first, first + TRIAL_BATCH_SIZE))
@@ -127,11 +165,11 @@ class _SingleFaceTask(ABC):
 
     @abstractmethod
     def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
-        """One face of a step, as the network is shown it."""
+        """Make the inputs and targets of one face."""
 
 
 class MaskTask(_SingleFaceTask):
-    """Gs: a picture to its classes."""
+    """Gs: segment a picture into face, hair and everything else."""
 
     def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
         single = singles.draw_sample(index, random)
@@ -139,9 +177,11 @@ class MaskTask(_SingleFaceTask):
         return _Example(to_signed_planes(single.picture), classes.astype(np.int64))
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Compare the classes with the targets."""
         return compute_class_figures(made, batch)
 
     def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        """Show the picture, the target's classes and the network's classes: face red, hair green, the rest blue."""
         shown = [
             np.stack([classes == CLASS_FACE, classes == CLASS_HAIR, classes == 0], 1) * np.float32(2) - 1
             for classes in (batch.targets, made.argmax(1))
@@ -150,9 +190,11 @@ class MaskTask(_SingleFaceTask):
 
 
 class InpaintTask(_SingleFaceTask):
-    """Gc: a face with an ellipse cut from its border, everything else at -1, and the hard matte of where a face is
-    wanted, to that face (FSGAN, arXiv 1908.05932, section 3.4) and what is around it: a soft matte's edge lies
-    outside the hard one."""
+    """Gc: complete a face (FSGAN, arXiv 1908.05932, section 3.4).
+
+    The input is the face with an ellipse cut out at its border and -1 elsewhere, and the hard matte of the whole face.
+    The target also has the surroundings of the face, because the edge of a soft matte lies outside the hard one.
+    """
 
     def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
         single = singles.draw_sample(index, random)
@@ -167,15 +209,20 @@ class InpaintTask(_SingleFaceTask):
         )
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Compare the pictures with the targets."""
         return compute_picture_figures(made, batch, batch.inputs[:, :3])
 
     def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        """Show the incomplete face, the target and the network's picture."""
         return [batch.inputs[:, :3], batch.targets, made]
 
 
 class BlendTask(_SingleFaceTask):
-    """Gb: a face over another's, that other one, and the hard matte between them, to the gradient-domain solution of
-    the two: the Poisson blending loss (FSGAN, section 3.5)."""
+    """Gb: blend a face into a target, with the Poisson blending loss (FSGAN, arXiv 1908.05932, section 3.5).
+
+    The input is a face pasted over the target, the target, and the hard matte of the face. The target of the network is
+    the gradient-domain solution.
+    """
 
     def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
         target = singles.draw_sample(index, random)
@@ -188,21 +235,25 @@ class BlendTask(_SingleFaceTask):
         return _Example(inputs, to_signed_planes(wanted))
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Compare the pictures with the targets."""
         return compute_picture_figures(made, batch, batch.inputs[:, :3])
 
     def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+        """Show the pasted face, the target face, the solution and the network's picture."""
         return [batch.inputs[:, :3], batch.inputs[:, 3:6], batch.targets, made]
 
 
-def make_hard_matte(face: np.ndarray) -> np.ndarray:
-    """float32 (p, p), 0 or 1: the core of a face's matte, as the stages take it."""
+def make_hard_matte(face: Matte) -> Matte:
+    """Erode a face's matte to its hard core, 0 or 1, as the stages do."""
     kernel = 2 * round((EROSION_KERNEL - 1) / 2 * len(face) / 256) + 1
     return erode_softly(face, max(3, kernel))[1]
 
 
-def draw_border_ellipse(hard: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """float32 (p, p), 0 or 1: an ellipse about a point of a matte's border, its axes a quarter to a half of the face's
-    width, as published. All 0 for an empty matte."""
+def draw_border_ellipse(hard: Matte, random: np.random.Generator) -> Matte:
+    """Draw an ellipse, 0 or 1, around a random point of a matte's border; all 0 for an empty matte.
+
+    Its axes are a quarter to a half of the face's width, as published (FSGAN, arXiv 1908.05932).
+    """
     hole = np.zeros(hard.shape, np.uint8)
     inside = hard > 0
     border = np.argwhere(inside & (cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0))
@@ -214,8 +265,8 @@ def draw_border_ellipse(hard: np.ndarray, random: np.random.Generator) -> np.nda
     return hole.astype(np.float32)
 
 
-def warp_to_target(other: FaceSample, target: FaceSample) -> np.ndarray:
-    """float32 (p, p, 3): the other's picture, brought to the target's landmarks."""
+def warp_to_target(other: FaceSample, target: FaceSample) -> Image:
+    """Warp the picture of another face to the target's landmarks."""
     size = len(target.picture)
     mapping = fit_spline_map(
         compute_control_points(target.landmarks),
@@ -226,9 +277,15 @@ def warp_to_target(other: FaceSample, target: FaceSample) -> np.ndarray:
     return np.clip(sample_picture(other.picture, mapping), 0, 1)
 
 
-def solve_poisson_target(new: np.ndarray, target: np.ndarray, inside: np.ndarray, solver: str) -> np.ndarray:
-    """float32 (p, p, 3): `new` seated in `target` where `inside`: its gradients, the target's values at the border.
-    solver: "own", `stages.poisson`, in floats; "opencv", seamlessClone in 8 bits, as published."""
+def solve_poisson_target(new: Image, target: Image, inside: Mask, solver: str) -> Image:
+    """Blend two pictures in the gradient domain: the gradients of one, the values of the other at the border.
+
+    Args:
+        new: The picture that gives the gradients, display-like, 0..1.
+        target: The picture around it, display-like, 0..1.
+        inside: Where `new` is.
+        solver: "own" is `stages.poisson`, in floats; "opencv" is seamlessClone, in 8 bits, as published.
+    """
     if not inside.any():
         return target
     if solver == "own":
@@ -236,11 +293,11 @@ def solve_poisson_target(new: np.ndarray, target: np.ndarray, inside: np.ndarray
         return np.where(inside[..., None], np.clip(new + shift, 0, 1), target).astype(np.float32)
     source, under = (np.rint(picture * 255).astype(np.uint8) for picture in (new, target))
     mask = inside.astype(np.uint8) * 255
-    mask[[0, -1], :] = 0  # it cannot work at the picture's edge
+    mask[[0, -1], :] = 0  # seamlessClone fails at the edge of the picture
     mask[:, [0, -1]] = 0
     if not mask.any():
         return target
-    # It lays the mask's box about a point; so that nothing moves:
+    # seamlessClone centres the mask's box on a point; this point moves nothing.
     left, top, width, height = cv2.boundingRect(mask)
     middle = (left + width // 2, top + height // 2)
     cloned = cv2.seamlessClone(source, under, mask, middle, cv2.NORMAL_CLONE)
@@ -248,7 +305,12 @@ def solve_poisson_target(new: np.ndarray, target: np.ndarray, inside: np.ndarray
 
 
 def compute_class_figures(made: np.ndarray, batch: Batch) -> dict[str, float]:
-    """Intersection over union of face and of hair, and the share of pixels that are right."""
+    """Compute the intersection over union of face and hair, and the share of correct pixels.
+
+    Args:
+        made: Logits, (n, classes, size, size).
+        batch: The batch.
+    """
     found = made.argmax(1)
 
     def compute_overlap(kind: int) -> float:
@@ -263,7 +325,13 @@ def compute_class_figures(made: np.ndarray, batch: Batch) -> dict[str, float]:
 
 
 def compute_picture_figures(made: np.ndarray, batch: Batch, given: np.ndarray) -> dict[str, float]:
-    """L1 of 0..1 and mean squared error of what was made, and L1 of what was given, where the losses count."""
+    """Compute the L1 distance (of 0..1) and the mean squared error to the targets, weighted by the loss mask.
+
+    Args:
+        made: The network's pictures, (n, 3, size, size) in -1..1.
+        batch: The batch.
+        given: The pictures that the network is shown, for "given_l1", the distance without the network.
+    """
     where = np.ones_like(made[:, :1]) if batch.loss_mask is None else batch.loss_mask
     total = 3 * max(float(where.sum()), 1e-6)
     difference, before = (where * (one - batch.targets) / 2 for one in (made, given))
@@ -283,6 +351,12 @@ _TASK_CLASSES: Mapping[str, Callable[[FaceSet, np.ndarray, np.ndarray, TrainingP
 
 
 def make_task(plan: TrainingPlan, faces: FaceSet, people: np.ndarray, held: np.ndarray) -> TrainingTask:
-    """faces: at the resolution to train at. people: (n,), whose each is. held: bool (n,), faces that are measured by
-    alone."""
+    """Make the task of a plan.
+
+    Args:
+        plan: The plan.
+        faces: All faces, at the resolution to train at.
+        people: Name of each face's person, (n,).
+        held: Which faces are held out for validation, bool (n,).
+    """
     return _TASK_CLASSES[plan.network](faces, people, held, plan)

@@ -1,5 +1,7 @@
-"""Curves and picture grids for TensorBoard, through tensorboardX (`pip install fsgan[train]`): it writes the files
-alone; the viewer, with its server, is the user's own."""
+"""Write curves and picture grids for TensorBoard, with tensorboardX (`pip install fsgan[train]`).
+
+tensorboardX only writes the files; users install the viewer themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
+from fsgan_core.runtime.arrays import Image8
 
 __all__ = ["TensorBoardWriter", "open_tensorboard"]
 
@@ -15,7 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class TensorBoardWriter:
-    """Writes events into a folder; after a kill, what was written beyond `step` is said to be void."""
+    """Writes curves and pictures into a folder.
+
+    Args:
+        folder: The folder.
+        step: The iteration that the run continues from; what an interrupted run wrote after it becomes void.
+    """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         from tensorboardX import SummaryWriter
@@ -23,19 +30,21 @@ class TensorBoardWriter:
         self._writer = SummaryWriter(str(folder), purge_step=step or None, flush_secs=30)
 
     def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each curve."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def write_picture_grid(self, step: int, picture: np.ndarray) -> None:
-        """picture: uint8 (h, w, 3)."""
+    def write_picture_grid(self, step: int, picture: Image8) -> None:
+        """Add a picture of the validation."""
         self._writer.add_image("validation/pictures", picture, step, dataformats="HWC")
 
     def close(self) -> None:
+        """Write everything and close the file."""
         self._writer.close()
 
 
 def open_tensorboard(folder: Path, step: int = 0) -> TensorBoardWriter | None:
-    """None, and a word in the log, where tensorboardX is not installed."""
+    """Open a writer; without tensorboardX, log a warning and return None."""
     try:
         return TensorBoardWriter(folder, step)
     except ImportError:

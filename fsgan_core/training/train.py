@@ -114,8 +114,17 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class _TrainingJob:
-    """Everything that a run depends on. start: "" is random weights. allow: licence classes of the weights to start
-    from and of the perceptual loss. time_limit: seconds, 0 is none."""
+    """Everything that a run depends on.
+
+    Attributes:
+        plan: The plan.
+        dataset: The prepared faces.
+        start: Weights to start from; "" is random weights.
+        allow: Licence classes allowed for the starting weights and the networks of the perceptual loss.
+        device: The torch device.
+        time_limit: In seconds; 0 is no limit.
+        workers: Processes that make batches; 0 uses a thread.
+    """
 
     plan: TrainingPlan
     dataset: FaceDataset
@@ -258,8 +267,7 @@ def _check_layout(plan: TrainingPlan, dataset: FaceDataset) -> None:
 
 
 def _make_generator(job: _TrainingJob) -> tuple[nn.Module, str, str]:
-    """Return the network to train, the digest of its weights (or the architecture of random ones), and their licence
-    class."""
+    """Return the network to train, the digest of its weights (for random ones, the architecture) and their licence."""
     arch = str(parse_architecture(job.plan.arch))
     if not job.start:
         return build_seeded_network(arch, job.plan.seed), arch, LICENCE_CLASSES[0]

@@ -1,5 +1,4 @@
-"""A training run on many people: phases of growing resolution, validation on people who are held out, a state to go on
-from after a kill, the best and the last weights."""
+"""Training on many people: phases, validation on held-out people, a state to resume from, the best and last weights."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fsgan_core.runtime.arrays import Image8, Vector
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.loader import prefetch_batches
 from fsgan_core.training.data.pairs import Batch
@@ -43,56 +43,79 @@ __all__ = ["CurveWriter", "TrainedGenerator", "Validation", "choose_losses", "tr
 
 log = logging.getLogger(__name__)
 
-BEST_PREFIX = "best/"  # of the state's tensors, the weights that measured best
-SAVE_SECONDS = 120.0
-LOSS_WINDOW = 50  # iterations that a loss is told over
-CALIBRATION_BATCHES = 8  # batches that batch norm is measured over before a validation
+BEST_PREFIX = "best/"  # prefix of the best weights in the state's tensors
+SAVE_SECONDS = 120.0  # between two saves
+LOSS_WINDOW = 50  # iterations in the mean of a reported loss
+CALIBRATION_BATCHES = 8  # batches to calibrate batch norm on before a validation
 GRID_ROWS = 8  # rows of a picture grid
+CURVE_ITERATIONS = 10  # iterations between two points of a curve
 
 
 @dataclass(frozen=True)
 class Validation:
-    """A validation. step: iterations done. loss: on held-out people, of the parts that need no discriminator. figures:
-    means, by name."""
+    """The result of a validation on held-out people.
+
+    Attributes:
+        step: Iterations done before it.
+        loss: Sum of the losses that need no discriminator.
+        figures: Means by name, see `TrainingTask.compute_figures`.
+    """
 
     step: int
     loss: float
     figures: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the validation as plain data for JSON."""
         return {"step": self.step, "loss": self.loss, "figures": dict(self.figures)}
 
 
 class CurveWriter(Protocol):
-    """Who looks on: scalars and picture grids, by iteration."""
+    """Receives curves and picture grids, for example a `TensorBoardWriter`."""
 
-    def write_scalars(self, step: int, values: Mapping[str, float]) -> None: ...
+    def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each curve."""
 
-    def write_picture_grid(self, step: int, picture: np.ndarray) -> None: ...
+    def write_picture_grid(self, step: int, picture: Image8) -> None:
+        """Add a picture of the validation."""
 
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """last, best: the generator's weights at the end and where it measured best at the last resolution. best_check:
-    what was measured there. checks: all validations, the one before the first step among them. losses: float64
-    (iterations,), the generator's sum at each. seconds: over all processes that the run has had, training alone."""
+    """The result of a training run.
+
+    Attributes:
+        last: The generator's weights at the end.
+        best: The generator's weights at the best validation of the last phase.
+        best_validation: That validation.
+        validations: All validations, the first of them before training.
+        losses: Loss of the generator at each iteration, float64 (iterations,).
+        seconds: Training time of all processes that the run has had.
+        resumed_iterations: Iterations that earlier processes did.
+        precision: "fp32" or "bf16".
+    """
 
     last: dict[str, Tensor]
     best: dict[str, Tensor]
     best_validation: Validation
     validations: tuple[Validation, ...]
-    losses: np.ndarray
+    losses: Vector
     seconds: float
     resumed_iterations: int
     precision: str
 
 
 def choose_losses(plan: TrainingPlan, vggs: Mapping[str, FeatureExtractor]) -> LossWeights:
-    """The plan's losses; where a VGG that they name is not there, those without."""
+    """Choose the plan's losses, or those without VGGs if a VGG is missing and the plan has them.
+
+    Args:
+        plan: The plan.
+        vggs: The installed VGGs, by role.
+    """
     lacking = [role for role in plan.losses.perceptual if role not in vggs]
     if not lacking or plan.without_vgg is None:
         return plan.losses
-    log.warning("no VGG for %s is installed: trained with the losses of [without_vgg]", ", ".join(lacking))
+    log.warning("no VGG for %s is installed: training with the losses of [without_vgg]", ", ".join(lacking))
     return plan.without_vgg
 
 
@@ -114,13 +137,29 @@ def train_generator(
     time_limit: float = 0.0,
     workers: int = 0,
 ) -> TrainedGenerator:
-    """Trains `generator` by the plan.
+    """Train a generator as the plan says.
 
-    people: (n,), whose each face is. held: bool (n,), faces of those who are held out. folder: where the run's state is
-    kept; a state of that `key` there is gone on from. save_every: iterations between two saves, 0: every two minutes.
-    listen(done, total, loss): after each iteration. limit: seconds after which this process saves and stops (0: none),
-    also before the plan's end. workers: processes that make the batches (`loader.ahead`). Raises InputError (diverged;
-    a batch that cannot be shared), MachineError, OutputError.
+    Args:
+        faces: All faces, at the largest resolution of the plan.
+        people: Name of each face's person, (n,).
+        held: Which faces are held out for validation, bool (n,).
+        generator: The network to train.
+        plan: The plan.
+        folder: Folder for the run's state. If it has a state with the same key, the run continues from there.
+        key: Digest of everything that the result depends on.
+        vggs: The installed VGGs, by role.
+        device: The torch device.
+        world: The place of this process among those that train together.
+        curve_writer: Receives curves and pictures.
+        save_every: Iterations between two saves; 0 saves every two minutes.
+        on_progress: Called with the iterations done, their total and the mean loss after each iteration.
+        time_limit: Seconds after which this process saves and stops; 0 is no limit.
+        workers: Processes that make batches; 0 uses a thread.
+
+    Raises:
+        InputError: The training diverged, or a batch is not a multiple of the number of processes.
+        MachineError: The device is out of memory.
+        OutputError: The state cannot be written.
     """
     weights = choose_losses(plan, vggs or {})
     criterion = ClassCriterion(weights) if plan.network == "mask" else Criterion(weights, vggs)
@@ -170,7 +209,8 @@ def train_generator(
             if done % plan.every == 0 or done == run.total:
                 run.validate(done)
             now = time.perf_counter()
-            is_over = bool(time_limit) and average_over_processes(now - start, world) > time_limit  # all stop, or none
+            # Averaged, so that all processes stop at the same step.
+            is_over = bool(time_limit) and average_over_processes(now - start, world) > time_limit
             if (done % save_every == 0 if save_every else now - since > SAVE_SECONDS) or is_over:
                 save()
                 saved, since = done, now
@@ -200,7 +240,7 @@ def train_generator(
 
 
 class _TrainingRun:
-    """What changes in a run, and the batches of its phases."""
+    """The changing state of a run, and the batches of its phases."""
 
     def __init__(
         self,
@@ -225,7 +265,7 @@ class _TrainingRun:
         self._tasks: dict[int, tuple[TrainingTask, Sequence[Batch]]] = {}
 
     def iterate_steps(self) -> Any:
-        """Does one step after another, from where the run is; the number of steps done after each."""
+        """Do the remaining steps one by one, and yield the number of steps done after each."""
         first = 0
         for phase in self._plan.phases:
             last = first + phase.count_iterations(self._face_count)
@@ -250,11 +290,11 @@ class _TrainingRun:
             yield step + 1
 
     def validate(self, step: int) -> None:
-        """Measures on the held-out people, and keeps the weights where they are the best so far."""
+        """Measure on the held-out people, and keep the weights if they are the best so far."""
         phase = self._find_phase(step)
         task, trial = self._get_task(phase.resolution)
         if has_running_statistics(self._trainer.result) and step:
-            # Beyond the last step: faces that may be trained on, the same ones at every look.
+            # Steps beyond the last one give training faces, the same ones at every validation.
             self._trainer.calibrate(
                 task.make_step_batch(self.total + k, min(phase.batch, 16)) for k in range(CALIBRATION_BATCHES)
             )
@@ -273,7 +313,7 @@ class _TrainingRun:
             check.loss,
             ", ".join(f"{name} {value:.4f}" for name, value in figures.items()),
         )
-        # Losses of different resolutions cannot be compared: a phase begins anew.
+        # Losses at different resolutions cannot be compared, so each phase starts again.
         if (
             self.best_validation is None
             or check.loss < self.best_validation.loss
@@ -290,6 +330,7 @@ class _TrainingRun:
                 self._curve_writer.write_picture_grid(step, rows)
 
     def capture_state(self) -> TrainingState:
+        """Return the state of the run."""
         tensors = capture_tensors(self._trainer.modules, self._trainer.optimizers)
         tensors.update({f"{BEST_PREFIX}{name}": value for name, value in self.best.items()})
         assert self.best_validation is not None
@@ -301,6 +342,7 @@ class _TrainingRun:
         return TrainingState(len(self.losses), torch.tensor(self.losses, dtype=torch.float64), tensors, facts)
 
     def resume_from(self, progress: TrainingState) -> None:
+        """Continue from the state of an earlier process."""
         restore_tensors(progress.tensors, self._trainer.modules, self._trainer.optimizers)
         self.best = {
             name[len(BEST_PREFIX) :]: value for name, value in progress.tensors.items() if name.startswith(BEST_PREFIX)
@@ -309,17 +351,17 @@ class _TrainingRun:
         self.validations = [Validation(**check) for check in progress.facts["checks"]]
         self.best_validation = Validation(**progress.facts["best"])
         self.seconds = float(progress.facts["seconds"])
-        log.info("goes on after %d of %d iterations", len(self.losses), self.total)
+        log.info("continues after %d of %d iterations", len(self.losses), self.total)
 
     def _get_task(self, resolution: int) -> tuple[TrainingTask, Sequence[Batch]]:
-        """What is learned at a resolution, and what it is measured by."""
+        """Return the task at a resolution and its validation batches."""
         if resolution not in self._tasks:
             task = make_task(self._plan, self._faces.resize_to(resolution), self._people, self._held_out)
             self._tasks = {resolution: (task, task.make_trial_batches())}
         return self._tasks[resolution]
 
     def _find_phase(self, step: int) -> TrainingPhase:
-        """The phase that the last of `step` iterations belongs to."""
+        """Find the phase of the last of `step` iterations."""
         first = 0
         for phase in self._plan.phases:
             first += phase.count_iterations(self._face_count)
@@ -328,11 +370,8 @@ class _TrainingRun:
         return self._plan.phases[-1]
 
 
-CURVE_ITERATIONS = 10  # iterations between two scalars
-
-
-def make_picture_grid(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """uint8 (h, w, 3): a row for each face, of pictures in [-1, 1], (n, 3, p, p) each."""
+def make_picture_grid(columns: Sequence[np.ndarray]) -> Image8:
+    """Arrange pictures with a row for each face and a column for each array, (n, 3, size, size) in -1..1."""
     rows = np.concatenate([np.concatenate(list(column[:GRID_ROWS]), 1) for column in columns], 2)
     return np.rint(np.clip((rows.transpose(1, 2, 0) + 1) * 127.5, 0, 255)).astype(np.uint8)
 

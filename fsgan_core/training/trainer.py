@@ -1,4 +1,4 @@
-"""One step of training after another: a generator, a criterion, and, where the criterion wants one, a discriminator."""
+"""Training steps of a generator, and of a discriminator if the losses need one."""
 
 from __future__ import annotations
 
@@ -41,13 +41,18 @@ MAX_DISCRIMINATOR_WIDTH, MIN_DISCRIMINATOR_WIDTH = 64, 8
 
 
 def choose_training_dtype(precision: str, device: str) -> torch.dtype:
-    """Of the arithmetic of convolutions. auto: bfloat16 where the device computes it itself, else float32."""
+    """Choose the dtype of the convolutions.
+
+    Args:
+        precision: "fp32", "bf16", or "auto" for bfloat16 if the device supports it natively, else float32.
+        device: The torch device.
+    """
     if precision == "fp32":
         return torch.float32
     native = _has_native_bf16(device)
     if precision == "bf16":
         if not native:
-            log.warning("%s does not compute bfloat16 itself; this will be slower than fp32", device)
+            log.warning("%s does not support bfloat16 natively; this will be slower than fp32", device)
         return torch.bfloat16
     return torch.bfloat16 if native else torch.float32
 
@@ -63,12 +68,19 @@ def _has_native_bf16(device: str) -> bool:
 
 
 class Trainer:
-    """Holds what changes while a generator is trained.
+    """Trains a generator step by step.
 
-    generator, discriminator: on the CPU; they are moved to `device`. discriminator: needed where the criterion's
-    weights are adversarial. average: memory of a moving average of the generator's weights, per step, which then
-    answers in its place; 0 is none. share: called with a network when its gradients are there, before they are used;
-    it brings together those of several processes.
+    Args:
+        generator: The network to train; it is moved to `device`.
+        criterion: The losses.
+        recipe: Learning rates, gradient clipping and precision.
+        device: The torch device.
+        discriminator: Needed if the losses are adversarial; it is moved to `device`.
+        average: Memory of the moving average of the generator's weights per step, 0 to 1; 0 is no average.
+        share: Called with a network after each backward pass, to average the gradients of several processes.
+
+    Raises:
+        ValueError: The losses need a discriminator and none is given.
     """
 
     def __init__(
@@ -105,19 +117,28 @@ class Trainer:
 
     @property
     def result(self) -> nn.Module:
-        """The network that is the outcome: the moving average where there is one."""
+        """The trained network: the moving average if there is one, else the generator."""
         return self.modules.get("average", self.generator)
 
     def set_rates(self, rate: float, discriminator_rate: float) -> None:
+        """Set the learning rates of the generator and of the discriminator."""
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = rate if name == "generator" else discriminator_rate
 
     def step(self, batch: Batch, number: int = 0) -> dict[str, float]:
-        """One step on a batch; the parts of the generator's sum, and "total". number: of the step, for the moving
-        average, which forgets faster at first.
+        """Do one training step.
 
-        Raises InputError (the sum is no number any more), MachineError (the device's memory is full).
+        Args:
+            batch: The batch.
+            number: Number of the step. The moving average forgets faster in the first steps.
+
+        Returns:
+            The generator's weighted losses by name, and their sum as "total".
+
+        Raises:
+            InputError: The sum is not finite: the training has diverged.
+            MachineError: The device is out of memory.
         """
         try:
             found = self._update_weights(
@@ -127,8 +148,8 @@ class Trainer:
             )
         except torch.OutOfMemoryError as error:
             raise MachineError(
-                f"{self.device} has not enough memory for training with this batch and resolution; "
-                "take a smaller --batch or --resolution"
+                f"{self.device} does not have enough memory for training with this batch and resolution; "
+                "use a smaller --batch or --resolution"
             ) from error
         if self._average_memory:
             update_moving_average(
@@ -142,7 +163,7 @@ class Trainer:
             answer = self.generator(inputs)
         made = extract_picture(answer)
         if where is not None:
-            made = targets + where * (made - targets)  # elsewhere there is nothing to be wrong
+            made = targets + where * (made - targets)  # no error outside the loss mask
         if self._discriminator is not None:
             self._train_discriminator(made.detach(), targets)
         with self._autocast():
@@ -164,7 +185,7 @@ class Trainer:
         found = {name: float(part.detach()) for name, part in parts.items()}
         found["total"] = float(total.detach())
         if not math.isfinite(found["total"]):
-            raise InputError("the loss is no number any more: the training has diverged; take a smaller --rate")
+            raise InputError("the training has diverged: the loss is not finite; use a smaller --rate")
         return found
 
     def _train_discriminator(self, made: Tensor, targets: Tensor) -> None:
@@ -185,7 +206,7 @@ class Trainer:
         optimizer.step()
 
     def generate(self, batch: Batch) -> Tensor:
-        """float32 (n, 3, h, w) on the CPU: the result's answer as it will be used, in evaluation mode."""
+        """Run the trained network in evaluation mode; returns float32 (n, 3, height, width) on the CPU."""
         self.result.eval()
         with torch.inference_mode(), self._autocast():
             answer = extract_picture(self.result(build_network_input(batch, self.device)))
@@ -193,7 +214,7 @@ class Trainer:
         return answer.float().cpu()
 
     def compute_loss(self, made: Tensor, batch: Batch) -> float:
-        """The criterion's sum for an answer on the CPU, of the parts that need no discriminator."""
+        """Compute the sum of the losses that need no discriminator, for an output on the CPU."""
         wanted = torch.as_tensor(batch.targets)
         if batch.loss_mask is not None:
             made = wanted + torch.as_tensor(batch.loss_mask) * (made - wanted)
@@ -202,7 +223,7 @@ class Trainer:
         return float(torch.stack(list(parts.values())).sum())
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """`calibrate` the result on what these show."""
+        """Calibrate batch norm of the trained network; see `calibrate_batch_norm`."""
         with self._autocast():
             calibrate_batch_norm(self.result, (build_network_input(batch, self.device) for batch in batches))
 
@@ -216,7 +237,11 @@ class Trainer:
 
 
 def build_network_input(batch: Batch, device: torch.device | str = "cpu") -> Tensor:
-    """(n, channels, p, p) on the device: what the network takes, heat maps among it where it takes some."""
+    """Move the inputs of a batch to the device, and draw the heat maps if the network takes some.
+
+    Returns:
+        (n, channels, size, size).
+    """
     inputs = torch.as_tensor(batch.inputs).to(device, non_blocking=True)
     if batch.heat_map_points is None:
         return inputs
@@ -224,7 +249,7 @@ def build_network_input(batch: Batch, device: torch.device | str = "cpu") -> Ten
 
 
 def _draw_heat_maps(points: Tensor, size: int) -> Tensor:
-    """float32 (n, k, size, size): `faces.heatmap.heat_maps` of points (n, k, 2), all at once."""
+    """Draw heat maps as `faces.heatmap` does, for all points (n, k, 2) at once: float32 (n, k, size, size)."""
     centres = (torch.arange(size, device=points.device, dtype=torch.float32) + 0.5) / size
     across = (centres - points[..., :1]) ** 2  # (n, k, size)
     down = (centres - points[..., 1:]) ** 2
@@ -234,7 +259,7 @@ def _draw_heat_maps(points: Tensor, size: int) -> Tensor:
 
 
 def _prepare_for_training(network: AnyNetwork, device: torch.device) -> AnyNetwork:
-    """Ready for training. Channels last: three times as fast on a CPU without instructions for half precision."""
+    """Prepare a network for training. Channels last is three times as fast on CPUs without half precision."""
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.requires_grad_(True).train()
     return network
@@ -242,7 +267,13 @@ def _prepare_for_training(network: AnyNetwork, device: torch.device) -> AnyNetwo
 
 @torch.no_grad()
 def update_moving_average(average: nn.Module, network: nn.Module, memory: float) -> None:
-    """Moves the weights of `average` towards those of `network`; running statistics are taken as they are."""
+    """Move the weights of `average` towards those of `network`, and copy the running statistics.
+
+    Args:
+        average: The network that holds the moving average.
+        network: The network in training.
+        memory: Weight of the old average, 0 to 1.
+    """
     for mean, now in zip(average.parameters(), network.parameters(), strict=True):
         mean.lerp_(now, 1 - memory)
     for kept, newest in zip(average.buffers(), network.buffers(), strict=True):
@@ -250,10 +281,10 @@ def update_moving_average(average: nn.Module, network: nn.Module, memory: float)
 
 
 def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Measures the means and variances of batch norm anew over `batches`.
+    """Measure the means and variances of batch norm again, over `batches`.
 
-    The running ones follow the last few steps; of small batches that is a handful of pictures, and the network in use
-    would not be the one that was trained.
+    The running statistics cover only the last few steps. With small batches that is a handful of pictures, and the
+    network would behave differently in use than in training.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -273,12 +304,18 @@ def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def has_running_statistics(network: nn.Module) -> bool:
-    """Whether running statistics belong to it, which follow the last few steps alone."""
+    """Return whether a network has batch norm, whose running statistics cover only the last few steps."""
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
 def make_discriminator(generator: nn.Module, seed: int, width: int = 0) -> MultiscaleDiscriminator:
-    """A discriminator as wide as the generator is, up to the published width, where no width is given."""
+    """Make a discriminator with random weights.
+
+    Args:
+        generator: The network that it judges.
+        seed: Decides the weights.
+        width: Channels of the first layer; 0 is the generator's width, up to the published width.
+    """
     if not width:
         widths = [
             len(parameter)
@@ -292,20 +329,27 @@ def make_discriminator(generator: nn.Module, seed: int, width: int = 0) -> Multi
 
 
 def extract_picture(answer: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The picture that a generator answers with; the first version's has a segmentation beside it."""
+    """Return the picture in a generator's output. The generator of FSGAN's first version adds a segmentation to it."""
     return answer if isinstance(answer, Tensor) else answer[0]
 
 
 def extract_redrawn_share(answer: Tensor | tuple[Tensor, ...]) -> Tensor | None:
-    """The share of each pixel that a network says it has redrawn, (n, 1, h, w); None of others."""
+    """Return how much of each pixel a generator redraws, (n, 1, height, width); None if its output does not have it."""
     if isinstance(answer, tuple) and len(answer) > 1 and answer[1].shape[1] == 1:
         return answer[1]
     return None
 
 
 def build_seeded_network(arch: str, seed: int) -> nn.Module:
-    """A network with random weights that the seed decides; the process's own random numbers are left alone. Raises
-    WeightsError."""
+    """Build a network with random weights, without a change to the process's random state.
+
+    Args:
+        arch: The architecture, as in a weights file.
+        seed: Decides the weights.
+
+    Raises:
+        WeightsError: The architecture is unknown.
+    """
     from fsgan_core.networks.architectures.build import build_network
 
     with torch.random.fork_rng(devices=[]):

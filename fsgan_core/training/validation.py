@@ -1,4 +1,4 @@
-"""How well a generator does on fixed pairs: figures, and a strip of pictures to look at."""
+"""Measure a generator on fixed pairs: figures, and a strip of pictures to look at."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
+from fsgan_core.runtime.arrays import Descriptor, Image8
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.pairs import PairSampler, TrainingPair
 
@@ -25,14 +26,20 @@ _STRIP_GAP = 2  # pixels between the pictures of a strip
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """Means over pairs, against the real frames. l1: of 0..1. psnr: dB, of the mean squared error of all pairs
-    together. identity: distance of face descriptors; None where it was not measured, or dlib is not installed."""
+    """Differences between generated and real frames, as means over all pairs.
+
+    Attributes:
+        l1: Mean absolute difference of pictures in 0..1.
+        psnr: Peak signal-to-noise ratio in dB, from the mean squared error of all pairs together.
+        identity: Distance of face descriptors; None if it was not measured or dlib is not installed.
+    """
 
     l1: float
     psnr: float
     identity: float | None
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data for JSON."""
         return {
             "l1": round(self.l1, 5),
             "psnr": round(self.psnr, 3),
@@ -40,31 +47,41 @@ class TrialFigures:
         }
 
     def __str__(self) -> str:
-        said = f"L1 {self.l1:.4f}, PSNR {self.psnr:.2f} dB"
-        return said if self.identity is None else f"{said}, identity distance {self.identity:.3f}"
+        text = f"L1 {self.l1:.4f}, PSNR {self.psnr:.2f} dB"
+        return text if self.identity is None else f"{text}, identity distance {self.identity:.3f}"
 
 
 class Trial:
-    """Fixed pairs, and what is known of their real frames."""
+    """Fixed pairs to measure a generator on.
+
+    Args:
+        pairs: Makes the views.
+        trial: The pairs.
+    """
 
     def __init__(self, pairs: PairSampler, trial: Sequence[TrainingPair]) -> None:
         self.sampler = pairs
         self.trial_pairs = tuple(trial)
         self._target_pictures = [np.ascontiguousarray(pairs.faces.get_crop(pair.target)) for pair in trial]
-        self._target_descriptors: list[np.ndarray] | None = None
+        self._target_descriptors: list[Descriptor] | None = None
 
-    def compute_figures(self, pictures: Sequence[np.ndarray], *, identity: bool = True) -> TrialFigures:
-        """pictures: uint8 (p, p, 3), one for each pair. identity: whether it is measured, which takes a while."""
+    def compute_figures(self, pictures: Sequence[Image8], *, identity: bool = True) -> TrialFigures:
+        """Compare pictures with the real target frames.
+
+        Args:
+            pictures: One for each pair.
+            identity: Whether to measure the identity distance too, which takes a while.
+        """
         difference = (np.stack(pictures).astype(np.float64) - np.stack(self._target_pictures)) / 255
         error = max(float((difference**2).mean()), 1e-10)
         distance = self._measure_identity(pictures) if identity else None
         return TrialFigures(float(np.abs(difference).mean()), -10 * float(np.log10(error)), distance)
 
-    def make_views(self) -> list[np.ndarray]:
-        """What the network is shown."""
+    def make_views(self) -> list[Image8]:
+        """Make the pictures that the network is shown."""
         return [self.sampler.make_view(pair) for pair in self.trial_pairs]
 
-    def _measure_identity(self, pictures: Sequence[np.ndarray]) -> float | None:
+    def _measure_identity(self, pictures: Sequence[Image8]) -> float | None:
         try:
             if self._target_descriptors is None:
                 self._target_descriptors = self._compute_descriptors(self._target_pictures)
@@ -74,7 +91,7 @@ class Trial:
             return None
         return float(np.mean([compare_descriptors(a, b) for a, b in zip(found, self._target_descriptors, strict=True)]))
 
-    def _compute_descriptors(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def _compute_descriptors(self, pictures: Sequence[Image8]) -> list[Descriptor]:
         faces = self.sampler.faces
         size = faces.layout.resolution
         places = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in self.trial_pairs]
@@ -84,9 +101,17 @@ class Trial:
         ]
 
 
-def make_strip(made: Sequence[np.ndarray], pairs: PairSampler, trial: Sequence[TrainingPair]) -> np.ndarray:
-    """uint8 (h, w, 3), RGB: a row for each pair: source frame, its warped view where that is what the network is
-    shown, the real target frame, what the network made."""
+def make_strip(made: Sequence[Image8], pairs: PairSampler, trial: Sequence[TrainingPair]) -> Image8:
+    """Arrange pictures to look at, one row for each pair.
+
+    A row has the source frame, the warped view if the network is shown one, the real target frame, and the network's
+    picture.
+
+    Args:
+        made: The network's pictures.
+        pairs: Makes the views.
+        trial: The pairs.
+    """
     rows = []
     for picture, pair in zip(made, trial, strict=True):
         row = [pairs.faces.get_crop(pair.view)]
@@ -99,13 +124,17 @@ def make_strip(made: Sequence[np.ndarray], pairs: PairSampler, trial: Sequence[T
     return np.vstack(rows)
 
 
-def write_strip(path: Path, picture: np.ndarray) -> None:
-    """As PNG. Raises OutputError."""
+def write_strip(path: Path, picture: Image8) -> None:
+    """Write a picture as PNG.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     with write_atomically(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
-def to_pictures(made: np.ndarray) -> list[np.ndarray]:
-    """uint8 (h, w, 3) each, of float (n, 3, h, w) in [-1, 1]."""
+def to_pictures(made: np.ndarray) -> list[Image8]:
+    """Convert a network's output, float (n, 3, height, width) in -1..1, to pictures."""
     levels = np.rint(np.clip((made + 1) * 127.5, 0, 255)).astype(np.uint8)
     return [np.ascontiguousarray(one.transpose(1, 2, 0)) for one in levels]

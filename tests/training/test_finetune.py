@@ -123,7 +123,7 @@ class TestGoesOn:
         state = tmp_path / STATE_FILE
         state.write_bytes(state.read_bytes()[:-100])
         assert run(faces, tmp_path, short, key="other").resumed_iterations == 0
-        assert "starts anew" in caplog.text
+        assert "starts again" in caplog.text
 
 
 KILLED = """

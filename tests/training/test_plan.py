@@ -74,7 +74,7 @@ def test_wrong(changes: dict[str, str], said: str) -> None:
 def test_files_that_are_no_plan(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     for text, said in (
-        ("network = [", "no TOML"),
+        ("network = [", "not valid TOML"),
         ("network = 'reenact'", "arch, losses is missing"),
         ("network = 'reenact'\narch = 'a'\nlosses = {}", "phases"),
     ):

@@ -1,7 +1,7 @@
-"""One face made into many: mirrored, in other light, from a worse camera.
+"""Augment faces: mirror them, grade them, and degrade them as a worse camera would.
 
-Pictures are float32 (h, w, 3), display-like, 0..1. What is drawn once (`Look`) is applied alike to all pictures of a
-pair, so that what the network is asked for can be told from what it is shown.
+Pictures are float32 (height, width, 3), display-like, 0..1. One random `ColourGrade` and one `CameraWear` are applied
+to all pictures of a pair: otherwise the network could not predict the target from its input.
 """
 
 from __future__ import annotations
@@ -14,21 +14,34 @@ import numpy as np
 from fsgan_core.contract.errors import InputError
 from fsgan_core.faces import landmarks_wflw, pose
 from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.runtime.arrays import AnyArray, Image, Points, Vector
 
 __all__ = ["AugmentSettings", "CameraWear", "ColourGrade", "mirror_picture", "mirror_points"]
 
 
-# Which landmark lies in the mirror where each one lay: iBUG's 68 and WFLW's 98.
+# For each landmark, the index of its mirror image: 68 of iBUG 300-W, 98 of WFLW.
 MIRROR_ORDERS = {68: pose.MIRROR_ORDER, 98: landmarks_wflw.MIRROR_ORDER}
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How far faces are changed. flip: share that is mirrored. exposure: stops either way. colour: relative gain of
-    each channel either way, and of saturation. contrast: exponent either way. blur: largest sigma, pixels at 128.
-    grain: largest deviation, of 0..1. compression: share that goes through JPEG. roll: degrees either way; scale: share
-    either way (both of single pictures; pairs vary by their landmarks). occluders: share of faces that something is
-    put in front of."""
+    """How much faces are changed.
+
+    Attributes:
+        flip: Share of the faces that are mirrored, 0 to 1.
+        exposure: Largest change of exposure in either direction, in stops.
+        colour: Largest relative change of each channel's gain and of half the saturation, in either direction.
+        contrast: Largest relative change of the exponent, in either direction.
+        blur: Largest sigma of the blur, in pixels of a picture of 128 pixels.
+        grain: Largest standard deviation of the grain, in units of 0..1.
+        compression: Share of the pictures that are compressed as JPEG, 0 to 1.
+        roll: Largest rotation of single faces in either direction, in degrees. Pairs vary by their landmarks.
+        scale: Largest relative change of the size of single faces, in either direction.
+        occluders: Share of the faces that get an object in front of them, 0 to 1.
+
+    Raises:
+        InputError: A value is out of range.
+    """
 
     flip: float = 0.5
     exposure: float = 0.5
@@ -64,14 +77,21 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class ColourGrade:
-    """A grade: other light, other camera."""
+    """A random grade, as from other light or another camera.
 
-    gain: np.ndarray
+    Attributes:
+        gain: Factor of each channel, float32 (3,).
+        power: Exponent of all channels.
+        saturation: Factor of the distance to grey.
+    """
+
+    gain: Vector
     power: float
     saturation: float
 
     @classmethod
     def draw_random(cls, augment: AugmentSettings, random: np.random.Generator) -> ColourGrade:
+        """Draw a grade within the settings."""
         values = random.uniform(-1, 1, 6)
         # In display-like values a stop is a factor of about 2 ** (1 / 2.2).
         exposure = 2.0 ** (augment.exposure * values[0] / 2.2)
@@ -82,7 +102,8 @@ class ColourGrade:
             float(1 + 2 * augment.colour * values[5]),
         )
 
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, picture: Image) -> Image:
+        """Grade a picture."""
         grey = (picture @ LUMA_WEIGHTS)[..., None]
         toned = grey + np.float32(self.saturation) * (picture - grey)
         return np.asarray(np.clip(toned * self.gain, 0, 1) ** np.float32(self.power), np.float32)
@@ -90,7 +111,14 @@ class ColourGrade:
 
 @dataclass(frozen=True)
 class CameraWear:
-    """A worse camera: blur, grain, compression. seed: of the grain."""
+    """Random damage, as from a worse camera.
+
+    Attributes:
+        blur: Sigma in pixels.
+        grain: Standard deviation, in units of 0..1.
+        quality: JPEG quality; 0 is no compression.
+        seed: Seed of the grain.
+    """
 
     blur: float
     grain: float
@@ -99,11 +127,13 @@ class CameraWear:
 
     @classmethod
     def draw_random(cls, augment: AugmentSettings, size: int, random: np.random.Generator) -> CameraWear:
+        """Draw damage within the settings, for pictures of `size` pixels."""
         blur, grain = random.uniform(0, 1, 2) ** 2 * (augment.blur * size / 128, augment.grain)
         quality = int(random.integers(30, 90)) if random.random() < augment.compression else 0
         return cls(float(blur), float(grain), quality, int(random.integers(2**31)))
 
-    def __call__(self, picture: np.ndarray) -> np.ndarray:
+    def __call__(self, picture: Image) -> Image:
+        """Blur a picture, add grain, and compress it."""
         worn = cv2.GaussianBlur(picture, (0, 0), self.blur) if self.blur > 0.2 else picture
         if self.grain > 0.002:
             noise = np.random.default_rng(self.seed).standard_normal(picture.shape, np.float32)
@@ -115,11 +145,11 @@ class CameraWear:
         return np.asarray(worn, np.float32)
 
 
-def mirror_picture(picture: np.ndarray) -> np.ndarray:
-    """Left to right; (h, w[, c])."""
+def mirror_picture(picture: AnyArray) -> AnyArray:
+    """Mirror a picture or matte, (height, width) or (height, width, channels), left to right."""
     return np.ascontiguousarray(picture[:, ::-1])
 
 
-def mirror_points(points: np.ndarray) -> np.ndarray:
-    """(68 or 98, 2), shares of a square: the landmarks of the mirrored face, each in its own place of the order."""
+def mirror_points(points: Points) -> Points:
+    """Mirror landmarks, (68 or 98, 2) as shares of a square crop, and put them in the order of the mirrored face."""
     return np.asarray(points[MIRROR_ORDERS[len(points)]] * (-1, 1) + (1, 0), points.dtype)

@@ -1,8 +1,8 @@
-"""Prepared faces on disk: a folder with one .npz for each clip, plain arrays and a few words in JSON.
+"""Prepared faces on disk: a folder with one .npz file for each clip, with plain arrays and a JSON header.
 
-The form is documented in docs/training.md. A file is written whole or not at all and knows what it was made of, so
-that preparing again makes only what is missing or has changed. Which faces are trained on and which are measured by is
-decided by person, never by frame (`held_out_people`).
+docs/training.md describes the format. A file is written whole or not at all. Its header has a key of everything it was
+made from, so that preparing again makes only what is missing or has changed. Training and validation faces are split by
+person, never by frame (`choose_held_out_people`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.runtime.atomic import write_atomically
@@ -27,14 +28,24 @@ log = logging.getLogger(__name__)
 
 FACES_FORMAT = "fsgan-faces-1"
 FACES_SUFFIX = ".npz"
-MATTES_KEY = "mattes"  # in a file that was prepared with them
+MATTES_KEY = "mattes"  # only in files that were prepared with mattes
 _ARRAY_KEYS = ("pictures", "landmarks", "points", "angles", "frames")
 
 
 @dataclass(frozen=True)
 class PreparedClip:
-    """What a prepared clip's file says of itself. person: whose face, whatever name the studio gives. licence: class
-    of the footage. source: the clip's name; fingerprint: of its content. key: of all that the file depends on."""
+    """The header of a file of prepared faces.
+
+    Attributes:
+        name: Name of the file, without its suffix.
+        person: Whose face the clip shows; any name that the studio uses.
+        licence: Licence class of the footage.
+        source: Name of the clip.
+        fingerprint: Digest of the clip's content.
+        key: Digest of everything that the file depends on.
+        face_count: Number of faces in the file.
+        layout: Resolution, crop and landmarks of the faces.
+    """
 
     name: str
     person: str
@@ -48,25 +59,34 @@ class PreparedClip:
 
 @dataclass(frozen=True)
 class FaceDataset:
-    """A folder of prepared clips. faces: all of them, `clips` numbering `subjects`. people: (n,) text, whose each
-    face is."""
+    """A folder of prepared clips.
+
+    Attributes:
+        clips: The headers of the clips.
+        faces: The faces of all clips; `faces.clips` are positions in `clips`.
+    """
 
     clips: tuple[PreparedClip, ...]
     faces: FaceSet
 
     @property
-    def people(self) -> np.ndarray:
-        result: np.ndarray = np.array([subject.person for subject in self.clips])[self.faces.clips]
+    def people(self) -> npt.NDArray[np.str_]:
+        """The name of each face's person, (n,)."""
+        result: npt.NDArray[np.str_] = np.array([subject.person for subject in self.clips])[self.faces.clips]
         return result
 
     @property
     def key(self) -> list[str]:
-        """Of the faces: changes with any clip."""
+        """The keys of all clips; they change when any face changes."""
         return [subject.key for subject in self.clips]
 
 
 def save_clip(path: Path, faces: FaceSet, subject: PreparedClip) -> None:
-    """Writes one clip's faces. Raises OutputError."""
+    """Write the faces of one clip.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     head = {
         "format": FACES_FORMAT,
         "name": subject.name,
@@ -90,7 +110,7 @@ def save_clip(path: Path, faces: FaceSet, subject: PreparedClip) -> None:
 
 
 def read_prepared_clip(path: Path) -> PreparedClip | None:
-    """What a prepared file says of itself; None where it is not there or no such file."""
+    """Read the header of a file of prepared faces; None if the file is missing or not usable."""
     if not path.is_file():
         return None
     try:
@@ -102,12 +122,14 @@ def read_prepared_clip(path: Path) -> PreparedClip | None:
 
 
 def load_dataset(folder: Path) -> FaceDataset:
-    """All prepared clips of a folder, by name. Raises InputError: none there, of different layouts, or broken."""
+    """Load all prepared clips of a folder, sorted by file name.
+
+    Raises:
+        InputError: The folder has no prepared clips, their layouts differ, or a file is broken.
+    """
     paths = sorted(folder.glob(f"*{FACES_SUFFIX}"))
     if not paths:
-        raise InputError(
-            f"{folder} holds no prepared faces; make them with: fsgan train prepare CLIPS --output {folder}"
-        )
+        raise InputError(f"{folder} has no prepared faces; make them with: fsgan train prepare CLIPS --output {folder}")
     subjects: list[PreparedClip] = []
     parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_ARRAY_KEYS, MATTES_KEY)}
     for path in paths:
@@ -119,15 +141,15 @@ def load_dataset(folder: Path) -> FaceDataset:
                         parts[name].append(data[name])
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"{path} is not a whole file of prepared faces ({error}); delete it and prepare again"
+                f"{path} is not a complete file of prepared faces ({error}); delete it and prepare again"
             ) from error
     layouts = {subject.layout for subject in subjects}
     if len(layouts) > 1:
         raise InputError(
-            f"{folder} mixes faces of different resolution, crop or landmarks; prepare all alike, with --force"
+            f"{folder} mixes faces of different resolution, crop or landmarks; prepare all of them again with --force"
         )
     clips = np.repeat(np.arange(len(subjects)), [subject.face_count for subject in subjects])
-    if len(parts[MATTES_KEY]) < len(subjects):  # of some is of no use
+    if len(parts[MATTES_KEY]) < len(subjects):  # training needs the mattes of all clips or uses none
         del parts[MATTES_KEY]
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     faces = FaceSet(
@@ -144,19 +166,25 @@ def load_dataset(folder: Path) -> FaceDataset:
 
 
 def choose_held_out_people(prepared: FaceDataset, named: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
-    """The people whose faces are measured by and never trained on: those named, else a share of all (at least one),
-    drawn by the seed.
+    """Choose the people whose faces are used for validation only.
 
-    Raises InputError: a name that nobody has, or nobody left to train on.
+    Args:
+        prepared: The faces.
+        named: Names of people to hold out; if empty, people are drawn at random.
+        share: Share of the people to draw, 0 to 1; at least one is drawn.
+        seed: Decides who is drawn.
+
+    Raises:
+        InputError: A name is unknown, or nobody is left to train on.
     """
     people = sorted({subject.person for subject in prepared.clips})
     unknown = [name for name in named if name not in people]
     if unknown:
-        raise InputError(f"nobody in the prepared faces is called {', '.join(unknown)}; there are {', '.join(people)}")
+        raise InputError(f"the prepared faces show no {', '.join(unknown)}; they show {', '.join(people)}")
     if len(people) < 2:
         raise InputError(
-            f"the prepared faces show one person, {people[0]}; validation needs another one. For one "
-            "person alone there is `fsgan finetune`"
+            f"the prepared faces show only one person, {people[0]}; validation needs another one. To train on one "
+            "person, use `fsgan finetune`"
         )
     chosen = tuple(sorted(named))
     if not chosen:

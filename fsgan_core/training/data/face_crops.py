@@ -1,7 +1,7 @@
 """Faces of clips as training data: one small square picture around each face, with its landmarks.
 
-A picture covers more than the crop that a network sees, so that a face can be warped into another frame's crop
-without running off the picture's edge; the crop is its middle, pixel for pixel.
+A picture covers more than the crop that a network sees, so that a face can be warped into another frame's crop without
+missing pixels at the edge. The crop is the middle of the picture, pixel for pixel.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.arrays import Angles, Image, Image8, IndexArray, Points
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import mark_plate_area, to_display
@@ -32,15 +33,23 @@ __all__ = ["ClipFaces", "FaceLayout", "FaceSet", "collect_faces", "load_faces", 
 
 log = logging.getLogger(__name__)
 
-MARGIN_DIVISOR = 4  # the picture has a quarter of the crop more on every side
-MAX_FACES = 500  # of all clips together; of more, evenly spread ones
-MIN_CONFIDENCE = 0.3  # confidence below which a face is left out
+MARGIN_DIVISOR = 4  # the margin on each side of the crop is the crop's side divided by this
+MAX_FACES = 500  # from all clips together, evenly spread
+MIN_CONFIDENCE = 0.3  # faces with a lower confidence of the tracker are left out, 0 to 1
 
 
 @dataclass(frozen=True)
 class FaceLayout:
-    """What a network is shown. resolution: side of its square input, pixels, a multiple of 32. crop: side of the crop
-    in units of the face's box. landmarks: 68 or 98."""
+    """What a network is shown of a face.
+
+    Attributes:
+        resolution: Side of the network's square input in pixels, a multiple of 32.
+        crop: Side of the crop, as a multiple of the face's box.
+        landmarks: Number of landmarks, 68 or 98.
+
+    Raises:
+        InputError: A value is out of range.
+    """
 
     resolution: int = 256
     crop: float = 1.2
@@ -56,18 +65,26 @@ class FaceLayout:
 
     @property
     def margin(self) -> int:
-        """Pixels that a picture has more than the crop, on each side."""
+        """Pixels of a stored picture around the crop, on each side."""
         return self.resolution // MARGIN_DIVISOR
 
     @property
     def side(self) -> int:
-        """Side of a stored picture, pixels."""
+        """Side of a stored picture in pixels."""
         return self.resolution + 2 * self.margin
 
 
 @dataclass(frozen=True)
 class ClipFaces:
-    """A clip to collect from. read: a frame's plate (R, G, B in the codec's space). faces: of one person, by frame."""
+    """A clip and the faces of one person in it.
+
+    Attributes:
+        name: Name of the clip.
+        read_plate: Reads a frame: R, G, B in the codec's colour space.
+        faces: The person's faces by frame.
+        codec: Converts between the clip's colour space and display-like values.
+        pixel_aspect: Width of a pixel divided by its height.
+    """
 
     name: str
     read_plate: Callable[[int], Plate]
@@ -80,48 +97,68 @@ class ClipFaces:
 class FaceSet:
     """Faces ready for training.
 
-    pictures: uint8 (n, side, side, 3), RGB, display-like, square pixels, black outside the plate. landmarks: float32
-    (n, 68, 2), x and y as shares of the crop. points: float32 (n, 68 or 98, 2), likewise, those that the network is
-    shown. clips, frames: int64 (n,), where each comes from. Of prepared faces also angles: float32 (n, 3), yaw, pitch
-    and roll in degrees; mattes: uint8 (n, side, side, 4), contract.layers.MATTES as the geometric engine measures them.
+    Attributes:
+        layout: Resolution, crop and landmarks of the faces.
+        pictures: uint8 (n, side, side, 3), RGB, display-like, square pixels, black outside the plate.
+        landmarks: float32 (n, 68, 2), x and y as shares of the crop.
+        points: Landmarks that the network is shown, float32 (n, 68 or 98, 2), as shares of the crop.
+        clips: The clip of each face, int64 (n,).
+        frames: The frame of each face, int64 (n,).
+        angles: Yaw, pitch and roll in degrees, (n, 3); None if they were not measured.
+        mattes: uint8 (n, side, side, 4), `contract.layers.MATTES` as the geometric engine measures them; None if they
+            were not measured.
     """
 
     layout: FaceLayout
     pictures: np.ndarray
     landmarks: np.ndarray
     points: np.ndarray
-    clips: np.ndarray
-    frames: np.ndarray
-    angles: np.ndarray | None = None
+    clips: IndexArray
+    frames: IndexArray
+    angles: Angles | None = None
     mattes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def resize_to(self, resolution: int) -> FaceSet:
-        """The same faces for a smaller input. Raises InputError for a larger one."""
+        """Shrink the faces to a smaller resolution, in pixels.
+
+        Raises:
+            InputError: The resolution is larger than that of the faces.
+        """
         if resolution == self.layout.resolution:
             return self
         if resolution > self.layout.resolution:
             raise InputError(
-                f"these faces were prepared for {self.layout.resolution} pixels and {resolution} are "
-                "wanted; prepare them again with a larger --resolution"
+                f"these faces were prepared for {self.layout.resolution} pixels, but {resolution} are "
+                "needed; prepare them again with a larger --resolution"
             )
         layout = replace(self.layout, resolution=resolution)
         mattes = None if self.mattes is None else _shrink_pictures(self.mattes, layout.side)
         return replace(self, layout=layout, pictures=_shrink_pictures(self.pictures, layout.side), mattes=mattes)
 
-    def get_crop(self, index: int) -> np.ndarray:
-        """uint8 (resolution, resolution, 3): what the network sees of that face."""
+    def get_crop(self, index: int) -> Image8:
+        """Return the crop of a face, (resolution, resolution, 3): the part that the network sees."""
         margin, size = self.layout.margin, self.layout.resolution
         return self.pictures[index, margin : margin + size, margin : margin + size]
 
 
 def select_usable_frames(clips: Sequence[ClipFaces], max_faces: int = MAX_FACES) -> list[tuple[int, int]]:
-    """(clip, frame) of the faces that are taken: seen, not interpolated, and sure enough; evenly spread where there
-    are more than `most`. Clips with a single such face are left out: there is nothing to pair it with.
+    """Select the frames whose faces are good enough for training.
 
-    Raises NoFaceError where no clip has two.
+    Faces must be detected, not interpolated, with enough confidence. Clips with one such face are left out, because
+    training needs pairs.
+
+    Args:
+        clips: The clips.
+        max_faces: Largest number of faces; if there are more, they are evenly spread.
+
+    Returns:
+        Pairs of a position in `clips` and a frame.
+
+    Raises:
+        NoFaceError: No clip has two such faces.
     """
     found = []
     for number, clip in enumerate(clips):
@@ -134,7 +171,7 @@ def select_usable_frames(clips: Sequence[ClipFaces], max_faces: int = MAX_FACES)
             found += [(number, frame) for frame in good]
         else:
             log.warning(
-                "%s shows the face clearly in %d frame(s); training needs two at least, it is left out",
+                "%s is left out: it shows the face clearly in %d frame(s), but training needs at least two",
                 clip.name,
                 len(good),
             )
@@ -151,11 +188,21 @@ def collect_faces(
     max_faces: int = MAX_FACES,
     mattes: MaskParams | None = None,
 ) -> FaceSet:
-    """Reads the faces of `clips`, `most` at most. listen(done, total) is called after each. mattes: how they are
-    measured; None: they are not.
+    """Cut the faces out of clips.
 
-    Frames that cannot be read are logged and left out. Raises NoFaceError (fewer than two faces), EngineError (98
-    landmarks are wanted and the tracks have 68), PlateError (no frame can be read).
+    Frames that cannot be read are logged and left out.
+
+    Args:
+        clips: The clips.
+        layout: Resolution, crop and landmarks of the faces.
+        on_progress: Called with the faces done and their total after each face.
+        max_faces: Largest number of faces.
+        mattes: Parameters for measuring the mattes; None measures none.
+
+    Raises:
+        NoFaceError: There are fewer than two faces.
+        EngineError: The layout has 98 landmarks, but the tracks have 68.
+        PlateError: The frames cannot be read.
     """
     wanted = select_usable_frames(clips, max_faces)
     pictures, landmarks, points, places, angles, measured = [], [], [], [], [], []
@@ -202,7 +249,11 @@ def collect_faces(
 
 
 def save_faces(path: Path, faces: FaceSet, key: str) -> None:
-    """Keeps the faces beside a run, so that it goes on with the very same pixels. Raises OutputError."""
+    """Save the faces of a run, so that it can continue with the same pixels.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     layout = np.array([faces.layout.resolution, faces.layout.crop, faces.layout.landmarks], np.float64)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -218,11 +269,11 @@ def save_faces(path: Path, faces: FaceSet, key: str) -> None:
 
 
 def load_faces(path: Path, key: str) -> FaceSet | None:
-    """What `save_faces` wrote under that key; None where it is not there, broken, or of another run."""
+    """Load the faces that `save_faces` wrote; None if the file is missing, broken or has another key."""
     if not path.is_file():
         return None
     try:
-        # numpy leaves a broken file open that it has opened itself.
+        # If numpy opens a broken file itself, it does not close it.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             if str(data["key"]) != key:
                 return None
@@ -230,18 +281,18 @@ def load_faces(path: Path, key: str) -> FaceSet | None:
             layout = FaceLayout(int(resolution), float(crop), int(count))
             return FaceSet(layout, data["pictures"], data["landmarks"], data["points"], data["clips"], data["frames"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s is not usable and is made again: %s", path, error)
+        log.warning("%s is not usable; the faces are cut out again: %s", path, error)
         return None
 
 
-def _get_network_landmarks(face: Face, layout: FaceLayout) -> np.ndarray:
-    """The landmarks that the network takes, plate coordinates."""
+def _get_network_landmarks(face: Face, layout: FaceLayout) -> Points:
+    """Return the landmarks that the network takes, in plate coordinates."""
     if layout.landmarks == 68:
         return face.landmarks
     wflw = getattr(face, "wflw", None)
     if wflw is None:
         raise EngineError(
-            "this network takes 98 landmarks and the track has 68; set analyse.landmarks=hrnet (its "
+            "this network needs 98 landmarks, but the track has 68; set analyse.landmarks=hrnet (its "
             "weights must be installed) and analyse again"
         )
     return np.asarray(wflw)
@@ -252,7 +303,7 @@ def _compute_crop(face: Face, aspect: float, layout: FaceLayout) -> Crop:
 
 
 def _widen_crop(crop: Crop, layout: FaceLayout) -> Crop:
-    """The crop and what is around it."""
+    """Widen a crop by its margin."""
     across, down = crop.width / MARGIN_DIVISOR, crop.height / MARGIN_DIVISOR
     return replace(
         crop,
@@ -264,8 +315,7 @@ def _widen_crop(crop: Crop, layout: FaceLayout) -> Crop:
     )
 
 
-def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) -> np.ndarray:
-    """uint8 (side, side, 3)."""
+def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) -> Image8:
     wide = _widen_crop(crop, layout)
     window = wide.window()
     shown = to_display(plate, window, clip.codec) * mark_plate_area(plate, window)[..., None]
@@ -274,18 +324,18 @@ def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) 
 
 def _cut_mattes(
     plate: Plate, face: Face, crop: Crop, clip: ClipFaces, layout: FaceLayout, params: MaskParams
-) -> np.ndarray:
-    """uint8 (side, side, 4)."""
+) -> Image8:
+    """Measure the mattes of a face, uint8 (side, side, 4)."""
     wide = _widen_crop(crop, layout)
     measured = measure_mattes(FaceFrame(plate, face, wide.window(), clip.codec), params=params)
     return _to_bytes(cut_crop(measured.pixels, measured.data_window, wide, "linear"))
 
 
 def _shrink_pictures(pictures: np.ndarray, side: int) -> np.ndarray:
-    """uint8 (n, side, side, c) of (n, larger, larger, c)."""
+    """Shrink pictures, uint8 (n, larger, larger, channels), to `side` pixels."""
     return np.stack([cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in pictures])
 
 
-def _to_bytes(shares: np.ndarray) -> np.ndarray:
-    result: np.ndarray = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+def _to_bytes(shares: Image) -> Image8:
+    result: Image8 = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
     return result

@@ -1,6 +1,6 @@
-"""The batches of steps, made ahead of the training: in a thread, or in processes where a GPU would wait for one.
+"""Make batches ahead of the training: in one thread, or in several processes if one thread is too slow for a GPU.
 
-A step's batch is a function of its number alone, so the order and the pixels are the same however many make them.
+A batch depends only on the number of its step, so the order and the pixels do not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,24 @@ from fsgan_core.training.data.pairs import Batch
 
 __all__ = ["prefetch_batches"]
 
-PREFETCH_PER_WORKER = 2  # batches that every process has ready or in the making
+PREFETCH_PER_WORKER = 2  # batches that each process makes ahead
 
 BatchTensors = dict[str, torch.Tensor]
 
 
 def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 0) -> Iterator[tuple[int, Batch]]:
-    """(step, read(step)) in the order of `steps`. workers: processes that make them; 0: a thread of this one. Where
-    processes are not forked, `read` must be picklable. Leaving the loop early ends them."""
+    """Yield each step and its batch, in the order of `steps`.
+
+    Leaving the loop early ends the processes.
+
+    Args:
+        read: Makes the batch of a step. It must be picklable on systems that cannot fork.
+        steps: The numbers of the steps.
+        workers: Processes that make batches; 0 uses a thread of this process.
+
+    Yields:
+        Step and batch.
+    """
     if workers < 1 or len(steps) < 2:
         yield from read_ahead(read, steps, workers=1, ahead=2)
         return
@@ -39,7 +49,7 @@ def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 
         worker_init_fn=_use_one_thread,
     )
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a fork has not the threads that it believes to have
+    cv2.setNumThreads(1)  # OpenCV's threads do not survive a fork
     try:
         for step, arrays in zip(steps, loader, strict=True):
             yield step, Batch(**{name: tensor.numpy() for name, tensor in arrays.items()})
@@ -48,7 +58,7 @@ def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 
 
 
 class _StepDataset(Dataset[BatchTensors]):
-    """Tensors travel between processes by shared memory, arrays would through a pipe."""
+    """Batches as tensors: these pass between processes in shared memory, arrays would pass through a pipe."""
 
     def __init__(self, read: Callable[[int], Batch], steps: range) -> None:
         self._read_batch = read
@@ -64,5 +74,5 @@ class _StepDataset(Dataset[BatchTensors]):
 
 
 def _use_one_thread(_: int) -> None:
-    """A process of many has one core."""
+    """Use one thread: each process has one core."""
     cv2.setNumThreads(1)

@@ -1,7 +1,7 @@
-"""Things put in front of faces, with the exact matte of each: hands, bars, glasses, ellipses.
+"""Draw objects in front of faces, with an exact matte: hands, bars, glasses, ellipses.
 
-A thing is drawn as polygons, anti-aliased, on a crop; its colour is its own (a hand's that of the face's skin, or
-another's), shaded slowly across it.
+An object is drawn on a crop as anti-aliased polygons. Its colour is random (for a hand, the skin colour of this or
+another face) with soft shading.
 """
 
 from __future__ import annotations
@@ -13,19 +13,25 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import EYE_L, EYE_R
 from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import Image, Matte, Points, Points68, Vector
 from fsgan_core.stages.image_ops import draw_polygon
 
 __all__ = ["OCCLUDER_SHAPES", "cover_face", "draw_occluder"]
 
-_SKIN_COLOUR = np.array([0.72, 0.53, 0.44], np.float32)  # display-like; a hand's, where it is not the face's own
+_SKIN_COLOUR = np.array([0.72, 0.53, 0.44], np.float32)  # display-like; for hands of somebody else
 
 
-def cover_face(
-    picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator, kind: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
-    """The picture (p, p, 3), 0..1, with something in front of its face, and that thing's matte (p, p).
+def cover_face(picture: Image, landmarks: Points68, random: np.random.Generator, kind: str = "") -> tuple[Image, Matte]:
+    """Draw an object in front of a face.
 
-    landmarks: (68, 2), pixels. kind: one of KINDS; "" is drawn.
+    Args:
+        picture: Square crop with three channels, display-like, 0..1.
+        landmarks: In pixels of the crop.
+        random: Decides the object's shape, place and colour.
+        kind: One of `OCCLUDER_SHAPES`; "" is a random one.
+
+    Returns:
+        The picture with the object, and the object's matte.
     """
     kind = kind or list(OCCLUDER_SHAPES)[int(random.integers(len(OCCLUDER_SHAPES)))]
     matte = draw_occluder(kind, landmarks, len(picture), random)
@@ -36,8 +42,15 @@ def cover_face(
     return np.asarray(picture + matte[..., None] * (thing - picture), np.float32), matte
 
 
-def draw_occluder(kind: str, landmarks: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
-    """float32 (size, size), 0..1: the matte of a thing in front of the face with `landmarks` (68, 2), pixels."""
+def draw_occluder(kind: str, landmarks: Points68, size: int, random: np.random.Generator) -> Matte:
+    """Draw the matte of an object in front of a face.
+
+    Args:
+        kind: One of `OCCLUDER_SHAPES`.
+        landmarks: Of the face, in pixels of the crop.
+        size: Side of the crop in pixels.
+        random: Decides the object's shape and place.
+    """
     window = Window(0, 0, size, size)
     matte = np.zeros((size, size), np.float32)
     for shape in OCCLUDER_SHAPES[kind](landmarks, random):
@@ -47,8 +60,8 @@ def draw_occluder(kind: str, landmarks: np.ndarray, size: int, random: np.random
     return matte
 
 
-def _build_hand(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-    """A palm from outside the face, fingers over it."""
+def _build_hand(landmarks: Points68, random: np.random.Generator) -> list[Points]:
+    """Build a palm beside the face and fingers over it."""
     width = float(np.ptp(landmarks[:, 0]))
     angle = random.uniform(0, 2 * np.pi)
     towards = -np.array([np.cos(angle), np.sin(angle)])
@@ -64,16 +77,16 @@ def _build_hand(landmarks: np.ndarray, random: np.random.Generator) -> list[np.n
     return shapes
 
 
-def _build_bar(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-    """Something long across: a microphone, a strap, an edge."""
+def _build_bar(landmarks: Points68, random: np.random.Generator) -> list[Points]:
+    """Build a long bar across the face, like a microphone or a strap."""
     width = float(np.ptp(landmarks[:, 0]))
     at, angle = landmarks[int(random.integers(68))], random.uniform(0, np.pi)
     along = 3 * width * np.array([np.cos(angle), np.sin(angle)])
     return [_build_capsule(at - along, at + along, width * random.uniform(0.03, 0.15))]
 
 
-def _build_glasses(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
-    """Rims, a bridge and hinges; the lenses are clear."""
+def _build_glasses(landmarks: Points68, random: np.random.Generator) -> list[Points]:
+    """Build rims, a bridge and temples; `draw_occluder` cuts the lenses out."""
     rim = random.uniform(1.12, 1.35)
     thick = 0.02 * float(np.ptp(landmarks[:, 0]))
     right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
@@ -86,20 +99,20 @@ def _build_glasses(landmarks: np.ndarray, random: np.random.Generator) -> list[n
     return shapes
 
 
-def _build_lenses(landmarks: np.ndarray, scale: float) -> list[np.ndarray]:
+def _build_lenses(landmarks: Points68, scale: float) -> list[Points]:
     right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
     apart = float(np.linalg.norm(left - right))
     turn = np.degrees(np.arctan2(*(left - right)[::-1]))
     return [_build_ellipse(eye, (0.33 * apart * scale, 0.27 * apart * scale), turn) for eye in (right, left)]
 
 
-def _build_disc(landmarks: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def _build_disc(landmarks: Points68, random: np.random.Generator) -> list[Points]:
     width = float(np.ptp(landmarks[:, 0]))
     radii = tuple(width * random.uniform(0.08, 0.3, 2))
     return [_build_ellipse(landmarks[int(random.integers(68))], radii, random.uniform(0, 180))]
 
 
-OCCLUDER_SHAPES: dict[str, Callable[[np.ndarray, np.random.Generator], list[np.ndarray]]] = {
+OCCLUDER_SHAPES: dict[str, Callable[[Points68, np.random.Generator], list[Points]]] = {
     "hand": _build_hand,
     "bar": _build_bar,
     "glasses": _build_glasses,
@@ -107,15 +120,15 @@ OCCLUDER_SHAPES: dict[str, Callable[[np.ndarray, np.random.Generator], list[np.n
 }
 
 
-def _build_ellipse(middle: np.ndarray, radii: tuple[float, ...], turn: float) -> np.ndarray:
+def _build_ellipse(middle: Vector, radii: tuple[float, ...], turn: float) -> Points:
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = np.column_stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)])
     cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
     return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]) + middle)
 
 
-def _build_capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndarray:
-    """A line with round ends."""
+def _build_capsule(start: Vector, end: Vector, radius: float) -> Points:
+    """Build a line with round ends."""
     angle = np.arctan2(*(end - start)[::-1])
     around = np.linspace(-np.pi / 2, np.pi / 2, 12)
     first = end + radius * np.column_stack([np.cos(angle + around), np.sin(angle + around)])
@@ -123,16 +136,16 @@ def _build_capsule(start: np.ndarray, end: np.ndarray, radius: float) -> np.ndar
     return np.vstack([first, second])
 
 
-def _pick_hand_colour(picture: np.ndarray, landmarks: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Mostly that of the face's cheeks: what is hardest to tell from it."""
+def _pick_hand_colour(picture: Image, landmarks: Points68, random: np.random.Generator) -> Vector:
+    """Pick a skin colour, mostly that of the face's cheeks: such hands are the hardest to separate from the face."""
     places = np.clip(np.rint((landmarks[[1, 15]] + landmarks[[31, 35]]) / 2).astype(int), 0, len(picture) - 1)
     own = picture[places[:, 1], places[:, 0]].mean(0)
     other = _SKIN_COLOUR * random.uniform(0.4, 1.2)
     return np.asarray((own if random.random() < 0.7 else other) * random.uniform(0.85, 1.15))
 
 
-def _shade_colour(colour: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
-    """float32 (size, size, 3): a colour, lighter here and darker there, with grain."""
+def _shade_colour(colour: Vector, size: int, random: np.random.Generator) -> Image:
+    """Fill a square of `size` pixels with a colour, with soft shading and grain."""
     slow = cv2.resize(random.standard_normal((4, 4)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     fine = random.standard_normal((size, size)).astype(np.float32)
     return np.asarray(np.clip(colour * (1 + 0.15 * slow + 0.03 * fine)[..., None], 0, 1), np.float32)

@@ -1,8 +1,7 @@
-"""Pairs of frames of one clip: a view goes in with the landmarks of another frame, that other frame should come out
-(FSGAN, arXiv 1908.05932, section 3.2).
+"""Training pairs: the input is a view and the landmarks of another frame of the clip, the target is that other frame.
 
-Which pairs a step sees is a function of the seed and the step's number alone, so that a run that was killed goes on
-with the pairs that it would have seen.
+FSGAN, arXiv 1908.05932, section 3.2. The pairs of a step depend only on the seed and the step's number, so that a run
+that was interrupted continues with the same pairs.
 """
 
 from __future__ import annotations
@@ -12,9 +11,11 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from fsgan_core.faces.landmarks_wflw import carry_points
 from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Points68, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.reenactment import draw_features, make_spline_stiffness
@@ -26,19 +27,23 @@ from fsgan_core.training.data.shape_variation import VARIED_SHARE, vary_proporti
 
 __all__ = ["Batch", "PairSampler", "TrainingPair", "choose_trial_pairs", "compute_even_chances", "mark_held_out"]
 
-HELD_OUT_SHARE = 0.1  # of a clip's faces: kept from training, to measure by
-MIN_FACES_TO_HOLD_OUT = 20  # faces below which a clip keeps none back
+HELD_OUT_SHARE = 0.1  # share of a clip's faces that is held out for validation
+MIN_FACES_TO_HOLD_OUT = 20  # clips with fewer faces hold none out
 WARP_STIFFNESS = 0.008  # of the warp, as reenact.stiffness
 WHOLE_BATCH = slice(None)
-FOCUS_MARGIN = 0.02  # of the crop: so much around the face is looked at too, where the losses count on it alone
-SKIN_WEIGHT = (
-    0.35  # of what an error counts on eyes, brows and lips, where they count on the face alone: skin is most of it
-)
+FOCUS_MARGIN = 0.02  # share of the crop by which the face is widened if the losses count only on the face
+# Weight of an error on skin, where eyes, brows and lips have 1: most of a face is skin.
+SKIN_WEIGHT = 0.35
 
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """Indices of two faces of one clip: the view, and the one that it shall become."""
+    """Two faces of one clip, as indices of a face set.
+
+    Attributes:
+        view: The face that the network is shown.
+        target: The face that it should make of it.
+    """
 
     view: int
     target: int
@@ -46,10 +51,16 @@ class TrainingPair:
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: float32 (n, channels, p, p), as the network takes them: RGB in [-1, 1], mattes in 0..1. targets: float32
-    (n, 3, p, p) in [-1, 1], or classes, int64 (n, p, p). where: float32 (n, 1, p, p), 0..1, where the losses count;
-    None: everywhere. points: float32 (n, k, 2), shares of the crop, whose heat maps the network takes beside the
-    inputs; they are drawn where it is (`loops.shown`), being many times as large as all else. None: it takes none."""
+    """Inputs and targets of one training step.
+
+    Attributes:
+        inputs: float32 (n, channels, size, size), as the network takes them: RGB in -1..1, mattes in 0..1.
+        targets: float32 (n, 3, size, size) in -1..1, or classes, int64 (n, size, size).
+        loss_mask: How much the losses count at each pixel, float32 (n, 1, size, size), 0..1; None is 1 everywhere.
+        heat_map_points: Landmarks whose heat maps the network takes as further inputs, float32 (n, k, 2), as shares of
+            the crop; None for networks that take none. The heat maps are many times as large as everything else, so
+            `trainer.build_network_input` draws them on the device.
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -59,18 +70,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class _StoredFace:
-    """A face as it lies in the set, or mirrored. picture: uint8 (side, side, 3). landmarks (68, 2), points: shares of
-    the crop. matte: uint8 (side, side), where the face is; None where nobody asks."""
+    """A face of the set, or its mirror image. Points are shares of the crop; the matte is uint8 (side, side)."""
 
-    picture: np.ndarray
-    landmarks: np.ndarray
-    points: np.ndarray
+    picture: Image8
+    landmarks: Points68
+    points: Points
     matte: np.ndarray | None
 
 
 def mark_held_out(faces: FaceSet) -> np.ndarray:
-    """bool (n,): faces that are kept from training. Of each clip with enough faces one run of neighbours, three
-    quarters through it: single frames between training frames would be known from their neighbours."""
+    """Mark the faces that are held out from training, bool (n,).
+
+    Each clip with enough faces holds out one run of neighbouring frames, three quarters through the clip. Single frames
+    would be too similar to the training frames beside them.
+    """
     kept = np.zeros(len(faces), bool)
     for clip in np.unique(faces.clips):
         members = np.flatnonzero(faces.clips == clip)
@@ -82,9 +95,17 @@ def mark_held_out(faces: FaceSet) -> np.ndarray:
 
 
 def choose_trial_pairs(faces: FaceSet, kept: np.ndarray, count: int) -> tuple[TrainingPair, ...]:
-    """Fixed pairs to look at and measure by: targets are faces that are held out (all, where none is), evenly spread;
-    the view of each is the face of the same clip that may be trained on and stands farthest away in pose and
-    expression, by landmarks."""
+    """Choose fixed pairs for validation.
+
+    Args:
+        faces: All faces.
+        kept: Which faces are held out, bool (n,).
+        count: Largest number of pairs.
+
+    Returns:
+        Pairs whose targets are held-out faces (any faces if none is held out), evenly spread. The view of each is the
+        training face of the same clip whose landmarks differ most.
+    """
     targets = np.flatnonzero(kept) if kept.any() else np.arange(len(faces))
     pairs = []
     for target in targets[sample_evenly(len(targets), count)]:
@@ -97,10 +118,17 @@ def choose_trial_pairs(faces: FaceSet, kept: np.ndarray, count: int) -> tuple[Tr
 
 
 class PairSampler:
-    """Makes the network's inputs and targets. faces: all there are. usable: bool (n,), which of them are trained on.
-    prewarp: whether the view is first warped to the target's landmarks; some targets of a step are then varied.
-    augment: how the pairs of a step are changed. focus: whether batches say where the target's face is. people: (n,),
-    whose each face is; everybody is then shown as often as anybody else."""
+    """Draws pairs, and makes the network's inputs and targets of them.
+
+    Args:
+        faces: All faces.
+        usable: Which faces may be drawn, bool (n,).
+        prewarp: Whether to warp the view to the target's landmarks. Some targets of a step are then varied.
+        seed: Decides which pairs are drawn and how they are changed.
+        augment: How the pairs of a step are changed; None leaves them as they are.
+        focus: Whether batches have a loss mask of the target's face.
+        people: Name of each face's person, (n,), to draw each person equally often; None draws each face equally often.
+    """
 
     def __init__(
         self,
@@ -124,7 +152,7 @@ class PairSampler:
         self._probabilities = None if people is None else compute_even_chances(people[self._targets])
 
     def choose_pairs(self, step: int, count: int) -> tuple[TrainingPair, ...]:
-        """The pairs of a step."""
+        """Choose the pairs of a step."""
         random = np.random.default_rng([self._seed, step])
         pairs = []
         for target in random.choice(self._targets, count, p=self._probabilities):
@@ -134,13 +162,23 @@ class PairSampler:
         return tuple(pairs)
 
     def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
-        """What a step is trained on; of its `count` pairs those of `part`."""
+        """Make the batch of a step.
+
+        Args:
+            step: Number of the step.
+            count: Pairs of the step, in all processes together.
+            part: Which of these pairs to make.
+        """
         randoms = [np.random.default_rng([self._seed, step, 1, place]) for place in range(count)]
         return self.make_batch(self.choose_pairs(step, count)[part], randoms[part])
 
     def make_batch(self, pairs: Sequence[TrainingPair], randoms: Sequence[np.random.Generator | None] = ()) -> Batch:
-        """randoms: for each pair what changes it, and varies some of the targets where views are warped; none: pairs
-        as they are."""
+        """Make a batch of given pairs.
+
+        Args:
+            pairs: The pairs.
+            randoms: A random generator for each pair, which decides how it is changed; if empty, pairs are not changed.
+        """
         made = [
             self._make_pair(pair, random) for pair, random in zip(pairs, randoms or [None] * len(pairs), strict=True)
         ]
@@ -152,15 +190,14 @@ class PairSampler:
             np.stack([points for _, points, _, _ in made]).astype(np.float32),
         )
 
-    def make_view(self, pair: TrainingPair) -> np.ndarray:
-        """uint8 (p, p, 3): what the network is shown of the view."""
+    def make_view(self, pair: TrainingPair) -> Image8:
+        """Make the picture of the view that the network is shown."""
         return self._make_pair(pair, None)[0]
 
     def _make_pair(
         self, pair: TrainingPair, random: np.random.Generator | None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-        """View and target, uint8 (p, p, 3), the points that the network is given, shares of the crop, and where the
-        losses count."""
+    ) -> tuple[Image8, Points, Image8, Matte | None]:
+        """Return the view, the points for the network (shares of the crop), the target and the loss mask."""
         augment = self._augment if random is not None else None
         mirror = augment is not None and random is not None and random.random() < augment.flip
         view, target = self._get_face(pair.view, mirror), self._get_face(pair.target, mirror)
@@ -196,7 +233,7 @@ class PairSampler:
         )
 
     def _get_matte(self, index: int) -> np.ndarray:
-        """uint8 (side, side): where the face is; where mattes were not prepared, its landmarks' outline."""
+        """Return the face's matte, uint8 (side, side); without prepared mattes, the outline of its landmarks."""
         faces = self.faces
         if faces.mattes is not None:
             return np.asarray(faces.mattes[index, ..., 0])
@@ -209,13 +246,12 @@ class PairSampler:
         margin, size = self.faces.layout.margin, self.faces.layout.resolution
         return picture[margin : margin + size, margin : margin + size]
 
-    def _compute_landmark_pixels(self, seen: _StoredFace) -> np.ndarray:
-        """float64 (68, 2): a face's landmarks in its crop, pixels. Shares count from the crop's edge, arrays from the
-        first pixel's centre."""
+    def _compute_landmark_pixels(self, seen: _StoredFace) -> Points68:
+        """Return the landmarks in pixels. Shares count from the edge of the crop, pixels from the first centre."""
         return np.asarray(seen.landmarks.astype(np.float64) * self.faces.layout.resolution - 0.5)
 
-    def _warp_face(self, seen: _StoredFace, goal: np.ndarray) -> np.ndarray:
-        """uint8 (p, p, 3 or 4): a face, and its matte where that is wanted, brought to the landmarks `goal`."""
+    def _warp_face(self, seen: _StoredFace, goal: Points68) -> Image8:
+        """Warp a face to the landmarks `goal`; if it has a matte, that is the fourth channel."""
         size, margin = self.faces.layout.resolution, self.faces.layout.margin
         mapping = fit_spline_map(
             compute_control_points(goal),
@@ -227,42 +263,45 @@ class PairSampler:
         return np.rint(np.clip(sample_picture(layers.astype(np.float32), mapping), 0, 255)).astype(np.uint8)
 
 
-def compute_even_chances(people: np.ndarray) -> np.ndarray:
-    """Chances, sum 1, by which everybody comes up as often as anybody else."""
+def compute_even_chances(people: np.ndarray) -> Vector:
+    """Compute the probability of each face, so that each person is drawn equally often.
+
+    >>> compute_even_chances(np.array(["anna", "anna", "ben"])).tolist()
+    [0.25, 0.25, 0.5]
+    """
     _, who, count = np.unique(people, return_inverse=True, return_counts=True)
     return np.asarray(1 / (len(count) * count[who]))
 
 
-def _weigh_loss_mask(matte: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """float32 (p, p), 0..1: the face and a little around it, of a matte in bytes; eyes, brows and lips in full, skin
-    less. landmarks: (68, 2), pixels of it."""
+def _weigh_loss_mask(matte: np.ndarray, landmarks: Points68) -> Matte:
+    """Make a loss mask of a matte in bytes: 1 on eyes, brows and lips, less on skin. Landmarks in pixels."""
     parts = draw_features(landmarks, Window(0, 0, len(matte), len(matte)))
     return np.asarray(_widen_matte(matte) * (SKIN_WEIGHT + (1 - SKIN_WEIGHT) * parts))
 
 
-def _widen_matte(matte: np.ndarray) -> np.ndarray:
-    """float32 (p, p), 0..1: the face and a little around it, of a matte in bytes."""
+def _widen_matte(matte: np.ndarray) -> Matte:
+    """Widen a matte in bytes by `FOCUS_MARGIN`."""
     size = 2 * max(1, round(FOCUS_MARGIN * len(matte))) + 1
     wide = cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     return np.asarray(cv2.GaussianBlur(wide.astype(np.float32) / 255, (0, 0), size / 4))
 
 
-def bytes_to_floats(picture: np.ndarray) -> np.ndarray:
-    """float32, 0..1, of bytes."""
-    return picture.astype(np.float32) / 255
+def bytes_to_floats(picture: np.ndarray) -> Image:
+    """Convert bytes to float32, 0..1."""
+    return np.asarray(picture.astype(np.float32) / 255, np.float32)
 
 
-def floats_to_bytes(picture: np.ndarray) -> np.ndarray:
-    """uint8 of 0..1."""
-    result: np.ndarray = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+def floats_to_bytes(picture: np.ndarray) -> Image8:
+    """Convert floats, clipped to 0..1, to bytes."""
+    result: Image8 = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return result
 
 
-def to_signed_planes(picture: np.ndarray) -> np.ndarray:
-    """float32 (3, h, w) in [-1, 1] of (h, w, 3), 0..1."""
+def to_signed_planes(picture: Image) -> npt.NDArray[np.float32]:
+    """Convert a picture, 0..1, to planes (3, height, width) in -1..1."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) * np.float32(2) - np.float32(1)
 
 
-def bytes_to_signed_planes(picture: np.ndarray) -> np.ndarray:
-    """float32 (3, h, w) in [-1, 1] of uint8 (h, w, 3)."""
+def bytes_to_signed_planes(picture: Image8) -> npt.NDArray[np.float32]:
+    """Convert a picture in bytes to planes, float32 (3, height, width) in -1..1."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / np.float32(127.5) - np.float32(1)

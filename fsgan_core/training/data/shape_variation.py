@@ -1,8 +1,8 @@
-"""Faces made unlike themselves a little: other proportions, another place in the crop.
+"""Vary the proportions of a face and its place in the crop.
 
-A swap shows the network the source's face warped to another person's landmarks. Frames of one person never look like
-that; so for training with `prewarp` some of the real frames are themselves warped to landmarks of changed proportions,
-in view, landmarks and target alike.
+In a swap the network sees the source's face warped to another person's landmarks. Frames of one person never look like
+that. So for training with `prewarp`, some real frames are warped to landmarks of changed proportions: the view, the
+landmarks and the target in the same way.
 """
 
 from __future__ import annotations
@@ -11,22 +11,30 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER, MOUTH_OUTER, NOSE
 from fsgan_core.faces.pose import FACE_MODEL
+from fsgan_core.runtime.arrays import Points68
 from fsgan_core.stages.warp_points import displace_landmarks
 
 __all__ = ["VARIED_SHARE", "vary_proportions"]
 
-VARIED_SHARE = 0.5  # of the pairs are varied
-# Standard deviations over people, roughly: of a part's place up and down, mm, and of its size across and down.
+VARIED_SHARE = 0.5  # share of the pairs that are varied
+# Rough standard deviations between people: vertical position of a part in mm, and relative width and height.
 PART_SHIFT_MM, PART_STRETCH = 2.0, 0.06
-ROLL_DEGREES, CROP_SCALE, CROP_SHIFT = 6.0, 0.05, 0.025  # degrees; share; share of the crop
-MAX_DEVIATIONS = 2.0  # standard deviations
+# Standard deviations of the place in the crop: degrees; relative size; share of the crop.
+ROLL_DEGREES, CROP_SCALE, CROP_SHIFT = 6.0, 0.05, 0.025
+MAX_DEVIATIONS = 2.0  # random values are clipped at so many standard deviations
 
-# What changes together; both sides of the face alike.
+# Landmarks that move together; both sides of the face move in the same way.
 FACE_PARTS = (np.r_[JAW], np.r_[BROW_R, BROW_L], np.r_[EYE_R, EYE_L], np.r_[NOSE], np.r_[MOUTH_OUTER, MOUTH_INNER])
 
 
-def vary_proportions(landmarks: np.ndarray, size: int, random: np.random.Generator) -> np.ndarray:
-    """(68, 2): `landmarks` (68, 2), pixels of a crop of `size`, on a head of other proportions, elsewhere in it."""
+def vary_proportions(landmarks: Points68, size: int, random: np.random.Generator) -> Points68:
+    """Move landmarks as if the head had other proportions and another place in the crop.
+
+    Args:
+        landmarks: In pixels of the crop.
+        size: Side of the crop in pixels.
+        random: Decides the change.
+    """
 
     def draw_deviation(deviation: float) -> float:
         return deviation * float(np.clip(random.standard_normal(), -MAX_DEVIATIONS, MAX_DEVIATIONS))

@@ -1,4 +1,4 @@
-"""Single faces for the networks that look at one face alone: turned, graded, with something in front of them."""
+"""Draw single faces, changed at random: rotated, graded, and with an object in front of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTES
+from fsgan_core.runtime.arrays import Image, IndexArray, Matte, Points68
 from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.occluders import cover_face
@@ -19,25 +20,41 @@ __all__ = ["FaceSample", "FaceSampler"]
 
 @dataclass(frozen=True)
 class FaceSample:
-    """picture: float32 (p, p, 3), display-like, 0..1. face, hair: float32 (p, p), 0..1, what lies in front taken out.
-    landmarks: float64 (68, 2), pixels."""
+    """One face as training data, in a square crop.
 
-    picture: np.ndarray
-    face: np.ndarray
-    hair: np.ndarray
-    landmarks: np.ndarray
+    Attributes:
+        picture: Display-like, 0..1, with three channels.
+        face: Matte of the face, without what occludes it.
+        hair: Matte of the hair, without what occludes it.
+        landmarks: In pixels of the crop.
+    """
+
+    picture: Image
+    face: Matte
+    hair: Matte
+    landmarks: Points68
 
 
 class FaceSampler:
-    """Draws faces of `usable` (bool (n,)), everybody as often as anybody else. Raises InputError for faces that were
-    prepared without mattes."""
+    """Draws faces at random, each person equally often.
+
+    Args:
+        faces: All faces; they must have mattes.
+        people: Name of each face's person, (n,).
+        usable: Which faces may be drawn, bool (n,).
+        seed: Decides which faces are drawn and how they are changed.
+        augment: How faces are changed; None leaves them as they are.
+
+    Raises:
+        InputError: The faces were prepared without mattes.
+    """
 
     def __init__(
         self, faces: FaceSet, people: np.ndarray, usable: np.ndarray, seed: int, augment: AugmentSettings | None = None
     ) -> None:
         if faces.mattes is None:
             raise InputError(
-                "these faces were prepared without mattes, which this network learns from; prepare them "
+                "these faces were prepared without mattes, but this network needs them for training; prepare them "
                 "again without --no-mattes"
             )
         self.faces = faces
@@ -47,16 +64,16 @@ class FaceSampler:
         self._usable_faces = np.flatnonzero(usable)
         self._probabilities = compute_even_chances(people[self._usable_faces])
 
-    def choose_faces(self, step: int, count: int) -> np.ndarray:
-        """int64 (count,): the faces of a step."""
+    def choose_faces(self, step: int, count: int) -> IndexArray:
+        """Choose the faces of a step, as indices (count,)."""
         return np.random.default_rng([self._seed, step]).choice(self._usable_faces, count, p=self._probabilities)
 
     def make_random(self, step: int, place: int) -> np.random.Generator:
-        """What changes a face of a step."""
+        """Make the random generator for one face of a step."""
         return np.random.default_rng([self._seed, step, 1, place])
 
     def draw_sample(self, index: int, random: np.random.Generator | None = None) -> FaceSample:
-        """A face, changed where there is `random`."""
+        """Cut out a face, and change it if `random` is given."""
         augment = self._augment if random is not None else None
         if augment is None or random is None:
             return self._cut_sample(index, False, 0.0, 1.0)
@@ -70,7 +87,7 @@ class FaceSampler:
         return FaceSample(CameraWear.draw_random(augment, len(picture), random)(picture), face, hair, single.landmarks)
 
     def _cut_sample(self, index: int, mirror: bool, turn: float, scale: float) -> FaceSample:
-        """The crop out of what is around it, turned by degrees and scaled about its middle."""
+        """Cut out the crop, rotated (degrees) and scaled about its centre."""
         faces = self.faces
         size, margin, side = faces.layout.resolution, faces.layout.margin, faces.layout.side
         picture, mattes, points = faces.pictures[index], self._mattes[index], faces.landmarks[index]
