@@ -1,4 +1,7 @@
-"""Errors and speed of the colour codec: .venv/bin/python benchmarks/colour.py"""
+"""Measure the errors and the speed of the colour codec.
+
+.venv/bin/python benchmarks/colour.py
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ def measure_seconds(work: object, *arguments: object, times: int = 7) -> float:
 
 
 def main() -> None:
+    """Print the errors and times as Markdown."""
     config = open_config(DEFAULT_CONFIG)
     rng = np.random.default_rng(0)
     saturated = np.exp(rng.uniform(np.log(1e-4), np.log(64.0), (1_000_000, 3))).astype(np.float32)

@@ -1,11 +1,11 @@
-"""Speed and precision of the networks' wrapper against plain eager float32, as Markdown:
+"""Compare the speed and precision of the networks' wrapper with plain eager float32, as Markdown.
 
     .venv/bin/python benchmarks/generators.py [--repeats 5] [--views 3] [--size 256]
 
-Both run in one process on the same input, taking turns; a ratio is of neighbours in time, so that what else the machine
-does weighs on both. Weights are made by rule (tests/patterns.py); speed does not depend on them. A swap's frame is the
-reenactment of each view whose weight is not zero (never more than three; those of weight zero are not run), the
-segmentation of the reenacted and of the target's face, the completion and the blending.
+Both run in one process on the same input, in turns. A ratio compares two runs that follow each other, so that other
+load on the machine affects both. Weights come from a formula (tests/patterns.py); speed does not depend on them. A
+frame of a swap has the reenactment of each view whose weight is not zero (at most three), the segmentation of the
+reenacted face and of the target's face, the completion, and the blending.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ GPU_BATCH = 16
 
 
 def build_patterned_network(arch: str) -> nn.Module:
-    """The network with the weights that the tests give it."""
+    """Build a network with the weights that the tests use."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.patterns import patterned
 
@@ -53,7 +53,7 @@ def build_patterned_network(arch: str) -> nn.Module:
 
 
 def make_inputs(size: int) -> dict[str, Tensor]:
-    """A real face (Eileen Collins, NASA, public domain) as each network sees it: float32 (1, c, size, size)."""
+    """Prepare a real face (Eileen Collins, NASA, public domain) for each network: float32 (1, channels, size, size)."""
     import cv2
     from skimage.data import astronaut
 
@@ -74,7 +74,7 @@ def make_inputs(size: int) -> dict[str, Tensor]:
 def time_pairs(
     plain: Callable[[], object], fast: Callable[[], object], repeats: int, wait: Callable[[], None]
 ) -> tuple[list[float], list[float], float]:
-    """Seconds of each, taking turns, and the ratio of the processor's seconds (wall time on a GPU)."""
+    """Measure the seconds of both, in turns, and the ratio of their processor time (on a GPU: of wall time)."""
     taken: tuple[list[float], list[float]] = ([], [])
     spent = [0.0, 0.0]
     for turn in range(repeats + 1):
@@ -90,6 +90,7 @@ def time_pairs(
 
 
 def format_row(name: str, plain: list[float], fast: list[float], processor: float) -> str:
+    """Format one line of the table: median times, and the ratio with its range."""
     ratios = sorted(one / other for one, other in zip(plain, fast, strict=True))
     return (
         f"| {name} | {statistics.median(plain):.2f} | {statistics.median(fast):.2f} | "
@@ -105,6 +106,7 @@ def print_speeds(
     repeats: int,
     wait: Callable[[], None],
 ) -> None:
+    """Print the times of each network and of a frame of a swap."""
     frame = ["reenact"] * views + ["mask"] * 2 + ["inpaint", "blend"]
     print(f"| network | plain float32, s | here, s | ratio: median (range), {repeats} pairs | ratio, processor time |")
     print("|---|---|---|---|---|")
@@ -122,7 +124,7 @@ def print_speeds(
 
 
 def print_precisions(device: str, given: dict[str, Tensor]) -> None:
-    """Difference from plain float32 on the CPU, of pictures in [-1, 1]."""
+    """Print the differences from plain float32 on the CPU, of pictures in -1..1."""
     print("| network | fp32 folded, dB | bf16, dB | fp16, dB |")
     print("|---|---|---|---|")
     cases = {name: (build_patterned_network(NETWORKS[name][0]), given[name]) for name in NETWORKS}
@@ -142,13 +144,13 @@ def print_precisions(device: str, given: dict[str, Tensor]) -> None:
 
 
 def compute_psnr(a: Tensor, b: Tensor) -> float:
-    """dB, where the scale is 2 (pictures) or what `b` spans (logits)."""
+    """Compute the PSNR in dB, for a range of 2 (pictures) or the range of `b` if that is larger (logits)."""
     span = max(2.0, float(b.max() - b.min()))
     return float(10 * torch.log10(span**2 / (a - b).square().mean()))
 
 
 def train_briefly(x: Tensor) -> nn.Module:
-    """A small completion network after 60 steps towards giving back the picture that it is shown."""
+    """Train a small completion network for 60 steps to reproduce its input."""
     torch.manual_seed(0)
     network = build_network("res_unet.MultiScaleResUNet(in_nc=4,out_nc=3,flat_layers=(2,2,2,2),ngf=16)").train()
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
@@ -163,6 +165,7 @@ def train_briefly(x: Tensor) -> nn.Module:
 
 
 def print_time_shares(runner: Runner, x: Tensor) -> None:
+    """Print how a network's CPU time is divided among kinds of layers."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
         runner.run(x)
@@ -177,7 +180,7 @@ def print_time_shares(runner: Runner, x: Tensor) -> None:
 
 
 def print_gpu_rates(device: str, given: dict[str, Tensor], fast: dict[str, Runner]) -> None:
-    """Operations per second at a batch of GPU_BATCH, against a large matrix product of the same run, and memory."""
+    """Print operations per second at a batch of GPU_BATCH, compared with a large matrix product, and the memory."""
     side = torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=torch.bfloat16)
     peak = 2 * PEAK_SIDE**3 / measure_fastest(lambda: side @ side, device) / 1e12
     print(f"\nlarge bfloat16 matrix product: {peak:.0f} TFLOP/s\n")
@@ -194,6 +197,7 @@ def print_gpu_rates(device: str, given: dict[str, Tensor], fast: dict[str, Runne
 
 
 def measure_fastest(work: Callable[[], object], device: str, times: int = 10) -> float:
+    """Measure the shortest time of a GPU call, in seconds."""
     taken = []
     for _ in range(times):
         torch.cuda.synchronize(device)
@@ -205,6 +209,7 @@ def measure_fastest(work: Callable[[], object], device: str, times: int = 10) ->
 
 
 def main() -> None:
+    """Run all comparisons that the machine allows, and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--views", type=int, default=3, choices=(1, 2, 3))

@@ -1,12 +1,12 @@
-"""Quality of a swap by `fsgan evaluate`, engine by engine, over pairs of clips; as JSON, Markdown and contact sheets:
+"""Measure the quality of swaps with each engine over pairs of clips: JSON, Markdown and contact sheets.
 
     .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER [--pairs tune] [--engines geometric small]
         [--frames 1-60] [--engine NAME=stage.parameter=value,...] [--finetune ITERATIONS]
 
-FOLDER of the footage holds pairs.json: {"tune": [...], "validate": [...]}, each pair a name, a source, a target clip.
-Choose settings on `tune` alone; `validate` is for reporting. What is finished is kept: the same command again goes on
-where it stopped, and renders anew what the code or the settings have changed. The output lies outside the repository;
-nothing of the footage is published.
+The footage folder has a pairs.json: {"tune": [...], "validate": [...]}, where each pair has a name, a source clip and a
+target clip. Choose settings only on `tune`; `validate` is for reporting. Finished results are kept: the same command
+continues where it stopped, and renders again only what changed with the code or the settings. The output folder must be
+outside the repository; no footage is published.
 
 Analysis takes longer than swaps. So a source is analysed at no more than --views frames, spread evenly, and a target
 at the frames that are measured and AROUND more on either side; --whole analyses whole clips, as `fsgan swap` does.
@@ -83,7 +83,7 @@ class BenchmarkPair:
 
 
 def read_pairs(footage: Path, wanted: Sequence[str]) -> list[BenchmarkPair]:
-    """The pairs of pairs.json that are wanted: by part, by name, or "all"."""
+    """Read the pairs of pairs.json, chosen by part, by name, or "all"."""
     parts = json.loads((footage / "pairs.json").read_text(encoding="utf-8"))
     pairs = [
         BenchmarkPair(one["name"], part, footage / one["source"], footage / one["target"])
@@ -97,7 +97,7 @@ def read_pairs(footage: Path, wanted: Sequence[str]) -> list[BenchmarkPair]:
 
 
 def make_tracked_clip(clip: Path, frames: Sequence[int], folder: Path, *, of_target: bool) -> Clip:
-    """The clip with a track of some of its frames, analysed once for all engines."""
+    """Analyse some frames of a clip, once for all engines, and return the clip with that track."""
     stages = Stages()
     name = compute_digest("track", str(clip), list(frames), of_target, compute_code_digest(("faces", "plates")))[:12]
     path = folder / f"{clip.stem}.{name}.track.json"
@@ -107,7 +107,7 @@ def make_tracked_clip(clip: Path, frames: Sequence[int], folder: Path, *, of_tar
 
 
 def make_pair_clips(pair: BenchmarkPair, frames: str, folder: Path, views: int, whole: bool) -> tuple[Clip, Clip]:
-    """Source and target, analysed as the head of this file says."""
+    """Return source and target, analysed as this module's docstring says."""
     if whole:
         return Clip(str(pair.source)), Clip(str(pair.target))
     shown = open_clip(Clip(str(pair.source))).frames
@@ -124,6 +124,7 @@ def make_pair_clips(pair: BenchmarkPair, frames: str, folder: Path, views: int, 
 
 
 def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
+    """Render a shot with an engine; a frame that fails ends the benchmark."""
     if engine == "finetuned":
         from fsgan_core.training.finetune import finetune_shot
 
@@ -138,7 +139,7 @@ def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> Ren
 def measure_pair(
     pair: BenchmarkPair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """One pair by one engine: rendered and measured, or read where that has been done."""
+    """Render and measure one pair with one engine, or read the finished result."""
     folder = arguments.output / engine / pair.name
     key = compute_digest(
         "quality",
@@ -198,6 +199,7 @@ def measure_pair(
 
 
 def load_json(path: Path) -> dict[str, Any]:
+    """Load a JSON object; an empty one if the file is missing or broken."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -205,12 +207,13 @@ def load_json(path: Path) -> dict[str, Any]:
 
 
 def save_json(path: Path, data: Any) -> None:
+    """Save data as JSON."""
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table of engines' means, then one of pairs for each engine."""
+    """Format a table of the engines' means, then one of the pairs for each engine."""
     figures = [next(figure for figure in METRICS if figure.name == name) for name in SHOWN_FIGURES]
     head = "".join(f" {figure.label}{', ' + figure.unit if figure.unit else ''} |" for figure in figures)
     rule = "|---|" + " ---: |" * len(figures)
@@ -254,7 +257,7 @@ def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
-    """Settings by name: those asked for, and the caller's own."""
+    """Return the settings of the chosen engines and of those from --engine, by name."""
     known = {name: dict(settings) for name, settings in ENGINES.items()}
     chosen = list(arguments.engines)
     for text in arguments.engine:
@@ -268,6 +271,7 @@ def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
 
 
 def main() -> int:
+    """Measure all chosen pairs with all chosen engines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, required=True, help="the folder of pairs.json")
     parser.add_argument("--output", type=Path, required=True, help="a folder outside the repository")

@@ -1,5 +1,9 @@
-"""Validation loss over iterations of training runs, as one SVG: python benchmarks/training_curves.py NAME=RUN.json ...
--o FILE.svg. A run.json lies beside every result of `fsgan train`."""
+"""Draw the losses of training runs over their iterations, as one SVG.
+
+python benchmarks/training_curves.py NAME=RUN.json ... -o FILE.svg
+
+`fsgan train` writes a run.json beside every result.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ import matplotlib.pyplot as plt
 
 
 def main() -> None:
+    """Draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", metavar="NAME=RUN.json", nargs="+")
     parser.add_argument("--output", "-o", type=Path, required=True)
