@@ -198,7 +198,7 @@ class ReenactParams(Params):
         "combine views",
         "How source views are combined. detail: light from all views, fine detail from the leading view. "
         "barycentric: weighted average of all views, as published; softer. leading: one view only; use it if "
-        "other views stain the light.",
+        "other views leave patches of wrong light.",
         group="views",
     )
     exclude: tuple[str, ...] = declare_text_list(
@@ -217,8 +217,8 @@ class ReenactParams(Params):
     expression: float = declare_number(
         1.0,
         "match expression",
-        "How much a similar expression and face shape counts against a similar head pose when views are chosen. Raise "
-        "it if views with the wrong expression are used.",
+        "How much a similar expression and face shape counts, compared with a similar head pose, when views are chosen. "
+        "Raise it if views with the wrong expression are used.",
         minimum=0.0,
         soft_maximum=4.0,
         group="views",
@@ -235,8 +235,8 @@ class ReenactParams(Params):
     mirror: bool = declare_switch(
         True,
         "mirrored views",
-        "If no view faces the target's way, a view that faces the other way may be used mirrored. Moles, partings and "
-        "light then change sides. Switch it off if that must never happen.",
+        "If no view looks in the target's direction, one that looks the other way may be used mirrored. Moles, partings "
+        "and light then change sides. Switch it off if that must never happen.",
         group="views",
     )
     minimum_radius: float = declare_number(
@@ -374,7 +374,7 @@ class InpaintParams(Params):
         True,
         "plate's forehead",
         "Keep the plate's own forehead where every source view hides it (under a fringe or a hat). Off lets the "
-        "engine fill it. Used by the fill engine.",
+        "engine fill it. Only the fill engine uses it.",
     )
     network: str = _declare_network()
     resolution: int = _declare_resolution()

@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import re
 import threading
 from pathlib import Path
 
 from fsgan_core.contract.errors import OutputError, WeightsError
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.cache import get_cache_folder
 from fsgan_core.runtime.memory import register_cache
 
 __all__ = ["digest_weights_file", "make_record_path", "read_recorded_digest", "record_digest"]
@@ -63,12 +63,7 @@ def _read_file_state(path: Path) -> tuple[int, ...]:
 
 
 def _find_store() -> Path:
-    given = os.environ.get("FSGAN_CACHE", "")
-    if given:
-        return Path(given).expanduser() / "weights.json"
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("fsgan", appauthor=False)) / "weights.json"
+    return get_cache_folder() / "weights.json"
 
 
 def _read_store() -> dict[str, tuple[tuple[int, ...], str]]:
