@@ -65,7 +65,12 @@ class Engine(Generic[EngineT_co]):
 
 @dataclass(frozen=True)
 class NetworkRuntime:
-    """What networks run on. device: "cpu", "cuda:0", ... precision: as `weights.precision`."""
+    """What networks run on.
+
+    Attributes:
+        device: "cpu", "cuda:0", ...
+        precision: As the parameter `weights.precision`.
+    """
 
     device: str = "cpu"
     precision: str = "auto"
@@ -87,24 +92,26 @@ class ResolvedEngine(Generic[EngineT_co]):
 
     @property
     def stage(self) -> str:
+        """The stage that it does."""
         return self.engine.stage
 
     @property
     def name(self) -> str:
+        """The engine's name, never "auto"."""
         return self.engine.name
 
     def get_weight_hashes(self) -> dict[str, str]:
-        """Name -> SHA-256 of each weights file that it uses."""
+        """Returns the SHA-256 of each weights file that it uses, by the name of the weights."""
         return {found.info.name: found.sha256 for _, found in sorted(self.installed_weights.items())}
 
     @property
     def weights_text(self) -> str:
         """For logs and metadata: "name:first 12 digits of the SHA-256 (licence class), ...", or "none"."""
-        said = [
+        descriptions = [
             f"{found.info.name}:{found.sha256[:12]} ({found.info.licence})"
             for _, found in sorted(self.installed_weights.items())
         ]
-        return ", ".join(said) or "none"
+        return ", ".join(descriptions) or "none"
 
     def load(self) -> EngineT_co:
         """Imports the engine and loads its networks."""
@@ -190,7 +197,7 @@ ENGINES: tuple[Engine[Any], ...] = (
 
 @dataclass(frozen=True)
 class StageEngines:
-    """The engines of one job. A drive's picture is made by `drive` in place of `reenact`."""
+    """The engines of one job. In a drive, `drive` makes the picture in place of `reenact`."""
 
     reenact: ResolvedEngine[ReenactEngine]
     mask: ResolvedEngine[MaskEngine]
@@ -233,20 +240,24 @@ def choose_engine(
     name = getattr(getattr(stages, stage, None), "engine", "auto")
     rows = [engine for engine in table if engine.stage == stage]
     for engine in rows:
-        # Weights that are named are wanted, so an engine that is left to choose is theirs.
+        # If the parameters name weights, "auto" means the engine that uses them.
         if name == engine.name or (name == "auto" and (not engine.required_roles or _get_named_weights(stages, stage))):
             return ResolvedEngine(engine, _find_engine_weights(engine, stages), runtime)
         found = _find_best_weights(engine, stages) if name == "auto" else None
         if found is not None:
             return ResolvedEngine(engine, found, runtime)
     if name == "auto":
-        raise EngineError(f"no engine of {stage} can run here; `fsgan doctor` says what each one lacks")
+        raise EngineError(f"no engine of {stage} can run here; `fsgan doctor` lists what each one lacks")
     raise EngineError(f"{stage}.engine = {name} is not known; there are {', '.join(row.name for row in rows)} and auto")
 
 
 def draws_whole_face(chosen: ResolvedEngine[Any], prewarp: str) -> bool:
-    """Whether an engine of reenactment draws the face anew, and not refines a warped view, which shows what the view
-    shows. prewarp: reenact.prewarp."""
+    """Tells whether an engine of reenactment draws the whole face itself, in place of refining warped views.
+
+    Args:
+        chosen: An engine of the stage "reenact".
+        prewarp: The parameter `reenact.prewarp`: "auto", "on" or "off".
+    """
     network = chosen.installed_weights.get("reenact")
     if network is None:
         return False
@@ -254,7 +265,12 @@ def draws_whole_face(chosen: ResolvedEngine[Any], prewarp: str) -> bool:
 
 
 def describe_missing(engine: Engine[Any], allow: str = "any") -> str:
-    """What an engine lacks on this machine and what to do about it; "" where it can run."""
+    """Describes what an engine lacks on this machine and what to do about it; "" if it can run.
+
+    Args:
+        engine: A row of the table.
+        allow: Which licences are allowed, as the parameter `weights.allow`.
+    """
     from fsgan_core.networks.weights.catalogue import find_weights
 
     for role in engine.required_roles:
@@ -266,7 +282,12 @@ def describe_missing(engine: Engine[Any], allow: str = "any") -> str:
 
 
 def find_auto_engine(stage: str, allow: str = "any") -> str:
-    """The engine that "auto" takes here with plain parameters; "" where none can run."""
+    """Finds the engine that "auto" takes on this machine with default parameters; "" if none can run.
+
+    Args:
+        stage: "reenact", "mask", "inpaint", "blend" or "drive".
+        allow: Which licences are allowed, as the parameter `weights.allow`.
+    """
     from fsgan_core.contract.shot import Stages
 
     try:
@@ -276,12 +297,12 @@ def find_auto_engine(stage: str, allow: str = "any") -> str:
 
 
 def _get_named_weights(stages: Stages, role: str) -> str:
-    """The weights that the parameters name for a role; "" where none are named."""
+    """The weights that the parameters name for a role; "" if they name none."""
     return str(getattr(getattr(stages, role, None), "network", ""))
 
 
 def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights]:
-    """The weights of an engine that was asked for. Raises WeightsError."""
+    """The weights of an engine that the parameters name. Raises WeightsError."""
     if not engine.required_roles:
         return {}
     from fsgan_core.networks.weights.catalogue import find_weights
@@ -294,16 +315,16 @@ def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, Insta
 
 
 def _find_best_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights] | None:
-    """The weights that "auto" takes for an engine; None where some are missing."""
+    """The weights that "auto" takes for an engine; None if some are missing."""
     from fsgan_core.networks.weights.catalogue import find_best_weights
 
     found = {role: find_best_weights(role, stages.weights.allow) for role in engine.required_roles}
-    there = {role: weights for role, weights in found.items() if weights is not None}
-    return {**there, **_find_optional_weights(engine, stages)} if len(there) == len(found) else None
+    installed = {role: weights for role, weights in found.items() if weights is not None}
+    return {**installed, **_find_optional_weights(engine, stages)} if len(installed) == len(found) else None
 
 
 def _find_optional_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights]:
-    """Weights of the roles that an engine only makes use of: those that the role's own stage would run with."""
+    """The weights of an engine's optional roles: those that the role's own stage would run with."""
     found = {}
     for role in engine.optional_roles:
         chosen = choose_engine(role, stages)

@@ -46,21 +46,26 @@ _FLOAT_CHANNELS = (layers.ST_U, layers.ST_V)
 
 
 def render_final_plate(renderer: FrameRenderer, frame: int) -> Plate:
-    """The whole job for one frame. With output.layers = all, what each stage made stands beside it."""
-    everything = renderer.context.inputs.stages.output.layers == "all"
+    """Renders the whole job for one frame; `output.layers = all` adds the picture of each stage as layers.
+
+    Raises:
+        PlateError: A picture cannot be read.
+        EngineError: An engine or its weights are missing.
+    """
+    has_all_layers = renderer.context.inputs.stages.output.layers == "all"
     target = renderer.get_target(frame)
     mattes = renderer.render_mattes(frame)
     reenacted = renderer.render_reenacted(frame) if "inpaint" not in renderer.context.upstream else None
     completed = renderer.render_completed(frame, reenacted, mattes)
     blend = renderer.render_blended(frame, completed, mattes)
     plate = to_output_space(renderer.context.inputs, target, blend.plate)
-    if everything:
+    if has_all_layers:
         plate = add_layers(plate, renderer.context.inputs, reenacted, mattes, completed, blend)
     return _tag_colorspace(plate, renderer.context.inputs)
 
 
 def make_passed_plate(renderer: FrameRenderer, frame: int) -> Plate:
-    """A frame without a face: the target's own, in the output's space."""
+    """Makes the final picture of a frame without a face: the target's own, in the output's colour space."""
     target = renderer.get_target(frame)
     plate = to_output_space(renderer.context.inputs, target, target.plate)
     metadata = {
@@ -75,7 +80,7 @@ def make_passed_plate(renderer: FrameRenderer, frame: int) -> Plate:
 
 
 def make_empty_picture(renderer: FrameRenderer, stage: str, frame: int) -> Plate:
-    """What a single stage writes for a frame without a face: one empty pixel in the plate's corner."""
+    """Makes what a single stage writes for a frame without a face: one empty pixel in the plate's corner."""
     target = renderer.get_target(frame).plate
     corner = Window(target.display_window.x, target.display_window.y, 1, 1)
     channels = STAGE_CHANNELS[stage]
@@ -95,10 +100,10 @@ def make_empty_picture(renderer: FrameRenderer, stage: str, frame: int) -> Plate
 
 
 def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Plate:
-    """`result` (working space) in the output's space.
+    """Converts a result from the working space to the output's colour space.
 
-    Where the target itself is in the output's space, its own values stay wherever the result equals the plate that
-    the stages saw: a way there and back through another space would change their last bit.
+    If the target is in the output's space too, pixels that no stage changed keep the target's values: converting them
+    there and back would change their last bit.
     """
     space = inputs.output_space
     if space == inputs.working_space:
@@ -106,11 +111,11 @@ def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Pl
     if space != inputs.target.space:
         return convert_plate(result, inputs, inputs.working_space, space)
     rgb = result.find_channels(RGB)
-    seen, made = target.plate.get(*RGB), result.pixels[..., rgb]
-    changed = (seen.view(np.uint32) != np.ascontiguousarray(made).view(np.uint32)).any(-1)
+    before, after = target.plate.get(*RGB), result.pixels[..., rgb]
+    changed = (before.view(np.uint32) != np.ascontiguousarray(after).view(np.uint32)).any(-1)
     pixels = result.pixels.copy()
     picture = target.original.get(*RGB)
-    picture[changed] = inputs.config.convert(made[changed][None], inputs.working_space, space)[0]
+    picture[changed] = inputs.config.convert(after[changed][None], inputs.working_space, space)[0]
     pixels[..., rgb] = picture
     return replace(result, pixels=pixels)
 
@@ -123,8 +128,19 @@ def add_layers(
     completed: Plate | None,
     blend: BlendResult | None,
 ) -> Plate:
-    """`plate` with every stage's picture as further channels, cut to its data window; zero where there is none.
-    Channels of the same name that the target had are replaced."""
+    """Adds the picture of every stage to a plate as further channels; replaces channels of the same name.
+
+    Args:
+        plate: The final picture, in the output's colour space.
+        inputs: The job.
+        reenacted: Picture of `reenact`, in the working space. As for all others: None adds zeros.
+        mattes: Picture of `mask`.
+        completed: Picture of `inpaint`, in the working space.
+        blend: Result of `blend`.
+
+    Returns:
+        A plate with the same data window; the layers are zero outside their own pictures.
+    """
     kept = [index for index, name in enumerate(plate.channels) if name not in EXTRA_CHANNELS]
     channels = tuple(plate.channels[index] for index in kept) + EXTRA_CHANNELS
     # A 4K frame with all layers is 850 MB: it is filled in place.
@@ -132,21 +148,21 @@ def add_layers(
     for place, index in enumerate(kept):
         pixels[..., place] = plate.pixels[..., index]
 
-    def put_channels(picture: Plate | None, names: tuple[str, ...], given: tuple[str, ...]) -> None:
+    def put_channels(picture: Plate | None, names: tuple[str, ...], picture_names: tuple[str, ...]) -> None:
         if picture is None:
             return
         common = picture.data_window.intersect(plate.data_window)
         if common.empty:
             return
         into, out_of = compute_slices(common, plate.data_window), compute_slices(common, picture.data_window)
-        for name, channel in zip(names, given, strict=True):
+        for name, channel in zip(names, picture_names, strict=True):
             pixels[(*into, channels.index(name))] = picture.get_matte(channel)[out_of]
 
     for picture, layer in ((reenacted, layers.LAYER_REENACTED), (completed, layers.LAYER_COMPLETED)):
-        shown = (
+        converted = (
             convert_plate(picture, inputs, inputs.working_space, inputs.output_space) if picture is not None else None
         )
-        put_channels(shown, layers.list_layer_channels(layer), RGBA)
+        put_channels(converted, layers.list_layer_channels(layer), RGBA)
     data = (layers.CONFIDENCE, layers.ST_U, layers.ST_V)
     put_channels(reenacted, data, data)
     put_channels(mattes, layers.MATTES, layers.MATTES)

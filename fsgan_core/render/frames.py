@@ -139,12 +139,12 @@ class FrameRenderer:
 
     def _read_target(self, frame: int) -> TargetFrame:
         inputs = self.context.inputs
-        item = inputs.target
-        original = item.sequence.read(frame)
-        check_rgb(original, str(item.sequence.get_frame_path(frame)))
-        if item.space == inputs.working_space:
+        clip_input = inputs.target
+        original = clip_input.sequence.read(frame)
+        check_rgb(original, str(clip_input.sequence.get_frame_path(frame)))
+        if clip_input.space == inputs.working_space:
             return TargetFrame(original, original)
-        return TargetFrame(original, convert_plate(original, inputs, item.space, inputs.working_space))
+        return TargetFrame(original, convert_plate(original, inputs, clip_input.space, inputs.working_space))
 
     # Pictures.
 

@@ -275,14 +275,14 @@ def _list_changed_params(
 
 
 def _list_holdout(context: RenderContext, frame: int) -> Dependencies:
-    item = context.inputs.holdout
-    if item is None:
+    holdout = context.inputs.holdout
+    if holdout is None:
         return {}
     return {
         "holdout": (
-            item.sequence.compute_fingerprint(get_holdout_frame(item, frame)),
-            item.channel,
-            item.clip.part,
+            holdout.sequence.compute_fingerprint(get_holdout_frame(holdout, frame)),
+            holdout.channel,
+            holdout.clip.part,
         )
     }
 

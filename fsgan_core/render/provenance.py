@@ -1,4 +1,4 @@
-"""What a picture's metadata says of how it came to be. Each stage adds to what the stages before it said."""
+"""Metadata that describe how a picture was made. Each stage adds to the metadata of the stages before it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,16 @@ def make_provenance(
     sources: Iterable[str] = (),
     driver: str = "",
 ) -> dict[str, Any]:
-    """Metadata of a stage's picture.
+    """Makes the metadata of a stage's picture.
 
-    engine: what made it. box: the face's, in plate coordinates. space: of the pixels. before: metadata of the pictures
-    that it was made from. sources: names of the clips whose pixels come in here. driver: whose expression comes in.
+    Args:
+        engine: What made the picture.
+        box: The face's x, y, width and height in pixels of the plate.
+        space: Colour space of the pixels.
+        flags: Flags of the frame.
+        before: Metadata of the pictures that it was made from.
+        sources: Names of the clips whose pixels this stage adds.
+        driver: Name of the clip whose expression this stage adds; empty: none.
     """
     own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.get_weight_hashes().items())]
     values: dict[str, Any] = {
@@ -88,11 +94,16 @@ def collect_provenance(
 
 
 def read_flags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Reads the flags of a frame from its metadata."""
     return _split_list(metadata, layers.META_FLAGS)
 
 
 def strip_foreign_prefixes(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata with our own names where another program put a prefix before them ("exr/fsgan/key")."""
+    """Removes the prefixes that other programs put before our metadata names ("exr/fsgan/key").
+
+    >>> strip_foreign_prefixes({"exr/fsgan/key": "12ab", "exr/owner": "me"})
+    {'fsgan/key': '12ab', 'exr/owner': 'me'}
+    """
     prefix = layers.META_PREFIX
     return {name[name.index(prefix) :] if prefix in name else name: value for name, value in metadata.items()}
 
@@ -102,14 +113,21 @@ def _split_list(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _join_lists(before: Sequence[Mapping[str, Any]], name: str, own: Iterable[str]) -> str:
-    """What was said before and what is new, each once, in order."""
-    said = [part for metadata in before for part in _split_list(metadata, name)]
-    return ", ".join(dict.fromkeys([*said, *own]))
+    """Joins the parts of earlier lists and new parts, each once, in order."""
+    earlier = [part for metadata in before for part in _split_list(metadata, name)]
+    return ", ".join(dict.fromkeys([*earlier, *own]))
 
 
 def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
-    """The metadata of the file at `path` when it is there, readable, and says that it is the result of `key`; else
-    None. Reads the header only."""
+    """Reads the metadata of a finished frame from its header.
+
+    Args:
+        path: File of the frame.
+        key: What the frame must have been rendered with.
+
+    Returns:
+        None if the file is missing or damaged, or has another key.
+    """
     if not path.is_file():
         return None
     try:

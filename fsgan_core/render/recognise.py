@@ -1,9 +1,8 @@
-"""Which views show most of the source, and where the new face's features have to be for it to be recognised: found once
-for a pair of clips and kept.
+"""Searches for what makes the source recognisable in a target: the best views, and how far to move features.
 
-Views are bent to a few of the target's faces and looked at; then those frames are swapped in memory with everything at
-its default, whatever the shot asks of its stages: so no knob that an artist turns changes the answer or has it looked
-for again.
+The search runs once for a pair of clips; its result is kept. It warps views to a few of the target's faces and measures
+how alike they are. Then it swaps the same frames in memory, with default parameters whatever the shot sets. So no
+parameter that an artist changes can change the result or start a new search.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from fsgan_core.render.engines import NetworkRuntime, choose_engine, draws_whole
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.keys import KEYED_CODE, compute_face_digest
 from fsgan_core.render.scene import Scene
+from fsgan_core.runtime.arrays import Image8, Matrix
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
@@ -61,20 +61,21 @@ log = logging.getLogger(__name__)
 
 RECOGNITION_FORMAT = "fsgan-recognition"
 RECOGNITION_VERSION = 2
-MOVE_DIGITS = 2  # of millimetres: kept short, so that it is the same number on most machines
-UNLIKENESS_DIGITS = 3  # likewise
+MOVE_DIGITS = 2  # decimal places of a millimetre; few, so that most machines get the same number
+UNLIKENESS_DIGITS = 3  # for the same reason
 MAX_SAMPLED_FRAMES = 6
 MAX_PERSON_VIEWS = 24
-MAX_MEASURED_VIEWS = 100  # that are bent and looked at: those that cost least without
+MAX_MEASURED_VIEWS = 100  # those that cost least by their tracks alone
 PROGRESS_PERSON, PROGRESS_VIEWS, PROGRESS_SWAPS, PROGRESS_MOVES = (
     (0, 10),
     (10, 35),
     (35, 65),
     (65, 100),
-)  # percent of the search, about
-WINDOW_MARGIN = 1.1  # of the face: what the gauge and the descriptor see of it
+)  # percent of the search, approximate
+WINDOW_MARGIN = 1.1  # shares of the face's box; what the gauge and the descriptor see around it
 
-# The usual swap, by engines that need no weights; a matte by itself is right enough, and its neighbours take time.
+# Engines that need no weights. Mattes are not smoothed over time: one frame's matte is good enough here, and neighbours
+# take time.
 DEFAULT_SWAP_SETTINGS = {
     "reenact.engine": "warp",
     "mask.engine": "geometric",
@@ -85,11 +86,21 @@ DEFAULT_SWAP_SETTINGS = {
 
 
 def find_recognition(inputs: JobInputs, scene: Scene, on_event: EventListener = ignore_event) -> Recognition | None:
-    """What the source is recognised by in `scene`, whose plan is not needed. None where that does not apply: a network
-    draws the face anew, or no face is found in what would be measured.
+    """Finds what makes the source recognisable in a scene; searches only if no earlier result is stored.
 
-    Kept in the file that the parameters name, for good, or in the cache under what it is made from. Raises PlateError,
-    EngineError (dlib's descriptor is missing), TrackError (the named file is none of ours).
+    Args:
+        inputs: The job. If its parameter `reenact.recognition_file` names a file, the result is read from it or written
+            to it; otherwise the result is cached under what it depends on.
+        scene: Its plan of views is not needed.
+        on_event: Called with the progress of the search.
+
+    Returns:
+        None if it does not apply: a network draws the whole face, or no face is found to measure.
+
+    Raises:
+        PlateError: A picture cannot be read.
+        EngineError: The descriptor of dlib is not installed.
+        TrackError: The named file holds something else.
     """
     engine = choose_engine("reenact", inputs.stages, NetworkRuntime(inputs.device))
     if draws_whole_face(engine, inputs.stages.reenact.prewarp):
@@ -111,14 +122,18 @@ def find_recognition(inputs: JobInputs, scene: Scene, on_event: EventListener = 
     )
 
 
-def _none_if_empty(known: Recognition) -> Recognition | None:
-    return known if known.moves.any() or known.unlikeness else None
+def _none_if_empty(recognition: Recognition) -> Recognition | None:
+    return recognition if recognition.moves.any() or recognition.unlikeness else None
 
 
 @dataclass(frozen=True)
 class _SampledFrames:
-    """target: frames that are swapped. source: views that the person is known from. A track may hold frames that a clip
-    has not."""
+    """The frames that the search looks at; only frames that are in both the track and the clip.
+
+    Attributes:
+        target_frames: Frames to swap.
+        source_views: Views that show what the person looks like.
+    """
 
     target_frames: tuple[int, ...]
     source_views: tuple[ViewRef, ...]
@@ -138,7 +153,7 @@ class _SampledFrames:
 
 
 def _compute_recognition_key(inputs: JobInputs, scene: Scene, sampled: _SampledFrames) -> str:
-    """Of the pictures those that are looked at in any case; which other views are follows from the faces."""
+    """Only the sampled pictures are part of the key; which other views are measured follows from the faces."""
     target = [inputs.target.sequence.compute_fingerprint(frame) for frame in sampled.target_frames]
     source = [
         scene.view_clips[ref.clip].clip_input.sequence.compute_fingerprint(ref.frame) for ref in sampled.source_views
@@ -168,11 +183,11 @@ def _digest_faces(faces: Mapping[int, Face]) -> list[tuple[int, str]]:
 def _search_recognition(
     inputs: JobInputs, scene: Scene, sampled: _SampledFrames, on_event: EventListener
 ) -> Recognition:
-    """No views and no moves where no face is found."""
+    """Returns no views and no moves if no face is found."""
     from fsgan_core.networks.architectures.dlib_resnet import load_face_resnet
     from fsgan_core.networks.inference import use_steady_kernels
 
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     name = inputs.target.name
     stages = Stages().with_settings(DEFAULT_SWAP_SETTINGS)
     inputs = replace(inputs, stages=replace(stages, colour=inputs.stages.colour), holdout=None)
@@ -180,7 +195,7 @@ def _search_recognition(
     def report_progress(span: tuple[int, int], done: int, total: int) -> None:
         on_event(Event("recognise", name, span[0] + (span[1] - span[0]) * done // max(total, 1), 100))
 
-    with limit_algebra_threads(), use_steady_kernels("cpu", True, 1):  # pictures so small are slower on two threads
+    with limit_algebra_threads(), use_steady_kernels("cpu", True, 1):  # a second thread slows down such small pictures
         network = models.get_shared(
             ("descriptor", "torch"), lambda: load_face_resnet(models.find_dlib_model(models.RESNET_FILE))
         )
@@ -194,23 +209,23 @@ def _search_recognition(
             else {}
         )
         frames = []
-        usual = _make_default_renderer(inputs, scene, unlike)
+        renderer = _make_default_renderer(inputs, scene, unlike)
         for number, frame in enumerate(sampled.target_frames if len(person) else ()):
             report_progress(PROGRESS_SWAPS, number, len(sampled.target_frames))
             try:
-                frames += _swap_frame(usual, frame)
+                frames += _swap_frame(renderer, frame)
             except PlateError as error:
-                log.info("frame %d has no part in the likeness: %s", frame, error)
+                log.info("frame %d is not used for the likeness: %s", frame, error)
         if not frames:
-            log.warning("no face was found to tell the source by: features stay where the target's are")
+            log.warning("no face was found to measure the likeness: features stay at the target's positions")
             return Recognition(np.zeros((68, 3)))
         moves = find_recognition_moves(frames, person, network, partial(report_progress, PROGRESS_MOVES))
     log.info(
-        "likeness of %s: %d views looked at, features move by %.1f mm at most, %.1f s",
+        "likeness of %s: %d views measured, features move by %.1f mm at most, %.1f s",
         name,
         len(unlike),
         float(np.linalg.norm(moves, axis=1).max()),
-        time.perf_counter() - begun,
+        time.perf_counter() - start_time,
     )
     return Recognition(np.round(moves, MOVE_DIGITS), unlike)
 
@@ -219,11 +234,11 @@ def _measure_view_unlikeness(
     inputs: JobInputs,
     scene: Scene,
     sampled: _SampledFrames,
-    person: np.ndarray,
+    person: Matrix,
     network: FaceResNet,
     on_progress: Callable[[int, int], None],
 ) -> dict[ViewRef, float]:
-    """Of the views that would be taken by tracks alone, how unlike the person they are on the target's face."""
+    """Measures how unlike the person each promising view is on the target's face."""
     refs = find_promising_views(
         *_measure_performers(scene), sampled.target_frames, ReenactParams(), _list_clip_names(scene), MAX_MEASURED_VIEWS
     )
@@ -233,8 +248,8 @@ def _measure_view_unlikeness(
         face = _read_view_face(scene, ref)
         if face is not None:
             shown[ref] = make_close_up(face)
-    maker = FrameRenderer(make_context(inputs, lambda _: scene))
-    targets = [face for frame in sampled.target_frames if (face := _read_target_face(maker, frame)) is not None]
+    renderer = FrameRenderer(make_context(inputs, lambda _: scene))
+    targets = [face for frame in sampled.target_frames if (face := _read_target_face(renderer, frame)) is not None]
     if not targets or not shown:
         return {}
     found = measure_unlikeness(
@@ -244,7 +259,7 @@ def _measure_view_unlikeness(
 
 
 def _make_default_renderer(inputs: JobInputs, scene: Scene, unlikeness: Mapping[ViewRef, float]) -> FrameRenderer:
-    """Makes the frames of the usual swap. inputs: with its parameters."""
+    """Makes the renderer of the default swap; `inputs` already have its parameters."""
     scene = replace(
         scene,
         frame_plans=plan_views(*_measure_performers(scene), ReenactParams(), _list_clip_names(scene), unlikeness),
@@ -262,7 +277,7 @@ def _list_clip_names(scene: Scene) -> list[str]:
 
 
 def _swap_frame(renderer: FrameRenderer, frame: int) -> list[SwappedFrame]:
-    """The frame as `maker` swaps it; empty where no face is found in it. Raises PlateError."""
+    """Swaps a frame; returns an empty list if no face is found in it. Raises PlateError."""
     blend, scene = renderer.render_blended(frame), renderer.context.get_scene(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
@@ -278,43 +293,43 @@ def _swap_frame(renderer: FrameRenderer, frame: int) -> list[SwappedFrame]:
     before, after, matte = (to_square_pixels(picture, aspect) for picture in (before, after, matte))
     x, y, width, height = face.box
     gauge = FaceGauge()
-    there = gauge.follow(before, hint=((x - window.x) * aspect, y - window.y, width * aspect, height))
-    now = gauge.measure_again(after, there) if there is not None else None
-    if there is None or now is None:
+    target_shape = gauge.follow(before, hint=((x - window.x) * aspect, y - window.y, width * aspect, height))
+    new_shape = gauge.measure_again(after, target_shape) if target_shape is not None else None
+    if target_shape is None or new_shape is None:
         return []
-    return [SwappedFrame(after, matte, now.landmarks, there.landmarks)]
+    return [SwappedFrame(after, matte, new_shape.landmarks, target_shape.landmarks)]
 
 
 def _shift_slice(span: slice, origin: int) -> slice:
     return slice(span.start - origin, span.stop - origin)
 
 
-def _to_display_bytes(plate: Plate, window: Window, codec: Codec) -> np.ndarray:
-    """uint8 (h, w, 3) of the window, as a display shows it."""
+def _to_display_bytes(plate: Plate, window: Window, codec: Codec) -> Image8:
+    """The window of a plate as a display shows it."""
     return np.round(np.clip(to_display(plate, window, codec), 0, 1) * 255).astype(np.uint8)
 
 
 def _read_target_face(renderer: FrameRenderer, frame: int) -> ShownFace | None:
-    """The target's face as a display shows it; None where it cannot be read."""
+    """The target's face as a display shows it; None if the frame cannot be read."""
     scene = renderer.context.get_scene(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
     try:
         picture = to_square_pixels(_to_display_bytes(renderer.get_target(frame).plate, window, scene.codec), aspect)
     except PlateError as error:
-        log.info("frame %d has no part in the choice of views: %s", frame, error)
+        log.info("frame %d is not used to choose views: %s", frame, error)
         return None
     return ShownFace(picture, (face.landmarks - (window.x, window.y)) * (aspect, 1.0))
 
 
 def _read_view_face(scene: Scene, ref: ViewRef) -> ShownFace | None:
-    """A view as a display shows it; None where it cannot be read."""
+    """A view as a display shows it; None if the frame cannot be read."""
     clip = scene.view_clips[ref.clip]
     try:
         plate = clip.clip_input.sequence.read(ref.frame)
         check_rgb(plate, str(clip.clip_input.sequence.get_frame_path(ref.frame)))
     except PlateError as error:
-        log.info("source frame %d has no part in the likeness: %s", ref.frame, error)
+        log.info("source frame %d is not used for the likeness: %s", ref.frame, error)
         return None
     face, aspect = clip.performer.faces[ref.frame], plate.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
@@ -325,13 +340,16 @@ def _read_view_face(scene: Scene, ref: ViewRef) -> ShownFace | None:
     return shown.mirror() if ref.mirrored else shown
 
 
-def save_recognition(path: Path, known: Recognition) -> None:
-    """Writes it, whole or not at all: views as [clip's number, frame, mirrored, unlike]. Raises OutputError."""
-    views = [[ref.clip, ref.frame, ref.mirrored, value] for ref, value in sorted(known.unlikeness.items())]
+def save_recognition(path: Path, recognition: Recognition) -> None:
+    """Writes a recognition to a file, atomically. Raises OutputError.
+
+    Each view is stored as [number of the clip, frame, mirrored, unlikeness].
+    """
+    views = [[ref.clip, ref.frame, ref.mirrored, value] for ref, value in sorted(recognition.unlikeness.items())]
     data = {
         "format": RECOGNITION_FORMAT,
         "version": RECOGNITION_VERSION,
-        "millimetres": known.moves.tolist(),
+        "millimetres": recognition.moves.tolist(),
         "views": views,
     }
     with write_atomically(path) as temporary:
@@ -339,13 +357,13 @@ def save_recognition(path: Path, known: Recognition) -> None:
 
 
 def load_recognition(path: Path) -> Recognition:
-    """Raises TrackError for a file that is none of ours."""
+    """Reads a recognition from its file. Raises TrackError if the file holds something else."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if (data.get("format"), data.get("version")) != (RECOGNITION_FORMAT, RECOGNITION_VERSION):
             raise TrackError(
-                f"{path} is not this program's, or another version's: name another file, or remove it and "
-                "it is made anew"
+                f"{path} was not written by this version of this program: name another file, or remove it and "
+                "it will be written again"
             )
         moves = np.array(data["millimetres"], np.float64).reshape(68, 3)
         unlike = {

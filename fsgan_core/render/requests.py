@@ -26,7 +26,7 @@ def plan_request_job(request: protocol.RenderRequest | protocol.KeysRequest, dev
     device = choose_device(request.device or device)
     if not request.stage:
         if request.upstream:
-            raise ShotError("a whole shot has no files of stages before it")
+            raise ShotError("a whole shot takes no files of earlier stages (upstream)")
         return plan_shot_job(Shot.from_dict(request.shot), frames=request.frames, device=device)
     shot = parse_request_shot(request)
     return plan_stage_job(

@@ -1,4 +1,4 @@
-"""What is known of a section of a clip before any pixel is changed: tracks, chosen people, the plan of views."""
+"""What is found out about a section of a clip before any pixel changes: tracks, chosen people, the plan of views."""
 
 from __future__ import annotations
 
@@ -33,15 +33,21 @@ __all__ = ["JobScenes", "Scene", "SourceClip", "select_proportions"]
 
 log = logging.getLogger(__name__)
 
-LIKENESS_DIGITS = 4  # of a likeness in mm: kept short, so that it is the same number on every machine
-
+LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
 
 RecognitionFinder = Callable[[JobInputs, "Scene", EventListener], Recognition | None]
 
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A clip that views come from: whose face, the stops that bring it to display brightness, the way to display."""
+    """A clip that views come from.
+
+    Attributes:
+        clip_input: The opened clip.
+        performer: The person whose face it shows.
+        exposure: Stops that bring it to display brightness.
+        codec: Converts its colours to a display's and back.
+    """
 
     clip_input: ClipInput
     performer: Performer
@@ -53,11 +59,18 @@ class SourceClip:
 class Scene:
     """One section of the target.
 
-    seen: frames that were analysed. faces: the target person's face by frame. wanted: the face that it shall show (the
-    same, for a swap). plan: the views of each frame; empty where no source is needed. likeness: source's proportions
-    minus the target's, (68, 3) mm, or None. recognition: what makes the source be recognised, or None; one for all
-    sections. exposure: stops of the target's codec. driven: what a drive makes of each
-    frame; its views are of the target's own clip and of the driver.
+    Attributes:
+        number: Of the section, from 0.
+        analysed_frames: Frames that are in the track.
+        faces: The target person's face by frame.
+        codec: Converts the target's colours to a display's and back.
+        exposure: Stops of the codec.
+        pixel_aspect: Width of a pixel over its height.
+        view_clips: The clips that views come from: the sources of a swap, the target and the driver of a drive.
+        frame_plans: The views of each frame; empty if no source is needed.
+        likeness: The source's proportions minus the target's, (68, 3) mm.
+        recognition: What makes the source recognisable; the same for all sections.
+        driven_frames: What a drive changes in each frame.
     """
 
     number: int
@@ -68,31 +81,39 @@ class Scene:
     pixel_aspect: float
     view_clips: tuple[SourceClip, ...] = ()
     frame_plans: Mapping[int, FramePlan] = field(default_factory=dict)
-    likeness: np.ndarray | None = None
+    likeness: Points3D | None = None
     recognition: Recognition | None = None
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
 
 
 def select_proportions(scene: Scene, params: ReenactParams) -> tuple[Points3D | None, Points3D | None]:
-    """Selects what decides, beside the landmarks, where features go.
+    """Selects what else, beside the landmarks, decides where features go.
+
+    Args:
+        scene: With its sources.
+        params: Settings of the reenact stage.
 
     Returns:
-        Likeness and recognition; None where the amount is 0. Then it is not in the keys either: a face that is moved by
-        hand in one frame changes the likeness a little, and would make every frame stale.
+        Likeness and the moves of recognition, in mm; None for one whose amount is 0. Then it is not part of the keys
+        either: a face that is moved by hand in one frame changes the likeness a little, and every frame would have to
+        be rendered again.
     """
-    known = scene.recognition
+    recognition = scene.recognition
     return (
         scene.likeness if params.likeness > 0 else None,
-        known.moves if known is not None and params.recognition > 0 else None,
+        recognition.moves if recognition is not None and params.recognition > 0 else None,
     )
 
 
 class JobScenes:
-    """The scene of any frame of a job; a section is analysed when the first of its frames is asked for.
+    """The scene of any frame of a job; a section is analysed when one of its frames is first asked for. Thread-safe.
 
-    job: "swap" or "drive". with_views: whether sources are needed at all (mask and blend work without, and so does an
-    inpaint that looks at no other views). recognise: finds `Scene.recognition` for a scene that has no plan yet. Safe
-    from several threads.
+    Args:
+        inputs: The job.
+        job: "swap" or "drive".
+        with_views: Whether views of the sources are needed (mask and blend need none).
+        recognise: Finds `Scene.recognition` for a scene that has no plan yet.
+        on_event: Called with the progress of the analysis.
     """
 
     def __init__(
@@ -113,14 +134,21 @@ class JobScenes:
         self._target_scenes: dict[int, Scene] = {}
         self._full_scenes: dict[int, Scene] = {}
         self._source_clips: tuple[SourceClip, ...] | None = None
-        self._known_recognition: tuple[Recognition | None] | None = None
+        self._found_recognition: tuple[Recognition | None] | None = None
         self._sections = split_into_sections(inputs.target.sequence.frames)
         self._section_numbers = {
             frame: number for number, section in enumerate(self._sections) for frame in section.core_frames
         }
 
     def __call__(self, frame: int) -> Scene:
-        """The scene of an available frame. Raises NoFaceError (source), TrackError, PlateError, EngineError."""
+        """Returns the scene of an available frame.
+
+        Raises:
+            NoFaceError: No face was found in a source.
+            TrackError: A track is missing, damaged or of another clip.
+            PlateError: A picture cannot be read.
+            EngineError: An engine or its weights are missing.
+        """
         number = self._section_numbers[frame]
         with self._lock:
             if number not in self._full_scenes:
@@ -128,23 +156,25 @@ class JobScenes:
             return self._full_scenes[number]
 
     def get_recognition(self) -> Recognition | None:
-        """What all sections go by: the first one with a face decides, since a face that changed between sections would
-        jump. Raises as a call does."""
+        """Returns the recognition that all sections use; raises as a call does.
+
+        The first section with a face decides: a recognition that changed between sections would make the face jump.
+        """
         if self._find_recognition is None:
             return None
         with self._lock:
-            if self._known_recognition is None:
+            if self._found_recognition is None:
                 targets = (self._get_target_scene(number) for number in range(len(self._sections)))
                 first = next((scene for scene in targets if scene.faces), None)
-                self._known_recognition = (
+                self._found_recognition = (
                     self._find_recognition(self._inputs, self._add_sources(first), self.on_event)
                     if first is not None
                     else None,
                 )
-            return self._known_recognition[0]
+            return self._found_recognition[0]
 
     def _get_target_scene(self, number: int) -> Scene:
-        """The section with its faces alone."""
+        """The scene of a section with its faces only."""
         if number not in self._target_scenes:
             self._target_scenes[number] = self._analyse_section(number, self._sections[number])
         return self._target_scenes[number]
@@ -171,7 +201,7 @@ class JobScenes:
         return self._plan_swap(scene) if self._needs_views else scene
 
     def _add_sources(self, scene: Scene) -> Scene:
-        """The scene with its sources, and no plan."""
+        """The scene with its sources, but without a plan."""
         views = self.get_source_clips()
         proportions = compute_likeness(
             [view.performer for view in views], measure_performer(scene.faces, scene.pixel_aspect)
@@ -184,23 +214,22 @@ class JobScenes:
             [view.performer for view in scene.view_clips],
             [view.clip_input.name for view in scene.view_clips],
         )
-        list_used_views(
-            sources, self._inputs.stages.reenact, names
-        )  # a wrong choice is told before a search, not after it
-        known = self.get_recognition()
+        # Raises for a wrong choice of views before the search for a recognition, which takes long.
+        list_used_views(sources, self._inputs.stages.reenact, names)
+        recognition = self.get_recognition()
         plan = plan_views(
             sources,
             measure_performer(scene.faces, scene.pixel_aspect),
             self._inputs.stages.reenact,
             names,
-            known.unlikeness if known is not None else None,
+            recognition.unlikeness if recognition is not None else None,
         )
-        return replace(scene, frame_plans=plan, recognition=known)
+        return replace(scene, frame_plans=plan, recognition=recognition)
 
     def _plan_drive(self, scene: Scene) -> Scene:
         inputs = self._inputs
         if len(inputs.sources) != 1:
-            raise ShotError(f"a drive takes one driver, not {len(inputs.sources)}")
+            raise ShotError(f"a drive needs exactly one driver, not {len(inputs.sources)}")
         plate = measure_performer(scene.faces, scene.pixel_aspect)
         driver = self.get_source_clips()[0]
         driven = drive_faces(
@@ -220,18 +249,18 @@ class JobScenes:
             frame: FramePlan(
                 (
                     WeightedView(ViewRef(PLATE_CLIP, frame), 1.0, 1.0),
-                    *(WeightedView(patch.view, 0.0, 0.0) for patch in one.patches),
+                    *(WeightedView(patch.view, 0.0, 0.0) for patch in driven_frame.patches),
                 ),
-                flags=one.flags,
+                flags=driven_frame.flags,
             )
-            for frame, one in driven.items()
+            for frame, driven_frame in driven.items()
         }
         return replace(scene, view_clips=views, frame_plans=plan, driven_frames=driven)
 
     def get_source_clips(self) -> tuple[SourceClip, ...]:
-        """The sources with their tracks; the same for every section."""
+        """Returns the sources with their tracks; the same for every section."""
         if self._source_clips is None:
-            self._source_clips = tuple(self._make_source_clip(item) for item in self._inputs.sources)
+            self._source_clips = tuple(self._make_source_clip(clip_input) for clip_input in self._inputs.sources)
         return self._source_clips
 
     def _make_source_clip(self, clip_input: ClipInput) -> SourceClip:

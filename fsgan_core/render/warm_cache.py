@@ -37,7 +37,7 @@ class WarmCache:
     """Scenes and renderers of the last few renders, by the clips that they read. For one render at a time.
 
     Args:
-        limit: Bytes of pixels to keep, those of the newest render among them.
+        limit: Bytes of pixels to keep, including those of the newest render.
         count: Renders to keep.
     """
 
@@ -53,7 +53,7 @@ class WarmCache:
         make_scenes: Callable[[], JobScenes],
         make_renderer: Callable[[JobScenes, FrameRenderer | None], FrameRenderer],
     ) -> tuple[JobScenes, FrameRenderer]:
-        """Makes scenes and renderer of a render from what earlier ones hold, as far as it is still right.
+        """Makes the scenes and the renderer of a render; reuses what earlier renders hold if it is still valid.
 
         Args:
             plan: The render.
@@ -64,7 +64,7 @@ class WarmCache:
         clips = compute_digest(
             plan.job,
             plan.needs_views,
-            [_make_clip_part(item) for item in (*inputs.sources, inputs.target)],
+            [_make_clip_part(clip_input) for clip_input in (*inputs.sources, inputs.target)],
             inputs.working_space,
             inputs.config.digest,
             inputs.device,
@@ -86,7 +86,7 @@ class WarmCache:
         return scenes, renderer
 
     def trim(self) -> None:
-        """Frees memory beyond the limit; never that of the newest render."""
+        """Frees memory beyond the limit, but always keeps the newest render."""
         with self._lock:
             while len(self._kept_renders) > 1 and (
                 len(self._kept_renders) > self._max_count or self.used_bytes > self._max_bytes
@@ -122,7 +122,7 @@ def _make_clip_part(clip_input: ClipInput) -> tuple[Any, ...]:
 
 
 def read_file_states(files: Iterable[str | Path]) -> list[tuple[str, int, int, int] | None]:
-    """Reads path, size, time and inode of each file; None for one that is not there."""
+    """Reads path, size, time and inode of each file; None for a file that does not exist."""
     return list(_iterate_file_states(files))
 
 

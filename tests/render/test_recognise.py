@@ -179,7 +179,7 @@ class TestNamedFile:
     @pytest.mark.parametrize(
         "text, said",
         [
-            ('{"format": "fsgan-recognition", "version": 1}', "made anew"),
+            ('{"format": "fsgan-recognition", "version": 1}', "will be written again"),
             ("[]", "cannot be read"),
             ("", "cannot be read"),
         ],
