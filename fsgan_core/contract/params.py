@@ -217,8 +217,8 @@ class ReenactParams(Params):
     expression: float = declare_number(
         1.0,
         "match expression",
-        "How much a similar expression and face shape counts, compared with a similar head pose, when views are chosen. "
-        "Raise it if views with the wrong expression are used.",
+        "How much a similar expression and face shape counts, compared with a similar head pose, when views are "
+        "chosen. Raise it if views with the wrong expression are used.",
         minimum=0.0,
         soft_maximum=4.0,
         group="views",
@@ -235,8 +235,8 @@ class ReenactParams(Params):
     mirror: bool = declare_switch(
         True,
         "mirrored views",
-        "If no view looks in the target's direction, one that looks the other way may be used mirrored. Moles, partings "
-        "and light then change sides. Switch it off if that must never happen.",
+        "If no view looks in the target's direction, one that looks the other way may be used mirrored. Moles, "
+        "partings and light then change sides. Switch it off if that must never happen.",
         group="views",
     )
     minimum_radius: float = declare_number(

@@ -92,7 +92,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
     tree["Mask"]["feather"].setValue(0.08)
     session.press(blend, "render_here")
     session.press(blend, "cancel")
-    assert finish(session, blend, 60).cancelled.is_set()
+    assert finish(session, blend, 60).cancel_event.is_set()
     pid, hear = client.get_shared_client().pid, request.PendingRequest.handle_event
 
     def kill_in_the_middle(self: Any, event: Any) -> None:
