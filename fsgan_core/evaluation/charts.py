@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fsgan_core.contract.errors import EngineError
 from fsgan_core.evaluation.evaluate import Evaluation
 from fsgan_core.evaluation.metrics import METRICS, Metric, nanmean
 from fsgan_core.plates.sequence import format_frames
@@ -118,10 +119,14 @@ def write_plots(evaluation: Evaluation, path: Path | str) -> Path:
     """Plots every metric over the frames, as PNG, and returns the path; frames without a face in the result are shaded.
 
     Raises:
+        EngineError: matplotlib is not installed.
         OutputError: The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise EngineError('charts need matplotlib: pip install "fsgan[charts]"') from error
 
     path = Path(path)
     picture = Figure(figsize=(14, 11), layout="constrained")

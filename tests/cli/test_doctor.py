@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 
 import pytest
 
 from fsgan_core.cli import main
+from fsgan_core.doctor import describe_installation, examine_installation
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,3 +19,24 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["engines"]["blend"]["poisson"] == ""
     assert main(["doctor"]) == code
     assert "engines" in capsys.readouterr().out
+
+
+def test_packages_are_the_declared_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_no_version(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    lines = ["numpy>=2.4", "rich-argparse>=1.8", "matplotlib>=3.11; extra == 'charts'"]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda package: lines)
+    assert set(examine_installation()["packages"]) == {"numpy", "rich-argparse"}
+    monkeypatch.setattr(importlib.metadata, "version", find_no_version)
+    found = examine_installation()
+    assert not found["ok"] and found["problems"][:2] == ["numpy is not installed", "rich-argparse is not installed"]
+    assert "python3 install.py" in list(describe_installation(found))[-1]
+
+
+def test_an_installation_without_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_no_requirements(package: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "requires", find_no_requirements)
+    assert examine_installation()["packages"] == {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from fsgan_core.contract.errors import OutputError
+from fsgan_core.contract.errors import EngineError, OutputError
 from fsgan_core.evaluation.charts import (
     describe_evaluation,
     make_comparison_table,
@@ -98,6 +99,11 @@ class TestFiles:
     def test_plots_of_nothing(self, tmp_path: Path) -> None:
         empty = {name: [np.nan] * 3 for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
         assert write_plots(evaluation(**empty), tmp_path / "plots.png").is_file()
+
+    def test_plots_without_matplotlib(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        with pytest.raises(EngineError, match=r'pip install "fsgan\[charts\]"'):
+            write_plots(evaluation(), tmp_path / "plots.png")
 
     def test_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
