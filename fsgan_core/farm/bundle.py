@@ -1,8 +1,8 @@
-"""A shot as a job of a render farm: an Open Job Description bundle, as AWS Deadline Cloud and `openjd` take it.
+"""Makes a render farm's job from a shot: an Open Job Description bundle, for AWS Deadline Cloud and `openjd`.
 
-Nothing here schedules anything. The bundle's tasks are calls of `fsgan farm task` (see render.farmtasks); every path
-that they need is a PATH parameter, so that an engine can map it between machines, and no path ever stands in the
-template's own text, where `{{` would mean something.
+Nothing here schedules anything. The bundle's tasks are calls of `fsgan farm task` (see `farm.task_runner`). Every path
+that they need is a PATH parameter, so that an engine can map it between machines. No path is part of the template's own
+text, where `{{` has a meaning.
 """
 
 from __future__ import annotations
@@ -57,8 +57,17 @@ TRACKS_FOLDER, SIDECARS_FOLDER, REPORT_FOLDER, FINETUNED_FILE = (
 
 @dataclass(frozen=True)
 class FarmBundle:
-    """template, values and assets: plain data of the three files. shot: that the tasks render, its paths absolute; None
-    where it is not known yet. tasks: chunks. files: further ones, name -> text. notes: for whoever sends it."""
+    """The files of a job, before they are written.
+
+    Attributes:
+        template: Plain data of template.yaml.
+        values: Plain data of parameter_values.yaml.
+        assets: Plain data of asset_references.yaml.
+        shot: The shot that the tasks render, with absolute paths; None for a Nuke script.
+        task_count: Number of chunks.
+        extra_files: Text of further files, by name.
+        notes: Remarks for the person who sends the job.
+    """
 
     template: Mapping[str, Any]
     values: Mapping[str, Any]
@@ -69,7 +78,7 @@ class FarmBundle:
     notes: tuple[str, ...] = ()
 
     def summarise(self, folder: Path) -> dict[str, Any]:
-        """For a program; folder: where it is written."""
+        """Summarises the job as plain data for JSON. `folder` is where the bundle is written."""
         return {
             "folder": str(folder),
             "steps": [step["name"] for step in self.template["steps"]],
@@ -79,12 +88,19 @@ class FarmBundle:
 
 
 def describe_job_engines(job: RenderJob, *, tuned: bool = False) -> str:
-    """What decides how pixels come out beside the shot: version, engines, weights. Tasks compare it, so that a machine
-    that is installed differently does not render. tuned: the reenactment's weights are made by the job."""
+    """Describes what decides the pixels besides the shot: version, engines, weights.
+
+    Tasks compare it, so that a machine with another installation does not render.
+
+    Args:
+        job: An opened job.
+        tuned: Whether the job itself makes the weights of the reenactment.
+    """
     return describe_engines({stage: job.context.engines[stage] for stage in job.plan.running_stages}, tuned=tuned)
 
 
 def describe_engines(engines: Mapping[str, ResolvedEngine[Any]], *, tuned: bool = False) -> str:
+    """Describes version, engines and weights, given the engine of each stage; see `describe_job_engines`."""
     texts = [f"fsgan {__version__} {compute_code_digest(KEYED_CODE)[:12]}"]
     for stage, engine in engines.items():
         weights = "fine-tuned" if tuned and stage == "reenact" else engine.weights_text
@@ -96,31 +112,37 @@ def describe_engines(engines: Mapping[str, ResolvedEngine[Any]], *, tuned: bool 
 
 
 def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
-    """The job of a shot whose paths are absolute. Opens every clip; raises what is wrong with the shot as a render
-    would, so that it is told before anything is sent to a farm."""
+    """Makes the job of a shot.
+
+    Every clip is opened, so that errors in the shot show up before anything is sent to a farm.
+
+    Args:
+        shot: The shot; its paths are made absolute.
+        options: How the job is divided, and what its machines need.
+
+    Raises:
+        FsganError: As a render of the shot would, or the options do not fit it.
+    """
     options = options or FarmOptions()
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
     shot = _make_paths_absolute(shot)
     work_folder = str(Path(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
-    opened = RenderJob(plan_shot_job(shot))
+    job = RenderJob(plan_shot_job(shot))
     tuned = options.finetune_iterations > 0
-    made = _plan_made_files(
-        shot,
-        work_folder,
-        anew=not tuned and draws_whole_face(opened.context.engines.reenact, shot.stages.reenact.prewarp),
-    )
+    draws_anew = not tuned and draws_whole_face(job.context.engines.reenact, shot.stages.reenact.prewarp)
+    made = _plan_made_files(shot, work_folder, draws_anew=draws_anew)
     start = shot.stages.reenact.network
-    pinned = _pin_engines(replace_paths(shot, made), opened, _find_finetuned_resolution(shot) if tuned else 0)
+    pinned = _pin_engines(replace_paths(shot, made), job, _find_finetuned_resolution(shot) if tuned else 0)
     if tuned:
         pinned = replace_paths(pinned, {"reenact.network": f"{work_folder}/{FINETUNED_FILE}"})
-    expected = describe_job_engines(opened, tuned=tuned)
-    parameters, arguments = _make_parameters(shot, pinned, opened, options, work_folder, expected)
+    expected = describe_job_engines(job, tuned=tuned)
+    parameters, arguments = _make_parameters(shot, pinned, job, options, work_folder, expected)
     if tuned:
         arguments["reenact.network"] = "{{Param.WorkFolder}}/" + FINETUNED_FILE
     arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
     steps = _make_steps(pinned, arguments, made, options, start if tuned else "")
-    data = make_template(
+    template = make_template(
         {name: declared for name, (declared, _) in parameters.items()},
         steps,
         [make_environment(), *[make_session_environment()] * options.has_session],
@@ -130,13 +152,19 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
             {"name": name, "value": value} for name, (_, value) in parameters.items() if value is not None
         ]
     }
-    assets = _make_asset_references(opened, pinned, made, work_folder, options)
-    return FarmBundle(data, values, assets, pinned, -(-len(opened.plan.frames) // options.chunk))
+    assets = _make_asset_references(job, pinned, made, work_folder, options)
+    return FarmBundle(template, values, assets, pinned, -(-len(job.plan.frames) // options.chunk))
 
 
 def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:
-    """The files of the bundle; besides Deadline Cloud's three, the shot and `parameters.json`, the values as
-    `openjd run -p file://...` takes them. Raises OutputError."""
+    """Writes the files of a bundle and returns their paths.
+
+    Besides Deadline Cloud's three files these are the shot and parameters.json, which holds the values in the form that
+    `openjd run -p file://...` takes.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
     import yaml
 
     plain = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}
@@ -157,7 +185,7 @@ def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:
 
 
 def _make_paths_absolute(shot: Shot) -> Shot:
-    """Absolute paths; the colour config of the environment named, since a farm's machine has another one."""
+    """Makes all paths absolute, and names the environment's colour config: a farm's machine may have another one."""
     config = shot.stages.colour.config or os.environ.get("OCIO", "")
     if config and config != shot.stages.colour.config:
         shot = replace(shot, stages=replace(shot.stages, colour=shot.stages.colour.replace(config=config)))
@@ -166,9 +194,11 @@ def _make_paths_absolute(shot: Shot) -> Shot:
     )
 
 
-def _plan_made_files(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, str]:
-    """Files that the job makes, all of them in TRACKS: tracks of the clips that name none, where the source is
-    recognised. anew: a network draws the face."""
+def _plan_made_files(shot: Shot, work_folder: str, *, draws_anew: bool) -> dict[str, str]:
+    """Names the files that the job makes in TRACKS_FOLDER: missing tracks, and the recognition of the source.
+
+    draws_anew: whether a network draws the whole face.
+    """
     made = {
         f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"
         for number, clip in enumerate(shot.source, start=1)
@@ -177,25 +207,25 @@ def _plan_made_files(shot: Shot, work_folder: str, *, anew: bool) -> dict[str, s
     if not shot.target.track:
         made["target.track"] = f"{work_folder}/{TRACKS_FOLDER}/target.json"
     reenact = shot.stages.reenact
-    if shot.job == "swap" and not anew and reenact.recognition > 0 and not reenact.recognition_file:
+    if shot.job == "swap" and not draws_anew and reenact.recognition > 0 and not reenact.recognition_file:
         made[RECOGNITION_NAME] = f"{work_folder}/{TRACKS_FOLDER}/recognition.json"
     return made
 
 
-def _pin_engines(shot: Shot, opened: RenderJob, resolution: int) -> Shot:
-    """The shot with the engines that "auto" means here. resolution: of weights that the job fine-tunes, else 0."""
+def _pin_engines(shot: Shot, job: RenderJob, resolution: int) -> Shot:
+    """Replaces "auto" by the engines chosen here. resolution: of weights that the job fine-tunes, else 0."""
     stages = shot.stages
-    for name in opened.plan.running_stages:
+    for name in job.plan.running_stages:
         params = getattr(stages, name)
         if getattr(params, "engine", None) == "auto":
-            stages = replace(stages, **{name: params.replace(engine=opened.context.engines[name].name)})
+            stages = replace(stages, **{name: params.replace(engine=job.context.engines[name].name)})
     if resolution:
         stages = replace(stages, reenact=stages.reenact.replace(engine="fsgan", resolution=resolution))
-    return replace(shot, stages=stages, frames=format_frames(opened.plan.frames, limit=0))
+    return replace(shot, stages=stages, frames=format_frames(job.plan.frames, limit=0))
 
 
 def _find_finetuned_resolution(shot: Shot) -> int:
-    """Raises InputError (a job that cannot be fine-tuned), WeightsError (nothing to start from)."""
+    """Raises InputError if the job cannot be fine-tuned, and WeightsError if there are no weights to start from."""
     from fsgan_core.networks.weights.catalogue import find_weights
 
     reenact = shot.stages.reenact
@@ -205,12 +235,12 @@ def _find_finetuned_resolution(shot: Shot) -> int:
 
 
 def _make_parameters(
-    shot: Shot, pinned: Shot, opened: RenderJob, options: FarmOptions, work_folder: str, expected: str
+    shot: Shot, pinned: Shot, job: RenderJob, options: FarmOptions, work_folder: str, expected: str
 ) -> tuple[dict[str, tuple[dict[str, Any], Any]], dict[str, str]]:
-    """Job parameters, name -> (declaration, value; None is the default), and the tasks' paths as format strings."""
+    """Makes the job parameters, name -> (declaration, value or None for the default), and the tasks' path arguments."""
     name = options.name or f"fsgan {shot.job} {Path(shot.output.path).stem.split('.')[0]}"
     parameters = make_common_parameters(
-        options, name, check_value_length(to_openjd_range(opened.plan.frames)), work_folder
+        options, name, check_value_length(to_openjd_range(job.plan.frames)), work_folder
     ) | {
         "ShotFile": (
             make_path_parameter("FILE", "IN") | {"default": "shot.toml", "description": "Part of this bundle."},
@@ -218,7 +248,7 @@ def _make_parameters(
         ),
         "TargetFrames": (
             {"type": "STRING", "description": "Frames of the plate that are analysed."},
-            check_value_length(to_openjd_range(choose_target_frames(opened))),
+            check_value_length(to_openjd_range(choose_target_frames(job))),
         ),
         "Expected": (
             {"type": "STRING", "description": "Version, engines and weights; a machine with others refuses."},
@@ -245,9 +275,9 @@ def _make_parameters(
 def _make_steps(
     shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions, start: str
 ) -> list[dict[str, Any]]:
-    def make_run_action(what: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
-        given = [word for place, text in paths.items() for word in ("--path", f"{place}={text}")]
-        return make_task_action(what, "{{Param.ShotFile}}", options, *more, *given)
+    def make_run_action(task: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
+        path_arguments = [word for name, path in paths.items() for word in ("--path", f"{name}={path}")]
+        return make_task_action(task, "{{Param.ShotFile}}", options, *more, *path_arguments)
 
     steps, before = [], []
     sources = [name.split(".")[1] for name in made if name.startswith("source.")]
@@ -309,13 +339,13 @@ def _make_steps(
 
 
 def _make_asset_references(
-    opened: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str, options: FarmOptions
+    job: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str, options: FarmOptions
 ) -> dict[str, Any]:
-    """Files that job attachments carry; on a shared file server nothing of it is used."""
-    inputs = opened.plan.inputs
+    """Lists the files that job attachments carry. On a shared file server they are not used."""
+    inputs = job.plan.inputs
     files: list[str] = []
     for item, frames in [(source, None) for source in inputs.sources] + [
-        (inputs.target, choose_target_frames(opened)),
+        (inputs.target, choose_target_frames(job)),
         (inputs.holdout, None),
     ]:
         if item is not None:
@@ -325,7 +355,7 @@ def _make_asset_references(
     folders = [str(Path(folder).expanduser().absolute()) for folder in options.weight_folders]
     config = paths.get("colour.config")
     if config:
-        folders.append(str(Path(config).parent))  # its look-up tables lie there
+        folders.append(str(Path(config).parent))  # its look-up tables are in the same folder
     return {
         "assetReferences": {
             "inputs": {"filenames": list(dict.fromkeys(files)), "directories": folders},
@@ -341,16 +371,23 @@ def _list_files(clip_input: ClipInput, frames: tuple[int, ...] | None) -> list[s
     return [str(sequence.get_frame_path(frame).absolute()) for frame in wanted]
 
 
-def choose_target_frames(opened: RenderJob) -> tuple[int, ...]:
-    """Frames of the target that the job looks at: all, as a render does; of a very long clip, those around the
-    wanted ones."""
-    available = opened.plan.inputs.target.sequence.frames
+def choose_target_frames(job: RenderJob) -> tuple[int, ...]:
+    """Chooses the frames of the target that the job analyses.
+
+    These are all frames, as in a render; of a clip longer than MAX_WHOLE_CLIP, those near the rendered ones.
+    """
+    available = job.plan.inputs.target.sequence.frames
     if len(available) <= MAX_WHOLE_CLIP:
         return available
-    first, last = opened.plan.frames[0] - OVERLAP_FRAMES, opened.plan.frames[-1] + OVERLAP_FRAMES
+    first, last = job.plan.frames[0] - OVERLAP_FRAMES, job.plan.frames[-1] + OVERLAP_FRAMES
     return tuple(frame for frame in available if first <= frame <= last)
 
 
 def choose_analysed_frames(clip_input: ClipInput, job: str) -> tuple[int, ...]:
-    """Frames of a source that are analysed, as `render.scene` does."""
+    """Chooses the frames of a source that are analysed: the same ones as in a render.
+
+    Args:
+        clip_input: The source.
+        job: The shot's job, "swap" or "drive".
+    """
     return clip_input.sequence.frames if job == "drive" else select_source_frames(clip_input.sequence.frames)

@@ -1,4 +1,4 @@
-"""What a shot will cost on a farm: three of its frames are rendered, and scaled."""
+"""Estimates what a shot will cost on a farm, from a render of three of its frames."""
 
 from __future__ import annotations
 
@@ -32,8 +32,15 @@ log = logging.getLogger(__name__)
 class Estimate:
     """What a shot will cost on machines like this one, each working on one chunk at a time.
 
-    start: seconds until a process renders its first frame (imports, networks, plan of views). analyse: seconds of all
-    clips, once. frame: seconds by frame, wall time. peak_bytes: of the process.
+    Attributes:
+        frames: Number of frames of the shot.
+        sampled_frames: Numbers of the frames that were rendered for the estimate.
+        start_seconds: Time until a process renders its first frame (imports, networks, plan of views).
+        analysis_seconds: Time to analyse all clips once.
+        frame_seconds: Wall time per frame.
+        stage_seconds: Median time per frame, by stage.
+        peak_bytes: The most memory that the process held.
+        cores: Processor cores of this machine.
     """
 
     frames: int
@@ -46,16 +53,17 @@ class Estimate:
     cores: int
 
     def estimate_machine_seconds(self, chunk: int) -> float:
-        """Of the whole job in chunks of so many frames."""
+        """Estimates the machine time of the whole job in chunks of `chunk` frames."""
         tasks = math.ceil(self.frames / chunk)
         return self.analysis_seconds + self.frames * self.frame_seconds + tasks * self.start_seconds
 
     def estimate_wall_seconds(self, machines: int, chunk: int) -> float:
-        """Until the last frame, with so many machines from the beginning."""
+        """Estimates the time until the last frame, if `machines` machines start at once."""
         rounds = math.ceil(math.ceil(self.frames / chunk) / machines)
         return self.analysis_seconds + rounds * (chunk * self.frame_seconds + self.start_seconds)
 
     def to_dict(self, chunk: int) -> dict[str, Any]:
+        """Converts to plain data for JSON, with the hours of a job in chunks of `chunk` frames."""
         return {
             "frames": self.frames,
             "sampled": list(self.sampled_frames),
@@ -74,37 +82,50 @@ class Estimate:
 
 
 TARGET_SAMPLES = 3
+"""Frames of the target that are analysed and rendered."""
 SOURCE_SAMPLES = 6
+"""Frames of each source that are analysed."""
 
 
 def estimate_cost(
     shot: Shot, device: str = "cpu", imported: float = 0.0, on_event: EventListener = ignore_event
 ) -> Estimate:
-    """Renders three frames of the shot into a folder that goes away, and scales. Clips without a track file are
-    analysed at a few frames alone. imported: seconds that the process took to get here. Raises as render_shot."""
-    opened = plan_shot_job(shot, device=device)
-    inputs = opened.inputs
-    target = inputs.target.sequence
-    sampled = [opened.frames[place] for place in sample_evenly(len(opened.frames), TARGET_SAMPLES)]
-    with tempfile.TemporaryDirectory(prefix="fsgan-estimate-") as folder:
-        analyse = 0.0
+    """Estimates the cost of a shot from TARGET_SAMPLES of its frames, which are rendered into a temporary folder.
 
-        def analyse_samples(clip: Clip, name: str, some: Sequence[int], all_frames: int, of_target: bool) -> Clip:
-            nonlocal analyse
+    Clips without a track file are analysed at a few frames only.
+
+    Args:
+        shot: The shot.
+        device: Where networks run, such as "cpu" or "cuda".
+        imported: Seconds that the process took for its start and imports.
+        on_event: Called with progress.
+
+    Raises:
+        FsganError: As `render_shot` does.
+    """
+    plan = plan_shot_job(shot, device=device)
+    inputs = plan.inputs
+    target = inputs.target.sequence
+    sampled = [plan.frames[place] for place in sample_evenly(len(plan.frames), TARGET_SAMPLES)]
+    with tempfile.TemporaryDirectory(prefix="fsgan-estimate-") as folder:
+        analysis_seconds = 0.0
+
+        def analyse_samples(clip: Clip, name: str, samples: Sequence[int], frame_count: int, of_target: bool) -> Clip:
+            nonlocal analysis_seconds
             if clip.track:
                 return clip
             path = Path(folder) / f"{name}.json"
-            laps = _StepTimer(on_event)
+            timer = _StepTimer(on_event)
             write_track(
                 clip,
                 path,
                 shot.stages,
                 of_target=of_target,
-                frames=format_frames(some, limit=0),
+                frames=format_frames(samples, limit=0),
                 device=device,
-                on_event=laps,
+                on_event=timer,
             )
-            analyse += laps.compute_step_seconds("analyse") * all_frames
+            analysis_seconds += timer.compute_step_seconds("analyse") * frame_count
             return replace(clip, track=str(path))
 
         sources = tuple(
@@ -120,7 +141,7 @@ def estimate_cost(
             )
         )
         track = analyse_samples(
-            shot.target, "target", [opened.resolve_held_frame(frame) for frame in sampled], len(target.frames), True
+            shot.target, "target", [plan.resolve_held_frame(frame) for frame in sampled], len(target.frames), True
         )
         trial = replace(
             shot,
@@ -128,26 +149,24 @@ def estimate_cost(
             target=track,
             output=Output(str(Path(folder) / "out" / "trial.####.exr"), shot.output.colorspace),
         )
-        begun = time.perf_counter()
+        start_time = time.perf_counter()
         result = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event)
-        first = time.perf_counter() - begun
-        begun = time.perf_counter()
+        first_seconds = time.perf_counter() - start_time
+        start_time = time.perf_counter()
         again = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event, force=True)
-        warm = time.perf_counter() - begun
+        warm_seconds = time.perf_counter() - start_time
     if again.failures:
-        log.warning(
-            "of the sampled frames %s failed: %s", format_frames(again.list_frames(FAILED)), again.failures[0][1]
-        )
+        log.warning("sampled frames %s failed: %s", format_frames(again.list_frames(FAILED)), again.failures[0][1])
     per_stage: dict[str, list[float]] = {}
     for report in again.frames:
         for stage, spent in report.seconds.items():
             per_stage.setdefault(stage, []).append(spent)
     return Estimate(
-        len(opened.frames),
+        len(plan.frames),
         tuple(report.frame for report in result.frames),
-        imported + max(0.0, first - warm),
-        analyse,
-        warm / len(sampled),
+        imported + max(0.0, first_seconds - warm_seconds),
+        analysis_seconds,
+        warm_seconds / len(sampled),
         {stage: statistics.median(spent) for stage, spent in per_stage.items()},
         measure_peak_bytes(),
         os.cpu_count() or 1,
@@ -155,7 +174,7 @@ def estimate_cost(
 
 
 class _StepTimer:
-    """Seconds between the steps of one kind of event; the first step holds what is done once."""
+    """Measures the seconds between events of one kind. The first step is left out: it includes work done only once."""
 
     def __init__(self, on_event: Callable[[Event], None]) -> None:
         self._on_event = on_event
@@ -167,6 +186,7 @@ class _StepTimer:
         self._on_event(event)
 
     def compute_step_seconds(self, kind: str) -> float:
+        """Computes the mean time of a step; 0 if there was none."""
         times = self._times.get(kind, [])
         if len(times) < 2:
             return times[0] - self._start_time if times else 0.0

@@ -1,8 +1,8 @@
-"""A Nuke script as a job of a render farm: our nodes' frames by `fsgan`, without a Nuke licence, then its Writes.
+"""Makes a farm job from a Nuke script: `fsgan` renders the FSGAN nodes without a Nuke licence, Nuke does the rest.
 
-The job's first task runs in a Nuke without an interface: only Nuke knows what its nodes are set to. It writes the
-inputs that only Nuke can make, and what each of our nodes shall render (NODES), as the worker would be asked for it.
-From there on `fsgan` analyses and renders; last, Nuke executes the Writes and finds every frame of our nodes there.
+The job's first task runs Nuke without an interface, because only Nuke can evaluate the nodes' knobs. It writes the
+inputs that only Nuke can make, and a file (NODES_FILE) with what each FSGAN node must render, as a request to a worker.
+Then `fsgan` analyses and renders. Last, Nuke executes the Writes and finds every frame of the FSGAN nodes in place.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["make_script_bundle"]
 log = logging.getLogger(__name__)
 
 NODES_FILE = "nodes.json"  # in the work folder
-RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": nodes show the files that are there, and ask no worker about them
+RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": nodes show the existing files and do not ask a worker about them
 
 PREPARE_SCRIPT = """\
 # The job's first task: nuke -t prepare.py script=FILE nodes=FILE frames=RANGE writes=NAME,NAME
@@ -55,8 +55,18 @@ farm.prepare(sys.argv)
 def make_script_bundle(
     path: Path, options: FarmOptions | None = None, *, frames: str = "", writes: Sequence[str] = (), nuke: str = "nuke"
 ) -> FarmBundle:
-    """frames: of all Writes; empty: as each one says. writes: names of those to execute; none: all that are switched
-    on. nuke: Nuke on the farm's machines. Raises InputError."""
+    """Makes the job of a Nuke script.
+
+    Args:
+        path: The script (.nk).
+        options: How the job is divided, and what its machines need.
+        frames: Frames of all Writes; empty: each Write's own range.
+        writes: Names of the Writes to execute; none: all that are enabled.
+        nuke: The command that starts Nuke on the farm's machines.
+
+    Raises:
+        InputError: The script cannot be read, has no fitting Write, or has no FSGAN node above one.
+    """
     options = options or FarmOptions()
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
@@ -69,10 +79,10 @@ def make_script_bundle(
     if not any(needed.values()):
         raise InputError(f"no FSGAN node is above {', '.join(needed)} in {path}")
     ranges = {write.name: parse_frames(frames) if frames else _list_write_frames(script, write) for write in chosen}
-    ours = sorted({frame for name in needed if needed[name] for frame in ranges[name]})
+    node_frames = sorted({frame for name in needed if needed[name] for frame in ranges[name]})
     folder = Path(options.work_folder or path.parent / "fsgan" / path.stem / "farm").expanduser().absolute()
     parameters = make_common_parameters(
-        options, options.name or path.stem, check_value_length(to_openjd_range(tuple(ours))), str(folder)
+        options, options.name or path.stem, check_value_length(to_openjd_range(tuple(node_frames))), str(folder)
     )
     parameters |= {
         "NukeScript": (make_path_parameter("FILE", "IN"), str(path)),
@@ -99,12 +109,12 @@ def make_script_bundle(
             {"name": name, "value": value} for name, (_, value) in parameters.items() if value is not None
         ]
     }
-    data = make_template(
+    template = make_template(
         {name: declared for name, (declared, _) in parameters.items()},
         _make_steps(chosen, needed, options, weights),
         [make_environment()],
     )
-    data["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
+    template["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
     assets = {
         "assetReferences": {
             "inputs": {
@@ -115,9 +125,10 @@ def make_script_bundle(
             "referencedPaths": [],
         }
     }
-    said = sorted({node.name for nodes in needed.values() for node in nodes})
-    notes = (f"nodes: {', '.join(said)}", f"Writes: {', '.join(ranges)}")
-    return FarmBundle(data, values, assets, None, -(-len(ours) // options.chunk), {"prepare.py": PREPARE_SCRIPT}, notes)
+    node_names = sorted({node.name for nodes in needed.values() for node in nodes})
+    notes = (f"nodes: {', '.join(node_names)}", f"Writes: {', '.join(ranges)}")
+    task_count = -(-len(node_frames) // options.chunk)
+    return FarmBundle(template, values, assets, None, task_count, {"prepare.py": PREPARE_SCRIPT}, notes)
 
 
 def _choose_writes(script: NukeScript, names: Sequence[str]) -> list[ScriptNode]:
@@ -143,7 +154,7 @@ def _list_write_frames(script: NukeScript, write: ScriptNode) -> tuple[int, ...]
 def _make_steps(
     writes: Sequence[ScriptNode], needed: dict[str, list[ScriptNode]], options: FarmOptions, weights: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """weights: where they lie, for a task's command line."""
+    """Makes the steps. weights: arguments of a task's command line that name the folders of weights."""
     nodes = "{{Param.WorkFolder}}/" + NODES_FILE
     wanted = ",".join(name for name, above in needed.items() if above)
     made = [
@@ -178,7 +189,7 @@ def _make_steps(
             space=make_chunk_space(),
         ),
     ]
-    if options.has_session:  # there alone: machines of the Writes need no fsgan
+    if options.has_session:  # only here: machines that execute Writes need no fsgan
         made[-1]["stepEnvironments"] = [make_session_environment()]
     before: list[tuple[int, str]] = []
     for number, write in enumerate(writes, start=1):
@@ -198,7 +209,7 @@ def _make_steps(
 
 
 def _list_read_files(script: NukeScript, folder: Path) -> list[str]:
-    """Files behind the Reads whose names stand in the script, as far as they are here."""
+    """Lists the files of the Reads. Names that only Nuke can evaluate, and files that are missing, are left out."""
     found: list[str] = []
     for node in script.nodes.values():
         name = node.knobs.get("file", "")

@@ -1,8 +1,8 @@
-"""What a farm must know of a Nuke script, read from its text: which nodes of ours, which Writes, which frames.
+"""Reads from a Nuke script's text what a farm needs: its FSGAN nodes, its Writes, and their frames.
 
-A script is a Tcl program. It is taken apart by Tcl's rules for words (braces, quotes, backslashes) and never run: a
-value with a command or variable in it (`[...]`, `$...`, an expression) stays as it is written, and is not known here.
-What such values mean, and what the nodes shall render, Nuke itself says when the job runs (nuke_plugin's farm.py).
+A script is a Tcl program. It is split by Tcl's rules for words (braces, quotes, backslashes) and never run. A value
+that holds a command, a variable or an expression (`[...]`, `$...`) is kept as text and is not evaluated here. Nuke
+evaluates such values when the job runs, and says what the nodes must render (farm.py of the plugin).
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v"
 
 @dataclass(frozen=True)
 class ScriptNode:
-    """kind: the class. name: full, inside a group "Group1.Read1". inputs: full names of the nodes above, those inside a
-    group left out."""
+    """A node of a script.
+
+    Attributes:
+        node_class: Its class, such as "Read".
+        name: Full name; inside a group, "Group1.Read1".
+        knobs: Values as text, by the knob's name.
+        inputs: Full names of the nodes above, without those inside a group.
+    """
 
     node_class: str
     name: str
@@ -34,24 +40,27 @@ class ScriptNode:
 
     @property
     def is_fsgan(self) -> bool:
+        """Whether this is an FSGAN node, as a gizmo or as a group."""
         return self.node_class.startswith(FSGAN_PREFIX) or self.knobs.get("fsgan_class", "").startswith(FSGAN_PREFIX)
 
     def is_on(self, knob: str) -> bool:
-        """A check box that is on; one with an expression counts as off."""
+        """Whether a check box is on; one with an expression counts as off."""
         return self.knobs.get(knob, "").lower() in ("true", "1", "yes", "on")
 
     def get_integer(self, knob: str) -> int | None:
-        """A whole number; None where there is none, or only Nuke knows it."""
+        """Returns a whole number; None if there is none, or only Nuke can evaluate it."""
         return int(self.knobs[knob]) if re.fullmatch(r"-?\d+", self.knobs.get(knob, "")) else None
 
 
 @dataclass(frozen=True)
 class NukeScript:
+    """A parsed script: its settings (`root`), and its nodes by full name."""
+
     root: ScriptNode
     nodes: Mapping[str, ScriptNode] = field(default_factory=dict)
 
     def list_writes(self) -> list[ScriptNode]:
-        """Writes at the top that are not switched off, in the order in which Nuke executes them."""
+        """Lists the enabled Writes outside groups, in the order in which Nuke executes them."""
         found = [
             node
             for node in self.nodes.values()
@@ -63,7 +72,7 @@ class NukeScript:
         return sorted(found, key=lambda node: node.get_integer("render_order") or 1)
 
     def list_upstream(self, name: str) -> list[ScriptNode]:
-        """The node and all that its picture may depend on, groups with what is in them."""
+        """Lists a node and all nodes that its picture may depend on, with the contents of groups."""
         seen: dict[str, ScriptNode] = {}
         stack = [name]
         while stack:
@@ -76,14 +85,18 @@ class NukeScript:
         return list(seen.values())
 
     def find_write_range(self, write: ScriptNode) -> tuple[int, int]:
-        """First and last frame that Nuke writes. Raises InputError where only Nuke knows them."""
-        node, names, usual = (
+        """Finds the first and last frame that Nuke writes.
+
+        Raises:
+            InputError: Only Nuke can evaluate them.
+        """
+        node, knobs, defaults = (
             (write, ("first", "last"), (1, 1))
             if write.is_on("use_limit")
             else (self.root, ("first_frame", "last_frame"), (1, 100))
         )
         found = []
-        for knob, default in zip(names, usual, strict=True):
+        for knob, default in zip(knobs, defaults, strict=True):
             number = node.get_integer(knob) if knob in node.knobs else default
             if number is None:
                 raise InputError(
@@ -94,7 +107,11 @@ class NukeScript:
 
 
 def load_script(path: Path) -> NukeScript:
-    """Raises InputError."""
+    """Reads a script file.
+
+    Raises:
+        InputError: The file cannot be read, or is not a Nuke script.
+    """
     try:
         if path.stat().st_size > MAX_SCRIPT_BYTES:
             raise InputError(f"{path} is too large for a script")
@@ -108,11 +125,15 @@ def load_script(path: Path) -> NukeScript:
 
 
 def parse_script(text: str) -> NukeScript:
-    """Raises InputError for what is no script."""
+    """Parses the text of a script.
+
+    Raises:
+        InputError: The text is not a Nuke script.
+    """
     root = ScriptNode("Root", "", {})
     nodes: dict[str, ScriptNode] = {}
-    stacks: list[list[str]] = [[]]  # of node names, the newest last; one for each open group
-    groups: list[str] = []  # full names of the open ones
+    stacks: list[list[str]] = [[]]  # node names, the newest last; one stack per open group
+    groups: list[str] = []  # full names of the open groups
     variables: dict[str, str] = {}
     for words in split_commands(text):
         kind, body = words[0], words[1:]
@@ -149,7 +170,7 @@ def parse_script(text: str) -> NukeScript:
 
 
 def _resolve_stack(stack: list[str], text: str) -> str:
-    """The node that `[stack N]` means; "" for anything else, `0` among it."""
+    """Finds the node that `[stack N]` means; "" for anything else, such as `0`."""
     match = re.fullmatch(r"\[stack (\d+)\]", text)
     depth = int(match[1]) if match else len(stack)
     return stack[-1 - depth] if depth < len(stack) else ""
@@ -161,13 +182,20 @@ def _count_inputs(text: str) -> int:
 
 
 def _parse_knobs(body: str) -> dict[str, str]:
-    """Knob -> value as text, from a list of pairs; of a knob that stands several times (addUserKnob), the last."""
+    """Parses a list of pairs to knob -> value as text; of a repeated knob (addUserKnob), the last value counts."""
     words = split_list(body)
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def split_list(text: str) -> list[str]:
-    """The words of a Tcl list. Raises InputError."""
+    """Splits a Tcl list into words.
+
+    >>> split_list("name {Blur 1} size 3")
+    ['name', 'Blur 1', 'size', '3']
+
+    Raises:
+        InputError: Braces, quotes or brackets are never closed.
+    """
     words: list[str] = []
     place = 0
     while (match := _BLANK_PATTERN.match(text, place)) and match.end() < len(text):
@@ -177,8 +205,11 @@ def split_list(text: str) -> list[str]:
 
 
 def split_commands(text: str) -> Iterator[list[str]]:
-    """The commands of a Tcl script as words, without running or substituting anything but backslashes. Raises
-    InputError for braces, quotes or brackets that are never closed."""
+    """Splits a Tcl script into commands, each a list of words. Nothing is run; only backslashes are substituted.
+
+    Raises:
+        InputError: Braces, quotes or brackets are never closed.
+    """
     words: list[str] = []
     place, length = 0, len(text)
     while place < length:
@@ -214,12 +245,12 @@ _PLAIN_PATTERNS = {
 
 
 def _read_word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
-    """The word that begins there, and the place behind it. listed: of a list, where only blanks end a word."""
+    """Reads the word at `place`; returns it and the place after it. listed: of a list, where only blanks end a word."""
     if text[place] == "{":
         end = _find_closing(text, place, "{", "}")
         return re.sub(r"\\\n[ \t]*", " ", text[place + 1 : end]), end + 1
     quoted = text[place] == '"'
-    begun, place = place, place + quoted
+    start, place = place, place + quoted
     plain = _PLAIN_PATTERNS[quoted, listed]
     parts: list[str] = []
     while place < len(text):
@@ -235,12 +266,12 @@ def _read_word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
             return "".join(parts), place + quoted
         parts.append(part)
     if quoted:
-        raise InputError(f"a quote in line {text.count(chr(10), 0, begun) + 1} is never closed")
+        raise InputError(f"a quote in line {text.count(chr(10), 0, start) + 1} is never closed")
     return "".join(parts), place
 
 
 def _find_closing(text: str, place: int, opens: str, closes: str) -> int:
-    """Where what is opened at `place` is closed. Raises InputError."""
+    """Finds where the brace or bracket at `place` is closed. Raises InputError."""
     depth = 0
     for match in re.compile(rf"\\.|[{re.escape(opens + closes)}]", re.DOTALL).finditer(text, place):
         depth += (match[0] == opens) - (match[0] == closes)
@@ -250,7 +281,7 @@ def _find_closing(text: str, place: int, opens: str, closes: str) -> int:
 
 
 def _read_escape(text: str, place: int) -> tuple[str, int]:
-    """What a backslash and what follows it stand for, and the place behind."""
+    """Reads a backslash sequence; returns its meaning and the place after it."""
     match = re.compile(
         r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|\n[ \t]*|(.)|$)", re.DOTALL
     ).match(text, place)

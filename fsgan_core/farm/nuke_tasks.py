@@ -1,4 +1,4 @@
-"""Tasks of a Nuke script's job: analyse the clips of its FSGAN nodes, render the nodes' frames."""
+"""Runs the tasks of a Nuke script's job: analyse the clips of its FSGAN nodes, render the nodes' frames."""
 
 from __future__ import annotations
 
@@ -36,12 +36,18 @@ from fsgan_core.stages.drive import resolve_drive_stages
 __all__ = ["FarmNodeJob", "analyse_nodes", "load_node_jobs", "render_nodes"]
 
 NODES_VERSION = 1
-EXPECTED_FILE = "expected.json"  # in the work folder: engines and weights of each node, as on the machine that analysed
+EXPECTED_FILE = "expected.json"  # in the work folder: each node's engines and weights on the machine that analysed
 
 
 @dataclass(frozen=True)
 class FarmNodeJob:
-    """What one node renders: as the protocol's Render has it. shot: the same, as far as it is a shot."""
+    """What one node renders.
+
+    Attributes:
+        node: Name of the node.
+        request: The node's request to a worker.
+        shot: The request's shot, parsed.
+    """
 
     node: str
     request: protocol.RenderRequest
@@ -49,7 +55,11 @@ class FarmNodeJob:
 
 
 def load_node_jobs(path: Path) -> list[FarmNodeJob]:
-    """What Nuke has written, in the order in which it is to be rendered. Raises InputError and as Shot.from_dict."""
+    """Reads the file that Nuke wrote, in the order in which the nodes must be rendered.
+
+    Raises:
+        InputError: The file is missing, broken or of another version, or a shot in it is wrong.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["version"] != NODES_VERSION:
@@ -72,8 +82,7 @@ def load_node_jobs(path: Path) -> list[FarmNodeJob]:
 
 
 def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
-    """The job with files in the work folder where it names none: tracks of its clips, where the source is
-    recognised."""
+    """Fills in the files that the job does not name, in the work folder: tracks, and the source's recognition."""
     shot = job.shot
     given = dict(job.request.shot)
     target = (
@@ -105,7 +114,7 @@ def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
 
 
 def _make_track_path(shot: Shot, clip: Clip, of_target: bool, work: Path) -> str:
-    """Nodes that look at the same clip in the same way share its track."""
+    """Names a clip's track file. Nodes that analyse the same clip with the same parameters share it."""
     known = compute_digest(
         str(clip),
         of_target,
@@ -121,8 +130,22 @@ def _make_track_path(shot: Shot, clip: Clip, of_target: bool, work: Path) -> str
 def analyse_nodes(
     path: Path, frames: str, work: Path, device: str = "cpu", on_event: EventListener = ignore_event
 ) -> dict[str, Any]:
-    """Writes the track files of all nodes, each clip's once, and what this machine would render them with. Raises
-    PlateError and as `write_track`."""
+    """Writes the track files of all nodes, each clip's once, and the engines and weights of this machine.
+
+    Args:
+        path: The file that Nuke wrote.
+        frames: Frames to be rendered.
+        work: The work folder.
+        device: Where networks run, such as "cpu" or "cuda".
+        on_event: Called with progress.
+
+    Returns:
+        Plain data for JSON: "command", "output", and "unread", the frames that could not be read.
+
+    Raises:
+        PlateError: A frame that must be rendered is missing.
+        FsganError: As `write_track` and `load_node_jobs` do.
+    """
     made: dict[str, Any] = {}
     jobs = load_node_jobs(path)
     with write_atomically(work / EXPECTED_FILE) as temporary:
@@ -148,7 +171,7 @@ def analyse_nodes(
 
 
 def describe_node_engines(job: FarmNodeJob, device: str) -> str:
-    """What decides how a node's pixels come out, beside what it is asked for: version, engines, weights."""
+    """Describes what decides a node's pixels besides its request: version, engines, weights."""
     shot = job.shot
     stages = resolve_drive_stages(shot.stages) if shot.job == "drive" else shot.stages
     running_stages = (job.request.stage,) if job.request.stage else list_running_stages(shot.job)
@@ -157,24 +180,24 @@ def describe_node_engines(job: FarmNodeJob, device: str) -> str:
 
 
 def _check_node_engines(jobs: Sequence[FarmNodeJob], work: Path, device: str) -> None:
-    """Raises MachineError where this machine is installed otherwise than the one that analysed."""
+    """Raises MachineError if the installation here differs from that of the machine that analysed."""
     try:
-        told = dict(json.loads((work / EXPECTED_FILE).read_text(encoding="utf-8")))
+        expected = dict(json.loads((work / EXPECTED_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{work / EXPECTED_FILE} cannot be read ({error}); the job's step Analyse writes it"
         ) from error
     for job in jobs:
         here = describe_node_engines(job, device)
-        if told.get(job.node) != here:
+        if expected.get(job.node) != here:
             raise MachineError(
                 f"{job.node}: this machine would not render the same: it has {here}; the clips were "
-                f"analysed where there is {told.get(job.node)}. Install the same version and weights"
+                f"analysed with {expected.get(job.node)}. Install the same version and weights"
             )
 
 
 def _choose_target_frames(shot: Shot, frames: str) -> str:
-    """Frames of a target that are analysed, as `render.farm.target_frames`."""
+    """Chooses the frames of a target that are analysed, by the rule of `farm.bundle.choose_target_frames`."""
     wanted = parse_frames(frames)
     with open_clip(shot.target, shot.stages.output.missing) as clip:
         available = clip.frames
@@ -197,9 +220,27 @@ def render_nodes(
     is_cancelled: CancelCheck = never_cancelled,
     warm: WarmCache | None = None,
 ) -> list[tuple[str, RenderResult]]:
-    """Frames of every node, in their order, since a node reads what the one before has written; nodes that need a frame
-    that failed list it too. Raises PlateError where an analysis is missing, MachineError where this machine is
-    installed otherwise; else as Work.run."""
+    """Renders frames of every node, in order, since a node reads what the one before it has written.
+
+    If a frame fails, the nodes that need it list it as failed, too.
+
+    Args:
+        path: The file that Nuke wrote.
+        frames: Frames to render.
+        work: The work folder.
+        device: Where networks run, such as "cpu" or "cuda".
+        on_event: Called with progress.
+        is_cancelled: Asked often; once it is true the render ends soon.
+        warm: What this process keeps of earlier chunks.
+
+    Returns:
+        Name and result of each node.
+
+    Raises:
+        PlateError: A track file is missing.
+        MachineError: The installation here differs from that of the machine that analysed.
+        FsganError: As `RenderJob.run` does.
+    """
     warm = warm or WarmCache()
     results = []
     jobs = load_node_jobs(path)
@@ -213,24 +254,24 @@ def render_nodes(
             raise PlateError(f"{job.node}: there is no track {absent[0]}; the job's step Analyse writes it")
         request = job.request
 
-        hear = functools.partial(_relay_node_event, on_event, number, len(jobs))
+        relay_event = functools.partial(_relay_node_event, on_event, number, len(jobs))
 
         def plan_node_render(
-            some: str, request: protocol.RenderRequest = request, hear: EventListener = hear
+            chunk: str, request: protocol.RenderRequest = request, on_event: EventListener = relay_event
         ) -> RenderJob:
             return RenderJob(
-                plan_request_job(replace(request, frames=some), device),
-                on_event=hear,
+                plan_request_job(replace(request, frames=chunk), device),
+                on_event=on_event,
                 is_cancelled=is_cancelled,
                 warm=warm,
             )
 
-        results.append((job.node, render_readable_frames(job.shot, frames, plan_node_render, hear)))
+        results.append((job.node, render_readable_frames(job.shot, frames, plan_node_render, relay_event)))
     return results
 
 
 def _relay_node_event(on_event: EventListener, number: int, count: int, event: Event) -> None:
-    """A node's step as one of all nodes' steps."""
+    """Counts a node's step among the steps of all nodes."""
     if event.kind in ("begin", "frame") and event.total:
         event = replace(event, done=number * event.total + event.done, total=count * event.total)
     on_event(event)

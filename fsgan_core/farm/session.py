@@ -1,11 +1,11 @@
-"""A farm session's process, as seen from the job: start it, stop it, hand it a task.
+"""Starts and stops the process of a farm's session, and sends tasks to it.
 
-`fsgan farm session start` starts a worker (`fsgan_core.worker`) that stays over the tasks of a machine's session, so
-that imports, models and plans of views are there already. Each `fsgan farm task` of the session sends its request to
-that worker and presents the events that come back; `fsgan farm session stop` ends it. They meet at a local socket in
-the session's folder, which only its user can open. The protocol is `contract.protocol`.
+`fsgan farm session start` starts a worker (`fsgan_core.worker`) that runs for a machine's whole session, so that
+imports, models and plans of views stay in memory between tasks. Each `fsgan farm task` of the session sends its request
+to that worker and presents the events that come back; `fsgan farm session stop` ends it. They connect through a local
+socket in the session's folder, which only its user can open. The protocol is `contract.protocol`.
 
-The worker runs the same code as the task would, so the task can always do without it: if there is no worker, if the
+The worker runs the same code as the task would, so a task does not depend on it: if there is no worker, if the
 worker refuses the task, or if it dies, the task runs in its own process.
 """
 
@@ -43,14 +43,14 @@ __all__ = [
 
 SESSION_VARIABLE = "FSGAN_SESSION"  # the session's folder
 SOCKET_NAME, LOG_NAME = "socket", "session.log"  # in the session's folder
-START_SECONDS = 60.0  # until the worker's socket must be there
-ANSWER_SECONDS = 120.0  # until the worker must answer; its imports, from a slow file server, are part of it
-STOP_SECONDS = 20.0  # until the worker must have ended
+START_SECONDS = 60.0  # until the worker's socket must exist
+ANSWER_SECONDS = 120.0  # until the worker must answer; includes its imports, even from a slow file server
+STOP_SECONDS = 20.0  # until the worker must end
 IDLE_SECONDS = 3600.0  # without a task, after which the worker ends
 READ_SIZE = 1 << 16  # bytes
 
 # Environment variables that can change pixels. Many of them are read once, when a library is imported, so the worker
-# refuses a task that has others.
+# refuses a task with other values.
 DECIDING_PREFIXES = (
     "FSGAN_",
     "OCIO",
@@ -69,7 +69,7 @@ DECIDING_PREFIXES = (
     "HOME",
 )
 
-# Errors that say nothing about the task: it then runs in its own process.
+# Errors of the worker, not of the task: the task then runs in its own process.
 WORKER_FAULTS = (protocol.INTERNAL_ERROR, CancelledError.__name__, ProtocolError.__name__)
 
 _HELLO_ID, _TASK_ID = 1, 2
@@ -89,7 +89,7 @@ def select_deciding_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def explain_refusal(request: protocol.FarmTaskRequest, variables: Mapping[str, str]) -> str:
-    """Says why a worker with these deciding variables must not run a task; empty: it may."""
+    """Explains why a worker with these deciding variables must not run a task; empty if it may."""
     if request.version != __version__:
         return f"it is version {__version__}"
     names = {*request.variables, *variables}
@@ -108,7 +108,7 @@ def run_in_session(
     Args:
         request: The task; its number, version and variables are filled in here.
         on_event: Called with each step.
-        log_level: Least level of what is logged here.
+        log_level: The lowest level that is logged here.
 
     Returns:
         The result of the request. None: the task must run in this process; a warning on standard error says why, unless
@@ -131,7 +131,7 @@ def run_in_session(
 
 
 class _UnavailableError(Exception):
-    """The session's worker cannot do a task; the message is for a person."""
+    """The session's worker cannot run a task; the message is for a person."""
 
 
 class _Channel:
@@ -172,7 +172,7 @@ class _Channel:
 
 @contextmanager
 def _connect(folder: Path, log_level: str = "error") -> Iterator[_Channel]:
-    """A worker that has answered. Raises _UnavailableError."""
+    """Connects to the session's worker and waits for its greeting. Raises _UnavailableError."""
     if not hasattr(socket, "AF_UNIX"):
         raise _UnavailableError("no session process (this system has no local sockets); this task works by itself")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -221,7 +221,7 @@ def _raise_error(event: protocol.ErrorEvent) -> NoReturn:
 
 
 def _relay_event(event: protocol.ProtocolEvent, on_event: EventListener) -> None:
-    """A step of the task, as if it had been done here."""
+    """Passes on a step of the task, as if it were done here."""
     if isinstance(event, protocol.FrameEvent):
         step = Event("frame", event.subject, event.done, event.total, event.frame, event.state, event.seconds)
         on_event(replace(step, message=event.message))
@@ -230,7 +230,7 @@ def _relay_event(event: protocol.ProtocolEvent, on_event: EventListener) -> None
 
 
 def _log_event(event: protocol.LogEvent) -> None:
-    """A record of the worker's log, to the log of this process."""
+    """Adds a record of the worker's log to the log of this process."""
     logger = logging.getLogger(event.logger or __name__)
     level = getattr(logging, event.level.upper(), logging.INFO)
     if logger.isEnabledFor(level):
@@ -295,7 +295,7 @@ def stop_session(folder: Path) -> str:
 
 
 def _end_worker(folder: Path) -> bool:
-    """Whether there was one. Raises OSError, TimeoutError."""
+    """Ends the worker; returns whether there was one. Raises OSError, TimeoutError."""
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no local sockets")
     name = folder / SOCKET_NAME
@@ -304,7 +304,7 @@ def _end_worker(folder: Path) -> bool:
         try:
             connection.connect(str(name))
         except (FileNotFoundError, ConnectionRefusedError):
-            name.unlink(missing_ok=True)  # of a worker that was killed
+            name.unlink(missing_ok=True)  # left by a worker that was killed
             return False
         with suppress(ConnectionError):
             connection.sendall(protocol.QuitRequest(_HELLO_ID).to_line())

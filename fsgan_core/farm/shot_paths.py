@@ -1,4 +1,4 @@
-"""The paths of a shot by the names that a farm's job uses, and a shot with other paths in their place."""
+"""Collects a shot's paths under the names that a farm's job uses, and replaces them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAM
 
 
 def collect_paths(shot: Shot) -> dict[str, str]:
-    """Every path in a shot by its name on a task's command line: "source.1", "target.track", "reenact.network", ..."""
+    """Collects a shot's paths by their name on a task's command line: "source.1", "target.track", "output", ..."""
     found: dict[str, str] = {}
     clips = {f"source.{number}": clip for number, clip in enumerate(shot.source, start=1)}
     clips["target"] = shot.target
@@ -40,9 +40,10 @@ def collect_paths(shot: Shot) -> dict[str, str]:
 
 
 def replace_paths(shot: Shot, paths: Mapping[str, str]) -> Shot:
-    """The shot with these paths in place of its own. "output" is the folder; the file's name stays.
+    """Replaces paths of a shot by name. "output" is the folder of the output; its file name stays.
 
-    Raises InputError for a name that this shot has not.
+    Raises:
+        InputError: The shot has no such name.
     """
     for name, path in paths.items():
         head, _, rest = name.partition(".")

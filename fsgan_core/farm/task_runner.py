@@ -1,4 +1,4 @@
-"""Runs one task of a farm's job, for `fsgan farm task` and for the process of a session alike."""
+"""Runs one task of a farm's job, both for `fsgan farm task` and for the process of a session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from fsgan_core.runtime.events import (
 
 __all__ = ["run_farm_task"]
 
-WEIGHTS_PREFIX = "weights."  # of names of paths: folders of weights, in the order of their numbers
+WEIGHTS_PREFIX = "weights."  # begins the names of folders of weights: "weights.1", "weights.2"
 
 
 def run_farm_task(

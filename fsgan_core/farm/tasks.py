@@ -1,4 +1,4 @@
-"""What one machine does for a farm's job: analyse a clip, render a chunk, report; and what a shot will cost."""
+"""The tasks of a shot's job on a farm: analyse a clip, recognise the source, render a chunk, gather the results."""
 
 from __future__ import annotations
 
@@ -56,8 +56,22 @@ UNREAD_SUFFIX = ".unread.json"
 def analyse_target(
     shot: Shot, frames: str = "", device: str = "cpu", on_event: EventListener = ignore_event
 ) -> dict[str, Any]:
-    """Writes the target's track file. frames: those that must be there; a frame that has not arrived yet is an error,
-    because a track without it would be another one. Raises PlateError and as `write_track`."""
+    """Writes the target's track file.
+
+    Args:
+        shot: The shot; its target names the track file.
+        frames: Frames that must exist; empty: all. A frame that has not arrived yet is an error, because the track
+            would differ without it.
+        device: Where networks run, such as "cpu" or "cuda".
+        on_event: Called with progress.
+
+    Returns:
+        What `write_track` returns, and "unread", the frames that could not be read.
+
+    Raises:
+        PlateError: A frame is missing.
+        FsganError: As `write_track` does.
+    """
     inputs = open_inputs((), shot.target, shot.stages, device=device)
     wanted = parse_frames(frames) if frames else inputs.target.sequence.frames
     absent = sorted(set(wanted) - set(inputs.target.sequence.frames))
@@ -72,7 +86,12 @@ def analyse_target(
 def analyse_source(
     shot: Shot, number: int, device: str = "cpu", on_event: EventListener = ignore_event
 ) -> dict[str, Any]:
-    """Writes the track file of a source, counted from 1. Raises InputError, PlateError and as `write_track`."""
+    """Writes the track file of source `number`, counted from 1; returns the same as `analyse_target`.
+
+    Raises:
+        InputError: The shot has no such source, or the source names no track file.
+        FsganError: As `write_track` does.
+    """
     if not 1 <= number <= len(shot.source):
         raise InputError(f"the shot has no source {number}; it has {len(shot.source)}")
     clip = shot.source[number - 1]
@@ -88,13 +107,17 @@ def recognise_source(
     on_event: EventListener = ignore_event,
     is_cancelled: CancelCheck = never_cancelled,
 ) -> dict[str, Any]:
-    """Writes the file of where the source is recognised, which the shot names, unless it is there. Raises InputError
-    and as a render."""
+    """Finds where the source is recognised, and writes the file that the shot names for it, unless the file exists.
+
+    Raises:
+        InputError: The shot names no such file.
+        FsganError: As a render does.
+    """
     path = shot.stages.reenact.recognition_file
     if not path:
         raise InputError("the shot names no reenact.recognition_file; make the job with `fsgan farm bundle`")
-    work = RenderJob(plan_shot_job(shot, device=device), on_event=on_event, is_cancelled=is_cancelled)
-    work.scenes(work.plan.resolve_held_frame(work.plan.frames[0]))
+    job = RenderJob(plan_shot_job(shot, device=device), on_event=on_event, is_cancelled=is_cancelled)
+    job.scenes(job.plan.resolve_held_frame(job.plan.frames[0]))
     return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
 
@@ -126,7 +149,11 @@ def _write_track_file(
 
 
 def read_unread_frames(shot: Shot) -> Mapping[int, str]:
-    """Frames of the target that could not be read when it was analysed, and why. Their faces are guesses."""
+    """Reads which frames of the target could not be read when it was analysed, and why. Their faces are guesses.
+
+    Raises:
+        InputError: The file beside the track file is broken.
+    """
     path = Path(shot.target.track).with_suffix(UNREAD_SUFFIX) if shot.target.track else None
     if path is None or not path.is_file():
         return {}
@@ -147,11 +174,24 @@ def render_chunk(
     is_cancelled: CancelCheck = never_cancelled,
     warm: WarmCache | None = None,
 ) -> RenderResult:
-    """Renders a chunk, and writes what it took into `work`, where the report looks for it.
+    """Renders a chunk, and writes its times into `work`, where the report finds them.
 
-    Times stand there and not in the pictures: a picture with its own render time in it would never be the same twice,
-    and files are compared bit for bit. expect: of render.farm.expectation. Raises MachineError where this machine is
-    installed otherwise; else as render_shot. warm: what this process keeps of earlier chunks.
+    Times are not written into the pictures: a picture that holds its own render time would never be the same twice, and
+    files are compared bit for bit.
+
+    Args:
+        shot: The shot.
+        frames: Frames of the chunk.
+        work: The work folder.
+        expect: Version, engines and weights that are required (`describe_job_engines`); empty: any.
+        device: Where networks run, such as "cpu" or "cuda".
+        on_event: Called with progress.
+        is_cancelled: Asked often; once it is true the render ends soon.
+        warm: What this process keeps of earlier chunks.
+
+    Raises:
+        MachineError: The installation here differs from `expect`.
+        FsganError: As `render_readable_frames` does.
     """
     started = time.time()
 
@@ -172,39 +212,52 @@ def render_chunk(
 
 
 def render_readable_frames(
-    shot: Shot, frames: str, work_of: Callable[[str], RenderJob], on_event: EventListener = ignore_event
+    shot: Shot, frames: str, plan_job: Callable[[str], RenderJob], on_event: EventListener = ignore_event
 ) -> RenderResult:
-    """Renders frames with what work_of(frames) makes, but those that could not be read when the target was analysed:
-    they are listed as failed. Raises PlateError where the plate is not as it was then; else as Work.run."""
+    """Renders frames, except those that could not be read when the target was analysed; these are listed as failed.
+
+    Args:
+        shot: The shot.
+        frames: Frames to render; empty: all.
+        plan_job: Makes the job that renders some frames.
+        on_event: Called with the frames that are not rendered.
+
+    Raises:
+        PlateError: A frame that was analysed is missing now.
+        FsganError: As `RenderJob.run` does.
+    """
     _check_plate(shot)
     unread = read_unread_frames(shot)
     wanted = parse_frames(frames) if frames else ()
-    spoilt = [frame for frame in wanted if frame in unread]
-    good = [frame for frame in wanted if frame not in unread]
+    unreadable = [frame for frame in wanted if frame in unread]
+    readable = [frame for frame in wanted if frame not in unread]
     reports = tuple(
         FrameReport(
             frame,
             FAILED,
             str(format_output_path(shot.output.path, frame)),
             message=(
-                f"could not be read when the plate was analysed ({unread[frame]}); mend it and analyse the target again"
+                f"could not be read when the plate was analysed ({unread[frame]}); "
+                "repair it and analyse the target again"
             ),
         )
-        for frame in spoilt
+        for frame in unreadable
     )
-    if spoilt and not good:
+    if unreadable and not readable:
         result = RenderResult(shot.job, shot.output.path, shot.output.colorspace, (), {"total": 0.0}, {}, "cpu")
     else:
-        result = work_of(format_frames(good, limit=0) if spoilt else frames).run()
+        result = plan_job(format_frames(readable, limit=0) if unreadable else frames).run()
     for report in reports:
         on_event(Event("frame", shot.job, len(wanted), len(wanted), report.frame, FAILED, 0.0, report.message))
     return replace(result, frames=tuple(sorted((*result.frames, *reports), key=lambda report: report.frame)))
 
 
 def _check_plate(shot: Shot) -> None:
-    """Every frame of the plate that was analysed must be seen from here: a matte is averaged with its neighbours, and
-    with one of them not yet there (a stale listing of a file server) it would come out a little different, in silence.
-    Raises PlateError, TrackError."""
+    """Raises PlateError if an analysed frame of the plate is not visible here; TrackError if the track is broken.
+
+    A matte is averaged with its neighbours. If a file server's stale listing hides one of them, the matte would change
+    a little without any error.
+    """
     if not shot.target.track:
         return
     track = load_track(Path(shot.target.track).expanduser())
@@ -234,7 +287,7 @@ def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
 
 
 def _restore_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A frame that a second run only kept has the times of the run that made it."""
+    """For frames that a second run only kept, restores the times of the run that rendered them."""
     older = {one["frame"]: one for one in _read_json(path).get("frames", ())}
     return [
         {**one, "seconds": older[one["frame"]].get("seconds", {})}
@@ -253,9 +306,17 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
-    """All chunks as one result. What counts is the file: a frame without a readable one is listed as failed, whatever
-    the chunks said; of several runs of a frame the last one counts, by the clock of the file server."""
-    told: dict[int, dict[str, Any]] = {}
+    """Gathers the results of all chunks.
+
+    The files decide: a frame without a readable file is listed as failed, whatever its chunk reported. If a frame was
+    run several times, the last run counts, by the clock of the file server.
+
+    Args:
+        shot: The shot.
+        frames: Frames of the whole job.
+        work: The work folder.
+    """
+    reported: dict[int, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     chunks = [
         _read_json(path)
@@ -263,15 +324,15 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
     ]
     for chunk in chunks:
         for one in chunk.get("frames", ()):
-            before = told.get(one["frame"], {})
-            told[one["frame"]] = one | (
+            before = reported.get(one["frame"], {})
+            reported[one["frame"]] = one | (
                 {"seconds": before["seconds"]} if one["state"] == KEPT and before.get("seconds") else {}
             )
         for stage, spent in chunk.get("seconds", {}).items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
     reports = []
     for frame in parse_frames(frames):
-        one = told.get(frame, {})
+        one = reported.get(frame, {})
         path = format_output_path(shot.output.path, frame)
         state, message = str(one.get("state", KEPT)), str(one.get("message", ""))
         if state != FAILED:
@@ -288,7 +349,7 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
     if near:
         notes.append(
             f"{format_frames(near)} lie beside failed frames and may have been rendered without them; once "
-            "those are mended, start their chunks again as well"
+            "the failed frames are repaired, start these chunks again as well"
         )
     notes.append(
         f"{len(chunks)} chunks on {len(machines)} machine(s), {seconds.get('total', 0.0) / 3600:.2f} "
@@ -314,7 +375,7 @@ def _read_change_time(path: Path) -> int:
 
 
 def _find_failed_neighbours(reports: Sequence[FrameReport], reach: int) -> list[int]:
-    """Frames that did not fail, whose matte is averaged with one that did."""
+    """Finds frames that did not fail, but whose matte is averaged with a frame that did."""
     failed = {report.frame for report in reports if report.state == FAILED}
     return [
         report.frame

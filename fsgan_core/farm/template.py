@@ -1,5 +1,7 @@
-"""What every job's template has: parameters, the environment of a session, steps and their tasks, as plain data for
-Open Job Description."""
+"""Builds the parts of a job template: parameters, environments, steps and their tasks.
+
+All of it is plain data in the form of Open Job Description.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,10 @@ __all__ = [
 
 DEFAULT_CHUNK = 10
 MAX_VALUE_LENGTH = 1024  # characters of a parameter's value
-NOTICE_SECONDS = 30  # seconds between the polite end of a task and its hard one
+NOTICE_SECONDS = 30  # seconds between asking a task to end and killing it
 
-# What a node may not share or cannot write: caches lie in the session's own folder; the text encoding is named, since
-# a farm's service often runs in the C locale.
+# Caches that machines must not share, or could not write, go to the session's own folder. The text encoding is set
+# because a farm's service often runs in the C locale.
 TASK_VARIABLES = {
     name: "{{Session.WorkingDirectory}}/" + folder
     for name, folder in (
@@ -45,11 +47,11 @@ TASK_VARIABLES = {
 } | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
 
 SESSION_FOLDER = "{{Session.WorkingDirectory}}/fsgan_session"
-SESSION_TIMEOUT = 120  # seconds to start or to end its process
+SESSION_TIMEOUT = 120  # seconds to start or end the session's process
 
 
-# Which arithmetic the libraries choose for a processor; it decides last bits. Where a studio sets one of them so that
-# machines of several generations agree, the job sets it too.
+# These variables choose the arithmetic of libraries for a kind of processor, which decides the last bits. If a studio
+# sets one, so that machines of several generations agree, the job sets it, too.
 ARITHMETIC_VARIABLES = (
     "OPENBLAS_CORETYPE",
     "MKL_CBWR",
@@ -62,10 +64,23 @@ ARITHMETIC_VARIABLES = (
 
 @dataclass(frozen=True)
 class FarmOptions:
-    """chunk: frames of a task. minutes: that a task should take; the engine then fits the chunks, 0 is not to.
-    finetune: iterations, 0 is none. work: folder of tracks, times and the report; empty: beside the output.
-    gpu_memory, memory: GiB, 0 is any. timeout: minutes of a task. weights: folders for FSGAN_WEIGHTS.
-    session: a process stays over the tasks of a machine's session.
+    """How a job is divided, and what its machines need.
+
+    Attributes:
+        chunk: Frames per task.
+        task_minutes: Minutes that a task should take; the engine then adapts the chunks. 0: chunks stay as they are.
+        finetune_iterations: Iterations of fine-tuning; 0: none.
+        finetune_licence: Class of licence of the fine-tuned weights.
+        work_folder: Folder of tracks, times and the report; empty: beside the output.
+        name: Name of the job; empty: made from the shot.
+        command: How the farm's machines call `fsgan`.
+        gpu: Whether the tasks run on a GPU.
+        gpu_memory: GiB of GPU memory that a machine needs; 0: any.
+        cores: Processor cores that a machine needs; 0: any.
+        memory: GiB of memory that a machine needs; 0: any.
+        timeout: Minutes after which a task is ended; 0: never.
+        weight_folders: Folders of weights, searched as those in FSGAN_WEIGHTS.
+        has_session: Whether a process stays in memory between the tasks of a machine's session.
     """
 
     chunk: int = DEFAULT_CHUNK
@@ -85,17 +100,17 @@ class FarmOptions:
 
 
 def make_environment() -> dict[str, Any]:
-    """Variables of every task."""
+    """Makes the environment with the variables of every task."""
     return {"name": "FSGAN", "variables": TASK_VARIABLES | _read_arithmetic_variables()}
 
 
 def make_session_environment() -> dict[str, Any]:
-    """The process that stays over a session's tasks."""
+    """Makes the environment that starts the session's process and stops it at the end."""
 
-    def make_process_action(what: str) -> dict[str, Any]:
+    def make_process_action(verb: str) -> dict[str, Any]:
         return {
             "command": "{{Param.Command}}",
-            "args": ["farm", "session", what, SESSION_FOLDER],
+            "args": ["farm", "session", verb, SESSION_FOLDER],
             "timeout": SESSION_TIMEOUT,
         }
 
@@ -115,6 +130,7 @@ def _read_arithmetic_variables() -> dict[str, str]:
 
 
 def make_path_parameter(kind: str, flow: str) -> dict[str, Any]:
+    """Makes the declaration of a path. kind: "FILE" or "DIRECTORY". flow: "IN", "OUT" or "NONE"."""
     return {"type": "PATH", "objectType": kind, "dataFlow": flow}
 
 
@@ -123,7 +139,13 @@ def make_template(
     steps: Sequence[Mapping[str, Any]],
     environments: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """parameters: declarations by name. environments: of every session."""
+    """Makes a job template.
+
+    Args:
+        parameters: Declarations by name.
+        steps: The steps, in order.
+        environments: Environments of every session.
+    """
     return {
         "specificationVersion": "jobtemplate-2023-09",
         "extensions": ["TASK_CHUNKING"],
@@ -143,7 +165,16 @@ def make_step(
     space: Mapping[str, Any] | None = None,
     light: bool = False,
 ) -> dict[str, Any]:
-    """run: the action of each task. space: the parameter that tasks differ by. light: without networks."""
+    """Makes a step.
+
+    Args:
+        name: Name of the step.
+        run: The action of each task.
+        options: What the machines need.
+        after: Names of the steps that must end first.
+        space: The parameter that distinguishes the tasks; None: there is one task.
+        light: Whether the step runs without networks, and so without a GPU.
+    """
     made: dict[str, Any] = {"name": name}
     if after:
         made["dependencies"] = [{"dependsOn": other} for other in after]
@@ -155,14 +186,21 @@ def make_step(
     return made | {"script": {"actions": {"onRun": dict(run)}}}
 
 
-def make_task_action(what: str, subject: str, options: FarmOptions, *more: str) -> dict[str, Any]:
-    """`fsgan farm task`."""
+def make_task_action(task: str, subject: str, options: FarmOptions, *more: str) -> dict[str, Any]:
+    """Makes the action that calls `fsgan farm task`.
+
+    Args:
+        task: Name of the task, such as "render".
+        subject: The shot file, or the file of a Nuke script's nodes.
+        options: Gives the time limit.
+        *more: Further arguments.
+    """
     return make_action(
         "{{Param.Command}}",
         [
             "farm",
             "task",
-            what,
+            task,
             subject,
             "--work",
             "{{Param.WorkFolder}}",
@@ -177,6 +215,7 @@ def make_task_action(what: str, subject: str, options: FarmOptions, *more: str) 
 
 
 def make_action(command: str, arguments: Sequence[str], options: FarmOptions) -> dict[str, Any]:
+    """Makes an action that runs a command, with the time limit of `options`."""
     made: dict[str, Any] = {
         "command": command,
         "args": list(arguments),
@@ -188,7 +227,7 @@ def make_action(command: str, arguments: Sequence[str], options: FarmOptions) ->
 
 
 def make_chunk_space(frames: str = "Frames", *, contiguous: bool = False) -> dict[str, Any]:
-    """Tasks by chunks of a parameter's frames."""
+    """Makes the task parameter that divides the frames of the job parameter `frames` into chunks."""
     return {
         "name": "Frames",
         "type": "CHUNK[INT]",
@@ -204,7 +243,7 @@ def make_chunk_space(frames: str = "Frames", *, contiguous: bool = False) -> dic
 def make_common_parameters(
     options: FarmOptions, name: str, frames: str, work_folder: str
 ) -> dict[str, tuple[dict[str, Any], Any]]:
-    """Parameters that every job has, name -> (declaration, value; None is the default)."""
+    """Makes the parameters that every job has: name -> (declaration, value or None for the default)."""
     return {
         "JobName": ({"type": "STRING"}, "".join(letter for letter in name if letter.isprintable())[:128]),
         "Frames": ({"type": "STRING", "description": "Frames to render, like 1-10,12-20:2."}, frames),
@@ -237,14 +276,18 @@ def make_common_parameters(
 
 
 def check_value_length(text: str) -> str:
-    """Raises InputError for a text that is too long for a parameter."""
+    """Returns the text, if it is short enough for a parameter's value.
+
+    Raises:
+        InputError: It is too long.
+    """
     if len(text) > MAX_VALUE_LENGTH:
         raise InputError("the frames are too scattered for one job's parameter; send the shot in several parts")
     return text
 
 
 def _make_requirements(options: FarmOptions, light: bool) -> list[dict[str, Any]]:
-    """light: of a step without networks."""
+    """Makes the host requirements. light: of a step without networks."""
     wanted = {"amount.worker.vcpu": float(options.cores), "amount.worker.memory": options.memory * 1024}
     if not light:
         wanted |= {
@@ -255,10 +298,18 @@ def _make_requirements(options: FarmOptions, light: bool) -> list[dict[str, Any]
 
 
 def to_openjd_range(frames: tuple[int, ...]) -> str:
-    """Frame numbers as Open Job Description writes them: "1-9:2,12"."""
+    """Formats frame numbers as Open Job Description writes them.
+
+    >>> to_openjd_range((1, 3, 5, 7, 12))
+    '1-7:2,12'
+    """
     return format_frames(frames, limit=0).replace("x", ":")
 
 
 def from_openjd_range(text: str) -> str:
-    """The other way."""
+    """Converts a range of Open Job Description to a frame range.
+
+    >>> from_openjd_range("1-7:2,12")
+    '1-7x2,12'
+    """
     return text.replace(":", "x")

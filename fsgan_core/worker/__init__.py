@@ -1,5 +1,5 @@
-"""The process that stays and renders, for Nuke and for a farm's session: requests in, events out.
+"""The process that renders for Nuke and for a farm's session: requests in, events out.
 
-server: the queues and what runs. client: one client's requests and events. transports: pipes, or a local socket.
-handlers: each request as calls of the pipeline.
+`server` has the queues and threads, `client` the requests and events of one client, `transports` the pipes and
+the local socket, and `handlers` answers each request with calls of the pipeline.
 """

@@ -1,4 +1,4 @@
-"""One client of a worker: the requests that it waits for, and the events on their way to it."""
+"""One client of a worker: its unfinished requests, and the events that are sent to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class PendingRequest:
-    """A request that waits or runs. open_frames: frames that were begun and are not finished."""
+    """A request that waits or runs.
+
+    Attributes:
+        client: The client that sent it.
+        request: The request.
+        cancelled: Set when the request must stop.
+        start_time: Monotonic time of its start, in seconds.
+        open_frames: Frames that were begun and are not finished.
+    """
 
     def __init__(self, client: WorkerClient, request: protocol.ProtocolRequest) -> None:
         self.client = client
@@ -128,7 +136,7 @@ class WorkerClient:
         )
 
     def send_heartbeat(self, running: PendingRequest | None, memory: int) -> None:
-        """Sends a sign of life. running: what the worker does, for this client or another one."""
+        """Sends a heartbeat. running: the request that the worker runs, for any client. memory: bytes."""
         if running is not None and running.client is not self:
             running = None
         self.send(
@@ -142,11 +150,11 @@ class WorkerClient:
         )
 
     def abandon(self) -> None:
-        """Drops what was to be sent: nobody reads any more."""
+        """Drops the events that wait: nobody reads them any more."""
         self._outbox.abandon()
 
     def close(self) -> None:
-        """Sends what waits, within a limit of time, and ends the connection."""
+        """Sends the events that wait, within a time limit, and ends the connection."""
         self._outbox.close()
         self._connection.shut_down()
         self._outbox.abandon()
@@ -155,7 +163,7 @@ class WorkerClient:
 
 
 def _make_plain(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts as JSON has them; empty where they cannot be written so."""
+    """Converts facts to plain data for JSON; empty if that is not possible."""
     try:
         plain: dict[str, Any] = json.loads(json.dumps(facts, default=str, allow_nan=False)) if facts else {}
     except (TypeError, ValueError, RecursionError):

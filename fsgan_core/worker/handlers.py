@@ -1,4 +1,4 @@
-"""A worker's requests as calls of the pipeline, and their answers as plain data."""
+"""Answers a worker's requests by calls of the pipeline; the answers are plain data."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from fsgan_core.runtime.events import CancelCheck, Event, EventListener, raise_i
 
 __all__ = ["RequestHandler", "make_frame_path"]
 
-MAX_PLANS = 16  # renders whose plans are kept for questions; they hold no pixels
+MAX_PLANS = 16  # plans kept for questions about the state of frames; they hold no pixels
 
 
 class RequestHandler:
-    """Answers a worker's requests. Renders and analyses come one at a time; so do questions, perhaps beside them.
+    """Answers a worker's requests. One render or analysis may run at a time, and one question beside it.
 
     Args:
-        device: For requests that name none.
-        variables: The deciding environment variables of this process; a farm's task with others is refused.
+        device: Device of requests that name none.
+        variables: The environment variables of this process that can change pixels; a farm's task with other values is
+            refused.
     """
 
     def __init__(self, device: str = "auto", variables: Mapping[str, str] | None = None) -> None:
@@ -54,10 +55,10 @@ class RequestHandler:
     def answer(
         self, request: protocol.ProtocolRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        """Does what a request asks for.
+        """Answers a request.
 
         Args:
-            request: Any request but those that the server answers itself.
+            request: Any request except those that the server answers itself.
             on_event: Called with each step, from any thread.
             is_cancelled: Asked often; once it is true the request ends soon.
 
@@ -65,12 +66,12 @@ class RequestHandler:
             The data of the request's result.
 
         Raises:
-            FsganError: What went wrong.
+            FsganError: The request failed.
         """
-        done = self._answers.get(type(request))
-        if done is None:
-            raise ProtocolError(f"{request.name} is not done by a worker")
-        return done(request, on_event, is_cancelled)
+        answer = self._answers.get(type(request))
+        if answer is None:
+            raise ProtocolError(f"a worker does not answer {request.name}")
+        return answer(request, on_event, is_cancelled)
 
     def release_memory(self) -> None:
         """Forgets what earlier requests left in memory."""
@@ -80,16 +81,16 @@ class RequestHandler:
     def _answer_render(
         self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        work = RenderJob(
+        job = RenderJob(
             plan_request_job(request, self._device),
             force=request.force,
             on_event=on_event,
             is_cancelled=is_cancelled,
             warm=self._warm_cache,
         )
-        if request.report and work.plan.stage != "final":
-            raise ShotError(f"a report is on a finished picture; {request.stage} makes none")
-        result = work.run()
+        if request.report and job.plan.stage != "final":
+            raise ShotError(f"a report needs a finished picture; the stage {request.stage} makes none")
+        result = job.run()
         self._warm_cache.trim()
         data = result.to_dict()
         del data["frames"]
@@ -102,14 +103,14 @@ class RequestHandler:
     def _answer_keys(
         self, request: protocol.KeysRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        work = RenderJob(plan_request_job(request, self._device), is_cancelled=is_cancelled, warm=self._plan_cache)
-        return summarise_states(work, compute_frame_states(work, is_cancelled))
+        job = RenderJob(plan_request_job(request, self._device), is_cancelled=is_cancelled, warm=self._plan_cache)
+        return summarise_states(job, compute_frame_states(job, is_cancelled))
 
     def _answer_analyse(
         self, request: protocol.AnalyseRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
         if not request.output:
-            raise ProtocolError("analyse: no output is named")
+            raise ProtocolError("analyse: the output is missing")
         shot = Shot.from_dict({"source": "none", "target": request.clip, "output": "none", "stages": request.stages})
 
         def relay_event(event: Event) -> None:
@@ -161,7 +162,7 @@ class RequestHandler:
         from fsgan_core.farm.template import FarmOptions
 
         if not request.output:
-            raise ProtocolError("bundle: no output is named")
+            raise ProtocolError("bundle: the output is missing")
         made = make_script_bundle(
             Path(request.script),
             FarmOptions(chunk=request.chunk, gpu=request.gpu),

@@ -1,4 +1,4 @@
-"""Events on their way to a client, written by a thread of their own, so that the sender never waits."""
+"""Sends events to a client from a separate thread, so that the sender never waits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Outbox"]
 
 log = logging.getLogger(__name__)
 
-DROP_LIMIT = 2000  # waiting events, beyond which those that may be lost are dropped
+DROP_LIMIT = 2000  # waiting events; above it, events that may be lost are dropped
 CLOSE_SECONDS = 10.0  # for the last events, when the worker ends
 
 
@@ -45,14 +45,14 @@ class Outbox:
             self._condition.notify()
 
     def close(self) -> None:
-        """Waits until all is written, at most CLOSE_SECONDS."""
+        """Waits until all events are written, at most CLOSE_SECONDS."""
         with self._condition:
             self._queue.append(None)
             self._condition.notify()
         self._thread.join(CLOSE_SECONDS)
 
     def abandon(self) -> None:
-        """Drops what waits: nobody reads any more."""
+        """Drops the events that wait: nobody reads them any more."""
         with self._condition:
             self._is_abandoned = True
             self._queue.clear()
@@ -82,7 +82,7 @@ def _can_drop(event: ProtocolEvent) -> bool:
 
 
 def _encode_event(event: ProtocolEvent) -> bytes:
-    """An event that cannot be written becomes an error event, if it is the last of its request."""
+    """Encodes an event. If that fails, the last event of a request becomes an error event; others become nothing."""
     try:
         return event.to_line()
     except ProtocolError as error:

@@ -1,9 +1,9 @@
-"""A process that stays, with models and clips warm, and does what its clients ask for.
+"""A process that keeps models and clips in memory and serves the requests of its clients.
 
-The protocol is `contract.protocol`; a transport says where clients come from. Threads: one accepts clients, and one for
-each client reads its requests and answers at once what can be answered at once. Two queues hold the rest, one request
-at a time each: renders and analyses run in the calling thread, questions in another. An outbox for each client writes
-its events, so that nothing waits for a client that does not read. One more thread sends signs of life, and ends the
+The protocol is `contract.protocol`; a transport accepts the clients. One thread accepts clients. One thread per client
+reads its requests and answers the short ones immediately. The others wait in two queues, each of which runs one request
+at a time: renders and analyses in the calling thread, questions in another thread. Each client has an outbox that
+writes its events, so that nothing waits for a client that does not read. One more thread sends heartbeats, and ends the
 worker when it is not needed or cannot be reached any more.
 """
 
@@ -32,24 +32,24 @@ __all__ = ["Worker"]
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
-RELEASE_SECONDS = 600.0  # without a render, after which pixels are given back
-GRACE_SECONDS = 20.0  # that a cancelled request may take to stop when its client has gone
+RELEASE_SECONDS = 600.0  # without a render, after which the memory of pixels is released
+GRACE_SECONDS = 20.0  # for a cancelled request to stop after its client has gone
 
 _RequestQueue = queue.SimpleQueue["PendingRequest | None"]
 
 
 class Worker:
-    """Serves the clients of a transport until there can be no more of them, or one says `quit`.
+    """Serves the clients of a transport until no more can come, or one sends `quit`.
 
     Args:
         transport: Where clients come from.
-        device: For requests that name none.
-        variables: The deciding environment variables of this process, before any library changed them; a farm's task
-            with others is refused.
+        device: Device of requests that name none.
+        variables: The environment variables that can change pixels, as they were before any library changed them. A
+            farm's task with other values is refused.
         log_file: Sent to clients with the greeting.
-        heartbeat: Seconds between two signs of life.
+        heartbeat: Seconds between two heartbeats.
         idle_limit: Seconds without a request after which the worker ends; 0: never.
-        on_beat: Called with every sign of life.
+        on_beat: Called at every heartbeat.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Worker:
         self._main_thread = threading.main_thread()
 
     def run(self) -> int:
-        """Serves until the end. Renders are done in the calling thread.
+        """Serves clients until the end. Renders run in the calling thread.
 
         Returns:
             The exit code, 0.
@@ -213,7 +213,7 @@ class Worker:
                     self._running_request = None
 
     def _execute(self, pending: PendingRequest) -> None:
-        """Does one request to its end; whatever goes wrong, the worker goes on."""
+        """Runs one request to its end. Errors are sent to the client and never end the worker."""
         request, client = pending.request, pending.client
         pending.start_time = time.monotonic()
         try:
@@ -232,8 +232,7 @@ class Worker:
             self._finish(pending, error)
 
     def _finish(self, pending: PendingRequest, outcome: Mapping[str, object] | Exception) -> None:
-        """Sends the last event of a request. The client may leave as soon as it has that, so the request is over
-        before."""
+        """Sends the last event of a request. The request is removed first: the client may leave right after it."""
         with self._lock:
             pending.client.requests.pop(pending.request.id, None)
         if isinstance(outcome, Exception):
@@ -242,7 +241,7 @@ class Worker:
             pending.client.send(protocol.ResultEvent(pending.request.id, outcome))
 
     def _send_log(self, record: logging.LogRecord) -> None:
-        """Sends a record to the client whose request runs; to all where none does."""
+        """Sends a log record to the client whose request is running, or to all clients if none is."""
         running = self._running_request
         for client in self._list_clients() if running is None else [running.client]:
             if client.is_greeted:
@@ -272,7 +271,7 @@ class Worker:
             self._on_beat()
 
     def _shut_down(self) -> None:
-        """Cancels what runs and waits, and lets the queues run out."""
+        """Cancels all running and waiting requests, and lets the queues run empty."""
         self._ended.set()
         with self._lock:
             unfinished = [pending for client in self._clients for pending in client.requests.values()]
@@ -282,7 +281,7 @@ class Worker:
         self._question_queue.put(None)
 
     def _force_shut_down(self) -> None:
-        """Shuts down when nobody will ask for anything any more; ends the process if a request does not stop in time.
+        """Shuts down when no client can send requests any more; ends the process if a request does not stop in time.
 
         Events are still sent, to a client that has closed only its end of the one pipe.
         """
@@ -304,7 +303,7 @@ def _attach_request(request: protocol.ProtocolRequest, message: str) -> Protocol
 
 @contextmanager
 def _forward_log(send: Callable[[logging.LogRecord], None]) -> Iterator[None]:
-    """The log of fsgan_core also goes to clients; at least from "info" on."""
+    """Sends the log of fsgan_core to clients, too, from level "info" at least."""
     handler = _LogHandler(send)
     logger = logging.getLogger("fsgan_core")
     level = logger.level

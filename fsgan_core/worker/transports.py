@@ -1,4 +1,4 @@
-"""How clients reach a worker: over a pair of pipes (Nuke), or over a local socket (a farm's session)."""
+"""Connects clients to a worker: by a pair of pipes (Nuke), or by a local socket (a farm's session)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_WAITING_CLIENTS = 8
 
 
 class Connection:
-    """Two descriptors of one client: `source` to read requests from, `sink` to write events to."""
+    """The descriptors of one client: `source` to read requests from, `sink` to write events to."""
 
     def __init__(self, source: int, sink: int, socket_: socket.socket | None = None) -> None:
         self.source = source
@@ -36,28 +36,28 @@ class Connection:
 
 
 class Transport(Protocol):
-    """Where a worker's clients come from."""
+    """Accepts a worker's clients."""
 
     ends_with_client: bool
-    """Whether the worker ends when a client leaves, even one that is waiting for nothing."""
+    """Whether the worker ends when a client leaves, even if no request of it is unfinished."""
 
     def accept(self) -> Connection | None:
-        """Waits for the next client; None: there will be no other."""
+        """Waits for the next client; returns None if there will be no other."""
 
     def explain_loss(self) -> str:
-        """Says why no client can reach the worker any more; empty: one can."""
+        """Explains why no client can reach the worker any more; empty if one can."""
 
     def close(self) -> None:
-        """Ends what `accept` waits at. Called once, at the worker's end."""
+        """Makes `accept` return. Called once, when the worker ends."""
 
 
 class PipeTransport:
-    """One client, at two descriptors.
+    """Connects one client by two descriptors.
 
     Args:
         source: Descriptor of the requests.
         sink: Descriptor of the events.
-        parent: Process id; the worker ends when its parent is another process. 0: any parent will do.
+        parent: Process id of the parent; the worker ends when it has another parent. 0: the parent is not checked.
     """
 
     ends_with_client = True
@@ -82,13 +82,13 @@ class PipeTransport:
 
 
 class SocketTransport:
-    """Clients at a local socket: a file in a folder that only this user can open. There is no port.
+    """Connects clients by a local socket: a file in a folder that only this user can open. There is no port.
 
     Args:
-        path: The socket's file; its folder is there.
+        path: The socket's file; its folder must exist.
 
     Raises:
-        MachineError: There can be no such socket here.
+        MachineError: The socket cannot be made.
     """
 
     ends_with_client = False
@@ -104,7 +104,7 @@ class SocketTransport:
             self._inode = path.stat().st_ino
         except OSError as error:
             self._socket.close()
-            raise MachineError(f"there can be no socket in {path.parent}: {error}") from error
+            raise MachineError(f"cannot make a socket in {path.parent}: {error}") from error
 
     def accept(self) -> Connection | None:
         """Waits for the next client; None once the transport is closed."""
@@ -123,7 +123,7 @@ class SocketTransport:
         return "" if is_ours else f"{self._path} is gone"
 
     def close(self) -> None:
-        """Takes the socket's file away and wakes `accept`."""
+        """Removes the socket's file and makes `accept` return."""
         if not self.explain_loss():
             self._path.unlink(missing_ok=True)
         with suppress(OSError):
