@@ -118,9 +118,7 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
 
 
 def read_kept_mouth(completed: Plate) -> float:
-    """Read from the metadata of reenactment how much of the inner mouth is the target's own, 0..1; 0 if it is not
-    there.
-    """
+    """Read from the metadata how much of the inner mouth is the target's own, 0..1; 0 if they do not contain it."""
     try:
         share = float(str(completed.metadata.get(META_MOUTH, 0.0)))
     except ValueError:

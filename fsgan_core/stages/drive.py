@@ -1,13 +1,14 @@
-"""Drive: the plate's own actor takes on another performer's expression. This file plans the goal face of each frame and
-what it is made from.
+"""Drive: the plate's own actor takes on another performer's expression.
+
+This module plans the goal face of each frame and which frames it is made from.
 
 Everything is measured in millimetres on the head (axes of `faces.pose`), relative to each person's own face at rest, so
 neither the head's pose nor a wide mouth counts as expression. The gaps of lids and lips are treated separately:
-landmarks never show an eye or a mouth as quite shut, and what must touch must touch. `motion.liquify` makes the
+landmarks never show an eye or a mouth as quite shut, but closed lids and lips must touch. `motion.liquify` makes the
 picture: the plate's own frame, moved. Only what that frame does not show (teeth behind closed lips, an eye behind its
 lids) comes from other frames of the same actor, or from the driver if the plate never shows an open mouth.
 
-From tracks alone, clip-wide and deterministic.
+The plan covers the whole clip, uses tracks only, and is deterministic.
 """
 
 from __future__ import annotations
@@ -212,10 +213,12 @@ def compute_drive_margin(params: DriveParams) -> float:
 
 
 def _compute_change(own: Performance, acted: Performance, params: DriveParams) -> tuple[AnyArray, Matrix, Matrix]:
-    """What the actor's points move by, (n, 68, 3) mm; the openness of the lids, (n, 2), and the gaps of the inner lips,
-    (n, 3) mm, after that.
+    """Compute how the actor's points move, and how far lids and lips are open afterwards.
 
     An amount up to 1 mixes: 0 is the actor's own, 1 the driver's. Above 1 the driver's is exaggerated.
+
+    Returns:
+        Movement of the points, (n, 68, 3) mm; openness of the lids, (n, 2); gaps of the inner lips, (n, 3) mm.
     """
     across, down = _compare_proportions(own.rest_shape, acted.rest_shape)
 
@@ -345,9 +348,7 @@ def _plan_patches(
 
 
 def _compute_mouth_cost(goal_gap: AnyArray, shown_gap: AnyArray) -> AnyArray:
-    """What it costs, in units, if a frame shows no teeth where they are wanted, or teeth where lips are to touch.
-    Gaps in mm.
-    """
+    """Cost of a frame that lacks teeth where they are needed, or shows teeth where lips must touch; gaps in mm."""
     missing = goal_gap - _SHOWN_MOUTH_STRETCH * shown_gap - _NEED_START
     lacking = _MISSING_TEETH_COST * np.clip(missing / _MISSING_TEETH_RANGE, 0, 1)
     spare = _SPARE_TEETH_COST * np.clip((shown_gap - _SPARE_TEETH_START) / _SPARE_TEETH_RANGE, 0, 1)
@@ -356,9 +357,7 @@ def _compute_mouth_cost(goal_gap: AnyArray, shown_gap: AnyArray) -> AnyArray:
 
 
 def _choose_frames(own: Vector, others: Matrix) -> Matrix:
-    """(n, 1 + views) 1 for the plate's own frame (first) or another one: the cheapest path through the clip (Viterbi
-    1967).
-    """
+    """The cheapest path through the clip (Viterbi 1967): (n, 1 + views), 1 for the chosen frame, own frame first."""
     cost = np.column_stack([own, others])
     total = cost[0].copy()
     came_from = np.zeros(cost.shape, int)

@@ -95,9 +95,7 @@ def pad_plate(plate: Plate, window: Window) -> Image:
 
 
 def fill_nonfinite(rgb: Image) -> Image:
-    """Replace NaN and infinite pixels by a smooth continuation of those around them; return `rgb` itself if there are
-    none.
-    """
+    """Replace NaN and infinite pixels by a smooth continuation of the others; return `rgb` itself if there are none."""
     good = np.asarray(np.isfinite(rgb).all(-1))
     if good.all():
         return rgb
@@ -217,8 +215,9 @@ def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1
 
 
 def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: int, epsilon: float) -> Matte:
-    """Enlarge a matte so that its edges lie on those of a picture: the fast guided filter with a colour guide (He, Sun,
-    Tang 2010; He, Sun 2015).
+    """Enlarge a matte so that its edges lie on those of a picture.
+
+    This is the fast guided filter with a colour guide (He, Sun, Tang 2010; He, Sun 2015).
 
     Args:
         matte: On the small raster.

@@ -103,7 +103,7 @@ def gather_views(
         picture: Straight colour in perceptual steps.
         alpha: Where it shows the face.
         needed: Where something must be there.
-        others: Called if something is missing; gives reenactments of further views.
+        further_views: Called if something is missing; gives reenactments of further views.
         codec: Of the plate.
         params: Settings of the inpaint stage.
         dark: Where a view may be darker than skin.
@@ -244,8 +244,9 @@ def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, dark: Da
 
 
 def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte) -> Matte:
-    """0 on what is darker than skin and reaches beyond the parts that may be, or to where the view shows nothing: hair
-    that hangs at a brow, not the brow.
+    """0 on hair that hangs at a brow, but not on the brow itself.
+
+    Hair is darker than skin and reaches beyond the parts that may be dark, or to where the view shows nothing.
     """
     parts = (np.maximum(dark.eyes_lips, dark.brows) > HALF_COVERED) & (alpha > CONFIDENT_SHARE)
     outside = cv2.dilate((~parts).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
@@ -257,9 +258,7 @@ def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte) -> Matte:
 
 
 def extend_picture(picture: Image, shown: Matte, needed: Matte) -> Image:
-    """Continue a picture smoothly into what it does not show, by blurs of what it shows, each as narrow as reaches
-    there.
-    """
+    """Continue a picture smoothly into what it does not show, each time with the narrowest blur that reaches there."""
     if not (needed * (1 - shown) > 0).any():
         return picture
     result = picture.copy()

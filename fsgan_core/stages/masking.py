@@ -233,8 +233,9 @@ def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect:
 
 
 def _grow_and_feather(matte: Matte, size: float, feather: float, aspect: float) -> Matte:
-    """`matte` grown by `size` pixels, with a soft edge of `feather` pixels that ends where the matte ends, so nothing
-    outside it changes. The matte's own softness (hair, motion) stays.
+    """`matte` grown by `size` pixels, with a soft edge of `feather` pixels inside it.
+
+    Nothing outside the grown matte changes. The matte's own softness (hair, motion) stays.
     """
     height, width = matte.shape
     work: AnyArray = matte

@@ -150,8 +150,10 @@ def _cluster_colours(values: AnyArray, count: int = CLUSTER_COUNT) -> list[tuple
 
 
 def _remove_brows(unlike: Matte, raster: FaceRaster) -> Matte:
-    """`unlike` without what is low and wide above the brow landmarks: brows raised higher than their landmarks. Hair
-    that hangs in there is taller."""
+    """`unlike` without low, wide areas above the brow landmarks.
+
+    These are brows raised higher than their landmarks. Hair that hangs there is taller.
+    """
     brows = raster.landmarks[BROW_R.start : BROW_L.stop]
     rise = BROW_RISE * raster.face_width * raster.up_direction
     outward = BROW_OVERHANG * (brows[-1] - brows[0])
@@ -202,8 +204,10 @@ def _reconstruct_from_outside(unlike: Matte, outline: Matte) -> Matte:
 
 
 def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, skin: SkinModel, above: Matte) -> Matte:
-    """`occluders` continued over eyes and lips, where the colour is that of an occluder and cannot be an eye's, a
-    brow's or a mouth's own. hidden: what is unlike skin on eyes and lips."""
+    """`occluders` continued over eyes and lips; `hidden` is what is unlike skin there.
+
+    They continue where the colour is that of an occluder and cannot be that of an eye, a brow or a mouth.
+    """
     lab = raster.lab
     found = (occluders > SURE_OCCLUDER) & (raster.outline > HALF_COVERED) & (above < HALF_COVERED)
     if found.sum() < MIN_PIXELS:

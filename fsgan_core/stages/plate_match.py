@@ -170,8 +170,9 @@ def _subtract_grain(measured: Sequence[float]) -> Vector:
 
 
 def _soften_face(face: Image, sure: Mask, share: float) -> Image:
-    """`face` blurred until `share` of its finest detail is left, grain not counted. A lens or a codec softens detail of
-    every size, in a proportion that single bands do not meet.
+    """`face` blurred until `share` of its finest detail is left, grain not counted.
+
+    A lens or a codec softens detail of every size; scaling single bands would not reproduce that.
     """
     luma = face @ LUMA_WEIGHTS
     strengths = []
@@ -201,9 +202,7 @@ def _measure_noise(band: Plane, sure: Mask) -> float:
 
 
 def _make_grain(shape: tuple[int, int], deviations: Vector, seed: tuple[int, int]) -> Image:
-    """Grain (height, width, 3) with a deviation for each band, mostly the same in all channels, as in film and
-    sensors.
-    """
+    """Grain (height, width, 3) with a deviation for each band, mostly the same in all channels, as in film."""
     generator = np.random.Generator(np.random.PCG64(seed))
     noise = generator.standard_normal((*shape, 4), np.float32)
     noise = np.float32(SHARED_GRAIN) * noise[..., :1] + np.float32(CHANNEL_GRAIN) * noise[..., 1:]

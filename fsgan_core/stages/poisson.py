@@ -78,9 +78,7 @@ def _build_laplacian(support: Mask, diagonal: Vector, across: float = 1.0) -> sp
 
 
 def _solve_system(system: sp.csr_matrix, right: Matrix) -> Matrix:
-    """Solve for all channels, (n, c): directly if there are few unknowns, else by algebraic multigrid, which needs less
-    memory.
-    """
+    """Solve for all channels, (n, c): directly for few unknowns, else by algebraic multigrid to save memory."""
     if system.shape[0] <= MAX_DIRECT_UNKNOWNS:
         return _solve_directly(system, right)
     hierarchy = pyamg.ruge_stuben_solver(system, max_coarse=MAX_COARSE)

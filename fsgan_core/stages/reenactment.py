@@ -157,8 +157,9 @@ def reenact(
 
 
 def smooth_streaks(picture: Image, motion: PointMap, roll: float, sigma: float, aspect: float) -> Image:
-    """Smooth a picture along the eyes where its motion draws a strip of lid over a whole eye, which would show as
-    streaks down to the lashes.
+    """Smooth a picture along the eyes where its motion stretches a strip of lid over a whole eye.
+
+    Otherwise such a lid would show streaks down to the lashes.
 
     Args:
         picture: After the motion.
@@ -183,8 +184,9 @@ def smooth_streaks(picture: Image, motion: PointMap, roll: float, sigma: float, 
 def compute_goal_landmarks(
     face: Face, params: ReenactParams, likeness: Points3D | None, recognition: Points3D | None, aspect: float
 ) -> Points68:
-    """Compute the landmarks that the new face is to meet: the target's, moved towards the source's proportions and to
-    where the source is recognised.
+    """Compute the landmarks of the new face.
+
+    They are the target's, moved towards the source's proportions and by what makes the source recognisable.
 
     Args:
         face: The target's.
@@ -313,11 +315,12 @@ def warp_view(view: SourceView, goal: Points68, region: Window, stiffness: float
 
 
 def mark_unstretched(area: Plane, matte: Matte) -> Matte:
-    """Mark where a map does not stretch a strip of the view (the far cheek of a turned head) over a wide part of the
-    face.
+    """Mark where a map does not stretch a narrow strip of the view over a wide part of the face.
+
+    Such a strip is, for example, the far cheek of a turned head.
 
     Args:
-        area: That each pixel covers in the view, in pixels.
+        area: Area that each pixel covers in the view, in pixels.
         matte: Where the view shows skin.
 
     Returns:
@@ -343,8 +346,9 @@ def draw_features(goal: Points68, region: Window) -> Matte:
 
 
 def make_spline_stiffness(amount: float) -> Vector:
-    """Make the stiffness of each control point: lips and lids carry the expression and must be met; the forehead is a
-    guess.
+    """Make the stiffness of each control point of the warp.
+
+    Lips and lids carry the expression, so the warp must meet them; the forehead's points are only estimated.
     """
     stiffness = np.full(warp_points.CONTROL_POINT_COUNT, amount)
     stiffness[EYES] *= OPENING_STIFFNESS

@@ -227,8 +227,7 @@ def _stack_angles(faces: Sequence[Face]) -> Matrix:
 def _compute_light_shares(
     target_poses: Matrix, poses: Matrix, likeness: Matrix, is_mirrored: Mask, leading: IndexArray, radius: float
 ) -> tuple[Matrix, Mask]:
-    """Shares (frames, views) in the low frequencies by the appearance map, and (frames,) whether a pose lies outside
-    it.
+    """Compute the shares of views in the low frequencies by the appearance map.
 
     If the leading view is mirrored, the light comes from mirrored views too, since it falls from the other side.
 
@@ -239,6 +238,9 @@ def _compute_light_shares(
         is_mirrored: (views,)
         leading: (frames,) number of the leading view.
         radius: Smallest distance of two views in the map, degrees.
+
+    Returns:
+        Shares, (frames, views), and whether a pose lies outside the map, (frames,).
     """
     light = np.zeros(likeness.shape)
     clamped = np.zeros(len(target_poses), bool)
@@ -431,6 +433,7 @@ def _find_named_clips(text: str | None, names: Sequence[str]) -> set[int]:
 
 def _make_feature_vector(face: Face, performer: Performer) -> Vector:
     """A face as one vector in units of cost: expression, shape as the head is turned, openings of mouth and eyes.
+
     The less a view is warped, the more it still looks like its person.
     """
     landmarks = face.landmarks * (performer.pixel_aspect, 1.0)
@@ -461,8 +464,10 @@ def _make_expression_vector(face: Face, performer: Performer) -> Vector:
 
 
 def _compute_own_cost(face: Face, performer: Performer) -> float:
-    """What a view costs by itself: landmarks that do not fit a head (the detector was wrong), and a strong
-    expression (a grimace cannot be warped into another one; a face at rest can).
+    """The cost of a view that does not depend on the target's frame.
+
+    Landmarks that do not fit a head (the detector was wrong) and a strong expression cost: a grimace cannot be warped
+    into another one, a face at rest can.
     """
     pose = fit_head_pose(face.landmarks, performer.pixel_aspect)
     strength = float(np.linalg.norm(_make_expression_vector(face, performer)))
@@ -481,8 +486,9 @@ def _measure_distances(a: Matrix, b: Matrix) -> Matrix:
 
 
 def _find_cheapest_path(cost: Matrix, switch: float, is_mirrored: Mask) -> IndexArray:
-    """For each row of cost (frames, views) the view, so that costs and changes of view together are least (Viterbi
-    1967). A change between mirrored and other views costs MIRROR_SWITCH_FACTOR times `switch`.
+    """The view of each row of cost (frames, views), so that costs and changes of view are least (Viterbi 1967).
+
+    A change between mirrored and other views costs MIRROR_SWITCH_FACTOR times `switch`.
     """
     total = cost[0].copy()
     came_from = np.zeros(cost.shape, int)
@@ -505,8 +511,9 @@ def _find_cheapest_path(cost: Matrix, switch: float, is_mirrored: Mask) -> Index
 
 
 def _choose_mouth_shares(params: ReenactParams, source: Vector, target: Vector) -> Vector:
-    """For each frame 1 for the source's inner mouth, 0 for the target's; source, target: how far their mouths are
-    open.
+    """For each frame, 1 for the source's inner mouth, 0 for the target's.
+
+    `source` and `target` are how far their mouths are open.
     """
     if params.inner_mouth != "auto":
         return np.full(len(target), 1.0 if params.inner_mouth == "source" else 0.0)
@@ -517,8 +524,9 @@ def _choose_mouth_shares(params: ReenactParams, source: Vector, target: Vector) 
 def _choose_further_views(
     poses: Matrix, is_mirrored: Mask, chosen: set[int], pool: Sequence[_Candidate]
 ) -> tuple[ViewRef, ...]:
-    """The views that turn furthest to either side, and up: they show what a single pose hides. No mirrored ones: light
-    from the other side would show as a patch.
+    """The views that turn furthest to either side, and up: they show what a single pose hides.
+
+    No mirrored views: their light comes from the other side and would show as a patch.
     """
     own = np.flatnonzero(~is_mirrored)
     extremes = [

@@ -130,8 +130,10 @@ def measure_face_width(landmarks: Points68, pixel_aspect: float = 1.0) -> float:
 
 
 def _make_likeness_shares() -> Vector:
-    """How much of a person's proportions each landmark may carry over, 0..1. Brows and nose make a likeness. Lids and
-    lips make hardly any but carry the expression. The jaw is the target's, whose head wears the face.
+    """How much of a person's proportions each landmark may carry over, 0..1.
+
+    Brows and nose make a likeness. Lids and lips hardly do, but carry the expression. The jaw stays the target's,
+    because the face sits on the target's head.
     """
     shares = np.zeros(LANDMARK_COUNT)
     shares[BROWS] = shares[NOSE] = 1.0
@@ -241,9 +243,7 @@ def displace_landmarks(landmarks: Points68, change: Points3D, pixel_aspect: floa
 
 
 def compute_landmark_jacobian(landmarks: Points68, pixel_aspect: float = 1.0) -> Matrix:
-    """Compute how many square pixels each landmark moves in the picture for each mm on the head as it is posed: (68, 2,
-    3).
-    """
+    """Compute how far each landmark moves in the picture for 1 mm on the posed head: (68, 2, 3), square pixels."""
     pose = fit_head_pose(landmarks, pixel_aspect)
     depth = 1 + (FACE_MODEL @ pose.rotation.T)[:, 2] / pose.distance
     return np.asarray(pose.scale * pose.rotation[None, :2, :] / depth[:, None, None])

@@ -1,10 +1,9 @@
-"""Face motion: how a face moves in its own picture, as a map that is the identity wherever nothing moves and that tears
-where skin does.
+"""Face motion: how a face moves in its own picture, as a map that is discontinuous at the lids and lips.
 
-The motion eases out around the face. Below the chin the neck is squeezed or stretched, so a chin that rises uncovers
-nothing that would have to be invented. Lips and lids are different: what lies on either side of a closed mouth must not
-be mixed. So the skin above and below each opening has a map of its own, and what lies behind closing lids and lips
-stays where it is.
+Where nothing moves, the map is the identity. The motion eases out around the face. Below the chin the neck is squeezed
+or stretched, so a chin that rises uncovers nothing that would have to be invented. Lips and lids are different: the two
+sides of a closed mouth must not be mixed. So the skin above and below each opening has its own map, and whatever is
+behind closing lids and lips stays where it is.
 """
 
 from __future__ import annotations
@@ -185,8 +184,9 @@ def compute_face_motion(
 def _compute_lid_shifts(
     own: Points68, goal: Points68, square: Vector, region: Window, display: Image | None
 ) -> Points68:
-    """(68, 2): how far the lids' edges are from their landmarks where an eye closes. A remnant of iris or white
-    beside a shut lid shows at once, and landmarks are often inside the eye.
+    """(68, 2): how far the edges of closing lids are from their landmarks, in pixels.
+
+    Landmarks are often inside the eye, and any iris or white left beside a shut lid is easily seen.
     """
     shift = np.zeros_like(own)
     luma: Plane | None = None
@@ -208,9 +208,7 @@ def _compute_lid_shifts(
 
 
 def _find_dark_edge(luma: Plane, line: Points, gap: Vector, region: Window) -> float:
-    """Where skin turns dark on the way down across a lid's edge `line` (4, 2), in shares of `gap`; prefers places
-    near 0.
-    """
+    """Where skin turns dark on the way down across a lid's edge `line` (4, 2), in shares of `gap`; near 0 preferred."""
     along = np.linspace(*EDGE_COLUMNS) * 3
     points = np.column_stack([np.interp(along, np.arange(4), line[:, k]) for k in (0, 1)]) - (region.x, region.y)
     steps = np.linspace(*EDGE_ROWS)
@@ -223,8 +221,9 @@ def _find_dark_edge(luma: Plane, line: Points, gap: Vector, region: Window) -> f
 
 
 def _place_cheekbones(landmarks: Points68, scale: float, square: Vector) -> Points:
-    """(6, 2): three points under each eye that move with the eye's corners whatever its lids do. Without them a closing
-    lid would pull the cheek.
+    """(6, 2): three points under each eye that move with the eye's corners, whatever its lids do.
+
+    Without them a closing lid would pull the cheek.
     """
     points = []
     for outer, inner in ((36, 39), (45, 42)):
@@ -236,8 +235,9 @@ def _place_cheekbones(landmarks: Points68, scale: float, square: Vector) -> Poin
 
 
 def _place_corner_points(own: Points68, goal: Points68) -> tuple[Points, Points]:
-    """(4, 2) each: points just above and below the corners of eyes that close; landmarks of outer corners are more
-    often inside the eye than those of inner ones.
+    """(4, 2) each: points just above and below the corners of eyes that close.
+
+    The landmarks of outer corners are more often inside the eye than those of inner corners.
     """
     upper, lower = own[EYE_CORNERS].copy(), own[EYE_CORNERS].copy()
     for eye, lids in enumerate((((37, 38), (41, 40)), ((43, 44), (47, 46)))):

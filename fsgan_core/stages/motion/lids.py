@@ -65,8 +65,9 @@ def measure_openness(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Vec
 
 
 def open_eyes(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Face:
-    """Open a face's eyes to at least `OPEN_ENOUGH`, so that the choice of views ignores blinks. Arguments as for
-    `measure_openness`.
+    """Open a face's eyes to at least `OPEN_ENOUGH`, so that the choice of views ignores blinks.
+
+    The arguments are those of `measure_openness`.
     """
     gaps = np.maximum(OPEN_ENOUGH - measure_openness(face, pixel_aspect, bias), 0) * bias.open_lids
     return face.with_landmarks(_open_lids(face.landmarks, gaps, pixel_aspect)) if gaps.any() else face

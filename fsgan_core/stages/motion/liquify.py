@@ -1,8 +1,8 @@
-"""The picture of a drive: the plate's own frame, moved as the expression needs it, with patches from other frames where
-that frame does not show enough.
+"""The picture of a drive: the plate's own frame, moved to the new expression.
 
-What is in front of the face (a hand, a microphone, glasses with mask.keep_glasses) is removed before the face moves, so
-that it is not dragged along, and stays where it is in the result.
+Patches from other frames supply what that frame does not show. Whatever is in front of the face (a hand, a microphone,
+glasses with mask.keep_glasses) is removed before the face moves, so that it is not dragged along. It stays where it is
+in the result.
 """
 
 from __future__ import annotations

@@ -245,8 +245,9 @@ _CURVE_FIELDS = ("offsets", "lid_openness", "lid_gaps", "lip_gaps", "chin_drop",
 
 
 def fit_rigid_pose(face: Face, performer: Performer) -> HeadPose:
-    """Fit the head's pose without what the face does: brows, lids, mouth and jaw are put at rest, otherwise raised
-    brows would count as a tilted head.
+    """Fit the head's pose with brows, lids, mouth and jaw at rest.
+
+    Otherwise raised brows would count as a tilted head.
     """
     points = face.landmarks.copy()
     for _ in range(_POSE_ROUNDS):
@@ -259,8 +260,9 @@ def fit_rigid_pose(face: Face, performer: Performer) -> HeadPose:
 
 
 def _lift_to_head(face: Face, pose: HeadPose, performer: Performer) -> Points3D:
-    """(68, 3) mm: the likeliest movement on the head that takes the person's own face to these landmarks. Depth,
-    which a picture hardly shows, moves as little as possible.
+    """(68, 3) mm: the likeliest movement on the head that takes the person's own face to these landmarks.
+
+    A picture hardly shows depth, so depth moves as little as possible.
     """
     depth = 1 + (FACE_MODEL @ pose.rotation.T)[:, 2:] / pose.distance
     points = face.landmarks * (performer.pixel_aspect, 1.0)

@@ -100,8 +100,9 @@ def compute_face_crop(face: Face, scale: float, size: int, pixel_aspect: float =
 
 
 def compute_view_margin(scale: float) -> float:
-    """Compute the margin that a view must show around a source's face (`prepare_view`), as a share of its box, so
-    that a crop of that scale, turned by any angle, lies within it.
+    """Compute the margin that a view must show around a source's face (`prepare_view`), as a share of its box.
+
+    A crop of that scale, turned by any angle, then lies within the view.
     """
     return float(DETECTOR_SIDE * scale * np.sqrt(0.5) + abs(DETECTOR_SHIFT_UP) - 0.5)
 
@@ -203,7 +204,8 @@ KERNEL_REACH = LANCZOS_LOBES  # of the widest kernel
 
 def _build_resampling_matrix(positions: Vector, length: int, step: float, kernel: str, extend: bool) -> csr_matrix:
     """(positions, length): the weight of each of `length` samples in results at `positions`, `step` samples apart.
-    extend: the border is continued; otherwise 0 lies beyond it.
+
+    With `extend` the border is continued; otherwise samples beyond it are 0.
     """
     function, reach = _KERNELS[kernel]
     wide = max(1.0, step)

@@ -56,9 +56,7 @@ def get_network(networks: Mapping[str, Network], role: str) -> Network:
 
 
 def get_working_size(network: Network, resolution: int) -> int:
-    """Return the pixels along a side of the network's picture: `resolution`, or the size it was trained at if that
-    is 0.
-    """
+    """Return the side of the network's picture in pixels: `resolution`, or the size it was trained at if that is 0."""
     return resolution or network.info.resolution
 
 
@@ -171,8 +169,9 @@ def compute_hard_matte(matte: Matte, window: Window, crop: Crop) -> Matte:
 
 
 def limit_highlights(answer: Image, shown: Image) -> Image:
-    """Limit a network's picture to white, or to the brightest value that it was shown. Near 1 the codec's curve is so
-    steep that the last step would become a lamp.
+    """Limit a network's picture to white, or to the brightest value of its input.
+
+    Near 1 the codec's curve is so steep that the last step would become as bright as a lamp.
     """
     return np.minimum(answer, max(WHITE_DISPLAY, float(shown.max(initial=0))))
 

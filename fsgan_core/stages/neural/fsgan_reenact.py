@@ -312,8 +312,9 @@ def _compute_alpha(
     networks: Networks,
     skin: Matte | None,
 ) -> Matte:
-    """Where the drawn picture `answer` (size, size, 3) shows a face. skin: what the warped views show of it, if the
-    picture was drawn from them.
+    """Where the drawn picture `answer` (size, size, 3) shows a face.
+
+    `skin` is where the warped views show skin, if the picture was drawn from them.
     """
     if "mask" in networks:
         judge = networks["mask"]
@@ -342,8 +343,9 @@ def _compute_alpha(
 def _compute_detail_share(
     warped: Sequence[tuple[WarpedView, float]], goal: Points68, window: Window, crop: Crop, width: float
 ) -> Matte:
-    """Where the source's own detail may be added: on skin that its views show, not on eyes and mouth, which the network
-    shapes.
+    """Where the source's own detail may be added: on skin that its views show.
+
+    Not on eyes and mouth, because the network shapes them.
     """
     shown = np.clip(np.asarray(sum(np.float32(share) * one.matte for one, share in warped)), 0, 1)
     reach = max(1, round(DETAIL_INSET * crop.pixel_height))
