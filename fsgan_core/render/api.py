@@ -43,7 +43,7 @@ def swap(
         frames: Frames to render, such as "1001-1060"; empty is all frames of the target.
         settings: Stage parameters by name, such as {"blend.engine": "multiband"}, or Stages.
         holdout: A matte; the plate stays as it is where the matte is 1.
-        device: "auto" (the best that is there), "cpu", "cuda", "cuda:1" or "mps".
+        device: "auto" (the best available), "cpu", "cuda", "cuda:1" or "mps".
         force: Also renders frames whose file is already right.
         on_event: Called with each step. Several threads may call it, one at a time.
         is_cancelled: Asked often, from several threads. Once it returns True, the render ends.

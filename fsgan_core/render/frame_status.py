@@ -96,7 +96,7 @@ def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str
 
 
 def _read_key_metadata(path: Path) -> Mapping[str, Any] | None:
-    """The key and parts in a file's metadata; None if there is no file. Read once for each state of the file."""
+    """The key and parts in a file's metadata; None if the file does not exist. Read once for each state of the file."""
     try:
         state = path.stat()
     except OSError:

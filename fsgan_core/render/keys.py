@@ -196,13 +196,13 @@ def list_dependencies(context: RenderContext, stage: str, frame: int) -> Depende
     if not context.has_face(frame):
         own = list_final_dependencies(context, frame) if stage == FINAL else _list_base(context, frame)
         return {name: {stage: value} for name, value in {**own, "track": NO_FACE}.items()}
-    for made in _list_made_stages(stage, context.upstream):
-        for name, value in STAGE_DEPENDENCIES[made](context, frame).items():
-            listed.setdefault(name, {})[made] = value
-        for read in _list_inputs(made):
-            if read in context.upstream:
-                fingerprint = context.upstream[read].sequence.compute_fingerprint(frame)
-                listed.setdefault(f"files.{read}", {})[made] = fingerprint
+    for made_stage in _list_made_stages(stage, context.upstream):
+        for name, value in STAGE_DEPENDENCIES[made_stage](context, frame).items():
+            listed.setdefault(name, {})[made_stage] = value
+        for read_stage in _list_inputs(made_stage):
+            if read_stage in context.upstream:
+                fingerprint = context.upstream[read_stage].sequence.compute_fingerprint(frame)
+                listed.setdefault(f"files.{read_stage}", {})[made_stage] = fingerprint
     return listed
 
 

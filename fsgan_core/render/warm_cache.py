@@ -1,6 +1,6 @@
 """What a process keeps in memory between renders: plans of views, prepared source pictures, plates.
 
-Clips are opened anew for every render. What is kept is used again only if every file of every clip still has its size,
+Clips are opened again for every render. What is kept is used again only if every file of every clip still has its size,
 time and inode, and if everything else that it depends on is the same. So after a change of one parameter an artist
 waits only for what depends on it, and a plate that was replaced on disk is read again.
 """
