@@ -46,10 +46,10 @@ def swap(
         device: "auto" (the best available), "cpu", "cuda", "cuda:1" or "mps".
         force: Also renders frames whose file is already right.
         on_event: Called with each step. Several threads may call it, one at a time.
-        is_cancelled: Asked often, from several threads. Once it returns True, the render ends.
+        is_cancelled: Called often, from several threads. Once it returns True, the render ends.
 
     Returns:
-        What became of each frame. Failed frames are in `failures`.
+        The outcome of each frame. Failed frames are in `failures`.
 
     Raises:
         InputError: An input, a parameter or the output is wrong; subclasses say which.

@@ -42,7 +42,7 @@ class FrameState:
 
 
 def compute_frame_states(job: RenderJob, is_cancelled: CancelCheck = never_cancelled) -> tuple[FrameState, ...]:
-    """Computes the state of each frame of a job. Raises FsganError for what concerns them all."""
+    """Computes the state of each frame of a job. Raises FsganError if something is wrong with all of them."""
     with limit_algebra_threads(), use_cache_only():
         return tuple(_iterate_states(job, is_cancelled))
 
@@ -75,13 +75,13 @@ def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[Frame
 def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str, Any]:
     """Summarises states as plain data for the protocol; frames as ranges."""
     changed: dict[tuple[str, ...], list[int]] = {}
-    for one in states:
-        if one.changed:
-            changed.setdefault(one.changed, []).append(one.frame)
+    for status in states:
+        if status.changed:
+            changed.setdefault(status.changed, []).append(status.frame)
     ranges = {
-        state: format_frames([one.frame for one in states if one.state == state], limit=0)
+        state: format_frames([status.frame for status in states if status.state == state], limit=0)
         for state in (FRAME_DONE, FRAME_STALE, FRAME_MISSING)
-        if any(one.state == state for one in states)
+        if any(status.state == state for status in states)
     }
     return {
         **{state: ranges.get(state, "") for state in (FRAME_DONE, FRAME_STALE, FRAME_MISSING)},
@@ -90,7 +90,7 @@ def summarise_states(job: RenderJob, states: tuple[FrameState, ...]) -> dict[str
             {"frames": format_frames(frames, limit=0), "parts": list(parts), "text": describe_parts(parts)}
             for parts, frames in changed.items()
         ],
-        "analysed": not any("analysis" in one.changed for one in states),
+        "analysed": not any("analysis" in status.changed for status in states),
         "output": job.plan.output,
     }
 

@@ -45,7 +45,7 @@ class TargetFrame:
 
     Attributes:
         original: As in the file.
-        plate: The same with R, G, B in the working space; the same object if the file is in that space.
+        plate: The same with R, G, B in the working space; it is `original` itself if the file is in that space.
     """
 
     original: Plate
@@ -63,7 +63,7 @@ class BlendResult:
 
     Attributes:
         plate: The whole target with the new face, in the working space.
-        matte: What the face was mixed by, on `region`.
+        matte: Share of the new face in each pixel, on `region`.
         region: The window in which the stages worked.
     """
 
@@ -73,7 +73,7 @@ class BlendResult:
 
 
 class FrameRenderer:
-    """Renders the pictures of one job's stages. They may be asked for in any order, from several threads.
+    """Renders the pictures of one job's stages. They may be rendered in any order, from several threads.
 
     Args:
         context: The job.
@@ -180,12 +180,12 @@ class FrameRenderer:
     def _get_view(self, scene: Scene, ref: ViewRef) -> SourceView:
         """Gets a source's picture, ready to be warped."""
         # Renderers that share views may need them with different margins.
-        wide = [
+        network_margins = [
             compute_view_margin(found.info.crop)
             for role, found in self.context.engines.reenact.installed_weights.items()
             if role == "reenact"
         ]
-        margin = max([VIEW_MARGIN, *wide])
+        margin = max([VIEW_MARGIN, *network_margins])
         if ref.mirrored:
             return mirror_view(self._get_view(scene, replace(ref, mirrored=False)))
         return self._views.get((scene.number, ref, margin), lambda: self._read_view(scene, ref, margin))
@@ -195,7 +195,7 @@ class FrameRenderer:
             source = scene.view_clips[ref.clip]
             plate = source.clip_input.sequence.read(ref.frame)
             check_rgb(plate, str(source.clip_input.sequence.get_frame_path(ref.frame)))
-            # The shot's mask parameters are about the target: the skin of a view is found with the default ones.
+            # The shot's mask parameters are meant for the target; the skin of a view is found with default parameters.
             return prepare_view(plate, source.performer.faces[ref.frame], source.codec, MaskParams(), margin)
 
     def render_mattes(self, frame: int) -> Plate:
@@ -240,7 +240,7 @@ class FrameRenderer:
         return self._measured_mattes.get(frame, run_measurement)
 
     def render_completed(self, frame: int, reenacted: Plate | None = None, mattes: Plate | None = None) -> Plate:
-        """Renders, or reads, the completed face on the region; pictures that are at hand may be given."""
+        """Renders, or reads, the completed face on the region; takes pictures that are already rendered."""
         if "inpaint" in self.context.upstream:
             return self._read_upstream("inpaint", frame)
         first = self.render_reenacted(frame) if reenacted is None else reenacted
@@ -262,7 +262,7 @@ class FrameRenderer:
             yield self._reenact_plan(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
 
     def render_blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> BlendResult:
-        """Renders the whole plate with the new face; pictures that are at hand may be given."""
+        """Renders the whole plate with the new face; takes pictures that are already rendered."""
         completed = self.render_completed(frame) if completed is None else completed
         mattes = self.render_mattes(frame) if mattes is None else mattes
         face_frame = self.get_face_frame(frame)
@@ -270,14 +270,16 @@ class FrameRenderer:
             result = self.context.engines.blend.load().blend(
                 face_frame, completed=completed, mattes=mattes, params=self.context.get_params("blend")
             )
-        # A target that already holds a synthesised face, from an earlier pass, keeps saying so.
-        old = face_frame.plate.metadata
-        before = ({META_SOURCE: old.get(META_SOURCE, "")}, completed.metadata, mattes.metadata)
+        # The metadata of an earlier pass, which replaced another face of the target, are kept.
+        target_metadata = face_frame.plate.metadata
+        before = ({META_SOURCE: target_metadata.get(META_SOURCE, "")}, completed.metadata, mattes.metadata)
         provenance = collect_provenance(self.context, "blend", frame, before)
-        return BlendResult(replace(result.plate, metadata={**old, **provenance}), result.matte, completed.data_window)
+        return BlendResult(
+            replace(result.plate, metadata={**target_metadata, **provenance}), result.matte, completed.data_window
+        )
 
     def _add_provenance(self, plate: Plate, stage: str, frame: int, *made_from: Plate) -> Plate:
-        provenance = collect_provenance(self.context, stage, frame, [one.metadata for one in made_from])
+        provenance = collect_provenance(self.context, stage, frame, [picture.metadata for picture in made_from])
         return replace(plate, metadata={**plate.metadata, **provenance})
 
     def _read_holdout(self, frame: int) -> Matte | None:

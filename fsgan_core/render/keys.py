@@ -64,10 +64,10 @@ KEYED_CODE = (
     "render/final.py",
 )
 
-# Parameters that name files. What is in the files counts, not where they are.
+# Parameters that name files. The contents of the files are part of the key, their paths are not.
 FILE_PARAMS = ("network", "recognition_file")
 
-# What a name that is no parameter means, for an artist.
+# For an artist: the meaning of names that are not parameters.
 LABELS: Mapping[str, str] = {
     "program": "another version of fsgan",
     "colour": "colour space or OCIO config",
@@ -114,14 +114,17 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
 def list_mask_dependencies(context: RenderContext, frame: int) -> Dependencies:
     """Lists what the mask of a frame depends on."""
     scene, sequence = context.get_scene(frame), context.inputs.target.sequence
-    near = context.list_neighbours(frame)
+    neighbours = context.list_neighbours(frame)
     common = _list_common(context, frame)
     listed = {
         **common,
         **_list_engine_and_params(context, "mask"),
         **_list_holdout(context, frame),
-        "target": [sequence.compute_fingerprint(one) for one in near],
-        "track": [common["track"], [(one - frame, compute_face_digest(scene.faces[one])) for one in near]],
+        "target": [sequence.compute_fingerprint(neighbour) for neighbour in neighbours],
+        "track": [
+            common["track"],
+            [(neighbour - frame, compute_face_digest(scene.faces[neighbour])) for neighbour in neighbours],
+        ],
     }
     if context.is_driven(frame):
         driven = _list_driver(context, frame)
@@ -315,11 +318,11 @@ def _round_weights(*weights: float) -> list[float]:
 
 def _list_proportions(context: RenderContext, scene: Scene) -> Dependencies:
     proportions = select_proportions(scene, context.inputs.stages.reenact)
-    return {} if all(one is None for one in proportions) else {"likeness": list(proportions)}
+    return {} if all(moves is None for moves in proportions) else {"likeness": list(proportions)}
 
 
 def _list_driver(context: RenderContext, frame: int) -> Dependencies:
-    """What a driver makes of a face; "track" is the face that the motion starts from."""
+    """What a driven face depends on; "track" is the face that the motion starts from."""
     scene = context.get_scene(frame)
     driven = scene.driven_frames[frame]
     return {
@@ -338,7 +341,7 @@ def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
     return {
         **common,
         **driven,
-        **_list_engine_and_params(context, "mask"),  # what stands in front of the face does not move along
+        **_list_engine_and_params(context, "mask"),  # whatever is in front of the face does not move with it
         **_list_holdout(context, frame),
         **_list_views(scene, [patch.view for patch in scene.driven_frames[frame].patches]),
         "track": [common["track"], driven["track"]],
@@ -347,7 +350,7 @@ def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
 
 
 def compute_face_digest(face: Face) -> str:
-    """Digests what stages see of a face."""
+    """Digests the data of a face that stages use."""
     landmarks = np.asarray(face.landmarks, np.float64)
     return compute_digest(list(face.box), landmarks, face.wflw, list(face.euler), face.confidence, face.origin)
 
@@ -365,7 +368,7 @@ def format_parts(parts: Mapping[str, str]) -> str:
 
 
 def find_changed_parts(text: str, parts: Mapping[str, str]) -> tuple[str, ...]:
-    """Finds the names in which a file and what it should be differ.
+    """Finds the dependencies that have changed since a file was written.
 
     Args:
         text: The file's metadata, as `format_parts` writes it.

@@ -1,8 +1,8 @@
 """A render from files to files: the whole job in memory, or one stage alone with files between stages.
 
-Frames are independent of each other: what spans a clip (analysis, the plan of views) is made first, from the whole
-clip, whatever frames are rendered. A frame whose file has the right key is kept. A frame that fails is listed and the
-others go on; if the machine fails (disk full, no memory), the render ends.
+Frames are independent of each other. Whatever spans a clip (analysis, the plan of views) comes first and uses the whole
+clip, no matter which frames are rendered. A frame whose file has the right key is kept. A frame that fails is listed,
+and the others are rendered; if the machine fails (disk full, no memory), the render ends.
 """
 
 from __future__ import annotations
@@ -73,15 +73,15 @@ def render_shot(
         frames: Which frames to write; empty: those of the shot. It never changes what a frame looks like.
         device: What networks run on: "cpu", "cuda:0", ...
         force: Render frames whose file is already right.
-        on_event: Hears of progress.
-        is_cancelled: Asked often, from several threads; once it is true, no further step of a frame begins.
+        on_event: Called with each step. Several threads may call it, one at a time.
+        is_cancelled: Called often, from several threads. Once it returns True, no further step of a frame begins.
 
     Returns:
-        What became of each frame; failures of single frames are in it.
+        The outcome of each frame, failures of single frames included.
 
     Raises:
         CancelledError: The render was cancelled.
-        FsganError: Something that concerns the whole shot.
+        FsganError: Something is wrong with the whole shot.
     """
     plan = plan_shot_job(shot, frames=frames, device=device)
     return RenderJob(plan, force=force, on_event=on_event, is_cancelled=is_cancelled).run()
@@ -128,10 +128,10 @@ class RenderJob:
     """Runs a plan.
 
     Args:
-        plan: What is rendered, from what, to where.
+        plan: What to render, from which inputs, to which files.
         force: Render frames whose file is already right.
-        on_event: Hears of progress.
-        is_cancelled: Asked often, from several threads.
+        on_event: Called with each step. Several threads may call it, one at a time.
+        is_cancelled: Called often, from several threads.
         warm: What earlier renders of this process left in memory.
     """
 
@@ -173,7 +173,7 @@ class RenderJob:
 
         Raises:
             CancelledError: The render was cancelled.
-            FsganError: Something that concerns all frames.
+            FsganError: Something is wrong with all frames.
         """
         plan = self.plan
         check_output(plan.output, [clip.sequence for clip in plan.read_clips], plan.frames)
@@ -363,6 +363,6 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
-    "mirrored-view": "no source view looks that way; one that looks the other way stands in, left for right",
+    "mirrored-view": "no source view looks that way; one that looks the other way is used mirrored",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }
