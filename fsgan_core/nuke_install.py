@@ -1,6 +1,6 @@
 """Adds the nodes to Nuke, and takes them out again: a few lines in a user's init.py, and the plugin's preferences.
 
-`fsgan nuke install` and `python3 install.py --nuke` both call `install_plugin`. A checkout is used where it lies. A
+`fsgan nuke install` and `python3 install.py --nuke` both call `install_plugin`. A checkout is used in place. A
 wheel carries the plugin and the gizmos inside the package; they are first copied into a folder of their own, together
 with `fsgan_core.contract`, so that Nuke's interpreter never sees the packages of the environment that fsgan runs in.
 
@@ -289,7 +289,7 @@ def _load_settings_module(plugin: Path) -> ModuleType:
 
 
 def _find_data_folder() -> Path:
-    """Where the copy of the plugin lies: the user's data folder of this system."""
+    """Returns the folder for the copy of the plugin: in the user's data folder of this system."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "fsgan"
     if sys.platform == "darwin":

@@ -202,7 +202,7 @@ def render_chunk(
         if expect and here != expect:
             raise MachineError(
                 f"this machine would not render the same: it has {here}; the job was made with {expect}."
-                " Install the same version and weights, or make the job anew"
+                " Install the same version and weights, or make the job again"
             )
         return job
 

@@ -1,4 +1,4 @@
-"""A page on one render: what was done, by which engines, in which colour, how long each stage took, what to look at."""
+"""Makes the page of a report: engines, colour space and times of a render, and the frames that need a look."""
 
 from __future__ import annotations
 

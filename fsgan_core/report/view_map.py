@@ -251,7 +251,7 @@ def _plan_frames(
 
 
 def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
-    """How many frames each view leads, as it is or mirrored, and how many frames' worth of light it gives."""
+    """Sums, by view (mirrored or not), how many frames it leads and how many frames' worth of light it gives."""
     found: dict[ViewRef, tuple[int, float]] = {}
     for frame in plan.values():
         for place, part in enumerate(frame.views):
@@ -361,7 +361,7 @@ def _make_pictures(
 
 
 def _compute_picture_path(clip: SourceClip, face: Face) -> Path:
-    """Where the face's PNG lies in the cache, by what it is made from. Raises PlateError."""
+    """Computes the path of the face's PNG in the cache from everything that decides its pixels. Raises PlateError."""
     x, y, width, height = (round(float(value), 2) for value in face.box)
     key = compute_digest(
         "view",

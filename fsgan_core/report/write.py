@@ -1,4 +1,4 @@
-"""Writes the files of `--report`: contact sheet, preview movie, a page on what was done, and the result as JSON."""
+"""Writes the files of `--report`: contact sheet, preview movie, page, and the result as JSON."""
 
 from __future__ import annotations
 
@@ -98,4 +98,4 @@ def read_frame_seconds(path: Path) -> dict[int, float]:
             "wrote, or the result.json in it"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no result of a render; give the result.json that --report wrote") from error
+        raise InputError(f"{path} is not the result of a render; give the result.json that --report wrote") from error
