@@ -19,7 +19,7 @@ from fsgan_core.worker.handlers import make_frame_path
 from fsgan_core.worker.outbox import Outbox
 from fsgan_core.worker.transports import Connection
 
-__all__ = ["PendingRequest", "WorkerClient"]
+__all__ = ["QueuedRequest", "WorkerClient"]
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MAX_LOG_LENGTH = 4000  # characters of a log event
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-class PendingRequest:
+class QueuedRequest:
     """A request that waits or runs.
 
     Attributes:
@@ -88,7 +88,7 @@ class WorkerClient:
         self._outbox = Outbox(connection.sink)
         self.is_greeted = False
         self.log_level = logging.INFO
-        self.requests: dict[int, PendingRequest] = {}
+        self.requests: dict[int, QueuedRequest] = {}
 
     def start(self) -> None:
         """Begins to write events."""
@@ -135,7 +135,7 @@ class WorkerClient:
             )
         )
 
-    def send_heartbeat(self, running: PendingRequest | None, memory: int) -> None:
+    def send_heartbeat(self, running: QueuedRequest | None, memory: int) -> None:
         """Sends a heartbeat. running: the request that the worker runs, for any client. memory: bytes."""
         if running is not None and running.client is not self:
             running = None

@@ -23,7 +23,7 @@ from fsgan_core.contract.errors import CancelledError, FsganError, MachineError,
 from fsgan_core.contract.protocol import NO_REQUEST
 from fsgan_core.contract.version import __version__
 from fsgan_core.runtime.process_memory import measure_resident_bytes
-from fsgan_core.worker.client import PendingRequest, WorkerClient
+from fsgan_core.worker.client import QueuedRequest, WorkerClient
 from fsgan_core.worker.handlers import RequestHandler
 from fsgan_core.worker.transports import Transport
 
@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS = 1.0
 RELEASE_SECONDS = 600.0  # without a render, after which the memory of pixels is released
 GRACE_SECONDS = 20.0  # for a cancelled request to stop after its client has gone
 
-_RequestQueue = queue.SimpleQueue["PendingRequest | None"]
+_RequestQueue = queue.SimpleQueue["QueuedRequest | None"]
 
 
 class Worker:
@@ -74,7 +74,7 @@ class Worker:
         self._question_queue: _RequestQueue = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._clients: list[WorkerClient] = []
-        self._running_request: PendingRequest | None = None  # of the main queue
+        self._running_request: QueuedRequest | None = None  # of the main queue
         self._ended = threading.Event()
         self._last_active = time.monotonic()
         self._main_thread = threading.main_thread()
@@ -182,7 +182,7 @@ class Worker:
         )
 
     def _enqueue(self, client: WorkerClient, request: protocol.ProtocolRequest) -> None:
-        pending = PendingRequest(client, request)
+        pending = QueuedRequest(client, request)
         with self._lock:
             if request.id == NO_REQUEST or request.id in client.requests:
                 raise _attach_request(request, f"{request.name}: the number {request.id} is taken or none")
@@ -212,7 +212,7 @@ class Worker:
                 if requests is self._main_queue:
                     self._running_request = None
 
-    def _execute(self, pending: PendingRequest) -> None:
+    def _execute(self, pending: QueuedRequest) -> None:
         """Runs one request to its end. Errors are sent to the client and never end the worker."""
         request, client = pending.request, pending.client
         pending.start_time = time.monotonic()
@@ -231,7 +231,7 @@ class Worker:
             log.exception("request %d, %s", request.id, request.name)
             self._finish(pending, error)
 
-    def _finish(self, pending: PendingRequest, outcome: Mapping[str, object] | Exception) -> None:
+    def _finish(self, pending: QueuedRequest, outcome: Mapping[str, object] | Exception) -> None:
         """Sends the last event of a request. The request is removed first: the client may leave right after it."""
         with self._lock:
             pending.client.requests.pop(pending.request.id, None)

@@ -55,7 +55,7 @@ _TRACKER_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class FaceFrame:
+class TrackedFace:
     """A face in one frame, in Nuke's coordinates.
 
     Attributes:
@@ -87,7 +87,7 @@ class FaceTrack:
     path: str
     person: int
     height: int
-    faces: Mapping[int, FaceFrame]
+    faces: Mapping[int, TrackedFace]
 
 
 def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]] = None) -> FaceTrack:
@@ -335,12 +335,12 @@ def _measure_distance(person: Mapping[str, Any], height: int, point: Sequence[fl
     return statistics.median(found) if found else math.inf
 
 
-def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[str, Sequence[float]]) -> FaceFrame:
+def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[str, Sequence[float]]) -> TrackedFace:
     x, y, width, tall = (float(value) for value in face["box"])
     yaw, pitch, roll = (float(value) for value in face["euler"])
     landmarks = [moved_landmarks.get(str(index), point) for index, point in enumerate(face["landmarks"])]
     points = tuple((float(px) + 0.5, height - 0.5 - float(py)) for px, py in landmarks)
-    return FaceFrame(
+    return TrackedFace(
         (x + width / 2 + 0.5, height - 0.5 - (y + tall / 2)),
         width,
         (yaw, pitch, roll),
@@ -349,7 +349,7 @@ def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[s
     )
 
 
-def _make_square(face: FaceFrame) -> tuple[tuple[float, float], ...]:
+def _make_square(face: TrackedFace) -> tuple[tuple[float, float], ...]:
     """Makes the square around a face: lower left, lower right, upper right, upper left."""
     half = face.width / 2
     turn = -math.radians(face.euler[2])  # clockwise in the picture

@@ -101,7 +101,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
         hear(self, event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(request.PendingRequest, "hear", kill_in_the_middle)
+        patch.setattr(request.PendingRequest, "handle_event", kill_in_the_middle)
         session.press(tree["Mask"], "render_range")
         assert finish(session, tree["Mask"], 60).error is not None
     assert "killed by SIGKILL" in line(tree["Mask"])

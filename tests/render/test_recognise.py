@@ -219,7 +219,7 @@ class TestNotAsked:
         monkeypatch.setattr(recognise.log, "warning", told.append)
         monkeypatch.setattr(FaceGauge, "follow", lambda *_, **__: None)
         assert moves_of(swap_of(small, tmp_path)) is None
-        assert len(told) == 1 and "no face was found to tell the source by" in told[0]
+        assert len(told) == 1 and "no face was found to measure the likeness" in told[0]
         assert not load_recognition(next(here.glob("*.json"))).moves.any()
 
 
