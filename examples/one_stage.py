@@ -19,6 +19,8 @@ def read(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(arguments: list[str]) -> None:
+    if len(arguments) != 3:
+        sys.exit(__doc__)
     (source, source_points), (target, points) = read(arguments[0]), read(arguments[1])
     reenacted = fsgan.stages.reenact(target, points, source, source_points)
     mattes = fsgan.stages.mask(target, points, fsgan.MaskParams(feather=0.15))

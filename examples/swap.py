@@ -8,6 +8,8 @@ import fsgan_core as fsgan
 
 
 def main(arguments: list[str]) -> int:
+    if len(arguments) < 3:
+        sys.exit(__doc__)
     source, target, output, *frames = arguments
     try:
         result = fsgan.swap(source, target, output, frames=frames[0] if frames else "", on_event=print)
