@@ -163,12 +163,12 @@ def finetune_generator(
 
     start = since = time.perf_counter()
     steps = range(resumed, recipe.iterations)
-    whole = True  # whether no step is half done; only then may the state be saved
+    is_between_steps = True  # whether no step is half done; only then may the state be saved
     try:
         for step, batch in read_ahead(run.make_step_batch, steps, workers=1, ahead=2):
-            whole = False
+            is_between_steps = False
             losses.append(trainer.step(batch)["total"])
-            whole = True
+            is_between_steps = True
             done = step + 1
             if on_progress is not None:
                 on_progress(FinetuneStep(done, recipe.iterations, float(np.mean(losses[-LOSS_WINDOW:]))))
@@ -178,7 +178,7 @@ def finetune_generator(
             if preview is not None and done % preview_every == 0 and done < recipe.iterations:
                 run.measure_figures(done)
     except KeyboardInterrupt:
-        if whole and len(losses) > saved:
+        if is_between_steps and len(losses) > saved:
             save()
         raise
     if len(losses) > saved:

@@ -150,11 +150,11 @@ class _SingleFaceTask(ABC):
             for first in range(0, count, TRIAL_BATCH_SIZE)
         ]
 
-    def _make_batch(self, singles: FaceSampler, step: int, count: int, part: slice) -> Batch:
+    def _make_batch(self, sampler: FaceSampler, step: int, count: int, part: slice) -> Batch:
         places = range(count)[part]
         made = [
-            self._make_example(singles, int(index), singles.make_random(step, place))
-            for index, place in zip(singles.choose_faces(step, count)[part], places, strict=True)
+            self._make_example(sampler, int(index), sampler.make_random(step, place))
+            for index, place in zip(sampler.choose_faces(step, count)[part], places, strict=True)
         ]
         where = [one.loss_mask for one in made if one.loss_mask is not None]
         return Batch(
@@ -164,17 +164,17 @@ class _SingleFaceTask(ABC):
         )
 
     @abstractmethod
-    def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
+    def _make_example(self, sampler: FaceSampler, index: int, random: np.random.Generator) -> _Example:
         """Make the inputs and targets of one face."""
 
 
 class MaskTask(_SingleFaceTask):
     """Gs: segment a picture into face, hair and everything else."""
 
-    def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
-        single = singles.draw_sample(index, random)
-        classes = np.where(single.face >= 0.5, CLASS_FACE, np.where(single.hair >= 0.5, CLASS_HAIR, 0))
-        return _Example(to_signed_planes(single.picture), classes.astype(np.int64))
+    def _make_example(self, sampler: FaceSampler, index: int, random: np.random.Generator) -> _Example:
+        sample = sampler.draw_sample(index, random)
+        classes = np.where(sample.face >= 0.5, CLASS_FACE, np.where(sample.hair >= 0.5, CLASS_HAIR, 0))
+        return _Example(to_signed_planes(sample.picture), classes.astype(np.int64))
 
     def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
         """Compare the classes with the targets."""
@@ -196,15 +196,15 @@ class InpaintTask(_SingleFaceTask):
     The target also has the surroundings of the face, because the edge of a soft matte lies outside the hard one.
     """
 
-    def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
-        single = singles.draw_sample(index, random)
-        hard = make_hard_matte(single.face)
+    def _make_example(self, sampler: FaceSampler, index: int, random: np.random.Generator) -> _Example:
+        sample = sampler.draw_sample(index, random)
+        hard = make_hard_matte(sample.face)
         kept = hard * (1 - draw_border_ellipse(hard, random))
         size = 2 * max(1, round(COMPLETION_RIM * len(hard))) + 1
         around = cv2.dilate(hard, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
         return _Example(
-            np.concatenate([to_signed_planes(single.picture * kept[..., None]), hard[None]]),
-            to_signed_planes(single.picture),
+            np.concatenate([to_signed_planes(sample.picture * kept[..., None]), hard[None]]),
+            to_signed_planes(sample.picture),
             around[None],
         )
 
@@ -224,9 +224,9 @@ class BlendTask(_SingleFaceTask):
     the gradient-domain solution.
     """
 
-    def _make_example(self, singles: FaceSampler, index: int, random: np.random.Generator) -> _Example:
-        target = singles.draw_sample(index, random)
-        other = singles.draw_sample(int(singles.choose_faces(int(random.integers(2**31)), 1)[0]), random)
+    def _make_example(self, sampler: FaceSampler, index: int, random: np.random.Generator) -> _Example:
+        target = sampler.draw_sample(index, random)
+        other = sampler.draw_sample(int(sampler.choose_faces(int(random.integers(2**31)), 1)[0]), random)
         hard = make_hard_matte(target.face)
         new = warp_to_target(other, target)
         transfer = new * hard[..., None] + target.picture * (1 - hard[..., None])

@@ -171,13 +171,13 @@ def train_generator(
         precision=plan.precision,
         seed=plan.seed,
     )
-    judge = make_discriminator(generator, plan.seed, plan.discriminator) if weights.is_adversarial else None
+    discriminator = make_discriminator(generator, plan.seed, plan.discriminator) if weights.is_adversarial else None
     trainer = Trainer(
         generator,
         criterion,
         recipe,
         device=device,
-        discriminator=judge,
+        discriminator=discriminator,
         average=plan.average,
         share=average_gradients if world.size > 1 else None,
     )
@@ -200,10 +200,10 @@ def train_generator(
         if world.is_first:
             save_state(state, run.capture_state(), key)
 
-    whole = True
+    is_between_steps = True
     try:
         for done in run.iterate_steps():
-            whole = True
+            is_between_steps = True
             if on_progress is not None:
                 on_progress(done, run.total, float(np.mean(run.losses[-LOSS_WINDOW:])))
             if done % plan.every == 0 or done == run.total:
@@ -217,9 +217,9 @@ def train_generator(
             if is_over:
                 log.info("stopped after %d of %d iterations: the time limit is reached", done, run.total)
                 break
-            whole = False
+            is_between_steps = False
     except KeyboardInterrupt:
-        if whole and len(run.losses) > saved:
+        if is_between_steps and len(run.losses) > saved:
             save()
         raise
     if not run.validations or run.validations[-1].step != len(run.losses):
@@ -278,9 +278,9 @@ class _TrainingRun:
 
         read = partial(task.make_step_batch, count=phase.batch, part=part)
         for step, batch in prefetch_batches(read, range(len(self.losses), last), self._workers):
-            fall = phase.compute_rate_factor(step - first, self._face_count)
-            rate = phase.rate * fall
-            self._trainer.set_rates(rate, (phase.discriminator_rate or phase.rate) * fall)
+            rate_factor = phase.compute_rate_factor(step - first, self._face_count)
+            rate = phase.rate * rate_factor
+            self._trainer.set_rates(rate, (phase.discriminator_rate or phase.rate) * rate_factor)
             parts = self._trainer.step(batch, step)
             self.losses.append(average_over_processes(parts["total"], self._world))
             if self._curve_writer is not None and (step + 1) % CURVE_ITERATIONS == 0:
@@ -306,25 +306,28 @@ class _TrainingRun:
             if rows is None:
                 rows = make_picture_grid(task.make_columns(made.numpy(), batch))
         figures = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
-        check = Validation(step, float(np.mean(losses)), figures)
+        validation = Validation(step, float(np.mean(losses)), figures)
         log.info(
             "after %d iterations, on held-out people: loss %.4f; %s",
             step,
-            check.loss,
+            validation.loss,
             ", ".join(f"{name} {value:.4f}" for name, value in figures.items()),
         )
         # Losses at different resolutions cannot be compared, so each phase starts again.
         if (
             self.best_validation is None
-            or check.loss < self.best_validation.loss
+            or validation.loss < self.best_validation.loss
             or self._find_phase(self.best_validation.step) is not phase
         ):
-            self.best, self.best_validation = _copy_weights(self._trainer.result), check
-        self.validations.append(check)
+            self.best, self.best_validation = _copy_weights(self._trainer.result), validation
+        self.validations.append(validation)
         if self._curve_writer is not None:
             self._curve_writer.write_scalars(
                 step,
-                {"validation/loss": check.loss, **{f"validation/{name}": value for name, value in figures.items()}},
+                {
+                    "validation/loss": validation.loss,
+                    **{f"validation/{name}": value for name, value in figures.items()},
+                },
             )
             if rows is not None:
                 self._curve_writer.write_picture_grid(step, rows)
@@ -335,7 +338,7 @@ class _TrainingRun:
         tensors.update({f"{BEST_PREFIX}{name}": value for name, value in self.best.items()})
         assert self.best_validation is not None
         facts = {
-            "checks": [check.to_dict() for check in self.validations],
+            "checks": [validation.to_dict() for validation in self.validations],
             "best": self.best_validation.to_dict(),
             "seconds": self.seconds,
         }
@@ -348,7 +351,7 @@ class _TrainingRun:
             name[len(BEST_PREFIX) :]: value for name, value in progress.tensors.items() if name.startswith(BEST_PREFIX)
         }
         self.losses = progress.losses.tolist()
-        self.validations = [Validation(**check) for check in progress.facts["checks"]]
+        self.validations = [Validation(**facts) for facts in progress.facts["checks"]]
         self.best_validation = Validation(**progress.facts["best"])
         self.seconds = float(progress.facts["seconds"])
         log.info("continues after %d of %d iterations", len(self.losses), self.total)

@@ -1,5 +1,4 @@
-"""Faces for training without a detector: a portrait whose landmarks were found once, moved a little from frame to
-frame."""
+"""Training faces without a detector: a portrait with known landmarks, which moves a little from frame to frame."""
 
 from __future__ import annotations
 
@@ -100,7 +99,7 @@ LANDMARKS = np.array(
 
 
 def move(frame: int) -> np.ndarray:
-    """(2, 3): from the portrait to a frame."""
+    """Return the matrix (2, 3) from the portrait to a frame."""
     turn = cv2.getRotationMatrix2D((224.0, 120.0), 4.0 * np.sin(1.3 * frame), 0.9 + 0.02 * np.cos(frame))
     turn[:, 2] += (SIZE / 2 - 224 + 3 * np.sin(frame), SIZE / 2 - 125 + 2 * np.cos(2 * frame))
     return turn
@@ -177,7 +176,7 @@ def crowd(faces: FaceSet) -> FaceDataset:
 
 
 def save_crowd(folder: Path, crowd: FaceDataset) -> None:
-    """As `fsgan train prepare` would have written it."""
+    """A folder as `fsgan train prepare` writes it."""
     for number, subject in enumerate(crowd.clips):
         own = crowd.faces.clips == number
         whole = crowd.faces
@@ -210,7 +209,7 @@ def stills(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> P
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run looks at besides training is made small; the descriptor is tested once, where it is wanted."""
+    """Make everything except the training small; the descriptor has its own test."""
     monkeypatch.setattr("fsgan_core.training.finetune_loop.TRIAL_COUNT", 2)
     monkeypatch.setattr("fsgan_core.training.finetune_loop.FINAL_CALIBRATION_BATCHES", 2)
     monkeypatch.setattr("fsgan_core.training.finetune_loop.CALIBRATION_BATCHES", 1)
@@ -219,7 +218,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever ran before."""
+    """Use one thread, so that sums do not depend on earlier tests."""
     torch = pytest.importorskip("torch")
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,5 +1,4 @@
-"""Faces made into many: mirrors keep the order of landmarks, grades and worse cameras do what they say, occluders have
-exact mattes."""
+"""Augmentation: mirrors keep the order of landmarks, grades and wear do what they say, occluder mattes are exact."""
 
 from __future__ import annotations
 
@@ -24,8 +23,7 @@ NONE = AugmentSettings(flip=0, exposure=0, colour=0, contrast=0, blur=0, grain=0
 class TestMirror:
     @pytest.mark.parametrize("count", [68, 98])
     def test_landmarks_keep_their_order(self, faces: FaceSet, count: int) -> None:
-        """A face is about as wide on either side, so its mirrored landmarks lie near its own: wrongly ordered ones
-        would not."""
+        """Faces are almost symmetric, so mirrored landmarks in the right order are near the original ones."""
         points = faces.landmarks[0] if count == 68 else from_ibug(faces.landmarks[0].astype(np.float64))
         mirror = mirror_points(points)
         assert np.allclose(mirror_points(mirror), points)
@@ -47,14 +45,14 @@ class TestMirror:
         assert np.allclose(mirror[0, 36], maps[0, 45, :, ::-1], atol=1e-4), "eye corners"
 
 
-def test_nothing_asked_nothing_changed(faces: FaceSet) -> None:
+def test_settings_of_zero_change_nothing(faces: FaceSet) -> None:
     picture = faces.get_crop(0).astype(np.float32) / 255
     random = np.random.default_rng(1)
     assert np.allclose(ColourGrade.draw_random(NONE, random)(picture), picture, atol=1e-6)
     assert np.allclose(CameraWear.draw_random(NONE, 64, random)(picture), picture, atol=1e-6)
 
 
-def test_look_and_wear(faces: FaceSet) -> None:
+def test_grade_and_wear(faces: FaceSet) -> None:
     picture = faces.get_crop(0).astype(np.float32) / 255
     looks = [ColourGrade.draw_random(AugmentSettings(), np.random.default_rng(seed))(picture) for seed in range(8)]
     assert np.ptp([look.mean() for look in looks]) > 0.05 and all(0 <= look.min() <= look.max() <= 1 for look in looks)
@@ -75,7 +73,7 @@ def test_limits(wrong: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("kind", list(OCCLUDER_SHAPES))
 def test_occluders_have_exact_mattes(faces: FaceSet, kind: str) -> None:
-    """What the matte says is in front is the thing's colour alone, and nothing else has changed."""
+    """Where the matte is 1 there is only the object's colour; where it is 0 nothing has changed."""
     picture = faces.get_crop(0).astype(np.float32) / 255
     landmarks = faces.landmarks[0].astype(np.float64) * 64 - 0.5
     shares = []
@@ -90,8 +88,8 @@ def test_occluders_have_exact_mattes(faces: FaceSet, kind: str) -> None:
         assert matte[eye[1], eye[0]] == 0, "lenses are clear"
 
 
-def test_singles(crowd: FaceDataset) -> None:
-    """A turned face's landmarks stay on it, its mattes too; what lies in front is taken out of them."""
+def test_rotated_single_faces(crowd: FaceDataset) -> None:
+    """Landmarks and mattes are rotated with the face; occluders are removed from the mattes."""
     faces, people = crowd.faces, crowd.people
     singles = FaceSampler(faces, people, people != "cleo", 1, replace(NONE, roll=30, scale=0.1, flip=0.5, occluders=1))
     assert set(people[singles.choose_faces(0, 50)]) == {"anna", "bert"}

@@ -1,4 +1,4 @@
-"""Prepared faces: files that come back as they were, people who are held out whole, footage that is found."""
+"""Prepared faces: files are read as they were written, people are held out completely, footage is found."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, collect_f
 from tests.training.conftest import save_crowd
 
 
-def test_files_give_back_what_was_saved(crowd: FaceDataset, tmp_path: Path) -> None:
+def test_saved_files_are_read_unchanged(crowd: FaceDataset, tmp_path: Path) -> None:
     save_crowd(tmp_path, crowd)
     found = load_dataset(tmp_path)
     assert found.clips == crowd.clips and found.people.tolist() == crowd.people.tolist()
@@ -24,7 +24,7 @@ def test_files_give_back_what_was_saved(crowd: FaceDataset, tmp_path: Path) -> N
     assert read_prepared_clip(tmp_path / "anna.npz") == crowd.clips[0]
 
 
-def test_files_that_are_no_use(crowd: FaceDataset, tmp_path: Path) -> None:
+def test_unusable_files(crowd: FaceDataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="fsgan train prepare"):
         load_dataset(tmp_path)
     save_crowd(tmp_path, crowd)
@@ -35,8 +35,8 @@ def test_files_that_are_no_use(crowd: FaceDataset, tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
-def test_people_are_held_out_whole(crowd: FaceDataset) -> None:
-    """By name or by share, the same ones every time, and somebody is left on either side."""
+def test_people_are_held_out_completely(crowd: FaceDataset) -> None:
+    """By name or by share; the choice is always the same, and there is somebody on both sides."""
     assert choose_held_out_people(crowd, ["bert"], 0, 1) == ("bert",)
     drawn = choose_held_out_people(crowd, [], 0.1, 1)
     assert len(drawn) == 1 and drawn == choose_held_out_people(crowd, [], 0.1, 1)

@@ -1,4 +1,4 @@
-"""Fine-tuning: it learns, it goes on after a kill as if nothing had been, and it says what is wrong."""
+"""Fine-tuning: it learns, continues after a kill with the same result, and reports errors."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class TestLearns:
         assert not found.generator.training and found.held_out_count == 0 and found.resumed_iterations == 0
         assert not any(parameter.requires_grad for parameter in found.generator.parameters())
 
-    def test_published_losses_where_the_identity_network_is_there(self, faces: FaceSet, tmp_path: Path) -> None:
+    def test_published_losses_with_an_identity_network(self, faces: FaceSet, tmp_path: Path) -> None:
         class Small:
-            """Stands for a VGG: five layers of averages."""
+            """Replaces a VGG: five layers of averages."""
 
             def __call__(self, x: torch.Tensor) -> list[torch.Tensor]:
                 return [torch.nn.functional.avg_pool2d(x, 2**level) for level in range(5)]
@@ -76,9 +76,9 @@ class TestLearns:
         assert strip.shape == (2 * 68, 4 * 68, 3), "two pairs: source, warped, target, made"
 
 
-class TestGoesOn:
-    def test_after_a_kill_as_if_nothing_had_been(self, faces: FaceSet, tmp_path: Path) -> None:
-        """A run that was killed with SIGKILL after five of nine iterations, its state saved after four."""
+class TestResume:
+    def test_killed_run_continues_with_the_same_result(self, faces: FaceSet, tmp_path: Path) -> None:
+        """The run was killed with SIGKILL after five of nine iterations; its state was saved after four."""
         save_faces(tmp_path / "faces.npz", faces, "key")
         killed = subprocess.run(
             [sys.executable, "-c", KILLED, str(tmp_path), ARCH],
@@ -104,7 +104,7 @@ class TestGoesOn:
         assert same(ends[0].tensors, ends[1].tensors), "the discriminator and the optimizers too"
 
     def test_interrupted(self, faces: FaceSet, tmp_path: Path) -> None:
-        """What was done since the last save is saved."""
+        """An interrupted run saves what it did since the last save."""
 
         def stop(step: FinetuneStep) -> None:
             if step.done == 3:
@@ -161,7 +161,7 @@ class TestTrainer:
             trainer.step(replace(batch, inputs=batch.inputs * np.float32(np.nan)))
 
     def test_bf16(self, faces: FaceSet) -> None:
-        """Mixed precision: the arithmetic in 16 bits, weights and losses in 32."""
+        """Mixed precision: arithmetic in 16 bits, weights and losses in 32."""
         recipe = Recipe(precision="bf16", rate=2e-3)
         trainer = Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights(pyramid=1.0, ssim=0.5)), recipe)
         losses = [trainer.step(self.batch(faces))["total"] for _ in range(8)]
@@ -179,7 +179,7 @@ class TestTrainer:
             Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights.make_without_vgg()), SHORT)
 
     def test_two_heads(self, faces: FaceSet) -> None:
-        """The first version's generator has a segmentation beside the picture."""
+        """The generator of the first version returns a segmentation too."""
         arch = "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(1,1,1),ngf=4)"
         trainer = Trainer(build_seeded_network(arch, 1), Criterion(LossWeights(pixel=1.0)), SHORT)
         assert trainer.step(self.batch(faces))["pixel"] > 0

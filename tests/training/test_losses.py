@@ -1,4 +1,4 @@
-"""Losses: against numbers worked out by hand or by another library, and what flows back where."""
+"""Losses: compared with values computed by hand or by another library, and which inputs get gradients."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class TestPerceptual:
         assert float(perceptual_loss(vgg, made, wanted)) == pytest.approx(expected, rel=1e-4)
         assert PERCEPTUAL_LAYER_WEIGHTS == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1)
 
-    def test_only_what_was_made_is_taught(self) -> None:
+    def test_only_generated_pictures_get_gradients(self) -> None:
         network = self.vgg()
         made, wanted = pictures(seed=1).requires_grad_(), pictures(seed=2).requires_grad_()
         perceptual_loss(prepare_vgg_features(network), made, wanted).backward()
@@ -114,7 +114,7 @@ class TestAdversarial:
         assert float(generator_gan_loss(good)) == 0 and float(generator_gan_loss(bad)) == 1
         assert float(discriminator_loss(bad, good)) == 0 and float(discriminator_loss(good, bad)) == 1
 
-    def test_verdicts_are_no_features(self) -> None:
+    def test_scores_are_not_compared_as_features(self) -> None:
         a = [[torch.zeros(1, 2), torch.zeros(1, 1)]]
         b = [[torch.full((1, 2), 0.5), torch.full((1, 1), 9.0)]]
         assert float(feature_matching_loss(a, b)) == 0.5
@@ -139,7 +139,7 @@ class TestCriterion:
         assert float(parts["pixel"]) == pytest.approx(0.05)
         assert float(parts["identity"]) == pytest.approx(0.5 * sum(PERCEPTUAL_LAYER_WEIGHTS))
 
-    def test_a_vgg_that_is_not_there(self) -> None:
+    def test_missing_vgg(self) -> None:
         with pytest.raises(ValueError, match="identity"):
             Criterion(LossWeights.make_published_finetuning())
 

@@ -1,4 +1,4 @@
-"""Faces and pairs of them: what the network is shown, and what is kept from it."""
+"""Faces and pairs of faces: what the network is shown, and what is held out."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class TestCollect:
         assert np.abs(narrow.pictures.astype(float) - faces.pictures).mean() < 5
         assert np.allclose(narrow.landmarks, faces.landmarks, atol=1e-6)
 
-    def test_what_is_not_usable(self, clip: ClipFaces) -> None:
+    def test_unusable_faces(self, clip: ClipFaces) -> None:
         faces = dict(clip.faces)
         faces[1] = replace(faces[1], origin="bridged")
         faces[2] = replace(faces[2], confidence=0.1)
         assert [frame for _, frame in select_usable_frames([replace(clip, faces=faces)])] == [3, 4, 5, 6]
         assert len(select_usable_frames([clip], max_faces=3)) == 3
 
-    def test_one_face_is_no_pair(self, clip: ClipFaces) -> None:
+    def test_clip_with_one_face_is_left_out(self, clip: ClipFaces) -> None:
         with pytest.raises(NoFaceError, match="at least two frames"):
             collect_faces([replace(clip, faces={1: face_of(1)})], FaceLayout(64))
 
@@ -110,8 +110,8 @@ class TestCollect:
             FaceLayout(**wrong)  # type: ignore[arg-type]
 
 
-class TestKept:
-    def test_there_and_back(self, faces: FaceSet, tmp_path: Path) -> None:
+class TestSavedFaces:
+    def test_saved_faces_are_read_unchanged(self, faces: FaceSet, tmp_path: Path) -> None:
         save_faces(tmp_path / "f.npz", faces, "key")
         back = load_faces(tmp_path / "f.npz", "key")
         assert back is not None and back.layout == faces.layout
@@ -135,7 +135,7 @@ class TestHeldOut:
         assert kept.sum() == 4 and not kept[40:].any()
         assert (np.diff(np.flatnonzero(kept)) == 1).all() and not kept[39]
 
-    def test_trials_look_at_held_out_frames_from_training_ones(self, faces: FaceSet) -> None:
+    def test_trial_pairs_have_training_views_and_held_out_targets(self, faces: FaceSet) -> None:
         several = many(faces, (40, 30))
         kept = mark_held_out(several)
         trial = choose_trial_pairs(several, kept, 5)
@@ -144,7 +144,7 @@ class TestHeldOut:
             assert kept[pair.target] and not kept[pair.view]
             assert several.clips[pair.target] == several.clips[pair.view]
 
-    def test_short_clips_are_tried_by_themselves(self, faces: FaceSet) -> None:
+    def test_short_clips_hold_nothing_out(self, faces: FaceSet) -> None:
         trial = choose_trial_pairs(faces, mark_held_out(faces), 4)
         assert len(trial) == 4 and all(pair.view != pair.target for pair in trial)
 
@@ -190,8 +190,8 @@ class TestPairs:
         nearer = np.abs(pairs.make_view(TrainingPair(0, 3)).astype(float) - faces.get_crop(3)).mean()
         assert nearer < 0.6 * np.abs(faces.get_crop(0).astype(float) - faces.get_crop(3)).mean()
 
-    def test_varied_faces_are_varied_alike(self, faces: FaceSet) -> None:
-        """View, landmarks and target of a pair onto itself stay together when its proportions change."""
+    def test_view_landmarks_and_target_are_varied_in_the_same_way(self, faces: FaceSet) -> None:
+        """View, landmarks and target of a pair of equal frames still match after its proportions change."""
         pairs = PairSampler(faces, np.ones(len(faces), bool), prewarp=True, seed=1)
         plain = pairs.make_batch([TrainingPair(2, 2)] * 8)
         batch = pairs.make_batch([TrainingPair(2, 2)] * 8, [np.random.default_rng([3, place]) for place in range(8)])
@@ -211,7 +211,7 @@ class TestPairs:
 
 
 def test_varied_proportions(faces: FaceSet) -> None:
-    """As far as people differ: a few pixels in a crop of 256, never out of it."""
+    """The change is as large as between people: a few pixels in a crop of 256, never outside of it."""
     own = faces.landmarks[0].astype(np.float64) * 256 - 0.5
     random = np.random.default_rng(1)
     moves = np.array([np.abs(vary_proportions(own, 256, random) - own).mean() for _ in range(20)])

@@ -1,4 +1,4 @@
-"""Plans: the presets are whole, what is wrong is told with its place."""
+"""Plans: the presets are complete, and errors name the wrong setting."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_wrong(changes: dict[str, str], said: str) -> None:
         load_plan(get_preset_path("reenact", "small"), "reenact", changes)
 
 
-def test_files_that_are_no_plan(tmp_path: Path) -> None:
+def test_files_that_are_not_plans(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     for text, said in (
         ("network = [", "not valid TOML"),

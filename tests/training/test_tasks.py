@@ -1,4 +1,4 @@
-"""What the networks are asked: targets that are right by construction, batches that are shared out, figures."""
+"""Tasks: targets that are right by construction, batches shared by processes, figures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAN = TrainingPlan(
 
 @pytest.mark.parametrize("network", NETWORK_STAGES)
 def test_batches(crowd: FaceDataset, network: str) -> None:
-    """A step's batch is the same every time, and its parts together are the whole."""
+    """The batch of a step is always the same, and its parts together are the whole batch."""
     held = crowd.people == "cleo"
     task = make_task(replace(PLAN, network=network), crowd.faces, crowd.people, held)
     batch = task.make_step_batch(3, 4)
@@ -50,7 +50,7 @@ def test_batches(crowd: FaceDataset, network: str) -> None:
     assert figures["right" if network == "mask" else "l1"] == (1.0 if network == "mask" else 0.0)
 
 
-def test_inpainting_shows_the_face_but_for_an_ellipse(crowd: FaceDataset) -> None:
+def test_inpainting_input_is_the_face_without_an_ellipse(crowd: FaceDataset) -> None:
     task = make_task(PLAN, crowd.faces, crowd.people, crowd.people == "cleo")
     batch = task.make_step_batch(1, 4)
     shown, hard = batch.inputs[:, :3], batch.inputs[:, 3:] > 0
@@ -77,7 +77,7 @@ def test_ellipse_is_a_quarter_to_a_half_of_the_face(crowd: FaceDataset) -> None:
 @pytest.mark.parametrize("solver", ["own", "opencv"])
 @pytest.mark.parametrize("wide", [0, 1])
 def test_poisson_target(crowd: FaceDataset, solver: str, wide: int) -> None:
-    """A face that differs from the target by light alone becomes the target, wherever it is looked at."""
+    """A face that differs from the target only by light becomes the target."""
     target = crowd.faces.get_crop(0).astype(np.float32) / 255 * 0.8 + 0.05
     inside = np.zeros((64, 64), bool)
     inside[20:45, 18 : 44 + wide] = True

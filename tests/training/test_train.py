@@ -1,5 +1,4 @@
-"""Training on many people: every network learns, goes on after a kill as if nothing had been, and does in two processes
-what it does in one."""
+"""Training on many people: networks learn, and give the same result after a kill and in two processes."""
 
 from __future__ import annotations
 
@@ -88,7 +87,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("network", NETWORK_STAGES)
-def test_learns_what_holds_for_somebody_else(crowd: FaceDataset, tmp_path: Path, network: str) -> None:
+def test_learning_applies_to_held_out_people(crowd: FaceDataset, tmp_path: Path, network: str) -> None:
     watched = Watched()
     plan = plan_of(network, 24, every=12)
     if network == "reenact":  # the retouching one begins with the warped view, which is right already in these faces
@@ -121,7 +120,7 @@ def killed(crowd: FaceDataset, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize("network", NETWORK_STAGES)
-def test_goes_on_after_a_kill_as_if_nothing_had_been(
+def test_killed_run_continues_with_the_same_result(
     crowd: FaceDataset, killed: Path, tmp_path: Path, network: str
 ) -> None:
     """The state was saved after six of them."""
@@ -157,8 +156,8 @@ for network in sys.argv[2:]:
 """
 
 
-def test_two_processes_do_what_one_does(crowd: FaceDataset, tmp_path: Path) -> None:
-    """By torchrun's variables and gloo; the losses of one process on whole batches, within rounding."""
+def test_two_processes_have_the_losses_of_one(crowd: FaceDataset, tmp_path: Path) -> None:
+    """With torchrun's variables and gloo, the losses are those of one process, within rounding."""
     save_crowd(tmp_path / "faces", crowd)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -200,7 +199,7 @@ leave_world()
 
 
 def test_phases_follow_one_another(crowd: FaceDataset, tmp_path: Path) -> None:
-    """Resolution grows, rates change, and the best is of the last resolution."""
+    """The resolution grows, the rates change, and the best weights are of the last resolution."""
     phases = (TrainingPhase(32, 2, 1e-3, iterations=3), TrainingPhase(64, 1, 2e-3, epochs=0.25, halve=0.1))
     plan = plan_of("reenact", phases=phases, every=3)
     assert phases[1].count_iterations(12) == 3 and [phases[1].compute_rate_factor(step, 12) for step in range(3)] == [
@@ -217,14 +216,14 @@ def test_phases_follow_one_another(crowd: FaceDataset, tmp_path: Path) -> None:
         run(crowd, plan_of("reenact", phases=(TrainingPhase(96, 2, 1e-3, iterations=1),)), tmp_path / "more")
 
 
-def test_processes_make_what_a_thread_makes(crowd: FaceDataset, tmp_path: Path) -> None:
-    """Batches that other processes prepare are the same ones in the same order."""
+def test_batches_do_not_depend_on_the_number_of_processes(crowd: FaceDataset, tmp_path: Path) -> None:
+    """Processes make the same batches in the same order as a thread."""
     plan = plan_of("reenact", iterations=5)
     alone, helped = run(crowd, plan, tmp_path / "a"), run(crowd, plan, tmp_path / "b", workers=2)
     assert same(alone.last, helped.last) and np.array_equal(alone.losses, helped.losses)
 
 
-def test_limit_of_time(crowd: FaceDataset, tmp_path: Path) -> None:
+def test_time_limit(crowd: FaceDataset, tmp_path: Path) -> None:
     plan = plan_of("reenact", 3)
     first = run(crowd, plan, tmp_path, time_limit=1e-3)
     assert len(first.losses) == 1
