@@ -132,12 +132,12 @@ def _check_engines() -> dict[str, Any]:
 
 
 def _check_weights() -> dict[str, Any]:
+    from fsgan_core.contract.licences import resolve_allow
     from fsgan_core.networks.weights.catalogue import (
         ROLES,
         find_best_weights,
         list_present_weights,
         list_search_folders,
-        resolve_allow,
     )
 
     damaged = []

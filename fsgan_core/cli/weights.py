@@ -104,9 +104,9 @@ def _add_licence_flag(parser: argparse.ArgumentParser) -> None:
 
 def run_list(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan weights list`."""
+    from fsgan_core.contract.licences import is_allowed
     from fsgan_core.networks.weights.catalogue import (
         PICKLED_SUFFIXES,
-        is_allowed,
         list_broken_weights,
         list_present_weights,
         list_search_folders,

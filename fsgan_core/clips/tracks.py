@@ -22,12 +22,12 @@ import numpy as np
 
 from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb, open_input, open_inputs, read_first_readable
 from fsgan_core.contract.errors import InputError, PlateError, TrackError, WeightsError
+from fsgan_core.contract.licences import is_allowed, resolve_allow
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip, ClipLike, Stages, check_frames, parse_person, to_clip, to_stages
 from fsgan_core.faces.analyse import analyse, compute_reference_descriptor, list_analysers
 from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import load_track, save_track
-from fsgan_core.networks.weights.catalogue import is_allowed, resolve_allow
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.runtime.arrays import Descriptor

@@ -192,7 +192,8 @@ class RequestHandler:
     def _answer_describe(
         self, request: protocol.DescribeRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
-        from fsgan_core.networks.weights.catalogue import is_allowed, list_present_weights, load_catalogue
+        from fsgan_core.contract.licences import is_allowed
+        from fsgan_core.networks.weights.catalogue import list_present_weights, load_catalogue
         from fsgan_core.render.engines import ENGINES, describe_missing, find_auto_engine
 
         engines: dict[str, dict[str, str]] = {}

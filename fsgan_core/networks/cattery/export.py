@@ -81,7 +81,7 @@ def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, I
 
     Args:
         names: Names of weights; if empty, the best on this machine of every role.
-        allow: As in `catalogue.is_allowed`.
+        allow: As in `contract.licences.is_allowed`.
 
     Returns:
         The weights by role.

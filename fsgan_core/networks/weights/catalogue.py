@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES, LICENCE_LIMITS
+from fsgan_core.contract.licences import LICENCE_CLASSES, check_licence, is_allowed, resolve_allow
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
@@ -33,7 +33,6 @@ __all__ = [
     "find_best_weights",
     "find_user_folder",
     "find_weights",
-    "is_allowed",
     "list_broken_weights",
     "list_installed_weights",
     "list_present_weights",
@@ -48,7 +47,6 @@ ROLES = (*NETWORK_STAGES, "landmarks", "pose", "identity", "attributes", "detect
 # Roles that an analysis and a swap choose weights for without being asked; fine-tuning does so for "identity".
 AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
 PATH_VARIABLE = "FSGAN_WEIGHTS"  # folders of weights, separated as in PATH
-ALLOW_VARIABLE = "FSGAN_WEIGHTS_ALLOW"  # the studio's limit, a key of ALLOWED_LICENCES
 PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: ignore the weights that come with the package
 WEIGHTS_SUFFIX = ".safetensors"
 PICKLED_SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin")
@@ -341,52 +339,6 @@ def _verify_digest(info: WeightsInfo, path: Path) -> InstalledWeights:
     return InstalledWeights(info, path, digest)
 
 
-def resolve_allow(allow: str) -> tuple[str, str]:
-    """Returns the stricter of `allow` and the studio's $FSGAN_WEIGHTS_ALLOW.
-
-    Args:
-        allow: A key of ALLOWED_LICENCES.
-
-    Returns:
-        The level, and the name of the setting that it came from, for messages.
-
-    Raises:
-        WeightsError: One of the two is not a key of ALLOWED_LICENCES.
-    """
-    _check_choice("weights.allow", allow, LICENCE_LIMITS)
-    studio = os.environ.get(ALLOW_VARIABLE, "").strip()
-    if not studio:
-        return allow, "weights.allow"
-    _check_choice(f"the environment variable {ALLOW_VARIABLE}", studio, LICENCE_LIMITS)
-    strictness = LICENCE_LIMITS
-    if strictness.index(studio) > strictness.index(allow):
-        return studio, f"the environment variable {ALLOW_VARIABLE}"
-    return allow, "weights.allow"
-
-
-def is_allowed(licence: str, allow: str = "any") -> bool:
-    """Says whether weights of a licence class may be used.
-
-    Args:
-        licence: One of LICENCE_CLASSES.
-        allow: A key of ALLOWED_LICENCES; the studio's limit holds if it is stricter.
-
-    Raises:
-        WeightsError: `allow` is unknown.
-    """
-    return licence in ALLOWED_LICENCES[resolve_allow(allow)[0]]
-
-
-def _check_allowed(info: WeightsInfo, path: Path, allow: str) -> None:
-    level, setting = resolve_allow(allow)
-    if info.licence not in ALLOWED_LICENCES[level]:
-        raise WeightsError(
-            f"{path}: weights {info.name} have the licence class '{info.licence}', but {setting} = {level} allows only "
-            f"{' and '.join(ALLOWED_LICENCES[level])}; name other weights, choose an engine without weights, or loosen "
-            f"the setting if you may (`fsgan weights info {info.name}` shows what is known about the licence)"
-        )
-
-
 def find_best_weights(role: str, allow: str = "any") -> InstalledWeights | None:
     """Finds what "auto" uses: the best weights on this machine that are marked as default and allowed.
 
@@ -454,7 +406,7 @@ def _check_role(role: str, info: WeightsInfo, path: Path, allow: str) -> Install
             f"{path}: weights {info.name} are for {info.role}, not for {role}; `fsgan weights list` "
             "shows the stage of each"
         )
-    _check_allowed(info, path, allow)
+    check_licence(info.name, info.licence, str(path), allow)
     return _verify_digest(info, path)
 
 
