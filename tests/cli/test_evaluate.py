@@ -114,9 +114,9 @@ class TestSwapReportEvaluate:
         ("text", "said"),
         [
             (None, "cannot be read"),
-            ("[1]", "no result"),
-            ("{", "no result"),
-            ('{"frames": [{"frame": 1, "seconds": 3}]}', "no result"),
+            ("[1]", "not the result"),
+            ("{", "not the result"),
+            ('{"frames": [{"frame": 1, "seconds": 3}]}', "not the result"),
         ],
     )
     def test_a_report_that_is_none(self, tmp_path: Path, text: str | None, said: str) -> None:

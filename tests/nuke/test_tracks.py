@@ -61,7 +61,7 @@ def test_corner_pin_turns_with_the_head(path: Path) -> None:
     upper_right = [float(value) for value in re.findall(r"x1 ([\d.]+)", knobs["to3"])]
     assert upper_right[0] - lower_left[0] == pytest.approx(100, abs=0.01)
     assert upper_right[1] - lower_left[1] == pytest.approx(100, abs=0.01)
-    turned = tracks._make_square(tracks.FaceFrame((0.0, 0.0), 2.0, (0, 0, 90.0), 1.0, ()))
+    turned = tracks._make_square(tracks.TrackedFace((0.0, 0.0), 2.0, (0, 0, 90.0), 1.0, ()))
     assert turned[0] == pytest.approx((-1.0, 1.0))  # a head lying to the right: its lower left is at the upper left
 
 

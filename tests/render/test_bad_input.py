@@ -67,6 +67,7 @@ class TestFaces:
         shot = plates.shot(tmp_path / "out", "3-4")
         shot = replace(shot, target=replace(shot.target, track=""))
         result = render_shot(shot)
+        assert not result.failures, result.failures
         assert result.list_frames("passed") == (3,) and result.list_frames("rendered") == (4,)
         assert result.flagged_frames["no-face"] == (3,) and any("no face in 3" in note for note in result.notes)
         before, after = read_image(plates.folder / "plate.0003.exr"), read_image(tmp_path / "out" / "swap.0003.exr")

@@ -56,7 +56,9 @@ def write_parts(path: Path, parts: dict[str, np.ndarray], like: Plate) -> None:
 def whole(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RenderResult]:
     """The shot rendered at once."""
     folder = tmp_path_factory.mktemp("whole")
-    return folder, render_shot(small.shot(folder))
+    result = render_shot(small.shot(folder))
+    assert not result.failures, result.failures
+    return folder, result
 
 
 class TestSwap:
