@@ -28,6 +28,7 @@ from fsgan_core.contract.errors import FsganError, OutputError
 from fsgan_core.runtime.atomic import make_folder
 from fsgan_core.runtime.locks import hold_file_lock
 from fsgan_core.runtime.memory import register_cache
+from fsgan_core.runtime.syntax import parse_syntax
 
 __all__ = [
     "ByteLRU",
@@ -140,7 +141,7 @@ def compute_code_digest(parts: tuple[str, ...]) -> str:
 @functools.cache
 def _digest_code_file(path: Path) -> bytes:
     words: list[str] = []
-    _list_syntax(ast.parse(path.read_bytes()), words)
+    _list_syntax(parse_syntax(path.read_bytes()), words)
     return hashlib.blake2b("\n".join(words).encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 

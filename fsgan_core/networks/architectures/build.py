@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.runtime.syntax import parse_syntax
 
 if TYPE_CHECKING:
     from torch import nn
@@ -237,9 +238,11 @@ def parse_architecture(text: str) -> Architecture:
     if not isinstance(text, str) or len(text) > _MAX_TEXT_LENGTH:
         raise WeightsError(f"an architecture string must be text of at most {_MAX_TEXT_LENGTH} characters: refused")
     try:
-        node: ast.expr = ast.parse(text.strip(), mode="eval").body
+        tree = parse_syntax(text.strip(), "eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _make_refusal(text, "it is not a constructor call") from None
+    assert isinstance(tree, ast.Expression)
+    node: ast.expr = tree.body
     given: list[ast.keyword] = []
     if isinstance(node, ast.Call):
         if node.args:
