@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import ast
-import sys
-from collections.abc import Iterator
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from fsgan_core.runtime import cache
 from fsgan_core.runtime.syntax import parse_syntax
 
 
-@pytest.fixture
-def eager_threads() -> Iterator[None]:
-    """Threads take turns as often as possible."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+def test_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse, inside, most = ast.parse, threading.Semaphore(1), []
 
+    def watched(source: str, mode: str) -> ast.AST:
+        most.append(inside.acquire(blocking=False))
+        time.sleep(0.01)
+        if most[-1]:
+            inside.release()
+        return parse(source, mode=mode)
 
-def parse_deep(source: bytes, depth: int) -> ast.AST:
-    """Parses below so many calls: the fault needs threads whose stacks differ in depth."""
-    return parse_deep(source, depth - 1) if depth else parse_syntax(source)
-
-
-@pytest.mark.usefixtures("eager_threads")
-def test_threads_of_different_depth() -> None:
-    """ast.parse by itself may raise SystemError here, as it did in renders under coverage."""
-    source = Path(cache.__file__).read_bytes()
-    with ThreadPoolExecutor(8) as pool:
-        trees = list(pool.map(lambda number: parse_deep(source, number % 40), range(80)))
-    assert len({ast.dump(tree) for tree in trees[:8]}) == 1
+    monkeypatch.setattr(ast, "parse", watched)
+    with ThreadPoolExecutor(4) as pool:
+        trees = list(pool.map(lambda _: parse_syntax("a = 1"), range(8)))
+    assert most == [True] * 8, "nobody else was inside"
+    assert len({ast.dump(tree) for tree in trees}) == 1
 
 
 @pytest.mark.parametrize("text", ["a b", "(", "\0"])
