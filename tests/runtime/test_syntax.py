@@ -22,8 +22,8 @@ def test_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
             inside.release()
         return parse(source, mode=mode)
 
-    monkeypatch.setattr(ast, "parse", watched)
-    with ThreadPoolExecutor(4) as pool:
+    with monkeypatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        patch.setattr(ast, "parse", watched)
         trees = list(pool.map(lambda _: parse_syntax("a = 1"), range(8)))
     assert most == [True] * 8, "nobody else was inside"
     assert len({ast.dump(tree) for tree in trees}) == 1
