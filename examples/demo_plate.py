@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from fsgan_core.plates.colour import SRGB, ColourConfig, open_config
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, TypedValue, Window
 
 WIDTH, HEIGHT = 1920, 1080

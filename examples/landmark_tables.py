@@ -19,7 +19,7 @@ import numpy as np
 from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.faces.track import Face
 from fsgan_core.faces.track_file import load_track
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop

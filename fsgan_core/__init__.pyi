@@ -91,8 +91,8 @@ from .faces.track_file import load_track as load_track
 from .faces.track_file import save_track as save_track
 from .plates.colour import ColourConfig as ColourConfig
 from .plates.colour import open_config as open_config
-from .plates.exr import read_image as read_image
-from .plates.exr import write_exr as write_exr
+from .plates.exr_writer import write_exr as write_exr
+from .plates.image_reader import read_image as read_image
 from .plates.plate import Plate as Plate
 from .plates.plate import Window as Window
 from .plates.sequence import (

@@ -33,7 +33,7 @@ from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.farm.bundle import make_bundle, write_bundle
 from fsgan_core.farm.session import SESSION_VARIABLE
 from fsgan_core.farm.template import FarmOptions
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.sequence import open_clip
 from tests.small_shot import plate_of
 

@@ -11,7 +11,7 @@ import numpy as np
 from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 
 FRAMES = 6

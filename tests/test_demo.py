@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fsgan_core.plates.exr import read_image
+from fsgan_core.plates.image_reader import read_image
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 

@@ -21,17 +21,15 @@ from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES, select_sourc
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
+from fsgan_core.farm.job_steps import make_shot_steps
 from fsgan_core.farm.shot_paths import RECOGNITION_NAME, collect_paths, replace_paths
 from fsgan_core.farm.template import (
     FarmOptions,
     check_value_length,
-    make_chunk_space,
     make_common_parameters,
     make_environment,
     make_path_parameter,
     make_session_environment,
-    make_step,
-    make_task_action,
     make_template,
     to_openjd_range,
 )
@@ -131,17 +129,17 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
     job = RenderJob(plan_shot_job(shot))
     tuned = options.finetune_iterations > 0
     draws_anew = not tuned and draws_whole_face(job.context.engines.reenact, shot.stages.reenact.prewarp)
-    made = _plan_made_files(shot, work_folder, draws_anew=draws_anew)
-    start = shot.stages.reenact.network
-    pinned = _pin_engines(replace_paths(shot, made), job, _find_finetuned_resolution(shot) if tuned else 0)
+    made_files = _plan_made_files(shot, work_folder, draws_anew=draws_anew)
+    start_weights = shot.stages.reenact.network
+    pinned = _pin_engines(replace_paths(shot, made_files), job, _find_finetuned_resolution(shot) if tuned else 0)
     if tuned:
         pinned = replace_paths(pinned, {"reenact.network": f"{work_folder}/{FINETUNED_FILE}"})
     expected = describe_job_engines(job, tuned=tuned)
     parameters, arguments = _make_parameters(shot, pinned, job, options, work_folder, expected)
     if tuned:
         arguments["reenact.network"] = "{{Param.WorkFolder}}/" + FINETUNED_FILE
-    arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made.items()}
-    steps = _make_steps(pinned, arguments, made, options, start if tuned else "")
+    arguments |= {name: "{{Param.WorkFolder}}" + path.removeprefix(work_folder) for name, path in made_files.items()}
+    steps = make_shot_steps(pinned, arguments, made_files, options, start_weights if tuned else "")
     template = make_template(
         {name: declared for name, (declared, _) in parameters.items()},
         steps,
@@ -152,7 +150,7 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
             {"name": name, "value": value} for name, (_, value) in parameters.items() if value is not None
         ]
     }
-    assets = _make_asset_references(job, pinned, made, work_folder, options)
+    assets = _make_asset_references(job, pinned, made_files, work_folder, options)
     return FarmBundle(template, values, assets, pinned, -(-len(job.plan.frames) // options.chunk))
 
 
@@ -199,17 +197,17 @@ def _plan_made_files(shot: Shot, work_folder: str, *, draws_anew: bool) -> dict[
 
     draws_anew: whether a network draws the whole face.
     """
-    made = {
+    made_files = {
         f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"
         for number, clip in enumerate(shot.source, start=1)
         if not clip.track
     }
     if not shot.target.track:
-        made["target.track"] = f"{work_folder}/{TRACKS_FOLDER}/target.json"
+        made_files["target.track"] = f"{work_folder}/{TRACKS_FOLDER}/target.json"
     reenact = shot.stages.reenact
     if shot.job == "swap" and not draws_anew and reenact.recognition > 0 and not reenact.recognition_file:
-        made[RECOGNITION_NAME] = f"{work_folder}/{TRACKS_FOLDER}/recognition.json"
-    return made
+        made_files[RECOGNITION_NAME] = f"{work_folder}/{TRACKS_FOLDER}/recognition.json"
+    return made_files
 
 
 def _pin_engines(shot: Shot, job: RenderJob, resolution: int) -> Shot:
@@ -272,74 +270,8 @@ def _make_parameters(
     return parameters, arguments
 
 
-def _make_steps(
-    shot: Shot, arguments: Mapping[str, str], made: Mapping[str, str], options: FarmOptions, start: str
-) -> list[dict[str, Any]]:
-    def make_run_action(task: str, *more: str, paths: Mapping[str, str] = arguments) -> dict[str, Any]:
-        path_arguments = [word for name, path in paths.items() for word in ("--path", f"{name}={path}")]
-        return make_task_action(task, "{{Param.ShotFile}}", options, *more, *path_arguments)
-
-    steps, before = [], []
-    sources = [name.split(".")[1] for name in made if name.startswith("source.")]
-    if sources:
-        steps.append(
-            make_step(
-                "AnalyseSources",
-                make_run_action("analyse-source", "--number", "{{Task.Param.Source}}"),
-                options,
-                space={"name": "Source", "type": "INT", "range": [int(number) for number in sources]},
-            )
-        )
-        before.append("AnalyseSources")
-    if options.finetune_iterations:
-        first = {name: text for name, text in arguments.items() if name != "reenact.network"}
-        if start and "reenact.network" in collect_paths(shot) and Path(start).is_file():
-            first["reenact.network"] = "{{Param.ReenactNetwork}}"
-        steps.append(
-            make_step(
-                "Finetune",
-                make_run_action(
-                    "finetune",
-                    "--iterations",
-                    str(options.finetune_iterations),
-                    "--licence",
-                    options.finetune_licence,
-                    "--start",
-                    "" if "reenact.network" in first else start,
-                    paths=first,
-                ),
-                options,
-                after=list(before),
-            )
-        )
-        before.append("Finetune")
-    if "target.track" in made:
-        steps.append(
-            make_step("AnalyseTarget", make_run_action("analyse-target", "--frames", "{{Param.TargetFrames}}"), options)
-        )
-        before.append("AnalyseTarget")
-    if RECOGNITION_NAME in made:
-        steps.append(make_step("Recognise", make_run_action("recognise"), options, after=list(before)))
-        before.append("Recognise")
-    steps.append(
-        make_step(
-            "Render",
-            make_run_action("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
-            options,
-            after=before,
-            space=make_chunk_space(),
-        )
-    )
-    steps.append(
-        make_step(
-            "Report", make_run_action("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True
-        )
-    )
-    return steps
-
-
 def _make_asset_references(
-    job: RenderJob, shot: Shot, made: Mapping[str, str], work_folder: str, options: FarmOptions
+    job: RenderJob, shot: Shot, made_files: Mapping[str, str], work_folder: str, options: FarmOptions
 ) -> dict[str, Any]:
     """Lists the files that job attachments carry. On a shared file server they are not used."""
     inputs = job.plan.inputs
@@ -351,7 +283,7 @@ def _make_asset_references(
         if item is not None:
             files += _list_files(item, frames)
     paths = collect_paths(shot)
-    files += [path for name, path in paths.items() if name not in made and Path(path).is_file()]
+    files += [path for name, path in paths.items() if name not in made_files and Path(path).is_file()]
     folders = [str(Path(folder).expanduser().absolute()) for folder in options.weight_folders]
     config = paths.get("colour.config")
     if config:
@@ -367,8 +299,8 @@ def _make_asset_references(
 
 def _list_files(clip_input: ClipInput, frames: tuple[int, ...] | None) -> list[str]:
     sequence = clip_input.sequence
-    wanted = sequence.frames[:1] if sequence.kind == "movie" else frames or sequence.frames
-    return [str(sequence.get_frame_path(frame).absolute()) for frame in wanted]
+    listed_frames = sequence.frames[:1] if sequence.kind == "movie" else frames or sequence.frames
+    return [str(sequence.get_frame_path(frame).absolute()) for frame in listed_frames]
 
 
 def choose_target_frames(job: RenderJob) -> tuple[int, ...]:

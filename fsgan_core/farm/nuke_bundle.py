@@ -1,7 +1,7 @@
 """Makes a farm job from a Nuke script: `fsgan` renders the FSGAN nodes without a Nuke licence, Nuke does the rest.
 
 The job's first task runs Nuke without an interface, because only Nuke can evaluate the nodes' knobs. It writes the
-inputs that only Nuke can make, and a file (NODES_FILE) with what each FSGAN node must render, as a request to a worker.
+inputs that only Nuke can make, and a file (nodes.json) with what each FSGAN node must render, as a request to a worker.
 Then `fsgan` analyses and renders. Last, Nuke executes the Writes and finds every frame of the FSGAN nodes in place.
 """
 
@@ -10,23 +10,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.farm.bundle import FarmBundle
+from fsgan_core.farm.job_steps import make_script_steps
 from fsgan_core.farm.nuke_script import NukeScript, ScriptNode, load_script
 from fsgan_core.farm.template import (
     FarmOptions,
     check_value_length,
-    make_action,
-    make_chunk_space,
     make_common_parameters,
     make_environment,
     make_path_parameter,
-    make_session_environment,
-    make_step,
-    make_task_action,
     make_template,
     to_openjd_range,
 )
@@ -36,7 +31,6 @@ __all__ = ["make_script_bundle"]
 
 log = logging.getLogger(__name__)
 
-NODES_FILE = "nodes.json"  # in the work folder
 RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": nodes show the existing files and do not ask a worker about them
 
 PREPARE_SCRIPT = """\
@@ -92,13 +86,13 @@ def make_script_bundle(
         ),
         "Nuke": ({"type": "STRING", "default": "nuke", "description": "Nuke on the farm's machines."}, nuke),
     }
-    weights = []
-    for number, place in enumerate(options.weight_folders, start=1):
+    weight_arguments = []
+    for number, weight_folder in enumerate(options.weight_folders, start=1):
         parameters[f"Weights{number}"] = (
             make_path_parameter("DIRECTORY", "IN"),
-            str(Path(place).expanduser().absolute()),
+            str(Path(weight_folder).expanduser().absolute()),
         )
-        weights += ["--path", f"weights.{number}=" + "{{Param.Weights" + str(number) + "}}"]
+        weight_arguments += ["--path", f"weights.{number}=" + "{{Param.Weights" + str(number) + "}}"]
     for number, write in enumerate(chosen, start=1):
         parameters[f"Frames{number}"] = (
             {"type": "STRING", "description": f"Frames of {write.name}."},
@@ -111,7 +105,7 @@ def make_script_bundle(
     }
     template = make_template(
         {name: declared for name, (declared, _) in parameters.items()},
-        _make_steps(chosen, needed, options, weights),
+        make_script_steps(chosen, needed, options, weight_arguments),
         [make_environment()],
     )
     template["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
@@ -149,63 +143,6 @@ def _choose_writes(script: NukeScript, names: Sequence[str]) -> list[ScriptNode]
 def _list_write_frames(script: NukeScript, write: ScriptNode) -> tuple[int, ...]:
     first, last = script.find_write_range(write)
     return parse_frames(f"{first}-{max(first, last)}")
-
-
-def _make_steps(
-    writes: Sequence[ScriptNode], needed: dict[str, list[ScriptNode]], options: FarmOptions, weights: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Makes the steps. weights: arguments of a task's command line that name the folders of weights."""
-    nodes = "{{Param.WorkFolder}}/" + NODES_FILE
-    wanted = ",".join(name for name, above in needed.items() if above)
-    made = [
-        make_step(
-            "Prepare",
-            make_action(
-                "{{Param.Nuke}}",
-                [
-                    "-t",
-                    "{{Param.Prepare}}",
-                    "script={{Param.NukeScript}}",
-                    "frames={{Param.Frames}}",
-                    f"writes={wanted}",
-                    f"nodes={nodes}",
-                ],
-                options,
-            ),
-            options,
-            light=True,
-        ),
-        make_step(
-            "Analyse",
-            make_task_action("analyse-nodes", nodes, options, "--frames", "{{Param.Frames}}", *weights),
-            options,
-            after=["Prepare"],
-        ),
-        make_step(
-            "Nodes",
-            make_task_action("render-nodes", nodes, options, "--frames", "{{Task.Param.Frames}}", *weights),
-            options,
-            after=["Analyse"],
-            space=make_chunk_space(),
-        ),
-    ]
-    if options.has_session:  # only here: machines that execute Writes need no fsgan
-        made[-1]["stepEnvironments"] = [make_session_environment()]
-    before: list[tuple[int, str]] = []
-    for number, write in enumerate(writes, start=1):
-        order = write.get_integer("render_order") or 1
-        after = ["Nodes"] * bool(needed[write.name]) + [name for other, name in before if other < order]
-        name = f"Write {write.name}"[:64]
-        run = make_action(
-            "{{Param.Nuke}}", ["-X", write.name, "-F", "{{Task.Param.Frames}}", "{{Param.NukeScript}}"], options
-        )
-        made.append(
-            make_step(
-                name, run, options, after=after, space=make_chunk_space(f"Frames{number}", contiguous=True), light=True
-            )
-        )
-        before.append((order, name))
-    return made
 
 
 def _list_read_files(script: NukeScript, folder: Path) -> list[str]:

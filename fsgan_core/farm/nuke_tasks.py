@@ -15,7 +15,7 @@ from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.contract.stage_graph import list_running_stages
 from fsgan_core.farm.bundle import TRACKS_FOLDER, describe_engines
-from fsgan_core.farm.tasks import analyse_source, analyse_target, render_readable_frames
+from fsgan_core.farm.shot_tasks import analyse_source, analyse_target, render_readable_frames
 from fsgan_core.plates.sequence import format_frames, open_clip, parse_frames
 from fsgan_core.render.engines import NetworkRuntime, choose_engine
 from fsgan_core.render.pipeline import RenderJob

@@ -11,7 +11,7 @@ from fsgan_core.clips.shot_file import load_shot
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.protocol import FarmTaskRequest
 from fsgan_core.contract.shot import Shot
-from fsgan_core.farm import nuke_tasks, tasks
+from fsgan_core.farm import nuke_tasks, shot_tasks
 from fsgan_core.farm.bundle import FINETUNED_FILE, REPORT_FOLDER
 from fsgan_core.farm.shot_paths import replace_paths
 from fsgan_core.farm.template import from_openjd_range
@@ -98,15 +98,15 @@ class _TaskRun:
 
 
 def _analyse_source(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": tasks.analyse_source(shot, run.request.number, run.device, run.relay_event)}
+    return {"facts": shot_tasks.analyse_source(shot, run.request.number, run.device, run.relay_event)}
 
 
 def _analyse_target(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": tasks.analyse_target(shot, run.frames, run.device, run.relay_event)}
+    return {"facts": shot_tasks.analyse_target(shot, run.frames, run.device, run.relay_event)}
 
 
 def _recognise(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": tasks.recognise_source(shot, run.device, run.on_event, run.is_cancelled)}
+    return {"facts": shot_tasks.recognise_source(shot, run.device, run.on_event, run.is_cancelled)}
 
 
 def _finetune(run: _TaskRun, shot: Shot) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _finetune(run: _TaskRun, shot: Shot) -> dict[str, Any]:
 
 
 def _render(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    result = tasks.render_chunk(
+    result = shot_tasks.render_chunk(
         shot,
         run.frames,
         run.work_folder,
@@ -143,7 +143,7 @@ def _render(run: _TaskRun, shot: Shot) -> dict[str, Any]:
 def _report(run: _TaskRun, shot: Shot) -> dict[str, Any]:
     from fsgan_core.report.write import write_report
 
-    result = tasks.gather_result(shot, run.frames or shot.frames, run.work_folder)
+    result = shot_tasks.gather_result(shot, run.frames or shot.frames, run.work_folder)
     page = write_report(run.work_folder / REPORT_FOLDER, shot, result, run.relay_event)[0]
     return {"renders": [_describe_render("", result)], "report": str(page)}
 

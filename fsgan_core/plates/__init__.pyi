@@ -1,19 +1,19 @@
 from .colour import ColourConfig as ColourConfig
 from .colour import open_config as open_config
-from .exr import (
+from .exr_writer import (
+    write_exr as write_exr,
+)
+from .image_reader import (
     PlateHeader as PlateHeader,
 )
-from .exr import (
+from .image_reader import (
     list_other_parts as list_other_parts,
 )
-from .exr import (
+from .image_reader import (
     read_header as read_header,
 )
-from .exr import (
+from .image_reader import (
     read_image as read_image,
-)
-from .exr import (
-    write_exr as write_exr,
 )
 from .metadata import drop_colour_metadata as drop_colour_metadata
 from .movie import Movie as Movie

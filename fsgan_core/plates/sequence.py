@@ -15,7 +15,8 @@ import fileseq
 from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
 from fsgan_core.contract.params import MISSING_POLICIES
 from fsgan_core.contract.shot import Clip, ClipLike, to_clip
-from fsgan_core.plates import exr
+from fsgan_core.plates import image_reader
+from fsgan_core.plates.exr_writer import PartRef
 from fsgan_core.plates.image_file import check_readable, suggest_names
 from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
 from fsgan_core.plates.movie import Movie, get_content_digest
@@ -67,14 +68,14 @@ class FrameSequence:
         held = self._resolve_frame(frame)
         if self._movie is not None:
             return self._movie.read(held)
-        return exr.read_image(self._files[held], self.clip.part)
+        return image_reader.read_image(self._files[held], self.clip.part)
 
-    def read_header(self, frame: int) -> exr.PlateHeader:
+    def read_header(self, frame: int) -> image_reader.PlateHeader:
         """Reads a frame without its pixels. Raises PlateError."""
         held = self._resolve_frame(frame)
         if self._movie is not None:
             plate = self._movie.read(held)
-            return exr.PlateHeader(
+            return image_reader.PlateHeader(
                 plate.channels,
                 plate.data_window,
                 plate.display_window,
@@ -82,16 +83,16 @@ class FrameSequence:
                 plate.metadata,
                 plate.formats,
             )
-        return exr.read_header(self._files[held], self.clip.part)
+        return image_reader.read_header(self._files[held], self.clip.part)
 
     def get_frame_path(self, frame: int) -> Path:
         """Finds the file that `read(frame)` reads. Raises PlateError."""
         held = self._resolve_frame(frame)
         return self._movie.path if self._movie is not None else self._files[held]
 
-    def list_other_parts(self, frame: int) -> tuple[exr.PartRef, ...]:
+    def list_other_parts(self, frame: int) -> tuple[PartRef, ...]:
         """Lists the other parts of a frame's file, for `write_exr` to copy."""
-        return exr.list_other_parts(self.get_frame_path(frame), self.clip.part) if self.kind == "exr" else ()
+        return image_reader.list_other_parts(self.get_frame_path(frame), self.clip.part) if self.kind == "exr" else ()
 
     def compute_fingerprint(self, frame: int) -> str:
         """Digests what `read(frame)` depends on: file content, part, frame. The same on every machine."""
@@ -147,7 +148,7 @@ def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
     if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
         return FrameSequence(clip, "movie", {}, missing, Movie(path))
     kind = "exr" if first.suffix.lower() == ".exr" else "image"
-    if clip.view and not clip.part and kind == "exr" and clip.view in exr.list_views(first):
+    if clip.view and not clip.part and kind == "exr" and clip.view in image_reader.list_views(first):
         clip = replace(clip, part=clip.view)
     return FrameSequence(clip, kind, files, missing)
 

@@ -14,7 +14,7 @@ from typing import Any
 from fsgan_core.contract.errors import FsganError, PlateError
 from fsgan_core.contract.layers import META_KEY, META_PARTS
 from fsgan_core.contract.protocol import FRAME_DONE, FRAME_MISSING, FRAME_STALE
-from fsgan_core.plates.exr import read_header
+from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_frames, format_output_path
 from fsgan_core.render.keys import describe_parts, find_changed_parts
 from fsgan_core.render.pipeline import RenderJob

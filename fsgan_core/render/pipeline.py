@@ -19,7 +19,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import CancelledError, FsganError, MachineError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import check_output, format_frames, format_output_path
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead

@@ -10,7 +10,7 @@ from typing import Any
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
-from fsgan_core.plates.exr import read_header
+from fsgan_core.plates.image_reader import read_header
 from fsgan_core.render.context import RenderContext
 from fsgan_core.render.engines import ResolvedEngine
 from fsgan_core.stages.drive import DRIVER_CLIP

@@ -25,6 +25,7 @@ from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Angles, AnyArray, Matrix, Points, Points3D, Vector
 from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.stages.fading import smooth_weights
 from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
     LOWER_LIPS,
@@ -36,7 +37,6 @@ from fsgan_core.stages.motion.performance import (
     project_change,
     resample_performance,
 )
-from fsgan_core.stages.smoothing import smooth_weights
 from fsgan_core.stages.views import ViewRef
 from fsgan_core.stages.warp_points import NOSE_BASE, Performer
 

@@ -26,9 +26,9 @@ from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.fading import smooth_weights
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, Blink, measure_openness, open_eyes, plan_blink
 from fsgan_core.stages.motion.performance import measure_landmark_bias
-from fsgan_core.stages.smoothing import smooth_weights
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
 # A difference that costs one unit.

@@ -15,7 +15,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import exports, graph, paths, render_queue, status, stereo, view_window, weights_menu
+from fsgan_nuke import exports, graph, node_render, paths, status, stereo, view_window, weights_menu
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import show_message, show_text
 from fsgan_nuke.request import PendingRequest
@@ -41,38 +41,38 @@ def run_action(action: str) -> None:
 
 def render_frame(node: Any) -> None:
     """Renders the current frame of the node and of the FSGAN nodes before it."""
-    render_queue.start_render(node, str(int(nuke.frame())))
+    node_render.start_render(node, str(int(nuke.frame())))
 
 
 def render_range(node: Any) -> None:
     """Renders only this node, over its frames."""
     if graph.get_node_class(node) == "FSGAN_Swap":
-        render_queue.start_render(node)
+        node_render.start_render(node)
     else:
-        render_queue.start_render(node, include_upstream=False)
+        node_render.start_render(node, include_upstream=False)
 
 
 def render_here(node: Any) -> None:
     """Renders the node and the FSGAN nodes before it, over its frames."""
-    render_queue.start_render(node)
+    node_render.start_render(node)
 
 
 def cancel(node: Any) -> None:
     """Stops the node's render."""
-    if not render_queue.cancel_render(node):
-        render_queue.refresh_status(node)
+    if not node_render.cancel_render(node):
+        node_render.refresh_status(node)
 
 
 def reload(node: Any) -> None:
     """Reads the node's frames again and refreshes its status."""
     for one in graph.list_swap_render_nodes(node) if graph.get_node_class(node) == "FSGAN_Swap" else [node]:
-        render_queue.show_result(one)
-        render_queue.refresh_status(one)
+        node_render.show_result(one)
+        node_render.refresh_status(one)
 
 
 def analyse(node: Any) -> None:
     """Analyses the clip above the node."""
-    render_queue.start_analysis(node)
+    node_render.start_analysis(node)
 
 
 def view_map(node: Any) -> None:

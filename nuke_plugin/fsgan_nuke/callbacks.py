@@ -11,7 +11,7 @@ import nuke
 
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.stage_graph import NODES
-from fsgan_nuke import analysis, graph, input_writes, paths, render_queue, stereo, view_window, weights_menu
+from fsgan_nuke import analysis, graph, input_writes, node_render, paths, stereo, view_window, weights_menu
 from fsgan_nuke.client import close_all_clients
 from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import call_later
@@ -61,7 +61,7 @@ def on_created() -> None:
     """
     node = nuke.thisNode()
     for one in graph.list_inner_nodes(node):
-        render_queue.forget_status(one)
+        node_render.forget_status(one)
         shown = str(one["result"].value() or "") if "result" in one.knobs() else ""
         if shown and not paths.can_show(one, shown):
             one["result"].setValue("")
@@ -88,7 +88,7 @@ def on_script_loaded() -> None:
     }
     for (name, view), node in wanted.items():
         try:
-            render_queue.write_inputs(node, make_node_job(node, view=view))
+            node_render.write_inputs(node, make_node_job(node, view=view))
         except FsganError as error:
             _unwritten_inputs[str(name)] = str(error)
 
@@ -141,7 +141,7 @@ def render_missing_frame(node: Any, frame: int, view: str) -> None:
                 f"the input '{missing[0].name}' is not written for this frame; press Render frame on the node in a "
                 "session with a GUI, or call fsgan_nuke.callbacks.on_script_loaded() before the render"
             )
-        render_queue.start_render(node, str(frame), include_upstream=False, views=(view,))
+        node_render.start_render(node, str(frame), include_upstream=False, views=(view,))
     except FsganError as error:
         raise RuntimeError(f"{name}, frame {frame}: {error}") from error
 
@@ -222,16 +222,16 @@ def _refresh_changed() -> None:
         node = nuke.toNode(name)
         if node is None:
             continue
-        render_queue.refresh_status(node)
+        node_render.refresh_status(node)
         weights_menu.refresh_menus(node)
         if graph.get_node_class(node) == "FSGAN_Analyse":
             for one in analysis.list_nodes_below(node):
-                render_queue.refresh_status(one)
+                node_render.refresh_status(one)
 
 
 def on_script_closed() -> None:
     """Cancels the renders and closes the windows of a script that is closed."""
-    render_queue.cancel_all_renders()
+    node_render.cancel_all_renders()
     view_window.close_all_windows()
     if not nuke.GUI:
         close_all_clients()

@@ -10,7 +10,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
-from fsgan_nuke import graph, render_queue, status
+from fsgan_nuke import graph, node_render, status
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later
 from fsgan_nuke.node_job import make_node_job
@@ -66,7 +66,7 @@ class ViewMapWindow:
             node = self._find_node()
             job = make_node_job(_find_reenact_node(node))
             self.panel.show_message("asking the worker; it finishes running renders first ...")
-            render_queue.write_inputs(_find_reenact_node(node), job)
+            node_render.write_inputs(_find_reenact_node(node), job)
         except FsganError as error:
             self.panel.show_message(str(error))
             return
@@ -90,7 +90,7 @@ class ViewMapWindow:
                 graph.resolve_link(node[prefix + parameter]).setValue(text)
         finally:
             nuke.Undo.end()
-        render_queue.refresh_status(node)
+        node_render.refresh_status(node)
         self.ask()
 
     def go_to(self, frame: int) -> None:
@@ -114,7 +114,7 @@ class ViewMapWindow:
         if (
             isinstance(event, protocol.ProgressEvent)
             and (event.total or event.message)
-            and (time.monotonic() - self._last_shown > render_queue.SHOW_SECONDS)
+            and (time.monotonic() - self._last_shown > node_render.SHOW_SECONDS)
         ):
             self._last_shown = time.monotonic()
             call_later(

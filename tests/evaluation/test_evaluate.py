@@ -16,7 +16,8 @@ from fsgan_core.contract.layers import MATTE_SOFT, META_COLORSPACE, META_FACE
 from fsgan_core.contract.shot import Clip
 from fsgan_core.evaluation.evaluate import Evaluation, evaluate
 from fsgan_core.plates.colour import ColourConfig, open_config
-from fsgan_core.plates.exr import read_image, write_exr
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.events import Event
 from tests.small_shot import Small

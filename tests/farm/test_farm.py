@@ -29,10 +29,10 @@ from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.farm.bundle import make_bundle, write_bundle
 from fsgan_core.farm.estimate import estimate_cost
 from fsgan_core.farm.shot_paths import collect_paths, replace_paths
-from fsgan_core.farm.tasks import analyse_target, gather_result, recognise_source, render_chunk
+from fsgan_core.farm.shot_tasks import analyse_target, gather_result, recognise_source, render_chunk
 from fsgan_core.farm.template import ARITHMETIC_VARIABLES, FarmOptions, from_openjd_range, to_openjd_range
 from fsgan_core.networks.weights.checkpoint import read_checkpoint, write_checkpoint
-from fsgan_core.plates.exr import read_header
+from fsgan_core.plates.image_reader import read_header
 from fsgan_core.render.pipeline import RenderJob, render_shot
 from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.recognise import load_recognition, save_recognition

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from tests.host import Host, new_host, start
 
@@ -130,9 +130,9 @@ def build(host: Host, clips: Footage) -> Tree:
 
 def finish(host: Host, node: Any, seconds: float = 120.0) -> Any:
     """Serves the main thread until the render of the node is over, and its status was asked for; the render."""
-    from fsgan_nuke import render_queue
+    from fsgan_nuke import node_render
 
-    running = render_queue.find_active_render(node)
+    running = node_render.find_active_render(node)
     assert running is not None
     host.pump_until(lambda: not running.thread.is_alive(), seconds)
     settle(host)

@@ -16,7 +16,7 @@ import pytest
 
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip, Output, Shot
-from fsgan_core.plates.exr import read_image
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.render.pipeline import render_shot
 from tests.host import EvaluationError, Host
 from tests.host.picture import Box
@@ -191,7 +191,7 @@ def test_errors_are_shown_and_never_raised(session: Host, clips: Footage) -> Non
 
 
 def settle_node(session: Host, node: Any) -> None:
-    from fsgan_nuke import render_queue as renders
+    from fsgan_nuke import node_render as renders
 
     if renders.find_active_render(node) is not None:
         finish(session, node)

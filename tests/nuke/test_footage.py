@@ -15,7 +15,8 @@ import pytest
 
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates.exr import read_image, write_exr
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
 from tests.host import Host

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.shot import Clip, Output, Shot
-from fsgan_core.plates.exr import read_image, write_exr
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate
 from fsgan_core.render.pipeline import render_shot
 from tests.host import Host

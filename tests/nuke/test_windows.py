@@ -136,21 +136,21 @@ def test_without_qt(session: Host, swap: Any, no_qt: None) -> None:
 
 def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames are counted on the node and in the bar; who closes the script wants no more of them, and no message."""
-    from fsgan_nuke import callbacks, render_queue, status
+    from fsgan_nuke import callbacks, node_render, status
 
     shown: list[str] = []
     show = status.show_status
     monkeypatch.setattr(
         status, "show_status", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one))
     )
-    monkeypatch.setattr(render_queue, "SHOW_SECONDS", 0.0)
+    monkeypatch.setattr(node_render, "SHOW_SECONDS", 0.0)
     session.press(swap, "render_here")
     assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
     assert "Blend rendering 2/3" in shown and f"{swap.name()} Reenact: rendering 1/3" in shown
     session.messages.clear()
     session.set_knob(swap, "mask_feather", 0.1)
     session.press(swap, "render_here")
-    running = render_queue.find_active_render(swap)
+    running = node_render.find_active_render(swap)
     callbacks.on_script_closed()
     assert running is not None
     session.pump_until(lambda: not running.thread.is_alive(), 30)
@@ -178,10 +178,10 @@ def test_a_worker_that_is_silent_is_told_in_the_bar(session: Host, swap: Any, mo
 
 def test_a_change_behind_a_swaps_links_is_noticed(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a callback of the swap's own: while its panel is open, and only then."""
-    from fsgan_nuke import callbacks, render_queue
+    from fsgan_nuke import callbacks, node_render
 
     asked: list[str] = []
-    monkeypatch.setattr(render_queue, "refresh_status", lambda node: asked.append(node.name()))
+    monkeypatch.setattr(node_render, "refresh_status", lambda node: asked.append(node.name()))
     monkeypatch.setattr(callbacks, "QUIET_SECONDS", 0.0)
     swap.showControlPanel()
     session.pump_until(lambda: asked == [swap.name()], 10)  # the panel was opened
@@ -224,7 +224,7 @@ def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -> None:
     """It is a parameter like others, in the frames' keys."""
-    from fsgan_nuke import graph, render_queue
+    from fsgan_nuke import graph, node_render
 
     session.press(swap, "render_here")
     assert finish(session, swap).error is None
@@ -234,7 +234,7 @@ def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -
     window.panel.apply({"views": "", "exclude": "1001-1002", "weights": ""})
     settle(session)
     reenact = graph.find_inner_node(swap, "Reenact")
-    render_queue.refresh_status(reenact)
+    node_render.refresh_status(reenact)
     settle(session)
     assert line(reenact).startswith(f"stale {FIRST}-{LAST} (reenact.exclude")
     session.press(swap, "render_here")

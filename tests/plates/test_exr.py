@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.contract.params import COMPRESSIONS
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates.exr import list_other_parts, list_views, read_header, read_image, write_exr
-from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, to_half
+from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, to_half, write_exr
+from fsgan_core.plates.image_reader import list_other_parts, list_views, read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.raw_exr import write_raw_exr
 from fsgan_core.plates.sequence import open_clip

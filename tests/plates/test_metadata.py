@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.exr import read_header, read_image, write_exr
 from fsgan_core.plates.exr_header import read_attributes
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.metadata import (
     COLOUR_ATTRIBUTES,
     FILE_ATTRIBUTES,

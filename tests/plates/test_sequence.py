@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import FrameRangeError, InputError, OutputError, PlateError
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.sequence import (
     check_output,
     format_frames,

@@ -30,7 +30,7 @@ from fsgan_core.contract.errors import (
 )
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.plates.exr import read_header, read_image
+from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot

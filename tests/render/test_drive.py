@@ -13,7 +13,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import ShotError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.plates.exr import read_image
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot, render_stage
 from tests.small_shot import Small

@@ -17,7 +17,8 @@ from fsgan_core.contract.errors import CancelledError
 from fsgan_core.contract.layers import META_PARTS
 from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.track_file import load_track, save_track
-from fsgan_core.plates.exr import read_header, read_image, write_exr
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.render.frame_status import FrameState, compute_frame_states, summarise_states
 from fsgan_core.render.keys import describe_parts, find_changed_parts, format_parts
 from fsgan_core.render.pipeline import RenderJob, render_shot, render_stage

@@ -23,7 +23,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError, TrackError, WeightsError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.plates.exr import read_header, read_image
+from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot, render_stage

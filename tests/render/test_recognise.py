@@ -17,7 +17,7 @@ from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
 from fsgan_core.faces.measure import FaceGauge
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.colour import open_config
-from fsgan_core.plates.exr import read_image
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.render import recognise, scene
 from fsgan_core.render.frame_status import compute_frame_states, summarise_states
 from fsgan_core.render.pipeline import RenderJob, render_shot

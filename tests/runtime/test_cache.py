@@ -17,7 +17,7 @@ import pytest
 
 from fsgan_core.contract.errors import OutputError, TrackError
 from fsgan_core.contract.layers import META_KEY
-from fsgan_core.plates.exr import write_exr
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.provenance import read_finished_metadata
 from fsgan_core.runtime import cache

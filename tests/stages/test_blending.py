@@ -15,7 +15,8 @@ from fsgan_core.contract.landmarks import MOUTH_INNER
 from fsgan_core.contract.layers import MATTE_MOUTH, MATTES, META_MOUTH, META_TEXTURE
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
-from fsgan_core.plates.exr import read_image, write_exr
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import draw_polygon, to_perceptual

@@ -27,7 +27,7 @@ from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
-from fsgan_core.plates.exr import read_image
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.stages.neural.erosion import erode_softly
 from tests.faces.helpers import head
 from tests.host import tcl

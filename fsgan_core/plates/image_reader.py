@@ -17,13 +17,13 @@ import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import RGB, RGBA
-from fsgan_core.plates.exr_writer import PartRef, write_exr
+from fsgan_core.plates.exr_writer import PartRef
 from fsgan_core.plates.image_file import OpenedImage
 from fsgan_core.plates.multiview import list_shared_views, select_view
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, IntegerPlane
 
-__all__ = ["PartRef", "PlateHeader", "list_other_parts", "read_header", "read_image", "write_exr"]
+__all__ = ["PlateHeader", "list_other_parts", "list_views", "read_header", "read_image"]
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from fsgan_core.contract.layers import META_KEY
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.farm.bundle import SIDECARS_FOLDER, choose_analysed_frames, describe_job_engines
-from fsgan_core.plates.exr import read_header
+from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_frames, format_output_path, open_clip, parse_frames
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
