@@ -26,6 +26,7 @@ __all__ = [
     "Mask",
     "Matrix",
     "Matte",
+    "Mesh",
     "Plane",
     "PointMap",
     "Points",
@@ -79,6 +80,9 @@ Points98: TypeAlias = npt.NDArray[np.floating[Any]]
 
 Points3D: TypeAlias = npt.NDArray[np.floating[Any]]
 """Points in space: float (n, 3), x right, y down, z away from the camera, in millimetres."""
+
+Mesh: TypeAlias = npt.NDArray[np.floating[Any]]
+"""The dense face (`faces.mesh`): float (478, 3), x and y in pixels, z in rows away from the camera; 0 is the head."""
 
 Vertices: TypeAlias = npt.NDArray[np.floating[Any]]
 """Vertices of a mesh: float (n, 2) in pixels, or (n, 3) in millimetres; the function says which."""
