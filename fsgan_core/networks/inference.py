@@ -48,9 +48,9 @@ NetworkOutput = Tensor | tuple[Tensor, ...]
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # CPU instructions that multiply in a precision, by their names in torch.cpu.get_capabilities (x86, ARM).
 CPU_INSTRUCTIONS = {"bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"), "fp16": ("avx512_fp16", "amx_fp16")}
-MAX_RUNNERS = 8  # networks that stay loaded: the six of a shot, and two more to compare with
+MAX_RUNNERS = 14  # networks that stay loaded: six of a shot, six of face analysis, and two more to compare with
 MAX_SAMPLES = 16  # samples in one pass
-FIXED_THREADS = 2  # CPU threads of networks whose bits depend on the number of threads
+FIXED_THREADS = 2  # CPU threads of networks whose bits depend on their number, unless the network has `cpu_threads`
 
 COMPILE_VARIABLE = "FSGAN_COMPILE"  # 1: compile networks with torch.compile
 
@@ -111,6 +111,7 @@ class Runner:
         self._name = info.name if info is not None else type(network).__name__
         self._waiting_requests: list[_RunRequest] = []
         self._waiting_lock = threading.Lock()
+        self._threads = int(getattr(network, "cpu_threads", FIXED_THREADS))
         self._call: Callable[[Tensor], NetworkOutput]
         try:
             self._network: nn.Module = fold_batch_norm(network)
@@ -161,7 +162,7 @@ class Runner:
                 if device != self.device:  # another thread moved the network to the CPU
                     continue
                 try:
-                    with torch.inference_mode(), use_steady_kernels(device, self._is_thread_bound):
+                    with torch.inference_mode(), use_steady_kernels(device, self._is_thread_bound, self._threads):
                         return self._run_with_waiting(request)
                 except torch.OutOfMemoryError as error:
                     if torch.device(device).type == "cpu":

@@ -20,9 +20,10 @@ from fsgan_core.runtime.syntax import parse_syntax
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CONSTRUCTORS", "MAX_PARAMETERS", "Architecture", "build_network", "parse_architecture"]
+__all__ = ["CONSTRUCTORS", "GRAPH_NAMES", "MAX_PARAMETERS", "Architecture", "build_network", "parse_architecture"]
 
 MAX_PARAMETERS = 400_000_000  # the largest published network, VGG-19 with its classifier, has 171 million
+GRAPH_NAMES = ("face_mesh", "face_full_range", "face_short_range", "palm", "hand")  # graphs/NAME.json
 _MAX_TEXT_LENGTH = 1000  # characters of an architecture string
 
 
@@ -187,6 +188,10 @@ CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
             "max_nc": IntArgument(128, low=1, high=4096),
         },
     ),
+    # Converted from other formats, graph and all: `weights.mediapipe`.
+    "tensor_graph.TensorGraph": ConstructorSpec(
+        f"{_PACKAGE}.tensor_graph", "TensorGraph", {"graph": ChoiceArgument("face_mesh", GRAPH_NAMES)}
+    ),
     "hrnet.hrnet_wlfw": ConstructorSpec(f"{_PACKAGE}.hrnet", "HRNet", {}),
     "hopenet.Hopenet": ConstructorSpec(f"{_PACKAGE}.hopenet", "Hopenet", {}),
     "vgg.vgg19": ConstructorSpec(
@@ -319,7 +324,7 @@ def _read_literal(node: ast.expr) -> Any:
 def _format_value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({','.join(map(str, value))}{',' if len(value) == 1 else ''})"
-    return str(value)
+    return repr(value)
 
 
 def _make_refusal(text: str, why: str) -> WeightsError:

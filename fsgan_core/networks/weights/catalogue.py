@@ -31,6 +31,7 @@ __all__ = [
     "InstalledWeights",
     "WeightsInfo",
     "find_best_weights",
+    "find_packaged_weights",
     "find_user_folder",
     "find_weights",
     "list_broken_weights",
@@ -43,7 +44,17 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-ROLES = (*NETWORK_STAGES, "landmarks", "pose", "identity", "attributes", "detector")
+ROLES = (
+    *NETWORK_STAGES,
+    "landmarks",
+    "pose",
+    "identity",
+    "attributes",
+    "detector",
+    "mesh",
+    "palm",
+    "hand",
+)
 # Roles that an analysis and a swap choose weights for without being asked; fine-tuning does so for "identity".
 AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
 PATH_VARIABLE = "FSGAN_WEIGHTS"  # folders of weights, separated as in PATH
@@ -388,6 +399,24 @@ def find_weights(role: str, name: str = "", allow: str = "any") -> InstalledWeig
     allowed = [entry for entry in found if entry.info is None or is_allowed(entry.info.licence, allow)]
     entry = (allowed or found)[0]
     return _check_role(role, entry.require_info(), entry.path, allow)
+
+
+def find_packaged_weights(name: str, allow: str = "any") -> InstalledWeights:
+    """Finds a network of face analysis that comes with the package, whatever is in the search folders.
+
+    Args:
+        name: Name in the catalogue.
+        allow: As in `is_allowed`.
+
+    Raises:
+        WeightsError: The file is missing, damaged or not allowed.
+    """
+    path = Path(__file__).parent / f"{name}{WEIGHTS_SUFFIX}"
+    if not path.is_file():
+        raise WeightsError(f"{path}: this file of the package is missing; reinstall fsgan")
+    info = read_weights_info(path)
+    check_licence(info.name, info.licence, str(path), allow)
+    return _verify_digest(info, path)
 
 
 def _find_in_file(role: str, path: Path, allow: str) -> InstalledWeights:

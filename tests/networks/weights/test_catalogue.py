@@ -19,6 +19,7 @@ from fsgan_core.networks.weights.catalogue import (
     ROLES,
     WeightsInfo,
     find_best_weights,
+    find_packaged_weights,
     find_user_folder,
     find_weights,
     is_allowed,
@@ -35,6 +36,7 @@ from tests.networks.conftest import SMALL, small_state
 REENACT = "nfv_msrunet_256_1_2_reenactment_v2.1"
 INPAINT = "ijbc_msrunet_256_1_2_inpainting_v2"
 INPAINT_V1 = "ijbc_msrunet_256_2_0_inpainting_v1"
+ANALYSIS = ("mediapipe_", "dlib_")  # first parts of the names of face analysis networks
 
 
 def put(folder: Path, name: str = INPAINT, *, record: bool = True, **changes: object) -> Path:
@@ -77,8 +79,12 @@ class TestCatalogue:
     @pytest.mark.parametrize("weight", load_catalogue().values(), ids=lambda weight: weight.name)
     def test_entry(self, weight: WeightsInfo) -> None:
         assert weight.file == f"{weight.name}.{'pth' if weight.source else 'safetensors'}" and weight.note
+        assert weight.source.startswith("https://") or weight.name.startswith(("small_", *ANALYSIS))
+        if weight.name.startswith(ANALYSIS):
+            assert weight.licence == "commercial" and not weight.default
+            parse_architecture(weight.arch)
+            return
         assert weight.licence != "commercial", "of no published file is that known"
-        assert weight.source.startswith("https://") or weight.name.startswith("small_")
         crop = "2.0" if "_2_0_" in weight.name else "1.2"
         assert weight.crop == float(crop)
         if weight.role == "detector":
@@ -105,12 +111,23 @@ class TestCatalogue:
             path = package / weight.file
             assert dataclasses.replace(module.read_weights_info(path), size=0) == weight
             assert digests.read_recorded_digest(path) == digests.digest_weights_file(path)
-        assert sum((package / weight.file).stat().st_size for weight in ours) <= 24e6
+        assert sum((package / weight.file).stat().st_size for weight in ours) <= 50e6
         for weight in ours:
             assert not weight.default and find_best_weights(weight.role) is None
+            if weight.name.startswith(ANALYSIS):
+                found = find_packaged_weights(weight.name, allow="commercial")
+                assert (found.info.name, found.path) == (weight.name, package / weight.file)
+                continue
             assert find_weights(weight.role).info.name == weight.name, "where its engine is asked for"
             with pytest.raises(WeightsError, match="allows only commercial"):
                 find_weights(weight.role, allow="commercial")
+
+    def test_analysis_networks_are_always_there(self, own_folders: Path) -> None:
+        """FSGAN_WEIGHTS_PACKAGED=0, as in these tests, and a file of the same name elsewhere change nothing."""
+        put(own_folders, "mediapipe_palm", licence="research")
+        assert find_packaged_weights("mediapipe_palm", "commercial").path.parent == Path(module.__file__).parent
+        with pytest.raises(WeightsError, match="reinstall fsgan"):
+            find_packaged_weights("none")
 
     def test_v2_before_v1(self) -> None:
         names = list(load_catalogue())
