@@ -195,10 +195,10 @@ def fit_head_pose(landmarks: Points68, pixel_aspect: float = 1.0, focal: float |
     """
     points = np.asarray(landmarks, np.float64) * (pixel_aspect, 1.0)
     distance = CAMERA_DISTANCE
-    pose = _fit_pose(points, distance)
+    pose = solve_pose(points, FACE_MODEL, RIGIDITY, distance)
     if focal is not None:
         distance = max(_MIN_CAMERA_DISTANCE, focal / pose.scale)  # a pinhole has this scale at that distance
-        pose = _fit_pose(points, distance)
+        pose = solve_pose(points, FACE_MODEL, RIGIDITY, distance)
     return pose
 
 
@@ -233,45 +233,70 @@ def compute_pose_box(pose: HeadPose, pixel_aspect: float = 1.0) -> Box:
     return (x / pixel_aspect, y, width / pixel_aspect, height)
 
 
-def _fit_pose(points: Points68, distance: float) -> HeadPose:
-    """Weighted Gauss-Newton on rotation vector, log scale and translation."""
-    weights = RIGIDITY
-    rotation, scale, translation = _fit_weak_perspective(points, weights)
+def solve_pose(
+    points: Points,
+    model: Points3D,
+    weights: Vector,
+    distance: float = CAMERA_DISTANCE,
+    depths: Vector | None = None,
+    depth_weight: float = 0.0,
+) -> HeadPose:
+    """Fits a rigid model to points: weighted Gauss-Newton on rotation vector, log scale and translation.
+
+    Args:
+        points: (n, 2), square pixels.
+        model: (n, 3), mm.
+        weights: (n,), not negative.
+        distance: Camera distance in mm.
+        depths: (n,), rows away from the camera, from any origin; None if unknown.
+        depth_weight: Weight of a depth over that of x or y.
+    """
+    rotation, scale, translation = _fit_weak_perspective(points, model, weights)
     root = np.sqrt(weights)[:, None]
+    share = weights / weights.sum()
+    count = len(model)
+    none, one = np.zeros(count), np.ones(count)
     error, damping = np.inf, 1e-3
     for _ in range(50):
-        turned = FACE_MODEL @ rotation.T
+        turned = model @ rotation.T
         depth = 1 + turned[:, 2:] / distance
         flat = turned[:, :2] / depth
         residual = (points - translation - scale * flat) * root
         now = float((residual**2).sum())
-        jacobian = np.empty((68, 2, 6))
+        jacobian = np.empty((count, 2, 6))
         x, y, z = turned.T
-        none = np.zeros(68)
         moved = np.array([(none, z, -y), (-z, none, x), (y, -x, none)])  # coordinate, axis: axis x turned
         jacobian[:, :, :3] = (scale * (moved[:2] - flat.T[:, None] * moved[2] / distance) / depth.T).transpose(2, 0, 1)
         jacobian[:, :, 3] = scale * flat
         jacobian[:, :, 4:] = np.eye(2)
         jacobian *= root[..., None]
-        j = jacobian.reshape(-1, 6)
+        j, right = jacobian.reshape(-1, 6), residual.ravel()
+        total = now
+        if depths is not None:
+            strength = np.sqrt(depth_weight) * root[:, 0]
+            rows = np.column_stack([scale * moved[2].T, scale * z, np.outer(one, (0.0, 0.0))])
+            off = depths - scale * z
+            j = np.concatenate([j, (rows - share @ rows) * strength[:, None]])
+            right = np.concatenate([right, (off - share @ off) * strength])
+            total = float((right**2).sum())
         normal = j.T @ j
         normal[np.diag_indices(6)] *= 1 + damping
-        step = np.linalg.solve(normal + 1e-12 * np.eye(6), j.T @ residual.ravel())
+        step = np.linalg.solve(normal + 1e-12 * np.eye(6), j.T @ right)
         rotation = cv2.Rodrigues(step[:3])[0] @ rotation
         scale *= float(np.exp(np.clip(step[3], -0.5, 0.5)))
         translation = translation + step[4:]
-        if abs(error - now) <= 1e-12 * (1 + now):
+        if abs(error - total) <= 1e-12 * (1 + total):
             break
-        error = now
+        error = total
     return HeadPose(rotation, translation, scale, distance, float(np.sqrt(now / weights.sum())))
 
 
-def _fit_weak_perspective(points: Points68, weights: Vector) -> tuple[Matrix, float, Vector]:
+def _fit_weak_perspective(points: Points, model: Points3D, weights: Vector) -> tuple[Matrix, float, Vector]:
     """A closed-form start: the affine camera nearest to the points, made a rotation."""
     share = weights / weights.sum()
-    model_mean, point_mean = share @ FACE_MODEL, share @ points
+    model_mean, point_mean = share @ model, share @ points
     root = np.sqrt(share)[:, None]
-    rows = np.linalg.lstsq((FACE_MODEL - model_mean) * root, (points - point_mean) * root, rcond=None)[0].T  # (2, 3)
+    rows = np.linalg.lstsq((model - model_mean) * root, (points - point_mean) * root, rcond=None)[0].T  # (2, 3)
     u, values, vt = np.linalg.svd(rows, full_matrices=False)
     top = u @ vt
     rotation = np.vstack([top, np.cross(top[0], top[1])])

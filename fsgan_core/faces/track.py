@@ -19,9 +19,11 @@ from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, compute_overlap
 from fsgan_core.faces.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
 from fsgan_core.faces.landmarks_wflw import carry_points
+from fsgan_core.faces.mesh import carry_mesh, mirror_mesh
+from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.pose import MIRROR_ORDER, compute_face_box, measure_euler_angles
 from fsgan_core.faces.smooth import UnsmoothedFace, smooth_faces
-from fsgan_core.runtime.arrays import AnyArray, Descriptor, Points68, Points98, Vector
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Mesh, Points68, Points98, Vector
 
 TRACK_VERSION = 1
 OFFSET_VERSION = 2  # of a track with offsets; a program without offsets must refuse it instead of ignoring them
@@ -51,6 +53,8 @@ class Face:
             before
             (x, y) and how far back-tracking missed, in pixels. None if there is no frame before.
         wflw: float64 (98, 2), where the landmark network placed them; the 68 are then made from these. Else None.
+        mesh: float64 (478, 3), see `faces.mesh`; x and y in plate coordinates, z in rows. Every final face has one;
+            None where it was not measured.
     """
 
     frame: int
@@ -62,11 +66,13 @@ class Face:
     scatter: Vector | None = None
     motion: AnyArray | None = None
     wflw: Points98 | None = None
+    mesh: Mesh | None = None
 
     def with_landmarks(self, landmarks: Points68) -> Face:
-        """Returns the face with other landmarks; its 98 points, if it has them, move along with the 68 around them."""
+        """Returns the face with other landmarks; its mesh and its 98 points move along with the 68 around them."""
         wflw = None if self.wflw is None else carry_points(self.wflw, self.landmarks, landmarks)
-        return replace(self, landmarks=landmarks, wflw=wflw)
+        mesh = None if self.mesh is None else carry_mesh(self.mesh, self.landmarks, landmarks)
+        return replace(self, landmarks=landmarks, wflw=wflw, mesh=mesh)
 
     def mirror(self, axis: float = 0.0) -> Face:
         """Returns the face as it is in the flipped picture, without scatter and motion.
@@ -86,6 +92,7 @@ class Face:
             motion=None,
             landmarks=(self.landmarks * flip + shift)[MIRROR_ORDER],
             wflw=wflw,
+            mesh=None if self.mesh is None else mirror_mesh(self.mesh, axis),
         )
 
 
@@ -276,6 +283,7 @@ def make_face(
     motion: AnyArray | None = None,
     wflw: Points98 | None = None,
     angles: tuple[float, float, float] | None = None,
+    mesh: Mesh | None = None,
 ) -> Face:
     """Makes a face and its box from landmarks, rounded as the track file stores it.
 
@@ -289,6 +297,7 @@ def make_face(
         motion: See `Face`.
         wflw: See `Face`.
         angles: (yaw, pitch, roll) in degrees; None measures them on the landmarks.
+        mesh: See `Face`; None fits one to the landmarks.
 
     >>> from fsgan_core.faces.pose import FACE_MODEL
     >>> face = make_face(1001, 4.0 * FACE_MODEL[:, :2] + (960, 540), confidence=0.9)
@@ -306,6 +315,7 @@ def make_face(
         round(float(confidence), _DIGITS),
         origin,
         *(None if values is None else np.round(values, _DIGITS) for values in (scatter, motion, wflw)),
+        _round_mesh(fit_mesh_to_landmarks(landmarks, pixel_aspect) if mesh is None else mesh),
     )
 
 
@@ -356,6 +366,7 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
                 result.confidence,
                 origin,
                 wflw=None if result.wflw is None else result.wflw / scale,
+                mesh=fit_mesh_to_landmarks(result.landmarks / scale, track.pixel_aspect),
             )
         )
     for frame, override in person.overrides.items():
@@ -390,6 +401,7 @@ def _apply_override(face: Face, override: FaceOverride, track: Track) -> Face:
         pixel_aspect=track.pixel_aspect,
         wflw=face.with_landmarks(landmarks).wflw,
         angles=angles,
+        mesh=face.with_landmarks(landmarks).mesh,
     )
     return edited if len(override.landmarks) > _WHOLE_FACE_LANDMARKS else replace(edited, box=face.box)
 
@@ -462,7 +474,13 @@ def _round_face(face: Face) -> Face:
         wflw=None if face.wflw is None else np.round(face.wflw, _DIGITS),
         euler=_convert_to_tuple(np.round(face.euler, _DIGITS)),
         confidence=round(float(face.confidence), _DIGITS),
+        mesh=None if face.mesh is None else _round_mesh(face.mesh),
     )
+
+
+def _round_mesh(mesh: Mesh) -> Mesh:
+    """The mesh as a file keeps it, in single precision."""
+    return np.asarray(mesh, np.float32).astype(np.float64)
 
 
 def _convert_to_tuple(values: AnyArray | Sequence[float]) -> Any:

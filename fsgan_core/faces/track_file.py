@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import TrackError
 from fsgan_core.faces.landmarks_wflw import WFLW_COUNT
+from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.track import (
     OFFSET_VERSION,
     ORIGINS,
@@ -103,7 +105,7 @@ def parse_track(data: Any, name: str = "the track") -> Track:
         people = []
         for index, entry in enumerate(data["people"]):
             where = f"person {index}"
-            people.append(_parse_person(index, entry))
+            people.append(_parse_person(index, entry, _parse_number(data["pixel_aspect"])))
         where = "the head"
         track = Track(
             clip=str(data["clip"]),
@@ -203,7 +205,7 @@ def _encode_override(override: FaceOverride) -> dict[str, Any]:
     return data
 
 
-def _parse_person(index: int, data: Mapping[str, Any]) -> Person:
+def _parse_person(index: int, data: Mapping[str, Any], aspect: float) -> Person:
     overrides = {}
     for frame, entry in data.get("overrides", {}).items():
         placed = {
@@ -225,9 +227,13 @@ def _parse_person(index: int, data: Mapping[str, Any]) -> Person:
     descriptor = np.array([_parse_number(value) for value in data["descriptor"]])
     if descriptor.shape != (128,):
         raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")
+    faces = {
+        frame: replace(face, mesh=face.mesh if face.mesh is not None else fit_mesh_to_landmarks(face.landmarks, aspect))
+        for frame, face in _parse_faces(data.get("faces", {})).items()
+    }
     return Person(
         index,
-        _parse_faces(data.get("faces", {})),
+        faces,
         _parse_faces(data["measured"]),
         descriptor,
         dict(sorted(overrides.items())),

@@ -352,7 +352,8 @@ def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
 def compute_face_digest(face: Face) -> str:
     """Digests the data of a face that stages use."""
     landmarks = np.asarray(face.landmarks, np.float64)
-    return compute_digest(list(face.box), landmarks, face.wflw, list(face.euler), face.confidence, face.origin)
+    points = (landmarks, face.wflw, face.mesh)
+    return compute_digest(list(face.box), *points, list(face.euler), face.confidence, face.origin)
 
 
 # Parts in metadata and in texts.
