@@ -132,7 +132,7 @@ def compute_vertex_normals(mesh: Mesh) -> AnyArray:
         mesh: (478, 3), square pixels.
 
     >>> compute_vertex_normals(CANONICAL)[4].round(1).tolist()  # the tip of the nose
-    [0.0, -0.2, -1.0]
+    [0.0, -0.1, -1.0]
     """
     corners = mesh[TRIANGLES]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])

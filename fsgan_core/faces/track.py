@@ -314,8 +314,10 @@ def make_face(
         _convert_to_tuple(np.round(angles, _DIGITS)),
         round(float(confidence), _DIGITS),
         origin,
-        *(None if values is None else np.round(values, _DIGITS) for values in (scatter, motion, wflw)),
-        _round_mesh(fit_mesh_to_landmarks(landmarks, pixel_aspect) if mesh is None else mesh),
+        scatter=None if scatter is None else np.round(scatter, _DIGITS),
+        motion=None if motion is None else np.round(motion, _DIGITS),
+        wflw=None if wflw is None else np.round(wflw, _DIGITS),
+        mesh=_round_mesh(fit_mesh_to_landmarks(landmarks, pixel_aspect) if mesh is None else mesh),
     )
 
 

@@ -53,7 +53,7 @@ class TestCarryMesh:
 
     def test_a_shift_moves_all(self):
         before = mesh.read_landmarks68(mesh.CANONICAL)
-        moved = mesh.carry_mesh(mesh.CANONICAL, before, before + (3.0, -2.0))
+        moved = mesh.carry_mesh(mesh.CANONICAL, before, before + np.array([3.0, -2.0]))
         np.testing.assert_allclose(moved - mesh.CANONICAL, np.broadcast_to([3.0, -2.0, 0.0], moved.shape), atol=1e-9)
 
 
