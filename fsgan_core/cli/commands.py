@@ -68,9 +68,9 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
     if options.report:
         from fsgan_core.report.write import write_report
 
-        written = write_report(Path(options.report), shot, result, presenter.on_event)
+        report_files = write_report(Path(options.report), shot, result, presenter.on_event)
         if not options.json:
-            presenter.print_line(f"report: {written[0]}")
+            presenter.print_line(f"report: {report_files[0]}")
     return code
 
 
@@ -111,7 +111,7 @@ def run_analyse(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.runtime.device import choose_device
 
     clip = Clip(options.target or options.source, options.colorspace, part=options.part)
-    facts = write_track(
+    summary = write_track(
         clip,
         Path(options.output),
         make_stages(options),
@@ -121,14 +121,14 @@ def run_analyse(options: Namespace, presenter: Presenter) -> int:
         on_event=presenter.on_event,
     )
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **summary})
         return 0
-    presenter.print_line(f"analyse: {facts['frames']} frames, {len(facts['people'])} people; {facts['output']}")
-    for person in facts["people"]:
+    presenter.print_line(f"analyse: {summary['frames']} frames, {len(summary['people'])} people; {summary['output']}")
+    for person in summary["people"]:
         presenter.print_line(
             f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high"
         )
-    if not facts["people"]:
+    if not summary["people"]:
         presenter.print_line(
             "  no face was found; check --colorspace, or set analyse.detector or analyse.minimum_confidence"
         )
@@ -143,7 +143,7 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
 
     if options.output and not options.output.lower().endswith(".png"):
         raise InputError(f"the name of the contact sheet {options.output} must end in .png")
-    found = make_view_map(
+    view_map = make_view_map(
         make_source_clips(options),
         make_stages(options),
         make_target_clip(options) if options.target else None,
@@ -153,12 +153,12 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
         on_event=presenter.on_event,
     )
     if options.output:
-        write_view_sheet(found, options.output)
+        write_view_sheet(view_map, options.output)
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **found.to_dict()})
+        presenter.print_json({"ok": True, "exit_code": 0, **view_map.to_dict()})
         return 0
-    presenter.print_table(make_view_table(found))
-    for line in describe_view_map(found):
+    presenter.print_table(make_view_table(view_map))
+    for line in describe_view_map(view_map):
         presenter.print_line(line)
     return 0
 
@@ -172,7 +172,7 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
 
     clips = make_source_clips(options)
     stages = make_stages(options)
-    found = measure(
+    evaluation = measure(
         clips,
         make_target_clip(options),
         Clip(options.result, options.result_colorspace),
@@ -186,13 +186,13 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
     )
     if options.output:
         folder = Path(options.output)
-        write_json(found, folder / "evaluation.json")
-        write_plots(found, folder / "evaluation.png")
+        write_json(evaluation, folder / "evaluation.json")
+        write_plots(evaluation, folder / "evaluation.png")
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **found.to_dict()})
+        presenter.print_json({"ok": True, "exit_code": 0, **evaluation.to_dict()})
         return 0
-    presenter.print_table(make_evaluation_table(found))
-    for line in describe_evaluation(found):
+    presenter.print_table(make_evaluation_table(evaluation))
+    for line in describe_evaluation(evaluation):
         presenter.print_line(line)
     return 0
 
@@ -201,13 +201,13 @@ def run_doctor(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan doctor`. The exit code is 3 if something does not work."""
     from fsgan_core.doctor import describe_installation, examine_installation
 
-    found = examine_installation()
+    installation = examine_installation()
     if options.json:
-        presenter.print_json(found)
+        presenter.print_json(installation)
     else:
-        for line in describe_installation(found):
+        for line in describe_installation(installation):
             presenter.print_line(line)
-    return 0 if found["ok"] else 3
+    return 0 if installation["ok"] else 3
 
 
 def run_params(options: Namespace, presenter: Presenter) -> int:

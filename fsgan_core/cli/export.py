@@ -33,26 +33,28 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
     """Add the actions of `fsgan export`; `add_message_flags` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     short = "Exports the networks for Nuke's Inference node."
-    made = actions.add_parser(
+    action_parser = actions.add_parser(
         "cattery", help=short, description=short, epilog=epilog, allow_abbrev=False, formatter_class=formatter
     )
-    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder to write, to be put into NUKE_PATH")
-    made.add_argument(
+    action_parser.add_argument(
+        "--output", "-o", metavar="DIR", required=True, help="folder to write, to be put into NUKE_PATH"
+    )
+    action_parser.add_argument(
         "--network",
         metavar="NAME",
         action="append",
         default=[],
         help="weights by name or file; may be repeated (default: for every node the best weights on this machine)",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--allow",
         metavar="CLASS",
         default="any",
         choices=LICENCE_LIMITS,
         help=f"licence classes that may be exported: {', '.join(LICENCE_LIMITS)}",
     )
-    made.set_defaults(run=run_cattery, command="export")
-    add_message_flags(made)
+    action_parser.set_defaults(run=run_cattery, command="export")
+    add_message_flags(action_parser)
 
 
 def run_cattery(options: Namespace, presenter: Presenter) -> int:
@@ -60,14 +62,20 @@ def run_cattery(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.cattery.export import CATTERY_FOLDER, choose_weights, export_cattery
 
     folder = Path(options.output).expanduser()
-    done = export_cattery(folder, choose_weights(options.network, options.allow))
+    exported = export_cattery(folder, choose_weights(options.network, options.allow))
     if options.json:
         presenter.print_json(
-            {"ok": True, "exit_code": 0, "folder": str(folder / CATTERY_FOLDER), "nodes": [asdict(one) for one in done]}
+            {
+                "ok": True,
+                "exit_code": 0,
+                "folder": str(folder / CATTERY_FOLDER),
+                "nodes": [asdict(exported_node) for exported_node in exported],
+            }
         )
         return 0
-    for one in done:
-        presenter.print_line(f"{one.node}: {', '.join(one.weights)} ({', '.join(dict.fromkeys(one.licences))})")
+    for exported_node in exported:
+        licences = ", ".join(dict.fromkeys(exported_node.licences))
+        presenter.print_line(f"{exported_node.node}: {', '.join(exported_node.weights)} ({licences})")
     presenter.print_line(
         f"put {folder} into NUKE_PATH, open {folder / CATTERY_FOLDER / 'create_cats.nk'} in the oldest Nuke version "
         "that you use, and press the button on each node (docs/cattery.md)"

@@ -45,25 +45,25 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
     def add_action(
         name: str, short: str, run: Callable[..., int], subject: str = "the shot file (TOML)"
     ) -> argparse.ArgumentParser:
-        made = actions.add_parser(
+        action_parser = actions.add_parser(
             name, help=short, description=short, epilog=epilog, allow_abbrev=False, formatter_class=formatter
         )
-        made.add_argument("shot", metavar="SHOT", help=subject)
-        made.set_defaults(run=run, command="farm")
-        add_message_flags(made)
-        return made
+        action_parser.add_argument("shot", metavar="SHOT", help=subject)
+        action_parser.set_defaults(run=run, command="farm")
+        add_message_flags(action_parser)
+        return action_parser
 
-    made = add_action(
+    action_parser = add_action(
         "bundle",
         "Writes a job bundle for a shot or for a Nuke script.",
         run_bundle,
         "the shot file (TOML), or a Nuke script (.nk) with FSGAN nodes",
     )
-    made.add_argument("--output", "-o", metavar="DIR", required=True, help="folder for the bundle")
-    made.add_argument(
+    action_parser.add_argument("--output", "-o", metavar="DIR", required=True, help="folder for the bundle")
+    action_parser.add_argument(
         "--frames", "-f", metavar="RANGE", default="", help="frames to render (default: those of the shot)"
     )
-    size = made.add_mutually_exclusive_group()
+    size = action_parser.add_mutually_exclusive_group()
     size.add_argument("--chunk", metavar="N", type=int, default=10, help="frames per task (default: 10)")
     size.add_argument(
         "--minutes",
@@ -72,60 +72,60 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
         default=0.0,
         help="minutes that a task should take; the engine adapts the size of the chunks",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--finetune",
         metavar="N",
         type=int,
         default=0,
         help="first fine-tune the reenactment network on the source, for N iterations, as a separate step",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--finetune-licence",
         choices=LICENCE_CLASSES,
         default="unknown",
         help="licence class of the source's footage",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--work",
         metavar="DIR",
         default="",
         help="folder for tracks, times and the report (default: fsgan_farm beside the frames)",
     )
-    made.add_argument("--name", metavar="TEXT", default="", help="name of the job")
-    made.add_argument(
+    action_parser.add_argument("--name", metavar="TEXT", default="", help="name of the job")
+    action_parser.add_argument(
         "--command",
         metavar="PROGRAM",
         default="fsgan",
         dest="program",
         help="path of fsgan on the farm's machines, if it is not on their PATH",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--weights",
         metavar="DIR",
         action="append",
         default=[],
         help="folder of weights that the job needs; may be repeated (default: $FSGAN_WEIGHTS)",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--write",
         metavar="NAME",
         action="append",
         default=[],
         help="for a script: a Write node to execute; may be repeated (default: all enabled Write nodes)",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--nuke", metavar="PROGRAM", default="nuke", help="for a script: the Nuke program on the farm's machines"
     )
-    made.add_argument("--gpu", action="store_true", help="require a machine with a GPU, and use it")
-    made.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="minimum memory of the GPU")
-    made.add_argument("--cores", metavar="N", type=int, default=0, help="minimum number of cores")
-    made.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="minimum memory of the machine")
-    made.add_argument(
+    action_parser.add_argument("--gpu", action="store_true", help="require a machine with a GPU, and use it")
+    action_parser.add_argument("--gpu-memory", metavar="GIB", type=float, default=0.0, help="minimum memory of the GPU")
+    action_parser.add_argument("--cores", metavar="N", type=int, default=0, help="minimum number of cores")
+    action_parser.add_argument("--memory", metavar="GIB", type=float, default=0.0, help="minimum memory of the machine")
+    action_parser.add_argument(
         "--no-session",
         action="store_true",
         help="do not share one process between a machine's tasks; each task loads everything itself",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--timeout",
         metavar="MINUTES",
         type=float,
@@ -133,19 +133,21 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
         help="time limit of a task; 0 is no limit (default: 240)",
     )
 
-    made = add_action("estimate", "Renders three frames and estimates the cost of the whole shot.", run_estimate)
-    made.add_argument(
+    action_parser = add_action(
+        "estimate", "Renders three frames and estimates the cost of the whole shot.", run_estimate
+    )
+    action_parser.add_argument(
         "--frames", "-f", metavar="RANGE", default="", help="frames to render (default: those of the shot)"
     )
-    made.add_argument("--chunk", metavar="N", type=int, default=10, help="frames per task (default: 10)")
-    made.add_argument(
+    action_parser.add_argument("--chunk", metavar="N", type=int, default=10, help="frames per task (default: 10)")
+    action_parser.add_argument(
         "--device",
         metavar="NAME",
         default="auto",
         help="where networks run: auto, cpu, cuda, cuda:1, mps (default: auto)",
     )
 
-    made = actions.add_parser(
+    action_parser = actions.add_parser(
         "task",
         help="Runs one task of a job.",
         description="Runs one task of a job.",
@@ -153,39 +155,39 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
         allow_abbrev=False,
         formatter_class=formatter,
     )
-    made.add_argument("task", choices=FARM_TASKS, help=", ".join(FARM_TASKS))
-    made.add_argument("shot", metavar="SHOT", help="the bundle's shot file, or nodes.json for a Nuke script")
-    made.add_argument(
+    action_parser.add_argument("task", choices=FARM_TASKS, help=", ".join(FARM_TASKS))
+    action_parser.add_argument("shot", metavar="SHOT", help="the bundle's shot file, or nodes.json for a Nuke script")
+    action_parser.add_argument(
         "--path",
         metavar="NAME=PATH",
         action="append",
         default=[],
         help="path on this machine, by name: source.1, target, output, weights.1, ...",
     )
-    made.add_argument("--work", metavar="DIR", required=True, help="folder for tracks, times and the report")
-    made.add_argument("--frames", "-f", metavar="RANGE", default="", help="frames, steps as 1-9:2 or 1-9x2")
-    made.add_argument("--number", metavar="N", type=int, default=1, help="number of the source to analyse")
-    made.add_argument("--iterations", metavar="N", type=int, default=800, help="iterations of fine-tuning")
-    made.add_argument(
+    action_parser.add_argument("--work", metavar="DIR", required=True, help="folder for tracks, times and the report")
+    action_parser.add_argument("--frames", "-f", metavar="RANGE", default="", help="frames, steps as 1-9:2 or 1-9x2")
+    action_parser.add_argument("--number", metavar="N", type=int, default=1, help="number of the source to analyse")
+    action_parser.add_argument("--iterations", metavar="N", type=int, default=800, help="iterations of fine-tuning")
+    action_parser.add_argument(
         "--licence", choices=LICENCE_CLASSES, default="unknown", help="licence class of the source's footage"
     )
-    made.add_argument("--start", metavar="NAME", default="", help="weights to start fine-tuning from")
-    made.add_argument(
+    action_parser.add_argument("--start", metavar="NAME", default="", help="weights to start fine-tuning from")
+    action_parser.add_argument(
         "--expect",
         metavar="TEXT",
         default="",
         help="version, engines and weights that the job was made with; others fail with exit code 3",
     )
-    made.add_argument(
+    action_parser.add_argument(
         "--device",
         metavar="NAME",
         default="auto",
         help="where networks run: auto, cpu, cuda, cuda:1, mps (default: auto)",
     )
-    made.set_defaults(run=run_task, command="farm")
-    add_message_flags(made)
+    action_parser.set_defaults(run=run_task, command="farm")
+    add_message_flags(action_parser)
 
-    made = actions.add_parser(
+    action_parser = actions.add_parser(
         "session",
         help="Controls the process that a session's tasks share.",
         epilog=epilog,
@@ -193,14 +195,14 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
         allow_abbrev=False,
         formatter_class=formatter,
     )
-    made.add_argument(
+    action_parser.add_argument(
         "what",
         choices=SESSION_ACTIONS,
         help="start: start it in the background; stop: stop it; serve: run as this process",
     )
-    made.add_argument("folder", metavar="DIR", help="folder of the session, on a local disk")
-    made.set_defaults(run=run_session, command="farm")
-    add_message_flags(made)
+    action_parser.add_argument("folder", metavar="DIR", help="folder of the session, on a local disk")
+    action_parser.set_defaults(run=run_session, command="farm")
+    add_message_flags(action_parser)
 
 
 def run_bundle(options: Namespace, presenter: Presenter) -> int:
@@ -228,26 +230,26 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
     if Path(options.shot).suffix.lower() == ".nk":
         from fsgan_core.farm.nuke_bundle import make_script_bundle
 
-        made = make_script_bundle(
+        bundle = make_script_bundle(
             Path(options.shot), farm, frames=options.frames, writes=options.write, nuke=options.nuke
         )
     else:
-        made = make_bundle(_load_shot(options), farm)
+        bundle = make_bundle(_load_shot(options), farm)
     folder = Path(options.output).expanduser().absolute()
-    files = write_bundle(made, folder)
-    facts = made.summarise(folder)
+    files = write_bundle(bundle, folder)
+    summary = bundle.summarise(folder)
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **facts, "files": [str(path) for path in files]})
+        presenter.print_json({"ok": True, "exit_code": 0, **summary, "files": [str(path) for path in files]})
         return 0
     presenter.print_line(
-        f"bundle: {folder}; {made.task_count} chunks of {options.chunk} frames, steps {', '.join(facts['steps'])}"
+        f"bundle: {folder}; {bundle.task_count} chunks of {options.chunk} frames, steps {', '.join(summary['steps'])}"
     )
-    for note in made.notes:
+    for note in bundle.notes:
         presenter.print_line(f"  {note}")
     presenter.print_line(f"  Deadline Cloud: deadline bundle submit {folder}")
     presenter.print_line(
         f"  here:           openjd run {folder / 'template.yaml'} -p file://{folder / 'parameters.json'} "
-        f"--step '{facts['steps'][-1]}' --run-dependencies"
+        f"--step '{summary['steps'][-1]}' --run-dependencies"
     )
     return 0
 
@@ -259,24 +261,26 @@ def run_estimate(options: Namespace, presenter: Presenter) -> int:
 
     if options.chunk < 1:
         raise InputError("--chunk must be at least 1")
-    found = estimate_cost(
+    estimate = estimate_cost(
         _load_shot(options), choose_device(options.device), time.perf_counter() - PROCESS_START, presenter.on_event
     )
-    facts = found.to_dict(options.chunk)
+    summary = estimate.to_dict(options.chunk)
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **summary})
         return 0
     presenter.print_line(
-        f"estimate: {found.frames} frames in chunks of {options.chunk}, {_format_hours(facts['machine_hours'])} of "
-        f"machine time on machines like this one ({found.cores} cores)"
+        f"estimate: {estimate.frames} frames in chunks of {options.chunk}, "
+        f"{_format_hours(summary['machine_hours'])} of machine time on machines like this one ({estimate.cores} cores)"
     )
     presenter.print_line(
-        f"  analysis {found.analysis_seconds:.0f} s once, {found.frame_seconds:.2f} s per frame, "
-        f"{found.start_seconds:.1f} s to start a task, {found.peak_bytes / 2**30:.1f} GiB of memory"
+        f"  analysis {estimate.analysis_seconds:.0f} s once, {estimate.frame_seconds:.2f} s per frame, "
+        f"{estimate.start_seconds:.1f} s to start a task, {estimate.peak_bytes / 2**30:.1f} GiB of memory"
     )
-    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in found.stage_seconds.items() if spent >= 0.005)
+    stages = ", ".join(
+        f"{stage} {seconds:.2f}" for stage, seconds in estimate.stage_seconds.items() if seconds >= 0.005
+    )
     presenter.print_line(f"  seconds per frame and stage (each on one core): {stages}")
-    hours = ", ".join(f"{_format_hours(hours)} with {machines}" for machines, hours in facts["wall_hours"].items())
+    hours = ", ".join(f"{_format_hours(hours)} with {machines}" for machines, hours in summary["wall_hours"].items())
     presenter.print_line(f"  until the last frame: {hours} machine(s)")
     return 0
 
@@ -352,13 +356,13 @@ def _present_task(options: Namespace, data: Mapping[str, Any], presenter: Presen
     return code
 
 
-def _present_analysis(options: Namespace, facts: Mapping[str, Any], presenter: Presenter) -> int:
+def _present_analysis(options: Namespace, summary: Mapping[str, Any], presenter: Presenter) -> int:
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **summary})
         return 0
-    presenter.print_line(f"{options.task}: {facts['output']}")
-    if facts.get("unread"):
-        presenter.print_line(f"  frames that could not be read, and will be listed as failed: {facts['unread']}")
+    presenter.print_line(f"{options.task}: {summary['output']}")
+    if summary.get("unread"):
+        presenter.print_line(f"  frames that could not be read, and will be listed as failed: {summary['unread']}")
     return 0
 
 

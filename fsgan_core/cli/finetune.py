@@ -170,7 +170,7 @@ def describe_result(result: FinetuneResult) -> list[str]:
         f"  loss {result.first_loss:.4f} -> {result.last_loss:.4f}; {result.seconds:.0f} s on {result.device} with "
         f"{result.precision}; licence class {result.licence}",
     ]
-    where = (
+    measured_on = (
         f"{result.held_out_count} held-out frames"
         if result.held_out_count
         else "training frames (too few to hold any out)"
@@ -181,5 +181,5 @@ def describe_result(result: FinetuneResult) -> list[str]:
         ("network before", result.figures_before),
         ("network after", result.figures_after),
     ):
-        lines.append(f"  {name}, on {where}: {figures}")
+        lines.append(f"  {name}, on {measured_on}: {figures}")
     return lines

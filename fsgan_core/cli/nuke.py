@@ -27,16 +27,16 @@ Nuke's own Python needs nothing installed. The plugin starts this fsgan as a pro
 FlagAdder = Callable[[argparse.ArgumentParser], None]
 
 
-def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, epilog: str) -> None:
-    """Adds the actions of `fsgan nuke`; `talk` adds the flags that every command has."""
+def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, formatter: Any, epilog: str) -> None:
+    """Adds the actions of `fsgan nuke`; `add_message_flags` adds the flags that every command has."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add_action(name: str, text: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
-        made = actions.add_parser(
+        action_parser = actions.add_parser(
             name, help=text, description=text, epilog=epilog, allow_abbrev=False, formatter_class=formatter
         )
-        made.set_defaults(run=run, command="nuke")
-        return made
+        action_parser.set_defaults(run=run, command="nuke")
+        return action_parser
 
     for name, text, run in (
         ("install", "Adds the nodes to Nuke and writes which Python the worker runs in.", run_install),
@@ -44,10 +44,10 @@ def add_flags(parser: argparse.ArgumentParser, talk: FlagAdder, formatter: Any, 
     ):
         action = add_action(name, text, run)
         action.add_argument("--folder", metavar="DIR", default="", help="folder of the init.py (default: ~/.nuke)")
-        talk(action)
+        add_message_flags(action)
     copied = add_action("copy", "Copies plugin and gizmos into a folder, for a studio's NUKE_PATH.", run_copy)
     copied.add_argument("destination", metavar="DIR", help="folder to write; an older copy in it is replaced")
-    talk(copied)
+    add_message_flags(copied)
 
 
 def run_install(options: Namespace, presenter: Presenter) -> int:

@@ -62,9 +62,9 @@ def make_parser() -> argparse.ArgumentParser:
     analyse = add_command(
         "analyse", "find the people in a clip and write a track file", help_texts.ANALYSE, commands.run_analyse
     )
-    one = analyse.add_argument_group("clip").add_mutually_exclusive_group(required=True)
-    one.add_argument("--target", "--plate", metavar="CLIP", help="the clip, analysed as a target")
-    one.add_argument("--source", "--driver", metavar="CLIP", help="the clip, analysed as a source")
+    clip_group = analyse.add_argument_group("clip").add_mutually_exclusive_group(required=True)
+    clip_group.add_argument("--target", "--plate", metavar="CLIP", help="the clip, analysed as a target")
+    clip_group.add_argument("--source", "--driver", metavar="CLIP", help="the clip, analysed as a source")
     analyse.add_argument(
         "--colorspace",
         "--target-colorspace",
@@ -198,8 +198,8 @@ def _add_input_flags(
     group = parser.add_argument_group("inputs")
 
     def list_flag_names(name: str, suffix: str = "") -> tuple[str, ...]:
-        other = {"source": "driver", "target": "plate"}[name]
-        return (f"--{other}{suffix}", f"--{name}{suffix}") if driven else (f"--{name}{suffix}",)
+        driven_name = {"source": "driver", "target": "plate"}[name]
+        return (f"--{driven_name}{suffix}", f"--{name}{suffix}") if driven else (f"--{name}{suffix}",)
 
     def add_flag(name: str, suffix: str, metavar: str, help: str, **options: Any) -> None:
         dest = name + suffix.replace("-", "_")

@@ -209,9 +209,15 @@ class _ConsoleLogHandler(logging.Handler):
 
             message += format_frame_facts(record)
         if presenter.json:
-            facts = {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
+            extra_fields = {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
             presenter._print_json_line(
-                {"event": "log", "level": record.levelname.lower(), "logger": record.name, "message": message, **facts}
+                {
+                    "event": "log",
+                    "level": record.levelname.lower(),
+                    "logger": record.name,
+                    "message": message,
+                    **extra_fields,
+                }
             )
         elif presenter._progress is not None:
             presenter._progress.console.print(f"{record.levelname.lower()}: {message}", markup=False, highlight=False)
@@ -230,8 +236,8 @@ def summarise_result(result: RenderResult) -> list[str]:
     engines = ", ".join(f"{stage} {name}" for stage, name in result.engines.items())
     lines.append(f"  engines: {engines}; device: {result.device}")
     lines += [f"  {note}" for note in result.notes]
-    spent = [f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items() if seconds >= 0.05]
-    lines.append(f"  seconds: {', '.join(spent)}")
+    stage_seconds = [f"{stage} {seconds:.1f}" for stage, seconds in result.seconds.items() if seconds >= 0.05]
+    lines.append(f"  seconds: {', '.join(stage_seconds)}")
     return lines
 
 

@@ -91,5 +91,5 @@ def format_frame_facts(record: logging.LogRecord) -> str:
     memory = (
         getattr(record, "resident_bytes", None) or measure_resident_bytes()
     )  # of a session's process, or of this one
-    stages = ", ".join(f"{stage} {spent:.2f}" for stage, spent in seconds.items())
+    stages = ", ".join(f"{stage} {stage_seconds:.2f}" for stage, stage_seconds in seconds.items())
     return f"; {sum(seconds.values()):.2f} s ({stages}); {memory / 2**20:.0f} MiB"

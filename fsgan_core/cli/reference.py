@@ -55,12 +55,12 @@ def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:
         ]
         lines += [_format_row(stage, field) for field in iterate_param_fields(cls)]
         lines.append("")
-    other = [
-        f"`{name}` is another name of `{meant}`."
-        for name, meant in PARAMETER_ALIASES.items()
-        if meant.partition(".")[0] in stages
+    alias_lines = [
+        f"`{name}` is another name of `{parameter}`."
+        for name, parameter in PARAMETER_ALIASES.items()
+        if parameter.partition(".")[0] in stages
     ]
-    return "\n".join(lines + other) + "\n"
+    return "\n".join(lines + alias_lines) + "\n"
 
 
 def _format_row(stage: str, field: ParamField) -> str:
@@ -74,20 +74,25 @@ def _format_row(stage: str, field: ParamField) -> str:
 
 
 def _describe_field(field: ParamField) -> dict[str, Any]:
-    facts: dict[str, Any] = {"kind": field.kind, "default": field.default, "label": field.label, "help": field.help}
+    description: dict[str, Any] = {
+        "kind": field.kind,
+        "default": field.default,
+        "label": field.label,
+        "help": field.help,
+    }
     for name in ("unit", "minimum", "maximum", "soft_maximum"):
         value = getattr(field, name)
         if value not in (None, ""):
-            facts[name] = value
+            description[name] = value
     if field.multiple:
-        facts["multiple"] = field.multiple
+        description["multiple"] = field.multiple
     if field.choices:
-        facts["choices"] = list(field.choices)
+        description["choices"] = list(field.choices)
     if field.when:
-        facts["when"] = {field.when[0]: list(field.when[1:])}
+        description["when"] = {field.when[0]: list(field.when[1:])}
     if field.optional:
-        facts["optional"] = True
-    return facts
+        description["optional"] = True
+    return description
 
 
 def _get_summary(cls: type[Params]) -> str:
@@ -98,7 +103,7 @@ def _describe_values(field: ParamField) -> str:
     """Describe the valid values: "0 to 1", "auto, warp", ..."""
     if field.choices:
         return ", ".join(field.choices)
-    words = {
+    description = {
         "float": "number",
         "int": "whole number",
         "bool": "true, false",
@@ -107,14 +112,14 @@ def _describe_values(field: ParamField) -> str:
         "texts": "list of texts",
     }[field.kind]
     if field.minimum is not None and field.maximum is not None:
-        words += f", {field.minimum:g} to {field.maximum:g}"
+        description += f", {field.minimum:g} to {field.maximum:g}"
     elif field.minimum is not None:
-        words += f", at least {field.minimum:g}"
+        description += f", at least {field.minimum:g}"
     if field.multiple:
-        words += f", a multiple of {field.multiple}"
+        description += f", a multiple of {field.multiple}"
     if field.unit:
-        words += f" ({field.unit})"
-    return words + ("; may be empty" if field.optional else "")
+        description += f" ({field.unit})"
+    return description + ("; may be empty" if field.optional else "")
 
 
 def _format_value(value: Any) -> str:

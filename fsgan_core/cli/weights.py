@@ -41,11 +41,11 @@ def add_flags(parser: argparse.ArgumentParser, add_message_flags: FlagAdder, for
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     def add_action(name: str, short: str, run: Callable[[Namespace, Presenter], int]) -> argparse.ArgumentParser:
-        made = actions.add_parser(
+        action_parser = actions.add_parser(
             name, help=short, description=short, epilog=epilog, allow_abbrev=False, formatter_class=formatter
         )
-        made.set_defaults(run=run, command="weights")
-        return made
+        action_parser.set_defaults(run=run, command="weights")
+        return action_parser
 
     listed = add_action("list", "Lists the known weights, and those on this machine.", run_list)
     add_message_flags(listed)
@@ -113,9 +113,9 @@ def run_list(options: Namespace, presenter: Presenter) -> int:
         load_catalogue,
     )
 
-    here = {weight.name: (weight, path) for weight, path in list_present_weights()}
-    rows = [here.get(name, (weight, None)) for name, weight in load_catalogue().items()]
-    rows += [row for name, row in here.items() if name not in load_catalogue()]
+    installed = {weight.name: (weight, path) for weight, path in list_present_weights()}
+    rows = [installed.get(name, (weight, None)) for name, weight in load_catalogue().items()]
+    rows += [row for name, row in installed.items() if name not in load_catalogue()]
     folders = list_search_folders()
     raw = [
         path
@@ -180,19 +180,19 @@ def run_info(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 
     path = next((path for weight, path in list_present_weights() if weight.name == options.what), None)
-    known = load_catalogue().get(options.what)
-    if path is None and known is None:
+    catalogue_entry = load_catalogue().get(options.what)
+    if path is None and catalogue_entry is None:
         path = Path(options.what)
         if not path.exists():
             raise WeightsError(f"{options.what}: neither a name from `fsgan weights list` nor a file")
-    facts: dict[str, Any] = {} if known is None else dataclasses.asdict(known)
+    description: dict[str, Any] = {} if catalogue_entry is None else dataclasses.asdict(catalogue_entry)
     if path is not None:
-        facts |= _read_file_facts(path)
-        facts |= {"path": str(path), "sha256": digest_weights_file(path), "recorded": read_recorded_digest(path)}
+        description |= _read_file_facts(path)
+        description |= {"path": str(path), "sha256": digest_weights_file(path), "recorded": read_recorded_digest(path)}
     if options.json:
-        presenter.print_json({"ok": True, "exit_code": 0, **facts})
+        presenter.print_json({"ok": True, "exit_code": 0, **description})
         return 0
-    for name, value in facts.items():
+    for name, value in description.items():
         if value not in ("", 0, None):
             presenter.print_line(f"{name:12} {value}")
     if path is None:
@@ -206,12 +206,12 @@ def _read_file_facts(path: Path) -> dict[str, Any]:
     from fsgan_core.networks.weights.importing import recognise_weights
 
     checkpoint = read_checkpoint(path)
-    facts: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     try:
-        facts = dataclasses.asdict(recognise_weights(checkpoint, path)[0])
+        description = dataclasses.asdict(recognise_weights(checkpoint, path)[0])
     except WeightsError as error:
-        facts["unrecognised"] = str(error)
-    facts |= {
+        description["unrecognised"] = str(error)
+    description |= {
         "tensors": len(checkpoint.state),
         "parameters": sum(
             tensor.numel()
@@ -220,7 +220,7 @@ def _read_file_facts(path: Path) -> dict[str, Any]:
         ),
         "size": path.stat().st_size,
     }
-    return facts
+    return description
 
 
 def run_import(options: Namespace, presenter: Presenter) -> int:
@@ -232,7 +232,7 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
         presenter.on_event(Event("import", "importing weights", number, total, message=file.name))
 
     folder = find_writable_folder()
-    done = list(
+    results = list(
         import_all_weights(
             Path(options.place).expanduser(),
             folder,
@@ -241,14 +241,14 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
             on_progress=report_file,
         )
     )
-    return _present_imports(done, folder, options, presenter)
+    return _present_imports(results, folder, options, presenter)
 
 
-def _present_imports(done: list[ImportResult], folder: Path, options: Namespace, presenter: Presenter) -> int:
+def _present_imports(results: list[ImportResult], folder: Path, options: Namespace, presenter: Presenter) -> int:
     """Show the results; return 0 if all files were imported, 1 if some were. Raises WeightsError if none was."""
-    refused = [one for one in done if one.state == "refused"]
-    if refused and not any(one.state in ("imported", "kept") for one in done):
-        raise WeightsError("\n".join(dict.fromkeys(one.message for one in refused)))
+    refused = [result for result in results if result.state == "refused"]
+    if refused and not any(result.state in ("imported", "kept") for result in results):
+        raise WeightsError("\n".join(dict.fromkeys(result.message for result in refused)))
     code = 1 if refused else 0
     if options.json:
         presenter.print_json(
@@ -258,14 +258,14 @@ def _present_imports(done: list[ImportResult], folder: Path, options: Namespace,
                 "folder": str(folder),
                 "files": [
                     {
-                        "file": str(one.file),
-                        "state": one.state,
-                        "name": one.info and one.info.name,
-                        "path": one.path and str(one.path),
-                        "sha256": one.sha256,
-                        "message": one.message,
+                        "file": str(result.file),
+                        "state": result.state,
+                        "name": result.info and result.info.name,
+                        "path": result.path and str(result.path),
+                        "sha256": result.sha256,
+                        "message": result.message,
                     }
-                    for one in done
+                    for result in results
                 ],
             }
         )
@@ -275,19 +275,21 @@ def _present_imports(done: list[ImportResult], folder: Path, options: Namespace,
             ("", "weights", "role", "licence", "SHA-256"),
             [
                 (
-                    one.state,
-                    one.info.name if one.info else one.file.name,
-                    one.info.role if one.info else "",
-                    one.info.licence if one.info else "",
-                    one.sha256[:12],
+                    result.state,
+                    result.info.name if result.info else result.file.name,
+                    result.info.role if result.info else "",
+                    result.info.licence if result.info else "",
+                    result.sha256[:12],
                 )
-                for one in done
+                for result in results
             ],
         )
     )
-    for one in done:
-        if one.message:
-            presenter.print_line(f"{one.file.name}: {one.message}" if one.state != "refused" else one.message)
+    for result in results:
+        if result.message:
+            presenter.print_line(
+                f"{result.file.name}: {result.message}" if result.state != "refused" else result.message
+            )
     presenter.print_line(f"weights folder: {folder}")
     return code
 
@@ -299,30 +301,34 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.weights.importing import ImportResult, find_writable_folder
     from fsgan_core.runtime.events import Event
 
-    taken = [
+    default_names = [
         weight.name
         for weight in load_catalogue().values()
         if weight.default and weight.source and weight.role in AUTO_ROLES
     ]
-    names = list(dict.fromkeys(name for given in options.names for name in (taken if given == "default" else [given])))
+    names = list(
+        dict.fromkeys(
+            name for argument in options.names for name in (default_names if argument == "default" else [argument])
+        )
+    )
     unknown = [name for name in names if name not in load_catalogue()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: no such weights; `fsgan weights list` shows all names")
     if options.url and len(names) > 1:
         raise WeightsError("--from works with one name only")
     folder = find_writable_folder()
-    done = []
+    results = []
     for name in names:
         subject = f"fetching {name} (MB)"
-        said = [-1]
+        reported = [-1]
 
-        def report_megabytes(arrived: int, total: int, subject: str = subject, said: list[int] = said) -> None:
-            if arrived // MEGABYTE != said[0]:
-                said[0] = arrived // MEGABYTE
-                presenter.on_event(Event("fetch", subject, said[0], max(total // MEGABYTE, said[0])))
+        def report_megabytes(arrived: int, total: int, subject: str = subject, reported: list[int] = reported) -> None:
+            if arrived // MEGABYTE != reported[0]:
+                reported[0] = arrived // MEGABYTE
+                presenter.on_event(Event("fetch", subject, reported[0], max(total // MEGABYTE, reported[0])))
 
         try:
-            done.append(
+            results.append(
                 fetch_weights(
                     load_catalogue()[name],
                     folder,
@@ -332,8 +338,8 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
                 )
             )
         except WeightsError as error:
-            done.append(ImportResult(Path(name), "refused", message=str(error)))
-    return _present_imports(done, folder, options, presenter)
+            results.append(ImportResult(Path(name), "refused", message=str(error)))
+    return _present_imports(results, folder, options, presenter)
 
 
 def run_verify(options: Namespace, presenter: Presenter) -> int:
@@ -346,13 +352,13 @@ def run_verify(options: Namespace, presenter: Presenter) -> int:
     )
 
     unread = [path for path, _ in list_broken_weights()]
-    here = {path.name.removesuffix(WEIGHTS_SUFFIX): path for path in reversed(unread)}
-    here |= {weight.name: path for weight, path in list_present_weights()}
-    unknown = [name for name in options.names if name not in here and not Path(name).exists()]
+    installed = {path.name.removesuffix(WEIGHTS_SUFFIX): path for path in reversed(unread)}
+    installed |= {weight.name: path for weight, path in list_present_weights()}
+    unknown = [name for name in options.names if name not in installed and not Path(name).exists()]
     if unknown:
         raise WeightsError(f"{', '.join(unknown)}: neither weights on this machine nor a file; see: fsgan weights list")
-    paths = [here.get(name) or Path(name) for name in options.names]
-    paths = paths or list(dict.fromkeys((*here.values(), *unread)))
+    paths = [installed.get(name) or Path(name) for name in options.names]
+    paths = paths or list(dict.fromkeys((*installed.values(), *unread)))
     if not paths:
         raise WeightsError("there are no weights on this machine; see: fsgan weights list")
     rows = []
@@ -362,14 +368,14 @@ def run_verify(options: Namespace, presenter: Presenter) -> int:
         except WeightsError as error:
             name, ok, message = path.name, False, str(error)
         rows.append({"name": name, "path": str(path), "ok": ok, "message": message})
-    bad = [row for row in rows if not row["ok"]]
-    code = 1 if bad else 0
+    damaged = [row for row in rows if not row["ok"]]
+    code = 1 if damaged else 0
     if options.json:
-        presenter.print_json({"ok": not bad, "exit_code": code, "weights": rows})
+        presenter.print_json({"ok": not damaged, "exit_code": code, "weights": rows})
     for row in rows:
         if row["ok"] and not options.json:
             presenter.print_line(f"{row['name']}: {row['message']}")
-    for row in bad:
+    for row in damaged:
         presenter.print_problem(str(row["message"]))
     return code
 

@@ -37,12 +37,17 @@ def describe_foreign_sources(weights: Path, sources: Sequence[ClipInput]) -> str
     from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 
     metadata = read_safetensors_header(weights).metadata
-    own = metadata.get(META_FINETUNED_FINGERPRINTS, "").split()
-    others = [source.name for source in sources if own and compute_source_fingerprint(source) not in own]
-    if not others:
+    trained_fingerprints = metadata.get(META_FINETUNED_FINGERPRINTS, "").split()
+    foreign_sources = [
+        source.name
+        for source in sources
+        if trained_fingerprints and compute_source_fingerprint(source) not in trained_fingerprints
+    ]
+    if not foreign_sources:
         return ""
     trained_on = metadata.get(META_FINETUNED_ON, "another source")
     return (
-        f"the reenactment weights {weights.name} were fine-tuned on {trained_on}, not on {', '.join(others)}: the face "
-        "will look like a mixture; fine-tune on this source, or name other weights with reenact.network"
+        f"the reenactment weights {weights.name} were fine-tuned on {trained_on}, "
+        f"not on {', '.join(foreign_sources)}: the face will look like a mixture; "
+        "fine-tune on this source, or name other weights with reenact.network"
     )

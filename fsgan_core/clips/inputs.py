@@ -156,35 +156,35 @@ def read_first_readable(clip_input: ClipInput, frames: Iterable[int]) -> Plate:
     Raises:
         PlateError: No frame can be read; the error is that of the first frame.
     """
-    first: PlateError | None = None
+    first_error: PlateError | None = None
     for frame in frames:
         try:
             plate = clip_input.sequence.read(frame)
             check_rgb(plate, str(clip_input.sequence.get_frame_path(frame)))
             return plate
         except PlateError as error:
-            first = first or error
-    raise first or PlateError(f"{clip_input.clip.path} has no frames")
+            first_error = first_error or error
+    raise first_error or PlateError(f"{clip_input.clip.path} has no frames")
 
 
 def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
     """Opens a hold-out; `clip.part` may name a part or view of the file, or one of its channels."""
     item = open_input(clip, config)
-    first = item.sequence.frames[0]
+    first_frame = item.sequence.frames[0]
     try:
-        item.sequence.read_header(first)
+        item.sequence.read_header(first_frame)
         return item
     except PlateError:
         if not clip.part:
             raise
-    whole = open_input(replace(clip, part=""), config)
-    channels = whole.sequence.read_header(first).channels
+    whole_file = open_input(replace(clip, part=""), config)
+    channels = whole_file.sequence.read_header(first_frame).channels
     if clip.part not in channels:
         raise PlateError(
             f"the hold-out {clip.path} has no part, view or channel '{clip.part}'; its channels are "
             f"{', '.join(channels)}"
         )
-    return replace(whole, channel=clip.part)
+    return replace(whole_file, channel=clip.part)
 
 
 def get_holdout_frame(clip_input: ClipInput, frame: int) -> int:

@@ -87,29 +87,29 @@ def save_shot(path: Path | str, shot: Shot) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _make_portable(given: str, folder: Path) -> str:
-    absolute = Path(os.path.normpath(Path(given).absolute()))
+def _make_portable(path: str, folder: Path) -> str:
+    absolute = Path(os.path.normpath(Path(path).absolute()))
     return absolute.relative_to(folder).as_posix() if absolute.is_relative_to(folder) else str(absolute)
 
 
-def _is_absolute(given: str) -> bool:
-    return Path(given).is_absolute() or given.startswith("~")
+def _is_absolute(path: str) -> bool:
+    return Path(path).is_absolute() or path.startswith("~")
 
 
 def _map_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
     """The same shot with every path changed."""
 
-    def map_clip_paths(given: Clip) -> Clip:
-        person = change(given.person) if "person_reference" in parse_person(given.person) else given.person
-        return replace(given, path=change(given.path), track=change(given.track) if given.track else "", person=person)
+    def map_clip_paths(clip: Clip) -> Clip:
+        person = change(clip.person) if "person_reference" in parse_person(clip.person) else clip.person
+        return replace(clip, path=change(clip.path), track=change(clip.track) if clip.track else "", person=person)
 
     stages = shot.stages
     if stages.analyse.person_reference:
         reference = change(stages.analyse.person_reference)
         stages = replace(stages, analyse=stages.analyse.replace(person_reference=reference))
     if stages.reenact.recognition_file:
-        kept = change(stages.reenact.recognition_file)
-        stages = replace(stages, reenact=stages.reenact.replace(recognition_file=kept))
+        recognition_file = change(stages.reenact.recognition_file)
+        stages = replace(stages, reenact=stages.reenact.replace(recognition_file=recognition_file))
     config = stages.colour.config
     if config and "://" not in config:
         stages = replace(stages, colour=stages.colour.replace(config=change(config)))

@@ -80,13 +80,15 @@ def split_into_sections(available: Sequence[int]) -> tuple[ClipSection, ...]:
     available = tuple(available)
     if len(available) <= MAX_WHOLE_CLIP:
         return (ClipSection(available, available),)
-    found = []
+    sections = []
     for number in sorted({frame // SECTION_FRAMES for frame in available}):
         first, last = number * SECTION_FRAMES, number * SECTION_FRAMES + SECTION_FRAMES - 1
         core = tuple(frame for frame in available if first <= frame <= last)
-        around = tuple(frame for frame in available if first - OVERLAP_FRAMES <= frame <= last + OVERLAP_FRAMES)
-        found.append(ClipSection(core, around))
-    return tuple(found)
+        frames_with_overlap = tuple(
+            frame for frame in available if first - OVERLAP_FRAMES <= frame <= last + OVERLAP_FRAMES
+        )
+        sections.append(ClipSection(core, frames_with_overlap))
+    return tuple(sections)
 
 
 def select_source_frames(available: Sequence[int]) -> tuple[int, ...]:
@@ -146,12 +148,12 @@ def _load_named_track(clip_input: ClipInput, allow: str) -> Track:
         WeightsError: It was made with weights whose licence is not allowed.
     """
     track = load_track(Path(clip_input.clip.track).expanduser())
-    for used in track.weights:
-        if not is_allowed(used.licence, allow):
+    for weights in track.weights:
+        if not is_allowed(weights.licence, allow):
             level, setting = resolve_allow(allow)
             raise WeightsError(
-                f"the track {clip_input.clip.track} was made with weights {used.name} of the licence class "
-                f"'{used.licence}', which {setting} = {level} does not allow; analyse the clip again, "
+                f"the track {clip_input.clip.track} was made with weights {weights.name} of the licence class "
+                f"'{weights.licence}', which {setting} = {level} does not allow; analyse the clip again, "
                 "or loosen the setting if you may"
             )
     window = clip_input.sequence.read_header(clip_input.sequence.frames[0]).display_window
@@ -298,9 +300,9 @@ def track_faces(
         InputError: The clip, a parameter, an engine or its weights; subclasses say which.
     """
     inputs = open_inputs((), to_clip(clip), to_stages(settings), device=choose_device(device))
-    wanted = select_frames(check_frames(frames), inputs.target.sequence.frames, "skip")
+    selected_frames = select_frames(check_frames(frames), inputs.target.sequence.frames, "skip")
     with limit_algebra_threads():
-        return get_clip_track(inputs.target, wanted, inputs, on_event, of_target=True)
+        return get_clip_track(inputs.target, selected_frames, inputs, on_event, of_target=True)
 
 
 def choose_person(clip_input: ClipInput, track: Track, inputs: JobInputs, *, of_target: bool) -> Person:

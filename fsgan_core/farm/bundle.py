@@ -165,7 +165,7 @@ def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:
     """
     import yaml
 
-    plain = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}
+    plain = {parameter["name"]: parameter["value"] for parameter in bundle.values["parameterValues"]}
     texts = dict(bundle.extra_files)
     if bundle.shot is not None:
         texts["shot.toml"] = format_shot(bundle.shot)
@@ -255,12 +255,12 @@ def _make_parameters(
         "OutputFolder": (make_path_parameter("DIRECTORY", "OUT"), str(Path(shot.output.path).parent)),
     }
     arguments = {"output": "{{Param.OutputFolder}}"}
-    for place, path in collect_paths(shot).items():
-        if place == "output":
+    for path_name, path in collect_paths(shot).items():
+        if path_name == "output":
             continue
-        parameter = "".join(part[:1].upper() + part[1:] for part in place.replace("_", ".").split("."))
+        parameter = "".join(part[:1].upper() + part[1:] for part in path_name.replace("_", ".").split("."))
         parameters[parameter] = (make_path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
-        arguments[place] = "{{Param." + parameter + "}}"
+        arguments[path_name] = "{{Param." + parameter + "}}"
     for number, folder in enumerate(options.weight_folders, start=1):
         parameters[f"Weights{number}"] = (
             make_path_parameter("DIRECTORY", "IN"),

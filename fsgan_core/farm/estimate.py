@@ -70,7 +70,7 @@ class Estimate:
             "seconds_start": round(self.start_seconds, 3),
             "seconds_analyse": round(self.analysis_seconds, 3),
             "seconds_frame": round(self.frame_seconds, 3),
-            "seconds_stages": {stage: round(spent, 3) for stage, spent in self.stage_seconds.items()},
+            "seconds_stages": {stage: round(seconds, 3) for stage, seconds in self.stage_seconds.items()},
             "peak_bytes": self.peak_bytes,
             "cores": self.cores,
             "chunk": chunk,
@@ -106,7 +106,7 @@ def estimate_cost(
     plan = plan_shot_job(shot, device=device)
     inputs = plan.inputs
     target = inputs.target.sequence
-    sampled = [plan.frames[place] for place in sample_evenly(len(plan.frames), TARGET_SAMPLES)]
+    sampled = [plan.frames[position] for position in sample_evenly(len(plan.frames), TARGET_SAMPLES)]
     with tempfile.TemporaryDirectory(prefix="fsgan-estimate-") as folder:
         analysis_seconds = 0.0
 
@@ -132,7 +132,7 @@ def estimate_cost(
             analyse_samples(
                 item.clip,
                 f"source{number}",
-                [available[place] for place in sample_evenly(len(available), SOURCE_SAMPLES)],
+                [available[position] for position in sample_evenly(len(available), SOURCE_SAMPLES)],
                 len(available),
                 False,
             )
@@ -153,21 +153,25 @@ def estimate_cost(
         result = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event)
         first_seconds = time.perf_counter() - start_time
         start_time = time.perf_counter()
-        again = render_shot(trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event, force=True)
+        warm_result = render_shot(
+            trial, frames=format_frames(sampled, limit=0), device=device, on_event=on_event, force=True
+        )
         warm_seconds = time.perf_counter() - start_time
-    if again.failures:
-        log.warning("sampled frames %s failed: %s", format_frames(again.list_frames(FAILED)), again.failures[0][1])
+    if warm_result.failures:
+        log.warning(
+            "sampled frames %s failed: %s", format_frames(warm_result.list_frames(FAILED)), warm_result.failures[0][1]
+        )
     per_stage: dict[str, list[float]] = {}
-    for report in again.frames:
-        for stage, spent in report.seconds.items():
-            per_stage.setdefault(stage, []).append(spent)
+    for report in warm_result.frames:
+        for stage, seconds in report.seconds.items():
+            per_stage.setdefault(stage, []).append(seconds)
     return Estimate(
         len(plan.frames),
         tuple(report.frame for report in result.frames),
         imported + max(0.0, first_seconds - warm_seconds),
         analysis_seconds,
         warm_seconds / len(sampled),
-        {stage: statistics.median(spent) for stage, spent in per_stage.items()},
+        {stage: statistics.median(seconds) for stage, seconds in per_stage.items()},
         measure_peak_bytes(),
         os.cpu_count() or 1,
     )

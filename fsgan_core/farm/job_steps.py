@@ -126,7 +126,7 @@ def make_script_steps(
         weight_arguments: Arguments of a task's command line that name the folders of weights.
     """
     nodes_file = "{{Param.WorkFolder}}/" + NODES_FILE
-    write_names = ",".join(name for name, above in fsgan_nodes.items() if above)
+    write_names = ",".join(name for name, nodes in fsgan_nodes.items() if nodes)
     steps = [
         make_step(
             "Prepare",
@@ -166,14 +166,21 @@ def make_script_steps(
     earlier_writes: list[tuple[int, str]] = []
     for number, write in enumerate(writes, start=1):
         order = write.get_integer("render_order") or 1
-        after = ["Nodes"] * bool(fsgan_nodes[write.name]) + [name for other, name in earlier_writes if other < order]
+        after = ["Nodes"] * bool(fsgan_nodes[write.name]) + [
+            name for earlier_order, name in earlier_writes if earlier_order < order
+        ]
         name = f"Write {write.name}"[:64]
-        run = make_action(
+        action = make_action(
             "{{Param.Nuke}}", ["-X", write.name, "-F", "{{Task.Param.Frames}}", "{{Param.NukeScript}}"], options
         )
         steps.append(
             make_step(
-                name, run, options, after=after, space=make_chunk_space(f"Frames{number}", contiguous=True), light=True
+                name,
+                action,
+                options,
+                after=after,
+                space=make_chunk_space(f"Frames{number}", contiguous=True),
+                light=True,
             )
         )
         earlier_writes.append((order, name))

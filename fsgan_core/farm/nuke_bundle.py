@@ -68,12 +68,16 @@ def make_script_bundle(
         raise InputError("--finetune is for a shot; fine-tune first, and choose the weights in the nodes")
     path = path.expanduser().absolute()
     script = load_script(path)
-    chosen = _choose_writes(script, writes)
-    needed = {write.name: [node for node in script.list_upstream(write.name) if node.is_fsgan] for write in chosen}
-    if not any(needed.values()):
-        raise InputError(f"no FSGAN node is above {', '.join(needed)} in {path}")
-    ranges = {write.name: parse_frames(frames) if frames else _list_write_frames(script, write) for write in chosen}
-    node_frames = sorted({frame for name in needed if needed[name] for frame in ranges[name]})
+    chosen_writes = _choose_writes(script, writes)
+    fsgan_nodes = {
+        write.name: [node for node in script.list_upstream(write.name) if node.is_fsgan] for write in chosen_writes
+    }
+    if not any(fsgan_nodes.values()):
+        raise InputError(f"no FSGAN node is above {', '.join(fsgan_nodes)} in {path}")
+    ranges = {
+        write.name: parse_frames(frames) if frames else _list_write_frames(script, write) for write in chosen_writes
+    }
+    node_frames = sorted({frame for name in fsgan_nodes if fsgan_nodes[name] for frame in ranges[name]})
     folder = Path(options.work_folder or path.parent / "fsgan" / path.stem / "farm").expanduser().absolute()
     parameters = make_common_parameters(
         options, options.name or path.stem, check_value_length(to_openjd_range(tuple(node_frames))), str(folder)
@@ -93,7 +97,7 @@ def make_script_bundle(
             str(Path(weight_folder).expanduser().absolute()),
         )
         weight_arguments += ["--path", f"weights.{number}=" + "{{Param.Weights" + str(number) + "}}"]
-    for number, write in enumerate(chosen, start=1):
+    for number, write in enumerate(chosen_writes, start=1):
         parameters[f"Frames{number}"] = (
             {"type": "STRING", "description": f"Frames of {write.name}."},
             check_value_length(to_openjd_range(ranges[write.name])),
@@ -105,7 +109,7 @@ def make_script_bundle(
     }
     template = make_template(
         {name: declared for name, (declared, _) in parameters.items()},
-        make_script_steps(chosen, needed, options, weight_arguments),
+        make_script_steps(chosen_writes, fsgan_nodes, options, weight_arguments),
         [make_environment()],
     )
     template["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
@@ -119,25 +123,25 @@ def make_script_bundle(
             "referencedPaths": [],
         }
     }
-    node_names = sorted({node.name for nodes in needed.values() for node in nodes})
+    node_names = sorted({node.name for nodes in fsgan_nodes.values() for node in nodes})
     notes = (f"nodes: {', '.join(node_names)}", f"Writes: {', '.join(ranges)}")
     task_count = -(-len(node_frames) // options.chunk)
     return FarmBundle(template, values, assets, None, task_count, {"prepare.py": PREPARE_SCRIPT}, notes)
 
 
 def _choose_writes(script: NukeScript, names: Sequence[str]) -> list[ScriptNode]:
-    found = script.list_writes()
+    writes = script.list_writes()
     if names:
-        unknown = sorted(set(names) - {node.name for node in found})
+        unknown = sorted(set(names) - {node.name for node in writes})
         if unknown:
             raise InputError(
                 f"there is no Write {', '.join(unknown)} that is switched on; there are "
-                f"{', '.join(node.name for node in found) or 'none'}"
+                f"{', '.join(node.name for node in writes) or 'none'}"
             )
-        found = [node for node in found if node.name in names]
-    if not found:
+        writes = [node for node in writes if node.name in names]
+    if not writes:
         raise InputError("the script has no Write at its top that is switched on")
-    return found
+    return writes
 
 
 def _list_write_frames(script: NukeScript, write: ScriptNode) -> tuple[int, ...]:
@@ -147,7 +151,7 @@ def _list_write_frames(script: NukeScript, write: ScriptNode) -> tuple[int, ...]
 
 def _list_read_files(script: NukeScript, folder: Path) -> list[str]:
     """Lists the files of the Reads. Names that only Nuke can evaluate, and files that are missing, are left out."""
-    found: list[str] = []
+    paths: list[str] = []
     for node in script.nodes.values():
         name = node.knobs.get("file", "")
         if node.node_class != "Read" or not name or "[" in name or "$" in name:
@@ -155,7 +159,7 @@ def _list_read_files(script: NukeScript, folder: Path) -> list[str]:
         try:
             with open_clip(Clip(str(folder / name))) as clip:
                 numbers = clip.frames[:1] if clip.kind == "movie" else clip.frames
-                found += [str(clip.get_frame_path(number).absolute()) for number in numbers]
+                paths += [str(clip.get_frame_path(number).absolute()) for number in numbers]
         except FsganError as error:
             log.warning("%s: %s", node.name, error)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))

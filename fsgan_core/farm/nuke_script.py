@@ -61,7 +61,7 @@ class NukeScript:
 
     def list_writes(self) -> list[ScriptNode]:
         """Lists the enabled Writes outside groups, in the order in which Nuke executes them."""
-        found = [
+        writes = [
             node
             for node in self.nodes.values()
             if node.node_class == "Write"
@@ -69,20 +69,20 @@ class NukeScript:
             and not node.is_on("disable")
             and not node.is_on("reading")
         ]
-        return sorted(found, key=lambda node: node.get_integer("render_order") or 1)
+        return sorted(writes, key=lambda node: node.get_integer("render_order") or 1)
 
     def list_upstream(self, name: str) -> list[ScriptNode]:
         """Lists a node and all nodes that its picture may depend on, with the contents of groups."""
-        seen: dict[str, ScriptNode] = {}
+        upstream: dict[str, ScriptNode] = {}
         stack = [name]
         while stack:
-            one = stack.pop()
-            if one in seen or one not in self.nodes:
+            node_name = stack.pop()
+            if node_name in upstream or node_name not in self.nodes:
                 continue
-            seen[one] = self.nodes[one]
-            stack += self.nodes[one].inputs
-            stack += [inside for inside in self.nodes if inside.startswith(one + ".")]
-        return list(seen.values())
+            upstream[node_name] = self.nodes[node_name]
+            stack += self.nodes[node_name].inputs
+            stack += [inner_name for inner_name in self.nodes if inner_name.startswith(node_name + ".")]
+        return list(upstream.values())
 
     def find_write_range(self, write: ScriptNode) -> tuple[int, int]:
         """Finds the first and last frame that Nuke writes.
@@ -95,15 +95,15 @@ class NukeScript:
             if write.is_on("use_limit")
             else (self.root, ("first_frame", "last_frame"), (1, 100))
         )
-        found = []
+        limits = []
         for knob, default in zip(knobs, defaults, strict=True):
             number = node.get_integer(knob) if knob in node.knobs else default
             if number is None:
                 raise InputError(
                     f"{node.name or 'the script'}: {knob} is {node.knobs[knob]}, which only Nuke can say; give --frames"
                 )
-            found.append(number)
-        return found[0], found[1]
+            limits.append(number)
+        return limits[0], limits[1]
 
 
 def load_script(path: Path) -> NukeScript:
@@ -150,15 +150,17 @@ def parse_script(text: str) -> NukeScript:
         elif kind == "Root":
             root = ScriptNode("Root", "", _parse_knobs(body[-1]))
         elif re.fullmatch(r"[A-Za-z_][\w.]*", kind) and (kind != "clone" or len(body) == 2):
-            knobs, like = _parse_knobs(body[-1]), None
+            knobs, original = _parse_knobs(body[-1]), None
             if kind == "clone":
-                like = nodes.get(variables.get(body[0].lstrip("$"), ""))
-                kind, knobs = (like.node_class, {**like.knobs, **knobs}) if like is not None else ("clone", knobs)
+                original = nodes.get(variables.get(body[0].lstrip("$"), ""))
+                kind, knobs = (
+                    (original.node_class, {**original.knobs, **knobs}) if original is not None else ("clone", knobs)
+                )
             name = ".".join([*groups[-1:], knobs.get("name", kind)])[-1024:]
             name = name if name not in nodes else f"{name}#{len(nodes)}"
             count = _count_inputs(knobs.get("inputs", "1"))
-            taken = [stack.pop() if stack else "" for _ in range(count)]
-            nodes[name] = ScriptNode(kind, name, knobs, tuple(one for one in taken if one))
+            inputs = [stack.pop() if stack else "" for _ in range(count)]
+            nodes[name] = ScriptNode(kind, name, knobs, tuple(input_name for input_name in inputs if input_name))
             if kind in GROUP_CLASSES:
                 groups.append(name)
                 stacks.append([])
@@ -197,9 +199,9 @@ def split_list(text: str) -> list[str]:
         InputError: Braces, quotes or brackets are never closed.
     """
     words: list[str] = []
-    place = 0
-    while (match := _BLANK_PATTERN.match(text, place)) and match.end() < len(text):
-        word, place = _read_word(text, match.end(), listed=True)
+    position = 0
+    while (match := _BLANK_PATTERN.match(text, position)) and match.end() < len(text):
+        word, position = _read_word(text, match.end(), listed=True)
         words.append(word)
     return words
 
@@ -211,25 +213,25 @@ def split_commands(text: str) -> Iterator[list[str]]:
         InputError: Braces, quotes or brackets are never closed.
     """
     words: list[str] = []
-    place, length = 0, len(text)
-    while place < length:
-        letter = text[place]
+    position, length = 0, len(text)
+    while position < length:
+        letter = text[position]
         if letter in "\n;":
             if words:
                 yield words
             words = []
-            place += 1
+            position += 1
         elif letter.isspace():
-            place += 1
-        elif text.startswith("\\\n", place):
-            place += 2
+            position += 1
+        elif text.startswith("\\\n", position):
+            position += 2
         elif letter == "#" and not words:
-            end = text.find("\n", place)
+            end = text.find("\n", position)
             while end > 0 and text[end - 1] == "\\":
                 end = text.find("\n", end + 1)
-            place = length if end < 0 else end
+            position = length if end < 0 else end
         else:
-            word, place = _read_word(text, place)
+            word, position = _read_word(text, position)
             words.append(word)
     if words:
         yield words
@@ -244,47 +246,47 @@ _PLAIN_PATTERNS = {
 }  # by (quoted, listed)
 
 
-def _read_word(text: str, place: int, listed: bool = False) -> tuple[str, int]:
-    """Reads the word at `place`; returns it and the place after it. listed: of a list, where only blanks end a word."""
-    if text[place] == "{":
-        end = _find_closing(text, place, "{", "}")
-        return re.sub(r"\\\n[ \t]*", " ", text[place + 1 : end]), end + 1
-    quoted = text[place] == '"'
-    start, place = place, place + quoted
+def _read_word(text: str, position: int, listed: bool = False) -> tuple[str, int]:
+    """Reads the word at `position`; returns it and the position after it. listed: whether only blanks end a word."""
+    if text[position] == "{":
+        end = _find_closing(text, position, "{", "}")
+        return re.sub(r"\\\n[ \t]*", " ", text[position + 1 : end]), end + 1
+    quoted = text[position] == '"'
+    start, position = position, position + quoted
     plain = _PLAIN_PATTERNS[quoted, listed]
     parts: list[str] = []
-    while place < len(text):
-        letter = text[place]
-        if match := plain.match(text, place):
-            part, place = match[0], match.end()
+    while position < len(text):
+        letter = text[position]
+        if match := plain.match(text, position):
+            part, position = match[0], match.end()
         elif letter == "\\":
-            part, place = _read_escape(text, place)
+            part, position = _read_escape(text, position)
         elif letter == "[":
-            end = _find_closing(text, place, "[", "]")
-            part, place = text[place : end + 1], end + 1
+            end = _find_closing(text, position, "[", "]")
+            part, position = text[position : end + 1], end + 1
         else:
-            return "".join(parts), place + quoted
+            return "".join(parts), position + quoted
         parts.append(part)
     if quoted:
         raise InputError(f"a quote in line {text.count(chr(10), 0, start) + 1} is never closed")
-    return "".join(parts), place
+    return "".join(parts), position
 
 
-def _find_closing(text: str, place: int, opens: str, closes: str) -> int:
-    """Finds where the brace or bracket at `place` is closed. Raises InputError."""
+def _find_closing(text: str, position: int, opens: str, closes: str) -> int:
+    """Finds where the brace or bracket at `position` is closed. Raises InputError."""
     depth = 0
-    for match in re.compile(rf"\\.|[{re.escape(opens + closes)}]", re.DOTALL).finditer(text, place):
+    for match in re.compile(rf"\\.|[{re.escape(opens + closes)}]", re.DOTALL).finditer(text, position):
         depth += (match[0] == opens) - (match[0] == closes)
         if depth == 0:
             return match.start()
-    raise InputError(f"'{opens}' in line {text.count(chr(10), 0, place) + 1} is never closed")
+    raise InputError(f"'{opens}' in line {text.count(chr(10), 0, position) + 1} is never closed")
 
 
-def _read_escape(text: str, place: int) -> tuple[str, int]:
-    """Reads a backslash sequence; returns its meaning and the place after it."""
+def _read_escape(text: str, position: int) -> tuple[str, int]:
+    """Reads a backslash sequence; returns its meaning and the position after it."""
     match = re.compile(
         r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|\n[ \t]*|(.)|$)", re.DOTALL
-    ).match(text, place)
+    ).match(text, position)
     assert match is not None
     code = next(
         (int(digits, base) for digits, base in zip(match.groups()[:4], (16, 16, 16, 8), strict=True) if digits), None

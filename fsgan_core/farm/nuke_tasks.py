@@ -64,8 +64,9 @@ def load_node_jobs(path: Path) -> list[FarmNodeJob]:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["version"] != NODES_VERSION:
             raise InputError(f"{path} has version {data['version']}; this program reads {NODES_VERSION}")
-        given = [
-            (str(one["node"]), dict(one["shot"]), str(one["stage"]), dict(one["upstream"])) for one in data["nodes"]
+        requests = [
+            (str(entry["node"]), dict(entry["shot"]), str(entry["stage"]), dict(entry["upstream"]))
+            for entry in data["nodes"]
         ]
     except FileNotFoundError:
         raise InputError(f"there is no {path}; the job's step Prepare writes it") from None
@@ -77,14 +78,14 @@ def load_node_jobs(path: Path) -> list[FarmNodeJob]:
             protocol.RenderRequest(shot=shot, stage=stage, upstream=upstream),
             Shot.from_dict({**shot, "source": shot.get("source") or "none"}),
         )
-        for node, shot, stage, upstream in given
+        for node, shot, stage, upstream in requests
     ]
 
 
 def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
     """Fills in the files that the job does not name, in the work folder: tracks, and the source's recognition."""
     shot = job.shot
-    given = dict(job.request.shot)
+    request_shot = dict(job.request.shot)
     target = (
         shot.target
         if shot.target.track
@@ -95,27 +96,27 @@ def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
             clip if clip.track else replace(clip, track=_make_track_path(shot, clip, False, work))
             for clip in shot.source
         )
-        if given.get("source")
+        if request_shot.get("source")
         else shot.source
     )
     shot = replace(shot, target=target, source=sources)
     reenact = shot.stages.reenact
-    if given.get("source") and shot.job == "swap" and reenact.recognition > 0 and not reenact.recognition_file:
-        known = compute_digest(str(target), [str(source) for source in sources], shot.stages.colour.to_dict())
-        reenact = reenact.replace(recognition_file=str(work / TRACKS_FOLDER / f"recognition.{known[:16]}.json"))
+    if request_shot.get("source") and shot.job == "swap" and reenact.recognition > 0 and not reenact.recognition_file:
+        digest = compute_digest(str(target), [str(source) for source in sources], shot.stages.colour.to_dict())
+        reenact = reenact.replace(recognition_file=str(work / TRACKS_FOLDER / f"recognition.{digest[:16]}.json"))
         shot = replace(shot, stages=replace(shot.stages, reenact=reenact))
     data = shot.to_dict()
-    given |= {
+    request_shot |= {
         name: data[name]
         for name in ("target", "source", "stages")
-        if name in data and (name != "source" or given.get("source"))
+        if name in data and (name != "source" or request_shot.get("source"))
     }
-    return FarmNodeJob(job.node, replace(job.request, shot=given), shot)
+    return FarmNodeJob(job.node, replace(job.request, shot=request_shot), shot)
 
 
 def _make_track_path(shot: Shot, clip: Clip, of_target: bool, work: Path) -> str:
     """Names a clip's track file. Nodes that analyse the same clip with the same parameters share it."""
-    known = compute_digest(
+    digest = compute_digest(
         str(clip),
         of_target,
         shot.job if not of_target else "",
@@ -124,7 +125,7 @@ def _make_track_path(shot: Shot, clip: Clip, of_target: bool, work: Path) -> str
         shot.stages.weights.to_dict(),
     )
     kind = "target" if of_target else "source"
-    return str(work / TRACKS_FOLDER / f"{kind}.{known[:16]}.json")
+    return str(work / TRACKS_FOLDER / f"{kind}.{digest[:16]}.json")
 
 
 def analyse_nodes(
@@ -146,27 +147,29 @@ def analyse_nodes(
         PlateError: A frame that must be rendered is missing.
         FsganError: As `write_track` and `load_node_jobs` do.
     """
-    made: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     jobs = load_node_jobs(path)
     with write_atomically(work / EXPECTED_FILE) as temporary:
         temporary.write_text(
             json.dumps({job.node: describe_node_engines(job, device) for job in jobs}, indent=1), encoding="utf-8"
         )
-    for plain in jobs:
-        job = assign_track_files(plain, work)
-        for number, (before, clip) in enumerate(
-            zip((plain.shot.target, *plain.shot.source), (job.shot.target, *job.shot.source), strict=True)
+    for original_job in jobs:
+        job = assign_track_files(original_job, work)
+        for number, (original_clip, clip) in enumerate(
+            zip((original_job.shot.target, *original_job.shot.source), (job.shot.target, *job.shot.source), strict=True)
         ):
-            if before.track or not clip.track or clip.track in made:
+            if original_clip.track or not clip.track or clip.track in results:
                 continue
             if number:
-                made[clip.track] = analyse_source(job.shot, number, device, on_event)
+                results[clip.track] = analyse_source(job.shot, number, device, on_event)
             else:
-                made[clip.track] = analyse_target(job.shot, _choose_target_frames(job.shot, frames), device, on_event)
+                results[clip.track] = analyse_target(
+                    job.shot, _choose_target_frames(job.shot, frames), device, on_event
+                )
     return {
         "command": "analyse-nodes",
-        "output": ", ".join(made) or "every clip has its track already",
-        "unread": sorted({frame for facts in made.values() for frame in facts["unread"]}),
+        "output": ", ".join(results) or "every clip has its track already",
+        "unread": sorted({frame for summary in results.values() for frame in summary["unread"]}),
     }
 
 
@@ -188,26 +191,32 @@ def _check_node_engines(jobs: Sequence[FarmNodeJob], work: Path, device: str) ->
             f"{work / EXPECTED_FILE} cannot be read ({error}); the job's step Analyse writes it"
         ) from error
     for job in jobs:
-        here = describe_node_engines(job, device)
-        if expected.get(job.node) != here:
+        engines = describe_node_engines(job, device)
+        if expected.get(job.node) != engines:
             raise MachineError(
-                f"{job.node}: this machine would not render the same: it has {here}; the clips were "
+                f"{job.node}: this machine would not render the same: it has {engines}; the clips were "
                 f"analysed with {expected.get(job.node)}. Install the same version and weights"
             )
 
 
 def _choose_target_frames(shot: Shot, frames: str) -> str:
     """Chooses the frames of a target that are analysed, by the rule of `farm.bundle.choose_target_frames`."""
-    wanted = parse_frames(frames)
+    rendered_frames = parse_frames(frames)
     with open_clip(shot.target, shot.stages.output.missing) as clip:
         available = clip.frames
-    near = (
+    nearby_frames = (
         available
         if len(available) <= MAX_WHOLE_CLIP
-        else tuple(frame for frame in available if wanted[0] - OVERLAP_FRAMES <= frame <= wanted[-1] + OVERLAP_FRAMES)
+        else tuple(
+            frame
+            for frame in available
+            if rendered_frames[0] - OVERLAP_FRAMES <= frame <= rendered_frames[-1] + OVERLAP_FRAMES
+        )
     )
-    there = set(wanted) if shot.stages.output.missing == "error" else set(wanted) & set(available)
-    return format_frames(sorted({*near, *there}), limit=0)
+    required_frames = (
+        set(rendered_frames) if shot.stages.output.missing == "error" else set(rendered_frames) & set(available)
+    )
+    return format_frames(sorted({*nearby_frames, *required_frames}), limit=0)
 
 
 def render_nodes(

@@ -19,24 +19,24 @@ STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAM
 
 def collect_paths(shot: Shot) -> dict[str, str]:
     """Collects a shot's paths by their name on a task's command line: "source.1", "target.track", "output", ..."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     clips = {f"source.{number}": clip for number, clip in enumerate(shot.source, start=1)}
     clips["target"] = shot.target
     if shot.holdout is not None:
         clips["holdout"] = shot.holdout
     for name, clip in clips.items():
-        found[name] = clip.path
-        found[f"{name}.track"] = clip.track
-        found[f"{name}.person"] = clip.person if "person_reference" in parse_person(clip.person) else ""
+        paths[name] = clip.path
+        paths[f"{name}.track"] = clip.track
+        paths[f"{name}.person"] = clip.person if "person_reference" in parse_person(clip.person) else ""
     stages = shot.stages
-    found["analyse.person_reference"] = stages.analyse.person_reference
-    found[RECOGNITION_NAME] = stages.reenact.recognition_file
-    found["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
+    paths["analyse.person_reference"] = stages.analyse.person_reference
+    paths[RECOGNITION_NAME] = stages.reenact.recognition_file
+    paths["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
     for stage in NETWORK_STAGES:
         network = getattr(stages, stage).network
-        found[f"{stage}.network"] = network if Path(network).suffix in (".safetensors", ".pth") else ""
-    found["output"] = str(Path(shot.output.path).parent)
-    return {name: text for name, text in found.items() if text}
+        paths[f"{stage}.network"] = network if Path(network).suffix in (".safetensors", ".pth") else ""
+    paths["output"] = str(Path(shot.output.path).parent)
+    return {name: text for name, text in paths.items() if text}
 
 
 def replace_paths(shot: Shot, paths: Mapping[str, str]) -> Shot:
@@ -49,11 +49,11 @@ def replace_paths(shot: Shot, paths: Mapping[str, str]) -> Shot:
         head, _, rest = name.partition(".")
         if head == "source" and rest:
             number, _, key = rest.partition(".")
-            place = int(number) - 1 if number.isdecimal() else -1
-            if not 0 <= place < len(shot.source):
+            index = int(number) - 1 if number.isdecimal() else -1
+            if not 0 <= index < len(shot.source):
                 raise InputError(f"the shot has no {name}")
-            changed = _replace_clip_path(shot.source[place], key, path)
-            shot = replace(shot, source=(*shot.source[:place], changed, *shot.source[place + 1 :]))
+            changed = _replace_clip_path(shot.source[index], key, path)
+            shot = replace(shot, source=(*shot.source[:index], changed, *shot.source[index + 1 :]))
         elif head == "target":
             shot = replace(shot, target=_replace_clip_path(shot.target, rest, path))
         elif head == "holdout" and shot.holdout is not None:

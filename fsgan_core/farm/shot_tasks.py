@@ -73,14 +73,14 @@ def analyse_target(
         FsganError: As `write_track` does.
     """
     inputs = open_inputs((), shot.target, shot.stages, device=device)
-    wanted = parse_frames(frames) if frames else inputs.target.sequence.frames
-    absent = sorted(set(wanted) - set(inputs.target.sequence.frames))
+    required_frames = parse_frames(frames) if frames else inputs.target.sequence.frames
+    absent = sorted(set(required_frames) - set(inputs.target.sequence.frames))
     if absent:
         raise PlateError(
             f"{shot.target.path} has no frame {format_frames(absent)} here (yet); start this task again "
             "when the plate is complete"
         )
-    return _write_track_file(shot.target, shot, wanted, device, on_event, of_target=True)
+    return _write_track_file(shot.target, shot, required_frames, device, on_event, of_target=True)
 
 
 def analyse_source(
@@ -134,7 +134,7 @@ def _write_track_file(
             unread[event.frame] = event.message
         on_event(event)
 
-    facts = write_track(
+    summary = write_track(
         replace(clip, track=""),
         track,
         shot.stages,
@@ -145,7 +145,7 @@ def _write_track_file(
     )
     with write_atomically(track.with_suffix(UNREAD_SUFFIX)) as temporary:
         temporary.write_text(json.dumps(unread, indent=1) + "\n", encoding="utf-8")
-    return {**facts, "unread": sorted(unread)}
+    return {**summary, "unread": sorted(unread)}
 
 
 def read_unread_frames(shot: Shot) -> Mapping[int, str]:
@@ -158,7 +158,7 @@ def read_unread_frames(shot: Shot) -> Mapping[int, str]:
     if path is None or not path.is_file():
         return {}
     try:
-        return {int(frame): str(why) for frame, why in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {int(frame): str(reason) for frame, reason in json.loads(path.read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({error}); analyse the target again") from error
 
@@ -198,10 +198,10 @@ def render_chunk(
     def plan_chunk_job(frames: str) -> RenderJob:
         plan = plan_shot_job(shot, frames=frames, device=device)
         job = RenderJob(plan, on_event=on_event, is_cancelled=is_cancelled, warm=warm)
-        here = describe_job_engines(job, tuned="reenact fsgan fine-tuned" in expect)
-        if expect and here != expect:
+        engines = describe_job_engines(job, tuned="reenact fsgan fine-tuned" in expect)
+        if expect and engines != expect:
             raise MachineError(
-                f"this machine would not render the same: it has {here}; the job was made with {expect}."
+                f"this machine would not render the same: it has {engines}; the job was made with {expect}."
                 " Install the same version and weights, or make the job again"
             )
         return job
@@ -228,9 +228,9 @@ def render_readable_frames(
     """
     _check_plate(shot)
     unread = read_unread_frames(shot)
-    wanted = parse_frames(frames) if frames else ()
-    unreadable = [frame for frame in wanted if frame in unread]
-    readable = [frame for frame in wanted if frame not in unread]
+    chunk_frames = parse_frames(frames) if frames else ()
+    unreadable = [frame for frame in chunk_frames if frame in unread]
+    readable = [frame for frame in chunk_frames if frame not in unread]
     reports = tuple(
         FrameReport(
             frame,
@@ -248,7 +248,9 @@ def render_readable_frames(
     else:
         result = plan_job(format_frames(readable, limit=0) if unreadable else frames).run()
     for report in reports:
-        on_event(Event("frame", shot.job, len(wanted), len(wanted), report.frame, FAILED, 0.0, report.message))
+        on_event(
+            Event("frame", shot.job, len(chunk_frames), len(chunk_frames), report.frame, FAILED, 0.0, report.message)
+        )
     return replace(result, frames=tuple(sorted((*result.frames, *reports), key=lambda report: report.frame)))
 
 
@@ -272,7 +274,7 @@ def _check_plate(shot: Shot) -> None:
 def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
     numbers = [report.frame for report in result.frames]
     name = f"{numbers[0]}-{numbers[-1]}.{len(numbers)}.json"
-    facts = {
+    data = {
         "started": round(started, 3),
         "finished": round(time.time(), 3),
         "machine": platform.node(),
@@ -281,19 +283,19 @@ def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
         **result.to_dict(),
     }
     path = work / SIDECARS_FOLDER / name
-    facts["frames"] = _restore_older_times(path, facts["frames"])
+    data["frames"] = _restore_older_times(path, data["frames"])
     with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
 def _restore_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For frames that a second run only kept, restores the times of the run that rendered them."""
-    older = {one["frame"]: one for one in _read_json(path).get("frames", ())}
+    older_entries = {entry["frame"]: entry for entry in _read_json(path).get("frames", ())}
     return [
-        {**one, "seconds": older[one["frame"]].get("seconds", {})}
-        if one["state"] == KEPT and one["frame"] in older
-        else one
-        for one in frames
+        {**entry, "seconds": older_entries[entry["frame"]].get("seconds", {})}
+        if entry["state"] == KEPT and entry["frame"] in older_entries
+        else entry
+        for entry in frames
     ]
 
 
@@ -316,39 +318,39 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         frames: Frames of the whole job.
         work: The work folder.
     """
-    reported: dict[int, dict[str, Any]] = {}
+    entries: dict[int, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     chunks = [
         _read_json(path)
         for path in sorted((work / SIDECARS_FOLDER).glob("*.json"), key=lambda path: (_read_change_time(path), path))
     ]
     for chunk in chunks:
-        for one in chunk.get("frames", ()):
-            before = reported.get(one["frame"], {})
-            reported[one["frame"]] = one | (
-                {"seconds": before["seconds"]} if one["state"] == KEPT and before.get("seconds") else {}
+        for entry in chunk.get("frames", ()):
+            earlier_entry = entries.get(entry["frame"], {})
+            entries[entry["frame"]] = entry | (
+                {"seconds": earlier_entry["seconds"]} if entry["state"] == KEPT and earlier_entry.get("seconds") else {}
             )
-        for stage, spent in chunk.get("seconds", {}).items():
-            seconds[stage] = seconds.get(stage, 0.0) + spent
+        for stage, stage_seconds in chunk.get("seconds", {}).items():
+            seconds[stage] = seconds.get(stage, 0.0) + stage_seconds
     reports = []
     for frame in parse_frames(frames):
-        one = reported.get(frame, {})
+        entry = entries.get(frame, {})
         path = format_output_path(shot.output.path, frame)
-        state, message = str(one.get("state", KEPT)), str(one.get("message", ""))
+        state, message = str(entry.get("state", KEPT)), str(entry.get("message", ""))
         if state != FAILED:
             state, message = (
                 (state, message) if _is_readable(path) else (FAILED, f"{path} is not there or not readable")
             )
         reports.append(
-            FrameReport(frame, state, str(path), one.get("seconds", {}), tuple(one.get("flags", ())), message)
+            FrameReport(frame, state, str(path), entry.get("seconds", {}), tuple(entry.get("flags", ())), message)
         )
     last = chunks[-1] if chunks else {}
     notes = list(dict.fromkeys(note for chunk in chunks for note in chunk.get("notes", ())))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
-    near = _find_failed_neighbours(reports, shot.stages.mask.smooth)
-    if near:
+    neighbours = _find_failed_neighbours(reports, shot.stages.mask.smooth)
+    if neighbours:
         notes.append(
-            f"{format_frames(near)} lie beside failed frames and may have been rendered without them; once "
+            f"{format_frames(neighbours)} lie beside failed frames and may have been rendered without them; once "
             "the failed frames are repaired, start these chunks again as well"
         )
     notes.append(

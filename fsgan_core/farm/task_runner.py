@@ -54,16 +54,16 @@ def run_farm_task(
         FsganError: What is wrong with the task, its inputs or this machine.
         CancelledError: The task was cancelled.
     """
-    run = _TaskRun(request, on_event, is_cancelled, warm)
+    task_run = _TaskRun(request, on_event, is_cancelled, warm)
     folders, paths = _split_weights_folders(request.paths)
     with use_weights_folders(folders):
         if request.task in _NODE_TASKS:
             if paths:
                 raise InputError(f"--path {', '.join(paths)}: a task of a Nuke script takes paths of weights only")
-            return _NODE_TASKS[request.task](run)
+            return _NODE_TASKS[request.task](task_run)
         if request.task not in _SHOT_TASKS:
             raise InputError(f"there is no task '{request.task}'; there are {', '.join((*_SHOT_TASKS, *_NODE_TASKS))}")
-        return _SHOT_TASKS[request.task](run, replace_paths(load_shot(request.shot), paths))
+        return _SHOT_TASKS[request.task](task_run, replace_paths(load_shot(request.shot), paths))
 
 
 def _split_weights_folders(paths: Mapping[str, str]) -> tuple[list[Path], dict[str, str]]:
@@ -97,71 +97,75 @@ class _TaskRun:
         self.on_event(event)
 
 
-def _analyse_source(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": shot_tasks.analyse_source(shot, run.request.number, run.device, run.relay_event)}
+def _analyse_source(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    return {"facts": shot_tasks.analyse_source(shot, task_run.request.number, task_run.device, task_run.relay_event)}
 
 
-def _analyse_target(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": shot_tasks.analyse_target(shot, run.frames, run.device, run.relay_event)}
+def _analyse_target(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    return {"facts": shot_tasks.analyse_target(shot, task_run.frames, task_run.device, task_run.relay_event)}
 
 
-def _recognise(run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": shot_tasks.recognise_source(shot, run.device, run.on_event, run.is_cancelled)}
+def _recognise(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
+    return {"facts": shot_tasks.recognise_source(shot, task_run.device, task_run.on_event, task_run.is_cancelled)}
 
 
-def _finetune(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+def _finetune(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     from fsgan_core.training.finetune import finetune_shot
 
-    network = shot.stages.reenact.network if "reenact.network" in run.request.paths else run.request.start
+    network = shot.stages.reenact.network if "reenact.network" in task_run.request.paths else task_run.request.start
     stages = replace(shot.stages, reenact=shot.stages.reenact.replace(network=network))
-    output = run.work_folder / FINETUNED_FILE
+    output = task_run.work_folder / FINETUNED_FILE
     finetune_shot(
         replace(shot, stages=stages),
-        run.request.iterations,
-        licence=run.request.licence,
+        task_run.request.iterations,
+        licence=task_run.request.licence,
         output=output,
-        device=run.device,
-        on_event=run.relay_event,
+        device=task_run.device,
+        on_event=task_run.relay_event,
     )
     return {"facts": {"command": "finetune", "output": str(output)}}
 
 
-def _render(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+def _render(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     result = shot_tasks.render_chunk(
         shot,
-        run.frames,
-        run.work_folder,
-        expect=run.request.expect,
-        device=run.device,
-        on_event=run.on_event,
-        is_cancelled=run.is_cancelled,
-        warm=run.warm,
+        task_run.frames,
+        task_run.work_folder,
+        expect=task_run.request.expect,
+        device=task_run.device,
+        on_event=task_run.on_event,
+        is_cancelled=task_run.is_cancelled,
+        warm=task_run.warm,
     )
     return {"renders": [_describe_render("", result)]}
 
 
-def _report(run: _TaskRun, shot: Shot) -> dict[str, Any]:
+def _report(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     from fsgan_core.report.write import write_report
 
-    result = shot_tasks.gather_result(shot, run.frames or shot.frames, run.work_folder)
-    page = write_report(run.work_folder / REPORT_FOLDER, shot, result, run.relay_event)[0]
+    result = shot_tasks.gather_result(shot, task_run.frames or shot.frames, task_run.work_folder)
+    page = write_report(task_run.work_folder / REPORT_FOLDER, shot, result, task_run.relay_event)[0]
     return {"renders": [_describe_render("", result)], "report": str(page)}
 
 
-def _analyse_nodes(run: _TaskRun) -> dict[str, Any]:
-    nodes = Path(run.request.shot)
-    return {"facts": nuke_tasks.analyse_nodes(nodes, run.frames, run.work_folder, run.device, run.relay_event)}
+def _analyse_nodes(task_run: _TaskRun) -> dict[str, Any]:
+    nodes = Path(task_run.request.shot)
+    return {
+        "facts": nuke_tasks.analyse_nodes(
+            nodes, task_run.frames, task_run.work_folder, task_run.device, task_run.relay_event
+        )
+    }
 
 
-def _render_nodes(run: _TaskRun) -> dict[str, Any]:
+def _render_nodes(task_run: _TaskRun) -> dict[str, Any]:
     results = nuke_tasks.render_nodes(
-        Path(run.request.shot),
-        run.frames,
-        run.work_folder,
-        device=run.device,
-        on_event=run.on_event,
-        is_cancelled=run.is_cancelled,
-        warm=run.warm,
+        Path(task_run.request.shot),
+        task_run.frames,
+        task_run.work_folder,
+        device=task_run.device,
+        on_event=task_run.on_event,
+        is_cancelled=task_run.is_cancelled,
+        warm=task_run.warm,
     )
     return {"renders": [_describe_render(node, result) for node, result in results]}
 

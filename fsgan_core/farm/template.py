@@ -158,7 +158,7 @@ def make_template(
 
 def make_step(
     name: str,
-    run: Mapping[str, Any],
+    action: Mapping[str, Any],
     options: FarmOptions,
     *,
     after: Sequence[str] = (),
@@ -169,21 +169,21 @@ def make_step(
 
     Args:
         name: Name of the step.
-        run: The action of each task.
+        action: The action of each task.
         options: What the machines need.
         after: Names of the steps that must end first.
         space: The parameter that distinguishes the tasks; None: there is one task.
         light: Whether the step runs without networks, and so without a GPU.
     """
-    made: dict[str, Any] = {"name": name}
+    step: dict[str, Any] = {"name": name}
     if after:
-        made["dependencies"] = [{"dependsOn": other} for other in after]
+        step["dependencies"] = [{"dependsOn": earlier_step} for earlier_step in after]
     needs = _make_requirements(options, light)
     if needs:
-        made["hostRequirements"] = {"amounts": needs}
+        step["hostRequirements"] = {"amounts": needs}
     if space:
-        made["parameterSpace"] = {"taskParameterDefinitions": [dict(space)]}
-    return made | {"script": {"actions": {"onRun": dict(run)}}}
+        step["parameterSpace"] = {"taskParameterDefinitions": [dict(space)]}
+    return step | {"script": {"actions": {"onRun": dict(action)}}}
 
 
 def make_task_action(task: str, subject: str, options: FarmOptions, *more: str) -> dict[str, Any]:
@@ -216,14 +216,14 @@ def make_task_action(task: str, subject: str, options: FarmOptions, *more: str) 
 
 def make_action(command: str, arguments: Sequence[str], options: FarmOptions) -> dict[str, Any]:
     """Makes an action that runs a command, with the time limit of `options`."""
-    made: dict[str, Any] = {
+    action: dict[str, Any] = {
         "command": command,
         "args": list(arguments),
         "cancelation": {"mode": "NOTIFY_THEN_TERMINATE", "notifyPeriodInSeconds": NOTICE_SECONDS},
     }
     if options.timeout > 0:
-        made["timeout"] = max(1, round(options.timeout * 60))
-    return made
+        action["timeout"] = max(1, round(options.timeout * 60))
+    return action
 
 
 def make_chunk_space(frames: str = "Frames", *, contiguous: bool = False) -> dict[str, Any]:
@@ -288,13 +288,13 @@ def check_value_length(text: str) -> str:
 
 def _make_requirements(options: FarmOptions, light: bool) -> list[dict[str, Any]]:
     """Makes the host requirements. light: of a step without networks."""
-    wanted = {"amount.worker.vcpu": float(options.cores), "amount.worker.memory": options.memory * 1024}
+    amounts = {"amount.worker.vcpu": float(options.cores), "amount.worker.memory": options.memory * 1024}
     if not light:
-        wanted |= {
+        amounts |= {
             "amount.worker.gpu": 1.0 if options.gpu else 0.0,
             "amount.worker.gpu.memory": options.gpu_memory * 1024,
         }
-    return [{"name": name, "min": int(value)} for name, value in wanted.items() if value > 0]
+    return [{"name": name, "min": int(value)} for name, value in amounts.items() if value > 0]
 
 
 def to_openjd_range(frames: tuple[int, ...]) -> str:

@@ -177,17 +177,17 @@ def render_stage(
     Raises:
         FsganError: As in `swap`.
     """
-    written = _to_output(output)
+    output_clip = _to_output(output)
     return pipeline.render_stage(
         stage,
         sources=to_clips(source),
         target=to_clip(target),
-        output=written.path,
+        output=output_clip.path,
         stages=to_stages(settings),
         job=job,
         holdout=None if holdout is None else to_clip(holdout),
         upstream={name: to_clip(clip) for name, clip in (upstream or {}).items()},
-        output_colorspace=written.colorspace,
+        output_colorspace=output_clip.colorspace,
         frames=check_frames(frames),
         device=choose_device(device),
         force=force,

@@ -70,9 +70,9 @@ class RenderContext:
         available = self.inputs.target.sequence.frames
         reach = self.inputs.stages.mask.smooth
         return [
-            near
-            for near in range(frame - reach, frame + reach + 1)
-            if near == frame or (near in faces and _contains_sorted(available, near))
+            neighbour
+            for neighbour in range(frame - reach, frame + reach + 1)
+            if neighbour == frame or (neighbour in faces and _contains_sorted(available, neighbour))
         ]
 
     def list_further_views(self, frame: int) -> tuple[ViewRef, ...]:
@@ -94,10 +94,10 @@ class RenderContext:
         scene = self.get_scene(frame)
         if frame not in scene.faces:
             return (NO_FACE,)
-        found = [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
+        flags = [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
         if frame in scene.frame_plans:
-            found += scene.frame_plans[frame].flags
-        return tuple(found)
+            flags += scene.frame_plans[frame].flags
+        return tuple(flags)
 
 
 def make_context(
@@ -109,5 +109,5 @@ def make_context(
 
 
 def _contains_sorted(frames: Sequence[int], frame: int) -> bool:
-    place = bisect_left(frames, frame)
-    return place < len(frames) and frames[place] == frame
+    index = bisect_left(frames, frame)
+    return index < len(frames) and frames[index] == frame

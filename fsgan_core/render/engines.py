@@ -102,14 +102,14 @@ class ResolvedEngine(Generic[EngineT_co]):
 
     def get_weight_hashes(self) -> dict[str, str]:
         """Returns the SHA-256 of each weights file that it uses, by the name of the weights."""
-        return {found.info.name: found.sha256 for _, found in sorted(self.installed_weights.items())}
+        return {weights.info.name: weights.sha256 for _, weights in sorted(self.installed_weights.items())}
 
     @property
     def weights_text(self) -> str:
         """For logs and metadata: "name:first 12 digits of the SHA-256 (licence class), ...", or "none"."""
         descriptions = [
-            f"{found.info.name}:{found.sha256[:12]} ({found.info.licence})"
-            for _, found in sorted(self.installed_weights.items())
+            f"{weights.info.name}:{weights.sha256[:12]} ({weights.info.licence})"
+            for _, weights in sorted(self.installed_weights.items())
         ]
         return ", ".join(descriptions) or "none"
 
@@ -120,8 +120,8 @@ class ResolvedEngine(Generic[EngineT_co]):
         from fsgan_core.networks.network import Network
 
         networks = {
-            role: Network.load(found, self.runtime.device, self.runtime.precision)
-            for role, found in self.installed_weights.items()
+            role: Network.load(weights, self.runtime.device, self.runtime.precision)
+            for role, weights in self.installed_weights.items()
         }
         return self.engine.create(networks)
 
@@ -238,27 +238,28 @@ def choose_engine(
     """
     runtime = runtime or NetworkRuntime()
     name = getattr(getattr(stages, stage, None), "engine", "auto")
-    rows = [engine for engine in table if engine.stage == stage]
-    for engine in rows:
+    stage_engines = [engine for engine in table if engine.stage == stage]
+    for engine in stage_engines:
         # If the parameters name weights, "auto" means the engine that uses them.
         if name == engine.name or (name == "auto" and (not engine.required_roles or _get_named_weights(stages, stage))):
             return ResolvedEngine(engine, _find_engine_weights(engine, stages), runtime)
-        found = _find_best_weights(engine, stages) if name == "auto" else None
-        if found is not None:
-            return ResolvedEngine(engine, found, runtime)
+        installed_weights = _find_best_weights(engine, stages) if name == "auto" else None
+        if installed_weights is not None:
+            return ResolvedEngine(engine, installed_weights, runtime)
     if name == "auto":
         raise EngineError(f"no engine of {stage} can run here; `fsgan doctor` lists what each one lacks")
-    raise EngineError(f"{stage}.engine = {name} is not known; there are {', '.join(row.name for row in rows)} and auto")
+    names = ", ".join(engine.name for engine in stage_engines)
+    raise EngineError(f"{stage}.engine = {name} is not known; there are {names} and auto")
 
 
-def draws_whole_face(chosen: ResolvedEngine[Any], prewarp: str) -> bool:
+def draws_whole_face(reenact_engine: ResolvedEngine[Any], prewarp: str) -> bool:
     """Tells whether an engine of reenactment draws the whole face itself, in place of refining warped views.
 
     Args:
-        chosen: An engine of the stage "reenact".
+        reenact_engine: An engine of the stage "reenact".
         prewarp: The parameter `reenact.prewarp`: "auto", "on" or "off".
     """
-    network = chosen.installed_weights.get("reenact")
+    network = reenact_engine.installed_weights.get("reenact")
     if network is None:
         return False
     return not (network.info.prewarp if prewarp == "auto" else prewarp == "on")
@@ -307,26 +308,28 @@ def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, Insta
         return {}
     from fsgan_core.networks.weights.catalogue import find_weights
 
-    found = {
+    required_weights = {
         role: find_weights(role, _get_named_weights(stages, role), stages.weights.allow)
         for role in engine.required_roles
     }
-    return {**found, **_find_optional_weights(engine, stages)}
+    return {**required_weights, **_find_optional_weights(engine, stages)}
 
 
 def _find_best_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights] | None:
     """The weights that "auto" takes for an engine; None if some are missing."""
     from fsgan_core.networks.weights.catalogue import find_best_weights
 
-    found = {role: find_best_weights(role, stages.weights.allow) for role in engine.required_roles}
-    installed = {role: weights for role, weights in found.items() if weights is not None}
-    return {**installed, **_find_optional_weights(engine, stages)} if len(installed) == len(found) else None
+    best_weights = {role: find_best_weights(role, stages.weights.allow) for role in engine.required_roles}
+    installed = {role: weights for role, weights in best_weights.items() if weights is not None}
+    return {**installed, **_find_optional_weights(engine, stages)} if len(installed) == len(best_weights) else None
 
 
 def _find_optional_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights]:
     """The weights of an engine's optional roles: those that the role's own stage would run with."""
-    found = {}
+    optional_weights = {}
     for role in engine.optional_roles:
-        chosen = choose_engine(role, stages)
-        found.update({name: weights for name, weights in chosen.installed_weights.items() if name == role})
-    return found
+        role_engine = choose_engine(role, stages)
+        optional_weights.update(
+            {name: weights for name, weights in role_engine.installed_weights.items() if name == role}
+        )
+    return optional_weights

@@ -111,11 +111,11 @@ def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Pl
     if space != inputs.target.space:
         return convert_plate(result, inputs, inputs.working_space, space)
     rgb = result.find_channels(RGB)
-    before, after = target.plate.get(*RGB), result.pixels[..., rgb]
-    changed = (before.view(np.uint32) != np.ascontiguousarray(after).view(np.uint32)).any(-1)
+    target_values, result_values = target.plate.get(*RGB), result.pixels[..., rgb]
+    changed = (target_values.view(np.uint32) != np.ascontiguousarray(result_values).view(np.uint32)).any(-1)
     pixels = result.pixels.copy()
     picture = target.original.get(*RGB)
-    picture[changed] = inputs.config.convert(after[changed][None], inputs.working_space, space)[0]
+    picture[changed] = inputs.config.convert(result_values[changed][None], inputs.working_space, space)[0]
     pixels[..., rgb] = picture
     return replace(result, pixels=pixels)
 
@@ -141,12 +141,12 @@ def add_layers(
     Returns:
         A plate with the same data window; the layers are zero outside their own pictures.
     """
-    kept = [index for index, name in enumerate(plate.channels) if name not in EXTRA_CHANNELS]
-    channels = tuple(plate.channels[index] for index in kept) + EXTRA_CHANNELS
+    kept_indices = [index for index, name in enumerate(plate.channels) if name not in EXTRA_CHANNELS]
+    channels = tuple(plate.channels[index] for index in kept_indices) + EXTRA_CHANNELS
     # A 4K frame with all layers is 850 MB: it is filled in place.
     pixels = np.zeros((*plate.pixels.shape[:2], len(channels)), np.float32)
-    for place, index in enumerate(kept):
-        pixels[..., place] = plate.pixels[..., index]
+    for position, index in enumerate(kept_indices):
+        pixels[..., position] = plate.pixels[..., index]
 
     def put_channels(picture: Plate | None, names: tuple[str, ...], picture_names: tuple[str, ...]) -> None:
         if picture is None:
@@ -176,7 +176,7 @@ def add_layers(
         plate,
         pixels=pixels,
         channels=channels,
-        formats=tuple(formats[index] for index in kept) + extra_formats,
+        formats=tuple(formats[index] for index in kept_indices) + extra_formats,
         integers={name: exact for name, exact in plate.integers.items() if name not in EXTRA_CHANNELS},
     )
 

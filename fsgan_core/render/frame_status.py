@@ -52,19 +52,19 @@ def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[Frame
     for frame in plan.frames:
         raise_if_cancelled(is_cancelled)
         path = format_output_path(plan.output, frame)
-        found = _read_key_metadata(path)
-        if found is None:
+        key_metadata = _read_key_metadata(path)
+        if key_metadata is None:
             yield FrameState(frame, FRAME_MISSING)
             continue
         source = plan.resolve_held_frame(frame)
         try:
-            if found["damaged"]:
+            if key_metadata["damaged"]:
                 yield FrameState(frame, FRAME_STALE, ("damaged",))
-            elif found["key"] == job.compute_frame_key(source):
+            elif key_metadata["key"] == job.compute_frame_key(source):
                 yield FrameState(frame, FRAME_DONE)
             else:
                 yield FrameState(
-                    frame, FRAME_STALE, find_changed_parts(found["parts"], job.compute_frame_parts(source))
+                    frame, FRAME_STALE, find_changed_parts(key_metadata["parts"], job.compute_frame_parts(source))
                 )
         except NotCachedError:
             yield FrameState(frame, FRAME_STALE, ("analysis",))

@@ -160,7 +160,7 @@ class FrameRenderer:
         if frame in scene.driven_frames:
             return self._drive_frame(scene, frame)
         face_frame = self.get_face_frame(frame)
-        views = {chosen.view: self._get_view(scene, chosen.view) for chosen in plan.views}
+        views = {view_choice.view: self._get_view(scene, view_choice.view) for view_choice in plan.views}
         with self.clock.time("reenact"):
             params = self.context.get_params("reenact")
             likeness, recognition = select_proportions(scene, params)
@@ -181,8 +181,8 @@ class FrameRenderer:
         """Gets a source's picture, ready to be warped."""
         # Renderers that share views may need them with different margins.
         network_margins = [
-            compute_view_margin(found.info.crop)
-            for role, found in self.context.engines.reenact.installed_weights.items()
+            compute_view_margin(weights.info.crop)
+            for role, weights in self.context.engines.reenact.installed_weights.items()
             if role == "reenact"
         ]
         margin = max([VIEW_MARGIN, *network_margins])
@@ -204,9 +204,9 @@ class FrameRenderer:
             return self._read_upstream("mask", frame)
         scene = self.context.get_scene(frame)
         neighbours = [
-            (scene.faces[near], self._measure_mattes(near))
-            for near in self.context.list_neighbours(frame)
-            if near == frame or self._is_readable(near)
+            (scene.faces[neighbour], self._measure_mattes(neighbour))
+            for neighbour in self.context.list_neighbours(frame)
+            if neighbour == frame or self._is_readable(neighbour)
         ]
         face_frame = self.get_face_frame(frame)
         with self.clock.time("mask"):
@@ -272,8 +272,8 @@ class FrameRenderer:
             )
         # The metadata of an earlier pass, which replaced another face of the target, are kept.
         target_metadata = face_frame.plate.metadata
-        before = ({META_SOURCE: target_metadata.get(META_SOURCE, "")}, completed.metadata, mattes.metadata)
-        provenance = collect_provenance(self.context, "blend", frame, before)
+        earlier_metadata = ({META_SOURCE: target_metadata.get(META_SOURCE, "")}, completed.metadata, mattes.metadata)
+        provenance = collect_provenance(self.context, "blend", frame, earlier_metadata)
         return BlendResult(
             replace(result.plate, metadata={**target_metadata, **provenance}), result.matte, completed.data_window
         )
@@ -306,6 +306,6 @@ def convert_plate(
     if source == destination:
         return plate
     pixels = plate.pixels.copy()
-    where = plate.find_channels(names)
-    pixels[..., where] = inputs.config.convert(plate.get(*names), source, destination)
+    indices = plate.find_channels(names)
+    pixels[..., indices] = inputs.config.convert(plate.get(*names), source, destination)
     return replace(plate, pixels=pixels)

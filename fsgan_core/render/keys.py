@@ -100,10 +100,13 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
     return {
         **_list_common(context, frame),
         **_list_engine_and_params(context, "reenact"),
-        **_list_views(scene, [chosen.view for chosen in plan.views]),
+        **_list_views(scene, [view_choice.view for view_choice in plan.views]),
         **_list_proportions(context, scene),
         "views": [
-            [(_name_view(scene, chosen.view), _round_weights(chosen.light, chosen.detail)) for chosen in plan.views],
+            [
+                (_name_view(scene, view_choice.view), _round_weights(view_choice.light, view_choice.detail))
+                for view_choice in plan.views
+            ],
             list(plan.flags),
             _round_weights(plan.inner_mouth),
             _round_weights(*plan.blink.shut_shares, *plan.blink.lid_travel),
@@ -197,8 +200,10 @@ def list_dependencies(context: RenderContext, stage: str, frame: int) -> Depende
     """
     listed: Dependencies = {}
     if not context.has_face(frame):
-        own = list_final_dependencies(context, frame) if stage == FINAL else _list_base(context, frame)
-        return {name: {stage: value} for name, value in {**own, "track": NO_FACE}.items()}
+        unchanged_dependencies = (
+            list_final_dependencies(context, frame) if stage == FINAL else _list_base(context, frame)
+        )
+        return {name: {stage: value} for name, value in {**unchanged_dependencies, "track": NO_FACE}.items()}
     for made_stage in _list_made_stages(stage, context.upstream):
         for name, value in STAGE_DEPENDENCIES[made_stage](context, frame).items():
             listed.setdefault(name, {})[made_stage] = value
@@ -225,8 +230,12 @@ def _list_inputs(stage: str) -> tuple[str, ...]:
 
 def _list_made_stages(stage: str, upstream: Mapping[str, Any]) -> tuple[str, ...]:
     """Lists the stages that are rendered, not read from files, for a stage's picture; the stage itself first."""
-    before = [name for name in _list_inputs(stage) if name not in upstream]
-    return tuple(dict.fromkeys([stage, *(name for one in before for name in _list_made_stages(one, upstream))]))
+    earlier_stages = [name for name in _list_inputs(stage) if name not in upstream]
+    return tuple(
+        dict.fromkeys(
+            [stage, *(name for earlier_stage in earlier_stages for name in _list_made_stages(earlier_stage, upstream))]
+        )
+    )
 
 
 # What several stages depend on.
@@ -381,10 +390,10 @@ def find_changed_parts(text: str, parts: Mapping[str, str]) -> tuple[str, ...]:
     >>> find_changed_parts("blend.mix:3fa201 target:00ab12", {"target": "00ab12"})
     ('blend.mix',)
     """
-    before = dict(part.split(":", 1) for part in text.split() if ":" in part)
-    if not before:
+    file_parts = dict(part.split(":", 1) for part in text.split() if ":" in part)
+    if not file_parts:
         return (PART_UNKNOWN,)
-    names = sorted(name for name in {*before, *parts} if before.get(name) != parts.get(name))
+    names = sorted(name for name in {*file_parts, *parts} if file_parts.get(name) != parts.get(name))
     return tuple(names) or (PART_OTHER,)
 
 

@@ -208,9 +208,11 @@ class RenderJob:
             with clock.time("check"):
                 dependencies = self._list_dependencies(source)
                 key = compute_key(self.plan.stage, dependencies)
-                kept = None if self.force else read_finished_metadata(format_output_path(self.plan.output, frame), key)
-            if kept is not None:
-                self._report_done(frame, KEPT, clock.take_seconds(), read_flags(kept))
+                finished_metadata = (
+                    None if self.force else read_finished_metadata(format_output_path(self.plan.output, frame), key)
+                )
+            if finished_metadata is not None:
+                self._report_done(frame, KEPT, clock.take_seconds(), read_flags(finished_metadata))
                 return None
             self._report_begin(frame)
             plate, state = self._render_picture(source)
@@ -255,13 +257,13 @@ class RenderJob:
         start = time.perf_counter()
         try:
             if self.plan.stage == FINAL:
-                others = self.plan.inputs.target.sequence.list_other_parts(self.plan.resolve_held_frame(frame))
+                other_parts = self.plan.inputs.target.sequence.list_other_parts(self.plan.resolve_held_frame(frame))
                 write_exr(
                     format_output_path(self.plan.output, frame),
                     plate,
                     compression=output.compression,
                     depth=output.depth,
-                    other_parts=others,
+                    other_parts=other_parts,
                 )
             else:
                 # The next stage must read the same bits.
@@ -320,8 +322,8 @@ class RenderJob:
             self.on_event(event)
 
     def _add_seconds(self, seconds: Mapping[str, float]) -> None:
-        for stage, spent in seconds.items():
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+        for stage, stage_seconds in seconds.items():
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + stage_seconds
 
     def _make_result(self) -> RenderResult:
         plan = self.plan
@@ -342,8 +344,8 @@ class RenderJob:
         """A note if the reenactment's weights were fine-tuned on another source than this one."""
         if "reenact" not in self.plan.running_stages:
             return ""
-        found = self.context.engines.reenact.installed_weights.get("reenact")
-        return "" if found is None else describe_foreign_sources(found.path, self.plan.inputs.sources)
+        weights = self.context.engines.reenact.installed_weights.get("reenact")
+        return "" if weights is None else describe_foreign_sources(weights.path, self.plan.inputs.sources)
 
     def _iterate_notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:
         if self._foreign_note:

@@ -26,7 +26,7 @@ def make_provenance(
     box: Sequence[float],
     space: str,
     flags: Iterable[str],
-    before: Sequence[Mapping[str, Any]] = (),
+    input_metadata: Sequence[Mapping[str, Any]] = (),
     sources: Iterable[str] = (),
     driver: str = "",
 ) -> dict[str, Any]:
@@ -37,24 +37,24 @@ def make_provenance(
         box: The face's x, y, width and height in pixels of the plate.
         space: Colour space of the pixels.
         flags: Flags of the frame.
-        before: Metadata of the pictures that it was made from.
+        input_metadata: Metadata of the pictures that it was made from.
         sources: Names of the clips whose pixels this stage adds.
         driver: Name of the clip whose expression this stage adds; empty: none.
     """
     own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.get_weight_hashes().items())]
     values: dict[str, Any] = {
-        layers.META_ENGINE: _join_lists(before, layers.META_ENGINE, [f"{engine.stage}={engine.name}"]),
-        layers.META_WEIGHTS: _join_lists(before, layers.META_WEIGHTS, own_weights) or "none",
+        layers.META_ENGINE: _join_lists(input_metadata, layers.META_ENGINE, [f"{engine.stage}={engine.name}"]),
+        layers.META_WEIGHTS: _join_lists(input_metadata, layers.META_WEIGHTS, own_weights) or "none",
         layers.META_VERSION: __version__,
         layers.META_COLORSPACE: space,
         layers.META_FACE: " ".join(f"{value:.2f}" for value in box),
     }
-    licences = sorted({found.info.licence for found in engine.installed_weights.values()})
+    licences = sorted({weights.info.licence for weights in engine.installed_weights.values()})
     optional = {
-        layers.META_LICENCE: _join_lists(before, layers.META_LICENCE, licences),
-        layers.META_FLAGS: _join_lists(before, layers.META_FLAGS, flags),
-        layers.META_SOURCE: _join_lists(before, layers.META_SOURCE, sources),
-        layers.META_DRIVER: _join_lists(before, layers.META_DRIVER, [driver] if driver else []),
+        layers.META_LICENCE: _join_lists(input_metadata, layers.META_LICENCE, licences),
+        layers.META_FLAGS: _join_lists(input_metadata, layers.META_FLAGS, flags),
+        layers.META_SOURCE: _join_lists(input_metadata, layers.META_SOURCE, sources),
+        layers.META_DRIVER: _join_lists(input_metadata, layers.META_DRIVER, [driver] if driver else []),
     }
     values.update({name: text for name, text in optional.items() if text})
     if engine.stage != "mask":
@@ -63,7 +63,7 @@ def make_provenance(
 
 
 def collect_provenance(
-    context: RenderContext, stage: str, frame: int, before: Sequence[Mapping[str, Any]] = ()
+    context: RenderContext, stage: str, frame: int, input_metadata: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
     """Collects the metadata of a stage's picture.
 
@@ -71,14 +71,16 @@ def collect_provenance(
         context: The job.
         stage: The stage that made the picture.
         frame: A frame with a face.
-        before: Metadata of the pictures that it was made from.
+        input_metadata: Metadata of the pictures that it was made from.
     """
     scene = context.get_scene(frame)
     sources: list[str] = []
     driver = ""
     engine = context.engines[stage]
     if stage == "reenact":
-        sources = [scene.view_clips[chosen.view.clip].clip_input.name for chosen in scene.frame_plans[frame].views]
+        sources = [
+            scene.view_clips[view_choice.view.clip].clip_input.name for view_choice in scene.frame_plans[frame].views
+        ]
         if context.is_driven(frame):
             driver = scene.view_clips[DRIVER_CLIP].clip_input.name
             engine = context.engines.drive
@@ -87,7 +89,7 @@ def collect_provenance(
         box=scene.faces[frame].box,
         space=context.inputs.working_space,
         flags=context.list_flags(frame),
-        before=before,
+        input_metadata=input_metadata,
         sources=sources,
         driver=driver,
     )
@@ -112,10 +114,10 @@ def _split_list(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(part for part in str(metadata.get(name, "")).split(", ") if part and part != "none")
 
 
-def _join_lists(before: Sequence[Mapping[str, Any]], name: str, own: Iterable[str]) -> str:
+def _join_lists(input_metadata: Sequence[Mapping[str, Any]], name: str, new_parts: Iterable[str]) -> str:
     """Joins the parts of earlier lists and new parts, each once, in order."""
-    earlier = [part for metadata in before for part in _split_list(metadata, name)]
-    return ", ".join(dict.fromkeys([*earlier, *own]))
+    earlier = [part for metadata in input_metadata for part in _split_list(metadata, name)]
+    return ", ".join(dict.fromkeys([*earlier, *new_parts]))
 
 
 def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:

@@ -242,20 +242,22 @@ def _measure_view_unlikeness(
     refs = find_promising_views(
         *_measure_performers(scene), sampled.target_frames, ReenactParams(), _list_clip_names(scene), MAX_MEASURED_VIEWS
     )
-    shown: dict[ViewRef, ShownFace] = {}
+    shown_faces: dict[ViewRef, ShownFace] = {}
     for number, ref in enumerate(refs):
         on_progress(number, 2 * len(refs))
         face = _read_view_face(scene, ref)
         if face is not None:
-            shown[ref] = make_close_up(face)
+            shown_faces[ref] = make_close_up(face)
     renderer = FrameRenderer(make_context(inputs, lambda _: scene))
     targets = [face for frame in sampled.target_frames if (face := _read_target_face(renderer, frame)) is not None]
-    if not targets or not shown:
+    if not targets or not shown_faces:
         return {}
-    found = measure_unlikeness(
-        list(shown.values()), targets, person, network, lambda done, total: on_progress(total + done, 2 * total)
+    unlikeness_values = measure_unlikeness(
+        list(shown_faces.values()), targets, person, network, lambda done, total: on_progress(total + done, 2 * total)
     )
-    return {ref: round(float(value), UNLIKENESS_DIGITS) for ref, value in zip(shown, found, strict=True)}
+    return {
+        ref: round(float(value), UNLIKENESS_DIGITS) for ref, value in zip(shown_faces, unlikeness_values, strict=True)
+    }
 
 
 def _make_default_renderer(inputs: JobInputs, scene: Scene, unlikeness: Mapping[ViewRef, float]) -> FrameRenderer:
@@ -281,7 +283,7 @@ def _swap_frame(renderer: FrameRenderer, frame: int) -> list[SwappedFrame]:
     blend, scene = renderer.render_blended(frame), renderer.context.get_scene(frame)
     face, aspect = scene.faces[frame], scene.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
-    before, after = (
+    target_picture, swapped_picture = (
         _to_display_bytes(plate, window, scene.codec) for plate in (renderer.get_target(frame).plate, blend.plate)
     )
     matte = np.zeros((window.height, window.width), np.float32)
@@ -290,14 +292,16 @@ def _swap_frame(renderer: FrameRenderer, frame: int) -> list[SwappedFrame]:
     matte[_shift_slice(rows, window.y), _shift_slice(columns, window.x)] = blend.matte[
         _shift_slice(rows, blend.region.y), _shift_slice(columns, blend.region.x)
     ]
-    before, after, matte = (to_square_pixels(picture, aspect) for picture in (before, after, matte))
+    target_picture, swapped_picture, matte = (
+        to_square_pixels(picture, aspect) for picture in (target_picture, swapped_picture, matte)
+    )
     x, y, width, height = face.box
     gauge = FaceGauge()
-    target_shape = gauge.follow(before, hint=((x - window.x) * aspect, y - window.y, width * aspect, height))
-    new_shape = gauge.measure_again(after, target_shape) if target_shape is not None else None
+    target_shape = gauge.follow(target_picture, hint=((x - window.x) * aspect, y - window.y, width * aspect, height))
+    new_shape = gauge.measure_again(swapped_picture, target_shape) if target_shape is not None else None
     if target_shape is None or new_shape is None:
         return []
-    return [SwappedFrame(after, matte, new_shape.landmarks, target_shape.landmarks)]
+    return [SwappedFrame(swapped_picture, matte, new_shape.landmarks, target_shape.landmarks)]
 
 
 def _shift_slice(span: slice, origin: int) -> slice:
@@ -333,11 +337,11 @@ def _read_view_face(scene: Scene, ref: ViewRef) -> ShownFace | None:
         return None
     face, aspect = clip.performer.faces[ref.frame], plate.pixel_aspect
     window = compute_region(face.box, WINDOW_MARGIN, aspect)
-    shown = ShownFace(
+    shown_face = ShownFace(
         to_square_pixels(_to_display_bytes(plate, window, clip.codec), aspect),
         (face.landmarks - (window.x, window.y)) * (aspect, 1.0),
     )
-    return shown.mirror() if ref.mirrored else shown
+    return shown_face.mirror() if ref.mirrored else shown_face
 
 
 def save_recognition(path: Path, recognition: Recognition) -> None:

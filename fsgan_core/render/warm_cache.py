@@ -73,15 +73,17 @@ class WarmCache:
             stages.weights.to_dict(),
             read_file_states([stages.analyse.person_reference]),
         )
-        planned = compute_digest(
+        plan_digest = compute_digest(
             clips, stages.reenact.to_dict(), read_file_states([stages.reenact.recognition_file]), stages.drive.to_dict()
         )
         with self._lock:
-            kept = self._kept_renders.pop(clips, None)
-        scenes = kept.scenes if kept is not None and kept.plan_digest == planned else make_scenes()
-        renderer = make_renderer(scenes, kept.renderer if kept is not None else None)
+            kept_render = self._kept_renders.pop(clips, None)
+        scenes = (
+            kept_render.scenes if kept_render is not None and kept_render.plan_digest == plan_digest else make_scenes()
+        )
+        renderer = make_renderer(scenes, kept_render.renderer if kept_render is not None else None)
         with self._lock:
-            self._kept_renders[clips] = _KeptRender(planned, scenes, renderer)
+            self._kept_renders[clips] = _KeptRender(plan_digest, scenes, renderer)
         self.trim()
         return scenes, renderer
 
@@ -101,7 +103,7 @@ class WarmCache:
     @property
     def used_bytes(self) -> int:
         """Bytes of pixels that are kept."""
-        return sum(kept.renderer.used_bytes for kept in self._kept_renders.values())
+        return sum(kept_render.renderer.used_bytes for kept_render in self._kept_renders.values())
 
 
 def _make_clip_part(clip_input: ClipInput) -> tuple[Any, ...]:

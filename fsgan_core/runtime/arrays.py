@@ -18,17 +18,23 @@ __all__ = [
     "BoxArray",
     "ColourPlanes",
     "Descriptor",
+    "Flags",
     "HalfImage",
     "Image",
     "Image8",
+    "ImageStack8",
     "IndexArray",
     "IntegerPlane",
     "Mask",
     "Matrix",
     "Matte",
     "Mesh",
+    "Names",
     "Plane",
+    "PlaneStack",
+    "Planes",
     "PointMap",
+    "PointStack",
     "Points",
     "Points3D",
     "Points68",
@@ -67,10 +73,22 @@ PointMap: TypeAlias = npt.NDArray[np.float32]
 ColourPlanes: TypeAlias = npt.NDArray[np.float64]
 """Pixels as three planes for colour arithmetic: float64 (3, n), linear or display-like, unclamped."""
 
+Planes: TypeAlias = npt.NDArray[np.float32]
+"""Channels as a network takes them: float32 (channels, height, width); colour in -1..1, mattes in 0..1."""
+
+PlaneStack: TypeAlias = npt.NDArray[np.float32]
+"""`Planes` of several pictures: float32 (n, channels, height, width)."""
+
+ImageStack8: TypeAlias = npt.NDArray[np.uint8]
+"""8-bit pictures or mattes of one size: uint8 (n, height, width, channels)."""
+
 # Geometry.
 
 Points: TypeAlias = npt.NDArray[np.floating[Any]]
 """Points of a picture: float (n, 2), x and y in pixels."""
+
+PointStack: TypeAlias = npt.NDArray[np.floating[Any]]
+"""Points of several pictures: float (n, points, 2), x and y; the function says in which unit."""
 
 Points68: TypeAlias = npt.NDArray[np.floating[Any]]
 """Landmarks in the order of iBUG 300-W: float (68, 2), x and y in pixels."""
@@ -106,6 +124,12 @@ Vector: TypeAlias = npt.NDArray[np.floating[Any]]
 
 IndexArray: TypeAlias = npt.NDArray[np.integer[Any]]
 """Positions in another array: integer (n,)."""
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
+"""Yes or no for each item of a list: bool (n,)."""
+
+Names: TypeAlias = npt.NDArray[np.str_]
+"""A name for each item of a list: str (n,)."""
 
 Descriptor: TypeAlias = npt.NDArray[np.floating[Any]]
 """What a recogniser computes from a face: float (128,); the closer two are, the more alike the faces."""

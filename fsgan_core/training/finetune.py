@@ -112,7 +112,7 @@ class FinetuneResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data for JSON."""
-        facts: dict[str, Any] = {
+        data: dict[str, Any] = {
             "command": "finetune",
             "output": str(self.output),
             "state": self.state,
@@ -120,8 +120,8 @@ class FinetuneResult:
             "iterations": self.iterations,
         }
         if self.view_figures is None or self.figures_before is None or self.figures_after is None:
-            return facts
-        return facts | {
+            return data
+        return data | {
             "source": self.source,
             "start": self.start,
             "resumed": self.resumed_iterations,
@@ -299,8 +299,8 @@ def finetune_shot(
         output = get_cache_folder() / "finetuned" / name
     result = _run_job(job, Path(output), inputs, on_event)
     log.info("fine-tuned weights: %s (%s)", result.output, result.state)
-    chosen = reenact.replace(network=str(output), resolution=start.layout.resolution)
-    return replace(shot, stages=replace(shot.stages, reenact=chosen))
+    tuned_params = reenact.replace(network=str(output), resolution=start.layout.resolution)
+    return replace(shot, stages=replace(shot.stages, reenact=tuned_params))
 
 
 def make_default_output(source: str) -> str:
@@ -314,7 +314,7 @@ def make_default_output(source: str) -> str:
 
 def _list_clips(source: str | Path | Clip | Sequence[str | Path | Clip]) -> tuple[Clip, ...]:
     sources = [source] if isinstance(source, (str, Path, Clip)) else source
-    return tuple(one if isinstance(one, Clip) else Clip(str(one)) for one in sources)
+    return tuple(item if isinstance(item, Clip) else Clip(str(item)) for item in sources)
 
 
 def _start_from_random(width: int, resolution: int, seed: int) -> _TrainingStart:
@@ -328,19 +328,19 @@ def _start_from_random(width: int, resolution: int, seed: int) -> _TrainingStart
 
 def _start_from_weights(name: str, allow: str, resolution: int) -> _TrainingStart:
     try:
-        found = find_weights("reenact", name, allow)
+        installed = find_weights("reenact", name, allow)
     except WeightsError as error:
         raise WeightsError(f"{error}. To start from random weights instead: fsgan finetune --from-scratch") from error
-    weights = found.info
+    weights = installed.info
     layout = FaceLayout(resolution or weights.resolution, weights.crop, weights.landmarks or 68)
     return _TrainingStart(
         weights.name,
-        found.sha256,
+        installed.sha256,
         weights.arch,
         layout,
         weights.prewarp,
         weights.licence,
-        lambda: load_network(found.path),
+        lambda: load_network(installed.path),
     )
 
 
@@ -363,7 +363,10 @@ def _run_job(
         _remove_run_files(folder)
     start = time.perf_counter()
     faces, faces_key = _get_faces(job, inputs, key, folder, on_event)
-    vggs = {role: prepare_vgg_features(load_network(found.path), job.device) for role, found in _find_vggs(job).items()}
+    vggs = {
+        role: prepare_vgg_features(load_network(installed.path), job.device)
+        for role, installed in _find_vggs(job).items()
+    }
     report_iteration = IterationReporter(on_event, ", ".join(source.name for source in inputs.sources))
     trained = finetune_generator(
         faces,
@@ -406,8 +409,8 @@ def _get_faces(
 
 def _find_vggs(job: _FinetuneJob) -> dict[str, InstalledWeights]:
     """Return the installed and allowed networks of the perceptual loss, by role."""
-    found = {"identity": find_best_weights("identity", job.stages.weights.allow)}
-    return {role: weights for role, weights in found.items() if weights is not None}
+    best_weights = {"identity": find_best_weights("identity", job.stages.weights.allow)}
+    return {role: weights for role, weights in best_weights.items() if weights is not None}
 
 
 def _open_job_inputs(job: _FinetuneJob) -> JobInputs:
@@ -416,7 +419,7 @@ def _open_job_inputs(job: _FinetuneJob) -> JobInputs:
 
 def _compute_key(job: _FinetuneJob, inputs: JobInputs) -> str:
     """Digest everything that the result depends on, except the machine and the landmarks."""
-    vggs = {role: found.sha256 for role, found in _find_vggs(job).items()}
+    vggs = {role: installed.sha256 for role, installed in _find_vggs(job).items()}
     return compute_digest(
         "finetune",
         METHOD_VERSION,
@@ -483,7 +486,7 @@ def _make_metadata(
         prewarp=job.recipe.prewarp,
         resolution=layout.resolution,
     )
-    facts = result.to_dict()
+    result_data = result.to_dict()
     return {
         **make_weights_metadata(info),
         META_FINETUNED_ON: result.source,
@@ -491,9 +494,9 @@ def _make_metadata(
         "started_from": job.start.name,
         "started_from_sha256": job.start.digest if job.start.name != RANDOM_START else "",
         "iterations": str(len(trained.losses)),
-        "loss": f"{facts['loss_last']:.5f}",
+        "loss": f"{result_data['loss_last']:.5f}",
         "recipe": json.dumps(job.recipe.to_dict()),
-        "figures": json.dumps({name: facts[name] for name in ("view", "before", "after")}),
+        "figures": json.dumps({name: result_data[name] for name in ("view", "before", "after")}),
         "held_out": str(trained.held_out_count),
         KEY_FIELD: key,
     }

@@ -130,9 +130,9 @@ def finetune_generator(
         MachineError: The device is out of memory.
         OutputError: The state or a preview cannot be written.
     """
-    kept = mark_held_out(faces)
-    pairs = PairSampler(faces, ~kept, prewarp=recipe.prewarp, seed=recipe.seed)
-    trial = Trial(pairs, choose_trial_pairs(faces, kept, TRIAL_COUNT))
+    is_held_out = mark_held_out(faces)
+    pairs = PairSampler(faces, ~is_held_out, prewarp=recipe.prewarp, seed=recipe.seed)
+    trial = Trial(pairs, choose_trial_pairs(faces, is_held_out, TRIAL_COUNT))
     vggs = dict(vggs or {})
     weights = choose_loss_weights(vggs)
     trainer = Trainer(
@@ -147,53 +147,53 @@ def finetune_generator(
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
-        before = run.measure_figures(0, identity=True)
+        figures_before = run.measure_figures(0, identity=True)
         losses: list[float] = []
     else:
         restore_tensors(progress.tensors, trainer.modules, trainer.optimizers)
-        before = TrialFigures(**progress.facts["before"])
+        figures_before = TrialFigures(**progress.facts["before"])
         losses = progress.losses.tolist()
         log.info("continues after %d of %d iterations", progress.step, recipe.iterations)
-    resumed, saved = len(losses), len(losses)
+    resumed_iterations, saved_iterations = len(losses), len(losses)
 
     def save() -> None:
-        facts = {"before": vars(before)}
+        facts = {"before": vars(figures_before)}
         tensors = capture_tensors(trainer.modules, trainer.optimizers)
         save_state(state, TrainingState(len(losses), torch.tensor(losses, dtype=torch.float64), tensors, facts), key)
 
-    start = since = time.perf_counter()
-    steps = range(resumed, recipe.iterations)
+    start_time = last_save_time = time.perf_counter()
+    steps = range(resumed_iterations, recipe.iterations)
     is_between_steps = True  # whether no step is half done; only then may the state be saved
     try:
         for step, batch in read_ahead(run.make_step_batch, steps, workers=1, ahead=2):
             is_between_steps = False
             losses.append(trainer.step(batch)["total"])
             is_between_steps = True
-            done = step + 1
+            iterations_done = step + 1
             if on_progress is not None:
-                on_progress(FinetuneStep(done, recipe.iterations, float(np.mean(losses[-LOSS_WINDOW:]))))
-            if done % save_every == 0 or time.perf_counter() - since > SAVE_SECONDS:
+                on_progress(FinetuneStep(iterations_done, recipe.iterations, float(np.mean(losses[-LOSS_WINDOW:]))))
+            if iterations_done % save_every == 0 or time.perf_counter() - last_save_time > SAVE_SECONDS:
                 save()
-                saved, since = done, time.perf_counter()
-            if preview is not None and done % preview_every == 0 and done < recipe.iterations:
-                run.measure_figures(done)
+                saved_iterations, last_save_time = iterations_done, time.perf_counter()
+            if preview is not None and iterations_done % preview_every == 0 and iterations_done < recipe.iterations:
+                run.measure_figures(iterations_done)
     except KeyboardInterrupt:
-        if is_between_steps and len(losses) > saved:
+        if is_between_steps and len(losses) > saved_iterations:
             save()
         raise
-    if len(losses) > saved:
+    if len(losses) > saved_iterations:
         save()
-    after = run.measure_figures(recipe.iterations, FINAL_CALIBRATION_BATCHES, identity=True)
+    figures_after = run.measure_figures(recipe.iterations, FINAL_CALIBRATION_BATCHES, identity=True)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
     return FinetunedGenerator(
         trainer.generator.cpu().eval().requires_grad_(False),
         np.array(losses),
-        before,
-        after,
+        figures_before,
+        figures_after,
         trial.compute_figures(trial.make_views()),
-        int(kept.sum()),
-        time.perf_counter() - start,
-        resumed,
+        int(is_held_out.sum()),
+        time.perf_counter() - start_time,
+        resumed_iterations,
         precision,
     )
 
@@ -216,13 +216,13 @@ class _FinetuneRun:
         """Measure the figures and write a preview; after training steps, batch norm is calibrated first."""
         if step:
             # Steps beyond the last one give training pairs, the same ones every time.
-            first = self._recipe.iterations
-            self._trainer.calibrate(self.make_step_batch(number) for number in range(first, first + batches))
+            first_step = self._recipe.iterations
+            self._trainer.calibrate(self.make_step_batch(number) for number in range(first_step, first_step + batches))
         trial = self._trial.trial_pairs
-        made = [to_pictures(self._trainer.generate(self._sampler.make_batch([pair])).numpy())[0] for pair in trial]
+        pictures = [to_pictures(self._trainer.generate(self._sampler.make_batch([pair])).numpy())[0] for pair in trial]
         if self._preview is not None:
             path = self._preview / f"preview_{step:06d}.png"
-            write_strip(path, make_strip(made[:PREVIEW_ROWS], self._sampler, trial[:PREVIEW_ROWS]))
-        figures = self._trial.compute_figures(made, identity=identity)
+            write_strip(path, make_strip(pictures[:PREVIEW_ROWS], self._sampler, trial[:PREVIEW_ROWS]))
+        figures = self._trial.compute_figures(pictures, identity=identity)
         log.info("after %d iterations: %s", step, figures)
         return figures

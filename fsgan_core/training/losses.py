@@ -108,40 +108,40 @@ class Criterion:
     def __init__(self, weights: LossWeights, vggs: Mapping[str, FeatureExtractor] | None = None) -> None:
         self.weights = weights
         self._vggs = {role: vgg for role, vgg in (vggs or {}).items() if weights.perceptual.get(role, 0) > 0}
-        lacking = [role for role in weights.perceptual if role not in self._vggs]
-        if lacking:
-            raise ValueError(f"no VGG for {', '.join(lacking)}")
+        missing_roles = [role for role in weights.perceptual if role not in self._vggs]
+        if missing_roles:
+            raise ValueError(f"no VGG for {', '.join(missing_roles)}")
 
     def __call__(
         self,
-        made: Tensor,
-        wanted: Tensor,
-        judged: Sequence[Sequence[Tensor]] | None = None,
-        real: Sequence[Sequence[Tensor]] | None = None,
+        output: Tensor,
+        target: Tensor,
+        output_features: Sequence[Sequence[Tensor]] | None = None,
+        target_features: Sequence[Sequence[Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """Compute the weighted losses, by name.
 
         Args:
-            made: The generator's pictures.
-            wanted: The target pictures.
-            judged: The discriminator's features for `made`: for each scale a list, whose last element is the score.
-                Needed if the weights are adversarial.
-            real: The discriminator's features for `wanted`, likewise.
+            output: The generator's pictures.
+            target: The target pictures.
+            output_features: The discriminator's features for `output`: for each scale a list, whose last element is the
+                score. Needed if the weights are adversarial.
+            target_features: The discriminator's features for `target`, likewise.
         """
         weights = self.weights
-        made, wanted = made.float(), wanted.float()
+        output, target = output.float(), target.float()
         parts: dict[str, Tensor] = {}
-        with torch.autocast(made.device.type, enabled=False):
+        with torch.autocast(output.device.type, enabled=False):
             for name, function in _PIXEL_LOSSES.items():
                 if getattr(weights, name):
-                    parts[name] = getattr(weights, name) * function(made, wanted)
+                    parts[name] = getattr(weights, name) * function(output, target)
         for role, vgg in self._vggs.items():
-            parts[role] = weights.perceptual[role] * perceptual_loss(vgg, made, wanted)
-        if judged is not None and real is not None:
+            parts[role] = weights.perceptual[role] * perceptual_loss(vgg, output, target)
+        if output_features is not None and target_features is not None:
             if weights.features:
-                parts["features"] = weights.features * feature_matching_loss(judged, real)
+                parts["features"] = weights.features * feature_matching_loss(output_features, target_features)
             if weights.gan:
-                parts["gan"] = weights.gan * generator_gan_loss([scale[-1] for scale in judged])
+                parts["gan"] = weights.gan * generator_gan_loss([scale[-1] for scale in output_features])
         return parts
 
 
@@ -157,35 +157,35 @@ class ClassCriterion:
 
     def __call__(
         self,
-        made: Tensor,
-        wanted: Tensor,
-        judged: Sequence[Sequence[Tensor]] | None = None,
-        real: Sequence[Sequence[Tensor]] | None = None,
+        output: Tensor,
+        target: Tensor,
+        output_features: Sequence[Sequence[Tensor]] | None = None,
+        target_features: Sequence[Sequence[Tensor]] | None = None,
     ) -> dict[str, Tensor]:
         """Compute the weighted loss, by name.
 
         Args:
-            made: Logits, (n, classes, height, width).
-            wanted: Classes, int64 (n, height, width).
-            judged: Not used.
-            real: Not used.
+            output: Logits, (n, classes, height, width).
+            target: Classes, int64 (n, height, width).
+            output_features: Not used.
+            target_features: Not used.
         """
-        return {"entropy": self.weights.entropy * functional.cross_entropy(made.float(), wanted)}
+        return {"entropy": self.weights.entropy * functional.cross_entropy(output.float(), target)}
 
 
-def multi_scale_l1_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES) -> Tensor:
+def multi_scale_l1_loss(output: Tensor, target: Tensor, scales: int = LOSS_SCALES) -> Tensor:
     """Compute the mean of the L1 distances at full size, half, quarter and so on."""
-    total = functional.l1_loss(made, wanted)
+    total = functional.l1_loss(output, target)
     for _ in range(scales - 1):
-        made, wanted = functional.avg_pool2d(made, 2), functional.avg_pool2d(wanted, 2)
-        total = total + functional.l1_loss(made, wanted)
+        output, target = functional.avg_pool2d(output, 2), functional.avg_pool2d(target, 2)
+        total = total + functional.l1_loss(output, target)
     return total / scales
 
 
-def gradient_loss(made: Tensor, wanted: Tensor, scales: int = 2) -> Tensor:
+def gradient_loss(output: Tensor, target: Tensor, scales: int = 2) -> Tensor:
     """Compute the L1 distance of the differences between neighbouring pixels, horizontal and vertical, over scales."""
-    total = made.new_zeros(())
-    difference = made - wanted
+    total = output.new_zeros(())
+    difference = output - target
     for scale in range(scales):
         if scale:
             difference = functional.avg_pool2d(difference, 2)
@@ -193,28 +193,28 @@ def gradient_loss(made: Tensor, wanted: Tensor, scales: int = 2) -> Tensor:
     return total / scales
 
 
-def ssim_loss(made: Tensor, wanted: Tensor, scales: int = LOSS_SCALES) -> Tensor:
+def ssim_loss(output: Tensor, target: Tensor, scales: int = LOSS_SCALES) -> Tensor:
     """Compute 1 minus multi-scale SSIM (Wang, Simoncelli, Bovik 2003); 0 for equal pictures.
 
     Scales at which the picture is smaller than the SSIM window are left out.
     """
-    a, b = (made + 1) / 2, (wanted + 1) / 2
+    a, b = (output + 1) / 2, (target + 1) / 2
     kernel = _make_gaussian_window(a)
     logs: list[Tensor] = []
-    shares: list[float] = []
+    scale_weights: list[float] = []
     for scale in range(scales):
         last = scale == scales - 1 or min(a.shape[-2:]) // 2 < SSIM_WINDOW
         light, structure = _compute_ssim(a, b, kernel)
         value = (light * structure if last else structure).mean((1, 2, 3))
         # Anticorrelated pictures have negative similarity; the power needs a positive one.
         logs.append(value.clamp_min(1e-4).log())
-        shares.append(SSIM_SCALE_WEIGHTS[scale])
+        scale_weights.append(SSIM_SCALE_WEIGHTS[scale])
         if last:
             break
         a, b = functional.avg_pool2d(a, 2), functional.avg_pool2d(b, 2)
-    total = sum(shares)
-    weighted = torch.stack([share / total * log for share, log in zip(shares, logs, strict=True)])
-    return (1 - weighted.sum(0).exp()).mean()
+    total = sum(scale_weights)
+    weighted_logs = torch.stack([weight / total * log for weight, log in zip(scale_weights, logs, strict=True)])
+    return (1 - weighted_logs.sum(0).exp()).mean()
 
 
 def _make_gaussian_window(like: Tensor) -> Tensor:
@@ -233,47 +233,55 @@ def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]
     mean_a, mean_b = average_window(a), average_window(b)
     var_a = average_window(a * a) - mean_a**2
     var_b = average_window(b * b) - mean_b**2
-    both = average_window(a * b) - mean_a * mean_b
-    light = (2 * mean_a * mean_b + SSIM_C1) / (mean_a**2 + mean_b**2 + SSIM_C1)
-    return light, (2 * both + SSIM_C2) / (var_a + var_b + SSIM_C2)
+    covariance = average_window(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + SSIM_C1) / (mean_a**2 + mean_b**2 + SSIM_C1)
+    return luminance, (2 * covariance + SSIM_C2) / (var_a + var_b + SSIM_C2)
 
 
 def perceptual_loss(
-    vgg: FeatureExtractor, made: Tensor, wanted: Tensor, shares: Sequence[float] = PERCEPTUAL_LAYER_WEIGHTS
+    vgg: FeatureExtractor, output: Tensor, target: Tensor, layer_weights: Sequence[float] = PERCEPTUAL_LAYER_WEIGHTS
 ) -> Tensor:
     """Compute the weighted L1 distance of VGG features, without gradients for the target.
 
     Args:
         vgg: What `prepare_vgg_features` returns.
-        made: The generator's pictures.
-        wanted: The target pictures.
-        shares: Weights of the layers.
+        output: The generator's pictures.
+        target: The target pictures.
+        layer_weights: Weights of the layers.
     """
     with torch.no_grad():
-        goal = vgg(wanted)
-    found = vgg(made)
-    parts = [share * functional.l1_loss(a.float(), b.float()) for share, a, b in zip(shares, found, goal, strict=True)]
+        target_features = vgg(target)
+    output_features = vgg(output)
+    parts = [
+        weight * functional.l1_loss(a.float(), b.float())
+        for weight, a, b in zip(layer_weights, output_features, target_features, strict=True)
+    ]
     return torch.stack(parts).sum()
 
 
-def feature_matching_loss(judged: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+def feature_matching_loss(
+    output_features: Sequence[Sequence[Tensor]], target_features: Sequence[Sequence[Tensor]]
+) -> Tensor:
     """Compute the mean L1 distance of the discriminator's features over scales and layers, without the scores."""
     parts = [
         functional.l1_loss(a.float(), b.detach().float())
-        for scale, goal in zip(judged, real, strict=True)
-        for a, b in zip(scale[:-1], goal[:-1], strict=True)
+        for output_scale, target_scale in zip(output_features, target_features, strict=True)
+        for a, b in zip(output_scale[:-1], target_scale[:-1], strict=True)
     ]
     return torch.stack(parts).mean()
 
 
-def generator_gan_loss(verdicts: Sequence[Tensor]) -> Tensor:
+def generator_gan_loss(scores: Sequence[Tensor]) -> Tensor:
     """Compute the generator's least-squares loss: the scores of its pictures should be 1."""
-    return torch.stack([((verdict.float() - 1) ** 2).mean() for verdict in verdicts]).mean()
+    return torch.stack([((score.float() - 1) ** 2).mean() for score in scores]).mean()
 
 
-def discriminator_loss(made: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+def discriminator_loss(output_scores: Sequence[Tensor], target_scores: Sequence[Tensor]) -> Tensor:
     """Compute the discriminator's least-squares loss: scores should be 0 for generated and 1 for real pictures."""
-    parts = [((a.float() ** 2).mean() + ((b.float() - 1) ** 2).mean()) / 2 for a, b in zip(made, real, strict=True)]
+    parts = [
+        ((a.float() ** 2).mean() + ((b.float() - 1) ** 2).mean()) / 2
+        for a, b in zip(output_scores, target_scores, strict=True)
+    ]
     return torch.stack(parts).mean()
 
 

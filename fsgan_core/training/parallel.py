@@ -98,24 +98,24 @@ def leave_world() -> None:
 def average_gradients(network: nn.Module) -> None:
     """Replace the gradients of each process by the mean over all processes."""
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    whole = torch.cat([gradient.reshape(-1) for gradient in gradients])
-    distributed.all_reduce(whole)
-    whole /= distributed.get_world_size()
-    first = 0
+    flat_gradients = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    distributed.all_reduce(flat_gradients)
+    flat_gradients /= distributed.get_world_size()
+    offset = 0
     for gradient in gradients:
-        gradient.copy_(whole[first : first + gradient.numel()].view_as(gradient))
-        first += gradient.numel()
+        gradient.copy_(flat_gradients[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
 
 
 def average_over_processes(value: float, world: World) -> float:
     """Return the mean of a value over all processes."""
     if world.size == 1:
         return value
-    whole = torch.tensor(
+    total = torch.tensor(
         [value], dtype=torch.float64 if not world.device else torch.float32, device=world.device or "cpu"
     )
-    distributed.all_reduce(whole)
-    return float(whole) / world.size
+    distributed.all_reduce(total)
+    return float(total) / world.size
 
 
 def share_batch_statistics(network: nn.Module) -> None:
@@ -150,20 +150,20 @@ class _SharedBatchNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        wide = x.float()
-        count = wide.numel() // wide.shape[1] * distributed.get_world_size()
+        values = x.float()
+        count = values.numel() // values.shape[1] * distributed.get_world_size()
         sums = _SumOverProcesses.apply(  # type: ignore[no-untyped-call]
-            torch.cat([wide.sum((0, 2, 3)), (wide * wide).sum((0, 2, 3))])
+            torch.cat([values.sum((0, 2, 3)), (values * values).sum((0, 2, 3))])
         )
         mean, square = (sums / count).chunk(2)
         variance = (square - mean * mean).clamp_min(0)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 self.num_batches_tracked += 1
-                share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-                self.running_mean.lerp_(mean, share)
-                self.running_var.lerp_(variance * count / max(count - 1, 1), share)
+                new_weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean, new_weight)
+                self.running_var.lerp_(variance * count / max(count - 1, 1), new_weight)
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
-        result: Tensor = (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        result: Tensor = (values * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
         return result

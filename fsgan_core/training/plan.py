@@ -136,7 +136,7 @@ class TrainingPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain data, for keys and metadata."""
-        return {one.name: _to_plain_data(getattr(self, one.name)) for one in fields(self)}
+        return {plan_field.name: _to_plain_data(getattr(self, plan_field.name)) for plan_field in fields(self)}
 
 
 def get_preset_path(network: str, preset: str) -> Path:
@@ -186,52 +186,56 @@ def _apply_change(data: dict[str, Any], name: str, text: str) -> None:
     if table == "phases":
         for phase in data.get("phases", []):
             phase[key] = value
-            for other in {"iterations": ("epochs",), "epochs": ("iterations",)}.get(key, ()):
-                phase.pop(other, None)
+            for replaced_key in {"iterations": ("epochs",), "epochs": ("iterations",)}.get(key, ()):
+                phase.pop(replaced_key, None)
         return
-    inside = data
+    parent = data
     for part in table.split(".") if table else ():
-        inside = inside.setdefault(part, {})
-    inside[key] = value
+        parent = parent.setdefault(part, {})
+    parent[key] = value
 
 
 def _build_plan(data: Mapping[str, Any]) -> TrainingPlan:
-    given = dict(data)
-    phases = given.pop("phases", [])
-    given["phases"] = tuple(_build_dataclass(TrainingPhase, phase, "phases") for phase in phases)
+    settings = dict(data)
+    phases = settings.pop("phases", [])
+    settings["phases"] = tuple(_build_dataclass(TrainingPhase, phase, "phases") for phase in phases)
     for name, kind in (("losses", LossWeights), ("without_vgg", LossWeights), ("augment", AugmentSettings)):
-        if name in given:
-            given[name] = _build_dataclass(kind, given[name], name)
-    if isinstance(given.get("validation"), list):
-        given["validation"] = tuple(str(name) for name in given["validation"])
-    lacking = [name for name in ("network", "arch", "losses") if name not in given]
-    if lacking:
-        raise InputError(f"{', '.join(lacking)} is missing")
-    return _build_dataclass(TrainingPlan, given, "")
+        if name in settings:
+            settings[name] = _build_dataclass(kind, settings[name], name)
+    if isinstance(settings.get("validation"), list):
+        settings["validation"] = tuple(str(name) for name in settings["validation"])
+    missing = [name for name in ("network", "arch", "losses") if name not in settings]
+    if missing:
+        raise InputError(f"{', '.join(missing)} is missing")
+    return _build_dataclass(TrainingPlan, settings, "")
 
 
-def _build_dataclass(kind: type[T], given: Mapping[str, Any], where: str) -> T:
-    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
-    for name, value in given.items():
-        place = f"{where}.{name}" if where else name
-        if name not in known:
-            raise InputError(f"{place} is not known; there are {', '.join(known)}")
-        default = known[name].default
+def _build_dataclass(kind: type[T], settings: Mapping[str, Any], table: str) -> T:
+    known_fields = {known_field.name: known_field for known_field in fields(kind)}  # type: ignore[arg-type]
+    for name, value in settings.items():
+        setting = f"{table}.{name}" if table else name
+        if name not in known_fields:
+            raise InputError(f"{setting} is not known; there are {', '.join(known_fields)}")
+        default = known_fields[name].default
         if isinstance(default, bool) != isinstance(value, bool) and isinstance(default, (bool, int, float, str)):
-            raise InputError(f"{place} = {value!r} has the wrong type")
+            raise InputError(f"{setting} = {value!r} has the wrong type")
         if isinstance(default, (int, float)) and name != "validation" and not isinstance(value, (int, float)):
-            raise InputError(f"{place} = {value!r} is not a number")
-    lacking = [name for name, one in known.items() if name not in given and one.default is one.default_factory]
-    if lacking:
-        raise InputError(f"{where or 'the plan'}: {', '.join(lacking)} is missing")
-    return kind(**given)
+            raise InputError(f"{setting} = {value!r} is not a number")
+    missing = [
+        name
+        for name, known_field in known_fields.items()
+        if name not in settings and known_field.default is known_field.default_factory
+    ]
+    if missing:
+        raise InputError(f"{table or 'the plan'}: {', '.join(missing)} is missing")
+    return kind(**settings)
 
 
 def _to_plain_data(value: Any) -> Any:
     if isinstance(value, (LossWeights, AugmentSettings, TrainingPhase)):
-        return {one.name: _to_plain_data(getattr(value, one.name)) for one in fields(value)}
+        return {item.name: _to_plain_data(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, tuple):
-        return [_to_plain_data(one) for one in value]
+        return [_to_plain_data(item) for item in value]
     return dict(value) if isinstance(value, Mapping) else value
 
 

@@ -184,8 +184,8 @@ def find_footage(paths: Sequence[str | Path], people: Mapping[str, str] | None =
         InputError: A folder has no clips, or `people` names a clip that was not found.
     """
     people = people or {}
-    found: dict[str, FootageClip] = {}
-    used: set[str] = set()
+    clips_by_path: dict[str, FootageClip] = {}
+    used_names: set[str] = set()
     for path in paths:
         folder = Path(path).expanduser()
         clips = [(clip, folder) for clip in _list_clips(folder)] if folder.is_dir() else [(str(path), None)]
@@ -194,12 +194,12 @@ def find_footage(paths: Sequence[str | Path], people: Mapping[str, str] | None =
         for clip, root in clips:
             listed = next((name for name in people if Path(clip).as_posix().endswith(name)), None)
             if listed is not None:
-                used.add(listed)
-            found[clip] = FootageClip(clip, people[listed] if listed is not None else _guess_person(clip, root))
-    missing = [name for name in people if name not in used]
+                used_names.add(listed)
+            clips_by_path[clip] = FootageClip(clip, people[listed] if listed is not None else _guess_person(clip, root))
+    missing = [name for name in people if name not in used_names]
     if missing:
         raise InputError(f"the list of people names clips that were not found: {', '.join(missing[:5])}")
-    return tuple(found[clip] for clip in sorted(found))
+    return tuple(clips_by_path[clip] for clip in sorted(clips_by_path))
 
 
 def read_people(path: str | Path) -> dict[str, str]:
@@ -274,9 +274,9 @@ def _prepare_clip(footage: FootageClip, settings: _PrepareSettings) -> tuple[int
     )
     name = f"{make_file_stem(footage.person, 'clip')}--{make_file_stem(item.name, 'clip')}-{fingerprint[:8]}"
     path = settings.output / f"{name}{FACES_SUFFIX}"
-    before = None if settings.force else read_prepared_clip(path)
-    if before is not None and before.key == key:
-        return before.face_count, True
+    existing = None if settings.force else read_prepared_clip(path)
+    if existing is not None and existing.key == key:
+        return existing.face_count, True
 
     def report_faces(done: int, total: int) -> None:
         settings.on_event(Event("collect", item.name, done, total))

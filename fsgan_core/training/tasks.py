@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import Image, Mask, Matte
+from fsgan_core.runtime.arrays import AnyArray, Flags, Image, Mask, Matte, Names, Planes, PlaneStack
 from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
 from fsgan_core.stages.poisson import solve_membrane
 from fsgan_core.stages.reenactment import make_spline_stiffness
@@ -58,19 +58,19 @@ class TrainingTask(Protocol):
     def make_trial_batches(self) -> Sequence[Batch]:
         """Make the validation batches, of held-out people; they are always the same."""
 
-    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+    def compute_figures(self, output: PlaneStack, batch: Batch) -> dict[str, float]:
         """Compute figures by name, as means over a batch; the most important one comes first.
 
         Args:
-            made: The network's output, float32 (n, channels, size, size).
+            output: The network's output, float32 (n, channels, size, size).
             batch: The batch.
         """
 
-    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+    def make_columns(self, output: PlaneStack, batch: Batch) -> list[PlaneStack]:
         """Make pictures to look at, (n, 3, size, size) in -1..1 for each column.
 
         Args:
-            made: The network's output, float32 (n, channels, size, size).
+            output: The network's output, float32 (n, channels, size, size).
             batch: The batch.
         """
 
@@ -81,16 +81,22 @@ class ReenactTask:
     Args:
         faces: All faces, at the resolution to train at.
         people: Name of each face's person, (n,).
-        held: Which faces are held out for validation, bool (n,).
+        is_held_out: Which faces are held out for validation, bool (n,).
         plan: The plan.
     """
 
-    def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: TrainingPlan) -> None:
+    def __init__(self, faces: FaceSet, people: Names, is_held_out: Flags, plan: TrainingPlan) -> None:
         self._sampler = PairSampler(
-            faces, ~held, prewarp=plan.prewarp, seed=plan.seed, augment=plan.augment, focus=plan.focus, people=people
+            faces,
+            ~is_held_out,
+            prewarp=plan.prewarp,
+            seed=plan.seed,
+            augment=plan.augment,
+            focus=plan.focus,
+            people=people,
         )
         self._trial_sampler = PairSampler(
-            faces, held, prewarp=plan.prewarp, seed=plan.seed + 1, focus=plan.focus, people=people
+            faces, is_held_out, prewarp=plan.prewarp, seed=plan.seed + 1, focus=plan.focus, people=people
         )
         self._trial_pairs = self._trial_sampler.choose_pairs(0, plan.trials)
 
@@ -105,22 +111,22 @@ class ReenactTask:
             for first in range(0, len(self._trial_pairs), TRIAL_BATCH_SIZE)
         ]
 
-    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+    def compute_figures(self, output: PlaneStack, batch: Batch) -> dict[str, float]:
         """Compare the pictures with the targets."""
-        return compute_picture_figures(made, batch, batch.inputs[:, :3])
+        return compute_picture_figures(output, batch, batch.inputs[:, :3])
 
-    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+    def make_columns(self, output: PlaneStack, batch: Batch) -> list[PlaneStack]:
         """Show the view, the target and the network's picture."""
-        return [batch.inputs[:, :3], batch.targets, made]
+        return [batch.inputs[:, :3], batch.targets, output]
 
 
 @dataclass(frozen=True)
 class _Example:
     """One face of a batch, as in `Batch`, without the first axis."""
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    loss_mask: np.ndarray | None = None
+    inputs: Planes
+    targets: AnyArray
+    loss_mask: Planes | None = None
 
 
 class _SingleFaceTask(ABC):
@@ -133,10 +139,10 @@ class _SingleFaceTask(ABC):
         plan: The plan.
     """
 
-    def __init__(self, faces: FaceSet, people: np.ndarray, held: np.ndarray, plan: TrainingPlan) -> None:
+    def __init__(self, faces: FaceSet, people: Names, is_held_out: Flags, plan: TrainingPlan) -> None:
         self._plan = plan
-        self._sampler = FaceSampler(faces, people, ~held, plan.seed, plan.augment)
-        self._trial_sampler = FaceSampler(faces, people, held, plan.seed + 1, plan.augment)
+        self._sampler = FaceSampler(faces, people, ~is_held_out, plan.seed, plan.augment)
+        self._trial_sampler = FaceSampler(faces, people, is_held_out, plan.seed + 1, plan.augment)
 
     def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
         """Make the batch of a step."""
@@ -151,16 +157,16 @@ class _SingleFaceTask(ABC):
         ]
 
     def _make_batch(self, sampler: FaceSampler, step: int, count: int, part: slice) -> Batch:
-        places = range(count)[part]
-        made = [
-            self._make_example(sampler, int(index), sampler.make_random(step, place))
-            for index, place in zip(sampler.choose_faces(step, count)[part], places, strict=True)
+        positions = range(count)[part]
+        examples = [
+            self._make_example(sampler, int(index), sampler.make_random(step, position))
+            for index, position in zip(sampler.choose_faces(step, count)[part], positions, strict=True)
         ]
-        where = [one.loss_mask for one in made if one.loss_mask is not None]
+        loss_masks = [example.loss_mask for example in examples if example.loss_mask is not None]
         return Batch(
-            np.stack([one.inputs for one in made]),
-            np.stack([one.targets for one in made]),
-            np.stack(where) if where else None,
+            np.stack([example.inputs for example in examples]),
+            np.stack([example.targets for example in examples]),
+            np.stack(loss_masks) if loss_masks else None,
         )
 
     @abstractmethod
@@ -176,17 +182,17 @@ class MaskTask(_SingleFaceTask):
         classes = np.where(sample.face >= 0.5, CLASS_FACE, np.where(sample.hair >= 0.5, CLASS_HAIR, 0))
         return _Example(to_signed_planes(sample.picture), classes.astype(np.int64))
 
-    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+    def compute_figures(self, output: PlaneStack, batch: Batch) -> dict[str, float]:
         """Compare the classes with the targets."""
-        return compute_class_figures(made, batch)
+        return compute_class_figures(output, batch)
 
-    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+    def make_columns(self, output: PlaneStack, batch: Batch) -> list[PlaneStack]:
         """Show the picture, the target's classes and the network's classes: face red, hair green, the rest blue."""
-        shown = [
+        class_pictures = [
             np.stack([classes == CLASS_FACE, classes == CLASS_HAIR, classes == 0], 1) * np.float32(2) - 1
-            for classes in (batch.targets, made.argmax(1))
+            for classes in (batch.targets, output.argmax(1))
         ]
-        return [batch.inputs, *shown]
+        return [batch.inputs, *class_pictures]
 
 
 class InpaintTask(_SingleFaceTask):
@@ -198,23 +204,24 @@ class InpaintTask(_SingleFaceTask):
 
     def _make_example(self, sampler: FaceSampler, index: int, random: np.random.Generator) -> _Example:
         sample = sampler.draw_sample(index, random)
-        hard = make_hard_matte(sample.face)
-        kept = hard * (1 - draw_border_ellipse(hard, random))
-        size = 2 * max(1, round(COMPLETION_RIM * len(hard))) + 1
-        around = cv2.dilate(hard, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        hard_matte = make_hard_matte(sample.face)
+        incomplete_matte = hard_matte * (1 - draw_border_ellipse(hard_matte, random))
+        kernel_size = 2 * max(1, round(COMPLETION_RIM * len(hard_matte))) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_size, kernel_size))
+        widened_matte = np.asarray(cv2.dilate(hard_matte, kernel), np.float32)
         return _Example(
-            np.concatenate([to_signed_planes(sample.picture * kept[..., None]), hard[None]]),
+            np.concatenate([to_signed_planes(sample.picture * incomplete_matte[..., None]), hard_matte[None]]),
             to_signed_planes(sample.picture),
-            around[None],
+            widened_matte[None],
         )
 
-    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+    def compute_figures(self, output: PlaneStack, batch: Batch) -> dict[str, float]:
         """Compare the pictures with the targets."""
-        return compute_picture_figures(made, batch, batch.inputs[:, :3])
+        return compute_picture_figures(output, batch, batch.inputs[:, :3])
 
-    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+    def make_columns(self, output: PlaneStack, batch: Batch) -> list[PlaneStack]:
         """Show the incomplete face, the target and the network's picture."""
-        return [batch.inputs[:, :3], batch.targets, made]
+        return [batch.inputs[:, :3], batch.targets, output]
 
 
 class BlendTask(_SingleFaceTask):
@@ -226,21 +233,21 @@ class BlendTask(_SingleFaceTask):
 
     def _make_example(self, sampler: FaceSampler, index: int, random: np.random.Generator) -> _Example:
         target = sampler.draw_sample(index, random)
-        other = sampler.draw_sample(int(sampler.choose_faces(int(random.integers(2**31)), 1)[0]), random)
-        hard = make_hard_matte(target.face)
-        new = warp_to_target(other, target)
-        transfer = new * hard[..., None] + target.picture * (1 - hard[..., None])
-        wanted = solve_poisson_target(new, target.picture, hard > 0, self._plan.solver)
-        inputs = np.concatenate([to_signed_planes(transfer), to_signed_planes(target.picture), hard[None]])
-        return _Example(inputs, to_signed_planes(wanted))
+        source = sampler.draw_sample(int(sampler.choose_faces(int(random.integers(2**31)), 1)[0]), random)
+        hard_matte = make_hard_matte(target.face)
+        warped_face = warp_to_target(source, target)
+        transfer = warped_face * hard_matte[..., None] + target.picture * (1 - hard_matte[..., None])
+        solution = solve_poisson_target(warped_face, target.picture, hard_matte > 0, self._plan.solver)
+        inputs = np.concatenate([to_signed_planes(transfer), to_signed_planes(target.picture), hard_matte[None]])
+        return _Example(inputs, to_signed_planes(solution))
 
-    def compute_figures(self, made: np.ndarray, batch: Batch) -> dict[str, float]:
+    def compute_figures(self, output: PlaneStack, batch: Batch) -> dict[str, float]:
         """Compare the pictures with the targets."""
-        return compute_picture_figures(made, batch, batch.inputs[:, :3])
+        return compute_picture_figures(output, batch, batch.inputs[:, :3])
 
-    def make_columns(self, made: np.ndarray, batch: Batch) -> list[np.ndarray]:
+    def make_columns(self, output: PlaneStack, batch: Batch) -> list[PlaneStack]:
         """Show the pasted face, the target face, the solution and the network's picture."""
-        return [batch.inputs[:, :3], batch.inputs[:, 3:6], batch.targets, made]
+        return [batch.inputs[:, :3], batch.inputs[:, 3:6], batch.targets, output]
 
 
 def make_hard_matte(face: Matte) -> Matte:
@@ -265,33 +272,33 @@ def draw_border_ellipse(hard: Matte, random: np.random.Generator) -> Matte:
     return hole.astype(np.float32)
 
 
-def warp_to_target(other: FaceSample, target: FaceSample) -> Image:
+def warp_to_target(source: FaceSample, target: FaceSample) -> Image:
     """Warp the picture of another face to the target's landmarks."""
     size = len(target.picture)
     mapping = fit_spline_map(
         compute_control_points(target.landmarks),
-        compute_control_points(other.landmarks),
+        compute_control_points(source.landmarks),
         Window(0, 0, size, size),
         make_spline_stiffness(WARP_STIFFNESS),
     )
-    return np.clip(sample_picture(other.picture, mapping), 0, 1)
+    return np.clip(sample_picture(source.picture, mapping), 0, 1)
 
 
-def solve_poisson_target(new: Image, target: Image, inside: Mask, solver: str) -> Image:
+def solve_poisson_target(source: Image, target: Image, inside: Mask, solver: str) -> Image:
     """Blend two pictures in the gradient domain: the gradients of one, the values of the other at the border.
 
     Args:
-        new: The picture that gives the gradients, display-like, 0..1.
+        source: The picture that gives the gradients, display-like, 0..1.
         target: The picture around it, display-like, 0..1.
-        inside: Where `new` is.
+        inside: Where `source` is.
         solver: "own" is `stages.poisson`, in floats; "opencv" is seamlessClone, in 8 bits, as published.
     """
     if not inside.any():
         return target
     if solver == "own":
-        shift = solve_membrane(target - new, inside, np.ones(inside.shape, np.float32), 1e6)
-        return np.where(inside[..., None], np.clip(new + shift, 0, 1), target).astype(np.float32)
-    source, under = (np.rint(picture * 255).astype(np.uint8) for picture in (new, target))
+        shift = solve_membrane(target - source, inside, np.ones(inside.shape, np.float32), 1e6)
+        return np.where(inside[..., None], np.clip(source + shift, 0, 1), target).astype(np.float32)
+    source_bytes, target_bytes = (np.rint(picture * 255).astype(np.uint8) for picture in (source, target))
     mask = inside.astype(np.uint8) * 255
     mask[[0, -1], :] = 0  # seamlessClone fails at the edge of the picture
     mask[:, [0, -1]] = 0
@@ -300,49 +307,49 @@ def solve_poisson_target(new: Image, target: Image, inside: Mask, solver: str) -
     # seamlessClone centres the mask's box on a point; this point moves nothing.
     left, top, width, height = cv2.boundingRect(mask)
     middle = (left + width // 2, top + height // 2)
-    cloned = cv2.seamlessClone(source, under, mask, middle, cv2.NORMAL_CLONE)
+    cloned = cv2.seamlessClone(source_bytes, target_bytes, mask, middle, cv2.NORMAL_CLONE)
     return np.asarray(cloned.astype(np.float32) / 255)
 
 
-def compute_class_figures(made: np.ndarray, batch: Batch) -> dict[str, float]:
+def compute_class_figures(output: PlaneStack, batch: Batch) -> dict[str, float]:
     """Compute the intersection over union of face and hair, and the share of correct pixels.
 
     Args:
-        made: Logits, (n, classes, size, size).
+        output: Logits, (n, classes, size, size).
         batch: The batch.
     """
-    found = made.argmax(1)
+    classes = output.argmax(1)
 
-    def compute_overlap(kind: int) -> float:
-        a, b = found == kind, batch.targets == kind
+    def compute_overlap(class_number: int) -> float:
+        a, b = classes == class_number, batch.targets == class_number
         return float((a & b).sum() / max(1, (a | b).sum()))
 
     return {
         "face_iou": compute_overlap(CLASS_FACE),
         "hair_iou": compute_overlap(CLASS_HAIR),
-        "right": float((found == batch.targets).mean()),
+        "right": float((classes == batch.targets).mean()),
     }
 
 
-def compute_picture_figures(made: np.ndarray, batch: Batch, given: np.ndarray) -> dict[str, float]:
+def compute_picture_figures(output: PlaneStack, batch: Batch, shown_pictures: PlaneStack) -> dict[str, float]:
     """Compute the L1 distance (of 0..1) and the mean squared error to the targets, weighted by the loss mask.
 
     Args:
-        made: The network's pictures, (n, 3, size, size) in -1..1.
+        output: The network's pictures, (n, 3, size, size) in -1..1.
         batch: The batch.
-        given: The pictures that the network is shown, for "given_l1", the distance without the network.
+        shown_pictures: The pictures that the network is shown, for "given_l1", the distance without the network.
     """
-    where = np.ones_like(made[:, :1]) if batch.loss_mask is None else batch.loss_mask
-    total = 3 * max(float(where.sum()), 1e-6)
-    difference, before = (where * (one - batch.targets) / 2 for one in (made, given))
+    loss_mask = np.ones_like(output[:, :1]) if batch.loss_mask is None else batch.loss_mask
+    total = 3 * max(float(loss_mask.sum()), 1e-6)
+    difference, shown_difference = (loss_mask * (pictures - batch.targets) / 2 for pictures in (output, shown_pictures))
     return {
         "l1": float(np.abs(difference).sum() / total),
         "mse": float((difference**2).sum() / total),
-        "given_l1": float(np.abs(before).sum() / total),
+        "given_l1": float(np.abs(shown_difference).sum() / total),
     }
 
 
-_TASK_CLASSES: Mapping[str, Callable[[FaceSet, np.ndarray, np.ndarray, TrainingPlan], TrainingTask]] = {
+_TASK_CLASSES: Mapping[str, Callable[[FaceSet, Names, Flags, TrainingPlan], TrainingTask]] = {
     "reenact": ReenactTask,
     "mask": MaskTask,
     "inpaint": InpaintTask,
@@ -350,13 +357,13 @@ _TASK_CLASSES: Mapping[str, Callable[[FaceSet, np.ndarray, np.ndarray, TrainingP
 }
 
 
-def make_task(plan: TrainingPlan, faces: FaceSet, people: np.ndarray, held: np.ndarray) -> TrainingTask:
+def make_task(plan: TrainingPlan, faces: FaceSet, people: Names, is_held_out: Flags) -> TrainingTask:
     """Make the task of a plan.
 
     Args:
         plan: The plan.
         faces: All faces, at the resolution to train at.
         people: Name of each face's person, (n,).
-        held: Which faces are held out for validation, bool (n,).
+        is_held_out: Which faces are held out for validation, bool (n,).
     """
-    return _TASK_CLASSES[plan.network](faces, people, held, plan)
+    return _TASK_CLASSES[plan.network](faces, people, is_held_out, plan)

@@ -17,7 +17,7 @@ from fsgan_core.contract.version import __version__
 from fsgan_core.networks.architectures.build import parse_architecture
 from fsgan_core.networks.weights.catalogue import WeightsInfo, find_best_weights, find_weights, make_weights_metadata
 from fsgan_core.networks.weights.checkpoint import load_network, write_checkpoint
-from fsgan_core.runtime.arrays import Mask
+from fsgan_core.runtime.arrays import Flags
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.runtime.device import choose_device
@@ -87,7 +87,7 @@ class TrainingResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as plain data for JSON."""
-        facts: dict[str, Any] = {
+        data: dict[str, Any] = {
             "command": "train",
             "network": self.network,
             "output": str(self.output),
@@ -97,8 +97,8 @@ class TrainingResult:
             "planned": self.planned_iterations,
         }
         if self.best is None:
-            return facts
-        return facts | {
+            return data
+        return data | {
             "start": self.start,
             "resumed": self.resumed_iterations,
             "faces": self.faces,
@@ -210,17 +210,19 @@ def _run_job(
 ) -> TrainingResult:
     plan, dataset = job.plan, job.dataset
     _check_layout(plan, dataset)
-    named, share = (plan.validation, 0.0) if isinstance(plan.validation, tuple) else ((), plan.validation)
-    held_out_people = choose_held_out_people(dataset, named, share, plan.seed)
-    is_held_out: Mask = np.isin(dataset.people, held_out_people)
+    named_people, validation_share = (
+        (plan.validation, 0.0) if isinstance(plan.validation, tuple) else ((), plan.validation)
+    )
+    held_out_people = choose_held_out_people(dataset, named_people, validation_share, plan.seed)
+    is_held_out: Flags = np.isin(dataset.people, held_out_people)
     generator, start, start_licence = _make_generator(job)
     vggs, vgg_digests = _load_vggs(job)
     key = compute_digest("train", METHOD_VERSION, dataset.key, plan.to_dict(), start, vgg_digests)
     folder = get_run_folder(output)
     if output.exists() and not force:
-        kept = _read_kept_result(output, key, world)
-        if kept.iterations >= kept.planned_iterations:
-            return kept
+        kept_result = _read_kept_result(output, key, world)
+        if kept_result.iterations >= kept_result.planned_iterations:
+            return kept_result
     if only_resume and not (folder / STATE_FILE).is_file():
         raise InputError(f"there is no run to continue in {folder}; start it without --resume")
     if force and world.is_first:
@@ -271,20 +273,20 @@ def _make_generator(job: _TrainingJob) -> tuple[nn.Module, str, str]:
     arch = str(parse_architecture(job.plan.arch))
     if not job.start:
         return build_seeded_network(arch, job.plan.seed), arch, LICENCE_CLASSES[0]
-    found = find_weights(job.plan.network, job.start, job.allow)
-    if str(parse_architecture(found.info.arch)) != arch:
+    installed = find_weights(job.plan.network, job.start, job.allow)
+    if str(parse_architecture(installed.info.arch)) != arch:
         raise WeightsError(
-            f"the weights {found.info.name} have another architecture ({found.info.arch}) than the plan; "
-            f"change the plan's: --change 'arch=\"{found.info.arch}\"'"
+            f"the weights {installed.info.name} have another architecture ({installed.info.arch}) than the plan; "
+            f"change the plan's: --change 'arch=\"{installed.info.arch}\"'"
         )
-    return load_network(found.path), found.sha256, found.info.licence
+    return load_network(installed.path), installed.sha256, installed.info.licence
 
 
 def _load_vggs(job: _TrainingJob) -> tuple[dict[str, FeatureExtractor], dict[str, str]]:
     """Return the networks of the perceptual losses and their digests, by role; none unless all are installed."""
-    found = {role: find_best_weights(role, job.allow) for role in job.plan.losses.perceptual}
-    installed = {role: weights for role, weights in found.items() if weights is not None}
-    if len(installed) < len(found):
+    best_weights = {role: find_best_weights(role, job.allow) for role in job.plan.losses.perceptual}
+    installed = {role: weights for role, weights in best_weights.items() if weights is not None}
+    if len(installed) < len(best_weights):
         return {}, {}
     return (
         {role: prepare_vgg_features(load_network(weights.path), job.device) for role, weights in installed.items()},

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.runtime.arrays import Image8, Vector
+from fsgan_core.runtime.arrays import Flags, Image8, Names, PlaneStack, Vector
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.loader import prefetch_batches
 from fsgan_core.training.data.pairs import Batch
@@ -112,17 +112,17 @@ def choose_losses(plan: TrainingPlan, vggs: Mapping[str, FeatureExtractor]) -> L
         plan: The plan.
         vggs: The installed VGGs, by role.
     """
-    lacking = [role for role in plan.losses.perceptual if role not in vggs]
-    if not lacking or plan.without_vgg is None:
+    missing_roles = [role for role in plan.losses.perceptual if role not in vggs]
+    if not missing_roles or plan.without_vgg is None:
         return plan.losses
-    log.warning("no VGG for %s is installed: training with the losses of [without_vgg]", ", ".join(lacking))
+    log.warning("no VGG for %s is installed: training with the losses of [without_vgg]", ", ".join(missing_roles))
     return plan.without_vgg
 
 
 def train_generator(
     faces: FaceSet,
-    people: np.ndarray,
-    held: np.ndarray,
+    people: Names,
+    is_held_out: Flags,
     generator: nn.Module,
     plan: TrainingPlan,
     *,
@@ -142,7 +142,7 @@ def train_generator(
     Args:
         faces: All faces, at the largest resolution of the plan.
         people: Name of each face's person, (n,).
-        held: Which faces are held out for validation, bool (n,).
+        is_held_out: Which faces are held out for validation, bool (n,).
         generator: The network to train.
         plan: The plan.
         folder: Folder for the run's state. If it has a state with the same key, the run continues from there.
@@ -163,10 +163,10 @@ def train_generator(
     """
     weights = choose_losses(plan, vggs or {})
     criterion = ClassCriterion(weights) if plan.network == "mask" else Criterion(weights, vggs)
-    first = plan.phases[0]
+    first_phase = plan.phases[0]
     recipe = Recipe(
-        rate=first.rate,
-        discriminator_rate=first.discriminator_rate,
+        rate=first_phase.rate,
+        discriminator_rate=first_phase.discriminator_rate,
         clip=plan.clip,
         precision=plan.precision,
         seed=plan.seed,
@@ -179,47 +179,47 @@ def train_generator(
         device=device,
         discriminator=discriminator,
         average=plan.average,
-        share=average_gradients if world.size > 1 else None,
+        share_gradients=average_gradients if world.size > 1 else None,
     )
     if world.size > 1:
         for network in trainer.modules.values():
             share_batch_statistics(network)
-    run = _TrainingRun(faces, people, held, plan, trainer, world, curve_writer, workers)
+    run = _TrainingRun(faces, people, is_held_out, plan, trainer, world, curve_writer, workers)
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
         run.validate(0)
     else:
         run.resume_from(progress)
-    resumed, saved = len(run.losses), len(run.losses)
-    start = since = time.perf_counter()
-    before = run.seconds
+    resumed_iterations, saved_iterations = len(run.losses), len(run.losses)
+    start_time = last_save_time = time.perf_counter()
+    earlier_seconds = run.seconds
 
     def save() -> None:
-        run.seconds = before + time.perf_counter() - start
+        run.seconds = earlier_seconds + time.perf_counter() - start_time
         if world.is_first:
             save_state(state, run.capture_state(), key)
 
     is_between_steps = True
     try:
-        for done in run.iterate_steps():
+        for iterations_done in run.iterate_steps():
             is_between_steps = True
             if on_progress is not None:
-                on_progress(done, run.total, float(np.mean(run.losses[-LOSS_WINDOW:])))
-            if done % plan.every == 0 or done == run.total:
-                run.validate(done)
+                on_progress(iterations_done, run.total, float(np.mean(run.losses[-LOSS_WINDOW:])))
+            if iterations_done % plan.every == 0 or iterations_done == run.total:
+                run.validate(iterations_done)
             now = time.perf_counter()
             # Averaged, so that all processes stop at the same step.
-            is_over = bool(time_limit) and average_over_processes(now - start, world) > time_limit
-            if (done % save_every == 0 if save_every else now - since > SAVE_SECONDS) or is_over:
+            is_over = bool(time_limit) and average_over_processes(now - start_time, world) > time_limit
+            if (iterations_done % save_every == 0 if save_every else now - last_save_time > SAVE_SECONDS) or is_over:
                 save()
-                saved, since = done, now
+                saved_iterations, last_save_time = iterations_done, now
             if is_over:
-                log.info("stopped after %d of %d iterations: the time limit is reached", done, run.total)
+                log.info("stopped after %d of %d iterations: the time limit is reached", iterations_done, run.total)
                 break
             is_between_steps = False
     except KeyboardInterrupt:
-        if is_between_steps and len(run.losses) > saved:
+        if is_between_steps and len(run.losses) > saved_iterations:
             save()
         raise
     if not run.validations or run.validations[-1].step != len(run.losses):
@@ -234,7 +234,7 @@ def train_generator(
         tuple(run.validations),
         np.array(run.losses),
         run.seconds,
-        resumed,
+        resumed_iterations,
         precision,
     )
 
@@ -245,17 +245,17 @@ class _TrainingRun:
     def __init__(
         self,
         faces: FaceSet,
-        people: np.ndarray,
-        held: np.ndarray,
+        people: Names,
+        is_held_out: Flags,
         plan: TrainingPlan,
         trainer: Trainer,
         world: World,
         curve_writer: CurveWriter | None,
         workers: int,
     ) -> None:
-        self._faces, self._people, self._held_out, self._plan, self._world = faces, people, held, plan, world
+        self._faces, self._people, self._held_out, self._plan, self._world = faces, people, is_held_out, plan, world
         self._trainer, self._curve_writer, self._workers = trainer, curve_writer, workers
-        self._face_count = int((~held).sum())
+        self._face_count = int((~is_held_out).sum())
         self.total = sum(phase.count_iterations(self._face_count) for phase in plan.phases)
         self.losses: list[float] = []
         self.validations: list[Validation] = []
@@ -266,19 +266,19 @@ class _TrainingRun:
 
     def iterate_steps(self) -> Any:
         """Do the remaining steps one by one, and yield the number of steps done after each."""
-        first = 0
+        start = 0
         for phase in self._plan.phases:
-            last = first + phase.count_iterations(self._face_count)
-            if len(self.losses) < last:
-                yield from self._run_phase(phase, first, last)
-            first = last
+            end = start + phase.count_iterations(self._face_count)
+            if len(self.losses) < end:
+                yield from self._run_phase(phase, start, end)
+            start = end
 
-    def _run_phase(self, phase: TrainingPhase, first: int, last: int) -> Any:
+    def _run_phase(self, phase: TrainingPhase, start: int, end: int) -> Any:
         (task, _), part = self._get_task(phase.resolution), self._world.slice_batch(phase.batch)
 
         read = partial(task.make_step_batch, count=phase.batch, part=part)
-        for step, batch in prefetch_batches(read, range(len(self.losses), last), self._workers):
-            rate_factor = phase.compute_rate_factor(step - first, self._face_count)
+        for step, batch in prefetch_batches(read, range(len(self.losses), end), self._workers):
+            rate_factor = phase.compute_rate_factor(step - start, self._face_count)
             rate = phase.rate * rate_factor
             self._trainer.set_rates(rate, (phase.discriminator_rate or phase.rate) * rate_factor)
             parts = self._trainer.step(batch, step)
@@ -298,14 +298,14 @@ class _TrainingRun:
             self._trainer.calibrate(
                 task.make_step_batch(self.total + k, min(phase.batch, 16)) for k in range(CALIBRATION_BATCHES)
             )
-        losses, found, rows = [], [], None
+        losses, batch_figures, picture_grid = [], [], None
         for batch in trial:
-            made = self._trainer.generate(batch)
-            losses.append(self._trainer.compute_loss(made, batch))
-            found.append(task.compute_figures(made.numpy(), batch))
-            if rows is None:
-                rows = make_picture_grid(task.make_columns(made.numpy(), batch))
-        figures = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+            output = self._trainer.generate(batch)
+            losses.append(self._trainer.compute_loss(output, batch))
+            batch_figures.append(task.compute_figures(output.numpy(), batch))
+            if picture_grid is None:
+                picture_grid = make_picture_grid(task.make_columns(output.numpy(), batch))
+        figures = {name: float(np.mean([one_batch[name] for one_batch in batch_figures])) for name in batch_figures[0]}
         validation = Validation(step, float(np.mean(losses)), figures)
         log.info(
             "after %d iterations, on held-out people: loss %.4f; %s",
@@ -329,8 +329,8 @@ class _TrainingRun:
                     **{f"validation/{name}": value for name, value in figures.items()},
                 },
             )
-            if rows is not None:
-                self._curve_writer.write_picture_grid(step, rows)
+            if picture_grid is not None:
+                self._curve_writer.write_picture_grid(step, picture_grid)
 
     def capture_state(self) -> TrainingState:
         """Return the state of the run."""
@@ -365,15 +365,15 @@ class _TrainingRun:
 
     def _find_phase(self, step: int) -> TrainingPhase:
         """Find the phase of the last of `step` iterations."""
-        first = 0
+        phase_end = 0
         for phase in self._plan.phases:
-            first += phase.count_iterations(self._face_count)
-            if step <= first:
+            phase_end += phase.count_iterations(self._face_count)
+            if step <= phase_end:
                 return phase
         return self._plan.phases[-1]
 
 
-def make_picture_grid(columns: Sequence[np.ndarray]) -> Image8:
+def make_picture_grid(columns: Sequence[PlaneStack]) -> Image8:
     """Arrange pictures with a row for each face and a column for each array, (n, 3, size, size) in -1..1."""
     rows = np.concatenate([np.concatenate(list(column[:GRID_ROWS]), 1) for column in columns], 2)
     return np.rint(np.clip((rows.transpose(1, 2, 0) + 1) * 127.5, 0, 255)).astype(np.uint8)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.faces.heatmap import CONE_FLOOR, CONE_POWER, CONE_RADIUS
 from fsgan_core.networks.architectures.discriminator import MultiscaleDiscriminator
+from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.training.data.pairs import Batch
 from fsgan_core.training.losses import ClassCriterion, Criterion, discriminator_loss
 from fsgan_core.training.recipe import ADAM_BETAS, Recipe
@@ -92,7 +92,7 @@ class Trainer:
         device: str = "cpu",
         discriminator: MultiscaleDiscriminator | None = None,
         average: float = 0.0,
-        share: Callable[[nn.Module], None] | None = None,
+        share_gradients: Callable[[nn.Module], None] | None = None,
     ) -> None:
         if criterion.weights.is_adversarial and discriminator is None:
             raise ValueError("these losses need a discriminator")
@@ -101,7 +101,7 @@ class Trainer:
         self.generator = _prepare_for_training(generator, self.device)
         self._criterion = criterion
         self._max_gradient_norm = recipe.clip
-        self._share_gradients = share
+        self._share_gradients = share_gradients
         self._average_memory = average
         self._optimizer = torch.optim.Adam(self.generator.parameters(), recipe.rate, ADAM_BETAS)
         self.modules: dict[str, nn.Module] = {"generator": self.generator}
@@ -141,7 +141,7 @@ class Trainer:
             MachineError: The device is out of memory.
         """
         try:
-            found = self._update_weights(
+            losses = self._update_weights(
                 build_network_input(batch, self.device),
                 self._move_to_device(batch.targets),
                 None if batch.loss_mask is None else self._move_to_device(batch.loss_mask),
@@ -155,44 +155,44 @@ class Trainer:
             update_moving_average(
                 self.modules["average"], self.generator, min(self._average_memory, (1 + number) / (10 + number))
             )
-        return found
+        return losses
 
-    def _update_weights(self, inputs: Tensor, targets: Tensor, where: Tensor | None) -> dict[str, float]:
+    def _update_weights(self, inputs: Tensor, targets: Tensor, loss_mask: Tensor | None) -> dict[str, float]:
         self.generator.train()
         with self._autocast():
-            answer = self.generator(inputs)
-        made = extract_picture(answer)
-        if where is not None:
-            made = targets + where * (made - targets)  # no error outside the loss mask
+            output = self.generator(inputs)
+        pictures = extract_picture(output)
+        if loss_mask is not None:
+            pictures = targets + loss_mask * (pictures - targets)  # no error outside the loss mask
         if self._discriminator is not None:
-            self._train_discriminator(made.detach(), targets)
+            self._train_discriminator(pictures.detach(), targets)
         with self._autocast():
-            judged = real = None
+            output_features = target_features = None
             if self._discriminator is not None:
                 self._discriminator.requires_grad_(False)
-                judged = self._discriminator.compute_features(made)
+                output_features = self._discriminator.compute_features(pictures)
                 with torch.no_grad():
-                    real = self._discriminator.compute_features(targets)
-            parts = self._criterion(made, targets, judged, real)
-        redrawn = extract_redrawn_share(answer)
+                    target_features = self._discriminator.compute_features(targets)
+            loss_tensors = self._criterion(pictures, targets, output_features, target_features)
+        redrawn = extract_redrawn_share(output)
         if redrawn is not None and self._criterion.weights.redrawn:
-            counted = redrawn if where is None else redrawn * where
-            parts["redrawn"] = self._criterion.weights.redrawn * counted.float().mean()
-        total = torch.stack(list(parts.values())).sum()
+            counted = redrawn if loss_mask is None else redrawn * loss_mask
+            loss_tensors["redrawn"] = self._criterion.weights.redrawn * counted.float().mean()
+        total = torch.stack(list(loss_tensors.values())).sum()
         self._apply_gradients(total, self._optimizer, self.generator)
         if self._discriminator is not None:
             self._discriminator.requires_grad_(True)
-        found = {name: float(part.detach()) for name, part in parts.items()}
-        found["total"] = float(total.detach())
-        if not math.isfinite(found["total"]):
+        losses = {name: float(part.detach()) for name, part in loss_tensors.items()}
+        losses["total"] = float(total.detach())
+        if not math.isfinite(losses["total"]):
             raise InputError("the training has diverged: the loss is not finite; use a smaller --rate")
-        return found
+        return losses
 
-    def _train_discriminator(self, made: Tensor, targets: Tensor) -> None:
+    def _train_discriminator(self, pictures: Tensor, targets: Tensor) -> None:
         assert self._discriminator is not None
         with self._autocast():
             loss = discriminator_loss(
-                [scale[-1] for scale in self._discriminator.compute_features(made)],
+                [scale[-1] for scale in self._discriminator.compute_features(pictures)],
                 [scale[-1] for scale in self._discriminator.compute_features(targets)],
             )
         self._apply_gradients(loss, self.optimizers["discriminator"], self._discriminator)
@@ -209,18 +209,18 @@ class Trainer:
         """Run the trained network in evaluation mode; returns float32 (n, 3, height, width) on the CPU."""
         self.result.eval()
         with torch.inference_mode(), self._autocast():
-            answer = extract_picture(self.result(build_network_input(batch, self.device)))
+            pictures = extract_picture(self.result(build_network_input(batch, self.device)))
         self.generator.train()
-        return answer.float().cpu()
+        return pictures.float().cpu()
 
-    def compute_loss(self, made: Tensor, batch: Batch) -> float:
+    def compute_loss(self, output: Tensor, batch: Batch) -> float:
         """Compute the sum of the losses that need no discriminator, for an output on the CPU."""
-        wanted = torch.as_tensor(batch.targets)
+        targets = torch.as_tensor(batch.targets)
         if batch.loss_mask is not None:
-            made = wanted + torch.as_tensor(batch.loss_mask) * (made - wanted)
+            output = targets + torch.as_tensor(batch.loss_mask) * (output - targets)
         with torch.no_grad():
-            parts = self._criterion(made.to(self.device), wanted.to(self.device))
-        return float(torch.stack(list(parts.values())).sum())
+            losses = self._criterion(output.to(self.device), targets.to(self.device))
+        return float(torch.stack(list(losses.values())).sum())
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
         """Calibrate batch norm of the trained network; see `calibrate_batch_norm`."""
@@ -232,7 +232,7 @@ class Trainer:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def _move_to_device(self, values: np.ndarray) -> Tensor:
+    def _move_to_device(self, values: AnyArray) -> Tensor:
         return torch.as_tensor(values).to(self.device, non_blocking=True)
 
 
@@ -274,10 +274,10 @@ def update_moving_average(average: nn.Module, network: nn.Module, memory: float)
         network: The network in training.
         memory: Weight of the old average, 0 to 1.
     """
-    for mean, now in zip(average.parameters(), network.parameters(), strict=True):
-        mean.lerp_(now, 1 - memory)
-    for kept, newest in zip(average.buffers(), network.buffers(), strict=True):
-        kept.copy_(newest)
+    for average_weight, weight in zip(average.parameters(), network.parameters(), strict=True):
+        average_weight.lerp_(weight, 1 - memory)
+    for average_buffer, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        average_buffer.copy_(buffer)
 
 
 def calibrate_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -323,20 +323,20 @@ def make_discriminator(generator: nn.Module, seed: int, width: int = 0) -> Multi
             if parameter.dim() == 4 and len(parameter) >= MIN_DISCRIMINATOR_WIDTH
         ]
         width = min(min(widths, default=MIN_DISCRIMINATOR_WIDTH), MAX_DISCRIMINATOR_WIDTH)
-    made = build_seeded_network(f"discriminators_pix2pix.MultiscaleDiscriminator(ndf={width})", seed + 1)
-    assert isinstance(made, MultiscaleDiscriminator)
-    return made
+    discriminator = build_seeded_network(f"discriminators_pix2pix.MultiscaleDiscriminator(ndf={width})", seed + 1)
+    assert isinstance(discriminator, MultiscaleDiscriminator)
+    return discriminator
 
 
-def extract_picture(answer: Tensor | tuple[Tensor, ...]) -> Tensor:
+def extract_picture(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Return the picture in a generator's output. The generator of FSGAN's first version adds a segmentation to it."""
-    return answer if isinstance(answer, Tensor) else answer[0]
+    return output if isinstance(output, Tensor) else output[0]
 
 
-def extract_redrawn_share(answer: Tensor | tuple[Tensor, ...]) -> Tensor | None:
+def extract_redrawn_share(output: Tensor | tuple[Tensor, ...]) -> Tensor | None:
     """Return how much of each pixel a generator redraws, (n, 1, height, width); None if its output does not have it."""
-    if isinstance(answer, tuple) and len(answer) > 1 and answer[1].shape[1] == 1:
-        return answer[1]
+    if isinstance(output, tuple) and len(output) > 1 and output[1].shape[1] == 1:
+        return output[1]
     return None
 
 

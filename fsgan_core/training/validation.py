@@ -13,7 +13,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
-from fsgan_core.runtime.arrays import Descriptor, Image8
+from fsgan_core.runtime.arrays import Descriptor, Image8, PlaneStack
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.pairs import PairSampler, TrainingPair
 
@@ -85,41 +85,43 @@ class Trial:
         try:
             if self._target_descriptors is None:
                 self._target_descriptors = self._compute_descriptors(self._target_pictures)
-            found = self._compute_descriptors(pictures)
+            descriptors = self._compute_descriptors(pictures)
         except EngineError as failure:
             log.info("identity is not measured: %s", failure)
             return None
-        return float(np.mean([compare_descriptors(a, b) for a, b in zip(found, self._target_descriptors, strict=True)]))
+        return float(
+            np.mean([compare_descriptors(a, b) for a, b in zip(descriptors, self._target_descriptors, strict=True)])
+        )
 
     def _compute_descriptors(self, pictures: Sequence[Image8]) -> list[Descriptor]:
         faces = self.sampler.faces
         size = faces.layout.resolution
-        places = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in self.trial_pairs]
+        landmarks = [faces.landmarks[pair.target].astype(np.float64) * size - 0.5 for pair in self.trial_pairs]
         return [
             compute_descriptor(np.ascontiguousarray(picture), points)
-            for picture, points in zip(pictures, places, strict=True)
+            for picture, points in zip(pictures, landmarks, strict=True)
         ]
 
 
-def make_strip(made: Sequence[Image8], pairs: PairSampler, trial: Sequence[TrainingPair]) -> Image8:
+def make_strip(pictures: Sequence[Image8], pairs: PairSampler, trial: Sequence[TrainingPair]) -> Image8:
     """Arrange pictures to look at, one row for each pair.
 
     A row has the source frame, the warped view if the network is shown one, the real target frame, and the network's
     picture.
 
     Args:
-        made: The network's pictures.
+        pictures: The network's pictures.
         pairs: Makes the views.
         trial: The pairs.
     """
     rows = []
-    for picture, pair in zip(made, trial, strict=True):
+    for picture, pair in zip(pictures, trial, strict=True):
         row = [pairs.faces.get_crop(pair.view)]
         if pairs.prewarp:
             row.append(pairs.make_view(pair))
         row += [pairs.faces.get_crop(pair.target), picture]
         rows.append(
-            np.hstack([np.pad(one, ((_STRIP_GAP, _STRIP_GAP), (_STRIP_GAP, _STRIP_GAP), (0, 0))) for one in row])
+            np.hstack([np.pad(cell, ((_STRIP_GAP, _STRIP_GAP), (_STRIP_GAP, _STRIP_GAP), (0, 0))) for cell in row])
         )
     return np.vstack(rows)
 
@@ -134,7 +136,7 @@ def write_strip(path: Path, picture: Image8) -> None:
         temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
 
 
-def to_pictures(made: np.ndarray) -> list[Image8]:
+def to_pictures(output: PlaneStack) -> list[Image8]:
     """Convert a network's output, float (n, 3, height, width) in -1..1, to pictures."""
-    levels = np.rint(np.clip((made + 1) * 127.5, 0, 255)).astype(np.uint8)
-    return [np.ascontiguousarray(one.transpose(1, 2, 0)) for one in levels]
+    levels = np.rint(np.clip((output + 1) * 127.5, 0, 255)).astype(np.uint8)
+    return [np.ascontiguousarray(planes.transpose(1, 2, 0)) for planes in levels]

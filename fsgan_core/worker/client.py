@@ -123,15 +123,15 @@ class WorkerClient:
         message = record.getMessage()[:MAX_LOG_LENGTH]
         if record.exc_info and self.log_level <= logging.DEBUG:
             message += "\n" + logging.Formatter().formatException(record.exc_info)
-        facts = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
-        if "frame" in facts:
-            facts["resident_bytes"] = measure_resident_bytes()
+        fields = {name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS}
+        if "frame" in fields:
+            fields["resident_bytes"] = measure_resident_bytes()
         self.send(
             protocol.LogEvent(
                 level=record.levelname.lower(),
                 message=message,
                 logger=record.name,
-                facts=_make_plain(facts),
+                facts=_make_plain(fields),
             )
         )
 
@@ -162,10 +162,10 @@ class WorkerClient:
         self._connection.close()
 
 
-def _make_plain(facts: dict[str, Any]) -> dict[str, Any]:
+def _make_plain(fields: dict[str, Any]) -> dict[str, Any]:
     """Converts facts to plain data for JSON; empty if that is not possible."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(facts, default=str, allow_nan=False)) if facts else {}
+        plain: dict[str, Any] = json.loads(json.dumps(fields, default=str, allow_nan=False)) if fields else {}
     except (TypeError, ValueError, RecursionError):
         return {}
     return plain

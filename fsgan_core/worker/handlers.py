@@ -68,10 +68,10 @@ class RequestHandler:
         Raises:
             FsganError: The request failed.
         """
-        answer = self._answers.get(type(request))
-        if answer is None:
+        answer_request = self._answers.get(type(request))
+        if answer_request is None:
             raise ProtocolError(f"a worker does not answer {request.name}")
-        return answer(request, on_event, is_cancelled)
+        return answer_request(request, on_event, is_cancelled)
 
     def release_memory(self) -> None:
         """Forgets what earlier requests left in memory."""
@@ -132,27 +132,27 @@ class RequestHandler:
     ) -> dict[str, Any]:
         from fsgan_core.report.view_map import make_view_map
 
-        given = request.shot.get("target")
-        shot = Shot.from_dict({**request.shot, "target": given or "none", "output": "none"})
-        found = make_view_map(
+        target = request.shot.get("target")
+        shot = Shot.from_dict({**request.shot, "target": target or "none", "output": "none"})
+        view_map = make_view_map(
             shot.source,
             shot.stages,
-            shot.target if given else None,
+            shot.target if target else None,
             frames=request.frames or shot.frames,
             pictures=request.pictures,
             device=choose_device(request.device or self._device),
             on_event=on_event,
             is_cancelled=is_cancelled,
         )
-        return found.to_dict()
+        return view_map.to_dict()
 
     def _answer_doctor(
         self, request: protocol.DoctorRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
         from fsgan_core.doctor import describe_installation, examine_installation
 
-        found = examine_installation()
-        return {**found, "lines": list(describe_installation(found))}
+        installation = examine_installation()
+        return {**installation, "lines": list(describe_installation(installation))}
 
     def _answer_bundle(
         self, request: protocol.BundleRequest, on_event: EventListener, is_cancelled: CancelCheck
@@ -163,7 +163,7 @@ class RequestHandler:
 
         if not request.output:
             raise ProtocolError("bundle: the output is missing")
-        made = make_script_bundle(
+        bundle = make_script_bundle(
             Path(request.script),
             FarmOptions(chunk=request.chunk, gpu=request.gpu),
             frames=request.frames,
@@ -171,8 +171,8 @@ class RequestHandler:
             nuke=request.nuke,
         )
         return {
-            **made.summarise(Path(request.output)),
-            "files": [str(path) for path in write_bundle(made, Path(request.output))],
+            **bundle.summarise(Path(request.output)),
+            "files": [str(path) for path in write_bundle(bundle, Path(request.output))],
         }
 
     def _answer_farm_task(
@@ -199,10 +199,10 @@ class RequestHandler:
         engines: dict[str, dict[str, str]] = {}
         for engine in ENGINES:
             engines.setdefault(engine.stage, {})[engine.name] = describe_missing(engine, request.allow)
-        there = {weight.name: (weight, str(path)) for weight, path in list_present_weights()}
+        present_weights = {weight.name: (weight, str(path)) for weight, path in list_present_weights()}
         weights = [
-            *(weight for weight, _ in there.values()),
-            *(weight for name, weight in load_catalogue().items() if name not in there),
+            *(weight for weight, _ in present_weights.values()),
+            *(weight for name, weight in load_catalogue().items() if name not in present_weights),
         ]
         return {
             "version": __version__,
@@ -216,9 +216,9 @@ class RequestHandler:
                     "note": weight.note,
                     "default": weight.default,
                     "resolution": weight.resolution,
-                    "installed": weight.name in there,
+                    "installed": weight.name in present_weights,
                     "allowed": is_allowed(weight.licence, request.allow),
-                    "path": there.get(weight.name, (weight, ""))[1],
+                    "path": present_weights.get(weight.name, (weight, ""))[1],
                 }
                 for weight in weights
             ],

@@ -65,9 +65,9 @@ def cancel(node: Any) -> None:
 
 def reload(node: Any) -> None:
     """Reads the node's frames again and refreshes its status."""
-    for one in graph.list_swap_render_nodes(node) if graph.get_node_class(node) == "FSGAN_Swap" else [node]:
-        node_render.show_result(one)
-        node_render.refresh_status(one)
+    for render_node in graph.list_swap_render_nodes(node) if graph.get_node_class(node) == "FSGAN_Swap" else [node]:
+        node_render.show_result(render_node)
+        node_render.refresh_status(render_node)
 
 
 def analyse(node: Any) -> None:

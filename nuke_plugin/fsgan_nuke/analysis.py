@@ -82,21 +82,24 @@ def fill_curves(node: Any, view: str) -> None:
 def _is_source_only(node: Any) -> bool:
     """Whether every node that uses the node's picture uses it as a source or driver."""
     uses: set[str] = set()
-    for one in graph.list_render_nodes():
-        for name in NODES[graph.get_node_class(one)].inputs:
-            above = graph.find_analyse_node(graph.find_connected(one, name))
-            if above is not None and above[0].fullName() == node.fullName():
+    for render_node in graph.list_render_nodes():
+        for name in NODES[graph.get_node_class(render_node)].inputs:
+            analyse_node = graph.find_analyse_node(graph.find_connected(render_node, name))
+            if analyse_node is not None and analyse_node[0].fullName() == node.fullName():
                 uses.add(name)
     return bool(uses) and uses <= {"source", "driver"}
 
 
 def list_nodes_below(node: Any) -> list[Any]:
     """Lists the FSGAN nodes that use an FSGAN_Analyse."""
-    found = []
-    for one in graph.list_render_nodes():
-        used = (
-            graph.find_analyse_node(graph.find_connected(one, name)) for name in NODES[graph.get_node_class(one)].inputs
+    nodes_below = []
+    for render_node in graph.list_render_nodes():
+        analyse_nodes = (
+            graph.find_analyse_node(graph.find_connected(render_node, name))
+            for name in NODES[graph.get_node_class(render_node)].inputs
         )
-        if any(above is not None and above[0].fullName() == node.fullName() for above in used):
-            found.append(one)
-    return found
+        if any(
+            analyse_node is not None and analyse_node[0].fullName() == node.fullName() for analyse_node in analyse_nodes
+        ):
+            nodes_below.append(render_node)
+    return nodes_below

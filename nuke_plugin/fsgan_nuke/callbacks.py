@@ -60,12 +60,12 @@ def on_created() -> None:
     That happens to a copy, and to a node from another shot's script. Nothing is rendered here.
     """
     node = nuke.thisNode()
-    for one in graph.list_inner_nodes(node):
-        node_render.forget_status(one)
-        shown = str(one["result"].value() or "") if "result" in one.knobs() else ""
-        if shown and not paths.can_show(one, shown):
-            one["result"].setValue("")
-            one["ready"].setValue(0)
+    for inner_node in graph.list_inner_nodes(node):
+        node_render.forget_status(inner_node)
+        shown_pattern = str(inner_node["result"].value() or "") if "result" in inner_node.knobs() else ""
+        if shown_pattern and not paths.can_show(inner_node, shown_pattern):
+            inner_node["result"].setValue("")
+            inner_node["ready"].setValue(0)
 
 
 # Rendering on a farm.
@@ -79,14 +79,14 @@ def on_script_loaded() -> None:
     if nuke.GUI or results_are_rendered():
         return
     _unwritten_inputs.clear()
-    writes = [one for one in nuke.allNodes("Write", nuke.root()) if not one["disable"].value()]
-    wanted = {
-        (one.fullName(), view): one
+    writes = [fsgan_node for fsgan_node in nuke.allNodes("Write", nuke.root()) if not fsgan_node["disable"].value()]
+    needed_nodes = {
+        (fsgan_node.fullName(), view): fsgan_node
         for write in writes
-        for one in graph.iterate_render_nodes(write)
+        for fsgan_node in graph.iterate_render_nodes(write)
         for view in stereo.list_written_views(write)
     }
-    for (name, view), node in wanted.items():
+    for (name, view), node in needed_nodes.items():
         try:
             node_render.write_inputs(node, make_node_job(node, view=view))
         except FsganError as error:
@@ -164,9 +164,9 @@ def on_update_ui() -> None:
     node = nuke.thisNode()
     if not node.shown():
         return
-    name, now = str(node.fullName()), _read_linked_values(node)
-    before, _seen_values[name] = _seen_values.get(name), now
-    if before is not None and before != now:
+    name, values = str(node.fullName()), _read_linked_values(node)
+    previous_values, _seen_values[name] = _seen_values.get(name), values
+    if previous_values is not None and previous_values != values:
         _mark_changed(node)
 
 
@@ -225,8 +225,8 @@ def _refresh_changed() -> None:
         node_render.refresh_status(node)
         weights_menu.refresh_menus(node)
         if graph.get_node_class(node) == "FSGAN_Analyse":
-            for one in analysis.list_nodes_below(node):
-                node_render.refresh_status(one)
+            for node_below in analysis.list_nodes_below(node):
+                node_render.refresh_status(node_below)
 
 
 def on_script_closed() -> None:

@@ -292,7 +292,7 @@ class Client:
                     TICK_SECONDS,
                 )
                 greeting, refusal, has_ended = self._greeting, self._refusal, self._process is not process
-            spent = time.monotonic() - start
+            waited_seconds = time.monotonic() - start
             if greeting is not None:
                 return
             if refusal is not None:
@@ -302,13 +302,13 @@ class Client:
                 raise WorkerError(
                     f"the worker does not start ({process.describe_ending()}){_describe_log_end(process)}"
                 )
-            if spent > self._start_timeout:
+            if waited_seconds > self._start_timeout:
                 process.kill()
                 raise WorkerError(
                     f"the worker has not answered within {self._start_timeout:g} s of its start"
                     f"{_describe_log_end(process)}"
                 )
-            if spent > SLOW_START_SECONDS and not is_reported:
+            if waited_seconds > SLOW_START_SECONDS and not is_reported:
                 is_reported = True
                 self._notify_all(protocol.ProgressEvent(step="starting", message="the worker is slow to start"))
 
@@ -387,7 +387,7 @@ class Client:
                 if self._lock.wait_for(lambda: self._is_closing, TICK_SECONDS):
                     return
                 process, greeted, pending = self._process, self._greeting is not None, list(self._requests.values())
-                used = self._last_used
+                last_used = self._last_used
             if process is None or not greeted:
                 continue
             now = time.monotonic()
@@ -395,7 +395,7 @@ class Client:
             if any(request.cancel_time and now - request.cancel_time > self._cancel_grace for request in pending):
                 log.warning("a cancelled request has not ended in %g s; the worker is killed", self._cancel_grace)
                 process.kill()
-            elif self._idle_seconds and not pending and now - used > self._idle_seconds:
+            elif self._idle_seconds and not pending and now - last_used > self._idle_seconds:
                 log.info("the worker was not used for %g s and is ended", self._idle_seconds)
                 process.end(5.0)
 
@@ -439,12 +439,12 @@ atexit.register(close_all_clients)
 def describe_crash(process: WorkerProcess, request: PendingRequest) -> str:
     """Describes a crash: how the worker ended, the frames that were being rendered, and the end of its log."""
     frames = sorted(request.frames)
-    where = ""
+    frames_text = ""
     if frames:
         numbers = ", ".join(str(frame) for frame in frames)
-        where = f" of frame{'s' if len(frames) > 1 else ''} {numbers}"
+        frames_text = f" of frame{'s' if len(frames) > 1 else ''} {numbers}"
     ending = process.describe_ending()
-    return f"the worker died ({ending}) during {request.message.name}{where}{_describe_log_end(process)}"
+    return f"the worker died ({ending}) during {request.message.name}{frames_text}{_describe_log_end(process)}"
 
 
 def _describe_log_end(process: WorkerProcess) -> str:

@@ -59,15 +59,19 @@ def take_edits(node: Any) -> None:
         InputError: Not exactly one such node is selected.
         TrackError: The track file or the Tracker cannot be read.
     """
-    first = next(iter(tracks.POINT_KNOBS))
-    chosen = [one for one in nuke.selectedNodes() if one.Class() == "Tracker4" or first in one.knobs()]
-    if len(chosen) != 1:
+    first_point = next(iter(tracks.POINT_KNOBS))
+    edited_nodes = [
+        selected_node
+        for selected_node in nuke.selectedNodes()
+        if selected_node.Class() == "Tracker4" or first_point in selected_node.knobs()
+    ]
+    if len(edited_nodes) != 1:
         raise InputError("select one Tracker or Points node whose points you moved, then press the button again")
-    view = str(chosen[0][VIEW_MARK].value()) if VIEW_MARK in chosen[0].knobs() else ""
+    view = str(edited_nodes[0][VIEW_MARK].value()) if VIEW_MARK in edited_nodes[0].knobs() else ""
     if view not in stereo.list_views():
         view = stereo.list_views()[0]
     track = analysis.load_node_track(node, view)
-    moved = tracks.find_moved_points(track, _read_points(chosen[0], track))
+    moved = tracks.find_moved_points(track, _read_points(edited_nodes[0], track))
     if moved:
         tracks.save_edits(track, moved)
         analysis.fill_curves(node, view)
@@ -85,14 +89,17 @@ def _iterate_tracks(node: Any) -> Iterator[tuple[str, tracks.FaceTrack]]:
         yield view, track
 
 
-def _read_points(chosen: Any, track: tracks.FaceTrack) -> dict[str, dict[int, tuple[float, float]]]:
+def _read_points(edited_node: Any, track: tracks.FaceTrack) -> dict[str, dict[int, tuple[float, float]]]:
     """Reads the points of a node that was made from a track: name -> frame -> point."""
-    if chosen.Class() == "Tracker4":
-        return tracks.parse_tracker_points(chosen["tracks"].toScript(False))
+    if edited_node.Class() == "Tracker4":
+        return tracks.parse_tracker_points(edited_node["tracks"].toScript(False))
     return {
-        name: {frame: (chosen[name].getValueAt(frame, 0), chosen[name].getValueAt(frame, 1)) for frame in track.faces}
+        name: {
+            frame: (edited_node[name].getValueAt(frame, 0), edited_node[name].getValueAt(frame, 1))
+            for frame in track.faces
+        }
         for name in tracks.POINT_KNOBS
-        if name in chosen.knobs()
+        if name in edited_node.knobs()
     }
 
 
@@ -111,10 +118,12 @@ def _make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
     nuke.Undo.begin(f"FSGAN: {kind}")
     try:
         with group:
-            before = {one.name() for one in nuke.allNodes(kind, group)}
+            existing_names = {candidate.name() for candidate in nuke.allNodes(kind, group)}
             nuke.scriptReadText("\n".join([f"{kind} {{", *lines, "}", ""]))
-            made = next(one for one in nuke.allNodes(kind, group) if one.name() not in before)
-            made.setName(name)
+            new_node = next(
+                candidate for candidate in nuke.allNodes(kind, group) if candidate.name() not in existing_names
+            )
+            new_node.setName(name)
     finally:
         nuke.Undo.end()
-    return made
+    return new_node

@@ -33,16 +33,16 @@ def results_are_rendered() -> bool:
 # The job's first task.
 
 
-def prepare(words: Sequence[str]) -> None:
+def prepare(arguments: Sequence[str]) -> None:
     """Opens a script, writes the inputs that only Nuke can render, and a file with the job of each FSGAN node.
 
     Args:
-        words: The command line: script=FILE, nodes=FILE (to write), frames=RANGE, writes=NAME,NAME.
+        arguments: The command line: script=FILE, nodes=FILE (to write), frames=RANGE, writes=NAME,NAME.
 
     Raises:
         FsganError: An input cannot be written, or a Write does not exist.
     """
-    options = dict(word.split("=", 1) for word in words if "=" in word)
+    options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     try:
         nuke.scriptOpen(options["script"])
         write_nodes(
@@ -136,15 +136,15 @@ def submit_to_farm() -> None:
 
 def _list_writes() -> List[str]:
     """Lists the enabled top-level Writes below FSGAN nodes; only the selected ones, if any is. Raises InputError."""
-    found = [
+    writes = [
         node
         for node in nuke.allNodes("Write", nuke.root())
         if not node["disable"].value() and any(True for _ in graph.iterate_render_nodes(node))
     ]
-    if not found:
+    if not writes:
         raise InputError("no enabled Write of this script has an FSGAN node above it")
-    chosen = [node for node in found if node in nuke.selectedNodes("Write")] or found
-    return sorted(str(node.name()) for node in chosen)
+    chosen_writes = [node for node in writes if node in nuke.selectedNodes("Write")] or writes
+    return sorted(str(node.name()) for node in chosen_writes)
 
 
 def _on_bundle_made(request: PendingRequest, command: str) -> None:
@@ -152,24 +152,24 @@ def _on_bundle_made(request: PendingRequest, command: str) -> None:
     if request.error is not None:
         show_message(f"The job could not be made: {request.error}")
         return
-    answer = request.result or {}
-    text = "\n".join([f"The job is in {answer['folder']}.", *answer["notes"], f"Steps: {', '.join(answer['steps'])}"])
+    bundle = request.result or {}
+    text = "\n".join([f"The job is in {bundle['folder']}.", *bundle["notes"], f"Steps: {', '.join(bundle['steps'])}"])
     if not command:
-        show_message(f"{text}\n\nSubmit it with: deadline bundle submit {answer['folder']}")
+        show_message(f"{text}\n\nSubmit it with: deadline bundle submit {bundle['folder']}")
         return
     try:
         # The worker's environment lacks the variables that Nuke sets for its own libraries.
-        words = [*shlex.split(command, posix=os.name != "nt"), str(answer["folder"])]
-        done = subprocess.run(
-            words,
+        submit_command = [*shlex.split(command, posix=os.name != "nt"), str(bundle["folder"])]
+        process = subprocess.run(
+            submit_command,
             env=make_worker_environment(load_settings()),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=120,
             check=False,
         )
-        output = done.stdout.decode("utf-8", "replace").strip()[-1000:]
-        failure = f" (exit code {done.returncode})" if done.returncode else ""
+        output = process.stdout.decode("utf-8", "replace").strip()[-1000:]
+        failure = f" (exit code {process.returncode})" if process.returncode else ""
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         output, failure = str(error), " (failed)"
     show_message(f"{text}\n\n{command}{failure}\n{output}")

@@ -48,8 +48,8 @@ def find_inner_node(node: Any, name: str) -> Any:
 
 def find_owner(node: Any) -> Optional[Any]:
     """Returns the group or gizmo that contains the node, or None at the top level."""
-    above = str(node.fullName()).rpartition(".")[0]
-    return nuke.toNode(above) if above else None
+    owner_name = str(node.fullName()).rpartition(".")[0]
+    return nuke.toNode(owner_name) if owner_name else None
 
 
 def find_connected(node: Any, name: str, view: str = "") -> Optional[Any]:
@@ -57,8 +57,8 @@ def find_connected(node: Any, name: str, view: str = "") -> Optional[Any]:
 
     It is None for nothing, and also if the walk leads out of a group to an input that is not connected.
     """
-    above = node.input(NODES[get_node_class(node)].inputs.index(name))
-    return above if find_maker(above, view) is not None else None
+    connected = node.input(NODES[get_node_class(node)].inputs.index(name))
+    return connected if find_maker(connected, view) is not None else None
 
 
 def walk_up(node: Optional[Any], view: str = "") -> Iterator[tuple[Any, str]]:
@@ -95,19 +95,21 @@ def _step_up(node: Any, view: str) -> tuple[Optional[Any], str]:
 
 def find_maker(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
     """Finds the node that makes the picture of `node`, and its view; None if nothing is connected."""
-    way = list(walk_up(node, view))
+    path_up = list(walk_up(node, view))
     return (
-        way[-1]
-        if way and way[-1][0].Class() not in END_CLASSES and get_node_class(way[-1][0]) not in PASS_THROUGH_CLASSES
+        path_up[-1]
+        if path_up
+        and path_up[-1][0].Class() not in END_CLASSES
+        and get_node_class(path_up[-1][0]) not in PASS_THROUGH_CLASSES
         else None
     )
 
 
 def find_analyse_node(node: Optional[Any], view: str = "") -> Optional[tuple[Any, str]]:
     """Finds the nearest enabled FSGAN_Analyse above a node, and its view; None if there is none."""
-    for one, needed_view in walk_up(node, view):
-        if get_node_class(one) == "FSGAN_Analyse" and not _is_disabled(one):
-            return one, needed_view
+    for upstream_node, needed_view in walk_up(node, view):
+        if get_node_class(upstream_node) == "FSGAN_Analyse" and not _is_disabled(upstream_node):
+            return upstream_node, needed_view
     return None
 
 
@@ -116,38 +118,42 @@ def iterate_render_nodes(node: Any) -> Iterator[Any]:
 
     The node itself and nodes inside it are included, if they render.
     """
-    seen: set[str] = set()
+    visited_names: set[str] = set()
 
-    def visit_node(one: Any) -> Iterator[Any]:
-        name = str(one.fullName())
-        if name in seen:
+    def visit_node(visited_node: Any) -> Iterator[Any]:
+        name = str(visited_node.fullName())
+        if name in visited_names:
             return
-        seen.add(name)
-        if one.Class() == "Input":
-            group = find_owner(one)
-            above = None if group is None else group.input(_get_input_number(one))
-            if above is not None:
-                yield from visit_node(above)
+        visited_names.add(name)
+        if visited_node.Class() == "Input":
+            group = find_owner(visited_node)
+            input_node = None if group is None else group.input(_get_input_number(visited_node))
+            if input_node is not None:
+                yield from visit_node(input_node)
             return
-        if get_node_class(one) == "FSGAN_Swap":
-            last = find_inner_node(one, "Blend")
+        if get_node_class(visited_node) == "FSGAN_Swap":
+            last = find_inner_node(visited_node, "Blend")
             if last is not None:
                 yield from visit_node(last)
             return
-        for number in range(one.inputs()):
-            above = one.input(number)
-            if above is not None:
-                yield from visit_node(above)
-        if is_fsgan_node(one) and get_node_class(one) != "FSGAN_Analyse" and not _is_disabled(one):
-            yield one
+        for number in range(visited_node.inputs()):
+            input_node = visited_node.input(number)
+            if input_node is not None:
+                yield from visit_node(input_node)
+        if (
+            is_fsgan_node(visited_node)
+            and get_node_class(visited_node) != "FSGAN_Analyse"
+            and not _is_disabled(visited_node)
+        ):
+            yield visited_node
 
     yield from visit_node(node)
 
 
 def find_swap(node: Any) -> Optional[Any]:
     """Returns the FSGAN_Swap that contains the node, or None."""
-    above = find_owner(node)
-    return above if get_node_class(above) == "FSGAN_Swap" else None
+    owner = find_owner(node)
+    return owner if get_node_class(owner) == "FSGAN_Swap" else None
 
 
 def list_swap_render_nodes(swap: Any) -> list[Any]:
@@ -157,14 +163,18 @@ def list_swap_render_nodes(swap: Any) -> list[Any]:
         InputError: Its Blend node was removed.
     """
     prefix = f"{swap.fullName()}."
-    return [one for one in iterate_render_nodes(get_render_node(swap)) if str(one.fullName()).startswith(prefix)]
+    return [
+        render_node
+        for render_node in iterate_render_nodes(get_render_node(swap))
+        if str(render_node.fullName()).startswith(prefix)
+    ]
 
 
 def list_inner_nodes(node: Any) -> list[Any]:
     """Lists the FSGAN nodes directly inside a swap; for any other node, only the node itself."""
     if get_node_class(node) != "FSGAN_Swap":
         return [node]
-    return [one for one in node.nodes() if is_fsgan_node(one)]
+    return [inner_node for inner_node in node.nodes() if is_fsgan_node(inner_node)]
 
 
 def get_render_node(node: Any) -> Any:
@@ -183,26 +193,28 @@ def get_render_node(node: Any) -> Any:
 
 def list_render_nodes() -> list[Any]:
     """Lists all FSGAN nodes of the script that render, also inside groups."""
-    found = nuke.allNodes(group=nuke.root(), recurseGroups=True)
+    all_nodes = nuke.allNodes(group=nuke.root(), recurseGroups=True)
     return [
-        node for node in found if is_fsgan_node(node) and get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")
+        node
+        for node in all_nodes
+        if is_fsgan_node(node) and get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")
     ]
 
 
 def list_upstream_nodes(node: Any) -> list[Any]:
     """Lists `node` and every node that its picture may depend on, each once; the walk leads out of groups."""
-    seen: dict[str, Any] = {}
+    upstream: dict[str, Any] = {}
     stack = [node]
     while stack:
-        one = stack.pop()
-        if one is None or str(one.fullName()) in seen:
+        upstream_node = stack.pop()
+        if upstream_node is None or str(upstream_node.fullName()) in upstream:
             continue
-        seen[str(one.fullName())] = one
-        stack += [one.input(number) for number in range(one.inputs())]
-        if one.Class() == "Input":
-            group = find_owner(one)
-            stack.append(None if group is None else group.input(_get_input_number(one)))
-    return list(seen.values())
+        upstream[str(upstream_node.fullName())] = upstream_node
+        stack += [upstream_node.input(number) for number in range(upstream_node.inputs())]
+        if upstream_node.Class() == "Input":
+            group = find_owner(upstream_node)
+            stack.append(None if group is None else group.input(_get_input_number(upstream_node)))
+    return list(upstream.values())
 
 
 def _get_input_number(node: Any) -> int:

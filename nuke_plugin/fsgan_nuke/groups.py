@@ -14,26 +14,26 @@ def convert_to_group(node: Any) -> Any:
     """Replaces an FSGAN node by a group with the same name, connections and results; returns the group."""
     kind, name = str(node.Class()), str(node.name())
     inputs = [node.input(number) for number in range(node.inputs())]
-    places = [
-        (one, number)
-        for one in node.dependent(nuke.INPUTS, False)
-        for number in range(one.inputs())
-        if one.input(number) is not None and one.input(number).fullName() == node.fullName()
+    output_links = [
+        (linked_node, number)
+        for linked_node in node.dependent(nuke.INPUTS, False)
+        for number in range(linked_node.inputs())
+        if linked_node.input(number) is not None and linked_node.input(number).fullName() == node.fullName()
     ]
     with graph.find_owner(node) or nuke.root():
-        made = node.makeGroup()
-        for number, one in enumerate(inputs):
-            made.setInput(number, one)
-        for one, number in places:
-            one.setInput(number, made)
-        made.setXYpos(int(node.xpos()), int(node.ypos()))
+        group = node.makeGroup()
+        for number, linked_node in enumerate(inputs):
+            group.setInput(number, linked_node)
+        for linked_node, number in output_links:
+            linked_node.setInput(number, group)
+        group.setXYpos(int(node.xpos()), int(node.ypos()))
         nuke.delete(node)
-        made.setName(name)
-    if "fsgan_class" not in made.knobs():
+        group.setName(name)
+    if "fsgan_class" not in group.knobs():
         marker = nuke.String_Knob("fsgan_class", "")
         marker.setFlag(nuke.INVISIBLE)
-        made.addKnob(marker)
+        group.addKnob(marker)
         marker.setValue(kind)
-    for one in [one for one in made.nodes() if one.Class() in NODES]:
-        convert_to_group(one)
-    return made
+    for linked_node in [linked_node for linked_node in group.nodes() if linked_node.Class() in NODES]:
+        convert_to_group(linked_node)
+    return group

@@ -34,21 +34,21 @@ def call_on_main(function: Callable[..., T], *arguments: Any) -> T:
     """
     if not nuke.GUI or threading.current_thread() is threading.main_thread():
         return function(*arguments)
-    answer: list[T] = []
+    returned: list[T] = []
     raised: list[BaseException] = []
 
     def call_function() -> None:
         try:
-            answer.append(function(*arguments))
+            returned.append(function(*arguments))
         except BaseException as error:
             raised.append(error)
 
     nuke.executeInMainThreadWithResult(call_function)  # type: ignore[no-untyped-call]
     if raised:
         raise raised[0]
-    if not answer:
+    if not returned:
         raise RuntimeError("Nuke's main thread did not answer")
-    return answer[0]
+    return returned[0]
 
 
 def call_later(function: Callable[..., Any], *arguments: Any) -> None:

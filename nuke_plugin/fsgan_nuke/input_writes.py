@@ -86,31 +86,33 @@ def find_frames_to_write(branch: InputBranch, frames: Sequence[int]) -> dict[int
 def describe_tree(node: Any) -> str:
     """Describes what decides a node's picture, as text: classes and knobs of the node and all nodes above it."""
     parts = []
-    for one in graph.list_upstream_nodes(node):
-        knobs = sorted((knob, one[knob].toScript()) for knob in one.knobs() if knob not in APPEARANCE_KNOBS)
-        parts.append(f"{one.Class()} {knobs}")
+    for upstream_node in graph.list_upstream_nodes(node):
+        knobs = sorted(
+            (knob, upstream_node[knob].toScript()) for knob in upstream_node.knobs() if knob not in APPEARANCE_KNOBS
+        )
+        parts.append(f"{upstream_node.Class()} {knobs}")
     return "\n".join(parts)
 
 
 def read_file_states(node: Any, frame: int, view: str) -> list[Any]:
     """Reads size and time of every file that is read above a node for one frame of a view."""
     states = []
-    for one in graph.list_upstream_nodes(node):
-        if one.Class() == "Read" or graph.is_fsgan_node(one):
+    for upstream_node in graph.list_upstream_nodes(node):
+        if upstream_node.Class() == "Read" or graph.is_fsgan_node(upstream_node):
             path = fill_frame(
                 stereo.fill_view(
                     str(
-                        one["result"].value()
-                        if graph.is_fsgan_node(one) and "result" in one.knobs()
-                        else nuke.filename(one) or ""
+                        upstream_node["result"].value()
+                        if graph.is_fsgan_node(upstream_node) and "result" in upstream_node.knobs()
+                        else nuke.filename(upstream_node) or ""
                     ),
                     view,
                 ),
                 frame,
             )
             try:
-                found = os.stat(path)
-                states.append([path, found.st_size, found.st_mtime_ns])
+                state = os.stat(path)
+                states.append([path, state.st_size, state.st_mtime_ns])
             except OSError:
                 states.append([path])
     return states
@@ -126,13 +128,13 @@ def fill_frame(pattern: str, frame: int) -> str:
 
 def group_runs(frames: Iterable[int]) -> list[tuple[int, int]]:
     """Groups frames into ranges (first, last) without gaps."""
-    found: list[tuple[int, int]] = []
+    runs: list[tuple[int, int]] = []
     for frame in sorted(frames):
-        if found and frame == found[-1][1] + 1:
-            found[-1] = (found[-1][0], frame)
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], frame)
         else:
-            found.append((frame, frame))
-    return found
+            runs.append((frame, frame))
+    return runs
 
 
 def _compute_digest(*parts: Any) -> str:

@@ -63,12 +63,17 @@ def make_stage_knobs(
         exclude: Not these parameters.
         group: Only parameters of this group; "" for those without a group, None for all.
     """
-    declared = [
-        knob
-        for knob in iterate_param_fields(STAGE_PARAMS[stage])
-        if (not only or knob.name in only) and group in (None, knob.group)
+    param_fields = [
+        param_field
+        for param_field in iterate_param_fields(STAGE_PARAMS[stage])
+        if (not only or param_field.name in only) and group in (None, param_field.group)
     ]
-    return [made for knob in declared if knob.name not in exclude for made in _make_knobs(knob, prefix)]
+    return [
+        nuke_knob
+        for param_field in param_fields
+        if param_field.name not in exclude
+        for nuke_knob in _make_knobs(param_field, prefix)
+    ]
 
 
 def read_stage_params(
@@ -114,27 +119,32 @@ def _is_active(knob: ParamField, get_value: Callable[[str], Any], prefix: str) -
     return get_value(prefix + knob.when[0]) in knob.when[1:]
 
 
-def _make_knobs(knob: ParamField, prefix: str) -> list[NukeKnob]:
-    name = prefix + knob.name
-    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
-    made = NukeKnob(
+def _make_knobs(param_field: ParamField, prefix: str) -> list[NukeKnob]:
+    name = prefix + param_field.name
+    label = f"{param_field.label} ({param_field.unit})" if param_field.unit else param_field.label
+    main_knob = NukeKnob(
         name,
-        _KNOB_CODES[knob.kind],
+        _KNOB_CODES[param_field.kind],
         label,
-        knob.help,
-        _format_default(knob),
-        items=knob.choices,
-        low=_get_slider_low(knob),
-        high=_get_slider_high(knob),
+        param_field.help,
+        _format_default(param_field),
+        items=param_field.choices,
+        low=_get_slider_low(param_field),
+        high=_get_slider_high(param_field),
     )
-    if knob.kind == "bool":
-        return [_change_knob(made, flags=("+STARTLINE",))]
-    if not knob.optional or knob.when:
-        return [made]
+    if param_field.kind == "bool":
+        return [_change_knob(main_knob, flags=("+STARTLINE",))]
+    if not param_field.optional or param_field.when:
+        return [main_knob]
     switch = NukeKnob(
-        name + SWITCH_SUFFIX, BOOL, "set", f"Off: {knob.label} is chosen automatically.", "false", flags=("-STARTLINE",)
+        name + SWITCH_SUFFIX,
+        BOOL,
+        "set",
+        f"Off: {param_field.label} is chosen automatically.",
+        "false",
+        flags=("-STARTLINE",),
     )
-    return [made, switch]
+    return [main_knob, switch]
 
 
 _KNOB_CODES = {"float": DOUBLE, "int": INT, "bool": BOOL, "choice": ENUM, "text": STRING, "texts": STRING, "floats": XY}

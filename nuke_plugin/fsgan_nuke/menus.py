@@ -54,31 +54,33 @@ def paste_example() -> None:
 
 def convert_selected() -> None:
     """Converts the selected FSGAN nodes to groups."""
-    chosen = [node for node in nuke.selectedNodes() if node.Class() in NODES]
-    if not chosen:
+    selected_nodes = [node for node in nuke.selectedNodes() if node.Class() in NODES]
+    if not selected_nodes:
         show_message("Select the FSGAN nodes to convert to groups.")
         return
-    for node in chosen:
+    for node in selected_nodes:
         groups.convert_to_group(node)
 
 
 def edit_preferences() -> None:
     """Asks for the preferences, saves them, and restarts the worker to check that it works with them."""
-    now = settings.load_settings()
+    old_settings = settings.load_settings()
     panel: Any = nuke.Panel("FSGAN preferences")
     for name, value in (
-        ("worker's Python", now.python),
-        ("weights folder", now.weights),
-        ("cache folder", now.cache),
-        ("log folder", now.logs),
+        ("worker's Python", old_settings.python),
+        ("weights folder", old_settings.weights),
+        ("cache folder", old_settings.cache),
+        ("log folder", old_settings.logs),
     ):
         panel.addFilenameSearch(name, value)
     devices = weights_menu.list_devices() or DEFAULT_DEVICES
-    panel.addEnumerationPulldown("device", " ".join([now.device, *[one for one in devices if one != now.device]]))
+    panel.addEnumerationPulldown(
+        "device", " ".join([old_settings.device, *[device for device in devices if device != old_settings.device]])
+    )
     if not panel.show():
         return
-    chosen = replace(
-        now,
+    new_settings = replace(
+        old_settings,
         python=str(panel.value("worker's Python") or ""),
         weights=str(panel.value("weights folder") or ""),
         cache=str(panel.value("cache folder") or ""),
@@ -86,14 +88,14 @@ def edit_preferences() -> None:
         device=str(panel.value("device")),
     )
     try:
-        file = settings.save_settings(chosen)
+        file = settings.save_settings(new_settings)
     except OSError as error:
         show_message(f"The preferences could not be saved: {error}")
         return
     except FsganError as error:
         show_message(str(error))
         return
-    overruled = settings.list_overruling_variables(chosen)
+    overruled = settings.list_overruling_variables(new_settings)
     if overruled:
         show_message(f"Saved in {file}, but these environment variables override it: {', '.join(overruled)}.")
     weights_menu.forget_answers()

@@ -129,19 +129,19 @@ def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
 def get_frames_text(node: Any) -> str:
     """Returns the frame range of a node: that of its knob (inside a swap, the swap's knob), else the target's."""
     swap = graph.find_swap(node)
-    chosen = str((swap or node)["frames"].value()).strip()
-    if chosen:
-        return ",".join(chosen.replace(",", " ").split())
-    above = graph.find_connected(node, "target")
-    if above is None:
+    knob_text = str((swap or node)["frames"].value()).strip()
+    if knob_text:
+        return ",".join(knob_text.replace(",", " ").split())
+    target_node = graph.find_connected(node, "target")
+    if target_node is None:
         return ""
-    first, last = int(above.firstFrame()), int(above.lastFrame())
+    first, last = int(target_node.firstFrame()), int(target_node.lastFrame())
     return str(first) if first == last else f"{first}-{last}"
 
 
 def parse_frame_numbers(text: str) -> list[int]:
     """Lists the frames of a range such as "1001-1048x2,1060", ascending. Raises InputError for other texts."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in text.replace(",", " ").split():
         match = re.fullmatch(r"(-?\d+)(?:-(-?\d+)(?:x(\d+))?)?", part)
         if match is None or match[3] == "0":
@@ -149,20 +149,20 @@ def parse_frame_numbers(text: str) -> list[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         if not 0 <= last - first < MAX_FRAMES:
             raise InputError(f"'{part}' has no frames, or too many; write it like 1001-1048x2,1060")
-        found.update(range(first, last + 1, int(match[3] or 1)))
-    return sorted(found)
+        numbers.update(range(first, last + 1, int(match[3] or 1)))
+    return sorted(numbers)
 
 
 def _check_own_output(node: Any, output: str) -> None:
     """Raises InputError if another node writes the same files, for example a copy with `file` set."""
     if not paths.read_named_path(node, "file"):
         return
-    for other in graph.list_render_nodes():
-        if other.fullName() != node.fullName() and output in {
-            stereo.fill_view(paths.read_named_path(other, "file"), view) for view in stereo.list_views()
+    for other_node in graph.list_render_nodes():
+        if other_node.fullName() != node.fullName() and output in {
+            stereo.fill_view(paths.read_named_path(other_node, "file"), view) for view in stereo.list_views()
         }:
             raise InputError(
-                f"{node.fullName()} and {other.fullName()} would both write the same files; give one of "
+                f"{node.fullName()} and {other_node.fullName()} would both write the same files; give one of "
                 f"them another path under Output > file ({output})"
             )
 
@@ -171,10 +171,10 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[s
     """Collects the parameters of every stage from a node and the FSGAN nodes above it. view: as in `make_node_job`."""
     view = view or stereo.list_node_views(node)[0]
     stages: dict[str, dict[str, Any]] = {}
-    for one in graph.iterate_render_nodes(node):
-        if graph.get_node_class(one) in NODE_STAGES and one.fullName() != node.fullName():
-            stages[NODE_STAGES[graph.get_node_class(one)]] = read_knobs(
-                one, NODE_STAGES[graph.get_node_class(one)], view
+    for upstream_node in graph.iterate_render_nodes(node):
+        if graph.get_node_class(upstream_node) in NODE_STAGES and upstream_node.fullName() != node.fullName():
+            stages[NODE_STAGES[graph.get_node_class(upstream_node)]] = read_knobs(
+                upstream_node, NODE_STAGES[graph.get_node_class(upstream_node)], view
             )
     kind = graph.get_node_class(node)
     if kind in NODE_STAGES:
@@ -186,10 +186,10 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[s
     stages["weights"] = read_knobs(node if swap is None else graph.get_render_node(swap), "weights", view, "weights_")
     stages["output"] = read_knobs(node, "output", view)
     stages["colour"] = {"config": colour.config} if colour.config else {}
-    analysed = graph.find_analyse_node(graph.find_connected(node, "target", view), view)
-    if analysed is not None:
-        stages["analyse"] = read_knobs(analysed[0], "analyse", analysed[1])
-        stages["colour"].update(read_knobs(analysed[0], "colour", analysed[1]))
+    analyse_node = graph.find_analyse_node(graph.find_connected(node, "target", view), view)
+    if analyse_node is not None:
+        stages["analyse"] = read_knobs(analyse_node[0], "analyse", analyse_node[1])
+        stages["colour"].update(read_knobs(analyse_node[0], "colour", analyse_node[1]))
     return stages
 
 
@@ -228,31 +228,31 @@ def make_clip(
         colour: The script's colour management.
         branches: Gets the input added if Nuke must write it first.
     """
-    above = graph.find_connected(node, name, view)
-    if above is None:
+    input_node = graph.find_connected(node, name, view)
+    if input_node is None:
         return None
-    clip = _make_file_clip(above, view, colour)
+    clip = _make_file_clip(input_node, view, colour)
     if clip is None:
-        branch = InputBranch(name, above, paths.get_input_pattern(node, name), name != "holdout", view)
+        branch = InputBranch(name, input_node, paths.get_input_pattern(node, name), name != "holdout", view)
         branches.append(branch)
         clip = {"path": branch.path, "colorspace": colour.working_space}
-    analysed = graph.find_analyse_node(above, view)
-    if analysed is not None:
-        track = offsets.write_offset_track(analysed[0], paths.get_track_path(*analysed), analysed[1])
+    analyse_node = graph.find_analyse_node(input_node, view)
+    if analyse_node is not None:
+        track = offsets.write_offset_track(analyse_node[0], paths.get_track_path(*analyse_node), analyse_node[1])
         if track:
             clip["track"] = track
-        person = _read_person(*analysed)
+        person = _read_person(*analyse_node)
         if person:
             clip["person"] = person
     return clip
 
 
-def _make_file_clip(above: Any, view: str, colour: ProjectColour) -> Optional[dict[str, Any]]:
+def _make_file_clip(input_node: Any, view: str, colour: ProjectColour) -> Optional[dict[str, Any]]:
     """Makes the clip of the file behind an input; None if the worker would see another picture than Nuke."""
-    found = graph.find_maker(above, view)
-    if found is None or found[0].Class() != "Read":
+    maker = graph.find_maker(input_node, view)
+    if maker is None or maker[0].Class() != "Read":
         return None
-    read, view = found
+    read, view = maker
     space = read_space(read, colour)
     has_frame_shift = str(read["frame"].value() or "") or read["frame_mode"].value() != "expression"
     path = stereo.fill_view(str(nuke.filename(read) or ""), view)
@@ -268,13 +268,13 @@ def _make_stage_clip(
     node: Any, name: str, view: str, colour: ProjectColour, branches: list[InputBranch]
 ) -> dict[str, Any]:
     """Makes the clip of an earlier stage: its own files if its node is connected, else files that Nuke writes."""
-    above = graph.find_connected(node, name, view)
-    found = graph.find_maker(above, view)
-    if found is None:
+    input_node = graph.find_connected(node, name, view)
+    maker = graph.find_maker(input_node, view)
+    if maker is None:
         raise InputError(f"{node.name()}: nothing is connected to '{name}'")
-    if NODE_STAGES.get(graph.get_node_class(found[0])) == INPUT_STAGES[name]:
-        return {"path": paths.get_result_pattern(*found), "colorspace": colour.working_space}
-    branch = InputBranch(name, above, paths.get_input_pattern(node, name), False, view)
+    if NODE_STAGES.get(graph.get_node_class(maker[0])) == INPUT_STAGES[name]:
+        return {"path": paths.get_result_pattern(*maker), "colorspace": colour.working_space}
+    branch = InputBranch(name, input_node, paths.get_input_pattern(node, name), False, view)
     branches.append(branch)
     return {"path": branch.path, "colorspace": colour.working_space}
 

@@ -93,12 +93,16 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
     """
     if graph.get_node_class(node) == "FSGAN_Analyse":
         raise InputError(f"{node.name()} renders nothing; press Analyse")
-    nodes = [one for one in graph.iterate_render_nodes(node) if include_upstream or one.fullName() == node.fullName()]
+    nodes = [
+        render_node
+        for render_node in graph.iterate_render_nodes(node)
+        if include_upstream or render_node.fullName() == node.fullName()
+    ]
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
     return _begin_render(
         NodeRender(
-            [str(one.fullName()) for one in nodes],
+            [str(render_node.fullName()) for render_node in nodes],
             frames or get_frames_text(graph.get_render_node(node)),
             tuple(views) or stereo.list_node_views(node),
             report=not frames,
@@ -130,7 +134,14 @@ def _begin_render(render: NodeRender) -> NodeRender:
 def find_active_render(node: Any) -> Optional[NodeRender]:
     """Finds the running render of a node, or of a node inside it."""
     name = str(node.fullName())
-    return next((one for key, one in _active_renders.items() if key == name or key.startswith(name + ".")), None)
+    return next(
+        (
+            active_render
+            for active_name, active_render in _active_renders.items()
+            if active_name == name or active_name.startswith(name + ".")
+        ),
+        None,
+    )
 
 
 def cancel_render(node: Any) -> bool:
@@ -159,20 +170,22 @@ def refresh_status(node: Any) -> None:
         return
     try:
         if graph.get_node_class(node) == "FSGAN_Swap":
-            for one in graph.list_swap_render_nodes(node):
-                refresh_status(one)
+            for render_node in graph.list_swap_render_nodes(node):
+                refresh_status(render_node)
             return
         name = str(node.fullName())
         jobs = [make_node_job(node, view=view) for view in stereo.list_node_views(node)]
     except (FsganError, OSError) as error:
         status.show_status(node, status.make_error_status(error))
         return
-    found: dict[str, status.Status] = {}
+    view_statuses: dict[str, status.Status] = {}
 
     def on_answer(view: str, request: Optional[PendingRequest]) -> None:
-        found[view] = _make_answer_status(request)
-        if len(found) == len(jobs):
-            call_later(_show_status, name, status.combine_view_statuses({job.view: found[job.view] for job in jobs}))
+        view_statuses[view] = _make_answer_status(request)
+        if len(view_statuses) == len(jobs):
+            call_later(
+                _show_status, name, status.combine_view_statuses({job.view: view_statuses[job.view] for job in jobs})
+            )
 
     for job in jobs:
         if not all(_list_frames(clip["path"]) for clip in job.upstream.values()):
@@ -193,15 +206,15 @@ def _make_answer_status(request: Optional[PendingRequest]) -> status.Status:
 
 def _get_analysis_status(node: Any) -> status.Status:
     try:
-        lacking = [
+        missing_views = [
             view for view in stereo.list_node_views(node) if not os.path.isfile(paths.get_track_path(node, view))
         ]
     except FsganError as error:
         return status.make_error_status(error)
-    if not lacking:
+    if not missing_views:
         return status.Status(status.UP_TO_DATE, "analysed")
     return status.Status(
-        status.NOT_RENDERED, "not analysed" + (f": {', '.join(lacking)}" if stereo.has_several_views() else "")
+        status.NOT_RENDERED, "not analysed" + (f": {', '.join(missing_views)}" if stereo.has_several_views() else "")
     )
 
 
@@ -214,8 +227,8 @@ def _run_render(render: NodeRender) -> None:
             if render.cancel_event.is_set():
                 raise CancelledError("cancelled")
             job = call_on_main(_prepare_job, name, view, render)
-            answer = _run_job(render, job, meter)
-            call_on_main(_finish_job, name, job, answer)
+            result = _run_job(render, job, meter)
+            call_on_main(_finish_job, name, job, result)
     except CancelledError as error:
         error.__traceback__ = None  # it would keep Nuke's progress bar open
         render.error = None if nuke.GUI else error
@@ -224,16 +237,18 @@ def _run_render(render: NodeRender) -> None:
         error.__traceback__ = None
         render.error = error
     finally:
-        for one in render.nodes:
-            if _active_renders.get(one) is render:
-                del _active_renders[one]
+        for node_name in render.nodes:
+            if _active_renders.get(node_name) is render:
+                del _active_renders[node_name]
         meter = None  # this closes Nuke's progress bar
     if render.error is not None:
         call_later(_show_status, name, status.make_error_status(render.error))
         if nuke.GUI:
             show_message(f"{name}: {render.error}")
     if nuke.GUI:
-        call_later(_refresh_named_nodes, [one for one in render.nodes if render.error is None or one != name])
+        call_later(
+            _refresh_named_nodes, [node_name for node_name in render.nodes if render.error is None or node_name != name]
+        )
 
 
 def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
@@ -291,23 +306,25 @@ def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
             if time.monotonic() - shown_at < SHOW_SECONDS:
                 continue
             shown_at = time.monotonic()
-            shown = status.make_rendering_status(event.done, event.total, getattr(event, "step", ""))
-            meter.setMessage(f"{job.title}: {shown.line}")
+            node_status = status.make_rendering_status(event.done, event.total, getattr(event, "step", ""))
+            meter.setMessage(f"{job.title}: {node_status.line}")
             meter.setProgress(min(100, int(100 * event.done / event.total)) if event.total else 0)
-            call_later(_show_status, job.node, shown)
+            call_later(_show_status, job.node, node_status)
     return {**render.request.wait(), "failure_texts": failed}
 
 
-def _finish_job(name: str, job: NodeJob, answer: dict[str, Any]) -> None:
+def _finish_job(name: str, job: NodeJob, result: dict[str, Any]) -> None:
     """Shows the result on the node. On the main thread. Raises FsganError for failed frames."""
     node = _find_node(name)
     if job.analysis_side is not None:
         fill_curves(node, job.view)
         return
     show_result(node)
-    if answer.get("failed"):
-        failed = answer["failure_texts"] or [f"frame {one['frame']}: {one['message']}" for one in answer["failed"]]
-        raise FsganError(f"{len(answer['failed'])} frames failed; {failed[0]}\n" + "\n".join(failed[1:]))
+    if result.get("failed"):
+        failure_texts = result["failure_texts"] or [
+            f"frame {entry['frame']}: {entry['message']}" for entry in result["failed"]
+        ]
+        raise FsganError(f"{len(result['failed'])} frames failed; {failure_texts[0]}\n" + "\n".join(failure_texts[1:]))
     _show_status(name, status.Status(status.UP_TO_DATE, "up to date"))
 
 
@@ -328,32 +345,35 @@ def show_result(node: Any) -> None:
 def _list_frames(pattern: str) -> list[int]:
     """Lists the frame numbers of a pattern's files, ascending."""
     folder, name = os.path.split(pattern)
-    before, _, after = name.partition("#")
-    after = after.lstrip("#")
+    prefix, _, suffix = name.partition("#")
+    suffix = suffix.lstrip("#")
     try:
         names = os.listdir(folder)
     except OSError:
         return []
-    found = [
-        one[len(before) : len(one) - len(after)] for one in names if one.startswith(before) and one.endswith(after)
+    digits = [
+        file_name[len(prefix) : len(file_name) - len(suffix)]
+        for file_name in names
+        if file_name.startswith(prefix) and file_name.endswith(suffix)
     ]
-    return sorted(int(number) for number in found if number.lstrip("-").isdigit())
+    return sorted(int(number) for number in digits if number.lstrip("-").isdigit())
 
 
-def _show_status(name: str, shown: status.Status) -> None:
+def _show_status(name: str, node_status: status.Status) -> None:
     """Shows a status on a node and, if it is inside a swap, on the swap. A missing node is ignored."""
     node = nuke.toNode(name)
     if node is None:
         return
-    status.show_status(node, shown)
+    status.show_status(node, node_status)
     swap = graph.find_swap(node)
     if swap is not None:
-        _shown_statuses[name] = shown
+        _shown_statuses[name] = node_status
         statuses = {
-            str(one.name()): _shown_statuses.get(str(one.fullName())) for one in graph.list_swap_render_nodes(swap)
+            str(render_node.name()): _shown_statuses.get(str(render_node.fullName()))
+            for render_node in graph.list_swap_render_nodes(swap)
         }
-        known = {stage: stage_status for stage, stage_status in statuses.items() if stage_status is not None}
-        status.show_status(swap, status.combine_stage_statuses(known))
+        known_statuses = {stage: stage_status for stage, stage_status in statuses.items() if stage_status is not None}
+        status.show_status(swap, status.combine_stage_statuses(known_statuses))
 
 
 def forget_status(node: Any) -> None:

@@ -40,21 +40,27 @@ def write_offset_track(node: Any, path: str, view: str) -> str:
         state = os.stat(path)
     except OSError:
         return ""
-    used = [offset for offset in FACE_OFFSETS.values() if _is_used(node[OFFSET_PREFIX + offset.name], offset, view)]
-    if not used:
+    used_offsets = [
+        offset for offset in FACE_OFFSETS.values() if _is_used(node[OFFSET_PREFIX + offset.name], offset, view)
+    ]
+    if not used_offsets:
         return path
-    knobs = [node[OFFSET_PREFIX + offset.name] for offset in used]
-    own = paths.get_offset_path(node, view)
-    known = (path, state.st_mtime_ns, state.st_size, [str(knob.toScript()) for knob in knobs])
-    if _written_tracks.get(own) == known and os.path.isfile(own) and not any(knob.hasExpression() for knob in knobs):
-        return own  # a farm calls this for every frame
+    knobs = [node[OFFSET_PREFIX + offset.name] for offset in used_offsets]
+    offset_path = paths.get_offset_path(node, view)
+    written_state = (path, state.st_mtime_ns, state.st_size, [str(knob.toScript()) for knob in knobs])
+    if (
+        _written_tracks.get(offset_path) == written_state
+        and os.path.isfile(offset_path)
+        and not any(knob.hasExpression() for knob in knobs)
+    ):
+        return offset_path  # a farm calls this for every frame
     data = tracks.read_track_data(path)
     changed = False
     for person in data["people"]:
         for frame in person["faces"]:
             added = {
                 offset.name: value
-                for offset in used
+                for offset in used_offsets
                 if (value := _read_offset(node[OFFSET_PREFIX + offset.name], offset, int(frame), view)) is not None
             }
             if added:
@@ -64,27 +70,30 @@ def write_offset_track(node: Any, path: str, view: str) -> str:
     if not changed:
         return path
     data["version"] = OFFSET_TRACK_VERSION
-    _write_if_changed(own, json.dumps(data))
-    _written_tracks[own] = known
-    return own
+    _write_if_changed(offset_path, json.dumps(data))
+    _written_tracks[offset_path] = written_state
+    return offset_path
 
 
-def combine_offsets(given: Mapping[str, Any], added: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def combine_offsets(offsets: Mapping[str, Any], new_offsets: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     """Combines the offsets of a track file with those of the knobs: scales are multiplied, others added.
 
     Args:
-        given: Offsets in the file's form, name -> number or list of numbers.
-        added: Offsets of the knobs, name -> numbers.
+        offsets: Offsets in the file's form, name -> number or list of numbers.
+        new_offsets: Offsets of the knobs, name -> numbers.
 
     Returns:
         Offsets in the file's form.
     """
-    combined = dict(given)
-    for name, values in added.items():
-        if name in given:
-            before = given[name] if isinstance(given[name], list) else [given[name]]
+    combined = dict(offsets)
+    for name, values in new_offsets.items():
+        if name in offsets:
+            old_values = offsets[name] if isinstance(offsets[name], list) else [offsets[name]]
             is_scale = FACE_OFFSETS[name].kind == "scale"
-            values = [old * values[index] if is_scale else old + values[index] for index, old in enumerate(before)]
+            values = [
+                old_value * values[index] if is_scale else old_value + values[index]
+                for index, old_value in enumerate(old_values)
+            ]
         combined[name] = [round(value, 4) for value in values] if len(values) > 1 else round(values[0], 4)
     return combined
 

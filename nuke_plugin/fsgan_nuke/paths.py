@@ -31,8 +31,8 @@ def get_result_pattern(node: Any, view: str = "") -> str:
     if not view:
         return pattern
     if any(
-        one != view and stereo.fill_view(pattern, one) == stereo.fill_view(pattern, view)
-        for one in stereo.list_node_views(node)
+        other_view != view and stereo.fill_view(pattern, other_view) == stereo.fill_view(pattern, view)
+        for other_view in stereo.list_node_views(node)
     ):
         raise InputError(
             f"{node.name()}: two views would write the same files; put {stereo.VIEW_VARIABLE} into Output > "

@@ -73,22 +73,24 @@ def make_worker_environment(
         platform: As sys.platform.
         host: Nuke's executable; its folder is removed from PATH on Windows.
     """
-    given = os.environ if inherited is None else inherited
-    kept = {
+    inherited_variables = os.environ if inherited is None else inherited
+    variables = {
         name: value
-        for name, value in given.items()
+        for name, value in inherited_variables.items()
         if name.upper() not in HOST_VARIABLES and not name.upper().startswith(HOST_PREFIXES)
     }
     if platform == "win32":
         # On Windows, Nuke's folder of DLLs is in PATH.
-        own = os.path.normcase(os.path.dirname(host))
-        for name in [name for name in kept if name.upper() == "PATH"]:
-            kept[name] = ";".join(part for part in kept[name].split(";") if os.path.normcase(part.rstrip("\\/")) != own)
-    chosen = {"FSGAN_WEIGHTS": settings.weights, "FSGAN_CACHE": settings.cache, "PYTHONPATH": settings.root}
-    kept.update({name: value for name, value in chosen.items() if value})
-    kept.update(PYTHONNOUSERSITE="1", PYTHONUNBUFFERED="1")
-    kept.update(settings.environment)
-    return kept
+        host_folder = os.path.normcase(os.path.dirname(host))
+        for name in [name for name in variables if name.upper() == "PATH"]:
+            variables[name] = ";".join(
+                part for part in variables[name].split(";") if os.path.normcase(part.rstrip("\\/")) != host_folder
+            )
+    preferences = {"FSGAN_WEIGHTS": settings.weights, "FSGAN_CACHE": settings.cache, "PYTHONPATH": settings.root}
+    variables.update({name: value for name, value in preferences.items() if value})
+    variables.update(PYTHONNOUSERSITE="1", PYTHONUNBUFFERED="1")
+    variables.update(settings.environment)
+    return variables
 
 
 def choose_log_file(folder: Path) -> Path:
@@ -99,12 +101,12 @@ def choose_log_file(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        old = sorted(folder.glob("worker-*.log*"), key=lambda path: path.stat().st_mtime, reverse=True)
+        old_logs = sorted(folder.glob("worker-*.log*"), key=lambda path: path.stat().st_mtime, reverse=True)
     except OSError as error:
         raise WorkerError(
             f"the log folder {folder} cannot be used: {error.strerror or error}; choose another one in the preferences"
         ) from error
-    for path in old[MAX_LOGS:]:
+    for path in old_logs[MAX_LOGS:]:
         with suppress(OSError):  # another worker may use it
             path.unlink()
     return folder / f"worker-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

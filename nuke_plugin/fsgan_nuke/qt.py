@@ -33,7 +33,9 @@ QtCore, QtGui, QtWidgets = load_binding(order_bindings(int(nuke.NUKE_VERSION_MAJ
 
 def own_window(window: Any) -> Any:
     """Makes a widget a window that stays above Nuke's main window and closes with it; returns the widget."""
-    above = QtWidgets.QApplication.activeWindow()
-    window.setParent(above, QtCore.Qt.Window) if above is not None else window.setWindowFlags(QtCore.Qt.Window)
+    main_window = QtWidgets.QApplication.activeWindow()
+    window.setParent(main_window, QtCore.Qt.Window) if main_window is not None else window.setWindowFlags(
+        QtCore.Qt.Window
+    )
     window.setAttribute(QtCore.Qt.WA_DeleteOnClose)
     return window

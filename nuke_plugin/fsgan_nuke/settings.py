@@ -58,8 +58,8 @@ class Settings:
 
 def get_settings_file(environment: Optional[Mapping[str, str]] = None) -> Path:
     """Returns the user's preferences file, or the one in $FSGAN_SETTINGS. It need not exist."""
-    given = (os.environ if environment is None else environment).get(FILE_VARIABLE, "")
-    return Path(given).expanduser() if given else get_user_folder("config") / "nuke.json"
+    named_file = (os.environ if environment is None else environment).get(FILE_VARIABLE, "")
+    return Path(named_file).expanduser() if named_file else get_user_folder("config") / "nuke.json"
 
 
 def get_user_folder(
@@ -138,11 +138,11 @@ def _read_settings(file: Path) -> Dict[str, Any]:
         log.warning("%s is not read: it is not a JSON object", file)
         return {}
     default = Settings()
-    good = {}
+    values = {}
     for field in dataclasses.fields(Settings):
-        value = data.get(field.name)
-        if isinstance(value, type(getattr(default, field.name))):
-            good[field.name] = value
-        elif value is not None:
+        read_value = data.get(field.name)
+        if isinstance(read_value, type(getattr(default, field.name))):
+            values[field.name] = read_value
+        elif read_value is not None:
             log.warning("%s: %s is not understood", file, field.name)
-    return good
+    return values

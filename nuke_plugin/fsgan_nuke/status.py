@@ -32,40 +32,40 @@ class Status:
     details: str = ""
 
 
-def make_keys_status(answer: Mapping[str, Any]) -> Status:
+def make_keys_status(result: Mapping[str, Any]) -> Status:
     """Makes a status from the worker's answer to a KeysRequest."""
-    total, stale, missing = int(answer.get("total", 0)), str(answer.get("stale", "")), str(answer.get("missing", ""))
-    changed = [f"{one['frames']}: {one['text']}" for one in answer.get("changed", ())]
+    total, stale, missing = int(result.get("total", 0)), str(result.get("stale", "")), str(result.get("missing", ""))
+    changed = [f"{entry['frames']}: {entry['text']}" for entry in result.get("changed", ())]
     if not stale and not missing:
         return Status(UP_TO_DATE, f"up to date ({total} frames)")
-    if not stale and not answer.get("done"):
+    if not stale and not result.get("done"):
         return Status(NOT_RENDERED, f"not rendered ({total} frames)")
     parts = []
     if stale:
-        why = sorted({one["text"] for one in answer.get("changed", ()) if one.get("text")})
-        parts.append(f"stale {stale}" + (f" ({', '.join(why)})" if why else ""))
+        reasons = sorted({entry["text"] for entry in result.get("changed", ()) if entry.get("text")})
+        parts.append(f"stale {stale}" + (f" ({', '.join(reasons)})" if reasons else ""))
     if missing:
         parts.append(f"missing {missing}")
     return Status(STALE, "; ".join(parts), "\n".join(changed))
 
 
-def combine_view_statuses(found: Mapping[str, Status]) -> Status:
+def combine_view_statuses(view_statuses: Mapping[str, Status]) -> Status:
     """Combines the statuses of several views; each view is named if they differ."""
-    shown = list(found.values())
-    if len(set(shown)) == 1:
-        return replace(shown[0], line=shown[0].line + (f", {len(shown)} views" if len(shown) > 1 else ""))
-    worst = min((one.state for one in shown), key=(FAILED, STALE, NOT_RENDERED, RENDERING, UP_TO_DATE).index)
-    more = "\n".join(f"{view}: {one.details or one.line}" for view, one in found.items())
-    return Status(worst, "; ".join(f"{view}: {one.line}" for view, one in found.items()), more)
+    statuses = list(view_statuses.values())
+    if len(set(statuses)) == 1:
+        return replace(statuses[0], line=statuses[0].line + (f", {len(statuses)} views" if len(statuses) > 1 else ""))
+    worst = min((status.state for status in statuses), key=(FAILED, STALE, NOT_RENDERED, RENDERING, UP_TO_DATE).index)
+    details = "\n".join(f"{view}: {status.details or status.line}" for view, status in view_statuses.items())
+    return Status(worst, "; ".join(f"{view}: {status.line}" for view, status in view_statuses.items()), details)
 
 
-def combine_stage_statuses(found: Mapping[str, Status]) -> Status:
+def combine_stage_statuses(stage_statuses: Mapping[str, Status]) -> Status:
     """Combines the statuses inside a swap: shows the most urgent one, with the stage's name except for Blend."""
     order = (RENDERING, FAILED, STALE, NOT_RENDERED, UP_TO_DATE)
-    stage = min(reversed(list(found)), key=lambda name: order.index(found[name].state))
-    shown = found[stage]
-    named = stage == "Blend" or shown.line.startswith(f"{stage}: ")
-    return shown if named else replace(shown, line=f"{stage}: {shown.line}")
+    stage = min(reversed(list(stage_statuses)), key=lambda name: order.index(stage_statuses[name].state))
+    urgent = stage_statuses[stage]
+    named = stage == "Blend" or urgent.line.startswith(f"{stage}: ")
+    return urgent if named else replace(urgent, line=f"{stage}: {urgent.line}")
 
 
 # Steps of the worker before the first frame.

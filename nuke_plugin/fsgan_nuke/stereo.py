@@ -30,12 +30,12 @@ def list_node_views(node: Any) -> tuple[str, ...]:
         InputError: The script does not have one of them.
     """
     owner = graph.find_swap(node) or node
-    chosen = str(owner[VIEWS_KNOB].value() or "").replace(",", " ").split() if VIEWS_KNOB in owner.knobs() else []
-    known = list_views()
-    for view in chosen:
-        if view not in known:
-            raise InputError(f"{owner.name()}: the script has no view '{view}'; it has {', '.join(known)}")
-    return tuple(view for view in known if view in chosen) or known
+    chosen_views = str(owner[VIEWS_KNOB].value() or "").replace(",", " ").split() if VIEWS_KNOB in owner.knobs() else []
+    script_views = list_views()
+    for view in chosen_views:
+        if view not in script_views:
+            raise InputError(f"{owner.name()}: the script has no view '{view}'; it has {', '.join(script_views)}")
+    return tuple(view for view in script_views if view in chosen_views) or script_views
 
 
 def fill_view(path: str, view: str) -> str:
@@ -46,5 +46,5 @@ def fill_view(path: str, view: str) -> str:
 def list_written_views(write: Any) -> tuple[str, ...]:
     """Lists the views that a Write renders; all if its knob cannot be read."""
     value = write["views"].value() if "views" in write.knobs() else ""
-    words = value if isinstance(value, (list, tuple)) else str(value or "").replace(",", " ").split()
-    return tuple(view for view in list_views() if view in words) or list_views()
+    view_names = value if isinstance(value, (list, tuple)) else str(value or "").replace(",", " ").split()
+    return tuple(view for view in list_views() if view in view_names) or list_views()

@@ -14,9 +14,9 @@ def show_text_window(title: str, text: str) -> Any:
     window = QtWidgets.QWidget()
     window.setWindowTitle(title)
     window.resize(760, 560)
-    shown = QtWidgets.QPlainTextEdit(text)
-    shown.setReadOnly(True)
-    shown.setFont(QtGui.QFontDatabase.systemFont(QtGui.QFontDatabase.FixedFont))
+    text_box = QtWidgets.QPlainTextEdit(text)
+    text_box.setReadOnly(True)
+    text_box.setFont(QtGui.QFontDatabase.systemFont(QtGui.QFontDatabase.FixedFont))
     copy = QtWidgets.QPushButton("Copy")
     copy.clicked.connect(lambda *_: QtWidgets.QApplication.clipboard().setText(text))
     close = QtWidgets.QPushButton("Close")
@@ -25,13 +25,13 @@ def show_text_window(title: str, text: str) -> Any:
     row.addStretch(1)
     row.addWidget(copy)
     row.addWidget(close)
-    whole = QtWidgets.QVBoxLayout(window)
-    whole.addWidget(shown, 1)
-    whole.addLayout(row)
+    layout = QtWidgets.QVBoxLayout(window)
+    layout.addWidget(text_box, 1)
+    layout.addLayout(row)
     own_window(window)
-    before = _open_windows.get(title)
+    old_window = _open_windows.get(title)
     _open_windows[title] = window
-    if before is not None:
-        before.close()
+    if old_window is not None:
+        old_window.close()
     window.show()
     return window

@@ -103,7 +103,7 @@ def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]]
     """
     data = read_track_data(path)
     try:
-        people = {int(one["index"]): one for one in data["people"]}
+        people = {int(person_data["index"]): person_data for person_data in data["people"]}
         height = int(data["height"])
         if point is not None and people:
             person = min(people, key=lambda index: _measure_distance(people[index], height, point))
@@ -146,14 +146,14 @@ def make_corner_pin_knobs(track: FaceTrack) -> dict[str, str]:
     frame.
     """
     squares = {frame: _make_square(face) for frame, face in track.faces.items()}
-    first = squares[min(squares)]
+    first_square = squares[min(squares)]
     knobs = {}
     for number in range(4):
         points = {frame: square[number] for frame, square in squares.items()}
         knobs[f"to{number + 1}"] = (
             "{" + format_curve(_select_axis(points, 0)) + " " + format_curve(_select_axis(points, 1)) + "}"
         )
-        knobs[f"from{number + 1}"] = "{" + " ".join(f"{value:.3f}" for value in first[number]) + "}"
+        knobs[f"from{number + 1}"] = "{" + " ".join(f"{value:.3f}" for value in first_square[number]) + "}"
     return knobs
 
 
@@ -211,19 +211,19 @@ def parse_tracker_points(text: str) -> dict[str, dict[int, tuple[float, float]]]
         parts = _split_words(text)
         if len(parts) == 1:
             parts = _split_words(parts[0])
-        found = {}
+        points = {}
         for row in _split_words(parts[2]):
             columns = _split_words(row)
-            x, y = (_parse_keys(columns[place]) for place in (2, 3))
-            found[columns[1]] = {frame: (x[frame], y[frame]) for frame in x if frame in y}
+            x, y = (_parse_keys(columns[column]) for column in (2, 3))
+            points[columns[1]] = {frame: (x[frame], y[frame]) for frame in x if frame in y}
     except (IndexError, ValueError) as error:
         raise TrackError(f"the format of the Tracker's points is unknown ({error}); no edits were taken") from error
-    return found
+    return points
 
 
 def _parse_keys(curve_text: str) -> dict[int, float]:
     """Reads frame -> value from a curve. "curve x1001 5 6" has keys at 1001 and 1002; letters set the interpolation."""
-    found: dict[int, float] = {}
+    values: dict[int, float] = {}
     frame: Optional[int] = None
     for word in _split_words(curve_text)[1:]:
         if word[0] == "x":
@@ -231,39 +231,39 @@ def _parse_keys(curve_text: str) -> dict[int, float]:
         elif word[0].isalpha():
             continue
         elif frame is not None:
-            found[frame] = float(word)
+            values[frame] = float(word)
             frame += 1
-    return found
+    return values
 
 
 def _split_words(text: str) -> list[str]:
     """Splits a Tcl list into words; text in braces or quotes is one word, without them. Raises ValueError."""
-    found: list[str] = []
-    place = 0
-    while place < len(text):
-        letter = text[place]
+    words: list[str] = []
+    position = 0
+    while position < len(text):
+        letter = text[position]
         if letter.isspace():
-            place += 1
+            position += 1
             continue
-        start = place
+        start = position
         if letter == "{":
             depth = 0
-            while place < len(text):
-                depth += {"{": 1, "}": -1}.get(text[place], 0)
-                place += 1
+            while position < len(text):
+                depth += {"{": 1, "}": -1}.get(text[position], 0)
+                position += 1
                 if not depth:
                     break
             if depth:
                 raise ValueError("a brace is not closed")
-            found.append(text[start + 1 : place - 1])
+            words.append(text[start + 1 : position - 1])
         elif letter == '"':
-            place = text.index('"', start + 1) + 1
-            found.append(text[start + 1 : place - 1])
+            position = text.index('"', start + 1) + 1
+            words.append(text[start + 1 : position - 1])
         else:
-            while place < len(text) and not text[place].isspace():
-                place += 1
-            found.append(text[start:place])
-    return found
+            while position < len(text) and not text[position].isspace():
+                position += 1
+            words.append(text[start:position])
+    return words
 
 
 def find_moved_points(
@@ -278,7 +278,7 @@ def find_moved_points(
     Returns:
         Frame -> landmark -> point in the file's coordinates (rows from the top).
     """
-    found: dict[int, dict[int, Any]] = {}
+    moved_points: dict[int, dict[int, Any]] = {}
     for name, points in edited.items():
         index = TRACKABLE_LANDMARKS.get(name, POINT_KNOBS.get(name, -1))
         if index < 0:
@@ -287,10 +287,10 @@ def find_moved_points(
             face = track.faces.get(frame)
             if face is None:
                 continue
-            was = face.landmarks[index]
-            if math.hypot(x - was[0], y - was[1]) > MIN_MOVE:
-                found.setdefault(frame, {})[index] = [round(x - 0.5, 3), round(track.height - 0.5 - y, 3)]
-    return found
+            tracked_point = face.landmarks[index]
+            if math.hypot(x - tracked_point[0], y - tracked_point[1]) > MIN_MOVE:
+                moved_points.setdefault(frame, {})[index] = [round(x - 0.5, 3), round(track.height - 0.5 - y, 3)]
+    return moved_points
 
 
 def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None:
@@ -301,15 +301,15 @@ def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None
         OSError: It cannot be written.
     """
     data = read_track_data(track.path)
-    person = next(one for one in data["people"] if int(one["index"]) == track.person)
+    person = next(person_data for person_data in data["people"] if int(person_data["index"]) == track.person)
     overrides = person.setdefault("overrides", {})
     for frame, points in moved.items():
         landmarks = overrides.setdefault(str(frame), {}).setdefault("landmarks", {})
         landmarks.update({str(index): point for index, point in points.items()})
-    beside = f"{track.path}.{os.getpid()}.tmp"
-    with open(beside, "w", encoding="utf-8") as file:
+    temporary_path = f"{track.path}.{os.getpid()}.tmp"
+    with open(temporary_path, "w", encoding="utf-8") as file:
         json.dump(data, file)
-    os.replace(beside, track.path)
+    os.replace(temporary_path, track.path)
 
 
 def read_track_data(path: str) -> dict[str, Any]:
@@ -328,11 +328,11 @@ def read_track_data(path: str) -> dict[str, Any]:
 
 def _measure_distance(person: Mapping[str, Any], height: int, point: Sequence[float]) -> float:
     """Measures the median distance of a person's face to a point, in pixels."""
-    found = []
+    distances = []
     for face in person["faces"].values():
         x, y = _parse_face(face, height, {}).centre
-        found.append(math.hypot(x - point[0], y - point[1]))
-    return statistics.median(found) if found else math.inf
+        distances.append(math.hypot(x - point[0], y - point[1]))
+    return statistics.median(distances) if distances else math.inf
 
 
 def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[str, Sequence[float]]) -> TrackedFace:
@@ -352,8 +352,8 @@ def _parse_face(face: Mapping[str, Any], height: int, moved_landmarks: Mapping[s
 def _make_square(face: TrackedFace) -> tuple[tuple[float, float], ...]:
     """Makes the square around a face: lower left, lower right, upper right, upper left."""
     half = face.width / 2
-    turn = -math.radians(face.euler[2])  # clockwise in the picture
-    across, up = (math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))
+    angle = -math.radians(face.euler[2])  # clockwise in the picture
+    across, up = (math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))
     return tuple(
         (face.centre[0] + half * (a * across[0] + b * up[0]), face.centre[1] + half * (a * across[1] + b * up[1]))
         for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))

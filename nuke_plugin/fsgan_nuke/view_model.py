@@ -34,27 +34,27 @@ class ViewModel:
 
     # The choice.
 
-    def use_views(self, places: Iterable[int]) -> None:
+    def use_views(self, indices: Iterable[int]) -> None:
         """Marks views as used."""
-        for place in places:
-            self.views[place]["state"] = VIEW_USED
+        for index in indices:
+            self.views[index]["state"] = VIEW_USED
 
-    def leave_out_views(self, places: Iterable[int]) -> None:
+    def leave_out_views(self, indices: Iterable[int]) -> None:
         """Excludes views."""
-        for place in places:
-            self.views[place]["state"] = VIEW_EXCLUDED
+        for index in indices:
+            self.views[index]["state"] = VIEW_EXCLUDED
 
-    def use_only_views(self, places: Iterable[int]) -> None:
+    def use_only_views(self, indices: Iterable[int]) -> None:
         """Uses only these views and excludes all others."""
-        wanted = set(places)
-        for place, view in enumerate(self.views):
+        chosen_indices = set(indices)
+        for index, view in enumerate(self.views):
             if view["state"] != VIEW_SPARE:
-                view["state"] = VIEW_USED if place in wanted else VIEW_EXCLUDED
+                view["state"] = VIEW_USED if index in chosen_indices else VIEW_EXCLUDED
 
-    def set_weight(self, places: Iterable[int], weight: float) -> None:
+    def set_weight(self, indices: Iterable[int], weight: float) -> None:
         """Sets the weight of views."""
-        for place in places:
-            self.views[place]["weight"] = round(min(max(weight, MIN_WEIGHT), MAX_WEIGHT), 3)
+        for index in indices:
+            self.views[index]["weight"] = round(min(max(weight, MIN_WEIGHT), MAX_WEIGHT), 3)
 
     def reset_choice(self) -> None:
         """Uses every view with weight 1."""
@@ -76,17 +76,17 @@ class ViewModel:
             ),
         }
 
-    def _format_ranges(self, wanted: Callable[..., bool]) -> List[str]:
+    def _format_ranges(self, is_listed: Callable[..., bool]) -> List[str]:
         """Formats views as names and ranges. A range spans neighbours in the list, whatever frames are between."""
         runs: List[List[Mapping[str, Any]]] = []
-        before = False
+        was_listed = False
         for view in self.views:
-            if wanted(view):
-                if before and runs[-1][-1]["clip"] == view["clip"]:
+            if is_listed(view):
+                if was_listed and runs[-1][-1]["clip"] == view["clip"]:
                     runs[-1].append(view)
                 else:
                     runs.append([view])
-            before = wanted(view)
+            was_listed = is_listed(view)
         return [str(run[0]["name"]) + (f"-{run[-1]['frame']}" if len(run) > 1 else "") for run in runs]
 
     # Texts.
@@ -99,15 +99,15 @@ class ViewModel:
             text += f", {counts[VIEW_EXCLUDED]} left out"
         target = int(self.data.get("target", 0))
         if target:
-            lacking = sum(int(lack["count"]) for lack in self.lacking)
+            lacking_count = sum(int(gap["count"]) for gap in self.lacking)
             text += f"; {target} frames of the target, " + (
-                f"{lacking} lack a near view" if lacking else "all near a view"
+                f"{lacking_count} lack a near view" if lacking_count else "all near a view"
             )
         return text
 
-    def format_caption(self, place: int) -> str:
+    def format_caption(self, index: int) -> str:
         """Formats the caption of a view: its frame, the number of frames that it leads, its weight."""
-        view = self.views[place]
+        view = self.views[index]
         parts = [str(view["name"])]
         if view["state"] == VIEW_EXCLUDED:
             parts.append("left out")
@@ -117,9 +117,9 @@ class ViewModel:
             parts.append(f"x{view['weight']:g}")
         return ", ".join(parts)
 
-    def format_details(self, place: int) -> str:
+    def format_details(self, index: int) -> str:
         """Formats the tooltip of a view."""
-        view = self.views[place]
+        view = self.views[index]
         return (
             f"frame {view['name']}: yaw {view['yaw']:+.1f}, pitch {view['pitch']:+.1f}, roll {view['roll']:+.1f} "
             f"degrees; mouth open {view['mouth']:.2f}; confidence {view['confidence']:.2f}\n"
@@ -130,5 +130,5 @@ class ViewModel:
         """Formats the text below a square of the map: used views of all views."""
         if not square.views:
             return ""
-        used = sum(self.views[place]["state"] == VIEW_USED for place in square.views)
-        return f"{used} of {len(square.views)}" if used < len(square.views) else str(used)
+        used_count = sum(self.views[index]["state"] == VIEW_USED for index in square.views)
+        return f"{used_count} of {len(square.views)}" if used_count < len(square.views) else str(used_count)

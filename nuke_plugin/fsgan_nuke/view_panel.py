@@ -244,10 +244,10 @@ class ViewPanel(QtWidgets.QWidget):
 
     def _lay_out(self, scroll: Any, refresh: Callable[[], None]) -> None:
         def make_button(label: str, tooltip: str, call: Callable[[], None]) -> Any:
-            made = QtWidgets.QPushButton(label)
-            made.setToolTip(tooltip)
-            made.clicked.connect(lambda *_: call())
-            return made
+            button = QtWidgets.QPushButton(label)
+            button.setToolTip(tooltip)
+            button.clicked.connect(lambda *_: call())
+            return button
 
         top = QtWidgets.QHBoxLayout()
         top.addWidget(self.status, 1)
@@ -285,7 +285,7 @@ class ViewPanel(QtWidgets.QWidget):
             make_button(
                 "Set",
                 "Gives the chosen views this weight.",
-                lambda: self._apply_change(lambda places: self.model.set_weight(places, self.weight.value())),
+                lambda: self._apply_change(lambda indices: self.model.set_weight(indices, self.weight.value())),
             )
         )
         row.addWidget(
@@ -305,16 +305,16 @@ class ViewPanel(QtWidgets.QWidget):
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 1)
         split.setSizes([860, 320])
-        whole = QtWidgets.QVBoxLayout(self)
-        whole.addLayout(top)
-        whole.addWidget(split, 1)
-        whole.addWidget(
+        layout = QtWidgets.QVBoxLayout(self)
+        layout.addLayout(top)
+        layout.addWidget(split, 1)
+        layout.addWidget(
             QtWidgets.QLabel(
                 "Angles that the source lacks for these frames (orange above; blue: it has "
                 "them; numbers in corners: frames): film, photograph or find them."
             )
         )
-        whole.addWidget(self.angles)
+        layout.addWidget(self.angles)
 
     # From outside.
 
@@ -350,24 +350,24 @@ class ViewPanel(QtWidgets.QWidget):
         self._show_chosen_views()
 
     def _show_chosen_views(self) -> None:
-        places = self.map.list_places()
-        kept = {item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()}
+        indices = self.map.list_places()
+        selected_indices = {item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()}
         self.list.clear()
-        for place in places:
-            view = self.model.views[place]
-            item = QtWidgets.QListWidgetItem(self._make_icon(view), self.model.format_caption(place))
-            item.setData(QtCore.Qt.UserRole, place)
-            item.setToolTip(self.model.format_details(place))
+        for index in indices:
+            view = self.model.views[index]
+            item = QtWidgets.QListWidgetItem(self._make_icon(view), self.model.format_caption(index))
+            item.setData(QtCore.Qt.UserRole, index)
+            item.setToolTip(self.model.format_details(index))
             self.list.addItem(item)
-            item.setSelected(place in kept)
-        used = sum(self.model.views[place]["state"] == VIEW_USED for place in places)
+            item.setSelected(index in selected_indices)
+        used_count = sum(self.model.views[index]["state"] == VIEW_USED for index in indices)
         self.heading.setText(
-            f"{len(places)} views here, {used} used; none chosen means all"
-            if places
+            f"{len(indices)} views here, {used_count} used; none chosen means all"
+            if indices
             else "click a square of the map (Ctrl: more)"
         )
-        if places:
-            self.weight.setValue(float(self.model.views[places[0]]["weight"]))
+        if indices:
+            self.weight.setValue(float(self.model.views[indices[0]]["weight"]))
 
     def _make_icon(self, view: Any) -> Any:
         picture = self._pictures(str(view.get("picture", "")))
@@ -386,11 +386,11 @@ class ViewPanel(QtWidgets.QWidget):
         return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.list_places()
 
     def _apply_change(self, change: Callable[[List[int]], None], needs_choice: bool = True) -> None:
-        places = self.list_chosen_places()
-        if not places and needs_choice:
+        indices = self.list_chosen_places()
+        if not indices and needs_choice:
             self.show_message("click a square of the map first")
             return
-        change(places)
+        change(indices)
         self._redraw()
         self.show_message(self.model.format_summary())
         self._on_apply(self.model.make_knob_texts())

@@ -127,8 +127,8 @@ class ViewMapWindow:
         if _open_windows.get(self.name) is self:
             self.panel.show_message(status.clean_text(text))
 
-    def _show_answer(self, asked: int, request: PendingRequest) -> None:
-        if _open_windows.get(self.name) is not self or self._ask_count != asked:
+    def _show_answer(self, ask_count: int, request: PendingRequest) -> None:
+        if _open_windows.get(self.name) is not self or self._ask_count != ask_count:
             return
         if request.error is None:
             self.panel.fill(request.result or {})
@@ -149,7 +149,7 @@ def _find_reenact_node(node: Any) -> Any:
     """Finds the node whose parameters are used. Raises InputError if it was removed from a swap."""
     if graph.get_node_class(node) != "FSGAN_Swap":
         return node
-    found = graph.find_inner_node(node, "Reenact")
-    if found is None:
+    reenact_node = graph.find_inner_node(node, "Reenact")
+    if reenact_node is None:
         raise InputError(f"{node.name()} no longer has a Reenact node inside; make a new FSGAN_Swap")
-    return found
+    return reenact_node

@@ -28,30 +28,30 @@ _pending_answers: set[str] = set()
 # The content, as plain data.
 
 
-def list_network_items(answer: Mapping[str, Any], role: str, current: str) -> tuple[list[str], str]:
+def list_network_items(description: Mapping[str, Any], role: str, current: str) -> tuple[list[str], str]:
     """Lists the menu items of a role: installed and allowed weights, with the licence class in brackets.
 
     Args:
-        answer: The worker's answer to a DescribeRequest.
+        description: The worker's answer to a DescribeRequest.
         role: The role.
         current: The value of `network`.
 
     Returns:
         The items, and the one that stands for `current`.
     """
-    there = {
-        str(one["name"]): f"{one['name']} ({one['licence']})"
-        for one in answer.get("weights", ())
-        if one["role"] == role and one["installed"] and one.get("allowed", True)
+    installed_items = {
+        str(entry["name"]): f"{entry['name']} ({entry['licence']})"
+        for entry in description.get("weights", ())
+        if entry["role"] == role and entry["installed"] and entry.get("allowed", True)
     }
-    items = [BEST_INSTALLED, *there.values()]
+    items = [BEST_INSTALLED, *installed_items.values()]
     if not current:
         return items, BEST_INSTALLED
-    if current in there:
-        return items, there[current]
-    known = any(one["name"] == current and one["installed"] for one in answer.get("weights", ()))
-    a_file = "/" in current or "\\" in current or current.endswith((".safetensors", ".pth"))
-    note = "a file" if a_file else "not allowed" if known else "not installed"
+    if current in installed_items:
+        return items, installed_items[current]
+    is_installed = any(entry["name"] == current and entry["installed"] for entry in description.get("weights", ()))
+    is_file = "/" in current or "\\" in current or current.endswith((".safetensors", ".pth"))
+    note = "a file" if is_file else "not allowed" if is_installed else "not installed"
     return [*items, f"{current} ({note})"], f"{current} ({note})"
 
 
@@ -60,14 +60,14 @@ def parse_network_item(item: str) -> str:
     return "" if item == BEST_INSTALLED else item.rpartition(" (")[0]
 
 
-def describe_engine(answer: Mapping[str, Any], stage: str, engine: str) -> tuple[str, str]:
+def describe_engine(description: Mapping[str, Any], stage: str, engine: str) -> tuple[str, str]:
     """Describes an engine on this machine, as short text and tooltip: what auto chooses, or what the engine lacks."""
-    lacking = answer.get("engines", {}).get(stage, {})
+    missing_parts = description.get("engines", {}).get(stage, {})
     if engine != "auto":
-        return ("cannot run here", str(lacking[engine])) if lacking.get(engine) else ("", "")
-    taken = str(answer.get("auto", {}).get(stage, ""))
-    more = "\n".join(f"{name}: {lacks or 'can run here'}" for name, lacks in lacking.items())
-    return (f"now: {taken}" if taken else "no engine can run here"), more
+        return ("cannot run here", str(missing_parts[engine])) if missing_parts.get(engine) else ("", "")
+    chosen_engine = str(description.get("auto", {}).get(stage, ""))
+    tooltip = "\n".join(f"{name}: {lacks or 'can run here'}" for name, lacks in missing_parts.items())
+    return (f"now: {chosen_engine}" if chosen_engine else "no engine can run here"), tooltip
 
 
 # On the nodes.
@@ -86,10 +86,10 @@ def apply_menu_choice(node: Any, knob: str) -> bool:
     """Writes the choice in a menu into its `network`; returns whether `knob` is such a menu."""
     if not knob.endswith(f"network{MENU_SUFFIX}"):
         return False
-    wanted = parse_network_item(str(node[knob].value()))
+    network_name = parse_network_item(str(node[knob].value()))
     network = graph.resolve_link(node[knob[: -len(MENU_SUFFIX)]])
-    if str(network.value()) != wanted:
-        network.setValue(wanted)
+    if str(network.value()) != network_name:
+        network.setValue(network_name)
     return True
 
 
@@ -98,10 +98,10 @@ def refresh_menus(node: Any) -> None:
     if not list_menus(node):
         return
     allow = str(graph.resolve_link(node["weights_allow"]).value())
-    when, answer = _answers.get(allow, (0.0, {}))
-    if answer:
-        fill_menus(node, answer)
-    if allow in _pending_answers or (answer and time.monotonic() - when < FRESH_SECONDS):
+    when, description = _answers.get(allow, (0.0, {}))
+    if description:
+        fill_menus(node, description)
+    if allow in _pending_answers or (description and time.monotonic() - when < FRESH_SECONDS):
         return
     _pending_answers.add(allow)
     name = str(node.fullName())
@@ -117,8 +117,8 @@ def refresh_menus(node: Any) -> None:
 
 def list_devices() -> list[str]:
     """Lists the devices that networks can run on, "auto" first; empty before the worker's first answer."""
-    found = next((answer.get("devices", ()) for _, answer in _answers.values()), ())
-    return ["auto", *map(str, found)] if found else []
+    devices = next((description.get("devices", ()) for _, description in _answers.values()), ())
+    return ["auto", *map(str, devices)] if devices else []
 
 
 def forget_answers() -> None:
@@ -126,23 +126,25 @@ def forget_answers() -> None:
     _answers.clear()
 
 
-def _fill_named_menus(name: str, answer: Mapping[str, Any]) -> None:
+def _fill_named_menus(name: str, description: Mapping[str, Any]) -> None:
     node = nuke.toNode(name)
     if node is not None:
-        fill_menus(node, answer)
+        fill_menus(node, description)
 
 
-def fill_menus(node: Any, answer: Mapping[str, Any]) -> None:
+def fill_menus(node: Any, description: Mapping[str, Any]) -> None:
     """Fills a node's menus and notes from the worker's answer."""
     for prefix, role in list_menus(node):
-        items, shown = list_network_items(answer, role, str(graph.resolve_link(node[f"{prefix}network"]).value()))
+        items, shown_item = list_network_items(
+            description, role, str(graph.resolve_link(node[f"{prefix}network"]).value())
+        )
         menu = node[f"{prefix}network{MENU_SUFFIX}"]
         if list(menu.values()) != items:
             menu.setValues(items)
-        if menu.value() != shown:
-            menu.setValue(shown)
-        short, more = describe_engine(answer, role, str(graph.resolve_link(node[f"{prefix}engine"]).value()))
+        if menu.value() != shown_item:
+            menu.setValue(shown_item)
+        short, tooltip = describe_engine(description, role, str(graph.resolve_link(node[f"{prefix}engine"]).value()))
         note = node[f"{prefix}engine{NOTE_SUFFIX}"]
         note.setValue(short)
-        note.setTooltip(more)
-    node["about"].setValue(f"FSGAN {answer.get('version', '')}, networks on {answer.get('device', '')}")
+        note.setTooltip(tooltip)
+    node["about"].setValue(f"FSGAN {description.get('version', '')}, networks on {description.get('device', '')}")

@@ -35,7 +35,7 @@ def test_a_later_stage_says_all() -> None:
         ResolvedEngine(Engine("mask", "geometric", create_nothing)), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"]
     )
     assert layers.META_SYNTHETIC not in mask
-    said = make_provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], before=[first, mask])
+    said = make_provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], input_metadata=[first, mask])
     assert said[layers.META_ENGINE] == "reenact=warp, mask=geometric, inpaint=fsgan"
     assert said[layers.META_WEIGHTS] == "gc:abababababab"
     assert said[layers.META_LICENCE] == "research" and layers.META_LICENCE not in first

@@ -134,15 +134,17 @@ class CameraWear:
 
     def __call__(self, picture: Image) -> Image:
         """Blur a picture, add grain, and compress it."""
-        worn = cv2.GaussianBlur(picture, (0, 0), self.blur) if self.blur > 0.2 else picture
+        result = cv2.GaussianBlur(picture, (0, 0), self.blur) if self.blur > 0.2 else picture
         if self.grain > 0.002:
             noise = np.random.default_rng(self.seed).standard_normal(picture.shape, np.float32)
-            worn = worn + np.float32(self.grain) * noise
-        worn = np.clip(worn, 0, 1)
+            result = result + np.float32(self.grain) * noise
+        result = np.clip(result, 0, 1)
         if self.quality:
-            data = cv2.imencode(".jpg", np.rint(worn * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            worn = np.asarray(cv2.imdecode(data[1], cv2.IMREAD_COLOR), np.float32) / 255
-        return np.asarray(worn, np.float32)
+            data = cv2.imencode(
+                ".jpg", np.rint(result * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+            )
+            result = np.asarray(cv2.imdecode(data[1], cv2.IMREAD_COLOR), np.float32) / 255
+        return np.asarray(result, np.float32)
 
 
 def mirror_picture(picture: AnyArray) -> AnyArray:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.runtime.arrays import AnyArray, Names
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.face_crops import FaceLayout, FaceSet
 
@@ -70,9 +70,9 @@ class FaceDataset:
     faces: FaceSet
 
     @property
-    def people(self) -> npt.NDArray[np.str_]:
+    def people(self) -> Names:
         """The name of each face's person, (n,)."""
-        result: npt.NDArray[np.str_] = np.array([subject.person for subject in self.clips])[self.faces.clips]
+        result: Names = np.array([subject.person for subject in self.clips])[self.faces.clips]
         return result
 
     @property
@@ -131,14 +131,14 @@ def load_dataset(folder: Path) -> FaceDataset:
     if not paths:
         raise InputError(f"{folder} has no prepared faces; make them with: fsgan train prepare CLIPS --output {folder}")
     subjects: list[PreparedClip] = []
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*_ARRAY_KEYS, MATTES_KEY)}
+    clip_arrays: dict[str, list[AnyArray]] = {name: [] for name in (*_ARRAY_KEYS, MATTES_KEY)}
     for path in paths:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 subjects.append(_parse_prepared_clip(json.loads(str(data["head"]))))
-                for name in parts:
+                for name in clip_arrays:
                     if name in data or name != MATTES_KEY:
-                        parts[name].append(data[name])
+                        clip_arrays[name].append(data[name])
         except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is not a complete file of prepared faces ({error}); delete it and prepare again"
@@ -149,28 +149,30 @@ def load_dataset(folder: Path) -> FaceDataset:
             f"{folder} mixes faces of different resolution, crop or landmarks; prepare all of them again with --force"
         )
     clips = np.repeat(np.arange(len(subjects)), [subject.face_count for subject in subjects])
-    if len(parts[MATTES_KEY]) < len(subjects):  # training needs the mattes of all clips or uses none
-        del parts[MATTES_KEY]
-    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    if len(clip_arrays[MATTES_KEY]) < len(subjects):  # training needs the mattes of all clips or uses none
+        del clip_arrays[MATTES_KEY]
+    joined_arrays = {name: np.concatenate(arrays) for name, arrays in clip_arrays.items()}
     faces = FaceSet(
         layouts.pop(),
-        whole["pictures"],
-        whole["landmarks"],
-        whole["points"],
+        joined_arrays["pictures"],
+        joined_arrays["landmarks"],
+        joined_arrays["points"],
         clips,
-        whole["frames"],
-        whole["angles"],
-        whole.get(MATTES_KEY),
+        joined_arrays["frames"],
+        joined_arrays["angles"],
+        joined_arrays.get(MATTES_KEY),
     )
     return FaceDataset(tuple(subjects), faces)
 
 
-def choose_held_out_people(prepared: FaceDataset, named: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+def choose_held_out_people(
+    prepared: FaceDataset, named_people: Sequence[str], share: float, seed: int
+) -> tuple[str, ...]:
     """Choose the people whose faces are used for validation only.
 
     Args:
         prepared: The faces.
-        named: Names of people to hold out; if empty, people are drawn at random.
+        named_people: Names of people to hold out; if empty, people are drawn at random.
         share: Share of the people to draw, 0 to 1; at least one is drawn.
         seed: Decides who is drawn.
 
@@ -178,7 +180,7 @@ def choose_held_out_people(prepared: FaceDataset, named: Sequence[str], share: f
         InputError: A name is unknown, or nobody is left to train on.
     """
     people = sorted({subject.person for subject in prepared.clips})
-    unknown = [name for name in named if name not in people]
+    unknown = [name for name in named_people if name not in people]
     if unknown:
         raise InputError(f"the prepared faces show no {', '.join(unknown)}; they show {', '.join(people)}")
     if len(people) < 2:
@@ -186,14 +188,14 @@ def choose_held_out_people(prepared: FaceDataset, named: Sequence[str], share: f
             f"the prepared faces show only one person, {people[0]}; validation needs another one. To train on one "
             "person, use `fsgan finetune`"
         )
-    chosen = tuple(sorted(named))
-    if not chosen:
+    held_out = tuple(sorted(named_people))
+    if not held_out:
         count = min(max(1, round(share * len(people))), len(people) - 1)
         order = np.random.default_rng([seed, len(people)]).permutation(len(people))
-        chosen = tuple(sorted(people[place] for place in order[:count]))
-    if len(chosen) == len(people):
+        held_out = tuple(sorted(people[position] for position in order[:count]))
+    if len(held_out) == len(people):
         raise InputError("everybody in the prepared faces is held out for validation; nobody is left to train on")
-    return chosen
+    return held_out
 
 
 def _parse_prepared_clip(head: dict[str, Any]) -> PreparedClip:

@@ -21,7 +21,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.runtime.arrays import Angles, Image, Image8, IndexArray, Points
+from fsgan_core.runtime.arrays import Angles, Image, Image8, ImageStack8, IndexArray, Points, PointStack
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import mark_plate_area, to_display
@@ -110,13 +110,13 @@ class FaceSet:
     """
 
     layout: FaceLayout
-    pictures: np.ndarray
-    landmarks: np.ndarray
-    points: np.ndarray
+    pictures: ImageStack8
+    landmarks: PointStack
+    points: PointStack
     clips: IndexArray
     frames: IndexArray
     angles: Angles | None = None
-    mattes: np.ndarray | None = None
+    mattes: ImageStack8 | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -160,24 +160,24 @@ def select_usable_frames(clips: Sequence[ClipFaces], max_faces: int = MAX_FACES)
     Raises:
         NoFaceError: No clip has two such faces.
     """
-    found = []
+    usable_frames = []
     for number, clip in enumerate(clips):
-        good = [
+        clear_frames = [
             frame
             for frame, face in sorted(clip.faces.items())
             if face.origin != "bridged" and face.confidence >= MIN_CONFIDENCE
         ]
-        if len(good) >= 2:
-            found += [(number, frame) for frame in good]
+        if len(clear_frames) >= 2:
+            usable_frames += [(number, frame) for frame in clear_frames]
         else:
             log.warning(
                 "%s is left out: it shows the face clearly in %d frame(s), but training needs at least two",
                 clip.name,
-                len(good),
+                len(clear_frames),
             )
-    if not found:
+    if not usable_frames:
         raise NoFaceError("training needs a source that shows the face in at least two frames; give a longer clip")
-    return [found[place] for place in sample_evenly(len(found), max_faces)]
+    return [usable_frames[position] for position in sample_evenly(len(usable_frames), max_faces)]
 
 
 def collect_faces(
@@ -204,23 +204,23 @@ def collect_faces(
         EngineError: The layout has 98 landmarks, but the tracks have 68.
         PlateError: The frames cannot be read.
     """
-    wanted = select_usable_frames(clips, max_faces)
-    pictures, landmarks, points, places, angles, measured = [], [], [], [], [], []
-    trouble: PlateError | None = None
+    usable_frames = select_usable_frames(clips, max_faces)
+    pictures, landmarks, points, origins, angles, measured = [], [], [], [], [], []
+    first_error: PlateError | None = None
 
-    def read_place(place: int) -> Plate | PlateError:
-        number, frame = wanted[place]
+    def read_position(position: int) -> Plate | PlateError:
+        number, frame = usable_frames[position]
         try:
             return clips[number].read_plate(frame)
         except PlateError as error:
             return error
 
-    for place, plate in read_ahead(read_place, range(len(wanted)), workers=1, ahead=2):
-        number, frame = wanted[place]
+    for position, plate in read_ahead(read_position, range(len(usable_frames)), workers=1, ahead=2):
+        number, frame = usable_frames[position]
         clip = clips[number]
         face = clip.faces[frame]
         if isinstance(plate, PlateError):
-            trouble = trouble or plate
+            first_error = first_error or plate
             log.warning("frame %d of %s is left out: %s", frame, clip.name, plate)
             continue
         crop = _compute_crop(face, clip.pixel_aspect, layout)
@@ -230,19 +230,19 @@ def collect_faces(
         angles.append(face.euler)
         landmarks.append(crop.normalise_points(face.landmarks).astype(np.float32))
         points.append(crop.normalise_points(_get_network_landmarks(face, layout)).astype(np.float32))
-        places.append((number, frame))
+        origins.append((number, frame))
         if on_progress is not None:
-            on_progress(place + 1, len(wanted))
+            on_progress(position + 1, len(usable_frames))
     if len(pictures) < 2:
-        raise trouble or NoFaceError("fewer than two faces could be read")
-    where = np.array(places, np.int64)
+        raise first_error or NoFaceError("fewer than two faces could be read")
+    origin_array = np.array(origins, np.int64)
     return FaceSet(
         layout,
         np.stack(pictures),
         np.stack(landmarks),
         np.stack(points),
-        where[:, 0],
-        where[:, 1],
+        origin_array[:, 0],
+        origin_array[:, 1],
         np.array(angles, np.float32),
         np.stack(measured) if measured else None,
     )
@@ -318,8 +318,8 @@ def _widen_crop(crop: Crop, layout: FaceLayout) -> Crop:
 def _cut_picture(plate: Plate, crop: Crop, clip: ClipFaces, layout: FaceLayout) -> Image8:
     wide = _widen_crop(crop, layout)
     window = wide.window()
-    shown = to_display(plate, window, clip.codec) * mark_plate_area(plate, window)[..., None]
-    return _to_bytes(cut_crop(shown, window, wide))
+    display_values = to_display(plate, window, clip.codec) * mark_plate_area(plate, window)[..., None]
+    return _to_bytes(cut_crop(display_values, window, wide))
 
 
 def _cut_mattes(
@@ -331,11 +331,11 @@ def _cut_mattes(
     return _to_bytes(cut_crop(measured.pixels, measured.data_window, wide, "linear"))
 
 
-def _shrink_pictures(pictures: np.ndarray, side: int) -> np.ndarray:
+def _shrink_pictures(pictures: ImageStack8, side: int) -> ImageStack8:
     """Shrink pictures, uint8 (n, larger, larger, channels), to `side` pixels."""
     return np.stack([cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) for picture in pictures])
 
 
-def _to_bytes(shares: Image) -> Image8:
-    result: Image8 = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+def _to_bytes(values: Image) -> Image8:
+    result: Image8 = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return result

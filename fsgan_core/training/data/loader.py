@@ -23,13 +23,13 @@ PREFETCH_PER_WORKER = 2  # batches that each process makes ahead
 BatchTensors = dict[str, torch.Tensor]
 
 
-def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 0) -> Iterator[tuple[int, Batch]]:
+def prefetch_batches(make_batch: Callable[[int], Batch], steps: range, workers: int = 0) -> Iterator[tuple[int, Batch]]:
     """Yield each step and its batch, in the order of `steps`.
 
     Leaving the loop early ends the processes.
 
     Args:
-        read: Makes the batch of a step. It must be picklable on systems that cannot fork.
+        make_batch: Makes the batch of a step. It must be picklable on systems that cannot fork.
         steps: The numbers of the steps.
         workers: Processes that make batches; 0 uses a thread of this process.
 
@@ -37,15 +37,15 @@ def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 
         Step and batch.
     """
     if workers < 1 or len(steps) < 2:
-        yield from read_ahead(read, steps, workers=1, ahead=2)
+        yield from read_ahead(make_batch, steps, workers=1, ahead=2)
         return
-    how = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    start_method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     loader = DataLoader(
-        _StepDataset(read, steps),
+        _StepDataset(make_batch, steps),
         batch_size=None,
         num_workers=min(workers, len(steps)),
         prefetch_factor=PREFETCH_PER_WORKER,
-        multiprocessing_context=how,
+        multiprocessing_context=start_method,
         worker_init_fn=_use_one_thread,
     )
     threads = cv2.getNumThreads()
@@ -60,16 +60,16 @@ def prefetch_batches(read: Callable[[int], Batch], steps: range, workers: int = 
 class _StepDataset(Dataset[BatchTensors]):
     """Batches as tensors: these pass between processes in shared memory, arrays would pass through a pipe."""
 
-    def __init__(self, read: Callable[[int], Batch], steps: range) -> None:
-        self._read_batch = read
+    def __init__(self, make_batch: Callable[[int], Batch], steps: range) -> None:
+        self._make_batch = make_batch
         self._steps = steps
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, place: int) -> BatchTensors:
-        batch = self._read_batch(self._steps[place])
-        arrays = {one.name: getattr(batch, one.name) for one in fields(Batch)}
+    def __getitem__(self, position: int) -> BatchTensors:
+        batch = self._make_batch(self._steps[position])
+        arrays = {field.name: getattr(batch, field.name) for field in fields(Batch)}
         return {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
 
 

@@ -38,8 +38,8 @@ def cover_face(picture: Image, landmarks: Points68, random: np.random.Generator,
     colour = _pick_hand_colour(picture, landmarks, random) if kind == "hand" else random.uniform(0, 1, 3)
     if kind == "glasses":
         colour = colour * 0.4
-    thing = _shade_colour(np.asarray(colour, np.float32), len(picture), random)
-    return np.asarray(picture + matte[..., None] * (thing - picture), np.float32), matte
+    object_picture = _shade_colour(np.asarray(colour, np.float32), len(picture), random)
+    return np.asarray(picture + matte[..., None] * (object_picture - picture), np.float32), matte
 
 
 def draw_occluder(kind: str, landmarks: Points68, size: int, random: np.random.Generator) -> Matte:
@@ -67,10 +67,10 @@ def _build_hand(landmarks: Points68, random: np.random.Generator) -> list[Points
     towards = -np.array([np.cos(angle), np.sin(angle)])
     tip = landmarks[int(random.integers(68))]
     palm = tip - towards * width * random.uniform(0.45, 0.8)
-    turn = np.degrees(np.arctan2(towards[1], towards[0]))
-    shapes = [_build_ellipse(palm, (0.28 * width, 0.24 * width), turn)]
+    rotation = np.degrees(np.arctan2(towards[1], towards[0]))
+    shapes = [_build_ellipse(palm, (0.28 * width, 0.24 * width), rotation)]
     for finger in range(4):
-        spread = np.radians(turn + (finger - 1.5) * random.uniform(8, 20))
+        spread = np.radians(rotation + (finger - 1.5) * random.uniform(8, 20))
         along = np.array([np.cos(spread), np.sin(spread)])
         root = palm + 0.2 * width * np.array([-along[1], along[0]]) * (finger - 1.5) / 1.5
         shapes.append(_build_capsule(root, root + along * width * random.uniform(0.35, 0.6), 0.055 * width))
@@ -102,8 +102,8 @@ def _build_glasses(landmarks: Points68, random: np.random.Generator) -> list[Poi
 def _build_lenses(landmarks: Points68, scale: float) -> list[Points]:
     right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
     apart = float(np.linalg.norm(left - right))
-    turn = np.degrees(np.arctan2(*(left - right)[::-1]))
-    return [_build_ellipse(eye, (0.33 * apart * scale, 0.27 * apart * scale), turn) for eye in (right, left)]
+    rotation = np.degrees(np.arctan2(*(left - right)[::-1]))
+    return [_build_ellipse(eye, (0.33 * apart * scale, 0.27 * apart * scale), rotation) for eye in (right, left)]
 
 
 def _build_disc(landmarks: Points68, random: np.random.Generator) -> list[Points]:
@@ -120,10 +120,10 @@ OCCLUDER_SHAPES: dict[str, Callable[[Points68, np.random.Generator], list[Points
 }
 
 
-def _build_ellipse(middle: Vector, radii: tuple[float, ...], turn: float) -> Points:
+def _build_ellipse(middle: Vector, radii: tuple[float, ...], rotation: float) -> Points:
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = np.column_stack([radii[0] * np.cos(angle), radii[1] * np.sin(angle)])
-    cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+    cos, sin = np.cos(np.radians(rotation)), np.sin(np.radians(rotation))
     return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]) + middle)
 
 
@@ -131,17 +131,17 @@ def _build_capsule(start: Vector, end: Vector, radius: float) -> Points:
     """Build a line with round ends."""
     angle = np.arctan2(*(end - start)[::-1])
     around = np.linspace(-np.pi / 2, np.pi / 2, 12)
-    first = end + radius * np.column_stack([np.cos(angle + around), np.sin(angle + around)])
-    second = start - radius * np.column_stack([np.cos(angle + around), np.sin(angle + around)])
-    return np.vstack([first, second])
+    end_cap = end + radius * np.column_stack([np.cos(angle + around), np.sin(angle + around)])
+    start_cap = start - radius * np.column_stack([np.cos(angle + around), np.sin(angle + around)])
+    return np.vstack([end_cap, start_cap])
 
 
 def _pick_hand_colour(picture: Image, landmarks: Points68, random: np.random.Generator) -> Vector:
     """Pick a skin colour, mostly that of the face's cheeks: such hands are the hardest to separate from the face."""
-    places = np.clip(np.rint((landmarks[[1, 15]] + landmarks[[31, 35]]) / 2).astype(int), 0, len(picture) - 1)
-    own = picture[places[:, 1], places[:, 0]].mean(0)
-    other = _SKIN_COLOUR * random.uniform(0.4, 1.2)
-    return np.asarray((own if random.random() < 0.7 else other) * random.uniform(0.85, 1.15))
+    cheek_pixels = np.clip(np.rint((landmarks[[1, 15]] + landmarks[[31, 35]]) / 2).astype(int), 0, len(picture) - 1)
+    cheek_colour = picture[cheek_pixels[:, 1], cheek_pixels[:, 0]].mean(0)
+    stranger_colour = _SKIN_COLOUR * random.uniform(0.4, 1.2)
+    return np.asarray((cheek_colour if random.random() < 0.7 else stranger_colour) * random.uniform(0.85, 1.15))
 
 
 def _shade_colour(colour: Vector, size: int, random: np.random.Generator) -> Image:

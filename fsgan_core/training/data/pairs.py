@@ -11,11 +11,23 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from fsgan_core.faces.landmarks_wflw import carry_points
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Points68, Vector
+from fsgan_core.runtime.arrays import (
+    AnyArray,
+    Flags,
+    Image,
+    Image8,
+    Matte,
+    Names,
+    Planes,
+    PlaneStack,
+    Points,
+    Points68,
+    PointStack,
+    Vector,
+)
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.reenactment import draw_features, make_spline_stiffness
@@ -62,10 +74,10 @@ class Batch:
             `trainer.build_network_input` draws them on the device.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    loss_mask: np.ndarray | None = None
-    heat_map_points: np.ndarray | None = None
+    inputs: PlaneStack
+    targets: AnyArray
+    loss_mask: PlaneStack | None = None
+    heat_map_points: PointStack | None = None
 
 
 @dataclass(frozen=True)
@@ -75,45 +87,45 @@ class _StoredFace:
     picture: Image8
     landmarks: Points68
     points: Points
-    matte: np.ndarray | None
+    matte: Image8 | None
 
 
-def mark_held_out(faces: FaceSet) -> np.ndarray:
+def mark_held_out(faces: FaceSet) -> Flags:
     """Mark the faces that are held out from training, bool (n,).
 
     Each clip with enough faces holds out one run of neighbouring frames, three quarters through the clip. Single frames
     would be too similar to the training frames beside them.
     """
-    kept = np.zeros(len(faces), bool)
+    is_held_out = np.zeros(len(faces), bool)
     for clip in np.unique(faces.clips):
         members = np.flatnonzero(faces.clips == clip)
         if len(members) >= MIN_FACES_TO_HOLD_OUT:
             count = max(2, round(HELD_OUT_SHARE * len(members)))
-            first = round(0.75 * (len(members) - count))
-            kept[members[first : first + count]] = True
-    return kept
+            start = round(0.75 * (len(members) - count))
+            is_held_out[members[start : start + count]] = True
+    return is_held_out
 
 
-def choose_trial_pairs(faces: FaceSet, kept: np.ndarray, count: int) -> tuple[TrainingPair, ...]:
+def choose_trial_pairs(faces: FaceSet, is_held_out: Flags, count: int) -> tuple[TrainingPair, ...]:
     """Choose fixed pairs for validation.
 
     Args:
         faces: All faces.
-        kept: Which faces are held out, bool (n,).
+        is_held_out: Which faces are held out, bool (n,).
         count: Largest number of pairs.
 
     Returns:
         Pairs whose targets are held-out faces (any faces if none is held out), evenly spread. The view of each is the
         training face of the same clip whose landmarks differ most.
     """
-    targets = np.flatnonzero(kept) if kept.any() else np.arange(len(faces))
+    targets = np.flatnonzero(is_held_out) if is_held_out.any() else np.arange(len(faces))
     pairs = []
     for target in targets[sample_evenly(len(targets), count)]:
-        others = np.flatnonzero((faces.clips == faces.clips[target]) & ~kept)
-        others = others[others != target]
-        if len(others):
-            away = np.linalg.norm(faces.landmarks[others] - faces.landmarks[target], axis=-1).mean(-1)
-            pairs.append(TrainingPair(int(others[np.argmax(away)]), int(target)))
+        candidates = np.flatnonzero((faces.clips == faces.clips[target]) & ~is_held_out)
+        candidates = candidates[candidates != target]
+        if len(candidates):
+            distances = np.linalg.norm(faces.landmarks[candidates] - faces.landmarks[target], axis=-1).mean(-1)
+            pairs.append(TrainingPair(int(candidates[np.argmax(distances)]), int(target)))
     return tuple(pairs)
 
 
@@ -133,13 +145,13 @@ class PairSampler:
     def __init__(
         self,
         faces: FaceSet,
-        usable: np.ndarray,
+        usable: Flags,
         *,
         prewarp: bool,
         seed: int,
         augment: AugmentSettings | None = None,
         focus: bool = False,
-        people: np.ndarray | None = None,
+        people: Names | None = None,
     ) -> None:
         self.faces = faces
         self.prewarp = prewarp
@@ -157,8 +169,8 @@ class PairSampler:
         pairs = []
         for target in random.choice(self._targets, count, p=self._probabilities):
             members = self._partners[int(self.faces.clips[target])]
-            others = members[members != target]
-            pairs.append(TrainingPair(int(others[random.integers(len(others))]), int(target)))
+            candidates = members[members != target]
+            pairs.append(TrainingPair(int(candidates[random.integers(len(candidates))]), int(target)))
         return tuple(pairs)
 
     def make_step_batch(self, step: int, count: int, part: slice = WHOLE_BATCH) -> Batch:
@@ -169,7 +181,7 @@ class PairSampler:
             count: Pairs of the step, in all processes together.
             part: Which of these pairs to make.
         """
-        randoms = [np.random.default_rng([self._seed, step, 1, place]) for place in range(count)]
+        randoms = [np.random.default_rng([self._seed, step, 1, position]) for position in range(count)]
         return self.make_batch(self.choose_pairs(step, count)[part], randoms[part])
 
     def make_batch(self, pairs: Sequence[TrainingPair], randoms: Sequence[np.random.Generator | None] = ()) -> Batch:
@@ -179,15 +191,15 @@ class PairSampler:
             pairs: The pairs.
             randoms: A random generator for each pair, which decides how it is changed; if empty, pairs are not changed.
         """
-        made = [
+        examples = [
             self._make_pair(pair, random) for pair, random in zip(pairs, randoms or [None] * len(pairs), strict=True)
         ]
-        where = np.stack([where[None] for _, _, _, where in made if where is not None]) if self._focus else None
+        masks = [mask[None] for _, _, _, mask in examples if mask is not None]
         return Batch(
-            np.stack([bytes_to_signed_planes(view) for view, _, _, _ in made]),
-            np.stack([bytes_to_signed_planes(target) for _, _, target, _ in made]),
-            where,
-            np.stack([points for _, points, _, _ in made]).astype(np.float32),
+            np.stack([bytes_to_signed_planes(view) for view, _, _, _ in examples]),
+            np.stack([bytes_to_signed_planes(target) for _, _, target, _ in examples]),
+            np.stack(masks) if self._focus else None,
+            np.stack([points for _, points, _, _ in examples]).astype(np.float32),
         )
 
     def make_view(self, pair: TrainingPair) -> Image8:
@@ -202,23 +214,30 @@ class PairSampler:
         mirror = augment is not None and random is not None and random.random() < augment.flip
         view, target = self._get_face(pair.view, mirror), self._get_face(pair.target, mirror)
         size = self.faces.layout.resolution
-        points, wanted, where = target.points, self._cut_crop(target.picture), target.matte
-        where = self._cut_crop(where) if where is not None else None
-        shown = view.picture if self.prewarp else self._cut_crop(view.picture)
-        goal = own = self._compute_landmark_pixels(target)
+        points, target_picture, matte = target.points, self._cut_crop(target.picture), target.matte
+        matte = self._cut_crop(matte) if matte is not None else None
+        view_picture = view.picture if self.prewarp else self._cut_crop(view.picture)
+        goal_landmarks = landmarks = self._compute_landmark_pixels(target)
         if self.prewarp:
             if random is not None and random.random() < VARIED_SHARE:
-                goal = vary_proportions(own, size, random)
-                shares = (goal + 0.5) / size
-                points = shares if points.shape[0] == 68 else carry_points(points, target.landmarks, shares)
-                moved = self._warp_face(target, goal)
-                wanted = moved[..., :3]
-                where = moved[..., 3] if target.matte is not None else None
-            shown = self._warp_face(replace(view, matte=None), goal)
+                goal_landmarks = vary_proportions(landmarks, size, random)
+                goal_shares = (goal_landmarks + 0.5) / size
+                points = goal_shares if points.shape[0] == 68 else carry_points(points, target.landmarks, goal_shares)
+                warped_target = self._warp_face(target, goal_landmarks)
+                target_picture = warped_target[..., :3]
+                matte = warped_target[..., 3] if target.matte is not None else None
+            view_picture = self._warp_face(replace(view, matte=None), goal_landmarks)
         if augment is not None and random is not None:
-            look, wear = ColourGrade.draw_random(augment, random), CameraWear.draw_random(augment, size, random)
-            shown, wanted = (floats_to_bytes(wear(look(bytes_to_floats(picture)))) for picture in (shown, wanted))
-        return shown, points, wanted, _weigh_loss_mask(where, goal) if where is not None else None
+            grade, wear = ColourGrade.draw_random(augment, random), CameraWear.draw_random(augment, size, random)
+            view_picture, target_picture = (
+                floats_to_bytes(wear(grade(bytes_to_floats(picture)))) for picture in (view_picture, target_picture)
+            )
+        return (
+            view_picture,
+            points,
+            target_picture,
+            _weigh_loss_mask(matte, goal_landmarks) if matte is not None else None,
+        )
 
     def _get_face(self, index: int, mirror: bool) -> _StoredFace:
         faces = self.faces
@@ -232,76 +251,76 @@ class PairSampler:
             mirror_picture(matte) if matte is not None else None,
         )
 
-    def _get_matte(self, index: int) -> np.ndarray:
+    def _get_matte(self, index: int) -> Image8:
         """Return the face's matte, uint8 (side, side); without prepared mattes, the outline of its landmarks."""
         faces = self.faces
         if faces.mattes is not None:
             return np.asarray(faces.mattes[index, ..., 0])
         side, margin = faces.layout.side, faces.layout.margin
         window = Window(0, 0, side, side)
-        places = faces.landmarks[index].astype(np.float64) * faces.layout.resolution - 0.5 + margin
-        return floats_to_bytes(np.maximum(*(draw_polygon(part, window) for part in compute_outline(places))))
+        landmarks = faces.landmarks[index].astype(np.float64) * faces.layout.resolution - 0.5 + margin
+        return floats_to_bytes(np.maximum(*(draw_polygon(part, window) for part in compute_outline(landmarks))))
 
-    def _cut_crop(self, picture: np.ndarray) -> np.ndarray:
+    def _cut_crop(self, picture: Image8) -> Image8:
         margin, size = self.faces.layout.margin, self.faces.layout.resolution
         return picture[margin : margin + size, margin : margin + size]
 
-    def _compute_landmark_pixels(self, seen: _StoredFace) -> Points68:
+    def _compute_landmark_pixels(self, face: _StoredFace) -> Points68:
         """Return the landmarks in pixels. Shares count from the edge of the crop, pixels from the first centre."""
-        return np.asarray(seen.landmarks.astype(np.float64) * self.faces.layout.resolution - 0.5)
+        return np.asarray(face.landmarks.astype(np.float64) * self.faces.layout.resolution - 0.5)
 
-    def _warp_face(self, seen: _StoredFace, goal: Points68) -> Image8:
-        """Warp a face to the landmarks `goal`; if it has a matte, that is the fourth channel."""
+    def _warp_face(self, face: _StoredFace, goal_landmarks: Points68) -> Image8:
+        """Warp a face to the landmarks `goal_landmarks`; if it has a matte, that is the fourth channel."""
         size, margin = self.faces.layout.resolution, self.faces.layout.margin
         mapping = fit_spline_map(
-            compute_control_points(goal),
-            compute_control_points(self._compute_landmark_pixels(seen) + margin),
+            compute_control_points(goal_landmarks),
+            compute_control_points(self._compute_landmark_pixels(face) + margin),
             Window(0, 0, size, size),
             make_spline_stiffness(WARP_STIFFNESS),
         )
-        layers = seen.picture if seen.matte is None else np.dstack([seen.picture, seen.matte])
+        layers = face.picture if face.matte is None else np.dstack([face.picture, face.matte])
         return np.rint(np.clip(sample_picture(layers.astype(np.float32), mapping), 0, 255)).astype(np.uint8)
 
 
-def compute_even_chances(people: np.ndarray) -> Vector:
+def compute_even_chances(people: Names) -> Vector:
     """Compute the probability of each face, so that each person is drawn equally often.
 
     >>> compute_even_chances(np.array(["anna", "anna", "ben"])).tolist()
     [0.25, 0.25, 0.5]
     """
-    _, who, count = np.unique(people, return_inverse=True, return_counts=True)
-    return np.asarray(1 / (len(count) * count[who]))
+    _, person_indices, face_counts = np.unique(people, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(face_counts) * face_counts[person_indices]))
 
 
-def _weigh_loss_mask(matte: np.ndarray, landmarks: Points68) -> Matte:
+def _weigh_loss_mask(matte: Image8, landmarks: Points68) -> Matte:
     """Make a loss mask of a matte in bytes: 1 on eyes, brows and lips, less on skin. Landmarks in pixels."""
     parts = draw_features(landmarks, Window(0, 0, len(matte), len(matte)))
     return np.asarray(_widen_matte(matte) * (SKIN_WEIGHT + (1 - SKIN_WEIGHT) * parts))
 
 
-def _widen_matte(matte: np.ndarray) -> Matte:
+def _widen_matte(matte: Image8) -> Matte:
     """Widen a matte in bytes by `FOCUS_MARGIN`."""
     size = 2 * max(1, round(FOCUS_MARGIN * len(matte))) + 1
     wide = cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     return np.asarray(cv2.GaussianBlur(wide.astype(np.float32) / 255, (0, 0), size / 4))
 
 
-def bytes_to_floats(picture: np.ndarray) -> Image:
+def bytes_to_floats(picture: Image8) -> Image:
     """Convert bytes to float32, 0..1."""
     return np.asarray(picture.astype(np.float32) / 255, np.float32)
 
 
-def floats_to_bytes(picture: np.ndarray) -> Image8:
+def floats_to_bytes(picture: Image) -> Image8:
     """Convert floats, clipped to 0..1, to bytes."""
     result: Image8 = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     return result
 
 
-def to_signed_planes(picture: Image) -> npt.NDArray[np.float32]:
+def to_signed_planes(picture: Image) -> Planes:
     """Convert a picture, 0..1, to planes (3, height, width) in -1..1."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) * np.float32(2) - np.float32(1)
 
 
-def bytes_to_signed_planes(picture: Image8) -> npt.NDArray[np.float32]:
+def bytes_to_signed_planes(picture: Image8) -> Planes:
     """Convert a picture in bytes to planes, float32 (3, height, width) in -1..1."""
     return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / np.float32(127.5) - np.float32(1)

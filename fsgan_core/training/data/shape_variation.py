@@ -47,7 +47,7 @@ def vary_proportions(landmarks: Points68, size: int, random: np.random.Generator
         change[part, 1] += draw_deviation(PART_SHIFT_MM)
     moved = displace_landmarks(landmarks, change)
     angle, scale = np.radians(draw_deviation(ROLL_DEGREES)), 1 + draw_deviation(CROP_SCALE)
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = landmarks.mean(0)
     shift = np.array([draw_deviation(CROP_SHIFT), draw_deviation(CROP_SHIFT)]) * size
-    return np.asarray((moved - middle) @ turn.T + middle + shift)
+    return np.asarray((moved - middle) @ rotation.T + middle + shift)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTES
-from fsgan_core.runtime.arrays import Image, IndexArray, Matte, Points68
+from fsgan_core.runtime.arrays import Flags, Image, IndexArray, Matte, Names, Points68
 from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.occluders import cover_face
@@ -50,7 +50,7 @@ class FaceSampler:
     """
 
     def __init__(
-        self, faces: FaceSet, people: np.ndarray, usable: np.ndarray, seed: int, augment: AugmentSettings | None = None
+        self, faces: FaceSet, people: Names, usable: Flags, seed: int, augment: AugmentSettings | None = None
     ) -> None:
         if faces.mattes is None:
             raise InputError(
@@ -68,9 +68,9 @@ class FaceSampler:
         """Choose the faces of a step, as indices (count,)."""
         return np.random.default_rng([self._seed, step]).choice(self._usable_faces, count, p=self._probabilities)
 
-    def make_random(self, step: int, place: int) -> np.random.Generator:
+    def make_random(self, step: int, position: int) -> np.random.Generator:
         """Make the random generator for one face of a step."""
-        return np.random.default_rng([self._seed, step, 1, place])
+        return np.random.default_rng([self._seed, step, 1, position])
 
     def draw_sample(self, index: int, random: np.random.Generator | None = None) -> FaceSample:
         """Cut out a face, and change it if `random` is given."""
@@ -78,36 +78,36 @@ class FaceSampler:
         if augment is None or random is None:
             return self._cut_sample(index, False, 0.0, 1.0)
         mirror = random.random() < augment.flip
-        turn, scale = augment.roll * random.uniform(-1, 1), 1 + augment.scale * random.uniform(-1, 1)
-        single = self._cut_sample(index, mirror, turn, scale)
-        picture, face, hair = ColourGrade.draw_random(augment, random)(single.picture), single.face, single.hair
+        angle, scale = augment.roll * random.uniform(-1, 1), 1 + augment.scale * random.uniform(-1, 1)
+        sample = self._cut_sample(index, mirror, angle, scale)
+        picture, face, hair = ColourGrade.draw_random(augment, random)(sample.picture), sample.face, sample.hair
         if random.random() < augment.occluders:
-            picture, thing = cover_face(picture, single.landmarks, random)
-            face, hair = face * (1 - thing), hair * (1 - thing)
-        return FaceSample(CameraWear.draw_random(augment, len(picture), random)(picture), face, hair, single.landmarks)
+            picture, occluder = cover_face(picture, sample.landmarks, random)
+            face, hair = face * (1 - occluder), hair * (1 - occluder)
+        return FaceSample(CameraWear.draw_random(augment, len(picture), random)(picture), face, hair, sample.landmarks)
 
-    def _cut_sample(self, index: int, mirror: bool, turn: float, scale: float) -> FaceSample:
+    def _cut_sample(self, index: int, mirror: bool, angle: float, scale: float) -> FaceSample:
         """Cut out the crop, rotated (degrees) and scaled about its centre."""
         faces = self.faces
         size, margin, side = faces.layout.resolution, faces.layout.margin, faces.layout.side
         picture, mattes, points = faces.pictures[index], self._mattes[index], faces.landmarks[index]
         if mirror:
             picture, mattes, points = mirror_picture(picture), mirror_picture(mattes), mirror_points(points)
-        places = points.astype(np.float64) * size - 0.5
-        if turn == 0 and scale == 1:
-            part = slice(margin, margin + size)
-            picture, mattes = picture[part, part], mattes[part, part]
+        landmarks = points.astype(np.float64) * size - 0.5
+        if angle == 0 and scale == 1:
+            crop = slice(margin, margin + size)
+            picture, mattes = picture[crop, crop], mattes[crop, crop]
         else:
-            middle = (side - 1) / 2
-            move = cv2.getRotationMatrix2D((middle, middle), turn, scale)
-            places = (places + margin) @ move[:, :2].T + move[:, 2] - margin
-            move[:, 2] -= margin
-            picture = cv2.warpAffine(picture, move, (size, size), flags=cv2.INTER_CUBIC)
-            mattes = cv2.warpAffine(mattes, move, (size, size), flags=cv2.INTER_LINEAR)
-        shares = bytes_to_floats(mattes)
+            centre = (side - 1) / 2
+            transform = cv2.getRotationMatrix2D((centre, centre), angle, scale)
+            landmarks = (landmarks + margin) @ transform[:, :2].T + transform[:, 2] - margin
+            transform[:, 2] -= margin
+            picture = cv2.warpAffine(picture, transform, (size, size), flags=cv2.INTER_CUBIC)
+            mattes = cv2.warpAffine(mattes, transform, (size, size), flags=cv2.INTER_LINEAR)
+        matte_values = bytes_to_floats(mattes)
         return FaceSample(
             bytes_to_floats(picture),
-            shares[..., MATTES.index(MATTE_FACE)],
-            shares[..., MATTES.index(MATTE_HAIR)],
-            places,
+            matte_values[..., MATTES.index(MATTE_FACE)],
+            matte_values[..., MATTES.index(MATTE_HAIR)],
+            landmarks,
         )
