@@ -12,30 +12,43 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 GIZMO_FOLDER = Path(__file__).resolve().parent
-sys.path[:0] = [str(GIZMO_FOLDER.parent), str(GIZMO_FOLDER.parent / "nuke_plugin")]
+sys.path[:0] = [str(GIZMO_FOLDER.parent), str(GIZMO_FOLDER.parent / "nuke_plugin"), str(GIZMO_FOLDER)]
 
 from fsgan_nuke.knobs import (  # noqa: E402
-    BOOL,
-    BUTTON,
     DOUBLE,
-    ENUM,
     FILE,
-    INT,
     LINK,
-    STRING,
-    TAB,
     TEXT,
-    UV,
     XY,
     NukeKnob,
     make_stage_knobs,
 )
-
-from fsgan_core.contract.landmarks import FACE_OFFSETS  # noqa: E402
+from inner_nodes import format_node, make_final_body, make_mix_lines, make_passing_body, make_stage_body  # noqa: E402
+from panel_knobs import (  # noqa: E402
+    MIXING_KNOBS,
+    RELOAD_KNOB,
+    STEREO_VIEWS_KNOB,
+    format_user_knob,
+    make_button,
+    make_engine_knobs,
+    make_group,
+    make_info_knobs,
+    make_network_knobs,
+    make_offset_knobs,
+    make_output_knobs,
+    make_render_knobs,
+    make_report_knobs,
+    make_tab,
+    make_views_knobs,
+    quote_text,
+)
 
 TILE_COLOUR = "0x7a5c3cff"
-OFFSET_PREFIX = "offset_"  # of knobs that are added to a track
 EXAMPLE_FILE = "ToolSets/FSGAN/Example.nk"  # Nuke fills its ToolSets menu from folders of this name
+
+SWAP_RANGE_HELP = (
+    "Renders all stages over the frames, and the FSGAN nodes upstream of this node, as Range + upstream does."
+)
 
 # Input name -> what to connect to it.
 INPUT_HELP = {
@@ -80,391 +93,6 @@ class Gizmo:
                 lines.append(f" {knob.name} {quote_text(knob.value)}")
         lines += [f" {name} {value}" for name, value in self.values.items()]
         return "\n".join([*lines, "}", *self.body, "end_group", ""])
-
-
-def quote_text(text: str) -> str:
-    """`text` as one Tcl word, without substitutions."""
-    if text and all(letter.isalnum() or letter in "._/%#+-:" for letter in text) and not text.startswith("#"):
-        return text
-    escaped = "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text)
-    return '"' + escaped.replace("\n", "\\n") + '"'
-
-
-def format_user_knob(knob: NukeKnob) -> str:
-    """The `addUserKnob` line of a knob."""
-    words = [str(knob.code), knob.name or '""']
-    if knob.label or knob.code == TEXT:
-        words += ["l", quote_text(knob.label)]
-    if knob.tooltip:
-        words += ["t", quote_text(knob.tooltip)]
-    if knob.text:
-        words += ["T", quote_text(knob.text) if knob.code != LINK else knob.text]
-    if knob.items:
-        words += ["M", "{" + " ".join(quote_text(item) for item in knob.items) + "}"]
-    if knob.group:
-        words += ["n", str(knob.group)]
-    if knob.low is not None and knob.high is not None:
-        words += ["R", f"{knob.low:g}", f"{knob.high:g}"]
-    return "addUserKnob {" + " ".join([*words, *knob.flags]) + "}"
-
-
-# Knobs that several nodes share.
-
-
-def make_tab(name: str, label: str) -> NukeKnob:
-    """A tab of the panel."""
-    return NukeKnob(name, TAB, label)
-
-
-def make_button(name: str, label: str, action: str, tooltip: str, *flags: str) -> NukeKnob:
-    """A button that runs an action of the plugin."""
-    return NukeKnob(name, BUTTON, label, tooltip, text=f"import fsgan_nuke; fsgan_nuke.run('{action}')", flags=flags)
-
-
-def make_line(label: str = "") -> NukeKnob:
-    """A dividing line, with an optional label."""
-    return NukeKnob("", TEXT, label)
-
-
-def make_group(name: str, label: str, knobs: Sequence[NukeKnob]) -> list[NukeKnob]:
-    """Knobs in a group that can be folded."""
-    return [NukeKnob(name, TAB, label, group=1), *knobs, NukeKnob(f"{name}_end", TAB, group=-1)]
-
-
-def make_note(name: str, tooltip: str) -> NukeKnob:
-    """A text beside the previous knob; the plugin fills it while the panel is open."""
-    return NukeKnob(name, TEXT, "", tooltip, text=" ", flags=("-STARTLINE", "+DO_NOT_WRITE"))
-
-
-def make_engine_knobs(stage: str) -> list[NukeKnob]:
-    """The choice of engine, and a note on what it gives on this machine."""
-    return [
-        *make_stage_knobs(stage, only=("engine",)),
-        make_note("engine_note", "The engine that runs on this machine with this choice."),
-    ]
-
-
-def make_weights_menu(name: str = "network_menu") -> NukeKnob:
-    """The menu of installed weights."""
-    return NukeKnob(
-        name,
-        ENUM,
-        "installed",
-        "Installed weights that the licence setting allows. Choosing one writes its name into 'network'. A name that "
-        "you type there is kept, even if it is not installed.",
-        items=("best installed",),
-        flags=("-STARTLINE", "+DO_NOT_WRITE"),
-    )
-
-
-def make_views_knobs() -> list[NukeKnob]:
-    """The group of knobs about source views."""
-    return make_group(
-        "views_group",
-        "source views",
-        [
-            make_button(
-                "view_map",
-                "View map...",
-                "view_map",
-                "Shows the source's views by yaw and pitch. Exclude or prefer views, and see which angles are "
-                "missing for these frames.",
-                "+STARTLINE",
-            ),
-            *make_stage_knobs("reenact", group="views"),
-        ],
-    )
-
-
-STEREO_VIEWS_KNOB = NukeKnob(
-    "stereo_views",
-    STRING,
-    "stereo views",
-    "Views of a stereo script to render, for example: left right. Empty renders all.",
-)
-
-
-def make_offset_knobs() -> list[NukeKnob]:
-    """Corrections that an artist adds to the faces of a track; each can be animated."""
-    codes = {"move": UV, "scale": DOUBLE, "turn": DOUBLE}
-    units = {"move": " (px)", "scale": "", "turn": " (degrees)"}
-    return [
-        NukeKnob(
-            OFFSET_PREFIX + offset.name,
-            codes[offset.kind],
-            offset.label + units[offset.kind],
-            offset.help,
-            "1" if offset.kind == "scale" else "",
-            low=None if offset.kind == "move" else 0.0 if offset.kind == "scale" else -offset.slider_limit,
-            high=offset.slider_limit or None,
-        )
-        for offset in FACE_OFFSETS.values()
-    ]
-
-
-def make_render_knobs(status: str = "not rendered yet") -> list[NukeKnob]:
-    """The knobs at the top of every node that renders."""
-    return [
-        make_button(
-            "render_frame",
-            "Render frame",
-            "render_frame",
-            "Renders the current frame of this node and of the FSGAN nodes before it, if they are not up to date.",
-            "+STARTLINE",
-        ),
-        make_button(
-            "render_range",
-            "Range",
-            "render_range",
-            "Renders this node over its frames. The nodes before it are used as they are.",
-            "-STARTLINE",
-        ),
-        make_button(
-            "render_here",
-            "To here",
-            "render_here",
-            "Renders this node and all FSGAN nodes before it over the frames. Only stale frames are rendered.",
-            "-STARTLINE",
-        ),
-        make_button(
-            "cancel",
-            "Cancel",
-            "cancel",
-            "Stops the render after the current frame. Finished frames are kept.",
-            "-STARTLINE",
-        ),
-        NukeKnob(
-            "frames",
-            STRING,
-            "frames",
-            "Frames that Range and To here render, for example 1001-1048x2,1060. Empty uses the target's frames.",
-        ),
-        NukeKnob(
-            "status",
-            TEXT,
-            "status",
-            "Shows whether the frames are up to date, stale (and what changed) or rendering, or the error.",
-            text=status,
-        ),
-        NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
-        make_line(),
-    ]
-
-
-def make_report_knobs() -> list[NukeKnob]:
-    """The knobs of the report."""
-    return [
-        NukeKnob(
-            "report",
-            BOOL,
-            "write report",
-            "After Range or To here, write a folder 'report' beside the frames: contact sheet, preview movie, times, "
-            "and the frames to check.",
-            "false",
-            flags=("+STARTLINE",),
-        ),
-        make_button(
-            "open_report",
-            "Open report",
-            "open_report",
-            "Opens the report on the last range that was rendered.",
-            "-STARTLINE",
-        ),
-    ]
-
-
-RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again and checks which are up to date.")
-
-
-def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
-    """The Output tab."""
-    return [
-        make_tab("output_tab", "Output"),
-        NukeKnob(
-            "file",
-            FILE,
-            "file",
-            "Where frames are written, as name.####.exr. Empty uses a folder beside the script, named after this node.",
-        ),
-        STEREO_VIEWS_KNOB,
-        NukeKnob(
-            "missing_results",
-            ENUM,
-            "missing frames",
-            "What to show for frames that are not rendered yet.",
-            items=("error", "black", "checkerboard", "nearest frame"),
-            value="black",
-        ),
-        *more,
-        NukeKnob("result", FILE, "shown", "The frames that this node shows. Set by a render.", flags=("+DISABLED",)),
-        RELOAD_KNOB,
-        NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
-        NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
-        NukeKnob("last", INT, "", "", "1", flags=("+INVISIBLE",)),
-    ]
-
-
-def make_network_knobs(stage: str) -> list[NukeKnob]:
-    """The Network tab of a stage."""
-    first, *rest = make_stage_knobs(stage, group="network")
-    return [
-        make_tab("network_tab", "Network"),
-        first,
-        make_weights_menu(),
-        *rest,
-        *make_stage_knobs("weights", "weights_"),
-    ]
-
-
-def make_info_knobs(page: str) -> list[NukeKnob]:
-    """The Info tab."""
-    return [
-        make_tab("info_tab", "Info"),
-        NukeKnob(
-            "about", TEXT, "", "Version and device of the worker process.", text="FSGAN", flags=("+DO_NOT_WRITE",)
-        ),
-        NukeKnob("pages", TEXT, "", text=f"Manual: docs/nuke.md, docs/{page}"),
-        make_button(
-            "doctor",
-            "Doctor",
-            "doctor",
-            "Shows what is installed, and which engines and devices can be used.",
-            "+STARTLINE",
-        ),
-        make_button("open_log", "Open log", "open_log", "Opens the worker's log.", "-STARTLINE"),
-        make_button("open_manual", "Manual", "open_manual", "Opens docs/nuke.md.", "-STARTLINE"),
-    ]
-
-
-# Inner nodes. They are connected through a stack: a node takes its inputs from the top; the last one pushed is input 0.
-
-
-def format_node(kind: str, inputs: int | None = None, **knobs: str) -> str:
-    """The line of an inner node."""
-    words = [f"inputs {inputs}"] if inputs is not None else []
-    return f" {kind} {{ " + " ".join([*words, *(f"{name} {value}" for name, value in knobs.items())]) + " }"
-
-
-def make_input_lines(inputs: Sequence[str]) -> list[str]:
-    """The gizmo's inputs and the Read of the rendered frames.
-
-    Each input is stored under its name and has a Write, for what the worker cannot read itself.
-    """
-    lines = []
-    for number, name in enumerate(inputs):
-        more = {"number": str(number)} if number else {}
-        lines += [
-            format_node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"),
-            f"set IN_{name} [stack 0]",
-        ]
-        if name != "mask":  # it is used inside Nuke only
-            lines.append(
-                format_node(
-                    "Write",
-                    channels="all",
-                    file_type="exr",
-                    datatype='"32 bit float"',
-                    raw="true",
-                    create_directories="true",
-                    disable="true",
-                    name=f"Write_{name}",
-                    xpos=str(200 * number),
-                    ypos="60",
-                )
-            )
-    read = format_node(
-        "Read",
-        0,
-        file_type="exr",
-        file='"\\[value parent.result]"',
-        first="{{parent.first}}",
-        last="{{parent.last}}",
-        origfirst="{{parent.first}}",
-        origlast="{{parent.last}}",
-        before="black",
-        after="black",
-        on_error="{{parent.missing_results}}",
-        raw="true",
-        name="Result",
-        xpos="-200",
-        ypos="0",
-    )
-    return [*lines, read, "set RESULT [stack 0]"]
-
-
-def make_stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
-    """The stage's own layers over the target's other channels and metadata.
-
-    While nothing is rendered it is the unchanged target.
-    """
-    lines = make_input_lines(inputs)
-    lines.append("push $IN_target")
-    for number, layer in enumerate(layers):
-        lines += [
-            "set BELOW [stack 0]",
-            "push $RESULT",
-            "push $BELOW",
-            format_node(
-                "Copy",
-                2,
-                channels=layer,
-                from0="none",
-                to0="none",
-                metainput="All",
-                bbox="A",
-                name=f"Copy{number + 1}",
-                xpos="0",
-                ypos=str(160 + 60 * number),
-            ),
-        ]
-    return (*lines, "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_make_output_lines("0"))
-
-
-def make_final_body(inputs: Sequence[str]) -> tuple[str, ...]:
-    """The rendered picture over the target, by channels, mix and mask; these three need no render."""
-    return (
-        *make_input_lines(inputs),
-        *_make_mix_lines(inputs, "RESULT"),
-        "set PICTURE [stack 0]",
-        "push $IN_target",
-        "push $PICTURE",
-        *_make_output_lines("400"),
-    )
-
-
-def _make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
-    """The stored `picture` over the target, through the node `Mix` and the mask input if it is connected."""
-    connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
-    return (
-        "push $IN_mask",
-        format_node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="500"),
-        format_node("Switch", 2, which=connected, name="MaskOrAll", xpos="400", ypos="560"),
-        "set MASK [stack 0]",
-        "push $MASK",
-        f"push ${picture}",
-        "push $IN_target",
-        format_node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="620"),
-    )
-
-
-def _make_output_lines(ypos: str) -> tuple[str, ...]:
-    """Ends a body: the top of the stack if something is rendered, else the item below it."""
-    return (
-        format_node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
-        format_node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)),
-    )
-
-
-def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
-    """Passes the first input through."""
-    return (
-        *make_input_lines(inputs)[:-2],
-        f"push $IN_{inputs[0]}",
-        format_node("Output", name="Output1", xpos="0", ypos="200"),
-    )
-
-
-# The nodes.
 
 
 def make_analyse() -> Gizmo:
@@ -556,29 +184,6 @@ def make_stage(
     return Gizmo(name, help, knobs, make_stage_body(inputs, layers), tuple(inputs))
 
 
-MIXING_KNOBS = (
-    NukeKnob(
-        "channels",
-        LINK,
-        "channels",
-        "Channels that the result replaces. No render needed.",
-        text="Mix.channels",
-    ),
-    NukeKnob(
-        "mix", LINK, "mix", "Opacity of the result: 0 is the target, 1 the result. No render needed.", text="Mix.mix"
-    ),
-    NukeKnob(
-        "invert_mask",
-        LINK,
-        "invert mask",
-        "Show the result where the mask input is black instead. No render needed.",
-        text="Mix.invertMask",
-        flags=("+STARTLINE",),
-    ),
-    make_line(),
-)
-
-
 def make_blend() -> Gizmo:
     """The node that blends."""
     inputs = ("target", "completed", "mattes", "holdout", "mask")
@@ -629,7 +234,7 @@ def make_swap() -> Gizmo:
     """All four stages, connected; its knobs link to theirs."""
     inputs = ("target", "source", "holdout", "mask")
     made = {gizmo.name: gizmo for gizmo in (REENACT_GIZMO, MASK_GIZMO, INPAINT_GIZMO, make_blend())}
-    knobs: list[NukeKnob] = [make_tab("swap_tab", "Swap"), *make_render_knobs()]
+    knobs: list[NukeKnob] = [make_tab("swap_tab", "Swap"), *make_render_knobs(range_help=SWAP_RANGE_HELP)]
     links: list[NukeKnob] = []
     for name, gizmo in made.items():
         inner = name.partition("_")[2]
@@ -694,7 +299,7 @@ def make_swap() -> Gizmo:
         "push $IN_target",
         format_node("FSGAN_Blend", 4, name="Blend", xpos="0", ypos="450"),
         "set BLENDED [stack 0]",
-        *_make_mix_lines(inputs, "BLENDED"),
+        *make_mix_lines(inputs, "BLENDED"),
         format_node("Output", name="Output1", xpos="0", ypos="700"),
     ]
     return Gizmo(

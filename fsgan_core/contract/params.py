@@ -387,7 +387,7 @@ class BlendParams(Params):
     engine: str = declare_choice(
         "auto",
         ("auto", "fsgan", "poisson", "multiband", "over"),
-        "method",
+        "engine",
         "fsgan: the blending network. poisson: keeps the face's gradients and the plate's values at the edge. "
         "multiband: blends light over a wide seam, detail over a narrow one; for uneven light. over: a plain soft "
         "matte; for a face that you have graded yourself. auto: fsgan if its weights are installed, else poisson.",
@@ -534,8 +534,9 @@ class WeightsParams(Params):
         "any",
         LICENCE_LIMITS,
         "licences allowed",
-        "Which weights may be used, by licence. commercial: only weights cleared for commercial work. any: all, "
-        "even with an unknown licence.",
+        "Which weights may be used, by licence class. commercial: only weights cleared for commercial work. "
+        "non-commercial: also weights whose licence excludes commercial work. research: also weights for research only. "
+        "any: all weights, even if their licence is unknown.",
     )
     precision: str = declare_choice(
         "auto",

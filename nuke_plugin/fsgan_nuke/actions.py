@@ -40,7 +40,7 @@ def run_action(action: str) -> None:
 
 
 def render_frame(node: Any) -> None:
-    """Renders the current frame of the node and of the FSGAN nodes before it."""
+    """Renders the current frame of the node and of the FSGAN nodes upstream of it."""
     node_render.start_render(node, str(int(nuke.frame())))
 
 
@@ -53,7 +53,7 @@ def render_range(node: Any) -> None:
 
 
 def render_here(node: Any) -> None:
-    """Renders the node and the FSGAN nodes before it, over its frames."""
+    """Renders the node and the FSGAN nodes upstream of it, over its frames."""
     node_render.start_render(node)
 
 
@@ -107,7 +107,7 @@ def open_report(node: Any) -> None:
         webbrowser.open(page.as_uri())
     if not existing:
         show_message(
-            f"There is no report of {node.name()} yet. Tick Output > write report, then press Range or To here. The "
+            f"There is no report of {node.name()} yet. Tick Output > write report, then press Range. The "
             f"report is written to {pages[0].parent}."
         )
 

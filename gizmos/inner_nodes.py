@@ -1,0 +1,133 @@
+"""The nodes inside a gizmo, as text: Reads and Writes, layers over the target, mix and mask.
+
+They are connected through a stack: a node takes its inputs from the top; the last one pushed is input 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def format_node(kind: str, inputs: int | None = None, **knobs: str) -> str:
+    """The line of an inner node."""
+    words = [f"inputs {inputs}"] if inputs is not None else []
+    return f" {kind} {{ " + " ".join([*words, *(f"{name} {value}" for name, value in knobs.items())]) + " }"
+
+
+def make_input_lines(inputs: Sequence[str]) -> list[str]:
+    """The gizmo's inputs and the Read of the rendered frames.
+
+    Each input is stored under its name and has a Write, for what the worker cannot read itself.
+    """
+    lines = []
+    for number, name in enumerate(inputs):
+        more = {"number": str(number)} if number else {}
+        lines += [
+            format_node("Input", 0, name=name, **more, xpos=str(200 * number), ypos="0"),
+            f"set IN_{name} [stack 0]",
+        ]
+        if name != "mask":  # it is used inside Nuke only
+            lines.append(
+                format_node(
+                    "Write",
+                    channels="all",
+                    file_type="exr",
+                    datatype='"32 bit float"',
+                    raw="true",
+                    create_directories="true",
+                    disable="true",
+                    name=f"Write_{name}",
+                    xpos=str(200 * number),
+                    ypos="60",
+                )
+            )
+    read = format_node(
+        "Read",
+        0,
+        file_type="exr",
+        file='"\\[value parent.result]"',
+        first="{{parent.first}}",
+        last="{{parent.last}}",
+        origfirst="{{parent.first}}",
+        origlast="{{parent.last}}",
+        before="black",
+        after="black",
+        on_error="{{parent.missing_results}}",
+        raw="true",
+        name="Result",
+        xpos="-200",
+        ypos="0",
+    )
+    return [*lines, read, "set RESULT [stack 0]"]
+
+
+def make_stage_body(inputs: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
+    """The stage's own layers over the target's other channels and metadata.
+
+    While nothing is rendered it is the unchanged target.
+    """
+    lines = make_input_lines(inputs)
+    lines.append("push $IN_target")
+    for number, layer in enumerate(layers):
+        lines += [
+            "set BELOW [stack 0]",
+            "push $RESULT",
+            "push $BELOW",
+            format_node(
+                "Copy",
+                2,
+                channels=layer,
+                from0="none",
+                to0="none",
+                metainput="All",
+                bbox="A",
+                name=f"Copy{number + 1}",
+                xpos="0",
+                ypos=str(160 + 60 * number),
+            ),
+        ]
+    return (*lines, "set PICTURE [stack 0]", "push $IN_target", "push $PICTURE", *_make_output_lines("0"))
+
+
+def make_final_body(inputs: Sequence[str]) -> tuple[str, ...]:
+    """The rendered picture over the target, by channels, mix and mask; these three need no render."""
+    return (
+        *make_input_lines(inputs),
+        *make_mix_lines(inputs, "RESULT"),
+        "set PICTURE [stack 0]",
+        "push $IN_target",
+        "push $PICTURE",
+        *_make_output_lines("400"),
+    )
+
+
+def make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
+    """The stored `picture` over the target, through the node `Mix` and the mask input if it is connected."""
+    connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
+    return (
+        "push $IN_mask",
+        format_node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="500"),
+        format_node("Switch", 2, which=connected, name="MaskOrAll", xpos="400", ypos="560"),
+        "set MASK [stack 0]",
+        "push $MASK",
+        f"push ${picture}",
+        "push $IN_target",
+        format_node("Keymix", 3, channels="rgb", bbox="B", name="Mix", xpos="0", ypos="620"),
+    )
+
+
+def _make_output_lines(ypos: str) -> tuple[str, ...]:
+    """Ends a body: the top of the stack if something is rendered, else the item below it."""
+    return (
+        format_node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
+        format_node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)),
+    )
+
+
+def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
+    """Passes the first input through."""
+    return (
+        *make_input_lines(inputs)[:-2],
+        f"push $IN_{inputs[0]}",
+        format_node("Output", name="Output1", xpos="0", ypos="200"),
+    )

@@ -1,0 +1,306 @@
+"""Knobs of the panels that several nodes share, and their lines in a gizmo's file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fsgan_nuke.knobs import (
+    BOOL,
+    BUTTON,
+    DOUBLE,
+    ENUM,
+    FILE,
+    INT,
+    LINK,
+    STRING,
+    TAB,
+    TEXT,
+    UV,
+    NukeKnob,
+    make_stage_knobs,
+)
+
+from fsgan_core.contract.landmarks import FACE_OFFSETS
+
+OFFSET_PREFIX = "offset_"  # of knobs that are added to a track
+RANGE_HELP = "Renders only this node, over its frames. The nodes upstream of it are used as they are."
+
+
+def quote_text(text: str) -> str:
+    """`text` as one Tcl word, without substitutions."""
+    if text and all(letter.isalnum() or letter in "._/%#+-:" for letter in text) and not text.startswith("#"):
+        return text
+    escaped = "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text)
+    return '"' + escaped.replace("\n", "\\n") + '"'
+
+
+def format_user_knob(knob: NukeKnob) -> str:
+    """The `addUserKnob` line of a knob."""
+    words = [str(knob.code), knob.name or '""']
+    if knob.label or knob.code == TEXT:
+        words += ["l", quote_text(knob.label)]
+    if knob.tooltip:
+        words += ["t", quote_text(knob.tooltip)]
+    if knob.text:
+        words += ["T", quote_text(knob.text) if knob.code != LINK else knob.text]
+    if knob.items:
+        words += ["M", "{" + " ".join(quote_text(item) for item in knob.items) + "}"]
+    if knob.group:
+        words += ["n", str(knob.group)]
+    if knob.low is not None and knob.high is not None:
+        words += ["R", f"{knob.low:g}", f"{knob.high:g}"]
+    return "addUserKnob {" + " ".join([*words, *knob.flags]) + "}"
+
+
+def make_tab(name: str, label: str) -> NukeKnob:
+    """A tab of the panel."""
+    return NukeKnob(name, TAB, label)
+
+
+def make_button(name: str, label: str, action: str, tooltip: str, *flags: str) -> NukeKnob:
+    """A button that runs an action of the plugin."""
+    return NukeKnob(name, BUTTON, label, tooltip, text=f"import fsgan_nuke; fsgan_nuke.run('{action}')", flags=flags)
+
+
+def make_line(label: str = "") -> NukeKnob:
+    """A dividing line, with an optional label."""
+    return NukeKnob("", TEXT, label)
+
+
+def make_group(name: str, label: str, knobs: Sequence[NukeKnob]) -> list[NukeKnob]:
+    """Knobs in a group that can be folded."""
+    return [NukeKnob(name, TAB, label, group=1), *knobs, NukeKnob(f"{name}_end", TAB, group=-1)]
+
+
+def make_note(name: str, tooltip: str) -> NukeKnob:
+    """A text beside the previous knob; the plugin fills it while the panel is open."""
+    return NukeKnob(name, TEXT, "", tooltip, text=" ", flags=("-STARTLINE", "+DO_NOT_WRITE"))
+
+
+def make_engine_knobs(stage: str) -> list[NukeKnob]:
+    """The choice of engine, and a note on what it gives on this machine."""
+    return [
+        *make_stage_knobs(stage, only=("engine",)),
+        make_note("engine_note", "The engine that runs on this machine with this choice."),
+    ]
+
+
+def make_weights_menu(name: str = "network_menu") -> NukeKnob:
+    """The menu of installed weights."""
+    return NukeKnob(
+        name,
+        ENUM,
+        "installed",
+        "Installed weights that the licence setting allows. Choosing one writes its name into 'network'. A name that "
+        "you type there is kept, even if it is not installed.",
+        items=("best installed",),
+        flags=("-STARTLINE", "+DO_NOT_WRITE"),
+    )
+
+
+def make_views_knobs() -> list[NukeKnob]:
+    """The group of knobs about source views."""
+    return make_group(
+        "views_group",
+        "source views",
+        [
+            make_button(
+                "view_map",
+                "View map...",
+                "view_map",
+                "Shows the source's views by yaw and pitch. Exclude or prefer views, and see which angles are "
+                "missing for these frames.",
+                "+STARTLINE",
+            ),
+            *make_stage_knobs("reenact", group="views"),
+        ],
+    )
+
+
+STEREO_VIEWS_KNOB = NukeKnob(
+    "stereo_views",
+    STRING,
+    "stereo views",
+    "Views of a stereo script to render, for example: left right. Empty renders all.",
+)
+
+
+def make_offset_knobs() -> list[NukeKnob]:
+    """Corrections that an artist adds to the faces of a track; each can be animated."""
+    codes = {"move": UV, "scale": DOUBLE, "turn": DOUBLE}
+    units = {"move": " (px)", "scale": "", "turn": " (degrees)"}
+    return [
+        NukeKnob(
+            OFFSET_PREFIX + offset.name,
+            codes[offset.kind],
+            offset.label + units[offset.kind],
+            offset.help,
+            "1" if offset.kind == "scale" else "",
+            low=None if offset.kind == "move" else 0.0 if offset.kind == "scale" else -offset.slider_limit,
+            high=offset.slider_limit or None,
+        )
+        for offset in FACE_OFFSETS.values()
+    ]
+
+
+def make_render_knobs(status: str = "not rendered yet", range_help: str = RANGE_HELP) -> list[NukeKnob]:
+    """The knobs at the top of every node that renders.
+
+    Args:
+        status: Text of the status before the first render.
+        range_help: Tooltip of the button Range.
+    """
+    return [
+        make_button(
+            "render_frame",
+            "Render frame",
+            "render_frame",
+            "Renders the current frame of this node and of the FSGAN nodes upstream of it, if they are not up to date.",
+            "+STARTLINE",
+        ),
+        make_button(
+            "render_range",
+            "Range",
+            "render_range",
+            range_help,
+            "-STARTLINE",
+        ),
+        make_button(
+            "render_here",
+            "Range + upstream",
+            "render_here",
+            "Renders this node and all FSGAN nodes upstream of it, over its frames. Frames that are up to date are "
+            "kept.",
+            "-STARTLINE",
+        ),
+        make_button(
+            "cancel",
+            "Cancel",
+            "cancel",
+            "Stops the render after the current frame. Finished frames are kept.",
+            "-STARTLINE",
+        ),
+        NukeKnob(
+            "frames",
+            STRING,
+            "frames",
+            "Frames that both Range buttons render, for example 1001-1048x2,1060. Empty uses the target's frames.",
+        ),
+        NukeKnob(
+            "status",
+            TEXT,
+            "status",
+            "Shows whether the frames are up to date, stale (and what changed) or rendering, or the error.",
+            text=status,
+        ),
+        NukeKnob("status_line", STRING, "", "", flags=("+INVISIBLE", "+DO_NOT_WRITE")),
+        make_line(),
+    ]
+
+
+def make_report_knobs() -> list[NukeKnob]:
+    """The knobs of the report."""
+    return [
+        NukeKnob(
+            "report",
+            BOOL,
+            "write report",
+            "After a render of the range, write a folder 'report' beside the frames: contact sheet, preview movie, "
+            "times, and the frames to check.",
+            "false",
+            flags=("+STARTLINE",),
+        ),
+        make_button(
+            "open_report",
+            "Open report",
+            "open_report",
+            "Opens the report on the last range that was rendered.",
+            "-STARTLINE",
+        ),
+    ]
+
+
+RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again and checks which are up to date.")
+
+
+def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
+    """The Output tab."""
+    return [
+        make_tab("output_tab", "Output"),
+        NukeKnob(
+            "file",
+            FILE,
+            "file",
+            "Where frames are written, as name.####.exr. Empty uses a folder beside the script, named after this node.",
+        ),
+        STEREO_VIEWS_KNOB,
+        NukeKnob(
+            "missing_results",
+            ENUM,
+            "missing frames",
+            "What to show for frames that are not rendered yet.",
+            items=("error", "black", "checkerboard", "nearest frame"),
+            value="black",
+        ),
+        *more,
+        NukeKnob("result", FILE, "shown", "The frames that this node shows. Set by a render.", flags=("+DISABLED",)),
+        RELOAD_KNOB,
+        NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
+        NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
+        NukeKnob("last", INT, "", "", "1", flags=("+INVISIBLE",)),
+    ]
+
+
+def make_network_knobs(stage: str) -> list[NukeKnob]:
+    """The Network tab of a stage."""
+    first, *rest = make_stage_knobs(stage, group="network")
+    return [
+        make_tab("network_tab", "Network"),
+        first,
+        make_weights_menu(),
+        *rest,
+        *make_stage_knobs("weights", "weights_"),
+    ]
+
+
+def make_info_knobs(page: str) -> list[NukeKnob]:
+    """The Info tab."""
+    return [
+        make_tab("info_tab", "Info"),
+        NukeKnob(
+            "about", TEXT, "", "Version and device of the worker process.", text="FSGAN", flags=("+DO_NOT_WRITE",)
+        ),
+        NukeKnob("pages", TEXT, "", text=f"Manual: docs/nuke.md, docs/{page}"),
+        make_button(
+            "doctor",
+            "Doctor",
+            "doctor",
+            "Shows what is installed, and which engines and devices can be used.",
+            "+STARTLINE",
+        ),
+        make_button("open_log", "Open log", "open_log", "Opens the worker's log.", "-STARTLINE"),
+        make_button("open_manual", "Manual", "open_manual", "Opens docs/nuke.md.", "-STARTLINE"),
+    ]
+
+
+MIXING_KNOBS = (
+    NukeKnob(
+        "channels",
+        LINK,
+        "channels",
+        "Channels that the result replaces. No render needed.",
+        text="Mix.channels",
+    ),
+    NukeKnob(
+        "mix", LINK, "mix", "Opacity of the result: 0 is the target, 1 the result. No render needed.", text="Mix.mix"
+    ),
+    NukeKnob(
+        "invert_mask",
+        LINK,
+        "invert mask",
+        "Show the result where the mask input is black instead. No render needed.",
+        text="Mix.invertMask",
+        flags=("+STARTLINE",),
+    ),
+    make_line(),
+)
