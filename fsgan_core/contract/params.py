@@ -535,8 +535,8 @@ class WeightsParams(Params):
         LICENCE_LIMITS,
         "licences allowed",
         "Which weights may be used, by licence class. commercial: only weights cleared for commercial work. "
-        "non-commercial: also weights whose licence excludes commercial work. research: also weights for research only. "
-        "any: all weights, even if their licence is unknown.",
+        "non-commercial: also weights whose licence excludes commercial work. research: also weights for research "
+        "only. any: all weights, even if their licence is unknown.",
     )
     precision: str = declare_choice(
         "auto",
