@@ -17,8 +17,7 @@ import numpy as np
 
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, invert_affine, sample_crop
-from fsgan_core.faces.square_crop import RunnableNetwork, make_input_tensor
-from fsgan_core.networks.weights.catalogue import find_packaged_weights
+from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points
 
 _SAME_OVERLAP = 0.3  # intersection over union from which two boxes are averaged (MediaPipe)
@@ -163,7 +162,7 @@ def detect_in_pictures(
         sample_crop(picture, matrix, model.side, cv2.BORDER_CONSTANT)
         for picture, matrix in zip(pictures, matrices, strict=True)
     ]
-    outputs: Sequence[Any] = _load_network(model.weights, device).run(
+    outputs: Sequence[Any] = models.load_packaged_network(model.weights, device).run(
         make_input_tensor(inputs, (model.mean,) * 3, (model.deviation,) * 3)
     )
     boxes, logits = (output.cpu().numpy().astype(np.float64) for output in outputs)
@@ -271,10 +270,3 @@ def _spread_tiles(length: int, side: int) -> list[int]:
         return [0]
     count = int(np.ceil((length - side) / (side * 2 / 3))) + 1
     return [round(start) for start in np.linspace(0, length - side, count)]
-
-
-def _load_network(weights: str, device: str) -> RunnableNetwork:
-    network: RunnableNetwork = models.get_shared(
-        (weights, device), lambda: models.load_analysis_network(find_packaged_weights(weights), device)
-    )
-    return network

@@ -24,8 +24,7 @@ from fsgan_core.faces.mesh import (
     VERTEX_COUNT,
 )
 from fsgan_core.faces.rotated_square import RotatedSquare
-from fsgan_core.faces.square_crop import RunnableNetwork, make_input_tensor
-from fsgan_core.networks.weights.catalogue import find_packaged_weights
+from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import AnyArray, Image8, Mesh, Points, Vector
 
 WEIGHTS = "mediapipe_face_mesh"
@@ -90,7 +89,9 @@ def measure_crops(crops: Sequence[Image8], device: str = "cpu") -> tuple[Mesh, V
     """
     if not crops:
         return np.zeros((0, VERTEX_COUNT, 3)), np.zeros(0)
-    outputs: Sequence[Any] = _load_network(device).run(make_input_tensor(crops, (0.0,) * 3, (1.0,) * 3))
+    outputs: Sequence[Any] = models.load_packaged_network(WEIGHTS, device).run(
+        make_input_tensor(crops, (0.0,) * 3, (1.0,) * 3)
+    )
     skin, lips, eye_r, eye_l, iris_r, iris_l, face = (
         output.cpu().numpy().astype(np.float64).reshape(len(crops), -1) for output in outputs
     )
@@ -132,10 +133,3 @@ def _measure_angle(right: Vector, left: Vector) -> float:
 
 def _squash(logits: AnyArray) -> Vector:
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))))
-
-
-def _load_network(device: str) -> RunnableNetwork:
-    network: RunnableNetwork = models.get_shared(
-        ("face mesh", device), lambda: models.load_analysis_network(find_packaged_weights(WEIGHTS), device)
-    )
-    return network

@@ -59,6 +59,24 @@ def load_analysis_network(installed: InstalledWeights, device: str = "cpu") -> R
     return Network.load(installed, device, "fp32").runner
 
 
+def load_packaged_network(weights: str, device: str = "cpu") -> RunnableNetwork:
+    """Loads a network of face analysis that comes with the package, once per process and device.
+
+    Args:
+        weights: Name in the catalogue.
+        device: Such as "cpu" or "cuda".
+
+    Raises:
+        WeightsError: The file is missing or damaged.
+    """
+    from fsgan_core.networks.weights.catalogue import find_packaged_weights
+
+    network: RunnableNetwork = get_shared(
+        ("network", weights, device), lambda: load_analysis_network(find_packaged_weights(weights), device)
+    )
+    return network
+
+
 def import_dlib() -> Any:
     """Imports dlib.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -112,3 +113,23 @@ def test_points_go_to_the_crop_and_back() -> None:
     there = square.to_picture(points, 40) @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(there + 0.5, points, atol=1e-9)
     np.testing.assert_allclose(square.to_picture(np.array([20.0, 20.0]), 40), square.centre, atol=1e-9)
+
+
+@pytest.mark.parametrize("clip", ["lp_d19", "asl_eat", "latentsync_1", "grid_pwij3p"])
+def test_footage(footage: Path, clip: str) -> None:
+    """Followed by the last mesh alone, the mesh stays on the face; it settles where the detector finds it again."""
+    capture = cv2.VideoCapture(str(footage / "clips" / f"{clip}.mp4"))
+    mesh = None
+    for number in range(16):
+        _, frame = capture.read()
+        picture = np.ascontiguousarray(frame[..., ::-1])
+        if mesh is None:
+            face = find_faces(picture)[0]
+            square = fit_square_to_detection(face.box, face.keypoints)
+        else:
+            square = fit_square_to_mesh(mesh)
+        (mesh,), (probability,) = measure_meshes(picture, [square])
+        assert probability > 0.9, number
+    face = find_faces(picture)[0]
+    width = np.ptp(mesh[:, 0])
+    assert np.abs(mesh[[468, 473], :2] - face.keypoints[:2]).max() < 0.1 * width
