@@ -1,0 +1,230 @@
+"""Eyes of the new face: whose eyeball is seen between the lids, and lids that close.
+
+The plate's own eyeball looks where the actor looks, with the catchlights of the set, so by default it stays, inside the
+lids' opening alone; its iris takes on the source's colour. Where the new lids are not exactly where the old ones were,
+the eyeball moves along with them. `source` shows the source's eyeball: its iris is lifted off, the white is filled, and
+the iris is set down where the target looks.
+
+A lid that closes is a surface that the view of an open eye does not show: it is continued smoothly from the skin around
+the eye, with the plate's own line of lashes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.faces.mesh import BROW_L, BROW_R
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, Vector
+from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.iris import tint_iris
+from fsgan_core.stages.openings import (
+    EYES,
+    LOG_FLOOR,
+    Eye,
+    OpeningWindow,
+    ShadingLimits,
+    continue_skin,
+    find_middle_line,
+    fit_opening_map,
+    make_opening_window,
+    measure_lid_openings,
+    measure_ring_distance,
+    measure_ring_width,
+    soften_edge,
+    square_points,
+    take_shading,
+    trace_ring,
+)
+from fsgan_core.stages.warp import sample_picture
+
+# Lengths are shares of the eye's width.
+EYE_MARGIN = 0.9  # of the window around an eye
+FEATHER = 0.05  # from the lids inwards, over which the eyeball appears: it never covers the lashes
+MIN_FEATHER = 1.0  # pixels
+SHUT_OPENING, SHOWN_OPENING = 0.05, 0.11  # an eyeball is hidden up to the one, shown from the other on
+
+# Lids that close. An eye is closed by this module from the first value on, wholly from the second on: how much less
+# open the new eye is than the view shows it, as a share.
+CLOSING_RANGE = (0.25, 0.6)
+SKIN_REACH = 0.45  # around the socket: skin that the lid is continued from
+BROW_MARGIN = 0.06  # around the brow, that is no skin
+MIN_KNOWN = 0.25  # share of the skin around that the view must show; else all of it counts
+LID_SHADING = ShadingLimits(reach=0.06, relief=0.12, darkest=-1.2)
+
+
+@dataclass(frozen=True)
+class EyePicture:
+    """What is put over a face inside the lids.
+
+    Attributes:
+        picture: Display-like, on the region.
+        matte: Where it shows, 0..1.
+    """
+
+    picture: Image
+    matte: Matte
+
+
+def keep_eyes(
+    plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float, gain: Vector | None = None
+) -> EyePicture:
+    """Takes the target's own eyeballs out of the plate, moved along with the lids and tinted.
+
+    Args:
+        plate: Display-like picture of the region.
+        target: The target's mesh, plate coordinates.
+        goal: The mesh of the new face.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+        gain: (3,) linear, of the irises (`iris.compute_iris_gain`); None leaves their colour.
+
+    Returns:
+        The plate with its eyeballs moved and tinted, and a matte that is 1 inside the goal's open lids.
+    """
+    picture, matte = plate.copy(), np.zeros(plate.shape[:2], np.float32)
+    for eye, opening in zip(EYES, measure_lid_openings(goal, aspect), strict=True):
+        part = _open_window(goal, eye, region, aspect)
+        shown = measure_shown_share(opening)
+        if part is None or shown <= 0:
+            continue
+        knots = [*eye.lids, *eye.orbit, *eye.socket]
+        moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
+        crop = plate[part.slices] if moved is None else sample_picture(plate, moved)
+        distance = measure_ring_distance(trace_ring(square_points(goal, eye.lids, aspect)), part.places)
+        if gain is not None:
+            crop = tint_iris(crop, part.places, distance, goal, eye, aspect, gain)
+        own = shown * draw_opening(distance, goal, eye, aspect)
+        picture[part.slices] = np.where(own[..., None] > 0, crop, picture[part.slices])
+        matte[part.slices] = np.maximum(matte[part.slices], own)
+    return EyePicture(picture, matte)
+
+
+def measure_shown_share(opening: float) -> float:
+    """Measures how much of an eyeball shows: 0 when the eye is shut, 1 when it is open.
+
+    >>> [measure_shown_share(x) for x in (0.03, 0.3)]
+    [0.0, 1.0]
+    """
+    return float(smoothstep(np.asarray((opening - SHUT_OPENING) / (SHOWN_OPENING - SHUT_OPENING))))
+
+
+def draw_opening(distance: Plane, mesh: Mesh, eye: Eye, aspect: float) -> Matte:
+    """Draws the opening of the lids: soft from the lids inwards, nothing on the lids and lashes themselves.
+
+    Args:
+        distance: Into the opening, square pixels.
+        mesh: Plate coordinates.
+        eye: Which.
+        aspect: Width of a pixel over its height.
+    """
+    width = measure_ring_width(square_points(mesh, eye.lids, aspect))
+    return soften_edge(distance, 0.0, max(FEATHER * width, MIN_FEATHER))
+
+
+def _open_window(goal: Mesh, eye: Eye, region: Window, aspect: float) -> OpeningWindow | None:
+    ring = square_points(goal, eye.lids, aspect)
+    return make_opening_window(ring, EYE_MARGIN * measure_ring_width(ring), region, aspect)
+
+
+def close_lids(
+    picture: Image,
+    alpha: Matte,
+    plate: Image,
+    target: Mesh,
+    goal: Mesh,
+    view_openings: Vector,
+    region: Window,
+    aspect: float,
+) -> Image:
+    """Closes the lids of a warped view whose eyes are further open than the target's.
+
+    A smooth warp would stretch the strip of lid above an open eye to streaks. Instead, lid and lower lid are continued
+    from the skin around the eye. Their shading and the line of lashes are the plate's, against its own skin around.
+
+    Args:
+        picture: The warped view, display-like, on the region.
+        alpha: Where it shows skin, 0..1.
+        plate: Display-like picture of the region.
+        target: The target's mesh, plate coordinates.
+        goal: The mesh of the new face.
+        view_openings: (2,) `openings.measure_lid_openings` of the view.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+
+    Returns:
+        The picture; the same array if no eye closes.
+    """
+    result = picture
+    for eye, brow, goal_opening, opening in zip(
+        EYES, (BROW_R, BROW_L), measure_lid_openings(goal, aspect), view_openings, strict=True
+    ):
+        share = measure_closing_share(goal_opening, opening)
+        part = _open_window(goal, eye, region, aspect)
+        if part is None or share <= 0:
+            continue
+        result = picture.copy() if result is picture else result
+        lid = _draw_lid(picture, alpha, plate, (target, goal), eye, brow, part, region, aspect)
+        crop = result[part.slices]
+        zone = share * _draw_lid_zone(goal, eye, part, aspect)[0]
+        result[part.slices] = crop + zone[..., None] * (lid - crop)
+    return result
+
+
+def measure_closing_share(goal_opening: float, view_opening: float) -> float:
+    """Measures how much of a lid must be made because the view's eye is further open: 0..1.
+
+    >>> measure_closing_share(0.02, 0.3), measure_closing_share(0.3, 0.3)
+    (1.0, 0.0)
+    """
+    closed = 1 - goal_opening / max(view_opening, 1e-6)
+    return float(smoothstep(np.asarray((closed - CLOSING_RANGE[0]) / (CLOSING_RANGE[1] - CLOSING_RANGE[0]))))
+
+
+def _draw_lid_zone(goal: Mesh, eye: Eye, part: OpeningWindow, aspect: float) -> tuple[Matte, Plane]:
+    """Where the lids are made, soft from the orbit outwards to the socket; the distance into the socket."""
+    orbit = measure_ring_distance(square_points(goal, eye.orbit, aspect), part.places)
+    socket = measure_ring_distance(square_points(goal, eye.socket, aspect), part.places)
+    between = smoothstep(socket / np.maximum(socket - orbit, 1e-3))
+    return np.where(orbit > 0, 1.0, np.where(socket < 0, 0.0, between)).astype(np.float32), socket
+
+
+def _draw_lid(
+    picture: Image,
+    alpha: Matte,
+    plate: Image,
+    meshes: tuple[Mesh, Mesh],
+    eye: Eye,
+    brow: tuple[int, ...],
+    part: OpeningWindow,
+    region: Window,
+    aspect: float,
+) -> Image:
+    """The window with the eye's lids drawn shut as far as the goal's are; arguments as for `close_lids`."""
+    target, goal = meshes
+    ring = square_points(goal, eye.lids, aspect)
+    width = measure_ring_width(ring)
+    zone, socket = _draw_lid_zone(goal, eye, part, aspect)
+    bare = np.asarray(cv2.convexHull(square_points(goal, brow, aspect).astype(np.float32))[:, 0], np.float64)
+    no_brow = soften_edge(-measure_ring_distance(bare, part.places), 0.0, BROW_MARGIN * width)
+    around = ((1 - zone) * (socket > -SKIN_REACH * width) * no_brow).astype(np.float32)
+    known = around * alpha[part.slices]
+    skin = continue_skin(
+        picture[part.slices], known if known.sum() >= MIN_KNOWN * around.sum() else around, width, aspect
+    )
+
+    moved = fit_opening_map(_list_shut_knots(goal, eye), _list_shut_knots(target, eye), part, region, aspect)
+    own = plate[part.slices] if moved is None else sample_picture(plate, moved)
+    luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
+    distance = measure_ring_distance(trace_ring(ring), part.places)
+    change = take_shading(luma, continue_skin(luma, around, width, aspect), distance, width, aspect, LID_SHADING)
+    return np.asarray((skin + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR, np.float32)
+
+
+def _list_shut_knots(mesh: Mesh, eye: Eye) -> AnyArray:
+    """Points around an eye whose lids may touch: its surroundings, and the line where the lids meet."""
+    return np.vstack([np.asarray(mesh)[[*eye.orbit, *eye.socket]], find_middle_line(mesh, eye.lids)])

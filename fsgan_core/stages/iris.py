@@ -1,0 +1,204 @@
+"""The colour of irises: measured over many pictures, and given to another person's eyes.
+
+An iris is measured against the white of the same eye, so that the light on the face and the colour of the lamp cancel
+out. Pupil, catchlight and white stay as they are when an iris is tinted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image, Mesh, Plane, Points, Vector
+from fsgan_core.stages.image_ops import (
+    SRGB_CURVE_LIMIT,
+    SRGB_GAMMA,
+    SRGB_LINEAR_LIMIT,
+    SRGB_OFFSET,
+    SRGB_SCALE,
+    SRGB_SLOPE,
+)
+from fsgan_core.stages.openings import (
+    EYES,
+    Eye,
+    OpeningWindow,
+    make_opening_window,
+    measure_lid_openings,
+    measure_ring_distance,
+    measure_ring_width,
+    soften_edge,
+    square_points,
+    trace_ring,
+)
+
+MIN_OPENING = 0.12  # of the eye's width: an eye less open tells no colour
+OPEN_SHARE = 0.85  # of the usual opening: eyes less open are left out
+MIN_PIXELS = 8  # of iris and of white, in one eye
+LIMBUS = 0.95  # of the mesh's iris radius: where the iris ends
+IRIS_RING = (0.45, 0.8)  # of the iris's radius: neither pupil nor limbus
+WHITE_BEGIN = 1.2  # of the iris's radius
+LID_SHADOW = 0.04  # of the eye's width: this near to a lid nothing is measured
+WHITE_PERCENTILES = (50.0, 95.0)  # of luma: the white without veins and shadows, and without glints
+IRIS_PERCENTILE = 75.0  # of luma: what is brighter may be a catchlight
+
+TINT_EDGE = (0.85, 1.1)  # of the iris's radius: from full tint to none
+PUPIL_EDGE = (0.3, 0.5)  # of the iris's radius: from no tint to full tint
+CATCHLIGHT = (1.5, 2.5)  # of the iris's own luma
+WHITE_CATCHLIGHT = (0.5, 0.8)  # of the white's luma: a catchlight is at least this bright
+LUMA_GAINS, CHROMA_GAINS = (0.45, 2.2), (0.5, 2.0)  # least and largest gain of a tint
+MIN_LINEAR = 1e-4  # linear values that are divided by at least
+TYPICAL_IRIS_LUMA = 0.12  # of the white's
+
+
+@dataclass(frozen=True)
+class IrisColour:
+    """The colour of a person's irises.
+
+    Attributes:
+        ratio: (3,) linear R, G, B of the iris over those of the white of the same eye.
+        eyes: How many eyes were measured.
+    """
+
+    ratio: Vector
+    eyes: int
+
+    @property
+    def luma(self) -> float:
+        """How light the iris is against the white: about 0.05 dark brown, 0.3 light blue."""
+        return float(self.ratio @ LUMA_WEIGHTS)
+
+
+def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisColour | None:
+    """Measures the colour of a person's irises: the median over the open eyes of many pictures.
+
+    Args:
+        pictures: For each, the display-like picture, its window in the plate, the mesh in plate coordinates, and the
+            width of a pixel over its height.
+
+    Returns:
+        The colour, or None if no eye is open and large enough.
+    """
+    found = [
+        (opening, ratio)
+        for display, window, mesh, aspect in pictures
+        for eye, opening in zip(EYES, measure_lid_openings(mesh, aspect), strict=True)
+        if opening > MIN_OPENING and (ratio := _measure_eye(display, window, mesh, eye, aspect)) is not None
+    ]
+    if not found:
+        return None
+    usual = float(np.median([opening for opening, _ in found]))
+    open_ones = np.stack([ratio for opening, ratio in found if opening >= OPEN_SHARE * usual])
+    return IrisColour(np.exp(np.median(np.log(open_ones), axis=0)), len(open_ones))
+
+
+def compute_iris_gain(source: IrisColour | None, target: IrisColour | None, amount: float) -> Vector | None:
+    """Computes the linear gain (3,) that gives the target's irises the source's colour; None if there is none.
+
+    Args:
+        source: Colour of the source's irises.
+        target: Colour of the target's irises.
+        amount: How much of the change is made, 0..1.
+
+    >>> dark, light = IrisColour(np.full(3, 0.1), 4), IrisColour(np.full(3, 0.2), 4)
+    >>> compute_iris_gain(light, dark, 0.5).round(3).tolist()
+    [1.414, 1.414, 1.414]
+    """
+    if source is None or target is None or amount <= 0:
+        return None
+    luma = np.clip(source.luma / max(target.luma, MIN_LINEAR), *LUMA_GAINS)
+    chroma = (source.ratio / max(source.luma, MIN_LINEAR)) / np.maximum(
+        target.ratio / max(target.luma, MIN_LINEAR), MIN_LINEAR
+    )
+    return np.asarray((luma * np.clip(chroma, *CHROMA_GAINS)) ** amount)
+
+
+def tint_iris(
+    display: Image, places: AnyArray, distance: Plane, mesh: Mesh, eye: Eye, aspect: float, gain: Vector
+) -> Image:
+    """Tints the iris of one eye; pupil, catchlight and white stay.
+
+    Args:
+        display: Display-like picture of a window around the eye.
+        places: (height, width, 2) its pixels' places in square pixels.
+        distance: Into the lids' opening, square pixels.
+        mesh: The eye in this picture, plate coordinates.
+        eye: Which.
+        aspect: Width of a pixel over its height.
+        gain: (3,) linear (`compute_iris_gain`).
+    """
+    radius = _measure_radii(places, mesh, eye, aspect)
+    linear = to_linear(display)
+    luma = linear @ LUMA_WEIGHTS
+    opening = soften_edge(distance, -0.5, 0.5)
+    white = _measure_white(luma, radius, distance)
+    iris = (radius < IRIS_RING[1]) & (radius > IRIS_RING[0]) & (distance > 0)
+    own = float(np.median(luma[iris])) if iris.any() else 0.0
+    low, high = (max(a * own, b * white) for a, b in zip(CATCHLIGHT, WHITE_CATCHLIGHT, strict=True))
+    matte = (
+        opening
+        * (1 - soften_edge(radius, *TINT_EDGE))
+        * soften_edge(radius, *PUPIL_EDGE)
+        * (1 - soften_edge(luma, low, high))
+    )
+    tinted = linear * np.exp(matte[..., None] * np.log(gain).astype(np.float32))
+    changed = np.asarray(matte > 0)[..., None]
+    return np.where(changed, display + from_linear(tinted) - from_linear(linear), display).astype(np.float32)
+
+
+def to_linear(display: Image) -> Image:
+    """Converts display-like values to linear ones by the curve of sRGB; below 0 is 0."""
+    x = np.maximum(display, 0)
+    curve = ((x + SRGB_OFFSET) / SRGB_SCALE) ** np.float32(SRGB_GAMMA)
+    return np.where(x <= SRGB_CURVE_LIMIT, x / SRGB_SLOPE, curve).astype(np.float32)
+
+
+def from_linear(linear: Image) -> Image:
+    """Converts linear values to display-like ones: the inverse of `to_linear`."""
+    curve = SRGB_SCALE * np.maximum(linear, 1e-9) ** np.float32(1 / SRGB_GAMMA) - SRGB_OFFSET
+    return np.where(linear <= SRGB_LINEAR_LIMIT, SRGB_SLOPE * linear, curve).astype(np.float32)
+
+
+def find_iris_disc(mesh: Mesh, eye: Eye, aspect: float) -> tuple[Points, float]:
+    """Finds the middle (2,) and the radius of an iris in square pixels."""
+    points = square_points(mesh, eye.iris, aspect)
+    return points[0], LIMBUS * float(np.linalg.norm(points[1:] - points[0], axis=1).mean())
+
+
+def _measure_radii(places: AnyArray, mesh: Mesh, eye: Eye, aspect: float) -> Plane:
+    """Distance of each place from the middle of the iris over the iris's radius."""
+    middle, radius = find_iris_disc(mesh, eye, aspect)
+    return np.asarray(np.linalg.norm(places - middle, axis=-1) / max(radius, 1e-6), np.float32)
+
+
+def _measure_eye(display: Image, window: Window, mesh: Mesh, eye: Eye, aspect: float) -> Vector | None:
+    """The ratio of iris and white of one eye; None if it does not show them well."""
+    ring = square_points(mesh, eye.lids, aspect)
+    width = measure_ring_width(ring)
+    part: OpeningWindow | None = make_opening_window(ring, 0.1 * width, window, aspect)
+    if part is None:
+        return None
+    linear = to_linear(display[part.slices])
+    luma = linear @ LUMA_WEIGHTS
+    distance = measure_ring_distance(trace_ring(ring), part.places) - np.float32(LID_SHADOW * width)
+    radius = _measure_radii(part.places, mesh, eye, aspect)
+    iris = (distance > 0) & (radius > IRIS_RING[0]) & (radius < IRIS_RING[1])
+    white = (distance > 0) & (radius > WHITE_BEGIN)
+    if min(int(iris.sum()), int(white.sum())) < MIN_PIXELS:
+        return None
+    low, high = np.percentile(luma[white], WHITE_PERCENTILES)
+    white &= (luma >= low) & (luma <= high)
+    iris &= luma <= np.percentile(luma[iris], IRIS_PERCENTILE)
+    ratio = np.median(linear[iris], axis=0) / np.maximum(np.median(linear[white], axis=0), MIN_LINEAR)
+    return np.asarray(np.maximum(ratio, MIN_LINEAR), np.float64)
+
+
+def _measure_white(luma: Plane, radius: Plane, distance: Plane) -> float:
+    """Luma of the eye's white; if none is seen, by the luma of a typical iris."""
+    white = (distance > 0) & (radius > WHITE_BEGIN)
+    if int(white.sum()) >= MIN_PIXELS:
+        return float(np.percentile(luma[white], WHITE_PERCENTILES).mean())
+    return float(np.median(luma[distance > 0])) / TYPICAL_IRIS_LUMA if (distance > 0).any() else 1.0

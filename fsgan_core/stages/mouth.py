@@ -1,0 +1,225 @@
+"""Mouth of the new face: whose teeth are seen between the lips, and lips that meet.
+
+Teeth and tongue show inside the opening of the new lips alone, wherever they come from: the source's view, or the
+plate, moved along with the lips. Where a view's mouth is further open than the target's, lips are continued over it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, PointMap, Vector
+from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.openings import (
+    LOG_FLOOR,
+    OpeningWindow,
+    ShadingLimits,
+    continue_skin,
+    find_middle_line,
+    fit_opening_map,
+    make_opening_window,
+    measure_lip_opening,
+    measure_ring_distance,
+    measure_ring_width,
+    soften_edge,
+    square_points,
+    take_shading,
+    trace_ring,
+)
+from fsgan_core.stages.warp import sample_picture
+
+# Lengths are shares of the mouth's width.
+MOUTH_MARGIN = 0.5  # of the window around the mouth
+FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
+COVER_MARGIN, COVER_SOFTNESS = 0.02, 0.03  # around a view's inner mouth, what is covered by lips; its soft edge
+LIP_SHADING = ShadingLimits(reach=0.03, relief=0.08, darkest=-1.0)
+MIN_KNOWN = 0.1  # share of the lips that the view must show
+
+# Choice of the inner mouth. Openings are shares of the outer eye corners' distance.
+TALKING_OPENING = 0.03  # a mouth open by less shows no teeth
+ENOUGH_MOUTH = 0.6  # of the target's opening: a view open this far shows its teeth
+MIN_HOLD = 1.0  # seconds that a choice lasts
+SWITCH_COST = 0.5  # of a change of the choice, in frames of a view that shows no teeth at all
+NO_TEETH_SHARE = 0.02  # of that cost, while the mouth is shut
+TARGET_COST = 0.05  # of the plate's inner mouth for each frame with an open mouth: the source's is preferred
+
+
+@dataclass(frozen=True)
+class MouthPicture:
+    """What is put over a face inside the lips.
+
+    Attributes:
+        picture: Display-like, on the region.
+        matte: Where it shows, 0..1.
+    """
+
+    picture: Image
+    matte: Matte
+
+
+def choose_inner_mouth(source: Vector, target: Vector, frames: IndexArray, frames_per_second: float = 24.0) -> Vector:
+    """Chooses whose inner mouth each frame of a shot shows, so that the two never take turns within a second.
+
+    A frame costs what the source's mouth lacks of the target's opening if the source's is shown, a little if the
+    target's is shown, nothing while the mouth is shut; a change costs too. The cheapest sequence is found in which each
+    choice lasts `MIN_HOLD` or to an end of the shot (Viterbi 1967, with the age of the choice as part of the state).
+
+    Args:
+        source: (n,) openings of the views' mouths (`openings.measure_lip_opening`).
+        target: (n,) openings of the target's mouth.
+        frames: (n,) frame numbers, ascending; a gap of more than `MIN_HOLD` starts anew.
+        frames_per_second: Of the target.
+
+    Returns:
+        (n,) 1 for the source's, 0 for the target's.
+
+    >>> choose_inner_mouth(np.full(4, 0.2), np.full(4, 0.2), np.arange(4)).tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    hold = max(1, round(MIN_HOLD * frames_per_second))
+    parts = np.split(np.arange(len(frames)), np.flatnonzero(np.diff(frames) > hold) + 1)
+    return np.concatenate([_choose_run(source[part], target[part], hold) for part in parts if len(part)] or [source])
+
+
+def _choose_run(source: Vector, target: Vector, hold: int) -> Vector:
+    """`choose_inner_mouth` for frames without a gap."""
+    count = len(target)
+    is_open = np.clip(target / TALKING_OPENING - 0.5, 0, 1)
+    lack = np.clip((ENOUGH_MOUTH * target - source) / np.maximum(ENOUGH_MOUTH * target, 1e-6), 0, 1)
+    costs = np.stack([TARGET_COST * np.maximum(is_open, NO_TEETH_SHARE), lack * is_open])
+    # total[choice, age]: the last age stands for `hold` frames and more. At the start a choice may be of any age.
+    total = np.full((2, hold), np.inf)
+    total[:, -1] = costs[:, 0]
+    came_from = np.zeros((count, 2, hold), np.int64)  # age before, or -1 - age before of the other choice
+    for t in range(1, count):
+        new = np.full_like(total, np.inf)
+        for choice in (0, 1):
+            new[choice, 1:] = total[choice, :-1]
+            came_from[t, choice, 1:] = np.arange(hold - 1)
+            if total[choice, -1] < new[choice, -1]:
+                new[choice, -1], came_from[t, choice, -1] = total[choice, -1], hold - 1
+            changed = total[1 - choice, -1] + SWITCH_COST
+            if changed < new[choice, 0]:
+                new[choice, 0], came_from[t, choice, 0] = changed, -hold
+        total = new + costs[:, t, None]
+    choice, age = (int(place) for place in np.unravel_index(int(np.argmin(total)), total.shape))
+    result = np.empty(count)
+    for t in range(count - 1, -1, -1):
+        result[t] = choice
+        before = int(came_from[t, choice, age])
+        choice, age = (choice, before) if before >= 0 else (1 - choice, -1 - before)
+    return result
+
+
+def keep_mouth(plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float) -> MouthPicture:
+    """Takes the target's own inner mouth out of the plate, moved along with the lips.
+
+    Args:
+        plate: Display-like picture of the region.
+        target: The target's mesh, plate coordinates.
+        goal: The mesh of the new face.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+
+    Returns:
+        The plate with its mouth moved, and a matte that is 1 inside the goal's open lips.
+    """
+    picture, matte = plate.copy(), np.zeros(plate.shape[:2], np.float32)
+    part = _open_window(goal, region, aspect)
+    if part is None:
+        return MouthPicture(picture, matte)
+    knots = [*INNER_LIPS, *OUTER_LIPS]
+    moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
+    if moved is not None:
+        picture[part.slices] = sample_picture(plate, moved)
+    matte[part.slices] = draw_lips_opening(goal, part, aspect)
+    return MouthPicture(np.where(matte[..., None] > 0, picture, plate), matte)
+
+
+def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
+    """Draws the opening of the lips, soft from the lips inwards; nothing where they meet.
+
+    Args:
+        mesh: Plate coordinates.
+        part: The window to draw.
+        aspect: Width of a pixel over its height.
+    """
+    ring = square_points(mesh, INNER_LIPS, aspect)
+    distance = measure_ring_distance(trace_ring(ring), part.places)
+    return soften_edge(distance, 0.0, max(FEATHER * measure_ring_width(ring), MIN_FEATHER))
+
+
+def close_lips(
+    picture: Image,
+    places: PointMap,
+    view: Mesh,
+    plate: Image,
+    target: Mesh,
+    goal: Mesh,
+    region: Window,
+    aspect: float,
+    view_aspect: float = 1.0,
+) -> Image:
+    """Continues the lips of a warped view over its inner mouth, as far as that lies outside the goal's opening.
+
+    Args:
+        picture: The warped view, display-like, on the region.
+        places: (height, width, 2) the place in the view's plate that each pixel shows.
+        view: The view's mesh, coordinates of its plate.
+        plate: Display-like picture of the region: the shading of the line where lips meet is its own.
+        target: The target's mesh, plate coordinates.
+        goal: The mesh of the new face.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+        view_aspect: The same of the view.
+
+    Returns:
+        The picture; the same array if there is nothing to cover.
+    """
+    part = _open_window(goal, region, aspect)
+    if part is None:
+        return picture
+    view_ring = square_points(view, INNER_LIPS, view_aspect)
+    view_width = measure_ring_width(view_ring)
+    inside = measure_ring_distance(trace_ring(view_ring), places[part.slices] * (view_aspect, 1.0)) / view_width
+    # A shut mouth of the view has its own line between the lips, which stays.
+    inner = soften_edge(inside, -COVER_MARGIN - COVER_SOFTNESS, -COVER_MARGIN) * float((inside > COVER_MARGIN).any())
+    cover = inner * (1 - draw_lips_opening(goal, part, aspect))
+    if not (cover > 0).any():
+        return picture
+    ring, outer = (square_points(goal, vertices, aspect) for vertices in (INNER_LIPS, OUTER_LIPS))
+    width = measure_ring_width(ring)
+    lips = soften_edge(measure_ring_distance(trace_ring(outer), part.places), 0.0, COVER_SOFTNESS * width)
+    known = lips * (1 - inner)
+    if known.sum() < MIN_KNOWN * lips.sum():
+        known = soften_edge(-measure_ring_distance(trace_ring(outer), part.places), 0.0, COVER_SOFTNESS * width)
+    crop = picture[part.slices]
+    skin = continue_skin(crop, known, width, aspect)
+
+    moved = fit_opening_map(_list_shut_knots(goal), _list_shut_knots(target), part, region, aspect)
+    own = plate[part.slices] if moved is None else sample_picture(plate, moved)
+    luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
+    distance = measure_ring_distance(trace_ring(ring), part.places)
+    on_lips = lips * soften_edge(-distance, 0.0, COVER_SOFTNESS * width)
+    met = 1 - float(smoothstep(np.asarray(measure_lip_opening(goal, aspect) / TALKING_OPENING)))
+    usual = continue_skin(luma, on_lips, width, aspect)
+    change = take_shading(luma, usual, distance, width, aspect, replace(LIP_SHADING, line=met))
+    lips_drawn = (skin + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR
+    result = picture.copy()
+    result[part.slices] = crop + cover[..., None] * (lips_drawn - crop)
+    return result
+
+
+def _list_shut_knots(mesh: Mesh) -> AnyArray:
+    """Points of lips that may touch: their outer edge, and the line where they meet."""
+    return np.vstack([np.asarray(mesh)[list(OUTER_LIPS)], find_middle_line(mesh, INNER_LIPS)])
+
+
+def _open_window(goal: Mesh, region: Window, aspect: float) -> OpeningWindow | None:
+    ring = square_points(goal, OUTER_LIPS, aspect)
+    return make_opening_window(ring, MOUTH_MARGIN * measure_ring_width(ring), region, aspect)

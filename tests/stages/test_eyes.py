@@ -1,0 +1,184 @@
+"""Eyes and mouth of the new face, on a drawn face whose irises, lids and lips are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import Image, Mesh, Vector
+from fsgan_core.stages.eyes import close_lids, keep_eyes
+from fsgan_core.stages.iris import IrisColour, compute_iris_gain, measure_iris, to_linear
+from fsgan_core.stages.mouth import choose_inner_mouth, close_lips, keep_mouth
+from fsgan_core.stages.openings import (
+    EYES,
+    measure_lid_openings,
+    measure_lip_opening,
+    measure_ring_distance,
+    square_points,
+    trace_ring,
+)
+
+REGION = Window(10, 20, 300, 300)
+SKIN, WHITE, TEETH, LIP = (0.7, 0.55, 0.45), (0.85, 0.84, 0.82), (0.95, 0.95, 0.9), (0.6, 0.3, 0.3)
+
+
+def make_mesh(lids: float = 1.0, lips: float = 0.0, shift: tuple[float, float] = (0.0, 0.0)) -> Mesh:
+    """The generic face in REGION, with its lids open by a share of its own opening, its lips by pixels."""
+    mesh = np.array(CANONICAL) * 1.8 + (160.0, 130.0, 0.0)
+    for ring in (LIDS_R, LIDS_L):
+        for upper, lower in zip(ring[:8:-1], ring[1:8], strict=True):
+            middle = (mesh[upper] + mesh[lower]) / 2
+            half = np.array([0.0, 5.0, 0.0])
+            mesh[upper], mesh[lower] = middle - lids * half, middle + lids * half
+    half_count = len(INNER_LIPS) // 2
+    for upper, lower in zip(INNER_LIPS[:half_count:-1], INNER_LIPS[1:half_count], strict=True):
+        middle = (mesh[upper] + mesh[lower]) / 2
+        mesh[upper], mesh[lower] = middle - (0.0, lips / 2, 0.0), middle + (0.0, lips / 2, 0.0)
+    for eye in EYES:
+        centre = mesh[list(eye.lids)].mean(0)
+        mesh[eye.iris] = centre + np.array([(0, 0, 0), (7, 0, 0), (0, 7, 0), (-7, 0, 0), (0, -7, 0)], float)
+    return mesh + (*shift, 0.0)
+
+
+def get_places() -> Image:
+    x, y = np.arange(REGION.x, REGION.right), np.arange(REGION.y, REGION.bottom)
+    return np.stack(np.meshgrid(x, y), -1).astype(np.float32)
+
+
+def draw_face(mesh: Mesh, iris: tuple[float, float, float]) -> Image:
+    """The face with whites, irises and catchlights inside its lids, and teeth inside its lips; display-like."""
+    places = get_places()
+    picture = np.full((REGION.height, REGION.width, 3), SKIN, np.float32)
+    for eye in EYES:
+        inside = measure_ring_distance(trace_ring(square_points(mesh, eye.lids, 1.0)), places) > 0
+        radius = np.linalg.norm(places - mesh[eye.iris.start, :2], axis=-1)
+        picture[inside] = WHITE
+        picture[inside & (radius < 7)] = iris
+        picture[inside & (radius < 2)] = 0.02
+        picture[inside & (np.linalg.norm(places - mesh[eye.iris.start, :2] - (3, -3), axis=-1) < 1.2)] = 1.0
+    picture[measure_ring_distance(trace_ring(square_points(mesh, OUTER_LIPS, 1.0)), places) > 0] = LIP
+    picture[measure_ring_distance(trace_ring(square_points(mesh, INNER_LIPS, 1.0)), places) > 0] = TEETH
+    return picture
+
+
+def test_openings_follow_the_lids_and_lips() -> None:
+    opened, shut = measure_lid_openings(make_mesh(1.0)), measure_lid_openings(make_mesh(0.0))
+    assert opened.min() > 0.15 and shut.max() < 0.01
+    assert measure_lip_opening(make_mesh(lips=8.0)) > measure_lip_opening(make_mesh()) + 0.03
+
+
+def test_an_iris_is_measured_against_its_white() -> None:
+    mesh = make_mesh()
+    found = measure_iris([(draw_face(mesh, (0.35, 0.45, 0.6)), REGION, mesh, 1.0)])
+    assert found is not None and found.eyes == 2
+    expected = to_linear(np.array([[0.35, 0.45, 0.6]], np.float32))[0] / to_linear(np.array([WHITE], np.float32))[0]
+    assert found.ratio == pytest.approx(expected, rel=0.05)
+
+
+def test_shut_eyes_tell_no_colour() -> None:
+    mesh = make_mesh(0.1)
+    assert measure_iris([(draw_face(mesh, (0.3, 0.2, 0.1)), REGION, mesh, 1.0)]) is None
+
+
+def test_the_kept_eyeball_is_the_plates_own() -> None:
+    mesh = make_mesh()
+    plate = draw_face(mesh, (0.3, 0.2, 0.1))
+    kept = keep_eyes(plate, mesh, mesh, REGION, 1.0)
+    assert np.array_equal(kept.picture, plate)
+    for eye in EYES:
+        distance = measure_ring_distance(trace_ring(square_points(mesh, eye.lids, 1.0)), get_places())
+        assert kept.matte[distance > 3].min() == 1.0
+    outside = np.ones_like(kept.matte, bool)
+    for eye in EYES:
+        outside &= measure_ring_distance(trace_ring(square_points(mesh, eye.lids, 1.0)), get_places()) < -0.1
+    assert not kept.matte[outside].any()
+
+
+def test_a_tint_changes_the_iris_alone() -> None:
+    mesh = make_mesh()
+    plate = draw_face(mesh, (0.3, 0.2, 0.15))
+    gain = compute_iris_gain(IrisColour(np.array([0.1, 0.15, 0.25]), 2), IrisColour(np.array([0.1, 0.08, 0.07]), 2), 1.0)
+    kept = keep_eyes(plate, mesh, mesh, REGION, 1.0, gain)
+    changed = np.abs(kept.picture - plate).max(-1) > 1e-3
+    assert changed.any()
+    assert np.allclose(plate[changed], (0.3, 0.2, 0.15))
+    at = tuple(np.round(mesh[EYES[0].iris.start, :2] + (-4, 0)).astype(int) - (REGION.x, REGION.y))
+    before, after = plate[at[1], at[0]], kept.picture[at[1], at[0]]
+    assert after[2] / after[0] > 1.3 * before[2] / before[0]
+
+
+def test_the_eyeball_moves_along_with_the_lids() -> None:
+    target, goal = make_mesh(), make_mesh(shift=(4.0, -3.0))
+    kept = keep_eyes(draw_face(target, (0.2, 0.2, 0.4)), target, goal, REGION, 1.0)
+    wanted = draw_face(goal, (0.2, 0.2, 0.4))
+    inside = kept.matte > 0.5
+    assert inside.any()
+    assert np.abs(kept.picture - wanted)[inside].mean() < 0.03
+
+
+def test_a_shut_eye_shows_no_eyeball() -> None:
+    mesh = make_mesh(0.0)
+    assert not keep_eyes(draw_face(mesh, (0.2, 0.2, 0.4)), mesh, mesh, REGION, 1.0).matte.any()
+
+
+def test_closed_lids_hide_the_views_eyeball_and_take_the_plates_lashes() -> None:
+    opened, shut = make_mesh(1.0), make_mesh(0.0)
+    view = draw_face(opened, (0.1, 0.1, 0.3))  # as if a warp had not closed the eyes
+    plate = np.full_like(view, (0.6, 0.5, 0.4))
+    lashes = np.abs(get_places()[..., 1] - shut[list(LIDS_R), 1].mean()) < 1
+    plate[lashes] = 0.1
+    alpha = np.ones(view.shape[:2], np.float32)
+    closed = close_lids(view, alpha, plate, shut, shut, measure_lid_openings(opened), REGION, 1.0)
+    ring = measure_ring_distance(trace_ring(square_points(opened, LIDS_R, 1.0)), get_places()) > 0
+    off_lashes = ring & (np.abs(get_places()[..., 1] - shut[list(LIDS_R), 1].mean()) > 4)
+    assert np.abs(closed - SKIN)[off_lashes].max() < 0.15  # neither white nor iris
+    assert closed[ring & lashes].mean() < 0.7 * np.mean(SKIN)
+    assert close_lids(view, alpha, plate, opened, opened, measure_lid_openings(opened), REGION, 1.0) is view
+
+
+def test_a_smile_closes_without_teeth() -> None:
+    smiling, shut = make_mesh(lips=10.0), make_mesh()
+    view = draw_face(smiling, (0.2, 0.2, 0.4))
+    plate = draw_face(shut, (0.2, 0.2, 0.4))
+    closed = close_lips(view, get_places(), smiling, plate, shut, shut, REGION, 1.0)
+    inner = measure_ring_distance(trace_ring(square_points(smiling, INNER_LIPS, 1.0)), get_places()) > 0
+    assert np.abs(view - LIP)[inner].max() > 0.3
+    assert np.abs(closed - LIP)[inner].max() < 0.1
+    assert close_lips(plate, get_places(), shut, plate, shut, shut, REGION, 1.0) is plate
+
+
+def test_teeth_show_inside_the_lips_alone() -> None:
+    target, goal = make_mesh(lips=10.0), make_mesh(lips=10.0, shift=(3.0, 2.0))
+    kept = keep_mouth(draw_face(target, (0.2, 0.2, 0.4)), target, goal, REGION, 1.0)
+    distance = measure_ring_distance(trace_ring(square_points(goal, INNER_LIPS, 1.0)), get_places())
+    assert not kept.matte[distance < -0.1].any()
+    assert np.abs(kept.picture - TEETH)[kept.matte > 0.9].max() < 0.1
+    assert not keep_mouth(draw_face(make_mesh(), (0, 0, 0)), make_mesh(), make_mesh(), REGION, 1.0).matte.any()
+
+
+def count_shortest_run(choice: Vector) -> int:
+    """Frames of the shortest run that has a change on both sides."""
+    changes = np.flatnonzero(np.diff(choice)) + 1
+    return int(np.diff(changes).min()) if len(changes) > 1 else len(choice)
+
+
+def test_inner_mouths_do_not_take_turns_within_a_second() -> None:
+    frames = np.arange(240)
+    target = 0.15 + 0.1 * np.sin(frames / 3)
+    source = np.where(np.sin(frames / 2) > 0, 0.2, 0.01)
+    choice = choose_inner_mouth(source, target, frames, 24.0)
+    assert count_shortest_run(choice) >= 24
+    assert set(choice) <= {0.0, 1.0}
+
+
+def test_the_inner_mouth_is_the_sources_where_it_can_be() -> None:
+    frames = np.arange(120)
+    target = np.full(120, 0.15)
+    assert choose_inner_mouth(np.full(120, 0.12), target, frames).min() == 1.0
+    assert choose_inner_mouth(np.full(120, 0.01), target, frames).max() == 0.0
+    assert choose_inner_mouth(np.full(120, 0.01), np.full(120, 0.001), frames).min() == 1.0
+    halves = choose_inner_mouth(np.where(frames < 60, 0.12, 0.0), target, frames)
+    assert halves[0] == 1.0 and halves[-1] == 0.0
+    assert choose_inner_mouth(np.zeros(0), np.zeros(0), np.zeros(0, int)).shape == (0,)
