@@ -35,11 +35,12 @@ def make_mesh(lids: float = 1.0, lips: float = 0.0, shift: tuple[float, float] =
     half_count = len(INNER_LIPS) // 2
     for upper, lower in zip(INNER_LIPS[:half_count:-1], INNER_LIPS[1:half_count], strict=True):
         middle = (mesh[upper] + mesh[lower]) / 2
-        mesh[upper], mesh[lower] = middle - (0.0, lips / 2, 0.0), middle + (0.0, lips / 2, 0.0)
+        half_gap = np.array([0.0, lips / 2, 0.0])
+        mesh[upper], mesh[lower] = middle - half_gap, middle + half_gap
     for eye in EYES:
         centre = mesh[list(eye.lids)].mean(0)
         mesh[eye.iris] = centre + np.array([(0, 0, 0), (7, 0, 0), (0, 7, 0), (-7, 0, 0), (0, -7, 0)], float)
-    return mesh + (*shift, 0.0)
+    return mesh + np.array([*shift, 0.0])
 
 
 def get_places() -> Image:
@@ -99,7 +100,8 @@ def test_the_kept_eyeball_is_the_plates_own() -> None:
 def test_a_tint_changes_the_iris_alone() -> None:
     mesh = make_mesh()
     plate = draw_face(mesh, (0.3, 0.2, 0.15))
-    gain = compute_iris_gain(IrisColour(np.array([0.1, 0.15, 0.25]), 2), IrisColour(np.array([0.1, 0.08, 0.07]), 2), 1.0)
+    blue, brown = IrisColour(np.array([0.1, 0.15, 0.25]), 2), IrisColour(np.array([0.1, 0.08, 0.07]), 2)
+    gain = compute_iris_gain(blue, brown, 1.0)
     kept = keep_eyes(plate, mesh, mesh, REGION, 1.0, gain)
     changed = np.abs(kept.picture - plate).max(-1) > 1e-3
     assert changed.any()
