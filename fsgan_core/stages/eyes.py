@@ -19,17 +19,20 @@ import numpy as np
 from fsgan_core.faces.mesh import BROW_L, BROW_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Vector
 from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.iris import tint_iris
+from fsgan_core.stages.iris import find_iris_disc, tint_iris
 from fsgan_core.stages.openings import (
     EYES,
     LOG_FLOOR,
     Eye,
     OpeningWindow,
     ShadingLimits,
+    apply_fit,
+    carry_irises,
     continue_skin,
     find_middle_line,
+    fit_affine,
     fit_opening_map,
     make_opening_window,
     measure_lid_openings,
@@ -47,6 +50,12 @@ EYE_MARGIN = 0.9  # of the window around an eye
 FEATHER = 0.05  # from the lids inwards, over which the eyeball appears: it never covers the lashes
 MIN_FEATHER = 1.0  # pixels
 SHUT_OPENING, SHOWN_OPENING = 0.05, 0.11  # an eyeball is hidden up to the one, shown from the other on
+
+# The source's eyeball.
+WHITE_EDGE = (1.1, 1.3)  # of the iris's radius: from the one on white begins, from the other on it is white alone
+DISC_EDGE = (1.0, 1.15)  # of the iris's radius: where an iris that is set down ends
+LID_SHADE = 0.06  # from a lid, over which it shades the eyeball
+UPPER_SHADE = 0.25  # how much a lid darkens an iris at its edge
 
 # Lids that close. An eye is closed by this module from the first value on, wholly from the second on: how much less
 # open the new eye is than the view shows it, as a share.
@@ -70,6 +79,23 @@ class EyePicture:
     matte: Matte
 
 
+@dataclass(frozen=True)
+class ViewPicture:
+    """A view of the source around its face.
+
+    Attributes:
+        display: Display-like picture of `window`.
+        window: The part of the source's plate that it covers.
+        mesh: (478, 3), coordinates of that plate.
+        pixel_aspect: Width of its pixels over their height.
+    """
+
+    display: Image
+    window: Window
+    mesh: Mesh
+    pixel_aspect: float = 1.0
+
+
 def keep_eyes(
     plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float, gain: Vector | None = None
 ) -> EyePicture:
@@ -86,6 +112,7 @@ def keep_eyes(
     Returns:
         The plate with its eyeballs moved and tinted, and a matte that is 1 inside the goal's open lids.
     """
+    goal = carry_irises(goal, target)
     picture, matte = plate.copy(), np.zeros(plate.shape[:2], np.float32)
     for eye, opening in zip(EYES, measure_lid_openings(goal, aspect), strict=True):
         part = _open_window(goal, eye, region, aspect)
@@ -102,6 +129,94 @@ def keep_eyes(
         picture[part.slices] = np.where(own[..., None] > 0, crop, picture[part.slices])
         matte[part.slices] = np.maximum(matte[part.slices], own)
     return EyePicture(picture, matte)
+
+
+def set_eyes(
+    view: ViewPicture, places: PointMap, target: Mesh, goal: Mesh, region: Window, aspect: float, shape: tuple[int, int]
+) -> EyePicture:
+    """Sets the source's eyeballs between the goal's lids, so that they look where the target looks.
+
+    The iris is lifted off the view and the white behind it is filled. What the view's lids hide of the iris is taken
+    from its other half.
+
+    Args:
+        view: The leading view.
+        places: (height, width, 2) the place in the view's plate that each pixel of the region shows.
+        target: The target's mesh, plate coordinates.
+        goal: The mesh of the new face.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+        shape: Height and width of the region.
+
+    Returns:
+        The eyeballs in the source's light, and a matte that is 1 inside the goal's open lids. An eye that is shut in
+        the view or in the goal is left out.
+    """
+    goal = carry_irises(goal, target)
+    picture, matte = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.float32)
+    openings = zip(
+        EYES, measure_lid_openings(goal, aspect), measure_lid_openings(view.mesh, view.pixel_aspect), strict=True
+    )
+    for eye, opening, view_opening in openings:
+        part = _open_window(goal, eye, region, aspect)
+        shown = measure_shown_share(opening)
+        if part is None or shown <= 0 or view_opening < SHOWN_OPENING:
+            continue
+        distance = measure_ring_distance(trace_ring(square_points(goal, eye.lids, aspect)), part.places)
+        ball = _draw_source_eye(view, places[part.slices], distance, goal, eye, part, aspect)
+        if ball is None:
+            continue
+        own = shown * draw_opening(distance, goal, eye, aspect)
+        picture[part.slices] = np.where(own[..., None] > 0, ball, picture[part.slices])
+        matte[part.slices] = np.maximum(matte[part.slices], own)
+    return EyePicture(picture, matte)
+
+
+def _draw_source_eye(
+    view: ViewPicture,
+    places: PointMap,
+    distance: Plane,
+    goal: Mesh,
+    eye: Eye,
+    part: OpeningWindow,
+    aspect: float,
+) -> Image | None:
+    """One eyeball of `set_eyes` on a window; None if the view's picture does not hold the eye."""
+    ring = square_points(view.mesh, eye.lids, view.pixel_aspect)
+    width = measure_ring_width(ring)
+    near = make_opening_window(ring, EYE_MARGIN * width, view.window, view.pixel_aspect)
+    if near is None:
+        return None
+    display = view.display[near.slices]
+    inside = measure_ring_distance(trace_ring(ring), near.places)
+    middle, radius = find_iris_disc(view.mesh, eye, view.pixel_aspect)
+    beyond = np.asarray(np.linalg.norm(near.places - middle, axis=-1) / radius, np.float32)
+    white = soften_edge(inside, 0.0, LID_SHADE * width) * soften_edge(beyond, *WHITE_EDGE)
+    filled = continue_skin(display, white, width, view.pixel_aspect)
+    filled = display + (1 - soften_edge(beyond, *WHITE_EDGE))[..., None] * (filled - display)
+    corner = np.array([near.window.x, near.window.y])
+    ball = sample_picture(np.asarray(filled, np.float32), (places - corner).astype(np.float32))
+
+    # The iris, where the goal's is; behind the view's lids, its other half.
+    irises = fit_affine(square_points(goal, eye.iris, aspect), square_points(view.mesh, eye.iris, view.pixel_aspect))
+    straight = apply_fit(irises, part.places)
+    down = (ring[4] - ring[12]) / max(float(np.linalg.norm(ring[4] - ring[12])), 1e-6)
+    flipped = straight - 2 * ((straight - middle) @ down)[..., None] * down
+    outline = trace_ring(ring)
+    visible = [soften_edge(measure_ring_distance(outline, at), 0.0, LID_SHADE * width) for at in (straight, flipped)]
+    share = (1 - visible[0]) * visible[1]
+    halves = [
+        sample_picture(display, (at / (view.pixel_aspect, 1.0) - corner).astype(np.float32))
+        for at in (straight, flipped)
+    ]
+    iris = halves[0] + share[..., None] * (halves[1] - halves[0])
+    shade = 1 - UPPER_SHADE * np.exp(
+        -((distance / (LID_SHADE * measure_ring_width(square_points(goal, eye.lids, aspect)))) ** 2)
+    )
+    goal_middle, goal_radius = find_iris_disc(goal, eye, aspect)
+    around = np.asarray(np.linalg.norm(part.places - goal_middle, axis=-1) / goal_radius, np.float32)
+    disc = (1 - soften_edge(around, *DISC_EDGE)) * np.maximum(visible[0], visible[1])
+    return np.asarray(ball + disc[..., None] * (shade[..., None] * iris - ball), np.float32)
 
 
 def measure_shown_share(opening: float) -> float:

@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 
 from fsgan_core.faces.mesh import INNER_LIPS, IRIS_L, IRIS_R, LIDS_L, LIDS_R, MIRROR_ORDER
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, Plane, PointMap, Points, Vector
+from fsgan_core.runtime.arrays import AnyArray, Matrix, Matte, Mesh, Plane, PointMap, Points, Vector
 from fsgan_core.stages.image_ops import blur_weighted, smoothstep
 from fsgan_core.stages.warp import fit_spline_map
 
@@ -182,6 +182,31 @@ def make_opening_window(points: Points, margin: float, region: Window, aspect: f
 def soften_edge(distance: Plane, begin: float, end: float) -> Matte:
     """Makes a matte from a signed distance: 0 up to `begin`, 1 from `end` on."""
     return np.asarray(smoothstep((distance - begin) / max(end - begin, 1e-6)), np.float32)
+
+
+def carry_irises(goal: Mesh, target: Mesh) -> Mesh:
+    """Returns the goal with its irises where the target looks: they keep their place between the lids.
+
+    Args:
+        goal: The mesh of the new face; its own irises may carry another person's mean gaze.
+        target: The target's mesh.
+    """
+    result = np.array(goal, np.float64)
+    for eye in EYES:
+        around = [*eye.lids, *eye.orbit]
+        iris = np.asarray(target, np.float64)[eye.iris, :2]
+        result[eye.iris, :2] = apply_fit(fit_affine(target[around, :2], goal[around, :2]), iris)
+    return result
+
+
+def fit_affine(points: Points, goals: Points) -> Matrix:
+    """Fits the affine map (3, 2) that takes points (n, 2) to goals by least squares."""
+    return np.asarray(np.linalg.lstsq(np.column_stack([points, np.ones(len(points))]), goals, rcond=None)[0])
+
+
+def apply_fit(affine: Matrix, points: AnyArray) -> AnyArray:
+    """Applies a map of `fit_affine` to points (..., 2)."""
+    return np.asarray(points @ affine[:2] + affine[2])
 
 
 def find_middle_line(mesh: Mesh, ring: Sequence[int]) -> AnyArray:

@@ -8,11 +8,12 @@ import pytest
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mesh, Vector
-from fsgan_core.stages.eyes import close_lids, keep_eyes
+from fsgan_core.stages.eyes import ViewPicture, close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.iris import IrisColour, compute_iris_gain, measure_iris, to_linear
 from fsgan_core.stages.mouth import choose_inner_mouth, close_lips, keep_mouth
 from fsgan_core.stages.openings import (
     EYES,
+    carry_irises,
     measure_lid_openings,
     measure_lip_opening,
     measure_ring_distance,
@@ -118,6 +119,35 @@ def test_the_eyeball_moves_along_with_the_lids() -> None:
     inside = kept.matte > 0.5
     assert inside.any()
     assert np.abs(kept.picture - wanted)[inside].mean() < 0.03
+
+
+def move_irises(mesh: Mesh, across: float) -> Mesh:
+    moved = mesh.copy()
+    for eye in EYES:
+        moved[eye.iris, 0] += across
+    return moved
+
+
+def test_a_gaze_is_the_targets_even_if_the_goal_carries_another_one() -> None:
+    target = move_irises(make_mesh(), 4.0)
+    goal = move_irises(make_mesh(shift=(4.0, -3.0)), -5.0)
+    wanted = move_irises(make_mesh(shift=(4.0, -3.0)), 4.0)
+    assert carry_irises(goal, target) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_sources_iris_is_lifted_off_and_set_where_the_target_looks() -> None:
+    view, target = move_irises(make_mesh(), -5.0), move_irises(make_mesh(), 5.0)
+    display = draw_face(view, (0.1, 0.2, 0.5))
+    eyes = set_eyes(ViewPicture(display, REGION, view), get_places(), target, target, REGION, 1.0, display.shape[:2])
+    wanted = draw_face(target, (0.1, 0.2, 0.5))
+    inside = eyes.matte > 0.9
+    assert inside.sum() > 200
+    assert np.abs(eyes.picture - wanted)[inside].mean() < 0.06
+    assert np.abs(display - wanted)[inside].mean() > 0.2
+    shut = make_mesh(0.0)
+    assert not set_eyes(
+        ViewPicture(display, REGION, shut), get_places(), target, target, REGION, 1.0, display.shape[:2]
+    ).matte.any()
 
 
 def test_a_shut_eye_shows_no_eyeball() -> None:
