@@ -1,0 +1,192 @@
+"""A view of the source warped by the dense mesh: which place of the view each pixel of the target shows.
+
+The map is a thin-plate spline (`stages.warp`) through the vertices that both pictures show, so it is smooth between
+vertices, and skin that one of the two turns away bends nothing. What the view itself turns away or hides behind the
+nose is marked as not shown: another view, or the atlas, fills it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.faces.mesh import (
+    CANONICAL,
+    FACE_OVAL,
+    INNER_LIPS,
+    LIDS_L,
+    LIDS_R,
+    OUTER_LIPS,
+    SKIN_COUNT,
+    TRIANGLES,
+    compute_facing,
+)
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, PointMap, Points, Points3D, Vector
+from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.warp import fit_spline_map
+from fsgan_core.stages.warp_points import HAIRLINE, MID_FOREHEAD
+
+# Cosines between the skin's normal and the direction to the camera.
+KNOT_FACING = 0.12  # a vertex must face the camera by this much to bend the map
+SHOWN_FACING = (0.15, 0.4)  # from here to here a view begins to show skin
+
+HIDDEN_DEPTH = 0.02  # of the face's width: skin that lies this far behind other skin is hidden
+SHOWN_SOFTNESS = 0.03  # of the face's width, of the edge of what is shown
+FACE_WIDTH = 140.0  # mm, of the generic mesh: the unit of lengths given "of the face's width"
+
+# Stiffness of the spline: 0 meets a vertex exactly.
+OPENING_STIFFNESS = 0.0005  # of lids and lips, which carry the expression
+HAIRLINE_STIFFNESS = 0.3  # of points beyond the mesh, which are only estimated
+ANCHOR_REACH = 30.0  # mm: how far a vertex of the mesh's edge pulls a point beyond it
+
+BEYOND = np.vstack([HAIRLINE, [(-26.0, -62.0, 8.0), (0.0, -64.0, 4.0), (26.0, -62.0, 8.0)]])
+"""Points of the forehead above the mesh, (n, 3) mm on the generic head."""
+
+
+@dataclass(frozen=True)
+class MeshMap:
+    """Where a region's pixels lie in a view.
+
+    Attributes:
+        places: Coordinates of the view's plate for each pixel of the region.
+        shown: 1 where the view shows the skin that belongs here, 0 where it turns it away or hides it.
+    """
+
+    places: PointMap
+    shown: Matte
+
+
+def square_mesh(mesh: Mesh, aspect: float) -> Mesh:
+    """Returns a mesh in square pixels.
+
+    Args:
+        mesh: (478, 3), plate coordinates.
+        aspect: Width of a pixel over its height.
+    """
+    return np.asarray(mesh, np.float64) * (aspect, 1.0, 1.0)
+
+
+def measure_mesh_width(mesh: Mesh) -> float:
+    """Measures the width of the face that a mesh would show from the front, in rows of square pixels."""
+    scale, _, _ = fit_similarity3d(CANONICAL[:SKIN_COUNT], mesh[:SKIN_COUNT])
+    return FACE_WIDTH * scale
+
+
+def fit_similarity3d(points: Points3D, goals: Points3D, weights: Vector | None = None) -> tuple[float, AnyArray, Vector]:
+    """Fits scale, rotation (3, 3) and shift (3,) that take points to goals by least squares (Umeyama 1991)."""
+    share = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
+    middle, goal_middle = share @ points, share @ goals
+    a, b = points - middle, goals - goal_middle
+    u, values, vt = np.linalg.svd((b * share[:, None]).T @ a)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * sign) @ vt
+    scale = float((values * sign).sum() / (share @ (a**2).sum(1)))
+    return scale, rotation, goal_middle - scale * rotation @ middle
+
+
+def find_visible_vertices(mesh: Mesh) -> Vector:
+    """Finds how much the picture shows of the skin at each vertex.
+
+    Args:
+        mesh: (478, 3), square pixels.
+
+    Returns:
+        (478,): 1 shown, 0 turned away or behind other skin.
+    """
+    low, high = SHOWN_FACING
+    facing = smoothstep((compute_facing(mesh) - low) / (high - low))
+    return np.where(find_hidden_vertices(mesh), 0.0, facing)
+
+
+def find_hidden_vertices(mesh: Mesh) -> AnyArray:
+    """Finds the vertices (478,) that lie behind other skin of the mesh, in square pixels."""
+    margin = HIDDEN_DEPTH * measure_mesh_width(mesh)
+    a, b, c = (mesh[TRIANGLES[:, k]] for k in range(3))
+    ab, ac = b - a, c - a
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    area = np.where(np.abs(area) < 1e-9, 1e-9, area)
+    to = mesh[:, None, :2] - a[None, :, :2]
+    v = (to[..., 0] * ac[:, 1] - to[..., 1] * ac[:, 0]) / area
+    w = (ab[:, 0] * to[..., 1] - ab[:, 1] * to[..., 0]) / area
+    depth = a[:, 2] + v * ab[:, 2] + w * ac[:, 2]
+    covers = (v > 0) & (w > 0) & (v + w < 1) & (depth < mesh[:, None, 2] - margin)
+    return np.asarray(covers.any(1))
+
+
+def place_beyond(mesh: Mesh) -> Points:
+    """Places the points of BEYOND (n, 2) around a mesh in square pixels: posed, then moved along with its edge."""
+    scale, rotation, shift = fit_similarity3d(CANONICAL[:SKIN_COUNT], mesh[:SKIN_COUNT])
+    edge = list(FACE_OVAL)
+    misfit = mesh[edge] - (scale * CANONICAL[edge] @ rotation.T + shift)
+    distance = np.linalg.norm(BEYOND[:, None] - CANONICAL[edge][None], axis=-1)
+    near = np.exp(-((distance / ANCHOR_REACH) ** 2)) + 1e-9
+    placed = scale * BEYOND @ rotation.T + shift + (near / near.sum(1, keepdims=True)) @ misfit
+    return np.asarray(placed[:, :2])
+
+
+def fit_mesh_map(
+    goal: Mesh, view: Mesh, region: Window, stiffness: float, aspect: float = 1.0, view_aspect: float = 1.0
+) -> MeshMap:
+    """Fits the map from a region's pixels to a view whose face becomes the goal.
+
+    Args:
+        goal: (478, 3) coordinates of the region's plate.
+        view: (478, 3) coordinates of the view's plate.
+        region: The window that the map is for.
+        stiffness: Of the spline; 0 meets each vertex exactly.
+        aspect: Width of the region's pixels over their height.
+        view_aspect: The same of the view.
+    """
+    square_goal, square_view = square_mesh(goal, aspect), square_mesh(view, view_aspect)
+    goal_facing, view_facing = compute_facing(square_goal), compute_facing(square_view)
+    hidden = find_hidden_vertices(square_goal) | find_hidden_vertices(square_view)
+    knots = (np.minimum(goal_facing, view_facing) > KNOT_FACING) & ~hidden
+    knots[SKIN_COUNT:] = False
+    destination = np.vstack([goal[knots, :2], place_beyond(square_goal) / (aspect, 1.0)])
+    source = np.vstack([view[knots, :2], place_beyond(square_view) / (view_aspect, 1.0)])
+    places = fit_spline_map(destination, source, region, _make_stiffness(stiffness)[np.r_[knots, BEYOND_KNOTS]], aspect)
+    shown = draw_vertex_values(goal, find_visible_vertices(square_view), region, aspect)
+    return MeshMap(places, shown)
+
+
+BEYOND_KNOTS = np.ones(len(BEYOND), bool)
+
+
+def _make_stiffness(amount: float) -> Vector:
+    stiffness = np.full(len(CANONICAL) + len(BEYOND), amount)
+    stiffness[[*LIDS_R, *LIDS_L, *INNER_LIPS, *OUTER_LIPS]] = min(amount, OPENING_STIFFNESS)
+    stiffness[len(CANONICAL) :] = HAIRLINE_STIFFNESS
+    return stiffness
+
+
+def draw_vertex_values(mesh: Mesh, values: Vector, region: Window, aspect: float = 1.0) -> Matte:
+    """Draws values of the vertices over a region, softly; beyond the mesh and in its openings the nearest value.
+
+    Args:
+        mesh: (478, 3), plate coordinates.
+        values: (478,).
+        region: The window to draw.
+        aspect: Width of a pixel over its height.
+    """
+    square = square_mesh(mesh, aspect)
+    scale = 16  # OpenCV's fixed point, four bits
+    points = np.round((mesh[:, :2] - (region.x, region.y)) * scale).astype(np.int32)
+    order = np.argsort(-square[TRIANGLES, 2].mean(1))
+    canvas = np.full((region.height, region.width), np.nan, np.float32)
+    for index in order:  # far to near
+        corners = TRIANGLES[index]
+        cv2.fillConvexPoly(canvas, points[corners], float(values[corners].mean()), cv2.LINE_8, 4)
+    empty = np.isnan(canvas)
+    if empty.all():
+        return np.zeros(canvas.shape, np.float32)
+    _, labels = cv2.distanceTransformWithLabels(
+        empty.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    lookup = np.zeros(int(labels.max()) + 1, np.float32)
+    lookup[labels[~empty]] = canvas[~empty]
+    filled = lookup[labels]
+    sigma = SHOWN_SOFTNESS * measure_mesh_width(square)
+    return np.asarray(cv2.GaussianBlur(filled, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma))
