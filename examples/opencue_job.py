@@ -69,10 +69,6 @@ def make_outline(job: Path, show: str, shot: str, user: str = "") -> Any:
     if Path(description.target.track).parent == work / TRACKS_FOLDER:
         looked_at = shlex.quote(from_openjd_range(values["TargetFrames"]))
         before.append(Shell("analyse_target", command=make_command("analyse-target", "--frames", looked_at), range="1"))
-    recognition = description.stages.reenact.recognition_file
-    recognise = None
-    if recognition and Path(recognition).parent == work / TRACKS_FOLDER:
-        recognise = Shell("recognise", command=make_command("recognise"), range="1")
     render = Shell(
         "render",
         range=frames,
@@ -83,12 +79,10 @@ def make_outline(job: Path, show: str, shot: str, user: str = "") -> Any:
         ),
     )
     report = Shell("report", command=make_command("report", "--frames", frames), range="1")
-    for layer in (*before, *([recognise] if recognise else []), render, report):
+    for layer in (*before, render, report):
         made.add_layer(layer)
     for layer in before:
-        (recognise or render).depend_all(layer)
-    if recognise:
-        render.depend_all(recognise)
+        render.depend_all(layer)
     report.depend_all(render)
     return made
 

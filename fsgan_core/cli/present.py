@@ -24,7 +24,6 @@ __all__ = ["Presenter"]
 # Text before the subject of a progress bar, by kind of event.
 EVENT_LABELS = {
     "analyse": "analysing ",
-    "recognise": "recognising the source for ",
     "collect": "cutting out faces of ",
     "train": "training on ",
     "evaluate": "measuring ",

@@ -29,7 +29,6 @@ COUNTED_EVENTS = {
     "analyse": "analyse",
     "analyse-source": "analyse",
     "analyse-target": "analyse",
-    "recognise": "recognise",
     "finetune": "train",
     "evaluate": "evaluate",
     "report": "report",

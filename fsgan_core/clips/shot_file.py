@@ -107,9 +107,6 @@ def _map_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
     if stages.analyse.person_reference:
         reference = change(stages.analyse.person_reference)
         stages = replace(stages, analyse=stages.analyse.replace(person_reference=reference))
-    if stages.reenact.recognition_file:
-        recognition_file = change(stages.reenact.recognition_file)
-        stages = replace(stages, reenact=stages.reenact.replace(recognition_file=recognition_file))
     config = stages.colour.config
     if config and "://" not in config:
         stages = replace(stages, colour=stages.colour.replace(config=change(config)))

@@ -154,21 +154,6 @@ class ReenactParams(Params):
         minimum=0.0,
         maximum=1.5,
     )
-    recognition: float = declare_number(
-        1.0,
-        "recognition",
-        "How far facial features are moved, by a few millimetres and equally in every frame, so that the source is "
-        "recognised. Above 0, source views that show the person best are preferred too. Raise it for a stronger "
-        "likeness; lower it if a feature looks out of place. 0 is off and saves the analysis time.",
-        minimum=0.0,
-        maximum=1.5,
-    )
-    recognition_file: str = declare_text(
-        "",
-        "recognition file",
-        "JSON file with the result of the recognition analysis: feature moves and rated views. It is written if it "
-        "does not exist. Edit or share it to control the likeness. Empty keeps the result in the cache.",
-    )
     stiffness: float = declare_number(
         0.008,
         "stiffness",
@@ -230,13 +215,6 @@ class ReenactParams(Params):
         "if the face lags behind the expression.",
         minimum=0.0,
         soft_maximum=10.0,
-        group="views",
-    )
-    mirror: bool = declare_switch(
-        True,
-        "mirrored views",
-        "If no view looks in the target's direction, one that looks the other way may be used mirrored. Moles, "
-        "partings and light then change sides. Switch it off if that must never happen.",
         group="views",
     )
     minimum_radius: float = declare_number(

@@ -46,7 +46,6 @@ START_STEP = "start"  # ProgressEvent.step: the request has left the queue
 FARM_TASKS = (
     "analyse-source",
     "analyse-target",
-    "recognise",
     "finetune",
     "render",
     "report",

@@ -22,7 +22,7 @@ from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
 from fsgan_core.farm.job_steps import make_shot_steps
-from fsgan_core.farm.shot_paths import RECOGNITION_NAME, collect_paths, replace_paths
+from fsgan_core.farm.shot_paths import collect_paths, replace_paths
 from fsgan_core.farm.template import (
     FarmOptions,
     check_value_length,
@@ -193,10 +193,7 @@ def _make_paths_absolute(shot: Shot) -> Shot:
 
 
 def _plan_made_files(shot: Shot, work_folder: str, *, draws_anew: bool) -> dict[str, str]:
-    """Names the files that the job makes in TRACKS_FOLDER: missing tracks, and the recognition of the source.
-
-    draws_anew: whether a network draws the whole face.
-    """
+    """Names the missing tracks, which the job makes in TRACKS_FOLDER."""
     made_files = {
         f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"
         for number, clip in enumerate(shot.source, start=1)
@@ -204,9 +201,6 @@ def _plan_made_files(shot: Shot, work_folder: str, *, draws_anew: bool) -> dict[
     }
     if not shot.target.track:
         made_files["target.track"] = f"{work_folder}/{TRACKS_FOLDER}/target.json"
-    reenact = shot.stages.reenact
-    if shot.job == "swap" and not draws_anew and reenact.recognition > 0 and not reenact.recognition_file:
-        made_files[RECOGNITION_NAME] = f"{work_folder}/{TRACKS_FOLDER}/recognition.json"
     return made_files
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fsgan_core.contract.shot import Shot
 from fsgan_core.farm.nuke_script import ScriptNode
-from fsgan_core.farm.shot_paths import RECOGNITION_NAME, collect_paths
+from fsgan_core.farm.shot_paths import collect_paths
 from fsgan_core.farm.template import (
     FarmOptions,
     make_action,
@@ -36,13 +36,13 @@ def make_shot_steps(
 ) -> list[dict[str, Any]]:
     """Makes the steps of a shot's job.
 
-    AnalyseSources, Finetune, AnalyseTarget and Recognise are there only if their result is missing or asked for. Then
+    AnalyseSources, Finetune and AnalyseTarget are there only if their result is missing or asked for. Then
     come Render, with a task for each chunk of frames, and Report.
 
     Args:
         shot: The shot that the tasks render.
         arguments: Its paths by name, as the tasks' command lines give them.
-        made_files: Paths by name of the files that the job makes: tracks, the recognition of the source.
+        made_files: Paths by name of the tracks that the job makes.
         options: How the job is divided, and what its machines need.
         start_weights: File or name of the weights from which fine-tuning starts.
     """
@@ -91,9 +91,6 @@ def make_shot_steps(
             make_step("AnalyseTarget", make_run_action("analyse-target", "--frames", "{{Param.TargetFrames}}"), options)
         )
         earlier_steps.append("AnalyseTarget")
-    if RECOGNITION_NAME in made_files:
-        steps.append(make_step("Recognise", make_run_action("recognise"), options, after=list(earlier_steps)))
-        earlier_steps.append("Recognise")
     steps.append(
         make_step(
             "Render",

@@ -83,7 +83,7 @@ def load_node_jobs(path: Path) -> list[FarmNodeJob]:
 
 
 def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
-    """Fills in the files that the job does not name, in the work folder: tracks, and the source's recognition."""
+    """Names the tracks that the job does not name, in the work folder."""
     shot = job.shot
     request_shot = dict(job.request.shot)
     target = (
@@ -100,11 +100,6 @@ def assign_track_files(job: FarmNodeJob, work: Path) -> FarmNodeJob:
         else shot.source
     )
     shot = replace(shot, target=target, source=sources)
-    reenact = shot.stages.reenact
-    if request_shot.get("source") and shot.job == "swap" and reenact.recognition > 0 and not reenact.recognition_file:
-        digest = compute_digest(str(target), [str(source) for source in sources], shot.stages.colour.to_dict())
-        reenact = reenact.replace(recognition_file=str(work / TRACKS_FOLDER / f"recognition.{digest[:16]}.json"))
-        shot = replace(shot, stages=replace(shot.stages, reenact=reenact))
     data = shot.to_dict()
     request_shot |= {
         name: data[name]

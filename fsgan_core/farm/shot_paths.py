@@ -11,10 +11,9 @@ from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot, parse_person
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
 
-__all__ = ["RECOGNITION_NAME", "collect_paths", "replace_paths"]
+__all__ = ["collect_paths", "replace_paths"]
 
-RECOGNITION_NAME = "reenact.recognition_file"
-STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", RECOGNITION_NAME)  # parameters that are paths
+STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config")  # parameters that are paths
 
 
 def collect_paths(shot: Shot) -> dict[str, str]:
@@ -30,7 +29,6 @@ def collect_paths(shot: Shot) -> dict[str, str]:
         paths[f"{name}.person"] = clip.person if "person_reference" in parse_person(clip.person) else ""
     stages = shot.stages
     paths["analyse.person_reference"] = stages.analyse.person_reference
-    paths[RECOGNITION_NAME] = stages.reenact.recognition_file
     paths["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
     for stage in NETWORK_STAGES:
         network = getattr(stages, stage).network

@@ -1,4 +1,4 @@
-"""The tasks of a shot's job on a farm: analyse a clip, recognise the source, render a chunk, gather the results."""
+"""The tasks of a shot's job on a farm: analyse a clip, render a chunk, gather the results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ __all__ = [
     "analyse_target",
     "gather_result",
     "read_unread_frames",
-    "recognise_source",
     "render_chunk",
     "render_readable_frames",
 ]
@@ -99,26 +98,6 @@ def analyse_source(
     return _write_track_file(
         clip, shot, choose_analysed_frames(inputs.target, shot.job), device, on_event, of_target=False
     )
-
-
-def recognise_source(
-    shot: Shot,
-    device: str = "cpu",
-    on_event: EventListener = ignore_event,
-    is_cancelled: CancelCheck = never_cancelled,
-) -> dict[str, Any]:
-    """Finds where the source is recognised, and writes the file that the shot names for it, unless the file exists.
-
-    Raises:
-        InputError: The shot names no such file.
-        FsganError: As a render does.
-    """
-    path = shot.stages.reenact.recognition_file
-    if not path:
-        raise InputError("the shot names no reenact.recognition_file; make the job with `fsgan farm bundle`")
-    job = RenderJob(plan_shot_job(shot, device=device), on_event=on_event, is_cancelled=is_cancelled)
-    job.scenes(job.plan.resolve_held_frame(job.plan.frames[0]))
-    return {"command": "recognise", "output": path, "written": Path(path).is_file()}
 
 
 def _write_track_file(

@@ -105,10 +105,6 @@ def _analyse_target(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     return {"facts": shot_tasks.analyse_target(shot, task_run.frames, task_run.device, task_run.relay_event)}
 
 
-def _recognise(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
-    return {"facts": shot_tasks.recognise_source(shot, task_run.device, task_run.on_event, task_run.is_cancelled)}
-
-
 def _finetune(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     from fsgan_core.training.finetune import finetune_shot
 
@@ -177,7 +173,6 @@ def _describe_render(node: str, result: RenderResult) -> dict[str, Any]:
 _SHOT_TASKS: Mapping[str, Callable[[_TaskRun, Shot], dict[str, Any]]] = {
     "analyse-source": _analyse_source,
     "analyse-target": _analyse_target,
-    "recognise": _recognise,
     "finetune": _finetune,
     "render": _render,
     "report": _report,

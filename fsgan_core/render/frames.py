@@ -17,7 +17,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.context import RenderContext
 from fsgan_core.render.provenance import collect_provenance, strip_foreign_prefixes
-from fsgan_core.render.scene import Scene, select_proportions
+from fsgan_core.render.scene import Scene, select_likeness
 from fsgan_core.runtime.arrays import Matte
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
@@ -26,7 +26,7 @@ from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
-from fsgan_core.stages.reenactment import VIEW_MARGIN, mirror_view, prepare_view
+from fsgan_core.stages.reenactment import VIEW_MARGIN, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["BlendResult", "FrameRenderer", "TargetFrame", "convert_plate"]
@@ -163,9 +163,9 @@ class FrameRenderer:
         views = {view_choice.view: self._get_view(scene, view_choice.view) for view_choice in plan.views}
         with self.clock.time("reenact"):
             params = self.context.get_params("reenact")
-            likeness, recognition = select_proportions(scene, params)
+            likeness = select_likeness(scene, params)
             return self.context.engines.reenact.load().reenact(
-                face_frame, plan=plan, views=views, params=params, likeness=likeness, recognition=recognition
+                face_frame, plan=plan, views=views, params=params, likeness=likeness
             )
 
     def _drive_frame(self, scene: Scene, frame: int) -> Plate:
@@ -186,8 +186,6 @@ class FrameRenderer:
             if role == "reenact"
         ]
         margin = max([VIEW_MARGIN, *network_margins])
-        if ref.mirrored:
-            return mirror_view(self._get_view(scene, replace(ref, mirrored=False)))
         return self._views.get((scene.number, ref, margin), lambda: self._read_view(scene, ref, margin))
 
     def _read_view(self, scene: Scene, ref: ViewRef, margin: float) -> SourceView:

@@ -23,7 +23,7 @@ from fsgan_core.contract.stage_graph import FINAL, UPSTREAM_STAGES
 from fsgan_core.contract.version import __version__
 from fsgan_core.faces.track import Face
 from fsgan_core.render.context import NO_FACE, RenderContext
-from fsgan_core.render.scene import Scene, select_proportions
+from fsgan_core.render.scene import Scene, select_likeness
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
 from fsgan_core.stages.drive import compute_drive_margin
 from fsgan_core.stages.views import ViewRef
@@ -65,7 +65,7 @@ KEYED_CODE = (
 )
 
 # Parameters that name files. The contents of the files are part of the key, their paths are not.
-FILE_PARAMS = ("network", "recognition_file")
+FILE_PARAMS = ("network",)
 
 # For an artist: the meaning of names that are not parameters.
 LABELS: Mapping[str, str] = {
@@ -101,7 +101,7 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
         **_list_common(context, frame),
         **_list_engine_and_params(context, "reenact"),
         **_list_views(scene, [view_choice.view for view_choice in plan.views]),
-        **_list_proportions(context, scene),
+        **_list_likeness(context, scene),
         "views": [
             [
                 (_name_view(scene, view_choice.view), _round_weights(view_choice.light, view_choice.detail))
@@ -146,7 +146,7 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
     if further:
         listed |= {**_list_views(scene, further), "views": [_name_view(scene, view) for view in further]}
         if "reenact" in context.upstream:  # else they are among that stage's own
-            listed |= {**_list_engine_and_params(context, "reenact"), **_list_proportions(context, scene)}
+            listed |= {**_list_engine_and_params(context, "reenact"), **_list_likeness(context, scene)}
     return listed
 
 
@@ -317,17 +317,17 @@ def _list_views(scene: Scene, views: Iterable[ViewRef]) -> Dependencies:
     }
 
 
-def _name_view(scene: Scene, view: ViewRef) -> tuple[str, int, bool]:
-    return (scene.view_clips[view.clip].clip_input.name, view.frame, view.mirrored)
+def _name_view(scene: Scene, view: ViewRef) -> tuple[str, int]:
+    return (scene.view_clips[view.clip].clip_input.name, view.frame)
 
 
 def _round_weights(*weights: float) -> list[float]:
     return [round(float(weight), WEIGHT_DIGITS) for weight in weights]
 
 
-def _list_proportions(context: RenderContext, scene: Scene) -> Dependencies:
-    proportions = select_proportions(scene, context.inputs.stages.reenact)
-    return {} if all(moves is None for moves in proportions) else {"likeness": list(proportions)}
+def _list_likeness(context: RenderContext, scene: Scene) -> Dependencies:
+    likeness = select_likeness(scene, context.inputs.stages.reenact)
+    return {} if likeness is None else {"likeness": likeness}
 
 
 def _list_driver(context: RenderContext, frame: int) -> Dependencies:

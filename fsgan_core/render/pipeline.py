@@ -29,7 +29,6 @@ from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.keys import Dependencies, compute_key, compute_parts, format_parts, list_dependencies
 from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
 from fsgan_core.render.provenance import read_finished_metadata, read_flags
-from fsgan_core.render.recognise import find_recognition
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.events import (
@@ -150,7 +149,7 @@ class RenderJob:
         self.is_cancelled = is_cancelled
 
         def make_scenes() -> JobScenes:
-            return JobScenes(plan.inputs, plan.job, with_views=plan.needs_views, recognise=find_recognition)
+            return JobScenes(plan.inputs, plan.job, with_views=plan.needs_views)
 
         def make_renderer(scenes: JobScenes, like: FrameRenderer | None) -> FrameRenderer:
             context = make_context(plan.inputs, scenes, plan.upstream)
@@ -365,6 +364,5 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
-    "mirrored-view": "no source view looks that way; one that looks the other way is used mirrored",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,17 +25,14 @@ from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
 from fsgan_core.stages.motion.performance import correct_performer
-from fsgan_core.stages.recognition import Recognition
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, list_used_views, plan_views
+from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
 from fsgan_core.stages.warp_points import Performer, compute_likeness, measure_performer
 
-__all__ = ["JobScenes", "Scene", "SourceClip", "select_proportions"]
+__all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness"]
 
 log = logging.getLogger(__name__)
 
 LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
-
-RecognitionFinder = Callable[[JobInputs, "Scene", EventListener], Recognition | None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,6 @@ class Scene:
         view_clips: The clips that views come from: the sources of a swap, the target and the driver of a drive.
         frame_plans: The views of each frame; empty if no source is needed.
         likeness: The source's proportions minus the target's, (68, 3) mm.
-        recognition: What makes the source recognisable; the same for all sections.
         driven_frames: What a drive changes in each frame.
     """
 
@@ -82,27 +78,21 @@ class Scene:
     view_clips: tuple[SourceClip, ...] = ()
     frame_plans: Mapping[int, FramePlan] = field(default_factory=dict)
     likeness: Points3D | None = None
-    recognition: Recognition | None = None
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
 
 
-def select_proportions(scene: Scene, params: ReenactParams) -> tuple[Points3D | None, Points3D | None]:
-    """Selects what else, beside the landmarks, decides where features go.
+def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
+    """Selects the source's proportions, in mm, if they are used.
 
     Args:
         scene: With its sources.
         params: Settings of the reenact stage.
 
     Returns:
-        Likeness and the moves of recognition, in mm; None for one whose amount is 0. Then it is not part of the keys
-        either: a face that is moved by hand in one frame changes the likeness a little, and every frame would have to
-        be rendered again.
+        None if the amount is 0. Then they are not part of the keys either: a face that is moved by hand in one frame
+        changes them a little, and every frame would have to be rendered again.
     """
-    recognition = scene.recognition
-    return (
-        scene.likeness if params.likeness > 0 else None,
-        recognition.moves if recognition is not None and params.recognition > 0 else None,
-    )
+    return scene.likeness if params.likeness > 0 else None
 
 
 class JobScenes:
@@ -112,7 +102,6 @@ class JobScenes:
         inputs: The job.
         job: "swap" or "drive".
         with_views: Whether views of the sources are needed (mask and blend need none).
-        recognise: Finds `Scene.recognition` for a scene that has no plan yet.
         on_event: Called with the progress of the analysis.
     """
 
@@ -122,19 +111,16 @@ class JobScenes:
         job: str,
         *,
         with_views: bool = True,
-        recognise: RecognitionFinder | None = None,
         on_event: EventListener = ignore_event,
     ) -> None:
         self._inputs = inputs
         self._job = job
         self._needs_views = with_views
-        self._find_recognition = recognise if inputs.stages.reenact.recognition > 0 else None
         self.on_event = on_event
         self._lock = threading.RLock()
         self._target_scenes: dict[int, Scene] = {}
         self._full_scenes: dict[int, Scene] = {}
         self._source_clips: tuple[SourceClip, ...] | None = None
-        self._found_recognition: tuple[Recognition | None] | None = None
         self._sections = split_into_sections(inputs.target.sequence.frames)
         self._section_numbers = {
             frame: number for number, section in enumerate(self._sections) for frame in section.core_frames
@@ -154,24 +140,6 @@ class JobScenes:
             if number not in self._full_scenes:
                 self._full_scenes[number] = self._complete_scene(self._get_target_scene(number))
             return self._full_scenes[number]
-
-    def get_recognition(self) -> Recognition | None:
-        """Returns the recognition that all sections use; raises as a call does.
-
-        The first section with a face decides: a recognition that changed between sections would make the face jump.
-        """
-        if self._find_recognition is None:
-            return None
-        with self._lock:
-            if self._found_recognition is None:
-                targets = (self._get_target_scene(number) for number in range(len(self._sections)))
-                first = next((scene for scene in targets if scene.faces), None)
-                self._found_recognition = (
-                    self._find_recognition(self._inputs, self._add_sources(first), self.on_event)
-                    if first is not None
-                    else None,
-                )
-            return self._found_recognition[0]
 
     def _get_target_scene(self, number: int) -> Scene:
         """The scene of a section with its faces only."""
@@ -200,31 +168,12 @@ class JobScenes:
             return self._plan_drive(scene)
         return self._plan_swap(scene) if self._needs_views else scene
 
-    def _add_sources(self, scene: Scene) -> Scene:
-        """The scene with its sources, but without a plan."""
-        views = self.get_source_clips()
-        proportions = compute_likeness(
-            [view.performer for view in views], measure_performer(scene.faces, scene.pixel_aspect)
-        )
-        return replace(scene, view_clips=views, likeness=np.round(proportions, LIKENESS_DIGITS))
-
     def _plan_swap(self, scene: Scene) -> Scene:
-        scene = self._add_sources(scene)
-        sources, names = (
-            [view.performer for view in scene.view_clips],
-            [view.clip_input.name for view in scene.view_clips],
-        )
-        # Raises for a wrong choice of views before the search for a recognition, which takes long.
-        list_used_views(sources, self._inputs.stages.reenact, names)
-        recognition = self.get_recognition()
-        plan = plan_views(
-            sources,
-            measure_performer(scene.faces, scene.pixel_aspect),
-            self._inputs.stages.reenact,
-            names,
-            recognition.unlikeness if recognition is not None else None,
-        )
-        return replace(scene, frame_plans=plan, recognition=recognition)
+        clips, target = self.get_source_clips(), measure_performer(scene.faces, scene.pixel_aspect)
+        sources = [clip.performer for clip in clips]
+        plan = plan_views(sources, target, self._inputs.stages.reenact, [clip.clip_input.name for clip in clips])
+        likeness = np.round(compute_likeness(sources, target), LIKENESS_DIGITS)
+        return replace(scene, view_clips=clips, frame_plans=plan, likeness=likeness)
 
     def _plan_drive(self, scene: Scene) -> Scene:
         inputs = self._inputs

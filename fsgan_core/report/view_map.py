@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from fsgan_core.faces.landmarks import measure_mouth_opening
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.sequence import format_frames, select_frames
-from fsgan_core.render.recognise import find_recognition
 from fsgan_core.render.scene import JobScenes, SourceClip
 from fsgan_core.report.contact_sheet import write_png
 from fsgan_core.runtime.arrays import Angles, IndexArray, Vector
@@ -192,7 +191,7 @@ def make_view_map(
         raise_if_cancelled(is_cancelled)
         on_event(event)
 
-    scenes = JobScenes(inputs, "swap", with_views=False, recognise=find_recognition, on_event=relay_event)
+    scenes = JobScenes(inputs, "swap", with_views=False, on_event=relay_event)
     with limit_algebra_threads():
         clips = scenes.get_source_clips()
         names = [clip.clip_input.name for clip in clips]
@@ -236,28 +235,24 @@ def _plan_frames(
     by_section: dict[int, dict[int, FramePlan]] = {}
     actors = [clip.performer for clip in clips]
     list_used_views(actors, stages.reenact, names)
-    known = scenes.get_recognition()
     for frame in frames:
         scene = scenes(frame)
         if frame not in scene.faces:
             continue
         if scene.number not in by_section:
             who = measure_performer(scene.faces, scene.pixel_aspect)
-            by_section[scene.number] = plan_views(
-                actors, who, stages.reenact, names, known.unlikeness if known is not None else None
-            )
+            by_section[scene.number] = plan_views(actors, who, stages.reenact, names)
         faces[frame], plan[frame] = scene.faces[frame], by_section[scene.number][frame]
     return faces, plan
 
 
 def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
-    """Sums, by view (mirrored or not), how many frames it leads and how many frames' worth of light it gives."""
+    """Sums, by view, how many frames it leads and how many frames' worth of light it gives."""
     found: dict[ViewRef, tuple[int, float]] = {}
     for frame in plan.values():
         for place, part in enumerate(frame.views):
-            ref = replace(part.view, mirrored=False)
-            leads, light = found.get(ref, (0, 0.0))
-            found[ref] = leads + (place == 0), light + part.light
+            leads, light = found.get(part.view, (0, 0.0))
+            found[part.view] = leads + (place == 0), light + part.light
     return found
 
 

@@ -35,8 +35,8 @@ class Event:
     """One step of a long job.
 
     Attributes:
-        kind: "analyse" (a clip is read for its track), "unread" (a frame of it could not be read), "recognise" (the
-            recognition analysis), "begin" (a frame begins) or "frame" (a frame is finished).
+        kind: "analyse" (a clip is read for its track), "unread" (a frame of it could not be read), "begin" (a
+            frame begins) or "frame" (a frame is finished).
         subject: Name of the clip or the command.
         done: Finished steps.
         total: All steps.

@@ -115,7 +115,6 @@ class ReenactEngine(Protocol):
         views: Mapping[ViewRef, SourceView],
         params: ReenactParams,
         likeness: Points3D | None = None,
-        recognition: Points3D | None = None,
     ) -> Plate:
         """Renders the face on the region.
 
@@ -125,7 +124,6 @@ class ReenactEngine(Protocol):
             views: The pictures of at least those views.
             params: The stage's parameters.
             likeness: (68, 3) source's proportions minus the target's; None if they are not used.
-            recognition: (68, 3) moves that make the source be recognised; None if they are not used.
 
         Returns:
             R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.

@@ -27,7 +27,7 @@ from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, PointMap, Points, Points3D, Vector
 from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import fit_spline_map
-from fsgan_core.stages.warp_points import HAIRLINE, MID_FOREHEAD
+from fsgan_core.stages.warp_points import HAIRLINE
 
 # Cosines between the skin's normal and the direction to the camera.
 KNOT_FACING = 0.12  # a vertex must face the camera by this much to bend the map
@@ -75,7 +75,9 @@ def measure_mesh_width(mesh: Mesh) -> float:
     return FACE_WIDTH * scale
 
 
-def fit_similarity3d(points: Points3D, goals: Points3D, weights: Vector | None = None) -> tuple[float, AnyArray, Vector]:
+def fit_similarity3d(
+    points: Points3D, goals: Points3D, weights: Vector | None = None
+) -> tuple[float, AnyArray, Vector]:
     """Fits scale, rotation (3, 3) and shift (3,) that take points to goals by least squares (Umeyama 1991)."""
     share = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
     middle, goal_middle = share @ points, share @ goals

@@ -129,7 +129,6 @@ def reenact(
     views: Mapping[ViewRef, SourceView],
     params: ReenactParams,
     likeness: Points3D | None = None,
-    recognition: Points3D | None = None,
 ) -> Plate:
     """Warps the source's views to the target's landmarks and combines them (see `interface.ReenactEngine`).
 
@@ -137,7 +136,7 @@ def reenact(
     """
     target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
     aspect = target.pixel_aspect
-    goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
+    goal = compute_goal_landmarks(face, params, likeness, aspect)
     width = warp_points.measure_face_width(face.landmarks, aspect)
 
     by_view = warp_views(plan, [w.view for w in plan.views], views, face, goal, region, params.stiffness, aspect)

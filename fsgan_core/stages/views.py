@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,15 +37,12 @@ MOUTH_UNIT, EYE_UNIT = 0.08, 0.03  # of the eyes' distance: openings
 EXPRESSION_UNIT = 2.0  # mm, root mean square over lids, lips and brows
 SHAPE_UNIT = 1.0  # mm on an average face, root mean square over all but the jaw, as the head is turned
 ERROR_UNIT = 3.0  # mm of misfit between landmarks and head
-UNLIKE_UNIT = 0.02  # of the descriptor's distance, by which a view looks less like its person than others do
 
 # Costs, in these units.
 EXPRESSION_COST = 1.0  # per unit of a view's own expression
 BROWS_WEIGHT, EYES_WEIGHT = 0.5, 1.5  # of parts of an expression; lips have 1
 SHUT_EYE_COST = 6.0  # of a shut eye: a lid can be moved over an eye, but nothing shows the eye behind a lid
-MIRROR_COST = 4.0  # of a mirrored view: the two sides of a face differ
 SWITCH_COST = 4.0  # of a change of the leading view
-MIRROR_SWITCH_FACTOR = 3.0  # times that for a change between mirrored and other views
 
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
 MAX_VIEWS = 400  # that are considered, evenly spread over a long source
@@ -96,7 +93,7 @@ class FramePlan:
         further_views: For what these do not show.
         inner_mouth: 1 takes the source's inner mouth, 0 the target's.
         blink: How eyes that the views show open are closed.
-        flags: "pose-clamped", "mirrored-view".
+        flags: "pose-clamped".
     """
 
     views: tuple[WeightedView, ...]
@@ -111,7 +108,6 @@ def plan_views(
     target: Performer,
     params: ReenactParams,
     names: Sequence[str],
-    unlikeness: Mapping[ViewRef, float] | None = None,
 ) -> dict[int, FramePlan]:
     """Plan the views of every frame of the target.
 
@@ -120,8 +116,6 @@ def plan_views(
         target: The person in the target.
         params: Settings of the reenact stage.
         names: A short name of each source clip, as `params.views` and the like use them.
-        unlikeness: Of views that were examined, how unlike their person they look with the target's expression
-            (`recognition.measure_unlikeness`); all others get the mean of these.
 
     Raises:
         NoFaceError: No view is left.
@@ -134,13 +128,12 @@ def plan_views(
     faces = [target.faces[frame] for frame in frames]
     bias = measure_landmark_bias(target)
     poses, target_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
-    pose, likeness = _compute_costs(pool, faces, target, params, unlikeness or {})
-    is_mirrored = np.array([one.ref.mirrored for one in pool])
-    leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold, is_mirrored)
+    pose, likeness = _compute_costs(pool, faces, target, params)
+    leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold)
 
     detail: Matrix = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
-    light, clamped = _compute_light_shares(target_poses, poses, likeness, is_mirrored, leading, params.minimum_radius)
+    light, clamped = _compute_light_shares(target_poses, poses, likeness, params.minimum_radius)
     if params.combine == "leading":
         light = detail.copy()
     detail, light = smooth_weights(detail, frames, FADE_FRAMES), smooth_weights(light, frames, FADE_FRAMES)
@@ -162,33 +155,12 @@ def plan_views(
             views=tuple(
                 WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0])) for v in chosen
             ),
-            further_views=_choose_further_views(poses, is_mirrored, set(chosen), pool),
+            further_views=_choose_further_views(poses, set(chosen), pool),
             inner_mouth=float(inner[t]),
             blink=plan_blink(faces[t], target.pixel_aspect, bias, eyes[t]),
-            flags=(*(["pose-clamped"] if clamped[t] else []), *(["mirrored-view"] if is_mirrored[leading[t]] else [])),
+            flags=("pose-clamped",) if clamped[t] else (),
         )
     return plans
-
-
-def find_promising_views(
-    sources: Sequence[Performer],
-    target: Performer,
-    frames: Sequence[int],
-    params: ReenactParams,
-    names: Sequence[str],
-    count: int,
-) -> list[ViewRef]:
-    """Find the views, at most `count`, that cost least in some of these frames of the target.
-
-    Arguments and errors as for `plan_views`.
-
-    Returns:
-        The views in ascending order.
-    """
-    pool = _list_candidates(sources, params, names)
-    pose, likeness = _compute_costs(pool, [target.faces[frame] for frame in frames], target, params, {})
-    cheapest = np.argsort((pose + likeness).min(0), kind="stable")[:count]
-    return sorted(pool[index].ref for index in cheapest)
 
 
 def _compute_costs(
@@ -196,7 +168,6 @@ def _compute_costs(
     faces: Sequence[Face],
     target: Performer,
     params: ReenactParams,
-    unlikeness: Mapping[ViewRef, float],
 ) -> tuple[Matrix, Matrix]:
     """What each view costs for each of the target's faces, (faces, views) units: its pose, and everything else."""
     pose = (
@@ -206,16 +177,7 @@ def _compute_costs(
     bias = measure_landmark_bias(target)
     shown = np.stack([_make_feature_vector(one.face, one.performer) for one in pool])
     goals = np.stack([_make_feature_vector(open_eyes(face, target.pixel_aspect, bias), target) for face in faces])
-    mean = sum(unlikeness.values()) / max(len(unlikeness), 1)
-    preference = np.array(
-        [
-            one.own_cost
-            - np.log(one.weight)
-            + MIRROR_COST * one.ref.mirrored
-            + (unlikeness.get(one.ref, mean) - mean) / UNLIKE_UNIT
-            for one in pool
-        ]
-    )
+    preference = np.array([one.own_cost - np.log(one.weight) for one in pool])
     return pose, params.expression * _measure_distances(goals, shown) + preference[None]
 
 
@@ -224,19 +186,13 @@ def _stack_angles(faces: Sequence[Face]) -> Matrix:
     return np.array([face.euler[:2] for face in faces])
 
 
-def _compute_light_shares(
-    target_poses: Matrix, poses: Matrix, likeness: Matrix, is_mirrored: Mask, leading: IndexArray, radius: float
-) -> tuple[Matrix, Mask]:
+def _compute_light_shares(target_poses: Matrix, poses: Matrix, likeness: Matrix, radius: float) -> tuple[Matrix, Mask]:
     """Compute the shares of views in the low frequencies by the appearance map.
-
-    If the leading view is mirrored, the light comes from mirrored views too, since it falls from the other side.
 
     Args:
         target_poses: (frames, 2) yaw and pitch.
         poses: (views, 2) yaw and pitch.
         likeness: (frames, views) what a view costs apart from its pose.
-        is_mirrored: (views,)
-        leading: (frames,) number of the leading view.
         radius: Smallest distance of two views in the map, degrees.
 
     Returns:
@@ -244,16 +200,14 @@ def _compute_light_shares(
     """
     light = np.zeros(likeness.shape)
     clamped = np.zeros(len(target_poses), bool)
-    sides = {bool(side): np.flatnonzero(is_mirrored == side) for side in np.unique(is_mirrored[leading])}
-    maps = {side: AppearanceMap(poses[members], radius) for side, members in sides.items()}
-    cells = {side: one.compute_cells() for side, one in maps.items()}
+    appearance = AppearanceMap(poses, radius)
+    cells = appearance.compute_cells()
     for t, (yaw, pitch) in enumerate(target_poses):
-        side = bool(is_mirrored[leading[t]])
-        query = maps[side].query(float(yaw), float(pitch))
+        query = appearance.query(float(yaw), float(pitch))
         clamped[t] = query.outside_degrees > MAX_OUTSIDE
         for kept, weight in zip(query.indices, query.weights, strict=True):
             if weight > 0:
-                members = sides[side][np.asarray(cells[side][int(kept)])]
+                members = np.asarray(cells[int(kept)])
                 light[t, members[np.argmin(likeness[t, members])]] += weight
     return light, clamped
 
@@ -370,19 +324,9 @@ class _Candidate:
     mouth_gap: float
     eye_openness: Vector
 
-    def mirror(self, performer: Performer) -> _Candidate:
-        """The same view mirrored, of the mirrored `performer`."""
-        return replace(
-            self,
-            ref=replace(self.ref, mirrored=True),
-            face=performer.faces[self.ref.frame],
-            performer=performer,
-            eye_openness=self.eye_openness[::-1],
-        )
-
 
 def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
-    """The views that are used, then the mirrored ones if they are allowed."""
+    """The views that are used."""
     chosen = list_used_views(sources, params, names)
     biases = {clip: measure_landmark_bias(sources[clip]) for clip in {ref.clip for ref in chosen}}
     pool = []
@@ -391,9 +335,6 @@ def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names:
         eyes = measure_openness(one.face, who.pixel_aspect, biases[ref.clip])
         doubt = _compute_own_cost(one.face, who) + SHUT_EYE_COST * float(np.maximum(OPEN_ENOUGH - eyes, 0).max())
         pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _measure_mouth(one.face, who), eyes))
-    if params.mirror:
-        others = [warp_points.mirror_performer(who) for who in sources]
-        pool += [one.mirror(others[one.ref.clip]) for one in pool]
     return pool
 
 
@@ -485,24 +426,15 @@ def _measure_distances(a: Matrix, b: Matrix) -> Matrix:
     return np.asarray(np.sqrt(np.maximum(square, 0)))
 
 
-def _find_cheapest_path(cost: Matrix, switch: float, is_mirrored: Mask) -> IndexArray:
-    """The view of each row of cost (frames, views), so that costs and changes of view are least (Viterbi 1967).
-
-    A change between mirrored and other views costs MIRROR_SWITCH_FACTOR times `switch`.
-    """
+def _find_cheapest_path(cost: Matrix, switch: float) -> IndexArray:
+    """The view of each row of cost (frames, views), so that costs and changes of view are least (Viterbi 1967)."""
     total = cost[0].copy()
     came_from = np.zeros(cost.shape, int)
-    everyone = np.arange(len(total))
     for t in range(1, len(cost)):
-        previous, least = everyone.copy(), total.copy()
-        for side in (False, True):
-            if not (is_mirrored == side).any():
-                continue
-            best = int(np.argmin(np.where(is_mirrored == side, total, np.inf)))
-            changed = total[best] + switch * np.where(is_mirrored == side, 1.0, MIRROR_SWITCH_FACTOR)
-            previous, least = np.where(changed < least, best, previous), np.minimum(changed, least)
-        came_from[t] = previous
-        total = least + cost[t]
+        best = int(np.argmin(total))
+        changes = total[best] + switch < total
+        came_from[t] = np.where(changes, best, np.arange(len(total)))
+        total = np.minimum(total, total[best] + switch) + cost[t]
     path = np.empty(len(cost), int)
     path[-1] = int(np.argmin(total))
     for t in range(len(cost) - 1, 0, -1):
@@ -521,17 +453,7 @@ def _choose_mouth_shares(params: ReenactParams, source: Vector, target: Vector) 
     return np.where(enough | (target < MIN_MOUTH_OPENING), 1.0, 0.0)
 
 
-def _choose_further_views(
-    poses: Matrix, is_mirrored: Mask, chosen: set[int], pool: Sequence[_Candidate]
-) -> tuple[ViewRef, ...]:
-    """The views that turn furthest to either side, and up: they show what a single pose hides.
-
-    No mirrored views: their light comes from the other side and would show as a patch.
-    """
-    own = np.flatnonzero(~is_mirrored)
-    extremes = [
-        int(own[np.argmin(poses[own, 0])]),
-        int(own[np.argmax(poses[own, 0])]),
-        int(own[np.argmax(poses[own, 1])]),
-    ]
+def _choose_further_views(poses: Matrix, chosen: set[int], pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:
+    """The views that turn furthest to either side, and up: they show what a single pose hides."""
+    extremes = [int(np.argmin(poses[:, 0])), int(np.argmax(poses[:, 0])), int(np.argmax(poses[:, 1]))]
     return tuple(dict.fromkeys(pool[v].ref for v in extremes if v not in chosen))

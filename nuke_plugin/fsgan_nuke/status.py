@@ -69,7 +69,7 @@ def combine_stage_statuses(stage_statuses: Mapping[str, Status]) -> Status:
 
 
 # Steps of the worker before the first frame.
-_STEP_LABELS = {"analyse": "analysing", "recognise": "finding the likeness"}
+_STEP_LABELS = {"analyse": "analysing"}
 
 
 def make_rendering_status(done: int, total: int, step: str = "") -> Status:

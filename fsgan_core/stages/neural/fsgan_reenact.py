@@ -106,7 +106,6 @@ class FsganReenact:
         views: Mapping[ViewRef, SourceView],
         params: ReenactParams,
         likeness: Points3D | None = None,
-        recognition: Points3D | None = None,
     ) -> Plate:
         """Draws the views with the network (see `interface.ReenactEngine`).
 
@@ -121,7 +120,7 @@ class FsganReenact:
         aspect = target.pixel_aspect
         network = get_network(self.networks, "reenact")
         crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
-        goal = compute_goal_landmarks(face, params, likeness, recognition, aspect)
+        goal = compute_goal_landmarks(face, params, likeness, aspect)
         width = warp_points.measure_face_width(face.landmarks, aspect)
         prewarp = network.info.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 
