@@ -54,6 +54,17 @@ def _declare_resolution() -> Any:
     )
 
 
+def _declare_likeness(feature: str) -> Any:
+    return declare_number(
+        1.0,
+        f"likeness of {feature}",
+        f"Multiplies likeness for the {feature}. 0 leaves the {feature} where the target has them.",
+        minimum=0.0,
+        maximum=3.0,
+        group="likeness",
+    )
+
+
 @dataclass(frozen=True)
 class AnalyseParams(Params):
     """Finds and tracks the face in a clip: detection, landmarks, head pose."""
@@ -141,21 +152,26 @@ class ReenactParams(Params):
 
     engine: str = declare_choice(
         "auto",
-        ("auto", "fsgan", "warp"),
+        ("auto", "fsgan", "mesh"),
         "engine",
-        "fsgan: the reenactment network. warp: the source's own pixels, warped to the target's landmarks. "
-        "auto: fsgan if its weights are installed, else warp.",
+        "fsgan: the reenactment network. mesh: the source's own pixels, warped by the dense mesh. "
+        "auto: fsgan if its weights are installed, else mesh.",
     )
     likeness: float = declare_number(
-        0.0,
+        0.3,
         "likeness",
-        "How much of the source's own proportions the face keeps. 0 meets the target's landmarks; 1 is the source's "
-        "face shape in the target's pose. Raise it to move brows and nose towards the source.",
+        "How much of the source's own proportions the face takes over. 0 meets the target's features; 1 is the "
+        "source's face shape in the target's pose. The outline stays the target's. Raise it for a stronger likeness; "
+        "lower it if a feature looks out of place.",
         minimum=0.0,
-        maximum=1.5,
+        maximum=1.0,
     )
+    likeness_eyes: float = _declare_likeness("eyes")
+    likeness_nose: float = _declare_likeness("nose")
+    likeness_mouth: float = _declare_likeness("mouth")
+    likeness_brows: float = _declare_likeness("brows")
     stiffness: float = declare_number(
-        0.008,
+        0.002,
         "stiffness",
         "How much the warp resists bending. Raise it if a feature looks bent. 0 meets every landmark exactly.",
         minimum=0.0,

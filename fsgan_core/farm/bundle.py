@@ -34,7 +34,7 @@ from fsgan_core.farm.template import (
     to_openjd_range,
 )
 from fsgan_core.plates.sequence import format_frames
-from fsgan_core.render.engines import ResolvedEngine, draws_whole_face
+from fsgan_core.render.engines import ResolvedEngine
 from fsgan_core.render.keys import KEYED_CODE
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
@@ -128,8 +128,7 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
     work_folder = str(Path(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
     job = RenderJob(plan_shot_job(shot))
     tuned = options.finetune_iterations > 0
-    draws_anew = not tuned and draws_whole_face(job.context.engines.reenact, shot.stages.reenact.prewarp)
-    made_files = _plan_made_files(shot, work_folder, draws_anew=draws_anew)
+    made_files = _plan_made_files(shot, work_folder)
     start_weights = shot.stages.reenact.network
     pinned = _pin_engines(replace_paths(shot, made_files), job, _find_finetuned_resolution(shot) if tuned else 0)
     if tuned:
@@ -192,7 +191,7 @@ def _make_paths_absolute(shot: Shot) -> Shot:
     )
 
 
-def _plan_made_files(shot: Shot, work_folder: str, *, draws_anew: bool) -> dict[str, str]:
+def _plan_made_files(shot: Shot, work_folder: str) -> dict[str, str]:
     """Names the missing tracks, which the job makes in TRACKS_FOLDER."""
     made_files = {
         f"source.{number}.track": f"{work_folder}/{TRACKS_FOLDER}/source{number}.json"

@@ -126,7 +126,7 @@ class ResolvedEngine(Generic[EngineT_co]):
         return self.engine.create(networks)
 
 
-def _create_warp_reenact(networks: Networks) -> ReenactEngine:
+def _create_mesh_reenact(networks: Networks) -> ReenactEngine:
     from fsgan_core.stages import reenactment
 
     return reenactment
@@ -182,7 +182,7 @@ def _create_liquify_drive(networks: Networks) -> DriveEngine:
 
 ENGINES: tuple[Engine[Any], ...] = (
     Engine("reenact", "fsgan", _create_fsgan_reenact, required_roles=("reenact",), optional_roles=("mask",)),
-    Engine("reenact", "warp", _create_warp_reenact),
+    Engine("reenact", "mesh", _create_mesh_reenact),
     Engine("drive", "liquify", _create_liquify_drive),
     Engine("mask", "fsgan", _create_fsgan_mask, required_roles=("mask",)),
     Engine("mask", "geometric", _create_geometric_mask),

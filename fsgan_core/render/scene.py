@@ -25,8 +25,9 @@ from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
 from fsgan_core.stages.motion.performance import correct_performer
+from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
-from fsgan_core.stages.warp_points import Performer, compute_likeness, measure_performer
+from fsgan_core.stages.warp_points import Performer, measure_performer
 
 __all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness"]
 
@@ -65,7 +66,7 @@ class Scene:
         pixel_aspect: Width of a pixel over its height.
         view_clips: The clips that views come from: the sources of a swap, the target and the driver of a drive.
         frame_plans: The views of each frame; empty if no source is needed.
-        likeness: The source's proportions minus the target's, (68, 3) mm.
+        likeness: The source's proportions minus the target's, (478, 3) mm.
         driven_frames: What a drive changes in each frame.
     """
 
@@ -172,7 +173,13 @@ class JobScenes:
         clips, target = self.get_source_clips(), measure_performer(scene.faces, scene.pixel_aspect)
         sources = [clip.performer for clip in clips]
         plan = plan_views(sources, target, self._inputs.stages.reenact, [clip.clip_input.name for clip in clips])
-        likeness = np.round(compute_likeness(sources, target), LIKENESS_DIGITS)
+        likeness = np.round(
+            compute_likeness(
+                [(fit_rest_mesh(who.faces, who.pixel_aspect), len(who.faces)) for who in sources],
+                fit_rest_mesh(scene.faces, scene.pixel_aspect),
+            ),
+            LIKENESS_DIGITS,
+        )
         return replace(scene, view_clips=clips, frame_plans=plan, likeness=likeness)
 
     def _plan_drive(self, scene: Scene) -> Scene:

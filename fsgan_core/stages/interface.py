@@ -78,7 +78,6 @@ class SourceView:
         face: The face, in coordinates of the source picture.
         pixel_aspect: Width of a pixel of the source picture over its height.
         filled_window: Where the source has pixels; None if in all of `window`.
-        mirrored: Whether all of it lies flipped within the source picture.
     """
 
     display: Image
@@ -88,7 +87,6 @@ class SourceView:
     face: Face
     pixel_aspect: float = 1.0
     filled_window: Window | None = None
-    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class ReenactEngine(Protocol):
             plan: Which views, with which weights.
             views: The pictures of at least those views.
             params: The stage's parameters.
-            likeness: (68, 3) source's proportions minus the target's; None if they are not used.
+            likeness: (478, 3) mm, the source's proportions minus the target's; None if they are not used.
 
         Returns:
             R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.

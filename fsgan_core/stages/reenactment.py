@@ -10,7 +10,7 @@ neither person.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,10 +20,6 @@ from fsgan_core.contract.landmarks import (
     BROW_R,
     EYE_L,
     EYE_R,
-    EYES,
-    LANDMARK_COUNT,
-    MOUTH,
-    MOUTH_INNER,
     MOUTH_OUTER,
 )
 from fsgan_core.contract.layers import (
@@ -37,20 +33,20 @@ from fsgan_core.contract.layers import (
     ST_V,
 )
 from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.faces.mesh import INNER_LIPS, read_landmarks68
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Plane, PointMap, Points3D, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points3D, Points68
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.drive import DrivenFrame
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
-from fsgan_core.stages.motion.face_motion import compute_face_motion, make_pixel_grid, render_motion
-from fsgan_core.stages.motion.lids import compute_blink_landmarks
+from fsgan_core.stages.mesh_warp import fit_mesh_map
+from fsgan_core.stages.proportions import displace_mesh, weigh_regions
 from fsgan_core.stages.views import FramePlan, ViewRef
-from fsgan_core.stages.warp import compute_cell_areas, fit_spline_map, sample_picture
+from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 
 # Lengths are shares of the face's width.
 DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
@@ -63,33 +59,8 @@ MOUTH_SOFTNESS = 0.012  # of the edge of a kept mouth
 STRETCH_RANGE = (2.5, 4.5)
 TRUSTED_ENLARGEMENT = 4  # in area: a view enlarged by more loses confidence
 
-# Streaks where a strip of lid is drawn over a whole eye.
-STREAK_RANGE = (1.4, 2.5)  # enlargement up and down at which they begin, and at which they are plain
-STREAK_WIDTH = 0.02
-MIN_STRETCH = 0.1  # least shrinking that is divided by
-STREAK_SIGMA_ACROSS, MIN_STREAK_SIGMA, STREAK_MATTE_SIGMA = 0.5, 0.3, 1.0  # pixels
-
 # Eyes with their brows, and lips.
 FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.04  # times their size; of their size
-OPENING_STIFFNESS, FOREHEAD_STIFFNESS = 0.1, 3.0  # times the stiffness of other points
-
-
-def mirror_view(view: SourceView) -> SourceView:
-    """Flip a view within its picture, left for right."""
-    picture = view.display_window
-
-    def flip_window(window: Window) -> Window:
-        return replace(window, x=2 * picture.x + picture.width - window.x - window.width)
-
-    return replace(
-        view,
-        display=np.ascontiguousarray(view.display[:, ::-1]),
-        matte=np.ascontiguousarray(view.matte[:, ::-1]),
-        window=flip_window(view.window),
-        face=view.face.mirror(2 * picture.x + picture.width - 1),
-        filled_window=None if view.filled_window is None else flip_window(view.filled_window),
-        mirrored=not view.mirrored,
-    )
 
 
 def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> SourceView:
@@ -136,10 +107,10 @@ def reenact(
     """
     target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
     aspect = target.pixel_aspect
-    goal = compute_goal_landmarks(face, params, likeness, aspect)
+    goal = compute_goal_mesh(face, params, likeness, aspect)
     width = warp_points.measure_face_width(face.landmarks, aspect)
 
-    by_view = warp_views(plan, [w.view for w in plan.views], views, face, goal, region, params.stiffness, aspect)
+    by_view = warp_views([w.view for w in plan.views], views, goal, region, params.stiffness, aspect)
     warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
     picture = combine_views(
@@ -149,62 +120,29 @@ def reenact(
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     kept = 1 - plan.inner_mouth
     if kept > 0:
-        own = kept * draw_kept_mouth(face, region, width)
+        own = kept * draw_kept_mouth(goal, region, width)
         picture = picture + own[..., None] * (to_display(target, region, codec) - picture)
         alpha = np.maximum(alpha, own)
     return make_reenacted_plate(codec.decode(picture), alpha, lead, face, region, target, kept)
 
 
-def smooth_streaks(picture: Image, motion: PointMap, roll: float, sigma: float, aspect: float) -> Image:
-    """Smooth a picture along the eyes where its motion stretches a strip of lid over a whole eye.
-
-    Otherwise such a lid would show streaks down to the lashes.
-
-    Args:
-        picture: After the motion.
-        motion: (height, width, 2) pixels.
-        roll: Of the head, degrees.
-        sigma: Of the smoothing, rows.
-        aspect: Width of a pixel over its height.
-    """
-    stretch = 1 / np.maximum(np.abs(1 + np.gradient(motion[..., 1], axis=0)), MIN_STRETCH)
-    share = smoothstep((stretch - STREAK_RANGE[0]) / (STREAK_RANGE[1] - STREAK_RANGE[0])).astype(np.float32)
-    if not share.any():
-        return picture
-    reach = max(1, round(3 * sigma / min(aspect, 1.0)))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1] * np.array([1.0, aspect])[:, None, None]
-    cos, sin = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-    along, across = cos * x + sin * y, cos * y - sin * x
-    kernel = np.exp(-0.5 * ((along / max(sigma, MIN_STREAK_SIGMA)) ** 2 + (across / STREAK_SIGMA_ACROSS) ** 2))
-    smooth = cv2.filter2D(picture, -1, (kernel / kernel.sum()).astype(np.float32), borderType=cv2.BORDER_REPLICATE)
-    return picture + cv2.GaussianBlur(share, (0, 0), STREAK_MATTE_SIGMA)[..., None] * (smooth - picture)
-
-
-def compute_goal_landmarks(
-    face: Face, params: ReenactParams, likeness: Points3D | None, recognition: Points3D | None, aspect: float
-) -> Points68:
-    """Compute the landmarks of the new face.
-
-    They are the target's, moved towards the source's proportions and by what makes the source recognisable.
+def compute_goal_mesh(face: Face, params: ReenactParams, likeness: Points3D | None, aspect: float) -> Mesh:
+    """Computes the mesh of the new face: the target's, moved towards the source's proportions.
 
     Args:
         face: The target's.
         params: Settings of the reenact stage.
-        likeness: (68, 3) mm (`warp_points.compute_likeness`).
-        recognition: (68, 3) mm (`recognition.find_recognition_moves`).
+        likeness: (478, 3) mm (`proportions.compute_likeness`).
         aspect: Width of the target's pixels over their height.
     """
-    moves = [
-        amount * change
-        for amount, change in ((params.likeness, likeness), (params.recognition, recognition))
-        if change is not None and amount > 0
-    ]
-    return warp_points.displace_landmarks(face.landmarks, np.sum(moves, axis=0), aspect) if moves else face.landmarks
+    if likeness is None or params.likeness <= 0:
+        return face.mesh
+    return displace_mesh(face.mesh, likeness * weigh_regions(params)[:, None], aspect)
 
 
-def draw_kept_mouth(face: Face, region: Window, width: float) -> Matte:
+def draw_kept_mouth(goal: Mesh, region: Window, width: float) -> Matte:
     """Draw the inner mouth, which the target's own may fill."""
-    return draw_polygon(face.landmarks[MOUTH_INNER], region, feather=MOUTH_SOFTNESS * width)
+    return draw_polygon(goal[list(INNER_LIPS), :2], region, feather=MOUTH_SOFTNESS * width)
 
 
 def make_reenacted_plate(
@@ -251,63 +189,45 @@ class WarpedView:
 
 
 def warp_views(
-    plan: FramePlan,
-    wanted: Sequence[ViewRef],
+    refs: Sequence[ViewRef],
     views: Mapping[ViewRef, SourceView],
-    face: Face,
-    goal: Points68,
+    goal: Mesh,
     region: Window,
     stiffness: float,
     aspect: float,
 ) -> dict[ViewRef, WarpedView]:
-    """Warp views to goal landmarks; eyes that the plan closes are warped open, and then their lids slide.
+    """Warp views to a goal mesh.
 
     Args:
-        plan: The frame's plan.
-        wanted: The views to warp, the leading one among them.
+        refs: The views to warp.
         views: All views at hand.
-        face: The target's.
-        goal: Plate coordinates.
+        goal: (478, 3), plate coordinates.
         region: The part of the plate to make.
         stiffness: Of the spline.
         aspect: Width of the plate's pixels over their height.
     """
-    if not plan.blink:
-        return {ref: warp_view(views[ref], goal, region, stiffness, aspect) for ref in wanted}
-    start, end = compute_blink_landmarks(goal, plan.blink, aspect)
-    warped = {ref: warp_view(views[ref], start, region, stiffness, aspect) for ref in wanted}
-    lead = max(plan.views, key=lambda w: w.detail).view
-    moves = compute_face_motion(
-        DrivenFrame(face.with_landmarks(start), face.with_landmarks(end)), region, aspect, warped[lead].picture
-    )
-    place = make_pixel_grid(Window(0, 0, region.width, region.height)) + moves.motion
-    streaks = STREAK_WIDTH * warp_points.measure_face_width(face.landmarks, aspect)
-    return {
-        ref: replace(
-            one,
-            stmap=sample_picture(one.stmap, place),
-            picture=smooth_streaks(render_motion(one.picture, moves), moves.motion, face.euler[2], streaks, aspect),
-        )
-        for ref, one in warped.items()
-    }
+    return {ref: warp_view(views[ref], goal, region, stiffness, aspect) for ref in refs}
 
 
-def warp_view(view: SourceView, goal: Points68, region: Window, stiffness: float, aspect: float) -> WarpedView:
-    """Warp one view to goal landmarks; arguments as for `warp_views`."""
-    points = warp_points.compute_control_points(goal, aspect)
-    own = warp_points.compute_control_points(view.face.landmarks, view.pixel_aspect)
-    mapping = fit_spline_map(points, own, region, make_spline_stiffness(stiffness), aspect)
+def warp_view(view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float) -> WarpedView:
+    """Warp one view to a goal mesh; arguments as for `warp_views`."""
+    mesh_map = fit_mesh_map(goal, view.face.mesh, region, stiffness, aspect, view.pixel_aspect)
+    mapping = mesh_map.places
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample_picture(view.display, local)
     x, y = local[..., 0], local[..., 1]
     matte: AnyArray = np.clip(cv2.remap(view.matte, x, y, cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
     height, width = view.display_window.height, view.display_window.width
-    across = (mapping[..., 0] - view.display_window.x + 0.5) / width
     stmap: AnyArray = np.stack(
-        [1 - across if view.mirrored else across, 1 - (mapping[..., 1] - view.display_window.y + 0.5) / height], -1
+        [
+            (mapping[..., 0] - view.display_window.x + 0.5) / width,
+            1 - (mapping[..., 1] - view.display_window.y + 0.5) / height,
+        ],
+        -1,
     )
     area = np.abs(compute_cell_areas(mapping.astype(np.float64)))
-    matte = matte * np.maximum(mark_unstretched(area, matte), draw_features(goal, region))
+    features = draw_features(read_landmarks68(goal), region)
+    matte = matte * np.minimum(mesh_map.shown, np.maximum(mark_unstretched(area, matte), features))
     # A view that is enlarged much, or turned far away, shows little of what it should.
     confidence = (np.clip(area * TRUSTED_ENLARGEMENT, 0, 1) * matte * view.face.confidence).astype(np.float32)
     return WarpedView(picture, matte, stmap, confidence)
@@ -342,18 +262,6 @@ def draw_features(goal: Points68, region: Window) -> Matte:
             matte, draw_polygon(hull.mean(0) + FEATURE_GROWTH * (hull - hull.mean(0)), region, FEATURE_SOFTNESS * size)
         )
     return matte
-
-
-def make_spline_stiffness(amount: float) -> Vector:
-    """Make the stiffness of each control point of the warp.
-
-    Lips and lids carry the expression, so the warp must meet them; the forehead's points are only estimated.
-    """
-    stiffness = np.full(warp_points.CONTROL_POINT_COUNT, amount)
-    stiffness[EYES] *= OPENING_STIFFNESS
-    stiffness[MOUTH] *= OPENING_STIFFNESS
-    stiffness[LANDMARK_COUNT:] *= FOREHEAD_STIFFNESS
-    return stiffness
 
 
 def combine_views(views: Sequence[tuple[Image, float, float]], sigma: float, aspect: float) -> Image:

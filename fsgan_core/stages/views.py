@@ -27,7 +27,7 @@ from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.fading import smooth_weights
-from fsgan_core.stages.motion.lids import OPEN_ENOUGH, Blink, measure_openness, open_eyes, plan_blink
+from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
 from fsgan_core.stages.motion.performance import measure_landmark_bias
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
@@ -61,12 +61,10 @@ class ViewRef:
     Attributes:
         clip: Number of the source clip in the shot, from 0.
         frame: Frame number.
-        mirrored: Whether the view is flipped, left for right.
     """
 
     clip: int
     frame: int
-    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,14 +90,12 @@ class FramePlan:
         views: Leading view first; light and detail each sum to 1.
         further_views: For what these do not show.
         inner_mouth: 1 takes the source's inner mouth, 0 the target's.
-        blink: How eyes that the views show open are closed.
         flags: "pose-clamped".
     """
 
     views: tuple[WeightedView, ...]
     further_views: tuple[ViewRef, ...] = ()
     inner_mouth: float = 1.0
-    blink: Blink = field(default=Blink())
     flags: tuple[str, ...] = field(default=())
 
 
@@ -126,7 +122,6 @@ def plan_views(
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    bias = measure_landmark_bias(target)
     poses, target_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
     pose, likeness = _compute_costs(pool, faces, target, params)
     leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold)
@@ -145,7 +140,6 @@ def plan_views(
         np.array([_measure_mouth(face, target) for face in faces]),
     )
     inner = smooth_weights(inner[:, None], frames, FADE_FRAMES)[:, 0]
-    eyes = detail @ np.array([one.eye_openness for one in pool])
 
     plans = {}
     for t, frame in enumerate(frames):
@@ -157,7 +151,6 @@ def plan_views(
             ),
             further_views=_choose_further_views(poses, set(chosen), pool),
             inner_mouth=float(inner[t]),
-            blink=plan_blink(faces[t], target.pixel_aspect, bias, eyes[t]),
             flags=("pose-clamped",) if clamped[t] else (),
         )
     return plans
@@ -313,7 +306,6 @@ class _Candidate:
         weight: The artist's preference.
         own_cost: `_compute_own_cost`, and shut eyes.
         mouth_gap: `_measure_mouth`.
-        eye_openness: (2,) `measure_openness`.
     """
 
     ref: ViewRef
@@ -322,7 +314,6 @@ class _Candidate:
     weight: float
     own_cost: float
     mouth_gap: float
-    eye_openness: Vector
 
 
 def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names: Sequence[str]) -> list[_Candidate]:
@@ -334,7 +325,7 @@ def _list_candidates(sources: Sequence[Performer], params: ReenactParams, names:
         who = sources[ref.clip]
         eyes = measure_openness(one.face, who.pixel_aspect, biases[ref.clip])
         doubt = _compute_own_cost(one.face, who) + SHUT_EYE_COST * float(np.maximum(OPEN_ENOUGH - eyes, 0).max())
-        pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _measure_mouth(one.face, who), eyes))
+        pool.append(_Candidate(ref, one.face, who, one.weight, doubt, _measure_mouth(one.face, who)))
     return pool
 
 

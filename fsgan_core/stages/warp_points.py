@@ -6,7 +6,7 @@ from the viewer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +21,10 @@ from fsgan_core.contract.landmarks import (
     JAW,
     LANDMARK_COUNT,
     MOUTH,
-    NOSE,
     OUTER_EYE_CORNERS,
     TRACKABLE_LANDMARKS,
 )
-from fsgan_core.faces.pose import FACE_MODEL, MIRROR_ORDER, HeadPose, fit_head_pose
+from fsgan_core.faces.pose import FACE_MODEL, HeadPose, fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Matrix, Points, Points3D, Points68, Vector
 
@@ -65,7 +64,7 @@ CONTROL_POINT_COUNT = LANDMARK_COUNT + len(FOREHEAD_POINTS)
 _FOREHEAD_ANCHORS = np.array([TEMPLE_R, TEMPLE_L, *range(BROWS.start, BROWS.stop)])
 ANCHOR_REACH = 40.0  # mm: how far an anchor pulls
 
-LIKENESS_OF_FEATURES = 0.2  # share of a person's proportions that eyes and lips carry over (measured with a descriptor)
+OPENING_STIFFNESS, FOREHEAD_STIFFNESS = 0.1, 3.0  # times the stiffness of other points
 
 # The fit of a face at rest.
 REST_OPENING = 0.08  # of the eyes' distance: a mouth open this far halves a frame's weight
@@ -129,19 +128,16 @@ def measure_face_width(landmarks: Points68, pixel_aspect: float = 1.0) -> float:
     return HEAD_WIDTH * fit_head_pose(landmarks, pixel_aspect).scale
 
 
-def _make_likeness_shares() -> Vector:
-    """How much of a person's proportions each landmark may carry over, 0..1.
+def make_spline_stiffness(amount: float) -> Vector:
+    """Make the stiffness of each control point of a warp by landmarks.
 
-    Brows and nose make a likeness. Lids and lips hardly do, but carry the expression. The jaw stays the target's,
-    because the face sits on the target's head.
+    Lips and lids carry the expression, so the warp must meet them; the forehead's points are only estimated.
     """
-    shares = np.zeros(LANDMARK_COUNT)
-    shares[BROWS] = shares[NOSE] = 1.0
-    shares[EYES] = shares[MOUTH] = LIKENESS_OF_FEATURES
-    return shares
-
-
-LIKENESS_SHARES = _make_likeness_shares()
+    stiffness = np.full(CONTROL_POINT_COUNT, amount)
+    stiffness[EYES] *= OPENING_STIFFNESS
+    stiffness[MOUTH] *= OPENING_STIFFNESS
+    stiffness[LANDMARK_COUNT:] *= FOREHEAD_STIFFNESS
+    return stiffness
 
 
 @dataclass(frozen=True)
@@ -162,23 +158,6 @@ class Performer:
 def measure_performer(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Performer:
     """Measure a person's own shape from the faces of a clip."""
     return Performer(faces, pixel_aspect, fit_rest_shape(faces, pixel_aspect))
-
-
-def mirror_performer(performer: Performer) -> Performer:
-    """Flip a person, left for right, about x = 0."""
-    faces = {frame: face.mirror() for frame, face in performer.faces.items()}
-    return Performer(faces, performer.pixel_aspect, (performer.rest_shape * (-1, 1, 1))[MIRROR_ORDER])
-
-
-def compute_likeness(sources: Sequence[Performer], target: Performer) -> Points3D:
-    """Compare the source's proportions with the target's, where they make a likeness (`LIKENESS_SHARES`).
-
-    Returns:
-        (68, 3) mm to add to the target's shape.
-    """
-    weights = np.array([max(len(source.faces), 1) for source in sources], np.float64)
-    mean = np.tensordot(weights / weights.sum(), np.stack([source.rest_shape for source in sources]), 1)
-    return np.asarray((mean - target.rest_shape) * LIKENESS_SHARES[:, None])
 
 
 def measure_expression(face: Face, performer: Performer) -> Points:

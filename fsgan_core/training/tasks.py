@@ -18,9 +18,8 @@ from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Flags, Image, Mask, Matte, Names, Planes, PlaneStack
 from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
 from fsgan_core.stages.poisson import solve_membrane
-from fsgan_core.stages.reenactment import make_spline_stiffness
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
-from fsgan_core.stages.warp_points import compute_control_points
+from fsgan_core.stages.warp_points import compute_control_points, make_spline_stiffness
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.pairs import WARP_STIFFNESS, WHOLE_BATCH, Batch, PairSampler, to_signed_planes
 from fsgan_core.training.data.single_faces import FaceSample, FaceSampler

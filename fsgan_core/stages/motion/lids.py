@@ -7,15 +7,12 @@ comes down, the eyeball stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fsgan_core.contract.landmarks import LANDMARK_COUNT
 from fsgan_core.faces.pose import fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Points68, Vector
-from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
     UPPER_LIDS,
@@ -25,27 +22,8 @@ from fsgan_core.stages.motion.performance import (
     project_change,
 )
 
-# Of the usual gap, less open than the view shows the eye: where a lid begins to slide, and where it slides all the way.
-CLOSING_RANGE = (0.15, 0.4)
 UPPER_LID_SHARE = 0.95  # of a blink, that the upper lid travels
-MEETING_SHARE = 0.7  # of the landmarks' gap, from above: where shut lids meet
 OPEN_ENOUGH = 0.9  # of the usual gap: an eye this far open can be closed convincingly
-
-
-@dataclass(frozen=True)
-class Blink:
-    """How far the eyes close beyond what landmarks say; right eye, then left.
-
-    Attributes:
-        shut_shares: Share of the landmarks' gap to close, 0..1.
-        lid_travel: Millimetres that the lids slide from where the view shows them.
-    """
-
-    shut_shares: tuple[float, float] = (0.0, 0.0)
-    lid_travel: tuple[float, float] = (0.0, 0.0)
-
-    def __bool__(self) -> bool:
-        return any(self.lid_travel)
 
 
 def measure_openness(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Vector:
@@ -71,32 +49,6 @@ def open_eyes(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Face:
     """
     gaps = np.maximum(OPEN_ENOUGH - measure_openness(face, pixel_aspect, bias), 0) * bias.open_lids
     return face.with_landmarks(_open_lids(face.landmarks, gaps, pixel_aspect)) if gaps.any() else face
-
-
-def plan_blink(face: Face, pixel_aspect: float, bias: LandmarkBias, shown: Vector) -> Blink:
-    """Plan how the target's face closes eyes that a view shows open.
-
-    Args:
-        face: The target's face.
-        pixel_aspect: Width of a pixel over its height.
-        bias: How landmarks read on this person, from the target's clip.
-        shown: (2,) `measure_openness` of the view.
-    """
-    wanted = measure_openness(face, pixel_aspect, bias)
-    further = np.maximum(shown - wanted, 0)
-    share = smoothstep((further - CLOSING_RANGE[0]) / (CLOSING_RANGE[1] - CLOSING_RANGE[0]))
-    shut = share * np.clip(1 - wanted * bias.open_lids / np.maximum(_measure_eye_gaps(face, pixel_aspect), 1e-6), 0, 1)
-    travel = share * further * bias.open_lids
-    return Blink((float(shut[0]), float(shut[1])), (float(travel[0]), float(travel[1])))
-
-
-def compute_blink_landmarks(goal: Points68, blink: Blink, pixel_aspect: float) -> tuple[Points68, Points68]:
-    """Compute the goal landmarks with the eyes open as the views show them, and closed."""
-    upper, lower = goal[UPPER_LIDS], goal[LOWER_LIDS]
-    move = np.repeat(blink.shut_shares, 2)[:, None] * (lower - upper)
-    closed = goal.copy()
-    closed[UPPER_LIDS], closed[LOWER_LIDS] = upper + MEETING_SHARE * move, lower - (1 - MEETING_SHARE) * move
-    return _open_lids(closed, np.array(blink.lid_travel), pixel_aspect), closed
 
 
 def _measure_eye_gaps(face: Face, pixel_aspect: float) -> Vector:

@@ -21,6 +21,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.heatmap import draw_heat_maps
+from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points3D, Points68
@@ -28,7 +29,6 @@ from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
 from fsgan_core.stages.masking import draw_hull
-from fsgan_core.stages.motion.lids import Blink
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte
 from fsgan_core.stages.neural.fsgan_network import (
@@ -45,7 +45,7 @@ from fsgan_core.stages.reenactment import (
     DETAIL_SIZE,
     WarpedView,
     combine_views,
-    compute_goal_landmarks,
+    compute_goal_mesh,
     draw_kept_mouth,
     make_reenacted_plate,
     warp_views,
@@ -120,7 +120,8 @@ class FsganReenact:
         aspect = target.pixel_aspect
         network = get_network(self.networks, "reenact")
         crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
-        goal = compute_goal_landmarks(face, params, likeness, aspect)
+        goal_mesh = compute_goal_mesh(face, params, likeness, aspect)
+        goal = read_landmarks68(goal_mesh)
         width = warp_points.measure_face_width(face.landmarks, aspect)
         prewarp = network.info.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 
@@ -129,16 +130,8 @@ class FsganReenact:
         wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
         lead = max(plan.views, key=lambda w: w.detail)
         where = around if wanted else region
-        # A network that draws a face shuts its eyes itself; one that refines the warped view is shown them shut.
         warped = warp_views(
-            plan if prewarp else replace(plan, blink=Blink()),
-            [w.view for w in dict.fromkeys([lead, *wanted])],
-            views,
-            face,
-            goal,
-            where,
-            params.stiffness,
-            aspect,
+            [w.view for w in dict.fromkeys([lead, *wanted])], views, goal_mesh, where, params.stiffness, aspect
         )
         if prewarp:
             picture = combine_views(
@@ -185,7 +178,7 @@ class FsganReenact:
         # A network that retouches takes a mouth as the geometric engine does; another one draws it.
         kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
         if kept > 0:
-            own = np.float32(kept) * draw_kept_mouth(face, region, width)
+            own = np.float32(kept) * draw_kept_mouth(goal_mesh, region, width)
             rgb = rgb + own[..., None] * (codec.decode(to_display(target, region, codec)) - rgb)
         leading = _crop_warped_view(warped[lead.view], where, region)
         leading = replace(leading, confidence=leading.confidence * (alpha > 0))

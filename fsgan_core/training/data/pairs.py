@@ -30,9 +30,9 @@ from fsgan_core.runtime.arrays import (
 )
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import draw_polygon
-from fsgan_core.stages.reenactment import draw_features, make_spline_stiffness
+from fsgan_core.stages.reenactment import draw_features
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
-from fsgan_core.stages.warp_points import compute_control_points, compute_outline
+from fsgan_core.stages.warp_points import compute_control_points, compute_outline, make_spline_stiffness
 from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
 from fsgan_core.training.data.face_crops import FaceSet
 from fsgan_core.training.data.shape_variation import VARIED_SHARE, vary_proportions
