@@ -68,6 +68,10 @@ class Face:
     wflw: Points98 | None = None
     mesh: Mesh | None = None
 
+    def get_mesh(self, pixel_aspect: float = 1.0) -> Mesh:
+        """Returns the mesh; where there is none, one that is fitted to the landmarks."""
+        return fit_mesh_to_landmarks(self.landmarks, pixel_aspect) if self.mesh is None else self.mesh
+
     def with_landmarks(self, landmarks: Points68) -> Face:
         """Returns the face with other landmarks; its mesh and its 98 points move along with the 68 around them."""
         wflw = None if self.wflw is None else carry_points(self.wflw, self.landmarks, landmarks)

@@ -109,7 +109,6 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
             ],
             list(plan.flags),
             _round_weights(plan.inner_mouth),
-            _round_weights(*plan.blink.shut_shares, *plan.blink.lid_travel),
         ],
     }
 

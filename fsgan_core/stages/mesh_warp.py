@@ -23,8 +23,9 @@ from fsgan_core.faces.mesh import (
     TRIANGLES,
     compute_facing,
 )
+from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, PointMap, Points, Points3D, Vector
+from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, PointMap, Points, Vector
 from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import fit_spline_map
 from fsgan_core.stages.warp_points import HAIRLINE
@@ -71,22 +72,7 @@ def square_mesh(mesh: Mesh, aspect: float) -> Mesh:
 
 def measure_mesh_width(mesh: Mesh) -> float:
     """Measures the width of the face that a mesh would show from the front, in rows of square pixels."""
-    scale, _, _ = fit_similarity3d(CANONICAL[:SKIN_COUNT], mesh[:SKIN_COUNT])
-    return FACE_WIDTH * scale
-
-
-def fit_similarity3d(
-    points: Points3D, goals: Points3D, weights: Vector | None = None
-) -> tuple[float, AnyArray, Vector]:
-    """Fits scale, rotation (3, 3) and shift (3,) that take points to goals by least squares (Umeyama 1991)."""
-    share = np.full(len(points), 1 / len(points)) if weights is None else weights / weights.sum()
-    middle, goal_middle = share @ points, share @ goals
-    a, b = points - middle, goals - goal_middle
-    u, values, vt = np.linalg.svd((b * share[:, None]).T @ a)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * sign) @ vt
-    scale = float((values * sign).sum() / (share @ (a**2).sum(1)))
-    return scale, rotation, goal_middle - scale * rotation @ middle
+    return FACE_WIDTH * float(fit_rigid(CANONICAL, mesh, compute_rigidity())[0])
 
 
 def find_visible_vertices(mesh: Mesh) -> Vector:
@@ -120,7 +106,7 @@ def find_hidden_vertices(mesh: Mesh) -> AnyArray:
 
 def place_beyond(mesh: Mesh) -> Points:
     """Places the points of BEYOND (n, 2) around a mesh in square pixels: posed, then moved along with its edge."""
-    scale, rotation, shift = fit_similarity3d(CANONICAL[:SKIN_COUNT], mesh[:SKIN_COUNT])
+    scale, rotation, shift = fit_rigid(CANONICAL, mesh, compute_rigidity())
     edge = list(FACE_OVAL)
     misfit = mesh[edge] - (scale * CANONICAL[edge] @ rotation.T + shift)
     distance = np.linalg.norm(BEYOND[:, None] - CANONICAL[edge][None], axis=-1)

@@ -23,40 +23,29 @@ from fsgan_core.faces.mesh import (
     LIDS_L,
     LIDS_R,
     OUTER_LIPS,
-    SKIN_COUNT,
     VERTEX_COUNT,
     read_landmarks68,
 )
+from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import AnyArray, Mesh, Points3D, Vector
 from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.mesh_warp import fit_similarity3d, square_mesh
+from fsgan_core.stages.mesh_warp import square_mesh
 
 REST_OPENING = 0.08  # of the eyes' distance: a mouth open this far halves a frame's weight
 MIN_FRAME_WEIGHT = 1e-3
 OUTLINE_FADE = 25.0  # mm from the outline, over which proportions begin to change
 REGION_REACH = 12.0  # mm around a feature, that move with it
 REST_OF_FACE = 0.25  # how much the rest of the face counts against a feature
-BELOW_NOSE = 50.0  # mm on the generic head: lower skin moves with the jaw
 
 NOSE = (1, 2, 4, 5, 6, 19, 45, 48, 49, 51, 64, 94, 98, 102, 115, 129, 168, 195, 197, 219, 220, 275, 278, 279, 281, 294)
 """Vertices of the nose: bridge, tip and wings."""
 
 
-def _make_rigidity() -> Vector:
-    """How much the vertices say about the skull: lids, brows, lips and the jaw move by themselves."""
-    weights = np.where(CANONICAL[:, 1] > BELOW_NOSE, 0.05, 1.0)
-    weights[[*LIDS_R, *LIDS_L, *BROW_R, *BROW_L]] = 0.2
-    weights[SKIN_COUNT:] = 0.0
-    return weights
-
-
-RIGIDITY = _make_rigidity()
-
-
 def fit_head(mesh: Mesh) -> tuple[float, AnyArray, Vector]:
     """Fits the generic head to a mesh in square pixels: pixels per mm, rotation (3, 3), place of the origin (3,)."""
-    return fit_similarity3d(CANONICAL, mesh, RIGIDITY)
+    scale, rotation, origin = fit_rigid(CANONICAL, mesh, compute_rigidity())
+    return float(scale), rotation, origin
 
 
 def fit_rest_mesh(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Points3D:
@@ -67,7 +56,7 @@ def fit_rest_mesh(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Point
     """
     total, weights = np.zeros((VERTEX_COUNT, 3)), 0.0
     for face in faces.values():
-        mesh = square_mesh(face.mesh, pixel_aspect)
+        mesh = square_mesh(face.get_mesh(pixel_aspect), pixel_aspect)
         scale, rotation, origin = fit_head(mesh)
         opening = float(measure_mouth_opening(read_landmarks68(mesh)))
         weight = face.confidence / (1 + (opening / REST_OPENING) ** 2) + MIN_FRAME_WEIGHT

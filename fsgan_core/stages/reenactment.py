@@ -136,8 +136,8 @@ def compute_goal_mesh(face: Face, params: ReenactParams, likeness: Points3D | No
         aspect: Width of the target's pixels over their height.
     """
     if likeness is None or params.likeness <= 0:
-        return face.mesh
-    return displace_mesh(face.mesh, likeness * weigh_regions(params)[:, None], aspect)
+        return face.get_mesh(aspect)
+    return displace_mesh(face.get_mesh(aspect), likeness * weigh_regions(params)[:, None], aspect)
 
 
 def draw_kept_mouth(goal: Mesh, region: Window, width: float) -> Matte:
@@ -211,7 +211,7 @@ def warp_views(
 
 def warp_view(view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float) -> WarpedView:
     """Warp one view to a goal mesh; arguments as for `warp_views`."""
-    mesh_map = fit_mesh_map(goal, view.face.mesh, region, stiffness, aspect, view.pixel_aspect)
+    mesh_map = fit_mesh_map(goal, view.face.get_mesh(view.pixel_aspect), region, stiffness, aspect, view.pixel_aspect)
     mapping = mesh_map.places
     local = mapping - np.array([view.window.x, view.window.y], np.float32)
     picture = sample_picture(view.display, local)
