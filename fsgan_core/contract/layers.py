@@ -21,12 +21,23 @@ MATTES = (MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION)
 ST_U = "st.u"
 ST_V = "st.v"
 CONFIDENCE = "confidence.Z"
+UV_U = "uv.u"  # coordinates into the atlas
+UV_V = "uv.v"
+
+# Regions of the face; an atlas has one channel for each. They may overlap.
+ATLAS_REGIONS = (
+    *("brows", "eyes", "lids", "lips", "mouth", "nostrils"),
+    *("nose", "forehead", "cheeks", "chin", "beard"),
+)
+ATLAS_CHANNELS = (*RGB, CONFIDENCE, *(f"region.{name}" for name in ATLAS_REGIONS))
 
 # Layer -> channels, of the layers that a compositing program must know.
 LAYER_CHANNELS: Mapping[str, tuple[str, ...]] = {
     "matte": (*MATTES, MATTE_COMPLETED),
     "st": (ST_U, ST_V),
     "confidence": (CONFIDENCE,),
+    "uv": (UV_U, UV_V),
+    "region": tuple(f"region.{name}" for name in ATLAS_REGIONS),
 }
 
 # Layers that `output.layers=all` writes beside the final picture.

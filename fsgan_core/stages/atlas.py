@@ -1,0 +1,388 @@
+"""The atlas: a person's skin laid flat in the mesh's texture coordinates, fused from the views of the source.
+
+Each view is resampled to the atlas by a smooth map through its mesh (thin-plate spline, knots at the fixed texture
+coordinates), and its own light is taken out. Where it faces the camera, is near and sharp, and shows skin, it counts
+more; what differs from the other views (a moving shadow, a strand, a finger) is left out. What no view shows comes from
+the mirrored half, the rest is continued smoothly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from scipy.interpolate import RectBivariateSpline
+
+from fsgan_core.faces.mesh import SKIN_COUNT, TRIANGLES, UV, compute_facing, compute_vertex_normals
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, PointMap, Vector
+from fsgan_core.stages.atlas_light import fit_light_planes
+from fsgan_core.stages.face_regions import draw_face_area, draw_regions, draw_skin
+from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
+from fsgan_core.stages.interface import SourceView
+from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
+
+# Size of an atlas.
+MIN_SIZE, MAX_SIZE = 256, 2048  # texels
+FACE_SHARE = 0.6  # of the atlas's side, that the middle of a face covers as densely as the picture
+GRID_POINTS = 97  # the map is computed on so many points a side, and interpolated between them
+MAP_STIFFNESS = 1e-6  # of the spline: irons out the noise of single vertices
+
+# How much a view counts at a place.
+FACING_RANGE = (0.15, 0.5)  # cosine to the camera: nothing is seen well below, everything above
+HIDDEN_DEPTH = 0.03  # of the face's width, that something must be nearer to hide a vertex
+FULL_DENSITY = 0.7  # of the densest view's pixels per texel, from which on a view counts fully
+DENSITY_FLOOR = 0.05  # pixels per texel: the least that counts
+DETAIL_POWER = 3  # of the weight: fine detail comes from few views, light from all
+DETAIL_SIZE = 0.012  # of the atlas: finer is detail
+EDGE_SIZE = 0.01  # of the atlas: what lies this near to something hidden is trusted less
+
+# Leaving out what differs from view to view.
+ROBUST_SIZE = 256  # texels: raster on which views are compared
+ROBUST_ROUNDS = 4
+OUTLIER_UNIT = 0.06  # perceptual steps of difference at which a view counts half
+LIGHT_SIZE = 128  # texels: raster on which light is fitted
+LIGHT_ROUNDS = 3
+LIGHT_FLOOR = 0.004  # linear light added before a logarithm
+
+# Confidence and holes.
+SURE_WEIGHT = 0.3  # of a good view, from which on a texel is sure
+SPECK_SIZE = 0.01  # of the atlas: holes and islands smaller than this are none
+MIRROR_CONFIDENCE = 0.5  # what the other half of the face is worth
+SYMMETRY_SIZE = 0.06  # of the atlas: light coarser than this is the same on both halves
+KNOWN_WEIGHT = 0.02  # sum of weights from which on a texel has a colour of its own
+MIN_WEIGHT = 1e-4
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A person's skin in texture coordinates.
+
+    Attributes:
+        picture: (size, size, 3) scene-linear, evenly lit.
+        confidence: (size, size) 0..1: 0 is made up.
+        painted: (size, size) 0..1: where an artist has changed it.
+    """
+
+    picture: Image
+    confidence: Matte
+    painted: Matte | None = None
+
+    @property
+    def size(self) -> int:
+        """Side in texels."""
+        return int(self.picture.shape[0])
+
+
+@dataclass(frozen=True)
+class AtlasView:
+    """A view as the atlas sees it.
+
+    Attributes:
+        view: The picture and where it shows skin.
+        mesh: The face, plate coordinates.
+        weight: How much it counts: sharpness, a face at rest.
+    """
+
+    view: SourceView
+    mesh: Mesh
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A view resampled to the atlas; pictures are display-like."""
+
+    picture: Image
+    weight: Matte
+    normals: Image
+
+
+def choose_atlas_size(meshes: Sequence[Mesh]) -> int:
+    """Chooses the side of an atlas, a power of two, so that it holds what the largest faces show.
+
+    Args:
+        meshes: Faces of the source, in square pixels.
+    """
+    widths = [float(np.ptp(mesh[:SKIN_COUNT, 1])) for mesh in meshes]
+    wanted = max(widths, default=0.0) / FACE_SHARE
+    return int(np.clip(2 ** np.ceil(np.log2(max(wanted, 1.0))), MIN_SIZE, MAX_SIZE))
+
+
+def compute_view_map(mesh: Mesh, size: int) -> PointMap:
+    """Computes where in the view each texel lies: (size, size, 2), plate coordinates."""
+    return _interpolate_vertices(mesh[:SKIN_COUNT, :2], size)
+
+
+def compute_visibility(mesh: Mesh) -> Vector:
+    """Computes how well each vertex of the skin is seen: (468,), 0 turned away or hidden, 1 facing the camera.
+
+    Args:
+        mesh: (478, 3), square pixels.
+    """
+    low, high = FACING_RANGE
+    facing = smoothstep((compute_facing(mesh)[:SKIN_COUNT] - low) / (high - low))
+    return np.where(find_hidden_vertices(mesh), 0.0, facing)
+
+
+def find_hidden_vertices(mesh: Mesh) -> Mask:
+    """Finds the vertices of the skin that another part of the face covers, such as a cheek behind the nose: (468,).
+
+    Args:
+        mesh: (478, 3), square pixels.
+    """
+    points = mesh[:SKIN_COUNT]
+    corners = mesh[TRIANGLES]
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    solid = np.abs(area) > MIN_WEIGHT
+    a, b, c, area = a[solid], b[solid], c[solid], area[solid]
+    x, y = points[:, None, 0], points[:, None, 1]
+    share_b = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
+    share_c = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])) / area
+    depth = a[:, 2] + share_b * (b[:, 2] - a[:, 2]) + share_c * (c[:, 2] - a[:, 2])
+    covers = (share_b >= 0) & (share_c >= 0) & (share_b + share_c <= 1)
+    nearer = points[:, None, 2] - depth > HIDDEN_DEPTH * np.ptp(points[:, 0])
+    return np.asarray((covers & nearer).any(1))
+
+
+def fuse_views(views: Sequence[AtlasView], size: int) -> tuple[Image, Matte]:
+    """Fuses views to one evenly lit picture of the skin.
+
+    Args:
+        views: One or more; square pixels.
+        size: Side of the atlas.
+
+    Returns:
+        (size, size, 3) display-like values, and the confidence of each texel, 0..1.
+    """
+    samples = [_sample_view(view, size) for view in views]
+    samples = _compare_densities(samples)
+    gains = _fit_lights(samples)
+    weights = _reject_outliers(samples, gains)
+    detail, base = np.zeros((size, size, 3)), np.zeros((size, size, 3))
+    total, detail_total = np.full((size, size, 1), MIN_WEIGHT), np.full((size, size, 1), MIN_WEIGHT**DETAIL_POWER)
+    best = np.zeros((size, size), np.float32)
+    for sample, gain, kept in zip(samples, gains, weights, strict=True):
+        weight = (sample.weight * _enlarge(kept, size))[..., None].astype(np.float64)
+        lit = _take_out_light(sample.picture, _enlarge(gain, size))
+        base += weight * lit
+        total += weight
+        best = np.maximum(best, weight[..., 0])
+        detail += weight**DETAIL_POWER * lit
+        detail_total += weight**DETAIL_POWER
+    base, detail = base / total, detail / detail_total
+    sigma = DETAIL_SIZE * size
+    fused = detail + cv2.GaussianBlur(base - detail, (0, 0), sigma)
+    known = np.clip(total[..., 0] / KNOWN_WEIGHT, 0, 1).astype(np.float32)
+    return _complete(push_pull(np.asarray(fused, np.float32), known), _rate_confidence(best, size))
+
+
+def blend_to_membrane(picture: Image, weight: Matte, fill: Image) -> Image:
+    """Puts `fill` where `picture` has no weight, shifted by a smooth membrane so that no seam shows.
+
+    Args:
+        picture: (height, width, channels).
+        weight: How much of it counts, 0..1.
+        fill: Of the same shape.
+    """
+    difference = push_pull(picture - fill, weight)
+    share = weight[..., None]
+    return np.asarray(share * picture + (1 - share) * (fill + difference), np.float32)
+
+
+def push_pull(values: Image, weight: Matte) -> Image:
+    """Continues values smoothly into where they have no weight (push-pull, Gortler et al. 1996).
+
+    Args:
+        values: (height, width, channels).
+        weight: How much each pixel counts, 0..1.
+    """
+    height, width = weight.shape
+    if min(height, width) <= 2:
+        total = max(float(weight.sum()), MIN_WEIGHT)
+        mean = (values * weight[..., None]).sum((0, 1)) / total
+        return np.broadcast_to(mean, values.shape).astype(np.float32)
+    half = (-(-width // 2), -(-height // 2))
+    small_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(values * weight[..., None], half, interpolation=cv2.INTER_AREA)
+    small = np.asarray(small).reshape(*half[::-1], -1) / np.maximum(small_weight, MIN_WEIGHT)[..., None]
+    below = push_pull(np.asarray(small, np.float32), np.asarray(np.minimum(small_weight * 4, 1), np.float32))
+    coarse = np.asarray(cv2.resize(below, (width, height), interpolation=cv2.INTER_LINEAR)).reshape(values.shape)
+    share = weight[..., None]
+    return np.asarray(share * values + (1 - share) * coarse, np.float32)
+
+
+def mirror_texels(picture: AnyArray) -> AnyArray:
+    """Flips an atlas left for right; the texture coordinates are symmetric."""
+    return np.ascontiguousarray(picture[:, ::-1])
+
+
+def _sample_view(view: AtlasView, size: int) -> _Sample:
+    source, mesh = view.view, view.mesh
+    scale = np.array([source.pixel_aspect, 1.0, 1.0])
+    local = compute_view_map(mesh, size) - np.array([source.window.x, source.window.y], np.float32)
+    x, y = local[..., 0], local[..., 1]
+    picture: AnyArray = cv2.remap(source.display, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    matte: AnyArray = cv2.remap(source.matte, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    seen = np.clip(_interpolate_vertices(compute_visibility(mesh * scale)[:, None], size)[..., 0], 0, 1)
+    area = np.maximum(compute_cell_areas(local.astype(np.float64)) * source.pixel_aspect, 0)
+    sigma = EDGE_SIZE * size
+    inner = np.clip(2 * cv2.GaussianBlur(np.clip(matte, 0, 1), (0, 0), sigma) - 1, 0, 1)  # falls off inside an edge
+    density = np.sqrt(np.maximum(cv2.GaussianBlur(area, (0, 0), sigma), 0))
+    normals = _interpolate_vertices(compute_vertex_normals(mesh * scale)[:SKIN_COUNT], LIGHT_SIZE)
+    weight = inner * matte * seen * np.maximum(density, 0) * view.weight
+    return _Sample(picture, np.asarray(weight, np.float32), normals)
+
+
+def _compare_densities(samples: Sequence[_Sample]) -> list[_Sample]:
+    """The samples with weights relative to the best view at each place, so that 1 is a good view."""
+    best = np.max([sample.weight for sample in samples], axis=0)
+    usual = float(np.percentile(best[best > MIN_WEIGHT], 75)) if (best > MIN_WEIGHT).any() else 1.0
+    return [
+        _Sample(sample.picture, np.clip(sample.weight / usual, 0, 1).astype(np.float32), sample.normals)
+        for sample in samples
+    ]
+
+
+def _fit_lights(samples: Sequence[_Sample]) -> list[Image]:
+    """The light of each view, as gains (LIGHT_SIZE, LIGHT_SIZE, 3); their mean over all views is one level."""
+    skin = _shrink(draw_skin(ROBUST_SIZE), LIGHT_SIZE)
+    face = _shrink(draw_face_area(ROBUST_SIZE), LIGHT_SIZE)
+    logs = [_to_log_light(_shrink_weighted(sample.picture, sample.weight, LIGHT_SIZE)) for sample in samples]
+    weights = [_shrink(sample.weight, LIGHT_SIZE) for sample in samples]
+    counted = np.stack(weights) * skin
+    level = np.array([_weighted_median(np.stack(logs)[..., k], counted) for k in range(3)])
+    albedo: AnyArray = np.broadcast_to(level, logs[0].shape)
+    lights: list[Image] = []
+    for number in range(LIGHT_ROUNDS):
+        area = skin if number == 0 else face
+        lights = [
+            fit_light_planes(log - albedo, sample.normals, weight * area)
+            for log, sample, weight in zip(logs, samples, weights, strict=True)
+        ]
+        residual = np.stack([log - light for log, light in zip(logs, lights, strict=True)])
+        albedo = _average_robustly(residual, np.stack(weights))
+    return [np.exp(light).astype(np.float32) for light in lights]
+
+
+def _reject_outliers(samples: Sequence[_Sample], gains: Sequence[Image]) -> list[Matte]:
+    """How much of each view's weight is kept, (ROBUST_SIZE, ROBUST_SIZE): less where it differs from the others."""
+    pictures = np.stack(
+        [
+            _take_out_light(_shrink_weighted(sample.picture, sample.weight, ROBUST_SIZE), _enlarge(gain, ROBUST_SIZE))
+            for sample, gain in zip(samples, gains, strict=True)
+        ]
+    )
+    weights = np.stack([_shrink(sample.weight, ROBUST_SIZE) for sample in samples])
+    middle = _find_median_picture(pictures, weights)
+    difference = np.abs(pictures - middle).max(-1)
+    kept = 1 / (1 + (difference / OUTLIER_UNIT) ** 4)
+    return [np.asarray(cv2.GaussianBlur(one, (0, 0), 1.5), np.float32) for one in kept]
+
+
+def _find_median_picture(pictures: AnyArray, weights: AnyArray) -> AnyArray:
+    """The weighted median over views of each texel and channel; pictures (views, height, width, 3)."""
+    order = np.argsort(pictures, axis=0)
+    ordered = np.take_along_axis(pictures, order, 0)
+    sums = np.cumsum(np.take_along_axis(np.broadcast_to(weights[..., None], pictures.shape), order, 0), axis=0)
+    place = (sums < sums[-1:] / 2).sum(0).clip(0, len(pictures) - 1)
+    return np.asarray(np.take_along_axis(ordered, place[None], 0)[0])
+
+
+def _average_robustly(values: AnyArray, weights: AnyArray) -> AnyArray:
+    """Weighted mean over views (first axis), reweighted so that outliers drop out."""
+    middle = _find_median_picture(values, weights)
+    for _ in range(2):
+        difference = np.abs(values - middle).max(-1)
+        kept = weights / (1 + (difference / OUTLIER_UNIT / 2) ** 2)
+        middle = (values * kept[..., None]).sum(0) / np.maximum(kept.sum(0), MIN_WEIGHT)[..., None]
+    return np.asarray(middle)
+
+
+def _weighted_median(values: AnyArray, weights: AnyArray) -> float:
+    order = np.argsort(values, axis=None)
+    sums = np.cumsum(weights.ravel()[order])
+    return float(values.ravel()[order][np.searchsorted(sums, sums[-1] / 2).clip(0, len(order) - 1)])
+
+
+def _rate_confidence(best: Matte, size: int) -> Matte:
+    """How sure each texel is, from the weight of the best view there; soft at its edges, without specks."""
+    regions = draw_regions(size)
+    openings = np.maximum(regions["eyes"], regions["mouth"])
+    sure = smoothstep(best / SURE_WEIGHT).astype(np.float32)
+    side = 2 * max(1, round(SPECK_SIZE * size)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    sure = np.asarray(cv2.morphologyEx(cv2.morphologyEx(sure, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel))
+    soft = np.clip(2 * cv2.GaussianBlur(sure * draw_face_area(size), (0, 0), EDGE_SIZE * size) - 1, 0, 1)
+    return np.asarray(soft * (1 - openings), np.float32)
+
+
+def _complete(picture: Image, confidence: Matte) -> tuple[Image, Matte]:
+    """Evens out the light between the halves, and fills holes from the other half, then smoothly."""
+    size = len(picture)
+    flipped, other = mirror_texels(picture), mirror_texels(confidence)
+    # What is left of one-sided light is the coarse difference between the halves.
+    both = np.minimum(confidence, other)
+    difference = push_pull(picture - flipped, np.where(draw_skin(size) > 0, both, 0).astype(np.float32))
+    picture = np.asarray(picture - cv2.GaussianBlur(difference, (0, 0), SYMMETRY_SIZE * size) / 2, np.float32)
+    # The openings of eyes and mouth are kept as they are, though they are no skin.
+    regions = draw_regions(size)
+    own = np.maximum.reduce([confidence, regions["eyes"], regions["mouth"]])
+    spare = mirror_texels(own) * (1 - own)
+    share = own + spare
+    mixed = (own[..., None] * picture + spare[..., None] * mirror_texels(picture)) / np.maximum(share, MIN_WEIGHT)[
+        ..., None
+    ]
+    filled = blend_to_membrane(picture, own, push_pull(np.asarray(mixed, np.float32), share))
+    sure = np.maximum(confidence, MIRROR_CONFIDENCE * other * (1 - confidence))
+    return filled, sure.astype(np.float32)
+
+
+def _take_out_light(display: Image, gain: Image) -> Image:
+    """Display-like values under even light."""
+    linear = to_scene_linear(np.maximum(display, 0), 0.0)
+    return to_perceptual((linear + LIGHT_FLOOR) / gain - LIGHT_FLOOR, 0.0)
+
+
+def _to_log_light(display: Image) -> Image:
+    return np.asarray(np.log(to_scene_linear(np.maximum(display, 0), 0.0) + LIGHT_FLOOR))
+
+
+def _interpolate_vertices(values: AnyArray, size: int) -> AnyArray:
+    """Values (468, k) at the vertices, smoothly interpolated to all texels: (size, size, k), float32."""
+    grid = (_compute_grid_shares() @ values).reshape(GRID_POINTS, GRID_POINTS, -1)
+    places = (np.arange(size) + 0.5) / size
+    nodes = np.linspace(0, 1, GRID_POINTS)
+    return np.stack(
+        [RectBivariateSpline(nodes, nodes, grid[..., k])(places, places) for k in range(grid.shape[-1])], -1
+    ).astype(np.float32)
+
+
+@cache
+def _compute_grid_shares() -> Matrix:
+    """How much each vertex of the skin counts at each point of the grid over the atlas."""
+    nodes = np.linspace(0, 1, GRID_POINTS)
+    v, u = np.meshgrid(1 - nodes, nodes, indexing="ij")
+    shares = compute_spline_shares(
+        UV[:SKIN_COUNT], np.column_stack([u.ravel(), v.ravel()]), np.full(SKIN_COUNT, MAP_STIFFNESS)
+    )
+    shares.setflags(write=False)
+    return shares
+
+
+def _shrink(plane: Plane, size: int) -> Plane:
+    return np.asarray(cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _enlarge(picture: AnyArray, size: int) -> AnyArray:
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def _shrink_weighted(picture: Image, weight: Matte, size: int) -> Image:
+    """A picture shrunk by its weights, so that what is hidden does not bleed in."""
+    full = np.maximum(weight, MIN_WEIGHT)[..., None]
+    small = cv2.resize(np.asarray(picture * full), (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(small / cv2.resize(full, (size, size), interpolation=cv2.INTER_AREA)[..., None], np.float32)
