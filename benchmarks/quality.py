@@ -1,15 +1,20 @@
-"""Measure the quality of swaps with each engine over pairs of clips: JSON, Markdown and contact sheets.
+"""Measure the quality of swaps over pairs of clips: a table, JSON, contact sheets; and build blind comparisons.
 
-    .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER [--pairs tune] [--engines geometric small]
-        [--frames 1-60] [--engine NAME=stage.parameter=value,...] [--finetune ITERATIONS]
+    .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER [--pairs tune hard] [--every 12]
+        [--engines default small] [--engine NAME=stage.parameter=value,...] [--python OTHER/.venv/bin/python]
+    .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER --compare OLD NEW
 
-The footage folder has a pairs.json: {"tune": [...], "validate": [...]}, where each pair has a name, a source clip and a
-target clip. Choose settings only on `tune`; `validate` is for reporting. Finished results are kept: the same command
-continues where it stopped, and renders again only what changed with the code or the settings. The output folder must be
-outside the repository; no footage is published.
+Each pair is a source and a target clip of the footage folder: `tune` and `validate` of its pairs.json, and the harder
+ones of HARD_PAIRS. Choose settings only on `tune`; `validate` is for reporting. The first frames (--frames) of both
+clips are analysed; of the target, all of them or every n-th (--every) are rendered. Every pair is rendered by a process
+of its own, with the code of --python, so that an older checkout can be measured by today's figures.
 
-Analysis takes longer than swaps. So a source is analysed at no more than --views frames, spread evenly, and a target
-at the frames that are measured and AROUND more on either side; --whole analyses whole clips, as `fsgan swap` does.
+FOLDER/ENGINE/PAIR/ gets the frames, evaluation.json, evaluation.csv, plots and look.png: target, source and result at
+full size, a row per frame. The table is in FOLDER/quality.md. Finished pairs are kept, so the same command continues
+where it stopped, and renders again only what changed with the code or the settings.
+
+--compare takes two such ENGINE folders and writes pictures and short movies without names, in random order; key.json
+says which is which. The output folder must be outside the repository; no footage is published.
 """
 
 from __future__ import annotations
@@ -17,64 +22,76 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+from blind_comparison import crop_square, write_comparison
+
 from fsgan_core.clips.inputs import open_input
-from fsgan_core.clips.tracks import write_track
-from fsgan_core.contract.errors import EngineError, FsganError, WeightsError
-from fsgan_core.contract.shot import Clip, Output, Shot, Stages
-from fsgan_core.evaluation.charts import write_json, write_plots
-from fsgan_core.evaluation.evaluate import evaluate
+from fsgan_core.contract.errors import FsganError
+from fsgan_core.contract.shot import Clip
+from fsgan_core.evaluation.charts import write_csv, write_json, write_plots
+from fsgan_core.evaluation.evaluate import Evaluation, evaluate, measure_source_face
 from fsgan_core.evaluation.metrics import METRICS, nanmean
-from fsgan_core.plates.colour import open_config
+from fsgan_core.evaluation.verdicts import find_worst_verdict, judge_value
+from fsgan_core.faces.measure import MeasuredFace
+from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.sequence import format_frames, open_clip, parse_frames
-from fsgan_core.render.pipeline import render_shot
-from fsgan_core.report.contact_sheet import pick_even_frames, read_before_after, write_contact_sheet
+from fsgan_core.report.contact_sheet import draw_text, make_canvas, read_before_after, write_png
+from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.atomic import write_atomically
-from fsgan_core.runtime.cache import compute_code_digest, compute_digest
-from fsgan_core.runtime.events import FAILED, RenderResult
+from fsgan_core.runtime.cache import compute_digest, get_cache_folder
+from fsgan_core.runtime.sampling import sample_evenly
 
-EXTRA_FRAMES = 8
-CODE_PACKAGES = ("contract", "faces", "networks", "plates", "render", "stages")
-
-GEOMETRIC = {"reenact.engine": "warp", "mask.engine": "geometric", "inpaint.engine": "fill", "blend.engine": "poisson"}
-ENGINES: Mapping[str, Mapping[str, str]] = {
-    "geometric": GEOMETRIC,
-    "multiband": {**GEOMETRIC, "blend.engine": "multiband"},
-    "over": {**GEOMETRIC, "blend.engine": "over"},
-    "default": {},  # whatever `auto` takes here
-    "small": {**GEOMETRIC, "reenact.engine": "fsgan"},
-    "small-mask": {**GEOMETRIC, "mask.engine": "fsgan"},
-    "small-inpaint": {**GEOMETRIC, "inpaint.engine": "fsgan"},
-    "small-blend": {**GEOMETRIC, "blend.engine": "fsgan"},
-    "fsgan": {"reenact.engine": "fsgan", "mask.engine": "fsgan", "inpaint.engine": "fsgan", "blend.engine": "fsgan"},
-    "finetuned": {**GEOMETRIC, "reenact.engine": "fsgan"},  # of a copy of the weights, trained on the source first
-}
-GOALS = {"identity": 0.38, "euler": 1.3, "landmarks": 0.015, "flicker": 0.5, "sharpness_off": 1.4}
-"""What the means over pairs have to be at most, all at once."""
-SHOWN_FIGURES = (
-    "identity",
-    "identity_target",
-    "ssim",
-    "euler",
-    "landmarks",
-    "flicker",
-    "sharpness",
-    "sharpness_off",
-    "edge",
-    "seconds",
+PARTS = ("tune", "validate", "hard")
+HARD_PAIRS = (
+    ("lp_d12", "latentsync_1"),
+    ("lp_d0", "retalk_1"),
+    ("mimictalk_1", "lp_d13"),
+    ("grid_pwij3p", "lp_d9"),
+    ("retalk_3", "lp_s20"),
+    ("lp_d6", "edtalk_pose1"),
+    ("latentsync_3", "lp_d0"),
+    ("asl_eat", "grid_lwbsza"),
 )
+"""Source and target of the harder pairs."""
+
+ENGINES: Mapping[str, Mapping[str, str]] = {
+    "default": {},
+    "multiband": {"blend.engine": "multiband"},
+    "over": {"blend.engine": "over"},
+    "small": {"reenact.engine": "fsgan"},
+    "small-mask": {"mask.engine": "fsgan"},
+    "small-inpaint": {"inpaint.engine": "fsgan"},
+    "small-blend": {"blend.engine": "fsgan"},
+    "fsgan": {"reenact.engine": "fsgan", "mask.engine": "fsgan", "inpaint.engine": "fsgan", "blend.engine": "fsgan"},
+    "finetuned": {"reenact.engine": "fsgan"},  # with a copy of the weights that is first trained on the source
+}
+SHOWN_METRICS = (
+    *("identity", "gaze", "lids", "lips", "light", "tone", "landmarks", "landmarks_dlib"),
+    *("euler", "flicker", "sharpness_off", "edge", "seconds"),
+)
+SHOWN_VIEWS = 8  # frames of the source from which the one next to the result is chosen
+SETTINGS_OF_RENDER = {"output.layers": "all"}
+
+_DIGEST_SCRIPT = """
+from fsgan_core.runtime.cache import compute_code_digest
+print(compute_code_digest(("contract", "faces", "networks", "plates", "render", "stages")))
+"""
 
 
 @dataclass(frozen=True)
 class BenchmarkPair:
-    """part: "tune" or "validate"."""
+    """part: one of PARTS."""
 
     name: str
     part: str
@@ -82,120 +99,238 @@ class BenchmarkPair:
     target: Path
 
 
+@dataclass(frozen=True)
+class Renderer:
+    """The program that renders, perhaps of another checkout."""
+
+    python: Path
+    device: str
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", self._run("-c", _DIGEST_SCRIPT).strip())
+
+    def call(self, *arguments: str, log: Path | None = None) -> str:
+        """Run a command of `fsgan` and return what it prints; its log goes to a file."""
+        return self._run("-m", "fsgan_core.cli", *arguments, log=log)
+
+    def _run(self, *arguments: str, log: Path | None = None) -> str:
+        done = subprocess.run([str(self.python), *arguments], capture_output=True, text=True, check=False, cwd="/")
+        if log is not None:
+            log.write_text(done.stderr, encoding="utf-8")
+        if done.returncode:
+            raise FsganError(f"{' '.join(arguments[:3])} ended with {done.returncode}: {done.stderr[-800:]}")
+        return done.stdout
+
+
 def read_pairs(footage: Path, wanted: Sequence[str]) -> list[BenchmarkPair]:
-    """Read the pairs of pairs.json, chosen by part, by name, or "all"."""
+    """Read the pairs, chosen by part, by name, or "all"."""
     parts = json.loads((footage / "pairs.json").read_text(encoding="utf-8"))
     pairs = [
         BenchmarkPair(one["name"], part, footage / one["source"], footage / one["target"])
         for part in ("tune", "validate")
         for one in parts[part]
     ]
-    unknown = set(wanted) - {"all", "tune", "validate"} - {pair.name for pair in pairs}
+    clips = footage / "clips"
+    pairs += [
+        BenchmarkPair(f"{source}__{target}", "hard", clips / f"{source}.mp4", clips / f"{target}.mp4")
+        for source, target in HARD_PAIRS
+    ]
+    unknown = set(wanted) - {"all", *PARTS} - {pair.name for pair in pairs}
     if unknown:
         raise SystemExit(f"no such pair: {', '.join(sorted(unknown))}; there are {', '.join(p.name for p in pairs)}")
-    return [pair for pair in pairs if "all" in wanted or pair.part in wanted or pair.name in wanted]
+    return [pair for pair in pairs if {"all", pair.part, pair.name} & set(wanted)]
 
 
-def make_tracked_clip(clip: Path, frames: Sequence[int], folder: Path, *, of_target: bool) -> Clip:
-    """Analyse some frames of a clip, once for all engines, and return the clip with that track."""
-    stages = Stages()
-    name = compute_digest("track", str(clip), list(frames), of_target, compute_code_digest(("faces", "plates")))[:12]
-    path = folder / f"{clip.stem}.{name}.track.json"
-    if not path.is_file():
-        write_track(Clip(str(clip)), path, stages, of_target=of_target, frames=format_frames(frames, limit=0))
-    return Clip(str(clip), track=str(path))
+def choose_frames(frames: str, every: int) -> tuple[int, ...]:
+    """Choose the frames to render: with `every` 12, the 6th, the 18th, the 30th ... of `frames`."""
+    numbers = parse_frames(frames)
+    return tuple(numbers[every // 2 - 1 :: every] if every > 1 else numbers)
 
 
-def make_pair_clips(pair: BenchmarkPair, frames: str, folder: Path, views: int, whole: bool) -> tuple[Clip, Clip]:
-    """Return source and target, analysed as this module's docstring says."""
-    if whole:
-        return Clip(str(pair.source)), Clip(str(pair.target))
-    shown = open_clip(Clip(str(pair.source))).frames
-    shown = shown[:: max(1, math.ceil(len(shown) / views))]
-    measured = parse_frames(frames)
-    near = [
-        frame
-        for frame in open_clip(Clip(str(pair.target))).frames
-        if measured[0] - EXTRA_FRAMES <= frame <= measured[-1] + EXTRA_FRAMES
+# Rendering and measuring a pair.
+
+
+def render_pair(
+    pair: BenchmarkPair,
+    engine: str,
+    settings: Mapping[str, str],
+    frames: Sequence[int],
+    renderer: Renderer,
+    arguments: argparse.Namespace,
+) -> Path:
+    """Render a pair by the command line and return its folder."""
+    folder: Path = arguments.output / engine / pair.name
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    tracks = [
+        track_clip(clip, kind, arguments.frames, arguments.output / "tracks", renderer)
+        for clip, kind in ((pair.source, "source"), (pair.target, "target"))
     ]
-    return make_tracked_clip(pair.source, shown, folder, of_target=False), make_tracked_clip(
-        pair.target, near, folder, of_target=True
-    )
-
-
-def render_engine(shot: Shot, engine: str, arguments: argparse.Namespace) -> RenderResult:
-    """Render a shot with an engine; a frame that fails ends the benchmark."""
+    command = ["swap", "--source", str(pair.source), "--source-track", str(tracks[0])]
+    command += ["--target", str(pair.target), "--target-track", str(tracks[1])]
+    command += ["--frames", format_frames(frames, limit=0), "--output", str(folder / "frames" / "swap.####.exr")]
+    for name, value in {**settings, **SETTINGS_OF_RENDER}.items():
+        command += ["--set", f"{name}={value}"]
     if engine == "finetuned":
-        from fsgan_core.training.finetune import finetune_shot
+        command += ["--finetune", str(arguments.finetune)]
+    said = renderer.call(*command, "--device", renderer.device, "--json", log=folder / "swap.log")
+    (folder / "swap.json").write_text(said, encoding="utf-8")
+    return folder
 
-        shot = finetune_shot(shot, arguments.finetune, device=arguments.device)
-    result = render_shot(shot, device=arguments.device)
-    failed = [report for report in result.frames if report.state == FAILED]
-    if failed:
-        raise FsganError(f"frame {failed[0].frame}: {failed[0].message}")
-    return result
+
+def track_clip(clip: Path, kind: str, frames: str, folder: Path, renderer: Renderer) -> Path:
+    """Analyse frames of a clip, once for all engines and pairs, and return the track file."""
+    available = open_clip(Clip(str(clip))).frames
+    wanted = [frame for frame in parse_frames(frames) if frame in set(available)]
+    text = format_frames(wanted, limit=0)
+    name = compute_digest("track", str(clip), text, kind, renderer.digest)[:12]
+    path = folder / f"{clip.stem}.{kind}.{name}.track.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        renderer.call("analyse", f"--{kind}", str(clip), "--frames", text, "--output", str(path), "--quiet")
+    return path
 
 
 def measure_pair(
-    pair: BenchmarkPair, engine: str, settings: Mapping[str, str], arguments: argparse.Namespace
+    pair: BenchmarkPair, engine: str, settings: Mapping[str, str], renderer: Renderer, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Render and measure one pair with one engine, or read the finished result."""
+    frames = choose_frames(arguments.frames, arguments.every)
     folder = arguments.output / engine / pair.name
     key = compute_digest(
-        "quality",
-        compute_code_digest(CODE_PACKAGES),
+        "quality 2",
+        "" if arguments.measure_only else renderer.digest,
+        _read_code(),
         dict(settings),
+        list(frames),
         arguments.frames,
-        arguments.views,
-        arguments.whole,
         arguments.finetune,
         str(pair.source),
         str(pair.target),
     )
     kept = load_json(folder / "run.json")
-    if kept.get("key") == key:
+    if kept.get("key") == key and not arguments.measure_only:
         return kept
-    source, target = make_pair_clips(
-        pair, arguments.frames, arguments.output / "tracks", arguments.views, arguments.whole
-    )
-    stages = Stages().with_settings({**settings, "output.layers": "all"})
-    result_path = str(folder / "frames" / "swap.####.exr")
-    shot = Shot((source,), target, Output(result_path), frames=arguments.frames, stages=stages)
-    done = render_engine(shot, engine, arguments)
-    older = load_json(folder / "seconds.json")  # a frame that is kept has the time of the run that made it
-    seconds = {str(report.frame): sum(report.seconds.values()) for report in done.frames if report.seconds}
-    seconds = {**older, **seconds}
-    save_json(folder / "seconds.json", seconds)
+    if not arguments.measure_only:
+        render_pair(pair, engine, settings, frames, renderer, arguments)
+    done = load_json(folder / "swap.json")
+    result = Clip(str(folder / "frames" / "swap.####.exr"))
     found = evaluate(
-        source,
-        target,
-        Clip(result_path),
-        arguments.frames,
-        seconds={int(frame): value for frame, value in seconds.items()},
+        Clip(str(pair.source)),
+        Clip(str(pair.target)),
+        result,
+        format_frames(frames, limit=0),
+        seconds=read_seconds(folder, done),
     )
     write_json(found, folder / "evaluation.json")
+    write_csv(found, folder / "evaluation.csv")
     write_plots(found, folder / "evaluation.png")
-    config = open_config()
-    shown = read_before_after(
-        open_input(target, config), open_input(Clip(result_path), config), pick_even_frames(found.frames), config
-    )
-    write_contact_sheet(shown, folder / "contact_sheet.png", title=f"{pair.name}, {engine}")
-    flags = {flag: len(frames) for flag, frames in done.flagged_frames.items()}
+    write_look(pair, found, folder / "look.png", open_config(), parse_frames(arguments.frames))
     row = {
         "key": key,
         "pair": pair.name,
         "part": pair.part,
         "engine": engine,
-        "engines": dict(done.engines),
+        "engines": done.get("engines", {}),
         "settings": dict(settings),
-        "frames": arguments.frames,
+        "frames": format_frames(frames, limit=0),
         "means": found.to_dict()["means"],
+        "verdict": found.verdict,
+        "verdicts": found.verdicts,
         "lost": list(found.lost),
         "outside": found.outside_total,
-        "flags": flags,
+        "flags": done.get("flags", {}),
     }
     save_json(folder / "run.json", row)
     return row
+
+
+def _read_code() -> str:
+    """The text of what measures, for keys."""
+    folder = Path(__file__).parents[1] / "fsgan_core"
+    files = [*sorted((folder / "evaluation").glob("*.py")), folder / "faces" / "measure.py"]
+    return compute_digest(*(file.read_text(encoding="utf-8") for file in files))
+
+
+def read_seconds(folder: Path, done: Mapping[str, Any]) -> dict[int, float]:
+    """Read the seconds of each frame; a frame that was kept has the time of the run that made it."""
+    known = load_json(folder / "seconds.json")
+    known |= {
+        str(frame["frame"]): sum(frame["seconds"].values())
+        for frame in done.get("frames", ())
+        if frame.get("seconds") and frame.get("state") == "rendered"
+    }
+    save_json(folder / "seconds.json", known)
+    return {int(frame): value for frame, value in known.items()}
+
+
+# Pictures.
+
+
+def write_look(
+    pair: BenchmarkPair, found: Evaluation, path: Path, config: ColourConfig, source_frames: Sequence[int]
+) -> None:
+    """Write a PNG with a row for each of up to eight frames: target, source, result, around the face at full size."""
+    target, source = (open_input(Clip(str(clip)), config) for clip in (pair.target, pair.source))
+    result = open_input(Clip(found.result), config)
+    views = list(_measure_views(pair, source_frames, config))
+    rows = []
+    picked = [found.frames[index] for index in sample_evenly(len(found.frames), 8)]
+    for look in read_before_after(target, result, picked, config):
+        if look.face_box is None:
+            continue
+        x, y, width, height = look.face_box
+        centre, side = (x + width / 2, y + height / 2), max(width, height) * 1.5
+        pictures = [crop_square(look.before, centre, side), crop_square(look.after, centre, side)]
+        if views:
+            yaw = found.metrics["target_yaw"][found.frames.index(look.number)]
+            view = min(views, key=lambda one: abs(one[1].euler[0] - yaw) if not math.isnan(yaw) else 0.0)
+            pictures.insert(1, _crop_view(source, view, config, pictures[0].shape[0]))
+        row = np.concatenate(pictures, axis=1)
+        band = make_canvas(24, row.shape[1])
+        verdicts = {name: value for name, value in _describe_frame(found, look.number).items() if value}
+        text = ", ".join(f"{name} {value}" for name, value in verdicts.items())
+        draw_text(band, f"{look.number}: {text or 'pass'}", (6, 17), 0.45)
+        rows += [band, row]
+    if not rows:
+        return
+    width = max(row.shape[1] for row in rows)
+    padded = [np.concatenate([row, make_canvas(row.shape[0], width - row.shape[1])], axis=1) for row in rows]
+    write_png(path, np.concatenate(padded))
+
+
+def _describe_frame(found: Evaluation, frame: int) -> dict[str, str]:
+    """The figures of a frame that do not pass, as text, by label."""
+    place = found.frames.index(frame)
+    values = {metric: float(found.metrics[metric.name][place]) for metric in METRICS}
+    return {
+        metric.label: f"{value * metric.scale:.{metric.digits}f} {metric.unit}".strip()
+        for metric, value in values.items()
+        if judge_value(metric, value) in ("look", "fail")
+    }
+
+
+def _measure_views(
+    pair: BenchmarkPair, frames: Sequence[int], config: ColourConfig
+) -> Iterable[tuple[int, MeasuredFace]]:
+    source = open_input(Clip(str(pair.source)), config)
+    available = [frame for frame in frames if frame in set(source.sequence.frames)]
+    for index in sample_evenly(len(available), SHOWN_VIEWS):
+        face = measure_source_face(source, available[index], config, get_cache_folder() / "measured")
+        if face is not None:
+            yield available[index], face
+
+
+def _crop_view(source: Any, view: tuple[int, MeasuredFace], config: ColourConfig, side: int) -> Image8:
+    """The source's face, as large as the target's."""
+    frame, face = view
+    look = next(iter(read_before_after(source, source, [frame], config)))
+    low, high = face.mesh[:, :2].min(axis=0), face.mesh[:, :2].max(axis=0)
+    crop = crop_square(look.before, tuple((low + high) / 2), float((high - low).max()) * 1.7)
+    return np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# The table.
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -214,46 +349,48 @@ def save_json(path: Path, data: Any) -> None:
 
 def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Format a table of the engines' means, then one of the pairs for each engine."""
-    figures = [next(figure for figure in METRICS if figure.name == name) for name in SHOWN_FIGURES]
-    head = "".join(f" {figure.label}{', ' + figure.unit if figure.unit else ''} |" for figure in figures)
-    rule = "|---|" + " ---: |" * len(figures)
+    metrics = [next(metric for metric in METRICS if metric.name == name) for name in SHOWN_METRICS]
+    head = "".join(f" {metric.label}{', ' + metric.unit if metric.unit else ''} |" for metric in metrics)
+    rule = "|---|" + " ---: |" * len(metrics) + "---|"
 
-    def format_row(name: str, values: Mapping[str, float | None]) -> str:
-        cells = [values.get(figure.name) for figure in figures]
+    def format_row(name: str, values: Mapping[str, float | None], verdict: str = "") -> str:
+        cells = [values.get(metric.name) for metric in metrics]
         texts = [
-            "-" if cell is None or math.isnan(cell) else f"{cell * figure.scale:.{figure.digits}f}"
-            for figure, cell in zip(figures, cells, strict=True)
+            "-" if cell is None or math.isnan(cell) else f"{cell * metric.scale:.{metric.digits}f}"
+            for metric, cell in zip(metrics, cells, strict=True)
         ]
-        return f"| {name} | " + " | ".join(texts) + " |"
+        return f"| {name} | " + " | ".join(texts) + f" | {verdict} |"
 
-    def iterate_parts(of: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, float]]]:
-        for part in ("tune", "validate"):
-            some = [row["means"] for row in of if row["part"] == part]
-            if some:
-                yield (
-                    part,
-                    {
-                        name: nanmean([math.nan if one.get(name) is None else one[name] for one in some])
-                        for name in SHOWN_FIGURES
-                    },
-                )
+    def format_mean(name: str, some: Sequence[Mapping[str, Any]]) -> list[str]:
+        if not some:
+            return []
+        means = {metric.name: nanmean([_to_float(row["means"].get(metric.name)) for row in some]) for metric in METRICS}
+        verdict = find_worst_verdict(judge_value(metric, means[metric.name]) for metric in METRICS)
+        return [format_row(f"{name} ({len(some)})", means, verdict)]
 
+    text = ["## Means over pairs", "", f"| engines, pairs |{head} verdict |", rule]
     engines = list(dict.fromkeys(row["engine"] for row in rows))
-    text = ["## Means over pairs", "", f"| engines, part |{head}", rule]
     for engine in engines:
         own = [row for row in rows if row["engine"] == engine]
-        text += [format_row(f"{engine}, {part}", values) for part, values in iterate_parts(own)]
-    text += [format_row("wanted at most", GOALS)]
+        text += format_mean(f"**{engine}, all**", own)
+        for part in PARTS:
+            text += format_mean(f"{engine}, {part}", [row for row in own if row["part"] == part])
+    text += [format_row("at most", {metric.name: metric.limit for metric in metrics if metric.limit is not None})]
     for engine in engines:
         own = [row for row in rows if row["engine"] == engine]
-        text += ["", f"## {engine}", "", f"| pair |{head}", rule]
-        for part, values in iterate_parts(own):
-            text += [format_row(row["pair"], row["means"]) for row in own if row["part"] == part]
-            text += [format_row(f"**mean, {part}**", values)]
+        text += ["", f"## {engine}", "", f"| pair |{head} verdict |", rule]
+        for part in PARTS:
+            some = [row for row in own if row["part"] == part]
+            text += [format_row(row["pair"], row["means"], row["verdict"]) for row in some]
+            text += format_mean(f"**mean, {part}**", some)
         lost = sum(len(row["lost"]) for row in own)
         outside = sum(row["outside"] for row in own)
         text += ["", f"Faces lost: {lost}. Pixels changed outside the matte: {outside}."]
     return "\n".join(text) + "\n"
+
+
+def _to_float(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
@@ -262,7 +399,7 @@ def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
     chosen = list(arguments.engines)
     for text in arguments.engine:
         name, _, settings = text.partition("=")
-        known[name] = {**GEOMETRIC, **dict(one.split("=", 1) for one in settings.split(",") if one)}
+        known[name] = dict(one.split("=", 1) for one in settings.split(",") if one)
         chosen.append(name)
     unknown = [name for name in chosen if name not in known]
     if unknown:
@@ -270,47 +407,81 @@ def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
     return {name: known[name] for name in dict.fromkeys(chosen)}
 
 
-def main() -> int:
-    """Measure all chosen pairs with all chosen engines."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--footage", type=Path, required=True, help="the folder of pairs.json")
-    parser.add_argument("--output", type=Path, required=True, help="a folder outside the repository")
-    parser.add_argument("--pairs", nargs="+", default=["tune"], help="tune, validate, all, or names of pairs")
-    parser.add_argument("--engines", nargs="*", default=["geometric"], help=", ".join(ENGINES))
-    parser.add_argument(
-        "--engine",
-        action="append",
-        default=[],
-        metavar="NAME=SETTINGS",
-        help="another one: the geometric engines with stage.parameter=value,...",
-    )
-    parser.add_argument("--frames", default="1-60")
-    parser.add_argument("--finetune", type=int, default=800, help="iterations of the engines `finetuned`")
-    parser.add_argument("--views", type=int, default=150, help="frames of a source that are analysed, at most")
-    parser.add_argument("--whole", action="store_true", help="analyse whole clips")
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
+def measure_all(arguments: argparse.Namespace) -> int:
+    """Measure all chosen pairs with all chosen engines, and write the table after each."""
+    renderer = Renderer(arguments.python, arguments.device)
     rows: list[dict[str, Any]] = []
     failed = False
     for engine, settings in choose_engines(arguments).items():
         for pair in read_pairs(arguments.footage, arguments.pairs):
             started = time.perf_counter()
             try:
-                row = measure_pair(pair, engine, settings, arguments)
-            except (EngineError, WeightsError) as error:
-                print(f"{engine}: left out, {error}", file=sys.stderr)
-                break
+                row = measure_pair(pair, engine, settings, renderer, arguments)
             except Exception:  # one pair's trouble shall not cost the others
                 failed = True
                 traceback.print_exc()
                 continue
             rows.append(row)
-            means = {name: row["means"][name] for name in GOALS}
-            print(f"{engine} {pair.name} {time.perf_counter() - started:.0f} s", means, flush=True)
-    save_json(arguments.output / "quality.json", rows)
-    (arguments.output / "quality.md").write_text(format_markdown(rows), encoding="utf-8")
+            shown = {name: round(_to_float(row["means"].get(name)), 3) for name in SHOWN_METRICS}
+            print(f"{engine} {pair.name} {time.perf_counter() - started:.0f} s", row["verdict"], shown, flush=True)
+            save_json(arguments.output / "quality.json", rows)
+            (arguments.output / "quality.md").write_text(format_markdown(rows), encoding="utf-8")
     print(format_markdown(rows))
     return 1 if failed else 0
+
+
+def compare_folders(arguments: argparse.Namespace) -> int:
+    """Build the blind comparison of two engine folders."""
+    old, new = arguments.compare
+    config = open_config()
+
+    def read(pair: BenchmarkPair, folder: Path) -> Callable[[Sequence[int]], list[Any]]:
+        target = open_input(Clip(str(pair.target)), config)
+        result = open_input(Clip(str(folder / pair.name / "frames" / "swap.####.exr")), config)
+        return lambda frames: list(read_before_after(target, result, frames, config))
+
+    count = 0
+    for pair in read_pairs(arguments.footage, arguments.pairs):
+        sequences = [sorted((folder / pair.name / "frames").glob("swap.*.exr")) for folder in (old, new)]
+        numbers = [{int(file.name.split(".")[1]) for file in files} for files in sequences]
+        common = sorted(numbers[0] & numbers[1])
+        if not common:
+            print(f"{pair.name}: no frame in both folders", file=sys.stderr)
+            continue
+        source = open_input(Clip(str(pair.source)), config)
+        views = list(_measure_views(pair, parse_frames(arguments.frames), config))
+        person = _crop_view(source, views[len(views) // 2], config, 400) if views else None
+        write_comparison(arguments.output, pair.name, common, read(pair, old), read(pair, new), person)
+        count += 1
+    print(f"{count} pairs are in {arguments.output / 'judge'}; the key is {arguments.output / 'key.json'}")
+    return 0 if count else 1
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--footage", type=Path, required=True, help="the folder of pairs.json")
+    parser.add_argument("--output", type=Path, required=True, help="a folder outside the repository")
+    parser.add_argument("--pairs", nargs="+", default=["tune"], help="tune, validate, hard, all, or names of pairs")
+    parser.add_argument("--engines", nargs="*", default=["default"], help=", ".join(ENGINES))
+    parser.add_argument(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME=SETTINGS",
+        help="another one: the default engines with stage.parameter=value,...",
+    )
+    parser.add_argument("--frames", default="1-48", help="frames of source and target that are analysed")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="render and measure every N-th frame")
+    parser.add_argument("--finetune", type=int, default=800, help="iterations of the engines `finetuned`")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the interpreter that renders")
+    parser.add_argument("--measure-only", action="store_true", help="measure frames that are already rendered")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="build a blind comparison")
+    arguments = parser.parse_args()
+    arguments.output = arguments.output.resolve()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return compare_folders(arguments) if arguments.compare else measure_all(arguments)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,13 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
 
 def run_evaluate(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan evaluate`."""
-    from fsgan_core.evaluation.charts import describe_evaluation, make_evaluation_table, write_json, write_plots
+    from fsgan_core.evaluation.charts import (
+        describe_evaluation,
+        make_evaluation_table,
+        write_csv,
+        write_json,
+        write_plots,
+    )
     from fsgan_core.evaluation.evaluate import evaluate as measure
     from fsgan_core.plates.colour import open_config
     from fsgan_core.report.write import read_frame_seconds
@@ -187,6 +193,7 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
     if options.output:
         folder = Path(options.output)
         write_json(evaluation, folder / "evaluation.json")
+        write_csv(evaluation, folder / "evaluation.csv")
         write_plots(evaluation, folder / "evaluation.png")
     if options.json:
         presenter.print_json({"ok": True, "exit_code": 0, **evaluation.to_dict()})

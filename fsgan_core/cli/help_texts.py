@@ -108,8 +108,9 @@ Runs the last stage alone: blends the completed face into the plate. Gives the s
 """
 
 EVALUATE = """\
-Measures a result against its source and target: identity, head pose, landmarks, pixels that changed outside the
-matte, flicker, sharpness, and frames without a detected face.
+Measures a result against its source and target: identity, gaze, lids, lips, light, tone, head pose, landmarks, pixels
+that changed outside the matte, flicker, sharpness, and frames without a face. Each figure that has a limit gets a
+verdict: pass, look or fail.
 
   fsgan evaluate --source anna.mov --target plate.####.exr --result out/swap.####.exr --json
 """

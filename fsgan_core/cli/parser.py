@@ -384,7 +384,11 @@ def _add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
         help="folder that the render's --report wrote; adds the seconds per frame",
     )
     group.add_argument(
-        "--output", "-o", metavar="DIR", default="", help="write evaluation.json and plots to this folder"
+        "--output",
+        "-o",
+        metavar="DIR",
+        default="",
+        help="write evaluation.json, evaluation.csv and plots to this folder",
     )
     parser.set_defaults(source_track=[], source_part=[], source_person=[], target_track="", target_person="")
     _add_frames_flag(parser)

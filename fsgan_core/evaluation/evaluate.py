@@ -27,6 +27,7 @@ from fsgan_core.evaluation.metrics import (
     EXTRA_METRIC_NAMES,
     MAX_SOURCE_FRAMES,
     METRIC_NAMES,
+    METRICS,
     OUTSIDE_MARGIN,
     FramePair,
     compute_face_region,
@@ -34,6 +35,7 @@ from fsgan_core.evaluation.metrics import (
     count_changed_outside,
     nanmean,
 )
+from fsgan_core.evaluation.verdicts import FAIL, PASS, find_worst_verdict, judge_value
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.measure import MEASURE_VERSION, FaceGauge, MeasuredFace
 from fsgan_core.plates.colour import ColourConfig, open_config
@@ -45,7 +47,7 @@ from fsgan_core.runtime.cache import compute_digest, get_cache_folder
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "evaluate", "measure_source_descriptors", "measure_source_face"]
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,28 @@ class Evaluation:
         """Pixels changed outside the matte, over all frames."""
         return int(np.nansum(self.metrics["outside"]))
 
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """The verdict on each mean that has a limit, by name, and on the lost faces ("lost")."""
+        found = {metric.name: judge_value(metric, self.means[metric.name]) for metric in METRICS}
+        found["outside"] = FAIL if self.outside_total else found["outside"]
+        found["lost"] = FAIL if self.lost else PASS
+        return {name: verdict for name, verdict in found.items() if verdict}
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the verdicts."""
+        return find_worst_verdict(self.verdicts.values())
+
+    def judge_frame(self, frame: int) -> str:
+        """Returns the worst verdict on the figures of a frame; "" if the target shows no face in it."""
+        if frame in self.target_lost:
+            return ""
+        if frame in self.lost:
+            return FAIL
+        place = self.frames.index(frame)
+        return find_worst_verdict(judge_value(metric, float(self.metrics[metric.name][place])) for metric in METRICS)
+
     def find_worst_frame(self, name: str, *, high: bool = True) -> int | None:
         """Finds the frame with the highest (or lowest) value of a metric; None if no frame has it."""
         values = self.metrics[name]
@@ -117,6 +141,9 @@ class Evaluation:
             "target": self.target,
             "result": self.result,
             "frames": list(self.frames),
+            "verdict": self.verdict,
+            "verdicts": self.verdicts,
+            "frame_verdicts": [self.judge_frame(frame) for frame in self.frames],
             "source_faces": self.source_faces,
             "matte": self.matte,
             "exact": self.exact,
@@ -440,10 +467,7 @@ def _expand_box(box: Box, factor: float) -> Window:
 
 def _shift_face(face: MeasuredFace, window: Window, sign: int) -> MeasuredFace:
     """The face moved from a window's array to the plate (sign 1) or back (-1)."""
-    dx, dy = sign * window.x, sign * window.y
-    x, y, width, height = face.place.box
-    place = replace(face.place, box=(x + dx, y + dy, width, height))
-    return replace(face, landmarks=face.landmarks + np.array([dx, dy]), place=place)
+    return face.shift(sign * window.x, sign * window.y)
 
 
 def _read_face_hint(result: Plate) -> Box | None:
@@ -475,18 +499,20 @@ def measure_source_descriptors(
     found = []
     for done, (source, frame) in enumerate(picked, start=1):
         on_event(Event("evaluate", source.name, done, len(picked), frame))
-        face = _measure_source_face(source, frame, config, folder)
-        if len(face):
-            found.append(face[-128:])
+        face = measure_source_face(source, frame, config, folder)
+        if face is not None:
+            found.append(face.descriptor)
     if not found:
         return []
     distances = np.linalg.norm(np.array(found)[:, None] - np.array(found)[None], axis=2)
     middle = int(np.median(distances, axis=1).argmin())
-    return [face for face, distance in zip(found, distances[middle], strict=True) if distance < SAME_PERSON_DISTANCE]
+    return [one for one, distance in zip(found, distances[middle], strict=True) if distance < SAME_PERSON_DISTANCE]
 
 
-def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, folder: Path | None) -> Vector:
-    """Packed values of a source frame's largest face, as FaceGauge caches them; empty if there is none."""
+def measure_source_face(
+    source: ClipInput, frame: int, config: ColourConfig, folder: Path | None
+) -> MeasuredFace | None:
+    """Measures the largest face of a source frame; None if there is none. A cached measurement reads no pixels."""
 
     def measure() -> Vector:
         plate = source.sequence.read(frame)
@@ -498,7 +524,8 @@ def _measure_source_face(source: ClipInput, frame: int, config: ColourConfig, fo
     key = compute_digest(
         "source", MEASURE_VERSION, source.sequence.compute_fingerprint(frame), source.space, config.digest
     )
-    return FaceGauge(folder).recall_or_measure(key, measure)
+    values = FaceGauge(folder).recall_or_measure(key, measure)
+    return MeasuredFace.unpack(values) if len(values) else None
 
 
 def _to_json_number(value: float) -> float | None:

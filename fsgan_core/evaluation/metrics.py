@@ -1,7 +1,8 @@
 """What a swap is judged by, as plain functions on arrays.
 
 The paper's protocol (FSGAN, arXiv 1908.05932, section 5: identity, SSIM, Euler angles, landmarks) with dlib's face
-descriptor, and what a compositor asks beyond it: flicker, sharpness, pixels changed outside the matte, lost faces.
+descriptor, and what a compositor asks beyond it: gaze, lids, lips, light and tone (`mesh_metrics`), flicker, sharpness,
+pixels changed outside the matte, lost faces. The limits of the verdicts stand in METRICS.
 
 Pictures are uint8 RGB (height, width, 3), display-referred sRGB. Landmarks are float64 (68, 2) in array pixels, x then
 y, the centre of the upper left pixel at (0, 0). A metric that cannot be measured (no face) is NaN; means leave NaN out.
@@ -20,8 +21,9 @@ import numpy as np
 from fsgan_core.contract.errors import FrameRangeError
 from fsgan_core.contract.landmarks import BROWS, CHIN, OUTER_EYE_CORNERS
 from fsgan_core.evaluation.edge import compute_edge_difference
+from fsgan_core.evaluation.mesh_metrics import compare_gaze, compare_lids, compare_light, compare_lips
 from fsgan_core.faces.identity import compare_descriptors
-from fsgan_core.faces.measure import FaceGauge, MeasuredFace
+from fsgan_core.faces.measure import FaceGauge, MeasuredFace, to_square_pixels
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mask, Matte, Plane, Points, Points68, Vector
 from fsgan_core.runtime.memory import register_cache
@@ -72,6 +74,8 @@ class Metric:
         scale: Factor from the value to the shown number.
         digits: Decimals of the shown number.
         better: Which way is good: "low", "high" or "" for neither.
+        limit: The highest value that passes; None if nothing is asked.
+        ideal: The best possible value.
     """
 
     name: str
@@ -81,6 +85,8 @@ class Metric:
     scale: float = 1.0
     digits: int = 2
     better: str = "low"
+    limit: float | None = None
+    ideal: float = 0.0
 
 
 METRICS = (
@@ -88,38 +94,82 @@ METRICS = (
         "identity",
         "identity",
         "distance of dlib's face descriptor to the nearest of up to 40 source frames",
-        "",
-        1.0,
-        3,
+        digits=3,
+        limit=0.40,
     ),
-    Metric("identity_target", "identity, untouched", "the same distance of the untouched target", "", 1.0, 3, ""),
-    Metric("ssim", "SSIM", "structural similarity with the target on a 256 px face crop", "", 1.0, 3, "high"),
-    Metric("euler", "Euler angles", "mean absolute difference of yaw, pitch and roll from the target's", "deg"),
+    Metric("identity_target", "identity, untouched", "the same distance of the untouched target", digits=3, better=""),
+    Metric("ssim", "SSIM", "structural similarity with the target on a 256 px face crop", digits=3, better="high"),
+    Metric(
+        "gaze",
+        "gaze",
+        "how far the irises are from where the target's are, over the eye's width; open eyes only",
+        "%",
+        100.0,
+        limit=0.02,
+    ),
+    Metric(
+        "lids",
+        "lid opening",
+        "difference from the target's, over the eye's width, mean of both eyes",
+        "%",
+        100.0,
+        limit=0.03,
+    ),
+    Metric(
+        "lips",
+        "lip gap",
+        "difference of the inner lips' gap from the target's, over the distance of the outer eye corners",
+        "%",
+        100.0,
+        limit=0.02,
+    ),
+    Metric(
+        "light",
+        "light",
+        "difference in the pattern of L* over patches of forehead, cheeks, jaw and chin, less the mean",
+        "L*",
+        limit=1.5,
+    ),
+    Metric("tone", "tone", "CIEDE2000 between the mean colours of these patches", "dE", limit=2.5),
+    Metric(
+        "euler", "Euler angles", "mean absolute difference of yaw, pitch and roll from the target's", "deg", limit=0.7
+    ),
     Metric(
         "landmarks",
         "landmarks",
-        "mean distance of the 68 points from the target's, over the distance of the outer eye corners",
+        "mean distance of the mesh's 68 landmarks from the target's, over the distance of the outer eye corners",
         "%",
         100.0,
+        limit=0.012,
     ),
-    Metric("flicker", "flicker", "mean absolute second difference over time in the face, result minus target", "/255"),
+    Metric("landmarks_dlib", "landmarks, dlib", "the same by dlib's landmarks, if installed", "%", 100.0, limit=0.02),
+    Metric(
+        "flicker",
+        "flicker",
+        "mean absolute second difference over time in the face, result minus target",
+        "/255",
+        limit=0.3,
+    ),
     Metric(
         "sharpness_off",
         "sharpness off by",
         "factor between the variances of the Laplacian in the face, either way",
         "x",
+        limit=1.3,
+        ideal=1.0,
     ),
-    Metric(
-        "sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", 1.0, 2, ""
-    ),
+    Metric("sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", better=""),
     Metric("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
-    Metric("outside", "changed outside", "pixels that differ from the target outside the matte", "px", 1.0, 0),
-    Metric("outside_max", "largest change outside", "the largest such difference", "/255", 1.0, 2),
+    Metric(
+        "outside", "changed outside", "pixels that differ from the target outside the matte", "px", digits=0, limit=0.0
+    ),
+    Metric("outside_max", "largest change outside", "the largest such difference", "/255"),
     Metric("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
 )
 METRIC_NAMES = tuple(figure.name for figure in METRICS)
-EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced")
-"""Also measured: both terms of the flicker, and the share of the face's pixels that differ from the target at all."""
+EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced", "target_yaw")
+"""Also measured: both terms of the flicker, the share of the face's pixels that differ from the target at all, and
+where the target's head turns (degrees)."""
 
 
 def compute_luma(rgb8: Image8) -> Plane:
@@ -348,11 +398,12 @@ def _compute_frame_metrics(
         row["identity"] = compute_identity_distance(found.descriptor, sources)
     if face is None:
         return row
+    row["target_yaw"] = face.euler[0]
     row["identity_target"] = compute_identity_distance(face.descriptor, sources)
     row["ssim"] = compute_ssim(now.result, now.target, face.landmarks, now.pixel_aspect)
     if found is not None:
-        row["euler"] = compute_euler_error(found.euler, face.euler)
-        row["landmarks"] = compute_landmark_error(found.landmarks, face.landmarks, now.pixel_aspect)
+        row |= _compare_faces(found, face, now.pixel_aspect)
+    row["light"], row["tone"] = _compare_light(now, face)
     if now.matte is not None:
         eyes = float(
             np.linalg.norm(
@@ -385,6 +436,27 @@ def _compute_frame_metrics(
             )
     row["flicker"] = row["flicker_result"] - row["flicker_target"]
     return row
+
+
+def _compare_faces(found: MeasuredFace, face: MeasuredFace, pixel_aspect: float) -> dict[str, float]:
+    """The figures that need nothing but both faces."""
+    square = (pixel_aspect, 1.0, 1.0)
+    shown, wanted = found.mesh * square, face.mesh * square
+    row = {
+        "gaze": compare_gaze(shown, wanted),
+        "lids": compare_lids(shown, wanted),
+        "lips": compare_lips(shown, wanted),
+        "euler": compute_euler_error(found.euler, face.euler),
+        "landmarks": compute_landmark_error(found.landmarks, face.landmarks, pixel_aspect),
+    }
+    if found.dlib_landmarks is not None and face.dlib_landmarks is not None:
+        row["landmarks_dlib"] = compute_landmark_error(found.dlib_landmarks, face.dlib_landmarks, pixel_aspect)
+    return row
+
+
+def _compare_light(pair: FramePair, face: MeasuredFace) -> tuple[float, float]:
+    result, target = (to_square_pixels(picture, pair.pixel_aspect) for picture in (pair.result, pair.target))
+    return compare_light(result, target, face.mesh * (pair.pixel_aspect, 1.0, 1.0))
 
 
 def _trim_region(region: Mask) -> tuple[Mask, tuple[int, int]]:

@@ -1,9 +1,9 @@
-"""Faces measured afresh for evaluation: always by dlib's HOG detector and its 68 points, whatever made the picture.
+"""Faces measured afresh for evaluation: always by the mesh network, whatever made the picture.
 
-A face is searched in a window around the place where it must be (where the target's face is), turned upright and
-brought to one size, so that target and result are treated alike and small turns of the head do not decide whether a
-face counts as found. Landmarks are not smoothed over time. A measurement depends only on the pixels near the face; it
-is cached under their digest, in memory and optionally in a folder.
+A face is measured in a square around the place where it must be (where the target's face is), so that target and result
+are treated alike. The mesh is the mean over a few slightly moved and mirrored crops; it is not smoothed over time.
+Where dlib's model of 68 landmarks is installed, it judges too. A measurement depends only on the pixels near the face;
+it is cached under their digest, in memory and optionally in a folder.
 """
 
 from __future__ import annotations
@@ -12,44 +12,49 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from fsgan_core.contract.errors import OutputError
-from fsgan_core.faces import models
-from fsgan_core.faces.detect import HogDetector, make_detector
-from fsgan_core.faces.geometry import Box, apply_affine, invert_affine, sample_crop
+from fsgan_core.contract.errors import EngineError, OutputError
+from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.identity import compute_descriptor
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
-from fsgan_core.faces.pose import (
-    BOX_CENTRE,
-    BOX_SIDE,
-    FACE_MODEL,
-    compute_pose_box,
-    fit_head_pose,
-    measure_euler_angles,
+from fsgan_core.faces.mesh import (
+    LID_INNER_CORNER,
+    LIDS_L,
+    LIDS_R,
+    SKIN_COUNT,
+    VERTEX_COUNT,
+    mirror_mesh,
+    read_landmarks68,
 )
-from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Points68, Vector
+from fsgan_core.faces.mesh_network import detect, measure_meshes
+from fsgan_core.faces.pose import compute_face_box, measure_euler_angles
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mesh, Points68, Vector
 from fsgan_core.runtime.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 
-MEASURE_VERSION = 2
+MEASURE_VERSION = 3
 """Part of every cache key. Raise it when the way of measuring changes."""
 
-_FACE_SIDE = 160  # pixels; side of a face's box in the searched window; the detector finds faces from 80
-_WINDOW_SIDE = 352  # pixels
-_CUT_SCALE = 3.2  # box sides; side of the part of the picture that a measurement sees
+_REGION_SCALE = 1.5  # side of the square that the mesh network sees over the longer side of the mesh
+_REGION_OVER_BOX = 1.65  # that square's side over the side of the face's box (faces.pose), for a frontal face
+_CUT_SCALE = 1.9  # sides of that square; side of the part of the picture that a measurement sees
 _MIN_CUT_REACH = 8.0  # pixels; half the side of that part, at least
-_MAX_OFF_CENTRE = 0.5  # box sides from the expected place within which a face counts as the expected one
-_SEARCH_REACH = 1.5  # box sides from there within which it is searched if it is not there
-_MIN_CONFIDENCE = 0.15  # 0..1, of detections in a whole picture
-_ROUGH_ROUNDS, _FULL_ROUNDS = 1, 3  # refinements of the landmarks
+_MIN_SQUARE_SIDE = 8  # pixels; a smaller face cannot be measured
+_MAX_OFF_CENTRE = 0.3  # sides of the square within which a face counts as the expected one
+_SEARCH_REACH = 1.0  # sides of the square within which a lost face is searched
+_MIN_FACE_PROBABILITY = 0.5  # 0..1, by the mesh network
+_MIN_CONFIDENCE = 0.3  # 0..1, by the detector
+_CROP_SHIFTS = ((0.0, 0.0, 1.0), (0.02, -0.015, 1.04))  # x and y in sides of the square, and a factor of its side
+_DLIB_ROUNDS = 3  # refinements of dlib's landmarks
 _MAX_KEPT = 4096  # measurements in memory
-_VALUE_COUNT = 68 * 2 + 3 + 128
+_MESH_VALUES, _DLIB_VALUES, _DESCRIPTOR_VALUES = VERTEX_COUNT * 3, 68 * 2, 128
+_VALUE_COUNT = 4 + 1 + 3 + _MESH_VALUES + _DLIB_VALUES + _DESCRIPTOR_VALUES
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ class FacePlace:
     """Where a face should be.
 
     Attributes:
-        box: (x, y, width, height), array pixels, as dlib's detector would draw it.
-        roll: The head's roll in degrees.
+        box: The square that the mesh network looks at, (x, y, width, height) in array pixels, before it is turned.
+        roll: How far the square is turned about its middle: the head's roll in degrees.
     """
 
     box: Box
@@ -70,21 +75,52 @@ class MeasuredFace:
     """A measured face.
 
     Attributes:
-        landmarks: float64 (68, 2), array pixels.
+        mesh: float64 (478, 3), array pixels; z in rows.
         euler: (yaw, pitch, roll) in degrees.
         descriptor: float64 (128,).
         place: Where it was searched.
+        dlib_landmarks: dlib's landmarks, float64 (68, 2), array pixels; None if its model is not installed.
     """
 
-    landmarks: Points68
+    mesh: Mesh
     euler: tuple[float, float, float]
     descriptor: Descriptor
     place: FacePlace
+    dlib_landmarks: Points68 | None = None
+
+    @property
+    def landmarks(self) -> Points68:
+        """The 68 landmarks that are read from the mesh, float64 (68, 2), array pixels."""
+        return read_landmarks68(self.mesh)
 
     @property
     def packed_values(self) -> Vector:
-        """Landmarks, Euler angles and descriptor in one array, float64 (267,)."""
-        return np.concatenate([self.landmarks.ravel(), self.euler, self.descriptor])
+        """All of it in one array, float64; what is absent is NaN."""
+        dlib = np.full((68, 2), np.nan) if self.dlib_landmarks is None else self.dlib_landmarks
+        parts = (self.place.box, (self.place.roll,), self.euler, self.mesh.ravel(), dlib.ravel(), self.descriptor)
+        return np.concatenate(parts)
+
+    @classmethod
+    def unpack(cls, values: Vector) -> MeasuredFace:
+        """Makes the face of packed values."""
+        box, roll, euler, mesh, dlib, descriptor = np.split(values, np.cumsum([4, 1, 3, _MESH_VALUES, _DLIB_VALUES]))
+        return cls(
+            mesh.reshape(VERTEX_COUNT, 3),
+            (float(euler[0]), float(euler[1]), float(euler[2])),
+            descriptor,
+            FacePlace((float(box[0]), float(box[1]), float(box[2]), float(box[3])), float(roll[0])),
+            None if np.isnan(dlib[0]) else dlib.reshape(68, 2),
+        )
+
+    def shift(self, x: float, y: float) -> MeasuredFace:
+        """Returns the face moved by x and y array pixels."""
+        left, top, width, height = self.place.box
+        return replace(
+            self,
+            mesh=self.mesh + np.array([x, y, 0.0]),
+            place=replace(self.place, box=(left + x, top + y, width, height)),
+            dlib_landmarks=None if self.dlib_landmarks is None else self.dlib_landmarks + np.array([x, y]),
+        )
 
 
 class FaceGauge:
@@ -111,16 +147,14 @@ class FaceGauge:
         Returns:
             The place of the face; None if there is none.
         """
-        detector = make_detector("dlib")
-        assert isinstance(detector, HogDetector)
         places = []
-        for found in detector.detect(to_square_pixels(picture, self._pixel_aspect)):
-            if found.confidence >= _MIN_CONFIDENCE and found.landmarks is not None:
-                places.append(self._compute_place(found.landmarks / (self._pixel_aspect, 1.0)))
+        for (x, y, side, roll), confidence in detect(to_square_pixels(picture, self._pixel_aspect)):
+            if confidence >= _MIN_CONFIDENCE:
+                places.append(_make_place(x, y, side, roll, self._pixel_aspect))
         if near is not None:
             places = [place for place in places if _compute_box_distance(place.box, near) < _SEARCH_REACH]
             return min(places, key=lambda place: _compute_box_distance(place.box, near), default=None)
-        return max(places, key=lambda place: place.box[2] * place.box[3], default=None)
+        return max(places, key=lambda place: place.box[3], default=None)
 
     def measure_at(self, picture: Image8, place: FacePlace, rough: bool = False) -> MeasuredFace | None:
         """Measures the face at a place.
@@ -128,7 +162,7 @@ class FaceGauge:
         Args:
             picture: RGB.
             place: Where the face should be.
-            rough: Quick: less steady landmarks, and a descriptor of zeros.
+            rough: Quick: a less steady mesh, no landmarks of dlib, and a descriptor of zeros.
 
         Returns:
             The face; None if there is none at the place.
@@ -138,16 +172,17 @@ class FaceGauge:
         reach = np.maximum(np.array([width, height]) * (_CUT_SCALE / 2), _MIN_CUT_REACH)
         low = np.maximum(np.floor(centre - reach).astype(int), 0)
         high = np.minimum(np.ceil(centre + reach).astype(int) + 1, picture.shape[1::-1])
-        if (high - low < 2).any():
+        if (high - low < 2).any() or height < _MIN_SQUARE_SIDE:
             return None
         part = np.ascontiguousarray(picture[low[1] : high[1], low[0] : high[0]])
         numbers = (float(centre[0] - low[0]), float(centre[1] - low[1]), height, place.roll, self._pixel_aspect)
-        key = _compute_measurement_key("rough" if rough else "face", part, numbers)
+        kind = "rough" if rough else "face" if _find_dlib_landmarker() is None else "face, dlib"
+        key = _compute_measurement_key(kind, part, numbers)
         values = self.recall_or_measure(key, lambda: _measure_part(part, numbers, rough))
         if not len(values):
             return None
-        yaw, pitch, roll = (float(value) for value in values[136:139])
-        return MeasuredFace(values[:136].reshape(68, 2) + low, (yaw, pitch, roll), values[139:], place)
+        face = MeasuredFace.unpack(values).shift(float(low[0]), float(low[1]))
+        return replace(face, place=place)  # exactly, without the rounding of the shift
 
     def follow(
         self, picture: Image8, last: MeasuredFace | None = None, hint: Box | None = None, *, search: bool = True
@@ -157,35 +192,45 @@ class FaceGauge:
         Args:
             picture: RGB.
             last: The face in the frame before.
-            hint: Box where the face should be; None takes the place of `last`.
+            hint: The box (`faces.pose.compute_face_box`) of the face; None takes the place of `last`.
             search: Search the whole picture if the face is not near either.
 
         Returns:
             The face; None if there is none.
         """
-        near = hint if hint is not None else self.compute_box(last) if last is not None else None
+        near = _expand_box(hint, _REGION_OVER_BOX) if hint is not None else last.place.box if last is not None else None
         if near is not None:
-            rough = self.measure_at(picture, FacePlace(near, last.euler[2] if last is not None else 0.0), rough=True)
-            face = self.measure_at(picture, self._compute_place(rough.landmarks)) if rough is not None else None
+            face = self._measure_near(picture, FacePlace(near, last.place.roll if last is not None else 0.0))
             if face is not None:
                 return face
         place = self.find(picture, near) if search else None
-        return self.measure_at(picture, place) if place is not None else None
+        return self._measure_near(picture, place) if place is not None else None
+
+    def _measure_near(self, picture: Image8, place: FacePlace) -> MeasuredFace | None:
+        """Measures the face near a place: first roughly, then in the square that suits it."""
+        rough = self.measure_at(picture, place, rough=True)
+        return self.measure_at(picture, self._compute_place(rough.mesh)) if rough is not None else None
 
     def measure_again(self, picture: Image8, face: MeasuredFace) -> MeasuredFace | None:
         """Measures the face of this picture at the place where `face` was measured in another picture."""
         return self.measure_at(picture, face.place)
 
     def compute_box(self, face: MeasuredFace) -> Box:
-        """Computes the square around a face as dlib's detector would draw it, on whole pixels."""
-        return self._compute_place(face.landmarks).box
+        """Computes the square around a face (`faces.pose.compute_face_box`), on whole pixels."""
+        x, y, width, height = compute_face_box(face.landmarks, self._pixel_aspect)
+        return (float(round(x)), float(round(y)), float(round(width)), float(round(height)))
 
-    def _compute_place(self, landmarks: Points68) -> FacePlace:
-        # Whole numbers, so that the measurement does not depend on how the face was found.
-        pose = fit_head_pose(landmarks, self._pixel_aspect)
-        x, y, width, height = compute_pose_box(pose, self._pixel_aspect)
-        box = (float(round(x)), float(round(y)), float(round(width)), float(round(height)))
-        return FacePlace(box, float(round(pose.angles[2])))
+    def _compute_place(self, mesh: Mesh) -> FacePlace:
+        points = mesh[:SKIN_COUNT, :2] * (self._pixel_aspect, 1.0)
+        right = points[[LIDS_R[0], LIDS_R[LID_INNER_CORNER]]].mean(axis=0)
+        left = points[[LIDS_L[0], LIDS_L[LID_INNER_CORNER]]].mean(axis=0)
+        roll = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
+        upright = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+        turned = points @ upright.T
+        low, high = turned.min(axis=0), turned.max(axis=0)
+        x, y = upright.T @ ((low + high) / 2)
+        side = float((high - low).max()) * _REGION_SCALE
+        return _make_place(float(x), float(y), side, float(np.degrees(roll)), self._pixel_aspect)
 
     def recall_or_measure(self, key: str, measure: Callable[[], Vector]) -> Vector:
         """Returns the cached measurement of `key`, or measures and caches it.
@@ -208,35 +253,62 @@ class FaceGauge:
         return values
 
 
+def _make_place(x: float, y: float, side: float, roll: float, aspect: float) -> FacePlace:
+    """The place of a square in square pixels; in whole numbers, so that it hardly depends on how the face was found."""
+    width, height = float(round(side / aspect)), float(round(side))
+    return FacePlace((float(round(x / aspect - width / 2)), float(round(y - height / 2)), width, height), round(roll))
+
+
+def _expand_box(box: Box, factor: float) -> Box:
+    x, y, width, height = box
+    return (x - width * (factor - 1) / 2, y - height * (factor - 1) / 2, width * factor, height * factor)
+
+
+def _find_dlib_landmarker() -> DlibLandmarker | None:
+    """The landmarker of dlib, if it is installed."""
+    try:
+        landmarker = make_landmarker("dlib")
+    except EngineError:
+        return None
+    return landmarker if isinstance(landmarker, DlibLandmarker) else None
+
+
 def _measure_part(part: Image8, place: tuple[float, float, float, float, float], rough: bool) -> Vector:
-    """Packed values, float64 (267,), of the face at about a place; empty if there is none.
+    """Packed values of the face at about a place; empty if there is none.
 
     Args:
-        part: RGB; the landmarks are in its pixels.
-        place: Centre of the face's box (x, y), its side in square pixels, roll, pixel aspect.
+        part: RGB; the mesh is in its pixels.
+        place: Centre of the square (x, y), its side in square pixels, roll, pixel aspect.
         rough: See `FaceGauge.measure_at`.
     """
     x, y, side, roll, aspect = place
     picture = to_square_pixels(part, aspect)
-    angle = np.radians(-roll)
-    turn = _FACE_SIDE / max(side, 1.0) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    to_window = np.column_stack([turn, _WINDOW_SIDE / 2 - turn @ (x * aspect, y)])
-    window = np.ascontiguousarray(sample_crop(picture, to_window, _WINDOW_SIDE))
-    hog = models.get_shared(("hog",), lambda: models.import_dlib().get_frontal_face_detector())
-    expected = (_WINDOW_SIDE / 2 - _FACE_SIDE / 2,) * 2 + (_FACE_SIDE,) * 2
-    boxes = [(found.left(), found.top(), found.width(), found.height()) for found in hog(window, 0)]
-    boxes = [box for box in boxes if _compute_box_distance(box, expected) < _MAX_OFF_CENTRE]
-    if not boxes:
+    centre = np.array([x * aspect, y])
+    shifts = _CROP_SHIFTS[:1] if rough else _CROP_SHIFTS
+    regions = [(*(centre + np.array([dx, dy]) * side), side * scale, roll) for dx, dy, scale in shifts]
+    meshes, probabilities = measure_meshes(picture, regions)
+    if not rough:
+        axis = picture.shape[1] - 1
+        flipped = np.ascontiguousarray(picture[:, ::-1])
+        mirrored, more = measure_meshes(flipped, [(axis - x, y, side, -roll) for x, y, side, roll in regions])
+        meshes = np.concatenate([meshes, [mirror_mesh(mesh, axis) for mesh in mirrored]])
+        probabilities = np.concatenate([probabilities, more])
+    mesh = meshes.mean(axis=0).astype(np.float64)
+    middle = (mesh[:, :2].min(axis=0) + mesh[:, :2].max(axis=0)) / 2
+    if probabilities.mean() < _MIN_FACE_PROBABILITY or np.linalg.norm(middle - centre) > _MAX_OFF_CENTRE * side:
         return np.zeros(0)
-    left, top, width, height = min(boxes, key=lambda box: _compute_box_distance(box, expected))
-    guess = (FACE_MODEL[:, :2] - BOX_CENTRE[:2]) * (width / BOX_SIDE) + (left + width / 2, top + height / 2)
-    landmarker = make_landmarker("dlib")
-    assert isinstance(landmarker, DlibLandmarker)
-    landmarks = landmarker.locate_from(
-        picture, apply_affine(invert_affine(to_window), guess), rounds=_ROUGH_ROUNDS if rough else _FULL_ROUNDS
-    )
-    descriptor = np.zeros(128) if rough else compute_descriptor(picture, landmarks)
-    return np.concatenate([(landmarks / (aspect, 1.0)).ravel(), measure_euler_angles(landmarks), descriptor])
+    landmarks = read_landmarks68(mesh)
+    dlib: Points68 = np.full((68, 2), np.nan)
+    descriptor: Descriptor = np.zeros(128)
+    if not rough:
+        descriptor = compute_descriptor(picture, landmarks)
+        landmarker = _find_dlib_landmarker()
+        if landmarker is not None:
+            dlib = landmarker.locate_from(picture, landmarks, rounds=_DLIB_ROUNDS) / (aspect, 1.0)
+    square = (x - side / aspect / 2, y - side / 2, side / aspect, side)
+    euler = measure_euler_angles(landmarks)
+    mesh = mesh / (aspect, 1.0, 1.0)
+    return MeasuredFace(mesh, euler, descriptor, FacePlace(square, roll), dlib).packed_values
 
 
 def to_square_pixels(picture: AnyArray, aspect: float) -> AnyArray:

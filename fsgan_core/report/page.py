@@ -89,11 +89,14 @@ def make_render_page(
                 metric.label,
                 _format_number(evaluation.means[metric.name] * metric.scale, metric.digits),
                 metric.unit,
+                evaluation.verdicts.get(metric.name, ""),
                 metric.meaning,
             )
             for metric in METRICS
         ]
-        sections.append(PageSection("Measured", evaluation.notes, (("metric", "mean", "unit", "meaning"), *rows)))
+        sections.append(
+            PageSection("Measured", evaluation.notes, (("metric", "mean", "unit", "verdict", "meaning"), *rows))
+        )
     return ReportPage(
         f"{result.command.capitalize()}: {Path(result.output).name}",
         tuple(sections),
