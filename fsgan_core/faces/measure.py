@@ -19,20 +19,19 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError, OutputError
+from fsgan_core.faces.detect_blaze import FULL_RANGE, SHORT_RANGE, BlazeDetection, find_faces, find_faces_in_tiles
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.identity import compute_descriptor
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
-from fsgan_core.faces.mesh import (
-    LID_INNER_CORNER,
-    LIDS_L,
-    LIDS_R,
-    SKIN_COUNT,
-    VERTEX_COUNT,
-    mirror_mesh,
-    read_landmarks68,
+from fsgan_core.faces.mesh import VERTEX_COUNT, read_landmarks68
+from fsgan_core.faces.mesh_network import (
+    FACE_THRESHOLD,
+    fit_square_to_detection,
+    fit_square_to_mesh,
+    measure_meshes,
 )
-from fsgan_core.faces.mesh_network import detect, measure_meshes
 from fsgan_core.faces.pose import compute_face_box, measure_euler_angles
+from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mesh, Points68, Vector
 from fsgan_core.runtime.atomic import write_atomically
 
@@ -41,15 +40,13 @@ log = logging.getLogger(__name__)
 MEASURE_VERSION = 3
 """Part of every cache key. Raise it when the way of measuring changes."""
 
-_REGION_SCALE = 1.5  # side of the square that the mesh network sees over the longer side of the mesh
 _REGION_OVER_BOX = 1.65  # that square's side over the side of the face's box (faces.pose), for a frontal face
 _CUT_SCALE = 1.9  # sides of that square; side of the part of the picture that a measurement sees
 _MIN_CUT_REACH = 8.0  # pixels; half the side of that part, at least
 _MIN_SQUARE_SIDE = 8  # pixels; a smaller face cannot be measured
 _MAX_OFF_CENTRE = 0.3  # sides of the square within which a face counts as the expected one
 _SEARCH_REACH = 1.0  # sides of the square within which a lost face is searched
-_MIN_FACE_PROBABILITY = 0.5  # 0..1, by the mesh network
-_MIN_CONFIDENCE = 0.3  # 0..1, by the detector
+_CLOSE_UP_MARGIN = 0.25  # of the longer side; black border that the detector of close-ups needs
 _CROP_SHIFTS = ((0.0, 0.0, 1.0), (0.02, -0.015, 1.04))  # x and y in sides of the square, and a factor of its side
 _DLIB_ROUNDS = 3  # refinements of dlib's landmarks
 _MAX_KEPT = 4096  # measurements in memory
@@ -147,10 +144,11 @@ class FaceGauge:
         Returns:
             The place of the face; None if there is none.
         """
-        places = []
-        for (x, y, side, roll), confidence in detect(to_square_pixels(picture, self._pixel_aspect)):
-            if confidence >= _MIN_CONFIDENCE:
-                places.append(_make_place(x, y, side, roll, self._pixel_aspect))
+        square_pixels = to_square_pixels(picture, self._pixel_aspect)
+        places = [
+            _make_place(fit_square_to_detection(face.box, face.keypoints), self._pixel_aspect)
+            for face in _detect_faces(square_pixels)
+        ]
         if near is not None:
             places = [place for place in places if _compute_box_distance(place.box, near) < _SEARCH_REACH]
             return min(places, key=lambda place: _compute_box_distance(place.box, near), default=None)
@@ -221,16 +219,7 @@ class FaceGauge:
         return (float(round(x)), float(round(y)), float(round(width)), float(round(height)))
 
     def _compute_place(self, mesh: Mesh) -> FacePlace:
-        points = mesh[:SKIN_COUNT, :2] * (self._pixel_aspect, 1.0)
-        right = points[[LIDS_R[0], LIDS_R[LID_INNER_CORNER]]].mean(axis=0)
-        left = points[[LIDS_L[0], LIDS_L[LID_INNER_CORNER]]].mean(axis=0)
-        roll = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
-        upright = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
-        turned = points @ upright.T
-        low, high = turned.min(axis=0), turned.max(axis=0)
-        x, y = upright.T @ ((low + high) / 2)
-        side = float((high - low).max()) * _REGION_SCALE
-        return _make_place(float(x), float(y), side, float(np.degrees(roll)), self._pixel_aspect)
+        return _make_place(fit_square_to_mesh(mesh * (self._pixel_aspect, 1.0, 1.0)), self._pixel_aspect)
 
     def recall_or_measure(self, key: str, measure: Callable[[], Vector]) -> Vector:
         """Returns the cached measurement of `key`, or measures and caches it.
@@ -253,10 +242,21 @@ class FaceGauge:
         return values
 
 
-def _make_place(x: float, y: float, side: float, roll: float, aspect: float) -> FacePlace:
+def _make_place(square: RotatedSquare, aspect: float) -> FacePlace:
     """The place of a square in square pixels; in whole numbers, so that it hardly depends on how the face was found."""
-    width, height = float(round(side / aspect)), float(round(side))
-    return FacePlace((float(round(x / aspect - width / 2)), float(round(y - height / 2)), width, height), round(roll))
+    x, y = (float(value) for value in square.centre)
+    width, height = float(round(square.side / aspect)), float(round(square.side))
+    box = (float(round(x / aspect - width / 2)), float(round(y - height / 2)), width, height)
+    return FacePlace(box, float(round(np.degrees(square.angle))))
+
+
+def _detect_faces(picture: Image8) -> list[BlazeDetection]:
+    """The faces of a picture: by the full-range detector, else close-ups, else small faces in tiles."""
+    return (
+        find_faces(picture, FULL_RANGE)
+        or find_faces(picture, SHORT_RANGE, margin=_CLOSE_UP_MARGIN)
+        or find_faces_in_tiles(picture, FULL_RANGE)
+    )
 
 
 def _expand_box(box: Box, factor: float) -> Box:
@@ -284,18 +284,17 @@ def _measure_part(part: Image8, place: tuple[float, float, float, float, float],
     x, y, side, roll, aspect = place
     picture = to_square_pixels(part, aspect)
     centre = np.array([x * aspect, y])
-    shifts = _CROP_SHIFTS[:1] if rough else _CROP_SHIFTS
-    regions = [(*(centre + np.array([dx, dy]) * side), side * scale, roll) for dx, dy, scale in shifts]
-    meshes, probabilities = measure_meshes(picture, regions)
-    if not rough:
-        axis = picture.shape[1] - 1
-        flipped = np.ascontiguousarray(picture[:, ::-1])
-        mirrored, more = measure_meshes(flipped, [(axis - x, y, side, -roll) for x, y, side, roll in regions])
-        meshes = np.concatenate([meshes, [mirror_mesh(mesh, axis) for mesh in mirrored]])
-        probabilities = np.concatenate([probabilities, more])
-    mesh = meshes.mean(axis=0).astype(np.float64)
+    squares = [
+        RotatedSquare(centre + np.array([dx, dy]) * side, side * scale, float(np.radians(roll)))
+        for dx, dy, scale in (_CROP_SHIFTS[:1] if rough else _CROP_SHIFTS)
+    ]
+    answers = [
+        measure_meshes(picture, squares, mirrored=mirrored) for mirrored in ((False,) if rough else (False, True))
+    ]
+    mesh = np.mean([meshes.mean(axis=0) for meshes, _ in answers], axis=0)
+    probability = float(np.mean([found.mean() for _, found in answers]))
     middle = (mesh[:, :2].min(axis=0) + mesh[:, :2].max(axis=0)) / 2
-    if probabilities.mean() < _MIN_FACE_PROBABILITY or np.linalg.norm(middle - centre) > _MAX_OFF_CENTRE * side:
+    if probability < FACE_THRESHOLD or np.linalg.norm(middle - centre) > _MAX_OFF_CENTRE * side:
         return np.zeros(0)
     landmarks = read_landmarks68(mesh)
     dlib: Points68 = np.full((68, 2), np.nan)

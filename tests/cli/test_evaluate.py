@@ -85,7 +85,11 @@ class TestSwapReportEvaluate:
             == 0
         )
         assert "identity" in capsys.readouterr().out
-        assert {path.name for path in (tmp_path / "figures").iterdir()} == {"evaluation.json", "evaluation.png"}
+        assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+            "evaluation.csv",
+            "evaluation.json",
+            "evaluation.png",
+        }
         assert (
             main(
                 [

@@ -18,6 +18,7 @@ from fsgan_core.evaluation.charts import (
     describe_evaluation,
     make_comparison_table,
     make_evaluation_table,
+    write_csv,
     write_json,
     write_plots,
 )
@@ -40,13 +41,13 @@ class TestTable:
     def test_means_and_worst_frames(self) -> None:
         text = printed(make_evaluation_table(evaluation(landmarks=[0.01, 0.02, 0.06], ssim=[0.9, 0.7, 0.8])))
         rows = {
-            row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:5]]
+            row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:7]]
             for row in text.splitlines()
             if row.startswith("│")
         }
-        assert rows["landmarks"] == ["3.00 %", "6.00", "14"]
-        assert rows["SSIM"] == ["0.800", "0.700", "12"]  # lower is worse
-        assert rows["identity, untouched"] == ["2.000", "-", ""]  # neither way is worse
+        assert rows["landmarks"] == ["3.00 %", "1.20", "fail", "6.00", "14"]
+        assert rows["SSIM"] == ["0.800", "", "", "0.700", "12"]  # lower is worse
+        assert rows["identity, untouched"] == ["2.000", "", "", "-", ""]  # neither way is worse
 
     def test_unknown_and_infinite(self) -> None:
         text = printed(make_evaluation_table(evaluation(flicker=[np.nan] * 3, sharpness_off=[np.inf, 1.0, 1.0])))
@@ -61,6 +62,7 @@ class TestLines:
         assert said == [
             "a face in 3 of the 3 frames whose target shows one",
             "no pixels changed outside the matte (matte.soft)",
+            "verdict: fail; fail: 11-12,14",
         ]
 
     def test_lost(self) -> None:
@@ -76,7 +78,7 @@ class TestComparison:
         rows = [[cell.strip() for cell in row.split("│")[1:-1]] for row in text.splitlines() if row.startswith("│")]
         assert [row[0] for row in rows] == ["a", "b", "mean"]
         assert [row[1] for row in rows] == ["0.200", "0.400", "0.300"]
-        assert [row[-1] for row in rows] == ["0", "1", "1"]
+        assert [row[-2] for row in rows] == ["0", "1", "1"]
 
     def test_one_has_no_mean_row(self) -> None:
         assert "mean " not in printed(make_comparison_table([evaluation()])).split("means over frames")[1]
@@ -88,10 +90,18 @@ class TestFiles:
         data = json.loads(path.read_text())
         assert data["figures"]["euler"] == [1.0, None, 2.0] and data["means"]["euler"] == 1.5
 
+    def test_csv(self, tmp_path: Path) -> None:
+        path = write_csv(evaluation(gaze=[0.01, np.nan, 0.03], lost=(12,)), tmp_path / "evaluation.csv")
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        column = rows[0].index("gaze")
+        assert [row[column] for row in rows] == ["gaze", "0.01", "", "0.03"]
+        assert [row[0] for row in rows] == ["frame", "11", "12", "14"]
+        assert [row[1] for row in rows[1:]] == ["fail"] * 3  # most of the values are far above any limit
+
     def test_plots(self, tmp_path: Path) -> None:
         path = write_plots(evaluation(lost=(12,), outside=[0.0] * 3, flicker=[np.nan] * 3), tmp_path / "plots.png")
         picture = cv2.imread(str(path))
-        assert picture.shape == (1100, 1400, 3)
+        assert picture.shape == (1900, 1400, 3)
         orange = (np.abs(picture.astype(int) - (0x0C, 0x41, 0xC2)).max(axis=2) < 8).sum()
         shaded = (picture == (0xCA, 0xCA, 0xFE)).all(axis=2).sum()
         assert orange > 500 and shaded > 1000
