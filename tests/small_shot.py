@@ -38,9 +38,8 @@ class Small:
         target: str | None = None,
         **settings: str,
     ) -> Shot:
-        """A shot of it. settings: blend__mix="0.5" is blend.mix = 0.5. The source is not looked for to be recognised,
-        which takes time, unless `reenact__recognition` says so."""
-        named = {"reenact.recognition": "0"} | {name.replace("__", "."): value for name, value in settings.items()}
+        """A shot of it. settings: blend__mix="0.5" is blend.mix = 0.5."""
+        named = {name.replace("__", "."): value for name, value in settings.items()}
         return Shot(
             source=(Clip(str(self.folder / "source.png"), track=str(self.folder / "source.json")),),
             target=Clip(target or self.plate, track=str(self.folder / "plate.json")),

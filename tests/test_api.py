@@ -20,9 +20,6 @@ def make_clips(small: Small) -> tuple[fsgan.Clip, fsgan.Clip]:
     )
 
 
-QUICK = {"reenact.recognition": 0}
-
-
 class TestRenders:
     def test_swap_equals_the_render_of_the_shot(self, small: Small, tmp_path: Path) -> None:
         source, target = make_clips(small)
@@ -32,7 +29,7 @@ class TestRenders:
             target=target,
             output=tmp_path / "a" / "swap.####.exr",
             frames="1-2",
-            settings={**QUICK, "blend.engine": "multiband"},
+            settings={"blend.engine": "multiband"},
             device="cpu",
             on_event=events.append,
         )
@@ -63,7 +60,7 @@ class TestRenders:
     def test_cancelled(self, small: Small, tmp_path: Path) -> None:
         source, target = make_clips(small)
         with pytest.raises(fsgan.CancelledError):
-            fsgan.swap(source, target, tmp_path / "a.####.exr", settings=QUICK, device="cpu", is_cancelled=lambda: True)
+            fsgan.swap(source, target, tmp_path / "a.####.exr", device="cpu", is_cancelled=lambda: True)
 
     def test_evaluate(self, small: Small) -> None:
         found = fsgan.evaluate(small.folder / "source.png", small.plate, small.plate, "1")

@@ -29,13 +29,11 @@ from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.farm.bundle import make_bundle, write_bundle
 from fsgan_core.farm.estimate import estimate_cost
 from fsgan_core.farm.shot_paths import collect_paths, replace_paths
-from fsgan_core.farm.shot_tasks import analyse_target, gather_result, recognise_source, render_chunk
+from fsgan_core.farm.shot_tasks import analyse_target, gather_result, render_chunk
 from fsgan_core.farm.template import ARITHMETIC_VARIABLES, FarmOptions, from_openjd_range, to_openjd_range
 from fsgan_core.networks.weights.checkpoint import read_checkpoint, write_checkpoint
 from fsgan_core.plates.image_reader import read_header
-from fsgan_core.render.pipeline import RenderJob, render_shot
-from fsgan_core.render.plan import plan_shot_job
-from fsgan_core.render.recognise import load_recognition, save_recognition
+from fsgan_core.render.pipeline import render_shot
 from fsgan_core.runtime.events import FAILED, Event
 from fsgan_core.training.trainer import build_seeded_network
 from tests import faults
@@ -71,7 +69,7 @@ def values_of(folder: Path) -> dict[str, object]:
 
 class TestBundle:
     def test_is_a_job_for_openjd(self, small: Small, tmp_path: Path) -> None:
-        shot = replace(small.shot(tmp_path / "out", reenact__recognition="1"), target=Clip(small.plate))
+        shot = replace(small.shot(tmp_path / "out"), target=Clip(small.plate))
         write_bundle(
             make_bundle(
                 shot,
@@ -170,41 +168,6 @@ class TestBundle:
     def test_ranges(self) -> None:
         assert to_openjd_range((1, 3, 5, 7, 12)) == "1-7:2,12"
         assert from_openjd_range("1-7:2,12") == "1-7x2,12"
-
-
-class TestRecognise:
-    """The step that finds, once for all machines, where the source is recognised."""
-
-    def test_is_left_out_where_it_is_off_or_done(self, small: Small, tmp_path: Path) -> None:
-        for settings in (
-            {"reenact__recognition": "0"},
-            {"reenact__recognition_file": str(tmp_path / "mine.json")},
-            {"job": "drive"},
-        ):
-            wanted = {"reenact__recognition": "1", **settings}
-            bundle = make_bundle(small.shot(tmp_path / "out", **wanted))  # type: ignore[arg-type]
-            assert "Recognise" not in [one["name"] for one in bundle.template["steps"]]
-        named = make_bundle(
-            small.shot(
-                tmp_path / "out", reenact__recognition="1", reenact__recognition_file=str(tmp_path / "mine.json")
-            )
-        )
-        assert named.template["steps"][0]["name"] == "Render"
-        assert collect_paths(named.shot)["reenact.recognition_file"] == str(tmp_path / "mine.json")
-
-    def test_tasks_go_by_the_jobs_file(self, small: Small, tmp_path: Path) -> None:
-        shot = make_bundle(small.shot(tmp_path / "out", reenact__recognition="1")).shot
-        file = tmp_path / "out" / "fsgan_farm" / "tracks" / "recognition.json"
-        assert recognise_source(shot)["output"] == str(file) and file.is_file()
-        first = RenderJob(plan_shot_job(shot)).compute_frame_key(2)
-        assert recognise_source(shot)["written"] and RenderJob(plan_shot_job(shot)).compute_frame_key(2) == first
-        known = load_recognition(file)
-        save_recognition(file, replace(known, moves=known.moves + 0.5))
-        assert RenderJob(plan_shot_job(shot)).compute_frame_key(2) != first
-
-    def test_a_shot_without_such_a_file(self, small: Small, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="farm bundle"):
-            recognise_source(small.shot(tmp_path / "out"))
 
 
 @POSIX
@@ -370,7 +333,6 @@ class TestMachines:
             for what in (
                 "analyse-source --number 1",
                 "analyse-target --frames 1",
-                "recognise",
                 "render --frames 1",
                 "report",
             )
@@ -453,7 +415,7 @@ class TestOpenCue:
         """What Cuebot would get: layers, their order, and command lines that are ours."""
         pytest.importorskip("outline", reason="opencue-pyoutline is not installed")
         shot = replace(
-            small.shot(tmp_path / "it's out", reenact__recognition="1"),
+            small.shot(tmp_path / "it's out"),
             target=Clip(small.plate),
             source=(Clip(str(small.folder / "source.png")),),
         )
@@ -464,7 +426,7 @@ class TestOpenCue:
         said = capsys.readouterr().out
         spec = ElementTree.fromstring(said[said.index("<spec>") :])
         layers = {layer.get("name"): layer for layer in spec.iter("layer")}
-        assert list(layers) == ["analyse_sources", "analyse_target", "recognise", "render", "report"]
+        assert list(layers) == ["analyse_sources", "analyse_target", "render", "report"]
         assert (layers["render"].findtext("range"), layers["render"].findtext("chunk")) == ("1-6", "4")
         tokens = {"#IFRAME#": "1", "#FRAME_START#": "1", "#FRAME_END#": "4"}
         told = []
@@ -478,15 +440,13 @@ class TestOpenCue:
         assert told == [
             ("analyse-source", "", 1),
             ("analyse-target", "1-6", 1),
-            ("recognise", "", 1),
             ("render", "1-4", 1),
             ("report", "1-6", 1),
         ]
         depends = {(one.findtext("deplayer"), one.findtext("onlayer")) for one in spec.iter("depend")}
         assert depends == {
-            ("recognise", "analyse_sources"),
-            ("recognise", "analyse_target"),
-            ("render", "recognise"),
+            ("render", "analyse_sources"),
+            ("render", "analyse_target"),
             ("report", "render"),
         }
 
@@ -521,16 +481,14 @@ def test_finetune_is_a_step(small: Small, tmp_path: Path, monkeypatch: pytest.Mo
         build_seeded_network(arch, 3).state_dict(),
         {"role": "reenact", "landmarks": "68", "crop": "1.2", "resolution": "64"},
     )
-    shot = small.shot(
-        tmp_path / "out", frames="1", reenact__recognition="1", reenact__network=str(tmp_path / "anna.safetensors")
-    )
+    shot = small.shot(tmp_path / "out", frames="1", reenact__network=str(tmp_path / "anna.safetensors"))
     made = make_bundle(
         replace(shot, source=(clip,)), FarmOptions(finetune_iterations=2, finetune_licence="commercial", timeout=5)
     )
     write_bundle(made, tmp_path / "job")
     steps = {step["name"]: step for step in made.template["steps"]}
-    assert list(steps) == ["Finetune", "Recognise", "Render", "Report"]
-    assert steps["Render"]["dependencies"] == [{"dependsOn": "Finetune"}, {"dependsOn": "Recognise"}]
+    assert list(steps) == ["Finetune", "Render", "Report"]
+    assert steps["Render"]["dependencies"] == [{"dependsOn": "Finetune"}]
     assert {step["script"]["actions"]["onRun"]["timeout"] for step in steps.values()} == {300}
     assert main(task_arguments(tmp_path / "job", "Finetune")) == 0
     tuned = tmp_path / "out" / "fsgan_farm" / "finetuned.safetensors"

@@ -37,7 +37,6 @@ def test_no_text_opens_a_tag_or_a_command() -> None:
         ("analyse", "analysing 3/9"),
         ("frame", "rendering 3/9"),
         ("", "rendering 3/9"),
-        ("recognise", "finding the likeness 3/9"),
     ],
 )
 def test_what_is_being_done(step: str, line: str) -> None:

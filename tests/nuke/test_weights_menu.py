@@ -102,7 +102,7 @@ def test_asked_of_the_worker_while_a_panel_is_open(session: Host) -> None:
 )
 def test_what_does_not_count_is_greyed_out(session: Host, kind: str, menu: str, value: str, knob: str) -> None:
     node = session.module.createNode(kind)
-    other = "index" if menu == "person" else "over" if "blend" in kind.lower() + menu else "warp"
+    other = "index" if menu == "person" else "over" if "blend" in kind.lower() + menu else "mesh"
     node.showControlPanel()
     session.idle()
     session.set_knob(node, menu, other)

@@ -55,14 +55,14 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 def test_auto_is_classical_without_weights(installed: set[str]) -> None:
     names = {stage: choose_engine(stage, Stages()).name for stage in ("reenact", "mask", "inpaint", "blend", "drive")}
-    assert names == {"reenact": "warp", "mask": "geometric", "inpaint": "fill", "blend": "poisson", "drive": "liquify"}
+    assert names == {"reenact": "mesh", "mask": "geometric", "inpaint": "fill", "blend": "poisson", "drive": "liquify"}
 
 
 def test_auto_is_neural_where_its_weights_are(installed: set[str]) -> None:
     installed.add("blend")
     chosen = choose_engine("blend", Stages())
     assert chosen.name == "fsgan" and list(chosen.get_weight_hashes()) == ["blend_weights"]
-    assert choose_engine("reenact", Stages()).name == "warp"
+    assert choose_engine("reenact", Stages()).name == "mesh"
 
 
 def test_auto_leaves_weights_that_are_not_allowed(installed: set[str]) -> None:
@@ -143,7 +143,7 @@ def test_what_is_missing(installed: set[str]) -> None:
     assert lacking == {"reenact-fsgan", "mask-fsgan", "inpaint-fsgan", "blend-fsgan"}
 
 
-@pytest.mark.parametrize(("stage", "engine"), [("reenact", "warp"), ("blend", "poisson"), ("drive", "liquify")])
+@pytest.mark.parametrize(("stage", "engine"), [("reenact", "mesh"), ("blend", "poisson"), ("drive", "liquify")])
 def test_what_auto_takes(stage: str, engine: str) -> None:
     """Without weights; and none for a stage that is not there."""
     assert find_auto_engine(stage) == find_auto_engine(stage, "commercial") == engine

@@ -30,7 +30,6 @@ from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.scene import Scene
 from fsgan_core.stages.drive import DrivenFrame, Patch
-from fsgan_core.stages.motion.lids import Blink
 from fsgan_core.stages.views import ViewRef
 from tests.small_shot import Small
 
@@ -45,7 +44,7 @@ def context(small: Small, tmp_path_factory: pytest.TempPathFactory) -> RenderCon
     job = RenderJob(plan_shot_job(shot))
     scene = job.scenes(FRAME)
     plans = {
-        frame: replace(plan, further_views=(ViewRef(0, plan.views[0].view.frame, True),))
+        frame: replace(plan, further_views=(ViewRef(0, plan.views[0].view.frame),))
         for frame, plan in scene.frame_plans.items()
     }
     return with_scene(job.context, frame_plans=plans)
@@ -106,7 +105,7 @@ def list_params(*stages: str) -> list[tuple[str, str]]:
         (stage, field.name)
         for stage in stages
         for field in iterate_param_fields(STAGE_PARAMS[stage])
-        if field.name not in ("engine", "network", "recognition_file")
+        if field.name not in ("engine", "network")
     ]
 
 
@@ -152,7 +151,6 @@ def test_output(context: RenderContext) -> None:
         assert list_changes(context, other, FINAL) == (f"output.{name}",)
         assert list_changes(context, other, "mask") == ()
     assert list_changes(context, with_params(context, "output", missing="hold"), FINAL) == ()
-    assert list_changes(context, with_params(context, "reenact", recognition_file="elsewhere"), FINAL) == ()
 
 
 def test_colour_and_exposure(context: RenderContext) -> None:
@@ -184,11 +182,9 @@ def test_tracks(context: RenderContext) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"blink": Blink((0.5, 0.0))},
-        {"blink": Blink((0.0, 0.0), (0.0, 1.0))},
         {"inner_mouth": 0.25},
         {"flags": ("pose-clamped",)},
-        {"views": "mirrored"},
+        {"views": "other"},
         {"views": "weight"},
     ],
     ids=str,
@@ -196,8 +192,8 @@ def test_tracks(context: RenderContext) -> None:
 def test_choice_of_views(context: RenderContext, changes: dict[str, Any]) -> None:
     plans = context.get_scene(FRAME).frame_plans
     first = plans[FRAME].views[0]
-    if changes == {"views": "mirrored"}:
-        changes = {"views": (replace(first, view=replace(first.view, mirrored=not first.view.mirrored)),)}
+    if changes == {"views": "other"}:
+        changes = {"views": (replace(first, detail=0.5),)}
     elif changes == {"views": "weight"}:
         changes = {"views": (replace(first, light=0.5),)}
     other = with_scene(context, frame_plans={**plans, FRAME: replace(plans[FRAME], **changes)})
@@ -225,7 +221,7 @@ def test_source_and_likeness(context: RenderContext) -> None:
     ]
     other_space = replace(clip, clip_input=replace(clip.clip_input, space="x"))
     assert list_changes(context, with_scene(context, view_clips=(other_space,)), "reenact") == ("source",)
-    other = with_scene(context, likeness=np.ones((68, 3)))
+    other = with_scene(context, likeness=np.ones((478, 3)))
     likeness = with_params(context, "reenact", likeness=0.5), with_params(other, "reenact", likeness=0.5)
     assert list_changes(*likeness, "reenact") == ("likeness",)
     unused = with_params(context, "reenact", likeness=0.0), with_params(other, "reenact", likeness=0.0)

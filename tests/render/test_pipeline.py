@@ -66,7 +66,7 @@ class TestSwap:
         folder, result = whole
         assert result.list_frames("rendered") == tuple(range(1, FRAMES + 1)) and not result.failures
         assert sorted(path.name for path in folder.iterdir()) == [f"swap.{n:04d}.exr" for n in range(1, FRAMES + 1)]
-        assert result.engines == {"reenact": "warp", "mask": "geometric", "inpaint": "fill", "blend": "poisson"}
+        assert result.engines == {"reenact": "mesh", "mask": "geometric", "inpaint": "fill", "blend": "poisson"}
         assert result.colorspace == "ACEScg"
         assert {"analyse", "reenact", "mask", "inpaint", "blend", "write", "total"} <= set(result.seconds)
 

@@ -14,7 +14,7 @@ def create_nothing(networks: object) -> None:
     return None
 
 
-REENACT = ResolvedEngine(Engine("reenact", "warp", create_nothing))
+REENACT = ResolvedEngine(Engine("reenact", "mesh", create_nothing))
 GC = InstalledWeights(WeightsInfo("gc", "inpaint", licence="research"), Path("gc.safetensors"), "ab" * 32)
 NETWORK = ResolvedEngine(Engine("inpaint", "fsgan", create_nothing, required_roles=("inpaint",)), {"inpaint": GC})
 

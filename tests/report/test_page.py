@@ -30,7 +30,7 @@ def result() -> RenderResult:
         "ACEScg",
         frames,
         {"reenact": 3.0, "write": 1.0, "total": 5.0},
-        {"reenact": "warp", "blend": "poisson"},
+        {"reenact": "mesh", "blend": "poisson"},
         notes=("no face in 1003",),
     )
 

@@ -10,29 +10,17 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.params import MaskParams, ReenactParams
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import draw_polygon, unpremultiply
+from fsgan_core.stages.image_ops import unpremultiply
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import measure_mattes
-from fsgan_core.stages.motion.lids import (
-    OPEN_ENOUGH,
-    Blink,
-    compute_blink_landmarks,
-    measure_openness,
-    open_eyes,
-    plan_blink,
-)
-from fsgan_core.stages.motion.performance import measure_landmark_bias
+from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.reenactment import (
     draw_features,
     mark_unstretched,
-    mirror_view,
     prepare_view,
     reenact,
-    smooth_streaks,
 )
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
@@ -223,88 +211,6 @@ class TestSTMap:
         assert np.corrcoef(v[inside], np.broadcast_to(np.arange(len(v))[:, None], v.shape)[inside])[0, 1] < -0.99
 
 
-class TestMirror:
-    @pytest.mark.parametrize("origin", [(0, 0), (-14, 9)])
-    def test_a_mirrored_view_is_a_view_of_the_mirrored_plate(
-        self, collins: Still, hopper: Still, codec: Codec, origin: tuple[int, int]
-    ) -> None:
-        plate = plate_at(hopper.plate.pixels, *origin)
-        face = face_at(hopper.face.landmarks + origin)
-        mirror = replace(plate, pixels=np.ascontiguousarray(plate.pixels[:, ::-1]))
-        there = face_at(face.mirror(2 * origin[0] + plate.data_window.width - 1).landmarks)
-        ref = ViewRef(0, 1)
-        flipped = mirror_view(prepare_view(plate, face, codec, MaskParams()))
-        one = reenact(collins.frame(codec), plan=ONE, views={ref: flipped}, params=EXACT)
-        other = reenact(
-            collins.frame(codec), plan=ONE, views={ref: prepare_view(mirror, there, codec, MaskParams())}, params=EXACT
-        )
-        inside = np.minimum(one.get_matte("A"), other.get_matte("A")) > 0.9
-        assert inside.mean() > 0.1
-        assert np.abs(shown(one, codec)[0] - shown(other, codec)[0])[inside].mean() < 0.005
-        # The STMap leads to the file, which is not mirrored.
-        np.testing.assert_allclose(one.get_matte("st.u")[inside], 1 - other.get_matte("st.u")[inside], atol=1e-3)
-        np.testing.assert_allclose(one.get_matte("st.v")[inside], other.get_matte("st.v")[inside], atol=1e-3)
-
-
-class TestBlink:
-    def test_lids_meet_and_nothing_else_moves(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        """Grace Hopper's eyes are open. Shut, skin and lashes are where iris and white were."""
-        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
-        eyes = Blink(lid_travel=(float(usual.open_lids[0]), float(usual.open_lids[1])))
-        asleep = collins.face.with_landmarks(lids_together(collins.face.landmarks))
-
-        def result(face: Face, blink: Blink) -> np.ndarray:
-            plate = reenact(
-                FaceFrame(collins.plate, face, collins.region, codec),
-                plan=replace(ONE, blink=blink),
-                views={ViewRef(0, 1): hopper.view(codec)},
-                params=EXACT,
-            )
-            return shown(plate, codec)[0]
-
-        awake, shut = result(collins.face, Blink()), result(asleep, eyes)
-        for eye in (slice(36, 42), slice(42, 48)):
-            ball = draw_polygon(collins.face.landmarks[eye], collins.region) > 0.9
-            assert ball.sum() > 20
-            dark = [float((picture[ball].mean(-1) < 0.35).mean()) for picture in (awake, shut)]
-            assert dark[0] > 0.4 and dark[1] < 0.5 * dark[0]  # iris and shadow under the lid; a line of lashes
-        x, y = np.rint(collins.face.landmarks[57]).astype(int) - (collins.region.x, collins.region.y)
-        chin = (slice(y, y + 12), slice(x - 12, x + 12))
-        assert np.abs(shut - awake)[chin].max() < 0.02
-
-    def test_an_eye_that_need_not_close_is_left_alone(self, collins: Still) -> None:
-        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
-        assert not plan_blink(collins.face, 1.0, usual, measure_openness(collins.face, 1.0, usual))
-        start, end = compute_blink_landmarks(collins.face.landmarks, Blink(), 1.0)
-        np.testing.assert_allclose(start, collins.face.landmarks)
-        np.testing.assert_allclose(end, collins.face.landmarks)
-
-    def test_a_lid_drawn_wide_shows_no_streaks(self) -> None:
-        """Columns that differ from their neighbours in the lid, which is drawn over the eye, not beside it."""
-        picture = np.zeros((60, 60, 3), np.float32)
-        picture[:, ::2] = 1
-        motion = np.zeros((60, 60, 2), np.float32)
-        motion[20:40, :, 1] = -0.75 * np.arange(20)[:, None]
-        smooth = smooth_streaks(picture, motion, 0.0, 3.0, 1.0)
-        assert smooth[24:36, 10:50].std() < 0.1 * picture.std()
-        np.testing.assert_array_equal(smooth[:12], picture[:12])
-        assert smooth_streaks(picture, np.zeros_like(motion), 0.0, 3.0, 1.0) is picture
-
-    def test_an_eye_asleep_is_looked_at_as_awake(self, collins: Still) -> None:
-        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
-        asleep = collins.face.with_landmarks(lids_together(collins.face.landmarks))
-        assert measure_openness(asleep, 1.0, usual).max() < 0.1
-        assert measure_openness(open_eyes(asleep, 1.0, usual), 1.0, usual) == pytest.approx(OPEN_ENOUGH, abs=0.1)
-        assert open_eyes(collins.face, 1.0, usual) is collins.face
-
-    def test_one_eye_winks(self, collins: Still) -> None:
-        usual = measure_landmark_bias(warp_points.measure_performer({1: collins.face}))
-        landmarks = collins.face.landmarks.copy()
-        landmarks[36:42] = lids_together(landmarks)[36:42]
-        eyes = plan_blink(collins.face.with_landmarks(landmarks), 1.0, usual, np.ones(2))
-        assert eyes.lid_travel[0] > 0.9 * usual.open_lids[0] and eyes.lid_travel[1] == 0
-
-
 def lids_together(landmarks: np.ndarray) -> np.ndarray:
     """The landmarks of a face with its eyes shut."""
     shut = landmarks.copy()
@@ -343,8 +249,8 @@ class TestViews:
 
 class TestLikeness:
     def test_moves_the_goal(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        source, target = (warp_points.measure_performer({1: still.face}) for still in (hopper, collins))
-        change = warp_points.compute_likeness([source], target)
+        source, target = (fit_rest_mesh({1: still.face}) for still in (hopper, collins))
+        change = compute_likeness([(source, 1)], target)
         views = {ViewRef(0, 1): hopper.view(codec)}
 
         def result(amount: float, given: np.ndarray | None) -> np.ndarray:

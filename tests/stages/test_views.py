@@ -21,7 +21,6 @@ from fsgan_core.stages.views import (
     FramePlan,
     ViewRef,
     choose_views,
-    find_promising_views,
     plan_views,
 )
 from fsgan_core.stages.warp_points import Performer
@@ -33,14 +32,6 @@ def opened(amount: float) -> np.ndarray:
     shape = FACE_MODEL.copy()
     shape[[55, 56, 57, 58, 59, 65, 66, 67], 1] += amount
     return shape
-
-
-def lids(shape: np.ndarray, share: float) -> np.ndarray:
-    """A face with its eyes open by a share of their gap, as landmarks say it."""
-    changed = shape.copy()
-    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
-        changed[upper, 1] = changed[lower, 1] - share * (shape[lower, 1] - shape[upper, 1])
-    return changed
 
 
 def clip(
@@ -154,117 +145,6 @@ class TestPlan:
             assert one.inner_mouth == wide[frame].inner_mouth
 
 
-class TestUnlike:
-    """Views that a descriptor looked at."""
-
-    source, target = clip([(0, 0), (1, 0), (-1, 0), (2, 0)]), clip([(0, 0)] * 3)
-
-    def lead(self, unlike: dict[ViewRef, float], **params: object) -> int:
-        plans = plan_views([self.source], self.target, PLAIN.replace(**params), ["a"], unlike)
-        return leading(plans[2]).frame
-
-    def test_the_view_that_shows_its_person_leads(self) -> None:
-        assert self.lead({}) == 1
-        assert self.lead({ViewRef(0, 1): 0.45, ViewRef(0, 2): 0.45, ViewRef(0, 3): 0.36}) == 3
-
-    def test_one_that_was_not_looked_at_counts_as_the_mean(self) -> None:
-        assert self.lead({ViewRef(0, 1): 0.45, ViewRef(0, 2): 0.46, ViewRef(0, 3): 0.3}, exclude=("3",)) == 4
-        assert self.lead({ViewRef(0, 1): 0.4}) == 1
-
-    def test_a_turned_head_counts_more(self) -> None:
-        source = clip([(0, 0), (45, 0)])
-        plans = plan_views([source], self.target, PLAIN, ["a"], {ViewRef(0, 1): 0.43, ViewRef(0, 2): 0.39})
-        assert leading(plans[2]).frame == 1
-
-    def test_the_artists_weight_counts_more(self) -> None:
-        assert self.lead({ViewRef(0, 1): 0.42, ViewRef(0, 2): 0.38}) == 2
-        assert self.lead({ViewRef(0, 1): 0.42, ViewRef(0, 2): 0.38}, weights=("1=100",)) == 1
-
-    def test_promising_ones_are_those_that_cost_least(self) -> None:
-        source = clip([(-30, 0), (0, 0), (30, 0), (12, 0)])
-        target = clip([(-28, 0), (1, 0), (10, 0)])
-        found = find_promising_views([source], target, (2, 3), PLAIN.replace(mirror=False), ["a"], 2)
-        assert found == [ViewRef(0, 2), ViewRef(0, 4)]
-        assert len(find_promising_views([source], target, (1, 2, 3), PLAIN, ["a"], 100)) == 8  # mirrored ones too
-
-
-class TestMirror:
-    right = clip([(12, -5), (20, -5)])
-
-    def test_stands_in_where_no_view_looks_that_way(self) -> None:
-        for one in plan(self.right, clip([(-20, -5)] * 3)).values():
-            assert leading(one) == ViewRef(0, 2, mirrored=True)
-            assert one.flags == ("mirrored-view",)
-        plain = plan(self.right, clip([(-20, -5)] * 3), mirror=False)[2]
-        assert leading(plain) == ViewRef(0, 1)
-        assert plain.flags == ("pose-clamped",) and not any(ref.mirrored for ref in plain.further_views)
-
-    def test_a_view_that_looks_nearly_that_way_is_better(self) -> None:
-        plans = plan(clip([(4, 0), (6, 0)]), clip([(-5, 0)] * 3))
-        assert leading(plans[2]) == ViewRef(0, 1)
-        assert not any(view.view.mirrored for view in plans[2].views)
-
-    def test_fills_nothing_in(self) -> None:
-        """Lit from the other side, a mirrored cheek beside the view's own would show as a patch."""
-        for wanted in (15, -20):
-            assert not any(ref.mirrored for ref in plan(self.right, clip([(wanted, -5)]))[1].further_views)
-
-    def test_is_not_gone_into_for_a_moment(self) -> None:
-        """Moles change sides, which shows more than any other change of view."""
-        source = clip([(-2, 0), (26, 0)])
-        turning = [(-2, 0)] * 10 + [(-26, 0)] * 2 + [(-2, 0)] * 10
-        assert not any(view.view.mirrored for one in plan(source, clip(turning)).values() for view in one.views)
-        staying = [(-2, 0)] * 10 + [(-26, 0)] * 40
-        assert leading(plan(source, clip(staying))[45]) == ViewRef(0, 2, mirrored=True)
-
-    def test_the_mirrors_mirror_is_the_person(self) -> None:
-        one = warp_points.measure_performer({1: face_at(posed(20, -5, 8, scale=2, shape=opened(9)), 1)})
-        again = warp_points.mirror_performer(warp_points.mirror_performer(one))
-        np.testing.assert_allclose(again.rest_shape, one.rest_shape)
-        np.testing.assert_allclose(again.faces[1].landmarks, one.faces[1].landmarks)
-        np.testing.assert_allclose(
-            warp_points.mirror_performer(one).rest_shape,
-            warp_points.measure_performer(warp_points.mirror_performer(one).faces).rest_shape,
-            atol=1e-6,
-        )
-
-
-class TestBlink:
-    def test_an_eye_that_is_open_in_the_view_is_closed(self) -> None:
-        target = Performer(
-            {
-                frame: face_at(posed(scale=2, shape=lids(FACE_MODEL, gap)), frame)
-                for frame, gap in enumerate([1.0] * 12 + [0.45, 0.3, 0.45] + [1.0] * 12, 1)
-            },
-            1.0,
-            FACE_MODEL,
-        )
-        plans = plan(clip([(0, 0)]), target)
-        ways = np.array([plans[frame].blink.lid_travel for frame in sorted(plans)])
-        assert (ways[:12] == 0).all() and (ways[15:] == 0).all()
-        assert (ways[13] > 0.8 * 8).all()  # the generic eye stands 8 mm open
-        assert not plans[1].blink and plans[14].blink
-
-    def test_a_view_with_open_eyes_leads_through_it(self) -> None:
-        """An eye that a lid hides cannot be shown; a lid can be slid over an eye."""
-        views = {1: FACE_MODEL, 2: lids(FACE_MODEL, 0.3), **dict.fromkeys(range(3, 12), FACE_MODEL)}
-        source = Performer(
-            {frame: face_at(posed(0.3 * frame, 0, scale=2, shape=shape), frame) for frame, shape in views.items()},
-            1.0,
-            FACE_MODEL,
-        )
-        asleep = Performer(
-            {
-                frame: face_at(posed(0.6, 0, scale=2, shape=lids(FACE_MODEL, gap)), frame)
-                for frame, gap in enumerate([1.0] * 12 + [0.3] * 3 + [1.0] * 12, 1)
-            },
-            1.0,
-            FACE_MODEL,
-        )
-        for one in plan(source, asleep, hold=0.0, mirror=False).values():
-            assert leading(one) != ViewRef(0, 2)
-
-
 class TestTime:
     wobble = clip([(7.5 + (1.5 if n % 2 else -1.5), 0) for n in range(20)])
     pair = clip([(0, 0), (15, 0)])
@@ -311,7 +191,7 @@ class TestChoice:
         plans = plan([left, right], clip([(-30, 0)] * 9 + [(30, 0)] * 9), hold=0.1)
         assert leading(plans[2]) == ViewRef(0, 1)
         assert leading(plans[17]) == ViewRef(1, 102)
-        only = plan([left, right], clip([(-30, 0)]), views=("b:101",), mirror=False)
+        only = plan([left, right], clip([(-30, 0)]), views=("b:101",))
         assert leading(only[1]) == ViewRef(1, 101)
         without = plan([left, right], clip([(-30, 0)]), exclude=("a:1", "a:2"))
         assert leading(without[1]).clip == 1

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.landmarks import EYES, JAW, MOUTH_OUTER
 from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.faces.track import Face
 from fsgan_core.stages import warp_points
@@ -166,21 +165,6 @@ class TestShape:
         moved -= warp_points.measure_expression(face, who)
         assert moved[[48, 54], 1] == pytest.approx([-8, -8], abs=1)
         assert np.abs(np.delete(moved, [48, 54], 0)).max() < 1
-
-    def test_likeness_is_the_sources_shape_less_the_targets(self) -> None:
-        source, target = (
-            warp_points.measure_performer(self.faces(self.shape)),
-            warp_points.measure_performer(self.faces(FACE_MODEL)),
-        )
-        change = warp_points.compute_likeness([source], target)
-        assert not change[JAW].any()
-        whole = source.rest_shape - target.rest_shape
-        assert np.allclose(change[17:36], whole[17:36])  # brows and nose make the likeness
-        for part in (EYES, MOUTH_OUTER):
-            share = (change[part] * whole[part]).sum() / (whole[part] ** 2).sum()
-            assert 0 <= share <= 1
-            assert np.allclose(change[part], share * whole[part])
-        assert not warp_points.compute_likeness([target], target).any()
 
     def test_displaced_moves_on_the_posed_head(self) -> None:
         points = posed(25, 5, 10, scale=2)

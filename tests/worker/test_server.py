@@ -447,7 +447,7 @@ class TestRealWork:
         heard: list[protocol.ProtocolEvent] = []
         shot = small.shot(tmp_path / "worker", "1-2")
         data = client.request(protocol.RenderRequest(shot=plain(shot)), heard.append).wait(120)
-        assert data["counts"]["rendered"] == 2 and data["engines"]["reenact"] == "warp"
+        assert data["counts"]["rendered"] == 2 and data["engines"]["reenact"] == "mesh"
         frames = [event for event in heard if isinstance(event, protocol.FrameEvent)]
         assert {event.frame for event in frames} == {1, 2} and all(Path(event.path).is_file() for event in frames)
         render_shot(small.shot(tmp_path / "here", "1-2"))
@@ -473,7 +473,7 @@ class TestRealWork:
 
     def test_questions(self, client: Client, small: Small, tmp_path: Path) -> None:
         found = client.request(protocol.DescribeRequest()).wait(60)
-        assert found["engines"]["reenact"]["warp"] == "" and "cpu" in found["devices"]
+        assert found["engines"]["reenact"]["mesh"] == "" and "cpu" in found["devices"]
         assert {"name", "role", "licence", "installed"} <= set(found["weights"][0])
         assert any("fsgan" in line for line in client.request(protocol.DoctorRequest()).wait(60)["lines"])
         facts = client.request(
