@@ -28,7 +28,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ SHOWN_METRICS = (
     *("identity", "gaze", "lids", "lips", "light", "tone", "landmarks", "landmarks_dlib"),
     *("euler", "flicker", "sharpness_off", "edge", "seconds"),
 )
+FLICKER_METRICS = ("flicker", "flicker_target", "flicker_result")
 SHOWN_VIEWS = 8  # frames of the source from which the one next to the result is chosen
 SETTINGS_OF_RENDER = {"output.layers": "all"}
 
@@ -222,6 +223,9 @@ def measure_pair(
         format_frames(frames, limit=0),
         seconds=read_seconds(folder, done),
     )
+    if arguments.every > 1:  # differences between frames that lie far apart say nothing
+        blank = np.full(len(frames), np.nan)
+        found = replace(found, metrics={**found.metrics, **dict.fromkeys(FLICKER_METRICS, blank)})
     write_json(found, folder / "evaluation.json")
     write_csv(found, folder / "evaluation.csv")
     write_plots(found, folder / "evaluation.png")
@@ -381,7 +385,7 @@ def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         text += ["", f"## {engine}", "", f"| pair |{head} verdict |", rule]
         for part in PARTS:
             some = [row for row in own if row["part"] == part]
-            text += [format_row(row["pair"], row["means"], row["verdict"]) for row in some]
+            text += [format_row(row["pair"].replace("__", " > "), row["means"], row["verdict"]) for row in some]
             text += format_mean(f"**mean, {part}**", some)
         lost = sum(len(row["lost"]) for row in own)
         outside = sum(row["outside"] for row in own)

@@ -30,7 +30,8 @@ from fsgan_core.faces.mesh_network import (
     fit_square_to_mesh,
     measure_meshes,
 )
-from fsgan_core.faces.pose import compute_face_box, measure_euler_angles
+from fsgan_core.faces.mesh_pose import fit_mesh_pose
+from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mesh, Points68, Vector
 from fsgan_core.runtime.atomic import write_atomically
@@ -305,7 +306,7 @@ def _measure_part(part: Image8, place: tuple[float, float, float, float, float],
         if landmarker is not None:
             dlib = landmarker.locate_from(picture, landmarks, rounds=_DLIB_ROUNDS) / (aspect, 1.0)
     square = (x - side / aspect / 2, y - side / 2, side / aspect, side)
-    euler = measure_euler_angles(landmarks)
+    euler = fit_mesh_pose(mesh).angles
     mesh = mesh / (aspect, 1.0, 1.0)
     return MeasuredFace(mesh, euler, descriptor, FacePlace(square, roll), dlib).packed_values
 

@@ -109,7 +109,7 @@ class TestLight:
 
     def test_face_outside_the_picture(self) -> None:
         picture = self.shade(90, 90)
-        assert np.isnan(mesh_metrics.compare_light(picture, picture, make_mesh() + (900, 0, 0))).all()
+        assert np.isnan(mesh_metrics.compare_light(picture, picture, np.add(make_mesh(), (900, 0, 0)))).all()
 
 
 def test_noise_of_a_jpeg(astronaut: np.ndarray) -> None:
