@@ -14,7 +14,7 @@ from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Plane, PointMap, Points, Vector
 
 # The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
-GRID_POINTS, FINEST_STEP, COARSEST_STEP = 85, 2, 4
+GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
 SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
 
 # Removing folds.
