@@ -15,13 +15,23 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, META_MOUTH, RGB
+from fsgan_core.contract.layers import (
+    MATTE_COMPLETED,
+    MATTE_FACE,
+    MATTE_HAIR,
+    MATTE_MOUTH,
+    MATTE_OCCLUSION,
+    META_MOUTH,
+    RGB,
+)
 from fsgan_core.contract.params import BlendParams
+from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
     blur_weighted,
     clip01,
     fill_nonfinite,
@@ -32,8 +42,9 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
+from fsgan_core.stages.light import match_light, measure_surface
 from fsgan_core.stages.masking import read_texture
-from fsgan_core.stages.plate_match import match_light, match_texture
+from fsgan_core.stages.plate_match import match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
 MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed
@@ -110,8 +121,11 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     mouth = clip01(mattes.get_matte(MATTE_MOUTH))
     skin = matte * (1 - mouth)
     kept = mouth * np.float32(read_kept_mouth(completed))
-    new = match_light(new, own, skin, width, params.colour, target.pixel_aspect)
     occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
+    shown = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * inside
+    mesh = fit_mesh_to_landmarks(face.landmarks, target.pixel_aspect) if face.mesh is None else face.mesh
+    surface = measure_surface(mesh, region, target.pixel_aspect)
+    new = match_light(new, own, shown.astype(np.float32), inside * (1 - occluders) ** 2, surface, params.colour)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return BlendInputs(new, own, matte, skin, kept, np.maximum(occluders, beyond), width, target.pixel_aspect, region)

@@ -1,4 +1,4 @@
-"""Plate match: the new face brought to the plate's light, sharpness and grain before it is blended.
+"""Plate match: the new face brought to the plate's sharpness and grain before it is blended.
 
 All on display-like pictures. The plate is measured on the target's own skin (by the mask stage, averaged over
 neighbouring frames), the new face on itself; the difference is removed or added.
@@ -14,18 +14,6 @@ import numpy as np
 
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Vector
-from fsgan_core.stages.image_ops import blur_weighted
-
-# Light.
-LIGHT_SIZE = 0.3  # of the face: coarser shading is the light's, finer shading is the face's own
-MIN_LIGHT_PIXELS = 16  # pixels of skin: fewer say nothing about the light
-LIGHT_FLOOR = 0.02  # display value added before colours are divided by each other
-LIGHT_GAIN_LIMIT = 4.0  # largest change of light, either way
-NEUTRAL_SHARE = 0.4  # of the difference between the skins' tints that a neutral colour takes on
-SKIN_SATURATION = 1.25  # over the colour's saturation as a share of skin's: from 1 on it takes on all of it
-MIN_SATURATION = 0.05
-TINT_LIMIT = 0.5  # logarithm: no two skins differ by more, so the rest must be the light
-SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skins differ, logarithms of R, G, B
 
 # Detail and grain.
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: coarse ends of the bands of detail, finest first
@@ -46,40 +34,6 @@ QUARTER_BIAS = 0.92  # share of the true deviation that this percentile shows on
 SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels share, and that each has by itself
 GRAIN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
-
-
-def match_light(face: Image, target: Image, weight: Matte, width: float, amount: float, aspect: float = 1.0) -> Image:
-    """Give a face the broad light and colour of the target.
-
-    The gain is a smooth field per channel, so that light from one side is carried over. A difference in tan is not
-    light: teeth, the whites of the eyes and glints take on only a part of it, otherwise they turn blue or orange.
-
-    Args:
-        face: The new face, display-like.
-        target: The plate, display-like.
-        weight: Where both show skin, 0..1.
-        width: Of the face, in square pixels.
-        amount: How much of the change is made, 0..1.
-        aspect: Width of a pixel over its height.
-    """
-    if amount <= 0 or weight.sum() < MIN_LIGHT_PIXELS:
-        return face
-    sigma = LIGHT_SIZE * width
-    target_light = blur_weighted(np.maximum(target, 0), weight, sigma, aspect) + LIGHT_FLOOR
-    own_light = blur_weighted(np.maximum(face, 0), weight, sigma, aspect) + LIGHT_FLOOR
-    gain = np.log(np.clip(target_light / own_light, 1 / LIGHT_GAIN_LIMIT, LIGHT_GAIN_LIMIT))
-    light = np.log((target_light @ LUMA_WEIGHTS) / (own_light @ LUMA_WEIGHTS))[..., None]
-    skin = np.clip((gain - light) @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT)[..., None] * SKIN_TINT
-    saturation = SKIN_SATURATION * _compute_saturation(face)
-    pale = np.clip(saturation / np.maximum(_compute_saturation(own_light), MIN_SATURATION), NEUTRAL_SHARE, 1)[..., None]
-    gain = gain - (1 - pale) * skin
-    return np.asarray((face + LIGHT_FLOOR) * np.exp(np.float32(amount) * gain) - LIGHT_FLOOR, np.float32)
-
-
-def _compute_saturation(picture: Image) -> Plane:
-    top = picture.max(-1)
-    result: Plane = np.clip((top - picture.min(-1)) / (np.maximum(top, 0) + 2 * LIGHT_FLOOR), 0, 1)
-    return result
 
 
 def measure_texture(display: Image, weight: Matte, width: float) -> tuple[float, ...]:

@@ -270,7 +270,7 @@ class TestSeat:
             codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B"))[skin].mean(0)
             for result in (matched, plain)
         ]
-        assert np.abs(means[0] - own).max() < 0.04
+        assert np.abs(means[0] - own).max() < 0.06  # eyes, brows and lips stay the source's
         assert np.abs(means[1] - own).max() > 0.1
 
     @pytest.mark.parametrize("method", METHODS)

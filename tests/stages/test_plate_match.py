@@ -1,4 +1,4 @@
-"""Light, sharpness and grain brought to the plate's."""
+"""Sharpness and grain brought to the plate's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from fsgan_core.stages.plate_match import (
     BAND_COUNT,
     GRAIN_BAND_COUNT,
     average_textures,
-    match_light,
     match_texture,
     measure_texture,
 )
@@ -30,59 +29,6 @@ def skin(detail: float = 0.06, blur: float = 0.8, seed: int = 0, grain: float = 
         cv2.line(lines, np.int32(start).tolist(), np.int32(start + end).tolist(), 4.0, 1, cv2.LINE_AA)
     picture = SKIN * (1 - detail * cv2.GaussianBlur(lines, (0, 0), blur)[..., None])
     return (picture + grain * random.standard_normal((SIDE, SIDE, 1))).astype(np.float32)
-
-
-class TestLight:
-    def test_means_come_together(self) -> None:
-        x = np.linspace(-1, 1, SIDE, dtype=np.float32)[None, :, None]
-        target = skin(seed=1) * np.float32([0.5, 0.55, 0.7]) * (1 + 0.3 * x)
-        matched = match_light(skin(), target, WEIGHT, WIDTH, 1.0)
-        inside = WEIGHT > 0
-        assert matched[inside].mean(0) == pytest.approx(target[inside].mean(0), rel=0.03)
-        left, right = inside & (np.arange(SIDE) < 60), inside & (np.arange(SIDE) > 100)
-        assert matched[right].mean() / matched[left].mean() > 1.08  # light from one side comes along, if softer
-
-    def test_amount(self) -> None:
-        target = skin(seed=1) * 0.5
-        none, half, full = (
-            match_light(skin(), target, WEIGHT, WIDTH, amount)[80, 80].mean() for amount in (0.0, 0.5, 1.0)
-        )
-        assert none == pytest.approx(skin()[80, 80].mean())
-        assert full < half < none
-
-    def test_detail_stays(self) -> None:
-        """The face's own features are finer than light and keep their contrast."""
-        face = skin()
-        face[60:64, 60:100] *= 0.4
-        matched = match_light(face, skin(seed=1) * 0.6, WEIGHT, WIDTH, 1.0)
-        assert matched[62, 80].mean() / matched[75, 80].mean() == pytest.approx(
-            face[62, 80].mean() / face[75, 80].mean(), rel=0.15
-        )
-
-    def test_teeth_take_little_of_a_tan(self) -> None:
-        face = skin()
-        face[100:110, 65:95] = 0.85
-        tanned = skin(seed=1) * np.float32([1.0, 0.8, 0.6])
-        matched = match_light(face, tanned, WEIGHT, WIDTH, 1.0)
-        assert matched[WEIGHT > 0].mean(0) == pytest.approx(tanned[WEIGHT > 0].mean(0), rel=0.06)
-        teeth, cheek = matched[105, 80], matched[70, 80]
-        assert teeth[2] / teeth[0] > 0.8
-        assert cheek[2] / cheek[0] < 0.5
-
-    def test_coloured_light_reaches_the_teeth(self) -> None:
-        face = skin()
-        face[100:110, 65:95] = 0.85
-        matched = match_light(face, skin(seed=1) * np.float32([0.3, 0.6, 1.4]), WEIGHT, WIDTH, 1.0)
-        assert matched[105, 80, 2] / matched[105, 80, 0] > 1.5
-
-    def test_no_weight_changes_nothing(self) -> None:
-        assert np.array_equal(match_light(skin(), skin(seed=1), 0 * WEIGHT, WIDTH, 1.0), skin())
-
-    def test_negative_and_huge_values_stay_finite(self) -> None:
-        face = skin()
-        face[80, 80], face[81, 80] = (-0.5, 0.2, 0.1), (6.0, 5.0, 4.0)
-        for target in (skin(seed=1), np.zeros_like(face), np.full_like(face, 5.0)):
-            assert np.isfinite(match_light(face, target, WEIGHT, WIDTH, 1.0)).all()
 
 
 class TestTexture:

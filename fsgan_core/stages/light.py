@@ -1,0 +1,358 @@
+"""Light: the new face brought into the target's light.
+
+Both pictures show skin of (nearly) one shape in one pose: the target's mesh. So each is read at the mesh's triangles,
+and its light is modelled by spherical harmonics up to order 2 on their normals (Ramamoorthi and Hanrahan 2001), per
+channel, in logarithms of scene-linear values. The fit is robust, and leaves out what is not plain skin. The new face is
+multiplied by the ratio of both fits, so its own light is taken out. What the models leave over (a cast shadow, bounced
+light) is carried over as a smooth field on the face's surface. Both factors are bounded.
+
+A frame's result depends on this frame alone. It is steady because few numbers are fitted to much skin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.faces.mesh import (
+    BROW_L,
+    BROW_R,
+    CANONICAL,
+    INNER_LIPS,
+    LIDS_L,
+    LIDS_R,
+    OUTER_LIPS,
+    TRIANGLES,
+    compute_vertex_normals,
+)
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
+from fsgan_core.stages.image_ops import blur_weighted, smoothstep, to_perceptual, to_scene_linear
+
+# Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
+FACE_WIDTH = 144.0  # mm
+SAMPLE_SIGMA = 0.018  # of the face: of the blur under which a sample is read
+LIGHT_FLOOR = 0.005  # scene-linear value added before logarithms
+FACING_RANGE = (0.15, 0.5)  # cosine to the camera at which a triangle begins to count, and counts fully
+MIN_SAMPLES = 20.0  # samples of visible skin: fewer say nothing about the light
+
+# What is not plain skin: mm around the vertices.
+LID_REACH, BROW_REACH, LIP_REACH = 7.0, 6.0, 5.0
+NOSTRIL_HALF_WIDTH, NOSTRIL_TOP, NOSTRIL_BOTTOM, NOSTRIL_DEPTH = 20.0, 34.0, 50.0, -12.0
+# Upper edge of a beard: distance from the middle, and height.
+BEARD_EDGE = ((0.0, 42.0), (14.0, 42.0), (22.0, 55.0), (65.0, 12.0))
+
+# The fit.
+NORMAL_SIGMA = 6.0  # mm: finer relief is the network's guess
+ORDER_PENALTIES = np.array([0.0, *[0.002] * 3, *[0.02] * 5])  # that hold back a bend more than a slope
+COLOUR_PENALTIES = np.array([0.0, *[0.005] * 3, *[0.05] * 5])  # that hold back light of several colours
+MIN_PENALTY = 1e-9  # keeps a system solvable
+FIT_ROUNDS = 12  # reweighted least squares
+MIN_SPREAD = 0.1  # logarithm: a smaller difference from the model is no outlier
+MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median absolute deviation
+
+# The transfer. Logarithms of scene-linear values: 0.7 is one stop.
+LEVEL_LIMIT = 3.0  # of the change of the whole face, which spans the darkest and the lightest skin
+SHAPE_LIMIT = 1.0  # of the ratio of both lights, around that
+RESIDUAL_LIMIT = 0.35  # of what is left
+RESIDUAL_SIGMA = 9.0  # mm: what is finer belongs to the person
+RESIDUAL_PRIOR = 0.02  # weight of no residual, of that of a fully visible place
+RESIDUAL_CLIP = 0.6  # of a single sample
+RESIDUAL_SPREAD = 0.5  # from the places around, at which a sample's weight is a quarter
+RESIDUAL_ROUNDS = 3
+BEARD_SPREAD = 0.7  # from the model, at which the weight of a sample in the beard's zone is a quarter
+BEARD_SHARES = (0.2, 0.4)  # of the zone unlike skin: here a beard begins, here it surely is one
+
+# The field over the picture.
+FIELD_STEP, FIELD_SIGMA, FIELD_FALLOFF = 0.03, 0.03, 4.0  # of the face; of the face; exponent
+BACK_SHARE = 0.05  # weight of triangles that face away
+
+# Pale parts: teeth, the whites of the eyes and glints take on only a part of a difference in tan.
+NEUTRAL_SHARE = 0.4
+SKIN_SATURATION = 1.25  # over the colour's saturation as a share of skin's: from 1 on it takes on all of it
+MIN_SATURATION, SATURATION_FLOOR = 0.05, 0.02
+TINT_LIMIT = 1.0  # no two skins differ by more, so the rest must be the light
+SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skins differ, logarithms of R, G, B
+
+_CENTRES = CANONICAL[TRIANGLES].mean(1)
+_DISTANCES = np.linalg.norm(_CENTRES[:, None] - _CENTRES, axis=-1)
+
+
+def _mark_near(vertices: tuple[int, ...], reach: float) -> Mask:
+    """Triangles with their middle nearer than `reach` mm to one of the vertices."""
+    gaps = np.linalg.norm(_CENTRES[:, None] - CANONICAL[list(vertices)], axis=-1)
+    return np.asarray(gaps.min(1) < reach)
+
+
+def _mark_features() -> Mask:
+    across, down, depth = np.abs(_CENTRES[:, 0]), _CENTRES[:, 1], _CENTRES[:, 2]
+    nostrils = (across < NOSTRIL_HALF_WIDTH) & (down > NOSTRIL_TOP) & (down < NOSTRIL_BOTTOM) & (depth < NOSTRIL_DEPTH)
+    eyes, brows = _mark_near(LIDS_R + LIDS_L, LID_REACH), _mark_near(BROW_R + BROW_L, BROW_REACH)
+    return np.asarray(nostrils | eyes | brows | _mark_near(OUTER_LIPS + INNER_LIPS, LIP_REACH))
+
+
+FEATURES = _mark_features()
+"""(852,): triangles on eyes, brows, lips and nostrils."""
+BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np.transpose(BEARD_EDGE)))
+"""(852,): triangles of skin where a beard may grow."""
+PLAIN_SKIN = ~FEATURES & ~BEARD_ZONE
+"""(852,): triangles of skin that is bare on everybody."""
+
+
+@dataclass(frozen=True)
+class FaceSurface:
+    """A face's mesh as samples, one for each triangle.
+
+    Attributes:
+        places: (n, 2) x, y in pixels of the region.
+        normals: (n, 3) unit vectors out of the face, in square pixels.
+        areas: (n,) share of the face's width squared that a triangle covers in the picture.
+        facing: (n,) 1 where the skin faces the camera, 0 where it is edge on or turned away.
+        width: Of the face, in square pixels.
+        aspect: Width of a pixel over its height.
+    """
+
+    places: Points
+    normals: Points3D
+    areas: Vector
+    facing: Vector
+    width: float
+    aspect: float
+
+
+def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0) -> FaceSurface:
+    """Measures a mesh as samples on a region.
+
+    Args:
+        mesh: (478, 3), plate coordinates.
+        region: The part of the plate that is looked at.
+        aspect: Width of a pixel over its height.
+    """
+    square = (mesh - (region.x, region.y, 0)) * (aspect, 1, 1)
+    corners = square[TRIANGLES]
+    # The outer eye corners keep their distance in every expression.
+    width = (
+        float(np.linalg.norm(square[LIDS_R[0]] - square[LIDS_L[0]]))
+        * FACE_WIDTH
+        / float(np.linalg.norm(CANONICAL[LIDS_R[0]] - CANONICAL[LIDS_L[0]]))
+    )
+    normals = np.exp(-0.5 * (_DISTANCES / NORMAL_SIGMA) ** 2) @ compute_vertex_normals(square)[TRIANGLES].mean(1)
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    first, second = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
+    areas = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2 / width**2
+    facing = np.clip((-normals[:, 2] - FACING_RANGE[0]) / (FACING_RANGE[1] - FACING_RANGE[0]), 0, 1)
+    return FaceSurface(corners.mean(1)[:, :2] / (aspect, 1), normals, areas, facing, width, aspect)
+
+
+def compute_light_basis(normals: Points3D) -> Matrix:
+    """Computes real spherical harmonics up to order 2, (n, 9), not normalised.
+
+    >>> compute_light_basis(np.array([[0.0, 0.0, -1.0]])).round(2).tolist()[0][:4]
+    [1.0, 0.0, 0.0, -1.0]
+    """
+    x, y, z = np.asarray(normals).T
+    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], -1)
+
+
+@dataclass(frozen=True)
+class LightFit:
+    """Light fitted to a face.
+
+    Attributes:
+        light: (n, 3) logarithm of the skin's colour at each sample, as the model has it.
+        weights: (n,) how much each sample counted.
+    """
+
+    light: Matrix
+    weights: Vector
+
+
+def fit_light(colours: Matrix, normals: Points3D, weights: Vector) -> LightFit:
+    """Fits light to samples of skin by reweighted least squares; all channels share their weights.
+
+    Args:
+        colours: (n, 3) logarithms of scene-linear R, G, B.
+        normals: (n, 3).
+        weights: (n,) how much a sample shows skin; not all 0.
+    """
+    basis = compute_light_basis(normals)
+    luma = colours @ LUMA_WEIGHTS
+    tint = colours - luma[:, None]
+    current = weights
+    for _ in range(FIT_ROUNDS):
+        # On half a sphere the terms have a mean; without it the penalties leave the level alone.
+        centred = basis - current @ basis / current.sum()
+        centred[:, 0] = 1
+        share = (centred * current[:, None]).T / current.sum()
+        system = share @ centred
+        level = centred @ np.linalg.solve(system + np.diag(ORDER_PENALTIES + MIN_PENALTY), share @ luma)
+        shift = centred @ np.linalg.solve(system + np.diag(COLOUR_PENALTIES + MIN_PENALTY), share @ tint)
+        distance = np.sqrt((luma - level) ** 2 + ((tint - shift) ** 2).sum(1))
+        spread = max(MIN_SPREAD, MAD_TO_DEVIATION * _compute_weighted_median(distance, weights))
+        current = weights / (1 + (distance / spread) ** 2) ** 2
+    return LightFit(level[:, None] + shift, current)
+
+
+def _compute_weighted_median(values: Vector, weights: Vector) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order][min(int(np.searchsorted(total, total[-1] / 2)), len(values) - 1)])
+
+
+def limit_softly(values: AnyArray, limit: float) -> AnyArray:
+    """Bounds values to -limit..limit without a kink.
+
+    >>> limit_softly(np.array([-9.0, 0.0, 0.1, 9.0]), 0.5).round(2).tolist()
+    [-0.5, 0.0, 0.1, 0.5]
+    """
+    return np.asarray(limit * np.tanh(values / limit))
+
+
+@dataclass(frozen=True)
+class ReadSkin:
+    """What a picture shows at the samples of a surface.
+
+    Attributes:
+        colours: (n, 3) logarithms of scene-linear R, G, B.
+        seen: (n,) how much of each sample is skin that the camera sees, 0..1.
+    """
+
+    colours: Matrix
+    seen: Vector
+
+
+def read_skin(linear: Image, skin: Matte, surface: FaceSurface) -> ReadSkin:
+    """Reads a picture at the samples of a surface.
+
+    Args:
+        linear: Scene-linear, exposed so that a face has a usual brightness.
+        skin: Where it shows the face and nothing in front of it.
+        surface: The face's.
+    """
+    sigma = SAMPLE_SIGMA * surface.width
+    blurred = blur_weighted(np.maximum(linear, 0), skin, sigma, surface.aspect)
+    cover = np.asarray(cv2.GaussianBlur(skin, (0, 0), sigma / surface.aspect, sigmaY=sigma), np.float32)
+    seen = np.clip(_read_places(cover, surface.places), 0, 1) * surface.facing
+    return ReadSkin(np.log(_read_places(blurred, surface.places) + LIGHT_FLOOR), seen)
+
+
+def _read_places(picture: Image | Plane, places: Points) -> AnyArray:
+    """A picture's values at places, which may lie outside."""
+    x, y = np.asarray(places, np.float32).T[:, None]
+    values: AnyArray = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(values[0], np.float64)
+
+
+@dataclass(frozen=True)
+class LightTransfer:
+    """How a face's colours change when it comes into the target's light; logarithms of scene-linear factors.
+
+    Attributes:
+        level: (3,) of the whole face.
+        change: (n, 3) in all, at each sample.
+        skin: (3,) mean colour of the new face's skin, scene-linear.
+    """
+
+    level: Vector
+    change: Matrix
+    skin: Vector
+
+
+def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface) -> LightTransfer | None:
+    """Computes the change from the new face's light to the target's; None if too little skin is seen."""
+    bare = surface.areas * PLAIN_SKIN
+    if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
+        return None
+    fits = [fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new)]
+    ratio = fits[0].light - fits[1].light
+    level = np.average(ratio, axis=0, weights=bare * target.seen)
+    shape = limit_softly(ratio - level, SHAPE_LIMIT)
+    residuals = [skin.colours - fit.light for skin, fit in zip((target, new), fits, strict=True)]
+    seen = np.minimum(target.seen, new.seen) * ~FEATURES
+    for residual in residuals:
+        seen = seen * _weigh_beard(residual, seen * surface.areas)
+    rest = _smooth_residual(limit_softly(residuals[0], RESIDUAL_CLIP) - limit_softly(residuals[1], RESIDUAL_CLIP), seen)
+    level = np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT)
+    skin = np.exp(np.average(fits[1].light, axis=0, weights=bare * new.seen))
+    return LightTransfer(level, level + shape + limit_softly(rest, RESIDUAL_LIMIT), skin)
+
+
+def _weigh_beard(residual: Matrix, weights: Vector) -> Vector:
+    """Factors of the samples' weights: less where the beard's zone is unlike skin, and in all of it the more is."""
+    alike = np.where(BEARD_ZONE, 1 / (1 + (residual**2).sum(1) / BEARD_SPREAD**2) ** 2, 1.0)
+    zone = weights * BEARD_ZONE
+    share = float((zone * (1 - alike)).sum() / max(zone.sum(), 1e-9))
+    bearded = smoothstep(np.array((share - BEARD_SHARES[0]) / (BEARD_SHARES[1] - BEARD_SHARES[0])))
+    return np.where(BEARD_ZONE, alike * (1 - bearded), 1.0)
+
+
+def _smooth_residual(values: Matrix, weights: Vector) -> Matrix:
+    """A smooth field over the surface (n, 3), 0 where nothing is seen; odd samples (glasses) count less."""
+    kernel = np.exp(-0.5 * (_DISTANCES / RESIDUAL_SIGMA) ** 2)
+    prior = RESIDUAL_PRIOR * kernel.sum(1, keepdims=True)
+    current = weights
+    for _ in range(RESIDUAL_ROUNDS):
+        smooth = kernel @ (current[:, None] * values) / ((kernel @ current)[:, None] + prior)
+        current = weights / (1 + ((values - smooth) ** 2).sum(1) / RESIDUAL_SPREAD**2) ** 2
+    return np.asarray(smooth)
+
+
+def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, int]) -> Image:
+    """Spreads values at the samples smoothly over a picture; beyond the face they go on.
+
+    Args:
+        values: (n, channels).
+        surface: The face's.
+        shape: Of the picture, (height, width).
+    """
+    height, width = shape
+    step = max(1.0, FIELD_STEP * surface.width)
+    columns, rows = max(2, round(width * surface.aspect / step)), max(2, round(height / step))
+    x = ((np.arange(columns) + 0.5) * width / columns - 0.5)[None, :, None]
+    y = ((np.arange(rows) + 0.5) * height / rows - 0.5)[:, None, None]
+    gaps = ((x - surface.places[:, 0]) * surface.aspect) ** 2 + (y - surface.places[:, 1]) ** 2
+    kernel = (
+        surface.areas
+        * (BACK_SHARE + surface.facing)
+        / (1 + gaps / (FIELD_SIGMA * surface.width) ** 2) ** (FIELD_FALLOFF)
+    )
+    field = kernel @ values / kernel.sum(-1, keepdims=True)
+    return np.asarray(cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def match_light(new: Image, target: Image, shown: Matte, skin: Matte, surface: FaceSurface, amount: float) -> Image:
+    """Brings a face into the target's light.
+
+    A difference in tan is not light: teeth, the whites of the eyes and glints take on only a part of it, otherwise they
+    turn blue or orange.
+
+    Args:
+        new: The new face, in perceptual steps.
+        target: The plate, in perceptual steps.
+        shown: Where the new face shows skin of the source.
+        skin: Where nothing hides the target's face.
+        surface: The target's.
+        amount: How much of the change is made, 0..1.
+    """
+    if amount <= 0:
+        return new
+    linear, own = to_scene_linear(new, 0.0), to_scene_linear(target, 0.0)
+    transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface)
+    if transfer is None:
+        return new
+    change = spread_over_picture(transfer.change, surface, new.shape[:2])
+    tint = transfer.level - transfer.level @ LUMA_WEIGHTS
+    tint = np.clip(tint @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT) * SKIN_TINT
+    usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
+    pale = np.clip(SKIN_SATURATION * _compute_saturation(new) / max(float(usual), MIN_SATURATION), NEUTRAL_SHARE, 1)
+    change = change - (1 - pale[..., None]) * tint.astype(np.float32)
+    return to_perceptual((linear + LIGHT_FLOOR) * np.exp(np.float32(amount) * change) - LIGHT_FLOOR, 0.0)
+
+
+def _compute_saturation(picture: Image) -> Plane:
+    top = picture.max(-1)
+    result: Plane = np.clip((top - picture.min(-1)) / (np.maximum(top, 0) + SATURATION_FLOOR * 2), 0, 1)
+    return result

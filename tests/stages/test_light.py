@@ -1,0 +1,263 @@
+"""The target's light is measured, taken over in place of the new face's own, and never more than its bounds allow."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fsgan_core.faces.mesh import CANONICAL, MIRROR_ORDER, TRIANGLES
+from fsgan_core.faces.pose import make_rotation
+from fsgan_core.plates.plate import Window
+from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
+from fsgan_core.stages.light import (
+    BEARD_ZONE,
+    FEATURES,
+    LEVEL_LIMIT,
+    PLAIN_SKIN,
+    RESIDUAL_LIMIT,
+    SHAPE_LIMIT,
+    FaceSurface,
+    ReadSkin,
+    compute_light_basis,
+    compute_transfer,
+    fit_light,
+    match_light,
+    measure_surface,
+    read_skin,
+)
+
+SIDE = 240
+REGION = Window(0, 0, SIDE, SIDE)
+SKIN = np.array([0.42, 0.26, 0.18])
+LIGHT_LEFT = np.array([0.0, -0.35, 0.1, -0.1, 0.0, 0.05, 0.0, 0.0, 0.05])
+LIGHT_RIGHT = np.array([0.0, 0.4, -0.1, -0.05, 0.05, 0.0, 0.0, -0.05, 0.0])
+COUNT = len(TRIANGLES)
+
+
+def make_mesh(yaw: float = 0.0) -> np.ndarray:
+    return CANONICAL @ make_rotation(yaw, 0, 0).T * 1.1 + (SIDE / 2, SIDE / 2 - 25, 0)
+
+
+def shade(surface: FaceSurface, light: np.ndarray, skin: np.ndarray = SKIN) -> np.ndarray:
+    """Logarithms of the skin's colours, (n, 3)."""
+    return np.log(skin) + (compute_light_basis(surface.normals) @ light)[:, None]
+
+
+def draw(mesh: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """The mesh with a colour for each triangle, scene-linear; far triangles first."""
+    picture = np.full((SIDE, SIDE, 3), 0.05, np.float32)
+    for triangle in np.argsort(-mesh[TRIANGLES, 2].mean(1)):
+        corners = np.round(mesh[TRIANGLES[triangle], :2] * 16).astype(np.int32)
+        cv2.fillConvexPoly(picture, corners, np.exp(colours[triangle]).tolist(), cv2.LINE_8, 4)
+    return cv2.GaussianBlur(picture, (0, 0), 1.5)
+
+
+def cover(mesh: np.ndarray) -> np.ndarray:
+    matte = np.zeros((SIDE, SIDE), np.float32)
+    cv2.fillConvexPoly(matte, cv2.convexHull(mesh[:468, :2].astype(np.float32)).astype(np.int32), 1.0)
+    return matte
+
+
+def read(colours: np.ndarray, seen: np.ndarray | None = None) -> ReadSkin:
+    return ReadSkin(colours, np.ones(COUNT) if seen is None else seen)
+
+
+def relight(mesh: np.ndarray, new: np.ndarray, target: np.ndarray, amount: float = 1.0) -> np.ndarray:
+    """`match_light` on scene-linear pictures."""
+    matched = match_light(
+        to_perceptual(new, 0.0),
+        to_perceptual(target, 0.0),
+        cover(mesh),
+        cover(mesh),
+        measure_surface(mesh, REGION),
+        amount,
+    )
+    return to_scene_linear(matched, 0.0)
+
+
+class TestRegions:
+    def test_every_triangle_has_one_meaning(self) -> None:
+        assert (FEATURES.astype(int) + BEARD_ZONE + PLAIN_SKIN == 1).all()
+
+    def test_left_is_as_right(self) -> None:
+        mirrored = {tuple(sorted(triangle)): place for place, triangle in enumerate(MIRROR_ORDER[TRIANGLES].tolist())}
+        order = [mirrored.get(tuple(sorted(triangle))) for triangle in TRIANGLES.tolist()]
+        both = [(a, b) for a, b in enumerate(order) if b is not None]
+        assert len(both) > 0.9 * COUNT
+        assert all(BEARD_ZONE[a] == BEARD_ZONE[b] for a, b in both)
+
+    def test_cheeks_forehead_and_nose_are_plain_skin(self) -> None:
+        centres = CANONICAL[TRIANGLES].mean(1)
+        for place in ((40, 25), (-40, 25), (0, -42), (0, 10)):
+            assert PLAIN_SKIN[np.linalg.norm(centres[:, :2] - place, axis=1).argmin()]
+        for place in ((0, 105), (-45, 75), (45, 75)):
+            assert BEARD_ZONE[np.linalg.norm(centres[:, :2] - place, axis=1).argmin()]
+
+
+class TestSurface:
+    def test_measures_in_square_pixels(self) -> None:
+        mesh = make_mesh(20)
+        squeezed = mesh / (2.0, 1, 1)
+        surface, other = measure_surface(mesh, REGION), measure_surface(squeezed, REGION, 2.0)
+        assert surface.width == pytest.approx(1.1 * 144, rel=1e-6)
+        assert other.width == pytest.approx(surface.width)
+        assert np.allclose(other.normals, surface.normals)
+        assert np.allclose(other.places * (2, 1), surface.places)
+
+    def test_the_far_cheek_does_not_face_the_camera(self) -> None:
+        surface = measure_surface(make_mesh(60), REGION)
+        side = CANONICAL[TRIANGLES].mean(1)[:, 0]
+        near, far = surface.facing[side > 40].mean(), surface.facing[side < -40].mean()
+        assert max(near, far) > 0.6
+        assert min(near, far) < 0.1
+
+
+class TestFit:
+    @pytest.mark.parametrize("yaw", [0.0, 30.0])
+    @pytest.mark.parametrize("light", [LIGHT_LEFT, LIGHT_RIGHT], ids=["left", "right"])
+    def test_known_light_is_recovered(self, light: np.ndarray, yaw: float) -> None:
+        surface = measure_surface(make_mesh(yaw), REGION)
+        colours = shade(surface, light)
+        fit = fit_light(colours, surface.normals, surface.areas * surface.facing * PLAIN_SKIN)
+        seen = (surface.facing > 0.5) & ~FEATURES
+        assert np.abs(fit.light - colours)[seen].max() < 0.06
+
+    def test_coloured_light_is_recovered(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        colours = shade(surface, LIGHT_LEFT)
+        colours[:, 2] += 0.5 * surface.normals[:, 0]  # blue from one side
+        fit = fit_light(colours, surface.normals, surface.areas * surface.facing * PLAIN_SKIN)
+        assert np.abs(fit.light - colours)[(surface.facing > 0.5) & PLAIN_SKIN].max() < 0.1
+
+    def test_specular_spots_and_glasses_do_not_count(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        colours = shade(surface, LIGHT_LEFT)
+        clean = colours.copy()
+        odd = np.random.default_rng(1).permutation(COUNT)[: COUNT // 8]
+        colours[odd[::2]] += 1.2
+        colours[odd[1::2]] -= 1.5
+        fit = fit_light(colours, surface.normals, surface.areas * surface.facing * PLAIN_SKIN)
+        assert np.abs(fit.light - clean)[(surface.facing > 0.5) & PLAIN_SKIN].max() < 0.1
+
+
+class TestTransfer:
+    def test_a_beard_does_not_tint_the_cheeks(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        target = shade(surface, LIGHT_LEFT)
+        bearded = target.copy()
+        bearded[BEARD_ZONE] = np.log([0.05, 0.05, 0.055])
+        new = read(shade(surface, LIGHT_RIGHT))
+        plain, veiled = (compute_transfer(read(colours), new, surface) for colours in (target, bearded))
+        assert plain is not None
+        assert veiled is not None
+        assert np.abs(plain.change - veiled.change)[PLAIN_SKIN].max() < 0.02
+        # Nor does it darken a chin that has none.
+        assert np.abs(plain.change - veiled.change)[BEARD_ZONE].max() < 0.15
+
+    def test_the_new_face_keeps_its_own_beard(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        colours = shade(surface, LIGHT_RIGHT)
+        bearded = colours.copy()
+        bearded[BEARD_ZONE] -= 1.0
+        target = read(shade(surface, LIGHT_LEFT))
+        plain, own = (compute_transfer(target, read(new), surface) for new in (colours, bearded))
+        assert plain is not None
+        assert own is not None
+        assert np.abs(plain.change - own.change).max() < 0.15
+
+    def test_a_cast_shadow_comes_through_as_far_as_the_bound(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        plain = shade(surface, LIGHT_LEFT)
+        shadow = plain.copy()
+        places = CANONICAL[TRIANGLES].mean(1)
+        dark = np.linalg.norm(places[:, :2] - (42, 25), axis=1) < 16
+        shadow[dark] -= 0.4
+        new = read(plain)
+        change = compute_transfer(read(shadow), new, surface)
+        assert change is not None
+        assert -RESIDUAL_LIMIT - 0.1 < change.change[dark & PLAIN_SKIN].mean() < -0.12
+        assert np.abs(change.change[PLAIN_SKIN & (places[:, 0] < 0)]).max() < 0.05
+
+    @given(seed=st.integers(0, 10_000), size=st.floats(0.1, 6.0))
+    @settings(max_examples=25, deadline=None)
+    def test_no_gain_above_the_bounds(self, seed: int, size: float) -> None:
+        """Whatever the two pictures show, the change stays within its bounds around that of the whole face."""
+        random = np.random.default_rng(seed)
+        surface = measure_surface(make_mesh(float(random.uniform(-50, 50))), REGION)
+        pair = [
+            ReadSkin(random.normal(-1, size, (COUNT, 3)), random.uniform(0, 1, COUNT) * surface.facing)
+            for _ in range(2)
+        ]
+        transfer = compute_transfer(pair[0], pair[1], surface)
+        assert transfer is not None
+        assert np.abs(transfer.level).max() <= LEVEL_LIMIT
+        assert np.abs(transfer.change - transfer.level).max() <= SHAPE_LIMIT + RESIDUAL_LIMIT + 1e-9
+
+    def test_too_little_skin_says_nothing(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        colours = shade(surface, LIGHT_LEFT)
+        assert compute_transfer(read(colours, np.zeros(COUNT)), read(colours), surface) is None
+
+
+class TestPicture:
+    @pytest.mark.parametrize("skin", [SKIN, SKIN * 0.2], ids=["light skin", "dark skin"])
+    def test_a_face_takes_on_the_target_light_and_tone(self, skin: np.ndarray) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new, target = draw(mesh, shade(surface, LIGHT_RIGHT)), draw(mesh, shade(surface, LIGHT_LEFT, skin))
+        matched = read_skin(relight(mesh, new, target), cover(mesh), surface)
+        wanted = read_skin(target, cover(mesh), surface)
+        seen = PLAIN_SKIN & (surface.facing > 0.9)
+        assert np.abs(matched.colours - wanted.colours)[seen].mean() < 0.06
+
+    def test_a_face_in_the_target_light_stays(self) -> None:
+        mesh = make_mesh()
+        face = draw(mesh, shade(measure_surface(mesh, REGION), LIGHT_LEFT))
+        inside = cv2.erode(cover(mesh), np.ones((9, 9))) > 0
+        assert np.abs(relight(mesh, face, face) - face)[inside].max() < 0.003
+
+    def test_amount(self) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new, target = draw(mesh, shade(surface, LIGHT_LEFT)), draw(mesh, shade(surface, LIGHT_LEFT, SKIN / 2))
+        none, half, full = (relight(mesh, new, target, amount)[120, 120].mean() for amount in (0.0, 0.5, 1.0))
+        assert none == pytest.approx(new[120, 120].mean(), rel=1e-4)
+        assert full < half < none
+
+    def test_teeth_take_little_of_a_tan(self) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new = draw(mesh, shade(surface, LIGHT_LEFT))
+        new[165:172, 105:135] = 0.6
+        tanned = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * (1.0, 0.7, 0.4)))
+        matched = relight(mesh, new, tanned)
+        teeth, cheek = matched[168, 120], matched[120, 165]
+        assert teeth[2] / teeth[0] > 0.6
+        assert cheek[2] / cheek[0] < 0.25
+
+    def test_coloured_light_reaches_the_teeth(self) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new = draw(mesh, shade(surface, LIGHT_LEFT))
+        new[165:172, 105:135] = 0.6
+        blue = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * (0.2, 0.5, 2.0)))
+        matched = relight(mesh, new, blue)
+        assert matched[168, 120, 2] / matched[168, 120, 0] > 1.8
+
+    def test_negative_and_huge_values_stay_finite(self) -> None:
+        mesh = make_mesh()
+        face = draw(mesh, shade(measure_surface(mesh, REGION), LIGHT_LEFT))
+        new = face.copy()
+        new[120, 120], new[121, 120] = (-0.5, 0.2, 0.1), (60.0, 5.0, 4.0)
+        for target in (face, np.zeros_like(face), np.full_like(face, 50.0)):
+            assert np.isfinite(relight(mesh, new, target)).all()
+
+    def test_a_face_beside_the_region_changes_nothing(self) -> None:
+        mesh = make_mesh() + np.array([1000, 0, 0])
+        face = np.full((SIDE, SIDE, 3), 0.2, np.float32)
+        nothing = np.zeros((SIDE, SIDE), np.float32)
+        matched = match_light(face, 2 * face, nothing, nothing, measure_surface(mesh, REGION), 1.0)
+        assert np.array_equal(matched, face)
