@@ -133,19 +133,19 @@ def open_inputs(
     return inputs
 
 
-def check_rgb(plate: Plate, what: str) -> None:
+def check_rgb(plate: Plate, name: str) -> None:
     """Checks that a plate has red, green and blue.
 
     Args:
         plate: The plate.
-        what: Its name, for the message.
+        name: Its name, for the message.
 
     Raises:
         PlateError: A channel is missing.
     """
-    if any(name not in plate.channels for name in RGB):
+    if any(channel not in plate.channels for channel in RGB):
         raise PlateError(
-            f"{what} has no R, G and B; it has {', '.join(plate.channels) or 'no channels'}. "
+            f"{name} has no R, G and B; it has {', '.join(plate.channels) or 'no channels'}. "
             "Choose another part, or shuffle the layer that you want into rgb."
         )
 

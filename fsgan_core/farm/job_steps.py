@@ -82,7 +82,7 @@ def make_shot_steps(
                     paths=finetune_paths,
                 ),
                 options,
-                after=list(earlier_steps),
+                earlier_steps=list(earlier_steps),
             )
         )
         earlier_steps.append("Finetune")
@@ -96,13 +96,17 @@ def make_shot_steps(
             "Render",
             make_run_action("render", "--frames", "{{Task.Param.Frames}}", "--expect", "{{Param.Expected}}"),
             options,
-            after=earlier_steps,
+            earlier_steps=earlier_steps,
             space=make_chunk_space(),
         )
     )
     steps.append(
         make_step(
-            "Report", make_run_action("report", "--frames", "{{Param.Frames}}"), options, after=["Render"], light=True
+            "Report",
+            make_run_action("report", "--frames", "{{Param.Frames}}"),
+            options,
+            earlier_steps=["Render"],
+            light=True,
         )
     )
     return steps
@@ -146,7 +150,7 @@ def make_script_steps(
             "Analyse",
             make_task_action("analyse-nodes", nodes_file, options, "--frames", "{{Param.Frames}}", *weight_arguments),
             options,
-            after=["Prepare"],
+            earlier_steps=["Prepare"],
         ),
         make_step(
             "Nodes",
@@ -154,7 +158,7 @@ def make_script_steps(
                 "render-nodes", nodes_file, options, "--frames", "{{Task.Param.Frames}}", *weight_arguments
             ),
             options,
-            after=["Analyse"],
+            earlier_steps=["Analyse"],
             space=make_chunk_space(),
         ),
     ]
@@ -163,7 +167,7 @@ def make_script_steps(
     earlier_writes: list[tuple[int, str]] = []
     for number, write in enumerate(writes, start=1):
         order = write.get_integer("render_order") or 1
-        after = ["Nodes"] * bool(fsgan_nodes[write.name]) + [
+        required_steps = ["Nodes"] * bool(fsgan_nodes[write.name]) + [
             name for earlier_order, name in earlier_writes if earlier_order < order
         ]
         name = f"Write {write.name}"[:64]
@@ -175,7 +179,7 @@ def make_script_steps(
                 name,
                 action,
                 options,
-                after=after,
+                earlier_steps=required_steps,
                 space=make_chunk_space(f"Frames{number}", contiguous=True),
                 light=True,
             )

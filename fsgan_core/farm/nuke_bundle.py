@@ -145,8 +145,8 @@ def _choose_writes(script: NukeScript, names: Sequence[str]) -> list[ScriptNode]
 
 
 def _list_write_frames(script: NukeScript, write: ScriptNode) -> tuple[int, ...]:
-    first, last = script.find_write_range(write)
-    return parse_frames(f"{first}-{max(first, last)}")
+    first_frame, last_frame = script.find_write_range(write)
+    return parse_frames(f"{first_frame}-{max(first_frame, last_frame)}")
 
 
 def _list_read_files(script: NukeScript, folder: Path) -> list[str]:

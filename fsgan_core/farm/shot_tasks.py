@@ -361,7 +361,7 @@ def _find_failed_neighbours(reports: Sequence[FrameReport], reach: int) -> list[
     return [
         report.frame
         for report in reports
-        if report.frame not in failed and any(abs(report.frame - other) <= reach for other in failed)
+        if report.frame not in failed and any(abs(report.frame - failed_frame) <= reach for failed_frame in failed)
     ]
 
 

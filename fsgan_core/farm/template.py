@@ -161,7 +161,7 @@ def make_step(
     action: Mapping[str, Any],
     options: FarmOptions,
     *,
-    after: Sequence[str] = (),
+    earlier_steps: Sequence[str] = (),
     space: Mapping[str, Any] | None = None,
     light: bool = False,
 ) -> dict[str, Any]:
@@ -171,13 +171,13 @@ def make_step(
         name: Name of the step.
         action: The action of each task.
         options: What the machines need.
-        after: Names of the steps that must end first.
+        earlier_steps: Names of the steps that must end first.
         space: The parameter that distinguishes the tasks; None: there is one task.
         light: Whether the step runs without networks, and so without a GPU.
     """
     step: dict[str, Any] = {"name": name}
-    if after:
-        step["dependencies"] = [{"dependsOn": earlier_step} for earlier_step in after]
+    if earlier_steps:
+        step["dependencies"] = [{"dependsOn": earlier_step} for earlier_step in earlier_steps]
     needs = _make_requirements(options, light)
     if needs:
         step["hostRequirements"] = {"amounts": needs}

@@ -241,18 +241,18 @@ class FrameRenderer:
         """Renders, or reads, the completed face on the region; takes pictures that are already rendered."""
         if "inpaint" in self.context.upstream:
             return self._read_upstream("inpaint", frame)
-        first = self.render_reenacted(frame) if reenacted is None else reenacted
+        reenacted_plate = self.render_reenacted(frame) if reenacted is None else reenacted
         mattes = self.render_mattes(frame) if mattes is None else mattes
         face_frame = self.get_face_frame(frame)
         with self.clock.time("inpaint"):
             plate = self.context.engines.inpaint.load().inpaint(
                 face_frame,
-                reenacted=first,
+                reenacted=reenacted_plate,
                 mattes=mattes,
                 further_views=lambda: self._render_further_views(frame),
                 params=self.context.get_params("inpaint"),
             )
-        return self._add_provenance(plate, "inpaint", frame, first, mattes)
+        return self._add_provenance(plate, "inpaint", frame, reenacted_plate, mattes)
 
     def _render_further_views(self, frame: int) -> Iterator[Plate]:
         """Reenactments of further views, one by one as they are taken."""

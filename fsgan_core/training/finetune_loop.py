@@ -142,12 +142,12 @@ def finetune_generator(
         device=device,
         discriminator=make_discriminator(generator, recipe.seed) if weights.is_adversarial else None,
     )
-    run = _FinetuneRun(trainer, trial, recipe, preview)
+    finetune_run = _FinetuneRun(trainer, trial, recipe, preview)
 
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
-        figures_before = run.measure_figures(0, identity=True)
+        figures_before = finetune_run.measure_figures(0, identity=True)
         losses: list[float] = []
     else:
         restore_tensors(progress.tensors, trainer.modules, trainer.optimizers)
@@ -165,7 +165,7 @@ def finetune_generator(
     steps = range(resumed_iterations, recipe.iterations)
     is_between_steps = True  # whether no step is half done; only then may the state be saved
     try:
-        for step, batch in read_ahead(run.make_step_batch, steps, workers=1, ahead=2):
+        for step, batch in read_ahead(finetune_run.make_step_batch, steps, workers=1, ahead=2):
             is_between_steps = False
             losses.append(trainer.step(batch)["total"])
             is_between_steps = True
@@ -176,14 +176,14 @@ def finetune_generator(
                 save()
                 saved_iterations, last_save_time = iterations_done, time.perf_counter()
             if preview is not None and iterations_done % preview_every == 0 and iterations_done < recipe.iterations:
-                run.measure_figures(iterations_done)
+                finetune_run.measure_figures(iterations_done)
     except KeyboardInterrupt:
         if is_between_steps and len(losses) > saved_iterations:
             save()
         raise
     if len(losses) > saved_iterations:
         save()
-    figures_after = run.measure_figures(recipe.iterations, FINAL_CALIBRATION_BATCHES, identity=True)
+    figures_after = finetune_run.measure_figures(recipe.iterations, FINAL_CALIBRATION_BATCHES, identity=True)
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
     return FinetunedGenerator(
         trainer.generator.cpu().eval().requires_grad_(False),

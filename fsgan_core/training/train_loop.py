@@ -184,30 +184,30 @@ def train_generator(
     if world.size > 1:
         for network in trainer.modules.values():
             share_batch_statistics(network)
-    run = _TrainingRun(faces, people, is_held_out, plan, trainer, world, curve_writer, workers)
+    training_run = _TrainingRun(faces, people, is_held_out, plan, trainer, world, curve_writer, workers)
     state = folder / STATE_FILE
     progress = load_state(state, key)
     if progress is None:
-        run.validate(0)
+        training_run.validate(0)
     else:
-        run.resume_from(progress)
-    resumed_iterations, saved_iterations = len(run.losses), len(run.losses)
+        training_run.resume_from(progress)
+    resumed_iterations, saved_iterations = len(training_run.losses), len(training_run.losses)
     start_time = last_save_time = time.perf_counter()
-    earlier_seconds = run.seconds
+    earlier_seconds = training_run.seconds
 
     def save() -> None:
-        run.seconds = earlier_seconds + time.perf_counter() - start_time
+        training_run.seconds = earlier_seconds + time.perf_counter() - start_time
         if world.is_first:
-            save_state(state, run.capture_state(), key)
+            save_state(state, training_run.capture_state(), key)
 
     is_between_steps = True
     try:
-        for iterations_done in run.iterate_steps():
+        for iterations_done in training_run.iterate_steps():
             is_between_steps = True
             if on_progress is not None:
-                on_progress(iterations_done, run.total, float(np.mean(run.losses[-LOSS_WINDOW:])))
-            if iterations_done % plan.every == 0 or iterations_done == run.total:
-                run.validate(iterations_done)
+                on_progress(iterations_done, training_run.total, float(np.mean(training_run.losses[-LOSS_WINDOW:])))
+            if iterations_done % plan.every == 0 or iterations_done == training_run.total:
+                training_run.validate(iterations_done)
             now = time.perf_counter()
             # Averaged, so that all processes stop at the same step.
             is_over = bool(time_limit) and average_over_processes(now - start_time, world) > time_limit
@@ -215,25 +215,27 @@ def train_generator(
                 save()
                 saved_iterations, last_save_time = iterations_done, now
             if is_over:
-                log.info("stopped after %d of %d iterations: the time limit is reached", iterations_done, run.total)
+                log.info(
+                    "stopped after %d of %d iterations: the time limit is reached", iterations_done, training_run.total
+                )
                 break
             is_between_steps = False
     except KeyboardInterrupt:
-        if is_between_steps and len(run.losses) > saved_iterations:
+        if is_between_steps and len(training_run.losses) > saved_iterations:
             save()
         raise
-    if not run.validations or run.validations[-1].step != len(run.losses):
-        run.validate(len(run.losses))
+    if not training_run.validations or training_run.validations[-1].step != len(training_run.losses):
+        training_run.validate(len(training_run.losses))
     save()
     precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[trainer.dtype]
-    assert run.best_validation is not None
+    assert training_run.best_validation is not None
     return TrainedGenerator(
         _copy_weights(trainer.result),
-        dict(run.best),
-        run.best_validation,
-        tuple(run.validations),
-        np.array(run.losses),
-        run.seconds,
+        dict(training_run.best),
+        training_run.best_validation,
+        tuple(training_run.validations),
+        np.array(training_run.losses),
+        training_run.seconds,
         resumed_iterations,
         precision,
     )
@@ -351,7 +353,7 @@ class _TrainingRun:
             name[len(BEST_PREFIX) :]: value for name, value in progress.tensors.items() if name.startswith(BEST_PREFIX)
         }
         self.losses = progress.losses.tolist()
-        self.validations = [Validation(**facts) for facts in progress.facts["checks"]]
+        self.validations = [Validation(**validation_fields) for validation_fields in progress.facts["checks"]]
         self.best_validation = Validation(**progress.facts["best"])
         self.seconds = float(progress.facts["seconds"])
         log.info("continues after %d of %d iterations", len(self.losses), self.total)

@@ -85,10 +85,10 @@ def doctor(node: Any = None) -> None:
     weights_menu.forget_answers()
 
     def on_answer(request: PendingRequest) -> None:
-        answer = request.result or {}
-        problems = [f"PROBLEM: {problem}" for problem in answer.get("problems", ())]
-        verdict = ["everything works"] if answer.get("ok") else problems
-        text = str(request.error) if request.error else "\n".join([*verdict, "", *answer.get("lines", ())])
+        result = request.result or {}
+        problems = [f"PROBLEM: {problem}" for problem in result.get("problems", ())]
+        verdict = ["everything works"] if result.get("ok") else problems
+        text = str(request.error) if request.error else "\n".join([*verdict, "", *result.get("lines", ())])
         show_text("FSGAN: doctor", text)
 
     request = get_shared_client().request(protocol.DoctorRequest(), on_end=on_answer)

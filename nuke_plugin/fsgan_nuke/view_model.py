@@ -78,16 +78,19 @@ class ViewModel:
 
     def _format_ranges(self, is_listed: Callable[..., bool]) -> List[str]:
         """Formats views as names and ranges. A range spans neighbours in the list, whatever frames are between."""
-        runs: List[List[Mapping[str, Any]]] = []
+        view_runs: List[List[Mapping[str, Any]]] = []
         was_listed = False
         for view in self.views:
             if is_listed(view):
-                if was_listed and runs[-1][-1]["clip"] == view["clip"]:
-                    runs[-1].append(view)
+                if was_listed and view_runs[-1][-1]["clip"] == view["clip"]:
+                    view_runs[-1].append(view)
                 else:
-                    runs.append([view])
+                    view_runs.append([view])
             was_listed = is_listed(view)
-        return [str(run[0]["name"]) + (f"-{run[-1]['frame']}" if len(run) > 1 else "") for run in runs]
+        return [
+            str(view_run[0]["name"]) + (f"-{view_run[-1]['frame']}" if len(view_run) > 1 else "")
+            for view_run in view_runs
+        ]
 
     # Texts.
 

@@ -41,14 +41,14 @@ class SquareMap(QtWidgets.QWidget):
         self._pictures, self._on_choice = pictures, chosen
         self.model = ViewModel({})
         self.grid: ViewGrid = self.model.make_grid()
-        self.chosen: Set[SquareKey] = set()
+        self.selected_keys: Set[SquareKey] = set()
         self.side = MAX_SIDE
         self._available_size = (0, 0)
 
     def show_model(self, model: ViewModel, step: float) -> None:
         """Shows a model. step: degrees of a square; 0 chooses."""
         self.model, self.grid = model, model.make_grid(step)
-        self.chosen &= set(self.grid.squares)
+        self.selected_keys &= set(self.grid.squares)
         self.fit(*self._available_size)
 
     def fit(self, width: int, height: int) -> None:
@@ -62,9 +62,9 @@ class SquareMap(QtWidgets.QWidget):
         )
         self.update()
 
-    def list_places(self) -> List[int]:
-        """Lists the places of the views in the selected squares, in the order of the source."""
-        return sorted(place for key in self.chosen for place in self.grid.squares[key].views)
+    def list_view_indices(self) -> List[int]:
+        """Lists the indices of the views in the selected squares, in the order of the source."""
+        return sorted(index for key in self.selected_keys for index in self.grid.squares[key].views)
 
     def _get_cell_width(self) -> int:
         return self.side + 2 * GAP
@@ -80,11 +80,11 @@ class SquareMap(QtWidgets.QWidget):
     def mousePressEvent(self, event: Any) -> None:
         """Selects the square under the mouse."""
         key = self.find_square_key(event.pos().x(), event.pos().y())
-        more = event.modifiers() & (QtCore.Qt.ControlModifier | QtCore.Qt.ShiftModifier)
-        if not more:
-            self.chosen = set()
+        is_adding = event.modifiers() & (QtCore.Qt.ControlModifier | QtCore.Qt.ShiftModifier)
+        if not is_adding:
+            self.selected_keys = set()
         if key is not None:
-            self.chosen ^= {key}
+            self.selected_keys ^= {key}
         self.update()
         self._on_choice()
 
@@ -139,25 +139,25 @@ class SquareMap(QtWidgets.QWidget):
             painter.fillRect(frame, colour.darker(260))
             painter.setPen(QtGui.QPen(colour, 2))
             painter.drawRect(frame.adjusted(1, 1, -1, -1))
-        inside = frame.adjusted(GAP, GAP, -GAP, -GAP)
+        picture_frame = frame.adjusted(GAP, GAP, -GAP, -GAP)
         if square.views:
-            first = self.model.views[square.views[0]]
-            picture = self._pictures(str(first.get("picture", "")))
+            first_view = self.model.views[square.views[0]]
+            picture = self._pictures(str(first_view.get("picture", "")))
             if picture.isNull():
-                painter.fillRect(inside, QtGui.QColor("#505050"))
+                painter.fillRect(picture_frame, QtGui.QColor("#505050"))
             else:
-                painter.drawPixmap(inside, picture)
-            if first["state"] == VIEW_EXCLUDED:
-                cross_out(painter, inside)
+                painter.drawPixmap(picture_frame, picture)
+            if first_view["state"] == VIEW_EXCLUDED:
+                cross_out(painter, picture_frame)
         if square.target_frames:
             corner = painter.fontMetrics().boundingRect(str(square.target_frames)).adjusted(-3, 0, 3, 0)
             corner.moveTopLeft(frame.topLeft())
             painter.fillRect(corner, QtGui.QColor(LACKING_COLOUR if square.lacking_frames else WANTED_COLOUR))
             painter.setPen(QtGui.QColor("#101010"))
             painter.drawText(corner, QtCore.Qt.AlignCenter, str(square.target_frames))
-        if key in self.chosen:
+        if key in self.selected_keys:
             painter.setPen(QtGui.QPen(QtGui.QColor(CHOSEN_COLOUR), 2))
-            painter.drawRect(inside)
+            painter.drawRect(picture_frame)
         painter.setPen(QtGui.QColor(CHOSEN_COLOUR if square.views else DIM_COLOUR))
         painter.drawText(
             x,
@@ -350,7 +350,7 @@ class ViewPanel(QtWidgets.QWidget):
         self._show_chosen_views()
 
     def _show_chosen_views(self) -> None:
-        indices = self.map.list_places()
+        indices = self.map.list_view_indices()
         selected_indices = {item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()}
         self.list.clear()
         for index in indices:
@@ -381,12 +381,12 @@ class ViewPanel(QtWidgets.QWidget):
             painter.end()
         return QtGui.QIcon(picture)
 
-    def list_chosen_places(self) -> List[int]:
-        """Lists the places of the views selected in the list; if none is, of all views in the selected squares."""
-        return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.list_places()
+    def list_chosen_indices(self) -> List[int]:
+        """Lists the indices of the views selected in the list; if none is, of all views in the selected squares."""
+        return [item.data(QtCore.Qt.UserRole) for item in self.list.selectedItems()] or self.map.list_view_indices()
 
     def _apply_change(self, change: Callable[[List[int]], None], needs_choice: bool = True) -> None:
-        indices = self.list_chosen_places()
+        indices = self.list_chosen_indices()
         if not indices and needs_choice:
             self.show_message("click a square of the map first")
             return
@@ -398,5 +398,5 @@ class ViewPanel(QtWidgets.QWidget):
     def _go_to_angle(self, item: Any) -> None:
         row = self.angles.row(item)
         if row < len(self.model.lacking):
-            first = str(self.model.lacking[row]["frames"]).split(",")[0]
-            self._on_go_to(int(first[:1] + first[1:].split("-")[0]))
+            first_frames = str(self.model.lacking[row]["frames"]).split(",")[0]
+            self._on_go_to(int(first_frames[:1] + first_frames[1:].split("-")[0]))

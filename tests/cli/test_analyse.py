@@ -39,7 +39,7 @@ class TestAnalyse:
         assert main(["analyse", "--target", small.plate, "-o", str(tmp_path / name)]) == 2
         assert ".json" in capsys.readouterr().err
 
-    def test_nobody(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_clip_without_people(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         cv2.imwrite(str(tmp_path / "wall.png"), np.full((64, 64, 3), 90, np.uint8))
         assert main(["analyse", "--target", str(tmp_path / "wall.png"), "-o", str(tmp_path / "t.json")]) == 0
         assert "no face was found" in capsys.readouterr().out

@@ -125,7 +125,7 @@ class TestFinetune:
         )
         assert "weights.allow" in capsys.readouterr().err
 
-    def test_nothing_to_start_from(self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_no_weights_to_start_from(self, stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["finetune", *source(stills), *QUICK, "-o", str(tmp_path / "a.safetensors")]) == 2
         said = capsys.readouterr().err
         assert "fsgan weights" in said and "fsgan finetune --from-scratch" in said and "Traceback" not in said
@@ -254,7 +254,7 @@ class TestForeignSources:
     def sources(self, *paths: Path) -> list[Any]:
         return [open_input(Clip(str(path)), open_config("ocio://default")) for path in paths]
 
-    def test_told_of_another_source(self, stills: Path, tmp_path: Path) -> None:
+    def test_weights_of_another_source_are_reported(self, stills: Path, tmp_path: Path) -> None:
         output = tmp_path / "anna.safetensors"
         assert main(["finetune", *source(stills), *SCRATCH, "-o", str(output), "-q"]) == 0
         moved = tmp_path / "elsewhere"
@@ -267,7 +267,7 @@ class TestForeignSources:
         other = describe_foreign_sources(output, self.sources(stills / "source.0002.png"))
         assert "anna.safetensors" in other and "fine-tuned on source" in other and "fine-tune on this source" in other
 
-    def test_weights_of_nobody_in_particular(self, stills: Path, tmp_path: Path) -> None:
+    def test_ordinary_weights_are_not_reported(self, stills: Path, tmp_path: Path) -> None:
         plain = weights_file(tmp_path / "plain.safetensors")
         assert describe_foreign_sources(plain, self.sources(stills / "source.0002.png")) == ""
 

@@ -114,7 +114,7 @@ class TestJson:
         assert json.loads(capsys.readouterr().out)["exit_code"] == 130
 
 
-def test_quiet_says_errors_alone(fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_only_errors(fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
     fake()
     assert main([*SWAP, "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
@@ -125,7 +125,7 @@ def test_quiet_says_errors_alone(fake: Callable[..., FakeRender], capsys: pytest
 
 class TestHelp:
     @pytest.mark.parametrize("name", commands())
-    def test_teaches(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_help_teaches(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main([name, "--help"])
         out = capsys.readouterr().out

@@ -61,7 +61,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
     return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
 
 
-def test_weights_that_say_what_they_are(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_with_metadata(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--half", "--no-curves"]) == 0
     facts = said(capsys)
     assert facts["iterations"] == facts["planned"] == 3 and facts["licence"] == "commercial"
@@ -77,7 +77,9 @@ def test_weights_that_say_what_they_are(command: list[str], tmp_path: Path, caps
     assert main([*command, "--change", "average=0.5"]) == 2, "another plan is another result"
 
 
-def test_stops_in_time_and_goes_on(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stops_at_the_time_limit_and_continues(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With curves for TensorBoard, of both parts of the run."""
     pytest.importorskip("tensorboardX")
     assert main([*command, "--limit", "0.00001"]) == 0 and said(capsys)["iterations"] == 1

@@ -125,7 +125,7 @@ class TestImport:
             assert part in out
         assert "Traceback" not in out
 
-    def test_nothing_is_weights(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_folder_without_weights(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["weights", "import", str(folder / "notes.bin")]) == 2
         assert str(folder / "notes.bin") in capsys.readouterr().err
         assert main(["weights", "import", str(folder / "nowhere")]) == 2
@@ -148,7 +148,9 @@ class TestImport:
         err = capsys.readouterr().err
         assert "cannot write" in err and "set FSGAN_WEIGHTS" in err
 
-    def test_what_was_there_is_said(self, folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_existing_weights_are_reported(
+        self, folder: Path, own_folders: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         publish(folder / "other.pth", SMALL.replace("ngf=2", "ngf=3"))
         before = said(capsys, "import", folder / f"{INPAINT}.pth", "--name", "ours")[1]["files"][0]["sha256"]
         assert main(["weights", "import", str(folder / "other.pth"), "--name", "ours"]) == 0
@@ -157,12 +159,12 @@ class TestImport:
 
 
 class TestList:
-    def test_nothing_here(self, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_list_without_weights(self, own_folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
         code, found = said(capsys, "list")
         assert code == 0 and found["folders"][0] == str(own_folders)
         assert len(found["weights"]) >= 14 and not any(row["path"] for row in found["weights"])
 
-    def test_what_is_here(
+    def test_list_with_weights(
         self, folder: Path, own_folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         main(["weights", "import", str(folder / f"{INPAINT}.pth"), "--name", "ours", "--quiet"])
@@ -338,7 +340,7 @@ def test_doctor_says_what_helps(folder: Path, own_folders: Path, capsys: pytest.
         assert "fsgan weights verify" in last and "install.py" not in last
 
 
-def test_no_test_sees_the_weights_of_this_machine(
+def test_tests_do_not_see_weights_of_this_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     from fsgan_core.networks.weights.catalogue import find_user_folder

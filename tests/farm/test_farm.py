@@ -100,7 +100,7 @@ class TestBundle:
         assert str(small.folder / "source.json") in assets["inputs"]["filenames"]
         assert assets["outputs"]["directories"] == [str(tmp_path / "out"), str(tmp_path / "out" / "fsgan_farm")]
 
-    def test_paths_are_parameters_alone(self, small: Small, tmp_path: Path) -> None:
+    def test_paths_appear_only_as_parameters(self, small: Small, tmp_path: Path) -> None:
         write_bundle(make_bundle(small.shot(tmp_path / "out")), tmp_path / "job")
         text = (tmp_path / "job" / "template.yaml").read_text()
         assert str(tmp_path) not in text and str(small.folder) not in text
@@ -119,14 +119,16 @@ class TestBundle:
             "TargetTrack": ("FILE", "IN"),
         }, "a pattern is no file to upload"
 
-    def test_engines_are_settled(self, small: Small, tmp_path: Path) -> None:
+    def test_auto_engines_are_resolved(self, small: Small, tmp_path: Path) -> None:
         bundle = make_bundle(small.shot(tmp_path / "out"))
         engines = {getattr(bundle.shot.stages, stage).engine for stage in ("reenact", "mask", "inpaint", "blend")}
         assert "auto" not in engines
         said = {one["name"]: one["value"] for one in bundle.values["parameterValues"]}["Expected"]
         assert said.startswith("fsgan ") and f"blend {bundle.shot.stages.blend.engine}" in said
 
-    def test_arithmetic_goes_with_the_job(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_arithmetic_variables_are_part_of_the_job(
+        self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name in ARITHMETIC_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
@@ -135,14 +137,14 @@ class TestBundle:
         assert variables["OPENBLAS_CORETYPE"] == "Haswell" and "MKL_CBWR" not in variables
         assert variables["FSGAN_CACHE"].startswith("{{Session.WorkingDirectory}}")
 
-    def test_a_wrong_shot_is_told_before_it_is_sent(self, small: Small, tmp_path: Path) -> None:
+    def test_wrong_shot_is_refused_before_it_is_sent(self, small: Small, tmp_path: Path) -> None:
         with pytest.raises(PlateError, match="no file matches"):
             make_bundle(small.shot(tmp_path / "out", target=str(tmp_path / "away.####.exr")))
         with pytest.raises(InputError, match="at least one frame"):
             make_bundle(small.shot(tmp_path / "out"), FarmOptions(chunk=0))
 
     @given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1))
-    def test_moved_paths_are_the_paths(self, source: str, target: str, track: str) -> None:
+    def test_mapped_paths_replace_the_shots(self, source: str, target: str, track: str) -> None:
         shot = Shot(
             (Clip("a.mov"), Clip("b.png", person="still.jpg")),
             Clip("c.####.exr", track="c.json"),
@@ -161,7 +163,7 @@ class TestBundle:
         assert (found["source.1"], replace_paths(shot, new).output.path) == ("a.mov", str(Path("/new/d.####.exr")))
 
     @pytest.mark.parametrize("name", ["source.3", "source.0", "source.x", "holdout", "target.colour", "drive.pose"])
-    def test_a_path_that_the_shot_has_not(self, name: str) -> None:
+    def test_unknown_path_name_is_refused(self, name: str) -> None:
         with pytest.raises(InputError):
             replace_paths(Shot((Clip("a.mov"),), Clip("b.mov"), Output("c.####.exr")), {name: "x"})
 
@@ -238,7 +240,7 @@ class TestTasks:
         shot = replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "plate.####.exr")))
         return make_bundle(shot, FarmOptions(work_folder=str(tmp_path / "work"))).shot
 
-    def test_a_plate_that_is_not_complete(self, job: Shot, tmp_path: Path) -> None:
+    def test_incomplete_plate_is_refused(self, job: Shot, tmp_path: Path) -> None:
         plate = tmp_path / "plate.0002.exr"
         plate.rename(tmp_path / "aside")
         with pytest.raises(PlateError, match=r"no frame 2 here \(yet\)"):
@@ -250,7 +252,7 @@ class TestTasks:
         with pytest.raises(PlateError, match="which it had when it was analysed"):
             render_chunk(job, "3", tmp_path / "work")
 
-    def test_a_half_copied_plate_is_no_guess_later(self, job: Shot, tmp_path: Path) -> None:
+    def test_half_copied_plate_is_not_guessed_later(self, job: Shot, tmp_path: Path) -> None:
         """What could not be read at the analysis must not be rendered from a track that has guessed it."""
         plate = tmp_path / "plate.0003.exr"
         whole = plate.read_bytes()
@@ -276,7 +278,7 @@ class TestTasks:
         (tmp_path / "out" / "swap.0002.exr").unlink()
         assert gather_result(job, "1-3", tmp_path / "work").list_frames(FAILED) == (2,), "what counts is the file"
 
-    def test_times_outlive_a_second_run(self, small: Small, tmp_path: Path) -> None:
+    def test_times_survive_a_second_run(self, small: Small, tmp_path: Path) -> None:
         shot = small.shot(tmp_path / "out", frames="1")
         first = render_chunk(shot, "1", tmp_path)
         again = render_chunk(shot, "1", tmp_path)
@@ -285,14 +287,14 @@ class TestTasks:
             first.frames[0].seconds["mask"], abs=1e-3
         )
 
-    def test_a_machine_installed_otherwise_refuses(self, small: Small, tmp_path: Path) -> None:
+    def test_machine_with_another_installation_refuses(self, small: Small, tmp_path: Path) -> None:
         with pytest.raises(MachineError, match="would not render the same"):
             render_chunk(small.shot(tmp_path / "out"), "1", tmp_path, expect="fsgan 0.0 abc; reenact warp none")
         assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("module", ["render.pipeline", "faces.geometry", "stages.poisson", "training.data"])
-def test_arithmetic_of_opencv_is_its_own(module: str) -> None:
+def test_opencv_arithmetic_does_not_depend_on_the_machine(module: str) -> None:
     """IPP's results depend on threads and on the place in memory; chunks would not equal the whole."""
     code = f"import fsgan_core.{module}, cv2; print(cv2.ipp.useIPP())"
     plain = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
@@ -302,7 +304,7 @@ def test_arithmetic_of_opencv_is_its_own(module: str) -> None:
 
 @POSIX
 class TestMachines:
-    def test_two_at_one_frame(self, small: Small, tmp_path: Path) -> None:
+    def test_two_tasks_with_the_same_frame(self, small: Small, tmp_path: Path) -> None:
         shot = small.shot(tmp_path / "out", frames="2")
         write_bundle(make_bundle(shot), tmp_path / "job")
         command = [str(program(tmp_path)), "render", str(tmp_path / "job" / "shot.toml"), "--force", "--json"]

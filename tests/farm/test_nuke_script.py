@@ -64,17 +64,17 @@ Write { name Late use_limit true first {{root.first_frame}} last 1005 disable {{
 
 class TestWords:
     @given(st.lists(st.text(st.sampled_from('ab {}[]"\\;$#\n\té'), max_size=6), min_size=1, max_size=4))
-    def test_lists_are_tcls(self, words: list[str]) -> None:
+    def test_lists_are_split_as_by_tcl(self, words: list[str]) -> None:
         assert split_list(tcl.join(words)) == words
 
     @given(st.text(st.sampled_from('ab {}[]"\\;$#\n'), max_size=40))
-    def test_nothing_else_than_words_or_an_error(self, text: str) -> None:
+    def test_any_text_gives_words_or_an_error(self, text: str) -> None:
         try:
             assert all(isinstance(word, str) for words in split_commands(text) for word in words)
         except InputError as error:
             assert "never closed" in str(error)
 
-    def test_scripts_are_taken_apart_as_by_tcl(self) -> None:
+    def test_scripts_are_split_as_by_tcl(self) -> None:
         for path in sorted((ROOT / "gizmos").rglob("*.nk")) + sorted((ROOT / "gizmos").glob("*.gizmo")):
             text = path.read_text(encoding="utf-8")
             ours = [words for words in split_commands(text) if words[0] not in ("set", "push")]
@@ -83,7 +83,7 @@ class TestWords:
 
 
 class TestGraph:
-    def test_what_is_found(self) -> None:
+    def test_nodes_writes_and_ranges_are_found(self) -> None:
         script = parse_script(SCRIPT)
         assert {node.name for node in script.nodes.values() if node.is_fsgan} >= {"Fix.Mask1", "Swap1"}
         assert [node.name for node in script.list_writes()] == ["Pre", "Copy", "Late", "Final"]
@@ -116,7 +116,7 @@ class TestGraph:
         assert {node.name for node in script.list_upstream("W")} == set(script.nodes)
         assert [node.name for node in script.list_upstream("A.B")] == ["A.B", "A.B.R"]
 
-    def test_a_stack_that_is_empty(self) -> None:
+    def test_empty_stack(self) -> None:
         script = parse_script("Merge2 { inputs 2+1 name M }\npush $N9\nend_group\nWrite { name W }\n")
         assert script.nodes["M"].inputs == () and script.nodes["W"].inputs == ()
 
@@ -166,7 +166,7 @@ class TestBundle:
             (("Pre",), "x", "x"),
         ],
     )
-    def test_what_cannot_be_sent(self, script: Path, writes: tuple[str, ...], frames: str, why: str) -> None:
+    def test_scripts_that_cannot_be_sent(self, script: Path, writes: tuple[str, ...], frames: str, why: str) -> None:
         with pytest.raises(InputError, match=why):
             make_script_bundle(script, writes=writes, frames=frames)
 
@@ -178,7 +178,7 @@ class TestBundle:
         with pytest.raises(InputError, match=r"nodes\.json"):
             load_node_jobs(tmp_path / "nodes.json")
 
-    def test_a_machine_installed_otherwise_refuses(self, tmp_path: Path) -> None:
+    def test_machine_with_another_installation_refuses(self, tmp_path: Path) -> None:
         shot = {"target": "plate.####.exr", "output": "m.####.exr"}
         (tmp_path / "nodes.json").write_text(
             json.dumps({"version": 1, "nodes": [{"node": "Mask1", "shot": shot, "stage": "mask", "upstream": {}}]})

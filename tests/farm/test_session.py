@@ -110,7 +110,7 @@ def gone(pid: int) -> bool:
 
 
 class TestProcess:
-    def test_does_what_a_task_does_until_it_dies(self, session: Session, wanted: dict[str, str]) -> None:
+    def test_session_runs_tasks_until_it_is_killed(self, session: Session, wanted: dict[str, str]) -> None:
         pid = session.begin()
         assert session.folder.stat().st_mode & 0o777 == 0o700 and session.folder.joinpath(SOCKET_NAME).is_socket()
         wrong = session.call(*session.render("99"))
@@ -130,7 +130,7 @@ class TestProcess:
         assert faults.sums(session.job.parent / "out") == wanted
         assert "there was no session process" in session.end()
 
-    def test_ends_with_a_task_that_goes(self, session: Session, wanted: dict[str, str]) -> None:
+    def test_session_ends_when_its_client_disappears(self, session: Session, wanted: dict[str, str]) -> None:
         """A cancelled or killed task leaves nothing that works on in secret."""
         pid = session.begin()
         task = session.popen(*session.render("1-6"))
@@ -143,7 +143,7 @@ class TestProcess:
         assert task.returncode == 130 and gone(pid)
         assert set(faults.sums(session.job.parent / "out").items()) <= set(wanted.items())
 
-    def test_ends_with_its_folder(self, session: Session) -> None:
+    def test_session_ends_when_its_folder_is_deleted(self, session: Session) -> None:
         """As where an engine has cleaned up without ending the environment."""
         pid = session.begin()
         shutil.rmtree(session.folder)
@@ -202,7 +202,7 @@ def answer_with(worker: Worker, monkeypatch: pytest.MonkeyPatch, answer: Answer)
 
 
 class TestWorker:
-    def test_events_and_log_are_those_of_the_task(
+    def test_task_events_and_log_arrive(
         self, worker: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         steps = (Event("analyse", "plate", 1, 2), Event("frame", "swap", 1, 1, 7, "rendered", 0.5))
@@ -223,7 +223,7 @@ class TestWorker:
         assert all(record.getMessage() == "frame 7" and vars(record)["frame"] == 7 for record in records)
         assert len(records) == 2, "logged by the worker, and again by the task"
 
-    def test_errors_are_those_of_the_task(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_task_errors_keep_their_class(self, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
         def answer(request: Any, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
             raise PlateError("no plate")
 
@@ -231,7 +231,7 @@ class TestWorker:
         with pytest.raises(PlateError, match="no plate"):
             run_in_session(TASK)
 
-    def test_a_fault_of_the_worker_is_not_the_tasks(
+    def test_fault_of_the_worker_is_not_blamed_on_the_task(
         self, worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def answer(request: Any, on_event: EventListener, is_cancelled: CancelCheck) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class TestWorker:
         assert run_in_session(TASK) is None
         assert "refuses this task (it has a different OCIO); it works by itself" in capsys.readouterr().err
 
-    def test_a_client_that_leaves_after_its_task_ends_nothing(
+    def test_client_that_leaves_after_its_task_ends_nothing(
         self, worker: Worker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         answer_with(worker, monkeypatch, lambda request, on_event, is_cancelled: {"facts": {}})

@@ -98,7 +98,7 @@ class TestRequests:
         assert [event.frame for event in steps if isinstance(event, protocol.FrameEvent)] == [1001, 1002]
         assert request.has_ended
 
-    def test_a_callback_that_fails_is_no_harm(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    def test_failing_callback_does_no_harm(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
         def bad(event: protocol.ProtocolEvent) -> None:
             raise RuntimeError("a panel was closed")
 
@@ -148,7 +148,7 @@ class TestStart:
         with pytest.raises(WorkerError, match="refuses this plugin: the client speaks protocol 1, I speak 9"):
             render(make("refuses")).wait(20)
 
-    def test_a_slow_start_is_told(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_slow_start_is_reported(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(client_module, "SLOW_START_SECONDS", 0.1)
         heard: list[protocol.ProtocolEvent] = []
         assert render(make("slow start"), on_event=heard.append).wait(20)
@@ -159,7 +159,7 @@ class TestStart:
 
 
 class TestTrouble:
-    def test_crash_is_told_with_its_frame_and_the_log(self, make: Make) -> None:
+    def test_crash_message_names_the_frame_and_the_log(self, make: Make) -> None:
         client = make("crash", "good")
         with pytest.raises(WorkerError) as caught:
             render(client).wait(20)
@@ -169,10 +169,10 @@ class TestTrouble:
         assert client.last_crash == told
         assert render(client).wait(20), "a new worker does the next one"
 
-    def test_what_had_not_begun_goes_to_the_next_worker(self, make: Make) -> None:
+    def test_waiting_requests_go_to_the_next_worker(self, make: Make) -> None:
         assert render(make("crash after hello", "good")).wait(20)
 
-    def test_but_not_for_ever(self, make: Make) -> None:
+    def test_waiting_requests_are_not_retried_for_ever(self, make: Make) -> None:
         with pytest.raises(WorkerError, match=r"(died|dies right after its start) \(exit code 7\)"):
             render(make("crash after hello")).wait(20)
 
@@ -207,7 +207,7 @@ class TestTrouble:
         with pytest.raises(WorkerError, match="1000 requests are already waiting"):
             last.wait(1)
 
-    def test_silence_is_told(self, make: Make) -> None:
+    def test_silent_worker_is_reported(self, make: Make) -> None:
         heard: list[protocol.ProtocolEvent] = []
         render(make("stuck", silence_seconds=0.4), on_event=heard.append)
         end = time.monotonic() + 10
@@ -296,7 +296,7 @@ if {how!r} == "kill":
 
 
 class TestEnvironment:
-    def test_what_is_the_hosts_stays_with_it(self) -> None:
+    def test_host_variables_do_not_reach_the_worker(self) -> None:
         host = {
             "PATH": "/bin",
             "PYTHONPATH": "/nuke",

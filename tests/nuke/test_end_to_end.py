@@ -152,7 +152,7 @@ def test_cancel(session: Host, tree: Tree) -> None:
     assert line(tree.blend) == "up to date (3 frames)"
 
 
-def test_a_worker_that_dies_is_told_and_replaced(session: Host, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_worker_is_reported_and_replaced(session: Host, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     from fsgan_nuke import client, request
 
     pid, handle_event = client.get_shared_client().pid, request.PendingRequest.handle_event

@@ -28,7 +28,7 @@ def test_folders(platform: str, variables: dict[str, str], kind: str, folder: st
     assert settings.get_user_folder(kind, platform, variables, Path("/home/a")) == Path(folder)
 
 
-def test_comes_back(tmp_path: Path) -> None:
+def test_saved_settings_are_loaded(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "nuke.json"
     given = Settings(python="/программы/python", weights="/w", device="cuda:1", environment={"A": "b"})
     settings.save_settings(given, file)
@@ -37,7 +37,7 @@ def test_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == ["nuke.json"]
 
 
-def test_what_wins(tmp_path: Path) -> None:
+def test_settings_order_of_precedence(tmp_path: Path) -> None:
     """The defaults, the studio's, the user's, the environment."""
     site, user = tmp_path / "fsgan.json", tmp_path / "nuke.json"
     site.write_text(json.dumps({"python": "/site", "weights": "/site", "cache": "/site"}))
@@ -50,7 +50,7 @@ def test_what_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\udcff", '{"python": 3, "unknown": 1}'])
-def test_a_file_that_is_no_good(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_broken_settings_file(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "nuke.json"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     assert settings.load_settings({"FSGAN_SETTINGS": str(file)}, tmp_path / "none.json") == Settings()

@@ -39,7 +39,7 @@ def test_no_text_opens_a_tag_or_a_command() -> None:
         ("", "rendering 3/9"),
     ],
 )
-def test_what_is_being_done(step: str, line: str) -> None:
+def test_rendering_status_names_the_step(step: str, line: str) -> None:
     assert status.make_rendering_status(3, 9, step).line == line
 
 

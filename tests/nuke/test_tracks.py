@@ -79,7 +79,7 @@ def test_edits_come_back_as_overrides(path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "fsgan-track", "people": [{}]}', "\x00"])
-def test_what_is_no_track(tmp_path: Path, text: str) -> None:
+def test_file_that_is_not_a_track(tmp_path: Path, text: str) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text(text)
     with pytest.raises(TrackError, match=r"broken\.json"):

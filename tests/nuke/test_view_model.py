@@ -150,7 +150,7 @@ panel.fill({{"views": views, "poses": [{{"yaw": 20, "pitch": 0, "frames": 5, "la
 panel.show()
 picture = panel.grab().toImage()
 key = next(key for key, square in panel.map.grid.squares.items() if len(square.views) == 2)
-panel.map.chosen = {{key}}
+panel.map.selected_keys = {{key}}
 panel.map._tell()
 assert panel.list.count() == 2 and panel.list.item(1).text() == "2, leads 4"
 panel.list.item(1).setSelected(True)

@@ -49,7 +49,7 @@ def test_the_menu_keeps_what_is_typed(session: Host, answer: dict[str, Any], typ
     assert weights_menu.parse_network_item(item) == typed
 
 
-def test_what_an_engine_comes_to(session: Host, answer: dict[str, Any]) -> None:
+def test_engine_note(session: Host, answer: dict[str, Any]) -> None:
     from fsgan_nuke import weights_menu
 
     short, more = weights_menu.describe_engine(answer, "blend", "auto")
@@ -78,7 +78,7 @@ def test_on_a_node(session: Host, answer: dict[str, Any], kind: str, prefix: str
     session.module.delete(node)
 
 
-def test_asked_of_the_worker_while_a_panel_is_open(session: Host) -> None:
+def test_worker_is_asked_only_while_a_panel_is_open(session: Host) -> None:
     node = session.module.createNode("FSGAN_Reenact")
     session.set_knob(node, "likeness", 0.5)
     import time
@@ -100,7 +100,7 @@ def test_asked_of_the_worker_while_a_panel_is_open(session: Host) -> None:
         ("FSGAN_Reenact", "engine", "fsgan", "steps"),
     ],
 )
-def test_what_does_not_count_is_greyed_out(session: Host, kind: str, menu: str, value: str, knob: str) -> None:
+def test_knobs_without_effect_are_greyed_out(session: Host, kind: str, menu: str, value: str, knob: str) -> None:
     node = session.module.createNode(kind)
     other = "index" if menu == "person" else "over" if "blend" in kind.lower() + menu else "mesh"
     node.showControlPanel()
@@ -114,7 +114,7 @@ def test_what_does_not_count_is_greyed_out(session: Host, kind: str, menu: str, 
     session.module.delete(node)
 
 
-def test_a_point_counts_where_it_is_asked_for(session: Host) -> None:
+def test_point_knob_is_active_only_for_person_point(session: Host) -> None:
     from fsgan_nuke.node_job import read_knobs
 
     node = session.module.createNode("FSGAN_Analyse")

@@ -159,7 +159,7 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
     settle(session)
 
 
-def test_a_worker_that_is_silent_is_told_in_the_bar(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_worker_is_shown_in_the_progress_bar(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from fsgan_nuke import request
 
     from fsgan_core.contract import protocol

@@ -115,7 +115,9 @@ class TestResume:
         state = load_state(tmp_path / STATE_FILE, "key")
         assert state is not None and state.step == 3 and len(state.losses) == 3
 
-    def test_not_from_another_run(self, faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_state_of_another_run_is_not_resumed(
+        self, faces: FaceSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         short = Recipe(iterations=1, batch=1)
         run(faces, tmp_path, short)
         assert run(faces, tmp_path, short, key="other").resumed_iterations == 0
@@ -178,7 +180,7 @@ class TestTrainer:
         with pytest.raises(ValueError, match="discriminator"):
             Trainer(build_seeded_network(ARCH, 1), Criterion(LossWeights.make_without_vgg()), SHORT)
 
-    def test_two_heads(self, faces: FaceSet) -> None:
+    def test_network_with_two_heads(self, faces: FaceSet) -> None:
         """The generator of the first version returns a segmentation too."""
         arch = "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(1,1,1),ngf=4)"
         trainer = Trainer(build_seeded_network(arch, 1), Criterion(LossWeights(pixel=1.0)), SHORT)

@@ -36,7 +36,7 @@ class TestOnPixels:
     def test_equal_pictures(self, loss) -> None:  # type: ignore[no-untyped-def]
         assert float(loss(pictures(), pictures())) == pytest.approx(0, abs=1e-6)
 
-    def test_an_offset_costs_itself_at_every_scale(self) -> None:
+    def test_an_offset_costs_the_same_at_every_scale(self) -> None:
         assert float(multi_scale_l1_loss(pictures() + 0.25, pictures())) == pytest.approx(0.25, abs=1e-6)
 
     def test_noise_costs_less_at_coarse_scales(self) -> None:
@@ -52,7 +52,7 @@ class TestOnPixels:
         # One of seven differences across is 1, none down; at half size one of three.
         assert float(gradient_loss(step, torch.zeros(1, 3, 8, 8))) == pytest.approx((1 / 7 / 2 + 1 / 3 / 2) / 2)
 
-    def test_ssim_is_the_usual_one(self) -> None:
+    def test_ssim_equals_the_published_definition(self) -> None:
         metrics = pytest.importorskip("skimage.metrics")
         made, wanted = pictures(count=1, seed=1), pictures(count=1, seed=2)
         made = 0.7 * wanted + 0.3 * made

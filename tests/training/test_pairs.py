@@ -120,7 +120,7 @@ class TestSavedFaces:
         assert load_faces(tmp_path / "f.npz", "another") is None
         assert load_faces(tmp_path / "none.npz", "key") is None
 
-    def test_broken(self, faces: FaceSet, tmp_path: Path) -> None:
+    def test_broken_face_files_are_ignored(self, faces: FaceSet, tmp_path: Path) -> None:
         save_faces(tmp_path / "f.npz", faces, "key")
         data = (tmp_path / "f.npz").read_bytes()
         (tmp_path / "f.npz").write_bytes(data[: len(data) // 2])
@@ -130,7 +130,7 @@ class TestSavedFaces:
 
 
 class TestHeldOut:
-    def test_a_run_of_neighbours_of_each_long_clip(self, faces: FaceSet) -> None:
+    def test_each_long_clip_holds_out_neighbouring_frames(self, faces: FaceSet) -> None:
         kept = mark_held_out(many(faces, (40, 10)))
         assert kept.sum() == 4 and not kept[40:].any()
         assert (np.diff(np.flatnonzero(kept)) == 1).all() and not kept[39]

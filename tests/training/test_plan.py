@@ -27,7 +27,7 @@ def test_presets(network: str, preset: str) -> None:
             assert plan.losses.gan == (0.1 if network == "blend" else 0.001)
 
 
-def test_changes(tmp_path: Path) -> None:
+def test_changes_of_a_plan(tmp_path: Path) -> None:
     path = get_preset_path("reenact", "published")
     plan = load_plan(
         path,
@@ -66,7 +66,7 @@ def test_changes(tmp_path: Path) -> None:
         ({"clip": "0"}, "clip"),
     ],
 )
-def test_wrong(changes: dict[str, str], said: str) -> None:
+def test_wrong_plans_are_refused(changes: dict[str, str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_plan(get_preset_path("reenact", "small"), "reenact", changes)
 

@@ -150,7 +150,7 @@ class TestTalk:
         assert one.until(protocol.PongEvent, 2)
         writing.join()
 
-    def test_a_number_serves_once(self, talk: Callable[..., Talk]) -> None:
+    def test_request_number_is_used_once(self, talk: Callable[..., Talk]) -> None:
         one = talk(patient).hello()
         one.say(protocol.RenderRequest(2), protocol.KeysRequest(2), protocol.KeysRequest(0))
         assert "taken" in one.until(protocol.ErrorEvent).message
@@ -227,7 +227,7 @@ class TestErrors:
         assert one.until(protocol.ResultEvent).id == 3
         assert one.worker._handler.forgot == (kind == "MachineError")  # type: ignore[attr-defined]
 
-    def test_an_answer_that_cannot_be_told(self, talk: Callable[..., Talk]) -> None:
+    def test_answer_that_is_not_json(self, talk: Callable[..., Talk]) -> None:
         one = talk(lambda request, listen, cancelled: {"value": float("nan")}).hello()
         one.say(protocol.RenderRequest(2))
         assert one.until(protocol.ErrorEvent, 2).error == "InternalError"
@@ -254,7 +254,7 @@ class TestCancel:
 
 
 class TestHeart:
-    def test_beats_and_says_what_is_done(self, talk: Callable[..., Talk]) -> None:
+    def test_heartbeat_names_the_running_work(self, talk: Callable[..., Talk]) -> None:
         one = talk(patient, heartbeat=0.05).hello()
         assert one.until(protocol.HeartbeatEvent).busy == protocol.NO_REQUEST
         one.say(protocol.RenderRequest(2), protocol.RenderRequest(3))
@@ -275,26 +275,26 @@ class TestHeart:
 
 
 class TestEnd:
-    def test_when_the_client_goes_in_the_middle(self, talk: Callable[..., Talk]) -> None:
+    def test_ends_when_the_client_disappears(self, talk: Callable[..., Talk]) -> None:
         one = talk(patient).hello()
         one.say(protocol.RenderRequest(2), protocol.RenderRequest(3))
         one.until(protocol.ProgressEvent, 2)
         assert one.leave(5)
 
-    def test_when_it_is_told_to(self, talk: Callable[..., Talk]) -> None:
+    def test_ends_on_request(self, talk: Callable[..., Talk]) -> None:
         one = talk(patient).hello()
         one.say(protocol.RenderRequest(2), protocol.QuitRequest(3))
         assert one.until(protocol.ResultEvent, 3)
         one._thread.join(5)
         assert not one._thread.is_alive()
 
-    def test_when_the_parent_is_another(self, talk: Callable[..., Talk]) -> None:
+    def test_ends_when_its_parent_changes(self, talk: Callable[..., Talk]) -> None:
         """As after its death, where something else keeps our end of the pipe open."""
         one = talk(patient, parent=os.getppid() + 1, heartbeat=0.05)
         one._thread.join(5)
         assert not one._thread.is_alive()
 
-    def test_a_client_that_does_not_read(self, talk: Callable[..., Talk]) -> None:
+    def test_client_that_does_not_read(self, talk: Callable[..., Talk]) -> None:
         """The work goes on; afterwards the results are there, and not every step."""
         done = threading.Event()
 
@@ -343,7 +343,7 @@ RequestHandler.answer = answer
 
 
 class TestProcess:
-    def test_standard_output_is_the_protocols_alone(self, tmp_path: Path) -> None:
+    def test_standard_output_carries_only_the_protocol(self, tmp_path: Path) -> None:
         log = tmp_path / "logs" / "worker.log"
         with process(NOISY, "--log", str(log)) as one:
             assert one.stdin is not None and one.stdout is not None and one.stderr is not None
@@ -495,7 +495,7 @@ class TestRealWork:
         with pytest.raises(PlateError, match=r"none\.####\.exr"):
             client.request(protocol.RenderRequest(shot=shot)).wait(60)
 
-    def test_cancelled_and_gone_on(self, client: Client, small: Small, tmp_path: Path) -> None:
+    def test_cancelled_render_can_be_resumed(self, client: Client, small: Small, tmp_path: Path) -> None:
         shot = plain(small.shot(tmp_path, "1-6", mask__smooth="0"))
         request = client.request(protocol.RenderRequest(shot=shot))
         for event in request.follow():

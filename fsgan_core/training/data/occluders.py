@@ -89,21 +89,24 @@ def _build_glasses(landmarks: Points68, random: np.random.Generator) -> list[Poi
     """Build rims, a bridge and temples; `draw_occluder` cuts the lenses out."""
     rim = random.uniform(1.12, 1.35)
     thick = 0.02 * float(np.ptp(landmarks[:, 0]))
-    right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
-    across = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
-    half = 0.33 * float(np.linalg.norm(left - right))
+    right_eye, left_eye = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
+    across = (left_eye - right_eye) / max(float(np.linalg.norm(left_eye - right_eye)), 1e-6)
+    half_lens = 0.33 * float(np.linalg.norm(left_eye - right_eye))
     shapes = _build_lenses(landmarks, rim)
-    shapes.append(_build_capsule(right + half * across, left - half * across, thick))
-    shapes.append(_build_capsule(right - half * across, landmarks[0], thick))
-    shapes.append(_build_capsule(left + half * across, landmarks[16], thick))
+    shapes.append(_build_capsule(right_eye + half_lens * across, left_eye - half_lens * across, thick))
+    shapes.append(_build_capsule(right_eye - half_lens * across, landmarks[0], thick))
+    shapes.append(_build_capsule(left_eye + half_lens * across, landmarks[16], thick))
     return shapes
 
 
 def _build_lenses(landmarks: Points68, scale: float) -> list[Points]:
-    right, left = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
-    apart = float(np.linalg.norm(left - right))
-    rotation = np.degrees(np.arctan2(*(left - right)[::-1]))
-    return [_build_ellipse(eye, (0.33 * apart * scale, 0.27 * apart * scale), rotation) for eye in (right, left)]
+    right_eye, left_eye = (landmarks[eye].mean(0) for eye in (EYE_R, EYE_L))
+    eye_distance = float(np.linalg.norm(left_eye - right_eye))
+    rotation = np.degrees(np.arctan2(*(left_eye - right_eye)[::-1]))
+    return [
+        _build_ellipse(eye, (0.33 * eye_distance * scale, 0.27 * eye_distance * scale), rotation)
+        for eye in (right_eye, left_eye)
+    ]
 
 
 def _build_disc(landmarks: Points68, random: np.random.Generator) -> list[Points]:
