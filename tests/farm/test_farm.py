@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import yaml
-from fsgan_core.render.recognise import load_recognition, save_recognition
 from hypothesis import given
 from hypothesis import strategies as st
 
