@@ -14,31 +14,46 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.faces import exposure as exposures
-from fsgan_core.faces.detect import Detector, make_detector
-from fsgan_core.faces.exposure import Encoder, guess_frame_exposure, measure_face_exposure, sample_skin
+from fsgan_core.faces.detect import make_detector
+from fsgan_core.faces.detection import Detector
+from fsgan_core.faces.display_picture import DisplayPicture, make_display_picture
+from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin
 from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
-from fsgan_core.faces.landmarks import Landmarker, find_landmark_weights, make_landmarker
+from fsgan_core.faces.geometry import Box, apply_affine
+from fsgan_core.faces.landmarks import find_landmark_weights, make_landmarker
+from fsgan_core.faces.mesh import read_landmarks68
+from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
 from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_poser
-from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
+from fsgan_core.faces.track import (
+    MESH_LANDMARKER,
+    Face,
+    Person,
+    Track,
+    UsedWeights,
+    carry_overrides,
+    make_face,
+    rebuild_faces,
+)
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.stream import read_ahead
-from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image, Image8
+from fsgan_core.runtime.arrays import Descriptor, Image, Points68
 from fsgan_core.runtime.sampling import sample_evenly
 
 log = logging.getLogger(__name__)
 
 _PROBE_FRAMES = 5  # frames that are tried for a first look at a face
+_PROBE_PIXELS = 520_000  # of the pictures for this look
 _PROBE_CONFIDENCE = 0.3  # confidence (0..1) of a face in this first look
 _EXPOSURE_TRIES = (0.0, 3.0, -3.0)  # stops around the guess
 _EXPOSURE_TOLERANCE = 1.0  # stops from the usual level above which the analysis changes its exposure
 _MAX_EXPOSURE_FRAMES = 24  # frames whose skin is sampled
+_POSE_MARGIN = 0.75  # box sides around the face that the pose network's crop may reach
 _CLEAR_CONFIDENCE = 0.35  # confidence (0..1) that a person must reach in one frame at least, if anybody does
 
 
@@ -66,49 +81,6 @@ class ColourSource(exposures.CodecSource, Protocol):
     def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str:
         """Resolves the colour space of a file; an empty `name` follows the file's rules."""
         ...
-
-
-@dataclass(frozen=True)
-class DisplayPicture:
-    """A plate as a person would see it.
-
-    Attributes:
-        pixels: RGB, display-like, square pixels.
-        rgb: The plate's own pixels, float32 (height, width, 3).
-        data_window: Where `rgb` lies in the plate.
-        pixel_aspect: Width of a plate's pixel over its height.
-    """
-
-    pixels: Image8
-    rgb: Image
-    data_window: Window
-    pixel_aspect: float
-
-    def to_plate(self, points: AnyArray) -> AnyArray:
-        """Maps points (..., 2) of the picture to plate coordinates."""
-        result: AnyArray = self.to_array(points) + np.array([self.data_window.x, self.data_window.y])
-        return result
-
-    def to_array(self, points: AnyArray) -> AnyArray:
-        """Maps points (..., 2) of the picture to pixels of the plate's array."""
-        width, height = self.pixels.shape[1] / self.rgb.shape[1], self.pixels.shape[0] / self.rgb.shape[0]
-        result: AnyArray = (points + 0.5) / (width, height) - 0.5
-        return result
-
-
-def make_display_picture(plate: Plate, codec: Encoder) -> DisplayPicture:
-    """Makes the picture of a plate that analysis looks at.
-
-    Raises:
-        PlateError: The plate has no R, G and B.
-    """
-    rgb = plate.get("R", "G", "B")
-    pixels: AnyArray = np.round(np.clip(codec.encode(rgb), 0.0, 1.0) * 255.0).astype(np.uint8)
-    if plate.pixel_aspect != 1.0:
-        height, width = pixels.shape[:2]
-        size = (max(1, round(width * plate.pixel_aspect)), height)
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR if size[0] > width else cv2.INTER_AREA)
-    return DisplayPicture(pixels, rgb, plate.data_window, plate.pixel_aspect)
 
 
 @dataclass
@@ -162,15 +134,16 @@ def analyse(
     landmarker = make_landmarker(params.landmarks, device, allow)
     poser = make_poser(params.pose, device, allow)
     related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
-    stops = exposure if exposure is not None else _estimate_exposure(sequence, config, space, wanted, detector)
+    stops = exposure if exposure is not None else _estimate_exposure(sequence, config, space, wanted, detector, device)
     follower = FaceFollower(
         detector,
-        landmarker,
+        None if landmarker.name == MESH_LANDMARKER else landmarker,
         count=len(wanted),
         gap=params.gap,
         minimum_size=params.minimum_size,
         minimum_confidence=params.minimum_confidence,
         related=related,
+        device=device,
     )
     notes: dict[int, _ThreadMeasurements] = {}
     window, aspect = Window(0, 0, 0, 0), 1.0
@@ -179,8 +152,8 @@ def analyse(
     for place, (frame, plate) in enumerate(read_ahead(sequence.read, wanted, workers=1, ahead=2)):
         picture = make_display_picture(plate, codec)
         window, aspect = plate.display_window, plate.pixel_aspect
-        is_unrelated = before is None or before.pixels.shape != picture.pixels.shape
-        for thread in follower.add_picture(place, picture.pixels, _compute_shift(before, picture), is_unrelated):
+        is_unrelated = before is None or before.rgb.shape != picture.rgb.shape
+        for thread in follower.add_picture(place, picture, _compute_shift(before, picture), is_unrelated):
             _record_face(
                 notes.setdefault(id(thread), _ThreadMeasurements()),
                 thread,
@@ -194,13 +167,6 @@ def analyse(
         if progress is not None:
             progress(place + 1, len(wanted))
     found = _collect_people(follower.threads, notes, len(wanted), params)
-    if not found and follower.misplaced_count:
-        log.warning(
-            "%s: the landmark network %s does not find faces that dlib confirms; check its weights with `fsgan "
-            "weights verify`, or set analyse.landmarks to fan or dlib",
-            sequence.clip.path,
-            landmarker.name,
-        )
     track = Track(
         clip=sequence.clip.path,
         frames=wanted,
@@ -281,10 +247,14 @@ def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any
 
 
 def _estimate_exposure(
-    sequence: FrameSource, config: ColourSource, space: str, wanted: Sequence[int], detector: Detector
+    sequence: FrameSource,
+    config: ColourSource,
+    space: str,
+    wanted: Sequence[int],
+    detector: Detector,
+    device: str,
 ) -> float:
     """Stops to analyse the clip with: from a first face, else from the frame as a whole."""
-    landmarker: Landmarker = make_landmarker("dlib")
     places = sample_evenly(len(wanted), _PROBE_FRAMES)
     guess = 0.0
     for number, place in enumerate(places):
@@ -292,14 +262,28 @@ def _estimate_exposure(
         guess = guess_frame_exposure(plate.get("R", "G", "B"), config, space)
         for stops in _EXPOSURE_TRIES:
             picture = make_display_picture(plate, config.make_codec(space, guess + stops))
-            found = [face for face in detector.detect(picture.pixels) if face.confidence > _PROBE_CONFIDENCE]
-            if found:
-                landmarks = landmarker.locate(picture.pixels, [max(found, key=lambda face: face.box[2]).box])[0]
-                measured = measure_face_exposure([sample_skin(picture.rgb, picture.to_array(landmarks))], config, space)
+            landmarks = _find_largest_face(picture, detector, device)
+            if landmarks is not None:
+                skin = sample_skin(picture.rgb, picture.to_array(landmarks))
+                measured = measure_face_exposure([skin], config, space)
                 return measured if abs(measured) > _EXPOSURE_TOLERANCE else 0.0
             if number:
                 break  # all exposures are tried on the first frame alone
     return guess
+
+
+def _find_largest_face(picture: DisplayPicture, detector: Detector, device: str) -> Points68 | None:
+    """Landmarks of the largest face of a picture, in its pixels."""
+    pixels, matrix = picture.view_pixels(_PROBE_PIXELS)
+    found = [face for face in detector.detect(pixels) if face.confidence > _PROBE_CONFIDENCE]
+    if not found:
+        return None
+    largest = max(found, key=lambda face: face.box[2])
+    landmarks = largest.landmarks
+    if landmarks is None:
+        square = largest.square if largest.square is not None else fit_square_to_box(largest.box)
+        landmarks = read_landmarks68(measure_mesh(pixels, square, device).mesh)
+    return apply_affine(matrix, landmarks)
 
 
 def _compute_shift(before: DisplayPicture | None, now: DisplayPicture) -> tuple[float, float]:
@@ -322,24 +306,28 @@ def _record_face(
     every: int,
 ) -> None:
     seen = thread.sightings[place]
-    angles = None if poser is None else poser.measure_angles(picture.pixels, [thread.boxes[place]])[0]
-    moved = None
-    if seen.motion is not None:
-        scale = picture.pixels.shape[1] / picture.rgb.shape[1]
-        moved = seen.motion / (scale, 1.0, 1.0)
     notes.faces[place] = make_face(
         frame,
         picture.to_plate(seen.landmarks),
         seen.confidence,
         origin=seen.origin,
         pixel_aspect=picture.pixel_aspect,
-        scatter=seen.scatter,
-        motion=moved,
+        begins=seen.begins,
         wflw=None if seen.wflw is None else picture.to_plate(seen.wflw),
-        angles=angles,
+        angles=None if poser is None else _measure_angles(poser, picture, thread.boxes[place]),
+        mesh=picture.to_plate(seen.mesh),
     )
     if place % every == 0 or not notes.skin_samples:
         notes.skin_samples[place] = sample_skin(picture.rgb, picture.to_array(seen.landmarks))
+
+
+def _measure_angles(poser: HopenetPoser, picture: DisplayPicture, box: Box) -> tuple[float, float, float]:
+    x, y, width, height = box
+    margin = _POSE_MARGIN * width
+    part, matrix = picture.view((x - margin, y - margin, width + 2 * margin, height + 2 * margin))
+    scale = matrix[[0, 1], [0, 1]]
+    low = (np.array([x, y]) - matrix[:, 2]) / scale
+    return poser.measure_angles(part, [(float(low[0]), float(low[1]), width / scale[0], height / scale[1])])[0]
 
 
 def _collect_people(

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
+from fsgan_core.faces.detect_mesh import MeshDetector
+from fsgan_core.faces.detection import Detection, Detector
 from fsgan_core.faces.geometry import (
     Box,
     apply_affine,
     compose_affine,
     compute_coverage,
-    compute_overlap,
     compute_scale,
     invert_affine,
     make_square_box,
@@ -38,12 +38,6 @@ _FINE_PIXELS = 2_100_000
 _MAX_UPSAMPLE = 2.5  # magnification of a small picture, at most
 _TILT_ANGLES = (-30.0, 30.0)  # degrees that a picture is turned by, to find tilted heads
 
-# A search near the place where a face should be.
-_SEARCH_FACE_SIZE = 120.0  # pixels; the picture is scaled so that the face has about this size
-_SEARCH_REACH = 1.1  # box sides around the box's middle that are searched
-_MIN_SEARCH_SIDE = 8  # pixels; a smaller part of the picture holds no face
-_SAME_PLACE_OVERLAP = 0.25  # intersection over union from which a face counts as the expected one
-
 # Confidences and evidence, 0..1.
 _HOG_THRESHOLD = -0.4  # of the HOG score; dlib's own is 0
 _HOG_SLOPE = 2.5  # of the logistic curve from the HOG score to the confidence
@@ -55,54 +49,21 @@ _FOUND_CONFIDENCE = 0.3  # a detection of this confidence ends the search
 _DUPLICATE_COVERAGE = 0.6  # share of a box inside a surer one, from which it counts as the same face
 
 
-@dataclass(frozen=True)
-class Detection:
-    """A face in a picture.
-
-    Attributes:
-        box: (x, y, width, height), pixels of the picture.
-        confidence: 0..1.
-        landmarks: float64 (68, 2) if the detector had to find them anyway, else None.
-    """
-
-    box: Box
-    confidence: float
-    landmarks: Points68 | None = None
-
-
-class Detector(Protocol):
-    """Finds faces. Safe from several threads. Pictures are uint8 RGB with square pixels."""
-
-    name: str
-
-    def detect(self, picture: Image8) -> list[Detection]:
-        """Finds all faces, surest first, as thoroughly as it can."""
-        ...
-
-    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
-        """Finds what may be faces, quickly and without further proof; `fine` finds small ones too."""
-        ...
-
-    def find_near(self, picture: Image8, box: Box) -> Detection | None:
-        """Finds the face that should be at about `box`, tilted or not; None if there is none."""
-        ...
-
-
 def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
     """Makes a detector, one object per process.
 
     Args:
-        name: "dlib" (HOG); "dlib-cnn"; "sfd" or "blazeface" (face-alignment's, downloaded if needed); or "auto", which
-            is
-            sfd if it is on disk, else dlib, and never downloads.
+        name: "mesh" or "auto" (the networks that come with the package); "sfd" or "blazeface" (face-alignment's,
+            downloaded if needed); "dlib" (HOG) or "dlib-cnn", from packages that are not installed by default.
         device: Where a network runs, such as "cpu" or "cuda".
 
     Raises:
         EngineError: There is no such name, or its package or network is missing.
     """
     if name == "auto":
-        name = "sfd" if models.has_fan_files("sfd") else "dlib"
+        name = "mesh"
     makers = {
+        "mesh": lambda: MeshDetector(device),
         "dlib": HogDetector,
         "dlib-cnn": CnnDetector,
         "sfd": lambda: FanDetector("sfd", device),
@@ -110,7 +71,7 @@ def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
     }
     if name not in makers:
         raise EngineError(f"there is no detector '{name}'; choose one of auto, {', '.join(makers)}")
-    used_device = device if name in ("sfd", "blazeface") else ""
+    used_device = device if name in ("mesh", "sfd", "blazeface") else ""
     detector: Detector = models.get_shared(("detector", name, used_device), makers[name])
     return detector
 
@@ -119,6 +80,7 @@ class HogDetector:
     """dlib's frontal face detector, checked by landmarks."""
 
     name = "dlib"
+    search_pixels = _COARSE_PIXELS
 
     def __init__(self) -> None:
         self._hog = models.import_dlib().get_frontal_face_detector()
@@ -144,27 +106,6 @@ class HogDetector:
     def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
         """Finds what may be faces; see `Detector.find_candidates`."""
         return self.scan(picture, np.sqrt((_FINE_PIXELS if fine else _COARSE_PIXELS) / picture[..., 0].size))
-
-    def find_near(self, picture: Image8, box: Box) -> Detection | None:
-        """Finds the face at about `box`; see `Detector.find_near`."""
-        x, y, width, height = box
-        size = max(width, height, 1.0)
-        scale = min(_SEARCH_FACE_SIZE / size, _MAX_UPSAMPLE)
-        middle = np.array([x + width / 2, y + height / 2])
-        low = np.floor(np.clip(middle - _SEARCH_REACH * size, 0, None)).astype(int)
-        high = np.ceil(middle + _SEARCH_REACH * size).astype(int)
-        part = picture[low[1] : max(high[1], 0), low[0] : max(high[0], 0)]
-        if min(part.shape[:2]) < _MIN_SEARCH_SIDE:
-            return None
-        for tilt in (0.0, *_TILT_ANGLES):
-            found = [
-                Detection((d.box[0] + low[0], d.box[1] + low[1], d.box[2], d.box[3]), d.confidence)
-                for d in self.scan(part, scale, tilt)
-            ]
-            found = [detection for detection in found if compute_overlap(detection.box, box) > _SAME_PLACE_OVERLAP]
-            if found:
-                return max(found, key=lambda detection: detection.confidence)
-        return None
 
     def scan(self, picture: Image8, scale: float, tilt: float = 0.0) -> list[Detection]:
         """Runs HOG on the picture scaled by `scale` and turned by `tilt` degrees; boxes are in its own pixels."""
@@ -213,6 +154,7 @@ class CnnDetector:
     """dlib's mmod network: slow on a CPU, but it finds turned heads."""
 
     name = "dlib-cnn"
+    search_pixels = _COARSE_PIXELS
 
     def __init__(self) -> None:
         dlib = models.import_dlib()
@@ -240,13 +182,11 @@ class CnnDetector:
         """Finds all faces, as `detect` does; this network is not faster with less proof."""
         return self.detect(picture)
 
-    def find_near(self, picture: Image8, box: Box) -> Detection | None:
-        """Finds nothing: this network searches whole pictures only."""
-        return None
-
 
 class FanDetector:
     """A detector of face-alignment: "sfd" or "blazeface"."""
+
+    search_pixels = _COARSE_PIXELS
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         self.name = name
@@ -268,10 +208,6 @@ class FanDetector:
     def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
         """Finds all faces, as `detect` does; this network is not faster with less proof."""
         return self.detect(picture)
-
-    def find_near(self, picture: Image8, box: Box) -> Detection | None:
-        """Finds nothing: this network searches whole pictures only."""
-        return None
 
 
 def _load_fan_detector(name: str, device: str) -> Any:

@@ -1,13 +1,12 @@
 """Following faces from frame to frame: candidates are joined to threads, threads to people.
 
-A thread is one face, uninterrupted except for short gaps. The picture's own motion says where a face should be in the
-next frame; the detector confirms it. Where the detector finds nothing (a turned head, a hand), the face is followed by
-its landmarks as long as they look like those of a face. Threads become people by position and by descriptor.
+A thread is one face, uninterrupted except for short gaps. In the next frame the mesh network looks where the last mesh
+was, or where the detector finds the face if it moved far. So a face is followed where the detector finds nothing (a
+turned head, a hand), as long as the network sees a face there. Threads become people by position and by descriptor.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,53 +14,51 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fsgan_core.contract.landmarks import OUTER_EYE_CORNERS
-from fsgan_core.faces.detect import Detection, Detector, rate_spread
-from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, fit_similarity
+from fsgan_core.faces.detection import Detection, Detector
+from fsgan_core.faces.display_picture import DisplayPicture
+from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale
 from fsgan_core.faces.identity import compute_descriptor
-from fsgan_core.faces.landmarks import DlibLandmarker, Landmarker, make_landmarker
+from fsgan_core.faces.landmarks import Landmarker
 from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
 from fsgan_core.faces.landmarks_wflw import to_ibug
-from fsgan_core.faces.optical_flow import measure_motion
-from fsgan_core.faces.pose import compute_face_box
-from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Points68, Points98, Vector
-
-log = logging.getLogger(__name__)
+from fsgan_core.faces.mesh import read_landmarks68
+from fsgan_core.faces.mesh_measure import MeasuredMesh, fit_square_to_box, measure_mesh
+from fsgan_core.faces.mesh_network import CROP_SIDE, FACE_THRESHOLD, fit_square_to_mesh
+from fsgan_core.faces.mesh_pose import fit_mesh_pose
+from fsgan_core.faces.pose import compute_pose_box
+from fsgan_core.faces.rotated_square import RotatedSquare
+from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Matrix, Mesh, Points68, Points98
 
 # Descriptors (Euclidean distances).
 SAME_PERSON_DISTANCE = 0.5  # below which two threads may be one person
 _OTHER_PERSON_DISTANCE = 0.65  # beyond which a face is not the one that was followed
 _UNKNOWN_DISTANCE = 0.5  # to a thread without a descriptor
 _DESCRIBE_CONFIDENCE = 0.5  # confidence from which a face is described
-_MAX_DESCRIPTORS = 16  # per thread, spread over its length
-_MIN_DESCRIBE_INTERVAL = 6  # frames
+_MAX_DESCRIPTORS = 12  # per thread, spread over its length
+_MIN_DESCRIBE_INTERVAL = 12  # frames
 
-# Landmarks as evidence of a face.
-_CLEAR_SCATTER = 1.2  # mm of scatter (DlibLandmarker.locate_with_scatter) below which a face is certain
-_HARD_SCATTER = 1.4  # mm of scatter, of half the landmarks, from which other starts are worth their time
-_BETTER_SCATTER = 0.75  # share of the scatter that another start must stay below
-_SPREAD_PER_SCATTER = 1.5  # mm of the wider test (DlibLandmarker.measure_spread) for each mm of scatter
-_GOOD_EVIDENCE = 0.7  # evidence (0..1) below which the detector's box is tried too
-_ENOUGH_EVIDENCE = 0.5  # evidence (0..1) from which a face is followed without the detector
-_VOUCHED_CONFIDENCE = 0.8  # confidence of the detector from which it vouches for half of the evidence
-_HEIGHT_RATIOS = (0.7, 1.4)  # height of a followed face over that in the frame before
-_NO_FACE_EVIDENCE = 0.3  # evidence (0..1) below which landmarks are not those of a face
-_CERTAIN_CONFIDENCE = 0.5  # confidence of a candidate that should have held landmarks
-
-# Motion.
-_MOTION_NOISE = 0.02  # share of the eye distance; of a motion that was tracked without a miss
-_OUTLIER_MOTION = 0.05  # share of the eye distance from which a landmark's own motion counts less
-_MOTION_ROUNDS = 3
+# Confidence.
+_FOLLOWED_CONFIDENCE = 0.5  # of a face that the mesh network sees and the detector does not
+_SIZE_RATIOS = (0.7, 1.4)  # side of a face's box over that of the last sighting; else it is another one
 
 # Boxes (intersection over union, unless it says otherwise).
-_DOUBTFUL_OVERLAP = 0.15  # from which a candidate may belong to a thread
-_MATCH_SCORE = 0.25  # overlap plus likeness from which a candidate is given to a thread
+_DOUBTFUL_OVERLAP = 0.1  # from which a candidate may belong to a thread
+_MATCH_SCORE = 0.15  # overlap plus likeness from which a candidate is given to a thread
 _COVERED_SHARE = 0.4  # share of a candidate's box inside a found face, from which it is the same face
 _REFUSED_OVERLAP = 0.7  # with a refused candidate, from which another one is refused too
 _TAKEN_OVERLAP = 0.5  # from which two threads hold the same face
 _LOST_OVERLAP = 0.15  # with the grown box of a lost thread, from which the face may be the lost one
 _LOST_GROWTH = 1.5  # factor by which that box is grown
-_FINE_SEARCH_INTERVAL = 24  # frames between searches for small faces
+_FAR_MOVE = 0.12  # sides of the region from which the detector's place is better than the last mesh's
+_CROP_ROOM = 3.0  # side of the part of the picture for other networks over that of the mesh
+_VIEW_MARGIN = 0.2  # around the mesh network's region, as a share of its side
+_CROP_RESERVE = 1.5  # resolution of that part of the picture over the mesh network's
+
+# Searches, in frames.
+_SEARCH_INTERVAL = 3  # between looks of the detector, while all faces are followed
+_FINE_SEARCH_INTERVAL = 48  # between searches for small faces
+_THOROUGH_SEARCH_INTERVAL = 6  # between searches by all means, while there is no face
+_FINE_PIXELS = 4_000_000  # of the picture that is searched for small faces, at most
 
 # Cuts, on thumbnails of 8-bit values.
 _THUMBNAIL_SIZE = (48, 27)  # pixels
@@ -74,40 +71,23 @@ class FaceSighting:
     """A face in one picture.
 
     Attributes:
-        landmarks: (68, 2), pixels of the picture.
+        mesh: (478, 3), pixels of the picture.
+        landmarks: (68, 2), pixels of the picture; read from the mesh, or placed by another landmarker.
         confidence: 0..1.
         origin: As in `track.Face`, like the rest.
-        scatter: (68,), mm.
-        motion: (68, 3), pixels of the picture.
         wflw: (98, 2), pixels of the picture.
+        begins: Whether nothing was seen of this face before: the first frame, or the first after a cut.
     """
 
+    mesh: Mesh
     landmarks: Points68
     confidence: float
     origin: str
-    scatter: Vector | None = None
-    motion: AnyArray | None = None
     wflw: Points98 | None = None
+    begins: bool = False
 
 
-@dataclass(frozen=True)
-class _PlacedLandmarks:
-    """Landmarks and the evidence that they are of a face.
-
-    Attributes:
-        landmarks: (68, 2), pixels of the picture.
-        evidence: 0..1.
-        scatter: (68,), mm, or None if unknown.
-        wflw: The 98 landmarks that they were made from, if any.
-    """
-
-    landmarks: Points68
-    evidence: float
-    scatter: Vector | None
-    wflw: Points98 | None = None
-
-
-@dataclass
+@dataclass(eq=False)
 class FaceThread:
     """One face over time, by place (position among the analysed frames).
 
@@ -116,12 +96,14 @@ class FaceThread:
         boxes: Its box in each of these pictures.
         descriptors: Of some of these pictures.
         last_described: Place of the latest descriptor.
+        certainty: Confidence of the detector when it searched last; None if it did not find the face.
     """
 
     sightings: dict[int, FaceSighting] = field(default_factory=dict)
     boxes: dict[int, Box] = field(default_factory=dict)
     descriptors: list[Descriptor] = field(default_factory=list)
     last_described: int = -1000
+    certainty: float | None = None
 
     @property
     def last_place(self) -> int:
@@ -139,56 +121,55 @@ class FaceFollower:
 
     Attributes:
         threads: What was found so far.
-        misplaced_count: Faces that dlib's landmarks confirm and the network's landmarks do not.
     """
 
     def __init__(
         self,
         detector: Detector,
-        landmarker: Landmarker,
+        landmarker: Landmarker | None = None,
         *,
         count: int,
         gap: int,
         minimum_size: float,
         minimum_confidence: float,
         related: bool = True,
+        device: str = "cpu",
     ) -> None:
         """Sets up the follower.
 
         Args:
             detector: Finds faces.
-            landmarker: Places landmarks.
+            landmarker: Places landmarks; None reads them from the mesh.
             count: How many pictures there will be.
-            gap: Places that a face may be lost and still be the same thread by position.
+            gap: Missing pictures after which a face may still be the same thread by position.
             minimum_size: Height in pixels below which a new face is ignored.
             minimum_confidence: 0..1, below which a face is ignored.
             related: False for stills that have nothing to do with one another.
+            device: Where the mesh network runs, such as "cpu" or "cuda".
         """
         self.threads: list[FaceThread] = []
-        self.misplaced_count = 0
         self._detector = detector
         self._landmarker = landmarker
-        dlib_landmarker = make_landmarker("dlib")
-        assert isinstance(dlib_landmarker, DlibLandmarker)
-        self._dlib_landmarker = dlib_landmarker
+        self._device = device
         self._describe_interval = max(_MIN_DESCRIBE_INTERVAL, count // _MAX_DESCRIPTORS)
         self._gap = gap
         self._minimum_size = minimum_size
         self._minimum_confidence = minimum_confidence
         self._related = related
-        self._previous_picture: Image8 | None = None
         self._thumbnail: AnyArray | None = None
         self._last_cut = 0  # place of the latest cut
+        self._moved = np.zeros(2)  # how far still things have moved in the picture, in total
+        self._moved_at: dict[int, AnyArray] = {}
         self._refused_boxes: list[tuple[int, Box]] = []
 
     def add_picture(
-        self, place: int, picture: Image8, shift: tuple[float, float] = (0.0, 0.0), is_unrelated: bool = False
+        self, place: int, picture: DisplayPicture, shift: tuple[float, float] = (0.0, 0.0), is_unrelated: bool = False
     ) -> list[FaceThread]:
         """Takes the next picture.
 
         Args:
             place: Its position among the analysed frames.
-            picture: RGB, square pixels.
+            picture: The picture.
             shift: What the coordinates of something still gained since the picture before, in pixels; data windows may
                 move.
             is_unrelated: The picture has nothing to do with the one before.
@@ -196,129 +177,113 @@ class FaceFollower:
         Returns:
             The threads that have a face in this picture.
         """
-        if self._is_cut(picture) or is_unrelated:
+        overview = picture.view_pixels(self._detector.search_pixels)
+        if self._is_cut(overview[0]) or is_unrelated:
             self._last_cut = place
-            self._previous_picture = None
-        alive = [thread for thread in self.threads if thread.last_place == place - 1 and place > self._last_cut]
-        moves = [self._measure_thread_motion(thread, place - 1, picture, shift) for thread in alive]
-        guesses = [
-            self._predict_landmarks(thread.sightings[place - 1].landmarks, move)
-            for thread, move in zip(alive, moves, strict=True)
+        self._moved = self._moved + shift
+        self._moved_at[place] = self._moved
+        alive = [
+            thread
+            for thread in self.threads
+            if thread.last_place >= self._last_cut and place - thread.last_place <= self._gap + 1
         ]
-        candidates = self._detector.find_candidates(picture, fine=(place - self._last_cut) % _FINE_SEARCH_INTERVAL == 0)
-        if not candidates and not alive:
-            candidates = self._detector.detect(picture)
-        given = self._match_candidates(picture, alive, guesses, candidates)
         found: list[FaceThread] = []
-        for number, thread in enumerate(alive):
-            seen = self._find_thread_face(picture, thread, guesses[number], given.get(number), place)
-            if seen is not None and self._is_free(seen.landmarks, found, place):
-                self._record_sighting(thread, place, picture, replace(seen, motion=moves[number] - (*shift, 0.0)))
-                found.append(thread)
-        taken = {id(candidate) for candidate in given.values()}
-        for candidate in candidates:
-            if id(candidate) not in taken:
-                new = self._begin_thread(picture, candidate, place, found)
-                if new is not None:
-                    found.append(new)
-        self._previous_picture = picture
+        candidates: list[Detection] | None = None
+        given: dict[int, Detection] = {}
+        if not alive or (place - self._last_cut) % _SEARCH_INTERVAL == 0:
+            candidates = self._find_candidates(picture, overview, place, bool(alive))
+            given = self._match_candidates(picture, alive, candidates)
+        for number in sorted(range(len(alive)), key=lambda index: index not in given):
+            if candidates is not None:
+                alive[number].certainty = given[number].confidence if number in given else None
+            if self._follow_thread(picture, alive[number], given.get(number), place, found):
+                found.append(alive[number])
+        missing = [thread for thread in alive if thread not in found]
+        if missing and candidates is None:
+            candidates = self._find_candidates(picture, overview, place, bool(found))
+            given = self._match_candidates(picture, missing, candidates)
+            for number, candidate in given.items():
+                missing[number].certainty = candidate.confidence
+                if self._follow_thread(picture, missing[number], candidate, place, found):
+                    found.append(missing[number])
+        for candidate in candidates or []:
+            new = self._begin_thread(picture, candidate, place, found)
+            if new is not None:
+                found.append(new)
         return found
 
-    def _measure_thread_motion(
-        self, thread: FaceThread, place: int, picture: Image8, shift: tuple[float, float]
-    ) -> AnyArray:
-        landmarks = thread.sightings[place].landmarks
-        assert self._previous_picture is not None
-        return measure_motion(self._previous_picture, picture, landmarks, landmarks + shift)
-
-    @staticmethod
-    def _predict_landmarks(landmarks: Points68, move: AnyArray) -> Points68:
-        """Where the face should be: its landmarks moved as a whole, by those whose motion is certain."""
-        right, left = OUTER_EYE_CORNERS
-        size = np.linalg.norm(landmarks[left] - landmarks[right])
-        weights = 1 / (_MOTION_NOISE * size + move[:, 2]) ** 2
-        target = landmarks + move[:, :2]
-        for _ in range(_MOTION_ROUNDS):
-            fit = fit_similarity(landmarks, target, weights)
-            off = np.linalg.norm(apply_affine(fit, landmarks) - target, axis=1)
-            weights = weights / (1 + (off / (_OUTLIER_MOTION * size)) ** 2)
-        return apply_affine(fit, landmarks)
+    def _find_candidates(
+        self, picture: DisplayPicture, overview: tuple[Image8, Matrix], place: int, has_faces: bool
+    ) -> list[Detection]:
+        since_cut = place - self._last_cut
+        is_fine = since_cut % _FINE_SEARCH_INTERVAL == 0
+        pixels, matrix = picture.view_pixels(_FINE_PIXELS) if is_fine else overview
+        found = self._detector.find_candidates(pixels, fine=is_fine)
+        if not found and not has_faces and since_cut % _THOROUGH_SEARCH_INTERVAL == 0:
+            if not is_fine:
+                pixels, matrix = picture.view_pixels(_FINE_PIXELS)
+            found = self._detector.detect(pixels)
+        return [_move_detection(one, matrix) for one in found]
 
     def _match_candidates(
-        self,
-        picture: Image8,
-        alive: Sequence[FaceThread],
-        guesses: Sequence[Points68],
-        candidates: Sequence[Detection],
+        self, picture: DisplayPicture, alive: Sequence[FaceThread], candidates: Sequence[Detection]
     ) -> dict[int, Detection]:
         """Which candidate belongs to which thread: by overlap, and by descriptor where that is ambiguous."""
         if not alive or not candidates:
             return {}
-        boxes = [compute_face_box(guess) for guess in guesses]
+        boxes = [_shift_box(thread.boxes[thread.last_place], self._measure_shift(thread)) for thread in alive]
         score = np.array([[compute_overlap(box, candidate.box) for candidate in candidates] for box in boxes])
         is_possible = score > _DOUBTFUL_OVERLAP
+        described: dict[int, Descriptor] = {}
         for row, column in zip(*np.nonzero(is_possible), strict=True):
             mine = alive[row].mean_descriptor
             if mine is not None and (is_possible[row].sum() > 1 or is_possible[:, column].sum() > 1):
-                landmarks = self._dlib_landmarker.locate_coarsely(picture, candidates[column].box)
-                score[row, column] += 1 - np.linalg.norm(compute_descriptor(picture, landmarks) - mine)
+                if column not in described:
+                    measured = self._measure_mesh(picture, _get_square(candidates[column]))
+                    described[column] = self._describe(picture, read_landmarks68(measured.mesh))
+                score[row, column] += 1 - np.linalg.norm(described[column] - mine)
         pairs = zip(*linear_sum_assignment(-score), strict=True)
         return {row: candidates[column] for row, column in pairs if score[row, column] > _MATCH_SCORE}
 
-    def _find_thread_face(
-        self, picture: Image8, thread: FaceThread, guess: Points68, candidate: Detection | None, place: int
-    ) -> FaceSighting | None:
-        """The thread's face in this picture, or None when it is lost."""
-        if candidate is None:
-            candidate = self._detector.find_near(picture, compute_face_box(guess))
-        placed = self._place_landmarks(picture, guess, None)
-        if placed.evidence < _GOOD_EVIDENCE and candidate is not None:
-            placed = max(placed, self._place_landmarks(picture, None, candidate.box), key=lambda p: p.evidence)
-        landmarks, evidence, scatter = placed.landmarks, placed.evidence, placed.scatter
-        if candidate is not None and candidate.confidence > _VOUCHED_CONFIDENCE and scatter is not None:
-            # In a difficult pose the landmarks settle only from a good start; then the detector vouches for half.
-            evidence = max(evidence, 0.5 * rate_spread(_SPREAD_PER_SCATTER * float(scatter.mean())))
-        if candidate is not None and (
-            evidence >= _ENOUGH_EVIDENCE or candidate.confidence * evidence >= self._minimum_confidence
-        ):
-            return FaceSighting(
-                landmarks, max(candidate.confidence, 0.5) * evidence, "detected", scatter, wflw=placed.wflw
+    def _follow_thread(
+        self,
+        picture: DisplayPicture,
+        thread: FaceThread,
+        candidate: Detection | None,
+        place: int,
+        found: Sequence[FaceThread],
+    ) -> bool:
+        """Looks for the thread's face in this picture and records it; False when it is not seen."""
+        last = thread.last_place
+        near = fit_square_to_mesh(thread.sightings[last].mesh)
+        near = RotatedSquare(near.centre + self._measure_shift(thread), near.side, near.angle)
+        squares = [near]
+        if candidate is not None:
+            own = _get_square(candidate)
+            is_far = np.linalg.norm(own.centre - near.centre) > _FAR_MOVE * near.side
+            squares = [own, near] if is_far or place - last > 1 else [near, own]
+        for square in squares:
+            measured = self._measure_mesh(picture, square)
+            if measured.probability < FACE_THRESHOLD:
+                continue
+            box = _compute_box(measured.mesh)
+            growth = box[3] / thread.boxes[last][3]
+            if not _SIZE_RATIOS[0] < growth < _SIZE_RATIOS[1] or not self._is_free(box, found, place):
+                continue
+            if place - last > 1 and not self._is_same_person(picture, thread, measured.mesh):
+                continue
+            is_detected = thread.certainty is not None
+            confidence = measured.probability * max(thread.certainty or 0.0, _FOLLOWED_CONFIDENCE)
+            if confidence < self._minimum_confidence:
+                continue
+            self._record_sighting(
+                thread, place, picture, measured.mesh, confidence, "detected" if is_detected else "followed"
             )
-        growth = compute_face_box(landmarks)[3] / thread.boxes[place - 1][3]
-        if evidence < _ENOUGH_EVIDENCE or not _HEIGHT_RATIOS[0] < growth < _HEIGHT_RATIOS[1]:
-            return None
-        mine = thread.mean_descriptor
-        if mine is not None and np.linalg.norm(compute_descriptor(picture, landmarks) - mine) > _OTHER_PERSON_DISTANCE:
-            return None
-        return FaceSighting(landmarks, 0.5 * evidence, "followed", scatter, wflw=placed.wflw)
-
-    def _place_landmarks(self, picture: Image8, guess: Points68 | None, box: Box | None) -> _PlacedLandmarks:
-        """Landmarks near a guess or in a box, and the evidence that they are of a face."""
-        scatter = wflw = None
-        if isinstance(self._landmarker, DlibLandmarker):
-            start = self._landmarker.locate_coarsely(picture, box) if guess is None and box is not None else guess
-            assert start is not None
-            landmarks, scatter = self._landmarker.locate_with_scatter(picture, start)
-            if np.median(scatter) >= _HARD_SCATTER:
-                other = self._landmarker.search(picture, compute_face_box(start) if box is None else box)
-                if other[1].mean() < _BETTER_SCATTER * scatter.mean():
-                    landmarks, scatter = other
-            if scatter.mean() < _CLEAR_SCATTER:  # certain; the wider test would cost as much again
-                return _PlacedLandmarks(landmarks, rate_spread(_SPREAD_PER_SCATTER * float(scatter.mean())), scatter)
-        else:
-            where = compute_face_box(guess) if guess is not None else box
-            assert where is not None
-            if isinstance(self._landmarker, HrnetLandmarker):
-                wflw = self._landmarker.locate_wflw(picture, [where], second_look=guess is None)[0]
-                landmarks = to_ibug(wflw)
-            else:
-                landmarks = self._landmarker.locate(picture, [where])[0]
-        return _PlacedLandmarks(
-            landmarks, rate_spread(self._dlib_landmarker.measure_spread(picture, landmarks)), scatter, wflw
-        )
+            return True
+        return False
 
     def _begin_thread(
-        self, picture: Image8, candidate: Detection, place: int, found: Sequence[FaceThread]
+        self, picture: DisplayPicture, candidate: Detection, place: int, found: Sequence[FaceThread]
     ) -> FaceThread | None:
         """A thread for a candidate that belongs to none yet: a new one, or one that was lost nearby."""
         self._refused_boxes = [(when, box) for when, box in self._refused_boxes if place - when < _FINE_SEARCH_INTERVAL]
@@ -326,34 +291,51 @@ class FaceFollower:
             return None
         if any(compute_overlap(candidate.box, box) > _REFUSED_OVERLAP for _, box in self._refused_boxes):
             return None
-        placed = self._place_landmarks(picture, None, candidate.box)
-        landmarks, confidence = placed.landmarks, candidate.confidence * placed.evidence
+        measured = self._measure_mesh(picture, _get_square(candidate))
+        box = _compute_box(measured.mesh)
+        confidence = candidate.confidence * measured.probability
         if (
             confidence < self._minimum_confidence
-            or compute_face_box(landmarks)[3] < self._minimum_size
-            or not self._is_free(landmarks, found, place)
+            or measured.probability < FACE_THRESHOLD
+            or box[3] < self._minimum_size
+            or not self._is_free(box, found, place)
         ):
             self._refused_boxes.append((place, candidate.box))
-            self._count_misplaced(picture, candidate, placed)
             return None
-        lost = self._find_lost_thread(picture, landmarks, place)
+        lost = self._find_lost_thread(picture, measured.mesh, place)
         thread = lost if lost is not None else FaceThread()
         if lost is None:
             self.threads.append(thread)
-        self._record_sighting(
-            thread, place, picture, FaceSighting(landmarks, confidence, "detected", placed.scatter, wflw=placed.wflw)
-        )
+        thread.certainty = candidate.confidence
+        self._record_sighting(thread, place, picture, measured.mesh, confidence, "detected")
         return thread
 
-    def _count_misplaced(self, picture: Image8, candidate: Detection, placed: _PlacedLandmarks) -> None:
-        """Counts a refused candidate that is certainly a face, so that the network must be wrong."""
-        is_refused = placed.wflw is not None and placed.evidence < _NO_FACE_EVIDENCE
-        if is_refused and candidate.confidence > _CERTAIN_CONFIDENCE:
-            known = self._dlib_landmarker.locate(picture, [candidate.box])[0]
-            self.misplaced_count += rate_spread(self._dlib_landmarker.measure_spread(picture, known)) > _GOOD_EVIDENCE
+    def _measure_mesh(self, picture: DisplayPicture, square: RotatedSquare) -> MeasuredMesh:
+        room = abs(np.cos(square.angle)) + abs(np.sin(square.angle)) + _VIEW_MARGIN
+        box = _make_view_box(square.centre, float(square.side * room))
+        part, matrix = picture.view(box, min(1.0, _CROP_RESERVE * CROP_SIDE / square.side))
+        scale = matrix[[0, 1], [0, 1]]
+        inner = RotatedSquare((square.centre - matrix[:, 2]) / scale, square.side / compute_scale(matrix), square.angle)
+        measured = measure_mesh(part, inner, self._device)
+        mesh = np.column_stack([measured.mesh[:, :2] * scale + matrix[:, 2], measured.mesh[:, 2] * scale[1]])
+        return MeasuredMesh(mesh, measured.probability)
 
-    def _find_lost_thread(self, picture: Image8, landmarks: Points68, place: int) -> FaceThread | None:
-        box = compute_face_box(landmarks)
+    def _measure_shift(self, thread: FaceThread) -> AnyArray:
+        """How far still things have moved in the picture since the thread's last sighting."""
+        return np.asarray(self._moved - self._moved_at[thread.last_place])
+
+    def _describe(self, picture: DisplayPicture, landmarks: Points68) -> Descriptor:
+        part, matrix = _view_points(picture, landmarks)
+        return compute_descriptor(part, (landmarks - matrix[:, 2]) / matrix[[0, 1], [0, 1]])
+
+    def _is_same_person(self, picture: DisplayPicture, thread: FaceThread, mesh: Mesh) -> bool:
+        mine = thread.mean_descriptor
+        return mine is None or _measure_distance(mine, self._describe(picture, read_landmarks68(mesh))) < (
+            _OTHER_PERSON_DISTANCE
+        )
+
+    def _find_lost_thread(self, picture: DisplayPicture, mesh: Mesh, place: int) -> FaceThread | None:
+        box = _compute_box(mesh)
         near = [
             thread
             for thread in self.threads
@@ -363,21 +345,40 @@ class FaceFollower:
         ]
         if not near:
             return None
-        mine = compute_descriptor(picture, landmarks)
+        mine = self._describe(picture, read_landmarks68(mesh))
         best = min(near, key=lambda thread: _measure_distance(thread.mean_descriptor, mine))
         return best if _measure_distance(best.mean_descriptor, mine) < _OTHER_PERSON_DISTANCE else None
 
-    def _record_sighting(self, thread: FaceThread, place: int, picture: Image8, seen: FaceSighting) -> None:
-        thread.sightings[place] = seen
-        thread.boxes[place] = compute_face_box(seen.landmarks)
+    def _record_sighting(
+        self, thread: FaceThread, place: int, picture: DisplayPicture, mesh: Mesh, confidence: float, origin: str
+    ) -> None:
+        landmarks, wflw = read_landmarks68(mesh), None
+        if self._landmarker is not None:
+            landmarks, wflw = self._place_landmarks(picture, mesh)
+        thread.boxes[place] = _compute_box(mesh)
+        begins = not thread.sightings
+        thread.sightings[place] = FaceSighting(mesh, landmarks, confidence, origin, wflw, begins)
         due = place - thread.last_described >= self._describe_interval or not thread.descriptors
-        if (due and seen.confidence >= _DESCRIBE_CONFIDENCE) or not thread.descriptors:
-            thread.descriptors.append(compute_descriptor(picture, seen.landmarks))
+        if (due and confidence >= _DESCRIBE_CONFIDENCE) or not thread.descriptors:
+            thread.descriptors.append(self._describe(picture, read_landmarks68(mesh)))
             thread.last_described = place
 
-    def _is_free(self, landmarks: Points68, found: Sequence[FaceThread], place: int) -> bool:
+    def _place_landmarks(self, picture: DisplayPicture, mesh: Mesh) -> tuple[Points68, Points98 | None]:
+        """Landmarks, and the 98 of the published network, by the landmarker that was chosen."""
+        assert self._landmarker is not None
+        part, matrix = _view_points(picture, mesh[:, :2])
+        scale = matrix[[0, 1], [0, 1]]
+        x, y, width, height = _compute_box(mesh)
+        low = (np.array([x, y]) - matrix[:, 2]) / scale
+        box = (float(low[0]), float(low[1]), float(width / scale[0]), float(height / scale[1]))
+        if isinstance(self._landmarker, HrnetLandmarker):
+            wflw = apply_affine(matrix, self._landmarker.locate_wflw(part, [box], second_look=False)[0])
+            return to_ibug(wflw), wflw
+        return apply_affine(matrix, self._landmarker.locate(part, [box])[0]), None
+
+    @staticmethod
+    def _is_free(box: Box, found: Sequence[FaceThread], place: int) -> bool:
         """Whether no other thread already holds this face."""
-        box = compute_face_box(landmarks)
         return all(compute_overlap(box, thread.boxes[place]) < _TAKEN_OVERLAP for thread in found)
 
     def _is_cut(self, picture: Image8) -> bool:
@@ -432,3 +433,38 @@ def _measure_distance(a: Descriptor | None, b: Descriptor) -> float:
 def _grow_box(box: Box, factor: float) -> Box:
     x, y, width, height = box
     return (x - width * (factor - 1) / 2, y - height * (factor - 1) / 2, width * factor, height * factor)
+
+
+def _shift_box(box: Box, shift: AnyArray) -> Box:
+    return (box[0] + float(shift[0]), box[1] + float(shift[1]), box[2], box[3])
+
+
+def _compute_box(mesh: Mesh) -> Box:
+    return compute_pose_box(fit_mesh_pose(mesh))
+
+
+def _get_square(candidate: Detection) -> RotatedSquare:
+    return candidate.square if candidate.square is not None else fit_square_to_box(candidate.box)
+
+
+def _make_view_box(centre: AnyArray, side: float) -> Box:
+    return (float(centre[0] - side / 2), float(centre[1] - side / 2), side, side)
+
+
+def _view_points(picture: DisplayPicture, points: AnyArray) -> tuple[Image8, Matrix]:
+    """The part of the picture around a face, with room for the crops of every network."""
+    low, high = points.min(0), points.max(0)
+    return picture.view(_make_view_box((low + high) / 2, float(max(high - low)) * _CROP_ROOM))
+
+
+def _move_detection(found: Detection, matrix: Matrix) -> Detection:
+    """The detection of a view in pixels of the picture."""
+    scale = matrix[[0, 1], [0, 1]]
+    x, y = apply_affine(matrix, np.array(found.box[:2]))
+    box = (float(x), float(y), float(found.box[2] * scale[0]), float(found.box[3] * scale[1]))
+    square = found.square
+    if square is not None:
+        centre = apply_affine(matrix, square.centre)
+        square = RotatedSquare(centre, square.side * compute_scale(matrix), square.angle)
+    landmarks = None if found.landmarks is None else apply_affine(matrix, found.landmarks)
+    return replace(found, box=box, square=square, landmarks=landmarks)

@@ -9,7 +9,7 @@ depends on the detector's box. On footage this halves the jitter from frame to f
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
@@ -19,6 +19,8 @@ from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.landmarks import OUTER_EYE_CORNERS
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box, apply_affine, compute_scale, fit_similarity, invert_affine, sample_crop
+from fsgan_core.faces.mesh import read_landmarks68
+from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL, MIRROR_ORDER
 from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points68, Vector
 
@@ -72,9 +74,9 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
     """Makes a landmarker, one object per process.
 
     Args:
-        name: "dlib"; "fan" (face-alignment's network, downloaded if needed); "hrnet" (the published network with 98
-            points, if its weights are installed and allowed); or "auto", the first of hrnet, fan and dlib that is on
-            disk, which never downloads.
+        name: "mesh" (read from the mesh; comes with the package); "hrnet" (the published network with 98 points, if its
+            weights are installed and allowed); "fan" (face-alignment's network, downloaded if needed); "dlib", from
+            packages that are not installed by default; or "auto": hrnet if it is installed and allowed, else mesh.
         device: Where a network runs, such as "cpu" or "cuda".
         allow: Licences of weights that may be used, as in `weights.allow`.
 
@@ -92,11 +94,15 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
         )
         return hrnet
     if name == "auto":
-        name = "fan" if models.has_fan_files("fan") and models.has_fan_files("sfd") else "dlib"
-    makers = {"dlib": DlibLandmarker, "fan": lambda: FanLandmarker(device)}
+        name = "mesh"
+    makers: dict[str, Callable[[], Landmarker]] = {
+        "mesh": lambda: MeshLandmarker(device),
+        "fan": lambda: FanLandmarker(device),
+        "dlib": DlibLandmarker,
+    }
     if name not in makers:
         raise EngineError(f"there are no landmarks '{name}'; choose one of auto, hrnet, {', '.join(makers)}")
-    landmarker: Landmarker = models.get_shared(("landmarks", name, device if name == "fan" else ""), makers[name])
+    landmarker: Landmarker = models.get_shared(("landmarks", name, "" if name == "dlib" else device), makers[name])
     return landmarker
 
 
@@ -111,6 +117,20 @@ def find_landmark_weights(name: str = "auto", allow: str = "any") -> InstalledWe
     from fsgan_core.networks.weights.catalogue import find_best_weights, find_weights
 
     return find_weights("landmarks", allow=allow) if name == "hrnet" else find_best_weights("landmarks", allow)
+
+
+class MeshLandmarker:
+    """Reads the landmarks from the mesh. Safe from several threads."""
+
+    name = "mesh"
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+
+    def locate(self, picture: Image8, boxes: Sequence[Box]) -> AnyArray:
+        """Places the landmarks of each face; see `Landmarker.locate`."""
+        meshes = [measure_mesh(picture, fit_square_to_box(box), self._device).mesh for box in boxes]
+        return np.array([read_landmarks68(mesh) for mesh in meshes], np.float64).reshape(-1, 68, 2)
 
 
 class DlibLandmarker:

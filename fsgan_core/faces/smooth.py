@@ -1,108 +1,77 @@
 """Smoothing of a face over time, without lag and without losing its expression.
 
 The published method averages landmarks over 7 frames and mixes the raw ones back by motion. Measured on footage, that
-mean slides over the skin wherever camera or head shake (up to 1.4 % of the eye distance, RMS) and flattens speech to
-half. Here the picture itself says how it moved under each landmark (see `optical_flow`). The trajectory is the one that
-agrees best, in least squares, with where the landmarks were measured and with how the picture moved between frames,
+mean slides over the skin wherever camera or head shake and flattens speech to half. Here the motion of the head is
+taken out first: each frame's points are fitted, as a rigid body, to a shape at rest. Then the head's motion and the
+shape in the head's own frame are smoothed separately, each by the trajectory that agrees best, in least squares, with
+what was measured and bends least,
 
-    sum |x(t) - measured(t)|^2 / s^2  +  sum |x(t+1) - x(t) - moved(t)|^2 / q^2,
+    sum |x(t) - measured(t)|^2  +  strength sum |x(t+1) - 2 x(t) + x(t-1)|^2   (Whittaker 1923),
 
-both made robust. So measuring noise is averaged, over about sqrt(2) s/q frames, but motion never is. Lids and lips are
-held to the measurement more tightly. Where a whole part leaves its smooth course by more than its usual noise (a
-blink), the measurement is taken as it is. Where repeated answers for a part of the face scatter widely, something hides
-it: there the landmarks follow the head instead of the hand in front of it. Box: centre over 25 frames, size over 51,
-pose over 5, as published. The 98 landmarks of a network are smoothed in the same way, each with the motion of the 68
-around it.
+which has no lag. It is weak: it takes out what changes from frame to frame. Where a part of the face, or the head,
+leaves its smooth course by more than its usual noise (a blink, lips that meet, a jerk), the measurement is taken as it
+is.
+
+The box: centre over 25 frames, size over 51, pose over 5, as published.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cache
 
 import numpy as np
 from scipy.linalg import solveh_banded
 
 from fsgan_core.contract import landmarks as landmarks_ibug
-from fsgan_core.faces import landmarks_wflw
-from fsgan_core.faces.geometry import apply_affine, fit_similarity, make_square_box
-from fsgan_core.runtime.arrays import AnyArray, BoxArray, IndexArray, Mask, Points68, Points98, Vector
+from fsgan_core.faces import landmarks_wflw, mesh
+from fsgan_core.faces.geometry import make_square_box
+from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
+from fsgan_core.faces.pose import FACE_MODEL, RIGIDITY
+from fsgan_core.runtime.arrays import AnyArray, BoxArray, IndexArray, Mask, Matrix, Mesh, Points68, Points98, Vector
 
 # Windows of the box and the pose in frames, as published.
 _CENTRE_WINDOW = 25
 _SIZE_WINDOW = 51
 _POSE_WINDOW = 5
 _MAX_CENTRE_LAG = 0.1  # share of the box's size; a face that runs must not leave its box
-_EYE_DISTANCE_MM = 90.0  # mm; distance of the outer eye corners of an average adult
 
-# The trajectory of the landmarks. Lengths are mm on an average face.
-_LANDMARK_NOISE = 0.5  # mm; of one measured landmark, s in the module's text
-_SMOOTHING_STRENGTH = 3.0  # (s / q)^2 at amount 1
-_LIVELY_SHARE = 0.3  # share of that strength for lids and lips
-_ROUNDS = 4  # of reweighting
-_UNKNOWN_MISS = 0.3  # mm; of a motion that was not measured
+# The trajectories. Lengths are mm on an average face.
+_HEAD_STRENGTH = 0.3  # of the smoothing of the head's motion, at amount 1
+_SHAPE_STRENGTH = 0.3  # of the smoothing of the shape in the head's frame
 _UNSEEN_PULL = 1e-6  # weight of a place where nothing was measured, over that of a measurement
-_DRIFT_TOLERANCE = 12.0  # times the usual drift; from there on a step counts less
-_MIN_DRIFT = 0.2  # mm; the least drift that this tolerance is taken from
-_NOISE_TOLERANCE = 4.0  # times the usual noise; from there on a measurement counts less
-
-# Parts of the face that something hides.
-_HIDDEN_SCATTER = 1.7  # mm of scatter from which a part of the face counts as hidden
-_UNSURE_SCATTER = 1.3  # mm of scatter from which a landmark is measured worse than usual
-_SCATTER_POWER = 6  # how sharply both set in
-_MAX_NOISE_FACTOR = 4.0  # times the usual noise, at most: a scattered answer is still an answer
-_FULLY_VISIBLE = 0.9  # visibility (0..1) above which no landmark is corrected
-_HEAD_MISS = 0.1  # mm; miss of a hidden landmark that moves with the head
+_MIN_NOISE = 0.04  # mm; the least deviation that counts as usual noise
+_HEAD_NOISE = 0.1  # mm; the largest one of the head's motion
+_MESH_NOISE = 0.1  # mm; the largest one of a mesh
+_LANDMARK_NOISE = 0.5  # mm; the largest one of landmarks from other networks
+_LIVELY_NOISE = 0.2  # mm; the same of lids and lips, whose speech is not noise
+_PIXEL_NOISE = 0.1  # pixels; of the upper limit, for small faces
+_NOISE_QUANTILE = 0.3  # of a part's deviations; what is larger may be speech
+_NOISE_RANGE = (2.0, 4.0)  # times the usual noise, between which a deviation becomes a true movement
+_PART_REACH = 8.0  # mm; how far a part of the face reaches over its edge, softly
 
 # Where the face goes on from one measurement to the next, over a gap.
 _MAX_SPEED = 0.25  # box sizes per frame
 _SIZE_RATIOS = (0.67, 1.5)  # size of the box after the gap over that before it
 _BRIDGED_CONFIDENCE = 0.5  # factor for a face that is bridged
-_MIN_USUAL_DEVIATION = 0.15  # mm; the least deviation of a part that counts as its usual noise
 
 
 @dataclass(frozen=True)
-class LandmarkLayout:
-    """The parts of a face in an order of landmarks.
+class PointLayout:
+    """A set of points on a face.
 
     Attributes:
-        parts: Landmarks that move as one; the jaw comes first.
-        first_lively: Index of the first landmark of lids and lips, which end the order.
-        eye_corners: Outer corners of the right and the left eye.
+        shape: (k, d), the points of an average face in mm; d is 2 or 3.
+        rigidity: (k,), weights of the points in a fit of the head.
+        shares: (k, parts), how much each point belongs to each part of the face that moves as one; rows sum to 1.
+        noise: (parts,), mm; the largest deviation that counts as usual noise.
     """
 
-    parts: tuple[slice | IndexArray, ...]
-    first_lively: int
-    eye_corners: tuple[int, int]
-
-
-IBUG_LAYOUT = LandmarkLayout(
-    (
-        landmarks_ibug.JAW,
-        landmarks_ibug.BROW_R,
-        landmarks_ibug.BROW_L,
-        landmarks_ibug.NOSE,
-        landmarks_ibug.EYE_R,
-        landmarks_ibug.EYE_L,
-        landmarks_ibug.MOUTH,
-    ),
-    landmarks_ibug.EYE_R.start,
-    landmarks_ibug.OUTER_EYE_CORNERS,
-)
-WFLW_LAYOUT = LandmarkLayout(
-    (
-        landmarks_wflw.CONTOUR,
-        landmarks_wflw.BROW_R,
-        landmarks_wflw.BROW_L,
-        landmarks_wflw.NOSE,
-        np.r_[landmarks_wflw.EYE_R, landmarks_wflw.PUPIL_R],
-        np.r_[landmarks_wflw.EYE_L, landmarks_wflw.PUPIL_L],
-        landmarks_wflw.MOUTH,
-    ),
-    landmarks_wflw.EYE_R.start,
-    landmarks_wflw.OUTER_EYE_CORNERS,
-)
+    shape: AnyArray
+    rigidity: Vector
+    shares: Matrix
+    noise: Vector
 
 
 @dataclass(frozen=True)
@@ -111,22 +80,22 @@ class UnsmoothedFace:
 
     Attributes:
         place: Position among the analysed frames.
-        landmarks: (68, 2).
-        scatter: (68,), see `track.Face`.
-        motion: (68, 3), see `track.Face`.
         box: (4,), x, y, width, height.
         euler: (yaw, pitch, roll) in degrees.
         confidence: 0..1.
+        begins: Whether the face has nothing to do with the one in the place before, such as after a cut.
+        mesh: (478, 3); None if it was not measured.
+        landmarks: (68, 2); None if they are read from the mesh.
         wflw: (98, 2), see `track.Face`.
     """
 
     place: int
-    landmarks: Points68
-    scatter: Vector | None
-    motion: AnyArray | None
     box: BoxArray
     euler: tuple[float, float, float]
     confidence: float
+    begins: bool = False
+    mesh: Mesh | None = None
+    landmarks: Points68 | None = None
     wflw: Points98 | None = None
 
 
@@ -136,20 +105,22 @@ class SmoothedFace:
 
     Attributes:
         place: Position among the analysed frames.
-        landmarks: (68, 2).
         box: (4,), x, y, width, height.
         euler: (yaw, pitch, roll) in degrees.
         confidence: 0..1.
         is_bridged: Nothing was measured at this place.
-        wflw: (98, 2); None if no face of the same run has them.
+        mesh: (478, 3); None if no face of the same run has one, like the rest.
+        landmarks: (68, 2).
+        wflw: (98, 2).
     """
 
     place: int
-    landmarks: Points68
     box: BoxArray
     euler: tuple[float, float, float]
     confidence: float
     is_bridged: bool
+    mesh: Mesh | None = None
+    landmarks: Points68 | None = None
     wflw: Points98 | None = None
 
 
@@ -186,7 +157,7 @@ def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[Unsmoot
 def _is_continuous(before: UnsmoothedFace, after: UnsmoothedFace, gap: int) -> bool:
     step = after.place - before.place
     if step == 1:
-        return after.motion is not None
+        return not after.begins
     if step - 1 > gap:
         return False
     size_before, size_after = before.box[3], after.box[3]
@@ -200,180 +171,177 @@ def _is_continuous(before: UnsmoothedFace, after: UnsmoothedFace, gap: int) -> b
 def _smooth_run(run: list[UnsmoothedFace], amount: float) -> list[SmoothedFace]:
     first, count = run[0].place, run[-1].place - run[0].place + 1
     at = np.array([sample.place - first for sample in run])
-    places = np.arange(count)
     seen = np.zeros(count, bool)
     seen[at] = True
 
-    def fill_gaps(values: AnyArray, at: AnyArray = at) -> AnyArray:
-        flat = values.reshape(len(at), -1)
-        return np.stack([np.interp(places, at, column) for column in flat.T], axis=1).reshape(count, *values.shape[1:])
-
-    measured = fill_gaps(np.array([sample.landmarks for sample in run]))
-    boxes = fill_gaps(np.array([sample.box for sample in run]))
+    boxes = _fill_gaps(np.array([sample.box for sample in run]), at, count)
     angles = np.radians(np.array([sample.euler for sample in run]))
-    angles = np.degrees(fill_gaps(np.unwrap(angles, axis=0)))
-    confidence = fill_gaps(np.array([sample.confidence for sample in run]))
+    angles = np.degrees(_fill_gaps(np.unwrap(angles, axis=0), at, count))
+    confidence = _fill_gaps(np.array([sample.confidence for sample in run]), at, count)
     confidence[~seen] *= _BRIDGED_CONFIDENCE
-    with_wflw = [sample for sample in run if sample.wflw is not None]
-    seen_wflw = np.zeros(count, bool)
-    seen_wflw[[sample.place - first for sample in with_wflw]] = True
-    wflw = fill_gaps(np.array([sample.wflw for sample in with_wflw]), np.flatnonzero(seen_wflw)) if with_wflw else None
     if amount > 0 and count > 1:
-        motion = np.full((count - 1, 68, 3), np.nan)
-        for before, sample in pairwise(run):
-            if sample.motion is not None and sample.place == before.place + 1:
-                motion[sample.place - first - 1] = sample.motion
-        scatter = fill_gaps(np.array([np.zeros(68) if s.scatter is None else s.scatter for s in run]))
-        landmarks = smooth_landmarks(measured, motion, seen, amount, scatter)
-        if wflw is not None:
-            wflw = smooth_landmarks(wflw, _estimate_wflw_motion(motion), seen_wflw, amount, layout=WFLW_LAYOUT)
         boxes = _smooth_boxes(boxes, amount)
         angles = average_window(angles, round(_POSE_WINDOW // 2 * amount))
-    else:
-        landmarks = measured
+
+    def smooth_kind(name: str, layout: PointLayout) -> AnyArray | None:
+        known = [sample for sample in run if getattr(sample, name) is not None]
+        if not known:
+            return None
+        places = np.array([sample.place - first for sample in known])
+        points = _fill_gaps(np.array([getattr(sample, name) for sample in known], np.float64), places, count)
+        is_known = np.zeros(count, bool)
+        is_known[places] = True
+        return smooth_points(points, is_known, amount, layout)
+
+    meshes = smooth_kind("mesh", get_mesh_layout())
+    landmarks = smooth_kind("landmarks", get_ibug_layout())
+    wflw = smooth_kind("wflw", get_wflw_layout())
     return [
         SmoothedFace(
             first + i,
-            landmarks[i],
             boxes[i],
             (angles[i, 0], angles[i, 1], angles[i, 2]),
             float(confidence[i]),
             not seen[i],
-            None if wflw is None else wflw[i],
+            *(None if values is None else values[i] for values in (meshes, landmarks, wflw)),
         )
         for i in range(count)
     ]
 
 
-def _estimate_wflw_motion(motion: AnyArray) -> AnyArray:
-    """Motion (n, 98, 3) under the 98 landmarks from that under their neighbours of the 68, (n, 68, 3)."""
-    near = np.abs(landmarks_wflw.FROM_IBUG)
-    return np.concatenate(
-        [landmarks_wflw.FROM_IBUG @ motion[..., :2], near / near.sum(axis=1, keepdims=True) @ motion[..., 2:]], axis=-1
+def _fill_gaps(values: AnyArray, at: IndexArray, count: int) -> AnyArray:
+    """Values at all of `count` places, interpolated linearly from those at the places `at`."""
+    if len(at) == count:
+        return values
+    flat = values.reshape(len(at), -1)
+    right = np.clip(np.searchsorted(at, np.arange(count)), 1, max(1, len(at) - 1)) if len(at) > 1 else None
+    if right is None:
+        return np.repeat(values, count, axis=0)
+    share = np.clip((np.arange(count) - at[right - 1]) / (at[right] - at[right - 1]), 0, 1)[:, None]
+    return np.asarray((1 - share) * flat[right - 1] + share * flat[right]).reshape(count, *values.shape[1:])
+
+
+def smooth_points(points: AnyArray, seen: Mask, amount: float, layout: PointLayout) -> AnyArray:
+    """Smooths the points of one run, as the module's text says.
+
+    Args:
+        points: (n, k, d), square pixels.
+        seen: bool (n,): where `points` are a measurement rather than filled in.
+        amount: Scales the span that is averaged over; 0 returns the points as they are.
+        layout: The points.
+
+    Returns:
+        float64 (n, k, d), square pixels.
+    """
+    points = np.asarray(points, np.float64)
+    if amount <= 0 or len(points) < 3:
+        return points
+    scale, rotation, shift = fit_rigid(layout.shape, points, layout.rigidity)
+    unit = float(np.median(scale))  # pixels per mm
+    pixel_noise = _PIXEL_NOISE / unit
+    pull = np.where(seen, 1.0, _UNSEEN_PULL)
+    # The head's motion: where a few points of the shape at rest go, so that shift, turn and size count as one length.
+    frame = layout.shape * scale[:, None, None] @ rotation.transpose(0, 2, 1) + shift[:, None]
+    corners = _get_corners(layout.shape)
+    anchors = corners * scale[:, None, None] @ rotation.transpose(0, 2, 1) + shift[:, None]
+    wider = max(1.0, amount)  # a stronger smoothing also leaves larger deviations
+    head_noise = wider * np.maximum(np.array([_HEAD_NOISE]), pixel_noise)
+    whole = np.ones((len(corners), 1))
+    smooth = unit * _settle(anchors / unit, pull, seen, _HEAD_STRENGTH * amount**2, whole, head_noise)
+    new_scale, new_rotation, new_shift = fit_rigid(corners, smooth, np.ones(len(corners)))
+    # The shape in the head's own frame, in mm.
+    local = (points - frame) @ rotation / scale[:, None, None]
+    local = _settle(
+        local, pull, seen, _SHAPE_STRENGTH * amount**2, layout.shares, np.maximum(layout.noise, pixel_noise)
+    )
+    shape = (layout.shape + local) * new_scale[:, None, None]
+    return np.asarray(shape @ new_rotation.transpose(0, 2, 1) + new_shift[:, None])
+
+
+def _settle(values: AnyArray, pull: Vector, seen: Mask, strength: float, shares: Matrix, noise: Vector) -> AnyArray:
+    """Smooths values (n, k, d) in mm; parts that move by clearly more than `noise` keep what was measured."""
+    smooth = solve_trajectory(values, pull, strength)
+    away = np.where(seen[:, None, None], values - smooth, 0.0)
+    weights = shares / shares.sum(0)
+    size = np.sqrt((away**2).sum(-1) @ weights)  # (n, parts)
+    usual = np.clip(np.quantile(size[seen], _NOISE_QUANTILE, axis=0), _MIN_NOISE, noise)
+    low, high = _NOISE_RANGE
+    share = np.clip((size / usual - low) / (high - low), 0, 1)
+    share = share * share * (3 - 2 * share)
+    return np.asarray(smooth + (share @ shares.T)[..., None] * away)
+
+
+def solve_trajectory(values: AnyArray, pull: Vector, strength: float) -> AnyArray:
+    """Finds the trajectory that is near to the values and bends little, in least squares.
+
+    Args:
+        values: (n, ...), n at least 3.
+        pull: (n,), weights of the values.
+        strength: Weight of the bends.
+    """
+    count = len(values)
+    bend = np.zeros((count - 2, count))
+    rows = np.arange(count - 2)
+    bend[rows, rows], bend[rows, rows + 1], bend[rows, rows + 2] = 1, -2, 1
+    bands = np.zeros((3, count))
+    for row, offset in enumerate((2, 1, 0)):
+        bands[row, offset:] = np.einsum("ij,ij->j", bend[:, : count - offset], bend[:, offset:]) * strength
+    bands[2] += pull
+    flat = values.reshape(count, -1) * pull[:, None]
+    return np.asarray(solveh_banded(bands, flat, check_finite=False)).reshape(values.shape)
+
+
+def _get_corners(shape: AnyArray) -> AnyArray:
+    """Points that span the head, in mm: the ends of a cross around the middle of a shape."""
+    dimensions = shape.shape[1]
+    middle, reach = shape.mean(0), 60.0
+    return np.asarray(middle + reach * np.concatenate([np.eye(dimensions), -np.eye(dimensions)]))
+
+
+@cache
+def get_mesh_layout() -> PointLayout:
+    """Gives the layout of a mesh."""
+    parts = [
+        [*mesh.LIDS_R],
+        [*mesh.LIDS_L],
+        list(range(mesh.SKIN_COUNT, mesh.VERTEX_COUNT)),
+        [*mesh.BROW_R],
+        [*mesh.BROW_L],
+        [*mesh.OUTER_LIPS, *mesh.INNER_LIPS],
+    ]
+    shape = mesh.CANONICAL
+    distance = np.stack([np.linalg.norm(shape[:, None] - shape[part], axis=-1).min(1) for part in parts], axis=1)
+    distance[: mesh.SKIN_COUNT, 2] = np.inf  # the irises move by themselves
+    nearness = np.exp(-((distance / _PART_REACH) ** 2))
+    nearness /= np.maximum(nearness.sum(1, keepdims=True), 1.0)
+    nearness[mesh.SKIN_COUNT :] = np.eye(len(parts))[2]
+    return PointLayout(
+        shape,
+        compute_rigidity(),
+        np.column_stack([nearness, 1 - nearness.sum(1)]),
+        np.full(len(parts) + 1, _MESH_NOISE),
     )
 
 
-def smooth_landmarks(
-    measured: AnyArray,
-    motion: AnyArray,
-    seen: Mask,
-    amount: float,
-    scatter: AnyArray | None = None,
-    layout: LandmarkLayout = IBUG_LAYOUT,
-) -> AnyArray:
-    """Smooths the landmarks of one run, as the module's text says.
-
-    Args:
-        measured: (n, k, 2), square pixels, in the order of `layout`.
-        motion: (n - 1, k, 3), pixels: x, y and miss of the picture's motion from each frame to the next; NaN where
-            unknown.
-        seen: bool (n,): where `measured` is a measurement rather than filled in.
-        amount: Scales the span that is averaged over.
-        scatter: (n, k), mm, see `track.Face`.
-        layout: The order of the landmarks.
-
-    Returns:
-        float64 (n, k, 2), square pixels.
-    """
-    right, left = layout.eye_corners
-    unit = np.median(np.linalg.norm(measured[:, left] - measured[:, right], axis=1)) / _EYE_DISTANCE_MM  # pixels per mm
-    points = measured / unit
-    scatter = np.zeros(points.shape[:2]) if scatter is None else _share_scatter(scatter, layout)
-    visible = 1 / (1 + (scatter / _HIDDEN_SCATTER) ** _SCATTER_POWER)
-    steps = np.diff(points, axis=0)
-    known = np.isfinite(motion[..., 0])
-    moved = np.where(known[..., None], motion[..., :2] / unit, steps)
-    miss = np.where(known, motion[..., 2] / unit, _UNKNOWN_MISS)
-    moved, miss = _move_hidden_landmarks(points, moved, miss, np.minimum(visible[:-1], visible[1:]))
-    strength = np.full(points.shape[1], _SMOOTHING_STRENGTH * amount**2)
-    strength[layout.first_lively :] *= _LIVELY_SHARE
-    drift = _LANDMARK_NOISE / np.sqrt(strength)
-    noise = _LANDMARK_NOISE * np.minimum(1 + (scatter / _UNSURE_SCATTER) ** _SCATTER_POWER, _MAX_NOISE_FACTOR)
-    pull = np.where(seen, 1.0, _UNSEEN_PULL)[:, None] / noise**2
-    follow = 1 / (drift**2 + (2 * miss) ** 2)
-    now_pull, now_follow = pull, follow
-    smooth = points
-    for _ in range(_ROUNDS):
-        smooth = _solve_trajectory(points, moved, now_pull, now_follow)
-        off = np.linalg.norm(np.diff(smooth, axis=0) - moved, axis=-1)
-        now_follow = follow / (1 + (off / (_DRIFT_TOLERANCE * np.maximum(drift, _MIN_DRIFT))) ** 2) ** 2
-        away = np.linalg.norm(smooth - points, axis=-1)
-        now_pull = pull / (1 + (away / (_NOISE_TOLERANCE * noise)) ** 2)
-    result: AnyArray = _restore_lively_parts(smooth, points, seen, visible, layout) * unit
-    return result
+@cache
+def get_ibug_layout() -> PointLayout:
+    """Gives the layout of the 68 landmarks."""
+    parts = landmarks_ibug.LANDMARK_REGIONS
+    shares = np.zeros((landmarks_ibug.LANDMARK_COUNT, len(parts)))
+    for column, (first, end) in enumerate(parts.values()):
+        shares[first:end, column] = 1.0
+    is_lively = np.array([name.startswith(("eye", "mouth")) for name in parts])
+    noise = np.where(is_lively, _LIVELY_NOISE, _LANDMARK_NOISE)
+    return PointLayout(FACE_MODEL[:, :2], RIGIDITY, shares, noise)
 
 
-def _share_scatter(scatter: AnyArray, layout: LandmarkLayout) -> AnyArray:
-    """Scatter (n, k) shared within each part of the face, except the long outline of the jaw."""
-    shared = scatter.copy()
-    for part in layout.parts[1:]:
-        shared[:, part] = np.sqrt((scatter[:, part] ** 2).mean(axis=1, keepdims=True))
-    return shared
-
-
-def _move_hidden_landmarks(
-    points: AnyArray, moved: AnyArray, miss: AnyArray, visible: AnyArray
-) -> tuple[AnyArray, AnyArray]:
-    """`moved` (n - 1, k, 2) and its miss, with hidden landmarks moving as the visible ones do as a whole."""
-    moved, miss = moved.copy(), miss.copy()
-    for step in np.flatnonzero(visible.min(axis=1) < _FULLY_VISIBLE):
-        share = visible[step]
-        weights = share**2 / (0.2 + miss[step]) ** 2
-        fit = fit_similarity(points[step], points[step] + moved[step], weights)
-        whole = apply_affine(fit, points[step]) - points[step]
-        moved[step] = share[:, None] * moved[step] + (1 - share[:, None]) * whole
-        miss[step] = share * miss[step] + (1 - share) * _HEAD_MISS
-    return moved, miss
-
-
-def _solve_trajectory(points: AnyArray, moved: AnyArray, pull: AnyArray, follow: AnyArray) -> AnyArray:
-    """The least-squares trajectory of each landmark: one tridiagonal system each."""
-    count = len(points)
-    if count == 1:
-        return points
-    result = np.empty_like(points)
-    for k in range(points.shape[1]):
-        bands = np.zeros((2, count))
-        bands[1] = pull[:, k]
-        bands[1, :-1] += follow[:, k]
-        bands[1, 1:] += follow[:, k]
-        bands[0, 1:] = -follow[:, k]
-        right = pull[:, k, None] * points[:, k]
-        push = follow[:, k, None] * moved[:, k]
-        right[1:] += push
-        right[:-1] -= push
-        result[:, k] = solveh_banded(bands, right, check_finite=False)
-    return result
-
-
-def _restore_lively_parts(
-    smooth: AnyArray, points: AnyArray, seen: Mask, visible: AnyArray, layout: LandmarkLayout
-) -> AnyArray:
-    """Smooth, except for parts of the face that leave their smooth course by far more than usual for several frames.
-
-    Those are as measured. A single point or a single frame that jumps is a slip, not an expression.
-    """
-    result = smooth.copy()
-    away = np.where(seen[:, None, None], points - smooth, 0.0)
-    for part in layout.parts:
-        off = away[:, part]
-        distance = np.sort((off**2).sum(-1), axis=1)
-        size = np.sqrt(distance[:, :-1].mean(1))  # all but the farthest point
-        usual = max(float(np.median(size[seen])), _MIN_USUAL_DEVIATION)
-        share = np.clip((size / usual - 2) / 2, 0, 1)
-        share = share * share * (3 - 2 * share) * _measure_agreement(off) * visible[:, part].mean(1) ** 2
-        result[:, part] += share[:, None, None] * off
-    return result
-
-
-def _measure_agreement(off: AnyArray) -> Vector:
-    """How much a frame's deviations (n, k, 2) are shared by the frame before or after it: (n,), 0..1."""
-    flat = off.reshape(len(off), -1)
-    norm = np.linalg.norm(flat, axis=1) + 1e-12
-    likeness = np.zeros(len(off) + 1)
-    likeness[1:-1] = (flat[1:] * flat[:-1]).sum(1) / (norm[1:] * norm[:-1])
-    result: Vector = np.clip(2 * np.maximum(likeness[:-1], likeness[1:]), 0.0, 1.0)
-    return result
+@cache
+def get_wflw_layout() -> PointLayout:
+    """Gives the layout of the 98 landmarks; each belongs to the part of the 68 around it."""
+    ibug = get_ibug_layout()
+    near = np.abs(landmarks_wflw.FROM_IBUG)
+    near = near / near.sum(1, keepdims=True)
+    return PointLayout(landmarks_wflw.FROM_IBUG @ ibug.shape, near @ ibug.rigidity, near @ ibug.shares, ibug.noise)
 
 
 def _smooth_boxes(boxes: AnyArray, amount: float) -> AnyArray:

@@ -19,16 +19,23 @@ from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, compute_overlap
 from fsgan_core.faces.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
 from fsgan_core.faces.landmarks_wflw import carry_points
-from fsgan_core.faces.mesh import carry_mesh, mirror_mesh
-from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
-from fsgan_core.faces.pose import MIRROR_ORDER, compute_face_box, measure_euler_angles
-from fsgan_core.faces.smooth import UnsmoothedFace, smooth_faces
+from fsgan_core.faces.mesh import carry_mesh, mirror_mesh, read_landmarks68
+from fsgan_core.faces.mesh_pose import fit_mesh_pose, fit_mesh_to_landmarks
+from fsgan_core.faces.pose import (
+    MIRROR_ORDER,
+    compute_face_box,
+    compute_pose_box,
+    fit_head_pose,
+    measure_euler_angles,
+)
+from fsgan_core.faces.smooth import SmoothedFace, UnsmoothedFace, smooth_faces
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Mesh, Points68, Points98, Vector
 
 TRACK_VERSION = 1
 OFFSET_VERSION = 2  # of a track with offsets; a program without offsets must refuse it instead of ignoring them
 ORIGINS = ("detected", "followed", "bridged", "edited")
 POSE_METHODS = ("pnp", "hopenet")
+MESH_LANDMARKER = "mesh"  # name of the landmarker that reads the landmarks from the mesh
 _DIGITS = 3  # decimals that are kept, of pixels, degrees and confidence
 _WHOLE_FACE_LANDMARKS = 34  # placed landmarks above which the box is measured anew: the whole face was moved
 _SCALE_LIMITS = (0.05, 20.0)  # of an offset that scales the box
@@ -46,12 +53,7 @@ class Face:
         confidence: 0..1.
         origin: "detected"; "followed" from the frame before where the detector found nothing; "bridged" over a gap;
             "edited" by hand.
-        scatter: Measured faces only, float64 (68,): how much repeated answers for a landmark differ, in mm on an
-            average
-            face; large where something hides the face. None if unknown.
-        motion: Measured faces only, float64 (68, 3): how far the picture moved under each landmark since the frame
-            before
-            (x, y) and how far back-tracking missed, in pixels. None if there is no frame before.
+        begins: Measured faces only: nothing was seen of this face in the frame before, such as after a cut.
         wflw: float64 (98, 2), where the landmark network placed them; the 68 are then made from these. Else None.
         mesh: float64 (478, 3), see `faces.mesh`; x and y in plate coordinates, z in rows. Every final face has one;
             None where it was not measured.
@@ -63,8 +65,7 @@ class Face:
     euler: tuple[float, float, float]
     confidence: float
     origin: str = "detected"
-    scatter: Vector | None = None
-    motion: AnyArray | None = None
+    begins: bool = False
     wflw: Points98 | None = None
     mesh: Mesh | None = None
 
@@ -79,7 +80,7 @@ class Face:
         return replace(self, landmarks=landmarks, wflw=wflw, mesh=mesh)
 
     def mirror(self, axis: float = 0.0) -> Face:
-        """Returns the face as it is in the flipped picture, without scatter and motion.
+        """Returns the face as it is in the flipped picture.
 
         Args:
             axis: Twice the x that stays where it is.
@@ -92,8 +93,6 @@ class Face:
             self,
             box=(axis - x - width, y, width, height),
             euler=(-yaw, pitch, -roll),
-            scatter=None,
-            motion=None,
             landmarks=(self.landmarks * flip + shift)[MIRROR_ORDER],
             wflw=wflw,
             mesh=None if self.mesh is None else mirror_mesh(self.mesh, axis),
@@ -283,8 +282,7 @@ def make_face(
     *,
     origin: str = "detected",
     pixel_aspect: float = 1.0,
-    scatter: Vector | None = None,
-    motion: AnyArray | None = None,
+    begins: bool = False,
     wflw: Points98 | None = None,
     angles: tuple[float, float, float] | None = None,
     mesh: Mesh | None = None,
@@ -297,10 +295,9 @@ def make_face(
         confidence: 0..1.
         origin: One of ORIGINS.
         pixel_aspect: Width of a pixel over its height.
-        scatter: See `Face`.
-        motion: See `Face`.
+        begins: See `Face`.
         wflw: See `Face`.
-        angles: (yaw, pitch, roll) in degrees; None measures them on the landmarks.
+        angles: (yaw, pitch, roll) in degrees; None measures them on the mesh or the landmarks.
         mesh: See `Face`; None fits one to the landmarks.
 
     >>> from fsgan_core.faces.pose import FACE_MODEL
@@ -309,19 +306,19 @@ def make_face(
     (1001, [646, 358, 628, 628])
     """
     landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
-    box = tuple(round(value, _DIGITS) for value in compute_face_box(landmarks, pixel_aspect))
-    angles = measure_euler_angles(landmarks, pixel_aspect) if angles is None else angles
-    return Face(
-        frame,
-        box,  # type: ignore[arg-type]
-        landmarks,
-        _convert_to_tuple(np.round(angles, _DIGITS)),
-        round(float(confidence), _DIGITS),
-        origin,
-        scatter=None if scatter is None else np.round(scatter, _DIGITS),
-        motion=None if motion is None else np.round(motion, _DIGITS),
-        wflw=None if wflw is None else np.round(wflw, _DIGITS),
-        mesh=_round_mesh(fit_mesh_to_landmarks(landmarks, pixel_aspect) if mesh is None else mesh),
+    pose = fit_head_pose(landmarks, pixel_aspect) if mesh is None else fit_mesh_pose(mesh, pixel_aspect)
+    return _round_face(
+        Face(
+            frame,
+            compute_pose_box(pose, pixel_aspect),
+            landmarks,
+            pose.angles if angles is None else angles,
+            confidence,
+            origin,
+            begins,
+            wflw,
+            fit_mesh_to_landmarks(landmarks, pixel_aspect) if mesh is None else mesh,
+        )
     )
 
 
@@ -344,15 +341,16 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
     order = {frame: place for place, frame in enumerate(track.frames)}
     scale = np.array([track.pixel_aspect, 1.0])
     unseen = {frame for frame, override in person.overrides.items() if override.hidden or override.ignored}
+    is_read = track.landmarker == MESH_LANDMARKER and all(face.mesh is not None for face in person.measured.values())
     samples = [
         UnsmoothedFace(
             order[frame],
-            face.landmarks * scale,
-            face.scatter,
-            None if face.motion is None else face.motion * (track.pixel_aspect, 1.0, 1.0),
             np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1),
             face.euler,
             face.confidence,
+            face.begins,
+            None if face.mesh is None else face.mesh * (*scale, 1.0),
+            None if is_read else face.landmarks * scale,
             None if face.wflw is None else face.wflw * scale,
         )
         for frame, face in person.measured.items()
@@ -363,16 +361,17 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
         frame = track.frames[result.place]
         measured = person.measured.get(frame)
         origin = measured.origin if measured is not None and not result.is_bridged else "bridged"
+        landmarks, mesh = _join_points(result, scale)
         faces[frame] = _round_face(
             Face(
                 frame,
                 _convert_to_tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
-                result.landmarks / scale,
+                landmarks,
                 result.euler,
                 result.confidence,
                 origin,
                 wflw=None if result.wflw is None else result.wflw / scale,
-                mesh=fit_mesh_to_landmarks(result.landmarks / scale, track.pixel_aspect),
+                mesh=mesh,
             )
         )
     for frame, override in person.overrides.items():
@@ -388,28 +387,32 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
     return dict(sorted(faces.items()))
 
 
+def _join_points(result: SmoothedFace, scale: Vector) -> tuple[Points68, Mesh]:
+    """Landmarks and mesh in plate coordinates that fit each other; chosen landmarks bend the mesh."""
+    mesh = None if result.mesh is None else result.mesh / (*scale, 1.0)
+    landmarks = None if result.landmarks is None else result.landmarks / scale
+    if landmarks is None:
+        assert mesh is not None
+        return read_landmarks68(mesh), mesh
+    if mesh is None:
+        return landmarks, fit_mesh_to_landmarks(landmarks, float(scale[0]))
+    return landmarks, carry_mesh(mesh, read_landmarks68(mesh), landmarks)
+
+
 def _apply_override(face: Face, override: FaceOverride, track: Track) -> Face:
     landmarks = face.landmarks.copy()
     for index, point in override.landmarks.items():
         landmarks[index] = point
-    angles = None
-    if track.pose != "pnp":  # the network's angles, plus the turn that the edit makes
-        angles = _add_angles(
-            face.euler,
-            measure_euler_angles(landmarks, track.pixel_aspect),
-            measure_euler_angles(face.landmarks, track.pixel_aspect),
-        )
-    edited = make_face(
-        face.frame,
-        landmarks,
-        face.confidence,
-        origin="edited",
-        pixel_aspect=track.pixel_aspect,
-        wflw=face.with_landmarks(landmarks).wflw,
-        angles=angles,
-        mesh=face.with_landmarks(landmarks).mesh,
+    # The face's own angles, plus the turn that the edit makes.
+    angles = _add_angles(
+        face.euler,
+        measure_euler_angles(landmarks, track.pixel_aspect),
+        measure_euler_angles(face.landmarks, track.pixel_aspect),
     )
-    return edited if len(override.landmarks) > _WHOLE_FACE_LANDMARKS else replace(edited, box=face.box)
+    edited = replace(face.with_landmarks(landmarks), euler=angles, origin="edited")
+    if len(override.landmarks) > _WHOLE_FACE_LANDMARKS:
+        edited = replace(edited, box=compute_face_box(landmarks, track.pixel_aspect))
+    return _round_face(edited)
 
 
 def check_offset(name: str, values: Sequence[float]) -> tuple[float, ...]:

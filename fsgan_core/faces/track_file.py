@@ -185,10 +185,8 @@ def _encode_face(face: Face) -> dict[str, Any]:
         "box": list(face.box),
         "landmarks": _list_rows(face.landmarks),
     }
-    if face.scatter is not None:
-        data["scatter"] = face.scatter.tolist()
-    if face.motion is not None:
-        data["motion"] = _list_rows(face.motion)
+    if face.begins:
+        data["begins"] = True
     if face.wflw is not None:
         data["wflw"] = _list_rows(face.wflw)
     return data
@@ -242,10 +240,10 @@ def _parse_person(index: int, data: Mapping[str, Any], aspect: float) -> Person:
 
 def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
     faces = {}
+    # Older files say how far the picture moved since the frame before, if the face was there.
+    has_motion = any("motion" in data for data in table.values() if isinstance(data, Mapping))
     for key, data in table.items():
         try:
-            motion = _parse_points(data["motion"], 3) if "motion" in data else None
-            scatter = _parse_points([[value] for value in data["scatter"]], 1)[:, 0] if "scatter" in data else None
             wflw = _parse_points(data["wflw"], 2, WFLW_COUNT) if "wflw" in data else None
             origin = _check_choice(data["origin"], ORIGINS, "origin")
             box = tuple(_parse_number(value) for value in data["box"])
@@ -259,8 +257,7 @@ def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
                 angles,
                 _parse_number(data["confidence"]),
                 origin,
-                scatter,
-                motion,
+                bool(data.get("begins", has_motion and "motion" not in data)),
                 wflw,
             )
         except KeyError as error:

@@ -210,7 +210,7 @@ class TestExposure:
         shown = make_display_picture(plate(astronaut), config.make_codec("sRGB"))
         dark = astronaut < 200  # below the curve's shoulder
         dark = dark.all(axis=2)
-        assert np.abs(shown.pixels[dark].astype(int) - astronaut[dark]).max() <= 1
+        assert np.abs(shown.view()[0][dark].astype(int) - astronaut[dark]).max() <= 1
 
 
 class TestFootage:

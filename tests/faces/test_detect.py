@@ -8,7 +8,7 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import detect, models
-from fsgan_core.faces.detect import CnnDetector, Detection, FanDetector, HogDetector, make_detector
+from fsgan_core.faces.detect import CnnDetector, FanDetector, HogDetector, make_detector
 from fsgan_core.faces.geometry import compute_overlap
 
 ASTRONAUT = (176.0, 70.0, 102.0, 102.0)  # box of the face
@@ -56,12 +56,6 @@ class TestHog:
     def test_tiny_pictures(self, detector: HogDetector, shape: tuple[int, ...]) -> None:
         assert detector.detect(np.zeros(shape, np.uint8)) == []
 
-    def test_near_finds_the_face_where_it_should_be(self, detector: HogDetector, astronaut: np.ndarray) -> None:
-        found = detector.find_near(astronaut, (186.0, 80.0, 100.0, 100.0))
-        assert found is not None and compute_overlap(found.box, ASTRONAUT) > 0.6
-        assert detector.find_near(astronaut, (20.0, 300.0, 100.0, 100.0)) is None
-        assert detector.find_near(astronaut, (900.0, 900.0, 50.0, 50.0)) is None
-
     def test_the_answer_comes_with_landmarks(self, detector: HogDetector, astronaut: np.ndarray) -> None:
         landmarks = detector.detect(astronaut)[0].landmarks
         assert landmarks is not None and landmarks.shape == (68, 2)
@@ -87,19 +81,13 @@ class TestMake:
         assert make_detector("dlib") is detector
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(EngineError, match="choose one of auto, dlib"):
+        with pytest.raises(EngineError, match="choose one of auto, mesh, dlib"):
             make_detector("yolo")
 
     def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         monkeypatch.setattr(detect, "_load_fan_detector", lambda *_: pytest.fail("tried to fetch"))
-        assert make_detector("auto").name == "dlib"
-
-    def test_auto_takes_what_is_on_disk(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(models, "has_fan_files", lambda name: True)
-        monkeypatch.setattr(models, "_loaded_models", {})
-        monkeypatch.setattr(detect, "_load_fan_detector", lambda name, device: FakeNetwork([]))
-        assert make_detector("auto").name == "sfd"
+        assert make_detector("auto").name == "mesh"
 
 
 class FakeNetwork:
@@ -141,11 +129,3 @@ class TestFan:
         monkeypatch.setitem(sys.modules, "face_alignment.detection.sfd", None)
         with pytest.raises(EngineError, match="face-alignment; install it"):
             FanDetector("sfd")
-
-    def test_a_detector_without_proof_of_its_own_knows_no_near(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        network = FakeNetwork([[0.0, 0.0, 9.0, 9.0, 0.9]])
-        monkeypatch.setattr(detect, "_load_fan_detector", lambda name, device: network)
-        fan = FanDetector("blazeface")
-        picture = np.zeros((100, 100, 3), np.uint8)
-        assert fan.find_near(picture, (0, 0, 9, 9)) is None
-        assert fan.find_candidates(picture) == [Detection(fan.detect(picture)[0].box, 0.9)]

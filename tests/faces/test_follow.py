@@ -2,10 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.detect import Detection, HogDetector
+from fsgan_core.faces.detect_mesh import MeshDetector
+from fsgan_core.faces.detection import Detection
+from fsgan_core.faces.display_picture import wrap_picture
 from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
-from fsgan_core.faces.geometry import Box, compute_overlap
-from fsgan_core.faces.landmarks import DlibLandmarker
+from fsgan_core.faces.geometry import compute_overlap
 from tests.faces.helpers import shifted
 
 
@@ -31,105 +32,91 @@ def scene(*placed: tuple[np.ndarray, float, float], size: tuple[int, int] = (640
     return canvas
 
 
-def follower(detector: object, landmarker: object, count: int, **changes: object) -> FaceFollower:
+def follower(count: int, detector: object = None, **changes: object) -> FaceFollower:
     settings: dict[str, object] = {"count": count, "gap": 8, "minimum_size": 32.0, "minimum_confidence": 0.15}
     settings.update(changes)
-    return FaceFollower(detector, landmarker, **settings)  # type: ignore[arg-type]
+    return FaceFollower(detector or MeshDetector(), **settings)  # type: ignore[arg-type]
 
 
-class Blind:
-    """A detector that sees nothing at some places; counts the places by its calls."""
+class Blind(MeshDetector):
+    """A detector that sees nothing in some of its searches."""
 
-    name = "blind"
-
-    def __init__(self, eyes: HogDetector, blind: set[int]) -> None:
-        self._eyes = eyes
+    def __init__(self, blind: set[int]) -> None:
+        super().__init__()
         self._blind = blind
-        self._place = -1
+        self._search = -1
 
     def detect(self, picture: np.ndarray) -> list[Detection]:
         return []
 
     def find_candidates(self, picture: np.ndarray, fine: bool = False) -> list[Detection]:
-        self._place += 1
-        return [] if self._place in self._blind else self._eyes.find_candidates(picture)
+        self._search += 1
+        return [] if self._search in self._blind else super().find_candidates(picture)
 
-    def find_near(self, picture: np.ndarray, box: Box) -> Detection | None:
-        return None
+
+def look(follow: FaceFollower, place: int, picture: np.ndarray, **options: object) -> list[FaceThread]:
+    return follow.add_picture(place, wrap_picture(picture), **options)  # type: ignore[arg-type]
 
 
 class TestOne:
-    def test_one_thread_and_no_false_one(
-        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
-    ) -> None:
-        follow = follower(detector, landmarker, 4)
+    def test_one_thread_and_no_false_one(self, astronaut: np.ndarray) -> None:
+        follow = follower(4)
         for place in range(4):
-            follow.add_picture(place, shifted(astronaut, 2.0 * place, place))
+            look(follow, place, shifted(astronaut, 2.0 * place, place))
         assert len(follow.threads) == 1
         thread = follow.threads[0]
         assert sorted(thread.sightings) == [0, 1, 2, 3]
         moved = thread.sightings[3].landmarks - thread.sightings[0].landmarks
         np.testing.assert_allclose(moved.mean(0), (6, 3), atol=0.15)
-        assert thread.sightings[0].motion is None
-        np.testing.assert_allclose(np.median(thread.sightings[2].motion[:, :2], axis=0), (2, 1), atol=0.05)
+        assert [thread.sightings[place].begins for place in range(4)] == [True, False, False, False]
 
-    def test_where_the_detector_is_blind_the_face_is_followed(
-        self, detector: HogDetector, astronaut: np.ndarray, landmarker: DlibLandmarker
-    ) -> None:
-        follow = follower(Blind(detector, {2, 3}), landmarker, 5)
-        for place in range(5):
-            follow.add_picture(place, shifted(astronaut, 3.0 * place, 0))
+    def test_where_the_detector_is_blind_the_face_is_followed(self, astronaut: np.ndarray) -> None:
+        follow = follower(9, Blind({1}))  # it searches in every third frame
+        for place in range(9):
+            look(follow, place, shifted(astronaut, 3.0 * place, 0))
         thread = follow.threads[0]
-        assert [thread.sightings[place].origin for place in range(5)] == ["detected"] * 2 + ["followed"] * 2 + [
-            "detected"
-        ]
-        assert thread.sightings[2].confidence < 0.6 < thread.sightings[1].confidence
-        moved = thread.sightings[3].landmarks - thread.sightings[0].landmarks
-        np.testing.assert_allclose(moved.mean(0), (9, 0), atol=0.2)
+        assert [thread.sightings[place].origin for place in range(9)] == (
+            ["detected"] * 3 + ["followed"] * 3 + ["detected"] * 3
+        )
+        assert thread.sightings[4].confidence < 0.6 < thread.sightings[1].confidence
+        moved = thread.sightings[5].landmarks - thread.sightings[0].landmarks
+        np.testing.assert_allclose(moved.mean(0), (15, 0), atol=0.3)
 
-    def test_a_face_that_is_gone_is_not_followed(
-        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
-    ) -> None:
+    def test_a_face_that_is_gone_is_not_followed(self, astronaut: np.ndarray) -> None:
         hidden = astronaut.copy()
         hidden[40:200, 150:310] = cv2.GaussianBlur(hidden, (0, 0), 40)[40:200, 150:310]
-        follow = follower(detector, landmarker, 5)
+        follow = follower(5)
         for place, picture in enumerate((astronaut, astronaut, hidden, hidden, astronaut)):
-            follow.add_picture(place, picture)
+            look(follow, place, picture)
         assert [sorted(thread.sightings) for thread in follow.threads] == [[0, 1, 4]]  # found again: the same thread
 
-    def test_too_small_is_ignored(
-        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
-    ) -> None:
-        follow = follower(detector, landmarker, 1, minimum_size=150.0)
-        assert follow.add_picture(0, astronaut) == []
+    def test_too_small_is_ignored(self, astronaut: np.ndarray) -> None:
+        follow = follower(1, minimum_size=150.0)
+        assert look(follow, 0, astronaut) == []
 
-    def test_fast_face(
-        self, detector: HogDetector, landmarker: DlibLandmarker, heads: tuple[np.ndarray, np.ndarray]
-    ) -> None:
-        follow = follower(detector, landmarker, 5)
+    def test_fast_face(self, heads: tuple[np.ndarray, np.ndarray]) -> None:
+        follow = follower(5)
         for place in range(5):  # half a face's width per frame
-            follow.add_picture(place, scene((heads[0], 10 + 50.0 * place, 20), size=(1000, 400)))
+            look(follow, place, scene((heads[0], 10 + 50.0 * place, 20), size=(1000, 400)))
         assert [len(thread.sightings) for thread in follow.threads] == [5]
 
-    def test_moving_data_window(self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray) -> None:
+    def test_moving_data_window(self, astronaut: np.ndarray) -> None:
         """The same world, seen through windows that start elsewhere: nothing moves."""
-        follow = follower(detector, landmarker, 2)
-        follow.add_picture(0, np.ascontiguousarray(astronaut[:400, :400]))
-        follow.add_picture(1, np.ascontiguousarray(astronaut[20:420, 30:430]), shift=(-30.0, -20.0))
+        follow = follower(2)
+        look(follow, 0, np.ascontiguousarray(astronaut[:400, :400]))
+        look(follow, 1, np.ascontiguousarray(astronaut[20:420, 30:430]), shift=(-30.0, -20.0))
         assert len(follow.threads) == 1
-        motion = follow.threads[0].sightings[1].motion
-        assert motion is not None and np.abs(motion[:, :2]).max() < 0.05
+        first, second = (follow.threads[0].sightings[place].landmarks for place in (0, 1))
+        np.testing.assert_allclose(second + np.array([30, 20]), first, atol=1.0)
 
 
 class TestTwo:
-    def test_crossing_people_keep_their_threads(
-        self, detector: HogDetector, landmarker: DlibLandmarker, heads: tuple[np.ndarray, np.ndarray]
-    ) -> None:
+    def test_crossing_people_keep_their_threads(self, heads: tuple[np.ndarray, np.ndarray]) -> None:
         """Collins walks to the right in front of Hopper, who walks to the left."""
         count = 13
-        follow = follower(detector, landmarker, count)
+        follow = follower(count)
         for place in range(count):
-            follow.add_picture(place, scene((heads[1], 420 - 33.0 * place, 25), (heads[0], 10 + 33.0 * place, 20)))
+            look(follow, place, scene((heads[1], 420 - 33.0 * place, 25), (heads[0], 10 + 33.0 * place, 20)))
         groups = group_threads(follow.threads)
         assert len(groups) == 2
         paths = []
@@ -142,34 +129,28 @@ class TestTwo:
         assert paths[0][count - 1] > 350 and paths[1][count - 1] < 250
         assert len(paths[0]) == count and len(paths[1]) >= count - 7
 
-    def test_both_in_one_picture(
-        self, detector: HogDetector, landmarker: DlibLandmarker, heads: tuple[np.ndarray, np.ndarray]
-    ) -> None:
-        follow = follower(detector, landmarker, 1)
-        found = follow.add_picture(0, scene((heads[1], 380, 25), (heads[0], 30, 20)))
+    def test_both_in_one_picture(self, heads: tuple[np.ndarray, np.ndarray]) -> None:
+        follow = follower(1)
+        found = look(follow, 0, scene((heads[1], 380, 25), (heads[0], 30, 20)))
         assert len(found) == 2
         assert compute_overlap(found[0].boxes[0], found[1].boxes[0]) == 0
 
 
 class TestCuts:
-    def test_after_a_cut_a_new_thread_begins(
-        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray, grace_hopper: np.ndarray
-    ) -> None:
+    def test_after_a_cut_a_new_thread_begins(self, astronaut: np.ndarray, grace_hopper: np.ndarray) -> None:
         other = np.ascontiguousarray(cv2.resize(grace_hopper, (512, 512)))
-        follow = follower(detector, landmarker, 4)
+        follow = follower(4)
         for place, picture in enumerate((astronaut, astronaut, other, astronaut)):
-            follow.add_picture(place, picture)
+            look(follow, place, picture)
         assert [sorted(thread.sightings) for thread in follow.threads] == [[0, 1], [2], [3]]
-        assert follow.threads[2].sightings[3].motion is None
+        assert follow.threads[2].sightings[3].begins
         groups = group_threads(follow.threads)  # the same person on both sides of the cut
         assert [[sorted(thread.sightings) for thread in group] for group in groups] == [[[0, 1], [3]], [[2]]]
 
-    def test_unrelated_stills_are_all_cuts(
-        self, detector: HogDetector, landmarker: DlibLandmarker, astronaut: np.ndarray
-    ) -> None:
-        follow = follower(detector, landmarker, 2, related=False)
-        follow.add_picture(0, astronaut)
-        follow.add_picture(1, astronaut)
+    def test_unrelated_stills_are_all_cuts(self, astronaut: np.ndarray) -> None:
+        follow = follower(2, related=False)
+        look(follow, 0, astronaut)
+        look(follow, 1, astronaut)
         assert len(follow.threads) == 2 and len(group_threads(follow.threads)) == 1
 
 

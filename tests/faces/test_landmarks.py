@@ -104,10 +104,10 @@ class TestMake:
     def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         monkeypatch.setattr(module, "_load_fan", lambda device: pytest.fail("tried to fetch"))
-        assert make_landmarker("auto").name == "dlib"
+        assert make_landmarker("auto").name == "mesh"
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(EngineError, match="choose one of auto, hrnet, dlib, fan"):
+        with pytest.raises(EngineError, match="choose one of auto, hrnet, mesh, fan, dlib"):
             make_landmarker("dlib5")
 
     def test_unreadable_model(self, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

@@ -1,0 +1,120 @@
+"""The default detector, on the networks that come with the package.
+
+Detection goes from cheap to thorough: the full-range network on the whole picture; the short-range one, with a border
+around the picture, for close-ups; tiles for small faces in large pictures; the picture in four turns for rolled heads.
+A candidate counts if the mesh network says that it is a face.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fsgan_core.faces.detect_blaze import (
+    SHORT_RANGE,
+    BlazeDetection,
+    drop_repeated,
+    find_faces,
+    find_faces_in_tiles,
+)
+from fsgan_core.faces.detection import Detection
+from fsgan_core.faces.mesh import read_landmarks68
+from fsgan_core.faces.mesh_measure import measure_mesh
+from fsgan_core.faces.mesh_network import FACE_THRESHOLD, fit_square_to_detection
+from fsgan_core.faces.mesh_pose import fit_mesh_pose
+from fsgan_core.faces.pose import compute_pose_box
+from fsgan_core.runtime.arrays import Image8, Points
+
+_CLOSE_UP_MARGINS = (0.0, 0.25)  # borders of the short-range network's looks
+_TILE_SHARES = (0.75, 0.4)  # sides of the tiles over the picture's shorter side
+_MIN_TILE = 256  # pixels; the network does not gain from smaller ones
+
+
+class MeshDetector:
+    """The default detector. Safe from several threads."""
+
+    name = "mesh"
+    search_pixels = 60_000
+
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
+
+    def detect(self, picture: Image8) -> list[Detection]:
+        """Finds all faces; see `Detector.detect`."""
+        for look in self._looks(picture):
+            found = self._confirm(picture, drop_repeated(look))
+            if found:
+                return found
+        return []
+
+    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
+        """Finds what may be faces; see `Detector.find_candidates`."""
+        found = find_faces(picture, device=self._device)
+        if fine:
+            found = drop_repeated([*found, *self._look_at_tiles(picture, _TILE_SHARES[0])])
+        return [_make_detection(one) for one in found]
+
+    def _looks(self, picture: Image8) -> Iterator[list[BlazeDetection]]:
+        """What each look finds, from the quickest to the most thorough."""
+        yield find_faces(picture, device=self._device)
+        for margin in _CLOSE_UP_MARGINS:
+            yield find_faces(picture, SHORT_RANGE, margin=margin, device=self._device)
+        for share in _TILE_SHARES:
+            yield self._look_at_tiles(picture, share)
+        for quarters in (1, 3, 2):
+            yield self._look_turned(picture, quarters)
+
+    def _look_at_tiles(self, picture: Image8, share: float) -> list[BlazeDetection]:
+        side = max(_MIN_TILE, round(share * min(picture.shape[:2])))
+        return find_faces_in_tiles(picture, side=side, device=self._device)
+
+    def _look_turned(self, picture: Image8, quarters: int) -> list[BlazeDetection]:
+        """Detects in the picture turned anticlockwise by so many quarters."""
+        turned = np.ascontiguousarray(np.rot90(picture, quarters))
+        found = find_faces(turned, device=self._device) or find_faces(
+            turned, SHORT_RANGE, margin=_CLOSE_UP_MARGINS[-1], device=self._device
+        )
+        return [_turn_detection(one, quarters, picture.shape[1], picture.shape[0]) for one in found]
+
+    def _confirm(self, picture: Image8, found: Sequence[BlazeDetection]) -> list[Detection]:
+        """Those in which the mesh network sees a face, with their confidence times its probability."""
+        confirmed: list[Detection] = []
+        for one in found:
+            detection = _make_detection(one)
+            assert detection.square is not None
+            measured = measure_mesh(picture, detection.square, self._device)
+            if measured.probability >= FACE_THRESHOLD:
+                box = compute_pose_box(fit_mesh_pose(measured.mesh))
+                confirmed.append(
+                    replace(
+                        detection,
+                        box=box,
+                        confidence=one.confidence * measured.probability,
+                        landmarks=read_landmarks68(measured.mesh),
+                    )
+                )
+        return confirmed
+
+
+def _make_detection(found: BlazeDetection) -> Detection:
+    return Detection(found.box, found.confidence, square=fit_square_to_detection(found.box, found.keypoints))
+
+
+def _turn_detection(found: BlazeDetection, quarters: int, width: int, height: int) -> BlazeDetection:
+    """Maps a detection from the picture turned anticlockwise by so many quarters to the picture, `width` wide."""
+    x, y, box_width, box_height = found.box
+    corners = np.array([[x, y], [x + box_width, y + box_height]])
+    points = [_turn_points(part, quarters, width, height) for part in (corners, found.keypoints)]
+    low, high = points[0].min(0), points[0].max(0)
+    return BlazeDetection((*low.tolist(), *(high - low).tolist()), found.confidence, points[1])
+
+
+def _turn_points(points: Points, quarters: int, width: int, height: int) -> Points:
+    x, y = points[:, 0], points[:, 1]
+    if quarters == 1:
+        return np.column_stack([width - 1 - y, x])
+    if quarters == 2:
+        return np.column_stack([width - 1 - x, height - 1 - y])
+    return np.column_stack([y, height - 1 - x])

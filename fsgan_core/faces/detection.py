@@ -1,0 +1,42 @@
+"""What a detector is, and what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fsgan_core.faces.geometry import Box
+from fsgan_core.faces.rotated_square import RotatedSquare
+from fsgan_core.runtime.arrays import Image8, Points68
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face in a picture.
+
+    Attributes:
+        box: (x, y, width, height), pixels of the picture.
+        confidence: 0..1.
+        landmarks: float64 (68, 2) if the detector had to find them anyway, else None.
+        square: Where the mesh network should look; None follows from the box.
+    """
+
+    box: Box
+    confidence: float
+    landmarks: Points68 | None = None
+    square: RotatedSquare | None = None
+
+
+class Detector(Protocol):
+    """Finds faces. Safe from several threads. Pictures are uint8 RGB with square pixels."""
+
+    name: str
+    search_pixels: int  # of the pictures for `find_candidates`
+
+    def detect(self, picture: Image8) -> list[Detection]:
+        """Finds all faces, surest first, as thoroughly as it can."""
+        ...
+
+    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
+        """Finds what may be faces, quickly and without further proof; `fine` finds small ones too."""
+        ...
