@@ -314,6 +314,12 @@ class MaskParams(Params):
         minimum=0.0,
         maximum=1.0,
     )
+    hands: bool = declare_switch(
+        True,
+        "hands",
+        "Look for hands in front of the face and keep them. Off saves time where there are none; hands are then found "
+        "by their colour only.",
+    )
     mouth: bool = declare_switch(
         True, "include mouth", "Replace the inner mouth too. Off keeps the target's own teeth and tongue."
     )

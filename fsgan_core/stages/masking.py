@@ -22,6 +22,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
+from fsgan_core.stages.hands import add_hands, combine_hands, cover_by_hands, measure_hands, remove_hands
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     clip01,
@@ -89,9 +90,12 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
         frames = find_glasses_frames(display, face.landmarks, region, width, aspect)
         occlusion = np.maximum(occlusion, np.float32(glasses) * frames * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
-    texture = measure_texture(display, matte * (1 - mouth) * inside, width)
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
-    return Plate(pixels, MATTES, region, target.display_window, aspect, {META_TEXTURE: format_texture(texture)})
+    measured = Plate(pixels, MATTES, region, target.display_window, aspect)
+    if params.hands:
+        measured = add_hands(measured, measure_hands(frame, display, hull), hull, params.occlusions)
+    texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mouth) * inside, width)
+    return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
 
 
 def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> Matte:
@@ -153,11 +157,25 @@ def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]]
     """
     mean = average_mattes(frame, neighbours, params)
     mattes = dict(zip(MATTES, np.moveaxis(mean, -1, 0), strict=True))
-    return finish_mask(frame, mattes, neighbours, params)
+    return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
+
+
+def put_hands_in_front(
+    frame: FaceFrame, mattes: Mapping[str, Matte], neighbours: Sequence[tuple[Face, Plate]], params: MaskParams
+) -> Mapping[str, Matte]:
+    """Put the hands that a frame and its neighbours show in front of the averaged mattes."""
+    weights = [_compute_time_weight(face, frame.face, params.smooth) for face, _ in neighbours]
+    hands = combine_hands(frame, neighbours, weights)
+    if hands is None:
+        return mattes
+    hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, params.forehead)
+    return cover_by_hands(mattes, hands, hull, params.occlusions)
 
 
 def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams) -> Image:
     """Average what was measured of neighbouring frames, moved to where the face is now; nearer frames count more.
+
+    Hands are left out: they do not move with the face (`put_hands_in_front`).
 
     Returns:
         (height, width, channels) on the region.
@@ -166,12 +184,15 @@ def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], p
     total: Image | np.float32 = np.float32(0)
     weights = 0.0
     for other, measured in neighbours:
-        weight = float(
-            np.exp(-0.5 * ((other.frame - face.frame) / max(TIME_SIGMA * params.smooth, MIN_TIME_SIGMA)) ** 2)
-        )
-        total = total + np.float32(weight) * _carry_mattes(measured, other, face, region, aspect)
+        weight = _compute_time_weight(other, face, params.smooth)
+        total = total + np.float32(weight) * _carry_mattes(remove_hands(measured), other, face, region, aspect)
         weights += weight
     return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
+
+
+def _compute_time_weight(other: Face, face: Face, smooth: int) -> float:
+    """How much another frame counts. smooth: as the parameter `mask.smooth`."""
+    return float(np.exp(-0.5 * ((other.frame - face.frame) / max(TIME_SIGMA * smooth, MIN_TIME_SIGMA)) ** 2))
 
 
 def finish_mask(
