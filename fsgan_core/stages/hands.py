@@ -17,10 +17,18 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_OCCLUSION
 from fsgan_core.faces.geometry import fit_similarity
-from fsgan_core.faces.hands import find_hands
+from fsgan_core.faces.hands import (
+    BONES,
+    Hand,
+    drop_repeated_hands,
+    find_palms,
+    fit_square_to_hand,
+    fit_square_to_palm,
+    measure_hands,
+)
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, Matte, Points, Vector
+from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     SUBPIXEL_BITS,
@@ -39,28 +47,30 @@ SEARCH_REACH = 1.9  # of the face: how far around it hands are looked for
 SEARCH_SIDE = 448  # pixels at most
 FULL_8BIT = 255.0
 MAX_HANDS = 2
+MIN_PRESENCE = 0.02  # at the first look: below it there is no second one
 
 # Points of a hand, as its network numbers them: wrist, then four of each finger from the palm to the tip.
 WRIST = 0
 INDEX_KNUCKLE, MIDDLE_KNUCKLE, LITTLE_KNUCKLE = 5, 9, 17
-FINGER_BONES = tuple((tip - 1, tip) for finger in range(5) for tip in range(4 * finger + 2, 4 * finger + 5))
-PALM_BONES = ((0, 1), (1, 5), (0, 5), (5, 9), (9, 13), (13, 17), (0, 17), (0, 9), (0, 13))
+FINGER_BONES = tuple((start, end) for start, end in BONES if end == start + 1 and start > 0)
 PALM_POINTS = (0, 1, 5, 9, 13, 17)
 
 # The cut; lengths are shares of the palm's width.
-SURE_RADIUS, LIKELY_RADIUS, POSSIBLE_RADIUS = 0.16, 0.25, 0.42  # around a bone
+SURE_RADIUS, LIKELY_RADIUS, POSSIBLE_RADIUS = 0.18, 0.24, 0.33  # around a bone
 PALM_SHAPE = 0.5  # width of a palm over its length
 FOREARM_LENGTH = 0.8  # beyond the wrist, of the palm's length
 CUT_MARGIN = 1.0  # around the points
 CUT_PALM = 64  # pixels: a larger palm is cut on a smaller picture
 CUT_ROUNDS = 4
+COLOUR_MODEL_SIZE, NO_RECTANGLE = 65, (0, 0, 0, 0)  # numbers of five Gaussians, as OpenCV keeps them; not used
 CUT_BLUR = 0.7  # pixels of the cut's raster
-GUIDE_RADIUS, GUIDE_EPSILON = 0.12, 1e-4  # of the palm; variance of the picture
+GUIDE_RADIUS, GUIDE_EPSILON = 0.05, 1e-4  # of the palm; variance of the picture
 MIN_CUT_SIDE = 8  # pixels
 
 # Agreement over time.
 NO_HAND, HAND = 0.35, 0.5  # presence, 0..1, averaged over neighbouring frames
 MATCH_REACH, MATCH_FRAMES = 1.5, 2  # of the palm per frame: how far a hand may move; frames that count at most
+MIN_WEIGHT = 0.02  # of frames: if all that show the hand weigh less, its shape is not known
 CHANGED_HAND = 0.15  # of the palm: a hand whose points miss by this has another shape
 EDGE_RANGE = (0.25, 0.75)  # averaged coverage that becomes 0, and 1
 
@@ -86,7 +96,7 @@ class HandMatte:
     matte: Matte
 
 
-def measure_hands(frame: FaceFrame, display: Image, hull: Matte) -> list[HandMatte]:
+def measure_hand_mattes(frame: FaceFrame, display: Image, hull: Matte) -> list[HandMatte]:
     """Find hands around a face, and cut out those that may be in front of it.
 
     Args:
@@ -120,11 +130,19 @@ def _find_hands_around(frame: FaceFrame) -> list[tuple[Points, float]]:
     small = cv2.resize(pad_plate(frame.plate, window), size, interpolation=cv2.INTER_AREA)
     picture = np.clip(frame.codec.encode(np.asarray(small)) * FULL_8BIT + 0.5, 0, FULL_8BIT).astype(np.uint8)
     factors = np.array([window.width / size[0], window.height / size[1]])
-    found = [
+    return [
         ((hand.landmarks[:, :2] + 0.5) * factors - 0.5 + (window.x, window.y), float(hand.presence))
-        for hand in find_hands(picture)
+        for hand in _find_hands(picture)
     ]
-    return sorted(found, key=lambda one: -one[1])[:MAX_HANDS]
+
+
+def _find_hands(picture: Image8) -> list[Hand]:
+    """Hands of a picture, each measured twice: from the palm, and from what that gave. The presence is the mean."""
+    first = measure_hands(picture, [fit_square_to_palm(palm) for palm in find_palms(picture)[:MAX_HANDS]])
+    first = [hand for hand in first if hand.presence > MIN_PRESENCE]
+    second = measure_hands(picture, [fit_square_to_hand(hand.landmarks) for hand in first])
+    both = [replace(new, presence=(old.presence + new.presence) / 2) for old, new in zip(first, second, strict=True)]
+    return drop_repeated_hands(both)
 
 
 def measure_palm(points: Points) -> float:
@@ -151,13 +169,13 @@ def cut_out_hand(display: Image, points: Points, aspect: float = 1.0) -> Matte:
     matte = np.zeros((height, width), np.float32)
     if right - left < MIN_CUT_SIDE or bottom - top < MIN_CUT_SIDE:
         return matte
-    part = np.clip(display[top:bottom, left:right], 0, 1)
+    part: Image = np.clip(display[top:bottom, left:right], 0, 1)
     scale = min(1.0, CUT_PALM / palm)
     size = (
         max(MIN_CUT_SIDE, round((right - left) * aspect * scale)),
         max(MIN_CUT_SIDE, round((bottom - top) * scale)),
     )
-    small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+    small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.float32)
     cut = _cut_along_edges(small, (points - (left * aspect, top) + 0.5) * scale - 0.5)
     radius = max(2, round(GUIDE_RADIUS * palm * scale))
     matte[top:bottom, left:right] = apply_guided_filter(cut, small, part, radius, GUIDE_EPSILON)
@@ -181,15 +199,15 @@ def _cut_along_edges(picture: Image, points: Points) -> Matte:
     labels[sure] = cv2.GC_FGD
     if sure.any() and (labels == cv2.GC_BGD).any():
         cv2.setRNGSeed(0)  # of this thread: the colour models start at random
-        models = np.zeros((1, 65)), np.zeros((1, 65))
+        models = np.zeros((1, COLOUR_MODEL_SIZE)), np.zeros((1, COLOUR_MODEL_SIZE))
         levels = np.asarray(np.clip(picture, 0, 1) * FULL_8BIT + 0.5, np.uint8)
-        cv2.grabCut(levels, labels, None, *models, CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(levels, labels, NO_RECTANGLE, models[0], models[1], CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
     hand = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
     return np.asarray(cv2.GaussianBlur(hand, (0, 0), CUT_BLUR))
 
 
 def _draw_bones(
-    points: Points, radius: float, shape: tuple[int, ...], bones: Sequence[tuple[int, int]] = FINGER_BONES + PALM_BONES
+    points: Points, radius: float, shape: tuple[int, ...], bones: Sequence[tuple[int, int]] = BONES
 ) -> Matte:
     """Capsules along bones; radius: of the palm."""
     thickness = radius * measure_palm(points)
@@ -213,7 +231,7 @@ def add_hands(measured: Plate, hands: Sequence[HandMatte], hull: Matte, occlusio
 
     Args:
         measured: The mattes of one frame by itself.
-        hands: `measure_hands` of that frame.
+        hands: `measure_hand_mattes` of that frame.
         hull: On the region: where the face is.
         occlusions: As the parameter `mask.occlusions`.
     """
@@ -278,20 +296,20 @@ def combine_hands(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], we
     for points, found in _follow_hands(frame.face.frame, seen):
         presence = sum(weight[number] * hand.presence for number, hand in found.items()) / sum(weight.values())
         certainty = _compute_certainty(presence)
-        if certainty <= 0:
+        own = found.get(frame.face.frame)
+        if certainty <= 0 or (own is not None and not own.matte.any()):
             continue
         total, sum_of_weights = np.zeros_like(result), 0.0
         for number, hand in found.items():
-            if not hand.matte.any():
+            if not hand.matte.any():  # away from the face it was not cut out
                 continue
             carried, misfit = _carry_hand(hand, windows[number], points, frame.region, frame.pixel_aspect)
             share = weight[number] * float(np.exp(-0.5 * (misfit / CHANGED_HAND) ** 2))
             total += np.float32(share) * carried
             sum_of_weights += share
-        if sum_of_weights > 0:
-            mean = total / np.float32(sum_of_weights)
-            edge = smoothstep((mean - EDGE_RANGE[0]) / (EDGE_RANGE[1] - EDGE_RANGE[0])).astype(np.float32)
-            result = np.maximum(result, np.float32(certainty) * edge)
+        mean = total / np.float32(max(sum_of_weights, MIN_WEIGHT))
+        edge = smoothstep((mean - EDGE_RANGE[0]) / (EDGE_RANGE[1] - EDGE_RANGE[0])).astype(np.float32)
+        result = np.maximum(result, np.float32(certainty) * edge)
     return result
 
 

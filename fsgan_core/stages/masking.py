@@ -22,7 +22,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
-from fsgan_core.stages.hands import add_hands, combine_hands, cover_by_hands, measure_hands, remove_hands
+from fsgan_core.stages.hands import add_hands, combine_hands, cover_by_hands, measure_hand_mattes, remove_hands
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     clip01,
@@ -93,7 +93,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
     measured = Plate(pixels, MATTES, region, target.display_window, aspect)
     if params.hands:
-        measured = add_hands(measured, measure_hands(frame, display, hull), hull, params.occlusions)
+        measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
     texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mouth) * inside, width)
     return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
 

@@ -30,6 +30,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
+from fsgan_core.stages.hands import add_hands, measure_hand_mattes
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
@@ -39,6 +40,7 @@ from fsgan_core.stages.masking import (
     finish_mask,
     format_texture,
     make_face_raster,
+    put_hands_in_front,
 )
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
@@ -96,16 +98,13 @@ class FsganMask:
             if shown > 0:
                 frames = np.float32(shown) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
         mattes = _make_mattes(scores, frames, face, region, crop.pixel_height, params, aspect)
-        texture = measure_texture(display, mattes[MATTE_FACE] * (1 - mattes[MATTE_MOUTH]) * inside, width)
         pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
-        return Plate(
-            pixels,
-            (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES),
-            region,
-            target.display_window,
-            aspect,
-            {META_TEXTURE: format_texture(texture)},
-        )
+        channels = (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES)
+        measured = Plate(pixels, channels, region, target.display_window, aspect)
+        if params.hands:
+            measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
+        texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mattes[MATTE_MOUTH]) * inside, width)
+        return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
 
     def combine_mattes(
         self, frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams
@@ -119,7 +118,7 @@ class FsganMask:
         mattes = _make_mattes(
             mean[..., first : first + 3], mean[..., first + 3], face, region, crop.pixel_height, params, aspect
         )
-        return finish_mask(frame, mattes, neighbours, params)
+        return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
 
 
 def compute_scores(network: Network, picture: Image, crop: Crop, region: Window) -> Image:
