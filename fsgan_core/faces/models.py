@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHAPE_68_FILE = "shape_predictor_68_face_landmarks.dat"
-RESNET_FILE = "dlib_face_recognition_resnet_model_v1.dat"
 MMOD_CNN_FILE = "mmod_human_face_detector.dat"
 
 # The files that face-alignment downloads into torch's checkpoint folder, by network.

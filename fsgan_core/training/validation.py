@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
 from fsgan_core.runtime.arrays import Descriptor, Image8, PlaneStack
 from fsgan_core.runtime.atomic import write_atomically
@@ -19,7 +17,6 @@ from fsgan_core.training.data.pairs import PairSampler, TrainingPair
 
 __all__ = ["Trial", "TrialFigures", "make_strip", "to_pictures", "write_strip"]
 
-log = logging.getLogger(__name__)
 
 _STRIP_GAP = 2  # pixels between the pictures of a strip
 
@@ -31,7 +28,7 @@ class TrialFigures:
     Attributes:
         l1: Mean absolute difference of pictures in 0..1.
         psnr: Peak signal-to-noise ratio in dB, from the mean squared error of all pairs together.
-        identity: Distance of face descriptors; None if it was not measured or dlib is not installed.
+        identity: Distance of face descriptors; None if it was not measured.
     """
 
     l1: float
@@ -81,14 +78,10 @@ class Trial:
         """Make the pictures that the network is shown."""
         return [self.sampler.make_view(pair) for pair in self.trial_pairs]
 
-    def _measure_identity(self, pictures: Sequence[Image8]) -> float | None:
-        try:
-            if self._target_descriptors is None:
-                self._target_descriptors = self._compute_descriptors(self._target_pictures)
-            descriptors = self._compute_descriptors(pictures)
-        except EngineError as failure:
-            log.info("identity is not measured: %s", failure)
-            return None
+    def _measure_identity(self, pictures: Sequence[Image8]) -> float:
+        if self._target_descriptors is None:
+            self._target_descriptors = self._compute_descriptors(self._target_pictures)
+        descriptors = self._compute_descriptors(pictures)
         return float(
             np.mean([compare_descriptors(a, b) for a, b in zip(descriptors, self._target_descriptors, strict=True)])
         )

@@ -188,10 +188,11 @@ CONSTRUCTORS: Mapping[str, ConstructorSpec] = {
             "max_nc": IntArgument(128, low=1, high=4096),
         },
     ),
-    # Converted from other formats, graph and all: `weights.mediapipe`.
+    # Converted from other formats: `weights.mediapipe`, `weights.dlib_reader`.
     "tensor_graph.TensorGraph": ConstructorSpec(
         f"{_PACKAGE}.tensor_graph", "TensorGraph", {"graph": ChoiceArgument("face_mesh", GRAPH_NAMES)}
     ),
+    "dlib_resnet.FaceResNet": ConstructorSpec(f"{_PACKAGE}.dlib_resnet", "FaceResNet", {}),
     "hrnet.hrnet_wlfw": ConstructorSpec(f"{_PACKAGE}.hrnet", "HRNet", {}),
     "hopenet.Hopenet": ConstructorSpec(f"{_PACKAGE}.hopenet", "Hopenet", {}),
     "vgg.vgg19": ConstructorSpec(

@@ -54,6 +54,7 @@ ROLES = (
     "mesh",
     "palm",
     "hand",
+    "descriptor",
 )
 # Roles that an analysis and a swap choose weights for without being asked; fine-tuning does so for "identity".
 AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
