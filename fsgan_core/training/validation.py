@@ -17,7 +17,6 @@ from fsgan_core.training.data.pairs import PairSampler, TrainingPair
 
 __all__ = ["Trial", "TrialFigures", "make_strip", "to_pictures", "write_strip"]
 
-
 _STRIP_GAP = 2  # pixels between the pictures of a strip
 
 
