@@ -60,6 +60,7 @@ KEYED_CODE = (
     "clips/tracks.py",
     "render/scene.py",
     "render/context.py",
+    "render/covered_views.py",
     "render/frames.py",
     "render/final.py",
 )

@@ -21,6 +21,7 @@ from fsgan_core.contract.errors import NoFaceError, ShotError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
+from fsgan_core.render.covered_views import get_covered_share
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
@@ -172,7 +173,8 @@ class JobScenes:
     def _plan_swap(self, scene: Scene) -> Scene:
         clips, target = self.get_source_clips(), measure_performer(scene.faces, scene.pixel_aspect)
         sources = [clip.performer for clip in clips]
-        plan = plan_views(sources, target, self._inputs.stages.reenact, [clip.clip_input.name for clip in clips])
+        names = [clip.clip_input.name for clip in clips]
+        plan = plan_views(sources, target, self._inputs.stages.reenact, names, self._get_covered_share)
         likeness = np.round(
             compute_likeness(
                 [(fit_rest_mesh(who.faces, who.pixel_aspect), len(who.faces)) for who in sources],
@@ -181,6 +183,12 @@ class JobScenes:
             LIKENESS_DIGITS,
         )
         return replace(scene, view_clips=clips, frame_plans=plan, likeness=likeness)
+
+    def _get_covered_share(self, view: ViewRef) -> float:
+        """The share of a view's face that hands cover."""
+        source = self.get_source_clips()[view.clip]
+        face, colour = source.performer.faces[view.frame], self._inputs.config.digest
+        return get_covered_share(source.clip_input, face, source.codec, f"{colour} {source.exposure}")
 
     def _plan_drive(self, scene: Scene) -> Scene:
         inputs = self._inputs

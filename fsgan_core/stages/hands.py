@@ -237,7 +237,7 @@ def add_hands(measured: Plate, hands: Sequence[HandMatte], hull: Matte, occlusio
     """
     if not hands:
         return measured
-    shown = np.max([_compute_certainty(hand.presence) * hand.matte for hand in hands], axis=0)
+    shown = merge_hands(hands, hull)
     mattes = {name: measured.get_matte(name) for name in measured.channels}
     covered = cover_by_hands(mattes, shown, hull, occlusions)
     channels = (*measured.channels, *BEHIND_CHANNELS, *HAND_CHANNELS[: len(hands)])
@@ -253,6 +253,12 @@ def add_hands(measured: Plate, hands: Sequence[HandMatte], hull: Matte, occlusio
         channels=channels,
         metadata={**measured.metadata, META_HANDS: text},
     )
+
+
+def merge_hands(hands: Sequence[HandMatte], hull: Matte) -> Matte:
+    """Merge the hands of one frame by itself to one matte, shaped as `hull`; doubtful ones count less."""
+    mattes = [np.float32(_compute_certainty(hand.presence)) * hand.matte for hand in hands]
+    return np.asarray(np.max([np.zeros_like(hull), *mattes], axis=0), np.float32)
 
 
 def remove_hands(measured: Plate) -> Plate:

@@ -22,7 +22,14 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
-from fsgan_core.stages.hands import add_hands, combine_hands, cover_by_hands, measure_hand_mattes, remove_hands
+from fsgan_core.stages.hands import (
+    add_hands,
+    combine_hands,
+    cover_by_hands,
+    measure_hand_mattes,
+    merge_hands,
+    remove_hands,
+)
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     clip01,
@@ -96,6 +103,13 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
         measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
     texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mouth) * inside, width)
     return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
+
+
+def measure_hand_cover(frame: FaceFrame) -> float:
+    """Measure the share of a face that hands cover, 0..1, in one frame by itself."""
+    hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, 0.0) * mark_plate_area(frame.plate, frame.region)
+    hands = measure_hand_mattes(frame, to_display(frame.plate, frame.region, frame.codec), hull)
+    return float((merge_hands(hands, hull) * hull).sum() / max(float(hull.sum()), 1.0))
 
 
 def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> Matte:

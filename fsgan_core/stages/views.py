@@ -9,7 +9,7 @@ of view costs extra. Weights are smoothed over neighbouring frames, so views fad
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,7 @@ ERROR_UNIT = 3.0  # mm of misfit between landmarks and head
 EXPRESSION_COST = 1.0  # per unit of a view's own expression
 BROWS_WEIGHT, EYES_WEIGHT = 0.5, 1.5  # of parts of an expression; lips have 1
 SHUT_EYE_COST = 6.0  # of a shut eye: a lid can be moved over an eye, but nothing shows the eye behind a lid
+COVERED_COST, MAX_COVERED = 100.0, 0.01  # of a face that a hand covers; share of it that does not matter
 SWITCH_COST = 4.0  # of a change of the leading view
 
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
@@ -104,6 +105,7 @@ def plan_views(
     target: Performer,
     params: ReenactParams,
     names: Sequence[str],
+    measure_cover: Callable[[ViewRef], float] | None = None,
 ) -> dict[int, FramePlan]:
     """Plan the views of every frame of the target.
 
@@ -112,6 +114,8 @@ def plan_views(
         target: The person in the target.
         params: Settings of the reenact stage.
         names: A short name of each source clip, as `params.views` and the like use them.
+        measure_cover: Measures the share of a view's face that hands cover, 0..1; asked only of views that would be
+            used otherwise, because it looks at pictures. None if no view is covered.
 
     Raises:
         NoFaceError: No view is left.
@@ -124,11 +128,20 @@ def plan_views(
     faces = [target.faces[frame] for frame in frames]
     poses, target_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
     pose, likeness = _compute_costs(pool, faces, target, params)
-    leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold)
+    known: set[int] = set()
+    while True:
+        # A view that was not looked at costs nothing more. If all that are chosen were, no other choice is cheaper.
+        leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold)
+        light, clamped = _compute_light_shares(target_poses, poses, likeness, params.minimum_radius)
+        chosen_views = {*leading.tolist(), *np.flatnonzero(light.any(0)).tolist()}
+        if measure_cover is None or chosen_views <= known:
+            break
+        for number in sorted(chosen_views - known):
+            likeness[:, number] += _compute_cover_cost(measure_cover(pool[number].ref))
+        known |= chosen_views
 
     detail: Matrix = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
-    light, clamped = _compute_light_shares(target_poses, poses, likeness, params.minimum_radius)
     if params.combine == "leading":
         light = detail.copy()
     detail, light = smooth_weights(detail, frames, FADE_FRAMES), smooth_weights(light, frames, FADE_FRAMES)
@@ -154,6 +167,11 @@ def plan_views(
             flags=("pose-clamped",) if clamped[t] else (),
         )
     return plans
+
+
+def _compute_cover_cost(share: float) -> float:
+    """What hands before a view's face cost. share: of the face, 0..1."""
+    return COVERED_COST * (1 + share) if share > MAX_COVERED else 0.0
 
 
 def _compute_costs(

@@ -85,6 +85,21 @@ class TestPlan:
         for wanted, index in (((-29, 9), 3), ((1, -1), 8), ((28, -9), 13)):
             assert leading(plan(clip(AROUND), clip([wanted] * 3))[2]) == ViewRef(0, index)
 
+    def test_a_view_that_a_hand_covers_is_not_used(self) -> None:
+        """The nearest view is covered, so the next one leads; only views that would be used are looked at."""
+        source, target, asked = clip(AROUND), clip([(14, 1)]), []
+        near = leading(plan(source, target)[1])
+
+        def measure_cover(ref: ViewRef) -> float:
+            asked.append(ref)
+            return 0.2 if ref == near else 0.005
+
+        covered = plan_views([source], target, PLAIN, ("a",), measure_cover)[1]
+        assert near not in [view.view for view in covered.views]
+        assert len(asked) == len(set(asked)) < len(AROUND)
+        everywhere = plan_views([source], target, PLAIN, ("a",), lambda ref: 0.2)[1]
+        assert leading(everywhere) == near
+
     def test_light_is_barycentric(self) -> None:
         """Between two views, each has its share of the light."""
         one = plan(clip([(-20, 0), (20, 0), (0, 20), (0, -20)]), clip([(10, 0)] * 9))[5]
