@@ -42,12 +42,12 @@ ERROR_UNIT = 3.0  # mm of misfit between landmarks and head
 EXPRESSION_COST = 1.0  # per unit of a view's own expression
 BROWS_WEIGHT, EYES_WEIGHT = 0.5, 1.5  # of parts of an expression; lips have 1
 SHUT_EYE_COST = 6.0  # of a shut eye: a lid can be moved over an eye, but nothing shows the eye behind a lid
-COVERED_COST, MAX_COVERED = 100.0, 0.01  # of a face that a hand covers; share of it that does not matter
 SWITCH_COST = 4.0  # of a change of the leading view
 
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
 MAX_VIEWS = 400  # that are considered, evenly spread over a long source
 MAX_ARTIST_WEIGHT = 1e6
+MAX_COVERED = 0.01  # of the face: a view of which hands cover more is not used
 MIN_WEIGHT = 0.02  # a view of less weight is not warped
 MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which on a frame is flagged
 MIN_MOUTH_OPENING = 0.03  # of the eyes' distance: a mouth open by less needs no teeth
@@ -126,19 +126,8 @@ def plan_views(
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
-    poses, target_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
-    pose, likeness = _compute_costs(pool, faces, target, params)
-    known: set[int] = set()
-    while True:
-        # A view that was not looked at costs nothing more. If all that are chosen were, no other choice is cheaper.
-        leading = _find_cheapest_path(pose + likeness, SWITCH_COST * params.hold)
-        light, clamped = _compute_light_shares(target_poses, poses, likeness, params.minimum_radius)
-        chosen_views = {*leading.tolist(), *np.flatnonzero(light.any(0)).tolist()}
-        if measure_cover is None or chosen_views <= known:
-            break
-        for number in sorted(chosen_views - known):
-            likeness[:, number] += _compute_cover_cost(measure_cover(pool[number].ref))
-        known |= chosen_views
+    pool, leading, light, clamped = _choose_uncovered(pool, faces, target, params, measure_cover)
+    poses = _stack_angles([one.face for one in pool])
 
     detail: Matrix = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
@@ -169,9 +158,35 @@ def plan_views(
     return plans
 
 
-def _compute_cover_cost(share: float) -> float:
-    """What hands before a view's face cost. share: of the face, 0..1."""
-    return COVERED_COST * (1 + share) if share > MAX_COVERED else 0.0
+def _choose_uncovered(
+    pool: Sequence[_Candidate],
+    faces: Sequence[Face],
+    target: Performer,
+    params: ReenactParams,
+    measure_cover: Callable[[ViewRef], float] | None,
+) -> tuple[list[_Candidate], IndexArray, Matrix, Mask]:
+    """Choose views, look at them, and choose again without those that hands cover, until none is covered.
+
+    Returns:
+        The views that are left, all of them if hands cover every one; the leading one of each face, (faces,); shares in
+        the low frequencies, (faces, views); and whether a pose lies outside the map, (faces,).
+    """
+    poses, target_poses = _stack_angles([one.face for one in pool]), _stack_angles(faces)
+    pose, likeness = _compute_costs(pool, faces, target, params)
+    is_covered: dict[ViewRef, bool] = {}
+    while True:
+        kept = [number for number, one in enumerate(pool) if not is_covered.get(one.ref)]
+        columns = kept or list(range(len(pool)))
+        usable = [pool[number] for number in columns]
+        leading = _find_cheapest_path((pose + likeness)[:, columns], SWITCH_COST * params.hold)
+        light, clamped = _compute_light_shares(
+            target_poses, poses[columns], likeness[:, columns], params.minimum_radius
+        )
+        chosen = [usable[number].ref for number in np.union1d(leading, np.flatnonzero(light.any(0)))]
+        new = [ref for ref in chosen if ref not in is_covered]
+        if measure_cover is None or not kept or not new:
+            return usable, leading, light, clamped
+        is_covered.update({ref: measure_cover(ref) > MAX_COVERED for ref in new})
 
 
 def _compute_costs(
