@@ -125,23 +125,26 @@ class AnalyseParams(Params):
     )
     detector: str = declare_choice(
         "auto",
-        ("auto", "dlib", "dlib-cnn", "sfd", "blazeface"),
+        ("auto", "mesh", "dlib", "dlib-cnn", "sfd", "blazeface"),
         "detector",
-        "Face detector. auto uses the best one installed; dlib is always there. Try another one if the face is not "
-        "found.",
+        "Face detector. auto is mesh, the networks that come with the package. Try another one if the face is not "
+        "found: sfd and blazeface are face-alignment's, dlib and dlib-cnn need packages that are not installed by "
+        "default.",
     )
     landmarks: str = declare_choice(
         "auto",
-        ("auto", "hrnet", "fan", "dlib"),
+        ("auto", "mesh", "hrnet", "fan", "dlib"),
         "landmarks",
-        "Landmark detector. hrnet: the published network, if its weights are installed (98 points, reduced to 68). "
-        "fan: face-alignment's network. dlib: always there. auto uses the best one installed.",
+        "Landmark detector. mesh: read from the dense mesh that every face has. hrnet: the published network, if its "
+        "weights are installed (98 points, reduced to 68). fan: face-alignment's network. dlib: needs packages that "
+        "are not installed by default. auto is hrnet if it is installed, else mesh. Other landmarks than mesh bend "
+        "the mesh to them.",
     )
     pose: str = declare_choice(
         "auto",
         ("auto", "pnp", "hopenet"),
         "pose",
-        "How the head pose is measured. pnp: from the landmarks. hopenet: by the published network, if its weights "
+        "How the head pose is measured. pnp: from the mesh. hopenet: by the published network, if its weights "
         "are installed. auto uses the best one installed.",
     )
 

@@ -65,10 +65,10 @@ def fit_mesh_pose(mesh: Mesh, pixel_aspect: float = 1.0) -> HeadPose:
         pixel_aspect: Width of a pixel over its height.
 
     >>> from fsgan_core.faces.pose import CAMERA_DISTANCE, make_rotation
-    >>> head = HeadPose(make_rotation(25, 5, 0), np.array([960, 540]), scale=4.0, distance=CAMERA_DISTANCE, error=0.0)
+    >>> head = HeadPose(make_rotation(25, 5, 10), np.array([960, 540]), scale=4.0, distance=CAMERA_DISTANCE, error=0.0)
     >>> mesh = np.column_stack([head.project(CANONICAL), compute_depth(head.rotation, head.scale)])
     >>> [round(angle, 2) for angle in fit_mesh_pose(mesh).angles]
-    [25.0, 5.0, 0.0]
+    [25.0, 5.0, 10.0]
     """
     points = np.asarray(mesh, np.float64) * (pixel_aspect, 1.0, 1.0)
     return solve_pose(points[:, :2], CANONICAL, compute_rigidity(), depths=points[:, 2], depth_weight=_DEPTH_WEIGHT)

@@ -6,6 +6,7 @@ anew when someone has edited the rest of the file, which the digest shows.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -33,6 +34,15 @@ from fsgan_core.faces.track import (
     check_offset,
     rebuild_faces,
 )
+from fsgan_core.faces.track_meshes import (
+    TrackMeshes,
+    collect_meshes,
+    find_archive,
+    is_archive_used,
+    load_meshes,
+    name_archive,
+    save_meshes,
+)
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.atomic import write_atomically
 
@@ -42,20 +52,35 @@ _MAX_RUN = 10_000_000  # frames; a longer run is a mistake
 
 
 def save_track(path: Path | str, track: Track) -> None:
-    """Writes a track file, whole or not at all.
+    """Writes a track file and the archive of its meshes beside it, both or neither.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: A file cannot be written.
     """
-    with write_atomically(path) as temporary:
-        temporary.write_text(format_track(track), encoding="utf-8", newline="\n")
+    path = Path(path)
+    before = find_archive(path)
+    meshes = collect_meshes(track.people)
+    archive = None if meshes is None else path.with_name(name_archive(path, meshes))
+    if meshes is not None and archive is not None and archive != before:
+        save_meshes(archive, meshes)
+    try:
+        with write_atomically(path) as temporary:
+            text = _format_file(track, meshes, "" if archive is None else archive.name)
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    except BaseException:
+        if archive is not None and archive != before:
+            archive.unlink(missing_ok=True)
+        raise
+    if before is not None and before != archive and not is_archive_used(before):
+        with contextlib.suppress(OSError):
+            before.unlink()
 
 
 def load_track(path: Path | str) -> Track:
-    """Reads a track file.
+    """Reads a track file and its meshes.
 
     Raises:
-        TrackError: The file is missing, broken or of another version.
+        TrackError: A file is missing, broken or of another version.
     """
     path = Path(path)
     try:
@@ -66,12 +91,26 @@ def load_track(path: Path | str) -> Track:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise TrackError(f"{path} is not a track: line {error.lineno}, column {error.colno}: {error.msg}") from error
-    return parse_track(data, str(path))
+    meshes = None
+    if isinstance(data, Mapping) and "meshes" in data:
+        try:
+            file, digest = str(data["meshes"]["file"]), str(data["meshes"]["digest"])
+        except (KeyError, TypeError) as error:
+            raise TrackError(f"{path} is broken in the head: meshes takes a file and a digest") from error
+        meshes = load_meshes(path.parent / file, digest)
+    return parse_track(data, str(path), meshes)
 
 
 def format_track(track: Track) -> str:
-    """Formats a track as the file's text, one face or override a line."""
+    """Formats a track without its meshes as the file's text, one face or override a line."""
+    return _format_file(track, None, "")
+
+
+def _format_file(track: Track, meshes: TrackMeshes | None, archive: str) -> str:
     body = _make_body(track)
+    if meshes is not None:
+        people = body.pop("people")
+        body.update(meshes={"file": archive, "digest": meshes.digest}, people=people)
     offset = any(override.offset for person in track.people for override in person.overrides.values())
     version = OFFSET_VERSION if offset else track.version
     head = {"format": TRACK_FORMAT, "version": version, **{key: body[key] for key in body if key != "people"}}
@@ -83,12 +122,13 @@ def format_track(track: Track) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def parse_track(data: Any, name: str = "the track") -> Track:
+def parse_track(data: Any, name: str = "the track", meshes: TrackMeshes | None = None) -> Track:
     """Parses JSON data as a track.
 
     Args:
         data: What `json.loads` returned.
         name: Name of the file, for messages.
+        meshes: The track's meshes; None fits them to the landmarks.
 
     Raises:
         TrackError: The data are no track; the message names the place.
@@ -105,7 +145,7 @@ def parse_track(data: Any, name: str = "the track") -> Track:
         people = []
         for index, entry in enumerate(data["people"]):
             where = f"person {index}"
-            people.append(_parse_person(index, entry, _parse_number(data["pixel_aspect"])))
+            people.append(_parse_person(index, entry, _parse_number(data["pixel_aspect"]), meshes))
         where = "the head"
         track = Track(
             clip=str(data["clip"]),
@@ -128,7 +168,7 @@ def parse_track(data: Any, name: str = "the track") -> Track:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TrackError(f"{name} is broken in {where}: {what}") from error
-    return track if data.get("digest") == _compute_digest(_make_body(track)) else rebuild_faces(track)
+    return track if data.get("digest") == _compute_digest(_extract_body(data)) else rebuild_faces(track)
 
 
 def _make_body(track: Track) -> dict[str, Any]:
@@ -158,6 +198,16 @@ def _make_body(track: Track) -> dict[str, Any]:
             "measured": {str(frame): _encode_face(face) for frame, face in person.measured.items()},
         }
         for person in track.people
+    ]
+    return body
+
+
+def _extract_body(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_make_body` made, as it stands in the file, with keys that this program does not know."""
+    body = {key: value for key, value in data.items() if key not in ("format", "version", "digest", "people")}
+    body["people"] = [
+        {"descriptor": person["descriptor"], "overrides": person.get("overrides", {}), "measured": person["measured"]}
+        for person in data["people"]
     ]
     return body
 
@@ -203,7 +253,7 @@ def _encode_override(override: FaceOverride) -> dict[str, Any]:
     return data
 
 
-def _parse_person(index: int, data: Mapping[str, Any], aspect: float) -> Person:
+def _parse_person(index: int, data: Mapping[str, Any], aspect: float, meshes: TrackMeshes | None) -> Person:
     overrides = {}
     for frame, entry in data.get("overrides", {}).items():
         placed = {
@@ -225,14 +275,19 @@ def _parse_person(index: int, data: Mapping[str, Any], aspect: float) -> Person:
     descriptor = np.array([_parse_number(value) for value in data["descriptor"]])
     if descriptor.shape != (128,):
         raise ValueError(f"the descriptor has {descriptor.size} numbers, not 128")
+    tables = {}
+    for kind in ("measured", "faces"):
+        known = {} if meshes is None else meshes.get_meshes(kind, index)
+        table = _parse_faces(data.get(kind, {}) if kind == "faces" else data[kind])
+        tables[kind] = {frame: replace(face, mesh=known.get(frame)) for frame, face in table.items()}
     faces = {
-        frame: replace(face, mesh=face.mesh if face.mesh is not None else fit_mesh_to_landmarks(face.landmarks, aspect))
-        for frame, face in _parse_faces(data.get("faces", {})).items()
+        frame: face if face.mesh is not None else replace(face, mesh=fit_mesh_to_landmarks(face.landmarks, aspect))
+        for frame, face in tables["faces"].items()
     }
     return Person(
         index,
         faces,
-        _parse_faces(data["measured"]),
+        tables["measured"],
         descriptor,
         dict(sorted(overrides.items())),
     )

@@ -8,10 +8,13 @@ import pytest
 from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
 from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.contract.params import AnalyseParams
+from fsgan_core.faces import track_file
 from fsgan_core.faces.landmarks_wflw import from_ibug, to_ibug
+from fsgan_core.faces.mesh import carry_mesh, mirror_mesh, read_landmarks68
 from fsgan_core.faces.pose import measure_euler_angles
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
 from fsgan_core.faces.track_file import format_track, load_track, parse_track, save_track
+from fsgan_core.faces.track_meshes import find_archive
 from tests.faces.helpers import head
 
 
@@ -148,13 +151,54 @@ class TestOverrides:
         assert nobody.people == ()
 
 
+class TestMesh:
+    def test_every_final_face_has_one_that_its_landmarks_are_read_from(self, track: Track) -> None:
+        for person in track.people:
+            for face in person.faces.values():
+                np.testing.assert_allclose(read_landmarks68(face.mesh), face.landmarks, atol=1e-2)
+
+    def test_landmarks_of_the_mesh_follow_from_it(self, track: Track) -> None:
+        people = tuple(
+            replace(
+                person,
+                measured={
+                    frame: replace(face, landmarks=face.landmarks + 50.0) for frame, face in person.measured.items()
+                },
+            )
+            for person in track.people
+        )
+        by_mesh = rebuild_faces(replace(track, people=people, landmarker="mesh")).people[0].faces[1004]
+        chosen = rebuild_faces(replace(track, people=people, landmarker="fan")).people[0].faces[1004]
+        np.testing.assert_allclose(by_mesh.landmarks, track.people[0].faces[1004].landmarks, atol=1.5)
+        np.testing.assert_allclose(chosen.landmarks, by_mesh.landmarks + 50.0, atol=1.5)
+        np.testing.assert_allclose(read_landmarks68(chosen.mesh), chosen.landmarks, atol=1e-2)
+
+    def test_a_moved_landmark_carries_it(self, track: Track) -> None:
+        before = track.people[0].faces[1003]
+        after = track.with_override(0, 1003, {30: tuple(before.landmarks[30] + (4.0, 2.0))}).people[0].faces[1003]
+        expected = carry_mesh(before.mesh, before.landmarks, after.landmarks)
+        np.testing.assert_allclose(after.mesh, expected, atol=1e-2)
+
+    def test_a_face_placed_by_hand_has_one(self, track: Track) -> None:
+        placed = dict(enumerate(map(tuple, head(20.0, 0.0, 3.0).round(3))))
+        people = tuple(replace(person, measured={}, faces={}) for person in track.people)
+        face = replace(track, people=people).with_override(0, 1003, placed).people[0].faces[1003]
+        np.testing.assert_allclose(read_landmarks68(face.mesh), head(20.0, 0.0, 3.0), atol=1e-2)
+
+    def test_mirrored(self, track: Track) -> None:
+        face = track.people[0].faces[1003]
+        np.testing.assert_array_equal(face.mirror(100.0).mesh, mirror_mesh(face.mesh, 100.0))
+
+
 class TestFile:
     def test_load_and_save_give_the_same_bytes(self, track: Track, tmp_path: Path) -> None:
         edited = track.with_override(0, 1003, {30: (512.5, 310.25)}).with_override(1, 1002, hidden=True)
         save_track(tmp_path / "a" / "first.json", edited)
-        save_track(tmp_path / "second.json", load_track(tmp_path / "a" / "first.json"))
-        assert (tmp_path / "a" / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
-        assert [path.name for path in (tmp_path / "a").iterdir()] == ["first.json"]
+        save_track(tmp_path / "b" / "first.json", load_track(tmp_path / "a" / "first.json"))
+        files = [sorted((tmp_path / folder).iterdir()) for folder in "ab"]
+        assert [path.name.split("-")[0] for path in files[0]] == ["first.json", "first.mesh"]
+        for one, other in zip(*files, strict=True):
+            assert one.name == other.name and one.read_bytes() == other.read_bytes()
 
     def test_everything_comes_back(self, track: Track, tmp_path: Path) -> None:
         save_track(tmp_path / "t.json", track)
@@ -165,6 +209,80 @@ class TestFile:
             np.testing.assert_array_equal(again.landmarks, face.landmarks)
             assert (again.box, again.euler, again.confidence) == (face.box, face.euler, face.confidence)
         assert [loaded.people[0].measured[frame].begins for frame in (1001, 1002)] == [True, False]
+
+    def test_meshes_come_back_to_the_last_bit(self, track: Track, tmp_path: Path) -> None:
+        save_track(tmp_path / "t.json", track)
+        loaded = load_track(tmp_path / "t.json")
+        for person, again in zip(track.people, loaded.people, strict=True):
+            for kind in ("faces", "measured"):
+                for frame, face in getattr(person, kind).items():
+                    np.testing.assert_array_equal(getattr(again, kind)[frame].mesh, face.mesh)
+        for frame, face in rebuild_faces(loaded).people[0].faces.items():
+            np.testing.assert_array_equal(face.mesh, track.people[0].faces[frame].mesh)
+
+    def test_the_archive_is_read_with_numpy_alone(self, track: Track, tmp_path: Path) -> None:
+        save_track(tmp_path / "t.json", track)
+        data = json.loads((tmp_path / "t.json").read_text())
+        with np.load(tmp_path / data["meshes"]["file"], allow_pickle=False) as archive:
+            np.testing.assert_array_equal(archive["faces_1_frames"], track.frames)
+            np.testing.assert_array_equal(archive["faces_1_meshes"][2], track.people[1].faces[1003].mesh)
+
+    def test_the_old_archive_goes_when_the_track_is_replaced(self, track: Track, tmp_path: Path) -> None:
+        save_track(tmp_path / "t.json", track)
+        first = find_archive(tmp_path / "t.json")
+        save_track(tmp_path / "copy.json", replace(track, people=track.people[:1]))
+        save_track(tmp_path / "t.json", track.with_override(0, 1003, {30: (512.5, 310.25)}))
+        second = find_archive(tmp_path / "t.json")
+        assert first is not None and second is not None and first != second
+        assert not first.exists() and len(list(tmp_path.iterdir())) == 4
+
+    def test_an_archive_that_another_track_names_stays(self, track: Track, tmp_path: Path) -> None:
+        save_track(tmp_path / "t.json", track)
+        (tmp_path / "copy.json").write_bytes((tmp_path / "t.json").read_bytes())
+        save_track(tmp_path / "t.json", track.with_override(0, 1003, {30: (512.5, 310.25)}))
+        assert load_track(tmp_path / "copy.json").people[0].faces[1003].origin == "detected"
+
+    def test_a_track_that_cannot_be_written_leaves_no_archive(
+        self, track: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save_track(tmp_path / "t.json", track)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        monkeypatch.setattr(track_file, "_format_file", lambda *_: "\ud800")
+        with pytest.raises(UnicodeEncodeError):
+            save_track(tmp_path / "t.json", track.with_override(0, 1003, {30: (512.5, 310.25)}))
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_missing_broken_and_foreign_archives(self, track: Track, tmp_path: Path) -> None:
+        save_track(tmp_path / "t.json", track)
+        archive = find_archive(tmp_path / "t.json")
+        assert archive is not None
+        content = archive.read_bytes()
+        save_track(tmp_path / "other.json", track.with_override(0, 1003, {30: (512.5, 310.25)}))
+        foreign = find_archive(tmp_path / "other.json")
+        assert foreign is not None
+        for wrong, text in ((b"", "cannot read"), (content[:900], "cannot read"), (foreign.read_bytes(), "not hold")):
+            archive.write_bytes(wrong)
+            with pytest.raises(TrackError, match=text):
+                load_track(tmp_path / "t.json")
+        archive.unlink()
+        with pytest.raises(TrackError, match=r"missing.*analyse the clip again"):
+            load_track(tmp_path / "t.json")
+
+    def test_a_track_without_meshes_gets_fitted_ones(self, track: Track, tmp_path: Path) -> None:
+        """As older programs wrote it, with keys that are not used any more."""
+        data = json.loads(format_track(track))
+        for person in data["people"]:
+            for frame, face in person["measured"].items():
+                face["scatter"] = [0.5] * 68
+                if frame not in ("1001", "1007"):
+                    face["motion"] = [[0.0, 0.0, 0.1]] * 68
+        (tmp_path / "t.json").write_text(json.dumps(data))
+        loaded = load_track(tmp_path / "t.json").people[0]
+        assert [frame for frame, face in loaded.measured.items() if face.begins] == [1001, 1007]
+        for frame, face in loaded.faces.items():
+            assert face.mesh is not None
+            np.testing.assert_allclose(read_landmarks68(face.mesh), face.landmarks, atol=1e-3)
+            assert np.linalg.norm(face.landmarks - track.people[0].faces[frame].landmarks, axis=1).max() < 2
 
     def test_is_json_with_a_face_a_line(self, track: Track) -> None:
         text = format_track(track)
@@ -195,7 +313,8 @@ class TestFile:
         save_track(tmp_path / "a.track.json", edited)
         text = (tmp_path / "a.track.json").read_text()
         assert '"version": 2' in text and '"offset": {"30": [1.0, 0.0], "box": [4.0, 0.0], "box_scale": 1.5' in text
-        assert format_track(load_track(tmp_path / "a.track.json")) == text
+        save_track(tmp_path / "a.track.json", load_track(tmp_path / "a.track.json"))
+        assert (tmp_path / "a.track.json").read_text() == text
         assert '"version": 1' in format_track(track)
 
     def test_an_offset_of_nothing_changes_no_number(self, track: Track) -> None:
