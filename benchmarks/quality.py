@@ -330,7 +330,7 @@ def _crop_view(source: Any, view: tuple[int, MeasuredFace], config: ColourConfig
     frame, face = view
     look = next(iter(read_before_after(source, source, [frame], config)))
     low, high = face.mesh[:, :2].min(axis=0), face.mesh[:, :2].max(axis=0)
-    crop = crop_square(look.before, tuple((low + high) / 2), float((high - low).max()) * 1.7)
+    crop = crop_square(look.before, tuple((low + high) / 2), float((high - low).max()) * 1.4)
     return np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -41,7 +41,7 @@ MIN_PATCH_FACING = 0.25
 """Cosine between a patch's normal and the line of sight below which the patch is too oblique to be read."""
 MIN_PATCH_PIXELS = 6
 """Pixels that a patch must have."""
-MIN_PATCHES = 4
+MIN_PATCHES = 3
 """Patches that a face must show for its light to be measured."""
 
 _EYES = ((LIDS_R, IRIS_CENTRE_R), (LIDS_L, IRIS_CENTRE_L))
@@ -50,15 +50,9 @@ _LIP_PAIRS = (4, 5, 6)  # places of the lower lip, likewise
 _MIN_LENGTH = 1e-6  # pixels; keeps relative distances finite
 
 LIGHT_PATCHES: Mapping[str, tuple[int, ...]] = {
-    "forehead, right": (104, 103, 67, 69),
     "forehead": (108, 109, 10, 338, 337, 151),
-    "forehead, left": (333, 332, 297, 299),
-    "cheek below the eye, right": (119, 118, 117, 50, 36),
-    "cheek below the eye, left": (348, 347, 346, 280, 266),
-    "cheek, right": (187, 147, 123, 50, 205),
-    "cheek, left": (411, 376, 352, 280, 425),
-    "jaw, right": (214, 135, 138, 192),
-    "jaw, left": (434, 364, 367, 416),
+    "right cheek": (119, 118, 117, 50, 36),
+    "left cheek": (348, 347, 346, 280, 266),
     "chin": (201, 208, 171, 175, 396, 428, 421, 200),
 }
 """Patches of skin that light is read from: corners as vertices of the mesh. Nose, lips, eyes and brows are left out,

@@ -126,7 +126,7 @@ METRICS = (
     Metric(
         "light",
         "light",
-        "difference in the pattern of L* over patches of forehead, cheeks, jaw and chin, less the mean",
+        "difference in the pattern of L* over patches of forehead, cheeks and chin, less the mean",
         "L*",
         limit=1.5,
     ),
