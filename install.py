@@ -457,7 +457,7 @@ def explain_failure(output: str, places: CheckoutPaths) -> str:
 
 
 def check_libraries(places: CheckoutPaths) -> None:
-    code = "import cv2, dlib, numpy, OpenImageIO, PyOpenColorIO, scipy, skimage, torch, fsgan_core.contract.params"
+    code = "import cv2, numpy, OpenImageIO, PyOpenColorIO, scipy, skimage, torch, fsgan_core.contract.params"
     result = subprocess.run(
         [str(places.python), "-c", code],
         cwd=places.root,

@@ -68,7 +68,12 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  FSGAN_WEIGHTS_ALLOW      {found['weights']['limit']}"
     yield "faces:"
     for what, text in found["faces"].items():
-        yield f"  {what:24} {text}"
+        if isinstance(text, str):
+            yield f"  {what:24} {text}"
+    for use, network in found["faces"].get("networks", {}).items():
+        yield f"  {use:24} {network['name']} (licence {network['licence']})"
+    for name, model in found["faces"].get("models", {}).items():
+        yield f"  engine {name:17} licence {model['licence']}" + (f"; {model['missing']}" if model["missing"] else "")
     precision = found["devices"].get("precision", {})
     devices = [
         f"{device} ({precision[device]})" if device in precision else device
@@ -160,8 +165,18 @@ def _check_weights() -> dict[str, Any]:
 def _check_faces() -> dict[str, Any]:
     from fsgan_core.faces.detect import make_detector
     from fsgan_core.faces.landmarks import make_landmarker
+    from fsgan_core.faces.models import MODEL_LICENCES, PACKAGED_NETWORKS, find_missing_model
+    from fsgan_core.networks.weights.catalogue import find_packaged_weights
 
-    return {"detector (auto)": make_detector().name, "landmarks (auto)": make_landmarker().name}
+    networks = {use: find_packaged_weights(name).info for use, name in PACKAGED_NETWORKS.items()}
+    return {
+        "detector (auto)": make_detector().name,
+        "landmarks (auto)": make_landmarker().name,
+        "networks": {use: {"name": info.name, "licence": info.licence} for use, info in networks.items()},
+        "models": {
+            name: {"licence": licence, "missing": find_missing_model(name)} for name, licence in MODEL_LICENCES.items()
+        },
+    }
 
 
 def _check_devices() -> dict[str, Any]:

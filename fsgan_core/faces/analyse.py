@@ -130,7 +130,7 @@ def analyse(
     params = params or AnalyseParams()
     wanted = tuple(sequence.frames if frames is None else frames)
     space = config.resolve_space(sequence.clip.colorspace, sequence.clip.path, sequence.kind)
-    detector = make_detector(params.detector, device)
+    detector = make_detector(params.detector, device, allow)
     landmarker = make_landmarker(params.landmarks, device, allow)
     poser = make_poser(params.pose, device, allow)
     related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
@@ -243,7 +243,7 @@ def list_analysers(params: AnalyseParams, device: str = "cpu", allow: str = "any
     weights = {used.role: used.sha256 for used in find_used_weights(params, allow)}
     # The weights identify a network, so it need not be loaded here.
     landmarks = weights.get("landmarks") or make_landmarker(params.landmarks, device, allow).name
-    return (make_detector(params.detector, device).name, landmarks, weights.get("pose", "pnp"))
+    return (make_detector(params.detector, device, allow).name, landmarks, weights.get("pose", "pnp"))
 
 
 def _estimate_exposure(

@@ -49,16 +49,18 @@ _FOUND_CONFIDENCE = 0.3  # a detection of this confidence ends the search
 _DUPLICATE_COVERAGE = 0.6  # share of a box inside a surer one, from which it counts as the same face
 
 
-def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
+def make_detector(name: str = "auto", device: str = "cpu", allow: str = "any") -> Detector:
     """Makes a detector, one object per process.
 
     Args:
         name: "mesh" or "auto" (the networks that come with the package); "sfd" or "blazeface" (face-alignment's,
             downloaded if needed); "dlib" (HOG) or "dlib-cnn", from packages that are not installed by default.
         device: Where a network runs, such as "cpu" or "cuda".
+        allow: Licences of models that may be used, as in `weights.allow`.
 
     Raises:
         EngineError: There is no such name, or its package or network is missing.
+        WeightsError: Its models are not allowed.
     """
     if name == "auto":
         name = "mesh"
@@ -71,6 +73,7 @@ def make_detector(name: str = "auto", device: str = "cpu") -> Detector:
     }
     if name not in makers:
         raise EngineError(f"there is no detector '{name}'; choose one of auto, {', '.join(makers)}")
+    models.check_model_licence(name, allow)
     used_device = device if name in ("mesh", "sfd", "blazeface") else ""
     detector: Detector = models.get_shared(("detector", name, used_device), makers[name])
     return detector

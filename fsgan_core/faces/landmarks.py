@@ -78,7 +78,7 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
             weights are installed and allowed); "fan" (face-alignment's network, downloaded if needed); "dlib", from
             packages that are not installed by default; or "auto": hrnet if it is installed and allowed, else mesh.
         device: Where a network runs, such as "cpu" or "cuda".
-        allow: Licences of weights that may be used, as in `weights.allow`.
+        allow: Licences of models that may be used, as in `weights.allow`.
 
     Raises:
         EngineError: There is no such name, or its package or network is missing.
@@ -102,6 +102,7 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
     }
     if name not in makers:
         raise EngineError(f"there are no landmarks '{name}'; choose one of auto, hrnet, {', '.join(makers)}")
+    models.check_model_licence(name, allow)
     landmarker: Landmarker = models.get_shared(("landmarks", name, "" if name == "dlib" else device), makers[name])
     return landmarker
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fsgan_core.contract.errors import EngineError, OutputError
+from fsgan_core.contract.errors import EngineError, OutputError, WeightsError
 from fsgan_core.faces.detect_blaze import FULL_RANGE, SHORT_RANGE, BlazeDetection, find_faces, find_faces_in_tiles
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.identity import compute_descriptor
@@ -266,10 +266,10 @@ def _expand_box(box: Box, factor: float) -> Box:
 
 
 def _find_dlib_landmarker() -> DlibLandmarker | None:
-    """The landmarker of dlib, if it is installed."""
+    """The landmarker of dlib, if it is installed and allowed."""
     try:
         landmarker = make_landmarker("dlib")
-    except EngineError:
+    except (EngineError, WeightsError):
         return None
     return landmarker if isinstance(landmarker, DlibLandmarker) else None
 

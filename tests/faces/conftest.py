@@ -1,4 +1,4 @@
-"""dlib's models, loaded once for the tests of this folder."""
+"""dlib's models, loaded once for the tests of this folder; they skip where the extra dlib is not installed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import pytest
 
 from fsgan_core.faces.detect import HogDetector, make_detector
 from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
+from fsgan_core.faces.models import find_missing_model
 
 
 @pytest.fixture(scope="session")
-def detector() -> HogDetector:
-    pytest.importorskip("dlib")
+def dlib_extra() -> None:
+    """Skips where dlib or its models are not installed."""
+    if find_missing_model("dlib"):
+        pytest.skip("the extra dlib is not installed")
+
+
+@pytest.fixture(scope="session")
+def detector(dlib_extra: None) -> HogDetector:
     found = make_detector("dlib")
     assert isinstance(found, HogDetector)
     return found
 
 
 @pytest.fixture(scope="session")
-def landmarker() -> DlibLandmarker:
-    pytest.importorskip("dlib")
+def landmarker(dlib_extra: None) -> DlibLandmarker:
     found = make_landmarker("dlib")
     assert isinstance(found, DlibLandmarker)
     return found

@@ -120,7 +120,7 @@ class TestFan:
             monkeypatch.setitem(sys.modules, "face_alignment", types.ModuleType("face_alignment"))
             monkeypatch.setitem(sys.modules, "face_alignment.detection", types.ModuleType("face_alignment.detection"))
             monkeypatch.setitem(sys.modules, f"face_alignment.detection.{package}", module)
-            with pytest.raises(EngineError, match=r"no network.*choose dlib"):
+            with pytest.raises(EngineError, match=r"no network.*choose mesh"):
                 FanDetector(package)
 
     def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:

