@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 
 import pytest
 
@@ -40,3 +41,20 @@ def test_an_installation_without_metadata(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(importlib.metadata, "requires", find_no_requirements)
     assert examine_installation()["packages"] == {}
+
+
+def test_licence_class_of_each_face_model() -> None:
+    found = examine_installation()
+    lines = "\n".join(describe_installation(found))
+    assert found["faces"]["models"]["mesh"] == {"licence": "commercial", "missing": ""}
+    assert found["faces"]["models"]["dlib"]["licence"] == "non-commercial"
+    assert found["faces"]["networks"]["mesh"] == {"name": "mediapipe_face_mesh", "licence": "commercial"}
+    assert "mediapipe_hand (licence commercial)" in lines and "engine dlib-cnn" in lines
+
+
+def test_dlib_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it all is well, and the line says how to get it."""
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    found = examine_installation()
+    assert "fsgan[dlib]" in found["faces"]["models"]["dlib"]["missing"]
+    assert not [problem for problem in found["problems"] if "dlib" in problem]

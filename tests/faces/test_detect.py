@@ -61,6 +61,7 @@ class TestHog:
         assert landmarks is not None and landmarks.shape == (68, 2)
 
 
+@pytest.mark.usefixtures("dlib_extra")
 class TestCnn:
     def test_finds_the_face(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(detect, "_COARSE_PIXELS", 60_000)  # quick enough for a test

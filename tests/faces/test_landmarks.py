@@ -110,6 +110,7 @@ class TestMake:
         with pytest.raises(EngineError, match="choose one of auto, hrnet, mesh, fan, dlib"):
             make_landmarker("dlib5")
 
+    @pytest.mark.usefixtures("dlib_extra")
     def test_unreadable_model(self, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
         monkeypatch.setattr(models, "find_dlib_model", lambda name: f"{tmp_path}/none.dat")
         with pytest.raises(EngineError, match="reinstall"):

@@ -241,12 +241,12 @@ class TestWeights:
     @pytest.mark.usefixtures("there")
     def test_what_is_kept_of_an_analysis_depends_on_the_weights(self, folder: Path) -> None:
         def names(**changes: str) -> tuple[str, ...]:
-            return list_analysers(AnalyseParams(detector="dlib", **changes))  # type: ignore[arg-type]
+            return list_analysers(AnalyseParams(detector="mesh", **changes))  # type: ignore[arg-type]
 
         digest = find_weights("landmarks").sha256
-        assert names(landmarks="hrnet") == names() == ("dlib", digest, "pnp") and len(digest) == 64
-        assert names(landmarks="dlib") == ("dlib", "dlib", "pnp")
-        assert names(landmarks="dlib", pose="hopenet")[2] == find_weights("pose").sha256
+        assert names(landmarks="hrnet") == names() == ("mesh", digest, "pnp") and len(digest) == 64
+        assert names(landmarks="mesh") == ("mesh", "mesh", "pnp")
+        assert names(landmarks="mesh", pose="hopenet")[2] == find_weights("pose").sha256
         used = find_used_weights(AnalyseParams(landmarks="hrnet", pose="hopenet"))
         assert [(one.role, one.name, one.licence) for one in used] == [
             ("landmarks", "hr18_wflw_landmarks", "unknown"),

@@ -106,7 +106,7 @@ class TestMemory:
         monkeypatch.setattr(measure, "_measure_part", lambda *_: pytest.fail("measured twice"))
         second = gauge.measure_at(grace_hopper, face.place)
         assert first is not None and second is not None
-        assert np.array_equal(first.packed_values, second.packed_values)
+        assert np.array_equal(first.packed_values, second.packed_values, equal_nan=True)
 
     def test_folder_serves_another_process(
         self, tmp_path: Path, grace_hopper: np.ndarray, face: measure.MeasuredFace, monkeypatch: pytest.MonkeyPatch
@@ -117,7 +117,7 @@ class TestMemory:
         monkeypatch.setattr(measure, "_measure_part", lambda *_: pytest.fail("measured twice"))
         second = FaceGauge(tmp_path).measure_at(grace_hopper, face.place)
         assert first is not None and second is not None
-        assert np.array_equal(first.packed_values, second.packed_values)
+        assert np.array_equal(first.packed_values, second.packed_values, equal_nan=True)
         assert FaceGauge(tmp_path).measure_at(blank, FacePlace((100.0, 100.0, 90.0, 90.0))) is None
 
     def test_broken_file_is_measured_again(self, tmp_path: Path) -> None:

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from fsgan_core.contract.errors import EngineError
+from fsgan_core.contract.errors import EngineError, WeightsError
+from fsgan_core.contract.licences import LICENCE_CLASSES
+from fsgan_core.contract.param_fields import iterate_param_fields
+from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import models
+from fsgan_core.faces.detect import make_detector
+from fsgan_core.faces.landmarks import make_landmarker
+from fsgan_core.networks.weights.catalogue import find_packaged_weights
 
 
 class TestShared:
@@ -28,7 +34,36 @@ class TestShared:
         assert len(calls) == 1 and len(set(map(id, found))) == 1
 
 
+class TestLicences:
+    """The limit holds for what looks at a face, whether it is installed or not."""
+
+    def test_every_engine_has_a_class(self) -> None:
+        names = {field.name: field.choices for field in iterate_param_fields(AnalyseParams)}
+        engines = {*names["detector"], *names["landmarks"]} - {"auto", "hrnet"}
+        assert engines == set(models.MODEL_LICENCES)
+        assert set(models.MODEL_LICENCES.values()) <= set(LICENCE_CLASSES)
+
+    @pytest.mark.parametrize("name", ["dlib", "sfd", "blazeface"])
+    def test_detectors(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(WeightsError, match=f"'{name}'.*weights.allow = commercial.*choose mesh"):
+            make_detector(name, allow="commercial")
+        monkeypatch.setenv("FSGAN_WEIGHTS_ALLOW", "commercial")
+        with pytest.raises(WeightsError, match="FSGAN_WEIGHTS_ALLOW = commercial"):
+            make_detector(name)
+
+    @pytest.mark.parametrize("name", ["dlib", "fan"])
+    def test_landmarkers(self, name: str) -> None:
+        with pytest.raises(WeightsError, match=f"'{name}'.*choose mesh"):
+            make_landmarker(name, allow="commercial")
+
+    def test_the_default_is_allowed(self) -> None:
+        assert make_detector(allow="commercial").name == make_landmarker("mesh", allow="commercial").name == "mesh"
+        for name in models.PACKAGED_NETWORKS.values():
+            assert find_packaged_weights(name, "commercial").info.licence == "commercial"
+
+
 class TestFiles:
+    @pytest.mark.usefixtures("dlib_extra")
     def test_models_are_found_without_importing_their_package(self) -> None:
         assert models.find_dlib_model(models.SHAPE_68_FILE).is_file()
 

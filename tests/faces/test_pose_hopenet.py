@@ -92,7 +92,7 @@ class TestTracks:
     def test_analysis_takes_the_networks_angles(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(analysis, "make_poser", lambda *_: HopenetPoser(Fixed(np.array([12.0, 4.0, 0.0]))))
         monkeypatch.setattr(analysis, "find_used_weights", lambda *_: ())
-        params = AnalyseParams(detector="dlib", landmarks="dlib", pose="hopenet")
+        params = AnalyseParams(detector="mesh", landmarks="mesh", pose="hopenet")
         track = analyse(movie([shifted(astronaut, -60, 0, (320, 280))] * 2), open_config("ocio://default"), params)
         assert track.pose == "hopenet"
         for found in (track.people[0].faces[1], track.people[0].measured[2]):
