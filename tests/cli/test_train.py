@@ -134,7 +134,6 @@ def test_prepare_writes_missing_files(
     stills: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the command line, a track in the cache's place; a second run keeps, a clip without a face is told."""
-    pytest.importorskip("dlib")
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((64, 64, 3), 128, np.uint8))
     people = tmp_path / "people.csv"

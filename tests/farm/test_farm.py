@@ -219,7 +219,7 @@ def test_whole_job_equals_one_render(small: Small, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert done.stdout.count("openjd_progress: 100.0") == 5, "two analyses, two chunks, the report"
-    assert done.stdout.count("loaded landmarks dlib") == 1, "one process stays over the session's tasks"
+    assert done.stdout.count("loaded network mediapipe_face_mesh") == 1, "one process stays over the session's tasks"
     assert "works by itself" not in done.stdout and "the session's process has ended" in done.stdout
     assert re.search(r"frame 3 rendered; [\d.]+ s \(.*mask [\d.]+.*\); \d+ MiB", done.stdout)
     assert faults.sums(now / "out") == faults.sums(tmp_path / "one")

@@ -214,7 +214,6 @@ def test_calibrate_measures_batch_norm_over_all_batches() -> None:
 
 def test_figures(faces: FaceSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # identity is measured here
-    pytest.importorskip("dlib")
     pairs = PairSampler(faces, np.ones(FRAMES, bool), prewarp=False, seed=1)
     trial = Trial(pairs, [TrainingPair(0, 1)])
     perfect = trial.compute_figures([faces.get_crop(1)])
