@@ -15,6 +15,7 @@ MATTE_HAIR = "matte.hair"
 MATTE_MOUTH = "matte.mouth"
 MATTE_OCCLUSION = "matte.occlusion"
 MATTE_COMPLETED = "matte.completed"
+MATTE_KEPT = "matte.kept"  # the plate's own eyeballs and inner mouth, in its own light
 MATTE_GLASSES = "matte.glasses"  # between the network and the averaging of mattes only; in no file
 MATTES = (MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION)
 
@@ -33,7 +34,7 @@ ATLAS_CHANNELS = (*RGB, CONFIDENCE, *(f"region.{name}" for name in ATLAS_REGIONS
 
 # Layer -> channels, of the layers that a compositing program must know.
 LAYER_CHANNELS: Mapping[str, tuple[str, ...]] = {
-    "matte": (*MATTES, MATTE_COMPLETED),
+    "matte": (*MATTES, MATTE_COMPLETED, MATTE_KEPT),
     "st": (ST_U, ST_V),
     "confidence": (CONFIDENCE,),
     "uv": (UV_U, UV_V),

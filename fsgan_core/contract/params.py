@@ -187,6 +187,22 @@ class ReenactParams(Params):
         "Whose teeth and tongue are shown. auto: the source's, or the target's where the source's mouth is not open "
         "enough.",
     )
+    eyes: str = declare_choice(
+        "target",
+        ("target", "source"),
+        "eyes",
+        "Whose eyeballs are seen between the new lids. target: the plate's own, with its gaze and catchlights; its "
+        "irises take on the source's colour. source: the source's, set to the target's gaze.",
+    )
+    iris: float = declare_number(
+        0.7,
+        "iris colour",
+        "How much of the source's iris colour the plate's own eyes take on. Lower it if irises look painted; 0 keeps "
+        "the actor's.",
+        minimum=0.0,
+        maximum=1.0,
+        when=("eyes", "target"),
+    )
     margin: float = declare_number(
         0.35,
         "region margin",

@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 STAGE_CHANNELS: Mapping[str, tuple[str, ...]] = {
-    "reenact": (*RGBA, layers.ST_U, layers.ST_V, layers.CONFIDENCE),
+    "reenact": (*RGBA, layers.ST_U, layers.ST_V, layers.CONFIDENCE, layers.MATTE_KEPT),
     "mask": layers.MATTES,
-    "inpaint": (*RGBA, layers.MATTE_COMPLETED),
+    "inpaint": (*RGBA, layers.MATTE_COMPLETED, layers.MATTE_KEPT),
 }
 
 EXTRA_CHANNELS = (
@@ -36,6 +36,7 @@ EXTRA_CHANNELS = (
     *layers.list_layer_channels(layers.LAYER_COMPLETED),
     *layers.MATTES,
     layers.MATTE_COMPLETED,
+    layers.MATTE_KEPT,
     layers.MATTE_SOFT,
     layers.CONFIDENCE,
     layers.ST_U,
@@ -166,7 +167,8 @@ def add_layers(
     data = (layers.CONFIDENCE, layers.ST_U, layers.ST_V)
     put_channels(reenacted, data, data)
     put_channels(mattes, layers.MATTES, layers.MATTES)
-    put_channels(completed, (layers.MATTE_COMPLETED,), (layers.MATTE_COMPLETED,))
+    own = (layers.MATTE_COMPLETED, layers.MATTE_KEPT)
+    put_channels(completed, own, own)
     if blend is not None:
         soft = Plate(blend.matte[..., None].astype(np.float32), (layers.MATTE_SOFT,), blend.region, blend.region)
         put_channels(soft, (layers.MATTE_SOFT,), (layers.MATTE_SOFT,))

@@ -7,22 +7,26 @@ it wrote; since those hold the same float32 pixels, the result is the same bit f
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB
-from fsgan_core.contract.params import MaskParams
+from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.region import compute_region
 from fsgan_core.render.context import RenderContext
 from fsgan_core.render.provenance import collect_provenance, strip_foreign_prefixes
-from fsgan_core.render.scene import Scene, select_likeness
-from fsgan_core.runtime.arrays import Matte
+from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
+from fsgan_core.runtime.arrays import Image, Matte, Mesh, Vector
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
+from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
+from fsgan_core.stages.iris import IrisColour, compute_iris_gain, measure_iris
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
@@ -97,8 +101,11 @@ class FrameRenderer:
         self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(
             MAX_MATTE_BYTES, lambda plate: plate.pixels.nbytes, ahead + smooth
         )
+        self._iris_lock = threading.Lock()
+        self._iris_colours: dict[int, tuple[IrisColour | None, IrisColour | None]] = {}
         if like is not None:
             self._plates, self._views = like._plates, like._views
+            self._iris_lock, self._iris_colours = like._iris_lock, like._iris_colours
             if like._compute_mattes_digest() == self._compute_mattes_digest():
                 self._measured_mattes = like._measured_mattes
 
@@ -165,8 +172,35 @@ class FrameRenderer:
             params = self.context.get_params("reenact")
             likeness = select_likeness(scene, params)
             return self.context.engines.reenact.load().reenact(
-                face_frame, plan=plan, views=views, params=params, likeness=likeness
+                face_frame,
+                plan=plan,
+                views=views,
+                params=params,
+                likeness=likeness,
+                iris_gain=self._get_iris_gain(scene, params),
             )
+
+    def _get_iris_gain(self, scene: Scene, params: ReenactParams) -> Vector | None:
+        """Gets the gain from the colour of the target's irises to the source's, from a few frames of either."""
+        if not uses_iris_colour(params):
+            return None
+        with self._iris_lock:
+            if scene.number not in self._iris_colours:
+                self._iris_colours[scene.number] = (
+                    measure_iris(
+                        (view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
+                        for view in (self._get_view(scene, ref) for ref in scene.iris_views)
+                    ),
+                    measure_iris(self._show_eyes(frame) for frame in scene.iris_frames),
+                )
+        return compute_iris_gain(*self._iris_colours[scene.number], params.iris)
+
+    def _show_eyes(self, frame: int) -> tuple[Image, Window, Mesh, float]:
+        """A frame of the target around its face, display-like, for `measure_iris`."""
+        target = self.get_face_frame(frame, with_holdout=False)
+        window = compute_region(target.face.box, 0.0, target.pixel_aspect)
+        display = to_display(target.plate, window, target.codec)
+        return display, window, target.face.get_mesh(target.pixel_aspect), target.pixel_aspect
 
     def _drive_frame(self, scene: Scene, frame: int) -> Plate:
         driven, measured = scene.driven_frames[frame], self._measure_mattes(frame)

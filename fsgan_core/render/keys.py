@@ -23,7 +23,7 @@ from fsgan_core.contract.stage_graph import FINAL, UPSTREAM_STAGES
 from fsgan_core.contract.version import __version__
 from fsgan_core.faces.track import Face
 from fsgan_core.render.context import NO_FACE, RenderContext
-from fsgan_core.render.scene import Scene, select_likeness
+from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
 from fsgan_core.stages.drive import compute_drive_margin
 from fsgan_core.stages.views import ViewRef
@@ -79,6 +79,7 @@ LABELS: Mapping[str, str] = {
     "source_track": "the source's track",
     "views": "choice of source views",
     "likeness": "the source's proportions",
+    "irises": "frames that show the colour of the eyes",
     "driver": "the driver's performance",
     "holdout": "the hold-out",
     "damaged": "the file is damaged",
@@ -103,6 +104,7 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
         **_list_engine_and_params(context, "reenact"),
         **_list_views(scene, [view_choice.view for view_choice in plan.views]),
         **_list_likeness(context, scene),
+        **_list_irises(context, scene),
         "views": [
             [
                 (_name_view(scene, view_choice.view), _round_weights(view_choice.light, view_choice.detail))
@@ -147,6 +149,7 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
         listed |= {**_list_views(scene, further), "views": [_name_view(scene, view) for view in further]}
         if "reenact" in context.upstream:  # else they are among that stage's own
             listed |= {**_list_engine_and_params(context, "reenact"), **_list_likeness(context, scene)}
+            listed |= _list_irises(context, scene)
     return listed
 
 
@@ -328,6 +331,15 @@ def _round_weights(*weights: float) -> list[float]:
 def _list_likeness(context: RenderContext, scene: Scene) -> Dependencies:
     likeness = select_likeness(scene, context.inputs.stages.reenact)
     return {} if likeness is None else {"likeness": likeness}
+
+
+def _list_irises(context: RenderContext, scene: Scene) -> Dependencies:
+    """What the colours of irises are measured in."""
+    if not uses_iris_colour(context.inputs.stages.reenact):
+        return {}
+    sequence = context.inputs.target.sequence
+    target = [(sequence.compute_fingerprint(n), compute_face_digest(scene.faces[n])) for n in scene.iris_frames]
+    return {"irises": [_list_views(scene, scene.iris_views), target]}
 
 
 def _list_driver(context: RenderContext, frame: int) -> Dependencies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,16 +24,20 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.render.covered_views import get_covered_share
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
+from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
 from fsgan_core.stages.motion.performance import correct_performer
+from fsgan_core.stages.mouth import DEFAULT_FPS
+from fsgan_core.stages.openings import measure_lid_openings
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
 from fsgan_core.stages.warp_points import Performer, measure_performer
 
-__all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness"]
+__all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness", "uses_iris_colour"]
 
 log = logging.getLogger(__name__)
 
+IRIS_FRAMES = 5  # of each clip, in which the colour of the irises is measured
 LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
 
 
@@ -69,6 +73,8 @@ class Scene:
         frame_plans: The views of each frame; empty if no source is needed.
         likeness: The source's proportions minus the target's, (478, 3) mm.
         driven_frames: What a drive changes in each frame.
+        iris_views: Views that the colour of the source's irises is measured in.
+        iris_frames: Frames that the colour of the target's irises is measured in.
     """
 
     number: int
@@ -81,6 +87,8 @@ class Scene:
     frame_plans: Mapping[int, FramePlan] = field(default_factory=dict)
     likeness: Points3D | None = None
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
+    iris_views: tuple[ViewRef, ...] = ()
+    iris_frames: tuple[int, ...] = ()
 
 
 def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
@@ -95,6 +103,27 @@ def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
         changes them a little, and every frame would have to be rendered again.
     """
     return scene.likeness if params.likeness > 0 else None
+
+
+def uses_iris_colour(params: ReenactParams) -> bool:
+    """Tells whether the plate's own eyes take on the source's colour."""
+    return params.eyes == "target" and params.iris > 0
+
+
+def choose_open_eyed_frames(faces: Mapping[int, Face], frames: Iterable[int], pixel_aspect: float) -> tuple[int, ...]:
+    """Chooses up to `IRIS_FRAMES` frames, evenly spread among those with the eyes as open as usual.
+
+    Args:
+        faces: By frame.
+        frames: Those that can be read.
+        pixel_aspect: Width of a pixel over its height.
+    """
+    known = sorted(faces.keys() & set(frames))
+    openings = np.array(
+        [measure_lid_openings(faces[frame].get_mesh(pixel_aspect), pixel_aspect).min() for frame in known]
+    )
+    usual = [frame for frame, opening in zip(known, openings, strict=True) if opening >= np.median(openings)]
+    return tuple(usual[index] for index in sample_evenly(len(usual), IRIS_FRAMES))
 
 
 class JobScenes:
@@ -174,7 +203,14 @@ class JobScenes:
         clips, target = self.get_source_clips(), measure_performer(scene.faces, scene.pixel_aspect)
         sources = [clip.performer for clip in clips]
         names = [clip.clip_input.name for clip in clips]
-        plan = plan_views(sources, target, self._inputs.stages.reenact, names, self._get_covered_share)
+        plan = plan_views(
+            sources,
+            target,
+            self._inputs.stages.reenact,
+            names,
+            self._get_covered_share,
+            self._inputs.target.sequence.fps or DEFAULT_FPS,
+        )
         likeness = np.round(
             compute_likeness(
                 [(fit_rest_mesh(who.faces, who.pixel_aspect), len(who.faces)) for who in sources],
@@ -182,7 +218,19 @@ class JobScenes:
             ),
             LIKENESS_DIGITS,
         )
-        return replace(scene, view_clips=clips, frame_plans=plan, likeness=likeness)
+        frames = {
+            number: choose_open_eyed_frames(who.faces, clip.clip_input.sequence.frames, who.pixel_aspect)
+            for number, (clip, who) in enumerate(zip(clips, sources, strict=True))
+        }
+        iris_views = tuple(ViewRef(number, frame) for number, chosen in frames.items() for frame in chosen)
+        return replace(
+            scene,
+            view_clips=clips,
+            frame_plans=plan,
+            likeness=likeness,
+            iris_views=iris_views,
+            iris_frames=choose_open_eyed_frames(scene.faces, self._inputs.target.sequence.frames, scene.pixel_aspect),
+        )
 
     def _get_covered_share(self, view: ViewRef) -> float:
         """The share of a view's face that hands cover."""

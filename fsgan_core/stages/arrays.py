@@ -17,7 +17,9 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import Image, Matte, Points68
 from fsgan_core.stages import blending, inpainting, masking, reenactment
+from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.iris import compute_iris_gain, measure_iris
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["blend", "inpaint", "mask", "reenact"]
@@ -58,7 +60,10 @@ def reenact(
     view = reenactment.prepare_view(_make_plate("source", source, RGB), face, frame.codec, MaskParams())
     ref = ViewRef(0, face.frame)
     plan = FramePlan((WeightedView(ref, 1.0, 1.0),))
-    made = reenactment.reenact(frame, plan=plan, views={ref: view}, params=params)
+    own = to_display(frame.plate, frame.region, frame.codec), frame.region, frame.face.get_mesh(), 1.0
+    source_iris = measure_iris([(view.display, view.window, view.face.get_mesh(), 1.0)])
+    gain = compute_iris_gain(source_iris, measure_iris([own]), params.iris)
+    made = reenactment.reenact(frame, plan=plan, views={ref: view}, params=params, iris_gain=gain)
     return made.crop(frame.plate.data_window).get(*RGBA)
 
 

@@ -8,7 +8,6 @@ quantises nor clips what is under it. Outside the matte nothing changes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,9 +18,9 @@ from fsgan_core.contract.layers import (
     MATTE_COMPLETED,
     MATTE_FACE,
     MATTE_HAIR,
+    MATTE_KEPT,
     MATTE_MOUTH,
     MATTE_OCCLUSION,
-    META_MOUTH,
     RGB,
 )
 from fsgan_core.contract.params import BlendParams
@@ -85,8 +84,9 @@ class BlendInputs:
         target_face: The target.
         matte: What is mixed by.
         skin: The matte without the inner mouth.
-        kept_mouth: The plate's own inner mouth, where reenactment kept it. It is in the plate's light already, and
-            another skin's tint would colour its teeth.
+        kept: Where the face is the plate's own: its eyeballs, and its inner mouth if reenactment kept it. They are in
+            the plate's light already, and another skin's tint would colour teeth and whites.
+        kept_picture: The face as it is there.
         not_face: What of the target is not face.
         width: Of the face, in square pixels.
         aspect: Width of a pixel over its height.
@@ -97,7 +97,8 @@ class BlendInputs:
     target_face: Image
     matte: Matte
     skin: Matte
-    kept_mouth: Matte
+    kept: Matte
+    kept_picture: Image
     not_face: Matte
     width: float
     aspect: float
@@ -119,25 +120,18 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     own = to_perceptual(pad_plate(target, region), codec.exposure)
     new = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     mouth = clip01(mattes.get_matte(MATTE_MOUTH))
-    skin = matte * (1 - mouth)
-    kept = mouth * np.float32(read_kept_mouth(completed))
+    kept, kept_picture = clip01(completed.get_matte(MATTE_KEPT)), new
+    skin = matte * (1 - mouth) * (1 - kept)
     occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
-    shown = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * inside
+    shown = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * (1 - kept) * inside
     mesh = fit_mesh_to_landmarks(face.landmarks, target.pixel_aspect) if face.mesh is None else face.mesh
     surface = measure_surface(mesh, region, target.pixel_aspect)
     new = match_light(new, own, shown.astype(np.float32), inside * (1 - occluders) ** 2, surface, params.colour)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return BlendInputs(new, own, matte, skin, kept, np.maximum(occluders, beyond), width, target.pixel_aspect, region)
-
-
-def read_kept_mouth(completed: Plate) -> float:
-    """Read from the metadata how much of the inner mouth is the target's own, 0..1; 0 if they do not contain it."""
-    try:
-        share = float(str(completed.metadata.get(META_MOUTH, 0.0)))
-    except ValueError:
-        return 0.0
-    return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
+    return BlendInputs(
+        new, own, matte, skin, kept, kept_picture, np.maximum(occluders, beyond), width, target.pixel_aspect, region
+    )
 
 
 def apply_plate_texture(
@@ -165,7 +159,7 @@ def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, par
         params: Settings of the blend stage.
     """
     target, region, codec = frame.plate, frame.region, frame.codec
-    face = seated + inputs.kept_mouth[..., None] * (inputs.target_face - seated)
+    face = seated + inputs.kept[..., None] * (inputs.kept_picture - seated)
     window = region.intersect(target.data_window)
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
     matte = inputs.matte * np.float32(params.mix)

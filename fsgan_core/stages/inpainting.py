@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, BROWS, EYE_L, EYE_R, MOUTH_OUTER
-from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, META_MOUTH, RGBA
+from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, MATTE_KEPT, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -176,11 +176,14 @@ def make_completed_plate(
     cover = np.maximum(alpha, needed)
     if untouched is not None:
         cover, completed = cover * (1 - untouched), completed * (1 - untouched)
-    pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (wanted > 0)])
+    kept = clip01(reenacted.get_matte(MATTE_KEPT))
+    own = to_perceptual(fill_nonfinite(unpremultiply(reenacted)[0]), codec.exposure)
+    picture = picture + kept[..., None] * (own - picture)
+    pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (wanted > 0), kept])
     metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
         pixels.astype(np.float32),
-        (*RGBA, MATTE_COMPLETED),
+        (*RGBA, MATTE_COMPLETED, MATTE_KEPT),
         reenacted.data_window,
         reenacted.display_window,
         reenacted.pixel_aspect,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, Matte, Points3D
+from fsgan_core.runtime.arrays import Image, Matte, Points3D, Vector
 
 if TYPE_CHECKING:
     from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
@@ -113,6 +113,7 @@ class ReenactEngine(Protocol):
         views: Mapping[ViewRef, SourceView],
         params: ReenactParams,
         likeness: Points3D | None = None,
+        iris_gain: Vector | None = None,
     ) -> Plate:
         """Renders the face on the region.
 
@@ -122,9 +123,10 @@ class ReenactEngine(Protocol):
             views: The pictures of at least those views.
             params: The stage's parameters.
             likeness: (478, 3) mm, the source's proportions minus the target's; None if they are not used.
+            iris_gain: (3,) linear, from the colour of the target's irises to the source's; None leaves them.
 
         Returns:
-            R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z.
+            R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z, matte.kept.
         """
         ...
 
@@ -171,7 +173,8 @@ class InpaintEngine(Protocol):
             params: The stage's parameters.
 
         Returns:
-            R, G, B, A premultiplied in the codec's space (A says how much of the face is new), matte.completed.
+            R, G, B, A premultiplied in the codec's space (A says how much of the face is new), matte.completed,
+            matte.kept.
         """
         ...
 

@@ -43,6 +43,7 @@ MIN_KNOWN = 0.1  # share of the lips that the view must show
 # Choice of the inner mouth. Openings are shares of the outer eye corners' distance.
 TALKING_OPENING = 0.03  # a mouth open by less shows no teeth
 ENOUGH_MOUTH = 0.6  # of the target's opening: a view open this far shows its teeth
+DEFAULT_FPS = 24.0  # frames a second, of a clip that does not say
 MIN_HOLD = 1.0  # seconds that a choice lasts
 SWITCH_COST = 0.5  # of a change of the choice, in frames of a view that shows no teeth at all
 NO_TEETH_SHARE = 0.02  # of that cost, while the mouth is shut
@@ -62,7 +63,9 @@ class MouthPicture:
     matte: Matte
 
 
-def choose_inner_mouth(source: Vector, target: Vector, frames: IndexArray, frames_per_second: float = 24.0) -> Vector:
+def choose_inner_mouth(
+    source: Vector, target: Vector, frames: IndexArray, frames_per_second: float = DEFAULT_FPS
+) -> Vector:
     """Chooses whose inner mouth each frame of a shot shows, so that the two never take turns within a second.
 
     A frame costs what the source's mouth lacks of the target's opening if the source's is shown, a little if the

@@ -26,6 +26,7 @@ from fsgan_core.contract.layers import (
     CONFIDENCE,
     MATTE_FACE,
     MATTE_HAIR,
+    MATTE_KEPT,
     MATTE_OCCLUSION,
     META_MOUTH,
     RGBA,
@@ -33,17 +34,20 @@ from fsgan_core.contract.layers import (
     ST_V,
 )
 from fsgan_core.contract.params import MaskParams, ReenactParams
-from fsgan_core.faces.mesh import INNER_LIPS, read_landmarks68
+from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points3D, Points68
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.eyes import EyePicture, ViewPicture, close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.mesh_warp import fit_mesh_map
+from fsgan_core.stages.mouth import close_lips, keep_mouth
+from fsgan_core.stages.openings import measure_lid_openings
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import compute_cell_areas, sample_picture
@@ -53,7 +57,6 @@ DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
 OCCLUDER_EDGE = 0.035  # this near to hair or an occluder, a view's skin is not trusted
 VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
 VIEW_MARGIN = 0.6  # around a source face, that is kept
-MOUTH_SOFTNESS = 0.012  # of the edge of a kept mouth
 
 # Enlargement against the rest of the face, at which a view begins to show nothing, and at which it shows nothing.
 STRETCH_RANGE = (2.5, 4.5)
@@ -100,10 +103,12 @@ def reenact(
     views: Mapping[ViewRef, SourceView],
     params: ReenactParams,
     likeness: Points3D | None = None,
+    iris_gain: Vector | None = None,
 ) -> Plate:
     """Warps the source's views to the target's landmarks and combines them (see `interface.ReenactEngine`).
 
-    A is 1 where the views show skin of the source. The frame's plate gives the inner mouth where the plan keeps it.
+    A is 1 where the views show skin of the source. The frame's plate gives the eyeballs, and the inner mouth where the
+    plan keeps it.
     """
     target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
     aspect = target.pixel_aspect
@@ -113,17 +118,26 @@ def reenact(
     by_view = warp_views([w.view for w in plan.views], views, goal, region, params.stiffness, aspect)
     warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
-    picture = combine_views(
-        [(w.picture, weight.light, weight.detail) for w, weight in warped], width * DETAIL_SIZE, aspect
-    )
+    plate, own = to_display(target, region, codec), face.get_mesh(aspect)
+    pictures = [
+        (_close_lips(w, views[weight.view], plate, own, goal, region, aspect), weight.light, weight.detail)
+        for w, weight in warped
+    ]
+    picture = combine_views(pictures, width * DETAIL_SIZE, aspect)
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
-    kept = 1 - plan.inner_mouth
-    if kept > 0:
-        own = kept * draw_kept_mouth(goal, region, width)
-        picture = picture + own[..., None] * (to_display(target, region, codec) - picture)
-        alpha = np.maximum(alpha, own)
-    return make_reenacted_plate(codec.decode(picture), alpha, lead, face, region, target, kept)
+    picture = close_lids(picture, alpha, plate, own, goal, measure_view_openings(plan, views), region, aspect)
+    leading = views[max(plan.views, key=lambda w: w.detail).view]
+    if params.eyes == "source":
+        eyes = set_eyes(make_view_picture(leading), lead.places, own, goal, region, aspect, alpha.shape)
+        picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
+        alpha = np.maximum(alpha, eyes.matte)
+    kept = keep_openings(plate, own, goal, region, aspect, params, 1 - plan.inner_mouth, iris_gain)
+    picture = picture + kept.matte[..., None] * (kept.picture - picture)
+    alpha = np.maximum(alpha, kept.matte)
+    return make_reenacted_plate(
+        codec.decode(picture), alpha, lead, face, region, target, 1 - plan.inner_mouth, kept.matte
+    )
 
 
 def compute_goal_mesh(face: Face, params: ReenactParams, likeness: Points3D | None, aspect: float) -> Mesh:
@@ -140,13 +154,65 @@ def compute_goal_mesh(face: Face, params: ReenactParams, likeness: Points3D | No
     return displace_mesh(face.get_mesh(aspect), likeness * weigh_regions(params)[:, None], aspect)
 
 
-def draw_kept_mouth(goal: Mesh, region: Window, width: float) -> Matte:
-    """Draw the inner mouth, which the target's own may fill."""
-    return draw_polygon(goal[list(INNER_LIPS), :2], region, feather=MOUTH_SOFTNESS * width)
+def measure_view_openings(plan: FramePlan, views: Mapping[ViewRef, SourceView]) -> Vector:
+    """Measures how far the views of a plan show the eyes open, (2,), by their shares of detail."""
+    return np.asarray(
+        sum(
+            w.detail * measure_lid_openings(view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
+            for w in plan.views
+            for view in [views[w.view]]
+        )
+    )
+
+
+def make_view_picture(view: SourceView) -> ViewPicture:
+    """Makes what `eyes.set_eyes` takes of a view."""
+    return ViewPicture(view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
+
+
+def keep_openings(
+    plate: Image,
+    own: Mesh,
+    goal: Mesh,
+    region: Window,
+    aspect: float,
+    params: ReenactParams,
+    mouth: float,
+    iris_gain: Vector | None,
+) -> EyePicture:
+    """Takes what the new face keeps of the target: its eyeballs by `reenact.eyes`, and its inner mouth.
+
+    Args:
+        plate: Display-like picture of the region.
+        own: The target's mesh.
+        goal: The mesh of the new face.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+        params: Settings of the reenact stage.
+        mouth: How much of the inner mouth is kept, 0..1.
+        iris_gain: (3,) linear (`iris.compute_iris_gain`).
+    """
+    picture, matte = plate, np.zeros(plate.shape[:2], np.float32)
+    if params.eyes == "target":
+        eyes = keep_eyes(plate, own, goal, region, aspect, iris_gain)
+        picture, matte = eyes.picture, eyes.matte
+    if mouth > 0:
+        lips = keep_mouth(plate, own, goal, region, aspect)
+        picture = np.where(lips.matte[..., None] > 0, lips.picture, picture)
+        matte = np.maximum(matte, np.float32(mouth) * lips.matte)
+    return EyePicture(picture, matte)
+
+
+def _close_lips(
+    warped: WarpedView, view: SourceView, plate: Image, own: Mesh, goal: Mesh, region: Window, aspect: float
+) -> Image:
+    """A warped view's picture without the teeth that the goal's lips hide."""
+    mesh, view_aspect = view.face.get_mesh(view.pixel_aspect), view.pixel_aspect
+    return close_lips(warped.picture, warped.places, mesh, plate, own, goal, region, aspect, view_aspect)
 
 
 def make_reenacted_plate(
-    rgb: Image, alpha: Matte, lead: WarpedView, face: Face, region: Window, target: Plate, kept: float
+    rgb: Image, alpha: Matte, lead: WarpedView, face: Face, region: Window, target: Plate, kept: float, own: Matte
 ) -> Plate:
     """Make the stage's plate.
 
@@ -158,12 +224,13 @@ def make_reenacted_plate(
         region: The part of the target that the arrays cover.
         target: The target plate.
         kept: How much of the inner mouth is the target's own, 0..1.
+        own: Where the picture is the target's own: eyeballs and inner mouth.
     """
     confidence = lead.confidence * np.float32(face.confidence)
-    pixels = np.dstack([premultiply(rgb, alpha), lead.stmap, confidence]).astype(np.float32)
+    pixels = np.dstack([premultiply(rgb, alpha), lead.stmap, confidence, own]).astype(np.float32)
     return Plate(
         pixels,
-        (*RGBA, ST_U, ST_V, CONFIDENCE),
+        (*RGBA, ST_U, ST_V, CONFIDENCE, MATTE_KEPT),
         region,
         target.display_window,
         target.pixel_aspect,
@@ -180,12 +247,14 @@ class WarpedView:
         matte: Where it shows skin.
         stmap: (height, width, 2) s, t into the source picture, 0..1, from the lower left.
         confidence: 0..1.
+        places: (height, width, 2) the place in the view's plate that each pixel shows.
     """
 
     picture: Image
     matte: Matte
     stmap: PointMap
     confidence: Plane
+    places: PointMap
 
 
 def warp_views(
@@ -230,7 +299,7 @@ def warp_view(view: SourceView, goal: Mesh, region: Window, stiffness: float, as
     matte = matte * np.minimum(mesh_map.shown, np.maximum(mark_unstretched(area, matte), features))
     # A view that is enlarged much, or turned far away, shows little of what it should.
     confidence = (np.clip(area * TRUSTED_ENLARGEMENT, 0, 1) * matte * view.face.confidence).astype(np.float32)
-    return WarpedView(picture, matte, stmap, confidence)
+    return WarpedView(picture, matte, stmap, confidence, mapping)
 
 
 def mark_unstretched(area: Plane, matte: Matte) -> Matte:

@@ -29,6 +29,8 @@ from fsgan_core.stages import warp_points
 from fsgan_core.stages.fading import smooth_weights
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
 from fsgan_core.stages.motion.performance import measure_landmark_bias
+from fsgan_core.stages.mouth import DEFAULT_FPS, choose_inner_mouth
+from fsgan_core.stages.openings import measure_lip_opening
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
 # A difference that costs one unit.
@@ -50,8 +52,6 @@ MAX_ARTIST_WEIGHT = 1e6
 MAX_COVERED = 0.01  # of the face: a view of which hands cover more is not used
 MIN_WEIGHT = 0.02  # a view of less weight is not warped
 MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which on a frame is flagged
-MIN_MOUTH_OPENING = 0.03  # of the eyes' distance: a mouth open by less needs no teeth
-ENOUGH_MOUTH = 0.6  # of the target's opening: a source's mouth open this far shows its teeth
 FRONTAL_FACE = FACE_MODEL[BROWS_TO_MOUTH, :2]  # mm
 
 
@@ -106,6 +106,7 @@ def plan_views(
     params: ReenactParams,
     names: Sequence[str],
     measure_cover: Callable[[ViewRef], float] | None = None,
+    frames_per_second: float = DEFAULT_FPS,
 ) -> dict[int, FramePlan]:
     """Plan the views of every frame of the target.
 
@@ -116,6 +117,7 @@ def plan_views(
         names: A short name of each source clip, as `params.views` and the like use them.
         measure_cover: Measures the share of a view's face that hands cover, 0..1; asked only of views that would be
             used otherwise, because it looks at pictures. None if no view is covered.
+        frames_per_second: Of the target.
 
     Raises:
         NoFaceError: No view is left.
@@ -136,11 +138,15 @@ def plan_views(
     detail, light = smooth_weights(detail, frames, FADE_FRAMES), smooth_weights(light, frames, FADE_FRAMES)
     if params.combine == "barycentric":
         detail = light
-    inner = _choose_mouth_shares(
-        params,
-        detail @ np.array([one.mouth_gap for one in pool]),
-        np.array([_measure_mouth(face, target) for face in faces]),
-    )
+    if params.inner_mouth == "auto":
+        inner = choose_inner_mouth(
+            detail @ np.array([one.mouth_gap for one in pool]),
+            np.array([_measure_mouth(face, target) for face in faces]),
+            np.array(frames),
+            frames_per_second,
+        )
+    else:
+        inner = np.full(len(frames), 1.0 if params.inner_mouth == "source" else 0.0)
     inner = smooth_weights(inner[:, None], frames, FADE_FRAMES)[:, 0]
 
     plans = {}
@@ -440,8 +446,8 @@ def _compute_own_cost(face: Face, performer: Performer) -> float:
 
 
 def _measure_mouth(face: Face, performer: Performer) -> float:
-    """How far the inner mouth is open, as a share of the eyes' distance in square pixels."""
-    return float(measure_mouth_opening(face.landmarks * (performer.pixel_aspect, 1.0)))
+    """How far the inner mouth is open, as a share of the outer eye corners' distance in square pixels."""
+    return measure_lip_opening(face.get_mesh(performer.pixel_aspect), performer.pixel_aspect)
 
 
 def _measure_distances(a: Matrix, b: Matrix) -> Matrix:
@@ -464,17 +470,6 @@ def _find_cheapest_path(cost: Matrix, switch: float) -> IndexArray:
     for t in range(len(cost) - 1, 0, -1):
         path[t - 1] = came_from[t, path[t]]
     return path
-
-
-def _choose_mouth_shares(params: ReenactParams, source: Vector, target: Vector) -> Vector:
-    """For each frame, 1 for the source's inner mouth, 0 for the target's.
-
-    `source` and `target` are how far their mouths are open.
-    """
-    if params.inner_mouth != "auto":
-        return np.full(len(target), 1.0 if params.inner_mouth == "source" else 0.0)
-    enough = source >= ENOUGH_MOUTH * target
-    return np.where(enough | (target < MIN_MOUTH_OPENING), 1.0, 0.0)
 
 
 def _choose_further_views(poses: Matrix, chosen: set[int], pool: Sequence[_Candidate]) -> tuple[ViewRef, ...]:

@@ -362,7 +362,9 @@ def test_swap_is_one_node(session: Host, tree: Tree, swapped: dict[int, np.ndarr
 
     with new_host("-t") as other:
         other.plugin_path = list(session.plugin_path)
-        other.module.Layer("matte", ["matte.face", "matte.hair", "matte.mouth", "matte.occlusion", "matte.completed"])
+        other.module.Layer(
+            "matte", ["matte.face", "matte.hair", "matte.mouth", "matte.occlusion", "matte.completed", "matte.kept"]
+        )
         other.module.scriptOpen(file.as_posix())
         again = other.module.toNode(swap.fullName())
         assert again["mask_feather"].value() == pytest.approx(0.1)

@@ -138,6 +138,7 @@ class TestSwap:
             *layers.list_layer_channels(layers.LAYER_COMPLETED),
             *layers.MATTES,
             layers.MATTE_COMPLETED,
+            layers.MATTE_KEPT,
             layers.MATTE_SOFT,
             layers.CONFIDENCE,
             layers.ST_U,

@@ -75,7 +75,7 @@ LEFT = (X < 40).astype(np.float32)
 class TestFill:
     def test_layers(self, codec: Codec) -> None:
         result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
-        assert result.channels == ("R", "G", "B", "A", "matte.completed")
+        assert result.channels == ("R", "G", "B", "A", "matte.completed", "matte.kept")
         assert result.data_window == WINDOW
         assert result.display_window == Window(0, 0, 200, 200)
         assert np.isfinite(result.pixels).all()

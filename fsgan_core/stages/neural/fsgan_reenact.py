@@ -24,7 +24,7 @@ from fsgan_core.faces.heatmap import draw_heat_maps
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points3D, Points68
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
@@ -46,7 +46,7 @@ from fsgan_core.stages.reenactment import (
     WarpedView,
     combine_views,
     compute_goal_mesh,
-    draw_kept_mouth,
+    keep_openings,
     make_reenacted_plate,
     warp_views,
 )
@@ -106,6 +106,7 @@ class FsganReenact:
         views: Mapping[ViewRef, SourceView],
         params: ReenactParams,
         likeness: Points3D | None = None,
+        iris_gain: Vector | None = None,
     ) -> Plate:
         """Draws the views with the network (see `interface.ReenactEngine`).
 
@@ -177,12 +178,13 @@ class FsganReenact:
         rgb: AnyArray = to_scene_linear(picture, codec.exposure)
         # A network that retouches takes a mouth as the geometric engine does; another one draws it.
         kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
-        if kept > 0:
-            own = np.float32(kept) * draw_kept_mouth(goal_mesh, region, width)
-            rgb = rgb + own[..., None] * (codec.decode(to_display(target, region, codec)) - rgb)
+        plate = to_display(target, region, codec)
+        own = keep_openings(plate, face.get_mesh(aspect), goal_mesh, region, aspect, params, kept, iris_gain)
+        rgb = rgb + own.matte[..., None] * (codec.decode(own.picture) - rgb)
+        alpha = np.maximum(alpha, own.matte)
         leading = _crop_warped_view(warped[lead.view], where, region)
         leading = replace(leading, confidence=leading.confidence * (alpha > 0))
-        return make_reenacted_plate(rgb, alpha, leading, face, region, target, kept)
+        return make_reenacted_plate(rgb, alpha, leading, face, region, target, kept, own.matte)
 
 
 def limit_retouch(answer: DrawnFace, shown: Image, parts: Matte, sigma: float) -> DrawnFace:
@@ -372,7 +374,9 @@ def measure_agreement(one: Image, other: Image) -> Matte:
 def _crop_warped_view(warped: WarpedView, where: Window, region: Window) -> WarpedView:
     """A warped view on a smaller window."""
     part = compute_slices(region, where)
-    return WarpedView(warped.picture[part], warped.matte[part], warped.stmap[part], warped.confidence[part])
+    return WarpedView(
+        warped.picture[part], warped.matte[part], warped.stmap[part], warped.confidence[part], warped.places[part]
+    )
 
 
 def _unite_windows(a: Window, b: Window) -> Window:

@@ -216,7 +216,7 @@ class TestPlate:
             params=PARAMS.replace(resolution=64),
         )
         assert np.isfinite(result.pixels).all()
-        assert result.channels == ("R", "G", "B", "A", "matte.completed")
+        assert result.channels == ("R", "G", "B", "A", "matte.completed", "matte.kept")
 
     def test_holdout_is_not_filled(self, collins: Still, codec: Codec) -> None:
         networks, _ = network("inpaint", same_picture)
