@@ -337,9 +337,16 @@ def _list_irises(context: RenderContext, scene: Scene) -> Dependencies:
     """What the colours of irises are measured in."""
     if not uses_iris_colour(context.inputs.stages.reenact):
         return {}
-    sequence = context.inputs.target.sequence
-    target = [(sequence.compute_fingerprint(n), compute_face_digest(scene.faces[n])) for n in scene.iris_frames]
-    return {"irises": [_list_views(scene, scene.iris_views), target]}
+    shown = [(scene.view_clips[view.clip].clip_input, view.frame) for view in scene.iris_views]
+    shown += [(context.inputs.target, frame) for frame in scene.iris_frames]
+    faces = [scene.view_clips[view.clip].performer.faces[view.frame] for view in scene.iris_views]
+    faces += [scene.faces[frame] for frame in scene.iris_frames]
+    return {
+        "irises": [
+            (clip.sequence.compute_fingerprint(frame), compute_face_digest(face))
+            for (clip, frame), face in zip(shown, faces, strict=True)
+        ]
+    }
 
 
 def _list_driver(context: RenderContext, frame: int) -> Dependencies:

@@ -37,6 +37,7 @@ from fsgan_core.stages.warp import sample_picture
 MOUTH_MARGIN = 0.5  # of the window around the mouth
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
 COVER_MARGIN, COVER_SOFTNESS = 0.02, 0.03  # around a view's inner mouth, what is covered by lips; its soft edge
+FURTHER_RANGE = (0.002, 0.012)  # deeper inside the view's mouth than inside the goal's: from none to all is covered
 LIP_SHADING = ShadingLimits(reach=0.03, relief=0.08, darkest=-1.0)
 MIN_KNOWN = 0.1  # share of the lips that the view must show
 
@@ -190,13 +191,16 @@ def close_lips(
     view_ring = square_points(view, INNER_LIPS, view_aspect)
     view_width = measure_ring_width(view_ring)
     inside = measure_ring_distance(trace_ring(view_ring), places[part.slices] * (view_aspect, 1.0)) / view_width
-    # A shut mouth of the view has its own line between the lips, which stays.
-    inner = soften_edge(inside, -COVER_MARGIN - COVER_SOFTNESS, -COVER_MARGIN) * float((inside > COVER_MARGIN).any())
-    cover = inner * (1 - draw_lips_opening(goal, part, aspect))
-    if not (cover > 0).any():
-        return picture
     ring, outer = (square_points(goal, vertices, aspect) for vertices in (INNER_LIPS, OUTER_LIPS))
     width = measure_ring_width(ring)
+    distance = measure_ring_distance(trace_ring(ring), part.places)
+    # A shut mouth of the view has its own line between the lips, which stays.
+    inner = soften_edge(inside, -COVER_MARGIN - COVER_SOFTNESS, -COVER_MARGIN) * float((inside > COVER_MARGIN).any())
+    # Where the two openings agree nothing is covered.
+    further = soften_edge(inside - distance / width, *FURTHER_RANGE)
+    cover = inner * further * (1 - draw_lips_opening(goal, part, aspect))
+    if not (cover > 0).any():
+        return picture
     lips = soften_edge(measure_ring_distance(trace_ring(outer), part.places), 0.0, COVER_SOFTNESS * width)
     known = lips * (1 - inner)
     if known.sum() < MIN_KNOWN * lips.sum():
@@ -207,7 +211,6 @@ def close_lips(
     moved = fit_opening_map(_list_shut_knots(goal), _list_shut_knots(target), part, region, aspect)
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
     luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
-    distance = measure_ring_distance(trace_ring(ring), part.places)
     on_lips = lips * soften_edge(-distance, 0.0, COVER_SOFTNESS * width)
     met = 1 - float(smoothstep(np.asarray(measure_lip_opening(goal, aspect) / TALKING_OPENING)))
     usual = continue_skin(luma, on_lips, width, aspect)

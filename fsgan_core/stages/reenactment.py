@@ -10,7 +10,7 @@ neither person.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -61,6 +61,9 @@ VIEW_MARGIN = 0.6  # around a source face, that is kept
 # Enlargement against the rest of the face, at which a view begins to show nothing, and at which it shows nothing.
 STRETCH_RANGE = (2.5, 4.5)
 TRUSTED_ENLARGEMENT = 4  # in area: a view enlarged by more loses confidence
+
+# Eyeballs and inner mouth of the target show where the views show this much of the face around.
+SEEN_SIGMA, SEEN_RANGE = 0.04, (0.15, 0.4)
 
 # Eyes with their brows, and lips.
 FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.04  # times their size; of their size
@@ -133,6 +136,7 @@ def reenact(
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
     kept = keep_openings(plate, own, goal, region, aspect, params, 1 - plan.inner_mouth, iris_gain)
+    kept = replace(kept, matte=kept.matte * measure_seen(alpha, SEEN_SIGMA * width, aspect))
     picture = picture + kept.matte[..., None] * (kept.picture - picture)
     alpha = np.maximum(alpha, kept.matte)
     return make_reenacted_plate(
@@ -163,6 +167,18 @@ def measure_view_openings(plan: FramePlan, views: Mapping[ViewRef, SourceView]) 
             for view in [views[w.view]]
         )
     )
+
+
+def measure_seen(alpha: Matte, sigma: float, aspect: float) -> Matte:
+    """Measures where the views show the face around: an eyeball by itself would be an island that stains the skin.
+
+    Args:
+        alpha: Where the views show skin.
+        sigma: Rows.
+        aspect: Width of a pixel over its height.
+    """
+    around = cv2.GaussianBlur(alpha, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(smoothstep((around - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])), np.float32)
 
 
 def make_view_picture(view: SourceView) -> ViewPicture:

@@ -125,7 +125,7 @@ def test_each_parameter_of_a_swap(context: RenderContext, stage: str, name: str)
         changed = list_changes(context, other, rendered)
         if rendered in AFTER[stage] or (stage, name) == ("reenact", "margin"):
             assert f"{stage}.{name}" in changed
-            derived = {"likeness", "track", "target", "source", "source_track", "views"}
+            derived = {"likeness", "irises", "track", "target", "source", "source_track", "views"}
             assert set(changed) <= {f"{stage}.{name}", *derived}
         else:
             assert changed == ()
@@ -166,6 +166,7 @@ def test_colour_and_exposure(context: RenderContext) -> None:
 
 def test_tracks(context: RenderContext) -> None:
     """Of the face in every stage, of a neighbour in the mask and what follows it, of a distant frame nowhere."""
+    context = with_scene(context, iris_frames=())  # a face that shows the colour of the eyes counts in every frame
     faces = context.get_scene(FRAME).faces
 
     def move(frame: int) -> RenderContext:

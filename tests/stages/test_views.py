@@ -295,9 +295,9 @@ class TestMouth:
         assert plan(self.open_wide, self.open_wide, inner_mouth="target")[5].inner_mouth == 0
 
     def test_fades(self) -> None:
-        speaking = {n: face for n, face in self.closed.faces.items() if n < 5}
-        speaking |= {n: replace(self.open_wide.faces[n], frame=n) for n in range(5, 10)}
-        shares = [one.inner_mouth for one in plan(self.closed, Performer(speaking, 1.0, FACE_MODEL)).values()]
+        talking, shouting = clip([(0, 0)] * 60, mouth=5), clip([(0, 0)] * 60, mouth=16)
+        speaking = {n: (talking if n < 31 else shouting).faces[n] for n in talking.faces}
+        shares = [one.inner_mouth for one in plan(talking, Performer(speaking, 1.0, FACE_MODEL)).values()]
         assert shares[0] > 0.9 and shares[-1] < 0.1
         assert np.abs(np.diff(shares)).max() < 0.35
 
