@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fsgan_core.faces.geometry import Box
 from fsgan_core.report.contact_sheet import BeforeAfter, draw_text, make_canvas, write_png
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.sampling import sample_evenly
@@ -71,7 +72,9 @@ def write_comparison(
     rows = [_make_row(a, b) for a, b in zip(readers[0](stills), readers[1](stills), strict=True)]
     write_png(judge / f"{number}.png", _stack([_make_head(rows[0].shape[1], person), *rows]))
     if len(frames) > 1:
-        film = [_make_row(a, b) for a, b in zip(readers[0](frames), readers[1](frames), strict=True)]
+        looks = readers[0](frames), readers[1](frames)
+        place = _find_common_box([*looks[0], *looks[1]])  # the crop stands still, so that only the face moves
+        film = [_make_row(a, b, place) for a, b in zip(*looks, strict=True)]
         _write_movie(film, judge / f"{number}.mp4")
     if len(frames) >= MIN_SLICE_FRAMES:
         write_png(judge / f"{number}_slices.png", _make_slices(readers[0](frames), readers[1](frames)))
@@ -91,9 +94,20 @@ def _make_head(width: int, person: Image8 | None) -> Image8:
     return np.concatenate([shown, head])
 
 
-def _make_row(a: BeforeAfter, b: BeforeAfter) -> Image8:
-    """Target, A and B around the face, side by side at one scale."""
-    box = b.face_box or a.face_box or (0.0, 0.0, float(a.before.shape[1]), float(a.before.shape[0]))
+def _find_common_box(looks: Sequence[BeforeAfter]) -> Box | None:
+    """The square around the face's boxes in all frames; None if there is none."""
+    boxes = np.array([look.face_box for look in looks if look.face_box is not None])
+    if not len(boxes):
+        return None
+    low, high = boxes[:, :2].min(axis=0), (boxes[:, :2] + boxes[:, 2:]).max(axis=0)
+    side = max(float((high - low).max()), float(boxes[:, 2:].max()))
+    x, y = (low + high - side) / 2
+    return (float(x), float(y), side, side)
+
+
+def _make_row(a: BeforeAfter, b: BeforeAfter, place: Box | None = None) -> Image8:
+    """Target, A and B around the face, or around a given box, side by side at one scale."""
+    box = place or b.face_box or a.face_box or (0.0, 0.0, float(a.before.shape[1]), float(a.before.shape[0]))
     centre, side = (box[0] + box[2] / 2, box[1] + box[3] / 2), max(box[2], box[3]) * CROP_SCALE
     row = np.concatenate([crop_square(picture, centre, side) for picture in (a.before, a.after, b.after)], axis=1)
     zoom = max(1, round(MIN_SIDE / row.shape[0] + 0.3))
