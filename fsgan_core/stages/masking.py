@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import MOUTH_INNER
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
+from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, SKIN_COUNT
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
@@ -33,6 +33,7 @@ from fsgan_core.stages.hands import (
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     clip01,
+    draw_convex_hull,
     draw_polygon,
     mark_plate_area,
     measure_signed_distance,
@@ -53,6 +54,10 @@ GUIDE_RADIUS, MIN_GUIDE_RADIUS, GUIDE_EPSILON = 0.03, 2, 1e-4  # of the face; pi
 
 NEAR_SIGMA, NEAR_LIMIT = 0.03, 0.02  # of the face; blurred outline: beyond it, everything differs from skin
 MOUTH_SOFTNESS = 0.004  # of the face
+
+# Height on the generic face, mm: middle of the brows, and their upper edge.
+BROW_LINE = float(CANONICAL[[*BROW_R, *BROW_L], 1].mean())
+BROW_TOP = float(CANONICAL[[*BROW_R, *BROW_L], 1].min())
 
 # Averaging over time, growing and softening.
 TIME_SIGMA, MIN_TIME_SIGMA = 0.6, 0.5  # of `mask.smooth`; frames
@@ -81,7 +86,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     width = warp_points.measure_face_width(face.landmarks, aspect)
     inside = mark_plate_area(target, region)
     hull = draw_hull(face, region, aspect, params.forehead)
-    mouth = draw_mouth(face, region, width)
+    mouth = draw_mouth(face, region, width, aspect)
 
     # Colours are compared on a small raster of square pixels.
     sight = make_face_raster(display, face, hull, inside, region, aspect)
@@ -113,7 +118,7 @@ def measure_hand_cover(frame: FaceFrame) -> float:
 
 
 def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> Matte:
-    """Draw where the landmarks tell that a face must be.
+    """Draw where a face must be: the convex hull of its mesh, and its forehead up to the hairline.
 
     Args:
         face: Plate coordinates.
@@ -121,13 +126,22 @@ def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> Mat
         aspect: Width of the plate's pixels over their height.
         forehead: How much of it counts: 1 up to the hairline, 0 up to the brows.
     """
-    first, second = warp_points.compute_outline(face.landmarks, aspect, forehead)
-    return np.maximum(draw_polygon(first, region), draw_polygon(second, region))
+    top = BROW_LINE + max(forehead, 0.0) * (warp_points.HAIRLINE[:, 1].min() - BROW_LINE)
+    vertices = face.get_mesh(aspect)[:SKIN_COUNT][CANONICAL[:SKIN_COUNT, 1] >= min(top, BROW_TOP), :2]
+    hairline = warp_points.locate_forehead(face.landmarks, aspect, forehead)[0]
+    return draw_convex_hull(np.vstack([vertices, hairline]), region)
 
 
-def draw_mouth(face: Face, region: Window, width: float) -> Matte:
-    """Draw the inner mouth. width: of the face, in square pixels."""
-    return draw_polygon(face.landmarks[MOUTH_INNER], region, MOUTH_SOFTNESS * width)
+def draw_mouth(face: Face, region: Window, width: float, aspect: float = 1.0) -> Matte:
+    """Draw the inner mouth.
+
+    Args:
+        face: Plate coordinates.
+        region: The part of the plate to draw on.
+        width: Of the face, in square pixels.
+        aspect: Width of the plate's pixels over their height.
+    """
+    return draw_polygon(face.get_mesh(aspect)[list(INNER_LIPS), :2], region, MOUTH_SOFTNESS * width)
 
 
 def make_face_raster(
@@ -151,7 +165,8 @@ def make_face_raster(
     )
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     rgb = cv2.resize(np.clip(display, 0, 1), size, interpolation=interpolation)
-    points = (face.landmarks - (region.x, region.y) + 0.5) * (size[0] / region.width, size[1] / region.height) - 0.5
+    factors = np.array([size[0] / region.width, size[1] / region.height])
+    points = (face.landmarks - (region.x, region.y) + 0.5) * factors - 0.5
     roll = np.radians(face.euler[2])
     return FaceRaster(
         np.asarray(rgb),

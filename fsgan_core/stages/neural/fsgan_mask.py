@@ -172,7 +172,7 @@ def _make_mattes(
     mattes = {
         MATTE_FACE: matte,
         MATTE_HAIR: hair,
-        MATTE_MOUTH: draw_mouth(face, region, width),
+        MATTE_MOUTH: draw_mouth(face, region, width, aspect),
         MATTE_OCCLUSION: occlusion,
     }
     return {name: np.asarray(np.clip(value, 0, 1), np.float32) for name, value in mattes.items()}

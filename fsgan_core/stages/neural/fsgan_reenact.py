@@ -328,7 +328,7 @@ def _compute_alpha(
             paste_crop(scores, crop, region, "cubic"), CLASS_FACE, crop.pixel_height, crop.aspect
         )
     else:
-        alpha = draw_hull(replace(face, landmarks=goal), region, crop.aspect, 1.0)
+        alpha = draw_hull(face.with_landmarks(goal), region, crop.aspect, 1.0)
         if skin is not None:  # the source's hair stays hair, however it was redrawn
             alpha = alpha * np.maximum(skin, draw_polygon(goal[MOUTH_INNER], region))
     return np.asarray(np.clip(alpha * mark_crop_area(crop, region), 0, 1), np.float32)
