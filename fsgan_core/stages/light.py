@@ -12,6 +12,7 @@ A frame's result depends on this frame alone. It is steady because few numbers a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
-from fsgan_core.stages.image_ops import blur_weighted, smoothstep, to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import blur_weighted, to_perceptual, to_scene_linear
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
 FACE_WIDTH = 144.0  # mm
@@ -41,11 +42,12 @@ MIN_SAMPLES = 20.0  # samples of visible skin: fewer say nothing about the light
 
 # What is not plain skin: mm around the vertices.
 LID_REACH, BROW_REACH, LIP_REACH = 7.0, 6.0, 5.0
-NOSTRIL_HALF_WIDTH, NOSTRIL_TOP, NOSTRIL_BOTTOM, NOSTRIL_DEPTH = 20.0, 34.0, 50.0, -12.0
+NOSTRIL_HALF_WIDTH, NOSTRIL_TOP, NOSTRIL_BOTTOM, NOSTRIL_DEPTH = 20.0, 38.0, 50.0, -12.0
 # Upper edge of a beard: distance from the middle, and height.
 BEARD_EDGE = ((0.0, 42.0), (14.0, 42.0), (22.0, 55.0), (65.0, 12.0))
 
 # The fit.
+BEARD_SHARE = 0.3  # weight of skin where a beard may grow: only there skin faces down
 NORMAL_SIGMA = 6.0  # mm: finer relief is the network's guess
 ORDER_PENALTIES = np.array([0.0, *[0.002] * 3, *[0.02] * 5])  # that hold back a bend more than a slope
 COLOUR_PENALTIES = np.array([0.0, *[0.005] * 3, *[0.05] * 5])  # that hold back light of several colours
@@ -56,6 +58,7 @@ MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median ab
 
 # The transfer. Logarithms of scene-linear values: 0.7 is one stop.
 LEVEL_LIMIT = 3.0  # of the change of the whole face, which spans the darkest and the lightest skin
+SHAPE_SIGMA = 8.0  # mm: finer relief of a light says little, and looks embossed
 SHAPE_LIMIT = 1.0  # of the ratio of both lights, around that
 RESIDUAL_LIMIT = 0.35  # of what is left
 RESIDUAL_SIGMA = 9.0  # mm: what is finer belongs to the person
@@ -64,10 +67,10 @@ RESIDUAL_CLIP = 0.6  # of a single sample
 RESIDUAL_SPREAD = 0.5  # from the places around, at which a sample's weight is a quarter
 RESIDUAL_ROUNDS = 3
 BEARD_SPREAD = 0.7  # from the model, at which the weight of a sample in the beard's zone is a quarter
-BEARD_SHARES = (0.2, 0.4)  # of the zone unlike skin: here a beard begins, here it surely is one
 
 # The field over the picture.
-FIELD_STEP, FIELD_SIGMA, FIELD_FALLOFF = 0.03, 0.03, 4.0  # of the face; of the face; exponent
+FIELD_STEP, FIELD_SIGMA, FIELD_REACH = 0.03, 0.035, 0.15  # of the face
+FAR_SHARE = 1e-3  # weight of samples that are far away: they alone count beyond the face
 BACK_SHARE = 0.05  # weight of triangles that face away
 
 # Pale parts: teeth, the whites of the eyes and glints take on only a part of a difference in tan.
@@ -79,6 +82,13 @@ SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skin
 
 _CENTRES = CANONICAL[TRIANGLES].mean(1)
 _DISTANCES = np.linalg.norm(_CENTRES[:, None] - _CENTRES, axis=-1)
+
+
+@cache
+def _make_kernel(sigma: float) -> Matrix:
+    """Gaussian weights (n, n) between the triangles' middles on the generic face; rows sum to 1."""
+    kernel = np.exp(-0.5 * (_DISTANCES / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum(1, keepdims=True))
 
 
 def _mark_near(vertices: tuple[int, ...], reach: float) -> Mask:
@@ -139,7 +149,7 @@ def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0) -> FaceSurf
         * FACE_WIDTH
         / float(np.linalg.norm(CANONICAL[LIDS_R[0]] - CANONICAL[LIDS_L[0]]))
     )
-    normals = np.exp(-0.5 * (_DISTANCES / NORMAL_SIGMA) ** 2) @ compute_vertex_normals(square)[TRIANGLES].mean(1)
+    normals = _make_kernel(NORMAL_SIGMA) @ compute_vertex_normals(square)[TRIANGLES].mean(1)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
     first, second = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
     areas = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2 / width**2
@@ -263,39 +273,32 @@ class LightTransfer:
 
 def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface) -> LightTransfer | None:
     """Computes the change from the new face's light to the target's; None if too little skin is seen."""
-    bare = surface.areas * PLAIN_SKIN
+    bare = surface.areas * np.where(BEARD_ZONE, BEARD_SHARE, PLAIN_SKIN)
     if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
         return None
     fits = [fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new)]
-    ratio = fits[0].light - fits[1].light
+    kernel = _make_kernel(SHAPE_SIGMA)
+    lights = [kernel @ fit.light for fit in fits]
+    ratio = lights[0] - lights[1]
     level = np.average(ratio, axis=0, weights=bare * target.seen)
     shape = limit_softly(ratio - level, SHAPE_LIMIT)
-    residuals = [skin.colours - fit.light for skin, fit in zip((target, new), fits, strict=True)]
+    residuals = [skin.colours - light for skin, light in zip((target, new), lights, strict=True)]
     seen = np.minimum(target.seen, new.seen) * ~FEATURES
     for residual in residuals:
-        seen = seen * _weigh_beard(residual, seen * surface.areas)
+        # A beard is no shadow: neither side's may tint the other.
+        seen = seen * np.where(BEARD_ZONE, 1 / (1 + (residual**2).sum(1) / BEARD_SPREAD**2) ** 2, 1.0)
     rest = _smooth_residual(limit_softly(residuals[0], RESIDUAL_CLIP) - limit_softly(residuals[1], RESIDUAL_CLIP), seen)
     level = np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT)
     skin = np.exp(np.average(fits[1].light, axis=0, weights=bare * new.seen))
     return LightTransfer(level, level + shape + limit_softly(rest, RESIDUAL_LIMIT), skin)
 
 
-def _weigh_beard(residual: Matrix, weights: Vector) -> Vector:
-    """Factors of the samples' weights: less where the beard's zone is unlike skin, and in all of it the more is."""
-    alike = np.where(BEARD_ZONE, 1 / (1 + (residual**2).sum(1) / BEARD_SPREAD**2) ** 2, 1.0)
-    zone = weights * BEARD_ZONE
-    share = float((zone * (1 - alike)).sum() / max(zone.sum(), 1e-9))
-    bearded = smoothstep(np.array((share - BEARD_SHARES[0]) / (BEARD_SHARES[1] - BEARD_SHARES[0])))
-    return np.where(BEARD_ZONE, alike * (1 - bearded), 1.0)
-
-
 def _smooth_residual(values: Matrix, weights: Vector) -> Matrix:
     """A smooth field over the surface (n, 3), 0 where nothing is seen; odd samples (glasses) count less."""
-    kernel = np.exp(-0.5 * (_DISTANCES / RESIDUAL_SIGMA) ** 2)
-    prior = RESIDUAL_PRIOR * kernel.sum(1, keepdims=True)
+    kernel = _make_kernel(RESIDUAL_SIGMA)
     current = weights
     for _ in range(RESIDUAL_ROUNDS):
-        smooth = kernel @ (current[:, None] * values) / ((kernel @ current)[:, None] + prior)
+        smooth = kernel @ (current[:, None] * values) / ((kernel @ current)[:, None] + RESIDUAL_PRIOR)
         current = weights / (1 + ((values - smooth) ** 2).sum(1) / RESIDUAL_SPREAD**2) ** 2
     return np.asarray(smooth)
 
@@ -314,11 +317,9 @@ def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, 
     x = ((np.arange(columns) + 0.5) * width / columns - 0.5)[None, :, None]
     y = ((np.arange(rows) + 0.5) * height / rows - 0.5)[:, None, None]
     gaps = ((x - surface.places[:, 0]) * surface.aspect) ** 2 + (y - surface.places[:, 1]) ** 2
-    kernel = (
-        surface.areas
-        * (BACK_SHARE + surface.facing)
-        / (1 + gaps / (FIELD_SIGMA * surface.width) ** 2) ** (FIELD_FALLOFF)
-    )
+    near, far = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
+    kernel = np.exp(-0.5 * gaps / near**2) + FAR_SHARE / (1 + gaps / far**2) ** 2
+    kernel *= surface.areas * (BACK_SHARE + surface.facing)
     field = kernel @ values / kernel.sum(-1, keepdims=True)
     return np.asarray(cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC))
 

@@ -211,7 +211,7 @@ class TestPicture:
         matched = read_skin(relight(mesh, new, target), cover(mesh), surface)
         wanted = read_skin(target, cover(mesh), surface)
         seen = PLAIN_SKIN & (surface.facing > 0.9)
-        assert np.abs(matched.colours - wanted.colours)[seen].mean() < 0.06
+        assert np.abs(matched.colours - wanted.colours)[seen].mean() < 0.08
 
     def test_a_face_in_the_target_light_stays(self) -> None:
         mesh = make_mesh()
