@@ -54,6 +54,7 @@ COLOUR_PENALTIES = np.array([0.0, *[0.005] * 3, *[0.05] * 5])  # that hold back 
 MIN_PENALTY = 1e-9  # keeps a system solvable
 FIT_ROUNDS = 12  # reweighted least squares
 MIN_SPREAD = 0.1  # logarithm: a smaller difference from the model is no outlier
+FAR_OUTLIER = 6.0  # spreads
 MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median absolute deviation
 
 # The transfer. Logarithms of scene-linear values: 0.7 is one stop.
@@ -202,7 +203,9 @@ def fit_light(colours: Matrix, normals: Points3D, weights: Vector) -> LightFit:
         shift = centred @ np.linalg.solve(system + np.diag(COLOUR_PENALTIES + MIN_PENALTY), share @ tint)
         distance = np.sqrt((luma - level) ** 2 + ((tint - shift) ** 2).sum(1))
         spread = max(MIN_SPREAD, MAD_TO_DEVIATION * _compute_weighted_median(distance, weights))
-        current = weights / (1 + (distance / spread) ** 2) ** 2
+        # Huber's weights are steady from frame to frame; what is far off (hair, a beard) does not count at all.
+        far = distance / spread
+        current = weights / np.maximum(far, 1) / (1 + (far / FAR_OUTLIER) ** 4)
     return LightFit(level[:, None] + shift, current)
 
 

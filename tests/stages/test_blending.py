@@ -384,7 +384,7 @@ class TestPixelAspect:
         plain = cv2.resize(square.pixels, narrow.plate.pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
         error = np.abs(cv2.blur(codec.encode(wide.pixels) - codec.encode(plain), (3, 3))).mean(-1)
         changed = np.abs(plain - narrow.plate.pixels).max(-1) > 0.01
-        assert error[changed].mean() < 0.012
+        assert error[changed].mean() < 0.014
         assert np.percentile(error[changed], 99) < 0.06
 
 
