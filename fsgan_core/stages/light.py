@@ -67,6 +67,8 @@ RESIDUAL_PRIOR = 0.02  # weight of no residual, of that of a fully visible place
 RESIDUAL_CLIP = 0.6  # of a single sample
 RESIDUAL_SPREAD = 0.5  # from the places around, at which a sample's weight is a quarter
 RESIDUAL_ROUNDS = 3
+SHINE_SIGMA = 3.5  # mm
+SHINE_LIMIT = 0.35
 BEARD_SPREAD = 0.7  # from the model, at which the weight of a sample in the beard's zone is a quarter
 
 # The field over the picture.
@@ -274,8 +276,15 @@ class LightTransfer:
     skin: Vector
 
 
-def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface) -> LightTransfer | None:
-    """Computes the change from the new face's light to the target's; None if too little skin is seen."""
+def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shine: float = 0.0) -> LightTransfer | None:
+    """Computes the change from the new face's light to the target's; None if too little skin is seen.
+
+    Args:
+        target: What the plate shows.
+        new: What the new face shows.
+        surface: The target's.
+        shine: How much of the plate's shine takes the place of the new face's own, 0..1.
+    """
     bare = surface.areas * np.where(BEARD_ZONE, BEARD_SHARE, PLAIN_SKIN)
     if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
         return None
@@ -290,10 +299,22 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface) -> L
     for residual in residuals:
         # A beard is no shadow: neither side's may tint the other.
         seen = seen * np.where(BEARD_ZONE, 1 / (1 + (residual**2).sum(1) / BEARD_SPREAD**2) ** 2, 1.0)
-    rest = _smooth_residual(limit_softly(residuals[0], RESIDUAL_CLIP) - limit_softly(residuals[1], RESIDUAL_CLIP), seen)
+    clipped = [limit_softly(residual, RESIDUAL_CLIP) for residual in residuals]
+    rest = limit_softly(_smooth_residual(clipped[0] - clipped[1], seen), RESIDUAL_LIMIT)
+    glow = shine * (_find_shine(clipped[0], seen) - _find_shine(clipped[1], seen))
     level = np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT)
     skin = np.exp(np.average(fits[1].light, axis=0, weights=bare * new.seen))
-    return LightTransfer(level, level + shape + limit_softly(rest, RESIDUAL_LIMIT), skin)
+    return LightTransfer(level, level + shape + rest + limit_softly(glow, SHINE_LIMIT)[:, None], skin)
+
+
+def _find_shine(residual: Matrix, seen: Vector) -> Vector:
+    """How much brighter than around each sample is (n,), logarithm, 0 or more: broad spots, no single glints."""
+    luma = residual @ LUMA_WEIGHTS
+    fine, coarse = (
+        kernel @ (seen * luma) / (kernel @ seen + RESIDUAL_PRIOR)
+        for kernel in (_make_kernel(SHINE_SIGMA), _make_kernel(RESIDUAL_SIGMA))
+    )
+    return np.maximum(fine - coarse, 0)
 
 
 def _smooth_residual(values: Matrix, weights: Vector) -> Matrix:
@@ -327,7 +348,9 @@ def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, 
     return np.asarray(cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC))
 
 
-def match_light(new: Image, target: Image, shown: Matte, skin: Matte, surface: FaceSurface, amount: float) -> Image:
+def match_light(
+    new: Image, target: Image, shown: Matte, skin: Matte, surface: FaceSurface, amount: float, shine: float = 0.0
+) -> Image:
     """Brings a face into the target's light.
 
     A difference in tan is not light: teeth, the whites of the eyes and glints take on only a part of it, otherwise they
@@ -340,11 +363,12 @@ def match_light(new: Image, target: Image, shown: Matte, skin: Matte, surface: F
         skin: Where nothing hides the target's face.
         surface: The target's.
         amount: How much of the change is made, 0..1.
+        shine: As for `compute_transfer`.
     """
     if amount <= 0:
         return new
     linear, own = to_scene_linear(new, 0.0), to_scene_linear(target, 0.0)
-    transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface)
+    transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface, shine)
     if transfer is None:
         return new
     change = spread_over_picture(transfer.change, surface, new.shape[:2])
