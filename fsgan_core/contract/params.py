@@ -429,6 +429,14 @@ class BlendParams(Params):
         minimum=0.0,
         maximum=1.0,
     )
+    shine: float = declare_number(
+        1.0,
+        "shine",
+        "How much of the shine on the target's skin takes the place of the source's own. Lower it if a shiny spot "
+        "looks out of place; 0 keeps the source's. Used with colour match.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     sharpness: float = declare_number(
         1.0,
         "sharpness match",

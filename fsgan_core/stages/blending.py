@@ -123,10 +123,13 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     kept, kept_picture = clip01(completed.get_matte(MATTE_KEPT)), new
     skin = matte * (1 - mouth) * (1 - kept)
     occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
-    shown = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * (1 - kept) * inside
+    new_skin = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * (1 - kept)
+    shown = (new_skin * inside).astype(np.float32)
     mesh = fit_mesh_to_landmarks(face.landmarks, target.pixel_aspect) if face.mesh is None else face.mesh
     surface = measure_surface(mesh, region, target.pixel_aspect)
-    new = match_light(new, own, shown.astype(np.float32), inside * (1 - occluders) ** 2, surface, params.colour)
+    new = match_light(
+        new, own, shown.astype(np.float32), inside * (1 - occluders) ** 2, surface, params.colour, params.shine
+    )
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return BlendInputs(

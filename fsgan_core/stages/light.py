@@ -4,7 +4,7 @@ Both pictures show skin of (nearly) one shape in one pose: the target's mesh. So
 and its light is modelled by spherical harmonics up to order 2 on their normals (Ramamoorthi and Hanrahan 2001), per
 channel, in logarithms of scene-linear values. The fit is robust, and leaves out what is not plain skin. The new face is
 multiplied by the ratio of both fits, so its own light is taken out. What the models leave over (a cast shadow, bounced
-light) is carried over as a smooth field on the face's surface. Both factors are bounded.
+light, shine) is carried over as a smooth field on the face's surface. Every factor is bounded.
 
 A frame's result depends on this frame alone. It is steady because few numbers are fitted to much skin.
 """

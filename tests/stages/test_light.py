@@ -19,6 +19,7 @@ from fsgan_core.stages.light import (
     PLAIN_SKIN,
     RESIDUAL_LIMIT,
     SHAPE_LIMIT,
+    SHINE_LIMIT,
     FaceSurface,
     ReadSkin,
     compute_light_basis,
@@ -168,6 +169,20 @@ class TestTransfer:
         assert own is not None
         assert np.abs(plain.change - own.change).max() < 0.15
 
+    def test_shine_comes_by_amount(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        plain = shade(surface, LIGHT_LEFT)
+        shiny = plain.copy()
+        spot = np.linalg.norm(CANONICAL[TRIANGLES].mean(1) - CANONICAL[4], axis=1) < 7  # the tip of the nose
+        shiny[spot] += 0.5
+        amounts = []
+        for amount in (0.0, 0.5, 1.0):
+            transfer = compute_transfer(read(shiny), read(plain), surface, amount)
+            assert transfer is not None
+            amounts.append(transfer.change[spot].mean())
+        assert amounts[1] > amounts[0] + 0.05
+        assert amounts[2] == pytest.approx(2 * amounts[1] - amounts[0], abs=0.03)
+
     def test_a_cast_shadow_comes_through_as_far_as_the_bound(self) -> None:
         surface = measure_surface(make_mesh(), REGION)
         plain = shade(surface, LIGHT_LEFT)
@@ -191,10 +206,10 @@ class TestTransfer:
             ReadSkin(random.normal(-1, size, (COUNT, 3)), random.uniform(0, 1, COUNT) * surface.facing)
             for _ in range(2)
         ]
-        transfer = compute_transfer(pair[0], pair[1], surface)
+        transfer = compute_transfer(pair[0], pair[1], surface, 1.0)
         assert transfer is not None
         assert np.abs(transfer.level).max() <= LEVEL_LIMIT
-        assert np.abs(transfer.change - transfer.level).max() <= SHAPE_LIMIT + RESIDUAL_LIMIT + 1e-9
+        assert np.abs(transfer.change - transfer.level).max() <= SHAPE_LIMIT + RESIDUAL_LIMIT + SHINE_LIMIT + 1e-9
 
     def test_too_little_skin_says_nothing(self) -> None:
         surface = measure_surface(make_mesh(), REGION)
