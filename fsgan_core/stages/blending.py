@@ -127,9 +127,7 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     shown = (new_skin * inside).astype(np.float32)
     mesh = fit_mesh_to_landmarks(face.landmarks, target.pixel_aspect) if face.mesh is None else face.mesh
     surface = measure_surface(mesh, region, target.pixel_aspect)
-    new = match_light(
-        new, own, shown.astype(np.float32), inside * (1 - occluders) ** 2, surface, params.colour, params.shine
-    )
+    new = match_light(new, own, shown, inside * (1 - occluders) ** 2, surface, params.colour, params.shine)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return BlendInputs(
