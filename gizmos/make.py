@@ -28,11 +28,13 @@ from panel_knobs import (  # noqa: E402
     MIXING_KNOBS,
     RELOAD_KNOB,
     STEREO_VIEWS_KNOB,
+    add_atlas_button,
     format_user_knob,
     make_button,
     make_engine_knobs,
     make_group,
     make_info_knobs,
+    make_likeness_knobs,
     make_network_knobs,
     make_offset_knobs,
     make_output_knobs,
@@ -170,12 +172,12 @@ def make_stage(
     name: str, title: str, stage_name: str, inputs: Sequence[str], layers: Sequence[str], help: str
 ) -> Gizmo:
     """A node of one stage before the blend."""
-    views = make_views_knobs() if stage_name == "reenact" else []
+    views = [*make_likeness_knobs(), *make_views_knobs()] if stage_name == "reenact" else []
     knobs = (
         make_tab(f"{stage_name}_tab", title),
         *make_render_knobs(),
         *make_engine_knobs(stage_name),
-        *make_stage_knobs(stage_name, exclude=("engine",), group=""),
+        *add_atlas_button(make_stage_knobs(stage_name, exclude=("engine",), group="")),
         *views,
         *make_network_knobs(stage_name),
         *make_output_knobs(*make_stage_knobs("output", only=("compression",))),
@@ -323,7 +325,7 @@ def _make_links(inner: str, knob: NukeKnob) -> list[NukeKnob]:
     own = knob.name in ("engine_note", "network_menu") or knob.group
     if own:
         return [NukeKnob(**{**knob.__dict__, "name": name})]
-    return [knob] if knob.name == "view_map" else []
+    return [knob] if knob.name in ("view_map", "bake_atlas") else []
 
 
 REENACT_GIZMO = make_stage(
@@ -331,9 +333,9 @@ REENACT_GIZMO = make_stage(
     "Reenact",
     "reenact",
     ("target", "source"),
-    ("rgba", "st", "confidence"),
+    ("rgba", "st", "confidence", "uv"),
     "Shows the source's face in the target's pose and expression. Writes it premultiplied, with coordinates into the "
-    "source view (st, for an STMap) and a confidence.",
+    "source view (st, for an STMap) and into the source's atlas (uv), and a confidence.",
 )
 MASK_GIZMO = make_stage(
     "FSGAN_Mask",

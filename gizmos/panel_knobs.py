@@ -98,6 +98,24 @@ def make_weights_menu(name: str = "network_menu") -> NukeKnob:
     )
 
 
+def add_atlas_button(knobs: Sequence[NukeKnob]) -> list[NukeKnob]:
+    """The knobs with a button behind the knob `atlas`, if there is one."""
+    button = make_button(
+        "bake_atlas",
+        "Bake atlas",
+        "bake_atlas",
+        "Writes the source's skin as a flat picture and makes a Read node of it. Paint on it, write it under another "
+        "name and name that file in 'atlas'.",
+        "-STARTLINE",
+    )
+    return [one for knob in knobs for one in ((knob, button) if knob.name == "atlas" else (knob,))]
+
+
+def make_likeness_knobs() -> list[NukeKnob]:
+    """The group of knobs for the likeness of single regions."""
+    return make_group("likeness_group", "likeness by region", make_stage_knobs("reenact", group="likeness"))
+
+
 def make_views_knobs() -> list[NukeKnob]:
     """The group of knobs about source views."""
     return make_group(

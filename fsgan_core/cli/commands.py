@@ -163,6 +163,28 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
     return 0
 
 
+def run_atlas(options: Namespace, presenter: Presenter) -> int:
+    """Run `fsgan atlas`."""
+    from fsgan_core.render.bake_atlas import write_atlas
+    from fsgan_core.runtime.device import choose_device
+
+    facts = write_atlas(
+        make_source_clips(options),
+        options.output,
+        make_stages(options),
+        device=choose_device(options.device),
+        on_event=presenter.on_event,
+    )
+    if options.json:
+        presenter.print_json({"ok": True, "exit_code": 0, **facts})
+        return 0
+    presenter.print_line(
+        f"atlas: {facts['size']}x{facts['size']} texels from {facts['views']} views, "
+        f"{100 * facts['sure']:.0f} % of the skin is seen; {facts['output']} ({facts['colorspace']})"
+    )
+    return 0
+
+
 def run_evaluate(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan evaluate`."""
     from fsgan_core.evaluation.charts import (

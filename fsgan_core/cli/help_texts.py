@@ -68,6 +68,17 @@ Other commands analyse their clips when they need to. Use this one to inspect a 
 once for many machines.
 """
 
+ATLAS = """\
+Writes a source's atlas: its skin laid flat, fused from the views that see each patch best, evenly lit.
+
+The EXR file holds R, G, B (scene-linear), confidence.Z (0 where it is made up) and a matte for each region of the
+face (region.brows, region.lips, ...). Paint on it and give it back with --set reenact.atlas=FILE: a stain that you
+paint out once is gone in every frame.
+
+  fsgan atlas --source anna.mov --output anna_atlas.exr
+  fsgan swap --source anna.mov --target plate.####.exr --output out.####.exr --set reenact.atlas=anna_painted.exr
+"""
+
 VIEWS = """\
 Lists the views of a source and what a shot needs of them: every view by yaw and pitch, how many frames each view leads,
 and the angles that the source lacks. --output writes a contact sheet. Exclude views with
@@ -80,7 +91,7 @@ and the angles that the source lacks. --output writes a contact sheet. Exclude v
 REENACT = """\
 Runs the first stage alone: the source's face in the target's pose, in the region around the face.
 Writes float32 EXR with rgba (premultiplied, in the target's linear space), st.u and st.v (an STMap into the
-leading source view) and confidence.Z.
+leading source view), confidence.Z, and uv.u and uv.v (an STMap into the source's atlas).
 
   fsgan reenact --source anna.mov --target plate.####.exr --output work/re.####.exr
 """

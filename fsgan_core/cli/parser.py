@@ -86,6 +86,13 @@ def make_parser() -> argparse.ArgumentParser:
     views.add_argument("--output", "-o", metavar="FILE", default="", help="write a contact sheet (PNG)")
     _add_work_flags(views)
 
+    atlas = add_command(
+        "atlas", "write a source's skin as a flat picture to paint on", help_texts.ATLAS, commands.run_atlas
+    )
+    _add_input_flags(atlas, source=True, target=False)
+    atlas.add_argument("--output", "-o", metavar="FILE", required=True, help="the EXR file to write")
+    _add_work_flags(atlas)
+
     reenact = add_command(
         "reenact", "stage 1: put the source's face in the target's pose", help_texts.REENACT, commands.run_stage
     )

@@ -27,6 +27,7 @@ EVENT_LABELS = {
     "collect": "cutting out faces of ",
     "train": "training on ",
     "evaluate": "measuring ",
+    "atlas": "fusing the views of ",
     "report": "writing the ",
 }
 

@@ -173,6 +173,12 @@ class ReenactParams(Params):
     likeness_nose: float = _declare_likeness("nose")
     likeness_mouth: float = _declare_likeness("mouth")
     likeness_brows: float = _declare_likeness("brows")
+    atlas: str = declare_text(
+        "",
+        "atlas",
+        "Painted atlas of the source (EXR, written by `fsgan atlas` or Bake atlas). What you paint on it replaces the "
+        "source's skin in every frame. Empty uses the atlas as it is computed.",
+    )
     stiffness: float = declare_number(
         0.002,
         "stiffness",
@@ -388,6 +394,12 @@ class InpaintParams(Params):
         "other views",
         "Take missing parts from other source views before the engine fills the rest. Switch it off if those parts "
         "do not match.",
+    )
+    from_atlas: bool = declare_switch(
+        True,
+        "atlas",
+        "Take parts that no source view shows in this pose from the source's atlas: brows under a fringe, skin under "
+        "glasses, the far cheek. Switch it off if those parts do not match.",
     )
     plate_forehead: bool = declare_switch(
         True,

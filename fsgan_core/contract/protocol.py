@@ -12,7 +12,7 @@ request (to the worker) or an event (from it):
   answer is an `error` of kind "ProtocolError".
 - Each request has a number, chosen by the client and never used twice. Its events carry that number. The last of them
   is a `result`, an `error` or a `pong`; each request gets exactly one of these.
-- `render`, `analyse`, `views` and `farm_task` wait in a queue and run one at a time (QUEUED_REQUESTS). `keys`,
+- `render`, `analyse`, `views`, `atlas` and `farm_task` wait in a queue and run one at a time (QUEUED_REQUESTS). `keys`,
   `describe`, `bundle` and `doctor` have a queue of their own, so that a node's status need not wait for another node's
   render. `hello`, `ping`, `cancel` and `quit` are answered at once.
 - Unknown fields are ignored; fields with a default may be left out. A request that is unknown or has wrong fields is
@@ -237,6 +237,25 @@ class ViewsRequest(ProtocolRequest):
     shot: Mapping[str, Any] = field(default_factory=dict)
     frames: str = ""
     pictures: bool = True
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class AtlasRequest(ProtocolRequest):
+    """Writes the atlas of a shot's source to an EXR file.
+
+    Result: the same as `fsgan atlas --json`.
+
+    Attributes:
+        shot: Only `source` and `stages` are read.
+        output: The EXR file.
+        device: Empty is the worker's.
+    """
+
+    name = "atlas"
+
+    shot: Mapping[str, Any] = field(default_factory=dict)
+    output: str = ""
     device: str = ""
 
 
@@ -530,6 +549,7 @@ REQUEST_TYPES: Mapping[str, Type[ProtocolRequest]] = {
         KeysRequest,
         AnalyseRequest,
         ViewsRequest,
+        AtlasRequest,
         DoctorRequest,
         DescribeRequest,
         BundleRequest,
@@ -543,7 +563,7 @@ EVENT_TYPES: Mapping[str, Type[ProtocolEvent]] = {
     cls.name: cls
     for cls in (HelloEvent, ProgressEvent, FrameEvent, LogEvent, ResultEvent, ErrorEvent, HeartbeatEvent, PongEvent)
 }
-QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest, FarmTaskRequest)  # run one at a time
+QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest, AtlasRequest, FarmTaskRequest)  # run one at a time
 FINAL_EVENTS = (ResultEvent, ErrorEvent, PongEvent, HelloEvent)  # the last event of each request
 DROPPABLE_EVENTS = (ProgressEvent, LogEvent, HeartbeatEvent)
 

@@ -13,7 +13,7 @@ from fsgan_core.contract.stage_graph import NETWORK_STAGES
 
 __all__ = ["collect_paths", "replace_paths"]
 
-STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config")  # parameters that are paths
+STAGE_PATH_NAMES = ("analyse.person_reference", "colour.config", "reenact.atlas")  # parameters that are paths
 
 
 def collect_paths(shot: Shot) -> dict[str, str]:
@@ -30,6 +30,7 @@ def collect_paths(shot: Shot) -> dict[str, str]:
     stages = shot.stages
     paths["analyse.person_reference"] = stages.analyse.person_reference
     paths["colour.config"] = "" if "://" in stages.colour.config else stages.colour.config
+    paths["reenact.atlas"] = stages.reenact.atlas
     for stage in NETWORK_STAGES:
         network = getattr(stages, stage).network
         paths[f"{stage}.network"] = network if Path(network).suffix in (".safetensors", ".pth") else ""

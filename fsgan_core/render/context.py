@@ -89,6 +89,13 @@ class RenderContext:
             return ()
         return plans[frame].further_views
 
+    def uses_atlas(self, frame: int) -> bool:
+        """Tells whether inpainting may fill from the source's atlas; conditions as for `list_further_views`."""
+        scene, stages = self.get_scene(frame), self.inputs.stages
+        if scene.atlas is None or not stages.inpaint.from_atlas or self.is_driven(frame):
+            return False
+        return not draws_whole_face(self.engines.reenact, stages.reenact.prewarp)
+
     def list_flags(self, frame: int) -> tuple[str, ...]:
         """Lists what is worth knowing about a frame: "no-face", "bridged", and what the choice of views found."""
         scene = self.get_scene(frame)

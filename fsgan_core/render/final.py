@@ -26,7 +26,11 @@ __all__ = [
 ]
 
 STAGE_CHANNELS: Mapping[str, tuple[str, ...]] = {
-    "reenact": (*RGBA, layers.ST_U, layers.ST_V, layers.CONFIDENCE, layers.MATTE_KEPT),
+    "reenact": (
+        *RGBA,
+        *(layers.ST_U, layers.ST_V, layers.CONFIDENCE, layers.MATTE_KEPT),
+        *(layers.UV_U, layers.UV_V),
+    ),
     "mask": layers.MATTES,
     "inpaint": (*RGBA, layers.MATTE_COMPLETED, layers.MATTE_KEPT),
 }
@@ -41,9 +45,11 @@ EXTRA_CHANNELS = (
     layers.CONFIDENCE,
     layers.ST_U,
     layers.ST_V,
+    layers.UV_U,
+    layers.UV_V,
 )
 # Coordinates need more than half's 11 bits.
-_FLOAT_CHANNELS = (layers.ST_U, layers.ST_V)
+_FLOAT_CHANNELS = (layers.ST_U, layers.ST_V, layers.UV_U, layers.UV_V)
 
 
 def render_final_plate(renderer: FrameRenderer, frame: int) -> Plate:
@@ -164,7 +170,7 @@ def add_layers(
             convert_plate(picture, inputs, inputs.working_space, inputs.output_space) if picture is not None else None
         )
         put_channels(converted, layers.list_layer_channels(layer), RGBA)
-    data = (layers.CONFIDENCE, layers.ST_U, layers.ST_V)
+    data = (layers.CONFIDENCE, *_FLOAT_CHANNELS)
     put_channels(reenacted, data, data)
     put_channels(mattes, layers.MATTES, layers.MATTES)
     own = (layers.MATTE_COMPLETED, layers.MATTE_KEPT)

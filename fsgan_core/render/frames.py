@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB
+from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB, UV_U, UV_V
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
@@ -24,13 +24,14 @@ from fsgan_core.runtime.arrays import Image, Matte, Mesh, Vector
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
+from fsgan_core.stages.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
 from fsgan_core.stages.image_ops import to_display
-from fsgan_core.stages.interface import FaceFrame, SourceView
+from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
 from fsgan_core.stages.iris import IrisColour, compute_iris_gain, measure_iris
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
-from fsgan_core.stages.reenactment import VIEW_MARGIN, prepare_view
+from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["BlendResult", "FrameRenderer", "TargetFrame", "convert_plate"]
@@ -171,7 +172,7 @@ class FrameRenderer:
         with self.clock.time("reenact"):
             params = self.context.get_params("reenact")
             likeness = select_likeness(scene, params)
-            return self.context.engines.reenact.load().reenact(
+            plate = self.context.engines.reenact.load().reenact(
                 face_frame,
                 plan=plan,
                 views=views,
@@ -179,6 +180,20 @@ class FrameRenderer:
                 likeness=likeness,
                 iris_gain=self._get_iris_gain(scene, params),
             )
+            plate = add_atlas_coordinates(
+                plate, compute_goal_mesh(face_frame.face, params, likeness, face_frame.pixel_aspect)
+            )
+            if params.atlas and scene.atlas is not None:
+                plate = paint_from_atlas(plate, self._project_atlas(frame, face_frame, plate), face_frame.codec)
+            return plate
+
+    def _project_atlas(self, frame: int, face_frame: FaceFrame, reenacted: Plate) -> AtlasPicture:
+        """The source's atlas where the reenacted picture says that it lies."""
+        atlas = self.context.get_scene(frame).atlas
+        if atlas is None:
+            raise ValueError("the scene has no atlas")
+        aspect = face_frame.pixel_aspect
+        return project_atlas(atlas.get(), reenacted.get(UV_U, UV_V), face_frame.face.get_mesh(aspect), aspect)
 
     def _get_iris_gain(self, scene: Scene, params: ReenactParams) -> Vector | None:
         """Gets the gain from the colour of the target's irises to the source's, from a few frames of either."""
@@ -207,9 +222,10 @@ class FrameRenderer:
         face_frame = self.get_face_frame(frame)
         views = {patch.view: self._get_view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
-            return self.context.engines.drive.load().drive_picture(
+            plate = self.context.engines.drive.load().drive_picture(
                 face_frame, driven=driven, measured=measured, views=views, params=self.context.get_params("mask")
             )
+            return add_atlas_coordinates(plate, driven.goal_face.get_mesh(face_frame.pixel_aspect))
 
     def _get_view(self, scene: Scene, ref: ViewRef) -> SourceView:
         """Gets a source's picture, ready to be warped."""
@@ -278,12 +294,14 @@ class FrameRenderer:
         reenacted_plate = self.render_reenacted(frame) if reenacted is None else reenacted
         mattes = self.render_mattes(frame) if mattes is None else mattes
         face_frame = self.get_face_frame(frame)
+        has_atlas = self.context.uses_atlas(frame) and UV_U in reenacted_plate.channels
         with self.clock.time("inpaint"):
             plate = self.context.engines.inpaint.load().inpaint(
                 face_frame,
                 reenacted=reenacted_plate,
                 mattes=mattes,
                 further_views=lambda: self._render_further_views(frame),
+                atlas=(lambda: self._project_atlas(frame, face_frame, reenacted_plate)) if has_atlas else None,
                 params=self.context.get_params("inpaint"),
             )
         return self._add_provenance(plate, "inpaint", frame, reenacted_plate, mattes)

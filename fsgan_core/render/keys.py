@@ -66,7 +66,7 @@ KEYED_CODE = (
 )
 
 # Parameters that name files. The contents of the files are part of the key, their paths are not.
-FILE_PARAMS = ("network",)
+FILE_PARAMS = ("network", "atlas")
 
 # For an artist: the meaning of names that are not parameters.
 LABELS: Mapping[str, str] = {
@@ -80,6 +80,7 @@ LABELS: Mapping[str, str] = {
     "views": "choice of source views",
     "likeness": "the source's proportions",
     "irises": "frames that show the colour of the eyes",
+    "atlas": "the source's atlas",
     "driver": "the driver's performance",
     "holdout": "the hold-out",
     "damaged": "the file is damaged",
@@ -105,6 +106,7 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
         **_list_views(scene, [view_choice.view for view_choice in plan.views]),
         **_list_likeness(context, scene),
         **_list_irises(context, scene),
+        **_list_painted_atlas(context, scene),
         "views": [
             [
                 (_name_view(scene, view_choice.view), _round_weights(view_choice.light, view_choice.detail))
@@ -148,8 +150,12 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
     if further:
         listed |= {**_list_views(scene, further), "views": [_name_view(scene, view) for view in further]}
         if "reenact" in context.upstream:  # else they are among that stage's own
-            listed |= {**_list_engine_and_params(context, "reenact"), **_list_likeness(context, scene)}
-            listed |= _list_irises(context, scene)
+            listed |= {
+                **_list_engine_and_params(context, "reenact"),
+                **_list_likeness(context, scene),
+                **_list_irises(context, scene),
+                **_list_painted_atlas(context, scene),
+            }
     return listed
 
 
@@ -347,6 +353,12 @@ def _list_irises(context: RenderContext, scene: Scene) -> Dependencies:
             for (clip, frame), face in zip(shown, faces, strict=True)
         ]
     }
+
+
+def _list_painted_atlas(context: RenderContext, scene: Scene) -> Dependencies:
+    if not context.inputs.stages.reenact.atlas or scene.atlas is None:
+        return {}
+    return {"atlas": scene.atlas.digest}
 
 
 def _list_driver(context: RenderContext, frame: int) -> Dependencies:

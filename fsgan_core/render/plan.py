@@ -55,7 +55,8 @@ class RenderPlan:
     def needs_views(self) -> bool:
         """Whether views of the source are needed."""
         return self.command in ("swap", "drive", "reenact") or (
-            self.command == "inpaint" and self.inputs.stages.inpaint.other_views
+            self.command == "inpaint"
+            and (self.inputs.stages.inpaint.other_views or self.inputs.stages.inpaint.from_atlas)
         )
 
     @property
@@ -144,9 +145,10 @@ def plan_stage_job(
         raise InputError("every stage of a drive needs the driver")
     if stage == "reenact" and not sources:
         raise InputError("reenact needs a source; name at least one still, sequence or movie")
-    if stage == "inpaint" and not sources and job == "swap" and stages.inpaint.other_views:
-        log.warning("inpaint has no source: nothing is filled from other views")
-        stages = replace(stages, inpaint=stages.inpaint.replace(other_views=False))
+    if stage == "inpaint" and not sources and job == "swap":
+        if stages.inpaint.other_views or stages.inpaint.from_atlas:
+            log.warning("inpaint has no source: nothing is filled from other views or the atlas")
+        stages = replace(stages, inpaint=stages.inpaint.replace(other_views=False, from_atlas=False))
     inputs = open_inputs(sources, target, stages, holdout=holdout, output_colorspace=output_colorspace, device=device)
     opened = {
         name: open_input(clip, inputs.config) for name, clip in upstream.items() if name in UPSTREAM_STAGES[stage]

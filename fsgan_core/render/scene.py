@@ -21,7 +21,9 @@ from fsgan_core.contract.errors import NoFaceError, ShotError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
+from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.covered_views import get_covered_share
+from fsgan_core.render.source_clip import SourceClip
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
@@ -31,7 +33,7 @@ from fsgan_core.stages.mouth import DEFAULT_FPS
 from fsgan_core.stages.openings import measure_lid_openings
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
-from fsgan_core.stages.warp_points import Performer, measure_performer
+from fsgan_core.stages.warp_points import measure_performer
 
 __all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness", "uses_iris_colour"]
 
@@ -39,23 +41,6 @@ log = logging.getLogger(__name__)
 
 IRIS_FRAMES = 5  # of each clip, in which the colour of the irises is measured
 LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
-
-
-@dataclass(frozen=True)
-class SourceClip:
-    """A clip that views come from.
-
-    Attributes:
-        clip_input: The opened clip.
-        performer: The person whose face it shows.
-        exposure: Stops that bring it to display brightness.
-        codec: Converts its colours to a display's and back.
-    """
-
-    clip_input: ClipInput
-    performer: Performer
-    exposure: float
-    codec: Codec
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,7 @@ class Scene:
         view_clips: The clips that views come from: the sources of a swap, the target and the driver of a drive.
         frame_plans: The views of each frame; empty if no source is needed.
         likeness: The source's proportions minus the target's, (478, 3) mm.
+        atlas: The source's atlas; the same for all sections.
         driven_frames: What a drive changes in each frame.
         iris_views: Views that the colour of the source's irises is measured in.
         iris_frames: Frames that the colour of the target's irises is measured in.
@@ -86,6 +72,7 @@ class Scene:
     view_clips: tuple[SourceClip, ...] = ()
     frame_plans: Mapping[int, FramePlan] = field(default_factory=dict)
     likeness: Points3D | None = None
+    atlas: SourceAtlas | None = None
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
     iris_views: tuple[ViewRef, ...] = ()
     iris_frames: tuple[int, ...] = ()
@@ -152,6 +139,7 @@ class JobScenes:
         self._target_scenes: dict[int, Scene] = {}
         self._full_scenes: dict[int, Scene] = {}
         self._source_clips: tuple[SourceClip, ...] | None = None
+        self._atlas: SourceAtlas | None = None
         self._sections = split_into_sections(inputs.target.sequence.frames)
         self._section_numbers = {
             frame: number for number, section in enumerate(self._sections) for frame in section.core_frames
@@ -228,6 +216,7 @@ class JobScenes:
             view_clips=clips,
             frame_plans=plan,
             likeness=likeness,
+            atlas=self._get_atlas(),
             iris_views=iris_views,
             iris_frames=choose_open_eyed_frames(scene.faces, self._inputs.target.sequence.frames, scene.pixel_aspect),
         )
@@ -274,6 +263,13 @@ class JobScenes:
         if self._source_clips is None:
             self._source_clips = tuple(self._make_source_clip(clip_input) for clip_input in self._inputs.sources)
         return self._source_clips
+
+    def _get_atlas(self) -> SourceAtlas:
+        if self._atlas is None:
+            self._atlas = SourceAtlas(self._inputs, self.get_source_clips(), lambda event: self.on_event(event))
+            if self._inputs.stages.reenact.atlas:
+                self._atlas.get()  # an atlas that cannot be used concerns the whole job
+        return self._atlas
 
     def _make_source_clip(self, clip_input: ClipInput) -> SourceClip:
         frames = (

@@ -73,7 +73,9 @@ class WarmCache:
             stages.weights.to_dict(),
             read_file_states([stages.analyse.person_reference]),
         )
-        plan_digest = compute_digest(clips, stages.reenact.to_dict(), stages.drive.to_dict())
+        plan_digest = compute_digest(
+            clips, stages.reenact.to_dict(), stages.drive.to_dict(), read_file_states([stages.reenact.atlas])
+        )
         with self._lock:
             kept_render = self._kept_renders.pop(clips, None)
         scenes = (

@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
-from fsgan_core.faces.mesh import SKIN_COUNT, TRIANGLES, UV, compute_facing, compute_vertex_normals
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, PointMap, Vector
+from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
+from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap
 from fsgan_core.stages.atlas_light import fit_light_planes
 from fsgan_core.stages.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
+from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
 
 # Size of an atlas.
@@ -31,8 +32,6 @@ GRID_POINTS = 97  # the map is computed on so many points a side, and interpolat
 MAP_STIFFNESS = 1e-6  # of the spline: irons out the noise of single vertices
 
 # How much a view counts at a place.
-FACING_RANGE = (0.15, 0.5)  # cosine to the camera: nothing is seen well below, everything above
-HIDDEN_DEPTH = 0.03  # of the face's width, that something must be nearer to hide a vertex
 FULL_DENSITY = 0.7  # of the densest view's pixels per texel, from which on a view counts fully
 DENSITY_FLOOR = 0.05  # pixels per texel: the least that counts
 DETAIL_POWER = 3  # of the weight: fine detail comes from few views, light from all
@@ -113,39 +112,7 @@ def choose_atlas_size(meshes: Sequence[Mesh]) -> int:
 
 def compute_view_map(mesh: Mesh, size: int) -> PointMap:
     """Computes where in the view each texel lies: (size, size, 2), plate coordinates."""
-    return _interpolate_vertices(mesh[:SKIN_COUNT, :2], size)
-
-
-def compute_visibility(mesh: Mesh) -> Vector:
-    """Computes how well each vertex of the skin is seen: (468,), 0 turned away or hidden, 1 facing the camera.
-
-    Args:
-        mesh: (478, 3), square pixels.
-    """
-    low, high = FACING_RANGE
-    facing = smoothstep((compute_facing(mesh)[:SKIN_COUNT] - low) / (high - low))
-    return np.where(find_hidden_vertices(mesh), 0.0, facing)
-
-
-def find_hidden_vertices(mesh: Mesh) -> Mask:
-    """Finds the vertices of the skin that another part of the face covers, such as a cheek behind the nose: (468,).
-
-    Args:
-        mesh: (478, 3), square pixels.
-    """
-    points = mesh[:SKIN_COUNT]
-    corners = mesh[TRIANGLES]
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    solid = np.abs(area) > MIN_WEIGHT
-    a, b, c, area = a[solid], b[solid], c[solid], area[solid]
-    x, y = points[:, None, 0], points[:, None, 1]
-    share_b = ((x - a[:, 0]) * (c[:, 1] - a[:, 1]) - (y - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
-    share_c = ((b[:, 0] - a[:, 0]) * (y - a[:, 1]) - (b[:, 1] - a[:, 1]) * (x - a[:, 0])) / area
-    depth = a[:, 2] + share_b * (b[:, 2] - a[:, 2]) + share_c * (c[:, 2] - a[:, 2])
-    covers = (share_b >= 0) & (share_c >= 0) & (share_b + share_c <= 1)
-    nearer = points[:, None, 2] - depth > HIDDEN_DEPTH * np.ptp(points[:, 0])
-    return np.asarray((covers & nearer).any(1))
+    return interpolate_vertices(mesh[:SKIN_COUNT, :2], size)
 
 
 def fuse_views(views: Sequence[AtlasView], size: int) -> tuple[Image, Matte]:
@@ -227,12 +194,12 @@ def _sample_view(view: AtlasView, size: int) -> _Sample:
     x, y = local[..., 0], local[..., 1]
     picture: AnyArray = cv2.remap(source.display, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     matte: AnyArray = cv2.remap(source.matte, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    seen = np.clip(_interpolate_vertices(compute_visibility(mesh * scale)[:, None], size)[..., 0], 0, 1)
+    seen = np.clip(interpolate_vertices(find_visible_vertices(mesh * scale)[:SKIN_COUNT, None], size)[..., 0], 0, 1)
     area = np.maximum(compute_cell_areas(local.astype(np.float64)) * source.pixel_aspect, 0)
     sigma = EDGE_SIZE * size
     inner = np.clip(2 * cv2.GaussianBlur(np.clip(matte, 0, 1), (0, 0), sigma) - 1, 0, 1)  # falls off inside an edge
     density = np.sqrt(np.maximum(cv2.GaussianBlur(area, (0, 0), sigma), 0))
-    normals = _interpolate_vertices(compute_vertex_normals(mesh * scale)[:SKIN_COUNT], LIGHT_SIZE)
+    normals = interpolate_vertices(compute_vertex_normals(mesh * scale)[:SKIN_COUNT], LIGHT_SIZE)
     weight = inner * matte * seen * np.maximum(density, 0) * view.weight
     return _Sample(picture, np.asarray(weight, np.float32), normals)
 
@@ -351,8 +318,16 @@ def _to_log_light(display: Image) -> Image:
     return np.asarray(np.log(to_scene_linear(np.maximum(display, 0), 0.0) + LIGHT_FLOOR))
 
 
-def _interpolate_vertices(values: AnyArray, size: int) -> AnyArray:
-    """Values (468, k) at the vertices, smoothly interpolated to all texels: (size, size, k), float32."""
+def interpolate_vertices(values: AnyArray, size: int) -> AnyArray:
+    """Interpolates values at the vertices smoothly to all texels.
+
+    Args:
+        values: (468, k).
+        size: Side of the atlas.
+
+    Returns:
+        float32 (size, size, k).
+    """
     grid = (_compute_grid_shares() @ values).reshape(GRID_POINTS, GRID_POINTS, -1)
     places = (np.arange(size) + 0.5) / size
     nodes = np.linspace(0, 1, GRID_POINTS)

@@ -1,6 +1,7 @@
 """Inpainting: what the matte calls face and the reenacted picture does not show.
 
-Engine `fill`: no network. Other views give what they show, in the picture's light; the rest is a smooth extension.
+Engine `fill`: no network. Other views give what they show, in the picture's light, then the source's atlas what no
+view shows in this pose; the rest is a smooth extension.
 `matte.completed` tells where something was made up. A forehead is not made up: where a fringe or a hat hides it in
 every view, A falls to 0 and the plate's own stays.
 """
@@ -20,6 +21,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import Image, Matte, Points
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.atlas_frame import fill_from_atlas
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
@@ -32,7 +34,7 @@ from fsgan_core.stages.image_ops import (
     to_scene_linear,
     unpremultiply,
 )
-from fsgan_core.stages.interface import FaceFrame, FurtherViews
+from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
 NEGLIGIBLE_SHARE = 0.002  # of the region: if less is missing, no other view is made
@@ -62,15 +64,21 @@ MIN_WEIGHT = 1e-6
 
 
 def inpaint(
-    frame: FaceFrame, *, reenacted: Plate, mattes: Plate, further_views: FurtherViews, params: InpaintParams
+    frame: FaceFrame,
+    *,
+    reenacted: Plate,
+    mattes: Plate,
+    further_views: FurtherViews,
+    params: InpaintParams,
+    atlas: AtlasProjector | None = None,
 ) -> Plate:
-    """Fills what is missing from further views and by a smooth extension (see `interface.InpaintEngine`)."""
+    """Fills what is missing from further views, the atlas and a smooth extension (see `interface.InpaintEngine`)."""
     face, codec = frame.face, frame.codec
     rgb, alpha = unpremultiply(reenacted)
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     wanted, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
-    picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark)
+    picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
     if (shown > CONFIDENT_SHARE).any():
         picture = extend_picture(picture, shown, needed)
     else:
@@ -96,8 +104,9 @@ def gather_views(
     codec: Codec,
     params: InpaintParams,
     dark: DarkParts,
+    atlas: AtlasProjector | None = None,
 ) -> tuple[Image, Matte]:
-    """Add what further views show of what is missing.
+    """Add what further views, and then the atlas, show of what is missing.
 
     Args:
         picture: Straight colour in perceptual steps.
@@ -107,6 +116,7 @@ def gather_views(
         codec: Of the plate.
         params: Settings of the inpaint stage.
         dark: Where a view may be darker than skin.
+        atlas: Called if something is still missing.
 
     Returns:
         The picture, and where it now shows something.
@@ -119,6 +129,8 @@ def gather_views(
             missing = needed * (1 - shown)
             if missing.sum() <= NEGLIGIBLE_SHARE * missing.size:
                 break
+    if atlas is not None and missing.sum() > NEGLIGIBLE_SHARE * missing.size:
+        picture, shown = fill_from_atlas(picture, shown, atlas(), codec.exposure)
     return picture, shown
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fsgan_core.stages.views import FramePlan, ViewRef
 
 __all__ = [
+    "AtlasPicture",
+    "AtlasProjector",
     "BlendEngine",
     "BlendedPlate",
     "DriveEngine",
@@ -37,6 +39,9 @@ __all__ = [
 
 Networks: TypeAlias = "Mapping[str, Network]"
 """The networks of an engine by role ("reenact", "mask", "inpaint", "blend")."""
+
+AtlasProjector: TypeAlias = "Callable[[], AtlasPicture]"
+"""Projects the source's atlas to the region, when it is needed."""
 
 FurtherViews: TypeAlias = Callable[[], Iterable[Plate]]
 """Renders further views of the source on the region, best first, one at a time as they are taken."""
@@ -87,6 +92,25 @@ class SourceView:
     face: Face
     pixel_aspect: float = 1.0
     filled_window: Window | None = None
+
+
+@dataclass(frozen=True)
+class AtlasPicture:
+    """The atlas as a frame's region shows it, evenly lit.
+
+    Attributes:
+        picture: (height, width, 3) scene-linear.
+        confidence: 0..1, 0 where the atlas is made up.
+        painted: 1 where an artist changed it.
+        skin: Where everybody has bare skin.
+        normals: (height, width, 3) of the skin, square pixels.
+    """
+
+    picture: Image
+    confidence: Matte
+    painted: Matte
+    skin: Matte
+    normals: Image
 
 
 @dataclass(frozen=True)
@@ -161,7 +185,14 @@ class InpaintEngine(Protocol):
     """Completes what the matte calls face and the reenacted picture does not show."""
 
     def inpaint(
-        self, frame: FaceFrame, *, reenacted: Plate, mattes: Plate, further_views: FurtherViews, params: InpaintParams
+        self,
+        frame: FaceFrame,
+        *,
+        reenacted: Plate,
+        mattes: Plate,
+        further_views: FurtherViews,
+        params: InpaintParams,
+        atlas: AtlasProjector | None = None,
     ) -> Plate:
         """Completes the face on the region.
 
@@ -170,6 +201,7 @@ class InpaintEngine(Protocol):
             reenacted: The picture of the reenact stage, on the region.
             mattes: The mask, on the region.
             further_views: Called only if something is missing.
+            atlas: Called only if something is still missing after these views; None fills nothing from the atlas.
             params: The stage's parameters.
 
         Returns:

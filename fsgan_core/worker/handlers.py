@@ -46,6 +46,7 @@ class RequestHandler:
             protocol.KeysRequest: self._answer_keys,
             protocol.AnalyseRequest: self._answer_analyse,
             protocol.ViewsRequest: self._answer_views,
+            protocol.AtlasRequest: self._answer_atlas,
             protocol.DoctorRequest: self._answer_doctor,
             protocol.DescribeRequest: self._answer_describe,
             protocol.BundleRequest: self._answer_bundle,
@@ -145,6 +146,27 @@ class RequestHandler:
             is_cancelled=is_cancelled,
         )
         return view_map.to_dict()
+
+    def _answer_atlas(
+        self, request: protocol.AtlasRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
+        from fsgan_core.render.bake_atlas import write_atlas
+
+        if not request.output:
+            raise ProtocolError("atlas: the output is missing")
+        shot = Shot.from_dict({**request.shot, "target": request.shot.get("target") or "none", "output": "none"})
+
+        def relay_event(event: Event) -> None:
+            raise_if_cancelled(is_cancelled)
+            on_event(event)
+
+        return write_atlas(
+            shot.source,
+            request.output,
+            shot.stages,
+            device=choose_device(request.device or self._device),
+            on_event=relay_event,
+        )
 
     def _answer_doctor(
         self, request: protocol.DoctorRequest, on_event: EventListener, is_cancelled: CancelCheck

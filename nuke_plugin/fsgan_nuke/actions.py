@@ -15,7 +15,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import exports, graph, node_render, paths, status, stereo, view_window, weights_menu
+from fsgan_nuke import atlas_baking, exports, graph, node_render, paths, status, stereo, view_window, weights_menu
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import show_message, show_text
 from fsgan_nuke.request import PendingRequest
@@ -139,6 +139,7 @@ ACTIONS: Mapping[str, Callable[[Any], None]] = {
         reload,
         analyse,
         view_map,
+        atlas_baking.bake_atlas,
         doctor,
         open_report,
         open_log,

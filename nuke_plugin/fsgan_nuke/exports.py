@@ -15,19 +15,19 @@ VIEW_MARK = "fsgan_view"  # knob of a node that was made from a track: the track
 def to_tracker(node: Any) -> None:
     """Makes a Tracker with the steady landmarks."""
     for view, track in _iterate_tracks(node):
-        _make_node(node, "Tracker4", _format_knobs(tracks.make_tracker_knobs(track)), "FSGAN_Tracker", view)
+        make_node(node, "Tracker4", _format_knobs(tracks.make_tracker_knobs(track)), "FSGAN_Tracker", view)
 
 
 def to_corner_pin(node: Any) -> None:
     """Makes a CornerPin2D that follows the face."""
     for view, track in _iterate_tracks(node):
-        _make_node(node, "CornerPin2D", _format_knobs(tracks.make_corner_pin_knobs(track)), "FSGAN_CornerPin", view)
+        make_node(node, "CornerPin2D", _format_knobs(tracks.make_corner_pin_knobs(track)), "FSGAN_CornerPin", view)
 
 
 def to_points(node: Any) -> None:
     """Makes a NoOp with each landmark as a pair of curves."""
     for view, track in _iterate_tracks(node):
-        _make_node(node, "NoOp", tracks.make_points_knobs(track), "FSGAN_Points", view)
+        make_node(node, "NoOp", tracks.make_points_knobs(track), "FSGAN_Points", view)
 
 
 def to_roto(node: Any) -> None:
@@ -36,7 +36,7 @@ def to_roto(node: Any) -> None:
 
     for view, track in _iterate_tracks(node):
         outlines = tracks.make_outlines(track)
-        curves = _make_node(node, "Roto", "", "FSGAN_Roto", view)["curves"]
+        curves = make_node(node, "Roto", "", "FSGAN_Roto", view)["curves"]
         shape = paint.Shape(curves, type="bezier")
         shape.name = "face"
         hero = stereo.list_views()[0]  # its keys apply to every view
@@ -107,8 +107,16 @@ def _format_knobs(knobs: dict[str, str]) -> str:
     return "\n".join(f"{knob} {text}" for knob, text in knobs.items())
 
 
-def _make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
-    """Makes a node beside ours, in the same group, from the text of its knobs, as one undo step."""
+def make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
+    """Makes a node beside ours, in the same group, from the text of its knobs, as one undo step.
+
+    Args:
+        node: Ours.
+        kind: Class of the new node.
+        knobs: Its knobs, as in a script.
+        name: Its name.
+        view: The view that it belongs to.
+    """
     number = stereo.list_views().index(view)
     lines = ["inputs 0", f"xpos {int(node.xpos()) + 120 * (number + 1)}", f"ypos {int(node.ypos())}", knobs]
     if stereo.has_several_views():

@@ -97,6 +97,17 @@ def get_track_path(node: Any, view: str = "") -> str:
     return stereo.fill_view(path, view or stereo.list_views()[0])
 
 
+def get_atlas_path(node: Any, view: str) -> str:
+    """Returns the file that Bake atlas writes for one view; it is in the node's own folder.
+
+    Raises:
+        InputError: The script was never saved.
+    """
+    name = make_flat_name(node)
+    path = f"{get_work_folder()}/{name}/{name}{_get_view_suffix()}.atlas.exr"
+    return stereo.fill_view(require_safe_path(path), view)
+
+
 def get_offset_path(node: Any, view: str) -> str:
     """Returns the track file with an FSGAN_Analyse's offsets for one view; it is always in the node's own folder."""
     name = make_flat_name(node)

@@ -64,9 +64,9 @@ class ViewMapWindow:
             self.request.cancel()
         try:
             node = self._find_node()
-            job = make_node_job(_find_reenact_node(node))
+            job = make_node_job(find_reenact_node(node))
             self.panel.show_message("asking the worker; it finishes running renders first ...")
-            node_render.write_inputs(_find_reenact_node(node), job)
+            node_render.write_inputs(find_reenact_node(node), job)
         except FsganError as error:
             self.panel.show_message(str(error))
             return
@@ -145,7 +145,7 @@ def close_all_windows() -> None:
         window.panel.close()
 
 
-def _find_reenact_node(node: Any) -> Any:
+def find_reenact_node(node: Any) -> Any:
     """Finds the node whose parameters are used. Raises InputError if it was removed from a swap."""
     if graph.get_node_class(node) != "FSGAN_Swap":
         return node

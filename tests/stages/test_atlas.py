@@ -16,6 +16,7 @@ from fsgan_core.runtime.arrays import Image, Matte, Mesh
 from fsgan_core.stages import atlas
 from fsgan_core.stages.face_regions import draw_face_area, draw_regions, to_texels
 from fsgan_core.stages.interface import SourceView
+from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 
 SIZE, SIDE = 256, 240
@@ -47,7 +48,7 @@ def locate_mole() -> tuple[int, int]:
 def show_texture(texture: Image, mesh: Mesh) -> Image:
     """The texture on the face, as a picture."""
     window = Window(0, 0, SIDE, SIDE)
-    front = atlas.compute_visibility(mesh) > 0
+    front = find_visible_vertices(mesh)[:SKIN_COUNT] > 0
     places = to_texels(UV[:SKIN_COUNT], SIZE)[front]
     mapping = fit_spline_map(mesh[:SKIN_COUNT, :2][front], places, window, np.full(int(front.sum()), 1e-6))
     return sample_picture(texture, np.clip(mapping, 0, SIZE - 1))
@@ -85,15 +86,6 @@ def test_view_map_meets_the_vertices() -> None:
     texels = to_texels(UV[:SKIN_COUNT], SIZE).astype(np.float32)
     there = cv2.remap(found, texels[None, :, 0], texels[None, :, 1], cv2.INTER_LINEAR)[0]
     assert np.abs(there - mesh[:SKIN_COUNT, :2]).max() < 0.5
-
-
-def test_a_turned_head_hides_its_far_side() -> None:
-    assert atlas.find_hidden_vertices(make_mesh()).mean() < 0.02
-    seen = atlas.compute_visibility(make_mesh(55))
-    left, right = UV[:SKIN_COUNT, 0] < 0.3, UV[:SKIN_COUNT, 0] > 0.7
-    sides = sorted([seen[left].mean(), seen[right].mean()])
-    assert sides[0] < 0.1 < 0.5 < sides[1]
-    assert atlas.find_hidden_vertices(make_mesh(55)).any()
 
 
 def test_one_view_gives_its_texture_back() -> None:

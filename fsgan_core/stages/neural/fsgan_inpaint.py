@@ -26,7 +26,7 @@ from fsgan_core.stages.inpainting import (
     gather_views,
     make_completed_plate,
 )
-from fsgan_core.stages.interface import FaceFrame, FurtherViews, Networks
+from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews, Networks
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
     MIN_SHOWN,
@@ -52,7 +52,14 @@ class FsganInpaint:
     networks: Networks
 
     def inpaint(
-        self, frame: FaceFrame, *, reenacted: Plate, mattes: Plate, further_views: FurtherViews, params: InpaintParams
+        self,
+        frame: FaceFrame,
+        *,
+        reenacted: Plate,
+        mattes: Plate,
+        further_views: FurtherViews,
+        params: InpaintParams,
+        atlas: AtlasProjector | None = None,
     ) -> Plate:
         """Completes the face with the network (see `interface.InpaintEngine`).
 
@@ -70,7 +77,7 @@ class FsganInpaint:
         wanted, needed = compute_fill_mattes(mattes, frame.holdout)
         picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
         dark = find_dark_parts(face, reenacted)
-        picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark)
+        picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
 
         display = np.clip(codec.encode(to_scene_linear(picture, codec.exposure)), 0, 1)
         before, known = cut_masked_crop(display, shown, region, crop)
