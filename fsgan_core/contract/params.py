@@ -339,6 +339,13 @@ class MaskParams(Params):
         minimum=0.0,
         maximum=1.0,
     )
+    beard: str = declare_choice(
+        "replace",
+        ("replace", "keep"),
+        "beard",
+        "Jaw, chin and upper lip. replace: the new face covers them, and a beard with them. keep: the target keeps all "
+        "of that zone; its lips are replaced.",
+    )
     hands: bool = declare_switch(
         True,
         "hands",

@@ -19,8 +19,9 @@ from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, SKIN_COUNT
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.beard import draw_beard_zone, measure_beard
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.hands import (
     add_hands,
@@ -92,6 +93,11 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     sight = make_face_raster(display, face, hull, inside, region, aspect)
     glasses = detect_glasses(sight)
     other, above = find_occluders(sight, 0.0 if params.keep_glasses else glasses, strictness)
+    vertices = face.get_mesh(aspect)[:, :2]
+    if params.beard == "replace":
+        small = _to_raster(vertices, region, sight.window)
+        zone = draw_beard_zone(small, sight.window, sight.face_width)
+        other = other * (1 - np.float32(measure_beard(other, small, sight.outline)) * zone)
     other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.face_width)), 1e-4)
     above = np.asarray(cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
@@ -102,6 +108,8 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
         frames = find_glasses_frames(display, face.landmarks, region, width, aspect)
         occlusion = np.maximum(occlusion, np.float32(glasses) * frames * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
+    if params.beard == "keep":
+        matte = matte * (1 - draw_beard_zone(vertices, region, width))
     pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
     measured = Plate(pixels, MATTES, region, target.display_window, aspect)
     if params.hands:
@@ -165,8 +173,7 @@ def make_face_raster(
     )
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     rgb = cv2.resize(np.clip(display, 0, 1), size, interpolation=interpolation)
-    factors = np.array([size[0] / region.width, size[1] / region.height])
-    points = (face.landmarks - (region.x, region.y) + 0.5) * factors - 0.5
+    points = _to_raster(face.landmarks, region, Window(0, 0, *size))
     roll = np.radians(face.euler[2])
     return FaceRaster(
         np.asarray(rgb),
@@ -176,6 +183,12 @@ def make_face_raster(
         np.array([np.sin(roll), -np.cos(roll)]),
         cv2.resize(inside, size, interpolation=interpolation) > FULLY_INSIDE,
     )
+
+
+def _to_raster(points: Points, region: Window, raster: Window) -> Points:
+    """Plate coordinates as pixels of a raster that covers the region."""
+    factors = np.array([raster.width / region.width, raster.height / region.height])
+    return np.asarray((points - (region.x, region.y) + 0.5) * factors - 0.5)
 
 
 def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams) -> Plate:

@@ -29,6 +29,7 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Matte
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.beard import draw_beard_zone
 from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.hands import add_hands, measure_hand_mattes
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
@@ -169,6 +170,8 @@ def _make_mattes(
     matte = np.maximum(matte, hull * np.clip((1 - params.refine) * hair + (1 - params.occlusions) * occlusion, 0, 1))
     if params.forehead < 1:
         matte = matte * _mark_below_hairline(face, region, params.forehead, width, aspect)
+    if params.beard == "keep":
+        matte = matte * (1 - draw_beard_zone(face.get_mesh(aspect)[:, :2], region, width))
     mattes = {
         MATTE_FACE: matte,
         MATTE_HAIR: hair,
