@@ -13,8 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from fsgan_core.faces.detect_blaze import (
+    FULL_RANGE,
     SHORT_RANGE,
     BlazeDetection,
+    detect_in_pictures,
     drop_repeated,
     find_faces,
     find_faces_in_tiles,
@@ -25,10 +27,13 @@ from fsgan_core.faces.mesh_measure import measure_mesh
 from fsgan_core.faces.mesh_network import FACE_THRESHOLD, fit_square_to_detection
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_pose_box
+from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import Image8, Points
 
 _CLOSE_UP_MARGINS = (0.0, 0.25)  # borders of the short-range network's looks
 _TILE_SHARES = (0.75, 0.4)  # sides of the tiles over the picture's shorter side
+_TURN_THRESHOLD = 0.1  # confidence (0..1) from which a face in a turned region counts
+_TURN_ADVANTAGE = 0.2  # of the turn that was found first, in the sum of two confidences
 _MIN_TILE = 256  # pixels; the network does not gain from smaller ones
 
 
@@ -84,7 +89,8 @@ class MeshDetector:
         for one in found:
             detection = _make_detection(one)
             assert detection.square is not None
-            measured = measure_mesh(picture, detection.square, self._device)
+            square = choose_turn(picture, detection.square, self._device)
+            measured = measure_mesh(picture, square, self._device)
             if measured.probability >= FACE_THRESHOLD:
                 box = compute_pose_box(fit_mesh_pose(measured.mesh))
                 confirmed.append(
@@ -93,9 +99,29 @@ class MeshDetector:
                         box=box,
                         confidence=one.confidence * measured.probability,
                         landmarks=read_landmarks68(measured.mesh),
+                        square=square,
                     )
                 )
         return confirmed
+
+
+def choose_turn(picture: Image8, square: RotatedSquare, device: str = "cpu") -> RotatedSquare:
+    """Turns the region of a face by quarters so that the face stands upright in it.
+
+    The mesh network takes a face that stands on its head for an upright one; the detectors are surer of upright ones.
+
+    Args:
+        picture: RGB, square pixels.
+        square: About where the face is.
+        device: Where the networks run, such as "cpu" or "cuda".
+    """
+    turned = [replace(square, angle=square.angle + quarters * np.pi / 2) for quarters in range(4)]
+    sureness = np.array([_TURN_ADVANTAGE, 0.0, 0.0, 0.0])
+    for model in (FULL_RANGE, SHORT_RANGE):
+        crops = [one.crop(picture, model.side) for one in turned]
+        found = detect_in_pictures(crops, model, threshold=_TURN_THRESHOLD, device=device)
+        sureness += [max((one.confidence for one in faces), default=0.0) for faces in found]
+    return turned[int(np.argmax(sureness))]
 
 
 def _make_detection(found: BlazeDetection) -> Detection:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from fsgan_core.faces.detect_mesh import choose_turn
 from fsgan_core.faces.detection import Detection, Detector
 from fsgan_core.faces.display_picture import DisplayPicture
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale
@@ -51,6 +52,7 @@ _LOST_OVERLAP = 0.15  # with the grown box of a lost thread, from which the face
 _LOST_GROWTH = 1.5  # factor by which that box is grown
 _FAR_MOVE = 0.12  # sides of the region from which the detector's place is better than the last mesh's
 _CROP_ROOM = 3.0  # side of the part of the picture for other networks over that of the mesh
+_NEW_ROOM = 1.6  # the same for a face whose turn is not known yet
 _VIEW_MARGIN = 0.2  # around the mesh network's region, as a share of its side
 _CROP_RESERVE = 1.5  # resolution of that part of the picture over the mesh network's
 
@@ -291,7 +293,7 @@ class FaceFollower:
             return None
         if any(compute_overlap(candidate.box, box) > _REFUSED_OVERLAP for _, box in self._refused_boxes):
             return None
-        measured = self._measure_mesh(picture, _get_square(candidate))
+        measured = self._measure_mesh(picture, _get_square(candidate), is_new=True)
         box = _compute_box(measured.mesh)
         confidence = candidate.confidence * measured.probability
         if (
@@ -310,12 +312,15 @@ class FaceFollower:
         self._record_sighting(thread, place, picture, measured.mesh, confidence, "detected")
         return thread
 
-    def _measure_mesh(self, picture: DisplayPicture, square: RotatedSquare) -> MeasuredMesh:
-        room = abs(np.cos(square.angle)) + abs(np.sin(square.angle)) + _VIEW_MARGIN
+    def _measure_mesh(self, picture: DisplayPicture, square: RotatedSquare, is_new: bool = False) -> MeasuredMesh:
+        """Measures the mesh in a region; of a new face, it is first found out which way up it is."""
+        room = _NEW_ROOM if is_new else abs(np.cos(square.angle)) + abs(np.sin(square.angle)) + _VIEW_MARGIN
         box = _make_view_box(square.centre, float(square.side * room))
         part, matrix = picture.view(box, min(1.0, _CROP_RESERVE * CROP_SIDE / square.side))
         scale = matrix[[0, 1], [0, 1]]
         inner = RotatedSquare((square.centre - matrix[:, 2]) / scale, square.side / compute_scale(matrix), square.angle)
+        if is_new:
+            inner = choose_turn(part, inner, self._device)
         measured = measure_mesh(part, inner, self._device)
         mesh = np.column_stack([measured.mesh[:, :2] * scale + matrix[:, 2], measured.mesh[:, 2] * scale[1]])
         return MeasuredMesh(mesh, measured.probability)

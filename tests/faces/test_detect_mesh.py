@@ -1,0 +1,56 @@
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.faces.detect_mesh import MeshDetector, choose_turn
+from fsgan_core.faces.geometry import compute_overlap
+from fsgan_core.faces.mesh import read_landmarks68
+from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
+
+FACE = (176.0, 70.0, 102.0, 102.0)
+
+
+@pytest.fixture(scope="module")
+def mesh_detector() -> MeshDetector:
+    return MeshDetector()
+
+
+def test_a_face_with_its_landmarks(mesh_detector: MeshDetector, astronaut: np.ndarray) -> None:
+    (found,) = mesh_detector.detect(astronaut)
+    assert compute_overlap(found.box, FACE) > 0.6 and found.confidence > 0.5
+    assert found.landmarks is not None
+    direct = read_landmarks68(measure_mesh(astronaut, fit_square_to_box(FACE)).mesh)
+    np.testing.assert_allclose(found.landmarks, direct, atol=1.5)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_rolled_by_quarters(mesh_detector: MeshDetector, astronaut: np.ndarray, quarters: int) -> None:
+    (upright,) = mesh_detector.detect(astronaut)
+    (found,) = mesh_detector.detect(np.ascontiguousarray(np.rot90(astronaut, quarters)))
+    assert upright.landmarks is not None and found.landmarks is not None
+    x, y = upright.landmarks.T
+    last = 511
+    expected = {1: (y, last - x), 2: (last - x, last - y), 3: (last - y, x)}[quarters]
+    assert np.linalg.norm(found.landmarks - np.column_stack(expected), axis=1).mean() < 3
+
+
+def test_close_up(mesh_detector: MeshDetector, astronaut: np.ndarray) -> None:
+    found = mesh_detector.detect(np.ascontiguousarray(astronaut[50:190, 160:300]))
+    assert len(found) == 1 and compute_overlap(found[0].box, (16, 20, 102, 102)) > 0.6
+
+
+def test_tiny_face_in_a_large_picture(mesh_detector: MeshDetector, astronaut: np.ndarray) -> None:
+    large = np.full((1080, 1920, 3), 90, np.uint8)
+    large[700:956, 1200:1456] = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
+    found = mesh_detector.detect(large)
+    assert len(found) == 1 and compute_overlap(found[0].box, (1288, 735, 51, 51)) > 0.6
+
+
+def test_nothing(mesh_detector: MeshDetector) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    assert mesh_detector.detect(noise) == [] and mesh_detector.detect(np.zeros((1, 1, 3), np.uint8)) == []
+
+
+def test_the_turn_of_an_upright_face_stays(astronaut: np.ndarray) -> None:
+    square = fit_square_to_box(FACE)
+    assert choose_turn(astronaut, square).angle == square.angle
