@@ -16,6 +16,8 @@ from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Image8, Matrix
 
+_OVERSAMPLING = 3.0  # pixels that are read for each pixel of a reduced view, along an axis
+
 
 class DisplayPicture:
     """A plate as a person would see it. Points of the picture are in square pixels of the plate's array.
@@ -54,17 +56,19 @@ class DisplayPicture:
         x, y, width, height = box or (-0.5, -0.5, self.width, self.height)
         left, right = _clip_range(x / self._across, (x + width) / self._across, columns)
         top, bottom = _clip_range(y, y + height, rows)
-        part: AnyArray = self.rgb[top:bottom, left:right]
-        whole = (right - left, bottom - top)
-        size = (max(1, round(whole[0] * self._across * scale)), max(1, round(whole[1] * scale)))
+        step = max(1, int(1 / (_OVERSAMPLING * scale)))
+        part: AnyArray = np.ascontiguousarray(self.rgb[top:bottom:step, left:right:step])
+        whole = (part.shape[1], part.shape[0])
+        size = (max(1, round(whole[0] * step * self._across * scale)), max(1, round(whole[1] * step * scale)))
         if size != whole:
             is_smaller = size[0] * size[1] < whole[0] * whole[1]
             part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR)
-        pixels = self._convert(np.ascontiguousarray(part))
-        # From pixels of the result to pixels of the array, to square pixels.
+        pixels = self._convert(part)
+        # From pixels of the result to those of the thinned part, of the array, and to square pixels.
         ratio, scales = np.array(whole) / size, np.array([self._across, 1.0])
-        shift = (np.array([left, top]) + 0.5 * ratio) * scales - 0.5
-        return pixels, np.array([[ratio[0] * scales[0], 0.0, shift[0]], [0.0, ratio[1], shift[1]]])
+        first = np.array([left, top]) + step * (0.5 * ratio - 0.5)
+        shift = (first + 0.5) * scales - 0.5
+        return pixels, np.array([[step * ratio[0] * scales[0], 0.0, shift[0]], [0.0, step * ratio[1], shift[1]]])
 
     def view_pixels(self, count: float) -> tuple[Image8, Matrix]:
         """Makes the whole picture with about `count` pixels at most; see `view`."""
@@ -93,7 +97,10 @@ def make_display_picture(plate: Plate, codec: Encoder) -> DisplayPicture:
     def convert(rgb: AnyArray) -> Image8:
         return np.asarray(np.round(np.clip(codec.encode(rgb), 0.0, 1.0) * 255.0).astype(np.uint8))
 
-    return DisplayPicture(plate.get("R", "G", "B"), plate.data_window, plate.pixel_aspect, convert)
+    first, second, third = plate.find_channels(("R", "G", "B"))
+    in_a_row = (first + 1, first + 2) == (second, third)  # a view is enough, the frame need not be copied
+    rgb = plate.pixels[..., first : first + 3] if in_a_row else plate.get("R", "G", "B")
+    return DisplayPicture(rgb, plate.data_window, plate.pixel_aspect, convert)
 
 
 def wrap_picture(pixels: AnyArray) -> DisplayPicture:
