@@ -27,6 +27,7 @@ from fsgan_core.faces.mesh import (
     read_landmarks68,
 )
 from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
+from fsgan_core.faces.pose import CAMERA_DISTANCE
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import AnyArray, Mesh, Points3D, Vector
 from fsgan_core.stages.image_ops import smoothstep
@@ -36,6 +37,7 @@ REST_OPENING = 0.08  # of the eyes' distance: a mouth open this far halves a fra
 MIN_FRAME_WEIGHT = 1e-3
 OUTLINE_FADE = 25.0  # mm from the outline, over which proportions begin to change
 REGION_REACH = 12.0  # mm around a feature, that move with it
+ABOVE_EYES, FOREHEAD_RIGIDITY = -8.0, 0.05  # mm on the generic head; skin above it moves with the brows
 REST_OF_FACE = 0.25  # how much the rest of the face counts against a feature
 
 NOSE = (1, 2, 4, 5, 6, 19, 45, 48, 49, 51, 64, 94, 98, 102, 115, 129, 168, 195, 197, 219, 220, 275, 278, 279, 281, 294)
@@ -44,8 +46,17 @@ NOSE = (1, 2, 4, 5, 6, 19, 45, 48, 49, 51, 64, 94, 98, 102, 115, 129, 168, 195, 
 
 def fit_head(mesh: Mesh) -> tuple[float, AnyArray, Vector]:
     """Fits the generic head to a mesh in square pixels: pixels per mm, rotation (3, 3), place of the origin (3,)."""
-    scale, rotation, origin = fit_rigid(CANONICAL, mesh, compute_rigidity())
+    scale, rotation, origin = fit_rigid(CANONICAL, mesh, compute_rigidity() * FOREHEAD_SHARES)
     return float(scale), rotation, origin
+
+
+def bring_to_head(mesh: Mesh) -> Points3D:
+    """Brings a mesh in square pixels to millimetres on the head (478, 3): pose and perspective taken out."""
+    scale, _, origin = fit_head(mesh)
+    camera = (mesh - origin) / scale
+    camera[:, :2] *= 1 + camera[:, 2:] / CAMERA_DISTANCE
+    scale, rotation, origin = fit_head(camera)
+    return np.asarray((camera - origin) @ rotation / scale)
 
 
 def fit_rest_mesh(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Points3D:
@@ -57,10 +68,9 @@ def fit_rest_mesh(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Point
     total, weights = np.zeros((VERTEX_COUNT, 3)), 0.0
     for face in faces.values():
         mesh = square_mesh(face.get_mesh(pixel_aspect), pixel_aspect)
-        scale, rotation, origin = fit_head(mesh)
         opening = float(measure_mouth_opening(read_landmarks68(mesh)))
         weight = face.confidence / (1 + (opening / REST_OPENING) ** 2) + MIN_FRAME_WEIGHT
-        total += weight * ((mesh - origin) @ rotation / scale)
+        total += weight * bring_to_head(mesh)
         weights += weight
     return total / weights if weights else np.array(CANONICAL)
 
@@ -113,5 +123,6 @@ def _make_region_shares() -> AnyArray:
     return np.asarray(shares / shares.sum(1, keepdims=True))
 
 
+FOREHEAD_SHARES = np.where(CANONICAL[:, 1] < ABOVE_EYES, FOREHEAD_RIGIDITY, 1.0)
 REGION_SHARES = _make_region_shares()
 OUTLINE_SHARES = smoothstep(_measure_distances(FACE_OVAL) / OUTLINE_FADE)

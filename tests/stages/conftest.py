@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
+from fsgan_core.faces import mesh
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, compute_face_box, make_rotation, measure_euler_angles
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig, open_config
@@ -41,6 +42,22 @@ def posed(
     coordinates."""
     pose = HeadPose(make_rotation(yaw, pitch, roll), np.array(centre) * (aspect, 1.0), scale, 1000.0, 0.0)
     return pose.project(shape) / (aspect, 1.0)
+
+
+def posed_mesh(
+    yaw: float = 0.0,
+    pitch: float = 0.0,
+    scale: float = 1.0,
+    centre: tuple[float, float] = (100.0, 100.0),
+    aspect: float = 1.0,
+    shape: np.ndarray = FACE_MODEL,
+) -> np.ndarray:
+    """The mesh (478, 3) of a head whose landmarks are `shape`, mm, depth included."""
+    change = shape - mesh.CANONICAL[list(mesh.LANDMARK_VERTICES)]
+    head = mesh.CANONICAL + mesh.compute_landmark_shares() @ change
+    rotation = make_rotation(yaw, pitch, 0)
+    flat = HeadPose(rotation, np.array(centre) * (aspect, 1.0), scale, 1000.0, 0.0).project(head) / (aspect, 1.0)
+    return np.column_stack([flat, scale * (head @ rotation.T)[:, 2]])
 
 
 def face_at(landmarks: np.ndarray, frame: int = 1, aspect: float = 1.0, confidence: float = 0.95) -> Face:

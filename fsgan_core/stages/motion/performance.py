@@ -14,9 +14,12 @@ from scipy.interpolate import PchipInterpolator
 
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, JAW, LANDMARK_COUNT, MOUTH
+from fsgan_core.faces.mesh import LANDMARK_VERTICES
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Angles, AnyArray, IndexArray, Points, Points3D, Vector
+from fsgan_core.stages.mesh_warp import square_mesh
+from fsgan_core.stages.proportions import bring_to_head
 from fsgan_core.stages.warp_points import Performer
 
 # Landmarks that face each other: lids (right eye first) and inner lips.
@@ -45,8 +48,6 @@ _MIN_CONFIDENCE = 1e-3
 _DEFAULT_JAW_SHARE = 0.6  # of the lower lip's travel, that the chin makes, if the clip does not tell
 _JAW_PRIOR = 4.0  # mm squared for each frame: weight of that default
 _JAW_SHARE_RANGE = (0.2, 0.9)
-_DEPTH_VARIANCE = 0.1  # of an expression's movement, over the variance of x and y
-_LIFT_RIDGE = 1e-3
 _POSE_ROUNDS = 2
 _OVERSHOOT = 1.7  # soft landmarks hold the fit back, so they go a little beyond their places at rest
 
@@ -188,7 +189,7 @@ def measure_performance(
             f"drive.{name} = {rest_frame}: that frame shows no face; the face is seen in {frames[0]} to {frames[-1]}"
         )
     poses = [fit_rigid_pose(face, performer) for face in faces]
-    offsets = np.array([_lift_to_head(face, pose, performer) for face, pose in zip(faces, poses, strict=True)])
+    offsets = np.array([_lift_to_head(face, performer) for face in faces])
     gaps = [_measure_gaps(face, performer.pixel_aspect, pose) for face, pose in zip(faces, poses, strict=True)]
     lids, lips = np.array([lid for lid, _ in gaps]), np.maximum(np.array([lip for _, lip in gaps]), 0)
     if rest_frame is not None:
@@ -259,18 +260,10 @@ def fit_rigid_pose(face: Face, performer: Performer) -> HeadPose:
     return fit_head_pose(points, performer.pixel_aspect)
 
 
-def _lift_to_head(face: Face, pose: HeadPose, performer: Performer) -> Points3D:
-    """(68, 3) mm: the likeliest movement on the head that takes the person's own face to these landmarks.
-
-    A picture hardly shows depth, so depth moves as little as possible.
-    """
-    depth = 1 + (FACE_MODEL @ pose.rotation.T)[:, 2:] / pose.distance
-    points = face.landmarks * (performer.pixel_aspect, 1.0)
-    seen = ((points - pose.translation) / pose.scale) * depth - (performer.rest_shape @ pose.rotation.T)[:, :2]
-    rows = pose.rotation[:2]
-    prior = np.diag([1.0, 1.0, _DEPTH_VARIANCE])
-    lift = prior @ rows.T @ np.linalg.inv(rows @ prior @ rows.T + _LIFT_RIDGE * np.eye(2))
-    return np.asarray(seen @ lift.T)
+def _lift_to_head(face: Face, performer: Performer) -> Points3D:
+    """(68, 3) mm: the movement on the head that takes the person's own face to this one, read in the mesh."""
+    mesh = square_mesh(face.get_mesh(performer.pixel_aspect), performer.pixel_aspect)
+    return bring_to_head(mesh)[list(LANDMARK_VERTICES)] - performer.rest_shape
 
 
 def correct_performer(performer: Performer) -> Performer:
