@@ -145,7 +145,7 @@ class AnalyseParams(Params):
         ("auto", "pnp", "hopenet"),
         "pose",
         "How the head pose is measured. pnp: from the mesh. hopenet: by the published network, if its weights "
-        "are installed. auto uses the best one installed.",
+        "are installed. auto is pnp.",
     )
 
 
@@ -335,7 +335,7 @@ class MaskParams(Params):
         1.0,
         "occlusions",
         "How much of what covers the face (hands, a microphone) is removed from the matte. Lower it if parts of the "
-        "face are removed too.",
+        "face are removed too. Hands are found by networks, objects by their colour.",
         minimum=0.0,
         maximum=1.0,
     )

@@ -1,4 +1,4 @@
-"""What the picture of a frame depends on: one function per stage, which the key and the status text both read.
+"""What makes a frame stale: what its picture depends on, one function per stage, read by the key and by the status.
 
 A stage's function lists its dependencies as {name: value}. The key of a frame is the digest of all dependencies of the
 stages that are rendered for it. A short digest per name is written beside the key, so that the status of a stale file

@@ -1,9 +1,9 @@
 """Reenactment: the source's face in the target's pose and expression.
 
-Engine `warp`: no network. Each chosen view is warped at the plate's own resolution so that its landmarks meet the
+Engine `mesh`: no network. Each chosen view is warped at the plate's own resolution so that its dense mesh meets the
 target's, and the views are combined by the weights of the plan (FSGAN, arXiv 1908.05932, section 3.2: three views of
-the appearance map, barycentric). `likeness` moves the goal landmarks towards the source's own proportions, on the
-target's head in its pose: a face that meets the target's landmarks exactly has the target's proportions, and looks like
+the appearance map, barycentric). `likeness` moves the goal mesh towards the source's own proportions, on the
+target's head in its pose: a face that meets the target's mesh exactly has the target's proportions, and looks like
 neither person.
 """
 
