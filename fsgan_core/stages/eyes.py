@@ -63,7 +63,7 @@ CLOSING_RANGE = (0.25, 0.6)
 SKIN_REACH = 0.45  # around the socket: skin that the lid is continued from
 BROW_MARGIN = 0.06  # around the brow, that is no skin
 MIN_KNOWN = 0.25  # share of the skin around that the view must show; else all of it counts
-LID_SHADING = ShadingLimits(reach=0.06, relief=0.12, darkest=-1.2)
+LID_SHADING = ShadingLimits(reach=0.06, relief=0.12, darkest=-1.0)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ MAP_STIFFNESS = 1e-4  # of the spline that moves an opening
 SKIN_SIGMAS = (0.5, 0.25, 0.12)  # of the opening's width: the blurs that continue skin, widest first
 REACHED_WEIGHT = 0.12  # of a blur, from which on it is taken in place of the wider one
 RELIEF_SIGMA = 0.05  # of the opening's width: finer shading is not taken
+LINE_SIGMA = 0.012  # of the opening's width: softens the line where lids or lips meet
 THIN_LINE = 0.04  # of the opening's width: half the thickness of dark lines (a rim of glasses) that are no shading
 LOG_FLOOR = 0.02  # display values: added before a logarithm
 MIDDLE_PAIRS = slice(2, 5)  # of the seven pairs of opposite lid points: those that tell how far an eye is open
@@ -284,7 +285,9 @@ def take_shading(
     near = np.exp(-0.5 * (np.minimum(distance, 0) / (limits.reach * size)) ** 2)
     shading = np.clip(relief, -limits.relief, limits.relief)
     line = np.clip(luma - usual, limits.darkest, 0)
-    return np.asarray(shading + limits.line * near * (line - shading), np.float32)
+    change = (shading + limits.line * near * (line - shading)).astype(np.float32)
+    soft = LINE_SIGMA * size
+    return np.asarray(cv2.GaussianBlur(change, (0, 0), sigmaX=soft / aspect, sigmaY=soft))
 
 
 @dataclass(frozen=True)
