@@ -18,10 +18,10 @@ from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap
-from fsgan_core.stages.atlas_light import fit_light_planes
 from fsgan_core.stages.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
+from fsgan_core.stages.light import fit_light
 from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
 
@@ -42,7 +42,7 @@ EDGE_SIZE = 0.01  # of the atlas: what lies this near to something hidden is tru
 ROBUST_SIZE = 256  # texels: raster on which views are compared
 ROBUST_ROUNDS = 4
 OUTLIER_UNIT = 0.06  # perceptual steps of difference at which a view counts half
-LIGHT_SIZE = 128  # texels: raster on which light is fitted
+LIGHT_SIZE = 96  # texels: raster on which light is fitted
 LIGHT_ROUNDS = 3
 LIGHT_FLOOR = 0.004  # linear light added before a logarithm
 
@@ -145,6 +145,24 @@ def fuse_views(views: Sequence[AtlasView], size: int) -> tuple[Image, Matte]:
     fused = detail + cv2.GaussianBlur(base - detail, (0, 0), sigma)
     known = np.clip(total[..., 0] / KNOWN_WEIGHT, 0, 1).astype(np.float32)
     return _complete(push_pull(np.asarray(fused, np.float32), known), _rate_confidence(best, size))
+
+
+def fit_light_planes(logs: Image, normals: Image, weight: Matte) -> Image:
+    """Fits the low-order light of a picture (`light.fit_light`).
+
+    Args:
+        logs: (height, width, 3) natural logarithm of the light over the albedo.
+        normals: (height, width, 3) of the skin, in the view.
+        weight: How much each pixel counts.
+
+    Returns:
+        (height, width, 3) the logarithm of the light at each pixel; 0 if nothing counts.
+    """
+    if weight.sum() < MIN_WEIGHT:
+        return np.zeros_like(logs)
+    flat = weight.ravel().astype(np.float64)
+    light = fit_light(logs.reshape(-1, 3).astype(np.float64), normals.reshape(-1, 3).astype(np.float64), flat).light
+    return np.asarray(light.reshape(logs.shape), np.float32)
 
 
 def blend_to_membrane(picture: Image, weight: Matte, fill: Image) -> Image:

@@ -241,3 +241,19 @@ def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -
     assert finish(session, swap).error is None and line(reenact) == "up to date (3 frames)"
     window.panel.apply({"views": "", "exclude": "", "weights": ""})
     window.panel.close()
+
+
+def test_bake_atlas_makes_a_read_node(session: Host, swap: Any) -> None:
+    from fsgan_core.contract.layers import ATLAS_CHANNELS
+    from fsgan_core.plates.image_reader import read_image
+
+    nuke = session.module
+    before = {node.fullName() for node in nuke.allNodes("Read")}
+    assert "bake_atlas" in swap.knobs()
+    swap["bake_atlas"].execute()
+    settle(session, 120)
+    made = next(node for node in nuke.allNodes("Read") if node.fullName() not in before)
+    path = Path(str(made["file"].value()))
+    assert path.name.endswith(".atlas.exr") and set(read_image(path).channels) == set(ATLAS_CHANNELS)
+    assert "atlas baked" in line(swap)
+    nuke.delete(made)
