@@ -21,7 +21,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plan
 from fsgan_core.stages.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
-from fsgan_core.stages.light import fit_light
+from fsgan_core.stages.light import fit_light, limit_softly
 from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
 
@@ -44,6 +44,7 @@ ROBUST_ROUNDS = 4
 OUTLIER_UNIT = 0.06  # perceptual steps of difference at which a view counts half
 LIGHT_SIZE = 96  # texels: raster on which light is fitted
 LIGHT_ROUNDS = 3
+LIGHT_LIMIT = 0.9  # natural logarithm: most that fitted light may differ from its median
 LIGHT_FLOOR = 0.004  # linear light added before a logarithm
 
 # Confidence and holes.
@@ -162,7 +163,8 @@ def fit_light_planes(logs: Image, normals: Image, weight: Matte) -> Image:
         return np.zeros_like(logs)
     flat = weight.ravel().astype(np.float64)
     light = fit_light(logs.reshape(-1, 3).astype(np.float64), normals.reshape(-1, 3).astype(np.float64), flat).light
-    return np.asarray(light.reshape(logs.shape), np.float32)
+    middle = np.median(light[flat > MIN_WEIGHT], axis=0) if (flat > MIN_WEIGHT).any() else light.mean(0)
+    return np.asarray(middle + limit_softly(light - middle, LIGHT_LIMIT), np.float32).reshape(logs.shape)
 
 
 def blend_to_membrane(picture: Image, weight: Matte, fill: Image) -> Image:
