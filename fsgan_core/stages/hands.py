@@ -47,7 +47,7 @@ SEARCH_REACH = 1.9  # of the face: how far around it hands are looked for
 SEARCH_SIDE = 448  # pixels at most
 FULL_8BIT = 255.0
 MAX_HANDS = 2
-MIN_PRESENCE = 0.02  # at the first look: below it there is no second one
+MIN_PRESENCE = 0.1  # at the first look: below it there is no second one
 
 # Points of a hand, as its network numbers them: wrist, then four of each finger from the palm to the tip.
 WRIST = 0
