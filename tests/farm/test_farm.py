@@ -83,9 +83,8 @@ class TestBundle:
         assert done.returncode == 0, done.stdout + done.stderr
         template = yaml.safe_load((tmp_path / "job" / "template.yaml").read_text(encoding="utf-8"))
         steps = {step["name"]: step for step in template["steps"]}
-        assert list(steps) == ["AnalyseTarget", "Recognise", "Render", "Report"], "the source has its track"
-        assert steps["Recognise"]["dependencies"] == [{"dependsOn": "AnalyseTarget"}]
-        assert steps["Render"]["dependencies"] == [{"dependsOn": one} for one in ("AnalyseTarget", "Recognise")]
+        assert list(steps) == ["AnalyseTarget", "Render", "Report"], "the source has its track"
+        assert steps["Render"]["dependencies"] == [{"dependsOn": "AnalyseTarget"}]
         needs = {one["name"]: one["min"] for one in steps["Render"]["hostRequirements"]["amounts"]}
         assert needs == {
             "amount.worker.vcpu": 4,
