@@ -206,16 +206,16 @@ class FrameRenderer:
                         (view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
                         for view in (self._get_view(scene, ref) for ref in scene.iris_views)
                     ),
-                    measure_iris(self._show_eyes(frame) for frame in scene.iris_frames),
+                    measure_iris(self._show_eyes(scene, frame) for frame in scene.iris_frames),
                 )
         return compute_iris_gain(*self._iris_colours[scene.number], params.iris)
 
-    def _show_eyes(self, frame: int) -> tuple[Image, Window, Mesh, float]:
+    def _show_eyes(self, scene: Scene, frame: int) -> tuple[Image, Window, Mesh, float]:
         """A frame of the target around its face, display-like, for `measure_iris`."""
-        target = self.get_face_frame(frame, with_holdout=False)
-        window = compute_region(target.face.box, 0.0, target.pixel_aspect)
-        display = to_display(target.plate, window, target.codec)
-        return display, window, target.face.get_mesh(target.pixel_aspect), target.pixel_aspect
+        face, plate = scene.measured_faces[frame], self.get_target(frame).plate
+        window = compute_region(face.box, 0.0, plate.pixel_aspect)
+        display = to_display(plate, window, scene.codec)
+        return display, window, face.get_mesh(plate.pixel_aspect), plate.pixel_aspect
 
     def _drive_frame(self, scene: Scene, frame: int) -> Plate:
         driven, measured = scene.driven_frames[frame], self._measure_mattes(frame)

@@ -346,7 +346,7 @@ def _list_irises(context: RenderContext, scene: Scene) -> Dependencies:
     shown = [(scene.view_clips[view.clip].clip_input, view.frame) for view in scene.iris_views]
     shown += [(context.inputs.target, frame) for frame in scene.iris_frames]
     faces = [scene.view_clips[view.clip].performer.faces[view.frame] for view in scene.iris_views]
-    faces += [scene.faces[frame] for frame in scene.iris_frames]
+    faces += [scene.measured_faces[frame] for frame in scene.iris_frames]
     return {
         "irises": [
             (clip.sequence.compute_fingerprint(frame), compute_face_digest(face))

@@ -51,6 +51,8 @@ class Scene:
         number: Of the section, from 0.
         analysed_frames: Frames that are in the track.
         faces: The target person's face by frame.
+        measured_faces: The same as measured, without what was changed by hand. What is measured over the whole clip
+            reads these: else a landmark that is moved in one frame would make every frame stale.
         codec: Converts the target's colours to a display's and back.
         exposure: Stops of the codec.
         pixel_aspect: Width of a pixel over its height.
@@ -76,6 +78,7 @@ class Scene:
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
     iris_views: tuple[ViewRef, ...] = ()
     iris_frames: tuple[int, ...] = ()
+    measured_faces: Mapping[int, Face] = field(default_factory=dict)
 
 
 def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
@@ -86,8 +89,7 @@ def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
         params: Settings of the reenact stage.
 
     Returns:
-        None if the amount is 0. Then they are not part of the keys either: a face that is moved by hand in one frame
-        changes them a little, and every frame would have to be rendered again.
+        None if the amount is 0; then they are not part of the keys either.
     """
     return scene.likeness if params.likeness > 0 else None
 
@@ -178,7 +180,12 @@ class JobScenes:
         except NoFaceError as error:
             log.warning("%s", error)
             return scene
-        return replace(scene, faces=person.faces)
+        measured = {
+            frame: person.measured[frame]
+            for frame, face in person.faces.items()
+            if frame in person.measured and face.origin != "bridged"
+        }
+        return replace(scene, faces=person.faces, measured_faces=measured or person.faces)
 
     def _complete_scene(self, scene: Scene) -> Scene:
         if not scene.faces:
@@ -202,7 +209,7 @@ class JobScenes:
         likeness = np.round(
             compute_likeness(
                 [(fit_rest_mesh(who.faces, who.pixel_aspect), len(who.faces)) for who in sources],
-                fit_rest_mesh(scene.faces, scene.pixel_aspect),
+                fit_rest_mesh(scene.measured_faces, scene.pixel_aspect),
             ),
             LIKENESS_DIGITS,
         )
@@ -218,7 +225,9 @@ class JobScenes:
             likeness=likeness,
             atlas=self._get_atlas(),
             iris_views=iris_views,
-            iris_frames=choose_open_eyed_frames(scene.faces, self._inputs.target.sequence.frames, scene.pixel_aspect),
+            iris_frames=choose_open_eyed_frames(
+                scene.measured_faces, self._inputs.target.sequence.frames, scene.pixel_aspect
+            ),
         )
 
     def _get_covered_share(self, view: ViewRef) -> float:

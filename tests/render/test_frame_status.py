@@ -106,7 +106,7 @@ class TestStates:
         (tmp_path / "out" / "swap.0002.exr").write_bytes(b"v/1\x01 cut off")
         shutil.copy(other.folder / "plate.0003.exr", tmp_path / "out" / "swap.0003.exr")
         found = states(shot)
-        assert [found[frame].changed for frame in (1, 2, 3)] == [("source",), ("damaged",), ("unknown",)]
+        assert [found[frame].changed for frame in (1, 2, 3)] == [("analysis",), ("damaged",), ("analysis",)]
 
     def test_stages_and_their_files(self, small: Small, tmp_path: Path) -> None:
         shot = small.shot(tmp_path)

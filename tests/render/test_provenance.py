@@ -23,7 +23,7 @@ def test_a_first_stage() -> None:
     said = make_provenance(
         REENACT, box=(1, 2.345, 3, 4), space="ACEScg", flags=["pose-clamped"], sources=["a", "b", "a"]
     )
-    assert said[layers.META_ENGINE] == "reenact=warp" and said[layers.META_WEIGHTS] == "none"
+    assert said[layers.META_ENGINE] == "reenact=mesh" and said[layers.META_WEIGHTS] == "none"
     assert said[layers.META_SOURCE] == "a, b" and said[layers.META_SYNTHETIC] == 1
     assert said[layers.META_FACE] in ("1.00 2.35 3.00 4.00", "1.00 2.34 3.00 4.00")
     assert layers.META_DRIVER not in said
@@ -36,7 +36,7 @@ def test_a_later_stage_says_all() -> None:
     )
     assert layers.META_SYNTHETIC not in mask
     said = make_provenance(NETWORK, box=(0, 0, 1, 1), space="ACEScg", flags=[], input_metadata=[first, mask])
-    assert said[layers.META_ENGINE] == "reenact=warp, mask=geometric, inpaint=fsgan"
+    assert said[layers.META_ENGINE] == "reenact=mesh, mask=geometric, inpaint=fsgan"
     assert said[layers.META_WEIGHTS] == "gc:abababababab"
     assert said[layers.META_LICENCE] == "research" and layers.META_LICENCE not in first
     assert (said[layers.META_SOURCE], said[layers.META_DRIVER]) == ("a", "d")

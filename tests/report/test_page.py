@@ -75,7 +75,7 @@ class TestSummary:
             "| rendered | 2 |",
             "| without a face, passed through | 1 |",
             "ACEScg",
-            "| reenact engine | warp |",
+            "| reenact engine | mesh |",
             "| reenact | 3.00 | 1.500 |",
             "| report | 2.50 |  |",
             "| total | 5.00 | 2.500 |",
