@@ -198,7 +198,9 @@ def close_lips(
     inner = soften_edge(inside, -COVER_MARGIN - COVER_SOFTNESS, -COVER_MARGIN) * float((inside > COVER_MARGIN).any())
     # Where the two openings agree nothing is covered.
     further = soften_edge(inside - distance / width, *FURTHER_RANGE)
-    cover = inner * further * (1 - draw_lips_opening(goal, part, aspect))
+    # Shut lips of a mesh lie slightly apart: such a slit shows no teeth.
+    met = 1 - float(smoothstep(np.asarray(measure_lip_opening(goal, aspect) / TALKING_OPENING)))
+    cover = inner * further * (1 - (1 - met) * draw_lips_opening(goal, part, aspect))
     if not (cover > 0).any():
         return picture
     lips = soften_edge(measure_ring_distance(trace_ring(outer), part.places), 0.0, COVER_SOFTNESS * width)
@@ -212,7 +214,6 @@ def close_lips(
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
     luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
     on_lips = lips * soften_edge(-distance, 0.0, COVER_SOFTNESS * width)
-    met = 1 - float(smoothstep(np.asarray(measure_lip_opening(goal, aspect) / TALKING_OPENING)))
     usual = continue_skin(luma, on_lips, width, aspect)
     change = take_shading(luma, usual, distance, width, aspect, replace(LIP_SHADING, line=met))
     lips_drawn = (skin + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR

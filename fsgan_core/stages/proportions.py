@@ -18,6 +18,7 @@ from fsgan_core.faces.mesh import (
     BROW_R,
     CANONICAL,
     FACE_OVAL,
+    INNER_LIPS,
     IRIS_L,
     IRIS_R,
     LIDS_L,
@@ -36,6 +37,7 @@ from fsgan_core.stages.mesh_warp import square_mesh
 REST_OPENING = 0.08  # of the eyes' distance: a mouth open this far halves a frame's weight
 MIN_FRAME_WEIGHT = 1e-3
 OUTLINE_FADE = 25.0  # mm from the outline, over which proportions begin to change
+OPENING_REACH = 8.0  # mm around an opening, that follows its edge
 REGION_REACH = 12.0  # mm around a feature, that move with it
 ABOVE_EYES, FOREHEAD_RIGIDITY = -8.0, 0.05  # mm on the generic head; skin above it moves with the brows
 REST_OF_FACE = 0.25  # how much the rest of the face counts against a feature
@@ -76,7 +78,9 @@ def fit_rest_mesh(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Point
 
 
 def compute_likeness(sources: Sequence[tuple[Points3D, int]], target: Points3D) -> Points3D:
-    """Compares the source's proportions with the target's; nothing changes at the outline.
+    """Compares the source's proportions with the target's; outline and openings stay the target's.
+
+    A still that smiles with open lips is not a person whose lips are apart: both edges of an opening move alike.
 
     Args:
         sources: Shape at rest and number of frames of each source clip.
@@ -87,7 +91,22 @@ def compute_likeness(sources: Sequence[tuple[Points3D, int]], target: Points3D) 
     """
     counts = np.array([max(count, 1) for _, count in sources], np.float64)
     mean = np.tensordot(counts / counts.sum(), np.stack([shape for shape, _ in sources]), 1)
-    return np.asarray((mean - target) * OUTLINE_SHARES[:, None])
+    return _keep_openings((mean - target) * OUTLINE_SHARES[:, None])
+
+
+def _keep_openings(change: Points3D) -> Points3D:
+    """Makes the edges of lids and lips move alike, as a line that may shift, tilt and widen; skin around follows."""
+    correction = np.zeros_like(change)
+    for ring in (LIDS_R, LIDS_L, INNER_LIPS):
+        edge = list(ring)
+        basis = np.column_stack([np.ones(len(edge)), CANONICAL[edge, 0]])
+        alike = basis @ np.linalg.lstsq(basis, change[edge], rcond=None)[0]
+        distance = np.linalg.norm(CANONICAL[:, None] - CANONICAL[edge][None], axis=-1)
+        near = np.exp(-((distance / OPENING_REACH) ** 2))
+        near[edge] = np.eye(len(edge))
+        reach = near.max(1)
+        correction += reach[:, None] * (near @ (alike - change[edge])) / np.maximum(near.sum(1, keepdims=True), 1e-9)
+    return np.asarray(change + correction)
 
 
 def weigh_regions(params: ReenactParams) -> Vector:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.faces.mesh import BROW_R, CANONICAL, FACE_OVAL, IRIS_R, LIDS_R
+from fsgan_core.faces.mesh import BROW_R, CANONICAL, FACE_OVAL, INNER_LIPS, IRIS_R, LIDS_R
 from fsgan_core.faces.pose import CAMERA_DISTANCE, HeadPose, make_rotation
 from fsgan_core.faces.track import Face, make_face
 from fsgan_core.stages.proportions import compute_likeness, displace_mesh, fit_rest_mesh, weigh_regions
@@ -63,3 +63,12 @@ def test_displacing_follows_the_heads_pose() -> None:
     moved = displace_mesh(face.get_mesh(), change) - face.get_mesh()
     np.testing.assert_allclose(moved[4], 3.0 * make_rotation(40, 5, 3) @ (0, 0, -10.0), atol=0.5)
     assert np.delete(moved, 4, axis=0).any() == np.False_
+
+
+def test_an_open_mouth_of_the_source_opens_nothing() -> None:
+    smiling = np.array(CANONICAL)
+    lower, upper = list(INNER_LIPS[1:10]), list(INNER_LIPS[11:])
+    smiling[lower, 1] += 4.0
+    smiling[upper, 1] -= 4.0
+    change = compute_likeness([(smiling, 1)], np.array(CANONICAL))
+    assert abs(change[lower, 1].mean() - change[upper, 1].mean()) < 0.2
