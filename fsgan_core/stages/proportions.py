@@ -106,7 +106,7 @@ def _keep_openings(change: Points3D) -> Points3D:
         near[edge] = np.eye(len(edge))
         reach = near.max(1)
         correction += reach[:, None] * (near @ (alike - change[edge])) / np.maximum(near.sum(1, keepdims=True), 1e-9)
-    return np.asarray(change + correction)
+    return np.asarray(change + correction * OUTLINE_SHARES[:, None])
 
 
 def weigh_regions(params: ReenactParams) -> Vector:
