@@ -87,7 +87,7 @@ def test_worker_is_asked_only_while_a_panel_is_open(session: Host) -> None:
     while not str(node["engine_note"].value()).strip() and time.monotonic() < end:
         settle(session)
         time.sleep(0.1)
-    assert node["engine_note"].value() in ("now: warp", "now: fsgan") and "networks on cpu" in node["about"].value()
+    assert node["engine_note"].value() in ("now: mesh", "now: fsgan") and "networks on cpu" in node["about"].value()
     session.module.delete(node)
 
 

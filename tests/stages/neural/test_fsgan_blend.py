@@ -12,6 +12,7 @@ from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, compute_slices
+from fsgan_core.stages.blending import MIN_MATTE
 from fsgan_core.stages.blending import blend as classical
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.neural.erosion import erode_softly
@@ -137,7 +138,7 @@ class TestPlate:
         holdout[:, :80] = 1
         assert not blended(swap, codec, holdout=holdout)[0].matte[:, :80].any()
         half, full = (blended(swap, codec, params=PLAIN.replace(mix=mix))[0] for mix in (0.5, 1.0))
-        assert np.allclose(half.matte, 0.5 * full.matte)
+        assert np.allclose(half.matte, 0.5 * full.matte, atol=MIN_MATTE)
         mean = 0.5 * (swap.target.plate.pixels + full.plate.pixels)
         assert np.abs(half.plate.pixels - mean)[on_plate(swap, full) > 0].max() < 1e-3
 

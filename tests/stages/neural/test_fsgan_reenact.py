@@ -11,6 +11,7 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.faces import mesh
 from fsgan_core.faces.heatmap import decode_heat_maps
 from fsgan_core.faces.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
@@ -65,7 +66,7 @@ def turned(still: Still, angle: float) -> Still:
 class TestPicture:
     def test_layers(self, collins: Still, hopper: Still, codec: Codec) -> None:
         result, _ = drawn(collins, hopper, codec)
-        assert result.channels == ("R", "G", "B", "A", "st.u", "st.v", "confidence.Z")
+        assert result.channels == ("R", "G", "B", "A", "st.u", "st.v", "confidence.Z", "matte.kept")
         assert result.data_window == collins.region
         assert np.isfinite(result.pixels).all()
         alpha = result.get_matte("A")
@@ -74,6 +75,21 @@ class TestPicture:
         assert not result.get_matte("confidence.Z")[alpha == 0].any()
         classical = collins.reenacted(hopper, codec)
         assert np.array_equal(result.get("st.u", "st.v"), classical.get("st.u", "st.v"))
+
+    def test_eyes_are_kept_from_the_plate(self, collins: Still, hopper: Still, codec: Codec) -> None:
+        """With eyes = target the eyeballs are the plate's own, whatever the network draws; with source they are not."""
+        white: Function = lambda batch: np.ones_like(batch[:, :3])  # noqa: E731
+        result, _ = drawn(collins, hopper, codec, white, PLAIN.replace(likeness=0.0))
+        kept = result.get_matte("matte.kept")
+        whole = kept > 0.9999  # a hundredth of white light shows on a dark pupil
+        assert whole.sum() > 20
+        assert np.abs(shown(result, codec)[0] - display(collins, codec))[whole].max() < 0.02
+        for eye in (slice(36, 42), slice(42, 48)):
+            x, y = np.round(collins.face.landmarks[eye].mean(0) - (collins.region.x, collins.region.y)).astype(int)
+            assert kept[y, x] > 0.5
+        result, _ = drawn(collins, hopper, codec, white, PLAIN.replace(likeness=0.0, eyes="source"))
+        assert not result.get_matte("matte.kept").any()
+        assert shown(result, codec)[0][whole].min() > 0.9
 
     @pytest.mark.parametrize("resolution", [128, 256])
     def test_a_network_that_changes_nothing(self, collins: Still, codec: Codec, resolution: int) -> None:
@@ -121,7 +137,7 @@ class TestLandmarks:
                 hopper,
                 codec,
                 lambda batch, k=number: np.repeat(batch[:, 3 + k : 4 + k], 3, 1) - 1,
-                PLAIN.replace(combine="leading"),
+                PLAIN.replace(combine="leading", eyes="source"),
             )
             bright, inside = shown(result, codec)
             mass = np.where(inside, np.maximum(bright[..., 0], 0), 0).astype(np.float64)
@@ -163,8 +179,8 @@ class TestLandmarks:
 
     def test_likeness_moves_what_is_aimed_at(self, collins: Still, hopper: Still, codec: Codec) -> None:
         networks, stand_in = network("reenact", same_picture)
-        change = np.zeros((68, 3))
-        change[30, 1] = 6.0
+        change = np.zeros((478, 3))
+        change[mesh.LANDMARK_VERTICES[30], 1] = 6.0
         FsganReenact(networks).reenact(
             collins.frame(codec),
             plan=ONE,
@@ -200,7 +216,7 @@ class TestViews:
         )
         networks, stand_in = network("reenact", same_picture)
         result = FsganReenact(networks).reenact(
-            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(combine="barycentric")
+            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(combine="barycentric", eyes="source")
         )
         picture, inside = shown(result, codec)
         assert picture[inside] == pytest.approx(0.5 * 0.2 + 0.3 * 0.5 + 0.2 * 0.7, abs=2e-3)
@@ -218,7 +234,7 @@ class TestViews:
         plan = FramePlan((WeightedView(refs[0], 0.5, 1.0), WeightedView(refs[1], 0.5, 0.0)))
         networks, _ = network("reenact", same_picture)
         result = FsganReenact(networks).reenact(
-            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(resolution=256)
+            collins.frame(codec), plan=plan, views=views, params=PLAIN.replace(resolution=256, eyes="source")
         )
         picture, inside = shown(result, codec)
         inside = cv2.erode(inside.astype(np.uint8), np.ones((41, 41))) > 0
