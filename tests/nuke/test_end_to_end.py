@@ -14,7 +14,7 @@ import numpy as np
 import OpenImageIO as oiio
 import pytest
 
-from fsgan_core.contract.params import MaskParams
+from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.render.pipeline import render_shot
@@ -137,7 +137,7 @@ def test_one_knob_renders_one_stage(session: Host, tree: Tree) -> None:
 
 
 def test_cancel(session: Host, tree: Tree) -> None:
-    tree.reenact["likeness"].setValue(0.3)
+    tree.reenact["likeness"].setValue(0.6)
     session.press(tree.blend, "render_here")
     session.press(tree.blend, "cancel")
     assert finish(session, tree.blend).cancel_event.is_set()
@@ -147,7 +147,7 @@ def test_cancel(session: Host, tree: Tree) -> None:
     session.press(tree.blend, "render_here")
     assert finish(session, tree.blend).cancel_event.is_set()
     session.cancel_tasks = False
-    tree.reenact["likeness"].setValue(0.0)
+    tree.reenact["likeness"].setValue(ReenactParams().likeness)
     render(session, tree.blend)
     assert line(tree.blend) == "up to date (3 frames)"
 
