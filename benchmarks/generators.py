@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.faces.heatmap import draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
 from fsgan_core.networks.architectures.build import build_network
 from fsgan_core.networks.inference import Runner, make_runner, resolve_precision
 

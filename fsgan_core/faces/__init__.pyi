@@ -1,15 +1,15 @@
 from .analyse import compute_reference_descriptor as compute_reference_descriptor
 from .appearance import AppearanceMap as AppearanceMap
-from .detect import make_detector as make_detector
 from .detection import Detection as Detection
+from .detectors.detect import make_detector as make_detector
 from .identity import compute_descriptor as compute_descriptor
-from .landmarks import (
+from .landmarkers.landmarks import (
     make_landmarker as make_landmarker,
 )
-from .landmarks import (
+from .landmarkers.landmarks import (
     measure_eye_opening as measure_eye_opening,
 )
-from .landmarks import (
+from .landmarkers.landmarks import (
     measure_mouth_opening as measure_mouth_opening,
 )
 from .pose import (

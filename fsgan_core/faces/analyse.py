@@ -20,13 +20,13 @@ from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.faces import exposure as exposures
-from fsgan_core.faces.detect import make_detector
 from fsgan_core.faces.detection import Detector
+from fsgan_core.faces.detectors.detect import make_detector
 from fsgan_core.faces.display_picture import DisplayPicture, make_display_picture
 from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin
 from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
 from fsgan_core.faces.geometry import Box, apply_affine
-from fsgan_core.faces.landmarks import find_landmark_weights, make_landmarker
+from fsgan_core.faces.landmarkers.landmarks import find_landmark_weights, make_landmarker
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
 from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_poser

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.geometry import Box
-from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import Image8, Points68
 
 

@@ -14,20 +14,20 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fsgan_core.faces.detect_mesh import choose_turn
 from fsgan_core.faces.detection import Detection, Detector
+from fsgan_core.faces.detectors.detect_mesh import choose_turn
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.display_picture import DisplayPicture
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale
 from fsgan_core.faces.identity import compute_descriptor
-from fsgan_core.faces.landmarks import Landmarker
-from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
-from fsgan_core.faces.landmarks_wflw import to_ibug
+from fsgan_core.faces.landmarkers.landmarks import Landmarker
+from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
+from fsgan_core.faces.landmarkers.landmarks_wflw import to_ibug
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import MeasuredMesh, fit_square_to_box, measure_mesh
 from fsgan_core.faces.mesh_network import CROP_SIDE, FACE_THRESHOLD, fit_square_to_mesh
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_pose_box
-from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Matrix, Mesh, Points68, Points98
 
 # Descriptors (Euclidean distances).

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.faces import models
-from fsgan_core.faces.detect_blaze import BlazeDetection, BlazeModel, detect_in_pictures
-from fsgan_core.faces.rotated_square import RotatedSquare, make_rotation
+from fsgan_core.faces.detectors.detect_blaze import BlazeDetection, BlazeModel, detect_in_pictures
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare, make_rotation
 from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import HandPoints, Image8, Points
 

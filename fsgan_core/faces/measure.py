@@ -19,10 +19,17 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError, OutputError, WeightsError
-from fsgan_core.faces.detect_blaze import FULL_RANGE, SHORT_RANGE, BlazeDetection, find_faces, find_faces_in_tiles
+from fsgan_core.faces.detectors.detect_blaze import (
+    FULL_RANGE,
+    SHORT_RANGE,
+    BlazeDetection,
+    find_faces,
+    find_faces_in_tiles,
+)
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.identity import compute_descriptor
-from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
+from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.mesh import VERTEX_COUNT, read_landmarks68
 from fsgan_core.faces.mesh_network import (
     FACE_THRESHOLD,
@@ -32,7 +39,6 @@ from fsgan_core.faces.mesh_network import (
 )
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_face_box
-from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mesh, Points68, Vector
 from fsgan_core.runtime.atomic import write_atomically
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.mesh_network import fit_square_to_mesh, measure_meshes
-from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import Image8, Mesh
 
 _SIDE_PER_BOX = 1.75  # side of the mesh network's region over that of a box of `faces.pose`

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.faces import models
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.mesh import (
     IRIS_L,
@@ -23,7 +24,6 @@ from fsgan_core.faces.mesh import (
     SKIN_COUNT,
     VERTEX_COUNT,
 )
-from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import AnyArray, Image8, Mesh, Points, Vector
 

@@ -25,8 +25,9 @@ import numpy as np
 from scipy.linalg import solveh_banded
 
 from fsgan_core.contract import landmarks as landmarks_ibug
-from fsgan_core.faces import landmarks_wflw, mesh
+from fsgan_core.faces import mesh
 from fsgan_core.faces.geometry import make_square_box
+from fsgan_core.faces.landmarkers import landmarks_wflw
 from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
 from fsgan_core.faces.pose import FACE_MODEL, RIGIDITY
 from fsgan_core.runtime.arrays import AnyArray, BoxArray, IndexArray, Mask, Matrix, Mesh, Points68, Points98, Vector

@@ -17,8 +17,8 @@ from fsgan_core.contract.errors import NoFaceError, TrackError
 from fsgan_core.contract.landmarks import FACE_OFFSETS, find_face_offset
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, compute_overlap
-from fsgan_core.faces.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
-from fsgan_core.faces.landmarks_wflw import carry_points
+from fsgan_core.faces.landmarkers.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
+from fsgan_core.faces.landmarkers.landmarks_wflw import carry_points
 from fsgan_core.faces.mesh import carry_mesh, mirror_mesh, read_landmarks68
 from fsgan_core.faces.mesh_pose import fit_mesh_pose, fit_mesh_to_landmarks
 from fsgan_core.faces.pose import (

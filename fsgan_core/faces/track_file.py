@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import TrackError
-from fsgan_core.faces.landmarks_wflw import WFLW_COUNT
+from fsgan_core.faces.landmarkers.landmarks_wflw import WFLW_COUNT
 from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.track import (
     OFFSET_VERSION,

@@ -17,7 +17,7 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.contract.version import __version__
-from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.exr_writer import write_exr
@@ -27,11 +27,11 @@ from fsgan_core.render.source_clip import SourceClip
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
-from fsgan_core.stages.atlas import Atlas, AtlasView, choose_atlas_size, fuse_views
-from fsgan_core.stages.atlas_frame import find_changes
-from fsgan_core.stages.face_regions import draw_regions
 from fsgan_core.stages.mesh_warp import square_mesh
 from fsgan_core.stages.reenactment import prepare_view
+from fsgan_core.stages.skin.atlas import Atlas, AtlasView, choose_atlas_size, fuse_views
+from fsgan_core.stages.skin.atlas_frame import find_changes
+from fsgan_core.stages.skin.face_regions import draw_regions
 from fsgan_core.stages.views import ViewRef, list_used_views
 
 __all__ = ["SourceAtlas", "compute_file_digest"]

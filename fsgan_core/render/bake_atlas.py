@@ -18,7 +18,7 @@ from fsgan_core.plates.sequence import check_output
 from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.runtime.events import EventListener, ignore_event
-from fsgan_core.stages.face_regions import draw_regions
+from fsgan_core.stages.skin.face_regions import draw_regions
 
 __all__ = ["write_atlas"]
 

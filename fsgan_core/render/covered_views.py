@@ -16,7 +16,7 @@ from fsgan_core.stages.masking import measure_hand_cover
 from fsgan_core.stages.reenactment import VIEW_MARGIN
 
 SHARE_DIGITS = 3  # decimal places; few, so that every machine gets the same number
-_CODE = ("faces", "plates", "networks", "stages/hands.py", "stages/masking.py")
+_CODE = ("faces", "plates", "networks", "stages/occluders/hands.py", "stages/masking.py")
 
 
 def get_covered_share(clip_input: ClipInput, face: Face, codec: Codec, colour: str) -> float:

@@ -24,14 +24,14 @@ from fsgan_core.runtime.arrays import Image, Matte, Mesh, Vector
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
-from fsgan_core.stages.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
+from fsgan_core.stages.features.iris import IrisColour, compute_iris_gain, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
-from fsgan_core.stages.iris import IrisColour, compute_iris_gain, measure_iris
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
+from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
 
 __all__ = ["BlendResult", "FrameRenderer", "TargetFrame", "convert_plate"]

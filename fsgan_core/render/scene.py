@@ -28,9 +28,9 @@ from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
+from fsgan_core.stages.features.mouth import DEFAULT_FPS
+from fsgan_core.stages.features.openings import measure_lid_openings
 from fsgan_core.stages.motion.performance import correct_performer
-from fsgan_core.stages.mouth import DEFAULT_FPS
-from fsgan_core.stages.openings import measure_lid_openings
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView, plan_views
 from fsgan_core.stages.warp_points import measure_performer

@@ -21,7 +21,6 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import Image, Matte, Points
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.atlas_frame import fill_from_atlas
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
@@ -35,6 +34,7 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews
+from fsgan_core.stages.skin.atlas_frame import fill_from_atlas
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
 NEGLIGIBLE_SHARE = 0.002  # of the region: if less is missing, no other view is made

@@ -21,16 +21,6 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.beard import draw_beard_zone, measure_beard
-from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
-from fsgan_core.stages.hands import (
-    add_hands,
-    combine_hands,
-    cover_by_hands,
-    measure_hand_mattes,
-    merge_hands,
-    remove_hands,
-)
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     clip01,
@@ -42,9 +32,19 @@ from fsgan_core.stages.image_ops import (
     to_display,
 )
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.occlusion import find_occluders
+from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
+from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames
+from fsgan_core.stages.occluders.hands import (
+    add_hands,
+    combine_hands,
+    cover_by_hands,
+    measure_hand_mattes,
+    merge_hands,
+    remove_hands,
+)
+from fsgan_core.stages.occluders.occlusion import find_occluders
 from fsgan_core.stages.plate_match import average_textures, measure_texture
-from fsgan_core.stages.skin_model import FaceRaster
+from fsgan_core.stages.skin.skin_model import FaceRaster
 
 # The raster on which colours are compared.
 WORKING_WIDTH = 160  # pixels across the face

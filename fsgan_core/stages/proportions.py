@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.faces.landmarks import measure_mouth_opening
+from fsgan_core.faces.landmarkers.landmarks import measure_mouth_opening
 from fsgan_core.faces.mesh import (
     BROW_L,
     BROW_R,

@@ -41,13 +41,13 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.eyes import EyePicture, ViewPicture, close_lids, keep_eyes, set_eyes
+from fsgan_core.stages.features.eyes import EyePicture, ViewPicture, close_lids, keep_eyes, set_eyes
+from fsgan_core.stages.features.mouth import close_lips, keep_mouth
+from fsgan_core.stages.features.openings import measure_lid_openings
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.mesh_warp import fit_mesh_map
-from fsgan_core.stages.mouth import close_lips, keep_mouth
-from fsgan_core.stages.openings import measure_lid_openings
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
 from fsgan_core.stages.views import FramePlan, ViewRef
 from fsgan_core.stages.warp import compute_cell_areas, sample_picture

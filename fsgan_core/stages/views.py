@@ -20,17 +20,17 @@ from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.geometry import apply_affine, fit_similarity
-from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.fading import smooth_weights
+from fsgan_core.stages.features.mouth import DEFAULT_FPS, choose_inner_mouth
+from fsgan_core.stages.features.openings import measure_lip_opening
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
 from fsgan_core.stages.motion.performance import measure_landmark_bias
-from fsgan_core.stages.mouth import DEFAULT_FPS, choose_inner_mouth
-from fsgan_core.stages.openings import measure_lip_opening
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
 # A difference that costs one unit.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fsgan_core.contract.errors import InputError, MachineError
-from fsgan_core.faces.heatmap import CONE_FLOOR, CONE_POWER, CONE_RADIUS
+from fsgan_core.faces.landmarkers.heatmap import CONE_FLOOR, CONE_POWER, CONE_RADIUS
 from fsgan_core.networks.architectures.discriminator import MultiscaleDiscriminator
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.training.data.pairs import Batch

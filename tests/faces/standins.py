@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fsgan_core.faces import landmarks_hrnet
-from fsgan_core.faces.landmarks import DlibLandmarker
-from fsgan_core.faces.landmarks_wflw import from_ibug
+from fsgan_core.faces.landmarkers import landmarks_hrnet
+from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker
+from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug
 from fsgan_core.faces.square_crop import DETECTOR_SHIFT_UP, DETECTOR_SIDE
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import compute_reference_descriptor
 from fsgan_core.faces.analyse import analyse, make_display_picture
 from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin, solve_exposure
-from fsgan_core.faces.landmarks import measure_eye_distance
+from fsgan_core.faces.landmarkers.landmarks import measure_eye_distance
 from fsgan_core.faces.track_file import format_track
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
@@ -82,7 +82,7 @@ class TestMovie:
     def test_unknown_engine(
         self, moving: list[np.ndarray], config: ColourConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from fsgan_core.faces import detect
+        from fsgan_core.faces.detectors import detect
 
         def refuse(name: str, device: str) -> None:
             raise EngineError("not here")

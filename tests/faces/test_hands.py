@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.detect_blaze import BlazeDetection
+from fsgan_core.faces.detectors.detect_blaze import BlazeDetection
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.hands import (
     BONES,
     PRESENCE_THRESHOLD,
@@ -20,7 +21,6 @@ from fsgan_core.faces.hands import (
     fit_square_to_palm,
     measure_hands,
 )
-from fsgan_core.faces.rotated_square import RotatedSquare
 
 # An upright open right hand, palm to the camera: wrist, then thumb, index, middle, ring and little finger.
 UPRIGHT = np.array(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces import models
-from fsgan_core.faces.detect_blaze import find_faces
+from fsgan_core.faces.detectors.detect_blaze import find_faces
 from fsgan_core.faces.geometry import apply_affine
 from fsgan_core.faces.identity import (
     CHIP_SIDE,

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces import mesh as face_mesh
-from fsgan_core.faces.detect_blaze import find_faces
+from fsgan_core.faces.detectors.detect_blaze import find_faces
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.mesh_network import (
     FACE_THRESHOLD,
     fit_square_to_detection,
@@ -17,7 +18,6 @@ from fsgan_core.faces.mesh_network import (
     measure_crops,
     measure_meshes,
 )
-from fsgan_core.faces.rotated_square import RotatedSquare
 
 CASES = np.load(Path(__file__).parents[1] / "data" / "parity" / "mediapipe.npz")
 EYE_DISTANCE = 46.0  # pixels of the astronaut

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fsgan_core.faces import landmarks_wflw
-from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces.landmarkers import landmarks_wflw
+from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.smooth import (

@@ -9,7 +9,7 @@ from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
 from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import track_file
-from fsgan_core.faces.landmarks_wflw import from_ibug, to_ibug
+from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug, to_ibug
 from fsgan_core.faces.mesh import carry_mesh, mirror_mesh, read_landmarks68
 from fsgan_core.faces.pose import measure_euler_angles
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fsgan_core.faces.heatmap import draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
 from fsgan_core.networks.architectures.build import build_network
 from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
 from tests.patterns import image, patterned

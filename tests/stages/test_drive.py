@@ -10,7 +10,7 @@ import pytest
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import DriveParams, ReenactParams
 from fsgan_core.contract.shot import Stages
-from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.faces.track import Face
 from fsgan_core.stages.drive import DRIVER_CLIP, PLATE_CLIP, DrivenFrame, drive_faces, resolve_drive_stages

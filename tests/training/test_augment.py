@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.faces.landmarks_wflw import from_ibug
+from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug
 from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
 from fsgan_core.training.data.dataset import FaceDataset
 from fsgan_core.training.data.face_crops import FaceSet

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
-from fsgan_core.faces.heatmap import draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop

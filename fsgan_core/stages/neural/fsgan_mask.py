@@ -29,9 +29,6 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Matte
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.beard import draw_beard_zone
-from fsgan_core.stages.glasses import detect_glasses, find_glasses_frames
-from fsgan_core.stages.hands import add_hands, measure_hand_mattes
 from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
@@ -51,6 +48,9 @@ from fsgan_core.stages.neural.fsgan_network import (
     run_network,
     to_network_planes,
 )
+from fsgan_core.stages.occluders.beard import draw_beard_zone
+from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames
+from fsgan_core.stages.occluders.hands import add_hands, measure_hand_mattes
 from fsgan_core.stages.plate_match import measure_texture
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.faces import landmarks_wflw, pose
+from fsgan_core.faces import pose
+from fsgan_core.faces.landmarkers import landmarks_wflw
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import AnyArray, Image, Points, Vector
 

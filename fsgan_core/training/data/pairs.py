@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.faces.landmarks_wflw import carry_points
+from fsgan_core.faces.landmarkers.landmarks_wflw import carry_points
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import (
     AnyArray,

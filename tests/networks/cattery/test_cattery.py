@@ -17,7 +17,7 @@ import torch
 
 from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.faces.heatmap import decode_heat_maps, draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps, draw_heat_maps
 from fsgan_core.faces.track import Person, Track, make_face
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.networks.cattery import nuke_files

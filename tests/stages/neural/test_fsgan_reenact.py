@@ -12,8 +12,8 @@ import pytest
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces import mesh
-from fsgan_core.faces.heatmap import decode_heat_maps
-from fsgan_core.faces.landmarks_wflw import from_ibug
+from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps
+from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.image_ops import unpremultiply

@@ -10,7 +10,7 @@ from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Matte, Plane, Points68
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
-from fsgan_core.stages.skin_model import FaceRaster
+from fsgan_core.stages.skin.skin_model import FaceRaster
 from fsgan_core.stages.warp_points import EYE_INNER_L, EYE_INNER_R, EYE_OUTER_L, EYE_OUTER_R, EYE_SIDES
 
 # The bridge: a dark line across the nose.

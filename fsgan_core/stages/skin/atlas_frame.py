@@ -25,11 +25,11 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, PointMap
-from fsgan_core.stages.atlas import LIGHT_SIZE, Atlas, blend_to_membrane, fit_light_planes, interpolate_vertices
-from fsgan_core.stages.face_regions import draw_skin, to_texels
 from fsgan_core.stages.image_ops import fill_nonfinite, premultiply, to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.interface import AtlasPicture
 from fsgan_core.stages.mesh_warp import KNOT_FACING, find_hidden_vertices, measure_mesh_width, square_mesh
+from fsgan_core.stages.skin.atlas import LIGHT_SIZE, Atlas, blend_to_membrane, fit_light_planes, interpolate_vertices
+from fsgan_core.stages.skin.face_regions import draw_skin, to_texels
 from fsgan_core.stages.warp import fit_spline_map
 
 MAP_STIFFNESS = 1e-4  # of the spline from picture to atlas

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.detect_blaze import (
+from fsgan_core.faces.detectors.detect_blaze import (
     FULL_RANGE,
     SHORT_RANGE,
     BlazeDetection,

@@ -20,9 +20,8 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Vector
-from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.iris import find_iris_disc, tint_iris
-from fsgan_core.stages.openings import (
+from fsgan_core.stages.features.iris import find_iris_disc, tint_iris
+from fsgan_core.stages.features.openings import (
     EYES,
     LOG_FLOOR,
     Eye,
@@ -43,6 +42,7 @@ from fsgan_core.stages.openings import (
     take_shading,
     trace_ring,
 )
+from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the eye's width.

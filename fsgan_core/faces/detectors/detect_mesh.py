@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fsgan_core.faces.detect_blaze import (
+from fsgan_core.faces.detection import Detection
+from fsgan_core.faces.detectors.detect_blaze import (
     FULL_RANGE,
     SHORT_RANGE,
     BlazeDetection,
@@ -21,13 +22,12 @@ from fsgan_core.faces.detect_blaze import (
     find_faces,
     find_faces_in_tiles,
 )
-from fsgan_core.faces.detection import Detection
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import measure_mesh
 from fsgan_core.faces.mesh_network import FACE_THRESHOLD, fit_square_to_detection
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_pose_box
-from fsgan_core.faces.rotated_square import RotatedSquare
 from fsgan_core.runtime.arrays import Image8, Points
 
 _CLOSE_UP_MARGINS = (0.0, 0.25)  # borders of the short-range network's looks

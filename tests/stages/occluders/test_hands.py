@@ -10,11 +10,13 @@ import pytest
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_OCCLUSION, MATTES
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.detect_blaze import find_faces
+from fsgan_core.faces.detectors.detect_blaze import find_faces
 from fsgan_core.faces.hands import BONES
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages.hands import (
+from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.masking import measure_mattes
+from fsgan_core.stages.occluders.hands import (
     HAND_CHANNELS,
     META_HANDS,
     HandMatte,
@@ -25,8 +27,6 @@ from fsgan_core.stages.hands import (
     measure_palm,
     remove_hands,
 )
-from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.masking import measure_mattes
 from tests.faces.test_hands import UPRIGHT
 from tests.stages.conftest import Still, face_at, plate_at, posed
 

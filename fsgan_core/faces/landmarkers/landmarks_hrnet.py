@@ -19,8 +19,8 @@ import numpy as np
 
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.faces.geometry import Box, compute_overlap
-from fsgan_core.faces.heatmap import decode_heat_maps
-from fsgan_core.faces.landmarks_wflw import WFLW_COUNT, to_ibug
+from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps
+from fsgan_core.faces.landmarkers.landmarks_wflw import WFLW_COUNT, to_ibug
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input_tensor
 from fsgan_core.runtime.arrays import Image8, Points68, Points98

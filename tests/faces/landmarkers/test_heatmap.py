@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fsgan_core.faces.heatmap import decode_heat_maps, draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps, draw_heat_maps
 
 PARITY = Path(__file__).parents[1] / "data" / "parity_operators.npz"
 

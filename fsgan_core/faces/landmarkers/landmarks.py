@@ -86,7 +86,7 @@ def make_landmarker(name: str = "auto", device: str = "cpu", allow: str = "any")
     """
     weights = find_landmark_weights(name, allow)
     if weights is not None:
-        from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
+        from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
 
         hrnet: Landmarker = models.get_shared(
             ("landmarks", "hrnet", device, weights.sha256),

@@ -8,10 +8,10 @@ import pytest
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mesh, Vector
-from fsgan_core.stages.eyes import ViewPicture, close_lids, keep_eyes, set_eyes
-from fsgan_core.stages.iris import IrisColour, compute_iris_gain, measure_iris, to_linear
-from fsgan_core.stages.mouth import choose_inner_mouth, close_lips, keep_mouth
-from fsgan_core.stages.openings import (
+from fsgan_core.stages.features.eyes import ViewPicture, close_lids, keep_eyes, set_eyes
+from fsgan_core.stages.features.iris import IrisColour, compute_iris_gain, measure_iris, to_linear
+from fsgan_core.stages.features.mouth import choose_inner_mouth, close_lips, keep_mouth
+from fsgan_core.stages.features.openings import (
     EYES,
     carry_irises,
     measure_lid_openings,

@@ -14,15 +14,7 @@ import numpy as np
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mesh, Plane, Points, Vector
-from fsgan_core.stages.image_ops import (
-    SRGB_CURVE_LIMIT,
-    SRGB_GAMMA,
-    SRGB_LINEAR_LIMIT,
-    SRGB_OFFSET,
-    SRGB_SCALE,
-    SRGB_SLOPE,
-)
-from fsgan_core.stages.openings import (
+from fsgan_core.stages.features.openings import (
     EYES,
     Eye,
     OpeningWindow,
@@ -33,6 +25,14 @@ from fsgan_core.stages.openings import (
     soften_edge,
     square_points,
     trace_ring,
+)
+from fsgan_core.stages.image_ops import (
+    SRGB_CURVE_LIMIT,
+    SRGB_GAMMA,
+    SRGB_LINEAR_LIMIT,
+    SRGB_OFFSET,
+    SRGB_SCALE,
+    SRGB_SLOPE,
 )
 
 MIN_OPENING = 0.12  # of the eye's width: an eye less open tells no colour

@@ -14,8 +14,7 @@ from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, PointMap, Vector
-from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.openings import (
+from fsgan_core.stages.features.openings import (
     LOG_FLOOR,
     OpeningWindow,
     ShadingLimits,
@@ -31,6 +30,7 @@ from fsgan_core.stages.openings import (
     take_shading,
     trace_ring,
 )
+from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the mouth's width.

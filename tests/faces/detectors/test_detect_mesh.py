@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.detect_mesh import MeshDetector, choose_turn
+from fsgan_core.faces.detectors.detect_mesh import MeshDetector, choose_turn
 from fsgan_core.faces.geometry import compute_overlap
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import EngineError
-from fsgan_core.faces import landmarks as module
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import apply_affine, fit_similarity
-from fsgan_core.faces.landmarks import (
+from fsgan_core.faces.landmarkers import landmarks as module
+from fsgan_core.faces.landmarkers.landmarks import (
     DlibLandmarker,
     FanLandmarker,
     make_landmarker,

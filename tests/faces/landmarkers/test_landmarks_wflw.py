@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from fsgan_core.faces import landmarks_wflw, pose
-from fsgan_core.faces.landmarks import measure_eye_opening, measure_mouth_opening
+from fsgan_core.faces import pose
+from fsgan_core.faces.landmarkers import landmarks_wflw
+from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from tests.faces.helpers import head
 
 

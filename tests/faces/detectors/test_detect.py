@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import EngineError
-from fsgan_core.faces import detect, models
-from fsgan_core.faces.detect import CnnDetector, FanDetector, HogDetector, make_detector
+from fsgan_core.faces import models
+from fsgan_core.faces.detectors import detect
+from fsgan_core.faces.detectors.detect import CnnDetector, FanDetector, HogDetector, make_detector
 from fsgan_core.faces.geometry import compute_overlap
 
 ASTRONAUT = (176.0, 70.0, 102.0, 102.0)  # box of the face

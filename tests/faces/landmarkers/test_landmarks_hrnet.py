@@ -15,9 +15,14 @@ from fsgan_core.contract.params import AnalyseParams, WeightsParams
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.faces import analyse as analysis
 from fsgan_core.faces.analyse import analyse, find_used_weights, list_analysers
-from fsgan_core.faces.landmarks import DlibLandmarker, find_landmark_weights, make_landmarker, measure_eye_distance
-from fsgan_core.faces.landmarks_hrnet import HrnetLandmarker
-from fsgan_core.faces.landmarks_wflw import from_ibug, to_ibug
+from fsgan_core.faces.landmarkers.landmarks import (
+    DlibLandmarker,
+    find_landmark_weights,
+    make_landmarker,
+    measure_eye_distance,
+)
+from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
+from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug, to_ibug
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.pose_hopenet import make_poser
 from fsgan_core.faces.square_crop import CropSquare

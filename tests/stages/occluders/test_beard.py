@@ -8,7 +8,7 @@ import pytest
 
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.colour import Codec, ColourConfig
-from fsgan_core.stages.beard import draw_beard_zone, measure_beard
+from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
 from tests.stages.conftest import Still, plate_at
 
 RAW = MaskParams(feather=0.0, hands=False)

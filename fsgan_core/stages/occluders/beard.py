@@ -10,8 +10,8 @@ import numpy as np
 from fsgan_core.faces.mesh import MIRROR_ORDER, OUTER_LIPS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Matte, Points
-from fsgan_core.stages.face_regions import BEARD_R, CHIN_R
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, smoothstep
+from fsgan_core.stages.skin.face_regions import BEARD_R, CHIN_R
 
 SOFTNESS = 0.015  # of the face
 JAW_R = (207, 187, 147, 137, 93, 132, 58, 172, 136, 150, 170, 211)  # the zone beside the mouth, on the right

@@ -13,10 +13,10 @@ from fsgan_core.faces.mesh import CANONICAL, SKIN_COUNT, UV, read_landmarks68
 from fsgan_core.faces.track import make_face
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Matte, Mesh
-from fsgan_core.stages import atlas
-from fsgan_core.stages.face_regions import draw_face_area, draw_regions, to_texels
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.mesh_warp import find_visible_vertices
+from fsgan_core.stages.skin import atlas
+from fsgan_core.stages.skin.face_regions import draw_face_area, draw_regions, to_texels
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 
 SIZE, SIDE = 256, 240

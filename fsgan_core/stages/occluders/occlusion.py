@@ -13,9 +13,9 @@ from skimage.morphology import reconstruction
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, MOUTH_OUTER
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points, Vector
-from fsgan_core.stages.glasses import find_hinges
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
-from fsgan_core.stages.skin_model import (
+from fsgan_core.stages.occluders.glasses import find_hinges
+from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
     MIN_SIGMA,
     FaceRaster,

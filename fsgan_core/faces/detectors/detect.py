@@ -16,8 +16,8 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.detect_mesh import MeshDetector
 from fsgan_core.faces.detection import Detection, Detector
+from fsgan_core.faces.detectors.detect_mesh import MeshDetector
 from fsgan_core.faces.geometry import (
     Box,
     apply_affine,
@@ -28,7 +28,7 @@ from fsgan_core.faces.geometry import (
     make_square_box,
     resize_picture,
 )
-from fsgan_core.faces.landmarks import DlibLandmarker, make_landmarker
+from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points68
 

@@ -18,11 +18,11 @@ from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap
-from fsgan_core.stages.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.light import fit_light, limit_softly
 from fsgan_core.stages.mesh_warp import find_visible_vertices
+from fsgan_core.stages.skin.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
 
 # Size of an atlas.

@@ -1,0 +1,1 @@
+"""Landmarks of a face that is already found: the engines, and the conventions of 68 and 98 points."""

@@ -1,0 +1,1 @@
+"""Skin: which colours are skin, the regions of a face, and the atlas of a person's skin."""
