@@ -4,7 +4,7 @@ import numpy as np
 
 from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps, draw_heat_maps
 
-PARITY = Path(__file__).parents[1] / "data" / "parity_operators.npz"
+PARITY = Path(__file__).parents[2] / "data" / "parity_operators.npz"
 
 
 class TestParity:
