@@ -81,19 +81,6 @@ def read_landmarks68(mesh: Mesh) -> Points68:
     return np.asarray(mesh[..., LANDMARK_VERTICES, :2], np.float64)
 
 
-def mirror_mesh(mesh: Mesh, axis: float = 0.0) -> Mesh:
-    """Returns the mesh as it is in the flipped picture.
-
-    Args:
-        mesh: (478, 3).
-        axis: Twice the x that stays where it is.
-
-    >>> bool(np.allclose(mirror_mesh(CANONICAL), CANONICAL, atol=1e-3))
-    True
-    """
-    return np.asarray((mesh * (-1.0, 1.0, 1.0) + (axis, 0.0, 0.0))[MIRROR_ORDER])
-
-
 def carry_mesh(mesh: Mesh, before: Points68, after: Points68) -> Mesh:
     """Moves a mesh along with the landmarks that are read from it; the skin around a moved landmark follows smoothly.
 

@@ -17,12 +17,10 @@ from fsgan_core.contract.errors import NoFaceError, TrackError
 from fsgan_core.contract.landmarks import FACE_OFFSETS, find_face_offset
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces.geometry import Box, compute_overlap
-from fsgan_core.faces.landmarkers.landmarks_wflw import MIRROR_ORDER as WFLW_MIRROR
 from fsgan_core.faces.landmarkers.landmarks_wflw import carry_points
-from fsgan_core.faces.mesh import carry_mesh, mirror_mesh, read_landmarks68
+from fsgan_core.faces.mesh import carry_mesh, read_landmarks68
 from fsgan_core.faces.mesh_pose import fit_mesh_pose, fit_mesh_to_landmarks
 from fsgan_core.faces.pose import (
-    MIRROR_ORDER,
     compute_face_box,
     compute_pose_box,
     fit_head_pose,
@@ -78,25 +76,6 @@ class Face:
         wflw = None if self.wflw is None else carry_points(self.wflw, self.landmarks, landmarks)
         mesh = None if self.mesh is None else carry_mesh(self.mesh, self.landmarks, landmarks)
         return replace(self, landmarks=landmarks, wflw=wflw, mesh=mesh)
-
-    def mirror(self, axis: float = 0.0) -> Face:
-        """Returns the face as it is in the flipped picture.
-
-        Args:
-            axis: Twice the x that stays where it is.
-        """
-        x, y, width, height = self.box
-        yaw, pitch, roll = self.euler
-        flip, shift = np.array([-1.0, 1.0]), np.array([axis, 0.0])
-        wflw = None if self.wflw is None else (self.wflw * flip + shift)[WFLW_MIRROR]
-        return replace(
-            self,
-            box=(axis - x - width, y, width, height),
-            euler=(-yaw, pitch, -roll),
-            landmarks=(self.landmarks * flip + shift)[MIRROR_ORDER],
-            wflw=wflw,
-            mesh=None if self.mesh is None else mirror_mesh(self.mesh, axis),
-        )
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,12 @@ def find_visible_vertices(mesh: Mesh) -> Vector:
     Returns:
         (478,): 1 shown, 0 turned away or behind other skin.
     """
+    return _rate_visibility(compute_facing(mesh), find_hidden_vertices(mesh))
+
+
+def _rate_visibility(facing: Vector, hidden: AnyArray) -> Vector:
     low, high = SHOWN_FACING
-    facing = smoothstep((compute_facing(mesh) - low) / (high - low))
-    return np.where(find_hidden_vertices(mesh), 0.0, facing)
+    return np.where(hidden, 0.0, smoothstep((facing - low) / (high - low)))
 
 
 def find_hidden_vertices(mesh: Mesh) -> AnyArray:
@@ -130,17 +133,20 @@ def fit_mesh_map(
     """
     square_goal, square_view = square_mesh(goal, aspect), square_mesh(view, view_aspect)
     goal_facing, view_facing = compute_facing(square_goal), compute_facing(square_view)
-    hidden = find_hidden_vertices(square_goal) | find_hidden_vertices(square_view)
+    hidden_in_view = find_hidden_vertices(square_view)
+    hidden = find_hidden_vertices(square_goal) | hidden_in_view
     knots = (np.minimum(goal_facing, view_facing) > KNOT_FACING) & ~hidden
     knots[SKIN_COUNT:] = False
     destination = np.vstack([goal[knots, :2], place_beyond(square_goal) / (aspect, 1.0)])
     source = np.vstack([view[knots, :2], place_beyond(square_view) / (view_aspect, 1.0)])
-    places = fit_spline_map(destination, source, region, _make_stiffness(stiffness)[np.r_[knots, BEYOND_KNOTS]], aspect)
-    shown = draw_vertex_values(goal, find_visible_vertices(square_view), region, aspect)
+    places = fit_spline_map(destination, source, region, _make_stiffness(stiffness)[_add_beyond(knots)], aspect)
+    shown = draw_vertex_values(goal, _rate_visibility(view_facing, hidden_in_view), region, aspect)
     return MeshMap(places, shown)
 
 
-BEYOND_KNOTS = np.ones(len(BEYOND), bool)
+def _add_beyond(knots: AnyArray) -> AnyArray:
+    """Which points of the mesh, and of BEYOND after them, bend the map: those of BEYOND always."""
+    return np.concatenate([knots, np.ones(len(BEYOND), bool)])
 
 
 def _make_stiffness(amount: float) -> Vector:

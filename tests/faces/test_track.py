@@ -10,7 +10,7 @@ from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import track_file
 from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug, to_ibug
-from fsgan_core.faces.mesh import carry_mesh, mirror_mesh, read_landmarks68
+from fsgan_core.faces.mesh import carry_mesh, read_landmarks68
 from fsgan_core.faces.pose import measure_euler_angles
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
 from fsgan_core.faces.track_file import format_track, load_track, parse_track, save_track
@@ -184,10 +184,6 @@ class TestMesh:
         people = tuple(replace(person, measured={}, faces={}) for person in track.people)
         face = replace(track, people=people).with_override(0, 1003, placed).people[0].faces[1003]
         np.testing.assert_allclose(read_landmarks68(face.mesh), head(20.0, 0.0, 3.0), atol=1e-2)
-
-    def test_mirrored(self, track: Track) -> None:
-        face = track.people[0].faces[1003]
-        np.testing.assert_array_equal(face.mirror(100.0).mesh, mirror_mesh(face.mesh, 100.0))
 
 
 class TestFile:
