@@ -1,7 +1,7 @@
 from .analyse import compute_reference_descriptor as compute_reference_descriptor
 from .appearance import AppearanceMap as AppearanceMap
-from .detection import Detection as Detection
 from .detectors.detect import make_detector as make_detector
+from .detectors.detector_interface import Detection as Detection
 from .identity import compute_descriptor as compute_descriptor
 from .landmarkers.landmarks import (
     make_landmarker as make_landmarker,

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from fsgan_core.faces.detection import Detection, Detector
 from fsgan_core.faces.detectors.detect_mesh import choose_turn
+from fsgan_core.faces.detectors.detector_interface import Detection, Detector
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.display_picture import DisplayPicture
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale

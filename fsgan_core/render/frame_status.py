@@ -16,8 +16,8 @@ from fsgan_core.contract.layers import META_KEY, META_PARTS
 from fsgan_core.contract.protocol import FRAME_DONE, FRAME_MISSING, FRAME_STALE
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_frames, format_output_path
-from fsgan_core.render.keys import describe_parts, find_changed_parts
 from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.render.staleness import describe_parts, find_changed_parts
 from fsgan_core.runtime.cache import NotCachedError, use_cache_only
 from fsgan_core.runtime.events import CancelCheck, never_cancelled, raise_if_cancelled
 from fsgan_core.runtime.memory import register_cache
@@ -33,7 +33,8 @@ class FrameState:
     Attributes:
         frame: Frame number.
         state: "done", "stale" or "missing".
-        changed: What has changed since a stale frame was rendered: parameters ("blend.mix") and names of `keys.LABELS`.
+        changed: What has changed since a stale frame was rendered: parameters ("blend.mix") and names of
+            `staleness.LABELS`.
     """
 
     frame: int

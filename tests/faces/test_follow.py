@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.detection import Detection
 from fsgan_core.faces.detectors.detect_mesh import MeshDetector
+from fsgan_core.faces.detectors.detector_interface import Detection
 from fsgan_core.faces.display_picture import wrap_picture
 from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
 from fsgan_core.faces.geometry import compute_overlap

@@ -250,6 +250,7 @@ def test_bake_atlas_makes_a_read_node(session: Host, swap: Any) -> None:
     nuke = session.module
     before = {node.fullName() for node in nuke.allNodes("Read")}
     assert "bake_atlas" in swap.knobs()
+    settle(session)  # answers to what earlier tests asked would replace the message
     swap["bake_atlas"].execute()
     settle(session, 120)
     made = next(node for node in nuke.allNodes("Read") if node.fullName() not in before)

@@ -16,8 +16,8 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.detection import Detection, Detector
 from fsgan_core.faces.detectors.detect_mesh import MeshDetector
+from fsgan_core.faces.detectors.detector_interface import Detection, Detector
 from fsgan_core.faces.geometry import (
     Box,
     apply_affine,

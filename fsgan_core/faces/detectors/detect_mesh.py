@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from fsgan_core.faces.detection import Detection
 from fsgan_core.faces.detectors.detect_blaze import (
     FULL_RANGE,
     SHORT_RANGE,
@@ -22,6 +21,7 @@ from fsgan_core.faces.detectors.detect_blaze import (
     find_faces,
     find_faces_in_tiles,
 )
+from fsgan_core.faces.detectors.detector_interface import Detection
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import measure_mesh
