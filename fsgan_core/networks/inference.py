@@ -101,6 +101,7 @@ class Runner:
         device: "cpu", "cuda:0", ...; it becomes "cpu" if the device has not enough memory for one sample.
         precision: "fp32", "bf16" or "fp16".
         info: The facts about the weights; None for a network without an entry in the catalogue.
+        takes_half_maps: Whether the input ends with the landmark maps of half size (`res_unet`).
     """
 
     def __init__(
@@ -108,6 +109,9 @@ class Runner:
     ) -> None:
         """Prepares `network`, which the caller must not use afterwards; precision as in `resolve_precision`."""
         self.info = info
+        self.takes_half_maps = bool(getattr(network, "takes_maps", False))
+        if self.takes_half_maps:
+            network.has_half_maps = True  # type: ignore[assignment]
         self._name = info.name if info is not None else type(network).__name__
         self._waiting_requests: list[_RunRequest] = []
         self._waiting_lock = threading.Lock()

@@ -34,7 +34,13 @@ def small_state(arch: str = SMALL) -> dict[str, torch.Tensor]:
 
 def publish(path: Path, arch: str = SMALL, *, legacy: bool = False, **more: object) -> Path:
     """A file as the authors publish it."""
-    torch.save({"arch": arch, "state_dict": small_state(arch), **more}, path, _use_new_zipfile_serialization=not legacy)
+    from fsgan_core.networks.architectures.build import format_published
+
+    torch.save(
+        {"arch": format_published(arch), "state_dict": small_state(arch), **more},
+        path,
+        _use_new_zipfile_serialization=not legacy,
+    )
     return path
 
 

@@ -18,12 +18,16 @@ import torch
 from torch.nn import functional
 
 from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
-from fsgan_core.networks.architectures.build import build_network
+from fsgan_core.networks.architectures.build import build_network, format_published, identify_version
 from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
+from fsgan_core.networks.weights.catalogue import load_catalogue
+from fsgan_core.stages.neural.fsgan_network import pack_half_maps
 from tests.patterns import image, patterned
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 CASES: dict[str, Any] = json.loads(gzip.decompress((PARITY / "networks.json.gz").read_bytes()))
+# Version 1: keys and shapes of the three published sizes, and outputs of small ones for two levels.
+VERSION_1: dict[str, Any] = json.loads(gzip.decompress((PARITY / "v1.json.gz").read_bytes()))
 TOLERANCE = 1e-4  # of the output's standard deviation
 # The deepest of the generators' features see 41 px around a pixel: of a corner of 80 px the outer 39 are as in the
 # whole picture, for a tenth of the work.
@@ -82,7 +86,7 @@ class TestValues:
             assert abs(float(output.mean()) - float(case[f"out{index}_mean"])) <= TOLERANCE * deviation
             assert abs(float(output.std(correction=0)) / deviation - 1) <= TOLERANCE
 
-    @pytest.mark.parametrize("name", ["reenactment_v2", "inpainting_v2", "blending_v2", "reenactment_v1_split"])
+    @pytest.mark.parametrize("name", ["reenactment_v2", "inpainting_v2", "blending_v2"])
     def test_corner(self, name: str) -> None:
         base = patterned(CASES[name]["arch"]).base
         case = np.load(PARITY / f"{name}.npz")
@@ -95,6 +99,32 @@ class TestValues:
             wanted = case[f"out{index}"][:, :, : seen.shape[2], : seen.shape[3]]
             assert wanted.shape == (1, 3, 5, 5)
             assert worst(seen, wanted, float(case[f"out{index}_std"])) <= TOLERANCE
+
+
+class TestVersion1:
+    @pytest.mark.parametrize("name", VERSION_1["full"])
+    def test_keys_shapes_and_count(self, name: str) -> None:
+        """The published string and the names of the tensors give the layout that the catalogue states."""
+        case = VERSION_1["full"][name]
+        arch = identify_version(case["arch"], case["state_dict"])
+        assert arch == load_catalogue()[name].arch
+        assert format_published(arch) == case["arch"]
+        network = build_network(arch, device="meta")
+        assert {key: list(value.shape) for key, value in network.state_dict().items()} == case["state_dict"]
+        assert sum(value.numel() for value in network.parameters()) == case["parameters"]
+
+    @pytest.mark.parametrize(("name", "channels"), [("split", 71), ("inpainting", 4), ("blending", 7)])
+    def test_values(self, name: str, channels: int) -> None:
+        arch = identify_version(VERSION_1["small"][name]["arch"], ["enhancer1.down_block.model.1.weight"])
+        network = patterned(arch)
+        levels = [torch.from_numpy(image((1, channels, size, size), salt)) for size, salt in ((128, 0), (64, 1))]
+        with torch.inference_mode():
+            outputs = given(network.enhancer1(levels[0], network.base.compute_features(levels[1])))
+        case = np.load(PARITY / "v1.npz")
+        assert [key for key in case if key.startswith(name)] == [f"{name}_out{k}" for k in range(len(outputs))]
+        for index, output in enumerate(outputs):
+            wanted = case[f"{name}_out{index}"]
+            assert worst(output, wanted, float(wanted.std())) <= TOLERANCE
 
 
 class TestTwoLevels:
@@ -119,11 +149,15 @@ class TestTwoLevels:
             made = network.halve(x)
             exact = network.enhancer1(x, network.base.compute_features(torch.cat([small, maps[64]], dim=1)))
             ours = network(x)
+            network.has_half_maps = True
+            half = torch.from_numpy(pack_half_maps(maps[64][0].numpy()))[None]
+            packed = network(torch.cat([x, half], dim=1))
         torch.testing.assert_close(made[:, :3], small, atol=1e-6, rtol=0)
         assert float((made[:, 3:] - maps[64]).square().mean().sqrt()) < 0.002  # the tip of a cone is blunter
-        for name, got, own in zip(("picture", "segmentation"), exact, ours, strict=True):
+        for name, got, own, drawn in zip(("picture", "segmentation"), exact, ours, packed, strict=True):
             deviation = float(case[name].std())
             assert worst(got[:, :, ::4, ::4], case[name], deviation) <= TOLERANCE
+            assert worst(drawn[:, :, ::4, ::4], case[name], deviation) <= TOLERANCE
             assert worst(own[:, :, ::4, ::4], case[name], deviation) <= 0.1
 
 

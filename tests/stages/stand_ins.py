@@ -21,6 +21,7 @@ class StandIn:
     """Runs a function of numpy arrays (n, c, h, w) and remembers what it was given."""
 
     function: Function
+    takes_half_maps: bool = False
     given: list[np.ndarray] = field(default_factory=list)
 
     def run(self, x: Any) -> Any:

@@ -4,14 +4,17 @@ A published checkpoint describes its network as a constructor call, such as
 `res_unet.MultiScaleResUNet(in_nc=101,out_nc=3,flat_layers=(2,2,2,2),ngf=128)`. It may have a longer module path in
 front, or no brackets. The table below lists the allowed constructors with their argument names, types and bounds.
 Anything else is a WeightsError, and so is a network much larger than any published one.
+
+The generators of FSGAN's version 1 carry the same strings as those of version 2 but have another enhancer. Our strings
+have one more argument for that, `version=1`. `identify_version` sets it by the tensors.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import WeightsError
@@ -20,11 +23,22 @@ from fsgan_core.runtime.syntax import parse_syntax
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CONSTRUCTORS", "GRAPH_NAMES", "MAX_PARAMETERS", "Architecture", "build_network", "parse_architecture"]
+__all__ = [
+    "CONSTRUCTORS",
+    "GRAPH_NAMES",
+    "MAX_PARAMETERS",
+    "Architecture",
+    "build_network",
+    "format_published",
+    "identify_version",
+    "parse_architecture",
+]
 
 MAX_PARAMETERS = 400_000_000  # the largest published network, VGG-19 with its classifier, has 171 million
 GRAPH_NAMES = ("face_mesh", "face_full_range", "face_short_range", "palm", "hand")  # graphs/NAME.json
 _MAX_TEXT_LENGTH = 1000  # characters of an architecture string
+_VERSION_1_ARGUMENT = ",version=1"
+_VERSION_1_PREFIX = "enhancer1.down_block."  # of tensors that only generators of version 1 have
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,11 @@ class Architecture:
             f"{name}={_format_value(value)}" for name, value in self.arguments.items() if value != given[name].default
         ]
         return f"{self.constructor}({','.join(parts)})"
+
+    @property
+    def version(self) -> int:
+        """The published version whose layout it has: 1 for generators of FSGAN v1, else 2."""
+        return int(self.arguments.get("version", 2))
 
 
 @dataclass(frozen=True)
@@ -149,7 +168,7 @@ def _make_unet_arguments(
     }
 
 
-_ENHANCER_ARGUMENTS = {"n_local_enhancers": ChoiceArgument(1, (1,))}
+_ENHANCER_ARGUMENTS = {"n_local_enhancers": ChoiceArgument(1, (1,)), "version": ChoiceArgument(2, (1, 2))}
 _UNET_UNUSED = ("is_deconv", "is_batchnorm")
 _RES_UNET_UNUSED = ("use_dropout",)
 _PICTURE_CHANNELS = IntArgument(3, **_CHANNEL_BOUNDS)
@@ -270,6 +289,41 @@ def parse_architecture(text: str) -> Architecture:
         except ValueError as error:
             raise _make_refusal(text, f"{keyword.arg} must be {error}") from None
     return Architecture(name, arguments)
+
+
+def identify_version(arch: str, names: Iterable[str]) -> str:
+    """Completes a published architecture string by what only the tensors tell: whether it is a generator of version 1.
+
+    Args:
+        arch: The string of a checkpoint.
+        names: The names of the checkpoint's tensors.
+
+    Returns:
+        The string with `version=1` if the tensors have that layout, else the string as it is.
+
+    Raises:
+        WeightsError: The string is refused.
+
+    >>> identify_version("res_unet.MultiScaleResUNet(in_nc=4)", ["enhancer1.down_block.model.1.weight"])
+    'res_unet.MultiScaleResUNet(in_nc=4,version=1)'
+    """
+    if not any(name.startswith(_VERSION_1_PREFIX) for name in names):
+        return arch
+    parsed = parse_architecture(arch)
+    if "version" not in parsed.arguments or parsed.version == 1:
+        return arch
+    if arch.endswith(")") and not arch.endswith("()"):
+        return f"{arch[:-1]}{_VERSION_1_ARGUMENT})"
+    return str(replace(parsed, arguments={**parsed.arguments, "version": 1}))
+
+
+def format_published(arch: str) -> str:
+    """Formats an architecture string for a checkpoint that other programs read: without our argument `version`.
+
+    >>> format_published("res_unet.MultiScaleResUNet(in_nc=4,version=1)")
+    'res_unet.MultiScaleResUNet(in_nc=4)'
+    """
+    return arch.replace(_VERSION_1_ARGUMENT, "").replace(_VERSION_1_ARGUMENT[1:], "")
 
 
 def build_network(arch: str | Architecture, device: str = "cpu") -> nn.Module:

@@ -3,6 +3,9 @@
 Layout and state-dict names are the published ones (FSGAN, arXiv 1908.05932, and FSGANv2, arXiv 2202.12972): reflection
 padding, convolutions without bias before batch norm, skips by addition. Pictures in and out are RGB in [-1, 1]. Every
 forward of a generator takes one tensor, is typed for torch.jit.script, and works on any device and dtype.
+
+The two published versions differ in the enhancer. That of version 2 works at full resolution. That of version 1 goes
+down to half resolution, adds the features of the U-Net there, and comes up again.
 """
 
 from __future__ import annotations
@@ -220,34 +223,89 @@ class _SplitEnhancer(_EnhancerTrunk):
         return self.out_conv1(features), self.out_conv2(features)
 
 
+class _EnhancerV1Trunk(nn.Module):
+    """The enhancer's layers in version 1: its residual blocks work at half resolution, like the trunk's features."""
+
+    def __init__(self, in_nc: int, ngf: int, count: int) -> None:
+        super().__init__()
+        self.in_conv = _make_entry(in_nc, ngf)
+        self.down_block = DownBlock(ngf, 2 * ngf)
+        self.flat_block = FlatBlock(2 * ngf, count)
+        self.up_block = UpBlock(2 * ngf, ngf)
+
+    def compute_features(self, x: Tensor, below: Tensor) -> Tensor:
+        """Maps the input (n, in_nc, h, w) and features (n, 2 ngf, h / 2, w / 2) to features (n, ngf, h, w)."""
+        result: Tensor = self.up_block(self.flat_block(self.down_block(self.in_conv(x)) + below))
+        return result
+
+
+class EnhancerV1(_EnhancerV1Trunk):
+    """The local enhancer of version 1 with one head."""
+
+    def __init__(self, in_nc: int, out_nc: int, ngf: int, count: int) -> None:
+        super().__init__(in_nc, ngf, count)
+        self.out_conv = _make_head(ngf, out_nc)
+
+    def forward(self, x: Tensor, below: Tensor) -> Tensor:
+        """Computes the picture from the input and the features of half resolution."""
+        result: Tensor = self.out_conv(self.compute_features(x, below))
+        return result
+
+
+class _SplitEnhancerV1(_EnhancerV1Trunk):
+    def __init__(self, in_nc: int, out_nc: Sequence[int], ngf: int, count: int) -> None:
+        super().__init__(in_nc, ngf, count)
+        self.out_conv1 = _make_head(ngf, out_nc[0])
+        self.out_conv2 = _make_head(ngf, out_nc[1])
+
+    def forward(self, x: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.compute_features(x, below)
+        return self.out_conv1(features), self.out_conv2(features)
+
+
 def _halve(x: Tensor) -> Tensor:
     """Computes the next pyramid level of pictures and mattes: the mean of 3 x 3 pixels at every second pixel."""
     return functional.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
 
 
-def _halve_with_maps(x: Tensor) -> Tensor:
-    """Computes the next pyramid level of a picture and landmark maps.
-
-    The published pipeline filters the picture with 1 4 6 4 1 at every second pixel, and draws the maps again for pixels
-    twice as large. The mean of 2 x 2 pixels gives the same maps, except for the very peak of each.
-    """
-    picture = functional.pad(x[:, :3], [2, 2, 2, 2], mode="reflect")
+def _halve_picture(x: Tensor) -> Tensor:
+    """Computes the next pyramid level of a picture: filtered with 1 4 6 4 1 at every second pixel."""
+    picture = functional.pad(x, [2, 2, 2, 2], mode="reflect")
     # Four means of 2 pixels make the kernel 1 4 6 4 1, without a kernel tensor that must follow device and dtype.
     for _ in range(3):
         picture = functional.avg_pool2d(picture, 2, stride=1)
-    return torch.cat([functional.avg_pool2d(picture, 2), functional.avg_pool2d(x[:, 3:], 2)], dim=1)
+    return functional.avg_pool2d(picture, 2)
 
 
 class _PyramidNetwork(nn.Module):
-    """A network that makes the second level of its input pyramid itself."""
+    """A network that makes the second level of its input pyramid itself.
+
+    Attributes:
+        takes_maps: Whether the channels beside the picture are landmark maps. Then the published pipeline draws them
+            again for pixels twice as large. The mean of 2 x 2 pixels is nearly the same.
+        has_half_maps: Whether the input ends with further channels that hold the maps of half size, as they were drawn.
+            `torch.pixel_shuffle` packs four of them into one channel of full size; missing ones are 0.
+    """
 
     def __init__(self, in_nc: int) -> None:
         super().__init__()
+        self.in_nc = in_nc
         self.takes_maps = in_nc >= 3 + _LANDMARK_COUNT
+        self.has_half_maps = False
+
+    def first_level(self, x: Tensor) -> Tensor:
+        """Returns the input at full size, without the maps of half size."""
+        return x[:, : self.in_nc] if self.has_half_maps else x
 
     def halve(self, x: Tensor) -> Tensor:
         """Computes the next pyramid level, as the published pipeline does for the network's kind of input."""
-        return _halve_with_maps(x) if self.takes_maps else _halve(x)
+        if not self.takes_maps:
+            return _halve(x)
+        if self.has_half_maps:
+            maps = functional.pixel_unshuffle(x[:, self.in_nc :], 2)[:, : self.in_nc - 3]
+        else:
+            maps = functional.avg_pool2d(x[:, 3:], 2)
+        return torch.cat([_halve_picture(x[:, :3]), maps], dim=1)
 
 
 class MultiScaleResUNet(_PyramidNetwork):
@@ -266,16 +324,23 @@ class MultiScaleResUNet(_PyramidNetwork):
         max_nc: Upper bound of the channels.
         ngf: Channels of the enhancer; those of `base` start at twice as many.
         flat_layers: Residual blocks of the enhancer, then of each level of `base`.
+        version: 1 or 2, the published version whose enhancer it has.
     """
 
-    def __init__(self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+    def __init__(
+        self, in_nc: int, out_nc: int, max_nc: int, ngf: int, flat_layers: Sequence[int], version: int = 2
+    ) -> None:
         super().__init__(in_nc)
         self.base = ResUNet(in_nc, out_nc, max_nc, 2 * ngf, flat_layers[1:])
-        self.enhancer1 = Enhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
+        self.enhancer1: nn.Module = (
+            EnhancerV1(in_nc, out_nc, ngf, flat_layers[0])
+            if version == 1
+            else Enhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes the picture."""
-        result: Tensor = self.enhancer1(x, self.base.compute_features(self.halve(x)))
+        result: Tensor = self.enhancer1(self.first_level(x), self.base.compute_features(self.halve(x)))
         return result
 
 
@@ -285,12 +350,18 @@ class SplitMultiScaleResUNet(_PyramidNetwork):
     Input: (n, in_nc, h, w). Output: (n, out_nc[0], h, w) and (n, out_nc[1], h, w), both in [-1, 1].
     """
 
-    def __init__(self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int]) -> None:
+    def __init__(
+        self, in_nc: int, out_nc: Sequence[int], max_nc: int, ngf: int, flat_layers: Sequence[int], version: int = 2
+    ) -> None:
         super().__init__(in_nc)
         self.base = _SplitResUNet(in_nc, out_nc, max_nc, 2 * ngf, flat_layers[1:])
-        self.enhancer1 = _SplitEnhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
+        self.enhancer1: nn.Module = (
+            _SplitEnhancerV1(in_nc, out_nc, ngf, flat_layers[0])
+            if version == 1
+            else _SplitEnhancer(in_nc, out_nc, ngf, self.base.out_channels, flat_layers[0])
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Computes the picture and the scores of the segmentation."""
-        result: tuple[Tensor, Tensor] = self.enhancer1(x, self.base.compute_features(self.halve(x)))
+        result: tuple[Tensor, Tensor] = self.enhancer1(self.first_level(x), self.base.compute_features(self.halve(x)))
         return result

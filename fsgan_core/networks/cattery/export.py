@@ -213,7 +213,7 @@ def wrap_network(
     )
     if landmarker is not None:
         return wrappers.PictureReenactNode(headed, resolution, fuse_batch_norm(landmarker)).eval()
-    return wrappers.PointsReenactNode(headed, resolution, installed.info.landmarks).eval()
+    return wrappers.PointsReenactNode(headed, resolution, installed.info.landmarks, installed.info.heat_maps).eval()
 
 
 def _count_input_channels(network: nn.Module) -> int:

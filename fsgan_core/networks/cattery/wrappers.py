@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fsgan_core.networks.weights.catalogue import HEAT_MAPS
 from fsgan_core.plates import curve
 
 __all__ = [
@@ -309,15 +310,37 @@ class SegmentingGenerator(nn.Module):
 class _ReenactNode(_InferenceNode):
     """Shared by both reenactment nodes: draws the source's face at given landmarks."""
 
-    def __init__(self, network: nn.Module, resolution: int) -> None:
+    def __init__(self, network: nn.Module, resolution: int, heat_maps: str) -> None:
         super().__init__(resolution)
         self.network = network  # PlainGenerator or SegmentingGenerator
+        self.has_patches = heat_maps == HEAT_MAPS[1]
+        self.has_blurs = heat_maps == HEAT_MAPS[2]
 
     def draw_heat_maps(self, points: Tensor, side: float, height: int, width: int) -> Tensor:
         """Draws the published heat maps, (n, points, height, width).
 
         points: (n, points, 2), x and y in pixels from the upper left edge of a crop of `side` pixels.
         """
+        if self.has_patches:  # the numbers of both are explained in faces.landmarkers.heatmap
+            reach = 3.0 * float(max(1, int(side / 128.0 + 0.5)))
+            deviation = 0.25 * (2.0 * reach + 1.0)
+            return self.draw_gaussians(points - 1.0, reach, 2.0 * deviation * deviation, height, width)
+        if self.has_blurs:
+            return self.draw_gaussians(points, 6.0, 16.0, height, width)
+        return self.draw_cones(points, side, height, width)
+
+    def draw_gaussians(self, points: Tensor, reach: float, spread: float, height: int, width: int) -> Tensor:
+        """Draws exp(-d * d / spread) around the pixel of each point, up to `reach` pixels in x and y."""
+        middle = torch.floor(points)
+        x = torch.arange(width, device=points.device, dtype=torch.float32)
+        y = torch.arange(height, device=points.device, dtype=torch.float32)
+        across = x[None, None, None, :] - middle[:, :, 0, None, None]
+        down = y[None, None, :, None] - middle[:, :, 1, None, None]
+        near = torch.maximum(torch.abs(across), torch.abs(down)) <= reach
+        return torch.exp(-(across * across + down * down) / spread) * near.to(torch.float32)
+
+    def draw_cones(self, points: Tensor, side: float, height: int, width: int) -> Tensor:
+        """Draws the heat maps of version 2; arguments and result as in `draw_heat_maps`."""
         x = torch.arange(width, device=points.device, dtype=torch.float32) + 0.5
         y = torch.arange(height, device=points.device, dtype=torch.float32) + 0.5
         across = (x[None, None, None, :] - points[:, :, 0, None, None]) / side
@@ -349,8 +372,8 @@ class PointsReenactNode(_ReenactNode):
     k, 0..1 from the upper left corner of the picture. The picture must be at least as wide as there are landmarks.
     """
 
-    def __init__(self, network: nn.Module, resolution: int, landmarks: int) -> None:
-        super().__init__(network, resolution)
+    def __init__(self, network: nn.Module, resolution: int, landmarks: int, heat_maps: str = "cone") -> None:
+        super().__init__(network, resolution, heat_maps)
         self.landmarks = landmarks
 
     def forward(self, x: Tensor) -> Tensor:
@@ -372,7 +395,7 @@ class PictureReenactNode(_ReenactNode):
     """
 
     def __init__(self, network: nn.Module, resolution: int, landmarker: nn.Module) -> None:
-        super().__init__(network, resolution)
+        super().__init__(network, resolution, "cone")  # of all networks with 98 landmarks
         self.landmarker = landmarker
 
     def forward(self, x: Tensor) -> Tensor:

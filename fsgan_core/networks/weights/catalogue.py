@@ -21,12 +21,14 @@ from typing import Any
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.contract.licences import LICENCE_CLASSES, check_licence, is_allowed, resolve_allow
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
+from fsgan_core.networks.architectures.build import parse_architecture
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from fsgan_core.runtime.memory import register_cache
 
 __all__ = [
     "AUTO_ROLES",
+    "HEAT_MAPS",
     "ROLES",
     "InstalledWeights",
     "WeightsInfo",
@@ -58,6 +60,8 @@ ROLES = (
 )
 # Roles that an analysis and a swap choose weights for without being asked; fine-tuning does so for "identity".
 AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
+# Published ways to draw landmark maps: `faces.landmarkers.heatmap`.
+HEAT_MAPS = ("cone", "patch", "blur")
 PATH_VARIABLE = "FSGAN_WEIGHTS"  # folders of weights, separated as in PATH
 PACKAGED_VARIABLE = "FSGAN_WEIGHTS_PACKAGED"  # 0: ignore the weights that come with the package
 WEIGHTS_SUFFIX = ".safetensors"
@@ -83,6 +87,7 @@ class WeightsInfo:
         default: Whether `engine=auto` may choose it.
         prewarp: Whether it was trained on views that the geometric engine had warped.
         resolution: Side of the training pictures, in pixels.
+        heat_maps: How its landmark maps are drawn, one of HEAT_MAPS.
     """
 
     name: str
@@ -99,8 +104,15 @@ class WeightsInfo:
     default: bool = False
     prewarp: bool = False
     resolution: int = 256
+    heat_maps: str = "cone"
+
+    @property
+    def version(self) -> int:
+        """The published version that the network belongs to: 1 for generators of FSGAN v1, else 2."""
+        return parse_architecture(self.arch).version if self.arch else 2
 
     def __post_init__(self) -> None:
+        _check_choice("heat_maps", self.heat_maps, HEAT_MAPS)
         _check_choice("role", self.role, ROLES)
         _check_choice("licence", self.licence, LICENCE_CLASSES)
         _check_choice("landmarks", self.landmarks, (0, 68, 98))
@@ -313,8 +325,13 @@ def _parse_value(text: str, like: Any) -> Any:
 
 
 def make_weights_metadata(info: WeightsInfo) -> dict[str, str]:
-    """Makes the metadata of a .safetensors file that holds these weights, without size and architecture string."""
+    """Makes the metadata of a .safetensors file that holds these weights, without size and architecture string.
+
+    The usual heat maps are not stated, so files that were imported before there were others keep their digests.
+    """
     facts = dataclasses.asdict(info)
+    if info.heat_maps == HEAT_MAPS[0]:
+        del facts["heat_maps"]
     return {
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in facts.items()

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.networks.architectures.build import format_published, identify_version
 from fsgan_core.networks.weights.pickle_scan import LEFTOVER_NAMES, Leftover, check_pickled
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from fsgan_core.runtime.atomic import write_atomically
@@ -46,7 +47,7 @@ class Checkpoint:
     """The content of a weights file.
 
     Attributes:
-        arch: Architecture string, "" if the file has none.
+        arch: Architecture string, completed by `build.identify_version`; "" if the file has none.
         state: Tensors by name, on the CPU; all values are finite.
         metadata: The file's other metadata.
         path: The file, for messages.
@@ -89,7 +90,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
     except (SafetensorError, OSError, RuntimeError, ValueError, MemoryError) as error:
         raise WeightsError(f"{path}: broken or cut off ({error}); copy, import or fetch it again") from error
     _check_tensors(path, state)
-    return Checkpoint(metadata.pop(ARCH_KEY, ""), state, metadata, path)
+    return Checkpoint(_complete_arch(path, metadata.pop(ARCH_KEY, ""), state), state, metadata, path)
 
 
 def _read_pickled(path: Path) -> Checkpoint:
@@ -108,7 +109,14 @@ def _read_pickled(path: Path) -> Checkpoint:
     if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > size:
         raise WeightsError(f"{path}: its tensors declare more numbers than the file holds")
     _check_tensors(path, state)
-    return Checkpoint(arch, state, {}, path)
+    return Checkpoint(_complete_arch(path, arch, state), state, {}, path)
+
+
+def _complete_arch(path: Path, arch: str, state: Mapping[str, torch.Tensor]) -> str:
+    try:
+        return identify_version(arch, state) if arch else ""
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _split_checkpoint(path: Path, loaded: Any) -> tuple[str, dict[str, torch.Tensor]]:
@@ -204,7 +212,7 @@ def export_checkpoint(source: Path | str, path: Path) -> None:
         write_checkpoint(path, checkpoint.arch, checkpoint.state, checkpoint.metadata)
     elif path.suffix in (".pth", ".pt", ".tar"):
         with write_atomically(path) as temporary:
-            torch.save({ARCH_KEY: checkpoint.arch, STATE_KEY: checkpoint.state}, temporary)
+            torch.save({ARCH_KEY: format_published(checkpoint.arch), STATE_KEY: checkpoint.state}, temporary)
     else:
         raise WeightsError(f"{path}: weights are written as .safetensors or as .pth")
 

@@ -361,8 +361,11 @@ def _find_family(arch: str) -> tuple[str, int] | None:
 
 
 def _is_compatible(known: WeightsInfo, arch: str, family: tuple[str, int] | None) -> bool:
-    """Whether a network of this architecture can be `known`: the same, or one with other widths."""
-    return _is_same_architecture(known.arch, arch) or (known.role, known.landmarks) == family
+    """Whether a network of this architecture can be `known`: the same, or one of its version with other widths."""
+    from fsgan_core.networks.architectures.build import parse_architecture
+
+    same_kind = (known.role, known.landmarks) == family and parse_architecture(arch).version == known.version
+    return _is_same_architecture(known.arch, arch) or same_kind
 
 
 def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, file: Path) -> WeightsInfo:
@@ -386,6 +389,7 @@ def _describe_own_weights(name: str, arch: str, family: tuple[str, int] | None, 
             like.landmarks,
             crop or like.crop,
             resolution=like.resolution,
+            heat_maps=like.heat_maps,
             note=f"Same layout as {like.name}. If it is that one, import it with --name {like.name}",
         )
     if family is None:

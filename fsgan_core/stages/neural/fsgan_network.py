@@ -85,6 +85,21 @@ def run_network(network: Network, batch: AnyArray) -> tuple[AnyArray, ...]:
     return outputs
 
 
+def pack_half_maps(maps: AnyArray) -> AnyArray:
+    """Pack maps of half size into planes of full size, four into one, as generators take them (`res_unet`).
+
+    Args:
+        maps: float32 (n, height, width).
+
+    Returns:
+        float32 (n / 4 rounded up, 2 height, 2 width).
+    """
+    count, height, width = maps.shape
+    packed = np.zeros((-(-count // 4), 2, 2, height, width), np.float32)
+    packed.reshape(-1, height, width)[:count] = maps
+    return packed.transpose(0, 3, 1, 4, 2).reshape(-1, 2 * height, 2 * width)
+
+
 def to_network_planes(picture: Image) -> AnyArray:
     """Convert a picture, 0..1, to a network's input: float32 (channels, height, width), -1..1."""
     return np.asarray(np.moveaxis(2 * np.clip(picture, 0, 1) - 1, -1, 0), np.float32)

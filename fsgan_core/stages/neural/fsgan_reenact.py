@@ -20,11 +20,11 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import draw_pyramid_maps
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points3D, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
@@ -38,6 +38,7 @@ from fsgan_core.stages.neural.fsgan_network import (
     get_working_size,
     limit_highlights,
     normalise_landmarks,
+    pack_half_maps,
     run_network,
     to_network_planes,
 )
@@ -268,14 +269,29 @@ def _draw_views(
     return list(zip(latest, used, strict=True)), shown
 
 
+def draw_map_planes(network: Network, points: Points, size: int) -> AnyArray:
+    """Draw the landmark maps that a network takes beside the picture.
+
+    Args:
+        network: The network.
+        points: (n, 2), 0..1 from the crop's upper left edge.
+        size: Pixels along a side of the crop.
+
+    Returns:
+        float32 (channels, size, size): a map for each point, and if the runner takes them, those of half size.
+    """
+    full, half = draw_pyramid_maps(points, size, network.info.heat_maps)
+    return np.concatenate([full, pack_half_maps(half)]) if network.runner.takes_half_maps else full
+
+
 def _run_reenactment(network: Network, shown: AnyArray, points: AnyArray, size: int) -> list[DrawnFace]:
     """The network's answers to pictures (n, size, size, 3) and landmarks (n, points, 2), in one batch."""
-    count = points.shape[1]
-    batch = np.empty((len(shown), 3 + count, size, size), np.float32)
+    planes = []
     for k, (picture, one) in enumerate(zip(shown, points, strict=True)):
-        batch[k, :3] = to_network_planes(picture)
-        same = k > 0 and np.array_equal(one, points[k - 1])
-        batch[k, 3:] = batch[k - 1, 3:] if same else draw_heat_maps(one, size)
+        if k == 0 or not np.array_equal(one, points[k - 1]):
+            maps = draw_map_planes(network, one, size)
+        planes.append(np.concatenate([to_network_planes(picture), maps]))
+    batch = np.stack(planes)
     outputs = run_network(network, batch)
     pictures = outputs[0]
     scores = next((one for one in outputs[1:] if one.shape[1] == 3), None)

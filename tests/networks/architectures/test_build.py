@@ -28,6 +28,7 @@ class TestParse:
             "flat_layers": (2, 2, 2, 2),
             "use_dropout": False,
             "n_local_enhancers": 1,
+            "version": 2,
         }
 
     @pytest.mark.parametrize(

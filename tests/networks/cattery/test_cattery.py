@@ -17,11 +17,11 @@ import torch
 
 from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps, draw_heat_maps
+from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps, draw_heat_maps, draw_pyramid_maps
 from fsgan_core.faces.track import Person, Track, make_face
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.networks.cattery import nuke_files
-from fsgan_core.networks.cattery.export import choose_weights, export_cattery, wrap_network
+from fsgan_core.networks.cattery.export import choose_weights, export_cattery, save_torchscript, wrap_network
 from fsgan_core.networks.cattery.wrappers import BlendNode, MaskNode, SegmentingGenerator
 from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
@@ -43,6 +43,7 @@ ARCHS = {
     "reenact68": "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(0,1,1),ngf=8)",
     "landmarks": "hrnet.hrnet_wlfw()",
 }
+VERSION_1 = "res_unet_split.MultiScaleResUNet(in_nc=71,out_nc=(3,3),flat_layers=(1,0,1),ngf=8,version=1)"
 # The appendix of Nuke's guide; anything else fails there with "invalid map key".
 ALLOWED = {
     "rgba.red",
@@ -65,7 +66,8 @@ ALLOWED = {
     "mask_planartrack.a",
     "mask_splinewarp.a",
 }
-# Files with these alone were loaded and run in torch 1.12.1, 2.1.1 and 2.7.1.
+# Files with these alone were loaded and run in torch 1.12.1, 2.1.1 and 2.7.1. exp, floor and pixel_unshuffle, for the
+# landmark maps of version 1, were run in 2.7.1 alone; torch has had them since 1.8.
 OPERATORS = """
     Float.Scalar Int.float __getitem__.t abs adaptive_avg_pool2d add.Scalar add.Tensor add.float add.int add_.Scalar
     amax amin append.t arange arange.start asinh avg_pool2d batch_norm cat clamp contiguous conv2d copy_ div.Scalar
@@ -74,6 +76,7 @@ OPERATORS = """
     neg.float neg.int ones_like pad pow.Tensor_Scalar pow.float relu relu_ remainder.int select.int sign sinh size
     slice.Tensor slice.t softmax.int sqrt stack sub.Scalar sub.Tensor sub.int sum sum.dim_IntList tanh tensor.float
     to.dtype transpose.int unsqueeze upsample_bicubic2d upsample_bilinear2d where.self zeros_like
+    exp floor le.Tensor mul.float_int pixel_unshuffle
 """
 EXAMPLES = Path(__file__).parents[3] / "examples"
 ODD = (75, 91)
@@ -405,6 +408,18 @@ class TestNodes:
             node = made(name, landmarker=landmarker).to("meta")
             answer = node(torch.zeros(1, channels, 70, 70, device="meta"))
             assert answer.is_meta and answer.shape == (1, 4, 70, 70)
+
+    @pytest.mark.parametrize("kind", ["patch", "blur"])
+    def test_version_1(self, kind: str, tmp_path: Path) -> None:
+        """A network of version 1 is exported with the landmark maps that it was trained on."""
+        info = WeightsInfo("v1", "reenact", arch=VERSION_1, landmarks=68, resolution=64, heat_maps=kind)
+        node = wrap_network("reenact", patterned(VERSION_1), InstalledWeights(info, tmp_path, ""))
+        save_torchscript(node, tmp_path / "v1.pt")
+        loaded = torch.jit.load(tmp_path / "v1.pt")
+        points = POINTS[:68]
+        maps = loaded.draw_heat_maps(torch.from_numpy(points * 128).float()[None], 128.0, 128, 128)
+        np.testing.assert_allclose(maps[0], draw_pyramid_maps(points, 128, kind)[0], atol=1e-6)
+        assert loaded(torch.rand(1, 5, 96, 96)).shape == (1, 4, 96, 96)
 
     def test_two_heads_say_where_the_face_is(self) -> None:
         class Heads(torch.nn.Module):

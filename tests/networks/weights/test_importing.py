@@ -11,7 +11,13 @@ import torch
 from fsgan_core.contract.errors import OutputError, WeightsError
 from fsgan_core.networks.architectures.build import build_network
 from fsgan_core.networks.weights.catalogue import find_weights, list_installed_weights, load_catalogue
-from fsgan_core.networks.weights.checkpoint import Checkpoint, load_network, read_checkpoint, write_checkpoint
+from fsgan_core.networks.weights.checkpoint import (
+    Checkpoint,
+    export_checkpoint,
+    load_network,
+    read_checkpoint,
+    write_checkpoint,
+)
 from fsgan_core.networks.weights.digests import make_record_path, read_recorded_digest
 from fsgan_core.networks.weights.importing import (
     find_weights_files,
@@ -40,6 +46,27 @@ GENERATORS = [
     for weight in load_catalogue().values()
     if weight.source and weight.role in ("reenact", "mask", "inpaint", "blend")
 ]
+
+
+class TestVersion1:
+    def test_the_same_string_with_another_layout(self, own_folders: Path, tmp_path: Path) -> None:
+        """Both versions carry one string; the tensors tell them apart, and an export carries that string again."""
+        done = import_weights(publish(tmp_path / "ours_v1.pth", f"{SMALL[:-1]},version=1)"), own_folders)
+        assert done.state == "imported" and done.info is not None and done.path is not None
+        assert (done.info.role, done.info.version) == ("inpaint", 1)
+        assert import_weights(publish(tmp_path / "ours_v2.pth", SMALL), own_folders).info.version == 2  # type: ignore[union-attr]
+        export_checkpoint(done.path, tmp_path / "again.pth")
+        assert torch.load(tmp_path / "again.pth", weights_only=True)["arch"] == SMALL
+        state, original = read_checkpoint(tmp_path / "again.pth"), read_checkpoint(done.path)
+        assert state.arch == original.arch == f"{SMALL[:-1]},version=1)"
+        assert all(torch.equal(state.state[name], tensor) for name, tensor in original.state.items())
+        with torch.inference_mode():
+            assert load_network(tmp_path / "again.pth")(torch.zeros(1, 4, 32, 32)).shape == (1, 3, 32, 32)
+
+    def test_another_layout_under_a_published_name(self, own_folders: Path, tmp_path: Path) -> None:
+        file = publish(tmp_path / "ijbc_msrunet_256_2_0_inpainting_v1.pth", SMALL)
+        done = import_weights(file, own_folders)
+        assert done.state == "refused" and "this is not ijbc_msrunet_256_2_0_inpainting_v1" in done.message
 
 
 class TestRecognise:
