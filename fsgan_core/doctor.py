@@ -163,7 +163,7 @@ def _check_weights() -> dict[str, Any]:
 
 
 def _check_faces() -> dict[str, Any]:
-    from fsgan_core.faces.detectors.detect import make_detector
+    from fsgan_core.faces.detectors.choose_detector import make_detector
     from fsgan_core.faces.landmarkers.landmarks import make_landmarker
     from fsgan_core.faces.models import MODEL_LICENCES, PACKAGED_NETWORKS, find_missing_model
     from fsgan_core.networks.weights.catalogue import find_packaged_weights

@@ -1,6 +1,6 @@
 from .analyse import compute_reference_descriptor as compute_reference_descriptor
 from .appearance import AppearanceMap as AppearanceMap
-from .detectors.detect import make_detector as make_detector
+from .detectors.choose_detector import make_detector as make_detector
 from .detectors.detector_interface import Detection as Detection
 from .identity import compute_descriptor as compute_descriptor
 from .landmarkers.landmarks import (

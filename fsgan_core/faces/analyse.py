@@ -20,7 +20,7 @@ from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.faces import exposure as exposures
-from fsgan_core.faces.detectors.detect import make_detector
+from fsgan_core.faces.detectors.choose_detector import make_detector
 from fsgan_core.faces.detectors.detector_interface import Detector
 from fsgan_core.faces.display_picture import DisplayPicture, make_display_picture
 from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fsgan_core.faces.detectors.detect import HogDetector, make_detector
+from fsgan_core.faces.detectors.choose_detector import make_detector
+from fsgan_core.faces.detectors.detect_dlib import HogDetector
 from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.models import find_missing_model
 

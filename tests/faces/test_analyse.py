@@ -82,12 +82,12 @@ class TestMovie:
     def test_unknown_engine(
         self, moving: list[np.ndarray], config: ColourConfig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from fsgan_core.faces.detectors import detect
+        from fsgan_core.faces.detectors import detect_face_alignment
 
         def refuse(name: str, device: str) -> None:
             raise EngineError("not here")
 
-        monkeypatch.setattr(detect, "_load_fan_detector", refuse)
+        monkeypatch.setattr(detect_face_alignment, "_load_fan_detector", refuse)
         with pytest.raises(EngineError, match="not here"):
             analyse(movie(moving[:1]), config, AnalyseParams(detector="blazeface"))
 

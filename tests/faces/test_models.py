@@ -9,7 +9,7 @@ from fsgan_core.contract.licences import LICENCE_CLASSES
 from fsgan_core.contract.param_fields import iterate_param_fields
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import models
-from fsgan_core.faces.detectors.detect import make_detector
+from fsgan_core.faces.detectors.choose_detector import make_detector
 from fsgan_core.faces.landmarkers.landmarks import make_landmarker
 from fsgan_core.networks.weights.catalogue import find_packaged_weights
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
-from fsgan_core.faces.geometry import Box
+from fsgan_core.faces.geometry import Box, compute_coverage
 from fsgan_core.runtime.arrays import Image8, Points68
+
+_DUPLICATE_COVERAGE = 0.6  # share of a box inside a surer one, from which it counts as the same face
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,12 @@ class Detector(Protocol):
     def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
         """Finds what may be faces, quickly and without further proof; `fine` finds small ones too."""
         ...
+
+
+def drop_duplicates(found: Sequence[Detection]) -> list[Detection]:
+    """Sorts detections, surest first, and leaves out those whose box lies mostly inside a surer one."""
+    kept: list[Detection] = []
+    for detection in sorted(found, key=lambda d: -d.confidence):
+        if all(compute_coverage(detection.box, other.box) < _DUPLICATE_COVERAGE for other in kept):
+            kept.append(detection)
+    return kept

@@ -1,28 +1,24 @@
-"""Where faces are in one picture.
+"""dlib's two face detectors: HOG and a neural network.
 
-dlib's HOG detector is fast and works offline, but it reports a false face now and then. So each of its candidates must
+HOG is fast and works offline, but it reports a false face now and then. So each of its candidates must
 also hold landmarks: the 68 points of a real face stay where they are when the box is moved a little, those of a patch
-of cloth scatter. The confidence is the detector's own score, squashed to 0..1, times that evidence.
+of cloth scatter. The confidence is HOG's own score, squashed to 0..1, times that evidence.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.detectors.detect_mesh import MeshDetector
-from fsgan_core.faces.detectors.detector_interface import Detection, Detector
+from fsgan_core.faces.detectors.detector_interface import Detection, drop_duplicates
 from fsgan_core.faces.geometry import (
     Box,
     apply_affine,
     compose_affine,
-    compute_coverage,
     compute_scale,
     invert_affine,
     make_square_box,
@@ -46,37 +42,6 @@ _SPREAD_SOFTNESS = 0.5  # mm; of the logistic curve from the spread to the evide
 _RETRY_EVIDENCE = 0.35  # evidence from a quick look, from which the full look is worth its time
 _SURE_CONFIDENCE = 0.8  # a candidate with a higher HOG confidence gets the full look in any case
 _FOUND_CONFIDENCE = 0.3  # a detection of this confidence ends the search
-_DUPLICATE_COVERAGE = 0.6  # share of a box inside a surer one, from which it counts as the same face
-
-
-def make_detector(name: str = "auto", device: str = "cpu", allow: str = "any") -> Detector:
-    """Makes a detector, one object per process.
-
-    Args:
-        name: "mesh" or "auto" (the networks that come with the package); "sfd" or "blazeface" (face-alignment's,
-            downloaded if needed); "dlib" (HOG) or "dlib-cnn", from packages that are not installed by default.
-        device: Where a network runs, such as "cpu" or "cuda".
-        allow: Licences of models that may be used, as in `weights.allow`.
-
-    Raises:
-        EngineError: There is no such name, or its package or network is missing.
-        WeightsError: Its models are not allowed.
-    """
-    if name == "auto":
-        name = "mesh"
-    makers = {
-        "mesh": lambda: MeshDetector(device),
-        "dlib": HogDetector,
-        "dlib-cnn": CnnDetector,
-        "sfd": lambda: FanDetector("sfd", device),
-        "blazeface": lambda: FanDetector("blazeface", device),
-    }
-    if name not in makers:
-        raise EngineError(f"there is no detector '{name}'; choose one of auto, {', '.join(makers)}")
-    models.check_model_licence(name, allow)
-    used_device = device if name in ("mesh", "sfd", "blazeface") else ""
-    detector: Detector = models.get_shared(("detector", name, used_device), makers[name])
-    return detector
 
 
 class HogDetector:
@@ -101,7 +66,7 @@ class HogDetector:
                 self.judge_candidate(picture, candidate.box, candidate.confidence, tilt)
                 for candidate in self.scan(picture, np.sqrt(pixels / picture[..., 0].size), tilt)
             ]
-            unsure = _drop_duplicates([*unsure, *found])
+            unsure = drop_duplicates([*unsure, *found])
             if any(detection.confidence >= _FOUND_CONFIDENCE for detection in found):
                 break
         return unsure
@@ -123,7 +88,7 @@ class HogDetector:
         for box, score in zip(boxes, scores, strict=True):
             middle = apply_affine(back, np.array([(box.left() + box.right()) / 2, (box.top() + box.bottom()) / 2]))
             found.append(Detection(make_square_box(middle, box.width() * compute_scale(back)), _squash_score(score)))
-        return _drop_duplicates(found)
+        return drop_duplicates(found)
 
     def judge_candidate(self, picture: Image8, box: Box, confidence: float, tilt: float = 0.0) -> Detection:
         """Places landmarks in a candidate and multiplies its confidence by their evidence."""
@@ -179,54 +144,11 @@ class CnnDetector:
             low = apply_affine(back, np.array([face.rect.left(), face.rect.top()], np.float64))
             high = apply_affine(back, np.array([face.rect.right(), face.rect.bottom()], np.float64))
             detections.append(Detection((*low, *(high - low)), float(min(1.0, max(0.0, face.confidence)))))
-        return _drop_duplicates(detections)
+        return drop_duplicates(detections)
 
     def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
         """Finds all faces, as `detect` does; this network is not faster with less proof."""
         return self.detect(picture)
-
-
-class FanDetector:
-    """A detector of face-alignment: "sfd" or "blazeface"."""
-
-    search_pixels = _COARSE_PIXELS
-
-    def __init__(self, name: str, device: str = "cpu") -> None:
-        self.name = name
-        self._network = _load_fan_detector(name, device)
-        self._lock = threading.Lock()
-
-    def detect(self, picture: Image8) -> list[Detection]:
-        """Finds all faces; see `Detector.detect`."""
-        small, matrix = resize_picture(picture, min(1.0, np.sqrt(_COARSE_PIXELS / picture[..., 0].size)))
-        with self._lock:
-            rows: Sequence[Any] = self._network.detect_from_image(np.ascontiguousarray(small))
-        back = invert_affine(matrix)
-        detections = []
-        for row in rows:
-            low, high = apply_affine(back, np.asarray(row[:4], np.float64).reshape(2, 2))
-            detections.append(Detection((*low, *(high - low)), float(np.clip(row[4], 0.0, 1.0))))
-        return _drop_duplicates(detections)
-
-    def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:
-        """Finds all faces, as `detect` does; this network is not faster with less proof."""
-        return self.detect(picture)
-
-
-def _load_fan_detector(name: str, device: str) -> Any:
-    try:
-        if name == "sfd":
-            from face_alignment.detection.sfd import FaceDetector
-        else:
-            from face_alignment.detection.blazeface import FaceDetector
-    except ImportError as error:
-        raise EngineError(
-            f"the detector '{name}' needs the package face-alignment; install it, or choose dlib"
-        ) from error
-    try:
-        return FaceDetector(device=device)
-    except Exception as error:  # a failed download may raise anything from URLError to RuntimeError
-        raise models.make_fan_error(name, error) from error
 
 
 def _rotate_picture(picture: AnyArray, degrees: float) -> tuple[AnyArray, Matrix]:
@@ -254,12 +176,3 @@ def rate_spread(spread: float) -> float:
 def _squash_score(score: float) -> float:
     """HOG score to 0..1: 0.5 at dlib's own threshold, 0.9 at 0.9."""
     return float(1 / (1 + np.exp(-_HOG_SLOPE * score)))
-
-
-def _drop_duplicates(found: Sequence[Detection]) -> list[Detection]:
-    """Surest first, without boxes that lie mostly inside a surer one."""
-    kept: list[Detection] = []
-    for detection in sorted(found, key=lambda d: -d.confidence):
-        if all(compute_coverage(detection.box, other.box) < _DUPLICATE_COVERAGE for other in kept):
-            kept.append(detection)
-    return kept

@@ -1,5 +1,3 @@
-import sys
-import types
 from pathlib import Path
 
 import cv2
@@ -8,8 +6,9 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.detectors import detect
-from fsgan_core.faces.detectors.detect import CnnDetector, FanDetector, HogDetector, make_detector
+from fsgan_core.faces.detectors import detect_dlib
+from fsgan_core.faces.detectors.choose_detector import make_detector
+from fsgan_core.faces.detectors.detect_dlib import CnnDetector, HogDetector
 from fsgan_core.faces.geometry import compute_overlap
 
 ASTRONAUT = (176.0, 70.0, 102.0, 102.0)  # box of the face
@@ -65,7 +64,7 @@ class TestHog:
 @pytest.mark.usefixtures("dlib_extra")
 class TestCnn:
     def test_finds_the_face(self, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(detect, "_COARSE_PIXELS", 60_000)  # quick enough for a test
+        monkeypatch.setattr(detect_dlib, "_COARSE_PIXELS", 60_000)  # quick enough for a test
         found = make_detector("dlib-cnn").detect(np.ascontiguousarray(astronaut[20:220, 130:330]))
         assert len(found) == 1 and compute_overlap(found[0].box, (46, 50, 102, 102)) > 0.6
         assert found[0].confidence > 0.8
@@ -76,58 +75,3 @@ class TestCnn:
         monkeypatch.setattr(models, "find_dlib_model", lambda name: broken)
         with pytest.raises(EngineError, match="reinstall"):
             CnnDetector()
-
-
-class TestMake:
-    def test_one_object_per_process(self, detector: HogDetector) -> None:
-        assert make_detector("dlib") is detector
-
-    def test_unknown_name(self) -> None:
-        with pytest.raises(EngineError, match="choose one of auto, mesh, dlib"):
-            make_detector("yolo")
-
-    def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-        monkeypatch.setattr(detect, "_load_fan_detector", lambda *_: pytest.fail("tried to fetch"))
-        assert make_detector("auto").name == "mesh"
-
-
-class FakeNetwork:
-    """Answers as face-alignment's detectors do."""
-
-    def __init__(self, rows: list[list[float]]) -> None:
-        self._rows = rows
-
-    def detect_from_image(self, picture: np.ndarray) -> list[list[float]]:
-        assert picture.dtype == np.uint8 and picture[..., 0].size <= 530_000
-        return self._rows
-
-
-class TestFan:
-    def test_boxes_come_back_to_the_pictures_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        network = FakeNetwork([[96.0, 50.0, 196.0, 150.0, 0.9], [100.0, 52.0, 190.0, 150.0, 0.8]])
-        monkeypatch.setattr(detect, "_load_fan_detector", lambda name, device: network)
-        found = FanDetector("sfd").detect(np.zeros((1080, 1920, 3), np.uint8))
-        assert len(found) == 1  # the second lies in the first
-        assert found[0].confidence == 0.9
-        np.testing.assert_allclose(found[0].box, (192, 100, 200, 200), atol=4)
-
-    def test_what_cannot_be_fetched_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(**_: object) -> None:
-            raise OSError("no network")
-
-        for package in ("sfd", "blazeface"):
-            module = types.ModuleType(f"face_alignment.detection.{package}")
-            module.FaceDetector = refuse  # type: ignore[attr-defined]
-            monkeypatch.setitem(sys.modules, "face_alignment", types.ModuleType("face_alignment"))
-            monkeypatch.setitem(sys.modules, "face_alignment.detection", types.ModuleType("face_alignment.detection"))
-            monkeypatch.setitem(sys.modules, f"face_alignment.detection.{package}", module)
-            with pytest.raises(EngineError, match=r"no network.*choose mesh"):
-                FanDetector(package)
-
-    def test_without_the_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "face_alignment", None)
-        monkeypatch.setitem(sys.modules, "face_alignment.detection", None)
-        monkeypatch.setitem(sys.modules, "face_alignment.detection.sfd", None)
-        with pytest.raises(EngineError, match="face-alignment; install it"):
-            FanDetector("sfd")
