@@ -86,7 +86,8 @@ def open_input(clip: ClipLike, config: ColourConfig, missing: str = "error") -> 
     """
     clip = to_clip(clip)
     sequence = open_clip(clip, missing)
-    return ClipInput(clip, sequence, config.resolve_space(clip.colorspace, clip.path, sequence.kind))
+    stated = sequence.read_stated_colour()
+    return ClipInput(clip, sequence, config.resolve_space(clip.colorspace, clip.path, sequence.kind, stated))
 
 
 def open_inputs(

@@ -30,6 +30,7 @@ from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_frames, select_frames
+from fsgan_core.plates.stated_colour import StatedColour
 from fsgan_core.runtime.arrays import Descriptor
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.device import choose_device
@@ -129,7 +130,7 @@ def get_clip_track(
         list(frames),
         prints,
         clip_input.space,
-        inputs.config.digest,
+        inputs.config.compute_digest(clip_input.space),
         _get_given_exposure(inputs, of_target),
     )
     return load_or_compute(
@@ -356,6 +357,9 @@ class _ReadableClip:
         self._on_event = on_event
         self.clip, self.kind, self.frames = clip_input.clip, clip_input.sequence.kind, tuple(frames)
         self._blank_plate: Plate | None = None
+
+    def read_stated_colour(self) -> StatedColour:
+        return self._clip_input.sequence.read_stated_colour()
 
     def read(self, frame: int) -> Plate:
         try:

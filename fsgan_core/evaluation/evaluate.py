@@ -522,7 +522,11 @@ def measure_source_face(
         return np.zeros(0) if face is None else face.packed_values
 
     key = compute_digest(
-        "source", MEASURE_VERSION, source.sequence.compute_fingerprint(frame), source.space, config.digest
+        "source",
+        MEASURE_VERSION,
+        source.sequence.compute_fingerprint(frame),
+        source.space,
+        config.compute_digest(source.space),
     )
     values = FaceGauge(folder).recall_or_measure(key, measure)
     return MeasuredFace.unpack(values) if len(values) else None

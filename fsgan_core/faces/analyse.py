@@ -41,6 +41,7 @@ from fsgan_core.faces.track import (
     rebuild_faces,
 )
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour
 from fsgan_core.plates.stream import read_ahead
 from fsgan_core.runtime.arrays import Descriptor, Image, Points68
 from fsgan_core.runtime.sampling import sample_evenly
@@ -74,11 +75,15 @@ class FrameSource(Protocol):
         """Reads one frame; raises PlateError."""
         ...
 
+    def read_stated_colour(self) -> StatedColour:
+        """Reads what the clip says about the colour of its pixels."""
+        ...
+
 
 class ColourSource(exposures.CodecSource, Protocol):
     """A colour config as analysis uses it; `plates.colour.ColourConfig` is one."""
 
-    def resolve_space(self, name: str, path: str = "", kind: str = "exr") -> str:
+    def resolve_space(self, name: str, path: str = "", kind: str = "exr", stated: StatedColour = NOTHING_STATED) -> str:
         """Resolves the colour space of a file; an empty `name` follows the file's rules."""
         ...
 
@@ -129,7 +134,8 @@ def analyse(
     """
     params = params or AnalyseParams()
     wanted = tuple(sequence.frames if frames is None else frames)
-    space = config.resolve_space(sequence.clip.colorspace, sequence.clip.path, sequence.kind)
+    clip = sequence.clip
+    space = config.resolve_space(clip.colorspace, clip.path, sequence.kind, sequence.read_stated_colour())
     detector = make_detector(params.detector, device, allow)
     landmarker = make_landmarker(params.landmarks, device, allow)
     poser = make_poser(params.pose, device, allow)

@@ -15,7 +15,7 @@ import OpenImageIO as oiio
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.contract.params import COMPRESSIONS, DEPTHS
 from fsgan_core.plates.exr_header import ExrAttributes, add_placeholder, read_attributes, replace_placeholders
-from fsgan_core.plates.image_file import shorten_message
+from fsgan_core.plates.image_file import take_oiio_error
 from fsgan_core.plates.metadata import OIIO_ATTRIBUTES, PART_NAME, pack_metadata, unpack_metadata
 from fsgan_core.plates.multiview import restore_view_names
 from fsgan_core.plates.plate import Plate, TypedValue
@@ -223,14 +223,14 @@ def _complete_spec(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: fl
 def _open_input(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
     source = oiio.ImageInput.open(str(path))
     if source is None:
-        raise PlateError(f"{path} cannot be read: {shorten_message(oiio.geterror())}")
+        raise PlateError(f"{path} cannot be read: {take_oiio_error()}")
     opened.callback(source.close)
     return source
 
 
 def _raise_if_failed(done: bool, output: oiio.ImageOutput, path: Path) -> None:
     if not done:
-        message = shorten_message(output.geterror())
+        message = take_oiio_error(output)
         raise OutputError(f"cannot write {path}: {_explain_failure(path)} ({message})")
 
 

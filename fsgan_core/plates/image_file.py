@@ -12,11 +12,14 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.exr_header import read_attributes
+from fsgan_core.plates.exr_header import EXR_MAGIC, read_attributes
 from fsgan_core.plates.metadata import read_image_metadata, unpack_metadata
 from fsgan_core.runtime.arrays import AnyArray
 
 log = logging.getLogger(__name__)
+
+EXR_SUFFIXES = (".exr", ".sxr", ".mxr")
+"""Of OpenEXR files: plain, stereo and multi-view."""
 
 
 class OpenedImage:
@@ -33,20 +36,21 @@ class OpenedImage:
         config.attribute("oiio:UnassociatedAlpha", 1)
         opened = oiio.ImageInput.open(str(path), config)
         if opened is None:
-            raise PlateError(f"{path} cannot be read as a picture: {shorten_message(oiio.geterror())}")
+            raise PlateError(f"{path} cannot be read as a picture: {take_oiio_error()}")
         self.input = opened
         self.is_exr = opened.format_name() == "openexr"
         self.specs: list[oiio.ImageSpec] = []
-        if path.suffix.lower() == ".exr" and not self.is_exr:
-            log.warning("%s is named .exr but is a %s file", path, opened.format_name())
+        if path.suffix.lower() in EXR_SUFFIXES and not self.is_exr:
+            log.warning("%s is named %s but is a %s file", path, path.suffix, opened.format_name())
         while opened.seek_subimage(len(self.specs), 0):
             self.specs.append(opened.spec().copy())
             if not self.is_exr:
                 break
-        opened.geterror()
+        take_oiio_error(opened)
         if not self.specs:
             opened.close()
             raise PlateError(f"{path} holds no picture")
+        _check_texts(path, self.specs)
         self._attributes = read_attributes(path) if self.is_exr else []
 
     @property
@@ -79,9 +83,10 @@ class OpenedImage:
         """
         index = self.input.current_subimage()
         pixels = self.input.read_image(index, 0, begin, end, oiio.TypeDesc(kind))
-        error = self.input.geterror()
-        if pixels is None or error:
-            raise PlateError(f"{self.path} is damaged or cut short: {shorten_message(error)}; copy or render it again")
+        failed = pixels is None or self.input.has_error
+        error = take_oiio_error(self.input)
+        if failed:
+            raise PlateError(f"{self.path} is damaged or cut short: {error}; copy or render it again")
         spec = self.specs[index]
         return np.asarray(pixels).reshape(spec.height, spec.width, end - begin)
 
@@ -90,6 +95,17 @@ class OpenedImage:
 
     def __exit__(self, *_: object) -> None:
         self.input.close()
+
+
+def is_exr_file(path: Path) -> bool:
+    """Tells whether a file is an EXR, by its name or, if the name says nothing, by its first bytes."""
+    if path.suffix.lower() in EXR_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(EXR_MAGIC)) == EXR_MAGIC
+    except OSError:
+        return False
 
 
 def check_readable(path: Path) -> None:
@@ -122,6 +138,28 @@ def suggest_names(path: Path) -> str:
 def get_part_name(spec: oiio.ImageSpec) -> str:
     """Gives the name of a part; empty if it has none."""
     return spec.get_string_attribute("oiio:subimagename")
+
+
+def take_oiio_error(source: Any = oiio) -> str:
+    """Takes the first line of the error message of OpenImageIO, or of one of its files.
+
+    The message may quote bytes of a damaged file that are no text.
+    """
+    try:
+        return shorten_message(source.geterror())
+    except UnicodeDecodeError as error:
+        return shorten_message(bytes(error.object).decode("utf-8", "replace"))
+
+
+def _check_texts(path: Path, specs: list[oiio.ImageSpec]) -> None:
+    """Raises PlateError if names of parts or channels are no text."""
+    try:
+        for spec in specs:
+            get_part_name(spec)
+            spec.get_string_attribute("view")
+            spec.channelnames  # noqa: B018
+    except UnicodeDecodeError as error:
+        raise PlateError(f"{path} is damaged: a name in it is not UTF-8; copy or render it again") from error
 
 
 def shorten_message(message: str) -> str:

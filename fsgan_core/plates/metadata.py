@@ -8,6 +8,8 @@ rewrite keeps a timecode a timecode, a matrix a matrix, and the bytes of an unkn
 from __future__ import annotations
 
 import json
+import logging
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +19,9 @@ import OpenImageIO as oiio
 
 from fsgan_core.plates.exr_header import PLACEHOLDER_NAME, ExrAttributes
 from fsgan_core.plates.plate import TypedValue
+from fsgan_core.plates.stated_colour import CHROMATICITIES, DPX_TRANSFER, ICC_PROFILE, INTEROP_ID, LOG_TRANSFERS
+
+log = logging.getLogger(__name__)
 
 # EXR types with a fixed count of numbers -> their struct format.
 _STRUCT_FORMATS = {
@@ -73,15 +78,29 @@ PART_NAME = "name"
 # Attributes that are wrong once the picture is converted to another colour space.
 COLOUR_ATTRIBUTES = frozenset(
     {
-        "chromaticities",
+        CHROMATICITIES,
         "whiteLuminance",
         "adoptedNeutral",
         "renderingTransform",
         "lookModTransform",
-        "colorInteropID",
         "oiio:ColorSpace",
+        INTEROP_ID,
+        DPX_TRANSFER,
+        ICC_PROFILE,
     }
 )
+# OpenImageIO's conclusion from what a file says. The usual one is that of every PNG that says nothing.
+_OIIO_COLOUR = "oiio:ColorSpace"
+_OIIO_LOG = "KodakLog"
+_USUAL_COLOUR = "srgb_rec709_scene"
+_INTEROP_PATTERN = re.compile(r"[a-z0-9:]+_[a-z0-9]+_(scene|display)")
+# Descriptions of ICC profiles that cameras and phones write -> colour interop ID.
+_ICC_INTEROP_IDS = {
+    "Display P3": "srgb_p3d65_scene",
+    "Apple Wide Color Sharing Profile": "srgb_p3d65_scene",
+    "Adobe RGB (1998)": "g22_adobergb_scene",
+}
+_SRGB_PROFILE = "srgb"
 
 _OIIO_TO_EXR = {
     "smpte:TimeCode": "timeCode",
@@ -124,17 +143,40 @@ def read_image_metadata(spec: oiio.ImageSpec) -> dict[str, Any]:
     """Reads the metadata of a file that is not an EXR, under EXR's names."""
     values: dict[str, Any] = {}
     for item in spec.extra_attribs:
-        name = _OIIO_TO_EXR.get(item.name)
-        if name is None and not item.name.startswith(_OIIO_ONLY_PREFIXES):
-            name = item.name
+        try:
+            own_name, kind, value = item.name, str(item.type), item.value
+        except UnicodeDecodeError:
+            log.debug("a text of the file's metadata is not UTF-8 and is left out")
+            continue
+        name = _OIIO_TO_EXR.get(own_name)
+        if name is None and not own_name.startswith(_OIIO_ONLY_PREFIXES):
+            name = own_name
         if name is None:
             continue
-        kind, value = str(item.type), item.value
         if kind in ("string", "int", "float"):
             values[name] = value
         elif kind in ("timecode", "keycode", "rational") and isinstance(value, tuple):
             values[name] = TypedValue(kind, value)
-    return values
+    return {**values, **_read_image_colour(spec)}
+
+
+def _read_image_colour(spec: oiio.ImageSpec) -> dict[str, Any]:
+    """What a file says about its colour, in the keys that `read_stated_colour` reads; nothing if it says sRGB."""
+    said, profile, transfer = (_read_text(spec, name) for name in (_OIIO_COLOUR, ICC_PROFILE, DPX_TRANSFER))
+    if profile in _ICC_INTEROP_IDS:
+        return {INTEROP_ID: _ICC_INTEROP_IDS[profile]}
+    if profile and _SRGB_PROFILE not in profile.casefold():
+        return {ICC_PROFILE: profile}
+    if transfer in LOG_TRANSFERS or said == _OIIO_LOG:
+        return {DPX_TRANSFER: transfer or LOG_TRANSFERS[0]}
+    return {INTEROP_ID: said} if _INTEROP_PATTERN.fullmatch(said) and said != _USUAL_COLOUR else {}
+
+
+def _read_text(spec: oiio.ImageSpec, name: str) -> str:
+    try:
+        return str(spec.get_string_attribute(name))
+    except UnicodeDecodeError:
+        return ""
 
 
 def drop_colour_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from bisect import bisect_right
@@ -17,16 +18,18 @@ from fsgan_core.contract.params import MISSING_POLICIES
 from fsgan_core.contract.shot import Clip, ClipLike, to_clip
 from fsgan_core.plates import image_reader
 from fsgan_core.plates.exr_writer import PartRef
-from fsgan_core.plates.image_file import check_readable, suggest_names
+from fsgan_core.plates.image_file import check_readable, is_exr_file, suggest_names
 from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
 from fsgan_core.plates.movie import Movie, get_content_digest
 from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour, read_stated_colour
 from fsgan_core.runtime.atomic import probe_folder
 
 log = logging.getLogger(__name__)
 
 # ####, %04d, $F4 and @@@@ all stand for a frame number with at least four digits.
 _FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
+_STATED_FRAMES = 10  # that are tried for what the clip says about its colour
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
 _FRAME_NUMBER = re.compile(r"\.(\d{3,})$")
 
@@ -84,6 +87,13 @@ class FrameSequence:
                 plate.formats,
             )
         return image_reader.read_header(self._files[held], self.clip.part)
+
+    def read_stated_colour(self) -> StatedColour:
+        """Reads what the first readable frame says about the colour of its pixels."""
+        for frame in self.frames[:_STATED_FRAMES]:
+            with contextlib.suppress(PlateError):
+                return read_stated_colour(self.read_header(frame).metadata)
+        return NOTHING_STATED
 
     def get_frame_path(self, frame: int) -> Path:
         """Finds the file that `read(frame)` reads. Raises PlateError."""
@@ -147,7 +157,7 @@ def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
     first = next(iter(files.values()))
     if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
         return FrameSequence(clip, "movie", {}, missing, Movie(path))
-    kind = "exr" if first.suffix.lower() == ".exr" else "image"
+    kind = "exr" if is_exr_file(first) else "image"
     if clip.view and not clip.part and kind == "exr" and clip.view in image_reader.list_views(first):
         clip = replace(clip, part=clip.view)
     return FrameSequence(clip, kind, files, missing)

@@ -124,7 +124,7 @@ class SourceAtlas:
             "atlas",
             ATLAS_VERSION,
             compute_code_digest(ATLAS_CODE),
-            inputs.config.digest,
+            inputs.config.compute_digest(inputs.working_space, *(clip.clip_input.space for clip in self._clips)),
             inputs.working_space,
             [(clip.clip_input.space, clip.exposure, clip.performer.pixel_aspect) for clip in self._clips],
             [

@@ -124,7 +124,7 @@ def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Pl
     picture = target.original.get(*RGB)
     picture[changed] = inputs.config.convert(result_values[changed][None], inputs.working_space, space)[0]
     pixels[..., rgb] = picture
-    return replace(result, pixels=pixels)
+    return replace(result, pixels=pixels, metadata={**target.original.metadata, **result.metadata})
 
 
 def add_layers(

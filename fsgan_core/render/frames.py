@@ -15,6 +15,7 @@ from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB, UV_U, UV_V
 from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.plates.metadata import drop_colour_metadata
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.context import RenderContext
@@ -352,10 +353,10 @@ class FrameRenderer:
 def convert_plate(
     plate: Plate, inputs: JobInputs, source: str, destination: str, names: tuple[str, ...] = RGB
 ) -> Plate:
-    """Converts three channels of a plate to another colour space."""
+    """Converts three channels of a plate to another colour space, and drops the metadata that state the old one."""
     if source == destination:
         return plate
     pixels = plate.pixels.copy()
     indices = plate.find_channels(names)
     pixels[..., indices] = inputs.config.convert(plate.get(*names), source, destination)
-    return replace(plate, pixels=pixels)
+    return replace(plate, pixels=pixels, metadata=drop_colour_metadata(plate.metadata))

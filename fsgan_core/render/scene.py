@@ -233,8 +233,9 @@ class JobScenes:
     def _get_covered_share(self, view: ViewRef) -> float:
         """The share of a view's face that hands cover."""
         source = self.get_source_clips()[view.clip]
-        face, colour = source.performer.faces[view.frame], self._inputs.config.digest
-        return get_covered_share(source.clip_input, face, source.codec, f"{colour} {source.exposure}")
+        face, space = source.performer.faces[view.frame], source.clip_input.space
+        colour = f"{self._inputs.config.compute_digest(space)} {source.exposure}"
+        return get_covered_share(source.clip_input, face, source.codec, colour)
 
     def _plan_drive(self, scene: Scene) -> Scene:
         inputs = self._inputs

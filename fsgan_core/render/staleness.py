@@ -44,7 +44,7 @@ __all__ = [
 Dependencies: TypeAlias = dict[str, Any]
 """Name -> value; plain data that `compute_digest` takes."""
 
-KEY_FORMAT = "2"
+KEY_FORMAT = "3"
 PART_DIGITS = 6  # hexadecimal digits per name in the metadata
 WEIGHT_DIGITS = 6  # decimals of a view's weights; more would differ between machines
 PART_UNKNOWN = "unknown"
@@ -71,7 +71,7 @@ FILE_PARAMS = ("network", "atlas")
 # For an artist: the meaning of names that are not parameters.
 LABELS: Mapping[str, str] = {
     "program": "another version of fsgan",
-    "colour": "colour space or OCIO config",
+    "colour": "colour space, or what OCIO does with it",
     "target": "the target's frames",
     "track": "the target's track",
     "exposure": "exposure of the target",
@@ -103,7 +103,7 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
     return {
         **_list_common(context, frame),
         **_list_engine_and_params(context, "reenact"),
-        **_list_views(scene, [view_choice.view for view_choice in plan.views]),
+        **_list_views(context, scene, [view_choice.view for view_choice in plan.views]),
         **_list_likeness(context, scene),
         **_list_irises(context, scene),
         **_list_painted_atlas(context, scene),
@@ -148,7 +148,7 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
         **_list_holdout(context, frame),
     }
     if further:
-        listed |= {**_list_views(scene, further), "views": [_name_view(scene, view) for view in further]}
+        listed |= {**_list_views(context, scene, further), "views": [_name_view(scene, view) for view in further]}
         if "reenact" in context.upstream:  # else they are among that stage's own
             listed |= {
                 **_list_engine_and_params(context, "reenact"),
@@ -172,10 +172,14 @@ def list_blend_dependencies(context: RenderContext, frame: int) -> Dependencies:
 
 def list_final_dependencies(context: RenderContext, frame: int) -> Dependencies:
     """Lists what the finished picture depends on, beside the blended plate."""
-    base = _list_base(context, frame)
+    base, inputs = _list_base(context, frame), context.inputs
     return {
         **base,
-        "colour": [base["colour"], context.inputs.output_space],
+        "colour": [
+            base["colour"],
+            inputs.output_space,
+            inputs.config.compute_digest(inputs.working_space, inputs.output_space),
+        ],
         **_list_changed_params(context, "output", leave=("missing",)),
     }
 
@@ -255,7 +259,11 @@ def _list_base(context: RenderContext, frame: int) -> Dependencies:
     inputs = context.inputs
     return {
         "program": (__version__, compute_code_digest(KEYED_CODE)),
-        "colour": (inputs.config.digest, inputs.target.space, inputs.working_space),
+        "colour": (
+            inputs.target.space,
+            inputs.working_space,
+            inputs.config.compute_digest(inputs.target.space, inputs.working_space),
+        ),
         "target": inputs.target.sequence.compute_fingerprint(frame),
     }
 
@@ -308,7 +316,7 @@ def _list_holdout(context: RenderContext, frame: int) -> Dependencies:
     }
 
 
-def _list_views(scene: Scene, views: Iterable[ViewRef]) -> Dependencies:
+def _list_views(context: RenderContext, scene: Scene, views: Iterable[ViewRef]) -> Dependencies:
     """The pictures of views, and the faces in them."""
     sources = [(scene.view_clips[view.clip], view) for view in views]
     return {
@@ -316,6 +324,7 @@ def _list_views(scene: Scene, views: Iterable[ViewRef]) -> Dependencies:
             (
                 source.clip_input.name,
                 source.clip_input.space,
+                context.inputs.config.compute_digest(source.clip_input.space),
                 source.clip_input.sequence.compute_fingerprint(view.frame),
             )
             for source, view in sources
@@ -343,14 +352,22 @@ def _list_irises(context: RenderContext, scene: Scene) -> Dependencies:
     """What the colours of irises are measured in."""
     if not uses_iris_colour(context.inputs.stages.reenact):
         return {}
-    shown = [(scene.view_clips[view.clip].clip_input, view.frame) for view in scene.iris_views]
-    shown += [(context.inputs.target, frame) for frame in scene.iris_frames]
-    faces = [scene.view_clips[view.clip].performer.faces[view.frame] for view in scene.iris_views]
-    faces += [scene.measured_faces[frame] for frame in scene.iris_frames]
+    sources = [(scene.view_clips[view.clip], view.frame) for view in scene.iris_views]
+    target = context.inputs.target  # its colour is that of every file
     return {
         "irises": [
-            (clip.sequence.compute_fingerprint(frame), compute_face_digest(face))
-            for (clip, frame), face in zip(shown, faces, strict=True)
+            *(
+                (
+                    source.clip_input.sequence.compute_fingerprint(frame),
+                    compute_face_digest(source.performer.faces[frame]),
+                    context.inputs.config.compute_digest(source.clip_input.space),
+                )
+                for source, frame in sources
+            ),
+            *(
+                (target.sequence.compute_fingerprint(frame), compute_face_digest(scene.measured_faces[frame]))
+                for frame in scene.iris_frames
+            ),
         ]
     }
 
@@ -383,7 +400,7 @@ def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
         **driven,
         **_list_engine_and_params(context, "mask"),  # whatever is in front of the face does not move with it
         **_list_holdout(context, frame),
-        **_list_views(scene, [patch.view for patch in scene.driven_frames[frame].patches]),
+        **_list_views(context, scene, [patch.view for patch in scene.driven_frames[frame].patches]),
         "track": [common["track"], driven["track"]],
         "views": [driven["views"], list(scene.frame_plans[frame].flags)],
     }

@@ -66,7 +66,9 @@ class WarmCache:
             plan.needs_views,
             [_make_clip_part(clip_input) for clip_input in (*inputs.sources, inputs.target)],
             inputs.working_space,
-            inputs.config.digest,
+            inputs.config.compute_digest(
+                inputs.working_space, inputs.target.space, *(source.space for source in inputs.sources)
+            ),
             inputs.device,
             stages.analyse.to_dict(),
             stages.colour.to_dict(),

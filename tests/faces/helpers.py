@@ -10,6 +10,7 @@ import numpy as np
 from fsgan_core.contract.shot import Clip
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, make_rotation
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour
 
 
 class Pictures:
@@ -25,6 +26,9 @@ class Pictures:
 
     def read(self, frame: int) -> Plate:
         return self._plates[frame]
+
+    def read_stated_colour(self) -> StatedColour:
+        return NOTHING_STATED
 
 
 def plate(

@@ -10,8 +10,10 @@ import PyOpenColorIO as ocio
 import pytest
 
 from fsgan_core.contract.errors import ColourError
-from fsgan_core.plates import colour, curve
+from fsgan_core.plates import codec as codec_module
+from fsgan_core.plates import curve, rec709
 from fsgan_core.plates.colour import SRGB, ColourConfig, open_config
+from fsgan_core.plates.rec709 import DEFAULT_CONFIG
 
 # A config of OCIO version 1 in the manner of the oldest host defaults: no exchange roles, sRGB as a table.
 VERSION_1 = """ocio_profile_version: 1
@@ -41,7 +43,7 @@ LINEAR_SPACES = ("ACEScg", "ACES2065-1", "Linear Rec.709 (sRGB)", "Linear Rec.20
 
 @pytest.fixture(scope="module")
 def config() -> ColourConfig:
-    return open_config(colour.DEFAULT_CONFIG)
+    return open_config(DEFAULT_CONFIG)
 
 
 def version_1(folder: Path, gamma: float = 0.0, roles: str = "scene_linear: linear, ") -> Path:
@@ -103,11 +105,14 @@ class TestOpenConfig:
             open_config(str(path))
 
     def test_digest(self, config: ColourConfig, tmp_path: Path) -> None:
-        assert config.digest == open_config(colour.DEFAULT_CONFIG).digest
+        assert config.compute_digest("ACEScg", SRGB) == open_config(DEFAULT_CONFIG).compute_digest(SRGB, "ACEScg")
+        assert len({config.compute_digest(space) for space in (*LINEAR_SPACES, "ACEScct", SRGB)}) == 7
+
+    def test_what_has_nothing_to_do_with_the_space_does_not_count(self, tmp_path: Path) -> None:
         path = version_1(tmp_path)
-        before = open_config(str(path)).digest
+        before = open_config(str(path)).compute_digest("linear")
         path.write_text(path.read_text().replace("matte_paint: sRGB", "matte_paint: linear"))
-        assert len({config.digest, before, open_config(str(path)).digest}) == 3
+        assert open_config(str(path)).compute_digest("linear") == before
 
 
 class TestResolve:
@@ -140,7 +145,7 @@ class TestResolve:
         assert config.resolve_space("", "a/b_ACES2065-1.png", kind="image") == SRGB
 
     def test_file_rules(self, tmp_path: Path) -> None:
-        raw = ocio.Config.CreateFromFile(colour.DEFAULT_CONFIG)
+        raw = ocio.Config.CreateFromFile(DEFAULT_CONFIG)
         rules = raw.getFileRules()
         rules.insertRule(0, "rec2020", "Linear Rec.2020", "*_r2020*", "exr")
         rules.insertRule(1, "data", "Raw", "*_depth*", "exr")
@@ -216,11 +221,11 @@ class TestConvert:
 
         d60, d65 = (0.32168, 0.33767), (0.3127, 0.3290)
         aces = to_xyz([(0.7347, 0.2653), (0.0, 1.0), (0.0001, -0.0770)], d60)
-        rec709 = to_xyz([(0.64, 0.33), (0.30, 0.60), (0.15, 0.06)], d65)
+        ours = to_xyz([(0.64, 0.33), (0.30, 0.60), (0.15, 0.06)], d65)
         bradford = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
         adapt = np.linalg.inv(bradford) @ np.diag(bradford @ point(d65) / (bradford @ point(d60))) @ bradford
-        np.testing.assert_allclose(colour.XYZ_TO_REC709, np.linalg.inv(rec709), atol=1e-11)
-        np.testing.assert_allclose(colour.ACES_TO_REC709, np.linalg.inv(rec709) @ adapt @ aces, atol=1e-11)
+        np.testing.assert_allclose(rec709.XYZ_TO_REC709, np.linalg.inv(ours), atol=1e-11)
+        np.testing.assert_allclose(rec709.ACES_TO_REC709, np.linalg.inv(ours) @ adapt @ aces, atol=1e-11)
 
 
 class TestOtherConfigs:
@@ -250,7 +255,7 @@ class TestOtherConfigs:
         path = tmp_path / "no_roles.ocio"
         kept = [
             line
-            for line in ocio.Config.CreateFromFile(colour.DEFAULT_CONFIG).serialize().splitlines()
+            for line in ocio.Config.CreateFromFile(DEFAULT_CONFIG).serialize().splitlines()
             if "_interchange:" not in line
         ]
         path.write_text("\n".join(kept).replace("ocio_profile_version: 2.6", "ocio_profile_version: 2.1"))
@@ -374,7 +379,7 @@ class TestCodec:
             assert np.isfinite(codec.decode(odd)).all()
         codec = config.make_codec(space)
         np.testing.assert_array_equal(codec.encode(odd)[2], codec.encode(np.zeros((1, 3), np.float32))[0])
-        largest = np.full((1, 3), colour.SCENE_LIMIT, np.float32)
+        largest = np.full((1, 3), codec_module.SCENE_LIMIT, np.float32)
         np.testing.assert_array_equal(codec.encode(np.full((1, 3), np.inf, np.float32)), codec.encode(largest))
 
     def test_a_pixel_does_not_depend_on_its_neighbours(self, config: ColourConfig) -> None:
@@ -386,7 +391,7 @@ class TestCodec:
         np.testing.assert_array_equal(codec.encode(values[5, 5]), whole[5, 5])
 
     def test_threads(self) -> None:
-        config = open_config(colour.DEFAULT_CONFIG)
+        config = open_config(DEFAULT_CONFIG)
         values = np.random.default_rng(12).uniform(0.0, 4.0, (64, 64, 3)).astype(np.float32)
 
         def work(number: int) -> np.ndarray:
