@@ -333,9 +333,10 @@ REENACT_GIZMO = make_stage(
     "Reenact",
     "reenact",
     ("target", "source"),
-    ("rgba", "st", "confidence", "uv"),
+    ("rgba", "st", "confidence", "uv", "matte"),
     "Shows the source's face in the target's pose and expression. Writes it premultiplied, with coordinates into the "
-    "source view (st, for an STMap) and into the source's atlas (uv), and a confidence.",
+    "source view (st, for an STMap) and into the source's atlas (uv), a confidence, and matte.kept: the plate's own "
+    "eyes and inner mouth.",
 )
 MASK_GIZMO = make_stage(
     "FSGAN_Mask",

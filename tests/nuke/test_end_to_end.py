@@ -217,6 +217,22 @@ def test_a_graded_plate_is_written_and_only_where_it_changed(session: Host, tree
     session.module.delete(mask)
 
 
+def test_a_grade_on_the_reenacted_face_keeps_its_layers(session: Host, tree: Tree) -> None:
+    """`matte.kept` too: without it blend would match the light of the plate's own eyes."""
+    nodes = session.module.nodes
+    grade = nodes.Grade(inputs=[tree.reenact], multiply=1.0)
+    inpaint = nodes.FSGAN_Inpaint(inputs=[tree.plate, grade, tree.mask])
+    render(session, inpaint)
+    assert any(write == f"{inpaint.fullName()}.Write_reenacted" for write, *_ in session.renderer.written)
+    for frame, path in files(inpaint).items():
+        plain, graded = read_image(files(tree.reenact)[frame]), read_image(path)
+        kept = plain.get_matte("matte.kept")
+        assert kept.max() > 0.5, "the plate's eyes"
+        np.testing.assert_array_equal(graded.get_matte("matte.kept"), kept)
+    session.module.delete(inpaint)
+    session.module.delete(grade)
+
+
 def test_copies_have_files_of_their_own(session: Host, tree: Tree) -> None:
     tree.mask.selectOnly()
     session.module.nodeCopy("%clipboard%")
