@@ -44,7 +44,7 @@ from pathlib import Path  # noqa: E402
 ROOT = Path(__file__).resolve().parent
 INPUT_FILES = ("constraints.txt", "pyproject.toml")
 REQUIRED_GB = 3.0
-"""What a finished .venv takes, and what pip unpacks on the way."""
+"""What a finished .venv takes, and what pip unpacks on the way, with PyTorch's build for the CPU."""
 REQUIRED_AGAIN_GB, REQUIRED_TEMPORARY_GB = 1.0, 0.5
 MIN_COVERAGE = 85
 """Per cent of the lines of fsgan_core and of the Nuke plugin that the tests must run through."""
@@ -55,10 +55,11 @@ PARALLEL_TESTS = ("--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile")
 EXIT_OK, EXIT_FAILED, EXIT_WRONG_INPUT, EXIT_MACHINE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
 DESCRIPTION = """\
-Makes .venv beside this file, installs the dependencies in the versions that constraints.txt names (PyTorch for the
-CPU among them), and the project itself, so that .venv/bin/fsgan runs. Nothing outside this folder is changed but pip's
-own cache, and with --nuke what is said there. Run it again whenever you like: what is done already is left alone, what
-was interrupted is made anew.
+Makes .venv beside this file, installs the dependencies in the versions that constraints.txt names, and the
+project itself, so that .venv/bin/fsgan runs. Outside this folder only pip's cache is changed, and with --nuke your
+~/.nuke/init.py. Run it again whenever you like: what is finished is left alone, what was interrupted is done again.
+PyTorch comes from your package index: on Linux, PyPI has the build for CUDA, which is several GB larger. For the CPU
+build pass --torch-index https://download.pytorch.org/whl/cpu.
 """
 
 EPILOG = """\
@@ -68,8 +69,9 @@ exit codes:
   2  cannot work as asked: Python too old, no venv module, a .venv that is something else (do not retry)
   3  this machine failed: no network, no space, no permission (mend that, then run the same command again)
 
-Needs Python 3.11 or newer, about 3 GB of disk and, the first time, a package index. pip's own settings (PIP_INDEX_URL,
-PIP_FIND_LINKS, pip.conf) are honoured, so a studio's mirror or a folder of wheels works without a network.
+Needs Python 3.11 or newer, about 3 GB of disk (several GB more with PyTorch's build for CUDA) and, the first time, a
+package index. pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf) are used, so a studio's mirror or a folder
+of wheels works without a network.
 """
 
 PIP_PROBLEMS = (

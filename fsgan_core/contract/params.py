@@ -309,7 +309,7 @@ class MaskParams(Params):
         "auto",
         ("auto", "fsgan", "geometric"),
         "engine",
-        "fsgan: the segmentation network. geometric: the outline of the landmarks, refined by colour. "
+        "fsgan: the segmentation network. geometric: the outline of the mesh, refined by colour. "
         "auto: fsgan if its weights are installed, else geometric.",
     )
     forehead: float = declare_number(

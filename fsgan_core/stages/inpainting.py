@@ -1,9 +1,9 @@
 """Inpainting: what the matte calls face and the reenacted picture does not show.
 
-Engine `fill`: no network. Other views give what they show, in the picture's light, then the source's atlas what no
-view shows in this pose; the rest is a smooth extension.
-`matte.completed` tells where something was made up. A forehead is not made up: where a fringe or a hat hides it in
-every view, A falls to 0 and the plate's own stays.
+Engine `fill`: no network. Other views give what they show, in the picture's light. The source's atlas gives what no
+view shows in this pose. The rest is a smooth extension. `matte.completed` is 1 on all three: where the reenacted
+picture had nothing. A forehead is not made up: where a fringe or a hat hides it in every view, A falls to 0 and the
+plate's own forehead stays.
 """
 
 from __future__ import annotations

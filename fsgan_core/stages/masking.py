@@ -1,9 +1,9 @@
 """Mask: what of the target is replaced, and what is in front of it.
 
-Engine `geometric`: no network. The landmarks' outline tells where a face must be; its own colours (`skin_model`,
-`occlusion`) tell what within it is hair (from above) or something in front (from elsewhere). `measure_mattes` looks at
-one frame. `combine_mattes` averages neighbouring frames, moved along with the face, and gives the matte its size and
-soft edge.
+Engine `geometric`: no network. The outline of the mesh and the hairline say where a face must be. Its own colours
+(`skin_model`, `occlusion`) say what inside it is hair (from above) or something in front (from elsewhere).
+`measure_mattes` looks at one frame. `combine_mattes` averages neighbouring frames, moved along with the face, and gives
+the matte its size and soft edge.
 """
 
 from __future__ import annotations
